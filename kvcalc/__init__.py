@@ -1,0 +1,64 @@
+"""KV-cache memory, exactly: `kvcalc.estimate("llama-3-70b", batch=32, context=8192).cache.bytes`.
+
+The names below are loaded when first used, so that `import kvcalc` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvcalc.api import estimate, load_gpu, load_model, scenario
+    from kvcalc.deployment import Deployment
+    from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
+    from kvcalc.verbs.estimate import Estimate
+    from kvcalc.gpu import Gpu
+    from kvcalc.model import Model
+    from kvcalc.scenario import Replacements, Scenario
+    from kvcalc.workload import Workload
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CannotRunError",
+    "Deployment",
+    "Estimate",
+    "ExitCode",
+    "Gpu",
+    "KvcalcError",
+    "Model",
+    "Replacements",
+    "Scenario",
+    "Workload",
+    "__version__",
+    "estimate",
+    "load_gpu",
+    "load_model",
+    "scenario",
+]
+
+_HOME = {
+    "CannotRunError": "errors",
+    "Deployment": "deployment",
+    "Estimate": "verbs.estimate",
+    "ExitCode": "errors",
+    "Gpu": "gpu",
+    "KvcalcError": "errors",
+    "Model": "model",
+    "Replacements": "scenario",
+    "Scenario": "scenario",
+    "Workload": "workload",
+    "estimate": "api",
+    "load_gpu": "api",
+    "load_model": "api",
+    "scenario": "api",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'kvcalc' has no attribute {name!r}")
+    value = getattr(import_module(f"kvcalc.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,190 @@
+"""kvcalc from Python: the same calculations as on the command line, by name or by value.
+
+Numbers may be integers or the spellings of the command line ('128Ki', '1.5GiB').
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from kvcalc.catalogue import find_gpu, find_model
+from kvcalc.deployment import MAX_RANKS, Deployment
+from kvcalc.engines import find_engine
+from kvcalc.errors import KvcalcError
+from kvcalc.verbs.estimate import Estimate
+from kvcalc.verbs.estimate import estimate as _estimate
+from kvcalc.formats import find_format
+from kvcalc.gpu import Gpu
+from kvcalc.model import Model
+from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
+from kvcalc.verbs.smallest import best_of
+from kvcalc.units import MAX_BATCH, MAX_CONTEXT, check_count, parse_count, parse_fraction, parse_size
+from kvcalc.workload import Workload, default_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+    from pathlib import Path
+
+DEFAULT_GPU = "h100-sxm"
+
+
+def load_model(model: str | Path) -> Model:
+    """A model from a YAML file, or of the catalogue by name or hub id.
+
+    Raises:
+        KvcalcError: there is none, or its file has mistakes.
+    """
+    return find_model(str(model)).model
+
+
+def load_gpu(gpu: str) -> Gpu:
+    """An accelerator of the catalogue, by name or alias.
+
+    Raises:
+        KvcalcError: there is none.
+    """
+    return find_gpu(gpu)
+
+
+def scenario(
+    model: Model | str | Path,
+    *,
+    batch: int | str = 1,
+    context: int | str | None = None,
+    gpu: Gpu | str = DEFAULT_GPU,
+    gpu_memory: int | str | None = None,
+    utilization: float | str | Fraction = DEFAULT_UTILIZATION,
+    tp: int | None = None,
+    pp: int | None = None,
+    dp: int | None = None,
+    gpus: int | None = None,
+    allow_pp: bool = False,
+    engine: str = "exact",
+    cache_dtype: str | None = None,
+    weight_dtype: str | None = None,
+    weights: int | str | None = None,
+    temporary: int | str | None = None,
+    overhead: int | str | None = None,
+    reserve: Mapping[str, int | str] | None = None,
+    origin: str | None = None,
+    remarks: tuple[str, ...] = (),
+) -> Scenario:
+    """Put a question together, from names and numbers as people write them.
+
+    Args:
+        model: a model, or what `load_model` takes.
+        batch: sequences, over all replicas.
+        context: tokens of each; None is 8,192 or the model's limit, whichever is less; 'max' the model's limit.
+        gpu: an accelerator, or a name of the catalogue.
+        gpu_memory: its memory, instead of the catalogue's figure.
+        utilization: share of that memory which may be used.
+        tp: tensor-parallel ranks; with pp and dp the deployment asked for.
+        pp: pipeline stages.
+        dp: replicas.
+        gpus: the best legal deployment of at most so many, instead of tp and pp.
+        allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
+        engine: how positions and bytes are counted.
+        cache_dtype: an element format, or 'k=q8_0,v=q4_0'.
+        weight_dtype: an element format instead of the checkpoint's.
+        weights: bytes of one replica, instead of what the model's file says.
+        temporary: bytes of one rank, instead of the default.
+        overhead: bytes of one rank, instead of the default.
+        reserve: name -> bytes of one rank: rows of their own.
+        origin: where the model came from, for messages.
+        remarks: further notes for the result.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    if not isinstance(model, Model):
+        found = find_model(str(model))
+        model, origin = found.model, found.origin
+    tokens = _context(model, context)
+    if context is None:
+        remarks = (*remarks, f"context is not given: {tokens:,} is taken (-c sets it)")
+    asked = Scenario(
+        model=model,
+        workload=Workload(_count(batch, "batch", MAX_BATCH), tokens),
+        gpu=_gpu(gpu, gpu_memory),
+        cache_format=cache_format(model, cache_dtype),
+        engine=find_engine(engine),
+        weight_format=None if weight_dtype is None else find_format(weight_dtype, "--weight-dtype"),
+        utilization=parse_fraction(_decimal(utilization), "--utilization"),
+        replacements=Replacements(
+            weights=None if weights is None else _size(weights, "--weights"),
+            temporary=None if temporary is None else _size(temporary, "--temporary"),
+            overhead=None if overhead is None else _size(overhead, "--overhead"),
+            reserve=tuple((name, _size(size, f"--reserve {name}")) for name, size in (reserve or {}).items()),
+        ),
+        allow_pp=allow_pp,
+        origin=origin or "the model",
+        remarks=remarks,
+    )
+    if gpus is not None:
+        return _with_gpus(asked, check_count(gpus, "--gpus", MAX_RANKS), tp, pp, dp or 1)
+    if (tp, pp, dp) != (None, None, None):
+        return replace(asked, deployment=Deployment(*(1 if ways is None else ways for ways in (tp, pp, dp))))
+    return asked
+
+
+def estimate(model: Model | str | Path | Scenario, **options: object) -> Estimate:
+    """The cache, the memory and the GPU count: `estimate('llama-3-70b', batch=32, context='8Ki', tp=4)`.
+
+    Args:
+        model: a scenario, or what `scenario` takes, with its options.
+        options: those of `scenario`.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    if isinstance(model, Scenario):
+        return _estimate(model)
+    return _estimate(scenario(model, **options))  # type: ignore[arg-type]  # scenario's own signature says what they are
+
+
+def _with_gpus(asked: Scenario, gpus: int, tp: int | None, pp: int | None, dp: int) -> Scenario:
+    if tp is not None or pp is not None:
+        raise KvcalcError("--gpus: kvcalc chooses tp and pp for it; give --gpus, or --tp and --pp, not both")
+    best = best_of(asked, gpus, dp)
+    if best is None:
+        raise KvcalcError(f"--gpus: {gpus} cannot hold {dp} replicas of this model")
+    deployment = best.deployment
+    remark = f"of at most {gpus} GPUs, {deployment.gpus} are used: {deployment}"
+    return replace(asked, deployment=deployment, remarks=(*asked.remarks, remark))
+
+
+def _context(model: Model, context: int | str | None) -> int:
+    if context is None:
+        return default_context(model.max_context)
+    if context == "max":
+        if model.max_context is None:
+            raise KvcalcError(f"--context: {model.name} does not say its max_context; give a number")
+        return model.max_context
+    return _count(context, "--context", MAX_CONTEXT)
+
+
+def _gpu(gpu: Gpu | str, memory: int | str | None) -> Gpu:
+    found = gpu if isinstance(gpu, Gpu) else find_gpu(gpu)
+    if memory is None:
+        return found
+    size = _size(memory, "--gpu-memory")
+    if size < 1:
+        raise KvcalcError("--gpu-memory: must be at least 1 byte")
+    return found.model_copy(update={"memory_bytes": size, "memory_from": "user"})
+
+
+def _count(value: int | str, what: str, limit: int) -> int:
+    return parse_count(value, what, limit) if isinstance(value, str) else check_count(value, what, limit)
+
+
+def _size(value: int | str, what: str) -> int:
+    return parse_size(str(value), what)
+
+
+def _decimal(value: float | str | Fraction) -> str:
+    if isinstance(value, str):
+        return value
+    return str(Decimal(value.numerator) / value.denominator) if hasattr(value, "numerator") else repr(value)

@@ -1,0 +1,136 @@
+"""Finding a model or an accelerator: a file of the user's, or a name of the catalogue that ships with kvcalc."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.gpu import Gpu
+from kvcalc.model import Model
+from kvcalc.validation import validated
+from kvcalc.yaml_reader import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HERE = Path(__file__).resolve().parent
+CONFIGS = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs"
+"""Inside the package where it is installed, beside it in a checkout."""
+
+_MODELS, _GPUS = CONFIGS / "models", CONFIGS / "gpus"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_YAML_SUFFIXES = {".yaml", ".yml"}
+_OTHER_SUFFIXES = {".json", ".gguf", ".safetensors"}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model and where it was found.
+
+    Attributes:
+        origin: a path, or the file of the catalogue, for messages.
+    """
+
+    model: Model
+    origin: str
+
+
+def find_model(text: str) -> FoundModel:
+    """A YAML file, else a name or a hub id of the catalogue.
+
+    Raises:
+        KvcalcError: no such file or name (the nearest names are in the message), or a file with mistakes.
+    """
+    path = Path(text)
+    if _is_path(text, path):
+        return _model_file(text, path)
+    name = text.lower()
+    shipped = _MODELS / f"{name}.yaml"
+    if _NAME.fullmatch(name) and shipped.is_file():
+        return _shipped_model(shipped)
+    if "/" in text:
+        for candidate in sorted(_MODELS.glob("*.yaml")):
+            if name in candidate.read_text(encoding="utf-8").lower():
+                found = _shipped_model(candidate)
+                if name in (hub_id.lower() for hub_id in found.model.hub_ids):
+                    return found
+    raise KvcalcError(_no_such_model(text))
+
+
+def _is_path(text: str, path: Path) -> bool:
+    suffix = path.suffix.lower()
+    try:
+        return suffix in _YAML_SUFFIXES | _OTHER_SUFFIXES or text.startswith((".", "~", "/")) or path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        return False
+
+
+def _model_file(text: str, path: Path) -> FoundModel:
+    if path.suffix.lower() in _OTHER_SUFFIXES or path.is_dir():
+        raise KvcalcError(
+            f"{text[:200]}: only YAML model files can be read (kvcalc models schema prints their format, "
+            "kvcalc models show llama-3-70b an example)"
+        )
+    return FoundModel(validated(Model, read_yaml(path, text)), text)
+
+
+def _shipped_model(path: Path) -> FoundModel:
+    return FoundModel(validated(Model, read_yaml(path)), f"configs/models/{path.name}")
+
+
+def _no_such_model(text: str) -> str:
+    shown = text[:100]
+    names = model_names()
+    organisation, _, last = text.lower().rpartition("/")
+    hint = did_you_mean(last if organisation else text, names)
+    hint = hint or f"; {len(names)} names are in 'kvcalc models list', and a path to a YAML file works too"
+    return f"model: no file, name or hub id '{shown}'{hint}"
+
+
+def model_names() -> list[str]:
+    """Every model of the catalogue."""
+    return sorted(path.stem for path in _MODELS.glob("*.yaml"))
+
+
+def shipped_models() -> Iterator[FoundModel]:
+    """Every model of the catalogue, by name."""
+    return (_shipped_model(_MODELS / f"{name}.yaml") for name in model_names())
+
+
+def model_text(found: FoundModel) -> str:
+    """The YAML of a found model, as it stands in its file."""
+    path = Path(found.origin)
+    shipped = CONFIGS.parent / found.origin
+    return (shipped if shipped.is_file() else path).read_text(encoding="utf-8-sig")
+
+
+def find_gpu(text: str) -> Gpu:
+    """An accelerator of the catalogue, by name or alias.
+
+    Raises:
+        KvcalcError: no such name; the nearest are in the message.
+    """
+    name = text.lower()
+    path = _GPUS / f"{name}.yaml"
+    if _NAME.fullmatch(name) and path.is_file():
+        return validated(Gpu, read_yaml(path))
+    gpus = list(shipped_gpus())
+    for gpu in gpus:
+        if name in gpu.aliases:
+            return gpu
+    names = [name for gpu in gpus for name in (gpu.name, *gpu.aliases)]
+    hint = did_you_mean(text, names) or "; 'kvcalc gpus list' shows them all"
+    raise KvcalcError(f"gpu: no accelerator '{text[:100]}'{hint}")
+
+
+def gpu_names() -> list[str]:
+    """Every accelerator of the catalogue."""
+    return sorted(path.stem for path in _GPUS.glob("*.yaml"))
+
+
+def shipped_gpus() -> Iterator[Gpu]:
+    """Every accelerator of the catalogue, by name."""
+    return (validated(Gpu, read_yaml(_GPUS / f"{name}.yaml")) for name in gpu_names())

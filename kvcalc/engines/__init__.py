@@ -1,0 +1,30 @@
+"""The engines, one file each: how many bytes a cache really takes under each of them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.base import Engine, RankLoad
+from kvcalc.engines.exact import Exact
+from kvcalc.errors import KvcalcError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENGINES: Mapping[str, Engine] = MappingProxyType({engine.name: engine for engine in (Exact(),)})
+
+__all__ = ["ENGINES", "Engine", "RankLoad", "find_engine"]
+
+
+def find_engine(name: str) -> Engine:
+    """The engine of that name.
+
+    Raises:
+        KvcalcError: no such engine.
+    """
+    if name not in ENGINES:
+        raise KvcalcError(
+            f"--engine: unknown engine '{name[:40]}'{did_you_mean(name, ENGINES)}; engines are {', '.join(ENGINES)}"
+        )
+    return ENGINES[name]

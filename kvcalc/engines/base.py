@@ -1,0 +1,54 @@
+"""What an engine is: a function from the layers of a rank and the workload to the bytes reserved, as terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.formats import CacheFormat
+    from kvcalc.model import Layer
+    from kvcalc.term import Sum
+
+
+@dataclass(frozen=True, slots=True)
+class RankLoad:
+    """What one rank is asked to hold.
+
+    Attributes:
+        layers: each kind of layer on the rank, and how many.
+        tp: tensor-parallel ranks that share each layer.
+        sequences: sequences held at the same time.
+        context: tokens of each; 0 asks for what a sequence costs before its first token.
+        cache_format: element formats.
+    """
+
+    layers: Mapping[Layer, int]
+    tp: int
+    sequences: int
+    context: int
+    cache_format: CacheFormat
+
+
+class Engine(Protocol):
+    """How a serving engine lays out the cache.
+
+    Attributes:
+        name: as `--engine` takes it.
+        version: of the engine that this describes; None for a plain formula.
+        about: what it counts, in a sentence or two.
+        source: where that is documented.
+    """
+
+    name: str
+    version: str | None
+    about: str
+    source: str
+
+    def rank_cache(self, load: RankLoad) -> Sum:
+        """Bytes of one rank's cache, as a tree whose leaves are products."""
+
+    def is_lower_bound(self, load: RankLoad) -> bool:
+        """Whether serving engines are known to reserve more than this counts."""

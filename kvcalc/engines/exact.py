@@ -1,0 +1,89 @@
+"""The engine `exact`: what the documented formulas say, to the byte, with no rounding to blocks and no padding.
+
+    bytes = layers x sequences x positions kept x bytes of the row, for each cached tensor of each kind of layer
+
+A layer with a window keeps min(context, window) positions. Equal tensors (a key and a value of one shape) are one term
+with a factor 2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import heads_on_rank
+from kvcalc.formats import find_format
+from kvcalc.term import Factor, Product, Sum
+
+if TYPE_CHECKING:
+    from kvcalc.engines.base import RankLoad
+    from kvcalc.formats import ElementFormat
+    from kvcalc.mechanisms import CachedTensor
+    from kvcalc.model import Layer
+
+
+class Exact:
+    """The documented formulas; a serving engine that rounds to blocks reserves a little more."""
+
+    name = "exact"
+    version = None
+    about = (
+        "The documented formulas, to the byte: every layer keeps each token's row, a windowed layer the last "
+        "min(context, window) tokens. Serving engines round to blocks and keep more of a window than its length."
+    )
+    source = "each mechanism's own (kvcalc explain mha, mqa, gqa, mla)"
+
+    def rank_cache(self, load: RankLoad) -> Sum:
+        return Sum(
+            "cache",
+            tuple(
+                Product(
+                    f"{layer.label}/{'+'.join(tensor.name for tensor in tensors)}",
+                    (
+                        *_tensors_factor(tensors),
+                        Factor("layers", count, "layers" if count > 1 else "layer"),
+                        Factor("sequences", load.sequences, "sequences" if load.sequences > 1 else "sequence"),
+                        _positions(layer, load.context),
+                        *_row(tensors[0], element_format, load.tp),
+                    ),
+                )
+                for layer, count in load.layers.items()
+                for tensors, element_format in _equal_tensors(layer, load)
+            ),
+        )
+
+    def is_lower_bound(self, load: RankLoad) -> bool:
+        return any(layer.window is not None and layer.window < load.context for layer in load.layers)
+
+
+def _equal_tensors(layer: Layer, load: RankLoad) -> list[tuple[list[CachedTensor], ElementFormat]]:
+    """The layer's tensors, those of one shape and format together."""
+    alike: dict[tuple[int, int, str], tuple[list[CachedTensor], ElementFormat]] = {}
+    for tensor in layer.attention.cached():
+        if layer.cache_dtype is not None:
+            element_format = find_format(layer.cache_dtype, "cache_dtype")
+        else:
+            element_format = load.cache_format.of(tensor.name)
+        key = (tensor.heads, tensor.width, element_format.name)
+        alike.setdefault(key, ([], element_format))[0].append(tensor)
+    return list(alike.values())
+
+
+def _tensors_factor(tensors: list[CachedTensor]) -> tuple[Factor, ...]:
+    if len(tensors) == 1:
+        return ()
+    return (Factor("_and_".join(tensor.name for tensor in tensors), len(tensors)),)
+
+
+def _positions(layer: Layer, context: int) -> Factor:
+    if layer.window is not None and layer.window < context:
+        return Factor("window", layer.window, "tokens of window")
+    return Factor("context", context, "tokens" if context != 1 else "token")
+
+
+def _row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:
+    heads = None
+    if tensor.heads_name is not None:
+        on_rank = heads_on_rank(tensor.heads, tp)
+        name = tensor.heads_name if tp == 1 else f"{tensor.heads_name}_on_rank"
+        heads = Factor(name, on_rank, "heads" if on_rank > 1 else "head")
+    return element_format.row(heads, Factor(tensor.width_name, tensor.width))

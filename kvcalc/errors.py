@@ -1,0 +1,44 @@
+"""Errors that a user can mend, and the exit codes a script can rely on."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ExitCode(IntEnum):
+    """What the process's exit status means."""
+
+    DONE = 0
+    """The answer stands on stdout; where asked, it fits."""
+    NO = 1
+    """The answer is no: it does not fit, or nothing legal serves it."""
+    BAD_INPUT = 2
+    """Bad usage or bad input: an option, a file, an unknown name, an illegal deployment."""
+    CANNOT_RUN = 3
+    """Cannot run here: something outside kvcalc is missing or failed."""
+
+
+class KvcalcError(Exception):
+    """Anything wrong that the message tells how to mend. The command line catches this class only."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class CannotRunError(KvcalcError):
+    """The input is fine, the machine is not: a full disk, a missing device."""
+
+    exit_code = ExitCode.CANNOT_RUN
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'; did you mean 'x' or 'y'?', or nothing where no known word is near."""
+    by_lower = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
+    if not near:
+        return ""
+    return "; did you mean " + " or ".join(f"'{by_lower[name]}'" for name in near) + "?"

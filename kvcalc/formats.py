@@ -1,0 +1,245 @@
+"""Element formats: how many bytes a row of cached elements or a count of parameters takes, scales included.
+
+A row is what one token adds to one tensor: `heads` times `width` elements. Most formats are "block_elems elements take
+block_bytes bytes"; some add bytes for each head's scale. Sources stand beside the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.term import Factor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Ragged(Enum):
+    """What happens to a row that whole blocks do not fill."""
+
+    REFUSED = "refused"
+    PADDED = "padded"
+
+
+@dataclass(frozen=True, slots=True)
+class ElementFormat:
+    """How elements are stored.
+
+    Attributes:
+        name: as `--cache-dtype` takes it.
+        block_elems: elements in a block.
+        block_bytes: bytes of a block, its scales included.
+        head_bytes: bytes kept beside each head of each token (a scale).
+        ragged: whether a row that blocks do not fill is refused or padded to whole blocks.
+        about: what it is, in a sentence.
+        source: who defines the layout.
+    """
+
+    name: str
+    block_elems: int
+    block_bytes: int
+    about: str
+    source: str
+    head_bytes: int = 0
+    ragged: Ragged = Ragged.REFUSED
+
+    def row(self, heads: Factor | None, width: Factor) -> tuple[Factor, ...]:
+        """The factors whose product is the bytes of one token's row.
+
+        Args:
+            heads: how many heads the row holds; None for a tensor without heads.
+            width: elements of a head.
+
+        Raises:
+            KvcalcError: blocks do not fill the row and the format does not pad.
+        """
+        head_factors = () if heads is None else (heads,)
+        if self.head_bytes:
+            head = self._blocks(width.value, width.name) * self.block_bytes + self.head_bytes
+            return (*head_factors, Factor("bytes_per_head", head, "bytes a head"))
+        if self.block_elems == 1:
+            return (*head_factors, width, Factor("bytes_per_element", self.block_bytes, "bytes"))
+        row = width.value * (heads.value if heads else 1)
+        blocks = self._blocks(row, width.name if heads is None else f"{heads.name} x {width.name}")
+        return (
+            Factor(f"blocks_of_{self.block_elems}", blocks, f"blocks of {self.block_elems}"),
+            Factor("bytes_per_block", self.block_bytes, "bytes"),
+        )
+
+    def parameters(self, count: int) -> tuple[Factor, ...]:
+        """The factors whose product is the bytes of `count` parameters; a last block that is not full counts whole."""
+        if self.head_bytes:
+            raise KvcalcError(f"format {self.name} keeps a scale per head: it is for caches, not for weights")
+        if self.block_elems == 1:
+            return Factor("parameters", count, "parameters"), Factor(
+                "bytes_per_parameter", self.block_bytes, "bytes"
+            )
+        blocks = -(-count // self.block_elems)
+        return (
+            Factor(f"blocks_of_{self.block_elems}", blocks, f"blocks of {self.block_elems} parameters"),
+            Factor("bytes_per_block", self.block_bytes, "bytes"),
+        )
+
+    def _blocks(self, elements: int, what: str) -> int:
+        blocks, rest = divmod(elements, self.block_elems)
+        if rest and self.ragged is Ragged.REFUSED:
+            raise KvcalcError(
+                f"format {self.name} stores blocks of {self.block_elems} elements, and a row here has {elements} "
+                f"({what}), which is not a multiple; choose another --cache-dtype"
+            )
+        return blocks + (rest > 0)
+
+
+_IEEE = "IEEE 754-2019; https://cloud.google.com/tpu/docs/bfloat16 for bfloat16"
+_OCP8 = "OCP 8-bit Floating Point Specification 1.0"
+_OCPMX = "OCP Microscaling Formats (MX) Specification 1.0: 32 elements share one 8-bit scale"
+_GGML = "llama.cpp, ggml/src/ggml-common.h, block_{name}"
+_VLLM = "vLLM 0.33.0, vllm/v1/kv_cache_interface.py: an fp32 scale for each head and token"
+_NVFP4 = "NVIDIA, https://developer.nvidia.com/blog/introducing-nvfp4-for-efficient-and-accurate-low-precision-inference/"
+_BLOCK128 = "DeepSeek, FlashMLA csrc/api/sparse_decode.h: 128 fp8 values and one fp32 scale"
+
+
+def _ggml(name: str, block_bytes: int, about: str) -> ElementFormat:
+    return ElementFormat(name, 32, block_bytes, about, _GGML.format(name=name))
+
+
+FORMATS: Mapping[str, ElementFormat] = MappingProxyType(
+    {
+        element_format.name: element_format
+        for element_format in (
+            ElementFormat("fp32", 1, 4, "32-bit floating point", _IEEE),
+            ElementFormat("bf16", 1, 2, "bfloat16: 8 exponent and 7 fraction bits", _IEEE),
+            ElementFormat("fp16", 1, 2, "16-bit floating point", _IEEE),
+            ElementFormat("fp8", 1, 1, "8-bit float e4m3; a scale per tensor is not counted", _OCP8),
+            ElementFormat("fp8_e5m2", 1, 1, "8-bit float e5m2; a scale per tensor is not counted", _OCP8),
+            ElementFormat("int8", 1, 1, "8-bit integer; a scale per tensor is not counted", _OCP8),
+            ElementFormat("fp8_per_token_head", 1, 1, "8-bit float, a scale per head and token", _VLLM, 4),
+            ElementFormat("int8_per_token_head", 1, 1, "8-bit integer, a scale per head and token", _VLLM, 4),
+            ElementFormat(
+                "int4_per_token_head",
+                2,
+                1,
+                "4-bit integer, a scale per head and token",
+                _VLLM,
+                4,
+                Ragged.PADDED,
+            ),
+            ElementFormat("fp8_block128", 128, 132, "8-bit float, an fp32 scale per 128", _BLOCK128),
+            _ggml("q8_0", 34, "8-bit blocks of 32 with an fp16 scale"),
+            _ggml("q5_1", 24, "5-bit blocks of 32 with an fp16 scale and minimum"),
+            _ggml("q5_0", 22, "5-bit blocks of 32 with an fp16 scale"),
+            _ggml("q4_1", 20, "4-bit blocks of 32 with an fp16 scale and minimum"),
+            _ggml("q4_0", 18, "4-bit blocks of 32 with an fp16 scale"),
+            _ggml("iq4_nl", 18, "4-bit non-linear blocks of 32 with an fp16 scale"),
+            ElementFormat("nvfp4", 16, 9, "4-bit float e2m1, an fp8 scale per 16", _NVFP4),
+            ElementFormat("mxfp8", 32, 33, "8-bit float, a shared exponent per 32", _OCPMX),
+            ElementFormat("mxfp4", 32, 17, "4-bit float e2m1, a shared exponent per 32", _OCPMX),
+        )
+    }
+)
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "float32": "fp32",
+        "f32": "fp32",
+        "bfloat16": "bf16",
+        "float16": "fp16",
+        "f16": "fp16",
+        "half": "fp16",
+        "fp8_e4m3": "fp8",
+    }
+)
+
+TENSOR_FORMATS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        # 512 latent elements in fp8 with four scales, 64 rotary elements in bf16: 656 bytes.
+        # FlashMLA, csrc/api/sparse_decode.h.
+        "fp8_ds_mla": MappingProxyType({"c_kv": "fp8_block128", "k_rope": "bf16"}),
+    }
+)
+"""Cache formats that give each tensor of a mechanism its own element format."""
+
+
+def format_names() -> list[str]:
+    """Every accepted spelling of a single element format."""
+    return [*FORMATS, *ALIASES]
+
+
+def find_format(name: str, what: str) -> ElementFormat:
+    """The element format of that name or alias.
+
+    Raises:
+        KvcalcError: no such format; the nearest names are in the message.
+    """
+    lowered = name.strip().lower()
+    found = FORMATS.get(ALIASES.get(lowered, lowered))
+    if found is None:
+        raise KvcalcError(
+            f"{what}: unknown format '{name[:40]}'{did_you_mean(name, format_names())}; "
+            f"formats are {', '.join(FORMATS)}"
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFormat:
+    """The element format of each cached tensor.
+
+    Attributes:
+        name: as it was asked for, printed with the result.
+        default: for every tensor that `tensors` does not name.
+        tensors: tensor name -> format.
+    """
+
+    name: str
+    default: ElementFormat
+    tensors: Mapping[str, ElementFormat]
+
+    def of(self, tensor: str) -> ElementFormat:
+        return self.tensors.get(tensor, self.default)
+
+
+def parse_cache_format(
+    text: str, default: ElementFormat, tensors: Iterable[str], what: str = "--cache-dtype"
+) -> CacheFormat:
+    """'fp8', 'k=q8_0,v=q4_0' or 'fp8_ds_mla' -> the format of each tensor.
+
+    Args:
+        text: what the user typed.
+        default: for tensors that a 'name=format' list leaves out.
+        tensors: the names of the tensors that this model caches.
+        what: the option or field, for messages.
+
+    Raises:
+        KvcalcError: an unknown format, a tensor that this model does not keep, or one named twice.
+    """
+    stripped = text.strip()
+    if stripped.lower() in TENSOR_FORMATS:
+        pairs = list(TENSOR_FORMATS[stripped.lower()].items())
+    elif "=" in stripped:
+        pairs = [_pair(part, what) for part in stripped.split(",")]
+    else:
+        return CacheFormat(stripped.lower(), find_format(stripped, what), MappingProxyType({}))
+    kept = list(dict.fromkeys(tensors))
+    by_tensor: dict[str, ElementFormat] = {}
+    for tensor, format_name in pairs:
+        if tensor not in kept:
+            raise KvcalcError(
+                f"{what}: '{stripped[:60]}' is for tensor '{tensor}', which this model does not keep; "
+                f"it keeps {', '.join(kept) or 'none'}{did_you_mean(tensor, kept)}"
+            )
+        if tensor in by_tensor:
+            raise KvcalcError(f"{what}: tensor '{tensor}' is given twice")
+        by_tensor[tensor] = find_format(format_name, what)
+    return CacheFormat(stripped.lower(), default, MappingProxyType(by_tensor))
+
+
+def _pair(part: str, what: str) -> tuple[str, str]:
+    tensor, equals, format_name = part.partition("=")
+    if not (equals and tensor.strip() and format_name.strip()):
+        raise KvcalcError(f"{what}: '{part[:40]}' is not TENSOR=FORMAT (for example k=q8_0,v=q4_0)")
+    return tensor.strip(), format_name.strip()

@@ -1,0 +1,48 @@
+"""Grouped-query attention: several query heads share one key head and one value head."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values
+from kvcalc.strict import Dim
+
+
+class GQA(Mechanism):
+    """Grouped-query attention (arXiv 2305.13245): `num_kv_heads` keys and values are kept."""
+
+    title: ClassVar[str] = "Grouped-query attention"
+    keeps: ClassVar[str] = "a key and a value for every KV head"
+    formula: ClassVar[str] = "num_kv_heads x (head_dim + v_head_dim)"
+    source: ClassVar[str] = "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245 section 2.2"
+    example: ClassVar[str] = (
+        "Llama-3-70B, 64 query heads on 8 KV heads of 128, 80 layers, 32 sequences of 8,192 tokens in bf16: "
+        "2 x 80 x 32 x 8,192 x 8 x 128 x 2 = 85,899,345,920 bytes, 1/8 of what multi-head attention would keep."
+    )
+
+    kind: Literal["gqa"] = "gqa"
+    num_heads: Dim
+    num_kv_heads: Dim
+    head_dim: Dim
+    v_head_dim: Dim | None = None
+
+    @model_validator(mode="after")
+    def _kv_heads_divide_heads(self) -> Self:
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"num_kv_heads must divide num_heads, and {self.num_kv_heads} does not divide {self.num_heads}"
+            )
+        return self
+
+    def cached(self) -> tuple[CachedTensor, ...]:
+        return keys_and_values(self.num_kv_heads, "num_kv_heads", self.head_dim, self.v_head_dim)
+
+    @property
+    def query_heads(self) -> int:
+        return self.num_heads
+
+    @property
+    def label(self) -> str:
+        return f"gqa {head_label(f'{self.num_heads}/{self.num_kv_heads}', self.head_dim, self.v_head_dim)}"

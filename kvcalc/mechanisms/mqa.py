@@ -1,0 +1,37 @@
+"""Multi-query attention: all query heads share one key head and one value head."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values
+from kvcalc.strict import Dim
+
+
+class MQA(Mechanism):
+    """Multi-query attention (arXiv 1911.02150): one head's key and value are kept, on every tensor-parallel rank."""
+
+    title: ClassVar[str] = "Multi-query attention"
+    keeps: ClassVar[str] = "one key and one value, shared by all heads"
+    formula: ClassVar[str] = "head_dim + v_head_dim"
+    source: ClassVar[str] = "Shazeer 2019, https://arxiv.org/abs/1911.02150 section 3"
+    example: ClassVar[str] = (
+        "Falcon-7B (multi_query: true) keeps 2 x 64 elements per token and layer: 67,108,864 bytes at 8,192 tokens in "
+        "bf16. Reading its 71 query heads as KV heads gives 71 times too much."
+    )
+
+    kind: Literal["mqa"] = "mqa"
+    num_heads: Dim
+    head_dim: Dim
+    v_head_dim: Dim | None = None
+
+    def cached(self) -> tuple[CachedTensor, ...]:
+        return keys_and_values(1, None, self.head_dim, self.v_head_dim)
+
+    @property
+    def query_heads(self) -> int:
+        return self.num_heads
+
+    @property
+    def label(self) -> str:
+        return f"mqa {head_label(f'{self.num_heads}/1', self.head_dim, self.v_head_dim)}"

@@ -1,0 +1,49 @@
+"""Overhead: what a rank's runtime holds beside weights, cache and activations. Each part is a row that can be replaced.
+
+The CUDA context is not among them: it lives in the part of the memory that utilization leaves out.
+"""
+
+from __future__ import annotations
+
+from kvcalc.term import Factor, Product, Sum
+from kvcalc.units import GIB, MIB
+
+CUDA_CONTEXT_BYTES = 550 * MIB
+"""One process on one NVIDIA GPU: 512 to 614 MiB as total minus free at start-up in vLLM logs of H100 (543), H200 (614) and
+RTX 5090 class cards (512); 426 on an RTX 6000 Ada (unslothai/unsloth-zoo#1053)."""
+
+_ALONE = GIB // 10
+_PER_DOUBLING = GIB // 2
+_GRAPHS = 7 * GIB // 10
+
+_COMMUNICATION_SOURCE = (
+    "non-torch memory in vLLM logs: 0.07 to 0.13 GiB on one GPU (llm-d-planner, docs/empirical-vllm-memory-results.md), "
+    "0.55 on two, about 1 on eight A100-40; NCCL buffers grow with the ranks (NVIDIA/nccl#964: 544 MB for 2 GPUs, "
+    "688 MB for more). Up to 7 GiB was logged on eight H200"
+)
+_GRAPHS_SOURCE = (
+    "CUDA graphs in vLLM logs: 0.17 (1.5B, T4) to 2.4 GiB (Yi-34B on 4 GPUs, vllm-project/vllm#7553); 0.67 for a 7B on "
+    "H100 with 67 sizes"
+)
+
+
+def overhead(ranks: int, replacement: int | None) -> Sum:
+    """Overhead of one rank, among `ranks` GPUs of a replica, or the user's own figure."""
+    if replacement is not None:
+        return Sum("overhead", (Product("given", (Factor("given", replacement, "bytes"),), "given by the user"),))
+    doublings = (ranks - 1).bit_length()
+    factors = (
+        (
+            Factor("bytes_per_doubling", _PER_DOUBLING, "bytes"),
+            Factor("doublings_of_ranks", doublings, "doublings of 1 rank" if doublings > 1 else "doubling of 1 rank"),
+        )
+        if doublings
+        else (Factor("on_one_rank", _ALONE, "bytes"),)
+    )
+    return Sum(
+        "overhead",
+        (
+            Product("communication", factors, _COMMUNICATION_SOURCE),
+            Product("cuda graphs", (Factor("seen_in_practice", _GRAPHS, "bytes"),), _GRAPHS_SOURCE),
+        ),
+    )

@@ -1,0 +1,89 @@
+"""Temporary memory: the activations of one forward pass at their peak, on one rank.
+
+No formula known to us predicts it: start-up logs of one engine differ 40 times for two models of one size, by settings
+that the logs do not show. So it is a figure with a range, from logs in public, and `--temporary` replaces it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvcalc.term import Factor, Product
+from kvcalc.units import GIB
+
+if TYPE_CHECKING:
+    from kvcalc.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """Bytes on one rank: what is counted, and the range that was seen in practice.
+
+    Attributes:
+        low: the least seen.
+        high: the most seen in settings like these; what a deployment must leave room for to be called fitting.
+    """
+
+    term: Product
+    low: int
+    high: int
+
+    @property
+    def is_range(self) -> bool:
+        return self.low != self.high
+
+
+def _gib(hundredths: int) -> int:
+    return hundredths * GIB // 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A default and the range around it, in hundredths of a GiB."""
+
+    low: int
+    typical: int
+    high: int
+    source: str
+
+
+_DENSE = _Seen(
+    22,
+    150,
+    560,
+    "vLLM start-up logs of text models: 0.22 (8B, 24 GB card) to 5.6 GiB "
+    "(llm-d-planner, docs/empirical-vllm-memory-results.md, dense on H100), half of them below 1.4; "
+    "for example 1.26 in vllm-project/vllm#10511. Left out: one of 9.37 GiB on an A100-40 whose settings are not known",
+)
+_EXPERTS = _Seen(
+    37,
+    150,
+    740,
+    "vLLM start-up logs of mixture-of-experts models: 0.37 (DeepSeek-R1 on 16 GPUs, vllm-project/vllm#14447) to 7.4 GiB "
+    "(llm-d-planner, docs/empirical-vllm-memory-results.md, on H100)",
+)
+_MULTIMODAL = _Seen(
+    197,
+    600,
+    690,
+    "vLLM start-up logs of vision models, whose profiling run holds the largest images: 1.97 (LLaVA-1.6-7B, H100) to "
+    "6.90 GiB (Lingshu-32B, 80 GB card). Left out: 36.63 GiB of Llama-3.2-11B-Vision (vllm-project/vllm#12126), "
+    "whose encoder cache was counted in",
+)
+
+
+def temporary(model: Model, replacement: int | None) -> Temporary:
+    """Temporary memory of one rank, or the user's own figure, which has no range."""
+    if replacement is not None:
+        given = Product("temporary", (Factor("given", replacement, "bytes"),), "given by the user")
+        return Temporary(given, replacement, replacement)
+    seen = _kind(model)
+    term = Product("temporary", (Factor("seen_in_practice", _gib(seen.typical), "bytes"),), seen.source)
+    return Temporary(term, _gib(seen.low), _gib(seen.high))
+
+
+def _kind(model: Model) -> _Seen:
+    if any(modality != "text" for modality in model.modalities):
+        return _MULTIMODAL
+    return _EXPERTS if model.is_mixture_of_experts else _DENSE

@@ -1,0 +1,211 @@
+"""A model as a calculator sees it: its layers in order, and what its weights take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from kvcalc.formats import find_format
+from kvcalc.mechanisms import Attention, Mechanism
+from kvcalc.strict import Dim, Strict, Text
+from kvcalc.units import MAX_CONTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_LAYERS = 10_000
+MAX_REPEAT_DEPTH = 4
+
+Parameters = Annotated[int, Field(ge=1, le=10**16)]
+LayerCount = Annotated[int, Field(ge=1, le=MAX_LAYERS)]
+Tokens = Annotated[int, Field(ge=1, le=MAX_CONTEXT)]
+
+
+def _known_format(name: str) -> str:
+    return find_format(name, "format").name
+
+
+class LayerGroup(Strict):
+    """`count` equal layers that follow each other.
+
+    Attributes:
+        attention: what each of them keeps.
+        window: sliding window in tokens; None for full attention.
+        cache_dtype: the element format of these layers, whatever the rest of the cache is kept in.
+    """
+
+    count: LayerCount
+    attention: Attention
+    window: Tokens | None = None
+    cache_dtype: str | None = None
+
+    @field_validator("cache_dtype")
+    @classmethod
+    def _format_exists(cls, name: str | None) -> str | None:
+        return None if name is None else _known_format(name)
+
+    @model_validator(mode="after")
+    def _window_needs_a_cache(self) -> Self:
+        if self.window is not None and not self.attention.cached():
+            raise ValueError(f"window does not apply to attention of kind '{self.attention.kind}'")
+        return self
+
+
+class Repeat(Strict):
+    """A sequence of groups, `repeat` times over."""
+
+    repeat: LayerCount
+    of: Annotated[tuple[Layers, ...], Field(min_length=1, strict=False)]
+
+
+def _group_or_repeat(value: object) -> str:
+    if isinstance(value, dict):
+        return "repeat" if "repeat" in value or "of" in value else "group"
+    return "repeat" if isinstance(value, Repeat) else "group"
+
+
+Layers = Annotated[
+    Annotated[LayerGroup, Tag("group")] | Annotated[Repeat, Tag("repeat")], Discriminator(_group_or_repeat)
+]
+
+
+class WeightPart(Strict):
+    """A part of the checkpoint in one format.
+
+    Attributes:
+        split: over which ranks it divides: `tp` (tensor-parallel ranks), `ep` (experts; over tensor-parallel ranks where
+            experts are not spread otherwise), or `all`: every rank holds it whole.
+        scales: the part holds the scales of the quantised parts; it is dropped when another format is asked for.
+    """
+
+    part: Text
+    parameters: Parameters
+    format: str
+    split: Literal["tp", "ep", "all"] = "tp"
+    scales: bool = False
+
+    @field_validator("format")
+    @classmethod
+    def _format_exists(cls, name: str) -> str:
+        return _known_format(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: what it keeps, over which window, in which format of its own."""
+
+    attention: Mechanism
+    window: int | None
+    cache_dtype: str | None
+
+    @property
+    def label(self) -> str:
+        """A name for tables and paths. Layers with the same label keep the same bytes."""
+        window = "" if self.window is None else f", window {self.window:,}"
+        own_format = "" if self.cache_dtype is None else f", {self.cache_dtype}"
+        return f"{self.attention.label}{window}{own_format}"
+
+
+class Model(Strict):
+    """A model, named as Hugging Face's config.json names things.
+
+    Attributes:
+        layers: in the model's order; the order decides what a pipeline stage holds.
+        dtype: of computing; the cache defaults to it. None where the source does not say.
+        parameters: all of them, as counted from the model's class, not the Hub's padded total.
+        weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
+        mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    hub_ids: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    source: Text | None = None
+    hidden_size: Dim | None = None
+    intermediate_size: Dim | None = None
+    vocab_size: Annotated[int, Field(ge=1, le=10**8)] | None = None
+    max_context: Tokens | None = None
+    tie_word_embeddings: bool | None = None
+    num_experts: Dim | None = None
+    num_experts_per_tok: Dim | None = None
+    num_shared_experts: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    moe_intermediate_size: Dim | None = None
+    first_k_dense: Annotated[int, Field(ge=0, le=MAX_LAYERS)] | None = None
+    mtp_layers: Annotated[int, Field(ge=0, le=MAX_LAYERS)] | None = None
+    modalities: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    dtype: str | None = None
+    parameters: Parameters | None = None
+    active_parameters: Parameters | None = None
+    weight_dtype: str | None = None
+    weights: Annotated[tuple[WeightPart, ...], Field(strict=False)] = ()
+    layers: Annotated[tuple[Layers, ...], Field(min_length=1, strict=False)]
+
+    @field_validator("dtype", "weight_dtype")
+    @classmethod
+    def _format_exists(cls, name: str | None) -> str | None:
+        return None if name is None else _known_format(name)
+
+    @model_validator(mode="after")
+    def _not_too_many_layers(self) -> Self:
+        count = sum(_layer_count(part, 1) for part in self.layers)
+        if count > MAX_LAYERS:
+            raise ValueError(f"layers: {count:,} layers are beyond the limit of {MAX_LAYERS:,}")
+        return self
+
+    @property
+    def num_layers(self) -> int:
+        return sum(_layer_count(part, 1) for part in self.layers)
+
+    def sequence(self) -> list[Layer]:
+        """Every layer, first to last."""
+        return [layer for part in self.layers for layer in _expanded(part)]
+
+    def distinct(self) -> dict[Layer, int]:
+        """Each kind of layer and how many there are, in order of first appearance."""
+        return count_layers(self.sequence())
+
+    @property
+    def cached_tensors(self) -> list[str]:
+        """Names of the tensors that any layer keeps."""
+        kept = (tensor.name for layer in self.distinct() for tensor in layer.attention.cached())
+        return list(dict.fromkeys(kept))
+
+    @property
+    def is_mixture_of_experts(self) -> bool:
+        return self.num_experts is not None and self.num_experts > 1
+
+
+def count_layers(layers: Iterable[Layer]) -> dict[Layer, int]:
+    """Each kind of layer and how many there are, in order of first appearance.
+
+    Layers with one label are one kind: what differs between them (an MLA's projections, say) is not cached.
+    """
+    counts: dict[Layer, int] = {}
+    by_label: dict[str, Layer] = {}
+    for layer, run in groupby(layers):
+        kind = by_label.setdefault(layer.label, layer)
+        counts[kind] = counts.get(kind, 0) + len(list(run))
+    return counts
+
+
+def _layer_count(part: LayerGroup | Repeat, depth: int) -> int:
+    match part:
+        case LayerGroup(count=count):
+            return count
+        case Repeat(repeat=repeat, of=of):
+            if depth > MAX_REPEAT_DEPTH:
+                raise ValueError(f"layers: 'repeat' is nested more than {MAX_REPEAT_DEPTH} deep")
+            return repeat * sum(_layer_count(inner, depth + 1) for inner in of)
+
+
+def _expanded(part: LayerGroup | Repeat) -> Iterator[Layer]:
+    match part:
+        case LayerGroup(count=count, attention=attention, window=window, cache_dtype=cache_dtype):
+            yield from [Layer(attention, window, cache_dtype)] * count
+        case Repeat(repeat=repeat, of=of):
+            yield from [layer for inner in of for layer in _expanded(inner)] * repeat
+
+
+Repeat.model_rebuild()

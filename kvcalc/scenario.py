@@ -1,0 +1,102 @@
+"""Everything an estimate depends on, in one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from kvcalc.engines import ENGINES, Engine
+from kvcalc.errors import KvcalcError
+from kvcalc.formats import FORMATS, CacheFormat, ElementFormat, find_format, parse_cache_format
+
+if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
+    from kvcalc.gpu import Gpu
+    from kvcalc.model import Model
+    from kvcalc.workload import Workload
+
+DEFAULT_UTILIZATION = Fraction(92, 100)
+"""vLLM's default since 0.22 (vllm/config/cache.py, gpu_memory_utilization)."""
+
+DEFAULT_DTYPE = "bf16"
+"""Where a model's source does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacements:
+    """What a user states instead of letting it be computed, in bytes.
+
+    Attributes:
+        weights: of one replica.
+        temporary: of one rank.
+        overhead: of one rank.
+        reserve: of one rank, by name: rows of their own.
+    """
+
+    weights: int | None = None
+    temporary: int | None = None
+    overhead: int | None = None
+    reserve: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One question: this model, at this workload, on this accelerator.
+
+    Attributes:
+        deployment: the one asked for; None leaves the choice to kvcalc.
+        weight_format: replaces the checkpoint's own; None keeps it.
+        utilization: share of the accelerator's memory that may be used, above 0 and up to 1.
+        allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
+        origin: where the model was read from, for messages.
+        remarks: what was assumed while the scenario was put together, for the result's notes.
+    """
+
+    model: Model
+    workload: Workload
+    gpu: Gpu
+    cache_format: CacheFormat
+    deployment: Deployment | None = None
+    engine: Engine = field(default_factory=lambda: ENGINES["exact"])
+    weight_format: ElementFormat | None = None
+    utilization: Fraction = DEFAULT_UTILIZATION
+    replacements: Replacements = field(default_factory=Replacements)
+    allow_pp: bool = False
+    origin: str = "this model"
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of one accelerator.
+
+        Raises:
+            KvcalcError: no figure is known for it.
+        """
+        if self.gpu.memory_bytes is None:
+            raise KvcalcError(
+                f"gpu: no measured memory is known for '{self.gpu.name}'; give what its runtime reports with "
+                "--gpu-memory SIZE"
+            )
+        return self.gpu.memory_bytes
+
+    @property
+    def usable_bytes(self) -> int:
+        """floor(memory x utilization) of one accelerator."""
+        return self.memory_bytes * self.utilization.numerator // self.utilization.denominator
+
+
+def compute_format(model: Model) -> ElementFormat:
+    """The model's dtype of computing, or bf16 where its source does not say."""
+    return FORMATS[model.dtype or DEFAULT_DTYPE]
+
+
+def checkpoint_format(model: Model) -> ElementFormat:
+    """The format of the checkpoint's weights."""
+    return find_format(model.weight_dtype, "weight_dtype") if model.weight_dtype else compute_format(model)
+
+
+def cache_format(model: Model, asked: str | None) -> CacheFormat:
+    """The formats of the cache: as asked, else the model's dtype."""
+    default = compute_format(model)
+    return parse_cache_format(asked or default.name, default, model.cached_tensors)

@@ -1,0 +1,124 @@
+"""Numbers that explain themselves: a byte count and its formula are one object, so they cannot disagree.
+
+A term is a `Product` of named integers, a `Share` of another term, or a `Sum` of terms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One named integer of a product.
+
+    Attributes:
+        name: an identifier, the word that formulas use ('layers', 'head_dim').
+        value: the number.
+        noun: what stands after the number when people read it ('layers', 'bytes'), or nothing.
+    """
+
+    name: str
+    value: int
+    noun: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value:,} {self.noun}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A leaf: factors that multiply to its bytes.
+
+    Attributes:
+        path: where it stands in the tree, for example 'gqa 64/8 x 128/k+v'.
+        factors: at least one.
+        source: where the figure or the formula comes from, if it is not the model's own file.
+    """
+
+    path: str
+    factors: tuple[Factor, ...]
+    source: str = ""
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(factor.value for factor in self.factors)
+
+    @property
+    def formula(self) -> str:
+        """The names multiplied: 'k_and_v x layers x ...'."""
+        return " x ".join(factor.name for factor in self.factors)
+
+    @property
+    def numbers(self) -> str:
+        """The formula with its numbers: '2 x 80 layers x ...'."""
+        return " x ".join(str(factor) for factor in self.factors)
+
+    def times(self, factor: Factor) -> Product:
+        return replace(self, factors=(*self.factors, factor))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a term that is divided evenly, rounded up to a whole byte.
+
+    Attributes:
+        whole: what is divided.
+        among: into how many.
+        part: how many of those this is.
+    """
+
+    path: str
+    whole: Term
+    among: Factor
+    part: Factor | None = None
+
+    @property
+    def bytes(self) -> int:
+        part = 1 if self.part is None else self.part.value
+        return -(-self.whole.bytes * part // self.among.value)
+
+    @property
+    def formula(self) -> str:
+        part = "" if self.part is None else f" x {self.part.name}"
+        return f"ceil({self.whole.path}{part} / {self.among.name})"
+
+    @property
+    def numbers(self) -> str:
+        part = "" if self.part is None else f" x {self.part}"
+        return f"{self.whole.bytes:,} bytes{part} / {self.among}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Terms added up. An empty sum is zero bytes."""
+
+    path: str
+    parts: tuple[Term, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def formula(self) -> str:
+        return " + ".join(part.path for part in self.parts) or "nothing"
+
+    @property
+    def numbers(self) -> str:
+        return " + ".join(f"{part.bytes:,}" for part in self.parts) or "0"
+
+
+Term = Product | Share | Sum
+
+
+def leaves(term: Term) -> tuple[Product, ...]:
+    """The products under a term that divides nothing, in order: their bytes add up to the term's."""
+    match term:
+        case Product():
+            return (term,)
+        case Sum(parts=parts):
+            return tuple(leaf for part in parts for leaf in leaves(part))
+        case Share(path=path):
+            raise TypeError(f"{path} is a share of its leaves, not their sum")

@@ -1,0 +1,158 @@
+"""Sizes and counts at the edge: what a person types becomes an integer, and back. Inside there are only bytes."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
+
+from kvcalc.errors import KvcalcError, did_you_mean
+
+KIB = 1024
+MIB = 1024**2
+GIB = 1024**3
+
+SIZE_UNITS: dict[str, int] = {
+    "B": 1,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "TB": 1000**4,
+    "KiB": KIB,
+    "MiB": MIB,
+    "GiB": GIB,
+    "TiB": 1024**4,
+}
+_COUNT_SUFFIXES = {"": 1, "Ki": KIB, "Mi": MIB, "Gi": GIB}
+
+MAX_CONTEXT = 10**12
+MAX_BATCH = 10**9
+MAX_SIZE = 10**18
+"""An exabyte: beyond any machine, and far from where a number could cost time."""
+
+_NUMBER = re.compile(r"(?P<number>[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?) ?(?P<suffix>[A-Za-z]*)")
+_MAX_CHARACTERS = 60
+
+
+def parse_size(text: str, what: str) -> int:
+    """'80GB', '1.5GiB', '123' -> bytes. A suffix that could mean two things ('80G') is refused.
+
+    Args:
+        text: what the user typed.
+        what: the option or field, for the message.
+
+    Raises:
+        KvcalcError: not a size, negative, or beyond 10^18. A fraction of a byte is rounded away.
+    """
+    number, suffix = _split(text, what)
+    if suffix and suffix not in SIZE_UNITS:
+        decimal_unit, binary_unit = f"{suffix[:1].upper()}B", f"{suffix[:1].upper()}iB"
+        if suffix.upper().rstrip("B") in {"K", "M", "G", "T"}:
+            readings = " or ".join(
+                f"{_digits(text)}{unit} ({_rounded(number * SIZE_UNITS[unit]):,} bytes)"
+                for unit in (decimal_unit, binary_unit)
+            )
+            raise KvcalcError(f"{what}: '{text}' could mean two sizes: write {readings}")
+        raise KvcalcError(
+            f"{what}: unknown unit '{suffix}' in '{text}'{did_you_mean(suffix, SIZE_UNITS)}; "
+            f"units are {', '.join(SIZE_UNITS)}"
+        )
+    size = _rounded(number * SIZE_UNITS[suffix]) if suffix else _whole(number, text, what)
+    if size > MAX_SIZE:
+        raise KvcalcError(f"{what}: '{text}' is beyond the limit of {MAX_SIZE:,} bytes")
+    return size
+
+
+def parse_count(text: str, what: str, limit: int) -> int:
+    """'8192', '131_072', '128Ki', '1e6' -> a whole number of at least 1 and at most `limit`.
+
+    Raises:
+        KvcalcError: not a whole positive number, beyond the limit, or '128k', which could be 128000 or 131072.
+    """
+    number, suffix = _split(text, what)
+    if suffix not in _COUNT_SUFFIXES:
+        if suffix.lower() in {"k", "m", "g"}:
+            binary = suffix.upper() + "i"
+            decimal_power = {"K": 1000, "M": 1000**2, "G": 1000**3}[suffix.upper()]
+            thousand = _whole(number * decimal_power, text, what)
+            raise AmbiguousCountError(
+                what,
+                text,
+                decimal=str(thousand),
+                binary=f"{_digits(text)}{binary}",
+                binary_value=_whole(number * _COUNT_SUFFIXES[binary], text, what),
+            )
+        raise KvcalcError(f"{what}: '{text}' is not a whole number (for example 8192, 131_072, 128Ki or 1e6)")
+    count = _whole(number * _COUNT_SUFFIXES[suffix], text, what)
+    return check_count(count, what, limit)
+
+
+class AmbiguousCountError(KvcalcError):
+    """'128k': thousands or 1024s. Carries both readings, so that the caller can print the command mended."""
+
+    def __init__(self, what: str, text: str, *, decimal: str, binary: str, binary_value: int) -> None:
+        self.text, self.decimal, self.binary = text, decimal, binary
+        super().__init__(
+            f"{what}: '{text}' could mean two numbers: write {decimal}, or {binary} for {binary_value}"
+        )
+
+
+def check_count(count: int, what: str, limit: int) -> int:
+    """The count itself, if it lies from 1 to `limit`."""
+    if count < 1:
+        raise KvcalcError(f"{what}: must be at least 1, not {count}")
+    if count > limit:
+        raise KvcalcError(f"{what}: {_short(count)} is beyond the limit of {limit:,}")
+    return count
+
+
+def parse_fraction(text: str, what: str) -> Fraction:
+    """'0.92' -> 23/25 exactly; more than 0 and at most 1."""
+    try:
+        number, suffix = _split(text, what)
+    except KvcalcError:
+        number, suffix = Fraction(0), "?"
+    if suffix or not 0 < number <= 1:
+        raise KvcalcError(f"{what}: '{text}' is not a number above 0 and up to 1 (for example 0.92)")
+    return number
+
+
+def format_size(size: int, unit: str, decimals: int = 2) -> str:
+    """Bytes in a unit, rounded half up, with thousands separated: 1342177280 -> '1.25' (GiB)."""
+    if unit == "B":
+        return f"{size:,}"
+    with localcontext() as context:
+        context.prec = 60
+        value = Decimal(size) / SIZE_UNITS[unit]
+        return f"{value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP):,}"
+
+
+def _split(text: str, what: str) -> tuple[Fraction, str]:
+    stripped = text.strip()
+    match = _NUMBER.fullmatch(stripped) if len(stripped) <= _MAX_CHARACTERS else None
+    if match is None:
+        shown = stripped if len(stripped) <= _MAX_CHARACTERS else stripped[:_MAX_CHARACTERS] + "..."
+        hint = "must be at least 1" if re.fullmatch(r"-[0-9].*", stripped) else "not a number"
+        raise KvcalcError(f"{what}: {hint}: '{shown}'")
+    number, suffix = match["number"], match["suffix"]
+    return Fraction(number.replace("_", "")), suffix
+
+
+def _digits(text: str) -> str:
+    return text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+
+
+def _rounded(value: Fraction) -> int:
+    return math.floor(value + Fraction(1, 2))
+
+
+def _whole(value: Fraction, text: str, what: str) -> int:
+    if value.denominator != 1:
+        raise KvcalcError(f"{what}: '{text}' is not a whole number")
+    return value.numerator
+
+
+def _short(count: int) -> str:
+    """Large numbers as a power: a message must not carry a thousand digits."""
+    return f"{count:,}" if count < 10**21 else f"about 10^{len(str(count)) - 1}"

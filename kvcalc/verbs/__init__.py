@@ -1,0 +1,1 @@
+"""The verbs: pure functions from a scenario to a result."""

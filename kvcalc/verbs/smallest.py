@@ -1,0 +1,161 @@
+"""The search over legal deployments: the smallest that holds a workload, the best of a few GPUs, the most sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import Deployment, legal_tps
+from kvcalc.memory import Fit, RankMemory, fit, fullest, rank_memories
+from kvcalc.units import MAX_BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kvcalc.scenario import Scenario
+
+
+STAGE_COUNTS_TRIED = 256
+"""How many numbers of pipeline stages the search tries above the least possible: it must end on any file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A deployment, what its ranks hold, and whether they fit."""
+
+    deployment: Deployment
+    memories: tuple[RankMemory, ...]
+    fit: Fit
+
+    @property
+    def fullest(self) -> RankMemory:
+        return fullest(self.memories)
+
+
+def evaluate(scenario: Scenario, deployment: Deployment) -> Candidate:
+    """What the deployment's ranks would hold of the scenario's workload."""
+    memories = rank_memories(scenario, deployment)
+    return Candidate(deployment, memories, fit(memories, scenario.usable_bytes))
+
+
+def legal_tps_of_a_node(scenario: Scenario) -> list[int]:
+    """Tensor-parallel sizes that are legal and stay within one node, smallest first."""
+    mechanisms = [layer.attention for layer in scenario.model.distinct()]
+    return legal_tps(mechanisms, scenario.gpu.node_size)
+
+
+def smallest(scenario: Scenario) -> Candidate | None:
+    """The fewest GPUs that hold the workload, fitting or tight; on ties the larger tp. None if nothing legal does.
+
+    One replica within a node comes first; pipeline stages where the largest tp is not enough, or where they are allowed;
+    more replicas only where no single one holds the batch.
+    """
+    tps = legal_tps_of_a_node(scenario)
+    best = None
+    if not scenario.allow_pp:
+        best = _first_that_holds(scenario, (Deployment(tp) for tp in tps))
+    return best or _smallest_pipeline(scenario, tps) or _smallest_with_replicas(scenario, tps)
+
+
+def best_of(scenario: Scenario, gpus: int, dp: int = 1) -> Candidate | None:
+    """The legal deployment of at most `gpus` GPUs with the most room to spare; None if `dp` replicas need more.
+
+    Pipeline stages are used only where no tensor-parallel size alone holds the workload, or where they are allowed.
+    """
+    each = gpus // dp
+    tps = [tp for tp in legal_tps_of_a_node(scenario) if tp <= each]
+    if not tps:
+        return None
+    flat = [evaluate(scenario, Deployment(tp, 1, dp)) for tp in tps]
+    if scenario.allow_pp or all(candidate.fit is Fit.NO for candidate in flat):
+        stages = ((tp, min(each // tp, scenario.model.num_layers)) for tp in tps)
+        flat += [evaluate(scenario, Deployment(tp, pp, dp)) for tp, pp in stages if pp > 1]
+    return max(flat, key=_room_order)
+
+
+def most_sequences(scenario: Scenario, deployment: Deployment) -> int:
+    """The most sequences at the scenario's context that one replica holds, with the usual temporary figure."""
+    return _most(scenario, deployment, lambda memory: memory.temporary.term.bytes)
+
+
+def _most(scenario: Scenario, deployment: Deployment, temporary: Callable[[RankMemory], int]) -> int:
+    """By search on the exact function, which never falls as sequences are added."""
+    replica = replace(deployment, dp=1)
+
+    def holds(sequences: int) -> bool:
+        workload = replace(scenario.workload, batch=sequences)
+        memories = rank_memories(replace(scenario, workload=workload), replica)
+        return all(memory.total_with(temporary(memory)) <= scenario.usable_bytes for memory in memories)
+
+    low, high = 0, 1
+    while high <= MAX_BATCH and holds(high):
+        low, high = high, high * 2
+    high = min(high, MAX_BATCH + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _first_that_holds(scenario: Scenario, deployments: Iterator[Deployment]) -> Candidate | None:
+    for deployment in deployments:
+        candidate = evaluate(scenario, deployment)
+        if candidate.fit is not Fit.NO:
+            return candidate
+    return None
+
+
+def _smallest_pipeline(scenario: Scenario, tps: list[int]) -> Candidate | None:
+    best: Candidate | None = None
+    for tp in reversed(tps):
+        least = _least_stages(scenario, tp)
+        most = min(scenario.model.num_layers, least + STAGE_COUNTS_TRIED - 1)
+        for pp in range(least, most + 1):
+            deployment = Deployment(tp, pp)
+            if best is not None and deployment.gpus >= best.deployment.gpus:
+                break
+            candidate = evaluate(scenario, deployment)
+            if candidate.fit is not Fit.NO:
+                best = candidate
+                break
+    return best
+
+
+def _least_stages(scenario: Scenario, tp: int) -> int:
+    """A number of stages below which nothing can fit; beyond every legal one where none can.
+
+    The stages together hold at least the weights and the cache of tp ranks, and no stage holds less than one layer.
+    """
+    layers = scenario.model.num_layers
+    whole = evaluate(scenario, Deployment(tp)).memories[0]
+    divided = (whole.weights.bytes if whole.weights else 0) + whole.cache.bytes
+    room = scenario.usable_bytes - (whole.total_with(whole.temporary.low) - divided)
+    least_overhead = replace(scenario.replacements, overhead=whole.overhead.bytes)
+    single = evaluate(replace(scenario, replacements=least_overhead), Deployment(tp, layers))
+    if room <= 0 or single.fit is Fit.NO:
+        return layers + 1
+    return max(1, -(-divided // room))
+
+
+def _smallest_with_replicas(scenario: Scenario, tps: list[int]) -> Candidate | None:
+    batch = scenario.workload.batch
+    one = replace(scenario, workload=replace(scenario.workload, batch=1))
+    holder = _first_that_holds(one, (Deployment(tp) for tp in tps)) or _smallest_pipeline(one, tps)
+    if holder is None:
+        return None
+    best: Candidate | None = None
+    for tp in reversed(tps):
+        replica = Deployment(tp, holder.deployment.pp)
+        sequences = _most(scenario, replica, lambda memory: memory.temporary.low)
+        if sequences:
+            candidate = evaluate(scenario, replace(replica, dp=-(-batch // sequences)))
+            if best is None or candidate.deployment.gpus < best.deployment.gpus:
+                best = candidate
+    return best
+
+
+def _room_order(candidate: Candidate) -> tuple[int, int, int]:
+    """Greater is better: what fits before what is tight, then the most to spare, then the larger tp."""
+    fits = [Fit.NO, Fit.TIGHT, Fit.FITS].index(candidate.fit)
+    fullest_total = max(memory.tree.bytes for memory in candidate.memories)
+    return fits, -fullest_total, candidate.deployment.tp
