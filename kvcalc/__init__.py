@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kvcalc.api import estimate, load_gpu, load_model, scenario
+    from kvcalc.api import estimate, load_gpu, load_model, make_scenario
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.verbs.estimate import Estimate
@@ -35,7 +35,7 @@ __all__ = [
     "estimate",
     "load_gpu",
     "load_model",
-    "scenario",
+    "make_scenario",
 ]
 
 _HOME = {
@@ -52,7 +52,7 @@ _HOME = {
     "estimate": "api",
     "load_gpu": "api",
     "load_model": "api",
-    "scenario": "api",
+    "make_scenario": "api",
 }
 
 

@@ -15,6 +15,7 @@ from kvcalc.engines import find_engine
 from kvcalc.errors import KvcalcError
 from kvcalc.verbs.estimate import Estimate
 from kvcalc.verbs.estimate import estimate as _estimate
+from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.formats import find_format
 from kvcalc.gpu import Gpu
 from kvcalc.model import Model
@@ -49,7 +50,7 @@ def load_gpu(gpu: str) -> Gpu:
     return find_gpu(gpu)
 
 
-def scenario(
+def make_scenario(
     model: Model | str | Path,
     *,
     batch: int | str = 1,
@@ -57,12 +58,14 @@ def scenario(
     gpu: Gpu | str = DEFAULT_GPU,
     gpu_memory: int | str | None = None,
     utilization: float | str | Fraction = DEFAULT_UTILIZATION,
-    tp: int | None = None,
-    pp: int | None = None,
-    dp: int | None = None,
-    gpus: int | None = None,
+    tp: int | str | None = None,
+    pp: int | str | None = None,
+    dp: int | str | None = None,
+    gpus: int | str | None = None,
     allow_pp: bool = False,
     engine: str = "exact",
+    dtype: str | None = None,
+    parameters: int | str | None = None,
     cache_dtype: str | None = None,
     weight_dtype: str | None = None,
     weights: int | str | None = None,
@@ -87,6 +90,8 @@ def scenario(
         gpus: the best legal deployment of at most so many, instead of tp and pp.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
         engine: how positions and bytes are counted.
+        dtype: the format of computing, instead of the model's own.
+        parameters: where the model's file does not give them.
         cache_dtype: an element format, or 'k=q8_0,v=q4_0'.
         weight_dtype: an element format instead of the checkpoint's.
         weights: bytes of one replica, instead of what the model's file says.
@@ -102,12 +107,13 @@ def scenario(
     if not isinstance(model, Model):
         found = find_model(str(model))
         model, origin = found.model, found.origin
+    model = _completed(model, dtype, parameters)
     tokens = _context(model, context)
     if context is None:
         remarks = (*remarks, f"context is not given: {tokens:,} is taken (-c sets it)")
     asked = Scenario(
         model=model,
-        workload=Workload(_count(batch, "batch", MAX_BATCH), tokens),
+        workload=Workload(_count(batch, "--batch", MAX_BATCH), tokens),
         gpu=_gpu(gpu, gpu_memory),
         cache_format=cache_format(model, cache_dtype),
         engine=find_engine(engine),
@@ -123,34 +129,50 @@ def scenario(
         origin=origin or "the model",
         remarks=remarks,
     )
+    ways = {"--tp": tp, "--pp": pp, "--dp": dp}
     if gpus is not None:
-        return _with_gpus(asked, check_count(gpus, "--gpus", MAX_RANKS), tp, pp, dp or 1)
-    if (tp, pp, dp) != (None, None, None):
-        return replace(asked, deployment=Deployment(*(1 if ways is None else ways for ways in (tp, pp, dp))))
-    return asked
+        if tp is not None or pp is not None:
+            raise KvcalcError("--gpus: chooses tp and pp; give --gpus, or --tp and --pp, not both")
+        return _with_gpus(asked, _count(gpus, "--gpus", MAX_RANKS), _ways("--dp", dp))
+    if all(given is None for given in ways.values()):
+        return asked
+    return replace(asked, deployment=Deployment(*(_ways(name, given) for name, given in ways.items())))
 
 
 def estimate(model: Model | str | Path | Scenario, **options: object) -> Estimate:
     """The cache, the memory and the GPU count: `estimate('llama-3-70b', batch=32, context='8Ki', tp=4)`.
 
     Args:
-        model: a scenario, or what `scenario` takes, with its options.
-        options: those of `scenario`.
+        model: a scenario, or what `make_scenario` takes, with its options.
+        options: those of `make_scenario`.
 
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
     if isinstance(model, Scenario):
         return _estimate(model)
-    return _estimate(scenario(model, **options))  # type: ignore[arg-type]  # scenario's own signature says what they are
+    return _estimate(make_scenario(model, **options))  # type: ignore[arg-type]  # make_scenario's own signature says what they are
 
 
-def _with_gpus(asked: Scenario, gpus: int, tp: int | None, pp: int | None, dp: int) -> Scenario:
-    if tp is not None or pp is not None:
-        raise KvcalcError("--gpus: kvcalc chooses tp and pp for it; give --gpus, or --tp and --pp, not both")
+def _completed(model: Model, dtype: str | None, parameters: int | str | None) -> Model:
+    """The model with what was given beside its file."""
+    if parameters is not None:
+        if model.weights:
+            raise KvcalcError(
+                f"--parameters: {model.name} lists its weights part by part; --weights SIZE replaces them"
+            )
+        model = replace(model, parameters=_count(parameters, "--parameters", MAX_PARAMETERS))
+    return model if dtype is None else replace(model, dtype=find_format(dtype, "--dtype").name)
+
+
+def _ways(name: str, given: int | str | None) -> int:
+    return 1 if given is None else _count(given, name, MAX_RANKS)
+
+
+def _with_gpus(asked: Scenario, gpus: int, dp: int) -> Scenario:
     best = best_of(asked, gpus, dp)
     if best is None:
-        raise KvcalcError(f"--gpus: {gpus} cannot hold {dp} replicas of this model")
+        raise KvcalcError(f"--gpus: {gpus} are fewer than {dp} replicas need")
     deployment = best.deployment
     remark = f"of at most {gpus} GPUs, {deployment.gpus} are used: {deployment}"
     return replace(asked, deployment=deployment, remarks=(*asked.remarks, remark))
@@ -173,7 +195,7 @@ def _gpu(gpu: Gpu | str, memory: int | str | None) -> Gpu:
     size = _size(memory, "--gpu-memory")
     if size < 1:
         raise KvcalcError("--gpu-memory: must be at least 1 byte")
-    return found.model_copy(update={"memory_bytes": size, "memory_from": "user"})
+    return replace(found, memory_bytes=size, memory_from="user")
 
 
 def _count(value: int | str, what: str, limit: int) -> int:

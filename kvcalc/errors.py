@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,8 @@ class CannotRunError(KvcalcError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean 'x' or 'y'?', or nothing where no known word is near."""
+    from difflib import get_close_matches  # noqa: PLC0415  # only where something went wrong
+
     by_lower = {name.lower(): name for name in known}
     near = get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
     if not near:

@@ -75,9 +75,7 @@ class ElementFormat:
         if self.head_bytes:
             raise KvcalcError(f"format {self.name} keeps a scale per head: it is for caches, not for weights")
         if self.block_elems == 1:
-            return Factor("parameters", count, "parameters"), Factor(
-                "bytes_per_parameter", self.block_bytes, "bytes"
-            )
+            return Factor("parameters", count, "parameters"), Factor("bytes_per_parameter", self.block_bytes, "bytes")
         blocks = -(-count // self.block_elems)
         return (
             Factor(f"blocks_of_{self.block_elems}", blocks, f"blocks of {self.block_elems} parameters"),
@@ -99,7 +97,9 @@ _OCP8 = "OCP 8-bit Floating Point Specification 1.0"
 _OCPMX = "OCP Microscaling Formats (MX) Specification 1.0: 32 elements share one 8-bit scale"
 _GGML = "llama.cpp, ggml/src/ggml-common.h, block_{name}"
 _VLLM = "vLLM 0.33.0, vllm/v1/kv_cache_interface.py: an fp32 scale for each head and token"
-_NVFP4 = "NVIDIA, https://developer.nvidia.com/blog/introducing-nvfp4-for-efficient-and-accurate-low-precision-inference/"
+_NVFP4 = (
+    "NVIDIA, https://developer.nvidia.com/blog/introducing-nvfp4-for-efficient-and-accurate-low-precision-inference/"
+)
 _BLOCK128 = "DeepSeek, FlashMLA csrc/api/sparse_decode.h: 128 fp8 values and one fp32 scale"
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
-
-from kvcalc.strict import Strict, Text
-from kvcalc.units import MAX_SIZE
+from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text
 
 DEFAULT_GPUS_PER_NODE = 8
 """Where the node's size is not known: the size of an HGX or OAM board."""
 
-Rate = Annotated[float, Field(gt=0, le=10**9, strict=False)]
+Count = Annotated[int, Limits(ge=1, le=10**6)]
 
 
-class Gpu(Strict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
     """One accelerator.
 
     Attributes:
@@ -27,13 +26,15 @@ class Gpu(Strict):
         host_link_gb_per_s: one direction, as is interconnect_gb_per_s.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    __pydantic_config__: ClassVar = CHECKED
+
+    name: Name
     title: Text | None = None
-    aliases: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    aliases: tuple[Text, ...] = ()
     vendor: Text | None = None
     architecture: Text | None = None
-    label_gb: Annotated[int, Field(ge=1, le=10**6)] | None = None
-    memory_bytes: Annotated[int, Field(ge=1, le=MAX_SIZE)] | None = None
+    label_gb: Count | None = None
+    memory_bytes: Size | None = None
     memory_from: Literal["runtime", "nvidia-smi", "user"] | None = None
     memory_bandwidth_gb_per_s: Rate | None = None
     bf16_dense_tflops: Rate | None = None
@@ -42,15 +43,13 @@ class Gpu(Strict):
     host_link_gb_per_s: Rate | None = None
     interconnect: Text | None = None
     interconnect_gb_per_s: Rate | None = None
-    gpus_per_node: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    gpus_per_node: Count | None = None
     source: Text | None = None
     notes: Text | None = None
 
-    @model_validator(mode="after")
-    def _memory_says_where_from(self) -> Self:
+    def __post_init__(self) -> None:
         if (self.memory_bytes is None) != (self.memory_from is None):
             raise ValueError("memory_bytes and memory_from come together")
-        return self
 
     @property
     def node_size(self) -> int:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
-
+from kvcalc.errors import KvcalcError
+from kvcalc.fields import CHECKED, Dim, Limits, Name, Parameters, Tagged, Text, Tokens
 from kvcalc.formats import find_format
 from kvcalc.mechanisms import Attention, Mechanism
-from kvcalc.strict import Dim, Strict, Text
-from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,16 +17,25 @@ if TYPE_CHECKING:
 MAX_LAYERS = 10_000
 MAX_REPEAT_DEPTH = 4
 
-Parameters = Annotated[int, Field(ge=1, le=10**16)]
-LayerCount = Annotated[int, Field(ge=1, le=MAX_LAYERS)]
-Tokens = Annotated[int, Field(ge=1, le=MAX_CONTEXT)]
+LayerCount = Annotated[int, Limits(ge=1, le=MAX_LAYERS)]
+LayersOrNone = Annotated[int, Limits(ge=0, le=MAX_LAYERS)]
 
 
-def _known_format(name: str) -> str:
-    return find_format(name, "format").name
+def _check_format(name: str | None) -> None:
+    """A file's format must exist.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if name is not None:
+        try:
+            find_format(name, "format")
+        except KvcalcError as error:
+            raise ValueError(str(error)) from error
 
 
-class LayerGroup(Strict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerGroup:
     """`count` equal layers that follow each other.
 
     Attributes:
@@ -42,37 +49,29 @@ class LayerGroup(Strict):
     window: Tokens | None = None
     cache_dtype: str | None = None
 
-    @field_validator("cache_dtype")
-    @classmethod
-    def _format_exists(cls, name: str | None) -> str | None:
-        return None if name is None else _known_format(name)
-
-    @model_validator(mode="after")
-    def _window_needs_a_cache(self) -> Self:
+    def __post_init__(self) -> None:
+        _check_format(self.cache_dtype)
         if self.window is not None and not self.attention.cached():
             raise ValueError(f"window does not apply to attention of kind '{self.attention.kind}'")
-        return self
 
 
-class Repeat(Strict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
     """A sequence of groups, `repeat` times over."""
 
     repeat: LayerCount
-    of: Annotated[tuple[Layers, ...], Field(min_length=1, strict=False)]
+    of: Annotated[tuple[Layers, ...], Limits(min_length=1)]
 
 
 def _group_or_repeat(value: object) -> str:
-    if isinstance(value, dict):
-        return "repeat" if "repeat" in value or "of" in value else "group"
-    return "repeat" if isinstance(value, Repeat) else "group"
+    return "repeat" if isinstance(value, dict) and ("repeat" in value or "of" in value) else "group"
 
 
-Layers = Annotated[
-    Annotated[LayerGroup, Tag("group")] | Annotated[Repeat, Tag("repeat")], Discriminator(_group_or_repeat)
-]
+Layers = Annotated[LayerGroup | Repeat, Tagged(_group_or_repeat, group=LayerGroup, repeat=Repeat)]
 
 
-class WeightPart(Strict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightPart:
     """A part of the checkpoint in one format.
 
     Attributes:
@@ -87,10 +86,8 @@ class WeightPart(Strict):
     split: Literal["tp", "ep", "all"] = "tp"
     scales: bool = False
 
-    @field_validator("format")
-    @classmethod
-    def _format_exists(cls, name: str) -> str:
-        return _known_format(name)
+    def __post_init__(self) -> None:
+        _check_format(self.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,8 @@ class Layer:
         return f"{self.attention.label}{window}{own_format}"
 
 
-class Model(Strict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
     """A model, named as Hugging Face's config.json names things.
 
     Attributes:
@@ -120,39 +118,35 @@ class Model(Strict):
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
-    hub_ids: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    __pydantic_config__: ClassVar = CHECKED
+
+    name: Name
+    hub_ids: tuple[Text, ...] = ()
     source: Text | None = None
     hidden_size: Dim | None = None
     intermediate_size: Dim | None = None
-    vocab_size: Annotated[int, Field(ge=1, le=10**8)] | None = None
+    vocab_size: Annotated[int, Limits(ge=1, le=10**8)] | None = None
     max_context: Tokens | None = None
     tie_word_embeddings: bool | None = None
     num_experts: Dim | None = None
     num_experts_per_tok: Dim | None = None
-    num_shared_experts: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    num_shared_experts: Annotated[int, Limits(ge=0, le=10**6)] | None = None
     moe_intermediate_size: Dim | None = None
-    first_k_dense: Annotated[int, Field(ge=0, le=MAX_LAYERS)] | None = None
-    mtp_layers: Annotated[int, Field(ge=0, le=MAX_LAYERS)] | None = None
-    modalities: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    first_k_dense: LayersOrNone | None = None
+    mtp_layers: LayersOrNone | None = None
+    modalities: tuple[Text, ...] = ()
     dtype: str | None = None
     parameters: Parameters | None = None
     active_parameters: Parameters | None = None
     weight_dtype: str | None = None
-    weights: Annotated[tuple[WeightPart, ...], Field(strict=False)] = ()
-    layers: Annotated[tuple[Layers, ...], Field(min_length=1, strict=False)]
+    weights: tuple[WeightPart, ...] = ()
+    layers: Annotated[tuple[Layers, ...], Limits(min_length=1)]
 
-    @field_validator("dtype", "weight_dtype")
-    @classmethod
-    def _format_exists(cls, name: str | None) -> str | None:
-        return None if name is None else _known_format(name)
-
-    @model_validator(mode="after")
-    def _not_too_many_layers(self) -> Self:
-        count = sum(_layer_count(part, 1) for part in self.layers)
-        if count > MAX_LAYERS:
-            raise ValueError(f"layers: {count:,} layers are beyond the limit of {MAX_LAYERS:,}")
-        return self
+    def __post_init__(self) -> None:
+        _check_format(self.dtype)
+        _check_format(self.weight_dtype)
+        if self.num_layers > MAX_LAYERS:
+            raise ValueError(f"layers: {self.num_layers:,} layers are beyond the limit of {MAX_LAYERS:,}")
 
     @property
     def num_layers(self) -> int:
@@ -206,6 +200,3 @@ def _expanded(part: LayerGroup | Repeat) -> Iterator[Layer]:
             yield from [Layer(attention, window, cache_dtype)] * count
         case Repeat(repeat=repeat, of=of):
             yield from [layer for inner in of for layer in _expanded(inner)] * repeat
-
-
-Repeat.model_rebuild()

@@ -93,9 +93,7 @@ class AmbiguousCountError(KvcalcError):
 
     def __init__(self, what: str, text: str, *, decimal: str, binary: str, binary_value: int) -> None:
         self.text, self.decimal, self.binary = text, decimal, binary
-        super().__init__(
-            f"{what}: '{text}' could mean two numbers: write {decimal}, or {binary} for {binary_value}"
-        )
+        super().__init__(f"{what}: '{text}' could mean two numbers: write {decimal}, or {binary} for {binary_value}")
 
 
 def check_count(count: int, what: str, limit: int) -> int:

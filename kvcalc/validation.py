@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import json
+from dataclasses import fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.mechanisms import KINDS
 from kvcalc.model import LayerGroup, Repeat, WeightPart
-from kvcalc.strict import Strict
 from kvcalc.yaml_reader import Document, Mark
 
 if TYPE_CHECKING:
@@ -17,9 +19,15 @@ if TYPE_CHECKING:
 
     from kvcalc.yaml_reader import Place, Value
 
-T = TypeVar("T", bound=Strict)
+T = TypeVar("T")
 
 MAX_ERRORS_SHOWN = 5
+
+
+@cache
+def adapter(noun: type[T]) -> TypeAdapter[T]:
+    """What checks values against a noun's types and limits."""
+    return TypeAdapter(noun)
 
 
 def validated(noun: type[T], document: Document) -> T:
@@ -31,7 +39,7 @@ def validated(noun: type[T], document: Document) -> T:
     if not isinstance(document.root, dict):
         raise document.error(Mark(0, 0), "expected keys and values, such as 'name: my-model'")
     try:
-        return noun.model_validate(document.root)
+        return adapter(noun).validate_json(json.dumps(document.root))
     except ValidationError as refused:
         errors = refused.errors(include_url=False)
         shown = [str(_located(error, noun, document)) for error in errors[:MAX_ERRORS_SHOWN]]
@@ -39,9 +47,9 @@ def validated(noun: type[T], document: Document) -> T:
         raise KvcalcError("\n".join(shown) + (f"\n... and {more} more" if more else "")) from refused
 
 
-def _located(error: ErrorDetails, noun: type[Strict], document: Document) -> KvcalcError:
+def _located(error: ErrorDetails, noun: type[Any], document: Document) -> KvcalcError:
     place, missing = _place(error["loc"], document)
-    marks = document.keys if error["type"] == "extra_forbidden" else document.values
+    marks = document.keys if error["type"] == "unexpected_keyword_argument" else document.values
     mark = marks.get(place) or document.values.get(place) or Mark(0, 0)
     dotted = _dotted(place)
     where = f"{dotted}: " if dotted else ""
@@ -65,14 +73,12 @@ def _place(loc: tuple[str | int, ...], document: Document) -> tuple[Place, str |
     return tuple(place), None
 
 
-def _message(
-    error: ErrorDetails, noun: type[Strict], document: Document, place: Place, missing: str | None
-) -> str:
+def _message(error: ErrorDetails, noun: type[Any], document: Document, place: Place, missing: str | None) -> str:
     given, context = _shown(error["input"]), error.get("ctx", {})
     match error["type"]:
         case "missing":
             return f"missing key '{missing}'"
-        case "extra_forbidden":
+        case "unexpected_keyword_argument":
             return _unknown_key(str(place[-1]), _owner(noun, place[:-1], document))
         case "union_tag_not_found":
             return f"missing key 'kind': one of {', '.join(KINDS)}"
@@ -95,7 +101,7 @@ def _message(
             return f"expected a word, not {given}"
         case "tuple_type" | "list_type":
             return f"expected a list, not {given}"
-        case "model_type" | "dict_type" | "model_attributes_type":
+        case "dataclass_type" | "dict_type" | "model_attributes_type":
             return f"expected keys and values, not {given}"
         case "literal_error":
             return f"expected {context.get('expected')}, not {given}"
@@ -103,11 +109,13 @@ def _message(
             return "must not be empty"
         case "string_too_long":
             return f"longer than {context.get('max_length')} characters"
+        case "string_pattern_mismatch":
+            return "must not contain control characters"
         case _:
             return error["msg"]
 
 
-def _owner(noun: type[Strict], place: Place, document: Document) -> type[Strict]:
+def _owner(noun: type[Any], place: Place, document: Document) -> type[Any]:
     """The class whose fields the keys at a place are."""
     here: Value = document.root
     for step in place:
@@ -124,10 +132,10 @@ def _owner(noun: type[Strict], place: Place, document: Document) -> type[Strict]
     return Repeat if "repeat" in here or "of" in here else LayerGroup
 
 
-def _unknown_key(key: str, owner: type[Strict]) -> str:
-    known = list(owner.model_fields)
+def _unknown_key(key: str, owner: type[Any]) -> str:
+    known = [each.name for each in fields(owner)]
     hint = did_you_mean(key, known)
-    elsewhere = [kind for kind, mechanism in KINDS.items() if key in mechanism.model_fields]
+    elsewhere = [kind for kind, mechanism in KINDS.items() if key in {each.name for each in fields(mechanism)}]
     if not hint and owner in KINDS.values() and elsewhere:
         hint = f"; it belongs to {', '.join(elsewhere)}"
     return f"unknown key '{key[:60]}'{hint}" + ("" if hint else f"; keys here are {', '.join(known)}")

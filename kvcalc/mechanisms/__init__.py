@@ -5,8 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
+from kvcalc.fields import Tagged
 from kvcalc.mechanisms.base import CachedTensor, Mechanism
 from kvcalc.mechanisms.gqa import GQA
 from kvcalc.mechanisms.mha import MHA
@@ -18,11 +17,22 @@ from kvcalc.mechanisms.shared import Shared
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Attention = Annotated[MHA | MQA | GQA | MLA | Shared | NoAttention, Field(discriminator="kind")]
-
 KINDS: Mapping[str, type[Mechanism]] = MappingProxyType(
-    {cls.model_fields["kind"].default: cls for cls in (MHA, MQA, GQA, MLA, Shared, NoAttention)}
+    {"mha": MHA, "mqa": MQA, "gqa": GQA, "mla": MLA, "shared": Shared, "none": NoAttention}
 )
 """`kind` -> mechanism."""
 
-__all__ = ["GQA", "KINDS", "MHA", "MLA", "MQA", "Attention", "CachedTensor", "Mechanism", "NoAttention", "Shared"]
+Attention = Annotated[MHA | MQA | GQA | MLA | Shared | NoAttention, Tagged("kind", **KINDS)]
+
+__all__ = [
+    "GQA",
+    "KINDS",
+    "MHA",
+    "MLA",
+    "MQA",
+    "Attention",
+    "CachedTensor",
+    "Mechanism",
+    "NoAttention",
+    "Shared",
+]

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from kvcalc.strict import Strict
-
 
 @dataclass(frozen=True, slots=True)
 class CachedTensor:
@@ -28,8 +26,10 @@ class CachedTensor:
     heads_name: str | None = None
 
 
-class Mechanism(Strict, ABC):
+class Mechanism(ABC):
     """One kind of attention layer. A subclass is one file: its fields, its formula, its source."""
+
+    __slots__ = ()
 
     title: ClassVar[str]
     keeps: ClassVar[str]

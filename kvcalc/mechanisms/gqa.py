@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
-
-from pydantic import model_validator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values
-from kvcalc.strict import Dim
+from kvcalc.fields import Dim
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GQA(Mechanism):
     """Grouped-query attention (arXiv 2305.13245): `num_kv_heads` keys and values are kept."""
 
@@ -28,13 +28,11 @@ class GQA(Mechanism):
     head_dim: Dim
     v_head_dim: Dim | None = None
 
-    @model_validator(mode="after")
-    def _kv_heads_divide_heads(self) -> Self:
+    def __post_init__(self) -> None:
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"num_kv_heads must divide num_heads, and {self.num_kv_heads} does not divide {self.num_heads}"
             )
-        return self
 
     def cached(self) -> tuple[CachedTensor, ...]:
         return keys_and_values(self.num_kv_heads, "num_kv_heads", self.head_dim, self.v_head_dim)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values
-from kvcalc.strict import Dim
+from kvcalc.fields import Dim
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MHA(Mechanism):
     """Multi-head attention (arXiv 1706.03762, section 3.2.2): all heads' keys and values are kept."""
 

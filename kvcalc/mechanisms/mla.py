@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.mechanisms.base import CachedTensor, Mechanism
-from kvcalc.strict import Dim
+from kvcalc.fields import Dim
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MLA(Mechanism):
     """Multi-head latent attention (arXiv 2405.04434, section 2.1): neither tensor has heads, so every rank keeps both.
 

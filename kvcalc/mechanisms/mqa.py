@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values
-from kvcalc.strict import Dim
+from kvcalc.fields import Dim
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MQA(Mechanism):
     """Multi-query attention (arXiv 1911.02150): one head's key and value are kept, on every tensor-parallel rank."""
 

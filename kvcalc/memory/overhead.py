@@ -35,7 +35,11 @@ def overhead(ranks: int, replacement: int | None) -> Sum:
     factors = (
         (
             Factor("bytes_per_doubling", _PER_DOUBLING, "bytes"),
-            Factor("doublings_of_ranks", doublings, "doublings of 1 rank" if doublings > 1 else "doubling of 1 rank"),
+            Factor(
+                "doublings_of_ranks",
+                doublings,
+                "doublings of ranks" if doublings > 1 else "doubling of ranks",
+            ),
         )
         if doublings
         else (Factor("on_one_rank", _ALONE, "bytes"),)
@@ -46,4 +50,17 @@ def overhead(ranks: int, replacement: int | None) -> Sum:
             Product("communication", factors, _COMMUNICATION_SOURCE),
             Product("cuda graphs", (Factor("seen_in_practice", _GRAPHS, "bytes"),), _GRAPHS_SOURCE),
         ),
+    )
+
+
+def explained_overhead() -> tuple[str, str, str, str, str]:
+    """Name, title, what it is, formula and source, for people."""
+    return (
+        "overhead",
+        "Overhead: communication buffers and CUDA graphs, on one rank",
+        "what a rank's runtime holds beside weights, cache and activations; --overhead SIZE replaces it",
+        f"communication: {_ALONE / GIB:.1f} GiB on one rank, else {_PER_DOUBLING / GIB:.1f} GiB x ceil(log2(tp x pp)); "
+        f"CUDA graphs: {_GRAPHS / GIB:.1f} GiB; the CUDA context (about {CUDA_CONTEXT_BYTES // MIB} MiB) lives in the "
+        "memory that utilization leaves out",
+        f"{_COMMUNICATION_SOURCE}; {_GRAPHS_SOURCE}",
     )

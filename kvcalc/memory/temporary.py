@@ -87,3 +87,23 @@ def _kind(model: Model) -> _Seen:
     if any(modality != "text" for modality in model.modalities):
         return _MULTIMODAL
     return _EXPERTS if model.is_mixture_of_experts else _DENSE
+
+
+def explained_temporary() -> tuple[str, str, str, str, str]:
+    """Name, title, what it is, formula and source, for people."""
+    kinds = (
+        ("dense text models", _DENSE),
+        ("mixtures of experts", _EXPERTS),
+        ("multimodal models", _MULTIMODAL),
+    )
+    figures = "; ".join(
+        f"{name}: {seen.typical / 100:.2f} GiB, seen {seen.low / 100:.2f} to {seen.high / 100:.2f}"
+        for name, seen in kinds
+    )
+    return (
+        "temporary",
+        "Temporary: activations of one forward pass at their peak, on one rank",
+        "a figure with a range, from engines' logs, by kind of model; --temporary SIZE replaces it",
+        figures,
+        "; ".join(seen.source for _, seen in kinds),
+    )

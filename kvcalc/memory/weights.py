@@ -59,7 +59,8 @@ def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
     ranks = Factor("ranks", deployment.ranks, "ranks")
     copies = deployment.ranks > 1
     return Sum(
-        "weights", tuple(part.term.times(ranks) if part.on_every_rank and copies else part.term for part in parts)
+        "weights",
+        tuple(part.term.times(ranks) if part.on_every_rank and copies else part.term for part in parts),
     )
 
 
@@ -78,7 +79,8 @@ def rank_weights(scenario: Scenario, deployment: Deployment, stage: int, layers_
         return Sum("weights", tuple(part.term for part in parts))
     ranks = Factor("ranks", deployment.ranks, "ranks")
     return Sum(
-        "weights", tuple(part.term if part.on_every_rank else Share(part.term.path, part.term, ranks) for part in parts)
+        "weights",
+        tuple(part.term if part.on_every_rank else Share(part.term.path, part.term, ranks) for part in parts),
     )
 
 

@@ -134,7 +134,8 @@ class GpusResult:
     Attributes:
         fits: whether every rank of the deployment asked for stays within usable memory with the high temporary figure.
         tight: whether only with less.
-        by_memory: ceil(total / usable) with the total of one rank without any splitting; a lower bound.
+        by_memory: ceil(unsplit_bytes / usable_bytes): the articles' formula, a lower bound.
+        unsplit_bytes: the total of one rank without any splitting (1 x 1 x 1).
         count: GPUs of the smallest legal deployment that holds the workload, dp x tp x pp; None where there is none.
         count_tight: whether that deployment is tight.
         per_rank: its fullest rank.
@@ -148,6 +149,7 @@ class GpusResult:
     fits: bool | None
     tight: bool | None
     by_memory: int | None
+    unsplit_bytes: int | None
     count: int | None
     count_tight: bool | None
     tp: int | None
@@ -311,6 +313,7 @@ def _gpus(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Gpus
         fits=asked.fit is Fit.FITS if known else None,
         tight=asked.fit is Fit.TIGHT if known else None,
         by_memory=None if total is None else gpus_by_memory(total, usable),
+        unsplit_bytes=total,
         count=found.deployment.gpus if found else None,
         count_tight=found.fit is Fit.TIGHT if found else None,
         tp=found.deployment.tp if found else None,

@@ -1,0 +1,26 @@
+"""The command line: parse, call, render, exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """The program `kvcalc`."""
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:  # answered before anything is imported
+        from kvcalc import __version__  # noqa: PLC0415  # as it says
+
+        sys.stdout.write(f"kvcalc {__version__}\n")
+        sys.exit(0)
+    import signal  # noqa: PLC0415  # as above
+
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end like any filter when the reader has gone
+    try:
+        from kvcalc.cli.app import run  # noqa: PLC0415  # typer is needed from here on
+
+        sys.exit(run(arguments))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

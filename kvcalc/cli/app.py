@@ -1,0 +1,110 @@
+"""Which command is meant, and what happens to its errors."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from importlib import import_module
+
+import typer
+
+from kvcalc.cli.options import TextGroup
+from kvcalc.errors import ExitCode, KvcalcError
+from kvcalc.units import AmbiguousCountError
+
+_COMMANDS = {
+    "estimate": "kvcalc.cli.estimate",
+    "models": "kvcalc.cli.models",
+    "gpus": "kvcalc.cli.gpus",
+    "explain": "kvcalc.cli.explain",
+}
+"""Command -> the module whose `register(app)` adds it."""
+
+_ABOUT = "Size the KV cache of a language model, exactly, and count the GPUs that hold it."
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and give its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character still gets the figures
+    try:
+        return _call(arguments or ["--help"])
+    except AmbiguousCountError as error:
+        _complain(f"{error}\n{_readings(arguments, error)}")
+        return error.exit_code
+    except KvcalcError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except OSError as error:
+        _complain(f"{error.filename or 'output'}: {error.strerror or error}")
+        return ExitCode.CANNOT_RUN
+    except Exception as error:  # noqa: BLE001  # a user gets a sentence, never a traceback
+        _complain(f"a bug in kvcalc: {type(error).__name__}: {error}; nothing was computed")
+        return ExitCode.CANNOT_RUN
+
+
+def _call(arguments: list[str]) -> int:
+    try:
+        _app(arguments[0])(args=arguments, prog_name="kvcalc")
+    except SystemExit as done:
+        sys.stdout.flush()
+        return done.code if isinstance(done.code, int) else ExitCode.DONE
+    return ExitCode.DONE
+
+
+def _app(command: str) -> typer.Typer:
+    """The application with the one command that is called, or with all of them where help or a correction is needed."""
+    app = typer.Typer(
+        name="kvcalc",
+        cls=TextGroup,
+        help=_ABOUT,
+        rich_markup_mode=None,
+        add_completion=command not in _COMMANDS,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def _root(
+        version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
+    ) -> None:
+        pass
+
+    modules = [_COMMANDS[command]] if command in _COMMANDS else list(_COMMANDS.values())
+    for module in modules:
+        import_module(module).register(app)
+    return app
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from kvcalc import __version__  # noqa: PLC0415  # a cycle otherwise
+
+        typer.echo(f"kvcalc {__version__}")
+        raise typer.Exit
+
+
+def _complain(message: str) -> None:
+    printable = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in message)
+    sys.stderr.write(f"error: {printable}\n")
+
+
+def _readings(arguments: list[str], error: AmbiguousCountError) -> str:
+    """The command line that was typed, mended in both ways."""
+
+    def mended(reading: str) -> str:
+        words = [
+            reading
+            if word == error.text
+            else word.removesuffix(error.text) + reading
+            if word.endswith(f"={error.text}") or (word.startswith("-") and word.endswith(error.text))
+            else word
+            for word in arguments
+        ]
+        return f"  {shlex.join(['kvcalc', *words])}"
+
+    return "\n".join(mended(reading) for reading in (error.decimal, error.binary))

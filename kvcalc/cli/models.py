@@ -1,0 +1,49 @@
+"""kvcalc models: the catalogue, one model, and the schema of model files."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated
+
+import typer
+
+from kvcalc.catalogue import find_model, model_text
+from kvcalc.cli.options import FormatOption, JsonOption, OutputOption, TextCommand, TextGroup, chosen_format
+from kvcalc.cli.output import deliver, show
+from kvcalc.listing import list_models, show_model
+from kvcalc.model import Model
+from kvcalc.render.listing import model_report, models_report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    models = typer.Typer(
+        help="The models that kvcalc knows.", cls=TextGroup, no_args_is_help=True, rich_markup_mode=None
+    )
+    models.command("list", cls=TextCommand)(list_command)
+    models.command("show", cls=TextCommand)(show_command)
+    models.command("schema", cls=TextCommand)(schema_command)
+    app.add_typer(models, name="models")
+
+
+def list_command(how: FormatOption = None, json: JsonOption = False, output_file: OutputOption = None) -> None:
+    """Every model of the catalogue."""
+    show(models_report(list_models()), chosen_format(how, json=json), output_file)
+
+
+def show_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A YAML file, a name or a hub id.")],
+    how: FormatOption = None,
+    json: JsonOption = False,
+    output_file: OutputOption = None,
+) -> None:
+    """One model, as its YAML file has it: a start for a file of your own."""
+    found = find_model(model)
+    show(model_report(show_model(found.model, model_text(found))), chosen_format(how, json=json), output_file)
+
+
+def schema_command(output_file: OutputOption = None) -> None:
+    """The JSON Schema of model files, for editors that check YAML."""
+    from kvcalc.validation import adapter  # noqa: PLC0415  # pydantic, for this command only
+
+    deliver(json_module.dumps(adapter(Model).json_schema(), indent=2) + "\n", output_file)

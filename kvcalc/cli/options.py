@@ -1,0 +1,93 @@
+"""What every command shares: options that mean the same wherever they stand, and how typer reads them.
+
+typer splits the words of a command line; kvcalc reads the values itself (units.py, formats.py), with one style of message.
+So options are text or flags, and typer's own conversion, which loads half of pydantic, has nothing to do.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.render import Format
+from kvcalc.units import SIZE_UNITS
+
+
+class TextCommand(TyperCommand):
+    """A command whose parameters are text, lists of text or flags, so that there is nothing to convert."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _unconverted(super().get_params(ctx))
+
+
+class TextGroup(TyperGroup):
+    """A group of such commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _unconverted(super().get_params(ctx))
+
+
+def _unconverted(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        parameter.process_value = partial(_process, parameter)
+    return parameters
+
+
+def _process(parameter: Any, context: Any, value: Any) -> Any:
+    if value is None and parameter.required:
+        return type(parameter).process_value(parameter, context, value)  # says what is missing
+    if parameter.multiple and value is None:
+        value = []
+    return value if parameter.callback is None else parameter.callback(context, parameter, value)
+
+
+def option(*names: str, metavar: str, text: str, panel: str | None = None) -> Any:
+    """An option that takes a value."""
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+def flag(name: str, text: str, panel: str | None = None) -> Any:
+    """An option that is there or not."""
+    return typer.Option(name, help=text, rich_help_panel=panel)
+
+
+FormatOption = Annotated[
+    str | None, option("--format", metavar="|".join(Format), text="How to print the result [table].")
+]
+JsonOption = Annotated[bool, flag("--json", "Short for --format json.")]
+OutputOption = Annotated[
+    str | None, option("-o", "--output-file", metavar="FILE", text="Write to FILE instead; - is stdout.")
+]
+UnitOption = Annotated[str, option("--unit", metavar="UNIT", text="Unit of sizes in tables: GiB, GB, MiB, B ...")]
+
+
+def chosen_format(name: str | None, *, json: bool) -> Format:
+    """--format and --json together.
+
+    Raises:
+        KvcalcError: there is no such format, or they contradict each other.
+    """
+    if name is not None and name not in list(Format):
+        raise KvcalcError(
+            f"--format: no format '{name[:40]}'{did_you_mean(name, Format)}; there are {', '.join(Format)}"
+        )
+    if json and name not in (None, Format.JSON):
+        raise KvcalcError(f"--json: contradicts --format {name}")
+    return Format.JSON if json else Format(name or Format.TABLE)
+
+
+def chosen_unit(name: str) -> str:
+    """--unit.
+
+    Raises:
+        KvcalcError: there is no such unit.
+    """
+    if name not in SIZE_UNITS:
+        raise KvcalcError(
+            f"--unit: no unit '{name[:40]}'{did_you_mean(name, SIZE_UNITS)}; there are {', '.join(SIZE_UNITS)}"
+        )
+    return name

@@ -1,0 +1,65 @@
+"""Types of fields that files give, with their limits.
+
+Nouns are plain frozen dataclasses, so that the catalogue loads in milliseconds; the limits here are told to pydantic when a
+user's file is checked against them (kvcalc/validation.py), and only then is pydantic imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from kvcalc.units import MAX_CONTEXT, MAX_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+CHECKED: dict[str, Any] = {"strict": True, "extra": "forbid"}
+"""pydantic's settings for a noun that is read from a file: exact types, no unknown keys."""
+
+
+class Limits:
+    """Limits as pydantic names them: ge, le, gt, min_length, max_length, pattern."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.limits = limits
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        schema.update(self.limits)  # type: ignore[typeddict-item]  # which keys exist depends on the type
+        return schema
+
+
+class Tagged:
+    """Which member of a union a mapping describes: by a key, or by a function that gives the member's tag."""
+
+    def __init__(self, discriminator: str | Callable[[Any], str], **tags: type) -> None:
+        self.discriminator, self.tags = discriminator, tags
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema  # noqa: PLC0415  # only where a file is checked
+
+        choices: dict[Any, CoreSchema] = {tag: handler.generate_schema(member) for tag, member in self.tags.items()}
+        return core_schema.tagged_union_schema(choices, self.discriminator)
+
+
+_PRINTABLE = r"^\P{Cc}*$"
+"""No control characters: what a file says is printed on terminals."""
+
+Dim = Annotated[int, Limits(ge=1, le=10**6)]
+"""A number of heads or of elements."""
+
+Tokens = Annotated[int, Limits(ge=1, le=MAX_CONTEXT)]
+MAX_PARAMETERS = 10**16
+Parameters = Annotated[int, Limits(ge=1, le=MAX_PARAMETERS)]
+Size = Annotated[int, Limits(ge=1, le=MAX_SIZE)]
+Rate = Annotated[float, Limits(gt=0, le=10**9)]
+
+Name = Annotated[str, Limits(min_length=1, max_length=100, pattern=_PRINTABLE)]
+"""A short name."""
+
+Text = Annotated[str, Limits(min_length=1, max_length=2000, pattern=_PRINTABLE)]
+"""A line of words."""

@@ -1,0 +1,123 @@
+"""The catalogue as results: lists of models and accelerators, and one of each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.catalogue import shipped_gpus, shipped_models
+from kvcalc.engines import ENGINES, RankLoad
+from kvcalc.scenario import cache_format
+
+if TYPE_CHECKING:
+    from kvcalc.gpu import Gpu
+    from kvcalc.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model in a list. `bytes_per_token` is what a token adds to one copy of its cache while no window is full."""
+
+    name: str
+    mechanisms: tuple[str, ...]
+    layers: int
+    bytes_per_token: int
+    dtype: str
+    parameters: int | None
+    max_context: int | None
+    hub_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    models: tuple[ModelRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model: its fields as its file has them, and the file's text."""
+
+    model: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuRow:
+    """An accelerator in a list."""
+
+    name: str
+    title: str | None
+    memory_bytes: int | None
+    memory_from: str | None
+    memory_bandwidth_gb_per_s: float | None
+    gpus_per_node: int | None
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuList:
+    gpus: tuple[GpuRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuCard:
+    """One accelerator: all its fields that are known."""
+
+    gpu: dict[str, Any]
+
+
+def list_models() -> ModelList:
+    """Every model of the catalogue."""
+    return ModelList(tuple(_model_row(found.model) for found in shipped_models()))
+
+
+def list_gpus() -> GpuList:
+    """Every accelerator of the catalogue."""
+    return GpuList(tuple(_gpu_row(gpu) for gpu in shipped_gpus()))
+
+
+def show_gpu(gpu: Gpu) -> GpuCard:
+    return GpuCard(_known(gpu))
+
+
+def show_model(model: Model, text: str) -> ModelCard:
+    return ModelCard(_known(model), text)
+
+
+def _model_row(model: Model) -> ModelRow:
+    kinds = model.distinct()
+    formats = cache_format(model, None)
+    exact = ENGINES["exact"]
+    return ModelRow(
+        name=model.name,
+        mechanisms=tuple(dict.fromkeys(layer.attention.kind for layer in kinds)),
+        layers=model.num_layers,
+        bytes_per_token=exact.rank_cache(RankLoad(kinds, 1, 1, 1, formats)).bytes,
+        dtype=formats.name,
+        parameters=model.parameters,
+        max_context=model.max_context,
+        hub_ids=model.hub_ids,
+    )
+
+
+def _gpu_row(gpu: Gpu) -> GpuRow:
+    return GpuRow(
+        gpu.name,
+        gpu.title,
+        gpu.memory_bytes,
+        gpu.memory_from,
+        gpu.memory_bandwidth_gb_per_s,
+        gpu.gpus_per_node,
+        gpu.aliases,
+    )
+
+
+def _known(noun: Gpu | Model) -> dict[str, Any]:
+    """A noun as its file would have it: nested data without what is not known."""
+    return {key: value for key, value in _data(asdict(noun)).items() if value not in (None, [])}
+
+
+def _data(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _data(item) for key, item in value.items() if item is not None}
+    return [_data(item) for item in value] if isinstance(value, (tuple, list)) else value

@@ -1,0 +1,61 @@
+"""Results to text: a report on one result, rendered as a table, JSON, CSV or Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, assert_never
+
+from kvcalc.render.record import to_csv, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kvcalc.render.view import View
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A result and its faces.
+
+    Attributes:
+        command: that made it, as JSON names it.
+        result: a dataclass whose field names are the keys of JSON.
+        rows: what CSV has a line for each of.
+        view: what people see; a function, since it is not always wanted.
+        notes: remarks, for stderr where the result does not carry them itself.
+    """
+
+    command: str
+    result: Any
+    rows: Sequence[Any]
+    view: Callable[[], View]
+    notes: tuple[str, ...] = ()
+
+
+def render(report: Report, how: Format, *, terminal: bool = False) -> str:
+    """A report as text; `terminal` says whether a table goes to one."""
+    match how:
+        case Format.JSON:
+            return to_json(report.command, report.result)
+        case Format.CSV:
+            return to_csv(report.rows)
+        case Format.TABLE:
+            from kvcalc.render.table import draw  # noqa: PLC0415  # rich, for tables only
+
+            return draw(report.view(), terminal=terminal)
+        case Format.MARKDOWN:
+            from kvcalc.render.markdown import write  # noqa: PLC0415  # for start-up time
+
+            return write(report.view())
+        case _:
+            assert_never(how)

@@ -1,0 +1,247 @@
+"""How an estimate looks: what was asked, where every byte of a GPU goes, and how many GPUs."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import Deployment
+from kvcalc.render import Report
+from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
+from kvcalc.scenario import compute_format
+from kvcalc.term import Product, Share, Sum
+from kvcalc.units import format_size
+from kvcalc.verbs.estimate import replica_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.term import Term
+    from kvcalc.verbs.estimate import Estimate, RankResult
+
+
+def estimate_report(result: Estimate, unit: str, *, explain: bool = False) -> Report:
+    """One estimate; with `explain`, the tree of terms, of which CSV has the leaves of the cache."""
+    rows = result.cache.terms if explain else (result,)
+    return Report("estimate", result, rows, lambda: _view(result, unit, explain=explain), result.notes)
+
+
+def _view(result: Estimate, unit: str, *, explain: bool = False) -> View:
+    """The screen of one estimate, in units of `unit`; with `explain`, the tree of terms below it."""
+    rank = shown_rank(result)
+    blocks: list[Grid | Lines] = [
+        _question(result, unit),
+        _rank_grid(result, rank, unit),
+        Lines(_answers(result)),
+    ]
+    if explain:
+        blocks += [_tree(result, rank), Lines(tuple(_sources(rank.tree)))]
+    return View(tuple(blocks))
+
+
+def shown_rank(result: Estimate) -> RankResult:
+    """The rank of the deployment asked for, else of the smallest that holds the workload."""
+    asked = result.scenario.deployment is not None
+    return result.memory.per_rank if asked or result.gpus.per_rank is None else result.gpus.per_rank
+
+
+def _question(result: Estimate, unit: str) -> Grid:
+    scenario, gpus = result.scenario, result.gpus
+    kinds = list(scenario.model.distinct())
+    shape = kinds[0].label if len(kinds) == 1 else " + ".join(result.model.mechanisms)
+    kept_in = scenario.cache_format.name
+    compute = compute_format(scenario.model).name
+    formats = compute if kept_in == compute else f"{compute}, cache {kept_in}"
+    usable, memory = (format_size(size, unit) for size in (gpus.usable_bytes, gpus.memory_bytes))
+    return Grid(
+        (Column(), Column(), Column()),
+        (
+            Row(
+                (
+                    result.model.name,
+                    f"{shape}, {_count(result.model.layers, 'layer')}, {formats}",
+                    _workload(result),
+                )
+            ),
+            Row(
+                (
+                    gpus.gpu,
+                    f"{usable} of {memory} {unit} usable ({gpus.utilization:g})",
+                    f"engine {result.deployment.engine}",
+                )
+            ),
+        ),
+    )
+
+
+def _workload(result: Estimate) -> str:
+    workload = result.workload
+    return f"{_count(workload.batch, 'sequence')} x {_count(workload.context, 'token')}"
+
+
+def _rank_grid(result: Estimate, rank: RankResult, unit: str) -> Grid:
+    columns = (Column(_headline(result)), right(f"{unit} per GPU"), right("of which"), Column("formula"))
+    rows = [row for part in _parts(rank.tree) for row in _part_rows(result, part, unit)]
+    if rank.total_bytes is None:
+        rows.insert(0, Row(("weights", "?", "", "not known")))
+        rows.append(Row(("total", "?", "", "needs the weights")))
+    else:
+        rows.append(
+            Row(
+                ("total", format_size(rank.total_bytes, unit), "", _headroom(rank.headroom_bytes, unit)),
+                Weight.TOTAL,
+            )
+        )
+    return Grid(columns, tuple(rows))
+
+
+def _headline(result: Estimate) -> str:
+    gpus, asked = result.gpus, result.scenario.deployment
+    if asked is not None:
+        state = "weights unknown" if gpus.fits is None else _fit_words(fits=gpus.fits, tight=bool(gpus.tight))
+        return f"{_count(asked.gpus, 'GPU')} ({asked}): {state}"
+    if gpus.count is None or gpus.tp is None or gpus.pp is None or gpus.dp is None:
+        return "1 GPU (tp 1)" + ("" if gpus.fits is None else ": does not fit")
+    return f"{_count(gpus.count, 'GPU')} ({Deployment(gpus.tp, gpus.pp, gpus.dp)})" + (
+        ", tight" if gpus.count_tight else ""
+    )
+
+
+def _fit_words(*, fits: bool, tight: bool) -> str:
+    return "fits" if fits else "tight" if tight else "does not fit"
+
+
+def _headroom(headroom: int | None, unit: str) -> str:
+    if headroom is None:
+        return ""
+    return f"{format_size(headroom, unit)} to spare" if headroom >= 0 else f"{format_size(-headroom, unit)} too much"
+
+
+def _parts(tree: Term) -> tuple[Term, ...]:
+    return tree.parts if isinstance(tree, Sum) else (tree,)
+
+
+def _part_rows(result: Estimate, part: Term, unit: str) -> Iterator[Row]:
+    size = format_size(part.bytes, unit)
+    if isinstance(part, Sum) and len(part.parts) == 1:
+        yield Row((part.path, size, "", _formula(part.parts[0])))
+    elif isinstance(part, Sum) and part.parts:
+        yield Row((part.path, size, "", ""))
+        for inner in part.parts:
+            yield Row((f"  {inner.path}", "", format_size(inner.bytes, unit), _formula(inner)), Weight.PART)
+    elif part.path == "temporary":
+        yield Row((part.path, size, "", _temporary(result, unit)))
+    else:
+        yield Row((part.path, size, "", part.numbers))
+
+
+def _formula(term: Term) -> str:
+    """The numbers behind a term; a share shows the product that it divides."""
+    match term:
+        case Share(whole=Product() as whole, among=among, part=None):
+            return f"{whole.numbers} / {among}"
+        case Product(factors=(single,)):
+            return "given" if single.name == "given" else single.name.replace("_", " ")
+        case _:
+            return term.numbers
+
+
+def _temporary(result: Estimate, unit: str) -> str:
+    ranks = result.deployment.tp * result.deployment.pp
+    low, high = result.memory.temporary_low_bytes // ranks, result.memory.temporary_high_bytes // ranks
+    if low == high:
+        return "given"
+    return f"{format_size(low, unit, 1)} to {format_size(high, unit, 1)} seen in practice"
+
+
+def _answers(result: Estimate) -> tuple[str, ...]:
+    return tuple(_answer_lines(result))
+
+
+def _answer_lines(result: Estimate) -> Iterator[str]:
+    gpus, scenario = result.gpus, result.scenario
+    yield _cache_line(result)
+    if gpus.by_memory is not None:
+        yield f"GPUs: {gpus.by_memory:,} by memory alone, {_smallest(result)}"
+    if gpus.most_sequences:
+        each = " \u00b7 ".join(f"{_count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
+        yield f"most sequences of {result.workload.context:,}: {each}"
+    yield f"not modelled: {'; '.join(result.not_modelled)}"
+    if scenario.origin.startswith("configs/"):
+        yield f"next: kvcalc estimate {shlex.quote(result.model.name)} --explain"
+
+
+def _cache_line(result: Estimate) -> str:
+    """The cache in bytes, and what a token adds; of one copy where no deployment is asked for."""
+    cache, asked = result.cache, result.scenario.deployment
+    token = f"{cache.bytes_per_token:,} a token"
+    if cache.bytes_per_token_at_context != cache.bytes_per_token:
+        token += f" until windows are full, then {cache.bytes_per_token_at_context:,}"
+    if asked is None or asked.gpus == 1:
+        return f"cache: {cache.bytes:,} bytes; {token}"
+    return (
+        f"cache: {cache.bytes:,} bytes on the {_count(asked.ranks, 'GPU')} of a replica, {cache.one_copy_bytes:,} in one "
+        f"copy; on a GPU {token}"
+    )
+
+
+def _smallest(result: Estimate) -> str:
+    gpus = result.gpus
+    if gpus.count is None or gpus.tp is None or gpus.pp is None or gpus.dp is None:
+        return "no legal deployment holds it"
+    deployment = Deployment(gpus.tp, gpus.pp, gpus.dp)
+    tight = ", tight" if gpus.count_tight else ""
+    return f"{gpus.count:,} in the smallest legal deployment ({deployment}{tight})"
+
+
+def _tree(result: Estimate, rank: RankResult) -> Grid:
+    """Every term with its bytes, its formula in names and in numbers."""
+    asked = result.scenario.deployment or Deployment()
+    usable = result.gpus.usable_bytes
+    rows = [
+        *_term_rows(rank.tree, 0),
+        *_term_rows(replica_cache(result.scenario, asked), 0, f"cache of a replica ({asked})"),
+        Row(
+            (
+                "usable",
+                f"{usable:,}",
+                "floor(memory x utilization)",
+                f"floor({result.gpus.memory_bytes:,} x {result.gpus.utilization:g})",
+            )
+        ),
+    ]
+    if result.gpus.by_memory is not None:
+        rows.append(
+            Row(
+                (
+                    "GPUs by memory",
+                    f"{result.gpus.by_memory:,}",
+                    "ceil(total of one rank without splitting / usable)",
+                    f"ceil({result.gpus.unsplit_bytes:,} / {usable:,})",
+                )
+            )
+        )
+    return Grid((Column("term"), right("bytes"), Column("formula"), Column("in numbers")), tuple(rows))
+
+
+def _term_rows(term: Term, depth: int, name: str | None = None) -> Iterator[Row]:
+    yield Row((f"{'  ' * depth}{name or term.path}", f"{term.bytes:,}", term.formula, term.numbers))
+    match term:
+        case Sum(parts=parts):
+            for part in parts:
+                yield from _term_rows(part, depth + 1)
+        case Share(whole=whole):
+            yield from _term_rows(whole, depth + 1)
+
+
+def _sources(term: Term) -> Iterator[str]:
+    match term:
+        case Product(path=path, source=source) if source:
+            yield f"source of {path}: {source}"
+        case Sum(parts=parts):
+            for part in parts:
+                yield from _sources(part)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,133 @@
+"""How lists, cards and explanations look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.render import Report
+from kvcalc.render.view import Column, Grid, Lines, Row, Verbatim, View, right
+from kvcalc.units import format_size
+
+if TYPE_CHECKING:
+    from kvcalc.explain import Explanation, Topics
+    from kvcalc.listing import GpuCard, GpuList, ModelCard, ModelList
+
+
+def models_report(result: ModelList) -> Report:
+    """Every model, a row each."""
+    return Report("models list", result, result.models, lambda: _models_view(result))
+
+
+def model_report(result: ModelCard) -> Report:
+    """One model, as its file has it."""
+    view = View((Verbatim(result.text, "yaml"),))
+    return Report("models show", result, [result.model], lambda: view)
+
+
+def gpus_report(result: GpuList, unit: str) -> Report:
+    """Every accelerator, a row each."""
+    return Report("gpus list", result, result.gpus, lambda: _gpus_view(result, unit))
+
+
+def gpu_report(result: GpuCard) -> Report:
+    """One accelerator, a row for each field."""
+    return Report("gpus show", result, [result.gpu], lambda: _gpu_view(result))
+
+
+def explanation_report(result: Explanation) -> Report:
+    """One word explained."""
+    return Report("explain", result, [result], lambda: _explanation_view(result))
+
+
+def topics_report(result: Topics) -> Report:
+    """Everything that can be explained, a row each."""
+    return Report("explain", result, result.topics, lambda: _topics_view(result))
+
+
+def _models_view(result: ModelList) -> View:
+    columns = (
+        Column("model"),
+        Column("keeps"),
+        right("layers"),
+        right("bytes per token"),
+        Column("in"),
+        right("parameters"),
+        right("max context"),
+    )
+    rows = tuple(
+        Row(
+            (
+                row.name,
+                " + ".join(row.mechanisms),
+                f"{row.layers:,}",
+                f"{row.bytes_per_token:,}",
+                row.dtype,
+                _number(row.parameters),
+                _number(row.max_context),
+            )
+        )
+        for row in result.models
+    )
+    return View((Grid(columns, rows), Lines((f"{len(rows)} models; kvcalc models show NAME",))))
+
+
+def _gpus_view(result: GpuList, unit: str) -> View:
+    columns = (
+        Column("gpu"),
+        Column("is"),
+        right(unit),
+        Column("reported by"),
+        right("GB/s"),
+        right("per node"),
+        Column("also called"),
+    )
+    rows = tuple(
+        Row(
+            (
+                row.name,
+                row.title or "",
+                "?" if row.memory_bytes is None else format_size(row.memory_bytes, unit),
+                row.memory_from or "not known: --gpu-memory",
+                "?" if row.memory_bandwidth_gb_per_s is None else f"{row.memory_bandwidth_gb_per_s:,g}",
+                _number(row.gpus_per_node),
+                ", ".join(row.aliases),
+            )
+        )
+        for row in result.gpus
+    )
+    return View((Grid(columns, rows), Lines((f"{len(rows)} accelerators; kvcalc gpus show NAME",))))
+
+
+def _gpu_view(result: GpuCard) -> View:
+    rows = tuple(Row((key, _value(value))) for key, value in result.gpu.items())
+    return View((Grid((Column(), Column()), rows),))
+
+
+def _explanation_view(result: Explanation) -> View:
+    pairs = (
+        (result.name, result.title),
+        ("keeps" if result.topic in {"mechanism", "format"} else "counts", result.keeps),
+        ("formula", result.formula),
+        ("fields", ", ".join(result.fields)),
+        ("source", result.source),
+        ("example", result.example),
+    )
+    return View((Grid((Column(), Column()), tuple(Row(pair) for pair in pairs if pair[1])),))
+
+
+def _topics_view(result: Topics) -> View:
+    columns = (Column("name"), Column("is"), Column("formula"))
+    rows = tuple(Row((topic.name, topic.title, topic.formula)) for topic in result.topics)
+    return View((Grid(columns, rows), Lines(("kvcalc explain NAME tells more",))))
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:,g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

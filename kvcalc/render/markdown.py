@@ -1,0 +1,41 @@
+"""A view as Markdown, for issues and documents."""
+
+from __future__ import annotations
+
+from kvcalc.render.view import Align, Grid, Lines, Verbatim, View, Weight
+
+_INDENT = "&nbsp;&nbsp;"
+
+
+def write(view: View) -> str:
+    """The view as Markdown tables and lines."""
+    return "\n".join(_block(block) for block in view.blocks)
+
+
+def _block(block: Grid | Lines | Verbatim) -> str:
+    match block:
+        case Verbatim(text, language):
+            return f"```{language}\n{text}```\n"
+        case Lines(lines):
+            return "".join(f"{_escape(line)}  \n" for line in lines)
+        case Grid(columns, rows):
+            header = [_escape(column.title) for column in columns]
+            rule = ["--:" if column.align is Align.RIGHT else "---" for column in columns]
+            body = [_cells(row.cells, total=row.weight is Weight.TOTAL) for row in rows]
+            return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *body))
+
+
+def _cells(cells: tuple[str, ...], *, total: bool) -> list[str]:
+    texts = [_indented(cell) for cell in cells]
+    return [f"**{text}**" if total and text else text for text in texts]
+
+
+def _indented(cell: str) -> str:
+    spaces = len(cell) - len(cell.lstrip(" "))
+    return _INDENT * (spaces // 2) + _escape(cell.strip())
+
+
+def _escape(text: str) -> str:
+    for character in ("\\", "|", "*", "_", "<", "`"):
+        text = text.replace(character, f"\\{character}")
+    return text

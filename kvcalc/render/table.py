@@ -1,0 +1,66 @@
+"""A view for people, drawn by rich: on a terminal as wide as it is, elsewhere as wide as it needs to be."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kvcalc.render.view import Align, Grid, Lines, Verbatim, View, Weight
+
+_UNLIMITED = 100_000
+_STYLE = {Weight.PLAIN: "", Weight.PART: "dim", Weight.TOTAL: "bold"}
+
+
+def draw(view: View, *, terminal: bool) -> str:
+    """The view as text.
+
+    Args:
+        view: what to draw.
+        terminal: whether it goes to one: then lines fold at its width, and there may be colour.
+    """
+    console = Console(
+        file=io.StringIO(),
+        force_terminal=terminal or None,
+        width=None if terminal else _UNLIMITED,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    if len(view.blocks) == 1 and isinstance(view.blocks[0], Verbatim):
+        return view.blocks[0].text
+    with console.capture() as capture:
+        for index, block in enumerate(view.blocks):
+            if index:
+                console.print()
+            match block:
+                case Grid():
+                    console.print(_table(block))
+                case Lines(lines):
+                    for line in lines:
+                        console.print(Text(line, overflow="fold"))
+                case Verbatim(text):
+                    console.out(text, end="")
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _table(grid: Grid) -> Padding:
+    table = Table(box=None, show_header=grid.has_header, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for column in grid.columns:
+        numeric = column.align is Align.RIGHT
+        table.add_column(Text(column.title), justify=column.align.value, no_wrap=numeric, overflow="fold")
+    for row in grid.rows:
+        if row.weight is Weight.TOTAL:
+            table.add_row(*_rules(grid))
+        table.add_row(*(Text(cell) for cell in row.cells), style=_STYLE[row.weight])
+    return Padding(table, 0, expand=False)
+
+
+def _rules(grid: Grid) -> list[str]:
+    """A rule over the number that is a sum."""
+    column = next(index for index, column in enumerate(grid.columns) if column.align is Align.RIGHT)
+    widest = max(len(row.cells[column]) for row in grid.rows)
+    return ["-" * widest if index == column else "" for index in range(len(grid.columns))]

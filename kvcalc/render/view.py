@@ -1,0 +1,72 @@
+"""What a person sees, before it is a table or Markdown: grids of cells and lines of text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Align(Enum):
+    LEFT = "left"
+    RIGHT = "right"
+
+
+class Weight(Enum):
+    """How much a row counts."""
+
+    PLAIN = "plain"
+    PART = "part"
+    """Explains the row above it."""
+    TOTAL = "total"
+    """The sum of the plain rows above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    title: str = ""
+    align: Align = Align.LEFT
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    cells: tuple[str, ...]
+    weight: Weight = Weight.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows under columns. Columns without any title have no header."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def has_header(self) -> bool:
+        return any(column.title for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Text, a line each."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A text of many lines that must not change, such as a file."""
+
+    text: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Blocks from top to bottom."""
+
+    blocks: tuple[Grid | Lines | Verbatim, ...]
+
+
+def right(title: str = "") -> Column:
+    """A column of numbers."""
+    return Column(title, Align.RIGHT)
