@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from kvcalc.api import estimate, load_gpu, load_model, make_scenario
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
-    from kvcalc.verbs.estimate import Estimate
     from kvcalc.gpu import Gpu
     from kvcalc.model import Model
     from kvcalc.scenario import Replacements, Scenario
+    from kvcalc.verbs.estimate import Estimate
     from kvcalc.workload import Workload
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""python -m kvcalc"""
+"""python -m kvcalc."""
 
 from kvcalc.cli import main
 

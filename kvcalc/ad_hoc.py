@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention
 from kvcalc.model import LayerGroup, Model
 
 MAX_DIM = 10**6
@@ -15,8 +15,7 @@ DEFAULT_MLA_HEAD_DIM = 128
 """DeepSeek-V2's qk_nope_head_dim and v_head_dim (arXiv 2405.04434, section 3.1.2). Neither enters the cache."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdHoc:
+class AdHoc(NamedTuple):
     """The numbers that `--layers`, `--heads` and the rest give; each is at least 1."""
 
     layers: int | None = None
@@ -31,7 +30,7 @@ class AdHoc:
     @property
     def given(self) -> list[str]:
         """The options that were given."""
-        return [f"--{name.replace('_', '-')}" for name in self.__slots__ if getattr(self, name) is not None]
+        return [f"--{name.replace('_', '-')}" for name in self._fields if getattr(self, name) is not None]
 
     def model(self) -> Model:
         """The model these numbers describe: mla with a latent rank, else mha, mqa or gqa by the KV heads.
@@ -43,7 +42,7 @@ class AdHoc:
         attention = self._mla() if self.kv_lora_rank is not None else self._heads()
         return Model(name="ad-hoc", layers=(LayerGroup(count=layers, attention=attention, window=self.window),))
 
-    def _heads(self) -> Mechanism:
+    def _heads(self) -> Attention:
         heads, head_dim, v_head_dim = self._need("heads"), self._need("head_dim"), self.v_head_dim
         if self.qk_rope_head_dim is not None:
             raise KvcalcError("--qk-rope-head-dim: goes with --kv-lora-rank, for an mla model")
@@ -57,7 +56,7 @@ class AdHoc:
         except ValueError as error:
             raise KvcalcError(f"--kv-heads: {error}") from error
 
-    def _mla(self) -> Mechanism:
+    def _mla(self) -> Attention:
         for name, value in (("kv-heads", self.kv_heads), ("head-dim", self.head_dim)):
             if value is not None:
                 raise KvcalcError(f"--{name}: does not go with --kv-lora-rank: an mla model caches no heads")

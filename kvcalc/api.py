@@ -7,26 +7,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.engines import find_engine
 from kvcalc.errors import KvcalcError
-from kvcalc.verbs.estimate import Estimate
-from kvcalc.verbs.estimate import estimate as _estimate
 from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.formats import find_format
 from kvcalc.gpu import Gpu
 from kvcalc.model import Model
 from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
-from kvcalc.verbs.smallest import best_of
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, check_count, parse_count, parse_fraction, parse_size
+from kvcalc.verbs.estimate import Estimate
+from kvcalc.verbs.estimate import estimate as _estimate
+from kvcalc.verbs.smallest import best_of
 from kvcalc.workload import Workload, default_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from fractions import Fraction
     from pathlib import Path
 
 DEFAULT_GPU = "h100-sxm"
@@ -207,6 +207,6 @@ def _size(value: int | str, what: str) -> int:
 
 
 def _decimal(value: float | str | Fraction) -> str:
-    if isinstance(value, str):
-        return value
-    return str(Decimal(value.numerator) / value.denominator) if hasattr(value, "numerator") else repr(value)
+    if isinstance(value, Fraction):
+        return str(Decimal(value.numerator) / value.denominator)
+    return str(value)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.gpu import Gpu
@@ -28,8 +27,7 @@ _YAML_SUFFIXES = {".yaml", ".yml"}
 _OTHER_SUFFIXES = {".json", ".gguf", ".safetensors"}
 
 
-@dataclass(frozen=True, slots=True)
-class FoundModel:
+class FoundModel(NamedTuple):
     """A model and where it was found.
 
     Attributes:

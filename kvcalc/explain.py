@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.formats import ALIASES, FORMATS, TENSOR_FORMATS
 from kvcalc.mechanisms import KINDS
-from kvcalc.memory.overhead import explained_overhead
-from kvcalc.memory.temporary import explained_temporary
+from kvcalc.memory.about import ABOUT_GPUS, ABOUT_WEIGHTS
+from kvcalc.memory.overhead import about_overhead
+from kvcalc.memory.temporary import about_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.mechanisms import Mechanism
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """One word explained.
 
     Attributes:
@@ -42,8 +41,7 @@ class Explanation:
     example: str
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
+class Topics(NamedTuple):
     """Everything that can be explained."""
 
     topics: tuple[Explanation, ...]
@@ -79,41 +77,21 @@ def _all() -> Iterator[Explanation]:
         )
     for engine in ENGINES.values():
         yield _engine(engine)
-    for name, title, keeps, formula, source in (_WEIGHTS, explained_temporary(), explained_overhead(), _GPUS):
-        yield Explanation(name, "memory", title, keeps, formula, (), source, "")
+    for about in (ABOUT_WEIGHTS, about_temporary(), about_overhead(), ABOUT_GPUS):
+        yield Explanation(about.name, "memory", about.title, about.counts, about.formula, (), about.source, "")
 
 
 FLASH_MLA = "DeepSeek, FlashMLA csrc/api/sparse_decode.h"
 
-_WEIGHTS = (
-    "weights",
-    "Weights: the checkpoint's parameters",
-    "each part of the file's 'weights' list in its own format; without a list, all parameters in weight_dtype; "
-    "over tensor-parallel ranks evenly, over pipeline stages by layers; --weights SIZE replaces it",
-    "sum over parts of parameters x bytes of the format; a rank: ceil(part / ranks)",
-    "the model's own file (kvcalc models show NAME)",
-)
-
-_GPUS = (
-    "gpus",
-    "GPU count: by memory alone, and in the smallest legal deployment",
-    "by memory alone is a lower bound; the smallest legal deployment has a tp that divides the heads and stays in a node, "
-    "pipeline stages only where the largest such tp is not enough, and a fullest rank that stays within usable memory "
-    "(fits: with the high temporary figure; tight: only with less)",
-    "by memory = ceil((weights + cache + temporary + overhead) / floor(memory x utilization))",
-    "the legality rules of vLLM: num_heads % tp = 0, and num_kv_heads % tp = 0 or tp % num_kv_heads = 0",
-)
-
 
 def _mechanism(kind: str, mechanism: type[Mechanism]) -> Explanation:
-    keys = tuple(f"{each.name}{'' if each.default is MISSING else '?'}" for each in fields(mechanism))[1:]
     return Explanation(
         name=kind,
         topic="mechanism",
         title=mechanism.title,
         keeps=f"{mechanism.keeps}; elements per token and layer:",
         formula=mechanism.formula,
-        fields=keys,
+        fields=mechanism.keys(),
         source=mechanism.source,
         example=mechanism.example,
     )

@@ -1,12 +1,12 @@
 """Types of fields that files give, with their limits.
 
-Nouns are plain frozen dataclasses, so that the catalogue loads in milliseconds; the limits here are told to pydantic when a
-user's file is checked against them (kvcalc/validation.py), and only then is pydantic imported.
+Nouns are plain frozen dataclasses, so that the catalogue loads in milliseconds; the limits here are told to pydantic
+when a user's file is checked against them (kvcalc/validation.py), and only then is pydantic imported.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from kvcalc.units import MAX_CONTEXT, MAX_SIZE
 
@@ -28,9 +28,9 @@ class Limits:
         self.limits = limits
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        schema = handler(source)
-        schema.update(self.limits)  # type: ignore[typeddict-item]  # which keys exist depends on the type
-        return schema
+        schema: Any = handler(source)  # which keys it may have depends on the type
+        schema.update(self.limits)
+        return cast("CoreSchema", schema)
 
 
 class Tagged:

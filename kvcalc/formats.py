@@ -6,10 +6,9 @@ block_bytes bytes"; some add bytes for each head's scale. Sources stand beside t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.term import Factor
@@ -25,8 +24,7 @@ class Ragged(Enum):
     PADDED = "padded"
 
 
-@dataclass(frozen=True, slots=True)
-class ElementFormat:
+class ElementFormat(NamedTuple):
     """How elements are stored.
 
     Attributes:
@@ -185,8 +183,7 @@ def find_format(name: str, what: str) -> ElementFormat:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class CacheFormat:
+class CacheFormat(NamedTuple):
     """The element format of each cached tensor.
 
     Attributes:

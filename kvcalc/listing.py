@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import shipped_gpus, shipped_models
 from kvcalc.engines import ENGINES, RankLoad
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRow:
+class ModelRow(NamedTuple):
     """A model in a list. `bytes_per_token` is what a token adds to one copy of its cache while no window is full."""
 
     name: str
@@ -28,21 +27,18 @@ class ModelRow:
     hub_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelList:
+class ModelList(NamedTuple):
     models: tuple[ModelRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCard:
+class ModelCard(NamedTuple):
     """One model: its fields as its file has them, and the file's text."""
 
     model: dict[str, Any]
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class GpuRow:
+class GpuRow(NamedTuple):
     """An accelerator in a list."""
 
     name: str
@@ -54,13 +50,11 @@ class GpuRow:
     aliases: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GpuList:
+class GpuList(NamedTuple):
     gpus: tuple[GpuRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GpuCard:
+class GpuCard(NamedTuple):
     """One accelerator: all its fields that are known."""
 
     gpu: dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import CHECKED, Dim, Limits, Name, Parameters, Tagged, Text, Tokens
@@ -64,10 +64,10 @@ class Repeat:
 
 
 def _group_or_repeat(value: object) -> str:
-    return "repeat" if isinstance(value, dict) and ("repeat" in value or "of" in value) else "group"
+    return "a repeat" if isinstance(value, dict) and ("repeat" in value or "of" in value) else "a group"
 
 
-Layers = Annotated[LayerGroup | Repeat, Tagged(_group_or_repeat, group=LayerGroup, repeat=Repeat)]
+Layers = Annotated[LayerGroup | Repeat, Tagged(_group_or_repeat, **{"a group": LayerGroup, "a repeat": Repeat})]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +75,8 @@ class WeightPart:
     """A part of the checkpoint in one format.
 
     Attributes:
-        split: over which ranks it divides: `tp` (tensor-parallel ranks), `ep` (experts; over tensor-parallel ranks where
-            experts are not spread otherwise), or `all`: every rank holds it whole.
+        split: over which ranks it divides: `tp` (tensor-parallel ranks), `ep` (experts; over tensor-parallel ranks
+            where experts are not spread otherwise), or `all`: every rank holds it whole.
         scales: the part holds the scales of the quantised parts; it is dropped when another format is asked for.
     """
 
@@ -90,8 +90,7 @@ class WeightPart:
         _check_format(self.format)
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer: what it keeps, over which window, in which format of its own."""
 
     attention: Mechanism

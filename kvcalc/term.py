@@ -6,11 +6,10 @@ A term is a `Product` of named integers, a `Share` of another term, or a `Sum` o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Factor:
+class Factor(NamedTuple):
     """One named integer of a product.
 
     Attributes:
@@ -27,8 +26,7 @@ class Factor:
         return f"{self.value:,} {self.noun}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(NamedTuple):
     """A leaf: factors that multiply to its bytes.
 
     Attributes:
@@ -56,11 +54,10 @@ class Product:
         return " x ".join(str(factor) for factor in self.factors)
 
     def times(self, factor: Factor) -> Product:
-        return replace(self, factors=(*self.factors, factor))
+        return self._replace(factors=(*self.factors, factor))
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """A part of a term that is divided evenly, rounded up to a whole byte.
 
     Attributes:
@@ -90,8 +87,7 @@ class Share:
         return f"{self.whole.bytes:,} bytes{part} / {self.among}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(NamedTuple):
     """Terms added up. An empty sum is zero bytes."""
 
     path: str

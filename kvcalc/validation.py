@@ -1,10 +1,9 @@
-"""From a file's values to a noun: what pydantic refuses is told with its place in the file and the nearest valid name."""
+"""From a file's values to a noun: what pydantic refuses is told with its place in the file and the nearest name."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import fields
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_ERRORS_SHOWN = 5
+_SHOWN = 60
 
 
-@cache
 def adapter(noun: type[T]) -> TypeAdapter[T]:
     """What checks values against a noun's types and limits."""
     return TypeAdapter(noun)
@@ -41,13 +40,30 @@ def validated(noun: type[T], document: Document) -> T:
     try:
         return adapter(noun).validate_json(json.dumps(document.root))
     except ValidationError as refused:
-        errors = refused.errors(include_url=False)
-        shown = [str(_located(error, noun, document)) for error in errors[:MAX_ERRORS_SHOWN]]
-        more = len(errors) - len(shown)
-        raise KvcalcError("\n".join(shown) + (f"\n... and {more} more" if more else "")) from refused
+        errors = [_located(error, noun, document) for error in _worth_telling(refused.errors(include_url=False))]
+        shown = list(dict.fromkeys(map(str, errors)))
+        more = len(shown) - MAX_ERRORS_SHOWN
+        raise KvcalcError(
+            "\n".join(shown[:MAX_ERRORS_SHOWN]) + (f"\n... and {more} more" if more > 0 else "")
+        ) from refused
 
 
-def _located(error: ErrorDetails, noun: type[Any], document: Document) -> KvcalcError:
+def _worth_telling(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what only follows from another error: an emptied list, and keys missing beside one that is unknown."""
+    unknown = {error["loc"][:-1] for error in errors if error["type"] == "unexpected_keyword_argument"}
+    return [
+        error
+        for error in errors
+        if not (error["type"] == "missing" and error["loc"][:-1] in unknown)
+        and not (error["type"] == "too_short" and any(_is_inside(other["loc"], error["loc"]) for other in errors))
+    ]
+
+
+def _is_inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
+
+
+def _located(error: ErrorDetails, noun: Any, document: Document) -> KvcalcError:
     place, missing = _place(error["loc"], document)
     marks = document.keys if error["type"] == "unexpected_keyword_argument" else document.values
     mark = marks.get(place) or document.values.get(place) or Mark(0, 0)
@@ -57,12 +73,12 @@ def _located(error: ErrorDetails, noun: type[Any], document: Document) -> Kvcalc
 
 
 def _place(loc: tuple[str | int, ...], document: Document) -> tuple[Place, str | None]:
-    """Where the error lies, and the key that is missing there. Union tags, which pydantic puts into loc, are dropped."""
+    """Where the error lies, and the key that is missing there. Union tags, which pydantic adds to loc, are dropped."""
     here: Value = document.root
     place: list[str | int] = []
     for index, step in enumerate(loc):
-        if isinstance(here, dict) and isinstance(step, str) and step in here:
-            here = here[step]
+        if isinstance(here, dict) and step in here:
+            here = here[str(step)]
         elif isinstance(here, list) and isinstance(step, int) and step < len(here):
             here = here[step]
         elif index == len(loc) - 1 and isinstance(step, str) and isinstance(here, dict):
@@ -73,8 +89,31 @@ def _place(loc: tuple[str | int, ...], document: Document) -> tuple[Place, str |
     return tuple(place), None
 
 
-def _message(error: ErrorDetails, noun: type[Any], document: Document, place: Place, missing: str | None) -> str:
-    given, context = _shown(error["input"]), error.get("ctx", {})
+_MESSAGES = {
+    "greater_than_equal": "must be at least {ge}, not {given}",
+    "greater_than": "must be above {gt}, not {given}",
+    "less_than_equal": "must be at most {le:,}, not {given}",
+    "int_type": "expected a whole number, not {given}",
+    "int_from_float": "expected a whole number, not {given}",
+    "float_type": "expected a number, not {given}",
+    "bool_type": "expected true or false, not {given}",
+    "string_type": "expected a word, not {given}",
+    "tuple_type": "expected a list, not {given}",
+    "dataclass_type": "expected keys and values, not {given}",
+    "dict_type": "expected keys and values, not {given}",
+    "model_attributes_type": "expected keys and values, not {given}",
+    "literal_error": "expected {expected}, not {given}",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "string_too_long": "longer than {max_length} characters",
+    "string_pattern_mismatch": "must not contain control characters",
+    "value_error": "{error}",
+}
+"""What pydantic's errors are called here."""
+
+
+def _message(error: ErrorDetails, noun: Any, document: Document, place: Place, missing: str | None) -> str:
+    context = error.get("ctx", {})
     match error["type"]:
         case "missing":
             return f"missing key '{missing}'"
@@ -85,37 +124,11 @@ def _message(error: ErrorDetails, noun: type[Any], document: Document, place: Pl
         case "union_tag_invalid":
             kind = str(context.get("tag", ""))
             return f"unknown kind {_shown(kind)}{did_you_mean(kind, KINDS)}; kinds are {', '.join(KINDS)}"
-        case "value_error":
-            return str(context.get("error", error["msg"]))
-        case "greater_than_equal" | "greater_than":
-            return f"must be at least {context.get('ge', context.get('gt'))}, not {given}"
-        case "less_than_equal":
-            return f"must be at most {context['le']:,}, not {given}"
-        case "int_type" | "int_from_float":
-            return f"expected a whole number, not {given}"
-        case "float_type" | "finite_number":
-            return f"expected a number, not {given}"
-        case "bool_type":
-            return f"expected true or false, not {given}"
-        case "string_type":
-            return f"expected a word, not {given}"
-        case "tuple_type" | "list_type":
-            return f"expected a list, not {given}"
-        case "dataclass_type" | "dict_type" | "model_attributes_type":
-            return f"expected keys and values, not {given}"
-        case "literal_error":
-            return f"expected {context.get('expected')}, not {given}"
-        case "string_too_short" | "too_short":
-            return "must not be empty"
-        case "string_too_long":
-            return f"longer than {context.get('max_length')} characters"
-        case "string_pattern_mismatch":
-            return "must not contain control characters"
-        case _:
-            return error["msg"]
+        case kind:
+            return _MESSAGES.get(kind, error["msg"]).format(given=_shown(error["input"]), **context)
 
 
-def _owner(noun: type[Any], place: Place, document: Document) -> type[Any]:
+def _owner(noun: Any, place: Place, document: Document) -> Any:
     """The class whose fields the keys at a place are."""
     here: Value = document.root
     for step in place:
@@ -132,18 +145,18 @@ def _owner(noun: type[Any], place: Place, document: Document) -> type[Any]:
     return Repeat if "repeat" in here or "of" in here else LayerGroup
 
 
-def _unknown_key(key: str, owner: type[Any]) -> str:
+def _unknown_key(key: str, owner: Any) -> str:
     known = [each.name for each in fields(owner)]
     hint = did_you_mean(key, known)
-    elsewhere = [kind for kind, mechanism in KINDS.items() if key in {each.name for each in fields(mechanism)}]
+    elsewhere = [kind for kind, mechanism in KINDS.items() if {key, f"{key}?"} & {*mechanism.keys()}]
     if not hint and owner in KINDS.values() and elsewhere:
         hint = f"; it belongs to {', '.join(elsewhere)}"
-    return f"unknown key '{key[:60]}'{hint}" + ("" if hint else f"; keys here are {', '.join(known)}")
+    return f"unknown key '{key[:_SHOWN]}'{hint}" + ("" if hint else f"; keys here are {', '.join(known)}")
 
 
 def _shown(value: object) -> str:
     text = "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:60] + "..."
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def _dotted(place: Place) -> str:

@@ -8,9 +8,8 @@ anchors, tags, merge keys, second documents, deep nesting, large files.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -27,20 +26,18 @@ MAX_NUMBER_CHARACTERS = 40
 MAX_EXPONENT = 40
 _SHOWN = 120
 
-Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
+Value = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 Place = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A position, counted from zero."""
 
     line: int
     column: int
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A file's values, and where each stands.
 
     Attributes:
@@ -53,8 +50,8 @@ class Document:
     name: str
     lines: tuple[str, ...]
     root: Value
-    values: dict[Place, Mark] = field(default_factory=dict)
-    keys: dict[Place, Mark] = field(default_factory=dict)
+    values: dict[Place, Mark]
+    keys: dict[Place, Mark]
 
     def error(self, mark: Mark, message: str) -> KvcalcError:
         """An error that shows the place: file:line:column, the line, a caret."""
@@ -187,11 +184,14 @@ class _Reader:
         return KvcalcError(_located(self.name, self.lines, mark, message))
 
 
-_INTEGER = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*")
-_OCTAL, _HEXADECIMAL = re.compile(r"0o[0-7]+"), re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_WORDS: dict[str, None | bool] = {
+_NUMBER = re.compile(
+    r"""(?P<integer>[-+]?[0-9]+(?:_[0-9]+)*)
+      | (?P<radix>0o[0-7]+|0x[0-9a-fA-F]+)
+      | (?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)
+      | (?P<not_finite>[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))""",
+    re.VERBOSE,
+)
+_WORDS: dict[str, bool | None] = {
     "": None,
     "~": None,
     "null": None,
@@ -214,25 +214,26 @@ def plain_scalar(text: str) -> Value:
     """
     if text in _WORDS:
         return _WORDS[text]
-    if _NOT_FINITE.fullmatch(text):
-        raise ValueError(f"'{text}' is not a finite number")
-    numeric = any(pattern.fullmatch(text) for pattern in (_INTEGER, _OCTAL, _HEXADECIMAL, _FLOAT))
-    if not numeric:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         return text
+    if match["not_finite"]:
+        raise ValueError(f"'{text}' is not a finite number")
     if len(text) > MAX_NUMBER_CHARACTERS:
         raise ValueError(f"a number of {len(text)} characters")
-    if _INTEGER.fullmatch(text):
+    if match["integer"]:
         return int(text)
-    if text.startswith(("0o", "0x")):
+    if match["radix"]:
         return int(text, 0)
     number = Decimal(text)
-    if abs(number.adjusted()) > MAX_EXPONENT and number:
+    if number and abs(number.adjusted()) > MAX_EXPONENT:
         raise ValueError(f"'{text}' is out of all proportion")
     return int(number) if number == number.to_integral_value() and "e" in text.lower() else float(number)
 
 
 def _mark(event: yaml.Event) -> Mark:
-    return Mark(event.start_mark.line, event.start_mark.column)
+    start: Any = event.start_mark
+    return Mark(start.line, start.column)
 
 
 def _short(text: str) -> str:

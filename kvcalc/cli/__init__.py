@@ -14,6 +14,11 @@ def main() -> NoReturn:
 
         sys.stdout.write(f"kvcalc {__version__}\n")
         sys.exit(0)
+    import gc  # noqa: PLC0415  # as above
+
+    gc.set_threshold(
+        100_000
+    )  # importing makes objects that stay: looking through them for garbage takes a tenth of a run
     import signal  # noqa: PLC0415  # as above
 
     if hasattr(signal, "SIGPIPE"):

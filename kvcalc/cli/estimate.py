@@ -24,11 +24,14 @@ from kvcalc.cli.output import show
 from kvcalc.errors import ExitCode, KvcalcError
 from kvcalc.formats import find_format
 from kvcalc.model import MAX_LAYERS
-from kvcalc.render.estimate import estimate_report
+from kvcalc.render import Report
 from kvcalc.units import MAX_CONTEXT, parse_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kvcalc.render.view import View
+    from kvcalc.verbs.estimate import Estimate
 
 _AD_HOC = "A model without a file"
 _WORKLOAD = "Workload"
@@ -205,9 +208,20 @@ def estimate_command(
     result = estimate(asked)
     if check and result.gpus.fits is None:
         raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")
-    show(estimate_report(result, sizes_in, explain=explain), chosen, output_file)
+    show(_report(result, sizes_in, explain=explain), chosen, output_file)
     if check and not result.gpus.fits:
         raise typer.Exit(ExitCode.NO)
+
+
+def _report(result: Estimate, unit: str, *, explain: bool) -> Report:
+    """With --explain, CSV has the leaves of the cache, and the view the tree of terms."""
+
+    def view() -> View:
+        from kvcalc.render.estimate import estimate_view  # noqa: PLC0415  # for start-up time
+
+        return estimate_view(result, unit, explain=explain)
+
+    return Report("estimate", result, result.cache.terms if explain else (result,), view, result.notes)
 
 
 def _number(text: str | None, name: str, limit: int) -> int | None:

@@ -1,7 +1,7 @@
 """What every command shares: options that mean the same wherever they stand, and how typer reads them.
 
-typer splits the words of a command line; kvcalc reads the values itself (units.py, formats.py), with one style of message.
-So options are text or flags, and typer's own conversion, which loads half of pydantic, has nothing to do.
+typer splits the words of a command line; kvcalc reads the values itself (units.py, formats.py), with one style of
+message. So options are text or flags, and typer's own conversion, which loads half of pydantic, has nothing to do.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from kvcalc.term import Sum
 
 
-@dataclass(frozen=True, slots=True)
-class RankLoad:
+class RankLoad(NamedTuple):
     """What one rank is asked to hold.
 
     Attributes:

@@ -25,7 +25,7 @@ class Exact:
     """The documented formulas; a serving engine that rounds to blocks reserves a little more."""
 
     name = "exact"
-    version = None
+    version: str | None = None
     about = (
         "The documented formulas, to the byte: every layer keeps each token's row, a windowed layer the last "
         "min(context, window) tokens. Serving engines round to blocks and keep more of a window than its length."

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import MISSING, fields
+from typing import Any, ClassVar, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CachedTensor:
+class CachedTensor(NamedTuple):
     """A tensor that a layer keeps for every token: one row of `heads` x `width` elements.
 
     Attributes:
@@ -45,6 +44,16 @@ class Mechanism(ABC):
     @abstractmethod
     def cached(self) -> tuple[CachedTensor, ...]:
         """The tensors a layer of this mechanism keeps for each token."""
+
+    @classmethod
+    def keys(cls) -> tuple[str, ...]:
+        """The keys that a model file may give it beside `kind`; those that it need not end in '?'."""
+        described: Any = cls
+        return tuple(
+            each.name if each.default is MISSING else f"{each.name}?"
+            for each in fields(described)
+            if each.name != "kind"
+        )
 
     @property
     def query_heads(self) -> int | None:

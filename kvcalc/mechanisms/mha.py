@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values
 from kvcalc.fields import Dim
+from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from kvcalc.mechanisms.base import CachedTensor, Mechanism
 from kvcalc.fields import Dim
+from kvcalc.mechanisms.base import CachedTensor, Mechanism
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +21,9 @@ class MLA(Mechanism):
     formula: ClassVar[str] = "kv_lora_rank + qk_rope_head_dim"
     source: ClassVar[str] = "DeepSeek-V2, https://arxiv.org/abs/2405.04434 section 2.1.3 and table 1"
     example: ClassVar[str] = (
-        "DeepSeek-V3: (512 + 64) x 61 layers x 2 bytes = 70,272 bytes a token, on every tensor-parallel rank: the latent "
-        "does not divide. Its config also carries num_key_value_heads 128, which is not what is cached. Leaving the "
-        "rotary key out loses 64 of 576 elements."
+        "DeepSeek-V3: (512 + 64) x 61 layers x 2 bytes = 70,272 bytes a token, on every tensor-parallel rank: the "
+        "latent does not divide. Its config also carries num_key_value_heads 128, which is not what is cached. Leaving "
+        "the rotary key out loses 64 of 576 elements."
     )
 
     kind: Literal["mla"] = "mla"

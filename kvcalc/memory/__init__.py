@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import stages
 from kvcalc.engines import RankLoad
@@ -43,8 +42,7 @@ class Fit(Enum):
     NO = "no"
 
 
-@dataclass(frozen=True, slots=True)
-class RankMemory:
+class RankMemory(NamedTuple):
     """The memory of one rank; the tensor-parallel ranks of a pipeline stage are alike.
 
     Attributes:

@@ -5,21 +5,22 @@ The CUDA context is not among them: it lives in the part of the memory that util
 
 from __future__ import annotations
 
+from kvcalc.memory.about import About
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB
 
 CUDA_CONTEXT_BYTES = 550 * MIB
-"""One process on one NVIDIA GPU: 512 to 614 MiB as total minus free at start-up in vLLM logs of H100 (543), H200 (614) and
-RTX 5090 class cards (512); 426 on an RTX 6000 Ada (unslothai/unsloth-zoo#1053)."""
+"""One process on one NVIDIA GPU: 512 to 614 MiB as total minus free at start-up in vLLM logs of H100 (543), H200 (614)
+and RTX 5090 class cards (512); 426 on an RTX 6000 Ada (unslothai/unsloth-zoo#1053)."""
 
 _ALONE = GIB // 10
 _PER_DOUBLING = GIB // 2
 _GRAPHS = 7 * GIB // 10
 
 _COMMUNICATION_SOURCE = (
-    "non-torch memory in vLLM logs: 0.07 to 0.13 GiB on one GPU (llm-d-planner, docs/empirical-vllm-memory-results.md), "
-    "0.55 on two, about 1 on eight A100-40; NCCL buffers grow with the ranks (NVIDIA/nccl#964: 544 MB for 2 GPUs, "
-    "688 MB for more). Up to 7 GiB was logged on eight H200"
+    "non-torch memory in vLLM logs: 0.07 to 0.13 GiB on one GPU and 0.55 on two "
+    "(llm-d-planner, docs/empirical-vllm-memory-results.md), about 1 on eight A100-40; NCCL buffers grow with the "
+    "ranks (NVIDIA/nccl#964: 544 MB for 2 GPUs, 688 MB for more). Up to 7 GiB was logged on eight H200"
 )
 _GRAPHS_SOURCE = (
     "CUDA graphs in vLLM logs: 0.17 (1.5B, T4) to 2.4 GiB (Yi-34B on 4 GPUs, vllm-project/vllm#7553); 0.67 for a 7B on "
@@ -53,14 +54,16 @@ def overhead(ranks: int, replacement: int | None) -> Sum:
     )
 
 
-def explained_overhead() -> tuple[str, str, str, str, str]:
-    """Name, title, what it is, formula and source, for people."""
-    return (
-        "overhead",
-        "Overhead: communication buffers and CUDA graphs, on one rank",
-        "what a rank's runtime holds beside weights, cache and activations; --overhead SIZE replaces it",
-        f"communication: {_ALONE / GIB:.1f} GiB on one rank, else {_PER_DOUBLING / GIB:.1f} GiB x ceil(log2(tp x pp)); "
-        f"CUDA graphs: {_GRAPHS / GIB:.1f} GiB; the CUDA context (about {CUDA_CONTEXT_BYTES // MIB} MiB) lives in the "
-        "memory that utilization leaves out",
-        f"{_COMMUNICATION_SOURCE}; {_GRAPHS_SOURCE}",
+def about_overhead() -> About:
+    """Overhead, for people who ask."""
+    return About(
+        name="overhead",
+        title="Overhead: communication buffers and CUDA graphs, on one rank",
+        counts="what a rank's runtime holds beside weights, cache and activations; --overhead SIZE replaces it",
+        formula=(
+            f"communication: {_ALONE / GIB:.1f} GiB on one rank, else {_PER_DOUBLING / GIB:.1f} GiB x ceil(log2(tp x "
+            f"pp)); CUDA graphs: {_GRAPHS / GIB:.1f} GiB; the CUDA context (about {CUDA_CONTEXT_BYTES // MIB} MiB) "
+            "lives in the memory that utilization leaves out"
+        ),
+        source=f"{_COMMUNICATION_SOURCE}; {_GRAPHS_SOURCE}",
     )

@@ -6,9 +6,9 @@ that the logs do not show. So it is a figure with a range, from logs in public, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.memory.about import About
 from kvcalc.term import Factor, Product
 from kvcalc.units import GIB
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class Temporary:
+class Temporary(NamedTuple):
     """Bytes on one rank: what is counted, and the range that was seen in practice.
 
     Attributes:
@@ -38,8 +37,7 @@ def _gib(hundredths: int) -> int:
     return hundredths * GIB // 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
     """A default and the range around it, in hundredths of a GiB."""
 
     low: int
@@ -60,8 +58,8 @@ _EXPERTS = _Seen(
     37,
     150,
     740,
-    "vLLM start-up logs of mixture-of-experts models: 0.37 (DeepSeek-R1 on 16 GPUs, vllm-project/vllm#14447) to 7.4 GiB "
-    "(llm-d-planner, docs/empirical-vllm-memory-results.md, on H100)",
+    "vLLM start-up logs of mixture-of-experts models: 0.37 (DeepSeek-R1 on 16 GPUs, vllm-project/vllm#14447) to 7.4 "
+    "GiB (llm-d-planner, docs/empirical-vllm-memory-results.md, on H100)",
 )
 _MULTIMODAL = _Seen(
     197,
@@ -89,21 +87,17 @@ def _kind(model: Model) -> _Seen:
     return _EXPERTS if model.is_mixture_of_experts else _DENSE
 
 
-def explained_temporary() -> tuple[str, str, str, str, str]:
-    """Name, title, what it is, formula and source, for people."""
-    kinds = (
-        ("dense text models", _DENSE),
-        ("mixtures of experts", _EXPERTS),
-        ("multimodal models", _MULTIMODAL),
-    )
-    figures = "; ".join(
+def about_temporary() -> About:
+    """Temporary memory, for people who ask."""
+    kinds = (("dense text models", _DENSE), ("mixtures of experts", _EXPERTS), ("multimodal models", _MULTIMODAL))
+    figures = (
         f"{name}: {seen.typical / 100:.2f} GiB, seen {seen.low / 100:.2f} to {seen.high / 100:.2f}"
         for name, seen in kinds
     )
-    return (
-        "temporary",
-        "Temporary: activations of one forward pass at their peak, on one rank",
-        "a figure with a range, from engines' logs, by kind of model; --temporary SIZE replaces it",
-        figures,
-        "; ".join(seen.source for _, seen in kinds),
+    return About(
+        name="temporary",
+        title="Temporary: activations of one forward pass at their peak, on one rank",
+        counts="a figure with a range, from engines' logs, by kind of model; --temporary SIZE replaces it",
+        formula="; ".join(figures),
+        source="; ".join(seen.source for _, seen in kinds),
     )

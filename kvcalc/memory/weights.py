@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.formats import find_format
 from kvcalc.scenario import checkpoint_format
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """Some of the weights, and whether every rank holds them whole."""
 
     term: Product

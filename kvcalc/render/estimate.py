@@ -6,7 +6,6 @@ import shlex
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.render import Report
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.scenario import compute_format
 from kvcalc.term import Product, Share, Sum
@@ -20,13 +19,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.estimate import Estimate, RankResult
 
 
-def estimate_report(result: Estimate, unit: str, *, explain: bool = False) -> Report:
-    """One estimate; with `explain`, the tree of terms, of which CSV has the leaves of the cache."""
-    rows = result.cache.terms if explain else (result,)
-    return Report("estimate", result, rows, lambda: _view(result, unit, explain=explain), result.notes)
-
-
-def _view(result: Estimate, unit: str, *, explain: bool = False) -> View:
+def estimate_view(result: Estimate, unit: str, *, explain: bool = False) -> View:
     """The screen of one estimate, in units of `unit`; with `explain`, the tree of terms below it."""
     rank = shown_rank(result)
     blocks: list[Grid | Lines] = [
@@ -180,8 +173,8 @@ def _cache_line(result: Estimate) -> str:
     if asked is None or asked.gpus == 1:
         return f"cache: {cache.bytes:,} bytes; {token}"
     return (
-        f"cache: {cache.bytes:,} bytes on the {_count(asked.ranks, 'GPU')} of a replica, {cache.one_copy_bytes:,} in one "
-        f"copy; on a GPU {token}"
+        f"cache: {cache.bytes:,} bytes on the {_count(asked.ranks, 'GPU')} of a replica, {cache.one_copy_bytes:,} in "
+        f"one copy; on a GPU {token}"
     )
 
 

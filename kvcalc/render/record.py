@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.term import Product
+from kvcalc.scenario import Scenario
+from kvcalc.term import Product, Share, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SCHEMA_VERSION = 1
 
-Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+_INNER = (Scenario, Share, Sum)
+
+Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 
 
 def plain(value: Any) -> Plain:
-    """Dataclasses become objects, terms their path, bytes, formula and factors; fields marked json=False stay out."""
+    """Records become objects; products their path, bytes, formula and factors. Sums and scenarios, from which a result
+    was computed, stay out.
+    """
     if isinstance(value, Product):
         return {
             "path": value.path,
@@ -25,10 +29,8 @@ def plain(value: Any) -> Plain:
             "formula": value.formula,
             "factors": [{"name": factor.name, "value": factor.value} for factor in value.factors],
         }
-    if is_dataclass(value):
-        return {
-            each.name: plain(getattr(value, each.name)) for each in fields(value) if each.metadata.get("json", True)
-        }
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {key: plain(item) for key, item in value._asdict().items() if not isinstance(item, _INNER)}
     if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]
     if isinstance(value, dict):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Align(Enum):
@@ -21,20 +21,17 @@ class Weight(Enum):
     """The sum of the plain rows above it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     title: str = ""
     align: Align = Align.LEFT
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     cells: tuple[str, ...]
     weight: Weight = Weight.PLAIN
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(NamedTuple):
     """Rows under columns. Columns without any title have no header."""
 
     columns: tuple[Column, ...]
@@ -45,23 +42,20 @@ class Grid:
         return any(column.title for column in self.columns)
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(NamedTuple):
     """Text, a line each."""
 
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Verbatim:
+class Verbatim(NamedTuple):
     """A text of many lines that must not change, such as a file."""
 
     text: str
     language: str
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """Blocks from top to bottom."""
 
     blocks: tuple[Grid | Lines | Verbatim, ...]

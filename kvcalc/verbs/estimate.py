@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment, check_legal, stages
 from kvcalc.engines import RankLoad
@@ -17,20 +17,18 @@ from kvcalc.memory import (
 )
 from kvcalc.model import count_layers
 from kvcalc.scenario import DEFAULT_DTYPE, compute_format
-from kvcalc.verbs.smallest import Candidate, evaluate, legal_tps_of_a_node, most_sequences, smallest
 from kvcalc.term import Factor, Product, Sum, Term, leaves
+from kvcalc.verbs.smallest import Candidate, evaluate, legal_tps_of_a_node, most_sequences, smallest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.formats import ElementFormat
     from kvcalc.model import Layer
-    from kvcalc.model import count_layers
 from kvcalc.scenario import Scenario
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSummary:
+class ModelSummary(NamedTuple):
     """What was estimated."""
 
     name: str
@@ -39,16 +37,14 @@ class ModelSummary:
     source: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadSummary:
+class WorkloadSummary(NamedTuple):
     """For what."""
 
     batch: int
     context: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeploymentSummary:
+class DeploymentSummary(NamedTuple):
     """On what: the deployment asked for, or 1 x 1 x 1."""
 
     engine: str
@@ -61,8 +57,7 @@ class DeploymentSummary:
     dp_attention: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CacheResult:
+class CacheResult(NamedTuple):
     """The cache.
 
     Attributes:
@@ -90,8 +85,7 @@ class CacheResult:
     terms: tuple[Product, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RankResult:
+class RankResult(NamedTuple):
     """The memory of one rank. What needs the weights is None where they are not known."""
 
     weights_bytes: int | None
@@ -101,11 +95,10 @@ class RankResult:
     reserve_bytes: int
     total_bytes: int | None
     headroom_bytes: int | None
-    tree: Term = field(metadata={"json": False})
+    tree: Term
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryResult:
+class MemoryResult(NamedTuple):
     """The memory of one replica, and of its fullest rank."""
 
     weights_bytes: int | None
@@ -119,16 +112,14 @@ class MemoryResult:
     per_rank: RankResult
 
 
-@dataclass(frozen=True, slots=True)
-class MostSequences:
+class MostSequences(NamedTuple):
     """How many sequences at the workload's context a replica of `gpus` tensor-parallel ranks holds."""
 
     gpus: int
     sequences: int
 
 
-@dataclass(frozen=True, slots=True)
-class GpusResult:
+class GpusResult(NamedTuple):
     """The accelerators.
 
     Attributes:
@@ -150,7 +141,7 @@ class GpusResult:
     tight: bool | None
     by_memory: int | None
     unsplit_bytes: int | None
-    count: int | None
+    count: int | None  # type: ignore[assignment]  # a field here, not the method of tuples
     count_tight: bool | None
     tp: int | None
     pp: int | None
@@ -159,8 +150,7 @@ class GpusResult:
     most_sequences: tuple[MostSequences, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """The answer. `scenario` is what it was computed from."""
 
     model: ModelSummary
@@ -171,7 +161,7 @@ class Estimate:
     gpus: GpusResult
     not_modelled: tuple[str, ...]
     notes: tuple[str, ...]
-    scenario: Scenario = field(metadata={"json": False})
+    scenario: Scenario
 
 
 def estimate(scenario: Scenario) -> Estimate:
@@ -232,7 +222,7 @@ def _cache_of(scenario: Scenario, layers: dict[Layer, int], tp: int, sequences: 
 def _without_windows(layers: dict[Layer, int]) -> dict[Layer, int]:
     counts: dict[Layer, int] = {}
     for layer, count in layers.items():
-        full = replace(layer, window=None)
+        full = layer._replace(window=None)
         counts[full] = counts.get(full, 0) + count
     return counts
 
@@ -371,8 +361,8 @@ def _model_notes(scenario: Scenario, asked: Candidate) -> Iterator[str]:
     if windowed:
         full = replica_cache(scenario, asked.deployment, windows=False).bytes
         yield (
-            f"{sum(windowed.values())} of {model.num_layers} layers keep only their window: a lower bound; engines keep "
-            f"somewhat more, and one without windows {full:,} bytes a replica"
+            f"{sum(windowed.values())} of {model.num_layers} layers keep only their window: a lower bound; engines "
+            f"keep somewhat more, and one without windows {full:,} bytes a replica"
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment, legal_tps
 from kvcalc.memory import Fit, RankMemory, fit, fullest, rank_memories
@@ -19,8 +19,7 @@ STAGE_COUNTS_TRIED = 256
 """How many numbers of pipeline stages the search tries above the least possible: it must end on any file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A deployment, what its ranks hold, and whether they fit."""
 
     deployment: Deployment
@@ -45,9 +44,9 @@ def legal_tps_of_a_node(scenario: Scenario) -> list[int]:
 
 
 def smallest(scenario: Scenario) -> Candidate | None:
-    """The fewest GPUs that hold the workload, fitting or tight; on ties the larger tp. None if nothing legal does.
+    """The fewest GPUs that hold the workload, fitting or tight; on ties the larger tp. None if nothing legal does it.
 
-    One replica within a node comes first; pipeline stages where the largest tp is not enough, or where they are allowed;
+    One replica within a node comes first; pipeline stages where the largest tp is not enough or where they are allowed;
     more replicas only where no single one holds the batch.
     """
     tps = legal_tps_of_a_node(scenario)
