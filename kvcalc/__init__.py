@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model import Model
     from kvcalc.scenario import Replacements, Scenario
-    from kvcalc.verbs.estimate import Estimate
+    from kvcalc.verbs.result import Estimate
     from kvcalc.workload import Workload
 
 __version__ = "0.1.0"
@@ -41,7 +41,7 @@ __all__ = [
 _HOME = {
     "CannotRunError": "errors",
     "Deployment": "deployment",
-    "Estimate": "verbs.estimate",
+    "Estimate": "verbs.result",
     "ExitCode": "errors",
     "Gpu": "gpu",
     "KvcalcError": "errors",

@@ -20,7 +20,6 @@ from kvcalc.gpu import Gpu
 from kvcalc.model import Model
 from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, check_count, parse_count, parse_fraction, parse_size
-from kvcalc.verbs.estimate import Estimate
 from kvcalc.verbs.estimate import estimate as _estimate
 from kvcalc.verbs.smallest import best_of
 from kvcalc.workload import Workload, default_context
@@ -28,6 +27,8 @@ from kvcalc.workload import Workload, default_context
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from kvcalc.verbs.result import Estimate
 
 DEFAULT_GPU = "h100-sxm"
 

@@ -58,14 +58,14 @@ class ElementFormat(NamedTuple):
         head_factors = () if heads is None else (heads,)
         if self.head_bytes:
             head = self._blocks(width.value, width.name) * self.block_bytes + self.head_bytes
-            return (*head_factors, Factor("bytes_per_head", head, "bytes a head"))
+            return (*head_factors, Factor("bytes_per_head", head, "byte a head"))
         if self.block_elems == 1:
-            return (*head_factors, width, Factor("bytes_per_element", self.block_bytes, "bytes"))
+            return (*head_factors, width, Factor("bytes_per_element", self.block_bytes, "byte"))
         row = width.value * (heads.value if heads else 1)
         blocks = self._blocks(row, width.name if heads is None else f"{heads.name} x {width.name}")
         return (
-            Factor(f"blocks_of_{self.block_elems}", blocks, f"blocks of {self.block_elems}"),
-            Factor("bytes_per_block", self.block_bytes, "bytes"),
+            Factor(f"blocks_of_{self.block_elems}", blocks, f"block of {self.block_elems}"),
+            Factor("bytes_per_block", self.block_bytes, "byte"),
         )
 
     def parameters(self, count: int) -> tuple[Factor, ...]:
@@ -73,11 +73,11 @@ class ElementFormat(NamedTuple):
         if self.head_bytes:
             raise KvcalcError(f"format {self.name} keeps a scale per head: it is for caches, not for weights")
         if self.block_elems == 1:
-            return Factor("parameters", count, "parameters"), Factor("bytes_per_parameter", self.block_bytes, "bytes")
+            return Factor("parameters", count, "parameter"), Factor("bytes_per_parameter", self.block_bytes, "byte")
         blocks = -(-count // self.block_elems)
         return (
-            Factor(f"blocks_of_{self.block_elems}", blocks, f"blocks of {self.block_elems} parameters"),
-            Factor("bytes_per_block", self.block_bytes, "bytes"),
+            Factor(f"blocks_of_{self.block_elems}", blocks, f"block of {self.block_elems} parameters"),
+            Factor("bytes_per_block", self.block_bytes, "byte"),
         )
 
     def _blocks(self, elements: int, what: str) -> int:

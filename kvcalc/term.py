@@ -15,7 +15,7 @@ class Factor(NamedTuple):
     Attributes:
         name: an identifier, the word that formulas use ('layers', 'head_dim').
         value: the number.
-        noun: what stands after the number when people read it ('layers', 'bytes'), or nothing.
+        noun: what it counts, in the singular ('layer', 'block of 32'), for people; or nothing.
     """
 
     name: str
@@ -23,7 +23,9 @@ class Factor(NamedTuple):
     noun: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value:,} {self.noun}".rstrip()
+        thing, *rest = self.noun.split(" ", 1)
+        plural = "s" if thing and self.value != 1 else ""
+        return " ".join([f"{self.value:,}", *([thing + plural] if thing else []), *rest])
 
 
 class Product(NamedTuple):

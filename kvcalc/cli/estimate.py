@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.render.view import View
-    from kvcalc.verbs.estimate import Estimate
+    from kvcalc.verbs.result import Estimate
 
 _AD_HOC = "A model without a file"
 _WORKLOAD = "Workload"
@@ -122,7 +122,7 @@ def estimate_command(
     ] = False,
     check: Annotated[
         bool,
-        flag("--check", "Exit 1 where the given deployment does not fit.", _DEPLOYMENT),
+        flag("--check", "Exit 1 where the given deployment (else one GPU) does not fit.", _DEPLOYMENT),
     ] = False,
     engine: Annotated[
         str, option("--engine", panel=_MEMORY, metavar="NAME", text="How the cache is counted: exact.")

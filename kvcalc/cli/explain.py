@@ -8,8 +8,8 @@ import typer
 
 from kvcalc.cli.options import FormatOption, JsonOption, OutputOption, TextCommand, chosen_format
 from kvcalc.cli.output import show
-from kvcalc.explain import explain, topics
 from kvcalc.render.listing import explanation_report, topics_report
+from kvcalc.verbs.explain import explain, topics
 
 
 def register(app: typer.Typer) -> None:

@@ -18,8 +18,8 @@ from kvcalc.cli.options import (
     chosen_unit,
 )
 from kvcalc.cli.output import show
-from kvcalc.listing import list_gpus, show_gpu
 from kvcalc.render.listing import gpu_report, gpus_report
+from kvcalc.verbs.listing import list_gpus, show_gpu
 
 
 def register(app: typer.Typer) -> None:

@@ -10,9 +10,9 @@ import typer
 from kvcalc.catalogue import find_model, model_text
 from kvcalc.cli.options import FormatOption, JsonOption, OutputOption, TextCommand, TextGroup, chosen_format
 from kvcalc.cli.output import deliver, show
-from kvcalc.listing import list_models, show_model
 from kvcalc.model import Model
 from kvcalc.render.listing import model_report, models_report
+from kvcalc.verbs.listing import list_models, show_model
 
 
 def register(app: typer.Typer) -> None:

@@ -40,8 +40,8 @@ class Exact:
                     f"{layer.label}/{'+'.join(tensor.name for tensor in tensors)}",
                     (
                         *_tensors_factor(tensors),
-                        Factor("layers", count, "layers" if count > 1 else "layer"),
-                        Factor("sequences", load.sequences, "sequences" if load.sequences > 1 else "sequence"),
+                        Factor("layers", count, "layer"),
+                        Factor("sequences", load.sequences, "sequence"),
                         _positions(layer, load.context),
                         *_row(tensors[0], element_format, load.tp),
                     ),
@@ -76,8 +76,8 @@ def _tensors_factor(tensors: list[CachedTensor]) -> tuple[Factor, ...]:
 
 def _positions(layer: Layer, context: int) -> Factor:
     if layer.window is not None and layer.window < context:
-        return Factor("window", layer.window, "tokens of window")
-    return Factor("context", context, "tokens" if context != 1 else "token")
+        return Factor("window", layer.window, "token of window")
+    return Factor("context", context, "token")
 
 
 def _row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:
@@ -85,5 +85,5 @@ def _row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[
     if tensor.heads_name is not None:
         on_rank = heads_on_rank(tensor.heads, tp)
         name = tensor.heads_name if tp == 1 else f"{tensor.heads_name}_on_rank"
-        heads = Factor(name, on_rank, "heads" if on_rank > 1 else "head")
+        heads = Factor(name, on_rank, "head")
     return element_format.row(heads, Factor(tensor.width_name, tensor.width))

@@ -9,7 +9,7 @@ from kvcalc.deployment import stages
 from kvcalc.engines import RankLoad
 from kvcalc.memory.overhead import CUDA_CONTEXT_BYTES, overhead
 from kvcalc.memory.temporary import Temporary, temporary
-from kvcalc.memory.weights import rank_weights, replica_weights, splits_by_layers
+from kvcalc.memory.weights import rank_weights, replica_weights, weights_basis
 from kvcalc.model import count_layers
 from kvcalc.term import Factor, Product, Sum
 
@@ -28,7 +28,7 @@ __all__ = [
     "fullest",
     "rank_memories",
     "replica_weights",
-    "splits_by_layers",
+    "weights_basis",
 ]
 
 
@@ -82,17 +82,19 @@ def rank_memories(scenario: Scenario, deployment: Deployment) -> tuple[RankMemor
     overhead_memory = overhead(deployment.ranks, given.overhead)
     reserve = Sum(
         "reserve",
-        tuple(Product(name, (Factor("given", size, "bytes"),), "given by the user") for name, size in given.reserve),
+        tuple(Product(name, (Factor("given", size, "byte"),), "given by the user") for name, size in given.reserve),
     )
     caches: dict[tuple[tuple[Layer, int], ...], Sum] = {}
     memories: list[RankMemory] = []
+    first = 0
     for stage, held in enumerate(stages(scenario.model.sequence(), deployment.pp)):
         counts = count_layers(held)
         key = tuple(counts.items())
         if key not in caches:
             load = RankLoad(counts, deployment.tp, sequences, scenario.workload.context, scenario.cache_format)
             caches[key] = scenario.engine.rank_cache(load)
-        weights = rank_weights(scenario, deployment, stage, len(held))
+        weights = rank_weights(scenario, deployment, stage, range(first, first + len(held)))
+        first += len(held)
         memories.append(RankMemory(stage, weights, caches[key], temporary_memory, overhead_memory, reserve))
     return tuple(memories)
 

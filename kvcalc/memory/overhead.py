@@ -31,25 +31,25 @@ _GRAPHS_SOURCE = (
 def overhead(ranks: int, replacement: int | None) -> Sum:
     """Overhead of one rank, among `ranks` GPUs of a replica, or the user's own figure."""
     if replacement is not None:
-        return Sum("overhead", (Product("given", (Factor("given", replacement, "bytes"),), "given by the user"),))
+        return Sum("overhead", (Product("given", (Factor("given", replacement, "byte"),), "given by the user"),))
     doublings = (ranks - 1).bit_length()
     factors = (
         (
-            Factor("bytes_per_doubling", _PER_DOUBLING, "bytes"),
+            Factor("bytes_per_doubling", _PER_DOUBLING, "byte"),
             Factor(
                 "doublings_of_ranks",
                 doublings,
-                "doublings of ranks" if doublings > 1 else "doubling of ranks",
+                "doubling of ranks",
             ),
         )
         if doublings
-        else (Factor("on_one_rank", _ALONE, "bytes"),)
+        else (Factor("on_one_rank", _ALONE, "byte"),)
     )
     return Sum(
         "overhead",
         (
             Product("communication", factors, _COMMUNICATION_SOURCE),
-            Product("cuda graphs", (Factor("seen_in_practice", _GRAPHS, "bytes"),), _GRAPHS_SOURCE),
+            Product("cuda graphs", (Factor("seen_in_practice", _GRAPHS, "byte"),), _GRAPHS_SOURCE),
         ),
     )
 

@@ -74,10 +74,10 @@ _MULTIMODAL = _Seen(
 def temporary(model: Model, replacement: int | None) -> Temporary:
     """Temporary memory of one rank, or the user's own figure, which has no range."""
     if replacement is not None:
-        given = Product("temporary", (Factor("given", replacement, "bytes"),), "given by the user")
+        given = Product("temporary", (Factor("given", replacement, "byte"),), "given by the user")
         return Temporary(given, replacement, replacement)
     seen = _kind(model)
-    term = Product("temporary", (Factor("seen_in_practice", _gib(seen.typical), "bytes"),), seen.source)
+    term = Product("temporary", (Factor("seen_in_practice", _gib(seen.typical), "byte"),), seen.source)
     return Temporary(term, _gib(seen.low), _gib(seen.high))
 
 

@@ -1,8 +1,15 @@
-"""Weights: the bytes of a checkpoint, and what a rank holds of them."""
+"""Weights: the bytes of a checkpoint, and what a rank holds of them.
+
+Over tensor-parallel ranks every part divides evenly. Over pipeline stages:
+
+- a checkpoint of one format divides by layers, with the embedding on the first stage and the output head on the last;
+- one that its file lists part by part divides by layers too, experts over the layers that have them;
+- where the file lacks the dims for that, or the user gives the size, it divides evenly.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvcalc.formats import find_format
 from kvcalc.scenario import checkpoint_format
@@ -14,39 +21,15 @@ if TYPE_CHECKING:
     from kvcalc.model import Model
     from kvcalc.scenario import Scenario
 
+Basis = Literal["embedding, layers and head", "layers", "even"]
+"""How weights divide over pipeline stages."""
+
 
 class _Part(NamedTuple):
-    """Some of the weights, and whether every rank holds them whole."""
+    """Some of the weights, and over which ranks it divides."""
 
     term: Product
-    on_every_rank: bool
-
-
-def _given(size: int) -> Product:
-    return Product("weights given", (Factor("given", size, "bytes"),), "given by the user")
-
-
-def _uniform_format(scenario: Scenario) -> ElementFormat:
-    return scenario.weight_format or checkpoint_format(scenario.model)
-
-
-def _parts(scenario: Scenario) -> tuple[_Part, ...] | None:
-    model, replacement = scenario.model, scenario.replacements.weights
-    if replacement is not None:
-        return (_Part(_given(replacement), on_every_rank=False),)
-    if model.weights:
-        asked = scenario.weight_format
-        return tuple(
-            _Part(
-                Product(part.part, (asked or find_format(part.format, "format")).parameters(part.parameters)),
-                part.split == "all",
-            )
-            for part in model.weights
-            if not (asked and part.scales)
-        )
-    if model.parameters is None:
-        return None
-    return (_Part(Product("parameters", _uniform_format(scenario).parameters(model.parameters)), on_every_rank=False),)
+    split: Literal["tp", "ep", "all"]
 
 
 def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
@@ -54,43 +37,66 @@ def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
     parts = _parts(scenario)
     if parts is None:
         return None
-    ranks = Factor("ranks", deployment.ranks, "ranks")
-    copies = deployment.ranks > 1
-    return Sum(
-        "weights",
-        tuple(part.term.times(ranks) if part.on_every_rank and copies else part.term for part in parts),
-    )
+    ranks = Factor("ranks", deployment.ranks, "rank")
+    copied = deployment.ranks > 1
+    return Sum("weights", tuple(term.times(ranks) if split == "all" and copied else term for term, split in parts))
 
 
-def rank_weights(scenario: Scenario, deployment: Deployment, stage: int, layers_on_stage: int) -> Sum | None:
-    """The weights of a rank of one pipeline stage. None where not known.
-
-    Parts divide evenly over tensor-parallel ranks. Over stages, a checkpoint of one format divides by layers, taken as
-    equally large, with the embedding on the first stage and the output head on the last; any other divides evenly.
-    """
+def rank_weights(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> Sum | None:
+    """The weights of a rank of the pipeline stage that holds these layers. None where not known."""
     parts = _parts(scenario)
     if parts is None:
         return None
-    if deployment.pp > 1 and splits_by_layers(scenario):
-        return _stage_by_layers(scenario, deployment, stage, layers_on_stage)
-    if deployment.ranks == 1:
-        return Sum("weights", tuple(part.term for part in parts))
-    ranks = Factor("ranks", deployment.ranks, "ranks")
-    return Sum(
-        "weights",
-        tuple(part.term if part.on_every_rank else Share(part.term.path, part.term, ranks) for part in parts),
-    )
+    if deployment.pp > 1 and weights_basis(scenario) == "embedding, layers and head":
+        return _stage_of_one_format(scenario, deployment, stage, layers)
+    return Sum("weights", tuple(_rank_part(scenario, deployment, part, layers) for part in parts))
 
 
-def splits_by_layers(scenario: Scenario) -> bool:
-    """Whether the model's file says enough to tell embedding, layers and output head apart."""
+def weights_basis(scenario: Scenario) -> Basis:
+    """How this scenario's weights divide over pipeline stages."""
     model = scenario.model
-    return (
-        scenario.replacements.weights is None
-        and not model.weights
-        and None not in (model.parameters, model.vocab_size, model.hidden_size, model.tie_word_embeddings)
-        and _layer_parameters(model) > 0
-    )
+    if scenario.replacements.weights is not None:
+        return "even"
+    if model.weights:
+        return "layers"
+    dims = (model.parameters, model.vocab_size, model.hidden_size, model.tie_word_embeddings)
+    return "even" if None in dims or _layer_parameters(model) < 1 else "embedding, layers and head"
+
+
+def _parts(scenario: Scenario) -> tuple[_Part, ...] | None:
+    model, given = scenario.model, scenario.replacements.weights
+    if given is not None:
+        return (_Part(Product("weights", (Factor("given", given, "byte"),), "given by the user"), "tp"),)
+    if model.weights:
+        asked = scenario.weight_format
+        return tuple(
+            _Part(
+                Product(part.part, (asked or find_format(part.format, "format")).parameters(part.parameters)),
+                part.split,
+            )
+            for part in model.weights
+            if not (asked and part.scales)
+        )
+    if model.parameters is None:
+        return None
+    return (_Part(Product("parameters", _one_format(scenario).parameters(model.parameters)), "tp"),)
+
+
+def _one_format(scenario: Scenario) -> ElementFormat:
+    return scenario.weight_format or checkpoint_format(scenario.model)
+
+
+def _rank_part(scenario: Scenario, deployment: Deployment, part: _Part, layers: range) -> Term:
+    term, split = part
+    if split == "all" or deployment.ranks == 1:
+        return term
+    if deployment.pp == 1 or weights_basis(scenario) == "even":
+        return Share(term.path, term, Factor("ranks", deployment.ranks, "rank"))
+    num_layers = scenario.model.num_layers
+    first = min(scenario.model.first_k_dense or 0, num_layers - 1) if split == "ep" else 0
+    on_stage = len(range(max(layers.start, first), layers.stop))
+    among = Factor("layers_x_tp", (num_layers - first) * deployment.tp, "layer x tp")
+    return Share(term.path, term, among, Factor("layers_on_stage", on_stage, "layer"))
 
 
 def _embedding_parameters(model: Model) -> int:
@@ -103,18 +109,19 @@ def _layer_parameters(model: Model) -> int:
     return (model.parameters or 0) - tables * _embedding_parameters(model)
 
 
-def _stage_by_layers(scenario: Scenario, deployment: Deployment, stage: int, layers_on_stage: int) -> Sum:
-    model, element_format = scenario.model, _uniform_format(scenario)
+def _stage_of_one_format(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> Sum:
+    """The stage's layers, taken as equally large; embedding first, output head last, a copy where tied."""
+    model, element_format = scenario.model, _one_format(scenario)
     terms: list[Term] = [
         Share(
             "layers of the stage",
             Product("all layers", element_format.parameters(_layer_parameters(model))),
-            Factor("layers x tp", model.num_layers * deployment.tp, "layers x tp"),
-            Factor("layers_on_stage", layers_on_stage, "layers on the stage"),
+            Factor("layers_x_tp", model.num_layers * deployment.tp, "layer x tp"),
+            Factor("layers_on_stage", len(layers), "layer"),
         )
     ]
     table = Product("table", element_format.parameters(_embedding_parameters(model)))
-    tp = Factor("tp", deployment.tp, "ranks")
+    tp = Factor("tp", deployment.tp, "rank")
     if stage == 0:
         terms.append(Share("embedding", table, tp))
     if stage == deployment.pp - 1:

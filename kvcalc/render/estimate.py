@@ -10,13 +10,17 @@ from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.scenario import compute_format
 from kvcalc.term import Product, Share, Sum
 from kvcalc.units import format_size
-from kvcalc.verbs.estimate import replica_cache
+from kvcalc.verbs.replica import replica_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.term import Term
-    from kvcalc.verbs.estimate import Estimate, RankResult
+    from kvcalc.verbs.result import Estimate, RankResult
+
+
+MOST_KINDS_SHOWN = 3
+"""Kinds of layers that the first line tells apart."""
 
 
 def estimate_view(result: Estimate, unit: str, *, explain: bool = False) -> View:
@@ -40,8 +44,12 @@ def shown_rank(result: Estimate) -> RankResult:
 
 def _question(result: Estimate, unit: str) -> Grid:
     scenario, gpus = result.scenario, result.gpus
-    kinds = list(scenario.model.distinct())
-    shape = kinds[0].label if len(kinds) == 1 else " + ".join(result.model.mechanisms)
+    kinds = scenario.model.distinct()
+    shape = "; ".join(f"{count} x {layer.label}" for layer, count in kinds.items())
+    if len(kinds) == 1:
+        shape = f"{next(iter(kinds)).label}, {_count(result.model.layers, 'layer')}"
+    elif len(kinds) > MOST_KINDS_SHOWN:
+        shape = f"{' + '.join(result.model.mechanisms)}, {_count(result.model.layers, 'layer')}"
     kept_in = scenario.cache_format.name
     compute = compute_format(scenario.model).name
     formats = compute if kept_in == compute else f"{compute}, cache {kept_in}"
@@ -52,7 +60,7 @@ def _question(result: Estimate, unit: str) -> Grid:
             Row(
                 (
                     result.model.name,
-                    f"{shape}, {_count(result.model.layers, 'layer')}, {formats}",
+                    f"{shape}, {formats}",
                     _workload(result),
                 )
             ),
@@ -172,9 +180,11 @@ def _cache_line(result: Estimate) -> str:
         token += f" until windows are full, then {cache.bytes_per_token_at_context:,}"
     if asked is None or asked.gpus == 1:
         return f"cache: {cache.bytes:,} bytes; {token}"
+    if cache.bytes == cache.one_copy_bytes:
+        return f"cache: {cache.bytes:,} bytes on the {_count(asked.ranks, 'GPU')} of a replica; on one of them {token}"
     return (
         f"cache: {cache.bytes:,} bytes on the {_count(asked.ranks, 'GPU')} of a replica, {cache.one_copy_bytes:,} in "
-        f"one copy; on a GPU {token}"
+        f"one copy; on one of them {token}"
     )
 
 

@@ -9,8 +9,8 @@ from kvcalc.render.view import Column, Grid, Lines, Row, Verbatim, View, right
 from kvcalc.units import format_size
 
 if TYPE_CHECKING:
-    from kvcalc.explain import Explanation, Topics
-    from kvcalc.listing import GpuCard, GpuList, ModelCard, ModelList
+    from kvcalc.verbs.explain import Explanation, Topics
+    from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
 
 
 def models_report(result: ModelList) -> Report:

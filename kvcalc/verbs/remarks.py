@@ -1,0 +1,119 @@
+"""What an estimate says beside its figures: what is not modelled, and what to know about this one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from kvcalc.memory import CUDA_CONTEXT_BYTES, weights_basis
+from kvcalc.scenario import DEFAULT_DTYPE, compute_format
+from kvcalc.verbs.replica import replica_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.formats import ElementFormat
+    from kvcalc.memory.weights import Basis
+    from kvcalc.scenario import Scenario
+    from kvcalc.verbs.smallest import Candidate
+
+
+_PIPELINE_NOTE: dict[Basis, str] = {
+    "embedding, layers and head": (
+        "weights over pp: layers are taken as equally large, embedding on the first stage, output head on the last"
+    ),
+    "layers": "weights over pp: each part evenly over the layers, experts over those that have them",
+    "even": "weights over pp: total / (tp x pp), for want of what each layer has",
+}
+
+
+def not_modelled(scenario: Scenario) -> Iterator[str]:
+    """What is left out and matters for this model."""
+    model = scenario.model
+    if model.mtp_layers:
+        yield f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache"
+    if any(modality != "text" for modality in model.modalities):
+        yield "activations of vision or audio towers beyond the range of temporary; their tokens count as context"
+    bits = compute_format(model)
+    if any(_bits(scenario.cache_format.of(name)) < _bits(bits) for name in model.cached_tensors):
+        yield f"quality loss of a cache kept in {scenario.cache_format.name}"
+    if scenario.weight_format is not None:
+        yield f"quality loss of weights in {scenario.weight_format.name}"
+    yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
+    yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
+
+
+def _bits(element_format: ElementFormat) -> Fraction:
+    return Fraction(8 * element_format.block_bytes, element_format.block_elems)
+
+
+def notes(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Iterator[str]:
+    """What was assumed, and what else to know.
+
+    Args:
+        scenario: what is asked.
+        asked: the deployment asked for, or a single rank.
+        found: the smallest deployment, if there is one.
+    """
+    yield from scenario.remarks
+    yield from _model_notes(scenario, asked)
+    yield from _gpu_notes(scenario)
+    yield from _deployment_notes(scenario, asked, found)
+
+
+def _model_notes(scenario: Scenario, asked: Candidate) -> Iterator[str]:
+    model, context = scenario.model, scenario.workload.context
+    if model.dtype is None:
+        yield f"{scenario.origin} does not say its dtype: {DEFAULT_DTYPE} is taken"
+    if model.max_context is not None and context > model.max_context:
+        yield f"context {context:,} is above the model's max_context of {model.max_context:,}"
+    if asked.fullest.weights is None:
+        yield (
+            f"weights are not known: {scenario.origin} lacks 'parameters'; give --weights SIZE or --parameters N "
+            "for the total and the GPU count"
+        )
+    windowed = {layer: n for layer, n in model.distinct().items() if layer.window and layer.window < context}
+    if windowed:
+        full = replica_cache(scenario, asked.deployment, windows=False).bytes
+        yield (
+            f"{sum(windowed.values())} of {model.num_layers} layers keep only their window: a lower bound; engines "
+            f"keep somewhat more, and one without windows {full:,} bytes a replica"
+        )
+
+
+def _gpu_notes(scenario: Scenario) -> Iterator[str]:
+    gpu = scenario.gpu
+    if gpu.memory_from == "nvidia-smi":
+        yield (
+            f"memory of {gpu.name} is nvidia-smi's figure, which overstates by what the driver keeps (0.4 to 2.9 % on "
+            "cards where both are known); --gpu-memory SIZE gives your own"
+        )
+    left = scenario.memory_bytes - scenario.usable_bytes
+    if gpu.memory_from != "user" and left < CUDA_CONTEXT_BYTES:
+        yield (
+            f"utilization {float(scenario.utilization):g} leaves {left:,} bytes, less than the "
+            f"{CUDA_CONTEXT_BYTES:,} that a process's own context takes"
+        )
+
+
+def _deployment_notes(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Iterator[str]:
+    shown = asked if scenario.deployment is not None or found is None else found
+    deployment = shown.deployment
+    copies = replica_cache(scenario, deployment).bytes
+    one_copy = replica_cache(scenario, replace(deployment, tp=1)).bytes
+    if copies > one_copy:
+        yield (
+            f"tp {deployment.tp} copies what has fewer heads than ranks: {copies:,} bytes a replica for {one_copy:,} "
+            "of one copy"
+        )
+    if deployment.pp > 1:
+        yield _PIPELINE_NOTE[weights_basis(scenario)]
+    largest = max(shown.memories, key=lambda memory: memory.tree.bytes)
+    if largest.tree.bytes > shown.fullest.tree.bytes:
+        yield (
+            f"pipeline stage {largest.stage} has more memory in all ({largest.tree.bytes:,} bytes) than stage "
+            f"{shown.fullest.stage}, which has the most cache; whether it fits counts every stage"
+        )
+    if found is None and asked.fullest.weights is not None:
+        yield f"no legal deployment within nodes of {scenario.gpu.node_size} holds this workload"

@@ -1,0 +1,145 @@
+"""What an estimate answers: records whose field names are the keys of JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from kvcalc.scenario import Scenario
+    from kvcalc.term import Product, Term
+
+
+class ModelSummary(NamedTuple):
+    """What was estimated."""
+
+    name: str
+    layers: int
+    mechanisms: tuple[str, ...]
+    source: str | None
+
+
+class WorkloadSummary(NamedTuple):
+    """For what."""
+
+    batch: int
+    context: int
+
+
+class DeploymentSummary(NamedTuple):
+    """On what: the deployment asked for, or 1 x 1 x 1."""
+
+    engine: str
+    engine_version: str | None
+    tp: int
+    pp: int
+    dp: int
+    ep: int = 1
+    dcp: int = 1
+    dp_attention: bool = False
+
+
+class CacheResult(NamedTuple):
+    """The cache.
+
+    Attributes:
+        bytes: of one replica, every copy on every rank.
+        one_copy_bytes: the same without replication.
+        bytes_per_rank: of the fullest rank, as are all figures below.
+        bytes_per_sequence: one sequence at this context.
+        bytes_per_token: what a token adds while no window is full.
+        bytes_per_token_at_context: what the next token adds now.
+        state_bytes_per_sequence: what a sequence costs before its first token.
+        lower_bound: whether serving engines are known to keep more than this counts.
+        without_windows_bytes: of one replica, if windowed layers kept every token, as engines without windows do.
+        terms: leaves that add up to `bytes`.
+    """
+
+    bytes: int
+    one_copy_bytes: int
+    bytes_per_rank: int
+    bytes_per_sequence: int
+    bytes_per_token: int
+    bytes_per_token_at_context: int
+    state_bytes_per_sequence: int
+    lower_bound: bool
+    without_windows_bytes: int
+    terms: tuple[Product, ...]
+
+
+class RankResult(NamedTuple):
+    """The memory of one rank. What needs the weights is None where they are not known."""
+
+    weights_bytes: int | None
+    cache_bytes: int
+    temporary_bytes: int
+    overhead_bytes: int
+    reserve_bytes: int
+    total_bytes: int | None
+    headroom_bytes: int | None
+    tree: Term
+
+
+class MemoryResult(NamedTuple):
+    """The memory of one replica, and of its fullest rank."""
+
+    weights_bytes: int | None
+    cache_bytes: int
+    temporary_bytes: int
+    overhead_bytes: int
+    reserve_bytes: int
+    total_bytes: int | None
+    temporary_low_bytes: int
+    temporary_high_bytes: int
+    per_rank: RankResult
+
+
+class MostSequences(NamedTuple):
+    """How many sequences at the workload's context a replica of `gpus` tensor-parallel ranks holds."""
+
+    gpus: int
+    sequences: int
+
+
+class GpusResult(NamedTuple):
+    """The accelerators.
+
+    Attributes:
+        fits: whether every rank of the deployment asked for stays within usable memory with the high temporary figure.
+        tight: whether only with less.
+        by_memory: ceil(unsplit_bytes / usable_bytes): the articles' formula, a lower bound.
+        unsplit_bytes: the total of one rank without any splitting (1 x 1 x 1).
+        count: GPUs of the smallest legal deployment that holds the workload, dp x tp x pp; None where there is none.
+        count_tight: whether that deployment is tight.
+        per_rank: its fullest rank.
+        most_sequences: what replicas within a node hold at this context, with the usual temporary figure.
+    """
+
+    gpu: str
+    memory_bytes: int
+    utilization: float
+    usable_bytes: int
+    fits: bool | None
+    tight: bool | None
+    by_memory: int | None
+    unsplit_bytes: int | None
+    count: int | None  # type: ignore[assignment]  # a field here, not the method of tuples
+    count_tight: bool | None
+    tp: int | None
+    pp: int | None
+    dp: int | None
+    per_rank: RankResult | None
+    most_sequences: tuple[MostSequences, ...]
+
+
+class Estimate(NamedTuple):
+    """The answer. `scenario` is what it was computed from."""
+
+    model: ModelSummary
+    workload: WorkloadSummary
+    deployment: DeploymentSummary
+    cache: CacheResult
+    memory: MemoryResult
+    gpus: GpusResult
+    not_modelled: tuple[str, ...]
+    notes: tuple[str, ...]
+    scenario: Scenario
