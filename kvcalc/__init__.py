@@ -5,8 +5,7 @@ The names below are loaded when first used, so that `import kvcalc` costs nothin
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest of `kvcalc --version`
 
 if TYPE_CHECKING:
     from kvcalc.api import estimate, load_gpu, load_model, make_scenario
@@ -59,6 +58,8 @@ _HOME = {
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'kvcalc' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  # for start-up time
+
     value = getattr(import_module(f"kvcalc.{_HOME[name]}"), name)
     globals()[name] = value
     return value

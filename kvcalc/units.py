@@ -117,13 +117,17 @@ def parse_fraction(text: str, what: str) -> Fraction:
 
 
 def format_size(size: int, unit: str, decimals: int = 2) -> str:
-    """Bytes in a unit, rounded half up, with thousands separated: 1342177280 -> '1.25' (GiB)."""
+    """Bytes in a unit, rounded half up, with thousands separated: 1342177280 -> '1.25' (GiB).
+
+    What is not nothing never looks like nothing: '<0.01'.
+    """
     if unit == "B":
         return f"{size:,}"
     with localcontext() as context:
         context.prec = 60
-        value = Decimal(size) / SIZE_UNITS[unit]
-        return f"{value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP):,}"
+        least = Decimal(1).scaleb(-decimals)
+        value = (Decimal(size) / SIZE_UNITS[unit]).quantize(least, rounding=ROUND_HALF_UP)
+        return f"<{least}" if size > 0 and not value else f"{value:,}"
 
 
 def _split(text: str, what: str) -> tuple[Fraction, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
@@ -29,7 +28,7 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False) -> View
     blocks: list[Grid | Lines] = [
         _question(result, unit),
         _rank_grid(result, rank, unit),
-        Lines(_answers(result)),
+        Lines(tuple(_answers(result, explain=explain))),
     ]
     if explain:
         blocks += [_tree(result, rank), Lines(tuple(_sources(rank.tree)))]
@@ -125,7 +124,8 @@ def _parts(tree: Term) -> tuple[Term, ...]:
 def _part_rows(result: Estimate, part: Term, unit: str) -> Iterator[Row]:
     size = format_size(part.bytes, unit)
     if isinstance(part, Sum) and len(part.parts) == 1:
-        yield Row((part.path, size, "", _formula(part.parts[0])))
+        name = part.path if part.path != "reserve" else f"reserve: {part.parts[0].path}"
+        yield Row((name, size, "", _formula(part.parts[0])))
     elif isinstance(part, Sum) and part.parts:
         yield Row((part.path, size, "", ""))
         for inner in part.parts:
@@ -155,11 +155,7 @@ def _temporary(result: Estimate, unit: str) -> str:
     return f"{format_size(low, unit, 1)} to {format_size(high, unit, 1)} seen in practice"
 
 
-def _answers(result: Estimate) -> tuple[str, ...]:
-    return tuple(_answer_lines(result))
-
-
-def _answer_lines(result: Estimate) -> Iterator[str]:
+def _answers(result: Estimate, *, explain: bool) -> Iterator[str]:
     gpus, scenario = result.gpus, result.scenario
     yield _cache_line(result)
     if gpus.by_memory is not None:
@@ -168,14 +164,15 @@ def _answer_lines(result: Estimate) -> Iterator[str]:
         each = " \u00b7 ".join(f"{_count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
         yield f"most sequences of {result.workload.context:,}: {each}"
     yield f"not modelled: {'; '.join(result.not_modelled)}"
-    if scenario.origin.startswith("configs/"):
-        yield f"next: kvcalc estimate {shlex.quote(result.model.name)} --explain"
+    if scenario.origin.startswith("configs/") and not explain:
+        workload = result.workload
+        yield f"next: kvcalc estimate {result.model.name} -b {workload.batch} -c {workload.context} --explain"
 
 
 def _cache_line(result: Estimate) -> str:
     """The cache in bytes, and what a token adds; of one copy where no deployment is asked for."""
     cache, asked = result.cache, result.scenario.deployment
-    token = f"{cache.bytes_per_token:,} a token"
+    token = f"{cache.bytes_per_token:,} bytes a token"
     if cache.bytes_per_token_at_context != cache.bytes_per_token:
         token += f" until windows are full, then {cache.bytes_per_token_at_context:,}"
     if asked is None or asked.gpus == 1:

@@ -1,0 +1,45 @@
+"""Whole outputs, in every format. UPDATE_GOLDENS=1 writes them anew; read the difference before committing it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kvcalc.cli.app import run
+
+GOLDEN = Path(__file__).parent / "golden"
+
+COMMANDS = {
+    "default": "estimate llama-3-70b",
+    "batch": "estimate llama-3-70b --batch 32 --context 8192",
+    "explained": "estimate llama-3-70b --batch 32 --context 8192 --explain",
+    "latent": "estimate deepseek-v3 --gpu h200 --tp 8 --context 131072",
+    "windows": "estimate gemma-3-27b --context 131072 --unit GB",
+    "experts": "estimate gpt-oss-120b --tp 2 --pp 2 --context 8192 --explain",
+    "ad-hoc": "estimate --layers 32 --heads 32 --kv-heads 4 --head-dim 64 --context 80000 --dtype bf16",
+    "formats": "estimate qwen3-8b -c 32Ki --cache-dtype k=q8_0,v=q4_0 --reserve lora=2GiB --temporary 1GiB --overhead 0B",
+    "nothing-holds": "estimate llama-3.1-405b -c 8192 --gpu t4 --gpu-memory 1GiB",
+    "gpu": "gpus show h100",
+    "explain-gqa": "explain gqa",
+    "explain-format": "explain nvfp4",
+}
+FORMATS = {"table": "txt", "json": "json", "csv": "csv", "markdown": "md"}
+
+
+CASES = [(name, how) for name in COMMANDS for how in FORMATS]
+
+
+@pytest.mark.parametrize(("name", "how"), CASES)
+def test_output_is_as_it_was(name: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*COMMANDS[name].split(), "--format", how]) == 0
+    printed = capsys.readouterr().out
+    golden = GOLDEN / f"{name}.{FORMATS[how]}"
+    if os.environ.get("UPDATE_GOLDENS"):
+        golden.write_text(printed, encoding="utf-8")
+    assert printed == golden.read_text(encoding="utf-8")
+
+
+def test_every_golden_belongs_to_a_command() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {f"{name}.{FORMATS[how]}" for name, how in CASES}

@@ -1,0 +1,61 @@
+"""What the README shows is what the program prints."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from kvcalc.cli.app import run
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```console\n\$ kvcalc ([^\n]*)\n(.*?)```", README, re.DOTALL)
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(("command", "shown"), BLOCKS, ids=[command for command, _ in BLOCKS])
+def test_console_block_is_real(command: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(shlex.split(command)) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_there_are_console_blocks() -> None:
+    assert len(BLOCKS) >= 4
+    assert BLOCKS[0][0] == "estimate llama-3-70b --batch 32 --context 8192"
+    assert "85,899,345,920" in BLOCKS[0][1]
+
+
+def test_yaml_block_is_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my-model.yaml").write_text(block("yaml"), encoding="utf-8")
+    assert run(["estimate", "my-model.yaml", "-c", "8192", "--format", "csv"]) == 0
+    assert ",1107296256," in capsys.readouterr().out
+
+
+def test_error_block_is_real(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my-model.yaml").write_text(block("yaml").replace("head_dim", "head_dm", 1), encoding="utf-8")
+    assert run(["estimate", "my-model.yaml"]) == 2
+    assert capsys.readouterr().err == block("text")
+
+
+def test_python_block_runs() -> None:
+    exec(compile(block("python"), "README.md", "exec"), {})  # noqa: S102  # the README's own example
+
+
+def test_make_targets_exist() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^ {4}make (\w+)", README, re.MULTILINE)
+    assert targets == ["run", "test"]
+    assert all(f"\n{target}:" in makefile for target in targets)
