@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_LAYERS = 10_000
 MAX_REPEAT_DEPTH = 4
+MAX_KINDS = 256
+"""Layers that differ in what they keep; real models have a few."""
 
 LayerCount = Annotated[int, Limits(ge=1, le=MAX_LAYERS)]
 LayersOrNone = Annotated[int, Limits(ge=0, le=MAX_LAYERS)]
@@ -146,6 +148,8 @@ class Model:
         _check_format(self.weight_dtype)
         if self.num_layers > MAX_LAYERS:
             raise ValueError(f"layers: {self.num_layers:,} layers are beyond the limit of {MAX_LAYERS:,}")
+        if len(self.distinct()) > MAX_KINDS:
+            raise ValueError(f"layers: more than {MAX_KINDS} kinds of layers")
 
     @property
     def num_layers(self) -> int:

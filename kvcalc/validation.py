@@ -66,10 +66,11 @@ def _is_inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bo
 def _located(error: ErrorDetails, noun: Any, document: Document) -> KvcalcError:
     place, missing = _place(error["loc"], document)
     marks = document.keys if error["type"] == "unexpected_keyword_argument" else document.values
-    mark = marks.get(place) or document.values.get(place) or Mark(0, 0)
+    message = _message(error, noun, document, place, missing)
+    named = (*place, message.partition(":")[0])  # a noun's own check names the key that it is about
+    mark = document.keys.get(named) or marks.get(place) or document.values.get(place) or Mark(0, 0)
     dotted = _dotted(place)
-    where = f"{dotted}: " if dotted else ""
-    return document.error(mark, where + _message(error, noun, document, place, missing))
+    return document.error(mark, f"{dotted}: {message}" if dotted else message)
 
 
 def _place(loc: tuple[str | int, ...], document: Document) -> tuple[Place, str | None]:

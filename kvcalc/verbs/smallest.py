@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-STAGE_COUNTS_TRIED = 256
-"""How many numbers of pipeline stages the search tries above the least possible: it must end on any file."""
+SEARCH_EFFORT = 50_000
+"""Layers looked at: the search tries every number of pipeline stages for models of up to 200 layers, and for larger
+ones fewer above the least possible, since it must end soon on any file."""
 
 
 class Candidate(NamedTuple):
@@ -106,9 +107,10 @@ def _first_that_holds(scenario: Scenario, deployments: Iterator[Deployment]) -> 
 
 def _smallest_pipeline(scenario: Scenario, tps: list[int]) -> Candidate | None:
     best: Candidate | None = None
+    layers = scenario.model.num_layers
     for tp in reversed(tps):
         least = _least_stages(scenario, tp)
-        most = min(scenario.model.num_layers, least + STAGE_COUNTS_TRIED - 1)
+        most = min(layers, least + max(8, SEARCH_EFFORT // layers))
         for pp in range(least, most + 1):
             deployment = Deployment(tp, pp)
             if best is not None and deployment.gpus >= best.deployment.gpus:
