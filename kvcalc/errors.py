@@ -39,7 +39,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415  # only where something went wrong
 
     by_lower = {name.lower(): name for name in known}
-    near = get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
+    near = get_close_matches(word.lower(), by_lower, n=3, cutoff=0.65)
     if not near:
         return ""
     return "; did you mean " + " or ".join(f"'{by_lower[name]}'" for name in near) + "?"
+
+
+def nearest_or_all(word: str, known: Iterable[str]) -> str:
+    """The nearest known words, or all of them where none is near."""
+    names = list(known)
+    return did_you_mean(word, names) or f"; there are {', '.join(names)}"

@@ -10,7 +10,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
 from kvcalc.term import Factor
 
 if TYPE_CHECKING:
@@ -177,8 +177,8 @@ def find_format(name: str, what: str) -> ElementFormat:
     found = FORMATS.get(ALIASES.get(lowered, lowered))
     if found is None:
         raise KvcalcError(
-            f"{what}: unknown format '{name[:40]}'{did_you_mean(name, format_names())}; "
-            f"formats are {', '.join(FORMATS)}"
+            f"{what}: unknown format '{name[:40]}'"
+            + (did_you_mean(name, format_names()) or nearest_or_all(name, FORMATS))
         )
     return found
 

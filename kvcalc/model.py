@@ -23,15 +23,15 @@ LayerCount = Annotated[int, Limits(ge=1, le=MAX_LAYERS)]
 LayersOrNone = Annotated[int, Limits(ge=0, le=MAX_LAYERS)]
 
 
-def _check_format(name: str | None) -> None:
-    """A file's format must exist.
+def _check_format(key: str, name: str | None) -> None:
+    """The format that a key names must exist.
 
     Raises:
         ValueError: it does not.
     """
     if name is not None:
         try:
-            find_format(name, "format")
+            find_format(name, key)
         except KvcalcError as error:
             raise ValueError(str(error)) from error
 
@@ -52,7 +52,7 @@ class LayerGroup:
     cache_dtype: str | None = None
 
     def __post_init__(self) -> None:
-        _check_format(self.cache_dtype)
+        _check_format("cache_dtype", self.cache_dtype)
         if self.window is not None and not self.attention.cached():
             raise ValueError(f"window does not apply to attention of kind '{self.attention.kind}'")
 
@@ -89,7 +89,7 @@ class WeightPart:
     scales: bool = False
 
     def __post_init__(self) -> None:
-        _check_format(self.format)
+        _check_format("format", self.format)
 
 
 class Layer(NamedTuple):
@@ -144,8 +144,8 @@ class Model:
     layers: Annotated[tuple[Layers, ...], Limits(min_length=1)]
 
     def __post_init__(self) -> None:
-        _check_format(self.dtype)
-        _check_format(self.weight_dtype)
+        _check_format("dtype", self.dtype)
+        _check_format("weight_dtype", self.weight_dtype)
         if self.num_layers > MAX_LAYERS:
             raise ValueError(f"layers: {self.num_layers:,} layers are beyond the limit of {MAX_LAYERS:,}")
         if len(self.distinct()) > MAX_KINDS:

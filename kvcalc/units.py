@@ -7,7 +7,7 @@ import re
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 
-from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.errors import KvcalcError
 
 KIB = 1024
 MIB = 1024**2
@@ -54,10 +54,7 @@ def parse_size(text: str, what: str) -> int:
                 for unit in (decimal_unit, binary_unit)
             )
             raise KvcalcError(f"{what}: '{text}' could mean two sizes: write {readings}")
-        raise KvcalcError(
-            f"{what}: unknown unit '{suffix}' in '{text}'{did_you_mean(suffix, SIZE_UNITS)}; "
-            f"units are {', '.join(SIZE_UNITS)}"
-        )
+        raise KvcalcError(f"{what}: unknown unit '{suffix}' in '{text}'; units are {', '.join(SIZE_UNITS)}")
     size = _rounded(number * SIZE_UNITS[suffix]) if suffix else _whole(number, text, what)
     if size > MAX_SIZE:
         raise KvcalcError(f"{what}: '{text}' is beyond the limit of {MAX_SIZE:,} bytes")

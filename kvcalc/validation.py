@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.mechanisms import KINDS
 from kvcalc.model import LayerGroup, Repeat, WeightPart
 from kvcalc.yaml_reader import Document, Mark
@@ -124,7 +124,7 @@ def _message(error: ErrorDetails, noun: Any, document: Document, place: Place, m
             return f"missing key 'kind': one of {', '.join(KINDS)}"
         case "union_tag_invalid":
             kind = str(context.get("tag", ""))
-            return f"unknown kind {_shown(kind)}{did_you_mean(kind, KINDS)}; kinds are {', '.join(KINDS)}"
+            return f"unknown kind {_shown(kind)}{nearest_or_all(kind, KINDS)}"
         case kind:
             return _MESSAGES.get(kind, error["msg"]).format(given=_shown(error["input"]), **context)
 
@@ -147,12 +147,11 @@ def _owner(noun: Any, place: Place, document: Document) -> Any:
 
 
 def _unknown_key(key: str, owner: Any) -> str:
-    known = [each.name for each in fields(owner)]
-    hint = did_you_mean(key, known)
+    """With the kinds that have the key, where it is another kind's, else with the nearest keys."""
     elsewhere = [kind for kind, mechanism in KINDS.items() if {key, f"{key}?"} & {*mechanism.keys()}]
-    if not hint and owner in KINDS.values() and elsewhere:
-        hint = f"; it belongs to {', '.join(elsewhere)}"
-    return f"unknown key '{key[:_SHOWN]}'{hint}" + ("" if hint else f"; keys here are {', '.join(known)}")
+    if owner in KINDS.values() and elsewhere:
+        return f"unknown key '{key}'; it belongs to {', '.join(elsewhere)}"
+    return f"unknown key '{key[:_SHOWN]}'{nearest_or_all(key, [each.name for each in fields(owner)])}"
 
 
 def _shown(value: object) -> str:

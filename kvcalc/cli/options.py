@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.render import Format
 from kvcalc.units import SIZE_UNITS
 
@@ -72,9 +72,7 @@ def chosen_format(name: str | None, *, json: bool) -> Format:
         KvcalcError: there is no such format, or they contradict each other.
     """
     if name is not None and name not in list(Format):
-        raise KvcalcError(
-            f"--format: no format '{name[:40]}'{did_you_mean(name, Format)}; there are {', '.join(Format)}"
-        )
+        raise KvcalcError(f"--format: no format '{name[:40]}'{nearest_or_all(name, Format)}")
     if json and name not in (None, Format.JSON):
         raise KvcalcError(f"--json: contradicts --format {name}")
     return Format.JSON if json else Format(name or Format.TABLE)
@@ -87,7 +85,5 @@ def chosen_unit(name: str) -> str:
         KvcalcError: there is no such unit.
     """
     if name not in SIZE_UNITS:
-        raise KvcalcError(
-            f"--unit: no unit '{name[:40]}'{did_you_mean(name, SIZE_UNITS)}; there are {', '.join(SIZE_UNITS)}"
-        )
+        raise KvcalcError(f"--unit: no unit '{name[:40]}'{nearest_or_all(name, SIZE_UNITS)}")
     return name

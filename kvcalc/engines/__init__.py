@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.base import Engine, RankLoad
 from kvcalc.engines.exact import Exact
-from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.errors import KvcalcError, nearest_or_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,5 @@ def find_engine(name: str) -> Engine:
         KvcalcError: no such engine.
     """
     if name not in ENGINES:
-        raise KvcalcError(
-            f"--engine: unknown engine '{name[:40]}'{did_you_mean(name, ENGINES)}; engines are {', '.join(ENGINES)}"
-        )
+        raise KvcalcError(f"--engine: unknown engine '{name[:40]}'{nearest_or_all(name, ENGINES)}")
     return ENGINES[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import ENGINES
-from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.formats import ALIASES, FORMATS, TENSOR_FORMATS
 from kvcalc.mechanisms import KINDS
 from kvcalc.memory.about import ABOUT_GPUS, ABOUT_WEIGHTS
@@ -61,7 +61,7 @@ def explain(name: str) -> Explanation:
     wanted = ALIASES.get(name.lower(), name.lower())
     known = {explanation.name: explanation for explanation in _all()}
     if wanted not in known:
-        raise KvcalcError(f"explain: no '{name[:60]}'{did_you_mean(name, known)}; there are {', '.join(known)}")
+        raise KvcalcError(f"explain: no '{name[:60]}'{nearest_or_all(name, known)}")
     return known[wanted]
 
 
