@@ -1,7 +1,5 @@
 """Which command is meant, and what happens to its errors."""
 
-from __future__ import annotations
-
 import shlex
 import signal
 import sys

@@ -1,7 +1,9 @@
-"""kvcalc estimate: the cache, the memory and the GPUs of one scenario."""
+"""kvcalc estimate: the cache, the memory and the GPUs of one scenario.
 
-from __future__ import annotations
+Annotations are evaluated here, not kept as text: typer reads them at every start, and text takes it twice as long.
+"""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,12 +28,10 @@ from kvcalc.formats import find_format
 from kvcalc.model import MAX_LAYERS
 from kvcalc.render import Report
 from kvcalc.units import MAX_CONTEXT, parse_count
+from kvcalc.verbs.result import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kvcalc.render.view import View
-    from kvcalc.verbs.result import Estimate
 
 _AD_HOC = "A model without a file"
 _WORKLOAD = "Workload"
@@ -216,7 +216,7 @@ def estimate_command(
 def _report(result: Estimate, unit: str, *, explain: bool) -> Report:
     """With --explain, CSV has the leaves of the cache, and the view the tree of terms."""
 
-    def view() -> View:
+    def view() -> "View":
         from kvcalc.render.estimate import estimate_view  # noqa: PLC0415  # for start-up time
 
         return estimate_view(result, unit, explain=explain)

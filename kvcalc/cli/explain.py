@@ -1,7 +1,5 @@
 """kvcalc explain: what a mechanism, a format, an engine or a part of memory is, with its formula and source."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

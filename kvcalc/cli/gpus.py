@@ -1,7 +1,5 @@
 """kvcalc gpus: the accelerators that kvcalc knows."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """kvcalc models: the catalogue, one model, and the schema of model files."""
 
-from __future__ import annotations
-
 import json as json_module
 from typing import Annotated
 
