@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.deployment import MAX_RANKS, Deployment
@@ -25,10 +25,12 @@ from kvcalc.verbs.smallest import best_of
 from kvcalc.workload import Workload, default_context
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from kvcalc.verbs.result import Estimate
+
+Options = ParamSpec("Options")
 
 DEFAULT_GPU = "h100-sxm"
 
@@ -140,19 +142,28 @@ def make_scenario(
     return replace(asked, deployment=Deployment(*(_ways(name, given) for name, given in ways.items())))
 
 
-def estimate(model: Model | str | Path | Scenario, **options: object) -> Estimate:
-    """The cache, the memory and the GPU count: `estimate('llama-3-70b', batch=32, context='8Ki', tp=4)`.
+def _answering(
+    ask: Callable[Concatenate[Model | str | Path, Options], Scenario],
+) -> Callable[Concatenate[Model | str | Path | Scenario, Options], Estimate]:
+    """`estimate` takes a scenario, or whatever makes one: the same options, checked by the same types."""
 
-    Args:
-        model: a scenario, or what `make_scenario` takes, with its options.
-        options: those of `make_scenario`.
+    def estimate(model: Model | str | Path | Scenario, /, *args: Options.args, **options: Options.kwargs) -> Estimate:
+        """The cache, the memory and the GPU count: `estimate("llama-3-70b", batch=32, context="8Ki", tp=4)`.
 
-    Raises:
-        KvcalcError: anything that cannot be, with the option named.
-    """
-    if isinstance(model, Scenario):
-        return _estimate(model)
-    return _estimate(make_scenario(model, **options))  # type: ignore[arg-type]  # make_scenario's own signature says what they are
+        Args:
+            model: a scenario, or what `make_scenario` takes.
+            args: none; options have names.
+            options: those of `make_scenario`.
+
+        Raises:
+            KvcalcError: anything that cannot be, with the option named.
+        """
+        return _estimate(model if isinstance(model, Scenario) else ask(model, *args, **options))
+
+    return estimate
+
+
+estimate = _answering(make_scenario)
 
 
 def _completed(model: Model, dtype: str | None, parameters: int | str | None) -> Model:
