@@ -63,3 +63,7 @@ def __getattr__(name: str) -> object:
     value = getattr(import_module(f"kvcalc.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -6,7 +6,6 @@ Numbers may be integers or the spellings of the command line ('128Ki', '1.5GiB')
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
@@ -121,7 +120,7 @@ def make_scenario(
         cache_format=cache_format(model, cache_dtype),
         engine=find_engine(engine),
         weight_format=None if weight_dtype is None else find_format(weight_dtype, "--weight-dtype"),
-        utilization=parse_fraction(_decimal(utilization), "--utilization"),
+        utilization=_share(utilization),
         replacements=Replacements(
             weights=None if weights is None else _size(weights, "--weights"),
             temporary=None if temporary is None else _size(temporary, "--temporary"),
@@ -158,7 +157,11 @@ def _answering(
         Raises:
             KvcalcError: anything that cannot be, with the option named.
         """
-        return _estimate(model if isinstance(model, Scenario) else ask(model, *args, **options))
+        if not isinstance(model, Scenario):
+            return _estimate(ask(model, *args, **options))
+        if options:
+            raise TypeError("a scenario has its options already: dataclasses.replace() changes them")
+        return _estimate(model)
 
     return estimate
 
@@ -211,14 +214,18 @@ def _gpu(gpu: Gpu | str, memory: int | str | None) -> Gpu:
 
 
 def _count(value: int | str, what: str, limit: int) -> int:
-    return parse_count(value, what, limit) if isinstance(value, str) else check_count(value, what, limit)
+    if isinstance(value, str):
+        return parse_count(value, what, limit)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise KvcalcError(f"{what}: not a whole number: {value!r}")
+    return check_count(value, what, limit)
 
 
 def _size(value: int | str, what: str) -> int:
     return parse_size(str(value), what)
 
 
-def _decimal(value: float | str | Fraction) -> str:
-    if isinstance(value, Fraction):
-        return str(Decimal(value.numerator) / value.denominator)
-    return str(value)
+def _share(value: float | str | Fraction) -> Fraction:
+    if isinstance(value, Fraction) and 0 < value <= 1:
+        return value
+    return parse_fraction(str(value), "--utilization")

@@ -22,7 +22,13 @@ CONFIGS = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / 
 """Inside the package where it is installed, beside it in a checkout."""
 
 _MODELS, _GPUS = CONFIGS / "models", CONFIGS / "gpus"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+CATALOGUE = "the catalogue's"
+"""How messages call the place of a shipped file."""
+
+MAX_SHOWN = 200
+"""Characters of a path in messages."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _YAML_SUFFIXES = {".yaml", ".yml"}
 _OTHER_SUFFIXES = {".json", ".gguf", ".safetensors"}
 
@@ -31,11 +37,18 @@ class FoundModel(NamedTuple):
     """A model and where it was found.
 
     Attributes:
-        origin: a path, or the file of the catalogue, for messages.
+        origin: how messages call the place.
+        path: of its file.
     """
 
     model: Model
     origin: str
+    path: Path
+
+    @property
+    def text(self) -> str:
+        """The YAML, as it stands in the file."""
+        return self.path.read_text(encoding="utf-8-sig")
 
 
 def find_model(text: str) -> FoundModel:
@@ -62,19 +75,29 @@ def find_model(text: str) -> FoundModel:
 
 def _is_path(text: str, path: Path) -> bool:
     suffix = path.suffix.lower()
+    if suffix in _YAML_SUFFIXES | _OTHER_SUFFIXES or text.startswith((".", "~", "/")):
+        return True
     try:
-        return suffix in _YAML_SUFFIXES | _OTHER_SUFFIXES or text.startswith((".", "~", "/")) or path.is_file()
+        return path.is_file()
     except (OSError, ValueError):  # a name too long, or with a zero byte
         return False
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def _model_file(text: str, path: Path) -> FoundModel:
-    if path.suffix.lower() in _OTHER_SUFFIXES or path.is_dir():
+    shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
+    if path.suffix.lower() in _OTHER_SUFFIXES or _is_folder(path):
         raise KvcalcError(
-            f"{text[:200]}: only YAML model files can be read (kvcalc models schema prints their format, "
+            f"{shown}: only YAML model files can be read (kvcalc models schema prints their format, "
             "kvcalc models show llama-3-70b an example)"
         )
-    return FoundModel(_validated(Model, read_yaml(path, text)), text)
+    return FoundModel(_validated(Model, read_yaml(path, shown)), shown, path)
 
 
 def _validated(noun: type[T], document: Document) -> T:
@@ -90,7 +113,7 @@ def _shipped_model(path: Path) -> FoundModel:
         model = _built_model(document.root)
     except (TypeError, KeyError, ValueError, AttributeError):
         model = _validated(Model, document)
-    return FoundModel(model, f"configs/models/{path.name}")
+    return FoundModel(model, f"{CATALOGUE} {path.name}", path)
 
 
 def _shipped_gpu(path: Path) -> Gpu:
@@ -135,13 +158,6 @@ def model_names() -> list[str]:
 def shipped_models() -> Iterator[FoundModel]:
     """Every model of the catalogue, by name."""
     return (_shipped_model(_MODELS / f"{name}.yaml") for name in model_names())
-
-
-def model_text(found: FoundModel) -> str:
-    """The YAML of a found model, as it stands in its file."""
-    path = Path(found.origin)
-    shipped = CONFIGS.parent / found.origin
-    return (shipped if shipped.is_file() else path).read_text(encoding="utf-8-sig")
 
 
 def find_gpu(text: str) -> Gpu:

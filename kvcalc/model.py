@@ -53,6 +53,8 @@ class LayerGroup:
 
     def __post_init__(self) -> None:
         _check_format("cache_dtype", self.cache_dtype)
+        if self.count < 1 or (self.window is not None and self.window < 1):
+            raise ValueError("count and window must be at least 1")
         if self.window is not None and not self.attention.cached():
             raise ValueError(f"window does not apply to attention of kind '{self.attention.kind}'")
 
@@ -63,6 +65,10 @@ class Repeat:
 
     repeat: LayerCount
     of: Annotated[tuple[Layers, ...], Limits(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if self.repeat < 1 or not self.of:
+            raise ValueError("repeat must be at least 1, of at least one group")
 
 
 def _group_or_repeat(value: object) -> str:
@@ -146,6 +152,8 @@ class Model:
     def __post_init__(self) -> None:
         _check_format("dtype", self.dtype)
         _check_format("weight_dtype", self.weight_dtype)
+        if not self.layers:
+            raise ValueError("layers: must not be empty")
         if self.num_layers > MAX_LAYERS:
             raise ValueError(f"layers: {self.num_layers:,} layers are beyond the limit of {MAX_LAYERS:,}")
         if len(self.distinct()) > MAX_KINDS:

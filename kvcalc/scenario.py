@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines import ENGINES, Engine
 from kvcalc.errors import KvcalcError
-from kvcalc.formats import FORMATS, CacheFormat, ElementFormat, find_format, parse_cache_format
+from kvcalc.formats import CacheFormat, ElementFormat, find_format, parse_cache_format
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -82,13 +82,22 @@ class Scenario:
 
     @property
     def usable_bytes(self) -> int:
-        """floor(memory x utilization) of one accelerator."""
-        return self.memory_bytes * self.utilization.numerator // self.utilization.denominator
+        """floor(memory x utilization) of one accelerator.
+
+        Raises:
+            KvcalcError: nothing is left.
+        """
+        usable = self.memory_bytes * self.utilization.numerator // self.utilization.denominator
+        if not usable:
+            raise KvcalcError(
+                f"--utilization: {float(self.utilization):g} of --gpu-memory {self.memory_bytes:,} leaves no memory"
+            )
+        return usable
 
 
 def compute_format(model: Model) -> ElementFormat:
     """The model's dtype of computing, or bf16 where its source does not say."""
-    return FORMATS[model.dtype or DEFAULT_DTYPE]
+    return find_format(model.dtype or DEFAULT_DTYPE, "dtype")
 
 
 def checkpoint_format(model: Model) -> ElementFormat:

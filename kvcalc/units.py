@@ -31,7 +31,7 @@ MAX_BATCH = 10**9
 MAX_SIZE = 10**18
 """An exabyte: beyond any machine, and far from where a number could cost time."""
 
-_NUMBER = re.compile(r"(?P<number>[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?) ?(?P<suffix>[A-Za-z]*)")
+_NUMBER = re.compile(r"(?P<number>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?) ?(?P<suffix>[A-Za-z]*)")
 _MAX_CHARACTERS = 60
 
 
@@ -45,7 +45,7 @@ def parse_size(text: str, what: str) -> int:
     Raises:
         KvcalcError: not a size, negative, or beyond 10^18. A fraction of a byte is rounded away.
     """
-    number, suffix = _split(text, what)
+    number, suffix = _split(text, what, "must not be negative")
     if suffix and suffix not in SIZE_UNITS:
         decimal_unit, binary_unit = f"{suffix[:1].upper()}B", f"{suffix[:1].upper()}iB"
         if suffix.upper().rstrip("B") in {"K", "M", "G", "T"}:
@@ -67,7 +67,7 @@ def parse_count(text: str, what: str, limit: int) -> int:
     Raises:
         KvcalcError: not a whole positive number, beyond the limit, or '128k', which could be 128000 or 131072.
     """
-    number, suffix = _split(text, what)
+    number, suffix = _split(text, what, "must be at least 1")
     if suffix not in _COUNT_SUFFIXES:
         if suffix.lower() in {"k", "m", "g"}:
             binary = suffix.upper() + "i"
@@ -105,7 +105,7 @@ def check_count(count: int, what: str, limit: int) -> int:
 def parse_fraction(text: str, what: str) -> Fraction:
     """'0.92' -> 23/25 exactly; more than 0 and at most 1."""
     try:
-        number, suffix = _split(text, what)
+        number, suffix = _split(text, what, "must be above 0")
     except KvcalcError:
         number, suffix = Fraction(0), "?"
     if suffix or not 0 < number <= 1:
@@ -127,12 +127,12 @@ def format_size(size: int, unit: str, decimals: int = 2) -> str:
         return f"<{least}" if size > 0 and not value else f"{value:,}"
 
 
-def _split(text: str, what: str) -> tuple[Fraction, str]:
+def _split(text: str, what: str, least: str) -> tuple[Fraction, str]:
     stripped = text.strip()
     match = _NUMBER.fullmatch(stripped) if len(stripped) <= _MAX_CHARACTERS else None
     if match is None:
         shown = stripped if len(stripped) <= _MAX_CHARACTERS else stripped[:_MAX_CHARACTERS] + "..."
-        hint = "must be at least 1" if re.fullmatch(r"-[0-9].*", stripped) else "not a number"
+        hint = least if re.match(r"-[0-9]", stripped) else "not a number"
         raise KvcalcError(f"{what}: {hint}: '{shown}'")
     number, suffix = match["number"], match["suffix"]
     return Fraction(number.replace("_", "")), suffix

@@ -26,6 +26,12 @@ MAX_NUMBER_CHARACTERS = 40
 MAX_EXPONENT = 40
 _SHOWN = 120
 
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_NOT_ALLOWED = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|(?:(?<=[\n\r\x85\u2028\u2029])|\\A)%"
+)
+"""What YAML calls not printable, and directives, which no model file needs."""
+
 Value = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 Place = tuple[str | int, ...]
 
@@ -68,8 +74,8 @@ def read_yaml(path: Path, name: str | None = None) -> Document:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise KvcalcError(f"{shown}: cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > MAX_BYTES:
         raise KvcalcError(f"{shown}: larger than {MAX_BYTES:,} bytes: not a model file")
     try:
@@ -82,19 +88,20 @@ def read_yaml(path: Path, name: str | None = None) -> Document:
 
 def parse_yaml(text: str, name: str) -> Document:
     """The one document in a YAML text; `name` stands for the file in messages."""
+    refused = _NOT_ALLOWED.search(text)
+    if refused:
+        before = _BREAK.split(text[: refused.start()])
+        what = "a directive (%)" if refused[0] == "%" else "a character that YAML does not allow"
+        place = Mark(len(before) - 1, len(before[-1]))
+        raise KvcalcError(_located(name, _BREAK.split(text), place, what))
     lines = tuple(text.splitlines())
-    reader = _Reader(name, lines)
     try:
-        return reader.read(_events(text))
+        return _Reader(name, lines).read(_events(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Mark(mark.line, mark.column) if mark else Mark(0, 0)
         problem = error.problem or error.context or "not valid YAML"
         raise KvcalcError(_located(name, lines, place, f"not valid YAML: {problem}")) from error
-    except yaml.YAMLError as error:
-        position = getattr(error, "position", 0)
-        place = Mark(text.count("\n", 0, position), 0)
-        raise KvcalcError(_located(name, lines, place, "a character that YAML does not allow")) from error
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -225,7 +232,10 @@ def plain_scalar(text: str) -> Value:
         return int(text)
     if match["radix"]:
         return int(text, 0)
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except ArithmeticError as error:  # an exponent that no number has
+        raise ValueError(f"'{text}' is out of all proportion") from error
     if number and abs(number.adjusted()) > MAX_EXPONENT:
         raise ValueError(f"'{text}' is out of all proportion")
     return int(number) if number == number.to_integral_value() and "e" in text.lower() else float(number)

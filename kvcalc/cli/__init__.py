@@ -16,7 +16,12 @@ def main() -> NoReturn:
     if arguments == ["--version"]:  # answered before anything is imported
         from kvcalc import __version__  # noqa: PLC0415  # as it says
 
-        sys.stdout.write(f"kvcalc {__version__}\n")
+        try:
+            sys.stdout.write(f"kvcalc {__version__}\n")
+            sys.stdout.flush()
+        except OSError as error:
+            sys.stderr.write(f"error: output: {error.strerror}\n")
+            sys.exit(3)
         sys.exit(0)
     import gc  # noqa: PLC0415  # as above
 

@@ -1,14 +1,17 @@
 """Which command is meant, and what happens to its errors."""
 
+import os
 import shlex
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import typer
 
 from kvcalc.cli.options import TextGroup
-from kvcalc.errors import ExitCode, KvcalcError
+from kvcalc.cli.output import printable
+from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
 from kvcalc.units import AmbiguousCountError
 
 _COMMANDS = {
@@ -24,25 +27,30 @@ _ABOUT = "Size the KV cache of a language model, exactly, and count the GPUs tha
 
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character still gets the figures
     try:
+        _prepare_streams()
         return _call(arguments or ["--help"])
     except AmbiguousCountError as error:
-        _complain(f"{error}\n{_readings(arguments, error)}")
-        return error.exit_code
+        return _complain(f"{error}\n{_readings(arguments, error)}", error.exit_code)
     except KvcalcError as error:
-        _complain(str(error))
-        return error.exit_code
+        return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:
-        _complain(f"{error.filename or 'output'}: {error.strerror or error}")
-        return ExitCode.CANNOT_RUN
+        return _complain(f"{error.filename or 'output'}: {error.strerror or error}", ExitCode.CANNOT_RUN)
     except Exception as error:  # noqa: BLE001  # a user gets a sentence, never a traceback
-        _complain(f"a bug in kvcalc: {type(error).__name__}: {error}; nothing was computed")
-        return ExitCode.CANNOT_RUN
+        message = f"a bug in kvcalc: {type(error).__name__}: {error}; nothing was computed"
+        return _complain(message, ExitCode.CANNOT_RUN)
+
+
+def _prepare_streams() -> None:
+    if sys.stderr is None:  # closed by the caller: what it would say goes nowhere
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the process ends
+    if sys.stdout is None:
+        raise CannotRunError("stdout is closed")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character still gets the figures
 
 
 def _call(arguments: list[str]) -> int:
@@ -86,9 +94,9 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _complain(message: str) -> None:
-    printable = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in message)
-    sys.stderr.write(f"error: {printable}\n")
+def _complain(message: str, code: ExitCode) -> ExitCode:
+    sys.stderr.write(f"error: {printable(message)}\n")
+    return code
 
 
 def _readings(arguments: list[str], error: AmbiguousCountError) -> str:

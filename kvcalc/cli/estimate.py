@@ -4,13 +4,13 @@ Annotations are evaluated here, not kept as text: typer reads them at every star
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kvcalc.ad_hoc import MAX_DIM, AdHoc
 from kvcalc.api import DEFAULT_GPU, estimate, make_scenario
-from kvcalc.catalogue import FoundModel, find_model
+from kvcalc.catalogue import find_model
 from kvcalc.cli.options import (
     FormatOption,
     JsonOption,
@@ -25,10 +25,10 @@ from kvcalc.cli.options import (
 from kvcalc.cli.output import show
 from kvcalc.errors import ExitCode, KvcalcError
 from kvcalc.formats import find_format
-from kvcalc.model import MAX_LAYERS
+from kvcalc.model import MAX_LAYERS, Model
 from kvcalc.render import Report
 from kvcalc.units import MAX_CONTEXT, parse_count
-from kvcalc.verbs.result import Estimate
+from kvcalc.verbs.result import Estimate, RankResult
 
 if TYPE_CHECKING:
     from kvcalc.render.view import View
@@ -180,9 +180,9 @@ def estimate_command(
         qk_rope_head_dim=_number(qk_rope_head_dim, "--qk-rope-head-dim", MAX_DIM),
         window=_number(window, "--window", MAX_CONTEXT),
     )
-    found = _model(model, numbers)
+    found, origin = _model(model, numbers)
     asked = make_scenario(
-        found.model,
+        found,
         batch=batch,
         context=_context(context, input_tokens, output_tokens),
         gpu=gpu,
@@ -202,7 +202,7 @@ def estimate_command(
         temporary=temporary,
         overhead=overhead,
         reserve=_reserve(reserve or []),
-        origin=found.origin,
+        origin=origin,
         remarks=tuple(_remarks(numbers, {"--state-dtype": state_dtype, "--conv-dtype": conv_dtype})),
     )
     result = estimate(asked)
@@ -221,22 +221,32 @@ def _report(result: Estimate, unit: str, *, explain: bool) -> Report:
 
         return estimate_view(result, unit, explain=explain)
 
-    return Report("estimate", result, result.cache.terms if explain else (result,), view, result.notes)
+    rows = result.cache.terms if explain else (_csv_row(result),)
+    return Report("estimate", result, rows, view, result.notes)
+
+
+def _csv_row(result: Estimate) -> dict[str, Any]:
+    """CSV's columns do not depend on the answer: a rank's figures are empty where no deployment holds the workload."""
+    gpus = result.gpus._asdict()
+    del gpus["most_sequences"]
+    gpus["per_rank"] = result.gpus.per_rank or {name: None for name in RankResult._fields if name != "tree"}
+    return result._asdict() | {"gpus": gpus}
 
 
 def _number(text: str | None, name: str, limit: int) -> int | None:
     return None if text is None else parse_count(text, name, limit)
 
 
-def _model(text: str | None, numbers: AdHoc) -> FoundModel:
-    """The model that is named, or the one that the numbers describe."""
+def _model(text: str | None, numbers: AdHoc) -> tuple[Model, str]:
+    """The model that is named, or the one that the numbers describe, and where it is from."""
     if text is None:
         if not numbers.given:
             raise KvcalcError("MODEL: missing; name a model (kvcalc models list) or describe one with --layers ...")
-        return FoundModel(numbers.model(), "the command line")
+        return numbers.model(), "the command line"
     if numbers.given:
         raise KvcalcError(f"{numbers.given[0]}: describes a model without a file, and '{text[:100]}' names one")
-    return find_model(text)
+    found = find_model(text)
+    return found.model, found.origin
 
 
 def _context(context: str | None, prompt: str | None, generated: str | None) -> int | str | None:

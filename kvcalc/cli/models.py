@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kvcalc.catalogue import find_model, model_text
+from kvcalc.catalogue import find_model
 from kvcalc.cli.options import FormatOption, JsonOption, OutputOption, TextCommand, TextGroup, chosen_format
 from kvcalc.cli.output import deliver, show
 from kvcalc.model import Model
@@ -37,7 +37,7 @@ def show_command(
 ) -> None:
     """One model, as its YAML file has it: a start for a file of your own."""
     found = find_model(model)
-    show(model_report(show_model(found.model, model_text(found))), chosen_format(how, json=json), output_file)
+    show(model_report(show_model(found.model, found.text)), chosen_format(how, json=json), output_file)
 
 
 def schema_command(output_file: OutputOption = None) -> None:

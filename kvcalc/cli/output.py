@@ -16,7 +16,12 @@ def show(report: Report, how: Format, output: str | None = None) -> None:
     deliver(render(report, how, terminal=terminal), output)
     if how is not Format.JSON:
         for note in report.notes:
-            sys.stderr.write(f"note: {note}\n")
+            sys.stderr.write(f"note: {printable(note)}\n")
+
+
+def printable(text: str) -> str:
+    """Without anything that a terminal would obey."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
 def deliver(text: str, output: str | None) -> None:
@@ -25,29 +30,29 @@ def deliver(text: str, output: str | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    import tempfile  # noqa: PLC0415  # for start-up time
-
     target = Path(str(output))
     try:
         if target.exists() and not target.is_file():  # a device or a pipe: written, not replaced
             target.write_text(text, encoding="utf-8")
-            return
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as part:
-            part.write(text)
-        _replace(Path(part.name), target)
+        else:
+            _write_whole(target.resolve(), text)
     except OSError as error:
         raise CannotRunError(f"-o: {target}: cannot be written: {error.strerror or error}") from error
 
 
-def _replace(part: Path, target: Path) -> None:
-    """Move a finished file into place, with the permissions that a new file would have."""
+def _write_whole(target: Path, text: str) -> None:
+    """Write beside the target, then move it into place, with the permissions that a new file would have."""
+    import tempfile  # noqa: PLC0415  # for start-up time
+
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.")
+    part = Path(name)
     try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(target.stat().st_mode if target.exists() else 0o666 & ~mask)
         part.replace(target)
-    except OSError:
+    except BaseException:
         part.unlink(missing_ok=True)
         raise

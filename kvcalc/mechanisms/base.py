@@ -45,6 +45,13 @@ class Mechanism(ABC):
     def cached(self) -> tuple[CachedTensor, ...]:
         """The tensors a layer of this mechanism keeps for each token."""
 
+    def __post_init__(self) -> None:
+        described: Any = self
+        for each in fields(described):
+            value = getattr(self, each.name)
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{each.name}: must be at least 1, not {value}")
+
     @classmethod
     def keys(cls) -> tuple[str, ...]:
         """The keys that a model file may give it beside `kind`; those that it need not end in '?'."""

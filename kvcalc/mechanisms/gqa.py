@@ -29,6 +29,7 @@ class GQA(Mechanism):
     v_head_dim: Dim | None = None
 
     def __post_init__(self) -> None:
+        Mechanism.__post_init__(self)  # super() does not know a class with slots
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"num_kv_heads must divide num_heads, and {self.num_kv_heads} does not divide {self.num_heads}"

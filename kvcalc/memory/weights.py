@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Basis = Literal["embedding, layers and head", "layers", "even"]
 """How weights divide over pipeline stages."""
 
+BY_LAYERS_AND_ENDS: Basis = "embedding, layers and head"
+
 
 class _Part(NamedTuple):
     """Some of the weights, and over which ranks it divides."""
@@ -39,7 +41,10 @@ def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
         return None
     ranks = Factor("ranks", deployment.ranks, "rank")
     copied = deployment.ranks > 1
-    return Sum("weights", tuple(term.times(ranks) if split == "all" and copied else term for term, split in parts))
+    terms = [term.times(ranks) if split == "all" and copied else term for term, split in parts]
+    if deployment.pp > 1 and scenario.model.tie_word_embeddings and weights_basis(scenario) == BY_LAYERS_AND_ENDS:
+        terms.append(Product("output head, a copy of the embedding", _table(scenario).factors))
+    return Sum("weights", tuple(terms))
 
 
 def rank_weights(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> Sum | None:
@@ -47,7 +52,7 @@ def rank_weights(scenario: Scenario, deployment: Deployment, stage: int, layers:
     parts = _parts(scenario)
     if parts is None:
         return None
-    if deployment.pp > 1 and weights_basis(scenario) == "embedding, layers and head":
+    if deployment.pp > 1 and weights_basis(scenario) == BY_LAYERS_AND_ENDS:
         return _stage_of_one_format(scenario, deployment, stage, layers)
     return Sum("weights", tuple(_rank_part(scenario, deployment, part, layers) for part in parts))
 
@@ -60,7 +65,7 @@ def weights_basis(scenario: Scenario) -> Basis:
     if model.weights:
         return "layers"
     dims = (model.parameters, model.vocab_size, model.hidden_size, model.tie_word_embeddings)
-    return "even" if None in dims or _layer_parameters(model) < 1 else "embedding, layers and head"
+    return "even" if None in dims or _layer_parameters(model) < 1 else BY_LAYERS_AND_ENDS
 
 
 def _parts(scenario: Scenario) -> tuple[_Part, ...] | None:
@@ -109,6 +114,11 @@ def _layer_parameters(model: Model) -> int:
     return (model.parameters or 0) - tables * _embedding_parameters(model)
 
 
+def _table(scenario: Scenario) -> Product:
+    """The embedding, or an output head of its size."""
+    return Product("table", _one_format(scenario).parameters(_embedding_parameters(scenario.model)))
+
+
 def _stage_of_one_format(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> Sum:
     """The stage's layers, taken as equally large; embedding first, output head last, a copy where tied."""
     model, element_format = scenario.model, _one_format(scenario)
@@ -120,7 +130,7 @@ def _stage_of_one_format(scenario: Scenario, deployment: Deployment, stage: int,
             Factor("layers_on_stage", len(layers), "layer"),
         )
     ]
-    table = Product("table", element_format.parameters(_embedding_parameters(model)))
+    table = _table(scenario)
     tp = Factor("tp", deployment.tp, "rank")
     if stage == 0:
         terms.append(Share("embedding", table, tp))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.catalogue import CATALOGUE
 from kvcalc.deployment import Deployment
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.scenario import compute_format
@@ -164,7 +165,7 @@ def _answers(result: Estimate, *, explain: bool) -> Iterator[str]:
         each = " \u00b7 ".join(f"{_count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
         yield f"most sequences of {result.workload.context:,}: {each}"
     yield f"not modelled: {'; '.join(result.not_modelled)}"
-    if scenario.origin.startswith("configs/") and not explain:
+    if scenario.origin == f"{CATALOGUE} {result.model.name}.yaml" and not explain:
         workload = result.workload
         yield f"next: kvcalc estimate {result.model.name} -b {workload.batch} -c {workload.context} --explain"
 

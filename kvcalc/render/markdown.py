@@ -15,7 +15,7 @@ def write(view: View) -> str:
 def _block(block: Grid | Lines | Verbatim) -> str:
     match block:
         case Verbatim(text, language):
-            return f"```{language}\n{text}```\n"
+            return f"```{language}\n{text.rstrip()}\n```\n"
         case Lines(lines):
             return "".join(f"{_escape(line)}  \n" for line in lines)
         case Grid(columns, rows):

@@ -34,7 +34,7 @@ def plain(value: Any) -> Plain:
     if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items() if not isinstance(item, _INNER)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"no plain form for {type(value).__name__}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment, legal_tps
 from kvcalc.memory import Fit, RankMemory, fit, fullest, rank_memories
+from kvcalc.memory.overhead import overhead
 from kvcalc.units import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 SEARCH_EFFORT = 50_000
-"""Layers looked at: the search tries every number of pipeline stages for models of up to 200 layers, and for larger
-ones fewer above the least possible, since it must end soon on any file."""
+"""Layers looked at: enough to try every number of pipeline stages of a model of 200 layers. The search must end soon on
+any file."""
 
 
 class Candidate(NamedTuple):
@@ -107,11 +108,8 @@ def _first_that_holds(scenario: Scenario, deployments: Iterator[Deployment]) -> 
 
 def _smallest_pipeline(scenario: Scenario, tps: list[int]) -> Candidate | None:
     best: Candidate | None = None
-    layers = scenario.model.num_layers
     for tp in reversed(tps):
-        least = _least_stages(scenario, tp)
-        most = min(layers, least + max(8, SEARCH_EFFORT // layers))
-        for pp in range(least, most + 1):
+        for pp in _stage_counts(scenario.model.num_layers, _least_stages(scenario, tp)):
             deployment = Deployment(tp, pp)
             if best is not None and deployment.gpus >= best.deployment.gpus:
                 break
@@ -122,20 +120,37 @@ def _smallest_pipeline(scenario: Scenario, tps: list[int]) -> Candidate | None:
     return best
 
 
+def _stage_counts(layers: int, least: int) -> Iterator[int]:
+    """Numbers of stages to try, ascending: all, or in a very deep model, after many, those that shorten a stage."""
+    dense = max(8, SEARCH_EFFORT // layers)
+    for pp in range(least, layers + 1):
+        if pp < least + dense or -(-layers // pp) < -(-layers // (pp - 1)):
+            yield pp
+
+
 def _least_stages(scenario: Scenario, tp: int) -> int:
     """A number of stages below which nothing can fit; beyond every legal one where none can.
 
-    The stages together hold at least the weights and the cache of tp ranks, and no stage holds less than one layer.
+    The stages together hold at least the weights and the cache of tp ranks, no stage holds less than one layer, and
+    overhead does not shrink as ranks are added.
     """
     layers = scenario.model.num_layers
     whole = evaluate(scenario, Deployment(tp)).memories[0]
     divided = (whole.weights.bytes if whole.weights else 0) + whole.cache.bytes
-    room = scenario.usable_bytes - (whole.total_with(whole.temporary.low) - divided)
-    least_overhead = replace(scenario.replacements, overhead=whole.overhead.bytes)
-    single = evaluate(replace(scenario, replacements=least_overhead), Deployment(tp, layers))
-    if room <= 0 or single.fit is Fit.NO:
-        return layers + 1
-    return max(1, -(-divided // room))
+    fixed = whole.total_with(whole.temporary.low) - divided - whole.overhead.bytes
+    least = 1
+    while least <= layers:
+        overhead_bytes = overhead(tp * least, scenario.replacements.overhead).bytes
+        room = scenario.usable_bytes - fixed - overhead_bytes
+        bound = -(-divided // room) if room > 0 else layers + 1
+        if bound <= least:
+            break
+        least = bound
+    if least > layers:
+        return least
+    at_least = replace(scenario.replacements, overhead=overhead(tp * least, scenario.replacements.overhead).bytes)
+    single = evaluate(replace(scenario, replacements=at_least), Deployment(tp, layers))
+    return layers + 1 if single.fit is Fit.NO else least
 
 
 def _smallest_with_replicas(scenario: Scenario, tps: list[int]) -> Candidate | None:

@@ -1,0 +1,218 @@
+"""kvcalc from Python: the names that it promises, and the figures of the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Kvcalc
+
+import kvcalc as kv
+
+NAMES = {
+    "CannotRunError",
+    "Deployment",
+    "Estimate",
+    "ExitCode",
+    "Gpu",
+    "KvcalcError",
+    "Model",
+    "Replacements",
+    "Scenario",
+    "Workload",
+    "__version__",
+    "estimate",
+    "load_gpu",
+    "load_model",
+    "make_scenario",
+}
+
+
+def test_every_promised_name_is_there() -> None:
+    assert set(kv.__all__) >= NAMES
+    assert all(getattr(kv, name) is not None for name in kv.__all__)
+
+
+def test_dir_lists_them_before_they_are_used() -> None:
+    code = "import json, kvcalc; print(json.dumps(dir(kvcalc)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(json.loads(run.stdout)) >= NAMES
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'kvcalc' has no attribute 'estimat'"):
+        kv.__getattr__("estimat")
+    assert not hasattr(kv, "nope")
+
+
+def test_an_estimate_from_python() -> None:
+    result = kv.estimate("llama-3-70b", batch=32, context=8192)
+    assert result.cache.bytes == 2 * 80 * 32 * 8192 * 8 * 128 * 2
+    assert isinstance(result, kv.Estimate)
+    assert isinstance(result.scenario, kv.Scenario)
+
+
+def assert_same(result: object, body: object) -> None:
+    """A result's fields are JSON's keys; what JSON leaves out is what the result was computed from."""
+    if isinstance(body, dict):
+        for key, value in body.items():
+            assert_same(getattr(result, key), value)
+    elif isinstance(body, list):
+        items: Any = result
+        assert len(items) == len(body)
+        for item, value in zip(items, body, strict=True):
+            assert_same(item, value)
+    else:
+        assert (result, type(result)) == (body, type(body))
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ((), {}),
+        (("-b", "32", "-c", "4096", "--tp", "8"), {"batch": 32, "context": 4096, "tp": 8}),
+        (("-b", "1e2", "-c", "4Ki"), {"batch": "1e2", "context": "4Ki"}),
+        (("-c", "max", "--pp", "2", "--dp", "2"), {"context": "max", "pp": 2, "dp": "2"}),
+        (("--gpus", "8", "--gpu", "mi300x"), {"gpus": 8, "gpu": "mi300x"}),
+        (
+            ("--gpu-memory", "80GB", "--utilization", "0.9", "--weights", "140GB", "--reserve", "lora=2GiB"),
+            {"gpu_memory": "80GB", "utilization": 0.9, "weights": 140 * 10**9, "reserve": {"lora": "2GiB"}},
+        ),
+        (
+            ("--cache-dtype", "k=q8_0,v=q4_0", "--weight-dtype", "fp8", "--allow-pp"),
+            {"cache_dtype": "k=q8_0,v=q4_0", "weight_dtype": "fp8", "allow_pp": True},
+        ),
+        (
+            ("--temporary", "1GiB", "--overhead", "0", "--dtype", "fp16", "--parameters", "70e9"),
+            {"temporary": 2**30, "overhead": 0, "dtype": "fp16", "parameters": 70 * 10**9},
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_the_figures_are_those_of_the_command_line(
+    kvcalc: Kvcalc, words: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    body = json.loads(kvcalc("estimate", "llama-3-70b", *words, "--json").stdout)
+    del body["schema_version"], body["command"]
+    assert_same(kv.estimate("llama-3-70b", **options), body)
+
+
+def test_a_model_is_loaded_by_name_hub_id_or_path(tmp_path: Path, kvcalc: Kvcalc) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(kvcalc("models", "show", "llama-3-8b").stdout, encoding="utf-8")
+    by_name = kv.load_model("llama-3-8b")
+    assert isinstance(by_name, kv.Model)
+    assert by_name == kv.load_model("meta-llama/Meta-Llama-3-8B") == kv.load_model(path) == kv.load_model(str(path))
+    assert by_name.num_layers == 32
+
+
+def test_a_loaded_model_and_gpu_are_as_good_as_their_names() -> None:
+    named = kv.estimate("llama-3-8b", gpu="h200", context=8192)
+    loaded = kv.estimate(kv.load_model("llama-3-8b"), gpu=kv.load_gpu("h200"), context=8192)
+    assert (named.cache, named.memory, named.gpus) == (loaded.cache, loaded.memory, loaded.gpus)
+
+
+def test_a_scenario_is_estimated_as_it_is() -> None:
+    scenario = kv.make_scenario("llama-3-70b", batch=4, tp=8)
+    assert scenario.workload == kv.Workload(4, 8192)
+    assert scenario.deployment == kv.Deployment(tp=8)
+    assert kv.estimate(scenario) == kv.estimate("llama-3-70b", batch=4, tp=8)
+
+
+def test_a_scenario_takes_no_further_options() -> None:
+    scenario = kv.make_scenario("llama-3-70b")
+    options: dict[str, Any] = {"batch": 4}
+    with pytest.raises((TypeError, kv.KvcalcError)):
+        kv.estimate(scenario, **options)
+
+
+def test_a_utilization_may_be_a_fraction() -> None:
+    result = kv.estimate("llama-3-8b", utilization=Fraction(1, 2), gpu_memory=1001)
+    assert result.gpus.usable_bytes == 500
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        ({"batch": 0}, "--batch"),
+        ({"batch": -1}, "--batch"),
+        ({"batch": 10**1000}, "--batch"),
+        ({"context": 0}, "--context"),
+        ({"context": "128k"}, "128Ki"),
+        ({"tp": 3}, "1, 2, 4, 8, 16, 32, 64"),
+        ({"tp": 0}, "--tp"),
+        ({"pp": 81}, "1 to 80"),
+        ({"gpus": 8, "tp": 8}, "--gpus"),
+        ({"gpu": "h1000"}, "'h100'"),
+        ({"gpu": "b100"}, "--gpu-memory"),
+        ({"gpu_memory": 0}, "--gpu-memory"),
+        ({"utilization": 0}, "--utilization"),
+        ({"utilization": 1.5}, "--utilization"),
+        ({"utilization": math.nan}, "--utilization"),
+        ({"utilization": -0.5}, "--utilization"),
+        ({"engine": "vllm"}, "--engine"),
+        ({"dtype": "bf17"}, "--dtype"),
+        ({"cache_dtype": "fp9"}, "--cache-dtype"),
+        ({"weight_dtype": "fp9"}, "--weight-dtype"),
+        ({"weights": -1}, "--weights"),
+        ({"weights": "80G"}, "80GiB"),
+        ({"temporary": 10**19}, "--temporary"),
+        ({"reserve": {"lora": "2G"}}, "--reserve lora"),
+        ({"parameters": 0}, "--parameters"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_is_a_kvcalc_error(options: dict[str, Any], fragment: str) -> None:
+    with pytest.raises(kv.KvcalcError) as refused:
+        kv.estimate("llama-3-70b", **options)
+    assert fragment in str(refused.value)
+    assert int(refused.value.exit_code) == 2
+
+
+@pytest.mark.parametrize("options", [{"batch": 1.5}, {"context": 8192.0}, {"tp": 2.0}, {"batch": [1]}], ids=repr)
+def test_what_is_no_integer_is_no_count(options: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, kv.KvcalcError)):
+        kv.estimate("llama-3-70b", **options)
+
+
+def test_an_unknown_option_is_a_type_error() -> None:
+    options: dict[str, Any] = {"bach": 4}
+    with pytest.raises(TypeError, match="bach"):
+        kv.estimate("llama-3-70b", **options)
+
+
+@pytest.mark.parametrize("name", ["llama-3-7b", "", "missing.yaml", "x" * 1000, "\x00", "\x00.yaml", "~/x.yaml"])
+def test_a_model_that_is_not_there_is_a_kvcalc_error(name: str) -> None:
+    with pytest.raises(kv.KvcalcError):
+        kv.load_model(name)
+
+
+@pytest.mark.parametrize("name", ["h1000", "", "../gpus/h100-sxm", "x" * 1000, "\x00"])
+def test_a_gpu_that_is_not_there_is_a_kvcalc_error(name: str) -> None:
+    with pytest.raises(kv.KvcalcError):
+        kv.load_gpu(name)
+
+
+def test_nouns_refuse_what_cannot_be() -> None:
+    for fields in ((0, 1), (1, 0), (10**10, 1), (1, 10**13)):
+        with pytest.raises(kv.KvcalcError):
+            kv.Workload(*fields)
+    for ways in ((0, 1, 1), (1, -1, 1), (1, 1, 10**7)):
+        with pytest.raises(kv.KvcalcError):
+            kv.Deployment(*ways)
+
+
+def test_what_a_machine_cannot_do_is_a_kvcalc_error_too() -> None:
+    assert issubclass(kv.CannotRunError, kv.KvcalcError)
+    assert int(kv.CannotRunError("no disk").exit_code) == 3
+
+
+def test_a_calculation_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    kv.estimate("gemma-3-27b", context="128Ki")
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,293 @@
+"""Every file of the catalogue, re-added from its text by the test's own arithmetic against a table of facts."""
+
+from __future__ import annotations
+
+import csv
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+import kvcalc
+from kvcalc.catalogue import CONFIGS, find_gpu, find_model, gpu_names, model_names
+from kvcalc.validation import validated
+from kvcalc.yaml_reader import read_yaml
+
+MIB = 2**20
+
+with (Path(__file__).parent / "data" / "model_facts.csv").open(encoding="utf-8", newline="") as file:
+    ROWS = {row["name"]: row for row in csv.DictReader(file)}
+
+MODEL_FILES = sorted((CONFIGS / "models").glob("*.yaml"))
+GPU_FILES = sorted((CONFIGS / "gpus").glob("*.yaml"))
+
+each_model = pytest.mark.parametrize("name", sorted(ROWS))
+each_gpu = pytest.mark.parametrize("path", GPU_FILES, ids=lambda path: path.stem)
+
+
+class Facts(NamedTuple):
+    """What a table of facts says of a model, added up from its file."""
+
+    num_layers: int
+    hidden_size: int
+    vocab_size: int
+    parameters: int | None
+    max_context: int
+    elements_per_token_full: int
+    elements_per_token_sliding: int
+    num_kv_layers_full: int
+    num_kv_layers_sliding: int
+    windows: frozenset[int]
+
+
+def elements(attention: dict[str, Any]) -> int:
+    """Elements a token adds to one layer's cache."""
+    match attention["kind"]:
+        case "mla":
+            return int(attention["kv_lora_rank"] + attention["qk_rope_head_dim"])
+        case "shared" | "none":
+            return 0
+        case "mha":
+            kv_heads = attention["num_heads"]
+        case "gqa":
+            kv_heads = attention["num_kv_heads"]
+        case "mqa":
+            kv_heads = 1
+        case other:
+            raise AssertionError(other)
+    return int(kv_heads * (attention["head_dim"] + attention.get("v_head_dim", attention["head_dim"])))
+
+
+def written_out(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every layer, first to last."""
+    layers: list[dict[str, Any]] = []
+    for part in parts:
+        layers += written_out(part["of"]) * part["repeat"] if "repeat" in part else [part] * part["count"]
+    return layers
+
+
+def facts_of(text: str) -> Facts:
+    raw = yaml.safe_load(text)
+    layers = written_out(raw["layers"])
+    keeping = [layer for layer in layers if elements(layer["attention"])]
+    full = [layer for layer in keeping if "window" not in layer]
+    sliding = [layer for layer in keeping if "window" in layer]
+    return Facts(
+        num_layers=len(layers),
+        hidden_size=raw["hidden_size"],
+        vocab_size=raw["vocab_size"],
+        parameters=raw.get("parameters"),
+        max_context=raw["max_context"],
+        elements_per_token_full=sum(elements(layer["attention"]) for layer in full),
+        elements_per_token_sliding=sum(elements(layer["attention"]) for layer in sliding),
+        num_kv_layers_full=len(full),
+        num_kv_layers_sliding=len(sliding),
+        windows=frozenset(layer["window"] for layer in sliding),
+    )
+
+
+def facts_of_row(row: dict[str, str]) -> Facts:
+    numbers = {name: int(row[name]) for name in Facts._fields if name not in {"parameters", "windows"}}
+    window = row["sliding_window"]
+    return Facts(
+        **numbers,
+        parameters=int(row["parameters"]) if row["parameters"] else None,
+        windows=frozenset({int(window)} if window else ()),
+    )
+
+
+@cache
+def loaded(name: str) -> kvcalc.Model:
+    return kvcalc.load_model(name)
+
+
+def text_of(name: str) -> str:
+    return (CONFIGS / "models" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def test_every_file_is_in_the_table_and_every_row_is_a_file() -> None:
+    assert {path.stem for path in MODEL_FILES} == set(ROWS) == set(model_names())
+    assert len(MODEL_FILES) >= 80
+
+
+@each_model
+def test_a_file_adds_up_to_the_facts(name: str) -> None:
+    assert facts_of(text_of(name)) == facts_of_row(ROWS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("llama-3-70b", r"head_dim: (128)"),
+        ("llama-3-70b", r"num_kv_heads: (8)"),
+        ("llama-3-70b", r"count: (80)"),
+        ("llama-2-7b", r"num_heads: (32)"),
+        ("falcon-7b", r"head_dim: (64)"),
+        ("gemma-3-27b", r"window: (1024)"),
+        ("gemma-3-27b", r"repeat: (10)"),
+        ("gemma-3-27b", r"count: (5),"),
+        ("deepseek-v3", r"kv_lora_rank: (512)"),
+        ("deepseek-v3", r"qk_rope_head_dim: (64)"),
+        ("mimo-v2-flash", r"v_head_dim: (128)"),
+        ("gemma-3n-e4b", r"count: (15)"),
+        ("qwen3-8b", r"hidden_size: (4096)"),
+        ("qwen3-8b", r"vocab_size: (151936)"),
+        ("qwen3-8b", r"max_context: (40960)"),
+        ("qwen3-8b", r"\nparameters: (8190735360)"),
+    ],
+)
+def test_a_changed_digit_does_not_add_up(name: str, pattern: str) -> None:
+    text = text_of(name)
+    found = re.search(pattern, text)
+    assert found is not None
+    for place in range(*found.span(1)):
+        for digit in "123456789":
+            changed = text[:place] + digit + text[place + 1 :]
+            assert (facts_of(changed) == facts_of_row(ROWS[name])) is (digit == text[place])
+
+
+@each_model
+def test_the_cache_is_what_the_facts_say(name: str) -> None:
+    facts = facts_of_row(ROWS[name])
+    full, sliding = facts.elements_per_token_full, facts.elements_per_token_sliding
+    window = max(facts.windows, default=1)
+
+    first = kvcalc.estimate(loaded(name), context=1, cache_dtype="int8").cache
+    assert first.bytes == first.bytes_per_token == full + sliding
+    for context in (window, window + 1, 1_000_003):
+        later = kvcalc.estimate(loaded(name), context=context, cache_dtype="bf16", batch=3).cache
+        assert later.bytes == 3 * 2 * (full * context + sliding * min(context, window))
+        assert later.bytes_per_token == 2 * (full + sliding)
+        assert later.bytes_per_token_at_context == 2 * full
+        assert later.without_windows_bytes == 3 * 2 * (full + sliding) * context
+
+
+@each_model
+def test_a_model_loads_with_its_facts(name: str) -> None:
+    model, facts = loaded(name), facts_of_row(ROWS[name])
+
+    assert model.name == name
+    assert model.num_layers == len(model.sequence()) == sum(model.distinct().values()) == facts.num_layers
+    assert (model.hidden_size, model.vocab_size) == (facts.hidden_size, facts.vocab_size)
+    assert (model.parameters, model.max_context) == (facts.parameters, facts.max_context)
+    assert model.source
+    hub_id = ROWS[name]["hub_id"]
+    assert (hub_id in model.hub_ids) if hub_id else not model.hub_ids
+
+
+@each_model
+def test_a_name_is_the_hubs_without_what_the_rule_drops(name: str) -> None:
+    """In lower case, without organisation, `meta-`, and `-hf -it -instruct -chat -base`."""
+    dropped = {"meta", "hf", "it", "instruct", "chat", "base"}
+    hub_ids = loaded(name).hub_ids
+    names = {
+        "-".join(word for word in hub_id.split("/")[1].lower().split("-") if word not in dropped) for hub_id in hub_ids
+    }
+
+    assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name)
+    assert name in names or not hub_ids
+
+
+def test_names_and_hub_ids_are_unique_and_found() -> None:
+    hub_ids = [hub_id.lower() for name in model_names() for hub_id in loaded(name).hub_ids]
+
+    assert len(set(hub_ids)) == len(hub_ids)
+    for name in ("llama-3-70b", "falcon-7b", "a.x-k1", "yi-34b"):
+        for hub_id in loaded(name).hub_ids:
+            assert kvcalc.load_model(hub_id).name == kvcalc.load_model(hub_id.upper()).name == name
+
+
+@pytest.mark.parametrize(("kind", "at_least"), [("mha", 15), ("mqa", 8), ("gqa", 60), ("mla", 6), ("shared", 2)])
+def test_every_mechanism_has_models(kind: str, at_least: int) -> None:
+    having = [name for name in ROWS if kind in {layer.attention.kind for layer in loaded(name).distinct()}]
+
+    assert len(having) >= at_least
+
+
+@pytest.mark.parametrize("path", MODEL_FILES, ids=lambda path: path.stem)
+def test_a_model_built_without_checks_is_the_checked_one(path: Path) -> None:
+    checked = validated(kvcalc.Model, read_yaml(path))
+
+    assert loaded(path.stem) == checked
+    assert find_model(str(path)).model == checked
+
+
+@each_model
+def test_parts_of_the_weights_are_the_parameters(name: str) -> None:
+    """Towers are beyond `parameters`, which counts the text model, in four files; scales in none."""
+    towers = {
+        "gemma-3n-e4b": 1_014_742_624,
+        "gemma-4-e4b": 363_812_426,
+        "mistral-medium-3.5-128b": 2_678_221_568,
+        "mistral-small-4-119b-2603": 428_472_320,
+    }
+    raw = yaml.safe_load(text_of(name))
+    parts = [part for part in raw.get("weights", ()) if not part.get("scales")]
+
+    if parts:
+        assert sum(part["parameters"] for part in parts) == raw["parameters"] + towers.get(name, 0)
+        assert {part["split"] for part in raw["weights"]} <= {"tp", "ep", "all"}
+        assert any(part["split"] == "ep" for part in parts) == ("num_experts" in raw)
+        assert all(part["format"] == "fp32" for part in raw["weights"] if part.get("scales"))
+    if "active_parameters" in raw:
+        assert raw["active_parameters"] < raw["parameters"]
+
+
+@each_gpu
+def test_a_gpu_built_without_checks_is_the_checked_one(path: Path) -> None:
+    gpu = find_gpu(path.stem)
+
+    assert gpu == validated(kvcalc.Gpu, read_yaml(path))
+    assert gpu.name == path.stem
+    assert gpu.source
+    assert gpu.node_size == yaml.safe_load(path.read_text(encoding="utf-8")).get("gpus_per_node", 8)
+
+
+@each_gpu
+def test_memory_of_a_gpu_is_near_its_label(path: Path) -> None:
+    gpu = find_gpu(path.stem)
+    if gpu.memory_bytes is None:
+        assert gpu.memory_from is None
+        with pytest.raises(kvcalc.KvcalcError, match="--gpu-memory SIZE"):
+            kvcalc.estimate(loaded("llama-3-8b"), gpu=path.stem)
+        answer = kvcalc.estimate(loaded("llama-3-8b"), gpu=path.stem, gpu_memory="64GiB")
+        assert answer.gpus.memory_bytes == 64 * 2**30
+    else:
+        assert gpu.memory_from in {"runtime", "nvidia-smi"}
+        assert gpu.memory_bytes % MIB == 0 or gpu.memory_from == "runtime"
+        assert gpu.label_gb is not None
+        assert 0.97 * gpu.label_gb * 10**9 < gpu.memory_bytes <= gpu.label_gb * 2**30
+        assert kvcalc.estimate(loaded("llama-3-8b"), gpu=path.stem).gpus.memory_bytes == gpu.memory_bytes
+
+
+def test_the_gpus() -> None:
+    assert len(GPU_FILES) == len(gpu_names()) == 57
+    aliases = [alias for name in gpu_names() for alias in find_gpu(name).aliases]
+    assert len(set(aliases)) == len(aliases)
+    assert not set(aliases) & set(gpu_names())
+
+
+@pytest.mark.parametrize(
+    ("alias", "name", "mib"),
+    [
+        ("h100-sxm", "h100-sxm", 81_082),
+        ("h100", "h100-sxm", 81_082),
+        ("H100-80GB", "h100-sxm", 81_082),
+        ("a100-40gb", "a100-40-sxm", 40_335),
+        ("a100-80gb", "a100-80-sxm", 81_038),
+        ("h200", "h200-sxm", 143_156),
+        ("h200-141gb", "h200-sxm", 143_156),
+        ("mi300x", "mi300x", 196_592),
+        ("b200", "b200", 182_631),
+    ],
+)
+def test_gpus_by_name_and_alias(alias: str, name: str, mib: int) -> None:
+    gpu = kvcalc.load_gpu(alias)
+
+    assert gpu.name == name
+    assert gpu.memory_bytes is not None
+    assert gpu.memory_bytes // MIB == mib
+    assert gpu.memory_from == "runtime"

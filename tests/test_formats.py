@@ -1,0 +1,191 @@
+"""Element formats: the bytes of a row, worked out here by hand from each layout's documentation."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from conftest import Kvcalc
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvcalc.errors import KvcalcError
+from kvcalc.formats import ALIASES, FORMATS, find_format, format_names, parse_cache_format
+from kvcalc.term import Factor
+
+BF16 = find_format("bf16", "dtype")
+
+
+def row_bytes(name: str, heads: int | None, width: int) -> int:
+    row = find_format(name, "dtype").row(
+        None if heads is None else Factor("num_kv_heads", heads), Factor("head_dim", width)
+    )
+    return math.prod(factor.value for factor in row)
+
+
+ROWS_OF_8_HEADS_OF_128 = {  # 1,024 elements: 32 blocks of 32, 64 of 16, 8 of 128
+    "fp32": 1024 * 4,
+    "bf16": 1024 * 2,
+    "fp16": 1024 * 2,
+    "fp8": 1024,
+    "fp8_e5m2": 1024,
+    "int8": 1024,
+    "fp8_per_token_head": 8 * (128 + 4),
+    "int8_per_token_head": 8 * (128 + 4),
+    "int4_per_token_head": 8 * (64 + 4),
+    "fp8_block128": 8 * (128 + 4),
+    "q8_0": 32 * (32 + 2),
+    "q5_1": 32 * (4 + 16 + 4),
+    "q5_0": 32 * (4 + 16 + 2),
+    "q4_1": 32 * (16 + 4),
+    "q4_0": 32 * (16 + 2),
+    "iq4_nl": 32 * (16 + 2),
+    "nvfp4": 64 * (8 + 1),
+    "mxfp8": 32 * (32 + 1),
+    "mxfp4": 32 * (16 + 1),
+}
+
+
+@pytest.mark.parametrize(("name", "size"), ROWS_OF_8_HEADS_OF_128.items(), ids=list(ROWS_OF_8_HEADS_OF_128))
+def test_a_row_of_8_heads_of_128_takes(name: str, size: int) -> None:
+    assert row_bytes(name, 8, 128) == size
+
+
+def test_every_format_has_its_row_above() -> None:
+    assert set(FORMATS) == set(ROWS_OF_8_HEADS_OF_128)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("float32", "fp32"),
+        ("f32", "fp32"),
+        ("bfloat16", "bf16"),
+        ("float16", "fp16"),
+        ("f16", "fp16"),
+        ("half", "fp16"),
+        ("fp8_e4m3", "fp8"),
+        ("BF16", "bf16"),
+        (" q8_0 ", "q8_0"),
+    ],
+)
+def test_a_spelling_means_its_format(spelling: str, name: str) -> None:
+    assert find_format(spelling, "dtype").name == name
+
+
+def test_every_spelling_is_found() -> None:
+    assert set(format_names()) == {*FORMATS, *ALIASES}
+    assert all(find_format(name, "dtype") for name in format_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "width", "size"),
+    [
+        ("int4_per_token_head", 3, 65, 3 * (33 + 4)),  # the last half byte of a head is padding
+        ("int4_per_token_head", 1, 1, 1 + 4),
+        ("fp8_per_token_head", 3, 65, 3 * (65 + 4)),
+        ("q8_0", 8, 40, 10 * 34),  # blocks run over the heads of a row
+        ("q4_0", 1, 64, 2 * 18),
+        ("fp8_block128", None, 512, 4 * 132),
+        ("bf16", None, 64, 128),
+        ("fp32", 1, 1, 4),
+    ],
+)
+def test_a_row_of_another_shape_takes(name: str, heads: int | None, width: int, size: int) -> None:
+    assert row_bytes(name, heads, width) == size
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "width", "fragments"),
+    [
+        ("q8_0", 2, 40, ["32", "80"]),
+        ("q5_1", 1, 16, ["32", "16"]),
+        ("nvfp4", 1, 8, ["16", "8"]),
+        ("mxfp4", 1, 100, ["32", "100"]),
+        ("fp8_block128", None, 64, ["128", "64"]),
+    ],
+)
+def test_a_row_that_blocks_do_not_fill_is_refused(
+    name: str, heads: int | None, width: int, fragments: list[str]
+) -> None:
+    with pytest.raises(KvcalcError) as refused:
+        row_bytes(name, heads, width)
+    assert all(fragment in str(refused.value) for fragment in (name, *fragments))
+
+
+@pytest.mark.parametrize(("name", "size"), [("bf16", 66), ("q8_0", 2 * 34), ("mxfp4", 2 * 17), ("nvfp4", 3 * 9)])
+def test_the_last_block_of_33_parameters_counts_whole(name: str, size: int) -> None:
+    assert math.prod(factor.value for factor in find_format(name, "dtype").parameters(33)) == size
+
+
+def test_a_scale_for_each_head_is_nothing_for_weights() -> None:
+    with pytest.raises(KvcalcError, match="weights"):
+        find_format("fp8_per_token_head", "dtype").parameters(10)
+
+
+def test_one_format_is_for_every_tensor() -> None:
+    cache = parse_cache_format("q8_0", BF16, ["k", "v"])
+    assert (cache.of("k").name, cache.of("v").name) == ("q8_0", "q8_0")
+
+
+def test_each_tensor_may_have_its_own_format() -> None:
+    cache = parse_cache_format("k=q8_0, v=q4_0", BF16, ["k", "v"])
+    assert (cache.of("k").name, cache.of("v").name) == ("q8_0", "q4_0")
+
+
+def test_a_tensor_that_is_left_out_keeps_the_default() -> None:
+    cache = parse_cache_format("k=q8_0", BF16, ["k", "v"])
+    assert (cache.of("k").name, cache.of("v").name) == ("q8_0", "bf16")
+
+
+def test_fp8_ds_mla_is_656_bytes_for_512_and_64() -> None:
+    cache = parse_cache_format("fp8_ds_mla", BF16, ["c_kv", "k_rope"])
+    latent, rope = row_bytes(cache.of("c_kv").name, None, 512), row_bytes(cache.of("k_rope").name, None, 64)
+    assert latent + rope == 656
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("fp9", ["fp9", "'fp8'"]),
+        ("", ["unknown format"]),
+        ("k=fp9,v=q4_0", ["fp9"]),
+        ("k=q8_0,k=q4_0", ["'k'", "twice"]),
+        ("key=q8_0", ["'key'", "k, v"]),
+        ("c_kv=q8_0", ["'c_kv'", "k, v"]),
+        ("k=", ["k="]),
+        ("=q8_0", ["=q8_0"]),
+        ("k=q8_0,", ["TENSOR=FORMAT"]),
+        ("k=q8_0,q4_0", ["q4_0", "TENSOR=FORMAT"]),
+        ("fp8_ds_mla", ["c_kv", "k, v"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistaken_cache_format_is_refused(text: str, fragments: list[str]) -> None:
+    with pytest.raises(KvcalcError, match=r"^--cache-dtype: ") as refused:
+        parse_cache_format(text, BF16, ["k", "v"])
+    assert all(fragment in str(refused.value) for fragment in fragments)
+
+
+@pytest.mark.parametrize(
+    ("model", "cache_dtype", "size"),
+    [
+        ("llama-3-8b", "k=q8_0,v=q4_0", "53,248"),  # 32 layers x (1,088 + 576)
+        ("llama-3-8b", "int4_per_token_head", "34,816"),  # 32 x 2 x 544
+        ("deepseek-v3", "fp8_ds_mla", "40,016"),  # 61 x 656
+        ("deepseek-v3", "c_kv=fp8_block128,k_rope=bf16", "40,016"),
+    ],
+)
+def test_one_token_takes(kvcalc: Kvcalc, model: str, cache_dtype: str, size: str) -> None:
+    run = kvcalc("estimate", model, "-c", "1", "--cache-dtype", cache_dtype)
+    assert run.code == 0
+    assert f"cache: {size} bytes" in run.stdout
+
+
+def test_every_format_says_what_it_is_and_who_says_so() -> None:
+    assert all(element_format.about and element_format.source for element_format in FORMATS.values())
+
+
+@given(st.sampled_from(sorted(FORMATS)), st.integers(1, 64), st.integers(1, 8))
+def test_heads_of_whole_blocks_add_up(name: str, heads: int, blocks: int) -> None:
+    assert row_bytes(name, heads, 128 * blocks) == heads * row_bytes(name, 1, 128 * blocks)

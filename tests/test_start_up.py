@@ -1,0 +1,85 @@
+"""What a start imports. Modules are counted, not milliseconds: a slow import shows here on every machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SLOW = ("typer", "rich", "pydantic", "yaml", "torch", "numpy", "requests", "urllib.request", "http.client", "asyncio")
+LLAMA = ("estimate", "llama-3-70b")
+
+
+def imported(code: str) -> set[str]:
+    """Which of the slow modules are there after some Python."""
+    script = f"import sys\n{code}\nsys.stderr.write(' '.join(name for name in {SLOW!r} if name in sys.modules))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(run.stderr.split())
+
+
+def imported_by(*words: str) -> set[str]:
+    """Which of them are there after a command line."""
+    return imported(
+        f"sys.argv = ['kvcalc', *{words!r}]\n"
+        "from kvcalc.cli import main\n"
+        "notes, sys.stderr = sys.stderr, sys.stdout\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "sys.stderr = notes"
+    )
+
+
+def test_the_package_imports_nothing() -> None:
+    assert imported("import kvcalc; kvcalc.__version__") == set()
+
+
+def test_the_version_imports_nothing() -> None:
+    assert imported_by("--version") == set()
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), (), ("estimate", "--help"), ("models", "-h")], ids=" ".join)
+def test_help_draws_nothing_and_checks_nothing(words: tuple[str, ...]) -> None:
+    assert imported_by(*words) <= {"typer", "yaml"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*LLAMA, "--json"),
+        (*LLAMA, "--format", "csv"),
+        (*LLAMA, "--format", "markdown"),
+        (*LLAMA, "--tp", "8", "--explain", "--json"),
+        ("estimate", "--layers", "32", "--heads", "32", "--head-dim", "128", "--json"),
+        ("estimate", "meta-llama/Meta-Llama-3-70B", "--json"),
+        ("models", "list", "--json"),
+        ("models", "show", "llama-3-70b", "--json"),
+        ("gpus", "list", "--json"),
+        ("gpus", "show", "h100", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_figures_for_scripts_need_neither_rich_nor_pydantic(words: tuple[str, ...]) -> None:
+    assert imported_by(*words) == {"typer", "yaml"}
+
+
+def test_an_explanation_needs_no_file() -> None:
+    assert imported_by("explain", "mla", "--json") == {"typer"}
+
+
+def test_a_table_adds_rich_alone() -> None:
+    assert imported_by(*LLAMA) == {"typer", "yaml", "rich"}
+
+
+def test_the_calculations_need_the_reader_of_files_alone() -> None:
+    assert imported("import kvcalc; kvcalc.estimate('llama-3-70b', batch=32, tp=8)") == {"yaml"}
+
+
+def test_all_of_it_works_without_torch_and_numpy() -> None:
+    code = (
+        "for name in ('torch', 'numpy'):\n    sys.modules[name] = None  # importing it fails\n"
+        "import kvcalc\n"
+        "assert kvcalc.estimate('deepseek-v3').cache.bytes\n"
+        "del sys.modules['torch'], sys.modules['numpy']"
+    )
+    assert imported(code) == {"yaml"}
