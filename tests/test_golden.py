@@ -19,7 +19,7 @@ COMMANDS = {
     "windows": "estimate gemma-3-27b --context 131072 --unit GB",
     "experts": "estimate gpt-oss-120b --tp 2 --pp 2 --context 8192 --explain",
     "ad-hoc": "estimate --layers 32 --heads 32 --kv-heads 4 --head-dim 64 --context 80000 --dtype bf16",
-    "formats": "estimate qwen3-8b -c 32Ki --cache-dtype k=q8_0,v=q4_0 --reserve lora=2GiB --temporary 1GiB --overhead 0",
+    "formats": "estimate qwen3-8b -c 32Ki --cache-dtype k=q8_0,v=q4_0 --reserve x=2GiB --temporary 1GiB --overhead 0B",
     "nothing-holds": "estimate llama-3.1-405b -c 8192 --gpu t4 --gpu-memory 1GiB",
     "gpu": "gpus show h100",
     "explain-gqa": "explain gqa",
