@@ -308,3 +308,8 @@ def test_numbers_of_ranks_have_limits(ways: dict[str, int]) -> None:
 def test_kv_heads_must_divide_query_heads() -> None:
     with pytest.raises(ValueError, match="num_kv_heads must divide num_heads"):
         GQA(num_heads=32, num_kv_heads=5, head_dim=1)
+
+
+def test_the_keys_that_a_file_may_give() -> None:
+    assert GQA.keys() == ("num_heads", "num_kv_heads", "head_dim", "v_head_dim?")
+    assert NoAttention.keys() == ()

@@ -55,20 +55,26 @@ def _prepare_streams() -> None:
 
 def _call(arguments: list[str]) -> int:
     try:
-        _app(arguments[0])(args=arguments, prog_name="kvcalc")
+        help_on_a_terminal = sys.stdout.isatty() and not {"-h", "--help"}.isdisjoint(arguments)
+        _app(arguments[0], boxes=help_on_a_terminal)(args=arguments, prog_name="kvcalc")
     except SystemExit as done:
         sys.stdout.flush()
         return done.code if isinstance(done.code, int) else ExitCode.DONE
     return ExitCode.DONE
 
 
-def _app(command: str) -> typer.Typer:
-    """The application with the one command that is called, or with all of them where help or a correction is needed."""
+def _app(command: str, *, boxes: bool) -> typer.Typer:
+    """The application with the one command that is called, or with all of them where help or a correction is needed.
+
+    Args:
+        command: the first word.
+        boxes: whether help is drawn by rich, in groups, instead of as plain text.
+    """
     app = typer.Typer(
         name="kvcalc",
         cls=TextGroup,
         help=_ABOUT,
-        rich_markup_mode=None,
+        rich_markup_mode="rich" if boxes else None,
         add_completion=command not in _COMMANDS,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

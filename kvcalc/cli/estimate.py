@@ -58,7 +58,7 @@ def estimate_command(
             "--context",
             panel=_WORKLOAD,
             metavar="N",
-            text="Tokens of each sequence, as 8192, 131_072, 128Ki, 1e6 or max [8192, or the model's limit].",
+            text="Tokens of each sequence, as 8192, 131_072, 128Ki, 1e6 or max (8192, or the model's limit).",
         ),
     ] = None,
     input_tokens: Annotated[
@@ -125,26 +125,31 @@ def estimate_command(
         flag("--check", "Exit 1 where the given deployment (else one GPU) does not fit.", _DEPLOYMENT),
     ] = False,
     engine: Annotated[
-        str, option("--engine", panel=_MEMORY, metavar="NAME", text="How the cache is counted: exact.")
+        str, option("--engine", panel=_MEMORY, metavar="NAME", text="How the cache is counted.")
     ] = "exact",
     engine_option: Annotated[
         list[str] | None,
-        option("--engine-option", panel=_MEMORY, metavar="KEY=VALUE", text="As the engine names it; repeatable."),
+        option(
+            "--engine-option",
+            panel=_MEMORY,
+            metavar="KEY=VALUE",
+            text="An option of the engine, as it names it; repeatable.",
+        ),
     ] = None,
     block_size: Annotated[
         str | None,
-        option("--block-size", panel=_MEMORY, metavar="N", text="Tokens of a block, where there are."),
+        option("--block-size", panel=_MEMORY, metavar="N", text="Tokens of a block, in engines that have blocks."),
     ] = None,
     layers: Annotated[str | None, option("--layers", panel=_AD_HOC, metavar="N", text="Layers.")] = None,
     heads: Annotated[str | None, option("--heads", panel=_AD_HOC, metavar="N", text="Query heads.")] = None,
     kv_heads: Annotated[
-        str | None, option("--kv-heads", panel=_AD_HOC, metavar="N", text="KV heads [as heads].")
+        str | None, option("--kv-heads", panel=_AD_HOC, metavar="N", text="KV heads (as many as heads).")
     ] = None,
     head_dim: Annotated[
         str | None, option("--head-dim", panel=_AD_HOC, metavar="N", text="Elements of a head.")
     ] = None,
     v_head_dim: Annotated[
-        str | None, option("--v-head-dim", panel=_AD_HOC, metavar="N", text="Of a value [as head-dim].")
+        str | None, option("--v-head-dim", panel=_AD_HOC, metavar="N", text="Elements of a value (as head-dim).")
     ] = None,
     kv_lora_rank: Annotated[
         str | None, option("--kv-lora-rank", panel=_AD_HOC, metavar="N", text="Latent elements (mla).")
@@ -160,7 +165,9 @@ def estimate_command(
         str | None,
         option("--parameters", panel=_AD_HOC, metavar="N", text="Parameters; also where a file lacks them."),
     ] = None,
-    dtype: Annotated[str | None, option("--dtype", panel=_AD_HOC, metavar="F", text="Of computing [bf16].")] = None,
+    dtype: Annotated[
+        str | None, option("--dtype", panel=_AD_HOC, metavar="F", text="Format of computing (bf16).")
+    ] = None,
     how: FormatOption = None,
     json: JsonOption = False,
     output_file: OutputOption = None,

@@ -22,9 +22,7 @@ from kvcalc.verbs.listing import list_gpus, show_gpu
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    gpus = typer.Typer(
-        help="The accelerators that kvcalc knows.", cls=TextGroup, no_args_is_help=True, rich_markup_mode=None
-    )
+    gpus = typer.Typer(help="The accelerators that kvcalc knows.", cls=TextGroup, no_args_is_help=True)
     gpus.command("list", cls=TextCommand)(list_command)
     gpus.command("show", cls=TextCommand)(show_command)
     app.add_typer(gpus, name="gpus")

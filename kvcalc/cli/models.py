@@ -15,9 +15,7 @@ from kvcalc.verbs.listing import list_models, show_model
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    models = typer.Typer(
-        help="The models that kvcalc knows.", cls=TextGroup, no_args_is_help=True, rich_markup_mode=None
-    )
+    models = typer.Typer(help="The models that kvcalc knows.", cls=TextGroup, no_args_is_help=True)
     models.command("list", cls=TextCommand)(list_command)
     models.command("show", cls=TextCommand)(show_command)
     models.command("schema", cls=TextCommand)(schema_command)

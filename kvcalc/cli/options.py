@@ -56,7 +56,7 @@ def flag(name: str, text: str, panel: str | None = None) -> Any:
 
 
 FormatOption = Annotated[
-    str | None, option("--format", metavar="|".join(Format), text="How to print the result [table].")
+    str | None, option("--format", metavar="|".join(Format), text="How to print the result (table).")
 ]
 JsonOption = Annotated[bool, flag("--json", "Short for --format json.")]
 OutputOption = Annotated[
