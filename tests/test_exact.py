@@ -7,7 +7,7 @@ import pytest
 import kvcalc
 from kvcalc.ad_hoc import AdHoc
 from kvcalc.deployment import check_legal, heads_on_rank, legal_tps
-from kvcalc.formats import ALIASES, FORMATS, find_format
+from kvcalc.formats import FORMATS
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model import LayerGroup
 from kvcalc.verbs.estimate import gpus_by_memory
@@ -191,24 +191,6 @@ def test_bytes_of_a_format(name: str, expected: int) -> None:
     assert kvcalc.estimate(model, context=9, cache_dtype=f"k={name},v=fp32").cache.bytes == 9 * (expected // 2 + 2048)
 
 
-@pytest.mark.parametrize(
-    ("alias", "name"),
-    [
-        ("float32", "fp32"),
-        ("f32", "fp32"),
-        ("bfloat16", "bf16"),
-        ("float16", "fp16"),
-        ("f16", "fp16"),
-        ("half", "fp16"),
-        ("fp8_e4m3", "fp8"),
-        (" BF16 ", "bf16"),
-    ],
-)
-def test_spellings_of_formats(alias: str, name: str) -> None:
-    assert find_format(alias, "--cache-dtype").name == name
-    assert set(ALIASES.values()) <= set(FORMATS)
-
-
 def test_the_latent_in_fp8_with_scales_takes_656_bytes() -> None:
     assert kvcalc.estimate(one_layer(deepseek_layer()), context=1, cache_dtype="fp8_ds_mla").cache.bytes == 656
     assert kvcalc.estimate(
@@ -313,3 +295,12 @@ def test_kv_heads_must_divide_query_heads() -> None:
 def test_the_keys_that_a_file_may_give() -> None:
     assert GQA.keys() == ("num_heads", "num_kv_heads", "head_dim", "v_head_dim?")
     assert NoAttention.keys() == ()
+
+
+def test_no_more_than_10_000_layers() -> None:
+    half = LayerGroup(count=5000, attention=MQA(num_heads=1, head_dim=1))
+    most = kvcalc.Model(name="m", layers=(half, half))
+
+    assert kvcalc.estimate(most, context=1).cache.bytes == 10_000 * 2 * 2
+    with pytest.raises(ValueError, match="10,001 layers are beyond the limit of 10,000"):
+        kvcalc.Model(name="m", layers=(half, half, LayerGroup(count=1, attention=NoAttention())))

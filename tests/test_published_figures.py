@@ -109,7 +109,10 @@ def test_figures_come_from_many_sources() -> None:
 
 
 def test_figures_cover_every_mechanism_and_quantity() -> None:
-    mechanisms = {kind for entry in ENTRIES for kind in kvcalc.estimate(_model(entry), context=1).model.mechanisms}
+    named = {entry["model"]: entry for entry in ENTRIES if "model" in entry}
+    shapes = [entry for entry in ENTRIES if "shape" in entry]
+    models = [_model(entry) for entry in (*named.values(), *shapes)]
+    mechanisms = {kind for model in models for kind in kvcalc.estimate(model, context=1).model.mechanisms}
 
     assert mechanisms >= {"mha", "mqa", "gqa", "mla"}
     assert {entry["quantity"] for entry in ENTRIES} == {

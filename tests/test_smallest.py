@@ -259,7 +259,7 @@ def test_a_deep_model_is_searched_to_the_end() -> None:
 
 
 def test_replicas_may_be_tight() -> None:
-    """With 0.22 GiB of temporary memory a GPU holds 3 of 10 sequences; with 5.6 GiB none."""
+    """With 0.22 GiB of temporary memory a GPU holds 3 of 10 sequences; with 5.64 GiB none."""
     model = kvcalc.Model(name="m", layers=(LayerGroup(count=1, attention=MHA(num_heads=1, head_dim=8)),))
     gpus = kvcalc.estimate(
         model, batch=10, context=10, weights=50, overhead=0, gpu_memory=50 + 236_223_201 + 320 * 3, utilization=1
@@ -274,3 +274,12 @@ def test_stages_that_grow_the_overhead_may_still_help() -> None:
     gpus = kvcalc.estimate(model, context=1, weights="1GB", gpu_memory="2.05GB", utilization=1).gpus
 
     assert (gpus.count, gpus.pp, gpus.count_tight) == (2, 2, True)
+
+
+def test_stages_that_are_exactly_full() -> None:
+    """4,000 bytes on GPUs of 1,000: four stages, and not five."""
+    model = kvcalc.Model(name="m", layers=(LayerGroup(count=8, attention=NoAttention()),))
+    options: dict[str, Any] = {"temporary": 0, "overhead": 0, "utilization": 1}
+
+    assert kvcalc.estimate(model, weights=4000, gpu_memory=1000, **options).gpus.count == 4
+    assert kvcalc.estimate(model, weights=4000, gpu_memory=999, **options).gpus.count == 5

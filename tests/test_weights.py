@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,7 @@ def test_a_model_without_parameters_can_be_given_them() -> None:
         ("gpt-oss-120b", {"tp": 8}, 65_248_815_744, 8_156_101_968),
         ("deepseek-v3", {"tp": 8}, 673_150_552_416, 84_143_819_052),
         # The towers are whole on every rank.
+        ("gemma-3n-e4b", {"tp": 2}, 13_670_471_136 + 2 * 2_029_485_248, 6_835_235_568 + 2_029_485_248),
         ("gemma-3n-e4b", {"tp": 4}, 13_670_471_136 + 4 * 2_029_485_248, 3_417_617_784 + 2_029_485_248),
         ("gemma-3n-e4b", {"tp": 4, "weights": 10**10}, 10**10, 2_500_000_000),
         ("llama-3-8b", {"tp": 8, "weights": 10**9 + 1}, 10**9 + 1, 125_000_001),
@@ -169,6 +171,8 @@ def test_stages_of_dense_layers_have_no_experts() -> None:
     assert weights_of_stages(model, pp=4, tp=2) == [64, 64, 314, 314]
     assert weights_of_stages(model, tp=2) == [500 + 200 + 14]
     assert weights(model, pp=4, tp=2)[0] == 1400 + 8 * 14
+    for all_have_experts in (None, 0):
+        assert weights_of_stages(replace(model, first_k_dense=all_have_experts), pp=4) == [250 + 100 + 14] * 4
 
 
 @pytest.mark.parametrize("missing", ["hidden_size", "vocab_size", "tie_word_embeddings"])

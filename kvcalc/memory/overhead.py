@@ -19,8 +19,8 @@ _GRAPHS = 7 * GIB // 10
 
 _COMMUNICATION_SOURCE = (
     "non-torch memory in vLLM logs: 0.07 to 0.13 GiB on one GPU and 0.55 on two "
-    "(llm-d-planner, docs/empirical-vllm-memory-results.md), about 1 on eight A100-40; NCCL buffers grow with the "
-    "ranks (NVIDIA/nccl#964: 544 MB for 2 GPUs, 688 MB for more). Up to 7 GiB was logged on eight H200"
+    "(llm-d/llm-d-benchmark, config_explorer/empirical-vllm-memory-results.md), about 1 on eight A100-40; NCCL buffers "
+    "grow with the ranks (NVIDIA/nccl#964: 544 MB for 2 GPUs, 688 MB for more). Up to 7 GiB was logged on eight H200"
 )
 _GRAPHS_SOURCE = (
     "CUDA graphs in vLLM logs: 0.17 (1.5B, T4) to 2.4 GiB (Yi-34B on 4 GPUs, vllm-project/vllm#7553); 0.67 for a 7B on "

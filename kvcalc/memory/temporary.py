@@ -46,20 +46,22 @@ class _Seen(NamedTuple):
     source: str
 
 
+_LOGS = "llm-d/llm-d-benchmark, config_explorer/empirical-vllm-memory-results.md, and its planner's constants"
+
 _DENSE = _Seen(
     22,
     150,
-    560,
-    "vLLM start-up logs of text models: 0.22 (8B, 24 GB card) to 5.6 GiB "
-    "(llm-d-planner, docs/empirical-vllm-memory-results.md, dense on H100), half of them below 1.4; "
-    "for example 1.26 in vllm-project/vllm#10511. Left out: one of 9.37 GiB on an A100-40 whose settings are not known",
+    564,
+    "vLLM start-up logs of dense text models: 0.22 GiB (8B, 24 GB card) to 5.64 (Qwen3-32B on H100, default settings; "
+    f"4.76 for Llama-3.1-8B there; {_LOGS}); half of two dozen logs are below 1.4, for example 1.26 in "
+    "vllm-project/vllm#10511. Left out: one of 9.37 on an A100-40 whose settings are not known",
 )
 _EXPERTS = _Seen(
     37,
     150,
-    740,
-    "vLLM start-up logs of mixture-of-experts models: 0.37 (DeepSeek-R1 on 16 GPUs, vllm-project/vllm#14447) to 7.4 "
-    "GiB (llm-d-planner, docs/empirical-vllm-memory-results.md, on H100)",
+    738,
+    "vLLM start-up logs of mixture-of-experts models: 0.37 GiB (DeepSeek-R1 on 16 GPUs, vllm-project/vllm#14447) to "
+    f"7.38 (gpt-oss-20b and 120b on H100, default settings; {_LOGS})",
 )
 _MULTIMODAL = _Seen(
     197,
