@@ -30,7 +30,7 @@ ABOUT_GPUS = About(
     name="gpus",
     title="GPU count: by memory alone, and in the smallest legal deployment",
     counts=(
-        "by memory alone is a lower bound; the smallest legal deployment has a tp that divides the heads and stays in "
+        "by memory alone is no deployment; the smallest legal deployment has a tp that divides the heads and stays in "
         "a node, pipeline stages only where the largest such tp is not enough, and ranks that stay within usable "
         "memory (fits: with the high temporary figure; tight: only with less)"
     ),

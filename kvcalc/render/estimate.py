@@ -29,7 +29,7 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False) -> View
     blocks: list[Grid | Lines] = [
         _question(result, unit),
         _rank_grid(result, rank, unit),
-        Lines(tuple(_answers(result, explain=explain))),
+        Lines(tuple(_answers(result, unit, explain=explain))),
     ]
     if explain:
         blocks += [_tree(result, rank), Lines(tuple(_sources(rank.tree)))]
@@ -156,14 +156,15 @@ def _temporary(result: Estimate, unit: str) -> str:
     return f"{format_size(low, unit, 1)} to {format_size(high, unit, 1)} seen in practice"
 
 
-def _answers(result: Estimate, *, explain: bool) -> Iterator[str]:
+def _answers(result: Estimate, unit: str, *, explain: bool) -> Iterator[str]:
     gpus, scenario = result.gpus, result.scenario
     yield _cache_line(result)
     if gpus.by_memory is not None:
         yield f"GPUs: {gpus.by_memory:,} by memory alone, {_smallest(result)}"
     if gpus.most_sequences:
         each = " \u00b7 ".join(f"{_count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
-        yield f"most sequences of {result.workload.context:,}: {each}"
+        usual = format_size(result.memory.per_rank.temporary_bytes, unit)
+        yield f"most sequences of {result.workload.context:,} tokens, at {usual} {unit} temporary: {each}"
     yield f"not modelled: {'; '.join(result.not_modelled)}"
     if scenario.origin == f"{CATALOGUE} {result.model.name}.yaml" and not explain:
         workload = result.workload

@@ -123,7 +123,7 @@ def _memory(scenario: Scenario, asked: Candidate) -> MemoryResult:
 
 
 def gpus_by_memory(total_bytes: int, usable_bytes: int) -> int:
-    """The articles' formula: ceil(total / usable). A count by bytes alone is a lower bound, not a deployment."""
+    """The articles' formula: ceil(total / usable). A count by bytes alone is not a deployment."""
     return -(-total_bytes // usable_bytes)
 
 

@@ -106,7 +106,7 @@ class GpusResult(NamedTuple):
     Attributes:
         fits: whether every rank of the deployment asked for stays within usable memory with the high temporary figure.
         tight: whether only with less.
-        by_memory: ceil(unsplit_bytes / usable_bytes): the articles' formula, a lower bound.
+        by_memory: ceil(unsplit_bytes / usable_bytes): the articles' formula, with the usual temporary figure.
         unsplit_bytes: the total of one rank without any splitting (1 x 1 x 1).
         count: GPUs of the smallest legal deployment that holds the workload, dp x tp x pp; None where there is none.
         count_tight: whether that deployment is tight.
