@@ -18,6 +18,8 @@ COMMANDS = {
     "latent": "estimate deepseek-v3 --gpu h200 --tp 8 --context 131072",
     "windows": "estimate gemma-3-27b --context 131072 --unit GB",
     "experts": "estimate gpt-oss-120b --tp 2 --pp 2 --context 8192 --explain",
+    "pipeline": "estimate llama-3-70b --tp 8 --pp 2 --dp 2 -b 3 -c 8192 --explain",
+    "heads": "estimate llama-2-7b -c 4096 --gpu a100-40gb --weight-dtype q8_0 --cache-dtype int8_per_token_head",
     "ad-hoc": "estimate --layers 32 --heads 32 --kv-heads 4 --head-dim 64 --context 80000 --dtype bf16",
     "formats": "estimate qwen3-8b -c 32Ki --cache-dtype k=q8_0,v=q4_0 --reserve x=2GiB --temporary 1GiB --overhead 0B",
     "nothing-holds": "estimate llama-3.1-405b -c 8192 --gpu t4 --gpu-memory 1GiB",
