@@ -109,6 +109,8 @@ def make_scenario(
     if not isinstance(model, Model):
         found = find_model(str(model))
         model, origin = found.model, found.origin
+    if weights is not None and weight_dtype is not None:
+        raise KvcalcError("--weights: gives the size, so --weight-dtype has nothing to say; give one of them")
     model = _completed(model, dtype, parameters)
     tokens = _context(model, context)
     if context is None:

@@ -143,6 +143,10 @@ def _with_tuples(values: Any) -> dict[str, Any]:
 
 def _no_such_model(text: str) -> str:
     shown = text[:100]
+    if text.lower().startswith("hf:"):
+        return (
+            f"model: '{shown}' is on the Hub, which this version does not read; without 'hf:' the catalogue is searched"
+        )
     names = model_names()
     organisation, _, last = text.lower().rpartition("/")
     hint = did_you_mean(last if organisation else text, names)

@@ -34,6 +34,12 @@ class CannotRunError(KvcalcError):
     exit_code = ExitCode.CANNOT_RUN
 
 
+class NoError(KvcalcError):
+    """The answer that was asked for is no; it stands on stdout already."""
+
+    exit_code = ExitCode.NO
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean 'x' or 'y'?', or nothing where no known word is near."""
     from difflib import get_close_matches  # noqa: PLC0415  # only where something went wrong

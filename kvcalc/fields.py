@@ -46,8 +46,8 @@ class Tagged:
         return core_schema.tagged_union_schema(choices, self.discriminator)
 
 
-_PRINTABLE = r"^\P{Cc}*$"
-"""No control characters: what a file says is printed on terminals."""
+_PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
+"""No control characters, and none that hide or turn text: what a file says is printed on terminals."""
 
 Dim = Annotated[int, Limits(ge=1, le=10**6)]
 """A number of heads or of elements."""

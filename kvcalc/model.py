@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_LAYERS = 10_000
 MAX_REPEAT_DEPTH = 4
+MAX_WEIGHT_PARTS = 64
 MAX_KINDS = 256
 """Layers that differ in what they keep; real models have a few."""
 
@@ -146,7 +147,7 @@ class Model:
     parameters: Parameters | None = None
     active_parameters: Parameters | None = None
     weight_dtype: str | None = None
-    weights: tuple[WeightPart, ...] = ()
+    weights: Annotated[tuple[WeightPart, ...], Limits(max_length=MAX_WEIGHT_PARTS)] = ()
     layers: Annotated[tuple[Layers, ...], Limits(min_length=1)]
 
     def __post_init__(self) -> None:

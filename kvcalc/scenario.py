@@ -89,8 +89,9 @@ class Scenario:
         """
         usable = self.memory_bytes * self.utilization.numerator // self.utilization.denominator
         if not usable:
+            memory = "--gpu-memory" if self.gpu.memory_from == "user" else f"the memory of {self.gpu.name}"
             raise KvcalcError(
-                f"--utilization: {float(self.utilization):g} of --gpu-memory {self.memory_bytes:,} leaves no memory"
+                f"--utilization: {float(self.utilization)} of {memory}, {self.memory_bytes:,} bytes, leaves none"
             )
         return usable
 

@@ -21,12 +21,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_ERRORS_SHOWN = 5
+MAX_ERRORS_READ = 100
 _SHOWN = 60
 
 
 def adapter(noun: type[T]) -> TypeAdapter[T]:
     """What checks values against a noun's types and limits."""
     return TypeAdapter(noun)
+
+
+def json_schema(noun: type[Any]) -> dict[str, Any]:
+    """The JSON Schema of a noun's files."""
+    schema = adapter(noun).json_schema()
+    for definition in schema.get("$defs", {}).values():
+        if "kind" in definition.get("properties", {}):  # in a file nothing tells the kinds apart but this key
+            definition["required"] = ["kind", *definition.get("required", [])]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def validated(noun: type[T], document: Document) -> T:
@@ -40,9 +50,13 @@ def validated(noun: type[T], document: Document) -> T:
     try:
         return adapter(noun).validate_json(json.dumps(document.root))
     except ValidationError as refused:
-        errors = [_located(error, noun, document) for error in _worth_telling(refused.errors(include_url=False))]
+        errors = [
+            _located(error, noun, document)
+            for error in _worth_telling(refused.errors(include_url=False)[:MAX_ERRORS_READ])
+        ]
         shown = list(dict.fromkeys(map(str, errors)))
-        more = len(shown) - MAX_ERRORS_SHOWN
+        read_all = refused.error_count() <= MAX_ERRORS_READ
+        more = (len(shown) if read_all else refused.error_count()) - MAX_ERRORS_SHOWN
         raise KvcalcError(
             "\n".join(shown[:MAX_ERRORS_SHOWN]) + (f"\n... and {more} more" if more > 0 else "")
         ) from refused
@@ -105,6 +119,7 @@ _MESSAGES = {
     "model_attributes_type": "expected keys and values, not {given}",
     "literal_error": "expected {expected}, not {given}",
     "too_short": "must not be empty",
+    "too_long": "more than {max_length} entries",
     "string_too_short": "must not be empty",
     "string_too_long": "longer than {max_length} characters",
     "string_pattern_mismatch": "must not contain control characters",
@@ -162,5 +177,5 @@ def _shown(value: object) -> str:
 def _dotted(place: Place) -> str:
     text = ""
     for step in place:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
-    return text
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text if len(text) <= 2 * _SHOWN else text[: 2 * _SHOWN] + "..."

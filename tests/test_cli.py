@@ -210,8 +210,9 @@ def test_notes_are_on_stderr_or_in_json(kvcalc: Kvcalc) -> None:
 def test_check_tells_by_exit_code_whether_it_fits(kvcalc: Kvcalc, deployment: tuple[str, ...], code: int) -> None:
     plain, checked = (kvcalc(*LLAMA, *deployment, *more) for more in ((), ("--check",)))
     assert (plain.code, checked.code) == (0, code)
-    assert plain[1:] == checked[1:]
-    assert checked.stdout
+    assert plain.stdout == checked.stdout
+    assert checked.stderr.startswith(plain.stderr)
+    assert ("error: --check: " in checked.stderr) == bool(code)
 
 
 def test_a_file_gets_the_whole_result_and_stdout_nothing(kvcalc: Kvcalc, tmp_path: Path) -> None:

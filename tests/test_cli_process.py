@@ -48,7 +48,7 @@ def _read(descriptor: int) -> bytes:
 
 
 def test_the_module_runs_as_a_program() -> None:
-    run = kvcalc(*LLAMA)
+    run = kvcalc(*LLAMA, "--tp", "4")
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith("llama-3-70b")
 
@@ -144,7 +144,9 @@ def test_a_terminal_may_have_styles_and_a_dumb_one_has_none() -> None:
 
 
 def test_a_narrow_terminal_folds_and_cuts_nothing() -> None:
-    shown = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(*LLAMA, TERM="xterm", COLUMNS="40"))
+    shown = re.sub(
+        r"\x1b\[[\d;]*m", "", on_a_terminal(*LLAMA, "--tp", "2", "--temporary", "1.5GiB", TERM="xterm", COLUMNS="40")
+    )
     assert "\u2026" not in shown
     assert max(map(len, shown.splitlines())) <= 40
     for number in ("65.71", "1.25", "69.66", "2,684,354,560"):
@@ -152,7 +154,7 @@ def test_a_narrow_terminal_folds_and_cuts_nothing() -> None:
 
 
 def test_an_encoding_without_a_letter_still_gets_the_figures() -> None:
-    run = kvcalc(*LLAMA, PYTHONIOENCODING="ascii")
+    run = kvcalc(*LLAMA, "--tp", "4", PYTHONIOENCODING="ascii")
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.isascii()
     assert "2,684,354,560" in run.stdout

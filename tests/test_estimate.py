@@ -180,19 +180,19 @@ def test_unknown_weights_leave_the_cache_right() -> None:
 @pytest.mark.parametrize(
     ("model", "tp", "noted"),
     [
-        ("llama-3-70b", 16, "5,368,709,120 bytes a replica for 2,684,354,560 of one copy"),
+        ("llama-3-70b", 16, "5,368,709,120 bytes a replica with its copies, 2,684,354,560 without"),
         ("llama-3-70b", 8, None),
-        ("deepseek-v3", 8, "4,605,345,792 bytes a replica for 575,668,224 of one copy"),
-        ("falcon-7b", 71, f"{71 * 67_108_864:,} bytes a replica for 67,108,864 of one copy"),
+        ("deepseek-v3", 8, "4,605,345,792 bytes a replica with its copies, 575,668,224 without"),
+        ("falcon-7b", 71, f"{71 * 67_108_864:,} bytes a replica with its copies, 67,108,864 without"),
         ("falcon-7b", 1, None),
     ],
 )
 def test_replication_is_noted(model: str, tp: int, noted: str | None) -> None:
     if noted is None:
-        assert not has_note("copies what has fewer heads", model, context=8192, tp=tp)
+        assert not has_note("cannot divide all of the cache", model, context=8192, tp=tp)
     else:
-        note = the_note("copies what has fewer heads than ranks", model, context=8192, tp=tp)
-        assert note.startswith(f"tp {tp} copies")
+        note = the_note("cannot divide all of the cache", model, context=8192, tp=tp)
+        assert note.startswith(f"tp {tp} cannot divide")
         assert noted in note
 
 

@@ -107,7 +107,7 @@ def test_the_formula_of_a_head_based_cache() -> None:
 
     assert [(term.path, term.bytes, term.formula) for term in terms] == [
         (
-            "gqa 64/8 x 128/k+v",
+            "gqa 64/8 x 128: k+v",
             2 * 5_368_709_120,
             "k_and_v x layers x sequences x context x num_kv_heads_on_rank x head_dim x bytes_per_element x ranks",
         )
@@ -118,7 +118,7 @@ def test_the_formula_of_a_head_based_cache() -> None:
 def test_the_formula_of_a_latent_cache() -> None:
     terms = kvcalc.estimate("deepseek-v3", context=100).cache.terms
 
-    assert [(term.path.rpartition("/")[2], [factor.value for factor in term.factors]) for term in terms] == [
+    assert [(term.path.rpartition(": ")[2], [factor.value for factor in term.factors]) for term in terms] == [
         ("c_kv", [61, 1, 100, 512, 2]),
         ("k_rope", [61, 1, 100, 64, 2]),
     ]
@@ -149,7 +149,7 @@ def test_the_formula_of_a_scale_per_head_and_of_blocks() -> None:
 def test_a_key_and_a_value_of_different_formats_are_two_terms() -> None:
     terms = kvcalc.estimate("llama-3-8b", context=1, cache_dtype="k=q8_0,v=q4_0").cache.terms
 
-    assert [(term.path.rpartition("/")[2], term.bytes) for term in terms] == [
+    assert [(term.path.rpartition(": ")[2], term.bytes) for term in terms] == [
         ("k", 32 * 8 * 4 * 34),
         ("v", 32 * 8 * 4 * 18),
     ]

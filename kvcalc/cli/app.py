@@ -56,7 +56,7 @@ def _prepare_streams() -> None:
 def _call(arguments: list[str]) -> int:
     try:
         help_on_a_terminal = sys.stdout.isatty() and not {"-h", "--help"}.isdisjoint(arguments)
-        _app(arguments[0], boxes=help_on_a_terminal)(args=arguments, prog_name="kvcalc")
+        _app(arguments[0], boxes=help_on_a_terminal)(args=arguments, prog_name="kvcalc", obj=arguments)
     except SystemExit as done:
         sys.stdout.flush()
         return done.code if isinstance(done.code, int) else ExitCode.DONE

@@ -3,6 +3,7 @@
 Annotations are evaluated here, not kept as text: typer reads them at every start, and text takes it twice as long.
 """
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,8 @@ from kvcalc.cli.options import (
     option,
 )
 from kvcalc.cli.output import show
-from kvcalc.errors import ExitCode, KvcalcError
+from kvcalc.deployment import Deployment
+from kvcalc.errors import KvcalcError, NoError
 from kvcalc.formats import find_format
 from kvcalc.model import MAX_LAYERS, Model
 from kvcalc.render import Report
@@ -45,6 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def estimate_command(
+    context_of_call: typer.Context,
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="A YAML file, a name of the catalogue, or a hub id.")
     ] = None,
@@ -166,7 +169,13 @@ def estimate_command(
         option("--parameters", panel=_AD_HOC, metavar="N", text="Parameters; also where a file lacks them."),
     ] = None,
     dtype: Annotated[
-        str | None, option("--dtype", panel=_AD_HOC, metavar="F", text="Format of computing (bf16).")
+        str | None,
+        option(
+            "--dtype",
+            panel=_AD_HOC,
+            metavar="F",
+            text="Format of computing, to which cache and weights default (bf16).",
+        ),
     ] = None,
     how: FormatOption = None,
     json: JsonOption = False,
@@ -215,18 +224,25 @@ def estimate_command(
     result = estimate(asked)
     if check and result.gpus.fits is None:
         raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")
-    show(_report(result, sizes_in, explain=explain), chosen, output_file)
+    show(_report(result, sizes_in, _typed(context_of_call.obj), explain=explain), chosen, output_file)
     if check and not result.gpus.fits:
-        raise typer.Exit(ExitCode.NO)
+        raise NoError(
+            f"--check: {asked.deployment or Deployment()} {'is tight' if result.gpus.tight else 'does not fit'}"
+        )
 
 
-def _report(result: Estimate, unit: str, *, explain: bool) -> Report:
+def _typed(words: list[str]) -> str:
+    """The command line, to be continued."""
+    return shlex.join(["kvcalc", *(word for word in words if word != "--check")])
+
+
+def _report(result: Estimate, unit: str, command: str, *, explain: bool) -> Report:
     """With --explain, CSV has the leaves of the cache, and the view the tree of terms."""
 
     def view() -> "View":
         from kvcalc.render.estimate import estimate_view  # noqa: PLC0415  # for start-up time
 
-        return estimate_view(result, unit, explain=explain)
+        return estimate_view(result, unit, explain=explain, command=command)
 
     rows = result.cache.terms if explain else (_csv_row(result),)
     return Report("estimate", result, rows, view, result.notes)
@@ -263,7 +279,9 @@ def _context(context: str | None, prompt: str | None, generated: str | None) -> 
         raise KvcalcError("--context: is --input plus --output; give one or the other")
     if prompt is None or generated is None:
         raise KvcalcError("--input and --output go together: the context is their sum")
-    return parse_count(prompt, "--input", MAX_CONTEXT) + parse_count(generated, "--output", MAX_CONTEXT)
+    return parse_count(prompt, "--input", MAX_CONTEXT) + (
+        0 if generated == "0" else parse_count(generated, "--output", MAX_CONTEXT)
+    )
 
 
 def _reserve(texts: list[str]) -> dict[str, int | str]:

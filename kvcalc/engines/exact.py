@@ -37,7 +37,7 @@ class Exact:
             "cache",
             tuple(
                 Product(
-                    f"{layer.label}/{'+'.join(tensor.name for tensor in tensors)}",
+                    f"{layer.label}: {'+'.join(tensor.name for tensor in tensors)}",
                     (
                         *_tensors_factor(tensors),
                         Factor("layers", count, "layer"),

@@ -84,9 +84,10 @@ def temporary(model: Model, replacement: int | None) -> Temporary:
 
 
 def _kind(model: Model) -> _Seen:
-    if any(modality != "text" for modality in model.modalities):
-        return _MULTIMODAL
-    return _EXPERTS if model.is_mixture_of_experts else _DENSE
+    text = _EXPERTS if model.is_mixture_of_experts else _DENSE
+    if all(modality == "text" for modality in model.modalities):
+        return text
+    return _MULTIMODAL._replace(high=max(text.high, _MULTIMODAL.high))
 
 
 def about_temporary() -> About:

@@ -27,7 +27,7 @@ class Report(NamedTuple):
 
     Attributes:
         command: that made it, as JSON names it.
-        result: a dataclass whose field names are the keys of JSON.
+        result: a record whose field names are the keys of JSON.
         rows: what CSV has a line for each of.
         view: what people see; a function, since it is not always wanted.
         notes: remarks, for stderr where the result does not carry them itself.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.catalogue import CATALOGUE
 from kvcalc.deployment import Deployment
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.scenario import compute_format
@@ -23,16 +22,23 @@ MOST_KINDS_SHOWN = 3
 """Kinds of layers that the first line tells apart."""
 
 
-def estimate_view(result: Estimate, unit: str, *, explain: bool = False) -> View:
-    """The screen of one estimate, in units of `unit`; with `explain`, the tree of terms below it."""
+def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command: str = "") -> View:
+    """The screen of one estimate.
+
+    Args:
+        result: to be shown.
+        unit: of sizes.
+        explain: whether the tree of terms stands below it.
+        command: that was typed, to be continued.
+    """
     rank = shown_rank(result)
     blocks: list[Grid | Lines] = [
         _question(result, unit),
         _rank_grid(result, rank, unit),
-        Lines(tuple(_answers(result, unit, explain=explain))),
+        Lines(tuple(_answers(result, unit, explain=explain, command=command))),
     ]
     if explain:
-        blocks += [_tree(result, rank), Lines(tuple(_sources(rank.tree)))]
+        blocks += [_tree(result, rank), Lines((*_sources(rank.tree), *_figure_sources(result)))]
     return View(tuple(blocks))
 
 
@@ -156,8 +162,8 @@ def _temporary(result: Estimate, unit: str) -> str:
     return f"{format_size(low, unit, 1)} to {format_size(high, unit, 1)} seen in practice"
 
 
-def _answers(result: Estimate, unit: str, *, explain: bool) -> Iterator[str]:
-    gpus, scenario = result.gpus, result.scenario
+def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[str]:
+    gpus = result.gpus
     yield _cache_line(result)
     if gpus.by_memory is not None:
         yield f"GPUs: {gpus.by_memory:,} by memory alone, {_smallest(result)}"
@@ -166,9 +172,8 @@ def _answers(result: Estimate, unit: str, *, explain: bool) -> Iterator[str]:
         usual = format_size(result.memory.per_rank.temporary_bytes, unit)
         yield f"most sequences of {result.workload.context:,} tokens, at {usual} {unit} temporary: {each}"
     yield f"not modelled: {'; '.join(result.not_modelled)}"
-    if scenario.origin == f"{CATALOGUE} {result.model.name}.yaml" and not explain:
-        workload = result.workload
-        yield f"next: kvcalc estimate {result.model.name} -b {workload.batch} -c {workload.context} --explain"
+    if command.isprintable() and command and not explain:
+        yield f"next: {command} --explain"
 
 
 def _cache_line(result: Estimate) -> str:
@@ -208,7 +213,7 @@ def _tree(result: Estimate, rank: RankResult) -> Grid:
                 "usable",
                 f"{usable:,}",
                 "floor(memory x utilization)",
-                f"floor({result.gpus.memory_bytes:,} x {result.gpus.utilization:g})",
+                f"floor({result.gpus.memory_bytes:,} x {result.gpus.utilization})",
             )
         ),
     ]
@@ -243,6 +248,17 @@ def _sources(term: Term) -> Iterator[str]:
         case Sum(parts=parts):
             for part in parts:
                 yield from _sources(part)
+
+
+def _figure_sources(result: Estimate) -> Iterator[str]:
+    """Where the mechanisms' formulas, the model's figures and the accelerator's memory come from."""
+    scenario = result.scenario
+    for attention in {layer.attention.kind: layer.attention for layer in scenario.model.distinct()}.values():
+        yield f"source of {attention.kind}: {attention.source}"
+    if scenario.model.source:
+        yield f"source of {scenario.model.name}: {scenario.model.source}"
+    if scenario.gpu.source and scenario.gpu.memory_from != "user":
+        yield f"source of {scenario.gpu.name}: {scenario.gpu.source}"
 
 
 def _count(number: int, noun: str) -> str:

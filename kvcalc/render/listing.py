@@ -47,10 +47,10 @@ def topics_report(result: Topics) -> Report:
 def _models_view(result: ModelList) -> View:
     columns = (
         Column("model"),
-        Column("keeps"),
+        Column("mechanisms"),
         right("layers"),
         right("bytes per token"),
-        Column("in"),
+        Column("cache in"),
         right("parameters"),
         right("max context"),
     )

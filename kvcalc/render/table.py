@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kvcalc.render.view import Align, Grid, Lines, Verbatim, View, Weight
+from kvcalc.render.view import Align, Grid, Lines, Row, Verbatim, View, Weight
 
 _UNLIMITED = 100_000
 _STYLE = {Weight.PLAIN: "", Weight.PART: "dim", Weight.TOTAL: "bold"}
@@ -49,14 +49,26 @@ def draw(view: View, *, terminal: bool) -> str:
 
 def _table(grid: Grid) -> Padding:
     table = Table(box=None, show_header=grid.has_header, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for column in grid.columns:
+    for index, column in enumerate(grid.columns):
         numeric = column.align is Align.RIGHT
-        table.add_column(Text(column.title), justify=column.align.value, no_wrap=numeric, overflow="fold")
+        table.add_column(
+            Text(column.title),
+            justify=column.align.value,
+            no_wrap=numeric,
+            overflow="fold",
+            min_width=min(16, max(map(_longest_word, grid.rows), default=0)) if index == 0 else None,
+        )
     for row in grid.rows:
         if row.weight is Weight.TOTAL:
             table.add_row(*_rules(grid))
         table.add_row(*(Text(cell) for cell in row.cells), style=_STYLE[row.weight])
     return Padding(table, 0, expand=False)
+
+
+def _longest_word(row: Row) -> int:
+    """Of the first cell, with its indent: a name is not broken where a terminal is narrow."""
+    cell = row.cells[0]
+    return len(cell) - len(cell.lstrip()) + max(map(len, cell.split()), default=0)
 
 
 def _rules(grid: Grid) -> list[str]:

@@ -11,6 +11,7 @@ from kvcalc.mechanisms import KINDS
 from kvcalc.memory.about import ABOUT_GPUS, ABOUT_WEIGHTS
 from kvcalc.memory.overhead import about_overhead
 from kvcalc.memory.temporary import about_temporary
+from kvcalc.term import Factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,8 +90,8 @@ def _mechanism(kind: str, mechanism: type[Mechanism]) -> Explanation:
         name=kind,
         topic="mechanism",
         title=mechanism.title,
-        keeps=f"{mechanism.keeps}; elements per token and layer:",
-        formula=mechanism.formula,
+        keeps=mechanism.keeps,
+        formula=f"{mechanism.formula} elements per token and layer",
         fields=mechanism.keys(),
         source=mechanism.source,
         example=mechanism.example,
@@ -99,7 +100,8 @@ def _mechanism(kind: str, mechanism: type[Mechanism]) -> Explanation:
 
 def _format(element_format: ElementFormat) -> Explanation:
     elements, size = element_format.block_elems, element_format.block_bytes
-    formula = f"{size} bytes an element" if elements == 1 else f"{size} bytes for {elements} elements"
+    sized = Factor("bytes", size, "byte")
+    formula = f"{sized} an element" if elements == 1 else f"{sized} for {elements} elements"
     if element_format.head_bytes:
         formula += f" + {element_format.head_bytes} bytes for each head and token"
     if elements > 1:

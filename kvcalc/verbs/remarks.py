@@ -6,8 +6,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from kvcalc.memory import CUDA_CONTEXT_BYTES, weights_basis
+from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, weights_basis
 from kvcalc.scenario import DEFAULT_DTYPE, compute_format
+from kvcalc.units import format_size
 from kvcalc.verbs.replica import replica_cache
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def not_modelled(scenario: Scenario) -> Iterator[str]:
     bits = compute_format(model)
     if any(_bits(scenario.cache_format.of(name)) < _bits(bits) for name in model.cached_tensors):
         yield f"quality loss of a cache kept in {scenario.cache_format.name}"
-    if scenario.weight_format is not None:
+    if scenario.weight_format is not None and scenario.replacements.weights is None:
         yield f"quality loss of weights in {scenario.weight_format.name}"
     yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
     yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
@@ -78,7 +79,7 @@ def _model_notes(scenario: Scenario, asked: Candidate) -> Iterator[str]:
         full = replica_cache(scenario, asked.deployment, windows=False).bytes
         yield (
             f"{sum(windowed.values())} of {model.num_layers} layers keep only their window: a lower bound; engines "
-            f"keep somewhat more, and one without windows {full:,} bytes a replica"
+            f"keep somewhat more, and an engine without windows {full:,} bytes a replica"
         )
 
 
@@ -104,9 +105,14 @@ def _deployment_notes(scenario: Scenario, asked: Candidate, found: Candidate | N
     one_copy = replica_cache(scenario, replace(deployment, tp=1)).bytes
     if copies > one_copy:
         yield (
-            f"tp {deployment.tp} copies what has fewer heads than ranks: {copies:,} bytes a replica for {one_copy:,} "
-            "of one copy"
+            f"tp {deployment.tp} cannot divide all of the cache: {copies:,} bytes a replica with its copies, "
+            f"{one_copy:,} without"
         )
+    if shown.fit is Fit.TIGHT:
+        room = min(scenario.usable_bytes - memory.tree.bytes + memory.temporary.term.bytes for memory in shown.memories)
+        yield f"tight: holds only while temporary memory stays within {room:,} bytes ({format_size(room, 'GiB')} GiB)"
+    if scenario.deployment is None and deployment.dp > 1:
+        yield f"no single replica holds the batch: {deployment.gpus:,} GPUs are {deployment.dp:,} replicas"
     if deployment.pp > 1:
         yield _PIPELINE_NOTE[weights_basis(scenario)]
     largest = max(shown.memories, key=lambda memory: memory.tree.bytes)

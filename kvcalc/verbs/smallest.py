@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.deployment import Deployment, legal_tps
+from kvcalc.deployment import MAX_RANKS, Deployment, legal_tps
+from kvcalc.engines import RankLoad
+from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit, RankMemory, fit, fullest, rank_memories
 from kvcalc.memory.overhead import overhead
 from kvcalc.units import MAX_BATCH
@@ -13,6 +15,7 @@ from kvcalc.units import MAX_BATCH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from kvcalc.model import Layer
     from kvcalc.scenario import Scenario
 
 
@@ -40,9 +43,18 @@ def evaluate(scenario: Scenario, deployment: Deployment) -> Candidate:
 
 
 def legal_tps_of_a_node(scenario: Scenario) -> list[int]:
-    """Tensor-parallel sizes that are legal and stay within one node, smallest first."""
-    mechanisms = [layer.attention for layer in scenario.model.distinct()]
-    return legal_tps(mechanisms, scenario.gpu.node_size)
+    """Tensor-parallel sizes that are legal, stay within one node and leave rows that the format can store."""
+    layers = scenario.model.distinct()
+    legal = legal_tps([layer.attention for layer in layers], scenario.gpu.node_size)
+    return [tp for tp in legal if _rows_can_be_stored(scenario, layers, tp)]
+
+
+def _rows_can_be_stored(scenario: Scenario, layers: dict[Layer, int], tp: int) -> bool:
+    try:
+        scenario.engine.rank_cache(RankLoad(layers, tp, 1, 1, scenario.cache_format))
+    except KvcalcError:
+        return False
+    return True
 
 
 def smallest(scenario: Scenario) -> Candidate | None:
@@ -69,8 +81,9 @@ def best_of(scenario: Scenario, gpus: int, dp: int = 1) -> Candidate | None:
         return None
     flat = [evaluate(scenario, Deployment(tp, 1, dp)) for tp in tps]
     if scenario.allow_pp or all(candidate.fit is Fit.NO for candidate in flat):
-        stages = ((tp, min(each // tp, scenario.model.num_layers)) for tp in tps)
-        flat += [evaluate(scenario, Deployment(tp, pp, dp)) for tp, pp in stages if pp > 1]
+        layers = scenario.model.num_layers
+        counts = {tp: [pp for pp in _stage_counts(layers, 2) if pp <= each // tp] for tp in tps}
+        flat += [evaluate(scenario, Deployment(tp, pp, dp)) for tp in tps for pp in counts[tp]]
     return max(flat, key=_room_order)
 
 
@@ -163,7 +176,7 @@ def _smallest_with_replicas(scenario: Scenario, tps: list[int]) -> Candidate | N
     for tp in reversed(tps):
         replica = Deployment(tp, holder.deployment.pp)
         sequences = _most(scenario, replica, lambda memory: memory.temporary.low)
-        if sequences:
+        if sequences and -(-batch // sequences) <= MAX_RANKS:
             candidate = evaluate(scenario, replace(replica, dp=-(-batch // sequences)))
             if best is None or candidate.deployment.gpus < best.deployment.gpus:
                 best = candidate

@@ -1,0 +1,83 @@
+"""At the edge of the search: formats that do not fit every split, batches beyond any fleet, odd GPU counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import kvcalc
+from kvcalc.mechanisms import MHA
+from kvcalc.model import LayerGroup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Kvcalc
+
+
+def test_a_split_whose_rows_no_block_fills_is_left_out_of_the_search() -> None:
+    """8 heads of 80 over 8 ranks are rows of 80 elements, which blocks of 32 do not fill; over 4 ranks they do."""
+    model = kvcalc.Model(
+        name="m", parameters=7 * 10**9, layers=(LayerGroup(count=32, attention=MHA(num_heads=8, head_dim=80)),)
+    )
+    gpus = kvcalc.estimate(model, context=8192, cache_dtype="q8_0").gpus
+    assert gpus.count == 1
+    assert [most.gpus for most in gpus.most_sequences] == [1, 2, 4]
+    with pytest.raises(kvcalc.KvcalcError, match="multiple"):
+        kvcalc.estimate(model, context=8192, cache_dtype="q8_0", tp=8)
+
+
+@pytest.mark.parametrize("model", ["deepseek-v3", "gemma-3-27b", "qwen3-8b"])
+def test_a_batch_beyond_any_fleet_has_no_deployment(model: str) -> None:
+    result = kvcalc.estimate(model, batch=10**9, context=10**6)
+    assert result.gpus.count is None
+    assert any("no legal deployment" in note for note in result.notes)
+
+
+def test_gpus_takes_fewer_stages_where_those_hold_it(kvcalc: Kvcalc) -> None:
+    """17 stages of 32 layers are no shorter than 16, and their ranks have more overhead."""
+    words = ("estimate", "falcon-7b", "-b", "2000", "-c", "2048", "--temporary", "0B", "--utilization", "1")
+    run = kvcalc(*words, "--gpu-memory", "6683909948", "--gpus", "17")
+    assert run.code == 0
+    assert "16 GPUs (tp 1 x pp 16): fits" in run.stdout
+
+
+def test_the_larger_tp_wins_between_equals() -> None:
+    """Without cache or temporary memory to tell them apart, 2 GPUs are two tensor-parallel ranks, not two stages."""
+    model = kvcalc.Model(name="m", layers=(LayerGroup(count=2, attention=MHA(num_heads=2, head_dim=64)),))
+    scenario = kvcalc.make_scenario(model, context=1, weights="100GB", gpus=2, allow_pp=True)
+    assert scenario.deployment == kvcalc.Deployment(tp=2, pp=1)
+
+
+def test_weights_in_very_many_parts_are_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    part = "- {part: p, parameters: 1, format: bf16}\n"
+    layers = "layers:\n- {count: 1, attention: {kind: mha, num_heads: 1, head_dim: 1}}\n"
+    path = tmp_path / "m.yaml"
+    path.write_text(f"name: m\nweights:\n{part * 65}{layers}", encoding="utf-8")
+    run = kvcalc("estimate", str(path))
+    assert (run.code, run.stdout) == (2, "")
+    assert "weights: more than 64 entries" in run.stderr
+
+
+def test_very_many_mistakes_are_told_in_a_few_lines(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("name: m\nlayers:\n" + "- {repeat: 1, of: []}\n" * 30_000, encoding="utf-8")
+    run = kvcalc("estimate", str(path))
+    assert run.code == 2
+    assert "and 29996 more" in run.stderr  # each of the 30,000, and the list that they leave empty
+    assert len(run.stderr) < 2000
+
+
+def test_the_next_command_is_the_one_that_was_typed(kvcalc: Kvcalc) -> None:
+    run = kvcalc("estimate", "deepseek-v3", "--gpu", "h200", "--tp", "8", "--reserve", "my adapter=1GiB", "-c", "8192")
+    assert (
+        "\nnext: kvcalc estimate deepseek-v3 --gpu h200 --tp 8 --reserve 'my adapter=1GiB' -c 8192 --explain\n"
+        in run.stdout
+    )
+
+
+def test_the_explanation_names_every_source(kvcalc: Kvcalc) -> None:
+    explained = kvcalc("estimate", "deepseek-v3", "--explain", "-c", "8192").stdout
+    for source in ("temporary", "communication", "cuda graphs", "mla", "deepseek-v3", "h100-sxm"):
+        assert f"\nsource of {source}: " in explained
