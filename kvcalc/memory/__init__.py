@@ -9,7 +9,7 @@ from kvcalc.deployment import stages
 from kvcalc.engines import RankLoad
 from kvcalc.memory.overhead import CUDA_CONTEXT_BYTES, overhead
 from kvcalc.memory.temporary import Temporary, temporary
-from kvcalc.memory.weights import rank_weights, replica_weights, weights_basis
+from kvcalc.memory.weights import alike, rank_weights, replica_weights, weights_basis
 from kvcalc.model import count_layers
 from kvcalc.term import Factor, Product, Sum
 
@@ -85,6 +85,7 @@ def rank_memories(scenario: Scenario, deployment: Deployment) -> tuple[RankMemor
         tuple(Product(name, (Factor("given", size, "byte"),), "given by the user") for name, size in given.reserve),
     )
     caches: dict[tuple[tuple[Layer, int], ...], Sum] = {}
+    weights: dict[tuple[int, int, bool, bool], Sum | None] = {}
     memories: list[RankMemory] = []
     first = 0
     for stage, held in enumerate(stages(scenario.model.sequence(), deployment.pp)):
@@ -93,9 +94,12 @@ def rank_memories(scenario: Scenario, deployment: Deployment) -> tuple[RankMemor
         if key not in caches:
             load = RankLoad(counts, deployment.tp, sequences, scenario.workload.context, scenario.cache_format)
             caches[key] = scenario.engine.rank_cache(load)
-        weights = rank_weights(scenario, deployment, stage, range(first, first + len(held)))
-        first += len(held)
-        memories.append(RankMemory(stage, weights, caches[key], temporary_memory, overhead_memory, reserve))
+        layers = range(first, first + len(held))
+        first = layers.stop
+        kind = alike(scenario, deployment, stage, layers)
+        if kind not in weights:
+            weights[kind] = rank_weights(scenario, deployment, stage, layers)
+        memories.append(RankMemory(stage, weights[kind], caches[key], temporary_memory, overhead_memory, reserve))
     return tuple(memories)
 
 

@@ -57,6 +57,12 @@ def rank_weights(scenario: Scenario, deployment: Deployment, stage: int, layers:
     return Sum("weights", tuple(_rank_part(scenario, deployment, part, layers) for part in parts))
 
 
+def alike(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> tuple[int, int, bool, bool]:
+    """What tells stages' weights apart: their layers, those with experts, and whether they are first or last."""
+    with_experts = len(range(max(layers.start, _first_with_experts(scenario)), layers.stop))
+    return len(layers), with_experts, stage == 0, stage == deployment.pp - 1
+
+
 def weights_basis(scenario: Scenario) -> Basis:
     """How this scenario's weights divide over pipeline stages."""
     model = scenario.model
@@ -98,10 +104,14 @@ def _rank_part(scenario: Scenario, deployment: Deployment, part: _Part, layers: 
     if deployment.pp == 1 or weights_basis(scenario) == "even":
         return Share(term.path, term, Factor("ranks", deployment.ranks, "rank"))
     num_layers = scenario.model.num_layers
-    first = min(scenario.model.first_k_dense or 0, num_layers - 1) if split == "ep" else 0
+    first = _first_with_experts(scenario) if split == "ep" else 0
     on_stage = len(range(max(layers.start, first), layers.stop))
     among = Factor("layers_x_tp", (num_layers - first) * deployment.tp, "layer x tp")
     return Share(term.path, term, among, Factor("layers_on_stage", on_stage, "layer"))
+
+
+def _first_with_experts(scenario: Scenario) -> int:
+    return min(scenario.model.first_k_dense or 0, scenario.model.num_layers - 1)
 
 
 def _embedding_parameters(model: Model) -> int:
