@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from kvcalc.catalogue import find_gpu, find_model
@@ -148,6 +149,7 @@ def _answering(
 ) -> Callable[Concatenate[Model | str | Path | Scenario, Options], Estimate]:
     """`estimate` takes a scenario, or whatever makes one: the same options, checked by the same types."""
 
+    @wraps(ask, assigned=())  # so that help() shows the options
     def estimate(model: Model | str | Path | Scenario, /, *args: Options.args, **options: Options.kwargs) -> Estimate:
         """The cache, the memory and the GPU count: `estimate("llama-3-70b", batch=32, context="8Ki", tp=4)`.
 
