@@ -6,8 +6,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from kvcalc.formats import find_format
 from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, weights_basis
-from kvcalc.scenario import DEFAULT_DTYPE, compute_format
+from kvcalc.scenario import DEFAULT_DTYPE, checkpoint_format, compute_format
 from kvcalc.units import format_size
 from kvcalc.verbs.replica import replica_cache
 
@@ -41,8 +42,20 @@ def not_modelled(scenario: Scenario) -> Iterator[str]:
         yield f"quality loss of a cache kept in {scenario.cache_format.name}"
     if scenario.weight_format is not None and scenario.replacements.weights is None:
         yield f"quality loss of weights in {scenario.weight_format.name}"
+    if scenario.replacements.weights is None and any(_bits(each) < _bits(bits) for each in _weight_formats(scenario)):
+        yield (
+            "padding and repacking of quantised weights as an engine loads them "
+            "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 in vLLM, llm-d/llm-d-benchmark)"
+        )
     yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
     yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
+
+
+def _weight_formats(scenario: Scenario) -> list[ElementFormat]:
+    if scenario.weight_format is not None:
+        return [scenario.weight_format]
+    parts = [find_format(part.format, "format") for part in scenario.model.weights]
+    return parts or [checkpoint_format(scenario.model)]
 
 
 def _bits(element_format: ElementFormat) -> Fraction:
