@@ -21,7 +21,7 @@ from kvcalc.model import Model
 from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, check_count, parse_count, parse_fraction, parse_size
 from kvcalc.verbs.estimate import estimate as _estimate
-from kvcalc.verbs.smallest import best_of
+from kvcalc.verbs.smallest import best_of, evaluate
 from kvcalc.workload import Workload, default_context
 
 if TYPE_CHECKING:
@@ -189,9 +189,12 @@ def _ways(name: str, given: int | str | None) -> int:
 
 
 def _with_gpus(asked: Scenario, gpus: int, dp: int) -> Scenario:
-    best = best_of(asked, gpus, dp)
-    if best is None:
-        raise KvcalcError(f"--gpus: {gpus} are fewer than {dp} replicas need")
+    if gpus < dp:
+        raise KvcalcError(f"--gpus: {gpus} are fewer than the {dp} replicas of --dp")
+    single = evaluate(asked, Deployment(dp=dp))  # also refuses a format that no split can store
+    if single.fullest.weights is None:
+        raise KvcalcError("--gpus: the best deployment depends on the weights: give --weights SIZE or --parameters N")
+    best = best_of(asked, gpus, dp) or single
     deployment = best.deployment
     remark = f"of at most {gpus} GPUs, {deployment.gpus} are used: {deployment}"
     return replace(asked, deployment=deployment, remarks=(*asked.remarks, remark))

@@ -141,8 +141,9 @@ class _Reader:
             raise self.error(mark, "an alias (*name): write the value out")
         if getattr(event, "anchor", None) is not None:
             raise self.error(mark, "an anchor (&name): write the value out where it is used")
-        if getattr(event, "tag", None) is not None:
-            raise self.error(mark, f"a tag ({str(event.tag)[:40]}): values have their plain types")  # type: ignore[attr-defined]  # NodeEvent's
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise self.error(mark, f"a tag ({str(tag)[:40]}): values have their plain types")
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):

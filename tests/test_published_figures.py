@@ -85,7 +85,7 @@ def _quantity(entry: dict[str, Any]) -> Decimal:
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry["id"] for entry in ENTRIES])
 def test_published_figure(entry: dict[str, Any]) -> None:
-    places = Decimal(1).scaleb(Decimal(entry["published"]).as_tuple().exponent)  # type: ignore[arg-type]  # a number
+    places = Decimal(1).scaleb(Decimal(entry["published"]).as_tuple().exponent)  # type: ignore[arg-type]  # YAML's value here is a number
     rounded = (_quantity(entry) / UNITS[entry["unit"]]).quantize(places, rounding=ROUND_HALF_UP)
 
     assert str(rounded) == entry["published"]

@@ -81,3 +81,19 @@ def test_the_explanation_names_every_source(kvcalc: Kvcalc) -> None:
     explained = kvcalc("estimate", "deepseek-v3", "--explain", "-c", "8192").stdout
     for source in ("temporary", "communication", "cuda graphs", "mla", "deepseek-v3", "h100-sxm"):
         assert f"\nsource of {source}: " in explained
+
+
+def test_gpus_without_known_weights_is_refused(kvcalc: Kvcalc) -> None:
+    """Ranking deployments as if weights were nothing would be a silent guess."""
+    shape = ("estimate", "--layers", "32", "--heads", "32", "--head-dim", "64", "--gpus", "8")
+    unknown, known = kvcalc(*shape), kvcalc(*shape, "--weights", "14GB")
+    assert (unknown.code, unknown.stdout) == (2, "")
+    assert "--gpus: the best deployment depends on the weights" in unknown.stderr
+    assert known.code == 0
+
+
+def test_gpus_with_a_format_that_nothing_stores_names_the_format(kvcalc: Kvcalc) -> None:
+    shape = ("estimate", "--layers", "2", "--heads", "1", "--head-dim", "80", "--weights", "1GB")
+    run = kvcalc(*shape, "--cache-dtype", "q8_0", "--gpus", "8")
+    assert run.code == 2
+    assert "q8_0" in run.stderr

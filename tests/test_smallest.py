@@ -185,7 +185,7 @@ def test_the_best_of_a_few_gpus_is_legal_and_holds_where_one_does(scenario: kvca
 
 
 def test_replicas_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(kvcalc.KvcalcError, match="--gpus: 2 are fewer than 3 replicas need"):
+    with pytest.raises(kvcalc.KvcalcError, match="--gpus: 2 are fewer than the 3 replicas"):
         kvcalc.make_scenario("llama-3-8b", gpus=2, dp=3)
 
 

@@ -14,7 +14,7 @@ def main() -> NoReturn:
     """The program `kvcalc`."""
     arguments = sys.argv[1:]
     if arguments == ["--version"]:  # answered before anything is imported
-        from kvcalc import __version__  # noqa: PLC0415  # as it says
+        from kvcalc import __version__  # noqa: PLC0415  # only for this answer
 
         try:
             sys.stdout.write(f"kvcalc {__version__}\n")
