@@ -10,6 +10,7 @@ from kvcalc.mechanisms.base import CachedTensor, Mechanism
 from kvcalc.mechanisms.gqa import GQA
 from kvcalc.mechanisms.mha import MHA
 from kvcalc.mechanisms.mla import MLA
+from kvcalc.mechanisms.mla_expanded import MLAExpanded
 from kvcalc.mechanisms.mqa import MQA
 from kvcalc.mechanisms.no_attention import NoAttention
 from kvcalc.mechanisms.shared import Shared
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KINDS: Mapping[str, type[Mechanism]] = MappingProxyType(
-    {"mha": MHA, "mqa": MQA, "gqa": GQA, "mla": MLA, "shared": Shared, "none": NoAttention}
+    {
+        "mha": MHA,
+        "mqa": MQA,
+        "gqa": GQA,
+        "mla": MLA,
+        "mla_expanded": MLAExpanded,
+        "shared": Shared,
+        "none": NoAttention,
+    }
 )
 """`kind` -> mechanism."""
 
-Attention = Annotated[MHA | MQA | GQA | MLA | Shared | NoAttention, Tagged("kind", **KINDS)]
+Attention = Annotated[MHA | MQA | GQA | MLA | MLAExpanded | Shared | NoAttention, Tagged("kind", **KINDS)]
 
 __all__ = [
     "GQA",
@@ -32,6 +41,7 @@ __all__ = [
     "MQA",
     "Attention",
     "CachedTensor",
+    "MLAExpanded",
     "Mechanism",
     "NoAttention",
     "Shared",

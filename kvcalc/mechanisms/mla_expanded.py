@@ -1,0 +1,49 @@
+"""Multi-head latent attention with a naive cache: every head's key and value, expanded from the latent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from kvcalc.fields import Dim
+from kvcalc.mechanisms.base import CachedTensor, Mechanism
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MLAExpanded(Mechanism):
+    """The layer of MLA, but what is kept is what multi-head attention would keep: heads divide over ranks."""
+
+    title: ClassVar[str] = "Multi-head latent attention, cache expanded"
+    keeps: ClassVar[str] = "a key and a value for every head, expanded from the latent; the rotary key is in each key"
+    formula: ClassVar[str] = "num_heads x (qk_nope_head_dim + qk_rope_head_dim + v_head_dim)"
+    source: ClassVar[str] = (
+        'DeepSeek-V3, https://github.com/deepseek-ai/DeepSeek-V3 inference/model.py, class MLA, attn_impl "naive"'
+    )
+    example: ClassVar[str] = (
+        "DeepSeek-V3 with kind mla_expanded: 128 x (128 + 64 + 128) = 40,960 elements a token and layer, where mla "
+        "keeps 576: 71.1 times as much. Runtimes that do not know the latent cache keep this one."
+    )
+
+    kind: Literal["mla_expanded"] = "mla_expanded"
+    num_heads: Dim
+    kv_lora_rank: Dim
+    qk_rope_head_dim: Dim
+    qk_nope_head_dim: Dim
+    v_head_dim: Dim
+    q_lora_rank: Dim | None = None
+
+    def cached(self) -> tuple[CachedTensor, ...]:
+        key_width = self.qk_nope_head_dim + self.qk_rope_head_dim
+        return (
+            CachedTensor("k", key_width, "qk_nope_and_rope_head_dim", self.num_heads, "num_heads"),
+            CachedTensor("v", self.v_head_dim, "v_head_dim", self.num_heads, "num_heads"),
+        )
+
+    @property
+    def query_heads(self) -> int:
+        return self.num_heads
+
+    @property
+    def label(self) -> str:
+        key_width = self.qk_nope_head_dim + self.qk_rope_head_dim
+        return f"mla expanded {self.num_heads} x {key_width}+{self.v_head_dim}"

@@ -1,0 +1,107 @@
+"""What the reference modules share: the two ways through a layer, and how a layer is split over ranks.
+
+Letters of shape suffixes, in every file of this folder:
+
+    B  sequences            H  query heads        K  head_dim           R  kv_lora_rank
+    T  tokens given         G  KV heads           V  v_head_dim         P  qk_rope_head_dim
+    S  rows of the cache    M  query heads of     D  hidden_size        N  qk_nope_head_dim
+                               one KV head (H/G)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Rows(NamedTuple):
+    """Rows of one layer's cache that a query may read.
+
+    Attributes:
+        tensors: name -> (B, S, ...), as `keep` gave them.
+        positions_S: the token that each row belongs to; -1 where a row holds none.
+    """
+
+    tensors: Mapping[str, Tensor]
+    positions_S: Tensor
+
+
+class ReferenceAttention(nn.Module, ABC):
+    """One attention layer, as its paper describes it, in two ways that share nothing but weights.
+
+    `forward` is the textbook: the whole sequence at once, no cache. `keep` and `attend` are what serving does: each
+    token leaves rows in a cache, and later tokens are computed from those rows alone.
+
+    Attributes:
+        mechanism: the dims, as kvcalc's formulas read them too.
+        window: how many tokens, its own included, a query may read; None for all.
+    """
+
+    small: ClassVar[Mapping[str, int]] = {}
+    """Widths for a proof in float64: field of the mechanism -> at most so many elements."""
+
+    def __init__(self, mechanism: Any, hidden_size: int, window: int | None = None) -> None:
+        super().__init__()
+        self.mechanism, self.hidden_size, self.window = mechanism, hidden_size, window
+
+    @abstractmethod
+    def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
+        """What the tokens at positions start, start + 1, ... leave in the cache: name -> (B, T, ...)."""
+
+    @abstractmethod
+    def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
+        """The output (B, T, D) for tokens at positions start, ..., from rows of the cache alone, theirs included."""
+
+    @abstractmethod
+    def forward(self, x_BTD: Tensor, last: int | None = None) -> Tensor:
+        """The output (B, T, D) without a cache; of the last `last` tokens only, where that is given."""
+
+    @abstractmethod
+    def shard(self, rank: int, tp: int) -> Self:
+        """The part of this layer that one of tp tensor-parallel ranks computes: the ranks' outputs add up to it all."""
+
+    def empty_part(self, mechanism: Any) -> Self:
+        """A layer of other dims, of this one's dtype and on its device, with weights yet to be set."""
+        weight = next(self.parameters())
+        with torch.device("meta"):
+            part = type(self)(mechanism, self.hidden_size, self.window)
+        return part.to(weight.dtype).to_empty(device=weight.device)
+
+
+def initialise(module: nn.Module, seed: int) -> None:
+    """Weights that keep the size of what they multiply: normal, 1/sqrt(inputs); norms near 1. One seed, one result."""
+    for index, weight in enumerate(module.parameters()):
+        generator = torch.Generator(device=weight.device).manual_seed(seed + index)
+        with torch.no_grad():
+            if weight.dim() == 1:
+                weight.normal_(1.0, 0.1, generator=generator)
+            else:
+                weight.normal_(0.0, weight.shape[-1] ** -0.5, generator=generator)
+
+
+def heads_of(rank: int, tp: int, num_heads: int) -> range:
+    """The query heads that a rank computes."""
+    each = num_heads // tp
+    return range(rank * each, (rank + 1) * each)
+
+
+def kv_heads_of(heads: range, num_heads: int, num_kv_heads: int) -> range:
+    """The KV heads that these query heads read. Where several ranks read one, each of them keeps it."""
+    readers = num_heads // num_kv_heads
+    return range(heads.start // readers, (heads.stop - 1) // readers + 1)
+
+
+def copy_rows(part: nn.Linear, whole: nn.Linear, heads: range, width: int) -> None:
+    """Give a rank's projection the outputs of its heads."""
+    part.weight.data.copy_(whole.weight.data[heads.start * width : heads.stop * width])
+
+
+def copy_columns(part: nn.Linear, whole: nn.Linear, heads: range, width: int) -> None:
+    """Give a rank's output projection the inputs of its heads."""
+    part.weight.data.copy_(whole.weight.data[:, heads.start * width : heads.stop * width])

@@ -1,0 +1,48 @@
+"""The pieces of attention without weights: rotary embedding, masks, softmax. Letters of shapes are in base.py."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ROPE_BASE = 10_000.0
+
+
+def positions(x_BTD: Tensor, start: int) -> Tensor:
+    """Positions (T,) of tokens that begin at `start`."""
+    return torch.arange(start, start + x_BTD.shape[1], device=x_BTD.device)
+
+
+def rotate(x_BTHK: Tensor, positions_T: Tensor) -> Tensor:
+    """Rotary embedding: elements 2i and 2i + 1 of each head turn by position x base^(-2i/K).
+
+    An odd last element stays as it is. Source: RoFormer, https://arxiv.org/abs/2104.09864, equation 34.
+    """
+    pairs = x_BTHK.shape[-1] // 2
+    compute = torch.promote_types(x_BTHK.dtype, torch.float32)
+    steps = torch.arange(pairs, device=x_BTHK.device, dtype=torch.float64)
+    angles_T1p = torch.outer(positions_T.to(torch.float64), ROPE_BASE ** (-steps / max(1, pairs))).unsqueeze(1)
+    cos, sin = torch.cos(angles_T1p).to(compute), torch.sin(angles_T1p).to(compute)
+    even = x_BTHK[..., 0 : 2 * pairs : 2].to(compute)
+    odd = x_BTHK[..., 1 : 2 * pairs : 2].to(compute)
+    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x_BTHK.dtype)
+    return torch.cat((turned, x_BTHK[..., 2 * pairs :]), dim=-1)
+
+
+def visible(queries_T: Tensor, rows_S: Tensor, window: int | None) -> Tensor:
+    """Which rows of the cache a query may read, (T, S): its own and earlier ones, of the last `window` tokens."""
+    distance_TS = queries_T.unsqueeze(1) - rows_S.unsqueeze(0)
+    mask_TS = (distance_TS >= 0) & (rows_S >= 0)
+    return mask_TS if window is None else mask_TS & (distance_TS < window)
+
+
+def textbook_mask(tokens: int, last: int, window: int | None, device: torch.device) -> Tensor:
+    """The causal mask (last, tokens) of the last tokens: a triangle, a band where there is a window."""
+    mask = torch.ones(last, tokens, dtype=torch.bool, device=device).tril(tokens - last)
+    return mask if window is None else mask.triu(tokens - last - window + 1)
+
+
+def softmax(scores: Tensor, mask_TS: Tensor) -> Tensor:
+    """Attention weights from scores (..., T, S), computed in float32 or better."""
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return torch.softmax(wide.masked_fill(~mask_TS, float("-inf")), dim=-1).to(scores.dtype)
