@@ -8,13 +8,14 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest of `kvcalc --version`
 
 if TYPE_CHECKING:
-    from kvcalc.api import estimate, load_gpu, load_model, make_scenario
+    from kvcalc.api import estimate, load_gpu, load_model, make_scenario, verify
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
     from kvcalc.model import Model
     from kvcalc.scenario import Replacements, Scenario
     from kvcalc.verbs.result import Estimate
+    from kvcalc.verification.result import Verification
     from kvcalc.workload import Workload
 
 __version__ = "0.1.0"
@@ -29,12 +30,14 @@ __all__ = [
     "Model",
     "Replacements",
     "Scenario",
+    "Verification",
     "Workload",
     "__version__",
     "estimate",
     "load_gpu",
     "load_model",
     "make_scenario",
+    "verify",
 ]
 
 _HOME = {
@@ -47,11 +50,13 @@ _HOME = {
     "Model": "model",
     "Replacements": "scenario",
     "Scenario": "scenario",
+    "Verification": "verification.result",
     "Workload": "workload",
     "estimate": "api",
     "load_gpu": "api",
     "load_model": "api",
     "make_scenario": "api",
+    "verify": "api",
 }
 
 

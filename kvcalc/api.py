@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvcalc.verbs.result import Estimate
+    from kvcalc.verification.result import Verification
 
 Options = ParamSpec("Options")
 
@@ -171,6 +172,44 @@ def _answering(
 
 
 estimate = _answering(make_scenario)
+
+
+def verify(
+    model: Model | str | Path | Scenario,
+    *,
+    batch: int | str = 1,
+    context: int | str | None = None,
+    cache_dtype: str | None = None,
+    tp: int | str | None = None,
+    pp: int | str | None = None,
+    device: str = "auto",
+    decode: bool = False,
+    skip_unsupported: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Verification:
+    """Allocate a cache for real and check every byte: `verify("llama-3-8b", device="cpu").verified`.
+
+    Args:
+        model: a scenario, or what `make_scenario` takes; a scenario has the next five already.
+        batch: sequences.
+        context: tokens of each.
+        cache_dtype: an element format, or 'k=q8_0,v=q4_0'.
+        tp: tensor-parallel ranks.
+        pp: pipeline stages.
+        device: where: meta (shapes without memory), cpu, cuda, or auto.
+        decode: whether to fill the cache by prefill and decode from it on the CPU too.
+        skip_unsupported: whether kinds of layers that cannot be verified leave the verdict alone.
+        progress: is told what is being done, how much of it, of how much.
+
+    Raises:
+        CannotRunError: no torch, no such device, or no room there.
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    from kvcalc.verification import verify_scenario  # noqa: PLC0415  # for start-up time
+
+    if not isinstance(model, Scenario):
+        model = make_scenario(model, batch=batch, context=context, cache_dtype=cache_dtype, tp=tp, pp=pp)
+    return verify_scenario(model, device=device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
 
 
 def _completed(model: Model, dtype: str | None, parameters: int | str | None) -> Model:

@@ -18,6 +18,7 @@ class Gpu:
     """One accelerator.
 
     Attributes:
+        device_names: what its driver calls it, as `torch.cuda.get_device_name` says.
         label_gb: the size in the product's name; a label, never computed with.
         memory_bytes: total memory; None where no figure is known, so that the user must give one.
         memory_from: who reports it: `runtime` (torch or cudaMemGetInfo, the least seen), or `nvidia-smi`, which
@@ -31,6 +32,7 @@ class Gpu:
     name: Name
     title: Text | None = None
     aliases: tuple[Text, ...] = ()
+    device_names: tuple[Text, ...] = ()
     vendor: Text | None = None
     architecture: Text | None = None
     label_gb: Count | None = None

@@ -16,6 +16,7 @@ from kvcalc.units import AmbiguousCountError
 
 _COMMANDS = {
     "estimate": "kvcalc.cli.estimate",
+    "verify": "kvcalc.cli.verify",
     "models": "kvcalc.cli.models",
     "gpus": "kvcalc.cli.gpus",
     "explain": "kvcalc.cli.explain",

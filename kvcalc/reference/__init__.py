@@ -34,7 +34,7 @@ REFERENCES: Mapping[type[Mechanism], type[ReferenceAttention]] = MappingProxyTyp
     }
 )
 
-__all__ = ["REFERENCES", "ReferenceAttention", "Rows", "build"]
+__all__ = ["REFERENCES", "KeepsNothing", "ReferenceAttention", "Rows", "build"]
 
 
 def build(

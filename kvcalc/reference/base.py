@@ -71,7 +71,7 @@ class ReferenceAttention(nn.Module, ABC):
         weight = next(self.parameters())
         with torch.device("meta"):
             part = type(self)(mechanism, self.hidden_size, self.window)
-        return part.to(weight.dtype).to_empty(device=weight.device)
+        return part.to(weight.dtype).to_empty(device=weight.device).requires_grad_(requires_grad=False)
 
 
 def initialise(module: nn.Module, seed: int) -> None:

@@ -1,0 +1,74 @@
+"""kvcalc verify: allocate a model's cache for real and check every byte."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kvcalc.api import make_scenario, verify
+from kvcalc.cli.options import (
+    FormatOption,
+    JsonOption,
+    OutputOption,
+    TextCommand,
+    UnitOption,
+    chosen_format,
+    chosen_unit,
+    flag,
+    option,
+)
+from kvcalc.cli.output import show
+from kvcalc.errors import NoError
+from kvcalc.render.progress import progress_bar
+from kvcalc.render.verify import verification_report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("verify", cls=TextCommand)(verify_command)
+
+
+def verify_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A YAML file, a name of the catalogue, or a hub id.")],
+    batch: Annotated[str, option("-b", "--batch", metavar="N", text="Sequences.")] = "1",
+    context: Annotated[
+        str | None,
+        option("-c", "--context", metavar="N", text="Tokens of each sequence (8192, or the model's limit)."),
+    ] = None,
+    cache_dtype: Annotated[
+        str | None, option("--cache-dtype", metavar="F", text="Format of the cache: fp8, or k=q8_0,v=q4_0.")
+    ] = None,
+    tp: Annotated[
+        str | None, option("--tp", metavar="N", text="Tensor-parallel ranks; under torchrun, a process each.")
+    ] = None,
+    pp: Annotated[str | None, option("--pp", metavar="N", text="Pipeline stages.")] = None,
+    device: Annotated[
+        str,
+        option(
+            "--device", metavar="meta|cpu|cuda|auto", text="Where: meta is shapes without memory; auto a GPU, else cpu."
+        ),
+    ] = "auto",
+    decode: Annotated[
+        bool, flag("--decode", "Fill the cache by prefill and decode from it on the CPU too (slow); on CUDA always.")
+    ] = False,
+    skip_unsupported: Annotated[
+        bool, flag("--skip-unsupported", "Kinds of layers that cannot be verified leave the verdict alone.")
+    ] = False,
+    how: FormatOption = None,
+    json: JsonOption = False,
+    output_file: OutputOption = None,
+    unit: UnitOption = "GiB",
+) -> None:
+    """Allocate the cache through small torch implementations, and check every byte that estimate counts."""
+    leads = os.environ.get("RANK", "0") == "0"
+    if not leads:  # under torchrun every process runs this command, and the first reports for all
+        sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the process ends
+    chosen, sizes_in = chosen_format(how, json=json), chosen_unit(unit)
+    scenario = make_scenario(model, batch=batch, context=context, cache_dtype=cache_dtype, tp=tp, pp=pp)
+    with progress_bar() as progress:
+        result = verify(scenario, device=device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
+    show(verification_report(result, sizes_in), chosen, output_file if leads else None)
+    if not result.verified:
+        raise NoError(f"not verified: {result.summary}")

@@ -1,0 +1,65 @@
+"""Verifying an estimate by building the cache for real. The first import of torch is behind `verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import CannotRunError, KvcalcError, nearest_or_all
+
+if TYPE_CHECKING:
+    from kvcalc.scenario import Scenario
+    from kvcalc.verification.progress import Progress
+    from kvcalc.verification.result import Verification
+
+DEVICES = ("auto", "meta", "cpu", "cuda")
+
+TORCH = "torch>=2.6"
+"""As the extra `verify` of pyproject.toml has it."""
+
+_OLDEST = (2, 6)
+
+
+def verify_scenario(
+    scenario: Scenario,
+    *,
+    device: str = "auto",
+    decode: bool = False,
+    skip_unsupported: bool = False,
+    progress: Progress | None = None,
+) -> Verification:
+    """Allocate a scenario's cache and check every byte; under torchrun, every process one rank.
+
+    Args:
+        scenario: the model, the workload, the cache's formats; a deployment's tp and pp.
+        device: where to allocate: meta (shapes only), cpu, cuda, or auto: cuda where there is a GPU, else cpu.
+        decode: whether to fill the cache by prefill and decode from it on the CPU too; on CUDA it always is.
+        skip_unsupported: whether kinds of layers that cannot be verified leave the others' verdict alone.
+        progress: is told how far things are.
+
+    Raises:
+        CannotRunError: no torch, no such device, or not enough memory there.
+        KvcalcError: the scenario cannot be.
+    """
+    if device not in DEVICES:
+        raise KvcalcError(f"--device: no device '{device[:40]}'{nearest_or_all(device, DEVICES)}")
+    _require_torch()
+    from kvcalc.verification.progress import silent  # noqa: PLC0415  # torch from here on
+    from kvcalc.verification.run import run  # noqa: PLC0415  # likewise
+
+    return run(scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress or silent)
+
+
+def _require_torch() -> None:
+    command = f"python -m pip install '{TORCH}'"
+    try:
+        import torch  # noqa: PLC0415  # only where something is verified
+    except ModuleNotFoundError as error:
+        raise CannotRunError(
+            f"verify needs PyTorch, which is not installed here: {command}\n"
+            f"without a GPU, a smaller build does: {command} --index-url https://download.pytorch.org/whl/cpu"
+        ) from error
+    except (ImportError, OSError) as error:
+        raise CannotRunError(f"verify needs PyTorch, which does not start here: {error}") from error
+    version = tuple(int(part) for part in str(torch.__version__).split(".")[:2])
+    if version < _OLDEST:
+        raise CannotRunError(f"verify needs a newer PyTorch than {torch.__version__}: {command}")

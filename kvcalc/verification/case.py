@@ -1,0 +1,102 @@
+"""What is to be verified: a scenario spread over ranks, and which of its layers can be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.deployment import Deployment, check_legal, stages
+from kvcalc.errors import KvcalcError
+from kvcalc.formats import find_format
+from kvcalc.model import count_layers
+from kvcalc.reference import REFERENCES
+from kvcalc.reference.packing import PACKED
+from kvcalc.verification.result import Unsupported
+
+if TYPE_CHECKING:
+    from kvcalc.model import Layer
+    from kvcalc.scenario import Scenario
+
+MAX_HEADS = 16_384
+"""Query heads of a layer whose proof in float64 still takes a moment."""
+
+
+class Rank(NamedTuple):
+    """One GPU of a replica: its pipeline stage, and its place among those that share that stage's layers."""
+
+    number: int
+    stage: int
+    place: int
+
+
+class Case(NamedTuple):
+    """A scenario with its deployment settled.
+
+    Attributes:
+        kinds: each kind of layer that can be verified and how many the model has, in order.
+        unsupported: the other kinds, with the reason.
+    """
+
+    scenario: Scenario
+    deployment: Deployment
+    kinds: dict[Layer, int]
+    unsupported: tuple[Unsupported, ...]
+
+    @property
+    def sequences(self) -> int:
+        return self.scenario.workload.batch
+
+    @property
+    def context(self) -> int:
+        return self.scenario.workload.context
+
+    @property
+    def ranks(self) -> list[Rank]:
+        """Every rank, those of one stage side by side."""
+        tp = self.deployment.tp
+        return [Rank(index, index // tp, index % tp) for index in range(self.deployment.ranks)]
+
+    def layers(self, rank: Rank) -> list[Layer]:
+        """The layers of a rank that can be verified, in order, each as the first of its kind."""
+        first = {layer.label: layer for layer in self.kinds}
+        stage = stages(self.scenario.model.sequence(), self.deployment.pp)[rank.stage]
+        return [first[layer.label] for layer in stage if layer.label in first]
+
+    def format_of(self, layer: Layer, tensor: str) -> str:
+        """The element format that a tensor of a layer is stored in."""
+        if layer.cache_dtype is not None:
+            return find_format(layer.cache_dtype, "cache_dtype").name
+        return self.scenario.cache_format.of(tensor).name
+
+
+def make_case(scenario: Scenario) -> Case:
+    """Settle the deployment (1 x 1 where none is asked for) and sort the layers.
+
+    Raises:
+        KvcalcError: an illegal deployment, or replicas, which are copies of what one of them shows.
+    """
+    deployment = scenario.deployment or Deployment()
+    if deployment.dp > 1:
+        raise KvcalcError("--dp: replicas are alike; verify one, with its share of the batch")
+    kinds = count_layers(scenario.model.sequence())
+    check_legal(deployment, (layer.attention for layer in kinds), scenario.model.num_layers)
+    case = Case(scenario, deployment, kinds, ())
+    reasons = {layer: _why_not(case, layer) for layer in kinds}
+    return case._replace(
+        kinds={layer: count for layer, count in kinds.items() if reasons[layer] is None},
+        unsupported=tuple(
+            Unsupported(f"{kinds[layer]:,} x {layer.label}", reason) for layer, reason in reasons.items() if reason
+        ),
+    )
+
+
+def _why_not(case: Case, layer: Layer) -> str | None:
+    if type(layer.attention) not in REFERENCES:
+        return f"there is no reference module for kind '{layer.attention.kind}'"
+    if (layer.attention.query_heads or 1) > MAX_HEADS:
+        return f"more than {MAX_HEADS:,} heads"
+    wanted = {case.format_of(layer, tensor.name) for tensor in layer.attention.cached()}
+    if wanted - set(PACKED):
+        return (
+            f"there are no real tensors in {', '.join(sorted(wanted - set(PACKED)))}; there are in {', '.join(PACKED)}"
+        )
+    return None

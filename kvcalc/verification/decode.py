@@ -1,0 +1,188 @@
+"""Prefill and decode for real: the allocated caches are filled by the layers themselves and read back.
+
+Each kind of layer computes one sequence through the cache, chunk by chunk and then token by token, and its last outputs
+are compared with the textbook's, in float32 without a cache, on the host. Then every layer's cache is filled with all
+sequences up to the context, less a few tokens, which are decoded for all of them.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from kvcalc.reference import build
+from kvcalc.units import MIB
+from kvcalc.verification.observe import Observed, compute_dtype, hidden_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.reference import ReferenceAttention
+    from kvcalc.reference.cache import LayerCache
+    from kvcalc.verification.case import Case, Rank
+    from kvcalc.verification.devices import Device
+    from kvcalc.verification.progress import Progress
+
+DECODED = 4
+"""Tokens decoded one by one at the end."""
+
+COMPARED = 8192
+"""Tokens of a sequence, at most, after which outputs are compared with the textbook's."""
+
+CHUNK_BYTES = 64 * MIB
+"""What one chunk's largest tensor may take, so that temporary memory stays bounded."""
+
+TOLERANCE = {
+    "fp32": 1e-4,
+    "fp16": 0.01,
+    "bf16": 0.05,
+    "fp8": 0.15,
+    "fp8_per_token_head": 0.15,
+    "fp8_block128": 0.15,
+    "fp8_e5m2": 0.3,
+    "int8": 0.1,
+    "int8_per_token_head": 0.05,
+    "q8_0": 0.05,
+    "q4_0": 0.4,
+}
+"""Largest relative difference (Euclidean norm) that a format's own rounding may make; see tests/test_decode.py."""
+
+
+class Decoded(NamedTuple):
+    """What came out for one kind of layer.
+
+    Attributes:
+        finite: whether every output was a finite number.
+        difference: of the compared outputs from the textbook's, relative, in the Euclidean norm.
+        tokens: of the sequence that was compared.
+        tolerance: how large the difference may be in the formats that the cache is kept in.
+    """
+
+    finite: bool
+    difference: float
+    tokens: int
+    tolerance: float
+
+
+def room_needed(case: Case, layers: dict[str, Observed]) -> int:
+    """Bytes that `decode` needs beside the caches, at most: one kind's weights twice, and some chunks."""
+    model = case.scenario.model
+    largest = 0
+    for observed in layers.values():
+        whole = build(observed.layer.attention, hidden_size(model), observed.layer.window, dtype=compute_dtype(model))
+        weights = sum(weight.numel() * weight.element_size() for weight in whole.parameters())
+        heads = observed.layer.attention.query_heads or 1
+        one_sequence = observed.slots * heads * 12 + 3 * sum(observed.sizes) // case.sequences
+        largest = max(largest, 2 * weights + one_sequence)
+    return largest + 16 * CHUNK_BYTES
+
+
+@torch.inference_mode()
+def decode(
+    case: Case, rank: Rank, layers: list[Observed], caches: list[LayerCache], device: Device, progress: Progress
+) -> dict[str, Decoded]:
+    """Fill the caches and decode from them; what came out, by label of the kind of layer."""
+    done: dict[str, Decoded] = {}
+    steps = 0
+    for label in dict.fromkeys(layer.layer.label for layer in layers if layer.tensors):  # one kind's weights at a time
+        of_kind = [index for index, layer in enumerate(layers) if layer.layer.label == label]
+        observed = layers[of_kind[0]]
+        module = _module(case, rank, observed, device)
+        result = _compare(case, module, observed, caches[of_kind[0]])
+        for index in of_kind:
+            progress("decoding", steps, len(layers))
+            finite = _fill_and_decode(case, module, observed, caches[index], index)
+            result = result._replace(finite=result.finite and finite)
+            steps += 1
+        done[label] = result
+        del module  # before the next kind's weights are made
+    progress("decoding", len(layers), len(layers))
+    return done
+
+
+def _module(case: Case, rank: Rank, observed: Observed, device: Device) -> ReferenceAttention:
+    model, layer = case.scenario.model, observed.layer
+    whole = build(
+        layer.attention,
+        hidden_size(model),
+        layer.window,
+        device=device.torch_device,
+        dtype=compute_dtype(model),
+        seed=1,
+    )
+    return whole if case.deployment.tp == 1 else whole.shard(rank.place, case.deployment.tp)
+
+
+def _compare(case: Case, module: ReferenceAttention, observed: Observed, cache: LayerCache) -> Decoded:
+    """One sequence through the cache, against the textbook."""
+    tokens = min(case.context, COMPARED)
+    one, x_BTD = cache.sequences(0, 1), _random(module, 0, 1, tokens)
+    outputs = []
+    for start, end in _chunks(tokens, _attended_at_once(observed, tokens)):
+        x_chunk = x_BTD[:, start:end]
+        rows = one.extend(module.keep(x_chunk, start), start, x_BTD.dtype)
+        outputs.append(module.attend(x_chunk, start, rows))
+    found = torch.cat(outputs, dim=1)
+    last = min(DECODED, tokens)
+    textbook = deepcopy(module).to("cpu", torch.float32)
+    expected = textbook(x_BTD.float().cpu(), last=last)
+    difference = (found[:, -last:].float().cpu() - expected).norm() / expected.norm()
+    tolerance = max(TOLERANCE[kept.format_name] for kept in observed.tensors.values())
+    computed_in = {torch.float32: "fp32", torch.float16: "fp16"}.get(x_BTD.dtype, "bf16")
+    return Decoded(bool(found.isfinite().all()), float(difference), tokens, max(tolerance, TOLERANCE[computed_in]))
+
+
+def _fill_and_decode(case: Case, module: ReferenceAttention, observed: Observed, cache: LayerCache, seed: int) -> bool:
+    """Every sequence up to the context, the last tokens decoded; whether all their outputs are finite."""
+    decoded = min(DECODED, case.context)
+    prompt = case.context - decoded
+    token_bytes = module.hidden_size * _dtype(module).itemsize
+    together = max(1, min(case.sequences, CHUNK_BYTES // token_bytes, CHUNK_BYTES // _scores(observed)))
+    finite = True
+    for first in range(0, case.sequences, together):
+        some = cache.sequences(first, min(first + together, case.sequences))
+        sequences = min(together, case.sequences - first)
+        for start, end in _chunks(prompt, [max(1, CHUNK_BYTES // (token_bytes * sequences))]):
+            some.store(module.keep(_random(module, seed + start, sequences, end - start), start), start)
+        for position in range(prompt, case.context):
+            x_B1D = _random(module, seed + position, sequences, 1)
+            rows = some.extend(module.keep(x_B1D, position), position, x_B1D.dtype)
+            finite = finite and bool(module.attend(x_B1D, position, rows).isfinite().all())
+    return finite
+
+
+def _scores(observed: Observed) -> int:
+    """Bytes of one query's float32 scores against one sequence."""
+    return 4 * observed.slots * (observed.layer.attention.query_heads or 1)
+
+
+def _attended_at_once(observed: Observed, tokens: int) -> list[int]:
+    """Sizes of chunks: as many tokens as have room for their scores, and the last ones singly."""
+    rows = min(observed.slots, tokens)
+    most = max(1, min(rows, CHUNK_BYTES // (4 * rows * (observed.layer.attention.query_heads or 1))))
+    prompt = tokens - min(DECODED, tokens)
+    return [*([most] * (prompt // most)), *([prompt % most] if prompt % most else []), 1]
+
+
+def _chunks(tokens: int, sizes: list[int]) -> Iterator[tuple[int, int]]:
+    """Starts and ends of chunks of these sizes, the last one repeated until all tokens are there."""
+    start = 0
+    while start < tokens:
+        size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
+        end = min(start + size, tokens)
+        yield start, end
+        start = end
+
+
+def _random(module: ReferenceAttention, seed: int, sequences: int, tokens: int) -> Tensor:
+    weight = next(module.parameters())
+    generator = torch.Generator(device=weight.device).manual_seed(seed)
+    shape = (sequences, tokens, module.hidden_size)
+    return torch.randn(shape, generator=generator, dtype=weight.dtype, device=weight.device)
+
+
+def _dtype(module: ReferenceAttention) -> torch.dtype:
+    return next(module.parameters()).dtype

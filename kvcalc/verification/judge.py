@@ -1,0 +1,162 @@
+"""The verdict: what the ranks found, beside what the formulas say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from kvcalc.deployment import heads_on_rank
+from kvcalc.model import count_layers
+from kvcalc.verbs.estimate import estimate
+from kvcalc.verbs.replica import cache_of
+from kvcalc.verification.claims import NOT_PROVEN, rungs
+from kvcalc.verification.devices import Cuda
+from kvcalc.verification.result import Check, Measurement, Verification, at_least, at_most, exactly
+from kvcalc.verification.round_trip import round_trips
+from kvcalc.verification.sufficient import NEEDED, TOLERANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.model import Layer
+    from kvcalc.verification.case import Case
+    from kvcalc.verification.devices import Device
+    from kvcalc.verification.report import RankReport
+    from kvcalc.verification.sufficient import Proof
+
+
+def judge(
+    case: Case,
+    device: Device | None,
+    proofs: Mapping[str, Proof],
+    reports: list[RankReport],
+    *,
+    skip_unsupported: bool,
+) -> Verification:
+    """Every claim with its verdict.
+
+    Args:
+        case: what was verified.
+        device: where; None for shapes alone.
+        proofs: of each kind of layer, by label.
+        reports: of every rank of a replica.
+        skip_unsupported: whether kinds that could not be verified leave the verdict alone.
+    """
+    result = estimate(case.scenario)
+    checks = (
+        *_tensors(case, reports),
+        *_proved(proofs),
+        *_kinds(case, reports),
+        *_ranks(case, reports),
+        _whole(case, result.cache.bytes, reports),
+        *(check for report in reports for check in report.allocator),
+        *_decoded(reports),
+    )
+    complete = not case.unsupported or skip_unsupported
+    return Verification(
+        verified=complete and bool(case.kinds) and all(check.ok for check in checks),
+        device=device.kind if device else "meta",
+        device_name=device.name if device else "no memory, shapes only",
+        torch=str(torch.__version__),
+        model=result.model,
+        workload=result.workload,
+        deployment=result.deployment,
+        cache_dtype=case.scenario.cache_format.name,
+        checks=checks,
+        measurements=(*round_trips(case), *_measurements(device, reports)),
+        rungs=rungs(device, reports),
+        unsupported=case.unsupported,
+        not_proven=NOT_PROVEN,
+        notes=tuple(_notes(case)),
+    )
+
+
+def _tensors(case: Case, reports: list[RankReport]) -> Iterator[Check]:
+    """What a token adds to each tensor, on the first rank that differs from the formula, if one does."""
+    for layer in case.kinds:
+        on_ranks = [report.elements[layer.label] for report in reports if layer.label in report.elements]
+        predicted = _elements(layer, case.deployment.tp)
+        names = dict.fromkeys([*predicted, *(name for elements in on_ranks for name in elements)])
+        for name in names:
+            expected = predicted.get(name, 0)
+            found = [elements.get(name, 0) for elements in on_ranks]
+            differing = next((elements for elements in found if elements != expected), expected)
+            yield exactly("kept per token", f"{layer.label}: {name}", expected, differing, "elements")
+
+
+def _elements(layer: Layer, tp: int) -> dict[str, int]:
+    return {
+        tensor.name: tensor.width * (1 if tensor.heads_name is None else heads_on_rank(tensor.heads, tp))
+        for tensor in layer.attention.cached()
+    }
+
+
+def _proved(proofs: Mapping[str, Proof]) -> Iterator[Check]:
+    for label, proof in proofs.items():
+        subject = f"{label}: {proof.problem}" if proof.problem else label
+        yield at_most("sufficient", subject, TOLERANCE, proof.difference, "difference from attention without a cache")
+        yield at_least("needed", subject, NEEDED, proof.least_change, "change where something kept is left out")
+
+
+def _kinds(case: Case, reports: list[RankReport]) -> Iterator[Check]:
+    """Bytes of all layers of a kind, on all ranks."""
+    for layer, count in case.kinds.items():
+        predicted = _predicted(case, {layer: count}) * case.deployment.tp
+        held = sum(report.held.get(layer.label, 0) for report in reports)
+        yield exactly("bytes of layers", f"{count:,} x {layer.label}", predicted, held)
+
+
+def _ranks(case: Case, reports: list[RankReport]) -> Iterator[Check]:
+    if len(reports) == 1:
+        return
+    for report in reports:
+        predicted = _predicted(case, count_layers(case.layers(report.rank)))
+        subject = f"rank {report.rank.number} of {len(reports)}"
+        yield exactly("bytes of rank", subject, predicted, sum(report.held.values()))
+
+
+def _whole(case: Case, estimated: int, reports: list[RankReport]) -> Check:
+    """The whole cache, as `estimate` has it; without the kinds of layers that could not be verified."""
+    predicted, workload = estimated, case.scenario.workload
+    subject = f"{case.scenario.model.name}, {workload.batch:,} x {workload.context:,} tokens"
+    if case.unsupported:
+        predicted = _predicted(case, case.kinds) * case.deployment.tp
+        subject += ", without the layers that are not verified"
+    return exactly("cache bytes", subject, predicted, sum(sum(report.held.values()) for report in reports))
+
+
+def _predicted(case: Case, layers: Mapping[Layer, int]) -> int:
+    """Bytes of these layers on one rank, by the formula."""
+    return cache_of(case.scenario, layers, case.deployment.tp, case.sequences, case.context).bytes
+
+
+def _decoded(reports: list[RankReport]) -> Iterator[Check]:
+    for report in reports:
+        where = f", rank {report.rank.number}" if len(reports) > 1 else ""
+        for label, decoded in report.decoded.items():
+            yield exactly("finite", f"{label}{where}", 1, int(decoded.finite), "all outputs of decoding are numbers")
+            yield at_most(
+                "decoded",
+                f"{label}{where}",
+                decoded.tolerance,
+                decoded.difference,
+                f"difference from attention without a cache, after {decoded.tokens:,} tokens",
+            )
+
+
+def _measurements(device: Device | None, reports: list[RankReport]) -> Iterator[Measurement]:
+    """Every GPU's; of the CPU, whose ranks are alike, the first rank's."""
+    for report in reports if isinstance(device, Cuda) else reports[:1]:
+        where = f"rank {report.rank.number}: " if len(reports) > 1 else ""
+        for measurement in report.measurements:
+            yield measurement._replace(subject=f"{where}{measurement.subject}")
+
+
+def _notes(case: Case) -> Iterator[str]:
+    scenario = case.scenario
+    yield from scenario.remarks
+    if scenario.model.hidden_size is None:
+        yield "hidden_size is not in the model's file: 4,096 is taken for the projections; it never enters the cache"
+    if scenario.model.max_context is not None and case.context > scenario.model.max_context:
+        yield f"context {case.context:,} is above the model's max_context, {scenario.model.max_context:,}"

@@ -1,0 +1,187 @@
+"""One rank's caches in memory: refused where they have no room, else allocated, counted, used, and given back."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from kvcalc.errors import CannotRunError
+from kvcalc.model import count_layers
+from kvcalc.verification.allocate import allocate, held_bytes, plain_fill_seconds
+from kvcalc.verification.allocator import NotModelled, predict
+from kvcalc.verification.card import card_measurements
+from kvcalc.verification.decode import decode, room_needed
+from kvcalc.verification.devices import Cuda
+from kvcalc.verification.host import peak_bytes, resident_bytes
+from kvcalc.verification.observe import Observed, observe
+from kvcalc.verification.report import RankReport
+from kvcalc.verification.result import Check, Measurement, exactly
+from kvcalc.verification.room import refuse_without_room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.reference.cache import LayerCache
+    from kvcalc.verification.case import Case, Rank
+    from kvcalc.verification.devices import Counters, Device
+    from kvcalc.verification.progress import Progress
+
+
+def shape_report(case: Case, rank: Rank) -> RankReport:
+    """What the shapes say that the rank stores, without any memory."""
+    observed = observe(case, rank)
+    layers = {layer.label: count for layer, count in count_layers(case.layers(rank)).items()}
+    return RankReport(
+        rank,
+        {label: {name: kept.elements for name, kept in one.tensors.items()} for label, one in observed.items()},
+        layers,
+        {label: count * sum(observed[label].sizes) for label, count in layers.items()},
+    )
+
+
+def real_report(
+    case: Case, rank: Rank, device: Device, *, decoding: bool, used_before: Mapping[str, int], progress: Progress
+) -> RankReport:
+    """What the rank's caches really take on a device.
+
+    Raises:
+        CannotRunError: there is no room for them.
+    """
+    observed = observe(case, rank)
+    layers = [observed[layer.label] for layer in case.layers(rank)]
+    sizes = [size for layer in layers for size in layer.sizes]
+    device.release()
+    refuse_without_room(case, rank, device, sizes)
+    with _memory_errors_explained():
+        report = _measured(case, rank, layers, device, decoding=decoding, progress=progress)
+        extra = [_plain_fill(sum(sizes), device)] if sizes else []
+        if isinstance(device, Cuda):
+            extra += card_measurements(case, device, used_before)
+    return report._replace(measurements=(*report.measurements, *extra))
+
+
+def _measured(
+    case: Case, rank: Rank, layers: list[Observed], device: Device, *, decoding: bool, progress: Progress
+) -> RankReport:
+    shapes = shape_report(case, rank)
+    sizes = [size for layer in layers for size in layer.sizes]
+    before, resident = device.counters(), resident_bytes()
+    allocation = allocate(layers, device, progress)
+    caches = allocation.caches
+    try:
+        after, peak = device.counters(), peak_bytes()
+        held = dict.fromkeys(shapes.layers, 0)
+        for layer, cache in zip(layers, caches, strict=True):
+            held[layer.layer.label] += held_bytes(cache)
+        report = shapes._replace(held=held, measurements=(_fill_speed(sum(held.values()), allocation.seconds),))
+        if before is not None and after is not None and isinstance(device, Cuda):
+            report = _with_counters(report, device, sizes, before, after)
+        elif resident is not None and peak is not None:
+            report = report._replace(measurements=(*report.measurements, _host(sum(sizes), peak - resident)))
+        return _with_decoding(report, case, layers, caches, device, decoding=decoding, progress=progress)
+    finally:
+        caches.clear()
+        device.release()
+
+
+def _with_counters(report: RankReport, device: Cuda, sizes: list[int], before: Counters, after: Counters) -> RankReport:
+    """The allocator's figures against its rules, and the driver's beside them."""
+    subject = f"rank {report.rank.number}"
+    fell = Measurement(
+        "fall of free memory",
+        "the driver's figure",
+        after.reserved - before.reserved,
+        before.free - after.free,
+        "bytes",
+        "expected is what torch's allocator reserved",
+    )
+    requested = exactly("requested bytes", subject, sum(sizes), after.requested - before.requested)
+    report = report._replace(measurements=(*report.measurements, fell), allocator=(requested,))
+    if isinstance(device.rules, NotModelled):
+        return report._replace(no_allocator=device.rules.reason)
+    if before.allocated or before.reserved:
+        return report._replace(no_allocator=f"{before.reserved:,} bytes were in use before: another tensor is held")
+    usage = predict(sizes, device.rules)
+    checks: tuple[Check, ...] = (
+        requested,
+        exactly("allocated bytes", subject, usage.allocated, after.allocated),
+        exactly("reserved bytes", subject, usage.reserved, after.reserved),
+    )
+    return report._replace(allocator=checks)
+
+
+def _with_decoding(
+    report: RankReport,
+    case: Case,
+    layers: list[Observed],
+    caches: list[LayerCache],
+    device: Device,
+    *,
+    decoding: bool,
+    progress: Progress,
+) -> RankReport:
+    if not decoding:
+        return report._replace(no_decode="on the CPU it is slow, so it waits for --decode")
+    needed = room_needed(case, {layer.layer.label: layer for layer in layers})
+    free = device.free_bytes()
+    if free is not None and needed > free:
+        return report._replace(
+            no_decode=f"beside the caches {free:,} bytes are free, and weights and chunks may take {needed:,}"
+        )
+    return report._replace(decoded=decode(case, report.rank, layers, caches, device, progress))
+
+
+def _fill_speed(size: int, seconds: float) -> Measurement:
+    return Measurement(
+        "speed of the caches",
+        "allocate and write once",
+        None,
+        _gb_per_s(size, seconds),
+        "GB/s",
+        "every byte of every layer",
+    )
+
+
+def _plain_fill(size: int, device: Device) -> Measurement:
+    speed = _gb_per_s(size, plain_fill_seconds(size, device))
+    return Measurement(
+        "speed of a plain fill", "allocate and write once", None, speed, "GB/s", "one torch buffer of that size"
+    )
+
+
+def _gb_per_s(size: int, seconds: float) -> float:
+    return round(size / max(seconds, 1e-9) / 1e9, 2)
+
+
+def _host(expected: int, measured: int) -> Measurement:
+    return Measurement(
+        "host memory",
+        "growth at its peak",
+        expected,
+        measured,
+        "bytes",
+        "of this process, as the system counts; expected: the caches",
+    )
+
+
+@contextmanager
+def _memory_errors_explained() -> Iterator[None]:
+    """Memory that ran out although there was room when it was counted."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise CannotRunError(
+            f"the GPU ran out of memory, which another process may have taken: {_line(error)}"
+        ) from error
+    except MemoryError as error:
+        raise CannotRunError("the machine ran out of memory, which another process may have taken") from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise CannotRunError(f"the machine ran out of memory: {_line(error)}") from error
+        raise
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,133 @@
+"""What one rank's layers store, seen on the meta device: shapes and dtypes at full size, without memory.
+
+A layer's reference module is asked to `keep` every token of the workload, and what it returns is packed in the cache's
+format. The formula is not asked.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from kvcalc.errors import KvcalcError
+from kvcalc.model import count_layers
+from kvcalc.reference import build
+from kvcalc.reference.cache import LayerCache, Stored
+from kvcalc.reference.packing import packing
+from kvcalc.scenario import compute_format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.model import Layer, Model
+    from kvcalc.verification.case import Case, Rank
+
+HIDDEN_SIZE = 4096
+"""Where a model's file gives none: it shapes the projections, never the cache."""
+
+MAX_ELEMENTS = 2**60
+"""Of one tensor: torch counts bytes in 63 bits."""
+
+_COMPUTES_IN = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Kept(NamedTuple):
+    """One tensor that a layer keeps.
+
+    Attributes:
+        row: the shape of what a token adds, (heads, width) or (width,).
+        stored: what holds it for all sequences and slots, on the meta device.
+    """
+
+    row: tuple[int, ...]
+    stored: Tensor
+    format_name: str
+
+    @property
+    def elements(self) -> int:
+        """Of one token."""
+        return prod(self.row)
+
+
+class Observed(NamedTuple):
+    """What one layer of a kind stores on one rank.
+
+    Attributes:
+        slots: tokens kept of each sequence: of a window, at most its length.
+    """
+
+    layer: Layer
+    slots: int
+    tensors: Mapping[str, Kept]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each tensor."""
+        return [kept.stored.untyped_storage().nbytes() for kept in self.tensors.values()]
+
+    def cache(self, device: torch.device) -> LayerCache:
+        """A layer's cache with real buffers, not yet touched."""
+        return LayerCache(
+            {
+                name: Stored(
+                    torch.empty(kept.stored.shape, dtype=kept.stored.dtype, device=device),
+                    kept.row,
+                    packing(kept.format_name),
+                )
+                for name, kept in self.tensors.items()
+            },
+            self.slots,
+        )
+
+
+def hidden_size(model: Model) -> int:
+    return model.hidden_size or HIDDEN_SIZE
+
+
+def compute_dtype(model: Model) -> torch.dtype:
+    """What the reference modules compute in: the model's dtype, or bf16 where torch does not compute in that."""
+    return _COMPUTES_IN.get(compute_format(model).name, torch.bfloat16)
+
+
+def observe(case: Case, rank: Rank) -> dict[str, Observed]:
+    """What one layer of each kind stores on a rank, by the kind's label.
+
+    Raises:
+        KvcalcError: a tensor beyond what torch can count, or a format that cannot store the rows.
+    """
+    return {layer.label: _observe(case, layer, rank) for layer in count_layers(case.layers(rank))}
+
+
+def _observe(case: Case, layer: Layer, rank: Rank) -> Observed:
+    model, window = case.scenario.model, layer.window
+    whole = build(layer.attention, hidden_size(model), window, dtype=compute_dtype(model))
+    module = whole.shard(rank.place, case.deployment.tp)
+    slots = case.context if window is None else min(case.context, window)
+    _check_countable(case, module.keep(_tokens(1, 1, model), 0), slots)
+    kept = module.keep(_tokens(case.sequences, slots, model), case.context - slots)
+    return Observed(layer, slots, {name: _packed(case, layer, name, rows) for name, rows in kept.items()})
+
+
+def _tokens(sequences: int, tokens: int, model: Model) -> Tensor:
+    return torch.empty(sequences, tokens, hidden_size(model), dtype=compute_dtype(model), device="meta")
+
+
+def _packed(case: Case, layer: Layer, name: str, rows: Tensor) -> Kept:
+    format_name = case.format_of(layer, name)
+    try:
+        stored = packing(format_name).pack(rows)
+    except ValueError as error:
+        raise KvcalcError(f"--cache-dtype: {layer.label}, {name}: {error}") from error
+    return Kept(tuple(rows.shape[2:]), stored, format_name)
+
+
+def _check_countable(case: Case, one_token: Mapping[str, Tensor], slots: int) -> None:
+    widest = max((prod(rows.shape[2:]) for rows in one_token.values()), default=1)
+    if case.sequences * slots * max(widest, hidden_size(case.scenario.model)) > MAX_ELEMENTS:
+        raise KvcalcError(
+            f"{case.sequences:,} sequences x {case.context:,} tokens: a tensor would have more elements than torch "
+            f"counts (2^60); ask for less"
+        )

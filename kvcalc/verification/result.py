@@ -1,0 +1,120 @@
+"""What verify answers: records whose field names are the keys of JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from kvcalc.verbs.result import DeploymentSummary, ModelSummary, WorkloadSummary
+
+Relation = Literal["=", "<=", ">="]
+
+
+class Check(NamedTuple):
+    """One claim.
+
+    Attributes:
+        name: what is claimed.
+        subject: of what.
+        predicted: by kvcalc, exact where the unit is bytes or elements, else a bound.
+        measured: what was found; None where nothing could be.
+        relation: how measured must stand to predicted.
+    """
+
+    name: str
+    subject: str
+    predicted: int | float
+    measured: int | float | None
+    unit: str
+    ok: bool
+    relation: Relation = "="
+
+
+class Measurement(NamedTuple):
+    """Something measured about which nothing is claimed.
+
+    Attributes:
+        expected: what kvcalc or the catalogue says of it, for comparison; None where they say nothing.
+        about: how it was measured, or what to make of it.
+    """
+
+    name: str
+    subject: str
+    expected: int | float | None
+    measured: int | float
+    unit: str
+    about: str
+
+
+class Rung(NamedTuple):
+    """One way of proving.
+
+    Attributes:
+        ran: whether it did.
+        about: what it proves, or why it did not run.
+    """
+
+    name: str
+    ran: bool
+    about: str
+
+
+class Unsupported(NamedTuple):
+    """A kind of layer that could not be verified."""
+
+    subject: str
+    reason: str
+
+
+class Verification(NamedTuple):
+    """The answer.
+
+    Attributes:
+        verified: whether every check is ok and no kind of layer was left out unasked.
+        device: meta, cpu or cuda.
+        device_name: as its driver calls it.
+        torch: version.
+        unsupported: kinds of layers that are not verified; `cache bytes` is then of the others.
+        not_proven: what no rung shows.
+    """
+
+    verified: bool
+    device: str
+    device_name: str
+    torch: str
+    model: ModelSummary
+    workload: WorkloadSummary
+    deployment: DeploymentSummary
+    cache_dtype: str
+    checks: tuple[Check, ...]
+    measurements: tuple[Measurement, ...]
+    rungs: tuple[Rung, ...]
+    unsupported: tuple[Unsupported, ...]
+    not_proven: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a line."""
+        failed = sum(not check.ok for check in self.checks)
+        if failed:
+            return f"{failed} of {len(self.checks)} checks differ"
+        if not self.verified:
+            kinds = "; ".join(f"{kind.subject}: {kind.reason}" for kind in self.unsupported)
+            return f"layers that cannot be: {kinds} (--skip-unsupported judges the others alone)"
+        return f"{len(self.checks)} checks, predicted = measured"
+
+
+def exactly(name: str, subject: str, predicted: int, measured: int | None, unit: str = "bytes") -> Check:
+    """Measured equals predicted, to the last one."""
+    return Check(name, subject, predicted, measured, unit, predicted == measured)
+
+
+def at_most(name: str, subject: str, bound: float, measured: float | None, unit: str) -> Check:
+    """Measured is a number and no larger than a bound."""
+    return Check(name, subject, bound, measured, unit, measured is not None and measured <= bound, "<=")
+
+
+def at_least(name: str, subject: str, bound: float, measured: float | None, unit: str) -> Check:
+    """Measured is a number and no smaller than a bound."""
+    return Check(name, subject, bound, measured, unit, measured is not None and measured >= bound, ">=")

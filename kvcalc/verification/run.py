@@ -1,0 +1,63 @@
+"""The order of a verification: a proof in float64, shapes, real memory on each rank, then the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from kvcalc.reference import REFERENCES, KeepsNothing
+from kvcalc.verification.card import used_by_card
+from kvcalc.verification.case import make_case
+from kvcalc.verification.devices import choose_device
+from kvcalc.verification.judge import judge
+from kvcalc.verification.memory import real_report, shape_report
+from kvcalc.verification.processes import processes
+from kvcalc.verification.sufficient import prove
+
+if TYPE_CHECKING:
+    from kvcalc.scenario import Scenario
+    from kvcalc.verification.case import Case, Rank
+    from kvcalc.verification.devices import Device
+    from kvcalc.verification.processes import Processes
+    from kvcalc.verification.progress import Progress
+    from kvcalc.verification.report import RankReport
+    from kvcalc.verification.result import Verification
+    from kvcalc.verification.sufficient import Proof
+
+
+def run(
+    scenario: Scenario, device_name: str, *, decode: bool, skip_unsupported: bool, progress: Progress
+) -> Verification:
+    """Verify; see `kvcalc.verification.verify_scenario`."""
+    case = make_case(scenario)
+    with processes(case.deployment.tp, case.deployment.pp) as team:
+        used_before = {} if device_name in {"meta", "cpu"} else used_by_card()
+        device = team.together(lambda: choose_device(device_name, team.local_index))
+        proofs = team.together(lambda: _proofs(case, team, device, progress))
+        reports = team.together(
+            lambda: [_report(case, rank, device, decode, used_before, progress) for rank in team.ranks(case)]
+        )
+        everyone = [report for own in team.gather(reports) for report in own]
+        return judge(case, device, proofs, everyone, skip_unsupported=skip_unsupported)
+
+
+def _proofs(case: Case, team: Processes, device: Device | None, progress: Progress) -> dict[str, Proof]:
+    """A proof for each kind of layer that keeps something; GPUs add up their ranks' parts over their own network."""
+    kinds = [layer for layer in case.kinds if REFERENCES[type(layer.attention)] is not KeepsNothing]
+    places = [rank.place for rank in team.ranks(case) if rank.stage == team.ranks(case)[0].stage]
+    send_from = torch.device("cpu") if device is None else device.torch_device
+    proofs = {}
+    for done, layer in enumerate(kinds):
+        progress("proving", done, len(kinds))
+        proofs[layer.label] = prove(layer, case.deployment.tp, places, lambda part: team.add_up(part, send_from))
+    return proofs
+
+
+def _report(
+    case: Case, rank: Rank, device: Device | None, decode: bool, used_before: dict[str, int], progress: Progress
+) -> RankReport:
+    if device is None:
+        return shape_report(case, rank)._replace(no_decode="the meta device has no memory")
+    decoding = decode or device.kind == "cuda"
+    return real_report(case, rank, device, decoding=decoding, used_before=used_before, progress=progress)
