@@ -23,6 +23,7 @@ from kvcalc.cli.output import show
 from kvcalc.errors import NoError
 from kvcalc.render.progress import progress_bar
 from kvcalc.render.verify import verification_report
+from kvcalc.verification.torchrun import is_first
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +63,7 @@ def verify_command(
     unit: UnitOption = "GiB",
 ) -> None:
     """Allocate the cache through small torch implementations, and check every byte that estimate counts."""
-    leads = os.environ.get("RANK", "0") == "0"
+    leads = is_first()
     if not leads:  # under torchrun every process runs this command, and the first reports for all
         sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the process ends
     chosen, sizes_in = chosen_format(how, json=json), chosen_unit(unit)

@@ -76,8 +76,9 @@ class ReferenceAttention(nn.Module, ABC):
 
 def initialise(module: nn.Module, seed: int) -> None:
     """Weights that keep the size of what they multiply: normal, 1/sqrt(inputs); norms near 1. One seed, one result."""
-    for index, weight in enumerate(module.parameters()):
-        generator = torch.Generator(device=weight.device).manual_seed(seed + index)
+    weights = list(module.parameters())
+    generator = torch.Generator(device=weights[0].device if weights else "cpu").manual_seed(seed)
+    for weight in weights:
         with torch.no_grad():
             if weight.dim() == 1:
                 weight.normal_(1.0, 0.1, generator=generator)

@@ -16,7 +16,7 @@ def positions(x_BTD: Tensor, start: int) -> Tensor:
 def rotate(x_BTHK: Tensor, positions_T: Tensor) -> Tensor:
     """Rotary embedding: elements 2i and 2i + 1 of each head turn by position x base^(-2i/K).
 
-    An odd last element stays as it is. Source: RoFormer, https://arxiv.org/abs/2104.09864, equation 34.
+    An odd last element stays as it is, and K is one less. Source: RoFormer, https://arxiv.org/abs/2104.09864, eq. 34.
     """
     pairs = x_BTHK.shape[-1] // 2
     compute = torch.promote_types(x_BTHK.dtype, torch.float32)

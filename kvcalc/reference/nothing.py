@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from kvcalc.reference.base import ReferenceAttention, Rows
@@ -17,10 +18,10 @@ class KeepsNothing(ReferenceAttention):
         return {}
 
     def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:  # noqa: ARG002  # the interface's
-        return x_BTD
+        return torch.zeros_like(x_BTD)
 
     def forward(self, x_BTD: Tensor, last: int | None = None) -> Tensor:
-        return x_BTD if last is None else x_BTD[:, -last:]
+        return torch.zeros_like(x_BTD if last is None else x_BTD[:, -last:])
 
     def shard(self, rank: int, tp: int) -> Self:  # noqa: ARG002  # the interface's
         return self

@@ -61,7 +61,7 @@ def _check(check: Check) -> Row:
 
 
 def _measurements(measurements: tuple[Measurement, ...], unit: str) -> Grid:
-    columns = (Column("measured"), Column("of"), right("expected"), right("found"), Column(""), Column("about"))
+    columns = (Column("measured"), Column("of"), right("expected"), right("found"), Column("unit"), Column("about"))
     return Grid(columns, tuple(_measurement(measurement, unit) for measurement in measurements))
 
 

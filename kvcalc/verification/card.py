@@ -41,7 +41,7 @@ def used_by_card() -> dict[str, int]:
 def card_measurements(case: Case, card: Cuda, used_before: Mapping[str, int]) -> Iterator[Measurement]:
     """What the card says of itself, with caches freed."""
     yield _memory(card)
-    uuid = f"GPU-{torch.cuda.get_device_properties(card.torch_device).uuid}"
+    uuid = f"GPU-{getattr(torch.cuda.get_device_properties(card.torch_device), 'uuid', None)}"
     now = used_by_card().get(uuid)
     if now is not None and uuid in used_before:
         held = torch.cuda.memory_reserved(card.torch_device)

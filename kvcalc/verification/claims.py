@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.verification.processes import under_torchrun
 from kvcalc.verification.result import Rung
+from kvcalc.verification.torchrun import processes_started
 
 if TYPE_CHECKING:
     from kvcalc.verification.devices import Device
@@ -52,7 +52,7 @@ def _allocator(device: Device | None, report: RankReport) -> Rung:
 def _sharded(reports: list[RankReport]) -> Rung:
     if len(reports) == 1:
         return Rung("sharded", ran=False, about="one rank holds everything (--tp N, or torchrun, splits it)")
-    how = "a process each" if under_torchrun() > 1 else "one after another in this process"
+    how = "a process each" if processes_started() > 1 else "one after another in this process"
     return Rung("sharded", ran=True, about=f"{len(reports)} ranks, {how}: each holds its part, and the parts add up")
 
 

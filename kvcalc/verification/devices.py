@@ -7,13 +7,14 @@ import gc
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from kvcalc.errors import CannotRunError
 from kvcalc.units import MIB
 from kvcalc.verification.allocator import NotModelled, Rules, predict, rules_from
+from kvcalc.verification.torchrun import processes_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +71,8 @@ class Cpu(Device):
         self.torch_device, self.name = torch.device("cpu"), _processor_name()
 
     def free_bytes(self) -> int | None:
-        limits = [limit for limit in (_available(), _left_in_group()) if limit is not None]
+        """An even share, where several processes verify on this machine."""
+        limits = [limit // processes_here() for limit in (_available(), _left_in_group()) if limit is not None]
         return min(limits, default=None)
 
     def needed_bytes(self, sizes: Iterable[int]) -> int:
@@ -91,10 +93,8 @@ class Cuda(Device):
         self.torch_device = torch.device("cuda", index)
         torch.cuda.set_device(index)
         self.name = torch.cuda.get_device_name(index)
-        self.rules = rules_from(
-            os.environ, torch.cuda.get_allocator_backend(), is_rocm=getattr(torch.version, "hip", None) is not None
-        )
         torch.zeros(1, device=self.torch_device)  # the context and the first kernel, before anything is measured
+        self.rules = _allocator_rules()
         self.release()
 
     def free_bytes(self) -> int | None:
@@ -125,7 +125,20 @@ class Cuda(Device):
     def release(self) -> None:
         gc.collect()
         torch.cuda.synchronize(self.torch_device)
+        torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001  # else 32 MiB stay after the first matrix product
         torch.cuda.empty_cache()
+
+
+def _allocator_rules() -> Rules | NotModelled:
+    """The rules by which the environment has set the allocator up, unless the allocator says otherwise."""
+    is_rocm = getattr(torch.version, "hip", None) is not None
+    rules = rules_from(os.environ, torch.cuda.get_allocator_backend(), is_rocm=is_rocm)
+    if isinstance(rules, Rules):
+        snapshot: Any = torch.cuda.memory._snapshot()  # noqa: SLF001  # the only place that tells
+        in_force = snapshot.get("allocator_settings", {}).get("expandable_segments", rules.expandable_segments)
+        if in_force != rules.expandable_segments:
+            return NotModelled(f"the allocator has expandable_segments {in_force}, and the environment says otherwise")
+    return rules
 
 
 def choose_device(asked: str, local_rank: int) -> Device | None:

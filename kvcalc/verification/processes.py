@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -12,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.verification.torchrun import place_here, processes_started
 
 if TYPE_CHECKING:
     from kvcalc.verification.case import Case, Rank
@@ -75,11 +75,6 @@ class Processes(NamedTuple):
         return cast("T", outcome)
 
 
-def under_torchrun() -> int:
-    """How many processes torchrun has started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-
-
 @contextmanager
 def processes(tp: int, pp: int) -> Iterator[Processes]:
     """Join the processes that torchrun has started, one for each rank of a replica.
@@ -87,7 +82,7 @@ def processes(tp: int, pp: int) -> Iterator[Processes]:
     Raises:
         KvcalcError: there are not as many as ranks.
     """
-    count = under_torchrun()
+    count = processes_started()
     if count == 1:
         yield Processes()
         return
@@ -100,6 +95,6 @@ def processes(tp: int, pp: int) -> Iterator[Processes]:
     try:
         index = dist.get_rank()
         stages = [dist.new_group([stage * tp + place for place in range(tp)]) for stage in range(pp)]
-        yield Processes(count, index, int(os.environ.get("LOCAL_RANK", index)), stages[index // tp])
+        yield Processes(count, index, place_here(), stages[index // tp])
     finally:
         dist.destroy_process_group()
