@@ -9,11 +9,12 @@ import torch
 
 from kvcalc.errors import CannotRunError
 from kvcalc.model import count_layers
-from kvcalc.verification.allocate import allocate, held_bytes, plain_fill_seconds
+from kvcalc.verification.allocate import allocate, held_bytes
 from kvcalc.verification.allocator import NotModelled, predict
 from kvcalc.verification.card import card_measurements
 from kvcalc.verification.decode import decode, room_needed
 from kvcalc.verification.devices import Cuda
+from kvcalc.verification.figures import fill_speed, host_memory, plain_fill
 from kvcalc.verification.host import peak_bytes, resident_bytes
 from kvcalc.verification.observe import Observed, observe
 from kvcalc.verification.report import RankReport
@@ -56,7 +57,7 @@ def real_report(
     refuse_without_room(case, rank, device, sizes)
     with _memory_errors_explained():
         report = _measured(case, rank, layers, device, decoding=decoding, progress=progress)
-        extra = [_plain_fill(sum(sizes), device)] if sizes else []
+        extra = list(plain_fill(sum(sizes), device))
         if isinstance(device, Cuda):
             extra += card_measurements(case, device, used_before)
     return report._replace(measurements=(*report.measurements, *extra))
@@ -75,11 +76,11 @@ def _measured(
         held = dict.fromkeys(shapes.layers, 0)
         for layer, cache in zip(layers, caches, strict=True):
             held[layer.layer.label] += held_bytes(cache)
-        report = shapes._replace(held=held, measurements=(_fill_speed(sum(held.values()), allocation.seconds),))
+        report = shapes._replace(held=held, measurements=tuple(fill_speed(sum(sizes), allocation.seconds)))
         if before is not None and after is not None and isinstance(device, Cuda):
             report = _with_counters(report, device, sizes, before, after)
         elif resident is not None and peak is not None:
-            report = report._replace(measurements=(*report.measurements, _host(sum(sizes), peak - resident)))
+            report = report._replace(measurements=(*report.measurements, *host_memory(sum(sizes), peak - resident)))
         return _with_decoding(report, case, layers, caches, device, decoding=decoding, progress=progress)
     finally:
         caches.clear()
@@ -131,39 +132,6 @@ def _with_decoding(
             no_decode=f"beside the caches {free:,} bytes are free, and weights and chunks may take {needed:,}"
         )
     return report._replace(decoded=decode(case, report.rank, layers, caches, device, progress))
-
-
-def _fill_speed(size: int, seconds: float) -> Measurement:
-    return Measurement(
-        "speed of the caches",
-        "allocate and write once",
-        None,
-        _gb_per_s(size, seconds),
-        "GB/s",
-        "every byte of every layer",
-    )
-
-
-def _plain_fill(size: int, device: Device) -> Measurement:
-    speed = _gb_per_s(size, plain_fill_seconds(size, device))
-    return Measurement(
-        "speed of a plain fill", "allocate and write once", None, speed, "GB/s", "one torch buffer of that size"
-    )
-
-
-def _gb_per_s(size: int, seconds: float) -> float:
-    return round(size / max(seconds, 1e-9) / 1e9, 2)
-
-
-def _host(expected: int, measured: int) -> Measurement:
-    return Measurement(
-        "host memory",
-        "growth at its peak",
-        expected,
-        measured,
-        "bytes",
-        "of this process, as the system counts; expected: the caches",
-    )
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def _proofs(case: Case, team: Processes, device: Device | None, progress: Progre
     for done, layer in enumerate(kinds):
         progress("proving", done, len(kinds))
         proofs[layer.label] = prove(layer, case.deployment.tp, places, lambda part: team.add_up(part, send_from))
+    progress("proving", len(kinds), len(kinds))
     return proofs
 
 
