@@ -10,9 +10,12 @@ from kvcalc.formats import find_format
 from kvcalc.model import count_layers
 from kvcalc.reference import REFERENCES
 from kvcalc.reference.packing import PACKED
+from kvcalc.verbs.replica import cache_of
 from kvcalc.verification.result import Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kvcalc.model import Layer
     from kvcalc.scenario import Scenario
 
@@ -60,6 +63,14 @@ class Case(NamedTuple):
         first = {layer.label: layer for layer in self.kinds}
         stage = stages(self.scenario.model.sequence(), self.deployment.pp)[rank.stage]
         return [first[layer.label] for layer in stage if layer.label in first]
+
+    def predicted_bytes(self, layers: Mapping[Layer, int]) -> int:
+        """What these layers keep on one rank, by the formula."""
+        return cache_of(self.scenario, layers, self.deployment.tp, self.sequences, self.context).bytes
+
+    def rank_bytes(self, rank: Rank) -> int:
+        """What a rank keeps, by the formula."""
+        return self.predicted_bytes(count_layers(self.layers(rank)))
 
     def format_of(self, layer: Layer, tensor: str) -> str:
         """The element format that a tensor of a layer is stored in."""

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kvcalc.deployment import heads_on_rank
-from kvcalc.model import count_layers
 from kvcalc.verbs.estimate import estimate
-from kvcalc.verbs.replica import cache_of
 from kvcalc.verification.claims import NOT_PROVEN, rungs
 from kvcalc.verification.devices import Cuda
 from kvcalc.verification.result import Check, Measurement, Verification, at_least, at_most, exactly
@@ -102,7 +100,7 @@ def _proved(proofs: Mapping[str, Proof]) -> Iterator[Check]:
 def _kinds(case: Case, reports: list[RankReport]) -> Iterator[Check]:
     """Bytes of all layers of a kind, on all ranks."""
     for layer, count in case.kinds.items():
-        predicted = _predicted(case, {layer: count}) * case.deployment.tp
+        predicted = case.predicted_bytes({layer: count}) * case.deployment.tp
         held = sum(report.held.get(layer.label, 0) for report in reports)
         yield exactly("bytes of layers", f"{count:,} x {layer.label}", predicted, held)
 
@@ -111,7 +109,7 @@ def _ranks(case: Case, reports: list[RankReport]) -> Iterator[Check]:
     if len(reports) == 1:
         return
     for report in reports:
-        predicted = _predicted(case, count_layers(case.layers(report.rank)))
+        predicted = case.rank_bytes(report.rank)
         subject = f"rank {report.rank.number} of {len(reports)}"
         yield exactly("bytes of rank", subject, predicted, sum(report.held.values()))
 
@@ -121,14 +119,9 @@ def _whole(case: Case, estimated: int, reports: list[RankReport]) -> Check:
     predicted, workload = estimated, case.scenario.workload
     subject = f"{case.scenario.model.name}, {workload.batch:,} x {workload.context:,} tokens"
     if case.unsupported:
-        predicted = _predicted(case, case.kinds) * case.deployment.tp
+        predicted = case.predicted_bytes(case.kinds) * case.deployment.tp
         subject += ", without the layers that are not verified"
     return exactly("cache bytes", subject, predicted, sum(sum(report.held.values()) for report in reports))
-
-
-def _predicted(case: Case, layers: Mapping[Layer, int]) -> int:
-    """Bytes of these layers on one rank, by the formula."""
-    return cache_of(case.scenario, layers, case.deployment.tp, case.sequences, case.context).bytes
 
 
 def _decoded(reports: list[RankReport]) -> Iterator[Check]:

@@ -22,7 +22,7 @@ from kvcalc.verification.result import Check, Measurement, exactly
 from kvcalc.verification.room import refuse_without_room
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kvcalc.reference.cache import LayerCache
     from kvcalc.verification.case import Case, Rank
@@ -57,9 +57,9 @@ def real_report(
     refuse_without_room(case, rank, device, sizes)
     with _memory_errors_explained():
         report = _measured(case, rank, layers, device, decoding=decoding, progress=progress)
-        extra = list(plain_fill(sum(sizes), device))
-        if isinstance(device, Cuda):
-            extra += card_measurements(case, device, used_before)
+        extra: list[Measurement] = []
+        if isinstance(device, Cuda):  # of the CPU, a speed would tell how its system hands out pages
+            extra += [*plain_fill(sum(sizes), device), *card_measurements(case, device, used_before)]
     return report._replace(measurements=(*report.measurements, *extra))
 
 
@@ -73,21 +73,33 @@ def _measured(
     caches = allocation.caches
     try:
         after, peak = device.counters(), peak_bytes()
-        held = dict.fromkeys(shapes.layers, 0)
-        for layer, cache in zip(layers, caches, strict=True):
-            held[layer.layer.label] += held_bytes(cache)
-        report = shapes._replace(held=held, measurements=tuple(fill_speed(sum(sizes), allocation.seconds)))
+        report = shapes._replace(held=_held(layers, caches))
         if before is not None and after is not None and isinstance(device, Cuda):
-            report = _with_counters(report, device, sizes, before, after)
+            report = _with_counters(case, report, device, sizes, before, after)
+            report = _measuring(report, fill_speed(sum(sizes), allocation.seconds))
         elif resident is not None and peak is not None:
-            report = report._replace(measurements=(*report.measurements, *host_memory(sum(sizes), peak - resident)))
+            report = _measuring(report, host_memory(sum(sizes), peak - resident))
         return _with_decoding(report, case, layers, caches, device, decoding=decoding, progress=progress)
     finally:
         caches.clear()
         device.release()
 
 
-def _with_counters(report: RankReport, device: Cuda, sizes: list[int], before: Counters, after: Counters) -> RankReport:
+def _measuring(report: RankReport, measured: Iterable[Measurement]) -> RankReport:
+    return report._replace(measurements=(*report.measurements, *measured))
+
+
+def _held(layers: list[Observed], caches: list[LayerCache]) -> dict[str, int]:
+    """Bytes of the caches, by label of their kind of layer. No cache is held on to."""
+    held = dict.fromkeys((layer.layer.label for layer in layers), 0)
+    for layer, cache in zip(layers, caches, strict=True):
+        held[layer.layer.label] += held_bytes(cache)
+    return held
+
+
+def _with_counters(
+    case: Case, report: RankReport, device: Cuda, sizes: list[int], before: Counters, after: Counters
+) -> RankReport:
     """The allocator's figures against its rules, and the driver's beside them."""
     subject = f"rank {report.rank.number}"
     fell = Measurement(
@@ -98,8 +110,8 @@ def _with_counters(report: RankReport, device: Cuda, sizes: list[int], before: C
         "bytes",
         "expected is what torch's allocator reserved",
     )
-    requested = exactly("requested bytes", subject, sum(sizes), after.requested - before.requested)
-    report = report._replace(measurements=(*report.measurements, fell), allocator=(requested,))
+    requested = exactly("requested bytes", subject, case.rank_bytes(report.rank), after.requested - before.requested)
+    report = _measuring(report._replace(allocator=(requested,)), [fell])
     if isinstance(device.rules, NotModelled):
         return report._replace(no_allocator=device.rules.reason)
     if before.allocated or before.reserved:
