@@ -14,6 +14,12 @@ from kvcalc.cli.app import run
 TEXT = (Path(__file__).parent.parent / "docs" / "json.md").read_text(encoding="utf-8")
 
 
+def documented(command: str) -> list[str]:
+    """The lines of a command's section."""
+    section = TEXT.split(f"## `kvcalc {command}`\n")[1].split("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| `")]
+
+
 def paths(value: Any, prefix: str = "") -> set[str]:
     """The paths of an object's leaves; lists and ranks are leaves."""
     if isinstance(value, dict) and not prefix.endswith("per_rank"):
@@ -21,12 +27,15 @@ def paths(value: Any, prefix: str = "") -> set[str]:
     return {prefix}
 
 
-def test_every_field_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["estimate", "gemma-3-27b", "--tp", "2", "--json"]) == 0
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("estimate", ["gemma-3-27b", "--tp", "2"]), ("verify", ["gemma-3-1b", "--tp", "2", "--device", "meta"])],
+)
+def test_every_field_is_documented(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, *words, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    fields = [cell for line in TEXT.splitlines() if line.startswith("| `") for cell in line.split("|")[1:2]]
-    documented = {name for cell in fields for name in re.findall(r"`([^`]+)`", cell)}
-    assert paths(printed) == documented
+    told = {name for line in documented(command) for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    assert paths(printed) == told
 
 
 @pytest.mark.parametrize(("row", "keys"), [("memory.per_rank", "per_rank"), ("cache.terms", "terms")])
@@ -34,5 +43,20 @@ def test_records_are_documented(row: str, keys: str, capsys: pytest.CaptureFixtu
     assert run(["estimate", "gemma-3-27b", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     record = printed["memory"]["per_rank"] if keys == "per_rank" else printed["cache"]["terms"][0]
-    told = re.findall(r"`([^`]+)`", next(line for line in TEXT.splitlines() if line.startswith(f"| `{row}`")))
+    told = re.findall(r"`([^`]+)`", next(line for line in documented("estimate") if line.startswith(f"| `{row}`")))
+    assert set(record) <= set(told)
+
+
+@pytest.mark.parametrize("records", ["checks", "measurements", "rungs", "unsupported"])
+def test_records_of_a_verification_are_documented(records: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "gemma-3-1b",
+        "--device",
+        "meta",
+        "--cache-dtype",
+        "k=bf16,v=nvfp4" if records == "unsupported" else "bf16",
+    ]
+    run(["verify", *words, "--json"])
+    record = json.loads(capsys.readouterr().out)[records][0]
+    told = re.findall(r"`([^`]+)`", next(line for line in documented("verify") if line.startswith(f"| `{records}`")))
     assert set(record) <= set(told)

@@ -23,7 +23,12 @@ def block(language: str) -> str:
 @pytest.mark.parametrize(("command", "shown"), BLOCKS, ids=[command for command, _ in BLOCKS])
 def test_console_block_is_real(command: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(shlex.split(command)) == 0
-    assert capsys.readouterr().out == shown
+    assert steady(capsys.readouterr().out) == steady(shown)
+
+
+def steady(text: str) -> str:
+    """Without what differs from machine to machine: the release of torch, and how float64 rounds."""
+    return re.sub(r"\d\.\de-1[5-7]", "?.?e-1?", re.sub(r"torch \S+", "torch ?", text))
 
 
 def test_there_are_console_blocks() -> None:

@@ -55,7 +55,7 @@ def card_measurements(case: Case, card: Cuda, used_before: Mapping[str, int]) ->
             "expected is "
             "what estimate leaves for it beside usable memory",
         )
-    yield from _temporary(case, card)
+    yield _temporary(case, card)
 
 
 def _memory(card: Cuda) -> Measurement:
@@ -74,24 +74,23 @@ def _more_or_less(difference: int) -> str:
     return "more than it says" if difference > 0 else "less than it says" if difference < 0 else "apart"
 
 
-def _temporary(case: Case, card: Cuda) -> Iterator[Measurement]:
+def _temporary(case: Case, card: Cuda) -> Measurement:
     model = case.scenario.model
     figure = temporary(model, None)
+    peak, about = None, "the model's file lacks hidden_size, vocab_size or the width of its feed-forward network"
     layer = one_layer(model, case.deployment.tp)
-    if layer is None:
-        return
-    try:
-        peak = _peak(layer, model, card)
-    except torch.OutOfMemoryError:
-        return
-    yield Measurement(
+    if layer is not None:
+        try:
+            peak, about = _peak(layer, model, card), "the most that torch allocated beside weights in one forward pass"
+        except torch.OutOfMemoryError:
+            about = "not measured: the GPU has too little memory for it"
+    return Measurement(
         "temporary memory",
         f"one layer and the logits, {CHUNK_TOKENS:,} tokens",
         figure.term.bytes,
         peak,
         "bytes",
-        "the most that torch allocated beside weights in one forward pass; estimate counts "
-        f"{format_size(figure.low, 'GiB')} to {format_size(figure.high, 'GiB')} GiB",
+        f"{about}; estimate counts {format_size(figure.low, 'GiB')} to {format_size(figure.high, 'GiB')} GiB",
     )
 
 

@@ -13,6 +13,7 @@ from kvcalc.verification.devices import Cuda
 from kvcalc.verification.result import Check, Measurement, Verification, at_least, at_most, exactly
 from kvcalc.verification.round_trip import round_trips
 from kvcalc.verification.sufficient import NEEDED, TOLERANCE
+from kvcalc.verification.torchrun import processes_started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -139,8 +140,8 @@ def _decoded(reports: list[RankReport]) -> Iterator[Check]:
 
 
 def _measurements(device: Device | None, reports: list[RankReport]) -> Iterator[Measurement]:
-    """Every GPU's; of the CPU, whose ranks are alike, the first rank's."""
-    for report in reports if isinstance(device, Cuda) else reports[:1]:
+    """Every GPU's; where ranks share a device, the first one's."""
+    for report in reports if isinstance(device, Cuda) and processes_started() > 1 else reports[:1]:
         where = f"rank {report.rank.number}: " if len(reports) > 1 else ""
         for measurement in report.measurements:
             yield measurement._replace(subject=f"{where}{measurement.subject}")

@@ -35,13 +35,14 @@ class Measurement(NamedTuple):
 
     Attributes:
         expected: what kvcalc or the catalogue says of it, for comparison; None where they say nothing.
-        about: how it was measured, or what to make of it.
+        measured: None where it could not be.
+        about: how it was measured, why it was not, or what to make of it.
     """
 
     name: str
     subject: str
     expected: int | float | None
-    measured: int | float
+    measured: int | float | None
     unit: str
     about: str
 
