@@ -136,7 +136,7 @@ def _allocator_rules() -> Rules | NotModelled:
     if isinstance(rules, Rules):
         snapshot: Any = torch.cuda.memory._snapshot()  # noqa: SLF001  # the only place that tells
         in_force = snapshot.get("allocator_settings", {}).get("expandable_segments", rules.expandable_segments)
-        if in_force != rules.expandable_segments:
+        if isinstance(in_force, bool) and in_force != rules.expandable_segments:
             return NotModelled(f"the allocator has expandable_segments {in_force}, and the environment says otherwise")
     return rules
 
