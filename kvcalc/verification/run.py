@@ -48,9 +48,14 @@ def _proofs(case: Case, team: Processes, device: Device | None, progress: Progre
     places = [rank.place for rank in team.ranks(case) if rank.stage == team.ranks(case)[0].stage]
     send_from = torch.device("cpu") if device is None else device.torch_device
     proofs = {}
-    for done, layer in enumerate(kinds):
-        progress("proving", done, len(kinds))
-        proofs[layer.label] = prove(layer, case.deployment.tp, places, lambda part: team.add_up(part, send_from))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # matrices this small lose more to threads that wait for each other than they win
+    try:
+        for done, layer in enumerate(kinds):
+            progress("proving", done, len(kinds))
+            proofs[layer.label] = prove(layer, case.deployment.tp, places, lambda part: team.add_up(part, send_from))
+    finally:
+        torch.set_num_threads(threads)
     progress("proving", len(kinds), len(kinds))
     return proofs
 
