@@ -1,0 +1,38 @@
+"""Every model of the catalogue, verified by shapes and by a proof in float64, with every window crossed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import kvcalc
+from kvcalc.catalogue import model_names
+
+BATCH, CONTEXT = 2, 300_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small matrices take longer when threads share them, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_model_of_the_catalogue_is_verified(name: str) -> None:
+    model = kvcalc.load_model(name)
+    assert all((layer.window or 0) < CONTEXT for layer in model.distinct())
+    result = kvcalc.verify(model, batch=BATCH, context=CONTEXT, device="meta")
+    assert [check for check in result.checks if not check.ok] == []
+    assert result.unsupported == ()
+    assert result.verified
+    [whole] = [check for check in result.checks if check.name == "cache bytes"]
+    assert whole.measured == kvcalc.estimate(model, batch=BATCH, context=CONTEXT).cache.bytes
+    assert whole.measured
+    kinds = {layer.label for layer in model.distinct() if layer.attention.cached()}
+    assert {check.subject for check in result.checks if check.name == "sufficient"} == kinds
+    assert {check.subject for check in result.checks if check.name == "needed"} == kinds
