@@ -102,7 +102,9 @@ class Verification(NamedTuple):
             return f"{failed} of {len(self.checks)} checks differ"
         if not self.verified:
             kinds = "; ".join(f"{kind.subject}: {kind.reason}" for kind in self.unsupported)
-            return f"layers that cannot be: {kinds} (--skip-unsupported judges the others alone)"
+            others = any(check.name == "bytes of layers" for check in self.checks)
+            hint = "--skip-unsupported judges the others alone" if others else "nothing else is left"
+            return f"layers that cannot be: {kinds} ({hint})"
         return f"{len(self.checks)} checks, predicted = measured"
 
 
