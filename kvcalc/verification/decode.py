@@ -68,15 +68,13 @@ class Decoded(NamedTuple):
 
 
 def room_needed(case: Case, layers: dict[str, Observed]) -> int:
-    """Bytes that `decode` needs beside the caches, at most: one kind's weights twice, and some chunks."""
+    """Bytes that `decode` needs beside the caches, at most: a kind's weights twice, a sequence's rows, some chunks."""
     model = case.scenario.model
     largest = 0
     for observed in layers.values():
         whole = build(observed.layer.attention, hidden_size(model), observed.layer.window, dtype=compute_dtype(model))
         weights = sum(weight.numel() * weight.element_size() for weight in whole.parameters())
-        heads = observed.layer.attention.query_heads or 1
-        one_sequence = observed.slots * heads * 12 + 3 * sum(observed.sizes) // case.sequences
-        largest = max(largest, 2 * weights + one_sequence)
+        largest = max(largest, 2 * weights + 3 * _scores(observed) + _read(observed))
     return largest + 16 * CHUNK_BYTES
 
 
@@ -139,8 +137,9 @@ def _fill_and_decode(case: Case, module: ReferenceAttention, observed: Observed,
     """Every sequence up to the context, the last tokens decoded; whether all their outputs are finite."""
     decoded = min(DECODED, case.context)
     prompt = case.context - decoded
-    token_bytes = module.hidden_size * _dtype(module).itemsize
-    together = max(1, min(case.sequences, CHUNK_BYTES // token_bytes, CHUNK_BYTES // _scores(observed)))
+    token_bytes = _dtype(module).itemsize * max(module.hidden_size, 4 * _elements(observed))
+    most = min(CHUNK_BYTES // token_bytes, CHUNK_BYTES // _scores(observed), 8 * CHUNK_BYTES // _read(observed))
+    together = max(1, min(case.sequences, most))
     finite = True
     for first in range(0, case.sequences, together):
         some = cache.sequences(first, min(first + together, case.sequences))
@@ -157,6 +156,16 @@ def _fill_and_decode(case: Case, module: ReferenceAttention, observed: Observed,
 def _scores(observed: Observed) -> int:
     """Bytes of one query's float32 scores against one sequence."""
     return 4 * observed.slots * (observed.layer.attention.query_heads or 1)
+
+
+def _read(observed: Observed) -> int:
+    """Bytes that reading one sequence's rows may take: as float32, in the dtype of computing, and in another order."""
+    return 12 * observed.slots * _elements(observed)
+
+
+def _elements(observed: Observed) -> int:
+    """Of one token in one layer."""
+    return sum(kept.elements for kept in observed.tensors.values())
 
 
 def _attended_at_once(observed: Observed, tokens: int) -> list[int]:
