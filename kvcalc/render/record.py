@@ -45,7 +45,7 @@ def to_json(command: str, result: Any) -> str:
     body = plain(result)
     if not isinstance(body, dict):
         raise TypeError("a result is a record")
-    return json.dumps({"schema_version": SCHEMA_VERSION, "command": command, **body}, indent=2) + "\n"
+    return json.dumps({"schema_version": SCHEMA_VERSION, "command": command, **body}, indent=2, allow_nan=False) + "\n"
 
 
 def to_csv(rows: Sequence[Any]) -> str:

@@ -32,7 +32,10 @@ def plain_fill(size: int, device: Device) -> Iterator[Measurement]:
     if size < LEAST:
         return
     start = time.perf_counter()
-    buffer = torch.empty(size, dtype=torch.uint8, device=device.torch_device)
+    try:
+        buffer = torch.empty(size, dtype=torch.uint8, device=device.torch_device)
+    except torch.OutOfMemoryError:  # another process has taken it meanwhile
+        return
     buffer.fill_(1)
     device.synchronize()
     seconds = time.perf_counter() - start

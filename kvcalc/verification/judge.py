@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 
 from kvcalc.deployment import heads_on_rank
+from kvcalc.scenario import compute_format
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verification.claims import NOT_PROVEN, rungs
 from kvcalc.verification.devices import Cuda
+from kvcalc.verification.observe import COMPUTES_IN
 from kvcalc.verification.result import Check, Measurement, Verification, at_least, at_most, exactly
 from kvcalc.verification.round_trip import round_trips
 from kvcalc.verification.sufficient import NEEDED, TOLERANCE
@@ -64,7 +67,7 @@ def judge(
         cache_dtype=case.scenario.cache_format.name,
         checks=checks,
         measurements=(*round_trips(case), *_measurements(device, reports)),
-        rungs=rungs(device, reports),
+        rungs=rungs(device, proofs, reports),
         unsupported=case.unsupported,
         not_proven=NOT_PROVEN,
         notes=tuple(_notes(case)),
@@ -134,7 +137,7 @@ def _decoded(reports: list[RankReport]) -> Iterator[Check]:
                 "decoded",
                 f"{label}{where}",
                 decoded.tolerance,
-                decoded.difference,
+                decoded.difference if math.isfinite(decoded.difference) else None,
                 f"difference from attention without a cache, after {decoded.tokens:,} tokens",
             )
 
@@ -150,6 +153,8 @@ def _measurements(device: Device | None, reports: list[RankReport]) -> Iterator[
 def _notes(case: Case) -> Iterator[str]:
     scenario = case.scenario
     yield from scenario.remarks
+    if compute_format(scenario.model).name not in COMPUTES_IN:
+        yield f"the modules compute in bf16, since torch does not in {compute_format(scenario.model).name}"
     if scenario.model.hidden_size is None:
         yield "hidden_size is not in the model's file: 4,096 is taken for the projections; it never enters the cache"
     if scenario.model.max_context is not None and case.context > scenario.model.max_context:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -82,7 +82,8 @@ def _measured(
         return _with_decoding(report, case, layers, caches, device, decoding=decoding, progress=progress)
     finally:
         caches.clear()
-        device.release()
+        with suppress(RuntimeError):  # a device that has failed fails here again
+            device.release()
 
 
 def _measuring(report: RankReport, measured: Iterable[Measurement]) -> RankReport:
@@ -143,7 +144,10 @@ def _with_decoding(
         return report._replace(
             no_decode=f"beside the caches {free:,} bytes are free, and weights and chunks may take {needed:,}"
         )
-    return report._replace(decoded=decode(case, report.rank, layers, caches, device, progress))
+    try:
+        return report._replace(decoded=decode(case, report.rank, layers, caches, device, progress))
+    except torch.OutOfMemoryError as error:  # what the caches take is known all the same
+        return report._replace(no_decode=f"memory ran out: {_line(error)}")
 
 
 @contextmanager
@@ -160,6 +164,8 @@ def _memory_errors_explained() -> Iterator[None]:
     except RuntimeError as error:
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise CannotRunError(f"the machine ran out of memory: {_line(error)}") from error
+        if "CUDA" in str(error) or "CUBLAS" in str(error):
+            raise CannotRunError(f"the GPU failed: {_line(error)}") from error
         raise
 
 

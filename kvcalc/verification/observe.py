@@ -31,7 +31,8 @@ HIDDEN_SIZE = 4096
 MAX_ELEMENTS = 2**60
 """Of one tensor: torch counts bytes in 63 bits."""
 
-_COMPUTES_IN = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+COMPUTES_IN = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Formats that torch computes in."""
 
 
 class Kept(NamedTuple):
@@ -89,7 +90,7 @@ def hidden_size(model: Model) -> int:
 
 def compute_dtype(model: Model) -> torch.dtype:
     """What the reference modules compute in: the model's dtype, or bf16 where torch does not compute in that."""
-    return _COMPUTES_IN.get(compute_format(model).name, torch.bfloat16)
+    return COMPUTES_IN.get(compute_format(model).name, torch.bfloat16)
 
 
 def observe(case: Case, rank: Rank) -> dict[str, Observed]:

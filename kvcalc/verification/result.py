@@ -104,7 +104,7 @@ class Verification(NamedTuple):
             kinds = "; ".join(f"{kind.subject}: {kind.reason}" for kind in self.unsupported)
             others = any(check.name == "bytes of layers" for check in self.checks)
             hint = "--skip-unsupported judges the others alone" if others else "nothing else is left"
-            return f"layers that cannot be: {kinds} ({hint})"
+            return f"there is no proof for {kinds} ({hint})"
         return f"{len(self.checks)} checks, predicted = measured"
 
 

@@ -13,7 +13,7 @@ from kvcalc.verification.devices import choose_device
 from kvcalc.verification.judge import judge
 from kvcalc.verification.memory import real_report, shape_report
 from kvcalc.verification.processes import processes
-from kvcalc.verification.sufficient import prove
+from kvcalc.verification.sufficient import combine, compute, prove
 
 if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kvcalc.verification.progress import Progress
     from kvcalc.verification.report import RankReport
     from kvcalc.verification.result import Verification
-    from kvcalc.verification.sufficient import Proof
+    from kvcalc.verification.sufficient import Part, Proof
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     with processes(case.deployment.tp, case.deployment.pp) as team:
         used_before = {} if device_name in {"meta", "cpu"} else used_by_card()
         device = team.together(lambda: choose_device(device_name, team.local_index))
-        proofs = team.together(lambda: _proofs(case, team, device, progress))
+        proofs = _proofs(case, team, device, progress)
         reports = team.together(
             lambda: [_report(case, rank, device, decode, used_before, progress) for rank in team.ranks(case)]
         )
@@ -44,20 +44,28 @@ def run(
 
 def _proofs(case: Case, team: Processes, device: Device | None, progress: Progress) -> dict[str, Proof]:
     """A proof for each kind of layer that keeps something; GPUs add up their ranks' parts over their own network."""
+    parts = team.together(lambda: _parts(case, team, progress))
+    send_from = torch.device("cpu") if device is None else device.torch_device
+    mine = {label: prove(part, team.add_up(part.outputs_BTD, send_from)) for label, part in parts.items()}
+    everyone = team.gather(mine)
+    return {label: combine([proofs[label] for proofs in everyone]) for label in parts}
+
+
+def _parts(case: Case, team: Processes, progress: Progress) -> dict[str, Part]:
+    """What this process's ranks compute of each kind. Every stage's ranks do so for all kinds."""
     kinds = [layer for layer in case.kinds if REFERENCES[type(layer.attention)] is not KeepsNothing]
     places = [rank.place for rank in team.ranks(case) if rank.stage == team.ranks(case)[0].stage]
-    send_from = torch.device("cpu") if device is None else device.torch_device
-    proofs = {}
+    parts = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # matrices this small lose more to threads that wait for each other than they win
     try:
         for done, layer in enumerate(kinds):
             progress("proving", done, len(kinds))
-            proofs[layer.label] = prove(layer, case.deployment.tp, places, lambda part: team.add_up(part, send_from))
+            parts[layer.label] = compute(layer, case.deployment.tp, places)
     finally:
         torch.set_num_threads(threads)
     progress("proving", len(kinds), len(kinds))
-    return proofs
+    return parts
 
 
 def _report(
