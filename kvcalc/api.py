@@ -209,6 +209,8 @@ def verify(
 
     if not isinstance(model, Scenario):
         model = make_scenario(model, batch=batch, context=context, cache_dtype=cache_dtype, tp=tp, pp=pp)
+    elif (batch, context, cache_dtype, tp, pp) != (1, None, None, None, None):
+        raise TypeError("a scenario has its options already: dataclasses.replace() changes them")
     return verify_scenario(model, device=device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
 
 

@@ -33,7 +33,7 @@ class Rows(NamedTuple):
 
 
 class ReferenceAttention(nn.Module, ABC):
-    """One attention layer, as its paper describes it, in two ways that share nothing but weights.
+    """One attention layer, as its paper describes it, in two ways that share projections, rotation and softmax.
 
     `forward` is the textbook: the whole sequence at once, no cache. `keep` and `attend` are what serving does: each
     token leaves rows in a cache, and later tokens are computed from those rows alone.

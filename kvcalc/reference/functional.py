@@ -10,7 +10,7 @@ ROPE_BASE = 10_000.0
 
 def positions(x_BTD: Tensor, start: int) -> Tensor:
     """Positions (T,) of tokens that begin at `start`."""
-    return torch.arange(start, start + x_BTD.shape[1], device=x_BTD.device)
+    return _range(start, start + x_BTD.shape[1], x_BTD.device)
 
 
 def rotate(x_BTHK: Tensor, positions_T: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def rotate(x_BTHK: Tensor, positions_T: Tensor) -> Tensor:
     """
     pairs = x_BTHK.shape[-1] // 2
     compute = torch.promote_types(x_BTHK.dtype, torch.float32)
-    steps = torch.arange(pairs, device=x_BTHK.device, dtype=torch.float64)
+    steps = _range(0, pairs, x_BTHK.device).to(torch.float64)
     angles_T1p = torch.outer(positions_T.to(torch.float64), ROPE_BASE ** (-steps / max(1, pairs))).unsqueeze(1)
     cos, sin = torch.cos(angles_T1p).to(compute), torch.sin(angles_T1p).to(compute)
     even = x_BTHK[..., 0 : 2 * pairs : 2].to(compute)
@@ -46,3 +46,10 @@ def softmax(scores: Tensor, mask_TS: Tensor) -> Tensor:
     """Attention weights from scores (..., T, S), computed in float32 or better."""
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return torch.softmax(wide.masked_fill(~mask_TS, float("-inf")), dim=-1).to(scores.dtype)
+
+
+def _range(start: int, end: int, device: torch.device) -> Tensor:
+    """start, start + 1, ..., end - 1. On the meta device, where torch.arange loads a compiler first, a shape alone."""
+    if device.type == "meta":
+        return torch.empty(end - start, dtype=torch.int64, device=device)
+    return torch.arange(start, end, device=device)

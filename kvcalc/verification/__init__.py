@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import CannotRunError, KvcalcError, nearest_or_all
@@ -52,7 +53,9 @@ def verify_scenario(
 def _require_torch() -> None:
     command = f"python -m pip install '{TORCH}'"
     try:
-        import torch  # noqa: PLC0415  # only where something is verified
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # which nothing here needs
+            import torch  # noqa: PLC0415  # only where something is verified
     except ModuleNotFoundError as error:
         raise CannotRunError(
             f"verify needs PyTorch, which is not installed here: {command}\n"

@@ -41,8 +41,8 @@ def _sufficient(proofs: Mapping[str, Proof]) -> Rung:
     return Rung(
         "sufficient",
         ran=True,
-        about="decoding from what is kept equals attention without a cache, in float64 with small widths; the oldest row "
-        "and every element are used",
+        about="decoding from what is kept equals attention without a cache, in float64 with small widths; the oldest "
+        "row and every element are used",
     )
 
 

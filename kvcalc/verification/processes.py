@@ -91,10 +91,18 @@ def processes(tp: int, pp: int) -> Iterator[Processes]:
             f"--tp: torchrun started {count} processes for tp {tp} x pp {pp} = {tp * pp} ranks; "
             f"start one a rank: torchrun --nproc-per-node {tp * pp} -m kvcalc verify ..."
         )
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if _has_nccl() else "gloo")
+    except (ValueError, RuntimeError) as error:
+        raise CannotRunError(f"torchrun's processes do not find each other: {str(error).splitlines()[0]}") from error
     try:
         index = dist.get_rank()
         stages = [dist.new_group([stage * tp + place for place in range(tp)]) for stage in range(pp)]
         yield Processes(count, index, place_here(), stages[index // tp])
     finally:
+        stages = []
         dist.destroy_process_group()
+
+
+def _has_nccl() -> bool:
+    return torch.cuda.is_available() and dist.is_nccl_available()

@@ -9,13 +9,13 @@ from kvcalc.errors import CannotRunError
 from kvcalc.verification.observe import observe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from kvcalc.verification.case import Case, Rank
     from kvcalc.verification.devices import Device
 
 
-def refuse_without_room(case: Case, rank: Rank, device: Device, sizes: Iterable[int]) -> None:
+def refuse_without_room(case: Case, rank: Rank, device: Device, sizes: list[int]) -> None:
     """Stop before anything is allocated.
 
     Raises:
@@ -41,10 +41,15 @@ def refuse_without_room(case: Case, rank: Rank, device: Device, sizes: Iterable[
     ]
     would = " or ".join(way for way in ways if way)
     raise CannotRunError(
-        f"the cache needs {needed:,} bytes on {device.kind}, where {free:,} are free; "
+        f"the cache takes {sum(sizes):,} bytes{_of(case, rank)}; with what {device.kind} needs beside it that is "
+        f"{needed:,}, and {free:,} are free; "
         + (f"the most that fits is {would}; " if would else "")
         + "--device meta checks it without memory"
     )
+
+
+def _of(case: Case, rank: Rank) -> str:
+    return f" on rank {rank.number} of {len(case.ranks)}" if len(case.ranks) > 1 else ""
 
 
 def _most(limit: int, fits: Callable[[int], bool]) -> int:
