@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -31,3 +31,14 @@ def kvcalc(capsys: pytest.CaptureFixture[str]) -> Kvcalc:
         return Run(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch computes in one thread: several that share small matrices wait for each other."""
+    import torch  # noqa: PLC0415  # most tests do not need it
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

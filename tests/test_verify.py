@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import gc
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ import torch
 from conftest import Kvcalc
 
 import kvcalc as package
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 WINDOWS_SHARING_FORMATS = """
 name: mixed
@@ -42,18 +42,6 @@ layers:
       {kind: mla_expanded, num_heads: 128, kv_lora_rank: 512, qk_rope_head_dim: 64, qk_nope_head_dim: 128,
        v_head_dim: 128, q_lora_rank: 1536}
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    """Threads that share small matrices wait for each other, and what is there need not be collected again."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    torch.set_num_threads(threads)
 
 
 def verified(kvcalc: Kvcalc, *words: str) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import subprocess
 import sys
 import tomllib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ import kvcalc as package
 from kvcalc.verification import TORCH
 from kvcalc.verification.devices import Cpu
 from kvcalc.verification.observe import Observed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parent.parent
 NO_TORCH = """
@@ -36,18 +37,6 @@ from kvcalc.cli.app import run
 sys.exit(run(sys.argv[1:]))
 """
 MIB = 2**20
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    """Threads that share small matrices wait for each other, and what is there need not be collected again."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    torch.set_num_threads(threads)
 
 
 def assert_refused(run: Run, code: int, *fragments: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ from kvcalc.term import Factor
 from kvcalc.verification import judge, observe, sufficient
 from kvcalc.verification.case import Case
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MLA_DIMS = "num_heads: 4, kv_lora_rank: 64, qk_rope_head_dim: 32, qk_nope_head_dim: 32, v_head_dim: 32, q_lora_rank: 48"
 MODELS = {
     "mha": "{count: 3, attention: {kind: mha, num_heads: 4, head_dim: 32}}",
@@ -57,18 +58,6 @@ PROOF = {"sufficient", "needed"}
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 Verify = Callable[..., set[str]]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    """Threads that share small matrices wait for each other, and what is there need not be collected again."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

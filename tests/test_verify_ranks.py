@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
-from conftest import Kvcalc
+from conftest import Kvcalc, Run
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    """Threads that share small matrices wait for each other, and what is there need not be collected again."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def measured(printed: dict[str, Any], name: str) -> list[int]:
@@ -116,10 +105,45 @@ def test_four_processes_share_stages_and_layers() -> None:
     assert measured(printed, "cache bytes") == [1_107_296_256]
 
 
-def test_another_number_of_processes_than_ranks_is_refused_once() -> None:
-    run = torchrun(2, "llama-3-8b", "-c", "16", "--tp", "4", "--device", "cpu", "--json")
-    assert run.returncode != 0
-    assert run.stdout == ""
-    assert run.stderr.count("error: ") == 1
+@pytest.fixture
+def as_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Be one of several processes, as torchrun says it; whatever this one does to its streams ends with the test."""
+
+    def be(number: int, of: int) -> None:
+        told = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": of, "LOCAL_WORLD_SIZE": of}
+        for name, value in told.items():
+            monkeypatch.setenv(name, str(value))
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+        monkeypatch.setattr(sys, "stdout", sys.stdout)
+        monkeypatch.setattr(sys, "stderr", sys.stderr)
+
+    return be
+
+
+def test_another_number_of_processes_than_ranks_is_refused(
+    kvcalc: Kvcalc, as_process: Callable[[int, int], None]
+) -> None:
+    as_process(0, 2)
+    run = kvcalc("verify", "llama-3-8b", "-c", "16", "--tp", "4", "--device", "cpu", "--json")
+    assert (run.code, run.stdout) == (2, "")
+    assert run.stderr.startswith("error: ")
     assert "2 processes" in run.stderr
     assert "torchrun --nproc-per-node 4 -m kvcalc verify" in run.stderr
+
+
+def test_only_the_first_process_speaks(kvcalc: Kvcalc, as_process: Callable[[int, int], None]) -> None:
+    as_process(1, 2)
+    with warnings.catch_warnings():  # what it opened instead of its streams stays open until a process ends
+        warnings.simplefilter("ignore", ResourceWarning)
+        run = kvcalc("verify", "llama-3-8b", "-c", "16", "--tp", "4", "--device", "cpu", "--json")
+        sys.stdout.close()
+    assert run == Run(2, "", "")
+
+
+def test_what_another_launcher_says_is_not_torchruns(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    run = kvcalc("verify", "llama-3-8b", "-c", "16", "--device", "meta", "--json")
+    assert run.code == 0
+    assert measured(json.loads(run.stdout), "cache bytes") == [2_097_152]
