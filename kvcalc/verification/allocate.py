@@ -45,7 +45,14 @@ def allocate(layers: list[Observed], device: Device, progress: Progress) -> Allo
     return Allocation(caches, seconds)
 
 
-def held_bytes(cache: LayerCache) -> int:
-    """Bytes of the distinct storages behind a cache's buffers."""
-    storages = {buffer.untyped_storage().data_ptr(): buffer.untyped_storage().nbytes() for buffer in cache.buffers}
-    return sum(storages.values())
+def held_bytes(layers: list[Observed], caches: list[LayerCache]) -> dict[str, int]:
+    """Bytes of the storages behind the caches, by label of their kind of layer; one that is shared counts once."""
+    held = dict.fromkeys((layer.layer.label for layer in layers), 0)
+    seen: set[int] = set()
+    for layer, cache in zip(layers, caches, strict=True):
+        for buffer in cache.buffers:
+            storage = buffer.untyped_storage()
+            if storage.data_ptr() not in seen:
+                seen.add(storage.data_ptr())
+                held[layer.layer.label] += storage.nbytes()
+    return held

@@ -39,11 +39,11 @@ TOLERANCE = {
     "fp32": 1e-4,
     "fp16": 0.01,
     "bf16": 0.05,
-    "fp8": 0.3,  # one scale a tensor is fixed by its first rows, and what comes later saturates
+    "fp8": 0.15,
     "fp8_per_token_head": 0.15,
     "fp8_block128": 0.15,
-    "fp8_e5m2": 0.3,
-    "int8": 0.3,  # likewise
+    "fp8_e5m2": 0.4,
+    "int8": 0.1,
     "int8_per_token_head": 0.05,
     "q8_0": 0.05,
     "q4_0": 0.4,
@@ -119,11 +119,13 @@ def _compare(case: Case, module: ReferenceAttention, observed: Observed, cache: 
     """One sequence through the cache, against the textbook."""
     tokens = min(case.context, COMPARED)
     one, x_BTD = cache.sequences(0, 1), _random(module, 0, 1, tokens)
+    for name, rows in module.keep(x_BTD[:, :512], 0).items():  # a scale per tensor is fixed by the first rows packed
+        one.stored[name].packing.pack(1.25 * rows)
     outputs = []
     for start, end in _chunks(0, tokens, _attended_at_once(observed, tokens)):
         x_chunk = x_BTD[:, start:end]
-        rows = one.extend(module.keep(x_chunk, start), start, x_BTD.dtype)
-        outputs.append(module.attend(x_chunk, start, rows))
+        readable = one.extend(module.keep(x_chunk, start), start, x_BTD.dtype)
+        outputs.append(module.attend(x_chunk, start, readable))
     found = torch.cat(outputs, dim=1)
     last = min(DECODED, tokens)
     textbook = deepcopy(module).to("cpu", torch.float32)

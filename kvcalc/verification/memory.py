@@ -73,7 +73,7 @@ def _measured(
     caches = allocation.caches
     try:
         after, peak = device.counters(), peak_bytes()
-        report = shapes._replace(held=_held(layers, caches))
+        report = shapes._replace(held=held_bytes(layers, caches))
         if before is not None and after is not None and isinstance(device, Cuda):
             report = _with_counters(case, report, device, sizes, before, after)
             report = _measuring(report, fill_speed(sum(sizes), allocation.seconds))
@@ -88,14 +88,6 @@ def _measured(
 
 def _measuring(report: RankReport, measured: Iterable[Measurement]) -> RankReport:
     return report._replace(measurements=(*report.measurements, *measured))
-
-
-def _held(layers: list[Observed], caches: list[LayerCache]) -> dict[str, int]:
-    """Bytes of the caches, by label of their kind of layer. No cache is held on to."""
-    held = dict.fromkeys((layer.layer.label for layer in layers), 0)
-    for layer, cache in zip(layers, caches, strict=True):
-        held[layer.layer.label] += held_bytes(cache)
-    return held
 
 
 def _with_counters(

@@ -121,7 +121,10 @@ def _packed(case: Case, layer: Layer, name: str, rows: Tensor) -> Kept:
     try:
         stored = packing(format_name).pack(rows)
     except ValueError as error:
-        raise KvcalcError(f"--cache-dtype: {layer.label}, {name}: {error}") from error
+        raise KvcalcError(
+            f"format {format_name} does not store {name} of {layer.label}: {error}; choose another --cache-dtype, or "
+            "cache_dtype in the model's file"
+        ) from error
     return Kept(tuple(rows.shape[2:]), stored, format_name)
 
 

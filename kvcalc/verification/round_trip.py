@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,11 +22,12 @@ def round_trips(case: Case) -> Iterator[Measurement]:
     """The error of every format that the cache is kept in."""
     names = [case.format_of(layer, tensor.name) for layer in case.kinds for tensor in layer.attention.cached()]
     for name in dict.fromkeys(names):
+        error = round_trip_error(name)
         yield Measurement(
             "round trip",
             name,
             None,
-            round(round_trip_error(name), 6),
+            round(error, 6) if math.isfinite(error) else None,
             "relative error",
             "Euclidean norm, of normally distributed values stored and read back; not a model's loss of quality",
         )
