@@ -169,7 +169,7 @@ def test_it_is_hugging_faces_llama(
     band = [[0 <= query - token < (window or TOKENS) for token in range(TOKENS)] for query in range(TOKENS)]
     embeddings = LlamaRotaryEmbedding(config)(x_BTD, torch.arange(TOKENS).unsqueeze(0))
 
-    expected, _ = llama(x_BTD, embeddings, torch.tensor(band).view(1, 1, TOKENS, TOKENS), past_key_values=cache)
+    expected, _ = llama(x_BTD, embeddings, torch.tensor(band).view(1, 1, TOKENS, TOKENS), cache)
 
     assert relative(module(x_BTD), expected) < 1e-6
     cached: Any = cache.layers[0]

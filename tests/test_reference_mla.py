@@ -169,7 +169,7 @@ def test_it_keeps_what_hugging_face_caches(dims: dict[str, Any]) -> None:
     """The normalised latent and the rotated key, whose pairs that lays out as two halves."""
     module, x_BTD = latent(dims, None), random(2, TOKENS, HIDDEN)
     turns, cache = angles(dims["qk_rope_head_dim"]), DynamicCache()
-    in_float64(module)(x_BTD, (turns.cos(), turns.sin()), band(None, torch.float64), past_key_values=cache)
+    in_float64(module)(x_BTD, (turns.cos(), turns.sin()), band(None, torch.float64), cache)
     cached: Any = cache.layers[0]
 
     kept = module.keep(x_BTD, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 
 from kvcalc.errors import KvcalcError
 from kvcalc.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Mark, Value, parse_yaml, read_yaml
+
+TOO_DEEP = f"nested more than {MAX_DEPTH} deep|exceeded maximum nesting depth"
+"""The second is PyYAML's own limit, which releases from 6.0.4 have: its scanner reads ahead of the events."""
 
 
 def value_of(text: str) -> Value:
@@ -178,10 +182,10 @@ def test_what_is_no_yaml_is_refused_with_a_place(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "fragment"),
     [
-        ("[" * 30_000, f"nested more than {MAX_DEPTH} deep"),
+        ("[" * 30_000, TOO_DEEP),
         ("- " * 30_000, f"nested more than {MAX_DEPTH} deep"),
         ("{a: " * 30_000, f"nested more than {MAX_DEPTH} deep"),
-        ("{" * 30_000, "a key must be a word"),
+        ("{" * 30_000, f"a key must be a word|{TOO_DEEP}"),
         ("? " * 30_000, "a key must be a word"),
         ("\n".join(" " * depth + "a:" for depth in range(1000)), f"nested more than {MAX_DEPTH} deep"),
         ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 30)), "an anchor"),
@@ -207,7 +211,7 @@ def test_what_is_no_yaml_is_refused_with_a_place(text: str) -> None:
 def test_hostile_text_is_refused(text: str, fragment: str) -> None:
     message = refusal(text)
     assert message.startswith("m.yaml:")
-    assert fragment in message.splitlines()[0].lower()
+    assert re.search(fragment, message.splitlines()[0].lower())
     assert len(message) < 600
 
 
