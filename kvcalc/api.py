@@ -17,11 +17,12 @@ from kvcalc.errors import KvcalcError
 from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.formats import find_format
 from kvcalc.gpu import Gpu
+from kvcalc.memory import Fit
 from kvcalc.model import Model
 from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, check_count, parse_count, parse_fraction, parse_size
 from kvcalc.verbs.estimate import estimate as _estimate
-from kvcalc.verbs.smallest import best_of, evaluate
+from kvcalc.verbs.smallest import best_of, evaluate, smallest
 from kvcalc.workload import Workload, default_context
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ def make_scenario(
     tp: int | str | None = None,
     pp: int | str | None = None,
     dp: int | str | None = None,
+    ep: int | str | None = None,
+    dcp: int | str | None = None,
+    dp_attention: bool = False,
     gpus: int | str | None = None,
+    node_size: int | str | None = None,
     allow_pp: bool = False,
     engine: str = "exact",
     dtype: str | None = None,
@@ -76,6 +81,8 @@ def make_scenario(
     temporary: int | str | None = None,
     overhead: int | str | None = None,
     reserve: Mapping[str, int | str] | None = None,
+    shared_prefix: int | str | None = None,
+    spill: bool = False,
     origin: str | None = None,
     remarks: tuple[str, ...] = (),
 ) -> Scenario:
@@ -91,7 +98,11 @@ def make_scenario(
         tp: tensor-parallel ranks; with pp and dp the deployment asked for.
         pp: pipeline stages.
         dp: replicas.
+        ep: parts into which experts fall, each on its own ranks.
+        dcp: ranks, among the tp, that share the tokens of a sequence.
+        dp_attention: whether replicas share the experts.
         gpus: the best legal deployment of at most so many, instead of tp and pp.
+        node_size: GPUs that tensor parallelism may span, instead of the accelerator's own.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
         engine: how positions and bytes are counted.
         dtype: the format of computing, instead of the model's own.
@@ -102,6 +113,8 @@ def make_scenario(
         temporary: bytes of one rank, instead of the default.
         overhead: bytes of one rank, instead of the default.
         reserve: name -> bytes of one rank: rows of their own.
+        shared_prefix: first tokens of the context that all sequences of a replica share, kept once.
+        spill: whether cache that has no room on a rank goes to the host's memory.
         origin: where the model came from, for messages.
         remarks: further notes for the result.
 
@@ -120,7 +133,7 @@ def make_scenario(
     asked = Scenario(
         model=model,
         workload=Workload(_count(batch, "--batch", MAX_BATCH), tokens),
-        gpu=_gpu(gpu, gpu_memory),
+        gpu=_gpu(gpu, gpu_memory, node_size),
         cache_format=cache_format(model, cache_dtype),
         engine=find_engine(engine),
         weight_format=None if weight_dtype is None else find_format(weight_dtype, "--weight-dtype"),
@@ -132,17 +145,20 @@ def make_scenario(
             reserve=tuple((name, _size(size, f"--reserve {name}")) for name, size in (reserve or {}).items()),
         ),
         allow_pp=allow_pp,
+        shared_prefix=_prefix(shared_prefix, tokens),
+        spill=spill,
         origin=origin or "the model",
         remarks=remarks,
     )
-    ways = {"--tp": tp, "--pp": pp, "--dp": dp}
+    ways = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "dcp": dcp}
+    counts = {name: _count(given, f"--{name}", MAX_RANKS) for name, given in ways.items() if given is not None}
     if gpus is not None:
-        if tp is not None or pp is not None:
-            raise KvcalcError("--gpus: chooses tp and pp; give --gpus, or --tp and --pp, not both")
-        return _with_gpus(asked, _count(gpus, "--gpus", MAX_RANKS), _ways("--dp", dp))
-    if all(given is None for given in ways.values()):
-        return asked
-    return replace(asked, deployment=Deployment(*(_ways(name, given) for name, given in ways.items())))
+        if dp_attention or counts.keys() - {"dp"}:
+            raise KvcalcError("--gpus: chooses tp and pp; give --gpus, or the deployment itself, not both")
+        return _with_gpus(asked, _count(gpus, "--gpus", MAX_RANKS), counts.get("dp", 1))
+    if not counts and not dp_attention:
+        return _holding_the_weights(asked) if spill else asked
+    return replace(asked, deployment=Deployment(**counts, dp_attention=dp_attention))
 
 
 def _answering(
@@ -225,8 +241,13 @@ def _completed(model: Model, dtype: str | None, parameters: int | str | None) ->
     return model if dtype is None else replace(model, dtype=find_format(dtype, "--dtype").name)
 
 
-def _ways(name: str, given: int | str | None) -> int:
-    return 1 if given is None else _count(given, name, MAX_RANKS)
+def _prefix(given: int | str | None, context: int) -> int:
+    if given is None:
+        return 0
+    prefix = _count(given, "--shared-prefix", MAX_CONTEXT)
+    if prefix > context:
+        raise KvcalcError(f"--shared-prefix: {prefix:,} tokens are more than the context of {context:,}")
+    return prefix
 
 
 def _with_gpus(asked: Scenario, gpus: int, dp: int) -> Scenario:
@@ -238,7 +259,20 @@ def _with_gpus(asked: Scenario, gpus: int, dp: int) -> Scenario:
     best = best_of(asked, gpus, dp) or single
     deployment = best.deployment
     remark = f"of at most {gpus} GPUs, {deployment.gpus} are used: {deployment}"
+    if best.fit is Fit.NO:
+        enough = smallest(asked)
+        remark += "; they do not hold the workload"
+        remark += f", {enough.deployment.gpus:,} do ({enough.deployment})" if enough else ""
     return replace(asked, deployment=deployment, remarks=(*asked.remarks, remark))
+
+
+def _holding_the_weights(asked: Scenario) -> Scenario:
+    """With the smallest deployment that holds one token: what is to be spilled finds no room on it."""
+    found = smallest(replace(asked, workload=Workload(1, 1), shared_prefix=0))
+    if found is None:
+        raise KvcalcError("--spill: no legal deployment holds the weights; cache alone can go to the host's memory")
+    remark = f"spill: {found.deployment} is taken, the smallest deployment that holds the weights (--tp N sets it)"
+    return replace(asked, deployment=found.deployment, remarks=(*asked.remarks, remark))
 
 
 def _context(model: Model, context: int | str | None) -> int:
@@ -251,8 +285,10 @@ def _context(model: Model, context: int | str | None) -> int:
     return _count(context, "--context", MAX_CONTEXT)
 
 
-def _gpu(gpu: Gpu | str, memory: int | str | None) -> Gpu:
+def _gpu(gpu: Gpu | str, memory: int | str | None, node_size: int | str | None) -> Gpu:
     found = gpu if isinstance(gpu, Gpu) else find_gpu(gpu)
+    if node_size is not None:
+        found = replace(found, gpus_per_node=_count(node_size, "--node-size", MAX_RANKS))
     if memory is None:
         return found
     size = _size(memory, "--gpu-memory")

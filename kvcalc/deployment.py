@@ -1,4 +1,4 @@
-"""How a replica is spread over ranks, and which spreads are legal."""
+"""How replicas are spread over ranks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from kvcalc.mechanisms import Mechanism
+    from collections.abc import Sequence
 
 T = TypeVar("T")
 
@@ -26,14 +24,21 @@ class Deployment:
         tp: tensor-parallel ranks, which share each layer.
         pp: pipeline stages, which share the layers.
         dp: replicas, which share the batch.
+        ep: parts into which the experts fall; each part is split further over the ranks that share it.
+        dcp: ranks, among the tp, that share the tokens of a sequence (decode context parallelism). Adds no ranks.
+        dp_attention: whether replicas share the experts, and only attention and its caches are their own.
     """
 
     tp: int = 1
     pp: int = 1
     dp: int = 1
+    ep: int = 1
+    dcp: int = 1
+    dp_attention: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("tp", self.tp), ("pp", self.pp), ("dp", self.dp)):
+        for name in ("tp", "pp", "dp", "ep", "dcp"):
+            value = getattr(self, name)
             if not 1 <= value <= MAX_RANKS:
                 raise KvcalcError(f"{name}: must be from 1 to {MAX_RANKS:,}, not {value}")
 
@@ -46,11 +51,33 @@ class Deployment:
     def gpus(self) -> int:
         return self.tp * self.pp * self.dp
 
+    @property
+    def replicas_joined(self) -> int:
+        """Replicas that cannot run without each other, since they share the experts."""
+        return self.dp if self.dp_attention else 1
+
+    @property
+    def expert_ranks(self) -> int:
+        """Ranks of a stage among which the experts are spread."""
+        return self.tp * self.replicas_joined
+
+    @property
+    def connected_ranks(self) -> int:
+        """Ranks that exchange activations."""
+        return self.ranks * self.replicas_joined
+
+    def sequences(self, batch: int) -> int:
+        """How many of a batch a replica holds, the fullest one."""
+        return -(-batch // self.dp)
+
     def __str__(self) -> str:
         parts = [f"tp {self.tp}"]
         parts += [f"pp {self.pp}"] if self.pp > 1 else []
         parts += [f"dp {self.dp}"] if self.dp > 1 else []
-        return " x ".join(parts)
+        others = [f"dcp {self.dcp}"] if self.dcp > 1 else []
+        others += ["dp-attention"] if self.dp_attention else []
+        others += [f"ep {self.ep}"] if self.ep > 1 else []
+        return ", ".join([" x ".join(parts), *others])
 
 
 def heads_on_rank(heads: int, tp: int) -> int:
@@ -68,41 +95,9 @@ def heads_on_rank(heads: int, tp: int) -> int:
     raise ValueError(f"{heads} heads do not spread over {tp} ranks")
 
 
-def tp_is_legal(mechanisms: Iterable[Mechanism], tp: int) -> bool:
-    """Whether every layer's query heads divide by tp, and its KV heads divide or are copied evenly."""
-    for mechanism in mechanisms:
-        if mechanism.query_heads is not None and mechanism.query_heads % tp:
-            return False
-        for tensor in mechanism.cached():
-            if tensor.heads % tp and tp % tensor.heads:
-                return False
-    return True
-
-
-def legal_tps(mechanisms: Iterable[Mechanism], at_most: int | None = None) -> list[int]:
-    """Every legal tensor-parallel size, smallest first."""
-    kinds = tuple(mechanisms)
-    heads = [kind.query_heads for kind in kinds if kind.query_heads is not None]
-    largest = min(heads, default=1)
-    limit = largest if at_most is None else min(largest, at_most)
-    return [tp for tp in range(1, limit + 1) if largest % tp == 0 and tp_is_legal(kinds, tp)]
-
-
-def check_legal(deployment: Deployment, mechanisms: Iterable[Mechanism], num_layers: int) -> None:
-    """Refuse a deployment that this model cannot have, naming the legal values.
-
-    Raises:
-        KvcalcError: the tp or pp is illegal.
-    """
-    kinds = tuple(mechanisms)
-    legal = legal_tps(kinds)
-    if deployment.tp not in legal:
-        raise KvcalcError(
-            f"tp: {deployment.tp} is illegal for this model; legal are {', '.join(map(str, legal))} "
-            "(query heads divide by tp, and KV heads divide by tp or tp by KV heads)"
-        )
-    if deployment.pp > num_layers:
-        raise KvcalcError(f"pp: {deployment.pp} is illegal for this model; legal are 1 to {num_layers}, its layers")
+def ranks_per_head(heads: int, tp: int) -> int:
+    """How many tensor-parallel ranks hold each head: more than one where tp is larger than the heads."""
+    return tp // heads if tp > heads else 1
 
 
 def stages(layers: Sequence[T], pp: int) -> list[Sequence[T]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
 
 from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text
@@ -57,3 +58,24 @@ class Gpu:
     def node_size(self) -> int:
         """GPUs that tensor parallelism may span."""
         return self.gpus_per_node or DEFAULT_GPUS_PER_NODE
+
+    def operations_per_second(self, element_format: str) -> Fraction | None:
+        """The most dense floating-point operations a second on elements of a format; None where no figure is known."""
+        rates = {"fp32": self.bf16_dense_tflops, "bf16": self.bf16_dense_tflops, "fp16": self.bf16_dense_tflops}
+        rates |= dict.fromkeys(("fp8", "fp8_e5m2"), self.fp8_dense_tflops)
+        tera = rates.get(element_format)
+        return None if tera is None else Fraction(str(tera)) * 10**12
+
+    @property
+    def bandwidth(self) -> Fraction | None:
+        """Of its memory, in bytes a second."""
+        return _bytes_per_second(self.memory_bandwidth_gb_per_s)
+
+    @property
+    def host_link_bandwidth(self) -> Fraction | None:
+        """From the host's memory, in bytes a second."""
+        return _bytes_per_second(self.host_link_gb_per_s)
+
+
+def _bytes_per_second(giga: float | None) -> Fraction | None:
+    return None if giga is None else Fraction(str(giga)) * 10**9

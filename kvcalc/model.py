@@ -23,6 +23,9 @@ MAX_KINDS = 256
 LayerCount = Annotated[int, Limits(ge=1, le=MAX_LAYERS)]
 LayersOrNone = Annotated[int, Limits(ge=0, le=MAX_LAYERS)]
 
+Split = Literal["tp", "ep", "all"]
+WeightPlace = Literal["embedding", "layers", "head"]
+
 
 def _check_format(key: str, name: str | None) -> None:
     """The format that a key names must exist.
@@ -86,17 +89,25 @@ class WeightPart:
     Attributes:
         split: over which ranks it divides: `tp` (tensor-parallel ranks), `ep` (experts; over tensor-parallel ranks
             where experts are not spread otherwise), or `all`: every rank holds it whole.
+        place: where it sits in the model: `embedding` (tables whose rows are looked up; the first pipeline stage),
+            `head` (the output head; the last stage), or `layers`, which stages share.
         scales: the part holds the scales of the quantised parts; it is dropped when another format is asked for.
+        weight_block_size: elements along a row that share a scale which stands in a part of its own; splitting a row
+            elsewhere than between such blocks is not possible without padding.
     """
 
     part: Text
     parameters: Parameters
     format: str
-    split: Literal["tp", "ep", "all"] = "tp"
+    split: Split = "tp"
+    place: WeightPlace = "layers"
     scales: bool = False
+    weight_block_size: Dim | None = None
 
     def __post_init__(self) -> None:
         _check_format("format", self.format)
+        if self.split != "tp" and self.place != "layers":
+            raise ValueError(f"place: {self.place} goes with split tp, not {self.split}")
 
 
 class Layer(NamedTuple):
@@ -181,6 +192,11 @@ class Model:
     @property
     def is_mixture_of_experts(self) -> bool:
         return self.num_experts is not None and self.num_experts > 1
+
+    @property
+    def first_with_experts(self) -> int:
+        """The first layer that has experts, where there are any."""
+        return min(self.first_k_dense or 0, self.num_layers - 1)
 
 
 def count_layers(layers: Iterable[Layer]) -> dict[Layer, int]:

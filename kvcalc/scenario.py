@@ -49,6 +49,8 @@ class Scenario:
         weight_format: replaces the checkpoint's own; None keeps it.
         utilization: share of the accelerator's memory that may be used, above 0 and up to 1.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
+        shared_prefix: first tokens of the context that all sequences of a replica share: kept once.
+        spill: whether cache that has no room on an accelerator is kept in its host's memory.
         origin: where the model was read from, for messages.
         remarks: what was assumed while the scenario was put together, for the result's notes.
     """
@@ -63,6 +65,8 @@ class Scenario:
     utilization: Fraction = DEFAULT_UTILIZATION
     replacements: Replacements = field(default_factory=Replacements)
     allow_pp: bool = False
+    shared_prefix: int = 0
+    spill: bool = False
     origin: str = "this model"
     remarks: tuple[str, ...] = ()
 

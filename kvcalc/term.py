@@ -66,12 +66,14 @@ class Share(NamedTuple):
         whole: what is divided.
         among: into how many.
         part: how many of those this is.
+        unit: what the whole counts.
     """
 
     path: str
     whole: Term
     among: Factor
     part: Factor | None = None
+    unit: str = "bytes"
 
     @property
     def bytes(self) -> int:
@@ -86,7 +88,7 @@ class Share(NamedTuple):
     @property
     def numbers(self) -> str:
         part = "" if self.part is None else f" x {self.part}"
-        return f"{self.whole.bytes:,} bytes{part} / {self.among}"
+        return f"{self.whole.bytes:,} {self.unit}{part} / {self.among}"
 
 
 class Sum(NamedTuple):

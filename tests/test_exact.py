@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import kvcalc
 from kvcalc.ad_hoc import AdHoc
-from kvcalc.deployment import check_legal, heads_on_rank, legal_tps
+from kvcalc.deployment import heads_on_rank
 from kvcalc.formats import FORMATS
+from kvcalc.legality import check_legal, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model import LayerGroup
 from kvcalc.verbs.estimate import gpus_by_memory
@@ -265,14 +268,15 @@ def test_heads_that_do_not_spread(heads: int, tp: int) -> None:
     ],
 )
 def test_legal_tensor_parallel_sizes(mechanisms: list[Attention], legal: list[int]) -> None:
-    assert legal_tps(mechanisms) == legal
-    assert legal_tps(mechanisms, 8) == [tp for tp in legal if tp <= 8]
+    model = kvcalc.Model(name="m", layers=tuple(LayerGroup(count=1, attention=kind) for kind in mechanisms))
+    assert legal_tps(model) == legal
+    assert legal_tps(model, 8) == [tp for tp in legal if tp <= 8]
     for tp in range(1, 130):
         if tp in legal:
-            check_legal(kvcalc.Deployment(tp), mechanisms, 1)
+            check_legal(kvcalc.Deployment(tp), model)
         else:
             with pytest.raises(kvcalc.KvcalcError, match=f"legal are {', '.join(map(str, legal))} "):
-                check_legal(kvcalc.Deployment(tp), mechanisms, 1)
+                check_legal(kvcalc.Deployment(tp), model)
 
 
 def test_no_more_stages_than_layers() -> None:
@@ -282,7 +286,7 @@ def test_no_more_stages_than_layers() -> None:
 
 
 @pytest.mark.parametrize("ways", [{"tp": 0}, {"pp": 0}, {"dp": -1}, {"tp": 1_000_001}])
-def test_numbers_of_ranks_have_limits(ways: dict[str, int]) -> None:
+def test_numbers_of_ranks_have_limits(ways: dict[str, Any]) -> None:
     with pytest.raises(kvcalc.KvcalcError, match="must be from 1 to 1,000,000"):
         kvcalc.Deployment(**ways)
 

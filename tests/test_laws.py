@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
-from kvcalc.deployment import legal_tps
+from kvcalc.legality import legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model import LayerGroup, Repeat
 from kvcalc.verbs.result import CacheResult
@@ -98,7 +98,7 @@ def cache(model: kvcalc.Model, **options: Any) -> CacheResult:
 
 
 def tps(model: kvcalc.Model) -> list[int]:
-    return legal_tps(layer.attention for layer in model.distinct())
+    return legal_tps(model)
 
 
 @laws

@@ -130,7 +130,7 @@ def positions_changed_by(difference: int) -> Mutation:
 
 
 def windows_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(exact, "_positions", lambda _layer, context: Factor("context", context, "token"))
+    patch.setattr(exact, "_positions", lambda _layer, load: Factor("context", load.context, "token"))
 
 
 def bytes_changed(name: str, block_bytes: int) -> Mutation:

@@ -21,6 +21,8 @@ class RankLoad(NamedTuple):
         sequences: sequences held at the same time.
         context: tokens of each; 0 asks for what a sequence costs before its first token.
         cache_format: element formats.
+        dcp: ranks, among the tp, that share the tokens of a sequence.
+        shared_prefix: first tokens of the context that all sequences share, kept once.
     """
 
     layers: Mapping[Layer, int]
@@ -28,6 +30,8 @@ class RankLoad(NamedTuple):
     sequences: int
     context: int
     cache_format: CacheFormat
+    dcp: int = 1
+    shared_prefix: int = 0
 
 
 class Engine(Protocol):

@@ -2,8 +2,9 @@
 
     bytes = layers x sequences x positions kept x bytes of the row, for each cached tensor of each kind of layer
 
-A layer with a window keeps min(context, window) positions. Equal tensors (a key and a value of one shape) are one term
-with a factor 2.
+A layer with a window keeps min(context, window) positions, whole on every rank. With decode context parallelism the
+other layers keep ceil(context / dcp) on a rank. Tokens that all sequences share are kept once. Equal tensors (a key and
+a value of one shape) are one term with a factor 2.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ class Exact:
             "cache",
             tuple(
                 Product(
-                    f"{layer.label}: {'+'.join(tensor.name for tensor in tensors)}",
+                    f"{layer.label}: {'+'.join(tensor.name for tensor in tensors)}{suffix}",
                     (
                         *_tensors_factor(tensors),
                         Factor("layers", count, "layer"),
-                        Factor("sequences", load.sequences, "sequence"),
-                        _positions(layer, load.context),
+                        *kept,
                         *_row(tensors[0], element_format, load.tp),
                     ),
                 )
                 for layer, count in load.layers.items()
                 for tensors, element_format in _equal_tensors(layer, load)
+                for suffix, kept in _kept(layer, load)
             ),
         )
 
@@ -74,10 +75,33 @@ def _tensors_factor(tensors: list[CachedTensor]) -> tuple[Factor, ...]:
     return (Factor("_and_".join(tensor.name for tensor in tensors), len(tensors)),)
 
 
-def _positions(layer: Layer, context: int) -> Factor:
-    if layer.window is not None and layer.window < context:
+def _kept(layer: Layer, load: RankLoad) -> tuple[tuple[str, tuple[Factor, ...]], ...]:
+    """The rows that a layer keeps of each tensor, as factors: each sequence's own, and those that all share."""
+    sequences, positions = Factor("sequences", load.sequences, "sequence"), _positions(layer, load)
+    shared = _shared_positions(layer, load)
+    if not shared:
+        return (("", (sequences, positions)),)
+    own = Factor("own_tokens", positions.value - shared, "token of its own")
+    return (
+        (", shared prefix", (Factor("shared_prefix", shared, "shared token"),)),
+        *((("", (sequences, own)),) if own.value else ()),
+    )
+
+
+def _positions(layer: Layer, load: RankLoad) -> Factor:
+    """How many tokens of a sequence the layer keeps on a rank."""
+    if layer.window is not None and layer.window < load.context:
         return Factor("window", layer.window, "token of window")
-    return Factor("context", context, "token")
+    if layer.window is None and load.dcp > 1:
+        return Factor("context_on_rank", -(-load.context // load.dcp), "token")
+    return Factor("context", load.context, "token")
+
+
+def _shared_positions(layer: Layer, load: RankLoad) -> int:
+    """How many of those are of the shared prefix: of a window, what it still covers of it."""
+    if layer.window is not None:
+        return max(0, load.shared_prefix - max(0, load.context - layer.window))
+    return -(-load.shared_prefix // load.dcp)
 
 
 def _row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:

@@ -68,6 +68,14 @@ class Mechanism(ABC):
         return None
 
     @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of a new token with one cached position: of its scores and of its weighted sum of values.
+
+        0 where the layer has no cache of its own.
+        """
+        return 0
+
+    @property
     @abstractmethod
     def label(self) -> str:
         """A short name with the dims, for tables: 'gqa 64/8 x 128'."""

@@ -43,5 +43,9 @@ class GQA(Mechanism):
         return self.num_heads
 
     @property
+    def multiply_adds(self) -> int:
+        return self.num_heads * (self.head_dim + (self.v_head_dim or self.head_dim))
+
+    @property
     def label(self) -> str:
         return f"gqa {head_label(f'{self.num_heads}/{self.num_kv_heads}', self.head_dim, self.v_head_dim)}"

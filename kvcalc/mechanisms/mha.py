@@ -36,5 +36,9 @@ class MHA(Mechanism):
         return self.num_heads
 
     @property
+    def multiply_adds(self) -> int:
+        return self.num_heads * (self.head_dim + (self.v_head_dim or self.head_dim))
+
+    @property
     def label(self) -> str:
         return f"mha {head_label(str(self.num_heads), self.head_dim, self.v_head_dim)}"

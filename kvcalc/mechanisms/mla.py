@@ -45,5 +45,10 @@ class MLA(Mechanism):
         return self.num_heads
 
     @property
+    def multiply_adds(self) -> int:
+        """With the up-projections absorbed into queries and output: every head scores and sums the latent itself."""
+        return self.num_heads * (2 * self.kv_lora_rank + self.qk_rope_head_dim)
+
+    @property
     def label(self) -> str:
         return f"mla {self.num_heads} heads, {self.kv_lora_rank}+{self.qk_rope_head_dim}"

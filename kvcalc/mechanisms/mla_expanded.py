@@ -44,6 +44,10 @@ class MLAExpanded(Mechanism):
         return self.num_heads
 
     @property
+    def multiply_adds(self) -> int:
+        return self.num_heads * (self.qk_nope_head_dim + self.qk_rope_head_dim + self.v_head_dim)
+
+    @property
     def label(self) -> str:
         key_width = self.qk_nope_head_dim + self.qk_rope_head_dim
         return f"mla expanded {self.num_heads} x {key_width}+{self.v_head_dim}"

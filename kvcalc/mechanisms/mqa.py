@@ -35,5 +35,9 @@ class MQA(Mechanism):
         return self.num_heads
 
     @property
+    def multiply_adds(self) -> int:
+        return self.num_heads * (self.head_dim + (self.v_head_dim or self.head_dim))
+
+    @property
     def label(self) -> str:
         return f"mqa {head_label(f'{self.num_heads}/1', self.head_dim, self.v_head_dim)}"

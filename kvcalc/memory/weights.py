@@ -1,149 +1,154 @@
-"""Weights: the bytes of a checkpoint, and what a rank holds of them.
+"""Weights: what a replica and what a rank hold of the parts of a checkpoint.
 
-Over tensor-parallel ranks every part divides evenly. Over pipeline stages:
-
-- a checkpoint of one format divides by layers, with the embedding on the first stage and the output head on the last;
-- one that its file lists part by part divides by layers too, experts over the layers that have them;
-- where the file lacks the dims for that, or the user gives the size, it divides evenly.
+Over tensor-parallel ranks every part divides evenly; experts divide over the ranks that share them, whole experts
+first, so that the fullest rank holds ceil(num_experts / ep). Over pipeline stages layers divide, with embeddings on the
+first stage and the output head on the last; a tied head is a copy of the embedding there. Where the model's file lacks
+what is needed for that, the total divides evenly: total / (tp x pp).
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from kvcalc.formats import find_format
-from kvcalc.scenario import checkpoint_format
+from kvcalc.memory.parts import Part, placed_parts, whole_parts
 from kvcalc.term import Factor, Product, Share, Sum, Term
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvcalc.deployment import Deployment
-    from kvcalc.formats import ElementFormat
-    from kvcalc.model import Model
     from kvcalc.scenario import Scenario
 
-Basis = Literal["embedding, layers and head", "layers", "even"]
-"""How weights divide over pipeline stages."""
-
-BY_LAYERS_AND_ENDS: Basis = "embedding, layers and head"
+Basis = Literal["one rank's worth", "by place", "by layers", "even"]
+"""How weights divide over ranks beyond plain tensor parallelism."""
 
 
-class _Part(NamedTuple):
-    """Some of the weights, and over which ranks it divides."""
+def weights_basis(scenario: Scenario, deployment: Deployment) -> Basis:
+    """How this scenario's weights divide over the deployment's ranks."""
+    if deployment.pp == 1 and not _experts_apart(scenario, deployment):
+        return "one rank's worth"
+    if placed_parts(scenario) is not None:
+        return "by place"
+    return "by layers" if scenario.model.weights and scenario.replacements.weights is None else "even"
 
-    term: Product
-    split: Literal["tp", "ep", "all"]
+
+def _experts_apart(scenario: Scenario, deployment: Deployment) -> bool:
+    """Whether experts divide otherwise than the other weights do."""
+    return deployment.dp_attention or bool((scenario.model.num_experts or 1) % deployment.ep)
+
+
+def _parts(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...] | None:
+    if weights_basis(scenario, deployment) == "by place":
+        return placed_parts(scenario)
+    return whole_parts(scenario)
 
 
 def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
     """The weights of one replica: each part once, and once a rank what every rank holds. None where not known."""
-    parts = _parts(scenario)
-    if parts is None:
-        return None
-    ranks = Factor("ranks", deployment.ranks, "rank")
-    copied = deployment.ranks > 1
-    terms = [term.times(ranks) if split == "all" and copied else term for term, split in parts]
-    if deployment.pp > 1 and scenario.model.tie_word_embeddings and weights_basis(scenario) == BY_LAYERS_AND_ENDS:
-        terms.append(Product("output head, a copy of the embedding", _table(scenario).factors))
-    return Sum("weights", tuple(terms))
+    parts = _parts(scenario, deployment)
+    return None if parts is None else Sum("weights", tuple(_replica_terms(scenario, deployment, parts)))
+
+
+def _replica_terms(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...]) -> Iterator[Term]:
+    replicas = Factor("replicas", deployment.replicas_joined, "replica")
+    for part in parts:
+        if part.split == "all" and deployment.ranks > 1:
+            yield part.term.times(Factor("ranks", deployment.ranks, "rank"))
+        elif part.split == "ep" and replicas.value > 1:
+            yield Share(part.term.path, part.term, replicas)
+        else:
+            yield part.term
+    if deployment.pp > 1:
+        yield from (copy.term for copy in tied_head(scenario, parts))
 
 
 def rank_weights(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> Sum | None:
-    """The weights of a rank of the pipeline stage that holds these layers. None where not known."""
-    parts = _parts(scenario)
+    """The weights of the fullest rank of the pipeline stage that holds these layers. None where not known."""
+    parts = _parts(scenario, deployment)
     if parts is None:
         return None
-    if deployment.pp > 1 and weights_basis(scenario) == BY_LAYERS_AND_ENDS:
-        return _stage_of_one_format(scenario, deployment, stage, layers)
-    return Sum("weights", tuple(_rank_part(scenario, deployment, part, layers) for part in parts))
+    if deployment.pp > 1:
+        parts = (*parts, *tied_head(scenario, parts))
+    terms = (_rank_term(scenario, deployment, part, stage, layers) for part in parts)
+    return Sum("weights", tuple(term for term in terms if term is not None))
 
 
 def alike(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> tuple[int, int, bool, bool]:
     """What tells stages' weights apart: their layers, those with experts, and whether they are first or last."""
-    with_experts = len(range(max(layers.start, _first_with_experts(scenario)), layers.stop))
+    with_experts = len(range(max(layers.start, scenario.model.first_with_experts), layers.stop))
     return len(layers), with_experts, stage == 0, stage == deployment.pp - 1
 
 
-def weights_basis(scenario: Scenario) -> Basis:
-    """How this scenario's weights divide over pipeline stages."""
-    model = scenario.model
-    if scenario.replacements.weights is not None:
-        return "even"
-    if model.weights:
-        return "layers"
-    dims = (model.parameters, model.vocab_size, model.hidden_size, model.tie_word_embeddings)
-    return "even" if None in dims or _layer_parameters(model) < 1 else BY_LAYERS_AND_ENDS
+def tied_head(scenario: Scenario, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """A tied output head: the embedding itself on one stage, else a copy of it on the last."""
+    if not scenario.model.tie_word_embeddings:
+        return ()
+    return tuple(
+        part._replace(term=part.term._replace(path="output head, a copy of the embedding"), place="head")
+        for part in parts
+        if part.is_table
+    )
 
 
-def _parts(scenario: Scenario) -> tuple[_Part, ...] | None:
-    model, given = scenario.model, scenario.replacements.weights
-    if given is not None:
-        return (_Part(Product("weights", (Factor("given", given, "byte"),), "given by the user"), "tp"),)
-    if model.weights:
-        asked = scenario.weight_format
-        return tuple(
-            _Part(
-                Product(part.part, (asked or find_format(part.format, "format")).parameters(part.parameters)),
-                part.split,
-            )
-            for part in model.weights
-            if not (asked and part.scales)
-        )
-    if model.parameters is None:
-        return None
-    return (_Part(Product("parameters", _one_format(scenario).parameters(model.parameters)), "tp"),)
+def _rank_term(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> Term | None:
+    """The rank's share of a part; None where the part is on other stages."""
+    if part.split == "all":
+        return part.term
+    share = on_stage(scenario, deployment, part, stage, layers)
+    if share is None or part.split == "tp":
+        return None if share is None else share.of(part.term)
+    num_experts, ep = scenario.model.num_experts or 1, deployment.ep
+    if num_experts % ep:
+        share = share.times(Factor("experts_on_rank", -(-num_experts // ep), "expert"))
+        share = share.over(Factor("experts", num_experts, "expert"))
+        return share.over(Factor("tp", deployment.expert_ranks // ep, "tp")).of(part.term)
+    return share.over(Factor("tp", deployment.expert_ranks, "tp")).of(part.term)
 
 
-def _one_format(scenario: Scenario) -> ElementFormat:
-    return scenario.weight_format or checkpoint_format(scenario.model)
+class PartOf(NamedTuple):
+    """A part of something: the product of `parts` of the product of `among`."""
+
+    parts: tuple[Factor, ...]
+    among: tuple[Factor, ...]
+
+    def times(self, factor: Factor) -> PartOf:
+        return self._replace(parts=(*self.parts, factor))
+
+    def over(self, factor: Factor) -> PartOf:
+        return self._replace(among=(*self.among, factor))
+
+    def of(self, whole: Product) -> Term:
+        """That part of a term, rounded up once."""
+        if all(factor.value == 1 for factor in (*self.parts, *self.among)):
+            return whole
+        return Share(whole.path, whole, _together(self.among), _together(self.parts) if self.parts else None)
 
 
-def _rank_part(scenario: Scenario, deployment: Deployment, part: _Part, layers: range) -> Term:
-    term, split = part
-    if split == "all" or deployment.ranks == 1:
-        return term
-    if deployment.pp == 1 or weights_basis(scenario) == "even":
-        return Share(term.path, term, Factor("ranks", deployment.ranks, "rank"))
-    num_layers = scenario.model.num_layers
-    first = _first_with_experts(scenario) if split == "ep" else 0
-    on_stage = len(range(max(layers.start, first), layers.stop))
-    among = Factor("layers_x_tp", (num_layers - first) * deployment.tp, "layer x tp")
-    return Share(term.path, term, among, Factor("layers_on_stage", on_stage, "layer"))
+def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> PartOf | None:
+    """How much of a part is on a stage, and of what is not experts on one of its ranks; None of nothing."""
+    model, pp = scenario.model, deployment.pp
+    tp = (Factor("tp", deployment.tp, "tp"),) if part.split == "tp" else ()
+    if part.place is None:
+        return PartOf((), (Factor("ranks", deployment.ranks, "rank"),))
+    if part.place in {"embedding", "head"}:
+        return PartOf((), tp) if stage == (0 if part.place == "embedding" else pp - 1) else None
+    if pp == 1:
+        return PartOf((), tp)
+    first = model.first_with_experts if part.split == "ep" else 0
+    held = len(range(max(layers.start, first), layers.stop))
+    among = Factor("layers", model.num_layers - first, "layer")
+    return PartOf((Factor("layers_on_stage", held, "layer"),), (among, *tp)) if held else None
 
 
-def _first_with_experts(scenario: Scenario) -> int:
-    return min(scenario.model.first_k_dense or 0, scenario.model.num_layers - 1)
-
-
-def _embedding_parameters(model: Model) -> int:
-    return (model.vocab_size or 0) * (model.hidden_size or 0)
-
-
-def _layer_parameters(model: Model) -> int:
-    """Parameters that are neither embedding nor output head."""
-    tables = 1 if model.tie_word_embeddings else 2
-    return (model.parameters or 0) - tables * _embedding_parameters(model)
-
-
-def _table(scenario: Scenario) -> Product:
-    """The embedding, or an output head of its size."""
-    return Product("table", _one_format(scenario).parameters(_embedding_parameters(scenario.model)))
-
-
-def _stage_of_one_format(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> Sum:
-    """The stage's layers, taken as equally large; embedding first, output head last, a copy where tied."""
-    model, element_format = scenario.model, _one_format(scenario)
-    terms: list[Term] = [
-        Share(
-            "layers of the stage",
-            Product("all layers", element_format.parameters(_layer_parameters(model))),
-            Factor("layers_x_tp", model.num_layers * deployment.tp, "layer x tp"),
-            Factor("layers_on_stage", len(layers), "layer"),
-        )
-    ]
-    table = _table(scenario)
-    tp = Factor("tp", deployment.tp, "rank")
-    if stage == 0:
-        terms.append(Share("embedding", table, tp))
-    if stage == deployment.pp - 1:
-        terms.append(Share("output head", table, tp))
-    return Sum("weights", tuple(terms))
+def _together(factors: tuple[Factor, ...]) -> Factor:
+    """Factors as one, its name and noun joined: layers_x_tp."""
+    several = [factor for factor in factors if factor.value != 1] or [factors[0]]
+    if len(several) == 1:
+        (single,) = several
+        return Factor("ranks", single.value, "rank") if single.name == "tp" else single
+    return Factor(
+        "_x_".join(factor.name for factor in several),
+        math.prod(factor.value for factor in several),
+        " x ".join(factor.noun for factor in several),
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
+from kvcalc.render.decode import decode_lines, decode_tree
+from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.scenario import compute_format
 from kvcalc.term import Product, Share, Sum
@@ -38,7 +40,10 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command
         Lines(tuple(_answers(result, unit, explain=explain, command=command))),
     ]
     if explain:
-        blocks += [_tree(result, rank), Lines((*_sources(rank.tree), *_figure_sources(result)))]
+        blocks.append(_tree(result, rank))
+        if result.decode is not None:
+            blocks.append(decode_tree(result.decode, result.scenario.gpu))
+        blocks.append(Lines((*_sources(rank.tree), *_figure_sources(result))))
     return View(tuple(blocks))
 
 
@@ -171,6 +176,8 @@ def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
         each = " \u00b7 ".join(f"{_count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
         usual = format_size(result.memory.per_rank.temporary_bytes, unit)
         yield f"most sequences of {result.workload.context:,} tokens, at {usual} {unit} temporary: {each}"
+    if result.decode is not None:
+        yield from decode_lines(result.decode, result.scenario.gpu, unit)
     yield f"not modelled: {'; '.join(result.not_modelled)}"
     if command.isprintable() and command and not explain:
         yield f"next: {command} --explain"
@@ -206,8 +213,8 @@ def _tree(result: Estimate, rank: RankResult) -> Grid:
     asked = result.scenario.deployment or Deployment()
     usable = result.gpus.usable_bytes
     rows = [
-        *_term_rows(rank.tree, 0),
-        *_term_rows(replica_cache(result.scenario, asked), 0, f"cache of a replica ({asked})"),
+        *term_rows(rank.tree, 0),
+        *term_rows(replica_cache(result.scenario, asked), 0, f"cache of a replica ({asked})"),
         Row(
             (
                 "usable",
@@ -229,16 +236,6 @@ def _tree(result: Estimate, rank: RankResult) -> Grid:
             )
         )
     return Grid((Column("term"), right("bytes"), Column("formula"), Column("in numbers")), tuple(rows))
-
-
-def _term_rows(term: Term, depth: int, name: str | None = None) -> Iterator[Row]:
-    yield Row((f"{'  ' * depth}{name or term.path}", f"{term.bytes:,}", term.formula, term.numbers))
-    match term:
-        case Sum(parts=parts):
-            for part in parts:
-                yield from _term_rows(part, depth + 1)
-        case Share(whole=whole):
-            yield from _term_rows(whole, depth + 1)
 
 
 def _sources(term: Term) -> Iterator[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import Deployment, check_legal, stages
+from kvcalc.deployment import Deployment, stages
 from kvcalc.engines import RankLoad
+from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, RankMemory, replica_weights
 from kvcalc.model import count_layers
 from kvcalc.term import leaves
+from kvcalc.verbs.decode import decode_bound
 from kvcalc.verbs.remarks import not_modelled, notes
 from kvcalc.verbs.replica import cache_of, replica_cache
 from kvcalc.verbs.result import (
@@ -28,6 +29,7 @@ from kvcalc.verbs.smallest import Candidate, evaluate, legal_tps_of_a_node, most
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvcalc.model import Model
     from kvcalc.scenario import Scenario
 
 
@@ -38,37 +40,49 @@ def estimate(scenario: Scenario) -> Estimate:
         KvcalcError: the deployment is illegal, a format does not fit the model's rows, or the GPU's memory is unknown.
     """
     model, deployment = scenario.model, scenario.deployment or Deployment()
-    kinds = model.distinct()
-    check_legal(deployment, (layer.attention for layer in kinds), model.num_layers)
+    check_legal(deployment, model)
     asked = evaluate(scenario, deployment)
     weights_known = asked.fullest.weights is not None
     found = smallest(scenario) if weights_known else None
+    shown = asked if scenario.deployment is not None or found is None else found
     return Estimate(
-        model=ModelSummary(
-            model.name,
-            model.num_layers,
-            tuple(dict.fromkeys(layer.attention.kind for layer in kinds)),
-            model.source,
-        ),
+        model=model_summary(model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
-        deployment=DeploymentSummary(
-            scenario.engine.name, scenario.engine.version, deployment.tp, deployment.pp, deployment.dp
-        ),
+        deployment=deployment_summary(scenario, deployment),
         cache=_cache(scenario, deployment, asked),
         memory=_memory(scenario, asked),
         gpus=_gpus(scenario, asked, found),
-        not_modelled=tuple(not_modelled(scenario)),
+        decode=decode_bound(scenario, shown.deployment) if weights_known else None,
+        not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(scenario, asked, found)),
         scenario=scenario,
     )
 
 
+def model_summary(model: Model) -> ModelSummary:
+    kinds = dict.fromkeys(layer.attention.kind for layer in model.distinct())
+    return ModelSummary(model.name, model.num_layers, tuple(kinds), model.source)
+
+
+def deployment_summary(scenario: Scenario, deployment: Deployment) -> DeploymentSummary:
+    return DeploymentSummary(
+        engine=scenario.engine.name,
+        engine_version=scenario.engine.version,
+        tp=deployment.tp,
+        pp=deployment.pp,
+        dp=deployment.dp,
+        ep=deployment.ep,
+        dcp=deployment.dcp,
+        dp_attention=deployment.dp_attention,
+    )
+
+
 def _cache(scenario: Scenario, deployment: Deployment, asked: Candidate) -> CacheResult:
-    context = scenario.workload.context
+    context, dcp = scenario.workload.context, deployment.dcp
     rank_layers = count_layers(stages(scenario.model.sequence(), deployment.pp)[asked.fullest.stage])
 
     def sequence_bytes(tokens: int) -> int:
-        return cache_of(scenario, rank_layers, deployment.tp, 1, tokens).bytes
+        return cache_of(scenario, rank_layers, deployment, 1, tokens).bytes
 
     state = sequence_bytes(0)
     here = sequence_bytes(context)
@@ -76,11 +90,11 @@ def _cache(scenario: Scenario, deployment: Deployment, asked: Candidate) -> Cach
     load = RankLoad(scenario.model.distinct(), deployment.tp, 1, context, scenario.cache_format)
     return CacheResult(
         bytes=whole.bytes,
-        one_copy_bytes=replica_cache(scenario, replace(deployment, tp=1, pp=1)).bytes,
+        one_copy_bytes=replica_cache(scenario, Deployment(dp=deployment.dp)).bytes,
         bytes_per_rank=asked.fullest.cache.bytes,
         bytes_per_sequence=here,
-        bytes_per_token=sequence_bytes(1) - state,
-        bytes_per_token_at_context=sequence_bytes(context + 1) - here,
+        bytes_per_token=-(-(sequence_bytes(dcp) - state) // dcp),
+        bytes_per_token_at_context=-(-(sequence_bytes(context + dcp) - here) // dcp),
         state_bytes_per_sequence=state,
         lower_bound=scenario.engine.is_lower_bound(load),
         without_windows_bytes=replica_cache(scenario, deployment, windows=False).bytes,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from kvcalc.deployment import Deployment
 from kvcalc.formats import find_format
-from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, weights_basis
+from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
 from kvcalc.scenario import DEFAULT_DTYPE, checkpoint_format, compute_format
 from kvcalc.units import format_size
+from kvcalc.verbs.decode import why_no_bound
 from kvcalc.verbs.replica import replica_cache
 
 if TYPE_CHECKING:
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     from kvcalc.verbs.smallest import Candidate
 
 
-_PIPELINE_NOTE: dict[Basis, str] = {
-    "embedding, layers and head": (
-        "weights over pp: layers are taken as equally large, embedding on the first stage, output head on the last"
+_WEIGHTS_NOTE: dict[Basis, str] = {
+    "by place": (
+        "weights of a rank: layers are taken as equally large, experts are on the layers that have them, embeddings on "
+        "the first stage, the output head on the last"
     ),
-    "layers": "weights over pp: each part evenly over the layers, experts over those that have them",
-    "even": "weights over pp: total / (tp x pp), for want of what each layer has",
+    "by layers": "weights of a rank: each part evenly over the layers, experts over those that have them",
+    "even": "weights of a rank: total / (tp x pp), for want of what the embedding, each layer or the experts take",
 }
+"""Of a deployment that does more than divide everything over tensor-parallel ranks."""
 
 
-def not_modelled(scenario: Scenario) -> Iterator[str]:
-    """What is left out and matters for this model."""
+def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+    """What is left out and matters for this model on this deployment."""
     model = scenario.model
     if model.mtp_layers:
         yield f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache"
@@ -46,6 +49,13 @@ def not_modelled(scenario: Scenario) -> Iterator[str]:
         yield (
             "padding and repacking of quantised weights as an engine loads them "
             "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 in vLLM, llm-d/llm-d-benchmark)"
+        )
+    if deployment.tp > 1:
+        latent = any(layer.attention.kind.startswith("mla") for layer in model.distinct())
+        yield (
+            "weights that tensor-parallel ranks copy instead of dividing: norms"
+            + (", routers" if model.is_mixture_of_experts else "")
+            + (", MLA's down projections" if latent else "")
         )
     yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
     yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
@@ -73,6 +83,8 @@ def notes(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Iter
     yield from scenario.remarks
     yield from _model_notes(scenario, asked)
     yield from _gpu_notes(scenario)
+    if asked.fullest.weights is not None and (missing := why_no_bound(scenario)):
+        yield f"no bound of decoding: {missing}"
     yield from _deployment_notes(scenario, asked, found)
 
 
@@ -115,7 +127,7 @@ def _deployment_notes(scenario: Scenario, asked: Candidate, found: Candidate | N
     shown = asked if scenario.deployment is not None or found is None else found
     deployment = shown.deployment
     copies = replica_cache(scenario, deployment).bytes
-    one_copy = replica_cache(scenario, replace(deployment, tp=1)).bytes
+    one_copy = replica_cache(scenario, Deployment(dp=deployment.dp)).bytes
     if copies > one_copy:
         yield (
             f"tp {deployment.tp} cannot divide all of the cache: {copies:,} bytes a replica with its copies, "
@@ -126,8 +138,10 @@ def _deployment_notes(scenario: Scenario, asked: Candidate, found: Candidate | N
         yield f"tight: holds only while temporary memory stays within {room:,} bytes ({format_size(room, 'GiB')} GiB)"
     if scenario.deployment is None and deployment.dp > 1:
         yield f"no single replica holds the batch: {deployment.gpus:,} GPUs are {deployment.dp:,} replicas"
-    if deployment.pp > 1:
-        yield _PIPELINE_NOTE[weights_basis(scenario)]
+    basis = weights_basis(scenario, deployment)
+    if basis in _WEIGHTS_NOTE and shown.fullest.weights is not None:
+        yield _WEIGHTS_NOTE[basis]
+    yield from split_blocks(scenario, deployment)
     largest = max(shown.memories, key=lambda memory: memory.tree.bytes)
     if largest.tree.bytes > shown.fullest.tree.bytes:
         yield (

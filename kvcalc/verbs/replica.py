@@ -26,16 +26,22 @@ def replica_cache(scenario: Scenario, deployment: Deployment, *, windows: bool =
     layers = scenario.model.distinct()
     if not windows:
         layers = _without_windows(layers)
-    sequences = -(-scenario.workload.batch // deployment.dp)
-    cache = cache_of(scenario, layers, deployment.tp, sequences, scenario.workload.context)
+    workload = scenario.workload
+    cache = cache_of(scenario, layers, deployment, deployment.sequences(workload.batch), workload.context)
     if deployment.tp == 1:
         return cache
     ranks = Factor("ranks", deployment.tp, "rank")
     return Sum(cache.path, tuple(leaf.times(ranks) for leaf in leaves(cache)))
 
 
-def cache_of(scenario: Scenario, layers: Mapping[Layer, int], tp: int, sequences: int, context: int) -> Sum:
-    return scenario.engine.rank_cache(RankLoad(layers, tp, sequences, context, scenario.cache_format))
+def cache_of(
+    scenario: Scenario, layers: Mapping[Layer, int], deployment: Deployment, sequences: int, context: int
+) -> Sum:
+    """The cache of these layers on one tensor-parallel rank."""
+    shared = min(scenario.shared_prefix, context)
+    return scenario.engine.rank_cache(
+        RankLoad(layers, deployment.tp, sequences, context, scenario.cache_format, deployment.dcp, shared)
+    )
 
 
 def _without_windows(layers: dict[Layer, int]) -> dict[Layer, int]:

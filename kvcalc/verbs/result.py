@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Term
+    from kvcalc.verbs.decode import DecodeBound
 
 
 class ModelSummary(NamedTuple):
@@ -132,7 +133,7 @@ class GpusResult(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """The answer. `scenario` is what it was computed from."""
+    """The answer. `scenario` is what it was computed from; `decode` is of the deployment asked for, else the smallest."""
 
     model: ModelSummary
     workload: WorkloadSummary
@@ -140,6 +141,7 @@ class Estimate(NamedTuple):
     cache: CacheResult
     memory: MemoryResult
     gpus: GpusResult
+    decode: DecodeBound | None
     not_modelled: tuple[str, ...]
     notes: tuple[str, ...]
     scenario: Scenario

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.deployment import MAX_RANKS, Deployment, legal_tps
+from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.engines import RankLoad
 from kvcalc.errors import KvcalcError
-from kvcalc.memory import Fit, RankMemory, fit, fullest, rank_memories
-from kvcalc.memory.overhead import overhead
+from kvcalc.legality import legal_tps
+from kvcalc.memory import Fit, RankMemory, fit, fullest, overhead, rank_memories
 from kvcalc.units import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def evaluate(scenario: Scenario, deployment: Deployment) -> Candidate:
 def legal_tps_of_a_node(scenario: Scenario) -> list[int]:
     """Tensor-parallel sizes that are legal, stay within one node and leave rows that the format can store."""
     layers = scenario.model.distinct()
-    legal = legal_tps([layer.attention for layer in layers], scenario.gpu.node_size)
+    legal = legal_tps(scenario.model, scenario.gpu.node_size)
     return [tp for tp in legal if _rows_can_be_stored(scenario, layers, tp)]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.deployment import Deployment, check_legal, stages
+from kvcalc.deployment import Deployment, stages
 from kvcalc.errors import KvcalcError
 from kvcalc.formats import find_format
+from kvcalc.legality import check_legal
 from kvcalc.model import count_layers
 from kvcalc.reference import REFERENCES
 from kvcalc.reference.packing import PACKED
@@ -66,7 +67,7 @@ class Case(NamedTuple):
 
     def predicted_bytes(self, layers: Mapping[Layer, int]) -> int:
         """What these layers keep on one rank, by the formula."""
-        return cache_of(self.scenario, layers, self.deployment.tp, self.sequences, self.context).bytes
+        return cache_of(self.scenario, layers, self.deployment, self.sequences, self.context).bytes
 
     def rank_bytes(self, rank: Rank) -> int:
         """What a rank keeps, by the formula."""
@@ -88,8 +89,11 @@ def make_case(scenario: Scenario) -> Case:
     deployment = scenario.deployment or Deployment()
     if deployment.dp > 1:
         raise KvcalcError("--dp: replicas are alike; verify one, with its share of the batch")
+    if deployment.dcp > 1 or scenario.shared_prefix:
+        name = "--dcp" if deployment.dcp > 1 else "--shared-prefix"
+        raise KvcalcError(f"{name}: the reference modules keep every sequence whole, so this cannot be verified")
     kinds = count_layers(scenario.model.sequence())
-    check_legal(deployment, (layer.attention for layer in kinds), scenario.model.num_layers)
+    check_legal(deployment, scenario.model)
     case = Case(scenario, deployment, kinds, ())
     reasons = {layer: _why_not(case, layer) for layer in kinds}
     return case._replace(

@@ -1,0 +1,142 @@
+"""From the options of a command line to the scenario that they describe."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.ad_hoc import MAX_DIM, AdHoc
+from kvcalc.api import make_scenario
+from kvcalc.catalogue import find_model
+from kvcalc.cli.scenario_options import NUMBERS
+from kvcalc.errors import KvcalcError
+from kvcalc.formats import find_format
+from kvcalc.model import MAX_LAYERS, Model
+from kvcalc.units import MAX_CONTEXT, parse_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from kvcalc.scenario import Scenario
+
+_LIMITS = {"layers": MAX_LAYERS, "window": MAX_CONTEXT}
+_PASSED_ON = (
+    "batch",
+    "shared_prefix",
+    "cache_dtype",
+    "weight_dtype",
+    "weights",
+    "temporary",
+    "overhead",
+    "engine",
+    "gpu",
+    "gpu_memory",
+    "utilization",
+    "node_size",
+    "tp",
+    "pp",
+    "dp",
+    "ep",
+    "dcp",
+    "dp_attention",
+    "gpus",
+    "allow_pp",
+    "spill",
+    "parameters",
+    "dtype",
+)
+"""Options that `make_scenario` takes as they are."""
+
+
+def scenario_of(model: str | None, given: Mapping[str, Any], **replaced: Any) -> Scenario:
+    """The scenario of a command's options.
+
+    Args:
+        model: the argument MODEL; without it, the options describe a model.
+        given: option -> value, of the options that the command takes.
+        replaced: arguments of `make_scenario` that the command works out itself.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    refuse_blocks(given)
+    numbers = AdHoc(**{name: _number(given, name) for name in NUMBERS})
+    found, origin = _model(model, numbers)
+    options: dict[str, Any] = {name: given[name] for name in _PASSED_ON if name in given}
+    options |= {
+        "context": context_of(given),
+        "reserve": _reserve(given.get("reserve") or []),
+        "origin": origin,
+        "remarks": tuple(_remarks(numbers, given)),
+    }
+    return make_scenario(found, **{**options, **replaced})
+
+
+def typed(words: Iterable[str], *left_out: str) -> str:
+    """The command line, to be continued, without some flags."""
+    return shlex.join(["kvcalc", *(word for word in words if word not in left_out)])
+
+
+def context_of(given: Mapping[str, Any]) -> int | str | None:
+    """--context, or the sum of --input and --output."""
+    context: str | None = given.get("context")
+    prompt, generated = given.get("input_tokens"), given.get("output_tokens")
+    if prompt is None and generated is None:
+        return context
+    if context is not None:
+        raise KvcalcError("--context: is --input plus --output; give one or the other")
+    if prompt is None or generated is None:
+        raise KvcalcError("--input and --output go together: the context is their sum")
+    return parse_count(prompt, "--input", MAX_CONTEXT) + (
+        0 if generated == "0" else parse_count(generated, "--output", MAX_CONTEXT)
+    )
+
+
+def refuse_blocks(given: Mapping[str, Any]) -> None:
+    """`exact` counts tokens: it has neither blocks nor options."""
+    engine, options = given.get("engine"), given.get("engine_option")
+    if given.get("block_size") is not None:
+        raise KvcalcError(f"--block-size: engine {engine} counts tokens, not blocks")
+    if options:
+        raise KvcalcError(f"--engine-option: engine {engine} has no options, so none named '{options[0][:60]}'")
+
+
+def _number(given: Mapping[str, Any], name: str) -> int | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    return parse_count(text, f"--{name.replace('_', '-')}", _LIMITS.get(name, MAX_DIM))
+
+
+def _model(text: str | None, numbers: AdHoc) -> tuple[Model, str]:
+    """The model that is named, or the one that the numbers describe, and where it is from."""
+    if text is None:
+        if not numbers.given:
+            raise KvcalcError("MODEL: missing; name a model (kvcalc models list) or describe one with --layers ...")
+        return numbers.model(), "the command line"
+    if numbers.given:
+        raise KvcalcError(f"{numbers.given[0]}: describes a model without a file, and '{text[:100]}' names one")
+    found = find_model(text)
+    return found.model, found.origin
+
+
+def _reserve(texts: list[str]) -> dict[str, int | str]:
+    sizes: dict[str, int | str] = {}
+    for text in texts:
+        name, equals, size = text.partition("=")
+        if not (equals and name.strip() and size.strip() and name.isprintable()):
+            raise KvcalcError(f"--reserve: '{text[:60]}' is not NAME=SIZE (for example lora=2GiB)")
+        if name in sizes:
+            raise KvcalcError(f"--reserve: '{name[:60]}' is given twice")
+        sizes[name] = size
+    return sizes
+
+
+def _remarks(numbers: AdHoc, given: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("state_dtype", "conv_dtype"):
+        text, shown = given.get(name), f"--{name.replace('_', '-')}"
+        if text is not None:
+            find_format(text, shown)
+            yield f"{shown}: no layer of this model keeps such a state"
+    if numbers.kv_lora_rank is not None:
+        yield "qk_nope_head_dim and v_head_dim do not enter the cache: 128 is taken for what is not given"

@@ -1,0 +1,107 @@
+"""Which deployments a model can have.
+
+Legality is about heads, layers and experts; whether the memory is enough is another question.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import ranks_per_head
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.mechanisms import Mechanism
+    from kvcalc.model import Model
+
+
+def why_tp_is_illegal(mechanisms: Iterable[Mechanism], tp: int) -> str | None:
+    """Which heads do not spread over tp ranks; None where every layer's do.
+
+    Query heads must divide by tp, and KV heads must divide by tp or be copied evenly.
+    """
+    for mechanism in mechanisms:
+        heads = mechanism.query_heads
+        if heads is not None and heads % tp:
+            return f"{heads} query heads do not divide by {tp}"
+        for tensor in mechanism.cached():
+            if tensor.heads % tp and tp % tensor.heads:
+                return f"{tensor.heads} KV heads neither divide by {tp} nor {tp} by them"
+    return None
+
+
+def legal_tps(model: Model, at_most: int | None = None) -> list[int]:
+    """Every legal tensor-parallel size, smallest first."""
+    kinds = [layer.attention for layer in model.distinct()]
+    largest = min((heads for kind in kinds if (heads := kind.query_heads) is not None), default=1)
+    limit = largest if at_most is None else min(largest, at_most)
+    return [tp for tp in range(1, limit + 1) if largest % tp == 0 and why_tp_is_illegal(kinds, tp) is None]
+
+
+def legal_dcps(model: Model, tp: int) -> list[int]:
+    """Every legal decode-context-parallel size among tp ranks.
+
+    Ranks share the tokens of a head that they all hold: where a head is on several ranks (a latent or MQA's head on all
+    tp, KV heads on tp / num_kv_heads), dcp divides their number. Windowed layers keep their windows whole.
+    """
+    copies = [
+        ranks_per_head(tensor.heads, tp)
+        for layer in model.distinct()
+        if layer.window is None
+        for tensor in layer.attention.cached()
+    ]
+    most = gcd(*copies) if copies else 1
+    return [dcp for dcp in range(1, most + 1) if most % dcp == 0]
+
+
+def legal_eps(model: Model, expert_ranks: int) -> list[int]:
+    """Every legal expert-parallel size: a divisor of the ranks that share the experts, no larger than the experts."""
+    most = min(expert_ranks, model.num_experts or 1)
+    return [ep for ep in range(1, most + 1) if expert_ranks % ep == 0]
+
+
+def check_legal(deployment: Deployment, model: Model) -> None:
+    """Refuse a deployment that this model cannot have, naming the legal values.
+
+    Raises:
+        KvcalcError: the tp, pp, dcp, ep or dp-attention is illegal.
+    """
+    tp, num_layers = deployment.tp, model.num_layers
+    legal = legal_tps(model)
+    if tp not in legal:
+        raise KvcalcError(
+            f"tp: {tp} is illegal for this model; legal are {_listed(legal)} "
+            "(query heads divide by tp, and KV heads divide by tp or tp by KV heads)"
+        )
+    if deployment.pp > num_layers:
+        raise KvcalcError(f"pp: {deployment.pp} is illegal for this model; legal are 1 to {num_layers}, its layers")
+    dcps = legal_dcps(model, tp)
+    if deployment.dcp not in dcps:
+        raise KvcalcError(
+            f"dcp: {deployment.dcp} is illegal for this model at tp {tp}; legal are {_listed(dcps)} "
+            "(it divides the number of ranks that hold the same KV head, or the same latent)"
+        )
+    _check_experts(deployment, model)
+
+
+def _check_experts(deployment: Deployment, model: Model) -> None:
+    if not model.is_mixture_of_experts and (deployment.ep > 1 or deployment.dp_attention):
+        name = "ep" if deployment.ep > 1 else "dp-attention"
+        raise KvcalcError(f"{name}: {model.name} has no experts to spread or share; --dp N makes replicas of all of it")
+    if deployment.dp_attention and deployment.dp == 1:
+        raise KvcalcError("dp-attention: needs at least two replicas that share the experts: give --dp N")
+    eps = legal_eps(model, deployment.expert_ranks)
+    if deployment.ep not in eps:
+        ranks = "tp x dp" if deployment.dp_attention else "tp"
+        raise KvcalcError(
+            f"ep: {deployment.ep} is illegal for {model.num_experts} experts on {deployment.expert_ranks} ranks; legal "
+            f"are {_listed(eps)} (it divides {ranks}, the ranks of a stage that share the experts)"
+        )
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(str, values))

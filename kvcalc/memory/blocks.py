@@ -1,0 +1,40 @@
+"""Quantised weights whose rows tensor parallelism cuts within a block of elements that share a scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.memory.parts import placed_parts, whole_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.memory.parts import Part
+    from kvcalc.scenario import Scenario
+
+
+def split_blocks(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+    """A sentence for each part whose feed-forward rows do not divide into whole blocks on a rank."""
+    for part in placed_parts(scenario) or whole_parts(scenario) or ():
+        if part.block > 1 and part.split != "all" and part.place in {"layers", None}:
+            yield from _of_part(scenario, deployment, part)
+
+
+def _of_part(scenario: Scenario, deployment: Deployment, part: Part) -> Iterator[str]:
+    model = scenario.model
+    if part.split == "ep":
+        name, width, ranks = (
+            "moe_intermediate_size",
+            model.moe_intermediate_size,
+            deployment.expert_ranks // deployment.ep,
+        )
+    else:
+        name, width, ranks = "intermediate_size", model.intermediate_size, deployment.tp
+    if width is None or ranks == 1 or width % (ranks * part.block) == 0:
+        return
+    each = f"{width // ranks:,}" if width % ranks == 0 else f"{width / ranks:,.1f}"
+    yield (
+        f"{ranks} ranks leave rows of {each} elements ({name} {width:,} / {ranks}) in '{part.term.path}', not whole "
+        f"blocks of {part.block} that share a scale: engines pad them or refuse, and padding is not counted"
+    )

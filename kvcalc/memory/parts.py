@@ -1,0 +1,132 @@
+"""The parts of a checkpoint: how large each is, in which format, where in the model it sits, how it divides over ranks.
+
+A model's file may list them. Else they follow from its dims: the embedding and the output head are vocab_size x
+hidden_size each (one table where they are tied), the routed experts 3 x hidden_size x moe_intermediate_size each (gate,
+up and down projection of a gated feed-forward block), and the rest of the parameters belongs to the layers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.formats import find_format
+from kvcalc.scenario import checkpoint_format
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.formats import ElementFormat
+    from kvcalc.model import Model, Split, WeightPlace
+    from kvcalc.scenario import Scenario
+
+
+class Part(NamedTuple):
+    """Some of the weights.
+
+    Attributes:
+        split: over which ranks it divides.
+        place: where it sits; None where that is not known, as of a size that the user gives.
+        block: elements along a row that must stay together, since they share a scale.
+        is_table: whether it is the embedding, which a tied output head uses too.
+        multiplied: parameters that a token is multiplied by; 0 of scales, and where the number is not known.
+        element_format: of the parameters; None where only the size is known.
+    """
+
+    term: Product
+    split: Split = "tp"
+    place: WeightPlace | None = None
+    block: int = 1
+    is_table: bool = False
+    multiplied: int = 0
+    element_format: ElementFormat | None = None
+
+
+def whole_parts(scenario: Scenario) -> tuple[Part, ...] | None:
+    """The parts as the user, the model's file or its parameters give them, not taken apart. None where not known."""
+    model, given = scenario.model, scenario.replacements.weights
+    if given is not None:
+        return (Part(Product("weights", (Factor("given", given, "byte"),), "given by the user")),)
+    if model.weights:
+        return tuple(_listed(scenario))
+    if model.parameters is None:
+        return None
+    return (_of_one_format(scenario, "parameters", model.parameters),)
+
+
+def placed_parts(scenario: Scenario) -> tuple[Part, ...] | None:
+    """The parts, each with its place in the model; None where the model's file does not tell them apart."""
+    model = scenario.model
+    if scenario.replacements.weights is not None:
+        return None
+    if model.weights:
+        return tuple(_listed(scenario)) if any(part.place == "embedding" for part in model.weights) else None
+    counts = None if model.parameters is None else _counts(model)
+    if counts is None:
+        return None
+    table, head, experts, rest = counts
+    parts = (
+        _of_one_format(scenario, "embedding", table, place="embedding", is_table=True),
+        _of_one_format(scenario, "output head", head, place="head"),
+        _of_one_format(scenario, "routed experts", experts, place="layers", split="ep"),
+        _of_one_format(scenario, "layers", rest, place="layers"),
+    )
+    return tuple(part for part, count in zip(parts, counts, strict=True) if count)
+
+
+def expert_parameters(model: Model) -> int | None:
+    """Parameters of all routed experts, from the model's dims; None where the dims are not known or do not agree.
+
+    `active_parameters` counts num_experts_per_tok of the num_experts, so it must tell the same.
+    """
+    if not model.is_mixture_of_experts:
+        return 0
+    experts, width, hidden = model.num_experts, model.moe_intermediate_size, model.hidden_size
+    if experts is None or width is None or hidden is None:
+        return None
+    counted = 3 * hidden * width * experts * (model.num_layers - model.first_with_experts)
+    if model.parameters and model.active_parameters and model.num_experts_per_tok:
+        idle = counted // experts * (experts - model.num_experts_per_tok)
+        if model.parameters - model.active_parameters != idle:
+            return None
+    return counted
+
+
+def _counts(model: Model) -> tuple[int, int, int, int] | None:
+    """Parameters of the embedding, the output head, the routed experts, and all else."""
+    experts = expert_parameters(model)
+    vocab, hidden, tied = model.vocab_size, model.hidden_size, model.tie_word_embeddings
+    if experts is None or vocab is None or hidden is None or tied is None:
+        return None
+    table = vocab * hidden
+    head = 0 if tied else table
+    rest = (model.parameters or 0) - table - head - experts
+    return (table, head, experts, rest) if rest > 0 else None
+
+
+def _listed(scenario: Scenario) -> Iterator[Part]:
+    asked, table_seen = scenario.weight_format, False
+    for part in scenario.model.weights:
+        if asked and part.scales:
+            continue
+        element_format = asked or find_format(part.format, "format")
+        block = element_format.block_elems if asked else part.weight_block_size or element_format.block_elems
+        is_table = part.place == "embedding" and not table_seen
+        table_seen = table_seen or is_table
+        term = Product(part.part, element_format.parameters(part.parameters))
+        multiplied = 0 if part.scales else part.parameters
+        yield Part(term, part.split, part.place, block, is_table, multiplied, element_format)
+
+
+def _of_one_format(
+    scenario: Scenario,
+    name: str,
+    parameters: int,
+    *,
+    split: Split = "tp",
+    place: WeightPlace | None = None,
+    is_table: bool = False,
+) -> Part:
+    element_format = scenario.weight_format or checkpoint_format(scenario.model)
+    term = Product(name, element_format.parameters(parameters))
+    return Part(term, split, place, element_format.block_elems, is_table, parameters, element_format)

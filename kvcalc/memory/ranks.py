@@ -1,0 +1,158 @@
+"""What one rank of each pipeline stage holds: weights, cache, temporary, overhead, and what the user reserves."""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.deployment import stages
+from kvcalc.engines import RankLoad
+from kvcalc.memory.overhead import overhead
+from kvcalc.memory.temporary import Temporary, temporary
+from kvcalc.memory.weights import alike, rank_weights
+from kvcalc.model import count_layers
+from kvcalc.term import Factor, Product, Sum
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.model import Layer
+    from kvcalc.scenario import Scenario
+
+
+class Fit(Enum):
+    """Whether ranks stay within what is usable."""
+
+    FITS = "fits"
+    """Even with the high temporary figure."""
+    TIGHT = "tight"
+    """Only with less temporary memory than the high figure."""
+    NO = "no"
+
+
+class RankMemory(NamedTuple):
+    """The memory of one rank; the tensor-parallel ranks of a pipeline stage are alike.
+
+    Attributes:
+        stage: the pipeline stage, from 0.
+        weights: None where the model's parameters are not known.
+    """
+
+    stage: int
+    weights: Sum | None
+    cache: Sum
+    temporary: Temporary
+    overhead: Sum
+    reserve: Sum
+
+    @property
+    def tree(self) -> Sum:
+        """Everything counted, as one tree of terms."""
+        weights = () if self.weights is None else (self.weights,)
+        reserve = (self.reserve,) if self.reserve.parts else ()
+        return Sum("rank", (*weights, self.cache, self.temporary.term, self.overhead, *reserve))
+
+    @property
+    def total_bytes(self) -> int | None:
+        """With the usual temporary figure; None where weights are not known."""
+        return None if self.weights is None else self.tree.bytes
+
+    def total_with(self, temporary_bytes: int) -> int:
+        """With another temporary figure; weights that are not known count as nothing."""
+        return self.tree.bytes - self.temporary.term.bytes + temporary_bytes
+
+
+class Rank:
+    """One rank of a stage before it holds any cache.
+
+    Attributes:
+        stage: the pipeline stage, from 0.
+        first_layer: the first of the stage's layers.
+        layers: each kind of layer on it, and how many.
+    """
+
+    def __init__(
+        self, scenario: Scenario, deployment: Deployment, stage: int, first_layer: int, layers: Mapping[Layer, int]
+    ) -> None:
+        self.stage, self.first_layer, self.layers = stage, first_layer, layers
+        self._scenario, self._deployment = scenario, deployment
+        self.temporary = temporary(scenario.model, scenario.replacements.temporary)
+        self.overhead = overhead(deployment.connected_ranks, scenario.replacements.overhead)
+        self.reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in scenario.replacements.reserve))
+
+    @property
+    def layer_range(self) -> range:
+        """Which layers of the model it holds."""
+        return range(self.first_layer, self.first_layer + sum(self.layers.values()))
+
+    @cached_property
+    def weights(self) -> Sum | None:
+        """None where the model's parameters are not known."""
+        return rank_weights(self._scenario, self._deployment, self.stage, self.layer_range)
+
+    def cache(self, sequences: int, context: int, shared_prefix: int | None = None) -> Sum:
+        """The cache of so many sequences of so many tokens each; the shared prefix is the scenario's by default."""
+        shared = self._scenario.shared_prefix if shared_prefix is None else shared_prefix
+        deployment, formats = self._deployment, self._scenario.cache_format
+        return self._scenario.engine.rank_cache(
+            RankLoad(self.layers, deployment.tp, sequences, context, formats, deployment.dcp, min(shared, context))
+        )
+
+    def holding(self, sequences: int, context: int) -> RankMemory:
+        """With that cache."""
+        cache = self.cache(sequences, context)
+        return RankMemory(self.stage, self.weights, cache, self.temporary, self.overhead, self.reserve)
+
+    @cached_property
+    def fixed_bytes(self) -> int:
+        """All but cache and temporary memory; weights that are not known count as nothing."""
+        weights = 0 if self.weights is None else self.weights.bytes
+        return weights + self.overhead.bytes + self.reserve.bytes
+
+
+def _reserved(name: str, size: int) -> Product:
+    return Product(name, (Factor("given", size, "byte"),), "given by the user")
+
+
+def ranks_of(scenario: Scenario, deployment: Deployment) -> tuple[Rank, ...]:
+    """One rank of each pipeline stage, first to last; stages that hold the same share one."""
+    ranks: list[Rank] = []
+    known: dict[object, Rank] = {}
+    first = 0
+    for stage, held in enumerate(stages(scenario.model.sequence(), deployment.pp)):
+        layers = count_layers(held)
+        held_range = range(first, first + len(held))
+        key = (tuple(layers.items()), alike(scenario, deployment, stage, held_range))
+        if key not in known:
+            known[key] = Rank(scenario, deployment, stage, first, layers)
+        ranks.append(known[key])
+        first = held_range.stop
+    return tuple(ranks)
+
+
+def rank_memories(scenario: Scenario, deployment: Deployment) -> tuple[RankMemory, ...]:
+    """The memory of one rank of each pipeline stage at the scenario's workload, first to last."""
+    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
+    known: dict[Rank, RankMemory] = {}
+    memories: list[RankMemory] = []
+    for stage, rank in enumerate(ranks_of(scenario, deployment)):
+        if rank not in known:
+            known[rank] = rank.holding(sequences, context)
+        memories.append(known[rank]._replace(stage=stage))
+    return tuple(memories)
+
+
+def fullest(memories: Sequence[RankMemory]) -> RankMemory:
+    """The rank with the most cache; the first of equals."""
+    return max(memories, key=lambda memory: (memory.cache.bytes, -memory.stage))
+
+
+def fit(memories: Sequence[RankMemory], usable_bytes: int) -> Fit:
+    """The worst of the ranks."""
+    if all(memory.total_with(memory.temporary.high) <= usable_bytes for memory in memories):
+        return Fit.FITS
+    if all(memory.total_with(memory.temporary.low) <= usable_bytes for memory in memories):
+        return Fit.TIGHT
+    return Fit.NO

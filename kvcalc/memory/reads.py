@@ -1,0 +1,123 @@
+"""What one decode step reads and computes on a rank, at least.
+
+A step makes one token of every sequence. It multiplies each token by the weights of the layers and of the output head, and
+attends to all that the cache keeps. Of a table of embeddings it looks up a row, which counts as nothing. Of
+num_experts experts a step uses num_experts_per_tok at least, and as many more as its tokens choose differently; which is
+not known, so the least is taken, spread evenly over the ranks that share them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.formats import find_format
+from kvcalc.memory.parts import Part, placed_parts, whole_parts
+from kvcalc.memory.weights import on_stage, tied_head
+from kvcalc.term import Factor, Product, Share, Sum, Term
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.formats import ElementFormat
+    from kvcalc.memory.ranks import Rank
+    from kvcalc.model import Layer
+    from kvcalc.scenario import Scenario
+
+
+class Operations(NamedTuple):
+    """Floating-point operations, two for each multiply-add.
+
+    Attributes:
+        count: a term whose value is their number.
+        element_format: of what tokens are multiplied by; None where it is not known.
+    """
+
+    count: Term
+    element_format: ElementFormat | None
+
+
+def parts_used(scenario: Scenario) -> tuple[Part, ...] | None:
+    """The parts of the weights that a step multiplies by; None where the model's file does not tell them apart.
+
+    Towers for images or sound, which every rank holds whole, are not used to make text.
+    """
+    model = scenario.model
+    placed = placed_parts(scenario)
+    if placed is None:
+        given = scenario.replacements.weights is not None and not model.is_mixture_of_experts
+        return whole_parts(scenario) if given else None
+    if model.is_mixture_of_experts and model.num_experts_per_tok is None:
+        return None
+    tied = (part._replace(term=part.term._replace(path="output head")) for part in tied_head(scenario, placed))
+    return (*(part for part in placed if part.place != "embedding" and part.split != "all"), *tied)
+
+
+def weights_read(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> Sum:
+    """What a step reads of a rank's weights."""
+    terms = (_share(scenario, deployment, rank, part, part.term) for part in parts)
+    return Sum("weights read", tuple(term for term in terms if term is not None))
+
+
+def operations(
+    scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...], sequences: int
+) -> Iterator[Operations]:
+    """What a step computes on a rank for so many sequences of its replica."""
+    tokens = Factor("sequences", sequences * deployment.replicas_joined, "token")
+    for part in parts:
+        if part.multiplied:
+            each = Product(
+                part.term.path,
+                (
+                    Factor("per_multiply_add", 2, "operation"),
+                    Factor("parameters", part.multiplied, "parameter"),
+                    tokens,
+                ),
+            )
+            if part.split != "ep":
+                each = each._replace(factors=(*each.factors[:2], tokens._replace(value=sequences)))
+            term = _share(scenario, deployment, rank, part, each)
+            if term is not None:
+                yield Operations(_in_operations(term), part.element_format)
+    for layer, count in rank.layers.items():
+        if layer.attention.multiply_adds:
+            yield _attention(scenario, deployment, layer, count, sequences)
+
+
+def _attention(scenario: Scenario, deployment: Deployment, layer: Layer, count: int, sequences: int) -> Operations:
+    context = scenario.workload.context
+    positions = context if layer.window is None else min(context, layer.window)
+    whole = Product(
+        f"attention of {layer.label}",
+        (
+            Factor("per_multiply_add", 2, "operation"),
+            Factor("layers", count, "layer"),
+            Factor("sequences", sequences, "token"),
+            Factor("positions", positions, "position"),
+            Factor("multiply_adds", layer.attention.multiply_adds, "multiply-add"),
+        ),
+    )
+    ranks = Factor("ranks", deployment.tp, "rank")
+    term = Share(whole.path, whole, ranks, unit="operations") if deployment.tp > 1 else whole
+    formats = {_format_of(scenario, layer, tensor.name) for tensor in layer.attention.cached()}
+    return Operations(term, formats.pop() if len(formats) == 1 else None)
+
+
+def _in_operations(term: Term) -> Term:
+    return term._replace(unit="operations") if isinstance(term, Share) else term
+
+
+def _format_of(scenario: Scenario, layer: Layer, tensor: str) -> ElementFormat:
+    if layer.cache_dtype is not None:
+        return find_format(layer.cache_dtype, "cache_dtype")
+    return scenario.cache_format.of(tensor)
+
+
+def _share(scenario: Scenario, deployment: Deployment, rank: Rank, part: Part, whole: Product) -> Term | None:
+    """A rank's share of what a step reads or computes of a part."""
+    share = on_stage(scenario, deployment, part, rank.stage, rank.layer_range)
+    if share is None or part.split != "ep":
+        return None if share is None else share.of(whole)
+    used, experts = scenario.model.num_experts_per_tok or 1, scenario.model.num_experts or 1
+    share = share.times(Factor("experts_per_token", used, "expert")).over(Factor("experts", experts, "expert"))
+    return share.over(Factor("tp", deployment.expert_ranks, "tp")).of(whole)

@@ -1,0 +1,81 @@
+"""How the bound of decoding looks: a few lines, and the tree of what a step reads and computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.render.tree import term_rows
+from kvcalc.render.view import Column, Grid, Row, right
+from kvcalc.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.gpu import Gpu
+    from kvcalc.verbs.decode import DecodeBound
+
+_EXACT = 100
+"""From here on a figure is shown whole."""
+
+
+def decode_lines(bound: DecodeBound, gpu: Gpu, unit: str) -> Iterator[str]:
+    """What a person reads of it."""
+    rate = f"{gpu.memory_bandwidth_gb_per_s:,g} GB/s"
+    why = {
+        "memory": f"a step reads {format_size(bound.read_bytes, unit)} {unit} on a GPU, at {rate}",
+        "compute": f"a step computes {bound.operations / 1e12:,.2f} x 10^12 operations on a GPU",
+        "host link": f"a step reads the spilled cache over the host link, at {gpu.host_link_gb_per_s or 0:,g} GB/s",
+    }[bound.limited_by]
+    if bound.spill is not None:
+        spill = bound.spill
+        yield (
+            f"spill: {format_size(spill.spilled_bytes_per_rank, unit)} {unit} of a GPU's cache goes to the host's "
+            f"memory, {spill.spilled_bytes:,} bytes of a replica"
+        )
+    yield (
+        f"decode bound: at least {shown(bound.seconds_per_token * 1000)} ms a token, at most "
+        f"{shown(bound.tokens_per_second_per_sequence)} tokens/s a sequence, {shown(bound.tokens_per_second)} in all "
+        f"({why}); not a prediction"
+    )
+
+
+def decode_tree(bound: DecodeBound, gpu: Gpu) -> Grid:
+    """What a step reads and computes, and how long that takes at least."""
+    weights, cache, computed = bound.terms.parts
+    rows = [
+        *term_rows(weights, 0),
+        *term_rows(cache, 0, "cache read"),
+        *term_rows(computed, 0),
+        _seconds(
+            "memory seconds",
+            bound.memory_seconds,
+            "(weights read + cache read) / bandwidth" + (" without what is spilled" if bound.spill else ""),
+            f"at {gpu.memory_bandwidth_gb_per_s:,g} x 10^9 bytes a second",
+        ),
+        _seconds("compute seconds", bound.compute_seconds, "operations / peak rate of their format", _rates(gpu)),
+    ]
+    if bound.spill is not None:
+        rows.append(
+            _seconds(
+                "host link seconds",
+                bound.spill.link_seconds,
+                "bytes spilled / bandwidth of the host link",
+                f"{bound.spill.spilled_bytes_per_rank:,} at {gpu.host_link_gb_per_s or 0:,g} x 10^9 bytes a second",
+            )
+        )
+    return Grid((Column("decode step"), right("value"), Column("formula"), Column("in numbers")), tuple(rows))
+
+
+def _seconds(name: str, seconds: float, formula: str, numbers: str) -> Row:
+    return Row((name, f"{seconds:.3g}", formula, numbers))
+
+
+def _rates(gpu: Gpu) -> str:
+    rates = (("bf16", gpu.bf16_dense_tflops), ("fp8", gpu.fp8_dense_tflops))
+    known = [f"{name} {rate:,g}" for name, rate in rates if rate is not None]
+    return f"{', '.join(known)} x 10^12 a second" if known else "no rate is known"
+
+
+def shown(figure: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{figure:,.0f}" if figure >= _EXACT else f"{figure:,.3g}"

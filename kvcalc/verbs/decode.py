@@ -1,0 +1,204 @@
+"""The memory wall: how fast a decode step can be at most, by what it must read and compute. A bound, never a prediction.
+
+A step cannot end before its weights and its cache have been read once, nor before its operations are done:
+
+    seconds >= max(bytes read / memory bandwidth, operations / peak rate, bytes spilled / bandwidth of the host link)
+
+Of a pipeline, every stage must serve all sequences of a replica once for each token of each, and a token must pass all
+stages one after another, so the slowest stage with all sequences, and the sum of the stages with one, are both bounds.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError
+from kvcalc.memory import Rank, ranks_of
+from kvcalc.memory.reads import operations, parts_used, weights_read
+from kvcalc.term import Sum, Term
+
+if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
+    from kvcalc.memory.parts import Part
+    from kvcalc.scenario import Scenario
+
+
+class Spill(NamedTuple):
+    """Cache that finds no room beside the rest of a rank, and is kept in the host's memory.
+
+    Attributes:
+        room_bytes: for the cache, on the rank with the most spilled.
+        spilled_bytes_per_rank: of that rank's cache.
+        spilled_bytes: of all ranks of a replica.
+        link_seconds: one step's reading of it over the rank's host link.
+    """
+
+    room_bytes: int
+    spilled_bytes_per_rank: int
+    spilled_bytes: int
+    link_seconds: float
+
+
+class DecodeBound(NamedTuple):
+    """At most so many tokens a second; of the slowest stage where there are several.
+
+    Attributes:
+        tp: of the deployment that this is of, as are pp and dp.
+        read_bytes: what a step reads on a rank.
+        operations: floating-point operations of a step on a rank, of those whose rate is known.
+        memory_seconds: reading takes at least so long.
+        compute_seconds: computing takes at least so long.
+        seconds_per_token: at least, of each sequence.
+        tokens_per_second_per_sequence: at most.
+        tokens_per_second: at most, of all sequences of all replicas.
+        limited_by: memory, compute or host link.
+        spill: what is kept in the host's memory; None unless asked for.
+        terms: what is read and computed, for explanations.
+    """
+
+    tp: int
+    pp: int
+    dp: int
+    read_bytes: int
+    weights_read_bytes: int
+    cache_read_bytes: int
+    operations: int
+    memory_seconds: float
+    compute_seconds: float
+    seconds_per_token: float
+    tokens_per_second_per_sequence: float
+    tokens_per_second: float
+    limited_by: str
+    spill: Spill | None
+    terms: Sum
+
+
+class _Step(NamedTuple):
+    """One step of one stage."""
+
+    weights: Sum
+    cache: Term
+    computed: Sum
+    operations: int
+    memory: Fraction
+    compute: Fraction
+    link: Fraction
+    spilled: int
+    room: int
+
+    @property
+    def seconds(self) -> Fraction:
+        return max(self.memory, self.compute, self.link)
+
+    @property
+    def limited_by(self) -> str:
+        if self.link > max(self.memory, self.compute):
+            return "host link"
+        return "compute" if self.compute > self.memory else "memory"
+
+
+def why_no_bound(scenario: Scenario) -> str | None:
+    """What is missing for a bound; None where nothing is."""
+    if scenario.gpu.bandwidth is None:
+        return f"no memory bandwidth is known for {scenario.gpu.name}"
+    if parts_used(scenario) is None:
+        return (
+            "what a step reads of the weights is not known: the model's file does not tell embedding and experts apart"
+        )
+    return None
+
+
+def decode_bound(scenario: Scenario, deployment: Deployment) -> DecodeBound | None:
+    """The bound of a deployment; None where `why_no_bound` says why.
+
+    Raises:
+        KvcalcError: cache is to be spilled, and the host link's bandwidth is not known or the weights have no room.
+    """
+    parts = parts_used(scenario)
+    if parts is None or scenario.gpu.bandwidth is None:
+        return None
+    batch = scenario.workload.batch
+    most = deployment.sequences(batch)
+    ranks = ranks_of(scenario, deployment)
+    steps = {rank: _step(scenario, deployment, rank, parts, most) for rank in dict.fromkeys(ranks)}
+    slowest = max(steps.values(), key=lambda step: step.seconds)
+    alone = {rank: _step(scenario, deployment, rank, parts, 1).seconds for rank in steps}
+    per_token = max(slowest.seconds, sum((alone[rank] for rank in ranks), Fraction(0)))
+    rate = _rate(scenario, deployment, parts, list(steps))
+    spill = None
+    if scenario.spill:
+        total = deployment.tp * sum(steps[rank].spilled for rank in ranks)
+        worst = max(steps.values(), key=lambda step: step.spilled)
+        spill = Spill(worst.room, worst.spilled, total, float(worst.link))
+    return DecodeBound(
+        tp=deployment.tp,
+        pp=deployment.pp,
+        dp=deployment.dp,
+        read_bytes=slowest.weights.bytes + slowest.cache.bytes,
+        weights_read_bytes=slowest.weights.bytes,
+        cache_read_bytes=slowest.cache.bytes,
+        operations=slowest.operations,
+        memory_seconds=float(slowest.memory),
+        compute_seconds=float(slowest.compute),
+        seconds_per_token=float(per_token),
+        tokens_per_second_per_sequence=float(1 / per_token),
+        tokens_per_second=float(rate),
+        limited_by=slowest.limited_by,
+        spill=spill,
+        terms=Sum("decode step", (slowest.weights, slowest.cache, slowest.computed)),
+    )
+
+
+def _rate(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...], ranks: list[Rank]) -> Fraction:
+    """Tokens a second of all replicas: each makes a token of each of its sequences in a step of its slowest stage."""
+    batch, dp = scenario.workload.batch, deployment.dp
+    most = deployment.sequences(batch)
+    full = batch - dp * (most - 1)
+    rate = Fraction(0)
+    for replicas, sequences in ((full, most), (dp - full, most - 1)):
+        if replicas and sequences:
+            slowest = max(_step(scenario, deployment, rank, parts, sequences).seconds for rank in ranks)
+            rate += replicas * sequences / slowest
+    return rate
+
+
+def _step(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...], sequences: int) -> _Step:
+    gpu = scenario.gpu
+    weights = weights_read(scenario, deployment, rank, parts)
+    cache = rank.cache(sequences, scenario.workload.context)
+    compute, counted = Fraction(0), []
+    for each in operations(scenario, deployment, rank, parts, sequences):
+        rate = None if each.element_format is None else gpu.operations_per_second(each.element_format.name)
+        if rate is not None:
+            compute += each.count.bytes / rate
+            counted.append(each.count)
+    room, spilled, link = _spilled(scenario, rank, cache.bytes) if scenario.spill else (0, 0, Fraction(0))
+    bandwidth = gpu.bandwidth or Fraction(1)
+    computed = Sum("operations", tuple(counted))
+    return _Step(
+        weights=weights,
+        cache=cache,
+        computed=computed,
+        operations=computed.bytes,
+        memory=(weights.bytes + cache.bytes - spilled) / bandwidth,
+        compute=compute,
+        link=link,
+        spilled=spilled,
+        room=room,
+    )
+
+
+def _spilled(scenario: Scenario, rank: Rank, cache_bytes: int) -> tuple[int, int, Fraction]:
+    """Room for the cache, what does not fit in it, and how long a step takes to read that over the host link."""
+    room = scenario.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
+    if room < 0:
+        raise KvcalcError(
+            f"--spill: only cache can be kept in the host's memory, and a rank lacks {-room:,} bytes for the rest; "
+            "give more ranks (--tp, --pp)"
+        )
+    link = scenario.gpu.host_link_bandwidth
+    spilled = max(0, cache_bytes - room)
+    if spilled and link is None:
+        raise KvcalcError(f"--spill: no bandwidth of a host link is known for {scenario.gpu.name}")
+    return room, spilled, spilled / link if link else Fraction(0)
