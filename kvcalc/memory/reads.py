@@ -1,9 +1,9 @@
 """What one decode step reads and computes on a rank, at least.
 
-A step makes one token of every sequence. It multiplies each token by the weights of the layers and of the output head, and
-attends to all that the cache keeps. Of a table of embeddings it looks up a row, which counts as nothing. Of
-num_experts experts a step uses num_experts_per_tok at least, and as many more as its tokens choose differently; which is
-not known, so the least is taken, spread evenly over the ranks that share them.
+A step makes one token of every sequence. It multiplies each token by the weights of the layers and of the output head,
+and attends to all that the cache keeps. Of a table of embeddings it looks up a row, which counts as nothing. Of
+num_experts experts a step uses num_experts_per_tok at least, and as many more as its tokens choose differently; which
+is not known, so the least is taken, spread evenly over the ranks that share them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Operations(NamedTuple):
     """Floating-point operations, two for each multiply-add.
 
     Attributes:
-        count: a term whose value is their number.
+        term: whose value is their number.
         element_format: of what tokens are multiplied by; None where it is not known.
     """
 
-    count: Term
+    term: Term
     element_format: ElementFormat | None
 
 

@@ -1,4 +1,4 @@
-"""The memory wall: how fast a decode step can be at most, by what it must read and compute. A bound, never a prediction.
+"""The memory wall: how fast decoding can be at most, by what a step must read and compute. A bound, not a prediction.
 
 A step cannot end before its weights and its cache have been read once, nor before its operations are done:
 
@@ -171,8 +171,8 @@ def _step(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[P
     for each in operations(scenario, deployment, rank, parts, sequences):
         rate = None if each.element_format is None else gpu.operations_per_second(each.element_format.name)
         if rate is not None:
-            compute += each.count.bytes / rate
-            counted.append(each.count)
+            compute += each.term.bytes / rate
+            counted.append(each.term)
     room, spilled, link = _spilled(scenario, rank, cache.bytes) if scenario.spill else (0, 0, Fraction(0))
     bandwidth = gpu.bandwidth or Fraction(1)
     computed = Sum("operations", tuple(counted))

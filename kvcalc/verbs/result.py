@@ -133,7 +133,12 @@ class GpusResult(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """The answer. `scenario` is what it was computed from; `decode` is of the deployment asked for, else the smallest."""
+    """The answer.
+
+    Attributes:
+        decode: of the deployment asked for, else of the smallest; None where it is not known.
+        scenario: what this was computed from.
+    """
 
     model: ModelSummary
     workload: WorkloadSummary
