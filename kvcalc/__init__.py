@@ -8,12 +8,13 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest of `kvcalc --version`
 
 if TYPE_CHECKING:
-    from kvcalc.api import estimate, load_gpu, load_model, make_scenario, verify
+    from kvcalc.api import compare, estimate, load_gpu, load_model, make_scenario, verify
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
     from kvcalc.model import Model
     from kvcalc.scenario import Replacements, Scenario
+    from kvcalc.verbs.comparison import Comparison
     from kvcalc.verbs.result import Estimate
     from kvcalc.verification.result import Verification
     from kvcalc.workload import Workload
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CannotRunError",
+    "Comparison",
     "Deployment",
     "Estimate",
     "ExitCode",
@@ -33,6 +35,7 @@ __all__ = [
     "Verification",
     "Workload",
     "__version__",
+    "compare",
     "estimate",
     "load_gpu",
     "load_model",
@@ -42,6 +45,7 @@ __all__ = [
 
 _HOME = {
     "CannotRunError": "errors",
+    "Comparison": "verbs.comparison",
     "Deployment": "deployment",
     "Estimate": "verbs.result",
     "ExitCode": "errors",
@@ -52,6 +56,7 @@ _HOME = {
     "Scenario": "scenario",
     "Verification": "verification.result",
     "Workload": "workload",
+    "compare": "api",
     "estimate": "api",
     "load_gpu": "api",
     "load_model": "api",

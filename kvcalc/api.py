@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.deployment import MAX_RANKS, Deployment
@@ -21,14 +22,16 @@ from kvcalc.memory import Fit
 from kvcalc.model import Model
 from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, check_count, parse_count, parse_fraction, parse_size
+from kvcalc.verbs.capacity import capacity as _capacity
 from kvcalc.verbs.estimate import estimate as _estimate
 from kvcalc.verbs.smallest import best_of, evaluate, smallest
 from kvcalc.workload import Workload, default_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
+    from kvcalc.verbs.capacity import Capacity
+    from kvcalc.verbs.comparison import Comparison
     from kvcalc.verbs.result import Estimate
     from kvcalc.verification.result import Verification
 
@@ -190,6 +193,72 @@ def _answering(
 estimate = _answering(make_scenario)
 
 
+def capacity(
+    model: Model | str | Path | Scenario, /, *, cache_memory: int | str | None = None, **options: Any
+) -> Capacity:
+    """The most tokens, sequences and context that fit: `capacity("llama-3-70b", tp=8, context="8Ki").sequences`.
+
+    Args:
+        model: a scenario, or what `make_scenario` takes.
+        cache_memory: bytes that one rank has for the cache, instead of what the accelerator leaves.
+        options: those of `make_scenario`.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    asked = _asked(model, options)
+    return _capacity(asked, None if cache_memory is None else _size(cache_memory, "--cache-memory"))
+
+
+def _asked(model: Model | str | Path | Scenario, options: dict[str, Any]) -> Scenario:
+    if not isinstance(model, Scenario):
+        return make_scenario(model, **options)
+    if options:
+        raise TypeError("a scenario has its options already: dataclasses.replace() changes them")
+    return model
+
+
+def compare(
+    models: Model | str | Path | Scenario | Sequence[Model | str | Path | Scenario], /, **options: Any
+) -> Comparison:
+    """One model under each mechanism, or several side by side: `compare("llama-3-70b").rows[0].cache_bytes`.
+
+    Args:
+        models: a scenario, or what `make_scenario` takes; or a list of them.
+        options: those of `make_scenario`.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    from kvcalc.verbs.compare import compare as _compare  # noqa: PLC0415  # for start-up time
+
+    several = [models] if isinstance(models, (Model, str, Path, Scenario)) else models
+    return _compare(asked_alike(lambda model, **more: _asked(model, {**options, **more}), several, options))
+
+
+def asked_alike(ask: Callable[..., Scenario], models: Sequence[Any], options: Mapping[str, Any]) -> list[Scenario]:
+    """Scenarios of one model, or of several at one context: without any, the least of their own defaults.
+
+    Args:
+        ask: makes a scenario of a model, with arguments of `make_scenario` that replace those it has.
+        models: what it takes.
+        options: those it has.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    for name in ("weights", "parameters"):
+        if len(models) > 1 and options.get(name) is not None:
+            raise KvcalcError(f"--{name}: is of one model, and {len(models)} are given")
+    asked = [ask(model) for model in models]
+    contexts = {each.workload.context for each in asked}
+    if len(contexts) <= 1 or options.get("context") is not None or any(isinstance(each, Scenario) for each in models):
+        return asked
+    remark = f"context is not given: {min(contexts):,} is taken, the least of what each model would have (-c sets it)"
+    alike = (ask(model, context=min(contexts)) for model in models)
+    return [replace(each, remarks=(remark, *each.remarks)) for each in alike]
+
+
 def verify(
     model: Model | str | Path | Scenario,
     *,
@@ -263,12 +332,16 @@ def _with_gpus(asked: Scenario, gpus: int, dp: int) -> Scenario:
         enough = smallest(asked)
         remark += "; they do not hold the workload"
         remark += f", {enough.deployment.gpus:,} do ({enough.deployment})" if enough else ""
-    return replace(asked, deployment=deployment, remarks=(*asked.remarks, remark))
+    return replace(asked, deployment=deployment, at_most_gpus=gpus, remarks=(*asked.remarks, remark))
 
 
 def _holding_the_weights(asked: Scenario) -> Scenario:
     """With the smallest deployment that holds one token: what is to be spilled finds no room on it."""
-    found = smallest(replace(asked, workload=Workload(1, 1), shared_prefix=0))
+    single = evaluate(asked, Deployment()).fullest
+    if single.weights is None:
+        raise KvcalcError("--spill: the room beside the weights is not known: give --weights SIZE or --parameters N")
+    usual = replace(asked.replacements, temporary=single.temporary.term.bytes)
+    found = smallest(replace(asked, workload=Workload(1, 1), shared_prefix=0, replacements=usual))
     if found is None:
         raise KvcalcError("--spill: no legal deployment holds the weights; cache alone can go to the host's memory")
     remark = f"spill: {found.deployment} is taken, the smallest deployment that holds the weights (--tp N sets it)"

@@ -83,7 +83,7 @@ def check_legal(deployment: Deployment, model: Model) -> None:
     if deployment.dcp not in dcps:
         raise KvcalcError(
             f"dcp: {deployment.dcp} is illegal for this model at tp {tp}; legal are {_listed(dcps)} "
-            "(it divides the number of ranks that hold the same KV head, or the same latent)"
+            "(it divides the number of ranks that hold the same KV head, or the same latent; windows are not split)"
         )
     _check_experts(deployment, model)
 

@@ -46,6 +46,7 @@ class Scenario:
 
     Attributes:
         deployment: the one asked for; None leaves the choice to kvcalc.
+        at_most_gpus: of how many GPUs that deployment is the best, as the last remark says; None where it was given.
         weight_format: replaces the checkpoint's own; None keeps it.
         utilization: share of the accelerator's memory that may be used, above 0 and up to 1.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
@@ -60,6 +61,7 @@ class Scenario:
     gpu: Gpu
     cache_format: CacheFormat
     deployment: Deployment | None = None
+    at_most_gpus: int | None = None
     engine: Engine = field(default_factory=lambda: ENGINES["exact"])
     weight_format: ElementFormat | None = None
     utilization: Fraction = DEFAULT_UTILIZATION

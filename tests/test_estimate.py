@@ -197,12 +197,12 @@ def test_replication_is_noted(model: str, tp: int, noted: str | None) -> None:
 
 
 def test_how_weights_spread_over_stages_is_noted() -> None:
-    by_layers = the_note("weights over pp", "llama-3-8b", pp=2)
+    words = "weights of a rank"
 
-    assert "embedding on the first stage, output head on the last" in by_layers
-    assert "experts over those that have them" in the_note("weights over pp", "deepseek-v3", tp=8, pp=2)
-    assert "total / (tp x pp)" in the_note("weights over pp", "llama-3-8b", pp=2, weights="16GB")
-    assert not has_note("weights over pp", "llama-3-8b", tp=2)
+    assert "embeddings on the first stage, the output head on the last" in the_note(words, "llama-3-8b", pp=2)
+    assert "experts are on the layers that have them" in the_note(words, "deepseek-v3", tp=8, pp=2)
+    assert "total / (tp x pp)" in the_note(words, "llama-3-8b", pp=2, weights="16GB")
+    assert not has_note(words, "llama-3-8b", tp=2)
 
 
 def test_nothing_legal_is_noted() -> None:

@@ -60,3 +60,18 @@ def test_records_of_a_verification_are_documented(records: str, capsys: pytest.C
     record = json.loads(capsys.readouterr().out)[records][0]
     told = re.findall(r"`([^`]+)`", next(line for line in documented("verify") if line.startswith(f"| `{records}`")))
     assert set(record) <= set(told)
+
+
+def test_every_field_of_a_comparison_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "gemma-3-27b", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    told = {name for line in documented("compare") for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    assert paths(printed) | {path for row in printed["rows"] for path in paths(row)} | {"given"} == told
+
+
+@pytest.mark.parametrize("records", ["sayings", "contradictions"])
+def test_records_of_a_comparison_are_documented(records: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "gemma-3-27b", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)[records][0]
+    told = re.findall(r"`([^`]+)`", next(line for line in documented("compare") if line.startswith(f"| `{records}`")))
+    assert set(record) <= set(told)

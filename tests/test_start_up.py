@@ -52,6 +52,7 @@ def test_help_draws_nothing_and_checks_nothing(words: tuple[str, ...]) -> None:
         (*LLAMA, "--tp", "8", "--explain", "--json"),
         ("estimate", "--layers", "32", "--heads", "32", "--head-dim", "128", "--json"),
         ("estimate", "meta-llama/Meta-Llama-3-70B", "--json"),
+        ("compare", "llama-3-70b", "--json"),
         ("models", "list", "--json"),
         ("models", "show", "llama-3-70b", "--json"),
         ("gpus", "list", "--json"),

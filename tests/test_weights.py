@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
+from kvcalc.catalogue import model_names
 from kvcalc.mechanisms import GQA, MHA
 from kvcalc.memory import rank_memories
 from kvcalc.model import LayerGroup, WeightPart
@@ -142,16 +144,163 @@ def test_a_checkpoint_of_one_format_over_stages(model: str, options: dict[str, A
 
 
 def test_parts_over_stages_experts_over_the_layers_that_have_them() -> None:
-    """DeepSeek-V3: 61 layers, the first 3 of them dense; stages of 31 and 30 layers."""
-    of_61 = [15_156_838_400, 2 * 1_960_795_136, 4 * 926_808]
+    """DeepSeek-V3: 61 layers, the first 3 of them dense; stages of 31 and 30 layers, a table at either end."""
+    of_61 = [15_156_838_400, 2 * 107_437_056, 4 * 926_808]
     of_58 = [653_908_770_816, 4 * 39_911_424]
+    table = 2 * 129_280 * 7_168 // 8
     expected = [
-        sum(-(-part * layers // (61 * 8)) for part in of_61) + sum(-(-part * moe // (58 * 8)) for part in of_58)
+        table + sum(-(-part * layers // (61 * 8)) for part in of_61) + sum(-(-part * moe // (58 * 8)) for part in of_58)
         for layers, moe in ((31, 28), (30, 30))
     ]
 
     assert weights_of_stages("deepseek-v3", tp=8, pp=2) == expected
     assert kvcalc.estimate("deepseek-v3", tp=8, pp=2, context=1).memory.per_rank.weights_bytes == expected[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"tp": 4}, {"tp": 4, "ep": 4}])
+def test_a_mixture_of_experts_of_one_format_over_stages(options: dict[str, Any]) -> None:
+    """Qwen3-235B-A22B: 94 layers, all with 128 experts of 3 x 4,096 x 1,536; untied tables of 151,936 x 4,096."""
+    tp = options.get("tp", 1)
+    experts = 94 * 128 * 3 * 4096 * 1536
+    table = 151_936 * 4096
+    rest = 235_093_634_560 - experts - 2 * table
+    expected = [
+        2 * table * at_end // tp + -(-2 * experts * layers // (94 * tp)) + -(-2 * rest * layers // (94 * tp))
+        for layers, at_end in ((32, 1), (31, 0), (31, 1))
+    ]
+
+    assert weights_of_stages("qwen3-235b-a22b", pp=3, **options) == expected
+
+
+def test_experts_of_one_format_are_on_the_layers_that_have_them() -> None:
+    """4 layers, of which the last 2 have 8 experts of 3 x 10 x 5: 2,400 parameters; a table of 200, 1,000 others."""
+    model = kvcalc.Model(
+        name="m",
+        parameters=2400 + 200 + 1000,
+        hidden_size=10,
+        vocab_size=20,
+        tie_word_embeddings=True,
+        num_experts=8,
+        moe_intermediate_size=5,
+        first_k_dense=2,
+        weight_dtype="fp8",
+        layers=(LayerGroup(count=4, attention=TWO_HEADS),),
+    )
+
+    assert weights_of_stages(model, pp=2) == [200 + 500, 500 + 2400 + 200]
+    assert weights_of_stages(model, pp=3) == [200 + 500, 250 + 1200, 250 + 1200 + 200]
+    assert weights_of_stages(model, pp=4, tp=2) == [100 + 125, 125, 125 + 600, 125 + 600 + 100]
+    assert weights_of_stages(model, pp=2, tp=2, dp=2, ep=4, dp_attention=True) == [100 + 250, 250 + 600 + 100]
+    # 8 experts over 3 groups: the fullest has 3.
+    assert weights_of_stages(model, pp=2, dp=3, ep=3, dp_attention=True) == [200 + 500, 500 + 900 + 200]
+
+
+def test_experts_that_ranks_do_not_divide_are_told_apart_on_one_stage_too() -> None:
+    """10 experts of 3 x 10 x 5 in each of 2 layers, over 4 ranks: the fullest has 3 of them."""
+    model = kvcalc.Model(
+        name="m",
+        parameters=3000 + 200 + 1000,
+        hidden_size=10,
+        vocab_size=20,
+        tie_word_embeddings=True,
+        num_experts=10,
+        moe_intermediate_size=5,
+        weight_dtype="fp8",
+        layers=(LayerGroup(count=2, attention=MHA(num_heads=4, head_dim=1)),),
+    )
+
+    assert weights_of_stages(model, tp=4, ep=4) == [900 + 50 + 250]
+    assert weights_of_stages(model, tp=4, ep=2) == [4200 // 4]
+    assert weights_of_stages(model, tp=4) == [4200 // 4]
+    words = "experts are on the layers that have them"
+    assert any(words in note for note in kvcalc.estimate(model, context=1, tp=4, ep=4).notes)
+    assert not any(words in note for note in kvcalc.estimate(model, context=1, tp=4, ep=2).notes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"active_parameters": 3600 - 6 * 300}, [200 + 500, 500 + 2400 + 200]),  # 2 of 8 experts are used
+        # What the dims and the active parameters tell of the experts does not agree, so neither is believed.
+        ({"active_parameters": 3600 - 6 * 300 + 1}, [1800, 1800]),
+        ({"moe_intermediate_size": None}, [1800, 1800]),
+        ({"hidden_size": None}, [1800, 1800]),
+    ],
+)
+def test_dims_that_do_not_tell_the_experts_are_not_believed(changed: dict[str, Any], expected: list[int]) -> None:
+    dims: dict[str, Any] = {
+        "parameters": 3600,
+        "hidden_size": 10,
+        "vocab_size": 20,
+        "tie_word_embeddings": True,
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 5,
+        "first_k_dense": 2,
+    }
+    layers = (LayerGroup(count=4, attention=TWO_HEADS),)
+    model = kvcalc.Model(name="m", weight_dtype="fp8", layers=layers, **{**dims, **changed})
+
+    assert weights_of_stages(model, pp=2) == expected
+
+
+def test_a_listed_table_that_is_tied_is_copied_to_the_last_stage() -> None:
+    """Gemma-3n-E4B: 35 layers; the embedding is the output head too, the per-layer embeddings are not."""
+    table, per_layer, rest, towers = 262_400 * 2048, 2_348_810_240, 3_949_030_128, 1_014_742_624
+    first = 2 * (table + per_layer + towers) + -(-2 * rest * 18 // 35)
+    last = 2 * (table + towers) + -(-2 * rest * 17 // 35)
+
+    assert weights_of_stages("gemma-3n-e4b", pp=2) == [first, last]
+    assert weights("gemma-3n-e4b", pp=2)[0] == 2 * (2 * table + per_layer + rest + 2 * towers)
+    assert weights_of_stages("gemma-3n-e4b") == [2 * (table + per_layer + rest + towers)]
+    assert weights_of_stages("gemma-3n-e4b", pp=2, weight_dtype="int8") == [
+        table + per_layer + towers + -(-rest * 18 // 35),
+        table + towers + -(-rest * 17 // 35),
+    ]
+
+
+def listed(*parts: WeightPart, **dims: Any) -> kvcalc.Model:
+    return kvcalc.Model(name="m", weights=parts, layers=(LayerGroup(count=3, attention=TWO_HEADS),), **dims)
+
+
+def test_a_list_without_places_goes_by_layers() -> None:
+    """All of it evenly over the layers, a head that is tied too: nothing says where it is."""
+    model = listed(
+        WeightPart(part="all", parameters=300, format="bf16"),
+        WeightPart(part="scales", parameters=3, format="fp32", scales=True),
+        tie_word_embeddings=True,
+        vocab_size=10,
+        hidden_size=2,
+    )
+
+    assert weights_of_stages(model, pp=2) == [408, 204]
+    assert weights_of_stages(model, pp=2, tp=2) == [204, 102]
+    assert weights(model, pp=2)[0] == 612
+    (note,) = [note for note in kvcalc.estimate(model, context=1, pp=2).notes if note.startswith("weights of a rank")]
+    assert note == "weights of a rank: each part evenly over the layers, experts over those that have them"
+
+
+def test_a_list_with_places() -> None:
+    """Two tables at the front, of which the first is tied; a head at the end; the rest over 3 layers."""
+    parts = (
+        WeightPart(part="table", parameters=50, format="bf16", place="embedding"),
+        WeightPart(part="positions", parameters=7, format="bf16", place="embedding"),
+        WeightPart(part="layers", parameters=300, format="fp8"),
+    )
+    head = WeightPart(part="head", parameters=40, format="fp32", place="head")
+
+    assert weights_of_stages(listed(*parts, head, tie_word_embeddings=False), pp=3) == [214, 100, 260]
+    assert weights_of_stages(listed(*parts, head, tie_word_embeddings=False), pp=3, tp=2) == [107, 50, 130]
+    assert weights_of_stages(listed(*parts, tie_word_embeddings=True), pp=3) == [214, 100, 200]
+    assert weights_of_stages(listed(*parts, tie_word_embeddings=True)) == [414]
+    assert weights_of_stages(listed(*parts, tie_word_embeddings=None), pp=3) == [214, 100, 100]
+
+
+@pytest.mark.parametrize("place", ["embedding", "head"])
+@pytest.mark.parametrize("split", ["ep", "all"])
+def test_only_layers_are_split_otherwise(place: Any, split: Any) -> None:
+    with pytest.raises(ValueError, match=f"place: {place} goes with split tp, not {split}"):
+        WeightPart(part="x", parameters=1, format="bf16", place=place, split=split)
 
 
 def test_stages_of_dense_layers_have_no_experts() -> None:
@@ -188,17 +337,19 @@ def test_without_the_dims_weights_are_even_over_stages(missing: str) -> None:
     assert weights_of_stages(lacking, pp=3, tp=2) == [334, 334, 334]
 
 
-def test_tables_larger_than_the_model_are_not_believed() -> None:
+@pytest.mark.parametrize("parameters", [300, 399, 400])
+def test_tables_larger_than_the_model_are_not_believed(parameters: int) -> None:
     model = kvcalc.Model(
         name="m",
-        parameters=400,
+        parameters=parameters,
         hidden_size=10,
         vocab_size=20,
         tie_word_embeddings=False,
-        layers=(LayerGroup(count=2, attention=TWO_HEADS),),
+        layers=(LayerGroup(count=3, attention=TWO_HEADS),),
     )
 
-    assert weights_of_stages(model, pp=2) == [400, 400]
+    assert weights_of_stages(model, pp=3) == [-(-2 * parameters // 3)] * 3
+    assert kvcalc.estimate(model, context=1).decode is None
 
 
 @st.composite
@@ -249,3 +400,253 @@ def test_a_replica_counts_the_copied_table_of_tied_embeddings(pp: int) -> None:
     assert replica is not None
 
     assert replica <= sum(weights_of_stages("gemma-2b", pp=pp)) < replica + pp * 4
+
+
+class Joined(NamedTuple):
+    """A listed checkpoint on replicas that may share its experts."""
+
+    model: kvcalc.Model
+    options: dict[str, Any]
+    replicas: int
+    """Replicas that hold the experts once, together."""
+    fullest: Fraction
+    """What the fullest group of ranks holds of the experts, times the groups: 1 where they divide."""
+
+
+BLOCKS = {"bf16": (1, 2), "fp8": (1, 1), "mxfp4": (32, 17), "fp32": (1, 4)}
+
+
+@st.composite
+def joined(draw: st.DrawFn) -> Joined:
+    tp, pp, dp = draw(st.sampled_from([1, 2, 3, 6])), draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    dp_attention = dp > 1 and draw(st.booleans())
+    replicas = dp if dp_attention else 1
+    experts = draw(st.integers(2, 30))
+    ranks = tp * replicas
+    ep = draw(st.sampled_from([n for n in range(1, min(ranks, experts) + 1) if ranks % n == 0]))
+    kinds: list[tuple[Any, Any]] = [("tp", "embedding"), ("tp", "head"), ("tp", "layers"), ("ep", "layers")]
+    chosen = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=6))
+    parts = tuple(
+        WeightPart(
+            part="x",
+            parameters=draw(st.integers(1, 10**10)),
+            format=draw(st.sampled_from(sorted(BLOCKS))),
+            split=split,
+            place=place,
+        )
+        for split, place in chosen
+    )
+    model = kvcalc.Model(
+        name="m",
+        weights=parts,
+        num_experts=experts,
+        tie_word_embeddings=draw(st.booleans()),
+        first_k_dense=draw(st.none() | st.integers(0, 7)),
+        layers=(LayerGroup(count=5, attention=GQA(num_heads=6, num_kv_heads=6, head_dim=1)),),
+    )
+    options = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "dp_attention": dp_attention}
+    return Joined(model, options, replicas, Fraction(-(-experts // ep) * ep, experts))
+
+
+@settings(max_examples=200, deadline=None)
+@given(joined())
+def test_ranks_of_joined_replicas_together_hold_the_checkpoint(case: Joined) -> None:
+    sizes = [-(-part.parameters // BLOCKS[part.format][0]) * BLOCKS[part.format][1] for part in case.model.weights]
+    pairs = list(zip(case.model.weights, sizes, strict=True))
+    experts = sum(size for part, size in pairs if part.split == "ep")
+    others = sum(size for part, size in pairs if part.split == "tp")
+    tables = [size for part, size in pairs if part.place == "embedding"]
+    tp, pp = case.options["tp"], case.options["pp"]
+    if tables and pp > 1 and case.model.tie_word_embeddings:
+        others += tables[0]
+
+    held = case.replicas * tp * sum(weights_of_stages(case.model, **case.options))
+    wanted = case.replicas * others + experts * case.fullest
+    rounding = case.replicas * tp * pp * (len(sizes) + 1)
+    assert wanted <= held < wanted + rounding
+    replica, _ = weights(case.model, **case.options)
+    assert replica is not None
+    assert others * case.replicas + experts <= replica * case.replicas < wanted + rounding
+
+
+# What the catalogue lists.
+
+
+LISTED = {
+    # Parameters of the text model, as its class is built, and of the towers beside it.
+    "deepseek-v3": (671_026_404_352, 0),
+    "deepseek-v3.1": (671_026_404_352, 0),
+    "gemma-3n-e4b": (6_835_235_568, 1_014_742_624),
+    "gemma-4-e4b": (7_463_013_376, 169_330_688 + 363_812_426),
+    "gpt-oss-120b": (116_829_156_672, 0),
+    "gpt-oss-20b": (20_914_757_184, 0),
+    "kimi-k2.6": (1_026_408_209_408, 471_143_920),
+    "mimo-v2-flash": (308_778_768_832, 0),
+    "minimax-m2": (228_689_748_992, 0),
+    "minimax-m2.5": (228_689_748_992, 0),
+    "mistral-medium-3.5-128b": (125_025_988_608, 2_678_221_568),
+    "mistral-small-4-119b-2603": (118_972_826_624, 428_472_320),
+}
+LISTS = {name: model for name in model_names() if (model := kvcalc.load_model(name)).weights}
+
+
+def test_every_list_of_the_catalogue_is_tested() -> None:
+    assert set(LISTS) == set(LISTED)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_lists_parts_add_up_to_the_model(name: str) -> None:
+    counted = [part for part in LISTS[name].weights if not part.scales]
+    towers = sum(part.parameters for part in counted if part.split == "all")
+
+    assert (sum(part.parameters for part in counted) - towers, towers) == LISTED[name]
+    assert LISTS[name].parameters in {LISTED[name][0], sum(part.parameters for part in counted), 7_632_344_064}
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_lists_tables_have_the_models_dims(name: str) -> None:
+    model = LISTS[name]
+    assert model.vocab_size is not None
+    assert model.hidden_size is not None
+    table = model.vocab_size * model.hidden_size
+    tables = {part.part: part for part in model.weights if part.place != "layers"}
+
+    assert (tables["embedding"].place, tables["embedding"].parameters) == ("embedding", table)
+    assert next(iter(tables)) == "embedding"  # the first is the one that a tied head uses
+    assert set(tables) - {"embedding", "output head", "per-layer embeddings"} == set()
+    assert ("output head" in tables) is not model.tie_word_embeddings
+    if "output head" in tables:
+        assert (tables["output head"].place, tables["output head"].parameters) == ("head", table)
+        assert tables["output head"].format == tables["embedding"].format
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_lists_experts_have_the_models_dims(name: str) -> None:
+    model = LISTS[name]
+    experts = [part.parameters for part in model.weights if part.split == "ep" and not part.scales]
+    if model.num_experts is None:
+        assert experts == []
+    else:
+        assert model.moe_intermediate_size is not None
+        assert model.hidden_size is not None
+        layers = model.num_layers - (model.first_k_dense or 0)
+        assert experts == [3 * model.hidden_size * model.moe_intermediate_size * model.num_experts * layers]
+
+
+@pytest.mark.parametrize("name", [name for name in LISTED if name.startswith(("deepseek", "mimo", "minimax"))])
+def test_a_list_has_a_scale_for_every_block_of_the_experts(name: str) -> None:
+    """One for each 128 x 128: of a projection of 2,048 x 7,168, 16 x 56."""
+    model = LISTS[name]
+    experts, scales = (part for part in model.weights if part.split == "ep")
+
+    assert (experts.weight_block_size, scales.scales, scales.format) == (128, True, "fp32")
+    assert experts.parameters == scales.parameters * 128 * 128
+
+
+# Rows that blocks do not fill.
+
+
+def row_notes(model: kvcalc.Model | str, **options: Any) -> list[str]:
+    return [note for note in kvcalc.estimate(model, context=1, **options).notes if "ranks leave rows" in note]
+
+
+def row_note(ranks: int, row: str, width: str, part: str, block: int) -> str:
+    return (
+        f"{ranks} ranks leave rows of {row} elements ({width} / {ranks}) in '{part}', not whole blocks of {block} that "
+        "share a scale: engines pad them or refuse, and padding is not counted"
+    )
+
+
+EXPERTS_2880, EXPERTS_2048 = "moe_intermediate_size 2,880", "moe_intermediate_size 2,048"
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "expected"),
+    [
+        ("gpt-oss-120b", {"tp": 2}, []),  # 1,440 elements are 45 blocks
+        ("gpt-oss-120b", {"tp": 4}, [row_note(4, "720", EXPERTS_2880, "experts", 32)]),
+        ("gpt-oss-120b", {"tp": 8}, [row_note(8, "360", EXPERTS_2880, "experts", 32)]),
+        ("gpt-oss-120b", {"tp": 8, "ep": 8}, []),  # whole experts
+        ("gpt-oss-120b", {"tp": 8, "ep": 2}, [row_note(4, "720", EXPERTS_2880, "experts", 32)]),
+        (
+            "gpt-oss-120b",
+            {"tp": 4, "dp": 2, "dp_attention": True},
+            [row_note(8, "360", EXPERTS_2880, "experts", 32)],
+        ),
+        ("gpt-oss-120b", {"tp": 64}, [row_note(64, "45", EXPERTS_2880, "experts", 32)]),
+        ("gpt-oss-120b", {"tp": 8, "weight_dtype": "bf16"}, []),
+        ("gpt-oss-120b", {"tp": 8, "weights": "60GB"}, []),
+        # It has no dense layers: attention's rows are 64 heads x 64.
+        (
+            "gpt-oss-120b",
+            {"tp": 8, "weight_dtype": "q8_0"},
+            [row_note(8, "360", EXPERTS_2880, "experts", 32)],
+        ),
+        ("minimax-m2.5", {"tp": 4}, []),
+        ("minimax-m2.5", {"tp": 8}, [row_note(8, "192", "moe_intermediate_size 1,536", "experts", 128)]),
+        ("deepseek-v3", {"tp": 16}, []),
+        (
+            "deepseek-v3",
+            {"tp": 32},
+            [
+                row_note(32, "64", EXPERTS_2048, "routed experts", 128),
+                row_note(32, "576", "intermediate_size 18,432", "attention, dense and shared expert layers", 128),
+            ],
+        ),
+        (
+            "deepseek-v3",
+            {"tp": 32, "ep": 32},
+            [
+                row_note(32, "576", "intermediate_size 18,432", "attention, dense and shared expert layers", 128),
+            ],
+        ),
+        # A format for all weights has blocks of its own; 28,672 = 64 x 448.
+        ("llama-3-70b", {"tp": 32, "weight_dtype": "fp8_block128"}, []),
+        (
+            "llama-3-70b",
+            {"tp": 64, "weight_dtype": "fp8_block128"},
+            [row_note(64, "448", "intermediate_size 28,672", "layers", 128)],
+        ),
+        ("llama-3-70b", {"tp": 64, "weight_dtype": "q4_0"}, []),
+    ],
+)
+def test_rows_that_are_not_whole_blocks(model: str, options: dict[str, Any], expected: list[str]) -> None:
+    assert row_notes(model, **options) == expected
+
+
+def test_rows_that_ranks_do_not_divide() -> None:
+    model = kvcalc.Model(
+        name="m",
+        parameters=100,
+        weight_dtype="q8_0",
+        intermediate_size=100,
+        layers=(LayerGroup(count=1, attention=MHA(num_heads=8, head_dim=1)),),
+    )
+
+    assert row_notes(model, tp=8) == [row_note(8, "12.5", "intermediate_size 100", "parameters", 32)]
+    assert row_notes(model) == []
+    assert row_notes(replace(model, intermediate_size=None), tp=8) == []
+    assert row_notes(replace(model, intermediate_size=512), tp=8) == []
+
+
+@pytest.mark.parametrize(
+    ("dims", "width"),
+    [
+        ({"num_experts": 4}, None),
+        ({"num_experts": 4, "first_k_dense": 0, "num_shared_experts": 0}, None),
+        ({"num_experts": 4, "num_shared_experts": 1}, "moe_intermediate_size 160"),
+        ({"num_experts": 4, "first_k_dense": 1}, "intermediate_size 224"),
+        ({"num_experts": 4, "first_k_dense": 1, "num_shared_experts": 1}, "intermediate_size 224"),
+        ({}, "intermediate_size 224"),
+        ({"num_experts": 1}, "intermediate_size 224"),
+    ],
+)
+def test_the_rows_beside_the_routed_experts(dims: dict[str, Any], width: str | None) -> None:
+    """Those of dense layers where there are any, else of shared experts, which are as wide as routed ones."""
+    part = WeightPart(part="rest", parameters=100, format="mxfp4")
+    model = listed(part, intermediate_size=224, moe_intermediate_size=160, **dims)
+    row = {"intermediate_size 224": "112", "moe_intermediate_size 160": "80"}
+
+    assert row_notes(model, tp=2) == ([] if width is None else [row_note(2, row[width], width, "rest", 32)])
+    assert row_notes(replace(model, weights=(replace(part, weight_block_size=16),)), tp=2) == []
+    assert row_notes(replace(model, weights=(replace(part, place="head"),)), tp=2) == []

@@ -16,6 +16,9 @@ from kvcalc.units import AmbiguousCountError
 
 _COMMANDS = {
     "estimate": "kvcalc.cli.estimate",
+    "capacity": "kvcalc.cli.capacity",
+    "plan": "kvcalc.cli.plan",
+    "compare": "kvcalc.cli.compare",
     "verify": "kvcalc.cli.verify",
     "models": "kvcalc.cli.models",
     "gpus": "kvcalc.cli.gpus",

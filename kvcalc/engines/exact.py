@@ -83,7 +83,7 @@ def _kept(layer: Layer, load: RankLoad) -> tuple[tuple[str, tuple[Factor, ...]],
         return (("", (sequences, positions)),)
     own = Factor("own_tokens", positions.value - shared, "token of its own")
     return (
-        (", shared prefix", (Factor("shared_prefix", shared, "shared token"),)),
+        (", shared prefix", (Factor("shared_prefix", shared, "token shared"),)),
         *((("", (sequences, own)),) if own.value else ()),
     )
 
@@ -98,10 +98,13 @@ def _positions(layer: Layer, load: RankLoad) -> Factor:
 
 
 def _shared_positions(layer: Layer, load: RankLoad) -> int:
-    """How many of those are of the shared prefix: of a window, what it still covers of it."""
+    """How many of those are of the shared prefix: of a window, what it still covers of it.
+
+    Of ranks that take tokens in turn, the fullest is one with the most tokens that are not shared.
+    """
     if layer.window is not None:
         return max(0, load.shared_prefix - max(0, load.context - layer.window))
-    return -(-load.shared_prefix // load.dcp)
+    return -(-load.context // load.dcp) + (load.shared_prefix - load.context) // load.dcp
 
 
 def _row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:

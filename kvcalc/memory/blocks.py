@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.memory.parts import Part
+    from kvcalc.model import Model
     from kvcalc.scenario import Scenario
 
 
@@ -21,16 +22,18 @@ def split_blocks(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
             yield from _of_part(scenario, deployment, part)
 
 
-def _of_part(scenario: Scenario, deployment: Deployment, part: Part) -> Iterator[str]:
-    model = scenario.model
+def _rows(model: Model, part: Part) -> tuple[str, int | None]:
+    """The rows of a part's feed-forward blocks: their width's name and value; None where it has no such blocks."""
     if part.split == "ep":
-        name, width, ranks = (
-            "moe_intermediate_size",
-            model.moe_intermediate_size,
-            deployment.expert_ranks // deployment.ep,
-        )
-    else:
-        name, width, ranks = "intermediate_size", model.intermediate_size, deployment.tp
+        return "moe_intermediate_size", model.moe_intermediate_size
+    if not model.is_mixture_of_experts or model.first_k_dense:
+        return "intermediate_size", model.intermediate_size
+    return "moe_intermediate_size", model.moe_intermediate_size if model.num_shared_experts else None
+
+
+def _of_part(scenario: Scenario, deployment: Deployment, part: Part) -> Iterator[str]:
+    name, width = _rows(scenario.model, part)
+    ranks = deployment.expert_ranks // deployment.ep if part.split == "ep" else deployment.tp
     if width is None or ranks == 1 or width % (ranks * part.block) == 0:
         return
     each = f"{width // ranks:,}" if width % ranks == 0 else f"{width / ranks:,.1f}"

@@ -13,6 +13,7 @@ from kvcalc.memory.temporary import Temporary, temporary
 from kvcalc.memory.weights import alike, rank_weights
 from kvcalc.model import count_layers
 from kvcalc.term import Factor, Product, Sum
+from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,6 +82,7 @@ class Rank:
         self.temporary = temporary(scenario.model, scenario.replacements.temporary)
         self.overhead = overhead(deployment.connected_ranks, scenario.replacements.overhead)
         self.reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in scenario.replacements.reserve))
+        self._bytes: dict[tuple[int, int], int] = {}
 
     @property
     def layer_range(self) -> range:
@@ -92,12 +94,37 @@ class Rank:
         """None where the model's parameters are not known."""
         return rank_weights(self._scenario, self._deployment, self.stage, self.layer_range)
 
-    def cache(self, sequences: int, context: int, shared_prefix: int | None = None) -> Sum:
-        """The cache of so many sequences of so many tokens each; the shared prefix is the scenario's by default."""
-        shared = self._scenario.shared_prefix if shared_prefix is None else shared_prefix
-        deployment, formats = self._deployment, self._scenario.cache_format
+    def cache(self, sequences: int, context: int) -> Sum:
+        """The cache of so many sequences of so many tokens each."""
+        return self._cache(self.layers, sequences, context, self._scenario.shared_prefix)
+
+    def cache_bytes(self, sequences: int, context: int) -> int:
+        """Bytes of that cache, remembered."""
+        key = sequences, context
+        if key not in self._bytes:
+            self._bytes[key] = self.cache(sequences, context).bytes
+        return self._bytes[key]
+
+    def bytes_beside(self, whole: int, context: int, tokens: int) -> int:
+        """What one sequence of fewer tokens costs beside `whole` sequences of `context` tokens.
+
+        It finds the shared prefix kept by them, but not in windowed layers, whose windows have moved on.
+        """
+        shared = self._scenario.shared_prefix if whole else 0
+        moved_on = {layer: n for layer, n in self.layers.items() if layer.window and layer.window < context}
+        others = {layer: n for layer, n in self.layers.items() if layer not in moved_on}
+        two, one = (self._cache(others, sequences, tokens, shared).bytes for sequences in (2, 1))
+        return two - one + self._cache(moved_on, 1, tokens, 0).bytes
+
+    @cached_property
+    def grows(self) -> bool:
+        """Whether a sequence costs more and more without end, as it does not where all layers have windows."""
+        return self.cache_bytes(1, MAX_CONTEXT) > self.cache_bytes(1, MAX_CONTEXT // 2)
+
+    def _cache(self, layers: Mapping[Layer, int], sequences: int, context: int, shared_prefix: int) -> Sum:
+        deployment, formats, shared = self._deployment, self._scenario.cache_format, min(shared_prefix, context)
         return self._scenario.engine.rank_cache(
-            RankLoad(self.layers, deployment.tp, sequences, context, formats, deployment.dcp, min(shared, context))
+            RankLoad(layers, deployment.tp, sequences, context, formats, deployment.dcp, shared)
         )
 
     def holding(self, sequences: int, context: int) -> RankMemory:

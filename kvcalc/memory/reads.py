@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.formats import find_format
-from kvcalc.memory.parts import Part, placed_parts, whole_parts
+from kvcalc.memory.parts import Part, placed_parts
 from kvcalc.memory.weights import on_stage, tied_head
 from kvcalc.term import Factor, Product, Share, Sum, Term
 
@@ -42,12 +42,11 @@ def parts_used(scenario: Scenario) -> tuple[Part, ...] | None:
 
     Towers for images or sound, which every rank holds whole, are not used to make text.
     """
-    model = scenario.model
-    placed = placed_parts(scenario)
+    placed, model = placed_parts(scenario), scenario.model
     if placed is None:
-        given = scenario.replacements.weights is not None and not model.is_mixture_of_experts
-        return whole_parts(scenario) if given else None
-    if model.is_mixture_of_experts and model.num_experts_per_tok is None:
+        return None
+    experts = any(part.split == "ep" for part in placed)
+    if experts != model.is_mixture_of_experts or (experts and model.num_experts_per_tok is None):
         return None
     tied = (part._replace(term=part.term._replace(path="output head")) for part in tied_head(scenario, placed))
     return (*(part for part in placed if part.place != "embedding" and part.split != "all"), *tied)
@@ -60,10 +59,18 @@ def weights_read(scenario: Scenario, deployment: Deployment, rank: Rank, parts: 
 
 
 def operations(
-    scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...], sequences: int
+    scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...], sequences: int, joined: int
 ) -> Iterator[Operations]:
-    """What a step computes on a rank for so many sequences of its replica."""
-    tokens = Factor("sequences", sequences * deployment.replicas_joined, "token")
+    """What a step computes on a rank for so many sequences of its replica.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks.
+        rank: one of them.
+        parts: those of the weights that are used.
+        sequences: of the replica.
+        joined: sequences of all replicas that share the experts.
+    """
     for part in parts:
         if part.multiplied:
             each = Product(
@@ -71,11 +78,9 @@ def operations(
                 (
                     Factor("per_multiply_add", 2, "operation"),
                     Factor("parameters", part.multiplied, "parameter"),
-                    tokens,
+                    Factor("sequences", joined if part.split == "ep" else sequences, "token"),
                 ),
             )
-            if part.split != "ep":
-                each = each._replace(factors=(*each.factors[:2], tokens._replace(value=sequences)))
             term = _share(scenario, deployment, rank, part, each)
             if term is not None:
                 yield Operations(_in_operations(term), part.element_format)
@@ -120,4 +125,4 @@ def _share(scenario: Scenario, deployment: Deployment, rank: Rank, part: Part, w
         return None if share is None else share.of(whole)
     used, experts = scenario.model.num_experts_per_tok or 1, scenario.model.num_experts or 1
     share = share.times(Factor("experts_per_token", used, "expert")).over(Factor("experts", experts, "expert"))
-    return share.over(Factor("tp", deployment.expert_ranks, "tp")).of(whole)
+    return share.over(Factor("ranks", deployment.expert_ranks, "rank")).of(whole)

@@ -102,8 +102,8 @@ def _rank_term(scenario: Scenario, deployment: Deployment, part: Part, stage: in
     if num_experts % ep:
         share = share.times(Factor("experts_on_rank", -(-num_experts // ep), "expert"))
         share = share.over(Factor("experts", num_experts, "expert"))
-        return share.over(Factor("tp", deployment.expert_ranks // ep, "tp")).of(part.term)
-    return share.over(Factor("tp", deployment.expert_ranks, "tp")).of(part.term)
+        return share.over(Factor("ranks", deployment.expert_ranks // ep, "rank")).of(part.term)
+    return share.over(Factor("ranks", deployment.expert_ranks, "rank")).of(part.term)
 
 
 class PartOf(NamedTuple):

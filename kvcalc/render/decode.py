@@ -26,6 +26,8 @@ def decode_lines(bound: DecodeBound, gpu: Gpu, unit: str) -> Iterator[str]:
         "compute": f"a step computes {bound.operations / 1e12:,.2f} x 10^12 operations on a GPU",
         "host link": f"a step reads the spilled cache over the host link, at {gpu.host_link_gb_per_s or 0:,g} GB/s",
     }[bound.limited_by]
+    if bound.pp > 1:
+        why += f", in the slowest of {bound.pp} stages, all of which a token passes"
     if bound.spill is not None:
         spill = bound.spill
         yield (

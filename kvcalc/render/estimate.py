@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.render.decode import decode_lines, decode_tree
+from kvcalc.render.question import count, question
+from kvcalc.render.rank import rank_rows, total_row
 from kvcalc.render.tree import term_rows
-from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
-from kvcalc.scenario import compute_format
-from kvcalc.term import Product, Share, Sum
+from kvcalc.render.view import Column, Grid, Lines, Row, View, right
+from kvcalc.term import Product, Sum
 from kvcalc.units import format_size
 from kvcalc.verbs.replica import replica_cache
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
     from kvcalc.term import Term
     from kvcalc.verbs.result import Estimate, RankResult
-
-
-MOST_KINDS_SHOWN = 3
-"""Kinds of layers that the first line tells apart."""
 
 
 def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command: str = "") -> View:
@@ -35,7 +32,7 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command
     """
     rank = shown_rank(result)
     blocks: list[Grid | Lines] = [
-        _question(result, unit),
+        question(result.scenario, unit),
         _rank_grid(result, rank, unit),
         Lines(tuple(_answers(result, unit, explain=explain, command=command))),
     ]
@@ -53,57 +50,14 @@ def shown_rank(result: Estimate) -> RankResult:
     return result.memory.per_rank if asked or result.gpus.per_rank is None else result.gpus.per_rank
 
 
-def _question(result: Estimate, unit: str) -> Grid:
-    scenario, gpus = result.scenario, result.gpus
-    kinds = scenario.model.distinct()
-    shape = "; ".join(f"{count} x {layer.label}" for layer, count in kinds.items())
-    if len(kinds) == 1:
-        shape = f"{next(iter(kinds)).label}, {_count(result.model.layers, 'layer')}"
-    elif len(kinds) > MOST_KINDS_SHOWN:
-        shape = f"{' + '.join(result.model.mechanisms)}, {_count(result.model.layers, 'layer')}"
-    kept_in = scenario.cache_format.name
-    compute = compute_format(scenario.model).name
-    formats = compute if kept_in == compute else f"{compute}, cache {kept_in}"
-    usable, memory = (format_size(size, unit) for size in (gpus.usable_bytes, gpus.memory_bytes))
-    return Grid(
-        (Column(), Column(), Column()),
-        (
-            Row(
-                (
-                    result.model.name,
-                    f"{shape}, {formats}",
-                    _workload(result),
-                )
-            ),
-            Row(
-                (
-                    gpus.gpu,
-                    f"{usable} of {memory} {unit} usable ({gpus.utilization:g})",
-                    f"engine {result.deployment.engine}",
-                )
-            ),
-        ),
-    )
-
-
-def _workload(result: Estimate) -> str:
-    workload = result.workload
-    return f"{_count(workload.batch, 'sequence')} x {_count(workload.context, 'token')}"
-
-
 def _rank_grid(result: Estimate, rank: RankResult, unit: str) -> Grid:
     columns = (Column(_headline(result)), right(f"{unit} per GPU"), right("of which"), Column("formula"))
-    rows = [row for part in _parts(rank.tree) for row in _part_rows(result, part, unit)]
+    rows = list(rank_rows(rank.tree, result.scenario, unit))
     if rank.total_bytes is None:
         rows.insert(0, Row(("weights", "?", "", "not known")))
         rows.append(Row(("total", "?", "", "needs the weights")))
     else:
-        rows.append(
-            Row(
-                ("total", format_size(rank.total_bytes, unit), "", _headroom(rank.headroom_bytes, unit)),
-                Weight.TOTAL,
-            )
-        )
+        rows.append(total_row(rank.total_bytes, result.gpus.usable_bytes, unit))
     return Grid(columns, tuple(rows))
 
 
@@ -111,10 +65,10 @@ def _headline(result: Estimate) -> str:
     gpus, asked = result.gpus, result.scenario.deployment
     if asked is not None:
         state = "weights unknown" if gpus.fits is None else _fit_words(fits=gpus.fits, tight=bool(gpus.tight))
-        return f"{_count(asked.gpus, 'GPU')} ({asked}): {state}"
+        return f"{count(asked.gpus, 'GPU')} ({asked}): {state}"
     if gpus.count is None or gpus.tp is None or gpus.pp is None or gpus.dp is None:
         return "1 GPU (tp 1)" + ("" if gpus.fits is None else ": does not fit")
-    return f"{_count(gpus.count, 'GPU')} ({Deployment(gpus.tp, gpus.pp, gpus.dp)})" + (
+    return f"{count(gpus.count, 'GPU')} ({Deployment(gpus.tp, gpus.pp, gpus.dp)})" + (
         ", tight" if gpus.count_tight else ""
     )
 
@@ -123,57 +77,13 @@ def _fit_words(*, fits: bool, tight: bool) -> str:
     return "fits" if fits else "tight" if tight else "does not fit"
 
 
-def _headroom(headroom: int | None, unit: str) -> str:
-    if headroom is None:
-        return ""
-    return f"{format_size(headroom, unit)} to spare" if headroom >= 0 else f"{format_size(-headroom, unit)} too much"
-
-
-def _parts(tree: Term) -> tuple[Term, ...]:
-    return tree.parts if isinstance(tree, Sum) else (tree,)
-
-
-def _part_rows(result: Estimate, part: Term, unit: str) -> Iterator[Row]:
-    size = format_size(part.bytes, unit)
-    if isinstance(part, Sum) and len(part.parts) == 1:
-        name = part.path if part.path != "reserve" else f"reserve: {part.parts[0].path}"
-        yield Row((name, size, "", _formula(part.parts[0])))
-    elif isinstance(part, Sum) and part.parts:
-        yield Row((part.path, size, "", ""))
-        for inner in part.parts:
-            yield Row((f"  {inner.path}", "", format_size(inner.bytes, unit), _formula(inner)), Weight.PART)
-    elif part.path == "temporary":
-        yield Row((part.path, size, "", _temporary(result, unit)))
-    else:
-        yield Row((part.path, size, "", part.numbers))
-
-
-def _formula(term: Term) -> str:
-    """The numbers behind a term; a share shows the product that it divides."""
-    match term:
-        case Share(whole=Product() as whole, among=among, part=None):
-            return f"{whole.numbers} / {among}"
-        case Product(factors=(single,)):
-            return "given" if single.name == "given" else single.name.replace("_", " ")
-        case _:
-            return term.numbers
-
-
-def _temporary(result: Estimate, unit: str) -> str:
-    ranks = result.deployment.tp * result.deployment.pp
-    low, high = result.memory.temporary_low_bytes // ranks, result.memory.temporary_high_bytes // ranks
-    if low == high:
-        return "given"
-    return f"{format_size(low, unit, 1)} to {format_size(high, unit, 1)} seen in practice"
-
-
 def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[str]:
     gpus = result.gpus
     yield _cache_line(result)
     if gpus.by_memory is not None:
         yield f"GPUs: {gpus.by_memory:,} by memory alone, {_smallest(result)}"
     if gpus.most_sequences:
-        each = " \u00b7 ".join(f"{_count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
+        each = " \u00b7 ".join(f"{count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
         usual = format_size(result.memory.per_rank.temporary_bytes, unit)
         yield f"most sequences of {result.workload.context:,} tokens, at {usual} {unit} temporary: {each}"
     if result.decode is not None:
@@ -192,9 +102,9 @@ def _cache_line(result: Estimate) -> str:
     if asked is None or asked.gpus == 1:
         return f"cache: {cache.bytes:,} bytes; {token}"
     if cache.bytes == cache.one_copy_bytes:
-        return f"cache: {cache.bytes:,} bytes on the {_count(asked.ranks, 'GPU')} of a replica; on one of them {token}"
+        return f"cache: {cache.bytes:,} bytes on the {count(asked.ranks, 'GPU')} of a replica; on one of them {token}"
     return (
-        f"cache: {cache.bytes:,} bytes on the {_count(asked.ranks, 'GPU')} of a replica, {cache.one_copy_bytes:,} in "
+        f"cache: {cache.bytes:,} bytes on the {count(asked.ranks, 'GPU')} of a replica, {cache.one_copy_bytes:,} in "
         f"one copy; on one of them {token}"
     )
 
@@ -256,7 +166,3 @@ def _figure_sources(result: Estimate) -> Iterator[str]:
         yield f"source of {scenario.model.name}: {scenario.model.source}"
     if scenario.gpu.source and scenario.gpu.memory_from != "user":
         yield f"source of {scenario.gpu.name}: {scenario.gpu.source}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

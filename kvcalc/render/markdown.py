@@ -5,6 +5,7 @@ from __future__ import annotations
 from kvcalc.render.view import Align, Grid, Lines, Verbatim, View, Weight
 
 _INDENT = "&nbsp;&nbsp;"
+_BOLD = {Weight.MARKED, Weight.TOTAL}
 
 
 def write(view: View) -> str:
@@ -21,13 +22,13 @@ def _block(block: Grid | Lines | Verbatim) -> str:
         case Grid(columns, rows):
             header = [_escape(column.title) for column in columns]
             rule = ["--:" if column.align is Align.RIGHT else "---" for column in columns]
-            body = [_cells(row.cells, total=row.weight is Weight.TOTAL) for row in rows]
+            body = [_cells(row.cells, bold=row.weight in _BOLD) for row in rows]
             return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *body))
 
 
-def _cells(cells: tuple[str, ...], *, total: bool) -> list[str]:
+def _cells(cells: tuple[str, ...], *, bold: bool) -> list[str]:
     texts = [_indented(cell) for cell in cells]
-    return [f"**{text}**" if total and text else text for text in texts]
+    return [f"**{text}**" if bold and text else text for text in texts]
 
 
 def _indented(cell: str) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from kvcalc.render.view import Align, Grid, Lines, Row, Verbatim, View, Weight
 
 _UNLIMITED = 100_000
-_STYLE = {Weight.PLAIN: "", Weight.PART: "dim", Weight.TOTAL: "bold"}
+_STYLE = {Weight.PLAIN: "", Weight.PART: "dim", Weight.MARKED: "bold", Weight.TOTAL: "bold"}
 
 
 def draw(view: View, *, terminal: bool) -> str:
@@ -32,13 +32,16 @@ def draw(view: View, *, terminal: bool) -> str:
     )
     if len(view.blocks) == 1 and isinstance(view.blocks[0], Verbatim):
         return view.blocks[0].text
+    width = console.width
     with console.capture() as capture:
         for index, block in enumerate(view.blocks):
             if index:
                 console.print()
             match block:
                 case Grid():
+                    console.width = width if _least_width(block) <= width else _UNLIMITED
                     console.print(_table(block))
+                    console.width = width
                 case Lines(lines):
                     for line in lines:
                         console.print(Text(line, overflow="fold"))
@@ -54,7 +57,7 @@ def _table(grid: Grid) -> Padding:
         table.add_column(
             Text(column.title),
             justify=column.align.value,
-            no_wrap=numeric,
+            no_wrap=numeric or (index == 0 and _ends_in_numbers(grid)),
             overflow="fold",
             min_width=min(16, max(map(_longest_word, grid.rows), default=0)) if index == 0 else None,
         )
@@ -63,6 +66,25 @@ def _table(grid: Grid) -> Padding:
             table.add_row(*_rules(grid))
         table.add_row(*(Text(cell) for cell in row.cells), style=_STYLE[row.weight])
     return Padding(table, 0, expand=False)
+
+
+def _ends_in_numbers(grid: Grid) -> bool:
+    return bool(grid.columns) and grid.columns[-1].align is Align.RIGHT
+
+
+def _least_width(grid: Grid) -> int:
+    """Of a terminal that cuts no number of a table that ends in numbers; on a narrower one its lines run over.
+
+    Of other tables the last column gives way.
+    """
+    if not _ends_in_numbers(grid):
+        return 0
+    width = 2 * len(grid.columns)
+    for index, column in enumerate(grid.columns):
+        texts = [column.title, *(row.cells[index] for row in grid.rows)]
+        folds = index > 0 and column.align is Align.LEFT
+        width += max(map(len, [word for text in texts for word in text.split()] if folds else texts), default=0)
+    return width
 
 
 def _longest_word(row: Row) -> int:

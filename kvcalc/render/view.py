@@ -17,6 +17,8 @@ class Weight(Enum):
     PLAIN = "plain"
     PART = "part"
     """Explains the row above it."""
+    MARKED = "marked"
+    """Stands out among its like."""
     TOTAL = "total"
     """The sum of the plain rows above it."""
 

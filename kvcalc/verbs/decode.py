@@ -49,8 +49,8 @@ class DecodeBound(NamedTuple):
         operations: floating-point operations of a step on a rank, of those whose rate is known.
         memory_seconds: reading takes at least so long.
         compute_seconds: computing takes at least so long.
-        seconds_per_token: at least, of each sequence.
-        tokens_per_second_per_sequence: at most.
+        seconds_per_token: at least, of each sequence of the replica that has most of them.
+        tokens_per_second_per_sequence: at most, likewise.
         tokens_per_second: at most, of all sequences of all replicas.
         limited_by: memory, compute or host link.
         spill: what is kept in the host's memory; None unless asked for.
@@ -102,11 +102,16 @@ def why_no_bound(scenario: Scenario) -> str | None:
     """What is missing for a bound; None where nothing is."""
     if scenario.gpu.bandwidth is None:
         return f"no memory bandwidth is known for {scenario.gpu.name}"
-    if parts_used(scenario) is None:
+    if scenario.replacements.weights is not None:
+        return (
+            "--weights gives a size, and not what a step reads of it: the embedding and the experts are not told apart"
+        )
+    parts = parts_used(scenario)
+    if parts is None:
         return (
             "what a step reads of the weights is not known: the model's file does not tell embedding and experts apart"
         )
-    return None
+    return None if parts or scenario.model.cached_tensors else "a step reads nothing"
 
 
 def decode_bound(scenario: Scenario, deployment: Deployment) -> DecodeBound | None:
@@ -115,17 +120,17 @@ def decode_bound(scenario: Scenario, deployment: Deployment) -> DecodeBound | No
     Raises:
         KvcalcError: cache is to be spilled, and the host link's bandwidth is not known or the weights have no room.
     """
-    parts = parts_used(scenario)
-    if parts is None or scenario.gpu.bandwidth is None:
+    if why_no_bound(scenario) is not None:
         return None
-    batch = scenario.workload.batch
-    most = deployment.sequences(batch)
+    parts = parts_used(scenario) or ()
+    most = deployment.sequences(scenario.workload.batch)
     ranks = ranks_of(scenario, deployment)
     steps = {rank: _step(scenario, deployment, rank, parts, most) for rank in dict.fromkeys(ranks)}
     slowest = max(steps.values(), key=lambda step: step.seconds)
-    alone = {rank: _step(scenario, deployment, rank, parts, 1).seconds for rank in steps}
-    per_token = max(slowest.seconds, sum((alone[rank] for rank in ranks), Fraction(0)))
-    rate = _rate(scenario, deployment, parts, list(steps))
+    each = {rank: _step(scenario, deployment, rank, parts, 1, joined=1).seconds for rank in steps}
+    alone = sum((each[rank] for rank in ranks), Fraction(0))
+    per_token = max(slowest.seconds, alone)
+    rate = _rate(scenario, deployment, parts, list(steps), alone)
     spill = None
     if scenario.spill:
         total = deployment.tp * sum(steps[rank].spilled for rank in ranks)
@@ -150,8 +155,13 @@ def decode_bound(scenario: Scenario, deployment: Deployment) -> DecodeBound | No
     )
 
 
-def _rate(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...], ranks: list[Rank]) -> Fraction:
-    """Tokens a second of all replicas: each makes a token of each of its sequences in a step of its slowest stage."""
+def _rate(
+    scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...], ranks: list[Rank], alone: Fraction
+) -> Fraction:
+    """Tokens a second of all replicas: each makes a token of each of its sequences in a step of its slowest stage.
+
+    No sooner than one sequence `alone` has passed all stages.
+    """
     batch, dp = scenario.workload.batch, deployment.dp
     most = deployment.sequences(batch)
     full = batch - dp * (most - 1)
@@ -159,16 +169,26 @@ def _rate(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...], r
     for replicas, sequences in ((full, most), (dp - full, most - 1)):
         if replicas and sequences:
             slowest = max(_step(scenario, deployment, rank, parts, sequences).seconds for rank in ranks)
-            rate += replicas * sequences / slowest
+            rate += replicas * sequences / max(slowest, alone)
     return rate
 
 
-def _step(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...], sequences: int) -> _Step:
+def _step(
+    scenario: Scenario,
+    deployment: Deployment,
+    rank: Rank,
+    parts: tuple[Part, ...],
+    sequences: int,
+    joined: int | None = None,
+) -> _Step:
+    """A step with so many sequences on the replica, and so many on all replicas that share its experts."""
     gpu = scenario.gpu
+    if joined is None:
+        joined = min(scenario.workload.batch, sequences * deployment.replicas_joined)
     weights = weights_read(scenario, deployment, rank, parts)
     cache = rank.cache(sequences, scenario.workload.context)
     compute, counted = Fraction(0), []
-    for each in operations(scenario, deployment, rank, parts, sequences):
+    for each in operations(scenario, deployment, rank, parts, sequences, joined):
         rate = None if each.element_format is None else gpu.operations_per_second(each.element_format.name)
         if rate is not None:
             compute += each.term.bytes / rate

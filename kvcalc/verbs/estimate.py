@@ -29,7 +29,6 @@ from kvcalc.verbs.smallest import Candidate, evaluate, legal_tps_of_a_node, most
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.model import Model
     from kvcalc.scenario import Scenario
 
 
@@ -46,9 +45,9 @@ def estimate(scenario: Scenario) -> Estimate:
     found = smallest(scenario) if weights_known else None
     shown = asked if scenario.deployment is not None or found is None else found
     return Estimate(
-        model=model_summary(model),
+        model=ModelSummary.of(model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
-        deployment=deployment_summary(scenario, deployment),
+        deployment=DeploymentSummary.of(scenario, deployment),
         cache=_cache(scenario, deployment, asked),
         memory=_memory(scenario, asked),
         gpus=_gpus(scenario, asked, found),
@@ -56,24 +55,6 @@ def estimate(scenario: Scenario) -> Estimate:
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(scenario, asked, found)),
         scenario=scenario,
-    )
-
-
-def model_summary(model: Model) -> ModelSummary:
-    kinds = dict.fromkeys(layer.attention.kind for layer in model.distinct())
-    return ModelSummary(model.name, model.num_layers, tuple(kinds), model.source)
-
-
-def deployment_summary(scenario: Scenario, deployment: Deployment) -> DeploymentSummary:
-    return DeploymentSummary(
-        engine=scenario.engine.name,
-        engine_version=scenario.engine.version,
-        tp=deployment.tp,
-        pp=deployment.pp,
-        dp=deployment.dp,
-        ep=deployment.ep,
-        dcp=deployment.dcp,
-        dp_attention=deployment.dp_attention,
     )
 
 

@@ -35,14 +35,18 @@ _WEIGHTS_NOTE: dict[Basis, str] = {
 
 def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
     """What is left out and matters for this model on this deployment."""
+    yield from weights_not_modelled(scenario, deployment)
+    yield from cache_not_modelled(scenario)
+
+
+def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+    """What is left out of all but the cache."""
     model = scenario.model
     if model.mtp_layers:
         yield f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache"
     if any(modality != "text" for modality in model.modalities):
         yield "activations of vision or audio towers beyond the range of temporary; their tokens count as context"
     bits = compute_format(model)
-    if any(_bits(scenario.cache_format.of(name)) < _bits(bits) for name in model.cached_tensors):
-        yield f"quality loss of a cache kept in {scenario.cache_format.name}"
     if scenario.weight_format is not None and scenario.replacements.weights is None:
         yield f"quality loss of weights in {scenario.weight_format.name}"
     if scenario.replacements.weights is None and any(_bits(each) < _bits(bits) for each in _weight_formats(scenario)):
@@ -58,6 +62,14 @@ def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
             + (", MLA's down projections" if latent else "")
         )
     yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
+
+
+def cache_not_modelled(scenario: Scenario) -> Iterator[str]:
+    """What is left out of the cache."""
+    model = scenario.model
+    bits = compute_format(model)
+    if any(_bits(scenario.cache_format.of(name)) < _bits(bits) for name in model.cached_tensors):
+        yield f"quality loss of a cache kept in {scenario.cache_format.name}"
     yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
 
 
@@ -81,34 +93,41 @@ def notes(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Iter
         found: the smallest deployment, if there is one.
     """
     yield from scenario.remarks
-    yield from _model_notes(scenario, asked)
-    yield from _gpu_notes(scenario)
+    yield from model_notes(scenario, asked.deployment)
+    if asked.fullest.weights is None:
+        yield unknown_weights(scenario)
+    yield from gpu_notes(scenario)
     if asked.fullest.weights is not None and (missing := why_no_bound(scenario)):
         yield f"no bound of decoding: {missing}"
     yield from _deployment_notes(scenario, asked, found)
 
 
-def _model_notes(scenario: Scenario, asked: Candidate) -> Iterator[str]:
+def unknown_weights(scenario: Scenario) -> str:
+    """What is missing where weights are not known, and how to give it."""
+    return (
+        f"weights are not known: {scenario.origin} lacks 'parameters'; give --weights SIZE or --parameters N for the "
+        "total and the GPU count"
+    )
+
+
+def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+    """What to know of the model at this context."""
     model, context = scenario.model, scenario.workload.context
     if model.dtype is None:
         yield f"{scenario.origin} does not say its dtype: {DEFAULT_DTYPE} is taken"
     if model.max_context is not None and context > model.max_context:
         yield f"context {context:,} is above the model's max_context of {model.max_context:,}"
-    if asked.fullest.weights is None:
-        yield (
-            f"weights are not known: {scenario.origin} lacks 'parameters'; give --weights SIZE or --parameters N "
-            "for the total and the GPU count"
-        )
     windowed = {layer: n for layer, n in model.distinct().items() if layer.window and layer.window < context}
     if windowed:
-        full = replica_cache(scenario, asked.deployment, windows=False).bytes
+        full = replica_cache(scenario, deployment, windows=False).bytes
         yield (
             f"{sum(windowed.values())} of {model.num_layers} layers keep only their window: a lower bound; engines "
             f"keep somewhat more, and an engine without windows {full:,} bytes a replica"
         )
 
 
-def _gpu_notes(scenario: Scenario) -> Iterator[str]:
+def gpu_notes(scenario: Scenario) -> Iterator[str]:
+    """What to know of the accelerator's memory."""
     gpu = scenario.gpu
     if gpu.memory_from == "nvidia-smi":
         yield (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
+    from kvcalc.model import Model
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Term
     from kvcalc.verbs.decode import DecodeBound
@@ -17,6 +20,11 @@ class ModelSummary(NamedTuple):
     layers: int
     mechanisms: tuple[str, ...]
     source: str | None
+
+    @classmethod
+    def of(cls, model: Model) -> ModelSummary:
+        kinds = dict.fromkeys(layer.attention.kind for layer in model.distinct())
+        return cls(model.name, model.num_layers, tuple(kinds), model.source)
 
 
 class WorkloadSummary(NamedTuple):
@@ -37,6 +45,10 @@ class DeploymentSummary(NamedTuple):
     ep: int = 1
     dcp: int = 1
     dp_attention: bool = False
+
+    @classmethod
+    def of(cls, scenario: Scenario, deployment: Deployment) -> DeploymentSummary:
+        return cls(scenario.engine.name, scenario.engine.version, **asdict(deployment))
 
 
 class CacheResult(NamedTuple):

@@ -11,10 +11,12 @@ from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps
 from kvcalc.memory import Fit, RankMemory, fit, fullest, overhead, rank_memories
 from kvcalc.units import MAX_BATCH
+from kvcalc.verbs.room import least, replica_of, usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from kvcalc.memory.temporary import Temporary
     from kvcalc.model import Layer
     from kvcalc.scenario import Scenario
 
@@ -89,26 +91,12 @@ def best_of(scenario: Scenario, gpus: int, dp: int = 1) -> Candidate | None:
 
 def most_sequences(scenario: Scenario, deployment: Deployment) -> int:
     """The most sequences at the scenario's context that one replica holds, with the usual temporary figure."""
-    return _most(scenario, deployment, lambda memory: memory.temporary.term.bytes)
+    return _most(scenario, deployment, usual)
 
 
-def _most(scenario: Scenario, deployment: Deployment, temporary: Callable[[RankMemory], int]) -> int:
-    """By search on the exact function, which never falls as sequences are added."""
-    replica = replace(deployment, dp=1)
-
-    def holds(sequences: int) -> bool:
-        workload = replace(scenario.workload, batch=sequences)
-        memories = rank_memories(replace(scenario, workload=workload), replica)
-        return all(memory.total_with(temporary(memory)) <= scenario.usable_bytes for memory in memories)
-
-    low, high = 0, 1
-    while high <= MAX_BATCH and holds(high):
-        low, high = high, high * 2
-    high = min(high, MAX_BATCH + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+def _most(scenario: Scenario, deployment: Deployment, temporary: Callable[[Temporary], int]) -> int:
+    most = replica_of(scenario, deployment, temporary).most_sequences(scenario.workload.context)
+    return MAX_BATCH if most is None else most
 
 
 def _first_that_holds(scenario: Scenario, deployments: Iterator[Deployment]) -> Candidate | None:
@@ -175,7 +163,7 @@ def _smallest_with_replicas(scenario: Scenario, tps: list[int]) -> Candidate | N
     best: Candidate | None = None
     for tp in reversed(tps):
         replica = Deployment(tp, holder.deployment.pp)
-        sequences = _most(scenario, replica, lambda memory: memory.temporary.low)
+        sequences = _most(scenario, replica, least)
         if sequences and -(-batch // sequences) <= MAX_RANKS:
             candidate = evaluate(scenario, replace(replica, dp=-(-batch // sequences)))
             if best is None or candidate.deployment.gpus < best.deployment.gpus:

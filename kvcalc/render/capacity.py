@@ -1,0 +1,98 @@
+"""How a capacity looks: what is held, what one GPU holds at the limit, and what one more would lack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.render import Report
+from kvcalc.render.question import count, question
+from kvcalc.render.rank import rank_rows, total_row
+from kvcalc.render.tree import term_rows
+from kvcalc.render.view import Column, Grid, Lines, Row, View, right
+from kvcalc.term import Sum
+from kvcalc.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.verbs.capacity import Capacity
+
+
+def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str) -> Report:
+    """One capacity: one line of CSV."""
+    row = result._asdict()
+    row["gpus"] = result.gpus or {"gpu": None, "memory_bytes": None, "utilization": None, "usable_bytes": None}
+    return Report(
+        "capacity", result, (row,), lambda: _view(result, unit, explain=explain, command=command), result.notes
+    )
+
+
+def _view(result: Capacity, unit: str, *, explain: bool, command: str) -> View:
+    blocks: list[Grid | Lines] = [
+        question(result.scenario, unit, accelerator=result.gpus is not None),
+        _held(result),
+        _rank(result, unit),
+        Lines(tuple(_answers(result, unit, explain=explain, command=command))),
+    ]
+    if explain:
+        rows = tuple(term_rows(result.at_limit, 0))
+        blocks.append(Grid((Column("term"), right("bytes"), Column("formula"), Column("in numbers")), rows))
+    return View(tuple(blocks))
+
+
+def _held(result: Capacity) -> Grid:
+    """Exact numbers: each fits, one more does not."""
+    deployment, total = result.deployment, result.total
+    context, batch = result.workload.context, result.workload.batch
+    replicas = deployment.dp > 1
+    columns = [Column("holds at most"), right("a replica" if replicas else "")]
+    columns += [right(f"{deployment.dp:,} replicas")] if replicas else []
+
+    def row(name: str, held: float | None, of_all: int | None, about: str) -> Row:
+        cells = [name, _number(held)] + ([_number(of_all) if of_all is not None else ""] if replicas else [])
+        return Row((*cells, about))
+
+    return Grid(
+        (*columns, Column("")),
+        (
+            row("sequences", result.sequences, total.sequences, f"of {count(context, 'token')}{_range(result)}"),
+            row("tokens", result.tokens, total.tokens, f"in sequences of at most {context:,}"),
+            row("longest context", result.max_context, None, f"of {count(-(-batch // deployment.dp), 'sequence')}"),
+            row("concurrency", result.concurrency, None, "room / one sequence"),
+        ),
+    )
+
+
+def _range(result: Capacity) -> str:
+    low, high = result.sequences_at_temporary_high, result.sequences_at_temporary_low
+    if low == high:
+        return ""
+    return f"; {_number(low)} to {_number(high)} over the temporary memory seen in practice"
+
+
+def _rank(result: Capacity, unit: str) -> Grid:
+    """What one GPU holds at the limit."""
+    sequences = result.sequences or 0
+    headline = f"with {count(sequences, 'sequence')}"
+    columns = (Column(headline), right(f"{unit} per GPU"), right("of which"), Column("formula"))
+    room = result.cache_memory_bytes if result.gpus is None else result.gpus.usable_bytes
+    tree = Sum("rank", (result.at_limit,)) if result.gpus is None else result.at_limit
+    rows = tuple(rank_rows(tree, result.scenario, unit))
+    return Grid(columns, (*rows, total_row(result.at_limit.bytes, room, unit)))
+
+
+def _answers(result: Capacity, unit: str, *, explain: bool, command: str) -> Iterator[str]:
+    yield f"for the cache: {result.cache_memory_bytes:,} bytes of a GPU"
+    if result.one_more_lacks_bytes is not None:
+        lacks = format_size(result.one_more_lacks_bytes, unit)
+        in_bytes = f"{result.one_more_lacks_bytes:,} bytes"
+        yield f"limited by memory: one sequence more lacks {lacks} {unit} on a GPU ({in_bytes})"
+    yield f"not modelled: {'; '.join(result.not_modelled)}"
+    if command.isprintable() and command and not explain:
+        yield f"next: {command} --explain"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "without end"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

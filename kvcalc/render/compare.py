@@ -1,0 +1,184 @@
+"""How a comparison looks: caches, then GPUs, then what articles say, each with its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import Deployment
+from kvcalc.literature import SOURCES
+from kvcalc.render import Report
+from kvcalc.render.compare_tree import trees
+from kvcalc.render.decode import shown
+from kvcalc.render.question import question, workload
+from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
+from kvcalc.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from kvcalc.literature import Saying
+    from kvcalc.verbs.comparison import ComparedRow, Comparison, OnGivenGpus
+
+_NOT_KNOWN = "-"
+
+
+def compare_report(result: Comparison, unit: str, *, explain: bool, command: str) -> Report:
+    """One comparison: CSV has a line for each row; with --explain, for each leaf of its cache."""
+    lines: list[Any] = [row._asdict() for row in result.rows]
+    if explain:
+        lines = [{"row": row.name, "term": term} for row in result.rows for term in row.terms]
+    return Report("compare", result, lines, lambda: _view(result, unit, explain=explain, command=command), result.notes)
+
+
+def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View:
+    blocks: list[Grid | Lines] = [_question(result, unit), _caches(result, unit)]
+    if any(row.by_memory is not None for row in result.rows):
+        blocks += [_gpus(result), Lines(tuple(_legend(result)))]
+    if result.sayings:
+        sources = tuple(f"({number}) {source}" for number, source in enumerate(SOURCES, 1))
+        blocks += [_sayings(result), _contradictions(result), Lines(sources)]
+    if explain:
+        blocks += trees(result)
+    blocks.append(Lines(tuple(_ending(result, explain=explain, command=command))))
+    return View(tuple(blocks))
+
+
+def _question(result: Comparison, unit: str) -> Grid:
+    asked = question(result.scenario, unit)
+    if result.model is not None:
+        return asked
+    models = Row((f"{len(result.rows)} models", "side by side", workload(result.scenario)))
+    return Grid(asked.columns, (models, *asked.rows[1:]))
+
+
+def _caches(result: Comparison, unit: str) -> Grid:
+    columns = (
+        Column("if it were" if result.model else "model"),
+        Column("keeps"),
+        right("elements"),
+        right("bytes/token"),
+        right(f"cache, {unit}"),
+        right("of mha"),
+    )
+    return Grid(columns, tuple(_cache(result, row, unit) for row in result.rows))
+
+
+def _cache(result: Comparison, row: ComparedRow, unit: str) -> Row:
+    cells = (
+        _name(result, row),
+        _kept(row),
+        _count(row.elements_per_token_per_layer),
+        f"{row.bytes_per_token:,}",
+        format_size(row.cache_bytes, unit),
+        _NOT_KNOWN if row.ratio_to_mha is None else f"{shown(100 * row.ratio_to_mha)} %",
+    )
+    return Row(cells, _weight(result, row))
+
+
+def _kept(row: ComparedRow) -> str:
+    """'64/8 x 128': the layers' own label, without the mechanism that the name has."""
+    labels = dict.fromkeys(layer.attention.label for layer in row.scenario.model.distinct() if layer.attention.cached())
+    return "; ".join((label.partition(" ")[2] or label).removeprefix("expanded ") for label in labels)
+
+
+def _name(result: Comparison, row: ComparedRow) -> str:
+    return f"{row.name} (own)" if result.model and row.own and row.name != result.model.name else row.name
+
+
+def _weight(result: Comparison, row: ComparedRow) -> Weight:
+    return Weight.MARKED if result.model and row.own else Weight.PLAIN
+
+
+def _gpus(result: Comparison) -> Grid:
+    columns = (
+        Column(f"on {result.gpus.gpu}"),
+        right("by memory"),
+        Column("smallest legal"),
+        Column("given GPUs"),
+        right("sequences"),
+        right("tokens/s"),
+        right("in all"),
+    )
+    return Grid(columns, tuple(_gpu_row(result, row) for row in result.rows))
+
+
+def _gpu_row(result: Comparison, row: ComparedRow) -> Row:
+    given = row.given
+    cells = (
+        _name(result, row),
+        _count(row.by_memory),
+        _smallest(row),
+        _deployment(_given(given), tight=bool(given.tight)) if given.gpus else _NOT_KNOWN,
+        _count(given.most_sequences),
+        _rate(given.tokens_per_second_per_sequence),
+        _rate(given.tokens_per_second),
+    )
+    return Row(cells, _weight(result, row))
+
+
+def _smallest(row: ComparedRow) -> str:
+    if row.tp is None or row.pp is None or row.dp is None:
+        return _NOT_KNOWN if row.by_memory is None else "none"
+    return _deployment(Deployment(row.tp, row.pp, row.dp), tight=bool(row.count_tight))
+
+
+def _given(given: OnGivenGpus) -> Deployment:
+    names = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
+    return Deployment(**{name: getattr(given, name) for name in names})
+
+
+def _deployment(deployment: Deployment, *, tight: bool) -> str:
+    return f"{deployment.gpus:,} ({deployment}){' *' if tight else ''}"
+
+
+def _count(value: int | None) -> str:
+    return _NOT_KNOWN if value is None else f"{value:,}"
+
+
+def _rate(value: float | None) -> str:
+    return _NOT_KNOWN if value is None else shown(value)
+
+
+def _legend(result: Comparison) -> Iterator[str]:
+    yield "elements: of a token, in a layer that keeps something"
+    yield "by memory: GPUs, ceil(all of it on one GPU / usable), which is no deployment"
+    if any(row.count_tight or row.given.tight for row in result.rows):
+        yield "*: tight, holds the workload only with less temporary memory than the most seen"
+    context = result.workload.context
+    yield f"sequences: the most of {context:,} tokens on the given GPUs, with the usual temporary memory"
+    yield "tokens/s: bound of decoding the workload there, of each sequence and of all; not a prediction"
+
+
+def _sayings(result: Comparison) -> Grid:
+    """What is said, in the words of the sources, a row for each mechanism and topic."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for saying in result.sayings:
+        grouped.setdefault((saying.mechanism, saying.topic), []).append(_quoted(saying))
+    rows = (Row((mechanism, topic, "; ".join(words))) for (mechanism, topic), words in grouped.items())
+    return Grid(
+        (Column("articles on"), Column("say of"), Column("in their words, not by kvcalc's measure")), tuple(rows)
+    )
+
+
+def _quoted(saying: Saying) -> str:
+    return f'"{saying.words}" ({SOURCES.index(saying.source) + 1})'
+
+
+def _contradictions(result: Comparison) -> Lines:
+    return Lines(
+        (
+            "they contradict each other, or the formula, on:",
+            *(
+                f"- {each.about}: {'; '.join(f'{saying.mechanism} {_quoted(saying)}' for saying in each.said)}. "
+                + (f"By the formula {each.figure}." if each.figure else "No formula tells.")
+                for each in result.contradictions
+            ),
+        )
+    )
+
+
+def _ending(result: Comparison, *, explain: bool, command: str) -> Iterator[str]:
+    yield f"not modelled: {'; '.join(result.not_modelled)}"
+    if command.isprintable() and command and not explain:
+        yield f"next: {command} --explain"

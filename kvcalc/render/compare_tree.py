@@ -1,0 +1,81 @@
+"""Where a comparison's figures come from: for each row its formula, its cache as a tree of terms, and what follows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import Deployment
+from kvcalc.render.tree import term_rows
+from kvcalc.render.view import Column, Grid, Lines, Row, right
+from kvcalc.verbs.replica import cache_of, replica_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.mechanisms import Mechanism
+    from kvcalc.verbs.comparison import ComparedRow, Comparison
+
+
+def trees(result: Comparison) -> Iterator[Grid | Lines]:
+    """One table of all rows' terms, and the sources of the mechanisms."""
+    rows = [line for row in result.rows for line in _row(result, row)]
+    yield Grid((Column("term"), right("value"), Column("formula"), Column("in numbers")), tuple(rows))
+    kinds = {layer.attention.kind: layer.attention for row in result.rows for layer in row.scenario.model.distinct()}
+    yield Lines(tuple(f"source of {kind}: {attention.source}" for kind, attention in kinds.items()))
+
+
+def _row(result: Comparison, row: ComparedRow) -> Iterator[Row]:
+    scenario = row.scenario
+    for attention in dict.fromkeys(layer.attention for layer in scenario.model.distinct()):
+        yield Row(
+            (
+                f"{row.name}: elements of {attention.label}",
+                f"{attention.elements_per_token:,}",
+                attention.formula,
+                _in_numbers(attention),
+            )
+        )
+    one = cache_of(scenario, scenario.model.distinct(), Deployment(), 1, 1)
+    yield from term_rows(one, 0, f"{row.name}: bytes a token")
+    yield from term_rows(replica_cache(scenario, Deployment()), 0, f"{row.name}: cache")
+    if row.ratio_to_mha is not None:
+        yield Row(
+            (
+                f"{row.name}: of mha's",
+                f"{row.ratio_to_mha:.6g}",
+                "cache / cache of mha",
+                f"{row.cache_bytes:,} / {row.mha_cache_bytes:,}",
+            )
+        )
+    if row.by_memory is not None:
+        yield Row(
+            (
+                f"{row.name}: GPUs by memory",
+                f"{row.by_memory:,}",
+                "ceil(total of one rank without splitting / usable)",
+                f"ceil({row.unsplit_bytes:,} / {result.gpus.usable_bytes:,})",
+            )
+        )
+    given = row.given
+    if given.tokens_per_second_per_sequence is not None:
+        yield Row(
+            (
+                f"{row.name}: tokens/s each",
+                f"{given.tokens_per_second_per_sequence:.6g}",
+                f"1 / seconds of a decode step, limited by {given.limited_by}",
+                f"1 / {given.seconds_per_token:.6g}",
+            )
+        )
+
+
+def _in_numbers(attention: Mechanism) -> str:
+    """The formula with the values of its fields."""
+
+    def value(name: re.Match[str]) -> str:
+        field = getattr(attention, name[0], name[0])
+        if field is None and name[0] == "v_head_dim":
+            field = getattr(attention, "head_dim", None)
+        return f"{field:,}" if isinstance(field, int) else name[0]
+
+    return re.sub(r"[a-z_]+", value, attention.formula)

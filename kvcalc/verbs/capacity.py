@@ -1,0 +1,202 @@
+"""The verb `capacity`: how much a deployment holds, the inverse of `estimate`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.deployment import Deployment
+from kvcalc.legality import check_legal
+from kvcalc.memory import ranks_of
+from kvcalc.memory.temporary import Temporary, temporary
+from kvcalc.verbs.remarks import cache_not_modelled, gpu_notes, model_notes, not_modelled
+from kvcalc.verbs.result import DeploymentSummary, ModelSummary, WorkloadSummary
+from kvcalc.verbs.room import Replica, least, most, replica_of, usual
+from kvcalc.verbs.smallest import smallest
+from kvcalc.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kvcalc.memory import Rank
+    from kvcalc.scenario import Scenario
+    from kvcalc.term import Sum
+
+
+class Total(NamedTuple):
+    """All replicas together."""
+
+    tokens: int | None
+    sequences: int | None
+
+
+class Accelerator(NamedTuple):
+    """One accelerator, and what may be used of it."""
+
+    gpu: str
+    memory_bytes: int
+    utilization: float
+    usable_bytes: int
+
+
+class Capacity(NamedTuple):
+    """How much one replica holds. What is without end is None.
+
+    Attributes:
+        workload: `context` is the longest request, `batch` what `max_context` is for.
+        gpus: None where the memory for the cache is given.
+        cache_memory_bytes: what the fullest rank has for its cache.
+        blocks: of an engine that has blocks, as block_size is.
+        tokens: the most in sequences of at most `context`: as many whole ones as fit, and the longest beside them.
+        sequences: the most of `context` tokens.
+        sequences_at_temporary_low: the same with the least temporary memory seen in practice, and so with the most.
+        concurrency: room / one sequence, two decimals, rounded down.
+        max_context: the longest of `batch` sequences, by memory alone.
+        limited_by: memory, or none where tokens are without end.
+        at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
+        one_more_lacks_bytes: what a rank lacks for one sequence more; None where they are without end.
+    """
+
+    model: ModelSummary
+    workload: WorkloadSummary
+    deployment: DeploymentSummary
+    gpus: Accelerator | None
+    cache_memory_bytes: int
+    blocks: int | None
+    block_size: int | None
+    tokens: int | None
+    sequences: int | None
+    sequences_at_temporary_low: int | None
+    sequences_at_temporary_high: int | None
+    concurrency: float | None
+    max_context: int | None
+    limited_by: str
+    total: Total
+    one_more_lacks_bytes: int | None
+    not_modelled: tuple[str, ...]
+    notes: tuple[str, ...]
+    scenario: Scenario
+    at_limit: Sum
+
+
+def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
+    """The most tokens, sequences and context that fit.
+
+    Args:
+        scenario: what is asked; its batch is what the longest context is for. Without a deployment, the smallest that
+            holds its workload is taken, or the smallest that holds one sequence.
+        cache_memory: bytes that each rank has for its cache; then accelerator, weights, temporary memory and overhead
+            play no part, and one rank is taken where no deployment is asked for.
+
+    Raises:
+        KvcalcError: the deployment is illegal, or the weights are not known.
+    """
+    if cache_memory is None and scenario.deployment is None:
+        scenario = _with_smallest(scenario)
+    deployment = scenario.deployment or Deployment()
+    check_legal(deployment, scenario.model)
+    replica = _replica(scenario, deployment, cache_memory, usual)
+    context, batch = scenario.workload.context, scenario.workload.batch
+    sequences, tokens = replica.most_sequences(context), replica.most_tokens(context)
+    fullest = max(range(len(replica.ranks)), key=lambda index: (replica.ranks[index].cache_bytes(1, context), -index))
+    return Capacity(
+        model=ModelSummary.of(scenario.model),
+        workload=WorkloadSummary(batch, context),
+        deployment=DeploymentSummary.of(scenario, deployment),
+        gpus=None if cache_memory is not None else _accelerator(scenario),
+        cache_memory_bytes=max(0, replica.rooms[fullest]),
+        blocks=None,
+        block_size=None,
+        tokens=tokens,
+        sequences=sequences,
+        sequences_at_temporary_low=_replica(scenario, deployment, cache_memory, least).most_sequences(context),
+        sequences_at_temporary_high=_replica(scenario, deployment, cache_memory, most).most_sequences(context),
+        concurrency=_concurrency(replica, context),
+        max_context=replica.longest_context(deployment.sequences(batch)),
+        limited_by="none" if tokens is None else "memory",
+        total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
+        one_more_lacks_bytes=None if sequences is None else replica.lacks(sequences + 1, context),
+        not_modelled=tuple(
+            not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
+        ),
+        notes=(*scenario.remarks, *_notes(scenario, deployment, cache_memory, replica, fullest)),
+        scenario=scenario,
+        at_limit=_at_limit(replica.ranks[fullest], sequences or 0, context, cache_memory),
+    )
+
+
+def nearest(result: Capacity) -> Deployment | None:
+    """For a capacity of none, the smallest deployment that holds one sequence, or a token of each of the batch."""
+    batch, context = result.workload
+    least = Workload(1, context) if result.sequences == 0 else Workload(batch, 1)
+    found = smallest(replace(result.scenario, workload=least, deployment=None))
+    return found.deployment if found else None
+
+
+def _with_smallest(scenario: Scenario) -> Scenario:
+    """With the smallest deployment that holds the workload, else one sequence, at the usual temporary figure."""
+    replica_of(scenario, Deployment())  # the weights must be known
+    figure = temporary(scenario.model, scenario.replacements.temporary).term.bytes
+    usually = replace(scenario, replacements=replace(scenario.replacements, temporary=figure))
+    one = replace(usually, workload=replace(scenario.workload, batch=1))
+    whole = smallest(usually)
+    found = whole or smallest(one)
+    if found is None:
+        return scenario
+    held = "the workload" if whole else "one sequence"
+    remark = f"{found.deployment} is taken, the smallest deployment that holds {held} (--tp N sets it)"
+    return replace(scenario, deployment=found.deployment, remarks=(*scenario.remarks, remark))
+
+
+def _replica(
+    scenario: Scenario, deployment: Deployment, cache_memory: int | None, figure: Callable[[Temporary], int]
+) -> Replica:
+    if cache_memory is None:
+        return replica_of(scenario, deployment, figure)
+    ranks = tuple(dict.fromkeys(ranks_of(scenario, deployment)))
+    return Replica(ranks, (cache_memory,) * len(ranks))
+
+
+def _at_limit(rank: Rank, sequences: int, context: int, cache_memory: int | None) -> Sum:
+    memory = rank.holding(sequences, context)
+    return memory.cache if cache_memory is not None else memory.tree
+
+
+def _accelerator(scenario: Scenario) -> Accelerator:
+    return Accelerator(scenario.gpu.name, scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes)
+
+
+def _concurrency(replica: Replica, context: int) -> float | None:
+    """How many sequences the fullest rank holds, with the part of one that is left over."""
+    found = []
+    for rank, room in zip(replica.ranks, replica.rooms, strict=True):
+        own = rank.cache_bytes(2, context) - rank.cache_bytes(1, context)
+        if own:
+            shared = rank.cache_bytes(1, context) - own
+            found.append(Fraction(max(0, room - shared), own))
+    return math.floor(min(found) * 100) / 100 if found else None
+
+
+def _notes(
+    scenario: Scenario, deployment: Deployment, cache_memory: int | None, replica: Replica, fullest: int
+) -> Iterator[str]:
+    yield from model_notes(scenario, deployment)
+    if cache_memory is None:
+        yield from gpu_notes(scenario)
+    context, limit = scenario.workload.context, scenario.model.max_context
+    longest = replica.longest_context(deployment.sequences(scenario.workload.batch))
+    if limit is not None and (longest is None or longest > limit):
+        yield f"the longest context by memory is above the model's max_context of {limit:,}"
+    sequences = replica.most_sequences(context)
+    if min(replica.rooms) < 0:
+        yield f"a rank lacks {-min(replica.rooms):,} bytes for all but the cache"
+    elif sequences is not None:
+        short = [
+            rank.stage
+            for rank, room in zip(replica.ranks, replica.rooms, strict=True)
+            if rank.cache_bytes(sequences + 1, context) > room
+        ]
+        if replica.ranks[fullest].stage not in short:
+            yield f"pipeline stage {short[0]} limits: it has less room beside its weights than the fullest"

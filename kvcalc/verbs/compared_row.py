@@ -1,0 +1,188 @@
+"""One row of a comparison: what a model keeps, how many GPUs it needs, and what it does on those that are given."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.deployment import Deployment
+from kvcalc.engines import RankLoad
+from kvcalc.errors import KvcalcError
+from kvcalc.legality import check_legal
+from kvcalc.memory import Fit
+from kvcalc.term import leaves
+from kvcalc.verbs.comparison import ComparedRow, OnGivenGpus
+from kvcalc.verbs.decode import DecodeBound, decode_bound, why_no_bound
+from kvcalc.verbs.estimate import gpus_by_memory
+from kvcalc.verbs.replica import cache_of, replica_cache
+from kvcalc.verbs.room import replica_of
+from kvcalc.verbs.smallest import Candidate, best_of, evaluate, smallest
+from kvcalc.verbs.what_if import mechanism_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvcalc.model import Model
+    from kvcalc.scenario import Scenario
+
+    Tell = Callable[[str], None]
+
+
+class Grant(NamedTuple):
+    """The GPUs that are given.
+
+    Attributes:
+        deployment: where it is given itself; else None.
+        at_most: of how many GPUs the best deployment is taken.
+        dp: its replicas.
+        own_smallest: where nothing is given: the smallest deployment of the model as it is, which that keeps.
+    """
+
+    deployment: Deployment | None
+    at_most: int | None
+    dp: int
+    own_smallest: Candidate | None = None
+
+
+def grant_of(scenario: Scenario) -> Grant:
+    """What the scenario gives, else as many GPUs as its own smallest deployment takes."""
+    asked = scenario.deployment
+    if scenario.at_most_gpus is not None:
+        return Grant(None, scenario.at_most_gpus, asked.dp if asked else 1)
+    if asked is not None:
+        return Grant(asked, None, asked.dp)
+    found = smallest(scenario) if weights_are_known(scenario) else None
+    return Grant(None, found.deployment.gpus if found else None, found.deployment.dp if found else 1, found)
+
+
+def weights_are_known(scenario: Scenario) -> bool:
+    return evaluate(scenario, Deployment()).fullest.weights is not None
+
+
+def why_not_kept(scenario: Scenario) -> str | None:
+    """Why the cache's format cannot hold what this model keeps; None where it can."""
+    cache_format, kept = scenario.cache_format, scenario.model.cached_tensors
+    missing = [name for name in cache_format.tensors if name not in kept]
+    if missing:
+        return f"cache format {cache_format.name} is for {', '.join(missing)}, which it does not keep"
+    try:
+        replica_cache(scenario, Deployment())
+    except KvcalcError as error:
+        return str(error)
+    return None
+
+
+def cache_bytes(scenario: Scenario) -> int:
+    """The cache of the whole batch, in one copy."""
+    return replica_cache(scenario, Deployment()).bytes
+
+
+def compared_row(
+    name: str, scenario: Scenario, grant: Grant, mha_bytes: int | None, tell: Tell, *, own: bool
+) -> ComparedRow:
+    """The row of one model.
+
+    Args:
+        name: of the row.
+        scenario: with the row's model, whose cache its format can hold.
+        grant: the GPUs that are given.
+        mha_bytes: what the model would keep with multi-head attention; None where that cannot be said.
+        tell: takes what is to be noted of this row.
+        own: whether this is the model as it is.
+    """
+    model, workload = scenario.model, scenario.workload
+    cache = replica_cache(scenario, Deployment())
+    total = evaluate(scenario, Deployment()).fullest.total_bytes
+    found = None
+    if total is not None:
+        found = grant.own_smallest if own and grant.own_smallest else smallest(scenario)
+        if found is None:
+            tell(f"no legal deployment within nodes of {scenario.gpu.node_size} holds this workload")
+    deployment = found.deployment if found else None
+    return ComparedRow(
+        name=name,
+        mechanism=mechanism_of(model),
+        own=own,
+        layers=tuple(f"{count} x {layer.label}" for layer, count in model.distinct().items()),
+        cache_dtype=scenario.cache_format.name,
+        elements_per_token_per_layer=_elements(model),
+        bytes_per_token=cache_of(scenario, model.distinct(), Deployment(), 1, 1).bytes,
+        cache_bytes=cache.bytes,
+        lower_bound=scenario.engine.is_lower_bound(
+            RankLoad(model.distinct(), 1, 1, workload.context, scenario.cache_format)
+        ),
+        mha_cache_bytes=mha_bytes,
+        ratio_to_mha=float(Fraction(cache.bytes, mha_bytes)) if mha_bytes else None,
+        unsplit_bytes=total,
+        by_memory=None if total is None else gpus_by_memory(total, scenario.usable_bytes),
+        count=deployment.gpus if deployment else None,
+        count_tight=found.fit is Fit.TIGHT if found else None,
+        tp=deployment.tp if deployment else None,
+        pp=deployment.pp if deployment else None,
+        dp=deployment.dp if deployment else None,
+        given=OnGivenGpus() if total is None else _on_given_gpus(scenario, grant, found, tell, own=own),
+        terms=leaves(cache),
+        scenario=scenario,
+    )
+
+
+def _elements(model: Model) -> int | None:
+    kept = {layer.attention.elements_per_token for layer in model.distinct() if layer.attention.cached()}
+    return kept.pop() if len(kept) == 1 else None
+
+
+def _on_given_gpus(scenario: Scenario, grant: Grant, found: Candidate | None, tell: Tell, *, own: bool) -> OnGivenGpus:
+    try:
+        candidate = found if own and grant.own_smallest else _candidate(scenario, grant)
+    except KvcalcError as error:
+        tell(f"on the given GPUs: {error}")
+        return OnGivenGpus()
+    if candidate is None:
+        return OnGivenGpus()
+    deployment = candidate.deployment
+    sequences = replica_of(scenario, deployment).most_sequences(scenario.workload.context)
+    if sequences is None:
+        tell("another sequence costs no memory: most_sequences is without end")
+    bound = _bound(scenario, candidate, tell)
+    return OnGivenGpus(
+        gpus=deployment.gpus,
+        tp=deployment.tp,
+        pp=deployment.pp,
+        dp=deployment.dp,
+        ep=deployment.ep,
+        dcp=deployment.dcp,
+        dp_attention=deployment.dp_attention,
+        fits=candidate.fit is Fit.FITS,
+        tight=candidate.fit is Fit.TIGHT,
+        most_sequences=None if sequences is None else deployment.dp * sequences,
+        seconds_per_token=bound.seconds_per_token if bound else None,
+        tokens_per_second_per_sequence=bound.tokens_per_second_per_sequence if bound else None,
+        tokens_per_second=bound.tokens_per_second if bound else None,
+        limited_by=bound.limited_by if bound else None,
+        spilled_bytes=bound.spill.spilled_bytes if bound and bound.spill else None,
+    )
+
+
+def _candidate(scenario: Scenario, grant: Grant) -> Candidate | None:
+    """The row's deployment on the given GPUs.
+
+    Raises:
+        KvcalcError: it cannot have the one that is given.
+    """
+    if grant.deployment is not None:
+        check_legal(grant.deployment, scenario.model)
+        return evaluate(scenario, grant.deployment)
+    return None if grant.at_most is None else best_of(scenario, grant.at_most, grant.dp)
+
+
+def _bound(scenario: Scenario, candidate: Candidate, tell: Tell) -> DecodeBound | None:
+    if why_no_bound(scenario) is not None:
+        return None
+    if candidate.fit is Fit.NO and not scenario.spill:
+        tell("the given GPUs do not hold the workload: no bound of decoding (--spill keeps the rest in hosts' memory)")
+        return None
+    try:
+        return decode_bound(scenario, candidate.deployment)
+    except KvcalcError as error:
+        tell(f"no bound of decoding: {error}")
+        return None

@@ -1,0 +1,126 @@
+"""What a comparison answers: records whose field names are the keys of JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from kvcalc.literature import Contradiction, Saying
+    from kvcalc.scenario import Scenario
+    from kvcalc.term import Product
+    from kvcalc.verbs.result import ModelSummary, WorkloadSummary
+
+
+class GivenGpus(NamedTuple):
+    """The accelerators that rows are compared on.
+
+    Attributes:
+        at_most: GPUs of which each row has its best legal deployment; None where the deployment itself is given, where
+            each model has as many as its own smallest, or where there are none.
+    """
+
+    gpu: str
+    memory_bytes: int
+    utilization: float
+    usable_bytes: int
+    at_most: int | None
+
+
+class OnGivenGpus(NamedTuple):
+    """A row's deployment on the given GPUs, and what it does there. None where it cannot be said; a note says why.
+
+    Attributes:
+        fits: whether every rank stays within usable memory with the high temporary figure.
+        tight: whether only with less.
+        most_sequences: at this context, of all replicas, with the usual temporary figure; also None where without end.
+        seconds_per_token: at least, of each sequence of the workload.
+        tokens_per_second_per_sequence: at most.
+        tokens_per_second: at most, of all sequences.
+        limited_by: memory, compute or host link.
+        spilled_bytes: of a replica's cache, in the host's memory; None unless asked for.
+    """
+
+    gpus: int | None = None
+    tp: int | None = None
+    pp: int | None = None
+    dp: int | None = None
+    ep: int | None = None
+    dcp: int | None = None
+    dp_attention: bool | None = None
+    fits: bool | None = None
+    tight: bool | None = None
+    most_sequences: int | None = None
+    seconds_per_token: float | None = None
+    tokens_per_second_per_sequence: float | None = None
+    tokens_per_second: float | None = None
+    limited_by: str | None = None
+    spilled_bytes: int | None = None
+
+
+class ComparedRow(NamedTuple):
+    """One mechanism, or one model.
+
+    Attributes:
+        mechanism: kinds of attention that keep something, joined by ' + '.
+        own: whether this is the model as it is.
+        layers: each kind of layer and how many.
+        cache_dtype: the format of the cache.
+        elements_per_token_per_layer: of a layer that keeps something; None where such layers differ.
+        bytes_per_token: what a token adds while no window is full, in one copy.
+        cache_bytes: of the whole batch, in one copy.
+        lower_bound: whether serving engines are known to keep more than this counts.
+        mha_cache_bytes: the same with multi-head attention; None where the format cannot hold that.
+        ratio_to_mha: cache_bytes / mha_cache_bytes.
+        unsplit_bytes: the total of one rank without any splitting.
+        by_memory: ceil(unsplit_bytes / usable_bytes).
+        count: GPUs of the smallest legal deployment that holds the workload; None where there is none.
+        count_tight: whether that deployment is tight.
+        given: on the given GPUs.
+        terms: leaves that add up to `cache_bytes`.
+        scenario: what this was computed from.
+    """
+
+    name: str
+    mechanism: str
+    own: bool
+    layers: tuple[str, ...]
+    cache_dtype: str
+    elements_per_token_per_layer: int | None
+    bytes_per_token: int
+    cache_bytes: int
+    lower_bound: bool
+    mha_cache_bytes: int | None
+    ratio_to_mha: float | None
+    unsplit_bytes: int | None
+    by_memory: int | None
+    count: int | None  # type: ignore[assignment]  # a field here, not the method of tuples
+    count_tight: bool | None
+    tp: int | None
+    pp: int | None
+    dp: int | None
+    given: OnGivenGpus
+    terms: tuple[Product, ...]
+    scenario: Scenario
+
+
+class Comparison(NamedTuple):
+    """The answer.
+
+    Attributes:
+        model: the one whose mechanism is varied; None where several stand side by side.
+        sayings: what articles say of the mechanisms, in their words; nothing where models stand side by side.
+        contradictions: where articles contradict each other, or the formula.
+        scenario: of the first model, as it is.
+    """
+
+    model: ModelSummary | None
+    workload: WorkloadSummary
+    engine: str
+    engine_version: str | None
+    gpus: GivenGpus
+    rows: tuple[ComparedRow, ...]
+    sayings: tuple[Saying, ...]
+    contradictions: tuple[Contradiction, ...]
+    not_modelled: tuple[str, ...]
+    notes: tuple[str, ...]
+    scenario: Scenario

@@ -1,0 +1,201 @@
+"""The verb `plan`: the smallest legal deployments that hold a workload, and why each smaller one does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.deployment import Deployment
+from kvcalc.legality import check_legal
+from kvcalc.memory import Fit
+from kvcalc.verbs.decode import decode_bound, why_no_bound
+from kvcalc.verbs.plan_search import Limits, Search, order
+from kvcalc.verbs.rejected import Rejected, nearest_miss, rejected
+from kvcalc.verbs.remarks import gpu_notes, model_notes, not_modelled
+from kvcalc.verbs.result import ModelSummary, WorkloadSummary
+from kvcalc.verbs.room import least, replica_of, usual
+from kvcalc.verbs.smallest import evaluate, smallest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from fractions import Fraction
+
+    from kvcalc.gpu import Gpu
+    from kvcalc.scenario import Scenario
+
+
+MOST_NAMED = 3
+"""Accelerators that a note names."""
+
+
+class Planned(NamedTuple):
+    """A deployment that holds the workload.
+
+    Attributes:
+        count: GPUs, spare replicas among them.
+        dp: replicas that hold the batch.
+        spare: replicas beyond those.
+        bytes_per_rank: all memory of the fullest rank, with the usual temporary figure.
+        tight: whether it holds only with less temporary memory than the most seen in practice.
+        max_batch: the most sequences of this context on the dp replicas; of a tight one that the usual temporary figure
+            leaves no room for the batch, with the least.
+        max_context: likewise, the longest of the batch; None where it is without end.
+        tokens_per_second: at most, by the bound of decoding; None where that is not known.
+        usd_per_hour: of all GPUs, where prices are given.
+    """
+
+    gpu: str
+    count: int  # type: ignore[assignment]  # a field here, not the method of tuples
+    tp: int
+    pp: int
+    dp: int
+    ep: int
+    dcp: int
+    dp_attention: bool
+    spare: int
+    bytes_per_rank: int
+    usable_bytes: int
+    headroom_bytes: int
+    tight: bool
+    max_batch: int | None
+    max_context: int | None
+    tokens_per_second: float | None
+    usd_per_hour: float | None
+
+
+class Plan(NamedTuple):
+    """The deployments, best first.
+
+    Attributes:
+        max_gpus: at most so many were looked at.
+        rejected: what is smaller than the smallest found, of each accelerator.
+        nearest: where nothing holds the workload, what comes nearest, in words.
+    """
+
+    model: ModelSummary
+    workload: WorkloadSummary
+    max_gpus: int
+    deployments: tuple[Planned, ...]
+    rejected: tuple[Rejected, ...]
+    nearest: str | None
+    not_modelled: tuple[str, ...]
+    notes: tuple[str, ...]
+    scenario: Scenario
+
+
+def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mapping[str, Fraction] | None = None) -> Plan:
+    """The smallest legal deployments of each accelerator that hold the scenario's workload.
+
+    Args:
+        scenario: the model and the workload; its own accelerator plays no part.
+        gpus: whose memory is known.
+        limits: what may be used.
+        prices: accelerator -> price of one for an hour; then the cheapest come first, those without a price last.
+
+    Raises:
+        KvcalcError: the tp or pp asked for is illegal, or the weights are not known.
+    """
+    check_legal(Deployment(limits.tp or 1, limits.pp or 1), scenario.model)
+    asked = [replace(scenario, gpu=gpu, deployment=None) for gpu in gpus]
+    search = Search(asked[0], limits)
+    found = [(each, search.found(each)) for each in asked]
+    ranked = sorted(
+        ((each, deployment) for each, deployments in found for deployment in deployments),
+        key=lambda pair: _rank(search, pair[0], pair[1], prices or {}),
+    )
+    kept = ranked[: limits.keep]
+    return Plan(
+        model=ModelSummary.of(scenario.model),
+        workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
+        max_gpus=limits.max_gpus,
+        deployments=tuple(_planned(search, each, deployment, prices or {}) for each, deployment in kept),
+        rejected=tuple(
+            row
+            for each, deployments in found
+            for row in rejected(search, each, search.gpus(deployments[0]) if deployments else None)
+        ),
+        nearest=None if ranked else _nearest(search, asked),
+        not_modelled=tuple(not_modelled(asked[0], kept[0][1] if kept else Deployment())),
+        notes=tuple(_notes(search, asked, found, kept)),
+        scenario=asked[0],
+    )
+
+
+def _rank(
+    search: Search, scenario: Scenario, deployment: Deployment, prices: Mapping[str, Fraction]
+) -> tuple[object, ...]:
+    count, name = search.gpus(deployment), scenario.gpu.name
+    price = (0, count * prices[name]) if name in prices else (1, 0)
+    return (*(price if prices else ()), count, order(deployment), name)
+
+
+def _planned(search: Search, scenario: Scenario, deployment: Deployment, prices: Mapping[str, Fraction]) -> Planned:
+    candidate = evaluate(scenario, deployment)
+    batch, context = scenario.workload.batch, scenario.workload.context
+    sequences = deployment.sequences(batch)
+    replica = replica_of(scenario, deployment, usual)
+    if not replica.holds(sequences, context):
+        replica = replica_of(scenario, deployment, least)
+    most = replica.most_sequences(context)
+    bound = decode_bound(scenario, deployment)
+    count, total = search.gpus(deployment), candidate.fullest.tree.bytes
+    price = prices.get(scenario.gpu.name)
+    return Planned(
+        gpu=scenario.gpu.name,
+        count=count,
+        tp=deployment.tp,
+        pp=deployment.pp,
+        dp=deployment.dp,
+        ep=deployment.ep,
+        dcp=deployment.dcp,
+        dp_attention=deployment.dp_attention,
+        spare=search.limits.spare,
+        bytes_per_rank=total,
+        usable_bytes=scenario.usable_bytes,
+        headroom_bytes=scenario.usable_bytes - total,
+        tight=candidate.fit is Fit.TIGHT,
+        max_batch=None if most is None else most * deployment.dp,
+        max_context=replica.longest_context(sequences),
+        tokens_per_second=None if bound is None else bound.tokens_per_second,
+        usd_per_hour=None if price is None else float(count * price),
+    )
+
+
+def _nearest(search: Search, asked: list[Scenario]) -> str:
+    """Why nothing holds the workload, by what comes nearest, and what would."""
+    misses = [miss for each in asked if (miss := nearest_miss(search, each)) is not None]
+    batch, context = asked[0].workload.batch, asked[0].workload.context
+    words = f"nothing legal of at most {search.limits.max_gpus:,} GPUs holds {batch:,} x {context:,} tokens"
+    if misses:
+        best = min(misses, key=lambda miss: miss.lacks_bytes)
+        lacks = f"lacks {best.lacks_bytes:,} bytes a GPU for one sequence" if best.lacks_bytes > 0 else "holds too few"
+        words += f"; nearest: {best.deployment.gpus:,} x {best.gpu} ({best.deployment}) {lacks}"
+    enough = [(found.deployment, each.gpu.name) for each in asked if (found := smallest(each)) is not None]
+    if enough:
+        deployment, name = min(enough, key=lambda pair: pair[0].gpus)
+        words += f"; {deployment.gpus:,} x {name} would ({deployment})"
+    return words
+
+
+def _notes(
+    search: Search,
+    asked: list[Scenario],
+    found: list[tuple[Scenario, list[Deployment]]],
+    kept: list[tuple[Scenario, Deployment]],
+) -> Iterator[str]:
+    yield from asked[0].remarks
+    yield from model_notes(asked[0], kept[0][1] if kept else Deployment())
+    for each in {scenario.gpu.name: scenario for scenario, _ in kept}.values():
+        yield from gpu_notes(each)
+    flat = [each.gpu.name for each, _ in found if search.limits.pp is None and not search.tries_stages(each)]
+    if flat:
+        where = _where(flat, len(asked))
+        yield f"pipeline stages are not tried{where}: a tp of one node holds the batch (--allow-pp tries them)"
+    if kept and (missing := why_no_bound(kept[0][0])):
+        yield f"no bound of decoding: {missing}"
+
+
+def _where(names: list[str], of_all: int) -> str:
+    if len(names) == of_all:
+        return ""
+    return f" on {', '.join(names)}" if len(names) <= MOST_NAMED else f" on {len(names)} of the accelerators"

@@ -1,0 +1,174 @@
+"""The search of a plan: for every way to spread a replica, the fewest replicas that hold the batch.
+
+Ways are tensor-parallel sizes within a node, pipeline stages where no such size alone holds the batch (or where they
+are allowed), decode context parallelism, and for mixtures of experts replicas that share the experts. More replicas
+than needed are no other plan. Only the ways with the fewest GPUs are kept, so that the search ends soon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from math import gcd
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.deployment import Deployment
+from kvcalc.legality import legal_dcps
+from kvcalc.memory import Rank, overhead, ranks_of
+from kvcalc.verbs.room import Replica, largest, least, replica_of
+from kvcalc.verbs.smallest import legal_tps_of_a_node
+
+if TYPE_CHECKING:
+    from kvcalc.scenario import Scenario
+
+
+class Limits(NamedTuple):
+    """What a plan may use.
+
+    Attributes:
+        max_gpus: at most so many, spares among them.
+        spare: replicas beyond those that hold the batch.
+        keep: so many deployments of each accelerator.
+        tp: the only tensor-parallel size; None for all that are legal within a node.
+        pp: the only number of pipeline stages; None for all that are worth trying.
+    """
+
+    max_gpus: int
+    spare: int = 0
+    keep: int = 10
+    tp: int | None = None
+    pp: int | None = None
+
+
+class Search:
+    """Deployments of one model and workload. What a rank holds does not depend on the accelerator, so it is kept."""
+
+    def __init__(self, scenario: Scenario, limits: Limits) -> None:
+        self.limits, self._scenario = limits, scenario
+        self._batch, self._context = scenario.workload.batch, scenario.workload.context
+        self._ranks: dict[Deployment, tuple[Rank, ...]] = {}
+        self._dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
+
+    def found(self, scenario: Scenario) -> list[Deployment]:
+        """The deployments on the scenario's accelerator with the fewest GPUs, in the order of a plan."""
+        found: list[Deployment] = []
+        tps = self.tps(scenario)
+        for tp in tps:
+            if self.limits.pp in (None, 1):
+                self._add(found, scenario, tp, 1)
+        if self.limits.pp != 1 and self.tries_stages(scenario):
+            for tp in reversed(tps):
+                for pp in self.stage_counts(tp):
+                    if tp * pp * (1 + self.limits.spare) > self._most(found):
+                        break
+                    self._add(found, scenario, tp, pp)
+        return found
+
+    def tps(self, scenario: Scenario) -> list[int]:
+        """The tensor-parallel sizes to try."""
+        return legal_tps_of_a_node(scenario) if self.limits.tp is None else [self.limits.tp]
+
+    def tries_stages(self, scenario: Scenario) -> bool:
+        """Whether pipeline stages are tried: asked for, allowed, or needed because no tp alone holds the batch."""
+        if scenario.allow_pp or self.limits.pp is not None:
+            return True
+        alone = (self.replica(scenario, Deployment(tp)) for tp in self.tps(scenario))
+        return not any(replica.holds(self._batch, self._context) for replica in alone)
+
+    def stage_counts(self, tp: int) -> range:
+        """The numbers of pipeline stages above one that may be tried."""
+        if self.limits.pp is not None:
+            return range(self.limits.pp, self.limits.pp + 1)
+        return range(2, min(self._scenario.model.num_layers, self.limits.max_gpus // tp) + 1)
+
+    def gpus(self, deployment: Deployment) -> int:
+        """All GPUs, spare replicas among them. What shares its experts is spared as a whole."""
+        unit = deployment.gpus if deployment.dp_attention else deployment.ranks
+        return deployment.gpus + self.limits.spare * unit
+
+    def replica(self, scenario: Scenario, deployment: Deployment) -> Replica:
+        """A replica with what is usable on the scenario's accelerator beside the least temporary memory."""
+        if deployment not in self._ranks:
+            self._ranks[deployment] = tuple(dict.fromkeys(ranks_of(self._scenario, deployment)))
+        return replica_of(scenario, deployment, least, self._ranks[deployment])
+
+    def sequences(self, scenario: Scenario, deployment: Deployment) -> int:
+        """How many sequences of the batch a replica holds."""
+        replica = self.replica(scenario, deployment)
+        if replica.holds(self._batch, self._context):
+            return self._batch
+        return largest(lambda sequences: replica.holds(sequences, self._context), self._batch - 1)
+
+    def _most(self, found: list[Deployment]) -> int:
+        """So many GPUs are worth a look: no more than the worst of those found takes, once there are enough."""
+        return self.gpus(found[-1]) if len(found) >= self.limits.keep else self.limits.max_gpus
+
+    def _add(self, found: list[Deployment], scenario: Scenario, tp: int, pp: int) -> None:
+        """Add the deployments of a shape, and drop the worst of all."""
+        for dcp in self._dcps(tp):
+            alone = Deployment(tp, pp, dcp=dcp)
+            ways = (self._replicas(scenario, alone, found), self._sharing_experts(scenario, alone, found))
+            found += (each for each in ways if each is not None)
+        found.sort(key=lambda each: (self.gpus(each), order(each)))
+        del found[self.limits.keep :]
+
+    def _replicas(self, scenario: Scenario, alone: Deployment, found: list[Deployment]) -> Deployment | None:
+        """The fewest replicas that hold the batch; None where that takes too many."""
+        most = self._most(found) // alone.ranks - self.limits.spare
+        replica = self.replica(scenario, alone)
+        if most < 1 or not replica.holds(-(-self._batch // most), self._context):
+            return None
+        return replace(alone, dp=-(-self._batch // self.sequences(scenario, alone)))
+
+    def _sharing_experts(self, scenario: Scenario, alone: Deployment, found: list[Deployment]) -> Deployment | None:
+        """The fewest replicas that share the experts and hold the batch; None where that takes too many.
+
+        More of them hold less each, but overhead grows at each doubling: between doublings the first that holds is
+        found by halves.
+        """
+        if not scenario.model.is_mixture_of_experts:
+            return None
+        most = self._most(found) // (alone.ranks * (1 + self.limits.spare))
+        if most < 2 or not self._may_hold(scenario, alone, most):  # noqa: PLR2004  # one replica shares with nobody
+            return None
+        start = 2
+        while start <= most:
+            end = min(most, self._before_doubling(alone.ranks, start))
+            if self._shared_holds(scenario, alone, end):
+                return self._shared(alone, self._first_to_hold(scenario, alone, start, end))
+            start = end + 1
+        return None
+
+    def _may_hold(self, scenario: Scenario, alone: Deployment, most: int) -> bool:
+        """False where no number of replicas up to `most` holds the batch: not even with the overhead of two."""
+        deployment = self._shared(alone, most)
+        replica = self.replica(scenario, deployment)
+        given = scenario.replacements.overhead
+        spared = (
+            overhead(deployment.connected_ranks, given).bytes
+            - overhead(self._shared(alone, 2).connected_ranks, given).bytes
+        )
+        roomy = replica._replace(rooms=tuple(room + spared for room in replica.rooms))
+        return roomy.holds(deployment.sequences(self._batch), self._context)
+
+    def _first_to_hold(self, scenario: Scenario, alone: Deployment, start: int, end: int) -> int:
+        misses = largest(lambda more: not self._shared_holds(scenario, alone, start + more - 1), end - start)
+        return start + misses
+
+    def _shared_holds(self, scenario: Scenario, alone: Deployment, dp: int) -> bool:
+        deployment = self._shared(alone, dp)
+        return self.replica(scenario, deployment).holds(deployment.sequences(self._batch), self._context)
+
+    def _shared(self, alone: Deployment, dp: int) -> Deployment:
+        """With whole experts on as many ranks as they divide over evenly."""
+        ep = gcd(alone.tp * dp, self._scenario.model.num_experts or 1)
+        return Deployment(alone.tp, alone.pp, dp, ep, alone.dcp, dp_attention=True)
+
+    def _before_doubling(self, ranks: int, dp: int) -> int:
+        """The most replicas whose ranks double as often as those of `dp` do."""
+        return (1 << (ranks * dp - 1).bit_length()) // ranks
+
+
+def order(deployment: Deployment) -> tuple[int, ...]:
+    """Among deployments of as many GPUs: the larger tp first, then what is simpler."""
+    return -deployment.tp, deployment.pp, int(deployment.dp_attention), deployment.dcp, deployment.dp, deployment.ep

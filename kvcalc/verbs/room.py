@@ -1,0 +1,114 @@
+"""How much a replica holds: searches on the exact number of bytes, which never falls as more is to be held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError
+from kvcalc.memory import Rank, ranks_of
+from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.memory.temporary import Temporary
+    from kvcalc.scenario import Scenario
+
+
+def usual(temporary: Temporary) -> int:
+    """The figure that totals count."""
+    return temporary.term.bytes
+
+
+def least(temporary: Temporary) -> int:
+    """The least seen: what holds with it alone is tight."""
+    return temporary.low
+
+
+def most(temporary: Temporary) -> int:
+    """The most seen: what holds with it fits."""
+    return temporary.high
+
+
+class Replica(NamedTuple):
+    """One rank of each kind of stage, and what each has for the cache: below zero where the rest is too much."""
+
+    ranks: tuple[Rank, ...]
+    rooms: tuple[int, ...]
+
+    def holds(self, sequences: int, context: int) -> bool:
+        """Whether every rank has room for so many sequences of so many tokens."""
+        return all(
+            rank.cache_bytes(sequences, context) <= room for rank, room in zip(self.ranks, self.rooms, strict=True)
+        )
+
+    def lacks(self, sequences: int, context: int) -> int:
+        """Bytes that the rank with the least room lacks for so many sequences; below 1 where they are held."""
+        ranks = zip(self.ranks, self.rooms, strict=True)
+        return max(rank.cache_bytes(sequences, context) - room for rank, room in ranks)
+
+    def most_sequences(self, context: int) -> int | None:
+        """The most sequences of that many tokens; None where another costs nothing."""
+        if not any(rank.cache_bytes(2, context) > rank.cache_bytes(1, context) for rank in self.ranks):
+            return None if self.holds(1, context) else 0
+        return largest(lambda sequences: self.holds(sequences, context), MAX_BATCH)
+
+    def longest_context(self, sequences: int) -> int | None:
+        """The most tokens of each of so many sequences; None where nothing grows without end."""
+        if not any(rank.grows for rank in self.ranks) and self.holds(sequences, MAX_CONTEXT):
+            return None
+        return largest(lambda context: self.holds(sequences, context), MAX_CONTEXT)
+
+    def most_tokens(self, context: int) -> int | None:
+        """The most tokens in sequences of at most `context` each; None where tokens cost nothing in the end.
+
+        As many whole sequences as there is room for, and the longest that fits beside them.
+        """
+        whole = self.most_sequences(context)
+        if whole is None or not any(rank.grows for rank in self.ranks):
+            return None
+        beside = largest(lambda tokens: self._holds_beside(whole, context, tokens), context - 1)
+        return whole * context + beside
+
+    def _holds_beside(self, whole: int, context: int, tokens: int) -> bool:
+        return all(
+            (rank.cache_bytes(whole, context) if whole else 0) + rank.bytes_beside(whole, context, tokens) <= room
+            for rank, room in zip(self.ranks, self.rooms, strict=True)
+        )
+
+
+def replica_of(
+    scenario: Scenario,
+    deployment: Deployment,
+    temporary: Callable[[Temporary], int] = usual,
+    ranks: Sequence[Rank] | None = None,
+) -> Replica:
+    """A replica with what is usable of the scenario's accelerator.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks.
+        temporary: which figure of temporary memory is set aside.
+        ranks: of this deployment, where they are known.
+
+    Raises:
+        KvcalcError: the weights are not known.
+    """
+    distinct = tuple(dict.fromkeys(ranks_of(scenario, deployment) if ranks is None else ranks))
+    if distinct[0].weights is None:
+        raise KvcalcError("the memory left for the cache needs the weights: give --weights SIZE or --parameters N")
+    usable = scenario.usable_bytes
+    return Replica(distinct, tuple(usable - rank.fixed_bytes - temporary(rank.temporary) for rank in distinct))
+
+
+def largest(holds: Callable[[int], bool], limit: int) -> int:
+    """The largest number from 0 to `limit` that holds, where all below one that holds do too."""
+    low, high = 0, 1
+    while high <= limit and holds(high):
+        low, high = high, high * 2
+    high = min(high, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low

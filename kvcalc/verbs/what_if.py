@@ -1,0 +1,190 @@
+"""What if the model had another attention mechanism: the same layers, heads and widths, another cache.
+
+Layers without a cache stay as they are, and so do windows and formats of single layers. Heads of an MLA model are as
+wide as its values; the MLA of a model with heads has DeepSeek's proportions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, MLAExpanded
+from kvcalc.model import LayerGroup, Repeat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from kvcalc.mechanisms import Attention
+    from kvcalc.model import Layers, Model
+
+LATENT_HEADS = 4
+"""DeepSeek-V2's kv_lora_rank is 4 heads wide, and its rotary key half a head (arXiv 2405.04434, table 1)."""
+
+USUAL_KV_HEADS = frozenset({2, 4, 8, 16, 32})
+
+
+class Variant(NamedTuple):
+    """A model with one mechanism.
+
+    Attributes:
+        name: of the row: mha, gqa-8, mqa, mla, mla_expanded, or the model's own where its layers differ.
+        own: whether this is what the model keeps.
+    """
+
+    name: str
+    model: Model
+    own: bool
+
+
+class _Heads(NamedTuple):
+    """A layer's heads, whatever it keeps of them."""
+
+    num_heads: int
+    head_dim: int
+    v_head_dim: int | None
+    num_kv_heads: int | None
+
+
+def variants(model: Model) -> list[Variant]:
+    """The model under each mechanism: the most KV heads first, latents last.
+
+    The model as it is stands among them, or before them where its layers have different mechanisms.
+    """
+    own = [group.attention for group in _groups(model.layers)]
+    found: list[Variant] = []
+    for name, convert in _conversions(own):
+        if all(convert(attention) == _plain(attention) for attention in own):
+            found.append(Variant(name, model, own=True))
+        else:
+            found.append(Variant(name, _converted(model, convert), own=False))
+    if not any(variant.own for variant in found):
+        found.insert(0, Variant(model.name, model, own=True))
+    return found
+
+
+def as_mha(model: Model) -> Model:
+    """The model with a key and a value for every query head."""
+    return _converted(model, _mha)
+
+
+def odd_head_dims(model: Model) -> list[int]:
+    """Widths of heads that have no half, and so no MLA in DeepSeek's proportions."""
+    own = (group.attention for group in _groups(model.layers) if not isinstance(group.attention, MLA | MLAExpanded))
+    return sorted({heads.head_dim for attention in own if (heads := _heads_of(attention)) and heads.head_dim % 2})
+
+
+def mechanism_of(model: Model) -> str:
+    """The kinds of attention of the layers that keep something: 'gqa', 'mha + mla'."""
+    attentions = [group.attention for group in _groups(model.layers)]
+    keeping = [attention for attention in attentions if attention.cached()] or attentions
+    return " + ".join(dict.fromkeys(_plain(attention).kind for attention in keeping))
+
+
+def _conversions(own: list[Attention]) -> Iterator[tuple[str, Callable[[Attention], Attention]]]:
+    heads = [each for attention in own if (each := _heads_of(attention))]
+    if not heads:
+        return
+    counts = USUAL_KV_HEADS | {each.num_kv_heads for each in heads if each.num_kv_heads}
+    yield "mha", _mha
+    for count in sorted(counts, reverse=True):
+        if all(1 < count < each.num_heads and each.num_heads % count == 0 for each in heads):
+            yield f"gqa-{count}", partial(_gqa, count)
+    yield "mqa", _mqa
+    if all(isinstance(each, MLA | MLAExpanded) or _has_latent(_heads_of(each)) for each in own):
+        yield "mla", _mla
+        yield "mla_expanded", _mla_expanded
+
+
+def _has_latent(heads: _Heads | None) -> bool:
+    return heads is None or heads.head_dim % 2 == 0
+
+
+def _heads_of(attention: Attention) -> _Heads | None:
+    """None of a layer that has no heads to change."""
+    match attention:
+        case (
+            MHA(num_heads=heads, head_dim=width, v_head_dim=value)
+            | MQA(num_heads=heads, head_dim=width, v_head_dim=value)
+        ):
+            return _Heads(heads, width, value, None)
+        case GQA(num_heads=heads, head_dim=width, v_head_dim=value, num_kv_heads=kept):
+            return _Heads(heads, width, value, kept)
+        case MLA(num_heads=heads, v_head_dim=width) | MLAExpanded(num_heads=heads, v_head_dim=width):
+            return _Heads(heads, width, None, None)
+        case _:
+            return None
+
+
+def _plain(attention: Attention) -> Attention:
+    """Grouped queries with as many KV heads as heads are mha, with one KV head mqa."""
+    if isinstance(attention, GQA) and attention.num_kv_heads == attention.num_heads:
+        return _mha(attention)
+    return _mqa(attention) if isinstance(attention, GQA) and attention.num_kv_heads == 1 else attention
+
+
+def _mha(attention: Attention) -> Attention:
+    heads = _heads_of(attention)
+    if heads is None:
+        return attention
+    return MHA(num_heads=heads.num_heads, head_dim=heads.head_dim, v_head_dim=heads.v_head_dim)
+
+
+def _gqa(num_kv_heads: int, attention: Attention) -> Attention:
+    heads = _heads_of(attention)
+    if heads is None:
+        return attention
+    return GQA(
+        num_heads=heads.num_heads, num_kv_heads=num_kv_heads, head_dim=heads.head_dim, v_head_dim=heads.v_head_dim
+    )
+
+
+def _mqa(attention: Attention) -> Attention:
+    heads = _heads_of(attention)
+    if heads is None:
+        return attention
+    return MQA(num_heads=heads.num_heads, head_dim=heads.head_dim, v_head_dim=heads.v_head_dim)
+
+
+def _mla(attention: Attention) -> Attention:
+    latent = _latent(attention)
+    return attention if latent is None else MLA(**latent)
+
+
+def _mla_expanded(attention: Attention) -> Attention:
+    latent = _latent(attention)
+    return attention if latent is None else MLAExpanded(**latent)
+
+
+def _latent(attention: Attention) -> dict[str, Any] | None:
+    """The dims of its MLA: its own, or in DeepSeek's proportions."""
+    if isinstance(attention, MLA | MLAExpanded):
+        return {each.name: getattr(attention, each.name) for each in fields(attention) if each.name != "kind"}
+    heads = _heads_of(attention)
+    if heads is None:
+        return None
+    return {
+        "num_heads": heads.num_heads,
+        "kv_lora_rank": LATENT_HEADS * heads.head_dim,
+        "qk_rope_head_dim": heads.head_dim // 2,
+        "qk_nope_head_dim": heads.head_dim,
+        "v_head_dim": heads.v_head_dim or heads.head_dim,
+    }
+
+
+def _groups(parts: Iterable[Layers]) -> Iterator[LayerGroup]:
+    for part in parts:
+        if isinstance(part, Repeat):
+            yield from _groups(part.of)
+        else:
+            yield part
+
+
+def _converted(model: Model, convert: Callable[[Attention], Attention]) -> Model:
+    def turned(part: Layers) -> Layers:
+        if isinstance(part, Repeat):
+            return replace(part, of=tuple(turned(inner) for inner in part.of))
+        return replace(part, attention=convert(part.attention))
+
+    return replace(model, layers=tuple(turned(part) for part in model.layers))
