@@ -8,13 +8,16 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest of `kvcalc --version`
 
 if TYPE_CHECKING:
-    from kvcalc.api import compare, estimate, load_gpu, load_model, make_scenario, verify
+    from kvcalc.api import capacity, compare, estimate, load_gpu, load_model, plan, verify
+    from kvcalc.asking.scenario import make_scenario
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
     from kvcalc.model import Model
     from kvcalc.scenario import Replacements, Scenario
+    from kvcalc.verbs.capacity import Capacity
     from kvcalc.verbs.comparison import Comparison
+    from kvcalc.verbs.plan import Plan
     from kvcalc.verbs.result import Estimate
     from kvcalc.verification.result import Verification
     from kvcalc.workload import Workload
@@ -23,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CannotRunError",
+    "Capacity",
     "Comparison",
     "Deployment",
     "Estimate",
@@ -30,21 +34,25 @@ __all__ = [
     "Gpu",
     "KvcalcError",
     "Model",
+    "Plan",
     "Replacements",
     "Scenario",
     "Verification",
     "Workload",
     "__version__",
+    "capacity",
     "compare",
     "estimate",
     "load_gpu",
     "load_model",
     "make_scenario",
+    "plan",
     "verify",
 ]
 
 _HOME = {
     "CannotRunError": "errors",
+    "Capacity": "verbs.capacity",
     "Comparison": "verbs.comparison",
     "Deployment": "deployment",
     "Estimate": "verbs.result",
@@ -52,15 +60,18 @@ _HOME = {
     "Gpu": "gpu",
     "KvcalcError": "errors",
     "Model": "model",
+    "Plan": "verbs.plan",
     "Replacements": "scenario",
     "Scenario": "scenario",
     "Verification": "verification.result",
     "Workload": "workload",
+    "capacity": "api",
     "compare": "api",
     "estimate": "api",
     "load_gpu": "api",
     "load_model": "api",
-    "make_scenario": "api",
+    "make_scenario": "asking.scenario",
+    "plan": "api",
     "verify": "api",
 }
 

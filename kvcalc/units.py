@@ -113,6 +113,14 @@ def parse_fraction(text: str, what: str) -> Fraction:
     return number
 
 
+def parse_positive(text: str, what: str) -> Fraction:
+    """'2.5' -> 5/2 exactly; any number above 0 and up to 10^18."""
+    number, suffix = _split(text, what, "must be above 0")
+    if suffix or not 0 < number <= MAX_SIZE:
+        raise KvcalcError(f"{what}: '{text[:_MAX_CHARACTERS]}' is not a number above 0 (for example 2.5)")
+    return number
+
+
 def format_size(size: int, unit: str, decimals: int = 2) -> str:
     """Bytes in a unit, rounded half up, with thousands separated: 1342177280 -> '1.25' (GiB).
 

@@ -25,8 +25,9 @@ BF16, FP8 = 989 * 10**12, 1_979 * 10**12
 """Operations a second of both."""
 
 
-def bound(model: kvcalc.Model | str | kvcalc.Scenario, **options: Any) -> DecodeBound:
-    found = kvcalc.estimate(model, **options).decode
+def bound(model: kvcalc.Model | str, **options: Any) -> DecodeBound:
+    """On an accelerator that holds everything, unless another is asked for."""
+    found = kvcalc.estimate(model, **{"gpu_memory": "100TB", **options}).decode
     assert found is not None
     return found
 
@@ -408,14 +409,18 @@ def test_the_stage_that_spills_most_need_not_be_the_slowest() -> None:
         LayerGroup(count=1, attention=MHA(num_heads=2, head_dim=8)),
         LayerGroup(count=1, attention=MQA(num_heads=64, head_dim=8)),
     )
-    gpu = accelerator(host_link_gb_per_s=1e-6, bf16_dense_tflops=1e-9, fp8_dense_tflops=None)
-    found = bound(
-        replace(small(), layers=layers), gpu=gpu, gpu_memory=550 + 40 + 500, context=10, batch=3, pp=2, **SPILL
-    )
+    gpu = accelerator(host_link_gb_per_s=1e-7, bf16_dense_tflops=1e-9, fp8_dense_tflops=None)
+    options: dict[str, Any] = {"gpu": gpu, "context": 10, "batch": 3, "pp": 2}
+    model = replace(small(), layers=layers)
+    plain = bound(model, **options)
+    found = bound(model, gpu_memory=550 + 40 + 500, **options, **SPILL)
 
-    assert found.spill is not None
-    assert found.spill == (500, 1920 - 500, 1920 - 500 + 960 - 500, 1.42)
-    assert (found.limited_by, found.seconds_per_token) == ("compute", 2 * 30 * 64 * 16 / 1000)
+    # The first stage reads 450 + 1,920 bytes, the second 550 + 960; computing takes 1.92 and 61.44 seconds.
+    assert (plain.read_bytes, plain.memory_seconds) == (1510, 1.51)
+    assert (plain.limited_by, plain.seconds_per_token) == ("compute", 61.44)
+    assert found.spill == (500, 1920 - 500, 1920 - 500 + 960 - 500, 14.2)
+    # The second stage's link takes 4.6 seconds, longer than its memory.
+    assert (found.memory_seconds, found.limited_by, found.seconds_per_token) == (1.05, "compute", 61.44)
 
 
 def test_replicas_spill_their_share() -> None:
@@ -570,7 +575,7 @@ def test_unknown_weights_are_said_to_be_unknown_once() -> None:
 
 @pytest.mark.parametrize("model", [name for name in model_names() if kvcalc.load_model(name).parameters])
 def test_every_model_of_the_catalogue_has_a_bound(model: str) -> None:
-    answer = kvcalc.estimate(model, context=1000, tp=1)
+    answer = kvcalc.estimate(model, context=1000, tp=1, gpu_memory="100TB")
     assert answer.decode is not None
     assert answer.memory.weights_bytes is not None
 
@@ -790,7 +795,7 @@ def test_laws_of_spilling(asked: Asked, memory: int, link: int) -> None:
             "a step reads 16.74 GiB on a GPU, at 3,350 GB/s, in the slowest of 2 stages, all of which a token passes",
         ),
         (
-            "deepseek-v3 --dp 8 --dp-attention --ep 8 -b 1024 -c 8192 --gpu h200",
+            "deepseek-v3 --dp 8 --dp-attention --ep 8 -b 1024 -c 8192 --gpu h200 --gpu-memory 1TB",
             "at least 22.9 ms a token, at most 43.7 tokens/s a sequence, 44,745 in all",
             "a step computes 27.19 x 10^12 operations on a GPU",
         ),

@@ -295,6 +295,14 @@ def test_refusals(model: str, options: dict[str, Any], message: str) -> None:
     assert str(refusal.value) == message
 
 
+@pytest.mark.parametrize("options", [{"ep": 2, "tp": 2}, {"dp": 2, "dp_attention": True}])
+def test_a_single_expert_is_none_to_spread(options: dict[str, Any]) -> None:
+    model = kvcalc.Model(name="m", num_experts=1, layers=(LayerGroup(count=1, attention=MHA(num_heads=2, head_dim=1)),))
+
+    with pytest.raises(kvcalc.KvcalcError, match="m has no experts to spread or share"):
+        kvcalc.estimate(model, context=1, **options)
+
+
 @pytest.mark.parametrize("name", ["ep", "dcp"])
 @pytest.mark.parametrize("value", [0, 1_000_001])
 def test_numbers_of_parts_have_limits(name: str, value: int) -> None:
@@ -511,6 +519,17 @@ def test_a_shared_prefix_is_kept_once(prefix: int, rows: int) -> None:
 
     assert cache.bytes == cache.bytes_per_rank == 64 * rows
     assert cache.bytes_per_sequence == 64 * (2 * 1000 + 3 * 100)
+
+
+def test_the_prefix_is_a_term_of_its_own() -> None:
+    """5 of the 10 tokens that 3 sequences share are on a rank, and 3 of the 5 that each has of its own."""
+    model = AdHoc(layers=7, heads=2, kv_heads=1, head_dim=16).model()
+    terms = kvcalc.estimate(model, batch=3, context=15, tp=2, dcp=2, shared_prefix=10).cache.terms
+
+    assert [(term.path, term.numbers) for term in terms] == [
+        ("mqa 2/1 x 16: k+v, shared prefix", "2 x 7 layers x 5 tokens shared x 16 x 2 bytes x 2 ranks"),
+        ("mqa 2/1 x 16: k+v", "2 x 7 layers x 3 sequences x 3 tokens of its own x 16 x 2 bytes x 2 ranks"),
+    ]
 
 
 def test_every_replica_has_the_prefix() -> None:

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kvcalc.api import asked_alike, compare
+from kvcalc.api import compare
+from kvcalc.asking.scenario import asked_alike
 from kvcalc.cli import scenario_options as shared
 from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit
 from kvcalc.cli.output import show

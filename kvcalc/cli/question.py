@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.ad_hoc import MAX_DIM, AdHoc
-from kvcalc.api import make_scenario
+from kvcalc.asking.scenario import make_scenario
 from kvcalc.catalogue import find_model
 from kvcalc.cli.scenario_options import NUMBERS
 from kvcalc.errors import KvcalcError
@@ -59,17 +59,23 @@ def scenario_of(model: str | None, given: Mapping[str, Any], **replaced: Any) ->
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
+    found, options = model_options(model, given)
+    return make_scenario(found, **{**options, **replaced})
+
+
+def model_options(model: str | None, given: Mapping[str, Any]) -> tuple[Model, dict[str, Any]]:
+    """The model, and the arguments of `make_scenario` that the command's options give."""
     refuse_blocks(given)
     numbers = AdHoc(**{name: _number(given, name) for name in NUMBERS})
     found, origin = _model(model, numbers)
     options: dict[str, Any] = {name: given[name] for name in _PASSED_ON if name in given}
     options |= {
         "context": context_of(given),
-        "reserve": _reserve(given.get("reserve") or []),
+        "reserve": pairs_of("--reserve", given.get("reserve") or [], "NAME=SIZE (for example lora=2GiB)"),
         "origin": origin,
         "remarks": tuple(_remarks(numbers, given)),
     }
-    return make_scenario(found, **{**options, **replaced})
+    return found, options
 
 
 def typed(words: Iterable[str], *left_out: str) -> str:
@@ -120,16 +126,17 @@ def _model(text: str | None, numbers: AdHoc) -> tuple[Model, str]:
     return found.model, found.origin
 
 
-def _reserve(texts: list[str]) -> dict[str, int | str]:
-    sizes: dict[str, int | str] = {}
+def pairs_of(option: str, texts: list[str], form: str) -> dict[str, str]:
+    """'NAME=VALUE', several times over, as a mapping."""
+    values: dict[str, str] = {}
     for text in texts:
-        name, equals, size = text.partition("=")
-        if not (equals and name.strip() and size.strip() and name.isprintable()):
-            raise KvcalcError(f"--reserve: '{text[:60]}' is not NAME=SIZE (for example lora=2GiB)")
-        if name in sizes:
-            raise KvcalcError(f"--reserve: '{name[:60]}' is given twice")
-        sizes[name] = size
-    return sizes
+        name, equals, value = text.partition("=")
+        if not (equals and name.strip() and value.strip() and name.isprintable()):
+            raise KvcalcError(f"{option}: '{text[:60]}' is not {form}")
+        if name in values:
+            raise KvcalcError(f"{option}: '{name[:60]}' is given twice")
+        values[name] = value
+    return values
 
 
 def _remarks(numbers: AdHoc, given: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from kvcalc.api import DEFAULT_GPU
+from kvcalc.asking.scenario import DEFAULT_GPU
 from kvcalc.cli.options import flag, option
 from kvcalc.render import Format
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kvcalc.api import make_scenario, verify
+from kvcalc.api import verify
+from kvcalc.asking.scenario import make_scenario
 from kvcalc.cli.options import (
     FormatOption,
     JsonOption,

@@ -50,7 +50,11 @@ class Engine(Protocol):
     source: str
 
     def rank_cache(self, load: RankLoad) -> Sum:
-        """Bytes of one rank's cache, as a tree whose leaves are products."""
+        """Bytes of one rank's cache, as a tree whose leaves are products.
+
+        They never fall as sequences or tokens are added, and layers take no less apart, on several stages, than
+        together on one: the searches rest on that.
+        """
 
     def is_lower_bound(self, load: RankLoad) -> bool:
         """Whether serving engines are known to reserve more than this counts."""

@@ -10,15 +10,16 @@ from kvcalc.deployment import stages
 from kvcalc.engines import RankLoad
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.temporary import Temporary, temporary
-from kvcalc.memory.weights import alike, rank_weights
+from kvcalc.memory.weights import alike, experts_apart, parts_held, rank_weights
 from kvcalc.model import count_layers
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kvcalc.deployment import Deployment
+    from kvcalc.memory.parts import Part
     from kvcalc.model import Layer
     from kvcalc.scenario import Scenario
 
@@ -75,10 +76,16 @@ class Rank:
     """
 
     def __init__(
-        self, scenario: Scenario, deployment: Deployment, stage: int, first_layer: int, layers: Mapping[Layer, int]
+        self,
+        scenario: Scenario,
+        deployment: Deployment,
+        parts: tuple[Part, ...] | None,
+        stage: int,
+        first_layer: int,
+        layers: Mapping[Layer, int],
     ) -> None:
         self.stage, self.first_layer, self.layers = stage, first_layer, layers
-        self._scenario, self._deployment = scenario, deployment
+        self._scenario, self._deployment, self._parts = scenario, deployment, parts
         self.temporary = temporary(scenario.model, scenario.replacements.temporary)
         self.overhead = overhead(deployment.connected_ranks, scenario.replacements.overhead)
         self.reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in scenario.replacements.reserve))
@@ -92,7 +99,9 @@ class Rank:
     @cached_property
     def weights(self) -> Sum | None:
         """None where the model's parameters are not known."""
-        return rank_weights(self._scenario, self._deployment, self.stage, self.layer_range)
+        if self._parts is None:
+            return None
+        return rank_weights(self._scenario, self._deployment, self._parts, self.stage, self.layer_range)
 
     def cache(self, sequences: int, context: int) -> Sum:
         """The cache of so many sequences of so many tokens each."""
@@ -143,20 +152,51 @@ def _reserved(name: str, size: int) -> Product:
     return Product(name, (Factor("given", size, "byte"),), "given by the user")
 
 
+class Ranks:
+    """The ranks of a scenario's deployments. What deployments have in common is worked out once."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._known: dict[Deployment, tuple[Rank, ...]] = {}
+        self._stages: dict[int, list[tuple[int, dict[Layer, int]]]] = {}
+        self._parts: dict[tuple[bool, bool], tuple[Part, ...] | None] = {}
+
+    def of(self, deployment: Deployment) -> tuple[Rank, ...]:
+        """One rank of each pipeline stage, first to last; stages that hold the same share one."""
+        if deployment not in self._known:
+            self._known[deployment] = tuple(self._ranks(deployment))
+        return self._known[deployment]
+
+    def _ranks(self, deployment: Deployment) -> Iterator[Rank]:
+        scenario, parts = self._scenario, self._parts_of(deployment)
+        alike_so_far: dict[object, Rank] = {}
+        for stage, (first, layers) in enumerate(self._stages_of(deployment.pp)):
+            held = range(first, first + sum(layers.values()))
+            key = (tuple(layers.items()), alike(scenario, deployment, stage, held))
+            if key not in alike_so_far:
+                alike_so_far[key] = Rank(scenario, deployment, parts, stage, first, layers)
+            yield alike_so_far[key]
+
+    def _stages_of(self, pp: int) -> list[tuple[int, dict[Layer, int]]]:
+        """The first layer of each stage, and how many it has of each kind."""
+        if pp not in self._stages:
+            first, counted = 0, []
+            for held in stages(self._scenario.model.sequence(), pp):
+                counted.append((first, count_layers(held)))
+                first += len(held)
+            self._stages[pp] = counted
+        return self._stages[pp]
+
+    def _parts_of(self, deployment: Deployment) -> tuple[Part, ...] | None:
+        key = deployment.pp > 1, experts_apart(self._scenario, deployment)
+        if key not in self._parts:
+            self._parts[key] = parts_held(self._scenario, deployment)
+        return self._parts[key]
+
+
 def ranks_of(scenario: Scenario, deployment: Deployment) -> tuple[Rank, ...]:
     """One rank of each pipeline stage, first to last; stages that hold the same share one."""
-    ranks: list[Rank] = []
-    known: dict[object, Rank] = {}
-    first = 0
-    for stage, held in enumerate(stages(scenario.model.sequence(), deployment.pp)):
-        layers = count_layers(held)
-        held_range = range(first, first + len(held))
-        key = (tuple(layers.items()), alike(scenario, deployment, stage, held_range))
-        if key not in known:
-            known[key] = Rank(scenario, deployment, stage, first, layers)
-        ranks.append(known[key])
-        first = held_range.stop
-    return tuple(ranks)
+    return Ranks(scenario).of(deployment)
 
 
 def rank_memories(scenario: Scenario, deployment: Deployment) -> tuple[RankMemory, ...]:

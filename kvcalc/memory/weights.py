@@ -26,31 +26,34 @@ Basis = Literal["one rank's worth", "by place", "by layers", "even"]
 
 def weights_basis(scenario: Scenario, deployment: Deployment) -> Basis:
     """How this scenario's weights divide over the deployment's ranks."""
-    if deployment.pp == 1 and not _experts_apart(scenario, deployment):
+    if deployment.pp == 1 and not experts_apart(scenario, deployment):
         return "one rank's worth"
     if placed_parts(scenario) is not None:
         return "by place"
     return "by layers" if scenario.model.weights and scenario.replacements.weights is None else "even"
 
 
-def _experts_apart(scenario: Scenario, deployment: Deployment) -> bool:
+def experts_apart(scenario: Scenario, deployment: Deployment) -> bool:
     """Whether experts divide otherwise than the other weights do."""
     return deployment.dp_attention or bool((scenario.model.num_experts or 1) % deployment.ep)
 
 
-def _parts(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...] | None:
-    if weights_basis(scenario, deployment) == "by place":
-        return placed_parts(scenario)
-    return whole_parts(scenario)
+def parts_held(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...] | None:
+    """The parts that the ranks of a replica hold together. None where not known."""
+    by_place = weights_basis(scenario, deployment) == "by place"
+    parts = placed_parts(scenario) if by_place else whole_parts(scenario)
+    if parts is None or deployment.pp == 1:
+        return parts
+    return (*parts, *tied_head(scenario, parts))
 
 
 def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
     """The weights of one replica: each part once, and once a rank what every rank holds. None where not known."""
-    parts = _parts(scenario, deployment)
-    return None if parts is None else Sum("weights", tuple(_replica_terms(scenario, deployment, parts)))
+    parts = parts_held(scenario, deployment)
+    return None if parts is None else Sum("weights", tuple(_replica_terms(deployment, parts)))
 
 
-def _replica_terms(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...]) -> Iterator[Term]:
+def _replica_terms(deployment: Deployment, parts: tuple[Part, ...]) -> Iterator[Term]:
     replicas = Factor("replicas", deployment.replicas_joined, "replica")
     for part in parts:
         if part.split == "all" and deployment.ranks > 1:
@@ -59,17 +62,10 @@ def _replica_terms(scenario: Scenario, deployment: Deployment, parts: tuple[Part
             yield Share(part.term.path, part.term, replicas)
         else:
             yield part.term
-    if deployment.pp > 1:
-        yield from (copy.term for copy in tied_head(scenario, parts))
 
 
-def rank_weights(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> Sum | None:
-    """The weights of the fullest rank of the pipeline stage that holds these layers. None where not known."""
-    parts = _parts(scenario, deployment)
-    if parts is None:
-        return None
-    if deployment.pp > 1:
-        parts = (*parts, *tied_head(scenario, parts))
+def rank_weights(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...], stage: int, layers: range) -> Sum:
+    """What the fullest rank of the pipeline stage that holds these layers has of the parts of its replica."""
     terms = (_rank_term(scenario, deployment, part, stage, layers) for part in parts)
     return Sum("weights", tuple(term for term in terms if term is not None))
 

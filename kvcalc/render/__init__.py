@@ -31,6 +31,7 @@ class Report(NamedTuple):
         rows: what CSV has a line for each of.
         view: what people see; a function, since it is not always wanted.
         notes: remarks, for stderr where the result does not carry them itself.
+        columns: of CSV, where there may be no rows.
     """
 
     command: str
@@ -38,6 +39,7 @@ class Report(NamedTuple):
     rows: Sequence[Any]
     view: Callable[[], View]
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def render(report: Report, how: Format, *, terminal: bool = False) -> str:
@@ -46,7 +48,7 @@ def render(report: Report, how: Format, *, terminal: bool = False) -> str:
         case Format.JSON:
             return to_json(report.command, report.result)
         case Format.CSV:
-            return to_csv(report.rows)
+            return to_csv(report.rows, report.columns)
         case Format.TABLE:
             from kvcalc.render.table import draw  # noqa: PLC0415  # rich, for tables only
 

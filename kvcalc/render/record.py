@@ -48,15 +48,20 @@ def to_json(command: str, result: Any) -> str:
     return json.dumps({"schema_version": SCHEMA_VERSION, "command": command, **body}, indent=2, allow_nan=False) + "\n"
 
 
-def to_csv(rows: Sequence[Any]) -> str:
-    """A line for each row under one header. Lists of words are joined by ';', other lists left out."""
+def to_csv(rows: Sequence[Any], columns: tuple[str, ...] = ()) -> str:
+    """A line for each row under one header. Lists of words are joined by ';', other lists left out.
+
+    Args:
+        rows: records.
+        columns: those that the header has without any row too.
+    """
     import csv  # noqa: PLC0415  # for start-up time
     import io  # noqa: PLC0415  # likewise
 
     flat = [_flat(plain(row)) for row in rows]
-    columns = list(dict.fromkeys(column for row in flat for column in row))
+    header = list(dict.fromkeys([*columns, *(column for row in flat for column in row)]))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer = csv.DictWriter(text, header, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(flat)
     return text.getvalue()

@@ -11,7 +11,7 @@ from kvcalc.memory import Fit, RankMemory, replica_weights
 from kvcalc.model import count_layers
 from kvcalc.term import leaves
 from kvcalc.verbs.decode import decode_bound
-from kvcalc.verbs.remarks import not_modelled, notes
+from kvcalc.verbs.remarks import can_decode, not_modelled, notes
 from kvcalc.verbs.replica import cache_of, replica_cache
 from kvcalc.verbs.result import (
     CacheResult,
@@ -51,7 +51,7 @@ def estimate(scenario: Scenario) -> Estimate:
         cache=_cache(scenario, deployment, asked),
         memory=_memory(scenario, asked),
         gpus=_gpus(scenario, asked, found),
-        decode=decode_bound(scenario, shown.deployment) if weights_known else None,
+        decode=decode_bound(scenario, shown.deployment) if weights_known and can_decode(scenario, shown) else None,
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(scenario, asked, found)),
         scenario=scenario,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvcalc.gpu import Gpu
     from kvcalc.scenario import Scenario
+    from kvcalc.term import Sum
 
 
 MOST_NAMED = 3
@@ -70,6 +71,7 @@ class Plan(NamedTuple):
         max_gpus: at most so many were looked at.
         rejected: what is smaller than the smallest found, of each accelerator.
         nearest: where nothing holds the workload, what comes nearest, in words.
+        best: what the fullest rank of the first deployment holds, as terms; None without a deployment.
     """
 
     model: ModelSummary
@@ -81,6 +83,7 @@ class Plan(NamedTuple):
     not_modelled: tuple[str, ...]
     notes: tuple[str, ...]
     scenario: Scenario
+    best: Sum | None
 
 
 def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mapping[str, Fraction] | None = None) -> Plan:
@@ -117,7 +120,8 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         nearest=None if ranked else _nearest(search, asked),
         not_modelled=tuple(not_modelled(asked[0], kept[0][1] if kept else Deployment())),
         notes=tuple(_notes(search, asked, found, kept)),
-        scenario=asked[0],
+        scenario=kept[0][0] if kept else asked[0],
+        best=evaluate(*kept[0]).fullest.tree if kept else None,
     )
 
 
@@ -167,9 +171,9 @@ def _nearest(search: Search, asked: list[Scenario]) -> str:
     batch, context = asked[0].workload.batch, asked[0].workload.context
     words = f"nothing legal of at most {search.limits.max_gpus:,} GPUs holds {batch:,} x {context:,} tokens"
     if misses:
-        best = min(misses, key=lambda miss: miss.lacks_bytes)
-        lacks = f"lacks {best.lacks_bytes:,} bytes a GPU for one sequence" if best.lacks_bytes > 0 else "holds too few"
-        words += f"; nearest: {best.deployment.gpus:,} x {best.gpu} ({best.deployment}) {lacks}"
+        best = max(misses, key=lambda miss: (miss.sequences, -miss.lacks_bytes))
+        held = f"holds {best.sequences:,}" if best.sequences else f"lacks {best.lacks_bytes:,} bytes a GPU for one"
+        words += f"; nearest: {best.deployment.gpus:,} x {best.gpu} ({best.deployment}) {held}"
     enough = [(found.deployment, each.gpu.name) for each in asked if (found := smallest(each)) is not None]
     if enough:
         deployment, name = min(enough, key=lambda pair: pair[0].gpus)

@@ -7,18 +7,23 @@ than needed are no other plan. Only the ways with the fewest GPUs are kept, so t
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import replace
 from functools import cache
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.deployment import Deployment
+from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.legality import legal_dcps
-from kvcalc.memory import Rank, overhead, ranks_of
+from kvcalc.memory import Ranks, overhead
+from kvcalc.memory.parts import placed_parts, whole_parts
+from kvcalc.memory.temporary import temporary
 from kvcalc.verbs.room import Replica, largest, least, replica_of
 from kvcalc.verbs.smallest import legal_tps_of_a_node
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvcalc.scenario import Scenario
 
 
@@ -40,28 +45,44 @@ class Limits(NamedTuple):
     pp: int | None = None
 
 
+class _Way(NamedTuple):
+    """A way to spread a replica."""
+
+    least_gpus: int
+    tp: int
+    pp: int
+    dcp: int
+    share_experts: bool
+
+
 class Search:
     """Deployments of one model and workload. What a rank holds does not depend on the accelerator, so it is kept."""
 
     def __init__(self, scenario: Scenario, limits: Limits) -> None:
         self.limits, self._scenario = limits, scenario
         self._batch, self._context = scenario.workload.batch, scenario.workload.context
-        self._ranks: dict[Deployment, tuple[Rank, ...]] = {}
+        self._ranks = Ranks(scenario)
         self._dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
+        self._cache_of_batch = cache(self._count_cache_of_batch)
+        given = scenario.replacements
+        self._overhead = cache(lambda ranks: overhead(ranks, given.overhead).bytes)
+        self._least_fixed = temporary(scenario.model, given.temporary).low + sum(size for _, size in given.reserve)
+        self._whole = sum(part.term.bytes for part in whole_parts(scenario) or ())
+        experts_apart = placed_parts(scenario) or whole_parts(scenario) or ()
+        self._experts = sum(part.term.bytes for part in experts_apart if part.split == "ep")
+        self._others = sum(part.term.bytes for part in experts_apart if part.split != "ep")
 
     def found(self, scenario: Scenario) -> list[Deployment]:
         """The deployments on the scenario's accelerator with the fewest GPUs, in the order of a plan."""
         found: list[Deployment] = []
-        tps = self.tps(scenario)
-        for tp in tps:
-            if self.limits.pp in (None, 1):
-                self._add(found, scenario, tp, 1)
-        if self.limits.pp != 1 and self.tries_stages(scenario):
-            for tp in reversed(tps):
-                for pp in self.stage_counts(tp):
-                    if tp * pp * (1 + self.limits.spare) > self._most(found):
-                        break
-                    self._add(found, scenario, tp, pp)
+        for way in sorted(self._ways(scenario)):
+            if way.least_gpus > self._most(found):
+                break
+            fewest = self._sharing_experts if way.share_experts else self._replicas
+            deployment = fewest(scenario, Deployment(way.tp, way.pp, dcp=way.dcp), self._most(found))
+            if deployment is not None:
+                insort(found, deployment, key=lambda each: (self.gpus(each), order(each)))
+                del found[self.limits.keep :]
         return found
 
     def tps(self, scenario: Scenario) -> list[int]:
@@ -88,9 +109,7 @@ class Search:
 
     def replica(self, scenario: Scenario, deployment: Deployment) -> Replica:
         """A replica with what is usable on the scenario's accelerator beside the least temporary memory."""
-        if deployment not in self._ranks:
-            self._ranks[deployment] = tuple(dict.fromkeys(ranks_of(self._scenario, deployment)))
-        return replica_of(scenario, deployment, least, self._ranks[deployment])
+        return replica_of(scenario, deployment, least, self._ranks)
 
     def sequences(self, scenario: Scenario, deployment: Deployment) -> int:
         """How many sequences of the batch a replica holds."""
@@ -103,35 +122,36 @@ class Search:
         """So many GPUs are worth a look: no more than the worst of those found takes, once there are enough."""
         return self.gpus(found[-1]) if len(found) >= self.limits.keep else self.limits.max_gpus
 
-    def _add(self, found: list[Deployment], scenario: Scenario, tp: int, pp: int) -> None:
-        """Add the deployments of a shape, and drop the worst of all."""
-        for dcp in self._dcps(tp):
-            alone = Deployment(tp, pp, dcp=dcp)
-            ways = (self._replicas(scenario, alone, found), self._sharing_experts(scenario, alone, found))
-            found += (each for each in ways if each is not None)
-        found.sort(key=lambda each: (self.gpus(each), order(each)))
-        del found[self.limits.keep :]
+    def _ways(self, scenario: Scenario) -> Iterator[_Way]:
+        """Every way to spread a replica, with the fewest GPUs that sums over all ranks allow."""
+        spare, experts = self.limits.spare, scenario.model.is_mixture_of_experts
+        try_stages = self.limits.pp != 1 and self.tries_stages(scenario)
+        for tp in self.tps(scenario):
+            flat = [1] if self.limits.pp in (None, 1) else []
+            for pp in (*flat, *(self.stage_counts(tp) if try_stages else ())):
+                for dcp in self._dcps(tp):
+                    alone = Deployment(tp, pp, dcp=dcp)
+                    fewest = self._fewest(scenario, alone, share_experts=False)
+                    yield _Way(alone.ranks * (fewest + spare), tp, pp, dcp, share_experts=False)
+                    if experts:
+                        fewest = max(2, self._fewest(scenario, alone, share_experts=True))
+                        yield _Way(alone.ranks * fewest * (1 + spare), tp, pp, dcp, share_experts=True)
 
-    def _replicas(self, scenario: Scenario, alone: Deployment, found: list[Deployment]) -> Deployment | None:
+    def _replicas(self, scenario: Scenario, alone: Deployment, most_gpus: int) -> Deployment | None:
         """The fewest replicas that hold the batch; None where that takes too many."""
-        most = self._most(found) // alone.ranks - self.limits.spare
-        replica = self.replica(scenario, alone)
-        if most < 1 or not replica.holds(-(-self._batch // most), self._context):
+        most = most_gpus // alone.ranks - self.limits.spare
+        if not self.replica(scenario, alone).holds(-(-self._batch // most), self._context):
             return None
         return replace(alone, dp=-(-self._batch // self.sequences(scenario, alone)))
 
-    def _sharing_experts(self, scenario: Scenario, alone: Deployment, found: list[Deployment]) -> Deployment | None:
+    def _sharing_experts(self, scenario: Scenario, alone: Deployment, most_gpus: int) -> Deployment | None:
         """The fewest replicas that share the experts and hold the batch; None where that takes too many.
 
         More of them hold less each, but overhead grows at each doubling: between doublings the first that holds is
         found by halves.
         """
-        if not scenario.model.is_mixture_of_experts:
-            return None
-        most = self._most(found) // (alone.ranks * (1 + self.limits.spare))
-        if most < 2 or not self._may_hold(scenario, alone, most):  # noqa: PLR2004  # one replica shares with nobody
-            return None
-        start = 2
+        most = most_gpus // (alone.ranks * (1 + self.limits.spare))
+        start = max(2, self._fewest(scenario, alone, share_experts=True))
         while start <= most:
             end = min(most, self._before_doubling(alone.ranks, start))
             if self._shared_holds(scenario, alone, end):
@@ -139,17 +159,21 @@ class Search:
             start = end + 1
         return None
 
-    def _may_hold(self, scenario: Scenario, alone: Deployment, most: int) -> bool:
-        """False where no number of replicas up to `most` holds the batch: not even with the overhead of two."""
-        deployment = self._shared(alone, most)
-        replica = self.replica(scenario, deployment)
-        given = scenario.replacements.overhead
-        spared = (
-            overhead(deployment.connected_ranks, given).bytes
-            - overhead(self._shared(alone, 2).connected_ranks, given).bytes
-        )
-        roomy = replica._replace(rooms=tuple(room + spared for room in replica.rooms))
-        return roomy.holds(deployment.sequences(self._batch), self._context)
+    def _fewest(self, scenario: Scenario, alone: Deployment, *, share_experts: bool) -> int:
+        """A number of replicas below which they cannot hold the batch, by sums over all of their ranks.
+
+        These keep the cache of the whole batch at least once for each rank that needs a copy, the weights once a
+        replica, and experts that are shared once.
+        """
+        fixed = self._least_fixed + self._overhead(alone.connected_ranks)
+        once, each = (self._experts, self._others) if share_experts else (0, self._whole)
+        room = alone.ranks * (scenario.usable_bytes - fixed) - each
+        needed = self._cache_of_batch(alone.tp, alone.dcp) + once
+        return max(1, -(-needed // room)) if room > 0 else MAX_RANKS + 1
+
+    def _count_cache_of_batch(self, tp: int, dcp: int) -> int:
+        (rank,) = self._ranks.of(Deployment(tp, dcp=dcp))
+        return tp * rank.cache_bytes(self._batch, self._context)
 
     def _first_to_hold(self, scenario: Scenario, alone: Deployment, start: int, end: int) -> int:
         misses = largest(lambda more: not self._shared_holds(scenario, alone, start + more - 1), end - start)

@@ -29,10 +29,16 @@ class Rejected(NamedTuple):
 
 
 class Miss(NamedTuple):
-    """A replica that does not hold one sequence, and what its fullest rank lacks."""
+    """What comes nearest where nothing holds the workload.
+
+    Attributes:
+        sequences: that the replica holds.
+        lacks_bytes: of its fullest rank, for one sequence more.
+    """
 
     gpu: str
     deployment: Deployment
+    sequences: int
     lacks_bytes: int
 
 
@@ -57,15 +63,17 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
 
 
 def nearest_miss(search: Search, scenario: Scenario) -> Miss | None:
-    """Of what may be used of an accelerator, the replica that lacks least; None where one holds a sequence."""
+    """The replica that holds most, or lacks least for one sequence; None where none is small enough."""
     misses = []
+    try_stages = search.limits.pp != 1 and search.tries_stages(scenario)
     for tp in search.tps(scenario):
-        stages = [1, *search.stage_counts(tp)][-1]
+        stages = [1, *(search.stage_counts(tp) if try_stages else ())][-1]
         if tp * stages <= search.limits.max_gpus:
             deployment = Deployment(tp, stages)
-            lacks = search.replica(scenario, deployment).lacks(1, scenario.workload.context)
-            misses.append(Miss(scenario.gpu.name, deployment, lacks))
-    return min(misses, key=lambda miss: miss.lacks_bytes, default=None)
+            sequences = search.sequences(scenario, deployment)
+            lacks = search.replica(scenario, deployment).lacks(sequences + 1, scenario.workload.context)
+            misses.append(Miss(scenario.gpu.name, deployment, sequences, lacks))
+    return max(misses, key=lambda miss: (miss.sequences, -miss.lacks_bytes), default=None)
 
 
 def _reason(search: Search, scenario: Scenario, deployment: Deployment) -> str:

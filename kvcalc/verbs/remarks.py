@@ -97,9 +97,27 @@ def notes(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Iter
     if asked.fullest.weights is None:
         yield unknown_weights(scenario)
     yield from gpu_notes(scenario)
-    if asked.fullest.weights is not None and (missing := why_no_bound(scenario)):
+    shown = asked if scenario.deployment is not None or found is None else found
+    if asked.fullest.weights is not None:
+        yield from _bound_notes(scenario, shown)
+    yield from _deployment_notes(scenario, shown)
+    if found is None and asked.fullest.weights is not None:
+        yield f"no legal deployment within nodes of {scenario.gpu.node_size} holds this workload"
+
+
+def can_decode(scenario: Scenario, shown: Candidate) -> bool:
+    """Whether the deployment holds the workload, if need be with cache in the host's memory."""
+    return scenario.spill or shown.fit is not Fit.NO
+
+
+def _bound_notes(scenario: Scenario, shown: Candidate) -> Iterator[str]:
+    if missing := why_no_bound(scenario):
         yield f"no bound of decoding: {missing}"
-    yield from _deployment_notes(scenario, asked, found)
+    elif not can_decode(scenario, shown):
+        yield (
+            f"no bound of decoding: {shown.deployment} does not hold the workload (--spill keeps the cache that has no "
+            "room in the host's memory)"
+        )
 
 
 def unknown_weights(scenario: Scenario) -> str:
@@ -142,8 +160,7 @@ def gpu_notes(scenario: Scenario) -> Iterator[str]:
         )
 
 
-def _deployment_notes(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Iterator[str]:
-    shown = asked if scenario.deployment is not None or found is None else found
+def _deployment_notes(scenario: Scenario, shown: Candidate) -> Iterator[str]:
     deployment = shown.deployment
     copies = replica_cache(scenario, deployment).bytes
     one_copy = replica_cache(scenario, Deployment(dp=deployment.dp)).bytes
@@ -167,5 +184,3 @@ def _deployment_notes(scenario: Scenario, asked: Candidate, found: Candidate | N
             f"pipeline stage {largest.stage} has more memory in all ({largest.tree.bytes:,} bytes) than stage "
             f"{shown.fullest.stage}, which has the most cache; whether it fits counts every stage"
         )
-    if found is None and asked.fullest.weights is not None:
-        yield f"no legal deployment within nodes of {scenario.gpu.node_size} holds this workload"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError
-from kvcalc.memory import Rank, ranks_of
+from kvcalc.memory import Rank, Ranks
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from kvcalc.deployment import Deployment
     from kvcalc.memory.temporary import Temporary
@@ -82,7 +82,7 @@ def replica_of(
     scenario: Scenario,
     deployment: Deployment,
     temporary: Callable[[Temporary], int] = usual,
-    ranks: Sequence[Rank] | None = None,
+    ranks: Ranks | None = None,
 ) -> Replica:
     """A replica with what is usable of the scenario's accelerator.
 
@@ -90,12 +90,12 @@ def replica_of(
         scenario: what is asked.
         deployment: over which ranks.
         temporary: which figure of temporary memory is set aside.
-        ranks: of this deployment, where they are known.
+        ranks: of the same model and workload, where they are known.
 
     Raises:
         KvcalcError: the weights are not known.
     """
-    distinct = tuple(dict.fromkeys(ranks_of(scenario, deployment) if ranks is None else ranks))
+    distinct = tuple(dict.fromkeys((ranks or Ranks(scenario)).of(deployment)))
     if distinct[0].weights is None:
         raise KvcalcError("the memory left for the cache needs the weights: give --weights SIZE or --parameters N")
     usable = scenario.usable_bytes

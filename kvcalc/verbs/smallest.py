@@ -9,7 +9,7 @@ from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.engines import RankLoad
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps
-from kvcalc.memory import Fit, RankMemory, fit, fullest, overhead, rank_memories
+from kvcalc.memory import Fit, RankMemory, Ranks, fit, fullest, overhead, rank_memories
 from kvcalc.units import MAX_BATCH
 from kvcalc.verbs.room import least, replica_of, usual
 
@@ -155,20 +155,19 @@ def _least_stages(scenario: Scenario, tp: int) -> int:
 
 
 def _smallest_with_replicas(scenario: Scenario, tps: list[int]) -> Candidate | None:
-    batch = scenario.workload.batch
-    one = replace(scenario, workload=replace(scenario.workload, batch=1))
-    holder = _first_that_holds(one, (Deployment(tp) for tp in tps)) or _smallest_pipeline(one, tps)
-    if holder is None:
-        return None
-    best: Candidate | None = None
+    """For each tp and number of stages the fewest replicas that hold the batch; the fewest GPUs of all of them."""
+    batch, context, layers = scenario.workload.batch, scenario.workload.context, scenario.model.num_layers
+    ranks, best, fewest = Ranks(scenario), None, tps[-1] * layers * MAX_RANKS
     for tp in reversed(tps):
-        replica = Deployment(tp, holder.deployment.pp)
-        sequences = _most(scenario, replica, least)
-        if sequences and -(-batch // sequences) <= MAX_RANKS:
-            candidate = evaluate(scenario, replace(replica, dp=-(-batch // sequences)))
-            if best is None or candidate.deployment.gpus < best.deployment.gpus:
-                best = candidate
-    return best
+        for pp in _stage_counts(layers, 1):
+            most = min(MAX_RANKS, (fewest - 1) // (tp * pp))
+            if most < 1:
+                break
+            replica = replica_of(scenario, Deployment(tp, pp), least, ranks)
+            if replica.holds(-(-batch // most), context):
+                best = Deployment(tp, pp, -(-batch // (replica.most_sequences(context) or batch)))
+                fewest = best.gpus
+    return None if best is None else evaluate(scenario, best)
 
 
 def _room_order(candidate: Candidate) -> tuple[int, int, int]:

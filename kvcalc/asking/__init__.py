@@ -1,0 +1,1 @@
+"""Questions as people put them: names become nouns, spellings become numbers, and every mistake names its option."""

@@ -1,0 +1,128 @@
+"""What a plan is asked for: a workload in one of three ways, accelerators by name, and what may be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.asking.numbers import count_of, positive
+from kvcalc.asking.scenario import asked_gpu
+from kvcalc.catalogue import find_gpu, shipped_gpus
+from kvcalc.deployment import MAX_RANKS
+from kvcalc.errors import KvcalcError
+from kvcalc.gpu import Gpu
+from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.verbs.plan_search import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from fractions import Fraction
+
+
+ALL_GPUS = "all"
+MAX_LIMIT = 1000
+"""Deployments in an answer."""
+
+
+class Sizing(NamedTuple):
+    """How many sequences are to be held at the same time, and how that number came about."""
+
+    batch: int
+    remark: str | None
+
+
+class Accelerators(NamedTuple):
+    """Those to choose from, and what was left out."""
+
+    gpus: tuple[Gpu, ...]
+    remark: str | None
+
+
+def sizing(
+    context: int,
+    batch: int | str | None,
+    tokens: int | str | None,
+    rps: float | str | Fraction | None,
+    latency: float | str | Fraction | None,
+) -> Sizing:
+    """The batch: given, or tokens / context, or requests a second x seconds (Little's law), rounded up.
+
+    Raises:
+        KvcalcError: two ways at once, or half of one.
+    """
+    ways = {"--batch": batch, "--tokens": tokens, "--rps": rps}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise KvcalcError(f"{given[1]}: says how many sequences are held, as {given[0]} does; give one of them")
+    if (rps is None) != (latency is None):
+        name, other = ("--rps", "--latency") if latency is None else ("--latency", "--rps")
+        raise KvcalcError(f"{name}: goes with {other}: requests a second x seconds each takes are held at a time")
+    if tokens is not None:
+        total = count_of(tokens, "--tokens", MAX_CONTEXT)
+        held = _within(-(-total // context), "--tokens")
+        return Sizing(held, f"{total:,} tokens are {held:,} sequences of at most {context:,}")
+    if rps is not None and latency is not None:
+        rate, seconds = positive(rps, "--rps"), positive(latency, "--latency")
+        held = _within(-(-rate * seconds // 1), "--rps")
+        return Sizing(
+            held,
+            f"{float(rate):,g} requests a second x {float(seconds):,g} s each: {held:,} sequences are held at a time "
+            "(Little's law)",
+        )
+    return Sizing(count_of(1 if batch is None else batch, "--batch", MAX_BATCH), None)
+
+
+def _within(batch: int, what: str) -> int:
+    if batch > MAX_BATCH:
+        raise KvcalcError(f"{what}: {batch:,} sequences at a time are beyond the limit of {MAX_BATCH:,}")
+    return batch
+
+
+def accelerators(names: Sequence[Gpu | str], memory: int | str | None, node_size: int | str | None) -> Accelerators:
+    """The accelerators of those names, each of which may be a list with commas, or 'all'.
+
+    Raises:
+        KvcalcError: an unknown name, none at all, or one whose memory is not known.
+    """
+    wanted = [part for name in names for part in ([name] if isinstance(name, Gpu) else name.split(","))]
+    remark = None
+    if ALL_GPUS in wanted:
+        every = list(shipped_gpus())
+        gpus = [gpu for gpu in every if gpu.memory_bytes is not None]
+        remark = f"{len(every) - len(gpus)} accelerators are left out: no measured memory is known for them"
+    else:
+        gpus = [gpu if isinstance(gpu, Gpu) else find_gpu(gpu.strip()) for gpu in wanted]
+    if memory is not None and len(gpus) != 1:
+        raise KvcalcError("--gpu-memory: is of one accelerator, and several are given")
+    by_name = {gpu.name: asked_gpu(gpu, memory, node_size) for gpu in gpus}
+    return Accelerators(tuple(by_name.values()), remark)
+
+
+def priced(prices: Mapping[str, float | str | Fraction], gpus: Sequence[Gpu]) -> dict[str, Fraction]:
+    """Accelerator -> USD an hour.
+
+    Raises:
+        KvcalcError: an accelerator that does not exist, that is not asked for, or that has two prices.
+    """
+    known: dict[str, Fraction] = {}
+    for name, price in prices.items():
+        own = [gpu.name for gpu in gpus if gpu.name == name.lower() or name.lower() in gpu.aliases]
+        if not own:
+            found = find_gpu(name)  # says what is near, where there is no such accelerator
+            raise KvcalcError(f"--price: {found.name} is not among the accelerators of --gpu")
+        if own[0] in known:
+            raise KvcalcError(f"--price: {own[0]} has two prices")
+        known[own[0]] = positive(price, f"--price {name[:60]}")
+    return known
+
+
+def limits(
+    max_gpus: int | str, spare: int | str, limit: int | str, tp: int | str | None, pp: int | str | None
+) -> Limits:
+    """What a plan may use."""
+    return Limits(
+        max_gpus=count_of(max_gpus, "--max-gpus", MAX_RANKS),
+        spare=0 if spare in (0, "0") else count_of(spare, "--spare", MAX_RANKS),
+        keep=count_of(limit, "--limit", MAX_LIMIT),
+        tp=None if tp is None else count_of(tp, "--tp", MAX_RANKS),
+        pp=None if pp is None else count_of(pp, "--pp", MAX_RANKS),
+    )

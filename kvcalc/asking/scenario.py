@@ -1,0 +1,199 @@
+"""A scenario from names and numbers as people write them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.asking.choices import holding_the_weights, with_gpus
+from kvcalc.asking.numbers import count_of, share_of, size_of
+from kvcalc.catalogue import find_gpu, find_model
+from kvcalc.deployment import MAX_RANKS, Deployment
+from kvcalc.engines import find_engine
+from kvcalc.errors import KvcalcError
+from kvcalc.fields import MAX_PARAMETERS
+from kvcalc.formats import find_format
+from kvcalc.gpu import Gpu
+from kvcalc.model import Model
+from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
+from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.workload import Workload, default_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from fractions import Fraction
+    from pathlib import Path
+
+DEFAULT_GPU = "h100-sxm"
+
+
+def make_scenario(
+    model: Model | str | Path,
+    *,
+    batch: int | str = 1,
+    context: int | str | None = None,
+    gpu: Gpu | str = DEFAULT_GPU,
+    gpu_memory: int | str | None = None,
+    utilization: float | str | Fraction = DEFAULT_UTILIZATION,
+    tp: int | str | None = None,
+    pp: int | str | None = None,
+    dp: int | str | None = None,
+    ep: int | str | None = None,
+    dcp: int | str | None = None,
+    dp_attention: bool = False,
+    gpus: int | str | None = None,
+    node_size: int | str | None = None,
+    allow_pp: bool = False,
+    engine: str = "exact",
+    dtype: str | None = None,
+    parameters: int | str | None = None,
+    cache_dtype: str | None = None,
+    weight_dtype: str | None = None,
+    weights: int | str | None = None,
+    temporary: int | str | None = None,
+    overhead: int | str | None = None,
+    reserve: Mapping[str, int | str] | None = None,
+    shared_prefix: int | str | None = None,
+    spill: bool = False,
+    origin: str | None = None,
+    remarks: tuple[str, ...] = (),
+) -> Scenario:
+    """Put a question together, from names and numbers as people write them.
+
+    Args:
+        model: a model, or what `load_model` takes.
+        batch: sequences, over all replicas.
+        context: tokens of each; None is 8,192 or the model's limit, whichever is less; 'max' the model's limit.
+        gpu: an accelerator, or a name of the catalogue.
+        gpu_memory: its memory, instead of the catalogue's figure.
+        utilization: share of that memory which may be used.
+        tp: tensor-parallel ranks; with pp and dp the deployment asked for.
+        pp: pipeline stages.
+        dp: replicas.
+        ep: parts into which experts fall, each on its own ranks.
+        dcp: ranks, among the tp, that share the tokens of a sequence.
+        dp_attention: whether replicas share the experts.
+        gpus: the best legal deployment of at most so many, instead of tp and pp.
+        node_size: GPUs that tensor parallelism may span, instead of the accelerator's own.
+        allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
+        engine: how positions and bytes are counted.
+        dtype: the format of computing, instead of the model's own.
+        parameters: where the model's file does not give them.
+        cache_dtype: an element format, or 'k=q8_0,v=q4_0'.
+        weight_dtype: an element format instead of the checkpoint's.
+        weights: bytes of one replica, instead of what the model's file says.
+        temporary: bytes of one rank, instead of the default.
+        overhead: bytes of one rank, instead of the default.
+        reserve: name -> bytes of one rank: rows of their own.
+        shared_prefix: first tokens of the context that all sequences of a replica share, kept once.
+        spill: whether cache that has no room on a rank goes to the host's memory.
+        origin: where the model came from, for messages.
+        remarks: further notes for the result.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    if not isinstance(model, Model):
+        found = find_model(str(model))
+        model, origin = found.model, found.origin
+    if weights is not None and weight_dtype is not None:
+        raise KvcalcError("--weights: gives the size, so --weight-dtype has nothing to say; give one of them")
+    model = _completed(model, dtype, parameters)
+    tokens = _context(model, context)
+    if context is None:
+        remarks = (*remarks, f"context is not given: {tokens:,} is taken (-c sets it)")
+    asked = Scenario(
+        model=model,
+        workload=Workload(count_of(batch, "--batch", MAX_BATCH), tokens),
+        gpu=asked_gpu(gpu, gpu_memory, node_size),
+        cache_format=cache_format(model, cache_dtype),
+        engine=find_engine(engine),
+        weight_format=None if weight_dtype is None else find_format(weight_dtype, "--weight-dtype"),
+        utilization=share_of(utilization),
+        replacements=Replacements(
+            weights=None if weights is None else size_of(weights, "--weights"),
+            temporary=None if temporary is None else size_of(temporary, "--temporary"),
+            overhead=None if overhead is None else size_of(overhead, "--overhead"),
+            reserve=tuple((name, size_of(size, f"--reserve {name}")) for name, size in (reserve or {}).items()),
+        ),
+        allow_pp=allow_pp,
+        shared_prefix=_prefix(shared_prefix, tokens),
+        spill=spill,
+        origin=origin or "the model",
+        remarks=remarks,
+    )
+    ways = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "dcp": dcp}
+    counts = {name: count_of(given, f"--{name}", MAX_RANKS) for name, given in ways.items() if given is not None}
+    if gpus is not None:
+        if dp_attention or counts.keys() - {"dp"}:
+            raise KvcalcError("--gpus: chooses tp and pp; give --gpus, or the deployment itself, not both")
+        return with_gpus(asked, count_of(gpus, "--gpus", MAX_RANKS), counts.get("dp", 1))
+    if not counts and not dp_attention:
+        return holding_the_weights(asked) if spill else asked
+    return replace(asked, deployment=Deployment(**counts, dp_attention=dp_attention))
+
+
+def asked_alike(ask: Callable[..., Scenario], models: Sequence[Any], options: Mapping[str, Any]) -> list[Scenario]:
+    """Scenarios of one model, or of several at one context: without any, the least of their own defaults.
+
+    Args:
+        ask: makes a scenario of a model, with arguments of `make_scenario` that replace those it has.
+        models: what it takes.
+        options: those it has.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    for name in ("weights", "parameters"):
+        if len(models) > 1 and options.get(name) is not None:
+            raise KvcalcError(f"--{name}: is of one model, and {len(models)} are given")
+    asked = [ask(model) for model in models]
+    contexts = {each.workload.context for each in asked}
+    if len(contexts) <= 1 or options.get("context") is not None or any(isinstance(each, Scenario) for each in models):
+        return asked
+    remark = f"context is not given: {min(contexts):,} is taken, the least of what each model would have (-c sets it)"
+    alike = (ask(model, context=min(contexts)) for model in models)
+    return [replace(each, remarks=(remark, *each.remarks)) for each in alike]
+
+
+def _completed(model: Model, dtype: str | None, parameters: int | str | None) -> Model:
+    """The model with what was given beside its file."""
+    if parameters is not None:
+        if model.weights:
+            raise KvcalcError(
+                f"--parameters: {model.name} lists its weights part by part; --weights SIZE replaces them"
+            )
+        model = replace(model, parameters=count_of(parameters, "--parameters", MAX_PARAMETERS))
+    return model if dtype is None else replace(model, dtype=find_format(dtype, "--dtype").name)
+
+
+def _prefix(given: int | str | None, context: int) -> int:
+    if given is None:
+        return 0
+    prefix = count_of(given, "--shared-prefix", MAX_CONTEXT)
+    if prefix > context:
+        raise KvcalcError(f"--shared-prefix: {prefix:,} tokens are more than the context of {context:,}")
+    return prefix
+
+
+def _context(model: Model, context: int | str | None) -> int:
+    if context is None:
+        return default_context(model.max_context)
+    if context == "max":
+        if model.max_context is None:
+            raise KvcalcError(f"--context: {model.name} does not say its max_context; give a number")
+        return model.max_context
+    return count_of(context, "--context", MAX_CONTEXT)
+
+
+def asked_gpu(gpu: Gpu | str, memory: int | str | None = None, node_size: int | str | None = None) -> Gpu:
+    """The accelerator, with what is given instead of its own figures."""
+    found = gpu if isinstance(gpu, Gpu) else find_gpu(gpu)
+    if node_size is not None:
+        found = replace(found, gpus_per_node=count_of(node_size, "--node-size", MAX_RANKS))
+    if memory is None:
+        return found
+    size = size_of(memory, "--gpu-memory")
+    if size < 1:
+        raise KvcalcError("--gpu-memory: must be at least 1 byte")
+    return replace(found, memory_bytes=size, memory_from="user")

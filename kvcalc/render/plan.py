@@ -1,0 +1,129 @@
+"""How a plan looks: deployments, best first, and why smaller ones do not hold the workload."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import Deployment
+from kvcalc.render import Report
+from kvcalc.render.decode import shown
+from kvcalc.render.question import count, question
+from kvcalc.render.tree import term_rows
+from kvcalc.render.view import Column, Grid, Lines, Row, View, right
+from kvcalc.units import format_size
+from kvcalc.verbs.plan import Planned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.verbs.plan import Plan
+    from kvcalc.verbs.rejected import Rejected
+
+MOST_REJECTED_SHOWN = 12
+"""Lines of what is rejected; JSON has all."""
+
+
+def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Report:
+    """One plan: a line of CSV for each deployment."""
+    return Report(
+        "plan",
+        result,
+        result.deployments,
+        lambda: _view(result, unit, explain=explain, command=command),
+        result.notes,
+        Planned._fields,
+    )
+
+
+def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
+    several = len({*(row.gpu for row in result.deployments), *(row.gpu for row in result.rejected)}) > 1
+    blocks: list[Grid | Lines] = [question(result.scenario, unit, accelerator=not several)]
+    if result.deployments:
+        blocks.append(_deployments(result, unit, several=several))
+    if result.rejected:
+        blocks.append(_rejected(result, several=several))
+    blocks.append(Lines(tuple(_answers(result, explain=explain, command=command))))
+    if explain and result.best is not None:
+        columns = (Column("a GPU of the first"), right("bytes"), Column("formula"), Column("in numbers"))
+        blocks.append(Grid(columns, tuple(term_rows(result.best, 0))))
+    return View(tuple(blocks))
+
+
+def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
+    priced = any(row.usd_per_hour is not None for row in result.deployments)
+    spares = result.deployments[0].spare > 0
+    columns = [
+        right("GPUs"),
+        *((right("of them spare"),) if spares else ()),
+        *((Column("of"),) if several else ()),
+        Column("deployment"),
+        Column(""),
+        right(f"{unit} per GPU"),
+        right("to spare"),
+        right(f"most x {result.workload.context:,}"),
+        right(f"longest x {result.workload.batch:,}"),
+        right("tokens/s <="),
+        *((right("USD/hour"),) if priced else ()),
+    ]
+    return Grid(tuple(columns), tuple(_row(row, unit, several=several, priced=priced) for row in result.deployments))
+
+
+def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
+    deployment = Deployment(row.tp, row.pp, row.dp, row.ep, row.dcp, row.dp_attention)
+    spare = row.headroom_bytes
+    cells = [
+        f"{row.count:,}",
+        *((f"{row.count - deployment.gpus:,}",) if row.spare else ()),
+        *((row.gpu,) if several else ()),
+        str(deployment),
+        "tight" if row.tight else "fits",
+        format_size(row.bytes_per_rank, unit),
+        format_size(spare, unit) if spare >= 0 else f"-{format_size(-spare, unit)}",
+        "without end" if row.max_batch is None else f"{row.max_batch:,}",
+        "without end" if row.max_context is None else f"{row.max_context:,}",
+        "?" if row.tokens_per_second is None else shown(row.tokens_per_second),
+        *(("?" if row.usd_per_hour is None else f"{row.usd_per_hour:,.2f}",) if priced else ()),
+    ]
+    return Row(tuple(cells))
+
+
+def _rejected(result: Plan, *, several: bool) -> Grid:
+    """Rejected ways of the accelerators that are shown, or of all where none is; sizes with one reason together."""
+    names = {row.gpu for row in result.deployments}
+    rows = [row for row in result.rejected if not names or row.gpu in names]
+    lines = [_line(list(group), several=several) for _, group in groupby(rows, key=_kind)]
+    columns = (*((Column("of"),) if several else ()), Column("smaller"), Column("why not"))
+    return Grid(columns, tuple(lines[:MOST_REJECTED_SHOWN]))
+
+
+def _kind(row: Rejected) -> tuple[str, int]:
+    """Illegal sizes that follow each other make one line."""
+    return row.gpu, 0 if row.reason.startswith("illegal") else row.tp * 10_000 + row.pp
+
+
+def _line(rows: list[Rejected], *, several: bool) -> Row:
+    first = rows[0]
+    sizes = "tp " + ", ".join(str(row.tp) for row in rows) + (f" x pp {first.pp}" if first.pp > 1 else "")
+    reason = first.reason if len(rows) == 1 else "illegal: the heads do not spread over them"
+    return Row((*((first.gpu,) if several else ()), sizes, reason))
+
+
+def _answers(result: Plan, *, explain: bool, command: str) -> Iterator[str]:
+    batch, context = result.workload.batch, result.workload.context
+    if result.nearest is not None:
+        yield f"nothing of at most {count(result.max_gpus, 'GPU')} holds it"
+    if any(row.tight for row in result.deployments):
+        yield "tight: holds the workload only with less temporary memory than the most that was seen in practice"
+    if any(row.tokens_per_second for row in result.deployments):
+        yield "tokens/s: at most, by what a step of decoding must read and compute; not a prediction"
+    yield f"not modelled: {'; '.join(result.not_modelled)}"
+    if result.deployments and command.isprintable() and command and not explain:
+        best = result.deployments[0]
+        options = [f"--gpu {best.gpu}", f"--tp {best.tp}"]
+        options += [
+            f"--{name} {value}" for name, value in (("pp", best.pp), ("dp", best.dp), ("ep", best.ep)) if value > 1
+        ]
+        options += [f"--dcp {best.dcp}"] if best.dcp > 1 else []
+        options += ["--dp-attention"] if best.dp_attention else []
+        yield f"next: kvcalc estimate {result.model.name} {' '.join(options)} -b {batch} -c {context}"
