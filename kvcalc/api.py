@@ -190,6 +190,7 @@ def verify(
     device: str = "auto",
     decode: bool = False,
     skip_unsupported: bool = False,
+    boundary: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Verification:
     """Allocate a cache for real and check every byte: `verify("llama-3-8b", device="cpu").verified`.
@@ -204,6 +205,7 @@ def verify(
         device: where: meta (shapes without memory), cpu, cuda, or auto.
         decode: whether to fill the cache by prefill and decode from it on the CPU too.
         skip_unsupported: whether kinds of layers that cannot be verified leave the verdict alone.
+        boundary: whether to find the most sequences that allocate beside the rest of a rank; they are then verified.
         progress: is told what is being done, how much of it, of how much.
 
     Raises:
@@ -216,4 +218,6 @@ def verify(
         model = make_scenario(model, batch=batch, context=context, cache_dtype=cache_dtype, tp=tp, pp=pp)
     elif (batch, context, cache_dtype, tp, pp) != (1, None, None, None, None):
         raise TypeError("a scenario has its options already: dataclasses.replace() changes them")
-    return verify_scenario(model, device=device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
+    return verify_scenario(
+        model, device=device, decode=decode, skip_unsupported=skip_unsupported, boundary=boundary, progress=progress
+    )

@@ -566,6 +566,19 @@ def test_where_there_is_no_bound_that_is_said(model: kvcalc.Model | str, options
     assert [note for note in answer.notes if "bound" in note] == [f"no bound of decoding: {missing}"]
 
 
+def test_what_does_not_hold_the_workload_has_no_bound() -> None:
+    """32 x 8,192 tokens need 4 GPUs; a deployment that is tight holds them."""
+    options: dict[str, Any] = {"batch": 32, "context": 8192, "tp": 2}
+    answer = kvcalc.estimate("llama-3-70b", **options)
+    tight = kvcalc.estimate("llama-3-70b", context=8192, tp=2)
+
+    assert answer.decode is None
+    (note,) = [note for note in answer.notes if "bound" in note]
+    assert note.startswith("no bound of decoding: tp 2 does not hold the workload (--spill ")
+    assert kvcalc.estimate("llama-3-70b", spill=True, **options).decode is not None
+    assert (tight.gpus.tight, tight.decode is not None) == (True, True)
+
+
 def test_unknown_weights_are_said_to_be_unknown_once() -> None:
     answer = kvcalc.estimate("palm-540b", context=1)
 

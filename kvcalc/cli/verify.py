@@ -3,25 +3,16 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kvcalc.api import verify
-from kvcalc.asking.scenario import make_scenario
-from kvcalc.cli.options import (
-    FormatOption,
-    JsonOption,
-    OutputOption,
-    TextCommand,
-    UnitOption,
-    chosen_format,
-    chosen_unit,
-    flag,
-    option,
-)
+from kvcalc.cli import scenario_options as shared
+from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit, flag, option
 from kvcalc.cli.output import show
-from kvcalc.errors import NoError
+from kvcalc.cli.question import scenario_of
+from kvcalc.errors import KvcalcError, NoError
 from kvcalc.render.progress import progress_bar
 from kvcalc.render.verify import verification_report
 from kvcalc.verification.torchrun import is_first
@@ -32,9 +23,14 @@ def register(app: typer.Typer) -> None:
     app.command("verify", cls=TextCommand)(verify_command)
 
 
+_BESIDE = ("gpu_memory", "utilization", "weights", "temporary", "overhead", "reserve")
+"""What stands beside the cache, for --boundary."""
+
+
+@shared.takes((*_BESIDE, *shared.OUTPUT))
 def verify_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A YAML file, a name of the catalogue, or a hub id.")],
-    batch: Annotated[str, option("-b", "--batch", metavar="N", text="Sequences.")] = "1",
+    batch: Annotated[str | None, option("-b", "--batch", metavar="N", text="Sequences (1).")] = None,
     context: Annotated[
         str | None,
         option("-c", "--context", metavar="N", text="Tokens of each sequence (8192, or the model's limit)."),
@@ -58,19 +54,37 @@ def verify_command(
     skip_unsupported: Annotated[
         bool, flag("--skip-unsupported", "Kinds of layers that cannot be verified leave the verdict alone.")
     ] = False,
-    how: FormatOption = None,
-    json: JsonOption = False,
-    output_file: OutputOption = None,
-    unit: UnitOption = "GiB",
+    boundary: Annotated[
+        bool,
+        flag("--boundary", "Find the most sequences that allocate beside the rest of a rank: one more must not."),
+    ] = False,
+    **given: Any,
 ) -> None:
     """Allocate the cache through small torch implementations, and check every byte that estimate counts."""
     leads = is_first()
     if not leads:  # under torchrun every process runs this command, and the first reports for all
         sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the process ends
-    chosen, sizes_in = chosen_format(how, json=json), chosen_unit(unit)
-    scenario = make_scenario(model, batch=batch, context=context, cache_dtype=cache_dtype, tp=tp, pp=pp)
+    chosen, sizes_in = chosen_format(given["how"], json=given["json"]), chosen_unit(given["unit"])
+    _refuse_without_boundary(given, batch, boundary=boundary)
+    scenario = scenario_of(model, given, batch=batch or "1", context=context, cache_dtype=cache_dtype, tp=tp, pp=pp)
     with progress_bar() as progress:
-        result = verify(scenario, device=device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
-    show(verification_report(result, sizes_in), chosen, output_file if leads else None)
+        result = verify(
+            scenario,
+            device=device,
+            decode=decode,
+            skip_unsupported=skip_unsupported,
+            boundary=boundary,
+            progress=progress,
+        )
+    show(verification_report(result, sizes_in), chosen, given["output_file"] if leads else None)
     if not result.verified:
         raise NoError(f"not verified: {result.summary}")
+
+
+def _refuse_without_boundary(given: dict[str, Any], batch: str | None, *, boundary: bool) -> None:
+    if boundary and batch is not None:
+        raise KvcalcError("--batch: --boundary finds the most sequences itself")
+    defaults = {"utilization": "0.92", "reserve": []}
+    for name in _BESIDE:
+        if not boundary and given[name] != defaults.get(name):
+            raise KvcalcError(f"--{name.replace('_', '-')}: is beside the cache, which only --boundary looks at")

@@ -26,6 +26,7 @@ def verify_scenario(
     device: str = "auto",
     decode: bool = False,
     skip_unsupported: bool = False,
+    boundary: bool = False,
     progress: Progress | None = None,
 ) -> Verification:
     """Allocate a scenario's cache and check every byte; under torchrun, every process one rank.
@@ -35,6 +36,7 @@ def verify_scenario(
         device: where to allocate: meta (shapes only), cpu, cuda, or auto: cuda where there is a GPU, else cpu.
         decode: whether to fill the cache by prefill and decode from it on the CPU too; on CUDA it always is.
         skip_unsupported: whether kinds of layers that cannot be verified leave the others' verdict alone.
+        boundary: whether to find the most sequences that allocate beside the rest of a rank; they are then verified.
         progress: is told how far things are.
 
     Raises:
@@ -47,7 +49,18 @@ def verify_scenario(
     from kvcalc.verification.progress import silent  # noqa: PLC0415  # torch from here on
     from kvcalc.verification.run import run  # noqa: PLC0415  # likewise
 
-    return run(scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress or silent)
+    progress = progress or silent
+    if not boundary:
+        return run(scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
+    from kvcalc.verification.boundary import find_boundary  # noqa: PLC0415  # as above
+
+    found = find_boundary(scenario, device)
+    result = run(found.scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
+    return result._replace(
+        verified=result.verified and found.check.ok,
+        checks=(*result.checks, found.check),
+        rungs=(*result.rungs, found.rung),
+    )
 
 
 def _require_torch() -> None:

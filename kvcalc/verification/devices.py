@@ -14,6 +14,7 @@ import torch
 from kvcalc.errors import CannotRunError
 from kvcalc.units import MIB
 from kvcalc.verification.allocator import NotModelled, Rules, predict, rules_from
+from kvcalc.verification.host import give_back
 from kvcalc.verification.torchrun import processes_here
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class Cpu(Device):
         """Nothing: the CPU works in order."""
 
     def release(self) -> None:
-        """Nothing: the system has it back at once."""
+        """Large blocks go back at once; of small ones the C library keeps some."""
+        gc.collect()
+        give_back()
 
 
 class Cuda(Device):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from pathlib import Path
 
 
@@ -16,6 +17,17 @@ def resident_bytes() -> int | None:
 def peak_bytes() -> int | None:
     """The most that was in memory since; None where the system does not say."""
     return _field("VmHWM:")
+
+
+def address_space_bytes() -> int | None:
+    """What the process has mapped, in memory or not; None where the system does not say."""
+    return _field("VmSize:")
+
+
+def give_back() -> None:
+    """Let the C library return what it keeps of freed memory, where it can (glibc)."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _field(name: str) -> int | None:

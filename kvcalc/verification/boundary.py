@@ -1,0 +1,161 @@
+"""The edge of a memory: beside the rest of a rank, the cache at the limit of `capacity` allocates; one more does not.
+
+Buffers of the size of the weights, temporary memory, overhead and reserve stand for what a serving engine would have
+there. The limit is enforced from outside: on a GPU by PyTorch's own cap on a process's memory, on the CPU by the
+system's limit on its address space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from kvcalc.deployment import Deployment
+from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.memory import ranks_of
+from kvcalc.verbs.capacity import capacity
+from kvcalc.verification.allocate import allocate
+from kvcalc.verification.case import make_case
+from kvcalc.verification.devices import Cuda, choose_device
+from kvcalc.verification.host import address_space_bytes
+from kvcalc.verification.observe import observe
+from kvcalc.verification.progress import silent
+from kvcalc.verification.result import Check, Rung, exactly
+from kvcalc.verification.torchrun import processes_started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.memory import Rank
+    from kvcalc.scenario import Scenario
+    from kvcalc.verification.devices import Device
+
+
+class Boundary(NamedTuple):
+    """What was found.
+
+    Attributes:
+        scenario: with the device's memory, and as many sequences as `capacity` says.
+    """
+
+    scenario: Scenario
+    check: Check
+    rung: Rung
+
+
+def find_boundary(scenario: Scenario, device_name: str) -> Boundary:
+    """Allocate at the limit of `capacity`, and beyond it.
+
+    Args:
+        scenario: the model, the context, what stands beside the cache; the accelerator's memory if the user gives it.
+        device_name: cpu, cuda or auto.
+
+    Raises:
+        CannotRunError: no such device, or no sequence has room on it.
+        KvcalcError: the scenario cannot be.
+    """
+    if processes_started() > 1:
+        raise KvcalcError("--boundary: one process tries one rank; start it without torchrun")
+    device = choose_device(device_name, 0)
+    if device is None:
+        raise KvcalcError("--boundary: the meta device has no memory; use --device cuda or --device cpu")
+    scenario = _with_memory(scenario, device)
+    answer, context = capacity(scenario), scenario.workload.context
+    limit = answer.sequences
+    if not limit:
+        why = (
+            "sequences cost nothing" if limit is None else f"a rank lacks {answer.one_more_lacks_bytes:,} bytes for one"
+        )
+        raise CannotRunError(f"--boundary: there is none to find: {why} of {context:,} tokens")
+    rank = max(
+        ranks_of(scenario, scenario.deployment or Deployment()),
+        key=lambda each: each.fixed_bytes + each.cache_bytes(limit + 1, context),
+    )
+    held = _most_that_allocate(scenario, device, rank, limit)
+    beside = "beside weights, temporary memory, overhead and reserve"
+    return Boundary(
+        scenario=replace(scenario, workload=replace(scenario.workload, batch=limit)),
+        check=exactly("boundary", f"most sequences {beside}, stage {rank.stage}", limit, held, "sequences"),
+        rung=Rung("boundary", ran=True, about=f"within {scenario.usable_bytes:,} bytes of {_enforced_by(device)}"),
+    )
+
+
+def _enforced_by(device: Device) -> str:
+    return "PyTorch's cap on the process" if isinstance(device, Cuda) else "address space that the system allows"
+
+
+def _with_memory(scenario: Scenario, device: Device) -> Scenario:
+    """With the card's own memory, or the limit that the user gives."""
+    gpu = scenario.gpu
+    if gpu.memory_from != "user":
+        if not isinstance(device, Cuda):
+            raise KvcalcError("--boundary: on the CPU it needs --gpu-memory SIZE, a limit for the system to enforce")
+        gpu = replace(gpu, name=device.name, memory_bytes=device.total_bytes, memory_from="runtime")
+    settled = replace(scenario, gpu=gpu, deployment=scenario.deployment or Deployment())
+    free = device.free_bytes()
+    if free is not None and settled.usable_bytes > free:
+        raise CannotRunError(
+            f"--boundary: {settled.usable_bytes:,} bytes are to be used, and {free:,} are free; give less with "
+            "--gpu-memory or --utilization"
+        )
+    return settled
+
+
+def _most_that_allocate(scenario: Scenario, device: Device, rank: Rank, limit: int) -> int | None:
+    """Of one more than the limit, the limit, and one less, the most sequences that really allocate."""
+    beside = [rank.fixed_bytes - rank.overhead.bytes - rank.reserve.bytes]
+    beside += [rank.overhead.bytes, rank.reserve.bytes, rank.temporary.term.bytes]
+    trials = range(limit + 1, max(0, limit - 2), -1)
+    return next((each for each in trials if _allocates(scenario, device, rank, each, beside)), None)
+
+
+def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, beside: list[int]) -> bool:
+    case = make_case(replace(scenario, workload=replace(scenario.workload, batch=sequences)))
+    if case.unsupported:
+        raise KvcalcError(f"--boundary: {case.unsupported[0].subject}: {case.unsupported[0].reason}")
+    place = next(each for each in case.ranks if each.stage == rank.stage)
+    observed = observe(case, place)
+    layers = [observed[layer.label] for layer in case.layers(place)]
+    device.release()
+    buffers: list[torch.Tensor] = []
+    with _limited(device, scenario.usable_bytes):
+        try:
+            buffers += (torch.empty(size, dtype=torch.uint8, device=device.torch_device).fill_(1) for size in beside)
+            allocation = allocate(layers, device, silent)
+        except (MemoryError, torch.OutOfMemoryError):
+            return False
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):
+                raise
+            return False
+        finally:
+            buffers.clear()
+            device.release()
+        allocation.caches.clear()
+    device.release()
+    return True
+
+
+@contextlib.contextmanager
+def _limited(device: Device, usable: int) -> Iterator[None]:
+    """No more than that for this process, enforced from outside."""
+    if isinstance(device, Cuda):
+        torch.cuda.set_per_process_memory_fraction(min(1.0, usable / device.total_bytes), device.torch_device)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
+        return
+    now = address_space_bytes()
+    if now is None:
+        raise CannotRunError("--boundary: this system does not say how large a process is")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + usable, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
