@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from kvcalc.errors import KvcalcError
-from kvcalc.fields import CHECKED, Dim, Limits, Name, Parameters, Tagged, Text, Tokens
+from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Tagged, Text, Tokens
 from kvcalc.formats import find_format
 from kvcalc.mechanisms import Attention, Mechanism
 
@@ -89,8 +89,8 @@ class WeightPart:
     Attributes:
         split: over which ranks it divides: `tp` (tensor-parallel ranks), `ep` (experts; over tensor-parallel ranks
             where experts are not spread otherwise), or `all`: every rank holds it whole.
-        place: where it sits in the model: `embedding` (tables whose rows are looked up; the first pipeline stage),
-            `head` (the output head; the last stage), or `layers`, which stages share.
+        place: where it sits in the model: `embedding` (before the layers: tables whose rows are looked up; the first
+            pipeline stage), `head` (the output head; the last stage), or `layers`, which stages share.
         scales: the part holds the scales of the quantised parts; it is dropped when another format is asked for.
         weight_block_size: elements along a row that share a scale which stands in a part of its own; splitting a row
             elsewhere than between such blocks is not possible without padding.
@@ -133,6 +133,7 @@ class Model:
         layers: in the model's order; the order decides what a pipeline stage holds.
         dtype: of computing; the cache defaults to it. None where the source does not say.
         parameters: all of them, as counted from the model's class, not the Hub's padded total.
+        tower_parameters: of those, what belongs to towers for images or sound, which text does not use.
         weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
     """
@@ -156,6 +157,7 @@ class Model:
     modalities: tuple[Text, ...] = ()
     dtype: str | None = None
     parameters: Parameters | None = None
+    tower_parameters: Annotated[int, Limits(ge=0, le=MAX_PARAMETERS)] | None = None
     active_parameters: Parameters | None = None
     weight_dtype: str | None = None
     weights: Annotated[tuple[WeightPart, ...], Limits(max_length=MAX_WEIGHT_PARTS)] = ()
@@ -192,6 +194,11 @@ class Model:
     @property
     def is_mixture_of_experts(self) -> bool:
         return self.num_experts is not None and self.num_experts > 1
+
+    @property
+    def has_towers(self) -> bool:
+        """Whether it takes more than text."""
+        return any(modality != "text" for modality in self.modalities)
 
     @property
     def first_with_experts(self) -> int:

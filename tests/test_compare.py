@@ -695,7 +695,7 @@ def test_a_model_without_a_file(kvcalc: Kvcalc) -> None:
         (("llama-3-8b", "llama-3-80b"), "did you mean 'llama-3-8b'"),
         (("llama-3-8b", "--layers", "3"), "--layers: describes a model without a file"),
         (("falcon-7b", "--tp", "2"), "legal are 1, 71"),
-        (("llama-3-70b", "--gpus", "8", "--tp", "2"), "--gpus: chooses tp and pp"),
+        (("llama-3-70b", "--gpus", "8", "--tp", "2"), "--gpus: chooses the deployment; give --gpus, or --tp, not both"),
         (("llama-3-8b", "-c", "128k"), "could mean two numbers"),
         (("llama-3-8b", "falcon-7b", "--parameters", "7e9"), "--parameters: is of one model"),
         (("llama-3-8b", "gpt2-xl", "-c", "max"), "compared at one workload"),

@@ -510,7 +510,9 @@ def test_nothing_to_spill_from(model: str, options: dict[str, Any], message: str
 
 # No bound.
 
-APART = "what a step reads of the weights is not known: the model's file does not tell embedding and experts apart"
+APART = (
+    "what a step reads of the weights is not known: the model's file does not tell embedding, experts and towers apart"
+)
 GIVEN = "--weights gives a size, and not what a step reads of it: the embedding and the experts are not told apart"
 
 

@@ -269,17 +269,17 @@ BY_SHARERS = "the ranks of a stage that share the experts)"
         (
             "llama-3-8b",
             {"gpus": 4, "tp": 2},
-            "--gpus: chooses tp and pp; give --gpus, or the deployment itself, not both",
+            "--gpus: chooses the deployment; give --gpus, or --tp, not both",
         ),
         (
             "deepseek-v3",
             {"gpus": 4, "dp": 2, "dp_attention": True},
-            "--gpus: chooses tp and pp; give --gpus, or the deployment itself, not both",
+            "--gpus: chooses the deployment; give --gpus, or --dp-attention, not both",
         ),
         (
             "deepseek-v3",
             {"gpus": 4, "dcp": 1},
-            "--gpus: chooses tp and pp; give --gpus, or the deployment itself, not both",
+            "--gpus: chooses the deployment; give --gpus, or --dcp, not both",
         ),
         ("llama-3-8b", {"gpus": 2, "dp": 3}, "--gpus: 2 are fewer than the 3 replicas of --dp"),
         (

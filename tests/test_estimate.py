@@ -92,7 +92,7 @@ def test_the_models_own_limit() -> None:
         ({"tp": 3}, "tp: 3 is illegal for this model; legal are 1, 2, 4, 8, 16, 32, 64 "),
         ({"tp": 128}, "tp: 128 is illegal"),
         ({"pp": 81}, "pp: 81 is illegal for this model; legal are 1 to 80"),
-        ({"gpus": 4, "tp": 2}, "--gpus: chooses tp and pp"),
+        ({"gpus": 4, "tp": 2}, "--gpus: chooses the deployment; give --gpus, or --tp, not both"),
         ({"engine": "vlm"}, "--engine: unknown engine 'vlm'"),
         ({"cache_dtype": "bf61"}, "--cache-dtype: unknown format 'bf61'; did you mean 'bf16'"),
         ({"cache_dtype": "c_kv=fp8"}, "tensor 'c_kv', which this model does not keep; it keeps k, v"),

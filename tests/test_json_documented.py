@@ -29,7 +29,12 @@ def paths(value: Any, prefix: str = "") -> set[str]:
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("estimate", ["gemma-3-27b", "--tp", "2"]), ("verify", ["gemma-3-1b", "--tp", "2", "--device", "meta"])],
+    [
+        ("estimate", ["gemma-3-27b", "--tp", "2"]),
+        ("capacity", ["gemma-3-27b", "--tp", "2"]),
+        ("plan", ["gemma-3-27b"]),
+        ("verify", ["gemma-3-1b", "--tp", "2", "--device", "meta"]),
+    ],
 )
 def test_every_field_is_documented(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, *words, "--json"]) == 0
@@ -44,6 +49,21 @@ def test_records_are_documented(row: str, keys: str, capsys: pytest.CaptureFixtu
     printed = json.loads(capsys.readouterr().out)
     record = printed["memory"]["per_rank"] if keys == "per_rank" else printed["cache"]["terms"][0]
     told = re.findall(r"`([^`]+)`", next(line for line in documented("estimate") if line.startswith(f"| `{row}`")))
+    assert set(record) <= set(told)
+
+
+@pytest.mark.parametrize("records", ["deployments", "rejected"])
+def test_records_of_a_plan_are_documented(records: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "llama-3-70b", "--batch", "32", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)[records][0]
+    told = re.findall(r"`([^`]+)`", next(line for line in documented("plan") if line.startswith(f"| `{records}`")))
+    assert set(record) <= set(told)
+
+
+def test_the_record_of_a_spill_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["estimate", "llama-3-8b", "--batch", "100", "--spill", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)["decode"]["spill"]
+    told = re.findall(r"`([^`]+)`", next(line for line in documented("estimate") if "`decode.spill`" in line))
     assert set(record) <= set(told)
 
 

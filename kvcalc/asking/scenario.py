@@ -125,8 +125,9 @@ def make_scenario(
     ways = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "dcp": dcp}
     counts = {name: count_of(given, f"--{name}", MAX_RANKS) for name, given in ways.items() if given is not None}
     if gpus is not None:
-        if dp_attention or counts.keys() - {"dp"}:
-            raise KvcalcError("--gpus: chooses tp and pp; give --gpus, or the deployment itself, not both")
+        chosen = [f"--{name}" for name in counts if name != "dp"] + (["--dp-attention"] if dp_attention else [])
+        if chosen:
+            raise KvcalcError(f"--gpus: chooses the deployment; give --gpus, or {' and '.join(chosen)}, not both")
         return with_gpus(asked, count_of(gpus, "--gpus", MAX_RANKS), counts.get("dp", 1))
     if not counts and not dp_attention:
         return holding_the_weights(asked) if spill else asked

@@ -84,7 +84,7 @@ def verify_command(
 def _refuse_without_boundary(given: dict[str, Any], batch: str | None, *, boundary: bool) -> None:
     if boundary and batch is not None:
         raise KvcalcError("--batch: --boundary finds the most sequences itself")
-    defaults = {"utilization": "0.92", "reserve": []}
+    defaults = {"utilization": "0.92"}
     for name in _BESIDE:
-        if not boundary and given[name] != defaults.get(name):
+        if not boundary and (given[name] or None) != defaults.get(name):
             raise KvcalcError(f"--{name.replace('_', '-')}: is beside the cache, which only --boundary looks at")

@@ -20,7 +20,8 @@ ABOUT_WEIGHTS = About(
     title="Weights: the checkpoint's parameters",
     counts=(
         "each part of the file's 'weights' list in its own format; without a list, all parameters in weight_dtype; "
-        "over tensor-parallel ranks evenly, over pipeline stages by layers; --weights SIZE replaces it"
+        "over tensor-parallel ranks evenly, experts over the ranks that share them, over pipeline stages by layers, "
+        "embeddings first and the output head last; --weights SIZE replaces it"
     ),
     formula="sum over parts of parameters x bytes of the format; on a rank ceil(part / ranks)",
     source="the model's own file (kvcalc models show NAME)",
@@ -39,4 +40,16 @@ ABOUT_GPUS = About(
         "legality as in vLLM 0.33.0: num_heads % tp = 0, and num_kv_heads % tp = 0 or tp % num_kv_heads = 0 "
         "(vllm/config/model.py)"
     ),
+)
+
+ABOUT_DECODE = About(
+    name="decode",
+    title="The bound of decoding: at most so many tokens a second",
+    counts=(
+        "what a step must read and compute on a rank, at least: the weights of the layers and of the output head (of "
+        "num_experts, num_experts_per_tok), all of the cache, two operations a multiply-add; --spill reads what has no "
+        "room over the host link. A bound, never a prediction"
+    ),
+    formula="seconds >= max(bytes read / memory bandwidth, operations / peak rate, bytes spilled / host link)",
+    source="the accelerator's bandwidth and rates (kvcalc gpus show NAME); docs/formulas.md",
 )

@@ -29,7 +29,7 @@ _GRAPHS_SOURCE = (
 
 
 def overhead(ranks: int, replacement: int | None) -> Sum:
-    """Overhead of one rank, among `ranks` GPUs of a replica, or the user's own figure."""
+    """Overhead of one rank, among `ranks` GPUs that exchange activations, or the user's own figure."""
     if replacement is not None:
         return Sum("overhead", (Product("given", (Factor("given", replacement, "byte"),), "given by the user"),))
     doublings = (ranks - 1).bit_length()
@@ -62,8 +62,8 @@ def about_overhead() -> About:
         counts="what a rank's runtime holds beside weights, cache and activations; --overhead SIZE replaces it",
         formula=(
             f"communication: {_ALONE / GIB:.1f} GiB on one rank, else {_PER_DOUBLING / GIB:.1f} GiB x ceil(log2(tp x "
-            f"pp)); CUDA graphs: {_GRAPHS / GIB:.1f} GiB; the CUDA context (about {CUDA_CONTEXT_BYTES // MIB} MiB) "
-            "lives in the memory that utilization leaves out"
+            f"pp)), with dp-attention of tp x pp x dp; CUDA graphs: {_GRAPHS / GIB:.1f} GiB; the CUDA context (about "
+            f"{CUDA_CONTEXT_BYTES // MIB} MiB) lives in the memory that utilization leaves out"
         ),
         source=f"{_COMMUNICATION_SOURCE}; {_GRAPHS_SOURCE}",
     )

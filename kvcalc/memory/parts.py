@@ -64,14 +64,14 @@ def placed_parts(scenario: Scenario) -> tuple[Part, ...] | None:
     counts = None if model.parameters is None else _counts(model)
     if counts is None:
         return None
-    table, head, experts, rest = counts
     parts = (
-        _of_one_format(scenario, "embedding", table, place="embedding", is_table=True),
-        _of_one_format(scenario, "output head", head, place="head"),
-        _of_one_format(scenario, "routed experts", experts, place="layers", split="ep"),
-        _of_one_format(scenario, "layers", rest, place="layers"),
+        _of_one_format(scenario, "embedding", counts.table, place="embedding", is_table=True),
+        _of_one_format(scenario, "towers for images or sound", counts.towers, place="embedding"),
+        _of_one_format(scenario, "output head", counts.head, place="head"),
+        _of_one_format(scenario, "routed experts", counts.experts, place="layers", split="ep"),
+        _of_one_format(scenario, "layers", counts.rest, place="layers"),
     )
-    return tuple(part for part, count in zip(parts, counts, strict=True) if count)
+    return tuple(part for part in parts if part.multiplied)
 
 
 def expert_parameters(model: Model) -> int | None:
@@ -92,16 +92,27 @@ def expert_parameters(model: Model) -> int | None:
     return counted
 
 
-def _counts(model: Model) -> tuple[int, int, int, int] | None:
-    """Parameters of the embedding, the output head, the routed experts, and all else."""
+class _Counts(NamedTuple):
+    """Parameters of a model of one format."""
+
+    table: int
+    towers: int
+    head: int
+    experts: int
+    rest: int
+
+
+def _counts(model: Model) -> _Counts | None:
+    """What the dims tell of the parameters; None where they do not tell all."""
     experts = expert_parameters(model)
     vocab, hidden, tied = model.vocab_size, model.hidden_size, model.tie_word_embeddings
-    if experts is None or vocab is None or hidden is None or tied is None:
+    towers = model.tower_parameters if model.has_towers else 0
+    if experts is None or vocab is None or hidden is None or tied is None or towers is None:
         return None
     table = vocab * hidden
     head = 0 if tied else table
-    rest = (model.parameters or 0) - table - head - experts
-    return (table, head, experts, rest) if rest > 0 else None
+    rest = (model.parameters or 0) - table - towers - head - experts
+    return _Counts(table, towers, head, experts, rest) if rest > 0 else None
 
 
 def _listed(scenario: Scenario) -> Iterator[Part]:

@@ -85,7 +85,7 @@ def temporary(model: Model, replacement: int | None) -> Temporary:
 
 def _kind(model: Model) -> _Seen:
     text = _EXPERTS if model.is_mixture_of_experts else _DENSE
-    if all(modality == "text" for modality in model.modalities):
+    if not model.has_towers:
         return text
     return _MULTIMODAL._replace(high=max(text.high, _MULTIMODAL.high))
 

@@ -109,7 +109,8 @@ def why_no_bound(scenario: Scenario) -> str | None:
     parts = parts_used(scenario)
     if parts is None:
         return (
-            "what a step reads of the weights is not known: the model's file does not tell embedding and experts apart"
+            "what a step reads of the weights is not known: the model's file does not tell embedding, experts and "
+            "towers apart"
         )
     return None if parts or scenario.model.cached_tensors else "a step reads nothing"
 

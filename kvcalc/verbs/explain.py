@@ -8,7 +8,7 @@ from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.formats import ALIASES, FORMATS, TENSOR_FORMATS
 from kvcalc.mechanisms import KINDS
-from kvcalc.memory.about import ABOUT_GPUS, ABOUT_WEIGHTS
+from kvcalc.memory.about import ABOUT_DECODE, ABOUT_GPUS, ABOUT_WEIGHTS
 from kvcalc.memory.overhead import about_overhead
 from kvcalc.memory.temporary import about_temporary
 from kvcalc.term import Factor
@@ -78,7 +78,7 @@ def _all() -> Iterator[Explanation]:
         )
     for engine in ENGINES.values():
         yield _engine(engine)
-    for about in (ABOUT_WEIGHTS, about_temporary(), about_overhead(), ABOUT_GPUS):
+    for about in (ABOUT_WEIGHTS, about_temporary(), about_overhead(), ABOUT_GPUS, ABOUT_DECODE):
         yield Explanation(about.name, "memory", about.title, about.counts, about.formula, (), about.source, "")
 
 

@@ -44,7 +44,7 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
     model = scenario.model
     if model.mtp_layers:
         yield f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache"
-    if any(modality != "text" for modality in model.modalities):
+    if model.has_towers:
         yield "activations of vision or audio towers beyond the range of temporary; their tokens count as context"
     bits = compute_format(model)
     if scenario.weight_format is not None and scenario.replacements.weights is None:
