@@ -8,7 +8,6 @@ system's limit on its address space.
 from __future__ import annotations
 
 import contextlib
-import resource
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -152,7 +151,9 @@ def _limited(device: Device, usable: int) -> Iterator[None]:
         return
     now = address_space_bytes()
     if now is None:
-        raise CannotRunError("--boundary: this system does not say how large a process is")
+        raise CannotRunError("--boundary: this system does not say how large a process is; use --device cuda")
+    import resource  # noqa: PLC0415  # not every system has it; those that say how large a process is do
+
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (now + usable, hard))
     try:
