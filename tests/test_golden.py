@@ -31,7 +31,7 @@ COMMANDS = {
     "capacity-given": "capacity gemma-3-27b --cache-memory 20GiB --context 32Ki --batch 4 --explain",
     "plan": "plan llama-3-70b --batch 32 --context 8192",
     "plan-experts": "plan deepseek-v3 --gpu h200 --batch 16 --context 131072 --max-gpus 16",
-    "plan-prices": "plan llama-3-8b --rps 10 --latency 20 -c 8192 --spare 1 --gpu h100,l40s --price h100=3 --price l40s=1",
+    "plan-prices": "plan llama-3-8b --rps 9 --latency 20 --spare 1 --gpu h100,l40s --price h100=3 --price l40s=1",
     "gpu": "gpus show h100",
     "explain-gqa": "explain gqa",
     "explain-format": "explain nvfp4",
