@@ -97,6 +97,11 @@ def keys_and_values(
     )
 
 
+def multiply_adds_of_heads(num_heads: int, head_dim: int, v_head_dim: int | None) -> int:
+    """Of every query head: a score over the key's width, and a weighted sum over the value's."""
+    return num_heads * (head_dim + (head_dim if v_head_dim is None else v_head_dim))
+
+
 def head_label(heads: str, head_dim: int, v_head_dim: int | None) -> str:
     """'64/8 x 128', or '64/4 x 192+128' where values are of another width."""
     widths = f"{head_dim}" if v_head_dim in (None, head_dim) else f"{head_dim}+{v_head_dim}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values
+from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values, multiply_adds_of_heads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class GQA(Mechanism):
 
     @property
     def multiply_adds(self) -> int:
-        return self.num_heads * (self.head_dim + (self.v_head_dim or self.head_dim))
+        return multiply_adds_of_heads(self.num_heads, self.head_dim, self.v_head_dim)
 
     @property
     def label(self) -> str:

@@ -41,8 +41,9 @@ def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
     blocks: list[Grid | Lines] = [question(result.scenario, unit, accelerator=not several)]
     if result.deployments:
         blocks.append(_deployments(result, unit, several=several))
-    if result.rejected:
-        blocks.append(_rejected(result, several=several))
+    smaller = _rejected(result, several=several)
+    if smaller.rows:
+        blocks.append(smaller)
     blocks.append(Lines(tuple(_answers(result, explain=explain, command=command))))
     if explain and result.best is not None:
         columns = (Column("a GPU of the first"), right("bytes"), Column("formula"), Column("in numbers"))
