@@ -3,7 +3,9 @@
     python benchmarks/verification_report.py REPORT.md [--device cuda] [--fill SIZE]
 
 Four mechanisms, each in a fresh process, once with PyTorch's default allocator and once with expandable segments. The
-batch is the largest whose cache stays within SIZE: by default 88 % of what is free. Exits 1 if a check fails.
+batch is the largest whose cache stays within SIZE: by default 88 % of what is free. Where the weights fit one GPU too,
+the edge is tried: the cache at the limit of `kvcalc capacity` allocates beside them, and one sequence more does not.
+Exits 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,16 +23,21 @@ from kvcalc.units import parse_size
 
 
 class Model(NamedTuple):
-    """A model of the catalogue and the context that its cache is filled at."""
+    """A model of the catalogue and the context that its cache is filled at.
+
+    Attributes:
+        fits_one_gpu: whether its weights do.
+    """
 
     name: str
     mechanism: str
     context: int
+    fits_one_gpu: bool = False
 
 
 MODELS = (
-    Model("llama-2-7b", "multi-head", 4096),
-    Model("falcon-7b", "multi-query", 2048),
+    Model("llama-2-7b", "multi-head", 4096, fits_one_gpu=True),
+    Model("falcon-7b", "multi-query", 2048, fits_one_gpu=True),
     Model("llama-3-70b", "grouped-query", 8192),
     Model("deepseek-v3", "multi-head latent", 131_072),
 )
@@ -42,12 +50,10 @@ def main() -> int:
     arguments = _arguments()
     fill = parse_size(arguments.fill, "--fill") if arguments.fill else _free_bytes() * 88 // 100
     parts, failed = [], 0
-    for model in MODELS:
-        one = kvcalc.estimate(model.name, context=model.context).cache.bytes
-        batch = max(1, fill // one)
+    for model, extent in _runs(fill, arguments.device):
         for allocator, setting in ALLOCATORS.items():
-            command = ["verify", model.name, "-b", str(batch), "-c", str(model.context), "--device", arguments.device]
-            print(f"{model.name}, {allocator}: {batch} x {model.context}", flush=True)
+            command = ["verify", model.name, *extent, "-c", str(model.context), "--device", arguments.device]
+            print(f"{model.name}, {allocator}: {' '.join(extent)} x {model.context}", flush=True)
             done = subprocess.run(
                 [sys.executable, "-m", "kvcalc", *command, "--format", "markdown"],
                 env={**os.environ, **setting},
@@ -64,6 +70,15 @@ def main() -> int:
     Path(arguments.report).write_text("# Verified on a GPU\n\n" + "\n".join(parts), encoding="utf-8")
     print(f"{len(parts) - failed} of {len(parts)} verified; {arguments.report}")
     return 1 if failed else 0
+
+
+def _runs(fill: int, device: str) -> Iterator[tuple[Model, list[str]]]:
+    """Each model with as many sequences as fill the memory, and with as many as find room beside the weights."""
+    for model in MODELS:
+        one = kvcalc.estimate(model.name, context=model.context).cache.bytes
+        yield model, ["-b", str(max(1, fill // one))]
+        if model.fits_one_gpu and device == "cuda":
+            yield model, ["--boundary"]
 
 
 def _arguments() -> argparse.Namespace:

@@ -65,6 +65,13 @@ def test_a_setting_that_is_not_modelled_is_not_predicted() -> None:
     assert "max_split_size_mb" in allocator["about"]
 
 
+def test_capacitys_limit_is_where_the_card_ends() -> None:
+    # 0.92 x 40 GiB less 16,060,522,496 of weights, 1.5 GiB temporary and 0.8 GiB overhead: 20.97 GB, of 1 GiB each.
+    printed = verify("llama-3-8b", "-c", "8192", "--boundary", "--gpu-memory", "40GiB")
+    assert checked(printed, "boundary") == [(19, 19)]
+    assert printed["workload"]["batch"] == 19
+
+
 def test_the_card_is_measured() -> None:
     measured = {one["name"]: one["measured"] for one in verify("llama-3-8b", "-c", "100")["measurements"]}
     assert measured["card memory"] == torch.cuda.mem_get_info()[1]
