@@ -203,7 +203,7 @@ class Model:
     @property
     def first_with_experts(self) -> int:
         """The first layer that has experts, where there are any."""
-        return min(self.first_k_dense or 0, self.num_layers - 1)
+        return min(self.first_k_dense, self.num_layers - 1) if self.first_k_dense else 0
 
 
 def count_layers(layers: Iterable[Layer]) -> dict[Layer, int]:

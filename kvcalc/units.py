@@ -61,13 +61,13 @@ def parse_size(text: str, what: str) -> int:
     return size
 
 
-def parse_count(text: str, what: str, limit: int) -> int:
-    """'8192', '131_072', '128Ki', '1e6' -> a whole number of at least 1 and at most `limit`.
+def parse_count(text: str, what: str, limit: int, least: int = 1) -> int:
+    """'8192', '131_072', '128Ki', '1e6' -> a whole number from `least` to `limit`.
 
     Raises:
         KvcalcError: not a whole positive number, beyond the limit, or '128k', which could be 128000 or 131072.
     """
-    number, suffix = _split(text, what, "must be at least 1")
+    number, suffix = _split(text, what, f"must be at least {least}")
     if suffix not in _COUNT_SUFFIXES:
         if suffix.lower() in {"k", "m", "g"}:
             binary = suffix.upper() + "i"
@@ -82,7 +82,7 @@ def parse_count(text: str, what: str, limit: int) -> int:
             )
         raise KvcalcError(f"{what}: '{text}' is not a whole number (for example 8192, 131_072, 128Ki or 1e6)")
     count = _whole(number * _COUNT_SUFFIXES[suffix], text, what)
-    return check_count(count, what, limit)
+    return check_count(count, what, limit, least)
 
 
 class AmbiguousCountError(KvcalcError):
@@ -93,10 +93,10 @@ class AmbiguousCountError(KvcalcError):
         super().__init__(f"{what}: '{text}' could mean two numbers: write {decimal}, or {binary} for {binary_value}")
 
 
-def check_count(count: int, what: str, limit: int) -> int:
-    """The count itself, if it lies from 1 to `limit`."""
-    if count < 1:
-        raise KvcalcError(f"{what}: must be at least 1, not {count}")
+def check_count(count: int, what: str, limit: int, least: int = 1) -> int:
+    """The count itself, if it lies from `least` to `limit`."""
+    if count < least:
+        raise KvcalcError(f"{what}: must be at least {least}, not {count}")
     if count > limit:
         raise KvcalcError(f"{what}: {_short(count)} is beyond the limit of {limit:,}")
     return count

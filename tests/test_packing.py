@@ -13,14 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kvcalc.errors import KvcalcError
 from kvcalc.formats import FORMATS
 from kvcalc.reference.packing import PACKED, Packing, packing
+from kvcalc.term import Factor
 
 unhurried = settings(deadline=None)
 
-GGML = {"q8_0": gguf.GGMLQuantizationType.Q8_0, "q4_0": gguf.GGMLQuantizationType.Q4_0}
-BLOCKED = {"fp8_block128": 128, "q8_0": 32, "q4_0": 32}
-PER_TENSOR = ("fp8", "fp8_e5m2", "int8")
+GGML = {
+    "q8_0": gguf.GGMLQuantizationType.Q8_0,
+    "q5_1": gguf.GGMLQuantizationType.Q5_1,
+    "q5_0": gguf.GGMLQuantizationType.Q5_0,
+    "q4_1": gguf.GGMLQuantizationType.Q4_1,
+    "q4_0": gguf.GGMLQuantizationType.Q4_0,
+}
+SCALE_IN_FP16 = (*GGML, "iq4_nl")
+BLOCKED = {**dict.fromkeys(SCALE_IN_FP16, 32), "fp8_block128": 128, "nvfp4": 16, "mxfp8": 32, "mxfp4": 32}
+BYTE_PER_TENSOR = ("fp8", "fp8_e5m2", "int8")
+PER_TENSOR = (*BYTE_PER_TENSOR, "nvfp4")
+PER_HEAD = ("fp8_per_token_head", "int8_per_token_head", "int4_per_token_head")
 SCALED = tuple(name for name in PACKED if name not in {"fp32", "bf16", "fp16"})
 
 
@@ -52,9 +63,17 @@ BYTES_OF_A_ROW = {  # of 8 heads of 128, of 3 heads of 128, of 128 without heads
     "int8": (1024, 384, 128),
     "fp8_per_token_head": (8 * 132, 3 * 132, 132),
     "int8_per_token_head": (8 * 132, 3 * 132, 132),
+    "int4_per_token_head": (8 * 68, 3 * 68, 68),
     "fp8_block128": (8 * 132, 3 * 132, 132),
     "q8_0": (32 * 34, 12 * 34, 4 * 34),
+    "q5_1": (32 * 24, 12 * 24, 4 * 24),
+    "q5_0": (32 * 22, 12 * 22, 4 * 22),
+    "q4_1": (32 * 20, 12 * 20, 4 * 20),
     "q4_0": (32 * 18, 12 * 18, 4 * 18),
+    "iq4_nl": (32 * 18, 12 * 18, 4 * 18),
+    "nvfp4": (64 * 9, 24 * 9, 8 * 9),
+    "mxfp8": (32 * 33, 12 * 33, 4 * 33),
+    "mxfp4": (32 * 17, 12 * 17, 4 * 17),
 }
 
 
@@ -79,6 +98,13 @@ def test_rows_of_2_sequences_of_5_tokens_take(name: str, sizes: tuple[int, ...],
         ("fp8_per_token_head", (3, 65), 3 * 69),
         ("int8_per_token_head", (65,), 69),
         ("fp8_per_token_head", (1, 1), 5),
+        ("int4_per_token_head", (3, 65), 3 * 37),  # a head is padded, not the row
+        ("int4_per_token_head", (65,), 37),
+        ("int4_per_token_head", (2, 1), 10),
+        ("q5_1", (4, 8), 24),
+        ("nvfp4", (2, 8), 9),
+        ("nvfp4", (3, 48), 9 * 9),
+        ("mxfp4", (2, 16), 17),
         ("bf16", (3, 5), 30),
         ("int8", (1,), 1),
     ],
@@ -91,11 +117,25 @@ def test_every_packing_has_its_bytes_above() -> None:
     assert set(PACKED) == set(BYTES_OF_A_ROW)
 
 
-def test_every_packing_is_named_as_its_format() -> None:
-    assert set(PACKED) <= set(FORMATS)
+def test_every_format_has_a_packing() -> None:
+    assert list(FORMATS) == list(PACKED)
 
 
-@pytest.mark.parametrize("name", ["mxfp4", "fp9", "", "FP8"])
+@given(name=st.sampled_from(PACKED), heads=st.none() | st.integers(1, 6), width=st.integers(1, 300))
+def test_a_row_takes_what_its_format_says_or_is_refused_by_both(name: str, heads: int | None, width: int) -> None:
+    row = (width,) if heads is None else (heads, width)
+    factor = None if heads is None else Factor("heads", heads, "head")
+    try:
+        stated = math.prod(factor.value for factor in FORMATS[name].row(factor, Factor("width", width, "element")))
+    except KvcalcError:
+        with pytest.raises(ValueError, match="do not divide"):
+            fresh(name).pack(torch.empty(1, 1, *row, device="meta"))
+        return
+    for device in ("cpu", "meta"):
+        assert fresh(name).pack(torch.ones(2, 3, *row, device=device)).untyped_storage().nbytes() == 6 * stated
+
+
+@pytest.mark.parametrize("name", ["mxfp6", "fp9", "", "FP8"])
 def test_there_is_no_packing_for_another_name(name: str) -> None:
     with pytest.raises(KeyError):
         packing(name)
@@ -155,7 +195,7 @@ def test_a_part_of_the_cache_unpacks_as_it_does_in_the_whole(name: str) -> None:
     assert torch.equal(kept.unpack(stored.transpose(0, 1), (5, 128), torch.float32), whole.transpose(0, 1))
 
 
-@pytest.mark.parametrize("name", ["fp8_per_token_head", "int8_per_token_head"])
+@pytest.mark.parametrize("name", PER_HEAD)
 def test_a_token_unpacks_from_any_byte_of_the_cache(name: str) -> None:
     rows = random_rows(1, 9, 65)
     kept = fresh(name)
@@ -250,6 +290,34 @@ def test_a_q4_0_block_by_hand() -> None:
     )
 
 
+FIFTH_BITS = 0x0F0F00FF
+FIVE_BITS = [16 * (FIFTH_BITS >> j & 1) + j // 2 % 16 for j in range(30)] + [31, 0]
+"""32 codes, the last two the greatest and the least."""
+
+
+def five_bits(scales: bytes, codes: list[int]) -> bytes:
+    fifth = sum((code >> 4) << j for j, code in enumerate(codes))
+    return scales + struct.pack("<I16B", fifth, *((codes[j] & 15) + 16 * (codes[j + 16] & 15) for j in range(16)))
+
+
+def test_a_q5_0_block_by_hand() -> None:
+    stored = fresh("q5_0").pack(one_block(*(2 * (code - 16) for code in FIVE_BITS)))
+    assert bytes(stored.flatten().tolist()) == five_bits(struct.pack("<e", 2.0), FIVE_BITS)
+
+
+def test_a_q5_1_block_by_hand() -> None:
+    stored = fresh("q5_1").pack(one_block(*(2 * code + 100 for code in FIVE_BITS)))
+    assert bytes(stored.flatten().tolist()) == five_bits(struct.pack("<2e", 2.0, 100.0), FIVE_BITS)
+
+
+def test_a_q4_1_block_by_hand() -> None:
+    codes = [*range(16), *range(15, -1, -1)]
+    stored = fresh("q4_1").pack(one_block(*(0.5 * code - 3 for code in codes)))
+    assert bytes(stored.flatten().tolist()) == struct.pack(
+        "<2e16B", 0.5, -3.0, *(codes[j] + 16 * codes[j + 16] for j in range(16))
+    )
+
+
 # --- values ---
 
 
@@ -336,16 +404,39 @@ def test_q8_0_is_within_half_a_step_of_its_block(rows: Tensor) -> None:
     assert (error <= step * 0.50002 + rounding_of_the_scale).all()
 
 
+@pytest.mark.parametrize(("name", "half"), [("q4_0", 8), ("q5_0", 16)])
 @unhurried
 @given(rows=drawn_rows)
-def test_q4_0_is_within_half_a_step_of_its_block_or_one_where_it_saturates(rows: Tensor) -> None:
+def test_a_block_from_its_extreme_is_within_half_a_step_or_one_where_it_saturates(
+    name: str, half: int, rows: Tensor
+) -> None:
     blocks = rows.double().reshape(2, 3, -1, 32)
     extreme = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))
-    step = extreme.abs() / 8
-    saturates = blocks * extreme.sign() < -7.5 * step
-    rounding_of_the_scale = 8 * torch.maximum(step * 2**-11, torch.tensor(2.0**-25))
-    error = (round_trip("q4_0", rows.double()).reshape(blocks.shape) - blocks).abs()
+    step = extreme.abs() / half
+    saturates = blocks * extreme.sign() < -(half - 0.5) * step
+    rounding_of_the_scale = half * torch.maximum(step * 2**-11, torch.tensor(2.0**-25))
+    error = (round_trip(name, rows.double()).reshape(blocks.shape) - blocks).abs()
     assert (error <= torch.where(saturates, 1.0, 0.50002) * step + rounding_of_the_scale).all()
+
+
+@pytest.mark.parametrize(("name", "top"), [("q4_1", 15), ("q5_1", 31)])
+@unhurried
+@given(rows=drawn_rows)
+def test_a_block_from_its_least_is_within_half_a_step(name: str, top: int, rows: Tensor) -> None:
+    rows = rows.clamp(-6e4, 6e4)  # the least is in fp16
+    blocks = rows.double().reshape(2, 3, -1, 32)
+    least = blocks.amin(-1, keepdim=True)
+    step = (blocks.amax(-1, keepdim=True) - least) / top
+    rounding = 2**-11 * (top * step + least.abs()) + (top + 1) * 2**-25  # of the scale and of the least, to fp16
+    error = (round_trip(name, rows.double()).reshape(blocks.shape) - blocks).abs()
+    assert (error <= 0.5001 * step + rounding).all()
+
+
+@unhurried
+@given(rows=ragged_rows)
+def test_int4_per_token_head_is_within_half_a_step_of_its_head(rows: Tensor) -> None:
+    step = rows.abs().amax(-1, keepdim=True).double() / 7
+    assert ((round_trip("int4_per_token_head", rows).double() - rows).abs() <= step * 0.50002).all()
 
 
 @pytest.mark.parametrize("name", PACKED)
@@ -354,12 +445,12 @@ def test_zeros_come_back_as_zeros(name: str) -> None:
     assert torch.equal(round_trip(name, rows), rows)
 
 
-@pytest.mark.parametrize("name", [name for name in PACKED if name != "q4_0"])
+@pytest.mark.parametrize("name", [name for name in PACKED if name not in {"q5_0", "q4_0"}])
 def test_zeros_are_stored_as_zero_bytes(name: str) -> None:
     assert not fresh(name).pack(torch.zeros(1, 2, 128)).view(torch.uint8).any()
 
 
-@pytest.mark.parametrize("name", ["fp8_per_token_head", "int8_per_token_head", *BLOCKED])
+@pytest.mark.parametrize("name", [*PER_HEAD, *BLOCKED])
 def test_zeros_do_not_touch_the_block_beside_them(name: str) -> None:
     rows = torch.stack((torch.zeros(128), random_rows(128))).reshape(1, 1, 2, 128)
     back = round_trip(name, rows)
@@ -372,12 +463,12 @@ def test_zeros_do_not_touch_the_block_beside_them(name: str) -> None:
 def test_tiny_rows_stay_finite_and_tiny(name: str, magnitude: float) -> None:
     rows = random_rows(1, 2, 2, 128).sign() * magnitude
     rows[..., ::2] = 0
-    assert (round_trip(name, rows).abs() <= 1.1 * rows.abs()).all()
+    assert (round_trip(name, rows).abs() <= 1.2 * rows.abs()).all()  # e2m1 rounds 5 to 6
 
 
-@pytest.mark.parametrize("name", [name for name in SCALED if name not in GGML])
+@pytest.mark.parametrize("name", [name for name in SCALED if name not in SCALE_IN_FP16])
 def test_huge_rows_stay_finite(name: str) -> None:
-    rows = random_rows(1, 2, 2, 128).sign() * 3e38
+    rows = random_rows(1, 2, 2, 128).sign() * 2.0**127
     torch.testing.assert_close(round_trip(name, rows), rows)
 
 

@@ -12,11 +12,13 @@ import torch
 from conftest import Kvcalc
 from torch import Tensor
 
+from kvcalc.formats import FORMATS
 from kvcalc.reference import cache as reference_cache
 from kvcalc.reference.base import ReferenceAttention, Rows
 from kvcalc.reference.gqa import GroupedQueryAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
-from kvcalc.reference.packing import PACKED, _Plain
+from kvcalc.reference.packing import PACKED, codes, ggml, microscaling, packing, scaled
+from kvcalc.reference.packing.plain import Plain
 from kvcalc.verification import decode, memory
 from kvcalc.verification.decode import TOLERANCE
 from kvcalc.verification.devices import Cpu
@@ -92,7 +94,7 @@ def test_a_finer_dtype_is_held_to_its_own_rounding(decoded: Answer, dtype: str, 
 
 def test_formats_cost_what_they_promise(decoded: Answer) -> None:
     """Coarser formats differ more. In fp32 everything is rounded by the cache alone."""
-    order = ("fp32", "fp16", "bf16", "q8_0", "fp8_per_token_head", "q4_0")
+    order = ("fp32", "fp16", "bf16", "q8_0", "fp8_per_token_head", "q5_0", "q4_0")
     layers = (MHA, GQA)
     found = [differences(decoded(layers, 300, "--cache-dtype", name, dtype="fp32")) for name in order]
     for kind in found[0]:
@@ -165,13 +167,13 @@ def other_scale(patch: pytest.MonkeyPatch) -> None:
 
 
 def garbage(patch: pytest.MonkeyPatch) -> None:
-    original = _Plain.unpack
-    patch.setattr(_Plain, "unpack", lambda self, *args: torch.randn_like(original(self, *args)))
+    original = Plain.unpack
+    patch.setattr(Plain, "unpack", lambda self, *args: torch.randn_like(original(self, *args)))
 
 
 def zeros(patch: pytest.MonkeyPatch) -> None:
-    original = _Plain.unpack
-    patch.setattr(_Plain, "unpack", lambda self, *args: torch.zeros_like(original(self, *args)))
+    original = Plain.unpack
+    patch.setattr(Plain, "unpack", lambda self, *args: torch.zeros_like(original(self, *args)))
 
 
 def wrong_slot(patch: pytest.MonkeyPatch) -> None:
@@ -221,17 +223,41 @@ def test_what_is_broken_does_not_decode(
     assert failed(decoded((layer,), 20)) == {"decoded"}
 
 
-def test_bits_that_are_mixed_up_do_not_decode(decoded: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kvcalc.reference import packing  # noqa: PLC0415  # broken here
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("read", [torch.zeros_like, torch.randn_like], ids=["zeros", "garbage"])
+def test_no_tolerance_passes_a_cache_that_is_not_read(
+    decoded: Answer, monkeypatch: pytest.MonkeyPatch, name: str, read: Callable[[Tensor], Tensor]
+) -> None:
+    kind = type(packing(name))
+    original = kind.unpack
+    monkeypatch.setattr(kind, "unpack", lambda self, *args: read(original(self, *args)))
+    assert failed(decoded((GQA,), 20, "--cache-dtype", name)) == {"decoded"}
 
-    original = packing._HalfByteBlocks._decode  # noqa: SLF001  # likewise
 
-    def swapped(self: Any, codes: Tensor) -> Tensor:
-        return original(self, (codes << 4) | (codes >> 4))
+def test_every_format_has_a_tolerance() -> None:
+    assert set(TOLERANCE) == set(PACKED) == set(FORMATS)
+    assert all(0 < tolerance < 1 for tolerance in TOLERANCE.values())
 
-    assert failed(decoded((MHA,), 20, "--cache-dtype", "q4_0")) == set()
-    monkeypatch.setattr(packing._HalfByteBlocks, "_decode", swapped)  # noqa: SLF001  # likewise
-    assert failed(decoded((MHA,), 20, "--cache-dtype", "q4_0")) == {"decoded"}
+
+SPLITS = {
+    "q5_1": (ggml, "split_halves"),
+    "q5_0": (ggml, "split_halves"),
+    "q4_1": (ggml, "split_halves"),
+    "q4_0": (ggml, "split_halves"),
+    "iq4_nl": (ggml, "split_halves"),
+    "int4_per_token_head": (scaled, "split_pairs"),
+    "nvfp4": (microscaling, "split_pairs"),
+    "mxfp4": (microscaling, "split_pairs"),
+}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_bits_that_are_mixed_up_do_not_decode(decoded: Answer, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    module, split = SPLITS[name]
+    original = getattr(codes, split)
+    assert failed(decoded((MHA,), 20, "--cache-dtype", name)) == set()
+    monkeypatch.setattr(module, split, lambda joined: original((joined << 4) | (joined >> 4)))
+    assert failed(decoded((MHA,), 20, "--cache-dtype", name)) == {"decoded"}
 
 
 def test_what_is_not_a_number_is_told(decoded: Answer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from kvcalc.reference.mha import MultiHeadAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
 from kvcalc.reference.mqa import MultiQueryAttention
+from kvcalc.reference.packing.scaled import ByteBlocks
 from kvcalc.term import Factor
 from kvcalc.verification import judge, observe, sufficient
 from kvcalc.verification.case import Case
@@ -471,8 +472,8 @@ def test_a_tensor_that_is_stored_in_another_dtype(
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_packing_with_wider_scales(failing: Verify, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    wider = partial(packing._ByteBlocks, torch.int8, torch.float32, 32)  # noqa: SLF001  # what is broken here
-    monkeypatch.setitem(packing._PACKINGS, "q8_0", wider)  # noqa: SLF001  # likewise
+    wider = partial(ByteBlocks, torch.int8, torch.float32, 32)
+    monkeypatch.setitem(packing._PACKINGS, "q8_0", wider)  # noqa: SLF001  # what is broken here
     assert failing("gqa", "--cache-dtype", "q8_0", "--device", device) == BYTES
 
 

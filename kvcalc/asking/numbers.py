@@ -8,13 +8,13 @@ from kvcalc.errors import KvcalcError
 from kvcalc.units import check_count, parse_count, parse_fraction, parse_positive, parse_size
 
 
-def count_of(value: int | str, what: str, limit: int) -> int:
-    """A whole number from 1 to `limit`."""
+def count_of(value: int | str, what: str, limit: int, least: int = 1) -> int:
+    """A whole number from `least` to `limit`."""
     if isinstance(value, str):
-        return parse_count(value, what, limit)
+        return parse_count(value, what, limit, least)
     if isinstance(value, bool) or not isinstance(value, int):
         raise KvcalcError(f"{what}: not a whole number: {value!r}")
-    return check_count(value, what, limit)
+    return check_count(value, what, limit, least)
 
 
 def size_of(value: int | str, what: str) -> int:

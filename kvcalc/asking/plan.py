@@ -59,13 +59,15 @@ def sizing(
     if tokens is not None:
         total = count_of(tokens, "--tokens", MAX_CONTEXT)
         held = _within(-(-total // context), "--tokens")
-        return Sizing(held, f"{total:,} tokens are {held:,} sequences of at most {context:,}")
+        sequences = "1 sequence" if held == 1 else f"{held:,} sequences"
+        return Sizing(held, f"{total:,} tokens are {sequences} of at most {context:,}")
     if rps is not None and latency is not None:
         rate, seconds = positive(rps, "--rps"), positive(latency, "--latency")
         held = _within(-(-rate * seconds // 1), "--rps")
+        sequences = "1 sequence is" if held == 1 else f"{held:,} sequences are"
         return Sizing(
             held,
-            f"{float(rate):,g} requests a second x {float(seconds):,g} s each: {held:,} sequences are held at a time "
+            f"{float(rate):,g} requests a second x {float(seconds):,g} s each: {sequences} held at a time "
             "(Little's law)",
         )
     return Sizing(count_of(1 if batch is None else batch, "--batch", MAX_BATCH), None)
@@ -84,17 +86,24 @@ def accelerators(names: Sequence[Gpu | str], memory: int | str | None, node_size
         KvcalcError: an unknown name, none at all, or one whose memory is not known.
     """
     wanted = [part for name in names for part in ([name] if isinstance(name, Gpu) else name.split(","))]
+    gpus: list[Gpu] = []
     remark = None
-    if ALL_GPUS in wanted:
-        every = list(shipped_gpus())
-        gpus = [gpu for gpu in every if gpu.memory_bytes is not None]
-        remark = f"{len(every) - len(gpus)} accelerators are left out: no measured memory is known for them"
-    else:
-        gpus = [gpu if isinstance(gpu, Gpu) else find_gpu(gpu.strip()) for gpu in wanted]
-    if memory is not None and len(gpus) != 1:
+    for each in wanted:
+        if isinstance(each, Gpu):
+            gpus.append(each)
+        elif each.strip().lower() == ALL_GPUS:
+            every = list(shipped_gpus())
+            measured = [gpu for gpu in every if gpu.memory_bytes is not None]
+            remark = f"{len(every) - len(measured)} accelerators are left out: no measured memory is known for them"
+            gpus += measured
+        else:
+            gpus.append(find_gpu(each.strip()))
+    by_name = {gpu.name: gpu for gpu in gpus}
+    if not by_name:
+        raise KvcalcError("--gpu: names no accelerator")
+    if memory is not None and len(by_name) != 1:
         raise KvcalcError("--gpu-memory: is of one accelerator, and several are given")
-    by_name = {gpu.name: asked_gpu(gpu, memory, node_size) for gpu in gpus}
-    return Accelerators(tuple(by_name.values()), remark)
+    return Accelerators(tuple(asked_gpu(gpu, memory, node_size) for gpu in by_name.values()), remark)
 
 
 def priced(prices: Mapping[str, float | str | Fraction], gpus: Sequence[Gpu]) -> dict[str, Fraction]:
@@ -107,12 +116,19 @@ def priced(prices: Mapping[str, float | str | Fraction], gpus: Sequence[Gpu]) ->
     for name, price in prices.items():
         own = [gpu.name for gpu in gpus if gpu.name == name.lower() or name.lower() in gpu.aliases]
         if not own:
-            found = find_gpu(name)  # says what is near, where there is no such accelerator
-            raise KvcalcError(f"--price: {found.name} is not among the accelerators of --gpu")
+            raise KvcalcError(f"--price: {_existing(name)} is not among the accelerators of --gpu")
         if own[0] in known:
             raise KvcalcError(f"--price: {own[0]} has two prices")
         known[own[0]] = positive(price, f"--price {name[:60]}")
     return known
+
+
+def _existing(name: str) -> str:
+    """The name of an accelerator that a price is given for, if there is such a one."""
+    try:
+        return find_gpu(name).name
+    except KvcalcError as error:
+        raise KvcalcError(f"--price: {str(error).removeprefix('gpu: ')}") from error
 
 
 def limits(
@@ -121,7 +137,7 @@ def limits(
     """What a plan may use."""
     return Limits(
         max_gpus=count_of(max_gpus, "--max-gpus", MAX_RANKS),
-        spare=0 if spare in (0, "0") else count_of(spare, "--spare", MAX_RANKS),
+        spare=count_of(spare, "--spare", MAX_RANKS, least=0),
         keep=count_of(limit, "--limit", MAX_LIMIT),
         tp=None if tp is None else count_of(tp, "--tp", MAX_RANKS),
         pp=None if pp is None else count_of(pp, "--pp", MAX_RANKS),

@@ -9,9 +9,21 @@ from kvcalc.asking.scenario import DEFAULT_GPU
 from kvcalc.cli import scenario_options as shared
 from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit, option
 from kvcalc.cli.output import show
-from kvcalc.cli.question import model_options, pairs_of, typed
+from kvcalc.cli.question import model_options, pairs_of, typed_anew
 from kvcalc.errors import NoError
 from kvcalc.render.plan import plan_report
+
+SAME_IN_ESTIMATE = (
+    "shared_prefix",
+    *shared.FORMATS,
+    *shared.MEMORY,
+    *shared.ENGINE,
+    "gpu_memory",
+    "utilization",
+    "node_size",
+    *shared.AD_HOC,
+)
+"""Options that mean the same to `kvcalc estimate`, beside its deployment."""
 
 
 def register(app: typer.Typer) -> None:
@@ -24,21 +36,13 @@ def register(app: typer.Typer) -> None:
         "context",
         "input_tokens",
         "output_tokens",
-        "shared_prefix",
-        *shared.FORMATS,
-        *shared.MEMORY,
-        *shared.ENGINE,
-        "gpu_memory",
-        "utilization",
-        "node_size",
+        *SAME_IN_ESTIMATE,
         "allow_pp",
-        *shared.AD_HOC,
         *shared.OUTPUT,
         "explain",
     )
 )
 def plan_command(
-    context_of_call: typer.Context,
     model: shared.ModelArgument = None,
     batch: Annotated[
         str | None, option("-b", "--batch", panel="Workload", metavar="N", text="Sequences, over all replicas (1).")
@@ -105,7 +109,7 @@ def plan_command(
         pp=pp,
         **options,
     )
-    command = typed(context_of_call.obj)
+    command = typed_anew("estimate", model, given, SAME_IN_ESTIMATE)
     show(plan_report(result, unit, explain=given["explain"], command=command), chosen, given["output_file"])
     if result.nearest is not None:
         raise NoError(f"plan: {result.nearest}")

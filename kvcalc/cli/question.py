@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.ad_hoc import MAX_DIM, AdHoc
 from kvcalc.asking.scenario import make_scenario
 from kvcalc.catalogue import find_model
-from kvcalc.cli.scenario_options import NUMBERS
+from kvcalc.cli.scenario_options import NUMBERS, OPTIONS
 from kvcalc.errors import KvcalcError
 from kvcalc.formats import find_format
 from kvcalc.model import MAX_LAYERS, Model
@@ -81,6 +81,17 @@ def model_options(model: str | None, given: Mapping[str, Any]) -> tuple[Model, d
 def typed(words: Iterable[str], *left_out: str) -> str:
     """The command line, to be continued, without some flags."""
     return shlex.join(["kvcalc", *(word for word in words if word not in left_out)])
+
+
+def typed_anew(command: str, model: str | None, given: Mapping[str, Any], names: Iterable[str]) -> str:
+    """A command line with the same model, and of the named options, which take values, those that were given."""
+    words = ["kvcalc", command, *([] if model is None else [model])]
+    for name in names:
+        value = given[name]
+        if value not in (OPTIONS[name].default, []):
+            several = value if isinstance(value, list) else [value]
+            words += [word for each in several for word in (f"--{name.replace('_', '-')}", str(each))]
+    return shlex.join(words)
 
 
 def context_of(given: Mapping[str, Any]) -> int | str | None:

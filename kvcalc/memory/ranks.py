@@ -66,6 +66,14 @@ class RankMemory(NamedTuple):
         return self.tree.bytes - self.temporary.term.bytes + temporary_bytes
 
 
+class _Beside(NamedTuple):
+    """What every rank of a deployment holds beside weights and cache."""
+
+    temporary: Temporary
+    overhead: Sum
+    reserve: Sum
+
+
 class Rank:
     """One rank of a stage before it holds any cache.
 
@@ -80,15 +88,14 @@ class Rank:
         scenario: Scenario,
         deployment: Deployment,
         parts: tuple[Part, ...] | None,
+        beside: _Beside,
         stage: int,
         first_layer: int,
         layers: Mapping[Layer, int],
     ) -> None:
         self.stage, self.first_layer, self.layers = stage, first_layer, layers
         self._scenario, self._deployment, self._parts = scenario, deployment, parts
-        self.temporary = temporary(scenario.model, scenario.replacements.temporary)
-        self.overhead = overhead(deployment.connected_ranks, scenario.replacements.overhead)
-        self.reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in scenario.replacements.reserve))
+        self.temporary, self.overhead, self.reserve = beside
         self._bytes: dict[tuple[int, int], int] = {}
 
     @property
@@ -128,7 +135,7 @@ class Rank:
     @cached_property
     def grows(self) -> bool:
         """Whether a sequence costs more and more without end, as it does not where all layers have windows."""
-        return self.cache_bytes(1, MAX_CONTEXT) > self.cache_bytes(1, MAX_CONTEXT // 2)
+        return self.cache_bytes(1, 2 * MAX_CONTEXT) > self.cache_bytes(1, MAX_CONTEXT)
 
     def _cache(self, layers: Mapping[Layer, int], sequences: int, context: int, shared_prefix: int) -> Sum:
         deployment, formats, shared = self._deployment, self._scenario.cache_format, min(shared_prefix, context)
@@ -157,6 +164,9 @@ class Ranks:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
+        given = scenario.replacements
+        self._temporary = temporary(scenario.model, given.temporary)
+        self._reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
         self._stages: dict[int, list[tuple[int, dict[Layer, int]]]] = {}
         self._parts: dict[tuple[bool, bool], tuple[Part, ...] | None] = {}
@@ -169,12 +179,15 @@ class Ranks:
 
     def _ranks(self, deployment: Deployment) -> Iterator[Rank]:
         scenario, parts = self._scenario, self._parts_of(deployment)
+        overhead_here = overhead(deployment.connected_ranks, scenario.replacements.overhead)
+        beside = _Beside(self._temporary, overhead_here, self._reserve)
+        first_with_experts = scenario.model.first_with_experts
         alike_so_far: dict[object, Rank] = {}
         for stage, (first, layers) in enumerate(self._stages_of(deployment.pp)):
             held = range(first, first + sum(layers.values()))
-            key = (tuple(layers.items()), alike(scenario, deployment, stage, held))
+            key = (tuple(layers.items()), alike(deployment, stage, held, first_with_experts))
             if key not in alike_so_far:
-                alike_so_far[key] = Rank(scenario, deployment, parts, stage, first, layers)
+                alike_so_far[key] = Rank(scenario, deployment, parts, beside, stage, first, layers)
             yield alike_so_far[key]
 
     def _stages_of(self, pp: int) -> list[tuple[int, dict[Layer, int]]]:

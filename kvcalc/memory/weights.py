@@ -70,9 +70,9 @@ def rank_weights(scenario: Scenario, deployment: Deployment, parts: tuple[Part, 
     return Sum("weights", tuple(term for term in terms if term is not None))
 
 
-def alike(scenario: Scenario, deployment: Deployment, stage: int, layers: range) -> tuple[int, int, bool, bool]:
+def alike(deployment: Deployment, stage: int, layers: range, first_with_experts: int) -> tuple[int, int, bool, bool]:
     """What tells stages' weights apart: their layers, those with experts, and whether they are first or last."""
-    with_experts = len(range(max(layers.start, scenario.model.first_with_experts), layers.stop))
+    with_experts = len(range(max(layers.start, first_with_experts), layers.stop))
     return len(layers), with_experts, stage == 0, stage == deployment.pp - 1
 
 

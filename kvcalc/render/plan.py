@@ -23,9 +23,19 @@ if TYPE_CHECKING:
 MOST_REJECTED_SHOWN = 12
 """Lines of what is rejected; JSON has all."""
 
+MOST_SIZES_NAMED = 3
+"""Sizes that follow each other and are told one by one."""
+
 
 def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Report:
-    """One plan: a line of CSV for each deployment."""
+    """One plan: a line of CSV for each deployment.
+
+    Args:
+        result: the plan.
+        unit: of sizes in tables.
+        explain: whether to show the terms of the first deployment.
+        command: the estimate of the same model and formats, to which a deployment is added.
+    """
     return Report(
         "plan",
         result,
@@ -95,7 +105,11 @@ def _rejected(result: Plan, *, several: bool) -> Grid:
     rows = [row for row in result.rejected if not names or row.gpu in names]
     lines = [_line(list(group), several=several) for _, group in groupby(rows, key=_kind)]
     columns = (*((Column("of"),) if several else ()), Column("smaller"), Column("why not"))
-    return Grid(columns, tuple(lines[:MOST_REJECTED_SHOWN]))
+    left_out = len(lines) - MOST_REJECTED_SHOWN
+    if left_out > 0:
+        more = Row((*(("",) if several else ()), "...", f"{count(left_out, 'line')} more: --json has all"))
+        lines = [*lines[:MOST_REJECTED_SHOWN], more]
+    return Grid(columns, tuple(lines))
 
 
 def _kind(row: Rejected) -> tuple[str, int]:
@@ -105,7 +119,9 @@ def _kind(row: Rejected) -> tuple[str, int]:
 
 def _line(rows: list[Rejected], *, several: bool) -> Row:
     first = rows[0]
-    sizes = "tp " + ", ".join(str(row.tp) for row in rows) + (f" x pp {first.pp}" if first.pp > 1 else "")
+    tps = [str(row.tp) for row in rows]
+    sizes = "tp " + (", ".join(tps) if len(tps) <= MOST_SIZES_NAMED else f"{tps[0]} to {tps[-1]}")
+    sizes += f" x pp {first.pp}" if first.pp > 1 else ""
     reason = first.reason if len(rows) == 1 else "illegal: the heads do not spread over them"
     return Row((*((first.gpu,) if several else ()), sizes, reason))
 
@@ -127,4 +143,4 @@ def _answers(result: Plan, *, explain: bool, command: str) -> Iterator[str]:
         ]
         options += [f"--dcp {best.dcp}"] if best.dcp > 1 else []
         options += ["--dp-attention"] if best.dp_attention else []
-        yield f"next: kvcalc estimate {result.model.name} {' '.join(options)} -b {batch} -c {context}"
+        yield f"next: {command} {' '.join(options)} -b {batch} -c {context}"

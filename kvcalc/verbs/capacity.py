@@ -131,15 +131,14 @@ def nearest(result: Capacity) -> Deployment | None:
     """For a capacity of none, the smallest deployment that holds one sequence, or a token of each of the batch."""
     batch, context = result.workload
     least = Workload(1, context) if result.sequences == 0 else Workload(batch, 1)
-    found = smallest(replace(result.scenario, workload=least, deployment=None))
+    found = smallest(replace(_usually(result.scenario), workload=least, deployment=None))
     return found.deployment if found else None
 
 
 def _with_smallest(scenario: Scenario) -> Scenario:
     """With the smallest deployment that holds the workload, else one sequence, at the usual temporary figure."""
     replica_of(scenario, Deployment())  # the weights must be known
-    figure = temporary(scenario.model, scenario.replacements.temporary).term.bytes
-    usually = replace(scenario, replacements=replace(scenario.replacements, temporary=figure))
+    usually = _usually(scenario)
     one = replace(usually, workload=replace(scenario.workload, batch=1))
     whole = smallest(usually)
     found = whole or smallest(one)
@@ -148,6 +147,12 @@ def _with_smallest(scenario: Scenario) -> Scenario:
     held = "the workload" if whole else "one sequence"
     remark = f"{found.deployment} is taken, the smallest deployment that holds {held} (--tp N sets it)"
     return replace(scenario, deployment=found.deployment, remarks=(*scenario.remarks, remark))
+
+
+def _usually(scenario: Scenario) -> Scenario:
+    """With the usual temporary figure alone, so that what is tight does not pass for holding."""
+    figure = temporary(scenario.model, scenario.replacements.temporary).term.bytes
+    return replace(scenario, replacements=replace(scenario.replacements, temporary=figure))
 
 
 def _replica(

@@ -167,17 +167,21 @@ def _planned(search: Search, scenario: Scenario, deployment: Deployment, prices:
 
 def _nearest(search: Search, asked: list[Scenario]) -> str:
     """Why nothing holds the workload, by what comes nearest, and what would."""
-    misses = [miss for each in asked if (miss := nearest_miss(search, each)) is not None]
+    limits = search.limits
     batch, context = asked[0].workload.batch, asked[0].workload.context
-    words = f"nothing legal of at most {search.limits.max_gpus:,} GPUs holds {batch:,} x {context:,} tokens"
-    if misses:
-        best = max(misses, key=lambda miss: (miss.sequences, -miss.lacks_bytes))
+    spares = f" and {limits.spare:,} spare" if limits.spare else ""
+    at_most = f"{limits.max_gpus:,} GPU" + ("s" if limits.max_gpus > 1 else "")
+    words = f"nothing legal of at most {at_most} holds {batch:,} x {context:,} tokens{spares}"
+    misses = [(miss, each) for each in asked if (miss := nearest_miss(search, each)) is not None]
+    best, on = max(misses, key=lambda pair: (pair[0].sequences, -pair[0].lacks_bytes), default=(None, asked[0]))
+    if best is not None:
         held = f"holds {best.sequences:,}" if best.sequences else f"lacks {best.lacks_bytes:,} bytes a GPU for one"
-        words += f"; nearest: {best.deployment.gpus:,} x {best.gpu} ({best.deployment}) {held}"
-    enough = [(found.deployment, each.gpu.name) for each in asked if (found := smallest(each)) is not None]
-    if enough:
-        deployment, name = min(enough, key=lambda pair: pair[0].gpus)
-        words += f"; {deployment.gpus:,} x {name} would ({deployment})"
+        words += f"; nearest: {search.gpus(best.deployment):,} x {best.gpu} ({best.deployment}{spares}) {held}"
+    enough = smallest(on)
+    if enough is not None:
+        given = [f"--{name} {value}" for name, value in (("tp", limits.tp), ("pp", limits.pp)) if value is not None]
+        words += f"; without {' and '.join(given)}," if given else ";"
+        words += f" {search.gpus(enough.deployment):,} x {on.gpu.name} would ({enough.deployment}{spares})"
     return words
 
 
@@ -189,8 +193,7 @@ def _notes(
 ) -> Iterator[str]:
     yield from asked[0].remarks
     yield from model_notes(asked[0], kept[0][1] if kept else Deployment())
-    for each in {scenario.gpu.name: scenario for scenario, _ in kept}.values():
-        yield from gpu_notes(each)
+    yield from gpu_notes(*(scenario for scenario, _ in kept))
     flat = [each.gpu.name for each, _ in found if search.limits.pp is None and not search.tries_stages(each)]
     if flat:
         where = _where(flat, len(asked))

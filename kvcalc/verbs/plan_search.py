@@ -62,7 +62,8 @@ class Search:
         self.limits, self._scenario = limits, scenario
         self._batch, self._context = scenario.workload.batch, scenario.workload.context
         self._ranks = Ranks(scenario)
-        self._dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
+        self.dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
+        self._tps: dict[int, list[int]] = {}
         self._cache_of_batch = cache(self._count_cache_of_batch)
         given = scenario.replacements
         self._overhead = cache(lambda ranks: overhead(ranks, given.overhead).bytes)
@@ -87,7 +88,12 @@ class Search:
 
     def tps(self, scenario: Scenario) -> list[int]:
         """The tensor-parallel sizes to try."""
-        return legal_tps_of_a_node(scenario) if self.limits.tp is None else [self.limits.tp]
+        if self.limits.tp is not None:
+            return [self.limits.tp]
+        node_size = scenario.gpu.node_size
+        if node_size not in self._tps:
+            self._tps[node_size] = legal_tps_of_a_node(scenario)
+        return self._tps[node_size]
 
     def tries_stages(self, scenario: Scenario) -> bool:
         """Whether pipeline stages are tried: asked for, allowed, or needed because no tp alone holds the batch."""
@@ -107,16 +113,33 @@ class Search:
         unit = deployment.gpus if deployment.dp_attention else deployment.ranks
         return deployment.gpus + self.limits.spare * unit
 
+    def widest(self, scenario: Scenario) -> Iterator[Deployment]:
+        """With as many replicas as may be used: of each tp, with no stages, with many and with the most of them."""
+        most, spare = self.limits.max_gpus, self.limits.spare
+        try_stages = self.limits.pp != 1 and self.tries_stages(scenario)
+        for tp in self.tps(scenario):
+            for pp in self._some_stages(tp) if try_stages else [1]:
+                alone = Deployment(tp, pp, dcp=self.dcps(tp)[-1])
+                if (replicas := most // alone.ranks - spare) >= 1:
+                    yield replace(alone, dp=replicas)
+                replicas = most // (alone.ranks * (1 + spare))
+                if scenario.model.is_mixture_of_experts and replicas > 1:
+                    yield self._shared(alone, replicas)
+
+    def _some_stages(self, tp: int) -> list[int]:
+        several = self.stage_counts(tp)
+        if self.limits.pp is not None or not several:
+            return [self.limits.pp or 1]
+        return sorted({1, 1 << (several[-1].bit_length() - 1), several[-1]})
+
     def replica(self, scenario: Scenario, deployment: Deployment) -> Replica:
         """A replica with what is usable on the scenario's accelerator beside the least temporary memory."""
         return replica_of(scenario, deployment, least, self._ranks)
 
     def sequences(self, scenario: Scenario, deployment: Deployment) -> int:
         """How many sequences of the batch a replica holds."""
-        replica = self.replica(scenario, deployment)
-        if replica.holds(self._batch, self._context):
-            return self._batch
-        return largest(lambda sequences: replica.holds(sequences, self._context), self._batch - 1)
+        most = self.replica(scenario, deployment).most_sequences(self._context)
+        return self._batch if most is None else min(most, self._batch)
 
     def _most(self, found: list[Deployment]) -> int:
         """So many GPUs are worth a look: no more than the worst of those found takes, once there are enough."""
@@ -129,7 +152,7 @@ class Search:
         for tp in self.tps(scenario):
             flat = [1] if self.limits.pp in (None, 1) else []
             for pp in (*flat, *(self.stage_counts(tp) if try_stages else ())):
-                for dcp in self._dcps(tp):
+                for dcp in self.dcps(tp):
                     alone = Deployment(tp, pp, dcp=dcp)
                     fewest = self._fewest(scenario, alone, share_experts=False)
                     yield _Way(alone.ranks * (fewest + spare), tp, pp, dcp, share_experts=False)
@@ -169,7 +192,9 @@ class Search:
         once, each = (self._experts, self._others) if share_experts else (0, self._whole)
         room = alone.ranks * (scenario.usable_bytes - fixed) - each
         needed = self._cache_of_batch(alone.tp, alone.dcp) + once
-        return max(1, -(-needed // room)) if room > 0 else MAX_RANKS + 1
+        if room > 0:
+            return max(1, -(-needed // room))
+        return MAX_RANKS + 1 if room < 0 or needed else 1
 
     def _count_cache_of_batch(self, tp: int, dcp: int) -> int:
         (rank,) = self._ranks.of(Deployment(tp, dcp=dcp))

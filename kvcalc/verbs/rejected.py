@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.plan_search import Search
+
+
+MOST_ILLEGAL = 128
+"""Illegal sizes up to this one are told; nodes of more GPUs are not known."""
 
 
 class Rejected(NamedTuple):
@@ -32,8 +37,8 @@ class Miss(NamedTuple):
     """What comes nearest where nothing holds the workload.
 
     Attributes:
-        sequences: that the replica holds.
-        lacks_bytes: of its fullest rank, for one sequence more.
+        sequences: that all its replicas hold.
+        lacks_bytes: of a replica's fullest rank, for one sequence more.
     """
 
     gpu: str
@@ -44,47 +49,55 @@ class Miss(NamedTuple):
 
 def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator[Rejected]:
     """Every tp of a node below `fewest` GPUs (or of all that may be used), and the most stages of each."""
-    most = search.limits.max_gpus if fewest is None else fewest - 1
+    limits, gpu = search.limits, scenario.gpu.name
+    most = limits.max_gpus if fewest is None else (fewest - 1) // (1 + limits.spare)
     kinds = [layer.attention for layer in scenario.model.distinct()]
-    tps = search.tps(scenario)
-    gpu = scenario.gpu.name
-    asked = search.limits.tp
-    for tp in range(1, min(most, scenario.gpu.node_size) + 1) if asked is None else [asked]:
+    tps, asked = search.tps(scenario), limits.tp
+    all_tps = {*tps, *range(1, min(scenario.gpu.node_size, MOST_ILLEGAL) + 1)}
+    for tp in sorted(tp for tp in all_tps if tp <= most) if asked is None else [asked]:
         if tp not in tps:
             reason = why_tp_is_illegal(kinds, tp) or "the format of the cache cannot store a rank's share of a row"
             yield Rejected(gpu, tp, 1, f"illegal: {reason}")
             continue
-        if tp <= most and search.limits.pp in (None, 1):
-            yield Rejected(gpu, tp, 1, _reason(search, scenario, Deployment(tp)))
+        if tp <= most and limits.pp in (None, 1):
+            yield Rejected(gpu, tp, 1, _reason(search, scenario, tp, 1))
         stages = [pp for pp in search.stage_counts(tp) if tp * pp <= most]
-        if stages and search.limits.pp != 1 and search.tries_stages(scenario):
-            words = f"pp {stages[0]} to {stages[-1]}: at most, " if len(stages) > 1 else ""
-            yield Rejected(gpu, tp, stages[-1], words + _reason(search, scenario, Deployment(tp, stages[-1])))
+        if stages and limits.pp != 1 and search.tries_stages(scenario):
+            yield Rejected(gpu, tp, stages[-1], _reason(search, scenario, tp, *stages))
 
 
 def nearest_miss(search: Search, scenario: Scenario) -> Miss | None:
-    """The replica that holds most, or lacks least for one sequence; None where none is small enough."""
-    misses = []
-    try_stages = search.limits.pp != 1 and search.tries_stages(scenario)
-    for tp in search.tps(scenario):
-        stages = [1, *(search.stage_counts(tp) if try_stages else ())][-1]
-        if tp * stages <= search.limits.max_gpus:
-            deployment = Deployment(tp, stages)
-            sequences = search.sequences(scenario, deployment)
-            lacks = search.replica(scenario, deployment).lacks(sequences + 1, scenario.workload.context)
-            misses.append(Miss(scenario.gpu.name, deployment, sequences, lacks))
-    return max(misses, key=lambda miss: (miss.sequences, -miss.lacks_bytes), default=None)
+    """What holds most of the batch, or lacks least for one sequence; None where not one replica may be used."""
+    misses = [_miss(search, scenario, deployment) for deployment in search.widest(scenario)]
+    return max(misses, key=lambda miss: (miss.sequences, -miss.lacks_bytes, -miss.deployment.gpus), default=None)
 
 
-def _reason(search: Search, scenario: Scenario, deployment: Deployment) -> str:
-    workload = scenario.workload
+def _miss(search: Search, scenario: Scenario, deployment: Deployment) -> Miss:
+    single = deployment if deployment.dp_attention else replace(deployment, dp=1)
+    sequences = search.sequences(scenario, single)
+    lacks = search.replica(scenario, single).lacks(sequences + 1, scenario.workload.context)
+    shown = deployment if sequences else single
+    return Miss(scenario.gpu.name, shown, sequences * shown.dp, lacks)
+
+
+def _reason(search: Search, scenario: Scenario, tp: int, *stages: int) -> str:
+    """Why replicas of tp x the most of these stages, which share tokens where they can, do not hold the batch."""
+    workload, spare = scenario.workload, search.limits.spare
+    deployment = Deployment(tp, stages[-1], dcp=search.dcps(tp)[-1])
+    told = [f"pp {stages[-1]}"] if len(stages) > 1 else []
+    told += [f"dcp {deployment.dcp}"] if deployment.dcp > 1 else []
+    words = f"pp {stages[0]} to {stages[-1]}: none; " if len(stages) > 1 else ""
+    words += f"with {' and '.join(told)} " if told else ""
     sequences = search.sequences(scenario, deployment)
     if sequences == 0:
         lacks = format_size(search.replica(scenario, deployment).lacks(1, workload.context), "GiB")
-        return f"a GPU lacks {lacks} GiB for one sequence"
+        return f"{words}a GPU lacks {lacks} GiB for one sequence"
     needed = -(-workload.batch // sequences)
-    gpus = search.gpus(Deployment(deployment.tp, deployment.pp, needed))
-    held = "1 sequence" if sequences == 1 else f"{sequences:,} sequences"
+    gpus = deployment.ranks * (needed + spare)
     if needed == 1:
-        return f"with {search.limits.spare} spare it is {gpus:,} GPUs"
-    return f"a replica holds {held}, so {workload.batch:,} need {needed:,} replicas: {gpus:,} GPUs"
+        return (
+            f"{words}and {spare:,} spare it is {gpus:,} GPUs" if told else f"with {spare:,} spare it is {gpus:,} GPUs"
+        )
+    held = "1 sequence" if sequences == 1 else f"{sequences:,} sequences"
+    spares = f" and {spare:,} spare" if spare else ""
+    return f"{words}a replica holds {held}, so {workload.batch:,} need {needed:,} replicas{spares}: {gpus:,} GPUs"

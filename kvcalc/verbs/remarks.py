@@ -144,14 +144,22 @@ def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
         )
 
 
-def gpu_notes(scenario: Scenario) -> Iterator[str]:
-    """What to know of the accelerator's memory."""
-    gpu = scenario.gpu
-    if gpu.memory_from == "nvidia-smi":
+def gpu_notes(*scenarios: Scenario) -> Iterator[str]:
+    """What to know of the memory of these scenarios' accelerators."""
+    gpus = {scenario.gpu.name: scenario for scenario in scenarios}
+    overstated = [name for name, scenario in gpus.items() if scenario.gpu.memory_from == "nvidia-smi"]
+    if overstated:
         yield (
-            f"memory of {gpu.name} is nvidia-smi's figure, which overstates by what the driver keeps (0.4 to 2.9 % on "
-            "cards where both are known); --gpu-memory SIZE gives your own"
+            f"memory of {', '.join(overstated)} is nvidia-smi's figure, which overstates by what the driver keeps "
+            "(0.4 to 2.9 % on cards where both are known); --gpu-memory SIZE gives your own"
         )
+    for scenario in gpus.values():
+        yield from _context_note(scenario)
+
+
+def _context_note(scenario: Scenario) -> Iterator[str]:
+    """Whether a process's own context has room beside what may be used."""
+    gpu = scenario.gpu
     left = scenario.memory_bytes - scenario.usable_bytes
     if gpu.memory_from != "user" and left < CUDA_CONTEXT_BYTES:
         yield (

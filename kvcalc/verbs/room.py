@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.deployment import MAX_RANKS
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Rank, Ranks
-from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.units import MAX_CONTEXT, MAX_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,13 @@ def most(temporary: Temporary) -> int:
     return temporary.high
 
 
+MOST_SEQUENCES = MAX_SIZE
+"""A sequence that costs anything takes a byte at least."""
+
+LONGEST_CONTEXT = MAX_SIZE * MAX_RANKS
+"""A layer that grows takes a byte at least for as many tokens as ranks can share."""
+
+
 class Replica(NamedTuple):
     """One rank of each kind of stage, and what each has for the cache: below zero where the rest is too much."""
 
@@ -50,23 +58,34 @@ class Replica(NamedTuple):
 
     def most_sequences(self, context: int) -> int | None:
         """The most sequences of that many tokens; None where another costs nothing."""
-        if not any(rank.cache_bytes(2, context) > rank.cache_bytes(1, context) for rank in self.ranks):
+        guesses = []
+        for rank, room in zip(self.ranks, self.rooms, strict=True):
+            first = rank.cache_bytes(1, context)
+            another = rank.cache_bytes(2, context) - first
+            if another:
+                guesses.append(1 + (room - first) // another)
+        if not guesses:
             return None if self.holds(1, context) else 0
-        return largest(lambda sequences: self.holds(sequences, context), MAX_BATCH)
+        return largest(lambda sequences: self.holds(sequences, context), MOST_SEQUENCES, min(guesses))
 
     def longest_context(self, sequences: int) -> int | None:
         """The most tokens of each of so many sequences; None where nothing grows without end."""
         if not any(rank.grows for rank in self.ranks) and self.holds(sequences, MAX_CONTEXT):
             return None
-        return largest(lambda context: self.holds(sequences, context), MAX_CONTEXT)
+        far, guesses = 2 * MAX_CONTEXT, []
+        for rank, room in zip(self.ranks, self.rooms, strict=True):
+            there = rank.cache_bytes(sequences, far)
+            if grown := there - rank.cache_bytes(sequences, MAX_CONTEXT):
+                guesses.append(far - (there - room) * (far - MAX_CONTEXT) // grown)
+        return largest(lambda context: self.holds(sequences, context), LONGEST_CONTEXT, min(guesses, default=1))
 
     def most_tokens(self, context: int) -> int | None:
-        """The most tokens in sequences of at most `context` each; None where tokens cost nothing in the end.
+        """The most tokens in sequences of at most `context` each; None where a sequence may go on without end.
 
         As many whole sequences as there is room for, and the longest that fits beside them.
         """
         whole = self.most_sequences(context)
-        if whole is None or not any(rank.grows for rank in self.ranks):
+        if whole is None or self.longest_context(1) is None:
             return None
         beside = largest(lambda tokens: self._holds_beside(whole, context, tokens), context - 1)
         return whole * context + beside
@@ -97,17 +116,30 @@ def replica_of(
     """
     distinct = tuple(dict.fromkeys((ranks or Ranks(scenario)).of(deployment)))
     if distinct[0].weights is None:
-        raise KvcalcError("the memory left for the cache needs the weights: give --weights SIZE or --parameters N")
+        raise KvcalcError(
+            f"the memory left for the cache needs the weights: {scenario.origin} lacks 'parameters'; give "
+            "--weights SIZE or --parameters N"
+        )
     usable = scenario.usable_bytes
     return Replica(distinct, tuple(usable - rank.fixed_bytes - temporary(rank.temporary) for rank in distinct))
 
 
-def largest(holds: Callable[[int], bool], limit: int) -> int:
-    """The largest number from 0 to `limit` that holds, where all below one that holds do too."""
-    low, high = 0, 1
-    while high <= limit and holds(high):
-        low, high = high, high * 2
-    high = min(high, limit + 1)
+def largest(holds: Callable[[int], bool], limit: int, guess: int = 1) -> int:
+    """The largest number from 0 to `limit` that holds, where all below one that holds do too.
+
+    A good guess saves steps; any other leads to the same number.
+    """
+    guess, step = min(max(guess, 1), max(limit, 1)), 1
+    if limit >= 1 and holds(guess):
+        low = guess
+        while low + step <= limit and holds(low + step):
+            low, step = low + step, 2 * step
+        high = min(low + step, limit + 1)
+    else:
+        high = min(guess, limit + 1)
+        while high > step and not holds(high - step):
+            high, step = high - step, 2 * step
+        low = max(high - step, 0)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)

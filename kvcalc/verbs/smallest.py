@@ -96,7 +96,7 @@ def most_sequences(scenario: Scenario, deployment: Deployment) -> int:
 
 def _most(scenario: Scenario, deployment: Deployment, temporary: Callable[[Temporary], int]) -> int:
     most = replica_of(scenario, deployment, temporary).most_sequences(scenario.workload.context)
-    return MAX_BATCH if most is None else most
+    return MAX_BATCH if most is None else min(most, MAX_BATCH)
 
 
 def _first_that_holds(scenario: Scenario, deployments: Iterator[Deployment]) -> Candidate | None:

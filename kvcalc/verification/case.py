@@ -10,7 +10,6 @@ from kvcalc.formats import find_format
 from kvcalc.legality import check_legal
 from kvcalc.model import count_layers
 from kvcalc.reference import REFERENCES
-from kvcalc.reference.packing import PACKED
 from kvcalc.verbs.replica import cache_of
 from kvcalc.verification.result import Unsupported
 
@@ -95,7 +94,7 @@ def make_case(scenario: Scenario) -> Case:
     kinds = count_layers(scenario.model.sequence())
     check_legal(deployment, scenario.model)
     case = Case(scenario, deployment, kinds, ())
-    reasons = {layer: _why_not(case, layer) for layer in kinds}
+    reasons = {layer: _why_not(layer) for layer in kinds}
     return case._replace(
         kinds={layer: count for layer, count in kinds.items() if reasons[layer] is None},
         unsupported=tuple(
@@ -104,14 +103,9 @@ def make_case(scenario: Scenario) -> Case:
     )
 
 
-def _why_not(case: Case, layer: Layer) -> str | None:
+def _why_not(layer: Layer) -> str | None:
     if type(layer.attention) not in REFERENCES:
         return f"there is no reference module for kind '{layer.attention.kind}'"
     if (layer.attention.query_heads or 1) > MAX_HEADS:
         return f"more than {MAX_HEADS:,} heads"
-    wanted = {case.format_of(layer, tensor.name) for tensor in layer.attention.cached()}
-    if wanted - set(PACKED):
-        return (
-            f"there are no real tensors in {', '.join(sorted(wanted - set(PACKED)))}; there are in {', '.join(PACKED)}"
-        )
     return None
