@@ -161,6 +161,7 @@ def test_nvfp4_is_stored_by_the_rules_of_a_tensor_whose_scale_is_1(block: list[f
 @unhurried
 @given(block=st.integers(1, 9).flatmap(blocks_of))
 @example(block=[2.0**-140, -(2.0**-149)])
+@example(block=[7 * 2.0**-129, 2.0**-129])
 def test_int4_is_stored_by_the_rules(block: list[float]) -> None:
     assert stored("int4_per_token_head", block) == int4(block)
 
