@@ -83,7 +83,7 @@ class Way(NamedTuple):
     dcp: int
     joined: bool
 
-    def count(self, dp: int, spare: int) -> int:
+    def gpus(self, dp: int, spare: int) -> int:
         """What shares its experts is of no use without any of its replicas, so it is spared as a whole."""
         return self.tp * self.pp * (dp * (1 + spare) if self.joined else dp + spare)
 
@@ -123,7 +123,7 @@ def by_search(scenario: kvcalc.Scenario, limits: Limits) -> dict[Way, int]:
     found: dict[Way, int] = {}
     for way in ways_of(scenario, limits):
         dp = 2 if way.joined else 1
-        while way.count(dp, limits.spare) <= limits.max_gpus and way not in found:
+        while way.gpus(dp, limits.spare) <= limits.max_gpus and way not in found:
             ranks = way.tp * dp if way.joined else way.tp
             spreads = (
                 kvcalc.Deployment(way.tp, way.pp, dp, ep, way.dcp, dp_attention=way.joined)
@@ -253,7 +253,7 @@ def test_a_plan_is_what_a_search_of_everything_legal_finds(question: tuple[kvcal
     assert {way_of(row): row.dp for row in result.deployments} == expected
     assert len(result.deployments) == len(expected)
     order = [(row.count, -row.tp) for row in result.deployments]
-    assert order == sorted((way.count(dp, limits.spare), -way.tp) for way, dp in expected.items())
+    assert order == sorted((way.gpus(dp, limits.spare), -way.tp) for way, dp in expected.items())
     assert (result.nearest is None) == bool(expected)
     best = planned(scenario, limits, limit=3)
     assert best.deployments == result.deployments[:3]
@@ -271,7 +271,7 @@ def test_what_is_planned_is_legal_and_holds_the_workload(question: tuple[kvcalc.
         assert way in set(ways_of(scenario, limits))
         assert row.ep in eps_of(scenario.model, row.tp * row.dp if row.dp_attention else row.tp)
         assert not row.dp_attention or row.dp > 1
-        assert row.count == way.count(row.dp, limits.spare) <= limits.max_gpus
+        assert row.count == way.gpus(row.dp, limits.spare) <= limits.max_gpus
         assert (gpus.fits, gpus.tight) == (not row.tight, row.tight)
         assert (row.gpu, row.spare, row.usable_bytes) == ("any", limits.spare, scenario.usable_bytes)
         rank = kvcalc.estimate(replace(scenario, deployment=deployment)).memory.per_rank
@@ -321,6 +321,16 @@ def test_an_estimate_never_counts_fewer_gpus(question: tuple[kvcalc.Scenario, Li
         assert first.count <= count
 
 
+REASON = re.compile(
+    r"(?:pp (?P<first>\d+) to (?P<last>\d+): none; )?"
+    r"(?:with (?:pp (?P<pp>\d+))?(?: and )?(?:dcp (?P<dcp>\d+))? )?"
+    r"(?:a GPU lacks [<\d.,]+ GiB for one sequence|"
+    r"a replica holds (?P<held>[\d,]+) sequences?, so (?P<batch>[\d,]+) need (?P<needed>[\d,]+) replicas"
+    r"(?: and (?P<spare>\d+) spare)?: (?P<gpus>[\d,]+) GPUs|"
+    r"(?:with|and) (?P<only_spare>\d+) spare it is (?P<all_gpus>[\d,]+) GPUs)"
+)
+
+
 @laws
 @given(questions())
 def test_what_is_rejected_is_smaller_and_the_reason_is_true(question: tuple[kvcalc.Scenario, Limits]) -> None:
@@ -334,13 +344,7 @@ def test_what_is_rejected_is_smaller_and_the_reason_is_true(question: tuple[kvca
             assert not tp_is_legal(scenario.model, row.tp)
             continue
         assert tp_is_legal(scenario.model, row.tp)
-        found = re.fullmatch(
-            r"(?:pp (?P<first>\d+) to (?P<last>\d+): none; )?(?:with (?:pp (?P<pp>\d+))?(?: and )?(?:dcp (?P<dcp>\d+))? )?"
-            r"(?:a GPU lacks (?P<lacks>[<\d.,]+) GiB for one sequence|a replica holds (?P<held>[\d,]+) sequences?, "
-            r"so (?P<batch>[\d,]+) need (?P<needed>[\d,]+) replicas(?: and (?P<spare>\d+) spare)?: (?P<gpus>[\d,]+) GPUs|"
-            r"(?:with|and) (?P<only_spare>\d+) spare it is (?P<all_gpus>[\d,]+) GPUs)",
-            row.reason,
-        )
+        found = REASON.fullmatch(row.reason)
         assert found is not None, row.reason
         assert int(found["pp"] or row.pp) == int(found["last"] or row.pp) == row.pp
         dcp = dcps_of(scenario.model, row.tp)[-1]
@@ -364,7 +368,7 @@ def test_what_is_rejected_is_smaller_and_the_reason_is_true(question: tuple[kvca
 
 
 def deployment_in(words: str) -> kvcalc.Deployment:
-    numbers = {name: int(number) for name, number in re.findall(r"\b(tp|pp|dp|dcp|ep) ([\d,]+)", words)}
+    numbers = {name: int(number) for name, number in re.findall(r"\b(tp|pp|dp|dcp|ep) (\d+)", words)}
     return kvcalc.Deployment(**numbers, dp_attention="dp-attention" in words)
 
 
@@ -384,7 +388,7 @@ def test_the_nearest_miss_is_one_and_what_would_do_does(question: tuple[kvcalc.S
         way = Way(deployment.tp, deployment.pp, deployment.dcp, deployment.dp_attention)
         held = int(miss[3] or 0)
         assert way in set(ways_of(scenario, limits))
-        assert int(miss[1]) == way.count(deployment.dp, limits.spare) <= limits.max_gpus
+        assert int(miss[1]) == way.gpus(deployment.dp, limits.spare) <= limits.max_gpus
         assert held < batch
         more = replace(scenario, workload=replace(scenario.workload, batch=held + 1))
         assert not holds(more, deployment)
@@ -517,7 +521,7 @@ BIG, LITTLE = small(2280, name="big"), small(1640, name="little")
 @pytest.mark.parametrize(
     ("prices", "expected"),
     [
-        ({}, ["1 big", "2 little", "2 big", "2 little"]),
+        ({}, ["1 big", "2 big", "2 little", "2 little"]),
         ({"big": 3, "little": 1}, ["2 little", "2 little", "1 big", "2 big"]),
         ({"big": "2", "little": Fraction(1)}, ["1 big", "2 little", "2 little", "2 big"]),
         ({"little": 0.5}, ["2 little", "2 little", "1 big", "2 big"]),  # those without a price come last
@@ -626,9 +630,10 @@ def test_all_accelerators_are_those_with_a_measured_memory(kvcalc: Kvcalc) -> No
 
 PLAN = ("plan", "llama-3-70b", "-b", "32", "-c", "8192")
 ROW_FIELDS = (
-    "gpu count tp pp dp ep dcp dp_attention spare bytes_per_rank usable_bytes headroom_bytes tight max_batch "
-    "max_context tokens_per_second usd_per_hour"
-).split()
+    *("gpu", "count", "tp", "pp", "dp", "ep", "dcp", "dp_attention", "spare"),
+    *("bytes_per_rank", "usable_bytes", "headroom_bytes", "tight"),
+    *("max_batch", "max_context", "tokens_per_second", "usd_per_hour"),
+)
 
 
 def test_json(kvcalc: Kvcalc) -> None:
@@ -740,45 +745,49 @@ def test_the_next_command_names_the_file(kvcalc: Kvcalc, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "asked", "nearest"),
     [
         (
             "llama-3-70b -b 32 -c 8192 --gpus 3",
-            "nothing legal of at most 3 GPUs holds 32 x 8,192 tokens; nearest: 2 x h100-sxm (tp 2) holds 4; "
-            "4 x h100-sxm would (tp 4)",
+            "3 GPUs holds 32 x 8,192 tokens",
+            "nearest: 2 x h100-sxm (tp 2) holds 4; 4 x h100-sxm would (tp 4)",
         ),
         (
             "llama-3-70b -c 8192 --max-gpus 1",
-            "nothing legal of at most 1 GPU holds 1 x 8,192 tokens; nearest: 1 x h100-sxm (tp 1) lacks 66,667,996,117 "
-            "bytes a GPU for one; 2 x h100-sxm would (tp 2)",
+            "1 GPU holds 1 x 8,192 tokens",
+            "nearest: 1 x h100-sxm (tp 1) lacks 66,667,996,118 bytes a GPU for one; 2 x h100-sxm would (tp 2)",
         ),
         (
-            "llama-3-70b -c 8192 --spare 1 --max-gpus 3",
-            "nothing legal of at most 3 GPUs holds 1 x 8,192 tokens and 1 spare; nearest: 2 x h100-sxm (tp 1 and 1 "
-            "spare) lacks 66,667,996,117 bytes a GPU for one; 4 x h100-sxm would (tp 2 and 1 spare)",
+            "llama-3-70b -c 8192 -b 4 --spare 1 --max-gpus 3",
+            "3 GPUs holds 4 x 8,192 tokens and 1 spare",
+            "lacks 66,667,996,118 bytes a GPU for one; 4 x h100-sxm would (tp 2 and 1 spare)",
         ),
         (
             "llama-3-8b -c 8192 --tp 4 --pp 2 --max-gpus 4",
-            "nothing legal of at most 4 GPUs holds 1 x 8,192 tokens; without --tp 4 and --pp 2, 1 x h100-sxm would (tp 1)",
+            "4 GPUs holds 1 x 8,192 tokens",
+            "without --tp 4 and --pp 2, 1 x h100-sxm would (tp 1)",
         ),
         (
             "llama-3-8b -c 8192 -b 2000 --tp 8 --pp 1 --max-gpus 24",
-            "nothing legal of at most 24 GPUs holds 2,000 x 8,192 tokens; nearest: 24 x h100-sxm (tp 8 x dp 3) holds "
-            "1,644; without --tp 8 and --pp 1, 30 x h100-sxm would (tp 2 x pp 15)",
+            "24 GPUs holds 2,000 x 8,192 tokens",
+            "(tp 8 x dp 3) holds 1,644; without --tp 8 and --pp 1, 32 x h100-sxm would (tp 8 x pp 4)",
         ),
         (
             "llama-3-8b -c 1e12 -b 1e9",
+            "1,024 GPUs holds 1,000,000,000 x 1,000,000,000,000 tokens",
             "nearest: 256 x h100-sxm (tp 8 x pp 32) lacks 511,927,249,683,856 bytes a GPU for one",
         ),
     ],
 )
-def test_nothing_that_holds_it_ends_with_1_and_the_nearest_miss(words: str, message: str, kvcalc: Kvcalc) -> None:
+def test_nothing_that_holds_it_ends_with_1_and_the_nearest_miss(
+    words: str, asked: str, nearest: str, kvcalc: Kvcalc
+) -> None:
     run = kvcalc("plan", *words.split())
     assert run.code == 1
     assert "holds it\n" in run.stdout
     assert "next:" not in run.stdout
-    assert run.stderr.splitlines()[-1].startswith("error: plan: nothing legal of at most ")
-    assert run.stderr.endswith(f"{message}\n")
+    assert run.stderr.splitlines()[-1].startswith(f"error: plan: nothing legal of at most {asked}; ")
+    assert run.stderr.endswith(f"{nearest}\n")
 
 
 def test_nothing_that_holds_it_is_still_told_as_json(kvcalc: Kvcalc) -> None:
