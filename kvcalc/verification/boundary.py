@@ -20,7 +20,7 @@ from kvcalc.verbs.capacity import capacity
 from kvcalc.verification.allocate import allocate
 from kvcalc.verification.case import make_case
 from kvcalc.verification.devices import Cuda, choose_device
-from kvcalc.verification.host import address_space_bytes
+from kvcalc.verification.host import address_space_bytes, freed_bytes
 from kvcalc.verification.observe import observe
 from kvcalc.verification.progress import silent
 from kvcalc.verification.result import Check, Rung, exactly
@@ -95,6 +95,7 @@ def _with_memory(scenario: Scenario, device: Device) -> Scenario:
             raise KvcalcError("--boundary: on the CPU it needs --gpu-memory SIZE, a limit for the system to enforce")
         gpu = replace(gpu, name=device.name, memory_bytes=device.total_bytes, memory_from="runtime")
     settled = replace(scenario, gpu=gpu, deployment=scenario.deployment or Deployment())
+    _start_threads(device)
     free = device.free_bytes()
     if free is not None and settled.usable_bytes > free:
         raise CannotRunError(
@@ -102,6 +103,13 @@ def _with_memory(scenario: Scenario, device: Device) -> Scenario:
             "--gpu-memory or --utilization"
         )
     return settled
+
+
+def _start_threads(device: Device) -> None:
+    """Let torch start those that fill large tensors: their stacks and heaps are no part of what is tried."""
+    for _ in range(3):
+        torch.empty(2**26, dtype=torch.uint8, device=device.torch_device).fill_(1)
+    device.synchronize()
 
 
 def _most_that_allocate(scenario: Scenario, device: Device, rank: Rank, limit: int) -> int | None:
@@ -120,6 +128,8 @@ def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, b
     observed = observe(case, place)
     layers = [observed[layer.label] for layer in case.layers(place)]
     device.release()
+    if not isinstance(device, Cuda):
+        _refuse_a_used_heap(sum(sum(layer.sizes) for layer in layers) // sequences)
     buffers: list[torch.Tensor] = []
     with _limited(device, scenario.usable_bytes):
         try:
@@ -137,6 +147,20 @@ def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, b
         allocation.caches.clear()
     device.release()
     return True
+
+
+def _refuse_a_used_heap(sequence_bytes: int) -> None:
+    """Freed memory that stays mapped is room that the limit does not see: it must be less than half a sequence.
+
+    Raises:
+        CannotRunError: it is not.
+    """
+    freed = freed_bytes()
+    if freed * 2 >= sequence_bytes:
+        raise CannotRunError(
+            f"--boundary: this process keeps {freed:,} bytes of memory that was freed, and a sequence takes "
+            f"{sequence_bytes:,}; use a fresh process, or longer sequences"
+        )
 
 
 @contextlib.contextmanager
