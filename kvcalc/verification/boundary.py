@@ -20,7 +20,7 @@ from kvcalc.verbs.capacity import capacity
 from kvcalc.verification.allocate import allocate
 from kvcalc.verification.case import make_case
 from kvcalc.verification.devices import Cuda, choose_device
-from kvcalc.verification.host import address_space_bytes, freed_bytes
+from kvcalc.verification.host import address_space_bytes, freed_bytes, map_large_blocks
 from kvcalc.verification.observe import observe
 from kvcalc.verification.progress import silent
 from kvcalc.verification.result import Check, Rung, exactly
@@ -106,18 +106,26 @@ def _with_memory(scenario: Scenario, device: Device) -> Scenario:
 
 
 def _start_threads(device: Device) -> None:
-    """Let torch start those that fill large tensors: their stacks and heaps are no part of what is tried."""
+    """Let torch start those that fill large tensors: their stacks and heaps are no part of what is tried.
+
+    From here on the C library gives large blocks back to the system as soon as they are freed.
+    """
+    map_large_blocks()
     for _ in range(3):
         torch.empty(2**26, dtype=torch.uint8, device=device.torch_device).fill_(1)
     device.synchronize()
 
 
 def _most_that_allocate(scenario: Scenario, device: Device, rank: Rank, limit: int) -> int | None:
-    """Of one more than the limit, the limit, and one less, the most sequences that really allocate."""
+    """Of one less than the limit, the limit, and one more, the most sequences that really allocate."""
     beside = [rank.fixed_bytes - rank.overhead.bytes - rank.reserve.bytes]
     beside += [rank.overhead.bytes, rank.reserve.bytes, rank.temporary.term.bytes]
-    trials = range(limit + 1, max(0, limit - 2), -1)
-    return next((each for each in trials if _allocates(scenario, device, rank, each, beside)), None)
+    held = None
+    for sequences in range(max(1, limit - 1), limit + 2):  # ascending: what fails may leave the heap in pieces
+        if not _allocates(scenario, device, rank, sequences, beside):
+            break
+        held = sequences
+    return held
 
 
 def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, beside: list[int]) -> bool:

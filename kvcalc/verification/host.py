@@ -30,6 +30,13 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def map_large_blocks() -> None:
+    """Let the C library map blocks of 1 MiB and more by themselves, where it can (glibc)."""
+    threshold = -3  # M_MMAP_THRESHOLD, malloc.h
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(threshold, 2**20)
+
+
 _FIGURES = (
     "arena",
     "ordblks",
