@@ -133,8 +133,9 @@ def _built_model(values: Any) -> Model:
 def _built_layers(values: Any) -> LayerGroup | Repeat:
     if "repeat" in values:
         return Repeat(repeat=values["repeat"], of=tuple(_built_layers(part) for part in values["of"]))
-    attention = values["attention"]
-    return LayerGroup(**{**values, "attention": KINDS[attention["kind"]](**attention)})
+    given = values["attention"]
+    built = [KINDS[each["kind"]](**each) for each in (given if isinstance(given, list) else [given])]
+    return LayerGroup(**{**values, "attention": tuple(built) if isinstance(given, list) else built[0]})
 
 
 def _with_tuples(values: Any) -> dict[str, Any]:

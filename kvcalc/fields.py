@@ -36,7 +36,7 @@ class Limits:
 class Tagged:
     """Which member of a union a mapping describes: by a key, or by a function that gives the member's tag."""
 
-    def __init__(self, discriminator: str | Callable[[Any], str], **tags: type) -> None:
+    def __init__(self, discriminator: str | Callable[[Any], str], **tags: Any) -> None:
         self.discriminator, self.tags = discriminator, tags
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -51,6 +51,9 @@ _PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2
 
 Dim = Annotated[int, Limits(ge=1, le=10**6)]
 """A number of heads or of elements."""
+
+DimOrNone = Annotated[int, Limits(ge=0, le=10**6)]
+"""A number of elements, of which there may be none."""
 
 Tokens = Annotated[int, Limits(ge=1, le=MAX_CONTEXT)]
 MAX_PARAMETERS = 10**16

@@ -6,6 +6,7 @@ block_bytes bytes"; some add bytes for each head's scale. Sources stand beside t
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,7 @@ from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
 from kvcalc.term import Factor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 class Ragged(Enum):
@@ -45,26 +46,26 @@ class ElementFormat(NamedTuple):
     head_bytes: int = 0
     ragged: Ragged = Ragged.REFUSED
 
-    def row(self, heads: Factor | None, width: Factor) -> tuple[Factor, ...]:
-        """The factors whose product is the bytes of one token's row.
+    def row(self, heads: Factor | None, dims: tuple[Factor, ...]) -> tuple[Factor, ...]:
+        """The factors whose product is the bytes of one row.
 
         Args:
             heads: how many heads the row holds; None for a tensor without heads.
-            width: elements of a head.
+            dims: whose product is the elements of a head.
 
         Raises:
             KvcalcError: blocks do not fill the row and the format does not pad.
         """
         head_factors = () if heads is None else (heads,)
         if self.head_bytes:
-            head = self._blocks(width.value, width.name) * self.block_bytes + self.head_bytes
+            head = self._blocks(dims) * self.block_bytes + self.head_bytes
             return (*head_factors, Factor("bytes_per_head", head, "byte a head"))
         if self.block_elems == 1:
-            return (*head_factors, width, Factor("bytes_per_element", self.block_bytes, "byte"))
-        row = width.value * (heads.value if heads else 1)
-        blocks = self._blocks(row, width.name if heads is None else f"{heads.name} x {width.name}")
+            return (*head_factors, *dims, Factor("bytes_per_element", self.block_bytes, "byte"))
         return (
-            Factor(f"blocks_of_{self.block_elems}", blocks, f"block of {self.block_elems}"),
+            Factor(
+                f"blocks_of_{self.block_elems}", self._blocks((*head_factors, *dims)), f"block of {self.block_elems}"
+            ),
             Factor("bytes_per_block", self.block_bytes, "byte"),
         )
 
@@ -80,12 +81,13 @@ class ElementFormat(NamedTuple):
             Factor("bytes_per_block", self.block_bytes, "byte"),
         )
 
-    def _blocks(self, elements: int, what: str) -> int:
+    def _blocks(self, row: tuple[Factor, ...]) -> int:
+        elements = math.prod(factor.value for factor in row)
         blocks, rest = divmod(elements, self.block_elems)
         if rest and self.ragged is Ragged.REFUSED:
             raise KvcalcError(
                 f"format {self.name} stores blocks of {self.block_elems} elements, and a row here has {elements} "
-                f"({what}), which is not a multiple; choose another --cache-dtype"
+                f"({' x '.join(factor.name for factor in row)}), which is not a multiple; choose another --cache-dtype"
             )
         return blocks + (rest > 0)
 
@@ -181,62 +183,3 @@ def find_format(name: str, what: str) -> ElementFormat:
             + (did_you_mean(name, format_names()) or nearest_or_all(name, FORMATS))
         )
     return found
-
-
-class CacheFormat(NamedTuple):
-    """The element format of each cached tensor.
-
-    Attributes:
-        name: as it was asked for, printed with the result.
-        default: for every tensor that `tensors` does not name.
-        tensors: tensor name -> format.
-    """
-
-    name: str
-    default: ElementFormat
-    tensors: Mapping[str, ElementFormat]
-
-    def of(self, tensor: str) -> ElementFormat:
-        return self.tensors.get(tensor, self.default)
-
-
-def parse_cache_format(
-    text: str, default: ElementFormat, tensors: Iterable[str], what: str = "--cache-dtype"
-) -> CacheFormat:
-    """'fp8', 'k=q8_0,v=q4_0' or 'fp8_ds_mla' -> the format of each tensor.
-
-    Args:
-        text: what the user typed.
-        default: for tensors that a 'name=format' list leaves out.
-        tensors: the names of the tensors that this model caches.
-        what: the option or field, for messages.
-
-    Raises:
-        KvcalcError: an unknown format, a tensor that this model does not keep, or one named twice.
-    """
-    stripped = text.strip()
-    if stripped.lower() in TENSOR_FORMATS:
-        pairs = list(TENSOR_FORMATS[stripped.lower()].items())
-    elif "=" in stripped:
-        pairs = [_pair(part, what) for part in stripped.split(",")]
-    else:
-        return CacheFormat(stripped.lower(), find_format(stripped, what), MappingProxyType({}))
-    kept = list(dict.fromkeys(tensors))
-    by_tensor: dict[str, ElementFormat] = {}
-    for tensor, format_name in pairs:
-        if tensor not in kept:
-            raise KvcalcError(
-                f"{what}: '{stripped[:60]}' is for tensor '{tensor}', which this model does not keep; "
-                f"it keeps {', '.join(kept) or 'none'}{did_you_mean(tensor, kept)}"
-            )
-        if tensor in by_tensor:
-            raise KvcalcError(f"{what}: tensor '{tensor}' is given twice")
-        by_tensor[tensor] = find_format(format_name, what)
-    return CacheFormat(stripped.lower(), default, MappingProxyType(by_tensor))
-
-
-def _pair(part: str, what: str) -> tuple[str, str]:
-    tensor, equals, format_name = part.partition("=")
-    if not (equals and tensor.strip() and format_name.strip()):
-        raise KvcalcError(f"{what}: '{part[:40]}' is not TENSOR=FORMAT (for example k=q8_0,v=q4_0)")
-    return tensor.strip(), format_name.strip()

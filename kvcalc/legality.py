@@ -5,11 +5,12 @@ Legality is about heads, layers and experts; whether the memory is enough is ano
 
 from __future__ import annotations
 
-from math import gcd
+from math import gcd, isqrt
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import ranks_per_head
 from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,40 +23,48 @@ if TYPE_CHECKING:
 def why_tp_is_illegal(mechanisms: Iterable[Mechanism], tp: int) -> str | None:
     """Which heads do not spread over tp ranks; None where every layer's do.
 
-    Query heads must divide by tp, and KV heads must divide by tp or be copied evenly.
+    Query heads, and heads or channels of states, must divide by tp; KV heads and groups divide by tp or are copied
+    evenly.
     """
     for mechanism in mechanisms:
-        heads = mechanism.query_heads
-        if heads is not None and heads % tp:
-            return f"{heads} query heads do not divide by {tp}"
+        for heads in mechanism.divided:
+            if heads.value % tp:
+                return f"{heads.value} {heads.noun}s do not divide by {tp}"
         for tensor in mechanism.cached():
-            if tensor.heads % tp and tp % tensor.heads:
-                return f"{tensor.heads} KV heads neither divide by {tp} nor {tp} by them"
+            if tensor.num_heads % tp and tp % tensor.num_heads:
+                noun = "KV heads" if tensor.role is Role.CACHE else "groups"
+                return f"{tensor.num_heads} {noun} neither divide by {tp} nor {tp} by them"
     return None
 
 
 def legal_tps(model: Model, at_most: int | None = None) -> list[int]:
     """Every legal tensor-parallel size, smallest first."""
     kinds = [layer.attention for layer in model.distinct()]
-    largest = min((heads for kind in kinds if (heads := kind.query_heads) is not None), default=1)
-    limit = largest if at_most is None else min(largest, at_most)
-    return [tp for tp in range(1, limit + 1) if largest % tp == 0 and why_tp_is_illegal(kinds, tp) is None]
+    most = gcd(*(heads.value for kind in kinds for heads in kind.divided)) or 1
+    return [tp for tp in _divisors(most, at_most) if why_tp_is_illegal(kinds, tp) is None]
 
 
 def legal_dcps(model: Model, tp: int) -> list[int]:
     """Every legal decode-context-parallel size among tp ranks.
 
     Ranks share the tokens of a head that they all hold: where a head is on several ranks (a latent or MQA's head on all
-    tp, KV heads on tp / num_kv_heads), dcp divides their number. Windowed layers keep their windows whole.
+    tp, KV heads on tp / num_kv_heads), dcp divides their number. Windows, states and an indexer's keys stay whole.
     """
     copies = [
-        ranks_per_head(tensor.heads, tp)
+        ranks_per_head(tensor.num_heads, tp)
         for layer in model.distinct()
-        if layer.window is None
+        if layer.span is None
         for tensor in layer.attention.cached()
+        if tensor.role is Role.CACHE and tensor.rows is None
     ]
-    most = gcd(*copies) if copies else 1
-    return [dcp for dcp in range(1, most + 1) if most % dcp == 0]
+    return _divisors(gcd(*copies) or 1)
+
+
+def _divisors(number: int, at_most: int | None = None) -> list[int]:
+    """Ascending; with a limit, those up to it."""
+    limit = number if at_most is None else min(number, at_most)
+    small = [each for each in range(1, isqrt(number) + 1) if number % each == 0]
+    return [each for each in sorted({*small, *(number // each for each in small)}) if each <= limit]
 
 
 def legal_eps(model: Model, expert_ranks: int) -> list[int]:
@@ -73,10 +82,7 @@ def check_legal(deployment: Deployment, model: Model) -> None:
     tp, num_layers = deployment.tp, model.num_layers
     legal = legal_tps(model)
     if tp not in legal:
-        raise KvcalcError(
-            f"tp: {tp} is illegal for this model; legal are {_listed(legal)} "
-            "(query heads divide by tp, and KV heads divide by tp or tp by KV heads)"
-        )
+        raise KvcalcError(f"tp: {tp} is illegal for this model; legal are {_listed(legal)} ({_rule(model)})")
     if deployment.pp > num_layers:
         raise KvcalcError(f"pp: {deployment.pp} is illegal for this model; legal are 1 to {num_layers}, its layers")
     dcps = legal_dcps(model, tp)
@@ -105,3 +111,9 @@ def _check_experts(deployment: Deployment, model: Model) -> None:
 
 def _listed(values: list[int]) -> str:
     return ", ".join(map(str, values))
+
+
+def _rule(model: Model) -> str:
+    states = any(layer.attention.kept_per == "sequence" for layer in model.distinct())
+    also = " and those of states" if states else ""
+    return f"query heads{also} divide by tp, and KV heads divide by tp or tp by KV heads"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Tagged, Text, Tokens
 from kvcalc.formats import find_format
-from kvcalc.mechanisms import Attention, Mechanism
+from kvcalc.mechanisms import Attention, CachedTensor, Mechanism, Role
+from kvcalc.span import Chunk, Span, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,8 +21,20 @@ MAX_WEIGHT_PARTS = 64
 MAX_KINDS = 256
 """Layers that differ in what they keep; real models have a few."""
 
+MAX_ATTENTIONS = 8
+"""Caches side by side in one layer; real models have two."""
+
 LayerCount = Annotated[int, Limits(ge=1, le=MAX_LAYERS)]
 LayersOrNone = Annotated[int, Limits(ge=0, le=MAX_LAYERS)]
+
+Several = Annotated[tuple[Attention, ...], Limits(min_length=1, max_length=MAX_ATTENTIONS)]
+
+
+def _one_or_several(value: object) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
+
+Attentions = Annotated[Attention | Several, Tagged(_one_or_several, one=Attention, several=Several)]
 
 Split = Literal["tp", "ep", "all"]
 WeightPlace = Literal["embedding", "layers", "head"]
@@ -45,22 +58,54 @@ class LayerGroup:
     """`count` equal layers that follow each other.
 
     Attributes:
-        attention: what each of them keeps.
+        attention: what each of them keeps; several, side by side in one layer, as a list.
         window: sliding window in tokens; None for full attention.
+        chunk: length of the chunks that attention stays within; None for full attention.
         cache_dtype: the element format of these layers, whatever the rest of the cache is kept in.
     """
 
     count: LayerCount
-    attention: Attention
+    attention: Attentions
     window: Tokens | None = None
+    chunk: Tokens | None = None
     cache_dtype: str | None = None
 
     def __post_init__(self) -> None:
         _check_format("cache_dtype", self.cache_dtype)
-        if self.count < 1 or (self.window is not None and self.window < 1):
-            raise ValueError("count and window must be at least 1")
-        if self.window is not None and not self.attention.cached():
-            raise ValueError(f"window does not apply to attention of kind '{self.attention.kind}'")
+        if min(self.count, self.window or 1, self.chunk or 1) < 1 or 0 in (self.window, self.chunk):
+            raise ValueError("count, window and chunk must be at least 1")
+        if self.window is not None and self.chunk is not None:
+            raise ValueError("chunk: a layer has a window or chunks, not both")
+        kinds = ", ".join(f"'{attention.kind}'" for attention in self.attentions)
+        if self.span is not None and not any(attention.elements_per_token for attention in self.attentions):
+            raise ValueError(f"{self.span.name} does not apply to attention of kind {kinds}")
+        if self.cache_dtype is not None and not any(
+            tensor.role is Role.CACHE for attention in self.attentions for tensor in attention.cached()
+        ):
+            raise ValueError(f"cache_dtype: attention of kind {kinds} has no cache that it would apply to")
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """What each of the layers keeps, one or several."""
+        return self.attention if isinstance(self.attention, tuple) else (self.attention,)
+
+    @property
+    def span(self) -> Span | None:
+        """The tokens that a token attends to; None for all before it."""
+        if self.chunk is not None:
+            return Chunk(self.chunk)
+        return None if self.window is None else Window(self.window)
+
+    def caches(self) -> tuple[Layer, ...]:
+        """Each of the caches that one layer keeps. Windows, chunks and formats are of those that grow with tokens."""
+        return tuple(
+            Layer(attention, self.span if attention.elements_per_token else None, self._format(attention))
+            for attention in self.attentions
+        )
+
+    def _format(self, attention: Attention) -> str | None:
+        has_cache = any(tensor.role is Role.CACHE for tensor in attention.cached())
+        return self.cache_dtype if has_cache else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,18 +156,25 @@ class WeightPart:
 
 
 class Layer(NamedTuple):
-    """One layer: what it keeps, over which window, in which format of its own."""
+    """One cache of a layer: what an attention block of it keeps, over which span, in which format of its own.
+
+    Most layers have one. Where blocks stand side by side, each counts as a layer of its own.
+    """
 
     attention: Mechanism
-    window: int | None
+    span: Span | None
     cache_dtype: str | None
 
     @property
     def label(self) -> str:
         """A name for tables and paths. Layers with the same label keep the same bytes."""
-        window = "" if self.window is None else f", window {self.window:,}"
+        span = "" if self.span is None else f", {self.span}"
         own_format = "" if self.cache_dtype is None else f", {self.cache_dtype}"
-        return f"{self.attention.label}{window}{own_format}"
+        return f"{self.attention.label}{span}{own_format}"
+
+    def limits(self, context: int) -> bool:
+        """Whether it keeps fewer tokens than so many."""
+        return self.span is not None and self.span.tokens < context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +229,8 @@ class Model:
     def num_layers(self) -> int:
         return sum(_layer_count(part, 1) for part in self.layers)
 
-    def sequence(self) -> list[Layer]:
-        """Every layer, first to last."""
+    def sequence(self) -> list[tuple[Layer, ...]]:
+        """Every layer, first to last: the caches that it keeps, of most one."""
         return [layer for part in self.layers for layer in _expanded(part)]
 
     def distinct(self) -> dict[Layer, int]:
@@ -186,10 +238,9 @@ class Model:
         return count_layers(self.sequence())
 
     @property
-    def cached_tensors(self) -> list[str]:
-        """Names of the tensors that any layer keeps."""
-        kept = (tensor.name for layer in self.distinct() for tensor in layer.attention.cached())
-        return list(dict.fromkeys(kept))
+    def cached_tensors(self) -> list[CachedTensor]:
+        """The tensors that its layers keep, each kind of layer's."""
+        return [tensor for layer in self.distinct() for tensor in layer.attention.cached()]
 
     @property
     def is_mixture_of_experts(self) -> bool:
@@ -206,16 +257,18 @@ class Model:
         return min(self.first_k_dense, self.num_layers - 1) if self.first_k_dense else 0
 
 
-def count_layers(layers: Iterable[Layer]) -> dict[Layer, int]:
-    """Each kind of layer and how many there are, in order of first appearance.
+def count_layers(layers: Iterable[tuple[Layer, ...]]) -> dict[Layer, int]:
+    """Each kind of cache and how many there are, in order of first appearance.
 
     Layers with one label are one kind: what differs between them (an MLA's projections, say) is not cached.
     """
     counts: dict[Layer, int] = {}
     by_label: dict[str, Layer] = {}
-    for layer, run in groupby(layers):
-        kind = by_label.setdefault(layer.label, layer)
-        counts[kind] = counts.get(kind, 0) + len(list(run))
+    for caches, run in groupby(layers):
+        times = len(list(run))
+        for layer in caches:
+            kind = by_label.setdefault(layer.label, layer)
+            counts[kind] = counts.get(kind, 0) + times
     return counts
 
 
@@ -229,9 +282,9 @@ def _layer_count(part: LayerGroup | Repeat, depth: int) -> int:
             return repeat * sum(_layer_count(inner, depth + 1) for inner in of)
 
 
-def _expanded(part: LayerGroup | Repeat) -> Iterator[Layer]:
+def _expanded(part: LayerGroup | Repeat) -> Iterator[tuple[Layer, ...]]:
     match part:
-        case LayerGroup(count=count, attention=attention, window=window, cache_dtype=cache_dtype):
-            yield from [Layer(attention, window, cache_dtype)] * count
+        case LayerGroup(count=count):
+            yield from [part.caches()] * count
         case Repeat(repeat=repeat, of=of):
             yield from [layer for inner in of for layer in _expanded(inner)] * repeat

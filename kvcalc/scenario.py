@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from kvcalc.cache_format import CacheFormat, parse_cache_format
 from kvcalc.engines import ENGINES, Engine
 from kvcalc.errors import KvcalcError
-from kvcalc.formats import CacheFormat, ElementFormat, find_format, parse_cache_format
+from kvcalc.formats import ElementFormat, find_format
+from kvcalc.mechanisms import find_state_format
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -112,7 +114,15 @@ def checkpoint_format(model: Model) -> ElementFormat:
     return find_format(model.weight_dtype, "weight_dtype") if model.weight_dtype else compute_format(model)
 
 
-def cache_format(model: Model, asked: str | None) -> CacheFormat:
-    """The formats of the cache: as asked, else the model's dtype."""
-    default = compute_format(model)
-    return parse_cache_format(asked or default.name, default, model.cached_tensors)
+def cache_format(
+    model: Model, asked: str | None, conv_dtype: str | None = None, state_dtype: str | None = None
+) -> CacheFormat:
+    """The formats of the cache and of states: as asked, else the model's dtype, and what states have."""
+    computing = compute_format(model)
+    return parse_cache_format(
+        asked or computing.name,
+        computing,
+        model.cached_tensors,
+        conv=None if conv_dtype is None else find_state_format(conv_dtype, "--conv-dtype"),
+        state=None if state_dtype is None else find_state_format(state_dtype, "--state-dtype"),
+    )

@@ -154,7 +154,7 @@ def _owner(noun: Any, place: Place, document: Document) -> Any:
             here = here[int(step)]
     if not place or not isinstance(here, dict):
         return noun
-    if place[-1] == "attention":
+    if "attention" in place[-2:]:  # one, or one of a list
         return KINDS.get(str(here.get("kind")), noun)
     if len(place) > 1 and place[-2] == "weights":
         return WeightPart

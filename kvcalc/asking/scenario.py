@@ -14,13 +14,14 @@ from kvcalc.errors import KvcalcError
 from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.formats import find_format
 from kvcalc.gpu import Gpu
+from kvcalc.mechanisms import Role
 from kvcalc.model import Model
 from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
 from kvcalc.workload import Workload, default_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from fractions import Fraction
     from pathlib import Path
 
@@ -49,6 +50,8 @@ def make_scenario(
     parameters: int | str | None = None,
     cache_dtype: str | None = None,
     weight_dtype: str | None = None,
+    state_dtype: str | None = None,
+    conv_dtype: str | None = None,
     weights: int | str | None = None,
     temporary: int | str | None = None,
     overhead: int | str | None = None,
@@ -79,8 +82,10 @@ def make_scenario(
         engine: how positions and bytes are counted.
         dtype: the format of computing, instead of the model's own.
         parameters: where the model's file does not give them.
-        cache_dtype: an element format, or 'k=q8_0,v=q4_0'.
+        cache_dtype: an element format, or 'k=q8_0,v=q4_0'. It does not touch constant states.
         weight_dtype: an element format instead of the checkpoint's.
+        state_dtype: the format of recurrent states, instead of what the model's file says, or fp32.
+        conv_dtype: the format of convolutions' inputs, instead of what the model's file says, or its dtype.
         weights: bytes of one replica, instead of what the model's file says.
         temporary: bytes of one rank, instead of the default.
         overhead: bytes of one rank, instead of the default.
@@ -102,11 +107,12 @@ def make_scenario(
     tokens = _context(model, context)
     if context is None:
         remarks = (*remarks, f"context is not given: {tokens:,} is taken (-c sets it)")
+    remarks = (*remarks, *_unused_formats(model, conv_dtype, state_dtype))
     asked = Scenario(
         model=model,
         workload=Workload(count_of(batch, "--batch", MAX_BATCH), tokens),
         gpu=asked_gpu(gpu, gpu_memory, node_size),
-        cache_format=cache_format(model, cache_dtype),
+        cache_format=cache_format(model, cache_dtype, conv_dtype, state_dtype),
         engine=find_engine(engine),
         weight_format=None if weight_dtype is None else find_format(weight_dtype, "--weight-dtype"),
         utilization=share_of(utilization),
@@ -166,6 +172,14 @@ def _completed(model: Model, dtype: str | None, parameters: int | str | None) ->
             )
         model = replace(model, parameters=count_of(parameters, "--parameters", MAX_PARAMETERS))
     return model if dtype is None else replace(model, dtype=find_format(dtype, "--dtype").name)
+
+
+def _unused_formats(model: Model, conv_dtype: str | None, state_dtype: str | None) -> Iterator[str]:
+    """Of formats that were asked for, those that nothing is kept in."""
+    roles = {tensor.role for tensor in model.cached_tensors}
+    for option, given, role in (("--conv-dtype", conv_dtype, Role.CONV), ("--state-dtype", state_dtype, Role.STATE)):
+        if given is not None and role not in roles:
+            yield f"{option}: no layer of this model keeps such a state"
 
 
 def _prefix(given: int | str | None, context: int) -> int:

@@ -10,7 +10,6 @@ from kvcalc.asking.scenario import make_scenario
 from kvcalc.catalogue import find_model
 from kvcalc.cli.scenario_options import NUMBERS, OPTIONS
 from kvcalc.errors import KvcalcError
-from kvcalc.formats import find_format
 from kvcalc.model import MAX_LAYERS, Model
 from kvcalc.units import MAX_CONTEXT, parse_count
 
@@ -25,6 +24,8 @@ _PASSED_ON = (
     "shared_prefix",
     "cache_dtype",
     "weight_dtype",
+    "state_dtype",
+    "conv_dtype",
     "weights",
     "temporary",
     "overhead",
@@ -73,7 +74,7 @@ def model_options(model: str | None, given: Mapping[str, Any]) -> tuple[Model, d
         "context": context_of(given),
         "reserve": pairs_of("--reserve", given.get("reserve") or [], "NAME=SIZE (for example lora=2GiB)"),
         "origin": origin,
-        "remarks": tuple(_remarks(numbers, given)),
+        "remarks": tuple(_remarks(numbers)),
     }
     return found, options
 
@@ -150,11 +151,6 @@ def pairs_of(option: str, texts: list[str], form: str) -> dict[str, str]:
     return values
 
 
-def _remarks(numbers: AdHoc, given: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("state_dtype", "conv_dtype"):
-        text, shown = given.get(name), f"--{name.replace('_', '-')}"
-        if text is not None:
-            find_format(text, shown)
-            yield f"{shown}: no layer of this model keeps such a state"
+def _remarks(numbers: AdHoc) -> Iterator[str]:
     if numbers.kv_lora_rank is not None:
         yield "qk_nope_head_dim and v_head_dim do not enter the cache: 128 is taken for what is not given"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.formats import CacheFormat
+    from kvcalc.cache_format import CacheFormat
     from kvcalc.model import Layer
     from kvcalc.term import Sum
 
@@ -16,13 +16,15 @@ class RankLoad(NamedTuple):
     """What one rank is asked to hold.
 
     Attributes:
-        layers: each kind of layer on the rank, and how many.
+        layers: each kind of cache on the rank, and how many.
         tp: tensor-parallel ranks that share each layer.
         sequences: sequences held at the same time.
         context: tokens of each; 0 asks for what a sequence costs before its first token.
         cache_format: element formats.
         dcp: ranks, among the tp, that share the tokens of a sequence.
         shared_prefix: first tokens of the context that all sequences share, kept once.
+        read: whether to count what a step of decoding reads of it, instead of all that is kept: of a sparse layer the
+            positions that are chosen.
     """
 
     layers: Mapping[Layer, int]
@@ -32,6 +34,7 @@ class RankLoad(NamedTuple):
     cache_format: CacheFormat
     dcp: int = 1
     shared_prefix: int = 0
+    read: bool = False
 
 
 class Engine(Protocol):

@@ -1,10 +1,11 @@
 """The engine `exact`: what the documented formulas say, to the byte, with no rounding to blocks and no padding.
 
-    bytes = layers x sequences x positions kept x bytes of the row, for each cached tensor of each kind of layer
+    bytes = layers x sequences x rows kept x bytes of the row, for each kept tensor of each kind of layer
 
-A layer with a window keeps min(context, window) positions, whole on every rank. With decode context parallelism the
-other layers keep ceil(context / dcp) on a rank. Tokens that all sequences share are kept once. Equal tensors (a key and
-a value of one shape) are one term with a factor 2.
+A tensor that grows has a row for each token: min(context, window) of a layer with a window, min(context, chunk) of one
+with chunks, whole on every rank. With decode context parallelism the other layers keep ceil(context / dcp) on a rank,
+but an indexer's keys whole. Tokens that all sequences share are kept once. States have a constant number of rows, for
+each sequence its own. Equal tensors (a key and a value of one shape) are one term with a factor 2.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
-from kvcalc.formats import find_format
+from kvcalc.mechanisms import Role
 from kvcalc.term import Factor, Product, Sum
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ class Exact:
     name = "exact"
     version: str | None = None
     about = (
-        "The documented formulas, to the byte: every layer keeps each token's row, a windowed layer the last "
-        "min(context, window) tokens. Serving engines round to blocks and keep more of a window than its length."
+        "The documented formulas, to the byte: every layer keeps each token's row, one with a window or chunks "
+        "min(context, window or chunk) of them, one with a state the same for any context. Serving engines round to "
+        "blocks, keep more of a window than its length, and pad states to pages or keep them twice."
     )
-    source = "each mechanism's own (kvcalc explain mha, mqa, gqa, mla)"
+    source = "each mechanism's own (kvcalc explain mha, mqa, gqa, mla, mamba2, ...)"
 
     def rank_cache(self, load: RankLoad) -> Sum:
         return Sum(
@@ -48,24 +50,24 @@ class Exact:
                 )
                 for layer, count in load.layers.items()
                 for tensors, element_format in _equal_tensors(layer, load)
-                for suffix, kept in _kept(layer, load)
+                for suffix, kept in _kept(layer, tensors[0], load)
             ),
         )
 
     def is_lower_bound(self, load: RankLoad) -> bool:
-        return any(layer.window is not None and layer.window < load.context for layer in load.layers)
+        return any(
+            layer.limits(load.context) or any(tensor.rows is not None for tensor in layer.attention.cached())
+            for layer in load.layers
+        )
 
 
 def _equal_tensors(layer: Layer, load: RankLoad) -> list[tuple[list[CachedTensor], ElementFormat]]:
     """The layer's tensors, those of one shape and format together."""
-    alike: dict[tuple[int, int, str], tuple[list[CachedTensor], ElementFormat]] = {}
+    alike: dict[object, tuple[list[CachedTensor], ElementFormat]] = {}
     for tensor in layer.attention.cached():
-        if layer.cache_dtype is not None:
-            element_format = find_format(layer.cache_dtype, "cache_dtype")
-        else:
-            element_format = load.cache_format.of(tensor.name)
-        key = (tensor.heads, tensor.width, element_format.name)
-        alike.setdefault(key, ([], element_format))[0].append(tensor)
+        element_format = load.cache_format.of(layer, tensor)
+        shape = tensor.num_heads, tensor.head_elements, tensor.rows, tensor.role, element_format.name
+        alike.setdefault(shape, ([], element_format))[0].append(tensor)
     return list(alike.values())
 
 
@@ -75,10 +77,12 @@ def _tensors_factor(tensors: list[CachedTensor]) -> tuple[Factor, ...]:
     return (Factor("_and_".join(tensor.name for tensor in tensors), len(tensors)),)
 
 
-def _kept(layer: Layer, load: RankLoad) -> tuple[tuple[str, tuple[Factor, ...]], ...]:
-    """The rows that a layer keeps of each tensor, as factors: each sequence's own, and those that all share."""
-    sequences, positions = Factor("sequences", load.sequences, "sequence"), _positions(layer, load)
-    shared = _shared_positions(layer, load)
+def _kept(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[tuple[str, tuple[Factor, ...]], ...]:
+    """The rows that a layer keeps of a tensor, as factors: each sequence's own, and those that all share."""
+    sequences = Factor("sequences", load.sequences, "sequence")
+    if tensor.rows is not None:
+        return (("", (sequences,) if tensor.role is Role.STATE else (sequences, tensor.rows)),)
+    positions, shared = _positions(layer, tensor, load)
     if not shared:
         return (("", (sequences, positions)),)
     own = Factor("own_tokens", positions.value - shared, "token of its own")
@@ -88,29 +92,29 @@ def _kept(layer: Layer, load: RankLoad) -> tuple[tuple[str, tuple[Factor, ...]],
     )
 
 
-def _positions(layer: Layer, load: RankLoad) -> Factor:
-    """How many tokens of a sequence the layer keeps on a rank."""
-    if layer.window is not None and layer.window < load.context:
-        return Factor("window", layer.window, "token of window")
-    if layer.window is None and load.dcp > 1:
-        return Factor("context_on_rank", -(-load.context // load.dcp), "token")
-    return Factor("context", load.context, "token")
+def _positions(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[Factor, int]:
+    """How many tokens of a sequence a rank keeps, and how many of those are of the shared prefix.
 
-
-def _shared_positions(layer: Layer, load: RankLoad) -> int:
-    """How many of those are of the shared prefix: of a window, what it still covers of it.
-
-    Of ranks that take tokens in turn, the fullest is one with the most tokens that are not shared.
+    Of a window, that is what it still covers of the prefix. Of ranks that take tokens in turn, the fullest is one with
+    the most tokens that are not shared.
     """
-    if layer.window is not None:
-        return max(0, load.shared_prefix - max(0, load.context - layer.window))
-    return -(-load.context // load.dcp) + (load.shared_prefix - load.context) // load.dcp
+    span, context, prefix = layer.span, load.context, load.shared_prefix
+    chosen = layer.attention.positions_read
+    if load.read and tensor.role is Role.CACHE and chosen is not None and chosen < context:
+        return Factor("positions_read", chosen, "position chosen"), 0
+    if span is not None:
+        shared = max(0, prefix - span.first(context))
+        if not layer.limits(context):
+            return Factor("context", context, "token"), shared
+        return Factor(span.name, span.tokens, f"token of {span.name}"), shared
+    if load.dcp > 1 and tensor.role is Role.CACHE:
+        shared = -(-context // load.dcp) + (prefix - context) // load.dcp
+        return Factor("context_on_rank", -(-context // load.dcp), "token"), shared
+    return Factor("context", context, "token"), prefix
 
 
 def _row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:
-    heads = None
-    if tensor.heads_name is not None:
-        on_rank = heads_on_rank(tensor.heads, tp)
-        name = tensor.heads_name if tp == 1 else f"{tensor.heads_name}_on_rank"
-        heads = Factor(name, on_rank, "head")
-    return element_format.row(heads, Factor(tensor.width_name, tensor.width))
+    heads = tensor.heads
+    if heads is not None and tp > 1:
+        heads = Factor(f"{heads.name}_on_rank", heads_on_rank(heads.value, tp), heads.noun)
+    return element_format.row(heads, tensor.dims)

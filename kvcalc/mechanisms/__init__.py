@@ -6,14 +6,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 from kvcalc.fields import Tagged
-from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.base import CachedTensor, Mechanism, Role
+from kvcalc.mechanisms.cross import Cross
+from kvcalc.mechanisms.gated_deltanet import GatedDeltaNet
 from kvcalc.mechanisms.gqa import GQA
+from kvcalc.mechanisms.kda import KDA
+from kvcalc.mechanisms.lightning import Lightning
+from kvcalc.mechanisms.mamba1 import Mamba1
+from kvcalc.mechanisms.mamba2 import Mamba2
 from kvcalc.mechanisms.mha import MHA
 from kvcalc.mechanisms.mla import MLA
 from kvcalc.mechanisms.mla_expanded import MLAExpanded
 from kvcalc.mechanisms.mqa import MQA
 from kvcalc.mechanisms.no_attention import NoAttention
 from kvcalc.mechanisms.shared import Shared
+from kvcalc.mechanisms.short_conv import ShortConv
+from kvcalc.mechanisms.states import STATE_FORMATS, find_state_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,22 +35,55 @@ KINDS: Mapping[str, type[Mechanism]] = MappingProxyType(
         "mla_expanded": MLAExpanded,
         "shared": Shared,
         "none": NoAttention,
+        "cross": Cross,
+        "gated_deltanet": GatedDeltaNet,
+        "kda": KDA,
+        "mamba1": Mamba1,
+        "mamba2": Mamba2,
+        "short_conv": ShortConv,
+        "lightning": Lightning,
     }
 )
 """`kind` -> mechanism."""
 
-Attention = Annotated[MHA | MQA | GQA | MLA | MLAExpanded | Shared | NoAttention, Tagged("kind", **KINDS)]
+Attention = Annotated[
+    MHA
+    | MQA
+    | GQA
+    | MLA
+    | MLAExpanded
+    | Shared
+    | NoAttention
+    | Cross
+    | GatedDeltaNet
+    | KDA
+    | Mamba1
+    | Mamba2
+    | ShortConv
+    | Lightning,
+    Tagged("kind", **KINDS),
+]
 
 __all__ = [
     "GQA",
+    "KDA",
     "KINDS",
     "MHA",
     "MLA",
     "MQA",
+    "STATE_FORMATS",
     "Attention",
     "CachedTensor",
+    "Cross",
+    "GatedDeltaNet",
+    "Lightning",
     "MLAExpanded",
+    "Mamba1",
+    "Mamba2",
     "Mechanism",
     "NoAttention",
+    "Role",
     "Shared",
+    "ShortConv",
+    "find_state_format",
 ]

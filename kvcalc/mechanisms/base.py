@@ -2,27 +2,61 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, fields
+from enum import Enum
 from typing import Any, ClassVar, NamedTuple
+
+from kvcalc.term import Factor
+
+
+class Role(Enum):
+    """What a kept tensor is for. It decides the element format, and whether ranks may share its tokens."""
+
+    CACHE = "cache"
+    """What attention reads: in the cache's format; decode context parallelism shares its tokens."""
+    INDEX = "index"
+    """What a sparse indexer reads to choose positions: in a format of its own, and whole on every rank."""
+    CONV = "conv"
+    """The last inputs of a convolution: in the dtype of computing, unless `conv_dtype` says otherwise."""
+    STATE = "state"
+    """What a recurrence carries from token to token: in fp32, unless `state_dtype` says otherwise."""
 
 
 class CachedTensor(NamedTuple):
-    """A tensor that a layer keeps for every token: one row of `heads` x `width` elements.
+    """A tensor that a layer keeps: rows of `heads` x the product of `dims` elements.
 
     Attributes:
         name: as `--cache-dtype NAME=FORMAT` calls it.
-        width: elements of a head (or of the row, where there are no heads).
-        width_name: the config key that gives the width.
-        heads: how many heads the row holds. They divide over tensor-parallel ranks; one alone stays whole on each.
-        heads_name: the config key that gives the heads; None for a tensor without a head axis.
+        dims: config keys and their values, whose product is the elements of a head (or of the row).
+        heads: heads, groups or channels of a row. They divide over tensor-parallel ranks; None: each rank has it whole.
+        rows: how many rows a sequence has, where it is a constant; None: one for each token.
+        role: what it is for.
+        format: the element format that is its own; None: the one that its role has.
     """
 
     name: str
-    width: int
-    width_name: str
-    heads: int = 1
-    heads_name: str | None = None
+    dims: tuple[Factor, ...]
+    heads: Factor | None = None
+    rows: Factor | None = None
+    role: Role = Role.CACHE
+    format: str | None = None
+
+    @property
+    def num_heads(self) -> int:
+        """1 where there is no such axis."""
+        return 1 if self.heads is None else self.heads.value
+
+    @property
+    def head_elements(self) -> int:
+        """Elements of one head."""
+        return math.prod(dim.value for dim in self.dims)
+
+    @property
+    def row_elements(self) -> int:
+        """Elements of all heads."""
+        return self.num_heads * self.head_elements
 
 
 class Mechanism(ABC):
@@ -32,9 +66,11 @@ class Mechanism(ABC):
 
     title: ClassVar[str]
     keeps: ClassVar[str]
-    """What is kept per token and layer, in words."""
+    """What is kept, in words."""
     formula: ClassVar[str]
-    """Elements per token and layer, in the words of the fields."""
+    """Elements of a layer, in the words of the fields."""
+    kept_per: ClassVar[str] = "token"
+    """What the formula counts for: each token, or each sequence."""
     source: ClassVar[str]
     example: ClassVar[str] = ""
     """A worked example, or a trap worth telling."""
@@ -43,14 +79,19 @@ class Mechanism(ABC):
 
     @abstractmethod
     def cached(self) -> tuple[CachedTensor, ...]:
-        """The tensors a layer of this mechanism keeps for each token."""
+        """The tensors a layer of this mechanism keeps."""
 
     def __post_init__(self) -> None:
         described: Any = self
         for each in fields(described):
             value = getattr(self, each.name)
-            if isinstance(value, int) and value < 1:
-                raise ValueError(f"{each.name}: must be at least 1, not {value}")
+            if isinstance(value, int) and not isinstance(value, bool) and value < self.least(each.name):
+                raise ValueError(f"{each.name}: must be at least {self.least(each.name)}, not {value}")
+
+    @classmethod
+    def least(cls, field: str) -> int:  # noqa: ARG003  # a mechanism may allow 0 somewhere
+        """The least value of a number."""
+        return 1
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:
@@ -64,45 +105,54 @@ class Mechanism(ABC):
 
     @property
     def query_heads(self) -> int | None:
-        """Query heads, which tensor parallelism must divide; None where the layer has no attention of its own."""
+        """Heads that score the positions of a cache; None where a layer does not."""
         return None
+
+    @property
+    def divided(self) -> tuple[Factor, ...]:
+        """What tensor parallelism must divide without rest: query heads, or the heads or channels of a state."""
+        return () if self.query_heads is None else (Factor("num_heads", self.query_heads, "query head"),)
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of a new token with one cached position: of its scores and of its weighted sum of values.
 
-        0 where the layer has no cache of its own.
+        0 where nothing grows with the context.
         """
         return 0
 
     @property
+    def constant_multiply_adds(self) -> int:
+        """Multiply-adds of a new token with what a sequence keeps whatever its context is."""
+        return 0
+
+    @property
+    def positions_read(self) -> int | None:
+        """How many positions of its cache a step reads at most, however many are kept; None: all."""
+        return None
+
+    @property
     @abstractmethod
     def label(self) -> str:
-        """A short name with the dims, for tables: 'gqa 64/8 x 128'."""
+        """A short name with the dims, for tables: 'gqa 64/8 x 128'. It tells apart what differs in what it keeps."""
+
+    @property
+    def formula_here(self) -> str:
+        """The formula with only those terms that this layer has."""
+        return self.formula
 
     @property
     def elements_per_token(self) -> int:
         """Elements that one token adds to one layer's cache."""
-        return sum(tensor.heads * tensor.width for tensor in self.cached())
+        return sum(tensor.row_elements for tensor in self.cached() if tensor.rows is None)
 
+    @property
+    def elements_per_sequence(self) -> int:
+        """Elements that a sequence keeps in one layer, whatever its context is."""
+        constant = ((tensor.row_elements, tensor.rows) for tensor in self.cached())
+        return sum(elements * rows.value for elements, rows in constant if rows is not None)
 
-def keys_and_values(
-    heads: int, heads_name: str | None, head_dim: int, v_head_dim: int | None
-) -> tuple[CachedTensor, ...]:
-    """A key and a value for each of `heads` heads: what every head-based mechanism keeps."""
-    value_width = ("head_dim", head_dim) if v_head_dim is None else ("v_head_dim", v_head_dim)
-    return (
-        CachedTensor("k", head_dim, "head_dim", heads, heads_name),
-        CachedTensor("v", value_width[1], value_width[0], heads, heads_name),
-    )
-
-
-def multiply_adds_of_heads(num_heads: int, head_dim: int, v_head_dim: int | None) -> int:
-    """Of every query head: a score over the key's width, and a weighted sum over the value's."""
-    return num_heads * (head_dim + (head_dim if v_head_dim is None else v_head_dim))
-
-
-def head_label(heads: str, head_dim: int, v_head_dim: int | None) -> str:
-    """'64/8 x 128', or '64/4 x 192+128' where values are of another width."""
-    widths = f"{head_dim}" if v_head_dim in (None, head_dim) else f"{head_dim}+{v_head_dim}"
-    return f"{heads} x {widths}"
+    @property
+    def elements(self) -> int:
+        """What the formula gives."""
+        return self.elements_per_token if self.kept_per == "token" else self.elements_per_sequence

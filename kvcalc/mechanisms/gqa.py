@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values, multiply_adds_of_heads
+from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.heads import check_widths, head_label, keys_and_values, multiply_adds, without_values
+from kvcalc.term import Factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +29,19 @@ class GQA(Mechanism):
     num_kv_heads: Dim
     head_dim: Dim
     v_head_dim: Dim | None = None
+    k_equals_v: bool = False
 
     def __post_init__(self) -> None:
         Mechanism.__post_init__(self)  # super() does not know a class with slots
+        check_widths(self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"num_kv_heads must divide num_heads, and {self.num_kv_heads} does not divide {self.num_heads}"
             )
 
     def cached(self) -> tuple[CachedTensor, ...]:
-        return keys_and_values(self.num_kv_heads, "num_kv_heads", self.head_dim, self.v_head_dim)
+        heads = Factor("num_kv_heads", self.num_kv_heads, "head")
+        return keys_and_values(heads, self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)
 
     @property
     def query_heads(self) -> int:
@@ -44,8 +49,13 @@ class GQA(Mechanism):
 
     @property
     def multiply_adds(self) -> int:
-        return multiply_adds_of_heads(self.num_heads, self.head_dim, self.v_head_dim)
+        return multiply_adds(self.num_heads, self.head_dim, self.v_head_dim)
 
     @property
     def label(self) -> str:
-        return f"gqa {head_label(f'{self.num_heads}/{self.num_kv_heads}', self.head_dim, self.v_head_dim)}"
+        heads = f"{self.num_heads}/{self.num_kv_heads}"
+        return f"gqa {head_label(heads, self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)}"
+
+    @property
+    def formula_here(self) -> str:
+        return without_values(self.formula, k_equals_v=self.k_equals_v)

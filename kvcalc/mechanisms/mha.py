@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Mechanism, head_label, keys_and_values, multiply_adds_of_heads
+from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.heads import check_widths, head_label, keys_and_values, multiply_adds, without_values
+from kvcalc.term import Factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +29,15 @@ class MHA(Mechanism):
     num_heads: Dim
     head_dim: Dim
     v_head_dim: Dim | None = None
+    k_equals_v: bool = False
+
+    def __post_init__(self) -> None:
+        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        check_widths(self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)
 
     def cached(self) -> tuple[CachedTensor, ...]:
-        return keys_and_values(self.num_heads, "num_heads", self.head_dim, self.v_head_dim)
+        heads = Factor("num_heads", self.num_heads, "head")
+        return keys_and_values(heads, self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)
 
     @property
     def query_heads(self) -> int:
@@ -37,8 +45,12 @@ class MHA(Mechanism):
 
     @property
     def multiply_adds(self) -> int:
-        return multiply_adds_of_heads(self.num_heads, self.head_dim, self.v_head_dim)
+        return multiply_adds(self.num_heads, self.head_dim, self.v_head_dim)
 
     @property
     def label(self) -> str:
-        return f"mha {head_label(str(self.num_heads), self.head_dim, self.v_head_dim)}"
+        return f"mha {head_label(str(self.num_heads), self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)}"
+
+    @property
+    def formula_here(self) -> str:
+        return without_values(self.formula, k_equals_v=self.k_equals_v)

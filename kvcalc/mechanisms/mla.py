@@ -5,40 +5,69 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.fields import Dim, DimOrNone
+from kvcalc.mechanisms.base import CachedTensor, Mechanism, Role
+from kvcalc.term import Factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MLA(Mechanism):
-    """Multi-head latent attention (arXiv 2405.04434, section 2.1): neither tensor has heads, so every rank keeps both.
+    """Multi-head latent attention (arXiv 2405.04434, section 2.1): no tensor has heads, so every rank keeps them all.
 
     `qk_nope_head_dim`, `v_head_dim` and `q_lora_rank` shape the projections; they never enter the cache.
+
+    Attributes:
+        qk_rope_head_dim: 0 where keys are not rotated: then no rotary key is kept.
+        index_head_dim: width of a sparse indexer's key, where the layer has one (DeepSeek-V3.2's report, section 2.1).
+        index_n_heads: the indexer's query heads.
+        index_topk: how many positions a token reads, chosen by this layer's indexer or by an earlier layer's.
     """
 
     title: ClassVar[str] = "Multi-head latent attention"
-    keeps: ClassVar[str] = "one latent vector (c_kv) and one decoupled rotary key (k_rope), shared by all heads"
-    formula: ClassVar[str] = "kv_lora_rank + qk_rope_head_dim"
-    source: ClassVar[str] = "DeepSeek-V2, https://arxiv.org/abs/2405.04434 section 2.1.3 and table 1"
+    keeps: ClassVar[str] = (
+        "one latent vector (c_kv) and one decoupled rotary key (k_rope), shared by all heads; with a sparse indexer "
+        "its key too (index_k), in fp8 with an fp32 scale for each 128 elements, whatever the cache's format"
+    )
+    formula: ClassVar[str] = "kv_lora_rank + qk_rope_head_dim + index_head_dim"
+    source: ClassVar[str] = (
+        "DeepSeek-V2, https://arxiv.org/abs/2405.04434 section 2.1.3 and table 1; the indexer: DeepSeek-V3.2-Exp, "
+        "https://github.com/deepseek-ai/DeepSeek-V3.2-Exp inference/model.py, class Indexer"
+    )
     example: ClassVar[str] = (
         "DeepSeek-V3: (512 + 64) x 61 layers x 2 bytes = 70,272 bytes a token, on every tensor-parallel rank: the "
         "latent does not divide. Its config also carries num_key_value_heads 128, which is not what is cached. Leaving "
-        "the rotary key out loses 64 of 576 elements."
+        "the rotary key out loses 64 of 576 elements. DeepSeek-V3.2 adds 132 bytes of index_k a token and layer: 656 + "
+        "132 with fp8_ds_mla, 576 + 132 with fp8; transformers keeps index_k in bf16 (--cache-dtype index_k=bf16)."
     )
 
     kind: Literal["mla"] = "mla"
     num_heads: Dim
     kv_lora_rank: Dim
-    qk_rope_head_dim: Dim
+    qk_rope_head_dim: DimOrNone
     qk_nope_head_dim: Dim
     v_head_dim: Dim
     q_lora_rank: Dim | None = None
+    index_head_dim: Dim | None = None
+    index_n_heads: Dim | None = None
+    index_topk: Dim | None = None
+
+    def __post_init__(self) -> None:
+        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        if self.index_n_heads is not None and self.index_head_dim is None:
+            raise ValueError("index_n_heads: goes with index_head_dim, of a layer that has an indexer")
+
+    @classmethod
+    def least(cls, field: str) -> int:
+        return 0 if field == "qk_rope_head_dim" else 1
 
     def cached(self) -> tuple[CachedTensor, ...]:
-        return (
-            CachedTensor("c_kv", self.kv_lora_rank, "kv_lora_rank"),
-            CachedTensor("k_rope", self.qk_rope_head_dim, "qk_rope_head_dim"),
-        )
+        tensors = [CachedTensor("c_kv", (Factor("kv_lora_rank", self.kv_lora_rank),))]
+        if self.qk_rope_head_dim:
+            tensors.append(CachedTensor("k_rope", (Factor("qk_rope_head_dim", self.qk_rope_head_dim),)))
+        if self.index_head_dim is not None:
+            width = Factor("index_head_dim", self.index_head_dim)
+            tensors.append(CachedTensor("index_k", (width,), role=Role.INDEX, format="fp8_block128"))
+        return tuple(tensors)
 
     @property
     def query_heads(self) -> int:
@@ -50,5 +79,16 @@ class MLA(Mechanism):
         return self.num_heads * (2 * self.kv_lora_rank + self.qk_rope_head_dim)
 
     @property
+    def positions_read(self) -> int | None:
+        return self.index_topk
+
+    @property
+    def formula_here(self) -> str:
+        without = "" if self.index_head_dim is not None else " + index_head_dim"
+        return self.formula.removesuffix(without)
+
+    @property
     def label(self) -> str:
-        return f"mla {self.num_heads} heads, {self.kv_lora_rank}+{self.qk_rope_head_dim}"
+        index = "" if self.index_head_dim is None else f", index {self.index_head_dim}"
+        top = "" if self.index_topk is None else f", top {self.index_topk:,}"
+        return f"mla {self.num_heads} heads, {self.kv_lora_rank}+{self.qk_rope_head_dim}{index}{top}"

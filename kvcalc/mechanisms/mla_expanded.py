@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from kvcalc.fields import Dim
+from kvcalc.fields import Dim, DimOrNone
 from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.term import Factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +28,21 @@ class MLAExpanded(Mechanism):
     kind: Literal["mla_expanded"] = "mla_expanded"
     num_heads: Dim
     kv_lora_rank: Dim
-    qk_rope_head_dim: Dim
+    qk_rope_head_dim: DimOrNone
     qk_nope_head_dim: Dim
     v_head_dim: Dim
     q_lora_rank: Dim | None = None
 
+    @classmethod
+    def least(cls, field: str) -> int:
+        return 0 if field == "qk_rope_head_dim" else 1
+
     def cached(self) -> tuple[CachedTensor, ...]:
         key_width = self.qk_nope_head_dim + self.qk_rope_head_dim
+        heads = Factor("num_heads", self.num_heads, "head")
         return (
-            CachedTensor("k", key_width, "qk_nope_and_rope_head_dim", self.num_heads, "num_heads"),
-            CachedTensor("v", self.v_head_dim, "v_head_dim", self.num_heads, "num_heads"),
+            CachedTensor("k", (Factor("qk_nope_and_rope_head_dim", key_width),), heads),
+            CachedTensor("v", (Factor("v_head_dim", self.v_head_dim),), heads),
         )
 
     @property

@@ -79,8 +79,8 @@ class Rank:
 
     Attributes:
         stage: the pipeline stage, from 0.
-        first_layer: the first of the stage's layers.
-        layers: each kind of layer on it, and how many.
+        layer_range: which layers of the model it holds.
+        layers: each kind of cache on it, and how many.
     """
 
     def __init__(
@@ -90,18 +90,13 @@ class Rank:
         parts: tuple[Part, ...] | None,
         beside: _Beside,
         stage: int,
-        first_layer: int,
+        layer_range: range,
         layers: Mapping[Layer, int],
     ) -> None:
-        self.stage, self.first_layer, self.layers = stage, first_layer, layers
+        self.stage, self.layer_range, self.layers = stage, layer_range, layers
         self._scenario, self._deployment, self._parts = scenario, deployment, parts
         self.temporary, self.overhead, self.reserve = beside
         self._bytes: dict[tuple[int, int], int] = {}
-
-    @property
-    def layer_range(self) -> range:
-        """Which layers of the model it holds."""
-        return range(self.first_layer, self.first_layer + sum(self.layers.values()))
 
     @cached_property
     def weights(self) -> Sum | None:
@@ -127,7 +122,7 @@ class Rank:
         It finds the shared prefix kept by them, but not in windowed layers, whose windows have moved on.
         """
         shared = self._scenario.shared_prefix if whole else 0
-        moved_on = {layer: n for layer, n in self.layers.items() if layer.window and layer.window < context}
+        moved_on = {layer: n for layer, n in self.layers.items() if layer.limits(context)}
         others = {layer: n for layer, n in self.layers.items() if layer not in moved_on}
         two, one = (self._cache(others, sequences, tokens, shared).bytes for sequences in (2, 1))
         return two - one + self._cache(moved_on, 1, tokens, 0).bytes
@@ -137,10 +132,16 @@ class Rank:
         """Whether a sequence costs more and more without end, as it does not where all layers have windows."""
         return self.cache_bytes(1, 2 * MAX_CONTEXT) > self.cache_bytes(1, MAX_CONTEXT)
 
-    def _cache(self, layers: Mapping[Layer, int], sequences: int, context: int, shared_prefix: int) -> Sum:
+    def cache_read(self, sequences: int, context: int) -> Sum:
+        """What a step of decoding reads of it, at least."""
+        return self._cache(self.layers, sequences, context, self._scenario.shared_prefix, read=True)
+
+    def _cache(
+        self, layers: Mapping[Layer, int], sequences: int, context: int, shared_prefix: int, *, read: bool = False
+    ) -> Sum:
         deployment, formats, shared = self._deployment, self._scenario.cache_format, min(shared_prefix, context)
         return self._scenario.engine.rank_cache(
-            RankLoad(layers, deployment.tp, sequences, context, formats, deployment.dcp, shared)
+            RankLoad(layers, deployment.tp, sequences, context, formats, deployment.dcp, shared, read)
         )
 
     def holding(self, sequences: int, context: int) -> RankMemory:
@@ -168,7 +169,7 @@ class Ranks:
         self._temporary = temporary(scenario.model, given.temporary)
         self._reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
-        self._stages: dict[int, list[tuple[int, dict[Layer, int]]]] = {}
+        self._stages: dict[int, list[tuple[range, dict[Layer, int]]]] = {}
         self._parts: dict[tuple[bool, bool], tuple[Part, ...] | None] = {}
 
     def of(self, deployment: Deployment) -> tuple[Rank, ...]:
@@ -183,19 +184,18 @@ class Ranks:
         beside = _Beside(self._temporary, overhead_here, self._reserve)
         first_with_experts = scenario.model.first_with_experts
         alike_so_far: dict[object, Rank] = {}
-        for stage, (first, layers) in enumerate(self._stages_of(deployment.pp)):
-            held = range(first, first + sum(layers.values()))
+        for stage, (held, layers) in enumerate(self._stages_of(deployment.pp)):
             key = (tuple(layers.items()), alike(deployment, stage, held, first_with_experts))
             if key not in alike_so_far:
-                alike_so_far[key] = Rank(scenario, deployment, parts, beside, stage, first, layers)
+                alike_so_far[key] = Rank(scenario, deployment, parts, beside, stage, held, layers)
             yield alike_so_far[key]
 
-    def _stages_of(self, pp: int) -> list[tuple[int, dict[Layer, int]]]:
-        """The first layer of each stage, and how many it has of each kind."""
+    def _stages_of(self, pp: int) -> list[tuple[range, dict[Layer, int]]]:
+        """The layers of each stage, and how many caches it has of each kind."""
         if pp not in self._stages:
             first, counted = 0, []
             for held in stages(self._scenario.model.sequence(), pp):
-                counted.append((first, count_layers(held)))
+                counted.append((range(first, first + len(held)), count_layers(held)))
                 first += len(held)
             self._stages[pp] = counted
         return self._stages[pp]

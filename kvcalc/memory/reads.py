@@ -1,16 +1,17 @@
 """What one decode step reads and computes on a rank, at least.
 
 A step makes one token of every sequence. It multiplies each token by the weights of the layers and of the output head,
-and attends to all that the cache keeps. Of a table of embeddings it looks up a row, which counts as nothing. Of
-num_experts experts a step uses num_experts_per_tok at least, and as many more as its tokens choose differently; which
-is not known, so the least is taken, spread evenly over the ranks that share them.
+and attends to all that the cache keeps, in a sparse layer to the positions that are chosen; what choosing them computes
+is not counted. Of a table of embeddings it looks up a row, which counts as nothing. Of num_experts experts a step uses
+num_experts_per_tok at least, and as many more as its tokens choose differently; which is not known, so the least is
+taken, spread evenly over the ranks that share them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.formats import find_format
+from kvcalc.mechanisms import Role
 from kvcalc.memory.parts import Part, placed_parts
 from kvcalc.memory.weights import on_stage, tied_head
 from kvcalc.term import Factor, Product, Share, Sum, Term
@@ -85,37 +86,40 @@ def operations(
             if term is not None:
                 yield Operations(_in_operations(term), part.element_format)
     for layer, count in rank.layers.items():
-        if layer.attention.multiply_adds:
-            yield _attention(scenario, deployment, layer, count, sequences)
+        yield from _attention(scenario, deployment, layer, count, sequences)
 
 
-def _attention(scenario: Scenario, deployment: Deployment, layer: Layer, count: int, sequences: int) -> Operations:
-    context = scenario.workload.context
-    positions = context if layer.window is None else min(context, layer.window)
-    whole = Product(
-        f"attention of {layer.label}",
-        (
-            Factor("per_multiply_add", 2, "operation"),
-            Factor("layers", count, "layer"),
-            Factor("sequences", sequences, "token"),
-            Factor("positions", positions, "position"),
-            Factor("multiply_adds", layer.attention.multiply_adds, "multiply-add"),
-        ),
-    )
-    ranks = Factor("ranks", deployment.tp, "rank")
-    term = Share(whole.path, whole, ranks, unit="operations") if deployment.tp > 1 else whole
-    formats = {_format_of(scenario, layer, tensor.name) for tensor in layer.attention.cached()}
-    return Operations(term, formats.pop() if len(formats) == 1 else None)
+def _attention(
+    scenario: Scenario, deployment: Deployment, layer: Layer, count: int, sequences: int
+) -> Iterator[Operations]:
+    """Of a layer's scores and sums over what grows, and over what does not."""
+    attention, context = layer.attention, scenario.workload.context
+    positions = context if layer.span is None else layer.span.kept(context)
+    if attention.positions_read is not None:
+        positions = min(positions, attention.positions_read)
+    growing = [tensor for tensor in attention.cached() if tensor.rows is None and tensor.role is Role.CACHE]
+    constant = [tensor for tensor in attention.cached() if tensor.rows is not None and tensor.role is not Role.CONV]
+    each = Factor("positions", positions, "position"), Factor("multiply_adds", attention.multiply_adds, "multiply-add")
+    alone = (Factor("multiply_adds", attention.constant_multiply_adds, "multiply-add"),)
+    for factors, tensors in ((each, growing), (alone, constant)):
+        if factors[-1].value:
+            whole = Product(
+                f"attention of {layer.label}",
+                (
+                    Factor("per_multiply_add", 2, "operation"),
+                    Factor("layers", count, "layer"),
+                    Factor("sequences", sequences, "token"),
+                    *factors,
+                ),
+            )
+            ranks = Factor("ranks", deployment.tp, "rank")
+            term = Share(whole.path, whole, ranks, unit="operations") if deployment.tp > 1 else whole
+            formats = {scenario.cache_format.of(layer, tensor) for tensor in tensors}
+            yield Operations(term, formats.pop() if len(formats) == 1 else None)
 
 
 def _in_operations(term: Term) -> Term:
     return term._replace(unit="operations") if isinstance(term, Share) else term
-
-
-def _format_of(scenario: Scenario, layer: Layer, tensor: str) -> ElementFormat:
-    if layer.cache_dtype is not None:
-        return find_format(layer.cache_dtype, "cache_dtype")
-    return scenario.cache_format.of(tensor)
 
 
 def _share(scenario: Scenario, deployment: Deployment, rank: Rank, part: Part, whole: Product) -> Term | None:

@@ -10,19 +10,44 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, NoAttention, Shared
-from kvcalc.reference.base import ReferenceAttention, Rows, initialise
+from kvcalc.mechanisms import (
+    GQA,
+    KDA,
+    MHA,
+    MLA,
+    MQA,
+    Cross,
+    GatedDeltaNet,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    Mechanism,
+    MLAExpanded,
+    NoAttention,
+    Shared,
+    ShortConv,
+)
+from kvcalc.reference.base import ReferenceAttention, ReferenceLayer, ReferenceState, Rows, initialise
+from kvcalc.reference.cross import CrossAttention
+from kvcalc.reference.gated_deltanet import GatedDeltaNetLayer
 from kvcalc.reference.gqa import GroupedQueryAttention
+from kvcalc.reference.kda import KimiDeltaAttention
+from kvcalc.reference.lightning import LightningAttention
+from kvcalc.reference.mamba1 import MambaLayer
+from kvcalc.reference.mamba2 import Mamba2Layer
 from kvcalc.reference.mha import MultiHeadAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
 from kvcalc.reference.mqa import MultiQueryAttention
 from kvcalc.reference.nothing import KeepsNothing
+from kvcalc.reference.short_conv import ShortConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REFERENCES: Mapping[type[Mechanism], type[ReferenceAttention]] = MappingProxyType(
+    from kvcalc.span import Span
+
+REFERENCES: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType(
     {
         MHA: MultiHeadAttention,
         MQA: MultiQueryAttention,
@@ -31,28 +56,35 @@ REFERENCES: Mapping[type[Mechanism], type[ReferenceAttention]] = MappingProxyTyp
         MLAExpanded: ExpandedLatentAttention,
         Shared: KeepsNothing,
         NoAttention: KeepsNothing,
+        Cross: CrossAttention,
+        GatedDeltaNet: GatedDeltaNetLayer,
+        KDA: KimiDeltaAttention,
+        Mamba1: MambaLayer,
+        Mamba2: Mamba2Layer,
+        ShortConv: ShortConvolution,
+        Lightning: LightningAttention,
     }
 )
 
-__all__ = ["REFERENCES", "KeepsNothing", "ReferenceAttention", "Rows", "build"]
+__all__ = ["REFERENCES", "KeepsNothing", "ReferenceAttention", "ReferenceLayer", "ReferenceState", "Rows", "build"]
 
 
 def build(
     mechanism: Mechanism,
     hidden_size: int,
-    window: int | None,
+    span: Span | None,
     *,
     device: torch.device | str = "meta",
     dtype: torch.dtype = torch.bfloat16,
     seed: int = 0,
-) -> ReferenceAttention:
+) -> ReferenceLayer:
     """The layer that a mechanism describes, with weights drawn from `seed`.
 
     Raises:
         KeyError: there is no reference module for this mechanism.
     """
     with torch.device("meta"):
-        module = REFERENCES[type(mechanism)](mechanism, hidden_size, window)
+        module = REFERENCES[type(mechanism)](mechanism, hidden_size, span)
     module = module.to(dtype)
     if torch.device(device).type != "meta":
         module = module.to_empty(device=device)

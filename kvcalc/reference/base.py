@@ -3,21 +3,30 @@
 Letters of shape suffixes, in every file of this folder:
 
     B  sequences            H  query heads        K  head_dim           R  kv_lora_rank
-    T  tokens given         G  KV heads           V  v_head_dim         P  qk_rope_head_dim
+    T  tokens given         G  KV heads, groups   V  v_head_dim         P  qk_rope_head_dim
     S  rows of the cache    M  query heads of     D  hidden_size        N  qk_nope_head_dim
-                               one KV head (H/G)
+    E  encoder's tokens        one KV head (H/G)  C  channels           I  index_head_dim
+    L  conv_kernel                                Z  state_size         J  index_n_heads
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kvcalc.span import Span
+
+
+class Weighted(Protocol):
+    """A projection or a convolution: its weight's first axis is its outputs'."""
+
+    weight: Tensor
 
 
 class Rows(NamedTuple):
@@ -32,31 +41,26 @@ class Rows(NamedTuple):
     positions_S: Tensor
 
 
-class ReferenceAttention(nn.Module, ABC):
-    """One attention layer, as its paper describes it, in two ways that share projections, rotation and softmax.
+class ReferenceLayer(nn.Module, ABC):
+    """One layer, as its paper describes it, in two ways that share projections and what has no memory.
 
-    `forward` is the textbook: the whole sequence at once, no cache. `keep` and `attend` are what serving does: each
-    token leaves rows in a cache, and later tokens are computed from those rows alone.
+    `forward` is the textbook: the whole sequence at once, without a cache. The other way is what serving does: later
+    tokens are computed from what earlier ones have left, and from nothing else of them.
 
     Attributes:
         mechanism: the dims, as kvcalc's formulas read them too.
-        window: how many tokens, its own included, a query may read; None for all.
+        span: which earlier tokens a query may read, its own included; None for all.
     """
 
     small: ClassVar[Mapping[str, int]] = {}
     """Widths for a proof in float64: field of the mechanism -> at most so many elements."""
 
-    def __init__(self, mechanism: Any, hidden_size: int, window: int | None = None) -> None:
+    means: ClassVar[Mapping[str, float]] = {}
+    """Of weights with one axis, by name, what they are drawn around; 1 where they are not here."""
+
+    def __init__(self, mechanism: Any, hidden_size: int, span: Span | None = None) -> None:
         super().__init__()
-        self.mechanism, self.hidden_size, self.window = mechanism, hidden_size, window
-
-    @abstractmethod
-    def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
-        """What the tokens at positions start, start + 1, ... leave in the cache: name -> (B, T, ...)."""
-
-    @abstractmethod
-    def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
-        """The output (B, T, D) for tokens at positions start, ..., from rows of the cache alone, theirs included."""
+        self.mechanism, self.hidden_size, self.span = mechanism, hidden_size, span
 
     @abstractmethod
     def forward(self, x_BTD: Tensor, last: int | None = None) -> Tensor:
@@ -70,18 +74,46 @@ class ReferenceAttention(nn.Module, ABC):
         """A layer of other dims, of this one's dtype and on its device, with weights yet to be set."""
         weight = next(self.parameters())
         with torch.device("meta"):
-            part = type(self)(mechanism, self.hidden_size, self.window)
+            part = type(self)(mechanism, self.hidden_size, self.span)
         return part.to(weight.dtype).to_empty(device=weight.device).requires_grad_(requires_grad=False)
+
+
+class ReferenceAttention(ReferenceLayer):
+    """A layer whose memory grows: each token leaves rows in a cache, and later tokens are computed from those rows."""
+
+    chosen: ClassVar[frozenset[str]] = frozenset()
+    """Tensors that only choose which rows are read."""
+
+    @abstractmethod
+    def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
+        """What the tokens at positions start, start + 1, ... leave in the cache: name -> (B, T, ...)."""
+
+    @abstractmethod
+    def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
+        """The output (B, T, D) for tokens at positions start, ..., from rows of the cache alone, theirs included."""
+
+
+class ReferenceState(ReferenceLayer):
+    """A layer whose memory has one size for each sequence: a step replaces it."""
+
+    @abstractmethod
+    def begin(self, sequences: int) -> dict[str, Tensor]:
+        """What is kept before the first token: name -> (B, rows, ...)."""
+
+    @abstractmethod
+    def advance(self, x_BTD: Tensor, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output (B, T, D) of the next tokens, from what is kept alone, and what is kept after them."""
 
 
 def initialise(module: nn.Module, seed: int) -> None:
     """Weights that keep the size of what they multiply: normal, 1/sqrt(inputs); norms near 1. One seed, one result."""
-    weights = list(module.parameters())
-    generator = torch.Generator(device=weights[0].device if weights else "cpu").manual_seed(seed)
-    for weight in weights:
+    weights = dict(module.named_parameters())
+    device = next((weight.device for weight in weights.values()), "cpu")
+    generator = torch.Generator(device=device).manual_seed(seed)
+    for name, weight in weights.items():
         with torch.no_grad():
             if weight.dim() == 1:
-                weight.normal_(1.0, 0.1, generator=generator)
+                weight.normal_(getattr(module, "means", {}).get(name, 1.0), 0.1, generator=generator)
             else:
                 weight.normal_(0.0, weight.shape[-1] ** -0.5, generator=generator)
 
@@ -98,7 +130,7 @@ def kv_heads_of(heads: range, num_heads: int, num_kv_heads: int) -> range:
     return range(heads.start // readers, (heads.stop - 1) // readers + 1)
 
 
-def copy_rows(part: nn.Linear, whole: nn.Linear, heads: range, width: int) -> None:
+def copy_rows(part: Weighted, whole: Weighted, heads: range, width: int) -> None:
     """Give a rank's projection the outputs of its heads."""
     part.weight.data.copy_(whole.weight.data[heads.start * width : heads.stop * width])
 
@@ -106,3 +138,8 @@ def copy_rows(part: nn.Linear, whole: nn.Linear, heads: range, width: int) -> No
 def copy_columns(part: nn.Linear, whole: nn.Linear, heads: range, width: int) -> None:
     """Give a rank's output projection the inputs of its heads."""
     part.weight.data.copy_(whole.weight.data[:, heads.start * width : heads.stop * width])
+
+
+def copy_entries(part: Tensor, whole: Tensor, heads: range, width: int) -> None:
+    """Give a rank the entries of its heads, of a weight that is not a projection."""
+    part.data.copy_(whole.data[heads.start * width : heads.stop * width])

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from kvcalc.reference.base import ReferenceAttention, Rows, copy_columns, copy_rows, heads_of
 from kvcalc.reference.functional import positions, rotate, softmax, textbook_mask, visible
+from kvcalc.reference.indexer import indexer_of
 
 if TYPE_CHECKING:
-    from kvcalc.mechanisms import MLA
+    from kvcalc.mechanisms import MLA, MLAExpanded
+    from kvcalc.span import Span
 
 EPSILON = 1e-6
 
@@ -30,10 +32,14 @@ class MultiHeadLatentAttention(ReferenceAttention):
         "qk_nope_head_dim": 6,
         "v_head_dim": 5,
         "q_lora_rank": 7,
+        "index_head_dim": 6,
+        "index_n_heads": 3,
+        "index_topk": 4,
     }
+    chosen = frozenset({"index_k"})
 
-    def __init__(self, mechanism: MLA, hidden_size: int, window: int | None = None) -> None:
-        super().__init__(mechanism, hidden_size, window)
+    def __init__(self, mechanism: MLA | MLAExpanded, hidden_size: int, span: Span | None = None) -> None:
+        super().__init__(mechanism, hidden_size, span)
         self.num_heads = mechanism.num_heads
         self.rank, self.rope = mechanism.kv_lora_rank, mechanism.qk_rope_head_dim
         self.nope, self.v_head_dim = mechanism.qk_nope_head_dim, mechanism.v_head_dim
@@ -49,6 +55,7 @@ class MultiHeadLatentAttention(ReferenceAttention):
         self.kv_a_layernorm = nn.RMSNorm(self.rank, eps=EPSILON)
         self.kv_b_proj = nn.Linear(self.rank, self.num_heads * (self.nope + self.v_head_dim), bias=False)
         self.o_proj = nn.Linear(self.num_heads * self.v_head_dim, hidden_size, bias=False)
+        self.indexer = indexer_of(mechanism, hidden_size)
 
     def queries(self, x_BTD: Tensor, at_T: Tensor) -> tuple[Tensor, Tensor]:
         """q_nope (B, T, H, N), and q_rope (B, T, H, P), rotated."""
@@ -71,21 +78,32 @@ class MultiHeadLatentAttention(ReferenceAttention):
         return k_nope_BSHN, v_BSHV
 
     def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
-        """c_kv (B, T, R) and k_rope (B, T, P)."""
-        c_kv_BTR, k_rope_BTP = self.latent(x_BTD, positions(x_BTD, start))
-        return {"c_kv": c_kv_BTR, "k_rope": k_rope_BTP}
+        """c_kv (B, T, R), k_rope (B, T, P) where keys are rotated, and index_k (B, T, I) where there is an indexer."""
+        at_T = positions(x_BTD, start)
+        c_kv_BTR, k_rope_BTP = self.latent(x_BTD, at_T)
+        kept = {"c_kv": c_kv_BTR}
+        if self.rope:
+            kept["k_rope"] = k_rope_BTP
+        if self.indexer is not None:
+            kept["index_k"] = self.indexer.keys(x_BTD, at_T)
+        return kept
 
     def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
         """With the expansion absorbed: queries move into the latent space, and only the result moves out of it."""
         at_T = positions(x_BTD, start)
-        c_kv_BSR, k_rope_BSP = rows.tensors["c_kv"], rows.tensors["k_rope"]
+        c_kv_BSR = rows.tensors["c_kv"]
         heads_HXR = self.kv_b_proj.weight.view(self.num_heads, -1, self.rank)
         up_k_HNR, up_v_HVR = heads_HXR[:, : self.nope], heads_HXR[:, self.nope :]
         q_nope_BTHN, q_rope_BTHP = self.queries(x_BTD, at_T)
         q_BTHR = torch.einsum("bthn,hnr->bthr", q_nope_BTHN * self.scale, up_k_HNR)
         scores_BHTS = torch.einsum("bthr,bsr->bhts", q_BTHR, c_kv_BSR)
-        scores_BHTS = scores_BHTS + torch.einsum("bthp,bsp->bhts", q_rope_BTHP * self.scale, k_rope_BSP)
-        weights_BHTS = softmax(scores_BHTS, visible(at_T, rows.positions_S, self.window))
+        if self.rope:
+            k_rope_BSP = rows.tensors["k_rope"]
+            scores_BHTS = scores_BHTS + torch.einsum("bthp,bsp->bhts", q_rope_BTHP * self.scale, k_rope_BSP)
+        mask = visible(at_T, rows.positions_S, self.span)
+        if self.indexer is not None:
+            mask = self.indexer.chosen(x_BTD, at_T, rows.tensors["index_k"], mask).unsqueeze(1)
+        weights_BHTS = softmax(scores_BHTS, mask)
         o_BTHR = torch.einsum("bhts,bsr->bthr", weights_BHTS, c_kv_BSR)
         o_BTHV = torch.einsum("bthr,hvr->bthv", o_BTHR, up_v_HVR)
         return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]
@@ -93,7 +111,7 @@ class MultiHeadLatentAttention(ReferenceAttention):
     def attend_expanded(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
         """The naive way from the same rows: every head's keys and values are expanded first."""
         k_nope_BSHN, v_BSHV = self.expand(rows.tensors["c_kv"])
-        k_BSHK = with_rope(k_nope_BSHN, rows.tensors["k_rope"])
+        k_BSHK = with_rope(k_nope_BSHN, rows.tensors["k_rope"]) if self.rope else k_nope_BSHN
         return self.attend_heads(x_BTD, start, k_BSHK, v_BSHV, rows.positions_S)
 
     def attend_heads(self, x_BTD: Tensor, start: int, k_BSHK: Tensor, v_BSHV: Tensor, at_S: Tensor) -> Tensor:
@@ -101,7 +119,7 @@ class MultiHeadLatentAttention(ReferenceAttention):
         at_T = positions(x_BTD, start)
         q_BTHK = torch.cat(self.queries(x_BTD, at_T), dim=-1) * self.scale
         scores_BHTS = torch.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK)
-        weights_BHTS = softmax(scores_BHTS, visible(at_T, at_S, self.window))
+        weights_BHTS = softmax(scores_BHTS, visible(at_T, at_S, self.span))
         o_BTHV = torch.einsum("bhts,bshv->bthv", weights_BHTS, v_BSHV)
         return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]
 
@@ -115,11 +133,14 @@ class MultiHeadLatentAttention(ReferenceAttention):
         k_nope_BTHN, v_BTHV = self.expand(c_kv_BTR)
         k_BHTK = with_rope(k_nope_BTHN, k_rope_BTP).transpose(1, 2)
         scores_BHTT = q_BHTK @ k_BHTK.transpose(2, 3) / (self.nope + self.rope) ** 0.5
-        weights_BHTT = softmax(scores_BHTT, textbook_mask(tokens, last, self.window, x_BTD.device))
+        mask = textbook_mask(tokens, last, self.span, x_BTD.device)
+        if self.indexer is not None:
+            mask = self.indexer.textbook(x_BTD, mask).unsqueeze(1)
+        weights_BHTT = softmax(scores_BHTT, mask)
         return self.o_proj((weights_BHTT @ v_BTHV.transpose(1, 2)).transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
 
     def shard(self, rank: int, tp: int) -> Self:
-        """The rank's heads. The latent has none, so every rank computes and keeps all of it."""
+        """The rank's heads. Latent and indexer have none to divide, so every rank computes and keeps all of them."""
         heads = heads_of(rank, tp, self.num_heads)
         part = self.empty_part(replace(self.mechanism, num_heads=len(heads)))
         query, expanded = self.nope + self.rope, self.nope + self.v_head_dim
@@ -129,6 +150,8 @@ class MultiHeadLatentAttention(ReferenceAttention):
             part.q_a_proj.load_state_dict(self.q_a_proj.state_dict())
             part.q_a_layernorm.load_state_dict(self.q_a_layernorm.state_dict())
             copy_rows(part.q_b_proj, self.q_b_proj, heads, query)
+        if self.indexer is not None and part.indexer is not None:
+            part.indexer.load_state_dict(self.indexer.state_dict())
         part.kv_a_proj_with_mqa.load_state_dict(self.kv_a_proj_with_mqa.state_dict())
         part.kv_a_layernorm.load_state_dict(self.kv_a_layernorm.state_dict())
         copy_rows(part.kv_b_proj, self.kv_b_proj, heads, expanded)

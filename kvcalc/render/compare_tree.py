@@ -31,8 +31,8 @@ def _row(result: Comparison, row: ComparedRow) -> Iterator[Row]:
         yield Row(
             (
                 f"{row.name}: elements of {attention.label}",
-                f"{attention.elements_per_token:,}",
-                attention.formula,
+                f"{attention.elements:,}",
+                attention.formula_here,
                 _in_numbers(attention),
             )
         )
@@ -78,4 +78,4 @@ def _in_numbers(attention: Mechanism) -> str:
             field = getattr(attention, "head_dim", None)
         return f"{field:,}" if isinstance(field, int) else name[0]
 
-    return re.sub(r"[a-z_]+", value, attention.formula)
+    return re.sub(r"[a-z_]+[a-z]", value, attention.formula_here)

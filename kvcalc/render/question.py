@@ -36,7 +36,7 @@ def shape(scenario: Scenario) -> str:
     model = scenario.model
     kinds = model.distinct()
     layers = "; ".join(f"{number} x {layer.label}" for layer, number in kinds.items())
-    if len(kinds) == 1:
+    if [*kinds.values()] == [model.num_layers]:
         layers = f"{next(iter(kinds)).label}, {count(model.num_layers, 'layer')}"
     elif len(kinds) > MOST_KINDS_SHOWN:
         mechanisms = dict.fromkeys(layer.attention.kind for layer in kinds)

@@ -62,7 +62,7 @@ def weights_are_known(scenario: Scenario) -> bool:
 def why_not_kept(scenario: Scenario) -> str | None:
     """Why the cache's format cannot hold what this model keeps; None where it can."""
     cache_format, kept = scenario.cache_format, scenario.model.cached_tensors
-    missing = [name for name in cache_format.tensors if name not in kept]
+    missing = [name for name in cache_format.tensors if name not in {tensor.name for tensor in kept}]
     if missing:
         return f"cache format {cache_format.name} is for {', '.join(missing)}, which it does not keep"
     try:
@@ -92,6 +92,7 @@ def compared_row(
     """
     model, workload = scenario.model, scenario.workload
     cache = replica_cache(scenario, Deployment())
+    state = cache_of(scenario, model.distinct(), Deployment(), 1, 0).bytes
     total = evaluate(scenario, Deployment()).fullest.total_bytes
     found = None
     if total is not None:
@@ -106,7 +107,8 @@ def compared_row(
         layers=tuple(f"{count} x {layer.label}" for layer, count in model.distinct().items()),
         cache_dtype=scenario.cache_format.name,
         elements_per_token_per_layer=_elements(model),
-        bytes_per_token=cache_of(scenario, model.distinct(), Deployment(), 1, 1).bytes,
+        bytes_per_token=cache_of(scenario, model.distinct(), Deployment(), 1, 1).bytes - state,
+        state_bytes_per_sequence=state,
         cache_bytes=cache.bytes,
         lower_bound=scenario.engine.is_lower_bound(
             RankLoad(model.distinct(), 1, 1, workload.context, scenario.cache_format)
@@ -127,7 +129,7 @@ def compared_row(
 
 
 def _elements(model: Model) -> int | None:
-    kept = {layer.attention.elements_per_token for layer in model.distinct() if layer.attention.cached()}
+    kept = {elements for layer in model.distinct() if (elements := layer.attention.elements_per_token)}
     return kept.pop() if len(kept) == 1 else None
 
 

@@ -65,8 +65,9 @@ class ComparedRow(NamedTuple):
         own: whether this is the model as it is.
         layers: each kind of layer and how many.
         cache_dtype: the format of the cache.
-        elements_per_token_per_layer: of a layer that keeps something; None where such layers differ.
+        elements_per_token_per_layer: of a layer that grows with its tokens; None where such layers differ.
         bytes_per_token: what a token adds while no window is full, in one copy.
+        state_bytes_per_sequence: what a sequence keeps whatever its context is, in one copy.
         cache_bytes: of the whole batch, in one copy.
         lower_bound: whether serving engines are known to keep more than this counts.
         mha_cache_bytes: the same with multi-head attention; None where the format cannot hold that.
@@ -87,6 +88,7 @@ class ComparedRow(NamedTuple):
     cache_dtype: str
     elements_per_token_per_layer: int | None
     bytes_per_token: int
+    state_bytes_per_sequence: int
     cache_bytes: int
     lower_bound: bool
     mha_cache_bytes: int | None

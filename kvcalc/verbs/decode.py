@@ -187,39 +187,39 @@ def _step(
     if joined is None:
         joined = min(scenario.workload.batch, sequences * deployment.replicas_joined)
     weights = weights_read(scenario, deployment, rank, parts)
-    cache = rank.cache(sequences, scenario.workload.context)
+    cache = rank.cache_read(sequences, scenario.workload.context)
     compute, counted = Fraction(0), []
     for each in operations(scenario, deployment, rank, parts, sequences, joined):
         rate = None if each.element_format is None else gpu.operations_per_second(each.element_format.name)
         if rate is not None:
             compute += each.term.bytes / rate
             counted.append(each.term)
-    room, spilled, link = _spilled(scenario, rank, cache.bytes) if scenario.spill else (0, 0, Fraction(0))
-    bandwidth = gpu.bandwidth or Fraction(1)
+    kept = rank.cache_bytes(sequences, scenario.workload.context)
+    room, spilled, over_link = _spilled(scenario, rank, kept, cache.bytes) if scenario.spill else (0, 0, 0)
+    bandwidth, link = gpu.bandwidth or Fraction(1), gpu.host_link_bandwidth
     computed = Sum("operations", tuple(counted))
     return _Step(
         weights=weights,
         cache=cache,
         computed=computed,
         operations=computed.bytes,
-        memory=(weights.bytes + cache.bytes - spilled) / bandwidth,
+        memory=(weights.bytes + cache.bytes - over_link) / bandwidth,
         compute=compute,
-        link=link,
+        link=over_link / link if link else Fraction(0),
         spilled=spilled,
         room=room,
     )
 
 
-def _spilled(scenario: Scenario, rank: Rank, cache_bytes: int) -> tuple[int, int, Fraction]:
-    """Room for the cache, what does not fit in it, and how long a step takes to read that over the host link."""
+def _spilled(scenario: Scenario, rank: Rank, kept: int, read: int) -> tuple[int, int, int]:
+    """Room for the cache, what does not fit in it, and what a step reads of that over the host link, at least."""
     room = scenario.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
     if room < 0:
         raise KvcalcError(
             f"--spill: only cache can be kept in the host's memory, and a rank lacks {-room:,} bytes for the rest; "
             "give more ranks (--tp, --pp)"
         )
-    link = scenario.gpu.host_link_bandwidth
-    spilled = max(0, cache_bytes - room)
-    if spilled and link is None:
+    spilled = max(0, kept - room)
+    if spilled and scenario.gpu.host_link_bandwidth is None:
         raise KvcalcError(f"--spill: no bandwidth of a host link is known for {scenario.gpu.name}")
-    return room, spilled, spilled / link if link else Fraction(0)
+    return room, spilled, max(0, read - room)

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 
 class ModelRow(NamedTuple):
-    """A model in a list. `bytes_per_token` is what a token adds to one copy of its cache while no window is full."""
+    """A model in a list.
+
+    Attributes:
+        bytes_per_token: what a token adds to one copy of its cache while no window is full.
+        state_bytes_per_sequence: what a sequence keeps whatever its context is.
+    """
 
     name: str
     mechanisms: tuple[str, ...]
     layers: int
     bytes_per_token: int
+    state_bytes_per_sequence: int
     dtype: str
     parameters: int | None
     max_context: int | None
@@ -82,11 +88,13 @@ def _model_row(model: Model) -> ModelRow:
     kinds = model.distinct()
     formats = cache_format(model, None)
     exact = ENGINES["exact"]
+    state = exact.rank_cache(RankLoad(kinds, 1, 1, 0, formats)).bytes
     return ModelRow(
         name=model.name,
         mechanisms=tuple(dict.fromkeys(layer.attention.kind for layer in kinds)),
         layers=model.num_layers,
-        bytes_per_token=exact.rank_cache(RankLoad(kinds, 1, 1, 1, formats)).bytes,
+        bytes_per_token=exact.rank_cache(RankLoad(kinds, 1, 1, 1, formats)).bytes - state,
+        state_bytes_per_sequence=state,
         dtype=formats.name,
         parameters=model.parameters,
         max_context=model.max_context,

@@ -21,7 +21,7 @@ def replica_cache(scenario: Scenario, deployment: Deployment, *, windows: bool =
     Args:
         scenario: what is asked.
         deployment: over which ranks.
-        windows: False counts windowed layers as if they kept every token.
+        windows: False counts layers with windows or chunks as if they kept every token.
     """
     layers = scenario.model.distinct()
     if not windows:
@@ -47,6 +47,6 @@ def cache_of(
 def _without_windows(layers: dict[Layer, int]) -> dict[Layer, int]:
     counts: dict[Layer, int] = {}
     for layer, count in layers.items():
-        full = layer._replace(window=None)
+        full = layer._replace(span=None)
         counts[full] = counts.get(full, 0) + count
     return counts

@@ -45,6 +45,12 @@ class _Heads(NamedTuple):
     head_dim: int
     v_head_dim: int | None
     num_kv_heads: int | None
+    k_equals_v: bool = False
+
+    @property
+    def widths(self) -> dict[str, Any]:
+        """As mechanisms with heads take them."""
+        return {"head_dim": self.head_dim, "v_head_dim": self.v_head_dim, "k_equals_v": self.k_equals_v}
 
 
 def variants(model: Model) -> list[Variant]:
@@ -52,7 +58,7 @@ def variants(model: Model) -> list[Variant]:
 
     The model as it is stands among them, or before them where its layers have different mechanisms.
     """
-    own = [group.attention for group in _groups(model.layers)]
+    own = _attentions(model)
     found: list[Variant] = []
     for name, convert in _conversions(own):
         if all(convert(attention) == _plain(attention) for attention in own):
@@ -71,13 +77,13 @@ def as_mha(model: Model) -> Model:
 
 def odd_head_dims(model: Model) -> list[int]:
     """Widths of heads that have no half, and so no MLA in DeepSeek's proportions."""
-    own = (group.attention for group in _groups(model.layers) if not isinstance(group.attention, MLA | MLAExpanded))
+    own = (attention for attention in _attentions(model) if not isinstance(attention, MLA | MLAExpanded))
     return sorted({heads.head_dim for attention in own if (heads := _heads_of(attention)) and heads.head_dim % 2})
 
 
 def mechanism_of(model: Model) -> str:
     """The kinds of attention of the layers that keep something: 'gqa', 'mha + mla'."""
-    attentions = [group.attention for group in _groups(model.layers)]
+    attentions = _attentions(model)
     keeping = [attention for attention in attentions if attention.cached()] or attentions
     return " + ".join(dict.fromkeys(_plain(attention).kind for attention in keeping))
 
@@ -105,12 +111,12 @@ def _heads_of(attention: Attention) -> _Heads | None:
     """None of a layer that has no heads to change."""
     match attention:
         case (
-            MHA(num_heads=heads, head_dim=width, v_head_dim=value)
-            | MQA(num_heads=heads, head_dim=width, v_head_dim=value)
+            MHA(num_heads=heads, head_dim=width, v_head_dim=value, k_equals_v=one)
+            | MQA(num_heads=heads, head_dim=width, v_head_dim=value, k_equals_v=one)
         ):
-            return _Heads(heads, width, value, None)
-        case GQA(num_heads=heads, head_dim=width, v_head_dim=value, num_kv_heads=kept):
-            return _Heads(heads, width, value, kept)
+            return _Heads(heads, width, value, None, one)
+        case GQA(num_heads=heads, head_dim=width, v_head_dim=value, num_kv_heads=kept, k_equals_v=one):
+            return _Heads(heads, width, value, kept, one)
         case MLA(num_heads=heads, v_head_dim=width) | MLAExpanded(num_heads=heads, v_head_dim=width):
             return _Heads(heads, width, None, None)
         case _:
@@ -128,23 +134,21 @@ def _mha(attention: Attention) -> Attention:
     heads = _heads_of(attention)
     if heads is None:
         return attention
-    return MHA(num_heads=heads.num_heads, head_dim=heads.head_dim, v_head_dim=heads.v_head_dim)
+    return MHA(num_heads=heads.num_heads, **heads.widths)
 
 
 def _gqa(num_kv_heads: int, attention: Attention) -> Attention:
     heads = _heads_of(attention)
     if heads is None:
         return attention
-    return GQA(
-        num_heads=heads.num_heads, num_kv_heads=num_kv_heads, head_dim=heads.head_dim, v_head_dim=heads.v_head_dim
-    )
+    return GQA(num_heads=heads.num_heads, num_kv_heads=num_kv_heads, **heads.widths)
 
 
 def _mqa(attention: Attention) -> Attention:
     heads = _heads_of(attention)
     if heads is None:
         return attention
-    return MQA(num_heads=heads.num_heads, head_dim=heads.head_dim, v_head_dim=heads.v_head_dim)
+    return MQA(num_heads=heads.num_heads, **heads.widths)
 
 
 def _mla(attention: Attention) -> Attention:
@@ -153,8 +157,12 @@ def _mla(attention: Attention) -> Attention:
 
 
 def _mla_expanded(attention: Attention) -> Attention:
+    """Every head attends to every position: there is nothing for an indexer to choose from a latent."""
     latent = _latent(attention)
-    return attention if latent is None else MLAExpanded(**latent)
+    if latent is None:
+        return attention
+    names = {each.name for each in fields(MLAExpanded)}
+    return MLAExpanded(**{name: value for name, value in latent.items() if name in names})
 
 
 def _latent(attention: Attention) -> dict[str, Any] | None:
@@ -173,6 +181,10 @@ def _latent(attention: Attention) -> dict[str, Any] | None:
     }
 
 
+def _attentions(model: Model) -> list[Attention]:
+    return [attention for group in _groups(model.layers) for attention in group.attentions]
+
+
 def _groups(parts: Iterable[Layers]) -> Iterator[LayerGroup]:
     for part in parts:
         if isinstance(part, Repeat):
@@ -185,6 +197,8 @@ def _converted(model: Model, convert: Callable[[Attention], Attention]) -> Model
     def turned(part: Layers) -> Layers:
         if isinstance(part, Repeat):
             return replace(part, of=tuple(turned(inner) for inner in part.of))
+        if isinstance(part.attention, tuple):
+            return replace(part, attention=tuple(convert(each) for each in part.attention))
         return replace(part, attention=convert(part.attention))
 
     return replace(model, layers=tuple(turned(part) for part in model.layers))

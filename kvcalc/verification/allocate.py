@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
-    from kvcalc.reference.cache import LayerCache
     from kvcalc.verification.devices import Device
     from kvcalc.verification.observe import Observed
     from kvcalc.verification.progress import Progress
+    from kvcalc.verification.through_cache import Cache
 
 
 class Allocation(NamedTuple):
@@ -22,14 +22,14 @@ class Allocation(NamedTuple):
         seconds: that allocating and writing every byte once took.
     """
 
-    caches: list[LayerCache]
+    caches: list[Cache]
     seconds: float
 
 
 def allocate(layers: list[Observed], device: Device, progress: Progress) -> Allocation:
     """Allocate the layers' caches and write every byte once, so that the system really gives the memory."""
     start = time.perf_counter()
-    caches: list[LayerCache] = []
+    caches: list[Cache] = []
     try:
         for done, layer in enumerate(layers):
             progress("allocating", done, len(layers))
@@ -45,7 +45,7 @@ def allocate(layers: list[Observed], device: Device, progress: Progress) -> Allo
     return Allocation(caches, seconds)
 
 
-def held_bytes(layers: list[Observed], caches: list[LayerCache]) -> dict[str, int]:
+def held_bytes(layers: list[Observed], caches: list[Cache]) -> dict[str, int]:
     """Bytes of the storages behind the caches, by label of their kind of layer; one that is shared counts once."""
     held = dict.fromkeys((layer.layer.label for layer in layers), 0)
     seen: set[int] = set()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment, stages
 from kvcalc.errors import KvcalcError
-from kvcalc.formats import find_format
 from kvcalc.legality import check_legal
+from kvcalc.mechanisms import CachedTensor
 from kvcalc.model import count_layers
 from kvcalc.reference import REFERENCES
 from kvcalc.verbs.replica import cache_of
@@ -59,10 +60,10 @@ class Case(NamedTuple):
         return [Rank(index, index // tp, index % tp) for index in range(self.deployment.ranks)]
 
     def layers(self, rank: Rank) -> list[Layer]:
-        """The layers of a rank that can be verified, in order, each as the first of its kind."""
+        """The caches of a rank's layers that can be verified, in order, each as the first of its kind."""
         first = {layer.label: layer for layer in self.kinds}
         stage = stages(self.scenario.model.sequence(), self.deployment.pp)[rank.stage]
-        return [first[layer.label] for layer in stage if layer.label in first]
+        return [first[layer.label] for caches in stage for layer in caches if layer.label in first]
 
     def predicted_bytes(self, layers: Mapping[Layer, int]) -> int:
         """What these layers keep on one rank, by the formula."""
@@ -70,13 +71,12 @@ class Case(NamedTuple):
 
     def rank_bytes(self, rank: Rank) -> int:
         """What a rank keeps, by the formula."""
-        return self.predicted_bytes(count_layers(self.layers(rank)))
+        return self.predicted_bytes(Counter(self.layers(rank)))
 
-    def format_of(self, layer: Layer, tensor: str) -> str:
-        """The element format that a tensor of a layer is stored in."""
-        if layer.cache_dtype is not None:
-            return find_format(layer.cache_dtype, "cache_dtype").name
-        return self.scenario.cache_format.of(tensor).name
+    def format_of(self, layer: Layer, name: str) -> str:
+        """The element format that a tensor of a layer is stored in; of one that no formula counts, the cache's."""
+        counted = {tensor.name: tensor for tensor in layer.attention.cached()}
+        return self.scenario.cache_format.of(layer, counted.get(name, CachedTensor(name, ()))).name
 
 
 def make_case(scenario: Scenario) -> Case:

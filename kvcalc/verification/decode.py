@@ -13,24 +13,31 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from kvcalc.reference import build
+from kvcalc.reference import ReferenceAttention, build
 from kvcalc.units import MIB
 from kvcalc.verification.observe import Observed, compute_dtype, hidden_size
+from kvcalc.verification.through_cache import begin, fill, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.reference import ReferenceAttention
-    from kvcalc.reference.cache import LayerCache
+    from kvcalc.reference import ReferenceLayer
     from kvcalc.verification.case import Case, Rank
     from kvcalc.verification.devices import Device
     from kvcalc.verification.progress import Progress
+    from kvcalc.verification.through_cache import Cache
 
 DECODED = 4
 """Tokens decoded one by one at the end."""
 
 COMPARED = 8192
 """Tokens of a sequence, at most, after which outputs are compared with the textbook's."""
+
+STATE_COMPARED = 256
+"""The same where a state goes through the tokens one by one, and the textbook takes every pair of them."""
+
+STATE_FILLED = 16
+"""Tokens that fill a state before others are decoded: it is as large after any number."""
 
 CHUNK_BYTES = 64 * MIB
 """What one chunk's largest tensor may take, so that temporary memory stays bounded."""
@@ -81,7 +88,7 @@ def room_needed(case: Case, layers: dict[str, Observed]) -> int:
     model = case.scenario.model
     largest = 0
     for observed in layers.values():
-        whole = build(observed.layer.attention, hidden_size(model), observed.layer.window, dtype=compute_dtype(model))
+        whole = build(observed.layer.attention, hidden_size(model), observed.layer.span, dtype=compute_dtype(model))
         weights = sum(weight.numel() * weight.element_size() for weight in whole.parameters())
         largest = max(largest, 2 * weights + 3 * _scores(observed) + _read(observed))
     return largest + 16 * CHUNK_BYTES
@@ -89,7 +96,7 @@ def room_needed(case: Case, layers: dict[str, Observed]) -> int:
 
 @torch.inference_mode()
 def decode(
-    case: Case, rank: Rank, layers: list[Observed], caches: list[LayerCache], device: Device, progress: Progress
+    case: Case, rank: Rank, layers: list[Observed], caches: list[Cache], device: Device, progress: Progress
 ) -> dict[str, Decoded]:
     """Fill the caches and decode from them; what came out, by label of the kind of layer."""
     done: dict[str, Decoded] = {}
@@ -110,12 +117,12 @@ def decode(
     return done
 
 
-def _module(case: Case, rank: Rank, observed: Observed, device: Device) -> ReferenceAttention:
+def _module(case: Case, rank: Rank, observed: Observed, device: Device) -> ReferenceLayer:
     model, layer = case.scenario.model, observed.layer
     whole = build(
         layer.attention,
         hidden_size(model),
-        layer.window,
+        layer.span,
         device=device.torch_device,
         dtype=compute_dtype(model),
         seed=1,
@@ -123,17 +130,17 @@ def _module(case: Case, rank: Rank, observed: Observed, device: Device) -> Refer
     return whole if case.deployment.tp == 1 else whole.shard(rank.place, case.deployment.tp)
 
 
-def _compare(case: Case, module: ReferenceAttention, observed: Observed, cache: LayerCache) -> Decoded:
+def _compare(case: Case, module: ReferenceLayer, observed: Observed, cache: Cache) -> Decoded:
     """One sequence through the cache, against the textbook."""
-    tokens = min(case.context, COMPARED)
+    tokens = min(case.context, _compared(observed))
     one, x_BTD = cache.sequences(0, 1), _random(module, 0, 1, tokens)
-    for name, rows in module.keep(x_BTD[:, :512], 0).items():  # a scale per tensor is fixed by the first rows packed
-        one.stored[name].packing.pack(1.25 * rows)
+    if isinstance(module, ReferenceAttention):
+        for name, rows in module.keep(x_BTD[:, :512], 0).items():  # the first rows packed fix a scale per tensor
+            one.stored[name].packing.pack(1.25 * rows)
+    begin(module, one, 1)
     outputs = []
     for start, end in _chunks(0, tokens, _attended_at_once(observed, tokens)):
-        x_chunk = x_BTD[:, start:end]
-        readable = one.extend(module.keep(x_chunk, start), start, x_BTD.dtype)
-        outputs.append(module.attend(x_chunk, start, readable))
+        outputs.append(step(module, one, x_BTD[:, start:end], start))
     found = torch.cat(outputs, dim=1)
     last = min(DECODED, tokens)
     textbook = deepcopy(module).to("cpu", torch.float32)
@@ -144,7 +151,7 @@ def _compare(case: Case, module: ReferenceAttention, observed: Observed, cache: 
     return Decoded(bool(found.isfinite().all()), float(difference), tokens, max(tolerance, TOLERANCE[computed_in]))
 
 
-def _fill_and_decode(case: Case, module: ReferenceAttention, observed: Observed, cache: LayerCache, seed: int) -> bool:
+def _fill_and_decode(case: Case, module: ReferenceLayer, observed: Observed, cache: Cache, seed: int) -> bool:
     """Every sequence up to the context, the last tokens decoded; whether all their outputs are finite."""
     decoded = min(DECODED, case.context)
     prompt = case.context - decoded
@@ -155,34 +162,41 @@ def _fill_and_decode(case: Case, module: ReferenceAttention, observed: Observed,
     for first in range(0, case.sequences, together):
         some = cache.sequences(first, min(first + together, case.sequences))
         sequences = min(together, case.sequences - first)
-        skipped = max(0, prompt - observed.slots)  # a ring would overwrite them
+        begin(module, some, sequences)
+        skipped = max(0, prompt - (STATE_FILLED if observed.slots is None else observed.slots))  # which leave nothing
         for start, end in _chunks(skipped, prompt, [max(1, CHUNK_BYTES // (token_bytes * sequences))]):
-            some.store(module.keep(_random(module, seed + start, sequences, end - start), start), start)
+            fill(module, some, _random(module, seed + start, sequences, end - start), start)
         for position in range(prompt, case.context):
             x_B1D = _random(module, seed + position, sequences, 1)
-            rows = some.extend(module.keep(x_B1D, position), position, x_B1D.dtype)
-            finite = finite and bool(module.attend(x_B1D, position, rows).isfinite().all())
+            finite = finite and bool(step(module, some, x_B1D, position).isfinite().all())
     return finite
+
+
+def _compared(observed: Observed) -> int:
+    """Tokens to compare after. As many as a sparse layer reads: which it chose of more may turn on a rounding."""
+    if observed.slots is None and observed.layer.attention.query_heads is None:
+        return STATE_COMPARED
+    return min(COMPARED, observed.layer.attention.positions_read or COMPARED)
 
 
 def _scores(observed: Observed) -> int:
     """Bytes of one query's float32 scores against one sequence."""
-    return 4 * observed.slots * (observed.layer.attention.query_heads or 1)
+    return 4 * observed.rows * (observed.layer.attention.query_heads or 1)
 
 
 def _read(observed: Observed) -> int:
     """Bytes that reading one sequence's rows may take: as float32, in the dtype of computing, and in another order."""
-    return 12 * observed.slots * _elements(observed)
+    return 12 * (observed.slots or 1) * _elements(observed)
 
 
 def _elements(observed: Observed) -> int:
-    """Of one token in one layer."""
+    """Of one token in one layer, or of a sequence where they are a constant."""
     return sum(kept.elements for kept in observed.tensors.values())
 
 
 def _attended_at_once(observed: Observed, tokens: int) -> list[int]:
     """Sizes of chunks: as many tokens as have room for their scores, and the last ones singly."""
-    rows = min(observed.slots, tokens)
+    rows = observed.rows if observed.slots is None else min(observed.slots, tokens)
     most = max(1, min(rows, CHUNK_BYTES // (4 * rows * (observed.layer.attention.query_heads or 1))))
     prompt = tokens - min(DECODED, tokens)
     return [*([most] * (prompt // most)), *([prompt % most] if prompt % most else []), 1]
@@ -197,12 +211,12 @@ def _chunks(start: int, tokens: int, sizes: list[int]) -> Iterator[tuple[int, in
         start = end
 
 
-def _random(module: ReferenceAttention, seed: int, sequences: int, tokens: int) -> Tensor:
+def _random(module: ReferenceLayer, seed: int, sequences: int, tokens: int) -> Tensor:
     weight = next(module.parameters())
     generator = torch.Generator(device=weight.device).manual_seed(seed)
     shape = (sequences, tokens, module.hidden_size)
     return torch.randn(shape, generator=generator, dtype=weight.dtype, device=weight.device)
 
 
-def _dtype(module: ReferenceAttention) -> torch.dtype:
+def _dtype(module: ReferenceLayer) -> torch.dtype:
     return next(module.parameters()).dtype

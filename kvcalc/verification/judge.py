@@ -75,7 +75,7 @@ def judge(
 
 
 def _tensors(case: Case, reports: list[RankReport]) -> Iterator[Check]:
-    """What a token adds to each tensor, on the first rank that differs from the formula, if one does."""
+    """What a token or a sequence adds to each tensor, on the first rank that differs from the formula, if one does."""
     for layer in case.kinds:
         on_ranks = [report.elements[layer.label] for report in reports if layer.label in report.elements]
         predicted = _elements(layer, case.deployment.tp)
@@ -84,12 +84,15 @@ def _tensors(case: Case, reports: list[RankReport]) -> Iterator[Check]:
             expected = predicted.get(name, 0)
             found = [elements.get(name, 0) for elements in on_ranks]
             differing = next((elements for elements in found if elements != expected), expected)
-            yield exactly("kept per token", f"{layer.label}: {name}", expected, differing, "elements")
+            per = f"kept per {layer.attention.kept_per}"
+            yield exactly(per, f"{layer.label}: {name}", expected, differing, "elements")
 
 
 def _elements(layer: Layer, tp: int) -> dict[str, int]:
     return {
-        tensor.name: tensor.width * (1 if tensor.heads_name is None else heads_on_rank(tensor.heads, tp))
+        tensor.name: tensor.head_elements
+        * (1 if tensor.heads is None else heads_on_rank(tensor.heads.value, tp))
+        * (1 if tensor.rows is None else tensor.rows.value)
         for tensor in layer.attention.cached()
     }
 

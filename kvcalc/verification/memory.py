@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import torch
 
 from kvcalc.errors import CannotRunError
-from kvcalc.model import count_layers
 from kvcalc.verification.allocate import allocate, held_bytes
 from kvcalc.verification.allocator import NotModelled, predict
 from kvcalc.verification.card import card_measurements
@@ -24,16 +24,16 @@ from kvcalc.verification.room import refuse_without_room
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from kvcalc.reference.cache import LayerCache
     from kvcalc.verification.case import Case, Rank
     from kvcalc.verification.devices import Counters, Device
     from kvcalc.verification.progress import Progress
+    from kvcalc.verification.through_cache import Cache
 
 
 def shape_report(case: Case, rank: Rank) -> RankReport:
     """What the shapes say that the rank stores, without any memory."""
     observed = observe(case, rank)
-    layers = {layer.label: count for layer, count in count_layers(case.layers(rank)).items()}
+    layers = Counter(layer.label for layer in case.layers(rank))
     return RankReport(
         rank,
         {label: {name: kept.elements for name, kept in one.tensors.items()} for label, one in observed.items()},
@@ -122,7 +122,7 @@ def _with_decoding(
     report: RankReport,
     case: Case,
     layers: list[Observed],
-    caches: list[LayerCache],
+    caches: list[Cache],
     device: Device,
     *,
     decoding: bool,

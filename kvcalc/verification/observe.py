@@ -1,7 +1,7 @@
 """What one rank's layers store, seen on the meta device: shapes and dtypes at full size, without memory.
 
-A layer's reference module is asked to `keep` every token of the workload, and what it returns is packed in the cache's
-format. The formula is not asked.
+A layer's reference module is asked to `keep` every token of the workload, one with a state what it keeps after a token,
+and what it returns is packed in the cache's format. The formula is not asked.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from kvcalc.errors import KvcalcError
-from kvcalc.model import count_layers
-from kvcalc.reference import build
+from kvcalc.reference import ReferenceAttention, ReferenceLayer, ReferenceState, build
 from kvcalc.reference.cache import LayerCache, Stored
 from kvcalc.reference.packing import packing
+from kvcalc.reference.state_cache import StateCache
 from kvcalc.scenario import compute_format
 
 if TYPE_CHECKING:
@@ -39,29 +39,31 @@ class Kept(NamedTuple):
     """One tensor that a layer keeps.
 
     Attributes:
-        row: the shape of what a token adds, (heads, width) or (width,).
-        stored: what holds it for all sequences and slots, on the meta device.
+        row: the shape of a row, (heads, width) or (width,) or that of a state.
+        stored: what holds it for all sequences and rows, on the meta device.
+        rows: how many a sequence has, where it is a constant; 1 where each token adds one.
     """
 
     row: tuple[int, ...]
     stored: Tensor
     format_name: str
+    rows: int = 1
 
     @property
     def elements(self) -> int:
-        """Of one token."""
-        return prod(self.row)
+        """Of one token, or of a sequence where it is a constant."""
+        return self.rows * prod(self.row)
 
 
 class Observed(NamedTuple):
     """What one layer of a kind stores on one rank.
 
     Attributes:
-        slots: tokens kept of each sequence: of a window, at most its length.
+        slots: tokens kept of each sequence, of a window or chunk at most its length; None where it keeps a constant.
     """
 
     layer: Layer
-    slots: int
+    slots: int | None
     tensors: Mapping[str, Kept]
 
     @property
@@ -69,19 +71,22 @@ class Observed(NamedTuple):
         """Bytes of each tensor."""
         return [kept.stored.untyped_storage().nbytes() for kept in self.tensors.values()]
 
-    def cache(self, device: torch.device) -> LayerCache:
+    @property
+    def rows(self) -> int:
+        """Rows of a sequence that a query reads: the tokens kept, or the constant."""
+        return max((kept.rows for kept in self.tensors.values()), default=1) if self.slots is None else self.slots
+
+    def cache(self, device: torch.device) -> LayerCache | StateCache:
         """A layer's cache with real buffers, not yet touched."""
-        return LayerCache(
-            {
-                name: Stored(
-                    torch.empty(kept.stored.shape, dtype=kept.stored.dtype, device=device),
-                    kept.row,
-                    packing(kept.format_name),
-                )
-                for name, kept in self.tensors.items()
-            },
-            self.slots,
-        )
+        stored = {
+            name: Stored(
+                torch.empty(kept.stored.shape, dtype=kept.stored.dtype, device=device),
+                kept.row,
+                packing(kept.format_name),
+            )
+            for name, kept in self.tensors.items()
+        }
+        return StateCache(stored) if self.slots is None else LayerCache(stored, self.slots)
 
 
 def hidden_size(model: Model) -> int:
@@ -99,17 +104,29 @@ def observe(case: Case, rank: Rank) -> dict[str, Observed]:
     Raises:
         KvcalcError: a tensor beyond what torch can count, or a format that cannot store the rows.
     """
-    return {layer.label: _observe(case, layer, rank) for layer in count_layers(case.layers(rank))}
+    return {layer.label: _observe(case, layer, rank) for layer in dict.fromkeys(case.layers(rank))}
 
 
 def _observe(case: Case, layer: Layer, rank: Rank) -> Observed:
-    model, window = case.scenario.model, layer.window
-    whole = build(layer.attention, hidden_size(model), window, dtype=compute_dtype(model))
+    model = case.scenario.model
+    whole = build(layer.attention, hidden_size(model), layer.span, dtype=compute_dtype(model))
     module = whole.shard(rank.place, case.deployment.tp)
-    slots = case.context if window is None else min(case.context, window)
-    _check_countable(case, module.keep(_tokens(1, 1, model), 0), slots)
-    kept = module.keep(_tokens(case.sequences, slots, model), case.context - slots)
-    return Observed(layer, slots, {name: _packed(case, layer, name, rows) for name, rows in kept.items()})
+    if isinstance(module, ReferenceAttention):
+        slots = case.context if layer.span is None else layer.span.kept(case.context)
+        _check_countable(case, module.keep(_tokens(1, 1, model), 0), slots)
+        kept = module.keep(_tokens(case.sequences, slots, model), case.context - slots)
+        return Observed(layer, slots, {name: _packed(case, layer, name, rows) for name, rows in kept.items()})
+    _check_countable(case, _after_a_token(module, 1, model), 1)
+    kept = _after_a_token(module, case.sequences, model)
+    packed = {name: _packed(case, layer, name, rows)._replace(rows=rows.shape[1]) for name, rows in kept.items()}
+    return Observed(layer, None, packed)
+
+
+def _after_a_token(module: ReferenceLayer, sequences: int, model: Model) -> dict[str, Tensor]:
+    """What a layer with a state keeps then; nothing of one without."""
+    if not isinstance(module, ReferenceState):
+        return {}
+    return module.advance(_tokens(sequences, 1, model), module.begin(sequences))[1]
 
 
 def _tokens(sequences: int, tokens: int, model: Model) -> Tensor:
@@ -129,7 +146,7 @@ def _packed(case: Case, layer: Layer, name: str, rows: Tensor) -> Kept:
 
 
 def _check_countable(case: Case, one_token: Mapping[str, Tensor], slots: int) -> None:
-    widest = max((prod(rows.shape[2:]) for rows in one_token.values()), default=1)
+    widest = max((prod(rows.shape[1:]) for rows in one_token.values()), default=1)
     if case.sequences * slots * max(widest, hidden_size(case.scenario.model)) > MAX_ELEMENTS:
         raise KvcalcError(
             f"{case.sequences:,} sequences x {case.context:,} tokens: a tensor would have more elements than torch "

@@ -1,7 +1,8 @@
 """Is what a layer keeps enough, and is all of it used? Shown in float64, with small widths and the model's heads.
 
 The textbook computes a short sequence at once, without a cache. Then every tensor-parallel rank's part of the layer
-computes it from its own cache, several tokens at a time and one by one, and the parts are added up.
+computes it from its own cache, several tokens at a time and one by one, and the parts are added up. What is used is
+asked in kvcalc/verification/needed.py.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from kvcalc.reference import REFERENCES, Rows, build
+from kvcalc.reference import REFERENCES, ReferenceAttention, ReferenceLayer, ReferenceState, build
 from kvcalc.reference.cache import LayerCache, Stored
 from kvcalc.reference.packing import Packing
+from kvcalc.span import Span
+from kvcalc.verification.needed import needed_rows, needed_state, relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model import Layer
-    from kvcalc.reference import ReferenceAttention
 
 TOLERANCE = 1e-10
 """Largest difference, relative to the largest output, between the two ways: float64 rounds at 1e-16."""
@@ -30,12 +32,14 @@ TOLERANCE = 1e-10
 NEEDED = 1e-6
 """Least relative change of an output from which something that is kept is taken away: float64 rounds at 1e-16."""
 
-_CHUNKS = (5, 3, 1, 1, 4, 1, 1, 1)
+_CHUNKS = (5, 3, 1, 1, 4, 1, 1, 1, 1)
 _TOKENS = sum(_CHUNKS)
-_WINDOW = 6
-"""Shorter than the sequence, so that a ring is full, turns, and is crossed by several tokens at a time."""
+_SPAN = 6
+"""Shorter than the sequence, so that a ring is full, turns, and is crossed by several tokens at a time; it divides the
+sequence, so that the last token's chunk is full."""
 _HIDDEN = 24
-_SEQUENCES = 2
+_SEQUENCES, _STATES = 2, 8
+"""More where every element of a state is asked for: in one sequence, some of them are close to zero."""
 
 
 class Part(NamedTuple):
@@ -44,7 +48,7 @@ class Part(NamedTuple):
     Attributes:
         outputs_BTD: of their parts, added up, from caches; not numbers where a part could not decode.
         expected_BTD: of the whole layer, by the textbook.
-        least_change: of the last output, when something kept is taken away; see `_least_change`.
+        least_change: of the last output, when something kept is taken away.
         problem: why a part could not decode, if one could not.
     """
 
@@ -97,15 +101,16 @@ def compute(layer: Layer, tp: int, places: Iterable[int]) -> Part:
         tp: tensor-parallel ranks.
         places: those whose part is computed here.
     """
-    window = None if layer.window is None else _WINDOW
-    whole = build(_small(layer.attention), _HIDDEN, window, device="cpu", dtype=torch.float64)
-    generator = torch.Generator().manual_seed(len(_CHUNKS))
-    x_BTD = torch.randn(_SEQUENCES, _TOKENS, _HIDDEN, dtype=torch.float64, generator=generator)
+    span = None if layer.span is None else type(layer.span)(_SPAN)
+    whole = build(_small(layer.attention, tp), _HIDDEN, span, device="cpu", dtype=torch.float64)
+    generator = torch.Generator().manual_seed(_TOKENS)
+    sequences = _STATES if isinstance(whole, ReferenceState) else _SEQUENCES
+    x_BTD = torch.randn(sequences, _TOKENS, _HIDDEN, dtype=torch.float64, generator=generator)
     expected_BTD = whole(x_BTD)
     outputs_BTD, changes, problem = torch.zeros_like(expected_BTD), [math.inf], ""
     try:
         for place in places:
-            of_part_BTD, change = _decode(whole.shard(place, tp), x_BTD, window)
+            of_part_BTD, change = _decode(whole.shard(place, tp), x_BTD, span)
             outputs_BTD += of_part_BTD
             changes.append(change)
     except (KeyError, RuntimeError, IndexError) as error:
@@ -116,52 +121,43 @@ def compute(layer: Layer, tp: int, places: Iterable[int]) -> Part:
 
 def prove(part: Part, total_BTD: Tensor) -> Proof:
     """What a part, and the sum of all parts' outputs, show."""
-    difference = _relative(total_BTD, part.expected_BTD)
+    difference = relative(total_BTD, part.expected_BTD)
     if not math.isfinite(difference):
         return Proof(None, None, part.problem or "decoding from what is kept gave no number")
     return Proof(difference, part.least_change)
 
 
-def _decode(part: ReferenceAttention, x_BTD: Tensor, window: int | None) -> tuple[Tensor, float]:
+def _decode(part: ReferenceLayer, x_BTD: Tensor, span: Span | None) -> tuple[Tensor, float]:
     """The outputs of one rank, from its cache alone, and the least change when something kept is taken away."""
-    cache = _cache(part.keep(x_BTD[:, :1], 0), _TOKENS if window is None else window)
+    if isinstance(part, ReferenceState):
+        return _decode_state(part, x_BTD)
+    assert isinstance(part, ReferenceAttention)  # noqa: S101  # there are no others
+    cache = _cache(part.keep(x_BTD[:, :1], 0), _TOKENS if span is None else span.tokens)
     outputs, start = list[Tensor](), 0
     for tokens in _CHUNKS:
         x_chunk = x_BTD[:, start : start + tokens]
         rows = cache.extend(part.keep(x_chunk, start), start, torch.float64)
         outputs.append(part.attend(x_chunk, start, rows))
         start += tokens
-    return torch.cat(outputs, dim=1), _least_change(part, x_chunk, start - tokens, rows)
+    return torch.cat(outputs, dim=1), needed_rows(part, x_chunk, start - tokens, rows)
 
 
-def _least_change(part: ReferenceAttention, x_B1D: Tensor, start: int, rows: Rows) -> float:
-    """The least change of the last output: without the oldest row; and without an element, for each that is kept.
-
-    What leaving out an element changes is told to first order: the largest of gradient x value over its rows, relative
-    to that of the element which matters most.
-    """
-    output_B1D = part.attend(x_B1D, start, rows)
-    oldest = rows.positions_S == rows.positions_S.min()
-    shorter = rows._replace(positions_S=rows.positions_S.masked_fill(oldest, -1))
-    without_oldest = _relative(part.attend(x_B1D, start, shorter), output_B1D)
-    with torch.enable_grad():
-        tensors = {name: tensor.clone().requires_grad_() for name, tensor in rows.tensors.items()}
-        some = torch.randn(output_B1D.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-        seen = (part.attend(x_B1D, start, rows._replace(tensors=tensors)) * some).sum()
-        gradients = torch.autograd.grad(seen, list(tensors.values()), allow_unused=True, materialize_grads=True)
-    uses = [
-        (gradient * tensor.detach()).abs().amax(dim=(0, 1)).flatten()
-        for gradient, tensor in zip(gradients, tensors.values(), strict=True)
-    ]
-    used = torch.cat(uses)
-    return min(without_oldest, float(used.min() / (used.max() or 1)))
+def _decode_state(part: ReferenceState, x_BTD: Tensor) -> tuple[Tensor, float]:
+    kept = {name: first.double() for name, first in part.begin(len(x_BTD)).items()}
+    outputs, start = list[Tensor](), 0
+    for tokens in _CHUNKS:
+        before, x_chunk = kept, x_BTD[:, start : start + tokens]
+        output, kept = part.advance(x_chunk, before)
+        outputs.append(output)
+        start += tokens
+    return torch.cat(outputs, dim=1), needed_state(part, x_chunk, before)
 
 
 def _cache(one_token: dict[str, Tensor], slots: int) -> LayerCache:
     return LayerCache(
         {
             name: Stored(
-                torch.zeros(_SEQUENCES, slots, *rows.shape[2:], dtype=rows.dtype),
+                torch.zeros(len(rows), slots, *rows.shape[2:], dtype=rows.dtype),
                 tuple(rows.shape[2:]),
                 _AsIs(),
             )
@@ -171,14 +167,14 @@ def _cache(one_token: dict[str, Tensor], slots: int) -> LayerCache:
     )
 
 
-def _small(mechanism: Mechanism) -> Mechanism:
+def _small(mechanism: Mechanism, tp: int) -> Mechanism:
+    """With small widths. Of channels, which ranks divide, there are as many for each as of few for one."""
     limits = REFERENCES[type(mechanism)].small
     described: Any = mechanism
     given = {each.name: getattr(mechanism, each.name) for each in fields(described)}
-    changed: Any = {name: min(given[name], most) for name, most in limits.items() if given[name] is not None}
+    divided = {factor.name for factor in mechanism.divided}
+    changed: Any = {}
+    for name, most in limits.items():
+        if given[name] is not None:
+            changed[name] = min(given[name], tp * max(1, most // tp) if name in divided else most)
     return replace(described, **changed)  # type: ignore[no-any-return]
-
-
-def _relative(found: Tensor, expected: Tensor) -> float:
-    """The largest difference, relative to the largest element; of nothing but zeros, as it is."""
-    return float((found - expected).abs().max() / (expected.abs().max() or 1))

@@ -1,0 +1,108 @@
+"""Which element format each kept tensor is stored in: what the user asks for, the model's file says, or is its own."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.formats import TENSOR_FORMATS, find_format
+from kvcalc.mechanisms import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kvcalc.formats import ElementFormat
+    from kvcalc.mechanisms import CachedTensor
+    from kvcalc.model import Layer
+
+
+class CacheFormat(NamedTuple):
+    """The element format of each kept tensor.
+
+    Attributes:
+        name: as it was asked for, printed with the result.
+        default: for every tensor of the cache that `tensors` does not name.
+        tensors: tensor name -> format.
+        computing: the format of computing, to which the inputs of convolutions default.
+        conv: instead of what convolutions' inputs have.
+        state: instead of what states have.
+    """
+
+    name: str
+    default: ElementFormat
+    tensors: Mapping[str, ElementFormat]
+    computing: ElementFormat
+    conv: ElementFormat | None = None
+    state: ElementFormat | None = None
+
+    def of(self, layer: Layer, tensor: CachedTensor) -> ElementFormat:
+        """The format of one of a layer's tensors. The layer's own wins for its cache, never for states."""
+        own = None if tensor.format is None else find_format(tensor.format, tensor.name)
+        match tensor.role:
+            case Role.CACHE if layer.cache_dtype is not None:
+                return find_format(layer.cache_dtype, "cache_dtype")
+            case Role.CACHE:
+                return self.tensors.get(tensor.name, self.default)
+            case Role.INDEX:
+                return self.tensors.get(tensor.name, own or self.default)
+            case Role.CONV:
+                return self.conv or own or self.computing
+            case Role.STATE:
+                return self.state or own or self.computing
+
+
+def parse_cache_format(
+    text: str,
+    computing: ElementFormat,
+    tensors: Iterable[CachedTensor],
+    what: str = "--cache-dtype",
+    *,
+    conv: ElementFormat | None = None,
+    state: ElementFormat | None = None,
+) -> CacheFormat:
+    """'fp8', 'k=q8_0,v=q4_0' or 'fp8_ds_mla' -> the format of each tensor.
+
+    Args:
+        text: what the user typed.
+        computing: the format of computing, for tensors that a 'name=format' list leaves out.
+        tensors: what this model keeps.
+        what: the option or field, for messages.
+        conv: instead of what the inputs of convolutions have.
+        state: instead of what states have.
+
+    Raises:
+        KvcalcError: an unknown format, a tensor that this model does not keep or whose format another option says, or
+            one named twice.
+    """
+    stripped = text.strip()
+    kept = {tensor.name: tensor.role for tensor in tensors}
+    if stripped.lower() in TENSOR_FORMATS:
+        pairs = list(TENSOR_FORMATS[stripped.lower()].items())
+    elif "=" in stripped:
+        pairs = [_pair(part, what) for part in stripped.split(",")]
+    else:
+        default = find_format(stripped, what)
+        return CacheFormat(stripped.lower(), default, MappingProxyType({}), computing, conv, state)
+    by_tensor: dict[str, ElementFormat] = {}
+    for tensor, format_name in pairs:
+        if kept.get(tensor) in {Role.CONV, Role.STATE}:
+            option = "--conv-dtype" if kept[tensor] is Role.CONV else "--state-dtype"
+            raise KvcalcError(f"{what}: '{tensor}' is a constant state, whose format {option} says")
+        if tensor not in kept:
+            named = [name for name, role in kept.items() if role in {Role.CACHE, Role.INDEX}]
+            raise KvcalcError(
+                f"{what}: '{stripped[:60]}' is for tensor '{tensor}', which this model does not keep; "
+                f"it keeps {', '.join(named) or 'none'}{did_you_mean(tensor, named)}"
+            )
+        if tensor in by_tensor:
+            raise KvcalcError(f"{what}: tensor '{tensor}' is given twice")
+        by_tensor[tensor] = find_format(format_name, what)
+    return CacheFormat(stripped.lower(), computing, MappingProxyType(by_tensor), computing, conv, state)
+
+
+def _pair(part: str, what: str) -> tuple[str, str]:
+    tensor, equals, format_name = part.partition("=")
+    if not (equals and tensor.strip() and format_name.strip()):
+        raise KvcalcError(f"{what}: '{part[:40]}' is not TENSOR=FORMAT (for example k=q8_0,v=q4_0)")
+    return tensor.strip(), format_name.strip()

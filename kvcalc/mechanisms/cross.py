@@ -1,0 +1,60 @@
+"""Cross attention: queries of the text on keys and values of an encoder's tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from kvcalc.fields import Dim, Tokens
+from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.heads import head_label
+from kvcalc.term import Factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cross(Mechanism):
+    """Cross attention (arXiv 1706.03762, section 3.2.3): the encoder's keys and values are computed once and kept."""
+
+    title: ClassVar[str] = "Cross attention"
+    keeps: ClassVar[str] = "a key and a value for every KV head and every token of the encoder, whatever the context"
+    formula: ClassVar[str] = "encoder_context x num_kv_heads x (head_dim + head_dim)"
+    kept_per: ClassVar[str] = "sequence"
+    source: ClassVar[str] = (
+        "Vaswani et al. 2017, https://arxiv.org/abs/1706.03762 section 3.2.3; Llama 3, "
+        "https://arxiv.org/abs/2407.21783 section 7.2, for images"
+    )
+    example: ClassVar[str] = (
+        "Llama-3.2-11B-Vision, 8 such layers, one image of 4 tiles of 1,601 tokens, in bf16: 8 x 6,404 x 8 x 256 x 2 = "
+        "209,846,272 bytes a sequence. Counting these layers as if they kept text would add 32,768 bytes a token."
+    )
+
+    kind: Literal["cross"] = "cross"
+    num_heads: Dim
+    num_kv_heads: Dim
+    head_dim: Dim
+    encoder_context: Tokens
+
+    def __post_init__(self) -> None:
+        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"num_kv_heads must divide num_heads, and {self.num_kv_heads} does not divide {self.num_heads}"
+            )
+
+    def cached(self) -> tuple[CachedTensor, ...]:
+        heads = Factor("num_kv_heads", self.num_kv_heads, "head")
+        rows = Factor("encoder_context", self.encoder_context, "token of the encoder")
+        return tuple(CachedTensor(name, (Factor("head_dim", self.head_dim),), heads, rows) for name in ("k", "v"))
+
+    @property
+    def query_heads(self) -> int:
+        return self.num_heads
+
+    @property
+    def constant_multiply_adds(self) -> int:
+        return self.encoder_context * self.num_heads * 2 * self.head_dim
+
+    @property
+    def label(self) -> str:
+        heads = head_label(f"{self.num_heads}/{self.num_kv_heads}", self.head_dim, None)
+        return f"cross {heads}, {self.encoder_context:,} tokens"
