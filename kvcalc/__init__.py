@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.model import Model
     from kvcalc.scenario import Replacements, Scenario
     from kvcalc.verbs.capacity import Capacity
-    from kvcalc.verbs.comparison import Comparison
+    from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.plan import Plan
     from kvcalc.verbs.result import Estimate
     from kvcalc.verification.result import Verification
@@ -53,7 +53,7 @@ __all__ = [
 _HOME = {
     "CannotRunError": "errors",
     "Capacity": "verbs.capacity",
-    "Comparison": "verbs.comparison",
+    "Comparison": "verbs.comparing.result",
     "Deployment": "deployment",
     "Estimate": "verbs.result",
     "ExitCode": "errors",

@@ -10,6 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
+from kvcalc.asking.formats import split_formats
 from kvcalc.asking.numbers import size_of
 from kvcalc.asking.scenario import DEFAULT_GPU, asked_alike, make_scenario
 from kvcalc.catalogue import find_gpu, find_model
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from kvcalc.verbs.capacity import Capacity
-    from kvcalc.verbs.comparison import Comparison
+    from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.plan import Plan
     from kvcalc.verbs.result import Estimate
     from kvcalc.verification.result import Verification
@@ -115,15 +116,17 @@ def compare(
 
     Args:
         models: a scenario, or what `make_scenario` takes; or a list of them.
-        options: those of `make_scenario`.
+        options: those of `make_scenario`; cache_dtype may be several formats, 'bf16,fp8' or a list of them.
 
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
-    from kvcalc.verbs.compare import compare as _compare  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.comparing import compare as _compare  # noqa: PLC0415  # for start-up time
 
     several = [models] if isinstance(models, (Model, str, Path, Scenario)) else models
-    return _compare(asked_alike(lambda model, **more: _asked(model, {**options, **more}), several, options))
+    given = options.pop("cache_dtype", None)
+    formats = split_formats(given) if isinstance(given, str) else given or []
+    return _compare(asked_alike(lambda model, **more: _asked(model, {**options, **more}), several, options, formats))
 
 
 def plan(
@@ -185,6 +188,8 @@ def verify(
     batch: int | str = 1,
     context: int | str | None = None,
     cache_dtype: str | None = None,
+    state_dtype: str | None = None,
+    conv_dtype: str | None = None,
     tp: int | str | None = None,
     pp: int | str | None = None,
     device: str = "auto",
@@ -196,10 +201,12 @@ def verify(
     """Allocate a cache for real and check every byte: `verify("llama-3-8b", device="cpu").verified`.
 
     Args:
-        model: a scenario, or what `make_scenario` takes; a scenario has the next five already.
+        model: a scenario, or what `make_scenario` takes; a scenario has the next seven already.
         batch: sequences.
         context: tokens of each.
         cache_dtype: an element format, or 'k=q8_0,v=q4_0'.
+        state_dtype: the format of recurrent states.
+        conv_dtype: the format of convolutions' inputs.
         tp: tensor-parallel ranks.
         pp: pipeline stages.
         device: where: meta (shapes without memory), cpu, cuda, or auto.
@@ -214,9 +221,17 @@ def verify(
     """
     from kvcalc.verification import verify_scenario  # noqa: PLC0415  # for start-up time
 
+    asked: dict[str, Any] = {
+        "context": context,
+        "cache_dtype": cache_dtype,
+        "state_dtype": state_dtype,
+        "conv_dtype": conv_dtype,
+        "tp": tp,
+        "pp": pp,
+    }
     if not isinstance(model, Scenario):
-        model = make_scenario(model, batch=batch, context=context, cache_dtype=cache_dtype, tp=tp, pp=pp)
-    elif (batch, context, cache_dtype, tp, pp) != (1, None, None, None, None):
+        model = make_scenario(model, batch=batch, **asked)
+    elif batch != 1 or any(value is not None for value in asked.values()):
         raise TypeError("a scenario has its options already: dataclasses.replace() changes them")
     return verify_scenario(
         model, device=device, decode=decode, skip_unsupported=skip_unsupported, boundary=boundary, progress=progress

@@ -24,7 +24,7 @@ from kvcalc.model import LayerGroup, Repeat
 from kvcalc.render.compare import compare_report
 from kvcalc.render.decode import shown as rate_shown
 from kvcalc.render.table import draw
-from kvcalc.verbs.comparison import ComparedRow, Comparison
+from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 
 H100_USABLE = 85_020_639_232 * 92 // 100
 
@@ -533,7 +533,7 @@ def head_models(draw: st.DrawFn) -> kvcalc.Model:
 def test_laws_of_models_with_heads(model: kvcalc.Model, batch: int, context: int) -> None:
     answer = kvcalc.compare(model, batch=batch, context=context)
     rows = rows_of(answer)
-    heads = next(layer.attention.query_heads for layer in model.sequence())
+    heads = next(layer.attention.query_heads for layer in model.distinct())
     mha = rows["mha"].cache_bytes
     assert heads is not None
 

@@ -37,11 +37,11 @@ def held_heads(attention: Attention) -> int:
 
 
 def tps_by_hand(model: kvcalc.Model) -> set[int]:
-    kinds = [layer.attention for layer in model.sequence()]
+    kinds = [layer.attention for layer in model.distinct()]
     queries = [heads for kind in kinds if (heads := getattr(kind, "num_heads", None)) is not None]
     if not queries:
         return {1}
-    kept = [held_heads(layer.attention) for layer in written_out(model)]
+    kept = [held_heads(layer.attentions[0]) for layer in written_out(model)]
     return {
         tp
         for tp in range(1, max(queries) + 1)
@@ -58,7 +58,7 @@ def written_out(model: kvcalc.Model) -> list[LayerGroup]:
 def dcps_by_hand(model: kvcalc.Model, tp: int) -> set[int]:
     """Each head's ranks can be put into groups of dcp that share its tokens."""
     legal = set(range(1, tp + 1))
-    full = [held_heads(layer.attention) for layer in written_out(model) if layer.window is None]
+    full = [held_heads(layer.attentions[0]) for layer in written_out(model) if layer.window is None]
     for heads in full:
         holders = [[rank for rank in range(tp) if head in heads_of_rank(rank, heads, tp)] for head in range(heads)]
         legal &= {dcp for dcp in range(1, tp + 1) if all(len(ranks) % dcp == 0 for ranks in holders)}

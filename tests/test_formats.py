@@ -9,16 +9,22 @@ from conftest import Kvcalc
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvcalc.cache_format import parse_cache_format
 from kvcalc.errors import KvcalcError
-from kvcalc.formats import ALIASES, FORMATS, find_format, format_names, parse_cache_format
+from kvcalc.formats import ALIASES, FORMATS, find_format, format_names
+from kvcalc.mechanisms import MHA, CachedTensor
+from kvcalc.model import Layer
 from kvcalc.term import Factor
 
 BF16 = find_format("bf16", "dtype")
+LAYER = Layer(MHA(num_heads=1, head_dim=32), None, None)
+K_AND_V = [CachedTensor("k", ()), CachedTensor("v", ())]
+LATENT = [CachedTensor("c_kv", ()), CachedTensor("k_rope", ())]
 
 
 def row_bytes(name: str, heads: int | None, width: int) -> int:
     row = find_format(name, "dtype").row(
-        None if heads is None else Factor("num_kv_heads", heads), Factor("head_dim", width)
+        None if heads is None else Factor("num_kv_heads", heads), (Factor("head_dim", width),)
     )
     return math.prod(factor.value for factor in row)
 
@@ -124,23 +130,35 @@ def test_a_scale_for_each_head_is_nothing_for_weights() -> None:
 
 
 def test_one_format_is_for_every_tensor() -> None:
-    cache = parse_cache_format("q8_0", BF16, ["k", "v"])
-    assert (cache.of("k").name, cache.of("v").name) == ("q8_0", "q8_0")
+    cache = parse_cache_format("q8_0", BF16, K_AND_V)
+    assert (cache.of(LAYER, CachedTensor("k", ())).name, cache.of(LAYER, CachedTensor("v", ())).name) == (
+        "q8_0",
+        "q8_0",
+    )
 
 
 def test_each_tensor_may_have_its_own_format() -> None:
-    cache = parse_cache_format("k=q8_0, v=q4_0", BF16, ["k", "v"])
-    assert (cache.of("k").name, cache.of("v").name) == ("q8_0", "q4_0")
+    cache = parse_cache_format("k=q8_0, v=q4_0", BF16, K_AND_V)
+    assert (cache.of(LAYER, CachedTensor("k", ())).name, cache.of(LAYER, CachedTensor("v", ())).name) == (
+        "q8_0",
+        "q4_0",
+    )
 
 
 def test_a_tensor_that_is_left_out_keeps_the_default() -> None:
-    cache = parse_cache_format("k=q8_0", BF16, ["k", "v"])
-    assert (cache.of("k").name, cache.of("v").name) == ("q8_0", "bf16")
+    cache = parse_cache_format("k=q8_0", BF16, K_AND_V)
+    assert (cache.of(LAYER, CachedTensor("k", ())).name, cache.of(LAYER, CachedTensor("v", ())).name) == (
+        "q8_0",
+        "bf16",
+    )
 
 
 def test_fp8_ds_mla_is_656_bytes_for_512_and_64() -> None:
-    cache = parse_cache_format("fp8_ds_mla", BF16, ["c_kv", "k_rope"])
-    latent, rope = row_bytes(cache.of("c_kv").name, None, 512), row_bytes(cache.of("k_rope").name, None, 64)
+    cache = parse_cache_format("fp8_ds_mla", BF16, LATENT)
+    latent, rope = (
+        row_bytes(cache.of(LAYER, CachedTensor("c_kv", ())).name, None, 512),
+        row_bytes(cache.of(LAYER, CachedTensor("k_rope", ())).name, None, 64),
+    )
     assert latent + rope == 656
 
 
@@ -163,7 +181,7 @@ def test_fp8_ds_mla_is_656_bytes_for_512_and_64() -> None:
 )
 def test_a_mistaken_cache_format_is_refused(text: str, fragments: list[str]) -> None:
     with pytest.raises(KvcalcError, match=r"^--cache-dtype: ") as refused:
-        parse_cache_format(text, BF16, ["k", "v"])
+        parse_cache_format(text, BF16, K_AND_V)
     assert all(fragment in str(refused.value) for fragment in fragments)
 
 

@@ -264,8 +264,8 @@ def test_layers_may_be_grouped_in_any_way(group: LayerGroup, a: int, b: int, con
 @given(models(), st.integers(1, 5), contexts)
 def test_a_repeat_is_its_layers_written_out(model: kvcalc.Model, times: int, context: int) -> None:
     written_out = tuple(
-        LayerGroup(count=1, attention=layer.attention, window=layer.window)  # type: ignore[arg-type]  # the strategy draws members of the union
-        for layer in model.sequence()
+        LayerGroup(count=1, attention=layer.attention, window=layer.span and layer.span.tokens)  # type: ignore[arg-type]  # the strategy draws members of the union
+        for (layer,) in model.sequence()
     )
     long = kvcalc.Model(name="m", layers=written_out * times)
     repeated = kvcalc.Model(name="m", layers=(Repeat(repeat=times, of=written_out),))

@@ -15,6 +15,7 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded
 from kvcalc.reference import ReferenceAttention, Rows, build
 from kvcalc.reference.cache import LayerCache, Stored
 from kvcalc.reference.packing import Packing
+from kvcalc.span import Window
 
 unhurried = settings(max_examples=60, deadline=None)
 
@@ -199,7 +200,10 @@ mechanisms = pytest.mark.parametrize("mechanism", MECHANISMS.values(), ids=list(
 
 
 def layer(mechanism: Mechanism, window: int | None, seed: int = 0) -> ReferenceAttention:
-    return build(mechanism, HIDDEN, window, device="cpu", dtype=torch.float64, seed=seed)
+    span = None if window is None else Window(window)
+    module = build(mechanism, HIDDEN, span, device="cpu", dtype=torch.float64, seed=seed)
+    assert isinstance(module, ReferenceAttention)
+    return module
 
 
 def decoded(module: ReferenceAttention, x_BTD: Tensor, sizes: list[int], cache: LayerCache) -> Tensor:

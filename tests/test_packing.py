@@ -126,7 +126,7 @@ def test_a_row_takes_what_its_format_says_or_is_refused_by_both(name: str, heads
     row = (width,) if heads is None else (heads, width)
     factor = None if heads is None else Factor("heads", heads, "head")
     try:
-        stated = math.prod(factor.value for factor in FORMATS[name].row(factor, Factor("width", width, "element")))
+        stated = math.prod(factor.value for factor in FORMATS[name].row(factor, (Factor("width", width),)))
     except KvcalcError:
         with pytest.raises(ValueError, match="do not divide"):
             fresh(name).pack(torch.empty(1, 1, *row, device="meta"))

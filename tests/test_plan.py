@@ -49,14 +49,14 @@ def groups_of(model: kvcalc.Model) -> list[LayerGroup]:
 
 
 def tp_is_legal(model: kvcalc.Model, tp: int) -> bool:
-    every = [pair for group in groups_of(model) if (pair := heads_of(group.attention)) is not None]
+    every = [pair for group in groups_of(model) if (pair := heads_of(group.attentions[0])) is not None]
     return all(heads % tp == 0 and (kv_heads % tp == 0 or tp % kv_heads == 0) for heads, kv_heads in every)
 
 
 def dcps_of(model: kvcalc.Model, tp: int) -> list[int]:
     """Each full layer's heads are on as many ranks each, which fall into groups of dcp; windows are not split."""
-    full = [group for group in groups_of(model) if group.window is None and heads_of(group.attention) is not None]
-    copies = [max(1, tp // pair[1]) for group in full if (pair := heads_of(group.attention)) is not None]
+    full = [group for group in groups_of(model) if group.window is None and heads_of(group.attentions[0]) is not None]
+    copies = [max(1, tp // pair[1]) for group in full if (pair := heads_of(group.attentions[0])) is not None]
     return [dcp for dcp in range(1, tp + 1) if all(ranks % dcp == 0 for ranks in copies)] if copies else [1]
 
 

@@ -19,6 +19,7 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, NoAtte
 from kvcalc.reference import ReferenceAttention, Rows, build
 from kvcalc.reference.functional import rotate, softmax, textbook_mask, visible
 from kvcalc.reference.heads import HeadAttention
+from kvcalc.span import Window
 
 unhurried = settings(deadline=None)
 
@@ -32,7 +33,13 @@ def _no_gradients() -> Iterator[None]:
 
 
 def layer(mechanism: Mechanism, window: int | None = None, seed: int = 0) -> ReferenceAttention:
-    return build(mechanism, HIDDEN, window, device="cpu", dtype=torch.float64, seed=seed)
+    module = build(mechanism, HIDDEN, span(window), device="cpu", dtype=torch.float64, seed=seed)
+    assert isinstance(module, ReferenceAttention)
+    return module
+
+
+def span(window: int | None) -> Window | None:
+    return None if window is None else Window(window)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -186,7 +193,7 @@ def test_it_is_hugging_faces_llama(
     st.lists(st.integers(0, 20), max_size=8), st.lists(st.integers(-1, 20), max_size=8), st.none() | st.integers(1, 25)
 )
 def test_what_is_visible_written_out(queries: list[int], rows: list[int], window: int | None) -> None:
-    found = visible(torch.tensor(queries, dtype=torch.long), torch.tensor(rows, dtype=torch.long), window)
+    found = visible(torch.tensor(queries, dtype=torch.long), torch.tensor(rows, dtype=torch.long), span(window))
     expected = [
         [row >= 0 and row <= query and (window is None or row > query - window) for row in rows] for query in queries
     ]
@@ -199,10 +206,10 @@ def test_what_is_visible_written_out(queries: list[int], rows: list[int], window
 @given(st.integers(1, 12), st.data(), st.none() | st.integers(1, 15))
 def test_the_textbook_mask_is_what_is_visible(tokens: int, data: st.DataObject, window: int | None) -> None:
     last = data.draw(st.integers(1, tokens))
-    mask = textbook_mask(tokens, last, window, torch.device("cpu"))
+    mask = textbook_mask(tokens, last, span(window), torch.device("cpu"))
     queries = range(tokens - last, tokens)
 
-    assert mask.equal(visible(torch.tensor(queries), torch.arange(tokens), window))
+    assert mask.equal(visible(torch.tensor(queries), torch.arange(tokens), span(window)))
     assert mask.tolist() == [
         [row in range(0 if window is None else query - window + 1, query + 1) for row in range(tokens)]
         for query in queries
@@ -361,6 +368,7 @@ def test_names_and_shapes_of_what_is_kept(
     mechanism: Mechanism, hidden_size: int, expected: dict[str, tuple[int, ...]], weights: int, dtype: torch.dtype
 ) -> None:
     module = build(mechanism, hidden_size, None, dtype=dtype)
+    assert isinstance(module, ReferenceAttention)
     x_BTD = torch.empty(2, 5, hidden_size, dtype=dtype, device="meta")
     kept = module.keep(x_BTD, 4096)
 
@@ -383,7 +391,8 @@ def test_names_and_shapes_of_what_is_kept(
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_dtypes_follow_the_module(mechanism: Mechanism, dtype: torch.dtype) -> None:
     """On a real device too, where the outputs are those of float64 but for rounding."""
-    module, exact = build(mechanism, HIDDEN, 4, device="cpu", dtype=dtype), layer(mechanism, 4)
+    module, exact = build(mechanism, HIDDEN, Window(4), device="cpu", dtype=dtype), layer(mechanism, 4)
+    assert isinstance(module, ReferenceAttention)
     exact.load_state_dict({name: weight.double() for name, weight in module.state_dict().items()})
     x_BTD = random(2, TOKENS, HIDDEN).to(dtype)
     kept = module.keep(x_BTD, 0)
@@ -562,10 +571,10 @@ def test_a_rank_has_the_weights_of_its_queries_groups() -> None:
 def test_a_rank_is_like_its_layer(mechanism: Mechanism) -> None:
     """Its window, dtype and device, and no gradients; its weights are its own."""
     for device, dtype in (("meta", torch.bfloat16), ("cpu", torch.float32)):
-        module = build(mechanism, HIDDEN, 3, device=device, dtype=dtype)
+        module = build(mechanism, HIDDEN, Window(3), device=device, dtype=dtype)
         rank = module.shard(1, 2)
         assert type(rank) is type(module)
-        assert (rank.window, rank.hidden_size) == (3, HIDDEN)
+        assert (rank.span, rank.hidden_size) == (Window(3), HIDDEN)
         assert {(weight.device.type, weight.dtype) for weight in rank.parameters()} == {(device, dtype)}
         assert not any(weight.requires_grad for weight in rank.parameters())
     before = module.state_dict()["o_proj.weight"].clone()

@@ -18,6 +18,7 @@ from kvcalc.mechanisms import MLA, MLAExpanded
 from kvcalc.reference import Rows, build
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
+from kvcalc.span import Window
 
 HIDDEN, TOKENS = 20, 11
 
@@ -58,14 +59,18 @@ def _no_gradients() -> Iterator[None]:
         yield
 
 
+def span(window: int | None) -> Window | None:
+    return None if window is None else Window(window)
+
+
 def latent(dims: dict[str, Any], window: int | None, dtype: torch.dtype = torch.float64) -> MultiHeadLatentAttention:
-    module = build(MLA(**dims), HIDDEN, window, device="cpu", dtype=dtype)
+    module = build(MLA(**dims), HIDDEN, span(window), device="cpu", dtype=dtype)
     assert isinstance(module, MultiHeadLatentAttention)
     return module
 
 
 def expanded(dims: dict[str, Any], window: int | None) -> ExpandedLatentAttention:
-    module = build(MLAExpanded(**dims), HIDDEN, window, device="cpu", dtype=torch.float64)
+    module = build(MLAExpanded(**dims), HIDDEN, span(window), device="cpu", dtype=torch.float64)
     assert isinstance(module, ExpandedLatentAttention)
     return module
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -21,13 +21,25 @@ CATALOGUE = [model for model in map(kvcalc.load_model, model_names()) if model.p
 
 
 def is_legal(model: kvcalc.Model, tp: int) -> bool:
-    """num_heads divides by tp; num_kv_heads divides by tp or tp by num_kv_heads."""
-    for layer in model.sequence():
-        heads = getattr(layer.attention, "num_heads", tp)
-        kv_heads = getattr(layer.attention, "num_kv_heads", 1 if layer.attention.kind in {"mla", "mqa"} else heads)
-        if heads % tp or (kv_heads % tp and tp % kv_heads):
+    """Heads, or a state's channels, divide by tp; KV heads and groups divide by tp, or tp by them."""
+    for layer in model.distinct():
+        kept = vars_of(layer.attention)
+        divided = [kept[name] for name in DIVIDED.get(kept["kind"], ("num_heads",)) if name in kept]
+        copied = [kept[name] for name in ("num_kv_heads", "num_groups") if name in kept]
+        if any(heads % tp for heads in divided) or any(heads % tp and tp % heads for heads in copied):
             return False
     return True
+
+
+DIVIDED = {
+    "gated_deltanet": ("num_k_heads", "num_v_heads"),
+    "mamba1": ("intermediate_size",),
+    "short_conv": ("hidden_size",),
+}
+
+
+def vars_of(attention: Any) -> dict[str, Any]:
+    return {field.name: getattr(attention, field.name) for field in fields(attention)}
 
 
 def holds(scenario: kvcalc.Scenario, tp: int, pp: int) -> bool:
@@ -37,7 +49,7 @@ def holds(scenario: kvcalc.Scenario, tp: int, pp: int) -> bool:
 def by_search(scenario: kvcalc.Scenario) -> kvcalc.Deployment | None:
     """Fewest GPUs, on ties the larger tp; pipeline stages where no tp of a node is enough or where allowed."""
     node = scenario.gpu.gpus_per_node or 8
-    no_attention = all(not layer.attention.cached() for layer in scenario.model.sequence())
+    no_attention = all(not layer.attention.cached() for layer in scenario.model.distinct())
     tps = [tp for tp in range(1, node + 1) if is_legal(scenario.model, tp) and (tp == 1 or not no_attention)]
     alone = [tp for tp in tps if holds(scenario, tp, 1)]
     if alone and not scenario.allow_pp:
@@ -179,7 +191,7 @@ def test_the_best_of_a_few_gpus_is_legal_and_holds_where_one_does(scenario: kvca
     if scenario.allow_pp:
         return
     alone = [tp for tp in range(1, min(gpus, scenario.gpu.node_size) + 1) if is_legal(scenario.model, tp)]
-    if any(layer.attention.cached() for layer in scenario.model.sequence()):
+    if any(layer.attention.cached() for layer in scenario.model.distinct()):
         assert (deployment.pp == 1) or not any(holds(scenario, tp, 1) for tp in alone)
         assert best.fit is not Fit.NO or not any(holds(scenario, tp, 1) for tp in alone)
 

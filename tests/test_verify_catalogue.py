@@ -25,7 +25,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("name", model_names())
 def test_a_model_of_the_catalogue_is_verified(name: str) -> None:
     model = kvcalc.load_model(name)
-    assert all((layer.window or 0) < CONTEXT for layer in model.distinct())
+    assert all(layer.span is None or layer.limits(CONTEXT) for layer in model.distinct())
     result = kvcalc.verify(model, batch=BATCH, context=CONTEXT, device="meta")
     assert [check for check in result.checks if not check.ok] == []
     assert result.unsupported == ()

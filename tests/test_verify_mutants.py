@@ -15,8 +15,8 @@ from torch import Tensor
 
 from kvcalc.engines import exact
 from kvcalc.formats import ElementFormat
-from kvcalc.mechanisms import GQA, MLA, CachedTensor, gqa, mha, mla_expanded, mqa
-from kvcalc.mechanisms.base import keys_and_values
+from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, gqa, mha, mqa
+from kvcalc.mechanisms.heads import keys_and_values
 from kvcalc.reference import cache as reference_cache
 from kvcalc.reference import functional, heads, packing
 from kvcalc.reference import gqa as reference_gqa
@@ -28,6 +28,7 @@ from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
 from kvcalc.reference.mqa import MultiQueryAttention
 from kvcalc.reference.packing.scaled import ByteBlocks
+from kvcalc.span import Span, Window
 from kvcalc.term import Factor
 from kvcalc.verification import judge, observe, sufficient
 from kvcalc.verification.case import Case
@@ -95,22 +96,27 @@ def test_without_a_mistake_nothing_fails_on_ranks(failing: Verify, model: str, w
 
 
 def latent_without_rotary_key(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(MLA, "cached", lambda self: (CachedTensor("c_kv", self.kv_lora_rank, "kv_lora_rank"),))
+    patch.setattr(MLA, "cached", lambda self: (CachedTensor("c_kv", (Factor("kv_lora_rank", self.kv_lora_rank),)),))
 
 
 def keys_without_values(patch: pytest.MonkeyPatch) -> None:
     for module in (mha, mqa, gqa):
-        patch.setattr(module, "keys_and_values", lambda *dims: keys_and_values(*dims)[:1])
+        patch.setattr(module, "keys_and_values", lambda *dims, **same: keys_and_values(*dims, **same)[:1])
 
 
 def query_heads_for_kv_heads(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        GQA, "cached", lambda self: keys_and_values(self.num_heads, "num_heads", self.head_dim, self.v_head_dim)
-    )
+    def cached(self: GQA) -> tuple[CachedTensor, ...]:
+        heads = Factor("num_heads", self.num_heads, "head")
+        return keys_and_values(heads, self.head_dim, self.v_head_dim, k_equals_v=False)
+
+    patch.setattr(GQA, "cached", cached)
 
 
 def latent_for_expanded_heads(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(mla_expanded.MLAExpanded, "cached", MLA.cached)
+    def cached(self: MLAExpanded) -> tuple[CachedTensor, ...]:
+        return (CachedTensor("k", (Factor("kv_lora_rank", self.kv_lora_rank + self.qk_rope_head_dim),)),)
+
+    patch.setattr(MLAExpanded, "cached", cached)
 
 
 def no_factor_2(patch: pytest.MonkeyPatch) -> None:
@@ -121,9 +127,9 @@ def positions_changed_by(difference: int) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
         original = exact._positions  # noqa: SLF001  # what is broken here
 
-        def positions(*args: Any) -> Factor:
-            right = original(*args)
-            return right._replace(value=right.value + difference)
+        def positions(*args: Any) -> tuple[Factor, int]:
+            right, shared = original(*args)
+            return right._replace(value=right.value + difference), shared
 
         patch.setattr(exact, "_positions", positions)
 
@@ -131,7 +137,7 @@ def positions_changed_by(difference: int) -> Mutation:
 
 
 def windows_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(exact, "_positions", lambda _layer, load: Factor("context", load.context, "token"))
+    patch.setattr(exact, "_positions", lambda _layer, _tensor, load: (Factor("context", load.context, "token"), 0))
 
 
 def bytes_changed(name: str, block_bytes: int) -> Mutation:
@@ -236,7 +242,8 @@ def latent_divided(patch: pytest.MonkeyPatch) -> None:
     original = exact._row  # noqa: SLF001  # what is broken here
 
     def row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:
-        return original(tensor._replace(width=tensor.width // tp), element_format, tp)
+        (width,) = tensor.dims
+        return original(tensor._replace(dims=(width._replace(value=width.value // tp),)), element_format, tp)
 
     patch.setattr(exact, "_row", row)
 
@@ -358,10 +365,10 @@ def attention_without(row: str) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
         original = functional.visible
 
-        def visible(queries_T: Tensor, rows_S: Tensor, window: int | None) -> Tensor:
+        def visible(queries_T: Tensor, rows_S: Tensor, span: Span | None) -> Tensor:
             if row == "the last of the window":
-                return original(queries_T, rows_S, None if window is None else window - 1)
-            return original(queries_T, rows_S, window) & ((rows_S > 0) | (queries_T.unsqueeze(1) == 0))
+                return original(queries_T, rows_S, None if span is None else Window(span.tokens - 1))
+            return original(queries_T, rows_S, span) & ((rows_S > 0) | (queries_T.unsqueeze(1) == 0))
 
         patch.setattr(reference_gqa, "visible", visible)
         patch.setattr(reference_mla, "visible", visible)
@@ -433,7 +440,7 @@ def test_a_real_cache_of_another_window(
     original = observe._observe  # noqa: SLF001  # what is broken here
 
     def other(case: Case, layer: Any, rank: Any) -> observe.Observed:
-        return original(case, layer._replace(window=layer.window + difference), rank)._replace(layer=layer)
+        return original(case, layer._replace(span=Window(layer.span.tokens + difference)), rank)._replace(layer=layer)
 
     monkeypatch.setattr(observe, "_observe", other)
     assert failing("gqa-window", "--device", device) == BYTES
@@ -488,6 +495,7 @@ def test_buffers_that_are_not_what_the_shapes_say(failing: Verify, monkeypatch: 
 
     def cache(self: observe.Observed, device: torch.device) -> reference_cache.LayerCache:
         right = original(self, device)
+        assert isinstance(right, reference_cache.LayerCache)
         one = right.buffers[0]
         other = {
             name: stored._replace(buffer=one if how == "one for both" else buffer(stored.buffer))

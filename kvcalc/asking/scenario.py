@@ -140,13 +140,16 @@ def make_scenario(
     return replace(asked, deployment=Deployment(**counts, dp_attention=dp_attention))
 
 
-def asked_alike(ask: Callable[..., Scenario], models: Sequence[Any], options: Mapping[str, Any]) -> list[Scenario]:
+def asked_alike(
+    ask: Callable[..., Scenario], models: Sequence[Any], options: Mapping[str, Any], formats: Sequence[str] = ()
+) -> list[Scenario]:
     """Scenarios of one model, or of several at one context: without any, the least of their own defaults.
 
     Args:
         ask: makes a scenario of a model, with arguments of `make_scenario` that replace those it has.
         models: what it takes.
         options: those it has.
+        formats: of the cache, each of which every model is asked with; without any, as the options say.
 
     Raises:
         KvcalcError: anything that cannot be, with the option named.
@@ -154,12 +157,13 @@ def asked_alike(ask: Callable[..., Scenario], models: Sequence[Any], options: Ma
     for name in ("weights", "parameters"):
         if len(models) > 1 and options.get(name) is not None:
             raise KvcalcError(f"--{name}: is of one model, and {len(models)} are given")
-    asked = [ask(model) for model in models]
+    ways = [{"cache_dtype": each} for each in formats] or [{}]
+    asked = [ask(model, **way) for model in models for way in ways]
     contexts = {each.workload.context for each in asked}
     if len(contexts) <= 1 or options.get("context") is not None or any(isinstance(each, Scenario) for each in models):
         return asked
     remark = f"context is not given: {min(contexts):,} is taken, the least of what each model would have (-c sets it)"
-    alike = (ask(model, context=min(contexts)) for model in models)
+    alike = (ask(model, **way, context=min(contexts)) for model in models for way in ways)
     return [replace(each, remarks=(remark, *each.remarks)) for each in alike]
 
 

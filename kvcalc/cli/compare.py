@@ -1,10 +1,11 @@
-"""kvcalc compare: one model under each attention mechanism, or several models side by side."""
+"""kvcalc compare: one model under each attention mechanism, several models, or several formats side by side."""
 
 from typing import Annotated, Any
 
 import typer
 
 from kvcalc.api import compare
+from kvcalc.asking.formats import split_formats
 from kvcalc.asking.scenario import asked_alike
 from kvcalc.cli import scenario_options as shared
 from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit
@@ -37,13 +38,17 @@ def register(app: typer.Typer) -> None:
     )
 )
 def compare_command(context_of_call: typer.Context, models: ModelsArgument = None, **given: Any) -> None:
-    """What a model would keep as MHA, GQA, MQA or MLA, on how many GPUs; or several models side by side."""
+    """What a model would keep as MHA, GQA, MQA or MLA, on how many GPUs; or several models or formats side by side.
+
+    Formats: --cache-dtype bf16,fp8,q8_0.
+    """
     chosen, unit = chosen_format(given["how"], json=given["json"]), chosen_unit(given["unit"])
     named: list[str | None] = [*models] if models else [None]
     asked = asked_alike(
         lambda model, **replaced: scenario_of(model, given, **replaced),
         named,
         {**given, "context": context_of(given)},
+        [] if given["cache_dtype"] is None else split_formats(given["cache_dtype"]),
     )
     result = compare(asked)
     command = typed(context_of_call.obj)

@@ -27,7 +27,10 @@ _BESIDE = ("gpu_memory", "utilization", "weights", "temporary", "overhead", "res
 """What stands beside the cache, for --boundary."""
 
 
-@shared.takes((*_BESIDE, *shared.OUTPUT))
+_STATES = ("state_dtype", "conv_dtype")
+
+
+@shared.takes((*_STATES, *_BESIDE, *shared.OUTPUT))
 def verify_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A YAML file, a name of the catalogue, or a hub id.")],
     batch: Annotated[str | None, option("-b", "--batch", metavar="N", text="Sequences (1).")] = None,

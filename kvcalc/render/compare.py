@@ -9,7 +9,7 @@ from kvcalc.literature import SOURCES
 from kvcalc.render import Report
 from kvcalc.render.compare_tree import trees
 from kvcalc.render.decode import shown
-from kvcalc.render.question import question, workload
+from kvcalc.render.question import MOST_KINDS_SHOWN, question, workload
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.units import format_size
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kvcalc.literature import Saying
-    from kvcalc.verbs.comparison import ComparedRow, Comparison, OnGivenGpus
+    from kvcalc.verbs.comparing.result import ComparedRow, Comparison, OnGivenGpus
 
 _NOT_KNOWN = "-"
 
@@ -46,48 +46,85 @@ def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View
 
 def _question(result: Comparison, unit: str) -> Grid:
     asked = question(result.scenario, unit)
-    if result.model is not None:
+    if "mechanism" in result.varies:
         return asked
-    models = Row((f"{len(result.rows)} models", "side by side", workload(result.scenario)))
-    return Grid(asked.columns, (models, *asked.rows[1:]))
+    first = Row((f"{len(result.rows)} rows", "side by side", workload(result.scenario)))
+    if result.model is not None:
+        layers = f"{result.scenario.model.num_layers} layers, {len(result.rows)} formats of the cache side by side"
+        first = Row((result.model.name, layers, workload(result.scenario)))
+    return Grid(asked.columns, (first, *asked.rows[1:]))
 
 
 def _caches(result: Comparison, unit: str) -> Grid:
-    columns = (
-        Column("if it were" if result.model else "model"),
-        Column("keeps"),
-        right("elements"),
-        right("bytes/token"),
-        right(f"cache, {unit}"),
-        right("of mha"),
-    )
-    return Grid(columns, tuple(_cache(result, row, unit) for row in result.rows))
+    """A column of states only where some row has them; of bytes saved where formats are compared."""
+    columns = [Column(_VARIED[result.varies]), Column("keeps"), right("elements"), right("bytes/token")]
+    if _with_states(result):
+        columns.append(right(f"state, {unit}"))
+    columns.append(right(f"cache, {unit}"))
+    columns.append(right(f"saved, {unit}") if "format" in result.varies else right("of mha"))
+    return Grid(tuple(columns), tuple(_cache(result, row, unit) for row in result.rows))
+
+
+_VARIED = {
+    ("mechanism",): "if it were",
+    ("model",): "model",
+    ("format",): "cache in",
+    ("model", "format"): "model, cache in",
+}
+
+
+def _with_states(result: Comparison) -> bool:
+    return any(row.state_bytes_per_sequence for row in result.rows)
 
 
 def _cache(result: Comparison, row: ComparedRow, unit: str) -> Row:
-    cells = (
+    cells = [
         _name(result, row),
         _kept(row),
         _count(row.elements_per_token_per_layer),
         f"{row.bytes_per_token:,}",
-        format_size(row.cache_bytes, unit),
-        _NOT_KNOWN if row.ratio_to_mha is None else f"{shown(100 * row.ratio_to_mha)} %",
-    )
-    return Row(cells, _weight(result, row))
+    ]
+    if _with_states(result):
+        cells.append(format_size(row.state_bytes_per_sequence, unit))
+    cells.append(format_size(row.cache_bytes, unit))
+    if "format" in result.varies:
+        cells.append(_saved(row, unit))
+    else:
+        cells.append(_NOT_KNOWN if row.ratio_to_mha is None else f"{shown(100 * row.ratio_to_mha)} %")
+    return Row(tuple(cells), _weight(result, row))
+
+
+def _saved(row: ComparedRow, unit: str) -> str:
+    """'0.62 (50 %)'; below zero where a format takes more."""
+    whole = row.cache_bytes + row.saved_bytes
+    if not row.saved_bytes or not whole:
+        return format_size(0, unit)
+    sign = "-" if row.saved_bytes < 0 else ""
+    return f"{sign}{format_size(abs(row.saved_bytes), unit)} ({shown(100 * row.saved_bytes / whole)} %)"
 
 
 def _kept(row: ComparedRow) -> str:
-    """'64/8 x 128': the layers' own label, without the mechanism that the name has."""
-    labels = dict.fromkeys(layer.attention.label for layer in row.scenario.model.distinct() if layer.attention.cached())
-    return "; ".join((label.partition(" ")[2] or label).removeprefix("expanded ") for label in labels)
+    """'64/8 x 128': labels of what grows, else of states, without the mechanism that the row's name has."""
+    kept = [layer.attention for layer in row.scenario.model.distinct() if layer.attention.cached()]
+    growing = [attention for attention in kept if attention.elements_per_token]
+    labels = [*dict.fromkeys(attention.label for attention in growing or kept)]
+    shortened = [(label.partition(" ")[2] or label).removeprefix("expanded ") for label in labels]
+    more = len(shortened) - MOST_KINDS_SHOWN
+    return "; ".join(shortened[:MOST_KINDS_SHOWN]) + (f"; {more} more" if more > 0 else "")
 
 
 def _name(result: Comparison, row: ComparedRow) -> str:
-    return f"{row.name} (own)" if result.model and row.own and row.name != result.model.name else row.name
+    own = result.model is not None and _is_own(result, row) and row.name != result.model.name
+    return f"{row.name} (own)" if own else row.name
 
 
 def _weight(result: Comparison, row: ComparedRow) -> Weight:
-    return Weight.MARKED if result.model and row.own else Weight.PLAIN
+    return Weight.MARKED if _is_own(result, row) else Weight.PLAIN
+
+
+def _is_own(result: Comparison, row: ComparedRow) -> bool:
+    """Whether the row is the model as it is, among rows that are not."""
+    return "mechanism" in result.varies and row.own
 
 
 def _gpus(result: Comparison) -> Grid:
@@ -141,7 +178,11 @@ def _rate(value: float | None) -> str:
 
 
 def _legend(result: Comparison) -> Iterator[str]:
-    yield "elements: of a token, in a layer that keeps something"
+    yield "elements: of a token, in a layer that grows with its tokens"
+    if _with_states(result):
+        yield "state: of a sequence, whatever its context"
+    if "format" in result.varies:
+        yield "saved: against a cache in the model's dtype; what a format loses in quality is not modelled"
     yield "by memory: GPUs, ceil(all of it on one GPU / usable), which is no deployment"
     if any(row.count_tight or row.given.tight for row in result.rows):
         yield "*: tight, holds the workload only with less temporary memory than the most seen"

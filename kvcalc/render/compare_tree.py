@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.mechanisms import Mechanism
-    from kvcalc.verbs.comparison import ComparedRow, Comparison
+    from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 
 
 def trees(result: Comparison) -> Iterator[Grid | Lines]:

@@ -99,6 +99,8 @@ def _cache_line(result: Estimate) -> str:
     token = f"{cache.bytes_per_token:,} bytes a token"
     if cache.bytes_per_token_at_context != cache.bytes_per_token:
         token += f" until windows are full, then {cache.bytes_per_token_at_context:,}"
+    if cache.state_bytes_per_sequence:
+        token += f", and {cache.state_bytes_per_sequence:,} a sequence whatever its context"
     if asked is None or asked.gpus == 1:
         return f"cache: {cache.bytes:,} bytes; {token}"
     if cache.bytes == cache.one_copy_bytes:

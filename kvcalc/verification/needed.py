@@ -1,8 +1,8 @@
 """Is all that a layer keeps used? The least change of an output when something that is kept is taken away.
 
 What leaving out an element changes is told to first order: the largest of gradient x value, relative to that of the
-element which matters most. An element that only helps to choose rows has no gradient, and is really left out. Where what
-is read depends on the token, several tokens are asked.
+element which matters most. An element that only helps to choose rows has no gradient, and is really left out. Where
+what is read depends on the token, several tokens are asked.
 """
 
 from __future__ import annotations

@@ -175,6 +175,6 @@ def _small(mechanism: Mechanism, tp: int) -> Mechanism:
     divided = {factor.name for factor in mechanism.divided}
     changed: Any = {}
     for name, most in limits.items():
-        if given[name] is not None:
+        if given.get(name) is not None:
             changed[name] = min(given[name], tp * max(1, most // tp) if name in divided else most)
     return replace(described, **changed)  # type: ignore[no-any-return]

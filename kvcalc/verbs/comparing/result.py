@@ -69,6 +69,7 @@ class ComparedRow(NamedTuple):
         bytes_per_token: what a token adds while no window is full, in one copy.
         state_bytes_per_sequence: what a sequence keeps whatever its context is, in one copy.
         cache_bytes: of the whole batch, in one copy.
+        saved_bytes: how many fewer than with the cache in the model's dtype of computing.
         lower_bound: whether serving engines are known to keep more than this counts.
         mha_cache_bytes: the same with multi-head attention; None where the format cannot hold that.
         ratio_to_mha: cache_bytes / mha_cache_bytes.
@@ -90,6 +91,7 @@ class ComparedRow(NamedTuple):
     bytes_per_token: int
     state_bytes_per_sequence: int
     cache_bytes: int
+    saved_bytes: int
     lower_bound: bool
     mha_cache_bytes: int | None
     ratio_to_mha: float | None
@@ -109,8 +111,9 @@ class Comparison(NamedTuple):
     """The answer.
 
     Attributes:
-        model: the one whose mechanism is varied; None where several stand side by side.
-        sayings: what articles say of the mechanisms, in their words; nothing where models stand side by side.
+        model: the one whose mechanism or format is varied; None where several stand side by side.
+        varies: what differs from row to row: mechanism, or model, format or both.
+        sayings: what articles say of the mechanisms, in their words; nothing unless those are varied.
         contradictions: where articles contradict each other, or the formula.
         scenario: of the first model, as it is.
     """
@@ -119,6 +122,7 @@ class Comparison(NamedTuple):
     workload: WorkloadSummary
     engine: str
     engine_version: str | None
+    varies: tuple[str, ...]
     gpus: GivenGpus
     rows: tuple[ComparedRow, ...]
     sayings: tuple[Saying, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,14 +11,15 @@ from kvcalc.engines import RankLoad
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
+from kvcalc.scenario import cache_format
 from kvcalc.term import leaves
-from kvcalc.verbs.comparison import ComparedRow, OnGivenGpus
+from kvcalc.verbs.comparing.result import ComparedRow, OnGivenGpus
+from kvcalc.verbs.comparing.what_if import mechanism_of
 from kvcalc.verbs.decode import DecodeBound, decode_bound, why_no_bound
 from kvcalc.verbs.estimate import gpus_by_memory
 from kvcalc.verbs.replica import cache_of, replica_cache
 from kvcalc.verbs.room import replica_of
 from kvcalc.verbs.smallest import Candidate, best_of, evaluate, smallest
-from kvcalc.verbs.what_if import mechanism_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,10 +63,10 @@ def weights_are_known(scenario: Scenario) -> bool:
 
 def why_not_kept(scenario: Scenario) -> str | None:
     """Why the cache's format cannot hold what this model keeps; None where it can."""
-    cache_format, kept = scenario.cache_format, scenario.model.cached_tensors
-    missing = [name for name in cache_format.tensors if name not in {tensor.name for tensor in kept}]
+    asked, kept = scenario.cache_format, {tensor.name for tensor in scenario.model.cached_tensors}
+    missing = [name for name in asked.tensors if name not in kept]
     if missing:
-        return f"cache format {cache_format.name} is for {', '.join(missing)}, which it does not keep"
+        return f"cache format {asked.name} is for {', '.join(missing)}, which it does not keep"
     try:
         replica_cache(scenario, Deployment())
     except KvcalcError as error:
@@ -92,6 +94,7 @@ def compared_row(
     """
     model, workload = scenario.model, scenario.workload
     cache = replica_cache(scenario, Deployment())
+    plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
     state = cache_of(scenario, model.distinct(), Deployment(), 1, 0).bytes
     total = evaluate(scenario, Deployment()).fullest.total_bytes
     found = None
@@ -110,6 +113,7 @@ def compared_row(
         bytes_per_token=cache_of(scenario, model.distinct(), Deployment(), 1, 1).bytes - state,
         state_bytes_per_sequence=state,
         cache_bytes=cache.bytes,
+        saved_bytes=cache_bytes(replace(scenario, cache_format=plain)) - cache.bytes,
         lower_bound=scenario.engine.is_lower_bound(
             RankLoad(model.distinct(), 1, 1, workload.context, scenario.cache_format)
         ),

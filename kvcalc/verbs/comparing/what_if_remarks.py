@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, MLAExpanded, NoAttention
-from kvcalc.verbs.what_if import odd_head_dims
+from kvcalc.verbs.comparing.what_if import odd_head_dims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,35 @@
+"""The verb `compare`: one model under each attention mechanism, several models, or several formats side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+from kvcalc.verbs.comparing.mechanisms import under_each_mechanism
+from kvcalc.verbs.comparing.side_by_side import side_by_side
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvcalc.scenario import Scenario
+    from kvcalc.verbs.comparing.result import Comparison
+
+
+def compare(scenarios: Sequence[Scenario]) -> Comparison:
+    """One scenario under each mechanism, or several side by side.
+
+    Raises:
+        KvcalcError: no scenario, or several of different workloads or accelerators; a format that the model's own
+            cache cannot have; a deployment that no row can have.
+    """
+    if not scenarios:
+        raise KvcalcError("MODEL: missing; name a model (kvcalc models list)")
+    first = scenarios[0]
+    if any(each.workload != first.workload for each in scenarios):
+        told = ", ".join(dict.fromkeys(f"{each.workload.batch:,} x {each.workload.context:,}" for each in scenarios))
+        raise KvcalcError(f"--context: models are compared at one workload, and theirs are {told}: give one (-c N)")
+    if any(
+        (each.gpu, each.utilization, each.engine) != (first.gpu, first.utilization, first.engine) for each in scenarios
+    ):
+        raise KvcalcError("--gpu: models are compared on one accelerator and engine, and these scenarios' differ")
+    return under_each_mechanism(first) if len(scenarios) == 1 else side_by_side(scenarios)

@@ -1,0 +1,93 @@
+"""One model under each attention mechanism."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import Deployment
+from kvcalc.errors import KvcalcError
+from kvcalc.literature import CONTRADICTIONS, SAYINGS
+from kvcalc.verbs.comparing.result import Comparison
+from kvcalc.verbs.comparing.row import Grant, compared_row, grant_of, why_not_kept
+from kvcalc.verbs.comparing.shared import (
+    Told,
+    given_gpus,
+    mha_bytes,
+    mha_note,
+    refuse_what_no_row_can_have,
+    remarks_of,
+)
+from kvcalc.verbs.comparing.what_if import variants
+from kvcalc.verbs.comparing.what_if_remarks import dims_remarks, weights_remark
+from kvcalc.verbs.decode import why_no_bound
+from kvcalc.verbs.remarks import gpu_notes, model_notes, not_modelled, unknown_weights
+from kvcalc.verbs.result import ModelSummary, WorkloadSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.scenario import Scenario
+
+
+def under_each_mechanism(scenario: Scenario) -> Comparison:
+    """The rows of the mechanisms, the model as it is among them.
+
+    Raises:
+        KvcalcError: a format that the model's own cache cannot have; a deployment that no row can have.
+    """
+    model, told = scenario.model, Told()
+    if (reason := why_not_kept(scenario)) is not None:
+        raise KvcalcError(reason)
+    grant = grant_of(scenario)
+    with_mha = mha_bytes(scenario)
+    rows = []
+    for variant in variants(model):
+        asked = replace(scenario, model=variant.model)
+        if (reason := why_not_kept(asked)) is not None:
+            told.tell(variant.name, f"left out: {reason}")
+            continue
+        rows.append(compared_row(variant.name, asked, grant, with_mha, told.teller(variant.name), own=variant.own))
+    refuse_what_no_row_can_have(rows)
+    notes = (
+        *remarks_of(scenario),
+        *(f"{model.name}: {text}" for text in model_notes(scenario, Deployment())),
+        *gpu_notes(scenario),
+        *dims_remarks(model),
+        *_weights_notes(scenario, grant, known=rows[0].by_memory is not None),
+        *mha_note(scenario),
+        *told.lines(row.name for row in rows),
+    )
+    return Comparison(
+        model=ModelSummary.of(model),
+        workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
+        engine=scenario.engine.name,
+        engine_version=scenario.engine.version,
+        varies=("mechanism",),
+        gpus=given_gpus(scenario, grant.at_most),
+        rows=tuple(rows),
+        sayings=SAYINGS,
+        contradictions=CONTRADICTIONS,
+        not_modelled=(
+            "what another mechanism changes beside the cache: quality, and the weights of projections",
+            *not_modelled(scenario, grant.deployment or Deployment()),
+        ),
+        notes=notes,
+        scenario=scenario,
+    )
+
+
+def _weights_notes(scenario: Scenario, grant: Grant, *, known: bool) -> Iterator[str]:
+    """What needs the weights: the given GPUs, and the bound of decoding."""
+    if not known:
+        yield unknown_weights(scenario)
+        return
+    yield weights_remark(scenario)
+    if (missing := why_no_bound(scenario)) is not None:
+        yield f"no bound of decoding: {missing}"
+    if grant.own_smallest is not None:
+        count = grant.own_smallest.deployment.gpus
+        yield (
+            f"the given GPUs are at most {count:,}, as in the smallest deployment of {scenario.model.name} as it is "
+            "(--gpus N or --tp N gives others)"
+        )

@@ -1,0 +1,84 @@
+"""What every comparison needs: notes by row, the accelerators, what the model would keep with multi-head attention."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+from kvcalc.legality import check_legal
+from kvcalc.verbs.comparing.result import ComparedRow, GivenGpus
+from kvcalc.verbs.comparing.row import cache_bytes, why_not_kept
+from kvcalc.verbs.comparing.what_if import as_mha
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kvcalc.scenario import Scenario
+    from kvcalc.verbs.comparing.row import Tell
+
+
+class Told:
+    """What is to be noted, and of which rows."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[str]] = {}
+
+    def tell(self, row: str, text: str) -> None:
+        rows = self._rows.setdefault(text, [])
+        if row not in rows:
+            rows.append(row)
+
+    def teller(self, row: str) -> Tell:
+        """Takes what is to be noted of one row."""
+        return lambda text: self.tell(row, text)
+
+    def lines(self, everyone: Iterable[str]) -> Iterator[str]:
+        """Each text, after the names of its rows where it is not said of every one."""
+        names = set(everyone)
+        for text, rows in self._rows.items():
+            yield text if set(rows) == names else f"{', '.join(rows)}: {text}"
+
+
+def mha_bytes(scenario: Scenario) -> int | None:
+    """What the model would keep with multi-head attention; None where the format cannot hold that."""
+    mha = replace(scenario, model=as_mha(scenario.model))
+    return cache_bytes(mha) if why_not_kept(mha) is None else None
+
+
+def mha_note(scenario: Scenario) -> Iterator[str]:
+    """Why that is not known."""
+    mha = replace(scenario, model=as_mha(scenario.model))
+    if (reason := why_not_kept(mha)) is not None:
+        yield f"ratio_to_mha is not known, for mha: {reason}"
+
+
+def refuse_what_no_row_can_have(rows: Sequence[ComparedRow]) -> None:
+    """A deployment that is illegal for every row is a mistake, not an answer.
+
+    Raises:
+        KvcalcError: it is; of the model as it is, or of the first.
+    """
+    refusals = []
+    for row in sorted(rows, key=lambda row: not row.own):
+        asked = row.scenario
+        if asked.deployment is None or asked.at_most_gpus is not None:
+            return
+        try:
+            check_legal(asked.deployment, asked.model)
+        except KvcalcError as error:
+            refusals.append(error)
+    if len(refusals) == len(rows):
+        raise refusals[0]
+
+
+def given_gpus(scenario: Scenario, at_most: int | None) -> GivenGpus:
+    """The accelerators that rows are compared on."""
+    return GivenGpus(
+        scenario.gpu.name, scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes, at_most
+    )
+
+
+def remarks_of(scenario: Scenario) -> tuple[str, ...]:
+    """Of several GPUs each row has its own best deployment, so what is said of the model's is left out."""
+    return scenario.remarks if scenario.at_most_gpus is None else scenario.remarks[:-1]

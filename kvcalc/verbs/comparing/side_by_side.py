@@ -1,0 +1,96 @@
+"""Several models side by side, or several formats of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import Deployment
+from kvcalc.errors import KvcalcError
+from kvcalc.verbs.comparing.result import Comparison
+from kvcalc.verbs.comparing.row import compared_row, grant_of, why_not_kept
+from kvcalc.verbs.comparing.shared import (
+    Told,
+    given_gpus,
+    mha_bytes,
+    mha_note,
+    refuse_what_no_row_can_have,
+    remarks_of,
+)
+from kvcalc.verbs.decode import why_no_bound
+from kvcalc.verbs.remarks import gpu_notes, model_notes, not_modelled, unknown_weights
+from kvcalc.verbs.result import ModelSummary, WorkloadSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvcalc.scenario import Scenario
+
+
+def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
+    """A row for each scenario, named by what differs: its model, the format of its cache, or both.
+
+    Formats of one model are given the same GPUs: as many as the first takes.
+
+    Raises:
+        KvcalcError: no format can hold its cache; a deployment that no row can have.
+    """
+    told, left, rows, left_out, names = Told(), Told(), [], [], _names(scenarios)
+    first = scenarios[0]
+    one_model = _varies(scenarios) == ("format",)
+    grant = grant_of(first) if one_model else None
+    for name, scenario in zip(names, scenarios, strict=True):
+        if (reason := why_not_kept(scenario)) is not None:
+            left_out.append(f"{name}: left out: {reason}")
+            continue
+        tell, given = told.teller(name), grant or grant_of(scenario)
+        mha_notes = () if one_model else mha_note(scenario)
+        for text in (*remarks_of(scenario), *model_notes(scenario, Deployment()), *mha_notes):
+            tell(text)
+        own = grant is None or scenario is first
+        rows.append(compared_row(name, scenario, given, mha_bytes(scenario), tell, own=own))
+        missing = why_no_bound(scenario)
+        if rows[-1].by_memory is None:
+            tell(unknown_weights(scenario))
+        elif missing is not None:
+            tell(f"no bound of decoding: {missing}")
+        if given.own_smallest is not None:
+            of = f"the smallest deployment in {names[0]}" if one_model else "each model's own smallest deployment"
+            tell(f"the given GPUs are those of {of} (--gpus N or --tp N gives others)")
+        for text in not_modelled(scenario, scenario.deployment or Deployment()):
+            left.tell(name, text)
+    if not rows:
+        raise KvcalcError(left_out[0])
+    refuse_what_no_row_can_have(rows)
+    compared = [row.name for row in rows]
+    return Comparison(
+        model=ModelSummary.of(first.model) if one_model else None,
+        workload=WorkloadSummary(first.workload.batch, first.workload.context),
+        engine=first.engine.name,
+        engine_version=first.engine.version,
+        varies=_varies(scenarios),
+        gpus=given_gpus(first, grant.at_most if grant else first.at_most_gpus),
+        rows=tuple(rows),
+        sayings=(),
+        contradictions=(),
+        not_modelled=tuple(left.lines(compared)),
+        notes=(*told.lines(compared), *gpu_notes(first), *left_out),
+        scenario=first,
+    )
+
+
+def _varies(scenarios: Sequence[Scenario]) -> tuple[str, ...]:
+    """Models, unless all are one. Their own formats may differ, which is not meant."""
+    formats: dict[str, set[str]] = {}
+    for scenario in scenarios:
+        formats.setdefault(scenario.model.name, set()).add(scenario.cache_format.name)
+    several = any(len(names) > 1 for names in formats.values())
+    if several and all(scenario.model == scenarios[0].model for scenario in scenarios):
+        return ("format",)
+    return ("model", "format") if several else ("model",)
+
+
+def _names(scenarios: Sequence[Scenario]) -> list[str]:
+    """What tells the rows apart."""
+    varies = _varies(scenarios)
+    named = {"model": lambda scenario: scenario.model.name, "format": lambda scenario: scenario.cache_format.name}
+    return [", ".join(named[each](scenario) for each in varies) for scenario in scenarios]
