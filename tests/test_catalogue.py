@@ -35,30 +35,62 @@ class Facts(NamedTuple):
     hidden_size: int
     vocab_size: int
     parameters: int | None
-    max_context: int
+    max_context: int | None
     elements_per_token_full: int
     elements_per_token_sliding: int
     num_kv_layers_full: int
     num_kv_layers_sliding: int
+    index_elements_per_token: int
+    conv_elements_per_sequence: int
+    state_elements_per_sequence: int
+    encoder_elements_per_sequence: int
     windows: frozenset[int]
+    chunks: frozenset[int]
 
 
 def elements(attention: dict[str, Any]) -> int:
-    """Elements a token adds to one layer's cache."""
+    """Elements a token adds to one layer's cache, without an indexer's."""
     match attention["kind"]:
         case "mla":
             return int(attention["kv_lora_rank"] + attention["qk_rope_head_dim"])
-        case "shared" | "none":
-            return 0
         case "mha":
             kv_heads = attention["num_heads"]
         case "gqa":
             kv_heads = attention["num_kv_heads"]
         case "mqa":
             kv_heads = 1
-        case other:
-            raise AssertionError(other)
+        case kind:
+            assert kind in {"shared", "none", "cross", *STATES}
+            return 0
     return int(kv_heads * (attention["head_dim"] + attention.get("v_head_dim", attention["head_dim"])))
+
+
+STATES = {"gated_deltanet", "kda", "mamba1", "mamba2", "short_conv", "lightning"}
+
+
+def state_elements(a: dict[str, Any]) -> tuple[int, int]:
+    """Elements that a sequence keeps in one layer: of convolutions' inputs, and of the recurrent state."""
+    channels, state = 0, 0
+    match a["kind"]:
+        case "gated_deltanet":
+            keys, values = a["num_k_heads"] * a["k_head_dim"], a["num_v_heads"] * a["v_head_dim"]
+            channels, state = 2 * keys + values, values * a["k_head_dim"]
+        case "kda":
+            channels, state = 3 * a["num_heads"] * a["head_dim"], a["num_heads"] * a["head_dim"] ** 2
+        case "mamba1":
+            channels, state = a["intermediate_size"], a["intermediate_size"] * a["state_size"]
+        case "mamba2":
+            inner = a["num_heads"] * a["head_dim"]
+            channels, state = inner + 2 * a["num_groups"] * a["state_size"], inner * a["state_size"]
+        case "short_conv":
+            channels = a["hidden_size"]
+        case "lightning":
+            state = a["num_heads"] * a["head_dim"] ** 2
+    return channels * (a.get("conv_kernel", 1) - 1), state
+
+
+def encoder_elements(a: dict[str, Any]) -> int:
+    return int(2 * a["encoder_context"] * a["num_kv_heads"] * a["head_dim"]) if a["kind"] == "cross" else 0
 
 
 def written_out(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -69,34 +101,47 @@ def written_out(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return layers
 
 
+def side_by_side(layer: dict[str, Any]) -> list[dict[str, Any]]:
+    """A layer's attention blocks, each as a layer of its own."""
+    blocks = layer["attention"]
+    return [{**layer, "attention": block} for block in (blocks if isinstance(blocks, list) else [blocks])]
+
+
 def facts_of(text: str) -> Facts:
     raw = yaml.safe_load(text)
     layers = written_out(raw["layers"])
-    keeping = [layer for layer in layers if elements(layer["attention"])]
-    full = [layer for layer in keeping if "window" not in layer]
-    sliding = [layer for layer in keeping if "window" in layer]
+    blocks = [block for layer in layers for block in side_by_side(layer)]
+    keeping = [block for block in blocks if elements(block["attention"])]
+    full = [block for block in keeping if not block.keys() & {"window", "chunk"}]
+    limited = [block for block in keeping if block.keys() & {"window", "chunk"}]
     return Facts(
         num_layers=len(layers),
         hidden_size=raw["hidden_size"],
         vocab_size=raw["vocab_size"],
         parameters=raw.get("parameters"),
-        max_context=raw["max_context"],
-        elements_per_token_full=sum(elements(layer["attention"]) for layer in full),
-        elements_per_token_sliding=sum(elements(layer["attention"]) for layer in sliding),
+        max_context=raw.get("max_context"),
+        elements_per_token_full=sum(elements(block["attention"]) for block in full),
+        elements_per_token_sliding=sum(elements(block["attention"]) for block in limited),
         num_kv_layers_full=len(full),
-        num_kv_layers_sliding=len(sliding),
-        windows=frozenset(layer["window"] for layer in sliding),
+        num_kv_layers_sliding=len(limited),
+        index_elements_per_token=sum(block["attention"].get("index_head_dim", 0) for block in blocks),
+        conv_elements_per_sequence=sum(state_elements(block["attention"])[0] for block in blocks),
+        state_elements_per_sequence=sum(state_elements(block["attention"])[1] for block in blocks),
+        encoder_elements_per_sequence=sum(encoder_elements(block["attention"]) for block in blocks),
+        windows=frozenset(block["window"] for block in limited if "window" in block),
+        chunks=frozenset(block["chunk"] for block in limited if "chunk" in block),
     )
 
 
 def facts_of_row(row: dict[str, str]) -> Facts:
-    numbers = {name: int(row[name]) for name in Facts._fields if name not in {"parameters", "windows"}}
-    window = row["sliding_window"]
-    return Facts(
-        **numbers,
-        parameters=int(row["parameters"]) if row["parameters"] else None,
-        windows=frozenset({int(window)} if window else ()),
-    )
+    def known(name: str) -> int | None:
+        return int(row[name]) if row[name] else None
+
+    described: dict[str, Any] = {name: known(name) for name in Facts._fields if name not in {"windows", "chunks"}}
+    for name, column in (("windows", "sliding_window"), ("chunks", "chunk")):
+        length = known(column)
+        described[name] = frozenset(() if length is None else (length,))
+    return Facts(**described)
 
 
 @cache
@@ -110,7 +155,7 @@ def text_of(name: str) -> str:
 
 def test_every_file_is_in_the_table_and_every_row_is_a_file() -> None:
     assert {path.stem for path in MODEL_FILES} == set(ROWS) == set(model_names())
-    assert len(MODEL_FILES) >= 80
+    assert len(MODEL_FILES) >= 140
 
 
 @each_model
@@ -137,6 +182,13 @@ def test_a_file_adds_up_to_the_facts(name: str) -> None:
         ("qwen3-8b", r"vocab_size: (151936)"),
         ("qwen3-8b", r"max_context: (40960)"),
         ("qwen3-8b", r"\nparameters: (8190735360)"),
+        ("qwen3-next-80b-a3b", r"num_v_heads: (32)"),
+        ("qwen3-next-80b-a3b", r"conv_kernel: (4)"),
+        ("nvidia-nemotron-3-ultra-550b-a55b-bf16", r"num_groups: (8)"),
+        ("llama-4-maverick-17b-128e", r"chunk: (8192)"),
+        ("deepseek-v3.2", r"index_head_dim: (128)"),
+        ("llama-3.2-11b-vision", r"encoder_context: (6404)"),
+        ("longcat-flash", r"qk_rope_head_dim: (64)"),
     ],
 )
 def test_a_changed_digit_does_not_add_up(name: str, pattern: str) -> None:
@@ -152,17 +204,24 @@ def test_a_changed_digit_does_not_add_up(name: str, pattern: str) -> None:
 @each_model
 def test_the_cache_is_what_the_facts_say(name: str) -> None:
     facts = facts_of_row(ROWS[name])
-    full, sliding = facts.elements_per_token_full, facts.elements_per_token_sliding
-    window = max(facts.windows, default=1)
+    full, limited = facts.elements_per_token_full, facts.elements_per_token_sliding
+    length = max(facts.windows | facts.chunks, default=1)
+    index = facts.index_elements_per_token // 128 * 132
+    state = facts.conv_elements_per_sequence * 2 + facts.state_elements_per_sequence * 4
+    encoder = facts.encoder_elements_per_sequence
 
     first = kvcalc.estimate(loaded(name), context=1, cache_dtype="int8").cache
-    assert first.bytes == first.bytes_per_token == full + sliding
-    for context in (window, window + 1, 1_000_003):
+    assert first.bytes_per_token == full + limited + index
+    assert first.state_bytes_per_sequence == state + encoder
+    assert first.bytes == first.bytes_per_token + first.state_bytes_per_sequence
+    for context in (length, length + 1, 1_000_003):
         later = kvcalc.estimate(loaded(name), context=context, cache_dtype="bf16", batch=3).cache
-        assert later.bytes == 3 * 2 * (full * context + sliding * min(context, window))
-        assert later.bytes_per_token == 2 * (full + sliding)
-        assert later.bytes_per_token_at_context == 2 * full
-        assert later.without_windows_bytes == 3 * 2 * (full + sliding) * context
+        kept = (2 * full + index) * context + 2 * limited * min(context, length)
+        assert later.bytes == 3 * (kept + state + 2 * encoder)
+        assert later.bytes_per_token == 2 * (full + limited) + index
+        assert later.bytes_per_token_at_context == 2 * full + index
+        assert later.without_windows_bytes == 3 * ((2 * (full + limited) + index) * context + state + 2 * encoder)
+        assert later.lower_bound is bool((limited and context > length) or state or encoder)
 
 
 @each_model
@@ -170,7 +229,9 @@ def test_a_model_loads_with_its_facts(name: str) -> None:
     model, facts = loaded(name), facts_of_row(ROWS[name])
 
     assert model.name == name
-    assert model.num_layers == len(model.sequence()) == sum(model.distinct().values()) == facts.num_layers
+    assert model.num_layers == len(model.sequence()) == facts.num_layers
+    kept = sum(count for layer, count in model.distinct().items() if layer.attention.elements_per_token)
+    assert kept == facts.num_kv_layers_full + facts.num_kv_layers_sliding
     assert (model.hidden_size, model.vocab_size) == (facts.hidden_size, facts.vocab_size)
     assert (model.parameters, model.max_context) == (facts.parameters, facts.max_context)
     assert model.source
@@ -200,7 +261,24 @@ def test_names_and_hub_ids_are_unique_and_found() -> None:
             assert kvcalc.load_model(hub_id).name == kvcalc.load_model(hub_id.upper()).name == name
 
 
-@pytest.mark.parametrize(("kind", "at_least"), [("mha", 15), ("mqa", 8), ("gqa", 60), ("mla", 6), ("shared", 2)])
+@pytest.mark.parametrize(
+    ("kind", "at_least"),
+    [
+        ("mha", 15),
+        ("mqa", 8),
+        ("gqa", 80),
+        ("mla", 15),
+        ("shared", 2),
+        ("none", 1),
+        ("cross", 1),
+        ("gated_deltanet", 5),
+        ("kda", 3),
+        ("mamba1", 3),
+        ("mamba2", 4),
+        ("short_conv", 2),
+        ("lightning", 1),
+    ],
+)
 def test_every_mechanism_has_models(kind: str, at_least: int) -> None:
     having = [name for name in ROWS if kind in {layer.attention.kind for layer in loaded(name).distinct()}]
 
@@ -217,7 +295,7 @@ def test_a_model_built_without_checks_is_the_checked_one(path: Path) -> None:
 
 @each_model
 def test_parts_of_the_weights_are_the_parameters(name: str) -> None:
-    """Towers are beyond `parameters`, which counts the text model, in four files; scales in none."""
+    """Towers are beyond `parameters`, which counts the text model, in four files; scales are in none."""
     towers = {
         "gemma-3n-e4b": 1_014_742_624,
         "gemma-4-e4b": 363_812_426,

@@ -7,6 +7,7 @@ what is read depends on the token, several tokens are asked.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,21 +37,19 @@ def needed_rows(part: ReferenceAttention, x_B1D: Tensor, start: int, rows: Rows)
             changes.append(_largest_change(part, tokens, start, rows, fewer))
     read = {name: tensor for name, tensor in rows.tensors.items() if name not in choosing}
 
-    def outputs(tensors: Mapping[str, Tensor]) -> Tensor:
-        asked = rows._replace(tensors={**rows.tensors, **tensors})
-        return torch.cat([part.attend(x, start, asked) for x in tokens], dim=1)
+    def output(x_B1D: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        return part.attend(x_B1D, start, rows._replace(tensors={**rows.tensors, **tensors}))
 
-    return min(*changes, _least_use(outputs, read, over=(0, 1)))
+    return min(*changes, _least_use(output, tokens, read, over=(0, 1)))
 
 
 def needed_state(part: ReferenceState, x_B1D: Tensor, kept: Mapping[str, Tensor]) -> float:
     """The least change of the next output without an element; every element of each row of it counts."""
-    tokens = _tokens(x_B1D, _ASKED_STATES)
 
-    def outputs(tensors: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat([part.advance(x, tensors)[0] for x in tokens], dim=1)
+    def output(x_B1D: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        return part.advance(x_B1D, tensors)[0]
 
-    return _least_use(outputs, kept, over=(0,))
+    return _least_use(output, _tokens(x_B1D, _ASKED_STATES), kept, over=(0,))
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -68,20 +67,32 @@ def _largest_change(part: ReferenceAttention, tokens: Iterable[Tensor], start: i
 
 
 def _least_use(
-    outputs: Callable[[Mapping[str, Tensor]], Tensor], tensors: Mapping[str, Tensor], over: tuple[int, ...]
+    output: Callable[[Tensor, Mapping[str, Tensor]], Tensor],
+    tokens: Iterable[Tensor],
+    tensors: Mapping[str, Tensor],
+    over: tuple[int, ...],
 ) -> float:
+    """Of all elements, each by the token and the place (along `over`) that use it most, the one that is used least."""
     if not tensors:
         return float("inf")
+    each = [_uses(partial(output, x), tensors, over) for x in tokens]
+    used = torch.stack(each).amax(dim=0)
+    return float(used.min() / (used.max() or 1))
+
+
+def _uses(
+    output: Callable[[Mapping[str, Tensor]], Tensor], tensors: Mapping[str, Tensor], over: tuple[int, ...]
+) -> Tensor:
+    """Of one token: gradient x value of each element, the largest along `over`."""
     with torch.enable_grad():
         asked = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
-        output = outputs(asked)
-        some = torch.randn(output.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        found = output(asked)
+        some = torch.randn(found.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
         gradients = torch.autograd.grad(
-            (output * some).sum(), list(asked.values()), allow_unused=True, materialize_grads=True
+            (found * some).sum(), list(asked.values()), allow_unused=True, materialize_grads=True
         )
     uses = [
         (gradient * tensor.detach()).abs().amax(dim=over).flatten()
         for gradient, tensor in zip(gradients, asked.values(), strict=True)
     ]
-    used = torch.cat(uses)
-    return float(used.min() / (used.max() or 1))
+    return torch.cat(uses)
