@@ -120,7 +120,7 @@ def cache_format(
     """The formats of the cache and of states: as asked, else the model's dtype, and what states have."""
     computing = compute_format(model)
     return parse_cache_format(
-        asked or computing.name,
+        computing.name if asked is None else asked,
         computing,
         model.cached_tensors,
         conv=None if conv_dtype is None else find_state_format(conv_dtype, "--conv-dtype"),

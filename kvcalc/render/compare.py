@@ -48,7 +48,8 @@ def _question(result: Comparison, unit: str) -> Grid:
     asked = question(result.scenario, unit)
     if "mechanism" in result.varies:
         return asked
-    first = Row((f"{len(result.rows)} rows", "side by side", workload(result.scenario)))
+    what = "models" if result.varies == ("model",) else "rows"
+    first = Row((f"{len(result.rows)} {what}", "side by side", workload(result.scenario)))
     if result.model is not None:
         layers = f"{result.scenario.model.num_layers} layers, {len(result.rows)} formats of the cache side by side"
         first = Row((result.model.name, layers, workload(result.scenario)))

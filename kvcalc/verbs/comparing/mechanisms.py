@@ -49,11 +49,16 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
             continue
         rows.append(compared_row(variant.name, asked, grant, with_mha, told.teller(variant.name), own=variant.own))
     refuse_what_no_row_can_have(rows)
+    varied = any(not row.own for row in rows)
+    alone = (
+        () if varied else ("no layer has heads that another mechanism would change: there is only the model as it is",)
+    )
     notes = (
         *remarks_of(scenario),
         *(f"{model.name}: {text}" for text in model_notes(scenario, Deployment())),
         *gpu_notes(scenario),
         *dims_remarks(model),
+        *alone,
         *_weights_notes(scenario, grant, known=rows[0].by_memory is not None),
         *mha_note(scenario),
         *told.lines(row.name for row in rows),
@@ -66,8 +71,8 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         varies=("mechanism",),
         gpus=given_gpus(scenario, grant.at_most),
         rows=tuple(rows),
-        sayings=SAYINGS,
-        contradictions=CONTRADICTIONS,
+        sayings=SAYINGS if varied else (),
+        contradictions=CONTRADICTIONS if varied else (),
         not_modelled=(
             "what another mechanism changes beside the cache: quality, and the weights of projections",
             *not_modelled(scenario, grant.deployment or Deployment()),

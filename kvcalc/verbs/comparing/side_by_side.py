@@ -21,7 +21,7 @@ from kvcalc.verbs.remarks import gpu_notes, model_notes, not_modelled, unknown_w
 from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kvcalc.scenario import Scenario
 
@@ -34,14 +34,16 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     Raises:
         KvcalcError: no format can hold its cache; a deployment that no row can have.
     """
-    told, left, rows, left_out, names = Told(), Told(), [], [], _names(scenarios)
-    first = scenarios[0]
-    one_model = _varies(scenarios) == ("format",)
+    told, left, rows, varies = Told(), Told(), [], _varies(scenarios)
+    reasons = [(name, why_not_kept(scenario), scenario) for name, scenario in _named(scenarios)]
+    left_out = [f"{name}: left out: {reason}" for name, reason, _ in reasons if reason is not None]
+    kept = [(name, scenario) for name, reason, scenario in reasons if reason is None]
+    if not kept:
+        raise KvcalcError(left_out[0])
+    first_name, first = kept[0]
+    one_model = varies == ("format",)
     grant = grant_of(first) if one_model else None
-    for name, scenario in zip(names, scenarios, strict=True):
-        if (reason := why_not_kept(scenario)) is not None:
-            left_out.append(f"{name}: left out: {reason}")
-            continue
+    for name, scenario in kept:
         tell, given = told.teller(name), grant or grant_of(scenario)
         mha_notes = () if one_model else mha_note(scenario)
         for text in (*remarks_of(scenario), *model_notes(scenario, Deployment()), *mha_notes):
@@ -54,12 +56,10 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         elif missing is not None:
             tell(f"no bound of decoding: {missing}")
         if given.own_smallest is not None:
-            of = f"the smallest deployment in {names[0]}" if one_model else "each model's own smallest deployment"
+            of = f"the smallest deployment in {first_name}" if one_model else "each model's own smallest deployment"
             tell(f"the given GPUs are those of {of} (--gpus N or --tp N gives others)")
         for text in not_modelled(scenario, scenario.deployment or Deployment()):
             left.tell(name, text)
-    if not rows:
-        raise KvcalcError(left_out[0])
     refuse_what_no_row_can_have(rows)
     compared = [row.name for row in rows]
     return Comparison(
@@ -67,7 +67,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         workload=WorkloadSummary(first.workload.batch, first.workload.context),
         engine=first.engine.name,
         engine_version=first.engine.version,
-        varies=_varies(scenarios),
+        varies=varies,
         gpus=given_gpus(first, grant.at_most if grant else first.at_most_gpus),
         rows=tuple(rows),
         sayings=(),
@@ -89,8 +89,9 @@ def _varies(scenarios: Sequence[Scenario]) -> tuple[str, ...]:
     return ("model", "format") if several else ("model",)
 
 
-def _names(scenarios: Sequence[Scenario]) -> list[str]:
-    """What tells the rows apart."""
+def _named(scenarios: Sequence[Scenario]) -> Iterator[tuple[str, Scenario]]:
+    """Each with what tells it apart from the others."""
     varies = _varies(scenarios)
-    named = {"model": lambda scenario: scenario.model.name, "format": lambda scenario: scenario.cache_format.name}
-    return [", ".join(named[each](scenario) for each in varies) for scenario in scenarios]
+    for scenario in scenarios:
+        names = {"model": scenario.model.name, "format": scenario.cache_format.name}
+        yield ", ".join(names[each] for each in varies), scenario
