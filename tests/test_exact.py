@@ -297,7 +297,7 @@ def test_kv_heads_must_divide_query_heads() -> None:
 
 
 def test_the_keys_that_a_file_may_give() -> None:
-    assert GQA.keys() == ("num_heads", "num_kv_heads", "head_dim", "v_head_dim?")
+    assert GQA.keys() == ("num_heads", "num_kv_heads", "head_dim", "v_head_dim?", "k_equals_v?")
     assert NoAttention.keys() == ()
 
 

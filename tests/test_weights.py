@@ -474,18 +474,33 @@ def test_ranks_of_joined_replicas_together_hold_the_checkpoint(case: Joined) -> 
 
 LISTED = {
     # Parameters of the text model, as its class is built, and of the towers beside it.
+    "ai21-jamba-large-1.5": (398_555_145_696, 0),
+    "ai21-jamba-mini-1.5": (51_570_323_328, 0),
     "deepseek-v3": (671_026_404_352, 0),
     "deepseek-v3.1": (671_026_404_352, 0),
+    "deepseek-v3.2": (671_877_929_216, 0),
+    "deepseek-v3.2-exp": (671_877_929_216, 0),
     "gemma-3n-e4b": (6_835_235_568, 1_014_742_624),
     "gemma-4-e4b": (7_463_013_376, 169_330_688 + 363_812_426),
     "gpt-oss-120b": (116_829_156_672, 0),
     "gpt-oss-20b": (20_914_757_184, 0),
     "kimi-k2.6": (1_026_408_209_408, 471_143_920),
+    "llama-4-maverick-17b-128e": (401_167_027_200 - 455_178_240, 455_178_240),
+    "longcat-flash": (741_053_585_408 - 28 * 256 * 2 * 2_048 * 6_144, 0),  # less the weights of experts that have none
     "mimo-v2-flash": (308_778_768_832, 0),
     "minimax-m2": (228_689_748_992, 0),
     "minimax-m2.5": (228_689_748_992, 0),
     "mistral-medium-3.5-128b": (125_025_988_608, 2_678_221_568),
     "mistral-small-4-119b-2603": (118_972_826_624, 428_472_320),
+    "nvidia-nemotron-3-ultra-550b-a55b-bf16": (549_308_968_960, 0),
+}
+EXPERTS = {
+    # Where they are not three matrices of hidden_size x moe_intermediate_size in every layer from first_k_dense on:
+    # matrices, their other side, and layers.
+    "ai21-jamba-large-1.5": (3, 8_192, 36),
+    "ai21-jamba-mini-1.5": (3, 4_096, 16),
+    "llama-4-maverick-17b-128e": (3, 5_120, 24),
+    "nvidia-nemotron-3-ultra-550b-a55b-bf16": (2, 2_048, 48),
 }
 LISTS = {name: model for name in model_names() if (model := kvcalc.load_model(name)).weights}
 
@@ -529,8 +544,9 @@ def test_a_lists_experts_have_the_models_dims(name: str) -> None:
     else:
         assert model.moe_intermediate_size is not None
         assert model.hidden_size is not None
-        layers = model.num_layers - (model.first_k_dense or 0)
-        assert experts == [3 * model.hidden_size * model.moe_intermediate_size * model.num_experts * layers]
+        usual = 3, model.hidden_size, model.num_layers - (model.first_k_dense or 0)
+        matrices, side, layers = EXPERTS.get(name, usual)
+        assert experts == [matrices * side * model.moe_intermediate_size * model.num_experts * layers]
 
 
 @pytest.mark.parametrize("name", [name for name in LISTED if name.startswith(("deepseek", "mimo", "minimax"))])
