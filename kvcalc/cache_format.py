@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kvcalc.formats import ElementFormat
+    from kvcalc.layers import Layer
     from kvcalc.mechanisms import CachedTensor
-    from kvcalc.model import Layer
 
 
 class CacheFormat(NamedTuple):

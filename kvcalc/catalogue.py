@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.gpu import Gpu
+from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import KINDS
-from kvcalc.model import LayerGroup, Model, Repeat, WeightPart
+from kvcalc.model import Model, WeightPart
 from kvcalc.yaml_reader import Document, read_yaml
 
 if TYPE_CHECKING:

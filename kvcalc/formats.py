@@ -183,3 +183,16 @@ def find_format(name: str, what: str) -> ElementFormat:
             + (did_you_mean(name, format_names()) or nearest_or_all(name, FORMATS))
         )
     return found
+
+
+def check_format(key: str, name: str | None) -> None:
+    """The format that a key of a file names must exist.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if name is not None:
+        try:
+            find_format(name, key)
+        except KvcalcError as error:
+            raise ValueError(str(error)) from error

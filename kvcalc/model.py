@@ -3,128 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from kvcalc.errors import KvcalcError
-from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Tagged, Text, Tokens
-from kvcalc.formats import find_format
-from kvcalc.mechanisms import Attention, CachedTensor, Mechanism, Role
-from kvcalc.span import Chunk, Span, Window
+from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
+from kvcalc.formats import check_format
+from kvcalc.layers import MAX_LAYERS, Layer, Layers, count_layers, number_of_layers, written_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from kvcalc.mechanisms import CachedTensor
 
-MAX_LAYERS = 10_000
-MAX_REPEAT_DEPTH = 4
 MAX_WEIGHT_PARTS = 64
 MAX_KINDS = 256
 """Layers that differ in what they keep; real models have a few."""
 
-MAX_ATTENTIONS = 8
-"""Caches side by side in one layer; real models have two."""
-
-LayerCount = Annotated[int, Limits(ge=1, le=MAX_LAYERS)]
 LayersOrNone = Annotated[int, Limits(ge=0, le=MAX_LAYERS)]
-
-Several = Annotated[tuple[Attention, ...], Limits(min_length=1, max_length=MAX_ATTENTIONS)]
-
-
-def _one_or_several(value: object) -> str:
-    return "several" if isinstance(value, list | tuple) else "one"
-
-
-Attentions = Annotated[Attention | Several, Tagged(_one_or_several, one=Attention, several=Several)]
 
 Split = Literal["tp", "ep", "all"]
 WeightPlace = Literal["embedding", "layers", "head"]
-
-
-def _check_format(key: str, name: str | None) -> None:
-    """The format that a key names must exist.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if name is not None:
-        try:
-            find_format(name, key)
-        except KvcalcError as error:
-            raise ValueError(str(error)) from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerGroup:
-    """`count` equal layers that follow each other.
-
-    Attributes:
-        attention: what each of them keeps; several, side by side in one layer, as a list.
-        window: sliding window in tokens; None for full attention.
-        chunk: length of the chunks that attention stays within; None for full attention.
-        cache_dtype: the element format of these layers, whatever the rest of the cache is kept in.
-    """
-
-    count: LayerCount
-    attention: Attentions
-    window: Tokens | None = None
-    chunk: Tokens | None = None
-    cache_dtype: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_format("cache_dtype", self.cache_dtype)
-        if min(self.count, self.window or 1, self.chunk or 1) < 1 or 0 in (self.window, self.chunk):
-            raise ValueError("count, window and chunk must be at least 1")
-        if self.window is not None and self.chunk is not None:
-            raise ValueError("chunk: a layer has a window or chunks, not both")
-        kinds = ", ".join(f"'{attention.kind}'" for attention in self.attentions)
-        if self.span is not None and not any(attention.elements_per_token for attention in self.attentions):
-            raise ValueError(f"{self.span.name} does not apply to attention of kind {kinds}")
-        if self.cache_dtype is not None and not any(
-            tensor.role is Role.CACHE for attention in self.attentions for tensor in attention.cached()
-        ):
-            raise ValueError(f"cache_dtype: attention of kind {kinds} has no cache that it would apply to")
-
-    @property
-    def attentions(self) -> tuple[Attention, ...]:
-        """What each of the layers keeps, one or several."""
-        return self.attention if isinstance(self.attention, tuple) else (self.attention,)
-
-    @property
-    def span(self) -> Span | None:
-        """The tokens that a token attends to; None for all before it."""
-        if self.chunk is not None:
-            return Chunk(self.chunk)
-        return None if self.window is None else Window(self.window)
-
-    def caches(self) -> tuple[Layer, ...]:
-        """Each of the caches that one layer keeps. Windows, chunks and formats are of those that grow with tokens."""
-        return tuple(
-            Layer(attention, self.span if attention.elements_per_token else None, self._format(attention))
-            for attention in self.attentions
-        )
-
-    def _format(self, attention: Attention) -> str | None:
-        has_cache = any(tensor.role is Role.CACHE for tensor in attention.cached())
-        return self.cache_dtype if has_cache else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat:
-    """A sequence of groups, `repeat` times over."""
-
-    repeat: LayerCount
-    of: Annotated[tuple[Layers, ...], Limits(min_length=1)]
-
-    def __post_init__(self) -> None:
-        if self.repeat < 1 or not self.of:
-            raise ValueError("repeat must be at least 1, of at least one group")
-
-
-def _group_or_repeat(value: object) -> str:
-    return "a repeat" if isinstance(value, dict) and ("repeat" in value or "of" in value) else "a group"
-
-
-Layers = Annotated[LayerGroup | Repeat, Tagged(_group_or_repeat, **{"a group": LayerGroup, "a repeat": Repeat})]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,31 +45,9 @@ class WeightPart:
     weight_block_size: Dim | None = None
 
     def __post_init__(self) -> None:
-        _check_format("format", self.format)
+        check_format("format", self.format)
         if self.split != "tp" and self.place != "layers":
             raise ValueError(f"place: {self.place} goes with split tp, not {self.split}")
-
-
-class Layer(NamedTuple):
-    """One cache of a layer: what an attention block of it keeps, over which span, in which format of its own.
-
-    Most layers have one. Where blocks stand side by side, each counts as a layer of its own.
-    """
-
-    attention: Mechanism
-    span: Span | None
-    cache_dtype: str | None
-
-    @property
-    def label(self) -> str:
-        """A name for tables and paths. Layers with the same label keep the same bytes."""
-        span = "" if self.span is None else f", {self.span}"
-        own_format = "" if self.cache_dtype is None else f", {self.cache_dtype}"
-        return f"{self.attention.label}{span}{own_format}"
-
-    def limits(self, context: int) -> bool:
-        """Whether it keeps fewer tokens than so many."""
-        return self.span is not None and self.span.tokens < context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +89,8 @@ class Model:
     layers: Annotated[tuple[Layers, ...], Limits(min_length=1)]
 
     def __post_init__(self) -> None:
-        _check_format("dtype", self.dtype)
-        _check_format("weight_dtype", self.weight_dtype)
+        check_format("dtype", self.dtype)
+        check_format("weight_dtype", self.weight_dtype)
         if not self.layers:
             raise ValueError("layers: must not be empty")
         if self.num_layers > MAX_LAYERS:
@@ -227,11 +100,11 @@ class Model:
 
     @property
     def num_layers(self) -> int:
-        return sum(_layer_count(part, 1) for part in self.layers)
+        return sum(number_of_layers(part) for part in self.layers)
 
     def sequence(self) -> list[tuple[Layer, ...]]:
         """Every layer, first to last: the caches that it keeps, of most one."""
-        return [layer for part in self.layers for layer in _expanded(part)]
+        return [layer for part in self.layers for layer in written_out(part)]
 
     def distinct(self) -> dict[Layer, int]:
         """Each kind of layer and how many there are, in order of first appearance."""
@@ -255,36 +128,3 @@ class Model:
     def first_with_experts(self) -> int:
         """The first layer that has experts, where there are any."""
         return min(self.first_k_dense, self.num_layers - 1) if self.first_k_dense else 0
-
-
-def count_layers(layers: Iterable[tuple[Layer, ...]]) -> dict[Layer, int]:
-    """Each kind of cache and how many there are, in order of first appearance.
-
-    Layers with one label are one kind: what differs between them (an MLA's projections, say) is not cached.
-    """
-    counts: dict[Layer, int] = {}
-    by_label: dict[str, Layer] = {}
-    for caches, run in groupby(layers):
-        times = len(list(run))
-        for layer in caches:
-            kind = by_label.setdefault(layer.label, layer)
-            counts[kind] = counts.get(kind, 0) + times
-    return counts
-
-
-def _layer_count(part: LayerGroup | Repeat, depth: int) -> int:
-    match part:
-        case LayerGroup(count=count):
-            return count
-        case Repeat(repeat=repeat, of=of):
-            if depth > MAX_REPEAT_DEPTH:
-                raise ValueError(f"layers: 'repeat' is nested more than {MAX_REPEAT_DEPTH} deep")
-            return repeat * sum(_layer_count(inner, depth + 1) for inner in of)
-
-
-def _expanded(part: LayerGroup | Repeat) -> Iterator[tuple[Layer, ...]]:
-    match part:
-        case LayerGroup(count=count):
-            yield from [part.caches()] * count
-        case Repeat(repeat=repeat, of=of):
-            yield from [layer for inner in of for layer in _expanded(inner)] * repeat

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
+from kvcalc.layers import LayerGroup
 from kvcalc.legality import legal_dcps, legal_eps, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
-from kvcalc.model import LayerGroup, WeightPart
+from kvcalc.model import WeightPart
 from kvcalc.verbs.room import largest
 
 if TYPE_CHECKING:

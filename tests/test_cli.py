@@ -15,8 +15,9 @@ import pytest
 from conftest import Kvcalc, Run
 
 import kvcalc as package
+from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import KINDS
-from kvcalc.model import LayerGroup, Model, Repeat, WeightPart
+from kvcalc.model import Model, WeightPart
 from kvcalc.verbs.decode import DecodeBound, Spill
 
 LLAMA = ("estimate", "llama-3-70b", "-c", "8192")

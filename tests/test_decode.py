@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import model_names
+from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, NoAttention, Shared
-from kvcalc.model import LayerGroup, WeightPart
+from kvcalc.model import WeightPart
 from kvcalc.verbs.decode import DecodeBound
 
 laws = settings(max_examples=80, deadline=None)

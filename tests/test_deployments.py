@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.ad_hoc import AdHoc
+from kvcalc.layers import LayerGroup
 from kvcalc.legality import check_legal, legal_dcps, legal_eps, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, MLAExpanded, NoAttention, Shared
 from kvcalc.memory import rank_memories
-from kvcalc.model import LayerGroup, WeightPart
+from kvcalc.model import WeightPart
 
 laws = settings(max_examples=150, deadline=None)
 

@@ -9,8 +9,8 @@ import pytest
 import kvcalc
 from kvcalc.ad_hoc import AdHoc
 from kvcalc.catalogue import model_names
+from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import MHA, NoAttention
-from kvcalc.model import LayerGroup
 
 
 def the_note(words: str, *args: Any, **options: Any) -> str:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from kvcalc.cache_format import parse_cache_format
 from kvcalc.errors import KvcalcError
 from kvcalc.formats import ALIASES, FORMATS, find_format, format_names
+from kvcalc.layers import Layer
 from kvcalc.mechanisms import MHA, CachedTensor
-from kvcalc.model import Layer
 from kvcalc.term import Factor
 
 BF16 = find_format("bf16", "dtype")

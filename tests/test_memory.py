@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.deployment import stages
+from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import GQA, MHA, NoAttention, Shared
 from kvcalc.memory import fullest, rank_memories
-from kvcalc.model import LayerGroup, Repeat
 from kvcalc.verbs.smallest import evaluate
 
 laws = settings(max_examples=60, deadline=None)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import model_names
+from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention
 from kvcalc.memory import Fit
-from kvcalc.model import LayerGroup
 from kvcalc.verbs.smallest import best_of, evaluate, most_sequences, smallest
 
 MOST_GPUS = 64

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
+from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import (
     GQA,
     KDA,
@@ -28,7 +29,6 @@ from kvcalc.mechanisms import (
     Shared,
     ShortConv,
 )
-from kvcalc.model import LayerGroup
 
 laws = settings(max_examples=60, deadline=None)
 

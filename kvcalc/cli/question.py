@@ -10,7 +10,8 @@ from kvcalc.asking.scenario import make_scenario
 from kvcalc.catalogue import find_model
 from kvcalc.cli.scenario_options import NUMBERS, OPTIONS
 from kvcalc.errors import KvcalcError
-from kvcalc.model import MAX_LAYERS, Model
+from kvcalc.layers import MAX_LAYERS
+from kvcalc.model import Model
 from kvcalc.units import MAX_CONTEXT, parse_count
 
 if TYPE_CHECKING:

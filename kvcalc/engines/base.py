@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.cache_format import CacheFormat
-    from kvcalc.model import Layer
+    from kvcalc.layers import Layer
     from kvcalc.term import Sum
 
 

@@ -19,8 +19,8 @@ from kvcalc.term import Factor, Product, Sum
 if TYPE_CHECKING:
     from kvcalc.engines.base import RankLoad
     from kvcalc.formats import ElementFormat
+    from kvcalc.layers import Layer
     from kvcalc.mechanisms import CachedTensor
-    from kvcalc.model import Layer
 
 
 class Exact:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import stages
 from kvcalc.engines import RankLoad
+from kvcalc.layers import count_layers
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.temporary import Temporary, temporary
 from kvcalc.memory.weights import alike, experts_apart, parts_held, rank_weights
-from kvcalc.model import count_layers
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from kvcalc.deployment import Deployment
+    from kvcalc.layers import Layer
     from kvcalc.memory.parts import Part
-    from kvcalc.model import Layer
     from kvcalc.scenario import Scenario
 
 

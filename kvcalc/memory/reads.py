@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.formats import ElementFormat
+    from kvcalc.layers import Layer
     from kvcalc.memory.ranks import Rank
-    from kvcalc.model import Layer
     from kvcalc.scenario import Scenario
 
 

@@ -11,7 +11,8 @@ from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import ranks_of
 from kvcalc.memory.temporary import Temporary, temporary
-from kvcalc.verbs.remarks import cache_not_modelled, gpu_notes, model_notes, not_modelled
+from kvcalc.verbs.cache_remarks import cache_not_modelled, model_notes
+from kvcalc.verbs.remarks import gpu_notes, not_modelled
 from kvcalc.verbs.result import DeploymentSummary, ModelSummary, WorkloadSummary
 from kvcalc.verbs.room import Replica, least, most, replica_of, usual
 from kvcalc.verbs.smallest import smallest

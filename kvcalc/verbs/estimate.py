@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment, stages
 from kvcalc.engines import RankLoad
+from kvcalc.layers import count_layers
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, RankMemory, replica_weights
-from kvcalc.model import count_layers
 from kvcalc.term import leaves
 from kvcalc.verbs.decode import decode_bound
 from kvcalc.verbs.remarks import can_decode, not_modelled, notes

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
+from kvcalc.verbs.cache_remarks import model_notes
 from kvcalc.verbs.decode import decode_bound, why_no_bound
 from kvcalc.verbs.plan_search import Limits, Search, order
 from kvcalc.verbs.rejected import Rejected, nearest_miss, rejected
-from kvcalc.verbs.remarks import gpu_notes, model_notes, not_modelled
+from kvcalc.verbs.remarks import gpu_notes, not_modelled
 from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.room import least, replica_of, usual
 from kvcalc.verbs.smallest import evaluate, smallest

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.formats import find_format
-from kvcalc.mechanisms import Cross, Role
 from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
-from kvcalc.scenario import DEFAULT_DTYPE, checkpoint_format, compute_format
+from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.units import format_size
+from kvcalc.verbs.cache_remarks import bits, cache_not_modelled, model_notes
 from kvcalc.verbs.decode import why_no_bound
 from kvcalc.verbs.replica import replica_cache
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from kvcalc.formats import ElementFormat
     from kvcalc.memory.weights import Basis
-    from kvcalc.model import Layer, Model
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.smallest import Candidate
 
@@ -48,10 +46,10 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
         yield f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache"
     if model.has_towers:
         yield "activations of vision or audio towers beyond the range of temporary; their tokens count as context"
-    bits = compute_format(model)
+    computing = bits(compute_format(model))
     if scenario.weight_format is not None and scenario.replacements.weights is None:
         yield f"quality loss of weights in {scenario.weight_format.name}"
-    if scenario.replacements.weights is None and any(_bits(each) < _bits(bits) for each in _weight_formats(scenario)):
+    if scenario.replacements.weights is None and any(bits(each) < computing for each in _weight_formats(scenario)):
         yield (
             "padding and repacking of quantised weights as an engine loads them "
             "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 in vLLM, llm-d/llm-d-benchmark)"
@@ -66,33 +64,11 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
     yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
 
 
-def cache_not_modelled(scenario: Scenario) -> Iterator[str]:
-    """What is left out of the cache."""
-    model = scenario.model
-    bits, formats = _bits(compute_format(model)), scenario.cache_format
-    kept = [(layer, tensor) for layer in model.distinct() for tensor in layer.attention.cached()]
-    if any(_bits(formats.of(layer, tensor)) < bits for layer, tensor in kept if tensor.role is Role.CACHE):
-        yield f"quality loss of a cache kept in {formats.name}"
-    if any(
-        _bits(formats.of(layer, tensor)) < _bits(find_format("fp32", "state"))
-        for layer, tensor in kept
-        if tensor.role is Role.STATE
-    ):
-        yield "quality loss of states kept in less than fp32"
-    if any(layer.attention.positions_read for layer in model.distinct()):
-        yield "what an indexer computes to choose positions"
-    yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
-
-
 def _weight_formats(scenario: Scenario) -> list[ElementFormat]:
     if scenario.weight_format is not None:
         return [scenario.weight_format]
     parts = [find_format(part.format, "format") for part in scenario.model.weights]
     return parts or [checkpoint_format(scenario.model)]
-
-
-def _bits(element_format: ElementFormat) -> Fraction:
-    return Fraction(8 * element_format.block_bytes, element_format.block_elems)
 
 
 def notes(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Iterator[str]:
@@ -137,45 +113,6 @@ def unknown_weights(scenario: Scenario) -> str:
         f"weights are not known: {scenario.origin} lacks 'parameters'; give --weights SIZE or --parameters N for the "
         "total and the GPU count"
     )
-
-
-def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
-    """What to know of the model at this context."""
-    model, context = scenario.model, scenario.workload.context
-    if model.dtype is None:
-        yield f"{scenario.origin} does not say its dtype: {DEFAULT_DTYPE} is taken"
-    if model.max_context is not None and context > model.max_context:
-        yield f"context {context:,} is above the model's max_context of {model.max_context:,}"
-    windowed = {layer: n for layer, n in model.distinct().items() if layer.limits(context)}
-    if windowed:
-        full = replica_cache(scenario, deployment, windows=False).bytes
-        names = [*dict.fromkeys(layer.span.name for layer in windowed if layer.span)]
-        own, without = " or ".join(names), " or ".join(f"{name}s" for name in names)
-        yield (
-            f"{sum(windowed.values())} of {model.num_layers} layers keep only their {own}: a lower bound; engines "
-            f"keep somewhat more, and an engine without {without} {full:,} bytes a replica"
-        )
-    yield from _state_notes(model)
-
-
-def _state_notes(model: Model) -> Iterator[str]:
-    """What engines keep beside the states that are counted."""
-    kinds = model.distinct()
-    with_state = {layer: n for layer, n in kinds.items() if _keeps(layer, Role.STATE) or _keeps(layer, Role.CONV)}
-    if with_state:
-        yield (
-            f"{sum(with_state.values())} of {model.num_layers} layers keep a state of one size whatever the context: a "
-            "lower bound; vLLM pads states to its pages and keeps two where prefixes are cached, transformers keeps "
-            "conv_kernel inputs instead of conv_kernel - 1"
-        )
-    encoders = {layer.attention.encoder_context for layer in kinds if isinstance(layer.attention, Cross)}
-    if encoders:
-        tokens = " or ".join(f"{each:,}" for each in sorted(encoders))
-        yield f"each sequence is taken to have an encoder's {tokens} tokens, which engines may set aside in any case"
-
-
-def _keeps(layer: Layer, role: Role) -> bool:
-    return any(tensor.role is role for tensor in layer.attention.cached())
 
 
 def gpu_notes(*scenarios: Scenario) -> Iterator[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.deployment import Deployment
-    from kvcalc.model import Layer
+    from kvcalc.layers import Layer
     from kvcalc.scenario import Scenario
 
 

@@ -16,8 +16,8 @@ from kvcalc.verbs.room import least, replica_of, usual
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from kvcalc.layers import Layer
     from kvcalc.memory.temporary import Temporary
-    from kvcalc.model import Layer
     from kvcalc.scenario import Scenario
 
 

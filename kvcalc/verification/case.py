@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment, stages
 from kvcalc.errors import KvcalcError
+from kvcalc.layers import count_layers
 from kvcalc.legality import check_legal
 from kvcalc.mechanisms import CachedTensor
-from kvcalc.model import count_layers
 from kvcalc.reference import REFERENCES
 from kvcalc.verbs.replica import cache_of
 from kvcalc.verification.result import Unsupported
@@ -17,7 +17,7 @@ from kvcalc.verification.result import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.model import Layer
+    from kvcalc.layers import Layer
     from kvcalc.scenario import Scenario
 
 MAX_HEADS = 16_384

@@ -23,8 +23,8 @@ from kvcalc.verification.needed import needed_rows, needed_state, relative
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kvcalc.layers import Layer
     from kvcalc.mechanisms import Mechanism
-    from kvcalc.model import Layer
 
 TOLERANCE = 1e-10
 """Largest difference, relative to the largest output, between the two ways: float64 rounds at 1e-16."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
+from kvcalc.verbs.cache_remarks import model_notes
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import compared_row, grant_of, why_not_kept
 from kvcalc.verbs.comparing.shared import (
@@ -17,7 +18,7 @@ from kvcalc.verbs.comparing.shared import (
     remarks_of,
 )
 from kvcalc.verbs.decode import why_no_bound
-from kvcalc.verbs.remarks import gpu_notes, model_notes, not_modelled, unknown_weights
+from kvcalc.verbs.remarks import gpu_notes, not_modelled, unknown_weights
 from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 
 if TYPE_CHECKING:

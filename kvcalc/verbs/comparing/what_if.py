@@ -10,14 +10,15 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, MLAExpanded
-from kvcalc.model import LayerGroup, Repeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from kvcalc.layers import Layers
     from kvcalc.mechanisms import Attention
-    from kvcalc.model import Layers, Model
+    from kvcalc.model import Model
 
 LATENT_HEADS = 4
 """DeepSeek-V2's kv_lora_rank is 4 heads wide, and its rotary key half a head (arXiv 2405.04434, table 1)."""

@@ -1,0 +1,166 @@
+"""The layers of a model: groups as its file has them, written out, and the caches that they keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from kvcalc.fields import Limits, Tagged, Tokens
+from kvcalc.formats import check_format
+from kvcalc.mechanisms import Attention, Mechanism, Role
+from kvcalc.span import Chunk, Span, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_LAYERS = 10_000
+MAX_REPEAT_DEPTH = 4
+MAX_ATTENTIONS = 8
+"""Caches side by side in one layer; real models have two."""
+
+LayerCount = Annotated[int, Limits(ge=1, le=MAX_LAYERS)]
+
+Several = Annotated[tuple[Attention, ...], Limits(min_length=1, max_length=MAX_ATTENTIONS)]
+
+
+def _one_or_several(value: object) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
+
+Attentions = Annotated[Attention | Several, Tagged(_one_or_several, one=Attention, several=Several)]
+
+
+class Layer(NamedTuple):
+    """One cache of a layer: what an attention block of it keeps, over which span, in which format of its own.
+
+    Most layers have one. Where blocks stand side by side, each counts as a layer of its own.
+    """
+
+    attention: Mechanism
+    span: Span | None
+    cache_dtype: str | None
+
+    @property
+    def label(self) -> str:
+        """A name for tables and paths. Layers with the same label keep the same bytes."""
+        span = "" if self.span is None else f", {self.span}"
+        own_format = "" if self.cache_dtype is None else f", {self.cache_dtype}"
+        return f"{self.attention.label}{span}{own_format}"
+
+    def limits(self, context: int) -> bool:
+        """Whether it keeps fewer tokens than so many."""
+        return self.span is not None and self.span.tokens < context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerGroup:
+    """`count` equal layers that follow each other.
+
+    Attributes:
+        attention: what each of them keeps; several, side by side in one layer, as a list.
+        window: sliding window in tokens; None for full attention.
+        chunk: length of the chunks that attention stays within; None for full attention.
+        cache_dtype: the element format of these layers, whatever the rest of the cache is kept in.
+    """
+
+    count: LayerCount
+    attention: Attentions
+    window: Tokens | None = None
+    chunk: Tokens | None = None
+    cache_dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        check_format("cache_dtype", self.cache_dtype)
+        if min(self.count, self.window or 1, self.chunk or 1) < 1 or 0 in (self.window, self.chunk):
+            raise ValueError("count, window and chunk must be at least 1")
+        if self.window is not None and self.chunk is not None:
+            raise ValueError("chunk: a layer has a window or chunks, not both")
+        kinds = ", ".join(f"'{attention.kind}'" for attention in self.attentions)
+        if self.span is not None and not any(attention.elements_per_token for attention in self.attentions):
+            raise ValueError(f"{self.span.name} does not apply to attention of kind {kinds}")
+        if self.cache_dtype is not None and not any(
+            tensor.role is Role.CACHE for attention in self.attentions for tensor in attention.cached()
+        ):
+            raise ValueError(f"cache_dtype: attention of kind {kinds} has no cache that it would apply to")
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """What each of the layers keeps, one or several."""
+        return self.attention if isinstance(self.attention, tuple) else (self.attention,)
+
+    @property
+    def span(self) -> Span | None:
+        """The tokens that a token attends to; None for all before it."""
+        if self.chunk is not None:
+            return Chunk(self.chunk)
+        return None if self.window is None else Window(self.window)
+
+    def caches(self) -> tuple[Layer, ...]:
+        """Each of the caches that one layer keeps. Windows, chunks and formats are of those that grow with tokens."""
+        return tuple(
+            Layer(attention, self.span if attention.elements_per_token else None, self._format(attention))
+            for attention in self.attentions
+        )
+
+    def _format(self, attention: Attention) -> str | None:
+        has_cache = any(tensor.role is Role.CACHE for tensor in attention.cached())
+        return self.cache_dtype if has_cache else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A sequence of groups, `repeat` times over."""
+
+    repeat: LayerCount
+    of: Annotated[tuple[Layers, ...], Limits(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if self.repeat < 1 or not self.of:
+            raise ValueError("repeat must be at least 1, of at least one group")
+
+
+def _group_or_repeat(value: object) -> str:
+    return "a repeat" if isinstance(value, dict) and ("repeat" in value or "of" in value) else "a group"
+
+
+Layers = Annotated[LayerGroup | Repeat, Tagged(_group_or_repeat, **{"a group": LayerGroup, "a repeat": Repeat})]
+
+
+def count_layers(layers: Iterable[tuple[Layer, ...]]) -> dict[Layer, int]:
+    """Each kind of cache and how many there are, in order of first appearance.
+
+    Layers with one label are one kind: what differs between them (an MLA's projections, say) is not cached.
+    """
+    counts: dict[Layer, int] = {}
+    by_label: dict[str, Layer] = {}
+    for caches, run in groupby(layers):
+        times = len(list(run))
+        for layer in caches:
+            kind = by_label.setdefault(layer.label, layer)
+            counts[kind] = counts.get(kind, 0) + times
+    return counts
+
+
+def number_of_layers(part: LayerGroup | Repeat, depth: int = 1) -> int:
+    """How many layers a part of a file describes.
+
+    Raises:
+        ValueError: repeats are nested too deep.
+    """
+    match part:
+        case LayerGroup(count=count):
+            return count
+        case Repeat(repeat=repeat, of=of):
+            if depth > MAX_REPEAT_DEPTH:
+                raise ValueError(f"layers: 'repeat' is nested more than {MAX_REPEAT_DEPTH} deep")
+            return repeat * sum(number_of_layers(inner, depth + 1) for inner in of)
+
+
+def written_out(part: LayerGroup | Repeat) -> Iterator[tuple[Layer, ...]]:
+    """Each of its layers: the caches that it keeps."""
+    match part:
+        case LayerGroup(count=count):
+            yield from [part.caches()] * count
+        case Repeat(repeat=repeat, of=of):
+            yield from [layer for inner in of for layer in written_out(inner)] * repeat
