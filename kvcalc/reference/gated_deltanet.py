@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class GatedDeltaNetLayer(DeltaRuleLayer):
     """Each head forgets at one rate, which the token decides."""
 
-    small = {"k_head_dim": 4, "v_head_dim": 5}  # noqa: RUF012  # declared as a class variable in the base
+    small = {"k_head_dim": 4, "v_head_dim": 5, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
 
     def __init__(self, mechanism: GatedDeltaNet, hidden_size: int, span: Span | None = None) -> None:
         heads, widths = (mechanism.num_k_heads, mechanism.num_v_heads), (mechanism.k_head_dim, mechanism.v_head_dim)

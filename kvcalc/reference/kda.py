@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class KimiDeltaAttention(DeltaRuleLayer):
     """Each channel of a head's keys forgets at a rate of its own, which the token decides."""
 
-    small = {"head_dim": 4}  # noqa: RUF012  # declared as a class variable in the base
+    small = {"head_dim": 4, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
 
     def __init__(self, mechanism: KDA, hidden_size: int, span: Span | None = None) -> None:
         heads, width = mechanism.num_heads, mechanism.head_dim

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class MambaLayer(ReferenceState):
     """Each channel has a state of Z elements, each of which forgets at a rate of its own."""
 
-    small = {"intermediate_size": 48, "state_size": 4}  # noqa: RUF012  # declared as a class variable in the base
+    small = {"intermediate_size": 48, "state_size": 4, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
 
     def __init__(self, mechanism: Mamba1, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

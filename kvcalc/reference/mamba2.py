@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Mamba2Layer(ReferenceState):
     """Each head has a state (K, Z) that forgets at one rate; the heads of a group G share B and C."""
 
-    small = {"head_dim": 4, "state_size": 5}  # noqa: RUF012  # declared as a class variable in the base
+    small = {"head_dim": 4, "state_size": 5, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
     means = {"A_log": -2.0}  # noqa: RUF012  # likewise; forgets slowly
 
     def __init__(self, mechanism: Mamba2, hidden_size: int, span: Span | None = None) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class ShortConvolution(ReferenceState):
     """y = C * conv(B * x): two gates around a convolution, whose inputs are all that is kept."""
 
-    small = {"hidden_size": 48}  # noqa: RUF012  # declared as a class variable in the base
+    small = {"hidden_size": 48, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
 
     def __init__(self, mechanism: ShortConv, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 MAX_HEADS = 16_384
-"""Query heads of a layer whose proof in float64 still takes a moment."""
+"""Heads of a layer whose proof in float64 still takes a moment."""
 
 
 class Rank(NamedTuple):
@@ -106,6 +106,7 @@ def make_case(scenario: Scenario) -> Case:
 def _why_not(layer: Layer) -> str | None:
     if type(layer.attention) not in REFERENCES:
         return f"there is no reference module for kind '{layer.attention.kind}'"
-    if (layer.attention.query_heads or 1) > MAX_HEADS:
+    small = REFERENCES[type(layer.attention)].small
+    if any(heads.value > MAX_HEADS for heads in layer.attention.divided if heads.name not in small):
         return f"more than {MAX_HEADS:,} heads"
     return None

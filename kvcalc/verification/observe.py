@@ -117,7 +117,8 @@ def _observe(case: Case, layer: Layer, rank: Rank) -> Observed:
         _check_countable(case, module.keep(_tokens(1, 1, model), 0), slots)
         kept = module.keep(_tokens(case.sequences, slots, model), case.context - slots)
         return Observed(layer, slots, {name: _packed(case, layer, name, rows) for name, rows in kept.items()})
-    _check_countable(case, _after_a_token(module, 1, model), 1)
+    if case.sequences * layer.attention.elements_per_sequence > MAX_ELEMENTS:
+        raise _not_countable(case)
     kept = _after_a_token(module, case.sequences, model)
     packed = {name: _packed(case, layer, name, rows)._replace(rows=rows.shape[1]) for name, rows in kept.items()}
     return Observed(layer, None, packed)
@@ -147,9 +148,13 @@ def _packed(case: Case, layer: Layer, name: str, rows: Tensor) -> Kept:
 
 
 def _check_countable(case: Case, one_token: Mapping[str, Tensor], slots: int) -> None:
-    widest = max((prod(rows.shape[1:]) for rows in one_token.values()), default=1)
+    widest = max((prod(rows.shape[2:]) for rows in one_token.values()), default=1)
     if case.sequences * slots * max(widest, hidden_size(case.scenario.model)) > MAX_ELEMENTS:
-        raise KvcalcError(
-            f"{case.sequences:,} sequences x {case.context:,} tokens: a tensor would have more elements than torch "
-            f"counts (2^60); ask for less"
-        )
+        raise _not_countable(case)
+
+
+def _not_countable(case: Case) -> KvcalcError:
+    return KvcalcError(
+        f"{case.sequences:,} sequences x {case.context:,} tokens: a tensor would have more elements than torch counts "
+        "(2^60); ask for less"
+    )
