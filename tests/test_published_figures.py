@@ -30,8 +30,8 @@ UNITS = {
 }
 
 KEYS = {
-    "id", "source", "quote", "model", "shape", "quantity", "batch", "context", "cache_dtype", "tp", "per_rank",
-    "published", "unit", "note",
+    "id", "source", "quote", "model", "shape", "quantity", "batch", "context", "cache_dtype", "state_dtype", "tp",
+    "per_rank", "published", "unit", "note",
 }  # fmt: skip
 
 
@@ -70,12 +70,13 @@ def _quantity(entry: dict[str, Any]) -> Decimal:
         assert isinstance(group.attention, MLA)
         heads, width = group.attention.num_heads, group.attention.v_head_dim
         return Decimal(_elements_per_token(model)) / (layers * 2 * heads * width)
-    options = {name: entry[name] for name in ("batch", "context", "cache_dtype", "tp") if name in entry}
+    options = {name: entry[name] for name in ("batch", "context", "cache_dtype", "state_dtype", "tp") if name in entry}
     answer = kvcalc.estimate(model, **options)
     per_rank = entry.get("per_rank", False)
     figures = {
         "bytes_per_token": answer.cache.bytes_per_token,
         "cache_bytes": answer.cache.bytes_per_rank if per_rank else answer.cache.bytes,
+        "state_bytes_per_sequence": answer.cache.state_bytes_per_sequence,
         "weights_bytes": answer.memory.per_rank.weights_bytes if per_rank else answer.memory.weights_bytes,
     }
     exact = figures[quantity]
@@ -114,12 +115,13 @@ def test_figures_cover_every_mechanism_and_quantity() -> None:
     models = [_model(entry) for entry in (*named.values(), *shapes)]
     mechanisms = {kind for model in models for kind in kvcalc.estimate(model, context=1).model.mechanisms}
 
-    assert mechanisms >= {"mha", "mqa", "gqa", "mla"}
+    assert mechanisms >= {"mha", "mqa", "gqa", "mla", "gated_deltanet", "kda", "short_conv", "lightning"}
     assert {entry["quantity"] for entry in ENTRIES} == {
         "bytes_per_token",
         "cache_bytes",
         "elements_per_token",
         "elements_per_token_per_layer",
         "ratio_to_mha",
+        "state_bytes_per_sequence",
         "weights_bytes",
     }
