@@ -105,6 +105,13 @@ def test_llama_cpp_prints_its_states_in_mebibytes() -> None:
     assert (round(conv / 2**20, 2), round(state / 2**20, 2)) == (0.94, 32.00)
 
 
+def test_transformers_keeps_an_input_more_than_the_next_token_reads() -> None:
+    """Of transformers 5.23.0, run: 2 layers in bf16, states in fp32, take 565,248 bytes, with 4 inputs of kernel 4."""
+    small = Mamba2(num_heads=8, head_dim=64, state_size=128, num_groups=8, conv_kernel=4)
+    one_input = (8 * 64 + 2 * 8 * 128) * 2
+    assert cache(model(small, count=2), context=100).bytes == 565_248 - 2 * one_input
+
+
 @pytest.mark.parametrize(
     ("cache_dtype", "per_token"),
     [
