@@ -2,7 +2,7 @@
 
     python benchmarks/verification_report.py REPORT.md [--device cuda] [--fill SIZE]
 
-Four mechanisms, each in a fresh process, once with PyTorch's default allocator and once with expandable segments. The
+Six mechanisms, each in a fresh process, once with PyTorch's default allocator and once with expandable segments. The
 batch is the largest whose cache stays within SIZE: by default 88 % of what is free. Where the weights fit one GPU too,
 the edge is tried: the cache at the limit of `kvcalc capacity` allocates beside them, and one sequence more does not.
 Exits 1 if a check fails.
@@ -40,6 +40,8 @@ MODELS = (
     Model("falcon-7b", "multi-query", 2048, fits_one_gpu=True),
     Model("llama-3-70b", "grouped-query", 8192),
     Model("deepseek-v3", "multi-head latent", 131_072),
+    Model("deepseek-v3.2", "latent with a sparse indexer", 131_072),
+    Model("qwen3-next-80b-a3b", "gated delta network and grouped-query", 8192),
 )
 
 ALLOCATORS = {"default": {}, "expandable segments": {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}}
