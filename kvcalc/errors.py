@@ -40,12 +40,18 @@ class NoError(KvcalcError):
     exit_code = ExitCode.NO
 
 
+SHORTEST_PART = 3
+"""Letters of a part of a name by which the whole may be meant."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """'; did you mean 'x' or 'y'?', or nothing where no known word is near."""
+    """'; did you mean 'x' or 'y'?', or nothing where no known word is near or has this one in it."""
     from difflib import get_close_matches  # noqa: PLC0415  # only where something went wrong
 
     by_lower = {name.lower(): name for name in known}
     near = get_close_matches(word.lower(), by_lower, n=3, cutoff=0.65)
+    if not near and len(word) >= SHORTEST_PART:
+        near = [name for name in by_lower if word.lower() in name][:3]
     if not near:
         return ""
     return "; did you mean " + " or ".join(f"'{by_lower[name]}'" for name in near) + "?"
