@@ -35,13 +35,17 @@ DEFAULT_MAX_GPUS = 1024
 """GPUs that a plan may use."""
 
 
-def load_model(model: str | Path) -> Model:
-    """A model from a YAML file, or of the catalogue by name or hub id.
+def load_model(model: str | Path, *, assume: Mapping[str, Any] | None = None) -> Model:
+    """A model from a YAML file or a config.json, or of the catalogue by name or hub id.
+
+    Args:
+        model: a path or a name.
+        assume: keys and values that decide what an imported file does not.
 
     Raises:
         KvcalcError: there is none, or its file has mistakes.
     """
-    return find_model(str(model)).model
+    return find_model(str(model), assume).model
 
 
 def load_gpu(gpu: str) -> Gpu:

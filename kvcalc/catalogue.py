@@ -14,7 +14,7 @@ from kvcalc.model import Model, WeightPart
 from kvcalc.yaml_reader import Document, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -31,7 +31,9 @@ MAX_SHOWN = 200
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _YAML_SUFFIXES = {".yaml", ".yml"}
-_OTHER_SUFFIXES = {".json", ".gguf", ".safetensors"}
+_IMPORTED_SUFFIXES = {".json"}
+_OTHER_SUFFIXES = {".gguf", ".safetensors"}
+_CONFIG_FILE = "config.json"
 
 
 class FoundModel(NamedTuple):
@@ -40,27 +42,46 @@ class FoundModel(NamedTuple):
     Attributes:
         origin: how messages call the place.
         path: of its file.
+        written: the YAML that an import wrote; None where the file is YAML itself.
+        notes: what an import says of it.
     """
 
     model: Model
     origin: str
     path: Path
+    written: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The YAML, as it stands in the file."""
-        return self.path.read_text(encoding="utf-8-sig")
+        """The YAML: as it stands in the file, or as the import wrote it."""
+        return self.path.read_text(encoding="utf-8-sig") if self.written is None else self.written
 
 
-def find_model(text: str) -> FoundModel:
-    """A YAML file, else a name or a hub id of the catalogue.
+def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundModel:
+    """A YAML file, a config.json or a folder with one, else a name or a hub id of the catalogue.
+
+    Args:
+        text: what names it.
+        assumed: keys and values that decide what an imported file does not.
 
     Raises:
         KvcalcError: no such file or name (the nearest names are in the message), or a file with mistakes.
     """
     path = Path(text)
     if _is_path(text, path):
-        return _model_file(text, path)
+        shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
+        if _is_imported(path):
+            return _imported_model(path, shown, assumed or {})
+        found = _model_file(path, shown)
+    else:
+        found = _named_model(text)
+    if assumed:
+        raise KvcalcError(f"--assume: decides what an imported file does not say, and {found.origin} is a model file")
+    return found
+
+
+def _named_model(text: str) -> FoundModel:
     name = text.lower()
     shipped = _MODELS / f"{name}.yaml"
     if _NAME.fullmatch(name) and shipped.is_file():
@@ -76,12 +97,18 @@ def find_model(text: str) -> FoundModel:
 
 def _is_path(text: str, path: Path) -> bool:
     suffix = path.suffix.lower()
-    if suffix in _YAML_SUFFIXES | _OTHER_SUFFIXES or text.startswith((".", "~", "/")):
+    if suffix in _YAML_SUFFIXES | _OTHER_SUFFIXES | _IMPORTED_SUFFIXES or text.startswith((".", "~", "/")):
         return True
     try:
-        return path.is_file()
+        return path.is_file() or (path / _CONFIG_FILE).is_file()
     except (OSError, ValueError):  # a name too long, or with a zero byte
         return False
+
+
+def _is_imported(path: Path) -> bool:
+    if _is_folder(path):
+        return (path / _CONFIG_FILE).is_file()
+    return path.suffix.lower() in _IMPORTED_SUFFIXES
 
 
 def _is_folder(path: Path) -> bool:
@@ -91,14 +118,20 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _model_file(text: str, path: Path) -> FoundModel:
-    shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
+def _model_file(path: Path, shown: str) -> FoundModel:
     if path.suffix.lower() in _OTHER_SUFFIXES or _is_folder(path):
         raise KvcalcError(
-            f"{shown}: only YAML model files can be read (kvcalc models schema prints their format, "
-            "kvcalc models show llama-3-70b an example)"
+            f"{shown}: only YAML model files, a config.json and folders that hold one can be read (kvcalc models "
+            "schema prints the format of model files, kvcalc models show llama-3-70b an example)"
         )
     return FoundModel(_validated(Model, read_yaml(path, shown)), shown, path)
+
+
+def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> FoundModel:
+    from kvcalc.importers import import_path  # noqa: PLC0415  # for start-up time
+
+    found = import_path(path, shown, assumed)
+    return FoundModel(found.model, shown, path, found.text, found.notes)
 
 
 def _validated(noun: type[T], document: Document) -> T:
@@ -152,7 +185,7 @@ def _no_such_model(text: str) -> str:
     names = model_names()
     organisation, _, last = text.lower().rpartition("/")
     hint = did_you_mean(last if organisation else text, names)
-    hint = hint or f"; {len(names)} names are in 'kvcalc models list', and a path to a YAML file works too"
+    hint = hint or f"; {len(names)} names are in 'kvcalc models list'; a path to a YAML file or a config.json works too"
     return f"model: no file, name or hub id '{shown}'{hint}"
 
 

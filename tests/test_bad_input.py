@@ -149,7 +149,7 @@ def test_a_mistaken_model_of_numbers_is_refused(
         ("../../etc/passwd", ("../../etc/passwd",)),
         ("./../models/llama-3-8b", ("cannot be read",)),
         ("missing.yaml", ("missing.yaml: cannot be read",)),
-        ("config.json", ("config.json", "YAML")),
+        ("config.json", ("config.json: cannot be read",)),
         ("model.gguf", ("model.gguf", "YAML")),
         ("/", ("/: ", "YAML")),
         (".", (".: ", "YAML")),

@@ -58,6 +58,7 @@ def make_scenario(
     reserve: Mapping[str, int | str] | None = None,
     shared_prefix: int | str | None = None,
     spill: bool = False,
+    assume: Mapping[str, Any] | None = None,
     origin: str | None = None,
     remarks: tuple[str, ...] = (),
 ) -> Scenario:
@@ -92,6 +93,7 @@ def make_scenario(
         reserve: name -> bytes of one rank: rows of their own.
         shared_prefix: first tokens of the context that all sequences of a replica share, kept once.
         spill: whether cache that has no room on a rank goes to the host's memory.
+        assume: keys and values that decide what an imported file does not.
         origin: where the model came from, for messages.
         remarks: further notes for the result.
 
@@ -99,8 +101,8 @@ def make_scenario(
         KvcalcError: anything that cannot be, with the option named.
     """
     if not isinstance(model, Model):
-        found = find_model(str(model))
-        model, origin = found.model, found.origin
+        found = find_model(str(model), assume)
+        model, origin, remarks = found.model, found.origin, (*found.notes, *remarks)
     if weights is not None and weight_dtype is not None:
         raise KvcalcError("--weights: gives the size, so --weight-dtype has nothing to say; give one of them")
     model = _completed(model, dtype, parameters)

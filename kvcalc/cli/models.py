@@ -1,13 +1,16 @@
 """kvcalc models: the catalogue, one model, and the schema of model files."""
 
 import json as json_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kvcalc.catalogue import find_model
 from kvcalc.cli.options import FormatOption, JsonOption, OutputOption, TextCommand, TextGroup, chosen_format
 from kvcalc.cli.output import deliver, show
+from kvcalc.cli.question import assumed_of
+from kvcalc.cli.scenario_options import takes
+from kvcalc.errors import KvcalcError
 from kvcalc.model import Model
 from kvcalc.render.listing import model_report, models_report
 from kvcalc.verbs.listing import list_models, show_model
@@ -18,6 +21,7 @@ def register(app: typer.Typer) -> None:
     models = typer.Typer(help="The models that kvcalc knows.", cls=TextGroup, no_args_is_help=True)
     models.command("list", cls=TextCommand)(list_command)
     models.command("show", cls=TextCommand)(show_command)
+    models.command("import", cls=TextCommand)(import_command)
     models.command("schema", cls=TextCommand)(schema_command)
     app.add_typer(models, name="models")
 
@@ -27,15 +31,30 @@ def list_command(how: FormatOption = None, json: JsonOption = False, output_file
     show(models_report(list_models()), chosen_format(how, json=json), output_file)
 
 
+@takes(("assume",))
 def show_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A YAML file, a name or a hub id.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A YAML file, a config.json, a name or a hub id.")],
     how: FormatOption = None,
     json: JsonOption = False,
     output_file: OutputOption = None,
+    **given: Any,
 ) -> None:
     """One model, as its YAML file has it: a start for a file of your own."""
-    found = find_model(model)
+    found = find_model(model, assumed_of(given["assume"]))
     show(model_report(show_model(found.model, found.text)), chosen_format(how, json=json), output_file)
+
+
+@takes(("assume",))
+def import_command(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A config.json, or a folder that holds one.")],
+    output_file: OutputOption = None,
+    **given: Any,
+) -> None:
+    """A model as YAML, with a comment beside every field that says where it came from."""
+    found = find_model(source, assumed_of(given["assume"]))
+    if found.written is None:
+        raise KvcalcError(f"import: {found.origin} is a model file already (kvcalc models show prints it)")
+    deliver(found.written, output_file)
 
 
 def schema_command(output_file: OutputOption = None) -> None:

@@ -69,13 +69,13 @@ def model_options(model: str | None, given: Mapping[str, Any]) -> tuple[Model, d
     """The model, and the arguments of `make_scenario` that the command's options give."""
     refuse_blocks(given)
     numbers = AdHoc(**{name: _number(given, name) for name in NUMBERS})
-    found, origin = _model(model, numbers)
+    found, origin, notes = _model(model, numbers, assumed_of(given.get("assume")))
     options: dict[str, Any] = {name: given[name] for name in _PASSED_ON if name in given}
     options |= {
         "context": context_of(given),
         "reserve": pairs_of("--reserve", given.get("reserve") or [], "NAME=SIZE (for example lora=2GiB)"),
         "origin": origin,
-        "remarks": tuple(_remarks(numbers)),
+        "remarks": (*notes, *_remarks(numbers)),
     }
     return found, options
 
@@ -127,16 +127,33 @@ def _number(given: Mapping[str, Any], name: str) -> int | None:
     return parse_count(text, f"--{name.replace('_', '-')}", _LIMITS.get(name, MAX_DIM))
 
 
-def _model(text: str | None, numbers: AdHoc) -> tuple[Model, str]:
-    """The model that is named, or the one that the numbers describe, and where it is from."""
+def assumed_of(texts: list[str] | None) -> dict[str, Any]:
+    """--assume, each value read as JSON where it is some, else as a word."""
+    pairs = pairs_of("--assume", texts or [], "KEY=VALUE (for example head_dim=128)")
+    return {name.strip(): _json_or_word(value.strip()) for name, value in pairs.items()}
+
+
+def _json_or_word(text: str) -> Any:
+    from json import loads  # noqa: PLC0415  # for start-up time
+
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _model(text: str | None, numbers: AdHoc, assumed: dict[str, Any]) -> tuple[Model, str, tuple[str, ...]]:
+    """The model that is named, or the one that the numbers describe, where it is from, and what to know of it."""
     if text is None:
         if not numbers.given:
             raise KvcalcError("MODEL: missing; name a model (kvcalc models list) or describe one with --layers ...")
-        return numbers.model(), "the command line"
+        if assumed:
+            raise KvcalcError("--assume: decides what an imported file does not say, and MODEL is not given")
+        return numbers.model(), "the command line", ()
     if numbers.given:
         raise KvcalcError(f"{numbers.given[0]}: describes a model without a file, and '{text[:100]}' names one")
-    found = find_model(text)
-    return found.model, found.origin
+    found = find_model(text, assumed)
+    return found.model, found.origin, found.notes
 
 
 def pairs_of(option: str, texts: list[str], form: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from kvcalc.render import Format
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _AD_HOC = "A model without a file"
+_IMPORTED = "A model from a config.json"
 _WORKLOAD = "Workload"
 _MEMORY = "Memory"
 _DEPLOYMENT = "Deployment"
@@ -114,6 +115,12 @@ OPTIONS = MappingProxyType(
             _DEPLOYMENT,
         ),
         "spill": _flag("--spill", "Keep cache that has no room in the host's memory.", _DEPLOYMENT),
+        "assume": _list(
+            "--assume",
+            panel=_IMPORTED,
+            metavar="KEY=VALUE",
+            text="Decide what an imported file does not say, by its own key; repeatable.",
+        ),
         "layers": _text("--layers", panel=_AD_HOC, metavar="N", text="Layers."),
         "heads": _text("--heads", panel=_AD_HOC, metavar="N", text="Query heads."),
         "kv_heads": _text("--kv-heads", panel=_AD_HOC, metavar="N", text="KV heads (as many as heads)."),
@@ -150,10 +157,10 @@ ENGINE = ("engine", "engine_option", "block_size")
 GPU = ("gpu", "gpu_memory", "utilization", "node_size")
 DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention", "gpus", "allow_pp")
 NUMBERS = ("layers", "heads", "kv_heads", "head_dim", "v_head_dim", "kv_lora_rank", "qk_rope_head_dim", "window")
-AD_HOC = (*NUMBERS, "parameters", "dtype")
+AD_HOC = ("assume", *NUMBERS, "parameters", "dtype")
 OUTPUT = ("how", "json", "output_file", "unit")
 
-MODEL_HELP = "A YAML file, a name of the catalogue, or a hub id."
+MODEL_HELP = "A YAML file, a config.json or its folder, a name of the catalogue, or a hub id."
 ModelArgument = Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 
 

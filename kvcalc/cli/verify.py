@@ -30,9 +30,9 @@ _BESIDE = ("gpu_memory", "utilization", "weights", "temporary", "overhead", "res
 _STATES = ("state_dtype", "conv_dtype")
 
 
-@shared.takes((*_STATES, *_BESIDE, *shared.OUTPUT))
+@shared.takes((*_STATES, *_BESIDE, "assume", *shared.OUTPUT))
 def verify_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A YAML file, a name of the catalogue, or a hub id.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=shared.MODEL_HELP)],
     batch: Annotated[str | None, option("-b", "--batch", metavar="N", text="Sequences (1).")] = None,
     context: Annotated[
         str | None,

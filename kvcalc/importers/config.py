@@ -1,0 +1,246 @@
+"""A config.json as a family reads it: every value comes with the words that say where it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.units import MAX_CONTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_SHOWN = 60
+"""Characters of a value in messages."""
+
+MAX_COUNT = 10**6
+"""Of heads and elements; contexts and vocabularies have limits of their own."""
+
+BY_HAND = "--assume KEY=VALUE decides it, or write the model as YAML by hand (kvcalc models schema)"
+
+TELLING = frozenset(
+    {
+        "attention_chunk_size",
+        "attention_other_setting",
+        "attn_layer_period",
+        "attn_type_list",
+        "block_configs",
+        "cla_share_factor",
+        "compress_ratios",
+        "conv_L_cache",
+        "cross_attention_layers",
+        "full_attention_interval",
+        "full_attn_idxs",
+        "global_head_dim",
+        "head_dim",
+        "hybrid_layer_pattern",
+        "hybrid_override_pattern",
+        "index_head_dim",
+        "index_topk",
+        "index_topk_freq",
+        "index_topk_pattern",
+        "indexer_types",
+        "kv_channels",
+        "kv_lora_rank",
+        "layer_group_size",
+        "layer_types",
+        "layers_block_type",
+        "linear_attn_config",
+        "linear_num_key_heads",
+        "mamba_d_state",
+        "mamba_num_heads",
+        "multi_query",
+        "multi_query_attention",
+        "multi_query_group_num",
+        "n_head_kv",
+        "no_rope_layers",
+        "num_attention_groups",
+        "num_global_key_value_heads",
+        "num_key_value_heads",
+        "num_kv_heads",
+        "num_kv_shared_layers",
+        "qk_rope_head_dim",
+        "sliding_window",
+        "sliding_window_pattern",
+        "sparse_attention_config",
+        "ssm_cfg",
+        "ssm_state_size",
+        "use_cla",
+        "use_sliding_window",
+        "v_head_dim",
+    }
+)
+"""Keys that say something of the cache: a family which meets one that it does not read is the wrong family."""
+
+
+class Given(NamedTuple):
+    """A value, and why it is that."""
+
+    value: Any
+    why: str
+
+    def since(self, why: str) -> Given:
+        """The same value for another reason."""
+        return Given(self.value, why)
+
+
+class Config:
+    """The text model's part of a config.json.
+
+    A key that is absent has its class's default; one that is null has no value; one that the user assumes has that.
+
+    Attributes:
+        values: as the file has them.
+        assumed: what the user decides instead.
+        read: keys that were asked for, so that an assumption which nothing reads can be refused.
+        defaults: of the class that reads such a file, where they matter.
+        shown: how messages call the file.
+        model_type: of the text model.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+        shown: str,
+        model_type: str,
+        assumed: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.values, self.defaults, self.shown, self.model_type = values, defaults, shown, model_type
+        self.assumed, self.read = assumed or {}, set[str]()
+
+    def get(self, *names: str) -> Given | None:
+        """The value of the first of these keys that is assumed, else has one in the file, else the class's default.
+
+        None where the file says null.
+        """
+        self.read.update(names)
+        for name in names:
+            if name in self.assumed:
+                value = self.assumed[name]
+                return None if value is None else Given(value, f"{name}, assumed by --assume")
+        for name in names:
+            if self.values.get(name) is not None:
+                return Given(self.values[name], name)
+        if any(name in self.values for name in names):
+            return None
+        for name in names:
+            if self.defaults.get(name) is not None:
+                return Given(self.defaults[name], f"{name} is absent: {self.model_type}'s default")
+        return None
+
+    def need(self, *names: str) -> Given:
+        """The value, which must be there.
+
+        Raises:
+            KvcalcError: it is not.
+        """
+        found = self.get(*names)
+        if found is None:
+            raise self.refusal(f"it has no {' or '.join(names)}")
+        return found
+
+    def count(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Given:
+        """A whole number, which must be there.
+
+        Raises:
+            KvcalcError: it is not, or is none, or beyond a limit.
+        """
+        return self._whole(self.need(*names), names[0], least, most)
+
+    def optional_count(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Given | None:
+        """A whole number, or None.
+
+        Raises:
+            KvcalcError: it is something else.
+        """
+        found = self.get(*names)
+        return None if found is None else self._whole(found, names[0], least, most)
+
+    def tokens(self, *names: str) -> Given:
+        """A number of tokens, which must be there.
+
+        Raises:
+            KvcalcError: it is not, or is none.
+        """
+        return self.count(*names, most=MAX_CONTEXT)
+
+    def optional_tokens(self, *names: str) -> Given | None:
+        """A number of tokens, or None.
+
+        Raises:
+            KvcalcError: it is something else.
+        """
+        return self.optional_count(*names, most=MAX_CONTEXT)
+
+    def flag(self, name: str) -> bool:
+        """Whether a key is true; absent and null are false, unless the class's default is true.
+
+        Raises:
+            KvcalcError: it is neither.
+        """
+        found = self.get(name)
+        if found is None:
+            return False
+        if not isinstance(found.value, bool):
+            raise self.refusal(f"{name} is {_shown(found.value)}, neither true nor false")
+        return found.value
+
+    def chosen(self, found: Given, choices: Mapping[str, str]) -> Given:
+        """What a word stands for.
+
+        Raises:
+            KvcalcError: it is another.
+        """
+        if not isinstance(found.value, str) or found.value not in choices:
+            raise self.refusal(f"{found.why} is {_shown(found.value)}, not one of {', '.join(choices)}")
+        return Given(choices[found.value], found.why)
+
+    def words(self, name: str) -> list[str] | None:
+        """A list of words, or None.
+
+        Raises:
+            KvcalcError: it is something else.
+        """
+        found = self.get(name)
+        if found is None:
+            return None
+        if not isinstance(found.value, list) or not all(isinstance(each, str) for each in found.value):
+            raise self.refusal(f"{name} is {_shown(found.value)}, not a list of words")
+        return found.value
+
+    def ignore(self, *names: str) -> None:
+        """These keys say nothing of the cache in this family."""
+        self.read.update(names)
+
+    def refuse_unread(self) -> None:
+        """Refuse a file that says something of the cache which its family does not look at, and idle assumptions.
+
+        Raises:
+            KvcalcError: it does, or there are.
+        """
+        for name in sorted(TELLING - self.read):
+            if self.values.get(name) not in (None, False, 0, [], {}):
+                raise self.refusal(f"{name} is {_shown(self.values[name])}, which this family's layers do not have")
+        for name in self.assumed:
+            if name not in self.read:
+                raise KvcalcError(
+                    f"--assume {name}: nothing of {self.model_type} depends on it{did_you_mean(name, self.read)}"
+                )
+
+    def refusal(self, what: str) -> KvcalcError:
+        """An error that says what was seen, and what to do."""
+        return KvcalcError(f"{self.shown}: {self.model_type}: {what}; {BY_HAND}")
+
+    def _whole(self, found: Given, name: str, least: int, most: int) -> Given:
+        value = found.value
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.refusal(f"{name} is {_shown(found.value)}, not a whole number from {least} to {most:,}")
+        return Given(value, found.why)
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

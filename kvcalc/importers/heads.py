@@ -1,0 +1,91 @@
+"""Heads of keys and values: how many there are, and how wide, under the names that families give them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.importers.config import Given
+from kvcalc.importers.plan import Block
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Config
+
+HEADS = ("num_attention_heads", "n_head", "n_heads")
+HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model")
+
+
+def usual_heads(config: Config) -> Block:
+    """num_key_value_heads, of which there are as many as heads where the key is null or nothing says otherwise."""
+    heads = config.count(*HEADS)
+    kv_heads = config.optional_count("num_key_value_heads", "n_head_kv") or heads.since(
+        "no num_key_value_heads: as many as query heads"
+    )
+    return block_of(config, heads, kv_heads, width_of(config, heads))
+
+
+def width_of(config: Config, heads: Given, *names: str) -> Given:
+    """head_dim, else hidden_size / heads.
+
+    Raises:
+        KvcalcError: heads do not divide hidden_size.
+    """
+    width = config.optional_count(*(names or ("head_dim",)))
+    if width is not None:
+        return width
+    hidden = config.count(*HIDDEN)
+    if hidden.value % heads.value:
+        raise config.refusal(f"it has no head_dim, and {hidden.value} / {heads.value} heads is no whole number")
+    return Given(hidden.value // heads.value, f"no head_dim: {hidden.why} / {heads.why}")
+
+
+def block_of(config: Config, heads: Given, kv_heads: Given, width: Given, v_width: Given | None = None) -> Block:
+    """mha, mqa or gqa, by the number of KV heads.
+
+    Raises:
+        KvcalcError: KV heads do not divide query heads.
+    """
+    widths = [("head_dim", width)]
+    if v_width is not None and v_width.value != width.value:
+        widths.append(("v_head_dim", v_width))
+    if kv_heads.value == heads.value:
+        return Block("mha", (("num_heads", heads), *widths), kv_heads.why)
+    if kv_heads.value == 1:
+        return Block("mqa", (("num_heads", heads), *widths), kv_heads.why)
+    if heads.value % kv_heads.value:
+        raise config.refusal(f"{kv_heads.value} KV heads do not divide {heads.value} heads")
+    return Block("gqa", (("num_heads", heads), ("num_kv_heads", kv_heads), *widths))
+
+
+def falcon_heads(config: Config) -> Block:
+    """multi_query decides, unless new_decoder_architecture does; num_kv_heads counts only in the latter.
+
+    Raises:
+        KvcalcError: keys that contradict each other.
+    """
+    heads = config.count(*HEADS)
+    width = width_of(config, heads)
+    config.ignore("multi_query", "num_kv_heads", "n_head_kv")
+    if config.flag("new_decoder_architecture"):
+        kv_heads = config.count("num_kv_heads", "n_head_kv")
+        return block_of(config, heads, kv_heads.since(f"{kv_heads.why}, as new_decoder_architecture is true"), width)
+    if config.flag("multi_query"):
+        return block_of(config, heads, Given(1, "multi_query is true and new_decoder_architecture false"), width)
+    return block_of(config, heads, heads.since("multi_query and new_decoder_architecture are false"), width)
+
+
+def chatglm_heads(config: Config) -> Block:
+    """multi_query_group_num heads where multi_query_attention is true."""
+    heads = config.count(*HEADS)
+    width = width_of(config, heads, "kv_channels")
+    config.ignore("multi_query_group_num")
+    if config.flag("multi_query_attention"):
+        groups = config.count("multi_query_group_num")
+        return block_of(config, heads, groups.since("multi_query_group_num, as multi_query_attention is true"), width)
+    return block_of(config, heads, heads.since("multi_query_attention is false"), width)
+
+
+def bigcode_heads(config: Config) -> Block:
+    """One where multi_query is true."""
+    heads = config.count(*HEADS)
+    kv_heads = Given(1, "multi_query is true") if config.flag("multi_query") else heads.since("multi_query is false")
+    return block_of(config, heads, kv_heads, width_of(config, heads))

@@ -1,0 +1,75 @@
+"""JSON that may be hostile, read to plain values: bounded in size and depth, no key twice."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 4_000_000
+MAX_DEPTH = 40
+
+
+def read_text(path: Path, shown: str, most: int = MAX_BYTES) -> str:
+    """The text of a file that is not too large.
+
+    Raises:
+        KvcalcError: it is, or it cannot be read, or is no UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(most + 1)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return decoded(raw, shown, most)
+
+
+def decoded(raw: bytes, shown: str, most: int = MAX_BYTES) -> str:
+    """Bytes as text.
+
+    Raises:
+        KvcalcError: too many, or no UTF-8.
+    """
+    if len(raw) > most:
+        raise KvcalcError(f"{shown}: larger than {most:,} bytes")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise KvcalcError(f"{shown}: not UTF-8 text (byte {error.start})") from error
+
+
+def parse_mapping(text: str, shown: str) -> dict[str, Any]:
+    """The keys and values of a JSON text. Infinity and NaN are read, since published files hold them.
+
+    Raises:
+        KvcalcError: it is something else, too deep, or has a key twice.
+    """
+    try:
+        values = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise KvcalcError(f"{shown}: not JSON: {str(error)[:100]}") from error
+    if not isinstance(values, dict):
+        raise KvcalcError(f"{shown}: expected keys and values")
+    level: list[Any] = [values]
+    for _ in range(MAX_DEPTH):
+        level = [inner for each in level if isinstance(each, (dict, list)) for inner in _inside(each)]
+        if not level:
+            return values
+    raise KvcalcError(f"{shown}: nested more than {MAX_DEPTH} deep")
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        left = dict(pairs)
+        twice = next(name for name, _ in pairs if left.pop(name, pairs) is pairs)
+        raise ValueError(f"key '{twice[:40]}' is given twice")
+    return values

@@ -1,0 +1,55 @@
+"""Latent attention: DeepSeek's family, with and without a sparse indexer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.importers.heads import HEADS
+from kvcalc.importers.layer_lists import number_of, types_of
+from kvcalc.importers.plan import Block, LayerPlan
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Config, Given
+
+
+def latent_block(config: Config, *index: tuple[str, Given]) -> Block:
+    """kv_lora_rank and qk_rope_head_dim are kept; num_key_value_heads and head_dim say nothing of the cache."""
+    config.ignore("num_key_value_heads", "head_dim")
+    fields = [
+        ("num_heads", config.count(*HEADS)),
+        ("kv_lora_rank", config.count("kv_lora_rank")),
+        ("qk_rope_head_dim", config.count("qk_rope_head_dim", least=0)),
+        ("qk_nope_head_dim", config.count("qk_nope_head_dim")),
+        ("v_head_dim", config.count("v_head_dim")),
+    ]
+    query = config.optional_count("q_lora_rank")
+    if query is not None:
+        fields.append(("q_lora_rank", query))
+    return Block("mla", (*fields, *index))
+
+
+def latent(config: Config) -> list[LayerPlan]:
+    """Every layer keeps a latent."""
+    return [LayerPlan((latent_block(config),))] * number_of(config)
+
+
+def indexed(config: Config) -> list[LayerPlan]:
+    """Every layer keeps a latent, and an indexer's key unless indexer_types says that it uses an earlier choice.
+
+    Raises:
+        KvcalcError: a list of something else.
+    """
+    types = types_of(config, {"full", "shared"}, "indexer_types")
+    if types is None:
+        types = ["full"] * number_of(config)  # other keys that would say which are not read, and so refused
+    else:
+        config.ignore("index_topk_freq", "index_topk_pattern")
+    topk = ("index_topk", config.count("index_topk"))
+    full = latent_block(
+        config,
+        ("index_head_dim", config.count("index_head_dim")),
+        ("index_n_heads", config.count("index_n_heads")),
+        topk,
+    )
+    shared = latent_block(config, topk)
+    return [LayerPlan((full if each == "full" else shared,)) for each in types]

@@ -1,0 +1,108 @@
+"""What each layer is: lists of layer types, and the rules that families have where there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.importers.config import Given
+from kvcalc.importers.plan import LayerPlan
+from kvcalc.layers import MAX_LAYERS
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.plan import Block
+
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+
+
+def number_of(config: Config) -> int:
+    """How many layers there are.
+
+    Raises:
+        KvcalcError: it is not said, or too many.
+    """
+    found = config.count(*LAYERS)
+    if found.value > MAX_LAYERS:
+        raise config.refusal(f"{found.value:,} layers are beyond the limit of {MAX_LAYERS:,}")
+    return int(found.value)
+
+
+def types_of(config: Config, known: set[str], name: str = "layer_types") -> list[str] | None:
+    """What the file's list says of each layer; entries of multi-token-prediction layers after them are dropped.
+
+    Raises:
+        KvcalcError: a type that is not known, or a list of another length.
+    """
+    types = config.words(name)
+    if types is None:
+        return None
+    layers = number_of(config)
+    drafts = config.optional_count("num_nextn_predict_layers", "mtp_num_hidden_layers", least=0)
+    if not layers <= len(types) <= layers + (0 if drafts is None else drafts.value):
+        raise config.refusal(f"{name} has {len(types)} entries, for {layers} layers")
+    for each in types:
+        if each not in known:
+            raise config.refusal(f"{name} has '{each[:40]}', which is not one of {', '.join(sorted(known))}")
+    return types[:layers]
+
+
+def full(config: Config, block: Block) -> list[LayerPlan]:
+    """Every layer attends to everything."""
+    types_of(config, {"full_attention"})
+    return [LayerPlan((block,))] * number_of(config)
+
+
+def window_on_all(config: Config, block: Block) -> list[LayerPlan]:
+    """Layers slide where layer_types says so; without it all, where sliding_window is set and below the context."""
+    types = types_of(config, {"full_attention", "sliding_attention"})
+    if types is not None:
+        return [_typed(config, block, each) for each in types]
+    return [LayerPlan((block,), window=_window(config))] * number_of(config)
+
+
+def window_if_used(config: Config, block: Block) -> list[LayerPlan]:
+    """Layers from max_window_layers on slide, where use_sliding_window is true."""
+    config.ignore("sliding_window")
+    types = types_of(config, {"full_attention", "sliding_attention"})
+    if types is not None:
+        return [_typed(config, block, each) for each in types]
+    if not config.flag("use_sliding_window"):
+        return [LayerPlan((block,))] * number_of(config)
+    first, window = config.count("max_window_layers", least=0), config.tokens("sliding_window")
+    return [LayerPlan((block,), window=window if index >= first.value else None) for index in range(number_of(config))]
+
+
+def pattern(config: Config, block: Block, every: int) -> list[LayerPlan]:
+    """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or by the class's rule."""
+    config.ignore("sliding_window", "sliding_window_pattern")
+    types = types_of(config, {"full_attention", "sliding_attention"})
+    if types is None:
+        types = _by_rule(config, every)
+    return [_typed(config, block, each) for each in types]
+
+
+def _by_rule(config: Config, every: int) -> list[str]:
+    given = config.get("sliding_window_pattern", "_sliding_window_pattern")
+    layers = number_of(config)
+    if given is not None and isinstance(given.value, str):
+        if not given.value or set(given.value) - {"L", "G"}:
+            raise config.refusal(f"sliding_window_pattern is '{given.value[:40]}', not letters L and G")
+        marks = (given.value * layers)[:layers]
+        return ["full_attention" if mark == "G" else "sliding_attention" for mark in marks]
+    if given is not None:
+        every = int(config.count("sliding_window_pattern", "_sliding_window_pattern").value)
+    return ["sliding_attention" if (index + 1) % every else "full_attention" for index in range(layers)]
+
+
+def _typed(config: Config, block: Block, layer_type: str) -> LayerPlan:
+    if layer_type == "full_attention":
+        return LayerPlan((block,))
+    return LayerPlan((block,), window=config.tokens("sliding_window"))
+
+
+def _window(config: Config) -> Given | None:
+    """None where there is none, or where no context is as long."""
+    window, longest = config.optional_tokens("sliding_window"), config.optional_tokens("max_position_embeddings")
+    if window is None or (longest is not None and window.value >= longest.value):
+        return None
+    return window

@@ -1,0 +1,52 @@
+"""What an importer makes of a layer: its attention blocks and its span, each value with its why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.layers import LayerGroup
+from kvcalc.mechanisms import KINDS
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Given
+
+
+class Block(NamedTuple):
+    """One attention: its kind, and its fields in order."""
+
+    kind: str
+    fields: tuple[tuple[str, Given], ...] = ()
+    why: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """As a model file has them."""
+        return {"kind": self.kind, **{name: given.value for name, given in self.fields}}
+
+
+class LayerPlan(NamedTuple):
+    """One layer.
+
+    Attributes:
+        blocks: its attentions.
+        window: sliding window, or None.
+        chunk: length of chunks, or None.
+    """
+
+    blocks: tuple[Block, ...]
+    window: Given | None = None
+    chunk: Given | None = None
+
+    def group(self, count: int) -> LayerGroup:
+        """So many of it, as a model has them.
+
+        Raises:
+            ValueError: values that contradict each other.
+        """
+        built: list[Any] = [KINDS[block.kind](**block.values) for block in self.blocks]
+        return LayerGroup(
+            count=count,
+            attention=built[0] if len(built) == 1 else tuple(built),
+            window=None if self.window is None else self.window.value,
+            chunk=None if self.chunk is None else self.chunk.value,
+        )

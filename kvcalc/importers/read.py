@@ -1,0 +1,83 @@
+"""From the text of a config.json to a model: refused where anything is not understood."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.importers.config import BY_HAND, Config, Given
+from kvcalc.importers.defaults import class_defaults
+from kvcalc.importers.families import FAMILIES, NOT_EXPRESSED
+from kvcalc.importers.fields import model_fields
+from kvcalc.importers.imported import Imported
+from kvcalc.importers.json_text import parse_mapping
+from kvcalc.importers.quantised import quantisation_notes
+from kvcalc.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.importers.plan import LayerPlan
+
+WRAPPERS = {"gemma3": "gemma3_text", "gemma4": "gemma4_text", "llama4": "llama4_text", "mistral3": "mistral"}
+"""The model_type of a text_config that does not say its own, by that of the file around it."""
+
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def import_config(text: str, shown: str, name: str, assumed: Mapping[str, Any] | None = None) -> Imported:
+    """The model that a config.json describes.
+
+    Args:
+        text: of the file.
+        shown: how messages call it.
+        name: of the model.
+        assumed: keys and values that decide what the file does not.
+
+    Raises:
+        KvcalcError: not JSON, or a model_type, a layer type or keys that are not understood.
+    """
+    outer = parse_mapping(text, shown)
+    config = _text_model(outer, shown, assumed or {})
+    model_type = config.model_type
+    if model_type in NOT_EXPRESSED:
+        raise KvcalcError(f"{shown}: {model_type}: {NOT_EXPRESSED[model_type]}")
+    if model_type not in FAMILIES:
+        hint = did_you_mean(model_type, FAMILIES)
+        raise KvcalcError(f"{shown}: model_type '{model_type[:60]}' is not known{hint}; {BY_HAND}")
+    plans = tuple(FAMILIES[model_type](config))
+    named = Given(name_of(name), "the name of the file, folder or repository")
+    fields = (("name", named), *model_fields(config, outer))
+    config.refuse_unread()
+    try:
+        model = Model(**{key: given.value for key, given in fields}, layers=grouped(plans))
+    except ValueError as error:
+        raise config.refusal(str(error)) from error
+    return Imported(model, fields, plans, tuple(quantisation_notes(config, outer)), f"a config.json of {model_type}")
+
+
+def grouped(plans: tuple[LayerPlan, ...]) -> tuple[Any, ...]:
+    """Layers as a model has them, runs of equal ones together."""
+    return tuple(plan.group(len(list(run))) for plan, run in groupby(plans))
+
+
+def name_of(text: str) -> str:
+    """A model's name, from that of a file, a folder or a repository."""
+    return _NAME.sub("-", text).strip("-").lower()[:100] or "model"
+
+
+def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -> Config:
+    """The part that describes the text model: the file itself, or its text_config."""
+    inner, around = outer.get("text_config"), str(outer.get("model_type"))
+    if inner is not None and not isinstance(inner, dict):
+        raise KvcalcError(f"{shown}: text_config is no mapping")
+    values = outer if inner is None else inner
+    model_type = assumed.get("model_type") or values.get("model_type") or WRAPPERS.get(around)
+    if not isinstance(model_type, str):
+        where = "it" if inner is None else f"the text_config of '{around[:60]}'"
+        raise KvcalcError(f"{shown}: {where} has no model_type; {BY_HAND}")
+    config = Config(values, class_defaults(model_type), shown, model_type, assumed)
+    config.ignore("model_type")
+    return config

@@ -1,0 +1,139 @@
+"""A config.json on the command line, and `kvcalc models import`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Kvcalc
+
+import kvcalc as api
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 8192,
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return written(tmp_path, LLAMA)
+
+
+def written(folder: Path, values: dict[str, Any]) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+def test_a_config_and_its_folder_are_the_same_question(kvcalc: Kvcalc, config: Path) -> None:
+    answers = [json.loads(kvcalc("estimate", str(each), "--json").stdout) for each in (config, config.parent)]
+    assert [each["cache"]["bytes"] for each in answers] == [2 * 32 * 8192 * 8 * 128 * 2] * 2
+
+
+def test_a_file_by_another_name_is_read_too(kvcalc: Kvcalc, config: Path) -> None:
+    other = config.rename(config.with_name("My Model.json"))
+    assert kvcalc("models", "import", str(other)).stdout.splitlines()[1].startswith('name: "my-model"  # ')
+
+
+def test_import_writes_a_file_that_estimate_reads(kvcalc: Kvcalc, config: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mine.yaml"
+    run = kvcalc("models", "import", str(config), "-o", str(target))
+    assert (run.code, run.stdout) == (0, "")
+    first, second = (json.loads(kvcalc("estimate", str(each), "--json").stdout) for each in (config, target))
+    assert first["cache"] == second["cache"]
+    assert "num_kv_heads: 8  # num_key_value_heads" in target.read_text(encoding="utf-8")
+
+
+def test_import_of_a_model_file_is_refused(kvcalc: Kvcalc) -> None:
+    run = kvcalc("models", "import", "llama-3-8b")
+    assert (run.code, run.stdout) == (2, "")
+    assert "is a model file already" in run.stderr
+
+
+def test_show_prints_what_import_writes(kvcalc: Kvcalc, config: Path) -> None:
+    assert kvcalc("models", "show", str(config)).stdout == kvcalc("models", "import", str(config)).stdout
+
+
+@pytest.mark.parametrize("command", ["estimate", "capacity", "compare", "plan", "verify"])
+def test_every_command_takes_assumptions(kvcalc: Kvcalc, tmp_path: Path, command: str) -> None:
+    config = written(tmp_path, {**LLAMA, "model_type": "my_llama", "num_hidden_layers": 2})
+    more = {"verify": ("--device", "meta"), "plan": ("--weights", "1GiB"), "capacity": ("--weights", "1GiB")}
+    words = (command, str(config), *more.get(command, ()))
+    refused = kvcalc(*words)
+    assert refused.code == 2
+    assert "model_type 'my_llama' is not known" in refused.stderr
+    assert "--assume KEY=VALUE" in refused.stderr
+    assert kvcalc(*words, "--assume", "model_type=llama").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--assume", "head_dim"), "--assume: 'head_dim' is not KEY=VALUE"),
+        (("--assume", "head_dim=1", "--assume", "head_dim=2"), "--assume: 'head_dim' is given twice"),
+        (("--assume", "head_dimm=64"), "--assume head_dimm: nothing of llama depends on it; did you mean 'head_dim'?"),
+        (("--assume", "head_dim=wide"), "head_dim is wide, not a whole number"),
+        (("--assume", "head_dim=[1,2]"), "head_dim is [1, 2], not a whole number"),
+        (("--assume", "model_type=7"), "has no model_type"),
+    ],
+)
+def test_assumptions_that_cannot_be(kvcalc: Kvcalc, config: Path, words: tuple[str, ...], message: str) -> None:
+    run = kvcalc("estimate", str(config), *words)
+    assert (run.code, run.stdout) == (2, "")
+    assert message in run.stderr
+
+
+@pytest.mark.parametrize("model", [("llama-3-8b",), ("--layers", "2", "--heads", "2", "--head-dim", "64")])
+def test_there_is_nothing_to_assume_of_a_model_file(kvcalc: Kvcalc, model: tuple[str, ...]) -> None:
+    run = kvcalc("estimate", *model, "--assume", "head_dim=64")
+    assert (run.code, run.stdout) == (2, "")
+    assert run.stderr.startswith("error: --assume: decides what an imported file does not say")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe{}", "not UTF-8"),
+        (b" " * 4_000_001, "larger than 4,000,000 bytes"),
+        (b"[]", "expected keys and values"),
+        (b'{"model_type": "\\u001b[31mllama"}', "is not known"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused(kvcalc: Kvcalc, config: Path, content: bytes, message: str) -> None:
+    config.write_bytes(content)
+    run = kvcalc("estimate", str(config))
+    assert (run.code, run.stdout) == (2, "")
+    assert message in run.stderr
+    assert run.stderr.replace("\n", "").isprintable()
+
+
+def test_a_folder_in_place_of_config_json_is_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    (tmp_path / "config.json").mkdir()
+    for each in (tmp_path, tmp_path / "config.json"):
+        run = kvcalc("estimate", str(each))
+        assert (run.code, run.stdout) == (2, "")
+
+
+def test_from_python(config: Path) -> None:
+    assert api.load_model(config).num_layers == 32
+    assert api.load_model(config, assume={"num_hidden_layers": 3}).num_layers == 3
+    assert api.estimate(config, assume={"head_dim": 64}).cache.bytes == 2 * 32 * 8192 * 8 * 64 * 2
+
+
+def test_notes_of_an_import_are_told(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    config = written(tmp_path, {**LLAMA, "quantization_config": {"quant_method": "fp8"}})
+    run = kvcalc("estimate", str(config))
+    assert "note: the checkpoint is quantised (fp8)" in run.stderr
+    assert any(
+        "quantised (fp8)" in note for note in json.loads(kvcalc("estimate", str(config), "--json").stdout)["notes"]
+    )
+    assert kvcalc("models", "import", str(config)).stdout.splitlines()[1].startswith("# the checkpoint is quantised")

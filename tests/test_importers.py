@@ -1,0 +1,345 @@
+"""config.json: every published file right or refused, each trap of its own, and nothing but a refusal otherwise."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvcalc import KvcalcError, load_model
+from kvcalc.catalogue import model_names
+from kvcalc.importers import Imported, import_config
+from kvcalc.importers.families import FAMILIES
+from kvcalc.model import Model
+from kvcalc.validation import validated
+from kvcalc.yaml_reader import parse_yaml
+
+DATA = Path(__file__).parent / "data"
+CONFIGS: dict[str, dict[str, Any]] = json.loads((DATA / "configs.json").read_text(encoding="utf-8"))
+FACTS = {
+    row["hub_id"]: row for row in csv.DictReader((DATA / "model_facts.csv").read_text(encoding="utf-8").splitlines())
+}
+CATALOGUE = {hub_id: name for name in model_names() for hub_id in load_model(name).hub_ids}
+REFUSED = {
+    "deepseek-ai/DeepSeek-V4-Pro": "deepseek_v4: its compressed key-value entries",
+    "stepfun-ai/Step-3.7-Flash": "model_type 'step3p7' is not known",
+}
+
+
+def imported(values: dict[str, Any], **assumed: Any) -> Imported:
+    return import_config(json.dumps(values), "config.json", "some-model", assumed)
+
+
+def labels(model: Model) -> list[tuple[str, ...]]:
+    return [tuple(each.label for each in layer) for layer in model.sequence()]
+
+
+def kinds(values: dict[str, Any], **assumed: Any) -> list[str]:
+    return [" ".join(each) for each in labels(imported(values, **assumed).model)]
+
+
+def refusal(values: dict[str, Any], **assumed: Any) -> str:
+    with pytest.raises(KvcalcError) as error:
+        imported(values, **assumed)
+    return str(error.value)
+
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.mark.parametrize("hub_id", CONFIGS)
+def test_a_published_config_gives_the_layers_that_the_catalogue_has(hub_id: str) -> None:
+    if hub_id in REFUSED:
+        assert REFUSED[hub_id] in refusal(CONFIGS[hub_id])
+        return
+    assert labels(imported(CONFIGS[hub_id]).model) == labels(load_model(CATALOGUE[hub_id]))
+
+
+@pytest.mark.parametrize("hub_id", [hub_id for hub_id in CONFIGS if hub_id in FACTS and hub_id not in REFUSED])
+def test_a_published_config_adds_up_to_the_facts(hub_id: str) -> None:
+    facts = {key: int(value) for key, value in FACTS[hub_id].items() if value.isdigit()}
+    model = imported(CONFIGS[hub_id]).model
+    whole = sliding = 0
+    for layer in model.sequence():
+        for each in layer:
+            elements = each.attention.elements_per_token
+            whole, sliding = (whole, sliding + elements) if each.span else (whole + elements, sliding)
+    assert whole == facts["elements_per_token_full"] + facts["index_elements_per_token"]
+    assert sliding == facts["elements_per_token_sliding"]
+    assert len(model.sequence()) == facts["num_layers"]
+    spans = {each.span.tokens for layer in model.sequence() for each in layer if each.span is not None}
+    assert spans == ({facts.get("sliding_window", facts.get("chunk"))} - {None} if sliding else set())
+    assert model.vocab_size == facts["vocab_size"]
+
+
+@pytest.mark.parametrize("hub_id", [hub_id for hub_id in CONFIGS if hub_id not in REFUSED])
+def test_what_an_import_writes_is_the_same_model_when_read_again(hub_id: str) -> None:
+    found = imported(CONFIGS[hub_id])
+    again = validated(Model, parse_yaml(found.text, "written.yaml"))
+    assert labels(again) == labels(found.model)
+    assert {key: getattr(again, key) for key, _ in found.fields} == {key: given.value for key, given in found.fields}
+    for line in found.text.splitlines():
+        assert (
+            "#" in line
+            or line.rstrip().endswith((":", "of:"))
+            or "count: " in line
+            or "repeat: " in line
+            or "kind" in line
+        )
+
+
+def test_the_fixtures_are_all_there() -> None:
+    assert len(CONFIGS) == 59
+    assert {hub_id for hub_id in CONFIGS if hub_id not in CATALOGUE} == set(REFUSED) - set(CATALOGUE)
+
+
+FALCON = {"model_type": "falcon", "hidden_size": 4544, "num_hidden_layers": 1, "num_attention_heads": 71}
+
+
+def test_falcon_7b_has_one_head_whatever_num_kv_heads_says() -> None:
+    values = {**FALCON, "multi_query": True, "new_decoder_architecture": False, "num_kv_heads": 71}
+    assert kinds(values) == ["mqa 71/1 x 64"]
+    assert "num_heads: 71" in imported(values).text
+    assert "kind: mqa  # multi_query is true and new_decoder_architecture false" in imported(values).text
+
+
+def test_falcon_40b_has_num_kv_heads_although_multi_query_is_true() -> None:
+    values = {**FALCON, "hidden_size": 8192, "num_attention_heads": 128, "multi_query": True}
+    values |= {"new_decoder_architecture": True}
+    assert kinds({**values, "num_kv_heads": 8}) == ["gqa 128/8 x 64"]
+    assert kinds({**values, "n_head_kv": 8}) == ["gqa 128/8 x 64"]
+    assert "it has no num_kv_heads or n_head_kv" in refusal(values)
+
+
+def test_falcon_without_either_has_all_heads() -> None:
+    assert kinds({**FALCON, "multi_query": False}) == ["mha 71 x 64"]
+
+
+def test_gemma_3_leaves_out_what_its_class_knows() -> None:
+    text = {"model_type": "gemma3_text", "hidden_size": 2560, "num_hidden_layers": 7, "sliding_window": 1024}
+    wrapped = {"model_type": "gemma3", "text_config": text, "torch_dtype": "bfloat16"}
+    expected = ["gqa 8/4 x 256, window 1,024"] * 5 + ["gqa 8/4 x 256"] + ["gqa 8/4 x 256, window 1,024"]
+    assert kinds(wrapped) == expected
+    assert (
+        kinds({"model_type": "gemma3", "text_config": {k: v for k, v in text.items() if k != "model_type"}}) == expected
+    )
+    assert "num_kv_heads: 4  # num_key_value_heads is absent: gemma3_text's default" in imported(wrapped).text
+
+
+def test_deepseek_keeps_a_latent_whatever_its_kv_heads_say() -> None:
+    values = CONFIGS["deepseek-ai/DeepSeek-V3"]
+    assert values["num_key_value_heads"] == 128
+    assert set(kinds(values)) == {"mla 128 heads, 512+64"}
+
+
+def test_qwen3_next_without_layer_types() -> None:
+    values = {k: v for k, v in CONFIGS["Qwen/Qwen3-Next-80B-A3B-Instruct"].items() if k != "layer_types"}
+    found = kinds({**values, "num_hidden_layers": 8})
+    assert [each.split()[0] for each in found] == ["gated_deltanet"] * 3 + ["gqa"] + ["gated_deltanet"] * 3 + ["gqa"]
+
+
+def test_qwen2_slides_only_where_it_is_told_to() -> None:
+    values = {**LLAMA, "model_type": "qwen2", "num_hidden_layers": 4, "sliding_window": 4096, "max_window_layers": 2}
+    assert set(kinds({**values, "use_sliding_window": False})) == {"gqa 32/8 x 128"}
+    slides = "gqa 32/8 x 128, window 4,096"
+    assert kinds({**values, "use_sliding_window": True}) == ["gqa 32/8 x 128"] * 2 + [slides] * 2
+    listed = ["full_attention", "sliding_attention"] * 2
+    assert kinds({**values, "layer_types": listed}) == ["gqa 32/8 x 128", slides] * 2
+
+
+def test_mistral_slides_unless_its_window_is_null_or_beyond_the_context() -> None:
+    values = {**LLAMA, "model_type": "mistral", "max_position_embeddings": 32768}
+    assert set(kinds({**values, "sliding_window": 4096})) == {"gqa 32/8 x 128, window 4,096"}
+    assert set(kinds(values)) == {"gqa 32/8 x 128, window 4,096"}  # the class's default
+    assert set(kinds({**values, "sliding_window": None})) == {"gqa 32/8 x 128"}
+    assert set(kinds({**values, "sliding_window": 262144})) == {"gqa 32/8 x 128"}
+
+
+def test_exaone_4_reads_letters_and_numbers() -> None:
+    values = {**LLAMA, "model_type": "exaone4", "num_hidden_layers": 5, "sliding_window": 4096}
+    full, slides = "gqa 32/8 x 128", "gqa 32/8 x 128, window 4,096"
+    assert kinds({**values, "sliding_window_pattern": "LLG"}) == [slides, slides, full, slides, slides]
+    assert kinds({**values, "sliding_window_pattern": 2}) == [slides, full, slides, full, slides]
+    assert kinds(values) == [slides, slides, slides, full, slides]
+    assert "not letters L and G" in refusal({**values, "sliding_window_pattern": "LLX"})
+
+
+def test_llama_4_lists_its_layers_in_three_ways() -> None:
+    values = {**LLAMA, "model_type": "llama4_text", "num_hidden_layers": 4, "attention_chunk_size": 8192}
+    chunked, full = "gqa 32/8 x 128, chunk 8,192", "gqa 32/8 x 128"
+    assert kinds(values) == [chunked] * 3 + [full]
+    assert kinds({**values, "no_rope_layers": [1, 0, 1, 0]}) == [chunked, full] * 2
+    listed = ["full_attention", "chunked_attention"] * 2
+    assert kinds({**values, "layer_types": listed}) == [full, chunked] * 2
+    assert "no_rope_layers is not 4 times 0 or 1" in refusal({**values, "no_rope_layers": [1, 2]})
+
+
+def test_chatglm_and_gpt_bigcode_name_their_heads_otherwise() -> None:
+    chatglm = CONFIGS["THUDM/chatglm3-6b"]
+    assert set(kinds(chatglm)) == {"gqa 32/2 x 128"}
+    assert set(kinds({**chatglm, "multi_query_attention": False})) == {"mha 32 x 128"}
+    starcoder = {"model_type": "gpt_bigcode", "n_embd": 6144, "n_head": 48, "n_layer": 1}
+    assert kinds({**starcoder, "multi_query": True}) == kinds(starcoder) == ["mqa 48/1 x 128"]
+    assert kinds({**starcoder, "multi_query": False}) == ["mha 48 x 128"]
+
+
+def test_head_dim_wins_over_hidden_size() -> None:
+    assert set(kinds({**LLAMA, "head_dim": 80})) == {"gqa 32/8 x 80"}
+    assert set(kinds({**LLAMA, "head_dim": None})) == {"gqa 32/8 x 128"}
+    assert "4100 / 32 heads is no whole number" in refusal({**LLAMA, "hidden_size": 4100})
+
+
+def test_no_kv_heads_are_as_many_as_heads() -> None:
+    assert set(kinds({**LLAMA, "num_key_value_heads": None})) == {"mha 32 x 128"}
+    assert "5 KV heads do not divide 32 heads" in refusal({**LLAMA, "num_key_value_heads": 5})
+
+
+REFUSALS: dict[str, dict[str, Any]] = {
+    "model_type 'lama' is not known; did you mean": {**LLAMA, "model_type": "lama"},
+    "model_type 'whisper' is not known": {**LLAMA, "model_type": "whisper"},
+    "it has no model_type": {k: v for k, v in LLAMA.items() if k != "model_type"},
+    "the text_config of 'new' has no model_type": {"model_type": "new", "text_config": {}},
+    "text_config is no mapping": {**LLAMA, "text_config": 5},
+    "it has no num_hidden_layers": {k: v for k, v in LLAMA.items() if k != "num_hidden_layers"},
+    "20,000 layers are beyond the limit": {**LLAMA, "num_hidden_layers": 20000},
+    "num_attention_heads is True": {**LLAMA, "num_attention_heads": True},
+    "num_attention_heads is 32.5": {**LLAMA, "num_attention_heads": 32.5},
+    "num_attention_heads is -32": {**LLAMA, "num_attention_heads": -32},
+    "num_attention_heads is inf": {**LLAMA, "num_attention_heads": float("inf")},
+    "head_dim is 0": {**LLAMA, "head_dim": 0},
+    "head_dim is 10000000, not a whole number from 1 to 1,000,000": {**LLAMA, "head_dim": 10**7},
+    "num_key_value_heads is [8]": {**LLAMA, "num_key_value_heads": [8]},
+    "sliding_window is 4096, which this family's layers do not have": {**LLAMA, "sliding_window": 4096},
+    "kv_lora_rank is 512, which this family's": {**LLAMA, "kv_lora_rank": 512},
+    "num_kv_shared_layers is 3, which this": {**LLAMA, "num_kv_shared_layers": 3},
+    "layer_types has 'linear_attention', which is not one of full_attention": {
+        **LLAMA,
+        "layer_types": ["full_attention", "linear_attention"],
+    },
+    "layer_types has 1 entries, for 2 layers": {**LLAMA, "layer_types": ["full_attention"]},
+    "layer_types is 7, not a list of words": {**LLAMA, "layer_types": 7},
+    "layer_types has 'local'": {**LLAMA, "model_type": "gemma2", "layer_types": ["local", "local"]},
+    "torch_dtype is int8, not one of float32": {**LLAMA, "torch_dtype": "int8"},
+    "tie_word_embeddings is neither true nor false": {**LLAMA, "tie_word_embeddings": "yes"},
+    "multi_query is 1, neither true nor false": {**FALCON, "multi_query": 1},
+    "dtype is bfloat16 in text_config, and float16 around it": {
+        "model_type": "gemma3",
+        "dtype": "float16",
+        "text_config": {**LLAMA, "model_type": "gemma3_text", "torch_dtype": None, "dtype": "bfloat16"},
+    },
+    "tie_word_embeddings is False in text_config, and True around it": {
+        "model_type": "mistral3",
+        "tie_word_embeddings": True,
+        "text_config": {**LLAMA, "model_type": "mistral", "tie_word_embeddings": False},
+    },
+}
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+def test_what_is_not_understood_is_refused(message: str) -> None:
+    said = refusal(REFUSALS[message])
+    assert message in said
+    assert said.startswith("config.json: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "expected keys and values"),
+        ('{"model_type": "llama", "model_type": "qwen2"}', "key 'model_type' is given twice"),
+        ('{"a": {"b": 1, "b": 2}}', "key 'b' is given twice"),
+        ("9" * 5000, "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"a":' + "[" * 60 + "]" * 60 + "}", "nested more than 40 deep"),
+    ],
+)
+def test_what_is_no_config_is_refused(text: str, message: str) -> None:
+    with pytest.raises(KvcalcError, match=message):
+        import_config(text, "config.json", "x")
+
+
+def test_infinity_is_read() -> None:
+    values = {**LLAMA, "time_step_limit": [0.0, float("inf")]}
+    assert "Infinity" in json.dumps(values)
+    assert imported(values).model.num_layers == 2
+
+
+def test_assumptions_decide() -> None:
+    assert set(kinds({**LLAMA, "model_type": "unheard_of"}, model_type="llama")) == {"gqa 32/8 x 128"}
+    assert set(kinds(LLAMA, head_dim=64)) == {"gqa 32/8 x 64"}
+    assert set(kinds({**LLAMA, "sliding_window": 512}, sliding_window=None, model_type="mistral")) == {"gqa 32/8 x 128"}
+    assert "head_dim: 64  # head_dim, assumed by --assume" in imported(LLAMA, head_dim=64).text
+    both = REFUSALS["dtype is bfloat16 in text_config, and float16 around it"]
+    assert imported(both, dtype="bfloat16").model.dtype == "bf16"
+
+
+def test_an_assumption_that_nothing_reads_is_refused() -> None:
+    assert "--assume head_dimm: nothing of llama depends on it; did you mean 'head_dim'" in refusal(LLAMA, head_dimm=64)
+    assert "num_attention_heads is many" in refusal(LLAMA, num_attention_heads="many")
+
+
+def test_a_quantised_checkpoint_says_so_in_notes() -> None:
+    values = {**LLAMA, "quantization_config": {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}}
+    notes = imported(values).notes
+    assert any("quantised (fp8)" in note for note in notes)
+    assert "the checkpoint asks for a cache in fp8: --cache-dtype fp8" in notes
+    values["quantization_config"] = {"quant_method": "evil\n\x1b[31m", "kv_cache_quant_algo": "NVFP4"}
+    said = "".join(imported(values).notes)
+    assert "a method without a name" in said
+    assert "a format of its own" in said
+
+
+def test_names_that_yaml_would_take_for_something_else_are_quoted() -> None:
+    for name in ("1.5", "true", "null", "~", "a: b", "#x", "Ünïcode/../x", ""):
+        found = import_config(json.dumps(LLAMA), "config.json", name)
+        assert validated(Model, parse_yaml(found.text, "written.yaml")).name == found.model.name
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 2),
+    st.integers(10**5, 10**30),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["full_attention", "sliding_attention", "float32", *FAMILIES]),
+    st.lists(st.sampled_from(["full_attention", "linear_attention", 0, 1, None, "mamba", [], {}]), max_size=4),
+    st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
+)
+_KEYS = sorted({key for values in CONFIGS.values() for key in (*values, *values.get("text_config", {}))})
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(sorted(CONFIGS)),
+    st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=4),
+    st.lists(st.sampled_from(_KEYS), max_size=4),
+)
+def test_a_config_with_anything_in_it_is_a_model_or_a_refusal(
+    hub_id: str, changes: dict[str, Any], lost: list[str]
+) -> None:
+    outer = json.loads(json.dumps(CONFIGS[hub_id]))
+    inner = outer.get("text_config", outer)
+    inner.update(changes)
+    for key in lost:
+        inner.pop(key, None)
+    try:
+        found = imported(outer)
+    except KvcalcError:
+        return
+    again = validated(Model, parse_yaml(found.text, "written.yaml"))
+    assert labels(again) == labels(found.model)
+    assert {key: getattr(again, key) for key, _ in found.fields} == {key: given.value for key, given in found.fields}
