@@ -14,20 +14,27 @@ from hypothesis import strategies as st
 from kvcalc import KvcalcError, load_model
 from kvcalc.catalogue import model_names
 from kvcalc.importers import Imported, import_config
+from kvcalc.importers.defaults import class_defaults
 from kvcalc.importers.families import FAMILIES
 from kvcalc.model import Model
 from kvcalc.validation import validated
 from kvcalc.yaml_reader import parse_yaml
 
 DATA = Path(__file__).parent / "data"
-CONFIGS: dict[str, dict[str, Any]] = json.loads((DATA / "configs.json").read_text(encoding="utf-8"))
+PUBLISHED: dict[str, dict[str, Any]] = json.loads((DATA / "configs.json").read_text(encoding="utf-8"))
+"""As published, without keys that say nothing of shapes."""
+
+WRITTEN: dict[str, dict[str, Any]] = json.loads((DATA / "configs_written.json").read_text(encoding="utf-8"))
+"""As transformers 5.24.0's classes write a checkpoint of the catalogue's shape; five, which have no class, by hand."""
+
+CONFIGS = {**PUBLISHED, **WRITTEN}
 FACTS = {
     row["hub_id"]: row for row in csv.DictReader((DATA / "model_facts.csv").read_text(encoding="utf-8").splitlines())
 }
 CATALOGUE = {hub_id: name for name in model_names() for hub_id in load_model(name).hub_ids}
 REFUSED = {
     "deepseek-ai/DeepSeek-V4-Pro": "deepseek_v4: its compressed key-value entries",
-    "stepfun-ai/Step-3.7-Flash": "model_type 'step3p7' is not known",
+    "stepfun-ai/Step-3.7-Flash": "it has no attention_other_setting",
 }
 
 
@@ -101,8 +108,9 @@ def test_what_an_import_writes_is_the_same_model_when_read_again(hub_id: str) ->
 
 
 def test_the_fixtures_are_all_there() -> None:
-    assert len(CONFIGS) == 59
+    assert (len(PUBLISHED), len(WRITTEN)) == (59, 81)
     assert {hub_id for hub_id in CONFIGS if hub_id not in CATALOGUE} == set(REFUSED) - set(CATALOGUE)
+    assert {CATALOGUE[hub_id] for hub_id in CONFIGS if hub_id in CATALOGUE} == set(CATALOGUE.values())
 
 
 FALCON = {"model_type": "falcon", "hidden_size": 4544, "num_hidden_layers": 1, "num_attention_heads": 71}
@@ -204,6 +212,129 @@ def test_head_dim_wins_over_hidden_size() -> None:
 def test_no_kv_heads_are_as_many_as_heads() -> None:
     assert set(kinds({**LLAMA, "num_key_value_heads": None})) == {"mha 32 x 128"}
     assert "5 KV heads do not divide 32 heads" in refusal({**LLAMA, "num_key_value_heads": 5})
+
+
+def test_nemotron_nas_tells_each_block_apart() -> None:
+    blocks = [
+        {"attention": {"n_heads_in_group": 8, "no_op": False, "replace_with_linear": False}},
+        {"attention": {"n_heads_in_group": None, "no_op": True}},
+        {"attention": {"n_heads_in_group": 4}},
+    ]
+    values = {**LLAMA, "model_type": "nemotron-nas", "num_hidden_layers": 3, "num_key_value_heads": None}
+    assert kinds({**values, "block_configs": blocks}) == ["gqa 32/4 x 128", "no attention", "gqa 32/8 x 128"]
+    assert "block_configs is not a list of 3" in refusal({**values, "block_configs": blocks[:2]})
+    assert "block_configs is 5, no mapping" in refusal({**values, "block_configs": [5, 5, 5]})
+    odd = [{"attention": {"n_heads_in_group": 5}}] * 3
+    assert "n_heads_in_group is 5, of 32 heads" in refusal({**values, "block_configs": odd})
+
+
+def test_hunyuan_shares_caches_only_with_use_cla() -> None:
+    values = {**LLAMA, "model_type": "hunyuan", "num_hidden_layers": 4, "cla_share_factor": 2}
+    assert kinds({**values, "use_cla": True}) == ["gqa 32/8 x 128", "shared"] * 2
+    assert kinds({**values, "use_cla": False}) == ["gqa 32/8 x 128"] * 4
+
+
+def test_gemma_3n_shares_its_last_layers() -> None:
+    values = {"model_type": "gemma3n_text", "hidden_size": 2048, "num_hidden_layers": 10, "num_attention_heads": 8}
+    found = kinds({**values, "num_kv_shared_layers": 3})
+    assert (
+        found
+        == ["gqa 8/2 x 256, window 512"] * 4 + ["gqa 8/2 x 256"] + ["gqa 8/2 x 256, window 512"] * 2 + ["shared"] * 3
+    )
+    assert "num_kv_shared_layers is 15, of 10 layers" in refusal(values)
+    assert "shared" not in kinds({**values, "num_kv_shared_layers": 0})
+
+
+def test_step_takes_its_sliding_heads_from_the_other_setting() -> None:
+    values = PUBLISHED["stepfun-ai/Step-3.7-Flash"]
+    other = {"attention_type": "sliding_attention", "num_attention_heads": 96, "num_attention_groups": 8}
+    found = kinds({**values, "attention_other_setting": {**other, "head_dim": 128}})
+    assert found == kinds(values, attention_other_setting={**other, "head_dim": 128})
+    assert found == [" ".join(each) for each in labels(load_model("step-3.7-flash"))]
+    assert "not of the sliding layers" in refusal(
+        {**values, "attention_other_setting": {**other, "attention_type": "full_attention"}}
+    )
+
+
+def test_openelm_has_lists() -> None:
+    values = {"model_type": "openelm", "model_dim": 512, "num_transformer_layers": 2, "head_dim": 64}
+    values |= {"num_query_heads": [12, 16], "num_kv_heads": [3, 16]}
+    assert kinds(values) == ["gqa 12/3 x 64", "mha 16 x 64"]
+    assert "have not 2 entries each" in refusal({**values, "num_kv_heads": [3]})
+    assert "num_kv_heads is 3, not a list of whole numbers" in refusal({**values, "num_kv_heads": 3})
+
+
+def test_hybrids_without_lists_follow_their_rules() -> None:
+    lfm2 = {**LLAMA, "model_type": "lfm2", "num_hidden_layers": 3, "full_attn_idxs": [1]}
+    assert [each.split()[0] for each in kinds(lfm2)] == ["short_conv", "gqa", "short_conv"]
+    minimax = {**LLAMA, "model_type": "minimax_text_01", "attn_type_list": [0, 1], "head_dim": 128}
+    assert [each.split()[0] for each in kinds(minimax)] == ["lightning", "gqa"]
+    ling = {
+        k: v for k, v in WRITTEN["inclusionAI/Ling-3.0-flash"].items() if k not in {"layer_types", "linear_head_dim"}
+    }
+    assert kinds({**ling, "head_dim": 128}) == [" ".join(each) for each in labels(load_model("ling-3.0-flash"))]
+    letters = dict(PUBLISHED["nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16"])
+    del letters["layers_block_type"]
+    found = kinds({**letters, "hybrid_override_pattern": "M-*E"})
+    assert [each.split()[0] for each in found] == ["mamba2", "no", "gqa", "no"]
+    assert "other letters than" in refusal({**letters, "hybrid_override_pattern": "MX"})
+
+
+def test_mamba_heads_may_be_auto() -> None:
+    falcon = WRITTEN["tiiuae/Falcon-H1-34B-Instruct"]
+    assert kinds({**falcon, "mamba_d_head": "auto"}) == kinds(falcon)
+    assert "are not the inner width" in refusal({**falcon, "mamba_d_head": 64})
+
+
+def test_an_encoder_decoder_is_refused() -> None:
+    assert "is_encoder_decoder is True, which this family's" in refusal({**LLAMA, "is_encoder_decoder": True})
+
+
+_ABSENT = [
+    "num_key_value_heads",
+    "head_dim",
+    "sliding_window",
+    "tie_word_embeddings",
+    "q_lora_rank",
+    "num_kv_shared_layers",
+    "multi_query",
+    "first_k_dense_replace",
+    "n_shared_experts",
+    "num_shared_experts",
+]
+"""Keys whose absence means something to a family, so that the class's default must be known."""
+
+_UNUSED = {
+    "deepseek_v3",
+    "deepseek_v32",
+    "glm_moe_dsa",
+    "glm4_moe_lite",
+    "mistral4",
+    "youtu",
+    "axk1",
+    "longcat_flash",
+    "kimi_linear",
+    "step3p5",
+}
+"""Families to which head_dim and num_key_value_heads say nothing, or which ask for them."""
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_what_an_absent_key_means_is_what_the_class_says(model_type: str) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
+
+    try:
+        config = CONFIG_MAPPING[
+            {"qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text"}.get(model_type, model_type)
+        ]
+    except KeyError:
+        return
+    ours = class_defaults(model_type)
+    for key in _ABSENT:
+        theirs = getattr(config, key, None)
+        if isinstance(theirs, property) or (model_type in _UNUSED and key in {"head_dim", "num_key_value_heads"}):
+            continue
+        assert (ours.get(key) or None) == (theirs or None), key
 
 
 REFUSALS: dict[str, dict[str, Any]] = {

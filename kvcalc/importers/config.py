@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.importers.telling import TELLING
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -17,60 +18,6 @@ MAX_COUNT = 10**6
 """Of heads and elements; contexts and vocabularies have limits of their own."""
 
 BY_HAND = "--assume KEY=VALUE decides it, or write the model as YAML by hand (kvcalc models schema)"
-
-TELLING = frozenset(
-    {
-        "attention_chunk_size",
-        "attention_other_setting",
-        "attn_layer_period",
-        "attn_type_list",
-        "block_configs",
-        "cla_share_factor",
-        "compress_ratios",
-        "conv_L_cache",
-        "cross_attention_layers",
-        "full_attention_interval",
-        "full_attn_idxs",
-        "global_head_dim",
-        "head_dim",
-        "hybrid_layer_pattern",
-        "hybrid_override_pattern",
-        "index_head_dim",
-        "index_topk",
-        "index_topk_freq",
-        "index_topk_pattern",
-        "indexer_types",
-        "kv_channels",
-        "kv_lora_rank",
-        "layer_group_size",
-        "layer_types",
-        "layers_block_type",
-        "linear_attn_config",
-        "linear_num_key_heads",
-        "mamba_d_state",
-        "mamba_num_heads",
-        "multi_query",
-        "multi_query_attention",
-        "multi_query_group_num",
-        "n_head_kv",
-        "no_rope_layers",
-        "num_attention_groups",
-        "num_global_key_value_heads",
-        "num_key_value_heads",
-        "num_kv_heads",
-        "num_kv_shared_layers",
-        "qk_rope_head_dim",
-        "sliding_window",
-        "sliding_window_pattern",
-        "sparse_attention_config",
-        "ssm_cfg",
-        "ssm_state_size",
-        "use_cla",
-        "use_sliding_window",
-        "v_head_dim",
-    }
-)
-"""Keys that say something of the cache: a family which meets one that it does not read is the wrong family."""
 
 
 class Given(NamedTuple):
@@ -92,6 +39,7 @@ class Config:
     Attributes:
         values: as the file has them.
         assumed: what the user decides instead.
+        outer: the whole file.
         read: keys that were asked for, so that an assumption which nothing reads can be refused.
         defaults: of the class that reads such a file, where they matter.
         shown: how messages call the file.
@@ -105,9 +53,10 @@ class Config:
         shown: str,
         model_type: str,
         assumed: Mapping[str, Any] | None = None,
+        outer: Mapping[str, Any] | None = None,
     ) -> None:
         self.values, self.defaults, self.shown, self.model_type = values, defaults, shown, model_type
-        self.assumed, self.read = assumed or {}, set[str]()
+        self.assumed, self.outer, self.read = assumed or {}, outer or {}, set[str]()
 
     def get(self, *names: str) -> Given | None:
         """The value of the first of these keys that is assumed, else has one in the file, else the class's default.
@@ -157,6 +106,18 @@ class Config:
         found = self.get(*names)
         return None if found is None else self._whole(found, names[0], least, most)
 
+    def optional_uniform(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Given | None:
+        """A whole number, or a list with one a layer; None where they differ, or there is none.
+
+        Raises:
+            KvcalcError: it is something else.
+        """
+        found = self.get(*names)
+        if found is None or not isinstance(found.value, list):
+            return None if found is None else self._whole(found, names[0], least, most)
+        each = [self._whole(Given(value, found.why), names[0], least, most).value for value in found.value]
+        return Given(each[0], f"{found.why}, the same in every layer") if each and len(set(each)) == 1 else None
+
     def tokens(self, *names: str) -> Given:
         """A number of tokens, which must be there.
 
@@ -185,6 +146,61 @@ class Config:
         if not isinstance(found.value, bool):
             raise self.refusal(f"{name} is {_shown(found.value)}, neither true nor false")
         return found.value
+
+    def numbers(self, name: str) -> list[int]:
+        """A list of whole numbers, none below zero, which must be there.
+
+        Raises:
+            KvcalcError: it is not.
+        """
+        found = self.need(name)
+        if not isinstance(found.value, list) or not all(type(each) is int and each >= 0 for each in found.value):
+            raise self.refusal(f"{name} is {_shown(found.value)}, not a list of whole numbers")
+        return found.value
+
+    def marks(self, name: str, length: int) -> list[int]:
+        """A list of so many 0 and 1, which must be there.
+
+        Raises:
+            KvcalcError: it is not.
+        """
+        found = self.numbers(name)
+        if len(found) != length or any(each > 1 for each in found):
+            raise self.refusal(f"{name} is not {length} times 0 or 1")
+        return found
+
+    def part(self, name: str, *, optional: bool = False) -> Config:
+        """A mapping inside, which must be there unless it is optional.
+
+        Raises:
+            KvcalcError: it is not.
+        """
+        found = self.get(name) if optional else self.need(name)
+        return self._inner(name, {} if found is None else found.value)
+
+    def parts(self, name: str, length: int) -> list[Config]:
+        """A list of so many mappings, which must be there.
+
+        Raises:
+            KvcalcError: it is not.
+        """
+        found = self.need(name).value
+        if not isinstance(found, list) or len(found) != length:
+            raise self.refusal(f"{name} is not a list of {length}")
+        return [self._inner(name, each) for each in found]
+
+    def around(self, name: str) -> Config:
+        """A mapping beside the text model's part, which must be there.
+
+        Raises:
+            KvcalcError: it is not.
+        """
+        return self._inner(name, self.outer.get(name))
+
+    def _inner(self, name: str, values: Any) -> Config:
+        if not isinstance(values, dict):
+            raise self.refusal(f"{name} is {_shown(values)}, no mapping")
+        return Config(values, {}, self.shown, f"{self.model_type}: {name}")
 
     def chosen(self, found: Given, choices: Mapping[str, str]) -> Given:
         """What a word stands for.

@@ -6,9 +6,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.importers import hybrids, latent
-from kvcalc.importers.heads import bigcode_heads, chatglm_heads, falcon_heads, usual_heads
-from kvcalc.importers.layer_lists import full, pattern, window_if_used, window_on_all
+from kvcalc.importers import by_layer, latent, linear, sharing, state_space
+from kvcalc.importers.heads import (
+    bigcode_heads,
+    chatglm_heads,
+    falcon_heads,
+    grouped_heads,
+    nested_heads,
+    usual_heads,
+)
+from kvcalc.importers.layer_lists import full, pattern, window_from, window_if_used, window_on_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,43 +23,63 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
     from kvcalc.importers.plan import Block, LayerPlan
 
+    Family = Callable[[Config], list[LayerPlan]]
 
-def _with(
-    spread: Callable[[Config, Block], list[LayerPlan]], heads: Callable[[Config], Block] = usual_heads
-) -> Callable[[Config], list[LayerPlan]]:
+
+def _with(spread: Callable[[Config, Block], list[LayerPlan]], heads: Callable[[Config], Block] = usual_heads) -> Family:
     return lambda config: spread(config, heads(config))
 
 
 _FULL, _ALL, _IF_USED = _with(full), _with(window_on_all), _with(window_if_used)
 
-FAMILIES: Mapping[str, Callable[[Config], list[LayerPlan]]] = MappingProxyType(
+
+def _all(names: str, family: Family) -> dict[str, Family]:
+    return dict.fromkeys(names.split(), family)
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        **dict.fromkeys(("llama", "gptj", "phi", "phi-msft", "olmo2", "gemma", "internlm2", "minimax_m2"), _FULL),
-        **dict.fromkeys(("granite", "cohere", "seed_oss"), _FULL),
-        **dict.fromkeys(("mistral", "mixtral", "phi3", "starcoder2"), _ALL),
-        **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"), _IF_USED),
-        "qwen3_vl_moe_text": _FULL,
+        **_all("llama gpt2 gptj gpt_neox codegen opt bloom phi phi-msft stablelm persimmon olmo olmo2 olmoe", _FULL),
+        **_all("gemma internlm2 internlm3 minimax_m2 granite granitemoe cohere seed_oss nemotron helium arcee", _FULL),
+        **_all("apertus exaone nanochat glm glm4 glm4_moe ernie4_5 ernie4_5_moe baichuan bailing_moe", _FULL),
+        **_all("solar_open hy_v3 qwen3_vl_text qwen3_vl_moe_text", _FULL),
+        **_all("mistral mixtral ministral ministral3 phi3 phimoe starcoder2", _ALL),
+        **_all("qwen2 qwen2_moe qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen3 qwen3_moe smollm3", _IF_USED),
+        "mimo": _IF_USED,
+        "dots1": _with(window_from),
         "falcon": _with(full, falcon_heads),
         "chatglm": _with(full, chatglm_heads),
         "gpt_bigcode": _with(full, bigcode_heads),
-        "gemma2": _with(partial(pattern, every=2)),
+        **_all("mpt dbrx", _with(full, nested_heads)),
+        "step3_text": _with(full, grouped_heads),
+        **_all("gemma2 gpt_oss vaultgemma", _with(partial(pattern, every=2))),
+        **_all("olmo3 exaone4 exaone_moe cohere2 afmoe muse_glimmer_text", _with(partial(pattern, every=4))),
         "gemma3_text": _with(partial(pattern, every=6)),
-        "gpt_oss": _with(partial(pattern, every=2)),
-        "olmo3": _with(partial(pattern, every=4)),
-        "exaone4": _with(partial(pattern, every=4)),
-        "cohere2": _with(partial(pattern, every=4)),
-        "deepseek_v2": latent.latent,
-        "deepseek_v3": latent.latent,
-        "deepseek_v32": latent.indexed,
-        "glm_moe_dsa": latent.indexed,
-        "qwen3_next": hybrids.deltanet,
-        "qwen3_5_text": hybrids.deltanet,
-        "qwen3_5_moe_text": hybrids.deltanet,
-        "kimi_linear": hybrids.kimi_linear,
-        "nemotron_h": hybrids.nemotron_h,
-        "llama4_text": hybrids.llama4,
-        "mimo_v2_flash": hybrids.mimo,
-        "gemma4_text": hybrids.gemma4,
+        **_all("deepseek_v2 deepseek_v3 kimi_k2 glm4_moe_lite mistral4 youtu axk1", latent.latent),
+        "longcat_flash": latent.latent_twice,
+        **_all("deepseek_v32 glm_moe_dsa", latent.indexed),
+        **_all("qwen3_next qwen3_5_text qwen3_5_moe_text", linear.deltanet),
+        "kimi_linear": linear.kimi_linear,
+        "bailing_hybrid": linear.bailing_hybrid,
+        **_all("minimax minimax_text_01", linear.minimax),
+        **_all("lfm2 lfm2_moe", linear.lfm2),
+        **_all("mamba falcon_mamba", state_space.mamba1),
+        "mamba2": state_space.mamba2,
+        "jamba": state_space.jamba,
+        "granitemoehybrid": state_space.granite_hybrid,
+        "bamba": state_space.bamba,
+        "falcon_h1": state_space.falcon_h1,
+        "nemotron_h": state_space.nemotron_h,
+        "gemma3n_text": sharing.gemma3n,
+        "gemma4_text": sharing.gemma4,
+        **_all("hunyuan hunyuan_v1_dense hunyuan_v1_moe", sharing.hunyuan),
+        "nemotron-nas": sharing.nemotron_nas,
+        "llama4_text": by_layer.llama4,
+        "mimo_v2_flash": by_layer.mimo,
+        "laguna": by_layer.laguna,
+        "openelm": by_layer.openelm,
+        **_all("step3p5 step3p7 step3p7_text", by_layer.step),
+        "mllama_text_model": by_layer.mllama,
     }
 )
 

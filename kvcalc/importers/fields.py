@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import Given
+from kvcalc.importers.experts import expert_fields
 from kvcalc.importers.heads import HIDDEN
 from kvcalc.units import MAX_CONTEXT
 
@@ -15,29 +16,24 @@ if TYPE_CHECKING:
 
 MAX_VOCABULARY = 10**8
 
-_COUNTS: Mapping[str, tuple[tuple[str, ...], int, int]] = {
-    "hidden_size": (HIDDEN, 1, 10**6),
-    "intermediate_size": (("intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim"), 1, 10**6),
-    "vocab_size": (("vocab_size", "padded_vocab_size"), 1, MAX_VOCABULARY),
+_COUNTS: Mapping[str, tuple[tuple[str, ...], int]] = {
+    "hidden_size": (HIDDEN, 10**6),
+    "intermediate_size": (("intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim"), 10**6),
+    "vocab_size": (("vocab_size", "padded_vocab_size"), MAX_VOCABULARY),
     "max_context": (
-        ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "n_ctx"),
-        1,
+        (
+            "max_position_embeddings",
+            "n_positions",
+            "seq_length",
+            "max_seq_len",
+            "n_ctx",
+            "max_context_length",
+            "model_max_length",
+        ),
         MAX_CONTEXT,
     ),
-    "num_experts": (("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts"), 0, 10**6),
-    "num_experts_per_tok": (
-        ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts"),
-        0,
-        10**6,
-    ),
-    "num_shared_experts": (("n_shared_experts", "num_shared_experts"), 0, 10**6),
-    "first_k_dense": (("first_k_dense_replace",), 0, 10**4),
-    "mtp_layers": (("num_nextn_predict_layers", "mtp_num_hidden_layers"), 0, 10**4),
 }
-"""Fields of a model, the keys that families have for them, the least and the most."""
-
-_EXPERTS_OF_INTERMEDIATE_SIZE = {"mixtral", "minimax_m2", "gpt_oss", "llama4_text"}
-"""Families whose experts are as wide as intermediate_size says."""
+"""Fields of a model, the keys that families have for them, and the most."""
 
 DTYPES: Mapping[str, str] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -52,15 +48,14 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
     Raises:
         KvcalcError: values that cannot be, or that contradict each other.
     """
-    for field, (names, least, most) in _COUNTS.items():
-        found = config.optional_count(*names, least=least, most=most)
-        if found is not None and (found.value or field.startswith(("first", "mtp", "num_shared"))):
+    for field, (names, most) in _COUNTS.items():
+        found = config.optional_uniform(*names, most=most)
+        if found is not None:
             yield field, found
-    width = config.optional_count(
-        "intermediate_size" if config.model_type in _EXPERTS_OF_INTERMEDIATE_SIZE else "moe_intermediate_size"
-    )
-    if width is not None and experts_are_regular(config):
-        yield "moe_intermediate_size", width
+    yield from expert_fields(config)
+    drafts = config.optional_count("num_nextn_predict_layers", "mtp_num_hidden_layers", least=0, most=10**4)
+    if drafts is not None and drafts.value:
+        yield "mtp_layers", drafts
     tied = either(config, outer, "tie_word_embeddings")
     if tied is not None:
         if not isinstance(tied.value, bool):
@@ -72,23 +67,6 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
     towers = [kind for kind, key in (("image", "vision_config"), ("audio", "audio_config")) if outer.get(key)]
     if towers:
         yield "modalities", Given(("text", *towers), "vision_config or audio_config")
-
-
-def experts_are_regular(config: Config) -> bool:
-    """Whether every layer after the first dense ones has experts of three matrices of hidden_size.
-
-    Only then do the model's dims tell what experts take.
-    """
-    steps = ("interleave_moe_layer_step", "decoder_sparse_step", "moe_layer_freq", "expert_layer_period")
-    others = ("mlp_only_layers", "moe_latent_size", "routed_expert_hidden_size")
-    if config.model_type == "nemotron_h" or any(config.values.get(name) for name in others):
-        return False
-    dense = config.optional_count("first_k_dense_replace", least=0)
-    types = config.values.get("mlp_layer_types")
-    first = 0 if dense is None else dense.value
-    if isinstance(types, list) and types != ["dense"] * first + ["sparse"] * (len(types) - first):
-        return False
-    return all(config.values.get(name) in (None, 1) for name in steps)
 
 
 def either(config: Config, outer: Mapping[str, Any], *names: str) -> Given | None:

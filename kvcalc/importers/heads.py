@@ -11,16 +11,21 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
 
 HEADS = ("num_attention_heads", "n_head", "n_heads")
-HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model")
+HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model", "model_dim")
 
 
-def usual_heads(config: Config) -> Block:
-    """num_key_value_heads, of which there are as many as heads where the key is null or nothing says otherwise."""
+def usual_heads(config: Config, *width_names: str) -> Block:
+    """num_key_value_heads, of which there are as many as heads where the key is null or nothing says otherwise.
+
+    Args:
+        config: of the family.
+        width_names: other names of head_dim.
+    """
     heads = config.count(*HEADS)
     kv_heads = config.optional_count("num_key_value_heads", "n_head_kv") or heads.since(
         "no num_key_value_heads: as many as query heads"
     )
-    return block_of(config, heads, kv_heads, width_of(config, heads))
+    return block_of(config, heads, kv_heads, width_of(config, heads, "head_dim", *width_names))
 
 
 def width_of(config: Config, heads: Given, *names: str) -> Given:
@@ -64,7 +69,7 @@ def falcon_heads(config: Config) -> Block:
     """
     heads = config.count(*HEADS)
     width = width_of(config, heads)
-    config.ignore("multi_query", "num_kv_heads", "n_head_kv")
+    config.ignore("multi_query", "num_kv_heads", "n_head_kv", "num_key_value_heads")
     if config.flag("new_decoder_architecture"):
         kv_heads = config.count("num_kv_heads", "n_head_kv")
         return block_of(config, heads, kv_heads.since(f"{kv_heads.why}, as new_decoder_architecture is true"), width)
@@ -87,5 +92,25 @@ def chatglm_heads(config: Config) -> Block:
 def bigcode_heads(config: Config) -> Block:
     """One where multi_query is true."""
     heads = config.count(*HEADS)
+    config.ignore("num_key_value_heads")
     kv_heads = Given(1, "multi_query is true") if config.flag("multi_query") else heads.since("multi_query is false")
     return block_of(config, heads, kv_heads, width_of(config, heads))
+
+
+def nested_heads(config: Config) -> Block:
+    """MPT, DBRX: kv_n_heads inside attn_config; MPT may say multiquery_attention instead."""
+    heads = config.count(*HEADS)
+    config.ignore("num_key_value_heads")
+    inner = config.part("attn_config", optional=True)
+    kind = inner.get("attn_type")
+    if kind is not None and kind.value == "multiquery_attention":
+        kv_heads = Given(1, "attn_config: attn_type is multiquery_attention")
+    else:
+        kv_heads = inner.optional_count("kv_n_heads") or heads.since("no attn_config.kv_n_heads: as many as heads")
+    return block_of(config, heads, kv_heads, width_of(config, heads))
+
+
+def grouped_heads(config: Config) -> Block:
+    """Step3: num_attention_groups is the number of KV heads."""
+    heads = config.count(*HEADS)
+    return block_of(config, heads, config.count("num_attention_groups"), width_of(config, heads))

@@ -33,12 +33,18 @@ def latent(config: Config) -> list[LayerPlan]:
     return [LayerPlan((latent_block(config),))] * number_of(config)
 
 
+def latent_twice(config: Config) -> list[LayerPlan]:
+    """LongCat-Flash: each layer has two attention blocks, with a latent each."""
+    return [LayerPlan((latent_block(config),) * 2)] * number_of(config)
+
+
 def indexed(config: Config) -> list[LayerPlan]:
     """Every layer keeps a latent, and an indexer's key unless indexer_types says that it uses an earlier choice.
 
     Raises:
         KvcalcError: a list of something else.
     """
+    types_of(config, {"indexed_attention"})
     types = types_of(config, {"full", "shared"}, "indexer_types")
     if types is None:
         types = ["full"] * number_of(config)  # other keys that would say which are not read, and so refused

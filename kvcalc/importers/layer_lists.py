@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
     from kvcalc.importers.plan import Block
 
-LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
+
+_EVERY = ("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers")
 
 
 def number_of(config: Config) -> int:
@@ -72,9 +74,19 @@ def window_if_used(config: Config, block: Block) -> list[LayerPlan]:
     return [LayerPlan((block,), window=window if index >= first.value else None) for index in range(number_of(config))]
 
 
+def window_from(config: Config, block: Block) -> list[LayerPlan]:
+    """Layers from max_window_layers on slide, where sliding_window is set; unless listed."""
+    types = types_of(config, {"full_attention", "sliding_attention"})
+    window = config.optional_tokens("sliding_window")
+    if types is not None or window is None:
+        return [_typed(config, block, each) for each in types or ["full_attention"] * number_of(config)]
+    first = config.count("max_window_layers", least=0).value
+    return [LayerPlan((block,), window=window if index >= first else None) for index in range(number_of(config))]
+
+
 def pattern(config: Config, block: Block, every: int) -> list[LayerPlan]:
     """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or by the class's rule."""
-    config.ignore("sliding_window", "sliding_window_pattern")
+    config.ignore("sliding_window", *_EVERY)
     types = types_of(config, {"full_attention", "sliding_attention"})
     if types is None:
         types = _by_rule(config, every)
@@ -82,7 +94,7 @@ def pattern(config: Config, block: Block, every: int) -> list[LayerPlan]:
 
 
 def _by_rule(config: Config, every: int) -> list[str]:
-    given = config.get("sliding_window_pattern", "_sliding_window_pattern")
+    given = config.get(*_EVERY)
     layers = number_of(config)
     if given is not None and isinstance(given.value, str):
         if not given.value or set(given.value) - {"L", "G"}:
@@ -90,7 +102,9 @@ def _by_rule(config: Config, every: int) -> list[str]:
         marks = (given.value * layers)[:layers]
         return ["full_attention" if mark == "G" else "sliding_attention" for mark in marks]
     if given is not None:
-        every = int(config.count("sliding_window_pattern", "_sliding_window_pattern").value)
+        every = int(
+            config.count("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers").value
+        )
     return ["sliding_attention" if (index + 1) % every else "full_attention" for index in range(layers)]
 
 

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.plan import LayerPlan
 
-WRAPPERS = {"gemma3": "gemma3_text", "gemma4": "gemma4_text", "llama4": "llama4_text", "mistral3": "mistral"}
+WRAPPERS = {
+    "gemma3": "gemma3_text",
+    "gemma3n": "gemma3n_text",
+    "gemma4": "gemma4_text",
+    "llama4": "llama4_text",
+    "mistral3": "mistral",
+    "mllama": "mllama_text_model",
+    "muse_glimmer": "muse_glimmer_text",
+}
 """The model_type of a text_config that does not say its own, by that of the file around it."""
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -78,6 +86,6 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
     if not isinstance(model_type, str):
         where = "it" if inner is None else f"the text_config of '{around[:60]}'"
         raise KvcalcError(f"{shown}: {where} has no model_type; {BY_HAND}")
-    config = Config(values, class_defaults(model_type), shown, model_type, assumed)
+    config = Config(values, class_defaults(model_type), shown, model_type, assumed, outer)
     config.ignore("model_type")
     return config

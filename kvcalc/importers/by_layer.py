@@ -1,0 +1,140 @@
+"""Families whose attention layers differ: in heads, in widths, in what they attend to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.importers.config import Given
+from kvcalc.importers.heads import HEADS, block_of, usual_heads, width_of
+from kvcalc.importers.layer_lists import number_of, types_of
+from kvcalc.importers.plan import Block, LayerPlan
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Config
+
+_SLIDING = {"full_attention", "sliding_attention"}
+
+
+def llama4(config: Config) -> list[LayerPlan]:
+    """Layers stay within attention_chunk_size but for those without rotary embedding: every fourth, unless listed."""
+    block, chunk, layers = usual_heads(config), config.tokens("attention_chunk_size"), number_of(config)
+    types = types_of(config, {"full_attention", "chunked_attention"})
+    rotated = config.get("no_rope_layers")
+    if types is None and rotated is not None and rotated.value != []:
+        types = ["chunked_attention" if each else "full_attention" for each in config.marks("no_rope_layers", layers)]
+    if types is None:
+        every = config.optional_count("no_rope_layer_interval") or Given(4, "class")
+        types = ["chunked_attention" if (index + 1) % every.value else "full_attention" for index in range(layers)]
+    return [LayerPlan((block,), chunk=chunk if each == "chunked_attention" else None) for each in types]
+
+
+def mimo(config: Config) -> list[LayerPlan]:
+    """hybrid_layer_pattern marks sliding layers with 1; they have heads and widths of their own (swa_*).
+
+    Raises:
+        KvcalcError: the list has something else, or another length.
+    """
+    marks = config.marks("hybrid_layer_pattern", number_of(config))
+    blocks = [
+        block_of(
+            config,
+            config.count(f"{prefix}num_attention_heads"),
+            config.count(f"{prefix}num_key_value_heads"),
+            config.count(f"{prefix}head_dim"),
+            config.count(f"{prefix}v_head_dim"),
+        )
+        for prefix in ("", "swa_")
+    ]
+    window, chunk = config.tokens("sliding_window"), config.optional_tokens("attention_chunk_size")
+    if chunk is not None and chunk.value != window.value:
+        raise config.refusal(f"attention_chunk_size is {chunk.value}, and sliding_window {window.value}")
+    return [LayerPlan((blocks[mark],), window=window if mark else None) for mark in marks]
+
+
+def laguna(config: Config) -> list[LayerPlan]:
+    """num_attention_heads_per_layer and layer_types, each with an entry a layer.
+
+    Raises:
+        KvcalcError: a list of another length.
+    """
+    layers, common = number_of(config), config.count(*HEADS)
+    kv_heads, width = config.count("num_key_value_heads"), width_of(config, common)
+    name = "num_attention_heads_per_layer"
+    counts = [common.value] * layers if config.get(name) is None else config.numbers(name)
+    types = types_of(config, _SLIDING) or ["full_attention"] * layers
+    config.ignore("sliding_window")
+    if len(counts) != layers:
+        raise config.refusal(f"{name} has {len(counts)} entries, for {layers} layers")
+    return [
+        LayerPlan(
+            (block_of(config, Given(count, name), kv_heads, width),),
+            window=config.tokens("sliding_window") if each == "sliding_attention" else None,
+        )
+        for count, each in zip(counts, types, strict=True)
+    ]
+
+
+def step(config: Config) -> list[LayerPlan]:
+    """Step-3.5, Step-3.7: attention_other_setting or num_sliding_attention_heads has the heads of sliding layers."""
+    heads = config.count(*HEADS)
+    kv_heads = config.count("num_attention_groups", "num_key_value_heads")
+    full = LayerPlan((block_of(config, heads, kv_heads, width_of(config, heads)),))
+    types = types_of(config, _SLIDING) or ["full_attention"] * number_of(config)
+    if "sliding_attention" not in types:
+        config.ignore("sliding_window", "attention_other_setting")
+        return [full] * len(types)
+    sliding = LayerPlan((_step_sliding(config, kv_heads),), window=config.tokens("sliding_window"))
+    return [sliding if each == "sliding_attention" else full for each in types]
+
+
+def _step_sliding(config: Config, kv_heads: Given) -> Block:
+    own = config.optional_count("num_sliding_attention_heads")
+    if own is not None:
+        config.ignore("attention_other_setting")
+        return block_of(config, own, kv_heads, width_of(config, own))
+    other = config.part("attention_other_setting")
+    if other.need("attention_type").value != "sliding_attention":
+        raise config.refusal("attention_other_setting is not of the sliding layers")
+    return block_of(
+        config, other.count("num_attention_heads"), other.count("num_attention_groups"), other.count("head_dim")
+    )
+
+
+def openelm(config: Config) -> list[LayerPlan]:
+    """num_query_heads and num_kv_heads are lists, with an entry a layer.
+
+    Raises:
+        KvcalcError: a list of another length.
+    """
+    layers, width = number_of(config), config.count("head_dim")
+    pairs = [config.numbers(name) for name in ("num_query_heads", "num_kv_heads")]
+    if {len(each) for each in pairs} != {layers}:
+        raise config.refusal(f"num_query_heads and num_kv_heads have not {layers} entries each")
+    return [
+        LayerPlan((block_of(config, Given(heads, "num_query_heads"), Given(kv_heads, "num_kv_heads"), width),))
+        for heads, kv_heads in zip(*pairs, strict=True)
+    ]
+
+
+def mllama(config: Config) -> list[LayerPlan]:
+    """cross_attention_layers keep keys and values of the image: each tile's patches, and one more position."""
+    block, layers = usual_heads(config), number_of(config)
+    indices = set(config.numbers("cross_attention_layers"))
+    vision = config.around("vision_config")
+    size, patch, tiles = (vision.count(name) for name in ("image_size", "patch_size", "max_num_tiles"))
+    tokens = Given(
+        ((size.value // patch.value) ** 2 + 1) * tiles.value,
+        "vision_config: ((image_size / patch_size)^2 + 1) x max_num_tiles",
+    )
+    heads = dict(block.fields)
+    kv_heads = heads.get("num_kv_heads", heads["num_heads"])
+    cross = Block(
+        "cross",
+        (
+            ("num_heads", heads["num_heads"]),
+            ("num_kv_heads", kv_heads),
+            ("head_dim", heads["head_dim"]),
+            ("encoder_context", tokens),
+        ),
+    )
+    return [LayerPlan((cross if index in indices else block,)) for index in range(layers)]

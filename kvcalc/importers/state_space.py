@@ -1,0 +1,151 @@
+"""Families with Mamba's state-space layers, alone, between attention layers or beside attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.importers.config import Given
+from kvcalc.importers.heads import HIDDEN, usual_heads
+from kvcalc.importers.layer_lists import number_of, types_of
+from kvcalc.importers.linear import state_dtype
+from kvcalc.importers.plan import Block, LayerPlan
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Config
+
+_NOTHING = {"mlp", "moe"}
+"""Layers of Nemotron-H that keep nothing."""
+
+_ATTENTION = {"attention", "full_attention"}
+
+
+def mamba1(config: Config) -> list[LayerPlan]:
+    """Mamba, Falcon-Mamba: every layer."""
+    width = config.optional_count("intermediate_size") or _expanded(config, "expand")
+    block = Block(
+        "mamba1",
+        (
+            ("intermediate_size", width),
+            ("state_size", config.count("state_size", "ssm_state_size")),
+            ("conv_kernel", config.count("conv_kernel")),
+        ),
+    )
+    return [LayerPlan((block,))] * number_of(config)
+
+
+def mamba2(config: Config) -> list[LayerPlan]:
+    """Mamba-2, Codestral-Mamba: every layer."""
+    block = Block(
+        "mamba2",
+        (
+            ("num_heads", config.count("num_heads")),
+            ("head_dim", config.count("head_dim")),
+            ("state_size", config.count("state_size")),
+            ("num_groups", config.count("n_groups")),
+            ("conv_kernel", config.count("conv_kernel")),
+        ),
+    )
+    return [LayerPlan((block,))] * number_of(config)
+
+
+def jamba(config: Config) -> list[LayerPlan]:
+    """One of each attn_layer_period layers is attention, at attn_layer_offset; the others are Mamba."""
+    block = Block(
+        "mamba1",
+        (
+            ("intermediate_size", _expanded(config, "mamba_expand")),
+            ("state_size", config.count("mamba_d_state")),
+            ("conv_kernel", config.count("mamba_d_conv")),
+        ),
+    )
+    attention, period = usual_heads(config), config.count("attn_layer_period").value
+    offset = config.count("attn_layer_offset", least=0).value
+    if offset >= period:
+        raise config.refusal(f"attn_layer_offset is {offset}, and attn_layer_period {period}")
+    return [LayerPlan((attention if index % period == offset else block,)) for index in range(number_of(config))]
+
+
+def granite_hybrid(config: Config) -> list[LayerPlan]:
+    """Granite-4.0: layer_types."""
+    known = {*_ATTENTION, "mamba", "linear_attention"}
+    types = types_of(config, known)
+    if types is None:
+        raise config.refusal("it has no layer_types")
+    mamba, attention = _mamba2_heads(config), usual_heads(config)
+    return [LayerPlan((attention if each in _ATTENTION else mamba,)) for each in types]
+
+
+def bamba(config: Config) -> list[LayerPlan]:
+    """Bamba: attn_layer_indices are attention."""
+    mamba, attention = _mamba2_heads(config), usual_heads(config)
+    indices = set(config.numbers("attn_layer_indices"))
+    return [LayerPlan((attention if index in indices else mamba,)) for index in range(number_of(config))]
+
+
+def falcon_h1(config: Config) -> list[LayerPlan]:
+    """Falcon-H1: attention and Mamba-2 side by side in every layer."""
+    return [LayerPlan((usual_heads(config), _mamba2_heads(config)))] * number_of(config)
+
+
+def nemotron_h(config: Config) -> list[LayerPlan]:
+    """layers_block_type, or the letters of hybrid_override_pattern: M is Mamba-2, * attention; others keep nothing.
+
+    Raises:
+        KvcalcError: neither is there, or one has something else.
+    """
+    types = config.words("layers_block_type")
+    if types is None:
+        letters = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
+        marks = config.need("hybrid_override_pattern").value
+        if not isinstance(marks, str) or set(marks) - set(letters):
+            raise config.refusal("hybrid_override_pattern has other letters than M * - E")
+        types = [letters[mark] for mark in marks]
+    else:
+        config.ignore("hybrid_override_pattern")
+    stated = config.optional_count("num_hidden_layers")
+    if stated is not None and stated.value != len(types):
+        raise config.refusal(f"{len(types)} layers are listed, and num_hidden_layers is {stated.value}")
+    mamba = Block(
+        "mamba2",
+        (
+            ("num_heads", config.count("mamba_num_heads")),
+            ("head_dim", config.count("mamba_head_dim")),
+            ("state_size", config.count("ssm_state_size")),
+            ("num_groups", config.count("n_groups")),
+            ("conv_kernel", config.count("conv_kernel")),
+            *state_dtype(config, "mamba_ssm_cache_dtype"),
+        ),
+    )
+    blocks = {"mamba": mamba, "attention": usual_heads(config, "attention_head_dim")}
+    blocks |= dict.fromkeys(sorted(_NOTHING), Block("none"))
+    for each in types:
+        if each not in blocks:
+            raise config.refusal(f"layers_block_type has '{each[:40]}', which is not one of {', '.join(blocks)}")
+    return [LayerPlan((blocks[each],)) for each in types]
+
+
+def _mamba2_heads(config: Config) -> Block:
+    """mamba_n_heads of mamba_d_head each; 'auto' is what is left of the inner width."""
+    heads, width = config.count("mamba_n_heads"), config.need("mamba_d_head")
+    inner = config.optional_count("mamba_d_ssm") or _expanded(config, "mamba_expand")
+    if width.value == "auto":
+        width = Given(inner.value // heads.value, f"mamba_d_head is auto: {inner.why} / mamba_n_heads")
+    else:
+        width = config.count("mamba_d_head")
+    if heads.value * width.value != inner.value:
+        raise config.refusal(f"{heads.value} heads x {width.value} are not the inner width {inner.value} ({inner.why})")
+    return Block(
+        "mamba2",
+        (
+            ("num_heads", heads),
+            ("head_dim", width),
+            ("state_size", config.count("mamba_d_state")),
+            ("num_groups", config.count("mamba_n_groups")),
+            ("conv_kernel", config.count("mamba_d_conv")),
+        ),
+    )
+
+
+def _expanded(config: Config, name: str) -> Given:
+    factor, hidden = config.count(name), config.count(*HIDDEN)
+    return Given(factor.value * hidden.value, f"{factor.why} x {hidden.why}")
