@@ -18,7 +18,18 @@ SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "n
 
 _WIDTHS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
-        ("mixtral", "minimax", "minimax_text_01", "minimax_m2", "gpt_oss", "llama4_text", "phimoe", "olmoe"),
+        (
+            "mixtral",
+            "minimax",
+            "minimax_text_01",
+            "minimax_m2",
+            "gpt_oss",
+            "llama4_text",
+            "phimoe",
+            "olmoe",
+            "jamba",
+            "granitemoehybrid",
+        ),
         ("intermediate_size",),
     ),
     "longcat_flash": ("expert_ffn_hidden_size",),
@@ -46,33 +57,51 @@ def expert_fields(config: Config) -> Iterator[tuple[str, Given]]:
         return
     if dense.value:
         yield "first_k_dense", dense
-    width = config.optional_uniform(*_WIDTHS.get(config.model_type, ("moe_intermediate_size",)))
+    width = expert_width(config)
     if width is not None:
         yield "moe_intermediate_size", width
 
 
+def expert_width(config: Config) -> Given | None:
+    """How wide an expert is; None where no key says."""
+    return config.optional_uniform(*_WIDTHS.get(config.model_type, ("moe_intermediate_size",)))
+
+
 def dense_layers(config: Config) -> Given | None:
     """How many layers without experts come first; None where others have none too, or experts of another shape."""
-    steps = ("interleave_moe_layer_step", "decoder_sparse_step", "expert_layer_period", "moe_layer_interval")
-    if config.model_type == "nemotron_h" or any(_value(config, name) not in (None, 1) for name in steps):
+    if config.model_type == "nemotron_h" or any(
+        _value(config, name) for name in ("moe_latent_size", "routed_expert_hidden_size")
+    ):
         return None
-    if any(_value(config, name) for name in ("mlp_only_layers", "moe_latent_size", "routed_expert_hidden_size")):
+    sparse = sparse_layers(config)
+    if sparse is None:
         return None
+    first = sparse.index(True) if True in sparse else len(sparse)
+    return Given(first, "layers before the first with experts") if all(sparse[first:]) else None
+
+
+def sparse_layers(config: Config) -> list[bool] | None:
+    """Whether each layer has experts; None where the keys tell it in a way that is not known."""
     layers = number_of(config)
     types, frequency = _value(config, "mlp_layer_types"), _value(config, "moe_layer_freq")
     if isinstance(types, list):
-        return _leading([each == "dense" for each in types], layers, "mlp_layer_types")
+        return [each == "sparse" for each in types[:layers]] if len(types) >= layers else None
     if isinstance(frequency, list):
-        return _leading([each == 0 for each in frequency], layers, "moe_layer_freq")
-    if frequency not in (None, 1) or _value(config, "moe_layer_end_index") not in (None, -1, layers - 1):
+        return [each == 1 for each in frequency[:layers]] if len(frequency) >= layers else None
+    if frequency not in (None, 1):
         return None
-    names = ("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers")
-    return config.optional_uniform(*names, least=0) or Given(0, "no key says that a layer has none")
-
-
-def _leading(dense: list[bool], layers: int, name: str) -> Given | None:
-    first = dense.index(False) if False in dense else len(dense)
-    return None if any(dense[first:layers]) else Given(first, name)
+    if config.get("expert_layer_period") is not None:
+        period = config.count("expert_layer_period").value
+        offset = config.count("expert_layer_offset", least=0).value
+        return [index % period == offset for index in range(layers)]
+    step = config.optional_count("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval")
+    every, without = 1 if step is None else step.value, _value(config, "mlp_only_layers") or []
+    first = config.optional_uniform("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers", least=0)
+    last = _value(config, "moe_layer_end_index")
+    start, end = 0 if first is None else first.value, layers - 1 if last in (None, -1) else last
+    if not isinstance(end, int) or not isinstance(without, list):
+        return None
+    return [start <= index <= end and (index + 1) % every == 0 and index not in without for index in range(layers)]
 
 
 def _value(config: Config, name: str) -> Any:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
 
 MAX_VOCABULARY = 10**8
+VOCABULARY = ("vocab_size", "padded_vocab_size")
 
 _COUNTS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "hidden_size": (HIDDEN, 10**6),
     "intermediate_size": (("intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim"), 10**6),
-    "vocab_size": (("vocab_size", "padded_vocab_size"), MAX_VOCABULARY),
+    "vocab_size": (VOCABULARY, MAX_VOCABULARY),
     "max_context": (
         (
             "max_position_embeddings",

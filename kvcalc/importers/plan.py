@@ -19,6 +19,11 @@ class Block(NamedTuple):
     why: str = ""
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Its whole numbers."""
+        return {name: given.value for name, given in self.fields if isinstance(given.value, int)}
+
+    @property
     def values(self) -> dict[str, Any]:
         """As a model file has them."""
         return {"kind": self.kind, **{name: given.value for name, given in self.fields}}

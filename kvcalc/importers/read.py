@@ -7,13 +7,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.importers.checkpoint import checkpoint_of, has_more_than_text
 from kvcalc.importers.config import BY_HAND, Config, Given
 from kvcalc.importers.defaults import class_defaults
 from kvcalc.importers.families import FAMILIES, NOT_EXPRESSED
 from kvcalc.importers.fields import model_fields
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
-from kvcalc.importers.quantised import quantisation_notes
+from kvcalc.importers.parameters import count_parameters
 from kvcalc.model import Model
 
 if TYPE_CHECKING:
@@ -57,13 +58,17 @@ def import_config(text: str, shown: str, name: str, assumed: Mapping[str, Any] |
         raise KvcalcError(f"{shown}: model_type '{model_type[:60]}' is not known{hint}; {BY_HAND}")
     plans = tuple(FAMILIES[model_type](config))
     named = Given(name_of(name), "the name of the file, folder or repository")
-    fields = (("name", named), *model_fields(config, outer))
+    sizes = dict(model_fields(config, outer))
+    tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
+    counted = None if has_more_than_text(outer) else count_parameters(config, plans, tied=tied)
+    checkpoint = checkpoint_of(config, outer, counted)
+    fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.refuse_unread()
     try:
         model = Model(**{key: given.value for key, given in fields}, layers=grouped(plans))
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    return Imported(model, fields, plans, tuple(quantisation_notes(config, outer)), f"a config.json of {model_type}")
+    return Imported(model, fields, plans, checkpoint.notes, f"a config.json of {model_type}")
 
 
 def grouped(plans: tuple[LayerPlan, ...]) -> tuple[Any, ...]:

@@ -1,0 +1,68 @@
+"""The checkpoint as config.json tells of it: its parameters where they are counted, its quantisation."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.fields import MAX_PARAMETERS
+from kvcalc.importers.config import Given
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.parameters import Counted
+
+_METHOD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_EIGHT_BITS = (8, "FP8", "fp8", "fp8_e4m3")
+_PARTS_OF_TEXT = {"quantization_config", "attn_config", "ffn_config", "linear_attn_config", "transformers.js_config"}
+
+
+class Checkpoint(NamedTuple):
+    """Fields of the model that say what its weights are, and what else a user should know."""
+
+    fields: tuple[tuple[str, Given], ...]
+    notes: tuple[str, ...]
+
+
+def checkpoint_of(config: Config, outer: Mapping[str, Any], counted: Counted | None) -> Checkpoint:
+    """What the weights are; of a quantised checkpoint only its files tell.
+
+    Raises:
+        KvcalcError: more parameters than can be.
+    """
+    if counted is not None and counted.parameters > MAX_PARAMETERS:
+        raise config.refusal(f"{counted.parameters:,} parameters are beyond the limit of {MAX_PARAMETERS:,}")
+    asked = outer.get("quantization_config") or config.values.get("quantization_config")
+    if isinstance(asked, dict):
+        return Checkpoint((), tuple(_notes(asked, counted)))
+    if counted is None:
+        return Checkpoint((), ())
+    fields = [("parameters", Given(counted.parameters, f"counted, tensor by tensor, as {config.model_type} has them"))]
+    if counted.active != counted.parameters:
+        fields.append(("active_parameters", Given(counted.active, "those without the experts a token does not pass")))
+    return Checkpoint(tuple(fields), ())
+
+
+def has_more_than_text(outer: Mapping[str, Any]) -> bool:
+    """Whether a file describes towers beside the text model, whose parameters are not counted here."""
+    return any(
+        isinstance(value, dict) and key.endswith("_config") and key not in _PARTS_OF_TEXT
+        for key, value in outer.items()
+    )
+
+
+def _notes(asked: Mapping[str, Any], counted: Counted | None) -> Iterator[str]:
+    method = str(asked.get("quant_method"))
+    known = method if _METHOD.fullmatch(method) else "a method without a name"
+    number = "" if counted is None else f" of {counted.parameters:,} parameters"
+    yield (
+        f"the checkpoint{number} is quantised ({known}), and its config.json does not say what each tensor takes: "
+        "its folder with *.safetensors does, or --weights SIZE"
+    )
+    scheme = asked.get("kv_cache_scheme") or asked.get("kv_cache_quant_algo")
+    if (scheme.get("num_bits") if isinstance(scheme, dict) else scheme) in _EIGHT_BITS:
+        yield "the checkpoint asks for a cache in fp8: --cache-dtype fp8"
+    elif scheme:
+        yield "the checkpoint asks for a cache in a format of its own, which is not taken: --cache-dtype sets it"

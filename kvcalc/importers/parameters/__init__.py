@@ -1,0 +1,7 @@
+"""Parameters, counted from a config.json: every tensor of a family's layers, or no figure at all."""
+
+from __future__ import annotations
+
+from kvcalc.importers.parameters.count import Counted, count_parameters
+
+__all__ = ["Counted", "count_parameters"]

@@ -1,0 +1,166 @@
+"""What families' layers have beside the projections that all have: biases, norms, gates. One line a family.
+
+Read from each class's `__init__` in transformers 5.24.0 (models/<name>/modeling_<name>.py), and compared in the tests
+with what building that class counts. A family that is not here has no count.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.importers.config import Config
+
+
+class Flag(NamedTuple):
+    """Whether a family has something: always, never, or as a key says.
+
+    Attributes:
+        key: of config.json; None where it is always so.
+        default: where the key is absent.
+    """
+
+    key: str | None
+    default: bool = False
+
+
+NEVER, ALWAYS = Flag(None), Flag(None, default=True)
+BIAS, BIAS_UNLESS = Flag("attention_bias"), Flag("attention_bias", default=True)
+
+
+class Anatomy(NamedTuple):
+    """A decoder's layer.
+
+    Attributes:
+        qkv_bias: on the projections to queries, keys and values.
+        out_bias: on the projection back.
+        qk_norm: norms of queries and keys: of a head's width, or of all heads together.
+        if_qk_norm: whether it has those.
+        doubled_queries: a gate beside each query, as wide.
+        sinks: a learned logit for each head, of all layers or of sliding ones.
+        norms: vectors of hidden_size in a layer, without those after the last layer.
+        norm_bias: whether each norm has a bias too.
+        final_norm: whether there is one after the last layer.
+        embedding_norm: whether there is one after the embedding.
+        gated: three matrices in a feed-forward block, not two.
+        mlp_bias: on each of them, but not on experts'.
+        positions: keys that may tell how many learned positions there are.
+        more_positions: beyond those.
+        head_bias: on the output head.
+        router_bias: a correction for each expert.
+        expert_bias: on the experts' matrices and the router.
+        expert_norm: a norm more in layers with experts.
+        feed_forward: whether layers have such a block at all.
+        shared_gate: a gate before the shared expert.
+    """
+
+    qkv_bias: Flag = NEVER
+    out_bias: Flag = NEVER
+    qk_norm: Literal["none", "head", "heads", "each head"] = "none"
+    if_qk_norm: Flag = ALWAYS
+    doubled_queries: bool = False
+    sinks: Literal["none", "all", "sliding"] = "none"
+    norms: int = 2
+    norm_bias: bool = False
+    final_norm: bool = True
+    embedding_norm: bool = False
+    gated: bool = True
+    mlp_bias: Flag = NEVER
+    positions: tuple[str, ...] = ()
+    more_positions: int = 0
+    head_bias: Flag = NEVER
+    router_bias: bool = False
+    expert_bias: bool = False
+    expert_norm: bool = False
+    feed_forward: bool = True
+    shared_gate: bool = False
+
+
+_LLAMA = Anatomy(qkv_bias=BIAS, out_bias=BIAS, mlp_bias=Flag("mlp_bias"))
+_PLAIN = Anatomy()
+_NORMED = Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head")
+_OLD = Anatomy(
+    qkv_bias=ALWAYS, out_bias=ALWAYS, norm_bias=True, gated=False, mlp_bias=ALWAYS
+)  # GPT-2 and those that follow it
+_LATENT = Anatomy(qkv_bias=BIAS, out_bias=BIAS)
+_COHERE = Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=1, qk_norm="each head", if_qk_norm=Flag("use_qk_norm"))
+_DELTANET = Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head", doubled_queries=True, shared_gate=True)
+_FALCON = _OLD._replace(qkv_bias=Flag("bias"), out_bias=Flag("bias"), mlp_bias=Flag("bias"))
+
+ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
+    {
+        **dict.fromkeys(("llama", "granite", "internlm3", "smollm3"), _LLAMA),
+        "arcee": _LLAMA._replace(gated=False),
+        "helium": _LLAMA._replace(out_bias=NEVER),
+        **dict.fromkeys(("mistral", "mixtral", "ministral3", "phi3", "internlm2", "jamba"), _PLAIN),
+        "qwen2": Anatomy(qkv_bias=ALWAYS),
+        "qwen2_moe": Anatomy(qkv_bias=Flag("qkv_bias", default=True), shared_gate=True),
+        **dict.fromkeys(("qwen3", "qwen3_moe"), _NORMED),
+        **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), _DELTANET),
+        "gemma": Anatomy(qkv_bias=BIAS, out_bias=BIAS),
+        "gemma2": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4),
+        "gemma3_text": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4, qk_norm="head"),
+        **dict.fromkeys(("olmo2", "olmo3", "olmoe"), Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="heads")),
+        "exaone4": Anatomy(qk_norm="head"),
+        **dict.fromkeys(("cohere", "cohere2"), _COHERE),
+        "seed_oss": Anatomy(qkv_bias=BIAS_UNLESS, out_bias=Flag("attention_out_bias"), mlp_bias=Flag("mlp_bias")),
+        "minimax_m2": Anatomy(qk_norm="heads"),
+        "gpt_oss": Anatomy(qkv_bias=BIAS_UNLESS, out_bias=BIAS_UNLESS, sinks="all", expert_bias=True),
+        "phimoe": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norm_bias=True, head_bias=Flag("lm_head_bias")),
+        "nemotron": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norm_bias=True, gated=False, mlp_bias=Flag("mlp_bias")),
+        "starcoder2": _OLD._replace(
+            qkv_bias=Flag("use_bias", default=True),
+            out_bias=Flag("use_bias", default=True),
+            mlp_bias=Flag("use_bias", default=True),
+        ),
+        "gpt2": _OLD._replace(positions=("n_positions", "n_ctx")),
+        "gpt_bigcode": _OLD._replace(positions=("n_positions", "n_ctx")),
+        "bloom": _OLD._replace(embedding_norm=True),
+        "opt": _OLD._replace(
+            qkv_bias=Flag("enable_bias", default=True),
+            out_bias=Flag("enable_bias", default=True),
+            mlp_bias=Flag("enable_bias", default=True),
+            positions=("max_position_embeddings",),
+            more_positions=2,
+        ),
+        "gptj": Anatomy(norms=1, norm_bias=True, gated=False, mlp_bias=ALWAYS, head_bias=ALWAYS),
+        **dict.fromkeys(("phi", "phi-msft"), _OLD._replace(norms=1, head_bias=ALWAYS)),
+        "mpt": Anatomy(gated=False),
+        "chatglm": Anatomy(qkv_bias=Flag("add_qkv_bias")),
+        "glm4_moe": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
+        "solar_open": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
+        "dots1": Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head"),
+        "hunyuan_v1_moe": Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head"),
+        "hy_v3": Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head", mlp_bias=Flag("mlp_bias")),
+        "ernie4_5_moe": Anatomy(
+            qkv_bias=Flag("use_bias"),
+            out_bias=Flag("use_bias"),
+            mlp_bias=Flag("use_bias"),
+            head_bias=Flag("use_bias"),
+            router_bias=True,
+        ),
+        **dict.fromkeys(("deepseek_v3", "kimi_k2", "deepseek_v32", "glm_moe_dsa"), _LATENT),
+        **dict.fromkeys(("glm4_moe_lite", "kimi_linear"), _LATENT),
+        "deepseek_v2": _LATENT._replace(mlp_bias=Flag("mlp_bias")),
+        "axk1": _LATENT._replace(expert_norm=True),
+        "falcon": _FALCON,
+        "granitemoehybrid": Anatomy(qkv_bias=BIAS, out_bias=BIAS),
+        "falcon_h1": Anatomy(qkv_bias=BIAS, out_bias=BIAS, mlp_bias=Flag("mlp_bias")),
+        **dict.fromkeys(("mamba", "mamba2"), Anatomy(norms=1, feed_forward=False)),
+        **dict.fromkeys(("lfm2", "lfm2_moe"), Anatomy(qk_norm="head")),
+        "minimax": _PLAIN,
+        "mimo_v2_flash": Anatomy(qkv_bias=BIAS, sinks="sliding"),
+    }
+)
+
+
+def anatomy_of(config: Config) -> Anatomy | None:
+    """That of a family; Falcon-7B's attention and feed-forward block share a norm."""
+    found = ANATOMIES.get(config.model_type)
+    if found is not _FALCON:
+        return found
+    apart = config.flag("new_decoder_architecture") or not config.flag("parallel_attn")
+    return found._replace(norms=2 if apart else 1)

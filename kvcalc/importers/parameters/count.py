@@ -1,0 +1,68 @@
+"""A model's parameters: embedding, layers, output head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.importers.fields import MAX_VOCABULARY, VOCABULARY
+from kvcalc.importers.heads import HIDDEN
+from kvcalc.importers.parameters.anatomy import anatomy_of
+from kvcalc.importers.parameters.feed_forward import feed_forward_parameters
+from kvcalc.importers.parameters.layers import attention_parameters, holds
+from kvcalc.units import MAX_CONTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.parameters.anatomy import Anatomy
+    from kvcalc.importers.plan import LayerPlan
+
+
+class Counted(NamedTuple):
+    """Parameters of a model without towers.
+
+    Attributes:
+        parameters: all.
+        active: those that a token passes through, with the embedding and the output head.
+    """
+
+    parameters: int
+    active: int
+
+
+def count_parameters(config: Config, plans: Sequence[LayerPlan], *, tied: bool) -> Counted | None:
+    """The parameters, exactly; None where the family has no count, or the file lacks a size.
+
+    Args:
+        config: of the text model.
+        plans: of its layers.
+        tied: whether the output head is the embedding.
+
+    Raises:
+        KvcalcError: a size is none.
+    """
+    anatomy = anatomy_of(config)
+    if anatomy is None:
+        return None
+    sizes = (HIDDEN, VOCABULARY, *([anatomy.positions] if anatomy.positions else []))
+    if any(config.get(*names) is None for names in sizes):
+        return None
+    feed_forward = feed_forward_parameters(config, anatomy, len(plans))
+    attentions = [attention_parameters(config, anatomy, plan) for plan in plans]
+    if feed_forward is None or any(each is None for each in attentions):
+        return None
+    hidden = config.count(*HIDDEN).value
+    norms = anatomy.norms * len(plans) + anatomy.final_norm + anatomy.embedding_norm
+    total = sum(each or 0 for each in attentions) + feed_forward.parameters
+    total += norms * hidden * (2 if anatomy.norm_bias else 1) + _ends(config, anatomy, tied=tied)
+    return Counted(total, total - feed_forward.idle)
+
+
+def _ends(config: Config, anatomy: Anatomy, *, tied: bool) -> int:
+    """Embedding, learned positions and output head."""
+    hidden, words = config.count(*HIDDEN).value, config.count(*VOCABULARY, most=MAX_VOCABULARY).value
+    rows = words if tied else 2 * words
+    if anatomy.positions:
+        rows += config.count(*anatomy.positions, most=MAX_CONTEXT).value + anatomy.more_positions
+    return int(rows * hidden + (words if holds(config, anatomy.head_bias) else 0))

@@ -1,0 +1,102 @@
+"""Parameters of feed-forward blocks: dense, or experts with their router."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.importers.experts import EXPERTS, PER_TOKEN, SHARED, expert_width, sparse_layers
+from kvcalc.importers.heads import HIDDEN
+from kvcalc.importers.parameters.layers import holds
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.parameters.anatomy import Anatomy
+
+WIDTH = ("intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim")
+SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size")
+
+MAX_FACTOR = 100
+_FOUR_TIMES = {"gpt2", "gptj", "gpt_bigcode", "bloom", "falcon", "mpt", "phi-msft"}
+"""Families whose blocks are four times hidden_size wide where nothing else stands."""
+
+
+class FeedForward(NamedTuple):
+    """Parameters of all layers' blocks.
+
+    Attributes:
+        parameters: all.
+        idle: of those, what a token does not pass through.
+    """
+
+    parameters: int
+    idle: int
+
+
+def feed_forward_parameters(config: Config, anatomy: Anatomy, layers: int) -> FeedForward | None:
+    """Those of all layers; None where their shape is not known."""
+    if not anatomy.feed_forward:
+        return FeedForward(0, 0)
+    sparse = sparse_layers(config)
+    experts = config.optional_uniform(*EXPERTS, least=0)
+    if sparse is None or experts is None or experts.value <= 1:
+        return _all_dense(config, anatomy, layers)
+    width, per_token = expert_width(config), config.optional_uniform(*PER_TOKEN)
+    dense = _all_dense(config, anatomy, layers - sum(sparse))
+    if width is None or per_token is None or dense is None:
+        return None
+    hidden = int(config.count(*HIDDEN).value)
+    each = (3 if anatomy.gated else 2) * hidden * width.value
+    router = hidden * experts.value
+    if anatomy.expert_bias:
+        each += 2 * width.value + hidden
+        router += experts.value
+    if anatomy.router_bias:
+        router += experts.value
+    one = experts.value * each + router + _shared(config, anatomy, width.value) + (hidden if anatomy.expert_norm else 0)
+    idle = (experts.value - per_token.value) * each
+    return FeedForward(dense.parameters + sum(sparse) * one, sum(sparse) * idle)
+
+
+def _all_dense(config: Config, anatomy: Anatomy, layers: int) -> FeedForward | None:
+    if not layers:
+        return FeedForward(0, 0)
+    width = _dense_width(config)
+    return None if width is None else FeedForward(layers * _block(config, anatomy, width), 0)
+
+
+def _shared(config: Config, anatomy: Anatomy, width: int) -> int:
+    number, own = config.optional_uniform(*SHARED, least=0), config.optional_count(*SHARED_WIDTH, least=0)
+    inner = own.value if own is not None else width * (0 if number is None else number.value)
+    if not inner:
+        return 0
+    return _block(config, anatomy, inner) + (int(config.count(*HIDDEN).value) if anatomy.shared_gate else 0)
+
+
+def _dense_width(config: Config) -> int | None:
+    if config.model_type == "granitemoehybrid":  # its shared block is there without experts too
+        own = config.optional_count("shared_intermediate_size")
+        return None if own is None else int(own.value)
+    found = config.optional_uniform(*WIDTH)
+    if found is None:
+        return 4 * int(config.count(*HIDDEN).value) if config.model_type in _FOUR_TIMES else None
+    return _adjusted(config, int(found.value)) if config.model_type == "lfm2" else int(found.value)
+
+
+def _adjusted(config: Config, width: int) -> int:
+    """LFM2: two thirds of intermediate_size, times a factor, up to a multiple; unless it says not to."""
+    adjust, factor = config.get("block_auto_adjust_ff_dim"), config.get("block_ffn_dim_multiplier")
+    if adjust is not None and not adjust.value:
+        return width
+    width = int(2 * width / 3)
+    multiple = config.optional_count("block_multiple_of")
+    step = 256 if multiple is None else int(multiple.value)
+    if factor is not None and not (isinstance(factor.value, (int, float)) and 0 < factor.value <= MAX_FACTOR):
+        raise config.refusal(f"block_ffn_dim_multiplier is no number up to {MAX_FACTOR}")
+    return -(-int(width * (1.0 if factor is None else factor.value)) // step) * step
+
+
+def _block(config: Config, anatomy: Anatomy, width: int) -> int:
+    hidden = config.count(*HIDDEN).value
+    matrices = 3 if anatomy.gated else 2
+    bias = ((matrices - 1) * width + hidden) if holds(config, anatomy.mlp_bias) else 0
+    return int(matrices * hidden * width + bias)

@@ -1,0 +1,123 @@
+"""Parameters counted from config.json: equal to what building the models' classes counts, or not known."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvcalc import load_model
+from kvcalc.catalogue import model_names
+from kvcalc.importers import import_config
+from kvcalc.importers.parameters.anatomy import ANATOMIES
+from kvcalc.model import Model
+
+DATA = Path(__file__).parent / "data"
+CONFIGS: dict[str, dict[str, Any]] = {
+    **json.loads((DATA / "configs.json").read_text(encoding="utf-8")),
+    **json.loads((DATA / "configs_written.json").read_text(encoding="utf-8")),
+}
+FACTS = {
+    row["hub_id"]: int(row["parameters"])
+    for row in csv.DictReader((DATA / "model_facts.csv").read_text(encoding="utf-8").splitlines())
+    if row["parameters"]
+}
+FLAT = {hub_id: values for hub_id, values in CONFIGS.items() if "text_config" not in values}
+ONE_OF_EACH = {values["model_type"]: hub_id for hub_id, values in FLAT.items() if values["model_type"] in ANATOMIES}
+CATALOGUE = {each: name for name in model_names() for each in load_model(name).hub_ids}
+NO_CLASS = {"chatglm", "internlm2", "phi-msft"}
+"""Families that transformers 5.24.0 has no class for: only their totals are compared."""
+
+DEFAULTS = {"arcee", "helium", "kimi_k2", "mamba2", "phi", "qwen2_moe", "qwen3_5_text", "qwen3_5_moe_text"}
+"""Families without such a file here: the class's own default shape is taken."""
+
+
+def imported(values: dict[str, Any]) -> Model:
+    plain = {key: value for key, value in values.items() if key != "quantization_config"}
+    return import_config(json.dumps(plain), "config.json", "some-model").model
+
+
+def counted(values: dict[str, Any]) -> int | None:
+    return imported(values).parameters
+
+
+@pytest.mark.parametrize("hub_id", [hub_id for hub_id in FLAT if FLAT[hub_id]["model_type"] in ANATOMIES])
+def test_a_count_is_the_published_one(hub_id: str) -> None:
+    assert counted(CONFIGS[hub_id]) == FACTS[hub_id]
+    catalogue = load_model(CATALOGUE[hub_id]).active_parameters
+    if catalogue is not None:
+        assert imported(CONFIGS[hub_id]).active_parameters == catalogue
+
+
+def test_so_many_are_counted() -> None:
+    assert sum(values["model_type"] in ANATOMIES for values in FLAT.values()) == 113
+    assert set(ANATOMIES) - set(ONE_OF_EACH) == DEFAULTS
+
+
+@pytest.mark.parametrize("hub_id", [hub_id for hub_id in CONFIGS if hub_id not in FLAT])
+def test_towers_are_not_counted_so_nothing_is(hub_id: str) -> None:
+    assert counted(CONFIGS[hub_id]) is None
+
+
+BIASES = ("attention_bias", "mlp_bias", "use_bias", "bias", "attention_out_bias", "enable_bias")
+FLIPS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "tied or not": {"tie_word_embeddings": None},
+    "with biases": dict.fromkeys(BIASES, True),
+    "without biases": dict.fromkeys(
+        ("attention_bias", "mlp_bias", "use_bias", "bias", "attention_out_bias", "enable_bias"), False
+    ),
+    "with other flags": {"use_qk_norm": True, "qkv_bias": False, "conv_bias": True, "mamba_conv_bias": False},
+    "with projections' biases": {"mamba_proj_bias": True, "projectors_bias": True, "use_conv_bias": False},
+    "with more": {"num_key_value_heads": None, "lm_head_bias": True, "mamba_rms_norm": False, "parallel_attn": False},
+    "in other widths": {"block_auto_adjust_ff_dim": False, "decoder_sparse_step": 2, "expert_layer_offset": 0},
+}
+
+
+@pytest.mark.parametrize("flip", FLIPS)
+@pytest.mark.parametrize("model_type", [each for each in ANATOMIES if each not in NO_CLASS])
+def test_a_count_is_what_building_the_class_counts(model_type: str, flip: str) -> None:
+    values = shape_of(model_type)
+    known = {key: value for key, value in FLIPS[flip].items() if key in _keys(model_type)}
+    if flip != "as it is" and not known:
+        return
+    if (model_type, flip) == ("kimi_linear", "tied or not"):
+        return  # its class does not tie, whatever the key says; no checkpoint asks for it
+    for key, value in known.items():
+        values[key] = value if key != "tie_word_embeddings" else not built(values).config.tie_word_embeddings
+    model = built(values)
+    assert counted(values) == sum(parameter.numel() for parameter in model.parameters())
+
+
+def shape_of(model_type: str) -> dict[str, Any]:
+    if model_type in ONE_OF_EACH:
+        return dict(FLAT[ONE_OF_EACH[model_type]])
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow to import
+
+    own = CONFIG_MAPPING[_class_of(model_type)]().to_dict()
+    return {key: value for key, value in own.items() if key != "dtype"} | {"model_type": model_type}
+
+
+def _keys(model_type: str) -> set[str]:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow to import
+
+    keys = set(CONFIG_MAPPING[_class_of(model_type)]().to_dict())
+    return keys - ({"num_key_value_heads"} if model_type not in {"llama", "granite", "olmo2"} else set())
+
+
+def _class_of(model_type: str) -> str:
+    return {"kimi_k2": "deepseek_v3"}.get(model_type, model_type)
+
+
+def built(values: dict[str, Any]) -> Any:
+    import torch  # noqa: PLC0415  # slow to import
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415
+
+    own = {k: v for k, v in values.items() if k not in {"model_type", "quantization_config", "torch_dtype", "dtype"}}
+    with torch.device("meta"):
+        config = CONFIG_MAPPING[_class_of(values["model_type"])](**own)
+        return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
