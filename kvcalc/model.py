@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
 from kvcalc.formats import check_format
 from kvcalc.layers import MAX_LAYERS, Layer, Layers, count_layers, number_of_layers, written_out
+from kvcalc.weight_formats import check_weight_format, find_weight_format
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import CachedTensor
@@ -27,6 +29,7 @@ class WeightPart:
     """A part of the checkpoint in one format.
 
     Attributes:
+        parameters: or, where words hold several, the words.
         split: over which ranks it divides: `tp` (tensor-parallel ranks), `ep` (experts; over tensor-parallel ranks
             where experts are not spread otherwise), or `all`: every rank holds it whole.
         place: where it sits in the model: `embedding` (before the layers: tables whose rows are looked up; the first
@@ -45,9 +48,14 @@ class WeightPart:
     weight_block_size: Dim | None = None
 
     def __post_init__(self) -> None:
-        check_format("format", self.format)
+        check_weight_format("format", self.format)
         if self.split != "tp" and self.place != "layers":
             raise ValueError(f"place: {self.place} goes with split tp, not {self.split}")
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return prod(factor.value for factor in find_weight_format(self.format, "format").parameters(self.parameters))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +98,7 @@ class Model:
 
     def __post_init__(self) -> None:
         check_format("dtype", self.dtype)
-        check_format("weight_dtype", self.weight_dtype)
+        check_weight_format("weight_dtype", self.weight_dtype)
         if not self.layers:
             raise ValueError("layers: must not be empty")
         if self.num_layers > MAX_LAYERS:

@@ -11,6 +11,7 @@ from kvcalc.engines import ENGINES, Engine
 from kvcalc.errors import KvcalcError
 from kvcalc.formats import ElementFormat, find_format
 from kvcalc.mechanisms import find_state_format
+from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -111,7 +112,7 @@ def compute_format(model: Model) -> ElementFormat:
 
 def checkpoint_format(model: Model) -> ElementFormat:
     """The format of the checkpoint's weights."""
-    return find_format(model.weight_dtype, "weight_dtype") if model.weight_dtype else compute_format(model)
+    return find_weight_format(model.weight_dtype, "weight_dtype") if model.weight_dtype else compute_format(model)
 
 
 def cache_format(

@@ -18,6 +18,7 @@ from kvcalc.mechanisms import Role
 from kvcalc.model import Model
 from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.weight_formats import find_weight_format
 from kvcalc.workload import Workload, default_context
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def make_scenario(
         gpu=asked_gpu(gpu, gpu_memory, node_size),
         cache_format=cache_format(model, cache_dtype, conv_dtype, state_dtype),
         engine=find_engine(engine),
-        weight_format=None if weight_dtype is None else find_format(weight_dtype, "--weight-dtype"),
+        weight_format=None if weight_dtype is None else find_weight_format(weight_dtype, "--weight-dtype"),
         utilization=share_of(utilization),
         replacements=Replacements(
             weights=None if weights is None else size_of(weights, "--weights"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.config import Config
     from kvcalc.importers.parameters import Counted
+    from kvcalc.importers.tensors import Weights
 
 _METHOD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _EIGHT_BITS = (8, "FP8", "fp8", "fp8_e4m3")
@@ -26,8 +27,16 @@ class Checkpoint(NamedTuple):
     notes: tuple[str, ...]
 
 
-def checkpoint_of(config: Config, outer: Mapping[str, Any], counted: Counted | None) -> Checkpoint:
+def checkpoint_of(
+    config: Config, outer: Mapping[str, Any], counted: Counted | None, weights: Weights | None
+) -> Checkpoint:
     """What the weights are; of a quantised checkpoint only its files tell.
+
+    Args:
+        config: of the text model.
+        outer: the file.
+        counted: the parameters, where they are known.
+        weights: the parts of the checkpoint's files, where they are there.
 
     Raises:
         KvcalcError: more parameters than can be.
@@ -35,14 +44,19 @@ def checkpoint_of(config: Config, outer: Mapping[str, Any], counted: Counted | N
     if counted is not None and counted.parameters > MAX_PARAMETERS:
         raise config.refusal(f"{counted.parameters:,} parameters are beyond the limit of {MAX_PARAMETERS:,}")
     asked = outer.get("quantization_config") or config.values.get("quantization_config")
+    notes = () if weights is None else weights.notes
     if isinstance(asked, dict):
-        return Checkpoint((), tuple(_notes(asked, counted)))
+        notes = (*notes, *_notes(asked, counted, unknown=weights is None))
+        if weights is None:
+            return Checkpoint((), notes)
+    elif weights is not None and counted is not None and weights.elements != counted.parameters:
+        notes = (*notes, f"the files hold {weights.elements:,} elements, config.json describes {counted.parameters:,}")
     if counted is None:
-        return Checkpoint((), ())
+        return Checkpoint((), notes)
     fields = [("parameters", Given(counted.parameters, f"counted, tensor by tensor, as {config.model_type} has them"))]
     if counted.active != counted.parameters:
         fields.append(("active_parameters", Given(counted.active, "those without the experts a token does not pass")))
-    return Checkpoint(tuple(fields), ())
+    return Checkpoint(tuple(fields), notes)
 
 
 def has_more_than_text(outer: Mapping[str, Any]) -> bool:
@@ -53,14 +67,15 @@ def has_more_than_text(outer: Mapping[str, Any]) -> bool:
     )
 
 
-def _notes(asked: Mapping[str, Any], counted: Counted | None) -> Iterator[str]:
+def _notes(asked: Mapping[str, Any], counted: Counted | None, *, unknown: bool) -> Iterator[str]:
     method = str(asked.get("quant_method"))
     known = method if _METHOD.fullmatch(method) else "a method without a name"
     number = "" if counted is None else f" of {counted.parameters:,} parameters"
-    yield (
-        f"the checkpoint{number} is quantised ({known}), and its config.json does not say what each tensor takes: "
-        "its folder with *.safetensors does, or --weights SIZE"
-    )
+    if unknown:
+        yield (
+            f"the checkpoint{number} is quantised ({known}), and its config.json does not say what each tensor takes: "
+            "its folder with *.safetensors does, or --weights SIZE"
+        )
     scheme = asked.get("kv_cache_scheme") or asked.get("kv_cache_quant_algo")
     if (scheme.get("num_bits") if isinstance(scheme, dict) else scheme) in _EIGHT_BITS:
         yield "the checkpoint asks for a cache in fp8: --cache-dtype fp8"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.config import Given
     from kvcalc.importers.plan import Block, LayerPlan
-    from kvcalc.model import Model
+    from kvcalc.model import Model, WeightPart
 
 LONGEST_REPEAT = 16
 
@@ -39,6 +39,9 @@ class Imported(NamedTuple):
     def _lines(self) -> Iterator[str]:
         for name, given in self.fields:
             yield _line(0, name, given.value, given.why)
+        if self.model.weights:
+            yield "weights:"
+            yield from map(_weight_part, self.model.weights)
         yield "layers:"
         for part in _parts(list(self.plans)):
             if isinstance(part, tuple):
@@ -97,6 +100,13 @@ def _block(indent: int, block: Block, first: str) -> Iterator[str]:
     yield f"{first}kind: {block.kind}{why}"
     for name, given in block.fields:
         yield _line(indent, name, given.value, given.why)
+
+
+def _weight_part(part: WeightPart) -> str:
+    values: dict[str, Any] = {"part": part.part, "parameters": part.parameters, "format": part.format}
+    values |= {"split": part.split, "place": part.place} | ({"scales": True} if part.scales else {})
+    shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in values.items())
+    return f"  - {{{shown}}}  # {part.size:,} bytes, from the tensors' names and dtypes"
 
 
 def _line(indent: int, name: str, value: Any, why: str) -> str:

@@ -15,12 +15,14 @@ from kvcalc.importers.fields import model_fields
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.parameters import count_parameters
+from kvcalc.importers.tensors import weights_of
 from kvcalc.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.importers.plan import LayerPlan
+    from kvcalc.importers.safetensors import Headers
 
 WRAPPERS = {
     "gemma3": "gemma3_text",
@@ -36,7 +38,9 @@ WRAPPERS = {
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def import_config(text: str, shown: str, name: str, assumed: Mapping[str, Any] | None = None) -> Imported:
+def import_config(
+    text: str, shown: str, name: str, assumed: Mapping[str, Any] | None = None, headers: Headers | None = None
+) -> Imported:
     """The model that a config.json describes.
 
     Args:
@@ -44,6 +48,7 @@ def import_config(text: str, shown: str, name: str, assumed: Mapping[str, Any] |
         shown: how messages call it.
         name: of the model.
         assumed: keys and values that decide what the file does not.
+        headers: of the checkpoint's files, where they are known.
 
     Raises:
         KvcalcError: not JSON, or a model_type, a layer type or keys that are not understood.
@@ -61,11 +66,18 @@ def import_config(text: str, shown: str, name: str, assumed: Mapping[str, Any] |
     sizes = dict(model_fields(config, outer))
     tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
     counted = None if has_more_than_text(outer) else count_parameters(config, plans, tied=tied)
-    checkpoint = checkpoint_of(config, outer, counted)
+    weights = None
+    if headers is not None:
+        weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown)
+    checkpoint = checkpoint_of(config, outer, counted, weights)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.refuse_unread()
     try:
-        model = Model(**{key: given.value for key, given in fields}, layers=grouped(plans))
+        model = Model(
+            **{key: given.value for key, given in fields},
+            layers=grouped(plans),
+            weights=weights.parts if weights else (),
+        )
     except ValueError as error:
         raise config.refusal(str(error)) from error
     return Imported(model, fields, plans, checkpoint.notes, f"a config.json of {model_type}")

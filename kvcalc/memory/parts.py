@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.formats import find_format
 from kvcalc.scenario import checkpoint_format
 from kvcalc.term import Factor, Product
+from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,7 @@ def _listed(scenario: Scenario) -> Iterator[Part]:
     for part in scenario.model.weights:
         if asked and part.scales:
             continue
-        element_format = asked or find_format(part.format, "format")
+        element_format = asked or find_weight_format(part.format, "format")
         block = element_format.block_elems if asked else part.weight_block_size or element_format.block_elems
         is_table = part.place == "embedding" and not table_seen
         table_seen = table_seen or is_table

@@ -12,6 +12,7 @@ from kvcalc.memory.about import ABOUT_DECODE, ABOUT_GPUS, ABOUT_WEIGHTS
 from kvcalc.memory.overhead import about_overhead
 from kvcalc.memory.temporary import about_temporary
 from kvcalc.term import Factor
+from kvcalc.weight_formats import WEIGHT_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,7 @@ def explain(name: str) -> Explanation:
 def _all() -> Iterator[Explanation]:
     for kind, mechanism in KINDS.items():
         yield _mechanism(kind, mechanism)
-    for element_format in FORMATS.values():
+    for element_format in (*FORMATS.values(), *WEIGHT_FORMATS.values()):
         yield _format(element_format)
     for name, tensors in TENSOR_FORMATS.items():
         each = ", ".join(f"{tensor} in {format_name}" for tensor, format_name in tensors.items())

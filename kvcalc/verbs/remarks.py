@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.formats import find_format
 from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
 from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.units import format_size
 from kvcalc.verbs.cache_remarks import bits, cache_not_modelled, model_notes
 from kvcalc.verbs.decode import why_no_bound
 from kvcalc.verbs.replica import replica_cache
+from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
 def _weight_formats(scenario: Scenario) -> list[ElementFormat]:
     if scenario.weight_format is not None:
         return [scenario.weight_format]
-    parts = [find_format(part.format, "format") for part in scenario.model.weights]
+    parts = [find_weight_format(part.format, "format") for part in scenario.model.weights]
     return parts or [checkpoint_format(scenario.model)]
 
 

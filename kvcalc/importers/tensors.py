@@ -1,0 +1,152 @@
+"""From the tensors of a checkpoint to the parts of a model's weights: which are experts, tables, heads, scales."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError
+from kvcalc.fields import MAX_PARAMETERS
+from kvcalc.model import WeightPart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvcalc.model import Split, WeightPlace
+
+
+class StoredTensor(NamedTuple):
+    """A tensor of a checkpoint.
+
+    Attributes:
+        name: its own.
+        format: of its elements, as kvcalc names it.
+        elements: how many are stored, which where weights are packed is fewer than parameters.
+        size: bytes.
+    """
+
+    name: str
+    format: str
+    elements: int
+    size: int
+
+
+class Role(NamedTuple):
+    """Where a tensor belongs.
+
+    Attributes:
+        title: of the part.
+        scales: whether it is the scales of others.
+    """
+
+    title: str
+    split: Split = "tp"
+    place: WeightPlace = "layers"
+    scales: bool = False
+
+
+_TABLE = Role("embedding", place="embedding")
+_TOWERS = Role("towers for images or sound", place="embedding")
+_HEAD = Role("output head", place="head")
+_EXPERTS = Role("experts", split="ep")
+_LAYERS = Role("layers")
+
+_RULES: tuple[tuple[re.Pattern[str], Role], ...] = tuple(
+    (re.compile(pattern), role)
+    for pattern, role in (
+        (r"(^|\.)(vision|visual|audio|image|speech|multi_modal|mm_|embed_vision|embed_audio|patch_merger)", _TOWERS),
+        (r"(^|\.)(mm\.|v\.)", _TOWERS),
+        (r"(^|\.)(lm_head|embed_out|output_layer|output)\.weight", _HEAD),
+        (r"(^|\.)experts\.|_exps\.", _EXPERTS),
+        (r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in|tok_embeddings|token_embd)\.weight", _TABLE),
+        (r"^(backbone|model)\.(embeddings?)\.weight|^transformer\.embedding\.word_embeddings\.weight", _TABLE),
+    )
+)
+"""Names that checkpoints give their tensors (transformers' and llama.cpp's); what no rule names belongs to layers."""
+
+_SCALES = re.compile(r"(_scale|_scale_inv|_scales|\.scales|_zero_point|\.qzeros|\.g_idx|_absmax|_quant_map)$")
+_LAYER = re.compile(r"(?:^|\.)(?:layers|blk|h)\.(\d{1,6})\.")
+_DRAFTS = re.compile(r"(?:^|\.)mtp\.")
+
+
+class Weights(NamedTuple):
+    """The parts of a checkpoint, and what else to know of them.
+
+    Attributes:
+        elements: that are stored, without scales.
+    """
+
+    parts: tuple[WeightPart, ...]
+    elements: int
+    notes: tuple[str, ...]
+
+
+def weights_of(tensors: Iterable[StoredTensor], num_layers: int, *, tied: bool, shown: str) -> Weights:
+    """The parts of the weights, whose bytes are exactly the tensors'.
+
+    Args:
+        tensors: of all files.
+        num_layers: of the model; tensors of later ones predict further tokens.
+        tied: whether the output head is the embedding, so that a copy of it is not loaded.
+        shown: how messages call the checkpoint.
+
+    Raises:
+        KvcalcError: a tensor stands there twice, or the parts would take other bytes than the tensors.
+    """
+    totals: dict[tuple[Role, str], list[int]] = {}
+    left_out, seen = {"drafts": 0, "head": 0}, set[str]()
+    for tensor in tensors:
+        if tensor.name in seen:
+            raise KvcalcError(f"{shown}: tensor '{tensor.name[:60]}' is there twice")
+        seen.add(tensor.name)
+        role = _role(tensor.name)
+        if _is_draft(tensor.name, num_layers):
+            left_out["drafts"] += tensor.size
+        elif tied and role.place == "head":
+            left_out["head"] += tensor.size
+        elif tensor.elements:
+            total = totals.setdefault((role, tensor.format), [0, 0])
+            total[0] += tensor.elements
+            total[1] += tensor.size
+    parts = tuple(_parts(totals, shown))
+    elements = sum(part.parameters for part in parts if not part.scales)
+    return Weights(parts, elements, tuple(_notes(left_out)))
+
+
+def _parts(totals: dict[tuple[Role, str], list[int]], shown: str) -> Iterator[WeightPart]:
+    order = [_TABLE.title, _TOWERS.title, _EXPERTS.title, _LAYERS.title, _HEAD.title]
+    for (role, form), (elements, size) in sorted(
+        totals.items(), key=lambda each: (order.index(each[0][0].title), each[0][0].scales, each[0][1])
+    ):
+        if elements > MAX_PARAMETERS:
+            raise KvcalcError(f"{shown}: {elements:,} elements are beyond the limit of {MAX_PARAMETERS:,}")
+        what = f"scales of {role.title}" if role.scales else role.title
+        part = WeightPart(
+            part=f"{what}, {form}",
+            parameters=elements,
+            format=form,
+            split=role.split,
+            place=role.place,
+            scales=role.scales,
+        )
+        if part.size != size:
+            raise KvcalcError(f"{shown}: {what} take {size:,} bytes, and {elements:,} elements of {form} {part.size:,}")
+        yield part
+
+
+def _role(name: str) -> Role:
+    role = next((role for pattern, role in _RULES if pattern.search(name)), _LAYERS)
+    return role._replace(scales=True) if _SCALES.search(name) else role
+
+
+def _is_draft(name: str, num_layers: int) -> bool:
+    layer = _LAYER.search(name)
+    is_tower = _role(name).title == _TOWERS.title
+    return bool(_DRAFTS.search(name)) or (layer is not None and int(layer[1]) >= num_layers and not is_tower)
+
+
+def _notes(left_out: dict[str, int]) -> Iterator[str]:
+    if left_out["drafts"]:
+        yield f"{left_out['drafts']:,} bytes of layers that predict further tokens are left out of the weights"
+    if left_out["head"]:
+        yield f"{left_out['head']:,} bytes of an output head that is the embedding again are left out of the weights"

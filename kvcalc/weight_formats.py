@@ -1,0 +1,79 @@
+"""Formats that only weights are stored in: llama.cpp's blocks of 256, packed words, and what files call plain numbers.
+
+Caches are kept in the formats of formats.py, in which weights may be stored too.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
+from kvcalc.formats import ALIASES, FORMATS, ElementFormat, Ragged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_GGML = "llama.cpp, ggml/src/ggml-common.h, block_{name}"
+_SAFETENSORS = "safetensors 0.8.0, safetensors/src/tensor.rs, Dtype: its bits"
+
+
+def _blocks(names: str, block_elems: int, *sizes: int) -> Iterator[ElementFormat]:
+    for name, size in zip(names.split(), sizes, strict=True):
+        about = f"{8 * size / block_elems:g} bits an element: blocks of {block_elems}, scales included"
+        yield ElementFormat(name, block_elems, size, about, _GGML.format(name=name))
+
+
+def _plain(sizes: Mapping[str, int], about: str) -> Iterator[ElementFormat]:
+    return (ElementFormat(name, 1, size, about, _SAFETENSORS) for name, size in sizes.items())
+
+
+def _by_name(formats: Iterable[ElementFormat]) -> Mapping[str, ElementFormat]:
+    return MappingProxyType({each.name: each for each in formats})
+
+
+WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
+    (
+        *_blocks("q2_k q3_k q4_k q5_k q6_k", 256, 84, 110, 144, 176, 210),
+        *_blocks("iq1_s iq1_m iq2_xxs iq2_xs iq2_s", 256, 50, 56, 66, 74, 82),
+        *_blocks("iq3_xxs iq3_s iq4_xs tq1_0 tq2_0", 256, 98, 110, 136, 54, 66),
+        *_blocks("q1_0", 128, 18),
+        *_plain({"fp64": 8}, "64-bit floating point"),
+        *_plain({"int16": 2, "int32": 4, "int64": 8}, "words, in which quantised weights may be packed"),
+        *_plain({"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}, "words, in which quantised weights may be packed"),
+        *_plain({"bool": 1}, "a byte that is true or false"),
+        *_plain({"fp8_e8m0": 1}, "an exponent, which others share as their scale"),
+        ElementFormat("fp4", 2, 1, "4-bit float e2m1, its scales elsewhere", _SAFETENSORS, ragged=Ragged.PADDED),
+        ElementFormat("fp6_e2m3", 4, 3, "6-bit float e2m3, its scales elsewhere", _SAFETENSORS, ragged=Ragged.PADDED),
+        ElementFormat("fp6_e3m2", 4, 3, "6-bit float e3m2, its scales elsewhere", _SAFETENSORS, ragged=Ragged.PADDED),
+    )
+)
+
+
+def find_weight_format(name: str, what: str) -> ElementFormat:
+    """The format of that name or alias, of those that weights may be stored in.
+
+    Raises:
+        KvcalcError: no such format; the nearest names are in the message.
+    """
+    lowered = name.strip().lower()
+    found = FORMATS.get(ALIASES.get(lowered, lowered)) or WEIGHT_FORMATS.get(lowered)
+    if found is None:
+        known = [*FORMATS, *ALIASES, *WEIGHT_FORMATS]
+        raise KvcalcError(
+            f"{what}: unknown format '{name[:40]}'{did_you_mean(name, known) or nearest_or_all(name, FORMATS)}"
+        )
+    return found
+
+
+def check_weight_format(key: str, name: str | None) -> None:
+    """The format that a key of a file names must exist.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if name is not None:
+        try:
+            find_weight_format(name, key)
+        except KvcalcError as error:
+            raise ValueError(str(error)) from error
