@@ -31,8 +31,8 @@ MAX_SHOWN = 200
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _YAML_SUFFIXES = {".yaml", ".yml"}
-_IMPORTED_SUFFIXES = {".json"}
-_OTHER_SUFFIXES = {".gguf", ".safetensors"}
+_IMPORTED_SUFFIXES = {".json", ".gguf"}
+_OTHER_SUFFIXES = {".safetensors"}
 _CONFIG_FILE = "config.json"
 
 

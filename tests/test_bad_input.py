@@ -150,7 +150,7 @@ def test_a_mistaken_model_of_numbers_is_refused(
         ("./../models/llama-3-8b", ("cannot be read",)),
         ("missing.yaml", ("missing.yaml: cannot be read",)),
         ("config.json", ("config.json: cannot be read",)),
-        ("model.gguf", ("model.gguf", "YAML")),
+        ("model.gguf", ("model.gguf: cannot be read",)),
         ("/", ("/: ", "YAML")),
         (".", (".: ", "YAML")),
         ("/dev/null", ("/dev/null", "empty")),

@@ -229,13 +229,16 @@ class Config:
         """These keys say nothing of the cache in this family."""
         self.read.update(names)
 
-    def refuse_unread(self) -> None:
+    def refuse_unread(self, telling: frozenset[str] = TELLING) -> None:
         """Refuse a file that says something of the cache which its family does not look at, and idle assumptions.
+
+        Args:
+            telling: keys that say something of the cache.
 
         Raises:
             KvcalcError: it does, or there are.
         """
-        for name in sorted(TELLING - self.read):
+        for name in sorted(telling - self.read):
             if self.values.get(name) not in (None, False, 0, [], {}):
                 raise self.refusal(f"{name} is {_shown(self.values[name])}, which this family's layers do not have")
         for name in self.assumed:

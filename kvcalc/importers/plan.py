@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvcalc.importers.config import Given
 
 
@@ -55,3 +58,12 @@ class LayerPlan(NamedTuple):
             window=None if self.window is None else self.window.value,
             chunk=None if self.chunk is None else self.chunk.value,
         )
+
+
+def grouped(plans: Sequence[LayerPlan]) -> tuple[LayerGroup, ...]:
+    """Layers as a model has them, runs of equal ones together.
+
+    Raises:
+        ValueError: values that contradict each other.
+    """
+    return tuple(plan.group(len(list(run))) for plan, run in groupby(plans))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
@@ -14,14 +12,15 @@ from kvcalc.importers.families import FAMILIES, NOT_EXPRESSED
 from kvcalc.importers.fields import model_fields
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
+from kvcalc.importers.naming import name_of
 from kvcalc.importers.parameters import count_parameters
+from kvcalc.importers.plan import grouped
 from kvcalc.importers.tensors import weights_of
 from kvcalc.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.importers.plan import LayerPlan
     from kvcalc.importers.safetensors import Headers
 
 WRAPPERS = {
@@ -34,8 +33,6 @@ WRAPPERS = {
     "muse_glimmer": "muse_glimmer_text",
 }
 """The model_type of a text_config that does not say its own, by that of the file around it."""
-
-_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def import_config(
@@ -81,16 +78,6 @@ def import_config(
     except ValueError as error:
         raise config.refusal(str(error)) from error
     return Imported(model, fields, plans, checkpoint.notes, f"a config.json of {model_type}")
-
-
-def grouped(plans: tuple[LayerPlan, ...]) -> tuple[Any, ...]:
-    """Layers as a model has them, runs of equal ones together."""
-    return tuple(plan.group(len(list(run))) for plan, run in groupby(plans))
-
-
-def name_of(text: str) -> str:
-    """A model's name, from that of a file, a folder or a repository."""
-    return _NAME.sub("-", text).strip("-").lower()[:100] or "model"
 
 
 def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -> Config:

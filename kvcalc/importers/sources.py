@@ -1,9 +1,10 @@
-"""Where models come from: a config.json or a folder with one. What is not one of these is not imported."""
+"""Where models come from: a GGUF file, a config.json or a folder with one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.importers.gguf import import_gguf
 from kvcalc.importers.json_text import read_text
 from kvcalc.importers.read import import_config
 from kvcalc.importers.safetensors import folder_headers
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.imported import Imported
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE, GGUF_SUFFIX = "config.json", ".gguf"
 
 
 def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
-    """The model of a config.json, or of the folder around it, whose *.safetensors then say what the weights take.
+    """The model of a GGUF file, a config.json, or the folder around one, whose *.safetensors tell of the weights.
 
     Args:
         path: of the file or the folder.
@@ -28,6 +29,8 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
     Raises:
         KvcalcError: it cannot be read, or is not understood.
     """
+    if path.suffix.lower() == GGUF_SUFFIX:
+        return import_gguf(path, shown, assumed)
     headers = None
     if path.is_dir():
         headers = folder_headers(path, shown.rstrip("/"))

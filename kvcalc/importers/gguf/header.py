@@ -1,0 +1,235 @@
+"""The header of a GGUF file: keys with values, and each tensor's name, shape and type. Tensors are not read.
+
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian.
+
+Files are hostile until read: every length is held against the file's size before anything is taken of it, and what a
+model's shape does not need (a vocabulary of words) is passed over.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.errors import KvcalcError
+from kvcalc.importers.gguf.types import TENSOR_TYPES
+from kvcalc.importers.tensors import StoredTensor
+from kvcalc.weight_formats import find_weight_format
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+    from pathlib import Path
+
+MAGIC, VERSIONS = b"GGUF", (2, 3)
+MAX_KEYS, MAX_TENSORS, MAX_DIMS = 10_000, 100_000, 4
+MAX_KEY, MAX_TENSOR_NAME = 65_535, 64
+"""Bytes of names, as the format says."""
+
+MAX_KEPT, MAX_KEPT_IN_ALL = 10_000, 1_000_000
+"""Bytes or entries of a value that is kept, and of all with their keys."""
+
+MAX_PASSED = 3_000_000
+"""Words of lists that are passed over, in all."""
+
+_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
+CHUNK = 1 << 20
+
+
+class Passed(NamedTuple):
+    """A list that was passed over: how long it is."""
+
+    length: int
+
+
+class Header(NamedTuple):
+    """What a file says of itself.
+
+    Attributes:
+        values: by key; a long list of words is only its length.
+        tensors: in order.
+    """
+
+    values: dict[str, Any]
+    tensors: tuple[StoredTensor, ...]
+
+
+def read_header(path: Path, shown: str) -> Header:
+    """The header of one file.
+
+    Raises:
+        KvcalcError: it cannot be read, is cut off, or no GGUF file.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            return _Cursor(file, size, shown).header()
+    except (OSError, ValueError) as error:
+        raise KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+class _Cursor:
+    """A place in a file, read in pieces that its size bounds."""
+
+    def __init__(self, file: BufferedReader, size: int, shown: str) -> None:
+        self.file, self.size, self.shown = file, size, shown
+        self.buffer, self.at, self.start = b"", 0, 0
+        self.passed = self.kept = 0
+
+    def header(self) -> Header:
+        if self.take(4) != MAGIC:
+            raise self.error("not a GGUF file")
+        version = self.number("<I")
+        if version not in VERSIONS:
+            raise self.error(f"GGUF version {version} is not one of {VERSIONS[0]} and {VERSIONS[1]}")
+        tensors, keys = self.number("<Q"), self.number("<Q")
+        if keys > MAX_KEYS or tensors > MAX_TENSORS:
+            raise self.error(f"{keys:,} keys and {tensors:,} tensors are beyond {MAX_KEYS:,} and {MAX_TENSORS:,}")
+        values: dict[str, Any] = {}
+        for _ in range(keys):
+            key = self.word(MAX_KEY)
+            self.keep(len(key))
+            if key in values:
+                raise self.error(f"key '{key[:60]}' is there twice")
+            values[key] = self.value(self.number("<I"))
+        found = [self.tensor() for _ in range(tensors)]
+        self.check_places(found, values.get("general.alignment", 32))
+        return Header(values, tuple(tensor for tensor, _ in found))
+
+    def tensor(self) -> tuple[StoredTensor, int]:
+        """A tensor, and where its bytes begin after the header."""
+        name = self.word(MAX_TENSOR_NAME)
+        where = f"tensor '{name[:60]}'"
+        dims = self.number("<I")
+        if dims > MAX_DIMS:
+            raise self.error(f"{where}: {dims:,} dims are more than {MAX_DIMS}")
+        shape = [self.number("<Q") for _ in range(dims)]
+        kind, offset = self.number("<I"), self.number("<Q")
+        if kind not in TENSOR_TYPES:
+            raise self.error(f"{where}: type {kind} is not known")
+        form = find_weight_format(TENSOR_TYPES[kind], "type")
+        if any(each > self.size * form.block_elems for each in shape) or (shape and shape[0] % form.block_elems):
+            raise self.error(f"{where}: a shape that {form.name} does not have")
+        elements = math.prod(shape)
+        size = math.prod(factor.value for factor in form.parameters(elements))
+        return StoredTensor(name, form.name, elements, size), offset
+
+    def check_places(self, found: list[tuple[StoredTensor, int]], alignment: Any) -> None:
+        """Tensors lie after the header, within the file, and none over another."""
+        if type(alignment) is not int or alignment < 1:
+            raise self.error(f"alignment {str(alignment)[:20]} is none")
+        begin, end = -(-self.place // alignment) * alignment, 0
+        for tensor, offset in sorted(found, key=lambda each: each[1]):
+            if offset < end:
+                raise self.error(f"tensor '{tensor.name[:60]}' lies over another")
+            end = offset + tensor.size
+        if found and begin + end > self.size:
+            raise self.error(f"{self.size:,} bytes, where its header tells of {begin + end:,}: cut off")
+
+    def value(self, kind: int) -> Any:
+        if kind in _SCALARS:
+            return self.number(_SCALARS[kind])
+        if kind == _STRING:
+            length = self.length()
+            if length > MAX_KEPT:
+                self.skip(length)
+                return Passed(length)
+            self.keep(length)
+            return self.text(length)
+        if kind == _ARRAY:
+            return self.array()
+        raise self.error(f"a value of type {kind} is not known")
+
+    def array(self) -> Any:
+        kind, length = self.number("<I"), self.number("<Q")
+        if kind in _SCALARS:
+            form = _SCALARS[kind]
+            size = struct.calcsize(form) * length
+            if length > MAX_KEPT:
+                self.skip(size)
+                return Passed(length)
+            self.keep(length)
+            return list(struct.unpack(f"<{length}{form[1]}", self.take(size)))
+        if kind != _STRING:
+            raise self.error(f"a list of type {kind} is not known")
+        self.passed += length
+        if self.passed > MAX_PASSED:
+            raise self.error(f"lists of more than {MAX_PASSED:,} words")
+        self.skip_words(length)
+        return Passed(length)
+
+    def skip_words(self, count: int) -> None:
+        """Pass over so many strings; within a piece without a call for each, since there may be a million."""
+        while count:
+            buffer, at, end = self.buffer, self.at, len(self.buffer)
+            while count and at + 8 <= end:
+                after = at + 8 + _LENGTH.unpack_from(buffer, at)[0]
+                if after > end:
+                    break
+                at, count = after, count - 1
+            self.at = at
+            if count:  # one that goes on in the next piece
+                self.skip(self.length())
+                count -= 1
+
+    def keep(self, count: int) -> None:
+        """Hold what is kept against its limit."""
+        self.kept += count
+        if self.kept > MAX_KEPT_IN_ALL:
+            raise self.error("more keys and values than a model has")
+
+    def length(self) -> int:
+        """Of a string; versions 2 and 3 have eight bytes for it."""
+        return int(self.number("<Q"))
+
+    def word(self, most: int) -> str:
+        length = self.length()
+        if length > most:
+            raise self.error(f"a name of {length:,} bytes")
+        return self.text(length)
+
+    def text(self, length: int) -> str:
+        try:
+            return self.take(length).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self.error("a name or a value that is not UTF-8") from error
+
+    def number(self, form: str) -> Any:
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    @property
+    def place(self) -> int:
+        return self.start + self.at
+
+    def take(self, count: int) -> bytes:
+        """So many bytes."""
+        if self.at + count > len(self.buffer):
+            self.refill(count)
+        taken = self.buffer[self.at : self.at + count]
+        self.at += count
+        return taken
+
+    def skip(self, count: int) -> None:
+        """Pass over so many bytes."""
+        if self.at + count <= len(self.buffer):
+            self.at += count
+            return
+        place = self.place + count
+        if place > self.size:
+            raise self.error("cut off within its header")
+        self.file.seek(place)
+        self.buffer, self.at, self.start = b"", 0, place
+
+    def refill(self, count: int) -> None:
+        place = self.place
+        if place + count > self.size:
+            raise self.error("cut off within its header")
+        self.file.seek(place)
+        self.buffer, self.at, self.start = self.file.read(max(count, CHUNK)), 0, place
+        if len(self.buffer) < count:
+            raise self.error("cut off within its header")
+
+    def error(self, what: str) -> KvcalcError:
+        return KvcalcError(f"{self.shown}: {what}")

@@ -1,0 +1,137 @@
+"""Layers of a GGUF file: heads that may be told for each layer, widths, windows by a pattern."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.importers.config import Given
+from kvcalc.importers.heads import block_of
+from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.layers import MAX_LAYERS
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Config
+
+HEADS, KV_HEADS, WIDTH, V_WIDTH, HIDDEN = (
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "embedding_length",
+)
+MAX_HEADS = 10**6
+WINDOW, PATTERN, DRAFTS = "attention.sliding_window", "attention.sliding_window_pattern", "nextn_predict_layers"
+
+
+def number_of(config: Config) -> int:
+    """How many layers there are, without those that predict further tokens."""
+    blocks, drafts = config.count("block_count", most=MAX_LAYERS), config.optional_count(DRAFTS, least=0)
+    layers = blocks.value - (0 if drafts is None else drafts.value)
+    if layers < 1:
+        raise config.refusal(f"{blocks.value} blocks, of which none are layers")
+    return int(layers)
+
+
+def by_layer(config: Config, name: str) -> list[int] | None:
+    """A number for each layer, which may be one for all; None where there is none.
+
+    Raises:
+        KvcalcError: a list of another length, or something else.
+    """
+    found, layers = config.get(name), number_of(config)
+    if found is None:
+        return None
+    if not isinstance(found.value, list):
+        return [config.count(name, least=0).value] * layers
+    numbers = config.numbers(name)
+    if len(numbers) < layers or any(each > MAX_HEADS for each in numbers):
+        raise config.refusal(f"{name} has {len(numbers)} entries for {layers} layers, or one beyond {MAX_HEADS:,}")
+    return numbers[:layers]
+
+
+def attentions(config: Config, *, sliding: bool = False) -> list[Block | None]:
+    """Each layer's attention; None where there are no KV heads.
+
+    Args:
+        config: of the file.
+        sliding: whether widths are those of sliding layers, which have keys of their own.
+    """
+    heads = by_layer(config, HEADS)
+    kv_heads = by_layer(config, KV_HEADS)
+    if heads is None:
+        raise config.refusal(f"it has no {HEADS}")
+    why = KV_HEADS if kv_heads is not None else f"no {KV_HEADS}: as many as heads"
+    suffix = "_swa" if sliding else ""
+    pairs = list(zip(heads, kv_heads or heads, strict=True))
+    built = {pair: _block(config, Given(pair[0], HEADS), Given(pair[1], why), suffix) for pair in set(pairs) if pair[1]}
+    return [built.get(pair) for pair in pairs]
+
+
+def _block(config: Config, heads: Given, kv_heads: Given, suffix: str) -> Block:
+    if not heads.value:
+        raise config.refusal(f"a layer has {kv_heads.value} KV heads and no heads")
+    widths = (_width(config, name + suffix, heads) for name in (WIDTH, V_WIDTH))
+    return block_of(config, heads, kv_heads, *widths)
+
+
+def every_attention(config: Config, *, sliding: bool = False) -> list[Block]:
+    """Each layer's attention, which all must have.
+
+    Raises:
+        KvcalcError: one has no KV heads.
+    """
+    found = [block for block in attentions(config, sliding=sliding) if block is not None]
+    if len(found) < number_of(config):
+        raise config.refusal(f"{KV_HEADS} is 0 for a layer")
+    return found
+
+
+def _width(config: Config, name: str, heads: Given) -> Given:
+    found = config.optional_count(name)
+    if found is not None:
+        return found
+    hidden = config.count(HIDDEN)
+    if hidden.value % heads.value:
+        raise config.refusal(f"it has no {name}, and {hidden.value} / {heads.value} heads is no whole number")
+    return Given(hidden.value // heads.value, f"no {name}: {hidden.why} / {HEADS}")
+
+
+def full(config: Config) -> list[LayerPlan]:
+    """Every layer that has KV heads attends to everything; others keep nothing."""
+    nothing = Block("none", why=f"{KV_HEADS} is 0 here")
+    return [LayerPlan((block or nothing,)) for block in attentions(config)]
+
+
+def sliding_marks(config: Config, every: int) -> list[bool]:
+    """Whether each layer slides: as the pattern says, which is a period or a list, else all but every n-th."""
+    layers, found = number_of(config), config.get(PATTERN)
+    if found is not None and isinstance(found.value, list):
+        marks = found.value
+        if not marks or not all(each in (0, 1) for each in marks):
+            raise config.refusal(f"{PATTERN} is no list of true and false")
+        return [bool(marks[index % len(marks)]) for index in range(layers)]
+    period = every if found is None else int(config.count(PATTERN, least=0).value)
+    return [period == 0 or index % period < period - 1 for index in range(layers)]
+
+
+def pattern(config: Config, every: int, *, chunk: int | None = None) -> list[LayerPlan]:
+    """All but every n-th layer slide, or stay within a chunk; none where there is no window."""
+    window: Any = config.optional_tokens(WINDOW)
+    span = Given(chunk, f"{config.model_type}: llama.cpp's own figure") if chunk else window
+    if span is None:
+        config.ignore(PATTERN)
+        return full(config)
+    name = "chunk" if chunk else "window"
+    marks = sliding_marks(config, every)
+    return [
+        LayerPlan((block,), **({name: span} if slides else {}))
+        for block, slides in zip(every_attention(config), marks, strict=True)
+    ]
+
+
+def window_on_all(config: Config) -> list[LayerPlan]:
+    """Every layer slides, where there is a window shorter than the context."""
+    window, longest = config.optional_tokens(WINDOW), config.optional_tokens("context_length")
+    if window is None or (longest is not None and window.value >= longest.value):
+        return full(config)
+    return [LayerPlan((block,), window=window) for block in every_attention(config)]

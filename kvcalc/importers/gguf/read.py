@@ -1,0 +1,139 @@
+"""From a GGUF file, or the files that one was split into, to a model."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.importers.config import BY_HAND, Config, Given
+from kvcalc.importers.gguf.families import FAMILIES
+from kvcalc.importers.gguf.header import Header, Passed, read_header
+from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN
+from kvcalc.importers.gguf.telling import TELLING
+from kvcalc.importers.imported import Imported
+from kvcalc.importers.naming import name_of
+from kvcalc.importers.plan import grouped
+from kvcalc.importers.tensors import weights_of
+from kvcalc.model import Model
+from kvcalc.units import MAX_CONTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from kvcalc.importers.tensors import Weights
+
+_SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
+MAX_FILES = 1000
+OUTPUT = "output.weight"
+
+
+def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
+    """The model of a GGUF file; of a split one the first file is named, and the others lie beside it.
+
+    Args:
+        path: of the file.
+        shown: how messages call it.
+        assumed: keys and values that decide what the file does not.
+
+    Raises:
+        KvcalcError: it cannot be read, or is not understood.
+    """
+    header = _whole(path, shown)
+    config = _config(header, shown, assumed)
+    plans = tuple(FAMILIES[config.model_type](config))
+    tied = not any(tensor.name == OUTPUT for tensor in header.tensors)
+    weights = weights_of(header.tensors, len(plans), tied=tied, shown=shown)
+    match = _SPLIT.fullmatch(path.name)
+    named = Given(name_of(match[1] if match else path.stem), "the name of the file")
+    fields = (("name", named), *_fields(config, header, weights, tied=tied))
+    config.refuse_unread(TELLING)
+    try:
+        values = {key: given.value for key, given in fields}
+        model = Model(**values, weights=weights.parts, layers=grouped(plans))
+    except ValueError as error:
+        raise config.refusal(str(error)) from error
+    return Imported(model, fields, plans, weights.notes, f"a GGUF file of {config.model_type}")
+
+
+def _config(header: Header, shown: str, assumed: Mapping[str, Any]) -> Config:
+    """The keys of the architecture, without its name."""
+    given = header.values.get("general.architecture")
+    architecture = assumed.get("general.architecture") or given
+    if not isinstance(architecture, str):
+        raise KvcalcError(f"{shown}: it has no general.architecture")
+    if architecture not in FAMILIES:
+        hint = did_you_mean(architecture, FAMILIES)
+        raise KvcalcError(f"{shown}: architecture '{architecture[:60]}' is not known{hint}; {BY_HAND}")
+    prefix = f"{given}."
+    values = {
+        key.removeprefix(prefix): value
+        for key, value in header.values.items()
+        if key.startswith(prefix) and not isinstance(value, Passed)
+    }
+    config = Config(values, {}, shown, architecture, assumed)
+    config.ignore("general.architecture")
+    return config
+
+
+def _whole(path: Path, shown: str) -> Header:
+    """The header, with the tensors of all files that belong together.
+
+    Raises:
+        KvcalcError: a file is missing, or is not the first.
+    """
+    header = read_header(path, shown)
+    count, number = header.values.get("split.count", 0), header.values.get("split.no", 0)
+    if not count or count == 1:
+        return header
+    match = _SPLIT.fullmatch(path.name)
+    if type(count) is not int or type(number) is not int or not 1 < count <= MAX_FILES:
+        raise KvcalcError(f"{shown}: split into {str(count)[:20]} files")
+    if match is None or int(match[3]) != count:
+        raise KvcalcError(f"{shown}: one of {count} files, whose names end in -00001-of-{count:05}.gguf")
+    if number:
+        raise KvcalcError(f"{shown}: file {number + 1} of {count}; name the first, which describes the model")
+    tensors = list(header.tensors)
+    for each in range(2, count + 1):
+        name = f"{match[1]}-{each:05}-of-{count:05}.gguf"
+        if not (path.parent / name).is_file():
+            raise KvcalcError(f"{shown}: one of {count} files, and {name} is not beside it")
+        tensors += read_header(path.parent / name, f"{path.parent.name}/{name}").tensors
+    expected = header.values.get("split.tensors.count", len(tensors))
+    if expected != len(tensors):
+        raise KvcalcError(f"{shown}: {len(tensors):,} tensors in {count} files, where {str(expected)[:20]} are told")
+    return Header(header.values, tuple(tensors))
+
+
+def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> Iterator[tuple[str, Given]]:
+    """The model's fields but its layers and weights, those that the file gives."""
+    yield "hidden_size", config.count(HIDDEN)
+    width = config.optional_uniform("feed_forward_length", least=0)
+    if width is not None and width.value:
+        yield "intermediate_size", width
+    words = header.values.get("tokenizer.ggml.tokens")
+    told = config.optional_count("vocab_size", most=10**8)
+    if told is not None:
+        yield "vocab_size", told
+    elif isinstance(words, Passed) and 0 < words.length <= 10**8:
+        yield "vocab_size", Given(words.length, "length of tokenizer.ggml.tokens")
+    longest = config.optional_count("context_length", most=MAX_CONTEXT)
+    if longest is not None:
+        yield "max_context", longest
+    yield "tie_word_embeddings", Given(tied, f"{OUTPUT} is {'not ' if tied else ''}there")
+    experts = config.optional_count("expert_count", least=0)
+    if experts is not None and experts.value > 1:
+        yield "num_experts", experts
+        used = config.optional_count("expert_used_count")
+        if used is not None:
+            yield "num_experts_per_tok", used
+        dense = config.optional_count("leading_dense_block_count", least=0)
+        if dense is not None and dense.value:
+            yield "first_k_dense", dense
+    drafts = config.optional_count(DRAFTS, least=0)
+    if drafts is not None and drafts.value:
+        yield "mtp_layers", drafts
+    yield "dtype", Given("fp16", "llama.cpp keeps its cache in f16 unless it is told otherwise")
+    if weights.elements:
+        yield "parameters", Given(weights.elements, "elements of the tensors")

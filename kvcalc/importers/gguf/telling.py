@@ -1,0 +1,33 @@
+"""Keys of GGUF files that say something of the cache, in one architecture or another; without the architecture."""
+
+from __future__ import annotations
+
+TELLING = frozenset(
+    {
+        "attention.head_count_kv",
+        "attention.indexer.head_count",
+        "attention.indexer.key_length",
+        "attention.indexer.top_k",
+        "attention.key_length",
+        "attention.key_length_mla",
+        "attention.key_length_swa",
+        "attention.kv_lora_rank",
+        "attention.recurrent_layers",
+        "attention.shared_kv_layers",
+        "attention.sliding_window",
+        "attention.sliding_window_pattern",
+        "attention.value_length",
+        "attention.value_length_mla",
+        "attention.value_length_swa",
+        "decoder_block_count",
+        "full_attention_interval",
+        "kda.head_dim",
+        "shortconv.l_cache",
+        "ssm.conv_kernel",
+        "ssm.group_count",
+        "ssm.inner_size",
+        "ssm.state_size",
+        "wkv.head_size",
+    }
+)
+"""An architecture that meets one of these, and does not read it, is not the one that is written here."""
