@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.importers import by_layer, latent, linear, sharing, state_space
 from kvcalc.importers.heads import (
     bigcode_heads,
     chatglm_heads,
@@ -33,6 +33,16 @@ def _with(spread: Callable[[Config, Block], list[LayerPlan]], heads: Callable[[C
 _FULL, _ALL, _IF_USED = _with(full), _with(window_on_all), _with(window_if_used)
 
 
+def _of(module: str, reader: str) -> Family:
+    """A reader of another file, which is imported when a model needs it."""
+
+    def read(config: Config) -> list[LayerPlan]:
+        family: Family = getattr(import_module(f"kvcalc.importers.{module}"), reader)
+        return family(config)
+
+    return read
+
+
 def _all(names: str, family: Family) -> dict[str, Family]:
     return dict.fromkeys(names.split(), family)
 
@@ -55,31 +65,31 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **_all("gemma2 gpt_oss vaultgemma", _with(partial(pattern, every=2))),
         **_all("olmo3 exaone4 exaone_moe cohere2 afmoe muse_glimmer_text", _with(partial(pattern, every=4))),
         "gemma3_text": _with(partial(pattern, every=6)),
-        **_all("deepseek_v2 deepseek_v3 kimi_k2 glm4_moe_lite mistral4 youtu axk1", latent.latent),
-        "longcat_flash": latent.latent_twice,
-        **_all("deepseek_v32 glm_moe_dsa", latent.indexed),
-        **_all("qwen3_next qwen3_5_text qwen3_5_moe_text", linear.deltanet),
-        "kimi_linear": linear.kimi_linear,
-        "bailing_hybrid": linear.bailing_hybrid,
-        **_all("minimax minimax_text_01", linear.minimax),
-        **_all("lfm2 lfm2_moe", linear.lfm2),
-        **_all("mamba falcon_mamba", state_space.mamba1),
-        "mamba2": state_space.mamba2,
-        "jamba": state_space.jamba,
-        "granitemoehybrid": state_space.granite_hybrid,
-        "bamba": state_space.bamba,
-        "falcon_h1": state_space.falcon_h1,
-        "nemotron_h": state_space.nemotron_h,
-        "gemma3n_text": sharing.gemma3n,
-        "gemma4_text": sharing.gemma4,
-        **_all("hunyuan hunyuan_v1_dense hunyuan_v1_moe", sharing.hunyuan),
-        "nemotron-nas": sharing.nemotron_nas,
-        "llama4_text": by_layer.llama4,
-        "mimo_v2_flash": by_layer.mimo,
-        "laguna": by_layer.laguna,
-        "openelm": by_layer.openelm,
-        **_all("step3p5 step3p7 step3p7_text", by_layer.step),
-        "mllama_text_model": by_layer.mllama,
+        **_all("deepseek_v2 deepseek_v3 kimi_k2 glm4_moe_lite mistral4 youtu axk1", _of("latent", "latent")),
+        "longcat_flash": _of("latent", "latent_twice"),
+        **_all("deepseek_v32 glm_moe_dsa", _of("latent", "indexed")),
+        **_all("qwen3_next qwen3_5_text qwen3_5_moe_text", _of("linear", "deltanet")),
+        "kimi_linear": _of("linear", "kimi_linear"),
+        "bailing_hybrid": _of("linear", "bailing_hybrid"),
+        **_all("minimax minimax_text_01", _of("linear", "minimax")),
+        **_all("lfm2 lfm2_moe", _of("linear", "lfm2")),
+        **_all("mamba falcon_mamba", _of("state_space", "mamba1")),
+        "mamba2": _of("state_space", "mamba2"),
+        "jamba": _of("state_space", "jamba"),
+        "granitemoehybrid": _of("state_space", "granite_hybrid"),
+        "bamba": _of("state_space", "bamba"),
+        "falcon_h1": _of("state_space", "falcon_h1"),
+        "nemotron_h": _of("state_space", "nemotron_h"),
+        "gemma3n_text": _of("sharing", "gemma3n"),
+        "gemma4_text": _of("sharing", "gemma4"),
+        **_all("hunyuan hunyuan_v1_dense hunyuan_v1_moe", _of("sharing", "hunyuan")),
+        "nemotron-nas": _of("sharing", "nemotron_nas"),
+        "llama4_text": _of("by_layer", "llama4"),
+        "mimo_v2_flash": _of("by_layer", "mimo"),
+        "laguna": _of("by_layer", "laguna"),
+        "openelm": _of("by_layer", "openelm"),
+        **_all("step3p5 step3p7 step3p7_text", _of("by_layer", "step")),
+        "mllama_text_model": _of("by_layer", "mllama"),
     }
 )
 

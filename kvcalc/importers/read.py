@@ -15,7 +15,6 @@ from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.naming import name_of
 from kvcalc.importers.parameters import count_parameters
 from kvcalc.importers.plan import grouped
-from kvcalc.importers.tensors import weights_of
 from kvcalc.model import Model
 
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ def import_config(
     counted = None if has_more_than_text(outer) else count_parameters(config, plans, tied=tied)
     weights = None
     if headers is not None:
+        from kvcalc.importers.tensors import weights_of  # noqa: PLC0415  # for start-up time
+
         weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown)
     checkpoint = checkpoint_of(config, outer, counted, weights)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)

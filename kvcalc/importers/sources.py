@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.importers.gguf import import_gguf
 from kvcalc.importers.json_text import read_text
 from kvcalc.importers.read import import_config
-from kvcalc.importers.safetensors import folder_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +28,13 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
         KvcalcError: it cannot be read, or is not understood.
     """
     if path.suffix.lower() == GGUF_SUFFIX:
+        from kvcalc.importers.gguf import import_gguf  # noqa: PLC0415  # for start-up time, as below
+
         return import_gguf(path, shown, assumed)
     headers = None
     if path.is_dir():
+        from kvcalc.importers.safetensors import folder_headers  # noqa: PLC0415
+
         headers = folder_headers(path, shown.rstrip("/"))
         path, shown = path / CONFIG_FILE, f"{shown.rstrip('/')}/{CONFIG_FILE}"
     name = path.stem if path.name != CONFIG_FILE else path.resolve().parent.name
