@@ -34,6 +34,8 @@ _YAML_SUFFIXES = {".yaml", ".yml"}
 _IMPORTED_SUFFIXES = {".json", ".gguf"}
 _OTHER_SUFFIXES = {".safetensors"}
 _CONFIG_FILE = "config.json"
+HUB = "hf:"
+"""How names on the Hub begin."""
 
 
 class FoundModel(NamedTuple):
@@ -41,25 +43,27 @@ class FoundModel(NamedTuple):
 
     Attributes:
         origin: how messages call the place.
-        path: of its file.
+        path: of its file, where it has one.
         written: the YAML that an import wrote; None where the file is YAML itself.
         notes: what an import says of it.
     """
 
     model: Model
     origin: str
-    path: Path
+    path: Path | None
     written: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """The YAML: as it stands in the file, or as the import wrote it."""
-        return self.path.read_text(encoding="utf-8-sig") if self.written is None else self.written
+        if self.written is not None or self.path is None:
+            return self.written or ""
+        return self.path.read_text(encoding="utf-8-sig")
 
 
 def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundModel:
-    """A YAML file, a config.json or a folder with one, else a name or a hub id of the catalogue.
+    """A YAML file, a GGUF file, a config.json or a folder with one; a name or a hub id of the catalogue; hf:ORG/NAME.
 
     Args:
         text: what names it.
@@ -68,6 +72,8 @@ def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundMode
     Raises:
         KvcalcError: no such file or name (the nearest names are in the message), or a file with mistakes.
     """
+    if text.lower().startswith(HUB):
+        return _hub_model(text, assumed or {})
     path = Path(text)
     if _is_path(text, path):
         shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
@@ -134,6 +140,13 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> Found
     return FoundModel(found.model, shown, path, found.text, found.notes)
 
 
+def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:
+    from kvcalc.importers.hub import import_hub  # noqa: PLC0415  # for start-up time, and it needs an extra
+
+    found = import_hub(text, assumed)
+    return FoundModel(found.model, text[:MAX_SHOWN], None, found.text, found.notes)
+
+
 def _validated(noun: type[T], document: Document) -> T:
     from kvcalc.validation import validated  # noqa: PLC0415  # pydantic takes longer than all the rest together
 
@@ -178,13 +191,11 @@ def _with_tuples(values: Any) -> dict[str, Any]:
 
 def _no_such_model(text: str) -> str:
     shown = text[:100]
-    if text.lower().startswith("hf:"):
-        return (
-            f"model: '{shown}' is on the Hub, which this version does not read; without 'hf:' the catalogue is searched"
-        )
     names = model_names()
     organisation, _, last = text.lower().rpartition("/")
     hint = did_you_mean(last if organisation else text, names)
+    if organisation and not hint:
+        hint = f"; 'hf:{shown}' asks the Hub"
     hint = hint or f"; {len(names)} names are in 'kvcalc models list'; a path to a YAML file or a config.json works too"
     return f"model: no file, name or hub id '{shown}'{hint}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ class Imported(NamedTuple):
     def text(self) -> str:
         """The model as kvcalc YAML, a comment beside every field."""
         return "\n".join([f"# read from {self.origin}", *(f"# {note}" for note in self.notes), *self._lines(), ""])
+
+    def at(self, origin: str, fields: tuple[tuple[str, Given], ...], notes: tuple[str, ...]) -> Imported:
+        """The same with fields and notes that tell where it came from.
+
+        Args:
+            origin: what it was read from.
+            fields: instead of its own.
+            notes: before its own.
+        """
+        model = replace(self.model, **{name: given.value for name, given in fields})
+        return self._replace(model=model, fields=fields, notes=(*notes, *self.notes), origin=origin)
 
     def _lines(self) -> Iterator[str]:
         for name, given in self.fields:

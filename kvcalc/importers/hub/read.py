@@ -1,0 +1,88 @@
+"""From a name on the Hub to a model: its config.json at one revision, and what its safetensors files take."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.importers.config import Given
+from kvcalc.importers.hub.client import Client
+from kvcalc.importers.json_text import read_text
+from kvcalc.importers.read import import_config
+from kvcalc.importers.safetensors import (
+    INDEX_FILE,
+    MAX_INDEX,
+    SINGLE_FILE,
+    Headers,
+    folder_headers,
+    header_tensors,
+    indexed_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kvcalc.importers.hub.client import Repository
+    from kvcalc.importers.imported import Imported
+
+PREFIX, CONFIG_FILE = "hf:", "config.json"
+_NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})(@(?P<revision>[\w./-]{1,100}))?")
+
+
+def import_hub(text: str, assumed: Mapping[str, Any]) -> Imported:
+    """The model of `hf:ORG/NAME`, or `hf:ORG/NAME@REVISION`.
+
+    Args:
+        text: which.
+        assumed: keys and values that decide what config.json does not.
+
+    Raises:
+        CannotRunError: no huggingface_hub, no network, no access.
+        KvcalcError: no such name, or a config.json that is not understood.
+    """
+    match = _NAME.fullmatch(text.removeprefix(PREFIX).strip())
+    if match is None:
+        raise KvcalcError(f"{text[:100]}: not {PREFIX}ORG/NAME or {PREFIX}ORG/NAME@REVISION")
+    client = Client(match["repository"], f"{PREFIX}{match['repository']}")
+    found = client.repository(match["revision"])
+    config = client.file(found, CONFIG_FILE)
+    headers, notes = _headers(client, found, config.parent)
+    shown = f"{client.shown}/{CONFIG_FILE}"
+    imported = import_config(read_text(config, shown), shown, match["repository"].rpartition("/")[2], assumed, headers)
+    return _placed(imported, match["repository"], found, notes)
+
+
+def _placed(imported: Imported, repository: str, found: Repository, notes: tuple[str, ...]) -> Imported:
+    """The model with where it came from among its fields, and in a note."""
+    address = f"https://huggingface.co/{repository}/tree/{found.revision}"
+    where = (("hub_ids", Given((repository,), "the name asked for")), ("source", Given(address, "the revision read")))
+    name, *others = imported.fields
+    cached = "" if found.files is not None else ", from the cache: the Hub was not asked"
+    return imported.at(address, (name, *where, *others), (f"revision {found.revision}{cached}", *notes))
+
+
+def _headers(client: Client, found: Repository, folder: Path) -> tuple[Headers | None, tuple[str, ...]]:
+    """What the repository's safetensors files hold, and a note where that could not be read."""
+    if found.files is None:  # offline: only what was downloaded before is there
+        try:
+            return folder_headers(folder, client.shown), ()
+        except KvcalcError:
+            return None, ("its safetensors files are not all in the cache: their headers were not read",)
+    if INDEX_FILE in found.files:
+        shown = f"{client.shown}/{INDEX_FILE}"
+        names = indexed_files(read_text(client.file(found, INDEX_FILE, MAX_INDEX), shown, MAX_INDEX), shown)
+    elif SINGLE_FILE in found.files:
+        names = [SINGLE_FILE]
+    else:
+        return None, ()
+    missing = [name for name in names if name not in found.files]
+    if missing:
+        raise KvcalcError(f"{client.shown}: {INDEX_FILE} names files that are not there ({missing[0][:60]})")
+    try:
+        texts = client.headers(found, names)
+    except CannotRunError as error:
+        return None, (f"the headers of its safetensors files could not be read: {error}",)
+    tensors = [tensor for name, text in texts for tensor in header_tensors(text, f"{client.shown}/{name}")]
+    return Headers(tuple(tensors), len(names)), ()

@@ -1,0 +1,220 @@
+"""Models on the Hub, asked for real over a loopback server: one clear line for each way to fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub_server import SHA, Server, serving
+
+from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.importers.hub.waiting import together, within
+
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 100,
+    "torch_dtype": "bfloat16",
+}
+BEARER = "hf_of-nobody"
+CONFIG = json.dumps(LLAMA).encode()
+
+
+def tensors(names: dict[str, list[int]], *, padding: int = 0) -> bytes:
+    told, at = {}, 0
+    for name, shape in names.items():
+        size = 2
+        for length in shape:
+            size *= length
+        told[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(told).encode() + b" " * padding
+    return len(text).to_bytes(8, "little") + text + b"\0" * at
+
+
+TABLE, LAYER = {"model.embed_tokens.weight": [100, 64]}, {"model.layers.0.mlp.up_proj.weight": [128, 64]}
+INDEX = json.dumps({"weight_map": {**dict.fromkeys(TABLE, "a.safetensors"), **dict.fromkeys(LAYER, "b.safetensors")}})
+
+REPOSITORIES: dict[str, dict[str, bytes] | str] = {
+    "org/plain": {"config.json": CONFIG, "model.safetensors": tensors({**TABLE, **LAYER})},
+    "org/sharded": {
+        "config.json": CONFIG,
+        "model.safetensors.index.json": INDEX.encode(),
+        "a.safetensors": tensors(TABLE),
+        "b.safetensors": tensors(LAYER, padding=300_000),
+    },
+    "org/config-only": {"config.json": CONFIG, "pytorch_model.bin": b"pickle"},
+    "org/missing-shard": {
+        "config.json": CONFIG,
+        "model.safetensors.index.json": INDEX.encode(),
+        "a.safetensors": tensors(TABLE),
+    },
+    "org/pointer": {"config.json": CONFIG, "model.safetensors": b"version https://git-lfs.github.com/spec/v1\n"},
+    "org/large": {"config.json": b" " * 4_000_001},
+    "org/gguf": {"README.md": b"", "q4.gguf": b"", "q8.GGUF": b""},
+    "org/nothing": {"README.md": b""},
+    "org/new": {"config.json": json.dumps({**LLAMA, "model_type": "brand_new"}).encode()},
+    "org/gated": "GatedRepo",
+    "org/broken": "broken",
+    "org/slow": "slow",
+}
+
+
+class Answer:
+    """What a process printed, and how long it took."""
+
+    def __init__(self, server: Server, home: Path, *words: str, **environment: str) -> None:
+        begin = time.perf_counter()
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        given = {"HF_ENDPOINT": server.address, "HF_HOME": str(home), "HF_HUB_ETAG_TIMEOUT": "2", **environment}
+        run = subprocess.run(
+            [sys.executable, "-m", "kvcalc", *words],
+            env={**clean, **given},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        self.code, self.stdout, self.stderr = run.returncode, run.stdout, run.stderr
+        self.seconds = time.perf_counter() - begin
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def test_a_name_on_the_hub_is_a_model_at_one_revision(home: Path) -> None:
+    with serving(REPOSITORIES) as server:
+        answer = Answer(server, home, "estimate", "hf:org/plain", "-c", "16", "--json")
+        found = json.loads(answer.stdout)
+        assert answer.code == 0
+        assert found["cache"]["bytes"] == 2 * 16 * 2 * 16 * 2
+        assert found["memory"]["weights_bytes"] == 2 * (6400 + 8192)
+        assert f"revision {SHA}" in found["notes"]
+        assert found["model"]["source"] == f"https://huggingface.co/org/plain/tree/{SHA}"
+        assert not any(path.endswith(".safetensors") and not part for _, path, part, _ in server.asked)
+        before = len(server.asked)
+        text = Answer(server, home, "models", "import", f"hf:org/plain@{SHA}").stdout
+        assert f"# read from https://huggingface.co/org/plain/tree/{SHA}" in text
+        assert 'hub_ids: ["org/plain"]  # the name asked for' in text or "hub_ids: [org/plain]" in text
+        again = [path for _, path, _, _ in server.asked[before:]]
+        assert not any(path.endswith("config.json") for path in again)  # the library's cache has it
+
+
+def test_shards_are_read_by_ranges_also_where_a_header_is_long(home: Path) -> None:
+    with serving(REPOSITORIES) as server:
+        answer = Answer(server, home, "estimate", "hf:org/sharded", "-c", "16", "--json")
+        assert json.loads(answer.stdout)["memory"]["weights_bytes"] == 2 * (6400 + 8192)
+        parts = [part for _, path, part, _ in server.asked if path.endswith("b.safetensors")]
+        assert len(parts) == 2
+        assert all(part is not None for part in parts)
+
+
+def test_a_redirect_to_another_host_is_followed_without_the_token(home: Path) -> None:
+    with serving(REPOSITORIES) as server, serving(REPOSITORIES) as elsewhere:
+        server.elsewhere = elsewhere.address
+        answer = Answer(server, home, "estimate", "hf:org/plain", "-c", "16", "--json", HF_TOKEN=BEARER)
+        assert json.loads(answer.stdout)["memory"]["weights_bytes"] == 2 * (6400 + 8192)
+        assert {token for _, path, _, token in server.asked if "org/plain" in path} == {f"Bearer {BEARER}"}
+        assert [token for _, _, _, token in elsewhere.asked] == [None]
+
+
+def test_a_server_that_sends_whole_files_is_not_read_to_the_end(home: Path) -> None:
+    large = tensors({"model.embed_tokens.weight": [100, 64], "model.layers.0.mlp.up_proj.weight": [40_000, 4_000]})
+    with serving({"org/whole": {"config.json": CONFIG, "model.safetensors": large}}) as server:
+        server.ranges = False
+        answer = Answer(server, home, "estimate", "hf:org/whole", "-c", "16", "--json")
+        assert json.loads(answer.stdout)["memory"]["weights_bytes"] == 2 * (6400 + 160_000_000)
+        assert server.sent < 50_000_000
+
+
+def test_without_safetensors_the_weights_are_counted(home: Path) -> None:
+    with serving(REPOSITORIES) as server:
+        answer = Answer(server, home, "estimate", "hf:org/config-only", "-c", "16", "--json")
+        assert json.loads(answer.stdout)["memory"]["weights_bytes"] > 2 * 6400
+        assert "pytorch_model.bin" not in " ".join(path for _, path, _, _ in server.asked)
+
+
+FAILURES = {
+    "nobody/nothing": (2, "hf:nobody/nothing: not on the Hub, or private ('hf auth login' gives access)"),
+    "org/plain@v9": (2, "hf:org/plain: no such revision"),
+    "org/gated": (3, "hf:org/gated: gated: accept the terms at https://huggingface.co/org/gated, then 'hf auth login'"),
+    "org/broken": (3, "hf:org/broken: the Hub answers 500"),
+    "org/slow": (3, "hf:org/slow: "),
+    "org/large": (2, "hf:org/large/config.json: larger than 4,000,000 bytes"),
+    "org/gguf": (2, "hf:org/gguf: has no config.json; of its 2 GGUF files, download one and name it"),
+    "org/nothing": (2, "hf:org/nothing: has no config.json"),
+    "org/new": (2, "hf:org/new/config.json: model_type 'brand_new' is not known"),
+    "org/missing-shard": (2, "names files that are not there (b.safetensors)"),
+    "org/pointer": (2, "a Git LFS pointer"),
+    "org": (2, "hf:org: not hf:ORG/NAME or hf:ORG/NAME@REVISION"),
+    "../../etc/passwd": (2, "not hf:ORG/NAME"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_each_failure_is_one_clear_line(home: Path, name: str) -> None:
+    code, message = FAILURES[name]
+    with serving(REPOSITORIES) as server:
+        answer = Answer(server, home, "estimate", f"hf:{name}")
+        assert (answer.code, answer.stdout) == (code, "")
+        assert answer.stderr.count("\n") == 1
+        assert answer.stderr.startswith("error: ")
+        assert message in answer.stderr
+
+
+def test_offline_and_unreachable(home: Path) -> None:
+    with serving(REPOSITORIES) as server:
+        first = Answer(server, home, "estimate", "hf:org/plain", HF_HUB_OFFLINE="1")
+        assert first.code == 3
+        assert "the Hub is not asked (HF_HUB_OFFLINE), and the cache does not have it" in first.stderr
+        assert Answer(server, home, "estimate", "hf:org/plain", "-c", "16").code == 0
+        cached = Answer(server, home, "estimate", "hf:org/plain", "-c", "16", "--json", HF_HUB_OFFLINE="1")
+        assert f"revision {SHA}, from the cache: the Hub was not asked" in json.loads(cached.stdout)["notes"]
+        gone = Answer(server, home, "estimate", "hf:org/sharded", HF_ENDPOINT="http://127.0.0.1:9")
+        assert gone.code == 3
+        assert gone.stderr.count("\n") == 1
+        assert "the Hub cannot be reached" in gone.stderr
+
+
+def test_without_the_library_it_says_how_to_get_it(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "huggingface_hub.py").write_text("raise ImportError('not here')\n", encoding="utf-8")
+    with serving(REPOSITORIES) as server:
+        answer = Answer(server, home, "estimate", "hf:org/plain", PYTHONPATH=str(tmp_path))
+        assert answer.code == 3
+        assert answer.stderr == "error: hf:org/plain: needs huggingface_hub: pip install 'kvcalc[hub]'\n"
+
+
+def test_nothing_asks_the_network_unless_it_is_told_to(home: Path) -> None:
+    with serving(REPOSITORIES) as server:
+        for words in (("estimate", "org/plain"), ("estimate", "Qwen/Qwen3-8B", "-c", "16"), ("models", "list")):
+            Answer(server, home, *words)
+        assert server.asked == []
+
+
+def test_waiting_ends() -> None:
+    begin = time.perf_counter()
+    with pytest.raises(TimeoutError):
+        within(0.05, lambda: time.sleep(5))
+    assert time.perf_counter() - begin < 4
+    assert within(5, lambda: 7) == 7
+    with pytest.raises(KvcalcError):
+        within(5, lambda: _refuse(1))
+    assert together(3, list(range(20)), lambda number: number * number) == [number * number for number in range(20)]
+    with pytest.raises(CannotRunError):
+        together(3, list(range(20)), lambda number: _refuse(number) if number == 7 else number)
+
+
+def _refuse(number: int) -> int:
+    raise CannotRunError(f"{number}")
