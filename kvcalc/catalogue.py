@@ -194,9 +194,8 @@ def _no_such_model(text: str) -> str:
     names = model_names()
     organisation, _, last = text.lower().rpartition("/")
     hint = did_you_mean(last if organisation else text, names)
-    if organisation and not hint:
-        hint = f"; 'hf:{shown}' asks the Hub"
-    hint = hint or f"; {len(names)} names are in 'kvcalc models list'; a path to a YAML file or a config.json works too"
+    else_where = f"'hf:{shown}' asks the Hub" if organisation else "a path to a YAML file or a config.json works too"
+    hint = hint or f"; {len(names)} names are in 'kvcalc models list'; {else_where}"
     return f"model: no file, name or hub id '{shown}'{hint}"
 
 

@@ -42,7 +42,7 @@ def import_hub(text: str, assumed: Mapping[str, Any]) -> Imported:
         CannotRunError: no huggingface_hub, no network, no access.
         KvcalcError: no such name, or a config.json that is not understood.
     """
-    match = _NAME.fullmatch(text.removeprefix(PREFIX).strip())
+    match = _NAME.fullmatch(text[len(PREFIX) :].strip())
     if match is None:
         raise KvcalcError(f"{text[:100]}: not {PREFIX}ORG/NAME or {PREFIX}ORG/NAME@REVISION")
     client = Client(match["repository"], f"{PREFIX}{match['repository']}")
