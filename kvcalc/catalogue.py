@@ -127,8 +127,8 @@ def _is_folder(path: Path) -> bool:
 def _model_file(path: Path, shown: str) -> FoundModel:
     if path.suffix.lower() in _OTHER_SUFFIXES or _is_folder(path):
         raise KvcalcError(
-            f"{shown}: only YAML model files, a config.json and folders that hold one can be read (kvcalc models "
-            "schema prints the format of model files, kvcalc models show llama-3-70b an example)"
+            f"{shown}: only YAML model files, GGUF files, a config.json and folders that hold one can be read (kvcalc "
+            "models schema prints the format of model files, kvcalc models show llama-3-70b an example)"
         )
     return FoundModel(_validated(Model, read_yaml(path, shown)), shown, path)
 

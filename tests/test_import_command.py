@@ -137,3 +137,14 @@ def test_notes_of_an_import_are_told(kvcalc: Kvcalc, tmp_path: Path) -> None:
         "quantised (fp8)" in note for note in json.loads(kvcalc("estimate", str(config), "--json").stdout)["notes"]
     )
     assert kvcalc("models", "import", str(config)).stdout.splitlines()[1].startswith("# the checkpoint is quantised")
+
+
+def test_quantisation_may_stand_beside_config_json(kvcalc: Kvcalc, config: Path) -> None:
+    beside = config.with_name("hf_quant_config.json")
+    told = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}}
+    beside.write_text(json.dumps(told), encoding="utf-8")
+    notes = json.loads(kvcalc("estimate", str(config.parent), "--json").stdout)["notes"]
+    assert any("is quantised (NVFP4)" in note for note in notes)
+    assert "the checkpoint asks for a cache in fp8: --cache-dtype fp8" in notes
+    beside.write_text("[]", encoding="utf-8")
+    assert kvcalc("estimate", str(config.parent)).code == 2

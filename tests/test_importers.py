@@ -33,7 +33,7 @@ FACTS = {
 }
 CATALOGUE = {hub_id: name for name in model_names() for hub_id in load_model(name).hub_ids}
 REFUSED = {
-    "deepseek-ai/DeepSeek-V4-Pro": "deepseek_v4: its compressed key-value entries",
+    "deepseek-ai/DeepSeek-V4-Pro": "'deepseek_v4' is a model with compressed key-value entries",
     "stepfun-ai/Step-3.7-Flash": "it has no attention_other_setting",
 }
 
@@ -339,9 +339,18 @@ def test_what_an_absent_key_means_is_what_the_class_says(model_type: str) -> Non
 
 REFUSALS: dict[str, dict[str, Any]] = {
     "model_type 'lama' is not known; did you mean": {**LLAMA, "model_type": "lama"},
-    "model_type 'whisper' is not known": {**LLAMA, "model_type": "whisper"},
+    "model_type 'zzz' is not known": {**LLAMA, "model_type": "zzz"},
     "it has no model_type": {k: v for k, v in LLAMA.items() if k != "model_type"},
-    "the text_config of 'new' has no model_type": {"model_type": "new", "text_config": {}},
+    "the text_config of 'llava' has no model_type": {"model_type": "llava", "text_config": {}},
+    "'flamingo' is a model_type that wraps a text_config, and is not known": {
+        "model_type": "flamingo",
+        "text_config": LLAMA,
+    },
+    "'glm5_next' is a model whose indexer pools keys": {**LLAMA, "model_type": "glm5_next"},
+    "'whisper' is an encoder and a decoder": {**LLAMA, "model_type": "whisper"},
+    "num_hidden_layers is 2 and n_layer is 3": {**LLAMA, "n_layer": 3},
+    "num_attention_heads is 32 and n_head is 16": {**LLAMA, "n_head": 16},
+    "hidden_size is 4096 and d_model is 2048": {**LLAMA, "d_model": 2048},
     "text_config is no mapping": {**LLAMA, "text_config": 5},
     "it has no num_hidden_layers": {k: v for k, v in LLAMA.items() if k != "num_hidden_layers"},
     "20,000 layers are beyond the limit": {**LLAMA, "num_hidden_layers": 20000},
@@ -415,6 +424,19 @@ def test_assumptions_decide() -> None:
     assert "head_dim: 64  # head_dim, assumed by --assume" in imported(LLAMA, head_dim=64).text
     both = REFUSALS["dtype is bfloat16 in text_config, and float16 around it"]
     assert imported(both, dtype="bfloat16").model.dtype == "bf16"
+
+
+def test_assumptions_are_told() -> None:
+    assert "assumed: head_dim = 64" in imported(LLAMA, head_dim=64).notes
+
+
+def test_longcat_counts_layers_of_two_blocks() -> None:
+    values = WRITTEN["meituan-longcat/LongCat-Flash-Chat"]
+    assert imported(values).model.num_layers == 28
+    assert "num_hidden_layers is 56 and num_layers is 28" in refusal({**values, "num_hidden_layers": 56})
+    assert imported({**values, "num_hidden_layers": 56}, num_hidden_layers=28).model.num_layers == 28
+    without = {key: value for key, value in values.items() if key != "num_layers"}
+    assert "it has no num_layers" in refusal({**without, "num_hidden_layers": 56})
 
 
 def test_an_assumption_that_nothing_reads_is_refused() -> None:

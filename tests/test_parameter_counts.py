@@ -62,6 +62,26 @@ def test_towers_are_not_counted_so_nothing_is(hub_id: str) -> None:
     assert counted(CONFIGS[hub_id]) is None
 
 
+UNCOUNTED = [
+    ("facebook/opt-13b", {"word_embed_proj_dim": 512}),
+    ("facebook/opt-13b", {"do_layer_norm_before": False}),
+    ("tiiuae/falcon-40b", {"num_ln_in_parallel_attn": 1}),
+    ("mosaicml/mpt-7b", {"no_bias": False}),
+    ("THUDM/chatglm3-6b", {"add_bias_linear": True}),
+    ("microsoft/phi-2", {"qk_layernorm": True}),
+    ("internlm/internlm2_5-7b-chat", {"bias": True}),
+    ("XiaomiMiMo/MiMo-V2-Flash", {"add_full_attention_sink_bias": True}),
+    ("MiniMaxAI/MiniMax-M2.5", {"use_qk_norm": False}),
+    ("meta-llama/Llama-2-7b-hf", {"vocab_size": None}),
+]
+
+
+@pytest.mark.parametrize(("hub_id", "change"), UNCOUNTED)
+def test_what_changes_the_parameters_otherwise_is_not_counted(hub_id: str, change: dict[str, Any]) -> None:
+    assert counted(CONFIGS[hub_id]) is not None
+    assert counted({**CONFIGS[hub_id], **change}) is None
+
+
 BIASES = ("attention_bias", "mlp_bias", "use_bias", "bias", "attention_out_bias", "enable_bias")
 FLIPS: dict[str, dict[str, Any]] = {
     "as it is": {},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.importers.config import Given
+from kvcalc.importers.json_text import parse_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 _METHOD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _EIGHT_BITS = (8, "FP8", "fp8", "fp8_e4m3")
 _PARTS_OF_TEXT = {"quantization_config", "attn_config", "ffn_config", "linear_attn_config", "transformers.js_config"}
+
+
+QUANTISED_FILE = "hf_quant_config.json"
+"""Where some checkpoints say how they are quantised, beside config.json."""
 
 
 class Checkpoint(NamedTuple):
@@ -57,6 +62,18 @@ def checkpoint_of(
     if counted.active != counted.parameters:
         fields.append(("active_parameters", Given(counted.active, "those without the experts a token does not pass")))
     return Checkpoint(tuple(fields), notes)
+
+
+def quantised_beside(text: str, shown: str) -> dict[str, Any] | None:
+    """What hf_quant_config.json says, in quantization_config's words; None where it says nothing.
+
+    Raises:
+        KvcalcError: it is no such file.
+    """
+    told = parse_mapping(text, shown).get("quantization")
+    if not isinstance(told, dict):
+        return None
+    return {"quant_method": told.get("quant_algo"), "kv_cache_quant_algo": told.get("kv_cache_quant_algo")}
 
 
 def has_more_than_text(outer: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
@@ -246,6 +247,20 @@ class Config:
                 raise KvcalcError(
                     f"--assume {name}: nothing of {self.model_type} depends on it{did_you_mean(name, self.read)}"
                 )
+
+    def assumptions(self) -> tuple[str, ...]:
+        """What the user decided, for notes."""
+        return tuple(f"assumed: {name} = {json.dumps(value)[:MAX_SHOWN]}" for name, value in self.assumed.items())
+
+    def agreed(self, *names: str) -> None:
+        """Refuse a file in which keys of one meaning differ.
+
+        Raises:
+            KvcalcError: they do.
+        """
+        told = {name: self.values[name] for name in names if self.values.get(name) is not None}
+        if len({json.dumps(value) for value in told.values()}) > 1 and not any(name in self.assumed for name in names):
+            raise self.refusal(" and ".join(f"{name} is {_shown(value)}" for name, value in told.items()))
 
     def refusal(self, what: str) -> KvcalcError:
         """An error that says what was seen, and what to do."""

@@ -92,7 +92,3 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "mllama_text_model": _of("by_layer", "mllama"),
     }
 )
-
-NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
-    {"deepseek_v4": "its compressed key-value entries are a kind of cache that kvcalc does not express yet"}
-)

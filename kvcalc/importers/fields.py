@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.experts import expert_fields
-from kvcalc.importers.heads import HIDDEN
+from kvcalc.importers.heads import HEADS, HIDDEN
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
     Raises:
         KvcalcError: values that cannot be, or that contradict each other.
     """
+    config.agreed(*HIDDEN)
+    config.agreed(*HEADS)
     for field, (names, most) in _COUNTS.items():
         found = config.optional_uniform(*names, most=most)
         if found is not None:

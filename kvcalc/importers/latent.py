@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.importers.heads import HEADS
 from kvcalc.importers.layer_lists import number_of, types_of
 from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.layers import MAX_LAYERS
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config, Given
@@ -34,8 +35,12 @@ def latent(config: Config) -> list[LayerPlan]:
 
 
 def latent_twice(config: Config) -> list[LayerPlan]:
-    """LongCat-Flash: each layer has two attention blocks, with a latent each."""
-    return [LayerPlan((latent_block(config),) * 2)] * number_of(config)
+    """LongCat-Flash: each of num_layers has two attention blocks, with a latent each; others count the blocks."""
+    layers = config.count("num_layers", most=MAX_LAYERS).value
+    blocks = config.optional_count("num_hidden_layers")
+    if blocks is not None and blocks.value not in (layers, 2 * layers):
+        raise config.refusal(f"num_layers is {layers}, and num_hidden_layers {blocks.value}")
+    return [LayerPlan((latent_block(config),) * 2)] * layers
 
 
 def indexed(config: Config) -> list[LayerPlan]:

@@ -23,6 +23,7 @@ def number_of(config: Config) -> int:
     Raises:
         KvcalcError: it is not said, or too many.
     """
+    config.agreed(*LAYERS)
     found = config.count(*LAYERS)
     if found.value > MAX_LAYERS:
         raise config.refusal(f"{found.value:,} layers are beyond the limit of {MAX_LAYERS:,}")

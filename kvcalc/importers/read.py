@@ -8,13 +8,14 @@ from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.importers.checkpoint import checkpoint_of, has_more_than_text
 from kvcalc.importers.config import BY_HAND, Config, Given
 from kvcalc.importers.defaults import class_defaults
-from kvcalc.importers.families import FAMILIES, NOT_EXPRESSED
+from kvcalc.importers.families import FAMILIES
 from kvcalc.importers.fields import model_fields
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.naming import name_of
 from kvcalc.importers.parameters import count_parameters
 from kvcalc.importers.plan import grouped
+from kvcalc.importers.wrappers import NOT_EXPRESSED, WRAPPERS
 from kvcalc.model import Model
 
 if TYPE_CHECKING:
@@ -22,20 +23,14 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.safetensors import Headers
 
-WRAPPERS = {
-    "gemma3": "gemma3_text",
-    "gemma3n": "gemma3n_text",
-    "gemma4": "gemma4_text",
-    "llama4": "llama4_text",
-    "mistral3": "mistral",
-    "mllama": "mllama_text_model",
-    "muse_glimmer": "muse_glimmer_text",
-}
-"""The model_type of a text_config that does not say its own, by that of the file around it."""
-
 
 def import_config(
-    text: str, shown: str, name: str, assumed: Mapping[str, Any] | None = None, headers: Headers | None = None
+    text: str,
+    shown: str,
+    name: str,
+    assumed: Mapping[str, Any] | None = None,
+    headers: Headers | None = None,
+    quantised: Mapping[str, Any] | None = None,
 ) -> Imported:
     """The model that a config.json describes.
 
@@ -45,15 +40,18 @@ def import_config(
         name: of the model.
         assumed: keys and values that decide what the file does not.
         headers: of the checkpoint's files, where they are known.
+        quantised: what a file beside it says of quantisation.
 
     Raises:
         KvcalcError: not JSON, or a model_type, a layer type or keys that are not understood.
     """
     outer = parse_mapping(text, shown)
+    if quantised is not None:
+        outer.setdefault("quantization_config", quantised)
     config = _text_model(outer, shown, assumed or {})
     model_type = config.model_type
     if model_type in NOT_EXPRESSED:
-        raise KvcalcError(f"{shown}: {model_type}: {NOT_EXPRESSED[model_type]}")
+        raise KvcalcError(f"{shown}: '{model_type}' is {NOT_EXPRESSED[model_type]}")
     if model_type not in FAMILIES:
         hint = did_you_mean(model_type, FAMILIES)
         raise KvcalcError(f"{shown}: model_type '{model_type[:60]}' is not known{hint}; {BY_HAND}")
@@ -78,7 +76,8 @@ def import_config(
         )
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    return Imported(model, fields, plans, checkpoint.notes, f"a config.json of {model_type}")
+    notes = (*config.assumptions(), *checkpoint.notes)
+    return Imported(model, fields, plans, notes, f"a config.json of {model_type}")
 
 
 def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -> Config:
@@ -86,8 +85,12 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
     inner, around = outer.get("text_config"), str(outer.get("model_type"))
     if inner is not None and not isinstance(inner, dict):
         raise KvcalcError(f"{shown}: text_config is no mapping")
+    model_type = assumed.get("model_type")
+    if model_type is None and inner is not None and around not in WRAPPERS:
+        hint = NOT_EXPRESSED.get(around) or f"a model_type that wraps a text_config, and is not known; {BY_HAND}"
+        raise KvcalcError(f"{shown}: '{around[:60]}' is {hint}")
     values = outer if inner is None else inner
-    model_type = assumed.get("model_type") or values.get("model_type") or WRAPPERS.get(around)
+    model_type = model_type or values.get("model_type") or WRAPPERS.get(around)
     if not isinstance(model_type, str):
         where = "it" if inner is None else f"the text_config of '{around[:60]}'"
         raise KvcalcError(f"{shown}: {where} has no model_type; {BY_HAND}")

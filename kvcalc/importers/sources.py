@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.importers.checkpoint import QUANTISED_FILE, quantised_beside
 from kvcalc.importers.json_text import read_text
 from kvcalc.importers.read import import_config
 
@@ -31,11 +32,14 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
         from kvcalc.importers.gguf import import_gguf  # noqa: PLC0415  # for start-up time, as below
 
         return import_gguf(path, shown, assumed)
-    headers = None
+    headers = quantised = None
     if path.is_dir():
         from kvcalc.importers.safetensors import folder_headers  # noqa: PLC0415
 
         headers = folder_headers(path, shown.rstrip("/"))
+        if (path / QUANTISED_FILE).is_file():
+            beside = f"{shown.rstrip('/')}/{QUANTISED_FILE}"
+            quantised = quantised_beside(read_text(path / QUANTISED_FILE, beside), beside)
         path, shown = path / CONFIG_FILE, f"{shown.rstrip('/')}/{CONFIG_FILE}"
     name = path.stem if path.name != CONFIG_FILE else path.resolve().parent.name
-    return import_config(read_text(path, shown), shown, name, assumed, headers)
+    return import_config(read_text(path, shown), shown, name, assumed, headers, quantised)

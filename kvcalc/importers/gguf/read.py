@@ -54,7 +54,8 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
         model = Model(**values, weights=weights.parts, layers=grouped(plans))
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    return Imported(model, fields, plans, weights.notes, f"a GGUF file of {config.model_type}")
+    notes = (*config.assumptions(), *weights.notes)
+    return Imported(model, fields, plans, notes, f"a GGUF file of {config.model_type}")
 
 
 def _config(header: Header, shown: str, assumed: Mapping[str, Any]) -> Config:

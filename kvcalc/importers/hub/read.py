@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.importers.checkpoint import QUANTISED_FILE, quantised_beside
 from kvcalc.importers.config import Given
 from kvcalc.importers.hub.client import Client
 from kvcalc.importers.json_text import read_text
@@ -49,9 +50,17 @@ def import_hub(text: str, assumed: Mapping[str, Any]) -> Imported:
     found = client.repository(match["revision"])
     config = client.file(found, CONFIG_FILE)
     headers, notes = _headers(client, found, config.parent)
-    shown = f"{client.shown}/{CONFIG_FILE}"
-    imported = import_config(read_text(config, shown), shown, match["repository"].rpartition("/")[2], assumed, headers)
+    shown, name = f"{client.shown}/{CONFIG_FILE}", match["repository"].rpartition("/")[2]
+    quantised = _quantised(client, found)
+    imported = import_config(read_text(config, shown), shown, name, assumed, headers, quantised)
     return _placed(imported, match["repository"], found, notes)
+
+
+def _quantised(client: Client, found: Repository) -> dict[str, Any] | None:
+    if found.files is None or QUANTISED_FILE not in found.files:
+        return None
+    shown = f"{client.shown}/{QUANTISED_FILE}"
+    return quantised_beside(read_text(client.file(found, QUANTISED_FILE), shown), shown)
 
 
 def _placed(imported: Imported, repository: str, found: Repository, notes: tuple[str, ...]) -> Imported:

@@ -7,7 +7,7 @@ with what building that class counts. A family that is not here has no count.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,7 @@ class Anatomy(NamedTuple):
         expert_bias: on the experts' matrices and the router.
         expert_norm: a norm more in layers with experts.
         feed_forward: whether layers have such a block at all.
+        only_if: keys, and the values of them that are counted here; with others there is no count.
         shared_gate: a gate before the shared expert.
     """
 
@@ -76,6 +77,7 @@ class Anatomy(NamedTuple):
     expert_bias: bool = False
     expert_norm: bool = False
     feed_forward: bool = True
+    only_if: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     shared_gate: bool = False
 
 
@@ -87,15 +89,29 @@ _OLD = Anatomy(
 )  # GPT-2 and those that follow it
 _LATENT = Anatomy(qkv_bias=BIAS, out_bias=BIAS)
 _COHERE = Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=1, qk_norm="each head", if_qk_norm=Flag("use_qk_norm"))
-_DELTANET = Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head", doubled_queries=True, shared_gate=True)
-_FALCON = _OLD._replace(qkv_bias=Flag("bias"), out_bias=Flag("bias"), mlp_bias=Flag("bias"))
+_DELTANET = Anatomy(
+    qkv_bias=BIAS,
+    out_bias=BIAS,
+    qk_norm="head",
+    doubled_queries=True,
+    shared_gate=True,
+    only_if=(("attn_output_gate", (True,)),),
+)
+_FALCON = _OLD._replace(
+    qkv_bias=Flag("bias"),
+    out_bias=Flag("bias"),
+    mlp_bias=Flag("bias"),
+    only_if=(("num_ln_in_parallel_attn", (2,)),),
+)
+_PHI = _OLD._replace(norms=1, head_bias=ALWAYS, only_if=(("qk_layernorm", (False,)),))
 
 ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
     {
         **dict.fromkeys(("llama", "granite", "internlm3", "smollm3"), _LLAMA),
         "arcee": _LLAMA._replace(gated=False),
         "helium": _LLAMA._replace(out_bias=NEVER),
-        **dict.fromkeys(("mistral", "mixtral", "ministral3", "phi3", "internlm2", "jamba"), _PLAIN),
+        **dict.fromkeys(("mistral", "mixtral", "ministral3", "phi3", "jamba"), _PLAIN),
+        "internlm2": Anatomy(only_if=(("bias", (False,)),)),
         "qwen2": Anatomy(qkv_bias=ALWAYS),
         "qwen2_moe": Anatomy(qkv_bias=Flag("qkv_bias", default=True), shared_gate=True),
         **dict.fromkeys(("qwen3", "qwen3_moe"), _NORMED),
@@ -107,7 +123,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         "exaone4": Anatomy(qk_norm="head"),
         **dict.fromkeys(("cohere", "cohere2"), _COHERE),
         "seed_oss": Anatomy(qkv_bias=BIAS_UNLESS, out_bias=Flag("attention_out_bias"), mlp_bias=Flag("mlp_bias")),
-        "minimax_m2": Anatomy(qk_norm="heads"),
+        "minimax_m2": Anatomy(qk_norm="heads", only_if=(("use_qk_norm", (True,)),)),
         "gpt_oss": Anatomy(qkv_bias=BIAS_UNLESS, out_bias=BIAS_UNLESS, sinks="all", expert_bias=True),
         "phimoe": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norm_bias=True, head_bias=Flag("lm_head_bias")),
         "nemotron": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norm_bias=True, gated=False, mlp_bias=Flag("mlp_bias")),
@@ -125,15 +141,23 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             mlp_bias=Flag("enable_bias", default=True),
             positions=("max_position_embeddings",),
             more_positions=2,
+            only_if=(
+                ("do_layer_norm_before", (True,)),
+                ("_remove_final_layer_norm", (False,)),
+                ("layer_norm_elementwise_affine", (True,)),
+            ),
         ),
         "gptj": Anatomy(norms=1, norm_bias=True, gated=False, mlp_bias=ALWAYS, head_bias=ALWAYS),
-        **dict.fromkeys(("phi", "phi-msft"), _OLD._replace(norms=1, head_bias=ALWAYS)),
-        "mpt": Anatomy(gated=False),
-        "chatglm": Anatomy(qkv_bias=Flag("add_qkv_bias")),
+        **dict.fromkeys(("phi", "phi-msft"), _PHI),
+        "mpt": Anatomy(gated=False, only_if=(("no_bias", (True,)),)),
+        "chatglm": Anatomy(
+            qkv_bias=Flag("add_qkv_bias"),
+            only_if=(("add_bias_linear", (False,)), ("post_layer_norm", (True,)), ("rmsnorm", (True,))),
+        ),
         "glm4_moe": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
         "solar_open": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
         "dots1": Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head"),
-        "hunyuan_v1_moe": Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head"),
+        "hunyuan_v1_moe": Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head", only_if=(("use_qk_norm", (True,)),)),
         "hy_v3": Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head", mlp_bias=Flag("mlp_bias")),
         "ernie4_5_moe": Anatomy(
             qkv_bias=Flag("use_bias"),
@@ -152,7 +176,11 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         **dict.fromkeys(("mamba", "mamba2"), Anatomy(norms=1, feed_forward=False)),
         **dict.fromkeys(("lfm2", "lfm2_moe"), Anatomy(qk_norm="head")),
         "minimax": _PLAIN,
-        "mimo_v2_flash": Anatomy(qkv_bias=BIAS, sinks="sliding"),
+        "mimo_v2_flash": Anatomy(
+            qkv_bias=BIAS,
+            sinks="sliding",
+            only_if=(("add_swa_attention_sink_bias", (True,)), ("add_full_attention_sink_bias", (False,))),
+        ),
     }
 )
 

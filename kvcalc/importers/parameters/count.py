@@ -46,7 +46,7 @@ def count_parameters(config: Config, plans: Sequence[LayerPlan], *, tied: bool) 
     if anatomy is None:
         return None
     sizes = (HIDDEN, VOCABULARY, *([anatomy.positions] if anatomy.positions else []))
-    if any(config.get(*names) is None for names in sizes):
+    if any(config.get(*names) is None for names in sizes) or not _counted_here(config, anatomy):
         return None
     feed_forward = feed_forward_parameters(config, anatomy, len(plans))
     attentions = [attention_parameters(config, anatomy, plan) for plan in plans]
@@ -57,6 +57,16 @@ def count_parameters(config: Config, plans: Sequence[LayerPlan], *, tied: bool) 
     total = sum(each or 0 for each in attentions) + feed_forward.parameters
     total += norms * hidden * (2 if anatomy.norm_bias else 1) + _ends(config, anatomy, tied=tied)
     return Counted(total, total - feed_forward.idle)
+
+
+def _counted_here(config: Config, anatomy: Anatomy) -> bool:
+    """Whether the file has nothing that changes the parameters in a way which is not counted."""
+    for key, values in anatomy.only_if:
+        found = config.get(key)
+        if found is not None and found.value not in values:
+            return False
+    narrow = config.get("word_embed_proj_dim")  # OPT-350m's embedding is narrower than its layers
+    return narrow is None or narrow.value == config.count(*HIDDEN).value
 
 
 def _ends(config: Config, anatomy: Anatomy, *, tied: bool) -> int:
