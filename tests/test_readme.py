@@ -55,6 +55,18 @@ def test_error_block_is_real(
     assert capsys.readouterr().err == block("text")
 
 
+def test_import_block_is_real(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("falcon").mkdir()
+    Path("falcon/config.json").write_text(block("json"), encoding="utf-8")
+    found = re.search(r"```yaml\n\$ kvcalc ([^\n]*)\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    assert run(found[1].split()) == 0
+    assert capsys.readouterr().out == found[2]
+
+
 def test_python_block_runs() -> None:
     exec(compile(block("python"), "README.md", "exec"), {})  # noqa: S102  # the README's own example
 

@@ -9,7 +9,7 @@ from kvcalc.catalogue import find_model
 from kvcalc.cli.options import FormatOption, JsonOption, OutputOption, TextCommand, TextGroup, chosen_format
 from kvcalc.cli.output import deliver, show
 from kvcalc.cli.question import assumed_of
-from kvcalc.cli.scenario_options import takes
+from kvcalc.cli.scenario_options import MODEL_HELP, takes
 from kvcalc.errors import KvcalcError
 from kvcalc.model import Model
 from kvcalc.render.listing import model_report, models_report
@@ -33,7 +33,7 @@ def list_command(how: FormatOption = None, json: JsonOption = False, output_file
 
 @takes(("assume",))
 def show_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A YAML file, a config.json, a name or a hub id.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     how: FormatOption = None,
     json: JsonOption = False,
     output_file: OutputOption = None,
@@ -46,7 +46,9 @@ def show_command(
 
 @takes(("assume",))
 def import_command(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A config.json, or a folder that holds one.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A config.json or its folder, a .gguf, or hf:ORG/NAME.")
+    ],
     output_file: OutputOption = None,
     **given: Any,
 ) -> None:

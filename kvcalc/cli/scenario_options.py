@@ -17,7 +17,7 @@ from kvcalc.render import Format
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _AD_HOC = "A model without a file"
-_IMPORTED = "A model from a config.json"
+_IMPORTED = "A model of another format"
 _WORKLOAD = "Workload"
 _MEMORY = "Memory"
 _DEPLOYMENT = "Deployment"
@@ -160,7 +160,7 @@ NUMBERS = ("layers", "heads", "kv_heads", "head_dim", "v_head_dim", "kv_lora_ran
 AD_HOC = ("assume", *NUMBERS, "parameters", "dtype")
 OUTPUT = ("how", "json", "output_file", "unit")
 
-MODEL_HELP = "A YAML file, a config.json or its folder, a name of the catalogue, or a hub id."
+MODEL_HELP = "A name or hub id of the catalogue, a YAML file, a config.json or its folder, a .gguf, or hf:ORG/NAME."
 ModelArgument = Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 
 
