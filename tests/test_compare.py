@@ -152,7 +152,7 @@ def test_layers_that_differ_are_a_row_of_their_own() -> None:
 
 
 def test_values_of_another_width() -> None:
-    """mimo-v2-flash: keys of 192 and values of 128, 9 layers with 4 KV heads, 39 with a window of 128 and 8."""
+    """mimo-v2-flash: keys of 192 and values of 128, 9 layers with 4 KV heads, 39 with a window of 129 and 8."""
     rows = rows_of(kvcalc.compare("mimo-v2-flash", context=100))
 
     assert rows["mimo-v2-flash"].own

@@ -426,6 +426,31 @@ def test_assumptions_decide() -> None:
     assert imported(both, dtype="bfloat16").model.dtype == "bf16"
 
 
+def test_keys_that_a_class_would_not_look_at_are_refused() -> None:
+    opt = {**LLAMA, "model_type": "opt"}
+    assert "num_key_value_heads is 8, and this family's class takes 32 whatever it says" in refusal(opt)
+    assert set(kinds({**opt, "num_key_value_heads": 32, "head_dim": 128})) == {"mha 32 x 128"}
+    assert "head_dim is 64, and" in refusal({**opt, "num_key_value_heads": None, "head_dim": 64})
+    gemma2 = {**LLAMA, "model_type": "gemma2", "sliding_window_pattern": 3}
+    assert "sliding_window_pattern is 3, which this family's layers do not have" in refusal(gemma2)
+    gemma4 = dict(PUBLISHED["google/gemma-4-31B-it"]["text_config"])
+    gemma4["layer_types"] = [*gemma4["layer_types"][:-1], "sliding_attention"]
+    assert "the last of layer_types slides" in refusal(gemma4)
+
+
+def test_qwen3_moe_slides_everywhere_or_nowhere() -> None:
+    values = {**LLAMA, "model_type": "qwen3_moe", "sliding_window": 4096, "max_window_layers": 1}
+    assert set(kinds({**values, "use_sliding_window": True})) == {"gqa 32/8 x 128, window 4,096"}
+    assert set(kinds(values)) == {"gqa 32/8 x 128"}
+
+
+def test_mimo_slides_over_its_window_and_the_last_token() -> None:
+    values = PUBLISHED["XiaomiMiMo/MiMo-V2-Flash"]
+    assert "gqa 64/8 x 192+128, window 129" in kinds(values)
+    assert "gqa 64/8 x 192+128, window 128" in kinds({k: v for k, v in values.items() if k != "sliding_window_size"})
+    assert "attention_chunk_size is 256, and sliding_window 128" in refusal({**values, "attention_chunk_size": 256})
+
+
 def test_assumptions_are_told() -> None:
     assert "assumed: head_dim = 64" in imported(LLAMA, head_dim=64).notes
 

@@ -45,9 +45,13 @@ def mimo(config: Config) -> list[LayerPlan]:
         )
         for prefix in ("", "swa_")
     ]
-    window, chunk = config.tokens("sliding_window"), config.optional_tokens("attention_chunk_size")
-    if chunk is not None and chunk.value != window.value:
-        raise config.refusal(f"attention_chunk_size is {chunk.value}, and sliding_window {window.value}")
+    window = config.tokens("sliding_window")
+    for name in ("attention_chunk_size", "sliding_window_size"):
+        told = config.optional_tokens(name)
+        if told is not None and told.value != window.value:
+            raise config.refusal(f"{name} is {told.value}, and sliding_window {window.value}")
+    if config.get("sliding_window_size") is not None:
+        window = Given(window.value + 1, "sliding_window_size earlier tokens and the last itself")
     return [LayerPlan((blocks[mark],), window=window if mark else None) for mark in marks]
 
 

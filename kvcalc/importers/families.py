@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.heads import (
+    all_heads,
     bigcode_heads,
     chatglm_heads,
     falcon_heads,
@@ -15,7 +16,15 @@ from kvcalc.importers.heads import (
     nested_heads,
     usual_heads,
 )
-from kvcalc.importers.layer_lists import full, pattern, window_from, window_if_used, window_on_all
+from kvcalc.importers.layer_lists import (
+    alternating,
+    full,
+    pattern,
+    window_from,
+    window_if_used,
+    window_on_all,
+    window_on_all_if_used,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,12 +58,14 @@ def _all(names: str, family: Family) -> dict[str, Family]:
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        **_all("llama gpt2 gptj gpt_neox codegen opt bloom phi phi-msft stablelm persimmon olmo olmo2 olmoe", _FULL),
+        **_all("gpt2 gptj gpt_neox codegen opt bloom persimmon baichuan", _with(full, all_heads)),
+        **_all("llama phi phi-msft stablelm olmo olmo2 olmoe", _FULL),
         **_all("gemma internlm2 internlm3 minimax_m2 granite granitemoe cohere seed_oss nemotron helium arcee", _FULL),
-        **_all("apertus exaone nanochat glm glm4 glm4_moe ernie4_5 ernie4_5_moe baichuan bailing_moe", _FULL),
+        **_all("apertus exaone nanochat glm glm4 glm4_moe ernie4_5 ernie4_5_moe bailing_moe", _FULL),
         **_all("solar_open hy_v3 qwen3_vl_text qwen3_vl_moe_text", _FULL),
         **_all("mistral mixtral ministral ministral3 phi3 phimoe starcoder2", _ALL),
-        **_all("qwen2 qwen2_moe qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen3 qwen3_moe smollm3", _IF_USED),
+        **_all("qwen2 qwen2_moe qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen3 smollm3", _IF_USED),
+        "qwen3_moe": _with(window_on_all_if_used),
         "mimo": _IF_USED,
         "dots1": _with(window_from),
         "falcon": _with(full, falcon_heads),
@@ -62,8 +73,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "gpt_bigcode": _with(full, bigcode_heads),
         **_all("mpt dbrx", _with(full, nested_heads)),
         "step3_text": _with(full, grouped_heads),
-        **_all("gemma2 gpt_oss vaultgemma", _with(partial(pattern, every=2))),
-        **_all("olmo3 exaone4 exaone_moe cohere2 afmoe muse_glimmer_text", _with(partial(pattern, every=4))),
+        **_all("gemma2 gpt_oss vaultgemma", _with(partial(alternating, every=2))),
+        **_all("olmo3 muse_glimmer_text", _with(partial(alternating, every=4))),
+        **_all("exaone4 exaone_moe cohere2 afmoe", _with(partial(pattern, every=4))),
         "gemma3_text": _with(partial(pattern, every=6)),
         **_all("deepseek_v2 deepseek_v3 kimi_k2 glm4_moe_lite mistral4 youtu axk1", _of("latent", "latent")),
         "longcat_flash": _of("latent", "latent_twice"),

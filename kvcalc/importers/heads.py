@@ -28,6 +28,23 @@ def usual_heads(config: Config, *width_names: str) -> Block:
     return block_of(config, heads, kv_heads, width_of(config, heads, "head_dim", *width_names))
 
 
+def all_heads(config: Config) -> Block:
+    """Families whose class knows neither num_key_value_heads nor head_dim: as many as heads, hidden_size / heads wide.
+
+    Raises:
+        KvcalcError: a key says otherwise, which the class would not look at.
+    """
+    heads = config.count(*HEADS)
+    width = _shared_out(config, heads)
+    for name, implied in (("num_key_value_heads", heads), ("head_dim", width)):
+        told = config.optional_count(name)
+        if told is not None and told.value != implied.value:
+            raise config.refusal(
+                f"{name} is {told.value}, and this family's class takes {implied.value} whatever it says"
+            )
+    return block_of(config, heads, heads.since("every head has its own key and value"), width)
+
+
 def width_of(config: Config, heads: Given, *names: str) -> Given:
     """head_dim, else hidden_size / heads.
 
@@ -37,6 +54,10 @@ def width_of(config: Config, heads: Given, *names: str) -> Given:
     width = config.optional_count(*(names or ("head_dim",)))
     if width is not None:
         return width
+    return _shared_out(config, heads)
+
+
+def _shared_out(config: Config, heads: Given) -> Given:
     hidden = config.count(*HIDDEN)
     if hidden.value % heads.value:
         raise config.refusal(f"it has no head_dim, and {hidden.value} / {heads.value} heads is no whole number")

@@ -9,6 +9,8 @@ from kvcalc.importers.plan import LayerPlan
 from kvcalc.layers import MAX_LAYERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvcalc.importers.config import Config
     from kvcalc.importers.plan import Block
 
@@ -75,6 +77,14 @@ def window_if_used(config: Config, block: Block) -> list[LayerPlan]:
     return [LayerPlan((block,), window=window if index >= first.value else None) for index in range(number_of(config))]
 
 
+def window_on_all_if_used(config: Config, block: Block) -> list[LayerPlan]:
+    """Every layer slides where use_sliding_window is true."""
+    types_of(config, {"full_attention"})
+    config.ignore("sliding_window")
+    window = config.tokens("sliding_window") if config.flag("use_sliding_window") else None
+    return [LayerPlan((block,), window=window)] * number_of(config)
+
+
 def window_from(config: Config, block: Block) -> list[LayerPlan]:
     """Layers from max_window_layers on slide, where sliding_window is set; unless listed."""
     types = types_of(config, {"full_attention", "sliding_attention"})
@@ -87,11 +97,23 @@ def window_from(config: Config, block: Block) -> list[LayerPlan]:
 
 def pattern(config: Config, block: Block, every: int) -> list[LayerPlan]:
     """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or by the class's rule."""
-    config.ignore("sliding_window", *_EVERY)
+    config.ignore(*_EVERY)
+    return alternating(config, block, every, _by_rule)
+
+
+def alternating(
+    config: Config, block: Block, every: int, rule: Callable[[Config, int], list[str]] | None = None
+) -> list[LayerPlan]:
+    """layer_types, else all but every n-th layer slide; or as another rule has it."""
+    config.ignore("sliding_window")
     types = types_of(config, {"full_attention", "sliding_attention"})
     if types is None:
-        types = _by_rule(config, every)
+        types = _every_nth(config, every) if rule is None else rule(config, every)
     return [_typed(config, block, each) for each in types]
+
+
+def _every_nth(config: Config, every: int) -> list[str]:
+    return ["sliding_attention" if (index + 1) % every else "full_attention" for index in range(number_of(config))]
 
 
 def _by_rule(config: Config, every: int) -> list[str]:
@@ -106,7 +128,7 @@ def _by_rule(config: Config, every: int) -> list[str]:
         every = int(
             config.count("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers").value
         )
-    return ["sliding_attention" if (index + 1) % every else "full_attention" for index in range(layers)]
+    return _every_nth(config, every)
 
 
 def _typed(config: Config, block: Block, layer_type: str) -> LayerPlan:

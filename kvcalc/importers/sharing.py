@@ -19,11 +19,13 @@ def gemma4(config: Config) -> list[LayerPlan]:
     attention_k_eq_v shares a projection's weight, not what is kept: keys are normalised and rotated.
 
     Raises:
-        KvcalcError: no layer_types.
+        KvcalcError: no layer_types, or of another end.
     """
     types = types_of(config, {"full_attention", "sliding_attention"})
     if types is None:
         raise config.refusal("it has no layer_types")
+    if types[-1] != "full_attention":
+        raise config.refusal("the last of layer_types slides, and the class makes that layer full")
     heads = config.count(*HEADS)
     kv_heads = config.count("num_key_value_heads")
     sliding = block_of(config, heads, kv_heads, width_of(config, heads))
