@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kvcalc import KvcalcError, Model, load_model
 from kvcalc.catalogue import find_model
 from kvcalc.importers.safetensors import file_header
+from kvcalc.importers.tensors import StoredTensor, weights_of
 from kvcalc.validation import validated
 from kvcalc.yaml_reader import parse_yaml
 
@@ -183,6 +184,40 @@ def test_words_and_towers_and_tied_heads(tmp_path: Path) -> None:
     notes = find_model(str(tmp_path)).notes
     assert any(note.startswith("12,800 bytes of an output head that is the embedding again") for note in notes)
     assert any("config.json describes" in note for note in notes)
+
+
+ROLES = {
+    "transformer.wte.weight": "embedding",
+    "gpt_neox.embed_in.weight": "embedding",
+    "backbone.embeddings.weight": "embedding",
+    "transformer.embedding.word_embeddings.weight": "embedding",
+    "transformer.word_embeddings.weight": "embedding",
+    "word_embeddings_layernorm.weight": "layers",
+    "transformer.wpe.weight": "layers",
+    "lm_head.linear.weight": "output head",
+    "embed_out.weight": "output head",
+    "output.weight": "output head",
+    "transformer.output_layer.weight": "output head",
+    "model.layers.0.self_attn.output.weight_norm": "layers",
+    "blk.0.attn_output.weight": "layers",
+    "model.layers.0.block_sparse_moe.experts.7.w1.weight": "experts",
+    "model.layers.0.block_sparse_moe.input_linear.weight": "experts",
+    "model.layers.0.mlp.shared_experts.up_proj.weight": "layers",
+    "blk.0.ffn_up_exps.weight": "experts",
+    "blk.0.ffn_up_shexp.weight": "layers",
+    "model.layers.0.mlp.gate.weight": "layers",
+    "model.vision_tower.encoder.layers.26.mlp.weight": "towers for images or sound",
+    "visual.blocks.31.attn.proj.weight": "towers for images or sound",
+    "model.layers.1.mlp.up_proj.weight": "",
+    "model.mtp.layers.0.mlp.up_proj.weight": "",
+    "mtp.fc.weight": "",
+}
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_tensor_s_name_says_where_it_belongs(name: str) -> None:
+    found = weights_of([StoredTensor(name, "bf16", 8, 16)], 1, tied=False, shown="x")
+    assert [part.part for part in found.parts] == ([f"{ROLES[name]}, bf16"] if ROLES[name] else [])
 
 
 def test_the_format_s_own_library_writes_what_is_read(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ _RULES: tuple[tuple[re.Pattern[str], Role], ...] = tuple(
     for pattern, role in (
         (r"(^|\.)(vision|visual|audio|image|speech|multi_modal|mm_|embed_vision|embed_audio|patch_merger)", _TOWERS),
         (r"(^|\.)(mm\.|v\.)", _TOWERS),
-        (r"(^|\.)(lm_head|embed_out|output_layer|output)\.weight", _HEAD),
-        (r"(^|\.)experts\.|_exps\.", _EXPERTS),
+        (r"(^|\.)(lm_head|lm_head\.linear|embed_out|output_layer)\.weight|^output\.weight", _HEAD),
+        (r"(^|\.)experts\.|_exps\.|block_sparse_moe\.(input|output)_linear", _EXPERTS),
         (r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in|tok_embeddings|token_embd)\.weight", _TABLE),
         (r"^(backbone|model)\.(embeddings?)\.weight|^transformer\.embedding\.word_embeddings\.weight", _TABLE),
     )
