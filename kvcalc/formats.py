@@ -15,7 +15,7 @@ from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
 from kvcalc.term import Factor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class Ragged(Enum):
@@ -185,14 +185,14 @@ def find_format(name: str, what: str) -> ElementFormat:
     return found
 
 
-def check_format(key: str, name: str | None) -> None:
-    """The format that a key of a file names must exist.
+def check_format(key: str, name: str | None, find: Callable[[str, str], ElementFormat] = find_format) -> None:
+    """The format that a key of a file names must exist, among those that `find` finds.
 
     Raises:
         ValueError: it does not.
     """
     if name is not None:
         try:
-            find_format(name, key)
+            find(name, key)
         except KvcalcError as error:
             raise ValueError(str(error)) from error

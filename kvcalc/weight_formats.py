@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
-from kvcalc.formats import ALIASES, FORMATS, ElementFormat, Ragged
+from kvcalc.formats import ALIASES, FORMATS, ElementFormat, Ragged, check_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,8 +72,4 @@ def check_weight_format(key: str, name: str | None) -> None:
     Raises:
         ValueError: it does not.
     """
-    if name is not None:
-        try:
-            find_weight_format(name, key)
-        except KvcalcError as error:
-            raise ValueError(str(error)) from error
+    check_format(key, name, find_weight_format)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from kvcalc import KvcalcError, load_model
 from kvcalc.catalogue import model_names
 from kvcalc.importers import Imported, import_config
-from kvcalc.importers.defaults import class_defaults
-from kvcalc.importers.families import FAMILIES
+from kvcalc.importers.config_json.defaults import class_defaults
+from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.model import Model
 from kvcalc.validation import validated
 from kvcalc.yaml_reader import parse_yaml

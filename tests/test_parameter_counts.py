@@ -12,7 +12,7 @@ import pytest
 from kvcalc import load_model
 from kvcalc.catalogue import model_names
 from kvcalc.importers import import_config
-from kvcalc.importers.parameters.anatomy import ANATOMIES
+from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
 from kvcalc.model import Model
 
 DATA = Path(__file__).parent / "data"

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.importers.telling import TELLING
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -230,7 +229,7 @@ class Config:
         """These keys say nothing of the cache in this family."""
         self.read.update(names)
 
-    def refuse_unread(self, telling: frozenset[str] = TELLING) -> None:
+    def refuse_unread(self, telling: frozenset[str]) -> None:
         """Refuse a file that says something of the cache which its family does not look at, and idle assumptions.
 
         Args:

@@ -11,7 +11,7 @@ from kvcalc.mechanisms import KINDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvcalc.importers.config import Given
+    from kvcalc.importers.config import Config, Given
 
 
 class Block(NamedTuple):
@@ -58,6 +58,24 @@ class LayerPlan(NamedTuple):
             window=None if self.window is None else self.window.value,
             chunk=None if self.chunk is None else self.chunk.value,
         )
+
+
+def block_of(config: Config, heads: Given, kv_heads: Given, width: Given, v_width: Given | None = None) -> Block:
+    """mha, mqa or gqa, by the number of KV heads.
+
+    Raises:
+        KvcalcError: KV heads do not divide query heads.
+    """
+    widths = [("head_dim", width)]
+    if v_width is not None and v_width.value != width.value:
+        widths.append(("v_head_dim", v_width))
+    if kv_heads.value == heads.value:
+        return Block("mha", (("num_heads", heads), *widths), kv_heads.why)
+    if kv_heads.value == 1:
+        return Block("mqa", (("num_heads", heads), *widths), kv_heads.why)
+    if heads.value % kv_heads.value:
+        raise config.refusal(f"{kv_heads.value} KV heads do not divide {heads.value} heads")
+    return Block("gqa", (("num_heads", heads), ("num_kv_heads", kv_heads), *widths))
 
 
 def grouped(plans: Sequence[LayerPlan]) -> tuple[LayerGroup, ...]:

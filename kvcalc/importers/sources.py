@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.importers.checkpoint import QUANTISED_FILE, quantised_beside
+from kvcalc.importers.config_json.checkpoint import QUANTISED_FILE, quantised_beside
+from kvcalc.importers.config_json.read import import_config
 from kvcalc.importers.json_text import read_text
-from kvcalc.importers.read import import_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import Given
-from kvcalc.importers.heads import block_of
-from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.importers.plan import Block, LayerPlan, block_of
 from kvcalc.layers import MAX_LAYERS
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import CannotRunError, KvcalcError
-from kvcalc.importers.checkpoint import QUANTISED_FILE, quantised_beside
 from kvcalc.importers.config import Given
+from kvcalc.importers.config_json.checkpoint import QUANTISED_FILE, quantised_beside
+from kvcalc.importers.config_json.read import import_config
 from kvcalc.importers.hub.client import Client
 from kvcalc.importers.json_text import read_text
-from kvcalc.importers.read import import_config
 from kvcalc.importers.safetensors import (
     INDEX_FILE,
     MAX_INDEX,

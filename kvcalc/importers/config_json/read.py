@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.importers.checkpoint import checkpoint_of, has_more_than_text
 from kvcalc.importers.config import BY_HAND, Config, Given
-from kvcalc.importers.defaults import class_defaults
-from kvcalc.importers.families import FAMILIES
-from kvcalc.importers.fields import model_fields
+from kvcalc.importers.config_json.checkpoint import checkpoint_of, has_more_than_text
+from kvcalc.importers.config_json.defaults import class_defaults
+from kvcalc.importers.config_json.families import FAMILIES
+from kvcalc.importers.config_json.fields import model_fields
+from kvcalc.importers.config_json.parameters import count_parameters
+from kvcalc.importers.config_json.telling import TELLING
+from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED, WRAPPERS
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.naming import name_of
-from kvcalc.importers.parameters import count_parameters
 from kvcalc.importers.plan import grouped
-from kvcalc.importers.wrappers import NOT_EXPRESSED, WRAPPERS
 from kvcalc.model import Model
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def import_config(
         weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown)
     checkpoint = checkpoint_of(config, outer, counted, weights)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
-    config.refuse_unread()
+    config.refuse_unread(TELLING)
     try:
         model = Model(
             **{key: given.value for key, given in fields},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.heads import HIDDEN
+from kvcalc.importers.config_json.heads import HIDDEN
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config

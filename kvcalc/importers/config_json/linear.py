@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.fields import DTYPES
-from kvcalc.importers.heads import HEADS, HIDDEN, usual_heads, width_of
-from kvcalc.importers.latent import latent_block
-from kvcalc.importers.layer_lists import number_of, types_of
+from kvcalc.importers.config_json.fields import DTYPES
+from kvcalc.importers.config_json.heads import HEADS, HIDDEN, usual_heads, width_of
+from kvcalc.importers.config_json.latent import latent_block
+from kvcalc.importers.config_json.layer_lists import number_of, types_of
 from kvcalc.importers.plan import Block, LayerPlan
 
 if TYPE_CHECKING:

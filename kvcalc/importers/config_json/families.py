@@ -7,7 +7,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.heads import (
+from kvcalc.importers.config_json.heads import (
     all_heads,
     bigcode_heads,
     chatglm_heads,
@@ -16,7 +16,7 @@ from kvcalc.importers.heads import (
     nested_heads,
     usual_heads,
 )
-from kvcalc.importers.layer_lists import (
+from kvcalc.importers.config_json.layer_lists import (
     alternating,
     full,
     pattern,
@@ -46,7 +46,7 @@ def _of(module: str, reader: str) -> Family:
     """A reader of another file, which is imported when a model needs it."""
 
     def read(config: Config) -> list[LayerPlan]:
-        family: Family = getattr(import_module(f"kvcalc.importers.{module}"), reader)
+        family: Family = getattr(import_module(f"kvcalc.importers.config_json.{module}"), reader)
         return family(config)
 
     return read

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.config import Given
-from kvcalc.importers.heads import HIDDEN, usual_heads
-from kvcalc.importers.layer_lists import number_of, types_of
-from kvcalc.importers.linear import state_dtype
+from kvcalc.importers.config_json.heads import HIDDEN, usual_heads
+from kvcalc.importers.config_json.layer_lists import number_of, types_of
+from kvcalc.importers.config_json.linear import state_dtype
 from kvcalc.importers.plan import Block, LayerPlan
 
 if TYPE_CHECKING:

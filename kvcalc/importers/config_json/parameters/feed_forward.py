@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.importers.experts import EXPERTS, PER_TOKEN, SHARED, expert_width, sparse_layers
-from kvcalc.importers.heads import HIDDEN
-from kvcalc.importers.parameters.layers import holds
+from kvcalc.importers.config_json.experts import EXPERTS, PER_TOKEN, SHARED, expert_width, sparse_layers
+from kvcalc.importers.config_json.heads import HIDDEN
+from kvcalc.importers.config_json.parameters.layers import holds
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
-    from kvcalc.importers.parameters.anatomy import Anatomy
+    from kvcalc.importers.config_json.parameters.anatomy import Anatomy
 
 WIDTH = ("intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim")
 SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.config import Given
-from kvcalc.importers.plan import Block
+from kvcalc.importers.plan import Block, block_of
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
@@ -62,24 +62,6 @@ def _shared_out(config: Config, heads: Given) -> Given:
     if hidden.value % heads.value:
         raise config.refusal(f"it has no head_dim, and {hidden.value} / {heads.value} heads is no whole number")
     return Given(hidden.value // heads.value, f"no head_dim: {hidden.why} / {heads.why}")
-
-
-def block_of(config: Config, heads: Given, kv_heads: Given, width: Given, v_width: Given | None = None) -> Block:
-    """mha, mqa or gqa, by the number of KV heads.
-
-    Raises:
-        KvcalcError: KV heads do not divide query heads.
-    """
-    widths = [("head_dim", width)]
-    if v_width is not None and v_width.value != width.value:
-        widths.append(("v_head_dim", v_width))
-    if kv_heads.value == heads.value:
-        return Block("mha", (("num_heads", heads), *widths), kv_heads.why)
-    if kv_heads.value == 1:
-        return Block("mqa", (("num_heads", heads), *widths), kv_heads.why)
-    if heads.value % kv_heads.value:
-        raise config.refusal(f"{kv_heads.value} KV heads do not divide {heads.value} heads")
-    return Block("gqa", (("num_heads", heads), ("num_kv_heads", kv_heads), *widths))
 
 
 def falcon_heads(config: Config) -> Block:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import Given
-from kvcalc.importers.layer_lists import number_of
+from kvcalc.importers.config_json.layer_lists import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.config import Given
-from kvcalc.importers.heads import HEADS, block_of, usual_heads, width_of
-from kvcalc.importers.layer_lists import number_of, pattern, types_of
-from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.importers.config_json.heads import HEADS, usual_heads, width_of
+from kvcalc.importers.config_json.layer_lists import number_of, pattern, types_of
+from kvcalc.importers.plan import Block, LayerPlan, block_of
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvcalc.importers.config import Config
-    from kvcalc.importers.parameters import Counted
+    from kvcalc.importers.config_json.parameters import Counted
     from kvcalc.importers.tensors import Weights
 
 _METHOD = re.compile(r"[A-Za-z0-9_.-]{1,40}")

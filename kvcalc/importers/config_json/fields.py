@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import Given
-from kvcalc.importers.experts import expert_fields
-from kvcalc.importers.heads import HEADS, HIDDEN
+from kvcalc.importers.config_json.experts import expert_fields
+from kvcalc.importers.config_json.heads import HEADS, HIDDEN
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.importers.fields import MAX_VOCABULARY, VOCABULARY
-from kvcalc.importers.heads import HIDDEN
-from kvcalc.importers.parameters.anatomy import anatomy_of
-from kvcalc.importers.parameters.feed_forward import feed_forward_parameters
-from kvcalc.importers.parameters.layers import attention_parameters, holds
+from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
+from kvcalc.importers.config_json.heads import HIDDEN
+from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
+from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
+from kvcalc.importers.config_json.parameters.layers import attention_parameters, holds
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvcalc.importers.config import Config
-    from kvcalc.importers.parameters.anatomy import Anatomy
+    from kvcalc.importers.config_json.parameters.anatomy import Anatomy
     from kvcalc.importers.plan import LayerPlan
 
 

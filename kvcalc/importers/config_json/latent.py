@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.heads import HEADS
-from kvcalc.importers.layer_lists import number_of, types_of
+from kvcalc.importers.config_json.heads import HEADS
+from kvcalc.importers.config_json.layer_lists import number_of, types_of
 from kvcalc.importers.plan import Block, LayerPlan
 from kvcalc.layers import MAX_LAYERS
 

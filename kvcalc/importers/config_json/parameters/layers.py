@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.heads import HIDDEN
-from kvcalc.importers.parameters import states
+from kvcalc.importers.config_json.heads import HIDDEN
+from kvcalc.importers.config_json.parameters import states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config import Config
-    from kvcalc.importers.parameters.anatomy import Anatomy, Flag
+    from kvcalc.importers.config_json.parameters.anatomy import Anatomy, Flag
     from kvcalc.importers.plan import Block, LayerPlan
 
 
