@@ -209,6 +209,31 @@ def test_heads_for_each_layer_and_layers_without(tmp_path: Path) -> None:
     assert kinds(path) == ["gqa 32/8 x 128+64", "no attention", "mha 16 x 128+64"]
 
 
+def test_a_window_of_0_is_none_and_one_that_is_absent_what_llama_cpp_takes(tmp_path: Path) -> None:
+    full, window = "gqa 32/8 x 128", "attention.sliding_window"
+    cases = [
+        ("gemma2", {}, ["gqa 32/8 x 128, window 4,096", full]),
+        ("gemma2", {window: 0}, [full, full]),
+        ("gemma3", {}, [full, full]),
+        ("gemma3", {window: 0}, [full, full]),
+        ("gpt-oss", {window: 128, "attention.sliding_window_pattern": 1}, [full, full]),
+        ("gpt-oss", {window: 128, "attention.sliding_window_pattern": 0}, ["gqa 32/8 x 128, window 128"] * 2),
+        ("llama4", {}, ["gqa 32/8 x 128, chunk 8,192"] * 2),
+        ("llama4", {window: 0}, [full, full]),
+        ("phi3", {window: 0}, [full, full]),
+        ("phi3", {window: 100}, ["gqa 32/8 x 128, window 100"] * 2),
+        ("phi3", {window: 8192}, [full, full]),
+    ]
+    for arch, more, expected in cases:
+        assert kinds(write(tmp_path / "model.gguf", arch, {**LLAMA, **more})) == expected, (arch, more)
+
+
+def test_layers_that_are_recurrent_may_be_listed(tmp_path: Path) -> None:
+    keys = {**LLAMA, **QWEN3_NEXT, "attention.recurrent_layers": [0, 1]}
+    found = kinds(write(tmp_path / "model.gguf", "qwen35", keys))
+    assert [each.split()[0] for each in found] == ["gqa", "gated_deltanet"]
+
+
 def test_a_file_without_key_length_mla_keeps_expanded_heads(tmp_path: Path) -> None:
     keys = {name: value for name, value in LATENT.items() if not name.endswith("_mla")}
     keys |= {"attention.key_length": 192, "attention.value_length": 128, "attention.head_count_kv": 128}

@@ -148,3 +148,9 @@ def test_quantisation_may_stand_beside_config_json(kvcalc: Kvcalc, config: Path)
     assert "the checkpoint asks for a cache in fp8: --cache-dtype fp8" in notes
     beside.write_text("[]", encoding="utf-8")
     assert kvcalc("estimate", str(config.parent)).code == 2
+
+
+def test_assumptions_are_of_one_model(kvcalc: Kvcalc, config: Path) -> None:
+    run = kvcalc("compare", str(config), "llama-3-8b", "--assume", "head_dim=64")
+    assert (run.code, run.stdout) == (2, "")
+    assert "--assume: is of one model, and 2 are given" in run.stderr

@@ -157,8 +157,8 @@ def asked_alike(
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
-    for name in ("weights", "parameters"):
-        if len(models) > 1 and options.get(name) is not None:
+    for name in ("weights", "parameters", "assume"):
+        if len(models) > 1 and options.get(name):
             raise KvcalcError(f"--{name}: is of one model, and {len(models)} are given")
     ways = [{"cache_dtype": each} for each in formats] or [{}]
     asked = [ask(model, **way) for model in models for way in ways]

@@ -54,8 +54,8 @@ def import_config(
     if model_type in NOT_EXPRESSED:
         raise KvcalcError(f"{shown}: '{model_type}' is {NOT_EXPRESSED[model_type]}")
     if model_type not in FAMILIES:
-        hint = did_you_mean(model_type, FAMILIES)
-        raise KvcalcError(f"{shown}: model_type '{model_type[:60]}' is not known{hint}; {BY_HAND}")
+        hint = did_you_mean(model_type, FAMILIES) or ";"
+        raise KvcalcError(f"{shown}: model_type '{model_type[:60]}' is not known{hint} {BY_HAND}")
     plans = tuple(FAMILIES[model_type](config))
     named = Given(name_of(name), "the name of the file, folder or repository")
     sizes = dict(model_fields(config, outer))

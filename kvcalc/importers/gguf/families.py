@@ -184,10 +184,11 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         **dict.fromkeys(_FULL.split(), full),
         **dict.fromkeys(("phi3", "phimoe"), window_on_all),
-        **dict.fromkeys(("gemma2", "gpt-oss"), partial(pattern, every=2)),
+        "gemma2": partial(pattern, every=2, otherwise=4096),
+        "gpt-oss": partial(pattern, every=2),
         **dict.fromkeys(("cohere2", "olmo2", "exaone4", "afmoe"), partial(pattern, every=4)),
         "gemma3": partial(pattern, every=6),
-        "llama4": partial(pattern, every=4, chunk=8192),
+        "llama4": partial(pattern, every=4, otherwise=8192, name="chunk"),
         "gemma3n": gemma3n,
         "gemma4": gemma4,
         "deepseek2": latent,

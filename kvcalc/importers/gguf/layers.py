@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.plan import Block, LayerPlan, block_of
 from kvcalc.layers import MAX_LAYERS
+from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
@@ -113,14 +114,27 @@ def sliding_marks(config: Config, every: int) -> list[bool]:
     return [period == 0 or index % period < period - 1 for index in range(layers)]
 
 
-def pattern(config: Config, every: int, *, chunk: int | None = None) -> list[LayerPlan]:
+def window_of(config: Config, otherwise: int | None = None) -> Given | None:
+    """The sliding window; None where there is none, which 0 says too.
+
+    Args:
+        config: of the file.
+        otherwise: what llama.cpp takes for this architecture where the key is absent.
+    """
+    found = config.optional_count(WINDOW, least=0, most=MAX_CONTEXT)
+    if found is None:
+        return None if otherwise is None else Given(otherwise, f"no {WINDOW}: llama.cpp's own for {config.model_type}")
+    return found if found.value else None
+
+
+def pattern(
+    config: Config, every: int, *, otherwise: int | None = None, name: Literal["window", "chunk"] = "window"
+) -> list[LayerPlan]:
     """All but every n-th layer slide, or stay within a chunk; none where there is no window."""
-    window: Any = config.optional_tokens(WINDOW)
-    span = Given(chunk, f"{config.model_type}: llama.cpp's own figure") if chunk else window
+    span = window_of(config, otherwise)
     if span is None:
         config.ignore(PATTERN)
         return full(config)
-    name = "chunk" if chunk else "window"
     marks = sliding_marks(config, every)
     return [
         LayerPlan((block,), **({name: span} if slides else {}))
@@ -130,7 +144,7 @@ def pattern(config: Config, every: int, *, chunk: int | None = None) -> list[Lay
 
 def window_on_all(config: Config) -> list[LayerPlan]:
     """Every layer slides, where there is a window shorter than the context."""
-    window, longest = config.optional_tokens(WINDOW), config.optional_tokens("context_length")
+    window, longest = window_of(config), config.optional_tokens("context_length")
     if window is None or (longest is not None and window.value >= longest.value):
         return full(config)
     return [LayerPlan((block,), window=window) for block in every_attention(config)]

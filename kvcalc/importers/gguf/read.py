@@ -65,8 +65,8 @@ def _config(header: Header, shown: str, assumed: Mapping[str, Any]) -> Config:
     if not isinstance(architecture, str):
         raise KvcalcError(f"{shown}: it has no general.architecture")
     if architecture not in FAMILIES:
-        hint = did_you_mean(architecture, FAMILIES)
-        raise KvcalcError(f"{shown}: architecture '{architecture[:60]}' is not known{hint}; {BY_HAND}")
+        hint = did_you_mean(architecture, FAMILIES) or ";"
+        raise KvcalcError(f"{shown}: architecture '{architecture[:60]}' is not known{hint} {BY_HAND}")
     prefix = f"{given}."
     values = {
         key.removeprefix(prefix): value
