@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kvcalc import KvcalcError, load_model
 from kvcalc.catalogue import model_names
 from kvcalc.importers import Imported, import_config
+from kvcalc.importers.config_json import defaults
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.model import Model
@@ -341,7 +342,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "model_type 'lama' is not known; did you mean": {**LLAMA, "model_type": "lama"},
     "model_type 'zzz' is not known": {**LLAMA, "model_type": "zzz"},
     "it has no model_type": {k: v for k, v in LLAMA.items() if k != "model_type"},
-    "the text_config of 'llava' has no model_type": {"model_type": "llava", "text_config": {}},
+    "the text_config of 'internvl' has no model_type": {"model_type": "internvl", "text_config": {}},
     "'flamingo' is a model_type that wraps a text_config, and is not known": {
         "model_type": "flamingo",
         "text_config": LLAMA,
@@ -424,6 +425,38 @@ def test_assumptions_decide() -> None:
     assert "head_dim: 64  # head_dim, assumed by --assume" in imported(LLAMA, head_dim=64).text
     both = REFUSALS["dtype is bfloat16 in text_config, and float16 around it"]
     assert imported(both, dtype="bfloat16").model.dtype == "bf16"
+
+
+def test_a_nested_text_config_leaves_out_what_its_class_knows() -> None:
+    llava = {"model_type": "llava", "text_config": {"model_type": "llama", "vocab_size": 32064}}
+    assert kinds(llava) == ["mha 32 x 128"] * 32
+    assert "it has no num_attention_heads" in refusal({"model_type": "llama", "vocab_size": 32064})
+    pixtral = {"model_type": "mistral", "hidden_size": 5120, "head_dim": 128, "num_hidden_layers": 40}
+    pixtral |= {"num_key_value_heads": 8, "sliding_window": None}
+    assert set(kinds({"model_type": "llava", "text_config": pixtral})) == {"gqa 32/8 x 128"}
+
+
+@pytest.mark.parametrize("model_type", defaults.NESTED)
+def test_nested_sizes_are_the_class_s(model_type: str) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
+
+    ours = class_defaults(model_type, nested=True)
+    assert {key: ours[key] for key in defaults.SIZES} == {
+        key: getattr(CONFIG_MAPPING[model_type], key) for key in defaults.SIZES
+    }
+
+
+def test_other_names_of_a_width_may_stand_beside_it() -> None:
+    for other in ("kv_channels", "attention_head_dim"):
+        assert set(kinds({**LLAMA, other: 128})) == {"gqa 32/8 x 128"}
+        assert f"{other} is 64, which this family's" in refusal({**LLAMA, other: 64})
+
+
+def test_a_window_that_is_null_slides_nowhere() -> None:
+    for model_type in ("exaone4", "gemma2", "cohere2", "olmo3"):
+        assert set(kinds({**LLAMA, "model_type": model_type, "head_dim": 128, "sliding_window": None})) == {
+            "gqa 32/8 x 128"
+        }
 
 
 def test_keys_that_a_class_would_not_look_at_are_refused() -> None:

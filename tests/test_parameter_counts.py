@@ -67,6 +67,7 @@ UNCOUNTED = [
     ("facebook/opt-13b", {"do_layer_norm_before": False}),
     ("tiiuae/falcon-40b", {"num_ln_in_parallel_attn": 1}),
     ("mosaicml/mpt-7b", {"no_bias": False}),
+    ("mosaicml/mpt-7b", {"expansion_ratio": 8}),
     ("THUDM/chatglm3-6b", {"add_bias_linear": True}),
     ("microsoft/phi-2", {"qk_layernorm": True}),
     ("internlm/internlm2_5-7b-chat", {"bias": True}),
@@ -80,6 +81,13 @@ UNCOUNTED = [
 def test_what_changes_the_parameters_otherwise_is_not_counted(hub_id: str, change: dict[str, Any]) -> None:
     assert counted(CONFIGS[hub_id]) is not None
     assert counted({**CONFIGS[hub_id], **change}) is None
+
+
+def test_lfm2_has_other_names() -> None:
+    values = {key: value for key, value in CONFIGS["LiquidAI/LFM2-1.2B"].items() if key != "intermediate_size"}
+    assert counted({**values, "block_ff_dim": 12288}) == FACTS["LiquidAI/LFM2-1.2B"]
+    del values["tie_word_embeddings"]
+    assert counted({**values, "block_ff_dim": 12288, "tie_embedding": True}) == FACTS["LiquidAI/LFM2-1.2B"]
 
 
 BIASES = ("attention_bias", "mlp_bias", "use_bias", "bias", "attention_out_bias", "enable_bias")

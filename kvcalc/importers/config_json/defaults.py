@@ -168,6 +168,36 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-def class_defaults(model_type: str) -> Mapping[str, Any]:
-    """Those of the class that reads this model_type. Output heads are not tied where nothing else stands here."""
-    return {"tie_word_embeddings": False, **_DEFAULTS.get(model_type, {})}
+SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "vocab_size",
+    "max_position_embeddings",
+)
+NESTED: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "llama": (4096, 11008, 32, 32, 32_000, 2048),
+        "mistral": (4096, 14336, 32, 32, 32_000, 131_072),
+        "qwen2": (4096, 22016, 32, 32, 151_936, 32_768),
+        "qwen3": (4096, 22016, 32, 32, 151_936, 32_768),
+        "gemma": (3072, 24576, 28, 16, 256_000, 8192),
+        "gemma2": (2304, 9216, 26, 8, 256_000, 8192),
+        "gemma3_text": (2304, 9216, 26, 8, 262_208, 131_072),
+        "phi3": (3072, 8192, 32, 32, 32_064, 4096),
+    }
+)
+"""Sizes that a text_config leaves out where they are the class's own, as transformers writes one; a file that is not
+nested has them all. LLaVA's text_config says little more than its model_type."""
+
+
+def class_defaults(model_type: str, *, nested: bool = False) -> Mapping[str, Any]:
+    """Those of the class that reads this model_type. Output heads are not tied where nothing else stands here.
+
+    Args:
+        model_type: of the text model.
+        nested: whether it stands in a text_config.
+    """
+    sizes = dict(zip(SIZES, NESTED[model_type], strict=True)) if nested and model_type in NESTED else {}
+    return {"tie_word_embeddings": False, **sizes, **_DEFAULTS.get(model_type, {})}

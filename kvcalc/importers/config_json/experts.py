@@ -22,6 +22,7 @@ _WIDTHS: Mapping[str, tuple[str, ...]] = {
             "mixtral",
             "minimax",
             "minimax_text_01",
+            "minimax_m1",
             "minimax_m2",
             "gpt_oss",
             "llama4_text",

@@ -59,7 +59,7 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
     drafts = config.optional_count("num_nextn_predict_layers", "mtp_num_hidden_layers", least=0, most=10**4)
     if drafts is not None and drafts.value:
         yield "mtp_layers", drafts
-    tied = either(config, outer, "tie_word_embeddings")
+    tied = either(config, outer, "tie_word_embeddings", "tie_embedding")
     if tied is not None:
         if not isinstance(tied.value, bool):
             raise config.refusal("tie_word_embeddings is neither true nor false")

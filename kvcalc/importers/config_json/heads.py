@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 HEADS = ("num_attention_heads", "n_head", "n_heads")
 HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model", "model_dim")
 
+_OTHER_WIDTHS = ("kv_channels", "attention_head_dim")
+"""Other names of head_dim, which files may carry beside it."""
+
 
 def usual_heads(config: Config, *width_names: str) -> Block:
     """num_key_value_heads, of which there are as many as heads where the key is null or nothing says otherwise.
@@ -51,10 +54,11 @@ def width_of(config: Config, heads: Given, *names: str) -> Given:
     Raises:
         KvcalcError: heads do not divide hidden_size.
     """
-    width = config.optional_count(*(names or ("head_dim",)))
-    if width is not None:
-        return width
-    return _shared_out(config, heads)
+    width = config.optional_count(*(names or ("head_dim",))) or _shared_out(config, heads)
+    for other in _OTHER_WIDTHS:
+        if config.values.get(other) == width.value:  # one that differs stays unread, and is refused
+            config.ignore(other)
+    return width
 
 
 def _shared_out(config: Config, heads: Given) -> Given:

@@ -105,8 +105,10 @@ def alternating(
     config: Config, block: Block, every: int, rule: Callable[[Config, int], list[str]] | None = None
 ) -> list[LayerPlan]:
     """layer_types, else all but every n-th layer slide; or as another rule has it."""
-    config.ignore("sliding_window")
     types = types_of(config, {"full_attention", "sliding_attention"})
+    if types is None and config.get("sliding_window") is None:
+        return [LayerPlan((block,))] * number_of(config)
+    config.ignore("sliding_window")
     if types is None:
         types = _every_nth(config, every) if rule is None else rule(config, every)
     return [_typed(config, block, each) for each in types]

@@ -95,6 +95,6 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
     if not isinstance(model_type, str):
         where = "it" if inner is None else f"the text_config of '{around[:60]}'"
         raise KvcalcError(f"{shown}: {where} has no model_type; {BY_HAND}")
-    config = Config(values, class_defaults(model_type), shown, model_type, assumed, outer)
+    config = Config(values, class_defaults(model_type, nested=inner is not None), shown, model_type, assumed, outer)
     config.ignore("model_type")
     return config

@@ -17,9 +17,12 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         "mistral3": "mistral",
         "mllama": "mllama_text_model",
         "muse_glimmer": "muse_glimmer_text",
+        "paligemma": "gemma",
+        "llava": "llama",
+        "llava_next": "llama",
         **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")),
         **dict.fromkeys(("kimi_k25", "kimi_k3", "step3_vl", "step3p7", "glm4v", "glm4v_moe", "aya_vision")),
-        **dict.fromkeys(("llava", "llava_next", "llava_onevision", "pixtral", "internvl")),
+        **dict.fromkeys(("llava_onevision", "pixtral", "internvl", "kimi_vl")),
     }
 )
 """Each with the model_type of a text_config that does not say its own. Only that part keeps a cache: what their towers

@@ -149,7 +149,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         ),
         "gptj": Anatomy(norms=1, norm_bias=True, gated=False, mlp_bias=ALWAYS, head_bias=ALWAYS),
         **dict.fromkeys(("phi", "phi-msft"), _PHI),
-        "mpt": Anatomy(gated=False, only_if=(("no_bias", (True,)),)),
+        "mpt": Anatomy(gated=False, only_if=(("no_bias", (True,)), ("expansion_ratio", (4,)))),
         "chatglm": Anatomy(
             qkv_bias=Flag("add_qkv_bias"),
             only_if=(("add_bias_linear", (False,)), ("post_layer_norm", (True,)), ("rmsnorm", (True,))),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
     from kvcalc.importers.config_json.parameters.anatomy import Anatomy
 
-WIDTH = ("intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim")
+WIDTH = ("block_ff_dim", "intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim")
 SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size")
 
 MAX_FACTOR = 100
