@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,10 @@ def test_quantised_files_tell_what_config_json_does_not(kvcalc: Kvcalc, tmp_path
         "layers, fp8": (4096, 4096, "tp", "layers", False),
         "output head, bf16": (6400, 12800, "tp", "head", False),
     }
+    blocks = {part.part: part.weight_block_size for part in load_model(where).weights}
+    assert blocks["experts, fp8"] == blocks["layers, fp8"] == 128
+    assert {blocks[part] for part in blocks if "fp8" not in part} == {None}
+    assert "weight_block_size: 128" in find_model(str(where)).text
     notes = json.loads(kvcalc("estimate", str(where), "-c", "16", "--json").stdout)["notes"]
     assert "20,480 bytes of layers that predict further tokens are left out of the weights" in notes
     assert not any("does not say what each tensor takes" in note for note in notes)
@@ -184,6 +189,55 @@ def test_words_and_towers_and_tied_heads(tmp_path: Path) -> None:
     notes = find_model(str(tmp_path)).notes
     assert any(note.startswith("12,800 bytes of an output head that is the embedding again") for note in notes)
     assert any("config.json describes" in note for note in notes)
+
+
+def fp8_tensors(values: dict[str, Any]) -> Iterator[StoredTensor]:
+    """A checkpoint as DeepSeek publishes them: projections in blocks of 128 x 128 fp8 values and a scale, others bf16.
+
+    Shapes are those of transformers' class, whose experts are one tensor where files have one for each.
+    """
+    import torch  # noqa: PLC0415  # slow to import
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415
+
+    own = {
+        key: value for key, value in values.items() if key not in {"model_type", "quantization_config", "torch_dtype"}
+    }
+    config = CONFIG_MAPPING[values["model_type"]](**own)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+
+    def quantised(name: str, rows: int, columns: int) -> Iterator[StoredTensor]:
+        yield StoredTensor(f"{name}.weight", "fp8", rows * columns, rows * columns)
+        scales = -(-rows // 128) * -(-columns // 128)
+        yield StoredTensor(f"{name}.weight_scale_inv", "fp32", scales, 4 * scales)
+
+    for name, parameter in model.named_parameters():
+        shape = tuple(parameter.shape)
+        if len(shape) == 3:
+            for expert in range(shape[0]):
+                for part in ("gate", "up") if "gate_up" in name else ("down",):
+                    rows = shape[1] // 2 if "gate_up" in name else shape[1]
+                    yield from quantised(f"{name}.{expert}.{part}", rows, shape[2])
+        elif len(shape) == 2 and not name.endswith(("embed_tokens.weight", "lm_head.weight", "gate.weight")):
+            yield from quantised(name.removesuffix(".weight"), shape[0], shape[1])
+        else:
+            yield StoredTensor(name, "bf16", parameter.numel(), 2 * parameter.numel())
+
+
+@pytest.mark.parametrize("hub_id", ["deepseek-ai/DeepSeek-V3", "MiniMaxAI/MiniMax-M2.5"])
+def test_a_checkpoint_s_tensors_give_the_parts_that_the_catalogue_has(hub_id: str) -> None:
+    configs = json.loads((Path(__file__).parent / "data" / "configs.json").read_text(encoding="utf-8"))
+    catalogue = load_model(hub_id)
+    found = weights_of(fp8_tensors(configs[hub_id]), catalogue.num_layers, tied=False, shown="x", block=128)
+    alike = {
+        (part.parameters, part.format, part.split, part.place, part.scales, part.weight_block_size)
+        for part in catalogue.weights
+    }
+    assert {
+        (part.parameters, part.format, part.split, part.place, part.scales, part.weight_block_size)
+        for part in found.parts
+    } == alike
 
 
 ROLES = {
@@ -312,6 +366,21 @@ def test_several_checkpoints_in_one_folder_are_refused(kvcalc: Kvcalc, tmp_path:
     assert "which belong together" in kvcalc("estimate", str(tmp_path)).stderr
     folder(tmp_path, {"model.safetensors": PLAIN})
     assert kvcalc("estimate", str(tmp_path), "-c", "16").code == 0
+
+
+def test_an_adapter_is_no_checkpoint(tmp_path: Path) -> None:
+    where = folder(tmp_path, {"adapter_model.safetensors": {"lora": ("BF16", [8, 8])}})
+    assert load_model(where).weights == ()
+    write_tensors(tmp_path / "model.safetensors", PLAIN)
+    assert sum(part.size for part in load_model(where).weights) == 2 * elements(PLAIN)
+
+
+def test_a_scale_s_block_that_cannot_be_is_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    for sizes in (7, [], ["x"], [128, 0], [True]):
+        config = {**LLAMA, "quantization_config": {"quant_method": "fp8", "weight_block_size": sizes}}
+        run = kvcalc("estimate", str(folder(tmp_path, {"model.safetensors": PLAIN}, config)))
+        assert (run.code, run.stdout) == (2, "")
+        assert "weight_block_size is" in run.stderr
 
 
 def test_a_tensor_in_two_files_is_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ def _block(indent: int, block: Block, first: str) -> Iterator[str]:
 def _weight_part(part: WeightPart) -> str:
     values: dict[str, Any] = {"part": part.part, "parameters": part.parameters, "format": part.format}
     values |= {"split": part.split, "place": part.place} | ({"scales": True} if part.scales else {})
+    if part.weight_block_size is not None:
+        values["weight_block_size"] = part.weight_block_size
     shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in values.items())
     return f"  - {{{shown}}}  # {part.size:,} bytes, from the tensors' names and dtypes"
 

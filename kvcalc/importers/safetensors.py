@@ -27,6 +27,9 @@ MAX_INDEX = 100_000_000
 MAX_DIMS, MAX_ELEMENTS = 16, 10**12
 """Of a tensor, and along each of them."""
 
+ADAPTER = "adapter_"
+"""How files begin that hold what is added to a checkpoint, not one."""
+
 INDEX_FILE, SINGLE_FILE = "model.safetensors.index.json", "model.safetensors"
 
 FORMAT_OF: Mapping[str, str] = {
@@ -76,6 +79,7 @@ def folder_headers(folder: Path, shown: str) -> Headers | None:
         KvcalcError: a file is missing, cut off, or not what it is called; or several checkpoints lie there.
     """
     there = sorted(path.name for path in folder.glob("*.safetensors") if path.is_file())
+    there = [name for name in there if not name.startswith(ADAPTER)]
     if (folder / INDEX_FILE).is_file():
         wanted = indexed_files(
             read_text(folder / INDEX_FILE, f"{shown}/{INDEX_FILE}", MAX_INDEX), f"{shown}/{INDEX_FILE}"

@@ -65,6 +65,7 @@ _RULES: tuple[tuple[re.Pattern[str], Role], ...] = tuple(
 """Names that checkpoints give their tensors (transformers' and llama.cpp's); what no rule names belongs to layers."""
 
 _SCALES = re.compile(r"(_scale|_scale_inv|_scales|\.scales|_zero_point|\.qzeros|\.g_idx|_absmax|_quant_map)$")
+_EIGHT_BIT_FLOATS = {"fp8", "fp8_e5m2"}
 _LAYER = re.compile(r"(?:^|\.)(?:layers|blk|h)\.(\d{1,6})\.")
 _DRAFTS = re.compile(r"(?:^|\.)mtp\.")
 
@@ -81,7 +82,9 @@ class Weights(NamedTuple):
     notes: tuple[str, ...]
 
 
-def weights_of(tensors: Iterable[StoredTensor], num_layers: int, *, tied: bool, shown: str) -> Weights:
+def weights_of(
+    tensors: Iterable[StoredTensor], num_layers: int, *, tied: bool, shown: str, block: int | None = None
+) -> Weights:
     """The parts of the weights, whose bytes are exactly the tensors'.
 
     Args:
@@ -89,6 +92,7 @@ def weights_of(tensors: Iterable[StoredTensor], num_layers: int, *, tied: bool, 
         num_layers: of the model; tensors of later ones predict further tokens.
         tied: whether the output head is the embedding, so that a copy of it is not loaded.
         shown: how messages call the checkpoint.
+        block: elements of an 8-bit float row that share a scale in a tensor of its own.
 
     Raises:
         KvcalcError: a tensor stands there twice, or the parts would take other bytes than the tensors.
@@ -108,12 +112,12 @@ def weights_of(tensors: Iterable[StoredTensor], num_layers: int, *, tied: bool, 
             total = totals.setdefault((role, tensor.format), [0, 0])
             total[0] += tensor.elements
             total[1] += tensor.size
-    parts = tuple(_parts(totals, shown))
+    parts = tuple(_parts(totals, shown, block))
     elements = sum(part.parameters for part in parts if not part.scales)
     return Weights(parts, elements, tuple(_notes(left_out)))
 
 
-def _parts(totals: dict[tuple[Role, str], list[int]], shown: str) -> Iterator[WeightPart]:
+def _parts(totals: dict[tuple[Role, str], list[int]], shown: str, block: int | None) -> Iterator[WeightPart]:
     order = [_TABLE.title, _TOWERS.title, _EXPERTS.title, _LAYERS.title, _HEAD.title]
     for (role, form), (elements, size) in sorted(
         totals.items(), key=lambda each: (order.index(each[0][0].title), each[0][0].scales, each[0][1])
@@ -128,6 +132,7 @@ def _parts(totals: dict[tuple[Role, str], list[int]], shown: str) -> Iterator[We
             split=role.split,
             place=role.place,
             scales=role.scales,
+            weight_block_size=block if form in _EIGHT_BIT_FLOATS and not role.scales else None,
         )
         if part.size != size:
             raise KvcalcError(f"{shown}: {what} take {size:,} bytes, and {elements:,} elements of {form} {part.size:,}")

@@ -48,9 +48,9 @@ def checkpoint_of(
     """
     if counted is not None and counted.parameters > MAX_PARAMETERS:
         raise config.refusal(f"{counted.parameters:,} parameters are beyond the limit of {MAX_PARAMETERS:,}")
-    asked = outer.get("quantization_config") or config.values.get("quantization_config")
+    asked = quantisation(config, outer)
     notes = () if weights is None else weights.notes
-    if isinstance(asked, dict):
+    if asked is not None:
         notes = (*notes, *_notes(asked, counted, unknown=weights is None))
         if weights is None:
             return Checkpoint((), notes)
@@ -62,6 +62,30 @@ def checkpoint_of(
     if counted.active != counted.parameters:
         fields.append(("active_parameters", Given(counted.active, "those without the experts a token does not pass")))
     return Checkpoint(tuple(fields), notes)
+
+
+def quantisation(config: Config, outer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """quantization_config, which may stand inside or around the text model's part; None where there is none."""
+    asked = outer.get("quantization_config") or config.values.get("quantization_config")
+    return asked if isinstance(asked, dict) else None
+
+
+def scale_block(config: Config, outer: Mapping[str, Any]) -> int | None:
+    """Elements of a row that share a scale; None where none is told.
+
+    Raises:
+        KvcalcError: weight_block_size is something else.
+    """
+    asked = quantisation(config, outer)
+    sizes = None if asked is None else asked.get("weight_block_size")
+    if sizes is None:
+        return None
+    if not isinstance(sizes, list) or not sizes or type(sizes[-1]) is not int or not 1 <= sizes[-1] <= MAX_BLOCK:
+        raise config.refusal(f"weight_block_size is {str(sizes)[:40]}")
+    return int(sizes[-1])
+
+
+MAX_BLOCK = 10**6
 
 
 def quantised_beside(text: str, shown: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.importers.config import BY_HAND, Config, Given
-from kvcalc.importers.config_json.checkpoint import checkpoint_of, has_more_than_text
+from kvcalc.importers.config_json.checkpoint import checkpoint_of, has_more_than_text, scale_block
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.fields import model_fields
@@ -65,7 +65,8 @@ def import_config(
     if headers is not None:
         from kvcalc.importers.tensors import weights_of  # noqa: PLC0415  # for start-up time
 
-        weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown)
+        block = scale_block(config, outer)
+        weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown, block=block)
     checkpoint = checkpoint_of(config, outer, counted, weights)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.refuse_unread(TELLING)
