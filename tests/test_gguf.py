@@ -318,6 +318,19 @@ def test_split_files_that_are_not_all_there(kvcalc: Kvcalc, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize("told", [{"split.count": "two"}, {"split.count": 2, "split.no": "one"}, {"split.count": 5000}])
+def test_a_split_that_cannot_be_is_refused(kvcalc: Kvcalc, tmp_path: Path, told: Keys) -> None:
+    path = write(tmp_path / "big-00001-of-00002.gguf", "llama", LLAMA, TENSORS, told)
+    run = kvcalc("estimate", str(path))
+    assert (run.code, run.stdout) == (2, "")
+    assert "split into " in run.stderr
+
+
+def test_a_file_split_into_one_is_whole(tmp_path: Path) -> None:
+    path = write(tmp_path / "one-00001-of-00001.gguf", "llama", LLAMA, TENSORS, {"split.count": 1, "split.no": 0})
+    assert load_model(path).name == "one"
+
+
 REFUSED: dict[str, tuple[str, Keys, str]] = {
     "unknown architecture": ("rwkv7", LLAMA, "architecture 'rwkv7' is not known"),
     "near architecture": ("lama", LLAMA, "did you mean 'llama'"),

@@ -446,6 +446,34 @@ def test_nested_sizes_are_the_class_s(model_type: str) -> None:
     }
 
 
+def test_flags_that_turn_a_mechanism_off() -> None:
+    hunyuan = {**LLAMA, "model_type": "hunyuan_v1_moe", "use_mla": False, "kv_lora_rank": 512, "v_head_dim": 128}
+    assert set(kinds({**hunyuan, "qk_rope_head_dim": 64})) == {"gqa 32/8 x 128"}
+    assert "use_mla is true" in refusal({**hunyuan, "use_mla": True})
+    v2 = CONFIGS["deepseek-ai/DeepSeek-V2-Lite"]
+    assert "use_mla is False, and this family keeps latents" in refusal({**v2, "use_mla": False})
+    assert kinds({**v2, "use_mla": True}) == kinds(v2)
+    assert "it has no kv_lora_rank" in refusal({**v2, "kv_lora_rank": None})
+    m2 = PUBLISHED["MiniMaxAI/MiniMax-M2.5"]
+    assert kinds({**m2, "attn_type_list": [1] * 62}) == kinds(m2)
+    assert "attn_type_list has layers that are not full" in refusal({**m2, "attn_type_list": [0] + [1] * 61})
+
+
+def test_dots_slides_from_a_layer_on() -> None:
+    values = {**LLAMA, "model_type": "dots1", "num_hidden_layers": 3, "max_window_layers": 1, "sliding_window": 4096}
+    full, slides = "gqa 32/8 x 128", "gqa 32/8 x 128, window 4,096"
+    assert kinds(values) == [full, slides, slides]
+    assert kinds({**values, "sliding_window": None}) == [full] * 3
+    listed = ["sliding_attention", "full_attention", "full_attention"]
+    assert kinds({**values, "layer_types": listed}) == [slides, full, full]
+
+
+def test_nothing_is_repeated_once() -> None:
+    for hub_id, values in CONFIGS.items():
+        if hub_id not in REFUSED:
+            assert "repeat: 1\n" not in imported(values).text
+
+
 def test_other_names_of_a_width_may_stand_beside_it() -> None:
     for other in ("kv_channels", "attention_head_dim"):
         assert set(kinds({**LLAMA, other: 128})) == {"gqa 32/8 x 128"}

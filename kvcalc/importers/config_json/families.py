@@ -19,6 +19,7 @@ from kvcalc.importers.config_json.heads import (
 from kvcalc.importers.config_json.layer_lists import (
     alternating,
     full,
+    full_as_marked,
     pattern,
     window_from,
     window_if_used,
@@ -60,13 +61,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         **_all("gpt2 gptj gpt_neox codegen opt bloom persimmon baichuan", _with(full, all_heads)),
         **_all("llama phi phi-msft stablelm olmo olmo2 olmoe", _FULL),
-        **_all("gemma internlm2 internlm3 minimax_m2 granite granitemoe cohere seed_oss nemotron helium arcee", _FULL),
+        **_all("gemma internlm2 internlm3 granite granitemoe cohere seed_oss nemotron helium arcee", _FULL),
         **_all("apertus exaone nanochat glm glm4 glm4_moe ernie4_5 ernie4_5_moe bailing_moe deepseek", _FULL),
         **_all("solar_open hy_v3 qwen3_vl_text qwen3_vl_moe_text", _FULL),
         **_all("mistral mixtral ministral ministral3 phi3 phimoe starcoder2", _ALL),
         **_all("qwen2 qwen2_moe qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen3 smollm3", _IF_USED),
         "qwen3_moe": _with(window_on_all_if_used),
         "mimo": _IF_USED,
+        "minimax_m2": _with(full_as_marked),
         "dots1": _with(window_from),
         "falcon": _with(full, falcon_heads),
         "chatglm": _with(full, chatglm_heads),

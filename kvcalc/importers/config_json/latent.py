@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 def latent_block(config: Config, *index: tuple[str, Given]) -> Block:
     """kv_lora_rank and qk_rope_head_dim are kept; num_key_value_heads and head_dim say nothing of the cache."""
+    told = config.get("use_mla")
+    if told is not None and told.value is not True:
+        raise config.refusal(f"{told.why} is {told.value}, and this family keeps latents")
     config.ignore("num_key_value_heads", "head_dim")
     fields = [
         ("num_heads", config.count(*HEADS)),

@@ -57,6 +57,13 @@ def full(config: Config, block: Block) -> list[LayerPlan]:
     return [LayerPlan((block,))] * number_of(config)
 
 
+def full_as_marked(config: Config, block: Block) -> list[LayerPlan]:
+    """MiniMax-M2: every layer is full, which attn_type_list, where it stands, says with 1."""
+    if config.get("attn_type_list") is not None and not all(config.marks("attn_type_list", number_of(config))):
+        raise config.refusal("attn_type_list has layers that are not full")
+    return full(config, block)
+
+
 def window_on_all(config: Config, block: Block) -> list[LayerPlan]:
     """Layers slide where layer_types says so; without it all, where sliding_window is set and below the context."""
     types = types_of(config, {"full_attention", "sliding_attention"})

@@ -56,6 +56,9 @@ def _last_shared(config: Config, plans: list[LayerPlan]) -> list[LayerPlan]:
 def hunyuan(config: Config) -> list[LayerPlan]:
     """With use_cla the first of each cla_share_factor layers has a cache, which the others read."""
     block, layers = usual_heads(config), number_of(config)
+    if config.flag("use_mla"):
+        raise config.refusal("use_mla is true, and no latent attention of this family is known")
+    config.ignore("kv_lora_rank", "qk_rope_head_dim", "v_head_dim")
     if not config.flag("use_cla"):
         config.ignore("cla_share_factor")
         return [LayerPlan((block,))] * layers
