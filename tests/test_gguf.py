@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from kvcalc import KvcalcError, Model, load_model
 from kvcalc.catalogue import find_model
 from kvcalc.formats import FORMATS
+from kvcalc.importers.gguf.families import FAMILIES
 from kvcalc.importers.gguf.header import Passed, read_header
+from kvcalc.importers.gguf.telling import TELLING
 from kvcalc.importers.gguf.types import TENSOR_TYPES
 from kvcalc.validation import validated
 from kvcalc.weight_formats import WEIGHT_FORMATS, find_weight_format
@@ -106,6 +108,11 @@ def _states(name: str) -> list[int]:
     return [getattr(layer[0].attention, "num_kv_heads", 0) for layer in load_model(name).sequence()]
 
 
+def _labels(name: str) -> list[str]:
+    return [layer[0].label for layer in load_model(name).sequence()]
+
+
+NEMOTRON = "nvidia-nemotron-3-ultra-550b-a55b-bf16"
 LATENT = {
     "attention.kv_lora_rank": 512,
     "attention.q_lora_rank": 1536,
@@ -115,6 +122,8 @@ LATENT = {
     "attention.key_length_mla": 192,
     "attention.value_length_mla": 128,
 }
+MAMBA2 = {"ssm.inner_size": 4096, "ssm.time_step_rank": 32, "ssm.state_size": 256, "ssm.group_count": 2}
+MAMBA2 |= {"ssm.conv_kernel": 4}
 QWEN3_NEXT = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096, "ssm.state_size": 128, "ssm.time_step_rank": 32}
 QWEN3_NEXT |= {"ssm.group_count": 16, "full_attention_interval": 4}
 
@@ -159,6 +168,18 @@ MODELS: dict[str, tuple[str, Keys]] = {
             "ssm.conv_kernel": 4,
         },
     ),
+    NEMOTRON: (
+        "nemotron_h_moe",
+        {
+            "attention.head_count_kv": _states(NEMOTRON),
+            "feed_forward_length": [5120 * (kind == "no attention") for kind in _labels(NEMOTRON)],
+            "ssm.inner_size": 16384,
+            "ssm.time_step_rank": 256,
+            "ssm.state_size": 128,
+            "ssm.group_count": 8,
+            "ssm.conv_kernel": 4,
+        },
+    ),
     "lfm2-1.2b": ("lfm2", {"attention.head_count_kv": _states("lfm2-1.2b"), "shortconv.l_cache": 3}),
     "falcon-h1-34b": (
         "falcon-h1",
@@ -180,7 +201,8 @@ def test_a_file_gives_the_layers_that_the_catalogue_has(tmp_path: Path, name: st
     known = {} if arch == "mamba" else dims(model)
     own = {"block_count": model.num_layers, "embedding_length": model.hidden_size}
     path = write(tmp_path / "model.gguf", arch, {**known, **own, **keys})
-    assert kinds(path) == [" + ".join(each.label for each in layer) for layer in model.sequence()]
+    expected = [" + ".join(each.label for each in layer) for layer in model.sequence()]
+    assert kinds(path) == [label.replace(", state fp32", "") for label in expected]  # what it is unless it is told
 
 
 def test_gemma_4_has_widths_and_heads_for_each_layer(tmp_path: Path) -> None:
@@ -353,6 +375,7 @@ REFUSED: dict[str, tuple[str, Keys, str]] = {
         {**LLAMA, "attention.sliding_window": 8, "attention.sliding_window_pattern": [2, 3]},
         "is no list of true and false",
     ),
+    "no feed-forward widths": ("nemotron_h", {**LLAMA, **MAMBA2}, "it has no feed_forward_length"),
     "a state without heads": ("jamba", {**LLAMA, "attention.head_count_kv": [8, 0]}, "it has no ssm.inner_size"),
 }
 
@@ -373,6 +396,23 @@ def test_assumptions_decide(tmp_path: Path) -> None:
     assert set(kinds(other, **{"attention.head_count_kv": 4})) == {"gqa 32/4 x 128"}
     with pytest.raises(KvcalcError, match="--assume head_dim: nothing of llama depends on it"):
         load_model(other, assume={"head_dim": 3})
+
+
+def _templates(place: object) -> set[str]:
+    found = set()
+    for value in vars(place).values():
+        if isinstance(value, str) and value.startswith("{arch}."):
+            found.add(value.removeprefix("{arch}."))
+        elif isinstance(value, type):
+            found |= _templates(value)
+    return found
+
+
+def test_keys_are_those_of_the_gguf_package() -> None:
+    known = _templates(gguf.Keys)
+    ours = {*TELLING, *LLAMA, *(key for _, keys in MODELS.values() for key in keys)}
+    assert ours - known == {"attention.recurrent_layers"}  # llama.cpp reads it; the package does not write it yet
+    assert set(FAMILIES) - set(gguf.MODEL_ARCH_NAMES.values()) == set()
 
 
 def string(text: bytes) -> bytes:

@@ -76,7 +76,7 @@ class Answer:
     def __init__(self, server: Server, home: Path, *words: str, **environment: str) -> None:
         begin = time.perf_counter()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        given = {"HF_ENDPOINT": server.address, "HF_HOME": str(home), "HF_HUB_ETAG_TIMEOUT": "2", **environment}
+        given = {"HF_ENDPOINT": server.address, "HF_HOME": str(home), "HF_HUB_ETAG_TIMEOUT": "1", **environment}
         run = subprocess.run(
             [sys.executable, "-m", "kvcalc", *words],
             env={**clean, **given},

@@ -17,6 +17,7 @@ from kvcalc.importers.gguf.layers import (
     WIDTH,
     WINDOW,
     attentions,
+    by_layer,
     every_attention,
     full,
     number_of,
@@ -149,6 +150,18 @@ def falcon_h1(config: Config) -> list[LayerPlan]:
     return [LayerPlan((block, state)) for block in every_attention(config)]
 
 
+def nemotron_h(config: Config) -> list[LayerPlan]:
+    """Nemotron-H: a layer with a feed-forward width keeps nothing; of the others, those with heads are attention."""
+    widths, state = by_layer(config, "feed_forward_length"), mamba2(config)
+    if widths is None:
+        raise config.refusal("it has no feed_forward_length")
+    nothing = Block("none", why="feed_forward_length: a feed-forward block")
+    return [
+        LayerPlan((nothing if width else block or state,))
+        for block, width in zip(attentions(config), widths, strict=True)
+    ]
+
+
 def deltanet(config: Config) -> list[LayerPlan]:
     """Qwen3-Next, Qwen3.5: all but every full_attention_interval-th layer keep a state."""
     inner, heads = config.count("ssm.inner_size"), config.count("ssm.time_step_rank")
@@ -199,5 +212,6 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "granitehybrid": with_states(mamba2),
         **dict.fromkeys(("lfm2", "lfm2moe"), with_states(short_conv)),
         "falcon-h1": falcon_h1,
+        **dict.fromkeys(("nemotron_h", "nemotron_h_moe"), nemotron_h),
     }
 )
