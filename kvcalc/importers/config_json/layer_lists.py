@@ -102,42 +102,37 @@ def window_from(config: Config, block: Block) -> list[LayerPlan]:
     return [LayerPlan((block,), window=window if index >= first else None) for index in range(number_of(config))]
 
 
-def pattern(config: Config, block: Block, every: int) -> list[LayerPlan]:
-    """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or by the class's rule."""
+def pattern(config: Config, block: Block) -> list[LayerPlan]:
+    """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or the family's key for it."""
     config.ignore(*_EVERY)
-    return alternating(config, block, every, _by_rule)
+    return _listed_or(_by_pattern, config, block)
 
 
-def alternating(
-    config: Config, block: Block, every: int, rule: Callable[[Config, int], list[str]] | None = None
-) -> list[LayerPlan]:
-    """layer_types, else all but every n-th layer slide; or as another rule has it."""
+def alternating(config: Config, block: Block, every: int) -> list[LayerPlan]:
+    """layer_types, else all but every n-th layer slide."""
+    return _listed_or(lambda config: _every_nth(config, every), config, block)
+
+
+def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: Block) -> list[LayerPlan]:
     types = types_of(config, {"full_attention", "sliding_attention"})
     if types is None and config.get("sliding_window") is None:
         return [LayerPlan((block,))] * number_of(config)
     config.ignore("sliding_window")
-    if types is None:
-        types = _every_nth(config, every) if rule is None else rule(config, every)
-    return [_typed(config, block, each) for each in types]
+    return [_typed(config, block, each) for each in types or rule(config)]
 
 
 def _every_nth(config: Config, every: int) -> list[str]:
     return ["sliding_attention" if (index + 1) % every else "full_attention" for index in range(number_of(config))]
 
 
-def _by_rule(config: Config, every: int) -> list[str]:
-    given = config.get(*_EVERY)
+def _by_pattern(config: Config) -> list[str]:
+    given = config.need(*_EVERY).value
+    if not isinstance(given, str):
+        return _every_nth(config, config.count(*_EVERY).value)
+    if not given or set(given) - {"L", "G"}:
+        raise config.refusal(f"sliding_window_pattern is '{given[:40]}', not letters L and G")
     layers = number_of(config)
-    if given is not None and isinstance(given.value, str):
-        if not given.value or set(given.value) - {"L", "G"}:
-            raise config.refusal(f"sliding_window_pattern is '{given.value[:40]}', not letters L and G")
-        marks = (given.value * layers)[:layers]
-        return ["full_attention" if mark == "G" else "sliding_attention" for mark in marks]
-    if given is not None:
-        every = int(
-            config.count("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers").value
-        )
-    return _every_nth(config, every)
+    return ["full_attention" if mark == "G" else "sliding_attention" for mark in (given * layers)[:layers]]
 
 
 def _typed(config: Config, block: Block, layer_type: str) -> LayerPlan:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.heads import HEADS, usual_heads, width_of
-from kvcalc.importers.config_json.layer_lists import number_of, pattern, types_of
+from kvcalc.importers.config_json.layer_lists import alternating, number_of, types_of
 from kvcalc.importers.plan import Block, LayerPlan, block_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def gemma4(config: Config) -> list[LayerPlan]:
 
 def gemma3n(config: Config) -> list[LayerPlan]:
     """Every fifth layer is full, unless listed; the last num_kv_shared_layers read earlier caches."""
-    return _last_shared(config, pattern(config, usual_heads(config), every=5))
+    return _last_shared(config, alternating(config, usual_heads(config), every=5))
 
 
 def _last_shared(config: Config, plans: list[LayerPlan]) -> list[LayerPlan]:
