@@ -299,6 +299,24 @@ def test_a_vocabulary_is_passed_over_but_counted(tmp_path: Path) -> None:
     assert load_model(told).vocab_size == 77
 
 
+def test_a_number_of_every_width_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.gguf"
+    writer, values = gguf.GGUFWriter(path, "llama"), dict[str, float]()
+    for bits in (8, 16, 32, 64):
+        for kind, value in ((f"uint{bits}", 2**bits - 1), (f"int{bits}", -(2 ** (bits - 1)))):
+            getattr(writer, f"add_{kind}")(kind, value)
+            values[kind] = value
+    writer.add_float32("float32", 0.5)
+    writer.add_float64("float64", 0.1)
+    writer.add_bool("bool", True)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    told = {"general.architecture": "llama", **values, "float32": 0.5, "float64": 0.1, "bool": True}
+    assert read_header(path, "x").values == told
+
+
 def test_types_and_blocks_are_those_of_the_gguf_package() -> None:
     known = {int(kind): sizes for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
     assert set(TENSOR_TYPES) == set(known) - {Type.Q8_1, Type.Q8_K}
