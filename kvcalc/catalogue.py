@@ -34,6 +34,9 @@ _YAML_SUFFIXES = {".yaml", ".yml"}
 _IMPORTED_SUFFIXES = {".json", ".gguf"}
 _OTHER_SUFFIXES = {".safetensors"}
 _CONFIG_FILE = "config.json"
+_OF_CONFIGS = {"model_type", "architectures", "text_config"}
+"""Keys that no model file has."""
+
 HUB = "hf:"
 """How names on the Hub begin."""
 
@@ -70,24 +73,22 @@ def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundMode
         assumed: keys and values that decide what an imported file does not.
 
     Raises:
-        KvcalcError: no such file or name (the nearest names are in the message), or a file with mistakes.
+        KvcalcError: no such file or name (the nearest names are in the message), a name that is also a path, or a file
+            with mistakes.
     """
     if text.lower().startswith(HUB):
         return _hub_model(text, assumed or {})
     path = Path(text)
-    if _is_path(text, path):
-        shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
-        if _is_imported(path):
-            return _imported_model(path, shown, assumed or {})
-        found = _model_file(path, shown)
-    else:
-        found = _named_model(text)
-    if assumed:
+    named = None if _is_spelled_as_path(text, path) else _named_model(text)
+    if named is not None and _holds_model(path):
+        raise KvcalcError(_both(text, named.model))
+    found = named or _model_at(path, text, assumed or {})
+    if assumed and found.written is None:
         raise KvcalcError(f"--assume: decides what an imported file does not say, and {found.origin} is a model file")
     return found
 
 
-def _named_model(text: str) -> FoundModel:
+def _named_model(text: str) -> FoundModel | None:
     name = text.lower()
     shipped = _MODELS / f"{name}.yaml"
     if _NAME.fullmatch(name) and shipped.is_file():
@@ -98,13 +99,22 @@ def _named_model(text: str) -> FoundModel:
                 found = _shipped_model(candidate)
                 if name in (hub_id.lower() for hub_id in found.model.hub_ids):
                     return found
-    raise KvcalcError(_no_such_model(text))
+    return None
 
 
-def _is_path(text: str, path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in _YAML_SUFFIXES | _OTHER_SUFFIXES | _IMPORTED_SUFFIXES or text.startswith((".", "~", "/")):
-        return True
+def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
+    shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
+    if not text or not (_is_spelled_as_path(text, path) or _holds_model(path) or _is_folder(path)):
+        raise KvcalcError(_no_such_model(text))
+    return _imported_model(path, shown, assumed) if _is_imported(path) else _model_file(path, shown)
+
+
+def _is_spelled_as_path(text: str, path: Path) -> bool:
+    suffixes = _YAML_SUFFIXES | _OTHER_SUFFIXES | _IMPORTED_SUFFIXES
+    return path.suffix.lower() in suffixes or text.startswith((".", "~", "/"))
+
+
+def _holds_model(path: Path) -> bool:
     try:
         return path.is_file() or (path / _CONFIG_FILE).is_file()
     except (OSError, ValueError):  # a name too long, or with a zero byte
@@ -126,11 +136,17 @@ def _is_folder(path: Path) -> bool:
 
 def _model_file(path: Path, shown: str) -> FoundModel:
     if path.suffix.lower() in _OTHER_SUFFIXES or _is_folder(path):
+        inside = next((each.name for each in sorted(path.glob("*.gguf"))), None)
+        hint = "" if inside is None else f"; it has no {_CONFIG_FILE}, but {inside} can be named"
         raise KvcalcError(
             f"{shown}: only YAML model files, GGUF files, a config.json and folders that hold one can be read (kvcalc "
-            "models schema prints the format of model files, kvcalc models show llama-3-70b an example)"
+            f"models schema prints the format of model files, kvcalc models show llama-3-70b an example){hint}"
         )
-    return FoundModel(_validated(Model, read_yaml(path, shown)), shown, path)
+    document = read_yaml(path, shown)
+    root, is_yaml = document.root, path.suffix.lower() in _YAML_SUFFIXES
+    if not is_yaml and isinstance(root, dict) and not _OF_CONFIGS.isdisjoint(root):
+        raise KvcalcError(f"{shown}: it looks like a config.json, and is read as one where its name ends in .json")
+    return FoundModel(_validated(Model, document), shown, path)
 
 
 def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> FoundModel:
@@ -197,6 +213,12 @@ def _no_such_model(text: str) -> str:
     else_where = f"'hf:{shown}' asks the Hub" if organisation else "a path to a YAML file or a config.json works too"
     hint = hint or f"; {len(names)} names are in 'kvcalc models list'; {else_where}"
     return f"model: no file, name or hub id '{shown}'{hint}"
+
+
+def _both(text: str, model: Model) -> str:
+    other = next((each for each in (model.name, *model.hub_ids) if each.lower() != text.lower()), None)
+    catalogue = "" if other is None else f", {other} the catalogue's model"
+    return f"model: '{text}' is a path here and a name of the catalogue: ./{text} is the path{catalogue}"
 
 
 def model_names() -> list[str]:

@@ -355,7 +355,7 @@ def test_an_index_names_files_that_are_there(kvcalc: Kvcalc, tmp_path: Path) -> 
         index.write_text(json.dumps({"weight_map": {"a": name}}), encoding="utf-8")
         run = kvcalc("estimate", str(tmp_path))
         assert run.code == 2
-        assert "names 1 files that are not there" in run.stderr
+        assert "which is not there (1 of 1 files are missing)" in run.stderr
     for text in ("{}", '{"weight_map": {}}', '{"weight_map": {"a": 5}}'):
         index.write_text(text, encoding="utf-8")
         assert "it has no weight_map" in kvcalc("estimate", str(tmp_path)).stderr
@@ -365,6 +365,24 @@ def test_several_checkpoints_in_one_folder_are_refused(kvcalc: Kvcalc, tmp_path:
     folder(tmp_path, {"one.safetensors": PLAIN, "two.safetensors": PLAIN}, index=False)
     assert "which belong together" in kvcalc("estimate", str(tmp_path)).stderr
     folder(tmp_path, {"model.safetensors": PLAIN})
+    assert kvcalc("estimate", str(tmp_path), "-c", "16").code == 0
+
+
+def test_a_part_of_the_files_is_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    folder(tmp_path, {"model-00001-of-00002.safetensors": PLAIN})
+    assert "1 of 2 *.safetensors files; the others are not there" in kvcalc("estimate", str(tmp_path)).stderr
+    write_tensors(tmp_path / "model-00003-of-00002.safetensors", PLAIN)
+    assert "the others are not there" in kvcalc("estimate", str(tmp_path)).stderr
+
+
+def test_files_without_some_layers_are_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    folder(tmp_path, {"model.safetensors": PLAIN}, {**LLAMA, "num_hidden_layers": 3})
+    run = kvcalc("estimate", str(tmp_path), "-c", "16")
+    assert (run.code, run.stdout) == (2, "")
+    assert "no tensors of 2 of its 3 layers (the first is layer 1)" in run.stderr
+    other = {name.replace("model.layers.0", "blocks.0"): form for name, form in PLAIN.items()}
+    tower: Tensors = {"vision_tower.layers.0.weight": ("BF16", [8, 8]), "vision_tower.layers.7.weight": ("BF16", [8])}
+    write_tensors(tmp_path / "model.safetensors", {**other, **tower})  # names that do not tell
     assert kvcalc("estimate", str(tmp_path), "-c", "16").code == 0
 
 

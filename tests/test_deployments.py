@@ -673,7 +673,7 @@ def remark(**options: Any) -> tuple[kvcalc.Deployment | None, str]:
 
 
 def test_of_three_gpus_two_are_used() -> None:
-    assert remark(context=1000) == (kvcalc.Deployment(2), "of at most 3 GPUs, 2 are used: tp 2")
+    assert remark(context=1000) == (kvcalc.Deployment(2), "--gpus 3: 2 in use, as tp 2")
 
 
 def test_the_gpus_that_would_do_are_named() -> None:
@@ -681,7 +681,7 @@ def test_the_gpus_that_would_do_are_named() -> None:
     deployment, text = remark(batch=32, context=8192)
 
     assert deployment == kvcalc.Deployment(1, 3)
-    assert text == "of at most 3 GPUs, 3 are used: tp 1 x pp 3; they do not hold the workload, 4 do (tp 4)"
+    assert text == "--gpus 3: 3 in use, as tp 1 x pp 3; they do not hold the workload, 4 do (tp 4)"
 
 
 def test_nothing_is_named_where_nothing_would_do() -> None:

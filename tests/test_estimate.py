@@ -214,8 +214,8 @@ def test_nothing_legal_is_noted() -> None:
 
 
 def test_the_best_of_a_few_gpus_is_noted() -> None:
-    assert the_note("of at most 3 GPUs", "llama-3-70b", gpus=3) == "of at most 3 GPUs, 2 are used: tp 2"
-    assert the_note("of at most", "llama-3.1-405b", gpus=16).endswith("16 are used: tp 8 x pp 2")
+    assert the_note("--gpus 3", "llama-3-70b", gpus=3) == "--gpus 3: 2 in use, as tp 2"
+    assert the_note("--gpus", "llama-3.1-405b", gpus=16).endswith("16 in use, as tp 8 x pp 2")
 
 
 # What is left out.

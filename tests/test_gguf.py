@@ -366,6 +366,12 @@ def test_a_split_that_cannot_be_is_refused(kvcalc: Kvcalc, tmp_path: Path, told:
     assert "split into " in run.stderr
 
 
+def test_a_file_without_some_layers_is_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    run = kvcalc("estimate", str(write(tmp_path / "a.gguf", "llama", {**LLAMA, "block_count": 3}, TENSORS)))
+    assert (run.code, run.stdout) == (2, "")
+    assert "no tensors of 1 of its 3 layers (the first is layer 2)" in run.stderr
+
+
 def test_a_file_split_into_one_is_whole(tmp_path: Path) -> None:
     path = write(tmp_path / "one-00001-of-00001.gguf", "llama", LLAMA, TENSORS, {"split.count": 1, "split.no": 0})
     assert load_model(path).name == "one"
@@ -386,7 +392,7 @@ REFUSED: dict[str, tuple[str, Keys, str]] = {
     "no heads": ("llama", {k: v for k, v in LLAMA.items() if "head" not in k}, "it has no attention.head_count"),
     "a short list": ("llama", {**LLAMA, "attention.head_count_kv": [8]}, "has 1 entries for 2 layers"),
     "heads that do not divide": ("llama", {**LLAMA, "attention.head_count_kv": 5}, "5 KV heads do not divide 32"),
-    "words for numbers": ("llama", {**LLAMA, "embedding_length": "wide"}, "embedding_length is wide"),
+    "words for numbers": ("llama", {**LLAMA, "embedding_length": "wide"}, 'embedding_length is "wide"'),
     "rope as wide as keys": ("deepseek2", {**LLAMA, **LATENT, "rope.dimension_count": 192}, "rope.dimension_count 192"),
     "a pattern of words": (
         "gemma3",

@@ -58,6 +58,17 @@ def test_import_of_a_model_file_is_refused(kvcalc: Kvcalc) -> None:
     assert "is a model file already" in run.stderr
 
 
+@pytest.mark.parametrize("command", ["estimate", "capacity", "compare", "models import"])
+def test_the_model_that_is_read_is_not_written_over(kvcalc: Kvcalc, config: Path, command: str) -> None:
+    before = config.read_bytes()
+    for model in (config, config.parent):
+        for target in (config, config.parent / "x" / ".." / "config.json"):
+            run = kvcalc(*command.split(), str(model), "-o", str(target))
+            assert (run.code, run.stdout) == (2, "")
+            assert "is the model that is read" in run.stderr
+    assert config.read_bytes() == before
+
+
 def test_show_prints_what_import_writes(kvcalc: Kvcalc, config: Path) -> None:
     assert kvcalc("models", "show", str(config)).stdout == kvcalc("models", "import", str(config)).stdout
 
@@ -80,7 +91,7 @@ def test_every_command_takes_assumptions(kvcalc: Kvcalc, tmp_path: Path, command
         (("--assume", "head_dim"), "--assume: 'head_dim' is not KEY=VALUE"),
         (("--assume", "head_dim=1", "--assume", "head_dim=2"), "--assume: 'head_dim' is given twice"),
         (("--assume", "head_dimm=64"), "--assume head_dimm: nothing of llama depends on it; did you mean 'head_dim'?"),
-        (("--assume", "head_dim=wide"), "head_dim is wide, not a whole number"),
+        (("--assume", "head_dim=wide"), 'head_dim is "wide", not a whole number'),
         (("--assume", "head_dim=[1,2]"), "head_dim is [1, 2], not a whole number"),
         (("--assume", "model_type=7"), "has no model_type"),
     ],
@@ -116,6 +127,38 @@ def test_a_file_that_is_no_config_is_refused(kvcalc: Kvcalc, config: Path, conte
     assert run.stderr.replace("\n", "").isprintable()
 
 
+def test_a_config_without_the_suffix_is_no_model_file(kvcalc: Kvcalc, config: Path) -> None:
+    other = config.rename(config.with_name("config"))
+    run = kvcalc("estimate", str(other))
+    assert (run.code, run.stdout) == (2, "")
+    assert "it looks like a config.json, and is read as one where its name ends in .json" in run.stderr
+
+
+def test_a_name_of_the_catalogue_that_is_also_a_path_is_refused(
+    kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, other in (("qwen3-8b", "Qwen/Qwen3-8B"), ("Qwen/Qwen3-8B", "qwen3-8b")):
+        Path(name).mkdir(parents=True)
+        assert kvcalc("estimate", name).code == 0  # a folder without a model
+        written(Path(name), {**LLAMA, "num_hidden_layers": 1})
+        run = kvcalc("estimate", name)
+        assert (run.code, run.stdout) == (2, "")
+        assert f"./{name} is the path, {other} the catalogue's model" in run.stderr
+        assert json.loads(kvcalc("estimate", f"./{name}", "--json").stdout)["model"]["layers"] == 1
+        (Path(name) / "config.json").unlink()
+
+
+def test_a_folder_without_a_config_is_said_to_be_one(
+    kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    assert "mine: only YAML model files" in kvcalc("estimate", "mine").stderr
+    Path("mine/b.gguf").touch()
+    assert "it has no config.json, but b.gguf can be named" in kvcalc("estimate", "mine").stderr
+
+
 def test_a_folder_in_place_of_config_json_is_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:
     (tmp_path / "config.json").mkdir()
     for each in (tmp_path, tmp_path / "config.json"):
@@ -133,6 +176,8 @@ def test_notes_of_an_import_are_told(kvcalc: Kvcalc, tmp_path: Path) -> None:
     config = written(tmp_path, {**LLAMA, "quantization_config": {"quant_method": "fp8"}})
     run = kvcalc("estimate", str(config))
     assert "note: the checkpoint is quantised (fp8)" in run.stderr
+    assert "quantised" not in kvcalc("estimate", str(written(tmp_path, {**LLAMA, "quantization_config": {}}))).stderr
+    written(tmp_path, {**LLAMA, "quantization_config": {"quant_method": "fp8"}})
     assert any(
         "quantised (fp8)" in note for note in json.loads(kvcalc("estimate", str(config), "--json").stdout)["notes"]
     )

@@ -124,6 +124,21 @@ def test_falcon_7b_has_one_head_whatever_num_kv_heads_says() -> None:
     assert "kind: mqa  # multi_query is true and new_decoder_architecture false" in imported(values).text
 
 
+def test_falcon_and_its_like_take_no_other_heads_and_widths() -> None:
+    one = {**FALCON, "multi_query": True}
+    assert kinds({**one, "num_key_value_heads": 1, "head_dim": 64}) == ["mqa 71/1 x 64"]
+    assert "num_key_value_heads is 8, and this family's class takes 1" in refusal({**one, "num_key_value_heads": 8})
+    assert "head_dim is 128, and this family's class takes 64" in refusal({**one, "head_dim": 128})
+    bigcode = {**LLAMA, "model_type": "gpt_bigcode", "multi_query": True, "num_key_value_heads": None}
+    assert kinds({**bigcode, "num_key_value_heads": 1, "head_dim": 128})[0] == "mqa 32/1 x 128"
+    assert "num_key_value_heads is 8, and" in refusal({**bigcode, "num_key_value_heads": 8})
+    assert "head_dim is 64, and" in refusal({**bigcode, "head_dim": 64})
+    dbrx = {**LLAMA, "model_type": "dbrx", "attn_config": {"kv_n_heads": 8}}
+    assert kinds({**dbrx, "head_dim": 128})[0] == "gqa 32/8 x 128"
+    assert "num_key_value_heads is 4, and" in refusal({**dbrx, "num_key_value_heads": 4})
+    assert "head_dim is 64, and" in refusal({**dbrx, "head_dim": 64})
+
+
 def test_falcon_40b_has_num_kv_heads_although_multi_query_is_true() -> None:
     values = {**FALCON, "hidden_size": 8192, "num_attention_heads": 128, "multi_query": True}
     values |= {"new_decoder_architecture": True}
@@ -288,7 +303,7 @@ def test_mamba_heads_may_be_auto() -> None:
 
 
 def test_an_encoder_decoder_is_refused() -> None:
-    assert "is_encoder_decoder is True, which this family's" in refusal({**LLAMA, "is_encoder_decoder": True})
+    assert "is_encoder_decoder is true, which this family's" in refusal({**LLAMA, "is_encoder_decoder": True})
 
 
 _ABSENT = [
@@ -373,10 +388,10 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "text_config is no mapping": {**LLAMA, "text_config": 5},
     "it has no num_hidden_layers": {k: v for k, v in LLAMA.items() if k != "num_hidden_layers"},
     "20,000 layers are beyond the limit": {**LLAMA, "num_hidden_layers": 20000},
-    "num_attention_heads is True": {**LLAMA, "num_attention_heads": True},
+    "num_attention_heads is true": {**LLAMA, "num_attention_heads": True},
     "num_attention_heads is 32.5": {**LLAMA, "num_attention_heads": 32.5},
     "num_attention_heads is -32": {**LLAMA, "num_attention_heads": -32},
-    "num_attention_heads is inf": {**LLAMA, "num_attention_heads": float("inf")},
+    "num_attention_heads is Infinity": {**LLAMA, "num_attention_heads": float("inf")},
     "head_dim is 0": {**LLAMA, "head_dim": 0},
     "head_dim is 10000000, not a whole number from 1 to 1,000,000": {**LLAMA, "head_dim": 10**7},
     "num_key_value_heads is [8]": {**LLAMA, "num_key_value_heads": [8]},
@@ -387,10 +402,10 @@ REFUSALS: dict[str, dict[str, Any]] = {
         **LLAMA,
         "layer_types": ["full_attention", "linear_attention"],
     },
-    "layer_types has 1 entries, for 2 layers": {**LLAMA, "layer_types": ["full_attention"]},
+    "layer_types is a list of 1, for 2 layers": {**LLAMA, "layer_types": ["full_attention"]},
     "layer_types is 7, not a list of words": {**LLAMA, "layer_types": 7},
     "layer_types has 'local'": {**LLAMA, "model_type": "gemma2", "layer_types": ["local", "local"]},
-    "torch_dtype is int8, not one of float32": {**LLAMA, "torch_dtype": "int8"},
+    'torch_dtype is "int8", not one of float32': {**LLAMA, "torch_dtype": "int8"},
     "tie_word_embeddings is neither true nor false": {**LLAMA, "tie_word_embeddings": "yes"},
     "multi_query is 1, neither true nor false": {**FALCON, "multi_query": 1},
     "dtype is bfloat16 in text_config, and float16 around it": {
@@ -421,13 +436,20 @@ def test_what_is_not_understood_is_refused(message: str) -> None:
         ('{"model_type": "llama", "model_type": "qwen2"}', "key 'model_type' is given twice"),
         ('{"a": {"a": 1, "b": 2, "b": 3}}', "key 'b' is given twice"),
         ("9" * 5000, "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ("[" * 100_000, "nested more than 40 deep"),
         ('{"a":' + "[" * 60 + "]" * 60 + "}", "nested more than 40 deep"),
     ],
 )
 def test_what_is_no_config_is_refused(text: str, message: str) -> None:
     with pytest.raises(KvcalcError, match=message):
         import_config(text, "config.json", "x")
+
+
+def test_two_names_of_a_dtype_must_agree() -> None:
+    assert imported({**LLAMA, "torch_dtype": "bfloat16", "dtype": "bfloat16"}).model.dtype == "bf16"
+    both = {**LLAMA, "torch_dtype": "float32", "dtype": "bfloat16"}
+    assert 'torch_dtype is "float32" and dtype is "bfloat16"' in refusal(both)
+    assert imported(both, dtype="bfloat16").model.dtype == "bf16"
 
 
 def test_infinity_is_read() -> None:
@@ -440,9 +462,19 @@ def test_assumptions_decide() -> None:
     assert set(kinds({**LLAMA, "model_type": "unheard_of"}, model_type="llama")) == {"gqa 32/8 x 128"}
     assert set(kinds(LLAMA, head_dim=64)) == {"gqa 32/8 x 64"}
     assert set(kinds({**LLAMA, "sliding_window": 512}, sliding_window=None, model_type="mistral")) == {"gqa 32/8 x 128"}
-    assert "head_dim: 64  # head_dim, assumed by --assume" in imported(LLAMA, head_dim=64).text
+    assert "head_dim: 64  # head_dim (assumed by --assume)" in imported(LLAMA, head_dim=64).text
     both = REFUSALS["dtype is bfloat16 in text_config, and float16 around it"]
     assert imported(both, dtype="bfloat16").model.dtype == "bf16"
+
+
+def test_a_key_that_the_family_lacks_is_assumed_away() -> None:
+    windowed = {**LLAMA, "sliding_window": 4096}
+    assert "--assume sliding_window=null takes it as absent" in refusal(windowed)
+    found = imported(windowed, sliding_window=None)
+    assert {each.label for layer in found.model.sequence() for each in layer} == {"gqa 32/8 x 128"}
+    assert found.notes == ("assumed: sliding_window = null",)
+    assert "which this family's layers do not have" in refusal(windowed, sliding_window=0)
+    assert "nothing of llama depends on it" in refusal(LLAMA, no_such_key=None)
 
 
 def test_a_nested_text_config_leaves_out_what_its_class_knows() -> None:
@@ -545,7 +577,7 @@ def test_longcat_counts_layers_of_two_blocks() -> None:
 
 def test_an_assumption_that_nothing_reads_is_refused() -> None:
     assert "--assume head_dimm: nothing of llama depends on it; did you mean 'head_dim'" in refusal(LLAMA, head_dimm=64)
-    assert "num_attention_heads is many" in refusal(LLAMA, num_attention_heads="many")
+    assert 'num_attention_heads is "many"' in refusal(LLAMA, num_attention_heads="many")
 
 
 def test_a_quantised_checkpoint_says_so_in_notes() -> None:

@@ -24,7 +24,7 @@ def with_gpus(asked: Scenario, gpus: int, dp: int) -> Scenario:
         raise KvcalcError("--gpus: the best deployment depends on the weights: give --weights SIZE or --parameters N")
     best = best_of(asked, gpus, dp) or single
     deployment = best.deployment
-    remark = f"of at most {gpus} GPUs, {deployment.gpus} are used: {deployment}"
+    remark = f"--gpus {gpus}: {deployment.gpus} in use, as {deployment}"
     if best.fit is Fit.NO:
         enough = smallest(asked)
         remark += "; they do not hold the workload"

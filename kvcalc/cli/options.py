@@ -6,8 +6,10 @@ message. So options are text or flags, and typer's own conversion, which loads h
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,12 +18,19 @@ from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.render import Format
 from kvcalc.units import SIZE_UNITS
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class TextCommand(TyperCommand):
     """A command whose parameters are text, lists of text or flags, so that there is nothing to convert."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _unconverted(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        _spare_what_is_read(ctx.params)
+        return super().invoke(ctx)
 
 
 class TextGroup(TyperGroup):
@@ -43,6 +52,24 @@ def _process(parameter: Any, context: Any, value: Any) -> Any:
     if parameter.multiple and value is None:
         value = []
     return value if parameter.callback is None else parameter.callback(context, parameter, value)
+
+
+def _spare_what_is_read(given: Mapping[str, Any]) -> None:
+    """Refuse to write the result over the model that it is of."""
+    target = given.get("output_file")
+    if target in (None, "-"):
+        return
+    models = (given.get("model"), given.get("source"), *(given.get("models") or ()))
+    if any(model is not None and _is_at(model, str(target)) for model in models):
+        raise KvcalcError(f"-o: {target} is the model that is read; write to another file")
+
+
+def _is_at(model: str, target: str) -> bool:
+    for path in (Path(model), Path(model, "config.json")):
+        with suppress(OSError, ValueError):  # no file, or a name that cannot be one
+            if path.samefile(Path(target).resolve()):
+                return True
+    return False
 
 
 def option(*names: str, metavar: str, text: str, panel: str | None = None) -> Any:

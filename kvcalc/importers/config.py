@@ -17,7 +17,8 @@ MAX_SHOWN = 60
 MAX_COUNT = 10**6
 """Of heads and elements; contexts and vocabularies have limits of their own."""
 
-BY_HAND = "--assume KEY=VALUE decides it, or write the model as YAML by hand (kvcalc models schema)"
+_YAML = "write the model as YAML by hand (kvcalc models schema)"
+BY_HAND = f"--assume KEY=VALUE decides it, or {_YAML}"
 
 
 class Given(NamedTuple):
@@ -67,7 +68,7 @@ class Config:
         for name in names:
             if name in self.assumed:
                 value = self.assumed[name]
-                return None if value is None else Given(value, f"{name}, assumed by --assume")
+                return None if value is None else Given(value, f"{name} (assumed by --assume)")
         for name in names:
             if self.values.get(name) is not None:
                 return Given(self.values[name], name)
@@ -239,8 +240,13 @@ class Config:
             KvcalcError: it does, or there are.
         """
         for name in sorted(telling - self.read):
-            if self.values.get(name) not in (None, False, 0, [], {}):
-                raise self.refusal(f"{name} is {_shown(self.values[name])}, which this family's layers do not have")
+            if name in self.assumed and self.assumed[name] is None:
+                self.read.add(name)
+            elif self.values.get(name) not in (None, False, 0, [], {}):
+                raise self.refusal(
+                    f"{name} is {_shown(self.values[name])}, which this family's layers do not have",
+                    f"--assume {name}=null takes it as absent, or {_YAML}",
+                )
         for name in self.assumed:
             if name not in self.read:
                 raise KvcalcError(
@@ -261,9 +267,9 @@ class Config:
         if len({json.dumps(value) for value in told.values()}) > 1 and not any(name in self.assumed for name in names):
             raise self.refusal(" and ".join(f"{name} is {_shown(value)}" for name, value in told.items()))
 
-    def refusal(self, what: str) -> KvcalcError:
+    def refusal(self, what: str, way_out: str = BY_HAND) -> KvcalcError:
         """An error that says what was seen, and what to do."""
-        return KvcalcError(f"{self.shown}: {self.model_type}: {what}; {BY_HAND}")
+        return KvcalcError(f"{self.shown}: {self.model_type}: {what}; {way_out}")
 
     def _whole(self, found: Given, name: str, least: int, most: int) -> Given:
         value = found.value
@@ -275,5 +281,5 @@ class Config:
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -50,7 +50,9 @@ def parse_mapping(text: str, shown: str) -> dict[str, Any]:
     """
     try:
         values = json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise KvcalcError(f"{shown}: nested more than {MAX_DEPTH} deep") from error
+    except ValueError as error:
         raise KvcalcError(f"{shown}: not JSON: {str(error)[:100]}") from error
     if not isinstance(values, dict):
         raise KvcalcError(f"{shown}: expected keys and values")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def name_of(text: str) -> str:
     """A model's name, from that of a file, a folder or a repository."""
-    return _NAME.sub("-", text).strip("-").lower()[:100] or "model"
+    plain = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    return _NAME.sub("-", plain).strip("-").lower()[:100] or "model"

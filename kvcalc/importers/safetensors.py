@@ -87,7 +87,8 @@ def folder_headers(folder: Path, shown: str) -> Headers | None:
         missing = [name for name in wanted if name not in there]
         if missing:
             raise KvcalcError(
-                f"{shown}: {INDEX_FILE} names {len(missing)} files that are not there ({missing[0][:60]})"
+                f"{shown}: {INDEX_FILE} names {missing[0][:60]}, which is not there ({len(missing)} of {len(wanted)} "
+                "files are missing)"
             )
     elif not there:
         return None
@@ -112,12 +113,14 @@ def indexed_files(text: str, shown: str) -> list[str]:
 def _one_checkpoint(there: list[str], shown: str) -> list[str]:
     if SINGLE_FILE in there:
         return [SINGLE_FILE]
-    if len(there) == 1:
-        return there
     shards = [match for match in map(_SHARD.fullmatch, there) if match]
+    if len(there) == 1 and not shards:
+        return there
     numbers = sorted((int(match[1]), int(match[2])) for match in shards)
     if numbers == [(number, len(there)) for number in range(1, len(there) + 1)]:
         return there
+    if len(numbers) == len(there) and len({count for _, count in numbers}) == 1:
+        raise KvcalcError(f"{shown}: {len(there)} of {numbers[0][1]} *.safetensors files; the others are not there")
     raise KvcalcError(
         f"{shown}: {len(there)} *.safetensors files and no {INDEX_FILE} that says which belong together; name "
         "config.json itself, and give --weights SIZE"

@@ -10,8 +10,9 @@ from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.model import WeightPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from kvcalc.importers.plan import LayerPlan
     from kvcalc.model import Split, WeightPlace
 
 
@@ -115,6 +116,31 @@ def weights_of(
     parts = tuple(_parts(totals, shown, block))
     elements = sum(part.parameters for part in parts if not part.scales)
     return Weights(parts, elements, tuple(_notes(left_out)))
+
+
+def refuse_missing_layers(tensors: Iterable[StoredTensor], plans: Sequence[LayerPlan], shown: str) -> None:
+    """Refuse a checkpoint that lacks some of its layers, where its tensors' names tell their layer.
+
+    Args:
+        tensors: of all files.
+        plans: of the layers; one without attention may be without tensors.
+        shown: how messages call the checkpoint.
+
+    Raises:
+        KvcalcError: a layer has none.
+    """
+    layers = (_LAYER.search(tensor.name) for tensor in tensors if _role(tensor.name).title != _TOWERS.title)
+    there = {int(layer[1]) for layer in layers if layer}
+    missing = [
+        number
+        for number, plan in enumerate(plans)
+        if number not in there and any(block.kind != "none" for block in plan.blocks)
+    ]
+    if there and missing:
+        raise KvcalcError(
+            f"{shown}: no tensors of {len(missing)} of its {len(plans)} layers (the first is layer {missing[0]}): "
+            "files are missing, or belong to another model"
+        )
 
 
 def _parts(totals: dict[tuple[Role, str], list[int]], shown: str, block: int | None) -> Iterator[WeightPart]:

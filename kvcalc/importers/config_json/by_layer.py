@@ -68,7 +68,7 @@ def laguna(config: Config) -> list[LayerPlan]:
     types = types_of(config, _SLIDING) or ["full_attention"] * layers
     config.ignore("sliding_window")
     if len(counts) != layers:
-        raise config.refusal(f"{name} has {len(counts)} entries, for {layers} layers")
+        raise config.refusal(f"{name} is a list of {len(counts)}, for {layers} layers")
     return [
         LayerPlan(
             (block_of(config, Given(count, name), kv_heads, width),),

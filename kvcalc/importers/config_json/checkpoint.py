@@ -67,7 +67,7 @@ def checkpoint_of(
 def quantisation(config: Config, outer: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """quantization_config, which may stand inside or around the text model's part; None where there is none."""
     asked = outer.get("quantization_config") or config.values.get("quantization_config")
-    return asked if isinstance(asked, dict) else None
+    return asked if isinstance(asked, dict) and asked else None
 
 
 def scale_block(config: Config, outer: Mapping[str, Any]) -> int | None:
@@ -111,11 +111,11 @@ def has_more_than_text(outer: Mapping[str, Any]) -> bool:
 def _notes(asked: Mapping[str, Any], counted: Counted | None, *, unknown: bool) -> Iterator[str]:
     method = str(asked.get("quant_method"))
     known = method if _METHOD.fullmatch(method) else "a method without a name"
-    number = "" if counted is None else f" of {counted.parameters:,} parameters"
     if unknown:
+        all_in_one = "" if counted is None else f", or --parameters {counted.parameters} --weight-dtype FORMAT for all"
         yield (
-            f"the checkpoint{number} is quantised ({known}), and its config.json does not say what each tensor takes: "
-            "its folder with *.safetensors does, or --weights SIZE"
+            f"the checkpoint is quantised ({known}), and its config.json does not say what each tensor takes: "
+            f"its folder with *.safetensors does, or --weights SIZE{all_in_one}"
         )
     scheme = asked.get("kv_cache_scheme") or asked.get("kv_cache_quant_algo")
     if (scheme.get("num_bits") if isinstance(scheme, dict) else scheme) in _EIGHT_BITS:

@@ -76,8 +76,9 @@ def either(config: Config, outer: Mapping[str, Any], *names: str) -> Given | Non
     """A key that may stand inside or around the text model's part.
 
     Raises:
-        KvcalcError: it stands in both, and they differ.
+        KvcalcError: it stands in both, or under two names, and they differ.
     """
+    config.agreed(*names)
     inside = config.get(*names)
     if any(name in config.assumed for name in names):
         return inside

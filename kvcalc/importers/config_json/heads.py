@@ -39,13 +39,16 @@ def all_heads(config: Config) -> Block:
     """
     heads = config.count(*HEADS)
     width = _shared_out(config, heads)
-    for name, implied in (("num_key_value_heads", heads), ("head_dim", width)):
-        told = config.optional_count(name)
-        if told is not None and told.value != implied.value:
-            raise config.refusal(
-                f"{name} is {told.value}, and this family's class takes {implied.value} whatever it says"
-            )
+    _only(config, "num_key_value_heads", heads)
+    _only(config, "head_dim", width)
     return block_of(config, heads, heads.since("every head has its own key and value"), width)
+
+
+def _only(config: Config, name: str, implied: Given) -> None:
+    """Refuse a key that says something else than the class takes, which does not look at it."""
+    told = config.optional_count(name)
+    if told is not None and told.value != implied.value:
+        raise config.refusal(f"{name} is {told.value}, and this family's class takes {implied.value} whatever it says")
 
 
 def width_of(config: Config, heads: Given, *names: str) -> Given:
@@ -72,17 +75,21 @@ def falcon_heads(config: Config) -> Block:
     """multi_query decides, unless new_decoder_architecture does; num_kv_heads counts only in the latter.
 
     Raises:
-        KvcalcError: keys that contradict each other.
+        KvcalcError: keys that the class does not look at, and that say otherwise.
     """
     heads = config.count(*HEADS)
-    width = width_of(config, heads)
-    config.ignore("multi_query", "num_kv_heads", "n_head_kv", "num_key_value_heads")
+    width = _shared_out(config, heads)
+    _only(config, "head_dim", width)
+    config.ignore("multi_query", "num_kv_heads", "n_head_kv")
     if config.flag("new_decoder_architecture"):
-        kv_heads = config.count("num_kv_heads", "n_head_kv")
-        return block_of(config, heads, kv_heads.since(f"{kv_heads.why}, as new_decoder_architecture is true"), width)
-    if config.flag("multi_query"):
-        return block_of(config, heads, Given(1, "multi_query is true and new_decoder_architecture false"), width)
-    return block_of(config, heads, heads.since("multi_query and new_decoder_architecture are false"), width)
+        given = config.count("num_kv_heads", "n_head_kv")
+        kv_heads = given.since(f"{given.why}, as new_decoder_architecture is true")
+    elif config.flag("multi_query"):
+        kv_heads = Given(1, "multi_query is true and new_decoder_architecture false")
+    else:
+        kv_heads = heads.since("multi_query and new_decoder_architecture are false")
+    _only(config, "num_key_value_heads", kv_heads)
+    return block_of(config, heads, kv_heads, width)
 
 
 def chatglm_heads(config: Config) -> Block:
@@ -99,22 +106,26 @@ def chatglm_heads(config: Config) -> Block:
 def bigcode_heads(config: Config) -> Block:
     """One where multi_query is true."""
     heads = config.count(*HEADS)
-    config.ignore("num_key_value_heads")
+    width = _shared_out(config, heads)
     kv_heads = Given(1, "multi_query is true") if config.flag("multi_query") else heads.since("multi_query is false")
-    return block_of(config, heads, kv_heads, width_of(config, heads))
+    _only(config, "num_key_value_heads", kv_heads)
+    _only(config, "head_dim", width)
+    return block_of(config, heads, kv_heads, width)
 
 
 def nested_heads(config: Config) -> Block:
     """MPT, DBRX: kv_n_heads inside attn_config; MPT may say multiquery_attention instead."""
     heads = config.count(*HEADS)
-    config.ignore("num_key_value_heads")
+    width = _shared_out(config, heads)
     inner = config.part("attn_config", optional=True)
     kind = inner.get("attn_type")
     if kind is not None and kind.value == "multiquery_attention":
         kv_heads = Given(1, "attn_config: attn_type is multiquery_attention")
     else:
         kv_heads = inner.optional_count("kv_n_heads") or heads.since("no attn_config.kv_n_heads: as many as heads")
-    return block_of(config, heads, kv_heads, width_of(config, heads))
+    _only(config, "num_key_value_heads", kv_heads)
+    _only(config, "head_dim", width)
+    return block_of(config, heads, kv_heads, width)
 
 
 def grouped_heads(config: Config) -> Block:

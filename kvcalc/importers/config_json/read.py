@@ -63,8 +63,9 @@ def import_config(
     counted = None if has_more_than_text(outer) else count_parameters(config, plans, tied=tied)
     weights = None
     if headers is not None:
-        from kvcalc.importers.tensors import weights_of  # noqa: PLC0415  # for start-up time
+        from kvcalc.importers.tensors import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
 
+        refuse_missing_layers(headers.tensors, plans, shown)
         block = scale_block(config, outer)
         weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown, block=block)
     checkpoint = checkpoint_of(config, outer, counted, weights)

@@ -14,7 +14,7 @@ from kvcalc.importers.gguf.telling import TELLING
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.naming import name_of
 from kvcalc.importers.plan import grouped
-from kvcalc.importers.tensors import weights_of
+from kvcalc.importers.tensors import refuse_missing_layers, weights_of
 from kvcalc.model import Model
 from kvcalc.units import MAX_CONTEXT
 
@@ -43,6 +43,7 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
     header = _whole(path, shown)
     config = _config(header, shown, assumed)
     plans = tuple(FAMILIES[config.model_type](config))
+    refuse_missing_layers(header.tensors, plans, shown)
     tied = not any(tensor.name == OUTPUT for tensor in header.tensors)
     weights = weights_of(header.tensors, len(plans), tied=tied, shown=shown)
     match = _SPLIT.fullmatch(path.name)
