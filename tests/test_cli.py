@@ -32,7 +32,10 @@ KEYS = {  # of the JSON of estimate; more may be added, none may go
     "temporary_high_bytes per_rank",
     "gpus": "gpu memory_bytes utilization usable_bytes fits tight by_memory count tp pp per_rank",
 }
-RANK_KEYS = "weights_bytes cache_bytes temporary_bytes overhead_bytes reserve_bytes total_bytes headroom_bytes"
+RANK_KEYS = (
+    "weights_bytes cache_bytes temporary_bytes overhead_bytes reserve_bytes total_bytes headroom_bytes "
+    "least_headroom_bytes"
+)
 
 
 def parsed(run: Run) -> dict[str, Any]:

@@ -19,6 +19,7 @@ COMMANDS = {
     "windows": "estimate gemma-3-27b --context 131072 --unit GB",
     "experts": "estimate gpt-oss-120b --tp 2 --pp 2 --context 8192 --explain",
     "pipeline": "estimate llama-3-70b --tp 8 --pp 2 --dp 2 -b 3 -c 8192 --explain",
+    "stages": "estimate deepseek-v3.1 -b 8 -c 4096",
     "heads": "estimate llama-2-7b -c 4096 --gpu a100-40gb --weight-dtype q8_0 --cache-dtype int8_per_token_head",
     "ad-hoc": "estimate --layers 32 --heads 32 --kv-heads 4 --head-dim 64 --context 80000 --dtype bf16",
     "formats": "estimate qwen3-8b -c 32Ki --cache-dtype k=q8_0,v=q4_0 --reserve x=2GiB --temporary 1GiB --overhead 0B",

@@ -161,6 +161,7 @@ def test_every_stage_must_fit() -> None:
         answer = kvcalc.estimate(model, gpu_memory=usable, **options)
         assert answer.memory.per_rank.cache_bytes == 128
         assert answer.memory.per_rank.headroom_bytes == usable - last
+        assert answer.memory.per_rank.least_headroom_bytes == usable - first
         assert answer.gpus.fits is fits
         assert any(note.startswith("pipeline stage 0 has more memory in all") for note in answer.notes)
 

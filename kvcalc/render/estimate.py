@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.render.decode import decode_lines, decode_tree
 from kvcalc.render.question import count, question
-from kvcalc.render.rank import rank_rows, total_row
+from kvcalc.render.rank import rank_rows, spare_words, total_row
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.term import Product, Sum
@@ -57,8 +57,18 @@ def _rank_grid(result: Estimate, rank: RankResult, unit: str) -> Grid:
         rows.insert(0, Row(("weights", "?", "", "not known")))
         rows.append(Row(("total", "?", "", "needs the weights")))
     else:
-        rows.append(total_row(rank.total_bytes, result.gpus.usable_bytes, unit))
+        total = total_row(rank.total_bytes, result.gpus.usable_bytes, unit)
+        rows.append(_with_the_least(total, rank, unit))
     return Grid(columns, tuple(rows))
+
+
+def _with_the_least(total: Row, rank: RankResult, unit: str) -> Row:
+    least = rank.least_headroom_bytes
+    if least is None or least == rank.headroom_bytes:
+        return total
+    return total._replace(
+        cells=(*total.cells[:-1], f"{total.cells[-1]}; {spare_words(least, unit)} on the fullest stage")
+    )
 
 
 def _headline(result: Estimate) -> str:

@@ -24,9 +24,12 @@ def rank_rows(tree: Term, scenario: Scenario, unit: str) -> Iterator[Row]:
 
 def total_row(total: int, usable: int, unit: str) -> Row:
     """The sum, and what is left of what is usable."""
-    spare = usable - total
-    words = f"{format_size(spare, unit)} to spare" if spare >= 0 else f"{format_size(-spare, unit)} too much"
-    return Row(("total", format_size(total, unit), "", words), Weight.TOTAL)
+    return Row(("total", format_size(total, unit), "", spare_words(usable - total, unit)), Weight.TOTAL)
+
+
+def spare_words(spare: int, unit: str) -> str:
+    """What is left, or lacking."""
+    return f"{format_size(spare, unit)} to spare" if spare >= 0 else f"{format_size(-spare, unit)} too much"
 
 
 def _part_rows(scenario: Scenario, part: Term, unit: str) -> Iterator[Row]:

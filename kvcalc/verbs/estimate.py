@@ -8,7 +8,7 @@ from kvcalc.deployment import Deployment, stages
 from kvcalc.engines import RankLoad
 from kvcalc.layers import count_layers
 from kvcalc.legality import check_legal
-from kvcalc.memory import Fit, RankMemory, replica_weights
+from kvcalc.memory import Fit, replica_weights
 from kvcalc.term import leaves
 from kvcalc.verbs.decode import decode_bound
 from kvcalc.verbs.remarks import can_decode, not_modelled, notes
@@ -83,8 +83,10 @@ def _cache(scenario: Scenario, deployment: Deployment, asked: Candidate) -> Cach
     )
 
 
-def _rank(memory: RankMemory, usable_bytes: int) -> RankResult:
+def _rank(candidate: Candidate, usable_bytes: int) -> RankResult:
+    memory = candidate.fullest
     total = memory.total_bytes
+    most = max(each.tree.bytes for each in candidate.memories)
     return RankResult(
         weights_bytes=None if memory.weights is None else memory.weights.bytes,
         cache_bytes=memory.cache.bytes,
@@ -93,6 +95,7 @@ def _rank(memory: RankMemory, usable_bytes: int) -> RankResult:
         reserve_bytes=memory.reserve.bytes,
         total_bytes=total,
         headroom_bytes=None if total is None else usable_bytes - total,
+        least_headroom_bytes=None if total is None else usable_bytes - most,
         tree=memory.tree,
     )
 
@@ -113,7 +116,7 @@ def _memory(scenario: Scenario, asked: Candidate) -> MemoryResult:
         total_bytes=None if weights_bytes is None else weights_bytes + cache + temporary + overhead + reserve,
         temporary_low_bytes=rank.temporary.low * ranks,
         temporary_high_bytes=rank.temporary.high * ranks,
-        per_rank=_rank(rank, scenario.usable_bytes),
+        per_rank=_rank(asked, scenario.usable_bytes),
     )
 
 
@@ -140,7 +143,7 @@ def _gpus(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Gpus
         tp=found.deployment.tp if found else None,
         pp=found.deployment.pp if found else None,
         dp=found.deployment.dp if found else None,
-        per_rank=_rank(found.fullest, usable) if found else None,
+        per_rank=_rank(found, usable) if found else None,
         most_sequences=tuple(_most_sequences(scenario)) if known else (),
     )
 

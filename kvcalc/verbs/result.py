@@ -80,7 +80,12 @@ class CacheResult(NamedTuple):
 
 
 class RankResult(NamedTuple):
-    """The memory of one rank. What needs the weights is None where they are not known."""
+    """The memory of the rank with the most cache. What needs the weights is None where they are not known.
+
+    Attributes:
+        headroom_bytes: usable less total.
+        least_headroom_bytes: of any rank: another pipeline stage may have more memory in all.
+    """
 
     weights_bytes: int | None
     cache_bytes: int
@@ -89,6 +94,7 @@ class RankResult(NamedTuple):
     reserve_bytes: int
     total_bytes: int | None
     headroom_bytes: int | None
+    least_headroom_bytes: int | None
     tree: Term
 
 
