@@ -22,10 +22,23 @@ class ExitCode(IntEnum):
     """Cannot run here: something outside kvcalc is missing or failed."""
 
 
+def one_line(text: str) -> str:
+    """A text with its line breaks, and whatever else a terminal would obey, written as Python writes them."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 class KvcalcError(Exception):
-    """Anything wrong that the message tells how to mend. The command line catches this class only."""
+    """Anything wrong that the message tells how to mend. The command line catches this class only.
+
+    Each argument is a line of the message: names that files bring cannot add one.
+    """
 
     exit_code = ExitCode.BAD_INPUT
+
+    def __str__(self) -> str:
+        return "\n".join(one_line(str(line)) for line in self.args)
 
 
 class CannotRunError(KvcalcError):

@@ -55,12 +55,11 @@ def validated(noun: type[T], document: Document) -> T:
             _located(error, noun, document)
             for error in _worth_telling(refused.errors(include_url=False)[:MAX_ERRORS_READ])
         ]
-        shown = list(dict.fromkeys(map(str, errors)))
+        shown = list(dict.fromkeys(error.args for error in errors))
         read_all = refused.error_count() <= MAX_ERRORS_READ
         more = (len(shown) if read_all else refused.error_count()) - MAX_ERRORS_SHOWN
-        raise KvcalcError(
-            "\n".join(shown[:MAX_ERRORS_SHOWN]) + (f"\n... and {more} more" if more > 0 else "")
-        ) from refused
+        lines = [line for each in shown[:MAX_ERRORS_SHOWN] for line in each]
+        raise KvcalcError(*lines, *([f"... and {more} more"] if more > 0 else [])) from refused
 
 
 def _worth_telling(errors: list[ErrorDetails]) -> list[ErrorDetails]:

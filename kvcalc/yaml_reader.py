@@ -61,7 +61,7 @@ class Document(NamedTuple):
 
     def error(self, mark: Mark, message: str) -> KvcalcError:
         """An error that shows the place: file:line:column, the line, a caret."""
-        return KvcalcError(_located(self.name, self.lines, mark, message))
+        return KvcalcError(*_located(self.name, self.lines, mark, message))
 
 
 def read_yaml(path: Path, name: str | None = None) -> Document:
@@ -93,7 +93,7 @@ def parse_yaml(text: str, name: str) -> Document:
         before = _BREAK.split(text[: refused.start()])
         what = "a directive (%)" if refused[0] == "%" else "a character that YAML does not allow"
         place = Mark(len(before) - 1, len(before[-1]))
-        raise KvcalcError(_located(name, _BREAK.split(text), place, what))
+        raise KvcalcError(*_located(name, _BREAK.split(text), place, what))
     lines = tuple(text.splitlines())
     try:
         return _Reader(name, lines).read(_events(text))
@@ -101,7 +101,7 @@ def parse_yaml(text: str, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         place = Mark(mark.line, mark.column) if mark else Mark(0, 0)
         problem = error.problem or error.context or "not valid YAML"
-        raise KvcalcError(_located(name, lines, place, f"not valid YAML: {problem}")) from error
+        raise KvcalcError(*_located(name, lines, place, f"not valid YAML: {problem}")) from error
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -189,7 +189,7 @@ class _Reader:
             raise self.error(_mark(event), str(error)) from error
 
     def error(self, mark: Mark, message: str) -> KvcalcError:
-        return KvcalcError(_located(self.name, self.lines, mark, message))
+        return KvcalcError(*_located(self.name, self.lines, mark, message))
 
 
 _NUMBER = re.compile(
@@ -251,12 +251,13 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
-def _located(name: str, lines: Sequence[str], mark: Mark, message: str) -> str:
+def _located(name: str, lines: Sequence[str], mark: Mark, message: str) -> tuple[str, ...]:
+    """The message with its place, and where the line exists, the line and a caret below."""
     head = f"{name}:{mark.line + 1}:{mark.column + 1}: {message}"
     if mark.line >= len(lines):
-        return head
+        return (head,)
     line = lines[mark.line].replace("\t", " ")
     start = max(0, mark.column - _SHOWN // 2)
     shown = "".join(character if character.isprintable() else "?" for character in line[start : start + _SHOWN])
     number = f"{mark.line + 1:>6} | "
-    return f"{head}\n{number}{shown}\n{' ' * (len(number) - 2)}| {' ' * (mark.column - start)}^"
+    return head, f"{number}{shown}", f"{' ' * (len(number) - 2)}| {' ' * (mark.column - start)}^"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from hub_server import SHA, Server, serving
 
 from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.importers.hub.client import LIBRARY
 from kvcalc.importers.hub.waiting import together, within
+from kvcalc.verification import TORCH
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -193,7 +196,16 @@ def test_without_the_library_it_says_how_to_get_it(home: Path, tmp_path: Path) -
     with serving(REPOSITORIES) as server:
         answer = Answer(server, home, "estimate", "hf:org/plain", PYTHONPATH=str(tmp_path))
         assert answer.code == 3
-        assert answer.stderr == "error: hf:org/plain: needs huggingface_hub: pip install 'kvcalc[hub]'\n"
+        command = "python -m pip install 'huggingface-hub>=1.0'"
+        wanted = f"error: hf:org/plain: needs huggingface_hub, which is not installed here: {command}\n"
+        assert answer.stderr == wanted
+
+
+def test_what_to_install_is_what_the_extras_ask_for() -> None:
+    project = Path(__file__).parent.parent / "pyproject.toml"
+    extras = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert extras["hub"] == [LIBRARY]
+    assert extras["verify"] == [TORCH]
 
 
 def test_nothing_asks_the_network_unless_it_is_told_to(home: Path) -> None:

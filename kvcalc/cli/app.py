@@ -10,8 +10,7 @@ from pathlib import Path
 import typer
 
 from kvcalc.cli.options import TextGroup
-from kvcalc.cli.output import printable
-from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
+from kvcalc.errors import CannotRunError, ExitCode, KvcalcError, one_line
 from kvcalc.units import AmbiguousCountError
 
 _COMMANDS = {
@@ -35,16 +34,16 @@ def run(arguments: list[str]) -> int:
         _prepare_streams()
         return _call(arguments or ["--help"])
     except AmbiguousCountError as error:
-        return _complain(f"{error}\n{_readings(arguments, error)}", error.exit_code)
+        return _complain(error.exit_code, *error.args, *_readings(arguments, error))
     except KvcalcError as error:
-        return _complain(str(error), error.exit_code)
+        return _complain(error.exit_code, *error.args)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:
-        return _complain(f"{error.filename or 'output'}: {error.strerror or error}", ExitCode.CANNOT_RUN)
+        return _complain(ExitCode.CANNOT_RUN, f"{error.filename or 'output'}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001  # a user gets a sentence, never a traceback
         message = f"a bug in kvcalc: {type(error).__name__}: {error}; nothing was computed"
-        return _complain(message, ExitCode.CANNOT_RUN)
+        return _complain(ExitCode.CANNOT_RUN, message)
 
 
 def _prepare_streams() -> None:
@@ -104,12 +103,12 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _complain(message: str, code: ExitCode) -> ExitCode:
-    sys.stderr.write(f"error: {printable(message)}\n")
+def _complain(code: ExitCode, *lines: str) -> ExitCode:
+    sys.stderr.write("error: " + "\n".join(map(one_line, lines)) + "\n")
     return code
 
 
-def _readings(arguments: list[str], error: AmbiguousCountError) -> str:
+def _readings(arguments: list[str], error: AmbiguousCountError) -> tuple[str, str]:
     """The command line that was typed, mended in both ways."""
 
     def mended(reading: str) -> str:
@@ -123,4 +122,4 @@ def _readings(arguments: list[str], error: AmbiguousCountError) -> str:
         ]
         return f"  {shlex.join(['kvcalc', *words])}"
 
-    return "\n".join(mended(reading) for reading in (error.decimal, error.binary))
+    return mended(error.decimal), mended(error.binary)

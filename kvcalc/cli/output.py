@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from kvcalc.errors import CannotRunError
+from kvcalc.errors import CannotRunError, one_line
 from kvcalc.render import Format, Report, render
 
 
@@ -16,12 +16,7 @@ def show(report: Report, how: Format, output: str | None = None) -> None:
     deliver(render(report, how, terminal=terminal), output)
     if how is not Format.JSON:
         for note in report.notes:
-            sys.stderr.write(f"note: {printable(note)}\n")
-
-
-def printable(text: str) -> str:
-    """Without anything that a terminal would obey."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+            sys.stderr.write(f"note: {one_line(note)}\n")
 
 
 def deliver(text: str, output: str | None) -> None:

@@ -71,8 +71,8 @@ def _require_torch() -> None:
             import torch  # noqa: PLC0415  # only where something is verified
     except ModuleNotFoundError as error:
         raise CannotRunError(
-            f"verify needs PyTorch, which is not installed here: {command}\n"
-            f"without a GPU, a smaller build does: {command} --index-url https://download.pytorch.org/whl/cpu"
+            f"verify needs PyTorch, which is not installed here: {command}",
+            f"without a GPU, a smaller build does: {command} --index-url https://download.pytorch.org/whl/cpu",
         ) from error
     except (ImportError, OSError) as error:
         raise CannotRunError(f"verify needs PyTorch, which does not start here: {error}") from error

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LIBRARY = "huggingface-hub>=1.0"
+"""What is missing without the extra `hub`, as an installer takes it."""
+
 FIRST_BYTES = 200_000
 """Of a safetensors file: more than most headers."""
 
@@ -54,7 +57,8 @@ class Client:
             import huggingface_hub  # noqa: PLC0415  # an extra, and slow to import
             from huggingface_hub import constants, errors, utils  # noqa: PLC0415
         except ImportError as error:
-            raise CannotRunError(f"{shown}: needs huggingface_hub: pip install 'kvcalc[hub]'") from error
+            command = f"python -m pip install '{LIBRARY}'"
+            raise CannotRunError(f"{shown}: needs huggingface_hub, which is not installed here: {command}") from error
         self.hub: Any = huggingface_hub
         self.errors: Any = errors
         self.utils: Any = utils
