@@ -46,6 +46,25 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
+ROUNDING = """
+import dataclasses, sys
+from pathlib import Path
+from kvcalc import make_scenario, verify
+from kvcalc.engines import ENGINES, Exact
+from kvcalc.term import Factor, Sum
+
+class Twice(Exact):
+    name = "twice"
+    def rank_cache(self, load):
+        return Sum("cache", tuple(term.times(Factor("twice", 2)) for term in super().rank_cache(load).parts))
+
+asked = make_scenario(Path(sys.argv[1]), batch=1, context=8192, utilization=1, temporary="50MiB", overhead="30MiB",
+                      reserve={"lora": "12MiB"}, gpu_memory="528MiB")
+result = verify(dataclasses.replace(asked, engine=Twice()), device="cpu", boundary=True)
+print(result.verified, *(f"{check.name}: {check.predicted} {check.measured}" for check in result.checks), sep="\\n")
+"""
+
+
 def verify(tmp_path: Path, model: str, *words: str, wrong: int = 0) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON of `kvcalc verify`, if need be with a capacity that is off by so much."""
     path = tmp_path / "model.yaml"
@@ -83,6 +102,19 @@ def test_what_capacity_says_allocates_and_one_more_does_not(
     assert (code, printed["verified"]) == (0, True)
     assert printed["workload"]["batch"] == sequences
     assert printed["rungs"][-1]["name"] == "boundary"
+
+
+def test_what_an_engine_reserves_above_the_content_counts(tmp_path: Path) -> None:
+    """Twice 32 MiB a sequence, so that 5 have room; each of them holds 32 MiB."""
+    path = tmp_path / "model.yaml"
+    path.write_text(HEADS, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", ROUNDING, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    verified, *checks = done.stdout.splitlines()
+    assert verified == "True", done.stderr
+    assert "boundary: 5 5" in checks
+    assert f"cache bytes: {5 * 32 * 2**20} {5 * 32 * 2**20}" in checks
+    assert f"reserved: {5 * 32 * 2**20} {10 * 32 * 2**20}" in checks
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from conftest import Kvcalc
 from torch import Tensor
 
-from kvcalc.engines import exact
+from kvcalc.engines import RankLoad, content, exact
 from kvcalc.formats import ElementFormat
 from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, gqa, mha, mqa
 from kvcalc.mechanisms.heads import keys_and_values
@@ -30,7 +30,9 @@ from kvcalc.reference.mqa import MultiQueryAttention
 from kvcalc.reference.packing.scaled import ByteBlocks
 from kvcalc.span import Span, Window
 from kvcalc.term import Factor
-from kvcalc.verification import judge, observe, sufficient
+from kvcalc.verification import allocate as allocation
+from kvcalc.verification import judge, memory, observe, sufficient
+from kvcalc.verification.allocate import Allocation
 from kvcalc.verification.case import Case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -120,24 +122,30 @@ def latent_for_expanded_heads(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_factor_2(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(exact, "_tensors_factor", lambda _tensors: ())
+    original = content.contents
+
+    def contents(load: RankLoad) -> Iterator[content.Content]:
+        yield from (each._replace(tensors=each.tensors[:1]) for each in original(load))
+
+    for module in (content, exact):
+        patch.setattr(module, "contents", contents)
 
 
 def positions_changed_by(difference: int) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        original = exact._positions  # noqa: SLF001  # what is broken here
+        original = content._positions  # noqa: SLF001  # what is broken here
 
         def positions(*args: Any) -> tuple[Factor, int]:
             right, shared = original(*args)
             return right._replace(value=right.value + difference), shared
 
-        patch.setattr(exact, "_positions", positions)
+        patch.setattr(content, "_positions", positions)
 
     return mutate
 
 
 def windows_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(exact, "_positions", lambda _layer, _tensor, load: (Factor("context", load.context, "token"), 0))
+    patch.setattr(content, "_positions", lambda _layer, _tensor, load: (Factor("context", load.context, "token"), 0))
 
 
 def bytes_changed(name: str, block_bytes: int) -> Mutation:
@@ -232,20 +240,20 @@ def test_a_published_model_fails_where_its_mechanism_is_mistaken(
 
 def heads_on_rank_as(function: Callable[[int, int], int]) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(exact, "heads_on_rank", function)
+        patch.setattr(content, "heads_on_rank", function)
         patch.setattr(judge, "heads_on_rank", function)
 
     return mutate
 
 
 def latent_divided(patch: pytest.MonkeyPatch) -> None:
-    original = exact._row  # noqa: SLF001  # what is broken here
+    original = content._row  # noqa: SLF001  # what is broken here
 
     def row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:
         (width,) = tensor.dims
         return original(tensor._replace(dims=(width._replace(value=width.value // tp),)), element_format, tp)
 
-    patch.setattr(exact, "_row", row)
+    patch.setattr(content, "_row", row)
 
 
 @pytest.mark.parametrize(
@@ -506,6 +514,31 @@ def test_buffers_that_are_not_what_the_shapes_say(failing: Verify, monkeypatch: 
     monkeypatch.setattr(observe.Observed, "cache", cache)
     assert failing("gqa", "--device", "cpu") == BYTES
     assert failing("gqa", "--device", "meta") == set()  # where there are no buffers
+
+
+@pytest.mark.parametrize("words", [(), ("--decode",)], ids=["counted", "decoded too"])
+@pytest.mark.parametrize("model", ["gqa", "mla"])
+@pytest.mark.parametrize("left", [2, 0], ids=["one left out", "all left out"])
+def test_a_layer_that_is_not_allocated(
+    failing: Verify, monkeypatch: pytest.MonkeyPatch, model: str, words: tuple[str, ...], left: int
+) -> None:
+    def allocate(*args: Any) -> Allocation:
+        right = allocation.allocate(*args)
+        return right._replace(layers=right.layers[:left])
+
+    monkeypatch.setattr(memory, "allocate", allocate)
+    assert failing(model, "--device", "cpu", *words) == BYTES
+
+
+def test_a_stage_that_leaves_a_layer_out(failing: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Case.layers
+    monkeypatch.setattr(Case, "layers", lambda self, rank: original(self, rank)[rank.stage :])
+    assert failing("gqa", "--device", "meta", "--pp", "2") == {"bytes of layers", "cache bytes"}
+
+
+def test_a_kind_of_layer_that_no_rank_has(failing: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Case, "layers", lambda _self, _rank: [])
+    assert failing("gqa", "--device", "cpu") == {"kept per token", *BYTES}
 
 
 # Mistakes of splitting a layer over ranks

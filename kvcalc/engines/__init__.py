@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.base import Engine, RankLoad
+from kvcalc.engines.content import Content, content_bytes, contents
 from kvcalc.engines.exact import Exact
 from kvcalc.errors import KvcalcError, nearest_or_all
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 ENGINES: Mapping[str, Engine] = MappingProxyType({engine.name: engine for engine in (Exact(),)})
 
-__all__ = ["ENGINES", "Engine", "RankLoad", "find_engine"]
+__all__ = ["ENGINES", "Content", "Engine", "Exact", "RankLoad", "content_bytes", "contents", "find_engine"]
 
 
 def find_engine(name: str) -> Engine:

@@ -14,45 +14,52 @@ if TYPE_CHECKING:
     from kvcalc.verification.through_cache import Cache
 
 
+class Allocated(NamedTuple):
+    """One layer's cache, and what it was made after."""
+
+    observed: Observed
+    cache: Cache
+
+
 class Allocation(NamedTuple):
     """What was allocated.
 
     Attributes:
-        caches: one a layer, in order.
+        layers: in order.
         seconds: that allocating and writing every byte once took.
     """
 
-    caches: list[Cache]
+    layers: list[Allocated]
     seconds: float
 
 
 def allocate(layers: list[Observed], device: Device, progress: Progress) -> Allocation:
     """Allocate the layers' caches and write every byte once, so that the system really gives the memory."""
     start = time.perf_counter()
-    caches: list[Cache] = []
+    allocated: list[Allocated] = []
     try:
         for done, layer in enumerate(layers):
             progress("allocating", done, len(layers))
-            caches.append(layer.cache(device.torch_device))
-            for buffer in caches[-1].buffers:
+            allocated.append(Allocated(layer, layer.cache(device.torch_device)))
+            for buffer in allocated[-1].cache.buffers:
                 buffer.view(torch.uint8).fill_(1)
         device.synchronize()
     except BaseException:
-        caches.clear()  # whoever handles this may hold on to the traceback, and so to this list
+        allocated.clear()  # whoever handles this may hold on to the traceback, and so to this list
         raise
     seconds = time.perf_counter() - start
     progress("allocating", len(layers), len(layers))
-    return Allocation(caches, seconds)
+    return Allocation(allocated, seconds)
 
 
-def held_bytes(layers: list[Observed], caches: list[Cache]) -> dict[str, int]:
+def held_bytes(layers: list[Allocated]) -> dict[str, int]:
     """Bytes of the storages behind the caches, by label of their kind of layer; one that is shared counts once."""
-    held = dict.fromkeys((layer.layer.label for layer in layers), 0)
+    held = dict.fromkeys((layer.observed.layer.label for layer in layers), 0)
     seen: set[int] = set()
-    for layer, cache in zip(layers, caches, strict=True):
-        for buffer in cache.buffers:
+    for layer in layers:
+        for buffer in layer.cache.buffers:
             storage = buffer.untyped_storage()
             if storage.data_ptr() not in seen:
                 seen.add(storage.data_ptr())
-                held[layer.layer.label] += storage.nbytes()
+                held[layer.observed.layer.label] += storage.nbytes()
     return held

@@ -1,8 +1,8 @@
 """The edge of a memory: beside the rest of a rank, the cache at the limit of `capacity` allocates; one more does not.
 
 Buffers of the size of the weights, temporary memory, overhead and reserve stand for what a serving engine would have
-there. The limit is enforced from outside: on a GPU by PyTorch's own cap on a process's memory, on the CPU by the
-system's limit on its address space.
+there, and one for what an engine that rounds reserves above what the layers hold. The limit is enforced from outside:
+on a GPU by PyTorch's own cap on a process's memory, on the CPU by the system's limit on its address space.
 """
 
 from __future__ import annotations
@@ -135,13 +135,17 @@ def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, b
     place = next(each for each in case.ranks if each.stage == rank.stage)
     observed = observe(case, place)
     layers = [observed[layer.label] for layer in case.layers(place)]
+    rounding = rank.cache_bytes(sequences, case.context) - case.predicted_bytes(rank.layers)
     device.release()
     if not isinstance(device, Cuda):
         _refuse_a_used_heap(sum(sum(layer.sizes) for layer in layers) // sequences)
     buffers: list[torch.Tensor] = []
     with _limited(device, scenario.usable_bytes):
         try:
-            buffers += (torch.empty(size, dtype=torch.uint8, device=device.torch_device).fill_(1) for size in beside)
+            buffers += (
+                torch.empty(size, dtype=torch.uint8, device=device.torch_device).fill_(1)
+                for size in (*beside, rounding)
+            )
             allocation = allocate(layers, device, silent)
         except (MemoryError, torch.OutOfMemoryError):
             return False
@@ -152,7 +156,7 @@ def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, b
         finally:
             buffers.clear()
             device.release()
-        allocation.caches.clear()
+        allocation.layers.clear()
     device.release()
     return True
 

@@ -6,12 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment, stages
+from kvcalc.engines import RankLoad, content_bytes
 from kvcalc.errors import KvcalcError
 from kvcalc.layers import count_layers
 from kvcalc.legality import check_legal
 from kvcalc.mechanisms import CachedTensor
 from kvcalc.reference import REFERENCES
-from kvcalc.verbs.replica import cache_of
 from kvcalc.verification.result import Unsupported
 
 if TYPE_CHECKING:
@@ -66,11 +66,13 @@ class Case(NamedTuple):
         return [first[layer.label] for caches in stage for layer in caches if layer.label in first]
 
     def predicted_bytes(self, layers: Mapping[Layer, int]) -> int:
-        """What these layers keep on one rank, by the formula."""
-        return cache_of(self.scenario, layers, self.deployment, self.sequences, self.context).bytes
+        """What these layers hold on one rank, by the formula; an engine that rounds reserves more."""
+        return content_bytes(
+            RankLoad(layers, self.deployment.tp, self.sequences, self.context, self.scenario.cache_format)
+        )
 
     def rank_bytes(self, rank: Rank) -> int:
-        """What a rank keeps, by the formula."""
+        """What a rank holds, by the formula."""
         return self.predicted_bytes(Counter(self.layers(rank)))
 
     def format_of(self, layer: Layer, name: str) -> str:

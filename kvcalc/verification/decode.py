@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.reference import ReferenceLayer
+    from kvcalc.verification.allocate import Allocated
     from kvcalc.verification.case import Case, Rank
     from kvcalc.verification.devices import Device
     from kvcalc.verification.progress import Progress
@@ -95,20 +96,19 @@ def room_needed(case: Case, layers: dict[str, Observed]) -> int:
 
 
 @torch.inference_mode()
-def decode(
-    case: Case, rank: Rank, layers: list[Observed], caches: list[Cache], device: Device, progress: Progress
-) -> dict[str, Decoded]:
+def decode(case: Case, rank: Rank, layers: list[Allocated], device: Device, progress: Progress) -> dict[str, Decoded]:
     """Fill the caches and decode from them; what came out, by label of the kind of layer."""
     done: dict[str, Decoded] = {}
     steps = 0
-    for label in dict.fromkeys(layer.layer.label for layer in layers if layer.tensors):  # one kind's weights at a time
-        of_kind = [index for index, layer in enumerate(layers) if layer.layer.label == label]
-        observed = layers[of_kind[0]]
+    kinds = dict.fromkeys(layer.observed.layer.label for layer in layers if layer.observed.tensors)
+    for label in kinds:  # one kind's weights at a time
+        of_kind = [(index, layer) for index, layer in enumerate(layers) if layer.observed.layer.label == label]
+        observed, first = of_kind[0][1]
         module = _module(case, rank, observed, device)
-        result = _compare(case, module, observed, caches[of_kind[0]])
-        for index in of_kind:
+        result = _compare(case, module, observed, first)
+        for index, layer in of_kind:
             progress("decoding", steps, len(layers))
-            finite = _fill_and_decode(case, module, observed, caches[index], index)
+            finite = _fill_and_decode(case, module, observed, layer.cache, index)
             result = result._replace(finite=result.finite and finite)
             steps += 1
         done[label] = result

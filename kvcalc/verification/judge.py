@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kvcalc.deployment import heads_on_rank
+from kvcalc.engines import Exact
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verification.claims import NOT_PROVEN, rungs
@@ -51,7 +52,7 @@ def judge(
         *_proved(proofs),
         *_kinds(case, reports),
         *_ranks(case, reports),
-        _whole(case, result.cache.bytes, reports),
+        *_whole(case, result.cache.bytes, reports),
         *(check for report in reports for check in report.allocator),
         *_decoded(reports),
     )
@@ -83,7 +84,7 @@ def _tensors(case: Case, reports: list[RankReport]) -> Iterator[Check]:
         for name in names:
             expected = predicted.get(name, 0)
             found = [elements.get(name, 0) for elements in on_ranks]
-            differing = next((elements for elements in found if elements != expected), expected)
+            differing = next((elements for elements in found if elements != expected), expected) if found else None
             per = f"kept per {layer.attention.kept_per}"
             yield exactly(per, f"{layer.label}: {name}", expected, differing, "elements")
 
@@ -121,14 +122,23 @@ def _ranks(case: Case, reports: list[RankReport]) -> Iterator[Check]:
         yield exactly("bytes of rank", subject, predicted, sum(report.held.values()))
 
 
-def _whole(case: Case, estimated: int, reports: list[RankReport]) -> Check:
-    """The whole cache, as `estimate` has it; without the kinds of layers that could not be verified."""
-    predicted, workload = estimated, case.scenario.workload
-    subject = f"{case.scenario.model.name}, {workload.batch:,} x {workload.context:,} tokens"
+def _whole(case: Case, estimated: int, reports: list[RankReport]) -> Iterator[Check]:
+    """The whole cache: what `estimate` has of it, where its engine does not round, else what the layers hold.
+
+    An engine that rounds reserves at least that. Without the kinds of layers that could not be verified.
+    """
+    scenario, tp = case.scenario, case.deployment.tp
+    held = sum(sum(report.held.values()) for report in reports)
+    whole = f"{scenario.model.name}, {case.sequences:,} x {case.context:,} tokens"
+    rounds = type(scenario.engine) is not Exact
+    content = case.predicted_bytes(case.kinds) * tp
     if case.unsupported:
-        predicted = case.predicted_bytes(case.kinds) * case.deployment.tp
-        subject += ", without the layers that are not verified"
-    return exactly("cache bytes", subject, predicted, sum(sum(report.held.values()) for report in reports))
+        yield exactly("cache bytes", f"{whole}, without the layers that are not verified", content, held)
+    else:
+        yield exactly("cache bytes", whole, content if rounds else estimated, held)
+    if rounds:
+        subject = f"{whole}, by engine {scenario.engine.name}"
+        yield at_least("reserved", subject, content, estimated, "bytes")
 
 
 def _decoded(reports: list[RankReport]) -> Iterator[Check]:

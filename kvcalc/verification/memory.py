@@ -24,10 +24,10 @@ from kvcalc.verification.room import refuse_without_room
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from kvcalc.verification.allocate import Allocated
     from kvcalc.verification.case import Case, Rank
     from kvcalc.verification.devices import Counters, Device
     from kvcalc.verification.progress import Progress
-    from kvcalc.verification.through_cache import Cache
 
 
 def shape_report(case: Case, rank: Rank) -> RankReport:
@@ -70,18 +70,17 @@ def _measured(
     sizes = [size for layer in layers for size in layer.sizes]
     before, resident = device.counters(), resident_bytes()
     allocation = allocate(layers, device, progress)
-    caches = allocation.caches
     try:
         after, peak = device.counters(), peak_bytes()
-        report = shapes._replace(held=held_bytes(layers, caches))
+        report = shapes._replace(held=held_bytes(allocation.layers))
         if before is not None and after is not None and isinstance(device, Cuda):
             report = _with_counters(case, report, device, sizes, before, after)
             report = _measuring(report, fill_speed(sum(sizes), allocation.seconds))
         elif resident is not None and peak is not None:
             report = _measuring(report, host_memory(sum(sizes), peak - resident))
-        return _with_decoding(report, case, layers, caches, device, decoding=decoding, progress=progress)
+        return _with_decoding(report, case, allocation.layers, device, decoding=decoding, progress=progress)
     finally:
-        caches.clear()
+        allocation.layers.clear()
         with suppress(RuntimeError):  # a device that has failed fails here again
             device.release()
 
@@ -121,8 +120,7 @@ def _with_counters(
 def _with_decoding(
     report: RankReport,
     case: Case,
-    layers: list[Observed],
-    caches: list[Cache],
+    layers: list[Allocated],
     device: Device,
     *,
     decoding: bool,
@@ -130,14 +128,14 @@ def _with_decoding(
 ) -> RankReport:
     if not decoding:
         return report._replace(no_decode="on the CPU it is slow, so it waits for --decode")
-    needed = room_needed(case, {layer.layer.label: layer for layer in layers})
+    needed = room_needed(case, {layer.observed.layer.label: layer.observed for layer in layers})
     free = device.free_bytes()
     if free is not None and needed > free:
         return report._replace(
             no_decode=f"beside the caches {free:,} bytes are free, and weights and chunks may take {needed:,}"
         )
     try:
-        return report._replace(decoded=decode(case, report.rank, layers, caches, device, progress))
+        return report._replace(decoded=decode(case, report.rank, layers, device, progress))
     except torch.OutOfMemoryError as error:  # what the caches take is known all the same
         return report._replace(no_decode=f"memory ran out: {_line(error)}")
 
