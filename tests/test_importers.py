@@ -180,7 +180,7 @@ def test_qwen2_slides_only_where_it_is_told_to() -> None:
     slides = "gqa 32/8 x 128, window 4,096"
     assert kinds({**values, "use_sliding_window": True}) == ["gqa 32/8 x 128"] * 2 + [slides] * 2
     listed = ["full_attention", "sliding_attention"] * 2
-    assert kinds({**values, "layer_types": listed}) == ["gqa 32/8 x 128", slides] * 2
+    assert kinds({**values, "layer_types": listed, "use_sliding_window": True}) == ["gqa 32/8 x 128", slides] * 2
 
 
 def test_mistral_slides_unless_its_window_is_null_or_beyond_the_context() -> None:

@@ -45,7 +45,7 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "qwen2_5_vl_text": {"num_key_value_heads": 8, "sliding_window": 4096},
         "qwen3": {"num_key_value_heads": 32, "head_dim": 128, "sliding_window": 4096},
         "qwen3_moe": {"num_key_value_heads": 4, "sliding_window": 4096},
-        "smollm3": {"num_key_value_heads": 4, "tie_word_embeddings": True},
+        "smollm3": {"num_key_value_heads": 4, "tie_word_embeddings": True, "no_rope_layer_interval": 4},
         "dots1": {"num_key_value_heads": 32, "sliding_window": 4096},
         "hunyuan_v1_moe": {"num_shared_expert": 1},
         "falcon": {"parallel_attn": True, "tie_word_embeddings": True, "multi_query": True},

@@ -18,6 +18,7 @@ from kvcalc.importers.config_json.heads import (
 )
 from kvcalc.importers.config_json.layer_lists import (
     alternating,
+    every_other_below,
     full,
     full_as_marked,
     pattern,
@@ -25,6 +26,7 @@ from kvcalc.importers.config_json.layer_lists import (
     window_if_used,
     window_on_all,
     window_on_all_if_used,
+    without_rotation,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +67,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **_all("apertus exaone nanochat glm glm4 glm4_moe ernie4_5 ernie4_5_moe bailing_moe deepseek", _FULL),
         **_all("solar_open hy_v3 qwen3_vl_text qwen3_vl_moe_text", _FULL),
         **_all("mistral mixtral ministral ministral3 phi3 phimoe starcoder2", _ALL),
-        **_all("qwen2 qwen2_moe qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen3 smollm3", _IF_USED),
+        **_all("qwen2 qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen3", _IF_USED),
+        "qwen2_moe": _with(partial(window_if_used, rule=every_other_below)),
+        "smollm3": _with(partial(window_if_used, rule=without_rotation)),
         "qwen3_moe": _with(window_on_all_if_used),
         "mimo": _IF_USED,
         "minimax_m2": _with(full_as_marked),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
 
+FULL, SLIDING = "full_attention", "sliding_attention"
+
 _EVERY = ("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers")
 
 
@@ -53,7 +55,7 @@ def types_of(config: Config, known: set[str], name: str = "layer_types") -> list
 
 def full(config: Config, block: Block) -> list[LayerPlan]:
     """Every layer attends to everything."""
-    types_of(config, {"full_attention"})
+    types_of(config, {FULL})
     return [LayerPlan((block,))] * number_of(config)
 
 
@@ -66,38 +68,74 @@ def full_as_marked(config: Config, block: Block) -> list[LayerPlan]:
 
 def window_on_all(config: Config, block: Block) -> list[LayerPlan]:
     """Layers slide where layer_types says so; without it all, where sliding_window is set and below the context."""
-    types = types_of(config, {"full_attention", "sliding_attention"})
+    types = types_of(config, {FULL, SLIDING})
     if types is not None:
         return [_typed(config, block, each) for each in types]
     return [LayerPlan((block,), window=_window(config))] * number_of(config)
 
 
-def window_if_used(config: Config, block: Block) -> list[LayerPlan]:
-    """Layers from max_window_layers on slide, where use_sliding_window is true."""
-    config.ignore("sliding_window")
-    types = types_of(config, {"full_attention", "sliding_attention"})
+def window_if_used(config: Config, block: Block, rule: Callable[[Config], list[bool]] | None = None) -> list[LayerPlan]:
+    """Where use_sliding_window is true, layers slide that layer_types or the class's rule names; else none does.
+
+    Args:
+        config: of the family.
+        block: of every layer.
+        rule: which layers slide without a list; from max_window_layers on where there is none.
+
+    Raises:
+        KvcalcError: layers are listed as sliding, and use_sliding_window is not true.
+    """
+    config.ignore("sliding_window", "max_window_layers")
+    types = types_of(config, {FULL, SLIDING})
+    if not config.flag("use_sliding_window"):
+        if types is not None and SLIDING in types:
+            raise config.refusal(
+                "layer_types has layers that slide, and use_sliding_window is not true, without which the class has "
+                "no window",
+                "--assume use_sliding_window=true lets them slide, --assume layer_types=null takes all as full",
+            )
+        return [LayerPlan((block,))] * number_of(config)
     if types is not None:
         return [_typed(config, block, each) for each in types]
-    if not config.flag("use_sliding_window"):
-        return [LayerPlan((block,))] * number_of(config)
-    first, window = config.count("max_window_layers", least=0), config.tokens("sliding_window")
-    return [LayerPlan((block,), window=window if index >= first.value else None) for index in range(number_of(config))]
+    window = config.optional_tokens("sliding_window")
+    slides = (rule or _from_max_window_layers)(config)
+    return [LayerPlan((block,), window=window if each else None) for each in slides]
+
+
+def _from_max_window_layers(config: Config) -> list[bool]:
+    first = config.count("max_window_layers", least=0).value
+    return [index >= first for index in range(number_of(config))]
+
+
+def every_other_below(config: Config) -> list[bool]:
+    """Qwen2-MoE: the first of each two layers slides, below max_window_layers."""
+    last = config.count("max_window_layers", least=0).value
+    return [index % 2 == 0 and index < last for index in range(number_of(config))]
+
+
+def without_rotation(config: Config) -> list[bool]:
+    """SmolLM3: layers without rotary embedding slide, which no_rope_layers marks with 0; else every fourth."""
+    layers = number_of(config)
+    if config.get("no_rope_layers") is not None:
+        return [not each for each in config.marks("no_rope_layers", layers)]
+    every = config.count("no_rope_layer_interval").value
+    return [(index + 1) % every == 0 for index in range(layers)]
 
 
 def window_on_all_if_used(config: Config, block: Block) -> list[LayerPlan]:
     """Every layer slides where use_sliding_window is true."""
-    types_of(config, {"full_attention"})
-    config.ignore("sliding_window")
-    window = config.tokens("sliding_window") if config.flag("use_sliding_window") else None
+    types_of(config, {FULL})
+    config.ignore("sliding_window", "max_window_layers")
+    window = config.optional_tokens("sliding_window") if config.flag("use_sliding_window") else None
     return [LayerPlan((block,), window=window)] * number_of(config)
 
 
 def window_from(config: Config, block: Block) -> list[LayerPlan]:
     """Layers from max_window_layers on slide, where sliding_window is set; unless listed."""
-    types = types_of(config, {"full_attention", "sliding_attention"})
+    types = types_of(config, {FULL, SLIDING})
     window = config.optional_tokens("sliding_window")
     if types is not None or window is None:
-        return [_typed(config, block, each) for each in types or ["full_attention"] * number_of(config)]
+        return [_typed(config, block, each) for each in types or [FULL] * number_of(config)]
     first = config.count("max_window_layers", least=0).value
     return [LayerPlan((block,), window=window if index >= first else None) for index in range(number_of(config))]
 
@@ -114,7 +152,7 @@ def alternating(config: Config, block: Block, every: int) -> list[LayerPlan]:
 
 
 def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: Block) -> list[LayerPlan]:
-    types = types_of(config, {"full_attention", "sliding_attention"})
+    types = types_of(config, {FULL, SLIDING})
     if types is None and config.get("sliding_window") is None:
         return [LayerPlan((block,))] * number_of(config)
     config.ignore("sliding_window")
@@ -122,7 +160,7 @@ def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: Block
 
 
 def _every_nth(config: Config, every: int) -> list[str]:
-    return ["sliding_attention" if (index + 1) % every else "full_attention" for index in range(number_of(config))]
+    return [SLIDING if (index + 1) % every else FULL for index in range(number_of(config))]
 
 
 def _by_pattern(config: Config) -> list[str]:
@@ -132,11 +170,11 @@ def _by_pattern(config: Config) -> list[str]:
     if not given or set(given) - {"L", "G"}:
         raise config.refusal(f"sliding_window_pattern is '{given[:40]}', not letters L and G")
     layers = number_of(config)
-    return ["full_attention" if mark == "G" else "sliding_attention" for mark in (given * layers)[:layers]]
+    return [FULL if mark == "G" else SLIDING for mark in (given * layers)[:layers]]
 
 
 def _typed(config: Config, block: Block, layer_type: str) -> LayerPlan:
-    if layer_type == "full_attention":
+    if layer_type == FULL:
         return LayerPlan((block,))
     return LayerPlan((block,), window=config.tokens("sliding_window"))
 
