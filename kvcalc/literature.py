@@ -6,7 +6,7 @@ its figures.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 CHEN = 'Shaoyuan Chen, "Comparing Attention Mechanisms: MHA, MQA, GQA, and MLA", 2024-10-10'
 CODE = (
@@ -19,7 +19,8 @@ DEEPSEEK = "DeepSeek-V2, https://arxiv.org/abs/2405.04434, table 1 (of quality: 
 SOURCES = (CHEN, CODE, EVOLUTION, NOTES, DEEPSEEK)
 
 
-class Saying(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Saying:
     """Words of a source.
 
     Attributes:
@@ -35,7 +36,8 @@ class Saying(NamedTuple):
     source: str
 
 
-class Contradiction(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Contradiction:
     """Sayings that cannot all be right, or one that the formula refutes.
 
     Attributes:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -274,7 +274,8 @@ def test_the_room_is_what_an_estimate_leaves_beside_the_cache(scenario: kvcalc.S
     fullest = kvcalc.estimate(asking(scenario, on(scenario).dp, scenario.workload.context)).memory.per_rank
     assert fullest.total_bytes is not None
     assert result.cache_memory_bytes == max(0, scenario.usable_bytes - fullest.total_bytes + fullest.cache_bytes)
-    assert result.gpus == ("any", scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes)
+    assert result.gpus is not None
+    assert astuple(result.gpus) == ("any", scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes)
 
 
 @st.composite

@@ -131,9 +131,9 @@ def test_the_terms_of_a_cache_multiply_and_add_up_to_it(kvcalc: Kvcalc) -> None:
 def test_csv_has_the_json_paths_as_columns(kvcalc: Kvcalc, more: tuple[str, ...]) -> None:
     body = parsed(kvcalc(*LLAMA, *more, "--json"))
     (row,) = rows_of(kvcalc(*LLAMA, *more, "--format", "csv"))
-    for name, inner in (("decode", DecodeBound._fields), ("spill", Spill._fields)):  # records that may be missing
+    for name, inner in (("decode", fields(DecodeBound)), ("spill", fields(Spill))):  # records that may be missing
         within = body if name == "decode" else body["decode"]
-        within[name] = within[name] or dict.fromkeys(field for field in inner if field != "terms")
+        within[name] = within[name] or dict.fromkeys(each.name for each in inner if each.name != "terms")
     wanted = {"_".join(path): in_csv(value) for path, value in leaves_of(body)}
     del wanted["schema_version"], wanted["command"]
     assert row == wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, astuple
 from typing import Any
 
 import pytest
@@ -27,15 +28,15 @@ def has_note(words: str, *args: Any, **options: Any) -> bool:
 def test_the_question_is_repeated() -> None:
     answer = kvcalc.estimate("gemma-3n-e4b", batch="1Ki", context="1e4", tp=2, pp=3, dp=4)
 
-    assert answer.model._asdict() | {"source": None} == {
+    assert asdict(answer.model) | {"source": None} == {
         "name": "gemma-3n-e4b",
         "layers": 35,
         "mechanisms": ("gqa", "shared"),
         "source": None,
     }
     assert answer.model.source == kvcalc.load_model("gemma-3n-e4b").source
-    assert answer.workload == (1024, 10_000)
-    assert answer.deployment == ("exact", None, 2, 3, 4, 1, 1, False)
+    assert astuple(answer.workload) == (1024, 10_000)
+    assert astuple(answer.deployment) == ("exact", None, 2, 3, 4, 1, 1, False)
 
 
 def test_no_deployment_is_one_rank() -> None:

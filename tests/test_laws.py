@@ -154,8 +154,8 @@ def test_gqa_lies_between_mha_and_mqa(
     mha, mqa = of(MHA(**widths)), of(MQA(**widths))
     all_heads, one_head = of(GQA(num_kv_heads=heads, **widths)), of(GQA(num_kv_heads=1, **widths))
 
-    assert all_heads._replace(terms=()) == mha._replace(terms=())
-    assert one_head._replace(terms=()) == mqa._replace(terms=())
+    assert replace(all_heads, terms=()) == replace(mha, terms=())
+    assert replace(one_head, terms=()) == replace(mqa, terms=())
     assert mha.one_copy_bytes == heads * mqa.one_copy_bytes
 
 

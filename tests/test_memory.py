@@ -14,6 +14,7 @@ from kvcalc.deployment import stages
 from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import GQA, MHA, NoAttention, Shared
 from kvcalc.memory import fullest, rank_memories
+from kvcalc.record import contents
 from kvcalc.verbs.smallest import evaluate
 
 laws = settings(max_examples=60, deadline=None)
@@ -255,7 +256,7 @@ def test_totals_are_sums_of_their_parts(case: Case) -> None:
     assert rank.reserve_bytes == sum(case.options["reserve"].values())
     assert usable == case.options["gpu_memory"] * round(case.options["utilization"] * 1000) // 1000
     for noun in (answer.cache, memory, rank):
-        figures = {name: value for name, value in noun._asdict().items() if name.endswith("bytes")}
+        figures = {name: value for name, value in contents(noun).items() if name.endswith("bytes")}
         assert {type(value) for value in figures.values()} == {int}, figures
 
 

@@ -1,5 +1,6 @@
 """kvcalc estimate: the cache, the memory and the GPUs of one scenario."""
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from kvcalc.cli.output import show
 from kvcalc.cli.question import scenario_of, typed
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
+from kvcalc.record import contents
 from kvcalc.render import Report
 from kvcalc.verbs.decode import DecodeBound, Spill
 from kvcalc.verbs.result import Estimate, RankResult
@@ -69,15 +71,18 @@ def _report(result: Estimate, unit: str, command: str, *, explain: bool) -> Repo
         return estimate_view(result, unit, explain=explain, command=command)
 
     rows = result.cache.terms if explain else (_csv_row(result),)
-    return Report("estimate", result, rows, view, result.notes)
+    return Report(result, rows, view, result.notes)
 
 
 def _csv_row(result: Estimate) -> dict[str, Any]:
     """CSV's columns do not depend on the answer: a rank's figures are empty where no deployment holds the workload."""
-    gpus = result.gpus._asdict()
+    gpus = contents(result.gpus)
     del gpus["most_sequences"]
-    gpus["per_rank"] = result.gpus.per_rank or {name: None for name in RankResult._fields if name != "tree"}
-    decode = result.decode._asdict() if result.decode else dict.fromkeys(DecodeBound._fields)
-    decode["spill"] = decode["spill"] or dict.fromkeys(Spill._fields)
-    del decode["terms"]
-    return result._asdict() | {"gpus": gpus, "decode": decode}
+    gpus["per_rank"] = result.gpus.per_rank or _empty(RankResult)
+    decode = contents(result.decode) if result.decode else _empty(DecodeBound)
+    decode["spill"] = decode["spill"] or _empty(Spill)
+    return contents(result) | {"gpus": gpus, "decode": decode}
+
+
+def _empty(record: type[Any]) -> dict[str, Any]:
+    return {each.name: None for each in fields(record) if each.name not in {"terms", "tree"}}

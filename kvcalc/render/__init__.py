@@ -5,11 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
-from kvcalc.render.record import to_csv, to_json
+from kvcalc.render.record import to_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kvcalc.record import Result
     from kvcalc.render.view import View
 
 
@@ -26,16 +27,14 @@ class Report(NamedTuple):
     """A result and its faces.
 
     Attributes:
-        command: that made it, as JSON names it.
-        result: a record whose field names are the keys of JSON.
+        result: what a command answers.
         rows: what CSV has a line for each of.
         view: what people see; a function, since it is not always wanted.
         notes: remarks, for stderr where the result does not carry them itself.
         columns: of CSV, where there may be no rows.
     """
 
-    command: str
-    result: Any
+    result: Result
     rows: Sequence[Any]
     view: Callable[[], View]
     notes: tuple[str, ...] = ()
@@ -46,7 +45,7 @@ def render(report: Report, how: Format, *, terminal: bool = False) -> str:
     """A report as text; `terminal` says whether a table goes to one."""
     match how:
         case Format.JSON:
-            return to_json(report.command, report.result)
+            return report.result.to_json() + "\n"
         case Format.CSV:
             return to_csv(report.rows, report.columns)
         case Format.TABLE:

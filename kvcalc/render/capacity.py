@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.record import contents
 from kvcalc.render import Report
 from kvcalc.render.question import count, question
 from kvcalc.render.rank import rank_rows, total_row
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 
 def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str) -> Report:
     """One capacity: one line of CSV."""
-    row = result._asdict()
+    row = contents(result)
     row["gpus"] = result.gpus or {"gpu": None, "memory_bytes": None, "utilization": None, "usable_bytes": None}
-    return Report(
-        "capacity", result, (row,), lambda: _view(result, unit, explain=explain, command=command), result.notes
-    )
+    return Report(result, (row,), lambda: _view(result, unit, explain=explain, command=command), result.notes)
 
 
 def _view(result: Capacity, unit: str, *, explain: bool, command: str) -> View:

@@ -25,10 +25,10 @@ _NOT_KNOWN = "-"
 
 def compare_report(result: Comparison, unit: str, *, explain: bool, command: str) -> Report:
     """One comparison: CSV has a line for each row; with --explain, for each leaf of its cache."""
-    lines: list[Any] = [row._asdict() for row in result.rows]
+    lines: list[Any] = [*result.rows]
     if explain:
         lines = [{"row": row.name, "term": term} for row in result.rows for term in row.terms]
-    return Report("compare", result, lines, lambda: _view(result, unit, explain=explain, command=command), result.notes)
+    return Report(result, lines, lambda: _view(result, unit, explain=explain, command=command), result.notes)
 
 
 def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View:

@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 def models_report(result: ModelList) -> Report:
     """Every model, a row each."""
-    return Report("models list", result, result.models, lambda: _models_view(result))
+    return Report(result, result.models, lambda: _models_view(result))
 
 
 def model_report(result: ModelCard) -> Report:
     """One model, as its file has it."""
     view = View((Verbatim(result.text, "yaml"),))
-    return Report("models show", result, [result.model], lambda: view)
+    return Report(result, [result.model], lambda: view)
 
 
 def gpus_report(result: GpuList, unit: str) -> Report:
     """Every accelerator, a row each."""
-    return Report("gpus list", result, result.gpus, lambda: _gpus_view(result, unit))
+    return Report(result, result.gpus, lambda: _gpus_view(result, unit))
 
 
 def gpu_report(result: GpuCard) -> Report:
     """One accelerator, a row for each field."""
-    return Report("gpus show", result, [result.gpu], lambda: _gpu_view(result))
+    return Report(result, [result.gpu], lambda: _gpu_view(result))
 
 
 def explanation_report(result: Explanation) -> Report:
     """One word explained."""
-    return Report("explain", result, [result], lambda: _explanation_view(result))
+    return Report(result, [result], lambda: _explanation_view(result))
 
 
 def topics_report(result: Topics) -> Report:
     """Everything that can be explained, a row each."""
-    return Report("explain", result, result.topics, lambda: _topics_view(result))
+    return Report(result, result.topics, lambda: _topics_view(result))
 
 
 def _models_view(result: ModelList) -> View:

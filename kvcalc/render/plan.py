@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,11 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
         command: the estimate of the same model and formats, to which a deployment is added.
     """
     return Report(
-        "plan",
         result,
         result.deployments,
         lambda: _view(result, unit, explain=explain, command=command),
         result.notes,
-        Planned._fields,
+        tuple(each.name for each in fields(Planned)),
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def verification_report(result: Verification, unit: str) -> Report:
     """One verification: CSV has a line for each check."""
-    return Report("verify", result, result.checks, lambda: _view(result, unit), result.notes)
+    return Report(result, result.checks, lambda: _view(result, unit), result.notes)
 
 
 def _view(result: Verification, unit: str) -> View:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import ranks_of
 from kvcalc.memory.temporary import Temporary, temporary
+from kvcalc.record import Record, Result
 from kvcalc.verbs.cache_remarks import cache_not_modelled, model_notes
 from kvcalc.verbs.remarks import gpu_notes, not_modelled
 from kvcalc.verbs.result import DeploymentSummary, ModelSummary, WorkloadSummary
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
     from kvcalc.term import Sum
 
 
-class Total(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Total(Record):
     """All replicas together."""
 
     tokens: int | None
     sequences: int | None
 
 
-class Accelerator(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Accelerator(Record):
     """One accelerator, and what may be used of it."""
 
     gpu: str
@@ -42,7 +45,8 @@ class Accelerator(NamedTuple):
     usable_bytes: int
 
 
-class Capacity(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Capacity(Result):
     """How much one replica holds. What is without end is None.
 
     Attributes:
@@ -59,6 +63,8 @@ class Capacity(NamedTuple):
         at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
         one_more_lacks_bytes: what a rank lacks for one sequence more; None where they are without end.
     """
+
+    command: ClassVar[str] = "capacity"
 
     model: ModelSummary
     workload: WorkloadSummary
@@ -80,6 +86,11 @@ class Capacity(NamedTuple):
     notes: tuple[str, ...]
     scenario: Scenario
     at_limit: Sum
+
+    @property
+    def brief(self) -> str:
+        sequences = "no end of" if self.sequences is None else f"{self.sequences:,}"
+        return f"{self.model.name}: {sequences} sequences of {self.workload.context:,} tokens"
 
 
 def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
@@ -130,7 +141,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
 
 def nearest(result: Capacity) -> Deployment | None:
     """For a capacity of none, the smallest deployment that holds one sequence, or a token of each of the batch."""
-    batch, context = result.workload
+    batch, context = result.workload.batch, result.workload.context
     least = Workload(1, context) if result.sequences == 0 else Workload(batch, 1)
     found = smallest(replace(_usually(result.scenario), workload=least, deployment=None))
     return found.deployment if found else None

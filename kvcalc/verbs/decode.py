@@ -10,12 +10,14 @@ stages one after another, so the slowest stage with all sequences, and the sum o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Rank, ranks_of
 from kvcalc.memory.reads import operations, parts_used, weights_read
+from kvcalc.record import Record
 from kvcalc.term import Sum, Term
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-class Spill(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Spill(Record):
     """Cache that finds no room beside the rest of a rank, and is kept in the host's memory.
 
     Attributes:
@@ -40,7 +43,8 @@ class Spill(NamedTuple):
     link_seconds: float
 
 
-class DecodeBound(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class DecodeBound(Record):
     """At most so many tokens a second; of the slowest stage where there are several.
 
     Attributes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, nearest_or_all
@@ -11,6 +12,7 @@ from kvcalc.mechanisms import KINDS
 from kvcalc.memory.about import ABOUT_DECODE, ABOUT_GPUS, ABOUT_WEIGHTS
 from kvcalc.memory.overhead import about_overhead
 from kvcalc.memory.temporary import about_temporary
+from kvcalc.record import Result
 from kvcalc.term import Factor
 from kvcalc.weight_formats import WEIGHT_FORMATS
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from kvcalc.mechanisms import Mechanism
 
 
-class Explanation(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Result):
     """One word explained.
 
     Attributes:
@@ -33,6 +36,8 @@ class Explanation(NamedTuple):
         example: a worked example or a trap.
     """
 
+    command: ClassVar[str] = "explain"
+
     name: str
     topic: str
     title: str
@@ -42,11 +47,22 @@ class Explanation(NamedTuple):
     source: str
     example: str
 
+    @property
+    def brief(self) -> str:
+        return self.title
 
-class Topics(NamedTuple):
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Topics(Result):
     """Everything that can be explained."""
 
+    command: ClassVar[str] = "explain"
+
     topics: tuple[Explanation, ...]
+
+    @property
+    def brief(self) -> str:
+        return f"{len(self.topics):,} topics"
 
 
 def topics() -> Topics:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvcalc.catalogue import shipped_gpus, shipped_models
 from kvcalc.engines import ENGINES, RankLoad
+from kvcalc.record import Record, Result
 from kvcalc.scenario import cache_format
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from kvcalc.model import Model
 
 
-class ModelRow(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelRow(Record):
     """A model in a list.
 
     Attributes:
@@ -33,18 +35,35 @@ class ModelRow(NamedTuple):
     hub_ids: tuple[str, ...]
 
 
-class ModelList(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelList(Result):
+    """Every model of the catalogue."""
+
+    command: ClassVar[str] = "models list"
+
     models: tuple[ModelRow, ...]
 
+    @property
+    def brief(self) -> str:
+        return f"{len(self.models):,} models"
 
-class ModelCard(NamedTuple):
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelCard(Result):
     """One model: its fields as its file has them, and the file's text."""
+
+    command: ClassVar[str] = "models show"
 
     model: dict[str, Any]
     text: str
 
+    @property
+    def brief(self) -> str:
+        return str(self.model["name"])
 
-class GpuRow(NamedTuple):
+
+@dataclass(frozen=True, slots=True, repr=False)
+class GpuRow(Record):
     """An accelerator in a list."""
 
     name: str
@@ -56,14 +75,30 @@ class GpuRow(NamedTuple):
     aliases: tuple[str, ...]
 
 
-class GpuList(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class GpuList(Result):
+    """Every accelerator of the catalogue."""
+
+    command: ClassVar[str] = "gpus list"
+
     gpus: tuple[GpuRow, ...]
 
+    @property
+    def brief(self) -> str:
+        return f"{len(self.gpus):,} accelerators"
 
-class GpuCard(NamedTuple):
+
+@dataclass(frozen=True, slots=True, repr=False)
+class GpuCard(Result):
     """One accelerator: all its fields that are known."""
 
+    command: ClassVar[str] = "gpus show"
+
     gpu: dict[str, Any]
+
+    @property
+    def brief(self) -> str:
+        return str(self.gpu["name"])
 
 
 def list_models() -> ModelList:

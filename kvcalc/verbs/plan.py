@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
+from kvcalc.record import Record, Result
 from kvcalc.verbs.cache_remarks import model_notes
 from kvcalc.verbs.decode import decode_bound, why_no_bound
 from kvcalc.verbs.plan_search import Limits, Search, order
@@ -30,7 +31,8 @@ MOST_NAMED = 3
 """Accelerators that a note names."""
 
 
-class Planned(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Planned(Record):
     """A deployment that holds the workload.
 
     Attributes:
@@ -47,7 +49,7 @@ class Planned(NamedTuple):
     """
 
     gpu: str
-    count: int  # type: ignore[assignment]  # a field here, not the method of tuples
+    count: int
     tp: int
     pp: int
     dp: int
@@ -65,7 +67,8 @@ class Planned(NamedTuple):
     usd_per_hour: float | None
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan(Result):
     """The deployments, best first.
 
     Attributes:
@@ -74,6 +77,8 @@ class Plan(NamedTuple):
         nearest: where nothing holds the workload, what comes nearest, in words.
         best: what the fullest rank of the first deployment holds, as terms; None without a deployment.
     """
+
+    command: ClassVar[str] = "plan"
 
     model: ModelSummary
     workload: WorkloadSummary
@@ -85,6 +90,12 @@ class Plan(NamedTuple):
     notes: tuple[str, ...]
     scenario: Scenario
     best: Sum | None
+
+    @property
+    def brief(self) -> str:
+        asked = f"{self.model.name}, {self.workload.batch:,} x {self.workload.context:,} tokens"
+        best = next((f"{each.count:,} x {each.gpu}" for each in self.deployments), "nothing legal")
+        return f"{asked}: {best} first of {len(self.deployments):,}" if self.deployments else f"{asked}: {best}"
 
 
 def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mapping[str, Fraction] | None = None) -> Plan:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
 from kvcalc.legality import why_tp_is_illegal
+from kvcalc.record import Record
 from kvcalc.units import format_size
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ MOST_ILLEGAL = 128
 """Illegal sizes up to this one are told; nodes of more GPUs are not known."""
 
 
-class Rejected(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Rejected(Record):
     """A way to spread a replica that is smaller than the smallest deployment found.
 
     Attributes:

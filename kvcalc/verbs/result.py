@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from kvcalc.record import Record, Result
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
     from kvcalc.verbs.decode import DecodeBound
 
 
-class ModelSummary(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelSummary(Record):
     """What was estimated."""
 
     name: str
@@ -27,14 +30,16 @@ class ModelSummary(NamedTuple):
         return cls(model.name, model.num_layers, tuple(kinds), model.source)
 
 
-class WorkloadSummary(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class WorkloadSummary(Record):
     """For what."""
 
     batch: int
     context: int
 
 
-class DeploymentSummary(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class DeploymentSummary(Record):
     """On what: the deployment asked for, or 1 x 1 x 1."""
 
     engine: str
@@ -51,7 +56,8 @@ class DeploymentSummary(NamedTuple):
         return cls(scenario.engine.name, scenario.engine.version, **asdict(deployment))
 
 
-class CacheResult(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class CacheResult(Record):
     """The cache.
 
     Attributes:
@@ -79,7 +85,8 @@ class CacheResult(NamedTuple):
     terms: tuple[Product, ...]
 
 
-class RankResult(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class RankResult(Record):
     """The memory of the rank with the most cache. What needs the weights is None where they are not known.
 
     Attributes:
@@ -98,7 +105,8 @@ class RankResult(NamedTuple):
     tree: Term
 
 
-class MemoryResult(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class MemoryResult(Record):
     """The memory of one replica, and of its fullest rank."""
 
     weights_bytes: int | None
@@ -112,14 +120,16 @@ class MemoryResult(NamedTuple):
     per_rank: RankResult
 
 
-class MostSequences(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class MostSequences(Record):
     """How many sequences at the workload's context a replica of `gpus` tensor-parallel ranks holds."""
 
     gpus: int
     sequences: int
 
 
-class GpusResult(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class GpusResult(Record):
     """The accelerators.
 
     Attributes:
@@ -141,7 +151,7 @@ class GpusResult(NamedTuple):
     tight: bool | None
     by_memory: int | None
     unsplit_bytes: int | None
-    count: int | None  # type: ignore[assignment]  # a field here, not the method of tuples
+    count: int | None
     count_tight: bool | None
     tp: int | None
     pp: int | None
@@ -150,13 +160,16 @@ class GpusResult(NamedTuple):
     most_sequences: tuple[MostSequences, ...]
 
 
-class Estimate(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Estimate(Result):
     """The answer.
 
     Attributes:
         decode: of the deployment asked for, else of the smallest; None where it is not known.
         scenario: what this was computed from.
     """
+
+    command: ClassVar[str] = "estimate"
 
     model: ModelSummary
     workload: WorkloadSummary
@@ -168,3 +181,9 @@ class Estimate(NamedTuple):
     not_modelled: tuple[str, ...]
     notes: tuple[str, ...]
     scenario: Scenario
+
+    @property
+    def brief(self) -> str:
+        asked = f"{self.model.name}, {self.workload.batch:,} x {self.workload.context:,} tokens"
+        gpus = "" if self.gpus.count is None else f", {self.gpus.count:,} x {self.gpus.gpu}"
+        return f"{asked}: {self.cache.bytes:,} bytes of cache{gpus}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import CannotRunError, KvcalcError, nearest_or_all
@@ -56,7 +57,8 @@ def verify_scenario(
 
     found = find_boundary(scenario, device)
     result = run(found.scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
-    return result._replace(
+    return replace(
+        result,
         verified=result.verified and found.check.ok,
         checks=(*result.checks, found.check),
         rungs=(*result.rungs, found.rung),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -160,7 +161,7 @@ def _measurements(device: Device | None, reports: list[RankReport]) -> Iterator[
     for report in reports if isinstance(device, Cuda) and processes_started() > 1 else reports[:1]:
         where = f"rank {report.rank.number}: " if len(reports) > 1 else ""
         for measurement in report.measurements:
-            yield measurement._replace(subject=f"{where}{measurement.subject}")
+            yield replace(measurement, subject=f"{where}{measurement.subject}")
 
 
 def _notes(case: Case) -> Iterator[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from kvcalc.record import Record, Result
 
 if TYPE_CHECKING:
     from kvcalc.verbs.result import DeploymentSummary, ModelSummary, WorkloadSummary
@@ -10,7 +13,8 @@ if TYPE_CHECKING:
 Relation = Literal["=", "<=", ">="]
 
 
-class Check(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Check(Record):
     """One claim.
 
     Attributes:
@@ -30,7 +34,8 @@ class Check(NamedTuple):
     relation: Relation = "="
 
 
-class Measurement(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Measurement(Record):
     """Something measured about which nothing is claimed.
 
     Attributes:
@@ -47,7 +52,8 @@ class Measurement(NamedTuple):
     about: str
 
 
-class Rung(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Rung(Record):
     """One way of proving.
 
     Attributes:
@@ -60,14 +66,16 @@ class Rung(NamedTuple):
     about: str
 
 
-class Unsupported(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Unsupported(Record):
     """A kind of layer that could not be verified."""
 
     subject: str
     reason: str
 
 
-class Verification(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Verification(Result):
     """The answer.
 
     Attributes:
@@ -78,6 +86,8 @@ class Verification(NamedTuple):
         unsupported: kinds of layers that are not verified; `cache bytes` is then of the others.
         not_proven: what no rung shows.
     """
+
+    command: ClassVar[str] = "verify"
 
     verified: bool
     device: str
@@ -93,6 +103,10 @@ class Verification(NamedTuple):
     unsupported: tuple[Unsupported, ...]
     not_proven: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def brief(self) -> str:
+        return f"{self.model.name} on {self.device}: {'verified' if self.verified else 'NOT verified'}: {self.summary}"
 
     @property
     def summary(self) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from kvcalc.record import Record, Result
 
 if TYPE_CHECKING:
     from kvcalc.literature import Contradiction, Saying
@@ -11,7 +14,8 @@ if TYPE_CHECKING:
     from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 
 
-class GivenGpus(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class GivenGpus(Record):
     """The accelerators that rows are compared on.
 
     Attributes:
@@ -26,7 +30,8 @@ class GivenGpus(NamedTuple):
     at_most: int | None
 
 
-class OnGivenGpus(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class OnGivenGpus(Record):
     """A row's deployment on the given GPUs, and what it does there. None where it cannot be said; a note says why.
 
     Attributes:
@@ -57,7 +62,8 @@ class OnGivenGpus(NamedTuple):
     spilled_bytes: int | None = None
 
 
-class ComparedRow(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class ComparedRow(Record):
     """One mechanism, or one model.
 
     Attributes:
@@ -97,7 +103,7 @@ class ComparedRow(NamedTuple):
     ratio_to_mha: float | None
     unsplit_bytes: int | None
     by_memory: int | None
-    count: int | None  # type: ignore[assignment]  # a field here, not the method of tuples
+    count: int | None
     count_tight: bool | None
     tp: int | None
     pp: int | None
@@ -107,7 +113,8 @@ class ComparedRow(NamedTuple):
     scenario: Scenario
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Result):
     """The answer.
 
     Attributes:
@@ -117,6 +124,8 @@ class Comparison(NamedTuple):
         contradictions: where articles contradict each other, or the formula.
         scenario: of the first model, as it is.
     """
+
+    command: ClassVar[str] = "compare"
 
     model: ModelSummary | None
     workload: WorkloadSummary
@@ -130,3 +139,7 @@ class Comparison(NamedTuple):
     not_modelled: tuple[str, ...]
     notes: tuple[str, ...]
     scenario: Scenario
+
+    @property
+    def brief(self) -> str:
+        return f"{self.workload.batch:,} x {self.workload.context:,} tokens: {', '.join(row.name for row in self.rows)}"

@@ -1,0 +1,100 @@
+"""What results are made of: frozen dataclasses whose field names are the keys of JSON.
+
+What a result was computed from (scenarios and trees of terms) is held beside its figures, and stays out of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar
+
+from kvcalc.scenario import Scenario
+from kvcalc.term import Product, Share, Sum
+
+SCHEMA_VERSION = 1
+
+Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
+
+_INNER = (Scenario, Share, Sum)
+
+_LONGEST = 160
+"""Characters of a record in a list or at a prompt."""
+
+
+class Record:
+    """A part of a result."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Plain]:
+        """Its object in JSON."""
+        return _object(self)
+
+    def __repr__(self) -> str:
+        """One line: a list is told by its length, and what lies deeper by '...'."""
+        told = ", ".join(f"{name}={_brief(value)}" for name, value in contents(self).items())
+        told = told if len(told) <= _LONGEST else told[:_LONGEST] + "..."
+        return f"{type(self).__name__}({told})"
+
+
+class Result(Record, ABC):
+    """What a command answers."""
+
+    __slots__ = ()
+
+    command: ClassVar[str]
+    """The command that answers this."""
+
+    @property
+    @abstractmethod
+    def brief(self) -> str:
+        """The answer in a line."""
+
+    def to_dict(self) -> dict[str, Plain]:
+        """The object that the command prints with --json."""
+        return {"schema_version": SCHEMA_VERSION, "command": self.command, **_object(self)}
+
+    def to_json(self) -> str:
+        """What the command prints with --json."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.brief}>"
+
+
+def plain(value: Any) -> Plain:
+    """Records become objects; products their path, bytes, formula and factors."""
+    if isinstance(value, Product):
+        return {
+            "path": value.path,
+            "bytes": value.bytes,
+            "formula": value.formula,
+            "factors": [{"name": factor.name, "value": factor.value} for factor in value.factors],
+        }
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items() if not isinstance(item, _INNER)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if is_dataclass(value):
+        return _object(value)
+    raise TypeError(f"no plain form for {type(value).__name__}")
+
+
+def contents(record: Any) -> dict[str, Any]:
+    """Its fields that JSON has, as they are."""
+    values = ((each.name, getattr(record, each.name)) for each in fields(record))
+    return {name: value for name, value in values if not isinstance(value, _INNER)}
+
+
+def _object(record: Any) -> dict[str, Plain]:
+    return {name: plain(value) for name, value in contents(record).items()}
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, (tuple, list, dict)):
+        return f"[{len(value)}]"
+    return "..." if is_dataclass(value) else repr(value)
