@@ -6,12 +6,12 @@ Numbers may be integers or the spellings of the command line ('128Ki', '1.5GiB')
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Unpack
 
 from kvcalc.asking.formats import split_formats
 from kvcalc.asking.numbers import size_of
+from kvcalc.asking.options import Asked, Options, Varied, takes
 from kvcalc.asking.scenario import DEFAULT_GPU, asked_alike, make_scenario
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.gpu import Gpu
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from kvcalc.verbs.plan import Plan
     from kvcalc.verbs.result import Estimate
     from kvcalc.verification.result import Verification
-
-Options = ParamSpec("Options")
 
 DEFAULT_MAX_GPUS = 1024
 """GPUs that a plan may use."""
@@ -57,37 +55,23 @@ def load_gpu(gpu: str) -> Gpu:
     return find_gpu(gpu)
 
 
-def _answering(
-    ask: Callable[Concatenate[Model | str | Path, Options], Scenario],
-) -> Callable[Concatenate[Model | str | Path | Scenario, Options], Estimate]:
-    """`estimate` takes a scenario, or whatever makes one: the same options, checked by the same types."""
+@takes(make_scenario, Options)
+def estimate(model: Model | str | Path | Scenario, /, **options: Unpack[Options]) -> Estimate:
+    """The cache, the memory and the GPU count: `estimate("llama-3-70b", batch=32, context="8Ki", tp=4)`.
 
-    @wraps(ask, assigned=())  # so that help() shows the options
-    def estimate(model: Model | str | Path | Scenario, /, *args: Options.args, **options: Options.kwargs) -> Estimate:
-        """The cache, the memory and the GPU count: `estimate("llama-3-70b", batch=32, context="8Ki", tp=4)`.
+    Args:
+        model: a scenario, or what `make_scenario` takes.
+        options: those of `make_scenario`.
 
-        Args:
-            model: a scenario, or what `make_scenario` takes.
-            args: none; options have names.
-            options: those of `make_scenario`.
-
-        Raises:
-            KvcalcError: anything that cannot be, with the option named.
-        """
-        if not isinstance(model, Scenario):
-            return _estimate(ask(model, *args, **options))
-        if options:
-            raise TypeError("a scenario has its options already: dataclasses.replace() changes them")
-        return _estimate(model)
-
-    return estimate
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    return _estimate(_asked(model, options))
 
 
-estimate = _answering(make_scenario)
-
-
+@takes(make_scenario, Options)
 def capacity(
-    model: Model | str | Path | Scenario, /, *, cache_memory: int | str | None = None, **options: Any
+    model: Model | str | Path | Scenario, /, *, cache_memory: int | str | None = None, **options: Unpack[Options]
 ) -> Capacity:
     """The most tokens, sequences and context that fit: `capacity("llama-3-70b", tp=8, context="8Ki").sequences`.
 
@@ -105,7 +89,7 @@ def capacity(
     return _capacity(asked, None if cache_memory is None else size_of(cache_memory, "--cache-memory"))
 
 
-def _asked(model: Model | str | Path | Scenario, options: dict[str, Any]) -> Scenario:
+def _asked(model: Model | str | Path | Scenario, options: Options) -> Scenario:
     if not isinstance(model, Scenario):
         return make_scenario(model, **options)
     if options:
@@ -113,14 +97,20 @@ def _asked(model: Model | str | Path | Scenario, options: dict[str, Any]) -> Sce
     return model
 
 
+@takes(make_scenario, Asked)
 def compare(
-    models: Model | str | Path | Scenario | Sequence[Model | str | Path | Scenario], /, **options: Any
+    models: Model | str | Path | Scenario | Sequence[Model | str | Path | Scenario],
+    /,
+    *,
+    cache_dtype: str | Sequence[str] | None = None,
+    **options: Unpack[Asked],
 ) -> Comparison:
     """One model under each mechanism, or several side by side: `compare("llama-3-70b").rows[0].cache_bytes`.
 
     Args:
         models: a scenario, or what `make_scenario` takes; or a list of them.
-        options: those of `make_scenario`; cache_dtype may be several formats, 'bf16,fp8' or a list of them.
+        cache_dtype: of the cache; several formats, 'bf16,fp8' or a list of them, are compared side by side.
+        options: the others of `make_scenario`.
 
     Raises:
         KvcalcError: anything that cannot be, with the option named.
@@ -128,11 +118,16 @@ def compare(
     from kvcalc.verbs.comparing import compare as _compare  # noqa: PLC0415  # for start-up time
 
     several = [models] if isinstance(models, (Model, str, Path, Scenario)) else models
-    given = options.pop("cache_dtype", None)
-    formats = split_formats(given) if isinstance(given, str) else given or []
-    return _compare(asked_alike(lambda model, **more: _asked(model, {**options, **more}), several, options, formats))
+    formats = split_formats(cache_dtype) if isinstance(cache_dtype, str) else cache_dtype or []
+
+    def ask(model: Model | str | Path | Scenario, **more: Any) -> Scenario:
+        given: Any = {**options, **more}
+        return _asked(model, given)
+
+    return _compare(asked_alike(ask, several, options, formats))
 
 
+@takes(make_scenario, Varied)
 def plan(
     model: Model | str | Path,
     /,
@@ -150,7 +145,7 @@ def plan(
     pp: int | str | None = None,
     gpu_memory: int | str | None = None,
     node_size: int | str | None = None,
-    **options: Any,
+    **options: Unpack[Varied],
 ) -> Plan:
     """The smallest legal deployments that hold a workload: `plan("llama-3-70b", batch=32).deployments[0].count`.
 
@@ -169,7 +164,7 @@ def plan(
         pp: this number of pipeline stages only.
         gpu_memory: of the only accelerator, instead of the catalogue's figure.
         node_size: GPUs that tensor parallelism may span, instead of the accelerators' own.
-        options: the others of `make_scenario`.
+        options: of `make_scenario`, those that leave the deployment open.
 
     Raises:
         KvcalcError: anything that cannot be, with the option named.

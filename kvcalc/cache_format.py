@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
@@ -10,7 +9,7 @@ from kvcalc.formats import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from kvcalc.formats import ElementFormat
     from kvcalc.layers import Layer
@@ -23,7 +22,7 @@ class CacheFormat(NamedTuple):
     Attributes:
         name: as it was asked for, printed with the result.
         default: for every tensor of the cache that `tensors` does not name.
-        tensors: tensor name -> format.
+        tensors: names of tensors, each with its format.
         computing: the format of computing, to which the inputs of convolutions default.
         conv: instead of what convolutions' inputs have.
         state: instead of what states have.
@@ -31,7 +30,7 @@ class CacheFormat(NamedTuple):
 
     name: str
     default: ElementFormat
-    tensors: Mapping[str, ElementFormat]
+    tensors: tuple[tuple[str, ElementFormat], ...]
     computing: ElementFormat
     conv: ElementFormat | None = None
     state: ElementFormat | None = None
@@ -43,13 +42,16 @@ class CacheFormat(NamedTuple):
             case Role.CACHE if layer.cache_dtype is not None:
                 return find_format(layer.cache_dtype, "cache_dtype")
             case Role.CACHE:
-                return self.tensors.get(tensor.name, self.default)
+                return self._named(tensor) or self.default
             case Role.INDEX:
-                return self.tensors.get(tensor.name, own or self.default)
+                return self._named(tensor) or own or self.default
             case Role.CONV:
                 return self.conv or own or self.computing
             case Role.STATE:
                 return self.state or own or self.computing
+
+    def _named(self, tensor: CachedTensor) -> ElementFormat | None:
+        return next((each for name, each in self.tensors if name == tensor.name), None)
 
 
 def parse_cache_format(
@@ -83,7 +85,7 @@ def parse_cache_format(
         pairs = [_pair(part, what) for part in stripped.split(",")]
     else:
         default = find_format(stripped, what)
-        return CacheFormat(stripped.lower(), default, MappingProxyType({}), computing, conv, state)
+        return CacheFormat(stripped.lower(), default, (), computing, conv, state)
     by_tensor: dict[str, ElementFormat] = {}
     for tensor, format_name in pairs:
         if kept.get(tensor) in {Role.CONV, Role.STATE}:
@@ -98,7 +100,7 @@ def parse_cache_format(
         if tensor in by_tensor:
             raise KvcalcError(f"{what}: tensor '{tensor}' is given twice")
         by_tensor[tensor] = find_format(format_name, what)
-    return CacheFormat(stripped.lower(), computing, MappingProxyType(by_tensor), computing, conv, state)
+    return CacheFormat(stripped.lower(), computing, tuple(by_tensor.items()), computing, conv, state)
 
 
 def _pair(part: str, what: str) -> tuple[str, str]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Kvcalc
 
 import kvcalc as kv
+from kvcalc.asking.options import Asked, Options, Varied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = {
     "CannotRunError",
@@ -181,10 +186,48 @@ def test_what_is_no_integer_is_no_count(options: dict[str, Any]) -> None:
         kv.estimate("llama-3-70b", **options)
 
 
-def test_an_unknown_option_is_a_type_error() -> None:
-    options: dict[str, Any] = {"bach": 4}
-    with pytest.raises(TypeError, match="bach"):
-        kv.estimate("llama-3-70b", **options)
+@pytest.mark.parametrize("function", [kv.estimate, kv.capacity, kv.compare, kv.plan, kv.make_scenario])
+def test_an_unknown_option_is_a_type_error(function: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match=rf"{function.__name__}\(\) got an unexpected keyword argument 'bach'"):
+        function("llama-3-70b", bach=4)
+
+
+def test_a_type_checker_knows_the_options() -> None:
+    """mypy reads this too, and calls an ignore that is not needed an error."""
+    with pytest.raises(TypeError):
+        kv.estimate("llama-3-70b", bach=4)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        kv.capacity("llama-3-70b", bach=4)  # type: ignore[call-arg]
+    with pytest.raises(kv.KvcalcError):
+        kv.compare("llama-3-70b", batch=[4])  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        kv.plan("llama-3-70b", dp=2)  # type: ignore[call-arg]
+
+
+OF_SCENARIO = inspect.signature(kv.make_scenario).parameters
+
+
+@pytest.mark.parametrize("options", [Asked, Options, Varied])
+def test_options_that_are_passed_on_are_those_of_a_scenario(options: Any) -> None:
+    told = {name: hint.__forward_arg__ for name, hint in options.__annotations__.items()}
+    assert told == {name: OF_SCENARIO[name].annotation for name in told}
+    assert options.__required_keys__ == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("function", "left_out"),
+    [
+        (kv.estimate, set()),
+        (kv.capacity, set()),
+        (kv.compare, set()),
+        (kv.plan, {"dp", "ep", "dcp", "dp_attention", "gpus", "spill"}),
+    ],
+)
+def test_a_signature_has_every_option_by_name(function: Callable[..., object], left_out: set[str]) -> None:
+    shown = inspect.signature(function).parameters
+    assert set(OF_SCENARIO) - {"model"} - set(shown) == left_out
+    assert {each.kind for each in shown.values()} == {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY}
+    assert (shown["context"].annotation, shown["context"].default) == ("int | str | None", None)
 
 
 @pytest.mark.parametrize("name", ["llama-3-7b", "", "missing.yaml", "x" * 1000, "\x00", "\x00.yaml", "~/x.yaml"])

@@ -38,19 +38,23 @@ class RankLoad(NamedTuple):
 
 
 class Engine(Protocol):
-    """How a serving engine lays out the cache.
+    """How a serving engine lays out the cache: a frozen value, so that scenarios can be compared and pickled."""
 
-    Attributes:
-        name: as `--engine` takes it.
-        version: of the engine that this describes; None for a plain formula.
-        about: what it counts, in a sentence or two.
-        source: where that is documented.
-    """
+    @property
+    def name(self) -> str:
+        """As `--engine` takes it."""
 
-    name: str
-    version: str | None
-    about: str
-    source: str
+    @property
+    def version(self) -> str | None:
+        """Of the engine that this describes; None for a plain formula."""
+
+    @property
+    def about(self) -> str:
+        """What it counts, in a sentence or two."""
+
+    @property
+    def source(self) -> str:
+        """Where that is documented."""
 
     def rank_cache(self, load: RankLoad) -> Sum:
         """Bytes of one rank's cache, as a tree whose leaves are products.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.content import contents
@@ -11,11 +12,13 @@ if TYPE_CHECKING:
     from kvcalc.engines.base import RankLoad
 
 
+@dataclass(frozen=True, slots=True)
 class Exact:
     """The documented formulas; a serving engine that rounds to blocks reserves a little more."""
 
-    name = "exact"
     version: str | None = None
+
+    name = "exact"
     about = (
         "The documented formulas, to the byte: every layer keeps each token's row, one with a window or chunks "
         "min(context, window or chunk) of them, one with a state the same for any context. Serving engines round to "

@@ -64,7 +64,7 @@ def weights_are_known(scenario: Scenario) -> bool:
 def why_not_kept(scenario: Scenario) -> str | None:
     """Why the cache's format cannot hold what this model keeps; None where it can."""
     asked, kept = scenario.cache_format, {tensor.name for tensor in scenario.model.cached_tensors}
-    missing = [name for name in asked.tensors if name not in kept]
+    missing = [name for name, _ in asked.tensors if name not in kept]
     if missing:
         return f"cache format {asked.name} is for {', '.join(missing)}, which it does not keep"
     try:
