@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.importers.naming import one_line
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 60
 """Characters of a value in messages."""
+
+MAX_MESSAGE = 1000
 
 MAX_COUNT = 10**6
 """Of heads and elements; contexts and vocabularies have limits of their own."""
@@ -269,7 +272,7 @@ class Config:
 
     def refusal(self, what: str, way_out: str = BY_HAND) -> KvcalcError:
         """An error that says what was seen, and what to do."""
-        return KvcalcError(f"{self.shown}: {self.model_type}: {what}; {way_out}")
+        return KvcalcError(f"{self.shown}: {self.model_type}: {one_line(what, MAX_MESSAGE)}; {way_out}")
 
     def _whole(self, found: Given, name: str, least: int, most: int) -> Given:
         value = found.value
@@ -281,5 +284,5 @@ class Config:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = one_line(json.dumps(value, ensure_ascii=False), MAX_SHOWN + 1)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

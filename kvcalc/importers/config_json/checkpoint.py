@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.importers.config import Given
+from kvcalc.importers.config_json.architectures import Eagle3, NotCounted, OutputHead
+from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
+from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.json_text import parse_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvcalc.importers.config import Config
+    from kvcalc.importers.config_json.architectures import Above
     from kvcalc.importers.config_json.parameters import Counted
     from kvcalc.importers.tensors import Weights
 
@@ -33,7 +37,7 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoint_of(
-    config: Config, outer: Mapping[str, Any], counted: Counted | None, weights: Weights | None
+    config: Config, outer: Mapping[str, Any], counted: Counted | None, weights: Weights | None, above: Above
 ) -> Checkpoint:
     """What the weights are; of a quantised checkpoint only its files tell.
 
@@ -42,6 +46,7 @@ def checkpoint_of(
         outer: the file.
         counted: the parameters, where they are known.
         weights: the parts of the checkpoint's files, where they are there.
+        above: what stands above the layers.
 
     Raises:
         KvcalcError: more parameters than can be.
@@ -49,7 +54,7 @@ def checkpoint_of(
     if counted is not None and counted.parameters > MAX_PARAMETERS:
         raise config.refusal(f"{counted.parameters:,} parameters are beyond the limit of {MAX_PARAMETERS:,}")
     asked = quantisation(config, outer)
-    notes = () if weights is None else weights.notes
+    notes = tuple(_notes_of_class(config, above, counted)) if weights is None else weights.notes
     if asked is not None:
         notes = (*notes, *_notes(asked, counted, unknown=weights is None))
         if weights is None:
@@ -106,6 +111,22 @@ def has_more_than_text(outer: Mapping[str, Any]) -> bool:
         isinstance(value, dict) and key.endswith("_config") and key not in _PARTS_OF_TEXT
         for key, value in outer.items()
     )
+
+
+def _notes_of_class(config: Config, above: Above, counted: Counted | None) -> Iterator[str]:
+    if isinstance(above, NotCounted):
+        yield f"parameters are not counted: {above.why}; --parameters N or --weights SIZE gives them"
+    if isinstance(above, OutputHead) and config.values.get("draft_vocab_size") and counted is not None:
+        yield (
+            "counted as a whole model, although draft_vocab_size tells of a draft: "
+            "--assume architectures=LlamaForCausalLMEagle3 counts one of EAGLE-3"
+        )
+    if isinstance(above, Eagle3) and counted is not None:
+        table = config.count(*VOCABULARY, most=MAX_VOCABULARY).value * config.count(*HIDDEN).value
+        yield (
+            f"the draft's embedding is its target's, and not counted: --parameters {counted.parameters + table} is "
+            "with one of its own"
+        )
 
 
 def _notes(asked: Mapping[str, Any], counted: Counted | None, *, unknown: bool) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.importers.config import BY_HAND, Config, Given
+from kvcalc.importers.config_json.architectures import OutputHead, above_layers
 from kvcalc.importers.config_json.checkpoint import checkpoint_of, has_more_than_text, scale_block
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
@@ -15,7 +16,7 @@ from kvcalc.importers.config_json.telling import TELLING
 from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED, WRAPPERS
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
-from kvcalc.importers.naming import name_of
+from kvcalc.importers.naming import name_of, one_line
 from kvcalc.importers.plan import grouped
 from kvcalc.model import Model
 
@@ -55,12 +56,15 @@ def import_config(
         raise KvcalcError(f"{shown}: '{model_type}' is {NOT_EXPRESSED[model_type]}")
     if model_type not in FAMILIES:
         hint = did_you_mean(model_type, FAMILIES) or ";"
-        raise KvcalcError(f"{shown}: model_type '{model_type[:60]}' is not known{hint} {BY_HAND}")
+        raise KvcalcError(f"{shown}: model_type '{one_line(model_type)}' is not known{hint} {BY_HAND}")
     plans = tuple(FAMILIES[model_type](config))
     named = Given(name_of(name), "the name of the file, folder or repository")
     sizes = dict(model_fields(config, outer))
     tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
-    counted = None if has_more_than_text(outer) else count_parameters(config, plans, tied=tied)
+    above = above_layers(config, outer)
+    if not isinstance(above, OutputHead):
+        sizes.pop("tie_word_embeddings", None)  # it would say that there is an output head
+    counted = None if has_more_than_text(outer) else count_parameters(config, plans, above, tied=tied)
     weights = None
     if headers is not None:
         from kvcalc.importers.tensors import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
@@ -68,7 +72,7 @@ def import_config(
         refuse_missing_layers(headers.tensors, plans, shown)
         block = scale_block(config, outer)
         weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown, block=block)
-    checkpoint = checkpoint_of(config, outer, counted, weights)
+    checkpoint = checkpoint_of(config, outer, counted, weights, above)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.refuse_unread(TELLING)
     try:
@@ -91,11 +95,11 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
     model_type = assumed.get("model_type")
     if model_type is None and inner is not None and around not in WRAPPERS:
         hint = NOT_EXPRESSED.get(around) or f"a model_type that wraps a text_config, and is not known; {BY_HAND}"
-        raise KvcalcError(f"{shown}: '{around[:60]}' is {hint}")
+        raise KvcalcError(f"{shown}: '{one_line(around)}' is {hint}")
     values = outer if inner is None else inner
     model_type = model_type or values.get("model_type") or WRAPPERS.get(around)
     if not isinstance(model_type, str):
-        where = "it" if inner is None else f"the text_config of '{around[:60]}'"
+        where = "it" if inner is None else f"the text_config of '{one_line(around)}'"
         raise KvcalcError(f"{shown}: {where} has no model_type; {BY_HAND}")
     config = Config(values, class_defaults(model_type, nested=inner is not None), shown, model_type, assumed, outer)
     config.ignore("model_type")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.importers.config_json.architectures import Classifier, Eagle3, NotCounted
 from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
+from kvcalc.importers.config_json.parameters.draft import draft_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
 from kvcalc.importers.config_json.parameters.layers import attention_parameters, holds
 from kvcalc.units import MAX_CONTEXT
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvcalc.importers.config import Config
+    from kvcalc.importers.config_json.architectures import Above, OutputHead
     from kvcalc.importers.config_json.parameters.anatomy import Anatomy
     from kvcalc.importers.plan import LayerPlan
 
@@ -31,19 +34,22 @@ class Counted(NamedTuple):
     active: int
 
 
-def count_parameters(config: Config, plans: Sequence[LayerPlan], *, tied: bool) -> Counted | None:
-    """The parameters, exactly; None where the family has no count, or the file lacks a size.
+def count_parameters(config: Config, plans: Sequence[LayerPlan], above: Above, *, tied: bool) -> Counted | None:
+    """The parameters, exactly; None where the family or the class has no count, or the file lacks a size.
 
     Args:
         config: of the text model.
         plans: of its layers.
+        above: what stands above them.
         tied: whether the output head is the embedding.
 
     Raises:
         KvcalcError: a size is none.
     """
+    if isinstance(above, Eagle3):
+        return _whole(draft_parameters(config, plans, above))
     anatomy = anatomy_of(config)
-    if anatomy is None:
+    if anatomy is None or isinstance(above, NotCounted):
         return None
     sizes = (HIDDEN, VOCABULARY, *([anatomy.positions] if anatomy.positions else []))
     if any(config.get(*names) is None for names in sizes) or not _counted_here(config, anatomy):
@@ -55,7 +61,7 @@ def count_parameters(config: Config, plans: Sequence[LayerPlan], *, tied: bool) 
     hidden = config.count(*HIDDEN).value
     norms = anatomy.norms * len(plans) + anatomy.final_norm + anatomy.embedding_norm
     total = sum(each or 0 for each in attentions) + feed_forward.parameters
-    total += norms * hidden * (2 if anatomy.norm_bias else 1) + _ends(config, anatomy, tied=tied)
+    total += norms * hidden * (2 if anatomy.norm_bias else 1) + _ends(config, anatomy, above, tied=tied)
     return Counted(total, total - feed_forward.idle)
 
 
@@ -69,10 +75,18 @@ def _counted_here(config: Config, anatomy: Anatomy) -> bool:
     return narrow is None or narrow.value == config.count(*HIDDEN).value
 
 
-def _ends(config: Config, anatomy: Anatomy, *, tied: bool) -> int:
-    """Embedding, learned positions and output head."""
+def _whole(parameters: int | None) -> Counted | None:
+    return None if parameters is None else Counted(parameters, parameters)
+
+
+def _ends(config: Config, anatomy: Anatomy, above: OutputHead | Classifier, *, tied: bool) -> int:
+    """Embedding, learned positions, and what stands above the layers."""
     hidden, words = config.count(*HIDDEN).value, config.count(*VOCABULARY, most=MAX_VOCABULARY).value
-    rows = words if tied else 2 * words
+    rows = words
     if anatomy.positions:
         rows += config.count(*anatomy.positions, most=MAX_CONTEXT).value + anatomy.more_positions
+    if isinstance(above, Classifier):
+        inner = above.inner * (hidden * hidden + hidden)
+        return int((rows + above.labels) * hidden + inner + (above.labels if above.bias else 0))
+    rows += 0 if tied else words
     return int(rows * hidden + (words if holds(config, anatomy.head_bias) else 0))

@@ -1,0 +1,154 @@
+"""What stands above a decoder's layers, by the class that `architectures` names: an output head, a classifier, nothing.
+
+A reward model, an embedding model and a draft have the model_type of the family whose layers they share, but not its
+output head. A name that tells nothing of what its class holds is not counted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.importers.config_json.families import FAMILIES
+from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
+from kvcalc.importers.config_json.heads import HIDDEN
+from kvcalc.importers.naming import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kvcalc.importers.config import Config
+
+
+class OutputHead(NamedTuple):
+    """A row for each word of the vocabulary, which may be the embedding again."""
+
+
+class Classifier(NamedTuple):
+    """A row for each label; none where a class has the layers alone.
+
+    Attributes:
+        labels: how many.
+        bias: whether each has one.
+        inner: matrices of hidden_size x hidden_size before it, with their biases.
+    """
+
+    labels: int
+    bias: bool = False
+    inner: int = 0
+
+
+class Eagle3(NamedTuple):
+    """A draft of one layer, which reads three hidden states of its target and the target's embedding.
+
+    Attributes:
+        words: of its own output head.
+        target_hidden: width of the hidden states.
+    """
+
+    words: int
+    target_hidden: int
+
+
+class NotCounted(NamedTuple):
+    """Something whose tensors are not known.
+
+    Attributes:
+        why: to go on after 'parameters are not counted: '.
+    """
+
+    why: str
+
+
+Above = OutputHead | Classifier | Eagle3 | NotCounted
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+_MOST_LABELS = 10**6
+_HEAD_OF_WORDS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+_NAMED: Mapping[str, Above] = {
+    **dict.fromkeys(("ChatGLMModel", "AquilaModel", "GritLM"), OutputHead()),
+    "InternLM2ForRewardModel": Classifier(1),
+    "Qwen2ForRewardModel": Classifier(1, bias=True, inner=1),
+    "Qwen2ForProcessRewardModel": Classifier(2, bias=True, inner=1),
+}
+"""Classes whose names do not tell what they hold. Sources: vLLM, vllm/model_executor/models/registry.py, qwen2_rm.py
+and internlm2.py; the repositories' own modeling_chatglm.py and modeling_qwen2_rm.py."""
+
+_KINDS: Mapping[str, Callable[[Config, Mapping[str, Any]], Classifier]] = {
+    "Model": lambda _, __: Classifier(0),
+    "ForSequenceClassification": lambda config, outer: Classifier(_labels(config, outer)),
+    "ForTokenClassification": lambda config, outer: Classifier(_labels(config, outer), bias=True),
+    "ForQuestionAnswering": lambda _, __: Classifier(2, bias=True),  # where an answer begins, and where it ends
+}
+"""Endings of names, after a family's."""
+
+_EAGLE3 = {"LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "Eagle3Qwen2_5vlForCausalLM", "Eagle3Qwen3vlForCausalLM"}
+"""Names of one class: vLLM, vllm/model_executor/models/registry.py."""
+
+_OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "fc_norm", "norm_before_fc", "eagle_config")
+"""Keys with which such a draft has tensors that are not counted."""
+
+_DRAFT = re.compile("Eagle|EAGLE|Draft|Medusa|DFlash|DFlare|DSpark|Domino|NextN|MTP|Specul")
+_CLASS = re.compile("(?P<family>.+?)(Bidirectional)?(?P<kind>For[A-Z][A-Za-z]+|Model)")
+_FAMILIES = {_plain(model_type) for model_type in FAMILIES} | {"rw", "hunyuandensev1", "hunyuanmoev1"}
+"""What classes are called, in lower case: as the model_type, but for these."""
+
+
+def above_layers(config: Config, outer: Mapping[str, Any]) -> Above:
+    """What the file's class has there; an output head where no class is named.
+
+    Args:
+        config: of the text model.
+        outer: the file.
+
+    Raises:
+        KvcalcError: a number that cannot be.
+    """
+    config.ignore("architectures")  # whatever it says, the layers are the family's
+    told = outer.get("architectures") or config.values.get("architectures")
+    told = config.assumed.get("architectures", told)
+    names = [told] if isinstance(told, str) else told or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return NotCounted("architectures is no list of names")
+    found = {_of(name, config, outer) for name in names} or {OutputHead()}
+    return found.pop() if len(found) == 1 else NotCounted("architectures names classes that differ")
+
+
+def _of(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
+    if name in _EAGLE3:
+        return _eagle3(name, config, outer)
+    if _DRAFT.search(name):
+        return NotCounted(f"{one_line(name)} is a draft, whose tensors are others than a whole model's")
+    if name in _NAMED or name.endswith(_HEAD_OF_WORDS):
+        return _NAMED.get(name, OutputHead())
+    match = _CLASS.fullmatch(name)
+    kind = _KINDS.get(match["kind"]) if match and _plain(match["family"]) in _FAMILIES else None
+    if kind is None:
+        return NotCounted(f"what {one_line(name)} holds beside its layers is not known")
+    return kind(config, outer)
+
+
+def _eagle3(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
+    otherwise = [key for key in _OTHER_EAGLE3 if config.values.get(key) or outer.get(key)]
+    if otherwise:
+        return NotCounted(f"{one_line(name)} with {otherwise[0]} has tensors that are not known")
+    words = config.optional_count("draft_vocab_size", most=MAX_VOCABULARY)
+    target = config.optional_count("target_hidden_size")
+    return Eagle3(
+        words=int((words or config.count(*VOCABULARY, most=MAX_VOCABULARY)).value),
+        target_hidden=int((target or config.count(*HIDDEN)).value),
+    )
+
+
+def _labels(config: Config, outer: Mapping[str, Any]) -> int:
+    """Entries of id2label, else num_labels, else two, as transformers' configurations have it."""
+    named = config.get("id2label")
+    labels = outer.get("id2label") if named is None else named.value
+    if isinstance(labels, dict):
+        return len(labels)
+    number = config.optional_count("num_labels", most=_MOST_LABELS)
+    return 2 if number is None else int(number.value)

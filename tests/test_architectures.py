@@ -1,0 +1,233 @@
+"""What stands above the layers, by the class that a config.json names: counted as the class has it, or not known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kvcalc.importers import import_config
+from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
+
+if TYPE_CHECKING:
+    from kvcalc.importers.imported import Imported
+    from tests.conftest import Kvcalc
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128_256,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
+LLAMA_3_8B, TABLE = 8_030_261_248, 128_256 * 4096
+"""Parameters of Llama-3-8B as published, and of its embedding or its output head."""
+
+NO_SHAPE = {
+    "nemotron",
+    "glm4_moe",
+    "dots1",
+    "hunyuan_v1_moe",
+    "kimi_linear",
+    "deepseek_v2",
+    "lfm2_moe",
+    "mimo_v2_flash",
+}
+"""Families whose class has no shape of its own, or one that its config.json would not tell."""
+
+MAPPINGS = {
+    "MODEL_MAPPING": 54,
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": 36,
+    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": 28,
+    "MODEL_FOR_QUESTION_ANSWERING_MAPPING": 20,
+}
+"""Tables of transformers 5.24.0, and how many of their classes belong to families that are counted."""
+
+
+def imported(*architectures: Any, **changes: Any) -> Imported:
+    values = {**LLAMA, "architectures": list(architectures), **changes}
+    return import_config(json.dumps(values), "config.json", "some-model")
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_every_class_of_a_family_is_counted_as_it_is_built(mapping: str) -> None:
+    import torch  # noqa: PLC0415  # slow to import
+    from transformers.models.auto import modeling_auto  # noqa: PLC0415
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415
+
+    names = getattr(modeling_auto, f"{mapping}_NAMES")
+    families = [each for each in ANATOMIES if each not in NO_SHAPE and each in names]
+    assert len(families) == MAPPINGS[mapping]
+    for model_type in families:
+        kind = CONFIG_MAPPING[model_type]
+        config = kind(**{_layers_key(kind): 2, "num_labels": 3})
+        with torch.device("meta"):
+            model = getattr(modeling_auto, mapping)[kind](config)
+        values = {**json.loads(config.to_json_string(use_diff=False)), "architectures": [type(model).__name__]}
+        found = import_config(json.dumps({**values, "dtype": "bfloat16"}), "config.json", "some-model").model
+        assert found.parameters == sum(each.numel() for each in model.parameters()), type(model).__name__
+
+
+def _layers_key(kind: Any) -> str:
+    return str(kind.attribute_map.get("num_hidden_layers", "num_hidden_layers"))
+
+
+def test_no_causal_model_of_transformers_is_taken_for_something_else() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: PLC0415
+
+    named = {name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() if name.endswith("ForCausalLM")}
+    assert len(named) > 100
+    for name in named:
+        assert imported(name).model.parameters == LLAMA_3_8B
+
+
+COUNTED = {
+    "LlamaModel": LLAMA_3_8B - TABLE,
+    "LlamaBidirectionalModel": LLAMA_3_8B - TABLE,
+    "LlamaForSequenceClassification": LLAMA_3_8B - TABLE + 2 * 4096,
+    "LlamaBidirectionalForSequenceClassification": LLAMA_3_8B - TABLE + 2 * 4096,
+    "LlamaForTokenClassification": LLAMA_3_8B - TABLE + 2 * 4096 + 2,
+    "LlamaForCausalLM": LLAMA_3_8B,
+    "LLaMAForCausalLM": LLAMA_3_8B,
+    "AquilaModel": LLAMA_3_8B,
+    "InternLM2ForRewardModel": LLAMA_3_8B - TABLE + 4096,
+    "Qwen2ForRewardModel": LLAMA_3_8B - TABLE + 4096 * 4096 + 4096 + 4096 + 1,
+    "Qwen2ForProcessRewardModel": LLAMA_3_8B - TABLE + 4096 * 4096 + 4096 + 2 * 4096 + 2,
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_name_tells_what_is_above_the_layers(name: str) -> None:
+    found = imported(name)
+    assert found.model.parameters == COUNTED[name]
+    assert found.model.tie_word_embeddings is (False if COUNTED[name] == LLAMA_3_8B else None)
+    assert not found.notes
+
+
+def test_labels_are_those_of_the_file() -> None:
+    one = {"id2label": {"0": "LABEL_0"}}
+    assert imported("LlamaForSequenceClassification", **one).model.parameters == 7_504_928_768
+    assert imported("LlamaForSequenceClassification", num_labels=5).model.parameters == 7_504_924_672 + 5 * 4096
+    assert imported("LlamaForSequenceClassification", num_labels=5, **one).model.parameters == 7_504_928_768
+
+
+def test_a_tied_model_without_an_output_head_is_as_large() -> None:
+    assert imported("LlamaModel", tie_word_embeddings=True).model.parameters == LLAMA_3_8B - TABLE
+
+
+UNKNOWN = [
+    "EagleLlamaForCausalLM",
+    "LlamaForCausalLMEagle",
+    "Eagle3DeepseekV2ForCausalLM",
+    "CosyVoice3Eagle3LlamaForCausalLM",
+    "PEagleDraftModel",
+    "DFlashDraftModel",
+    "QwenDFlareDraftModel",
+    "DSparkDraftModel",
+    "DominoDraftModel",
+    "MedusaModel",
+    "MLPSpeculatorPreTrainedModel",
+    "MiMoMTPModel",
+    "DeepSeekMTPModel",
+    "Qwen3NextMTP",
+    "DeepseekV3ForCausalLMNextN",
+    "LlamaForRewardModelWithGating",
+    "SomethingForRewardModel",
+    "InternVLChatModel",
+    "UltravoxModel",
+    "MiniCPMO",
+    "HydraModel",
+    "LlamaForMultipleChoice",
+    "",
+]
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_a_name_does_not_tell_is_not_known(name: str) -> None:
+    found = imported(name)
+    assert found.model.parameters is None
+    assert found.model.tie_word_embeddings is None
+    assert [note for note in found.notes if name in note and "--parameters N or --weights SIZE" in note]
+
+
+def test_names_that_are_none_or_several() -> None:
+    assert imported().model.parameters == LLAMA_3_8B
+    assert imported(architectures=None).model.parameters == LLAMA_3_8B
+    assert imported(architectures="LlamaModel").model.parameters == LLAMA_3_8B - TABLE
+    assert imported("LlamaForCausalLM", "MistralForCausalLM").model.parameters == LLAMA_3_8B
+    assert imported("LlamaForCausalLM", "LlamaModel").model.parameters is None
+    assert imported(5).model.parameters is None
+    assert imported(architectures={"a": 1}).model.parameters is None
+
+
+DRAFT = {**LLAMA, "num_hidden_layers": 1, "draft_vocab_size": 32_000}
+EAGLE_3 = (
+    3 * 4096 * 4096  # three hidden states to one
+    + 2 * 4096 * (4096 + 2 * 1024)  # queries, keys and values, of the embedding beside the hidden state
+    + 4096 * 4096
+    + 3 * 4096 * 14336
+    + 4 * 4096  # norms of the embedding, of the hidden state, after attention, and of the output
+    + 32_000 * 4096
+)
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "phi3"])
+def test_a_draft_of_eagle_3_is_counted_without_its_target_s_embedding(name: str, family: str) -> None:
+    assert EAGLE_3 == 424_689_664
+    found = imported(name, **{**DRAFT, "model_type": family})
+    assert found.model.parameters == EAGLE_3
+    assert f"--parameters {EAGLE_3 + TABLE} is with one of its own" in found.notes[0]
+
+
+def test_a_draft_of_another_width_than_its_target() -> None:
+    found = imported("LlamaForCausalLMEagle3", **DRAFT, target_hidden_size=8192)
+    assert found.model.parameters == EAGLE_3 + 3 * 4096 * 4096
+    whole = imported("LlamaForCausalLMEagle3", **{**DRAFT, "draft_vocab_size": None})
+    assert whole.model.parameters == EAGLE_3 - 32_000 * 4096 + TABLE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_hidden_layers": 2},
+        {"attention_bias": True},
+        {"mlp_bias": True},
+        {"fc_norm": True},
+        {"norm_before_fc": True},
+        {"eagle_config": {"use_aux_hidden_state": False}},
+    ],
+)
+def test_drafts_of_other_shapes_are_not_counted(change: dict[str, Any]) -> None:
+    assert imported("LlamaForCausalLMEagle3", **{**DRAFT, **change}).model.parameters is None
+
+
+def test_a_draft_under_a_whole_model_s_name_is_told_of() -> None:
+    found = imported("LlamaForCausalLM", **DRAFT)
+    assert "draft_vocab_size tells of a draft: --assume architectures=LlamaForCausalLMEagle3" in found.notes[0]
+    text = json.dumps({**DRAFT, "architectures": ["LlamaForCausalLM"]})
+    assumed = {"architectures": "Eagle3LlamaForCausalLM"}
+    assert import_config(text, "config.json", "some-model", assumed).model.parameters == EAGLE_3
+
+
+@pytest.mark.parametrize("name", ["A\nerror: forged", "A\r\x1b[2J\u2028B", "model\x85type"])
+def test_a_name_cannot_forge_a_line(kvcalc: Kvcalc, tmp_path: Any, name: str) -> None:
+    for key, value in (("architectures", [name]), ("model_type", name), ("layer_types", [name])):
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps({**LLAMA, key: value}))
+        run = kvcalc("models", "show", str(file))
+        for line in (run.stdout + run.stderr).splitlines():
+            assert line.isprintable()
+            assert not line.startswith(("error: forged", "B", "type"))
+
+
+def test_a_classifier_over_pipeline_stages_divides_evenly(kvcalc: Kvcalc, tmp_path: Any) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**LLAMA, "architectures": ["LlamaForSequenceClassification"], "num_labels": 1}))
+    run = kvcalc("estimate", str(file), "--pp", "2", "--json")
+    assert json.loads(run.stdout)["memory"]["per_rank"]["weights_bytes"] == 7_504_928_768
