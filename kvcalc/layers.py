@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
-from kvcalc.fields import Limits, Tagged, Tokens
+from kvcalc.fields import CHECKED, Limits, Tagged, Tokens
 from kvcalc.formats import check_format
 from kvcalc.mechanisms import Attention, Mechanism, Role
 from kvcalc.span import Chunk, Span, Window
@@ -64,6 +64,8 @@ class LayerGroup:
         cache_dtype: the element format of these layers, whatever the rest of the cache is kept in.
     """
 
+    __pydantic_config__: ClassVar = CHECKED
+
     count: LayerCount
     attention: Attentions
     window: Tokens | None = None
@@ -111,6 +113,8 @@ class LayerGroup:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat:
     """A sequence of groups, `repeat` times over."""
+
+    __pydantic_config__: ClassVar = CHECKED
 
     repeat: LayerCount
     of: Annotated[tuple[Layers, ...], Limits(min_length=1)]

@@ -39,6 +39,8 @@ class WeightPart:
             elsewhere than between such blocks is not possible without padding.
     """
 
+    __pydantic_config__: ClassVar = CHECKED
+
     part: Text
     parameters: Parameters
     format: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -42,3 +42,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Where tests with torch are left out (-m 'not torch'), so are those that import it only when they run."""
+    try:
+        return (yield)
+    except ModuleNotFoundError as missing:
+        if "not torch" in item.config.option.markexpr and missing.name in {"torch", "transformers"}:
+            pytest.skip(f"needs {missing.name}")
+        raise

@@ -73,7 +73,9 @@ def test_show_prints_what_import_writes(kvcalc: Kvcalc, config: Path) -> None:
     assert kvcalc("models", "show", str(config)).stdout == kvcalc("models", "import", str(config)).stdout
 
 
-@pytest.mark.parametrize("command", ["estimate", "capacity", "compare", "plan", "verify"])
+@pytest.mark.parametrize(
+    "command", ["estimate", "capacity", "compare", "plan", pytest.param("verify", marks=pytest.mark.torch)]
+)
 def test_every_command_takes_assumptions(kvcalc: Kvcalc, tmp_path: Path, command: str) -> None:
     config = written(tmp_path, {**LLAMA, "model_type": "my_llama", "num_hidden_layers": 2})
     more = {"verify": ("--device", "meta"), "plan": ("--weights", "1GiB"), "capacity": ("--weights", "1GiB")}

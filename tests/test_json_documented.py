@@ -33,7 +33,7 @@ def paths(value: Any, prefix: str = "") -> set[str]:
         ("estimate", ["gemma-3-27b", "--tp", "2"]),
         ("capacity", ["gemma-3-27b", "--tp", "2"]),
         ("plan", ["gemma-3-27b"]),
-        ("verify", ["gemma-3-1b", "--tp", "2", "--device", "meta"]),
+        pytest.param("verify", ["gemma-3-1b", "--tp", "2", "--device", "meta"], marks=pytest.mark.torch),
     ],
 )
 def test_every_field_is_documented(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +67,7 @@ def test_the_record_of_a_spill_is_documented(capsys: pytest.CaptureFixture[str])
     assert set(record) <= set(told)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("records", ["checks", "measurements", "rungs", "unsupported"])
 def test_records_of_a_verification_are_documented(
     records: str, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -22,7 +22,13 @@ def block(language: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize(("command", "shown"), BLOCKS, ids=[command for command, _ in BLOCKS])
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        pytest.param(command, shown, id=command, marks=[pytest.mark.torch] if command.startswith("verify") else [])
+        for command, shown in BLOCKS
+    ],
+)
 def test_console_block_is_real(command: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(shlex.split(command)) == 0
     printed = capsys.readouterr().out

@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from enum import Enum
 from typing import Any, ClassVar, NamedTuple
 
+from kvcalc.fields import CHECKED
 from kvcalc.term import Factor
 
 
@@ -74,6 +75,8 @@ class Mechanism(ABC):
     source: ClassVar[str]
     example: ClassVar[str] = ""
     """A worked example, or a trap worth telling."""
+
+    __pydantic_config__: ClassVar = CHECKED
 
     kind: str
 
