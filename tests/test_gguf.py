@@ -29,6 +29,8 @@ from kvcalc.yaml_reader import parse_yaml
 Keys = dict[str, Any]
 Tensors = dict[str, tuple[list[int], gguf.GGMLQuantizationType]]
 Type = gguf.GGMLQuantizationType
+CONV = ", conv fp32"
+"""As llama.cpp keeps the inputs of convolutions, whatever the cache's type is."""
 
 LLAMA: Keys = {
     "block_count": 2,
@@ -137,11 +139,10 @@ MODELS: dict[str, tuple[str, Keys]] = {
     "c4ai-command-r7b-12-2024": ("cohere2", {"attention.sliding_window": 4096}),
     "olmo-3-7b": (
         "olmo2",
-        {"attention.sliding_window": 4096, "attention.sliding_window_pattern": [True] * 3 + [False]},
+        {"attention.sliding_window": 4096, "attention.sliding_window_pattern": ([True] * 3 + [False]) * 8},
     ),
     "olmo-2-1124-7b": ("olmo2", {}),
     "llama-4-maverick-17b-128e": ("llama4", {}),
-    "phi-3-mini-4k": ("phi3", {"attention.sliding_window": 2047, "context_length": 4096}),
     "phi-3-medium-128k": ("phi3", {"attention.sliding_window": 131072, "context_length": 131072}),
     "gemma-3n-e4b": ("gemma3n", {"attention.sliding_window": 512}),
     "deepseek-v3": ("deepseek2", LATENT),
@@ -202,7 +203,9 @@ def test_a_file_gives_the_layers_that_the_catalogue_has(tmp_path: Path, name: st
     own = {"block_count": model.num_layers, "embedding_length": model.hidden_size}
     path = write(tmp_path / "model.gguf", arch, {**known, **own, **keys})
     expected = [" + ".join(each.label for each in layer) for layer in model.sequence()]
-    assert kinds(path) == [label.replace(", state fp32", "") for label in expected]  # what it is unless it is told
+    assert [label.replace(CONV, "") for label in kinds(path)] == [
+        label.replace(", state fp32", "") for label in expected
+    ]
 
 
 def test_gemma_4_has_widths_and_heads_for_each_layer(tmp_path: Path) -> None:
@@ -233,7 +236,7 @@ def test_heads_for_each_layer_and_layers_without(tmp_path: Path) -> None:
 
 def test_a_window_of_0_is_none_and_one_that_is_absent_what_llama_cpp_takes(tmp_path: Path) -> None:
     full, window = "gqa 32/8 x 128", "attention.sliding_window"
-    cases = [
+    cases: list[tuple[str, Keys, list[str]]] = [
         ("gemma2", {}, ["gqa 32/8 x 128, window 4,096", full]),
         ("gemma2", {window: 0}, [full, full]),
         ("gemma3", {}, [full, full]),
@@ -242,18 +245,90 @@ def test_a_window_of_0_is_none_and_one_that_is_absent_what_llama_cpp_takes(tmp_p
         ("gpt-oss", {window: 128, "attention.sliding_window_pattern": 0}, ["gqa 32/8 x 128, window 128"] * 2),
         ("llama4", {}, ["gqa 32/8 x 128, chunk 8,192"] * 2),
         ("llama4", {window: 0}, [full, full]),
-        ("phi3", {window: 0}, [full, full]),
-        ("phi3", {window: 100}, ["gqa 32/8 x 128, window 100"] * 2),
-        ("phi3", {window: 8192}, [full, full]),
+        ("llama4", {window: 100}, ["gqa 32/8 x 128, chunk 8,192"] * 2),
+        ("olmo2", {window: 100, "attention.sliding_window_pattern": [True]}, ["gqa 32/8 x 128, window 100", full]),
+        ("exaone4", {window: 100}, [full, full]),
+        ("exaone4", {"block_count": 64}, ["gqa 32/8 x 128, window 4,096"] * 3 + [full]),
+        ("exaone4", {"block_count": 64, window: 100}, ["gqa 32/8 x 128, window 100"] * 3 + [full]),
+        ("gemma3", {window: 100, "attention.key_length_swa": 64}, ["gqa 32/8 x 64+128, window 100"] * 2),
+        ("gemma3n", {window: 100, "block_count": 21, "attention.shared_kv_layers": 3}, ["gqa 32/8 x 128, window 100"]),
     ]
     for arch, more, expected in cases:
-        assert kinds(write(tmp_path / "model.gguf", arch, {**LLAMA, **more})) == expected, (arch, more)
+        found = kinds(write(tmp_path / "model.gguf", arch, {**LLAMA, **more}))
+        assert found[: len(expected)] == expected, (arch, more)
+        assert found.count("shared") == (arch == "gemma3n")
+
+
+UNUSED = ("phi3", "phimoe", "llama", "qwen2", "starcoder2", "mistral3")
+
+
+@pytest.mark.parametrize("arch", UNUSED)
+def test_a_window_that_llama_cpp_does_not_use_changes_nothing(kvcalc: Kvcalc, tmp_path: Path, arch: str) -> None:
+    path = write(tmp_path / "model.gguf", arch, {**LLAMA, "attention.sliding_window": 2047})
+    assert kinds(path) == ["gqa 32/8 x 128"] * 2
+    run = kvcalc("estimate", str(path), "-c", "4096", "--json")
+    found = json.loads(run.stdout)
+    assert found["cache"]["bytes"] == 2 * 2 * 4096 * 8 * 128 * 2
+    note = f"attention.sliding_window is 2047, which llama.cpp does not use of {arch}: layers keep all positions"
+    assert note in found["notes"]
+    assert kinds(path, **{"attention.sliding_window": None}) == ["gqa 32/8 x 128"] * 2
+    with pytest.raises(KvcalcError, match=r"attention\.sliding_window"):
+        load_model(path, assume={"attention.sliding_window": 100})
+
+
+def test_phi_3_mini_takes_what_llama_cpp_logs(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    keys = {"block_count": 32, "embedding_length": 3072, "context_length": 4096, "attention.head_count": 32}
+    keys |= {"attention.head_count_kv": 32, "attention.sliding_window": 2047}
+    path = write(tmp_path / "phi-3-mini-4k.gguf", "phi3", keys)
+    assert json.loads(kvcalc("estimate", str(path), "-c", "4096", "--json").stdout)["cache"]["bytes"] == 1536 * 2**20
+
+
+LFM2: Keys = {"block_count": 16, "embedding_length": 2048, "attention.head_count": 32, "shortconv.l_cache": 3}
+LFM2 |= {"attention.head_count_kv": [0, 0, 8, 0, 0, 8, 0, 0, 8, 0, 8, 0, 8, 0, 8, 0]}
+QWEN35: Keys = {"block_count": 32, "embedding_length": 4096, "attention.head_count": 16, "attention.head_count_kv": 4}
+QWEN35 |= {"attention.key_length": 256, "attention.value_length": 256, "full_attention_interval": 4}
+QWEN35 |= {"ssm.inner_size": 4096, "ssm.state_size": 128, "ssm.time_step_rank": 32, "ssm.group_count": 16}
+LOGGED = {
+    "LFM2-1.2B: 48 MiB of keys and values, 0.15625 of states": ("lfm2", LFM2, 4096, "fp16", 48.15625),
+    "Qwen3.5-9B: 1152 MiB of keys and values, 50.25 of states": ("qwen35", QWEN35, 131072, "q4_0", 1202.25),
+}
+"""What llama.cpp's log tells of models whose layers keep convolutions, in MiB."""
+
+
+@pytest.mark.parametrize("what", LOGGED)
+def test_states_take_what_llama_cpp_logs(kvcalc: Kvcalc, tmp_path: Path, what: str) -> None:
+    arch, keys, context, form, size = LOGGED[what]
+    more = {"context_length": context, **({} if arch == "lfm2" else {"ssm.conv_kernel": 4})}
+    path = write(tmp_path / "model.gguf", arch, {**keys, **more})
+    run = kvcalc("estimate", str(path), "-c", str(context), "--cache-dtype", form, "--json")
+    assert json.loads(run.stdout)["cache"]["bytes"] == size * 2**20
+    assert 'conv_dtype: "fp32"  # llama.cpp keeps the inputs of convolutions in f32' in find_model(str(path)).text
+
+
+def test_lfm2_slides_where_it_has_a_window(tmp_path: Path) -> None:
+    keys = {**LFM2, "context_length": 4096, "attention.sliding_window": 100}
+    found = kinds(write(tmp_path / "model.gguf", "lfm2", keys))
+    assert found[:3] == [f"short_conv 2048, kernel 3{CONV}"] * 2 + ["gqa 32/8 x 64, window 100"]
+
+
+@pytest.mark.parametrize("arch", ["gpt-oss", "cohere2", "gemma3n", "gemma4"])
+def test_a_window_that_llama_cpp_needs_is_asked_for(kvcalc: Kvcalc, tmp_path: Path, arch: str) -> None:
+    keys = {**LLAMA, "attention.sliding_window_pattern": [True, False]}
+    path = write(tmp_path / "model.gguf", arch, keys)
+    run = kvcalc("estimate", str(path))
+    assert (run.code, run.stdout) == (2, "")
+    assert f"{arch}: it has no attention.sliding_window; --assume KEY=VALUE decides it" in run.stderr
+    assert kinds(path, **{"attention.sliding_window": None}) == ["gqa 32/8 x 128"] * 2
+    slides = kinds(path, **{"attention.sliding_window": 100})
+    assert slides == ["gqa 32/8 x 128, window 100", "gqa 32/8 x 128"]
 
 
 def test_layers_that_are_recurrent_may_be_listed(tmp_path: Path) -> None:
-    keys = {**LLAMA, **QWEN3_NEXT, "attention.recurrent_layers": [0, 1]}
-    found = kinds(write(tmp_path / "model.gguf", "qwen35", keys))
-    assert [each.split()[0] for each in found] == ["gqa", "gated_deltanet"]
+    for listed in ([0, 1], [False, True], [0, 1, 0]):  # the third is of a layer that predicts further tokens
+        keys = {**LLAMA, **QWEN3_NEXT, "attention.recurrent_layers": listed}
+        keys |= {"block_count": len(listed), "nextn_predict_layers": len(listed) - 2}
+        found = kinds(write(tmp_path / "model.gguf", "qwen35", keys))
+        assert [each.split()[0] for each in found] == ["gqa", "gated_deltanet"]
 
 
 def test_a_file_without_key_length_mla_keeps_expanded_heads(tmp_path: Path) -> None:
@@ -380,10 +455,15 @@ def test_a_file_split_into_one_is_whole(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[str, Keys, str]] = {
     "unknown architecture": ("rwkv7", LLAMA, "architecture 'rwkv7' is not known"),
     "near architecture": ("lama", LLAMA, "did you mean 'llama'"),
-    "a window that llama has not": (
-        "llama",
-        {**LLAMA, "attention.sliding_window": 4096},
-        "attention.sliding_window is",
+    "a latent in rows of another width": (
+        "deepseek2",
+        {**LLAMA, **LATENT, "attention.head_count_kv": 1, "attention.key_length": 192},
+        "attention.key_length is 192, where the other keys make it 576",
+    ),
+    "a latent for each head": (
+        "deepseek2",
+        {**LLAMA, **LATENT, "attention.head_count_kv": 32},
+        "attention.head_count_kv is 32, where the other keys make it 1",
     ),
     "a state that llama has not": ("llama", {**LLAMA, "ssm.state_size": 16}, "ssm.state_size is 16"),
     "no layers": ("llama", {k: v for k, v in LLAMA.items() if k != "block_count"}, "it has no block_count"),

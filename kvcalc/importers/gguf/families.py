@@ -13,17 +13,28 @@ from kvcalc.importers.config import Given
 from kvcalc.importers.gguf.layers import (
     HEADS,
     KV_HEADS,
+    PATTERN,
+    SHARED,
     V_WIDTH,
     WIDTH,
     WINDOW,
-    attentions,
-    by_layer,
-    every_attention,
     full,
+    needed_window,
     number_of,
     pattern,
-    sliding_marks,
-    window_on_all,
+    unused,
+    window_of,
+)
+from kvcalc.importers.gguf.states import (
+    deltanet,
+    every_layer,
+    falcon_h1,
+    lfm2,
+    mamba1,
+    mamba2,
+    nemotron_h,
+    short_conv,
+    with_states,
 )
 from kvcalc.importers.plan import Block, LayerPlan
 
@@ -50,6 +61,8 @@ def latent(config: Config) -> list[LayerPlan]:
         key, value = config.count(WIDTH), config.count(V_WIDTH)
     if key.value <= rope.value:
         raise config.refusal(f"{key.why} is {key.value}, and rope.dimension_count {rope.value}")
+    rows = (1, rank.value + rope.value) if kind == "mla" else (heads.value, key.value)
+    _refuse_other_rows(config, *rows)
     fields = [
         ("num_heads", heads),
         ("kv_lora_rank", rank),
@@ -63,21 +76,47 @@ def latent(config: Config) -> list[LayerPlan]:
     return [LayerPlan((Block(kind, tuple(fields), why),))] * number_of(config)
 
 
+def _refuse_other_rows(config: Config, kv_heads: int, width: int) -> None:
+    """llama.cpp keeps head_count_kv x key_length of a position, whatever the other keys say.
+
+    Raises:
+        KvcalcError: they are not what the other keys say.
+    """
+    for name, wanted in ((KV_HEADS, kv_heads), (WIDTH, width)):
+        found = config.optional_count(name)
+        if found is not None and found.value != wanted:
+            raise config.refusal(f"{name} is {found.value}, where the other keys make it {wanted}")
+
+
 def gemma4(config: Config) -> list[LayerPlan]:
-    """Gemma 4: sliding layers have widths of their own; the last shared_kv_layers read earlier caches."""
-    window, whole, own = config.tokens(WINDOW), every_attention(config), every_attention(config, sliding=True)
-    plans = [
-        LayerPlan((own[index],), window=window) if slides else LayerPlan((whole[index],))
-        for index, slides in enumerate(sliding_marks(config, 0))
-    ]
-    return _last_shared(config, plans, config.optional_count("attention.shared_kv_layers", least=0))
+    """Gemma 4: the file lists which layers slide; the last shared_kv_layers read earlier caches."""
+    config.need(PATTERN)
+    plans = pattern(config, 0, span_of=needed_window)
+    return _last_shared(config, plans, config.optional_count(SHARED, least=0))
 
 
 def gemma3n(config: Config) -> list[LayerPlan]:
-    """Gemma 3n: every fifth layer is full; layers from the 20th on read earlier caches."""
-    plans = pattern(config, 5)
-    told = config.optional_count("attention.shared_kv_layers", least=0)
-    return _last_shared(config, plans, told or Given(max(0, len(plans) - 20), "gemma3n: the first 20 layers keep"))
+    """Gemma 3n: every fifth layer is full; layers from the 20th on read earlier caches, whatever the file says."""
+    plans = pattern(config, 5, span_of=needed_window)
+    unused(config, SHARED)
+    assumed = config.optional_count(SHARED, least=0) if SHARED in config.assumed else None
+    return _last_shared(config, plans, assumed or Given(max(0, len(plans) - 20), "gemma3n: the first 20 layers keep"))
+
+
+EXAONE4_SLIDES = 64
+"""Layers of the EXAONE 4 that slides."""
+
+
+def exaone4(config: Config) -> list[LayerPlan]:
+    """EXAONE 4: in llama.cpp only the model of 64 layers slides."""
+    slides = number_of(config) == EXAONE4_SLIDES or WINDOW in config.assumed
+    return pattern(config, 4, span_of=partial(window_of, otherwise=4096)) if slides else full(config)
+
+
+def llama4_chunk(config: Config) -> Given | None:
+    """Llama 4's chunk: 8,192 whatever the file says, but for 0, which is none."""
+    found = window_of(config, 8192)
+    return found if found is None or WINDOW in config.assumed else Given(8192, "llama.cpp's own for llama4")
 
 
 def _last_shared(config: Config, plans: list[LayerPlan], shared: Given | None) -> list[LayerPlan]:
@@ -88,120 +127,24 @@ def _last_shared(config: Config, plans: list[LayerPlan], shared: Given | None) -
     return [*plans[: -shared.value], *[LayerPlan((Block("shared", why=shared.why),))] * shared.value]
 
 
-def with_states(state: Callable[[Config], Block]) -> Family:
-    """Layers without KV heads keep a state."""
-
-    def read(config: Config) -> list[LayerPlan]:
-        kept = state(config)
-        return [LayerPlan((block or kept,)) for block in attentions(config)]
-
-    return read
-
-
-def mamba1(config: Config) -> Block:
-    """Mamba's state."""
-    config.ignore("ssm.group_count")
-    return Block(
-        "mamba1",
-        (
-            ("intermediate_size", config.count("ssm.inner_size")),
-            ("state_size", config.count("ssm.state_size")),
-            ("conv_kernel", config.count("ssm.conv_kernel")),
-        ),
-    )
-
-
-def mamba2(config: Config) -> Block:
-    """Mamba-2's: ssm.time_step_rank is the number of heads."""
-    inner, heads = config.count("ssm.inner_size"), config.count("ssm.time_step_rank")
-    if inner.value % heads.value:
-        raise config.refusal(f"ssm.inner_size is {inner.value}, of {heads.value} heads")
-    return Block(
-        "mamba2",
-        (
-            ("num_heads", heads),
-            ("head_dim", Given(inner.value // heads.value, "ssm.inner_size / ssm.time_step_rank")),
-            ("state_size", config.count("ssm.state_size")),
-            ("num_groups", config.count("ssm.group_count")),
-            ("conv_kernel", config.count("ssm.conv_kernel")),
-        ),
-    )
-
-
-def short_conv(config: Config) -> Block:
-    """LFM2's convolution."""
-    kernel = config.count("shortconv.l_cache")
-    return Block("short_conv", (("hidden_size", config.count("embedding_length")), ("conv_kernel", kernel)))
-
-
-def every_layer(state: Callable[[Config], Block]) -> Family:
-    """Nothing but states."""
-
-    def read(config: Config) -> list[LayerPlan]:
-        config.ignore(KV_HEADS)
-        return [LayerPlan((state(config),))] * number_of(config)
-
-    return read
-
-
-def falcon_h1(config: Config) -> list[LayerPlan]:
-    """Attention and Mamba-2 side by side."""
-    state = mamba2(config)
-    return [LayerPlan((block, state)) for block in every_attention(config)]
-
-
-def nemotron_h(config: Config) -> list[LayerPlan]:
-    """Nemotron-H: a layer with a feed-forward width keeps nothing; of the others, those with heads are attention."""
-    widths, state = by_layer(config, "feed_forward_length"), mamba2(config)
-    if widths is None:
-        raise config.refusal("it has no feed_forward_length")
-    nothing = Block("none", why="feed_forward_length: a feed-forward block")
-    return [
-        LayerPlan((nothing if width else block or state,))
-        for block, width in zip(attentions(config), widths, strict=True)
-    ]
-
-
-def deltanet(config: Config) -> list[LayerPlan]:
-    """Qwen3-Next, Qwen3.5: all but every full_attention_interval-th layer keep a state."""
-    inner, heads = config.count("ssm.inner_size"), config.count("ssm.time_step_rank")
-    width = config.count("ssm.state_size")
-    if inner.value != heads.value * width.value:
-        raise config.refusal(f"ssm.inner_size is {inner.value}, and {heads.value} heads of {width.value}")
-    linear = Block(
-        "gated_deltanet",
-        (
-            ("num_k_heads", config.count("ssm.group_count")),
-            ("num_v_heads", heads),
-            ("k_head_dim", width),
-            ("v_head_dim", width),
-            ("conv_kernel", config.count("ssm.conv_kernel")),
-        ),
-    )
-    layers, every = number_of(config), config.optional_count("full_attention_interval") or Given(4, "llama.cpp's own")
-    marks = [(index + 1) % every.value != 0 for index in range(layers)]
-    if config.get("attention.recurrent_layers") is not None:
-        marks = [bool(each) for each in config.marks("attention.recurrent_layers", layers)]
-    whole = every_attention(config)
-    return [LayerPlan((linear if each else whole[index],)) for index, each in enumerate(marks)]
-
-
 _FULL = """
 llama qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe gemma phi2 falcon baichuan gpt2 gptj gptneox bloom mpt
 starcoder starcoder2 stablelm internlm2 chatglm glm4 glm4moe olmo olmoe granite granitemoe command-r nemotron exaone
 minimax-m2 seed_oss dots1 hunyuan-moe hunyuan-dense smollm3 ernie4_5 ernie4_5-moe arcee apertus bailingmoe bailingmoe2
-dbrx deepseek mistral3 orion xverse openelm deci
+dbrx deepseek mistral3 orion xverse openelm deci phi3 phimoe
 """
+"""Of these llama.cpp uses no window; phi3's it reads and drops (https://github.com/ggml-org/llama.cpp/pull/13676)."""
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         **dict.fromkeys(_FULL.split(), full),
-        **dict.fromkeys(("phi3", "phimoe"), window_on_all),
-        "gemma2": partial(pattern, every=2, otherwise=4096),
-        "gpt-oss": partial(pattern, every=2),
-        **dict.fromkeys(("cohere2", "olmo2", "exaone4", "afmoe"), partial(pattern, every=4)),
+        "gemma2": partial(pattern, every=2, span_of=partial(window_of, otherwise=4096)),
+        "gpt-oss": partial(pattern, every=2, span_of=needed_window),
+        "cohere2": partial(pattern, every=4, span_of=needed_window),
+        **dict.fromkeys(("olmo2", "afmoe"), partial(pattern, every=4)),
+        "exaone4": exaone4,
         "gemma3": partial(pattern, every=6),
-        "llama4": partial(pattern, every=4, otherwise=8192, name="chunk"),
+        "llama4": partial(pattern, every=4, span_of=llama4_chunk, name="chunk"),
         "gemma3n": gemma3n,
         "gemma4": gemma4,
         "deepseek2": latent,
@@ -210,7 +153,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "mamba2": every_layer(mamba2),
         "jamba": with_states(mamba1),
         "granitehybrid": with_states(mamba2),
-        **dict.fromkeys(("lfm2", "lfm2moe"), with_states(short_conv)),
+        "lfm2": lfm2,
+        "lfm2moe": with_states(short_conv),
         "falcon-h1": falcon_h1,
         **dict.fromkeys(("nemotron_h", "nemotron_h_moe"), nemotron_h),
     }

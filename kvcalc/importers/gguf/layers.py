@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.plan import Block, LayerPlan, block_of
@@ -10,6 +10,8 @@ from kvcalc.layers import MAX_LAYERS
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvcalc.importers.config import Config
 
 HEADS, KV_HEADS, WIDTH, V_WIDTH, HIDDEN = (
@@ -21,6 +23,7 @@ HEADS, KV_HEADS, WIDTH, V_WIDTH, HIDDEN = (
 )
 MAX_HEADS = 10**6
 WINDOW, PATTERN, DRAFTS = "attention.sliding_window", "attention.sliding_window_pattern", "nextn_predict_layers"
+SHARED = "attention.shared_kv_layers"
 
 
 def number_of(config: Config) -> int:
@@ -54,7 +57,7 @@ def attentions(config: Config, *, sliding: bool = False) -> list[Block | None]:
 
     Args:
         config: of the file.
-        sliding: whether widths are those of sliding layers, which have keys of their own.
+        sliding: whether widths are those of sliding layers, which may have keys of their own.
     """
     heads = by_layer(config, HEADS)
     kv_heads = by_layer(config, KV_HEADS)
@@ -70,7 +73,7 @@ def attentions(config: Config, *, sliding: bool = False) -> list[Block | None]:
 def _block(config: Config, heads: Given, kv_heads: Given, suffix: str) -> Block:
     if not heads.value:
         raise config.refusal(f"a layer has {kv_heads.value} KV heads and no heads")
-    widths = (_width(config, name + suffix, heads) for name in (WIDTH, V_WIDTH))
+    widths = (_width(config, name, suffix, heads) for name in (WIDTH, V_WIDTH))
     return block_of(config, heads, kv_heads, *widths)
 
 
@@ -86,8 +89,8 @@ def every_attention(config: Config, *, sliding: bool = False) -> list[Block]:
     return found
 
 
-def _width(config: Config, name: str, heads: Given) -> Given:
-    found = config.optional_count(name)
+def _width(config: Config, name: str, suffix: str, heads: Given) -> Given:
+    found = config.optional_count(f"{name}{suffix}") or config.optional_count(name)
     if found is not None:
         return found
     hidden = config.count(HIDDEN)
@@ -97,21 +100,35 @@ def _width(config: Config, name: str, heads: Given) -> Given:
 
 
 def full(config: Config) -> list[LayerPlan]:
-    """Every layer that has KV heads attends to everything; others keep nothing."""
+    """Every layer that has KV heads keeps everything; others keep nothing."""
     nothing = Block("none", why=f"{KV_HEADS} is 0 here")
     return [LayerPlan((block or nothing,)) for block in attentions(config)]
 
 
+def unused(config: Config, *names: str) -> None:
+    """Keys that llama.cpp does not read of this architecture; an assumption of them is idle."""
+    config.ignore(*(name for name in names if config.assumed.get(name) is None))
+
+
+def marked(config: Config, name: str, marks: list[Any]) -> list[bool]:
+    """Each layer's mark, true or false; layers after the end of the list are not marked, as in llama.cpp.
+
+    Raises:
+        KvcalcError: something else is in the list.
+    """
+    if not marks or not all(each in (0, 1) for each in marks):
+        raise config.refusal(f"{name} is no list of true and false")
+    layers = number_of(config)
+    return [bool(mark) for mark in (*marks[:layers], *[False] * (layers - len(marks)))]
+
+
 def sliding_marks(config: Config, every: int) -> list[bool]:
     """Whether each layer slides: as the pattern says, which is a period or a list, else all but every n-th."""
-    layers, found = number_of(config), config.get(PATTERN)
+    found = config.get(PATTERN)
     if found is not None and isinstance(found.value, list):
-        marks = found.value
-        if not marks or not all(each in (0, 1) for each in marks):
-            raise config.refusal(f"{PATTERN} is no list of true and false")
-        return [bool(marks[index % len(marks)]) for index in range(layers)]
+        return marked(config, PATTERN, found.value)
     period = every if found is None else int(config.count(PATTERN, least=0).value)
-    return [period == 0 or index % period < period - 1 for index in range(layers)]
+    return [period == 0 or index % period < period - 1 for index in range(number_of(config))]
 
 
 def window_of(config: Config, otherwise: int | None = None) -> Given | None:
@@ -127,24 +144,31 @@ def window_of(config: Config, otherwise: int | None = None) -> Given | None:
     return found if found.value else None
 
 
+def needed_window(config: Config) -> Given | None:
+    """The sliding window of an architecture that llama.cpp does not load without; None where that is assumed."""
+    return window_of(config) if WINDOW in config.assumed else config.tokens(WINDOW)
+
+
 def pattern(
-    config: Config, every: int, *, otherwise: int | None = None, name: Literal["window", "chunk"] = "window"
+    config: Config,
+    every: int,
+    *,
+    span_of: Callable[[Config], Given | None] = window_of,
+    name: Literal["window", "chunk"] = "window",
 ) -> list[LayerPlan]:
-    """All but every n-th layer slide, or stay within a chunk; none where there is no window."""
-    span = window_of(config, otherwise)
+    """All but every n-th layer slide, or stay within a chunk; none where there is no window.
+
+    Args:
+        config: of the file.
+        every: the period, where the file has no pattern.
+        span_of: how long the window is.
+        name: what it is.
+    """
+    span = span_of(config)
     if span is None:
-        config.ignore(PATTERN)
         return full(config)
-    marks = sliding_marks(config, every)
+    whole, own = every_attention(config), every_attention(config, sliding=True)
     return [
-        LayerPlan((block,), **({name: span} if slides else {}))
-        for block, slides in zip(every_attention(config), marks, strict=True)
+        LayerPlan((own[index],), **{name: span}) if slides else LayerPlan((whole[index],))
+        for index, slides in enumerate(sliding_marks(config, every))
     ]
-
-
-def window_on_all(config: Config) -> list[LayerPlan]:
-    """Every layer slides, where there is a window shorter than the context."""
-    window, longest = window_of(config), config.optional_tokens("context_length")
-    if window is None or (longest is not None and window.value >= longest.value):
-        return full(config)
-    return [LayerPlan((block,), window=window) for block in every_attention(config)]

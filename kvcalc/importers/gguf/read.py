@@ -9,7 +9,7 @@ from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.importers.config import BY_HAND, Config, Given
 from kvcalc.importers.gguf.families import FAMILIES
 from kvcalc.importers.gguf.header import Header, Passed, read_header
-from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN
+from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN, PATTERN, WINDOW, unused
 from kvcalc.importers.gguf.telling import TELLING
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.naming import name_of
@@ -19,9 +19,10 @@ from kvcalc.model import Model
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from kvcalc.importers.plan import LayerPlan
     from kvcalc.importers.tensors import Weights
 
 _SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
@@ -43,6 +44,7 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
     header = _whole(path, shown)
     config = _config(header, shown, assumed)
     plans = tuple(FAMILIES[config.model_type](config))
+    unused(config, WINDOW, PATTERN)
     refuse_missing_layers(header.tensors, plans, shown)
     tied = not any(tensor.name == OUTPUT for tensor in header.tensors)
     weights = weights_of(header.tensors, len(plans), tied=tied, shown=shown)
@@ -55,8 +57,15 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
         model = Model(**values, weights=weights.parts, layers=grouped(plans))
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    notes = (*config.assumptions(), *weights.notes)
+    notes = (*config.assumptions(), *_unused_window(config, plans), *weights.notes)
     return Imported(model, fields, plans, notes, f"a GGUF file of {config.model_type}")
+
+
+def _unused_window(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
+    """What to know of a file that tells of a window which no layer has."""
+    told = config.values.get(WINDOW)
+    if told and WINDOW not in config.assumed and all(plan.window is None and plan.chunk is None for plan in plans):
+        yield f"{WINDOW} is {told}, which llama.cpp does not use of {config.model_type}: layers keep all positions"
 
 
 def _config(header: Header, shown: str, assumed: Mapping[str, Any]) -> Config:
