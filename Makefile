@@ -6,24 +6,28 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test test-lowest check lint format clean
+.PHONY: run test check test-lowest lint format clean
+
+# In as many workers as there are cores; what measures memory or starts processes stays in one of them.
+PYTEST := python -m pytest -q -n auto --dist loadgroup
 
 run: $(VENV)/.installed  ## install kvcalc and do the main job
 	$(BIN)/kvcalc estimate llama-3-70b --batch 32 --context 8192
 
 test: $(VENV)/.installed-dev lint  ## install what the tests need and run every check
-	$(BIN)/python -m pytest -q
+	$(BIN)/$(PYTEST)
+
+check: lint  ## run every check that needs no torch, for work in progress
+	$(BIN)/$(PYTEST) -m "not torch"
 
 # The oldest versions that pyproject.toml allows, in a place of their own: what reads files, draws tables and splits the
 # command line. `make test-lowest LOWEST_TESTS=tests` runs the rest too. Without torch and transformers, which are large:
-# what needs them is left out, by file or by the mark `torch`.
+# what needs them is left out.
 LOWEST := $(VENV)/lowest
 LOWEST_TESTS ?= $(patsubst %,tests/test_%.py,schema bad_input_files yaml_reader cli_process start_up hub golden)
-NEED_TORCH := --ignore-glob='*/test_verify*' --ignore-glob='*/test_reference*' --ignore-glob='*/test_packing*' \
-	--ignore-glob='*/test_layer_cache*' -m 'not torch'
 
 test-lowest: $(LOWEST)/.installed  ## run tests with the oldest versions allowed
-	$(LOWEST)/bin/python -m pytest -q $(NEED_TORCH) $(LOWEST_TESTS)
+	$(LOWEST)/bin/$(PYTEST) -m 'not torch' $(LOWEST_TESTS)
 
 $(LOWEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)

@@ -1,9 +1,15 @@
-"""What tests of the command line share."""
+"""What tests share: one thread a process, a settled heap, and the command line in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import gc
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
+
+# Before torch is imported: threads that share small matrices wait for each other, and for the other worker's.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import pytest
 
@@ -33,23 +39,13 @@ def kvcalc(capsys: pytest.CaptureFixture[str]) -> Kvcalc:
     return call
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """torch computes in one thread: several that share small matrices wait for each other."""
-    import torch  # noqa: PLC0415  # most tests do not need it
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m "not torch"` does not even import the files that import torch."""
+    without_torch = config.getoption("markexpr") == "not torch"
+    return True if without_torch and collection_path.name in {"reference", "verification"} else None
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Where tests with torch are left out (-m 'not torch'), so are those that import it only when they run."""
-    try:
-        return (yield)
-    except ModuleNotFoundError as missing:
-        if "not torch" in item.config.option.markexpr and missing.name in {"torch", "transformers"}:
-            pytest.skip(f"needs {missing.name}")
-        raise
+def pytest_collection_finish() -> None:
+    """Modules stay: a collection, of which `kvcalc verify` makes many, need not look at them again."""
+    gc.collect()
+    gc.freeze()

@@ -274,6 +274,7 @@ def test_a_tensor_s_name_says_where_it_belongs(name: str) -> None:
     assert [part.part for part in found.parts] == ([f"{ROLES[name]}, bf16"] if ROLES[name] else [])
 
 
+@pytest.mark.torch
 def test_the_format_s_own_library_writes_what_is_read(tmp_path: Path) -> None:
     import torch  # noqa: PLC0415  # slow to import
     from safetensors.torch import save_file  # noqa: PLC0415

@@ -359,6 +359,7 @@ _NO_CLASS = {
 
 
 @pytest.mark.parametrize("model_type", [each for each in FAMILIES if each not in _NO_CLASS])
+@pytest.mark.torch
 def test_what_an_absent_key_means_is_what_the_class_says(model_type: str) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
 
@@ -487,6 +488,7 @@ def test_a_nested_text_config_leaves_out_what_its_class_knows() -> None:
 
 
 @pytest.mark.parametrize("model_type", defaults.NESTED)
+@pytest.mark.torch
 def test_nested_sizes_are_the_class_s(model_type: str) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
 

@@ -69,6 +69,7 @@ def test_the_record_of_a_spill_is_documented(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.torch
 @pytest.mark.parametrize("records", ["checks", "measurements", "rungs", "unsupported"])
+@pytest.mark.torch
 def test_records_of_a_verification_are_documented(
     records: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ FLIPS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("model_type", [each for each in ANATOMIES if each not in NO_CLASS])
+@pytest.mark.torch
 def test_a_count_is_what_building_the_class_counts(model_type: str) -> None:
     values, keys = shape_of(model_type), _keys(model_type)
     tied = built(values).config.tie_word_embeddings

@@ -9,8 +9,6 @@ from conftest import Kvcalc
 
 from kvcalc.formats import FORMATS, TENSOR_FORMATS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CONTEXT = 100
 
 

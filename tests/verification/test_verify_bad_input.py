@@ -21,9 +21,7 @@ from kvcalc.verification import TORCH
 from kvcalc.verification.devices import Cpu
 from kvcalc.verification.observe import Observed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NO_TORCH = """
 import sys
 

@@ -23,8 +23,6 @@ from kvcalc.verification import decode, memory
 from kvcalc.verification.decode import TOLERANCE
 from kvcalc.verification.devices import Cpu
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MHA = "{count: 1, attention: {kind: mha, num_heads: 4, head_dim: 32}}"
 MQA = "{count: 1, attention: {kind: mqa, num_heads: 4, head_dim: 128}}"
 GQA = "{count: 2, attention: {kind: gqa, num_heads: 4, num_kv_heads: 2, head_dim: 64}}"

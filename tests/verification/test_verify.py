@@ -14,8 +14,6 @@ from conftest import Kvcalc
 
 import kvcalc as package
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WINDOWS_SHARING_FORMATS = """
 name: mixed
 hidden_size: 64

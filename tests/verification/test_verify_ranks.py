@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import Kvcalc, Run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.xdist_group("processes")
 
 
 def measured(printed: dict[str, Any], name: str) -> list[int]:

@@ -15,8 +15,6 @@ from kvcalc.mechanisms import GQA, MLA, Attention, Mamba2
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.verification.result import Check, Verification
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ATTENTION: dict[str, Attention] = {
     "gqa": GQA(num_heads=8, num_kv_heads=2, head_dim=32),
     "mla": MLA(num_heads=4, kv_lora_rank=64, qk_rope_head_dim=32, qk_nope_head_dim=32, v_head_dim=32),

@@ -25,8 +25,6 @@ from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.span import Chunk, Window
 from kvcalc.term import Factor
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MLA_DIMS = "num_heads: 4, kv_lora_rank: 64, qk_rope_head_dim: 32, qk_nope_head_dim: 32, v_head_dim: 32"
 GQA_DIMS = "kind: gqa, num_heads: 8, num_kv_heads: 2, head_dim: 32"
 MODELS = {

@@ -35,8 +35,6 @@ from kvcalc.verification import judge, memory, observe, sufficient
 from kvcalc.verification.allocate import Allocation
 from kvcalc.verification.case import Case
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MLA_DIMS = "num_heads: 4, kv_lora_rank: 64, qk_rope_head_dim: 32, qk_nope_head_dim: 32, v_head_dim: 32, q_lora_rank: 48"
 MODELS = {
     "mha": "{count: 3, attention: {kind: mha, num_heads: 4, head_dim: 32}}",
