@@ -67,7 +67,8 @@ class Model:
     Attributes:
         layers: in the model's order; the order decides what a pipeline stage holds.
         dtype: of computing; the cache defaults to it. None where the source does not say.
-        parameters: all of them, as counted from the model's class, not the Hub's padded total.
+        parameters: all of the checkpoint's, towers too. Not the Hub's total, which also counts copies of tied heads,
+            buffers, scales, and layers that predict further tokens.
         tower_parameters: of those, what belongs to towers for images or sound, which text does not use.
         weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.

@@ -20,6 +20,9 @@ MIB = 2**20
 
 with (Path(__file__).parent / "data" / "model_facts.csv").open(encoding="utf-8", newline="") as file:
     ROWS = {row["name"]: row for row in csv.DictReader(file)}
+with (Path(__file__).parent / "data" / "hub_differences.csv").open(encoding="utf-8", newline="") as file:
+    BEYOND_PARAMETERS = list(csv.DictReader(file))
+    """What the Hub's total has beside the parameters, each with a reason."""
 
 MODEL_FILES = sorted((CONFIGS / "models").glob("*.yaml"))
 GPU_FILES = sorted((CONFIGS / "gpus").glob("*.yaml"))
@@ -295,23 +298,44 @@ def test_a_model_built_without_checks_is_the_checked_one(path: Path) -> None:
 
 @each_model
 def test_parts_of_the_weights_are_the_parameters(name: str) -> None:
-    """Towers are beyond `parameters`, which counts the text model, in four files; scales are in none."""
-    towers = {
-        "gemma-3n-e4b": 1_014_742_624,
-        "gemma-4-e4b": 363_812_426,
-        "mistral-medium-3.5-128b": 2_678_221_568,
-        "mistral-small-4-119b-2603": 428_472_320,
-    }
+    """`parameters` is all of them, towers too; scales are beside them."""
     raw = yaml.safe_load(text_of(name))
     parts = [part for part in raw.get("weights", ()) if not part.get("scales")]
 
     if parts:
-        assert sum(part["parameters"] for part in parts) == raw["parameters"] + towers.get(name, 0)
+        assert sum(part["parameters"] for part in parts) == raw["parameters"]
+        assert sum(part["parameters"] for part in parts if part["split"] == "all") == raw.get("tower_parameters", 0)
         assert {part["split"] for part in raw["weights"]} <= {"tp", "ep", "all"}
         assert any(part["split"] == "ep" for part in parts) == ("num_experts" in raw)
         assert all(part["format"] == "fp32" for part in raw["weights"] if part.get("scales"))
     if "active_parameters" in raw:
         assert raw["active_parameters"] < raw["parameters"]
+
+
+@each_model
+def test_parameters_and_named_differences_are_the_hubs_total(name: str) -> None:
+    row = ROWS[name]
+    beyond = [int(each["elements"]) for each in BEYOND_PARAMETERS if each["name"] == name]
+
+    assert all(elements > 0 for elements in beyond)
+    assert all(each["what"] for each in BEYOND_PARAMETERS)
+    if row["hub_total"] and row["parameters"]:
+        assert int(row["parameters"]) + sum(beyond) == int(row["hub_total"])
+    else:
+        assert beyond == []
+
+
+def test_most_models_have_a_total_of_the_hub() -> None:
+    assert sum(bool(row["hub_total"]) for row in ROWS.values()) == 125
+    assert {each["name"] for each in BEYOND_PARAMETERS} <= set(ROWS)
+
+
+@each_model
+def test_a_model_that_takes_more_than_text_has_a_tower(name: str) -> None:
+    model = loaded(name)
+    if model.parameters is not None:
+        assert bool(model.tower_parameters) is model.has_towers
+        assert str(model.tower_parameters or "") == ROWS[name]["tower_parameters"]
 
 
 @each_gpu
@@ -369,3 +393,44 @@ def test_gpus_by_name_and_alias(alias: str, name: str, mib: int) -> None:
     assert gpu.memory_bytes is not None
     assert gpu.memory_bytes // MIB == mib
     assert gpu.memory_from == "runtime"
+
+
+def test_a_links_bandwidth_does_not_depend_on_the_vendor() -> None:
+    per_generation = {"PCIe3 x16": 16, "PCIe4 x16": 32, "PCIe5 x16": 64}
+    linked = [find_gpu(name) for name in gpu_names() if find_gpu(name).host_link in per_generation]
+
+    assert {gpu.vendor for gpu in linked} == {"NVIDIA", "AMD", "Intel"}
+    for gpu in linked:
+        assert gpu.host_link_gb_per_s == per_generation[str(gpu.host_link)]
+
+
+@pytest.mark.parametrize(
+    ("name", "bf16", "fp8"),
+    [
+        # Units x operations of bf16 a clock and unit x GHz, of published architectures; fp8 is twice that, or four times.
+        ("rtxpro6000-bw", 188 * 1_024 * 2.617, 2),
+        ("mi300x", 304 * 2_048 * 2.1, 2),
+        ("mi325x", 304 * 2_048 * 2.1, 2),
+        ("mi350x", 256 * 4_096 * 2.2, 2),
+        ("mi355x", 256 * 4_096 * 2.4, 2),
+        ("mi455x", 256 * 8_192 * 2.4, 4),
+        # As the vendors print it; NVIDIA with sparsity, which is twice the dense rate.
+        ("h100-nvl", 1_671_000 / 2, 3_341 / 1_671),
+        ("gaudi3", 1_835_000, 1),
+        ("tpu-v5p", 459_000, 1),
+        ("h20-3e", 148_000, 2),
+    ],
+)
+def test_rates_are_the_peak(name: str, bf16: float, fp8: float) -> None:
+    """In 10^9 operations a second. A bound of decoding with less than the peak is none."""
+    gpu = find_gpu(name)
+
+    assert gpu.bf16_dense_tflops == pytest.approx(bf16 / 1000, rel=1e-4)
+    assert gpu.fp8_dense_tflops == pytest.approx(fp8 * bf16 / 1000, rel=1e-4)
+
+
+def test_what_logs_of_a_b300_show() -> None:
+    memory = kvcalc.load_gpu("b300").memory_bytes
+
+    assert memory is not None
+    assert f"{memory / 2**30:.2f}" == "267.69"
