@@ -37,6 +37,7 @@ class WeightPart:
         scales: the part holds the scales of the quantised parts; it is dropped when another format is asked for.
         weight_block_size: elements along a row that share a scale which stands in a part of its own; splitting a row
             elsewhere than between such blocks is not possible without padding.
+        used: whether making text reads it. Towers (split `all`) are not read either.
     """
 
     __pydantic_config__: ClassVar = CHECKED
@@ -48,6 +49,7 @@ class WeightPart:
     place: WeightPlace = "layers"
     scales: bool = False
     weight_block_size: Dim | None = None
+    used: bool = True
 
     def __post_init__(self) -> None:
         check_weight_format("format", self.format)

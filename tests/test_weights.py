@@ -247,16 +247,17 @@ def test_dims_that_do_not_tell_the_experts_are_not_believed(changed: dict[str, A
 
 def test_a_listed_table_that_is_tied_is_copied_to_the_last_stage() -> None:
     """Gemma-3n-E4B: 35 layers; the embedding is the output head too, the per-layer embeddings are not."""
-    table, per_layer, rest, towers = 262_400 * 2048, 2_348_810_240, 3_949_030_128 + 31_461_120, 983_281_504
-    first = 2 * (table + per_layer + towers) + -(-2 * rest * 18 // 35)
-    last = 2 * (table + towers) + -(-2 * rest * 17 // 35)
+    table, per_layer, towers = 262_400 * 2048, 2_348_810_240, 983_281_504
+    rest = 3_949_030_128, 31_461_120
+    first = 2 * (table + per_layer + towers) + sum(-(-2 * part * 18 // 35) for part in rest)
+    last = 2 * (table + towers) + sum(-(-2 * part * 17 // 35) for part in rest)
 
     assert weights_of_stages("gemma-3n-e4b", pp=2) == [first, last]
-    assert weights("gemma-3n-e4b", pp=2)[0] == 2 * (2 * table + per_layer + rest + 2 * towers)
-    assert weights_of_stages("gemma-3n-e4b") == [2 * (table + per_layer + rest + towers)]
+    assert weights("gemma-3n-e4b", pp=2)[0] == 2 * (2 * table + per_layer + sum(rest) + 2 * towers)
+    assert weights_of_stages("gemma-3n-e4b") == [2 * (table + per_layer + sum(rest) + towers)]
     assert weights_of_stages("gemma-3n-e4b", pp=2, weight_dtype="int8") == [
-        table + per_layer + towers + -(-rest * 18 // 35),
-        table + towers + -(-rest * 17 // 35),
+        table + per_layer + towers + sum(-(-part * 18 // 35) for part in rest),
+        table + towers + sum(-(-part * 17 // 35) for part in rest),
     ]
 
 

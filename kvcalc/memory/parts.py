@@ -31,6 +31,7 @@ class Part(NamedTuple):
         is_table: whether it is the embedding, which a tied output head uses too.
         multiplied: parameters that a token is multiplied by; 0 of scales, and where the number is not known.
         element_format: of the parameters; None where only the size is known.
+        used: whether making text reads it.
     """
 
     term: Product
@@ -40,6 +41,7 @@ class Part(NamedTuple):
     is_table: bool = False
     multiplied: int = 0
     element_format: ElementFormat | None = None
+    used: bool = True
 
 
 def whole_parts(scenario: Scenario) -> tuple[Part, ...] | None:
@@ -126,7 +128,8 @@ def _listed(scenario: Scenario) -> Iterator[Part]:
         table_seen = table_seen or is_table
         term = Product(part.part, element_format.parameters(part.parameters))
         multiplied = 0 if part.scales else part.parameters
-        yield Part(term, part.split, part.place, block, is_table, multiplied, element_format)
+        used = part.used and part.split != "all"
+        yield Part(term, part.split, part.place, block, is_table, multiplied, element_format, used)
 
 
 def _of_one_format(

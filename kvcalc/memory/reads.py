@@ -50,7 +50,7 @@ def parts_used(scenario: Scenario) -> tuple[Part, ...] | None:
     if experts != model.is_mixture_of_experts or (experts and model.num_experts_per_tok is None):
         return None
     tied = (part._replace(term=part.term._replace(path="output head")) for part in tied_head(scenario, placed))
-    return (*(part for part in placed if part.place != "embedding" and part.split != "all"), *tied)
+    return (*(part for part in placed if part.place != "embedding" and part.used), *tied)
 
 
 def weights_read(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> Sum:
