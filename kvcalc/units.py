@@ -135,6 +135,31 @@ def format_size(size: int, unit: str, decimals: int = 2) -> str:
         return f"<{least}" if size > 0 and not value else f"{value:,}"
 
 
+def with_unit(text: str, unit: str) -> str:
+    """A sentence whose bytes are told in a unit too: '1,342,177,280 bytes' -> '1,342,177,280 bytes (1.25 GiB)'.
+
+    Bytes too few for the unit stay alone. Published figures in GiB are turned into the unit.
+    """
+    if unit != "GiB":
+        text = _PUBLISHED.sub(lambda match: _in_unit(_rounded(Fraction(match[1]) * GIB), unit), text)
+    return (
+        text if unit == "B" else _BYTES.sub(lambda match: _beside(match[0], int(match[1].replace(",", "")), unit), text)
+    )
+
+
+_BYTES = re.compile(r"(?<![\d.,])([0-9]{1,3}(?:,[0-9]{3})*) bytes\b(?! ?[()])")
+_PUBLISHED = re.compile(r"(?<![\d.,])([0-9]+\.[0-9]+) GiB\b")
+
+
+def _in_unit(size: int, unit: str) -> str:
+    return f"{format_size(size, unit)} {unit}"
+
+
+def _beside(bytes_in_words: str, size: int, unit: str) -> str:
+    shown = _in_unit(size, unit)
+    return bytes_in_words if not size or shown.startswith("<") else f"{bytes_in_words} ({shown})"
+
+
 def _split(text: str, what: str, least: str) -> tuple[Fraction, str]:
     stripped = text.strip()
     match = _NUMBER.fullmatch(stripped) if len(stripped) <= _MAX_CHARACTERS else None

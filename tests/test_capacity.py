@@ -662,7 +662,7 @@ def test_the_table_and_markdown(kvcalc: Kvcalc, own: str) -> None:
         "cache 9,600 2 x 1 layer x 3 sequences x 50 tokens x 2 heads x 8 x 2 bytes",
         "total 9,600 400 to spare",
         "for the cache: 10,000 bytes of a GPU",
-        "limited by memory: one sequence more lacks 2,800 B on a GPU (2,800 bytes)",
+        "limited by memory: one sequence more lacks 2,800 bytes on a GPU",
     ):
         assert line in lines
     assert "GiB" not in table.stdout
@@ -706,14 +706,14 @@ def test_the_longest_context_of_the_model(kvcalc: Kvcalc) -> None:
         ),
         (
             "llama-3-8b --cache-memory 1GiB -c 8193",
-            "one sequence does not fit: a rank lacks 131,072 bytes (<0.01 GiB)\n",
+            "one sequence does not fit: a rank lacks 131,072 bytes\n",
         ),
         ("llama-3-70b --tp 1 -c 8192", "a rank lacks 68,042,385,653 bytes (63.37 GiB); 2 GPUs hold it (tp 2)\n"),
         # 2 GPUs would be tight: with the usual temporary memory they do not hold it
         ("llama-3-70b --tp 1 -c 32Ki", "a rank lacks 76,095,449,333 bytes (70.87 GiB); 4 GPUs hold it (tp 4)\n"),
         ("llama-3-70b --tp 2 -c 32Ki", "a rank lacks 602,530,447 bytes (0.56 GiB); 4 GPUs hold it (tp 4)\n"),
         ("llama-3-8b --tp 1 -b 1e6 -c 1", "the batch, even of one token each, does not fit; 2 GPUs hold it (tp 2)\n"),
-        ("llama-3-8b --cache-memory 1 -c 1", "one sequence does not fit: a rank lacks 131,071 bytes (<0.01 GiB)\n"),
+        ("llama-3-8b --cache-memory 1 -c 1", "one sequence does not fit: a rank lacks 131,071 bytes\n"),
         ("llama-3-8b --gpu-memory 2B -c 1", "a rank lacks 18,530,259,761 bytes (17.26 GiB)\n"),
     ],
 )

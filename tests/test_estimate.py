@@ -181,10 +181,10 @@ def test_unknown_weights_leave_the_cache_right() -> None:
 @pytest.mark.parametrize(
     ("model", "tp", "noted"),
     [
-        ("llama-3-70b", 16, "5,368,709,120 bytes a replica with its copies, 2,684,354,560 without"),
+        ("llama-3-70b", 16, "5,368,709,120 bytes a replica with its copies, 2,684,354,560 bytes without"),
         ("llama-3-70b", 8, None),
-        ("deepseek-v3", 8, "4,605,345,792 bytes a replica with its copies, 575,668,224 without"),
-        ("falcon-7b", 71, f"{71 * 67_108_864:,} bytes a replica with its copies, 67,108,864 without"),
+        ("deepseek-v3", 8, "4,605,345,792 bytes a replica with its copies, 575,668,224 bytes without"),
+        ("falcon-7b", 71, f"{71 * 67_108_864:,} bytes a replica with its copies, 67,108,864 bytes without"),
         ("falcon-7b", 1, None),
     ],
 )

@@ -325,7 +325,7 @@ def test_an_estimate_never_counts_fewer_gpus(question: tuple[kvcalc.Scenario, Li
 REASON = re.compile(
     r"(?:pp (?P<first>\d+) to (?P<last>\d+): none; )?"
     r"(?:with (?:pp (?P<pp>\d+))?(?: and )?(?:dcp (?P<dcp>\d+))? )?"
-    r"(?:a GPU lacks [<\d.,]+ GiB for one sequence|"
+    r"(?:a GPU lacks [\d,]+ bytes for one sequence|"
     r"a replica holds (?P<held>[\d,]+) sequences?, so (?P<batch>[\d,]+) need (?P<needed>[\d,]+) replicas"
     r"(?: and (?P<spare>\d+) spare)?: (?P<gpus>[\d,]+) GPUs|"
     r"(?:with|and) (?P<only_spare>\d+) spare it is (?P<all_gpus>[\d,]+) GPUs)"
@@ -676,7 +676,7 @@ def test_the_table_and_markdown(kvcalc: Kvcalc) -> None:
 
     assert (table.code, markdown.code) == (0, 0)
     assert "GPUs deployment GiB per GPU to spare most x 8,192 longest x 32 tokens/s <=" in lines
-    assert any(line.startswith("4 tp 4 fits 56.05 16.79 58 15,070 ") for line in lines)
+    assert any(line.startswith("4 tp 4 fits 56.05 16.80 58 15,070 ") for line in lines)
     assert any(line.startswith("16 tp 2 x dp 8 tight 73.41 -0.56 32 9,369 ") for line in lines)
     assert "tp 2 a replica holds 4 sequences, so 32 need 8 replicas: 16 GPUs" in lines
     assert "tp 3 illegal: 64 query heads do not divide by 3" in lines
@@ -690,7 +690,7 @@ def test_spares_are_told(kvcalc: Kvcalc) -> None:
     assert any(line.startswith("6 4 tp 2 tight ") for line in lines)
     # two GPUs with two spare replicas are six, so that nothing but one GPU is smaller
     assert [line for line in lines if line.endswith(" for one sequence")] == [
-        "tp 1 a GPU lacks 62.09 GiB for one sequence"
+        "tp 1 a GPU lacks 66,667,996,118 bytes (62.09 GiB) for one sequence"
     ]
     assert not any("spare it is" in line for line in lines)
 
@@ -756,12 +756,12 @@ def test_the_next_command_names_the_file(kvcalc: Kvcalc, tmp_path: Path) -> None
         (
             "llama-3-70b -c 8192 --max-gpus 1",
             "1 GPU holds 1 x 8,192 tokens",
-            "nearest: 1 x h100-sxm (tp 1) lacks 66,667,996,118 bytes a GPU for one; 2 x h100-sxm would (tp 2)",
+            "lacks 66,667,996,118 bytes (62.09 GiB) a GPU for one; 2 x h100-sxm would (tp 2)",
         ),
         (
             "llama-3-70b -c 8192 -b 4 --spare 1 --max-gpus 3",
             "3 GPUs holds 4 x 8,192 tokens and 1 spare",
-            "lacks 66,667,996,118 bytes a GPU for one; 4 x h100-sxm would (tp 2 and 1 spare)",
+            "lacks 66,667,996,118 bytes (62.09 GiB) a GPU for one; 4 x h100-sxm would (tp 2 and 1 spare)",
         ),
         (
             "llama-3-8b -c 8192 --tp 4 --pp 2 --max-gpus 4",
@@ -776,7 +776,7 @@ def test_the_next_command_names_the_file(kvcalc: Kvcalc, tmp_path: Path) -> None
         (
             "llama-3-8b -c 1e12 -b 1e9",
             "1,024 GPUs holds 1,000,000,000 x 1,000,000,000,000 tokens",
-            "nearest: 256 x h100-sxm (tp 8 x pp 32) lacks 511,927,249,683,856 bytes a GPU for one",
+            "nearest: 256 x h100-sxm (tp 8 x pp 32) lacks 511,927,249,683,856 bytes (476,769.40 GiB) a GPU for one",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from kvcalc.cli.output import show
 from kvcalc.cli.question import scenario_of, typed
 from kvcalc.errors import NoError
 from kvcalc.render.capacity import capacity_report
-from kvcalc.units import format_size
+from kvcalc.units import with_unit
 from kvcalc.verbs.capacity import Capacity, nearest
 
 
@@ -53,7 +53,7 @@ def capacity_command(
     command = typed(context_of_call.obj)
     show(capacity_report(result, unit, explain=given["explain"], command=command), chosen, given["output_file"])
     if result.sequences == 0 or result.max_context == 0:
-        raise NoError(_why_nothing_fits(result))
+        raise NoError(with_unit(_why_nothing_fits(result), unit))
 
 
 def _why_nothing_fits(result: Capacity) -> str:
@@ -61,6 +61,6 @@ def _why_nothing_fits(result: Capacity) -> str:
     lacks = result.one_more_lacks_bytes or 0
     message = f"capacity: {held} does not fit"
     if result.sequences == 0:
-        message += f": a rank lacks {lacks:,} bytes ({format_size(lacks, 'GiB')} GiB)"
+        message += f": a rank lacks {lacks:,} bytes"
     enough = None if result.gpus is None else nearest(result)
     return message + (f"; {enough.gpus:,} GPUs hold it ({enough})" if enough else "")

@@ -71,7 +71,7 @@ def _report(result: Estimate, unit: str, command: str, *, explain: bool) -> Repo
         return estimate_view(result, unit, explain=explain, command=command)
 
     rows = result.cache.terms if explain else (_csv_row(result),)
-    return Report(result, rows, view, result.notes)
+    return Report(result, rows, view, result.notes, unit=unit)
 
 
 def _csv_row(result: Estimate) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def show_command(
     how: FormatOption = None,
     json: JsonOption = False,
     output_file: OutputOption = None,
+    unit: UnitOption = "GiB",
 ) -> None:
     """One accelerator, with the source of its figures."""
-    show(gpu_report(show_gpu(find_gpu(gpu))), chosen_format(how, json=json), output_file)
+    show(gpu_report(show_gpu(find_gpu(gpu)), chosen_unit(unit)), chosen_format(how, json=json), output_file)

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from kvcalc.catalogue import find_model
-from kvcalc.cli.options import FormatOption, JsonOption, OutputOption, TextCommand, TextGroup, chosen_format
+from kvcalc.cli.options import (
+    FormatOption,
+    JsonOption,
+    OutputOption,
+    TextCommand,
+    TextGroup,
+    chosen_format,
+    chosen_unit,
+    option,
+)
 from kvcalc.cli.output import deliver, show
 from kvcalc.cli.question import assumed_of
 from kvcalc.cli.scenario_options import MODEL_HELP, takes
@@ -26,9 +35,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(models, name="models")
 
 
-def list_command(how: FormatOption = None, json: JsonOption = False, output_file: OutputOption = None) -> None:
+def list_command(
+    how: FormatOption = None,
+    json: JsonOption = False,
+    output_file: OutputOption = None,
+    unit: Annotated[str, option("--unit", metavar="UNIT", text="Unit of sizes in tables: B, KiB, MiB ...")] = "B",
+) -> None:
     """Every model of the catalogue."""
-    show(models_report(list_models()), chosen_format(how, json=json), output_file)
+    show(models_report(list_models(), chosen_unit(unit)), chosen_format(how, json=json), output_file)
 
 
 @takes(("assume",))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kvcalc.errors import CannotRunError, one_line
 from kvcalc.render import Format, Report, render
+from kvcalc.units import with_unit
 
 
 def show(report: Report, how: Format, output: str | None = None) -> None:
@@ -16,7 +17,7 @@ def show(report: Report, how: Format, output: str | None = None) -> None:
     deliver(render(report, how, terminal=terminal), output)
     if how is not Format.JSON:
         for note in report.notes:
-            sys.stderr.write(f"note: {one_line(note)}\n")
+            sys.stderr.write(f"note: {one_line(with_unit(note, report.unit))}\n")
 
 
 def deliver(text: str, output: str | None) -> None:

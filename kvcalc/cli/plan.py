@@ -12,6 +12,7 @@ from kvcalc.cli.output import show
 from kvcalc.cli.question import model_options, pairs_of, typed_anew
 from kvcalc.errors import NoError
 from kvcalc.render.plan import plan_report
+from kvcalc.units import with_unit
 
 SAME_IN_ESTIMATE = (
     "shared_prefix",
@@ -109,7 +110,7 @@ def plan_command(
         pp=pp,
         **options,
     )
-    command = typed_anew("estimate", model, given, SAME_IN_ESTIMATE)
+    command = typed_anew("estimate", model, given, (*SAME_IN_ESTIMATE, "unit"))
     show(plan_report(result, unit, explain=given["explain"], command=command), chosen, given["output_file"])
     if result.nearest is not None:
-        raise NoError(f"plan: {result.nearest}")
+        raise NoError(with_unit(f"plan: {result.nearest}", unit))

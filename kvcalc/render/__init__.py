@@ -32,6 +32,7 @@ class Report(NamedTuple):
         view: what people see; a function, since it is not always wanted.
         notes: remarks, for stderr where the result does not carry them itself.
         columns: of CSV, where there may be no rows.
+        unit: of sizes in the notes.
     """
 
     result: Result
@@ -39,6 +40,7 @@ class Report(NamedTuple):
     view: Callable[[], View]
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    unit: str = "GiB"
 
 
 def render(report: Report, how: Format, *, terminal: bool = False) -> str:

@@ -11,7 +11,7 @@ from kvcalc.render.rank import rank_rows, total_row
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.term import Sum
-from kvcalc.units import format_size
+from kvcalc.units import with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,9 @@ def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str)
     """One capacity: one line of CSV."""
     row = contents(result)
     row["gpus"] = result.gpus or {"gpu": None, "memory_bytes": None, "utilization": None, "usable_bytes": None}
-    return Report(result, (row,), lambda: _view(result, unit, explain=explain, command=command), result.notes)
+    return Report(
+        result, (row,), lambda: _view(result, unit, explain=explain, command=command), result.notes, unit=unit
+    )
 
 
 def _view(result: Capacity, unit: str, *, explain: bool, command: str) -> View:
@@ -81,12 +83,11 @@ def _rank(result: Capacity, unit: str) -> Grid:
 
 
 def _answers(result: Capacity, unit: str, *, explain: bool, command: str) -> Iterator[str]:
-    yield f"for the cache: {result.cache_memory_bytes:,} bytes of a GPU"
+    yield with_unit(f"for the cache: {result.cache_memory_bytes:,} bytes of a GPU", unit)
     if result.one_more_lacks_bytes is not None:
-        lacks = format_size(result.one_more_lacks_bytes, unit)
-        in_bytes = f"{result.one_more_lacks_bytes:,} bytes"
-        yield f"limited by memory: one sequence more lacks {lacks} {unit} on a GPU ({in_bytes})"
-    yield f"not modelled: {'; '.join(result.not_modelled)}"
+        lacks = f"{result.one_more_lacks_bytes:,} bytes"
+        yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)
+    yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
     if command.isprintable() and command and not explain:
         yield f"next: {command} --explain"
 

@@ -11,7 +11,7 @@ from kvcalc.render.compare_tree import trees
 from kvcalc.render.decode import shown
 from kvcalc.render.question import MOST_KINDS_SHOWN, question, workload
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
-from kvcalc.units import format_size
+from kvcalc.units import format_size, with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def compare_report(result: Comparison, unit: str, *, explain: bool, command: str
     lines: list[Any] = [*result.rows]
     if explain:
         lines = [{"row": row.name, "term": term} for row in result.rows for term in row.terms]
-    return Report(result, lines, lambda: _view(result, unit, explain=explain, command=command), result.notes)
+    return Report(result, lines, lambda: _view(result, unit, explain=explain, command=command), result.notes, unit=unit)
 
 
 def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View:
@@ -40,7 +40,7 @@ def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View
         blocks += [_sayings(result), _contradictions(result), Lines(sources)]
     if explain:
         blocks += trees(result)
-    blocks.append(Lines(tuple(_ending(result, explain=explain, command=command))))
+    blocks.append(Lines(tuple(_ending(result, unit, explain=explain, command=command))))
     return View(tuple(blocks))
 
 
@@ -220,7 +220,7 @@ def _contradictions(result: Comparison) -> Lines:
     )
 
 
-def _ending(result: Comparison, *, explain: bool, command: str) -> Iterator[str]:
-    yield f"not modelled: {'; '.join(result.not_modelled)}"
+def _ending(result: Comparison, unit: str, *, explain: bool, command: str) -> Iterator[str]:
+    yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
     if command.isprintable() and command and not explain:
         yield f"next: {command} --explain"

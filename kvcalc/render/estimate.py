@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
+from kvcalc.render.adding_up import spare_words
 from kvcalc.render.decode import decode_lines, decode_tree
 from kvcalc.render.question import count, question
-from kvcalc.render.rank import rank_rows, spare_words, total_row
+from kvcalc.render.rank import rank_rows, total_row
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.term import Product, Sum
-from kvcalc.units import format_size
+from kvcalc.units import format_size, with_unit
 from kvcalc.verbs.replica import replica_cache
 
 if TYPE_CHECKING:
@@ -58,17 +59,16 @@ def _rank_grid(result: Estimate, rank: RankResult, unit: str) -> Grid:
         rows.append(Row(("total", "?", "", "needs the weights")))
     else:
         total = total_row(rank.total_bytes, result.gpus.usable_bytes, unit)
-        rows.append(_with_the_least(total, rank, unit))
+        rows.append(_with_the_least(total, rank, result.gpus.usable_bytes, unit))
     return Grid(columns, tuple(rows))
 
 
-def _with_the_least(total: Row, rank: RankResult, unit: str) -> Row:
+def _with_the_least(total: Row, rank: RankResult, usable: int, unit: str) -> Row:
     least = rank.least_headroom_bytes
     if least is None or least == rank.headroom_bytes:
         return total
-    return total._replace(
-        cells=(*total.cells[:-1], f"{total.cells[-1]}; {spare_words(least, unit)} on the fullest stage")
-    )
+    on_the_fullest = f"{spare_words(usable - least, usable, unit)} on the fullest stage"
+    return total._replace(cells=(*total.cells[:-1], f"{total.cells[-1]}; {on_the_fullest}"))
 
 
 def _headline(result: Estimate) -> str:
@@ -89,7 +89,7 @@ def _fit_words(*, fits: bool, tight: bool) -> str:
 
 def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[str]:
     gpus = result.gpus
-    yield _cache_line(result)
+    yield with_unit(_cache_line(result), unit)
     if gpus.by_memory is not None:
         yield f"GPUs: {gpus.by_memory:,} by memory alone, {_smallest(result)}"
     if gpus.most_sequences:
@@ -98,7 +98,7 @@ def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
         yield f"most sequences of {result.workload.context:,} tokens, at {usual} {unit} temporary: {each}"
     if result.decode is not None:
         yield from decode_lines(result.decode, result.scenario.gpu, unit)
-    yield f"not modelled: {'; '.join(result.not_modelled)}"
+    yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
     if command.isprintable() and command and not explain:
         yield f"next: {command} --explain"
 
@@ -110,14 +110,14 @@ def _cache_line(result: Estimate) -> str:
     if cache.bytes_per_token_at_context != cache.bytes_per_token:
         token += f" until windows are full, then {cache.bytes_per_token_at_context:,}"
     if cache.state_bytes_per_sequence:
-        token += f", and {cache.state_bytes_per_sequence:,} a sequence whatever its context"
+        token += f", and {cache.state_bytes_per_sequence:,} bytes a sequence whatever its context"
     if asked is None or asked.gpus == 1:
         return f"cache: {cache.bytes:,} bytes; {token}"
     if cache.bytes == cache.one_copy_bytes:
         return f"cache: {cache.bytes:,} bytes on the {count(asked.ranks, 'GPU')} of a replica; on one of them {token}"
     return (
-        f"cache: {cache.bytes:,} bytes on the {count(asked.ranks, 'GPU')} of a replica, {cache.one_copy_bytes:,} in "
-        f"one copy; on one of them {token}"
+        f"cache: {cache.bytes:,} bytes on the {count(asked.ranks, 'GPU')} of a replica, {cache.one_copy_bytes:,} bytes "
+        f"in one copy; on one of them {token}"
     )
 
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from kvcalc.render import Report
 from kvcalc.render.view import Column, Grid, Lines, Row, Verbatim, View, right
-from kvcalc.units import format_size
+from kvcalc.units import format_size, with_unit
 
 if TYPE_CHECKING:
     from kvcalc.verbs.explain import Explanation, Topics
     from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
 
 
-def models_report(result: ModelList) -> Report:
+def models_report(result: ModelList, unit: str) -> Report:
     """Every model, a row each."""
-    return Report(result, result.models, lambda: _models_view(result))
+    return Report(result, result.models, lambda: _models_view(result, unit))
 
 
 def model_report(result: ModelCard) -> Report:
@@ -29,9 +29,9 @@ def gpus_report(result: GpuList, unit: str) -> Report:
     return Report(result, result.gpus, lambda: _gpus_view(result, unit))
 
 
-def gpu_report(result: GpuCard) -> Report:
+def gpu_report(result: GpuCard, unit: str) -> Report:
     """One accelerator, a row for each field."""
-    return Report(result, [result.gpu], lambda: _gpu_view(result))
+    return Report(result, [result.gpu], lambda: _gpu_view(result, unit))
 
 
 def explanation_report(result: Explanation) -> Report:
@@ -44,13 +44,14 @@ def topics_report(result: Topics) -> Report:
     return Report(result, result.topics, lambda: _topics_view(result))
 
 
-def _models_view(result: ModelList) -> View:
+def _models_view(result: ModelList, unit: str) -> View:
+    in_words = "bytes" if unit == "B" else unit
     columns = (
         Column("model"),
         Column("mechanisms"),
         right("layers"),
-        right("bytes per token"),
-        right("state bytes"),
+        right(f"{in_words} per token"),
+        right(f"state {in_words}"),
         Column("cache in"),
         right("parameters"),
         right("max context"),
@@ -61,8 +62,8 @@ def _models_view(result: ModelList) -> View:
                 row.name,
                 " + ".join(row.mechanisms),
                 f"{row.layers:,}",
-                f"{row.bytes_per_token:,}",
-                f"{row.state_bytes_per_sequence:,}" if row.state_bytes_per_sequence else "",
+                format_size(row.bytes_per_token, unit),
+                format_size(row.state_bytes_per_sequence, unit) if row.state_bytes_per_sequence else "",
                 row.dtype,
                 _number(row.parameters),
                 _number(row.max_context),
@@ -100,8 +101,8 @@ def _gpus_view(result: GpuList, unit: str) -> View:
     return View((Grid(columns, rows), Lines((f"{len(rows)} accelerators; kvcalc gpus show NAME",))))
 
 
-def _gpu_view(result: GpuCard) -> View:
-    rows = tuple(Row((key, _value(value))) for key, value in result.gpu.items())
+def _gpu_view(result: GpuCard, unit: str) -> View:
+    rows = tuple(Row((key, _value(key, value, unit))) for key, value in result.gpu.items())
     return View((Grid((Column(), Column()), rows),))
 
 
@@ -127,7 +128,9 @@ def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def _value(value: object) -> str:
+def _value(key: str, value: object, unit: str) -> str:
+    if key.endswith("_bytes"):
+        return with_unit(f"{value:,} bytes", unit)
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, float):

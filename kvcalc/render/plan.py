@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.render import Report
+from kvcalc.render.adding_up import figure, steps
 from kvcalc.render.decode import shown
 from kvcalc.render.question import count, question
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
-from kvcalc.units import format_size
+from kvcalc.units import format_size, with_unit
 from kvcalc.verbs.plan import Planned
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
         lambda: _view(result, unit, explain=explain, command=command),
         result.notes,
         tuple(each.name for each in fields(Planned)),
+        unit,
     )
 
 
@@ -51,10 +53,10 @@ def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
     blocks: list[Grid | Lines] = [question(result.scenario, unit, accelerator=not several)]
     if result.deployments:
         blocks.append(_deployments(result, unit, several=several))
-    smaller = _rejected(result, several=several)
+    smaller = _rejected(result, unit, several=several)
     if smaller.rows:
         blocks.append(smaller)
-    blocks.append(Lines(tuple(_answers(result, explain=explain, command=command))))
+    blocks.append(Lines(tuple(_answers(result, unit, explain=explain, command=command))))
     if explain and result.best is not None:
         columns = (Column("a GPU of the first"), right("bytes"), Column("formula"), Column("in numbers"))
         blocks.append(Grid(columns, tuple(term_rows(result.best, 0))))
@@ -82,7 +84,6 @@ def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
 
 def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
     deployment = Deployment(row.tp, row.pp, row.dp, row.ep, row.dcp, row.dp_attention)
-    spare = row.headroom_bytes
     cells = [
         f"{row.count:,}",
         *((f"{row.count - deployment.gpus:,}",) if row.spare else ()),
@@ -90,7 +91,7 @@ def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
         str(deployment),
         "tight" if row.tight else "fits",
         format_size(row.bytes_per_rank, unit),
-        format_size(spare, unit) if spare >= 0 else f"-{format_size(-spare, unit)}",
+        _spare(row, unit),
         "without end" if row.max_batch is None else f"{row.max_batch:,}",
         "without end" if row.max_context is None else f"{row.max_context:,}",
         "?" if row.tokens_per_second is None else shown(row.tokens_per_second),
@@ -99,11 +100,18 @@ def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
     return Row(tuple(cells))
 
 
-def _rejected(result: Plan, *, several: bool) -> Grid:
+def _spare(row: Planned, unit: str) -> str:
+    """With what a GPU holds it makes what is usable, as both are printed; below zero where it lacks."""
+    size = abs(row.headroom_bytes)
+    left = figure(abs(steps(row.usable_bytes, unit) - steps(row.bytes_per_rank, unit)), size, unit)
+    return left if row.headroom_bytes >= 0 else f"-{left}"
+
+
+def _rejected(result: Plan, unit: str, *, several: bool) -> Grid:
     """Rejected ways of the accelerators that are shown, or of all where none is; sizes with one reason together."""
     names = {row.gpu for row in result.deployments}
     rows = [row for row in result.rejected if not names or row.gpu in names]
-    lines = [_line(list(group), several=several) for _, group in groupby(rows, key=_kind)]
+    lines = [_line(list(group), unit, several=several) for _, group in groupby(rows, key=_kind)]
     columns = (*((Column("of"),) if several else ()), Column("smaller"), Column("why not"))
     left_out = len(lines) - MOST_REJECTED_SHOWN
     if left_out > 0:
@@ -117,16 +125,16 @@ def _kind(row: Rejected) -> tuple[str, int]:
     return row.gpu, 0 if row.reason.startswith("illegal") else row.tp * 10_000 + row.pp
 
 
-def _line(rows: list[Rejected], *, several: bool) -> Row:
+def _line(rows: list[Rejected], unit: str, *, several: bool) -> Row:
     first = rows[0]
     tps = [str(row.tp) for row in rows]
     sizes = "tp " + (", ".join(tps) if len(tps) <= MOST_SIZES_NAMED else f"{tps[0]} to {tps[-1]}")
     sizes += f" x pp {first.pp}" if first.pp > 1 else ""
-    reason = first.reason if len(rows) == 1 else "illegal: the heads do not spread over them"
+    reason = with_unit(first.reason, unit) if len(rows) == 1 else "illegal: the heads do not spread over them"
     return Row((*((first.gpu,) if several else ()), sizes, reason))
 
 
-def _answers(result: Plan, *, explain: bool, command: str) -> Iterator[str]:
+def _answers(result: Plan, unit: str, *, explain: bool, command: str) -> Iterator[str]:
     batch, context = result.workload.batch, result.workload.context
     if result.nearest is not None:
         yield f"nothing of at most {count(result.max_gpus, 'GPU')} holds it"
@@ -134,7 +142,7 @@ def _answers(result: Plan, *, explain: bool, command: str) -> Iterator[str]:
         yield "tight: holds the workload only with less temporary memory than the most that was seen in practice"
     if any(row.tokens_per_second for row in result.deployments):
         yield "tokens/s: at most, by what a step of decoding must read and compute; not a prediction"
-    yield f"not modelled: {'; '.join(result.not_modelled)}"
+    yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
     if result.deployments and command.isprintable() and command and not explain:
         best = result.deployments[0]
         options = [f"--gpu {best.gpu}", f"--tp {best.tp}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.memory.temporary import temporary
+from kvcalc.render.adding_up import figure, shared_out, spare_words, steps
 from kvcalc.render.view import Row, Weight
 from kvcalc.term import Product, Share, Sum
 from kvcalc.units import format_size
@@ -17,30 +18,29 @@ if TYPE_CHECKING:
 
 
 def rank_rows(tree: Term, scenario: Scenario, unit: str) -> Iterator[Row]:
-    """A row for each part of the tree, and below it for each of its own parts."""
-    for part in tree.parts if isinstance(tree, Sum) else (tree,):
-        yield from _part_rows(scenario, part, unit)
+    """A row for each part of the tree, and below it for each of its own parts; they add up as they are printed."""
+    parts = tree.parts if isinstance(tree, Sum) else (tree,)
+    shares = shared_out([part.bytes for part in parts], steps(tree.bytes, unit), unit)
+    for part, share in zip(parts, shares, strict=True):
+        yield from _part_rows(scenario, part, share, unit)
 
 
 def total_row(total: int, usable: int, unit: str) -> Row:
     """The sum, and what is left of what is usable."""
-    return Row(("total", format_size(total, unit), "", spare_words(usable - total, unit)), Weight.TOTAL)
+    return Row(("total", format_size(total, unit), "", spare_words(total, usable, unit)), Weight.TOTAL)
 
 
-def spare_words(spare: int, unit: str) -> str:
-    """What is left, or lacking."""
-    return f"{format_size(spare, unit)} to spare" if spare >= 0 else f"{format_size(-spare, unit)} too much"
-
-
-def _part_rows(scenario: Scenario, part: Term, unit: str) -> Iterator[Row]:
-    size = format_size(part.bytes, unit)
+def _part_rows(scenario: Scenario, part: Term, share: int, unit: str) -> Iterator[Row]:
+    size = figure(share, part.bytes, unit)
     if isinstance(part, Sum) and len(part.parts) == 1:
         name = part.path if part.path != "reserve" else f"reserve: {part.parts[0].path}"
         yield Row((name, size, "", _formula(part.parts[0])))
     elif isinstance(part, Sum) and part.parts:
         yield Row((part.path, size, "", ""))
-        for inner in part.parts:
-            yield Row((f"  {inner.path}", "", format_size(inner.bytes, unit), _formula(inner)), Weight.PART)
+        inner_shares = shared_out([inner.bytes for inner in part.parts], share, unit)
+        for inner, each in zip(part.parts, inner_shares, strict=True):
+            cells = (f"  {inner.path}", "", figure(each, inner.bytes, unit), _formula(inner))
+            yield Row(cells, Weight.PART)
     elif part.path == "temporary":
         yield Row((part.path, size, "", _temporary(scenario, unit)))
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.render import Report
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
-from kvcalc.units import format_size
+from kvcalc.units import format_size, with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def verification_report(result: Verification, unit: str) -> Report:
     """One verification: CSV has a line for each check."""
-    return Report(result, result.checks, lambda: _view(result, unit), result.notes)
+    return Report(result, result.checks, lambda: _view(result, unit), result.notes, unit=unit)
 
 
 def _view(result: Verification, unit: str) -> View:
@@ -36,7 +36,7 @@ def _view(result: Verification, unit: str) -> View:
     blocks: list[Grid | Lines] = [Grid((Column(), Column(), Column()), question), _checks(result.checks)]
     if result.measurements:
         blocks.append(_measurements(result.measurements, unit))
-    blocks += [_rungs(result), Lines(tuple(_verdict(result)))]
+    blocks += [_rungs(result, unit), Lines(tuple(with_unit(line, unit) for line in _verdict(result)))]
     return View(tuple(blocks))
 
 
@@ -80,13 +80,15 @@ def _measurement(measurement: Measurement, unit: str) -> Row:
             shown(measurement.expected),
             shown(measurement.measured),
             unit if in_bytes else measurement.unit,
-            measurement.about,
+            with_unit(measurement.about, unit),
         )
     )
 
 
-def _rungs(result: Verification) -> Grid:
-    rows = tuple(Row((rung.name, "ran" if rung.ran else "not run", rung.about)) for rung in result.rungs)
+def _rungs(result: Verification, unit: str) -> Grid:
+    rows = tuple(
+        Row((rung.name, "ran" if rung.ran else "not run", with_unit(rung.about, unit))) for rung in result.rungs
+    )
     return Grid((Column("rung"), Column(""), Column("proves, or why not")), rows)
 
 

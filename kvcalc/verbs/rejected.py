@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.deployment import Deployment
 from kvcalc.legality import why_tp_is_illegal
 from kvcalc.record import Record
-from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,8 +91,8 @@ def _reason(search: Search, scenario: Scenario, tp: int, *stages: int) -> str:
     words += f"with {' and '.join(told)} " if told else ""
     sequences = search.sequences(scenario, deployment)
     if sequences == 0:
-        lacks = format_size(search.replica(scenario, deployment).lacks(1, workload.context), "GiB")
-        return f"{words}a GPU lacks {lacks} GiB for one sequence"
+        lacks = search.replica(scenario, deployment).lacks(1, workload.context)
+        return f"{words}a GPU lacks {lacks:,} bytes for one sequence"
     needed = -(-workload.batch // sequences)
     gpus = deployment.ranks * (needed + spare)
     if needed == 1:

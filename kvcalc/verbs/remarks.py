@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
 from kvcalc.scenario import checkpoint_format, compute_format
-from kvcalc.units import format_size
 from kvcalc.verbs.cache_remarks import bits, cache_not_modelled, model_notes
 from kvcalc.verbs.decode import why_no_bound
 from kvcalc.verbs.replica import replica_cache
@@ -52,7 +51,7 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
     if scenario.replacements.weights is None and any(bits(each) < computing for each in _weight_formats(scenario)):
         yield (
             "padding and repacking of quantised weights as an engine loads them "
-            "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 in vLLM, llm-d/llm-d-benchmark)"
+            "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 GiB in vLLM, llm-d/llm-d-benchmark)"
         )
     if deployment.tp > 1:
         latent = any(layer.attention.kind.startswith("mla") for layer in model.distinct())
@@ -135,7 +134,7 @@ def _context_note(scenario: Scenario) -> Iterator[str]:
     if gpu.memory_from != "user" and left < CUDA_CONTEXT_BYTES:
         yield (
             f"utilization {float(scenario.utilization):g} leaves {left:,} bytes, less than the "
-            f"{CUDA_CONTEXT_BYTES:,} that a process's own context takes"
+            f"{CUDA_CONTEXT_BYTES:,} bytes that a process's own context takes"
         )
 
 
@@ -146,11 +145,11 @@ def _deployment_notes(scenario: Scenario, shown: Candidate) -> Iterator[str]:
     if copies > one_copy:
         yield (
             f"tp {deployment.tp} cannot divide all of the cache: {copies:,} bytes a replica with its copies, "
-            f"{one_copy:,} without"
+            f"{one_copy:,} bytes without"
         )
     if shown.fit is Fit.TIGHT:
         room = min(scenario.usable_bytes - memory.tree.bytes + memory.temporary.term.bytes for memory in shown.memories)
-        yield f"tight: holds only while temporary memory stays within {room:,} bytes ({format_size(room, 'GiB')} GiB)"
+        yield f"tight: holds only while temporary memory stays within {room:,} bytes"
     if scenario.deployment is None and deployment.dp > 1:
         yield f"no single replica holds the batch: {deployment.gpus:,} GPUs are {deployment.dp:,} replicas"
     basis = weights_basis(scenario, deployment)

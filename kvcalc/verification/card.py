@@ -10,7 +10,7 @@ import torch
 from kvcalc.catalogue import shipped_gpus
 from kvcalc.memory.overhead import CUDA_CONTEXT_BYTES
 from kvcalc.memory.temporary import temporary
-from kvcalc.units import MIB, format_size
+from kvcalc.units import MIB
 from kvcalc.verification.observe import compute_dtype
 from kvcalc.verification.one_layer import OneLayer, one_layer
 from kvcalc.verification.result import Measurement
@@ -64,9 +64,7 @@ def _memory(card: Cuda) -> Measurement:
     about = f"the catalogue's {gpu.name}, from {gpu.memory_from}" if gpu else "not in the catalogue by this name"
     expected = gpu.memory_bytes if gpu else None
     if expected is not None:
-        about += (
-            f"; {format_size(abs(card.total_bytes - expected), 'MiB')} MiB {_more_or_less(card.total_bytes - expected)}"
-        )
+        about += f"; {abs(card.total_bytes - expected):,} bytes {_more_or_less(card.total_bytes - expected)}"
     return Measurement("card memory", card.name, expected, card.total_bytes, "bytes", about)
 
 
@@ -90,7 +88,7 @@ def _temporary(case: Case, card: Cuda) -> Measurement:
         figure.term.bytes,
         peak,
         "bytes",
-        f"{about}; estimate counts {format_size(figure.low, 'GiB')} to {format_size(figure.high, 'GiB')} GiB",
+        f"{about}; estimate counts {figure.low:,} bytes to {figure.high:,} bytes",
     )
 
 
