@@ -30,6 +30,9 @@ def main() -> NoReturn:
     )  # importing makes objects that stay: looking through them for garbage takes a tenth of a run
     import signal  # noqa: PLC0415  # as above
 
+    from kvcalc.cli.interrupt import STATUS, end_on_interrupt  # noqa: PLC0415  # as above
+
+    end_on_interrupt()
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end like any filter when the reader has gone
     try:
@@ -37,4 +40,4 @@ def main() -> NoReturn:
 
         sys.exit(run(arguments))
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(STATUS)

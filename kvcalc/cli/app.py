@@ -2,13 +2,13 @@
 
 import os
 import shlex
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import typer
 
+from kvcalc.cli.interrupt import STATUS
 from kvcalc.cli.options import TextGroup
 from kvcalc.errors import CannotRunError, ExitCode, KvcalcError, one_line
 from kvcalc.units import AmbiguousCountError
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
     except KvcalcError as error:
         return _complain(error.exit_code, *error.args)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return STATUS
     except OSError as error:
         return _complain(ExitCode.CANNOT_RUN, f"{error.filename or 'output'}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001  # a user gets a sentence, never a traceback
