@@ -47,16 +47,18 @@ def verify_scenario(
     if device not in DEVICES:
         raise KvcalcError(f"--device: no device '{device[:40]}'{nearest_or_all(device, DEVICES)}")
     _require_torch()
-    from kvcalc.verification.progress import silent  # noqa: PLC0415  # torch from here on
+    from kvcalc.verification.garbage import only_new_garbage  # noqa: PLC0415  # torch from here on
+    from kvcalc.verification.progress import silent  # noqa: PLC0415  # likewise
     from kvcalc.verification.run import run  # noqa: PLC0415  # likewise
 
     progress = progress or silent
-    if not boundary:
-        return run(scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
-    from kvcalc.verification.boundary import find_boundary  # noqa: PLC0415  # as above
+    with only_new_garbage():
+        if not boundary:
+            return run(scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
+        from kvcalc.verification.boundary import find_boundary  # noqa: PLC0415  # as above
 
-    found = find_boundary(scenario, device)
-    result = run(found.scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
+        found = find_boundary(scenario, device)
+        result = run(found.scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
     return replace(
         result,
         verified=result.verified and found.check.ok,
