@@ -74,7 +74,7 @@ def test_what_a_process_has_frozen_stays_frozen() -> None:
         with only_new_garbage():
             assert gc.get_freeze_count() == frozen
         assert gc.get_freeze_count() == frozen
-        assert ring
+        assert ring.itself is ring
     finally:
         gc.unfreeze()
 
