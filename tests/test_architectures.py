@@ -11,8 +11,9 @@ from kvcalc.importers import import_config
 from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
 
 if TYPE_CHECKING:
+    from conftest import Kvcalc
+
     from kvcalc.importers.imported import Imported
-    from tests.conftest import Kvcalc
 
 LLAMA = {
     "model_type": "llama",
@@ -65,7 +66,7 @@ def test_every_class_of_a_family_is_counted_as_it_is_built(mapping: str) -> None
     assert len(families) == MAPPINGS[mapping]
     for model_type in families:
         kind = CONFIG_MAPPING[model_type]
-        config = kind(**{_layers_key(kind): 2, "num_labels": 3})
+        config = kind(**own_shape(kind))
         with torch.device("meta"):
             model = getattr(modeling_auto, mapping)[kind](config)
         values = {**json.loads(config.to_json_string(use_diff=False)), "architectures": [type(model).__name__]}
@@ -73,8 +74,8 @@ def test_every_class_of_a_family_is_counted_as_it_is_built(mapping: str) -> None
         assert found.parameters == sum(each.numel() for each in model.parameters()), type(model).__name__
 
 
-def _layers_key(kind: Any) -> str:
-    return str(kind.attribute_map.get("num_hidden_layers", "num_hidden_layers"))
+def own_shape(kind: Any) -> dict[str, Any]:
+    return {str(kind.attribute_map.get("num_hidden_layers", "num_hidden_layers")): 2, "num_labels": 3}
 
 
 def test_no_causal_model_of_transformers_is_taken_for_something_else() -> None:

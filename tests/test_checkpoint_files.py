@@ -111,6 +111,14 @@ def test_every_byte_of_one_file_is_a_weight(kvcalc: Kvcalc, tmp_path: Path) -> N
     assert not any("files hold" in note for note in found["notes"])
 
 
+def test_a_config_json_reads_the_files_of_its_folder(tmp_path: Path) -> None:
+    where = Path(folder(tmp_path, {"model.safetensors": PLAIN}))
+    assert load_model(where / "config.json") == load_model(where)
+    assert load_model(where / "config.json").weights
+    (where / "config.json").rename(where / "other.json")
+    assert load_model(where / "other.json").weights == ()
+
+
 def test_shards_with_an_index(tmp_path: Path) -> None:
     names = list(PLAIN)
     files = {
@@ -344,7 +352,9 @@ def test_a_broken_file_is_refused(kvcalc: Kvcalc, tmp_path: Path, case: str) -> 
     run = kvcalc("estimate", str(tmp_path))
     assert (run.code, run.stdout) == (2, "")
     assert MESSAGES[case] in run.stderr
-    assert kvcalc("estimate", str(tmp_path / "config.json"), "-c", "16").code == 0  # without the files
+    alone = kvcalc("estimate", str(tmp_path / "config.json"), "-c", "16")  # without the files
+    assert alone.code == 0
+    assert f"its *.safetensors files are not read: {tmp_path}" in alone.stderr
 
 
 def test_an_index_names_files_that_are_there(kvcalc: Kvcalc, tmp_path: Path) -> None:

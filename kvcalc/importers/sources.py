@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.importers.config_json.checkpoint import QUANTISED_FILE, quantised_beside
+from kvcalc.errors import KvcalcError
+from kvcalc.importers.config_json.quantisation import folder_quantisation
 from kvcalc.importers.config_json.read import import_config
 from kvcalc.importers.json_text import read_text
 
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvcalc.importers.imported import Imported
+    from kvcalc.importers.safetensors import Headers
 
 CONFIG_FILE, GGUF_SUFFIX = "config.json", ".gguf"
 
 
 def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
     """The model of a GGUF file, a config.json, or the folder around one, whose *.safetensors tell of the weights.
+
+    A config.json reads what its folder reads, but for files that do not belong together: those it leaves out, with a
+    note.
 
     Args:
         path: of the file or the folder.
@@ -32,14 +37,27 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
         from kvcalc.importers.gguf import import_gguf  # noqa: PLC0415  # for start-up time, as below
 
         return import_gguf(path, shown, assumed)
-    headers = quantised = None
     if path.is_dir():
-        from kvcalc.importers.safetensors import folder_headers  # noqa: PLC0415
+        shown = shown.rstrip("/")
+        return _import_folder(path, shown, f"{shown}/{CONFIG_FILE}", assumed)
+    if path.name != CONFIG_FILE:
+        return import_config(read_text(path, shown), shown, path.stem, assumed)
+    folder = shown.removesuffix(CONFIG_FILE).rstrip("/") or "."
+    try:
+        return _import_folder(path.parent, folder, shown, assumed)
+    except KvcalcError as error:
+        alone = _import_beside(path, folder, shown, assumed, None)
+        return alone._replace(notes=(*alone.notes, f"its *.safetensors files are not read: {error}"))
 
-        headers = folder_headers(path, shown.rstrip("/"))
-        if (path / QUANTISED_FILE).is_file():
-            beside = f"{shown.rstrip('/')}/{QUANTISED_FILE}"
-            quantised = quantised_beside(read_text(path / QUANTISED_FILE, beside), beside)
-        path, shown = path / CONFIG_FILE, f"{shown.rstrip('/')}/{CONFIG_FILE}"
-    name = path.stem if path.name != CONFIG_FILE else path.resolve().parent.name
+
+def _import_folder(folder: Path, shown: str, shown_config: str, assumed: Mapping[str, Any]) -> Imported:
+    from kvcalc.importers.safetensors import folder_headers  # noqa: PLC0415
+
+    return _import_beside(folder / CONFIG_FILE, shown, shown_config, assumed, folder_headers(folder, shown))
+
+
+def _import_beside(
+    path: Path, shown_folder: str, shown: str, assumed: Mapping[str, Any], headers: Headers | None
+) -> Imported:
+    name, quantised = path.resolve().parent.name, folder_quantisation(path.parent, shown_folder)
     return import_config(read_text(path, shown), shown, name, assumed, headers, quantised)

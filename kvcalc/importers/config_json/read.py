@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.importers.config import BY_HAND, Config, Given
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers
-from kvcalc.importers.config_json.checkpoint import checkpoint_of, has_more_than_text, scale_block
+from kvcalc.importers.config_json.checkpoint import checkpoint_of, has_more_than_text
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.fields import model_fields
 from kvcalc.importers.config_json.parameters import count_parameters
+from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.telling import TELLING
 from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED, WRAPPERS
 from kvcalc.importers.imported import Imported
@@ -48,8 +49,6 @@ def import_config(
         KvcalcError: not JSON, or a model_type, a layer type or keys that are not understood.
     """
     outer = parse_mapping(text, shown)
-    if quantised is not None:
-        outer.setdefault("quantization_config", quantised)
     config = _text_model(outer, shown, assumed or {})
     model_type = config.model_type
     if model_type in NOT_EXPRESSED:
@@ -65,14 +64,14 @@ def import_config(
     if not isinstance(above, OutputHead):
         sizes.pop("tie_word_embeddings", None)  # it would say that there is an output head
     counted = None if has_more_than_text(outer) else count_parameters(config, plans, above, tied=tied)
-    weights = None
+    asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
         from kvcalc.importers.tensors import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
 
         refuse_missing_layers(headers.tensors, plans, shown)
-        block = scale_block(config, outer)
+        block = scale_block(config, asked)
         weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown, block=block)
-    checkpoint = checkpoint_of(config, outer, counted, weights, above)
+    checkpoint = checkpoint_of(config, asked, counted, weights, above)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.refuse_unread(TELLING)
     try:

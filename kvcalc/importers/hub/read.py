@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.importers.config import Given
-from kvcalc.importers.config_json.checkpoint import QUANTISED_FILE, quantised_beside
+from kvcalc.importers.config_json.quantisation import BESIDE, folder_quantisation, quantised_beside
 from kvcalc.importers.config_json.read import import_config
 from kvcalc.importers.hub.client import Client
 from kvcalc.importers.json_text import read_text
@@ -51,16 +51,19 @@ def import_hub(text: str, assumed: Mapping[str, Any]) -> Imported:
     config = client.file(found, CONFIG_FILE)
     headers, notes = _headers(client, found, config.parent)
     shown, name = f"{client.shown}/{CONFIG_FILE}", match["repository"].rpartition("/")[2]
-    quantised = _quantised(client, found)
+    quantised = _quantised(client, found, config.parent)
     imported = import_config(read_text(config, shown), shown, name, assumed, headers, quantised)
     return _placed(imported, match["repository"], found, notes)
 
 
-def _quantised(client: Client, found: Repository) -> dict[str, Any] | None:
-    if found.files is None or QUANTISED_FILE not in found.files:
-        return None
-    shown = f"{client.shown}/{QUANTISED_FILE}"
-    return quantised_beside(read_text(client.file(found, QUANTISED_FILE), shown), shown)
+def _quantised(client: Client, found: Repository, folder: Path) -> Mapping[str, Any] | None:
+    if found.files is None:  # offline, as below
+        return folder_quantisation(folder, client.shown)
+    for name in BESIDE:
+        if name in found.files:
+            shown = f"{client.shown}/{name}"
+            return quantised_beside(read_text(client.file(found, name), shown), shown)
+    return None
 
 
 def _placed(imported: Imported, repository: str, found: Repository, notes: tuple[str, ...]) -> Imported:

@@ -1,0 +1,141 @@
+"""How a checkpoint is quantised, under the names that its files have for it.
+
+Sources: transformers 5.24.0 (quantization_config), MLX's mlx_lm/utils.py (quantization), compressed-tensors' older
+compression_config; vLLM's get_config_filenames for the files beside config.json.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.importers.json_text import parse_mapping, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from kvcalc.importers.config import Config
+
+INSIDE = ("quantization_config", "quantization", "compression_config")
+"""Keys of config.json, inside or around the text model's part."""
+
+BESIDE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
+"""Files beside it: of ModelOpt, GPTQ and AWQ."""
+
+MAX_BLOCK = 10**6
+_METHOD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_METHODS, _BITS = ("quant_method", "quant_algo"), ("bits", "w_bit")
+_EIGHT_BITS = (8, "FP8", "fp8", "fp8_e4m3")
+_KV = ("kv_cache_scheme", "kv_cache_quant_algo")
+
+
+class Quantisation(NamedTuple):
+    """What the files say.
+
+    Attributes:
+        told: keys and values, of the first that says something of the weights; none where they only say that they are
+            quantised.
+        kv_cache: what is said of the cache, if anything.
+        weights: whether weights are quantised, not the cache alone.
+    """
+
+    told: Mapping[str, Any]
+    kv_cache: Any
+    weights: bool
+
+    @property
+    def name(self) -> str:
+        """Of the method, for a message."""
+        method = next((str(self.told[key]) for key in _METHODS if self.told.get(key)), "")
+        bits = next((self.told[key] for key in _BITS if type(self.told.get(key)) is int), None)
+        if not method and bits is not None:
+            return f"{bits} bits"
+        return method if _METHOD.fullmatch(method) else "a method without a name"
+
+
+def quantisation_of(config: Config, outer: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Quantisation | None:
+    """What config.json says, else a file beside it; None where nothing is said.
+
+    Args:
+        config: of the text model.
+        outer: the file.
+        beside: what another file says.
+    """
+    said = [part[key] for key in INSIDE for part in (outer, config.values) if _says_something(part.get(key))]
+    said += [beside] if beside else []
+    if not said:
+        return None
+    told = [
+        each if isinstance(each, dict) else {"quant_method": each if isinstance(each, str) else None} for each in said
+    ]
+    kv_cache = next((each[key] for each in told for key in _KV if each.get(key)), None)
+    quantised = [each for each in told if not _leaves_weights(each)]
+    return Quantisation(quantised[0] if quantised else {}, kv_cache, weights=bool(quantised))
+
+
+def scale_block(config: Config, asked: Quantisation | None) -> int | None:
+    """Elements of a row that share a scale; None where none is told.
+
+    Raises:
+        KvcalcError: weight_block_size is something else.
+    """
+    sizes = None if asked is None else asked.told.get("weight_block_size")
+    if sizes is None:
+        return None
+    if not isinstance(sizes, list) or not sizes or type(sizes[-1]) is not int or not 1 <= sizes[-1] <= MAX_BLOCK:
+        raise config.refusal(f"weight_block_size is {str(sizes)[:40]}")
+    return int(sizes[-1])
+
+
+def folder_quantisation(folder: Path, shown: str) -> Mapping[str, Any] | None:
+    """What a folder's files beside config.json say; None where there are none.
+
+    Raises:
+        KvcalcError: one cannot be read.
+    """
+    for name in BESIDE:
+        if (folder / name).is_file():
+            return quantised_beside(read_text(folder / name, f"{shown}/{name}"), f"{shown}/{name}")
+    return None
+
+
+def quantised_beside(text: str, shown: str) -> Mapping[str, Any] | None:
+    """What such a file says; None where it says nothing.
+
+    Raises:
+        KvcalcError: it is no such file.
+    """
+    values = parse_mapping(text, shown)
+    told = values.get("quantization", values)
+    return told if isinstance(told, dict) and told else None
+
+
+def quantisation_notes(asked: Quantisation, parameters: int | None, *, unknown: bool) -> Iterator[str]:
+    """What to know of it.
+
+    Args:
+        asked: what the files say.
+        parameters: where they are counted.
+        unknown: whether nothing tells what each tensor takes.
+    """
+    if unknown and asked.weights:
+        all_in_one = "" if parameters is None else f", or --parameters {parameters} --weight-dtype FORMAT for all"
+        yield (
+            f"the checkpoint is quantised ({asked.name}), and its config.json does not say what each tensor takes: "
+            f"its folder with *.safetensors does, or --weights SIZE{all_in_one}"
+        )
+    scheme = asked.kv_cache
+    if (scheme.get("num_bits") if isinstance(scheme, dict) else scheme) in _EIGHT_BITS:
+        yield "the checkpoint asks for a cache in fp8: --cache-dtype fp8"
+    elif scheme:
+        yield "the checkpoint asks for a cache in a format of its own, which is not taken: --cache-dtype sets it"
+
+
+def _says_something(value: Any) -> bool:
+    return bool(value) and not (isinstance(value, str) and value.lower() == "none")
+
+
+def _leaves_weights(told: Mapping[str, Any]) -> bool:
+    """Whether it says outright that weights have no algorithm, as ModelOpt does where only the cache has one."""
+    return "quant_algo" in told and told["quant_algo"] is None and not any(told.get(key) for key in (*_METHODS, *_BITS))
