@@ -407,7 +407,7 @@ def test_a_links_bandwidth_does_not_depend_on_the_vendor() -> None:
 @pytest.mark.parametrize(
     ("name", "bf16", "fp8"),
     [
-        # Units x operations of bf16 a clock and unit x GHz, of published architectures; fp8 is twice that, or four times.
+        # Units x operations of bf16 a clock and unit x GHz, of published architectures; fp8 is 2 or 4 times that.
         ("rtxpro6000-bw", 188 * 1_024 * 2.617, 2),
         ("mi300x", 304 * 2_048 * 2.1, 2),
         ("mi325x", 304 * 2_048 * 2.1, 2),

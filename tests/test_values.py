@@ -66,7 +66,7 @@ def test_the_answers_have_every_mechanism_of_the_catalogue() -> None:
     assert kinds >= set(KINDS) - {"mla_expanded"}
 
 
-@pytest.mark.parametrize("protocol", (0, pickle.HIGHEST_PROTOCOL))
+@pytest.mark.parametrize("protocol", [0, pickle.HIGHEST_PROTOCOL])
 def test_a_result_can_be_pickled(answer: Result, protocol: int) -> None:
     again = pickle.loads(pickle.dumps(answer, protocol))  # noqa: S301  # our own
     assert again == answer
