@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.files import is_there
 from kvcalc.gpu import Gpu
 from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import KINDS
@@ -116,14 +117,14 @@ def _is_spelled_as_path(text: str, path: Path) -> bool:
 
 def _holds_model(path: Path) -> bool:
     try:
-        return path.is_file() or (path / _CONFIG_FILE).is_file()
+        return path.is_file() or is_there(path / _CONFIG_FILE)
     except (OSError, ValueError):  # a name too long, or with a zero byte
         return False
 
 
 def _is_imported(path: Path) -> bool:
     if _is_folder(path):
-        return (path / _CONFIG_FILE).is_file()
+        return is_there(path / _CONFIG_FILE)
     return path.suffix.lower() in _IMPORTED_SUFFIXES
 
 

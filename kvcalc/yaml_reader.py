@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from kvcalc.errors import KvcalcError
+from kvcalc.files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,11 +72,7 @@ def read_yaml(path: Path, name: str | None = None) -> Document:
         KvcalcError: the file cannot be read, is too large, or is not the YAML that is accepted here.
     """
     shown = name or str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    data = read_bytes(path, shown, MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise KvcalcError(f"{shown}: larger than {MAX_BYTES:,} bytes: not a model file")
     try:

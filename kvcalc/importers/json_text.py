@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
+from kvcalc.files import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +21,7 @@ def read_text(path: Path, shown: str, most: int = MAX_BYTES) -> str:
     Raises:
         KvcalcError: it is, or it cannot be read, or is no UTF-8.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(most + 1)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return decoded(raw, shown, most)
+    return decoded(read_bytes(path, shown, most), shown, most)
 
 
 def decoded(raw: bytes, shown: str, most: int = MAX_BYTES) -> str:

@@ -7,10 +7,12 @@ tensors. Source: https://github.com/safetensors/safetensors#format.
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from kvcalc.errors import KvcalcError
+from kvcalc.files import is_there, open_file
 from kvcalc.importers.json_text import decoded, parse_mapping, read_text
 from kvcalc.importers.tensors import StoredTensor
 from kvcalc.weight_formats import find_weight_format
@@ -55,6 +57,9 @@ FORMAT_OF: Mapping[str, str] = {
 }
 """What kvcalc calls the dtypes of safetensors 0.8.0 (safetensors/src/tensor.rs)."""
 
+WITHOUT_FILES = "name config.json itself, and give --weights SIZE"
+"""The way on where a checkpoint's files tell nothing."""
+
 _SHARD = re.compile(r".*-(\d{1,6})-of-(\d{1,6})\.safetensors")
 
 
@@ -78,9 +83,9 @@ def folder_headers(folder: Path, shown: str) -> Headers | None:
     Raises:
         KvcalcError: a file is missing, cut off, or not what it is called; or several checkpoints lie there.
     """
-    there = sorted(path.name for path in folder.glob("*.safetensors") if path.is_file())
+    there = sorted(path.name for path in folder.glob("*.safetensors"))
     there = [name for name in there if not name.startswith(ADAPTER)]
-    if (folder / INDEX_FILE).is_file():
+    if is_there(folder / INDEX_FILE):
         wanted = indexed_files(
             read_text(folder / INDEX_FILE, f"{shown}/{INDEX_FILE}", MAX_INDEX), f"{shown}/{INDEX_FILE}"
         )
@@ -95,6 +100,8 @@ def folder_headers(folder: Path, shown: str) -> Headers | None:
     else:
         wanted = _one_checkpoint(there, shown)
     tensors = [tensor for name in wanted for tensor in file_header(folder / name, f"{shown}/{name}")]
+    if not tensors:
+        raise KvcalcError(f"{shown}: its {len(wanted)} *.safetensors files hold no tensors; {WITHOUT_FILES}")
     return Headers(tuple(tensors), len(wanted))
 
 
@@ -122,8 +129,8 @@ def _one_checkpoint(there: list[str], shown: str) -> list[str]:
     if len(numbers) == len(there) and len({count for _, count in numbers}) == 1:
         raise KvcalcError(f"{shown}: {len(there)} of {numbers[0][1]} *.safetensors files; the others are not there")
     raise KvcalcError(
-        f"{shown}: {len(there)} *.safetensors files and no {INDEX_FILE} that says which belong together; name "
-        "config.json itself, and give --weights SIZE"
+        f"{shown}: {len(there)} *.safetensors files and no {INDEX_FILE} that says which belong together; "
+        f"{WITHOUT_FILES}"
     )
 
 
@@ -133,13 +140,13 @@ def file_header(path: Path, shown: str) -> list[StoredTensor]:
     Raises:
         KvcalcError: it is cut off, or no safetensors file.
     """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+    with open_file(path, shown) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
             length = header_length(file.read(LENGTH_BYTES), shown)
             text = decoded(file.read(length), shown, MAX_HEADER)
-    except OSError as error:
-        raise KvcalcError(f"{shown}: cannot be read: {error.strerror or error}") from error
+        except OSError as error:
+            raise KvcalcError(f"{shown}: cannot be read: {error.strerror or error}") from error
     found = list(header_tensors(text, shown))
     end = LENGTH_BYTES + length + sum(tensor.size for tensor in found)
     if size != end:

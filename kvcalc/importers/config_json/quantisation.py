@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.files import is_there
 from kvcalc.importers.json_text import parse_mapping, read_text
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def folder_quantisation(folder: Path, shown: str) -> Mapping[str, Any] | None:
         KvcalcError: one cannot be read.
     """
     for name in BESIDE:
-        if (folder / name).is_file():
+        if is_there(folder / name):
             return quantised_beside(read_text(folder / name, f"{shown}/{name}"), f"{shown}/{name}")
     return None
 

@@ -9,10 +9,12 @@ model's shape does not need (a vocabulary of words) is passed over.
 from __future__ import annotations
 
 import math
+import os
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError
+from kvcalc.files import open_file
 from kvcalc.importers.gguf.types import TENSOR_TYPES
 from kvcalc.importers.tensors import StoredTensor
 from kvcalc.weight_formats import find_weight_format
@@ -62,12 +64,11 @@ def read_header(path: Path, shown: str) -> Header:
     Raises:
         KvcalcError: it cannot be read, is cut off, or no GGUF file.
     """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            return _Cursor(file, size, shown).header()
-    except (OSError, ValueError) as error:
-        raise KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    with open_file(path, shown) as file:
+        try:
+            return _Cursor(file, os.fstat(file.fileno()).st_size, shown).header()
+        except (OSError, ValueError) as error:
+            raise KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 class _Cursor:

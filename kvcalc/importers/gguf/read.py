@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.files import is_there
 from kvcalc.importers.config import BY_HAND, Config, Given
 from kvcalc.importers.gguf.families import FAMILIES
 from kvcalc.importers.gguf.header import Header, Passed, read_header
@@ -108,7 +109,7 @@ def _whole(path: Path, shown: str) -> Header:
     tensors = list(header.tensors)
     for each in range(2, count + 1):
         name = f"{match[1]}-{each:05}-of-{count:05}.gguf"
-        if not (path.parent / name).is_file():
+        if not is_there(path.parent / name):
             raise KvcalcError(f"{shown}: one of {count} files, and {name} is not beside it")
         tensors += read_header(path.parent / name, f"{path.parent.name}/{name}").tensors
     expected = header.values.get("split.tensors.count", len(tensors))

@@ -1,0 +1,65 @@
+"""Opening files that others name: never waiting for whoever may write to a named pipe."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+    from pathlib import Path
+
+_OPENED_BY_THE_SHELL = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
+"""Pipes that have a writer: `<(command)`, and standard input."""
+
+
+def open_file(path: Path, shown: str) -> BufferedReader:
+    """A file that is there, open for reading.
+
+    Args:
+        path: of the file.
+        shown: how messages call it.
+
+    Raises:
+        KvcalcError: it is not there, cannot be read, or is a named pipe or a folder.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise _unreadable(shown, error) from error
+    if stat.S_ISFIFO(os.fstat(handle).st_mode):
+        if not _OPENED_BY_THE_SHELL.fullmatch(str(path)):
+            os.close(handle)
+            raise KvcalcError(f"{shown}: a named pipe, which is not waited for; name a file")
+        os.set_blocking(handle, True)
+    try:
+        return os.fdopen(handle, "rb")
+    except OSError as error:  # a folder
+        os.close(handle)
+        raise _unreadable(shown, error) from error
+
+
+def read_bytes(path: Path, shown: str, most: int) -> bytes:
+    """A file's first bytes: one more than `most` where there are more.
+
+    Raises:
+        KvcalcError: it cannot be read.
+    """
+    with open_file(path, shown) as file:
+        try:
+            return file.read(most + 1)
+        except OSError as error:
+            raise _unreadable(shown, error) from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether a folder lists that name, whatever it is: a link to nothing and a named pipe are not left out."""
+    return os.path.lexists(path)
+
+
+def _unreadable(shown: str, error: OSError | ValueError) -> KvcalcError:
+    return KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}")
