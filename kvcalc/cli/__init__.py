@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """The program `kvcalc`."""
+    from kvcalc.cli.streams import prepare  # noqa: PLC0415  # `import kvcalc.cli` needs nothing
+
+    prepare()
     arguments = sys.argv[1:]
-    if arguments == ["--version"]:  # answered before anything is imported
+    if arguments == ["--version"]:  # answered before anything else is imported
         from kvcalc import __version__  # noqa: PLC0415  # only for this answer
 
         try:
             sys.stdout.write(f"kvcalc {__version__}\n")
             sys.stdout.flush()
         except OSError as error:
-            sys.stderr.write(f"error: output: {error.strerror}\n")
+            sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
             sys.exit(3)
         sys.exit(0)
     import gc  # noqa: PLC0415  # as above
@@ -28,13 +31,9 @@ def main() -> NoReturn:
     gc.set_threshold(
         100_000
     )  # importing makes objects that stay: looking through them for garbage takes a tenth of a run
-    import signal  # noqa: PLC0415  # as above
-
     from kvcalc.cli.interrupt import STATUS, end_on_interrupt  # noqa: PLC0415  # as above
 
     end_on_interrupt()
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end like any filter when the reader has gone
     try:
         from kvcalc.cli.app import run  # noqa: PLC0415  # typer is needed from here on
 

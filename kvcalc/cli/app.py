@@ -1,16 +1,14 @@
 """Which command is meant, and what happens to its errors."""
 
-import os
 import shlex
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import typer
 
 from kvcalc.cli.interrupt import STATUS
 from kvcalc.cli.options import TextGroup
-from kvcalc.errors import CannotRunError, ExitCode, KvcalcError, one_line
+from kvcalc.errors import ExitCode, KvcalcError, one_line
 from kvcalc.units import AmbiguousCountError
 
 _COMMANDS = {
@@ -31,7 +29,6 @@ _ABOUT = "Size the KV cache of a language model, exactly, and count the GPUs tha
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit code."""
     try:
-        _prepare_streams()
         return _call(arguments or ["--help"])
     except AmbiguousCountError as error:
         return _complain(error.exit_code, *error.args, *_readings(arguments, error))
@@ -44,16 +41,6 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  # a user gets a sentence, never a traceback
         message = f"a bug in kvcalc: {type(error).__name__}: {error}; nothing was computed"
         return _complain(ExitCode.CANNOT_RUN, message)
-
-
-def _prepare_streams() -> None:
-    if sys.stderr is None:  # closed by the caller: what it would say goes nowhere
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the process ends
-    if sys.stdout is None:
-        raise CannotRunError("stdout is closed")
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character still gets the figures
 
 
 def _call(arguments: list[str]) -> int:

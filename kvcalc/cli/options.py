@@ -6,6 +6,9 @@ message. So options are text or flags, and typer's own conversion, which loads h
 
 from __future__ import annotations
 
+import glob
+import os
+import re
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,7 +22,9 @@ from kvcalc.render import Format
 from kvcalc.units import SIZE_UNITS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+_SHARD = re.compile(r"-\d+-of-\d+\.gguf$")
 
 
 class TextCommand(TyperCommand):
@@ -60,16 +65,27 @@ def _spare_what_is_read(given: Mapping[str, Any]) -> None:
     if target in (None, "-"):
         return
     models = (given.get("model"), given.get("source"), *(given.get("models") or ()))
-    if any(model is not None and _is_at(model, str(target)) for model in models):
+    if any(model is not None and _is_read(model, str(target)) for model in models):
         raise KvcalcError(f"-o: {target} is the model that is read; write to another file")
 
 
-def _is_at(model: str, target: str) -> bool:
-    for path in (Path(model), Path(model, "config.json")):
-        with suppress(OSError, ValueError):  # no file, or a name that cannot be one
-            if path.samefile(Path(target).resolve()):
-                return True
+def _is_read(model: str, target: str) -> bool:
+    """Whether a model's name leads to the file."""
+    with suppress(OSError, ValueError):  # no file, or a name that cannot be one
+        return any(path.samefile(os.path.realpath(target)) for path in _files_of(Path(model)))
     return False
+
+
+def _files_of(model: Path) -> Iterator[Path]:
+    """The file itself; of a checkpoint's folder, all that tells of it; beside a shard, the others."""
+    if model.is_dir() or model.name == "config.json":
+        folder = model if model.is_dir() else model.parent
+        yield from (
+            path for path in folder.iterdir() if path.name.endswith(("config.json", "safetensors", ".index.json"))
+        )
+    elif _SHARD.search(model.name):
+        yield from model.parent.glob(f"{glob.escape(_SHARD.sub('', model.name))}-*-of-*.gguf")
+    yield model
 
 
 def option(*names: str, metavar: str, text: str, panel: str | None = None) -> Any:

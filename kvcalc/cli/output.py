@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
-from kvcalc.errors import CannotRunError, one_line
+from kvcalc.cli.streams import end_as_filters_do
+from kvcalc.errors import CannotRunError, KvcalcError, one_line
 from kvcalc.render import Format, Report, render
 from kvcalc.units import with_unit
 
@@ -21,34 +20,20 @@ def show(report: Report, how: Format, output: str | None = None) -> None:
 
 
 def deliver(text: str, output: str | None) -> None:
-    """Text to stdout, or to a file that appears only when it is complete."""
+    """Text to stdout, or to where -o leads."""
     if output in (None, "-"):
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    target = Path(str(output))
+    if not output:
+        raise KvcalcError("-o: names no file; - is stdout")
+    from kvcalc.cli.destination import write_to  # noqa: PLC0415  # for start-up time
+
     try:
-        if target.exists() and not target.is_file():  # a device or a pipe: written, not replaced
-            target.write_text(text, encoding="utf-8")
-        else:
-            _write_whole(target.resolve(), text)
-    except OSError as error:
-        raise CannotRunError(f"-o: {target}: cannot be written: {error.strerror or error}") from error
-
-
-def _write_whole(target: Path, text: str) -> None:
-    """Write beside the target, then move it into place, with the permissions that a new file would have."""
-    import tempfile  # noqa: PLC0415  # for start-up time
-
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(target.stat().st_mode if target.exists() else 0o666 & ~mask)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
+        write_to(output, text)
+    except BrokenPipeError:
+        end_as_filters_do()
         raise
+    except (OSError, ValueError) as error:  # a name may hold what no name can
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CannotRunError(f"-o: {output}: cannot be written: {reason or error}") from error
