@@ -10,7 +10,7 @@ from kvcalc.importers.naming import one_line
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_SHOWN = 60
 """Characters of a value in messages."""
@@ -48,6 +48,7 @@ class Config:
         defaults: of the class that reads such a file, where they matter.
         shown: how messages call the file.
         model_type: of the text model.
+        place: the key of the file whose value this is, where it is a part.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class Config:
         model_type: str,
         assumed: Mapping[str, Any] | None = None,
         outer: Mapping[str, Any] | None = None,
+        place: str | None = None,
     ) -> None:
         self.values, self.defaults, self.shown, self.model_type = values, defaults, shown, model_type
-        self.assumed, self.outer, self.read = assumed or {}, outer or {}, set[str]()
+        self.assumed, self.outer, self.read, self.place = assumed or {}, outer or {}, set[str](), place
+        self._parts: list[Config] = []
 
     def get(self, *names: str) -> Given | None:
         """The value of the first of these keys that is assumed, else has one in the file, else the class's default.
@@ -180,7 +183,7 @@ class Config:
             KvcalcError: it is not.
         """
         found = self.get(name) if optional else self.need(name)
-        return self._inner(name, {} if found is None else found.value)
+        return self._part(name, {} if found is None else found.value)
 
     def parts(self, name: str, length: int) -> list[Config]:
         """A list of so many mappings, which must be there.
@@ -191,7 +194,7 @@ class Config:
         found = self.need(name).value
         if not isinstance(found, list) or len(found) != length:
             raise self.refusal(f"{name} is not a list of {length}")
-        return [self._inner(name, each) for each in found]
+        return [self._part(name, each) for each in found]
 
     def around(self, name: str) -> Config:
         """A mapping beside the text model's part, which must be there.
@@ -201,10 +204,15 @@ class Config:
         """
         return self._inner(name, self.outer.get(name))
 
+    def _part(self, name: str, values: Any) -> Config:
+        part = self._inner(name, values)
+        self._parts.append(part)
+        return part
+
     def _inner(self, name: str, values: Any) -> Config:
         if not isinstance(values, dict):
             raise self.refusal(f"{name} is {_shown(values)}, no mapping")
-        return Config(values, {}, self.shown, f"{self.model_type}: {name}")
+        return Config(values, {}, self.shown, f"{self.model_type}: {name}", place=self.place or name)
 
     def chosen(self, found: Given, choices: Mapping[str, str]) -> Given:
         """What a word stands for.
@@ -233,28 +241,34 @@ class Config:
         """These keys say nothing of the cache in this family."""
         self.read.update(names)
 
-    def refuse_unread(self, telling: frozenset[str]) -> None:
+    def refuse_unread(self, telling: Callable[[Mapping[str, Any]], set[str]]) -> None:
         """Refuse a file that says something of the cache which its family does not look at, and idle assumptions.
 
         Args:
-            telling: keys that say something of the cache.
+            telling: which keys of a mapping say something of the cache.
 
         Raises:
             KvcalcError: it does, or there are.
         """
-        for name in sorted(telling - self.read):
-            if name in self.assumed and self.assumed[name] is None:
+        for name in [name for name, value in self.assumed.items() if value is None and name not in self.read]:
+            if name in self.values and telling({name: self.values[name] or 1}):
                 self.read.add(name)
-            elif self.values.get(name) not in (None, False, 0, [], {}):
-                raise self.refusal(
-                    f"{name} is {_shown(self.values[name])}, which this family's layers do not have",
-                    f"--assume {name}=null takes it as absent, or {_YAML}",
-                )
+        for name in sorted(telling(self.values) - self.read):
+            raise self.refusal(
+                f"{name} is {_shown(self.values[name])}, which this family's layers do not have", self.without(name)
+            )
+        for part in self._parts:
+            part.refuse_unread(telling)
         for name in self.assumed:
             if name not in self.read:
                 raise KvcalcError(
                     f"--assume {name}: nothing of {self.model_type} depends on it{did_you_mean(name, self.read)}"
                 )
+
+    def without(self, name: str) -> str:
+        """The way on that takes a key as absent, or all of the mapping that has it."""
+        taken = "it" if self.place is None else f"all of {self.place}"
+        return f"--assume {self.place or name}=null takes {taken} as absent, or {_YAML}"
 
     def assumptions(self) -> tuple[str, ...]:
         """What the user decided, for notes."""

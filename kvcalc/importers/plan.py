@@ -74,7 +74,9 @@ def block_of(config: Config, heads: Given, kv_heads: Given, width: Given, v_widt
     if kv_heads.value == 1:
         return Block("mqa", (("num_heads", heads), *widths), kv_heads.why)
     if heads.value % kv_heads.value:
-        raise config.refusal(f"{kv_heads.value} KV heads do not divide {heads.value} heads")
+        raise config.refusal(
+            f"{kv_heads.value} KV heads do not divide {heads.value} heads ({kv_heads.why}; {heads.why})"
+        )
     return Block("gqa", (("num_heads", heads), ("num_kv_heads", kv_heads), *widths))
 
 

@@ -6,35 +6,40 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.heads import HEADS, usual_heads, width_of
-from kvcalc.importers.config_json.layer_lists import number_of, types_of
+from kvcalc.importers.config_json.layer_lists import FULL, SLIDING, number_of, types_of
+from kvcalc.importers.config_json.per_layer import block_at, overrides
 from kvcalc.importers.plan import Block, LayerPlan, block_of
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
 
-_SLIDING = {"full_attention", "sliding_attention"}
-
 
 def llama4(config: Config) -> list[LayerPlan]:
     """Layers stay within attention_chunk_size but for those without rotary embedding: every fourth, unless listed."""
     block, chunk, layers = usual_heads(config), config.tokens("attention_chunk_size"), number_of(config)
-    types = types_of(config, {"full_attention", "chunked_attention"})
+    types = types_of(config, {FULL, "chunked_attention"})
     rotated = config.get("no_rope_layers")
     if types is None and rotated is not None and rotated.value != []:
-        types = ["chunked_attention" if each else "full_attention" for each in config.marks("no_rope_layers", layers)]
+        types = ["chunked_attention" if each else FULL for each in config.marks("no_rope_layers", layers)]
     if types is None:
         every = config.optional_count("no_rope_layer_interval") or Given(4, "class")
-        types = ["chunked_attention" if (index + 1) % every.value else "full_attention" for index in range(layers)]
+        types = ["chunked_attention" if (index + 1) % every.value else FULL for index in range(layers)]
     return [LayerPlan((block,), chunk=chunk if each == "chunked_attention" else None) for each in types]
 
 
 def mimo(config: Config) -> list[LayerPlan]:
-    """hybrid_layer_pattern marks sliding layers with 1; they have heads and widths of their own (swa_*).
+    """hybrid_layer_pattern marks sliding layers with 1, or layer_types lists them; they have own heads (swa_*).
 
     Raises:
-        KvcalcError: the list has something else, or another length.
+        KvcalcError: a list has something else or another length, or the two differ.
     """
-    marks = config.marks("hybrid_layer_pattern", number_of(config))
+    types = types_of(config, {FULL, SLIDING})
+    if types is None or config.get("hybrid_layer_pattern") is not None:
+        marks = config.marks("hybrid_layer_pattern", number_of(config))
+    else:
+        marks = [int(each == SLIDING) for each in types]
+    if types is not None and marks != [int(each == SLIDING) for each in types]:
+        raise config.refusal("hybrid_layer_pattern and layer_types differ")
     blocks = [
         block_of(
             config,
@@ -46,12 +51,12 @@ def mimo(config: Config) -> list[LayerPlan]:
         for prefix in ("", "swa_")
     ]
     window = config.tokens("sliding_window")
-    for name in ("attention_chunk_size", "sliding_window_size"):
-        told = config.optional_tokens(name)
-        if told is not None and told.value != window.value:
+    chunk, earlier = config.optional_tokens("attention_chunk_size"), config.optional_tokens("sliding_window_size")
+    for name, told in (("attention_chunk_size", chunk), ("sliding_window_size", earlier)):
+        if told is not None and window.value - told.value not in (0, 1):
             raise config.refusal(f"{name} is {told.value}, and sliding_window {window.value}")
-    if config.get("sliding_window_size") is not None:
-        window = Given(window.value + 1, "sliding_window_size earlier tokens and the last itself")
+    if earlier is not None:
+        window = Given(earlier.value + 1, "sliding_window_size earlier tokens and the last itself")
     return [LayerPlan((blocks[mark],), window=window if mark else None) for mark in marks]
 
 
@@ -65,30 +70,36 @@ def laguna(config: Config) -> list[LayerPlan]:
     kv_heads, width = config.count("num_key_value_heads"), width_of(config, common)
     name = "num_attention_heads_per_layer"
     counts = [common.value] * layers if config.get(name) is None else config.numbers(name)
-    types = types_of(config, _SLIDING) or ["full_attention"] * layers
+    types = types_of(config, {FULL, SLIDING}) or [FULL] * layers
     config.ignore("sliding_window")
     if len(counts) != layers:
         raise config.refusal(f"{name} is a list of {len(counts)}, for {layers} layers")
     return [
         LayerPlan(
             (block_of(config, Given(count, name), kv_heads, width),),
-            window=config.tokens("sliding_window") if each == "sliding_attention" else None,
+            window=config.tokens("sliding_window") if each == SLIDING else None,
         )
         for count, each in zip(counts, types, strict=True)
     ]
 
 
 def step(config: Config) -> list[LayerPlan]:
-    """Step-3.5, Step-3.7: attention_other_setting or num_sliding_attention_heads has the heads of sliding layers."""
+    """Step-3.5, Step-3.7: per_layer_config has the heads of sliding layers, or one of two keys of the family's own."""
     heads = config.count(*HEADS)
-    kv_heads = config.count("num_attention_groups", "num_key_value_heads")
-    full = LayerPlan((block_of(config, heads, kv_heads, width_of(config, heads)),))
-    types = types_of(config, _SLIDING) or ["full_attention"] * number_of(config)
-    if "sliding_attention" not in types:
-        config.ignore("sliding_window", "attention_other_setting")
-        return [full] * len(types)
-    sliding = LayerPlan((_step_sliding(config, kv_heads),), window=config.tokens("sliding_window"))
-    return [sliding if each == "sliding_attention" else full for each in types]
+    kv_heads, width = config.count("num_attention_groups", "num_key_value_heads"), width_of(config, heads)
+    types = types_of(config, {FULL, SLIDING}) or [FULL] * number_of(config)
+    own = overrides(config, len(types))
+    full = block_of(config, heads, kv_heads, width)
+    if own is None and SLIDING in types:
+        sliding = _step_sliding(config, kv_heads)
+        blocks = [sliding if each == SLIDING else full for each in types]
+    else:
+        config.ignore("sliding_window", "attention_other_setting", "num_sliding_attention_heads")
+        blocks = [block_at(config, (own or {}).get(index), heads, kv_heads, width) for index in range(len(types))]
+    return [
+        LayerPlan((block,), window=config.tokens("sliding_window") if each == SLIDING else None)
+        for each, block in zip(types, blocks, strict=True)
+    ]
 
 
 def _step_sliding(config: Config, kv_heads: Given) -> Block:
@@ -97,7 +108,7 @@ def _step_sliding(config: Config, kv_heads: Given) -> Block:
         config.ignore("attention_other_setting")
         return block_of(config, own, kv_heads, width_of(config, own))
     other = config.part("attention_other_setting")
-    if other.need("attention_type").value != "sliding_attention":
+    if other.need("attention_type").value != SLIDING:
         raise config.refusal("attention_other_setting is not of the sliding layers")
     return block_of(
         config, other.count("num_attention_heads"), other.count("num_attention_groups"), other.count("head_dim")

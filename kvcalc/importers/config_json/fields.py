@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import Given
@@ -73,7 +74,7 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def either(config: Config, outer: Mapping[str, Any], *names: str) -> Given | None:
-    """A key that may stand inside or around the text model's part.
+    """A key that may stand inside or around the text model's part, where it decides over what its class fills in.
 
     Raises:
         KvcalcError: it stands in both, or under two names, and they differ.
@@ -83,9 +84,14 @@ def either(config: Config, outer: Mapping[str, Any], *names: str) -> Given | Non
     if any(name in config.assumed for name in names):
         return inside
     around = next((Given(outer[name], name) for name in names if outer.get(name) is not None), None)
-    is_default = inside is not None and not any(name in config.values for name in names)
-    if inside is not None and around is not None and inside.value != around.value and not is_default:
+    is_told = any(name in config.values for name in names)
+    is_written = (
+        inside is not None and inside.value is True and any(config.defaults.get(name) is True for name in names)
+    )
+    filled_in = is_written or not is_told  # transformers writes a text model's true default beside what decides
+    if inside is not None and around is not None and inside.value != around.value and not filled_in:
         raise config.refusal(
-            f"{inside.why} is {str(inside.value)[:40]} in text_config, and {str(around.value)[:40]} around it"
+            f"{inside.why} is {str(inside.value)[:40]} in text_config, and {str(around.value)[:40]} around it",
+            f"--assume {inside.why}={json.dumps(inside.value)[:40]} or {json.dumps(around.value)[:40]} decides it",
         )
     return around or inside

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 HEADS = ("num_attention_heads", "n_head", "n_heads")
 HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model", "model_dim")
 
-_OTHER_WIDTHS = ("kv_channels", "attention_head_dim")
-"""Other names of head_dim, which files may carry beside it."""
-
 
 def usual_heads(config: Config, *width_names: str) -> Block:
     """num_key_value_heads, of which there are as many as heads where the key is null or nothing says otherwise.
@@ -24,6 +21,7 @@ def usual_heads(config: Config, *width_names: str) -> Block:
         config: of the family.
         width_names: other names of head_dim.
     """
+    config.agreed("num_key_value_heads", "n_head_kv")
     heads = config.count(*HEADS)
     kv_heads = config.optional_count("num_key_value_heads", "n_head_kv") or heads.since(
         "no num_key_value_heads: as many as query heads"
@@ -57,11 +55,7 @@ def width_of(config: Config, heads: Given, *names: str) -> Given:
     Raises:
         KvcalcError: heads do not divide hidden_size.
     """
-    width = config.optional_count(*(names or ("head_dim",))) or _shared_out(config, heads)
-    for other in _OTHER_WIDTHS:
-        if config.values.get(other) == width.value:  # one that differs stays unread, and is refused
-            config.ignore(other)
-    return width
+    return config.optional_count(*(names or ("head_dim",))) or _shared_out(config, heads)
 
 
 def _shared_out(config: Config, heads: Given) -> Given:

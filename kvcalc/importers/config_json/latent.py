@@ -18,7 +18,7 @@ def latent_block(config: Config, *index: tuple[str, Given]) -> Block:
     told = config.get("use_mla")
     if told is not None and told.value is not True:
         raise config.refusal(f"{told.why} is {told.value}, and this family keeps latents")
-    config.ignore("num_key_value_heads", "head_dim")
+    config.ignore("num_key_value_heads", "head_dim", "qk_head_dim", "q_head_dim")
     fields = [
         ("num_heads", config.count(*HEADS)),
         ("kv_lora_rank", config.count("kv_lora_rank")),

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
 
-FULL, SLIDING = "full_attention", "sliding_attention"
+FULL, SLIDING, LINEAR = "full_attention", "sliding_attention", "linear_attention"
+
+_LEGACY = {"mamba": LINEAR, "attention": FULL, "deepseek_sparse_attention": "indexed_attention"}
+"""Layer types that transformers' classes have renamed, and call by the newer name when they write a file."""
 
 _EVERY = ("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers")
 
@@ -34,13 +37,23 @@ def number_of(config: Config) -> int:
     return int(found.value)
 
 
+def words_of(config: Config, name: str) -> list[str] | None:
+    """A list of layer types by their newer names, or None.
+
+    Raises:
+        KvcalcError: it is something else.
+    """
+    types = config.words(name)
+    return None if types is None else [_LEGACY.get(each, each) for each in types]
+
+
 def types_of(config: Config, known: set[str], name: str = "layer_types") -> list[str] | None:
     """What the file's list says of each layer; entries of multi-token-prediction layers after them are dropped.
 
     Raises:
         KvcalcError: a type that is not known, or a list of another length.
     """
-    types = config.words(name)
+    types = words_of(config, name)
     if types is None:
         return None
     layers = number_of(config)
@@ -142,7 +155,7 @@ def window_from(config: Config, block: Block) -> list[LayerPlan]:
 
 def pattern(config: Config, block: Block) -> list[LayerPlan]:
     """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or the family's key for it."""
-    config.ignore(*_EVERY)
+    config.ignore(*_EVERY, "layer_switch")
     return _listed_or(_by_pattern, config, block)
 
 

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from kvcalc.importers.config_json.fields import DTYPES
 from kvcalc.importers.config_json.heads import HEADS, HIDDEN, usual_heads, width_of
 from kvcalc.importers.config_json.latent import latent_block
-from kvcalc.importers.config_json.layer_lists import number_of, types_of
+from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, number_of, types_of
 from kvcalc.importers.plan import Block, LayerPlan
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config, Given
-
-FULL, LINEAR = "full_attention", "linear_attention"
 
 
 def state_dtype(config: Config, name: str) -> tuple[tuple[str, Given], ...]:
@@ -71,6 +69,10 @@ def kimi_linear(config: Config) -> list[LayerPlan]:
             ("conv_kernel", inner.count("short_conv_kernel_size")),
         ),
     )
+    for name, given in zip(("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim"), kda.fields, strict=True):
+        told = config.optional_count(name)
+        if told is not None and told.value != given[1].value:
+            raise config.refusal(f"{name} is {told.value}, and linear_attn_config has {given[1].value}")
     types = [FULL if number in set(full) else LINEAR for number in range(1, layers + 1)]
     return _alternate(config, kda, latent_block(config), types)
 

@@ -13,7 +13,7 @@ from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.fields import model_fields
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
-from kvcalc.importers.config_json.telling import TELLING
+from kvcalc.importers.config_json.telling import agreeing_keys, telling_keys
 from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED, WRAPPERS
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
@@ -73,7 +73,8 @@ def import_config(
         weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown, block=block)
     checkpoint = checkpoint_of(config, asked, counted, weights, above)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
-    config.refuse_unread(TELLING)
+    config.ignore(*agreeing_keys(config.values, plans))
+    config.refuse_unread(telling_keys)
     try:
         model = Model(
             **{key: given.value for key, given in fields},

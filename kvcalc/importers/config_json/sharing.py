@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.heads import HEADS, usual_heads, width_of
-from kvcalc.importers.config_json.layer_lists import alternating, number_of, types_of
+from kvcalc.importers.config_json.layer_lists import FULL, SLIDING, alternating, number_of, types_of
+from kvcalc.importers.config_json.per_layer import block_at, overrides
 from kvcalc.importers.plan import Block, LayerPlan, block_of
 
 if TYPE_CHECKING:
@@ -16,26 +17,39 @@ if TYPE_CHECKING:
 def gemma4(config: Config) -> list[LayerPlan]:
     """Full layers have a width of their own, and maybe heads; the last num_kv_shared_layers read earlier caches.
 
-    attention_k_eq_v shares a projection's weight, not what is kept: keys are normalised and rotated.
+    per_layer_config says it where it stands, and the class looks at global_head_dim and num_global_key_value_heads
+    only where it does not. attention_k_eq_v lets the latter count, and shares a projection's weight, not what is kept:
+    keys are normalised and rotated.
 
     Raises:
         KvcalcError: no layer_types, or of another end.
     """
-    types = types_of(config, {"full_attention", "sliding_attention"})
+    types = types_of(config, {FULL, SLIDING})
     if types is None:
         raise config.refusal("it has no layer_types")
-    if types[-1] != "full_attention":
+    if types[-1] != FULL:
         raise config.refusal("the last of layer_types slides, and the class makes that layer full")
     heads = config.count(*HEADS)
-    kv_heads = config.count("num_key_value_heads")
-    sliding = block_of(config, heads, kv_heads, width_of(config, heads))
-    global_heads = config.optional_count("num_global_key_value_heads") or kv_heads
-    whole = block_of(config, heads, global_heads, config.count("global_head_dim"))
-    window = config.tokens("sliding_window")
-    plans = [
-        LayerPlan((whole,)) if each == "full_attention" else LayerPlan((sliding,), window=window) for each in types
-    ]
+    kv_heads, width = config.count("num_key_value_heads"), width_of(config, heads)
+    own = overrides(config, len(types))
+    if own is None:
+        whole = block_of(config, heads, _global_heads(config) or kv_heads, config.count("global_head_dim"))
+    else:
+        config.ignore("global_head_dim", "num_global_key_value_heads")
+    plans = []
+    for index, each in enumerate(types):
+        if own is None and each == FULL:
+            block = whole
+        else:
+            block = block_at(config, None if own is None else own.get(index), heads, kv_heads, width)
+        plans.append(LayerPlan((block,), window=None if each == FULL else config.tokens("sliding_window")))
     return _last_shared(config, plans)
+
+
+def _global_heads(config: Config) -> Given | None:
+    """Those of full layers, which the class takes only with attention_k_eq_v."""
+    config.ignore("num_global_key_value_heads")
+    return config.optional_count("num_global_key_value_heads") if config.flag("attention_k_eq_v") else None
 
 
 def gemma3n(config: Config) -> list[LayerPlan]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.heads import HIDDEN, usual_heads
-from kvcalc.importers.config_json.layer_lists import number_of, types_of
+from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, number_of, types_of, words_of
 from kvcalc.importers.config_json.linear import state_dtype
 from kvcalc.importers.plan import Block, LayerPlan
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _NOTHING = {"mlp", "moe"}
 """Layers of Nemotron-H that keep nothing."""
-
-_ATTENTION = {"attention", "full_attention"}
 
 
 def mamba1(config: Config) -> list[LayerPlan]:
@@ -67,12 +65,11 @@ def jamba(config: Config) -> list[LayerPlan]:
 
 def granite_hybrid(config: Config) -> list[LayerPlan]:
     """Granite-4.0: layer_types."""
-    known = {*_ATTENTION, "mamba", "linear_attention"}
-    types = types_of(config, known)
+    types = types_of(config, {FULL, LINEAR}) or types_of(config, {FULL, LINEAR}, "layers_block_type")
     if types is None:
         raise config.refusal("it has no layer_types")
     mamba, attention = _mamba2_heads(config), usual_heads(config)
-    return [LayerPlan((attention if each in _ATTENTION else mamba,)) for each in types]
+    return [LayerPlan((attention if each == FULL else mamba,)) for each in types]
 
 
 def bamba(config: Config) -> list[LayerPlan]:
@@ -93,9 +90,9 @@ def nemotron_h(config: Config) -> list[LayerPlan]:
     Raises:
         KvcalcError: neither is there, or one has something else.
     """
-    types = config.words("layers_block_type")
+    types = words_of(config, "layers_block_type")
     if types is None:
-        letters = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
+        letters = {"M": LINEAR, "*": FULL, "-": "mlp", "E": "moe"}
         marks = config.need("hybrid_override_pattern").value
         if not isinstance(marks, str) or set(marks) - set(letters):
             raise config.refusal("hybrid_override_pattern has other letters than M * - E")
@@ -105,18 +102,19 @@ def nemotron_h(config: Config) -> list[LayerPlan]:
     stated = config.optional_count("num_hidden_layers")
     if stated is not None and stated.value != len(types):
         raise config.refusal(f"{len(types)} layers are listed, and num_hidden_layers is {stated.value}")
+    config.ignore("mamba_expand", "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit")
     mamba = Block(
         "mamba2",
         (
             ("num_heads", config.count("mamba_num_heads")),
             ("head_dim", config.count("mamba_head_dim")),
             ("state_size", config.count("ssm_state_size")),
-            ("num_groups", config.count("n_groups")),
-            ("conv_kernel", config.count("conv_kernel")),
+            ("num_groups", config.count("mamba_n_groups", "n_groups")),
+            ("conv_kernel", config.count("mamba_d_conv", "conv_kernel")),
             *state_dtype(config, "mamba_ssm_cache_dtype"),
         ),
     )
-    blocks = {"mamba": mamba, "attention": usual_heads(config, "attention_head_dim")}
+    blocks = {LINEAR: mamba, FULL: usual_heads(config, "attention_head_dim")}
     blocks |= dict.fromkeys(sorted(_NOTHING), Block("none"))
     for each in types:
         if each not in blocks:
@@ -127,6 +125,7 @@ def nemotron_h(config: Config) -> list[LayerPlan]:
 def _mamba2_heads(config: Config) -> Block:
     """mamba_n_heads of mamba_d_head each; 'auto' is what is left of the inner width."""
     heads, width = config.count("mamba_n_heads"), config.need("mamba_d_head")
+    config.ignore("mamba_expand")
     inner = config.optional_count("mamba_d_ssm") or _expanded(config, "mamba_expand")
     if width.value == "auto":
         width = Given(inner.value // heads.value, f"mamba_d_head is auto: {inner.why} / mamba_n_heads")

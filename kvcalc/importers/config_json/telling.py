@@ -1,73 +1,154 @@
-"""Keys of config.json that say something of the cache, in one family or another."""
+"""Keys of config.json that say something of the cache, in one family or another, and those that only sound like it.
+
+A key that its family does not read is told by its name: a list of names cannot have every spelling of every publisher.
+"""
 
 from __future__ import annotations
 
-TELLING = frozenset(
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from kvcalc.importers.plan import LayerPlan
+
+
+def _set(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+TELLING = _set(
+    """
+    add_cross_attention attention_chunk_size attention_other_setting attention_types attn_config
+    attn_layer_indices attn_layer_period attn_type_list block_configs block_overrides block_types
+    cla_share_factor compress_ratios conv_L_cache cross_attention_layers dense_attention_every_n_layers
+    full_attention_interval full_attn_idxs full_attn_mod global_attn_every_n_layers hybrid_override_pattern
+    index_head_dim index_topk index_topk_freq index_topk_pattern indexer_types is_encoder_decoder kv_lora_rank
+    layer_group_size layer_types layers_block_type linear_attn_config lru_width multi_latent_attention
+    multi_query multi_query_attention num_kv_shared_layers per_layer_config q_lora_rank qk_nope_head_dim
+    qk_rope_head_dim sliding_window_pattern sparse_attention_config ssm_cfg use_bidirectional_attention use_cla
+    use_mla use_sliding_window use_swa
+    """
+)
+"""Whatever their value, and whatever words they are made of."""
+
+_WORDS = _set(
+    """
+    attention attentions attn cache cached chunk chunked cla compress compressed compression conv cross dkv dv
+    global gqa head heads hybrid indexer key kv kvs latent latents layer layers linear local mamba memory mla
+    mqa qkv query recurrent rnn share shared sharing sink sinks slide sliding sparse ssm state states swa value
+    window windows
+    """
+)
+"""A number, a list or a mapping whose name has one of these tells of heads, layers, windows, or what is kept."""
+
+_FLAGS = _set("cla cross mla mqa share shared sharing sliding window")
+"""The same of a flag that is true."""
+
+_HARMLESS = _set(
+    """
+    act activation adapter audio aux batch bias classifier clip cls codebook coef coeff connector dense draft
+    drop dropout dtype eagle embd embed embedding embeddings entropy eps epsilon expert experts fc ffn fuse gate
+    image init initializer intermediate invalid label labels layernorm limit limits lm lora loss lr medusa mlp
+    mm moe mtp multimodal multiplier multipliers nope norm norms optimizer pad padding parallel patch pdrop
+    perceiver pipeline pooler precision projector qformer quant quantization recompute regularization resampler
+    rope rotary router scalar scale scaling softcap softcapping softmax speech std summary swiglu talker target
+    temperature temporal theta token tower upcast video vision visual vit vocab weight weights
+    """
+)
+"""What a name with one of these is about, it is not what a layer keeps."""
+
+DISMISSED = _set(
+    """
+    attention_backend attention_logit_cap attention_sink_size attn_res_block_size chunk_size
+    chunk_size_feed_forward compression_config context_window_size conv_dim conv_dim_out
+    cross_attention_hidden_size decoder_sparse_step full_attn_alpha_factor full_attn_beta_factor global_step
+    hidden_size_per_layer_input linear_attn_alpha_factor linear_attn_beta_factor local_rank mamba_chunk_size
+    mamba_dt_rank max_window_layers num_hash_layers num_query_tokens prefill_chunk_size
+    share_input_output_layers share_q_dim
+    """
+)
+"""Names made of such words that classes take, and that change no cache: windows of training or of a compiler, widths
+of feed-forward networks and embeddings, what is rotated."""
+
+_SAYS_NOTHING: Mapping[str, Any] = MappingProxyType(
+    {"cla_share_factor": 1, "compression_ratio": 1, "full_attn_mod": 1, "use_bidirectional_attention": "vision"}
+)
+"""Keys with the value at which every layer keeps its own whole cache."""
+
+_OFF: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "add_cross_attention",
-        "attention_chunk_size",
-        "attention_head_dim",
-        "attention_other_setting",
-        "attention_types",
-        "attn_config",
-        "attn_layer_indices",
-        "attn_layer_period",
-        "attn_type_list",
-        "block_configs",
-        "block_types",
-        "cla_share_factor",
-        "compress_ratios",
-        "conv_L_cache",
-        "cross_attention_layers",
-        "full_attention_interval",
-        "full_attn_idxs",
-        "global_attn_every_n_layers",
-        "global_head_dim",
-        "head_dim",
-        "hybrid_layer_pattern",
-        "hybrid_override_pattern",
-        "index_head_dim",
-        "index_topk",
-        "index_topk_freq",
-        "index_topk_pattern",
-        "indexer_types",
-        "is_encoder_decoder",
-        "kv_channels",
-        "kv_lora_rank",
-        "layer_attention_types",
-        "layer_group_size",
-        "layer_types",
-        "layers_block_type",
-        "linear_attn_config",
-        "linear_num_key_heads",
-        "lru_width",
-        "mamba_d_ssm",
-        "mamba_d_state",
-        "mamba_n_heads",
-        "mamba_num_heads",
-        "multi_query",
-        "multi_query_attention",
-        "multi_query_group_num",
-        "n_head_kv",
-        "num_attention_groups",
-        "num_attention_heads_per_layer",
-        "num_global_key_value_heads",
-        "num_key_value_heads",
-        "num_kv_heads",
-        "num_kv_shared_layers",
-        "num_sliding_attention_heads",
-        "qk_rope_head_dim",
-        "sliding_window",
-        "sliding_window_pattern",
-        "sparse_attention_config",
-        "ssm_cfg",
-        "ssm_state_size",
-        "state_size",
-        "swa_num_key_value_heads",
-        "use_cla",
-        "use_sliding_window",
-        "v_head_dim",
-        "window_size",
+        "use_sliding_window": ("sliding_window", "sliding_window_size"),
+        "use_cla": ("cla_share_factor",),
+        "use_mla": ("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"),
     }
 )
-"""A family that meets one of these, and does not read it, is the wrong family."""
+"""Flags, and the keys that say nothing where the file says false."""
+
+_SAME: Mapping[str, Collection[str]] = MappingProxyType(
+    {
+        "num_kv_heads": _set(
+            """
+            num_key_value_heads num_kv_heads n_kv_heads kv_n_heads n_head_kv head_num_kv kv_heads num_query_groups
+            n_query_groups multi_query_group_num num_attention_groups num_kv_groups
+            """
+        ),
+        "num_heads": ("num_heads", "n_head", "n_heads", "attention_heads", "decoder_attention_heads"),
+        "head_dim": ("head_dim", "kv_channels", "attention_head_dim", "head_size", "d_head", "dim_head", "d_kv"),
+        "group": ("num_key_value_groups", "num_gqa_groups", "num_queries_per_kv"),
+        "window": ("sliding_window_size", "attention_window", "attention_window_size", "window_size"),
+        "layers": ("decoder_layers", "num_decoder_layers", "layer_num"),
+    }
+)
+"""Spellings of one meaning: a file may carry them beside the one that its family reads, where they agree."""
+
+_NAME = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
+
+
+def telling_keys(values: Mapping[str, Any]) -> set[str]:
+    """Keys of a file, or of a mapping in it, that say something of the cache.
+
+    Args:
+        values: of the file or the mapping.
+    """
+    silenced = {name for flag, names in _OFF.items() if values.get(flag) is False for name in names}
+    return {name for name, value in values.items() if name not in silenced and _tells(name, value)}
+
+
+def _tells(name: str, value: Any) -> bool:
+    if value in (None, False, 0, -1, "", [], {}) or (name in _SAYS_NOTHING and _SAYS_NOTHING[name] == value):
+        return False
+    if name in TELLING:
+        return True
+    words = {word.lower() for word in _NAME.findall(name)}
+    if name in DISMISSED or words & _HARMLESS:
+        return False
+    if isinstance(value, str):
+        return "pattern" in words
+    return bool(words & (_FLAGS if value is True else _WORDS))
+
+
+def agreeing_keys(values: Mapping[str, Any], plans: Sequence[LayerPlan]) -> set[str]:
+    """Keys that say in other words what was read.
+
+    Args:
+        values: of the file.
+        plans: the layers as they were read.
+    """
+    blocks: list[dict[str, Any]] = [{**block.sizes, "kind": block.kind} for plan in plans for block in plan.blocks]
+    read: dict[str, set[Any]] = {
+        "num_heads": {block["num_heads"] for block in blocks if "num_heads" in block},
+        "num_kv_heads": {_kv_heads(block) for block in blocks if "num_heads" in block},
+        "group": {block["num_heads"] // _kv_heads(block) for block in blocks if "num_heads" in block},
+        "head_dim": {block["head_dim"] for block in blocks if "head_dim" in block},
+        "window": {plan.window.value for plan in plans if plan.window is not None},
+        "layers": {len(plans)},
+    }
+    alike = {field: next(iter(found)) for field, found in read.items() if len(found) == 1}
+    return {name for field, value in alike.items() for name in _SAME[field] if values.get(name) == value}
+
+
+def _kv_heads(block: Mapping[str, Any]) -> int:
+    return int(1 if block["kind"] == "mqa" else block.get("num_kv_heads", block["num_heads"]))

@@ -52,7 +52,7 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
     match = _SPLIT.fullmatch(path.name)
     named = Given(name_of(match[1] if match else path.stem), "the name of the file")
     fields = (("name", named), *_fields(config, header, weights, tied=tied))
-    config.refuse_unread(TELLING)
+    config.refuse_unread(lambda values: {name for name in TELLING if values.get(name)})
     try:
         values = {key: given.value for key, given in fields}
         model = Model(**values, weights=weights.parts, layers=grouped(plans))

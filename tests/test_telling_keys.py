@@ -1,0 +1,236 @@
+"""Keys that nobody reads: refused where they sound like a cache, passed over where they are about other things."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kvcalc import KvcalcError
+from kvcalc.importers import import_config
+
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 8192,
+    "torch_dtype": "bfloat16",
+}
+PLAIN = ["gqa 32/8 x 128"] * 2
+
+
+def labels(values: dict[str, Any], **assumed: Any) -> list[str]:
+    model = import_config(json.dumps(values), "config.json", "some-model", assumed).model
+    return [" ".join(each.label for each in layer) for layer in model.sequence()]
+
+
+SOUNDING: dict[str, Any] = {
+    "n_kv_heads": 4,
+    "num_kv_heads": 4,
+    "kv_n_heads": 4,
+    "kvHeads": 4,
+    "num_query_groups": 4,
+    "n_query_groups": 4,
+    "multi_query_group_num": 2,
+    "num_attention_groups": 4,
+    "head_size": 64,
+    "kv_channels": 64,
+    "d_kv": 64,
+    "attention_window": 512,
+    "attention_window_size": 512,
+    "max_attention_window_size": [512, 8192],
+    "local_attention_size": 512,
+    "window_size": 512,
+    "window_layers": [0],
+    "layer_windows": [512, 0],
+    "sliding_window": 512,
+    "sliding_window_pattern": "LG",
+    "per_layer_config": {"0": {"num_key_value_heads": 2}},
+    "block_configs": [{"attention": {"no_op": True}}] * 2,
+    "layer_overrides": {"0": {}},
+    "skip_layers": [1],
+    "kv_sharing_map": {"1": 0},
+    "kv_source_layers": [0, 0],
+    "cross_layer_share": 2,
+    "num_memory_slots": 16,
+    "attention_sinks": 4,
+    "cache_compression": 4,
+    "latent_dim": 512,
+    "kv_lora_rank": 512,
+    "q_lora_rank": 1536,
+    "d_state": 128,
+    "ssm_config": {"d_state": 128},
+    "recurrent_state_size": 128,
+    "linear_num_heads": 16,
+    "attn": {"layers": [0], "num_heads": 16},
+    "use_swa": True,
+    "use_sliding_window_attention": True,
+    "share_kv_across": True,
+    "use_mla": True,
+    "multi_latent_attention": True,
+    "use_bidirectional_attention": True,
+    "is_encoder_decoder": True,
+}
+
+
+@pytest.mark.parametrize("name", SOUNDING)
+def test_what_sounds_like_a_cache_is_refused_unless_it_is_assumed_away(name: str) -> None:
+    values = {**LLAMA, name: SOUNDING[name]}
+    with pytest.raises(KvcalcError) as error:
+        labels(values)
+    assert f"llama: {name} is " in str(error.value)
+    assert f"--assume {name}=null takes it as absent" in str(error.value)
+    assert labels(values, **{name: None}) == PLAIN
+
+
+@pytest.mark.parametrize("nothing", [None, False, 0, -1, [], {}])
+@pytest.mark.parametrize("name", SOUNDING)
+def test_what_is_off_says_nothing(name: str, nothing: Any) -> None:
+    assert labels({**LLAMA, name: nothing}) == PLAIN
+
+
+HARMLESS: dict[str, Any] = {
+    # rotation, scaling, dropout, norms, initialisation
+    "rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}},
+    "rope_local_base_freq": 1e4,
+    "layer_rope_theta": [1e4, 1e6],
+    "no_rope_layers": [1, 0],
+    "no_rope_layer_interval": 4,
+    "nope_layer_interval": 4,
+    "swa_rope_theta": 1e4,
+    "attention_dropout": 0.1,
+    "attn_pdrop": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "layer_norm_eps": 1e-5,
+    "layer_norm_epsilon": 1e-5,
+    "layernorm_full_attention_alpha": 3.5565588200778455,
+    "layer_scale_init_value": 1e-5,
+    "attention_multiplier": 0.0078125,
+    "key_multiplier": 0.5,
+    "ssm_multipliers": [0.35, 0.25],
+    "attn_logit_softcapping": 50.0,
+    "query_pre_attn_scalar": 256,
+    "attn_temperature_tuning": 4,
+    "attention_value_scale": 0.707,
+    "scale_attn_weights": True,
+    "attention_softmax_in_fp32": True,
+    "apply_query_key_layer_scaling": True,
+    "compression_ratio": 1.0,
+    # experts and other feed-forward networks
+    "mlp_only_layers": [0],
+    "mlp_layer_types": ["dense", "sparse"],
+    "moe_layer_freq": 2,
+    "is_moe_layer": [False, True],
+    "expert_layer_period": 2,
+    "decoder_sparse_step": 2,
+    "num_dense_layers": 1,
+    "interleave_moe_layer_step": 2,
+    "shared_expert_intermediate_size": 1024,
+    "shared_intermediate_size": 1024,
+    "share_expert_dim": 1280,
+    "share_q_dim": 2048,
+    "hidden_size_per_layer_input": 256,
+    "vocab_size_per_layer_input": 262144,
+    "activation_sparsity_pattern": [0.95, 0.0],
+    # towers, projectors and tokens
+    "vision_feature_layer": -2,
+    "vision_num_cross_attention_layers": 8,
+    "mm_vision_select_layer": -2,
+    "num_query_tokens": 64,
+    "image_token_index": 7,
+    "lm_head_multiplier": 2.0,
+    # draft heads
+    "num_target_layers": 36,
+    "target_layer_ids": [1, 9, 17],
+    "eagle_aux_hidden_state_layer_ids": [2, 18, 33],
+    "mtp_num_layers": 1,
+    "mtp_layer_types": ["full_attention"],
+    "medusa_num_heads": 4,
+    "block_size": 16,
+    # training, compilers, serving, quantisation
+    "chunk_size_feed_forward": 64,
+    "prefill_chunk_size": 2048,
+    "context_window_size": 4096,
+    "attention_sink_size": 4,
+    "local_rank": 1,
+    "recompute_num_layers": 1,
+    "num_layers_in_first_pipeline_stage": 1,
+    "num_beam_groups": 2,
+    "loss_chunk_size": 1024,
+    "use_cache": True,
+    "cache_implementation": "hybrid",
+    "_attn_implementation": "flash_attention_2",
+    "attention_backend": "flex_attention",
+    "compression_config": {"format": "pack-quantized"},
+    "fuse_cross_entropy": True,
+    "use_embedding_sharing": True,
+    "max_window_layers": 21,
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_only_sounds_like_a_cache_is_passed_over(name: str) -> None:
+    assert labels({**LLAMA, name: HARMLESS[name]}) == PLAIN
+
+
+def test_another_spelling_that_agrees_may_stand_beside_the_one_that_is_read() -> None:
+    for name in ("n_kv_heads", "num_query_groups", "multi_query_group_num", "num_attention_groups"):
+        assert labels({**LLAMA, name: 8}) == PLAIN
+        assert labels({**LLAMA, name: 4}, num_key_value_heads=4) == ["gqa 32/4 x 128"] * 2
+    assert labels({**LLAMA, "n_head_kv": 8}) == PLAIN
+    with pytest.raises(KvcalcError, match="num_key_value_heads is 8 and n_head_kv is 4"):
+        labels({**LLAMA, "n_head_kv": 4})
+    for name in ("head_size", "kv_channels", "attention_head_dim"):
+        assert labels({**LLAMA, name: 128}) == PLAIN
+    gemma2 = {**LLAMA, "model_type": "gemma2", "head_dim": 128, "sliding_window": 4096}
+    assert labels({**gemma2, "sliding_window_size": 4096}) == ["gqa 32/8 x 128, window 4,096", "gqa 32/8 x 128"]
+    with pytest.raises(KvcalcError, match="sliding_window_size is 2048"):
+        labels({**gemma2, "sliding_window_size": 2048})
+
+
+def test_a_flag_that_is_false_silences_its_keys() -> None:
+    assert labels({**LLAMA, "use_sliding_window": False, "sliding_window": 32768, "max_window_layers": 28}) == PLAIN
+    assert labels({**LLAMA, "use_cla": False, "cla_share_factor": 2}) == PLAIN
+    for said in ({}, {"use_sliding_window": None}, {"use_sliding_window": True}):
+        with pytest.raises(KvcalcError, match="sliding_window is "):
+            labels({**LLAMA, **said, "sliding_window": 32768})
+
+
+def test_keys_inside_a_mapping_are_looked_at_too() -> None:
+    mpt = {"model_type": "mpt", "d_model": 4096, "n_layers": 2, "n_heads": 32}
+    usual = {"attn_type": "grouped_query_attention", "kv_n_heads": 8, "clip_qkv": 8, "attn_pdrop": 0.1}
+    assert labels({**mpt, "attn_config": {**usual, "sliding_window_size": -1}}) == PLAIN
+    with pytest.raises(KvcalcError, match=r"sliding_window_size is 512.*--assume attn_config=null takes all of"):
+        labels({**mpt, "attn_config": {**usual, "sliding_window_size": 512}})
+    blocks = [{"attention": {"n_heads_in_group": 4}}, {"attention": {"n_heads_in_group": 4, "window_length": 512}}]
+    with pytest.raises(KvcalcError, match="window_length is 512"):
+        labels({**LLAMA, "model_type": "nemotron-nas", "num_key_value_heads": None, "block_configs": blocks})
+
+
+def test_published_keys_of_single_families() -> None:
+    elm = {"model_type": "openelm", "model_dim": 512, "num_transformer_layers": 2, "head_dim": 64}
+    elm |= {"num_query_heads": [12, 16], "num_kv_heads": [3, 4], "num_gqa_groups": 4, "qkv_multipliers": [0.5, 1.0]}
+    assert labels({**elm, "share_input_output_layers": True}) == ["gqa 12/3 x 64", "gqa 16/4 x 64"]
+    cohere2 = {**LLAMA, "model_type": "cohere2", "sliding_window": 4096, "sliding_window_pattern": 2, "layer_switch": 2}
+    assert labels(cohere2) == ["gqa 32/8 x 128, window 4,096", "gqa 32/8 x 128"]
+    lfm2 = {**LLAMA, "model_type": "lfm2", "full_attn_idxs": [1], "num_heads": 32, "conv_dim": 4096, "block_dim": 4096}
+    assert labels(lfm2)[1] == "gqa 32/8 x 128"
+    granite = {**LLAMA, "model_type": "granitemoehybrid", "mamba_n_heads": 128, "mamba_d_head": "auto"}
+    granite |= {"mamba_d_state": 128, "mamba_n_groups": 1, "mamba_d_conv": 4, "mamba_expand": 2}
+    assert labels({**granite, "layers_block_type": ["mamba", "attention"]})[1] == "gqa 32/8 x 128"
+
+
+def test_kv_heads_that_do_not_divide_name_their_key() -> None:
+    for values, key in (
+        ({**LLAMA, "num_key_value_heads": 5}, "num_key_value_heads"),
+        (
+            {**LLAMA, "model_type": "step3_text", "num_key_value_heads": None, "num_attention_groups": 5},
+            "num_attention_groups",
+        ),
+        ({**LLAMA, "model_type": "dbrx", "num_key_value_heads": None, "attn_config": {"kv_n_heads": 5}}, "kv_n_heads"),
+    ):
+        with pytest.raises(KvcalcError, match=rf"5 KV heads do not divide 32 heads \({key}; num_attention_heads\)"):
+            labels(values)
