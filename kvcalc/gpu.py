@@ -24,6 +24,7 @@ class Gpu:
         memory_bytes: total memory; None where no figure is known, so that the user must give one.
         memory_from: who reports it: `runtime` (torch or cudaMemGetInfo, the least seen), or `nvidia-smi`, which
             overstates by what the driver keeps; `user` for `--gpu-memory`.
+        devices: as which software sees it; of more than one, each has its share of all that stands here.
         memory_bandwidth_gb_per_s: in units of 10^9 bytes.
         host_link_gb_per_s: one direction, as is interconnect_gb_per_s.
     """
@@ -39,6 +40,7 @@ class Gpu:
     label_gb: Count | None = None
     memory_bytes: Size | None = None
     memory_from: Literal["runtime", "nvidia-smi", "user"] | None = None
+    devices: Count = 1
     memory_bandwidth_gb_per_s: Rate | None = None
     bf16_dense_tflops: Rate | None = None
     fp8_dense_tflops: Rate | None = None

@@ -20,6 +20,7 @@ from kvcalc.mechanisms import KINDS
 from kvcalc.model import Model, WeightPart
 from kvcalc.units import with_unit
 from kvcalc.verbs.decode import DecodeBound, Spill
+from kvcalc.verbs.result import SpillResult
 
 LLAMA = ("estimate", "llama-3-70b", "-c", "8192")
 
@@ -135,6 +136,7 @@ def test_csv_has_the_json_paths_as_columns(kvcalc: Kvcalc, more: tuple[str, ...]
     for name, inner in (("decode", fields(DecodeBound)), ("spill", fields(Spill))):  # records that may be missing
         within = body if name == "decode" else body["decode"]
         within[name] = within[name] or dict.fromkeys(each.name for each in inner if each.name != "terms")
+    body["spill"] = body["spill"] or dict.fromkeys(field.name for field in fields(SpillResult))
     wanted = {"_".join(path): in_csv(value) for path, value in leaves_of(body)}
     del wanted["schema_version"], wanted["command"]
     assert row == wanted
@@ -213,8 +215,8 @@ def test_notes_are_on_stderr_or_in_json(kvcalc: Kvcalc) -> None:
 
 @pytest.mark.parametrize(
     ("deployment", "code"),
-    [(("--tp", "1"), 1), (("--tp", "2"), 1), (("--tp", "4"), 0), ((), 1), (("--gpus", "8"), 0)],
-    ids=["does not fit", "tight", "fits", "one GPU does not", "the best of 8"],
+    [(("--tp", "1"), 1), (("--tp", "2"), 1), (("--tp", "4"), 0), (("-b", "32"), 0), ((), 1), (("--gpus", "8"), 0)],
+    ids=["does not fit", "tight", "fits", "the smallest fits", "the smallest is tight", "the best of 8"],
 )
 def test_check_tells_by_exit_code_whether_it_fits(kvcalc: Kvcalc, deployment: tuple[str, ...], code: int) -> None:
     plain, checked = (kvcalc(*LLAMA, *deployment, *more) for more in ((), ("--check",)))

@@ -18,6 +18,7 @@ from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, NoAttention, Shared
 from kvcalc.model import WeightPart
 from kvcalc.verbs.decode import DecodeBound
+from kvcalc.verbs.result import SpillResult
 
 laws = settings(max_examples=80, deadline=None)
 
@@ -445,8 +446,10 @@ def test_only_cache_can_be_spilled() -> None:
 
 def test_a_host_link_is_needed_where_something_is_spilled() -> None:
     gpu = accelerator(host_link_gb_per_s=None)
-    with pytest.raises(kvcalc.KvcalcError, match="--spill: no bandwidth of a host link is known for slow"):
-        kvcalc.estimate(small(), gpu=gpu, gpu_memory=2000, context=10, batch=3, tp=1, **SPILL)
+    answer = kvcalc.estimate(small(), gpu=gpu, gpu_memory=2000, context=10, batch=3, tp=1, **SPILL)
+    assert answer.decode is None
+    assert "no bound of decoding: no bandwidth of a host link is known for slow" in answer.notes
+    assert answer.spill == SpillResult(7680 - 860, 7680 - 860, None)  # 1,140 bytes beside the cache
     found = bound(small(), gpu=gpu, gpu_memory=10_000, context=10, batch=3, **SPILL)
     assert found.spill is not None
     assert (found.spill.spilled_bytes, found.spill.link_seconds) == (0, 0)

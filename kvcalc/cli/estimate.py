@@ -15,7 +15,7 @@ from kvcalc.errors import KvcalcError, NoError
 from kvcalc.record import contents
 from kvcalc.render import Report
 from kvcalc.verbs.decode import DecodeBound, Spill
-from kvcalc.verbs.result import Estimate, RankResult
+from kvcalc.verbs.result import Estimate, RankResult, SpillResult
 
 if TYPE_CHECKING:
     from kvcalc.render.view import View
@@ -44,22 +44,42 @@ def estimate_command(
     context_of_call: typer.Context,
     model: shared.ModelArgument = None,
     check: Annotated[
-        bool, flag("--check", "Exit 1 where the given deployment (else one GPU) does not fit.", "Deployment")
+        bool,
+        flag(
+            "--check",
+            "Exit 1 where the deployment asked for, else the smallest, does not fit; tight does not.",
+            "Deployment",
+        ),
+    ] = False,
+    accept_tight: Annotated[
+        bool, flag("--accept-tight", "With --check, what is tight fits too.", "Deployment")
     ] = False,
     **given: Any,
 ) -> None:
     """The cache, the memory and the number of GPUs of a model, with the formula behind every figure."""
     chosen, unit = chosen_format(given["how"], json=given["json"]), chosen_unit(given["unit"])
-    asked = scenario_of(model, given)
-    result = estimate(asked)
-    if check and result.gpus.fits is None:
+    if accept_tight and not check:
+        raise KvcalcError("--accept-tight: says what --check accepts; give --check too")
+    result = estimate(scenario_of(model, given))
+    if check and result.answer.fits is None:
         raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")
-    command = typed(context_of_call.obj, "--check")
+    command = typed(context_of_call.obj, "--check", "--accept-tight")
     show(_report(result, unit, command, explain=given["explain"]), chosen, given["output_file"])
-    if check and not result.gpus.fits:
-        raise NoError(
-            f"--check: {asked.deployment or Deployment()} {'is tight' if result.gpus.tight else 'does not fit'}"
-        )
+    if check and not (result.answer.fits or (accept_tight and result.answer.tight)):
+        raise NoError(f"--check: {_why_not(result)}")
+
+
+def _why_not(result: Estimate) -> str:
+    """What does not fit, and what would."""
+    asked, answer, gpus = result.scenario.deployment, result.answer, result.gpus
+    if answer.tight:
+        return f"{asked or Deployment(answer.tp, answer.pp, answer.dp)} is tight (--accept-tight accepts it)"
+    if gpus.tp is None or gpus.pp is None or gpus.dp is None:
+        return f"{asked} does not fit" if asked else "no legal deployment holds the workload"
+    found = Deployment(gpus.tp, gpus.pp, gpus.dp)
+    return (
+        f"{asked or Deployment()} does not fit; {found.gpus:,} GPUs do ({found}{', tight' if gpus.count_tight else ''})"
+    )
 
 
 def _report(result: Estimate, unit: str, command: str, *, explain: bool) -> Report:
@@ -81,7 +101,7 @@ def _csv_row(result: Estimate) -> dict[str, Any]:
     gpus["per_rank"] = result.gpus.per_rank or _empty(RankResult)
     decode = contents(result.decode) if result.decode else _empty(DecodeBound)
     decode["spill"] = decode["spill"] or _empty(Spill)
-    return contents(result) | {"gpus": gpus, "decode": decode}
+    return contents(result) | {"gpus": gpus, "decode": decode, "spill": result.spill or _empty(SpillResult)}
 
 
 def _empty(record: type[Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Row, right
-from kvcalc.units import format_size, with_unit
+from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +28,6 @@ def decode_lines(bound: DecodeBound, gpu: Gpu, unit: str) -> Iterator[str]:
     }[bound.limited_by]
     if bound.pp > 1:
         why += f", in the slowest of {bound.pp} stages, all of which a token passes"
-    if bound.spill is not None:
-        spill = bound.spill
-        yield with_unit(
-            f"spill: {spill.spilled_bytes_per_rank:,} bytes of a GPU's cache go to the host's memory, "
-            f"{spill.spilled_bytes:,} bytes of a replica",
-            unit,
-        )
     yield (
         f"decode bound: at least {shown(bound.seconds_per_token * 1000)} ms a token, at most "
         f"{shown(bound.tokens_per_second_per_sequence)} tokens/s a sequence, {shown(bound.tokens_per_second)} in all "

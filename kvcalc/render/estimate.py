@@ -72,19 +72,11 @@ def _with_the_least(total: Row, rank: RankResult, usable: int, unit: str) -> Row
 
 
 def _headline(result: Estimate) -> str:
-    gpus, asked = result.gpus, result.scenario.deployment
-    if asked is not None:
-        state = "weights unknown" if gpus.fits is None else _fit_words(fits=gpus.fits, tight=bool(gpus.tight))
-        return f"{count(asked.gpus, 'GPU')} ({asked}): {state}"
-    if gpus.count is None or gpus.tp is None or gpus.pp is None or gpus.dp is None:
-        return "1 GPU (tp 1)" + ("" if gpus.fits is None else ": does not fit")
-    return f"{count(gpus.count, 'GPU')} ({Deployment(gpus.tp, gpus.pp, gpus.dp)})" + (
-        ", tight" if gpus.count_tight else ""
-    )
-
-
-def _fit_words(*, fits: bool, tight: bool) -> str:
-    return "fits" if fits else "tight" if tight else "does not fit"
+    """'4 GPUs (tp 4): fits'."""
+    answer = result.answer
+    deployment = result.scenario.deployment or Deployment(answer.tp, answer.pp, answer.dp)
+    state = "fits" if answer.fits else "tight" if answer.tight else "does not fit"
+    return f"{count(answer.gpus, 'GPU')} ({deployment}): {'weights unknown' if answer.fits is None else state}"
 
 
 def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[str]:
@@ -96,6 +88,12 @@ def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
         each = " \u00b7 ".join(f"{count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
         usual = format_size(result.memory.per_rank.temporary_bytes, unit)
         yield f"most sequences of {result.workload.context:,} tokens, at {usual} {unit} temporary: {each}"
+    if result.spill is not None:
+        yield with_unit(
+            f"spill: {result.spill.bytes_per_rank:,} bytes of a GPU's cache go to the host's memory, "
+            f"{result.spill.bytes:,} bytes of a replica",
+            unit,
+        )
     if result.decode is not None:
         yield from decode_lines(result.decode, result.scenario.gpu, unit)
     yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.errors import KvcalcError
 from kvcalc.memory import Rank, ranks_of
 from kvcalc.memory.reads import operations, parts_used, weights_read
 from kvcalc.record import Record
 from kvcalc.term import Sum, Term
+from kvcalc.verbs.spill import room_for_cache, spilled
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -88,8 +88,6 @@ class _Step(NamedTuple):
     memory: Fraction
     compute: Fraction
     link: Fraction
-    spilled: int
-    room: int
 
     @property
     def seconds(self) -> Fraction:
@@ -102,8 +100,13 @@ class _Step(NamedTuple):
         return "compute" if self.compute > self.memory else "memory"
 
 
-def why_no_bound(scenario: Scenario) -> str | None:
-    """What is missing for a bound; None where nothing is."""
+def why_no_bound(scenario: Scenario, deployment: Deployment | None = None) -> str | None:
+    """What is missing for a bound; None where nothing is.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks, where cache may be spilled from them.
+    """
     if scenario.gpu.bandwidth is None:
         return f"no memory bandwidth is known for {scenario.gpu.name}"
     if scenario.replacements.weights is not None:
@@ -116,16 +119,20 @@ def why_no_bound(scenario: Scenario) -> str | None:
             "what a step reads of the weights is not known: the model's file does not tell embedding, experts and "
             "towers apart"
         )
-    return None if parts or scenario.model.cached_tensors else "a step reads nothing"
+    if not parts and not scenario.model.cached_tensors:
+        return "a step reads nothing"
+    if scenario.spill and deployment and not scenario.gpu.host_link_bandwidth and spilled(scenario, deployment).bytes:
+        return f"no bandwidth of a host link is known for {scenario.gpu.name}"
+    return None
 
 
 def decode_bound(scenario: Scenario, deployment: Deployment) -> DecodeBound | None:
     """The bound of a deployment; None where `why_no_bound` says why.
 
     Raises:
-        KvcalcError: cache is to be spilled, and the host link's bandwidth is not known or the weights have no room.
+        KvcalcError: cache is to be spilled, and the weights have no room.
     """
-    if why_no_bound(scenario) is not None:
+    if why_no_bound(scenario, deployment) is not None:
         return None
     parts = parts_used(scenario) or ()
     most = deployment.sequences(scenario.workload.batch)
@@ -138,9 +145,7 @@ def decode_bound(scenario: Scenario, deployment: Deployment) -> DecodeBound | No
     rate = _rate(scenario, deployment, parts, list(steps), alone)
     spill = None
     if scenario.spill:
-        total = deployment.tp * sum(steps[rank].spilled for rank in ranks)
-        worst = max(steps.values(), key=lambda step: step.spilled)
-        spill = Spill(worst.room, worst.spilled, total, float(worst.link))
+        spill = Spill(*spilled(scenario, deployment), float(max(step.link for step in steps.values())))
     return DecodeBound(
         tp=deployment.tp,
         pp=deployment.pp,
@@ -198,8 +203,7 @@ def _step(
         if rate is not None:
             compute += each.term.bytes / rate
             counted.append(each.term)
-    kept = rank.cache_bytes(sequences, scenario.workload.context)
-    room, spilled, over_link = _spilled(scenario, rank, kept, cache.bytes) if scenario.spill else (0, 0, 0)
+    over_link = max(0, cache.bytes - room_for_cache(scenario, rank)) if scenario.spill else 0
     bandwidth, link = gpu.bandwidth or Fraction(1), gpu.host_link_bandwidth
     computed = Sum("operations", tuple(counted))
     return _Step(
@@ -210,20 +214,4 @@ def _step(
         memory=(weights.bytes + cache.bytes - over_link) / bandwidth,
         compute=compute,
         link=over_link / link if link else Fraction(0),
-        spilled=spilled,
-        room=room,
     )
-
-
-def _spilled(scenario: Scenario, rank: Rank, kept: int, read: int) -> tuple[int, int, int]:
-    """Room for the cache, what does not fit in it, and what a step reads of that over the host link, at least."""
-    room = scenario.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
-    if room < 0:
-        raise KvcalcError(
-            f"--spill: only cache can be kept in the host's memory, and a rank lacks {-room:,} bytes for the rest; "
-            "give more ranks (--tp, --pp)"
-        )
-    spilled = max(0, kept - room)
-    if spilled and scenario.gpu.host_link_bandwidth is None:
-        raise KvcalcError(f"--spill: no bandwidth of a host link is known for {scenario.gpu.name}")
-    return room, spilled, max(0, read - room)

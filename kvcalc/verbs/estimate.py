@@ -14,6 +14,7 @@ from kvcalc.verbs.decode import decode_bound
 from kvcalc.verbs.remarks import can_decode, not_modelled, notes
 from kvcalc.verbs.replica import cache_of, replica_cache
 from kvcalc.verbs.result import (
+    Answer,
     CacheResult,
     DeploymentSummary,
     Estimate,
@@ -22,14 +23,18 @@ from kvcalc.verbs.result import (
     ModelSummary,
     MostSequences,
     RankResult,
+    SpillResult,
     WorkloadSummary,
 )
+from kvcalc.verbs.room import replica_of
 from kvcalc.verbs.smallest import Candidate, evaluate, legal_tps_of_a_node, most_sequences, smallest
+from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.scenario import Scenario
+    from kvcalc.verbs.decode import DecodeBound
 
 
 def estimate(scenario: Scenario) -> Estimate:
@@ -44,18 +49,44 @@ def estimate(scenario: Scenario) -> Estimate:
     weights_known = asked.fullest.weights is not None
     found = smallest(scenario) if weights_known else None
     shown = asked if scenario.deployment is not None or found is None else found
+    decode = decode_bound(scenario, shown.deployment) if weights_known and can_decode(scenario, shown) else None
     return Estimate(
         model=ModelSummary.of(model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
         deployment=DeploymentSummary.of(scenario, deployment),
+        answer=_answer(scenario, shown),
         cache=_cache(scenario, deployment, asked),
         memory=_memory(scenario, asked),
         gpus=_gpus(scenario, asked, found),
-        decode=decode_bound(scenario, shown.deployment) if weights_known and can_decode(scenario, shown) else None,
+        decode=decode,
+        spill=_spill(scenario, shown.deployment, decode) if scenario.spill else None,
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(scenario, asked, found)),
         scenario=scenario,
     )
+
+
+def _answer(scenario: Scenario, shown: Candidate) -> Answer:
+    deployment, rank = shown.deployment, _rank(shown, scenario.usable_bytes)
+    known = rank.total_bytes is not None
+    most = replica_of(scenario, deployment).most_sequences(scenario.workload.context) if known else None
+    return Answer(
+        gpus=deployment.gpus,
+        gpu=scenario.gpu.name,
+        tp=deployment.tp,
+        pp=deployment.pp,
+        dp=deployment.dp,
+        fits=shown.fit is Fit.FITS if known else None,
+        tight=shown.fit is Fit.TIGHT if known else None,
+        bytes_per_gpu=rank.total_bytes,
+        headroom_bytes=rank.least_headroom_bytes,
+        sequences=None if most is None else deployment.dp * most,
+    )
+
+
+def _spill(scenario: Scenario, deployment: Deployment, decode: DecodeBound | None) -> SpillResult:
+    found = spilled(scenario, deployment)
+    return SpillResult(found.bytes_per_rank, found.bytes, decode.seconds_per_token if decode else None)
 
 
 def _cache(scenario: Scenario, deployment: Deployment, asked: Candidate) -> CacheResult:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.formats import ElementFormat
+    from kvcalc.gpu import Gpu
     from kvcalc.memory.weights import Basis
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.smallest import Candidate
@@ -97,7 +98,7 @@ def can_decode(scenario: Scenario, shown: Candidate) -> bool:
 
 
 def _bound_notes(scenario: Scenario, shown: Candidate) -> Iterator[str]:
-    if missing := why_no_bound(scenario):
+    if missing := why_no_bound(scenario, shown.deployment):
         yield f"no bound of decoding: {missing}"
     elif not can_decode(scenario, shown):
         yield (
@@ -124,7 +125,17 @@ def gpu_notes(*scenarios: Scenario) -> Iterator[str]:
             "(0.4 to 2.9 % on cards where both are known); --gpu-memory SIZE gives your own"
         )
     for scenario in gpus.values():
+        yield from _devices_note(scenario.gpu)
         yield from _context_note(scenario)
+
+
+def _devices_note(gpu: Gpu) -> Iterator[str]:
+    """That a program sees more of them than there are packages."""
+    if gpu.devices > 1:
+        yield (
+            f"{gpu.name} is {gpu.devices} devices to software, each with 1/{gpu.devices} of its memory, bandwidth and "
+            f"rates; here one GPU is all of it, so a program runs {gpu.devices} ranks where kvcalc counts one"
+        )
 
 
 def _context_note(scenario: Scenario) -> Iterator[str]:

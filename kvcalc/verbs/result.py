@@ -161,10 +161,53 @@ class GpusResult(Record):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Answer(Record):
+    """What is said first: of the deployment asked for, else of the smallest; of one GPU where none holds the workload.
+
+    Attributes:
+        gpus: dp x tp x pp of them.
+        gpu: which accelerator.
+        fits: whether every rank stays within usable memory with the high temporary figure.
+        tight: whether only with less.
+        bytes_per_gpu: all memory of the rank with the most cache, with the usual temporary figure.
+        headroom_bytes: usable less the total of the rank that has most in all.
+        sequences: the most at this context, of all replicas, with the usual temporary figure; None where without end.
+    """
+
+    gpus: int
+    gpu: str
+    tp: int
+    pp: int
+    dp: int
+    fits: bool | None
+    tight: bool | None
+    bytes_per_gpu: int | None
+    headroom_bytes: int | None
+    sequences: int | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SpillResult(Record):
+    """Cache that goes to the host's memory.
+
+    Attributes:
+        bytes_per_rank: of the rank with the most.
+        bytes: of all ranks of a replica.
+        seconds_per_token: by the bound of decoding with it; None where there is no bound.
+    """
+
+    bytes_per_rank: int
+    bytes: int
+    seconds_per_token: float | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Estimate(Result):
     """The answer.
 
     Attributes:
+        answer: what is said first.
+        spill: of the deployment asked for, else of the smallest that holds the weights; None unless asked for.
         decode: of the deployment asked for, else of the smallest; None where it is not known.
         scenario: what this was computed from.
     """
@@ -174,10 +217,12 @@ class Estimate(Result):
     model: ModelSummary
     workload: WorkloadSummary
     deployment: DeploymentSummary
+    answer: Answer
     cache: CacheResult
     memory: MemoryResult
     gpus: GpusResult
     decode: DecodeBound | None
+    spill: SpillResult | None
     not_modelled: tuple[str, ...]
     notes: tuple[str, ...]
     scenario: Scenario

@@ -20,6 +20,7 @@ from kvcalc.verbs.estimate import gpus_by_memory
 from kvcalc.verbs.replica import cache_of, replica_cache
 from kvcalc.verbs.room import replica_of
 from kvcalc.verbs.smallest import Candidate, best_of, evaluate, smallest
+from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +166,7 @@ def _on_given_gpus(scenario: Scenario, grant: Grant, found: Candidate | None, te
         tokens_per_second_per_sequence=bound.tokens_per_second_per_sequence if bound else None,
         tokens_per_second=bound.tokens_per_second if bound else None,
         limited_by=bound.limited_by if bound else None,
-        spilled_bytes=bound.spill.spilled_bytes if bound and bound.spill else None,
+        spilled_bytes=_spilled_bytes(scenario, candidate, tell) if scenario.spill else None,
     )
 
 
@@ -181,6 +182,14 @@ def _candidate(scenario: Scenario, grant: Grant) -> Candidate | None:
     return None if grant.at_most is None else best_of(scenario, grant.at_most, grant.dp)
 
 
+def _spilled_bytes(scenario: Scenario, candidate: Candidate, tell: Tell) -> int | None:
+    try:
+        return spilled(scenario, candidate.deployment).bytes
+    except KvcalcError as error:
+        tell(str(error))
+        return None
+
+
 def _bound(scenario: Scenario, candidate: Candidate, tell: Tell) -> DecodeBound | None:
     if why_no_bound(scenario) is not None:
         return None
@@ -188,7 +197,9 @@ def _bound(scenario: Scenario, candidate: Candidate, tell: Tell) -> DecodeBound 
         tell("the given GPUs do not hold the workload: no bound of decoding (--spill keeps the rest in hosts' memory)")
         return None
     try:
+        if (missing := why_no_bound(scenario, candidate.deployment)) is not None:
+            tell(f"no bound of decoding: {missing}")
+            return None
         return decode_bound(scenario, candidate.deployment)
-    except KvcalcError as error:
-        tell(f"no bound of decoding: {error}")
+    except KvcalcError:  # told of what is spilled
         return None
