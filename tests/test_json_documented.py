@@ -13,6 +13,8 @@ from kvcalc.cli.app import run
 
 TEXT = (Path(__file__).parent.parent / "docs" / "json.md").read_text(encoding="utf-8")
 
+ENVELOPE = {"schema_version", "command"}
+
 
 def documented(command: str) -> list[str]:
     """The lines of a command's section."""
@@ -33,6 +35,7 @@ def paths(value: Any, prefix: str = "") -> set[str]:
         ("estimate", ["gemma-3-27b", "--tp", "2"]),
         ("capacity", ["gemma-3-27b", "--tp", "2"]),
         ("plan", ["gemma-3-27b"]),
+        ("explain", ["gqa"]),
         pytest.param("verify", ["gemma-3-1b", "--tp", "2", "--device", "meta"], marks=pytest.mark.torch),
     ],
 )
@@ -40,7 +43,15 @@ def test_every_field_is_documented(command: str, words: list[str], capsys: pytes
     assert run([command, *words, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     told = {name for line in documented(command) for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
-    assert paths(printed) == told
+    assert paths(printed) - ENVELOPE == told - ENVELOPE
+
+
+@pytest.mark.parametrize(("command", "records"), [("models", "models"), ("gpus", "gpus")])
+def test_every_field_of_a_list_is_documented(command: str, records: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "list", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)[records]
+    told = {name for line in documented(command) for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    assert {key for record in printed for key in record} == told
 
 
 @pytest.mark.parametrize(("row", "keys"), [("memory.per_rank", "per_rank"), ("cache.terms", "terms")])

@@ -11,7 +11,7 @@ from kvcalc.cli.options import TextGroup
 from kvcalc.errors import ExitCode, KvcalcError, one_line
 from kvcalc.units import AmbiguousCountError
 
-_COMMANDS = {
+COMMANDS = {
     "estimate": "kvcalc.cli.estimate",
     "capacity": "kvcalc.cli.capacity",
     "plan": "kvcalc.cli.plan",
@@ -65,7 +65,7 @@ def _app(command: str, *, boxes: bool) -> typer.Typer:
         cls=TextGroup,
         help=_ABOUT,
         rich_markup_mode="rich" if boxes else None,
-        add_completion=command not in _COMMANDS,
+        add_completion=command not in COMMANDS,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -76,7 +76,7 @@ def _app(command: str, *, boxes: bool) -> typer.Typer:
     ) -> None:
         pass
 
-    modules = [_COMMANDS[command]] if command in _COMMANDS else list(_COMMANDS.values())
+    modules = [COMMANDS[command]] if command in COMMANDS else list(COMMANDS.values())
     for module in modules:
         import_module(module).register(app)
     return app
