@@ -48,7 +48,18 @@ class TextGroup(TyperGroup):
 def _unconverted(parameters: list[Any]) -> list[Any]:
     for parameter in parameters:
         parameter.process_value = partial(_process, parameter)
+        if _takes_one_value(parameter):
+            parameter.add_to_parser = partial(_collect, parameter)
     return parameters
+
+
+def _takes_one_value(parameter: Any) -> bool:
+    return parameter.param_type_name == "option" and not (parameter.multiple or parameter.is_flag or parameter.count)
+
+
+def _collect(parameter: Any, parser: Any, context: Any) -> None:  # noqa: ARG001  # as typer calls it
+    """Have the parser keep every value, of which it would pass on the last."""
+    parser.add_option(obj=parameter, opts=parameter.opts, dest=parameter.name, action="append", nargs=parameter.nargs)
 
 
 def _process(parameter: Any, context: Any, value: Any) -> Any:
@@ -56,7 +67,17 @@ def _process(parameter: Any, context: Any, value: Any) -> Any:
         return type(parameter).process_value(parameter, context, value)  # says what is missing
     if parameter.multiple and value is None:
         value = []
+    if isinstance(value, list) and _takes_one_value(parameter):
+        if len(value) > 1:
+            raise KvcalcError(
+                f"{'/'.join(parameter.opts)}: takes one value, and is given {' and '.join(map(_quoted, value))}"
+            )
+        (value,) = value
     return value if parameter.callback is None else parameter.callback(context, parameter, value)
+
+
+def _quoted(value: str) -> str:
+    return f"'{value[:60]}'"
 
 
 def _spare_what_is_read(given: Mapping[str, Any]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+from kvcalc.errors import one_line
 from kvcalc.render.view import Align, Grid, Lines, Verbatim, View, Weight
 
 _INDENT = "&nbsp;&nbsp;"
+_MARKUP = re.compile(r"[\\`*_\[\]<>&|~$]|^#")
 _BOLD = {Weight.MARKED, Weight.TOTAL}
 
 
@@ -16,7 +20,8 @@ def write(view: View) -> str:
 def _block(block: Grid | Lines | Verbatim) -> str:
     match block:
         case Verbatim(text, language):
-            return f"```{language}\n{text.rstrip()}\n```\n"
+            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+            return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
         case Lines(lines):
             return "".join(f"{_escape(line)}  \n" for line in lines)
         case Grid(columns, rows):
@@ -37,6 +42,5 @@ def _indented(cell: str) -> str:
 
 
 def _escape(text: str) -> str:
-    for character in ("\\", "|", "*", "_", "<", "`"):
-        text = text.replace(character, f"\\{character}")
-    return text
+    """Text that says what it says: no markup, link or HTML, wherever it is from."""
+    return _MARKUP.sub(r"\\\g<0>", one_line(text))

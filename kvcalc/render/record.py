@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.errors import one_line
 from kvcalc.record import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvcalc.record import Plain
+
+
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with in a spreadsheet; the last four are wide letters (OWASP, CSV Injection)."""
 
 
 def to_csv(rows: Sequence[Any], columns: tuple[str, ...] = ()) -> str:
@@ -38,7 +43,13 @@ def _flat(value: Plain, prefix: str = "") -> dict[str, Plain]:
             columns |= _flat(item, f"{prefix}_{key}" if prefix else key)
         return columns
     if isinstance(value, list):
-        return {prefix: ";".join(map(str, value))} if all(not isinstance(item, dict) for item in value) else {}
+        return {prefix: _text(";".join(map(str, value)))} if all(not isinstance(item, dict) for item in value) else {}
     if isinstance(value, bool):
         return {prefix: str(value).lower()}
-    return {prefix: value}
+    return {prefix: _text(value) if isinstance(value, str) else value}
+
+
+def _text(value: str) -> str:
+    """A word on one line that no spreadsheet computes, wherever it is from. Numbers keep their sign."""
+    line = one_line(value)
+    return f"'{line}" if line.startswith(_FORMULA) else line
