@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from kvcalc.errors import KvcalcError
+from kvcalc.layout import stage_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +102,4 @@ def ranks_per_head(heads: int, tp: int) -> int:
 
 def stages(layers: Sequence[T], pp: int) -> list[Sequence[T]]:
     """Pipeline stages: contiguous, the first (layers mod pp) of them one layer longer."""
-    size, longer = divmod(len(layers), pp)
-    starts = [stage * size + min(stage, longer) for stage in range(pp + 1)]
-    return [layers[start:end] for start, end in pairwise(starts)]
+    return [layers[held.start : held.stop] for held in stage_ranges(len(layers), pp)]

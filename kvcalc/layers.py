@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
@@ -146,6 +147,12 @@ def count_layers(layers: Iterable[tuple[Layer, ...]]) -> dict[Layer, int]:
     return counts
 
 
+@lru_cache(maxsize=256)
+def _caches(group: LayerGroup) -> tuple[Layer, ...]:
+    """As the group has them; equal groups, of which a file may have thousands, share them."""
+    return group.caches()
+
+
 def number_of_layers(part: LayerGroup | Repeat, depth: int = 1) -> int:
     """How many layers a part of a file describes.
 
@@ -165,6 +172,6 @@ def written_out(part: LayerGroup | Repeat) -> Iterator[tuple[Layer, ...]]:
     """Each of its layers: the caches that it keeps."""
     match part:
         case LayerGroup(count=count):
-            yield from [part.caches()] * count
+            yield from [_caches(part)] * count
         case Repeat(repeat=repeat, of=of):
             yield from [layer for inner in of for layer in written_out(inner)] * repeat

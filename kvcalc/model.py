@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
 from kvcalc.formats import check_format
-from kvcalc.layers import MAX_LAYERS, Layer, Layers, count_layers, number_of_layers, written_out
+from kvcalc.layers import MAX_LAYERS, Layer, Layers, number_of_layers, written_out
+from kvcalc.layout import Layout
 from kvcalc.weight_formats import check_weight_format, find_weight_format
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class WeightPart:
         return prod(factor.value for factor in find_weight_format(self.format, "format").parameters(self.parameters))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """A model, named as Hugging Face's config.json names things.
 
@@ -115,13 +117,22 @@ class Model:
     def num_layers(self) -> int:
         return sum(number_of_layers(part) for part in self.layers)
 
+    @cached_property
+    def layout(self) -> Layout:
+        """Its layers written out, and what pipeline stages hold of them."""
+        return Layout([layer for part in self.layers for layer in written_out(part)], self.first_with_experts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields, without what was worked out from them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def sequence(self) -> list[tuple[Layer, ...]]:
         """Every layer, first to last: the caches that it keeps, of most one."""
-        return [layer for part in self.layers for layer in written_out(part)]
+        return list(self.layout.layers)
 
     def distinct(self) -> dict[Layer, int]:
         """Each kind of layer and how many there are, in order of first appearance."""
-        return count_layers(self.sequence())
+        return dict(self.layout.kinds)
 
     @property
     def cached_tensors(self) -> list[CachedTensor]:

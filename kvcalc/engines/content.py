@@ -10,6 +10,7 @@ each sequence its own. Equal tensors (a key and a value of one shape) are one co
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import heads_on_rank
@@ -66,6 +67,51 @@ def contents(load: RankLoad) -> Iterator[Content]:
 def content_bytes(load: RankLoad) -> int:
     """The bytes of all that a rank holds: what a cache without any padding takes."""
     return sum(content.term.bytes for content in contents(load))
+
+
+class _Settled(NamedTuple):
+    """Of tensors alike in one layer on one of tp ranks, what no workload changes.
+
+    Attributes:
+        tensor: one of them.
+        row_bytes: of a row of each of them.
+        constant_rows: that a sequence has whatever its context is; None where it has one for each token kept.
+    """
+
+    tensor: CachedTensor
+    row_bytes: int
+    constant_rows: int | None
+
+
+class IntegerCount:
+    """Counts the bytes of caches of one format without terms: what a layer keeps of a row is settled once."""
+
+    def __init__(self) -> None:
+        self._settled: dict[tuple[Layer, int], tuple[_Settled, ...]] = {}
+
+    def bytes(self, load: RankLoad) -> int:
+        """As `content_bytes` gives them."""
+        total, tp, sequences = 0, load.tp, load.sequences
+        for layer, count in load.layers.items():
+            settled = self._settled.get((layer, tp))
+            if settled is None:
+                settled = self._settled[layer, tp] = tuple(_settle(layer, load))
+            for each in settled:
+                if each.constant_rows is not None:
+                    rows = sequences * each.constant_rows
+                else:
+                    positions, shared = _positions(layer, each.tensor, load)
+                    rows = sequences * (positions.value - shared) + shared
+                total += count * each.row_bytes * rows
+        return total
+
+
+def _settle(layer: Layer, load: RankLoad) -> Iterator[_Settled]:
+    for tensors, element_format in _equal_tensors(layer, load):
+        tensor = tensors[0]
+        row = prod(factor.value for factor in _row(tensor, element_format, load.tp))
+        constant = None if tensor.rows is None else 1 if tensor.role is Role.STATE else tensor.rows.value
+        yield _Settled(tensor, len(tensors) * row, constant)
 
 
 def _equal_tensors(layer: Layer, load: RankLoad) -> list[tuple[list[CachedTensor], ElementFormat]]:

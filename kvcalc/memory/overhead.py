@@ -5,6 +5,8 @@ The CUDA context is not among them: it lives in the part of the memory that util
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from kvcalc.memory.about import About
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB
@@ -28,6 +30,7 @@ _GRAPHS_SOURCE = (
 )
 
 
+@lru_cache(maxsize=1024)
 def overhead(ranks: int, replacement: int | None) -> Sum:
     """Overhead of one rank, among `ranks` GPUs that exchange activations, or the user's own figure."""
     if replacement is not None:

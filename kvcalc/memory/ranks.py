@@ -6,21 +6,21 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.deployment import stages
-from kvcalc.engines import RankLoad
-from kvcalc.layers import count_layers
+from kvcalc.engines import RankLoad, byte_count
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.temporary import Temporary, temporary
-from kvcalc.memory.weights import alike, experts_apart, parts_held, rank_weights
+from kvcalc.memory.weights import experts_apart, parts_alike, parts_held, rank_weights, rank_weights_bytes
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kvcalc.deployment import Deployment
     from kvcalc.layers import Layer
+    from kvcalc.layout import Stage
     from kvcalc.memory.parts import Part
+    from kvcalc.memory.weights import PartsAlike
     from kvcalc.scenario import Scenario
 
 
@@ -73,12 +73,25 @@ class _Beside(NamedTuple):
     overhead: Sum
     reserve: Sum
 
+    @property
+    def bytes(self) -> int:
+        """All but temporary memory."""
+        return self.overhead.bytes + self.reserve.bytes
+
+
+class _Weights(NamedTuple):
+    """The parts that the ranks of a replica hold together."""
+
+    parts: tuple[Part, ...]
+    alike: PartsAlike
+
 
 class Rank:
-    """One rank of a stage before it holds any cache.
+    """One rank of a stage before it holds any cache. Figures are counted without terms, which are made when asked for.
 
     Attributes:
-        stage: the pipeline stage, from 0.
+        stage: the pipeline stage, from 0: the first of those that hold the same.
+        stages_alike: how many stages hold the same.
         layer_range: which layers of the model it holds.
         layers: each kind of cache on it, and how many.
     """
@@ -87,33 +100,45 @@ class Rank:
         self,
         scenario: Scenario,
         deployment: Deployment,
-        parts: tuple[Part, ...] | None,
+        stage: Stage,
+        weights: _Weights | None,
         beside: _Beside,
-        stage: int,
-        layer_range: range,
-        layers: Mapping[Layer, int],
+        count: Callable[[RankLoad], int],
     ) -> None:
-        self.stage, self.layer_range, self.layers = stage, layer_range, layers
-        self._scenario, self._deployment, self._parts = scenario, deployment, parts
-        self.temporary, self.overhead, self.reserve = beside
+        self.stage, self.layer_range, self.layers = stage.number, stage.layers, stage.kinds
+        self.numbers = stage.numbers
+        self.temporary, self.overhead, self.reserve = beside.temporary, beside.overhead, beside.reserve
+        self._scenario, self._deployment, self._weights, self._count = scenario, deployment, weights, count
+        self._beside_bytes = beside.bytes
         self._bytes: dict[tuple[int, int], int] = {}
+
+    @property
+    def stages_alike(self) -> int:
+        return sum(map(len, self.numbers))
 
     @cached_property
     def weights(self) -> Sum | None:
         """None where the model's parameters are not known."""
-        if self._parts is None:
+        if self._weights is None:
             return None
-        return rank_weights(self._scenario, self._deployment, self._parts, self.stage, self.layer_range)
+        return rank_weights(self._scenario, self._deployment, self._weights.parts, self.stage, self.layer_range)
+
+    @cached_property
+    def weights_bytes(self) -> int | None:
+        """The bytes of that."""
+        if self._weights is None:
+            return None
+        return rank_weights_bytes(self._scenario, self._deployment, self._weights.alike, self.stage, self.layer_range)
 
     def cache(self, sequences: int, context: int) -> Sum:
         """The cache of so many sequences of so many tokens each."""
-        return self._cache(self.layers, sequences, context, self._scenario.shared_prefix)
+        return self._scenario.engine.rank_cache(self._load(self.layers, sequences, context))
 
     def cache_bytes(self, sequences: int, context: int) -> int:
         """Bytes of that cache, remembered."""
         key = sequences, context
         if key not in self._bytes:
-            self._bytes[key] = self.cache(sequences, context).bytes
+            self._bytes[key] = self._count(self._load(self.layers, sequences, context))
         return self._bytes[key]
 
     def bytes_beside(self, whole: int, context: int, tokens: int) -> int:
@@ -121,11 +146,11 @@ class Rank:
 
         It finds the shared prefix kept by them, but not in windowed layers, whose windows have moved on.
         """
-        shared = self._scenario.shared_prefix if whole else 0
+        shared = None if whole else 0
         moved_on = {layer: n for layer, n in self.layers.items() if layer.limits(context)}
         others = {layer: n for layer, n in self.layers.items() if layer not in moved_on}
-        two, one = (self._cache(others, sequences, tokens, shared).bytes for sequences in (2, 1))
-        return two - one + self._cache(moved_on, 1, tokens, 0).bytes
+        two, one = (self._count(self._load(others, sequences, tokens, shared)) for sequences in (2, 1))
+        return two - one + self._count(self._load(moved_on, 1, tokens, 0))
 
     @cached_property
     def grows(self) -> bool:
@@ -134,26 +159,32 @@ class Rank:
 
     def cache_read(self, sequences: int, context: int) -> Sum:
         """What a step of decoding reads of it, at least."""
-        return self._cache(self.layers, sequences, context, self._scenario.shared_prefix, read=True)
+        return self._scenario.engine.rank_cache(self._load(self.layers, sequences, context)._replace(read=True))
 
-    def _cache(
-        self, layers: Mapping[Layer, int], sequences: int, context: int, shared_prefix: int, *, read: bool = False
-    ) -> Sum:
-        deployment, formats, shared = self._deployment, self._scenario.cache_format, min(shared_prefix, context)
-        return self._scenario.engine.rank_cache(
-            RankLoad(layers, deployment.tp, sequences, context, formats, deployment.dcp, shared, read)
-        )
+    def cache_read_bytes(self, sequences: int, context: int) -> int:
+        """The bytes of that."""
+        return self._count(self._load(self.layers, sequences, context)._replace(read=True))
+
+    def _load(
+        self, layers: Mapping[Layer, int], sequences: int, context: int, shared_prefix: int | None = None
+    ) -> RankLoad:
+        scenario, deployment = self._scenario, self._deployment
+        shared = min(scenario.shared_prefix if shared_prefix is None else shared_prefix, context)
+        return RankLoad(layers, deployment.tp, sequences, context, scenario.cache_format, deployment.dcp, shared)
 
     def holding(self, sequences: int, context: int) -> RankMemory:
         """With that cache."""
         cache = self.cache(sequences, context)
         return RankMemory(self.stage, self.weights, cache, self.temporary, self.overhead, self.reserve)
 
+    def bytes_holding(self, sequences: int, context: int) -> int:
+        """All bytes with that cache, and with the usual temporary figure."""
+        return self.fixed_bytes + self.temporary.term.bytes + self.cache_bytes(sequences, context)
+
     @cached_property
     def fixed_bytes(self) -> int:
         """All but cache and temporary memory; weights that are not known count as nothing."""
-        weights = 0 if self.weights is None else self.weights.bytes
-        return weights + self.overhead.bytes + self.reserve.bytes
+        return (self.weights_bytes or 0) + self._beside_bytes
 
 
 def _reserved(name: str, size: int) -> Product:
@@ -161,67 +192,64 @@ def _reserved(name: str, size: int) -> Product:
 
 
 class Ranks:
-    """The ranks of a scenario's deployments. What deployments have in common is worked out once."""
+    """The ranks of a scenario's deployments. What deployments have in common is worked out once.
+
+    Attributes:
+        count: counts the bytes of a cache as the engine does.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
-        self._scenario = scenario
+        self.scenario = scenario
         given = scenario.replacements
+        self.count = byte_count(scenario.engine)
         self._temporary = temporary(scenario.model, given.temporary)
         self._reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
-        self._stages: dict[int, list[tuple[range, dict[Layer, int]]]] = {}
-        self._parts: dict[tuple[bool, bool], tuple[Part, ...] | None] = {}
+        self._beside: dict[int, _Beside] = {}
+        self._weights: dict[tuple[bool, bool], _Weights | None] = {}
 
     def of(self, deployment: Deployment) -> tuple[Rank, ...]:
-        """One rank of each pipeline stage, first to last; stages that hold the same share one."""
+        """One rank of each pipeline stage, first to last, of which those that hold the same are one."""
         if deployment not in self._known:
-            self._known[deployment] = tuple(self._ranks(deployment))
+            weights, beside = self._weights_of(deployment), self._beside_of(deployment.connected_ranks)
+            self._known[deployment] = tuple(
+                Rank(self.scenario, deployment, stage, weights, beside, self.count)
+                for stage in self.scenario.model.layout.stages(deployment.pp)
+            )
         return self._known[deployment]
 
-    def _ranks(self, deployment: Deployment) -> Iterator[Rank]:
-        scenario, parts = self._scenario, self._parts_of(deployment)
-        overhead_here = overhead(deployment.connected_ranks, scenario.replacements.overhead)
-        beside = _Beside(self._temporary, overhead_here, self._reserve)
-        first_with_experts = scenario.model.first_with_experts
-        alike_so_far: dict[object, Rank] = {}
-        for stage, (held, layers) in enumerate(self._stages_of(deployment.pp)):
-            key = (tuple(layers.items()), alike(deployment, stage, held, first_with_experts))
-            if key not in alike_so_far:
-                alike_so_far[key] = Rank(scenario, deployment, parts, beside, stage, held, layers)
-            yield alike_so_far[key]
+    def _beside_of(self, ranks: int) -> _Beside:
+        if ranks not in self._beside:
+            overhead_here = overhead(ranks, self.scenario.replacements.overhead)
+            self._beside[ranks] = _Beside(self._temporary, overhead_here, self._reserve)
+        return self._beside[ranks]
 
-    def _stages_of(self, pp: int) -> list[tuple[range, dict[Layer, int]]]:
-        """The layers of each stage, and how many caches it has of each kind."""
-        if pp not in self._stages:
-            first, counted = 0, []
-            for held in stages(self._scenario.model.sequence(), pp):
-                counted.append((range(first, first + len(held)), count_layers(held)))
-                first += len(held)
-            self._stages[pp] = counted
-        return self._stages[pp]
-
-    def _parts_of(self, deployment: Deployment) -> tuple[Part, ...] | None:
-        key = deployment.pp > 1, experts_apart(self._scenario, deployment)
-        if key not in self._parts:
-            self._parts[key] = parts_held(self._scenario, deployment)
-        return self._parts[key]
+    def _weights_of(self, deployment: Deployment) -> _Weights | None:
+        key = deployment.pp > 1, experts_apart(self.scenario, deployment)
+        if key not in self._weights:
+            parts = parts_held(self.scenario, deployment)
+            self._weights[key] = None if parts is None else _Weights(parts, parts_alike(parts))
+        return self._weights[key]
 
 
 def ranks_of(scenario: Scenario, deployment: Deployment) -> tuple[Rank, ...]:
-    """One rank of each pipeline stage, first to last; stages that hold the same share one."""
+    """One rank of each pipeline stage, first to last, of which those that hold the same are one."""
     return Ranks(scenario).of(deployment)
 
 
 def rank_memories(scenario: Scenario, deployment: Deployment) -> tuple[RankMemory, ...]:
     """The memory of one rank of each pipeline stage at the scenario's workload, first to last."""
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
-    known: dict[Rank, RankMemory] = {}
-    memories: list[RankMemory] = []
-    for stage, rank in enumerate(ranks_of(scenario, deployment)):
-        if rank not in known:
-            known[rank] = rank.holding(sequences, context)
-        memories.append(known[rank]._replace(stage=stage))
-    return tuple(memories)
+    return memories_of(ranks_of(scenario, deployment), sequences, context)
+
+
+def memories_of(ranks: Sequence[Rank], sequences: int, context: int) -> tuple[RankMemory, ...]:
+    """The memory of one rank of each pipeline stage, first to last, with so many sequences of so many tokens."""
+    memories: dict[int, RankMemory] = {}
+    for rank in ranks:
+        held = rank.holding(sequences, context)
+        memories |= {stage: held._replace(stage=stage) for numbers in rank.numbers for stage in numbers}
+    return tuple(memories[stage] for stage in sorted(memories))
 
 
 def fullest(memories: Sequence[RankMemory]) -> RankMemory:
@@ -229,10 +257,9 @@ def fullest(memories: Sequence[RankMemory]) -> RankMemory:
     return max(memories, key=lambda memory: (memory.cache.bytes, -memory.stage))
 
 
-def fit(memories: Sequence[RankMemory], usable_bytes: int) -> Fit:
-    """The worst of the ranks."""
-    if all(memory.total_with(memory.temporary.high) <= usable_bytes for memory in memories):
+def fit(fullest_bytes: int, temporary_figure: Temporary, usable_bytes: int) -> Fit:
+    """Whether the rank with the most memory, with the usual temporary figure, stays within what is usable."""
+    others = fullest_bytes - temporary_figure.term.bytes
+    if others + temporary_figure.high <= usable_bytes:
         return Fit.FITS
-    if all(memory.total_with(memory.temporary.low) <= usable_bytes for memory in memories):
-        return Fit.TIGHT
-    return Fit.NO
+    return Fit.TIGHT if others + temporary_figure.low <= usable_bytes else Fit.NO

@@ -66,14 +66,30 @@ def _replica_terms(deployment: Deployment, parts: tuple[Part, ...]) -> Iterator[
 
 def rank_weights(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...], stage: int, layers: range) -> Sum:
     """What the fullest rank of the pipeline stage that holds these layers has of the parts of its replica."""
-    terms = (_rank_term(scenario, deployment, part, stage, layers) for part in parts)
-    return Sum("weights", tuple(term for term in terms if term is not None))
+    shares = ((part, _rank_share(scenario, deployment, part, stage, layers)) for part in parts)
+    return Sum("weights", tuple(share.of(part.term) for part, share in shares if share is not None))
 
 
-def alike(deployment: Deployment, stage: int, layers: range, first_with_experts: int) -> tuple[int, int, bool, bool]:
-    """What tells stages' weights apart: their layers, those with experts, and whether they are first or last."""
-    with_experts = len(range(max(layers.start, first_with_experts), layers.stop))
-    return len(layers), with_experts, stage == 0, stage == deployment.pp - 1
+def rank_weights_bytes(scenario: Scenario, deployment: Deployment, parts: PartsAlike, stage: int, layers: range) -> int:
+    """The bytes of that."""
+    shares = ((_rank_share(scenario, deployment, part, stage, layers), sizes) for part, sizes in parts)
+    return sum(share.bytes_of(sizes) for share, sizes in shares if share is not None)
+
+
+PartsAlike = tuple[tuple[Part, tuple[int, ...]], ...]
+"""Parts that divide over ranks in the same way: one of them, and the bytes of each."""
+
+
+def parts_alike(parts: tuple[Part, ...]) -> PartsAlike:
+    """The parts, those that divide in the same way together."""
+    sizes: dict[Part, list[int]] = {}
+    for part in parts:
+        divides = part._replace(term=_ANY, block=1, is_table=False, multiplied=0, element_format=None)
+        sizes.setdefault(divides, []).append(part.term.bytes)
+    return tuple((part, tuple(each)) for part, each in sizes.items())
+
+
+_ANY = Product("", ())
 
 
 def tied_head(scenario: Scenario, parts: tuple[Part, ...]) -> tuple[Part, ...]:
@@ -87,19 +103,19 @@ def tied_head(scenario: Scenario, parts: tuple[Part, ...]) -> tuple[Part, ...]:
     )
 
 
-def _rank_term(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> Term | None:
-    """The rank's share of a part; None where the part is on other stages."""
+def _rank_share(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> PartOf | None:
+    """How much a rank holds of a part; None where the part is on other stages."""
     if part.split == "all":
-        return part.term
+        return PartOf((), ())
     share = on_stage(scenario, deployment, part, stage, layers)
     if share is None or part.split == "tp":
-        return None if share is None else share.of(part.term)
+        return share
     num_experts, ep = scenario.model.num_experts or 1, deployment.ep
     if num_experts % ep:
         share = share.times(Factor("experts_on_rank", -(-num_experts // ep), "expert"))
         share = share.over(Factor("experts", num_experts, "expert"))
-        return share.over(Factor("ranks", deployment.expert_ranks // ep, "rank")).of(part.term)
-    return share.over(Factor("ranks", deployment.expert_ranks, "rank")).of(part.term)
+        return share.over(Factor("ranks", deployment.expert_ranks // ep, "rank"))
+    return share.over(Factor("ranks", deployment.expert_ranks, "rank"))
 
 
 class PartOf(NamedTuple):
@@ -119,6 +135,12 @@ class PartOf(NamedTuple):
         if all(factor.value == 1 for factor in (*self.parts, *self.among)):
             return whole
         return Share(whole.path, whole, _together(self.among), _together(self.parts) if self.parts else None)
+
+    def bytes_of(self, sizes: tuple[int, ...]) -> int:
+        """That part of each of the sizes, rounded up once."""
+        parts = math.prod(factor.value for factor in self.parts)
+        among = math.prod(factor.value for factor in self.among)
+        return sum(-(-size * parts // among) for size in sizes)
 
 
 def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> PartOf | None:

@@ -172,7 +172,7 @@ def _replica(
 ) -> Replica:
     if cache_memory is None:
         return replica_of(scenario, deployment, figure)
-    ranks = tuple(dict.fromkeys(ranks_of(scenario, deployment)))
+    ranks = ranks_of(scenario, deployment)
     return Replica(ranks, (cache_memory,) * len(ranks))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.memory import Rank, ranks_of
+from kvcalc.memory import Rank, Ranks
 from kvcalc.memory.reads import operations, parts_used, weights_read
 from kvcalc.record import Record
 from kvcalc.term import Sum, Term
@@ -126,8 +126,13 @@ def why_no_bound(scenario: Scenario, deployment: Deployment | None = None) -> st
     return None
 
 
-def decode_bound(scenario: Scenario, deployment: Deployment) -> DecodeBound | None:
+def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> DecodeBound | None:
     """The bound of a deployment; None where `why_no_bound` says why.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks.
+        ranks: of the scenario, where others of its deployments are looked at too.
 
     Raises:
         KvcalcError: cache is to be spilled, and the weights have no room.
@@ -136,16 +141,17 @@ def decode_bound(scenario: Scenario, deployment: Deployment) -> DecodeBound | No
         return None
     parts = parts_used(scenario) or ()
     most = deployment.sequences(scenario.workload.batch)
-    ranks = ranks_of(scenario, deployment)
-    steps = {rank: _step(scenario, deployment, rank, parts, most) for rank in dict.fromkeys(ranks)}
+    each_rank = (ranks or Ranks(scenario)).of(deployment)
+    steps = {rank: _step(scenario, deployment, rank, parts, most) for rank in each_rank}
     slowest = max(steps.values(), key=lambda step: step.seconds)
     each = {rank: _step(scenario, deployment, rank, parts, 1, joined=1).seconds for rank in steps}
-    alone = sum((each[rank] for rank in ranks), Fraction(0))
+    alone = sum((rank.stages_alike * each[rank] for rank in each_rank), Fraction(0))
     per_token = max(slowest.seconds, alone)
     rate = _rate(scenario, deployment, parts, list(steps), alone)
     spill = None
     if scenario.spill:
-        spill = Spill(*spilled(scenario, deployment), float(max(step.link for step in steps.values())))
+        found = spilled(scenario, deployment, ranks)
+        spill = Spill(*found, float(max(step.link for step in steps.values())))
     return DecodeBound(
         tp=deployment.tp,
         pp=deployment.pp,

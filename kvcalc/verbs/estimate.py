@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import Deployment, stages
+from kvcalc.deployment import Deployment
 from kvcalc.engines import RankLoad
-from kvcalc.layers import count_layers
 from kvcalc.legality import check_legal
-from kvcalc.memory import Fit, replica_weights
+from kvcalc.memory import Fit, Ranks, replica_weights
 from kvcalc.term import leaves
 from kvcalc.verbs.decode import decode_bound
 from kvcalc.verbs.remarks import can_decode, not_modelled, notes
-from kvcalc.verbs.replica import cache_of, replica_cache
+from kvcalc.verbs.replica import replica_cache
 from kvcalc.verbs.result import (
     Answer,
     CacheResult,
@@ -26,7 +25,7 @@ from kvcalc.verbs.result import (
     SpillResult,
     WorkloadSummary,
 )
-from kvcalc.verbs.room import replica_of
+from kvcalc.verbs.room import replica_of, usual
 from kvcalc.verbs.smallest import Candidate, evaluate, legal_tps_of_a_node, most_sequences, smallest
 from kvcalc.verbs.spill import spilled
 
@@ -45,31 +44,34 @@ def estimate(scenario: Scenario) -> Estimate:
     """
     model, deployment = scenario.model, scenario.deployment or Deployment()
     check_legal(deployment, model)
-    asked = evaluate(scenario, deployment)
-    weights_known = asked.fullest.weights is not None
-    found = smallest(scenario) if weights_known else None
+    ranks = Ranks(scenario)
+    asked = evaluate(scenario, deployment, ranks)
+    weights_known = asked.weights_known
+    found = smallest(scenario, ranks) if weights_known else None
     shown = asked if scenario.deployment is not None or found is None else found
-    decode = decode_bound(scenario, shown.deployment) if weights_known and can_decode(scenario, shown) else None
+    can = weights_known and can_decode(scenario, shown)
+    decode = decode_bound(scenario, shown.deployment, ranks) if can else None
     return Estimate(
         model=ModelSummary.of(model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
         deployment=DeploymentSummary.of(scenario, deployment),
-        answer=_answer(scenario, shown),
+        answer=_answer(ranks, shown),
         cache=_cache(scenario, deployment, asked),
         memory=_memory(scenario, asked),
-        gpus=_gpus(scenario, asked, found),
+        gpus=_gpus(scenario, ranks, asked, found),
         decode=decode,
-        spill=_spill(scenario, shown.deployment, decode) if scenario.spill else None,
+        spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(scenario, asked, found)),
         scenario=scenario,
     )
 
 
-def _answer(scenario: Scenario, shown: Candidate) -> Answer:
-    deployment, rank = shown.deployment, _rank(shown, scenario.usable_bytes)
+def _answer(ranks: Ranks, shown: Candidate) -> Answer:
+    scenario, deployment = ranks.scenario, shown.deployment
+    rank = _rank(shown, scenario.usable_bytes)
     known = rank.total_bytes is not None
-    most = replica_of(scenario, deployment).most_sequences(scenario.workload.context) if known else None
+    most = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context) if known else None
     return Answer(
         gpus=deployment.gpus,
         gpu=scenario.gpu.name,
@@ -84,22 +86,22 @@ def _answer(scenario: Scenario, shown: Candidate) -> Answer:
     )
 
 
-def _spill(scenario: Scenario, deployment: Deployment, decode: DecodeBound | None) -> SpillResult:
-    found = spilled(scenario, deployment)
+def _spill(ranks: Ranks, deployment: Deployment, decode: DecodeBound | None) -> SpillResult:
+    found = spilled(ranks.scenario, deployment, ranks)
     return SpillResult(found.bytes_per_rank, found.bytes, decode.seconds_per_token if decode else None)
 
 
 def _cache(scenario: Scenario, deployment: Deployment, asked: Candidate) -> CacheResult:
     context, dcp = scenario.workload.context, deployment.dcp
-    rank_layers = count_layers(stages(scenario.model.sequence(), deployment.pp)[asked.fullest.stage])
+    fullest = asked.fullest_rank
 
     def sequence_bytes(tokens: int) -> int:
-        return cache_of(scenario, rank_layers, deployment, 1, tokens).bytes
+        return fullest.cache_bytes(1, tokens)
 
     state = sequence_bytes(0)
     here = sequence_bytes(context)
     whole = replica_cache(scenario, deployment)
-    load = RankLoad(scenario.model.distinct(), deployment.tp, 1, context, scenario.cache_format)
+    load = RankLoad(scenario.model.layout.kinds, deployment.tp, 1, context, scenario.cache_format)
     return CacheResult(
         bytes=whole.bytes,
         one_copy_bytes=replica_cache(scenario, Deployment(dp=deployment.dp)).bytes,
@@ -117,7 +119,6 @@ def _cache(scenario: Scenario, deployment: Deployment, asked: Candidate) -> Cach
 def _rank(candidate: Candidate, usable_bytes: int) -> RankResult:
     memory = candidate.fullest
     total = memory.total_bytes
-    most = max(each.tree.bytes for each in candidate.memories)
     return RankResult(
         weights_bytes=None if memory.weights is None else memory.weights.bytes,
         cache_bytes=memory.cache.bytes,
@@ -126,7 +127,7 @@ def _rank(candidate: Candidate, usable_bytes: int) -> RankResult:
         reserve_bytes=memory.reserve.bytes,
         total_bytes=total,
         headroom_bytes=None if total is None else usable_bytes - total,
-        least_headroom_bytes=None if total is None else usable_bytes - most,
+        least_headroom_bytes=None if total is None else usable_bytes - candidate.most_bytes,
         tree=memory.tree,
     )
 
@@ -156,10 +157,9 @@ def gpus_by_memory(total_bytes: int, usable_bytes: int) -> int:
     return -(-total_bytes // usable_bytes)
 
 
-def _gpus(scenario: Scenario, asked: Candidate, found: Candidate | None) -> GpusResult:
-    usable = scenario.usable_bytes
-    known = asked.fullest.weights is not None
-    total = evaluate(scenario, Deployment()).fullest.total_bytes
+def _gpus(scenario: Scenario, ranks: Ranks, asked: Candidate, found: Candidate | None) -> GpusResult:
+    usable, known = scenario.usable_bytes, asked.weights_known
+    total = evaluate(scenario, Deployment(), ranks).total_bytes
     return GpusResult(
         gpu=scenario.gpu.name,
         memory_bytes=scenario.memory_bytes,
@@ -175,11 +175,11 @@ def _gpus(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Gpus
         pp=found.deployment.pp if found else None,
         dp=found.deployment.dp if found else None,
         per_rank=_rank(found, usable) if found else None,
-        most_sequences=tuple(_most_sequences(scenario)) if known else (),
+        most_sequences=tuple(_most_sequences(scenario, ranks)) if known else (),
     )
 
 
-def _most_sequences(scenario: Scenario) -> Iterator[MostSequences]:
-    for tp in legal_tps_of_a_node(scenario):
-        if sequences := most_sequences(scenario, Deployment(tp)):
+def _most_sequences(scenario: Scenario, ranks: Ranks) -> Iterator[MostSequences]:
+    for tp in legal_tps_of_a_node(scenario, ranks):
+        if sequences := most_sequences(scenario, Deployment(tp), ranks):
             yield MostSequences(tp, sequences)

@@ -114,14 +114,14 @@ def replica_of(
     Raises:
         KvcalcError: the weights are not known.
     """
-    distinct = tuple(dict.fromkeys((ranks or Ranks(scenario)).of(deployment)))
-    if distinct[0].weights is None:
+    each = (ranks or Ranks(scenario)).of(deployment)
+    if each[0].weights_bytes is None:
         raise KvcalcError(
             f"the memory left for the cache needs the weights: {scenario.origin} lacks 'parameters'; give "
             "--weights SIZE or --parameters N"
         )
     usable = scenario.usable_bytes
-    return Replica(distinct, tuple(usable - rank.fixed_bytes - temporary(rank.temporary) for rank in distinct))
+    return Replica(each, tuple(usable - rank.fixed_bytes - temporary(rank.temporary) for rank in each))
 
 
 def largest(holds: Callable[[int], bool], limit: int, guess: int = 1) -> int:

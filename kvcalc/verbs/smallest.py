@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.engines import RankLoad
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps
-from kvcalc.memory import Fit, RankMemory, Ranks, fit, fullest, overhead, rank_memories
+from kvcalc.memory import Fit, Rank, RankMemory, Ranks, fit, memories_of, overhead
 from kvcalc.units import MAX_BATCH
 from kvcalc.verbs.room import least, replica_of, usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kvcalc.layers import Layer
-    from kvcalc.memory.temporary import Temporary
     from kvcalc.scenario import Scenario
 
 
@@ -26,99 +25,228 @@ SEARCH_EFFORT = 50_000
 any file."""
 
 
-class Candidate(NamedTuple):
-    """A deployment, what its ranks hold, and whether they fit."""
+@dataclass(frozen=True)
+class Candidate:
+    """A deployment, what its ranks hold of a workload, and whether they fit. Terms are made when asked for."""
 
     deployment: Deployment
-    memories: tuple[RankMemory, ...]
     fit: Fit
+    sequences: int
+    context: int
+    ranks: tuple[Rank, ...] = field(compare=False)
 
     @property
+    def weights_known(self) -> bool:
+        return self.ranks[0].weights_bytes is not None
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Of the fullest rank; None where weights are not known."""
+        return self.fullest_rank.bytes_holding(self.sequences, self.context) if self.weights_known else None
+
+    @property
+    def most_bytes(self) -> int:
+        """Of the rank with the most memory, with the usual temporary figure."""
+        return max(rank.bytes_holding(self.sequences, self.context) for rank in self.ranks)
+
+    @property
+    def fullest_rank(self) -> Rank:
+        """The rank with the most cache; the first of equals."""
+        return max(self.ranks, key=lambda rank: (rank.cache_bytes(self.sequences, self.context), -rank.stage))
+
+    @cached_property
     def fullest(self) -> RankMemory:
-        return fullest(self.memories)
+        """What that rank holds."""
+        return self.fullest_rank.holding(self.sequences, self.context)
+
+    @cached_property
+    def memories(self) -> tuple[RankMemory, ...]:
+        """What a rank of each stage holds, first to last."""
+        return memories_of(self.ranks, self.sequences, self.context)
 
 
-def evaluate(scenario: Scenario, deployment: Deployment) -> Candidate:
-    """What the deployment's ranks would hold of the scenario's workload."""
-    memories = rank_memories(scenario, deployment)
-    return Candidate(deployment, memories, fit(memories, scenario.usable_bytes))
+def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Candidate:
+    """What the deployment's ranks would hold of the scenario's workload.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks.
+        ranks: of the scenario, where others of its deployments are looked at too.
+    """
+    each = (ranks or Ranks(scenario)).of(deployment)
+    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
+    most = max(rank.bytes_holding(sequences, context) for rank in each)
+    return Candidate(deployment, fit(most, each[0].temporary, scenario.usable_bytes), sequences, context, each)
 
 
-def legal_tps_of_a_node(scenario: Scenario) -> list[int]:
+def legal_tps_of_a_node(scenario: Scenario, ranks: Ranks | None = None) -> list[int]:
     """Tensor-parallel sizes that are legal, stay within one node and leave rows that the format can store."""
-    layers = scenario.model.distinct()
-    legal = legal_tps(scenario.model, scenario.gpu.node_size)
-    return [tp for tp in legal if _rows_can_be_stored(scenario, layers, tp)]
+    count = (ranks or Ranks(scenario)).count
+    return [tp for tp in legal_tps(scenario.model, scenario.gpu.node_size) if _rows_can_be_stored(scenario, count, tp)]
 
 
-def _rows_can_be_stored(scenario: Scenario, layers: dict[Layer, int], tp: int) -> bool:
+def _rows_can_be_stored(scenario: Scenario, count: Callable[[RankLoad], int], tp: int) -> bool:
     try:
-        scenario.engine.rank_cache(RankLoad(layers, tp, 1, 1, scenario.cache_format))
+        count(RankLoad(scenario.model.layout.kinds, tp, 1, 1, scenario.cache_format))
     except KvcalcError:
         return False
     return True
 
 
-def smallest(scenario: Scenario) -> Candidate | None:
+def smallest(scenario: Scenario, ranks: Ranks | None = None) -> Candidate | None:
     """The fewest GPUs that hold the workload, fitting or tight; on ties the larger tp. None if nothing legal does it.
 
     One replica within a node comes first; pipeline stages where the largest tp is not enough or where they are allowed;
     more replicas only where no single one holds the batch.
     """
-    tps = legal_tps_of_a_node(scenario)
-    best = None
-    if not scenario.allow_pp:
-        best = _first_that_holds(scenario, (Deployment(tp) for tp in tps))
-    return best or _smallest_pipeline(scenario, tps) or _smallest_with_replicas(scenario, tps)
+    search = _Search(scenario, ranks or Ranks(scenario))
+    return search.flat() or search.pipeline() or search.with_replicas()
 
 
-def best_of(scenario: Scenario, gpus: int, dp: int = 1) -> Candidate | None:
+def best_of(scenario: Scenario, gpus: int, dp: int = 1, ranks: Ranks | None = None) -> Candidate | None:
     """The legal deployment of at most `gpus` GPUs with the most room to spare; None if `dp` replicas need more.
 
     Pipeline stages are used only where no tensor-parallel size alone holds the workload, or where they are allowed.
     """
-    each = gpus // dp
-    tps = [tp for tp in legal_tps_of_a_node(scenario) if tp <= each]
-    if not tps:
-        return None
-    flat = [evaluate(scenario, Deployment(tp, 1, dp)) for tp in tps]
-    if scenario.allow_pp or all(candidate.fit is Fit.NO for candidate in flat):
-        layers = scenario.model.num_layers
-        counts = {tp: [pp for pp in _stage_counts(layers, 2) if pp <= each // tp] for tp in tps}
-        flat += [evaluate(scenario, Deployment(tp, pp, dp)) for tp in tps for pp in counts[tp]]
-    return max(flat, key=_room_order)
+    return _Search(scenario, ranks or Ranks(scenario)).best_of(gpus // dp, dp)
 
 
-def most_sequences(scenario: Scenario, deployment: Deployment) -> int:
+def most_sequences(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> int:
     """The most sequences at the scenario's context that one replica holds, with the usual temporary figure."""
-    return _most(scenario, deployment, usual)
-
-
-def _most(scenario: Scenario, deployment: Deployment, temporary: Callable[[Temporary], int]) -> int:
-    most = replica_of(scenario, deployment, temporary).most_sequences(scenario.workload.context)
+    most = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context)
     return MAX_BATCH if most is None else min(most, MAX_BATCH)
 
 
-def _first_that_holds(scenario: Scenario, deployments: Iterator[Deployment]) -> Candidate | None:
-    for deployment in deployments:
-        candidate = evaluate(scenario, deployment)
-        if candidate.fit is not Fit.NO:
-            return candidate
-    return None
+class _Search:
+    """Deployments of one scenario within nodes."""
+
+    def __init__(self, scenario: Scenario, ranks: Ranks) -> None:
+        self._scenario, self._ranks = scenario, ranks
+        self._tps = legal_tps_of_a_node(scenario, ranks)
+        self._layers = scenario.model.num_layers
+
+    def flat(self) -> Candidate | None:
+        """The smallest without pipeline stages, unless those are allowed from the start."""
+        tps = [] if self._scenario.allow_pp else self._tps
+        return next((found for tp in tps if (found := self._evaluate(tp)).fit is not Fit.NO), None)
+
+    def pipeline(self) -> Candidate | None:
+        """The smallest with pipeline stages."""
+        best: Candidate | None = None
+        for tp in reversed(self._tps):
+            for pp in _stage_counts(self._layers, self._least_stages(tp)):
+                if best is not None and tp * pp >= best.deployment.gpus:
+                    break
+                candidate = self._evaluate(tp, pp)
+                if candidate.fit is not Fit.NO:
+                    best = candidate
+                    break
+        return best
+
+    def with_replicas(self) -> Candidate | None:
+        """For each tp and number of stages the fewest replicas that hold the batch; the fewest GPUs of all of them."""
+        scenario = self._scenario
+        batch, context = scenario.workload.batch, scenario.workload.context
+        best, fewest = None, self._tps[-1] * self._layers * MAX_RANKS if self._tps else 0
+        for tp in reversed(self._tps):
+            bounds = _Bounds(self._evaluate(tp), scenario, batch)
+            for pp in _stage_counts(self._layers, 1):
+                most = min(MAX_RANKS, (fewest - 1) // (tp * pp))
+                if most < 1:
+                    break
+                if bounds.least_replicas(pp) > most:
+                    continue
+                replica = replica_of(scenario, Deployment(tp, pp), least, self._ranks)
+                if replica.holds(-(-batch // most), context):
+                    best = Deployment(tp, pp, -(-batch // (replica.most_sequences(context) or batch)))
+                    fewest = best.gpus
+        return None if best is None else evaluate(scenario, best, self._ranks)
+
+    def best_of(self, gpus: int, dp: int) -> Candidate | None:
+        """The one with the most room of so many GPUs a replica.
+
+        Of those with stages, what looks best by sums over all stages comes first: once a sum alone is too much, nothing
+        better is left.
+        """
+        best: Candidate | None = None
+        flat = [self._evaluate(tp, 1, dp) for tp in self._tps if tp <= gpus]
+        for candidate in flat:
+            best = _better(best, candidate)
+        if best is None or not (self._scenario.allow_pp or best.fit is Fit.NO):
+            return best
+        promising = []
+        for alone in flat:
+            tp, bounds = alone.deployment.tp, _Bounds(alone, self._scenario, alone.sequences)
+            for pp in _stage_counts(self._layers, 2):
+                if tp * pp > gpus:
+                    break
+                promising.append((bounds.least_bytes(pp), -tp, pp))
+        for at_least, tp, pp in sorted(promising):
+            if at_least > best.most_bytes:
+                break
+            best = _better(best, self._evaluate(-tp, pp, dp))
+        return best
+
+    def _least_stages(self, tp: int) -> int:
+        """A number of stages below which nothing can fit; beyond every legal one where none can.
+
+        No stage holds less than one layer, and overhead does not shrink as ranks are added.
+        """
+        bounds = _Bounds(self._evaluate(tp), self._scenario, self._scenario.workload.batch)
+        least_stages = bounds.least_stages(self._layers)
+        if least_stages > self._layers:
+            return least_stages
+        given = self._scenario.replacements
+        at_least = replace(given, overhead=overhead(tp * least_stages, given.overhead).bytes)
+        single = evaluate(replace(self._scenario, replacements=at_least), Deployment(tp, self._layers))
+        return self._layers + 1 if single.fit is Fit.NO else least_stages
+
+    def _evaluate(self, tp: int, pp: int = 1, dp: int = 1) -> Candidate:
+        return evaluate(self._scenario, Deployment(tp, pp, dp), self._ranks)
 
 
-def _smallest_pipeline(scenario: Scenario, tps: list[int]) -> Candidate | None:
-    best: Candidate | None = None
-    for tp in reversed(tps):
-        for pp in _stage_counts(scenario.model.num_layers, _least_stages(scenario, tp)):
-            deployment = Deployment(tp, pp)
-            if best is not None and deployment.gpus >= best.deployment.gpus:
+class _Bounds:
+    """What stages must hold at least: together, the weights and the cache of the tp ranks that have no stages."""
+
+    def __init__(self, alone: Candidate, scenario: Scenario, sequences: int) -> None:
+        (self._rank,) = alone.ranks
+        self._tp, self._usable = alone.deployment.tp, scenario.usable_bytes
+        self._overhead = scenario.replacements.overhead
+        self._weights = self._rank.weights_bytes or 0
+        self._cache = self._rank.cache_bytes(sequences, alone.context)
+        self._reserve = self._rank.reserve.bytes
+
+    def least_bytes(self, pp: int) -> int:
+        """A rank with the most memory holds at least so much, with the usual temporary figure."""
+        divided = -(-(self._weights + self._cache) // pp)
+        return divided + self._reserve + self._rank.temporary.term.bytes + self._overhead_bytes(pp)
+
+    def least_stages(self, layers: int) -> int:
+        """A number of stages below which the least temporary figure leaves no room; beyond `layers` where none do."""
+        least_stages = 1
+        while least_stages <= layers:
+            room = self._room(least_stages)
+            bound = -(-(self._weights + self._cache) // room) if room > 0 else layers + 1
+            if bound <= least_stages:
                 break
-            candidate = evaluate(scenario, deployment)
-            if candidate.fit is not Fit.NO:
-                best = candidate
-                break
-    return best
+            least_stages = bound
+        return least_stages
+
+    def least_replicas(self, pp: int) -> int:
+        """A number of replicas below which the batch finds no room, each with weights of its own; 1 where that is all
+        that can be said.
+        """
+        room = pp * self._room(pp) - self._weights
+        if room > 0:
+            return max(1, -(-self._cache // room))
+        return MAX_RANKS + 1 if room < 0 or self._cache else 1
+
+    def _room(self, pp: int) -> int:
+        """Of one rank, for weights and cache."""
+        return self._usable - self._reserve - self._rank.temporary.low - self._overhead_bytes(pp)
+
+    def _overhead_bytes(self, pp: int) -> int:
+        return overhead(self._tp * pp, self._overhead).bytes
 
 
 def _stage_counts(layers: int, least: int) -> Iterator[int]:
@@ -129,49 +257,10 @@ def _stage_counts(layers: int, least: int) -> Iterator[int]:
             yield pp
 
 
-def _least_stages(scenario: Scenario, tp: int) -> int:
-    """A number of stages below which nothing can fit; beyond every legal one where none can.
+def _better(first: Candidate | None, second: Candidate) -> Candidate:
+    """The one with the most to spare, then with the larger tp, then with fewer stages."""
 
-    The stages together hold at least the weights and the cache of tp ranks, no stage holds less than one layer, and
-    overhead does not shrink as ranks are added.
-    """
-    layers = scenario.model.num_layers
-    whole = evaluate(scenario, Deployment(tp)).memories[0]
-    divided = (whole.weights.bytes if whole.weights else 0) + whole.cache.bytes
-    fixed = whole.total_with(whole.temporary.low) - divided - whole.overhead.bytes
-    least = 1
-    while least <= layers:
-        overhead_bytes = overhead(tp * least, scenario.replacements.overhead).bytes
-        room = scenario.usable_bytes - fixed - overhead_bytes
-        bound = -(-divided // room) if room > 0 else layers + 1
-        if bound <= least:
-            break
-        least = bound
-    if least > layers:
-        return least
-    at_least = replace(scenario.replacements, overhead=overhead(tp * least, scenario.replacements.overhead).bytes)
-    single = evaluate(replace(scenario, replacements=at_least), Deployment(tp, layers))
-    return layers + 1 if single.fit is Fit.NO else least
+    def order(candidate: Candidate) -> tuple[int, int, int]:
+        return -candidate.most_bytes, candidate.deployment.tp, -candidate.deployment.pp
 
-
-def _smallest_with_replicas(scenario: Scenario, tps: list[int]) -> Candidate | None:
-    """For each tp and number of stages the fewest replicas that hold the batch; the fewest GPUs of all of them."""
-    batch, context, layers = scenario.workload.batch, scenario.workload.context, scenario.model.num_layers
-    ranks, best, fewest = Ranks(scenario), None, tps[-1] * layers * MAX_RANKS
-    for tp in reversed(tps):
-        for pp in _stage_counts(layers, 1):
-            most = min(MAX_RANKS, (fewest - 1) // (tp * pp))
-            if most < 1:
-                break
-            replica = replica_of(scenario, Deployment(tp, pp), least, ranks)
-            if replica.holds(-(-batch // most), context):
-                best = Deployment(tp, pp, -(-batch // (replica.most_sequences(context) or batch)))
-                fewest = best.gpus
-    return None if best is None else evaluate(scenario, best)
-
-
-def _room_order(candidate: Candidate) -> tuple[int, int, int]:
-    """Greater is better: what fits before what is tight, then the most to spare, then the larger tp."""
-    fits = [Fit.NO, Fit.TIGHT, Fit.FITS].index(candidate.fit)
-    fullest_total = max(memory.tree.bytes for memory in candidate.memories)
-    return fits, -fullest_total, candidate.deployment.tp
+    return second if first is None or order(second) > order(first) else first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError
-from kvcalc.memory import Rank, ranks_of
+from kvcalc.memory import Rank, Ranks
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -26,19 +26,24 @@ class Spilled(NamedTuple):
     bytes: int
 
 
-def spilled(scenario: Scenario, deployment: Deployment) -> Spilled:
+def spilled(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Spilled:
     """What a deployment spills of the scenario's workload.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks.
+        ranks: of the scenario, where others of its deployments are looked at too.
 
     Raises:
         KvcalcError: the weights are not known, or have no room themselves.
     """
-    ranks = ranks_of(scenario, deployment)
-    refuse_unknown_weights(ranks[0])
+    each = (ranks or Ranks(scenario)).of(deployment)
+    refuse_unknown_weights(each[0])
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
-    rooms = {rank: room_for_cache(scenario, rank) for rank in ranks}
+    rooms = {rank: room_for_cache(scenario, rank) for rank in each}
     beyond = {rank: max(0, rank.cache_bytes(sequences, context) - room) for rank, room in rooms.items()}
     worst = max(beyond, key=lambda rank: beyond[rank])
-    return Spilled(rooms[worst], beyond[worst], deployment.tp * sum(beyond[rank] for rank in ranks))
+    return Spilled(rooms[worst], beyond[worst], deployment.tp * sum(rank.stages_alike * beyond[rank] for rank in each))
 
 
 def room_for_cache(scenario: Scenario, rank: Rank) -> int:
@@ -58,5 +63,5 @@ def room_for_cache(scenario: Scenario, rank: Rank) -> int:
 
 def refuse_unknown_weights(rank: Rank) -> None:
     """The room beside weights that are not known cannot be told."""
-    if rank.weights is None:
+    if rank.weights_bytes is None:
         raise KvcalcError("--spill: the room beside the weights is not known: give --weights SIZE or --parameters N")

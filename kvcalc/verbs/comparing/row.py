@@ -10,7 +10,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import RankLoad
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
-from kvcalc.memory import Fit
+from kvcalc.memory import Fit, Ranks
 from kvcalc.scenario import cache_format
 from kvcalc.term import leaves
 from kvcalc.verbs.comparing.result import ComparedRow, OnGivenGpus
@@ -18,7 +18,7 @@ from kvcalc.verbs.comparing.what_if import mechanism_of
 from kvcalc.verbs.decode import DecodeBound, decode_bound, why_no_bound
 from kvcalc.verbs.estimate import gpus_by_memory
 from kvcalc.verbs.replica import cache_of, replica_cache
-from kvcalc.verbs.room import replica_of
+from kvcalc.verbs.room import replica_of, usual
 from kvcalc.verbs.smallest import Candidate, best_of, evaluate, smallest
 from kvcalc.verbs.spill import spilled
 
@@ -54,12 +54,10 @@ def grant_of(scenario: Scenario) -> Grant:
         return Grant(None, scenario.at_most_gpus, asked.dp if asked else 1)
     if asked is not None:
         return Grant(asked, None, asked.dp)
-    found = smallest(scenario) if weights_are_known(scenario) else None
+    ranks = Ranks(scenario)
+    known = evaluate(scenario, Deployment(), ranks).weights_known
+    found = smallest(scenario, ranks) if known else None
     return Grant(None, found.deployment.gpus if found else None, found.deployment.dp if found else 1, found)
-
-
-def weights_are_known(scenario: Scenario) -> bool:
-    return evaluate(scenario, Deployment()).fullest.weights is not None
 
 
 def why_not_kept(scenario: Scenario) -> str | None:
@@ -97,10 +95,11 @@ def compared_row(
     cache = replica_cache(scenario, Deployment())
     plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
     state = cache_of(scenario, model.distinct(), Deployment(), 1, 0).bytes
-    total = evaluate(scenario, Deployment()).fullest.total_bytes
+    ranks = Ranks(scenario)
+    total = evaluate(scenario, Deployment(), ranks).total_bytes
     found = None
     if total is not None:
-        found = grant.own_smallest if own and grant.own_smallest else smallest(scenario)
+        found = grant.own_smallest if own and grant.own_smallest else smallest(scenario, ranks)
         if found is None:
             tell(f"no legal deployment within nodes of {scenario.gpu.node_size} holds this workload")
     deployment = found.deployment if found else None
@@ -127,7 +126,7 @@ def compared_row(
         tp=deployment.tp if deployment else None,
         pp=deployment.pp if deployment else None,
         dp=deployment.dp if deployment else None,
-        given=OnGivenGpus() if total is None else _on_given_gpus(scenario, grant, found, tell, own=own),
+        given=OnGivenGpus() if total is None else _on_given_gpus(ranks, grant, found, tell, own=own),
         terms=leaves(cache),
         scenario=scenario,
     )
@@ -138,19 +137,20 @@ def _elements(model: Model) -> int | None:
     return kept.pop() if len(kept) == 1 else None
 
 
-def _on_given_gpus(scenario: Scenario, grant: Grant, found: Candidate | None, tell: Tell, *, own: bool) -> OnGivenGpus:
+def _on_given_gpus(ranks: Ranks, grant: Grant, found: Candidate | None, tell: Tell, *, own: bool) -> OnGivenGpus:
+    scenario = ranks.scenario
     try:
-        candidate = found if own and grant.own_smallest else _candidate(scenario, grant)
+        candidate = found if own and grant.own_smallest else _candidate(ranks, grant)
     except KvcalcError as error:
         tell(f"on the given GPUs: {error}")
         return OnGivenGpus()
     if candidate is None:
         return OnGivenGpus()
     deployment = candidate.deployment
-    sequences = replica_of(scenario, deployment).most_sequences(scenario.workload.context)
+    sequences = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context)
     if sequences is None:
         tell("another sequence costs no memory: most_sequences is without end")
-    bound = _bound(scenario, candidate, tell)
+    bound = _bound(ranks, candidate, tell)
     return OnGivenGpus(
         gpus=deployment.gpus,
         tp=deployment.tp,
@@ -166,31 +166,33 @@ def _on_given_gpus(scenario: Scenario, grant: Grant, found: Candidate | None, te
         tokens_per_second_per_sequence=bound.tokens_per_second_per_sequence if bound else None,
         tokens_per_second=bound.tokens_per_second if bound else None,
         limited_by=bound.limited_by if bound else None,
-        spilled_bytes=_spilled_bytes(scenario, candidate, tell) if scenario.spill else None,
+        spilled_bytes=_spilled_bytes(ranks, candidate, tell) if scenario.spill else None,
     )
 
 
-def _candidate(scenario: Scenario, grant: Grant) -> Candidate | None:
+def _candidate(ranks: Ranks, grant: Grant) -> Candidate | None:
     """The row's deployment on the given GPUs.
 
     Raises:
         KvcalcError: it cannot have the one that is given.
     """
+    scenario = ranks.scenario
     if grant.deployment is not None:
         check_legal(grant.deployment, scenario.model)
-        return evaluate(scenario, grant.deployment)
-    return None if grant.at_most is None else best_of(scenario, grant.at_most, grant.dp)
+        return evaluate(scenario, grant.deployment, ranks)
+    return None if grant.at_most is None else best_of(scenario, grant.at_most, grant.dp, ranks)
 
 
-def _spilled_bytes(scenario: Scenario, candidate: Candidate, tell: Tell) -> int | None:
+def _spilled_bytes(ranks: Ranks, candidate: Candidate, tell: Tell) -> int | None:
     try:
-        return spilled(scenario, candidate.deployment).bytes
+        return spilled(ranks.scenario, candidate.deployment, ranks).bytes
     except KvcalcError as error:
         tell(str(error))
         return None
 
 
-def _bound(scenario: Scenario, candidate: Candidate, tell: Tell) -> DecodeBound | None:
+def _bound(ranks: Ranks, candidate: Candidate, tell: Tell) -> DecodeBound | None:
+    scenario = ranks.scenario
     if why_no_bound(scenario) is not None:
         return None
     if candidate.fit is Fit.NO and not scenario.spill:
@@ -200,6 +202,6 @@ def _bound(scenario: Scenario, candidate: Candidate, tell: Tell) -> DecodeBound 
         if (missing := why_no_bound(scenario, candidate.deployment)) is not None:
             tell(f"no bound of decoding: {missing}")
             return None
-        return decode_bound(scenario, candidate.deployment)
+        return decode_bound(scenario, candidate.deployment, ranks)
     except KvcalcError:  # told of what is spilled
         return None

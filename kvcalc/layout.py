@@ -1,0 +1,153 @@
+"""The layers of a model in order, and what pipeline stages hold of them: worked out once for a model."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kvcalc.layers import Layer
+
+
+def stage_ranges(layers: int, pp: int) -> Iterator[range]:
+    """The layers of each pipeline stage: contiguous, the first (layers mod pp) stages one layer longer."""
+    size, longer = divmod(layers, pp)
+    start = 0
+    for stage in range(pp):
+        stop = start + size + (stage < longer)
+        yield range(start, stop)
+        start = stop
+
+
+class Stage(NamedTuple):
+    """Pipeline stages that hold the same: as many layers of each kind, with experts or without, first, last or between.
+
+    Attributes:
+        layers: those that the first of these stages holds.
+        kinds: each kind of cache in them, and how many.
+        numbers: of these stages, from 0, ascending.
+    """
+
+    layers: range
+    kinds: Mapping[Layer, int]
+    numbers: tuple[range, ...]
+
+    @property
+    def number(self) -> int:
+        """Of the first of them."""
+        return self.numbers[0].start
+
+    @property
+    def times(self) -> int:
+        """How many they are."""
+        return sum(map(len, self.numbers))
+
+
+class _Run(NamedTuple):
+    """Equal layers that follow each other.
+
+    Attributes:
+        stop: the first layer after them.
+        caches: that each of them keeps, of most one, by label.
+    """
+
+    stop: int
+    caches: tuple[tuple[str, Layer], ...]
+
+
+class _Held(NamedTuple):
+    """Stages that follow each other and hold the same.
+
+    Attributes:
+        kinds: label, layer and number of each kind of cache.
+    """
+
+    numbers: range
+    layers: range
+    kinds: tuple[tuple[str, Layer, int], ...]
+
+
+class Layout:
+    """Layers first to last.
+
+    Attributes:
+        layers: the caches that each keeps.
+    """
+
+    def __init__(self, layers: Sequence[tuple[Layer, ...]], first_with_experts: int) -> None:
+        self.layers, self._first_with_experts = tuple(layers), first_with_experts
+        self._stages: dict[int, tuple[Stage, ...]] = {}
+
+    @cached_property
+    def kinds(self) -> dict[Layer, int]:
+        """Each kind of layer and how many there are, in order of first appearance.
+
+        Layers with one label are one kind: what differs between them (an MLA's projections, say) is not cached.
+        """
+        return {layer: count for _, layer, count in self._count(0, 0, len(self.layers))}
+
+    @cached_property
+    def _runs(self) -> tuple[_Run, ...]:
+        """A run ends where layers differ, and where experts begin."""
+        labels: dict[tuple[Layer, ...], tuple[tuple[str, Layer], ...]] = {}
+        runs, stop = [], 0
+        for caches, equal in groupby(self.layers):
+            start, stop = stop, stop + len(list(equal))
+            if caches not in labels:
+                labels[caches] = tuple((layer.label, layer) for layer in caches)
+            if start < self._first_with_experts < stop:
+                runs.append(_Run(self._first_with_experts, labels[caches]))
+            runs.append(_Run(stop, labels[caches]))
+        return tuple(runs)
+
+    def stages(self, pp: int) -> tuple[Stage, ...]:
+        """The stages that differ, in the order of their first ones."""
+        if pp not in self._stages:
+            alike: dict[object, list[_Held]] = {}
+            for held in self._held(pp):
+                with_experts = len(range(max(held.layers.start, self._first_with_experts), held.layers.stop))
+                counts = tuple((label, count) for label, _, count in held.kinds)
+                ends = held.numbers.start == 0, held.numbers.stop == pp
+                alike.setdefault((len(held.layers), with_experts, *ends, counts), []).append(held)
+            self._stages[pp] = tuple(
+                Stage(
+                    same[0].layers,
+                    {layer: count for _, layer, count in same[0].kinds},
+                    tuple(held.numbers for held in same),
+                )
+                for same in alike.values()
+            )
+        return self._stages[pp]
+
+    def _held(self, pp: int) -> Iterator[_Held]:
+        """What stages hold, first to last. Where several fall into one run, they are counted together."""
+        runs, number, run = self._runs, 0, 0
+        size, longer = divmod(len(self.layers), pp)
+        start = 0
+        while number < pp:
+            length = size + (number < longer)
+            while runs[run].stop <= start:
+                run += 1
+            several = 1
+            if 0 < number < pp - 1:
+                until = longer if number < longer else pp - 1
+                several = max(1, min(min(until, pp - 1) - number, (runs[run].stop - start) // length))
+            yield _Held(
+                range(number, number + several), range(start, start + length), self._count(run, start, start + length)
+            )
+            number, start = number + several, start + several * length
+
+    def _count(self, run: int, start: int, stop: int) -> tuple[tuple[str, Layer, int], ...]:
+        """The caches of the layers from `start`, which lies in that run, to `stop`."""
+        counts: dict[str, int] = {}
+        kinds: dict[str, Layer] = {}
+        while start < stop:
+            end = min(stop, self._runs[run].stop)
+            for label, layer in self._runs[run].caches:
+                kinds.setdefault(label, layer)
+                counts[label] = counts.get(label, 0) + end - start
+            start, run = end, run + 1
+        return tuple((label, kinds[label], count) for label, count in counts.items())
