@@ -20,6 +20,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvcalc.reference.stored_as import StoredAs
     from kvcalc.span import Span
 
 
@@ -57,6 +58,12 @@ class ReferenceLayer(nn.Module, ABC):
 
     means: ClassVar[Mapping[str, float]] = {}
     """Of weights with one axis, by name, what they are drawn around; 1 where they are not here."""
+
+    stored_as: ClassVar[Mapping[str, StoredAs]] = {}
+    """How published code stores each tensor that is kept, by its name, where nobody asks for another format."""
+
+    layouts: ClassVar[Mapping[str, Mapping[str, StoredAs]]] = {}
+    """Layouts that give tensors formats of their own: the layout's name -> name of the tensor -> how it is stored."""
 
     def __init__(self, mechanism: Any, hidden_size: int, span: Span | None = None) -> None:
         super().__init__()

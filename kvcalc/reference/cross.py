@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from kvcalc.reference.base import ReferenceState, copy_columns, copy_rows, heads_of, kv_heads_of
 from kvcalc.reference.functional import split_heads
+from kvcalc.reference.stored_as import KEYS_AND_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ class CrossAttention(ReferenceState):
     """The encoder's keys and values are computed once; each token of the text reads all of them, and adds none."""
 
     small = {"head_dim": 6, "encoder_context": 9}  # noqa: RUF012  # declared as a class variable in the base
+    stored_as = {"k": KEYS_AND_VALUES, "v": KEYS_AND_VALUES}  # noqa: RUF012  # likewise
 
     def __init__(self, mechanism: Cross, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

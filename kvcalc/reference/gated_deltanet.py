@@ -14,6 +14,7 @@ from torch.nn.functional import silu, softplus
 
 from kvcalc.reference.base import copy_columns, copy_entries, copy_rows, heads_of
 from kvcalc.reference.delta_rule import DeltaRuleLayer
+from kvcalc.reference.stored_as import INPUTS, state_in_fp32
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import GatedDeltaNet
@@ -24,6 +25,10 @@ class GatedDeltaNetLayer(DeltaRuleLayer):
     """Each head forgets at one rate, which the token decides."""
 
     small = {"k_head_dim": 4, "v_head_dim": 5, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
+    stored_as = {  # noqa: RUF012  # likewise
+        **dict.fromkeys(("conv_q", "conv_k", "conv_v"), INPUTS),
+        "state": state_in_fp32("transformers, models/qwen3_next, torch_recurrent_gated_delta_rule"),
+    }
 
     def __init__(self, mechanism: GatedDeltaNet, hidden_size: int, span: Span | None = None) -> None:
         heads, widths = (mechanism.num_k_heads, mechanism.num_v_heads), (mechanism.k_head_dim, mechanism.v_head_dim)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kvcalc.mechanisms import GQA, MHA, MQA
 from kvcalc.reference.base import ReferenceAttention, Rows, copy_columns, copy_rows, heads_of, kv_heads_of
+from kvcalc.reference.stored_as import KEYS_AND_VALUES
 
 if TYPE_CHECKING:
     from kvcalc.span import Span
@@ -18,6 +19,7 @@ class HeadAttention(ReferenceAttention):
     """Projections to queries, keys and values, and back. How many heads keys and values have is the mechanism."""
 
     small = {"head_dim": 6, "v_head_dim": 4}  # noqa: RUF012  # declared as a class variable in the base
+    stored_as = {"k": KEYS_AND_VALUES, "v": KEYS_AND_VALUES}  # noqa: RUF012  # likewise
 
     def __init__(self, mechanism: MHA | MQA | GQA, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

@@ -15,6 +15,7 @@ from torch.nn.functional import softplus
 from kvcalc.reference.base import copy_columns, copy_entries, copy_rows, heads_of
 from kvcalc.reference.delta_rule import DeltaRuleLayer
 from kvcalc.reference.functional import split_heads
+from kvcalc.reference.stored_as import INPUTS, state_in_fp32
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import KDA
@@ -25,6 +26,10 @@ class KimiDeltaAttention(DeltaRuleLayer):
     """Each channel of a head's keys forgets at a rate of its own, which the token decides."""
 
     small = {"head_dim": 4, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
+    stored_as = {  # noqa: RUF012  # likewise
+        **dict.fromkeys(("conv_q", "conv_k", "conv_v"), INPUTS),
+        "state": state_in_fp32("vLLM, model_executor/layers/mamba/mamba_utils.py, kda_state_dtype"),
+    }
 
     def __init__(self, mechanism: KDA, hidden_size: int, span: Span | None = None) -> None:
         heads, width = mechanism.num_heads, mechanism.head_dim

@@ -15,6 +15,7 @@ from torch.nn.functional import silu
 
 from kvcalc.reference.base import ReferenceState, copy_columns, copy_rows, heads_of
 from kvcalc.reference.functional import integers, split_heads
+from kvcalc.reference.stored_as import state_in_fp32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ class LightningAttention(ReferenceState):
     """
 
     small = {"head_dim": 5}  # noqa: RUF012  # declared as a class variable in the base
+    stored_as = {"state": state_in_fp32("MiniMax-Text-01, modeling_minimax_text_01.py, kv")}  # noqa: RUF012  # likewise
 
     def __init__(self, mechanism: Lightning, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

@@ -16,6 +16,7 @@ from torch.nn.functional import silu, softplus
 
 from kvcalc.reference.base import ReferenceState, copy_columns, copy_entries, copy_rows, heads_of
 from kvcalc.reference.convolution import CausalConvolution, Convolutions
+from kvcalc.reference.stored_as import INPUTS, state_in_fp32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,10 @@ class MambaLayer(ReferenceState):
     """Each channel has a state of Z elements, each of which forgets at a rate of its own."""
 
     small = {"intermediate_size": 48, "state_size": 4, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
+    stored_as = {  # noqa: RUF012  # likewise
+        "conv": INPUTS,
+        "state": state_in_fp32("transformers, models/mamba, selective_scan_fn"),
+    }
 
     def __init__(self, mechanism: Mamba1, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

@@ -16,6 +16,7 @@ from torch.nn.functional import silu, softplus
 from kvcalc.reference.base import ReferenceState, copy_columns, copy_entries, copy_rows, heads_of, kv_heads_of
 from kvcalc.reference.convolution import CausalConvolution, Convolutions
 from kvcalc.reference.functional import split_heads
+from kvcalc.reference.stored_as import INPUTS, state_in_fp32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,10 @@ class Mamba2Layer(ReferenceState):
     """Each head has a state (K, Z) that forgets at one rate; the heads of a group G share B and C."""
 
     small = {"head_dim": 4, "state_size": 5, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
+    stored_as = {  # noqa: RUF012  # likewise
+        **dict.fromkeys(("conv_x", "conv_b", "conv_c"), INPUTS),
+        "state": state_in_fp32("transformers, models/mamba2, mamba_chunk_scan_combined"),
+    }
     means = {"A_log": -2.0}  # noqa: RUF012  # likewise; forgets slowly
 
     def __init__(self, mechanism: Mamba2, hidden_size: int, span: Span | None = None) -> None:

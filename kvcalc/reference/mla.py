@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kvcalc.reference.base import ReferenceAttention, Rows, copy_columns, copy_rows, heads_of
 from kvcalc.reference.functional import positions, rotate, softmax, textbook_mask, visible
 from kvcalc.reference.indexer import indexer_of
+from kvcalc.reference.stored_as import FP8_DS_MLA, INDEX_KEYS, LATENT
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import MLA, MLAExpanded
@@ -37,6 +38,8 @@ class MultiHeadLatentAttention(ReferenceAttention):
         "index_topk": 4,
     }
     chosen = frozenset({"index_k"})
+    stored_as = {"c_kv": LATENT, "k_rope": LATENT, "index_k": INDEX_KEYS}  # noqa: RUF012  # likewise
+    layouts = {"fp8_ds_mla": FP8_DS_MLA}  # noqa: RUF012  # likewise
 
     def __init__(self, mechanism: MLA | MLAExpanded, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

@@ -11,10 +11,14 @@ from torch import Tensor
 from kvcalc.reference.base import Rows
 from kvcalc.reference.functional import positions
 from kvcalc.reference.mla import MultiHeadLatentAttention, with_rope
+from kvcalc.reference.stored_as import KEYS_AND_VALUES
 
 
 class ExpandedLatentAttention(MultiHeadLatentAttention):
     """The same layer, but every head's key and value are kept instead of the latent that they are expanded from."""
+
+    stored_as = {"k": KEYS_AND_VALUES, "v": KEYS_AND_VALUES}  # noqa: RUF012  # declared as a class variable in the base
+    layouts = {}  # noqa: RUF012  # likewise
 
     def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
         """k (B, T, H, N + P) and v (B, T, H, V)."""

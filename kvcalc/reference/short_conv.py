@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kvcalc.reference.base import ReferenceState, copy_columns, copy_rows, heads_of
 from kvcalc.reference.convolution import CausalConvolution, Convolutions
+from kvcalc.reference.stored_as import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ class ShortConvolution(ReferenceState):
     """y = C * conv(B * x): two gates around a convolution, whose inputs are all that is kept."""
 
     small = {"hidden_size": 48, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
+    stored_as = {"conv": INPUTS}  # noqa: RUF012  # likewise
 
     def __init__(self, mechanism: ShortConv, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NOTHING = "no layer that can be verified keeps anything"
 
 NOT_PROVEN = (
-    "that a serving engine allocates the same: engines round to blocks and keep pools",
+    "that a serving engine allocates the same: engines round to blocks, keep pools, and take formats of their own",
     "that the model's file describes the published model, and how its layers fall to pipeline stages",
     "that no smaller cache would do",
 )

@@ -13,6 +13,7 @@ from kvcalc.engines import Exact
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verification.claims import NOT_PROVEN, rungs
+from kvcalc.verification.defaults import default_formats, formats_asked_for
 from kvcalc.verification.devices import Cuda
 from kvcalc.verification.observe import COMPUTES_IN
 from kvcalc.verification.result import Check, Measurement, Verification, at_least, at_most, exactly
@@ -50,6 +51,7 @@ def judge(
     result = estimate(case.scenario)
     checks = (
         *_tensors(case, reports),
+        *default_formats(case),
         *_proved(proofs),
         *_kinds(case, reports),
         *_ranks(case, reports),
@@ -71,7 +73,7 @@ def judge(
         measurements=(*round_trips(case), *_measurements(device, reports)),
         rungs=rungs(device, proofs, reports),
         unsupported=case.unsupported,
-        not_proven=NOT_PROVEN,
+        not_proven=(*NOT_PROVEN, *formats_asked_for(case)),
         notes=tuple(_notes(case)),
     )
 

@@ -12,6 +12,8 @@ import pytest
 
 from kvcalc.verification.garbage import only_new_garbage
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 COUNTS = """
 import gc
 import kvcalc

@@ -1,0 +1,105 @@
+"""Every kind of attention has a reference module and a sample, and a mistake in any tensor of it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from samples import SAMPLES, TENSORS, model_of, named
+from torch import Tensor
+
+import kvcalc
+from kvcalc.mechanisms import KINDS, Attention, CachedTensor
+from kvcalc.reference import REFERENCES, KeepsNothing, ReferenceAttention, ReferenceState
+from kvcalc.reference.packing import PACKED
+from kvcalc.verification.decode import TOLERANCE
+
+
+def failing(attention: Attention) -> set[str]:
+    """The claims that fail of two layers of it."""
+    result = kvcalc.verify(model_of(attention, count=2), batch=2, context=40, device="meta")
+    failed = {check.name for check in result.checks if not check.ok}
+    assert result.verified is not bool(failed)
+    return failed
+
+
+def test_every_kind_has_a_sample() -> None:
+    assert {type(sample) for sample in SAMPLES} == set(KINDS.values())
+
+
+def test_every_kind_has_a_reference_module_of_its_own() -> None:
+    assert set(REFERENCES) == set(KINDS.values())
+    modules = [module for module in REFERENCES.values() if module is not KeepsNothing]
+    assert len(modules) == len(set(modules))
+    assert {sample.kind for sample in SAMPLES if REFERENCES[type(sample)] is KeepsNothing} == {"shared", "none"}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=named)
+def test_a_sample_keeps_all_that_its_kind_can(sample: Attention) -> None:
+    """What its reference module declares how to store is what the sample keeps."""
+    assert {tensor.name for tensor in sample.cached()} == set(REFERENCES[type(sample)].stored_as)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=named)
+def test_a_sample_is_verified(sample: Attention) -> None:
+    result = kvcalc.verify(model_of(sample, count=2), batch=2, context=40, device="cpu", decode=True)
+    assert [check for check in result.checks if not check.ok] == []
+    assert result.verified
+    assert any(check.name == "decoded" for check in result.checks) == bool(sample.cached())
+
+
+@pytest.mark.parametrize(("sample", "name"), TENSORS, ids=named)
+def test_a_formula_without_a_tensor_is_found(monkeypatch: pytest.MonkeyPatch, sample: Attention, name: str) -> None:
+    kind: Any = type(sample)
+    original = kind.cached
+
+    def cached(self: Any) -> tuple[CachedTensor, ...]:
+        return tuple(tensor for tensor in original(self) if tensor.name != name)
+
+    monkeypatch.setattr(kind, "cached", cached)
+    assert failing(sample) == {f"kept per {sample.kept_per}", "bytes of layers", "cache bytes"}
+
+
+@pytest.mark.parametrize(("sample", "name"), TENSORS, ids=named)
+def test_a_formula_with_a_tensor_twice_as_wide_is_found(
+    monkeypatch: pytest.MonkeyPatch, sample: Attention, name: str
+) -> None:
+    kind: Any = type(sample)
+    original = kind.cached
+
+    def cached(self: Any) -> tuple[CachedTensor, ...]:
+        twice = kvcalc.term.Factor("twice", 2)
+        return tuple(each._replace(dims=(*each.dims, twice)) if each.name == name else each for each in original(self))
+
+    monkeypatch.setattr(kind, "cached", cached)
+    assert failing(sample) == {f"kept per {sample.kept_per}", "bytes of layers", "cache bytes"}
+
+
+@pytest.mark.parametrize(("sample", "name"), TENSORS, ids=named)
+def test_a_module_that_keeps_zeros_is_found(monkeypatch: pytest.MonkeyPatch, sample: Attention, name: str) -> None:
+    """Of each token, or of the encoder's tokens, or after each step: nothing of it is there for the next."""
+    module: Any = REFERENCES[type(sample)]
+
+    def zeroed(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {**kept, name: torch.zeros_like(kept[name])}
+
+    if issubclass(module, ReferenceAttention):
+        keep = module.keep
+        monkeypatch.setattr(module, "keep", lambda *args: zeroed(keep(*args)))
+    else:
+        assert issubclass(module, ReferenceState)
+        begin, advance = module.begin, module.advance
+
+        def advanced(*args: Any) -> tuple[Tensor, dict[str, Tensor]]:
+            output, kept = advance(*args)
+            return output, zeroed(kept)
+
+        monkeypatch.setattr(module, "begin", lambda *args: zeroed(begin(*args)))
+        monkeypatch.setattr(module, "advance", advanced)
+    assert failing(sample) == {"sufficient", "needed"}
+
+
+def test_every_format_has_a_tolerance() -> None:
+    assert set(TOLERANCE) == set(PACKED)
