@@ -8,6 +8,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.importers.config_json.expert_defaults import EXPERT_DEFAULTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,11 +28,11 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "exaone": {"num_key_value_heads": 8},
         "glm": {"num_key_value_heads": 2, "head_dim": 128},
         "glm4": {"num_key_value_heads": 2, "head_dim": 128},
-        "glm4_moe": {"num_key_value_heads": 8, "first_k_dense_replace": 1, "n_shared_experts": 1},
+        "glm4_moe": {"num_key_value_heads": 8},
         "ernie4_5": {"num_key_value_heads": 2, "head_dim": 128, "tie_word_embeddings": True},
         "ernie4_5_moe": {"num_key_value_heads": 4, "tie_word_embeddings": True},
-        "solar_open": {"num_key_value_heads": 8, "head_dim": 128, "n_shared_experts": 1},
-        "hy_v3": {"num_key_value_heads": 8, "head_dim": 128, "num_shared_experts": 1},
+        "solar_open": {"num_key_value_heads": 8, "head_dim": 128},
+        "hy_v3": {"num_key_value_heads": 8, "head_dim": 128},
         "qwen3_vl_text": {"num_key_value_heads": 32, "head_dim": 128},
         "qwen3_vl_moe_text": {"num_key_value_heads": 16, "tie_word_embeddings": True},
         "mistral": {"num_key_value_heads": 8, "sliding_window": 4096},
@@ -47,7 +49,6 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "qwen3_moe": {"num_key_value_heads": 4, "sliding_window": 4096},
         "smollm3": {"num_key_value_heads": 4, "tie_word_embeddings": True, "no_rope_layer_interval": 4},
         "dots1": {"num_key_value_heads": 32, "sliding_window": 4096},
-        "hunyuan_v1_moe": {"num_shared_expert": 1},
         "falcon": {"parallel_attn": True, "tie_word_embeddings": True, "multi_query": True},
         "gpt_bigcode": {"tie_word_embeddings": True, "multi_query": True},
         "mpt": {"tie_word_embeddings": True},
@@ -60,11 +61,9 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "num_key_value_heads": 32,
             "sliding_window": 4096,
             "sliding_window_pattern": 4,
-            "first_k_dense_replace": 1,
-            "num_shared_experts": 1,
         },
         "cohere2": {"sliding_window": 4096, "tie_word_embeddings": True, "sliding_window_pattern": 4},
-        "afmoe": {"head_dim": 128, "sliding_window": 1024, "global_attn_every_n_layers": 4, "num_shared_experts": 2},
+        "afmoe": {"head_dim": 128, "sliding_window": 1024, "global_attn_every_n_layers": 4},
         "muse_glimmer_text": {"num_key_value_heads": 2, "head_dim": 128, "sliding_window": 2048},
         "gemma3_text": {
             "num_attention_heads": 8,
@@ -80,7 +79,6 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "v_head_dim": 128,
             "kv_lora_rank": 512,
             "q_lora_rank": 1536,
-            "n_shared_experts": 2,
             "qk_nope_head_dim": 128,
             "qk_rope_head_dim": 64,
         },
@@ -88,22 +86,18 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "v_head_dim": 128,
             "kv_lora_rank": 512,
             "q_lora_rank": 1536,
-            "first_k_dense_replace": 3,
-            "n_shared_experts": 1,
             "qk_nope_head_dim": 128,
             "qk_rope_head_dim": 64,
         },
-        "glm4_moe_lite": {"q_lora_rank": 768, "n_shared_experts": 1},
-        "mistral4": {"q_lora_rank": 1024, "n_shared_experts": 1},
+        "glm4_moe_lite": {"q_lora_rank": 768},
+        "mistral4": {"q_lora_rank": 1024},
         "youtu": {"tie_word_embeddings": True, "q_lora_rank": 1536},
-        "axk1": {"q_lora_rank": 1536, "n_shared_experts": 1},
+        "axk1": {"q_lora_rank": 1536},
         "longcat_flash": {"q_lora_rank": 1536},
         "deepseek_v32": {
             "v_head_dim": 128,
             "kv_lora_rank": 512,
             "q_lora_rank": 1536,
-            "first_k_dense_replace": 3,
-            "n_shared_experts": 1,
             "qk_nope_head_dim": 128,
             "qk_rope_head_dim": 64,
             "index_head_dim": 128,
@@ -113,8 +107,6 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "glm_moe_dsa": {
             "kv_lora_rank": 512,
             "q_lora_rank": 2048,
-            "first_k_dense_replace": 3,
-            "n_shared_experts": 1,
             "qk_rope_head_dim": 64,
             "index_head_dim": 128,
             "index_n_heads": 32,
@@ -122,12 +114,9 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "qwen3_next": {"num_key_value_heads": 2, "head_dim": 256, "full_attention_interval": 4},
         "qwen3_5_text": {"num_key_value_heads": 4, "head_dim": 256, "full_attention_interval": 4},
         "qwen3_5_moe_text": {"num_key_value_heads": 2, "head_dim": 256, "full_attention_interval": 4},
-        "kimi_linear": {"n_shared_experts": 1},
         "bailing_hybrid": {
             "num_key_value_heads": 32,
             "head_dim": 128,
-            "first_k_dense_replace": 2,
-            "n_shared_experts": 1,
         },
         "minimax": {"num_key_value_heads": 8},
         "lfm2": {"num_key_value_heads": 8, "tie_word_embeddings": True, "conv_L_cache": 3},
@@ -138,7 +127,7 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "jamba": {"num_key_value_heads": 8},
         "bamba": {"num_key_value_heads": 8},
         "falcon_h1": {"num_key_value_heads": 8},
-        "nemotron_h": {"num_key_value_heads": 8, "head_dim": 128, "n_shared_experts": 1},
+        "nemotron_h": {"num_key_value_heads": 8, "head_dim": 128},
         "gemma3n_text": {
             "num_key_value_heads": 2,
             "head_dim": 256,
@@ -167,6 +156,8 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+_READ_AS = {"kimi_k2": "deepseek_v3"}
+"""Types without a class, and those whose class engines read them with (vLLM, vllm/transformers_utils/config.py)."""
 
 SIZES = (
     "hidden_size",
@@ -200,4 +191,5 @@ def class_defaults(model_type: str, *, nested: bool = False) -> Mapping[str, Any
         nested: whether it stands in a text_config.
     """
     sizes = dict(zip(SIZES, NESTED[model_type], strict=True)) if nested and model_type in NESTED else {}
-    return {"tie_word_embeddings": False, **sizes, **_DEFAULTS.get(model_type, {})}
+    own = _DEFAULTS.get(_READ_AS.get(model_type, model_type), {})
+    return {"tie_word_embeddings": False, **sizes, **own, **EXPERT_DEFAULTS.get(model_type, {})}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import Given
+from kvcalc.importers.config_json.expert_defaults import DENSE_UP_TO, EXPERT_DEFAULTS
 from kvcalc.importers.config_json.layer_lists import number_of
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ _WIDTHS: Mapping[str, tuple[str, ...]] = {
         ("intermediate_size",),
     ),
     "longcat_flash": ("expert_ffn_hidden_size",),
+    "hunyuan_v1_moe": ("intermediate_size", "moe_intermediate_size"),
 }
-"""Families whose experts' width has another name than moe_intermediate_size."""
+"""Families whose experts' width has another name than moe_intermediate_size, or both, which must agree."""
 
 _ZERO_EXPERTS = {"longcat_flash"}
 """Some experts of these compute nothing, and so how many a token passes through differs."""
@@ -63,9 +65,33 @@ def expert_fields(config: Config) -> Iterator[tuple[str, Given]]:
         yield "moe_intermediate_size", width
 
 
+def number_of_experts(config: Config) -> int | None:
+    """How many experts a layer has that has any: 0 in a dense model; None where the keys do not tell.
+
+    Raises:
+        KvcalcError: no whole number.
+    """
+    if config.model_type not in EXPERT_DEFAULTS:
+        return None if any(_tells_of_experts(*each) for each in config.values.items()) else 0
+    found = config.optional_uniform(*EXPERTS, least=0)
+    if found is None:
+        return None
+    return 0 if found.value <= DENSE_UP_TO.get(config.model_type, -1) else int(found.value) or None
+
+
+def _tells_of_experts(key: str, value: Any) -> bool:
+    return ("expert" in key or "moe" in key) and value not in (None, False, 0, 1, [], {})
+
+
 def expert_width(config: Config) -> Given | None:
-    """How wide an expert is; None where no key says."""
-    return config.optional_uniform(*_WIDTHS.get(config.model_type, ("moe_intermediate_size",)))
+    """How wide an expert is; None where no key says, or several differ."""
+    name, *others = _WIDTHS.get(config.model_type, ("moe_intermediate_size",))
+    width = config.optional_uniform(name)
+    for other in others:
+        beside = config.optional_uniform(other)
+        if config.get(other) is not None and (beside is None or width is None or beside.value != width.value):
+            return None
+    return width
 
 
 def dense_layers(config: Config) -> Given | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.importers.config_json.experts import EXPERTS, PER_TOKEN, SHARED, expert_width, sparse_layers
+from kvcalc.importers.config_json.experts import PER_TOKEN, SHARED, expert_width, number_of_experts, sparse_layers
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.parameters.layers import holds
 
@@ -36,9 +36,10 @@ def feed_forward_parameters(config: Config, anatomy: Anatomy, layers: int) -> Fe
     """Those of all layers; None where their shape is not known."""
     if not anatomy.feed_forward:
         return FeedForward(0, 0)
-    sparse = sparse_layers(config)
-    experts = config.optional_uniform(*EXPERTS, least=0)
-    if sparse is None or experts is None or experts.value <= 1:
+    sparse, experts = sparse_layers(config), number_of_experts(config)
+    if experts is None or (sparse is None and experts):
+        return None
+    if sparse is None or not experts:
         return _all_dense(config, anatomy, layers)
     width, per_token = expert_width(config), config.optional_uniform(*PER_TOKEN)
     dense = _all_dense(config, anatomy, layers - sum(sparse))
@@ -46,14 +47,14 @@ def feed_forward_parameters(config: Config, anatomy: Anatomy, layers: int) -> Fe
         return None
     hidden = int(config.count(*HIDDEN).value)
     each = (3 if anatomy.gated else 2) * hidden * width.value
-    router = hidden * experts.value
+    router = hidden * experts
     if anatomy.expert_bias:
         each += 2 * width.value + hidden
-        router += experts.value
+        router += experts
     if anatomy.router_bias:
-        router += experts.value
-    one = experts.value * each + router + _shared(config, anatomy, width.value) + (hidden if anatomy.expert_norm else 0)
-    idle = (experts.value - per_token.value) * each
+        router += experts
+    one = experts * each + router + _shared(config, anatomy, width.value) + (hidden if anatomy.expert_norm else 0)
+    idle = (experts - per_token.value) * each
     return FeedForward(dense.parameters + sum(sparse) * one, sum(sparse) * idle)
 
 
