@@ -200,6 +200,7 @@ def test_a_draft_of_another_width_than_its_target() -> None:
         {"attention_bias": True},
         {"mlp_bias": True},
         {"fc_norm": True},
+        {"use_qk_norm": True},
         {"norm_before_fc": True},
         {"eagle_config": {"use_aux_hidden_state": False}},
     ],

@@ -89,7 +89,7 @@ _KINDS: Mapping[str, Callable[[Config, Mapping[str, Any]], Classifier]] = {
 _EAGLE3 = {"LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "Eagle3Qwen2_5vlForCausalLM", "Eagle3Qwen3vlForCausalLM"}
 """Names of one class: vLLM, vllm/model_executor/models/registry.py."""
 
-_OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "fc_norm", "norm_before_fc", "eagle_config")
+_OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "use_qk_norm", "fc_norm", "norm_before_fc", "eagle_config")
 """Keys with which such a draft has tensors that are not counted."""
 
 _DRAFT = re.compile("Eagle|EAGLE|Draft|Medusa|DFlash|DFlare|DSpark|Domino|NextN|MTP|Specul")
