@@ -317,7 +317,9 @@ def test_a_window_that_llama_cpp_needs_is_asked_for(kvcalc: Kvcalc, tmp_path: Pa
     path = write(tmp_path / "model.gguf", arch, keys)
     run = kvcalc("estimate", str(path))
     assert (run.code, run.stdout) == (2, "")
-    assert f"{arch}: it has no attention.sliding_window; --assume KEY=VALUE decides it" in run.stderr
+    assert (
+        f"{arch}: it has no attention.sliding_window; --assume attention.sliding_window=VALUE decides it" in run.stderr
+    )
     assert kinds(path, **{"attention.sliding_window": None}) == ["gqa 32/8 x 128"] * 2
     slides = kinds(path, **{"attention.sliding_window": 100})
     assert slides == ["gqa 32/8 x 128, window 100", "gqa 32/8 x 128"]

@@ -17,6 +17,7 @@ from kvcalc.importers import Imported, import_config
 from kvcalc.importers.config_json import defaults
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
+from kvcalc.importers.config_json.wrappers import WRAPPERS
 from kvcalc.model import Model
 from kvcalc.validation import validated
 from kvcalc.yaml_reader import parse_yaml
@@ -636,3 +637,71 @@ def test_a_config_with_anything_in_it_is_a_model_or_a_refusal(
     again = validated(Model, parse_yaml(found.text, "written.yaml"))
     assert labels(again) == labels(found.model)
     assert {key: getattr(again, key) for key, _ in found.fields} == {key: given.value for key, given in found.fields}
+
+
+ELSEWHERE: dict[str, tuple[dict[str, Any], str]] = {
+    "LoRA": ({"peft_type": "LORA", "r": 8, "base_model_name_or_path": "org/base"}, "the config.json of 'org/base'"),
+    "LoRA of nothing": ({"peft_type": "LORA", "base_model_name_or_path": None}, "an adapter's file; its cache is"),
+    "diffusers": ({"_class_name": "UNet2DConditionModel", "_diffusers_version": "0.8.0"}, "a diffusion pipeline"),
+    "genai": ({"model": {"type": "gpt2", "decoder": {"head_size": 64}}}, "a file of onnxruntime-genai; name the"),
+    "params.json": ({"dim": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8}, "an original checkpoint's list"),
+    "named params.json": (
+        {"dim": 4096, "n_layers": 32, "n_heads": 32, "model_type": "arcee"},
+        "in Hugging Face's format",
+    ),
+    "scales": ({"model_type": "llama", "kv_cache": {"dtype": "float8_e4m3fn"}}, "a list of scales for a cache in fp8"),
+    "index": ({"metadata": {"total_size": 1}, "weight_map": {}}, "an index of safetensors files; name the config.json"),
+    "tokenizer": ({"tokenizer_class": "LlamaTokenizer", "added_tokens_decoder": {}}, "a tokenizer's file; name the"),
+    "class": (
+        {**{k: v for k, v in LLAMA.items() if k != "model_type"}, "architectures": ["Qwen2ForCausalLM"]},
+        "it has no model_type; --assume model_type=qwen2 reads it as Qwen2ForCausalLM",
+    ),
+    "flat wrapper": ({**LLAMA, "model_type": "llava"}, "--assume model_type=llama reads all of it as one"),
+    "wrapper": (
+        {"model_type": "flamingo", "text_config": LLAMA},
+        "--assume model_type=llama takes its text_config for",
+    ),
+    "unknown": ({**LLAMA, "model_type": "unheard_of"}, "--assume model_type=NAME reads it as a family"),
+    "no heads": ({k: v for k, v in LLAMA.items() if "heads" not in k}, "--assume num_attention_heads=VALUE decides it"),
+    "list": ({**LLAMA, "layer_types": ["full_attention"]}, "--assume num_hidden_layers=1 takes the list's"),
+    "linear": ({"model_type": "gla", "hidden_size": 1024}, "of flash-linear-attention"),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_a_refusal_names_a_step_that_works(case: str) -> None:
+    values, said = ELSEWHERE[case]
+    assert said in refusal(values)
+
+
+def test_the_steps_that_refusals_name_do_work() -> None:
+    plain = ["gqa 32/8 x 128"] * 2
+    assert kinds(ELSEWHERE["class"][0], model_type="qwen2") == plain
+    assert kinds(ELSEWHERE["flat wrapper"][0], model_type="llama") == plain
+    assert kinds(ELSEWHERE["wrapper"][0], model_type="llama") == plain
+    assert kinds(ELSEWHERE["no heads"][0], num_attention_heads=32) == ["mha 32 x 128"] * 2
+    assert kinds(ELSEWHERE["list"][0], num_hidden_layers=1) == plain[:1]
+    assert kinds(ELSEWHERE["list"][0], layer_types=None) == plain
+
+
+def test_a_text_model_that_was_renamed() -> None:
+    text = {**LLAMA, "num_hidden_layers": 4, "sliding_window": 4096, "model_type": "exaone4_5_text"}
+    found = kinds({"model_type": "exaone4_5", "text_config": text})
+    assert (
+        found == kinds({**text, "model_type": "exaone4"}) == ["gqa 32/8 x 128, window 4,096"] * 3 + ["gqa 32/8 x 128"]
+    )
+
+
+def test_a_text_config_may_go_by_its_wrapper_s_name() -> None:
+    text = {"model_type": "gemma3n", "hidden_size": 2048, "num_hidden_layers": 5, "num_attention_heads": 8}
+    text |= {"num_kv_shared_layers": 0}
+    named = {**text, "model_type": "gemma3n_text"}
+    found = kinds({"model_type": "gemma3n", "text_config": text})
+    assert found == kinds({"model_type": "gemma3n", "text_config": named}) == kinds(named)
+
+
+@pytest.mark.parametrize("wrapper", [each for each, text_type in WRAPPERS.items() if text_type and each != "maira2"])
+def test_a_wrapper_s_own_text_model_is_its_class_s(wrapper: str) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
+
+    assert CONFIG_MAPPING[wrapper]().text_config.model_type == WRAPPERS[wrapper]

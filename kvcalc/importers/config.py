@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
@@ -22,6 +23,10 @@ MAX_COUNT = 10**6
 
 _YAML = "write the model as YAML by hand (kvcalc models schema)"
 BY_HAND = f"--assume KEY=VALUE decides it, or {_YAML}"
+BY_TYPE = f"--assume model_type=NAME reads it as a family whose layers are the same, or {_YAML}"
+
+_PLAIN = re.compile(r"[\w.-]{1,60}")
+"""A key that a shell takes as it is."""
 
 
 class Given(NamedTuple):
@@ -93,7 +98,7 @@ class Config:
         """
         found = self.get(*names)
         if found is None:
-            raise self.refusal(f"it has no {' or '.join(names)}")
+            raise self.refusal(f"it has no {' or '.join(names)}", self.deciding(names[0]))
         return found
 
     def count(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Given:
@@ -151,7 +156,7 @@ class Config:
         if found is None:
             return False
         if not isinstance(found.value, bool):
-            raise self.refusal(f"{name} is {_shown(found.value)}, neither true nor false")
+            raise self.refusal(f"{name} is {_shown(found.value)}, neither true nor false", self.deciding(name))
         return found.value
 
     def numbers(self, name: str) -> list[int]:
@@ -162,7 +167,7 @@ class Config:
         """
         found = self.need(name)
         if not isinstance(found.value, list) or not all(type(each) is int and each >= 0 for each in found.value):
-            raise self.refusal(f"{name} is {_shown(found.value)}, not a list of whole numbers")
+            raise self.refusal(f"{name} is {_shown(found.value)}, not a list of whole numbers", self.deciding(name))
         return found.value
 
     def marks(self, name: str, length: int) -> list[int]:
@@ -173,7 +178,7 @@ class Config:
         """
         found = self.numbers(name)
         if len(found) != length or any(each > 1 for each in found):
-            raise self.refusal(f"{name} is not {length} times 0 or 1")
+            raise self.refusal(f"{name} is not {length} times 0 or 1", self.deciding(name))
         return found
 
     def part(self, name: str, *, optional: bool = False) -> Config:
@@ -193,7 +198,7 @@ class Config:
         """
         found = self.need(name).value
         if not isinstance(found, list) or len(found) != length:
-            raise self.refusal(f"{name} is not a list of {length}")
+            raise self.refusal(f"{name} is not a list of {length}", self.deciding(name))
         return [self._part(name, each) for each in found]
 
     def around(self, name: str) -> Config:
@@ -234,7 +239,7 @@ class Config:
         if found is None:
             return None
         if not isinstance(found.value, list) or not all(isinstance(each, str) for each in found.value):
-            raise self.refusal(f"{name} is {_shown(found.value)}, not a list of words")
+            raise self.refusal(f"{name} is {_shown(found.value)}, not a list of words", self.deciding(name))
         return found.value
 
     def ignore(self, *names: str) -> None:
@@ -267,8 +272,13 @@ class Config:
 
     def without(self, name: str) -> str:
         """The way on that takes a key as absent, or all of the mapping that has it."""
-        taken = "it" if self.place is None else f"all of {self.place}"
-        return f"--assume {self.place or name}=null takes {taken} as absent, or {_YAML}"
+        key, taken = self.place or name, "it" if self.place is None else f"all of {self.place}"
+        return f"--assume {key}=null takes {taken} as absent, or {_YAML}" if _PLAIN.fullmatch(key) else _YAML
+
+    def deciding(self, name: str) -> str:
+        """The way on that gives a key a value, or all of the mapping that has it."""
+        told = f"{name}=VALUE" if self.place is None else f"{self.place}=JSON"
+        return f"--assume {told} decides it, or {_YAML}"
 
     def assumptions(self) -> tuple[str, ...]:
         """What the user decided, for notes."""
@@ -282,7 +292,8 @@ class Config:
         """
         told = {name: self.values[name] for name in names if self.values.get(name) is not None}
         if len({json.dumps(value) for value in told.values()}) > 1 and not any(name in self.assumed for name in names):
-            raise self.refusal(" and ".join(f"{name} is {_shown(value)}" for name, value in told.items()))
+            what = " and ".join(f"{name} is {_shown(value)}" for name, value in told.items())
+            raise self.refusal(what, self.deciding(next(iter(told))))
 
     def refusal(self, what: str, way_out: str = BY_HAND) -> KvcalcError:
         """An error that says what was seen, and what to do."""
@@ -293,7 +304,8 @@ class Config:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise self.refusal(f"{name} is {_shown(found.value)}, not a whole number from {least} to {most:,}")
+            what = f"{name} is {_shown(found.value)}, not a whole number from {least} to {most:,}"
+            raise self.refusal(what, self.deciding(name))
         return Given(value, found.why)
 
 

@@ -59,7 +59,10 @@ def types_of(config: Config, known: set[str], name: str = "layer_types") -> list
     layers = number_of(config)
     drafts = config.optional_count("num_nextn_predict_layers", "mtp_num_hidden_layers", least=0)
     if not layers <= len(types) <= layers + (0 if drafts is None else drafts.value):
-        raise config.refusal(f"{name} is a list of {len(types)}, for {layers} layers")
+        raise config.refusal(
+            f"{name} is a list of {len(types)}, for {layers} layers",
+            f"--assume num_hidden_layers={len(types)} takes the list's, --assume {name}=null the class's own rule",
+        )
     for each in types:
         if each not in known:
             raise config.refusal(f"{name} has '{each[:40]}', which is not one of {', '.join(sorted(known))}")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.importers.config import BY_HAND, Config, Given
+from kvcalc.importers.config import BY_TYPE, Config, Given
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers
 from kvcalc.importers.config_json.checkpoint import checkpoint_of, has_more_than_text
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.fields import model_fields
+from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.telling import agreeing_keys, telling_keys
-from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED, WRAPPERS
+from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED, RENAMED, WRAPPERS
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.naming import name_of, one_line
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.importers.safetensors import Headers
+
+_CLASS_SUFFIX = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration|Model)$")
 
 
 def import_config(
@@ -51,11 +55,8 @@ def import_config(
     outer = parse_mapping(text, shown)
     config = _text_model(outer, shown, assumed or {})
     model_type = config.model_type
-    if model_type in NOT_EXPRESSED:
-        raise KvcalcError(f"{shown}: '{model_type}' is {NOT_EXPRESSED[model_type]}")
     if model_type not in FAMILIES:
-        hint = did_you_mean(model_type, FAMILIES) or ";"
-        raise KvcalcError(f"{shown}: model_type '{one_line(model_type)}' is not known{hint} {BY_HAND}")
+        raise KvcalcError(f"{shown}: {_why_not(model_type)}")
     plans = tuple(FAMILIES[model_type](config))
     named = Given(name_of(name), "the name of the file, folder or repository")
     sizes = dict(model_fields(config, outer))
@@ -93,14 +94,57 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
     if inner is not None and not isinstance(inner, dict):
         raise KvcalcError(f"{shown}: text_config is no mapping")
     model_type = assumed.get("model_type")
+    other = other_file(outer)
+    if model_type is None and other is not None:
+        raise KvcalcError(f"{shown}: it is {other}")
     if model_type is None and inner is not None and around not in WRAPPERS:
-        hint = NOT_EXPRESSED.get(around) or f"a model_type that wraps a text_config, and is not known; {BY_HAND}"
-        raise KvcalcError(f"{shown}: '{one_line(around)}' is {hint}")
+        raise KvcalcError(f"{shown}: '{one_line(around)}' is {_unknown_wrapper(around, inner)}")
     values = outer if inner is None else inner
-    model_type = model_type or values.get("model_type") or WRAPPERS.get(around)
+    told = values.get("model_type")
+    if isinstance(told, str):
+        told = RENAMED.get(told, told)
+    if isinstance(told, str) and told in WRAPPERS and told not in FAMILIES:
+        told = _text_type(told, flat=inner is None, shown=shown) if model_type is None else None
+    model_type = model_type or told or WRAPPERS.get(around)
     if not isinstance(model_type, str):
         where = "it" if inner is None else f"the text_config of '{one_line(around)}'"
-        raise KvcalcError(f"{shown}: {where} has no model_type; {BY_HAND}")
+        raise KvcalcError(f"{shown}: {where} has no model_type; {_which(outer)}")
     config = Config(values, class_defaults(model_type, nested=inner is not None), shown, model_type, assumed, outer)
     config.ignore("model_type")
     return config
+
+
+def _text_type(around: str, *, flat: bool, shown: str) -> str | None:
+    """The type of a text model that goes by its wrapper's name, as mlx-lm writes it within a text_config."""
+    text_type = WRAPPERS[around]
+    if flat:
+        way = f"--assume model_type={text_type} reads all of it as one" if text_type else BY_TYPE
+        raise KvcalcError(f"{shown}: '{around}' is a model_type around a text_config, which the file lacks; {way}")
+    return text_type
+
+
+def _why_not(model_type: str) -> str:
+    if model_type in NOT_EXPRESSED:
+        return f"'{model_type}' is {NOT_EXPRESSED[model_type]}"
+    hint = did_you_mean(model_type, FAMILIES) or ";"
+    return f"model_type '{one_line(model_type)}' is not known{hint} {BY_TYPE}"
+
+
+def _unknown_wrapper(around: str, inner: Mapping[str, Any]) -> str:
+    if around in NOT_EXPRESSED:
+        return NOT_EXPRESSED[around]
+    text_type = inner.get("model_type")
+    if isinstance(text_type, str) and text_type in FAMILIES:
+        way = f"--assume model_type={text_type} takes its text_config for all that keeps a cache"
+    else:
+        way = BY_TYPE
+    return f"a model_type that wraps a text_config, and is not known; {way}"
+
+
+def _which(outer: Mapping[str, Any]) -> str:
+    """How to say which family a file is of, by the class that it names where that is one's."""
+    named = outer.get("architectures")
+    first = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    plain = {name.replace("_", "").replace("-", ""): name for name in FAMILIES}
+    found = plain.get(_CLASS_SUFFIX.sub("", first).lower())
+    return f"--assume model_type={found} reads it as {first}" if found else BY_TYPE

@@ -1,0 +1,46 @@
+"""JSON files that lie where a config.json does, and are none: what each is, and which file to name instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.importers.naming import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HUGGING_FACE = "name the config.json of the same model in Hugging Face's format"
+_BESIDE = "name the config.json beside it"
+
+_KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("_diffusers_version",), "a file of a diffusion pipeline, which keeps no cache of keys and values"),
+    (("dim", "n_layers", "n_heads"), f"an original checkpoint's list of sizes; {_HUGGING_FACE}"),
+    (("layer_num", "inter_size"), f"a converted checkpoint's list of sizes; {_HUGGING_FACE}"),
+    (("kv_cache", "model_type"), f"a list of scales for a cache in fp8; {_HUGGING_FACE}"),
+    (("weight_map", "metadata"), f"an index of safetensors files; {_BESIDE}"),
+    (("tokenizer_class", "added_tokens_decoder"), f"a tokenizer's file; {_BESIDE}"),
+    (("image_processor_type",), f"an image processor's file; {_BESIDE}"),
+    (("feature_extractor_type",), f"a feature extractor's file; {_BESIDE}"),
+    (("quantization", "producer"), f"a list of what is quantised; {_BESIDE}"),
+)
+"""Keys that tell one, and what to say of it."""
+
+_SHAPES = ("hidden_size", "n_embd", "d_model", "num_hidden_layers", "text_config")
+"""A file with one of these is a config.json, whatever else it has."""
+
+
+def other_file(outer: Mapping[str, Any]) -> str | None:
+    """What a file is that is no config.json, and what to do; None where it is one, or nothing that is known.
+
+    Args:
+        outer: the file.
+    """
+    if "peft_type" in outer:
+        base = outer.get("base_model_name_or_path")
+        of = f" of '{one_line(base)}'" if isinstance(base, str) and base else ""
+        return f"an adapter's file; its cache is that of its base model: name the config.json{of}"
+    if isinstance(outer.get("model"), dict) and "decoder" in outer["model"]:
+        return "a file of onnxruntime-genai; name the config.json of the checkpoint that was exported"
+    if outer.keys() & set(_SHAPES) and "_diffusers_version" not in outer and "layer_num" not in outer:
+        return None
+    return next((what for keys, what in _KINDS if outer.keys() >= set(keys)), None)
