@@ -17,6 +17,10 @@ _OPENED_BY_THE_SHELL = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
 """Pipes that have a writer: `<(command)`, and standard input."""
 
 
+SMALL = 1 << 16
+"""Bytes that are tried of a file that tells no size, as those of /proc."""
+
+
 def open_file(path: Path, shown: str) -> BufferedReader:
     """A file that is there, open for reading.
 
@@ -50,6 +54,9 @@ def read_bytes(path: Path, shown: str, most: int) -> bytes:
         KvcalcError: it cannot be read.
     """
     with open_file(path, shown) as file:
+        about = os.fstat(file.fileno())
+        if stat.S_ISREG(about.st_mode):
+            most = min(most, max(about.st_size, SMALL))  # reading makes room for all that is asked for
         try:
             return file.read(most + 1)
         except OSError as error:

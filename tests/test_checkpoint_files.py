@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, Model, load_model
 from kvcalc.catalogue import find_model
-from kvcalc.importers.safetensors import file_header
+from kvcalc.importers import safetensors
+from kvcalc.importers import tensors as tensors_module
+from kvcalc.importers.json_text import parse_mapping
+from kvcalc.importers.safetensors import file_header, folder_headers
 from kvcalc.importers.tensors import StoredTensor, weights_of
 from kvcalc.validation import validated
 from kvcalc.yaml_reader import parse_yaml
@@ -306,7 +310,7 @@ def broken(tmp_path: Path, case: str) -> None:
     elif case == "a header of 2^63 bytes":
         path.write_bytes((2**63).to_bytes(8, "little") + b"{}")
     elif case == "a header longer than the file":
-        path.write_bytes((10**8).to_bytes(8, "little") + b"{}")
+        path.write_bytes((10**7).to_bytes(8, "little") + b"{}")
     else:
         text = TEXTS[case].encode()
         path.write_bytes(len(text).to_bytes(8, "little") + text)
@@ -442,3 +446,98 @@ def test_any_bytes_are_a_refusal_or_tensors(tmp_path: Path, noise: bytes, at: in
         path.write_bytes(data)
         with suppress(KvcalcError):
             file_header(path, "noise")
+
+
+def test_a_checkpoint_of_many_tensors_takes_little_memory(tmp_path: Path) -> None:
+    shards, each = 16, 2_000
+    name = "model.layers.{}.block_sparse_moe.experts.{}.w1.weight_packed"
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "num_hidden_layers": shards}), encoding="utf-8")
+    places: dict[str, str] = {}
+    for number in range(shards):
+        told: Tensors = {name.format(number, expert): ("BF16", [8]) for expert in range(each)}
+        write_tensors(tmp_path / f"{number}.safetensors", told)
+        places |= dict.fromkeys(told, f"{number}.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}), encoding="utf-8")
+    tracemalloc.start()
+    headers = folder_headers(tmp_path, "x")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert headers is not None
+    assert (sum(tensor.size for tensor in headers.tensors), len(headers.tensors)) == (shards * each * 16, shards)
+    assert most < 10_000_000  # of 32,000 tensors; an index of 3 MB and one header are among them
+
+
+def refusal_of(place: Path) -> str:
+    with pytest.raises(KvcalcError) as refused:
+        load_model(place)
+    return str(refused.value)
+
+
+def test_a_header_that_is_too_long_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    folder(tmp_path, {})
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write((90_000_000).to_bytes(8, "little"))
+        file.truncate(90_000_008)
+    tracemalloc.start()
+    message = refusal_of(tmp_path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "model.safetensors: a header of 90,000,000 bytes is beyond the limit of 16,000,000" in message
+    assert most < 5_000_000
+
+
+def test_headers_that_are_too_long_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(PLAIN)
+    files = {f"model-0000{at + 1}-of-00002.safetensors": {name: PLAIN[name] for name in names[at::2]} for at in (0, 1)}
+    folder(tmp_path, files)
+    monkeypatch.setattr(safetensors, "MAX_HEADERS", 1_000)
+    assert "headers of more than 1,000 bytes in all" in refusal_of(tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(tensors_module, "MAX_TENSORS", 11)
+    assert "more than 11 tensors" in refusal_of(tmp_path)
+
+
+def test_a_text_of_many_values_is_refused_before_it_is_read() -> None:
+    text = '{"a": [' + "[]," * 1_500_000 + "1]}"
+    tracemalloc.start()
+    with pytest.raises(KvcalcError, match="more than 1,500,000 values"):
+        parse_mapping(text, "x")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1_000_000
+
+
+INDEXES = {
+    '{"weight_map": {"t": "model.safetensors"}}': None,
+    '{"a": {"weight_map": {}}, "weight_map": {"t": "a"}}': "it has no weight_map of a file for each tensor",
+    ' {"metadata": {"x": "{\\"weight_map\\": {"},\n"weight_map" : { "\\u0074" :\t"model.s\\u0061fetensors" } }\n': None,
+    '{"weight_map": {"t": "model.safetensors", }}': "it has no weight_map of a file for each tensor",
+    '{"weight_map": {"t": 1}}': "it has no weight_map of a file for each tensor",
+    '{"weight_map": {}}': "it has no weight_map of a file for each tensor",
+    '{"weight_map": {"t": "model.safetensors"': "it has no weight_map of a file for each tensor",
+    '{"weight_map": {"t": "\\q"}}': "not JSON",
+    '{"weight_map": {"t": "model.safetensors"}': "not JSON",
+    '{"weight_map": {"t": "model.safetensors"}, "weight_map": {"t": "b"}}': "key 'weight_map' is given twice",
+    '{"x": {"weight_map": {"t": "model.safetensors"}}}': "it has no weight_map",
+    '["weight_map"]': "it has no weight_map",
+    "": "it has no weight_map",
+}
+
+
+@pytest.mark.parametrize("text", INDEXES)
+def test_an_index_is_read_or_refused(tmp_path: Path, text: str) -> None:
+    folder(tmp_path, {"model.safetensors": PLAIN})
+    (tmp_path / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    message = INDEXES[text]
+    if message is None:
+        assert sum(part.size for part in load_model(tmp_path).weights) == 2 * elements(PLAIN)
+    else:
+        assert message in refusal_of(tmp_path)
+
+
+def test_an_index_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(tmp_path, {"a.safetensors": PLAIN, "b.safetensors": {}})
+    monkeypatch.setattr(safetensors, "MAX_FILES", 0)
+    assert "more than 0 files" in refusal_of(tmp_path)
+    monkeypatch.setattr(safetensors, "MAX_INDEX", 10)
+    assert "larger than 10 bytes" in refusal_of(tmp_path)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4_000_000
 MAX_DEPTH = 40
+MAX_VALUES = 1_500_000
+"""Numbers, words, lists and mappings: what a text takes when it is read does not follow from its length."""
 
 
 def read_text(path: Path, shown: str, most: int = MAX_BYTES) -> str:
@@ -42,8 +44,10 @@ def parse_mapping(text: str, shown: str) -> dict[str, Any]:
     """The keys and values of a JSON text. Infinity and NaN are read, since published files hold them.
 
     Raises:
-        KvcalcError: it is something else, too deep, or has a key twice.
+        KvcalcError: it is something else, too deep, of too many values, or has a key twice.
     """
+    if sum(map(text.count, ",[{")) > MAX_VALUES:
+        raise KvcalcError(f"{shown}: more than {MAX_VALUES:,} values")
     try:
         values = json.loads(text, object_pairs_hook=_unique)
     except RecursionError as error:
@@ -58,6 +62,18 @@ def parse_mapping(text: str, shown: str) -> dict[str, Any]:
         if not level:
             return values
     raise KvcalcError(f"{shown}: nested more than {MAX_DEPTH} deep")
+
+
+def parse_word(raw: bytes, shown: str) -> str:
+    """A JSON string.
+
+    Raises:
+        KvcalcError: it is none.
+    """
+    try:
+        return str(json.loads(raw))
+    except ValueError as error:
+        raise KvcalcError(f"{shown}: not JSON: {str(error)[:100]}") from error
 
 
 def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:

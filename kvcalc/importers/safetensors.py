@@ -12,20 +12,26 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from kvcalc.errors import KvcalcError
-from kvcalc.files import is_there, open_file
-from kvcalc.importers.json_text import decoded, parse_mapping, read_text
-from kvcalc.importers.tensors import StoredTensor
+from kvcalc.files import is_there, open_file, read_bytes
+from kvcalc.importers.json_text import decoded, parse_mapping, parse_word
+from kvcalc.importers.tensors import WITHOUT_FILES, AddedUp, StoredTensor
 from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from io import BufferedReader
     from pathlib import Path
 
 LENGTH_BYTES = 8
-MAX_HEADER = 100_000_000
-"""As the format's own library allows."""
+MAX_HEADER, MAX_HEADERS = 16_000_000, 200_000_000
+"""Bytes of a file's header, and of all files' together."""
 
-MAX_INDEX = 100_000_000
+FORMATS_HEADER = 100_000_000
+"""What the format's own library allows; a longer one is no such file."""
+
+MAX_INDEX, MAX_FILES = 100_000_000, 10_000
+"""Bytes of an index, and files that it names."""
+
 MAX_DIMS, MAX_ELEMENTS = 16, 10**12
 """Of a tensor, and along each of them."""
 
@@ -57,8 +63,9 @@ FORMAT_OF: Mapping[str, str] = {
 }
 """What kvcalc calls the dtypes of safetensors 0.8.0 (safetensors/src/tensor.rs)."""
 
-WITHOUT_FILES = "name config.json itself, and give --weights SIZE"
-"""The way on where a checkpoint's files tell nothing."""
+_WEIGHT_MAP = re.compile(rb'"weight_map"\s*:\s*\{')
+_PLACE = re.compile(rb"""\s*"(?:[^"\\]|\\.){1,1000}+"\s*:\s*("(?:[^"\\]|\\.){1,1000}+")\s*([,}])""")
+"""A tensor's name and its file's, and what follows."""
 
 _SHARD = re.compile(r".*-(\d{1,6})-of-(\d{1,6})\.safetensors")
 
@@ -67,12 +74,29 @@ class Headers(NamedTuple):
     """Where tensors were found.
 
     Attributes:
-        tensors: all.
+        tensors: all, added up by role, layer and format.
         files: how many files hold them.
     """
 
     tensors: tuple[StoredTensor, ...]
     files: int
+
+
+class HeaderSizes:
+    """How long headers are in all, which is told before any of them is read."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown, self._total = shown, 0
+
+    def add(self, length: int) -> None:
+        """One more.
+
+        Raises:
+            KvcalcError: more than any checkpoint has.
+        """
+        self._total += length
+        if self._total > MAX_HEADERS:
+            raise KvcalcError(f"{self._shown}: headers of more than {MAX_HEADERS:,} bytes in all")
 
 
 def folder_headers(folder: Path, shown: str) -> Headers | None:
@@ -86,9 +110,8 @@ def folder_headers(folder: Path, shown: str) -> Headers | None:
     there = sorted(path.name for path in folder.glob("*.safetensors"))
     there = [name for name in there if not name.startswith(ADAPTER)]
     if is_there(folder / INDEX_FILE):
-        wanted = indexed_files(
-            read_text(folder / INDEX_FILE, f"{shown}/{INDEX_FILE}", MAX_INDEX), f"{shown}/{INDEX_FILE}"
-        )
+        index = f"{shown}/{INDEX_FILE}"
+        wanted = indexed_files(read_bytes(folder / INDEX_FILE, index, MAX_INDEX), index)
         missing = [name for name in wanted if name not in there]
         if missing:
             raise KvcalcError(
@@ -99,22 +122,41 @@ def folder_headers(folder: Path, shown: str) -> Headers | None:
         return None
     else:
         wanted = _one_checkpoint(there, shown)
-    tensors = [tensor for name in wanted for tensor in file_header(folder / name, f"{shown}/{name}")]
-    if not tensors:
-        raise KvcalcError(f"{shown}: its {len(wanted)} *.safetensors files hold no tensors; {WITHOUT_FILES}")
-    return Headers(tuple(tensors), len(wanted))
+    sizes, found = HeaderSizes(shown), AddedUp(shown)
+    for name in wanted:
+        with open_file(folder / name, f"{shown}/{name}") as file:
+            sizes.add(header_length(_read(file, LENGTH_BYTES, f"{shown}/{name}"), f"{shown}/{name}"))
+    for name in wanted:
+        found.add(file_header(folder / name, f"{shown}/{name}"))
+    return Headers(found.tensors, len(wanted))
 
 
-def indexed_files(text: str, shown: str) -> list[str]:
+def indexed_files(raw: bytes, shown: str) -> list[str]:
     """The files that an index names.
+
+    Its weight_map, which may name a million tensors, is passed over; only the files that it names are kept.
 
     Raises:
         KvcalcError: it is no index.
     """
-    names = parse_mapping(text, shown).get("weight_map")
-    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+    if len(raw) > MAX_INDEX:
+        raise KvcalcError(f"{shown}: larger than {MAX_INDEX:,} bytes")
+    begin = _WEIGHT_MAP.search(raw)
+    if begin is None:
         raise KvcalcError(f"{shown}: it has no weight_map")
-    return sorted(set(names.values()))
+    names, end = set[bytes](), begin.end()
+    place = _PLACE.match(raw, begin.end())
+    while place is not None:
+        names.add(place[1])
+        if len(names) > MAX_FILES:
+            raise KvcalcError(f"{shown}: more than {MAX_FILES:,} files")
+        end = place.end()
+        place = _PLACE.match(raw, end) if place[2] == b"," else None
+    if raw[end - 1 : end] != b"}":
+        raise KvcalcError(f"{shown}: it has no weight_map of a file for each tensor")
+    if parse_mapping(decoded(raw[: begin.end()] + b"}" + raw[end:], shown), shown).get("weight_map") != {}:
+        raise KvcalcError(f"{shown}: it has no weight_map")
+    return sorted(parse_word(name, shown) for name in names)
 
 
 def _one_checkpoint(there: list[str], shown: str) -> list[str]:
@@ -141,17 +183,21 @@ def file_header(path: Path, shown: str) -> list[StoredTensor]:
         KvcalcError: it is cut off, or no safetensors file.
     """
     with open_file(path, shown) as file:
-        try:
-            size = os.fstat(file.fileno()).st_size
-            length = header_length(file.read(LENGTH_BYTES), shown)
-            text = decoded(file.read(length), shown, MAX_HEADER)
-        except OSError as error:
-            raise KvcalcError(f"{shown}: cannot be read: {error.strerror or error}") from error
+        size = os.fstat(file.fileno()).st_size
+        length = header_length(_read(file, LENGTH_BYTES, shown), shown)
+        text = decoded(_read(file, length, shown), shown, MAX_HEADER)
     found = list(header_tensors(text, shown))
     end = LENGTH_BYTES + length + sum(tensor.size for tensor in found)
     if size != end:
         raise KvcalcError(f"{shown}: {size:,} bytes, where its header tells of {end:,}: cut off, or not whole")
     return found
+
+
+def _read(file: BufferedReader, count: int, shown: str) -> bytes:
+    try:
+        return file.read(count)
+    except OSError as error:
+        raise KvcalcError(f"{shown}: cannot be read: {error.strerror or error}") from error
 
 
 def header_length(start: bytes, shown: str) -> int:
@@ -161,6 +207,8 @@ def header_length(start: bytes, shown: str) -> int:
         KvcalcError: no header is that long.
     """
     length = int.from_bytes(start, "little")
+    if MAX_HEADER < length <= FORMATS_HEADER:
+        raise KvcalcError(f"{shown}: a header of {length:,} bytes is beyond the limit of {MAX_HEADER:,}")
     if len(start) < LENGTH_BYTES or not len("{}") <= length <= MAX_HEADER:
         pointer = " (a Git LFS pointer: the file itself was not downloaded)" if start.startswith(b"version ") else ""
         raise KvcalcError(f"{shown}: not a safetensors file{pointer}")

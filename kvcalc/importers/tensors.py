@@ -32,6 +32,58 @@ class StoredTensor(NamedTuple):
     size: int
 
 
+class AddedUp:
+    """The tensors of a checkpoint's files, added up as they are read: there may be a million of them.
+
+    Those of one role, layer and format are one, under the name of the first.
+    """
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+        self._sums: dict[tuple[Role, str | None, bool, str], StoredTensor] = {}
+        self._names: set[int] = set()
+
+    def add(self, tensors: Iterable[StoredTensor]) -> None:
+        """Those of one more file.
+
+        Raises:
+            KvcalcError: a tensor stands there twice, or there are more than any model has.
+        """
+        for tensor in tensors:
+            name = hash(tensor.name)  # a million names themselves would take 150 MB
+            if name in self._names:
+                raise KvcalcError(f"{self._shown}: tensor '{tensor.name[:60]}' is there twice")
+            if len(self._names) == MAX_TENSORS:
+                raise KvcalcError(f"{self._shown}: more than {MAX_TENSORS:,} tensors")
+            self._names.add(name)
+            layer = _LAYER.search(tensor.name)
+            key = (_role(tensor.name), layer and layer[1], bool(_DRAFTS.search(tensor.name)), tensor.format)
+            before = self._sums.get(key)
+            if before is not None:
+                tensor = before._replace(  # noqa: PLW2901  # the sum so far
+                    elements=before.elements + tensor.elements, size=before.size + tensor.size
+                )
+            self._sums[key] = tensor
+
+    @property
+    def tensors(self) -> tuple[StoredTensor, ...]:
+        """The sums.
+
+        Raises:
+            KvcalcError: the files hold nothing.
+        """
+        if not self._sums:
+            raise KvcalcError(f"{self._shown}: its *.safetensors files hold no tensors; {WITHOUT_FILES}")
+        return tuple(self._sums.values())
+
+
+MAX_TENSORS = 1_000_000
+"""Of a checkpoint: 896 experts in 93 layers, quantised, have 750,000."""
+
+WITHOUT_FILES = "name config.json itself, and give --weights SIZE"
+"""The way on where a checkpoint's files tell nothing."""
+
+
 class Role(NamedTuple):
     """Where a tensor belongs.
 

@@ -9,7 +9,7 @@ from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.files import is_there
 from kvcalc.importers.config import BY_HAND, Config, Given
 from kvcalc.importers.gguf.families import FAMILIES
-from kvcalc.importers.gguf.header import Header, Passed, read_header
+from kvcalc.importers.gguf.header import MAX_TENSORS, Header, Passed, read_header
 from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN, PATTERN, WINDOW, unused
 from kvcalc.importers.gguf.telling import TELLING
 from kvcalc.importers.imported import Imported
@@ -112,6 +112,8 @@ def _whole(path: Path, shown: str) -> Header:
         if not is_there(path.parent / name):
             raise KvcalcError(f"{shown}: one of {count} files, and {name} is not beside it")
         tensors += read_header(path.parent / name, f"{path.parent.name}/{name}").tensors
+        if len(tensors) > MAX_TENSORS:
+            raise KvcalcError(f"{shown}: more than {MAX_TENSORS:,} tensors in {count} files")
     expected = header.values.get("split.tensors.count", len(tensors))
     if expected != len(tensors):
         raise KvcalcError(f"{shown}: {len(tensors):,} tensors in {count} files, where {str(expected)[:20]} are told")

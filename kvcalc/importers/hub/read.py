@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.files import read_bytes
 from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.quantisation import BESIDE, folder_quantisation, quantised_beside
 from kvcalc.importers.config_json.read import import_config
@@ -20,6 +21,7 @@ from kvcalc.importers.safetensors import (
     header_tensors,
     indexed_files,
 )
+from kvcalc.importers.tensors import AddedUp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +86,7 @@ def _headers(client: Client, found: Repository, folder: Path) -> tuple[Headers |
             return None, ("its safetensors files are not all in the cache: their headers were not read",)
     if INDEX_FILE in found.files:
         shown = f"{client.shown}/{INDEX_FILE}"
-        names = indexed_files(read_text(client.file(found, INDEX_FILE, MAX_INDEX), shown, MAX_INDEX), shown)
+        names = indexed_files(read_bytes(client.file(found, INDEX_FILE, MAX_INDEX), shown, MAX_INDEX), shown)
     elif SINGLE_FILE in found.files:
         names = [SINGLE_FILE]
     else:
@@ -96,5 +98,7 @@ def _headers(client: Client, found: Repository, folder: Path) -> tuple[Headers |
         texts = client.headers(found, names)
     except CannotRunError as error:
         return None, (f"the headers of its safetensors files could not be read: {error}",)
-    tensors = [tensor for name, text in texts for tensor in header_tensors(text, f"{client.shown}/{name}")]
-    return Headers(tuple(tensors), len(names)), ()
+    added = AddedUp(client.shown)
+    for name, text in texts:
+        added.add(header_tensors(text, f"{client.shown}/{name}"))
+    return Headers(added.tensors, len(names)), ()
