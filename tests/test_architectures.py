@@ -219,7 +219,12 @@ def test_a_draft_under_a_whole_model_s_name_is_told_of() -> None:
 
 @pytest.mark.parametrize("name", ["A\nerror: forged", "A\r\x1b[2J\u2028B", "model\x85type"])
 def test_a_name_cannot_forge_a_line(kvcalc: Kvcalc, tmp_path: Any, name: str) -> None:
-    for key, value in (("architectures", [name]), ("model_type", name), ("layer_types", [name])):
+    for key, value in (
+        ("architectures", [name]),
+        ("model_type", name),
+        ("layer_types", [name]),
+        (f"kv {name} heads", 3),
+    ):
         file = tmp_path / "config.json"
         file.write_text(json.dumps({**LLAMA, key: value}))
         run = kvcalc("models", "show", str(file))

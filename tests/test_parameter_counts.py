@@ -70,6 +70,8 @@ UNCOUNTED = [
     ("tiiuae/falcon-40b", {"num_ln_in_parallel_attn": 1}),
     ("mosaicml/mpt-7b", {"no_bias": False}),
     ("mosaicml/mpt-7b", {"expansion_ratio": 8}),
+    ("mosaicml/mpt-7b", {"attn_config": {"qk_ln": True}}),
+    ("mosaicml/mpt-7b", {"attn_config": {"alibi": False}}),
     ("THUDM/chatglm3-6b", {"add_bias_linear": True}),
     ("microsoft/phi-2", {"qk_layernorm": True}),
     ("internlm/internlm2_5-7b-chat", {"bias": True}),
@@ -83,6 +85,14 @@ UNCOUNTED = [
 def test_what_changes_the_parameters_otherwise_is_not_counted(hub_id: str, change: dict[str, Any]) -> None:
     assert counted(CONFIGS[hub_id]) is not None
     assert counted({**CONFIGS[hub_id], **change}) is None
+
+
+def test_mpt_says_how_it_was_initialised() -> None:
+    told = {
+        "init_config": {"name": "kaiming_normal_", "init_std": 0.02},
+        "attn_config": {"alibi": True, "qk_ln": False},
+    }
+    assert counted({**CONFIGS["mosaicml/mpt-7b"], **told}) == FACTS["mosaicml/mpt-7b"] == 6_649_286_656
 
 
 def test_lfm2_has_other_names() -> None:

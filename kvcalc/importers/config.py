@@ -297,7 +297,7 @@ class Config:
 
     def refusal(self, what: str, way_out: str = BY_HAND) -> KvcalcError:
         """An error that says what was seen, and what to do."""
-        return KvcalcError(f"{self.shown}: {self.model_type}: {one_line(what, MAX_MESSAGE)}; {way_out}")
+        return KvcalcError(f"{self.shown}: {one_line(f'{self.model_type}: {what}; {way_out}', MAX_MESSAGE)}")
 
     def _whole(self, found: Given, name: str, least: int, most: int) -> Given:
         value = found.value

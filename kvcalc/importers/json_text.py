@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
 from kvcalc.files import read_bytes
+from kvcalc.importers.naming import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,5 +86,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         left = dict(pairs)
         twice = next(name for name, _ in pairs if left.pop(name, pairs) is pairs)
-        raise ValueError(f"key '{twice[:40]}' is given twice")
+        raise ValueError(f"key '{one_line(twice, 40)}' is given twice")
     return values

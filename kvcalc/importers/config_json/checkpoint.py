@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.importers.config_json.quantisation import Quantisation
     from kvcalc.importers.tensors import Weights
 
-_PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "linear_attn_config", "transformers.js_config"}
+_PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "init_config", "linear_attn_config", "transformers.js_config"}
 
 
 class Checkpoint(NamedTuple):

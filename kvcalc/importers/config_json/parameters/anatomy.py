@@ -54,7 +54,7 @@ class Anatomy(NamedTuple):
         expert_bias: on the experts' matrices and the router.
         expert_norm: a norm more in layers with experts.
         feed_forward: whether layers have such a block at all.
-        only_if: keys, and the values of them that are counted here; with others there is no count.
+        only_if: keys, maybe of a part, and the values of them that are counted here; with others there is no count.
         shared_gate: a gate before the shared expert.
     """
 
@@ -149,7 +149,15 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         ),
         "gptj": Anatomy(norms=1, norm_bias=True, gated=False, mlp_bias=ALWAYS, head_bias=ALWAYS),
         **dict.fromkeys(("phi", "phi-msft"), _PHI),
-        "mpt": Anatomy(gated=False, only_if=(("no_bias", (True,)), ("expansion_ratio", (4,)))),
+        "mpt": Anatomy(
+            gated=False,
+            only_if=(
+                ("no_bias", (True,)),
+                ("expansion_ratio", (4,)),
+                ("attn_config.qk_ln", (False,)),
+                ("attn_config.alibi", (True,)),
+            ),
+        ),
         "chatglm": Anatomy(
             qkv_bias=Flag("add_qkv_bias"),
             only_if=(("add_bias_linear", (False,)), ("post_layer_norm", (True,)), ("rmsnorm", (True,))),

@@ -68,7 +68,8 @@ def count_parameters(config: Config, plans: Sequence[LayerPlan], above: Above, *
 def _counted_here(config: Config, anatomy: Anatomy) -> bool:
     """Whether the file has nothing that changes the parameters in a way which is not counted."""
     for key, values in anatomy.only_if:
-        found = config.get(key)
+        part, _, name = key.rpartition(".")
+        found = config.part(part, optional=True).get(name) if part else config.get(name)
         if found is not None and found.value not in values:
             return False
     narrow = config.get("word_embed_proj_dim")  # OPT-350m's embedding is narrower than its layers
