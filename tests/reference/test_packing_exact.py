@@ -176,7 +176,8 @@ def test_each_head_of_int4_has_its_own_scale_and_padding(first: list[float], sec
     assert bytes_of_heads.flatten().tolist() == int4(first) + int4(second)
     back = kept.unpack(bytes_of_heads, (2, 7), torch.float32)
     assert back.shape == rows.shape
-    assert ((back - rows).abs() <= 0.50001 / 7 * rows.abs().amax(-1, keepdim=True)).all()
+    lost = 7 * 2.0**-128  # fp32 has no inverse of a smaller scale, so that all of such a head reads as zero
+    assert ((back - rows).abs() <= 0.50001 / 7 * rows.abs().amax(-1, keepdim=True) + lost).all()
 
 
 # --- by hand ---
