@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -29,9 +32,10 @@ def kvcalc(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def on_a_terminal(*words: str, **changes: str) -> str:
+def on_a_terminal(*words: str, columns: int = 0, **changes: str) -> str:
     """What kvcalc writes to a terminal."""
     ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with subprocess.Popen([*KVCALC, *words], stdout=its, stderr=its, env=environment(**changes)) as process:
         os.close(its)
         written = b""
@@ -153,6 +157,31 @@ def test_a_narrow_terminal_folds_and_cuts_nothing() -> None:
     assert max(map(len, shown.splitlines())) <= 40
     for number in ("65.71", "1.25", "69.66", "2,684,354,560"):
         assert number in shown
+
+
+@pytest.mark.parametrize("columns", [20, 40])
+def test_a_very_narrow_terminal_loses_no_name_and_no_formula(columns: int) -> None:
+    shown = re.sub(
+        r"\x1b\[[\d;]*m", "", on_a_terminal(*LLAMA, "--tp", "2", "--temporary", "1GiB", columns=columns, TERM="xterm")
+    )
+    assert max(map(len, shown.splitlines())) <= columns
+    together = "".join(shown.split())
+    for text in ("weights", "temporary", "cudagraphs", "2x80layersx1sequencex8,192tokensx4headsx128x2bytes"):
+        assert text in together
+
+
+@pytest.mark.parametrize("words", [LLAMA, ["models", "list"], ["estimate", "--help"]], ids=" ".join)
+def test_a_terminal_that_says_it_has_no_columns_is_taken_at_its_size(words: list[str]) -> None:
+    without, sized = on_a_terminal(*words, COLUMNS="0"), on_a_terminal(*words, columns=100, COLUMNS="0")
+    assert without == on_a_terminal(*words, COLUMNS="80")
+    assert sized == on_a_terminal(*words, columns=100)
+    assert len(sized) > 500
+
+
+def test_help_on_a_narrow_terminal_has_every_option() -> None:
+    options = set(re.findall(r"--[a-z-]+", kvcalc("estimate", "--help").stdout))
+    assert len(options) > 30
+    assert options <= set(re.findall(r"--[a-z-]+", on_a_terminal("estimate", "--help", columns=30)))
 
 
 def test_an_encoding_without_a_letter_still_gets_the_figures() -> None:

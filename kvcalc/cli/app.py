@@ -3,6 +3,7 @@
 import shlex
 import sys
 from importlib import import_module
+from shutil import get_terminal_size
 
 import typer
 
@@ -22,6 +23,9 @@ COMMANDS = {
     "explain": "kvcalc.cli.explain",
 }
 """Command -> the module whose `register(app)` adds it."""
+
+_ROOM_FOR_BOXES = 80
+"""Columns: in narrower boxes rich leaves options out."""
 
 _ABOUT = "Size the KV cache of a language model, exactly, and count the GPUs that hold it."
 
@@ -45,8 +49,9 @@ def run(arguments: list[str]) -> int:
 
 def _call(arguments: list[str]) -> int:
     try:
-        help_on_a_terminal = sys.stdout.isatty() and not {"-h", "--help"}.isdisjoint(arguments)
-        _app(arguments[0], boxes=help_on_a_terminal)(args=arguments, prog_name="kvcalc", obj=arguments)
+        asks_for_help = not {"-h", "--help"}.isdisjoint(arguments)
+        boxes = asks_for_help and sys.stdout.isatty() and get_terminal_size().columns >= _ROOM_FOR_BOXES
+        _app(arguments[0], boxes=boxes)(args=arguments, prog_name="kvcalc", obj=arguments)
     except SystemExit as done:
         sys.stdout.flush()
         return done.code if isinstance(done.code, int) else ExitCode.DONE

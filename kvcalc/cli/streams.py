@@ -23,6 +23,8 @@ def prepare() -> None:
     """Put streams that keep to this where Python's own are; what somebody else has put there stays."""
     if os.name != "posix":  # a console of Windows is no file
         return
+    if os.environ.get("COLUMNS", "").strip("0") == "":  # no width: rich would draw nothing
+        os.environ.pop("COLUMNS", None)
     _fill_gaps()
     if sys.stdout is sys.__stdout__:
         sys.stdout = _text(_Results(1, "w", closefd=False), sys.__stdout__)

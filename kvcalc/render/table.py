@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from shutil import get_terminal_size
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kvcalc.render.view import Align, Grid, Lines, Row, Verbatim, View, Weight
+from kvcalc.render.view import Align, Grid, Lines, Verbatim, View, Weight
+from kvcalc.render.widths import GAP, column_widths, ends_in_numbers
 
 _UNLIMITED = 100_000
 _STYLE = {Weight.PLAIN: "", Weight.PART: "dim", Weight.MARKED: "bold", Weight.TOTAL: "bold"}
@@ -22,26 +25,25 @@ def draw(view: View, *, terminal: bool) -> str:
         view: what to draw.
         terminal: whether it goes to one: then lines fold at its width, and there may be colour.
     """
+    if len(view.blocks) == 1 and isinstance(view.blocks[0], Verbatim):
+        return view.blocks[0].text
+    width = max(1, min(get_terminal_size().columns, _UNLIMITED)) if terminal else _UNLIMITED
     console = Console(
         file=io.StringIO(),
         force_terminal=terminal or None,
-        width=None if terminal else _UNLIMITED,
+        width=width,
+        height=25,  # without one a dumb terminal counts as 80 columns wide
         highlight=False,
         markup=False,
         emoji=False,
     )
-    if len(view.blocks) == 1 and isinstance(view.blocks[0], Verbatim):
-        return view.blocks[0].text
-    width = console.width
     with console.capture() as capture:
         for index, block in enumerate(view.blocks):
             if index:
                 console.print()
             match block:
                 case Grid():
-                    console.width = width if _least_width(block) <= width else _UNLIMITED
-                    console.print(_table(block))
-                    console.width = width
+                    _print(console, block)
                 case Lines(lines):
                     for line in lines:
                         console.print(Text(line, overflow="fold"))
@@ -50,17 +52,25 @@ def draw(view: View, *, terminal: bool) -> str:
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
-def _table(grid: Grid) -> Padding:
-    table = Table(box=None, show_header=grid.has_header, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for index, column in enumerate(grid.columns):
-        numeric = column.align is Align.RIGHT
-        table.add_column(
-            Text(column.title),
-            justify=column.align.value,
-            no_wrap=numeric or (index == 0 and _ends_in_numbers(grid)),
-            overflow="fold",
-            min_width=min(16, max(map(_longest_word, grid.rows), default=0)) if index == 0 else None,
-        )
+def _print(console: Console, grid: Grid) -> None:
+    """As a table. Where that has no room, one that ends in numbers runs over the line; any other becomes a list."""
+    width = console.width
+    widths = column_widths(grid, width)
+    if widths is None and ends_in_numbers(grid):
+        console.width = _UNLIMITED
+        widths = column_widths(grid, console.width)
+    if widths is None:
+        for line in _list(grid):
+            console.print(line)
+    else:
+        console.print(_table(grid, widths))
+    console.width = width
+
+
+def _table(grid: Grid, widths: list[int]) -> Padding:
+    table = Table(box=None, show_header=grid.has_header, header_style="bold", padding=(0, GAP, 0, 0), pad_edge=False)
+    for column, width in zip(grid.columns, widths, strict=True):
+        table.add_column(Text(column.title), justify=column.align.value, overflow="fold", width=width)
     for row in grid.rows:
         if row.weight is Weight.TOTAL:
             table.add_row(*_rules(grid))
@@ -68,29 +78,16 @@ def _table(grid: Grid) -> Padding:
     return Padding(table, 0, expand=False)
 
 
-def _ends_in_numbers(grid: Grid) -> bool:
-    return bool(grid.columns) and grid.columns[-1].align is Align.RIGHT
-
-
-def _least_width(grid: Grid) -> int:
-    """Of a terminal that cuts no number of a table that ends in numbers; on a narrower one its lines run over.
-
-    Of other tables the last column gives way.
-    """
-    if not _ends_in_numbers(grid):
-        return 0
-    width = 2 * len(grid.columns)
-    for index, column in enumerate(grid.columns):
-        texts = [column.title, *(row.cells[index] for row in grid.rows)]
-        folds = index > 0 and column.align is Align.LEFT
-        width += max(map(len, [word for text in texts for word in text.split()] if folds else texts), default=0)
-    return width
-
-
-def _longest_word(row: Row) -> int:
-    """Of the first cell, with its indent: a name is not broken where a terminal is narrow."""
-    cell = row.cells[0]
-    return len(cell) - len(cell.lstrip()) + max(map(len, cell.split()), default=0)
+def _list(grid: Grid) -> Iterator[Text]:
+    """A row under the other, and each of its cells on lines of its own, behind its column's title."""
+    if grid.columns[0].title:
+        yield Text(grid.columns[0].title, style="bold", overflow="fold")
+    for row in grid.rows:
+        indent = " " * (2 + len(row.cells[0]) - len(row.cells[0].lstrip()))
+        for index, (column, cell) in enumerate(zip(grid.columns, row.cells, strict=True)):
+            label = "" if index == 0 else f"{indent}{column.title}: " if column.title else indent
+            if cell:
+                yield Text(f"{label}{cell}", style=_STYLE[row.weight], overflow="fold")
 
 
 def _rules(grid: Grid) -> list[str]:
