@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from kvcalc.asking.cache_memory import beside_cache_memory
 from kvcalc.asking.formats import split_formats
 from kvcalc.asking.numbers import size_of
 from kvcalc.asking.options import Asked, Options, Varied, takes
@@ -86,7 +87,11 @@ def capacity(
     from kvcalc.verbs.capacity import capacity as _capacity  # noqa: PLC0415  # for start-up time
 
     asked = _asked(model, options)
-    return _capacity(asked, None if cache_memory is None else size_of(cache_memory, "--cache-memory"))
+    if cache_memory is None:
+        return _capacity(asked)
+    given = (name for name, value in options.items() if value not in (None, False))
+    asked = replace(asked, remarks=(*asked.remarks, *beside_cache_memory(given)))
+    return _capacity(asked, size_of(cache_memory, "--cache-memory"))
 
 
 def _asked(model: Model | str | Path | Scenario, options: Options) -> Scenario:

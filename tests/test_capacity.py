@@ -702,18 +702,22 @@ def test_the_longest_context_of_the_model(kvcalc: Kvcalc) -> None:
     [
         (
             "llama-3-8b --cache-memory 0 -c 8192",
-            "one sequence does not fit: a rank lacks 1,073,741,824 bytes (1.00 GiB)\n",
+            "does not fit: a rank lacks 1,073,741,824 bytes (1.00 GiB); --cache-memory 1073741824 holds it\n",
         ),
         (
             "llama-3-8b --cache-memory 1GiB -c 8193",
-            "one sequence does not fit: a rank lacks 131,072 bytes\n",
+            "one sequence does not fit: a rank lacks 131,072 bytes; --cache-memory 1073872896 holds it\n",
         ),
         ("llama-3-70b --tp 1 -c 8192", "a rank lacks 68,042,385,653 bytes (63.37 GiB); 2 GPUs hold it (tp 2)\n"),
         # 2 GPUs would be tight: with the usual temporary memory they do not hold it
         ("llama-3-70b --tp 1 -c 32Ki", "a rank lacks 76,095,449,333 bytes (70.87 GiB); 4 GPUs hold it (tp 4)\n"),
         ("llama-3-70b --tp 2 -c 32Ki", "a rank lacks 602,530,447 bytes (0.56 GiB); 4 GPUs hold it (tp 4)\n"),
         ("llama-3-8b --tp 1 -b 1e6 -c 1", "the batch, even of one token each, does not fit; 2 GPUs hold it (tp 2)\n"),
-        ("llama-3-8b --cache-memory 1 -c 1", "one sequence does not fit: a rank lacks 131,071 bytes\n"),
+        ("llama-3-8b --cache-memory 1 -c 1", "a rank lacks 131,071 bytes; --cache-memory 131072 holds it\n"),
+        (
+            "llama-3-8b --cache-memory 1MiB -b 9 -c 1",
+            "the batch, even of one token each, does not fit in --cache-memory\n",
+        ),
         ("llama-3-8b --gpu-memory 2B -c 1", "a rank lacks 18,530,259,761 bytes (17.26 GiB)\n"),
     ],
 )
@@ -723,6 +727,42 @@ def test_what_does_not_fit_ends_with_1_and_the_nearest_miss(words: str, message:
     assert "holds at most\n" in run.stdout
     assert run.stderr.splitlines()[-1].startswith("error: capacity: ")
     assert run.stderr.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (("--gpu", "h100-sxm"), "--gpu plays"),
+        (("--weights", "5GB", "--gpu", "a100-80gb"), "--gpu and --weights play"),
+        (
+            ("--temporary", "1GB", "--overhead", "0", "--reserve", "x=1"),
+            "--temporary and --overhead and --reserve play",
+        ),
+        (("--gpu-memory", "1TB", "--utilization", "0.5"), "--gpu-memory and --utilization play"),
+        (("--weight-dtype", "fp8", "--parameters", "7e9"), "--weight-dtype and --parameters play"),
+    ],
+)
+def test_what_plays_no_part_beside_the_memory_that_is_given_is_told(
+    kvcalc: Kvcalc, more: tuple[str, ...], named: str
+) -> None:
+    words = ("capacity", "llama-3-8b", "-c", "8192", "--cache-memory", "10GiB")
+    plain, run = kvcalc(*words), kvcalc(*words, *more)
+    assert f"note: --cache-memory is all that a rank has for the cache: {named} no part\n" in run.stderr
+    assert "no part" not in plain.stderr
+    assert "no part" not in kvcalc("capacity", "llama-3-8b", *more).stderr
+    held = [line for line in plain.stdout.splitlines() if line.startswith(("sequences", "tokens", "longest"))]
+    assert held == [line for line in run.stdout.splitlines() if line.startswith(("sequences", "tokens", "longest"))]
+
+
+def test_so_from_python() -> None:
+    result = kvcalc.capacity("llama-3-8b", cache_memory="10GiB", gpu="h200", weights=5)
+    assert "--cache-memory is all that a rank has for the cache: --gpu and --weights play no part" in result.notes
+
+
+def test_gpus_cannot_be_chosen_without_their_memory(kvcalc: Kvcalc) -> None:
+    run = kvcalc("capacity", "llama-3-8b", "--cache-memory", "10GiB", "--gpus", "4")
+    assert (run.code, run.stdout) == (2, "")
+    assert "--gpus: chooses a deployment by the memory of its GPUs, and --cache-memory leaves that out" in run.stderr
 
 
 def test_what_does_not_fit_is_still_told_as_json(kvcalc: Kvcalc) -> None:
@@ -783,7 +823,8 @@ def test_memory_for_the_cache_leaves_all_else_out(kvcalc: Kvcalc, own: str) -> N
         "--utilization",
         "0.1",
     )
-    assert json.loads(kvcalc(*words, *beside).stdout) == plain
+    found = json.loads(kvcalc(*words, *beside).stdout)
+    assert {**found, "notes": []} == {**plain, "notes": []}
     assert not any("LoRA" in words for words in plain["not_modelled"])
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from conftest import Kvcalc
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import kvcalc as library
@@ -33,6 +35,8 @@ LLAMA = 2 * 80 * 8 * 128  # elements of a token
             ["c_kv=fp8_block128,k_rope=bf16,index_k=bf16", "fp8_ds_mla"],
         ),
         ("k=q8_0,q4_0", ["k=q8_0", "q4_0"]),
+        ("k=fp8,bf16,k=q8_0", ["k=fp8", "bf16", "k=q8_0"]),
+        ("k=fp8,v=fp8,v=bf16,k=bf16", ["k=fp8,v=fp8", "v=bf16,k=bf16"]),
         ("bf16,", ["bf16", ""]),
         ("", [""]),
     ],
@@ -43,9 +47,47 @@ def test_formats_are_split_and_pairs_stay_together(text: str, formats: list[str]
 
 @given(st.lists(st.sampled_from([*FORMATS, "k=q8_0,v=q4_0", "v=fp8"]), min_size=1, max_size=6))
 def test_what_is_joined_is_split_again(formats: list[str]) -> None:
+    pairs = [sorted(part.split("=")[0] for part in each.split(",")) if "=" in each else [] for each in formats]
+    assume(all(not (one and two) or one == two == ["k", "v"] for one, two in pairwise(pairs)))
     split = split_formats(",".join(formats))
     assert ",".join(split) == ",".join(formats)
     assert all(("=" in each) == all("=" in part for part in each.split(",")) for each in split)
+
+
+@pytest.mark.parametrize(
+    ("formats", "message"),
+    [
+        (
+            "k=fp8,k=bf16",
+            "--cache-dtype: tensor 'k' is given twice; to compare formats of single tensors, name the same",
+        ),
+        ("k=q8_0,v=q4_0,k=fp8", "--cache-dtype: tensor 'k' is given twice"),
+        ("k=fp8,v=fp8,v=bf16", "--cache-dtype: tensor 'v' is given twice"),
+        ("bf16,bf16", "with its cache in bf16 is given twice; give each MODEL and each format of --cache-dtype once"),
+        ("fp8,bf16,fp8", "with its cache in fp8 is given twice"),
+        ("bf16,bfloat16", "--cache-dtype: bf16 and bfloat16 are one format; give one of them"),
+        ("fp8,bf16,fp8_e4m3", "--cache-dtype: fp8 and fp8_e4m3 are one format"),
+        ("k=fp8,v=q8_0,v=q8_0,k=fp8", "are one format"),
+    ],
+)
+def test_a_format_that_is_given_twice_is_refused(formats: str, message: str, kvcalc: Kvcalc) -> None:
+    run = kvcalc("compare", "llama-3-8b", "--cache-dtype", formats)
+    assert (run.code, run.stdout) == (2, "")
+    assert message in run.stderr
+
+
+def test_what_the_refusal_shows_works(kvcalc: Kvcalc) -> None:
+    run = kvcalc("compare", "llama-3-8b", "--cache-dtype", "k=fp8,v=fp8,k=bf16,v=bf16", "--json")
+    assert [row["name"] for row in json.loads(run.stdout)["rows"]] == ["k=fp8,v=fp8", "k=bf16,v=bf16"]
+
+
+def test_a_model_that_is_given_twice_is_refused() -> None:
+    for twice in (["llama-3-8b", "llama-3-8b"], ["falcon-7b", "llama-3-8b", "falcon-7b"]):
+        with pytest.raises(library.KvcalcError, match="is given twice; give each MODEL"):
+            library.compare(twice, context=100)
+    alike = library.load_model("llama-3-8b")
+    again = replace(alike, name="again")
+    assert len(library.compare([alike, again], context=100).rows) == 2
 
 
 def rows(*args: Any, **options: Any) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """kvcalc capacity: the most tokens, sequences and context that fit."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from kvcalc.api import capacity
+from kvcalc.asking.cache_memory import beside_cache_memory
 from kvcalc.cli import scenario_options as shared
 from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit, option
 from kvcalc.cli.output import show
@@ -49,11 +51,20 @@ def capacity_command(
 ) -> None:
     """How much fits: exact numbers of tokens, sequences and context; each fits, and one more does not."""
     chosen, unit = chosen_format(given["how"], json=given["json"]), chosen_unit(given["unit"])
-    result = capacity(scenario_of(model, given), cache_memory=cache_memory)
+    asked = scenario_of(model, given)
+    if cache_memory is not None:
+        typed_in = (name for name in given if _is_typed(context_of_call, name))
+        asked = replace(asked, remarks=(*asked.remarks, *beside_cache_memory(typed_in)))
+    result = capacity(asked, cache_memory=cache_memory)
     command = typed(context_of_call.obj)
     show(capacity_report(result, unit, explain=given["explain"], command=command), chosen, given["output_file"])
     if result.sequences == 0 or result.max_context == 0:
         raise NoError(with_unit(_why_nothing_fits(result), unit))
+
+
+def _is_typed(context_of_call: typer.Context, name: str) -> bool:
+    source = context_of_call.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _why_nothing_fits(result: Capacity) -> str:
@@ -62,5 +73,12 @@ def _why_nothing_fits(result: Capacity) -> str:
     message = f"capacity: {held} does not fit"
     if result.sequences == 0:
         message += f": a rank lacks {lacks:,} bytes"
-    enough = None if result.gpus is None else nearest(result)
+    if result.gpus is None:
+        enough_for_one = result.cache_memory_bytes + lacks
+        return (
+            f"{message}; --cache-memory {enough_for_one} holds it"
+            if result.sequences == 0
+            else f"{message} in --cache-memory"
+        )
+    enough = nearest(result)
     return message + (f"; {enough.gpus:,} GPUs hold it ({enough})" if enough else "")

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 from kvcalc.fields import Tagged
-from kvcalc.mechanisms.base import CachedTensor, Mechanism, Role
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Role
 from kvcalc.mechanisms.cross import Cross
 from kvcalc.mechanisms.gated_deltanet import GatedDeltaNet
 from kvcalc.mechanisms.gqa import GQA
@@ -76,6 +76,7 @@ __all__ = [
     "CachedTensor",
     "Cross",
     "GatedDeltaNet",
+    "Heads",
     "Lightning",
     "MLAExpanded",
     "Mamba1",

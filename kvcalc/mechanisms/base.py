@@ -60,6 +60,22 @@ class CachedTensor(NamedTuple):
         return self.num_heads * self.head_elements
 
 
+class Heads(NamedTuple):
+    """A layer's heads, whatever it keeps of them: what multi-head attention with them would keep.
+
+    Attributes:
+        v_head_dim: None where values are as wide as keys.
+        num_kv_heads: those that it keeps, where that is a number of its own.
+        k_equals_v: whether key and value are one tensor.
+    """
+
+    num_heads: int
+    head_dim: int
+    v_head_dim: int | None = None
+    num_kv_heads: int | None = None
+    k_equals_v: bool = False
+
+
 class Mechanism(ABC):
     """One kind of attention layer. A subclass is one file: its fields, its formula, its source."""
 
@@ -109,6 +125,11 @@ class Mechanism(ABC):
     @property
     def query_heads(self) -> int | None:
         """Heads that score the positions of a cache; None where a layer does not."""
+        return None
+
+    @property
+    def heads(self) -> Heads | None:
+        """Its heads, for what another mechanism would keep of them; None where it has none, or does not tell."""
         return None
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, Tokens
-from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism
 from kvcalc.mechanisms.heads import head_label
 from kvcalc.term import Factor
 
@@ -49,6 +49,10 @@ class Cross(Mechanism):
     @property
     def query_heads(self) -> int:
         return self.num_heads
+
+    @property
+    def heads(self) -> Heads:
+        return Heads(self.num_heads, self.head_dim, None, self.num_kv_heads)
 
     @property
     def constant_multiply_adds(self) -> int:

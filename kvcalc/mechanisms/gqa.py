@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism
 from kvcalc.mechanisms.heads import check_widths, head_label, keys_and_values, multiply_adds, without_values
 from kvcalc.term import Factor
 
@@ -46,6 +46,10 @@ class GQA(Mechanism):
     @property
     def query_heads(self) -> int:
         return self.num_heads
+
+    @property
+    def heads(self) -> Heads:
+        return Heads(self.num_heads, self.head_dim, self.v_head_dim, self.num_kv_heads, self.k_equals_v)
 
     @property
     def multiply_adds(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, DimOrNone
-from kvcalc.mechanisms.base import CachedTensor, Mechanism, Role
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Role
 from kvcalc.term import Factor
 
 
@@ -72,6 +72,11 @@ class MLA(Mechanism):
     @property
     def query_heads(self) -> int:
         return self.num_heads
+
+    @property
+    def heads(self) -> Heads:
+        """As wide as its values."""
+        return Heads(self.num_heads, self.v_head_dim)
 
     @property
     def multiply_adds(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, DimOrNone
-from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism
 from kvcalc.term import Factor
 
 
@@ -48,6 +48,11 @@ class MLAExpanded(Mechanism):
     @property
     def query_heads(self) -> int:
         return self.num_heads
+
+    @property
+    def heads(self) -> Heads:
+        """As wide as its values."""
+        return Heads(self.num_heads, self.v_head_dim)
 
     @property
     def multiply_adds(self) -> int:

@@ -60,7 +60,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         *gpu_notes(scenario),
         *dims_remarks(model),
         *alone,
-        *_weights_notes(scenario, grant, known=rows[0].by_memory is not None),
+        *_weights_notes(scenario, grant, varied=varied, known=rows[0].by_memory is not None),
         *mha_note(scenario),
         *told.lines(row.name for row in rows),
     )
@@ -83,12 +83,13 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     )
 
 
-def _weights_notes(scenario: Scenario, grant: Grant, *, known: bool) -> Iterator[str]:
+def _weights_notes(scenario: Scenario, grant: Grant, *, varied: bool, known: bool) -> Iterator[str]:
     """What needs the weights: the given GPUs, and the bound of decoding."""
     if not known:
         yield unknown_weights(scenario)
         return
-    yield weights_remark(scenario)
+    if varied:
+        yield weights_remark(scenario)
     if (missing := why_no_bound(scenario)) is not None:
         yield f"no bound of decoding: {missing}"
     if grant.own_smallest is not None:

@@ -9,7 +9,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
 from kvcalc.verbs.comparing.result import ComparedRow, GivenGpus
 from kvcalc.verbs.comparing.row import cache_bytes, why_not_kept
-from kvcalc.verbs.comparing.what_if import as_mha
+from kvcalc.verbs.comparing.what_if import as_mha, unchanged, untold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,16 +41,25 @@ class Told:
 
 
 def mha_bytes(scenario: Scenario) -> int | None:
-    """What the model would keep with multi-head attention; None where the format cannot hold that."""
-    mha = replace(scenario, model=as_mha(scenario.model))
+    """What the model would keep with multi-head attention; None where there is none, or the format cannot hold it."""
+    model = as_mha(scenario.model)
+    if model is None:
+        return None
+    mha = replace(scenario, model=model)
     return cache_bytes(mha) if why_not_kept(mha) is None else None
 
 
 def mha_note(scenario: Scenario) -> Iterator[str]:
-    """Why that is not known."""
-    mha = replace(scenario, model=as_mha(scenario.model))
-    if (reason := why_not_kept(mha)) is not None:
+    """Why that is not known, or what of it stays as it is."""
+    model, kept = as_mha(scenario.model), unchanged(scenario.model)
+    if layers := untold(scenario.model):
+        yield f"ratio_to_mha is not known: what {', '.join(layers)} would keep under another mechanism is not known"
+    elif model is None:
+        yield "ratio_to_mha is not known: no layer has heads that multi-head attention would keep"
+    elif (reason := why_not_kept(replace(scenario, model=model))) is not None:
         yield f"ratio_to_mha is not known, for mha: {reason}"
+    elif kept:
+        yield f"states stay as they are under every mechanism, in mha too: {', '.join(kept)}"
 
 
 def refuse_what_no_row_can_have(rows: Sequence[ComparedRow]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
@@ -33,8 +35,9 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     Formats of one model are given the same GPUs: as many as the first takes.
 
     Raises:
-        KvcalcError: no format can hold its cache; a deployment that no row can have.
+        KvcalcError: two are the same; no format can hold its cache; a deployment that no row can have.
     """
+    _refuse_twins(scenarios)
     told, left, rows, varies = Told(), Told(), [], _varies(scenarios)
     reasons = [(name, why_not_kept(scenario), scenario) for name, scenario in _named(scenarios)]
     left_out = [f"{name}: left out: {reason}" for name, reason, _ in reasons if reason is not None]
@@ -77,6 +80,26 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         notes=(*told.lines(compared), *gpu_notes(first), *left_out),
         scenario=first,
     )
+
+
+def _refuse_twins(scenarios: Sequence[Scenario]) -> None:
+    """Two rows of one question would look like two models."""
+    for (question, one), (other, two) in combinations([(_unnamed(each), each) for each in scenarios], 2):
+        if question == other:
+            names = list(dict.fromkeys((one.cache_format.name, two.cache_format.name)))
+            if len(names) > 1:
+                raise KvcalcError(f"--cache-dtype: {names[0]} and {names[1]} are one format; give one of them")
+            raise KvcalcError(
+                f"compare: {one.model.name} with its cache in {names[0]} is given twice; give each MODEL and each "
+                "format of --cache-dtype once"
+            )
+
+
+def _unnamed(scenario: Scenario) -> Scenario:
+    """The same question, however its format is spelled."""
+    asked = scenario.cache_format
+    tensors = tuple(sorted(asked.tensors, key=lambda pair: pair[0]))
+    return replace(scenario, cache_format=asked._replace(name="", tensors=tensors), remarks=())
 
 
 def _varies(scenarios: Sequence[Scenario]) -> tuple[str, ...]:

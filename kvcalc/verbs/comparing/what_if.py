@@ -1,7 +1,8 @@
 """What if the model had another attention mechanism: the same layers, heads and widths, another cache.
 
-Layers without a cache stay as they are, and so do windows and formats of single layers. Heads of an MLA model are as
-wide as its values; the MLA of a model with heads has DeepSeek's proportions.
+Layers without heads stay as they are, and so do windows and formats of single layers. Heads of an MLA model are as wide
+as its values; the MLA of a model with heads has DeepSeek's proportions. Cross attention has as many KV heads as the
+mechanism says, and no latent is known of it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.layers import LayerGroup, Repeat
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, MLAExpanded
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, MLAExpanded, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from kvcalc.layers import Layers
-    from kvcalc.mechanisms import Attention
+    from kvcalc.mechanisms import Attention, Heads, Mechanism
     from kvcalc.model import Model
 
 LATENT_HEADS = 4
@@ -39,21 +40,6 @@ class Variant(NamedTuple):
     own: bool
 
 
-class _Heads(NamedTuple):
-    """A layer's heads, whatever it keeps of them."""
-
-    num_heads: int
-    head_dim: int
-    v_head_dim: int | None
-    num_kv_heads: int | None
-    k_equals_v: bool = False
-
-    @property
-    def widths(self) -> dict[str, Any]:
-        """As mechanisms with heads take them."""
-        return {"head_dim": self.head_dim, "v_head_dim": self.v_head_dim, "k_equals_v": self.k_equals_v}
-
-
 def variants(model: Model) -> list[Variant]:
     """The model under each mechanism: the most KV heads first, latents last.
 
@@ -71,15 +57,38 @@ def variants(model: Model) -> list[Variant]:
     return found
 
 
-def as_mha(model: Model) -> Model:
-    """The model with a key and a value for every query head."""
+def as_mha(model: Model) -> Model | None:
+    """The model with a key and a value for every query head; None where that is not known, or it has no heads."""
+    attentions = _attentions(model)
+    if _untold(attentions) or not any(attention.heads for attention in attentions):
+        return None
     return _converted(model, _mha)
+
+
+def untold(model: Model) -> list[str]:
+    """Layers that keep tokens, of heads that their mechanism does not tell."""
+    return _untold(_attentions(model))
+
+
+def unchanged(model: Model) -> list[str]:
+    """Layers that keep something and have no heads: states, which no mechanism of attention changes."""
+    kept = (attention for attention in _attentions(model) if attention.cached() and attention.heads is None)
+    return [*dict.fromkeys(attention.label for attention in kept)]
+
+
+def _untold(attentions: Iterable[Mechanism]) -> list[str]:
+    of_tokens = (each for each in attentions if any(_is_of_tokens(tensor.role) for tensor in each.cached()))
+    return [*dict.fromkeys(attention.label for attention in of_tokens if attention.heads is None)]
+
+
+def _is_of_tokens(role: Role) -> bool:
+    return role in {Role.CACHE, Role.INDEX}
 
 
 def odd_head_dims(model: Model) -> list[int]:
     """Widths of heads that have no half, and so no MLA in DeepSeek's proportions."""
-    own = (attention for attention in _attentions(model) if not isinstance(attention, MLA | MLAExpanded))
-    return sorted({heads.head_dim for attention in own if (heads := _heads_of(attention)) and heads.head_dim % 2})
+    own = (attention for attention in _attentions(model) if isinstance(attention, MHA | MQA | GQA))
+    return sorted({attention.head_dim for attention in own if attention.head_dim % 2})
 
 
 def mechanism_of(model: Model) -> str:
@@ -90,8 +99,8 @@ def mechanism_of(model: Model) -> str:
 
 
 def _conversions(own: list[Attention]) -> Iterator[tuple[str, Callable[[Attention], Attention]]]:
-    heads = [each for attention in own if (each := _heads_of(attention))]
-    if not heads:
+    heads = [each for attention in own if (each := attention.heads)]
+    if not heads or _untold(own):
         return
     counts = USUAL_KV_HEADS | {each.num_kv_heads for each in heads if each.num_kv_heads}
     yield "mha", _mha
@@ -99,29 +108,10 @@ def _conversions(own: list[Attention]) -> Iterator[tuple[str, Callable[[Attentio
         if all(1 < count < each.num_heads and each.num_heads % count == 0 for each in heads):
             yield f"gqa-{count}", partial(_gqa, count)
     yield "mqa", _mqa
-    if all(isinstance(each, MLA | MLAExpanded) or _has_latent(_heads_of(each)) for each in own):
+    with_latent = [latent for attention in own if (latent := _latent(attention))]
+    if with_latent and not any(isinstance(each, MHA | MQA | GQA) and each.head_dim % 2 for each in own):
         yield "mla", _mla
         yield "mla_expanded", _mla_expanded
-
-
-def _has_latent(heads: _Heads | None) -> bool:
-    return heads is None or heads.head_dim % 2 == 0
-
-
-def _heads_of(attention: Attention) -> _Heads | None:
-    """None of a layer that has no heads to change."""
-    match attention:
-        case (
-            MHA(num_heads=heads, head_dim=width, v_head_dim=value, k_equals_v=one)
-            | MQA(num_heads=heads, head_dim=width, v_head_dim=value, k_equals_v=one)
-        ):
-            return _Heads(heads, width, value, None, one)
-        case GQA(num_heads=heads, head_dim=width, v_head_dim=value, num_kv_heads=kept, k_equals_v=one):
-            return _Heads(heads, width, value, kept, one)
-        case MLA(num_heads=heads, v_head_dim=width) | MLAExpanded(num_heads=heads, v_head_dim=width):
-            return _Heads(heads, width, None, None)
-        case _:
-            return None
 
 
 def _plain(attention: Attention) -> Attention:
@@ -132,24 +122,35 @@ def _plain(attention: Attention) -> Attention:
 
 
 def _mha(attention: Attention) -> Attention:
-    heads = _heads_of(attention)
+    heads = attention.heads
     if heads is None:
         return attention
-    return MHA(num_heads=heads.num_heads, **heads.widths)
+    if isinstance(attention, Cross):
+        return replace(attention, num_kv_heads=heads.num_heads)
+    return MHA(num_heads=heads.num_heads, **_widths(heads))
 
 
 def _gqa(num_kv_heads: int, attention: Attention) -> Attention:
-    heads = _heads_of(attention)
+    heads = attention.heads
     if heads is None:
         return attention
-    return GQA(num_heads=heads.num_heads, num_kv_heads=num_kv_heads, **heads.widths)
+    if isinstance(attention, Cross):
+        return replace(attention, num_kv_heads=num_kv_heads)
+    return GQA(num_heads=heads.num_heads, num_kv_heads=num_kv_heads, **_widths(heads))
 
 
 def _mqa(attention: Attention) -> Attention:
-    heads = _heads_of(attention)
+    heads = attention.heads
     if heads is None:
         return attention
-    return MQA(num_heads=heads.num_heads, **heads.widths)
+    if isinstance(attention, Cross):
+        return replace(attention, num_kv_heads=1)
+    return MQA(num_heads=heads.num_heads, **_widths(heads))
+
+
+def _widths(heads: Heads) -> dict[str, Any]:
+    """As mechanisms with heads take them."""
+    return {"head_dim": heads.head_dim, "v_head_dim": heads.v_head_dim, "k_equals_v": heads.k_equals_v}
 
 
 def _mla(attention: Attention) -> Attention:
@@ -170,8 +171,8 @@ def _latent(attention: Attention) -> dict[str, Any] | None:
     """The dims of its MLA: its own, or in DeepSeek's proportions."""
     if isinstance(attention, MLA | MLAExpanded):
         return {each.name: getattr(attention, each.name) for each in fields(attention) if each.name != "kind"}
-    heads = _heads_of(attention)
-    if heads is None:
+    heads = attention.heads
+    if heads is None or isinstance(attention, Cross):
         return None
     return {
         "num_heads": heads.num_heads,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, MLAExpanded, NoAttention
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, MLAExpanded, NoAttention
 from kvcalc.verbs.comparing.what_if import odd_head_dims
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def dims_remarks(model: Model) -> Iterator[str]:
                 "mla and mla_expanded of layers with heads have DeepSeek's proportions: kv_lora_rank = 4 x head_dim, "
                 "qk_rope_head_dim = head_dim / 2, qk_nope_head_dim = head_dim"
             )
+    if any(isinstance(attention, Cross) for attention in attentions):
+        yield "cross attention has as many KV heads as each mechanism says, and in mla and mla_expanded its own"
 
 
 def weights_remark(scenario: Scenario) -> str:

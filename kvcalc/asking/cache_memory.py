@@ -1,0 +1,41 @@
+"""What goes with memory that is given for the cache alone: no accelerator, and nothing that stands beside the cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_NO_PART = (
+    "gpu",
+    "gpu_memory",
+    "utilization",
+    "node_size",
+    "allow_pp",
+    "weights",
+    "weight_dtype",
+    "parameters",
+    "temporary",
+    "overhead",
+    "reserve",
+)
+
+
+def beside_cache_memory(given: Iterable[str]) -> Iterator[str]:
+    """A remark on the options, among those given, that play no part where --cache-memory is given too.
+
+    Raises:
+        KvcalcError: one that needs what --cache-memory leaves out.
+    """
+    names = {*given}
+    if "gpus" in names:
+        raise KvcalcError(
+            "--gpus: chooses a deployment by the memory of its GPUs, and --cache-memory leaves that out; give --tp N"
+        )
+    unused = [f"--{name.replace('_', '-')}" for name in _NO_PART if name in names]
+    if unused:
+        plays = "plays" if len(unused) == 1 else "play"
+        yield f"--cache-memory is all that a rank has for the cache: {' and '.join(unused)} {plays} no part"
