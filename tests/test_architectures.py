@@ -238,3 +238,24 @@ def test_a_classifier_over_pipeline_stages_divides_evenly(kvcalc: Kvcalc, tmp_pa
     file.write_text(json.dumps({**LLAMA, "architectures": ["LlamaForSequenceClassification"], "num_labels": 1}))
     run = kvcalc("estimate", str(file), "--pp", "2", "--json")
     assert json.loads(run.stdout)["memory"]["per_rank"]["weights_bytes"] == 7_504_928_768
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"vision_config": {"hidden_size": 8}},
+        {"mm_vision_tower": "openai/clip-vit-large-patch14-336"},
+        {"visual": {"width": 1664}},
+        {"img_processor": {"name": "clip_vision_model"}},
+        {"audio_processor": {"name": "cascades"}},
+    ],
+)
+def test_what_stands_beside_a_text_model_is_not_counted_as_one(more: dict[str, Any]) -> None:
+    found = imported("LlamaForCausalLM", **more)
+    assert found.model.parameters is None
+    assert f"{next(iter(more))} tells of more than a text model; --parameters N or --weights" in found.notes[0]
+
+
+def test_tokens_that_stand_for_images_are_no_tower() -> None:
+    told = {"image_token_id": 128_000, "mm_tokens_per_image": 256, "vision_start_token_id": 5, "video_token_index": 3}
+    assert imported("LlamaForCausalLM", **told).model.parameters == LLAMA_3_8B

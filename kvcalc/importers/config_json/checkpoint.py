@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.fields import MAX_PARAMETERS
@@ -10,6 +11,7 @@ from kvcalc.importers.config_json.architectures import Eagle3, NotCounted, Outpu
 from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.quantisation import INSIDE, quantisation_notes
+from kvcalc.importers.naming import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from kvcalc.importers.tensors import Weights
 
 _PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "init_config", "linear_attn_config", "transformers.js_config"}
+_SENSES = re.compile(r"(^|_)(vision|visual|img|image|audio|speech|video|mm)(_|$)")
+_WORDS_FOR_THEM = re.compile(r"token|_ids?$|_index$")
 
 
 class Checkpoint(NamedTuple):
@@ -31,7 +35,12 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoint_of(
-    config: Config, asked: Quantisation | None, counted: Counted | None, weights: Weights | None, above: Above
+    config: Config,
+    asked: Quantisation | None,
+    counted: Counted | None,
+    weights: Weights | None,
+    above: Above,
+    beside: str | None,
 ) -> Checkpoint:
     """What the weights are; of a quantised checkpoint only its files tell.
 
@@ -41,13 +50,14 @@ def checkpoint_of(
         counted: the parameters, where they are known.
         weights: the parts of the checkpoint's files, where they are there.
         above: what stands above the layers.
+        beside: the key that tells of more than a text model.
 
     Raises:
         KvcalcError: more parameters than can be.
     """
     if counted is not None and counted.parameters > MAX_PARAMETERS:
         raise config.refusal(f"{counted.parameters:,} parameters are beyond the limit of {MAX_PARAMETERS:,}")
-    notes = tuple(_notes_of_class(config, above, counted)) if weights is None else weights.notes
+    notes = tuple(_notes_of_class(config, above, counted, beside)) if weights is None else weights.notes
     if asked is not None:
         parameters = None if counted is None else counted.parameters
         notes = (*notes, *quantisation_notes(asked, parameters, unknown=weights is None))
@@ -64,17 +74,23 @@ def checkpoint_of(
     return Checkpoint(tuple(fields), notes)
 
 
-def has_more_than_text(outer: Mapping[str, Any]) -> bool:
-    """Whether a file describes towers beside the text model, whose parameters are not counted here."""
-    return any(
-        isinstance(value, dict) and key.endswith("_config") and key not in _PARTS_OF_TEXT
+def beside_text(outer: Mapping[str, Any]) -> str | None:
+    """The key that describes something beside the text model, whose parameters are not counted here; None without."""
+    found = [
+        key
         for key, value in outer.items()
-    )
+        if (isinstance(value, dict) and key.endswith("_config") and key not in _PARTS_OF_TEXT)
+        or (value and _SENSES.search(key) and not _WORDS_FOR_THEM.search(key))
+    ]
+    return min(found, key="text_config".__eq__, default=None)  # the part around which there is more comes last
 
 
-def _notes_of_class(config: Config, above: Above, counted: Counted | None) -> Iterator[str]:
-    if isinstance(above, NotCounted):
-        yield f"parameters are not counted: {above.why}; --parameters N or --weights SIZE gives them"
+def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[str]:
+    unknown = above.why if isinstance(above, NotCounted) else None
+    if beside is not None and unknown is None:
+        unknown = f"{one_line(beside)} tells of more than a text model"
+    if unknown is not None:
+        yield f"parameters are not counted: {unknown}; --parameters N or --weights SIZE gives them"
     if isinstance(above, OutputHead) and config.values.get("draft_vocab_size") and counted is not None:
         yield (
             "counted as a whole model, although draft_vocab_size tells of a draft: "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.importers.config import BY_TYPE, Config, Given
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers
-from kvcalc.importers.config_json.checkpoint import checkpoint_of, has_more_than_text
+from kvcalc.importers.config_json.checkpoint import beside_text, checkpoint_of
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.fields import model_fields
@@ -64,7 +64,8 @@ def import_config(
     above = above_layers(config, outer)
     if not isinstance(above, OutputHead):
         sizes.pop("tie_word_embeddings", None)  # it would say that there is an output head
-    counted = None if has_more_than_text(outer) else count_parameters(config, plans, above, tied=tied)
+    beside = beside_text(outer)
+    counted = None if beside is not None else count_parameters(config, plans, above, tied=tied)
     asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
         from kvcalc.importers.tensors import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
@@ -72,7 +73,7 @@ def import_config(
         refuse_missing_layers(headers.tensors, plans, shown)
         block = scale_block(config, asked)
         weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown, block=block)
-    checkpoint = checkpoint_of(config, asked, counted, weights, above)
+    checkpoint = checkpoint_of(config, asked, counted, weights, above, beside)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.ignore(*agreeing_keys(config.values, plans))
     config.refuse_unread(telling_keys)
