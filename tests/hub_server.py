@@ -6,13 +6,50 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+
+
+ENDLESS = 500_000_000
+"""Bytes after which an endless answer ends all the same, so that a test does."""
+
+
+def _endless(start: bytes = b"") -> Iterator[bytes]:
+    yield start
+    for _ in range(ENDLESS >> 16):
+        yield b" " * (1 << 16)
+
+
+def _bomb() -> Iterator[bytes]:
+    """So many spaces, compressed."""
+    squeezed = zlib.compressobj(wbits=31)
+    for piece in _endless():
+        yield squeezed.compress(piece)
+    yield squeezed.flush()
+
+
+TEXT, SQUEEZED = {"Content-Type": "application/json"}, {"Content-Encoding": "gzip"}
+HOSTILE: dict[str, tuple[int, dict[str, str], Callable[[], Iterator[bytes]]]] = {
+    "endless": (200, TEXT, lambda: _endless(b'{"a": ')),
+    "large": (200, {**TEXT, "Content-Length": str(ENDLESS)}, _endless),
+    "bomb": (200, {**TEXT, **SQUEEZED}, _bomb),
+    "endless failure": (500, TEXT, _endless),
+    "bomb of a failure": (404, {**TEXT, **SQUEEZED, "X-Error-Code": "RepoNotFound"}, _bomb),
+    "endless redirects": (302, TEXT, _endless),
+    "bombs of redirects": (302, SQUEEZED, _bomb),
+    "page": (200, {"Content-Type": "text/html"}, lambda: iter([b"<html><h1>Log in</h1></html>"])),
+    "list": (200, TEXT, lambda: iter([b"[]"])),
+    "no commit": (200, TEXT, lambda: iter([b'{"id": "org/x", "siblings": [{"rfilename": "config.json"}]}'])),
+    "no such commit": (200, TEXT, lambda: iter([b'{"sha": "../../x", "siblings": [{"rfilename": "config.json"}]}'])),
+    "not modified": (304, TEXT, lambda: iter([])),
+}
+"""What hostile servers answer: status, headers, and what follows."""
 
 
 class Server(ThreadingHTTPServer):
@@ -54,7 +91,9 @@ class Handler(BaseHTTPRequestHandler):
         found = api or file
         name = found[1] if found else ""
         repository = self.server.repositories.get(name, "RepoNotFound")
-        if isinstance(repository, str):
+        if isinstance(repository, str) and repository in HOSTILE:
+            self.hostile(repository)
+        elif isinstance(repository, str):
             self.fail(repository)
         elif api:
             if api[2] not in (None, "main", SHA):
@@ -76,7 +115,31 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def hostile(self, how: str) -> None:
+        """An answer that harms whoever believes in it."""
+        status, head, pieces = HOSTILE[how]
+        self.close_connection = True
+        self.send_response(status)
+        for name, value in head.items():
+            self.send_header(name, value)
+        if status == 302:
+            self.send_header("Location", self.path)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        for piece in pieces():
+            try:
+                self.wfile.write(piece)
+            except OSError:  # the other side has read enough
+                return
+            self.server.sent += len(piece)
+
     def file(self, content: bytes, *, body: bool) -> None:
+        how = content[:20].decode(errors="replace")
+        if how in HOSTILE:
+            self.hostile(how)
+            return
         if self.server.elsewhere and self.path.endswith(".safetensors"):
             self.send_response(302)
             self.send_header("Location", f"{self.server.elsewhere}/cdn{self.path}")

@@ -11,10 +11,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from hub_server import SHA, Server, serving
 
 from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.importers import safetensors
+from kvcalc.importers.hub.cache import keep
 from kvcalc.importers.hub.client import LIBRARY
 from kvcalc.importers.hub.waiting import together, within
 from kvcalc.verification import TORCH
@@ -78,12 +81,19 @@ REPOSITORIES: dict[str, dict[str, bytes] | str] = {
 class Answer:
     """What a process printed, and how long it took."""
 
-    def __init__(self, server: Server, home: Path, *words: str, **environment: str) -> None:
+    def __init__(
+        self,
+        server: Server,
+        home: Path,
+        *words: str,
+        program: tuple[str, ...] = ("-m", "kvcalc"),
+        **environment: str,
+    ) -> None:
         begin = time.perf_counter()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         given = {"HF_ENDPOINT": server.address, "HF_HOME": str(home), "HF_HUB_ETAG_TIMEOUT": "1", **environment}
         run = subprocess.run(
-            [sys.executable, "-m", "kvcalc", *words],
+            [sys.executable, *program, *words],
             env={**clean, **given},
             capture_output=True,
             text=True,
@@ -177,6 +187,126 @@ def test_each_failure_is_one_clear_line(home: Path, name: str) -> None:
         assert answer.stderr.count("\n") == 1
         assert answer.stderr.startswith("error: ")
         assert message in answer.stderr
+
+
+NOT_THE_HUB = " is not the Hub: its answer: "
+HOSTILE_ANSWERS = {
+    "endless": NOT_THE_HUB + "larger than 16,000,000 bytes",
+    "large": NOT_THE_HUB + "larger than 16,000,000 bytes",
+    "bomb": "the answer is compressed, though it was asked for as it is",
+    "endless failure": "the Hub answers 500",
+    "bomb of a failure": "not on the Hub, or private",
+    "endless redirects": "more than 5 redirects",
+    "bombs of redirects": "more than 5 redirects",
+    "page": NOT_THE_HUB + "not JSON",
+    "list": NOT_THE_HUB + "expected keys and values",
+    "no commit": " is not the Hub: its answer names no commit (sha)",
+    "no such commit": " is not the Hub: its answer names no commit (sha)",
+    "not modified": "the Hub answers 304",
+}
+HOSTILE_FILES = {
+    "endless": "config.json: larger than 4,000,000 bytes",
+    "large": "config.json: larger than 4,000,000 bytes",
+    "bomb": "config.json: the answer is compressed, though it was asked for as it is",
+    "endless failure": "the Hub answers 500",
+    "endless redirects": "config.json: more than 5 redirects",
+    "page": "config.json: not JSON",
+    "list": "config.json: expected keys and values",
+}
+MEASURED = """
+import sys
+from kvcalc.cli.app import run
+code = run(sys.argv[1:])
+with open("/proc/self/status") as status:
+    print([line.split()[1] for line in status if line.startswith("VmHWM")][0])
+sys.exit(code)
+"""
+
+
+def _most_of(server: Server, home: Path, name: str) -> tuple[str, int, int]:
+    """What kvcalc says of a name, the exit code, and the most memory that it took, in KiB."""
+    answer = Answer(server, home, "estimate", f"hf:{name}", program=("-c", MEASURED))
+    return answer.stderr, answer.code, int(answer.stdout.split()[-1])
+
+
+def _kept(home: Path) -> int:
+    return sum(each.stat().st_size for each in home.rglob("*") if each.is_file())
+
+
+@pytest.mark.parametrize("how", HOSTILE_ANSWERS)
+def test_a_hostile_answer_takes_neither_memory_nor_the_disk(home: Path, how: str) -> None:
+    with serving({"org/x": how}) as server:
+        said, code, most = _most_of(server, home, "org/x")
+        assert said.startswith("error: hf:org/x: ")
+        assert said.count("\n") == 1
+        assert HOSTILE_ANSWERS[how] in said
+        assert "cannot be reached" not in said
+        assert code == (2 if "private" in said else 3)
+        assert most < 250_000
+        assert server.sent < 100_000_000
+        assert _kept(home) == 0
+
+
+@pytest.mark.parametrize("how", HOSTILE_FILES)
+def test_a_hostile_file_is_not_kept(home: Path, how: str) -> None:
+    with serving({"org/x": {"config.json": how.encode()}}) as server:
+        said, code, most = _most_of(server, home, "org/x")
+        assert said.startswith("error: hf:org/x")
+        assert said.count("\n") == 1
+        assert HOSTILE_FILES[how] in said
+        assert code in {2, 3}
+        assert most < 250_000
+        assert server.sent < 100_000_000
+        assert _kept(home) == 0
+
+
+@pytest.mark.parametrize("how", ["endless", "bomb", "page"])
+def test_hostile_weights_are_a_refusal_or_a_note(home: Path, how: str) -> None:
+    with serving({"org/x": {"config.json": CONFIG, "model.safetensors": how.encode()}}) as server:
+        said, code, most = _most_of(server, home, "org/x")
+        told = {
+            "bomb": "note: the headers of its safetensors files could not be read: hf:org/x/model.safetensors: the ",
+            "endless": "not a safetensors file",
+            "page": "not a safetensors file",
+        }
+        assert told[how] in said
+        assert code == (0 if how == "bomb" else 2)
+        assert most < 250_000
+        assert server.sent < 100_000_000
+
+
+def test_what_is_kept_is_where_the_library_looks(home: Path) -> None:
+    with serving(REPOSITORIES) as server:
+        assert Answer(server, home, "estimate", "hf:org/sharded@refs/pr/1", "-c", "16").code == 2  # no such revision
+        assert Answer(server, home, "estimate", "hf:org/sharded", "-c", "16").code == 0
+    cache = home / "hub"
+    for name in ("config.json", "model.safetensors.index.json"):
+        kept = huggingface_hub.try_to_load_from_cache("org/sharded", name, cache_dir=cache)
+        assert isinstance(kept, str)
+        assert Path(kept).parent.name == SHA
+
+
+@pytest.mark.parametrize("revision", ["../../../x", "/x", "a/../../x", "..", "v1//x"])
+def test_a_revision_leaves_nothing_elsewhere(tmp_path: Path, revision: str) -> None:
+    keep(tmp_path / "cache", "org/x", revision, SHA, "config.json", b"{}")
+    files = [str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*") if each.is_file()]
+    assert files == [f"cache/models--org--x/snapshots/{SHA}/config.json"]
+
+
+def test_a_cache_that_cannot_be_written_is_no_hindrance(home: Path) -> None:
+    home.mkdir()
+    (home / "file").write_text("where the cache should be", encoding="utf-8")
+    with serving(REPOSITORIES) as server:
+        answer = Answer(server, home, "estimate", "hf:org/plain", "-c", "16", HF_HUB_CACHE=str(home / "file"))
+        assert answer.code == 0
+
+
+def test_headers_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safetensors, "MAX_HEADERS", 100)
+    sizes = safetensors.HeaderSizes("hf:org/x")
+    sizes.add(60)
+    with pytest.raises(KvcalcError, match="hf:org/x: headers of more than 100 bytes in all"):
+        sizes.add(60)
 
 
 def test_offline_and_unreachable(home: Path) -> None:

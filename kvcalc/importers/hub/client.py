@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.files import read_bytes
+from kvcalc.importers.hub.answers import get
+from kvcalc.importers.hub.cache import keep
 from kvcalc.importers.hub.waiting import together, within
-from kvcalc.importers.json_text import MAX_BYTES, decoded
-from kvcalc.importers.safetensors import LENGTH_BYTES, MAX_HEADER, header_length
+from kvcalc.importers.json_text import MAX_BYTES, decoded, parse_mapping
+from kvcalc.importers.safetensors import LENGTH_BYTES, HeaderSizes, header_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +30,14 @@ FIRST_BYTES = 200_000
 TOGETHER = 8
 """Headers that are asked for at the same time."""
 
+MAX_ANSWER = 16_000_000
+"""Bytes of what the Hub tells of a repository, the names of its files among them."""
+
 MAIN = "main"
 WAITS, HEADER_WAITS = 3, 12
 """How many times the library's own limit for one answer all together may take."""
+
+_COMMIT = re.compile(r"[0-9A-Za-z]{7,64}")
 
 
 class Repository(NamedTuple):
@@ -36,11 +47,13 @@ class Repository(NamedTuple):
         asked: the revision as it was asked for, or the Hub's default.
         revision: the commit.
         files: names of what lies in it; None where the Hub could not be asked and the cache answered.
+        folder: of the cache, where that answered.
     """
 
     asked: str
     revision: str
     files: frozenset[str] | None
+    folder: Path | None = None
 
 
 class Client:
@@ -62,9 +75,9 @@ class Client:
         self.hub: Any = huggingface_hub
         self.errors: Any = errors
         self.utils: Any = utils
-        self.utils.disable_progress_bars()
-        self.utils.logging.set_verbosity_error()
         self.limit: float = constants.HF_HUB_ETAG_TIMEOUT
+        self.endpoint: str = constants.ENDPOINT
+        self.cache = Path(constants.HF_HUB_CACHE)
 
     def repository(self, revision: str | None) -> Repository:
         """Which commit a revision is, and what lies in it.
@@ -73,92 +86,110 @@ class Client:
             CannotRunError: the Hub cannot be asked, and the cache has no such commit; or no access.
             KvcalcError: no such repository or revision.
         """
+        place = "" if revision is None else f"/revision/{revision.replace('/', '%2F')}"
+        url = f"{self.endpoint}/api/models/{self.name}{place}"
         try:
-            info = self._asked(
-                lambda: self.hub.HfApi().model_info(self.name, revision=revision, timeout=self.limit), WAITS
-            )
+            told = self._told_of(self._asked(lambda: self._get(url, self.shown, MAX_ANSWER + 1), WAITS))
         except CannotRunError as error:
             return self._cached(revision, error)
-        names = frozenset(str(each.rfilename) for each in info.siblings or ())
-        return Repository(revision or MAIN, str(info.sha), names)
+        commit, files = told.get("sha"), told.get("siblings")
+        if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+            raise self._not_the_hub("its answer names no commit (sha)")
+        each = files if isinstance(files, list) else []
+        names = frozenset(str(file.get("rfilename")) for file in each if isinstance(file, dict))
+        return Repository(revision or MAIN, commit, names)
+
+    def _told_of(self, answer: bytes) -> dict[str, Any]:
+        try:
+            return parse_mapping(decoded(answer, "its answer", MAX_ANSWER), "its answer")
+        except KvcalcError as error:
+            raise self._not_the_hub(str(error)) from error
+
+    def _not_the_hub(self, why: str) -> CannotRunError:
+        return CannotRunError(
+            f"{self.shown}: what answers at {self.endpoint} is not the Hub: {why}; HF_ENDPOINT says who is asked, and "
+            "a network may have a page of its own to log in"
+        )
 
     def _cached(self, revision: str | None, error: CannotRunError) -> Repository:
         found = self.hub.try_to_load_from_cache(self.name, "config.json", revision=revision)
         if not isinstance(found, str):
             raise error
-        return Repository(revision or MAIN, Path(found).parent.name, None)
+        folder = Path(found).parent
+        return Repository(revision or MAIN, folder.name, None, folder)
 
-    def file(self, repository: Repository, name: str, most: int = MAX_BYTES) -> Path:
-        """A file of a repository, in the library's cache.
+    def file(self, repository: Repository, name: str, read: Callable[[bytes, str], T], most: int = MAX_BYTES) -> T:
+        """What a file of a repository says, which the library's cache has, or has from now on.
+
+        Args:
+            repository: where it lies.
+            name: of the file.
+            read: what makes sense of it, and is told how messages call it; what it refuses is not kept.
+            most: bytes.
 
         Raises:
             CannotRunError: it cannot be had.
-            KvcalcError: there is none, or it is too large.
+            KvcalcError: there is none, it is too large, or is refused.
         """
+        shown = f"{self.shown}/{name}"
         if repository.files is not None and name not in repository.files:
             raise KvcalcError(f"{self.shown}: has no {name}" + self._what_instead(repository.files))
         cached = self.hub.try_to_load_from_cache(self.name, name, revision=repository.revision)
         if isinstance(cached, str):
-            return Path(cached)
+            return read(read_bytes(Path(cached), shown, most), shown)
         url = self.hub.hf_hub_url(self.name, name, revision=repository.revision)
-
-        def download() -> str:
-            size = self.hub.get_hf_file_metadata(url, timeout=self.limit).size
-            if size is not None and size > most:
-                raise KvcalcError(f"{self.shown}/{name}: larger than {most:,} bytes")
-            return str(self.hub.hf_hub_download(self.name, name, revision=repository.asked, etag_timeout=self.limit))
-
-        found = Path(self._asked(download, WAITS))
-        if found.parent.name != repository.revision:  # as asked for, so that the cache knows it by that name too
-            raise CannotRunError(f"{self.shown}: {repository.asked} changed while it was read; ask again")
+        raw = self._asked(lambda: self._get(url, shown, most + 1), WAITS)
+        if len(raw) > most:
+            raise KvcalcError(f"{shown}: larger than {most:,} bytes")
+        found = read(raw, shown)
+        with suppress(OSError):  # a cache that cannot be written
+            keep(self.cache, self.name, repository.asked, repository.revision, name, raw)
         return found
 
     def _what_instead(self, files: frozenset[str]) -> str:
         quantised = sorted(name for name in files if name.lower().endswith(".gguf"))
         return f"; of its {len(quantised)} GGUF files, download one and name it" if quantised else ""
 
-    def headers(self, repository: Repository, names: list[str]) -> list[tuple[str, str]]:
-        """The headers of safetensors files, in the order of their names.
+    def headers(self, repository: Repository, names: list[str], take: Callable[[str, bytes], None]) -> None:
+        """The headers of safetensors files, one after the other, in any order.
+
+        Args:
+            repository: where they lie.
+            names: of the files.
+            take: what becomes of each, with its file's name.
 
         Raises:
             CannotRunError: they cannot be had.
-            KvcalcError: a file is none.
+            KvcalcError: a file is none, or they are too long.
         """
+        sizes, alone = HeaderSizes(self.shown), threading.Lock()
 
-        def all_of_them() -> list[str]:
-            return together(TOGETHER, names, lambda name: self._header(repository, name))
+        def one(name: str) -> None:
+            shown, url = f"{self.shown}/{name}", self.hub.hf_hub_url(self.name, name, revision=repository.revision)
+            start = self._get(url, shown, FIRST_BYTES, begin=0)
+            length, data = header_length(start[:LENGTH_BYTES], shown), start[LENGTH_BYTES:]
+            with alone:
+                sizes.add(length)
+            if len(data) < length:
+                data += self._get(url, shown, length - len(data), begin=LENGTH_BYTES + len(data))
+            if len(data) < length:
+                raise KvcalcError(f"{shown}: cut off")
+            with alone:
+                take(name, data[:length])
 
-        return list(zip(names, self._asked(all_of_them, HEADER_WAITS), strict=True))
+        self._asked(lambda: together(TOGETHER, names, one), HEADER_WAITS)
 
-    def _header(self, repository: Repository, name: str) -> str:
-        shown = f"{self.shown}/{name}"
-        url = self.hub.hf_hub_url(self.name, name, revision=repository.revision)
-        start = self._bytes(url, 0, FIRST_BYTES)
-        length = header_length(start[:LENGTH_BYTES], shown)
-        data = start[LENGTH_BYTES:]
-        if len(data) < length:
-            data += self._bytes(url, LENGTH_BYTES + len(data), length - len(data))
-        if len(data) < length:
-            raise KvcalcError(f"{shown}: cut off")
-        return decoded(data[:length], shown, MAX_HEADER)
-
-    def _bytes(self, url: str, begin: int, count: int) -> bytes:
-        """So many bytes of a file, and never more, also of a server that sends the whole.
+    def _get(self, url: str, shown: str, count: int, *, begin: int | None = None) -> bytes:
+        """So many bytes, and never more, also of a server that sends the whole.
 
         Raises:
             KvcalcError: the server cannot send a part that is not the first.
         """
-        headers = {**self.utils.build_hf_headers(), "range": f"bytes={begin}-{begin + count - 1}"}
-        session, found = self.utils.get_session(), bytearray()
-        with session.stream("GET", url, headers=headers, timeout=self.limit, follow_redirects=True) as response:
-            self.utils.hf_raise_for_status(response)
-            if begin and response.status_code != PARTIAL:
-                raise KvcalcError(f"{self.shown}: the server does not send parts of files")
-            for piece in response.iter_bytes(1 << 16):
-                found += piece
-                if len(found) >= count:
-                    break
-        return bytes(found[:count])
+        part = None if begin is None else (begin, begin + count - 1)
+        answer = get(self.utils, url, shown, self.limit, count, part)
+        if begin and not answer.partial:
+            raise KvcalcError(f"{self.shown}: the server does not send parts of files")
+        return answer.body
 
     def _asked(self, ask: Callable[[], T], waits: int) -> T:
         """An answer, within a time, and every failure as one clear line.
@@ -201,6 +232,3 @@ FAILURES: tuple[tuple[str, type[KvcalcError], str], ...] = (
     ("HfHubHTTPError", CannotRunError, "the Hub answers {status}"),
 )
 """huggingface_hub's errors, the narrower first, what each means for the exit code, and how it is told."""
-
-PARTIAL = 206
-"""HTTP's status for a part of a file."""

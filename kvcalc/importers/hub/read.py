@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import CannotRunError, KvcalcError
-from kvcalc.files import read_bytes
 from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.quantisation import BESIDE, folder_quantisation, quantised_beside
 from kvcalc.importers.config_json.read import import_config
 from kvcalc.importers.hub.client import Client
-from kvcalc.importers.json_text import read_text
+from kvcalc.importers.json_text import decoded, parse_mapping
 from kvcalc.importers.safetensors import (
     INDEX_FILE,
+    MAX_HEADER,
     MAX_INDEX,
     SINGLE_FILE,
     Headers,
@@ -25,7 +25,6 @@ from kvcalc.importers.tensors import AddedUp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from kvcalc.importers.hub.client import Repository
     from kvcalc.importers.imported import Imported
@@ -50,21 +49,27 @@ def import_hub(text: str, assumed: Mapping[str, Any]) -> Imported:
         raise KvcalcError(f"{text[:100]}: not {PREFIX}ORG/NAME or {PREFIX}ORG/NAME@REVISION")
     client = Client(match["repository"], f"{PREFIX}{match['repository']}")
     found = client.repository(match["revision"])
-    config = client.file(found, CONFIG_FILE)
-    headers, notes = _headers(client, found, config.parent)
+    config = client.file(found, CONFIG_FILE, _checked)
+    headers, notes = _headers(client, found)
     shown, name = f"{client.shown}/{CONFIG_FILE}", match["repository"].rpartition("/")[2]
-    quantised = _quantised(client, found, config.parent)
-    imported = import_config(read_text(config, shown), shown, name, assumed, headers, quantised)
+    quantised = _quantised(client, found)
+    imported = import_config(config, shown, name, assumed, headers, quantised)
     return _placed(imported, match["repository"], found, notes)
 
 
-def _quantised(client: Client, found: Repository, folder: Path) -> Mapping[str, Any] | None:
-    if found.files is None:  # offline, as below
-        return folder_quantisation(folder, client.shown)
+def _checked(raw: bytes, shown: str) -> str:
+    """A JSON text, which nothing else is kept as."""
+    text = decoded(raw, shown)
+    parse_mapping(text, shown)
+    return text
+
+
+def _quantised(client: Client, found: Repository) -> Mapping[str, Any] | None:
+    if found.folder is not None:
+        return folder_quantisation(found.folder, client.shown)
     for name in BESIDE:
-        if name in found.files:
-            shown = f"{client.shown}/{name}"
-            return quantised_beside(read_text(client.file(found, name), shown), shown)
+        if found.files is not None and name in found.files:
+            return client.file(found, name, lambda raw, shown: quantised_beside(decoded(raw, shown), shown))
     return None
 
 
@@ -77,16 +82,15 @@ def _placed(imported: Imported, repository: str, found: Repository, notes: tuple
     return imported.at(address, (name, *where, *others), (f"revision {found.revision}{cached}", *notes))
 
 
-def _headers(client: Client, found: Repository, folder: Path) -> tuple[Headers | None, tuple[str, ...]]:
+def _headers(client: Client, found: Repository) -> tuple[Headers | None, tuple[str, ...]]:
     """What the repository's safetensors files hold, and a note where that could not be read."""
     if found.files is None:  # offline: only what was downloaded before is there
         try:
-            return folder_headers(folder, client.shown), ()
+            return None if found.folder is None else folder_headers(found.folder, client.shown), ()
         except KvcalcError:
             return None, ("its safetensors files are not all in the cache: their headers were not read",)
     if INDEX_FILE in found.files:
-        shown = f"{client.shown}/{INDEX_FILE}"
-        names = indexed_files(read_bytes(client.file(found, INDEX_FILE, MAX_INDEX), shown, MAX_INDEX), shown)
+        names = client.file(found, INDEX_FILE, indexed_files, MAX_INDEX)
     elif SINGLE_FILE in found.files:
         names = [SINGLE_FILE]
     else:
@@ -94,11 +98,14 @@ def _headers(client: Client, found: Repository, folder: Path) -> tuple[Headers |
     missing = [name for name in names if name not in found.files]
     if missing:
         raise KvcalcError(f"{client.shown}: {INDEX_FILE} names files that are not there ({missing[0][:60]})")
+    added = AddedUp(client.shown)
+
+    def take(name: str, raw: bytes) -> None:
+        shown = f"{client.shown}/{name}"
+        added.add(header_tensors(decoded(raw, shown, MAX_HEADER), shown))
+
     try:
-        texts = client.headers(found, names)
+        client.headers(found, names, take)
     except CannotRunError as error:
         return None, (f"the headers of its safetensors files could not be read: {error}",)
-    added = AddedUp(client.shown)
-    for name, text in texts:
-        added.add(header_tensors(text, f"{client.shown}/{name}"))
     return Headers(added.tensors, len(names)), ()
