@@ -92,3 +92,30 @@ def test_layers_that_slide_without_a_window_contradict_each_other(model_type: st
         ours(values)
     assert ours(values, use_sliding_window=True) == [4096, None, 4096] * 2
     assert ours(values, layer_types=None) == [None] * 6
+
+
+ALTERNATE = [
+    "gemma2",
+    "gpt_oss",
+    "vaultgemma",
+    "olmo3",
+    "muse_glimmer_text",
+    "gemma3_text",
+    "cohere2",
+    "afmoe",
+    "exaone4",
+]
+
+
+@pytest.mark.parametrize("layers", [5, 6, 7, 8])
+@pytest.mark.parametrize("model_type", ALTERNATE)
+def test_layers_alternate_without_a_list_as_the_class_lets_them(model_type: str, layers: int) -> None:
+    values = {**SHAPE, "model_type": model_type, "num_hidden_layers": layers, "head_dim": 64}
+    assert ours(values) == theirs(values)
+
+
+def test_a_period_by_another_name_must_agree() -> None:
+    values = {**SHAPE, "model_type": "cohere2", "sliding_window_pattern": 3}
+    assert ours({**values, "layer_switch": 3}) == [4096, 4096, None] * 2
+    with pytest.raises(KvcalcError, match="layer_switch is 2"):
+        ours({**values, "layer_switch": 2})

@@ -18,6 +18,7 @@ from kvcalc.importers.config_json.heads import (
 )
 from kvcalc.importers.config_json.layer_lists import (
     alternating,
+    alternating_from_the_last,
     every_other_below,
     full,
     full_as_marked,
@@ -80,7 +81,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **_all("mpt dbrx", _with(full, nested_heads)),
         "step3_text": _with(full, grouped_heads),
         **_all("gemma2 gpt_oss vaultgemma", _with(partial(alternating, every=2))),
-        **_all("olmo3 muse_glimmer_text", _with(partial(alternating, every=4))),
+        "olmo3": _with(partial(alternating, every=4)),
+        "muse_glimmer_text": _with(partial(alternating_from_the_last, every=4)),
         **_all("exaone4 exaone_moe cohere2 afmoe gemma3_text", _with(pattern)),
         **_all("deepseek_v2 deepseek_v3 kimi_k2 glm4_moe_lite mistral4 youtu axk1", _of("latent", "latent")),
         "longcat_flash": _of("latent", "latent_twice"),

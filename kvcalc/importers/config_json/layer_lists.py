@@ -158,13 +158,21 @@ def window_from(config: Config, block: Block) -> list[LayerPlan]:
 
 def pattern(config: Config, block: Block) -> list[LayerPlan]:
     """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or the family's key for it."""
-    config.ignore(*_EVERY, "layer_switch")
+    config.ignore(*_EVERY)
+    every = config.get(*_EVERY)
+    if every is not None and config.values.get("layer_switch") == every.value:  # one that differs stays unread
+        config.ignore("layer_switch")
     return _listed_or(_by_pattern, config, block)
 
 
 def alternating(config: Config, block: Block, every: int) -> list[LayerPlan]:
     """layer_types, else all but every n-th layer slide."""
     return _listed_or(lambda config: _every_nth(config, every), config, block)
+
+
+def alternating_from_the_last(config: Config, block: Block, every: int) -> list[LayerPlan]:
+    """layer_types, else all but every n-th layer slide, counted from the last, which is full."""
+    return _listed_or(lambda config: _every_nth_from_the_last(config, every), config, block)
 
 
 def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: Block) -> list[LayerPlan]:
@@ -177,6 +185,11 @@ def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: Block
 
 def _every_nth(config: Config, every: int) -> list[str]:
     return [SLIDING if (index + 1) % every else FULL for index in range(number_of(config))]
+
+
+def _every_nth_from_the_last(config: Config, every: int) -> list[str]:
+    layers = number_of(config)
+    return [SLIDING if (layers - 1 - index) % every else FULL for index in range(layers)]
 
 
 def _by_pattern(config: Config) -> list[str]:
