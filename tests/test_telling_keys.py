@@ -32,6 +32,8 @@ SOUNDING: dict[str, Any] = {
     "num_kv_heads": 4,
     "kv_n_heads": 4,
     "kvHeads": 4,
+    "n_local_heads": "4",
+    "d_k": 64,
     "num_query_groups": 4,
     "n_query_groups": 4,
     "multi_query_group_num": 2,
@@ -66,7 +68,11 @@ SOUNDING: dict[str, Any] = {
     "recurrent_state_size": 128,
     "linear_num_heads": 16,
     "attn": {"layers": [0], "num_heads": 16},
+    "num_sink_tokens": 4,
+    "layer_pattern": "MMAM",
     "use_swa": True,
+    "use_linear_attention": True,
+    "use_latent_attention": True,
     "use_sliding_window_attention": True,
     "share_kv_across": True,
     "use_mla": True,
@@ -86,7 +92,7 @@ def test_what_sounds_like_a_cache_is_refused_unless_it_is_assumed_away(name: str
     assert labels(values, **{name: None}) == PLAIN
 
 
-@pytest.mark.parametrize("nothing", [None, False, 0, -1, [], {}])
+@pytest.mark.parametrize("nothing", [None, False, 0, -1, [], {}, ""])
 @pytest.mark.parametrize("name", SOUNDING)
 def test_what_is_off_says_nothing(name: str, nothing: Any) -> None:
     assert labels({**LLAMA, name: nothing}) == PLAIN
@@ -154,6 +160,9 @@ HARMLESS: dict[str, Any] = {
     "chunk_size_feed_forward": 64,
     "prefill_chunk_size": 2048,
     "context_window_size": 4096,
+    "context_window": 4096,
+    "num_freeze_layers": 2,
+    "ce_chunk_size": 1024,
     "attention_sink_size": 4,
     "local_rank": 1,
     "recompute_num_layers": 1,

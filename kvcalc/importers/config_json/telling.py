@@ -23,7 +23,7 @@ TELLING = _set(
     """
     add_cross_attention attention_chunk_size attention_other_setting attention_types attn_config
     attn_layer_indices attn_layer_period attn_type_list block_configs block_overrides block_types
-    cla_share_factor compress_ratios conv_L_cache cross_attention_layers dense_attention_every_n_layers
+    cla_share_factor compress_ratios conv_L_cache cross_attention_layers d_k d_v dense_attention_every_n_layers
     full_attention_interval full_attn_idxs full_attn_mod global_attn_every_n_layers hybrid_override_pattern
     index_head_dim index_topk index_topk_freq index_topk_pattern indexer_types is_encoder_decoder kv_lora_rank
     layer_group_size layer_types layers_block_type linear_attn_config lru_width multi_latent_attention
@@ -44,18 +44,20 @@ _WORDS = _set(
 )
 """A number, a list or a mapping whose name has one of these tells of heads, layers, windows, or what is kept."""
 
-_FLAGS = _set("cla cross mla mqa share shared sharing sliding window")
-"""The same of a flag that is true."""
+_FLAGS = _set("cla cross latent mla mqa share shared sharing sliding window")
+_ATTENTIONS = _set("chunked compressed hybrid linear local recurrent sparse")
+"""The same of a flag that is true, the latter where it is one of attention."""
 
 _HARMLESS = _set(
     """
-    act activation adapter audio aux batch bias classifier clip cls codebook coef coeff connector dense draft
-    drop dropout dtype eagle embd embed embedding embeddings entropy eps epsilon expert experts fc ffn fuse gate
-    image init initializer intermediate invalid label labels layernorm limit limits lm lora loss lr medusa mlp
-    mm moe mtp multimodal multiplier multipliers nope norm norms optimizer pad padding parallel patch pdrop
-    perceiver pipeline pooler precision projector qformer quant quantization recompute regularization resampler
-    rope rotary router scalar scale scaling softcap softcapping softmax speech std summary swiglu talker target
-    temperature temporal theta token tower upcast video vision visual vit vocab weight weights
+    act activation adapter audio aux batch bias ce classifier clip cls codebook coef coeff connector dense draft
+    drop dropout dtype eagle embd embed embedding embeddings entropy eps epsilon expert experts fc ffn finetune
+    freeze frozen fuse gate image init initializer intermediate invalid label labels layernorm limit limits lm
+    logits lora loss lr medusa mlp mm moe mtp multimodal multiplier multipliers nope norm norms optimizer pad
+    padding parallel patch pdrop perceiver pipeline pooler precision projector qformer quant quantization
+    recompute regularization resampler rope rotary router scalar scale scaling seed softcap softcapping softmax
+    speech std summary swiglu talker target temperature temporal theta tower trainable upcast video vision
+    visual vit vocab weight weights world
     """
 )
 """What a name with one of these is about, it is not what a layer keeps."""
@@ -63,10 +65,10 @@ _HARMLESS = _set(
 DISMISSED = _set(
     """
     attention_backend attention_logit_cap attention_sink_size attn_res_block_size chunk_size
-    chunk_size_feed_forward compression_config context_window_size conv_dim conv_dim_out
+    chunk_size_feed_forward compression_config context_window context_window_size conv_dim conv_dim_out
     cross_attention_hidden_size decoder_sparse_step full_attn_alpha_factor full_attn_beta_factor global_step
     hidden_size_per_layer_input linear_attn_alpha_factor linear_attn_beta_factor local_rank mamba_chunk_size
-    mamba_dt_rank max_window_layers num_hash_layers num_query_tokens prefill_chunk_size
+    mamba_dt_rank max_context_window max_window_layers num_hash_layers num_query_tokens prefill_chunk_size
     share_input_output_layers share_q_dim
     """
 )
@@ -96,7 +98,17 @@ _SAME: Mapping[str, Collection[str]] = MappingProxyType(
             """
         ),
         "num_heads": ("num_heads", "n_head", "n_heads", "attention_heads", "decoder_attention_heads"),
-        "head_dim": ("head_dim", "kv_channels", "attention_head_dim", "head_size", "d_head", "dim_head", "d_kv"),
+        "head_dim": (
+            "head_dim",
+            "kv_channels",
+            "attention_head_dim",
+            "head_size",
+            "d_head",
+            "dim_head",
+            "d_kv",
+            "d_k",
+            "d_v",
+        ),
         "group": ("num_key_value_groups", "num_gqa_groups", "num_queries_per_kv"),
         "window": ("sliding_window_size", "attention_window", "attention_window_size", "window_size"),
         "layers": ("decoder_layers", "num_decoder_layers", "layer_num"),
@@ -118,16 +130,19 @@ def telling_keys(values: Mapping[str, Any]) -> set[str]:
 
 
 def _tells(name: str, value: Any) -> bool:
-    if value in (None, False, 0, -1, "", [], {}) or (name in _SAYS_NOTHING and _SAYS_NOTHING[name] == value):
+    off = value in (None, False, "", [], {}) or (isinstance(value, int | float) and value <= 0)
+    if off or (name in _SAYS_NOTHING and _SAYS_NOTHING[name] == value):
         return False
     if name in TELLING:
         return True
     words = {word.lower() for word in _NAME.findall(name)}
     if name in DISMISSED or words & _HARMLESS:
         return False
-    if isinstance(value, str):
+    if value is True:
+        return bool(words & _FLAGS) or bool(words & _ATTENTIONS and words & {"attention", "attn"})
+    if isinstance(value, str) and not value.isdigit():
         return "pattern" in words
-    return bool(words & (_FLAGS if value is True else _WORDS))
+    return bool(words & _WORDS)
 
 
 def agreeing_keys(values: Mapping[str, Any], plans: Sequence[LayerPlan]) -> set[str]:
