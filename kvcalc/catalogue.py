@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -96,11 +97,16 @@ def _named_model(text: str) -> FoundModel | None:
         return _shipped_model(shipped)
     if "/" in text:
         for candidate in sorted(_MODELS.glob("*.yaml")):
-            if name in candidate.read_text(encoding="utf-8").lower():
+            if name in _lower_text(candidate, _stamp(candidate)):
                 found = _shipped_model(candidate)
                 if name in (hub_id.lower() for hub_id in found.model.hub_ids):
                     return found
     return None
+
+
+@lru_cache(maxsize=512)
+def _lower_text(path: Path, _stamp: tuple[int, ...]) -> str:
+    return path.read_text(encoding="utf-8").lower()
 
 
 def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
@@ -171,7 +177,24 @@ def _validated(noun: type[T], document: Document) -> T:
 
 
 def _shipped_model(path: Path) -> FoundModel:
-    """A file of the catalogue, which the tests have validated: built without pydantic, unless something is wrong."""
+    """A file of the catalogue, read again only where it has changed."""
+    return _read_model(path, _stamp(path))
+
+
+def _shipped_gpu(path: Path) -> Gpu:
+    """Likewise."""
+    return _read_gpu(path, _stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What differs where a file was changed or replaced."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@lru_cache(maxsize=512)
+def _read_model(path: Path, _stamp: tuple[int, ...]) -> FoundModel:
+    """Of the catalogue, which the tests have validated: built without pydantic, unless something is wrong."""
     document = read_yaml(path)
     try:
         model = _built_model(document.root)
@@ -180,7 +203,8 @@ def _shipped_model(path: Path) -> FoundModel:
     return FoundModel(model, f"{CATALOGUE} {path.name}", path)
 
 
-def _shipped_gpu(path: Path) -> Gpu:
+@lru_cache(maxsize=512)
+def _read_gpu(path: Path, _stamp: tuple[int, ...]) -> Gpu:
     document = read_yaml(path)
     try:
         return Gpu(**_with_tuples(document.root))

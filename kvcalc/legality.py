@@ -39,9 +39,11 @@ def why_tp_is_illegal(mechanisms: Iterable[Mechanism], tp: int) -> str | None:
 
 def legal_tps(model: Model, at_most: int | None = None) -> list[int]:
     """Every legal tensor-parallel size, smallest first."""
-    kinds = [layer.attention for layer in model.distinct()]
-    most = gcd(*(heads.value for kind in kinds for heads in kind.divided)) or 1
-    return [tp for tp in _divisors(most, at_most) if why_tp_is_illegal(kinds, tp) is None]
+    kinds = [layer.attention for layer in model.layout.kinds]
+    divided = {heads.value for kind in kinds for heads in kind.divided}
+    copied = {tensor.num_heads for kind in kinds for tensor in kind.cached()}
+    candidates = _divisors(gcd(*divided) or 1, at_most)
+    return [tp for tp in candidates if all(heads % tp == 0 or tp % heads == 0 for heads in copied)]
 
 
 def legal_dcps(model: Model, tp: int) -> list[int]:

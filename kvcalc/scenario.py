@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvcalc.cache_format import CacheFormat, parse_cache_format
 from kvcalc.engines import ENGINES, Engine
@@ -14,10 +15,14 @@ from kvcalc.mechanisms import find_state_format
 from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
     from kvcalc.model import Model
     from kvcalc.workload import Workload
+
+T = TypeVar("T")
 
 DEFAULT_UTILIZATION = Fraction(92, 100)
 """vLLM's default since 0.22 (vllm/config/cache.py, gpu_memory_utilization)."""
@@ -43,7 +48,7 @@ class Replacements:
     reserve: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scenario:
     """One question: this model, at this workload, on this accelerator.
 
@@ -75,6 +80,15 @@ class Scenario:
     origin: str = "this model"
     remarks: tuple[str, ...] = ()
 
+    @cached_property
+    def worked_out(self) -> dict[object, Any]:
+        """What `once` keeps."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields, without what was worked out from them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     @property
     def memory_bytes(self) -> int:
         """Memory of one accelerator.
@@ -103,6 +117,19 @@ class Scenario:
                 f"--utilization: {float(self.utilization)} of {memory}, {self.memory_bytes:,} bytes, leaves none"
             )
         return usable
+
+
+def once(work: Callable[[Scenario], T]) -> Callable[[Scenario], T]:
+    """Something that a scenario decides alone is worked out once for it."""
+
+    @wraps(work)
+    def remembered(scenario: Scenario) -> T:
+        if work not in scenario.worked_out:
+            scenario.worked_out[work] = work(scenario)
+        found: T = scenario.worked_out[work]
+        return found
+
+    return remembered
 
 
 def compute_format(model: Model) -> ElementFormat:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.scenario import checkpoint_format
+from kvcalc.scenario import checkpoint_format, once
 from kvcalc.term import Factor, Product
 from kvcalc.weight_formats import find_weight_format
 
@@ -44,6 +44,7 @@ class Part(NamedTuple):
     used: bool = True
 
 
+@once
 def whole_parts(scenario: Scenario) -> tuple[Part, ...] | None:
     """The parts as the user, the model's file or its parameters give them, not taken apart. None where not known."""
     model, given = scenario.model, scenario.replacements.weights
@@ -56,6 +57,7 @@ def whole_parts(scenario: Scenario) -> tuple[Part, ...] | None:
     return (_of_one_format(scenario, "parameters", model.parameters),)
 
 
+@once
 def placed_parts(scenario: Scenario) -> tuple[Part, ...] | None:
     """The parts, each with its place in the model; None where the model's file does not tell them apart."""
     model = scenario.model

@@ -9,11 +9,13 @@ taken, spread evenly over the ranks that share them.
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.mechanisms import Role
 from kvcalc.memory.parts import Part, placed_parts
-from kvcalc.memory.weights import on_stage, tied_head
+from kvcalc.memory.weights import PartOf, on_stage, tied_head
+from kvcalc.scenario import once
 from kvcalc.term import Factor, Product, Share, Sum, Term
 
 if TYPE_CHECKING:
@@ -26,18 +28,73 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-class Operations(NamedTuple):
-    """Floating-point operations, two for each multiply-add.
+class PartWork(NamedTuple):
+    """Multiplying tokens by a rank's share of some weights.
 
     Attributes:
-        term: whose value is their number.
+        path: of the weights.
+        parameters: of all ranks.
+        share: that this rank has of them.
+        joined: whether the tokens are those of all replicas that share the experts.
         element_format: of what tokens are multiplied by; None where it is not known.
     """
 
-    term: Term
+    path: str
+    parameters: int
+    share: PartOf
+    joined: bool
     element_format: ElementFormat | None
 
+    def operations(self, sequences: int, joined: int) -> int:
+        """Two for each multiply-add."""
+        return self.share.bytes_of((2 * self.parameters * (joined if self.joined else sequences),))
 
+    def term(self, sequences: int, joined: int) -> Term:
+        """Whose value is their number."""
+        factors = (
+            Factor("per_multiply_add", 2, "operation"),
+            Factor("parameters", self.parameters, "parameter"),
+            Factor("sequences", joined if self.joined else sequences, "token"),
+        )
+        return _in_operations(self.share.of(Product(self.path, factors)))
+
+
+class AttentionWork(NamedTuple):
+    """Scores and sums of layers of one kind over what they keep.
+
+    Attributes:
+        each: factors of one token in one layer.
+        ranks: that share them.
+        element_format: of what is attended to; None where it is not known.
+    """
+
+    path: str
+    layers: int
+    each: tuple[Factor, ...]
+    ranks: int
+    element_format: ElementFormat | None
+
+    def operations(self, sequences: int, joined: int) -> int:  # noqa: ARG002  # as weights have it
+        """Two for each multiply-add."""
+        return -(-2 * self.layers * sequences * prod(factor.value for factor in self.each) // self.ranks)
+
+    def term(self, sequences: int, joined: int) -> Term:  # noqa: ARG002  # as weights have it
+        """Whose value is their number."""
+        factors = (
+            Factor("per_multiply_add", 2, "operation"),
+            Factor("layers", self.layers, "layer"),
+            Factor("sequences", sequences, "token"),
+            *self.each,
+        )
+        whole, ranks = Product(self.path, factors), Factor("ranks", self.ranks, "rank")
+        return Share(self.path, whole, ranks, unit="operations") if self.ranks > 1 else whole
+
+
+Work = PartWork | AttentionWork
+"""Floating-point operations of a step on a rank, for any number of sequences of its replica, and of those joined."""
+
+
+@once
 def parts_used(scenario: Scenario) -> tuple[Part, ...] | None:
     """The parts of the weights that a step multiplies by; None where the model's file does not tell them apart.
 
@@ -55,78 +112,60 @@ def parts_used(scenario: Scenario) -> tuple[Part, ...] | None:
 
 def weights_read(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> Sum:
     """What a step reads of a rank's weights."""
-    terms = (_share(scenario, deployment, rank, part, part.term) for part in parts)
-    return Sum("weights read", tuple(term for term in terms if term is not None))
+    shares = ((part, _share(scenario, deployment, rank, part)) for part in parts)
+    return Sum("weights read", tuple(share.of(part.term) for part, share in shares if share is not None))
 
 
-def operations(
-    scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...], sequences: int, joined: int
-) -> Iterator[Operations]:
-    """What a step computes on a rank for so many sequences of its replica.
+def weights_read_bytes(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> int:
+    """The bytes of that."""
+    shares = ((part, _share(scenario, deployment, rank, part)) for part in parts)
+    return sum(share.bytes_of((part.term.bytes,)) for part, share in shares if share is not None)
+
+
+def work(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> Iterator[Work]:
+    """What a step computes on a rank.
 
     Args:
         scenario: what is asked.
         deployment: over which ranks.
         rank: one of them.
         parts: those of the weights that are used.
-        sequences: of the replica.
-        joined: sequences of all replicas that share the experts.
     """
     for part in parts:
-        if part.multiplied:
-            each = Product(
-                part.term.path,
-                (
-                    Factor("per_multiply_add", 2, "operation"),
-                    Factor("parameters", part.multiplied, "parameter"),
-                    Factor("sequences", joined if part.split == "ep" else sequences, "token"),
-                ),
-            )
-            term = _share(scenario, deployment, rank, part, each)
-            if term is not None:
-                yield Operations(_in_operations(term), part.element_format)
+        share = _share(scenario, deployment, rank, part) if part.multiplied else None
+        if share is not None:
+            yield PartWork(part.term.path, part.multiplied, share, part.split == "ep", part.element_format)
     for layer, count in rank.layers.items():
-        yield from _attention(scenario, deployment, layer, count, sequences)
+        yield from _attention(scenario, deployment, layer, count)
 
 
-def _attention(
-    scenario: Scenario, deployment: Deployment, layer: Layer, count: int, sequences: int
-) -> Iterator[Operations]:
+def _attention(scenario: Scenario, deployment: Deployment, layer: Layer, count: int) -> Iterator[AttentionWork]:
     """Of a layer's scores and sums over what grows, and over what does not."""
     attention, context = layer.attention, scenario.workload.context
     positions = context if layer.span is None else layer.span.kept(context)
     if attention.positions_read is not None:
         positions = min(positions, attention.positions_read)
-    growing = [tensor for tensor in attention.cached() if tensor.rows is None and tensor.role is Role.CACHE]
-    constant = [tensor for tensor in attention.cached() if tensor.rows is not None and tensor.role is not Role.CONV]
+    kept = attention.cached()
+    growing = [tensor for tensor in kept if tensor.rows is None and tensor.role is Role.CACHE]
+    constant = [tensor for tensor in kept if tensor.rows is not None and tensor.role is not Role.CONV]
     each = Factor("positions", positions, "position"), Factor("multiply_adds", attention.multiply_adds, "multiply-add")
     alone = (Factor("multiply_adds", attention.constant_multiply_adds, "multiply-add"),)
     for factors, tensors in ((each, growing), (alone, constant)):
         if factors[-1].value:
-            whole = Product(
-                f"attention of {layer.label}",
-                (
-                    Factor("per_multiply_add", 2, "operation"),
-                    Factor("layers", count, "layer"),
-                    Factor("sequences", sequences, "token"),
-                    *factors,
-                ),
-            )
-            ranks = Factor("ranks", deployment.tp, "rank")
-            term = Share(whole.path, whole, ranks, unit="operations") if deployment.tp > 1 else whole
             formats = {scenario.cache_format.of(layer, tensor) for tensor in tensors}
-            yield Operations(term, formats.pop() if len(formats) == 1 else None)
+            one_format = formats.pop() if len(formats) == 1 else None
+            yield AttentionWork(f"attention of {layer.label}", count, factors, deployment.tp, one_format)
 
 
 def _in_operations(term: Term) -> Term:
     return term._replace(unit="operations") if isinstance(term, Share) else term
 
 
-def _share(scenario: Scenario, deployment: Deployment, rank: Rank, part: Part, whole: Product) -> Term | None:
+def _share(scenario: Scenario, deployment: Deployment, rank: Rank, part: Part) -> PartOf | None:
     """A rank's share of what a step reads or computes of a part."""
     share = on_stage(scenario, deployment, part, rank.stage, rank.layer_range)
     if share is None or part.split != "ep":
-        return None if share is None else share.of(whole)
+        return share
     used, experts = scenario.model.num_experts_per_tok or 1, scenario.model.num_experts or 1
     share = share.times(Factor("experts_per_token", used, "expert")).over(Factor("experts", experts, "expert"))
-    return share.over(Factor("ranks", deployment.expert_ranks, "rank")).of(whole)
+    return share.over(Factor("ranks", deployment.expert_ranks, "rank"))

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
-from kvcalc.memory.reads import operations, parts_used, weights_read
+from kvcalc.memory.reads import parts_used, weights_read, weights_read_bytes, work
 from kvcalc.record import Record
-from kvcalc.term import Sum, Term
+from kvcalc.term import Sum
 from kvcalc.verbs.spill import room_for_cache, spilled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvcalc.deployment import Deployment
     from kvcalc.memory.parts import Part
     from kvcalc.scenario import Scenario
@@ -79,11 +82,18 @@ class DecodeBound(Record):
 
 
 class _Step(NamedTuple):
-    """One step of one stage."""
+    """One step of one stage.
 
-    weights: Sum
-    cache: Term
-    computed: Sum
+    Attributes:
+        sequences: of its replica.
+        joined: of all replicas that share its experts.
+    """
+
+    stage: _Stage
+    sequences: int
+    joined: int
+    weights: int
+    cache: int
     operations: int
     memory: Fraction
     compute: Fraction
@@ -98,6 +108,62 @@ class _Step(NamedTuple):
         if self.link > max(self.memory, self.compute):
             return "host link"
         return "compute" if self.compute > self.memory else "memory"
+
+
+class _Stage:
+    """What steps of one stage have in common."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        deployment: Deployment,
+        rank: Rank,
+        parts: tuple[Part, ...],
+        rate_of: Callable[[str], Fraction | None],
+    ) -> None:
+        self._scenario, self._deployment, self._rank, self._parts = scenario, deployment, rank, parts
+        self.times = rank.stages_alike
+        self._weights = weights_read_bytes(scenario, deployment, rank, parts)
+        self._room = room_for_cache(scenario, rank) if scenario.spill else None
+        self._work = [
+            (rate, each)
+            for each in work(scenario, deployment, rank, parts)
+            if each.element_format and (rate := rate_of(each.element_format.name))
+        ]
+        self._bandwidth, self._link = scenario.gpu.bandwidth or Fraction(1), scenario.gpu.host_link_bandwidth
+
+    def step(self, sequences: int, joined: int | None = None) -> _Step:
+        """With so many sequences on the replica, and so many on all replicas that share its experts."""
+        if joined is None:
+            joined = min(self._scenario.workload.batch, sequences * self._deployment.replicas_joined)
+        read = self._rank.cache_read_bytes(sequences, self._scenario.workload.context)
+        by_rate: dict[Fraction, int] = {}
+        for rate, each in self._work:
+            by_rate[rate] = by_rate.get(rate, 0) + each.operations(sequences, joined)
+        over_link = 0 if self._room is None else max(0, read - self._room)
+        return _Step(
+            stage=self,
+            sequences=sequences,
+            joined=joined,
+            weights=self._weights,
+            cache=read,
+            operations=sum(by_rate.values()),
+            memory=(self._weights + read - over_link) / self._bandwidth,
+            compute=sum((number / rate for rate, number in by_rate.items()), Fraction(0)),
+            link=over_link / self._link if self._link else Fraction(0),
+        )
+
+    def terms(self, sequences: int, joined: int) -> Sum:
+        """What such a step reads and computes."""
+        scenario, rank = self._scenario, self._rank
+        return Sum(
+            "decode step",
+            (
+                weights_read(scenario, self._deployment, rank, self._parts),
+                rank.cache_read(sequences, scenario.workload.context),
+                Sum("operations", tuple(each.term(sequences, joined) for _, each in self._work)),
+            ),
+        )
 
 
 def why_no_bound(scenario: Scenario, deployment: Deployment | None = None) -> str | None:
@@ -142,23 +208,24 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
     parts = parts_used(scenario) or ()
     most = deployment.sequences(scenario.workload.batch)
     each_rank = (ranks or Ranks(scenario)).of(deployment)
-    steps = {rank: _step(scenario, deployment, rank, parts, most) for rank in each_rank}
-    slowest = max(steps.values(), key=lambda step: step.seconds)
-    each = {rank: _step(scenario, deployment, rank, parts, 1, joined=1).seconds for rank in steps}
-    alone = sum((rank.stages_alike * each[rank] for rank in each_rank), Fraction(0))
+    rate_of = cache(scenario.gpu.operations_per_second)
+    stages = [_Stage(scenario, deployment, rank, parts, rate_of) for rank in each_rank]
+    steps = [stage.step(most) for stage in stages]
+    slowest = max(steps, key=lambda step: step.seconds)
+    alone = sum((stage.times * stage.step(1, joined=1).seconds for stage in stages), Fraction(0))
     per_token = max(slowest.seconds, alone)
-    rate = _rate(scenario, deployment, parts, list(steps), alone)
+    rate = _rate(scenario, deployment, stages, alone)
     spill = None
     if scenario.spill:
         found = spilled(scenario, deployment, ranks)
-        spill = Spill(*found, float(max(step.link for step in steps.values())))
+        spill = Spill(*found, float(max(step.link for step in steps)))
     return DecodeBound(
         tp=deployment.tp,
         pp=deployment.pp,
         dp=deployment.dp,
-        read_bytes=slowest.weights.bytes + slowest.cache.bytes,
-        weights_read_bytes=slowest.weights.bytes,
-        cache_read_bytes=slowest.cache.bytes,
+        read_bytes=slowest.weights + slowest.cache,
+        weights_read_bytes=slowest.weights,
+        cache_read_bytes=slowest.cache,
         operations=slowest.operations,
         memory_seconds=float(slowest.memory),
         compute_seconds=float(slowest.compute),
@@ -167,13 +234,11 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
         tokens_per_second=float(rate),
         limited_by=slowest.limited_by,
         spill=spill,
-        terms=Sum("decode step", (slowest.weights, slowest.cache, slowest.computed)),
+        terms=slowest.stage.terms(slowest.sequences, slowest.joined),
     )
 
 
-def _rate(
-    scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...], ranks: list[Rank], alone: Fraction
-) -> Fraction:
+def _rate(scenario: Scenario, deployment: Deployment, stages: list[_Stage], alone: Fraction) -> Fraction:
     """Tokens a second of all replicas: each makes a token of each of its sequences in a step of its slowest stage.
 
     No sooner than one sequence `alone` has passed all stages.
@@ -184,40 +249,6 @@ def _rate(
     rate = Fraction(0)
     for replicas, sequences in ((full, most), (dp - full, most - 1)):
         if replicas and sequences:
-            slowest = max(_step(scenario, deployment, rank, parts, sequences).seconds for rank in ranks)
+            slowest = max(stage.step(sequences).seconds for stage in stages)
             rate += replicas * sequences / max(slowest, alone)
     return rate
-
-
-def _step(
-    scenario: Scenario,
-    deployment: Deployment,
-    rank: Rank,
-    parts: tuple[Part, ...],
-    sequences: int,
-    joined: int | None = None,
-) -> _Step:
-    """A step with so many sequences on the replica, and so many on all replicas that share its experts."""
-    gpu = scenario.gpu
-    if joined is None:
-        joined = min(scenario.workload.batch, sequences * deployment.replicas_joined)
-    weights = weights_read(scenario, deployment, rank, parts)
-    cache = rank.cache_read(sequences, scenario.workload.context)
-    compute, counted = Fraction(0), []
-    for each in operations(scenario, deployment, rank, parts, sequences, joined):
-        rate = None if each.element_format is None else gpu.operations_per_second(each.element_format.name)
-        if rate is not None:
-            compute += each.term.bytes / rate
-            counted.append(each.term)
-    over_link = max(0, cache.bytes - room_for_cache(scenario, rank)) if scenario.spill else 0
-    bandwidth, link = gpu.bandwidth or Fraction(1), gpu.host_link_bandwidth
-    computed = Sum("operations", tuple(counted))
-    return _Step(
-        weights=weights,
-        cache=cache,
-        computed=computed,
-        operations=computed.bytes,
-        memory=(weights.bytes + cache.bytes - over_link) / bandwidth,
-        compute=compute,
-        link=over_link / link if link else Fraction(0),
-    )

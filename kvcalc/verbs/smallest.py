@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -134,8 +134,9 @@ class _Search:
         """The smallest with pipeline stages."""
         best: Candidate | None = None
         for tp in reversed(self._tps):
-            for pp in _stage_counts(self._layers, self._least_stages(tp)):
-                if best is not None and tp * pp >= best.deployment.gpus:
+            most = self._layers if best is None else (best.deployment.gpus - 1) // tp
+            for pp in _stage_counts(self._layers, self._least_stages(tp, most)):
+                if pp > most:
                     break
                 candidate = self._evaluate(tp, pp)
                 if candidate.fit is not Fit.NO:
@@ -187,19 +188,20 @@ class _Search:
             best = _better(best, self._evaluate(-tp, pp, dp))
         return best
 
-    def _least_stages(self, tp: int) -> int:
-        """A number of stages below which nothing can fit; beyond every legal one where none can.
+    def _least_stages(self, tp: int, most: int) -> int:
+        """A number of stages below which nothing can fit; beyond `most` where none up to that can.
 
         No stage holds less than one layer, and overhead does not shrink as ranks are added.
         """
+        given = self._scenario.replacements.overhead
         bounds = _Bounds(self._evaluate(tp), self._scenario, self._scenario.workload.batch)
-        least_stages = bounds.least_stages(self._layers)
-        if least_stages > self._layers:
+        least_stages = bounds.least_stages(most)
+        if least_stages > most:
             return least_stages
-        given = self._scenario.replacements
-        at_least = replace(given, overhead=overhead(tp * least_stages, given.overhead).bytes)
-        single = evaluate(replace(self._scenario, replacements=at_least), Deployment(tp, self._layers))
-        return self._layers + 1 if single.fit is Fit.NO else least_stages
+        single = self._evaluate(tp, self._layers)
+        fewer = overhead(tp * self._layers, given).bytes - overhead(tp * least_stages, given).bytes
+        can = fit(single.most_bytes - fewer, single.ranks[0].temporary, self._scenario.usable_bytes) is not Fit.NO
+        return least_stages if can else most + 1
 
     def _evaluate(self, tp: int, pp: int = 1, dp: int = 1) -> Candidate:
         return evaluate(self._scenario, Deployment(tp, pp, dp), self._ranks)
@@ -221,12 +223,12 @@ class _Bounds:
         divided = -(-(self._weights + self._cache) // pp)
         return divided + self._reserve + self._rank.temporary.term.bytes + self._overhead_bytes(pp)
 
-    def least_stages(self, layers: int) -> int:
-        """A number of stages below which the least temporary figure leaves no room; beyond `layers` where none do."""
+    def least_stages(self, most: int) -> int:
+        """A number of stages below which the least temporary figure leaves no room; beyond `most` where none do."""
         least_stages = 1
-        while least_stages <= layers:
+        while least_stages <= most:
             room = self._room(least_stages)
-            bound = -(-(self._weights + self._cache) // room) if room > 0 else layers + 1
+            bound = -(-(self._weights + self._cache) // room) if room > 0 else most + 1
             if bound <= least_stages:
                 break
             least_stages = bound
