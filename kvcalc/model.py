@@ -113,7 +113,7 @@ class Model:
         if len(self.distinct()) > MAX_KINDS:
             raise ValueError(f"layers: more than {MAX_KINDS} kinds of layers")
 
-    @property
+    @cached_property
     def num_layers(self) -> int:
         return sum(number_of_layers(part) for part in self.layers)
 
@@ -148,7 +148,7 @@ class Model:
         """Whether it takes more than text."""
         return any(modality != "text" for modality in self.modalities)
 
-    @property
+    @cached_property
     def first_with_experts(self) -> int:
         """The first layer that has experts, where there are any."""
         return min(self.first_k_dense, self.num_layers - 1) if self.first_k_dense else 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvcalc.formats import find_format
 from kvcalc.mechanisms import Cross, Role
 from kvcalc.scenario import DEFAULT_DTYPE, compute_format
-from kvcalc.verbs.replica import replica_cache
+from kvcalc.verbs.replica import replica_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.formats import ElementFormat
     from kvcalc.layers import Layer
+    from kvcalc.memory import Ranks
     from kvcalc.model import Model
     from kvcalc.scenario import Scenario
 
@@ -38,7 +39,7 @@ def cache_not_modelled(scenario: Scenario) -> Iterator[str]:
     yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
 
 
-def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+def model_notes(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Iterator[str]:
     """What to know of the model at this context."""
     model, context = scenario.model, scenario.workload.context
     if model.dtype is None:
@@ -47,7 +48,7 @@ def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
         yield f"context {context:,} is above the model's max_context of {model.max_context:,}"
     windowed = {layer: n for layer, n in model.distinct().items() if layer.limits(context)}
     if windowed:
-        full = replica_cache(scenario, deployment, windows=False).bytes
+        full = replica_bytes(scenario, deployment, ranks, windows=False)
         names = [*dict.fromkeys(layer.span.name for layer in windowed if layer.span)]
         own, without = " or ".join(names), " or ".join(f"{name}s" for name in names)
         yield (

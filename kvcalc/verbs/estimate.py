@@ -11,7 +11,7 @@ from kvcalc.memory import Fit, Ranks, replica_weights
 from kvcalc.term import leaves
 from kvcalc.verbs.decode import decode_bound
 from kvcalc.verbs.remarks import can_decode, not_modelled, notes
-from kvcalc.verbs.replica import replica_cache
+from kvcalc.verbs.replica import replica_bytes, replica_cache
 from kvcalc.verbs.result import (
     Answer,
     CacheResult,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.scenario import Scenario
+    from kvcalc.term import Sum
     from kvcalc.verbs.decode import DecodeBound
 
 
@@ -51,25 +52,27 @@ def estimate(scenario: Scenario) -> Estimate:
     shown = asked if scenario.deployment is not None or found is None else found
     can = weights_known and can_decode(scenario, shown)
     decode = decode_bound(scenario, shown.deployment, ranks) if can else None
+    cache = replica_cache(scenario, deployment)
+    asked_rank = _rank(asked, scenario.usable_bytes)
+    found_rank = None if found is None else _rank(found, scenario.usable_bytes)
     return Estimate(
         model=ModelSummary.of(model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
         deployment=DeploymentSummary.of(scenario, deployment),
-        answer=_answer(ranks, shown),
-        cache=_cache(scenario, deployment, asked),
-        memory=_memory(scenario, asked),
-        gpus=_gpus(scenario, ranks, asked, found),
+        answer=_answer(ranks, shown, found_rank if shown is found and found_rank else asked_rank),
+        cache=_cache(ranks, cache, asked),
+        memory=_memory(scenario, cache.bytes, asked, asked_rank),
+        gpus=_gpus(ranks, asked, found, found_rank),
         decode=decode,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
-        notes=tuple(notes(scenario, asked, found)),
+        notes=tuple(notes(ranks, asked, found)),
         scenario=scenario,
     )
 
 
-def _answer(ranks: Ranks, shown: Candidate) -> Answer:
+def _answer(ranks: Ranks, shown: Candidate, rank: RankResult) -> Answer:
     scenario, deployment = ranks.scenario, shown.deployment
-    rank = _rank(shown, scenario.usable_bytes)
     known = rank.total_bytes is not None
     most = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context) if known else None
     return Answer(
@@ -91,7 +94,8 @@ def _spill(ranks: Ranks, deployment: Deployment, decode: DecodeBound | None) -> 
     return SpillResult(found.bytes_per_rank, found.bytes, decode.seconds_per_token if decode else None)
 
 
-def _cache(scenario: Scenario, deployment: Deployment, asked: Candidate) -> CacheResult:
+def _cache(ranks: Ranks, whole: Sum, asked: Candidate) -> CacheResult:
+    scenario, deployment = ranks.scenario, asked.deployment
     context, dcp = scenario.workload.context, deployment.dcp
     fullest = asked.fullest_rank
 
@@ -100,27 +104,25 @@ def _cache(scenario: Scenario, deployment: Deployment, asked: Candidate) -> Cach
 
     state = sequence_bytes(0)
     here = sequence_bytes(context)
-    whole = replica_cache(scenario, deployment)
     load = RankLoad(scenario.model.layout.kinds, deployment.tp, 1, context, scenario.cache_format)
     return CacheResult(
         bytes=whole.bytes,
-        one_copy_bytes=replica_cache(scenario, Deployment(dp=deployment.dp)).bytes,
+        one_copy_bytes=replica_bytes(scenario, Deployment(dp=deployment.dp), ranks),
         bytes_per_rank=asked.fullest.cache.bytes,
         bytes_per_sequence=here,
         bytes_per_token=-(-(sequence_bytes(dcp) - state) // dcp),
         bytes_per_token_at_context=-(-(sequence_bytes(context + dcp) - here) // dcp),
         state_bytes_per_sequence=state,
         lower_bound=scenario.engine.is_lower_bound(load),
-        without_windows_bytes=replica_cache(scenario, deployment, windows=False).bytes,
+        without_windows_bytes=replica_bytes(scenario, deployment, ranks, windows=False),
         terms=leaves(whole),
     )
 
 
 def _rank(candidate: Candidate, usable_bytes: int) -> RankResult:
-    memory = candidate.fullest
-    total = memory.total_bytes
+    memory, total = candidate.fullest, candidate.total_bytes
     return RankResult(
-        weights_bytes=None if memory.weights is None else memory.weights.bytes,
+        weights_bytes=candidate.fullest_rank.weights_bytes,
         cache_bytes=memory.cache.bytes,
         temporary_bytes=memory.temporary.term.bytes,
         overhead_bytes=memory.overhead.bytes,
@@ -132,12 +134,11 @@ def _rank(candidate: Candidate, usable_bytes: int) -> RankResult:
     )
 
 
-def _memory(scenario: Scenario, asked: Candidate) -> MemoryResult:
-    ranks, rank = asked.deployment.ranks, asked.fullest
+def _memory(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResult) -> MemoryResult:
+    ranks, figure = asked.deployment.ranks, asked.fullest.temporary
     weights = replica_weights(scenario, asked.deployment)
-    cache = replica_cache(scenario, asked.deployment).bytes
-    temporary = rank.temporary.term.bytes * ranks
-    overhead, reserve = rank.overhead.bytes * ranks, rank.reserve.bytes * ranks
+    temporary = per_rank.temporary_bytes * ranks
+    overhead, reserve = per_rank.overhead_bytes * ranks, per_rank.reserve_bytes * ranks
     weights_bytes = None if weights is None else weights.bytes
     return MemoryResult(
         weights_bytes=weights_bytes,
@@ -146,9 +147,9 @@ def _memory(scenario: Scenario, asked: Candidate) -> MemoryResult:
         overhead_bytes=overhead,
         reserve_bytes=reserve,
         total_bytes=None if weights_bytes is None else weights_bytes + cache + temporary + overhead + reserve,
-        temporary_low_bytes=rank.temporary.low * ranks,
-        temporary_high_bytes=rank.temporary.high * ranks,
-        per_rank=_rank(asked, scenario.usable_bytes),
+        temporary_low_bytes=figure.low * ranks,
+        temporary_high_bytes=figure.high * ranks,
+        per_rank=per_rank,
     )
 
 
@@ -157,7 +158,8 @@ def gpus_by_memory(total_bytes: int, usable_bytes: int) -> int:
     return -(-total_bytes // usable_bytes)
 
 
-def _gpus(scenario: Scenario, ranks: Ranks, asked: Candidate, found: Candidate | None) -> GpusResult:
+def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, per_rank: RankResult | None) -> GpusResult:
+    scenario = ranks.scenario
     usable, known = scenario.usable_bytes, asked.weights_known
     total = evaluate(scenario, Deployment(), ranks).total_bytes
     return GpusResult(
@@ -174,7 +176,7 @@ def _gpus(scenario: Scenario, ranks: Ranks, asked: Candidate, found: Candidate |
         tp=found.deployment.tp if found else None,
         pp=found.deployment.pp if found else None,
         dp=found.deployment.dp if found else None,
-        per_rank=_rank(found, usable) if found else None,
+        per_rank=per_rank,
         most_sequences=tuple(_most_sequences(scenario, ranks)) if known else (),
     )
 

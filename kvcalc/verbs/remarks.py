@@ -9,7 +9,7 @@ from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
 from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.verbs.cache_remarks import bits, cache_not_modelled, model_notes
 from kvcalc.verbs.decode import why_no_bound
-from kvcalc.verbs.replica import replica_cache
+from kvcalc.verbs.replica import replica_bytes
 from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kvcalc.formats import ElementFormat
     from kvcalc.gpu import Gpu
+    from kvcalc.memory import Ranks
     from kvcalc.memory.weights import Basis
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.smallest import Candidate
@@ -71,24 +72,25 @@ def _weight_formats(scenario: Scenario) -> list[ElementFormat]:
     return parts or [checkpoint_format(scenario.model)]
 
 
-def notes(scenario: Scenario, asked: Candidate, found: Candidate | None) -> Iterator[str]:
+def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[str]:
     """What was assumed, and what else to know.
 
     Args:
-        scenario: what is asked.
+        ranks: of the scenario that is asked.
         asked: the deployment asked for, or a single rank.
         found: the smallest deployment, if there is one.
     """
+    scenario = ranks.scenario
     yield from scenario.remarks
-    yield from model_notes(scenario, asked.deployment)
-    if asked.fullest.weights is None:
+    yield from model_notes(scenario, asked.deployment, ranks)
+    if not asked.weights_known:
         yield unknown_weights(scenario)
     yield from gpu_notes(scenario)
     shown = asked if scenario.deployment is not None or found is None else found
-    if asked.fullest.weights is not None:
+    if asked.weights_known:
         yield from _bound_notes(scenario, shown)
-    yield from _deployment_notes(scenario, shown)
-    if found is None and asked.fullest.weights is not None:
+    yield from _deployment_notes(ranks, shown)
+    if found is None and asked.weights_known:
         yield f"no legal deployment within nodes of {scenario.gpu.node_size} holds this workload"
 
 
@@ -149,27 +151,28 @@ def _context_note(scenario: Scenario) -> Iterator[str]:
         )
 
 
-def _deployment_notes(scenario: Scenario, shown: Candidate) -> Iterator[str]:
-    deployment = shown.deployment
-    copies = replica_cache(scenario, deployment).bytes
-    one_copy = replica_cache(scenario, Deployment(dp=deployment.dp)).bytes
+def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[str]:
+    scenario, deployment = ranks.scenario, shown.deployment
+    copies = replica_bytes(scenario, deployment, ranks)
+    one_copy = replica_bytes(scenario, Deployment(dp=deployment.dp), ranks)
     if copies > one_copy:
         yield (
             f"tp {deployment.tp} cannot divide all of the cache: {copies:,} bytes a replica with its copies, "
             f"{one_copy:,} bytes without"
         )
     if shown.fit is Fit.TIGHT:
-        room = min(scenario.usable_bytes - memory.tree.bytes + memory.temporary.term.bytes for memory in shown.memories)
+        room = scenario.usable_bytes - shown.most_bytes + shown.ranks[0].temporary.term.bytes
         yield f"tight: holds only while temporary memory stays within {room:,} bytes"
     if scenario.deployment is None and deployment.dp > 1:
         yield f"no single replica holds the batch: {deployment.gpus:,} GPUs are {deployment.dp:,} replicas"
     basis = weights_basis(scenario, deployment)
-    if basis in _WEIGHTS_NOTE and shown.fullest.weights is not None:
+    if basis in _WEIGHTS_NOTE and shown.weights_known:
         yield _WEIGHTS_NOTE[basis]
     yield from split_blocks(scenario, deployment)
-    largest = max(shown.memories, key=lambda memory: memory.tree.bytes)
-    if largest.tree.bytes > shown.fullest.tree.bytes:
+    largest, fullest = shown.largest_rank, shown.fullest_rank
+    most = shown.bytes_of(largest)
+    if most > shown.bytes_of(fullest):
         yield (
-            f"pipeline stage {largest.stage} has more memory in all ({largest.tree.bytes:,} bytes) than stage "
-            f"{shown.fullest.stage}, which has the most cache; whether it fits counts every stage"
+            f"pipeline stage {largest.stage} has more memory in all ({most:,} bytes) than stage "
+            f"{fullest.stage}, which has the most cache; whether it fits counts every stage"
         )

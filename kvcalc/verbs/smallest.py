@@ -42,14 +42,23 @@ class Candidate:
     @property
     def total_bytes(self) -> int | None:
         """Of the fullest rank; None where weights are not known."""
-        return self.fullest_rank.bytes_holding(self.sequences, self.context) if self.weights_known else None
+        return self.bytes_of(self.fullest_rank) if self.weights_known else None
+
+    def bytes_of(self, rank: Rank) -> int:
+        """All that a rank holds, with the usual temporary figure."""
+        return rank.bytes_holding(self.sequences, self.context)
+
+    @cached_property
+    def largest_rank(self) -> Rank:
+        """The rank with the most memory; the first of equals."""
+        return max(self.ranks, key=self.bytes_of)
 
     @property
     def most_bytes(self) -> int:
-        """Of the rank with the most memory, with the usual temporary figure."""
-        return max(rank.bytes_holding(self.sequences, self.context) for rank in self.ranks)
+        """What that rank holds."""
+        return self.bytes_of(self.largest_rank)
 
-    @property
+    @cached_property
     def fullest_rank(self) -> Rank:
         """The rank with the most cache; the first of equals."""
         return max(self.ranks, key=lambda rank: (rank.cache_bytes(self.sequences, self.context), -rank.stage))
@@ -133,10 +142,12 @@ class _Search:
     def pipeline(self) -> Candidate | None:
         """The smallest with pipeline stages."""
         best: Candidate | None = None
+        batch = self._scenario.workload.batch
         for tp in reversed(self._tps):
             most = self._layers if best is None else (best.deployment.gpus - 1) // tp
-            for pp in _stage_counts(self._layers, self._least_stages(tp, most)):
-                if pp > most:
+            least_stages = _Bounds(self._evaluate(tp), self._scenario, batch).least_stages(most)
+            for pp in _stage_counts(self._layers, least_stages):
+                if pp > most or (pp > least_stages and not self._can_hold(tp, least_stages)):
                     break
                 candidate = self._evaluate(tp, pp)
                 if candidate.fit is not Fit.NO:
@@ -188,20 +199,15 @@ class _Search:
             best = _better(best, self._evaluate(-tp, pp, dp))
         return best
 
-    def _least_stages(self, tp: int, most: int) -> int:
-        """A number of stages below which nothing can fit; beyond `most` where none up to that can.
+    def _can_hold(self, tp: int, least_stages: int) -> bool:
+        """Whether that many stages or more could hold the workload.
 
         No stage holds less than one layer, and overhead does not shrink as ranks are added.
         """
         given = self._scenario.replacements.overhead
-        bounds = _Bounds(self._evaluate(tp), self._scenario, self._scenario.workload.batch)
-        least_stages = bounds.least_stages(most)
-        if least_stages > most:
-            return least_stages
         single = self._evaluate(tp, self._layers)
         fewer = overhead(tp * self._layers, given).bytes - overhead(tp * least_stages, given).bytes
-        can = fit(single.most_bytes - fewer, single.ranks[0].temporary, self._scenario.usable_bytes) is not Fit.NO
-        return least_stages if can else most + 1
+        return fit(single.most_bytes - fewer, single.ranks[0].temporary, self._scenario.usable_bytes) is not Fit.NO
 
     def _evaluate(self, tp: int, pp: int = 1, dp: int = 1) -> Candidate:
         return evaluate(self._scenario, Deployment(tp, pp, dp), self._ranks)
