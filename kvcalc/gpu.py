@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
-from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text
+from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text, WorksOut
 
 DEFAULT_GPUS_PER_NODE = 8
 """Where the node's size is not known: the size of an HGX or OAM board."""
@@ -14,8 +15,8 @@ DEFAULT_GPUS_PER_NODE = 8
 Count = Annotated[int, Limits(ge=1, le=10**6)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
+@dataclass(frozen=True, kw_only=True)
+class Gpu(WorksOut):
     """One accelerator.
 
     Attributes:
@@ -63,17 +64,20 @@ class Gpu:
 
     def operations_per_second(self, element_format: str) -> Fraction | None:
         """The most dense floating-point operations a second on elements of a format; None where no figure is known."""
+        return self._rates.get(element_format)
+
+    @cached_property
+    def _rates(self) -> dict[str, Fraction]:
         rates = {"fp32": self.bf16_dense_tflops, "bf16": self.bf16_dense_tflops, "fp16": self.bf16_dense_tflops}
         rates |= dict.fromkeys(("fp8", "fp8_e5m2"), self.fp8_dense_tflops)
-        tera = rates.get(element_format)
-        return None if tera is None else Fraction(str(tera)) * 10**12
+        return {name: Fraction(str(tera)) * 10**12 for name, tera in rates.items() if tera is not None}
 
-    @property
+    @cached_property
     def bandwidth(self) -> Fraction | None:
         """Of its memory, in bytes a second."""
         return _bytes_per_second(self.memory_bandwidth_gb_per_s)
 
-    @property
+    @cached_property
     def host_link_bandwidth(self) -> Fraction | None:
         """From the host's memory, in bytes a second."""
         return _bytes_per_second(self.host_link_gb_per_s)

@@ -82,13 +82,11 @@ def check_legal(deployment: Deployment, model: Model) -> None:
         KvcalcError: the tp, pp, dcp, ep or dp-attention is illegal.
     """
     tp, num_layers = deployment.tp, model.num_layers
-    legal = legal_tps(model)
-    if tp not in legal:
+    if tp > 1 and tp not in (legal := legal_tps(model)):
         raise KvcalcError(f"tp: {tp} is illegal for this model; legal are {_listed(legal)} ({_rule(model)})")
     if deployment.pp > num_layers:
         raise KvcalcError(f"pp: {deployment.pp} is illegal for this model; legal are 1 to {num_layers}, its layers")
-    dcps = legal_dcps(model, tp)
-    if deployment.dcp not in dcps:
+    if deployment.dcp > 1 and deployment.dcp not in (dcps := legal_dcps(model, tp)):
         raise KvcalcError(
             f"dcp: {deployment.dcp} is illegal for this model at tp {tp}; legal are {_listed(dcps)} "
             "(it divides the number of ranks that hold the same KV head, or the same latent; windows are not split)"
@@ -102,8 +100,7 @@ def _check_experts(deployment: Deployment, model: Model) -> None:
         raise KvcalcError(f"{name}: {model.name} has no experts to spread or share; --dp N makes replicas of all of it")
     if deployment.dp_attention and deployment.dp == 1:
         raise KvcalcError("dp-attention: needs at least two replicas that share the experts: give --dp N")
-    eps = legal_eps(model, deployment.expert_ranks)
-    if deployment.ep not in eps:
+    if deployment.ep > 1 and deployment.ep not in (eps := legal_eps(model, deployment.expert_ranks)):
         ranks = "tp x dp" if deployment.dp_attention else "tp"
         raise KvcalcError(
             f"ep: {deployment.ep} is illegal for {model.num_experts} experts on {deployment.expert_ranks} ranks; legal "

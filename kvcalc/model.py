@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
+from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens, WorksOut
 from kvcalc.formats import check_format
 from kvcalc.layers import MAX_LAYERS, Layer, Layers, number_of_layers, written_out
 from kvcalc.layout import Layout
@@ -65,7 +65,7 @@ class WeightPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(WorksOut):
     """A model, named as Hugging Face's config.json names things.
 
     Attributes:
@@ -121,10 +121,6 @@ class Model:
     def layout(self) -> Layout:
         """Its layers written out, and what pipeline stages hold of them."""
         return Layout([layer for part in self.layers for layer in written_out(part)], self.first_with_experts)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Its fields, without what was worked out from them."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def sequence(self) -> list[tuple[Layer, ...]]:
         """Every layer, first to last: the caches that it keeps, of most one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kvcalc.cache_format import CacheFormat, parse_cache_format
 from kvcalc.engines import ENGINES, Engine
 from kvcalc.errors import KvcalcError
+from kvcalc.fields import WorksOut
 from kvcalc.formats import ElementFormat, find_format
 from kvcalc.mechanisms import find_state_format
 from kvcalc.weight_formats import find_weight_format
@@ -49,7 +50,7 @@ class Replacements:
 
 
 @dataclass(frozen=True)
-class Scenario:
+class Scenario(WorksOut):
     """One question: this model, at this workload, on this accelerator.
 
     Attributes:
@@ -85,10 +86,6 @@ class Scenario:
         """What `once` keeps."""
         return {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Its fields, without what was worked out from them."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
     @property
     def memory_bytes(self) -> int:
         """Memory of one accelerator.
@@ -103,7 +100,7 @@ class Scenario:
             )
         return self.gpu.memory_bytes
 
-    @property
+    @cached_property
     def usable_bytes(self) -> int:
         """floor(memory x utilization) of one accelerator.
 

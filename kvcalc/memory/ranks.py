@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import RankLoad, byte_count
+from kvcalc.errors import KvcalcError
+from kvcalc.legality import legal_tps
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.temporary import Temporary, temporary
 from kvcalc.memory.weights import experts_apart, parts_alike, parts_held, rank_weights, rank_weights_bytes
@@ -207,6 +209,19 @@ class Ranks:
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
         self._beside: dict[int, _Beside] = {}
         self._weights: dict[tuple[bool, bool], _Weights | None] = {}
+
+    @cached_property
+    def tps_of_a_node(self) -> tuple[int, ...]:
+        """Tensor-parallel sizes that are legal, stay within one node and leave rows that the format can store."""
+        scenario = self.scenario
+        return tuple(tp for tp in legal_tps(scenario.model, scenario.gpu.node_size) if self._can_store_rows(tp))
+
+    def _can_store_rows(self, tp: int) -> bool:
+        try:
+            self.count(RankLoad(self.scenario.model.layout.kinds, tp, 1, 1, self.scenario.cache_format))
+        except KvcalcError:
+            return False
+        return True
 
     def of(self, deployment: Deployment) -> tuple[Rank, ...]:
         """One rank of each pipeline stage, first to last, of which those that hold the same are one."""

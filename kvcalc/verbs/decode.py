@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
@@ -22,8 +21,6 @@ from kvcalc.term import Sum
 from kvcalc.verbs.spill import room_for_cache, spilled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kvcalc.deployment import Deployment
     from kvcalc.memory.parts import Part
     from kvcalc.scenario import Scenario
@@ -119,7 +116,6 @@ class _Stage:
         deployment: Deployment,
         rank: Rank,
         parts: tuple[Part, ...],
-        rate_of: Callable[[str], Fraction | None],
     ) -> None:
         self._scenario, self._deployment, self._rank, self._parts = scenario, deployment, rank, parts
         self.times = rank.stages_alike
@@ -128,14 +124,20 @@ class _Stage:
         self._work = [
             (rate, each)
             for each in work(scenario, deployment, rank, parts)
-            if each.element_format and (rate := rate_of(each.element_format.name))
+            if each.element_format and (rate := scenario.gpu.operations_per_second(each.element_format.name))
         ]
+        self._steps: dict[tuple[int, int], _Step] = {}
         self._bandwidth, self._link = scenario.gpu.bandwidth or Fraction(1), scenario.gpu.host_link_bandwidth
 
     def step(self, sequences: int, joined: int | None = None) -> _Step:
-        """With so many sequences on the replica, and so many on all replicas that share its experts."""
+        """With so many sequences on the replica, and so many on all replicas that share its experts; remembered."""
         if joined is None:
             joined = min(self._scenario.workload.batch, sequences * self._deployment.replicas_joined)
+        if (sequences, joined) not in self._steps:
+            self._steps[sequences, joined] = self._step(sequences, joined)
+        return self._steps[sequences, joined]
+
+    def _step(self, sequences: int, joined: int) -> _Step:
         read = self._rank.cache_read_bytes(sequences, self._scenario.workload.context)
         by_rate: dict[Fraction, int] = {}
         for rate, each in self._work:
@@ -208,8 +210,7 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
     parts = parts_used(scenario) or ()
     most = deployment.sequences(scenario.workload.batch)
     each_rank = (ranks or Ranks(scenario)).of(deployment)
-    rate_of = cache(scenario.gpu.operations_per_second)
-    stages = [_Stage(scenario, deployment, rank, parts, rate_of) for rank in each_rank]
+    stages = [_Stage(scenario, deployment, rank, parts) for rank in each_rank]
     steps = [stage.step(most) for stage in stages]
     slowest = max(steps, key=lambda step: step.seconds)
     alone = sum((stage.times * stage.step(1, joined=1).seconds for stage in stages), Fraction(0))

@@ -52,7 +52,7 @@ def estimate(scenario: Scenario) -> Estimate:
     shown = asked if scenario.deployment is not None or found is None else found
     can = weights_known and can_decode(scenario, shown)
     decode = decode_bound(scenario, shown.deployment, ranks) if can else None
-    cache = replica_cache(scenario, deployment)
+    cache = asked.fullest.cache if deployment.ranks == 1 else replica_cache(scenario, deployment)
     asked_rank = _rank(asked, scenario.usable_bytes)
     found_rank = None if found is None else _rank(found, scenario.usable_bytes)
     return Estimate(

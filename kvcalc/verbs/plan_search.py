@@ -63,7 +63,7 @@ class Search:
         self._batch, self._context = scenario.workload.batch, scenario.workload.context
         self._ranks = Ranks(scenario)
         self.dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
-        self._tps: dict[int, list[int]] = {}
+        self._tps: dict[int, tuple[int, ...]] = {}
         self._cache_of_batch = cache(self._count_cache_of_batch)
         given = scenario.replacements
         self._overhead = cache(lambda ranks: overhead(ranks, given.overhead).bytes)
@@ -86,10 +86,10 @@ class Search:
                 del found[self.limits.keep :]
         return found
 
-    def tps(self, scenario: Scenario) -> list[int]:
+    def tps(self, scenario: Scenario) -> tuple[int, ...]:
         """The tensor-parallel sizes to try."""
         if self.limits.tp is not None:
-            return [self.limits.tp]
+            return (self.limits.tp,)
         node_size = scenario.gpu.node_size
         if node_size not in self._tps:
             self._tps[node_size] = legal_tps_of_a_node(scenario)

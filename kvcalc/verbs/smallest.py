@@ -7,15 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS, Deployment
-from kvcalc.engines import RankLoad
-from kvcalc.errors import KvcalcError
-from kvcalc.legality import legal_tps
 from kvcalc.memory import Fit, Rank, RankMemory, Ranks, fit, memories_of, overhead
 from kvcalc.units import MAX_BATCH
 from kvcalc.verbs.room import least, replica_of, usual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from kvcalc.scenario import Scenario
 
@@ -88,18 +85,9 @@ def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = N
     return Candidate(deployment, fit(most, each[0].temporary, scenario.usable_bytes), sequences, context, each)
 
 
-def legal_tps_of_a_node(scenario: Scenario, ranks: Ranks | None = None) -> list[int]:
+def legal_tps_of_a_node(scenario: Scenario, ranks: Ranks | None = None) -> tuple[int, ...]:
     """Tensor-parallel sizes that are legal, stay within one node and leave rows that the format can store."""
-    count = (ranks or Ranks(scenario)).count
-    return [tp for tp in legal_tps(scenario.model, scenario.gpu.node_size) if _rows_can_be_stored(scenario, count, tp)]
-
-
-def _rows_can_be_stored(scenario: Scenario, count: Callable[[RankLoad], int], tp: int) -> bool:
-    try:
-        count(RankLoad(scenario.model.layout.kinds, tp, 1, 1, scenario.cache_format))
-    except KvcalcError:
-        return False
-    return True
+    return (ranks or Ranks(scenario)).tps_of_a_node
 
 
 def smallest(scenario: Scenario, ranks: Ranks | None = None) -> Candidate | None:
