@@ -110,30 +110,30 @@ def parts_used(scenario: Scenario) -> tuple[Part, ...] | None:
     return (*(part for part in placed if part.place != "embedding" and part.used), *tied)
 
 
-def weights_read(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> Sum:
+def shares_used(
+    scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]
+) -> tuple[tuple[Part, PartOf], ...]:
+    """The parts that a rank uses in a step, and how much of each."""
+    shares = ((part, _share(scenario, deployment, rank, part)) for part in parts)
+    return tuple((part, share) for part, share in shares if share is not None)
+
+
+def weights_read(used: tuple[tuple[Part, PartOf], ...]) -> Sum:
     """What a step reads of a rank's weights."""
-    shares = ((part, _share(scenario, deployment, rank, part)) for part in parts)
-    return Sum("weights read", tuple(share.of(part.term) for part, share in shares if share is not None))
+    return Sum("weights read", tuple(share.of(part.term) for part, share in used))
 
 
-def weights_read_bytes(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> int:
+def weights_read_bytes(used: tuple[tuple[Part, PartOf], ...]) -> int:
     """The bytes of that."""
-    shares = ((part, _share(scenario, deployment, rank, part)) for part in parts)
-    return sum(share.bytes_of((part.term.bytes,)) for part, share in shares if share is not None)
+    return sum(share.bytes_of((part.term.bytes,)) for part, share in used)
 
 
-def work(scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> Iterator[Work]:
-    """What a step computes on a rank.
-
-    Args:
-        scenario: what is asked.
-        deployment: over which ranks.
-        rank: one of them.
-        parts: those of the weights that are used.
-    """
-    for part in parts:
-        share = _share(scenario, deployment, rank, part) if part.multiplied else None
-        if share is not None:
+def work(
+    scenario: Scenario, deployment: Deployment, rank: Rank, used: tuple[tuple[Part, PartOf], ...]
+) -> Iterator[Work]:
+    """What a step computes on a rank that uses these parts."""
+    for part, share in used:
+        if part.multiplied:
             yield PartWork(part.term.path, part.multiplied, share, part.split == "ep", part.element_format)
     for layer, count in rank.layers.items():
         yield from _attention(scenario, deployment, layer, count)

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
-from kvcalc.memory.reads import parts_used, weights_read, weights_read_bytes, work
+from kvcalc.memory.reads import parts_used, shares_used, weights_read, weights_read_bytes, work
 from kvcalc.record import Record
 from kvcalc.term import Sum
 from kvcalc.verbs.spill import room_for_cache, spilled
@@ -117,13 +117,14 @@ class _Stage:
         rank: Rank,
         parts: tuple[Part, ...],
     ) -> None:
-        self._scenario, self._deployment, self._rank, self._parts = scenario, deployment, rank, parts
+        self._scenario, self._deployment, self._rank = scenario, deployment, rank
+        self._used = shares_used(scenario, deployment, rank, parts)
         self.times = rank.stages_alike
-        self._weights = weights_read_bytes(scenario, deployment, rank, parts)
+        self._weights = weights_read_bytes(self._used)
         self._room = room_for_cache(scenario, rank) if scenario.spill else None
         self._work = [
             (rate, each)
-            for each in work(scenario, deployment, rank, parts)
+            for each in work(scenario, deployment, rank, self._used)
             if each.element_format and (rate := scenario.gpu.operations_per_second(each.element_format.name))
         ]
         self._steps: dict[tuple[int, int], _Step] = {}
@@ -161,7 +162,7 @@ class _Stage:
         return Sum(
             "decode step",
             (
-                weights_read(scenario, self._deployment, rank, self._parts),
+                weights_read(self._used),
                 rank.cache_read(sequences, scenario.workload.context),
                 Sum("operations", tuple(each.term(sequences, joined) for _, each in self._work)),
             ),
