@@ -92,7 +92,7 @@ _EAGLE3 = {"LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "Eagle3Qwen2_5vlF
 _OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "use_qk_norm", "fc_norm", "norm_before_fc", "eagle_config")
 """Keys with which such a draft has tensors that are not counted."""
 
-_DRAFT = re.compile("Eagle|EAGLE|Draft|Medusa|DFlash|DFlare|DSpark|Domino|NextN|MTP|Specul")
+_DRAFT = re.compile("(?i:eagle|draft|medusa|dspark|domino|nextn|specul)|(D[Ff]|df)la(sh|re)|MTP|mtp")
 _CLASS = re.compile("(?P<family>.+?)(Bidirectional)?(?P<kind>For[A-Z][A-Za-z]+|Model)")
 _FAMILIES = {_plain(model_type) for model_type in FAMILIES} | {"rw", "hunyuandensev1", "hunyuanmoev1"}
 """What classes are called, in lower case: as the model_type, but for these."""

@@ -88,7 +88,8 @@ def beside_text(outer: Mapping[str, Any]) -> str | None:
 def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[str]:
     unknown = above.why if isinstance(above, NotCounted) else None
     if beside is not None and unknown is None:
-        unknown = f"{one_line(beside)} tells of more than a text model"
+        told = "what stands around text_config" if beside == "text_config" else f"what {one_line(beside)} tells of"
+        unknown = f"{told} is not known"
     if unknown is not None:
         yield f"parameters are not counted: {unknown}; --parameters N or --weights SIZE gives them"
     if isinstance(above, OutputHead) and config.values.get("draft_vocab_size") and counted is not None:
