@@ -88,11 +88,15 @@ def _refuse_other_rows(config: Config, kv_heads: int, width: int) -> None:
             raise config.refusal(f"{name} is {found.value}, where the other keys make it {wanted}")
 
 
+def listed(config: Config) -> list[LayerPlan]:
+    """The file lists which layers slide."""
+    config.need(PATTERN)
+    return pattern(config, 0, span_of=needed_window)
+
+
 def gemma4(config: Config) -> list[LayerPlan]:
     """Gemma 4: the file lists which layers slide; the last shared_kv_layers read earlier caches."""
-    config.need(PATTERN)
-    plans = pattern(config, 0, span_of=needed_window)
-    return _last_shared(config, plans, config.optional_count(SHARED, least=0))
+    return _last_shared(config, listed(config), config.optional_count(SHARED, least=0))
 
 
 def gemma3n(config: Config) -> list[LayerPlan]:
@@ -131,7 +135,8 @@ _FULL = """
 llama qwen2 qwen2moe qwen2vl qwen3 qwen3moe qwen3vl qwen3vlmoe gemma phi2 falcon baichuan gpt2 gptj gptneox bloom mpt
 starcoder starcoder2 stablelm internlm2 chatglm glm4 glm4moe olmo olmoe granite granitemoe command-r nemotron exaone
 minimax-m2 seed_oss dots1 hunyuan-moe hunyuan-dense smollm3 ernie4_5 ernie4_5-moe arcee apertus bailingmoe bailingmoe2
-dbrx deepseek mistral3 orion xverse openelm deci phi3 phimoe
+dbrx deepseek mistral3 orion xverse openelm deci phi3 phimoe minicpm hy_v3 grok bitnet arctic codeshell jais jais2
+maincoder pangu-embedded plamo qwen refact grovemoe hunyuan_vl paddleocr
 """
 """Of these llama.cpp uses no window; phi3's it reads and drops (https://github.com/ggml-org/llama.cpp/pull/13676)."""
 
@@ -140,10 +145,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **dict.fromkeys(_FULL.split(), full),
         "gemma2": partial(pattern, every=2, span_of=partial(window_of, otherwise=4096)),
         "gpt-oss": partial(pattern, every=2, span_of=needed_window),
-        "cohere2": partial(pattern, every=4, span_of=needed_window),
+        **dict.fromkeys(("cohere2", "exaone-moe"), partial(pattern, every=4, span_of=needed_window)),
+        **dict.fromkeys(("mimo2", "step35"), listed),
         **dict.fromkeys(("olmo2", "afmoe"), partial(pattern, every=4)),
         "exaone4": exaone4,
         "gemma3": partial(pattern, every=6),
+        "plamo3": partial(pattern, every=8),
         "llama4": partial(pattern, every=4, span_of=llama4_chunk, name="chunk"),
         "gemma3n": gemma3n,
         "gemma4": gemma4,
