@@ -73,10 +73,10 @@ def test_what_belongs_to_somebody_else_stays(there: list[str]) -> None:
             (folder / each).write_text("kept", encoding="utf-8")
         code = (
             "import os, tempfile\nfrom kvcalc.cli.destination import write_to\nos.setuid(65534)\n"
-            f"try:\n    write_to('{folder}/old', 'x')\nexcept PermissionError:\n    print('refused')"
+            f"try:\n    write_to('{folder}/old', 'x')\nexcept Exception as error:\n    print(error)"
         )
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert run.stdout == "refused\n"
+        assert run.stdout == f"-o: {folder}/old: cannot be written: Permission denied\n"
         assert [path.name for path in folder.iterdir()] == there
         assert [path.read_text(encoding="utf-8") for path in folder.iterdir()] == ["kept" for _ in there]
 
@@ -176,3 +176,16 @@ def test_no_shard_of_a_gguf_that_is_read_is_written_over(kvcalc: Kvcalc, tmp_pat
     for target in (first, second):
         assert "is the model that is read" in kvcalc("estimate", str(first), "-o", str(target)).stderr
     assert "is the model that is read" not in kvcalc("estimate", str(first), "-o", str(another)).stderr
+
+
+@pytest.mark.parametrize("target", ["missing/x", "new/", "", "/dev/fd/999", "kept"])
+def test_nothing_is_computed_for_a_file_that_cannot_be_written(
+    kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kept").write_text("kept", encoding="utf-8")
+    Path("kept").chmod(0o444)
+    monkeypatch.setattr("kvcalc.cli.gpus.show_gpu", lambda _: pytest.fail("computed"))
+    run = kvcalc(*SHORT, "-o", target)
+    assert run.code in {2, 3}
+    assert run.stderr.startswith("error: -o: ")

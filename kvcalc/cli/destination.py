@@ -9,7 +9,14 @@ import errno
 import os
 import re
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from kvcalc.cli.streams import end_as_filters_do
+from kvcalc.errors import CannotRunError, KvcalcError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DESCRIPTORS = re.compile(r"(?:/proc/(\d+)(?:/task/\d+)?|/dev)/fd")
 _MAX_LINKS = 40
@@ -17,28 +24,81 @@ _NOT_HERE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 """What a filesystem answers that cannot reserve room."""
 
 
+def refuse_unwritable(name: str) -> None:
+    """Before anything is computed, refuse what can be seen to take no result.
+
+    Raises:
+        KvcalcError: it cannot be written.
+    """
+    with _told(name):
+        target = _followed(name)
+        if isinstance(target, int):
+            os.fstat(target)
+        else:
+            _mode(target)
+
+
 def write_to(name: str, text: str) -> None:
     """Text to where a name leads.
 
     Raises:
-        OSError: it cannot be written; an old file is what it was, and no part of a new one is left.
+        KvcalcError: it cannot be written; an old file is what it was, and no part of a new one is left.
     """
     data = text.encode(errors="replace")
-    target = _followed(name)
-    if isinstance(target, int):
-        _write_all(target, data)
-        return
+    with _told(name):
+        target = _followed(name)
+        if isinstance(target, int):
+            _write_all(target, data)
+            return
+        mode = _mode(target)
+        write = _write_new if mode is None else _write_over if stat.S_ISREG(mode) else _write_into
+        write(target, data)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Errors in one style; a reader that has gone ends the process as it ends any filter."""
+    if not name:
+        raise KvcalcError("-o: names no file; - is stdout")
+    try:
+        yield
+    except BrokenPipeError:
+        end_as_filters_do()
+        raise
+    except (OSError, ValueError) as error:  # a name may hold what no name can
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CannotRunError(f"-o: {name}: cannot be written: {reason or error}") from error
+
+
+def _mode(target: str) -> int | None:
+    """What stands there, None where nothing does.
+
+    Raises:
+        OSError: it is a folder, or protected.
+    """
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:
-        _write_new(target, data)
-        return
-    if stat.S_ISREG(mode):
-        if not mode & 0o222:
-            raise PermissionError(errno.EACCES, "it is write-protected")
-        _write_over(target, data)
-    else:
-        _write_into(target, data)
+        folder = os.path.dirname(target)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return None
+        raise _protected(folder) from None
+    if stat.S_ISDIR(mode):
+        raise _error(errno.EISDIR)
+    if stat.S_ISREG(mode) and not mode & 0o222:
+        raise PermissionError(errno.EACCES, "it is write-protected")
+    if not os.access(target, os.W_OK):
+        raise _protected(target)
+    return mode
+
+
+def _protected(path: str) -> OSError:
+    read_only = hasattr(os, "statvfs") and os.statvfs(path).f_flag & os.ST_RDONLY
+    return _error(errno.EROFS if read_only else errno.EACCES)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 def _followed(name: str) -> int | str:
@@ -47,7 +107,7 @@ def _followed(name: str) -> int | str:
     for _ in range(_MAX_LINKS):
         folder, last = os.path.split(path)
         if last in {"", ".", ".."}:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            raise _error(errno.EISDIR)
         folder = os.path.realpath(folder or ".", strict=True)
         path = os.path.join(folder, last)
         descriptors = _DESCRIPTORS.fullmatch(folder)
@@ -58,7 +118,7 @@ def _followed(name: str) -> int | str:
         if not os.path.islink(path):
             return path
         path = os.path.join(folder, os.readlink(path))
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    raise _error(errno.ELOOP)
 
 
 def _write_new(target: str, data: bytes) -> None:
@@ -70,11 +130,11 @@ def _write_new(target: str, data: bytes) -> None:
     try:
         try:
             _write_all(descriptor, data)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(descriptor, 0o666 & ~mask)
         finally:
             os.close(descriptor)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(part, 0o666 & ~mask)
         os.replace(part, target)
     except BaseException:
         with suppress(OSError):

@@ -34,7 +34,8 @@ class TextCommand(TyperCommand):
         return _unconverted(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
-        _spare_what_is_read(ctx.params)
+        if ctx.params.get("output_file") not in {None, "-"}:
+            _refuse_destination(ctx.params)
         return super().invoke(ctx)
 
 
@@ -80,14 +81,15 @@ def _quoted(value: str) -> str:
     return f"'{value[:60]}'"
 
 
-def _spare_what_is_read(given: Mapping[str, Any]) -> None:
-    """Refuse to write the result over the model that it is of."""
-    target = given.get("output_file")
-    if target in (None, "-"):
-        return
+def _refuse_destination(given: Mapping[str, Any]) -> None:
+    """Refuse to write the result over the model that it is of, or where it cannot be written."""
+    from kvcalc.cli.destination import refuse_unwritable  # noqa: PLC0415  # for start-up time
+
+    target = str(given["output_file"])
     models = (given.get("model"), given.get("source"), *(given.get("models") or ()))
-    if any(model is not None and _is_read(model, str(target)) for model in models):
+    if any(model is not None and _is_read(model, target) for model in models):
         raise KvcalcError(f"-o: {target} is the model that is read; write to another file")
+    refuse_unwritable(target)
 
 
 def _is_read(model: str, target: str) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from kvcalc.cli.streams import end_as_filters_do
-from kvcalc.errors import CannotRunError, KvcalcError, one_line
+from kvcalc.errors import one_line
 from kvcalc.render import Format, Report, render
 from kvcalc.units import with_unit
 
@@ -25,15 +24,6 @@ def deliver(text: str, output: str | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    if not output:
-        raise KvcalcError("-o: names no file; - is stdout")
     from kvcalc.cli.destination import write_to  # noqa: PLC0415  # for start-up time
 
-    try:
-        write_to(output, text)
-    except BrokenPipeError:
-        end_as_filters_do()
-        raise
-    except (OSError, ValueError) as error:  # a name may hold what no name can
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CannotRunError(f"-o: {output}: cannot be written: {reason or error}") from error
+    write_to(str(output), text)

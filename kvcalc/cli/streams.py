@@ -36,8 +36,9 @@ def end_as_filters_do() -> None:
     """End by the signal that a closed pipe sends."""
     import signal  # noqa: PLC0415  # for start-up time
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
 
 
 class _Results(io.FileIO):
