@@ -268,6 +268,7 @@ def test_step_takes_its_sliding_heads_from_the_other_setting() -> None:
     found = kinds({**values, "attention_other_setting": {**other, "head_dim": 128}})
     assert found == kinds(values, attention_other_setting={**other, "head_dim": 128})
     assert found == [" ".join(each) for each in labels(load_model("step-3.7-flash"))]
+    assert found == kinds({**values, "attention_other_setting": {**other, "head_dim": 128, "attention_type": None}})
     assert "not of the sliding layers" in refusal(
         {**values, "attention_other_setting": {**other, "attention_type": "full_attention"}}
     )
@@ -550,6 +551,8 @@ def test_keys_that_a_class_would_not_look_at_are_refused() -> None:
     gemma2 = {**LLAMA, "model_type": "gemma2", "sliding_window_pattern": 3}
     assert "sliding_window_pattern is 3, which this family's layers do not have" in refusal(gemma2)
     gemma4 = dict(PUBLISHED["google/gemma-4-31B-it"]["text_config"])
+    full = {**gemma4, "layer_types": ["full_attention"] * 60, "sliding_window_pattern": 6}
+    assert set(kinds(full)) == {"gqa 32/4 x 512"}
     gemma4["layer_types"] = [*gemma4["layer_types"][:-1], "sliding_attention"]
     assert "the last of layer_types slides" in refusal(gemma4)
 
@@ -565,6 +568,8 @@ def test_mimo_slides_over_its_window_and_the_last_token() -> None:
     assert "gqa 64/8 x 192+128, window 129" in kinds(values)
     assert "gqa 64/8 x 192+128, window 128" in kinds({k: v for k, v in values.items() if k != "sliding_window_size"})
     assert "attention_chunk_size is 256, and sliding_window 128" in refusal({**values, "attention_chunk_size": 256})
+    own = {key: value for key, value in values.items() if key not in {"sliding_window", "attention_chunk_size"}}
+    assert "gqa 64/8 x 192+128, window 33" in kinds({**own, "sliding_window_size": 32})
 
 
 def test_assumptions_are_told() -> None:
@@ -661,6 +666,8 @@ ELSEWHERE: dict[str, tuple[dict[str, Any], str]] = {
         {"model_type": "flamingo", "text_config": LLAMA},
         "--assume model_type=llama takes its text_config for",
     ),
+    "alike": ({**LLAMA, "model_type": "xverse"}, "--assume model_type=llama reads it as its like"),
+    "types": ({**LLAMA, "layer_types": ["conv"] * 2}, "--assume layer_types=null takes it as absent"),
     "unknown": ({**LLAMA, "model_type": "unheard_of"}, "--assume model_type=NAME reads it as a family"),
     "no heads": ({k: v for k, v in LLAMA.items() if "heads" not in k}, "--assume num_attention_heads=VALUE decides it"),
     "list": ({**LLAMA, "layer_types": ["full_attention"]}, "--assume num_hidden_layers=1 takes the list's"),
@@ -679,6 +686,8 @@ def test_the_steps_that_refusals_name_do_work() -> None:
     assert kinds(ELSEWHERE["class"][0], model_type="qwen2") == plain
     assert kinds(ELSEWHERE["flat wrapper"][0], model_type="llama") == plain
     assert kinds(ELSEWHERE["wrapper"][0], model_type="llama") == plain
+    assert kinds(ELSEWHERE["alike"][0], model_type="llama") == plain
+    assert kinds(ELSEWHERE["types"][0], layer_types=None) == plain
     assert kinds(ELSEWHERE["no heads"][0], num_attention_heads=32) == ["mha 32 x 128"] * 2
     assert kinds(ELSEWHERE["list"][0], num_hidden_layers=1) == plain[:1]
     assert kinds(ELSEWHERE["list"][0], layer_types=None) == plain

@@ -50,14 +50,23 @@ def mimo(config: Config) -> list[LayerPlan]:
         )
         for prefix in ("", "swa_")
     ]
-    window = config.tokens("sliding_window")
-    chunk, earlier = config.optional_tokens("attention_chunk_size"), config.optional_tokens("sliding_window_size")
-    for name, told in (("attention_chunk_size", chunk), ("sliding_window_size", earlier)):
+    window = _mimo_window(config)
+    return [LayerPlan((blocks[mark],), window=window if mark else None) for mark in marks]
+
+
+def _mimo_window(config: Config) -> Given:
+    window, earlier = config.tokens("sliding_window"), config.optional_tokens("sliding_window_size")
+    if earlier is not None and "sliding_window" not in config.values:
+        window = earlier
+    for name, told in (
+        ("attention_chunk_size", config.optional_tokens("attention_chunk_size")),
+        ("sliding_window_size", earlier),
+    ):
         if told is not None and window.value - told.value not in (0, 1):
             raise config.refusal(f"{name} is {told.value}, and sliding_window {window.value}")
-    if earlier is not None:
-        window = Given(earlier.value + 1, "sliding_window_size earlier tokens and the last itself")
-    return [LayerPlan((blocks[mark],), window=window if mark else None) for mark in marks]
+    if earlier is None:
+        return window
+    return Given(earlier.value + 1, "sliding_window_size earlier tokens and the last itself")
 
 
 def laguna(config: Config) -> list[LayerPlan]:
@@ -108,7 +117,8 @@ def _step_sliding(config: Config, kv_heads: Given) -> Block:
         config.ignore("attention_other_setting")
         return block_of(config, own, kv_heads, width_of(config, own))
     other = config.part("attention_other_setting")
-    if other.need("attention_type").value != SLIDING:
+    kind = other.get("attention_type")
+    if kind is not None and kind.value != SLIDING:
         raise config.refusal("attention_other_setting is not of the sliding layers")
     return block_of(
         config, other.count("num_attention_heads"), other.count("num_attention_groups"), other.count("head_dim")

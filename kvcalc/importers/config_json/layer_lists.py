@@ -65,7 +65,9 @@ def types_of(config: Config, known: set[str], name: str = "layer_types") -> list
         )
     for each in types:
         if each not in known:
-            raise config.refusal(f"{name} has '{each[:40]}', which is not one of {', '.join(sorted(known))}")
+            raise config.refusal(
+                f"{name} has '{each[:40]}', which is not one of {', '.join(sorted(known))}", config.without(name)
+            )
     return types[:layers]
 
 

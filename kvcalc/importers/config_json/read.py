@@ -16,7 +16,7 @@ from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.telling import agreeing_keys, telling_keys
-from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED, RENAMED, WRAPPERS
+from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, RENAMED, WRAPPERS
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.naming import name_of, one_line
@@ -127,6 +127,8 @@ def _text_type(around: str, *, flat: bool, shown: str) -> str | None:
 def _why_not(model_type: str) -> str:
     if model_type in NOT_EXPRESSED:
         return f"'{model_type}' is {NOT_EXPRESSED[model_type]}"
+    if model_type in LIKE:
+        return f"model_type '{model_type}' is not known; --assume model_type={LIKE[model_type]} reads it as its like"
     hint = did_you_mean(model_type, FAMILIES) or ";"
     return f"model_type '{one_line(model_type)}' is not known{hint} {BY_TYPE}"
 

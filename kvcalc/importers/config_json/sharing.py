@@ -29,6 +29,7 @@ def gemma4(config: Config) -> list[LayerPlan]:
         raise config.refusal("it has no layer_types")
     if types[-1] != FULL:
         raise config.refusal("the last of layer_types slides, and the class makes that layer full")
+    config.ignore("sliding_window", "sliding_window_pattern")  # where no listed layer slides, and as layers are listed
     heads = config.count(*HEADS)
     kv_heads, width = config.count("num_key_value_heads"), width_of(config, heads)
     own = overrides(config, len(types))

@@ -47,6 +47,9 @@ make of images or sound enters the text model as tokens (mllama's cross attentio
 RENAMED: Mapping[str, str] = MappingProxyType({"exaone4_5_text": "exaone4"})
 """Text models that transformers' wrapper reads as another type."""
 
+LIKE: Mapping[str, str] = MappingProxyType({"phi3_v": "phi3", "phi4mm": "phi3", "xverse": "llama"})
+"""Types that are not read by themselves, and the one that their text model's code is taken from."""
+
 _ENCODER = "an encoder and a decoder, whose caches kvcalc does not import"
 _GATES = "made of gated linear recurrences, whose states kvcalc does not express yet"
 _NO_CACHE = "an encoder, which keeps no cache"
