@@ -144,7 +144,8 @@ def test_the_reason_for_no_cuda_is_told(
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
 )
 def test_a_mistaken_option_is_refused(kvcalc: Kvcalc, words: tuple[str, ...], fragments: tuple[str, ...]) -> None:
-    run = kvcalc("verify", "llama-3-8b", "--device", "meta", *words)
+    device = () if "--device" in words else ("--device", "meta")
+    run = kvcalc("verify", "llama-3-8b", *device, *words)
     assert_refused(run, 2, *fragments)
     assert len(run.stderr) < 1000
 

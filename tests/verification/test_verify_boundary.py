@@ -1,18 +1,18 @@
 """The edge of a memory, found by allocating: on the CPU with the system's limit on the address space.
 
-Each case is a fresh process, whose heap holds nothing that was freed.
+Each case is a process of its own, whose heap holds nothing that was freed.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Kvcalc
+from prepared import COMMAND_LINE, Prepared
 
 pytestmark = pytest.mark.xdist_group("processes")
 
@@ -35,13 +35,14 @@ BESIDE = (
 )
 OFF_BY = """
 import sys
+from dataclasses import replace
 from kvcalc.cli.app import run
 from kvcalc.verbs.capacity import capacity
 from kvcalc.verification import boundary
 
 def mistaken(scenario):
     right = capacity(scenario)
-    return right._replace(sequences=right.sequences + {wrong})
+    return replace(right, sequences=right.sequences + {wrong})
 
 boundary.capacity = mistaken
 sys.exit(run(sys.argv[1:]))
@@ -67,15 +68,20 @@ print(result.verified, *(f"{check.name}: {check.predicted} {check.measured}" for
 """
 
 
-def verify(tmp_path: Path, model: str, *words: str, wrong: int = 0) -> tuple[int, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def prepared() -> Iterator[Prepared]:
+    with Prepared() as process:
+        yield process
+
+
+def verify(prepared: Prepared, tmp_path: Path, model: str, *words: str, wrong: int = 0) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON of `kvcalc verify`, if need be with a capacity that is off by so much."""
     path = tmp_path / "model.yaml"
     path.write_text(model, encoding="utf-8")
-    program = ["-c", OFF_BY.format(wrong=wrong)] if wrong else ["-m", "kvcalc"]
-    command = [sys.executable, *program, "verify", str(path), *BESIDE.split(), *words, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    program = OFF_BY.format(wrong=wrong) if wrong else COMMAND_LINE
+    done = prepared.run("verify", str(path), *BESIDE.split(), *words, "--json", program=program)
     assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    return done.code, json.loads(done.stdout)
 
 
 def boundary_of(printed: dict[str, Any]) -> tuple[int, int | None, bool]:
@@ -96,9 +102,9 @@ def boundary_of(printed: dict[str, Any]) -> tuple[int, int | None, bool]:
     ids=["heads", "less memory", "latent", "two ranks", "fp8"],
 )
 def test_what_capacity_says_allocates_and_one_more_does_not(
-    tmp_path: Path, model: str, words: tuple[str, ...], sequences: int
+    prepared: Prepared, tmp_path: Path, model: str, words: tuple[str, ...], sequences: int
 ) -> None:
-    code, printed = verify(tmp_path, model, *words)
+    code, printed = verify(prepared, tmp_path, model, *words)
 
     assert boundary_of(printed) == (sequences, sequences, True)
     assert (code, printed["verified"]) == (0, True)
@@ -106,12 +112,12 @@ def test_what_capacity_says_allocates_and_one_more_does_not(
     assert printed["rungs"][-1]["name"] == "boundary"
 
 
-def test_what_an_engine_reserves_above_the_content_counts(tmp_path: Path) -> None:
+def test_what_an_engine_reserves_above_the_content_counts(prepared: Prepared, tmp_path: Path) -> None:
     """Twice 32 MiB a sequence, so that 5 have room; each of them holds 32 MiB."""
     path = tmp_path / "model.yaml"
     path.write_text(HEADS, encoding="utf-8")
-    done = subprocess.run([sys.executable, "-c", ROUNDING, str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = prepared.run(str(path), program=ROUNDING)
+    assert done.code == 0, done.stderr
     verified, *checks = done.stdout.splitlines()
     assert verified == "True", done.stderr
     assert "boundary: 5 5" in checks
@@ -120,8 +126,8 @@ def test_what_an_engine_reserves_above_the_content_counts(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])
-def test_a_capacity_that_is_off_by_one_is_found_out(tmp_path: Path, wrong: int) -> None:
-    code, printed = verify(tmp_path, HEADS, "--gpu-memory", "528MiB", wrong=wrong)
+def test_a_capacity_that_is_off_by_one_is_found_out(prepared: Prepared, tmp_path: Path, wrong: int) -> None:
+    code, printed = verify(prepared, tmp_path, HEADS, "--gpu-memory", "528MiB", wrong=wrong)
 
     assert boundary_of(printed) == (10 + wrong, 10, False)
     assert (code, printed["verified"]) == (1, False)
