@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -47,5 +48,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_finish() -> None:
     """Modules stay: a collection, of which `kvcalc verify` makes many, need not look at them again."""
+    if "torch" in sys.modules:
+        from kvcalc.verification.garbage import load_lazily  # noqa: PLC0415  # torch is there already
+
+        load_lazily()
     gc.collect()
     gc.freeze()

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 def shape_report(case: Case, rank: Rank) -> RankReport:
     """What the shapes say that the rank stores, without any memory."""
-    observed = observe(case, rank)
+    return _shapes(case, rank, observe(case, rank))
+
+
+def _shapes(case: Case, rank: Rank, observed: Mapping[str, Observed]) -> RankReport:
     layers = Counter(layer.label for layer in case.layers(rank))
     return RankReport(
         rank,
@@ -51,12 +54,13 @@ def real_report(
         CannotRunError: there is no room for them.
     """
     observed = observe(case, rank)
+    shapes = _shapes(case, rank, observed)
     layers = [observed[layer.label] for layer in case.layers(rank)]
     sizes = [size for layer in layers for size in layer.sizes]
     device.release()
     refuse_without_room(case, rank, device, sizes)
     with _memory_errors_explained():
-        report = _measured(case, rank, layers, device, decoding=decoding, progress=progress)
+        report = _measured(case, shapes, layers, device, decoding=decoding, progress=progress)
         extra: list[Measurement] = []
         if isinstance(device, Cuda):  # of the CPU, a speed would tell how its system hands out pages
             extra += [*plain_fill(sum(sizes), device), *card_measurements(case, device, used_before)]
@@ -64,9 +68,8 @@ def real_report(
 
 
 def _measured(
-    case: Case, rank: Rank, layers: list[Observed], device: Device, *, decoding: bool, progress: Progress
+    case: Case, shapes: RankReport, layers: list[Observed], device: Device, *, decoding: bool, progress: Progress
 ) -> RankReport:
-    shapes = shape_report(case, rank)
     sizes = [size for layer in layers for size in layer.sizes]
     before, resident = device.counters(), resident_bytes()
     allocation = allocate(layers, device, progress)
