@@ -56,6 +56,7 @@ def imported(*architectures: Any, **changes: Any) -> Imported:
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.torch
 def test_every_class_of_a_family_is_counted_as_it_is_built(mapping: str) -> None:
     import torch  # noqa: PLC0415  # slow to import
     from transformers.models.auto import modeling_auto  # noqa: PLC0415
@@ -78,6 +79,7 @@ def own_shape(kind: Any) -> dict[str, Any]:
     return {str(kind.attribute_map.get("num_hidden_layers", "num_hidden_layers")): 2, "num_labels": 3}
 
 
+@pytest.mark.torch
 def test_no_causal_model_of_transformers_is_taken_for_something_else() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: PLC0415
 

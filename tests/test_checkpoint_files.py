@@ -238,6 +238,7 @@ def fp8_tensors(values: dict[str, Any]) -> Iterator[StoredTensor]:
 
 
 @pytest.mark.parametrize("hub_id", ["deepseek-ai/DeepSeek-V3", "MiniMaxAI/MiniMax-M2.5"])
+@pytest.mark.torch
 def test_a_checkpoint_s_tensors_give_the_parts_that_the_catalogue_has(hub_id: str) -> None:
     configs = json.loads((Path(__file__).parent / "data" / "configs.json").read_text(encoding="utf-8"))
     catalogue = load_model(hub_id)

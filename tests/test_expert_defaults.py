@@ -85,6 +85,7 @@ def imported(values: dict[str, Any]) -> Model | None:
 
 
 @pytest.mark.parametrize("model_type", COUNTED)
+@pytest.mark.torch
 def test_an_absent_key_means_what_the_class_takes(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: set[str] = set()
     monkeypatch.setattr(Config, "refuse_unread", lambda self, _: read.update(self.read))
@@ -102,6 +103,7 @@ def test_an_absent_key_means_what_the_class_takes(model_type: str, monkeypatch: 
 
 
 @pytest.mark.parametrize("model_type", COUNTED)
+@pytest.mark.torch
 def test_a_number_of_experts_means_what_the_class_builds(model_type: str) -> None:
     values = shape_of(model_type)
     key = next(name for name in NUMBERS if values.get(name))

@@ -680,7 +680,7 @@ def test_the_table_and_markdown(kvcalc: Kvcalc) -> None:
     assert any(line.startswith("16 tp 2 x dp 8 tight 73.41 -0.56 32 9,369 ") for line in lines)
     assert "tp 2 a replica holds 4 sequences, so 32 need 8 replicas: 16 GPUs" in lines
     assert "tp 3 illegal: 64 query heads do not divide by 3" in lines
-    assert "| 4 | tp 4 | fits | 56.05 | 16.79 | 58 | 15,070 |" in markdown.stdout
+    assert "| 4 | tp 4 | fits | 56.05 | 16.80 | 58 | 15,070 |" in markdown.stdout
 
 
 def test_spares_are_told(kvcalc: Kvcalc) -> None:

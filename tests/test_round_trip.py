@@ -53,6 +53,7 @@ def written_again(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("hub_id", [each for each in CONFIGS if CONFIGS[each]["model_type"] not in NO_CLASS])
+@pytest.mark.torch
 def test_what_transformers_writes_is_the_same_model(hub_id: str, tmp_path: Path) -> None:
     values = CONFIGS[hub_id]
     assert caches(written_again(values, tmp_path), **DECIDED.get(values["model_type"], {})) == caches(values)
@@ -72,6 +73,7 @@ GEMMA4: dict[str, Any] = {
 SLIDES = ("gqa 32/16 x 256, window 1,024",)
 
 
+@pytest.mark.torch
 def test_a_layer_has_the_heads_that_per_layer_config_gives_it(tmp_path: Path) -> None:
     own = {**GEMMA4, "attention_k_eq_v": True, "per_layer_config": {"5": {"head_dim": 512, "num_key_value_heads": 4}}}
     assert caches(own) == [SLIDES] * 5 + [("gqa 32/4 x 512",)]
@@ -91,6 +93,7 @@ def test_a_layer_has_the_heads_that_per_layer_config_gives_it(tmp_path: Path) ->
         ({"num_global_key_value_heads": 4, "attention_k_eq_v": True}, "gqa 32/4 x 512"),
     ],
 )
+@pytest.mark.torch
 def test_gemma_4_reads_keys_as_its_class_does(keys: dict[str, Any], last: str) -> None:
     from transformers.models.gemma4.configuration_gemma4 import Gemma4TextConfig  # noqa: PLC0415  # slow
 
@@ -137,6 +140,7 @@ def test_step_takes_sliding_heads_from_per_layer_config() -> None:
 
 
 @pytest.mark.parametrize(("older", "newer"), [("mamba", "linear_attention"), ("attention", "full_attention")])
+@pytest.mark.torch
 def test_layer_types_have_older_names(older: str, newer: str) -> None:
     from transformers.configuration_utils import remap_legacy_layer_types  # noqa: PLC0415  # slow, and for this only
 

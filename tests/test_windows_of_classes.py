@@ -61,6 +61,7 @@ def theirs(values: dict[str, Any]) -> list[int | None]:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("model_type", IF_USED)
+@pytest.mark.torch
 def test_layers_slide_where_the_class_lets_them(model_type: str, case: str) -> None:
     values = {**SHAPE, **CASES[case], "model_type": model_type}
     if case == "on without a window" and model_type == "qwen2_moe":
@@ -70,6 +71,7 @@ def test_layers_slide_where_the_class_lets_them(model_type: str, case: str) -> N
 
 
 @pytest.mark.parametrize("used", [True, False])
+@pytest.mark.torch
 def test_qwen3_moe_has_no_list(used: bool) -> None:
     values = {**SHAPE, "model_type": "qwen3_moe", "use_sliding_window": used}
     assert ours(values) == theirs(values)
@@ -77,6 +79,7 @@ def test_qwen3_moe_has_no_list(used: bool) -> None:
 
 @pytest.mark.parametrize("marks", [[1, 0, 1, 1, 0, 1], None])
 @pytest.mark.parametrize("interval", [2, 4])
+@pytest.mark.torch
 def test_smollm3_slides_where_nothing_is_rotated(marks: list[int] | None, interval: int) -> None:
     values = {**SHAPE, "model_type": "smollm3", "use_sliding_window": True}
     values |= {"no_rope_layers": marks, "no_rope_layer_interval": interval}
@@ -85,6 +88,7 @@ def test_smollm3_slides_where_nothing_is_rotated(marks: list[int] | None, interv
 
 @pytest.mark.parametrize("flag", [{"use_sliding_window": False}, {}])
 @pytest.mark.parametrize("model_type", IF_USED)
+@pytest.mark.torch
 def test_layers_that_slide_without_a_window_contradict_each_other(model_type: str, flag: dict[str, bool]) -> None:
     values = {**SHAPE, **flag, "model_type": model_type, "layer_types": LISTED, "max_window_layers": 3}
     assert not any(theirs(values)) or model_type == "smollm3"
