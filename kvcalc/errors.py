@@ -22,8 +22,18 @@ class ExitCode(IntEnum):
     """Cannot run here: something outside kvcalc is missing or failed."""
 
 
-def one_line(text: str) -> str:
-    """A text with its line breaks, and whatever else a terminal would obey, written as Python writes them."""
+MAX_NAME = 60
+"""Letters that a message shows of a name in a file."""
+
+
+def one_line(text: str, most: int | None = None) -> str:
+    """A text with its line breaks, and whatever else a terminal would obey, written as Python writes them.
+
+    Args:
+        text: from a file or a person.
+        most: characters of it that are shown; all of them where None.
+    """
+    text = text[:most]
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

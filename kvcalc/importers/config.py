@@ -6,8 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.importers.naming import one_line
+from kvcalc.errors import KvcalcError, did_you_mean, one_line
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import KvcalcError, one_line
 from kvcalc.files import read_bytes
-from kvcalc.importers.naming import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path

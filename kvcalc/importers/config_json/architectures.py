@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.errors import MAX_NAME, one_line
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.heads import HIDDEN
-from kvcalc.importers.naming import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,20 +122,20 @@ def _of(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
     if name in _EAGLE3:
         return _eagle3(name, config, outer)
     if _DRAFT.search(name):
-        return NotCounted(f"{one_line(name)} is a draft, whose tensors are others than a whole model's")
+        return NotCounted(f"{one_line(name, MAX_NAME)} is a draft, whose tensors are others than a whole model's")
     if name in _NAMED or name.endswith(_HEAD_OF_WORDS):
         return _NAMED.get(name, OutputHead())
     match = _CLASS.fullmatch(name)
     kind = _KINDS.get(match["kind"]) if match and _plain(match["family"]) in _FAMILIES else None
     if kind is None:
-        return NotCounted(f"what {one_line(name)} holds beside its layers is not known")
+        return NotCounted(f"what {one_line(name, MAX_NAME)} holds beside its layers is not known")
     return kind(config, outer)
 
 
 def _eagle3(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
     otherwise = [key for key in _OTHER_EAGLE3 if config.values.get(key) or outer.get(key)]
     if otherwise:
-        return NotCounted(f"{one_line(name)} with {otherwise[0]} has tensors that are not known")
+        return NotCounted(f"{one_line(name, MAX_NAME)} with {otherwise[0]} has tensors that are not known")
     words = config.optional_count("draft_vocab_size", most=MAX_VOCABULARY)
     target = config.optional_count("target_hidden_size")
     return Eagle3(

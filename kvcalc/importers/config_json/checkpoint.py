@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.errors import MAX_NAME, one_line
 from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.architectures import Eagle3, NotCounted, OutputHead
 from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.quantisation import INSIDE, quantisation_notes
-from kvcalc.importers.naming import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,7 +88,11 @@ def beside_text(outer: Mapping[str, Any]) -> str | None:
 def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[str]:
     unknown = above.why if isinstance(above, NotCounted) else None
     if beside is not None and unknown is None:
-        told = "what stands around text_config" if beside == "text_config" else f"what {one_line(beside)} tells of"
+        told = (
+            "what stands around text_config"
+            if beside == "text_config"
+            else f"what {one_line(beside, MAX_NAME)} tells of"
+        )
         unknown = f"{told} is not known"
     if unknown is not None:
         yield f"parameters are not counted: {unknown}; --parameters N or --weights SIZE gives them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.importers.naming import one_line
+from kvcalc.errors import MAX_NAME, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ def other_file(outer: Mapping[str, Any]) -> str | None:
     """
     if "peft_type" in outer:
         base = outer.get("base_model_name_or_path")
-        of = f" of '{one_line(base)}'" if isinstance(base, str) and base else ""
+        of = f" of '{one_line(base, MAX_NAME)}'" if isinstance(base, str) and base else ""
         return f"an adapter's file; its cache is that of its base model: name the config.json{of}"
     if isinstance(outer.get("model"), dict) and "decoder" in outer["model"]:
         return "a file of onnxruntime-genai; name the config.json of the checkpoint that was exported"

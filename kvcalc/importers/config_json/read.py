@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.errors import MAX_NAME, KvcalcError, did_you_mean, one_line
 from kvcalc.importers.config import BY_TYPE, Config, Given
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers
 from kvcalc.importers.config_json.checkpoint import beside_text, checkpoint_of
@@ -19,7 +19,7 @@ from kvcalc.importers.config_json.telling import agreeing_keys, telling_keys
 from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, RENAMED, WRAPPERS
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
-from kvcalc.importers.naming import name_of, one_line
+from kvcalc.importers.naming import name_of
 from kvcalc.importers.plan import grouped
 from kvcalc.model import Model
 
@@ -99,7 +99,7 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
     if model_type is None and other is not None:
         raise KvcalcError(f"{shown}: it is {other}")
     if model_type is None and inner is not None and around not in WRAPPERS:
-        raise KvcalcError(f"{shown}: '{one_line(around)}' is {_unknown_wrapper(around, inner)}")
+        raise KvcalcError(f"{shown}: '{one_line(around, MAX_NAME)}' is {_unknown_wrapper(around, inner)}")
     values = outer if inner is None else inner
     told = values.get("model_type")
     if isinstance(told, str):
@@ -108,7 +108,7 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
         told = _text_type(told, flat=inner is None, shown=shown) if model_type is None else None
     model_type = model_type or told or WRAPPERS.get(around)
     if not isinstance(model_type, str):
-        where = "it" if inner is None else f"the text_config of '{one_line(around)}'"
+        where = "it" if inner is None else f"the text_config of '{one_line(around, MAX_NAME)}'"
         raise KvcalcError(f"{shown}: {where} has no model_type; {_which(outer)}")
     config = Config(values, class_defaults(model_type, nested=inner is not None), shown, model_type, assumed, outer)
     config.ignore("model_type")
@@ -130,7 +130,7 @@ def _why_not(model_type: str) -> str:
     if model_type in LIKE:
         return f"model_type '{model_type}' is not known; --assume model_type={LIKE[model_type]} reads it as its like"
     hint = did_you_mean(model_type, FAMILIES) or ";"
-    return f"model_type '{one_line(model_type)}' is not known{hint} {BY_TYPE}"
+    return f"model_type '{one_line(model_type, MAX_NAME)}' is not known{hint} {BY_TYPE}"
 
 
 def _unknown_wrapper(around: str, inner: Mapping[str, Any]) -> str:
