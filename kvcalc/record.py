@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, cast
 
 from kvcalc.scenario import Scenario
 from kvcalc.term import Product, Share, Sum
@@ -24,13 +24,17 @@ _LONGEST = 160
 
 
 class Record:
-    """A part of a result."""
-
-    __slots__ = ()
+    """A part of a result. To compare and hash it is here, since a class defined without is defined in less time."""
 
     def to_dict(self) -> dict[str, Plain]:
         """Its object in JSON."""
         return _object(self)
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
 
     def __repr__(self) -> str:
         """One line: a list is told by its length, and what lies deeper by '...'."""
@@ -41,8 +45,6 @@ class Record:
 
 class Result(Record, ABC):
     """What a command answers."""
-
-    __slots__ = ()
 
     command: ClassVar[str]
     """The command that answers this."""
@@ -62,6 +64,31 @@ class Result(Record, ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.brief}>"
+
+    def __str__(self) -> str:
+        """What the command prints, without the notes."""
+        return _faces().screen(self)
+
+    def _repr_html_(self) -> str:
+        """The same as tables, for notebooks."""
+        return _faces().html(self)
+
+
+class _Faces(Protocol):
+    """How results look."""
+
+    def screen(self, result: Result) -> str:
+        """As text."""
+
+    def html(self, result: Result) -> str:
+        """As tables of HTML."""
+
+
+def _faces() -> _Faces:
+    """The renderer, by its name: it builds on results, which know nothing of it until one is shown."""
+    from importlib import import_module  # noqa: PLC0415  # only where a result is shown
+
+    return cast("_Faces", import_module("kvcalc.render.faces"))
 
 
 def plain(value: Any) -> Plain:

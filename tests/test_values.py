@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from conftest import Kvcalc
 import kvcalc
 from kvcalc.mechanisms import KINDS
 from kvcalc.record import Result
+from kvcalc.render.faces import REPORTS
+from kvcalc.verbs.explain import explain, topics
+from kvcalc.verbs.listing import list_gpus, list_models, show_gpu
 
 MANY: dict[str, Any] = {"batch": 32, "context": 4096, "cache_dtype": "k=q8_0,v=q4_0", "reserve": {"lora": "2GiB"}}
 MODELS = (
@@ -124,3 +128,71 @@ def test_the_object_of_a_result_is_what_the_command_prints(kvcalc: Kvcalc, quest
     printed = kvcalc(*words, "--json").stdout
     assert answer_to(question).to_json() + "\n" == printed
     assert answer_to(question).to_dict() == json.loads(printed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda: kvcalc.estimate("gemma-3-27b", tp=2), ["estimate", "gemma-3-27b", "--tp", "2"]),
+        (lambda: kvcalc.capacity("llama-3-8b", batch=3), ["capacity", "llama-3-8b", "-b", "3"]),
+        (lambda: kvcalc.plan("llama-3-70b", batch=32), ["plan", "llama-3-70b", "-b", "32"]),
+        (lambda: kvcalc.compare("qwen3-next-80b-a3b"), ["compare", "qwen3-next-80b-a3b"]),
+    ],
+    ids=["estimate", "capacity", "plan", "compare"],
+)
+def test_the_text_of_a_result_is_the_screen(kvcalc: Kvcalc, answer: Callable[[], Result], words: list[str]) -> None:
+    """The command adds itself, to be continued."""
+    screen = kvcalc(*words).stdout.splitlines()
+    assert str(answer()).splitlines() == [line for line in screen if not line.startswith("next: ")]
+
+
+class Tables(HTMLParser):
+    """The cells of the tables of a page, and the elements that were opened and closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002  # the parser's
+        if tag != "br":
+            self.open.append(tag)
+        if tag in {"td", "th"}:
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & {*self.open}:
+            self.cells[-1] += data
+
+
+def test_a_notebook_shows_tables() -> None:
+    answer = kvcalc.estimate("llama-3-70b", batch=32, context=8192)
+    tables = Tables(answer._repr_html_())
+    assert tables.open == []
+    assert "llama-3-70b" in tables.cells
+    assert {"weights", "cache", "temporary", "overhead", "total"} <= {cell.strip() for cell in tables.cells}
+    assert f"{answer.cache.bytes:,} bytes" in answer._repr_html_()
+
+
+def test_names_are_no_markup_in_a_notebook() -> None:
+    model = dataclasses.replace(kvcalc.load_model("llama-3-8b"), name="<script>&")
+    answer = kvcalc.estimate(model)
+    assert "<script>" not in answer._repr_html_()
+    assert "<script>&" in Tables(answer._repr_html_()).cells
+
+
+@pytest.mark.parametrize(
+    "answer", [list_models, list_gpus, topics, lambda: explain("mla"), lambda: show_gpu(kvcalc.load_gpu("h100"))]
+)
+def test_lists_and_cards_have_faces_too(answer: Callable[[], Result]) -> None:
+    assert str(answer()).count("\n") > 2
+    assert Tables(answer()._repr_html_()).cells
+
+
+def test_every_result_has_faces() -> None:
+    assert {each.__name__ for each in REPORTS} == {each.__name__ for each in Result.__subclasses__()}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kvcalc.term import Sum
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Total(Record):
     """All replicas together."""
 
@@ -35,7 +35,7 @@ class Total(Record):
     sequences: int | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Accelerator(Record):
     """One accelerator, and what may be used of it."""
 
@@ -45,7 +45,7 @@ class Accelerator(Record):
     usable_bytes: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Capacity(Result):
     """How much one replica holds. What is without end is None.
 

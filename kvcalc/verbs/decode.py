@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Spill(Record):
     """Cache that finds no room beside the rest of a rank, and is kept in the host's memory.
 
@@ -43,7 +43,7 @@ class Spill(Record):
     link_seconds: float
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class DecodeBound(Record):
     """At most so many tokens a second; of the slowest stage where there are several.
 

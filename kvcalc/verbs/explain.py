@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.mechanisms import Mechanism
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Explanation(Result):
     """One word explained.
 
@@ -52,7 +52,7 @@ class Explanation(Result):
         return self.title
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Topics(Result):
     """Everything that can be explained."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.model import Model
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ModelRow(Record):
     """A model in a list.
 
@@ -35,7 +35,7 @@ class ModelRow(Record):
     hub_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ModelList(Result):
     """Every model of the catalogue."""
 
@@ -48,7 +48,7 @@ class ModelList(Result):
         return f"{len(self.models):,} models"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ModelCard(Result):
     """One model: its fields as its file has them, and the file's text."""
 
@@ -62,7 +62,7 @@ class ModelCard(Result):
         return str(self.model["name"])
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class GpuRow(Record):
     """An accelerator in a list."""
 
@@ -75,7 +75,7 @@ class GpuRow(Record):
     aliases: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class GpuList(Result):
     """Every accelerator of the catalogue."""
 
@@ -88,7 +88,7 @@ class GpuList(Result):
         return f"{len(self.gpus):,} accelerators"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class GpuCard(Result):
     """One accelerator: all its fields that are known."""
 

@@ -31,7 +31,7 @@ MOST_NAMED = 3
 """Accelerators that a note names."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Planned(Record):
     """A deployment that holds the workload.
 
@@ -67,7 +67,7 @@ class Planned(Record):
     usd_per_hour: float | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Plan(Result):
     """The deployments, best first.
 

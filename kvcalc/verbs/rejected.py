@@ -20,7 +20,7 @@ MOST_ILLEGAL = 128
 """Illegal sizes up to this one are told; nodes of more GPUs are not known."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Rejected(Record):
     """A way to spread a replica that is smaller than the smallest deployment found.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.decode import DecodeBound
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ModelSummary(Record):
     """What was estimated."""
 
@@ -30,7 +30,7 @@ class ModelSummary(Record):
         return cls(model.name, model.num_layers, tuple(kinds), model.source)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class WorkloadSummary(Record):
     """For what."""
 
@@ -38,7 +38,7 @@ class WorkloadSummary(Record):
     context: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class DeploymentSummary(Record):
     """On what: the deployment asked for, or 1 x 1 x 1."""
 
@@ -56,7 +56,7 @@ class DeploymentSummary(Record):
         return cls(scenario.engine.name, scenario.engine.version, **asdict(deployment))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class CacheResult(Record):
     """The cache.
 
@@ -85,7 +85,7 @@ class CacheResult(Record):
     terms: tuple[Product, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class RankResult(Record):
     """The memory of the rank with the most cache. What needs the weights is None where they are not known.
 
@@ -105,7 +105,7 @@ class RankResult(Record):
     tree: Term
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class MemoryResult(Record):
     """The memory of one replica, and of its fullest rank."""
 
@@ -120,7 +120,7 @@ class MemoryResult(Record):
     per_rank: RankResult
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class MostSequences(Record):
     """How many sequences at the workload's context a replica of `gpus` tensor-parallel ranks holds."""
 
@@ -128,7 +128,7 @@ class MostSequences(Record):
     sequences: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class GpusResult(Record):
     """The accelerators.
 
@@ -160,7 +160,7 @@ class GpusResult(Record):
     most_sequences: tuple[MostSequences, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Answer(Record):
     """What is said first: of the deployment asked for, else of the smallest; of one GPU where none holds the workload.
 
@@ -186,7 +186,7 @@ class Answer(Record):
     sequences: int | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class SpillResult(Record):
     """Cache that goes to the host's memory.
 
@@ -201,7 +201,7 @@ class SpillResult(Record):
     seconds_per_token: float | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Estimate(Result):
     """The answer.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Relation = Literal["=", "<=", ">="]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Check(Record):
     """One claim.
 
@@ -34,7 +34,7 @@ class Check(Record):
     relation: Relation = "="
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Measurement(Record):
     """Something measured about which nothing is claimed.
 
@@ -52,7 +52,7 @@ class Measurement(Record):
     about: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Rung(Record):
     """One way of proving.
 
@@ -66,7 +66,7 @@ class Rung(Record):
     about: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Unsupported(Record):
     """A kind of layer that could not be verified."""
 
@@ -74,7 +74,7 @@ class Unsupported(Record):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Verification(Result):
     """The answer.
 

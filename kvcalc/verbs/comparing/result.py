@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class GivenGpus(Record):
     """The accelerators that rows are compared on.
 
@@ -30,7 +30,7 @@ class GivenGpus(Record):
     at_most: int | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class OnGivenGpus(Record):
     """A row's deployment on the given GPUs, and what it does there. None where it cannot be said; a note says why.
 
@@ -62,7 +62,7 @@ class OnGivenGpus(Record):
     spilled_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ComparedRow(Record):
     """One mechanism, or one model.
 
@@ -113,7 +113,7 @@ class ComparedRow(Record):
     scenario: Scenario
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Comparison(Result):
     """The answer.
 

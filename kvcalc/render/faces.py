@@ -1,0 +1,64 @@
+"""How any result looks where no command asks: as text, and as HTML for notebooks."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.render import Format, Report, render
+from kvcalc.render.capacity import capacity_report
+from kvcalc.render.compare import compare_report
+from kvcalc.render.estimate import estimate_view
+from kvcalc.render.html import write
+from kvcalc.render.listing import (
+    explanation_report,
+    gpu_report,
+    gpus_report,
+    model_report,
+    models_report,
+    topics_report,
+)
+from kvcalc.render.plan import plan_report
+from kvcalc.render.verify import verification_report
+from kvcalc.verbs.capacity import Capacity
+from kvcalc.verbs.comparing.result import Comparison
+from kvcalc.verbs.explain import Explanation, Topics
+from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
+from kvcalc.verbs.plan import Plan
+from kvcalc.verbs.result import Estimate
+from kvcalc.verification.result import Verification
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kvcalc.record import Result
+
+_UNIT = "GiB"
+_PLAIN: dict[str, Any] = {"unit": _UNIT, "explain": False, "command": ""}
+
+REPORTS: Mapping[type[Result], Callable[[Any], Report]] = MappingProxyType(
+    {
+        Estimate: lambda result: Report(result, (), lambda: estimate_view(result, _UNIT)),
+        Capacity: lambda result: capacity_report(result, **_PLAIN),
+        Plan: lambda result: plan_report(result, **_PLAIN),
+        Comparison: lambda result: compare_report(result, **_PLAIN),
+        Verification: lambda result: verification_report(result, _UNIT),
+        ModelList: lambda result: models_report(result, _UNIT),
+        ModelCard: model_report,
+        GpuList: lambda result: gpus_report(result, _UNIT),
+        GpuCard: lambda result: gpu_report(result, _UNIT),
+        Explanation: explanation_report,
+        Topics: topics_report,
+    }
+)
+"""How each kind of result is shown."""
+
+
+def screen(result: Result) -> str:
+    """What the command prints, without the notes."""
+    return render(REPORTS[type(result)](result), Format.TABLE).removesuffix("\n")
+
+
+def html(result: Result) -> str:
+    """The same as tables of HTML."""
+    return write(REPORTS[type(result)](result).view())
