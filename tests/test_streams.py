@@ -13,7 +13,7 @@ import pytest
 KVCALC = f"'{sys.executable}' -m kvcalc"
 ESTIMATE = "estimate llama-3-8b -c 8192"
 LISTED = "models list --format csv"
-TOO_MUCH = f"{ESTIMATE} -b 1000 --check"
+TOO_MUCH = f"{ESTIMATE} -b 1000 --tp 1 --check"
 WITH_A_NOTE = "estimate llama-3-8b"
 
 NO_READER = "| closed"
