@@ -60,6 +60,12 @@ def test_the_answer_in_json_and_on_the_screen(
     assert re.search(rf"^total +{total / 2**30:.2f} ", screen, re.MULTILINE)
 
 
+def test_a_result_at_a_prompt_says_the_answer() -> None:
+    asked: dict[str, Any] = {"batch": 32, "context": 8192}
+    assert repr(package.estimate("llama-3-70b", **asked)).endswith(" bytes of cache, 4 x h100-sxm: fits>")
+    assert repr(package.estimate("llama-3-70b", tp=2, **asked)).endswith(" bytes of cache, 2 x h100-sxm: does not fit>")
+
+
 def test_sequences_are_those_of_capacity() -> None:
     for tp, dp in ((2, 1), (4, 3)):
         asked: dict[str, Any] = {"context": 8192, "tp": tp, "dp": dp}

@@ -182,6 +182,12 @@ def test_what_does_not_fit_lacks_bytes_in_the_unit(kvcalc: Kvcalc) -> None:
     assert "lacks 66,667,996,118 bytes (0.07 TB) a GPU for one" in kvcalc(*words).stderr
 
 
+def test_a_refusal_tells_bytes_in_the_unit_too(kvcalc: Kvcalc) -> None:
+    words = ("estimate", "llama-3-70b", "--tp", "1", "-c", "8192", "--spill", "--unit", "GB")
+    assert "a rank lacks 65,358,031,093 bytes (65.36 GB) for the rest" in kvcalc(*words).stderr
+    assert "80GB (80,000,000,000 bytes)" in kvcalc("estimate", "llama-3-8b", "--gpu-memory", "80G").stderr
+
+
 def test_the_next_command_of_a_plan_keeps_the_unit(kvcalc: Kvcalc) -> None:
     last = kvcalc("plan", "llama-3-8b", "-c", "8192", "--unit", "MB").stdout.splitlines()[-1]
     assert last.startswith("next: kvcalc estimate llama-3-8b --unit MB ")

@@ -13,7 +13,6 @@ from kvcalc.cli.output import show
 from kvcalc.cli.question import scenario_of, typed
 from kvcalc.errors import NoError
 from kvcalc.render.capacity import capacity_report
-from kvcalc.units import with_unit
 from kvcalc.verbs.capacity import Capacity, nearest
 
 
@@ -59,7 +58,7 @@ def capacity_command(
     command = typed(context_of_call.obj)
     show(capacity_report(result, unit, explain=given["explain"], command=command), chosen, given["output_file"])
     if result.sequences == 0 or result.max_context == 0:
-        raise NoError(with_unit(_why_nothing_fits(result), unit))
+        raise NoError(_why_nothing_fits(result))
 
 
 def _is_typed(context_of_call: typer.Context, name: str) -> bool:

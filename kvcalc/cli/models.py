@@ -39,7 +39,7 @@ def list_command(
     how: FormatOption = None,
     json: JsonOption = False,
     output_file: OutputOption = None,
-    unit: Annotated[str, option("--unit", metavar="UNIT", text="Unit of sizes in tables: B, KiB, MiB ...")] = "B",
+    unit: Annotated[str, option("--unit", metavar="UNIT", text="Unit of sizes on the screen: B, KiB, MiB ...")] = "B",
 ) -> None:
     """Every model of the catalogue."""
     show(models_report(list_models(), chosen_unit(unit)), chosen_format(how, json=json), output_file)

@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.render import Format
-from kvcalc.units import SIZE_UNITS
+from kvcalc.units import SIZE_UNITS, with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +36,13 @@ class TextCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         if ctx.params.get("output_file") not in {None, "-"}:
             _refuse_destination(ctx.params)
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except KvcalcError as error:
+            unit = ctx.params.get("unit")
+            if unit in SIZE_UNITS:
+                error.args = tuple(with_unit(str(line), unit) for line in error.args)
+            raise
 
 
 class TextGroup(TyperGroup):
@@ -128,7 +134,7 @@ JsonOption = Annotated[bool, flag("--json", "Short for --format json.")]
 OutputOption = Annotated[
     str | None, option("-o", "--output-file", metavar="FILE", text="Write to FILE instead; - is stdout.")
 ]
-UnitOption = Annotated[str, option("--unit", metavar="UNIT", text="Unit of sizes in tables: GiB, GB, MiB, B ...")]
+UnitOption = Annotated[str, option("--unit", metavar="UNIT", text="Unit of sizes on the screen: GiB, GB, MiB, B ...")]
 
 
 def chosen_format(name: str | None, *, json: bool) -> Format:

@@ -12,7 +12,6 @@ from kvcalc.cli.output import show
 from kvcalc.cli.question import model_options, pairs_of, typed_anew
 from kvcalc.errors import NoError
 from kvcalc.render.plan import plan_report
-from kvcalc.units import with_unit
 
 SAME_IN_ESTIMATE = (
     "shared_prefix",
@@ -113,4 +112,4 @@ def plan_command(
     command = typed_anew("estimate", model, given, (*SAME_IN_ESTIMATE, "unit"))
     show(plan_report(result, unit, explain=given["explain"], command=command), chosen, given["output_file"])
     if result.nearest is not None:
-        raise NoError(with_unit(f"plan: {result.nearest}", unit))
+        raise NoError(f"plan: {result.nearest}")

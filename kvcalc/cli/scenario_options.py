@@ -144,7 +144,7 @@ OPTIONS = MappingProxyType(
             "-o", "--output-file", metavar="FILE", text="Write to FILE instead; - is stdout.", panel=None
         ),
         "unit": _text(
-            "--unit", metavar="UNIT", text="Unit of sizes in tables: GiB, GB, MiB, B ...", panel=None, default="GiB"
+            "--unit", metavar="UNIT", text="Unit of sizes on the screen: GiB, GB, MiB, B ...", panel=None, default="GiB"
         ),
         "explain": _flag("--explain", "Print the tree of terms with its formulas.", None),
     }

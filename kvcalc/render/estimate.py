@@ -75,8 +75,7 @@ def _headline(result: Estimate) -> str:
     """'4 GPUs (tp 4): fits'."""
     answer = result.answer
     deployment = result.scenario.deployment or Deployment(answer.tp, answer.pp, answer.dp)
-    state = "fits" if answer.fits else "tight" if answer.tight else "does not fit"
-    return f"{count(answer.gpus, 'GPU')} ({deployment}): {'weights unknown' if answer.fits is None else state}"
+    return f"{count(answer.gpus, 'GPU')} ({deployment}): {answer.state}"
 
 
 def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[str]:

@@ -185,6 +185,13 @@ class Answer(Record):
     headroom_bytes: int | None
     sequences: int | None
 
+    @property
+    def state(self) -> str:
+        """Whether it fits, in words."""
+        if self.fits is None:
+            return "weights unknown"
+        return "fits" if self.fits else "tight" if self.tight else "does not fit"
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpillResult(Record):
@@ -230,5 +237,5 @@ class Estimate(Result):
     @property
     def brief(self) -> str:
         asked = f"{self.model.name}, {self.workload.batch:,} x {self.workload.context:,} tokens"
-        gpus = "" if self.gpus.count is None else f", {self.gpus.count:,} x {self.gpus.gpu}"
-        return f"{asked}: {self.cache.bytes:,} bytes of cache{gpus}"
+        answer = self.answer
+        return f"{asked}: {self.cache.bytes:,} bytes of cache, {answer.gpus:,} x {answer.gpu}: {answer.state}"
