@@ -115,8 +115,8 @@ CONTRADICTIONS = (
             Saying("gqa", "memory", "80 GB", EVOLUTION),
             Saying("mqa", "memory", "20 GB (a reduction of 93.75%)", EVOLUTION),
         ),
-        "it is, in 2 bytes an element, 20,971,520,000 bytes for mha, 2,621,440,000 for 4 KV heads, 655,360,000 for mqa "
-        "(1 - 1/32: a reduction of 96.875 %)",
+        "it is, in 2 bytes an element, 20,971,520,000 bytes for mha, 2,621,440,000 bytes for 4 KV heads, "
+        "655,360,000 bytes for mqa (1 - 1/32: a reduction of 96.875 %)",
     ),
     Contradiction(
         "the quality of mla",

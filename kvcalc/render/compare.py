@@ -37,7 +37,7 @@ def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View
         blocks += [_gpus(result), Lines(tuple(_legend(result)))]
     if result.sayings:
         sources = tuple(f"({number}) {source}" for number, source in enumerate(SOURCES, 1))
-        blocks += [_sayings(result), _contradictions(result), Lines(sources)]
+        blocks += [_sayings(result), _contradictions(result, unit), Lines(sources)]
     if explain:
         blocks += trees(result)
     blocks.append(Lines(tuple(_ending(result, unit, explain=explain, command=command))))
@@ -207,13 +207,13 @@ def _quoted(saying: Saying) -> str:
     return f'"{saying.words}" ({SOURCES.index(saying.source) + 1})'
 
 
-def _contradictions(result: Comparison) -> Lines:
+def _contradictions(result: Comparison, unit: str) -> Lines:
     return Lines(
         (
             "they contradict each other, or the formula, on:",
             *(
                 f"- {each.about}: {'; '.join(f'{saying.mechanism} {_quoted(saying)}' for saying in each.said)}. "
-                + (f"By the formula {each.figure}." if each.figure else "No formula tells.")
+                + (with_unit(f"By the formula {each.figure}.", unit) if each.figure else "No formula tells.")
                 for each in result.contradictions
             ),
         )

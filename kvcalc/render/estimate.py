@@ -105,7 +105,7 @@ def _cache_line(result: Estimate) -> str:
     cache, asked = result.cache, result.scenario.deployment
     token = f"{cache.bytes_per_token:,} bytes a token"
     if cache.bytes_per_token_at_context != cache.bytes_per_token:
-        token += f" until windows are full, then {cache.bytes_per_token_at_context:,}"
+        token += f" until windows are full, then {cache.bytes_per_token_at_context:,} bytes"
     if cache.state_bytes_per_sequence:
         token += f", and {cache.state_bytes_per_sequence:,} bytes a sequence whatever its context"
     if asked is None or asked.gpus == 1:

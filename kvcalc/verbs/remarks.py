@@ -173,6 +173,6 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[str]:
     most = shown.bytes_of(largest)
     if most > shown.bytes_of(fullest):
         yield (
-            f"pipeline stage {largest.stage} has more memory in all ({most:,} bytes) than stage "
+            f"pipeline stage {largest.stage} has more memory in all, {most:,} bytes, than stage "
             f"{fullest.stage}, which has the most cache; whether it fits counts every stage"
         )

@@ -99,7 +99,7 @@ def _with_memory(scenario: Scenario, device: Device) -> Scenario:
     free = device.free_bytes()
     if free is not None and settled.usable_bytes > free:
         raise CannotRunError(
-            f"--boundary: {settled.usable_bytes:,} bytes are to be used, and {free:,} are free; give less with "
+            f"--boundary: {settled.usable_bytes:,} bytes are to be used, and {free:,} bytes are free; give less with "
             "--gpu-memory or --utilization"
         )
     return settled
@@ -171,7 +171,7 @@ def _refuse_a_used_heap(sequence_bytes: int) -> None:
     if freed * 2 >= sequence_bytes:
         raise CannotRunError(
             f"--boundary: this process keeps {freed:,} bytes of memory that was freed, and a sequence takes "
-            f"{sequence_bytes:,}; use a fresh process, or longer sequences"
+            f"{sequence_bytes:,} bytes; use a fresh process, or longer sequences"
         )
 
 

@@ -135,7 +135,7 @@ def _with_decoding(
     free = device.free_bytes()
     if free is not None and needed > free:
         return report._replace(
-            no_decode=f"beside the caches {free:,} bytes are free, and weights and chunks may take {needed:,}"
+            no_decode=f"beside the caches {free:,} bytes are free, and weights and chunks may take {needed:,} bytes"
         )
     try:
         return report._replace(decoded=decode(case, report.rank, layers, device, progress))

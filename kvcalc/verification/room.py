@@ -41,8 +41,8 @@ def refuse_without_room(case: Case, rank: Rank, device: Device, sizes: list[int]
     ]
     would = " or ".join(way for way in ways if way)
     raise CannotRunError(
-        f"the cache takes {sum(sizes):,} bytes{_of(case, rank)}, {needed:,} with what {device.kind} needs beside it, "
-        f"where {free:,} are free; "
+        f"the cache takes {sum(sizes):,} bytes{_of(case, rank)}, {needed:,} bytes with what {device.kind} needs "
+        f"beside it, where {free:,} bytes are free; "
         + (f"the most that fits is {would}; " if would else "")
         + "--device meta checks it without memory"
     )

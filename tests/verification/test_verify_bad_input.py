@@ -239,7 +239,7 @@ def test_what_has_no_room_is_refused_before_it_is_allocated(
         return kvcalc("verify", model, *words, "-b", str(batch), "-c", str(context), "--device", "cpu", "--json")
 
     run = verify(*asked)
-    assert_refused(run, 3, f"where {mib * MIB:,} are free", "--device meta")
+    assert_refused(run, 3, f"where {mib * MIB:,} bytes", "--device meta")
     assert allocated == []
     most = re.search(r"--batch (\d+) at this context or --context (\d+) at this batch", run.stderr)
     assert most
