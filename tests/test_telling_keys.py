@@ -200,6 +200,20 @@ def test_another_spelling_that_agrees_may_stand_beside_the_one_that_is_read() ->
         labels({**gemma2, "sliding_window_size": 2048})
 
 
+def test_a_spelling_that_is_refused_names_the_key_that_is_read() -> None:
+    without = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"}
+    for name, key, value, said in (
+        ("n_kv_heads", "num_key_value_heads", 8, "gqa 32/8 x 128"),
+        ("num_query_groups", "num_key_value_heads", 4, "gqa 32/4 x 128"),
+        ("kv_channels", "head_dim", 64, "mha 32 x 64"),
+    ):
+        with pytest.raises(KvcalcError, match=f"--assume {key}={value} reads it so, --assume {name}=null takes it as"):
+            labels({**without, name: value})
+        assert labels({**without, name: value}, **{key: value}) == [said] * 2
+    with pytest.raises(KvcalcError, match="; --assume window_size=null takes it as absent"):
+        labels({**LLAMA, "window_size": 512})
+
+
 def test_a_flag_that_is_false_silences_its_keys() -> None:
     assert labels({**LLAMA, "use_sliding_window": False, "sliding_window": 32768, "max_window_layers": 28}) == PLAIN
     assert labels({**LLAMA, "use_cla": False, "cla_share_factor": 2}) == PLAIN

@@ -245,11 +245,14 @@ class Config:
         """These keys say nothing of the cache in this family."""
         self.read.update(names)
 
-    def refuse_unread(self, telling: Callable[[Mapping[str, Any]], set[str]]) -> None:
+    def refuse_unread(
+        self, telling: Callable[[Mapping[str, Any]], set[str]], meaning: Mapping[str, str] | None = None
+    ) -> None:
         """Refuse a file that says something of the cache which its family does not look at, and idle assumptions.
 
         Args:
             telling: which keys of a mapping say something of the cache.
+            meaning: spellings of a key, and the one that families read.
 
         Raises:
             KvcalcError: it does, or there are.
@@ -258,9 +261,11 @@ class Config:
             if name in self.values and telling({name: self.values[name] or 1}):
                 self.read.add(name)
         for name in sorted(telling(self.values) - self.read):
-            raise self.refusal(
-                f"{name} is {_shown(self.values[name])}, which this family's layers do not have", self.without(name)
-            )
+            value, usual = self.values[name], (meaning or {}).get(name)
+            way = self.without(name)
+            if usual in self.read and type(value) is int and self.place is None:
+                way = f"--assume {usual}={value} reads it so, {way}"
+            raise self.refusal(f"{name} is {_shown(value)}, which this family's layers do not have", way)
         for part in self._parts:
             part.refuse_unread(telling)
         for name in self.assumed:

@@ -15,7 +15,7 @@ from kvcalc.importers.config_json.fields import model_fields
 from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
-from kvcalc.importers.config_json.telling import agreeing_keys, telling_keys
+from kvcalc.importers.config_json.telling import MEANING, agreeing_keys, telling_keys
 from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, RENAMED, WRAPPERS
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
@@ -76,7 +76,7 @@ def import_config(
     checkpoint = checkpoint_of(config, asked, counted, weights, above, beside)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.ignore(*agreeing_keys(config.values, plans))
-    config.refuse_unread(telling_keys)
+    config.refuse_unread(telling_keys, MEANING)
     try:
         model = Model(
             **{key: given.value for key, given in fields},

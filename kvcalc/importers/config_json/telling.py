@@ -116,6 +116,11 @@ _SAME: Mapping[str, Collection[str]] = MappingProxyType(
 )
 """Spellings of one meaning: a file may carry them beside the one that its family reads, where they agree."""
 
+_USUAL = {"num_kv_heads": "num_key_value_heads", "head_dim": "head_dim", "window": "sliding_window"}
+
+MEANING: Mapping[str, str] = MappingProxyType({name: key for field, key in _USUAL.items() for name in _SAME[field]})
+"""Spellings, and the key that most families read."""
+
 _NAME = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
 
 
