@@ -22,7 +22,7 @@ MAX_KINDS = 256
 
 LayersOrNone = Annotated[int, Limits(ge=0, le=MAX_LAYERS)]
 
-Split = Literal["tp", "ep", "all"]
+Split = Literal["tp", "ep", "stage", "all"]
 WeightPlace = Literal["embedding", "layers", "head"]
 
 
@@ -33,13 +33,16 @@ class WeightPart:
     Attributes:
         parameters: or, where words hold several, the words.
         split: over which ranks it divides: `tp` (tensor-parallel ranks), `ep` (experts; over tensor-parallel ranks
-            where experts are not spread otherwise), or `all`: every rank holds it whole.
+            where experts are not spread otherwise), `stage`: the tensor-parallel ranks of its pipeline stage hold it
+            whole each, as they do norms and routers, or `all`: every rank of every stage does, as of towers.
         place: where it sits in the model: `embedding` (before the layers: tables whose rows are looked up; the first
             pipeline stage), `head` (the output head; the last stage), or `layers`, which stages share.
         scales: the part holds the scales of the quantised parts; it is dropped when another format is asked for.
         weight_block_size: elements along a row that share a scale which stands in a part of its own; splitting a row
             elsewhere than between such blocks is not possible without padding.
         used: whether making text reads it. Towers (split `all`) are not read either.
+        projections: whether the layers' projections of keys and values are in it; said where several parts divide over
+            tp, since what ranks copy of them takes the part's format.
     """
 
     __pydantic_config__: ClassVar = CHECKED
@@ -52,9 +55,12 @@ class WeightPart:
     scales: bool = False
     weight_block_size: Dim | None = None
     used: bool = True
+    projections: bool = False
 
     def __post_init__(self) -> None:
         check_weight_format("format", self.format)
+        if self.projections and (self.split, self.place) != ("tp", "layers"):
+            raise ValueError("projections: goes with split tp and place layers")
         if self.split != "tp" and self.place != "layers":
             raise ValueError(f"place: {self.place} goes with split tp, not {self.split}")
 
@@ -76,6 +82,8 @@ class Model(WorksOut):
         tower_parameters: of those, what belongs to towers for images or sound, which text does not use.
         weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
+        attention_k_eq_v: whether full layers make values with the keys' projection, and have no weights for them; both
+            are cached all the same.
     """
 
     __pydantic_config__: ClassVar = CHECKED
@@ -94,6 +102,7 @@ class Model(WorksOut):
     moe_intermediate_size: Dim | None = None
     first_k_dense: LayersOrNone | None = None
     mtp_layers: LayersOrNone | None = None
+    attention_k_eq_v: bool = False
     modalities: tuple[Text, ...] = ()
     dtype: str | None = None
     parameters: Parameters | None = None
@@ -138,6 +147,11 @@ class Model(WorksOut):
     @property
     def is_mixture_of_experts(self) -> bool:
         return self.num_experts is not None and self.num_experts > 1
+
+    @property
+    def states_copies(self) -> bool:
+        """Whether its list of weights tells what every rank of a stage holds whole."""
+        return any(part.split == "stage" for part in self.weights)
 
     @property
     def has_towers(self) -> bool:

@@ -62,6 +62,8 @@ class Scenario(WorksOut):
         shared_prefix: first tokens of the context that all sequences of a replica share: kept once.
         spill: whether cache that has no room on an accelerator is kept in its host's memory.
         origin: where the model was read from, for messages.
+        weights_as: the model whose projections the weights are, where `model` is what it would keep with another
+            mechanism; None: its own.
         remarks: what was assumed while the scenario was put together, for the result's notes.
     """
 
@@ -79,6 +81,7 @@ class Scenario(WorksOut):
     shared_prefix: int = 0
     spill: bool = False
     origin: str = "this model"
+    weights_as: Model | None = None
     remarks: tuple[str, ...] = ()
 
     @cached_property

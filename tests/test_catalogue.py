@@ -305,7 +305,7 @@ def test_parts_of_the_weights_are_the_parameters(name: str) -> None:
     if parts:
         assert sum(part["parameters"] for part in parts) == raw["parameters"]
         assert sum(part["parameters"] for part in parts if part["split"] == "all") == raw.get("tower_parameters", 0)
-        assert {part["split"] for part in raw["weights"]} <= {"tp", "ep", "all"}
+        assert {part["split"] for part in raw["weights"]} <= {"tp", "ep", "stage", "all"}
         assert any(part["split"] == "ep" for part in parts) == ("num_experts" in raw)
         assert all(part["format"] == "fp32" for part in raw["weights"] if part.get("scales"))
     if "active_parameters" in raw:

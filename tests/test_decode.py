@@ -58,13 +58,14 @@ def test_llama_3_70b_on_four_gpus() -> None:
 
 def test_deepseek_v3_reads_8_of_256_experts() -> None:
     experts = 653_908_770_816 * 8 // 256
-    others = 15_156_838_400 + 2 * 926_679_040 + 2 * 107_437_056
-    scales = 4 * 39_911_424 * 8 // 256 + 4 * 926_808
+    others = 14_233_370_624 + 2 * 926_679_040
+    scales = 4 * 39_911_424 * 8 // 256 + 4 * 868_736
+    copies = 923_467_776 + 2 * 107_437_056 + 4 * 58_072  # on every rank
     found = bound("deepseek-v3", tp=8, context=8192, gpu="h200")
 
-    assert found.weights_read_bytes == (experts + others + scales) // 8
+    assert found.weights_read_bytes == (experts + others + scales) // 8 + copies
     assert found.cache_read_bytes == 575_668_224
-    assert found.memory_seconds == ((experts + others + scales) // 8 + 575_668_224) / H200
+    assert found.memory_seconds == ((experts + others + scales) // 8 + copies + 575_668_224) / H200
     # 64 sequences may use as few experts as one does, and read as much of them.
     many = bound("deepseek-v3", tp=8, context=8192, gpu="h200", batch=64)
     assert many.weights_read_bytes == found.weights_read_bytes
@@ -736,6 +737,21 @@ def row(attention: Any, tp: int) -> tuple[int, int]:
     return 2 * 2 * attention.head_dim * max(1, attention.num_kv_heads // tp), 8 * 2 * attention.head_dim
 
 
+def copied_share(model: kvcalc.Model, tp: int) -> float:
+    """Parameters of the layers that a rank has beyond a tp-th part of them: latents, routers, keys and values."""
+    hidden, beyond = model.hidden_size or 0, 0.0
+    for group in model.layers:
+        assert isinstance(group, LayerGroup)
+        attention = group.attention
+        if isinstance(attention, MLA):
+            beyond += group.count * hidden * (attention.kv_lora_rank + 64) * (1 - 1 / tp)
+        elif isinstance(attention, GQA) and attention.num_kv_heads < tp:
+            both = 2 * hidden * attention.num_kv_heads * attention.head_dim
+            beyond += group.count * both * (1 / attention.num_kv_heads - 1 / tp)
+    layers_with_experts = model.num_layers - (model.first_k_dense or 0)
+    return beyond + (model.num_experts or 0) * hidden * layers_with_experts * (1 - 1 / tp)
+
+
 def seconds_by_hand(asked: Asked, sequences: int, tokens: int) -> list[float]:
     """Each stage's seconds for so many sequences of a replica, and tokens of all replicas that share the experts."""
     model, options = asked.model, asked.options
@@ -751,6 +767,8 @@ def seconds_by_hand(asked: Asked, sequences: int, tokens: int) -> list[float]:
         dense = asked.rest * len(held) / total + (asked.table if stage == pp - 1 else 0)
         active = asked.experts * used * sum(layer >= first for layer in held) / (total - first) / sharing
         read, operations = 2 * (dense + active) / tp, 2 * (dense * sequences + active * tokens) / tp
+        copied = copied_share(model, tp) * len(held) / total
+        read, operations = read + 2 * copied, operations + 2 * copied * sequences
         for layer in held:
             kept = min(context, layers[layer].window or context)
             row_bytes, multiply_adds = row(layers[layer].attention, tp)

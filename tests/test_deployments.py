@@ -572,42 +572,52 @@ def test_sharing_more_never_takes_more(
 
 EXPERTS = 653_908_770_816
 EXPERTS_SCALES = 4 * 39_911_424
-REST = 15_156_838_400 + 2 * 926_679_040 * 2 + 2 * 107_437_056 + 4 * 926_808
-"""Bytes of DeepSeek-V3: fp8 layers, bf16 embedding, head, routers and norms, fp32 scales."""
+REST = 14_233_370_624 + 2 * 926_679_040 * 2 + 4 * 868_736
+COPIES = 923_467_776 + 2 * 107_437_056 + 4 * 58_072
+"""Bytes of DeepSeek-V3: fp8 layers, bf16 embedding and head, fp32 scales; and what tensor-parallel ranks copy: latent
+down-projections, routers and norms, scales."""
 
 
 @pytest.mark.parametrize(
     ("options", "rank", "replica"),
     [
         # Replicas without shared experts hold all of it, however the experts fall within them.
-        ({"tp": 8, "ep": 8, "dp": 2}, (EXPERTS + EXPERTS_SCALES + REST) // 8, EXPERTS + EXPERTS_SCALES + REST),
-        ({"tp": 8, "ep": 4}, (EXPERTS + EXPERTS_SCALES + REST) // 8, EXPERTS + EXPERTS_SCALES + REST),
+        (
+            {"tp": 8, "ep": 8, "dp": 2},
+            (EXPERTS + EXPERTS_SCALES + REST) // 8 + COPIES,
+            EXPERTS + EXPERTS_SCALES + REST + 8 * COPIES,
+        ),
+        (
+            {"tp": 8, "ep": 4},
+            (EXPERTS + EXPERTS_SCALES + REST) // 8 + COPIES,
+            EXPERTS + EXPERTS_SCALES + REST + 8 * COPIES,
+        ),
         # Experts over tp x dp, all else whole in each replica.
         (
             {"dp": 8, "dp_attention": True},
-            (EXPERTS + EXPERTS_SCALES) // 8 + REST,
-            (EXPERTS + EXPERTS_SCALES) // 8 + REST,
+            (EXPERTS + EXPERTS_SCALES) // 8 + REST + COPIES,
+            (EXPERTS + EXPERTS_SCALES) // 8 + REST + COPIES,
         ),
         (
             {"dp": 8, "dp_attention": True, "ep": 8},
-            (EXPERTS + EXPERTS_SCALES) // 8 + REST,
-            (EXPERTS + EXPERTS_SCALES) // 8 + REST,
+            (EXPERTS + EXPERTS_SCALES) // 8 + REST + COPIES,
+            (EXPERTS + EXPERTS_SCALES) // 8 + REST + COPIES,
         ),
         (
             {"tp": 2, "dp": 4, "dp_attention": True, "ep": 2},
-            (EXPERTS + EXPERTS_SCALES) // 8 + REST // 2,
-            (EXPERTS + EXPERTS_SCALES) // 4 + REST,
+            (EXPERTS + EXPERTS_SCALES) // 8 + REST // 2 + COPIES,
+            (EXPERTS + EXPERTS_SCALES) // 4 + REST + 2 * COPIES,
         ),
         # 256 experts over 24 ranks: the fullest has 11. Over 6 groups of 4 ranks: the fullest group has 43.
         (
             {"tp": 8, "dp": 3, "dp_attention": True, "ep": 24},
-            11 * 2_554_331_136 + 11 * 623_616 + REST // 8,
-            -(-EXPERTS // 3) + -(-EXPERTS_SCALES // 3) + REST,
+            11 * 2_554_331_136 + 11 * 623_616 + REST // 8 + COPIES,
+            -(-EXPERTS // 3) + -(-EXPERTS_SCALES // 3) + REST + 8 * COPIES,
         ),
         (
             {"tp": 8, "dp": 3, "dp_attention": True, "ep": 6},
-            43 * 2_554_331_136 // 4 + 43 * 623_616 // 4 + REST // 8,
-            -(-EXPERTS // 3) + -(-EXPERTS_SCALES // 3) + REST,
+            43 * 2_554_331_136 // 4 + 43 * 623_616 // 4 + REST // 8 + COPIES,
+            -(-EXPERTS // 3) + -(-EXPERTS_SCALES // 3) + REST + 8 * COPIES,
         ),
     ],
 )

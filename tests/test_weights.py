@@ -102,15 +102,31 @@ def test_a_model_without_parameters_can_be_given_them() -> None:
 # Ranks.
 
 
+DEEPSEEK_COPIES = 923_467_776 + 2 * 107_437_056 + 4 * 58_072
+"""Latent down-projections in fp8, routers and norms in bf16, and scales: bytes of DeepSeek-V3 that every rank holds."""
+
+
 @pytest.mark.parametrize(
     ("model", "options", "replica", "rank"),
     [
         ("llama-3-8b", {"tp": 2}, 16_060_522_496, 8_030_261_248),
-        ("gpt-oss-120b", {"tp": 8}, 65_248_815_744, 8_156_101_968),
-        ("deepseek-v3", {"tp": 8}, 673_150_552_416, 84_143_819_052),
+        # Routers, norms and the bias of outputs are whole on every rank: 13,589,568 parameters in bf16.
+        ("gpt-oss-120b", {"tp": 8}, 65_248_815_744 + 7 * 27_179_136, (65_248_815_744 - 27_179_136) // 8 + 27_179_136),
+        (
+            "deepseek-v3",
+            {"tp": 8},
+            673_150_552_416 + 7 * DEEPSEEK_COPIES,
+            (673_150_552_416 - DEEPSEEK_COPIES) // 8 + DEEPSEEK_COPIES,
+        ),
         # The towers are whole on every rank.
         ("gemma-3n-e4b", {"tp": 2}, 13_733_393_376 + 2 * 1_966_563_008, 6_866_696_688 + 1_966_563_008),
-        ("gemma-3n-e4b", {"tp": 4}, 13_733_393_376 + 4 * 1_966_563_008, 3_433_348_344 + 1_966_563_008),
+        # 2 KV heads on 4 ranks: 20 layers of 2 x 2,048 x 512 are there twice, so that a rank has half of them.
+        (
+            "gemma-3n-e4b",
+            {"tp": 4},
+            13_733_393_376 + 83_886_080 + 4 * 1_966_563_008,
+            3_433_348_344 + 83_886_080 // 4 + 1_966_563_008,
+        ),
         ("gemma-3n-e4b", {"tp": 4, "weights": 10**10}, 10**10, 2_500_000_000),
         ("llama-3-8b", {"tp": 8, "weights": 10**9 + 1}, 10**9 + 1, 125_000_001),
         ("llama-3-8b", {"tp": 2, "pp": 4, "weights": 10**9 + 1}, 10**9 + 1, 125_000_001),
@@ -146,11 +162,15 @@ def test_a_checkpoint_of_one_format_over_stages(model: str, options: dict[str, A
 
 def test_parts_over_stages_experts_over_the_layers_that_have_them() -> None:
     """DeepSeek-V3: 61 layers, the first 3 of them dense; stages of 31 and 30 layers, a table at either end."""
-    of_61 = [15_156_838_400, 2 * 107_437_056, 4 * 926_808]
+    of_61 = [14_233_370_624, 4 * 868_736]
+    whole = [923_467_776, 2 * 107_437_056, 4 * 58_072]
     of_58 = [653_908_770_816, 4 * 39_911_424]
     table = 2 * 129_280 * 7_168 // 8
     expected = [
-        table + sum(-(-part * layers // (61 * 8)) for part in of_61) + sum(-(-part * moe // (58 * 8)) for part in of_58)
+        table
+        + sum(-(-part * layers // (61 * 8)) for part in of_61)
+        + sum(-(-part * layers // 61) for part in whole)
+        + sum(-(-part * moe // (58 * 8)) for part in of_58)
         for layers, moe in ((31, 28), (30, 30))
     ]
 
@@ -164,9 +184,13 @@ def test_a_mixture_of_experts_of_one_format_over_stages(options: dict[str, Any])
     tp = options.get("tp", 1)
     experts = 94 * 128 * 3 * 4096 * 1536
     table = 151_936 * 4096
-    rest = 235_093_634_560 - experts - 2 * table
+    routers = 94 * 128 * 4096 if tp > 1 else 0  # whole on every rank; the 4 KV heads divide
+    rest = 235_093_634_560 - experts - 2 * table - routers
     expected = [
-        2 * table * at_end // tp + -(-2 * experts * layers // (94 * tp)) + -(-2 * rest * layers // (94 * tp))
+        2 * table * at_end // tp
+        + -(-2 * experts * layers // (94 * tp))
+        + -(-2 * rest * layers // (94 * tp))
+        + -(-2 * routers * layers // 94)
         for layers, at_end in ((32, 1), (31, 0), (31, 1))
     ]
 
@@ -190,14 +214,15 @@ def test_experts_of_one_format_are_on_the_layers_that_have_them() -> None:
 
     assert weights_of_stages(model, pp=2) == [200 + 500, 500 + 2400 + 200]
     assert weights_of_stages(model, pp=3) == [200 + 500, 250 + 1200, 250 + 1200 + 200]
-    assert weights_of_stages(model, pp=4, tp=2) == [100 + 125, 125, 125 + 600, 125 + 600 + 100]
-    assert weights_of_stages(model, pp=2, tp=2, dp=2, ep=4, dp_attention=True) == [100 + 250, 250 + 600 + 100]
+    # Two ranks copy the routers, 2 x 8 x 10, and divide 840.
+    assert weights_of_stages(model, pp=4, tp=2) == [100 + 145, 145, 145 + 600, 145 + 600 + 100]
+    assert weights_of_stages(model, pp=2, tp=2, dp=2, ep=4, dp_attention=True) == [100 + 290, 290 + 600 + 100]
     # 8 experts over 3 groups: the fullest has 3.
     assert weights_of_stages(model, pp=2, dp=3, ep=3, dp_attention=True) == [200 + 500, 500 + 900 + 200]
 
 
 def test_experts_that_ranks_do_not_divide_are_told_apart_on_one_stage_too() -> None:
-    """10 experts of 3 x 10 x 5 in each of 2 layers, over 4 ranks: the fullest has 3 of them."""
+    """10 experts of 3 x 10 x 5 in each of 2 layers, over 4 ranks: the fullest has 3 of them. Routers are 200."""
     model = kvcalc.Model(
         name="m",
         parameters=3000 + 200 + 1000,
@@ -210,9 +235,9 @@ def test_experts_that_ranks_do_not_divide_are_told_apart_on_one_stage_too() -> N
         layers=(LayerGroup(count=2, attention=MHA(num_heads=4, head_dim=1)),),
     )
 
-    assert weights_of_stages(model, tp=4, ep=4) == [900 + 50 + 250]
-    assert weights_of_stages(model, tp=4, ep=2) == [4200 // 4]
-    assert weights_of_stages(model, tp=4) == [4200 // 4]
+    assert weights_of_stages(model, tp=4, ep=4) == [900 + 50 + 800 // 4 + 200]
+    assert weights_of_stages(model, tp=4, ep=2) == [4000 // 4 + 200]
+    assert weights_of_stages(model, tp=4) == [4000 // 4 + 200]
     words = "experts are on the layers that have them"
     assert any(words in note for note in kvcalc.estimate(model, context=1, tp=4, ep=4).notes)
     assert not any(words in note for note in kvcalc.estimate(model, context=1, tp=4, ep=2).notes)

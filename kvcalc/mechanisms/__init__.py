@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 from kvcalc.fields import Tagged
-from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Role
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection, Role
 from kvcalc.mechanisms.cross import Cross
 from kvcalc.mechanisms.gated_deltanet import GatedDeltaNet
 from kvcalc.mechanisms.gqa import GQA
@@ -83,6 +83,7 @@ __all__ = [
     "Mamba2",
     "Mechanism",
     "NoAttention",
+    "Projection",
     "Role",
     "Shared",
     "ShortConv",

@@ -76,6 +76,24 @@ class Heads(NamedTuple):
     k_equals_v: bool = False
 
 
+class Projection(NamedTuple):
+    """A matrix that makes what a layer keeps, and whose outputs may be fewer than ranks.
+
+    Attributes:
+        name: of all of its kind, for people.
+        rows: outputs.
+        columns: inputs.
+        heads: over how many ranks it divides at most; None where it never divides, and every rank holds it whole.
+        makes: `v` of values, where they have a matrix of their own.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    heads: int | None = None
+    makes: str = ""
+
+
 class Mechanism(ABC):
     """One kind of attention layer. A subclass is one file: its fields, its formula, its source."""
 
@@ -154,6 +172,10 @@ class Mechanism(ABC):
     def positions_read(self) -> int | None:
         """How many positions of its cache a step reads at most, however many are kept; None: all."""
         return None
+
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:  # noqa: ARG002  # most divide whatever they have
+        """The matrices that not every legal number of tensor-parallel ranks divides."""
+        return ()
 
     @property
     @abstractmethod

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, Tokens
-from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism
-from kvcalc.mechanisms.heads import head_label
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
+from kvcalc.mechanisms.heads import head_label, key_and_value_projections
 from kvcalc.term import Factor
 
 
@@ -45,6 +45,9 @@ class Cross(Mechanism):
         heads = Factor("num_kv_heads", self.num_kv_heads, "head")
         rows = Factor("encoder_context", self.encoder_context, "token of the encoder")
         return tuple(CachedTensor(name, (Factor("head_dim", self.head_dim),), heads, rows) for name in ("k", "v"))
+
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:
+        return key_and_value_projections(hidden_size, self.num_kv_heads, self.head_dim, None)
 
     @property
     def query_heads(self) -> int:

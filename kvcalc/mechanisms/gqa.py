@@ -6,8 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism
-from kvcalc.mechanisms.heads import check_widths, head_label, keys_and_values, multiply_adds, without_values
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
+from kvcalc.mechanisms.heads import (
+    check_widths,
+    head_label,
+    key_and_value_projections,
+    keys_and_values,
+    multiply_adds,
+    without_values,
+)
 from kvcalc.term import Factor
 
 
@@ -42,6 +49,11 @@ class GQA(Mechanism):
     def cached(self) -> tuple[CachedTensor, ...]:
         heads = Factor("num_kv_heads", self.num_kv_heads, "head")
         return keys_and_values(heads, self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)
+
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:
+        return key_and_value_projections(
+            hidden_size, self.num_kv_heads, self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v
+        )
 
     @property
     def query_heads(self) -> int:

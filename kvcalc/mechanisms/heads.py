@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvcalc.mechanisms.base import CachedTensor
+from kvcalc.mechanisms.base import CachedTensor, Projection
 from kvcalc.term import Factor
 
 
@@ -25,6 +25,15 @@ def keys_and_values(
         return (key,)
     width = Factor("head_dim", head_dim) if v_head_dim is None else Factor("v_head_dim", v_head_dim)
     return key, CachedTensor("v", (width,), heads)
+
+
+def key_and_value_projections(
+    hidden_size: int, kv_heads: int, head_dim: int, v_head_dim: int | None, *, k_equals_v: bool = False
+) -> tuple[Projection, ...]:
+    """What makes the keys and the values of `kv_heads` heads."""
+    name, v_width = "key and value projections", head_dim if v_head_dim is None else v_head_dim
+    keys = Projection(name, kv_heads * head_dim, hidden_size, kv_heads)
+    return (keys,) if k_equals_v else (keys, Projection(name, kv_heads * v_width, hidden_size, kv_heads, "v"))
 
 
 def multiply_adds(num_heads: int, head_dim: int, v_head_dim: int | None) -> int:

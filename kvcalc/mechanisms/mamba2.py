@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.base import CachedTensor, Mechanism, Projection
 from kvcalc.mechanisms.states import check_state_formats, convolution, state, state_label
 from kvcalc.term import Factor
 
@@ -59,6 +59,14 @@ class Mamba2(Mechanism):
             *convolution("conv_b", self.conv_kernel, groups, (size,), self.conv_dtype),
             *convolution("conv_c", self.conv_kernel, groups, (size,), self.conv_dtype),
             state(heads, (width, size), self.state_dtype),
+        )
+
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:
+        """Of B and C: their rows of the input projection, and their channels of the convolution."""
+        name, rows = "projections of B and C", 2 * self.num_groups * self.state_size
+        return (
+            Projection(name, rows, hidden_size, self.num_groups),
+            Projection(name, rows, self.conv_kernel, self.num_groups),
         )
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, DimOrNone
-from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Role
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection, Role
 from kvcalc.term import Factor
 
 
@@ -69,6 +69,19 @@ class MLA(Mechanism):
             tensors.append(CachedTensor("index_k", (width,), role=Role.INDEX, format="fp8_block128"))
         return tuple(tensors)
 
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:
+        """The latents' down-projections and all of an indexer: none has heads to divide."""
+        found = latent_projections(hidden_size, self.kv_lora_rank + self.qk_rope_head_dim, self.q_lora_rank)
+        if self.index_head_dim is None or self.index_n_heads is None:
+            return found
+        name, queries = "indexer's projections", self.index_n_heads * self.index_head_dim
+        return (
+            *found,
+            Projection(name, self.index_head_dim, hidden_size),
+            Projection(name, queries, self.q_lora_rank or hidden_size),
+            Projection(name, self.index_n_heads, hidden_size),
+        )
+
     @property
     def query_heads(self) -> int:
         return self.num_heads
@@ -97,3 +110,9 @@ class MLA(Mechanism):
         index = "" if self.index_head_dim is None else f", index {self.index_head_dim}"
         top = "" if self.index_topk is None else f", top {self.index_topk:,}"
         return f"mla {self.num_heads} heads, {self.kv_lora_rank}+{self.qk_rope_head_dim}{index}{top}"
+
+
+def latent_projections(hidden_size: int, kv_width: int, q_lora_rank: int | None) -> tuple[Projection, ...]:
+    """What makes the latents of keys and values, and of queries where they have one."""
+    widths = (kv_width,) if q_lora_rank is None else (kv_width, q_lora_rank)
+    return tuple(Projection("latent down-projections", width, hidden_size) for width in widths)

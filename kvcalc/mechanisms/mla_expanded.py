@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, DimOrNone
-from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
+from kvcalc.mechanisms.mla import latent_projections
 from kvcalc.term import Factor
 
 
@@ -44,6 +45,9 @@ class MLAExpanded(Mechanism):
             CachedTensor("k", (Factor("qk_nope_and_rope_head_dim", key_width),), heads),
             CachedTensor("v", (Factor("v_head_dim", self.v_head_dim),), heads),
         )
+
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:
+        return latent_projections(hidden_size, self.kv_lora_rank + self.qk_rope_head_dim, self.q_lora_rank)
 
     @property
     def query_heads(self) -> int:

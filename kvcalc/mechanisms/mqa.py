@@ -6,8 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism
-from kvcalc.mechanisms.heads import check_widths, head_label, keys_and_values, multiply_adds, without_values
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
+from kvcalc.mechanisms.heads import (
+    check_widths,
+    head_label,
+    key_and_value_projections,
+    keys_and_values,
+    multiply_adds,
+    without_values,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,9 @@ class MQA(Mechanism):
 
     def cached(self) -> tuple[CachedTensor, ...]:
         return keys_and_values(None, self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)
+
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:
+        return key_and_value_projections(hidden_size, 1, self.head_dim, self.v_head_dim, k_equals_v=self.k_equals_v)
 
     @property
     def query_heads(self) -> int:

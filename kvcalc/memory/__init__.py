@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvcalc.memory.blocks import split_blocks
 from kvcalc.memory.overhead import CUDA_CONTEXT_BYTES, overhead
 from kvcalc.memory.ranks import Fit, Rank, RankMemory, Ranks, fit, fullest, memories_of, rank_memories, ranks_of
-from kvcalc.memory.weights import replica_weights, weights_basis
+from kvcalc.memory.weights import replica_weights, uncounted_copies, weights_basis
 
 __all__ = [
     "CUDA_CONTEXT_BYTES",
@@ -21,5 +21,6 @@ __all__ = [
     "ranks_of",
     "replica_weights",
     "split_blocks",
+    "uncounted_copies",
     "weights_basis",
 ]

@@ -20,10 +20,11 @@ ABOUT_WEIGHTS = About(
     title="Weights: the checkpoint's parameters",
     counts=(
         "each part of the file's 'weights' list in its own format; without a list, all parameters in weight_dtype; "
-        "over tensor-parallel ranks evenly, experts over the ranks that share them, over pipeline stages by layers, "
-        "embeddings first and the output head last; --weights SIZE replaces it"
+        "over tensor-parallel ranks evenly but for what they copy (routers, latent down-projections, an indexer, "
+        "projections of fewer heads than ranks), experts over the ranks that share them, over pipeline stages by "
+        "layers, embeddings first and the output head last; --weights SIZE replaces it"
     ),
-    formula="sum over parts of parameters x bytes of the format; on a rank ceil(part / ranks)",
+    formula="sum over parts of parameters x bytes of the format; on a rank ceil(part / min(ranks, its heads))",
     source="the model's own file (kvcalc models show NAME)",
 )
 

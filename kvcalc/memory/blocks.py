@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def split_blocks(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
     """A sentence for each part whose feed-forward rows do not divide into whole blocks on a rank."""
     for part in placed_parts(scenario) or whole_parts(scenario) or ():
-        if part.block > 1 and part.split != "all" and part.place in {"layers", None}:
+        if part.block > 1 and part.split != "all" and part.heads is None and part.place in {"layers", None}:
             yield from _of_part(scenario, deployment, part)
 
 

@@ -26,10 +26,13 @@ class Part(NamedTuple):
 
     Attributes:
         split: over which ranks it divides.
+        heads: over how many tensor-parallel ranks it divides at most; further ranks hold copies. None: over any number.
         place: where it sits; None where that is not known, as of a size that the user gives.
         block: elements along a row that must stay together, since they share a scale.
         is_table: whether it is the embedding, which a tied output head uses too.
-        multiplied: parameters that a token is multiplied by; 0 of scales, and where the number is not known.
+        parameters: its own, or scales; 0 where the number is not known.
+        scales: whether it holds the scales of others.
+        projections: whether the layers' projections of keys and values are said to be in it.
         element_format: of the parameters; None where only the size is known.
         used: whether making text reads it.
     """
@@ -39,9 +42,21 @@ class Part(NamedTuple):
     place: WeightPlace | None = None
     block: int = 1
     is_table: bool = False
-    multiplied: int = 0
+    parameters: int = 0
     element_format: ElementFormat | None = None
+    scales: bool = False
     used: bool = True
+    heads: int | None = None
+    projections: bool = False
+
+    @property
+    def multiplied(self) -> int:
+        """Parameters that a token is multiplied by."""
+        return 0 if self.scales else self.parameters
+
+    def ways(self, tp: int) -> int:
+        """Over how many of `tp` ranks it divides."""
+        return tp if self.heads is None else min(tp, self.heads)
 
 
 @once
@@ -75,7 +90,7 @@ def placed_parts(scenario: Scenario) -> tuple[Part, ...] | None:
         _of_one_format(scenario, "routed experts", counts.experts, place="layers", split="ep"),
         _of_one_format(scenario, "layers", counts.rest, place="layers"),
     )
-    return tuple(part for part in parts if part.multiplied)
+    return tuple(part for part in parts if part.parameters)
 
 
 def expert_parameters(model: Model) -> int | None:
@@ -129,9 +144,19 @@ def _listed(scenario: Scenario) -> Iterator[Part]:
         is_table = part.place == "embedding" and not table_seen
         table_seen = table_seen or is_table
         term = Product(part.part, element_format.parameters(part.parameters))
-        multiplied = 0 if part.scales else part.parameters
-        used = part.used and part.split != "all"
-        yield Part(term, part.split, part.place, block, is_table, multiplied, element_format, used)
+        yield Part(
+            term,
+            "tp" if part.split == "stage" else part.split,
+            part.place,
+            block,
+            is_table,
+            part.parameters,
+            element_format,
+            scales=part.scales,
+            used=part.used and part.split != "all",
+            heads=1 if part.split == "stage" else None,
+            projections=part.projections,
+        )
 
 
 def _of_one_format(

@@ -208,7 +208,7 @@ class Ranks:
         self._reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
         self._beside: dict[int, _Beside] = {}
-        self._weights: dict[tuple[bool, bool], _Weights | None] = {}
+        self._weights: dict[tuple[int, bool, bool], _Weights | None] = {}
 
     @cached_property
     def tps_of_a_node(self) -> tuple[int, ...]:
@@ -240,7 +240,7 @@ class Ranks:
         return self._beside[ranks]
 
     def _weights_of(self, deployment: Deployment) -> _Weights | None:
-        key = deployment.pp > 1, experts_apart(self.scenario, deployment)
+        key = deployment.tp, deployment.pp > 1, experts_apart(self.scenario, deployment)
         if key not in self._weights:
             parts = parts_held(self.scenario, deployment)
             self._weights[key] = None if parts is None else _Weights(parts, parts_alike(parts))

@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.mechanisms import Role
+from kvcalc.memory.copies import with_copies
 from kvcalc.memory.parts import Part, placed_parts
 from kvcalc.memory.weights import PartOf, on_stage, tied_head
 from kvcalc.scenario import once
@@ -108,6 +109,11 @@ def parts_used(scenario: Scenario) -> tuple[Part, ...] | None:
         return None
     tied = (part._replace(term=part.term._replace(path="output head")) for part in tied_head(scenario, placed))
     return (*(part for part in placed if part.place != "embedding" and part.used), *tied)
+
+
+def parts_read(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...]:
+    """Those parts, with what the deployment's ranks copy of them; none where they are not told apart."""
+    return with_copies(scenario, deployment, parts_used(scenario) or ())
 
 
 def shares_used(

@@ -1,9 +1,9 @@
 """Weights: what a replica and what a rank hold of the parts of a checkpoint.
 
-Over tensor-parallel ranks every part divides evenly; experts divide over the ranks that share them, whole experts
-first, so that the fullest rank holds ceil(num_experts / ep). Over pipeline stages layers divide, with embeddings on the
-first stage and the output head on the last; a tied head is a copy of the embedding there. Where the model's file lacks
-what is needed for that, the total divides evenly: total / (tp x pp).
+Over tensor-parallel ranks every part divides evenly, but for what they copy (copies.py); experts divide over the ranks
+that share them, whole experts first, so that the fullest rank holds ceil(num_experts / ep). Over pipeline stages layers
+divide, with embeddings on the first stage and the output head on the last; a tied head is a copy of the embedding
+there. Where the model's file lacks what is needed for that, the total divides evenly: total / (tp x pp).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from kvcalc.memory.copies import Copied, copied_weights, with_copies
 from kvcalc.memory.parts import Part, placed_parts, whole_parts
 from kvcalc.term import Factor, Product, Share, Sum, Term
 
@@ -40,15 +41,28 @@ def experts_apart(scenario: Scenario, deployment: Deployment) -> bool:
 
 def parts_held(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...] | None:
     """The parts that the ranks of a replica hold together. None where not known."""
+    parts = _parts(scenario, deployment)
+    if parts is None:
+        return None
+    held = with_copies(scenario, deployment, parts)
+    return held if deployment.pp == 1 else (*held, *tied_head(scenario, parts))
+
+
+def uncounted_copies(scenario: Scenario, deployment: Deployment) -> list[Copied]:
+    """What tensor-parallel ranks copy by the model's dims, where the parts do not tell which of them has it."""
+    parts = _parts(scenario, deployment)
+    if parts is not None and with_copies(scenario, deployment, parts) is not parts:
+        return []
+    return copied_weights(scenario, deployment.tp)
+
+
+def _parts(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...] | None:
     by_place = weights_basis(scenario, deployment) == "by place"
-    parts = placed_parts(scenario) if by_place else whole_parts(scenario)
-    if parts is None or deployment.pp == 1:
-        return parts
-    return (*parts, *tied_head(scenario, parts))
+    return placed_parts(scenario) if by_place else whole_parts(scenario)
 
 
 def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
-    """The weights of one replica: each part once, and once a rank what every rank holds. None where not known."""
+    """The weights of one replica: each part once, and as often as ranks hold it whole. None where not known."""
     parts = parts_held(scenario, deployment)
     return None if parts is None else Sum("weights", tuple(_replica_terms(deployment, parts)))
 
@@ -56,8 +70,11 @@ def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
 def _replica_terms(deployment: Deployment, parts: tuple[Part, ...]) -> Iterator[Term]:
     replicas = Factor("replicas", deployment.replicas_joined, "replica")
     for part in parts:
+        copies = deployment.tp // part.ways(deployment.tp)
         if part.split == "all" and deployment.ranks > 1:
             yield part.term.times(Factor("ranks", deployment.ranks, "rank"))
+        elif copies > 1:
+            yield part.term.times(Factor("copies", copies, "copy"))
         elif part.split == "ep" and replicas.value > 1:
             yield Share(part.term.path, part.term, replicas)
         else:
@@ -84,7 +101,7 @@ def parts_alike(parts: tuple[Part, ...]) -> PartsAlike:
     """The parts, those that divide in the same way together."""
     sizes: dict[Part, list[int]] = {}
     for part in parts:
-        divides = part._replace(term=_ANY, block=1, is_table=False, multiplied=0, element_format=None)
+        divides = Part(_ANY, part.split, part.place, heads=part.heads)
         sizes.setdefault(divides, []).append(part.term.bytes)
     return tuple((part, tuple(each)) for part, each in sizes.items())
 
@@ -146,9 +163,10 @@ class PartOf(NamedTuple):
 def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> PartOf | None:
     """How much of a part is on a stage, and of what is not experts on one of its ranks; None of nothing."""
     model, pp = scenario.model, deployment.pp
-    tp = (Factor("tp", deployment.tp, "tp"),) if part.split == "tp" else ()
+    tp = (_ways(part, deployment),) if part.split == "tp" else ()
     if part.place is None:
-        return PartOf((), (Factor("ranks", deployment.ranks, "rank"),))
+        among = Factor("ranks", deployment.ranks, "rank") if part.heads is None else _ways(part, deployment)
+        return PartOf((), (among,))
     if part.place in {"embedding", "head"}:
         return PartOf((), tp) if stage == (0 if part.place == "embedding" else pp - 1) else None
     if pp == 1:
@@ -157,6 +175,12 @@ def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int,
     held = len(range(max(layers.start, first), layers.stop))
     among = Factor("layers", model.num_layers - first, "layer")
     return PartOf((Factor("layers_on_stage", held, "layer"),), (among, *tp)) if held else None
+
+
+def _ways(part: Part, deployment: Deployment) -> Factor:
+    """Into how many the ranks of a stage divide a part."""
+    ways = part.ways(deployment.tp)
+    return Factor("tp", ways, "tp") if ways == deployment.tp else Factor("shares", ways, "share")
 
 
 def _together(factors: tuple[Factor, ...]) -> Factor:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
-from kvcalc.memory.reads import parts_used, shares_used, weights_read, weights_read_bytes, work
+from kvcalc.memory.reads import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
 from kvcalc.record import Record
 from kvcalc.term import Sum
 from kvcalc.verbs.spill import room_for_cache, spilled
@@ -208,7 +208,7 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
     """
     if why_no_bound(scenario, deployment) is not None:
         return None
-    parts = parts_used(scenario) or ()
+    parts = parts_read(scenario, deployment)
     most = deployment.sequences(scenario.workload.batch)
     each_rank = (ranks or Ranks(scenario)).of(deployment)
     stages = [_Stage(scenario, deployment, rank, parts) for rank in each_rank]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
+from kvcalc.mechanisms import MLA
+from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, uncounted_copies, weights_basis
+from kvcalc.memory.copies import ROUTERS, copied_weights
+from kvcalc.memory.parts import expert_parameters
 from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.verbs.cache_remarks import bits, cache_not_modelled, model_notes
 from kvcalc.verbs.decode import why_no_bound
@@ -55,14 +58,31 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
             "padding and repacking of quantised weights as an engine loads them "
             "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 GiB in vLLM, llm-d/llm-d-benchmark)"
         )
-    if deployment.tp > 1:
-        latent = any(layer.attention.kind.startswith("mla") for layer in model.distinct())
-        yield (
-            "weights that tensor-parallel ranks copy instead of dividing: norms"
-            + (", routers" if model.is_mixture_of_experts else "")
-            + (", MLA's down projections" if latent else "")
-        )
+    if deployment.tp > 1 and (copied := list(_copied(scenario, deployment))):
+        yield f"weights that tensor-parallel ranks copy instead of dividing: {', '.join(copied)}"
     yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
+
+
+def _copied(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+    """What ranks copy and is not counted, what is known to be largest first."""
+    model, stated = scenario.model, scenario.replacements.weights is None and scenario.model.states_copies
+    uncounted = uncounted_copies(scenario, deployment)
+    for each in sorted(uncounted, key=lambda each: each.parameters, reverse=True):
+        yield f"{each.name} ({each.parameters:,} parameters)"
+    kinds = {layer.attention.kind: layer.attention for layer in model.distinct()}
+    if model.hidden_size is None:
+        names = (projection.name for attention in kinds.values() for projection in attention.projections(1))
+        yield from dict.fromkeys(names)
+    if any(isinstance(each, MLA) and each.index_head_dim and not each.index_n_heads for each in kinds.values()):
+        yield "indexer's projections"
+    if "kda" in kinds:
+        yield "low-rank gates of Kimi delta attention"
+    if model.is_mixture_of_experts and not stated and (model.weights or not expert_parameters(model)):
+        yield ROUTERS
+    if not stated:
+        yield "norms, biases and other small weights"
+    elif copied_weights(scenario, deployment.tp):
+        yield "biases"
 
 
 def _weight_formats(scenario: Scenario) -> list[ElementFormat]:

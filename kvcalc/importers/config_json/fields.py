@@ -65,6 +65,8 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
         if not isinstance(tied.value, bool):
             raise config.refusal("tie_word_embeddings is neither true nor false")
         yield "tie_word_embeddings", tied
+    if config.flag("attention_k_eq_v"):
+        yield "attention_k_eq_v", Given(value=True, why="attention_k_eq_v")
     dtype = either(config, outer, "torch_dtype", "dtype")
     if dtype is not None:
         yield "dtype", config.chosen(dtype, DTYPES)

@@ -44,7 +44,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     with_mha = mha_bytes(scenario)
     rows = []
     for variant in variants(model):
-        asked = replace(scenario, model=variant.model)
+        asked = replace(scenario, model=variant.model, weights_as=model)
         if (reason := why_not_kept(asked)) is not None:
             told.tell(variant.name, f"left out: {reason}")
             continue
