@@ -63,22 +63,36 @@ def test_a_write_protected_file_stays(kvcalc: Kvcalc, tmp_path: Path) -> None:
     assert (file.read_text(encoding="utf-8"), file.stat().st_mode & 0o777) == ("kept", 0o444)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@AS_ROOT
 @pytest.mark.parametrize("there", [["old"], []], ids=["a file", "a folder"])
 def test_what_belongs_to_somebody_else_stays(there: list[str]) -> None:
+    told, left = written_by_nobody(there, mode=0o644)
+    assert told.endswith("/old: cannot be written: Permission denied\n")
+    assert left == dict.fromkeys(there, "kept")
+
+
+@AS_ROOT
+def test_a_file_for_everybody_is_written_though_its_folder_is_not() -> None:
+    assert written_by_nobody(["old"], mode=0o666) == ("", {"old": "new"})
+
+
+def written_by_nobody(there: list[str], mode: int) -> tuple[str, dict[str, str]]:
+    """What a user without any rights is told who writes 'old' in a folder of root, and what the folder then holds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         for each in there:
             (folder / each).write_text("kept", encoding="utf-8")
+            (folder / each).chmod(mode)
         code = (
             "import os, tempfile\nfrom kvcalc.cli.destination import write_to\nos.setuid(65534)\n"
-            f"try:\n    write_to('{folder}/old', 'x')\nexcept Exception as error:\n    print(error)"
+            f"try:\n    write_to('{folder}/old', 'new')\nexcept Exception as error:\n    print(error)"
         )
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert run.stdout == f"-o: {folder}/old: cannot be written: Permission denied\n"
-        assert [path.name for path in folder.iterdir()] == there
-        assert [path.read_text(encoding="utf-8") for path in folder.iterdir()] == ["kept" for _ in there]
+        return run.stdout, {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("name", ["new/", "folder", "folder/", "folder/.", "..", "file/"])

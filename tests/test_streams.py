@@ -14,6 +14,7 @@ KVCALC = f"'{sys.executable}' -m kvcalc"
 ESTIMATE = "estimate llama-3-8b -c 8192"
 LISTED = "models list --format csv"
 TOO_MUCH = f"{ESTIMATE} -b 1000 --tp 1 --check"
+VERIFY = "verify qwen2.5-0.5b -c 16 --device meta"
 WITH_A_NOTE = "estimate llama-3-8b"
 
 NO_READER = "| closed"
@@ -76,6 +77,8 @@ def pipe_without_a_reader() -> Iterator[int]:
         ("models schema", ">&-", CANNOT_RUN),
         ("gpus list", NO_READER, GONE),
         ("explain mla", ">/dev/full", CANNOT_RUN),
+        pytest.param(VERIFY, ">/dev/full", CANNOT_RUN, marks=pytest.mark.torch),
+        pytest.param(VERIFY, "2>/dev/full", 0, marks=pytest.mark.torch),
     ],
 )
 def test_streams_that_cannot_be_written(words: str, streams: str, code: int) -> None:
