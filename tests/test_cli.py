@@ -28,6 +28,7 @@ KEYS = {  # of the JSON of estimate; more may be added, none may go
     "model": "name layers mechanisms source",
     "workload": "batch context",
     "deployment": "engine engine_version tp pp dp ep dcp dp_attention",
+    "answer": "gpus gpu tp pp dp fits tight bytes_per_gpu headroom_bytes sequences",
     "cache": "bytes one_copy_bytes bytes_per_rank bytes_per_sequence bytes_per_token bytes_per_token_at_context "
     "state_bytes_per_sequence lower_bound terms",
     "memory": "weights_bytes cache_bytes temporary_bytes overhead_bytes reserve_bytes total_bytes temporary_low_bytes "
@@ -102,7 +103,7 @@ def test_the_version_is_the_packages(kvcalc: Kvcalc) -> None:
 
 def test_json_of_an_estimate_has_the_promised_keys(kvcalc: Kvcalc) -> None:
     body = parsed(kvcalc(*LLAMA, "--json"))
-    assert list(body) == ["schema_version", "command", *KEYS, "decode", "not_modelled", "notes"]
+    assert set(body) == {"schema_version", "command", *KEYS, "decode", "spill", "not_modelled", "notes"}
     assert (body["schema_version"], body["command"]) == (1, "estimate")
     for name, keys in KEYS.items():
         assert set(keys.split()) - set(body[name]) == set()
