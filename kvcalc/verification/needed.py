@@ -7,14 +7,13 @@ what is read depends on the token, several tokens are asked.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from kvcalc.reference import ReferenceAttention, ReferenceState, Rows
 
@@ -25,31 +24,37 @@ _ASKED, _ASKED_STATES = 24, 4
 def needed_rows(part: ReferenceAttention, x_B1D: Tensor, start: int, rows: Rows) -> float:
     """The least change of an output at the last position: without the oldest row, and without each element."""
     choosing = sorted(part.chosen & rows.tensors.keys())
-    tokens = _tokens(x_B1D, _ASKED) if choosing else [x_B1D]
+    asked = _ASKED if choosing else 1
+    x_A1D = _tokens(x_B1D, asked) if choosing else x_B1D
+    each = rows._replace(tensors=_for_each(rows.tensors, asked))
+    right_A1D = part.attend(x_A1D, start, each)
+
+    def change(fewer: Rows) -> float:
+        return _largest_change(part.attend(x_A1D, start, fewer), right_A1D, asked)
+
     oldest = rows.positions_S == rows.positions_S.min()
-    shorter = rows._replace(positions_S=rows.positions_S.masked_fill(oldest, -1))
-    changes = [_largest_change(part, tokens, start, rows, shorter)]
+    changes = [change(each._replace(positions_S=rows.positions_S.masked_fill(oldest, -1)))]
     for name in choosing:
         for element in range(rows.tensors[name].shape[-1]):
-            without = rows.tensors[name].clone()
+            without = each.tensors[name].clone()
             without[..., element] = 0
-            fewer = rows._replace(tensors={**rows.tensors, name: without})
-            changes.append(_largest_change(part, tokens, start, rows, fewer))
-    read = {name: tensor for name, tensor in rows.tensors.items() if name not in choosing}
+            changes.append(change(each._replace(tensors={**each.tensors, name: without})))
+    read = {name: tensor for name, tensor in each.tensors.items() if name not in choosing}
 
-    def output(x_B1D: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-        return part.attend(x_B1D, start, rows._replace(tensors={**rows.tensors, **tensors}))
+    def output(tensors: Mapping[str, Tensor]) -> Tensor:
+        return part.attend(x_A1D, start, each._replace(tensors={**each.tensors, **tensors}))
 
-    return min(*changes, _least_use(output, tokens, read, over=(0, 1)))
+    return min(*changes, _least_use(output, read, asked, over=(0, 1)))
 
 
 def needed_state(part: ReferenceState, x_B1D: Tensor, kept: Mapping[str, Tensor]) -> float:
     """The least change of the next output without an element; every element of each row of it counts."""
+    x_A1D = _tokens(x_B1D, _ASKED_STATES)
 
-    def output(x_B1D: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-        return part.advance(x_B1D, tensors)[0]
+    def output(tensors: Mapping[str, Tensor]) -> Tensor:
+        return part.advance(x_A1D, tensors)[0]
 
-    return _least_use(output, _tokens(x_B1D, _ASKED_STATES), kept, over=(0,))
+    return _least_use(output, _for_each(kept, _ASKED_STATES), _ASKED_STATES, over=(0,))
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -57,42 +62,47 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / (expected.abs().max() or 1))
 
 
-def _tokens(x_B1D: Tensor, number: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(number)
-    return [torch.randn(x_B1D.shape, dtype=x_B1D.dtype, generator=generator) for _ in range(number)]
+def _tokens(x_B1D: Tensor, asked: int) -> Tensor:
+    """As many tokens for each sequence, side by side as sequences (A = asked x B)."""
+    generator = torch.Generator().manual_seed(asked)
+    return torch.cat([torch.randn(x_B1D.shape, dtype=x_B1D.dtype, generator=generator) for _ in range(asked)])
 
 
-def _largest_change(part: ReferenceAttention, tokens: Iterable[Tensor], start: int, rows: Rows, fewer: Rows) -> float:
-    return max(relative(part.attend(x, start, fewer), part.attend(x, start, rows)) for x in tokens)
+def _for_each(tensors: Mapping[str, Tensor], asked: int) -> dict[str, Tensor]:
+    """What every asked token reads: the same."""
+    return {name: tensor.repeat(asked, *[1] * (tensor.dim() - 1)) for name, tensor in tensors.items()}
+
+
+def _largest_change(found_A1D: Tensor, right_A1D: Tensor, asked: int) -> float:
+    """Of the asked tokens, the largest difference relative to that token's largest output."""
+    pairs = zip(found_A1D.chunk(asked), right_A1D.chunk(asked), strict=True)
+    return max(relative(found, right) for found, right in pairs)
 
 
 def _least_use(
-    output: Callable[[Tensor, Mapping[str, Tensor]], Tensor],
-    tokens: Iterable[Tensor],
-    tensors: Mapping[str, Tensor],
-    over: tuple[int, ...],
+    output: Callable[[Mapping[str, Tensor]], Tensor], tensors: Mapping[str, Tensor], asked: int, over: tuple[int, ...]
 ) -> float:
-    """Of all elements, each by the token and the place (along `over`) that use it most, the one that is used least."""
+    """Of all elements, each by the token and the place (along `over`) that use it most, the one that is used least.
+
+    The use of an element is gradient x value.
+    """
     if not tensors:
         return float("inf")
-    each = [_uses(partial(output, x), tensors, over) for x in tokens]
-    used = torch.stack(each).amax(dim=0)
-    return float(used.min() / (used.max() or 1))
-
-
-def _uses(
-    output: Callable[[Mapping[str, Tensor]], Tensor], tensors: Mapping[str, Tensor], over: tuple[int, ...]
-) -> Tensor:
-    """Of one token: gradient x value of each element, the largest along `over`."""
     with torch.enable_grad():
-        asked = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
-        found = output(asked)
-        some = torch.randn(found.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        wanted = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
+        found = output(wanted)
+        one = (found.shape[0] // asked, *found.shape[1:])
+        some = torch.randn(one, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
         gradients = torch.autograd.grad(
-            (found * some).sum(), list(asked.values()), allow_unused=True, materialize_grads=True
+            (found * some.repeat(asked, *[1] * (found.dim() - 1))).sum(),
+            list(wanted.values()),
+            allow_unused=True,
+            materialize_grads=True,
         )
-    uses = [
-        (gradient * tensor.detach()).abs().amax(dim=over).flatten()
-        for gradient, tensor in zip(gradients, asked.values(), strict=True)
-    ]
-    return torch.cat(uses)
+    uses = torch.cat(
+        [
+            (gradient * tensor.detach()).abs().amax(dim=over).flatten()
+            for gradient, tensor in zip(gradients, wanted.values(), strict=True)
+        ]
+    )
+    return float(uses.min() / (uses.max() or 1))
