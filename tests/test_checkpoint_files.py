@@ -243,7 +243,7 @@ def fp8_tensors(values: dict[str, Any]) -> Iterator[StoredTensor]:
 def test_a_checkpoint_s_tensors_give_the_parts_that_the_catalogue_has(hub_id: str) -> None:
     configs = json.loads((Path(__file__).parent / "data" / "configs.json").read_text(encoding="utf-8"))
     catalogue = load_model(hub_id)
-    found = weights_of(fp8_tensors(configs[hub_id]), catalogue.num_layers, tied=False, shown="x", block=128)
+    found = weights_of(fp8_tensors(configs[hub_id]), catalogue.num_layers, head="own", shown="x", block=128)
 
     assert summed(found.parts) == summed(catalogue.weights)
 
@@ -288,7 +288,7 @@ ROLES = {
 
 @pytest.mark.parametrize("name", ROLES)
 def test_a_tensor_s_name_says_where_it_belongs(name: str) -> None:
-    found = weights_of([StoredTensor(name, "bf16", 8, 16)], 1, tied=False, shown="x")
+    found = weights_of([StoredTensor(name, "bf16", 8, 16)], 1, head="own", shown="x")
     assert [part.part for part in found.parts] == ([f"{ROLES[name]}, bf16"] if ROLES[name] else [])
 
 
@@ -405,6 +405,37 @@ def test_files_without_some_layers_are_refused(kvcalc: Kvcalc, tmp_path: Path) -
     tower: Tensors = {"vision_tower.layers.0.weight": ("BF16", [8, 8]), "vision_tower.layers.7.weight": ("BF16", [8])}
     write_tensors(tmp_path / "model.safetensors", {**other, **tower})  # names that do not tell
     assert kvcalc("estimate", str(tmp_path), "-c", "16").code == 0
+
+
+def test_an_output_head_that_the_class_lacks_is_not_loaded(tmp_path: Path) -> None:
+    config = {**LLAMA, "architectures": ["LlamaForSequenceClassification"], "num_labels": 1}
+    where = folder(tmp_path, {"model.safetensors": {**PLAIN, "score.weight": ("BF16", [1, 64])}}, config)
+    found = find_model(str(where))
+    assert sum(part.size for part in found.model.weights) == 2 * (elements(PLAIN) - 6400 + 64)
+    assert "12,800 bytes of an output head that its class does not have are left out of the weights" in found.notes
+    assert not any("config.json describes" in note for note in found.notes)
+
+
+def test_a_draft_has_an_output_head_of_its_own(tmp_path: Path) -> None:
+    config = {**LLAMA, "architectures": ["Eagle3LlamaForCausalLM"], "tie_word_embeddings": True, "draft_vocab_size": 50}
+    tensors: Tensors = {
+        "fc.weight": ("BF16", [64, 192]),
+        "midlayer.self_attn.q_proj.weight": ("BF16", [64, 128]),
+        "midlayer.self_attn.k_proj.weight": ("BF16", [32, 128]),
+        "midlayer.self_attn.v_proj.weight": ("BF16", [32, 128]),
+        "midlayer.self_attn.o_proj.weight": ("BF16", [64, 64]),
+        "midlayer.mlp.gate_proj.weight": ("BF16", [128, 64]),
+        "midlayer.mlp.up_proj.weight": ("BF16", [128, 64]),
+        "midlayer.mlp.down_proj.weight": ("BF16", [64, 128]),
+        "midlayer.input_layernorm.weight": ("BF16", [64]),
+        "midlayer.hidden_norm.weight": ("BF16", [64]),
+        "midlayer.post_attention_layernorm.weight": ("BF16", [64]),
+        "norm.weight": ("BF16", [64]),
+        "lm_head.weight": ("BF16", [50, 64]),
+    }
+    found = find_model(str(folder(tmp_path, {"model.safetensors": tensors}, config)))
+    assert sum(part.size for part in found.model.weights) == 2 * elements(tensors)
+    assert found.model.parameters == elements(tensors)
 
 
 def test_an_adapter_is_no_checkpoint(tmp_path: Path) -> None:

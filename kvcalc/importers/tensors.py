@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import MAX_PARAMETERS
@@ -123,6 +123,10 @@ _LAYER = re.compile(r"(?:^|\.)(?:layers|blk|h)\.(\d{1,6})\.")
 _DRAFTS = re.compile(r"(?:^|\.)mtp\.")
 
 
+Head = Literal["own", "tied", "none"]
+"""A model's output head: a table of its own, the embedding again, or not there."""
+
+
 class Weights(NamedTuple):
     """The parts of a checkpoint, and what else to know of them.
 
@@ -136,14 +140,14 @@ class Weights(NamedTuple):
 
 
 def weights_of(
-    tensors: Iterable[StoredTensor], num_layers: int, *, tied: bool, shown: str, block: int | None = None
+    tensors: Iterable[StoredTensor], num_layers: int, *, head: Head, shown: str, block: int | None = None
 ) -> Weights:
     """The parts of the weights, whose bytes are exactly the tensors'.
 
     Args:
         tensors: of all files.
         num_layers: of the model; tensors of later ones predict further tokens.
-        tied: whether the output head is the embedding, so that a copy of it is not loaded.
+        head: what the model's output head is; only one of its own is loaded where files have one.
         shown: how messages call the checkpoint.
         block: elements of an 8-bit float row that share a scale in a tensor of its own.
 
@@ -159,7 +163,7 @@ def weights_of(
         role = _role(tensor.name)
         if _is_draft(tensor.name, num_layers):
             left_out["drafts"] += tensor.size
-        elif tied and role.place == "head":
+        elif head != "own" and role.place == "head":
             left_out["head"] += tensor.size
         elif tensor.elements:
             total = totals.setdefault((role, tensor.format), [0, 0])
@@ -167,7 +171,7 @@ def weights_of(
             total[1] += tensor.size
     parts = tuple(_parts(totals, shown, block))
     elements = sum(part.parameters for part in parts if not part.scales)
-    return Weights(parts, elements, tuple(_notes(left_out)))
+    return Weights(parts, elements, tuple(_notes(left_out, head)))
 
 
 def refuse_missing_layers(tensors: Iterable[StoredTensor], plans: Sequence[LayerPlan], shown: str) -> None:
@@ -228,8 +232,9 @@ def _is_draft(name: str, num_layers: int) -> bool:
     return bool(_DRAFTS.search(name)) or (layer is not None and int(layer[1]) >= num_layers and not is_tower)
 
 
-def _notes(left_out: dict[str, int]) -> Iterator[str]:
+def _notes(left_out: dict[str, int], head: Head) -> Iterator[str]:
     if left_out["drafts"]:
         yield f"{left_out['drafts']:,} bytes of layers that predict further tokens are left out of the weights"
     if left_out["head"]:
-        yield f"{left_out['head']:,} bytes of an output head that is the embedding again are left out of the weights"
+        why = "is the embedding again" if head == "tied" else "its class does not have"
+        yield f"{left_out['head']:,} bytes of an output head that {why} are left out of the weights"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config import Config
+    from kvcalc.importers.tensors import Head
 
 
 class OutputHead(NamedTuple):
@@ -116,6 +117,18 @@ def above_layers(config: Config, outer: Mapping[str, Any]) -> Above:
         return NotCounted("architectures is no list of names")
     found = {_of(name, config, outer) for name in names} or {OutputHead()}
     return found.pop() if len(found) == 1 else NotCounted("architectures names classes that differ")
+
+
+def head_of(above: Above, *, tied: bool) -> Head:
+    """Which output head a class loads of its files.
+
+    Args:
+        above: what stands above the layers.
+        tied: whether the file says that the output head is the embedding; a draft has one of its own all the same.
+    """
+    if isinstance(above, Classifier):
+        return "none"
+    return "tied" if tied and not isinstance(above, Eagle3) else "own"
 
 
 def _of(name: str, config: Config, outer: Mapping[str, Any]) -> Above:

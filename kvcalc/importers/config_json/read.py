@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import MAX_NAME, KvcalcError, did_you_mean, one_line
 from kvcalc.importers.config import BY_TYPE, Config, Given
-from kvcalc.importers.config_json.architectures import OutputHead, above_layers
+from kvcalc.importers.config_json.architectures import OutputHead, above_layers, head_of
 from kvcalc.importers.config_json.checkpoint import beside_text, checkpoint_of
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
@@ -72,7 +72,7 @@ def import_config(
 
         refuse_missing_layers(headers.tensors, plans, shown)
         block = scale_block(config, asked)
-        weights = weights_of(headers.tensors, len(plans), tied=tied, shown=shown, block=block)
+        weights = weights_of(headers.tensors, len(plans), head=head_of(above, tied=tied), shown=shown, block=block)
     checkpoint = checkpoint_of(config, asked, counted, weights, above, beside)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.ignore(*agreeing_keys(config.values, plans))

@@ -48,7 +48,7 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
     unused(config, WINDOW, PATTERN)
     refuse_missing_layers(header.tensors, plans, shown)
     tied = not any(tensor.name == OUTPUT for tensor in header.tensors)
-    weights = weights_of(header.tensors, len(plans), tied=tied, shown=shown)
+    weights = weights_of(header.tensors, len(plans), head="tied" if tied else "own", shown=shown)
     match = _SPLIT.fullmatch(path.name)
     named = Given(name_of(match[1] if match else path.stem), "the name of the file")
     fields = (("name", named), *_fields(config, header, weights, tied=tied))
