@@ -95,13 +95,35 @@ def _named_model(text: str) -> FoundModel | None:
     shipped = _MODELS / f"{name}.yaml"
     if _NAME.fullmatch(name) and shipped.is_file():
         return _shipped_model(shipped)
-    if "/" in text:
-        for candidate in sorted(_MODELS.glob("*.yaml")):
-            if name in _lower_text(candidate, _stamp(candidate)):
-                found = _shipped_model(candidate)
-                if name in (hub_id.lower() for hub_id in found.model.hub_ids):
-                    return found
+    return _with_hub_id(name) if "/" in text else None
+
+
+def _with_hub_id(name: str) -> FoundModel | None:
+    """The model of a hub id. Where it was found is remembered, and looked at again."""
+    for path in (_path_with_hub_id(name, _MODELS, _stamp(_MODELS)), None):
+        found = _search_hub_id(name) if path is None or not path.is_file() else _shipped_model(path)
+        if found is None or name in _hub_ids(found):
+            return found
     return None
+
+
+@lru_cache(maxsize=512)
+def _path_with_hub_id(name: str, _folder: Path, _stamp: tuple[int, ...]) -> Path | None:
+    found = _search_hub_id(name)
+    return None if found is None else found.path
+
+
+def _search_hub_id(name: str) -> FoundModel | None:
+    for candidate in sorted(_MODELS.glob("*.yaml")):
+        if name in _lower_text(candidate, _stamp(candidate)):
+            found = _shipped_model(candidate)
+            if name in _hub_ids(found):
+                return found
+    return None
+
+
+def _hub_ids(found: FoundModel) -> list[str]:
+    return [hub_id.lower() for hub_id in found.model.hub_ids]
 
 
 @lru_cache(maxsize=512)
@@ -266,6 +288,9 @@ def find_gpu(text: str) -> Gpu:
     path = _GPUS / f"{name}.yaml"
     if _NAME.fullmatch(name) and path.is_file():
         return _shipped_gpu(path)
+    known = _paths_of_aliases(_GPUS, _stamp(_GPUS)).get(name)
+    if known is not None and known.is_file() and name in (gpu := _shipped_gpu(known)).aliases:
+        return gpu
     gpus = list(shipped_gpus())
     for gpu in gpus:
         if name in gpu.aliases:
@@ -273,6 +298,12 @@ def find_gpu(text: str) -> Gpu:
     names = [name for gpu in gpus for name in (gpu.name, *gpu.aliases)]
     hint = did_you_mean(text, names) or "; 'kvcalc gpus list' shows them all"
     raise KvcalcError(f"gpu: no accelerator '{text[:100]}'{hint}")
+
+
+@lru_cache(maxsize=4)
+def _paths_of_aliases(_folder: Path, _stamp: tuple[int, ...]) -> dict[str, Path]:
+    """Where each alias was found; whether it is still there is for the caller to see."""
+    return {alias: _GPUS / f"{gpu.name}.yaml" for gpu in shipped_gpus() for alias in gpu.aliases}
 
 
 def gpu_names() -> list[str]:

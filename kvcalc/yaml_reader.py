@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
@@ -211,6 +212,7 @@ _WORDS: dict[str, bool | None] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def plain_scalar(text: str) -> Value:
     """YAML 1.2's core schema, with '131_072' for an integer and whole numbers in any spelling ('671e9') as integers.
 
