@@ -32,6 +32,8 @@ def _by_name(formats: Iterable[ElementFormat]) -> Mapping[str, ElementFormat]:
     return MappingProxyType({each.name: each for each in formats})
 
 
+_WORDS = {"int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
+
 WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
     (
         *_blocks("q2_k q3_k q4_k q5_k q6_k", 256, 84, 110, 144, 176, 210),
@@ -39,8 +41,7 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         *_blocks("iq3_xxs iq3_s iq4_xs tq1_0 tq2_0", 256, 98, 110, 136, 54, 66),
         *_blocks("q1_0", 128, 18),
         *_plain({"fp64": 8}, "64-bit floating point"),
-        *_plain({"int16": 2, "int32": 4, "int64": 8}, "words, in which quantised weights may be packed"),
-        *_plain({"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}, "words, in which quantised weights may be packed"),
+        *_plain(_WORDS, "words, in which quantised weights may be packed"),
         *_plain({"bool": 1}, "a byte that is true or false"),
         *_plain({"fp8_e8m0": 1}, "an exponent, which others share as their scale"),
         ElementFormat("fp4", 2, 1, "4-bit float e2m1, its scales elsewhere", _SAFETENSORS, ragged=Ragged.PADDED),
@@ -48,6 +49,11 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         ElementFormat("fp6_e3m2", 4, 3, "6-bit float e3m2, its scales elsewhere", _SAFETENSORS, ragged=Ragged.PADDED),
     )
 )
+
+
+def holds_words(element_format: ElementFormat) -> bool:
+    """Whether its elements are words that may hold several parameters each."""
+    return element_format.name in _WORDS
 
 
 def find_weight_format(name: str, what: str) -> ElementFormat:

@@ -31,7 +31,7 @@ DATA = Path(__file__).parent / "data"
 
 WHOLE = re.compile(
     r"\.(q_a_proj|kv_a_proj_with_mqa|fc[12]_latent_proj|indexer\.wq_b|indexer\.wk|indexer\.weights_proj)\.|"
-    r"\.(mlp\.gate|mixer\.gate|\w+\.router(\.layer)?)\.(weight|bias)$"
+    r"\.(mlp\.gate|mixer\.gate|\w+\.router(\.layer)?|mlp\.gate\.wg|feed_forward\.gate)\.(weight|bias)$"
 )
 SMALL = re.compile(r"norm|layernorm|\.o_proj\.bias")
 """Whole on each rank too. No dims tell how many there are: only a list of weights does."""
@@ -133,6 +133,8 @@ def rank_bytes(model: kvcalc.Model, **options: Any) -> int:
         ("deepseek-v2-lite", 8),
         ("glm-5.2", 8),
         ("falcon-h1-34b", 4),
+        ("hunyuan-a13b", 32),
+        ("lfm2-8b-a1b", 32),
         ("granite-4.0-h-tiny", 4),
         ("deepseek-v3", 8),
         ("deepseek-v3.2", 8),
@@ -293,6 +295,14 @@ def test_a_list_that_does_not_tell_where_projections_are() -> None:
     assert rank_bytes(said, tp=4) == 750 + (6000 - 1536) // 4 + 768
     (line,) = copies_in(kvcalc.estimate(said, context=1, tp=4).not_modelled)
     assert "projections" not in line
+
+
+def test_words_do_not_tell_how_many_parameters_they_hold() -> None:
+    words = listed(WeightPart(part="words", parameters=1000, format="int32"))
+
+    assert rank_bytes(words, tp=4) == 1000
+    (line,) = copies_in(kvcalc.estimate(words, context=1, tp=4).not_modelled)
+    assert "key and value projections (768 parameters)" in line
 
 
 def test_projections_are_of_layers() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.mechanisms import Projection
 from kvcalc.memory.parts import Part, expert_parameters
 from kvcalc.term import Product
+from kvcalc.weight_formats import holds_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,10 @@ def with_copies(scenario: Scenario, deployment: Deployment, parts: tuple[Part, .
 
 
 def _home(parts: tuple[Part, ...], deployment: Deployment) -> Part | None:
-    """The part that has the projections: the only one that layers divide over tp, or the one that is said to."""
+    """The part that has the projections: the only one that layers divide over tp, or the one that is said to.
+
+    None where that is not told, and where its words hold nobody knows how many parameters.
+    """
     places = {"layers", None} if deployment.pp == 1 else {"layers"}
     found = [
         part
@@ -106,7 +110,9 @@ def _home(parts: tuple[Part, ...], deployment: Deployment) -> Part | None:
         if part.split == "tp" and part.place in places and part.heads is None and part.used and part.multiplied
     ]
     found = [part for part in found if part.projections] or found
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1 or found[0].element_format is None or holds_words(found[0].element_format):
+        return None
+    return found[0]
 
 
 def _are_of_square_blocks(scales: Part, home: Part) -> bool:
