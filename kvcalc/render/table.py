@@ -68,7 +68,7 @@ def _print(console: Console, grid: Grid) -> None:
 
 
 def _table(grid: Grid, widths: list[int]) -> Padding:
-    table = Table(box=None, show_header=grid.has_header, header_style="bold", padding=(0, GAP, 0, 0), pad_edge=False)
+    table = Table(box=None, show_header=grid.has_header, header_style="bold", padding=(0, GAP, 0, 0))
     for column, width in zip(grid.columns, widths, strict=True):
         table.add_column(Text(column.title), justify=column.align.value, overflow="fold", width=width)
     for row in grid.rows:
