@@ -139,7 +139,7 @@ CASES: dict[str, tuple[str, int, str, list[str]]] = {
         model("weights: [{part: a, parameters: 8, format: bf16, split: pp}]\n"),
         2,
         "pp}",
-        ["split: expected 'tp', 'ep' or 'all', not 'pp'"],
+        ["split: expected 'tp', 'ep', 'stage' or 'all', not 'pp'"],
     ),
     "weights in no format": (model("weights: [{part: a, parameters: 8, format: b}]\n"), 2, "format", ["format", "'b'"]),
     "weights without part": (
