@@ -16,27 +16,34 @@ import torch
 import kvcalc, kvcalc.cli.verify, kvcalc.render.verify, kvcalc.verification.boundary, kvcalc.verification.run
 torch.nn.functional.linear(torch.empty(1, 1, device="meta"), torch.empty(1, 1, device="meta"))  # loads a compiler
 
+def started(program, words, environment):
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    child = os.fork()
+    if child:
+        return child, out, err
+    os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
+    code = 99
+    try:
+        os.environ.update(environment)
+        sys.argv = ["case", *words]
+        exec(program, {"__name__": "__main__"})
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code)
+
+def ended(child, out, err):
+    _, status = os.waitpid(child, 0)
+    out.seek(0), err.seek(0)
+    return os.waitstatus_to_exitcode(status), out.read().decode(), err.read().decode()
+
 for line in sys.stdin:
     case = json.loads(line)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = os.fork()
-        if not child:
-            os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
-            code = 99
-            try:
-                sys.argv = ["case", *case["words"]]
-                exec(case["program"], {"__name__": "__main__"})
-                code = 0
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-            except BaseException:
-                traceback.print_exc()
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(code)
-        _, status = os.waitpid(child, 0)
-        out.seek(0), err.seek(0)
-        code = os.waitstatus_to_exitcode(status)
-        print(json.dumps([code, out.read().decode(), err.read().decode()]), flush=True)
+    copies = [started(case["program"], case["words"], each) for each in case["environments"]]
+    print(json.dumps([ended(*copy) for copy in copies]), flush=True)
 """
 
 COMMAND_LINE = "import sys; from kvcalc.cli.app import run; sys.exit(run(sys.argv[1:]))"
@@ -67,8 +74,14 @@ class Prepared:
 
     def run(self, *words: str, program: str = COMMAND_LINE) -> Ended:
         """Run a program, with these as its words, in a copy of the process."""
+        [ended] = self.together([{}], *words, program=program)
+        return ended
+
+    def together(self, environments: list[dict[str, str]], *words: str, program: str = COMMAND_LINE) -> list[Ended]:
+        """Run a program in several copies at the same time, each with what its environment has more."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"program": program, "words": words}) + "\n")
+        case = {"program": program, "words": words, "environments": environments}
+        self._process.stdin.write(json.dumps(case) + "\n")
         self._process.stdin.flush()
-        return Ended(*json.loads(self._process.stdout.readline()))
+        return [Ended(*each) for each in json.loads(self._process.stdout.readline())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import warnings
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import Kvcalc, Run
+from prepared import Ended, Prepared
 
 pytestmark = pytest.mark.xdist_group("processes")
 
@@ -70,20 +72,21 @@ def test_one_rank_is_the_whole(kvcalc: Kvcalc) -> None:
     assert measured(printed, "cache bytes") == [2_097_152]
 
 
-def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
+def torchrun(processes: int, *words: str) -> Ended:
     """A process a rank, over a port that is free."""
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "kvcalc"]
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, *command, "verify", *words],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def assert_one_answer(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert run.returncode == 0, run.stderr
+def assert_one_answer(run: Ended) -> dict[str, Any]:
+    assert run.code == 0, run.stderr
     assert "note" not in run.stderr
     printed: dict[str, Any] = json.loads(run.stdout)  # of one process, although all of them verify
     assert "a process each" in next(rung["about"] for rung in printed["rungs"] if rung["name"] == "sharded")
@@ -99,8 +102,19 @@ def test_two_processes_hold_a_half_each() -> None:
 
 
 def test_four_processes_share_stages_and_layers() -> None:
-    run = torchrun(4, "gemma-3-27b", "-c", "8192", "--tp", "2", "--pp", "2", "--device", "meta", "--json")
-    printed = assert_one_answer(run)
+    """With torchrun's environment, in copies of a process that has imported torch once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "none"}
+    ranks = [
+        {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"} for rank in range(4)
+    ]
+    words = ("verify", "gemma-3-27b", "-c", "8192", "--tp", "2", "--pp", "2", "--device", "meta", "--json")
+    with Prepared() as process:
+        first, *others = process.together([{**place, **rank} for rank in ranks], *words)
+    printed = assert_one_answer(first)
+    assert others == [Ended(0, "", "")] * 3
     assert measured(printed, "bytes of rank") == [276_824_064] * 4
     assert measured(printed, "cache bytes") == [1_107_296_256]
 
