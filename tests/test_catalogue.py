@@ -416,6 +416,9 @@ def test_a_links_bandwidth_does_not_depend_on_the_vendor() -> None:
         ("mi455x", 256 * 8_192 * 2.4, 4),
         # As the vendors print it; NVIDIA with sparsity, which is twice the dense rate.
         ("h100-nvl", 1_671_000 / 2, 3_341 / 1_671),
+        ("h100-sxm", 1_979_000 / 2, 2),
+        ("h200-sxm", 1_979_000 / 2, 2),
+        ("h100-pcie", 1_513_000 / 2, 2),
         ("gaudi3", 1_835_000, 1),
         ("tpu-v5p", 459_000, 1),
         ("h20-3e", 148_000, 2),
