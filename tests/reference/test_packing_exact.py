@@ -126,7 +126,7 @@ def blocks_of(size: int) -> st.SearchStrategy[list[float]]:
 
 
 def stored(name: str, rows: list[float]) -> list[int]:
-    kept: list[int] = packing(name).pack(torch.tensor(rows).reshape(1, 1, -1)).flatten().tolist()
+    kept: list[int] = packing(name).pack(torch.tensor(rows).reshape(1, 1, -1)).view(torch.uint8).flatten().tolist()
     return kept
 
 
