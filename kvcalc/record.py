@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, Protocol, cast
 
+from kvcalc.deployment import Deployment
 from kvcalc.scenario import Scenario
 from kvcalc.term import Product, Share, Sum
 
@@ -41,6 +42,16 @@ class Record:
         told = ", ".join(f"{name}={_brief(value)}" for name, value in contents(self).items())
         told = told if len(told) <= _LONGEST else told[:_LONGEST] + "..."
         return f"{type(self).__name__}({told})"
+
+
+class Deployed(Record):
+    """A part of a result that is of a deployment. Its sizes are fields: tp, pp, dp, and others unless they are 1."""
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The deployment itself; None where there is none."""
+        sizes: dict[str, Any] = {each.name: getattr(self, each.name, each.default) for each in fields(Deployment)}
+        return None if sizes["tp"] is None else Deployment(**sizes)
 
 
 class Result(Record, ABC):

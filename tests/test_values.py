@@ -196,3 +196,18 @@ def test_lists_and_cards_have_faces_too(answer: Callable[[], Result]) -> None:
 
 def test_every_result_has_faces() -> None:
     assert {each.__name__ for each in REPORTS} == {each.__name__ for each in Result.__subclasses__()}
+
+
+def test_a_row_tells_its_deployment() -> None:
+    sizes: dict[str, Any] = {"tp": 8, "pp": 2, "dp": 4, "ep": 8, "dcp": 2, "dp_attention": True}
+    gpus = kvcalc.estimate("deepseek-v3", batch=8).gpus
+    assert gpus.deployment is not None
+    assert (gpus.deployment.gpus, gpus.deployment.tp, gpus.deployment.pp) == (gpus.count, gpus.tp, gpus.pp)
+    assert kvcalc.estimate("palm-540b").gpus.deployment is None
+    best = kvcalc.plan("deepseek-v3", batch=8).deployments[0]
+    assert best.deployment is not None
+    assert best.deployment.gpus == best.count
+    compared = kvcalc.compare("deepseek-v3", **sizes)
+    (own,) = [row for row in compared.rows if row.own]
+    assert own.given.deployment == kvcalc.Deployment(**sizes)
+    assert "deployment" not in own.given.to_dict()

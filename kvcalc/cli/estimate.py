@@ -74,9 +74,9 @@ def _why_not(result: Estimate) -> str:
     asked, answer, gpus = result.scenario.deployment, result.answer, result.gpus
     if answer.tight:
         return f"{asked or Deployment(answer.tp, answer.pp, answer.dp)} is tight (--accept-tight accepts it)"
-    if gpus.tp is None or gpus.pp is None or gpus.dp is None:
+    found = gpus.deployment
+    if found is None:
         return f"{asked} does not fit" if asked else "no legal deployment holds the workload"
-    found = Deployment(gpus.tp, gpus.pp, gpus.dp)
     return (
         f"{asked or Deployment()} does not fit; {found.gpus:,} GPUs do ({found}{', tight' if gpus.count_tight else ''})"
     )

@@ -99,14 +99,10 @@ PartsAlike = tuple[tuple[Part, tuple[int, ...]], ...]
 
 def parts_alike(parts: tuple[Part, ...]) -> PartsAlike:
     """The parts, those that divide in the same way together."""
-    sizes: dict[Part, list[int]] = {}
+    alike: dict[object, list[Part]] = {}
     for part in parts:
-        divides = Part(_ANY, part.split, part.place, heads=part.heads)
-        sizes.setdefault(divides, []).append(part.term.bytes)
-    return tuple((part, tuple(each)) for part, each in sizes.items())
-
-
-_ANY = Product("", ())
+        alike.setdefault((part.split, part.place, part.heads), []).append(part)
+    return tuple((same[0], tuple(part.term.bytes for part in same)) for same in alike.values())
 
 
 def tied_head(scenario: Scenario, parts: tuple[Part, ...]) -> tuple[Part, ...]:

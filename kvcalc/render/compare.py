@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kvcalc.literature import Saying
-    from kvcalc.verbs.comparing.result import ComparedRow, Comparison, OnGivenGpus
+    from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 
 _NOT_KNOWN = "-"
 
@@ -147,7 +147,7 @@ def _gpu_row(result: Comparison, row: ComparedRow) -> Row:
         _name(result, row),
         _count(row.by_memory),
         _smallest(row),
-        _deployment(_given(given), tight=bool(given.tight)) if given.gpus else _NOT_KNOWN,
+        _deployment(given.deployment, tight=bool(given.tight)) if given.deployment else _NOT_KNOWN,
         _count(given.most_sequences),
         _rate(given.tokens_per_second_per_sequence),
         _rate(given.tokens_per_second),
@@ -156,14 +156,9 @@ def _gpu_row(result: Comparison, row: ComparedRow) -> Row:
 
 
 def _smallest(row: ComparedRow) -> str:
-    if row.tp is None or row.pp is None or row.dp is None:
+    if row.deployment is None:
         return _NOT_KNOWN if row.by_memory is None else "none"
-    return _deployment(Deployment(row.tp, row.pp, row.dp), tight=bool(row.count_tight))
-
-
-def _given(given: OnGivenGpus) -> Deployment:
-    names = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
-    return Deployment(**{name: getattr(given, name) for name in names})
+    return _deployment(row.deployment, tight=bool(row.count_tight))
 
 
 def _deployment(deployment: Deployment, *, tight: bool) -> str:

@@ -120,11 +120,10 @@ def _cache_line(result: Estimate) -> str:
 
 def _smallest(result: Estimate) -> str:
     gpus = result.gpus
-    if gpus.count is None or gpus.tp is None or gpus.pp is None or gpus.dp is None:
+    if gpus.deployment is None:
         return "no legal deployment holds it"
-    deployment = Deployment(gpus.tp, gpus.pp, gpus.dp)
     tight = ", tight" if gpus.count_tight else ""
-    return f"{gpus.count:,} in the smallest legal deployment ({deployment}{tight})"
+    return f"{gpus.count:,} in the smallest legal deployment ({gpus.deployment}{tight})"
 
 
 def _tree(result: Estimate, rank: RankResult) -> Grid:

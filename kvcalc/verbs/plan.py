@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
-from kvcalc.record import Record, Result
+from kvcalc.record import Deployed, Result
 from kvcalc.verbs.cache_remarks import model_notes
 from kvcalc.verbs.decode import decode_bound, why_no_bound
 from kvcalc.verbs.plan_search import Limits, Search, order
@@ -32,7 +32,7 @@ MOST_NAMED = 3
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Planned(Record):
+class Planned(Deployed):
     """A deployment that holds the workload.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import Record, Result
+from kvcalc.record import Deployed, Record, Result
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -129,7 +129,7 @@ class MostSequences(Record):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class GpusResult(Record):
+class GpusResult(Deployed):
     """The accelerators.
 
     Attributes:

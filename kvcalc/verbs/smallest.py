@@ -22,6 +22,10 @@ SEARCH_EFFORT = 50_000
 any file."""
 
 
+PATIENCE = 4
+"""Numbers of stages that are tried before it is asked whether any could do."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A deployment, what its ranks hold of a workload, and whether they fit. Terms are made when asked for."""
@@ -134,8 +138,8 @@ class _Search:
         for tp in reversed(self._tps):
             most = self._layers if best is None else (best.deployment.gpus - 1) // tp
             least_stages = _Bounds(self._evaluate(tp), self._scenario, batch).least_stages(most)
-            for pp in _stage_counts(self._layers, least_stages):
-                if pp > most or (pp > least_stages and not self._can_hold(tp, least_stages)):
+            for tried, pp in enumerate(_stage_counts(self._layers, least_stages)):
+                if pp > most or (tried == PATIENCE and not self._can_hold(tp, least_stages)):
                     break
                 candidate = self._evaluate(tp, pp)
                 if candidate.fit is not Fit.NO:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import Record, Result
+from kvcalc.record import Deployed, Record, Result
 
 if TYPE_CHECKING:
     from kvcalc.literature import Contradiction, Saying
@@ -31,7 +31,7 @@ class GivenGpus(Record):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class OnGivenGpus(Record):
+class OnGivenGpus(Deployed):
     """A row's deployment on the given GPUs, and what it does there. None where it cannot be said; a note says why.
 
     Attributes:
@@ -63,7 +63,7 @@ class OnGivenGpus(Record):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ComparedRow(Record):
+class ComparedRow(Deployed):
     """One mechanism, or one model.
 
     Attributes:
