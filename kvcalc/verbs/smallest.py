@@ -141,9 +141,8 @@ class _Search:
             for tried, pp in enumerate(_stage_counts(self._layers, least_stages)):
                 if pp > most or (tried == PATIENCE and not self._can_hold(tp, least_stages)):
                     break
-                candidate = self._evaluate(tp, pp)
-                if candidate.fit is not Fit.NO:
-                    best = candidate
+                if self._holds(tp, pp):
+                    best = self._evaluate(tp, pp)
                     break
         return best
 
@@ -200,6 +199,14 @@ class _Search:
         single = self._evaluate(tp, self._layers)
         fewer = overhead(tp * self._layers, given).bytes - overhead(tp * least_stages, given).bytes
         return fit(single.most_bytes - fewer, single.ranks[0].temporary, self._scenario.usable_bytes) is not Fit.NO
+
+    def _holds(self, tp: int, pp: int) -> bool:
+        """Whether every rank has room, at least with the least temporary figure; the first that has none decides."""
+        deployment, workload, usable = Deployment(tp, pp), self._scenario.workload, self._scenario.usable_bytes
+        return all(
+            rank.fixed_bytes + rank.temporary.low + rank.cache_bytes(workload.batch, workload.context) <= usable
+            for rank in self._ranks.of(deployment)
+        )
 
     def _evaluate(self, tp: int, pp: int = 1, dp: int = 1) -> Candidate:
         return evaluate(self._scenario, Deployment(tp, pp, dp), self._ranks)
