@@ -148,7 +148,7 @@ COMMANDS = [
     "capacity gemma-3-27b --cache-memory 20000000000 --context 32Ki --batch 4",
     "plan llama-3-70b -b 32 -c 8192",
     "plan llama-3-70b -b 32 -c 8192 --max-gpus 1",
-    "verify llama-3-8b --device meta -c 8192",
+    pytest.param("verify llama-3-8b --device meta -c 8192", marks=pytest.mark.torch),
     "gpus show b200",
     "models list",
 ]
