@@ -9,6 +9,7 @@ there. Where the model's file lacks what is needed for that, the total divides e
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvcalc.memory.copies import Copied, copied_weights, with_copies
@@ -159,24 +160,28 @@ class PartOf(NamedTuple):
 def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> PartOf | None:
     """How much of a part is on a stage, and of what is not experts on one of its ranks; None of nothing."""
     model, pp = scenario.model, deployment.pp
-    tp = (_ways(part, deployment),) if part.split == "tp" else ()
+    ways = part.ways(deployment.tp)
     if part.place is None:
-        among = Factor("ranks", deployment.ranks, "rank") if part.heads is None else _ways(part, deployment)
-        return PartOf((), (among,))
+        return _share(0, 0, deployment.ranks if part.heads is None else ways, deployment.tp, ranks=part.heads is None)
+    tp_ways = ways if part.split == "tp" else None
     if part.place in {"embedding", "head"}:
-        return PartOf((), tp) if stage == (0 if part.place == "embedding" else pp - 1) else None
+        here = stage == (0 if part.place == "embedding" else pp - 1)
+        return _share(0, 0, tp_ways, deployment.tp) if here else None
     if pp == 1:
-        return PartOf((), tp)
+        return _share(0, 0, tp_ways, deployment.tp)
     first = model.first_with_experts if part.split == "ep" else 0
     held = len(range(max(layers.start, first), layers.stop))
-    among = Factor("layers", model.num_layers - first, "layer")
-    return PartOf((Factor("layers_on_stage", held, "layer"),), (among, *tp)) if held else None
+    return _share(held, model.num_layers - first, tp_ways, deployment.tp) if held else None
 
 
-def _ways(part: Part, deployment: Deployment) -> Factor:
-    """Into how many the ranks of a stage divide a part."""
-    ways = part.ways(deployment.tp)
-    return Factor("tp", ways, "tp") if ways == deployment.tp else Factor("shares", ways, "share")
+@lru_cache(maxsize=4096)
+def _share(held: int, layers: int, ways: int | None, tp: int, *, ranks: bool = False) -> PartOf:
+    """`held` of so many layers, if they divide, and one of so many ways, if it divides over ranks."""
+    among = (Factor("layers", layers, "layer"),) if held else ()
+    if ways is not None:
+        name = ("ranks", "rank") if ranks else ("tp", "tp") if ways == tp else ("shares", "share")
+        among = (*among, Factor(name[0], ways, name[1]))
+    return PartOf((Factor("layers_on_stage", held, "layer"),) if held else (), among)
 
 
 def _together(factors: tuple[Factor, ...]) -> Factor:
