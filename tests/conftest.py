@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +44,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """`-m "not torch"` does not even import the files that import torch."""
     without_torch = config.getoption("markexpr") == "not torch"
     return True if without_torch and collection_path.name in {"reference", "verification"} else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Nor does it run, where they are not installed, the tests that import torch or transformers themselves."""
+    try:
+        return (yield)
+    except ModuleNotFoundError as missing:
+        if item.config.getoption("markexpr") == "not torch" and missing.name in {"torch", "transformers"}:
+            pytest.skip(f"needs {missing.name}")
+        raise
 
 
 def pytest_collection_finish() -> None:
