@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from shutil import get_terminal_size
 
@@ -15,6 +16,9 @@ from kvcalc.render.view import Align, Grid, Lines, Verbatim, View, Weight
 from kvcalc.render.widths import GAP, column_widths, ends_in_numbers
 
 _UNLIMITED = 100_000
+_TRAILING = re.compile(r"(?:\x1b\[[\d;]*m\s+\x1b\[0m|\s)+$")
+"""Space at the end of a line, in a style or without one."""
+
 _STYLE = {Weight.PLAIN: "", Weight.PART: "dim", Weight.MARKED: "bold", Weight.TOTAL: "bold"}
 
 
@@ -49,7 +53,7 @@ def draw(view: View, *, terminal: bool) -> str:
                         console.print(Text(line, overflow="fold"))
                 case Verbatim(text):
                     console.out(text, end="")
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    return "".join(_TRAILING.sub("", line) + "\n" for line in capture.get().splitlines())
 
 
 def _print(console: Console, grid: Grid) -> None:
