@@ -88,7 +88,7 @@ def imported(values: dict[str, Any]) -> Model | None:
 @pytest.mark.torch
 def test_an_absent_key_means_what_the_class_takes(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: set[str] = set()
-    monkeypatch.setattr(Config, "refuse_unread", lambda self, _: read.update(self.read))
+    monkeypatch.setattr(Config, "refuse_unread", lambda self, *_: read.update(self.read))
     values = shape_of(model_type)
     whole = imported(values)
     assert whole is not None
