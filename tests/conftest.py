@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,18 +46,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if without_torch and collection_path.name in {"reference", "verification"} else None
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Nor does it run, where they are not installed, the tests that import torch or transformers themselves."""
-    try:
-        return (yield)
-    except ModuleNotFoundError as missing:
-        if item.config.getoption("markexpr") == "not torch" and missing.name in {"torch", "transformers"}:
-            pytest.skip(f"needs {missing.name}")
-        raise
-
-
 def pytest_collection_finish() -> None:
+    _settle()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _settled(request: pytest.FixtureRequest) -> None:
+    """What tests of other files have imported meanwhile stays too."""
+    if request.path.parent.name == "verification":
+        _settle()
+
+
+def _settle() -> None:
     """Modules stay: a collection, of which `kvcalc verify` makes many, need not look at them again."""
     if "torch" in sys.modules:
         from kvcalc.verification.garbage import load_lazily  # noqa: PLC0415  # torch is there already

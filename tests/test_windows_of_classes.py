@@ -113,6 +113,7 @@ ALTERNATE = [
 
 @pytest.mark.parametrize("layers", [5, 6, 7, 8])
 @pytest.mark.parametrize("model_type", ALTERNATE)
+@pytest.mark.torch
 def test_layers_alternate_without_a_list_as_the_class_lets_them(model_type: str, layers: int) -> None:
     values = {**SHAPE, "model_type": model_type, "num_hidden_layers": layers, "head_dim": 64}
     assert ours(values) == theirs(values)
