@@ -296,6 +296,9 @@ def find_gpu(text: str) -> Gpu:
         if name in gpu.aliases:
             return gpu
     names = [name for gpu in gpus for name in (gpu.name, *gpu.aliases)]
+    cards = [gpu.name for gpu in gpus if gpu.name.startswith(f"{name}-")]
+    if len(cards) > 1:
+        raise KvcalcError(f"gpu: '{text[:100]}' may be {', '.join(cards[:-1])} or {cards[-1]}; name one of them")
     hint = did_you_mean(text, names) or "; 'kvcalc gpus list' shows them all"
     raise KvcalcError(f"gpu: no accelerator '{text[:100]}'{hint}")
 

@@ -97,8 +97,9 @@ class Scenario(WorksOut):
             KvcalcError: no figure is known for it.
         """
         if self.gpu.memory_bytes is None:
+            together = f", of its {self.gpu.devices} devices together," if self.gpu.devices > 1 else ""
             raise KvcalcError(
-                f"gpu: no measured memory is known for '{self.gpu.name}'; give what its runtime reports with "
+                f"gpu: no measured memory is known for '{self.gpu.name}'; give what its runtime reports{together} with "
                 "--gpu-memory SIZE"
             )
         return self.gpu.memory_bytes

@@ -259,3 +259,15 @@ def test_what_a_machine_cannot_do_is_a_kvcalc_error_too() -> None:
 def test_a_calculation_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     kv.estimate("gemma-3-27b", context="128Ki")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_size_of_the_weights_leaves_their_number_nothing_to_say() -> None:
+    with pytest.raises(kv.KvcalcError, match="--parameters has nothing to say"):
+        kv.estimate("llama-3-8b", weights="5GB", parameters=10**9)
+
+
+def test_a_format_that_nothing_is_kept_in_is_told() -> None:
+    assert any(
+        "--cache-dtype: no layer keeps keys" in note for note in kv.estimate("mamba-2.8b", cache_dtype="fp8").notes
+    )
+    assert not any("--cache-dtype" in note for note in kv.estimate("falcon-h1-34b", cache_dtype="fp8").notes)

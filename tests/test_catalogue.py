@@ -437,3 +437,14 @@ def test_what_logs_of_a_b300_show() -> None:
 
     assert memory is not None
     assert f"{memory / 2**30:.2f}" == "267.69"
+
+
+def test_a_name_that_fits_several_cards_is_refused_with_them_all() -> None:
+    with pytest.raises(kvcalc.KvcalcError, match="a100-40-pcie, a100-40-sxm, a100-80-pcie or a100-80-sxm; name one"):
+        find_gpu("A100")
+
+
+@pytest.mark.parametrize("name", ["mi250x", "tpu-v7x"])
+def test_memory_is_asked_of_all_devices_of_a_package(name: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match="of its 2 devices together, with --gpu-memory SIZE"):
+        kvcalc.estimate("llama-3-8b", gpu=name)

@@ -504,7 +504,10 @@ def test_the_prefix_plays_no_part_in_the_deployment_that_is_taken() -> None:
         (
             "llama-3-8b",
             {"temporary": "100GB"},
-            "--spill: no legal deployment holds the weights; cache alone can go to the host's memory",
+            (
+                "--spill: no legal deployment holds weights, temporary memory, overhead and reserves; "
+                "cache alone can go to the host's memory"
+            ),
         ),
     ],
 )

@@ -418,11 +418,6 @@ REFUSALS: dict[str, dict[str, Any]] = {
         "dtype": "float16",
         "text_config": {**LLAMA, "model_type": "gemma3_text", "torch_dtype": None, "dtype": "bfloat16"},
     },
-    "tie_word_embeddings is False in text_config, and True around it": {
-        "model_type": "mistral3",
-        "tie_word_embeddings": True,
-        "text_config": {**LLAMA, "model_type": "mistral", "tie_word_embeddings": False},
-    },
 }
 
 

@@ -276,7 +276,7 @@ def test_what_is_planned_is_legal_and_holds_the_workload(question: tuple[kvcalc.
         assert (gpus.fits, gpus.tight) == (not row.tight, row.tight)
         assert (row.gpu, row.spare, row.usable_bytes) == ("any", limits.spare, scenario.usable_bytes)
         rank = kvcalc.estimate(replace(scenario, deployment=deployment)).memory.per_rank
-        assert (row.bytes_per_rank, row.headroom_bytes) == (rank.total_bytes, rank.headroom_bytes)
+        assert (row.bytes_per_rank, row.headroom_bytes) == (rank.total_bytes, rank.least_headroom_bytes)
 
 
 def with_temporary(scenario: kvcalc.Scenario, figure: int) -> kvcalc.Scenario:
@@ -908,3 +908,13 @@ def test_a_split_that_the_format_cannot_store_is_rejected(kvcalc: Kvcalc) -> Non
     assert reasons[8] == "illegal: the format of the cache cannot store a rank's share of a row"
     assert reasons[3] == "illegal: 8 query heads do not divide by 3"
     assert kvcalc(*words, "--tp", "8").code == 2
+
+
+def test_what_is_spare_is_on_the_fullest_stage() -> None:
+    """Of a pipeline the stage with the most cache may have room where another, with more experts, has none."""
+    planned = kvcalc.plan("deepseek-v3", gpu="a100-40gb", context=1, limit=1).deployments[0]
+    assert (planned.tp, planned.pp, planned.tight) == (1, 21, True)
+    answer = kvcalc.estimate("deepseek-v3", gpu="a100-40gb", context=1, pp=21).answer
+    assert answer is not None
+    assert planned.headroom_bytes == answer.headroom_bytes
+    assert planned.headroom_bytes < 0 < planned.usable_bytes - planned.bytes_per_rank

@@ -257,3 +257,57 @@ def test_kv_heads_that_do_not_divide_name_their_key() -> None:
     ):
         with pytest.raises(KvcalcError, match=rf"5 KV heads do not divide 32 heads \({key}; num_attention_heads\)"):
             labels(values)
+
+
+COUNTED = {**LLAMA, "intermediate_size": 14336, "vocab_size": 128256}
+
+
+def test_a_tie_that_the_wrapper_s_class_fills_in_is_left_open() -> None:
+    """transformers writes its default, true, around a text model that says false; no byte of a cache depends on it."""
+    text = {**LLAMA, "model_type": "mistral", "sliding_window": None, "tie_word_embeddings": False}
+    values = {"model_type": "mistral3", "tie_word_embeddings": True, "text_config": text}
+    model = import_config(json.dumps(values), "config.json", "some-model").model
+    assert model.tie_word_embeddings is None
+    assert {layer.label for layer in model.distinct()} == {"gqa 32/8 x 128"}
+
+
+def test_a_pattern_that_the_class_never_reads_must_agree_with_the_one_it_takes() -> None:
+    gemma = {**LLAMA, "model_type": "gemma3_text", "sliding_window": 512, "head_dim": 256, "num_hidden_layers": 6}
+    agreeing = import_config(json.dumps({**gemma, "_sliding_window_pattern": 6}), "config.json", "some-model").model
+    assert [block.label for layer in agreeing.sequence() for block in layer] == [
+        *["gqa 32/8 x 256, window 512"] * 5,
+        "gqa 32/8 x 256",
+    ]
+    with pytest.raises(KvcalcError, match="--assume _sliding_window_pattern=null"):
+        import_config(json.dumps({**gemma, "_sliding_window_pattern": 4}), "config.json", "some-model")
+
+
+@pytest.mark.parametrize("key", ["dual_chunk_attention_config", "peft_config", "speculative_config"])
+def test_what_no_layer_keeps_leaves_the_parameters_counted(key: str) -> None:
+    """How positions are rotated, adapters, how a server drafts."""
+    values = {**COUNTED, "model_type": "qwen2" if key.startswith("dual") else "llama", key: {"chunk_size": 262_144}}
+    plain = {name: value for name, value in values.items() if name != key}
+    with_key, without = (import_config(json.dumps(each), "config.json", "m").model for each in (values, plain))
+    assert with_key == without
+    assert with_key.parameters
+
+
+def test_a_mapping_that_is_assumed_away_leaves_the_parameters_counted() -> None:
+    values = {**COUNTED, "strange_layers_config": {"num_layers": 3}}
+    model = import_config(json.dumps(values), "config.json", "m", {"strange_layers_config": None}).model
+    assert model.parameters
+
+
+def test_a_prefix_that_sees_all_of_itself_is_kept_like_any_other() -> None:
+    gemma = {**LLAMA, "model_type": "gemma", "head_dim": 256, "use_bidirectional_attention": True}
+    wrapped = import_config(json.dumps({"model_type": "paligemma", "text_config": gemma}), "config.json", "m").model
+    assert {layer.label for layer in wrapped.distinct()} == {"gqa 32/8 x 256"}
+    with pytest.raises(KvcalcError, match="use_bidirectional_attention"):
+        import_config(json.dumps(gemma), "config.json", "m")
+
+
+def test_step_s_heads_are_128_wide_where_a_file_leaves_it_out() -> None:
+    step = {"model_type": "step3p5", "num_hidden_layers": 2, "hidden_size": 4096, "num_attention_heads": 64}
+    step |= {"num_attention_groups": 8, "layer_types": ["full_attention"] * 2, "vocab_size": 1000}
+    model = import_config(json.dumps(step), "config.json", "m").model
+    assert {layer.label for layer in model.distinct()} == {"gqa 64/8 x 128"}

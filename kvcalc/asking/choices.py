@@ -40,6 +40,9 @@ def holding_the_weights(asked: Scenario) -> Scenario:
     usual = replace(asked.replacements, temporary=single.temporary.term.bytes)
     found = smallest(replace(asked, workload=Workload(1, 1), shared_prefix=0, replacements=usual))
     if found is None:
-        raise KvcalcError("--spill: no legal deployment holds the weights; cache alone can go to the host's memory")
+        raise KvcalcError(
+            "--spill: no legal deployment holds weights, temporary memory, overhead and reserves; cache alone can "
+            "go to the host's memory"
+        )
     remark = f"spill: {found.deployment} is taken, the smallest deployment that holds the weights (--tp N sets it)"
     return replace(asked, deployment=found.deployment, remarks=(*asked.remarks, remark))

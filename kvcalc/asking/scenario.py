@@ -106,11 +106,13 @@ def make_scenario(
         model, origin, remarks = found.model, found.origin, (*found.notes, *remarks)
     if weights is not None and weight_dtype is not None:
         raise KvcalcError("--weights: gives the size, so --weight-dtype has nothing to say; give one of them")
+    if weights is not None and parameters is not None:
+        raise KvcalcError("--weights: gives the size, so --parameters has nothing to say; give one of them")
     model = _completed(model, dtype, parameters)
     tokens = _context(model, context)
     if context is None:
         remarks = (*remarks, f"context is not given: {tokens:,} is taken (-c sets it)")
-    remarks = (*remarks, *_unused_formats(model, conv_dtype, state_dtype))
+    remarks = (*remarks, *_unused_formats(model, cache_dtype, conv_dtype, state_dtype))
     asked = Scenario(
         model=model,
         workload=Workload(count_of(batch, "--batch", MAX_BATCH), tokens),
@@ -181,12 +183,16 @@ def _completed(model: Model, dtype: str | None, parameters: int | str | None) ->
     return model if dtype is None else replace(model, dtype=find_format(dtype, "--dtype").name)
 
 
-def _unused_formats(model: Model, conv_dtype: str | None, state_dtype: str | None) -> Iterator[str]:
+def _unused_formats(
+    model: Model, cache_dtype: str | None, conv_dtype: str | None, state_dtype: str | None
+) -> Iterator[str]:
     """Of formats that were asked for, those that nothing is kept in."""
     roles = {tensor.role for tensor in model.cached_tensors}
     for option, given, role in (("--conv-dtype", conv_dtype, Role.CONV), ("--state-dtype", state_dtype, Role.STATE)):
         if given is not None and role not in roles:
             yield f"{option}: no layer of this model keeps such a state"
+    if cache_dtype is not None and roles and not roles & {Role.CACHE, Role.INDEX}:
+        yield "--cache-dtype: no layer keeps keys or values; --state-dtype and --conv-dtype are for states"
 
 
 def _prefix(given: int | str | None, context: int) -> int:

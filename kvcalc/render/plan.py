@@ -101,9 +101,12 @@ def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
 
 
 def _spare(row: Planned, unit: str) -> str:
-    """With what a GPU holds it makes what is usable, as both are printed; below zero where it lacks."""
-    size = abs(row.headroom_bytes)
-    left = figure(abs(steps(row.usable_bytes, unit) - steps(row.bytes_per_rank, unit)), size, unit)
+    """On the fullest stage; what its GPU holds and this make what is usable, as they are printed.
+
+    Below zero where memory lacks.
+    """
+    size, most = abs(row.headroom_bytes), row.usable_bytes - row.headroom_bytes
+    left = figure(abs(steps(row.usable_bytes, unit) - steps(most, unit)), size, unit)
     return left if row.headroom_bytes >= 0 else f"-{left}"
 
 
@@ -140,6 +143,10 @@ def _answers(result: Plan, unit: str, *, explain: bool, command: str) -> Iterato
         yield f"nothing of at most {count(result.max_gpus, 'GPU')} holds it"
     if any(row.tight for row in result.deployments):
         yield "tight: holds the workload only with less temporary memory than the most that was seen in practice"
+    if any(row.headroom_bytes != row.usable_bytes - row.bytes_per_rank for row in result.deployments):
+        yield "to spare: on the stage with the most memory; GiB per GPU: on the one with the most cache".replace(
+            "GiB", unit
+        )
     if any(row.tokens_per_second for row in result.deployments):
         yield "tokens/s: at most, by what a step of decoding must read and compute; not a prediction"
     yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)

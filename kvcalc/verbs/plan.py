@@ -168,7 +168,7 @@ def _planned(search: Search, scenario: Scenario, deployment: Deployment, prices:
         spare=search.limits.spare,
         bytes_per_rank=total,
         usable_bytes=scenario.usable_bytes,
-        headroom_bytes=scenario.usable_bytes - total,
+        headroom_bytes=scenario.usable_bytes - candidate.most_bytes,
         tight=candidate.fit is Fit.TIGHT,
         max_batch=None if most is None else most * deployment.dp,
         max_context=replica.longest_context(sequences),

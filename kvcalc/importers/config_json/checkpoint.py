@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kvcalc.importers.tensors import Weights
 
 _PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "init_config", "linear_attn_config", "transformers.js_config"}
+_PARTS_OF_TEXT |= {f"{name}_config" for name in ("dual_chunk_attention", "generation", "lora", "peft", "speculative")}
 _SENSES = re.compile(r"(^|_)(vision|visual|img|image|audio|speech|video|mm)(_|$)")
 _WORDS_FOR_THEM = re.compile(r"token|_ids?$|_index$")
 

@@ -128,6 +128,7 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "bamba": {"num_key_value_heads": 8},
         "falcon_h1": {"num_key_value_heads": 8},
         "nemotron_h": {"num_key_value_heads": 8, "head_dim": 128},
+        **{name: {"head_dim": 128} for name in ("step3p5", "step3p7_text")},
         "gemma3n_text": {
             "num_key_value_heads": 2,
             "head_dim": 256,

@@ -92,6 +92,8 @@ def either(config: Config, outer: Mapping[str, Any], *names: str) -> Given | Non
     )
     filled_in = is_written or not is_told  # transformers writes a text model's true default beside what decides
     if inside is not None and around is not None and inside.value != around.value and not filled_in:
+        if inside.value is False and around.value is True and "tie_word_embeddings" in names:
+            return None  # a wrapper's default, as transformers writes it: which of them counts, the file does not tell
         raise config.refusal(
             f"{inside.why} is {str(inside.value)[:40]} in text_config, and {str(around.value)[:40]} around it",
             f"--assume {inside.why}={json.dumps(inside.value)[:40]} or {json.dumps(around.value)[:40]} decides it",

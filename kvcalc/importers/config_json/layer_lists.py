@@ -21,7 +21,9 @@ FULL, SLIDING, LINEAR = "full_attention", "sliding_attention", "linear_attention
 _LEGACY = {"mamba": LINEAR, "attention": FULL, "deepseek_sparse_attention": "indexed_attention"}
 """Layer types that transformers' classes have renamed, and call by the newer name when they write a file."""
 
-_EVERY = ("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers")
+_EVERY = ("sliding_window_pattern", "global_attn_every_n_layers")
+_WRITTEN = "_sliding_window_pattern"
+"""What transformers' classes write of it and never read."""
 
 
 def number_of(config: Config) -> int:
@@ -162,6 +164,8 @@ def pattern(config: Config, block: Block) -> list[LayerPlan]:
     """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or the family's key for it."""
     config.ignore(*_EVERY)
     every = config.get(*_EVERY)
+    if config.values.get("layer_types") or (every is not None and config.values.get(_WRITTEN) == every.value):
+        config.ignore(_WRITTEN)  # one that differs stays unread
     if every is not None and config.values.get("layer_switch") == every.value:  # one that differs stays unread
         config.ignore("layer_switch")
     return _listed_or(_by_pattern, config, block)

@@ -16,7 +16,7 @@ from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.telling import MEANING, agreeing_keys, telling_keys
-from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, RENAMED, WRAPPERS
+from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, PREFIX_SEES_ALL, RENAMED, WRAPPERS
 from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.naming import name_of
@@ -64,7 +64,7 @@ def import_config(
     above = above_layers(config, outer)
     if not isinstance(above, OutputHead):
         sizes.pop("tie_word_embeddings", None)  # it would say that there is an output head
-    beside = beside_text(outer)
+    beside = beside_text({key: value for key, value in outer.items() if (assumed or {}).get(key, value) is not None})
     counted = None if beside is not None else count_parameters(config, plans, above, tied=tied)
     asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
@@ -112,6 +112,8 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
         raise KvcalcError(f"{shown}: {where} has no model_type; {_which(outer)}")
     config = Config(values, class_defaults(model_type, nested=inner is not None), shown, model_type, assumed, outer)
     config.ignore("model_type")
+    if around in PREFIX_SEES_ALL:
+        config.ignore("use_bidirectional_attention")
     return config
 
 

@@ -66,7 +66,8 @@ DISMISSED = _set(
     """
     attention_backend attention_logit_cap attention_sink_size attn_res_block_size chunk_size
     chunk_size_feed_forward compression_config context_window context_window_size conv_dim conv_dim_out
-    cross_attention_hidden_size decoder_sparse_step full_attn_alpha_factor full_attn_beta_factor global_step
+    cross_attention_hidden_size decoder_sparse_step dual_chunk_attention_config
+    full_attn_alpha_factor full_attn_beta_factor global_step
     hidden_size_per_layer_input linear_attn_alpha_factor linear_attn_beta_factor local_rank mamba_chunk_size
     mamba_dt_rank max_context_window max_window_layers num_hash_layers num_query_tokens prefill_chunk_size
     share_input_output_layers share_q_dim

@@ -13,6 +13,9 @@ def _all(names: str, what: str) -> dict[str, str]:
     return dict.fromkeys(names.split(), what)
 
 
+PREFIX_SEES_ALL = frozenset({"paligemma"})
+"""Wrappers whose text model attends both ways within the prompt, whose keys and values are kept all the same."""
+
 WRAPPERS: Mapping[str, str | None] = MappingProxyType(
     {
         "gemma3": "gemma3_text",
