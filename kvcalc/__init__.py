@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Replacements, Scenario
     from kvcalc.verbs.capacity import Capacity
     from kvcalc.verbs.comparing.result import Comparison
@@ -59,7 +59,7 @@ _HOME = {
     "ExitCode": "errors",
     "Gpu": "gpu",
     "KvcalcError": "errors",
-    "Model": "model",
+    "Model": "model.model",
     "Plan": "verbs.plan",
     "Replacements": "scenario",
     "Scenario": "scenario",

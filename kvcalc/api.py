@@ -16,7 +16,7 @@ from kvcalc.asking.options import Asked, Options, Varied, takes
 from kvcalc.asking.scenario import DEFAULT_GPU, asked_alike, make_scenario
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.gpu import Gpu
-from kvcalc.model import Model
+from kvcalc.model.model import Model
 from kvcalc.scenario import Scenario
 from kvcalc.verbs.estimate import estimate as _estimate
 

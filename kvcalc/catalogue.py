@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.files import is_there
 from kvcalc.gpu import Gpu
-from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import KINDS
-from kvcalc.model import Model, WeightPart
+from kvcalc.model.layers import LayerGroup, Repeat
+from kvcalc.model.model import Model, WeightPart
 from kvcalc.yaml_reader import Document, read_yaml
 
 if TYPE_CHECKING:

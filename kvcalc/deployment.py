@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from kvcalc.errors import KvcalcError
-from kvcalc.layout import stage_ranges
+from kvcalc.model.stages import stage_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

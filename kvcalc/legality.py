@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.mechanisms import Mechanism
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
 
 
 def why_tp_is_illegal(mechanisms: Iterable[Mechanism], tp: int) -> str | None:

@@ -7,20 +7,20 @@ from fractions import Fraction
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kvcalc.cache_format import CacheFormat, parse_cache_format
 from kvcalc.engines import ENGINES, Engine
+from kvcalc.engines.cache_format import CacheFormat, parse_cache_format
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import WorksOut
-from kvcalc.formats import ElementFormat, find_format
+from kvcalc.formats.element import ElementFormat, find_format
+from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import find_state_format
-from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
     from kvcalc.workload import Workload
 
 T = TypeVar("T")

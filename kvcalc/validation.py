@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from kvcalc.errors import KvcalcError, nearest_or_all
-from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import KINDS
-from kvcalc.model import WeightPart
+from kvcalc.model.layers import LayerGroup, Repeat
+from kvcalc.model.model import WeightPart
 from kvcalc.yaml_reader import Document, Mark
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
-from kvcalc.layers import LayerGroup
 from kvcalc.legality import legal_dcps, legal_eps, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
-from kvcalc.model import WeightPart
-from kvcalc.verbs.room import largest
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import WeightPart
+from kvcalc.verbs.capacity_search import largest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from kvcalc.importers import tensors as tensors_module
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.safetensors import file_header, folder_headers
 from kvcalc.importers.tensors import StoredTensor, weights_of
-from kvcalc.model import WeightPart
+from kvcalc.model.model import WeightPart
 from kvcalc.validation import validated
 from kvcalc.yaml_reader import parse_yaml
 

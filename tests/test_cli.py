@@ -15,11 +15,11 @@ import pytest
 from conftest import Kvcalc, Run
 
 import kvcalc as package
-from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import KINDS
-from kvcalc.model import Model, WeightPart
+from kvcalc.model.layers import LayerGroup, Repeat
+from kvcalc.model.model import Model, WeightPart
 from kvcalc.units import with_unit
-from kvcalc.verbs.decode import DecodeBound, Spill
+from kvcalc.verbs.decode_bound import DecodeBound, Spill
 from kvcalc.verbs.result import SpillResult
 
 LLAMA = ("estimate", "llama-3-70b", "-c", "8192")

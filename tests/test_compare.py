@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import model_names
-from kvcalc.layers import LayerGroup, Repeat
-from kvcalc.literature import CONTRADICTIONS, SAYINGS, SOURCES
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
+from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.render.compare import compare_report
 from kvcalc.render.decode import shown as rate_shown
 from kvcalc.render.table import draw
+from kvcalc.verbs.comparing.literature import CONTRADICTIONS, SAYINGS, SOURCES
 from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 
 H100_USABLE = 85_020_639_232 * 92 // 100

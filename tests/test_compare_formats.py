@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import kvcalc as library
 from kvcalc.asking.formats import split_formats
-from kvcalc.formats import FORMATS
+from kvcalc.formats.element import FORMATS
 
 LLAMA = 2 * 80 * 8 * 128  # elements of a token
 

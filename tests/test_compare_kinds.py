@@ -11,8 +11,8 @@ from conftest import Kvcalc
 
 import kvcalc as package
 from kvcalc.catalogue import shipped_models
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MLA, CachedTensor, Cross, Mamba1, Mamba2, Mechanism, NoAttention, Shared
+from kvcalc.model.layers import LayerGroup
 from kvcalc.term import Factor
 from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 from kvcalc.verbs.comparing.what_if import untold

@@ -17,10 +17,10 @@ import pytest
 import kvcalc
 from kvcalc.deployment import Deployment
 from kvcalc.importers import import_config
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mamba2
 from kvcalc.memory import rank_memories
-from kvcalc.model import WeightPart
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import WeightPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import model_names
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, NoAttention, Shared
-from kvcalc.model import WeightPart
-from kvcalc.verbs.decode import DecodeBound
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import WeightPart
+from kvcalc.verbs.decode_bound import DecodeBound
 from kvcalc.verbs.result import SpillResult
 
 laws = settings(max_examples=80, deadline=None)

@@ -13,12 +13,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import kvcalc
-from kvcalc.ad_hoc import AdHoc
-from kvcalc.layers import LayerGroup
 from kvcalc.legality import check_legal, legal_dcps, legal_eps, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, MLAExpanded, NoAttention, Shared
 from kvcalc.memory import rank_memories
-from kvcalc.model import WeightPart
+from kvcalc.model.ad_hoc import AdHoc
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import WeightPart
 
 laws = settings(max_examples=150, deadline=None)
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import kvcalc
-from kvcalc.ad_hoc import AdHoc
 from kvcalc.catalogue import model_names
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import MHA, NoAttention
+from kvcalc.model.ad_hoc import AdHoc
+from kvcalc.model.layers import LayerGroup
 
 
 def the_note(words: str, *args: Any, **options: Any) -> str:

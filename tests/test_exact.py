@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import kvcalc
-from kvcalc.ad_hoc import AdHoc
 from kvcalc.deployment import heads_on_rank
-from kvcalc.formats import FORMATS
-from kvcalc.layers import LayerGroup
+from kvcalc.formats.element import FORMATS
 from kvcalc.legality import check_legal, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
+from kvcalc.model.ad_hoc import AdHoc
+from kvcalc.model.layers import LayerGroup
 from kvcalc.verbs.estimate import gpus_by_memory
 
 GB = 10**9

@@ -13,7 +13,7 @@ from kvcalc.importers import import_config
 from kvcalc.importers.config import Config
 from kvcalc.importers.config_json.expert_defaults import EXPERT_DEFAULTS
 from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
-from kvcalc.model import Model
+from kvcalc.model.model import Model
 
 COUNTED = [each for each in EXPERT_DEFAULTS if each in ANATOMIES]
 NUMBERS = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")

@@ -9,11 +9,11 @@ from conftest import Kvcalc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvcalc.cache_format import parse_cache_format
+from kvcalc.engines.cache_format import parse_cache_format
 from kvcalc.errors import KvcalcError
-from kvcalc.formats import ALIASES, FORMATS, find_format, format_names
-from kvcalc.layers import Layer
+from kvcalc.formats.element import ALIASES, FORMATS, find_format, format_names
 from kvcalc.mechanisms import MHA, CachedTensor
+from kvcalc.model.layers import Layer
 from kvcalc.term import Factor
 
 BF16 = find_format("bf16", "dtype")

@@ -18,7 +18,7 @@ from kvcalc.importers.config_json import defaults
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.wrappers import WRAPPERS
-from kvcalc.model import Model
+from kvcalc.model.model import Model
 from kvcalc.validation import validated
 from kvcalc.yaml_reader import parse_yaml
 

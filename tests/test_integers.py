@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 import kvcalc
 from kvcalc.deployment import Deployment, stages
 from kvcalc.engines import Exact, RankLoad
-from kvcalc.layers import LayerGroup, Repeat, count_layers
 from kvcalc.legality import legal_dcps, legal_eps, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, Cross, GatedDeltaNet, Mamba2, NoAttention, ShortConv
 from kvcalc.memory import Fit, Ranks, memories_of
-from kvcalc.model import WeightPart
+from kvcalc.model.layers import LayerGroup, Repeat, count_layers
+from kvcalc.model.model import WeightPart
 from kvcalc.term import Factor, Sum
-from kvcalc.verbs.decode import decode_bound
-from kvcalc.verbs.smallest import best_of, evaluate, smallest
+from kvcalc.verbs.decode_bound import decode_bound
+from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
 
 laws = settings(max_examples=60, deadline=None)
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
-from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.legality import legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
+from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.verbs.result import CacheResult
 
 laws = settings(max_examples=60, deadline=None)

@@ -13,7 +13,7 @@ from kvcalc import load_model
 from kvcalc.catalogue import model_names
 from kvcalc.importers import import_config
 from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
-from kvcalc.model import Model
+from kvcalc.model.model import Model
 
 DATA = Path(__file__).parent / "data"
 CONFIGS: dict[str, dict[str, Any]] = {

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import shipped_gpus
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
-from kvcalc.model import WeightPart
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import WeightPart
 from kvcalc.verbs.plan import Plan, Planned
 
 if TYPE_CHECKING:

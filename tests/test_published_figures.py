@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 import kvcalc
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention
+from kvcalc.model.layers import LayerGroup
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parent / "data" / "published_figures.yaml").read_text(encoding="utf-8")

@@ -13,11 +13,11 @@ from conftest import Kvcalc
 import kvcalc as package
 from kvcalc.cli.app import COMMANDS
 from kvcalc.engines import ENGINES
-from kvcalc.formats import FORMATS
-from kvcalc.layers import LayerGroup
+from kvcalc.formats.element import FORMATS
 from kvcalc.legality import legal_tps
 from kvcalc.mechanisms import KINDS
-from kvcalc.model import Model
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import Model
 from kvcalc.render import Format
 
 ROOT = Path(__file__).parent.parent

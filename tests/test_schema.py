@@ -11,9 +11,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from kvcalc.gpu import Gpu
-from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import KINDS
-from kvcalc.model import Model, WeightPart
+from kvcalc.model.layers import LayerGroup, Repeat
+from kvcalc.model.model import Model, WeightPart
 from kvcalc.validation import json_schema
 
 NOUNS: tuple[Any, ...] = (Model, WeightPart, LayerGroup, Repeat, Gpu, *KINDS.values())

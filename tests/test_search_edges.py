@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import kvcalc
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import MHA
+from kvcalc.model.layers import LayerGroup
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import model_names
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention
 from kvcalc.memory import Fit
-from kvcalc.verbs.smallest import best_of, evaluate, most_sequences, smallest
+from kvcalc.model.layers import LayerGroup
+from kvcalc.verbs.deployment_search import best_of, evaluate, most_sequences, smallest
 
 MOST_GPUS = 64
 CATALOGUE = [model for model in map(kvcalc.load_model, model_names()) if model.parameters]

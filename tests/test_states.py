@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import (
     GQA,
     KDA,
@@ -31,6 +30,7 @@ from kvcalc.mechanisms import (
     Shared,
     ShortConv,
 )
+from kvcalc.model.layers import LayerGroup
 
 laws = settings(max_examples=60, deadline=None)
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc as package
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MLA, Attention, Mamba2
-from kvcalc.model import WeightPart
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import WeightPart
 from kvcalc.render.capacity import capacity_report
 from kvcalc.render.estimate import estimate_view
 from kvcalc.render.view import Grid, View, Weight

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import model_names
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA
 from kvcalc.memory import rank_memories
-from kvcalc.model import WeightPart
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import WeightPart
 
 TWO_HEADS = MHA(num_heads=2, head_dim=1)
 

@@ -12,13 +12,13 @@ from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.engines import find_engine
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import MAX_PARAMETERS
-from kvcalc.formats import find_format
+from kvcalc.formats.element import find_format
+from kvcalc.formats.weights import find_weight_format
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
-from kvcalc.model import Model
+from kvcalc.model.model import Model
 from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
-from kvcalc.weight_formats import find_weight_format
 from kvcalc.workload import Workload, default_context
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.record import contents
 from kvcalc.render import Report
-from kvcalc.verbs.decode import DecodeBound, Spill
+from kvcalc.verbs.decode_bound import DecodeBound, Spill
 from kvcalc.verbs.result import Estimate, RankResult, SpillResult
 
 if TYPE_CHECKING:

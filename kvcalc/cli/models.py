@@ -20,7 +20,7 @@ from kvcalc.cli.output import deliver, show
 from kvcalc.cli.question import assumed_of
 from kvcalc.cli.scenario_options import MODEL_HELP, takes
 from kvcalc.errors import KvcalcError
-from kvcalc.model import Model
+from kvcalc.model.model import Model
 from kvcalc.render.listing import model_report, models_report
 from kvcalc.verbs.listing import list_models, show_model
 

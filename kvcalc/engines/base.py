@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.cache_format import CacheFormat
-    from kvcalc.layers import Layer
+    from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.model.layers import Layer
     from kvcalc.term import Sum
 
 

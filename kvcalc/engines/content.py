@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.base import RankLoad
-    from kvcalc.formats import ElementFormat
-    from kvcalc.layers import Layer
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms import CachedTensor
+    from kvcalc.model.layers import Layer
 
 
 class Content(NamedTuple):

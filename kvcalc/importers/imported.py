@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.config import Given
     from kvcalc.importers.plan import Block, LayerPlan
-    from kvcalc.model import Model, WeightPart
+    from kvcalc.model.model import Model, WeightPart
 
 LONGEST_REPEAT = 16
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import KINDS
+from kvcalc.model.layers import LayerGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

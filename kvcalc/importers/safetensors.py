@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from kvcalc.errors import KvcalcError
 from kvcalc.files import is_there, open_file, read_bytes
+from kvcalc.formats.weights import find_weight_format
 from kvcalc.importers.json_text import decoded, parse_mapping, parse_word
 from kvcalc.importers.tensors import WITHOUT_FILES, AddedUp, StoredTensor
-from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

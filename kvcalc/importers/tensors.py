@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import MAX_PARAMETERS
-from kvcalc.model import WeightPart
+from kvcalc.model.model import WeightPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from kvcalc.importers.plan import LayerPlan
-    from kvcalc.model import Split, WeightPlace
+    from kvcalc.model.model import Split, WeightPlace
 
 
 class StoredTensor(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
-from kvcalc.formats import find_format
+from kvcalc.formats.element import find_format
 from kvcalc.mechanisms.base import CachedTensor, Role
 from kvcalc.term import Factor
 
 if TYPE_CHECKING:
-    from kvcalc.formats import ElementFormat
+    from kvcalc.formats.element import ElementFormat
 
 STATE_FORMATS = ("fp32", "bf16", "fp16")
 """What states are kept in: they are computed with at every step, so no engine known to us quantises them."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.memory.parts import Part
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.formats.weights import holds_words
 from kvcalc.mechanisms import Projection
 from kvcalc.memory.parts import Part, expert_parameters
 from kvcalc.term import Product
-from kvcalc.weight_formats import holds_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.deployment import Deployment
-    from kvcalc.formats import ElementFormat
-    from kvcalc.model import Model
+    from kvcalc.formats.element import ElementFormat
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.formats.weights import find_weight_format
 from kvcalc.scenario import checkpoint_format, once
 from kvcalc.term import Factor, Product
-from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.formats import ElementFormat
-    from kvcalc.model import Model, Split, WeightPlace
+    from kvcalc.formats.element import ElementFormat
+    from kvcalc.model.model import Model, Split, WeightPlace
     from kvcalc.scenario import Scenario
 
 

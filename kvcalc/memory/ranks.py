@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kvcalc.deployment import Deployment
-    from kvcalc.layers import Layer
-    from kvcalc.layout import Stage
     from kvcalc.memory.parts import Part
     from kvcalc.memory.weights import PartsAlike
+    from kvcalc.model.layers import Layer
+    from kvcalc.model.stages import Stage
     from kvcalc.scenario import Scenario
 
 

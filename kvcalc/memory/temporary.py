@@ -13,7 +13,7 @@ from kvcalc.term import Factor, Product
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
 
 
 class Temporary(NamedTuple):

@@ -45,7 +45,7 @@ from kvcalc.reference.short_conv import ShortConvolution
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 REFERENCES: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType(
     {

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvcalc.model.span import Span
     from kvcalc.reference.stored_as import StoredAs
-    from kvcalc.span import Span
 
 
 class Weighted(Protocol):

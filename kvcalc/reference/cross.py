@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.mechanisms import Cross
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 
 class CrossAttention(ReferenceState):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 EPSILON = 1e-6
 

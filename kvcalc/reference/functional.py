@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kvcalc.span import Chunk, Window
+from kvcalc.model.span import Chunk, Window
 
 if TYPE_CHECKING:
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 ROPE_BASE = 10_000.0
 

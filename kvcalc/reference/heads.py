@@ -12,7 +12,7 @@ from kvcalc.reference.base import ReferenceAttention, Rows, copy_columns, copy_r
 from kvcalc.reference.stored_as import KEYS_AND_VALUES
 
 if TYPE_CHECKING:
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 
 class HeadAttention(ReferenceAttention):

@@ -19,7 +19,7 @@ from kvcalc.reference.stored_as import INPUTS, state_in_fp32
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import KDA
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 
 class KimiDeltaAttention(DeltaRuleLayer):

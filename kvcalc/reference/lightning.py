@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.mechanisms import Lightning
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 
 class LightningAttention(ReferenceState):

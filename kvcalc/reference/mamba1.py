@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.mechanisms import Mamba1
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 
 class MambaLayer(ReferenceState):

@@ -19,7 +19,7 @@ from kvcalc.reference.stored_as import FP8_DS_MLA, INDEX_KEYS, LATENT
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import MLA, MLAExpanded
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 EPSILON = 1e-6
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.mechanisms import ShortConv
-    from kvcalc.span import Span
+    from kvcalc.model.span import Span
 
 
 class ShortConvolution(ReferenceState):

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.literature import SOURCES
 from kvcalc.render import Report
 from kvcalc.render.compare_tree import trees
 from kvcalc.render.decode import shown
 from kvcalc.render.question import MOST_KINDS_SHOWN, question, workload
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.units import format_size, with_unit
+from kvcalc.verbs.comparing.literature import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from kvcalc.literature import Saying
+    from kvcalc.verbs.comparing.literature import Saying
     from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 
 _NOT_KNOWN = "-"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.gpu import Gpu
-    from kvcalc.verbs.decode import DecodeBound
+    from kvcalc.verbs.decode_bound import DecodeBound
 
 _EXACT = 100
 """From here on a figure is shown whole."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.verbs.plan import Plan
-    from kvcalc.verbs.rejected import Rejected
+    from kvcalc.verbs.why_not import Rejected
 
 MOST_REJECTED_SHOWN = 12
 """Lines of what is rejected; JSON has all."""

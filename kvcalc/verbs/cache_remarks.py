@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from kvcalc.formats import find_format
+from kvcalc.formats.element import find_format
 from kvcalc.mechanisms import Cross, Role
 from kvcalc.scenario import DEFAULT_DTYPE, compute_format
 from kvcalc.verbs.replica import replica_bytes
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.deployment import Deployment
-    from kvcalc.formats import ElementFormat
-    from kvcalc.layers import Layer
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.memory import Ranks
-    from kvcalc.model import Model
+    from kvcalc.model.layers import Layer
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
 

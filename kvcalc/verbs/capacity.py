@@ -13,10 +13,10 @@ from kvcalc.memory import ranks_of
 from kvcalc.memory.temporary import Temporary, temporary
 from kvcalc.record import Record, Result
 from kvcalc.verbs.cache_remarks import cache_not_modelled, model_notes
+from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
+from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.remarks import gpu_notes, not_modelled
 from kvcalc.verbs.result import DeploymentSummary, ModelSummary, WorkloadSummary
-from kvcalc.verbs.room import Replica, least, most, replica_of, usual
-from kvcalc.verbs.smallest import smallest
 from kvcalc.workload import Workload
 
 if TYPE_CHECKING:

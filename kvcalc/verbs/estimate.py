@@ -9,7 +9,9 @@ from kvcalc.engines import RankLoad
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, Ranks, replica_weights
 from kvcalc.term import leaves
-from kvcalc.verbs.decode import decode_bound
+from kvcalc.verbs.capacity_search import replica_of, usual
+from kvcalc.verbs.decode_bound import decode_bound
+from kvcalc.verbs.deployment_search import Candidate, evaluate, legal_tps_of_a_node, most_sequences, smallest
 from kvcalc.verbs.remarks import can_decode, not_modelled, notes
 from kvcalc.verbs.replica import replica_bytes, replica_cache
 from kvcalc.verbs.result import (
@@ -25,8 +27,6 @@ from kvcalc.verbs.result import (
     SpillResult,
     WorkloadSummary,
 )
-from kvcalc.verbs.room import replica_of, usual
-from kvcalc.verbs.smallest import Candidate, evaluate, legal_tps_of_a_node, most_sequences, smallest
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
-    from kvcalc.verbs.decode import DecodeBound
+    from kvcalc.verbs.decode_bound import DecodeBound
 
 
 def estimate(scenario: Scenario) -> Estimate:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, nearest_or_all
-from kvcalc.formats import ALIASES, FORMATS, TENSOR_FORMATS
+from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
+from kvcalc.formats.weights import WEIGHT_FORMATS
 from kvcalc.mechanisms import KINDS
 from kvcalc.memory.about import ABOUT_DECODE, ABOUT_GPUS, ABOUT_WEIGHTS
 from kvcalc.memory.overhead import about_overhead
 from kvcalc.memory.temporary import about_temporary
 from kvcalc.record import Result
 from kvcalc.term import Factor
-from kvcalc.weight_formats import WEIGHT_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines import Engine
-    from kvcalc.formats import ElementFormat
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms import Mechanism
 
 

@@ -12,7 +12,7 @@ from kvcalc.scenario import cache_format
 
 if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
 
 
 @dataclass(frozen=True, repr=False, eq=False)

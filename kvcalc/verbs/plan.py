@@ -10,13 +10,13 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
 from kvcalc.record import Deployed, Result
 from kvcalc.verbs.cache_remarks import model_notes
-from kvcalc.verbs.decode import decode_bound, why_no_bound
+from kvcalc.verbs.capacity_search import least, replica_of, usual
+from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
+from kvcalc.verbs.deployment_search import evaluate, smallest
 from kvcalc.verbs.plan_search import Limits, Search, order
-from kvcalc.verbs.rejected import Rejected, nearest_miss, rejected
 from kvcalc.verbs.remarks import gpu_notes, not_modelled
 from kvcalc.verbs.result import ModelSummary, WorkloadSummary
-from kvcalc.verbs.room import least, replica_of, usual
-from kvcalc.verbs.smallest import evaluate, smallest
+from kvcalc.verbs.why_not import Rejected, nearest_miss, rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

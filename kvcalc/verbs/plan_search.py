@@ -18,8 +18,8 @@ from kvcalc.legality import legal_dcps
 from kvcalc.memory import Ranks, overhead
 from kvcalc.memory.parts import placed_parts, whole_parts
 from kvcalc.memory.temporary import temporary
-from kvcalc.verbs.room import Replica, largest, least, replica_of
-from kvcalc.verbs.smallest import legal_tps_of_a_node
+from kvcalc.verbs.capacity_search import Replica, largest, least, replica_of
+from kvcalc.verbs.deployment_search import legal_tps_of_a_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
+from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA
 from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, uncounted_copies, weights_basis
 from kvcalc.memory.copies import ROUTERS, copied_weights
 from kvcalc.memory.parts import expert_parameters
 from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.verbs.cache_remarks import bits, cache_not_modelled, model_notes
-from kvcalc.verbs.decode import why_no_bound
+from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.replica import replica_bytes
-from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.formats import ElementFormat
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.gpu import Gpu
     from kvcalc.memory import Ranks
     from kvcalc.memory.weights import Basis
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.smallest import Candidate
+    from kvcalc.verbs.deployment_search import Candidate
 
 
 _WEIGHTS_NOTE: dict[Basis, str] = {

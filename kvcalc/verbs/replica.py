@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.deployment import Deployment
-    from kvcalc.layers import Layer
+    from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
 
 

@@ -9,10 +9,10 @@ from kvcalc.record import Deployed, Record, Result
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Term
-    from kvcalc.verbs.decode import DecodeBound
+    from kvcalc.verbs.decode_bound import DecodeBound
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -18,7 +18,7 @@ from kvcalc.verification.result import Measurement
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
     from kvcalc.verification.case import Case
     from kvcalc.verification.devices import Cuda
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.deployment import Deployment, stages
 from kvcalc.engines import RankLoad, content_bytes
 from kvcalc.errors import KvcalcError
-from kvcalc.layers import count_layers
 from kvcalc.legality import check_legal
 from kvcalc.mechanisms import CachedTensor
+from kvcalc.model.layers import count_layers
 from kvcalc.reference import REFERENCES
 from kvcalc.verification.result import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.layers import Layer
+    from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
 
 MAX_HEADS = 16_384

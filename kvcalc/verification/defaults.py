@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from kvcalc.formats import TENSOR_FORMATS, find_format
+from kvcalc.formats.element import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import Role
 from kvcalc.reference import REFERENCES
 from kvcalc.reference.packing import packing
@@ -23,8 +23,8 @@ from kvcalc.verification.result import Check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.layers import Layer
     from kvcalc.mechanisms import CachedTensor
+    from kvcalc.model.layers import Layer
     from kvcalc.reference.stored_as import StoredAs
     from kvcalc.verification.case import Case
 

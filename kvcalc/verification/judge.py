@@ -24,7 +24,7 @@ from kvcalc.verification.torchrun import processes_started
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvcalc.layers import Layer
+    from kvcalc.model.layers import Layer
     from kvcalc.verification.case import Case
     from kvcalc.verification.devices import Device
     from kvcalc.verification.report import RankReport

@@ -22,8 +22,8 @@ from kvcalc.scenario import compute_format
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.layers import Layer
-    from kvcalc.model import Model
+    from kvcalc.model.layers import Layer
+    from kvcalc.model.model import Model
     from kvcalc.verification.case import Case, Rank
 
 HIDDEN_SIZE = 4096

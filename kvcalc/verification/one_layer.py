@@ -13,7 +13,7 @@ from kvcalc.reference.heads import HeadAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 
 if TYPE_CHECKING:
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
 
 
 class OneLayer(nn.Module):

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from kvcalc.model.span import Span
 from kvcalc.reference import REFERENCES, ReferenceAttention, ReferenceLayer, ReferenceState, build
 from kvcalc.reference.cache import LayerCache, Stored
 from kvcalc.reference.packing import Packing
-from kvcalc.span import Span
 from kvcalc.verification.needed import needed_rows, needed_state, relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kvcalc.layers import Layer
     from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.layers import Layer
 
 TOLERANCE = 1e-10
 """Largest difference, relative to the largest output, between the two ways: float64 rounds at 1e-16."""

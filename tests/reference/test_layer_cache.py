@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded
+from kvcalc.model.span import Window
 from kvcalc.reference import ReferenceAttention, Rows, build
 from kvcalc.reference.cache import LayerCache, Stored
 from kvcalc.reference.packing import Packing
-from kvcalc.span import Window
 
 unhurried = settings(max_examples=60, deadline=None)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kvcalc.errors import KvcalcError
-from kvcalc.formats import FORMATS
+from kvcalc.formats.element import FORMATS
 from kvcalc.reference.packing import PACKED, Packing, packing
 from kvcalc.term import Factor
 

@@ -16,10 +16,10 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaRotaryEmbedding
 
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, NoAttention, Shared
+from kvcalc.model.span import Window
 from kvcalc.reference import ReferenceAttention, Rows, build
 from kvcalc.reference.functional import rotate, softmax, textbook_mask, visible
 from kvcalc.reference.heads import HeadAttention
-from kvcalc.span import Window
 
 unhurried = settings(deadline=None)
 

@@ -15,10 +15,10 @@ from transformers.models.deepseek_v3.configuration_deepseek_v3 import DeepseekV3
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3Attention, DeepseekV3RotaryEmbedding
 
 from kvcalc.mechanisms import MLA, MLAExpanded
+from kvcalc.model.span import Window
 from kvcalc.reference import Rows, build
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
-from kvcalc.span import Window
 
 HIDDEN, TOKENS = 20, 11
 

@@ -33,11 +33,11 @@ from kvcalc.mechanisms import (
     Mechanism,
     ShortConv,
 )
+from kvcalc.model.span import Chunk
 from kvcalc.reference import ReferenceAttention, ReferenceState, Rows, build
 from kvcalc.reference.convolution import CausalConvolution
 from kvcalc.reference.delta_rule import delta_rule, delta_step
 from kvcalc.reference.functional import textbook_mask, visible
-from kvcalc.span import Chunk
 
 unhurried = settings(deadline=None, max_examples=40)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import kvcalc
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import (
     GQA,
     KDA,
@@ -21,6 +20,7 @@ from kvcalc.mechanisms import (
     Shared,
     ShortConv,
 )
+from kvcalc.model.layers import LayerGroup
 
 SAMPLES: tuple[Attention, ...] = (
     MHA(num_heads=4, head_dim=8, v_head_dim=4),

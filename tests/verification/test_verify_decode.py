@@ -12,8 +12,8 @@ import torch
 from conftest import Kvcalc
 from torch import Tensor
 
-from kvcalc.formats import FORMATS
-from kvcalc.layers import Layer
+from kvcalc.formats.element import FORMATS
+from kvcalc.model.layers import Layer
 from kvcalc.reference import cache as reference_cache
 from kvcalc.reference.base import ReferenceAttention, Rows
 from kvcalc.reference.gqa import GroupedQueryAttention

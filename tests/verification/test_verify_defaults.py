@@ -10,9 +10,10 @@ import pytest
 from samples import SAMPLES, TENSORS, model_of, named
 
 import kvcalc
-from kvcalc import cache_format, formats
-from kvcalc.layers import LayerGroup
+from kvcalc.engines import cache_format
+from kvcalc.formats import element as formats
 from kvcalc.mechanisms import GQA, KDA, MLA, Attention, CachedTensor, Mamba2, Role
+from kvcalc.model.layers import LayerGroup
 from kvcalc.reference import REFERENCES
 from kvcalc.verification import defaults
 from kvcalc.verification.result import Check, Verification

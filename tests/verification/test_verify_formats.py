@@ -1,4 +1,4 @@
-"""Every element format of kvcalc/formats.py: verified at full size, and allocated."""
+"""Every element format of kvcalc/formats/element.py: verified at full size, and allocated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 from conftest import Kvcalc
 
-from kvcalc.formats import FORMATS, TENSOR_FORMATS
+from kvcalc.formats.element import FORMATS, TENSOR_FORMATS
 
 CONTEXT = 100
 

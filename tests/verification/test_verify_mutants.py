@@ -14,9 +14,10 @@ from conftest import Kvcalc
 from torch import Tensor
 
 from kvcalc.engines import RankLoad, content, exact
-from kvcalc.formats import ElementFormat
+from kvcalc.formats.element import ElementFormat
 from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, gqa, mha, mqa
 from kvcalc.mechanisms.heads import keys_and_values
+from kvcalc.model.span import Span, Window
 from kvcalc.reference import cache as reference_cache
 from kvcalc.reference import functional, heads, packing
 from kvcalc.reference import gqa as reference_gqa
@@ -28,7 +29,6 @@ from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
 from kvcalc.reference.mqa import MultiQueryAttention
 from kvcalc.reference.packing.scaled import ByteBlocks
-from kvcalc.span import Span, Window
 from kvcalc.term import Factor
 from kvcalc.verification import allocate as allocation
 from kvcalc.verification import judge, memory, observe, sufficient

@@ -10,8 +10,8 @@ import pytest
 import kvcalc
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Engine, RankLoad, contents
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MLA, Attention, Mamba2
+from kvcalc.model.layers import LayerGroup
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.verification.result import Check, Verification
 

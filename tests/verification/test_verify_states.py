@@ -13,6 +13,7 @@ from conftest import Kvcalc
 from torch import Tensor
 
 from kvcalc.mechanisms import MLA, CachedTensor, Cross, GatedDeltaNet, Mamba2, states
+from kvcalc.model.span import Chunk, Window
 from kvcalc.reference import functional, gqa
 from kvcalc.reference.convolution import CausalConvolution
 from kvcalc.reference.cross import CrossAttention
@@ -22,7 +23,6 @@ from kvcalc.reference.kda import KimiDeltaAttention
 from kvcalc.reference.lightning import LightningAttention
 from kvcalc.reference.mamba2 import Mamba2Layer
 from kvcalc.reference.mla import MultiHeadLatentAttention
-from kvcalc.span import Chunk, Window
 from kvcalc.term import Factor
 
 MLA_DIMS = "num_heads: 4, kv_lora_rank: 64, qk_rope_head_dim: 32, qk_nope_head_dim: 32, v_head_dim: 32"

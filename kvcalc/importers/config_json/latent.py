@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.importers.config_json.heads import HEADS
 from kvcalc.importers.config_json.layer_lists import number_of, types_of
 from kvcalc.importers.plan import Block, LayerPlan
-from kvcalc.layers import MAX_LAYERS
+from kvcalc.model.layers import MAX_LAYERS
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config, Given

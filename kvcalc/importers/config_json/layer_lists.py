@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.plan import LayerPlan
-from kvcalc.layers import MAX_LAYERS
+from kvcalc.model.layers import MAX_LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

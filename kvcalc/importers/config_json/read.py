@@ -21,7 +21,7 @@ from kvcalc.importers.imported import Imported
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.naming import name_of
 from kvcalc.importers.plan import grouped
-from kvcalc.model import Model
+from kvcalc.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

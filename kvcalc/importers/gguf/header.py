@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.files import open_file
+from kvcalc.formats.weights import find_weight_format
 from kvcalc.importers.gguf.types import TENSOR_TYPES
 from kvcalc.importers.tensors import StoredTensor
-from kvcalc.weight_formats import find_weight_format
 
 if TYPE_CHECKING:
     from io import BufferedReader

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvcalc.importers.config import Given
 from kvcalc.importers.plan import Block, LayerPlan, block_of
-from kvcalc.layers import MAX_LAYERS
+from kvcalc.model.layers import MAX_LAYERS
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:

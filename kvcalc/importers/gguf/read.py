@@ -16,7 +16,7 @@ from kvcalc.importers.imported import Imported
 from kvcalc.importers.naming import name_of
 from kvcalc.importers.plan import grouped
 from kvcalc.importers.tensors import refuse_missing_layers, weights_of
-from kvcalc.model import Model
+from kvcalc.model.model import Model
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ _PACKINGS: Mapping[str, Callable[[], Packing]] = {
 }
 
 PACKED: tuple[str, ...] = tuple(_PACKINGS)
-"""The element formats, by kvcalc's names, that have a packing: all of kvcalc/formats.py."""
+"""The element formats, by kvcalc's names, that have a packing: all of kvcalc/formats/element.py."""
 
 
 def packing(name: str) -> Packing:

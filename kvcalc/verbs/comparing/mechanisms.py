@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
-from kvcalc.literature import CONTRADICTIONS, SAYINGS
 from kvcalc.verbs.cache_remarks import model_notes
+from kvcalc.verbs.comparing.literature import CONTRADICTIONS, SAYINGS
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import Grant, compared_row, grant_of, why_not_kept
 from kvcalc.verbs.comparing.shared import (
@@ -21,7 +21,7 @@ from kvcalc.verbs.comparing.shared import (
 )
 from kvcalc.verbs.comparing.what_if import variants
 from kvcalc.verbs.comparing.what_if_remarks import dims_remarks, weights_remark
-from kvcalc.verbs.decode import why_no_bound
+from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.remarks import gpu_notes, not_modelled, unknown_weights
 from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 

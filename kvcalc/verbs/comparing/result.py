@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.record import Deployed, Record, Result
 
 if TYPE_CHECKING:
-    from kvcalc.literature import Contradiction, Saying
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product
+    from kvcalc.verbs.comparing.literature import Contradiction, Saying
     from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 
 

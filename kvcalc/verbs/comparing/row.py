@@ -13,19 +13,19 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, Ranks
 from kvcalc.scenario import cache_format
 from kvcalc.term import leaves
+from kvcalc.verbs.capacity_search import replica_of, usual
 from kvcalc.verbs.comparing.result import ComparedRow, OnGivenGpus
 from kvcalc.verbs.comparing.what_if import mechanism_of
-from kvcalc.verbs.decode import DecodeBound, decode_bound, why_no_bound
+from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
+from kvcalc.verbs.deployment_search import Candidate, best_of, evaluate, smallest
 from kvcalc.verbs.estimate import gpus_by_memory
 from kvcalc.verbs.replica import cache_of, replica_cache
-from kvcalc.verbs.room import replica_of, usual
-from kvcalc.verbs.smallest import Candidate, best_of, evaluate, smallest
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
     Tell = Callable[[str], None]

@@ -19,7 +19,7 @@ from kvcalc.verbs.comparing.shared import (
     refuse_what_no_row_can_have,
     remarks_of,
 )
-from kvcalc.verbs.decode import why_no_bound
+from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.remarks import gpu_notes, not_modelled, unknown_weights
 from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 

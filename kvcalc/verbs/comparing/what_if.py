@@ -11,15 +11,15 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.layers import LayerGroup, Repeat
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, MLAExpanded, Role
+from kvcalc.model.layers import LayerGroup, Repeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from kvcalc.layers import Layers
     from kvcalc.mechanisms import Attention, Heads, Mechanism
-    from kvcalc.model import Model
+    from kvcalc.model.layers import Layers
+    from kvcalc.model.model import Model
 
 LATENT_HEADS = 4
 """DeepSeek-V2's kv_lora_rank is 4 heads wide, and its rotary key half a head (arXiv 2405.04434, table 1)."""

@@ -10,7 +10,7 @@ from kvcalc.verbs.comparing.what_if import odd_head_dims
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.model import Model
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
 

@@ -8,10 +8,10 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens, WorksOut
-from kvcalc.formats import check_format
-from kvcalc.layers import MAX_LAYERS, Layer, Layers, number_of_layers, written_out
-from kvcalc.layout import Layout
-from kvcalc.weight_formats import check_weight_format, find_weight_format
+from kvcalc.formats.element import check_format
+from kvcalc.formats.weights import check_weight_format, find_weight_format
+from kvcalc.model.layers import MAX_LAYERS, Layer, Layers, number_of_layers, written_out
+from kvcalc.model.stages import Layout
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import CachedTensor

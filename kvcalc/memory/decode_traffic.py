@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.deployment import Deployment
-    from kvcalc.formats import ElementFormat
-    from kvcalc.layers import Layer
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.memory.ranks import Rank
+    from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
 
 

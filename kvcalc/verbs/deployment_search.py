@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.memory import Fit, Rank, RankMemory, Ranks, fit, memories_of, overhead
 from kvcalc.units import MAX_BATCH
-from kvcalc.verbs.room import least, replica_of, usual
+from kvcalc.verbs.capacity_search import least, replica_of, usual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

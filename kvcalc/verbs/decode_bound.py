@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
-from kvcalc.memory.reads import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
+from kvcalc.memory.decode_traffic import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
 from kvcalc.record import Record
 from kvcalc.term import Sum
 from kvcalc.verbs.spill import room_for_cache, spilled

@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from kvcalc.fields import CHECKED, Limits, Tagged, Tokens
-from kvcalc.formats import check_format
+from kvcalc.formats.element import check_format
 from kvcalc.mechanisms import Attention, Mechanism, Role
-from kvcalc.span import Chunk, Span, Window
+from kvcalc.model.span import Chunk, Span, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
-from kvcalc.formats import ALIASES, FORMATS, ElementFormat, Ragged, check_format
+from kvcalc.formats.element import ALIASES, FORMATS, ElementFormat, Ragged, check_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kvcalc.errors import KvcalcError
-from kvcalc.layers import LayerGroup
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention
-from kvcalc.model import Model
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import Model
 
 MAX_DIM = 10**6
 """Heads and elements of a head, as in files."""

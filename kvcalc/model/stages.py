@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kvcalc.layers import Layer
+    from kvcalc.model.layers import Layer
 
 
 def stage_ranges(layers: int, pp: int) -> Iterator[range]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.formats import TENSOR_FORMATS, find_format
+from kvcalc.formats.element import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kvcalc.formats import ElementFormat
-    from kvcalc.layers import Layer
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms import CachedTensor
+    from kvcalc.model.layers import Layer
 
 
 class CacheFormat(NamedTuple):
