@@ -1,7 +1,7 @@
 """Types of fields that files give, with their limits.
 
 Nouns are plain frozen dataclasses, so that the catalogue loads in milliseconds; the limits here are told to pydantic
-when a user's file is checked against them (kvcalc/validation.py), and only then is pydantic imported.
+when a user's file is checked against them (kvcalc/catalogue/validation.py), and only then is pydantic imported.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import yaml
 
 import kvcalc
 from kvcalc.catalogue import CONFIGS, find_gpu, find_model, gpu_names, model_names
-from kvcalc.validation import validated
-from kvcalc.yaml_reader import read_yaml
+from kvcalc.catalogue.validation import validated
+from kvcalc.catalogue.yaml_reader import read_yaml
 
 MIB = 2**20
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import kvcalc
-from kvcalc import catalogue
-from kvcalc.yaml_reader import Document, read_yaml
+from kvcalc.catalogue import shipped
+from kvcalc.catalogue.yaml_reader import Document, read_yaml
 
 MODEL = """name: {name}
 hub_ids: [{hub_id}]
@@ -23,8 +23,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A catalogue of its own."""
     for name in ("models", "gpus"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(catalogue, "_MODELS", tmp_path / "models")
-    monkeypatch.setattr(catalogue, "_GPUS", tmp_path / "gpus")
+    monkeypatch.setattr(shipped, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(shipped, "GPUS", tmp_path / "gpus")
     return tmp_path
 
 
@@ -46,7 +46,7 @@ def test_a_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         read.append(path)
         return read_yaml(path)
 
-    monkeypatch.setattr(catalogue, "read_yaml", reading)
+    monkeypatch.setattr(shipped, "read_yaml", reading)
     for model in ("llama-3-8b", "meta-llama/Meta-Llama-3-8B"):
         assert kvcalc.estimate(model, gpu="h100") == kvcalc.estimate(model, gpu="h100-sxm")
     assert read == []

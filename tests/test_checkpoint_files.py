@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, Model, load_model
 from kvcalc.catalogue import find_model
+from kvcalc.catalogue.validation import validated
+from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.importers import safetensors
 from kvcalc.importers import tensors as tensors_module
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.safetensors import file_header, folder_headers
 from kvcalc.importers.tensors import StoredTensor, weights_of
 from kvcalc.model.model import WeightPart
-from kvcalc.validation import validated
-from kvcalc.yaml_reader import parse_yaml
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",

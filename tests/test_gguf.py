@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, Model, load_model
 from kvcalc.catalogue import find_model
+from kvcalc.catalogue.validation import validated
+from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.formats.element import FORMATS
 from kvcalc.formats.weights import WEIGHT_FORMATS, find_weight_format
 from kvcalc.importers.gguf.families import FAMILIES
 from kvcalc.importers.gguf.header import Passed, read_header
 from kvcalc.importers.gguf.telling import TELLING
 from kvcalc.importers.gguf.types import TENSOR_TYPES
-from kvcalc.validation import validated
-from kvcalc.yaml_reader import parse_yaml
 
 Keys = dict[str, Any]
 Tensors = dict[str, tuple[list[int], gguf.GGMLQuantizationType]]

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, load_model
 from kvcalc.catalogue import model_names
+from kvcalc.catalogue.validation import validated
+from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.importers import Imported, import_config
 from kvcalc.importers.config_json import defaults
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.wrappers import WRAPPERS
 from kvcalc.model.model import Model
-from kvcalc.validation import validated
-from kvcalc.yaml_reader import parse_yaml
 
 DATA = Path(__file__).parent / "data"
 PUBLISHED: dict[str, dict[str, Any]] = json.loads((DATA / "configs.json").read_text(encoding="utf-8"))

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from conftest import Kvcalc
 
+from kvcalc.catalogue.validation import validated
+from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.errors import KvcalcError, one_line
 from kvcalc.gpu import Gpu
-from kvcalc.validation import validated
-from kvcalc.yaml_reader import parse_yaml
 
 FORGED = "x\nerror: forged\r\x1b[2J\u2028\u0085"
 ESCAPED = r"x\nerror: forged\r\x1b[2J\u2028\x85"

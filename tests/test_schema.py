@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from kvcalc.catalogue.validation import json_schema
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import KINDS
 from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.model.model import Model, WeightPart
-from kvcalc.validation import json_schema
 
 NOUNS: tuple[Any, ...] = (Model, WeightPart, LayerGroup, Repeat, Gpu, *KINDS.values())
 """What the mappings of files become."""

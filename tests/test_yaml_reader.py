@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvcalc.catalogue.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Mark, Value, parse_yaml, read_yaml
 from kvcalc.errors import KvcalcError
-from kvcalc.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Mark, Value, parse_yaml, read_yaml
 
 TOO_DEEP = f"nested more than {MAX_DEPTH} deep|exceeded maximum nesting depth"
 """The second is PyYAML's own limit, which releases from 6.0.4 have: its scanner reads ahead of the events."""

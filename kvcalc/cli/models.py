@@ -75,6 +75,6 @@ def import_command(
 
 def schema_command(output_file: OutputOption = None) -> None:
     """The JSON Schema of model files, for editors that check YAML."""
-    from kvcalc.validation import json_schema  # noqa: PLC0415  # pydantic, for this command only
+    from kvcalc.catalogue.validation import json_schema  # noqa: PLC0415  # pydantic, for this command only
 
     deliver(json_module.dumps(json_schema(Model), indent=2) + "\n", output_file)

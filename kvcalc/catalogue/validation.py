@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from kvcalc.catalogue.yaml_reader import Document, Mark
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.mechanisms import KINDS
 from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.model.model import WeightPart
-from kvcalc.yaml_reader import Document, Mark
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from kvcalc.yaml_reader import Place, Value
+    from kvcalc.catalogue.yaml_reader import Place, Value
 
 T = TypeVar("T")
 

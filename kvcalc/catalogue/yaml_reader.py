@@ -8,12 +8,11 @@ anchors, tags, merge keys, second documents, deep nesting, large files.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from kvcalc.catalogue.yaml_scalars import Scalar, plain_scalar
 from kvcalc.errors import KvcalcError
 from kvcalc.files import read_bytes
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 MAX_VALUES = 100_000
-MAX_NUMBER_CHARACTERS = 40
-MAX_EXPONENT = 40
 _SHOWN = 120
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -34,7 +31,7 @@ _NOT_ALLOWED = re.compile(
 )
 """What YAML calls not printable, and directives, which no model file needs."""
 
-Value = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
+Value = Scalar | list["Value"] | dict[str, "Value"]
 Place = tuple[str | int, ...]
 
 
@@ -177,7 +174,7 @@ class _Reader:
             items[key] = self.value(next(events), events, here)
         return items
 
-    def scalar(self, event: yaml.ScalarEvent) -> Value:
+    def scalar(self, event: yaml.ScalarEvent) -> Scalar:
         text: str = event.value
         if event.style:  # quoted, or a block of text
             return text
@@ -188,57 +185,6 @@ class _Reader:
 
     def error(self, mark: Mark, message: str) -> KvcalcError:
         return KvcalcError(*_located(self.name, self.lines, mark, message))
-
-
-_NUMBER = re.compile(
-    r"""(?P<integer>[-+]?[0-9]+(?:_[0-9]+)*)
-      | (?P<radix>0o[0-7]+|0x[0-9a-fA-F]+)
-      | (?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)
-      | (?P<not_finite>[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))""",
-    re.VERBOSE,
-)
-_WORDS: dict[str, bool | None] = {
-    "": None,
-    "~": None,
-    "null": None,
-    "Null": None,
-    "NULL": None,
-    "true": True,
-    "True": True,
-    "TRUE": True,
-    "false": False,
-    "False": False,
-    "FALSE": False,
-}
-
-
-@lru_cache(maxsize=1024)
-def plain_scalar(text: str) -> Value:
-    """YAML 1.2's core schema, with '131_072' for an integer and whole numbers in any spelling ('671e9') as integers.
-
-    Raises:
-        ValueError: a number out of all proportion, or one that is not finite.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        return text
-    if match["not_finite"]:
-        raise ValueError(f"'{text}' is not a finite number")
-    if len(text) > MAX_NUMBER_CHARACTERS:
-        raise ValueError(f"a number of {len(text)} characters")
-    if match["integer"]:
-        return int(text)
-    if match["radix"]:
-        return int(text, 0)
-    try:
-        number = Decimal(text)
-    except ArithmeticError as error:  # an exponent that no number has
-        raise ValueError(f"'{text}' is out of all proportion") from error
-    if number and abs(number.adjusted()) > MAX_EXPONENT:
-        raise ValueError(f"'{text}' is out of all proportion")
-    return int(number) if number == number.to_integral_value() and "e" in text.lower() else float(number)
 
 
 def _mark(event: yaml.Event) -> Mark:

@@ -1,0 +1,20 @@
+"""Finding a model or an accelerator: by name among the files that ship with kvcalc, in a user's file, or on the Hub.
+
+`models.py` and `gpus.py` find them. `shipped.py` reads the files that ship, `hub_ids.py` searches them for a name on
+the Hub. `yaml_reader.py` reads any YAML and keeps the place of each value; `validation.py` makes a model or a GPU of it.
+"""
+
+from kvcalc.catalogue.gpus import find_gpu, gpu_names, shipped_gpus
+from kvcalc.catalogue.models import FoundModel, find_model, model_names, shipped_models
+from kvcalc.catalogue.shipped import CONFIGS
+
+__all__ = [
+    "CONFIGS",
+    "FoundModel",
+    "find_gpu",
+    "find_model",
+    "gpu_names",
+    "model_names",
+    "shipped_gpus",
+    "shipped_models",
+]

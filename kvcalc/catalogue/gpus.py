@@ -1,0 +1,61 @@
+"""Finding an accelerator that ships with kvcalc, by name or alias."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from kvcalc.catalogue import shipped
+from kvcalc.errors import KvcalcError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kvcalc.gpu import Gpu
+
+
+def gpu_names() -> list[str]:
+    """Every accelerator of the catalogue."""
+    return shipped.names_in(shipped.GPUS)
+
+
+def shipped_gpus() -> Iterator[Gpu]:
+    """Every accelerator of the catalogue, by name."""
+    return (shipped.read_gpu(shipped.GPUS / f"{name}.yaml") for name in gpu_names())
+
+
+def find_gpu(text: str) -> Gpu:
+    """An accelerator of the catalogue, by name or alias.
+
+    Raises:
+        KvcalcError: no such name (the nearest are in the message), or one that fits several.
+    """
+    name = text.lower()
+    path = shipped.path_of(shipped.GPUS, name)
+    if path is not None:
+        return shipped.read_gpu(path)
+    path = _paths_of_aliases(shipped.GPUS, shipped.stamp(shipped.GPUS)).get(name)
+    if path is not None and path.is_file() and name in (gpu := shipped.read_gpu(path)).aliases:
+        return gpu
+    gpus = list(shipped_gpus())
+    for gpu in gpus:
+        if name in gpu.aliases:
+            return gpu
+    raise KvcalcError(_no_such_gpu(text, gpus))
+
+
+@lru_cache(maxsize=4)
+def _paths_of_aliases(folder: Path, _stamp: tuple[int, ...]) -> dict[str, Path]:
+    """The file in which each alias was found; whether it still has the alias is for the caller to see."""
+    return {alias: folder / f"{gpu.name}.yaml" for gpu in shipped_gpus() for alias in gpu.aliases}
+
+
+def _no_such_gpu(text: str, gpus: list[Gpu]) -> str:
+    shown = text[:100]
+    cards = [gpu.name for gpu in gpus if gpu.name.startswith(f"{text.lower()}-")]
+    if len(cards) > 1:
+        return f"gpu: '{shown}' may be {', '.join(cards[:-1])} or {cards[-1]}; name one of them"
+    hint = did_you_mean(text, [name for gpu in gpus for name in (gpu.name, *gpu.aliases)])
+    hint = hint or "; 'kvcalc gpus list' shows them all"
+    return f"gpu: no accelerator '{shown}'{hint}"

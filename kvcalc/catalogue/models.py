@@ -1,0 +1,175 @@
+"""Finding a model: a file of the user's, a name or a hub id of the catalogue, or a repository of the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.catalogue import shipped
+from kvcalc.catalogue.hub_ids import path_with_hub_id
+from kvcalc.catalogue.yaml_reader import read_yaml
+from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.files import is_there
+from kvcalc.model.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+HUB = "hf:"
+"""How names on the Hub begin."""
+
+MAX_SHOWN = 200
+"""Characters of a path in messages."""
+
+_YAML_SUFFIXES = {".yaml", ".yml"}
+_IMPORTED_SUFFIXES = {".json", ".gguf"}
+_OTHER_SUFFIXES = {".safetensors"}
+_CONFIG_FILE = "config.json"
+_KEYS_OF_CONFIGS = {"model_type", "architectures", "text_config"}
+"""Keys that a config.json has and no model file."""
+
+
+class FoundModel(NamedTuple):
+    """A model and where it was found.
+
+    Attributes:
+        origin: how messages call the place.
+        path: of its file, where it has one.
+        written: the YAML that an import wrote; None where the file is YAML itself.
+        notes: what an import says of it.
+    """
+
+    model: Model
+    origin: str
+    path: Path | None
+    written: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The YAML: as it stands in the file, or as the import wrote it."""
+        if self.written is not None or self.path is None:
+            return self.written or ""
+        return self.path.read_text(encoding="utf-8-sig")
+
+
+def model_names() -> list[str]:
+    """Every model of the catalogue."""
+    return shipped.names_in(shipped.MODELS)
+
+
+def shipped_models() -> Iterator[FoundModel]:
+    """Every model of the catalogue, by name."""
+    return (_shipped_model(shipped.MODELS / f"{name}.yaml") for name in model_names())
+
+
+def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundModel:
+    """A YAML file, a GGUF file, a config.json or a folder with one; a name or a hub id of the catalogue; hf:ORG/NAME.
+
+    Args:
+        text: what names it.
+        assumed: keys and values that decide what an imported file does not.
+
+    Raises:
+        KvcalcError: no such file or name (the nearest names are in the message), a name that is also a path, or a file
+            with mistakes.
+    """
+    if text.lower().startswith(HUB):
+        return _hub_model(text, assumed or {})
+    path = Path(text)
+    named = None if _is_spelled_as_path(text, path) else _named_model(text)
+    if named is not None and _holds_model(path):
+        raise KvcalcError(_both(text, named.model))
+    found = named or _model_at(path, text, assumed or {})
+    if assumed and found.written is None:
+        raise KvcalcError(f"--assume: decides what an imported file does not say, and {found.origin} is a model file")
+    return found
+
+
+def _named_model(text: str) -> FoundModel | None:
+    name = text.lower()
+    path = shipped.path_of(shipped.MODELS, name) or (path_with_hub_id(name) if "/" in name else None)
+    return None if path is None else _shipped_model(path)
+
+
+def _shipped_model(path: Path) -> FoundModel:
+    return FoundModel(shipped.read_model(path), f"the catalogue's {path.name}", path)
+
+
+def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
+    shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
+    if not text or not (_is_spelled_as_path(text, path) or _holds_model(path) or _is_folder(path)):
+        raise KvcalcError(_no_such_model(text))
+    return _imported_model(path, shown, assumed) if _is_imported(path) else _model_file(path, shown)
+
+
+def _is_spelled_as_path(text: str, path: Path) -> bool:
+    suffixes = _YAML_SUFFIXES | _OTHER_SUFFIXES | _IMPORTED_SUFFIXES
+    return path.suffix.lower() in suffixes or text.startswith((".", "~", "/"))
+
+
+def _holds_model(path: Path) -> bool:
+    try:
+        return path.is_file() or is_there(path / _CONFIG_FILE)
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        return False
+
+
+def _is_imported(path: Path) -> bool:
+    if _is_folder(path):
+        return is_there(path / _CONFIG_FILE)
+    return path.suffix.lower() in _IMPORTED_SUFFIXES
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _model_file(path: Path, shown: str) -> FoundModel:
+    if path.suffix.lower() in _OTHER_SUFFIXES or _is_folder(path):
+        inside = next((each.name for each in sorted(path.glob("*.gguf"))), None)
+        hint = "" if inside is None else f"; it has no {_CONFIG_FILE}, but {inside} can be named"
+        raise KvcalcError(
+            f"{shown}: only YAML model files, GGUF files, a config.json and folders that hold one can be read (kvcalc "
+            f"models schema prints the format of model files, kvcalc models show llama-3-70b an example){hint}"
+        )
+    document = read_yaml(path, shown)
+    root, is_yaml = document.root, path.suffix.lower() in _YAML_SUFFIXES
+    if not is_yaml and isinstance(root, dict) and not _KEYS_OF_CONFIGS.isdisjoint(root):
+        raise KvcalcError(f"{shown}: it looks like a config.json, and is read as one where its name ends in .json")
+    from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # pydantic, which is slow to import
+
+    return FoundModel(validated(Model, document), shown, path)
+
+
+def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> FoundModel:
+    from kvcalc.importers import import_path  # noqa: PLC0415  # for start-up time
+
+    found = import_path(path, shown, assumed)
+    return FoundModel(found.model, shown, path, found.text, found.notes)
+
+
+def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:
+    from kvcalc.importers.hub import import_hub  # noqa: PLC0415  # for start-up time, and it needs an extra
+
+    found = import_hub(text, assumed)
+    return FoundModel(found.model, text[:MAX_SHOWN], None, found.text, found.notes)
+
+
+def _no_such_model(text: str) -> str:
+    shown = text[:100]
+    names = model_names()
+    organisation, _, last = text.lower().rpartition("/")
+    hint = did_you_mean(last if organisation else text, names)
+    elsewhere = f"'hf:{shown}' asks the Hub" if organisation else "a path to a YAML file or a config.json works too"
+    hint = hint or f"; {len(names)} names are in 'kvcalc models list'; {elsewhere}"
+    return f"model: no file, name or hub id '{shown}'{hint}"
+
+
+def _both(text: str, model: Model) -> str:
+    other = next((each for each in (model.name, *model.hub_ids) if each.lower() != text.lower()), None)
+    catalogue = "" if other is None else f", {other} the catalogue's model"
+    return f"model: '{text}' is a path here and a name of the catalogue: ./{text} is the path{catalogue}"
