@@ -1,7 +1,8 @@
 """Finding a model or an accelerator: by name among the files that ship with kvcalc, in a user's file, or on the Hub.
 
 `models.py` and `gpus.py` find them. `shipped.py` reads the files that ship, `hub_ids.py` searches them for a name on
-the Hub. `yaml_reader.py` reads any YAML and keeps the place of each value; `validation.py` makes a model or a GPU of it.
+the Hub. `yaml_reader.py` reads any YAML and keeps the place of each value;
+`validation.py` makes a model or a GPU of it.
 """
 
 from kvcalc.catalogue.gpus import find_gpu, gpu_names, shipped_gpus
