@@ -1,6 +1,8 @@
 """What results are made of: frozen dataclasses whose field names are the keys of JSON.
 
-What a result was computed from (scenarios and trees of terms) is held beside its figures, and stays out of JSON.
+What a result was computed from (scenarios and trees of terms) is held beside its figures, and stays out of JSON. A noun
+may stand in JSON as some of its own fields, in its place (`flattened`), and a field within the object of another one
+(`under`).
 """
 
 from __future__ import annotations
@@ -8,11 +10,13 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from kvcalc.deployment import Deployment
 from kvcalc.scenario import Scenario
 from kvcalc.term import Product, Share, Sum
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCHEMA_VERSION = 1
 
@@ -22,6 +26,18 @@ _INNER = (Scenario, Share, Sum)
 
 _LONGEST = 160
 """Characters of a record in a list or at a prompt."""
+
+_FLATTENED, _UNDER = "flattened", "under"
+
+
+def flattened(*names: str) -> Mapping[str, Any]:
+    """Metadata of a field whose value stands in JSON as these fields of it; each is null where the value is None."""
+    return {_FLATTENED: names}
+
+
+def under(name: str) -> Mapping[str, Any]:
+    """Metadata of a field that stands in JSON within the object of a later field of that name."""
+    return {_UNDER: name}
 
 
 class Record:
@@ -42,16 +58,6 @@ class Record:
         told = ", ".join(f"{name}={_brief(value)}" for name, value in contents(self).items())
         told = told if len(told) <= _LONGEST else told[:_LONGEST] + "..."
         return f"{type(self).__name__}({told})"
-
-
-class Deployed(Record):
-    """A part of a result that is of a deployment. Its sizes are fields: tp, pp, dp, and others unless they are 1."""
-
-    @property
-    def deployment(self) -> Deployment | None:
-        """The deployment itself; None where there is none."""
-        sizes: dict[str, Any] = {each.name: getattr(self, each.name, each.default) for each in fields(Deployment)}
-        return None if sizes["tp"] is None else Deployment(**sizes)
 
 
 class Result(Record, ABC):
@@ -123,9 +129,24 @@ def plain(value: Any) -> Plain:
 
 
 def contents(record: Any) -> dict[str, Any]:
-    """Its fields that JSON has, as they are."""
-    values = ((each.name, getattr(record, each.name)) for each in fields(record))
-    return {name: value for name, value in values if not isinstance(value, _INNER)}
+    """What JSON has of a record: its keys, with values that are not yet plain."""
+    found: dict[str, Any] = {}
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if isinstance(value, _INNER):
+            continue
+        if _FLATTENED in each.metadata:
+            found |= {name: getattr(value, name, None) for name in each.metadata[_FLATTENED]}
+        elif _UNDER in each.metadata:
+            found.setdefault(each.metadata[_UNDER], {})[each.name] = value
+        else:
+            found[each.name] = found[each.name] | contents(value) if each.name in found else value
+    return found
+
+
+def keys(record: type[Any]) -> tuple[str, ...]:
+    """The keys of such a record in JSON, and the names of what it was computed from."""
+    return tuple(name for each in fields(record) for name in each.metadata.get(_FLATTENED, (each.name,)))
 
 
 def _object(record: Any) -> dict[str, Plain]:

@@ -380,7 +380,7 @@ def test_without_a_deployment_the_smallest_is_taken(scenario: kvcalc.Scenario) -
     for batch in (scenario.workload.batch, 1):
         gpus = kvcalc.estimate(asking(usually(asked), batch, context)).gpus
         if gpus.count is not None:
-            assert (result.deployment.tp, result.deployment.pp, result.deployment.dp) == (gpus.tp, gpus.pp, gpus.dp)
+            assert result.deployment == gpus.deployment
             held = "the workload" if batch == scenario.workload.batch else "one sequence"
             assert any(f"is taken, the smallest deployment that holds {held} (--tp N" in note for note in result.notes)
             return

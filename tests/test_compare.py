@@ -281,7 +281,7 @@ def test_gpus_of_llama_3_70b() -> None:
     assert rows["mha"].unsplit_bytes == rest + 21_474_836_480
     assert rows["mha"].by_memory == math.ceil((rest + 21_474_836_480) / H100_USABLE) == 3
     assert rows["gqa-8"].by_memory == 2
-    assert (rows["mha"].count, rows["mha"].tp, rows["mha"].pp, rows["mha"].dp) == (4, 4, 1, 1)
+    assert (rows["mha"].count, rows["mha"].deployment) == (4, kvcalc.Deployment(tp=4))
     assert (rows["gqa-8"].count, rows["gqa-8"].count_tight) == (2, True)
 
 
@@ -307,11 +307,11 @@ def test_the_own_row_is_the_estimate(model: str, options: dict[str, Any]) -> Non
     assert row.terms == alone.cache.terms
     assert (row.by_memory, row.unsplit_bytes) == (told.gpus.by_memory, told.gpus.unsplit_bytes)
     assert (row.count, row.count_tight) == (told.gpus.count, told.gpus.count_tight)
-    assert (row.tp, row.pp, row.dp) == (told.gpus.tp, told.gpus.pp, told.gpus.dp)
+    assert row.deployment == told.gpus.deployment
     if told.decode is None:
         assert row.given.tokens_per_second is None
     else:
-        assert (row.given.tp, row.given.pp, row.given.dp) == (told.decode.tp, told.decode.pp, told.decode.dp)
+        assert row.given.deployment == told.decode.deployment
         assert row.given.tokens_per_second == told.decode.tokens_per_second
         assert row.given.seconds_per_token == told.decode.seconds_per_token
 
@@ -321,7 +321,7 @@ def test_the_given_gpus_of_a_few() -> None:
     answer = kvcalc.compare("llama-3-70b", context=1000, gpus=3)
 
     assert answer.gpus.at_most == 3
-    assert {(row.given.gpus, row.given.tp) for row in answer.rows} == {(2, 2)}
+    assert {row.given.deployment for row in answer.rows} == {kvcalc.Deployment(tp=2)}
     assert not notes_with("of at most", answer)
 
 
@@ -398,7 +398,7 @@ def test_without_weights_there_are_caches_alone() -> None:
     row = answer.rows[0]
 
     assert row.cache_bytes == 2 * 48 * 256 * 118 * 2048 * 2
-    assert (row.by_memory, row.count, row.tp, row.unsplit_bytes) == (None,) * 4
+    assert (row.by_memory, row.count, row.deployment, row.unsplit_bytes) == (None,) * 4
     assert set(astuple(row.given)) == {None}
     assert answer.gpus.at_most is None
     assert notes_with("weights are not known", answer)

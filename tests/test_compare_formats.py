@@ -119,7 +119,7 @@ def test_every_format_has_the_gpus_of_the_first() -> None:
     assert found["fp8"].given.most_sequences > 2 * found["bf16"].given.most_sequences
     assert found["fp32"].given.fits is False
     other = rows("llama-3-70b", cache_dtype="bf16,fp8", context=32_768, batch=8, tp=8)
-    assert {(row.given.gpus, row.given.tp) for row in other.values()} == {(8, 8)}
+    assert {row.given.deployment for row in other.values()} == {library.Deployment(tp=8)}
 
 
 def test_quality_is_not_modelled_and_that_is_said_of_each_format() -> None:

@@ -53,7 +53,7 @@ def test_llama_3_70b_on_four_gpus() -> None:
     assert found.compute_seconds == operations / BF16
     assert found.tokens_per_second_per_sequence == H100 / 56_226_353_152
     assert found.tokens_per_second == 32 * H100 / 56_226_353_152
-    assert (found.tp, found.pp, found.dp, found.limited_by, found.spill) == (4, 1, 1, "memory", None)
+    assert (found.deployment, found.limited_by, found.spill) == (kvcalc.Deployment(tp=4), "memory", None)
 
 
 def test_deepseek_v3_reads_8_of_256_experts() -> None:

@@ -711,4 +711,4 @@ def test_tensor_parallelism_stays_within_a_node(node_size: int | None, tp: int, 
     """Llama-3.1-405B: 811.7 GB of weights on GPUs of 78.2 GB usable; 16 ranks of one node do, 8 do not."""
     gpus = kvcalc.estimate("llama-3.1-405b", context=1, node_size=node_size).gpus
 
-    assert (gpus.tp, gpus.pp) == (tp, pp)
+    assert gpus.deployment == kvcalc.Deployment(tp, pp)

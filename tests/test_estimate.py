@@ -57,7 +57,7 @@ def test_by_memory_is_of_one_rank_whatever_is_asked() -> None:
     assert alone.gpus.unsplit_bytes == split.gpus.unsplit_bytes == total
     assert alone.gpus.usable_bytes == 85_020_639_232 * 92 // 100
     assert alone.gpus.by_memory == split.gpus.by_memory == 2
-    assert (split.gpus.count, split.gpus.tp, split.gpus.count_tight) == (2, 2, True)
+    assert (split.gpus.count, split.gpus.deployment, split.gpus.count_tight) == (2, kvcalc.Deployment(tp=2), True)
     assert (split.gpus.fits, split.gpus.tight) == (True, False)
 
 
@@ -167,8 +167,8 @@ def test_unknown_weights_leave_the_cache_right() -> None:
         assert part.temporary_bytes == 1_610_612_736
     assert answer.memory.per_rank.headroom_bytes is None
     gpus = answer.gpus
-    unknown = (gpus.fits, gpus.tight, gpus.by_memory, gpus.unsplit_bytes, gpus.count, gpus.tp, gpus.pp, gpus.dp)
-    assert unknown == (None,) * 8
+    unknown = (gpus.fits, gpus.tight, gpus.by_memory, gpus.unsplit_bytes, gpus.count, gpus.deployment)
+    assert unknown == (None,) * 6
     assert (gpus.count_tight, gpus.per_rank, gpus.most_sequences) == (None, None, ())
     assert "palm-540b.yaml lacks 'parameters'" in the_note("weights are not known", "palm-540b")
     assert not has_note("no legal deployment", "palm-540b")
@@ -261,9 +261,8 @@ def test_the_default_estimate_of_every_model(name: str) -> None:
     else:
         assert answer.gpus.by_memory is not None
         assert answer.gpus.count is not None
-        assert answer.gpus.tp is not None
-        assert answer.gpus.pp is not None
-        assert 1 <= answer.gpus.by_memory <= answer.gpus.count == answer.gpus.tp * answer.gpus.pp
+        assert answer.gpus.deployment is not None
+        assert 1 <= answer.gpus.by_memory <= answer.gpus.count == answer.gpus.deployment.ranks
         assert answer.gpus.per_rank is not None
         assert answer.gpus.per_rank.cache_bytes <= answer.cache.bytes
 

@@ -236,12 +236,9 @@ def planned(scenario: kvcalc.Scenario, limits: Limits, limit: int = 1000, **opti
     )
 
 
-def deployment_of(row: Planned) -> kvcalc.Deployment:
-    return kvcalc.Deployment(row.tp, row.pp, row.dp, row.ep, row.dcp, dp_attention=row.dp_attention)
-
-
 def way_of(row: Planned) -> Way:
-    return Way(row.tp, row.pp, row.dcp, row.dp_attention)
+    deployment = row.deployment
+    return Way(deployment.tp, deployment.pp, deployment.dcp, deployment.dp_attention)
 
 
 @laws
@@ -251,9 +248,9 @@ def test_a_plan_is_what_a_search_of_everything_legal_finds(question: tuple[kvcal
     result = planned(scenario, limits)
     expected = by_search(scenario, limits)
 
-    assert {way_of(row): row.dp for row in result.deployments} == expected
+    assert {way_of(row): row.deployment.dp for row in result.deployments} == expected
     assert len(result.deployments) == len(expected)
-    order = [(row.count, -row.tp) for row in result.deployments]
+    order = [(row.count, -row.deployment.tp) for row in result.deployments]
     assert order == sorted((way.gpus(dp, limits.spare), -way.tp) for way, dp in expected.items())
     assert (result.nearest is None) == bool(expected)
     best = planned(scenario, limits, limit=3)
@@ -266,13 +263,13 @@ def test_a_plan_is_what_a_search_of_everything_legal_finds(question: tuple[kvcal
 def test_what_is_planned_is_legal_and_holds_the_workload(question: tuple[kvcalc.Scenario, Limits]) -> None:
     scenario, limits = question
     for row in planned(scenario, limits).deployments:
-        deployment, way = deployment_of(row), way_of(row)
+        deployment, way = row.deployment, way_of(row)
         gpus = kvcalc.estimate(replace(scenario, deployment=deployment)).gpus
 
         assert way in set(ways_of(scenario, limits))
-        assert row.ep in eps_of(scenario.model, row.tp * row.dp if row.dp_attention else row.tp)
-        assert not row.dp_attention or row.dp > 1
-        assert row.count == way.gpus(row.dp, limits.spare) <= limits.max_gpus
+        assert deployment.ep in eps_of(scenario.model, deployment.expert_ranks)
+        assert not deployment.dp_attention or deployment.dp > 1
+        assert row.count == way.gpus(deployment.dp, limits.spare) <= limits.max_gpus
         assert (gpus.fits, gpus.tight) == (not row.tight, row.tight)
         assert (row.gpu, row.spare, row.usable_bytes) == ("any", limits.spare, scenario.usable_bytes)
         rank = kvcalc.estimate(replace(scenario, deployment=deployment)).memory.per_rank
@@ -288,11 +285,11 @@ def with_temporary(scenario: kvcalc.Scenario, figure: int) -> kvcalc.Scenario:
 def test_the_most_sequences_and_the_longest_context_are_exact(question: tuple[kvcalc.Scenario, Limits]) -> None:
     scenario, limits = question
     for row in planned(scenario, limits).deployments[:4]:
-        asked = replace(scenario, deployment=deployment_of(row))
+        asked = replace(scenario, deployment=row.deployment)
         memory = kvcalc.estimate(asked).memory
         usual = with_temporary(asked, memory.per_rank.temporary_bytes)
         if not kvcalc.estimate(usual).gpus.fits:
-            usual = with_temporary(asked, memory.temporary_low_bytes // (row.tp * row.pp))
+            usual = with_temporary(asked, memory.temporary_low_bytes // (row.deployment.tp * row.deployment.pp))
 
         def fits(batch: int, context: int, asked: kvcalc.Scenario = usual) -> bool:
             return kvcalc.estimate(replace(asked, workload=kvcalc.Workload(batch, context))).gpus.fits is True
@@ -418,7 +415,7 @@ ALONE: dict[str, Any] = {"context": 10, "weights": 1000, "temporary": 0, "overhe
 
 
 def ways(result: Plan) -> list[str]:
-    return [f"{row.count}: {deployment_of(row)}" for row in result.deployments]
+    return [f"{row.count}: {row.deployment}" for row in result.deployments]
 
 
 @pytest.mark.parametrize(
@@ -539,7 +536,7 @@ def test_fewer_gpus_come_first_unless_there_are_prices(prices: dict[str, Any], e
 
 def test_a_limit_is_of_all_accelerators_together() -> None:
     result = kvcalc.plan(ONE, gpu=[LITTLE, BIG], batch=2, limit=2, **ALONE)
-    assert [(row.count, row.gpu, row.tp) for row in result.deployments] == [(1, "big", 1), (2, "big", 2)]
+    assert [(row.count, row.gpu, row.deployment.tp) for row in result.deployments] == [(1, "big", 1), (2, "big", 2)]
     assert {row.gpu for row in result.rejected} == {"little"}
 
 
@@ -578,15 +575,15 @@ def test_a_workload_in_other_words(options: dict[str, Any], batch: int, note: st
 
 def test_deepseek_v3_on_h200() -> None:
     result = kvcalc.plan("deepseek-v3", gpu="h200", batch=24, context=131_072, max_gpus=8, limit=100)
-    most = {(way_of(row), row.dp): row.max_batch for row in result.deployments}
+    most = {(way_of(row), row.deployment.dp): row.max_batch for row in result.deployments}
 
     assert {row.count for row in result.deployments} == {8}
-    assert result.deployments[0].tp == 8
+    assert result.deployments[0].deployment.tp == 8
     assert most[Way(8, 1, 8, joined=False), 1] == 42
     assert most[Way(1, 1, 1, joined=True), 8] == 24
     assert Way(8, 1, 1, joined=False) not in {way_of(row) for row in result.deployments}  # it holds 5
     (plain,) = kvcalc.plan("deepseek-v3", gpu="h200", batch=5, context=131_072, tp=8, pp=1, limit=1).deployments
-    assert (plain.count, plain.dcp, plain.max_batch) == (8, 1, 5)
+    assert (plain.count, plain.deployment.dcp, plain.max_batch) == (8, 1, 5)
 
 
 @pytest.mark.parametrize(
@@ -913,7 +910,7 @@ def test_a_split_that_the_format_cannot_store_is_rejected(kvcalc: Kvcalc) -> Non
 def test_what_is_spare_is_on_the_fullest_stage() -> None:
     """Of a pipeline the stage with the most cache may have room where another, with more experts, has none."""
     planned = kvcalc.plan("deepseek-v3", gpu="a100-40gb", context=1, limit=1).deployments[0]
-    assert (planned.tp, planned.pp, planned.tight) == (1, 21, True)
+    assert (planned.deployment.tp, planned.deployment.pp, planned.tight) == (1, 21, True)
     answer = kvcalc.estimate("deepseek-v3", gpu="a100-40gb", context=1, pp=21).answer
     assert answer is not None
     assert planned.headroom_bytes == answer.headroom_bytes

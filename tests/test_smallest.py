@@ -142,21 +142,22 @@ def test_the_smallest_deployment_of_the_catalogue(gpu: str, allow_pp: bool) -> N
 def test_smallest_deployments_by_hand(model: str, options: dict[str, Any], tp: int, pp: int, tight: bool) -> None:
     gpus = kvcalc.estimate(model, **options).gpus
 
-    assert (gpus.tp, gpus.pp, gpus.dp, gpus.count) == (tp, pp, 1, tp * pp)
+    assert (gpus.deployment, gpus.count) == (kvcalc.Deployment(tp, pp), tp * pp)
     assert gpus.count_tight is tight
 
 
 def test_nothing_legal_is_null() -> None:
     gpus = kvcalc.estimate("llama-3-8b", context="8Ki", temporary="100GB").gpus
 
-    assert (gpus.count, gpus.tp, gpus.pp, gpus.dp, gpus.per_rank, gpus.count_tight) == (None,) * 6
+    assert (gpus.count, gpus.deployment, gpus.per_rank, gpus.count_tight) == (None,) * 4
     assert (gpus.fits, gpus.tight) == (False, False)
 
 
 def test_on_ties_the_larger_tp() -> None:
     """8 GPUs are needed: 8 x 1 is taken, not 4 x 2 or 2 x 4."""
     options: dict[str, Any] = {"temporary": 0, "overhead": 0, "weights": "80GB", "utilization": 1, "allow_pp": True}
-    assert kvcalc.estimate("llama-3-70b", context=1, gpu_memory="10.1GB", **options).gpus.tp == 8
+    gpus = kvcalc.estimate("llama-3-70b", context=1, gpu_memory="10.1GB", **options).gpus
+    assert gpus.deployment == kvcalc.Deployment(tp=8)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +258,7 @@ def test_more_replicas_where_no_single_one_holds_the_batch(layers: int, batch: i
     options: dict[str, Any] = {"temporary": 0, "overhead": 0, "gpu_memory": 1000 + 320 * 3, "utilization": 1}
     gpus = kvcalc.estimate(model, batch=batch, context=10, weights=1000 * layers, **options).gpus
 
-    assert (gpus.count, gpus.tp, gpus.pp, gpus.dp) == (layers * dp, 1, layers, dp)
+    assert (gpus.count, gpus.deployment) == (layers * dp, kvcalc.Deployment(1, layers, dp))
     assert gpus.per_rank is not None
     assert gpus.per_rank.cache_bytes == 320 * -(-batch // dp)
 
@@ -267,7 +268,7 @@ def test_a_deep_model_is_searched_to_the_end() -> None:
     model = kvcalc.Model(name="m", layers=(LayerGroup(count=2000, attention=MHA(num_heads=1, head_dim=128)),))
     gpus = kvcalc.estimate(model, weights="118TB", context=100).gpus
 
-    assert (gpus.count, gpus.tp, gpus.pp) == (1655, 1, 1655)
+    assert (gpus.count, gpus.deployment) == (1655, kvcalc.Deployment(pp=1655))
 
 
 def test_replicas_may_be_tight() -> None:
@@ -277,7 +278,7 @@ def test_replicas_may_be_tight() -> None:
         model, batch=10, context=10, weights=50, overhead=0, gpu_memory=50 + 236_223_201 + 320 * 3, utilization=1
     ).gpus
 
-    assert (gpus.count, gpus.dp, gpus.count_tight) == (4, 4, True)
+    assert (gpus.count, gpus.deployment, gpus.count_tight) == (4, kvcalc.Deployment(dp=4), True)
 
 
 def test_stages_that_grow_the_overhead_may_still_help() -> None:
@@ -285,7 +286,7 @@ def test_stages_that_grow_the_overhead_may_still_help() -> None:
     model = kvcalc.Model(name="m", layers=(LayerGroup(count=64, attention=MHA(num_heads=1, head_dim=1)),))
     gpus = kvcalc.estimate(model, context=1, weights="1GB", gpu_memory="2.05GB", utilization=1).gpus
 
-    assert (gpus.count, gpus.pp, gpus.count_tight) == (2, 2, True)
+    assert (gpus.count, gpus.deployment, gpus.count_tight) == (2, kvcalc.Deployment(pp=2), True)
 
 
 def test_stages_that_are_exactly_full() -> None:

@@ -1,6 +1,5 @@
 """kvcalc estimate: the cache, the memory and the GPUs of one scenario."""
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from kvcalc.cli.output import show
 from kvcalc.cli.question import scenario_of, typed
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
-from kvcalc.record import contents
+from kvcalc.record import contents, keys
 from kvcalc.render import Report
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
 from kvcalc.verbs.result import Estimate, RankResult, SpillResult
@@ -73,7 +72,7 @@ def _why_not(result: Estimate) -> str:
     """What does not fit, and what would."""
     asked, answer, gpus = result.scenario.deployment, result.answer, result.gpus
     if answer.tight:
-        return f"{asked or Deployment(answer.tp, answer.pp, answer.dp)} is tight (--accept-tight accepts it)"
+        return f"{answer.deployment} is tight (--accept-tight accepts it)"
     found = gpus.deployment
     if found is None:
         return f"{asked} does not fit" if asked else "no legal deployment holds the workload"
@@ -105,4 +104,4 @@ def _csv_row(result: Estimate) -> dict[str, Any]:
 
 
 def _empty(record: type[Any]) -> dict[str, Any]:
-    return {each.name: None for each in fields(record) if each.name not in {"terms", "tree"}}
+    return {name: None for name in keys(record) if name not in {"terms", "tree"}}

@@ -26,8 +26,9 @@ def decode_lines(bound: DecodeBound, gpu: Gpu, unit: str) -> Iterator[str]:
         "compute": f"a step computes {bound.operations / 1e12:,.2f} x 10^12 operations on a GPU",
         "host link": f"a step reads the spilled cache over the host link, at {gpu.host_link_gb_per_s or 0:,g} GB/s",
     }[bound.limited_by]
-    if bound.pp > 1:
-        why += f", in the slowest of {bound.pp} stages, all of which a token passes"
+    stages = bound.deployment.pp
+    if stages > 1:
+        why += f", in the slowest of {stages} stages, all of which a token passes"
     yield (
         f"decode bound: at least {shown(bound.seconds_per_token * 1000)} ms a token, at most "
         f"{shown(bound.tokens_per_second_per_sequence)} tokens/s a sequence, {shown(bound.tokens_per_second)} in all "

@@ -74,8 +74,7 @@ def _with_the_least(total: Row, rank: RankResult, usable: int, unit: str) -> Row
 def _headline(result: Estimate) -> str:
     """'4 GPUs (tp 4): fits'."""
     answer = result.answer
-    deployment = result.scenario.deployment or Deployment(answer.tp, answer.pp, answer.dp)
-    return f"{count(answer.gpus, 'GPU')} ({deployment}): {answer.state}"
+    return f"{count(answer.gpus, 'GPU')} ({answer.deployment}): {answer.state}"
 
 
 def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import Deployment
+from kvcalc.record import keys
 from kvcalc.render import Report
 from kvcalc.render.adding_up import figure, steps
 from kvcalc.render.decode import shown
@@ -43,7 +42,7 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
         result.deployments,
         lambda: _view(result, unit, explain=explain, command=command),
         result.notes,
-        tuple(each.name for each in fields(Planned)),
+        keys(Planned),
         unit,
     )
 
@@ -83,7 +82,7 @@ def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
 
 
 def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
-    deployment = Deployment(row.tp, row.pp, row.dp, row.ep, row.dcp, row.dp_attention)
+    deployment = row.deployment
     cells = [
         f"{row.count:,}",
         *((f"{row.count - deployment.gpus:,}",) if row.spare else ()),
@@ -152,10 +151,9 @@ def _answers(result: Plan, unit: str, *, explain: bool, command: str) -> Iterato
     yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
     if result.deployments and command.isprintable() and command and not explain:
         best = result.deployments[0]
-        options = [f"--gpu {best.gpu}", f"--tp {best.tp}"]
-        options += [
-            f"--{name} {value}" for name, value in (("pp", best.pp), ("dp", best.dp), ("ep", best.ep)) if value > 1
-        ]
-        options += [f"--dcp {best.dcp}"] if best.dcp > 1 else []
-        options += ["--dp-attention"] if best.dp_attention else []
+        deployment = best.deployment
+        options = [f"--gpu {best.gpu}", f"--tp {deployment.tp}"]
+        sizes = ((name, getattr(deployment, name)) for name in ("pp", "dp", "ep", "dcp"))
+        options += [f"--{name} {size}" for name, size in sizes if size > 1]
+        options += ["--dp-attention"] if deployment.dp_attention else []
         yield f"next: {command} {' '.join(options)} -b {batch} -c {context}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,12 +11,12 @@ from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import ranks_of
 from kvcalc.memory.temporary import Temporary, temporary
-from kvcalc.record import Record, Result
+from kvcalc.record import Record, Result, under
 from kvcalc.verbs.cache_remarks import cache_not_modelled, model_notes
 from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.remarks import gpu_notes, not_modelled
-from kvcalc.verbs.result import DeploymentSummary, ModelSummary, WorkloadSummary
+from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 from kvcalc.workload import Workload
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class Capacity(Result):
 
     model: ModelSummary
     workload: WorkloadSummary
-    deployment: DeploymentSummary
+    engine: str = field(metadata=under("deployment"))
+    engine_version: str | None = field(metadata=under("deployment"))
+    deployment: Deployment
     gpus: Accelerator | None
     cache_memory_bytes: int
     blocks: int | None
@@ -116,7 +118,9 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     return Capacity(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary(batch, context),
-        deployment=DeploymentSummary.of(scenario, deployment),
+        engine=scenario.engine.name,
+        engine_version=scenario.engine.version,
+        deployment=deployment,
         gpus=None if cache_memory is not None else _accelerator(scenario),
         cache_memory_bytes=max(0, replica.rooms[fullest]),
         blocks=None,

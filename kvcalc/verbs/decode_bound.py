@@ -10,13 +10,13 @@ stages one after another, so the slowest stage with all sequences, and the sum o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
 from kvcalc.memory.decode_traffic import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
-from kvcalc.record import Record
+from kvcalc.record import Record, flattened
 from kvcalc.term import Sum
 from kvcalc.verbs.spill import room_for_cache, spilled
 
@@ -48,7 +48,7 @@ class DecodeBound(Record):
     """At most so many tokens a second; of the slowest stage where there are several.
 
     Attributes:
-        tp: of the deployment that this is of, as are pp and dp.
+        deployment: that this is of; in JSON its tp, pp and dp.
         read_bytes: what a step reads on a rank.
         operations: floating-point operations of a step on a rank, of those whose rate is known.
         memory_seconds: reading takes at least so long.
@@ -61,9 +61,7 @@ class DecodeBound(Record):
         terms: what is read and computed, for explanations.
     """
 
-    tp: int
-    pp: int
-    dp: int
+    deployment: Deployment = field(metadata=flattened("tp", "pp", "dp"))
     read_bytes: int
     weights_read_bytes: int
     cache_read_bytes: int
@@ -222,9 +220,7 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
         found = spilled(scenario, deployment, ranks)
         spill = Spill(*found, float(max(step.link for step in steps)))
     return DecodeBound(
-        tp=deployment.tp,
-        pp=deployment.pp,
-        dp=deployment.dp,
+        deployment=deployment,
         read_bytes=slowest.weights + slowest.cache,
         weights_read_bytes=slowest.weights,
         cache_read_bytes=slowest.cache,

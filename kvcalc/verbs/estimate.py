@@ -17,7 +17,6 @@ from kvcalc.verbs.replica import replica_bytes, replica_cache
 from kvcalc.verbs.result import (
     Answer,
     CacheResult,
-    DeploymentSummary,
     Estimate,
     GpusResult,
     MemoryResult,
@@ -58,7 +57,9 @@ def estimate(scenario: Scenario) -> Estimate:
     return Estimate(
         model=ModelSummary.of(model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
-        deployment=DeploymentSummary.of(scenario, deployment),
+        engine=scenario.engine.name,
+        engine_version=scenario.engine.version,
+        deployment=deployment,
         answer=_answer(ranks, shown, found_rank if shown is found and found_rank else asked_rank),
         cache=_cache(ranks, cache, asked),
         memory=_memory(scenario, cache.bytes, asked, asked_rank),
@@ -78,9 +79,7 @@ def _answer(ranks: Ranks, shown: Candidate, rank: RankResult) -> Answer:
     return Answer(
         gpus=deployment.gpus,
         gpu=scenario.gpu.name,
-        tp=deployment.tp,
-        pp=deployment.pp,
-        dp=deployment.dp,
+        deployment=deployment,
         fits=shown.fit is Fit.FITS if known else None,
         tight=shown.fit is Fit.TIGHT if known else None,
         bytes_per_gpu=rank.total_bytes,
@@ -173,9 +172,7 @@ def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, per_rank: Ran
         unsplit_bytes=total,
         count=found.deployment.gpus if found else None,
         count_tight=found.fit is Fit.TIGHT if found else None,
-        tp=found.deployment.tp if found else None,
-        pp=found.deployment.pp if found else None,
-        dp=found.deployment.dp if found else None,
+        deployment=found.deployment if found else None,
         per_rank=per_rank,
         most_sequences=tuple(_most_sequences(scenario, ranks)) if known else (),
     )

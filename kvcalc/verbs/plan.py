@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
-from kvcalc.record import Deployed, Result
+from kvcalc.record import Record, Result, flattened
 from kvcalc.verbs.cache_remarks import model_notes
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
@@ -32,13 +32,13 @@ MOST_NAMED = 3
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Planned(Deployed):
+class Planned(Record):
     """A deployment that holds the workload.
 
     Attributes:
         count: GPUs, spare replicas among them.
-        dp: replicas that hold the batch.
-        spare: replicas beyond those.
+        deployment: that holds the batch; in JSON its sizes.
+        spare: replicas beyond that.
         bytes_per_rank: all memory of the fullest rank, with the usual temporary figure.
         tight: whether it holds only with less temporary memory than the most seen in practice.
         max_batch: the most sequences of this context on the dp replicas; of a tight one that the usual temporary figure
@@ -50,12 +50,7 @@ class Planned(Deployed):
 
     gpu: str
     count: int
-    tp: int
-    pp: int
-    dp: int
-    ep: int
-    dcp: int
-    dp_attention: bool
+    deployment: Deployment = field(metadata=flattened("tp", "pp", "dp", "ep", "dcp", "dp_attention"))
     spare: int
     bytes_per_rank: int
     usable_bytes: int
@@ -159,12 +154,7 @@ def _planned(search: Search, scenario: Scenario, deployment: Deployment, prices:
     return Planned(
         gpu=scenario.gpu.name,
         count=count,
-        tp=deployment.tp,
-        pp=deployment.pp,
-        dp=deployment.dp,
-        ep=deployment.ep,
-        dcp=deployment.dcp,
-        dp_attention=deployment.dp_attention,
+        deployment=deployment,
         spare=search.limits.spare,
         bytes_per_rank=total,
         usable_bytes=scenario.usable_bytes,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import Deployed, Record, Result
+from kvcalc.record import Record, Result, flattened, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -36,24 +36,6 @@ class WorkloadSummary(Record):
 
     batch: int
     context: int
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class DeploymentSummary(Record):
-    """On what: the deployment asked for, or 1 x 1 x 1."""
-
-    engine: str
-    engine_version: str | None
-    tp: int
-    pp: int
-    dp: int
-    ep: int = 1
-    dcp: int = 1
-    dp_attention: bool = False
-
-    @classmethod
-    def of(cls, scenario: Scenario, deployment: Deployment) -> DeploymentSummary:
-        return cls(scenario.engine.name, scenario.engine.version, **asdict(deployment))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -129,7 +111,7 @@ class MostSequences(Record):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class GpusResult(Deployed):
+class GpusResult(Record):
     """The accelerators.
 
     Attributes:
@@ -138,6 +120,7 @@ class GpusResult(Deployed):
         by_memory: ceil(unsplit_bytes / usable_bytes): the articles' formula, with the usual temporary figure.
         unsplit_bytes: the total of one rank without any splitting (1 x 1 x 1).
         count: GPUs of the smallest legal deployment that holds the workload, dp x tp x pp; None where there is none.
+        deployment: that deployment; in JSON its tp, pp and dp.
         count_tight: whether that deployment is tight.
         per_rank: its fullest rank.
         most_sequences: what replicas within a node hold at this context, with the usual temporary figure.
@@ -153,9 +136,7 @@ class GpusResult(Deployed):
     unsplit_bytes: int | None
     count: int | None
     count_tight: bool | None
-    tp: int | None
-    pp: int | None
-    dp: int | None
+    deployment: Deployment | None = field(metadata=flattened("tp", "pp", "dp"))
     per_rank: RankResult | None
     most_sequences: tuple[MostSequences, ...]
 
@@ -167,6 +148,7 @@ class Answer(Record):
     Attributes:
         gpus: dp x tp x pp of them.
         gpu: which accelerator.
+        deployment: in JSON its tp, pp and dp.
         fits: whether every rank stays within usable memory with the high temporary figure.
         tight: whether only with less.
         bytes_per_gpu: all memory of the rank with the most cache, with the usual temporary figure.
@@ -176,9 +158,7 @@ class Answer(Record):
 
     gpus: int
     gpu: str
-    tp: int
-    pp: int
-    dp: int
+    deployment: Deployment = field(metadata=flattened("tp", "pp", "dp"))
     fits: bool | None
     tight: bool | None
     bytes_per_gpu: int | None
@@ -213,6 +193,8 @@ class Estimate(Result):
     """The answer.
 
     Attributes:
+        engine: how the cache is counted; in JSON a key of `deployment`, as its version is.
+        deployment: the one asked for, or 1 x 1 x 1.
         answer: what is said first.
         spill: of the deployment asked for, else of the smallest that holds the weights; None unless asked for.
         decode: of the deployment asked for, else of the smallest; None where it is not known.
@@ -223,7 +205,9 @@ class Estimate(Result):
 
     model: ModelSummary
     workload: WorkloadSummary
-    deployment: DeploymentSummary
+    engine: str = field(metadata=under("deployment"))
+    engine_version: str | None = field(metadata=under("deployment"))
+    deployment: Deployment
     answer: Answer
     cache: CacheResult
     memory: MemoryResult

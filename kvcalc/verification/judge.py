@@ -67,6 +67,8 @@ def judge(
         torch=str(torch.__version__),
         model=result.model,
         workload=result.workload,
+        engine=result.engine,
+        engine_version=result.engine_version,
         deployment=result.deployment,
         cache_dtype=case.scenario.cache_format.name,
         checks=checks,

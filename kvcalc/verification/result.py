@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from kvcalc.record import Record, Result
+from kvcalc.record import Record, Result, under
 
 if TYPE_CHECKING:
-    from kvcalc.verbs.result import DeploymentSummary, ModelSummary, WorkloadSummary
+    from kvcalc.deployment import Deployment
+    from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 
 Relation = Literal["=", "<=", ">="]
 
@@ -95,7 +96,9 @@ class Verification(Result):
     torch: str
     model: ModelSummary
     workload: WorkloadSummary
-    deployment: DeploymentSummary
+    engine: str = field(metadata=under("deployment"))
+    engine_version: str | None = field(metadata=under("deployment"))
+    deployment: Deployment
     cache_dtype: str
     checks: tuple[Check, ...]
     measurements: tuple[Measurement, ...]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import Deployed, Record, Result
+from kvcalc.record import Record, Result, flattened
 
 if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product
     from kvcalc.verbs.comparing.literature import Contradiction, Saying
@@ -31,10 +32,11 @@ class GivenGpus(Record):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class OnGivenGpus(Deployed):
+class OnGivenGpus(Record):
     """A row's deployment on the given GPUs, and what it does there. None where it cannot be said; a note says why.
 
     Attributes:
+        deployment: in JSON its sizes.
         fits: whether every rank stays within usable memory with the high temporary figure.
         tight: whether only with less.
         most_sequences: at this context, of all replicas, with the usual temporary figure; also None where without end.
@@ -46,12 +48,9 @@ class OnGivenGpus(Deployed):
     """
 
     gpus: int | None = None
-    tp: int | None = None
-    pp: int | None = None
-    dp: int | None = None
-    ep: int | None = None
-    dcp: int | None = None
-    dp_attention: bool | None = None
+    deployment: Deployment | None = field(
+        default=None, metadata=flattened("tp", "pp", "dp", "ep", "dcp", "dp_attention")
+    )
     fits: bool | None = None
     tight: bool | None = None
     most_sequences: int | None = None
@@ -63,7 +62,7 @@ class OnGivenGpus(Deployed):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ComparedRow(Deployed):
+class ComparedRow(Record):
     """One mechanism, or one model.
 
     Attributes:
@@ -83,6 +82,7 @@ class ComparedRow(Deployed):
         by_memory: ceil(unsplit_bytes / usable_bytes).
         count: GPUs of the smallest legal deployment that holds the workload; None where there is none.
         count_tight: whether that deployment is tight.
+        deployment: itself; in JSON its tp, pp and dp.
         given: on the given GPUs.
         terms: leaves that add up to `cache_bytes`.
         scenario: what this was computed from.
@@ -105,9 +105,7 @@ class ComparedRow(Deployed):
     by_memory: int | None
     count: int | None
     count_tight: bool | None
-    tp: int | None
-    pp: int | None
-    dp: int | None
+    deployment: Deployment | None = field(metadata=flattened("tp", "pp", "dp"))
     given: OnGivenGpus
     terms: tuple[Product, ...]
     scenario: Scenario
