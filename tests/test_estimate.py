@@ -36,13 +36,15 @@ def test_the_question_is_repeated() -> None:
     }
     assert answer.model.source == kvcalc.load_model("gemma-3n-e4b").source
     assert astuple(answer.workload) == (1024, 10_000)
-    assert astuple(answer.deployment) == ("exact", None, 2, 3, 4, 1, 1, False)
+    assert answer.deployment == kvcalc.Deployment(tp=2, pp=3, dp=4)
+    sizes = {"tp": 2, "pp": 3, "dp": 4, "ep": 1, "dcp": 1, "dp_attention": False}
+    assert answer.to_dict()["deployment"] == {"engine": "exact", "engine_version": None, **sizes}
 
 
 def test_no_deployment_is_one_rank() -> None:
     answer = kvcalc.estimate("llama-3-70b")
 
-    assert (answer.deployment.tp, answer.deployment.pp, answer.deployment.dp) == (1, 1, 1)
+    assert answer.deployment == kvcalc.Deployment()
     assert answer.cache.bytes == answer.cache.bytes_per_rank
     assert answer.memory.total_bytes == answer.memory.per_rank.total_bytes == answer.gpus.unsplit_bytes
     assert (answer.gpus.fits, answer.gpus.tight) == (False, False)
