@@ -74,7 +74,9 @@ def test_deepseek_v3_reads_8_of_256_experts() -> None:
 
 @pytest.mark.parametrize("options", [{"tp": 8, "ep": 8}, {"tp": 8, "ep": 2}])
 def test_where_experts_are_does_not_change_the_bound(options: dict[str, Any]) -> None:
-    assert bound("deepseek-v3", context=8192, **options) == bound("deepseek-v3", context=8192, tp=8)
+    found = bound("deepseek-v3", context=8192, **options)
+    assert found.deployment == kvcalc.Deployment(**options)
+    assert replace(found, deployment=kvcalc.Deployment(tp=8)) == bound("deepseek-v3", context=8192, tp=8)
 
 
 def test_a_mixture_of_experts_of_one_format() -> None:
