@@ -24,8 +24,8 @@ check: lint  ## run every check that needs no torch, for work in progress
 # command line. `make test-lowest LOWEST_TESTS=tests` runs the rest too. Without torch and transformers, which are large:
 # what needs them is left out.
 LOWEST := $(VENV)/lowest
-LOWEST_TESTS ?= $(patsubst %,tests/test_%.py,schema bad_input_files yaml_reader cli_process start_up hub golden \
-	repeated_options narrow_tables)
+LOWEST_TESTS ?= $(patsubst %,tests/%.py,catalogue/test_schema catalogue/test_yaml_reader cli/test_bad_input_files \
+	cli/test_cli_process cli/test_repeated_options cli/test_start_up importers/test_hub render/test_narrow_tables test_golden)
 
 test-lowest: $(LOWEST)/.installed  ## run tests with the oldest versions allowed
 	$(LOWEST)/bin/$(PYTEST) -m 'not torch' $(LOWEST_TESTS)

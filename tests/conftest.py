@@ -16,6 +16,9 @@ import pytest
 
 from kvcalc.cli.app import run
 
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "tests" / "data"
+
 
 class Run(NamedTuple):
     """One command line's exit code and what it printed."""

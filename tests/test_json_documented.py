@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 from kvcalc.cli.app import run
 
-TEXT = (Path(__file__).parent.parent / "docs" / "json.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 
 ENVELOPE = {"schema_version", "command"}
 

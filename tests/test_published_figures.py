@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from conftest import DATA
 
 import kvcalc
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention
 from kvcalc.model.layers import LayerGroup
 
-ENTRIES: list[dict[str, Any]] = yaml.safe_load(
-    (Path(__file__).parent / "data" / "published_figures.yaml").read_text(encoding="utf-8")
-)
+ENTRIES: list[dict[str, Any]] = yaml.safe_load((DATA / "published_figures.yaml").read_text(encoding="utf-8"))
 
 UNITS = {
     "B": 1,

@@ -8,10 +8,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from kvcalc.cli.app import run
 
-PATH = Path(__file__).parent.parent / "README.md"
+PATH = ROOT / "README.md"
 README = PATH.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```console\n\$ kvcalc ([^\n]*)\n(.*?)```", README, re.DOTALL)
 
@@ -87,7 +88,7 @@ def test_python_block_runs() -> None:
 
 
 def test_make_targets_exist() -> None:
-    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^ {4}make (\w+)", README, re.MULTILINE)
     assert targets == ["run", "test"]
     assert all(f"\n{target}:" in makefile for target in targets)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import test_golden
-from conftest import Kvcalc
+from conftest import ROOT, Kvcalc
 
 import kvcalc as package
 from kvcalc.cli.app import COMMANDS
@@ -20,7 +19,6 @@ from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import Model
 from kvcalc.render import Format
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 JSON = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 

@@ -65,7 +65,7 @@ TOLERANCE = {
     "mxfp4": 0.6,
 }
 """Largest relative difference (Euclidean norm) that a format's rounding may make: a few times the largest that the
-tests see (tests/test_verify_decode.py), and less than the 1 of a cache that reads as zeros."""
+tests see (tests/verification/test_verify_decode.py), and less than the 1 of a cache that reads as zeros."""
 
 
 class Decoded(NamedTuple):

@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Kvcalc, Run
+from conftest import ROOT, Kvcalc, Run
 
 import kvcalc as package
 from kvcalc.verification import TORCH
 from kvcalc.verification.devices import Cpu
 from kvcalc.verification.observe import Observed
 
-ROOT = Path(__file__).parents[2]
 NO_TORCH = """
 import sys
 

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 import kvcalc
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "verification_report.py"
+SCRIPT = ROOT / "benchmarks" / "verification_report.py"
 GIB = 2**30
 
 

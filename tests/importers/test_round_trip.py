@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import DATA
 
 from kvcalc import KvcalcError
 from kvcalc.importers import import_config
 
-DATA = Path(__file__).parent / "data"
 CONFIGS: dict[str, dict[str, Any]] = {
     hub_id: values
     for name in ("configs.json", "configs_written.json")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Kvcalc
+from conftest import DATA, Kvcalc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -241,7 +241,7 @@ def fp8_tensors(values: dict[str, Any]) -> Iterator[StoredTensor]:
 @pytest.mark.parametrize("hub_id", ["deepseek-ai/DeepSeek-V3", "MiniMaxAI/MiniMax-M2.5"])
 @pytest.mark.torch
 def test_a_checkpoint_s_tensors_give_the_parts_that_the_catalogue_has(hub_id: str) -> None:
-    configs = json.loads((Path(__file__).parent / "data" / "configs.json").read_text(encoding="utf-8"))
+    configs = json.loads((DATA / "configs.json").read_text(encoding="utf-8"))
     catalogue = load_model(hub_id)
     found = weights_of(fp8_tensors(configs[hub_id]), catalogue.num_layers, head="own", shown="x", block=128)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from conftest import DATA
 
 import kvcalc
 from kvcalc.catalogue import CONFIGS, find_gpu, find_model, gpu_names, model_names
@@ -18,9 +19,9 @@ from kvcalc.catalogue.yaml_reader import read_yaml
 
 MIB = 2**20
 
-with (Path(__file__).parent / "data" / "model_facts.csv").open(encoding="utf-8", newline="") as file:
+with (DATA / "model_facts.csv").open(encoding="utf-8", newline="") as file:
     ROWS = {row["name"]: row for row in csv.DictReader(file)}
-with (Path(__file__).parent / "data" / "hub_differences.csv").open(encoding="utf-8", newline="") as file:
+with (DATA / "hub_differences.csv").open(encoding="utf-8", newline="") as file:
     BEYOND_PARAMETERS = list(csv.DictReader(file))
     """What the Hub's total has beside the parameters, each with a reason."""
 

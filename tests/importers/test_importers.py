@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,6 @@ from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.wrappers import WRAPPERS
 from kvcalc.model.model import Model
 
-DATA = Path(__file__).parent / "data"
 PUBLISHED: dict[str, dict[str, Any]] = json.loads((DATA / "configs.json").read_text(encoding="utf-8"))
 """As published, without keys that say nothing of shapes."""
 

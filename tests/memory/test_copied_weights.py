@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import DATA
 
 import kvcalc
 from kvcalc.deployment import Deployment
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from kvcalc.scenario import Scenario
 
-DATA = Path(__file__).parent / "data"
 
 WHOLE = re.compile(
     r"\.(q_a_proj|kv_a_proj_with_mqa|fc[12]_latent_proj|indexer\.wq_b|indexer\.wk|indexer\.weights_proj)\.|"

@@ -13,6 +13,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from conftest import ROOT
 from hub_server import SHA, Server, serving
 
 from kvcalc.errors import CannotRunError, KvcalcError
@@ -334,7 +335,7 @@ def test_without_the_library_it_says_how_to_get_it(home: Path, tmp_path: Path) -
 
 
 def test_what_to_install_is_what_the_extras_ask_for() -> None:
-    project = Path(__file__).parent.parent / "pyproject.toml"
+    project = ROOT / "pyproject.toml"
     extras = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert extras["hub"] == [LIBRARY]
     assert extras["verify"] == [TORCH]

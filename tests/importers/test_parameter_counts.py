@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import DATA
 
 from kvcalc import load_model
 from kvcalc.catalogue import model_names
@@ -15,7 +15,6 @@ from kvcalc.importers import import_config
 from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
 from kvcalc.model.model import Model
 
-DATA = Path(__file__).parent / "data"
 CONFIGS: dict[str, dict[str, Any]] = {
     **json.loads((DATA / "configs.json").read_text(encoding="utf-8")),
     **json.loads((DATA / "configs_written.json").read_text(encoding="utf-8")),

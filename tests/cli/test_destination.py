@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Kvcalc
+from conftest import ROOT, Kvcalc
 
 SHORT = ("gpus", "show", "h100", "--json")
 WORDS = f"'{sys.executable}' -m kvcalc {' '.join(SHORT)}"
@@ -22,7 +22,7 @@ def result(kvcalc: Kvcalc) -> str:
 
 
 def in_a_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         ["/bin/sh", "-c", line], capture_output=True, text=True, cwd=folder, env=environment, check=False
     )
