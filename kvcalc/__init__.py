@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Replacements, Scenario
     from kvcalc.verbs.capacity import Capacity
     from kvcalc.verbs.comparing.result import Comparison
+    from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.plan import Plan
-    from kvcalc.verbs.result import Estimate
     from kvcalc.verification.result import Verification
     from kvcalc.workload import Workload
 
@@ -55,7 +55,7 @@ _HOME = {
     "Capacity": "verbs.capacity",
     "Comparison": "verbs.comparing.result",
     "Deployment": "deployment",
-    "Estimate": "verbs.result",
+    "Estimate": "verbs.estimate_result",
     "ExitCode": "errors",
     "Gpu": "gpu",
     "KvcalcError": "errors",

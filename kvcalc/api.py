@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from kvcalc.verbs.capacity import Capacity
     from kvcalc.verbs.comparing.result import Comparison
+    from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.plan import Plan
-    from kvcalc.verbs.result import Estimate
     from kvcalc.verification.result import Verification
 
 DEFAULT_MAX_GPUS = 1024

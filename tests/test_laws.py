@@ -13,7 +13,7 @@ import kvcalc
 from kvcalc.legality import legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup, Repeat
-from kvcalc.verbs.result import CacheResult
+from kvcalc.verbs.estimate_result import CacheResult
 
 laws = settings(max_examples=60, deadline=None)
 

@@ -14,7 +14,7 @@ from kvcalc.errors import KvcalcError, NoError
 from kvcalc.record import contents, keys
 from kvcalc.render import Report
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
-from kvcalc.verbs.result import Estimate, RankResult, SpillResult
+from kvcalc.verbs.estimate_result import Estimate, RankResult, SpillResult
 
 if TYPE_CHECKING:
     from kvcalc.render.view import View

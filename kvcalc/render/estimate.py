@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.term import Term
-    from kvcalc.verbs.result import Estimate, RankResult
+    from kvcalc.verbs.estimate_result import Estimate, RankResult
 
 
 def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command: str = "") -> View:

@@ -12,9 +12,7 @@ from kvcalc.term import leaves
 from kvcalc.verbs.capacity_search import replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound
 from kvcalc.verbs.deployment_search import Candidate, evaluate, legal_tps_of_a_node, most_sequences, smallest
-from kvcalc.verbs.remarks import can_decode, not_modelled, notes
-from kvcalc.verbs.replica import replica_bytes, replica_cache
-from kvcalc.verbs.result import (
+from kvcalc.verbs.estimate_result import (
     Answer,
     CacheResult,
     Estimate,
@@ -26,6 +24,9 @@ from kvcalc.verbs.result import (
     SpillResult,
     WorkloadSummary,
 )
+from kvcalc.verbs.not_modelled import not_modelled
+from kvcalc.verbs.notes import can_decode, notes
+from kvcalc.verbs.replica import replica_bytes, replica_cache
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:

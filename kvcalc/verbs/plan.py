@@ -9,13 +9,13 @@ from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
 from kvcalc.record import Record, Result, flattened
-from kvcalc.verbs.cache_remarks import model_notes
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import evaluate, smallest
+from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
+from kvcalc.verbs.not_modelled import not_modelled
+from kvcalc.verbs.notes import gpu_notes, model_notes
 from kvcalc.verbs.plan_search import Limits, Search, order
-from kvcalc.verbs.remarks import gpu_notes, not_modelled
-from kvcalc.verbs.result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.why_not import Rejected, nearest_miss, rejected
 
 if TYPE_CHECKING:

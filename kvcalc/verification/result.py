@@ -9,7 +9,7 @@ from kvcalc.record import Record, Result, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
-    from kvcalc.verbs.result import ModelSummary, WorkloadSummary
+    from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 
 Relation = Literal["=", "<=", ">="]
 

@@ -20,7 +20,7 @@ from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.model.model import Model, WeightPart
 from kvcalc.units import with_unit
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
-from kvcalc.verbs.result import SpillResult
+from kvcalc.verbs.estimate_result import SpillResult
 
 LLAMA = ("estimate", "llama-3-70b", "-c", "8192")
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import Kvcalc
 
 import kvcalc as package
-from kvcalc.verbs.result import SpillResult
+from kvcalc.verbs.estimate_result import SpillResult
 
 USABLE = 85_020_639_232 * 92 // 100
 """Of an H100."""

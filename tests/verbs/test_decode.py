@@ -18,7 +18,7 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
 from kvcalc.verbs.decode_bound import DecodeBound
-from kvcalc.verbs.result import SpillResult
+from kvcalc.verbs.estimate_result import SpillResult
 
 laws = settings(max_examples=80, deadline=None)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
-from kvcalc.verbs.cache_remarks import model_notes
 from kvcalc.verbs.comparing.literature import CONTRADICTIONS, SAYINGS
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import Grant, compared_row, grant_of, why_not_kept
@@ -20,10 +19,11 @@ from kvcalc.verbs.comparing.shared import (
     remarks_of,
 )
 from kvcalc.verbs.comparing.what_if import variants
-from kvcalc.verbs.comparing.what_if_remarks import dims_remarks, weights_remark
+from kvcalc.verbs.comparing.what_if_notes import dims_remarks, weights_remark
 from kvcalc.verbs.decode_bound import why_no_bound
-from kvcalc.verbs.remarks import gpu_notes, not_modelled, unknown_weights
-from kvcalc.verbs.result import ModelSummary, WorkloadSummary
+from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
+from kvcalc.verbs.not_modelled import not_modelled
+from kvcalc.verbs.notes import gpu_notes, model_notes, unknown_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product
     from kvcalc.verbs.comparing.literature import Contradiction, Saying
-    from kvcalc.verbs.result import ModelSummary, WorkloadSummary
+    from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 
 
 @dataclass(frozen=True, repr=False, eq=False)

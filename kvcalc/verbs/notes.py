@@ -1,27 +1,24 @@
-"""What an estimate says beside its figures: what is not modelled, and what to know about this one."""
+"""What to know beside the figures of a result: of its model, its accelerator and its deployment."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.formats.weights import find_weight_format
-from kvcalc.mechanisms import MLA
-from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, uncounted_copies, weights_basis
-from kvcalc.memory.copies import ROUTERS, copied_weights
-from kvcalc.memory.parts import expert_parameters
-from kvcalc.scenario import checkpoint_format, compute_format
-from kvcalc.verbs.cache_remarks import bits, cache_not_modelled, model_notes
+from kvcalc.mechanisms import Cross, Role
+from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
+from kvcalc.scenario import DEFAULT_DTYPE
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.replica import replica_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.formats.element import ElementFormat
     from kvcalc.gpu import Gpu
     from kvcalc.memory import Ranks
     from kvcalc.memory.weights import Basis
+    from kvcalc.model.layers import Layer
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.deployment_search import Candidate
 
@@ -35,61 +32,6 @@ _WEIGHTS_NOTE: dict[Basis, str] = {
     "even": "weights of a rank: total / (tp x pp), for want of what the embedding, each layer or the experts take",
 }
 """Of a deployment that does more than divide everything over tensor-parallel ranks."""
-
-
-def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
-    """What is left out and matters for this model on this deployment."""
-    yield from weights_not_modelled(scenario, deployment)
-    yield from cache_not_modelled(scenario)
-
-
-def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
-    """What is left out of all but the cache."""
-    model = scenario.model
-    if model.mtp_layers:
-        yield f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache"
-    if model.has_towers:
-        yield "activations of vision or audio towers beyond the range of temporary; their tokens count as context"
-    computing = bits(compute_format(model))
-    if scenario.weight_format is not None and scenario.replacements.weights is None:
-        yield f"quality loss of weights in {scenario.weight_format.name}"
-    if scenario.replacements.weights is None and any(bits(each) < computing for each in _weight_formats(scenario)):
-        yield (
-            "padding and repacking of quantised weights as an engine loads them "
-            "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 GiB in vLLM, llm-d/llm-d-benchmark)"
-        )
-    if deployment.tp > 1 and (copied := list(_copied(scenario, deployment))):
-        yield f"weights that tensor-parallel ranks copy instead of dividing: {', '.join(copied)}"
-    yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
-
-
-def _copied(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
-    """What ranks copy and is not counted, what is known to be largest first."""
-    model, stated = scenario.model, scenario.replacements.weights is None and scenario.model.states_copies
-    uncounted = uncounted_copies(scenario, deployment)
-    for each in sorted(uncounted, key=lambda each: each.parameters, reverse=True):
-        yield f"{each.name} ({each.parameters:,} parameters)"
-    kinds = {layer.attention.kind: layer.attention for layer in model.distinct()}
-    if model.hidden_size is None:
-        names = (projection.name for attention in kinds.values() for projection in attention.projections(1))
-        yield from dict.fromkeys(names)
-    if any(isinstance(each, MLA) and each.index_head_dim and not each.index_n_heads for each in kinds.values()):
-        yield "indexer's projections"
-    if "kda" in kinds:
-        yield "low-rank gates of Kimi delta attention"
-    if model.is_mixture_of_experts and not stated and (model.weights or not expert_parameters(model)):
-        yield ROUTERS
-    if not stated:
-        yield "norms, biases and other small weights"
-    elif copied_weights(scenario, deployment.tp):
-        yield "biases"
-
-
-def _weight_formats(scenario: Scenario) -> list[ElementFormat]:
-    if scenario.weight_format is not None:
-        return [scenario.weight_format]
-    parts = [find_weight_format(part.format, "format") for part in scenario.model.weights]
-    return parts or [checkpoint_format(scenario.model)]
 
 
 def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[str]:
@@ -196,3 +138,42 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[str]:
             f"pipeline stage {largest.stage} has more memory in all, {most:,} bytes, than stage "
             f"{fullest.stage}, which has the most cache; whether it fits counts every stage"
         )
+
+
+def model_notes(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Iterator[str]:
+    """What to know of the model at this context."""
+    model, context = scenario.model, scenario.workload.context
+    if model.dtype is None:
+        yield f"{scenario.origin} does not say its dtype: {DEFAULT_DTYPE} is taken"
+    if model.max_context is not None and context > model.max_context:
+        yield f"context {context:,} is above the model's max_context of {model.max_context:,}"
+    windowed = {layer: n for layer, n in model.distinct().items() if layer.limits(context)}
+    if windowed:
+        full = replica_bytes(scenario, deployment, ranks, windows=False)
+        names = [*dict.fromkeys(layer.span.name for layer in windowed if layer.span)]
+        own, without = " or ".join(names), " or ".join(f"{name}s" for name in names)
+        yield (
+            f"{sum(windowed.values())} of {model.num_layers} layers keep only their {own}: a lower bound; engines "
+            f"keep somewhat more, and an engine without {without} {full:,} bytes a replica"
+        )
+    yield from _state_notes(model)
+
+
+def _state_notes(model: Model) -> Iterator[str]:
+    """What engines keep beside the states that are counted."""
+    kinds = model.distinct()
+    with_state = {layer: n for layer, n in kinds.items() if _keeps(layer, Role.STATE) or _keeps(layer, Role.CONV)}
+    if with_state:
+        yield (
+            f"{sum(with_state.values())} of {model.num_layers} layers keep a state of one size whatever the context: a "
+            "lower bound; vLLM pads states to its pages and keeps two where prefixes are cached, transformers keeps "
+            "conv_kernel inputs instead of conv_kernel - 1"
+        )
+    encoders = {layer.attention.encoder_context for layer in kinds if isinstance(layer.attention, Cross)}
+    if encoders:
+        tokens = " or ".join(f"{each:,}" for each in sorted(encoders))
+        yield f"each sequence is taken to have an encoder's {tokens} tokens, which engines may set aside in any case"
+
+
+def _keeps(layer: Layer, role: Role) -> bool:
+    return any(tensor.role is role for tensor in layer.attention.cached())

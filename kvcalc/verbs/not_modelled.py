@@ -1,0 +1,99 @@
+"""What is left out of a result's figures and matters for its model."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from kvcalc.formats.element import find_format
+from kvcalc.formats.weights import find_weight_format
+from kvcalc.mechanisms import MLA, Role
+from kvcalc.memory import uncounted_copies
+from kvcalc.memory.copies import ROUTERS, copied_weights
+from kvcalc.memory.parts import expert_parameters
+from kvcalc.scenario import checkpoint_format, compute_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.formats.element import ElementFormat
+    from kvcalc.scenario import Scenario
+
+
+def cache_not_modelled(scenario: Scenario) -> Iterator[str]:
+    """What is left out of the cache."""
+    model = scenario.model
+    computing, formats = bits(compute_format(model)), scenario.cache_format
+    kept = [(layer, tensor) for layer in model.distinct() for tensor in layer.attention.cached()]
+    if any(bits(formats.of(layer, tensor)) < computing for layer, tensor in kept if tensor.role is Role.CACHE):
+        yield f"quality loss of a cache kept in {formats.name}"
+    if any(
+        bits(formats.of(layer, tensor)) < bits(find_format("fp32", "state"))
+        for layer, tensor in kept
+        if tensor.role is Role.STATE
+    ):
+        yield "quality loss of states kept in less than fp32"
+    if any(layer.attention.positions_read for layer in model.distinct()):
+        yield "what an indexer computes to choose positions"
+    yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
+
+
+def bits(element_format: ElementFormat) -> Fraction:
+    """Of an element, a block's scales included."""
+    return Fraction(8 * element_format.block_bytes, element_format.block_elems)
+
+
+def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+    """What is left out and matters for this model on this deployment."""
+    yield from weights_not_modelled(scenario, deployment)
+    yield from cache_not_modelled(scenario)
+
+
+def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+    """What is left out of all but the cache."""
+    model = scenario.model
+    if model.mtp_layers:
+        yield f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache"
+    if model.has_towers:
+        yield "activations of vision or audio towers beyond the range of temporary; their tokens count as context"
+    computing = bits(compute_format(model))
+    if scenario.weight_format is not None and scenario.replacements.weights is None:
+        yield f"quality loss of weights in {scenario.weight_format.name}"
+    if scenario.replacements.weights is None and any(bits(each) < computing for each in _weight_formats(scenario)):
+        yield (
+            "padding and repacking of quantised weights as an engine loads them "
+            "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 GiB in vLLM, llm-d/llm-d-benchmark)"
+        )
+    if deployment.tp > 1 and (copied := list(_copied(scenario, deployment))):
+        yield f"weights that tensor-parallel ranks copy instead of dividing: {', '.join(copied)}"
+    yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
+
+
+def _copied(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+    """What ranks copy and is not counted, what is known to be largest first."""
+    model, stated = scenario.model, scenario.replacements.weights is None and scenario.model.states_copies
+    uncounted = uncounted_copies(scenario, deployment)
+    for each in sorted(uncounted, key=lambda each: each.parameters, reverse=True):
+        yield f"{each.name} ({each.parameters:,} parameters)"
+    kinds = {layer.attention.kind: layer.attention for layer in model.distinct()}
+    if model.hidden_size is None:
+        names = (projection.name for attention in kinds.values() for projection in attention.projections(1))
+        yield from dict.fromkeys(names)
+    if any(isinstance(each, MLA) and each.index_head_dim and not each.index_n_heads for each in kinds.values()):
+        yield "indexer's projections"
+    if "kda" in kinds:
+        yield "low-rank gates of Kimi delta attention"
+    if model.is_mixture_of_experts and not stated and (model.weights or not expert_parameters(model)):
+        yield ROUTERS
+    if not stated:
+        yield "norms, biases and other small weights"
+    elif copied_weights(scenario, deployment.tp):
+        yield "biases"
+
+
+def _weight_formats(scenario: Scenario) -> list[ElementFormat]:
+    if scenario.weight_format is not None:
+        return [scenario.weight_format]
+    parts = [find_weight_format(part.format, "format") for part in scenario.model.weights]
+    return parts or [checkpoint_format(scenario.model)]
