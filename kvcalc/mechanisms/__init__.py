@@ -9,15 +9,13 @@ from kvcalc.fields import Tagged
 from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection, Role
 from kvcalc.mechanisms.cross import Cross
 from kvcalc.mechanisms.gated_deltanet import GatedDeltaNet
-from kvcalc.mechanisms.gqa import GQA
 from kvcalc.mechanisms.kda import KDA
 from kvcalc.mechanisms.lightning import Lightning
 from kvcalc.mechanisms.mamba1 import Mamba1
 from kvcalc.mechanisms.mamba2 import Mamba2
-from kvcalc.mechanisms.mha import MHA
+from kvcalc.mechanisms.mha_mqa_gqa import GQA, MHA, MQA
 from kvcalc.mechanisms.mla import MLA
 from kvcalc.mechanisms.mla_expanded import MLAExpanded
-from kvcalc.mechanisms.mqa import MQA
 from kvcalc.mechanisms.no_attention import NoAttention
 from kvcalc.mechanisms.shared import Shared
 from kvcalc.mechanisms.short_conv import ShortConv
@@ -46,23 +44,8 @@ KINDS: Mapping[str, type[Mechanism]] = MappingProxyType(
 )
 """`kind` -> mechanism."""
 
-Attention = Annotated[
-    MHA
-    | MQA
-    | GQA
-    | MLA
-    | MLAExpanded
-    | Shared
-    | NoAttention
-    | Cross
-    | GatedDeltaNet
-    | KDA
-    | Mamba1
-    | Mamba2
-    | ShortConv
-    | Lightning,
-    Tagged("kind", **KINDS),
-]
+Attention = Annotated[Mechanism, Tagged("kind", **KINDS)]
+"""One of them, which `kind` tells in a file."""
 
 __all__ = [
     "GQA",

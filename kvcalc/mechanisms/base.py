@@ -6,9 +6,10 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, fields
 from enum import Enum
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
 
 from kvcalc.fields import CHECKED
+from kvcalc.mechanisms.formula import in_numbers, in_words
 from kvcalc.term import Factor
 
 
@@ -59,13 +60,19 @@ class CachedTensor(NamedTuple):
         """Elements of all heads."""
         return self.num_heads * self.head_elements
 
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """The factors of its elements; a state is one row."""
+        rows = () if self.rows is None or self.role is Role.STATE else (self.rows,)
+        return (*rows, *(() if self.heads is None else (self.heads,)), *self.dims)
+
 
 class Heads(NamedTuple):
     """A layer's heads, whatever it keeps of them: what multi-head attention with them would keep.
 
     Attributes:
         v_head_dim: None where values are as wide as keys.
-        num_kv_heads: those that it keeps, where that is a number of its own.
+        num_kv_heads: the heads whose keys and values it keeps; None where it keeps no head's.
         k_equals_v: whether key and value are one tensor.
     """
 
@@ -94,18 +101,20 @@ class Projection(NamedTuple):
     makes: str = ""
 
 
+_ANY = 3
+"""A number that each dim may have, all of them together."""
+
+
 class Mechanism(ABC):
-    """One kind of attention layer. A subclass is one file: its fields, its formula, its source."""
+    """One kind of attention layer. A subclass is one file: its fields, the tensors that it keeps, its source."""
 
     __slots__ = ()
 
     title: ClassVar[str]
     keeps: ClassVar[str]
     """What is kept, in words."""
-    formula: ClassVar[str]
-    """Elements of a layer, in the words of the fields."""
     kept_per: ClassVar[str] = "token"
-    """What the formula counts for: each token, or each sequence."""
+    """What the formula counts the elements of: each token, or each sequence."""
     source: ClassVar[str]
     example: ClassVar[str] = ""
     """A worked example, or a trap worth telling."""
@@ -183,9 +192,26 @@ class Mechanism(ABC):
         """A short name with the dims, for tables: 'gqa 64/8 x 128'. It tells apart what differs in what it keeps."""
 
     @property
-    def formula_here(self) -> str:
-        """The formula with only those terms that this layer has."""
-        return self.formula
+    def formula(self) -> str:
+        """The elements that this layer keeps, in the names of its fields: 'num_kv_heads x (head_dim + v_head_dim)'."""
+        return in_words(tensor.factors for tensor in self.cached())
+
+    @property
+    def formula_in_numbers(self) -> str:
+        """The same with their values: '8 x (128 + 64)'."""
+        return in_numbers(tensor.factors for tensor in self.cached())
+
+    @classmethod
+    def formula_of_kind(cls) -> str:
+        """The formula of a layer with every dim given; in brackets the tensors of dims that a layer may lack."""
+        build: Any = cls
+        required, hints = (each.name for each in fields(build) if each.default is MISSING), get_type_hints(cls)
+        least = {tensor.name for tensor in build(**dict.fromkeys(required, _ANY)).cached()}
+        numbers = (each.name for each in fields(build) if int in (hints[each.name], *get_args(hints[each.name])))
+        most = build(**dict.fromkeys(numbers, _ANY)).cached()
+        always = in_words(tensor.factors for tensor in most if tensor.name in least)
+        added = [tensor.factors for tensor in most if tensor.name not in least]
+        return f"{always} (+ {in_words(added)})" if added else always
 
     @property
     def elements_per_token(self) -> int:

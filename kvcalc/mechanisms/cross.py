@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, Tokens
 from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
-from kvcalc.mechanisms.heads import head_label, key_and_value_projections
+from kvcalc.mechanisms.mha_mqa_gqa import check_kv_heads, key_and_value_projections, keys_and_values
 from kvcalc.term import Factor
 
 
@@ -17,7 +17,6 @@ class Cross(Mechanism):
 
     title: ClassVar[str] = "Cross attention"
     keeps: ClassVar[str] = "a key and a value for every KV head and every token of the encoder, whatever the context"
-    formula: ClassVar[str] = "encoder_context x num_kv_heads x (head_dim + head_dim)"
     kept_per: ClassVar[str] = "sequence"
     source: ClassVar[str] = (
         "Vaswani et al. 2017, https://arxiv.org/abs/1706.03762 section 3.2.3; Llama 3, "
@@ -36,18 +35,15 @@ class Cross(Mechanism):
 
     def __post_init__(self) -> None:
         Mechanism.__post_init__(self)  # super() does not know a class with slots
-        if self.num_heads % self.num_kv_heads:
-            raise ValueError(
-                f"num_kv_heads must divide num_heads, and {self.num_kv_heads} does not divide {self.num_heads}"
-            )
+        check_kv_heads(self.num_heads, self.num_kv_heads)
 
     def cached(self) -> tuple[CachedTensor, ...]:
         heads = Factor("num_kv_heads", self.num_kv_heads, "head")
         rows = Factor("encoder_context", self.encoder_context, "token of the encoder")
-        return tuple(CachedTensor(name, (Factor("head_dim", self.head_dim),), heads, rows) for name in ("k", "v"))
+        return keys_and_values(heads, self.head_dim, rows=rows)
 
     def projections(self, hidden_size: int) -> tuple[Projection, ...]:
-        return key_and_value_projections(hidden_size, self.num_kv_heads, self.head_dim, None)
+        return key_and_value_projections(hidden_size, self.num_kv_heads, self.head_dim)
 
     @property
     def query_heads(self) -> int:
@@ -63,5 +59,4 @@ class Cross(Mechanism):
 
     @property
     def label(self) -> str:
-        heads = head_label(f"{self.num_heads}/{self.num_kv_heads}", self.head_dim, None)
-        return f"cross {heads}, {self.encoder_context:,} tokens"
+        return f"cross {self.num_heads}/{self.num_kv_heads} x {self.head_dim}, {self.encoder_context:,} tokens"

@@ -20,10 +20,6 @@ class GatedDeltaNet(Mechanism):
         "the last conv_kernel - 1 inputs of the convolution over queries, keys and values, and a matrix for each value "
         "head: a constant for each sequence"
     )
-    formula: ClassVar[str] = (
-        "(conv_kernel - 1) x (2 x num_k_heads x k_head_dim + num_v_heads x v_head_dim) + "
-        "num_v_heads x v_head_dim x k_head_dim"
-    )
     kept_per: ClassVar[str] = "sequence"
     source: ClassVar[str] = (
         "Yang et al. 2024, https://arxiv.org/abs/2412.06464 section 3; Qwen3-Next's class in transformers "

@@ -20,7 +20,6 @@ class KDA(Mechanism):
         "the last conv_kernel - 1 inputs of three convolutions, over queries, keys and values, and a matrix for each "
         "head: a constant for each sequence"
     )
-    formula: ClassVar[str] = "(conv_kernel - 1) x 3 x num_heads x head_dim + num_heads x head_dim x head_dim"
     kept_per: ClassVar[str] = "sequence"
     source: ClassVar[str] = (
         "Kimi Team 2025, https://arxiv.org/abs/2510.26692 section 3; what vLLM and SGLang keep of Kimi-Linear"

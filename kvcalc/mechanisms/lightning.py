@@ -17,7 +17,6 @@ class Lightning(Mechanism):
 
     title: ClassVar[str] = "Lightning attention"
     keeps: ClassVar[str] = "a matrix for each head: a constant for each sequence"
-    formula: ClassVar[str] = "num_heads x head_dim x head_dim"
     kept_per: ClassVar[str] = "sequence"
     source: ClassVar[str] = (
         "Qin et al. 2024, https://arxiv.org/abs/2405.17381; MiniMax-01, https://arxiv.org/abs/2501.08313 section 2.2, "

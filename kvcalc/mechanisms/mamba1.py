@@ -20,7 +20,6 @@ class Mamba1(Mechanism):
         "the last conv_kernel - 1 inputs of the convolution, and state_size elements for each channel: a constant for "
         "each sequence"
     )
-    formula: ClassVar[str] = "(conv_kernel - 1) x intermediate_size + intermediate_size x state_size"
     kept_per: ClassVar[str] = "sequence"
     source: ClassVar[str] = (
         "Gu and Dao 2023, https://arxiv.org/abs/2312.00752 section 3; the classes of Mamba and Jamba in transformers, "

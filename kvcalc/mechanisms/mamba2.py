@@ -20,9 +20,6 @@ class Mamba2(Mechanism):
         "the last conv_kernel - 1 inputs of the convolution over x, B and C, and a matrix for each head: a constant "
         "for each sequence"
     )
-    formula: ClassVar[str] = (
-        "(conv_kernel - 1) x (num_heads x head_dim + 2 x num_groups x state_size) + num_heads x head_dim x state_size"
-    )
     kept_per: ClassVar[str] = "sequence"
     source: ClassVar[str] = (
         "Dao and Gu 2024, https://arxiv.org/abs/2405.21060 section 7; the classes of Mamba-2 and Nemotron-H in "

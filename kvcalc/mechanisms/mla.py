@@ -28,7 +28,6 @@ class MLA(Mechanism):
         "one latent vector (c_kv) and one decoupled rotary key (k_rope), shared by all heads; with a sparse indexer "
         "its key too (index_k), in fp8 with an fp32 scale for each 128 elements, whatever the cache's format"
     )
-    formula: ClassVar[str] = "kv_lora_rank + qk_rope_head_dim (with an indexer: + index_head_dim)"
     source: ClassVar[str] = (
         "DeepSeek-V2, https://arxiv.org/abs/2405.04434 section 2.1.3 and table 1; the indexer: DeepSeek-V3.2-Exp, "
         "https://github.com/deepseek-ai/DeepSeek-V3.2-Exp inference/model.py, class Indexer"
@@ -99,11 +98,6 @@ class MLA(Mechanism):
     @property
     def positions_read(self) -> int | None:
         return self.index_topk
-
-    @property
-    def formula_here(self) -> str:
-        index = "" if self.index_head_dim is None else " + index_head_dim"
-        return f"kv_lora_rank + qk_rope_head_dim{index}"
 
     @property
     def label(self) -> str:

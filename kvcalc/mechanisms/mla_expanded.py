@@ -17,7 +17,6 @@ class MLAExpanded(Mechanism):
 
     title: ClassVar[str] = "Multi-head latent attention, cache expanded"
     keeps: ClassVar[str] = "a key and a value for every head, expanded from the latent; the rotary key is in each key"
-    formula: ClassVar[str] = "num_heads x (qk_nope_head_dim + qk_rope_head_dim + v_head_dim)"
     source: ClassVar[str] = (
         'DeepSeek-V3, https://github.com/deepseek-ai/DeepSeek-V3 inference/model.py, class MLA, attn_impl "naive"'
     )
@@ -41,8 +40,13 @@ class MLAExpanded(Mechanism):
     def cached(self) -> tuple[CachedTensor, ...]:
         key_width = self.qk_nope_head_dim + self.qk_rope_head_dim
         heads = Factor("num_heads", self.num_heads, "head")
+        key = Factor("qk_nope_and_rope_head_dim", key_width, derived="qk_nope_head_dim + qk_rope_head_dim")
         return (
-            CachedTensor("k", (Factor("qk_nope_and_rope_head_dim", key_width),), heads),
+            CachedTensor(
+                "k",
+                (key,),
+                heads,
+            ),
             CachedTensor("v", (Factor("v_head_dim", self.v_head_dim),), heads),
         )
 

@@ -14,7 +14,6 @@ class NoAttention(Mechanism):
 
     title: ClassVar[str] = "No attention"
     keeps: ClassVar[str] = "nothing: the layer has no attention"
-    formula: ClassVar[str] = "0"
     source: ClassVar[str] = "for example Llama-Nemotron, https://arxiv.org/abs/2411.19146 section 2"
 
     kind: Literal["none"] = "none"

@@ -14,7 +14,6 @@ class Shared(Mechanism):
 
     title: ClassVar[str] = "Shared cache"
     keeps: ClassVar[str] = "nothing: the layer reads another layer's cache"
-    formula: ClassVar[str] = "0"
     source: ClassVar[str] = "Brandon et al. 2024, https://arxiv.org/abs/2405.12981; Gemma 3n's num_kv_shared_layers"
 
     kind: Literal["shared"] = "shared"

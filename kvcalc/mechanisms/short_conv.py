@@ -17,7 +17,6 @@ class ShortConv(Mechanism):
 
     title: ClassVar[str] = "Short convolution"
     keeps: ClassVar[str] = "the last conv_kernel - 1 inputs of the convolution: a constant for each sequence"
-    formula: ClassVar[str] = "(conv_kernel - 1) x hidden_size"
     kept_per: ClassVar[str] = "sequence"
     source: ClassVar[str] = (
         "Liquid AI 2025, https://arxiv.org/abs/2511.23404 section 2; LFM2's class in transformers (models/lfm2), and "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
@@ -13,7 +12,6 @@ from kvcalc.verbs.replica import cache_of, replica_cache
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.mechanisms import Mechanism
     from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 
 
@@ -32,8 +30,8 @@ def _row(result: Comparison, row: ComparedRow) -> Iterator[Row]:
             (
                 f"{row.name}: elements of {attention.label}",
                 f"{attention.elements:,}",
-                attention.formula_here,
-                _in_numbers(attention),
+                attention.formula,
+                attention.formula_in_numbers,
             )
         )
     one = cache_of(scenario, scenario.model.distinct(), Deployment(), 1, 1)
@@ -67,15 +65,3 @@ def _row(result: Comparison, row: ComparedRow) -> Iterator[Row]:
                 f"1 / {given.seconds_per_token:.6g}",
             )
         )
-
-
-def _in_numbers(attention: Mechanism) -> str:
-    """The formula with the values of its fields."""
-
-    def value(name: re.Match[str]) -> str:
-        field = getattr(attention, name[0], name[0])
-        if field is None and name[0] == "v_head_dim":
-            field = getattr(attention, "head_dim", None)
-        return f"{field:,}" if isinstance(field, int) else name[0]
-
-    return re.sub(r"[a-z_]+[a-z]", value, attention.formula_here)

@@ -108,7 +108,7 @@ def _mechanism(kind: str, mechanism: type[Mechanism]) -> Explanation:
         topic="mechanism",
         title=mechanism.title,
         keeps=mechanism.keeps,
-        formula=f"{mechanism.formula} elements per {mechanism.kept_per} and layer",
+        formula=f"{mechanism.formula_of_kind()} elements per {mechanism.kept_per} and layer",
         fields=mechanism.keys(),
         source=mechanism.source,
         example=mechanism.example,

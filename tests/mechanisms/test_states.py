@@ -53,7 +53,7 @@ DEEPSEEK_V32 = MLA(
 
 
 def model(*attentions: Mechanism, count: int = 1, **group: Any) -> kvcalc.Model:
-    layers = tuple(LayerGroup(count=count, attention=attention, **group) for attention in attentions)  # type: ignore[arg-type]  # members of the union
+    layers = tuple(LayerGroup(count=count, attention=attention, **group) for attention in attentions)
     return kvcalc.Model(name="m", dtype="bf16", layers=layers)
 
 
@@ -469,7 +469,7 @@ EXAMPLES: list[Attention] = [
 
 @pytest.mark.parametrize("attention", EXAMPLES, ids=lambda attention: attention.label)
 def test_a_formula_in_words_gives_what_is_counted(attention: Mechanism) -> None:
-    words = re.sub(r"\bx\b", "*", attention.formula_here)
+    words = re.sub(r"\bx\b", "*", attention.formula)
     names = [name.rstrip("?") for name in type(attention).keys()]  # noqa: SIM118  # not a mapping
     dims = {name: getattr(attention, name) for name in names}
     assert eval(words, {"__builtins__": {}}, dims) == attention.elements  # noqa: S307  # our own words

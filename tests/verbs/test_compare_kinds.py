@@ -26,7 +26,6 @@ class Unheard(Mechanism):
 
     title: ClassVar[str] = "Unheard of"
     keeps: ClassVar[str] = "a sum"
-    formula: ClassVar[str] = "width"
     source: ClassVar[str] = "this test"
 
     kind: Literal["unheard"] = "unheard"

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from kvcalc.engines import RankLoad, content, exact
 from kvcalc.formats.element import ElementFormat
-from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, gqa, mha, mqa
-from kvcalc.mechanisms.heads import keys_and_values
+from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, mha_mqa_gqa
+from kvcalc.mechanisms.mha_mqa_gqa import keys_and_values
 from kvcalc.model.span import Span, Window
 from kvcalc.reference import cache as reference_cache
 from kvcalc.reference import functional, heads, packing
@@ -100,8 +100,7 @@ def latent_without_rotary_key(patch: pytest.MonkeyPatch) -> None:
 
 
 def keys_without_values(patch: pytest.MonkeyPatch) -> None:
-    for module in (mha, mqa, gqa):
-        patch.setattr(module, "keys_and_values", lambda *dims, **same: keys_and_values(*dims, **same)[:1])
+    patch.setattr(mha_mqa_gqa, "keys_and_values", lambda *dims, **same: keys_and_values(*dims, **same)[:1])
 
 
 def query_heads_for_kv_heads(patch: pytest.MonkeyPatch) -> None:
