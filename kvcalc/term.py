@@ -16,13 +16,14 @@ class Factor(NamedTuple):
         name: an identifier, the word that formulas use ('layers', 'head_dim').
         value: the number.
         noun: what it counts, in the singular ('layer', 'block of 32'), for people; or nothing.
-        derived: how it follows from fields of the model ('conv_kernel - 1') where it is none of them; or nothing.
+        derived: how it follows from fields of the model where it is none of them, in words and in numbers:
+            ('conv_kernel - 1', '4 - 1'); or nothing.
     """
 
     name: str
     value: int
     noun: str = ""
-    derived: str = ""
+    derived: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         thing, *rest = self.noun.split(" ", 1)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def in_words(products: Iterable[tuple[Factor, ...]]) -> str:
     """'num_kv_heads x (head_dim + v_head_dim)', in the names that model files use."""
-    return _added_up(products, lambda factor: factor.derived or factor.name)
+    return _added_up(products, lambda factor: factor.derived[0] if factor.derived else factor.name)
 
 
 def in_numbers(products: Iterable[tuple[Factor, ...]]) -> str:
     """'8 x (128 + 64)': as `in_words`, with the values."""
-    return _added_up(products, lambda factor: f"{factor.value:,}")
+    return _added_up(products, lambda factor: factor.derived[1] if factor.derived else f"{factor.value:,}")
 
 
 def _added_up(products: Iterable[tuple[Factor, ...]], write: Write) -> str:

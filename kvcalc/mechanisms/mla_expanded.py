@@ -38,9 +38,10 @@ class MLAExpanded(Mechanism):
         return 0 if field == "qk_rope_head_dim" else 1
 
     def cached(self) -> tuple[CachedTensor, ...]:
-        key_width = self.qk_nope_head_dim + self.qk_rope_head_dim
+        nope, rope = self.qk_nope_head_dim, self.qk_rope_head_dim
+        derived = "qk_nope_head_dim + qk_rope_head_dim", f"{nope} + {rope}"
         heads = Factor("num_heads", self.num_heads, "head")
-        key = Factor("qk_nope_and_rope_head_dim", key_width, derived="qk_nope_head_dim + qk_rope_head_dim")
+        key = Factor("qk_nope_and_rope_head_dim", nope + rope, derived=derived)
         return (
             CachedTensor(
                 "k",

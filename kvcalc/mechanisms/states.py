@@ -48,7 +48,7 @@ def convolution(
     """The last conv_kernel - 1 inputs of a causal convolution: with the new one they fill its kernel."""
     if conv_kernel == 1:
         return ()
-    inputs = Factor("conv_inputs", conv_kernel - 1, "input", derived="conv_kernel - 1")
+    inputs = Factor("conv_inputs", conv_kernel - 1, "input", derived=("conv_kernel - 1", f"{conv_kernel} - 1"))
     return (CachedTensor(name, dims, heads, inputs, Role.CONV, conv_dtype),)
 
 

@@ -9,7 +9,7 @@ from kvcalc.mechanisms.formula import in_numbers, in_words
 from kvcalc.term import Factor
 
 A, B, C = Factor("a", 2), Factor("b", 3), Factor("c", 5)
-LESS = Factor("a_less", 1, derived="a - 1")
+LESS = Factor("a_less", 1, derived=("a - 1", "2 - 1"))
 
 FORMULAS = {
     "mha": "num_heads x (head_dim + v_head_dim)",
@@ -50,11 +50,11 @@ def test_each_kind_has_its_formula() -> None:
         ([(A, B), (A, C), (A, B)], "a x (2 x b + c)", "2 x (2 x 3 + 5)"),
         ([(A, B), (C,)], "a x b + c", "2 x 3 + 5"),
         ([(A,), (A, B)], "a + a x b", "2 + 2 x 3"),
-        ([(LESS,)], "a - 1", "1"),
-        ([(LESS,), (B,)], "a - 1 + b", "1 + 3"),
-        ([(LESS, B)], "(a - 1) x b", "1 x 3"),
-        ([(LESS,), (LESS,)], "2 x (a - 1)", "2 x 1"),
-        ([(LESS, B), (LESS, C)], "(a - 1) x (b + c)", "1 x (3 + 5)"),
+        ([(LESS,)], "a - 1", "2 - 1"),
+        ([(LESS,), (B,)], "a - 1 + b", "2 - 1 + 3"),
+        ([(LESS, B)], "(a - 1) x b", "(2 - 1) x 3"),
+        ([(LESS,), (LESS,)], "2 x (a - 1)", "2 x (2 - 1)"),
+        ([(LESS, B), (LESS, C)], "(a - 1) x (b + c)", "(2 - 1) x (3 + 5)"),
     ],
 )
 def test_products_are_added_up(products: list[tuple[Factor, ...]], words: str, numbers: str) -> None:

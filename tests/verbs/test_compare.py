@@ -677,7 +677,7 @@ def test_explanations_have_every_formula(kvcalc: Kvcalc) -> None:
     for words in (
         r"mla_expanded: elements of .* 40,960 +num_heads x \(qk_nope_head_dim .* 128 x \(128 \+ 64 \+ 128\)",
         r"mla: elements of .* 576 +kv_lora_rank \+ qk_rope_head_dim +512 \+ 64",
-        r"mha: elements of .* 32,768 +num_heads x \(head_dim \+ v_head_dim\) +128 x \(128 \+ 128\)",
+        r"mha: elements of .* 32,768 +2 x num_heads x head_dim +2 x 128 x 128",
         r"61 layers x 1 sequence x 8,192 tokens x 512 x 2 bytes",
         r"mla: of mha's +0\.0175781 +cache / cache of mha +575,668,224 / 32,749,125,632",
         r"source of mla: DeepSeek-V2, https://arxiv.org/abs/2405.04434",
