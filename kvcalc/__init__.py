@@ -9,18 +9,17 @@ TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest
 
 if TYPE_CHECKING:
     from kvcalc.api import capacity, compare, estimate, load_gpu, load_model, plan, verify
-    from kvcalc.asking.scenario import make_scenario
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
-    from kvcalc.scenario import Replacements, Scenario
+    from kvcalc.scenario import Replacements, Scenario, Workload
+    from kvcalc.scenario.make import make_scenario
     from kvcalc.verbs.capacity import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.plan import Plan
     from kvcalc.verification.result import Verification
-    from kvcalc.workload import Workload
 
 __version__ = "0.1.0"
 
@@ -64,13 +63,13 @@ _HOME = {
     "Replacements": "scenario",
     "Scenario": "scenario",
     "Verification": "verification.result",
-    "Workload": "workload",
+    "Workload": "scenario",
     "capacity": "api",
     "compare": "api",
     "estimate": "api",
     "load_gpu": "api",
     "load_model": "api",
-    "make_scenario": "asking.scenario",
+    "make_scenario": "scenario.make",
     "plan": "api",
     "verify": "api",
 }

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from kvcalc.asking.cache_memory import beside_cache_memory
-from kvcalc.asking.formats import split_formats
-from kvcalc.asking.numbers import size_of
-from kvcalc.asking.options import Asked, Options, Varied, takes
-from kvcalc.asking.scenario import DEFAULT_GPU, asked_alike, make_scenario
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.gpu import Gpu
 from kvcalc.model.model import Model
 from kvcalc.scenario import Scenario
+from kvcalc.scenario.cache_memory import beside_cache_memory
+from kvcalc.scenario.format_list import split_formats
+from kvcalc.scenario.make import DEFAULT_GPU, asked_alike, make_scenario
+from kvcalc.scenario.numbers import size_of
+from kvcalc.scenario.options import Asked, Options, Varied, takes
 from kvcalc.verbs.estimate import estimate as _estimate
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def plan(
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
-    from kvcalc.asking.plan import accelerators, limits, priced, sizing  # noqa: PLC0415  # for start-up time
+    from kvcalc.scenario.plan_request import accelerators, limits, priced, sizing  # noqa: PLC0415  # for start-up time
     from kvcalc.verbs.plan import plan as _plan  # noqa: PLC0415  # likewise
 
     names = [gpu] if isinstance(gpu, (Gpu, str)) else gpu

@@ -15,8 +15,8 @@ import pytest
 from conftest import Kvcalc
 
 import kvcalc as kv
-from kvcalc.asking.options import Asked, Options, Varied
 from kvcalc.record import contents
+from kvcalc.scenario.options import Asked, Options, Varied
 
 if TYPE_CHECKING:
     from collections.abc import Callable

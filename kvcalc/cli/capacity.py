@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from kvcalc.api import capacity
-from kvcalc.asking.cache_memory import beside_cache_memory
 from kvcalc.cli import scenario_options as shared
 from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit, option
 from kvcalc.cli.output import show
 from kvcalc.cli.question import scenario_of, typed
 from kvcalc.errors import NoError
 from kvcalc.render.capacity import capacity_report
+from kvcalc.scenario.cache_memory import beside_cache_memory
 from kvcalc.verbs.capacity import Capacity, nearest
 
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from kvcalc.api import compare
-from kvcalc.asking.formats import split_formats
-from kvcalc.asking.scenario import asked_alike
 from kvcalc.cli import scenario_options as shared
 from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit
 from kvcalc.cli.output import show
 from kvcalc.cli.question import context_of, scenario_of, typed
 from kvcalc.render.compare import compare_report
+from kvcalc.scenario.format_list import split_formats
+from kvcalc.scenario.make import asked_alike
 
 ModelsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="MODEL...", help=f"{shared.MODEL_HELP} Several stand side by side.")

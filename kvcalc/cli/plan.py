@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from kvcalc.api import DEFAULT_MAX_GPUS, plan
-from kvcalc.asking.scenario import DEFAULT_GPU
 from kvcalc.cli import scenario_options as shared
 from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit, option
 from kvcalc.cli.output import show
 from kvcalc.cli.question import model_options, pairs_of, typed_anew
 from kvcalc.errors import NoError
 from kvcalc.render.plan import plan_report
+from kvcalc.scenario.make import DEFAULT_GPU
 
 SAME_IN_ESTIMATE = (
     "shared_prefix",

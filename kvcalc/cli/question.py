@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.asking.scenario import make_scenario
 from kvcalc.catalogue import find_model
 from kvcalc.cli.scenario_options import NUMBERS, OPTIONS
 from kvcalc.errors import KvcalcError
 from kvcalc.model.ad_hoc import MAX_DIM, AdHoc
 from kvcalc.model.layers import MAX_LAYERS
 from kvcalc.model.model import Model
+from kvcalc.scenario.make import make_scenario
 from kvcalc.units import MAX_CONTEXT, parse_count
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from kvcalc.asking.scenario import DEFAULT_GPU
 from kvcalc.cli.options import flag, option
 from kvcalc.render import Format
+from kvcalc.scenario.make import DEFAULT_GPU
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

@@ -12,12 +12,12 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import ranks_of
 from kvcalc.memory.temporary import Temporary, temporary
 from kvcalc.record import Record, Result, under
+from kvcalc.scenario import Workload
 from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
 from kvcalc.verbs.notes import gpu_notes, model_notes
-from kvcalc.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

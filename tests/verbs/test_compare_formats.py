@@ -15,8 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import kvcalc as library
-from kvcalc.asking.formats import split_formats
 from kvcalc.formats.element import FORMATS
+from kvcalc.scenario.format_list import split_formats
 
 LLAMA = 2 * 80 * 8 * 128  # elements of a token
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit
+from kvcalc.scenario import Workload
 from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
-from kvcalc.workload import Workload
 
 if TYPE_CHECKING:
     from kvcalc.scenario import Scenario

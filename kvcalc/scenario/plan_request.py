@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.asking.numbers import count_of, positive
-from kvcalc.asking.scenario import asked_gpu
 from kvcalc.catalogue import find_gpu, shipped_gpus
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.errors import KvcalcError
 from kvcalc.gpu import Gpu
+from kvcalc.scenario.make import asked_gpu
+from kvcalc.scenario.numbers import count_of, positive
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
 from kvcalc.verbs.plan_search import Limits
 

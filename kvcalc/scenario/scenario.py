@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
-    from kvcalc.workload import Workload
+    from kvcalc.scenario.workload import Workload
 
 T = TypeVar("T")
 

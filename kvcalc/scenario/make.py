@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.asking.choices import holding_the_weights, with_gpus
-from kvcalc.asking.numbers import count_of, share_of, size_of
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.engines import find_engine
@@ -17,9 +15,11 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
 from kvcalc.model.model import Model
-from kvcalc.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
+from kvcalc.scenario.numbers import count_of, share_of, size_of
+from kvcalc.scenario.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
+from kvcalc.scenario.workload import Workload, default_context
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
-from kvcalc.workload import Workload, default_context
+from kvcalc.verbs.resolve import holding_the_weights, with_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

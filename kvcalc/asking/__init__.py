@@ -1,1 +1,0 @@
-"""Questions as people put them: names become nouns, spellings become numbers, and every mistake names its option."""
