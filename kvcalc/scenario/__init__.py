@@ -1,7 +1,9 @@
 """Everything a result depends on, in one value, and how it is made of what people give: names, numbers, options."""
 
 from kvcalc.scenario.scenario import (
+    DEFAULT_DTYPE,
     DEFAULT_UTILIZATION,
+    GpuLimit,
     Replacements,
     Scenario,
     cache_format,
@@ -13,7 +15,9 @@ from kvcalc.scenario.workload import DEFAULT_CONTEXT, Workload, default_context
 
 __all__ = [
     "DEFAULT_CONTEXT",
+    "DEFAULT_DTYPE",
     "DEFAULT_UTILIZATION",
+    "GpuLimit",
     "Replacements",
     "Scenario",
     "Workload",

@@ -16,10 +16,9 @@ from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
 from kvcalc.model.model import Model
 from kvcalc.scenario.numbers import count_of, share_of, size_of
-from kvcalc.scenario.scenario import DEFAULT_UTILIZATION, Replacements, Scenario, cache_format
+from kvcalc.scenario.scenario import DEFAULT_UTILIZATION, GpuLimit, Replacements, Scenario, cache_format
 from kvcalc.scenario.workload import Workload, default_context
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
-from kvcalc.verbs.resolve import holding_the_weights, with_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -139,9 +138,9 @@ def make_scenario(
         chosen = [f"--{name}" for name in counts if name != "dp"] + (["--dp-attention"] if dp_attention else [])
         if chosen:
             raise KvcalcError(f"--gpus: chooses the deployment; give --gpus, or {' and '.join(chosen)}, not both")
-        return with_gpus(asked, count_of(gpus, "--gpus", MAX_RANKS), counts.get("dp", 1))
+        return replace(asked, gpu_limit=GpuLimit(count_of(gpus, "--gpus", MAX_RANKS), counts.get("dp", 1)))
     if not counts and not dp_attention:
-        return holding_the_weights(asked) if spill else asked
+        return asked
     return replace(asked, deployment=Deployment(**counts, dp_attention=dp_attention))
 
 

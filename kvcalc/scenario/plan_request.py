@@ -11,7 +11,6 @@ from kvcalc.gpu import Gpu
 from kvcalc.scenario.make import asked_gpu
 from kvcalc.scenario.numbers import count_of, positive
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
-from kvcalc.verbs.plan_search import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +20,24 @@ if TYPE_CHECKING:
 ALL_GPUS = "all"
 MAX_LIMIT = 1000
 """Deployments in an answer."""
+
+
+class Limits(NamedTuple):
+    """What a plan may use.
+
+    Attributes:
+        max_gpus: at most so many, spares among them.
+        spare: replicas beyond those that hold the batch.
+        keep: so many deployments of each accelerator.
+        tp: the only tensor-parallel size; None for all that are legal within a node.
+        pp: the only number of pipeline stages; None for all that are worth trying.
+    """
+
+    max_gpus: int
+    spare: int = 0
+    keep: int = 10
+    tp: int | None = None
+    pp: int | None = None
 
 
 class Sizing(NamedTuple):

@@ -49,13 +49,30 @@ class Replacements:
     reserve: tuple[tuple[str, int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class GpuLimit:
+    """A request for the best legal deployment of a few GPUs.
+
+    Attributes:
+        gpus: at most so many.
+        dp: replicas that they are divided over.
+    """
+
+    gpus: int
+    dp: int = 1
+
+    def __post_init__(self) -> None:
+        if self.gpus < self.dp:
+            raise KvcalcError(f"--gpus: {self.gpus} are fewer than the {self.dp} replicas of --dp")
+
+
 @dataclass(frozen=True)
 class Scenario(WorksOut):
     """One question: this model, at this workload, on this accelerator.
 
     Attributes:
         deployment: the one asked for; None leaves the choice to kvcalc.
-        at_most_gpus: of how many GPUs that deployment is the best, as the last remark says; None where it was given.
+        gpu_limit: instead of a deployment, a request for the best of a few GPUs, which verbs resolve.
         weight_format: replaces the checkpoint's own; None keeps it.
         utilization: share of the accelerator's memory that may be used, above 0 and up to 1.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
@@ -72,7 +89,7 @@ class Scenario(WorksOut):
     gpu: Gpu
     cache_format: CacheFormat
     deployment: Deployment | None = None
-    at_most_gpus: int | None = None
+    gpu_limit: GpuLimit | None = None
     engine: Engine = field(default_factory=lambda: ENGINES["exact"])
     weight_format: ElementFormat | None = None
     utilization: Fraction = DEFAULT_UTILIZATION

@@ -18,6 +18,7 @@ from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
 from kvcalc.verbs.notes import gpu_notes, model_notes
+from kvcalc.verbs.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +108,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     Raises:
         KvcalcError: the deployment is illegal, or the weights are not known.
     """
+    scenario = resolve(scenario)
     if cache_memory is None and scenario.deployment is None:
         scenario = _with_smallest(scenario)
     deployment = scenario.deployment or Deployment()

@@ -27,6 +27,7 @@ from kvcalc.verbs.estimate_result import (
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
 from kvcalc.verbs.replica import replica_bytes, replica_cache
+from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def estimate(scenario: Scenario) -> Estimate:
     Raises:
         KvcalcError: the deployment is illegal, a format does not fit the model's rows, or the GPU's memory is unknown.
     """
+    scenario = resolve(scenario)
     model, deployment = scenario.model, scenario.deployment or Deployment()
     check_legal(deployment, model)
     ranks = Ranks(scenario)

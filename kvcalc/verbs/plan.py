@@ -15,7 +15,7 @@ from kvcalc.verbs.deployment_search import evaluate, smallest
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import gpu_notes, model_notes
-from kvcalc.verbs.plan_search import Limits, Search, order
+from kvcalc.verbs.plan_search import Search, order
 from kvcalc.verbs.why_not import Rejected, nearest_miss, rejected
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from kvcalc.gpu import Gpu
     from kvcalc.scenario import Scenario
+    from kvcalc.scenario.plan_request import Limits
     from kvcalc.term import Sum
 
 
@@ -106,7 +107,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         KvcalcError: the tp or pp asked for is illegal, or the weights are not known.
     """
     check_legal(Deployment(limits.tp or 1, limits.pp or 1), scenario.model)
-    asked = [replace(scenario, gpu=gpu, deployment=None) for gpu in gpus]
+    asked = [replace(scenario, gpu=gpu, deployment=None, gpu_limit=None) for gpu in gpus]
     search = Search(asked[0], limits)
     found = [(each, search.found(each)) for each in asked]
     ranked = sorted(

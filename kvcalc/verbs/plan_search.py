@@ -25,24 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.scenario import Scenario
-
-
-class Limits(NamedTuple):
-    """What a plan may use.
-
-    Attributes:
-        max_gpus: at most so many, spares among them.
-        spare: replicas beyond those that hold the batch.
-        keep: so many deployments of each accelerator.
-        tp: the only tensor-parallel size; None for all that are legal within a node.
-        pp: the only number of pipeline stages; None for all that are worth trying.
-    """
-
-    max_gpus: int
-    spare: int = 0
-    keep: int = 10
-    tp: int | None = None
-    pp: int | None = None
+    from kvcalc.scenario.plan_request import Limits
 
 
 class _Way(NamedTuple):

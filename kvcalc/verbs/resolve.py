@@ -1,4 +1,4 @@
-"""Deployments that are chosen for a scenario: the best of a few GPUs, the smallest that holds the weights."""
+"""What a scenario leaves to a search: the best of a few GPUs, or the smallest deployment that holds the weights."""
 
 from __future__ import annotations
 
@@ -12,37 +12,66 @@ from kvcalc.scenario import Workload
 from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
 
 if TYPE_CHECKING:
-    from kvcalc.scenario import Scenario
+    from kvcalc.scenario import GpuLimit, Scenario
+    from kvcalc.verbs.deployment_search import Candidate
 
 
-def with_gpus(asked: Scenario, gpus: int, dp: int) -> Scenario:
-    """With the best legal deployment of at most so many GPUs, in so many replicas."""
-    if gpus < dp:
-        raise KvcalcError(f"--gpus: {gpus} are fewer than the {dp} replicas of --dp")
-    single = evaluate(asked, Deployment(dp=dp))  # also refuses a format that no split can store
-    if single.fullest.weights is None:
+def resolve(scenario: Scenario) -> Scenario:
+    """The scenario with a deployment in place of its requests, and a remark that says which; as it is without any.
+
+    A `gpu_limit` becomes the best legal deployment of that many GPUs. With `spill`, a deployment that nobody gave
+    becomes the smallest that holds the weights: on any larger one there may be nothing to spill.
+
+    Raises:
+        KvcalcError: the weights are not known; with `spill`, nothing holds them.
+    """
+    if scenario.gpu_limit is not None:
+        return _with_best(scenario, scenario.gpu_limit)
+    if scenario.spill and scenario.deployment is None:
+        return _holding_the_weights(scenario)
+    return scenario
+
+
+def refuse_unknown_weights(scenario: Scenario) -> None:
+    """Without weights no deployment is the best.
+
+    Raises:
+        KvcalcError: a best deployment is requested, and the weights are not known or the format fits no split.
+    """
+    if scenario.gpu_limit is not None:
+        _alone(scenario, scenario.gpu_limit)
+
+
+def _alone(scenario: Scenario, limit: GpuLimit) -> Candidate:
+    single = evaluate(scenario, Deployment(dp=limit.dp))  # also refuses a format that no split can store
+    if not single.weights_known:
         raise KvcalcError("--gpus: the best deployment depends on the weights: give --weights SIZE or --parameters N")
-    best = best_of(asked, gpus, dp) or single
+    return single
+
+
+def _with_best(scenario: Scenario, limit: GpuLimit) -> Scenario:
+    single = _alone(scenario, limit)
+    best = best_of(scenario, limit.gpus, limit.dp) or single
     deployment = best.deployment
-    remark = f"--gpus {gpus}: {deployment.gpus} in use, as {deployment}"
+    remark = f"--gpus {limit.gpus}: {deployment.gpus} in use, as {deployment}"
     if best.fit is Fit.NO:
-        enough = smallest(asked)
+        enough = smallest(scenario)
         remark += "; they do not hold the workload"
         remark += f", {enough.deployment.gpus:,} do ({enough.deployment})" if enough else ""
-    return replace(asked, deployment=deployment, at_most_gpus=gpus, remarks=(*asked.remarks, remark))
+    return replace(scenario, deployment=deployment, gpu_limit=None, remarks=(*scenario.remarks, remark))
 
 
-def holding_the_weights(asked: Scenario) -> Scenario:
-    """With the smallest deployment that holds one token: what is to be spilled finds no room on it."""
-    single = evaluate(asked, Deployment()).fullest
+def _holding_the_weights(scenario: Scenario) -> Scenario:
+    """With the smallest deployment that holds one token: what is to be spilled finds no headroom on it."""
+    single = evaluate(scenario, Deployment()).fullest
     if single.weights is None:
         raise KvcalcError("--spill: the room beside the weights is not known: give --weights SIZE or --parameters N")
-    usual = replace(asked.replacements, temporary=single.temporary.term.bytes)
-    found = smallest(replace(asked, workload=Workload(1, 1), shared_prefix=0, replacements=usual))
+    usual = replace(scenario.replacements, temporary=single.temporary.term.bytes)
+    found = smallest(replace(scenario, workload=Workload(1, 1), shared_prefix=0, replacements=usual))
     if found is None:
         raise KvcalcError(
             "--spill: no legal deployment holds weights, temporary memory, overhead and reserves; cache alone can "
             "go to the host's memory"
         )
     remark = f"spill: {found.deployment} is taken, the smallest deployment that holds the weights (--tp N sets it)"
-    return replace(asked, deployment=found.deployment, remarks=(*asked.remarks, remark))
+    return replace(scenario, deployment=found.deployment, remarks=(*scenario.remarks, remark))

@@ -47,11 +47,12 @@ def verify_scenario(
     if device not in DEVICES:
         raise KvcalcError(f"--device: no device '{device[:40]}'{nearest_or_all(device, DEVICES)}")
     _require_torch()
+    from kvcalc.verbs.resolve import resolve  # noqa: PLC0415  # likewise
     from kvcalc.verification.garbage import only_new_garbage  # noqa: PLC0415  # torch from here on
     from kvcalc.verification.progress import silent  # noqa: PLC0415  # likewise
     from kvcalc.verification.run import run  # noqa: PLC0415  # likewise
 
-    progress = progress or silent
+    progress, scenario = progress or silent, resolve(scenario)
     with only_new_garbage():
         if not boundary:
             return run(scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)

@@ -679,7 +679,7 @@ def test_without_dims_experts_cannot_be_shared() -> None:
 
 
 def remark(**options: Any) -> tuple[kvcalc.Deployment | None, str]:
-    scenario = kvcalc.make_scenario("llama-3-70b", gpus=3, **options)
+    scenario = kvcalc.estimate("llama-3-70b", gpus=3, **options).scenario
     return scenario.deployment, scenario.remarks[-1]
 
 

@@ -460,8 +460,8 @@ def test_a_host_link_is_needed_where_something_is_spilled() -> None:
 
 def test_without_a_deployment_the_weights_decide() -> None:
     """Llama-3-70B: 131.4 GiB of weights need 2 GPUs of 72.8; 32 x 8,192 tokens would need 4."""
-    scenario = kvcalc.make_scenario("llama-3-70b", batch=32, context=8192, spill=True)
-    answer = kvcalc.estimate(scenario)
+    answer = kvcalc.estimate("llama-3-70b", batch=32, context=8192, spill=True)
+    scenario = answer.scenario
 
     assert scenario.deployment == kvcalc.Deployment(2)
     assert scenario.remarks[-1] == (
@@ -488,15 +488,15 @@ def test_the_deployment_that_is_taken_has_room_for_the_usual_temporary_memory() 
     )
 
     assert kvcalc.estimate(model, gpu_memory=memory, **{**options, "batch": 1}).gpus.count == 1
-    scenario = kvcalc.make_scenario(model, gpu_memory=memory, spill=True, **options)
-    assert scenario.deployment == kvcalc.Deployment(2)
-    assert kvcalc.estimate(scenario).decode is not None
+    answer = kvcalc.estimate(model, gpu_memory=memory, spill=True, **options)
+    assert answer.scenario.deployment == kvcalc.Deployment(2)
+    assert answer.decode is not None
 
 
 def test_the_prefix_plays_no_part_in_the_deployment_that_is_taken() -> None:
-    scenario = kvcalc.make_scenario("llama-3-70b", batch=32, context=8192, shared_prefix=8192, spill=True)
+    answer = kvcalc.estimate("llama-3-70b", batch=32, context=8192, shared_prefix=8192, spill=True)
 
-    assert scenario.deployment == kvcalc.Deployment(2)
+    assert answer.scenario.deployment == kvcalc.Deployment(2)
 
 
 @pytest.mark.parametrize(
@@ -515,7 +515,7 @@ def test_the_prefix_plays_no_part_in_the_deployment_that_is_taken() -> None:
 )
 def test_nothing_to_spill_from(model: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(kvcalc.KvcalcError) as refusal:
-        kvcalc.make_scenario(model, spill=True, **options)
+        kvcalc.estimate(model, spill=True, **options)
     assert str(refusal.value) == message
 
 

@@ -46,8 +46,8 @@ def test_gpus_takes_fewer_stages_where_those_hold_it(kvcalc: Kvcalc) -> None:
 def test_the_larger_tp_wins_between_equals() -> None:
     """Without cache or temporary memory to tell them apart, 2 GPUs are two tensor-parallel ranks, not two stages."""
     model = kvcalc.Model(name="m", layers=(LayerGroup(count=2, attention=MHA(num_heads=2, head_dim=64)),))
-    scenario = kvcalc.make_scenario(model, context=1, weights="100GB", gpus=2, allow_pp=True)
-    assert scenario.deployment == kvcalc.Deployment(tp=2, pp=1)
+    found = kvcalc.estimate(model, context=1, weights="100GB", gpus=2, allow_pp=True)
+    assert found.scenario.deployment == kvcalc.Deployment(tp=2, pp=1)
 
 
 def test_weights_in_very_many_parts_are_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:

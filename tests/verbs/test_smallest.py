@@ -176,7 +176,7 @@ def test_on_ties_the_larger_tp() -> None:
     ],
 )
 def test_the_best_of_a_few_gpus(model: str, options: dict[str, Any], expected: kvcalc.Deployment) -> None:
-    assert kvcalc.make_scenario(model, **options).deployment == expected
+    assert kvcalc.estimate(model, **options).scenario.deployment == expected
 
 
 @settings(max_examples=80, deadline=None)

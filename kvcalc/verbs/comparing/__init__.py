@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError
 from kvcalc.verbs.comparing.mechanisms import under_each_mechanism
 from kvcalc.verbs.comparing.side_by_side import side_by_side
+from kvcalc.verbs.resolve import refuse_unknown_weights, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,9 @@ def compare(scenarios: Sequence[Scenario]) -> Comparison:
     """
     if not scenarios:
         raise KvcalcError("MODEL: missing; name a model (kvcalc models list)")
+    for each in scenarios:
+        refuse_unknown_weights(each)  # a row has its own best of a few GPUs
+    scenarios = [each if each.gpu_limit else resolve(each) for each in scenarios]
     first = scenarios[0]
     if any(each.workload != first.workload for each in scenarios):
         told = ", ".join(dict.fromkeys(f"{each.workload.batch:,} x {each.workload.context:,}" for each in scenarios))

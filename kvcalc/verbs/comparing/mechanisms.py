@@ -16,7 +16,6 @@ from kvcalc.verbs.comparing.shared import (
     mha_bytes,
     mha_note,
     refuse_what_no_row_can_have,
-    remarks_of,
 )
 from kvcalc.verbs.comparing.what_if import variants
 from kvcalc.verbs.comparing.what_if_notes import dims_remarks, weights_remark
@@ -55,7 +54,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         () if varied else ("no layer has heads that another mechanism would change: there is only the model as it is",)
     )
     notes = (
-        *remarks_of(scenario),
+        *scenario.remarks,
         *(f"{model.name}: {text}" for text in model_notes(scenario, Deployment())),
         *gpu_notes(scenario),
         *dims_remarks(model),

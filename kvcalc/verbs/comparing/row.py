@@ -50,8 +50,8 @@ class Grant(NamedTuple):
 def grant_of(scenario: Scenario) -> Grant:
     """What the scenario gives, else as many GPUs as its own smallest deployment takes."""
     asked = scenario.deployment
-    if scenario.at_most_gpus is not None:
-        return Grant(None, scenario.at_most_gpus, asked.dp if asked else 1)
+    if scenario.gpu_limit is not None:
+        return Grant(None, scenario.gpu_limit.gpus, scenario.gpu_limit.dp)
     if asked is not None:
         return Grant(asked, None, asked.dp)
     ranks = Ranks(scenario)

@@ -71,7 +71,7 @@ def refuse_what_no_row_can_have(rows: Sequence[ComparedRow]) -> None:
     refusals = []
     for row in sorted(rows, key=lambda row: not row.own):
         asked = row.scenario
-        if asked.deployment is None or asked.at_most_gpus is not None:
+        if asked.deployment is None:
             return
         try:
             check_legal(asked.deployment, asked.model)
@@ -86,8 +86,3 @@ def given_gpus(scenario: Scenario, at_most: int | None) -> GivenGpus:
     return GivenGpus(
         scenario.gpu.name, scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes, at_most
     )
-
-
-def remarks_of(scenario: Scenario) -> tuple[str, ...]:
-    """Of several GPUs each row has its own best deployment, so what is said of the model's is left out."""
-    return scenario.remarks if scenario.at_most_gpus is None else scenario.remarks[:-1]

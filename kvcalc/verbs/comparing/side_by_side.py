@@ -16,7 +16,6 @@ from kvcalc.verbs.comparing.shared import (
     mha_bytes,
     mha_note,
     refuse_what_no_row_can_have,
-    remarks_of,
 )
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
@@ -50,7 +49,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     for name, scenario in kept:
         tell, given = told.teller(name), grant or grant_of(scenario)
         mha_notes = () if one_model else mha_note(scenario)
-        for text in (*remarks_of(scenario), *model_notes(scenario, Deployment()), *mha_notes):
+        for text in (*scenario.remarks, *model_notes(scenario, Deployment()), *mha_notes):
             tell(text)
         own = grant is None or scenario is first
         rows.append(compared_row(name, scenario, given, mha_bytes(scenario), tell, own=own))
@@ -62,17 +61,18 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         if given.own_smallest is not None:
             of = f"the smallest deployment in {first_name}" if one_model else "each model's own smallest deployment"
             tell(f"the given GPUs are those of {of} (--gpus N or --tp N gives others)")
-        for text in not_modelled(scenario, scenario.deployment or Deployment()):
+        deployment = rows[-1].given.deployment if scenario.gpu_limit else scenario.deployment
+        for text in not_modelled(scenario, deployment or Deployment()):
             left.tell(name, text)
     refuse_what_no_row_can_have(rows)
-    compared = [row.name for row in rows]
+    compared, limit = [row.name for row in rows], first.gpu_limit
     return Comparison(
         model=ModelSummary.of(first.model) if one_model else None,
         workload=WorkloadSummary(first.workload.batch, first.workload.context),
         engine=first.engine.name,
         engine_version=first.engine.version,
         varies=varies,
-        gpus=given_gpus(first, grant.at_most if grant else first.at_most_gpus),
+        gpus=given_gpus(first, grant.at_most if grant else limit.gpus if limit else None),
         rows=tuple(rows),
         sayings=(),
         contradictions=(),
