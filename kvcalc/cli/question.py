@@ -31,6 +31,7 @@ _PASSED_ON = (
     "temporary",
     "overhead",
     "engine",
+    "block_size",
     "gpu",
     "gpu_memory",
     "utilization",
@@ -67,12 +68,14 @@ def scenario_of(model: str | None, given: Mapping[str, Any], **replaced: Any) ->
 
 def model_options(model: str | None, given: Mapping[str, Any]) -> tuple[Model, dict[str, Any]]:
     """The model, and the arguments of `make_scenario` that the command's options give."""
-    refuse_blocks(given)
     numbers = AdHoc(**{name: _number(given, name) for name in NUMBERS})
     found, origin, notes = _model(model, numbers, assumed_of(given.get("assume")))
     options: dict[str, Any] = {name: given[name] for name in _PASSED_ON if name in given}
     options |= {
         "context": context_of(given),
+        "engine_option": pairs_of(
+            "--engine-option", given.get("engine_option") or [], "KEY=VALUE, named as the engine names it"
+        ),
         "reserve": pairs_of("--reserve", given.get("reserve") or [], "NAME=SIZE (for example lora=2GiB)"),
         "origin": origin,
         "remarks": (*notes, *_remarks(numbers)),
@@ -109,15 +112,6 @@ def context_of(given: Mapping[str, Any]) -> int | str | None:
     return parse_count(prompt, "--input", MAX_CONTEXT) + (
         0 if generated == "0" else parse_count(generated, "--output", MAX_CONTEXT)
     )
-
-
-def refuse_blocks(given: Mapping[str, Any]) -> None:
-    """`exact` counts tokens: it has neither blocks nor options."""
-    engine, options = given.get("engine"), given.get("engine_option")
-    if given.get("block_size") is not None:
-        raise KvcalcError(f"--block-size: engine {engine} counts tokens, not blocks")
-    if options:
-        raise KvcalcError(f"--engine-option: engine {engine} has no options, so none named '{options[0][:60]}'")
 
 
 def _number(given: Mapping[str, Any], name: str) -> int | None:

@@ -22,20 +22,32 @@ __all__ = [
     "Exact",
     "RankLoad",
     "byte_count",
+    "choose_engine",
     "content_bytes",
     "contents",
-    "find_engine",
 ]
 
 
-def find_engine(name: str) -> Engine:
-    """The engine of that name.
+def choose_engine(text: str, options: Mapping[str, str], block_size: str | None) -> Engine:
+    """The engine that a scenario is computed with.
+
+    Args:
+        text: NAME, or NAME@VERSION.
+        options: as the engine names them, dashes for underscores.
+        block_size: of its blocks, in tokens; None leaves its own default.
 
     Raises:
-        KvcalcError: no such engine.
+        KvcalcError: no such engine or version, or an option that it does not have.
     """
+    name, at, version = text.partition("@")
     if name not in ENGINES:
         raise KvcalcError(f"--engine: unknown engine '{name[:40]}'{nearest_or_all(name, ENGINES)}")
+    if at:
+        raise KvcalcError(f"--engine: {name} has no versions, and '{version[:40]}' is asked for")
+    if block_size is not None:
+        raise KvcalcError(f"--block-size: engine {name} counts tokens, not blocks")
+    if options:
+        raise KvcalcError(f"--engine-option: engine {name} has no options, so none named '{next(iter(options))[:60]}'")
     return ENGINES[name]
 
 

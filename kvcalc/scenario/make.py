@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.deployment import MAX_RANKS, Deployment
-from kvcalc.engines import find_engine
+from kvcalc.engines import choose_engine
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.formats.element import find_format
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from fractions import Fraction
     from pathlib import Path
+
+    from kvcalc.engines import Engine
 
 DEFAULT_GPU = "h100-sxm"
 
@@ -46,6 +48,8 @@ def make_scenario(
     node_size: int | str | None = None,
     allow_pp: bool = False,
     engine: str = "exact",
+    engine_option: Mapping[str, str | float] | None = None,
+    block_size: int | str | None = None,
     dtype: str | None = None,
     parameters: int | str | None = None,
     cache_dtype: str | None = None,
@@ -80,7 +84,9 @@ def make_scenario(
         gpus: the best legal deployment of at most so many, instead of tp and pp.
         node_size: GPUs that tensor parallelism may span, instead of the accelerator's own.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
-        engine: how positions and bytes are counted.
+        engine: how positions and bytes are counted: NAME, or NAME@VERSION.
+        engine_option: options of the engine, as it names them.
+        block_size: tokens of a block, in engines that have blocks.
         dtype: the format of computing, instead of the model's own.
         parameters: where the model's file does not give them.
         cache_dtype: an element format, or 'k=q8_0,v=q4_0'. It does not touch constant states.
@@ -117,7 +123,7 @@ def make_scenario(
         workload=Workload(count_of(batch, "--batch", MAX_BATCH), tokens),
         gpu=asked_gpu(gpu, gpu_memory, node_size),
         cache_format=cache_format(model, cache_dtype, conv_dtype, state_dtype),
-        engine=find_engine(engine),
+        engine=_engine(engine, engine_option or {}, block_size),
         weight_format=None if weight_dtype is None else find_weight_format(weight_dtype, "--weight-dtype"),
         utilization=share_of(utilization),
         replacements=Replacements(
@@ -180,6 +186,17 @@ def _completed(model: Model, dtype: str | None, parameters: int | str | None) ->
             )
         model = replace(model, parameters=count_of(parameters, "--parameters", MAX_PARAMETERS))
     return model if dtype is None else replace(model, dtype=find_format(dtype, "--dtype").name)
+
+
+def _engine(text: str, options: Mapping[str, str | float], block_size: int | str | None) -> Engine:
+    """The engine, with its options' names and values as on a command line: dashes for underscores, true and false."""
+    written: dict[str, str] = {}
+    for name, value in options.items():
+        option = name.strip().replace("_", "-")
+        if option in written:
+            raise KvcalcError(f"--engine-option: '{option[:60]}' is given twice")
+        written[option] = str(value).lower() if isinstance(value, bool) else str(value)
+    return choose_engine(text, written, None if block_size is None else str(block_size))
 
 
 def _unused_formats(

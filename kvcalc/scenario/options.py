@@ -22,6 +22,8 @@ class Everywhere(TypedDict, total=False):
     utilization: float | str | Fraction
     allow_pp: bool
     engine: str
+    engine_option: Mapping[str, str | float] | None
+    block_size: int | str | None
     dtype: str | None
     parameters: int | str | None
     weight_dtype: str | None
