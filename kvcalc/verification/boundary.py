@@ -17,13 +17,13 @@ from kvcalc.deployment import Deployment
 from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.memory import ranks_of
 from kvcalc.verbs.capacity import capacity
-from kvcalc.verification.allocate import allocate
-from kvcalc.verification.case import make_case
+from kvcalc.verification.allocation import allocate
 from kvcalc.verification.devices import Cuda, choose_device
-from kvcalc.verification.host import address_space_bytes, freed_bytes, map_large_blocks
-from kvcalc.verification.observe import observe
+from kvcalc.verification.host_memory import address_space_bytes, freed_bytes, map_large_blocks
 from kvcalc.verification.progress import silent
 from kvcalc.verification.result import Check, Rung, exactly
+from kvcalc.verification.scope import make_case
+from kvcalc.verification.shapes import observe
 from kvcalc.verification.torchrun import processes_started
 
 if TYPE_CHECKING:

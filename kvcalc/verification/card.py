@@ -11,16 +11,16 @@ from kvcalc.catalogue import shipped_gpus
 from kvcalc.memory.overhead import CUDA_CONTEXT_BYTES
 from kvcalc.memory.temporary import temporary
 from kvcalc.units import MIB
-from kvcalc.verification.observe import compute_dtype
-from kvcalc.verification.one_layer import OneLayer, one_layer
 from kvcalc.verification.result import Measurement
+from kvcalc.verification.shapes import compute_dtype
+from kvcalc.verification.temporary_memory import OneLayer, one_layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvcalc.model.model import Model
-    from kvcalc.verification.case import Case
     from kvcalc.verification.devices import Cuda
+    from kvcalc.verification.scope import Case
 
 CHUNK_TOKENS = 8192
 """Tokens that one forward pass takes: what vLLM's API server schedules on cards of 70 GiB and more

@@ -13,8 +13,8 @@ import torch
 
 from kvcalc.errors import CannotRunError
 from kvcalc.units import MIB
-from kvcalc.verification.allocator import NotModelled, Rules, predict, rules_from
-from kvcalc.verification.host import give_back
+from kvcalc.verification.allocator_model import NotModelled, Rules, predict, rules_from
+from kvcalc.verification.host_memory import give_back
 from kvcalc.verification.torchrun import processes_here
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.verification.torchrun import place_here, processes_started
 
 if TYPE_CHECKING:
-    from kvcalc.verification.case import Case, Rank
+    from kvcalc.verification.scope import Case, Rank
 
 T = TypeVar("T")
 

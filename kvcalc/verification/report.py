@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.verification.case import Rank
-    from kvcalc.verification.decode import Decoded
+    from kvcalc.verification.decoding import Decoded
     from kvcalc.verification.result import Check, Measurement
+    from kvcalc.verification.scope import Rank
 
 
 class RankReport(NamedTuple):

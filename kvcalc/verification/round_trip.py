@@ -13,7 +13,7 @@ from kvcalc.verification.result import Measurement
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.verification.case import Case
+    from kvcalc.verification.scope import Case
 
 _ROWS, _HEADS, _WIDTH = 256, 4, 128
 

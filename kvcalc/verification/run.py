@@ -8,22 +8,22 @@ import torch
 
 from kvcalc.reference import REFERENCES, KeepsNothing
 from kvcalc.verification.card import used_by_card
-from kvcalc.verification.case import make_case
 from kvcalc.verification.devices import choose_device
-from kvcalc.verification.judge import judge
-from kvcalc.verification.memory import real_report, shape_report
 from kvcalc.verification.processes import processes
-from kvcalc.verification.sufficient import combine, compute, prove
+from kvcalc.verification.proof import combine, compute, prove
+from kvcalc.verification.rank_report import real_report, shape_report
+from kvcalc.verification.scope import make_case
+from kvcalc.verification.verdict import judge
 
 if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
-    from kvcalc.verification.case import Case, Rank
     from kvcalc.verification.devices import Device
     from kvcalc.verification.processes import Processes
     from kvcalc.verification.progress import Progress
+    from kvcalc.verification.proof import Part, Proof
     from kvcalc.verification.report import RankReport
     from kvcalc.verification.result import Verification
-    from kvcalc.verification.sufficient import Part, Proof
+    from kvcalc.verification.scope import Case, Rank
 
 
 def run(

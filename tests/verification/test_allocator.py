@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvcalc.verification.allocator import NotModelled, Rules, Usage, predict, rules_from
+from kvcalc.verification.allocator_model import NotModelled, Rules, Usage, predict, rules_from
 
 KIB, MIB = 2**10, 2**20
 DEFAULT = Rules()

@@ -19,7 +19,7 @@ from conftest import ROOT, Kvcalc, Run
 import kvcalc as package
 from kvcalc.verification import TORCH
 from kvcalc.verification.devices import Cpu
-from kvcalc.verification.observe import Observed
+from kvcalc.verification.shapes import Observed
 
 NO_TORCH = """
 import sys

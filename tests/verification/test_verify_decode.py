@@ -20,10 +20,10 @@ from kvcalc.reference.gqa import GroupedQueryAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.packing import PACKED, codes, ggml, microscaling, packing, scaled
 from kvcalc.reference.packing.plain import Plain
-from kvcalc.verification import decode, memory, run, sufficient
-from kvcalc.verification.decode import TOLERANCE
+from kvcalc.verification import decoding, proof, rank_report, run
+from kvcalc.verification.decoding import TOLERANCE
 from kvcalc.verification.devices import Cpu
-from kvcalc.verification.sufficient import Part
+from kvcalc.verification.proof import Part
 
 MHA = "{count: 1, attention: {kind: mha, num_heads: 4, head_dim: 32}}"
 MQA = "{count: 1, attention: {kind: mqa, num_heads: 4, head_dim: 128}}"
@@ -50,7 +50,7 @@ def _each_layer_is_proven_once() -> Iterator[None]:
     def compute(layer: Layer, tp: int, places: Iterable[int]) -> Part:
         key = layer, tp, tuple(places)
         if key not in known:
-            known[key] = sufficient.compute(layer, tp, key[2])
+            known[key] = proof.compute(layer, tp, key[2])
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -153,7 +153,7 @@ def test_every_rank_decodes_its_part(decoded: Answer) -> None:
 
 def test_attention_in_several_chunks_is_the_same(decoded: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt of 296 tokens through a cache, a few at a time, and sequences one after another."""
-    monkeypatch.setattr(decode, "CHUNK_BYTES", 50_000)
+    monkeypatch.setattr(decoding, "CHUNK_BYTES", 50_000)
     found = differences(decoded(ALL, 300, "-b", "3", dtype="fp32"))
     assert max(found.values()) <= TOLERANCE["fp32"] / 2
 
@@ -324,7 +324,7 @@ def why_not(printed: dict[str, Any]) -> str:
 
 
 def test_without_room_for_weights_the_rest_is_verified(decoded: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "room_needed", lambda *_args: 10**15)
+    monkeypatch.setattr(rank_report, "room_needed", lambda *_args: 10**15)
     assert "1,000,000,000,000,000" in why_not(decoded((MHA,), 20))
 
 
@@ -338,7 +338,7 @@ def test_memory_that_runs_out_while_decoding_leaves_the_rest(decoded: Answer, mo
     def attend(*_args: Any) -> Tensor:
         raise torch.OutOfMemoryError("out of memory\nand more")
 
-    monkeypatch.setattr(decode, "_compare", attend)
+    monkeypatch.setattr(decoding, "_compare", attend)
     assert "out of memory" in why_not(decoded((MHA,), 20))
 
 

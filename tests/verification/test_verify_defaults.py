@@ -15,7 +15,7 @@ from kvcalc.formats import element as formats
 from kvcalc.mechanisms import GQA, KDA, MLA, Attention, CachedTensor, Mamba2, Role
 from kvcalc.model.layers import LayerGroup
 from kvcalc.reference import REFERENCES
-from kvcalc.verification import defaults
+from kvcalc.verification import default_formats
 from kvcalc.verification.result import Check, Verification
 
 DEEPSEEK = MLA(
@@ -130,7 +130,7 @@ def test_of_any_tensor(monkeypatch: pytest.MonkeyPatch, sample: Attention, name:
     ids=str,
 )
 def test_other_parts_of_a_layout_are_found(monkeypatch: pytest.MonkeyPatch, parts: dict[str, str]) -> None:
-    for module in (cache_format, defaults):
+    for module in (cache_format, default_formats):
         monkeypatch.setattr(module, "TENSOR_FORMATS", MappingProxyType({"fp8_ds_mla": MappingProxyType(parts)}))
     assert failing(DEEPSEEK, cache_dtype="fp8_ds_mla") == {"default format"}
 

@@ -63,7 +63,7 @@ def run(program: list[str], **changes: str) -> subprocess.CompletedProcess[str]:
         "torch._utils",
         "torch.nn",
         "torch.distributed",
-        "kvcalc.verification.judge",
+        "kvcalc.verification.verdict",
     ],
 )
 def test_an_import_is_interrupted(moment: str) -> None:

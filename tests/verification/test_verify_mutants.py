@@ -30,10 +30,9 @@ from kvcalc.reference.mla_expanded import ExpandedLatentAttention
 from kvcalc.reference.mqa import MultiQueryAttention
 from kvcalc.reference.packing.scaled import ByteBlocks
 from kvcalc.term import Factor
-from kvcalc.verification import allocate as allocation
-from kvcalc.verification import judge, memory, observe, sufficient
-from kvcalc.verification.allocate import Allocation
-from kvcalc.verification.case import Case
+from kvcalc.verification import allocation, proof, rank_report, shapes, verdict
+from kvcalc.verification.allocation import Allocation
+from kvcalc.verification.scope import Case
 
 MLA_DIMS = "num_heads: 4, kv_lora_rank: 64, qk_rope_head_dim: 32, qk_nope_head_dim: 32, v_head_dim: 32, q_lora_rank: 48"
 MODELS = {
@@ -238,7 +237,7 @@ def test_a_published_model_fails_where_its_mechanism_is_mistaken(
 def heads_on_rank_as(function: Callable[[int, int], int]) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(content, "heads_on_rank", function)
-        patch.setattr(judge, "heads_on_rank", function)
+        patch.setattr(verdict, "heads_on_rank", function)
 
     return mutate
 
@@ -413,8 +412,8 @@ def slots_changed_by(difference: int) -> Mutation:
     """The proof's cache with more or fewer slots than the window is long."""
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        original = sufficient._cache  # noqa: SLF001  # what is broken here
-        patch.setattr(sufficient, "_cache", lambda kept, slots: original(kept, slots + difference))
+        original = proof._cache  # noqa: SLF001  # what is broken here
+        patch.setattr(proof, "_cache", lambda kept, slots: original(kept, slots + difference))
 
     return mutate
 
@@ -442,12 +441,12 @@ def test_a_cache_with_another_number_of_slots(
 def test_a_real_cache_of_another_window(
     failing: Verify, monkeypatch: pytest.MonkeyPatch, difference: int, device: str
 ) -> None:
-    original = observe._observe  # noqa: SLF001  # what is broken here
+    original = shapes._observe  # noqa: SLF001  # what is broken here
 
-    def other(case: Case, layer: Any, rank: Any) -> observe.Observed:
+    def other(case: Case, layer: Any, rank: Any) -> shapes.Observed:
         return original(case, layer._replace(span=Window(layer.span.tokens + difference)), rank)._replace(layer=layer)
 
-    monkeypatch.setattr(observe, "_observe", other)
+    monkeypatch.setattr(shapes, "_observe", other)
     assert failing("gqa-window", "--device", device) == BYTES
 
 
@@ -491,14 +490,14 @@ def test_a_packing_with_wider_scales(failing: Verify, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("how", ["longer", "a part of more", "one for both"])
 def test_buffers_that_are_not_what_the_shapes_say(failing: Verify, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    original = observe.Observed.cache
+    original = shapes.Observed.cache
 
     def buffer(right: Tensor) -> Tensor:
         if how == "longer":
             return right.new_empty((right.shape[0], right.shape[1] + 1, *right.shape[2:]))
         return right.new_empty((right.shape[0], right.shape[1] + 1, *right.shape[2:]))[:, :-1]
 
-    def cache(self: observe.Observed, device: torch.device) -> reference_cache.LayerCache:
+    def cache(self: shapes.Observed, device: torch.device) -> reference_cache.LayerCache:
         right = original(self, device)
         assert isinstance(right, reference_cache.LayerCache)
         one = right.buffers[0]
@@ -508,7 +507,7 @@ def test_buffers_that_are_not_what_the_shapes_say(failing: Verify, monkeypatch: 
         }
         return reference_cache.LayerCache(other, right.slots)
 
-    monkeypatch.setattr(observe.Observed, "cache", cache)
+    monkeypatch.setattr(shapes.Observed, "cache", cache)
     assert failing("gqa", "--device", "cpu") == BYTES
     assert failing("gqa", "--device", "meta") == set()  # where there are no buffers
 
@@ -523,7 +522,7 @@ def test_a_layer_that_is_not_allocated(
         right = allocation.allocate(*args)
         return right._replace(layers=right.layers[:left])
 
-    monkeypatch.setattr(memory, "allocate", allocate)
+    monkeypatch.setattr(rank_report, "allocate", allocate)
     assert failing(model, "--device", "cpu", *words) == BYTES
 
 

@@ -14,7 +14,7 @@ import kvcalc
 from kvcalc.mechanisms import KINDS, Attention, CachedTensor
 from kvcalc.reference import REFERENCES, KeepsNothing, ReferenceAttention, ReferenceState
 from kvcalc.reference.packing import PACKED
-from kvcalc.verification.decode import TOLERANCE
+from kvcalc.verification.decoding import TOLERANCE
 
 
 def failing(attention: Attention) -> set[str]:

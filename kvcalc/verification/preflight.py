@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import CannotRunError
-from kvcalc.verification.observe import observe
+from kvcalc.verification.shapes import observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvcalc.verification.case import Case, Rank
     from kvcalc.verification.devices import Device
+    from kvcalc.verification.scope import Case, Rank
 
 
 def refuse_without_room(case: Case, rank: Rank, device: Device, sizes: list[int]) -> None:

@@ -12,23 +12,23 @@ from kvcalc.deployment import heads_on_rank
 from kvcalc.engines import Exact
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.estimate import estimate
-from kvcalc.verification.claims import NOT_PROVEN, rungs
-from kvcalc.verification.defaults import default_formats, formats_asked_for
+from kvcalc.verification.default_formats import default_formats, formats_asked_for
 from kvcalc.verification.devices import Cuda
-from kvcalc.verification.observe import COMPUTES_IN
+from kvcalc.verification.proof import NEEDED, TOLERANCE
 from kvcalc.verification.result import Check, Measurement, Verification, at_least, at_most, exactly
 from kvcalc.verification.round_trip import round_trips
-from kvcalc.verification.sufficient import NEEDED, TOLERANCE
+from kvcalc.verification.rungs import NOT_PROVEN, rungs
+from kvcalc.verification.shapes import COMPUTES_IN
 from kvcalc.verification.torchrun import processes_started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvcalc.model.layers import Layer
-    from kvcalc.verification.case import Case
     from kvcalc.verification.devices import Device
+    from kvcalc.verification.proof import Proof
     from kvcalc.verification.report import RankReport
-    from kvcalc.verification.sufficient import Proof
+    from kvcalc.verification.scope import Case
 
 
 def judge(

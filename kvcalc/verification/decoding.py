@@ -15,17 +15,17 @@ from torch import Tensor
 
 from kvcalc.reference import ReferenceAttention, build
 from kvcalc.units import MIB
-from kvcalc.verification.observe import Observed, compute_dtype, hidden_size
+from kvcalc.verification.shapes import Observed, compute_dtype, hidden_size
 from kvcalc.verification.through_cache import begin, fill, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.reference import ReferenceLayer
-    from kvcalc.verification.allocate import Allocated
-    from kvcalc.verification.case import Case, Rank
+    from kvcalc.verification.allocation import Allocated
     from kvcalc.verification.devices import Device
     from kvcalc.verification.progress import Progress
+    from kvcalc.verification.scope import Case, Rank
     from kvcalc.verification.through_cache import Cache
 
 DECODED = 4

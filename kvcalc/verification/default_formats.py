@@ -17,8 +17,8 @@ from kvcalc.reference import REFERENCES
 from kvcalc.reference.packing import packing
 from kvcalc.scenario import compute_format
 from kvcalc.term import Factor
-from kvcalc.verification.observe import COMPUTES_IN
 from kvcalc.verification.result import Check
+from kvcalc.verification.shapes import COMPUTES_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kvcalc.mechanisms import CachedTensor
     from kvcalc.model.layers import Layer
     from kvcalc.reference.stored_as import StoredAs
-    from kvcalc.verification.case import Case
+    from kvcalc.verification.scope import Case
 
 _OWN_FORMAT = {Role.CONV: "conv_dtype", Role.STATE: "state_dtype"}
 """The key of a model's file that says a constant tensor's format."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.verification.devices import Device
+    from kvcalc.verification.proof import Proof
     from kvcalc.verification.report import RankReport
-    from kvcalc.verification.sufficient import Proof
 
 _NOTHING = "no layer that can be verified keeps anything"
 

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 import torch
 
 from kvcalc.errors import CannotRunError
-from kvcalc.verification.allocate import allocate, held_bytes
-from kvcalc.verification.allocator import NotModelled, predict
+from kvcalc.verification.allocation import allocate, held_bytes
+from kvcalc.verification.allocator_model import NotModelled, predict
 from kvcalc.verification.card import card_measurements
-from kvcalc.verification.decode import decode, room_needed
+from kvcalc.verification.decoding import decode, room_needed
 from kvcalc.verification.devices import Cuda
-from kvcalc.verification.figures import fill_speed, host_memory, plain_fill
-from kvcalc.verification.host import peak_bytes, resident_bytes
-from kvcalc.verification.observe import Observed, observe
+from kvcalc.verification.host_memory import peak_bytes, resident_bytes
+from kvcalc.verification.measurements import fill_speed, host_memory, plain_fill
+from kvcalc.verification.preflight import refuse_without_room
 from kvcalc.verification.report import RankReport
 from kvcalc.verification.result import Check, Measurement, exactly
-from kvcalc.verification.room import refuse_without_room
+from kvcalc.verification.shapes import Observed, observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from kvcalc.verification.allocate import Allocated
-    from kvcalc.verification.case import Case, Rank
+    from kvcalc.verification.allocation import Allocated
     from kvcalc.verification.devices import Counters, Device
     from kvcalc.verification.progress import Progress
+    from kvcalc.verification.scope import Case, Rank
 
 
 def shape_report(case: Case, rank: Rank) -> RankReport:

@@ -2,7 +2,7 @@
 
 The textbook computes a short sequence at once, without a cache. Then every tensor-parallel rank's part of the layer
 computes it from its own cache, several tokens at a time and one by one, and the parts are added up. What is used is
-asked in kvcalc/verification/needed.py.
+asked in kvcalc/verification/proof_of_use.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kvcalc.model.span import Span
 from kvcalc.reference import REFERENCES, ReferenceAttention, ReferenceLayer, ReferenceState, build
 from kvcalc.reference.cache import LayerCache, Stored
 from kvcalc.reference.packing import Packing
-from kvcalc.verification.needed import needed_rows, needed_state, relative
+from kvcalc.verification.proof_of_use import needed_rows, needed_state, relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
-    from kvcalc.verification.case import Case, Rank
+    from kvcalc.verification.scope import Case, Rank
 
 HIDDEN_SIZE = 4096
 """Where a model's file gives none: it shapes the projections, never the cache."""

@@ -9,8 +9,8 @@ import torch
 
 if TYPE_CHECKING:
     from kvcalc.verification.devices import Device
-    from kvcalc.verification.observe import Observed
     from kvcalc.verification.progress import Progress
+    from kvcalc.verification.shapes import Observed
     from kvcalc.verification.through_cache import Cache
 
 
