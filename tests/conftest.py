@@ -63,7 +63,7 @@ def _settled(request: pytest.FixtureRequest) -> None:
 def _settle() -> None:
     """Modules stay: a collection, of which `kvcalc verify` makes many, need not look at them again."""
     if "torch" in sys.modules:
-        from kvcalc.verification.garbage import load_lazily  # noqa: PLC0415  # torch is there already
+        from kvcalc.verification.host_memory import load_lazily  # noqa: PLC0415  # torch is there already
 
         load_lazily()
     gc.collect()

@@ -1,4 +1,7 @@
-"""One layer's cache: buffers for its rows, a ring where there is a window. Letters of shapes are in base.py."""
+"""One layer's cache, and how a layer computes through it. Letters of shapes are in base.py.
+
+Attention keeps rows of tokens, in a ring where there is a window; a state is replaced by every step.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from kvcalc.reference.base import Rows
+from kvcalc.reference.base import ReferenceAttention, ReferenceState, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvcalc.reference.base import ReferenceLayer
     from kvcalc.reference.packing import Packing
 
 
@@ -94,3 +98,63 @@ class LayerCache:
         """Rows as they would come back from the buffer."""
         one = self.stored[name]
         return one.packing.unpack(one.packing.pack(new), one.row, dtype)
+
+
+class StateCache:
+    """Each tensor as (B, rows, ...), in whatever form its packing stores it."""
+
+    def __init__(self, stored: Mapping[str, Stored]) -> None:
+        self.stored = stored
+
+    @property
+    def buffers(self) -> list[Tensor]:
+        return [stored.buffer for stored in self.stored.values()]
+
+    def sequences(self, first: int, last: int) -> StateCache:
+        """The same buffers, of sequences first to last - 1 only."""
+        return StateCache({name: one._replace(buffer=one.buffer[first:last]) for name, one in self.stored.items()})
+
+    def save(self, kept: Mapping[str, Tensor]) -> None:
+        """Replace what is there.
+
+        Raises:
+            KeyError: a tensor that this cache has no buffer for.
+        """
+        for name, new in kept.items():
+            self.stored[name].buffer.copy_(self.stored[name].packing.pack(new))
+
+    def load(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """What is there, as `dtype` or in more precision."""
+        wide = torch.promote_types(dtype, torch.float32)
+        return {name: one.packing.unpack(one.buffer, one.row, wide) for name, one in self.stored.items()}
+
+
+Cache = LayerCache | StateCache
+
+
+def begin(module: ReferenceLayer, cache: Cache, sequences: int) -> None:
+    """Put there what is kept before the first token."""
+    if isinstance(module, ReferenceState) and isinstance(cache, StateCache):
+        cache.save(module.begin(sequences))
+
+
+def step(module: ReferenceLayer, cache: Cache, x_BTD: Tensor, start: int) -> Tensor:
+    """The output (B, T, D) of tokens at positions start, ..., from the cache, which holds them afterwards."""
+    match module, cache:
+        case ReferenceAttention(), LayerCache():
+            rows = cache.extend(module.keep(x_BTD, start), start, x_BTD.dtype)
+            return module.attend(x_BTD, start, rows)
+        case ReferenceState(), StateCache():
+            output_BTD, kept = module.advance(x_BTD, cache.load(x_BTD.dtype))
+            cache.save(kept)
+            return output_BTD
+        case _:
+            raise TypeError(f"{type(module).__name__} does not keep its memory in a {type(cache).__name__}")
+
+
+def fill(module: ReferenceLayer, cache: Cache, x_BTD: Tensor, start: int) -> None:
+    """Leave in the cache what tokens at positions start, ... leave there."""
+    if isinstance(module, ReferenceAttention) and isinstance(cache, LayerCache):
+        cache.store(module.keep(x_BTD, start), start)
+    else:
+        step(module, cache, x_BTD, start)

@@ -48,7 +48,7 @@ def verify_scenario(
         raise KvcalcError(f"--device: no device '{device[:40]}'{nearest_or_all(device, DEVICES)}")
     _require_torch()
     from kvcalc.verbs.resolve import resolve  # noqa: PLC0415  # likewise
-    from kvcalc.verification.garbage import only_new_garbage  # noqa: PLC0415  # torch from here on
+    from kvcalc.verification.host_memory import only_new_garbage  # noqa: PLC0415  # torch from here on
     from kvcalc.verification.progress import silent  # noqa: PLC0415  # likewise
     from kvcalc.verification.run import run  # noqa: PLC0415  # likewise
 

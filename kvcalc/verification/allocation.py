@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
+    from kvcalc.reference.cache import Cache
     from kvcalc.verification.devices import Device
     from kvcalc.verification.progress import Progress
     from kvcalc.verification.shapes import Observed
-    from kvcalc.verification.through_cache import Cache
 
 
 class Allocated(NamedTuple):

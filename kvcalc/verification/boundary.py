@@ -22,7 +22,7 @@ from kvcalc.verification.devices import Cuda, choose_device
 from kvcalc.verification.host_memory import address_space_bytes, freed_bytes, map_large_blocks
 from kvcalc.verification.progress import silent
 from kvcalc.verification.result import Check, Rung, exactly
-from kvcalc.verification.scope import make_case
+from kvcalc.verification.scope import scope_of
 from kvcalc.verification.shapes import observe
 from kvcalc.verification.torchrun import processes_started
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class Boundary(NamedTuple):
-    """What was found.
+    """What `find_boundary` found.
 
     Attributes:
-        scenario: with the device's memory, and as many sequences as `capacity` says.
+        scenario: the one asked for, with the device's memory and as many sequences as `capacity` says.
     """
 
     scenario: Scenario
@@ -54,7 +54,7 @@ def find_boundary(scenario: Scenario, device_name: str) -> Boundary:
         device_name: cpu, cuda or auto.
 
     Raises:
-        CannotRunError: no such device, or no sequence has room on it.
+        CannotRunError: no such device, or not one sequence fits on it.
         KvcalcError: the scenario cannot be.
     """
     if processes_started() > 1:
@@ -88,7 +88,7 @@ def _enforced_by(device: Device) -> str:
 
 
 def _with_memory(scenario: Scenario, device: Device) -> Scenario:
-    """With the card's own memory, or the limit that the user gives."""
+    """The scenario with the GPU's own memory, or the limit that the user gives."""
     gpu = scenario.gpu
     if gpu.memory_from != "user":
         if not isinstance(device, Cuda):
@@ -129,13 +129,13 @@ def _most_that_allocate(scenario: Scenario, device: Device, rank: Rank, limit: i
 
 
 def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, beside: list[int]) -> bool:
-    case = make_case(replace(scenario, workload=replace(scenario.workload, batch=sequences)))
-    if case.unsupported:
-        raise KvcalcError(f"--boundary: {case.unsupported[0].subject}: {case.unsupported[0].reason}")
-    place = next(each for each in case.ranks if each.stage == rank.stage)
-    observed = observe(case, place)
-    layers = [observed[layer.label] for layer in case.layers(place)]
-    rounding = rank.cache_bytes(sequences, case.context) - case.predicted_bytes(rank.layers)
+    scope = scope_of(replace(scenario, workload=replace(scenario.workload, batch=sequences)))
+    if scope.unsupported:
+        raise KvcalcError(f"--boundary: {scope.unsupported[0].subject}: {scope.unsupported[0].reason}")
+    place = next(each for each in scope.ranks if each.stage == rank.stage)
+    observed = observe(scope, place)
+    layers = [observed[layer.label] for layer in scope.layers(place)]
+    rounding = rank.cache_bytes(sequences, scope.context) - scope.content_bytes(rank.layers)
     device.release()
     if not isinstance(device, Cuda):
         _refuse_a_used_heap(sum(sum(layer.sizes) for layer in layers) // sequences)
@@ -162,10 +162,10 @@ def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, b
 
 
 def _refuse_a_used_heap(sequence_bytes: int) -> None:
-    """Freed memory that stays mapped is room that the limit does not see: it must be less than half a sequence.
+    """Refuse a heap that keeps half a sequence or more of freed memory: it stays mapped, so the limit does not see it.
 
     Raises:
-        CannotRunError: it is not.
+        CannotRunError: it keeps as much.
     """
     freed = freed_bytes()
     if freed * 2 >= sequence_bytes:
@@ -177,7 +177,7 @@ def _refuse_a_used_heap(sequence_bytes: int) -> None:
 
 @contextlib.contextmanager
 def _limited(device: Device, usable: int) -> Iterator[None]:
-    """No more than that for this process, enforced from outside."""
+    """Give this process at most so many bytes, enforced from outside."""
     if isinstance(device, Cuda):
         torch.cuda.set_per_process_memory_fraction(min(1.0, usable / device.total_bytes), device.torch_device)
         try:

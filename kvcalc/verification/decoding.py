@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 from kvcalc.reference import ReferenceAttention, build
+from kvcalc.reference.cache import begin, fill, step
 from kvcalc.units import MIB
 from kvcalc.verification.shapes import Observed, compute_dtype, hidden_size
-from kvcalc.verification.through_cache import begin, fill, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.reference import ReferenceLayer
+    from kvcalc.reference.cache import Cache
     from kvcalc.verification.allocation import Allocated
     from kvcalc.verification.devices import Device
     from kvcalc.verification.progress import Progress
-    from kvcalc.verification.scope import Case, Rank
-    from kvcalc.verification.through_cache import Cache
+    from kvcalc.verification.scope import Rank, Scope
 
 DECODED = 4
 """Tokens decoded one by one at the end."""
@@ -84,9 +84,9 @@ class Decoded(NamedTuple):
     tolerance: float
 
 
-def room_needed(case: Case, layers: dict[str, Observed]) -> int:
-    """Bytes that `decode` needs beside the caches, at most: a kind's weights twice, a sequence's rows, some chunks."""
-    model = case.scenario.model
+def headroom_needed(scope: Scope, layers: dict[str, Observed]) -> int:
+    """Most bytes that `decode` needs beside the caches: a kind's weights twice, a sequence's rows, some chunks."""
+    model = scope.scenario.model
     largest = 0
     for observed in layers.values():
         whole = build(observed.layer.attention, hidden_size(model), observed.layer.span, dtype=compute_dtype(model))
@@ -96,7 +96,7 @@ def room_needed(case: Case, layers: dict[str, Observed]) -> int:
 
 
 @torch.inference_mode()
-def decode(case: Case, rank: Rank, layers: list[Allocated], device: Device, progress: Progress) -> dict[str, Decoded]:
+def decode(scope: Scope, rank: Rank, layers: list[Allocated], device: Device, progress: Progress) -> dict[str, Decoded]:
     """Fill the caches and decode from them; what came out, by label of the kind of layer."""
     done: dict[str, Decoded] = {}
     steps = 0
@@ -104,11 +104,11 @@ def decode(case: Case, rank: Rank, layers: list[Allocated], device: Device, prog
     for label in kinds:  # one kind's weights at a time
         of_kind = [(index, layer) for index, layer in enumerate(layers) if layer.observed.layer.label == label]
         observed, first = of_kind[0][1]
-        module = _module(case, rank, observed, device)
-        result = _compare(case, module, observed, first)
+        module = _module(scope, rank, observed, device)
+        result = _compare(scope, module, observed, first)
         for index, layer in of_kind:
             progress("decoding", steps, len(layers))
-            finite = _fill_and_decode(case, module, observed, layer.cache, index)
+            finite = _fill_and_decode(scope, module, observed, layer.cache, index)
             result = result._replace(finite=result.finite and finite)
             steps += 1
         done[label] = result
@@ -117,8 +117,8 @@ def decode(case: Case, rank: Rank, layers: list[Allocated], device: Device, prog
     return done
 
 
-def _module(case: Case, rank: Rank, observed: Observed, device: Device) -> ReferenceLayer:
-    model, layer = case.scenario.model, observed.layer
+def _module(scope: Scope, rank: Rank, observed: Observed, device: Device) -> ReferenceLayer:
+    model, layer = scope.scenario.model, observed.layer
     whole = build(
         layer.attention,
         hidden_size(model),
@@ -127,12 +127,12 @@ def _module(case: Case, rank: Rank, observed: Observed, device: Device) -> Refer
         dtype=compute_dtype(model),
         seed=1,
     )
-    return whole if case.deployment.tp == 1 else whole.shard(rank.place, case.deployment.tp)
+    return whole if scope.deployment.tp == 1 else whole.shard(rank.place, scope.deployment.tp)
 
 
-def _compare(case: Case, module: ReferenceLayer, observed: Observed, cache: Cache) -> Decoded:
+def _compare(scope: Scope, module: ReferenceLayer, observed: Observed, cache: Cache) -> Decoded:
     """One sequence through the cache, against the textbook."""
-    tokens = min(case.context, _compared(observed))
+    tokens = min(scope.context, _compared(observed))
     one, x_BTD = cache.sequences(0, 1), _random(module, 0, 1, tokens)
     if isinstance(module, ReferenceAttention):
         for name, rows in module.keep(x_BTD[:, :512], 0).items():  # the first rows packed fix a scale per tensor
@@ -151,22 +151,22 @@ def _compare(case: Case, module: ReferenceLayer, observed: Observed, cache: Cach
     return Decoded(bool(found.isfinite().all()), float(difference), tokens, max(tolerance, TOLERANCE[computed_in]))
 
 
-def _fill_and_decode(case: Case, module: ReferenceLayer, observed: Observed, cache: Cache, seed: int) -> bool:
+def _fill_and_decode(scope: Scope, module: ReferenceLayer, observed: Observed, cache: Cache, seed: int) -> bool:
     """Every sequence up to the context, the last tokens decoded; whether all their outputs are finite."""
-    decoded = min(DECODED, case.context)
-    prompt = case.context - decoded
+    decoded = min(DECODED, scope.context)
+    prompt = scope.context - decoded
     token_bytes = _dtype(module).itemsize * max(module.hidden_size, 4 * _elements(observed))
     most = min(CHUNK_BYTES // token_bytes, CHUNK_BYTES // _scores(observed), 8 * CHUNK_BYTES // _read(observed))
-    together = max(1, min(case.sequences, most))
+    together = max(1, min(scope.sequences, most))
     finite = True
-    for first in range(0, case.sequences, together):
-        some = cache.sequences(first, min(first + together, case.sequences))
-        sequences = min(together, case.sequences - first)
+    for first in range(0, scope.sequences, together):
+        some = cache.sequences(first, min(first + together, scope.sequences))
+        sequences = min(together, scope.sequences - first)
         begin(module, some, sequences)
         skipped = max(0, prompt - (STATE_FILLED if observed.slots is None else observed.slots))  # which leave nothing
         for start, end in _chunks(skipped, prompt, [max(1, CHUNK_BYTES // (token_bytes * sequences))]):
             fill(module, some, _random(module, seed + start, sequences, end - start), start)
-        for position in range(prompt, case.context):
+        for position in range(prompt, scope.context):
             x_B1D = _random(module, seed + position, sequences, 1)
             finite = finite and bool(step(module, some, x_B1D, position).isfinite().all())
     return finite
@@ -195,7 +195,7 @@ def _elements(observed: Observed) -> int:
 
 
 def _attended_at_once(observed: Observed, tokens: int) -> list[int]:
-    """Sizes of chunks: as many tokens as have room for their scores, and the last ones singly."""
+    """Sizes of chunks: as many tokens as chunks have memory for their scores, and the last ones singly."""
     rows = observed.rows if observed.slots is None else min(observed.slots, tokens)
     most = max(1, min(rows, CHUNK_BYTES // (4 * rows * (observed.layer.attention.query_heads or 1))))
     prompt = tokens - min(DECODED, tokens)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kvcalc.mechanisms import CachedTensor
     from kvcalc.model.layers import Layer
     from kvcalc.reference.stored_as import StoredAs
-    from kvcalc.verification.scope import Case
+    from kvcalc.verification.scope import Scope
 
 _OWN_FORMAT = {Role.CONV: "conv_dtype", Role.STATE: "state_dtype"}
 """The key of a model's file that says a constant tensor's format."""
@@ -40,15 +40,15 @@ class _Row(NamedTuple):
     same: bool
 
 
-def default_formats(case: Case) -> Iterator[Check]:
+def default_formats(scope: Scope) -> Iterator[Check]:
     """Of the tensors whose format nobody asked for: the formula's is the declared one. Alike ones are one check."""
     alike: dict[tuple[str, str], dict[str, _Row]] = {}
-    for layer, tensor in _tensors(case):
-        declared = _declared(case, layer, tensor)
+    for layer, tensor in _tensors(scope):
+        declared = _declared(scope, layer, tensor)
         if declared is not None:
-            name = case.format_of(layer, tensor.name)
+            name = scope.format_of(layer, tensor.name)
             rows = alike.setdefault((name, declared.source), {})
-            row = _row(case, tensor, name, declared)
+            row = _row(scope, tensor, name, declared)
             rows[tensor.name] = min(row, rows.get(tensor.name, row), key=lambda each: each.same)
     for (format_name, source), rows in alike.items():
         known = [row.measured for row in rows.values() if row.measured is not None]
@@ -62,26 +62,26 @@ def default_formats(case: Case) -> Iterator[Check]:
         )
 
 
-def formats_asked_for(case: Case) -> Iterator[str]:
+def formats_asked_for(scope: Scope) -> Iterator[str]:
     """What is not proven of the others: whoever names a format is believed."""
     asked: dict[str, list[str]] = {}
-    for layer, tensor in _tensors(case):
-        if _declared(case, layer, tensor) is None:
-            asked.setdefault(case.format_of(layer, tensor.name), []).append(tensor.name)
+    for layer, tensor in _tensors(scope):
+        if _declared(scope, layer, tensor) is None:
+            asked.setdefault(scope.format_of(layer, tensor.name), []).append(tensor.name)
     for format_name, names in asked.items():
         yield f"that {', '.join(dict.fromkeys(names))} can be kept in {format_name}, as the question or the file has it"
 
 
-def _tensors(case: Case) -> Iterator[tuple[Layer, CachedTensor]]:
-    for layer in case.kinds:
+def _tensors(scope: Scope) -> Iterator[tuple[Layer, CachedTensor]]:
+    for layer in scope.kinds:
         for tensor in layer.attention.cached():
             yield layer, tensor
 
 
-def _declared(case: Case, layer: Layer, tensor: CachedTensor) -> StoredAs | None:
+def _declared(scope: Scope, layer: Layer, tensor: CachedTensor) -> StoredAs | None:
     """How the reference module says that a tensor is stored; None where a format was asked for, or none declared."""
-    formats, module = case.scenario.cache_format, REFERENCES[type(layer.attention)]
-    if compute_format(case.scenario.model).name not in COMPUTES_IN or _said_by_the_file(layer, tensor):
+    formats, module = scope.scenario.cache_format, REFERENCES[type(layer.attention)]
+    if compute_format(scope.scenario.model).name not in COMPUTES_IN or _said_by_the_file(layer, tensor):
         return None
     if tensor.name in TENSOR_FORMATS.get(formats.name, {}):
         return module.layouts.get(formats.name, {}).get(tensor.name)
@@ -102,11 +102,11 @@ def _said_by_the_file(layer: Layer, tensor: CachedTensor) -> bool:
     return getattr(layer.attention, _OWN_FORMAT.get(tensor.role, ""), None) is not None
 
 
-def _row(case: Case, tensor: CachedTensor, format_name: str, declared: StoredAs) -> _Row:
+def _row(scope: Scope, tensor: CachedTensor, format_name: str, declared: StoredAs) -> _Row:
     head = None if tensor.heads is None else Factor(tensor.heads.name, 1)
     predicted = math.prod(factor.value for factor in find_format(format_name, tensor.name).row(head, tensor.dims))
     values = torch.randn(1, 1, tensor.head_elements, generator=torch.Generator().manual_seed(1))
-    stored = _bytes(declared.pack(COMPUTES_IN[compute_format(case.scenario.model).name]).pack(values))
+    stored = _bytes(declared.pack(COMPUTES_IN[compute_format(scope.scenario.model).name]).pack(values))
     counted = _bytes(packing(format_name).pack(values))
     return _Row(predicted, len(stored), torch.equal(stored, counted) and predicted == len(stored))
 

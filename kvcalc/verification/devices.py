@@ -14,7 +14,7 @@ import torch
 from kvcalc.errors import CannotRunError
 from kvcalc.units import MIB
 from kvcalc.verification.allocator_model import NotModelled, Rules, predict, rules_from
-from kvcalc.verification.host_memory import give_back
+from kvcalc.verification.host_memory import available_bytes, give_back, left_in_container_bytes
 from kvcalc.verification.torchrun import processes_here
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ class Cpu(Device):
 
     def free_bytes(self) -> int | None:
         """An even share, where several processes verify on this machine."""
-        limits = [limit // processes_here() for limit in (_available(), _left_in_group()) if limit is not None]
+        limits = [
+            limit // processes_here() for limit in (available_bytes(), left_in_container_bytes()) if limit is not None
+        ]
         return min(limits, default=None)
 
     def needed_bytes(self, sizes: Iterable[int]) -> int:
@@ -108,7 +110,7 @@ class Cuda(Device):
 
     @property
     def total_bytes(self) -> int:
-        """Memory of the card, as its driver says."""
+        """Memory of the GPU, as its driver says."""
         return int(torch.cuda.mem_get_info(self.torch_device)[1])
 
     def needed_bytes(self, sizes: Iterable[int]) -> int:
@@ -185,25 +187,3 @@ def _processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return "cpu"
-
-
-def _available() -> int | None:
-    """What Linux says can be had without swapping; elsewhere all the memory there is."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return None
-
-
-def _left_in_group() -> int | None:
-    """What a container's control group leaves (cgroup v2): its limit less what is used and cannot be dropped."""
-    root = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        limit, used = (int((root / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
-        lines = (root / "memory.stat").read_text(encoding="utf-8").splitlines()
-        droppable = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
-        return max(0, limit - used + droppable)
-    return None

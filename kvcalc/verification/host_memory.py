@@ -1,10 +1,40 @@
-"""This process's own memory, as Linux counts it."""
+"""The host's memory: what is free, what this process takes of it as Linux counts it, and how it is given back."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def available_bytes() -> int | None:
+    """What Linux says can be had without swapping; elsewhere all the memory there is."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None
+
+
+def left_in_container_bytes() -> int | None:
+    """What a container's control group leaves (cgroup v2): its limit less what is used and cannot be dropped."""
+    root = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        limit, used = (int((root / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
+        lines = (root / "memory.stat").read_text(encoding="utf-8").splitlines()
+        droppable = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+        return max(0, limit - used + droppable)
+    return None
 
 
 def resident_bytes() -> int | None:
@@ -64,6 +94,31 @@ def freed_bytes() -> int:
         mallinfo2.restype = _MallInfo2
         return int(mallinfo2().fordblks)
     return 0
+
+
+def load_lazily() -> None:
+    """Let torch import what its first operation on the meta device does: eight hundred modules."""
+    row = torch.empty(1, 1, device="meta")
+    torch.nn.functional.linear(row, row)
+
+
+@contextlib.contextmanager
+def only_new_garbage() -> Iterator[None]:
+    """Let collections pass over the objects that are there now, after one that has found the garbage among them.
+
+    Every rank's memory is measured between two collections, and torch's modules alone are a quarter of a million
+    objects. Where the process has frozen what it has already, that is left as it is.
+    """
+    load_lazily()
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _field(name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Refusing what has no room, and saying what would."""
+"""Before anything is allocated: caches that do not fit into free memory are refused, and what would fit is named."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.verification.devices import Device
-    from kvcalc.verification.scope import Case, Rank
+    from kvcalc.verification.scope import Rank, Scope
 
 
-def refuse_without_room(case: Case, rank: Rank, device: Device, sizes: list[int]) -> None:
-    """Stop before anything is allocated.
+def refuse_without_headroom(scope: Scope, rank: Rank, device: Device, sizes: list[int]) -> None:
+    """Stop where a rank's caches do not fit.
 
     Raises:
         CannotRunError: the caches need more than is free; the largest batch and context that would fit are named.
@@ -25,13 +25,13 @@ def refuse_without_room(case: Case, rank: Rank, device: Device, sizes: list[int]
     needed = device.needed_bytes(sizes)
     if free is None or needed <= free:
         return
-    workload = case.scenario.workload
+    workload = scope.scenario.workload
 
     def fits(batch: int, context: int) -> bool:
         smaller = replace(workload, batch=batch, context=context)
-        asked = case._replace(scenario=replace(case.scenario, workload=smaller))
+        asked = scope._replace(scenario=replace(scope.scenario, workload=smaller))
         observed = observe(asked, rank)
-        return device.needed_bytes(size for layer in case.layers(rank) for size in observed[layer.label].sizes) <= free
+        return device.needed_bytes(size for layer in scope.layers(rank) for size in observed[layer.label].sizes) <= free
 
     batch = _most(workload.batch, lambda batch: fits(batch, workload.context))
     context = _most(workload.context, lambda context: fits(workload.batch, context))
@@ -41,15 +41,15 @@ def refuse_without_room(case: Case, rank: Rank, device: Device, sizes: list[int]
     ]
     would = " or ".join(way for way in ways if way)
     raise CannotRunError(
-        f"the cache takes {sum(sizes):,} bytes{_of(case, rank)}, {needed:,} bytes with what {device.kind} needs "
+        f"the cache takes {sum(sizes):,} bytes{_of(scope, rank)}, {needed:,} bytes with what {device.kind} needs "
         f"beside it, where {free:,} bytes are free; "
         + (f"the most that fits is {would}; " if would else "")
         + "--device meta checks it without memory"
     )
 
 
-def _of(case: Case, rank: Rank) -> str:
-    return f" on rank {rank.number} of {len(case.ranks)}" if len(case.ranks) > 1 else ""
+def _of(scope: Scope, rank: Rank) -> str:
+    return f" on rank {rank.number} of {len(scope.ranks)}" if len(scope.ranks) > 1 else ""
 
 
 def _most(limit: int, fits: Callable[[int], bool]) -> int:

@@ -14,7 +14,7 @@ from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.verification.torchrun import place_here, processes_started
 
 if TYPE_CHECKING:
-    from kvcalc.verification.scope import Case, Rank
+    from kvcalc.verification.scope import Rank, Scope
 
 T = TypeVar("T")
 
@@ -34,9 +34,9 @@ class Processes(NamedTuple):
     local_index: int = 0
     group: dist.ProcessGroup | None = None
 
-    def ranks(self, case: Case) -> list[Rank]:
+    def ranks(self, scope: Scope) -> list[Rank]:
         """The ranks that this process plays."""
-        return case.ranks if self.size == 1 else [case.ranks[self.number]]
+        return scope.ranks if self.size == 1 else [scope.ranks[self.number]]
 
     def add_up(self, part: Tensor, device: torch.device) -> Tensor:
         """The sum over the processes of a stage, sent through the GPUs' own network where `device` is one."""

@@ -1,23 +1,21 @@
-"""One rank's caches in memory: refused where they have no room, else allocated, counted, used, and given back."""
+"""What one rank found of its caches: shapes alone, or allocated on a device, counted, decoded from, and given back."""
 
 from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from kvcalc.errors import CannotRunError
 from kvcalc.verification.allocation import allocate, held_bytes
 from kvcalc.verification.allocator_model import NotModelled, predict
-from kvcalc.verification.card import card_measurements
-from kvcalc.verification.decoding import decode, room_needed
+from kvcalc.verification.decoding import decode, headroom_needed
 from kvcalc.verification.devices import Cuda
 from kvcalc.verification.host_memory import peak_bytes, resident_bytes
-from kvcalc.verification.measurements import fill_speed, host_memory, plain_fill
-from kvcalc.verification.preflight import refuse_without_room
-from kvcalc.verification.report import RankReport
+from kvcalc.verification.measurements import fill_speed, gpu_measurements, host_memory, plain_fill
+from kvcalc.verification.preflight import refuse_without_headroom
 from kvcalc.verification.result import Check, Measurement, exactly
 from kvcalc.verification.shapes import Observed, observe
 
@@ -25,18 +23,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from kvcalc.verification.allocation import Allocated
+    from kvcalc.verification.decoding import Decoded
     from kvcalc.verification.devices import Counters, Device
     from kvcalc.verification.progress import Progress
-    from kvcalc.verification.scope import Case, Rank
+    from kvcalc.verification.scope import Rank, Scope
 
 
-def shape_report(case: Case, rank: Rank) -> RankReport:
+class RankReport(NamedTuple):
+    """What one rank stores: plain values, which processes can send each other.
+
+    Attributes:
+        elements: of one token in one layer: label of the kind -> name of the tensor -> elements.
+        layers: label -> how many layers of the kind the rank has.
+        held: label -> bytes that those layers hold.
+        allocator: the allocator's figures against its rules; empty where there are none.
+        no_allocator: why there are none.
+        decoded: label -> what decoding from the real cache gave; empty where it was not done.
+        no_decode: why it was not.
+    """
+
+    rank: Rank
+    elements: Mapping[str, Mapping[str, int]]
+    layers: Mapping[str, int]
+    held: Mapping[str, int]
+    allocator: tuple[Check, ...] = ()
+    no_allocator: str = ""
+    decoded: Mapping[str, Decoded] = {}  # never written
+    no_decode: str = ""
+    measurements: tuple[Measurement, ...] = ()
+
+
+def shape_report(scope: Scope, rank: Rank) -> RankReport:
     """What the shapes say that the rank stores, without any memory."""
-    return _shapes(case, rank, observe(case, rank))
+    return _shapes(scope, rank, observe(scope, rank))
 
 
-def _shapes(case: Case, rank: Rank, observed: Mapping[str, Observed]) -> RankReport:
-    layers = Counter(layer.label for layer in case.layers(rank))
+def _shapes(scope: Scope, rank: Rank, observed: Mapping[str, Observed]) -> RankReport:
+    layers = Counter(layer.label for layer in scope.layers(rank))
     return RankReport(
         rank,
         {label: {name: kept.elements for name, kept in one.tensors.items()} for label, one in observed.items()},
@@ -46,29 +69,29 @@ def _shapes(case: Case, rank: Rank, observed: Mapping[str, Observed]) -> RankRep
 
 
 def real_report(
-    case: Case, rank: Rank, device: Device, *, decoding: bool, used_before: Mapping[str, int], progress: Progress
+    scope: Scope, rank: Rank, device: Device, *, decoding: bool, used_before: Mapping[str, int], progress: Progress
 ) -> RankReport:
     """What the rank's caches really take on a device.
 
     Raises:
-        CannotRunError: there is no room for them.
+        CannotRunError: the device lacks the memory for them.
     """
-    observed = observe(case, rank)
-    shapes = _shapes(case, rank, observed)
-    layers = [observed[layer.label] for layer in case.layers(rank)]
+    observed = observe(scope, rank)
+    shapes = _shapes(scope, rank, observed)
+    layers = [observed[layer.label] for layer in scope.layers(rank)]
     sizes = [size for layer in layers for size in layer.sizes]
     device.release()
-    refuse_without_room(case, rank, device, sizes)
+    refuse_without_headroom(scope, rank, device, sizes)
     with _memory_errors_explained():
-        report = _measured(case, shapes, layers, device, decoding=decoding, progress=progress)
+        report = _measured(scope, shapes, layers, device, decoding=decoding, progress=progress)
         extra: list[Measurement] = []
         if isinstance(device, Cuda):  # of the CPU, a speed would tell how its system hands out pages
-            extra += [*plain_fill(sum(sizes), device), *card_measurements(case, device, used_before)]
+            extra += [*plain_fill(sum(sizes), device), *gpu_measurements(scope, device, used_before)]
     return report._replace(measurements=(*report.measurements, *extra))
 
 
 def _measured(
-    case: Case, shapes: RankReport, layers: list[Observed], device: Device, *, decoding: bool, progress: Progress
+    scope: Scope, shapes: RankReport, layers: list[Observed], device: Device, *, decoding: bool, progress: Progress
 ) -> RankReport:
     sizes = [size for layer in layers for size in layer.sizes]
     before, resident = device.counters(), resident_bytes()
@@ -77,11 +100,11 @@ def _measured(
         after, peak = device.counters(), peak_bytes()
         report = shapes._replace(held=held_bytes(allocation.layers))
         if before is not None and after is not None and isinstance(device, Cuda):
-            report = _with_counters(case, report, device, sizes, before, after)
+            report = _with_counters(scope, report, device, sizes, before, after)
             report = _measuring(report, fill_speed(sum(sizes), allocation.seconds))
         elif resident is not None and peak is not None:
             report = _measuring(report, host_memory(sum(sizes), peak - resident))
-        return _with_decoding(report, case, allocation.layers, device, decoding=decoding, progress=progress)
+        return _with_decoding(report, scope, allocation.layers, device, decoding=decoding, progress=progress)
     finally:
         allocation.layers.clear()
         with suppress(RuntimeError):  # a device that has failed fails here again
@@ -93,7 +116,7 @@ def _measuring(report: RankReport, measured: Iterable[Measurement]) -> RankRepor
 
 
 def _with_counters(
-    case: Case, report: RankReport, device: Cuda, sizes: list[int], before: Counters, after: Counters
+    scope: Scope, report: RankReport, device: Cuda, sizes: list[int], before: Counters, after: Counters
 ) -> RankReport:
     """The allocator's figures against its rules, and the driver's beside them."""
     subject = f"rank {report.rank.number}"
@@ -105,7 +128,7 @@ def _with_counters(
         "bytes",
         "expected is what torch's allocator reserved",
     )
-    requested = exactly("requested bytes", subject, case.rank_bytes(report.rank), after.requested - before.requested)
+    requested = exactly("requested bytes", subject, scope.rank_bytes(report.rank), after.requested - before.requested)
     report = _measuring(report._replace(allocator=(requested,)), [fell])
     if isinstance(device.rules, NotModelled):
         return report._replace(no_allocator=device.rules.reason)
@@ -122,7 +145,7 @@ def _with_counters(
 
 def _with_decoding(
     report: RankReport,
-    case: Case,
+    scope: Scope,
     layers: list[Allocated],
     device: Device,
     *,
@@ -131,21 +154,21 @@ def _with_decoding(
 ) -> RankReport:
     if not decoding:
         return report._replace(no_decode="on the CPU it is slow, so it waits for --decode")
-    needed = room_needed(case, {layer.observed.layer.label: layer.observed for layer in layers})
+    needed = headroom_needed(scope, {layer.observed.layer.label: layer.observed for layer in layers})
     free = device.free_bytes()
     if free is not None and needed > free:
         return report._replace(
             no_decode=f"beside the caches {free:,} bytes are free, and weights and chunks may take {needed:,} bytes"
         )
     try:
-        return report._replace(decoded=decode(case, report.rank, layers, device, progress))
+        return report._replace(decoded=decode(scope, report.rank, layers, device, progress))
     except torch.OutOfMemoryError as error:  # what the caches take is known all the same
         return report._replace(no_decode=f"memory ran out: {_line(error)}")
 
 
 @contextmanager
 def _memory_errors_explained() -> Iterator[None]:
-    """Memory that ran out although there was room when it was counted."""
+    """Turn the errors of memory that ran out, although enough was free when it was counted, into CannotRunError."""
     try:
         yield
     except torch.OutOfMemoryError as error:

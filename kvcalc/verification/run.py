@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from kvcalc.reference import REFERENCES, KeepsNothing
-from kvcalc.verification.card import used_by_card
 from kvcalc.verification.devices import choose_device
+from kvcalc.verification.measurements import used_by_gpu
 from kvcalc.verification.processes import processes
 from kvcalc.verification.proof import combine, compute, prove
 from kvcalc.verification.rank_report import real_report, shape_report
-from kvcalc.verification.scope import make_case
-from kvcalc.verification.verdict import judge
+from kvcalc.verification.scope import scope_of
+from kvcalc.verification.verdict import verdict
 
 if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
@@ -21,47 +21,47 @@ if TYPE_CHECKING:
     from kvcalc.verification.processes import Processes
     from kvcalc.verification.progress import Progress
     from kvcalc.verification.proof import Part, Proof
-    from kvcalc.verification.report import RankReport
+    from kvcalc.verification.rank_report import RankReport
     from kvcalc.verification.result import Verification
-    from kvcalc.verification.scope import Case, Rank
+    from kvcalc.verification.scope import Rank, Scope
 
 
 def run(
     scenario: Scenario, device_name: str, *, decode: bool, skip_unsupported: bool, progress: Progress
 ) -> Verification:
     """Verify; see `kvcalc.verification.verify_scenario`."""
-    case = make_case(scenario)
-    with processes(case.deployment.tp, case.deployment.pp) as team:
-        used_before = {} if device_name in {"meta", "cpu"} else used_by_card()
+    scope = scope_of(scenario)
+    with processes(scope.deployment.tp, scope.deployment.pp) as team:
+        used_before = {} if device_name in {"meta", "cpu"} else used_by_gpu()
         device = team.together(lambda: choose_device(device_name, team.local_index))
-        proofs = _proofs(case, team, device, progress)
+        proofs = _proofs(scope, team, device, progress)
         reports = team.together(
-            lambda: [_report(case, rank, device, decode, used_before, progress) for rank in team.ranks(case)]
+            lambda: [_report(scope, rank, device, decode, used_before, progress) for rank in team.ranks(scope)]
         )
         everyone = [report for own in team.gather(reports) for report in own]
-        return judge(case, device, proofs, everyone, skip_unsupported=skip_unsupported)
+        return verdict(scope, device, proofs, everyone, skip_unsupported=skip_unsupported)
 
 
-def _proofs(case: Case, team: Processes, device: Device | None, progress: Progress) -> dict[str, Proof]:
+def _proofs(scope: Scope, team: Processes, device: Device | None, progress: Progress) -> dict[str, Proof]:
     """A proof for each kind of layer that keeps something; GPUs add up their ranks' parts over their own network."""
-    parts = team.together(lambda: _parts(case, team, progress))
+    parts = team.together(lambda: _parts(scope, team, progress))
     send_from = torch.device("cpu") if device is None else device.torch_device
     mine = {label: prove(part, team.add_up(part.outputs_BTD, send_from)) for label, part in parts.items()}
     everyone = team.gather(mine)
     return {label: combine([proofs[label] for proofs in everyone]) for label in parts}
 
 
-def _parts(case: Case, team: Processes, progress: Progress) -> dict[str, Part]:
+def _parts(scope: Scope, team: Processes, progress: Progress) -> dict[str, Part]:
     """What this process's ranks compute of each kind. Every stage's ranks do so for all kinds."""
-    kinds = [layer for layer in case.kinds if REFERENCES[type(layer.attention)] is not KeepsNothing]
-    places = [rank.place for rank in team.ranks(case) if rank.stage == team.ranks(case)[0].stage]
+    kinds = [layer for layer in scope.kinds if REFERENCES[type(layer.attention)] is not KeepsNothing]
+    places = [rank.place for rank in team.ranks(scope) if rank.stage == team.ranks(scope)[0].stage]
     parts = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # matrices this small lose more to threads that wait for each other than they win
     try:
         for done, layer in enumerate(kinds):
             progress("proving", done, len(kinds))
-            parts[layer.label] = compute(layer, case.deployment.tp, places)
+            parts[layer.label] = compute(layer, scope.deployment.tp, places)
     finally:
         torch.set_num_threads(threads)
     progress("proving", len(kinds), len(kinds))
@@ -69,9 +69,9 @@ def _parts(case: Case, team: Processes, progress: Progress) -> dict[str, Part]:
 
 
 def _report(
-    case: Case, rank: Rank, device: Device | None, decode: bool, used_before: dict[str, int], progress: Progress
+    scope: Scope, rank: Rank, device: Device | None, decode: bool, used_before: dict[str, int], progress: Progress
 ) -> RankReport:
     if device is None:
-        return shape_report(case, rank)._replace(no_decode="the meta device has no memory")
+        return shape_report(scope, rank)._replace(no_decode="the meta device has no memory")
     decoding = decode or device.kind == "cuda"
-    return real_report(case, rank, device, decoding=decoding, used_before=used_before, progress=progress)
+    return real_report(scope, rank, device, decoding=decoding, used_before=used_before, progress=progress)

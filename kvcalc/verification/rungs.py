@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kvcalc.verification.devices import Device
     from kvcalc.verification.proof import Proof
-    from kvcalc.verification.report import RankReport
+    from kvcalc.verification.rank_report import RankReport
 
 _NOTHING = "no layer that can be verified keeps anything"
 

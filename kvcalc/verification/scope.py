@@ -1,4 +1,4 @@
-"""What is to be verified: a scenario spread over ranks, and which of its layers can be."""
+"""What is verified: a scenario spread over ranks, and those of its layers that have a reference module."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ class Rank(NamedTuple):
     place: int
 
 
-class Case(NamedTuple):
-    """A scenario with its deployment settled.
+class Scope(NamedTuple):
+    """What a verification covers.
 
     Attributes:
+        scenario: the one asked for.
+        deployment: its own, or one GPU.
         kinds: each kind of layer that can be verified and how many the model has, in order.
         unsupported: the other kinds, with the reason.
     """
@@ -65,15 +67,15 @@ class Case(NamedTuple):
         stage = stages(self.scenario.model.sequence(), self.deployment.pp)[rank.stage]
         return [first[layer.label] for caches in stage for layer in caches if layer.label in first]
 
-    def predicted_bytes(self, layers: Mapping[Layer, int]) -> int:
-        """What these layers hold on one rank, by the formula; an engine that rounds reserves more."""
+    def content_bytes(self, layers: Mapping[Layer, int]) -> int:
+        """The content of these layers on one rank, by the formula: an engine that rounds reserves more."""
         return content_bytes(
             RankLoad(layers, self.deployment.tp, self.sequences, self.context, self.scenario.cache_format)
         )
 
     def rank_bytes(self, rank: Rank) -> int:
-        """What a rank holds, by the formula."""
-        return self.predicted_bytes(Counter(self.layers(rank)))
+        """The content of a rank's layers, by the formula."""
+        return self.content_bytes(Counter(self.layers(rank)))
 
     def format_of(self, layer: Layer, name: str) -> str:
         """The element format that a tensor of a layer is stored in; of one that no formula counts, the cache's."""
@@ -81,7 +83,7 @@ class Case(NamedTuple):
         return self.scenario.cache_format.of(layer, counted.get(name, CachedTensor(name, ()))).name
 
 
-def make_case(scenario: Scenario) -> Case:
+def scope_of(scenario: Scenario) -> Scope:
     """Settle the deployment (1 x 1 where none is asked for) and sort the layers.
 
     Raises:
@@ -95,9 +97,9 @@ def make_case(scenario: Scenario) -> Case:
         raise KvcalcError(f"{name}: the reference modules keep every sequence whole, so this cannot be verified")
     kinds = count_layers(scenario.model.sequence())
     check_legal(deployment, scenario.model)
-    case = Case(scenario, deployment, kinds, ())
+    scope = Scope(scenario, deployment, kinds, ())
     reasons = {layer: _why_not(layer) for layer in kinds}
-    return case._replace(
+    return scope._replace(
         kinds={layer: count for layer, count in kinds.items() if reasons[layer] is None},
         unsupported=tuple(
             Unsupported(f"{kinds[layer]:,} x {layer.label}", reason) for layer, reason in reasons.items() if reason

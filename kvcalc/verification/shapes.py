@@ -14,9 +14,8 @@ from torch import Tensor
 
 from kvcalc.errors import KvcalcError
 from kvcalc.reference import ReferenceAttention, ReferenceLayer, ReferenceState, build
-from kvcalc.reference.cache import LayerCache, Stored
+from kvcalc.reference.cache import LayerCache, StateCache, Stored
 from kvcalc.reference.packing import packing
-from kvcalc.reference.state_cache import StateCache
 from kvcalc.scenario import compute_format
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
-    from kvcalc.verification.scope import Case, Rank
+    from kvcalc.verification.scope import Rank, Scope
 
 HIDDEN_SIZE = 4096
 """Where a model's file gives none: it shapes the projections, never the cache."""
@@ -99,28 +98,28 @@ def compute_dtype(model: Model) -> torch.dtype:
     return COMPUTES_IN.get(compute_format(model).name, torch.bfloat16)
 
 
-def observe(case: Case, rank: Rank) -> dict[str, Observed]:
+def observe(scope: Scope, rank: Rank) -> dict[str, Observed]:
     """What one layer of each kind stores on a rank, by the kind's label.
 
     Raises:
         KvcalcError: a tensor beyond what torch can count, or a format that cannot store the rows.
     """
-    return {layer.label: _observe(case, layer, rank) for layer in dict.fromkeys(case.layers(rank))}
+    return {layer.label: _observe(scope, layer, rank) for layer in dict.fromkeys(scope.layers(rank))}
 
 
-def _observe(case: Case, layer: Layer, rank: Rank) -> Observed:
-    model = case.scenario.model
+def _observe(scope: Scope, layer: Layer, rank: Rank) -> Observed:
+    model = scope.scenario.model
     whole = build(layer.attention, hidden_size(model), layer.span, dtype=compute_dtype(model))
-    module = whole.shard(rank.place, case.deployment.tp)
+    module = whole.shard(rank.place, scope.deployment.tp)
     if isinstance(module, ReferenceAttention):
-        slots = case.context if layer.span is None else layer.span.kept(case.context)
-        _check_countable(case, module.keep(_tokens(1, 1, model), 0), slots)
-        kept = module.keep(_tokens(case.sequences, slots, model), case.context - slots)
-        return Observed(layer, slots, {name: _packed(case, layer, name, rows) for name, rows in kept.items()})
-    if case.sequences * layer.attention.elements_per_sequence > MAX_ELEMENTS:
-        raise _not_countable(case)
-    kept = _after_a_token(module, case.sequences, model)
-    packed = {name: _packed(case, layer, name, rows)._replace(rows=rows.shape[1]) for name, rows in kept.items()}
+        slots = scope.context if layer.span is None else layer.span.kept(scope.context)
+        _check_countable(scope, module.keep(_tokens(1, 1, model), 0), slots)
+        kept = module.keep(_tokens(scope.sequences, slots, model), scope.context - slots)
+        return Observed(layer, slots, {name: _packed(scope, layer, name, rows) for name, rows in kept.items()})
+    if scope.sequences * layer.attention.elements_per_sequence > MAX_ELEMENTS:
+        raise _not_countable(scope)
+    kept = _after_a_token(module, scope.sequences, model)
+    packed = {name: _packed(scope, layer, name, rows)._replace(rows=rows.shape[1]) for name, rows in kept.items()}
     return Observed(layer, None, packed)
 
 
@@ -135,8 +134,8 @@ def _tokens(sequences: int, tokens: int, model: Model) -> Tensor:
     return torch.empty(sequences, tokens, hidden_size(model), dtype=compute_dtype(model), device="meta")
 
 
-def _packed(case: Case, layer: Layer, name: str, rows: Tensor) -> Kept:
-    format_name = case.format_of(layer, name)
+def _packed(scope: Scope, layer: Layer, name: str, rows: Tensor) -> Kept:
+    format_name = scope.format_of(layer, name)
     try:
         stored = packing(format_name).pack(rows)
     except ValueError as error:
@@ -147,14 +146,14 @@ def _packed(case: Case, layer: Layer, name: str, rows: Tensor) -> Kept:
     return Kept(tuple(rows.shape[2:]), stored, format_name)
 
 
-def _check_countable(case: Case, one_token: Mapping[str, Tensor], slots: int) -> None:
+def _check_countable(scope: Scope, one_token: Mapping[str, Tensor], slots: int) -> None:
     widest = max((prod(rows.shape[2:]) for rows in one_token.values()), default=1)
-    if case.sequences * slots * max(widest, hidden_size(case.scenario.model)) > MAX_ELEMENTS:
-        raise _not_countable(case)
+    if scope.sequences * slots * max(widest, hidden_size(scope.scenario.model)) > MAX_ELEMENTS:
+        raise _not_countable(scope)
 
 
-def _not_countable(case: Case) -> KvcalcError:
+def _not_countable(scope: Scope) -> KvcalcError:
     return KvcalcError(
-        f"{case.sequences:,} sequences x {case.context:,} tokens: a tensor would have more elements than torch counts "
-        "(2^60); ask for less"
+        f"{scope.sequences:,} sequences x {scope.context:,} tokens: a tensor would have more elements than torch "
+        "counts (2^60); ask for less"
     )

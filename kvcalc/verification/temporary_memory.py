@@ -1,4 +1,4 @@
-"""One layer of a model's true dims and its output head, for the activations that they take."""
+"""Temporary memory, measured: the peak of one forward pass through a layer of the model's dims and its output head."""
 
 from __future__ import annotations
 
@@ -8,12 +8,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kvcalc.memory.temporary import temporary
 from kvcalc.reference import build
 from kvcalc.reference.heads import HeadAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
+from kvcalc.verification.result import Measurement
+from kvcalc.verification.shapes import compute_dtype
 
 if TYPE_CHECKING:
     from kvcalc.model.model import Model
+    from kvcalc.verification.devices import Cuda
+    from kvcalc.verification.scope import Scope
+
+CHUNK_TOKENS = 8192
+"""Tokens that one forward pass takes: what vLLM's API server schedules on GPUs of 70 GiB and more
+(vllm/engine/arg_utils.py, max_num_batched_tokens)."""
+
+
+def temporary_memory(scope: Scope, gpu: Cuda) -> Measurement:
+    """What activations take on a GPU, beside what `estimate` counts for them."""
+    model = scope.scenario.model
+    figure = temporary(model, None)
+    peak, about = None, "the model's file lacks hidden_size, vocab_size or the width of its feed-forward network"
+    layer = one_layer(model, scope.deployment.tp)
+    if layer is not None:
+        try:
+            peak, about = _peak(layer, model, gpu), "the most that torch allocated beside weights in one forward pass"
+        except torch.OutOfMemoryError:
+            about = "not measured: the GPU has too little memory for it"
+    return Measurement(
+        "temporary memory",
+        f"one layer and the logits, {CHUNK_TOKENS:,} tokens",
+        figure.term.bytes,
+        peak,
+        "bytes",
+        f"{about}; estimate counts {figure.low:,} bytes to {figure.high:,} bytes",
+    )
+
+
+@torch.inference_mode()
+def _peak(layer: OneLayer, model: Model, gpu: Cuda) -> int:
+    layer = layer.to(compute_dtype(model)).to_empty(device=gpu.torch_device)
+    for weight in layer.parameters():
+        weight.data.normal_(0, weight.shape[-1] ** -0.5)
+    x_TD = torch.randn(CHUNK_TOKENS, layer.hidden_size, dtype=compute_dtype(model), device=gpu.torch_device)
+    layer(x_TD[:1])  # workspaces of matrix libraries are not activations
+    gpu.synchronize()
+    before = torch.cuda.memory_allocated(gpu.torch_device)
+    torch.cuda.reset_peak_memory_stats(gpu.torch_device)
+    layer(x_TD)
+    gpu.synchronize()
+    return torch.cuda.max_memory_allocated(gpu.torch_device) - before + x_TD.numel() * x_TD.element_size()
 
 
 class OneLayer(nn.Module):

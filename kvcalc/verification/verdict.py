@@ -14,9 +14,9 @@ from kvcalc.scenario import compute_format
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verification.default_formats import default_formats, formats_asked_for
 from kvcalc.verification.devices import Cuda
+from kvcalc.verification.measurements import round_trips
 from kvcalc.verification.proof import NEEDED, TOLERANCE
 from kvcalc.verification.result import Check, Measurement, Verification, at_least, at_most, exactly
-from kvcalc.verification.round_trip import round_trips
 from kvcalc.verification.rungs import NOT_PROVEN, rungs
 from kvcalc.verification.shapes import COMPUTES_IN
 from kvcalc.verification.torchrun import processes_started
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from kvcalc.model.layers import Layer
     from kvcalc.verification.devices import Device
     from kvcalc.verification.proof import Proof
-    from kvcalc.verification.report import RankReport
-    from kvcalc.verification.scope import Case
+    from kvcalc.verification.rank_report import RankReport
+    from kvcalc.verification.scope import Scope
 
 
-def judge(
-    case: Case,
+def verdict(
+    scope: Scope,
     device: Device | None,
     proofs: Mapping[str, Proof],
     reports: list[RankReport],
@@ -42,26 +42,26 @@ def judge(
     """Every claim with its verdict.
 
     Args:
-        case: what was verified.
+        scope: what was verified.
         device: where; None for shapes alone.
         proofs: of each kind of layer, by label.
         reports: of every rank of a replica.
         skip_unsupported: whether kinds that could not be verified leave the verdict alone.
     """
-    result = estimate(case.scenario)
+    result = estimate(scope.scenario)
     checks = (
-        *_tensors(case, reports),
-        *default_formats(case),
+        *_tensors(scope, reports),
+        *default_formats(scope),
         *_proved(proofs),
-        *_kinds(case, reports),
-        *_ranks(case, reports),
-        *_whole(case, result.cache.bytes, reports),
+        *_kinds(scope, reports),
+        *_ranks(scope, reports),
+        *_whole(scope, result.cache.bytes, reports),
         *(check for report in reports for check in report.allocator),
         *_decoded(reports),
     )
-    complete = not case.unsupported or skip_unsupported
+    complete = not scope.unsupported or skip_unsupported
     return Verification(
-        verified=complete and bool(case.kinds) and all(check.ok for check in checks),
+        verified=complete and bool(scope.kinds) and all(check.ok for check in checks),
         device=device.kind if device else "meta",
         device_name=device.name if device else "no memory, shapes only",
         torch=str(torch.__version__),
@@ -70,21 +70,21 @@ def judge(
         engine=result.engine,
         engine_version=result.engine_version,
         deployment=result.deployment,
-        cache_dtype=case.scenario.cache_format.name,
+        cache_dtype=scope.scenario.cache_format.name,
         checks=checks,
-        measurements=(*round_trips(case), *_measurements(device, reports)),
+        measurements=(*round_trips(scope), *_measurements(device, reports)),
         rungs=rungs(device, proofs, reports),
-        unsupported=case.unsupported,
-        not_proven=(*NOT_PROVEN, *formats_asked_for(case)),
-        notes=tuple(_notes(case)),
+        unsupported=scope.unsupported,
+        not_proven=(*NOT_PROVEN, *formats_asked_for(scope)),
+        notes=tuple(_notes(scope)),
     )
 
 
-def _tensors(case: Case, reports: list[RankReport]) -> Iterator[Check]:
+def _tensors(scope: Scope, reports: list[RankReport]) -> Iterator[Check]:
     """What a token or a sequence adds to each tensor, on the first rank that differs from the formula, if one does."""
-    for layer in case.kinds:
+    for layer in scope.kinds:
         on_ranks = [report.elements[layer.label] for report in reports if layer.label in report.elements]
-        predicted = _elements(layer, case.deployment.tp)
+        predicted = _elements(layer, scope.deployment.tp)
         names = dict.fromkeys([*predicted, *(name for elements in on_ranks for name in elements)])
         for name in names:
             expected = predicted.get(name, 0)
@@ -110,40 +110,43 @@ def _proved(proofs: Mapping[str, Proof]) -> Iterator[Check]:
         yield at_least("needed", subject, NEEDED, proof.least_change, "change where something kept is left out")
 
 
-def _kinds(case: Case, reports: list[RankReport]) -> Iterator[Check]:
+def _kinds(scope: Scope, reports: list[RankReport]) -> Iterator[Check]:
     """Bytes of all layers of a kind, on all ranks."""
-    for layer, count in case.kinds.items():
-        predicted = case.predicted_bytes({layer: count}) * case.deployment.tp
+    for layer, count in scope.kinds.items():
+        predicted = scope.content_bytes({layer: count}) * scope.deployment.tp
         held = sum(report.held.get(layer.label, 0) for report in reports)
         yield exactly("bytes of layers", f"{count:,} x {layer.label}", predicted, held)
 
 
-def _ranks(case: Case, reports: list[RankReport]) -> Iterator[Check]:
+def _ranks(scope: Scope, reports: list[RankReport]) -> Iterator[Check]:
     if len(reports) == 1:
         return
     for report in reports:
-        predicted = case.rank_bytes(report.rank)
+        predicted = scope.rank_bytes(report.rank)
         subject = f"rank {report.rank.number} of {len(reports)}"
         yield exactly("bytes of rank", subject, predicted, sum(report.held.values()))
 
 
-def _whole(case: Case, estimated: int, reports: list[RankReport]) -> Iterator[Check]:
-    """The whole cache: what `estimate` has of it, where its engine does not round, else what the layers hold.
+def _whole(scope: Scope, reserved: int, reports: list[RankReport]) -> Iterator[Check]:
+    """The whole cache: that the layers hold their content, and that the engine reserves no less.
 
-    An engine that rounds reserves at least that. Without the kinds of layers that could not be verified.
+    The engine `exact` reserves the content alone, so its figure must be what is held. Where some kinds of layers cannot
+    be verified, the content of the others is compared instead.
+
+    Args:
+        scope: what was verified.
+        reserved: by the scenario's engine for the whole cache, as `kvcalc estimate` has it.
+        reports: of every rank.
     """
-    scenario, tp = case.scenario, case.deployment.tp
+    engine, content = scope.scenario.engine.name, scope.content_bytes(scope.kinds) * scope.deployment.tp
     held = sum(sum(report.held.values()) for report in reports)
-    whole = f"{scenario.model.name}, {case.sequences:,} x {case.context:,} tokens"
-    rounds = type(scenario.engine) is not Exact
-    content = case.predicted_bytes(case.kinds) * tp
-    if case.unsupported:
+    whole = f"{scope.scenario.model.name}, {scope.sequences:,} x {scope.context:,} tokens"
+    if scope.unsupported:
         yield exactly("cache bytes", f"{whole}, without the layers that are not verified", content, held)
     else:
-        yield exactly("cache bytes", whole, content if rounds else estimated, held)
-    if rounds:
-        subject = f"{whole}, by engine {scenario.engine.name}"
-        yield at_least("reserved", subject, content, estimated, "bytes")
+        yield exactly("cache bytes", whole, reserved if engine == Exact.name else content, held)
+    if engine != Exact.name:
+        yield at_least("reserved", f"{whole}, by engine {engine}", content, reserved, "bytes")
 
 
 def _decoded(reports: list[RankReport]) -> Iterator[Check]:
@@ -168,12 +171,12 @@ def _measurements(device: Device | None, reports: list[RankReport]) -> Iterator[
             yield replace(measurement, subject=f"{where}{measurement.subject}")
 
 
-def _notes(case: Case) -> Iterator[str]:
-    scenario = case.scenario
+def _notes(scope: Scope) -> Iterator[str]:
+    scenario = scope.scenario
     yield from scenario.remarks
     if compute_format(scenario.model).name not in COMPUTES_IN:
         yield f"the modules compute in bf16, since torch does not in {compute_format(scenario.model).name}"
     if scenario.model.hidden_size is None:
         yield "hidden_size is not in the model's file: 4,096 is taken for the projections; it never enters the cache"
-    if scenario.model.max_context is not None and case.context > scenario.model.max_context:
-        yield f"context {case.context:,} is above the model's max_context, {scenario.model.max_context:,}"
+    if scenario.model.max_context is not None and scope.context > scenario.model.max_context:
+        yield f"context {scope.context:,} is above the model's max_context, {scenario.model.max_context:,}"

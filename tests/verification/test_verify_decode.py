@@ -324,7 +324,7 @@ def why_not(printed: dict[str, Any]) -> str:
 
 
 def test_without_room_for_weights_the_rest_is_verified(decoded: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rank_report, "room_needed", lambda *_args: 10**15)
+    monkeypatch.setattr(rank_report, "headroom_needed", lambda *_args: 10**15)
     assert "1,000,000,000,000,000" in why_not(decoded((MHA,), 20))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kvcalc.verification.garbage import only_new_garbage
+from kvcalc.verification.host_memory import only_new_garbage
 
 pytestmark = pytest.mark.xdist_group("processes")
 

@@ -32,7 +32,7 @@ from kvcalc.reference.packing.scaled import ByteBlocks
 from kvcalc.term import Factor
 from kvcalc.verification import allocation, proof, rank_report, shapes, verdict
 from kvcalc.verification.allocation import Allocation
-from kvcalc.verification.scope import Case
+from kvcalc.verification.scope import Scope
 
 MLA_DIMS = "num_heads: 4, kv_lora_rank: 64, qk_rope_head_dim: 32, qk_nope_head_dim: 32, v_head_dim: 32, q_lora_rank: 48"
 MODELS = {
@@ -443,7 +443,7 @@ def test_a_real_cache_of_another_window(
 ) -> None:
     original = shapes._observe  # noqa: SLF001  # what is broken here
 
-    def other(case: Case, layer: Any, rank: Any) -> shapes.Observed:
+    def other(case: Scope, layer: Any, rank: Any) -> shapes.Observed:
         return original(case, layer._replace(span=Window(layer.span.tokens + difference)), rank)._replace(layer=layer)
 
     monkeypatch.setattr(shapes, "_observe", other)
@@ -474,9 +474,9 @@ def test_rows_that_are_said_to_be_of_other_tokens(failing: Verify, monkeypatch: 
 def test_a_tensor_that_is_stored_in_another_dtype(
     failing: Verify, monkeypatch: pytest.MonkeyPatch, model: str, name: str, device: str
 ) -> None:
-    original = Case.format_of
+    original = Scope.format_of
     monkeypatch.setattr(
-        Case, "format_of", lambda self, layer, tensor: "fp32" if tensor == name else original(self, layer, tensor)
+        Scope, "format_of", lambda self, layer, tensor: "fp32" if tensor == name else original(self, layer, tensor)
     )
     assert failing(model, "--device", device) == {"default format", *BYTES}
 
@@ -527,13 +527,13 @@ def test_a_layer_that_is_not_allocated(
 
 
 def test_a_stage_that_leaves_a_layer_out(failing: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Case.layers
-    monkeypatch.setattr(Case, "layers", lambda self, rank: original(self, rank)[rank.stage :])
+    original = Scope.layers
+    monkeypatch.setattr(Scope, "layers", lambda self, rank: original(self, rank)[rank.stage :])
     assert failing("gqa", "--device", "meta", "--pp", "2") == {"bytes of layers", "cache bytes"}
 
 
 def test_a_kind_of_layer_that_no_rank_has(failing: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Case, "layers", lambda _self, _rank: [])
+    monkeypatch.setattr(Scope, "layers", lambda _self, _rank: [])
     assert failing("gqa", "--device", "cpu") == {"kept per token", *BYTES}
 
 
