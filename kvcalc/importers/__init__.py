@@ -1,9 +1,9 @@
-"""Models as people have them, a folder a format: each becomes a model whose fields say where they came from."""
+"""Models in other formats, a folder for each: an import gives a model whose every field says where it comes from."""
 
 from __future__ import annotations
 
 from kvcalc.importers.config_json import import_config
-from kvcalc.importers.imported import Imported
-from kvcalc.importers.sources import import_path
+from kvcalc.importers.imported_model import ImportedModel
+from kvcalc.importers.paths import import_path
 
-__all__ = ["Imported", "import_config", "import_path"]
+__all__ = ["ImportedModel", "import_config", "import_path"]

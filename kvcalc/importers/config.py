@@ -1,16 +1,17 @@
-"""A config.json as a family reads it: every value comes with the words that say where it came from."""
+"""A config.json as a family reads it: a value is checked when it is read, and comes with the key that gave it."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from kvcalc.errors import KvcalcError, did_you_mean, one_line
+from kvcalc.errors import KvcalcError, one_line
+from kvcalc.importers.sourced import Sourced
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 MAX_SHOWN = 60
 """Characters of a value in messages."""
@@ -18,7 +19,7 @@ MAX_SHOWN = 60
 MAX_MESSAGE = 1000
 
 MAX_COUNT = 10**6
-"""Of heads and elements; contexts and vocabularies have limits of their own."""
+"""The most heads or elements; contexts and vocabularies have limits of their own."""
 
 _YAML = "write the model as YAML by hand (kvcalc models schema)"
 BY_HAND = f"--assume KEY=VALUE decides it, or {_YAML}"
@@ -26,17 +27,6 @@ BY_TYPE = f"--assume model_type=NAME reads it as a family whose layers are the s
 
 _PLAIN = re.compile(r"[\w.-]{1,60}")
 """A key that a shell takes as it is."""
-
-
-class Given(NamedTuple):
-    """A value, and why it is that."""
-
-    value: Any
-    why: str
-
-    def since(self, why: str) -> Given:
-        """The same value for another reason."""
-        return Given(self.value, why)
 
 
 class Config:
@@ -48,9 +38,10 @@ class Config:
         values: as the file has them.
         assumed: what the user decides instead.
         outer: the whole file.
-        read: keys that were asked for, so that an assumption which nothing reads can be refused.
+        read: keys that were asked for, so that a key or an assumption which nobody reads can be refused.
+        parts_read: mappings inside that were asked for.
         defaults: of the class that reads such a file, where they matter.
-        shown: how messages call the file.
+        shown: the file's name in messages.
         model_type: of the text model.
         place: the key of the file whose value this is, where it is a part.
     """
@@ -67,9 +58,9 @@ class Config:
     ) -> None:
         self.values, self.defaults, self.shown, self.model_type = values, defaults, shown, model_type
         self.assumed, self.outer, self.read, self.place = assumed or {}, outer or {}, set[str](), place
-        self._parts: list[Config] = []
+        self.parts_read: list[Config] = []
 
-    def get(self, *names: str) -> Given | None:
+    def get(self, *names: str) -> Sourced | None:
         """The value of the first of these keys that is assumed, else has one in the file, else the class's default.
 
         None where the file says null.
@@ -78,18 +69,18 @@ class Config:
         for name in names:
             if name in self.assumed:
                 value = self.assumed[name]
-                return None if value is None else Given(value, f"{name} (assumed by --assume)")
+                return None if value is None else Sourced(value, f"{name} (assumed by --assume)")
         for name in names:
             if self.values.get(name) is not None:
-                return Given(self.values[name], name)
+                return Sourced(self.values[name], name)
         if any(name in self.values for name in names):
             return None
         for name in names:
             if self.defaults.get(name) is not None:
-                return Given(self.defaults[name], f"{name} is absent: {self.model_type}'s default")
+                return Sourced(self.defaults[name], f"{name} is absent: {self.model_type}'s default")
         return None
 
-    def need(self, *names: str) -> Given:
+    def need(self, *names: str) -> Sourced:
         """The value, which must be there.
 
         Raises:
@@ -100,7 +91,7 @@ class Config:
             raise self.refusal(f"it has no {' or '.join(names)}", self.deciding(names[0]))
         return found
 
-    def count(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Given:
+    def count(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Sourced:
         """A whole number, which must be there.
 
         Raises:
@@ -108,7 +99,7 @@ class Config:
         """
         return self._whole(self.need(*names), names[0], least, most)
 
-    def optional_count(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Given | None:
+    def optional_count(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Sourced | None:
         """A whole number, or None.
 
         Raises:
@@ -117,7 +108,7 @@ class Config:
         found = self.get(*names)
         return None if found is None else self._whole(found, names[0], least, most)
 
-    def optional_uniform(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Given | None:
+    def optional_uniform(self, *names: str, least: int = 1, most: int = MAX_COUNT) -> Sourced | None:
         """A whole number, or a list with one a layer; None where they differ, or there is none.
 
         Raises:
@@ -126,10 +117,10 @@ class Config:
         found = self.get(*names)
         if found is None or not isinstance(found.value, list):
             return None if found is None else self._whole(found, names[0], least, most)
-        each = [self._whole(Given(value, found.why), names[0], least, most).value for value in found.value]
-        return Given(each[0], f"{found.why}, the same in every layer") if each and len(set(each)) == 1 else None
+        each = [self._whole(Sourced(value, found.reason), names[0], least, most).value for value in found.value]
+        return Sourced(each[0], f"{found.reason}, the same in every layer") if each and len(set(each)) == 1 else None
 
-    def tokens(self, *names: str) -> Given:
+    def tokens(self, *names: str) -> Sourced:
         """A number of tokens, which must be there.
 
         Raises:
@@ -137,7 +128,7 @@ class Config:
         """
         return self.count(*names, most=MAX_CONTEXT)
 
-    def optional_tokens(self, *names: str) -> Given | None:
+    def optional_tokens(self, *names: str) -> Sourced | None:
         """A number of tokens, or None.
 
         Raises:
@@ -155,7 +146,7 @@ class Config:
         if found is None:
             return False
         if not isinstance(found.value, bool):
-            raise self.refusal(f"{name} is {_shown(found.value)}, neither true nor false", self.deciding(name))
+            raise self.refusal(f"{name} is {shown_value(found.value)}, neither true nor false", self.deciding(name))
         return found.value
 
     def numbers(self, name: str) -> list[int]:
@@ -166,7 +157,9 @@ class Config:
         """
         found = self.need(name)
         if not isinstance(found.value, list) or not all(type(each) is int and each >= 0 for each in found.value):
-            raise self.refusal(f"{name} is {_shown(found.value)}, not a list of whole numbers", self.deciding(name))
+            raise self.refusal(
+                f"{name} is {shown_value(found.value)}, not a list of whole numbers", self.deciding(name)
+            )
         return found.value
 
     def marks(self, name: str, length: int) -> list[int]:
@@ -210,23 +203,23 @@ class Config:
 
     def _part(self, name: str, values: Any) -> Config:
         part = self._inner(name, values)
-        self._parts.append(part)
+        self.parts_read.append(part)
         return part
 
     def _inner(self, name: str, values: Any) -> Config:
         if not isinstance(values, dict):
-            raise self.refusal(f"{name} is {_shown(values)}, no mapping")
+            raise self.refusal(f"{name} is {shown_value(values)}, no mapping")
         return Config(values, {}, self.shown, f"{self.model_type}: {name}", place=self.place or name)
 
-    def chosen(self, found: Given, choices: Mapping[str, str]) -> Given:
+    def chosen(self, found: Sourced, choices: Mapping[str, str]) -> Sourced:
         """What a word stands for.
 
         Raises:
             KvcalcError: it is another.
         """
         if not isinstance(found.value, str) or found.value not in choices:
-            raise self.refusal(f"{found.why} is {_shown(found.value)}, not one of {', '.join(choices)}")
-        return Given(choices[found.value], found.why)
+            raise self.refusal(f"{found.reason} is {shown_value(found.value)}, not one of {', '.join(choices)}")
+        return Sourced(choices[found.value], found.reason)
 
     def words(self, name: str) -> list[str] | None:
         """A list of words, or None.
@@ -238,41 +231,12 @@ class Config:
         if found is None:
             return None
         if not isinstance(found.value, list) or not all(isinstance(each, str) for each in found.value):
-            raise self.refusal(f"{name} is {_shown(found.value)}, not a list of words", self.deciding(name))
+            raise self.refusal(f"{name} is {shown_value(found.value)}, not a list of words", self.deciding(name))
         return found.value
 
     def ignore(self, *names: str) -> None:
         """These keys say nothing of the cache in this family."""
         self.read.update(names)
-
-    def refuse_unread(
-        self, telling: Callable[[Mapping[str, Any]], set[str]], meaning: Mapping[str, str] | None = None
-    ) -> None:
-        """Refuse a file that says something of the cache which its family does not look at, and idle assumptions.
-
-        Args:
-            telling: which keys of a mapping say something of the cache.
-            meaning: spellings of a key, and the one that families read.
-
-        Raises:
-            KvcalcError: it does, or there are.
-        """
-        for name in [name for name, value in self.assumed.items() if value is None and name not in self.read]:
-            if name in self.values and telling({name: self.values[name] or 1}):
-                self.read.add(name)
-        for name in sorted(telling(self.values) - self.read):
-            value, usual = self.values[name], (meaning or {}).get(name)
-            way = self.without(name)
-            if usual in self.read and type(value) is int and self.place is None:
-                way = f"--assume {usual}={value} reads it so, {way}"
-            raise self.refusal(f"{name} is {_shown(value)}, which this family's layers do not have", way)
-        for part in self._parts:
-            part.refuse_unread(telling)
-        for name in self.assumed:
-            if name not in self.read:
-                raise KvcalcError(
-                    f"--assume {name}: nothing of {self.model_type} depends on it{did_you_mean(name, self.read)}"
-                )
 
     def without(self, name: str) -> str:
         """The way on that takes a key as absent, or all of the mapping that has it."""
@@ -288,31 +252,21 @@ class Config:
         """What the user decided, for notes."""
         return tuple(f"assumed: {name} = {json.dumps(value)[:MAX_SHOWN]}" for name, value in self.assumed.items())
 
-    def agreed(self, *names: str) -> None:
-        """Refuse a file in which keys of one meaning differ.
-
-        Raises:
-            KvcalcError: they do.
-        """
-        told = {name: self.values[name] for name in names if self.values.get(name) is not None}
-        if len({json.dumps(value) for value in told.values()}) > 1 and not any(name in self.assumed for name in names):
-            what = " and ".join(f"{name} is {_shown(value)}" for name, value in told.items())
-            raise self.refusal(what, self.deciding(next(iter(told))))
-
     def refusal(self, what: str, way_out: str = BY_HAND) -> KvcalcError:
         """An error that says what was seen, and what to do."""
         return KvcalcError(f"{self.shown}: {one_line(f'{self.model_type}: {what}; {way_out}', MAX_MESSAGE)}")
 
-    def _whole(self, found: Given, name: str, least: int, most: int) -> Given:
+    def _whole(self, found: Sourced, name: str, least: int, most: int) -> Sourced:
         value = found.value
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            what = f"{name} is {_shown(found.value)}, not a whole number from {least} to {most:,}"
+            what = f"{name} is {shown_value(found.value)}, not a whole number from {least} to {most:,}"
             raise self.refusal(what, self.deciding(name))
-        return Given(value, found.why)
+        return Sourced(value, found.reason)
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value of a file as messages print it."""
     text = one_line(json.dumps(value, ensure_ascii=False), MAX_SHOWN + 1)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -12,7 +12,7 @@ from kvcalc.model.model import WeightPart
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kvcalc.importers.plan import LayerPlan
+    from kvcalc.importers.layers import ImportedLayer
     from kvcalc.model.model import Split, WeightPlace
 
 
@@ -174,27 +174,27 @@ def weights_of(
     return Weights(parts, elements, tuple(_notes(left_out, head)))
 
 
-def refuse_missing_layers(tensors: Iterable[StoredTensor], plans: Sequence[LayerPlan], shown: str) -> None:
+def refuse_missing_layers(tensors: Iterable[StoredTensor], layers: Sequence[ImportedLayer], shown: str) -> None:
     """Refuse a checkpoint that lacks some of its layers, where its tensors' names tell their layer.
 
     Args:
         tensors: of all files.
-        plans: of the layers; one without attention may be without tensors.
+        layers: of the model; one without attention may be without tensors.
         shown: how messages call the checkpoint.
 
     Raises:
         KvcalcError: a layer has none.
     """
-    layers = (_LAYER.search(tensor.name) for tensor in tensors if _role(tensor.name).title != _TOWERS.title)
-    there = {int(layer[1]) for layer in layers if layer}
+    matches = (_LAYER.search(tensor.name) for tensor in tensors if _role(tensor.name).title != _TOWERS.title)
+    there = {int(match[1]) for match in matches if match}
     missing = [
         number
-        for number, plan in enumerate(plans)
-        if number not in there and any(block.kind != "none" for block in plan.blocks)
+        for number, layer in enumerate(layers)
+        if number not in there and any(block.kind != "none" for block in layer.blocks)
     ]
     if there and missing:
         raise KvcalcError(
-            f"{shown}: no tensors of {len(missing)} of its {len(plans)} layers (the first is layer {missing[0]}): "
+            f"{shown}: no tensors of {len(missing)} of its {len(layers)} layers (the first is layer {missing[0]}): "
             "files are missing, or belong to another model"
         )
 

@@ -13,7 +13,7 @@ from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
 if TYPE_CHECKING:
     from conftest import Kvcalc
 
-    from kvcalc.importers.imported import Imported
+    from kvcalc.importers.imported_model import ImportedModel
 
 LLAMA = {
     "model_type": "llama",
@@ -50,7 +50,7 @@ MAPPINGS = {
 """Tables of transformers 5.24.0, and how many of their classes belong to families that are counted."""
 
 
-def imported(*architectures: Any, **changes: Any) -> Imported:
+def imported(*architectures: Any, **changes: Any) -> ImportedModel:
     values = {**LLAMA, "architectures": list(architectures), **changes}
     return import_config(json.dumps(values), "config.json", "some-model")
 

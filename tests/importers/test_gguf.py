@@ -21,9 +21,9 @@ from kvcalc.catalogue.validation import validated
 from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.formats.element import FORMATS
 from kvcalc.formats.weights import WEIGHT_FORMATS, find_weight_format
+from kvcalc.importers.gguf.cache_keys import CACHE_KEYS
 from kvcalc.importers.gguf.families import FAMILIES
-from kvcalc.importers.gguf.header import Passed, read_header
-from kvcalc.importers.gguf.telling import TELLING
+from kvcalc.importers.gguf.header import Skipped, read_header
 from kvcalc.importers.gguf.types import TENSOR_TYPES
 
 Keys = dict[str, Any]
@@ -397,7 +397,7 @@ def test_every_byte_of_the_tensors_is_a_weight(kvcalc: Kvcalc, tmp_path: Path) -
 def test_a_vocabulary_is_passed_over_but_counted(tmp_path: Path) -> None:
     words = {"tokenizer.ggml.tokens": [f"word {number} " * (number % 50) for number in range(130_000)]}
     path = write(tmp_path / "model.gguf", "llama", LLAMA, TENSORS, words)
-    assert read_header(path, "x").values["tokenizer.ggml.tokens"] == Passed(130_000)
+    assert read_header(path, "x").values["tokenizer.ggml.tokens"] == Skipped(130_000)
     assert load_model(path).vocab_size == 130_000
     told = write(tmp_path / "told.gguf", "llama", {**LLAMA, "vocab_size": 77}, more=words)
     assert load_model(told).vocab_size == 77
@@ -543,7 +543,7 @@ def _templates(place: object) -> set[str]:
 
 def test_keys_are_those_of_the_gguf_package() -> None:
     known = _templates(gguf.Keys)
-    ours = {*TELLING, *LLAMA, *(key for _, keys in MODELS.values() for key in keys)}
+    ours = {*CACHE_KEYS, *LLAMA, *(key for _, keys in MODELS.values() for key in keys)}
     assert ours - known == {"attention.recurrent_layers"}  # llama.cpp reads it; the package does not write it yet
     assert set(FAMILIES) - set(gguf.MODEL_ARCH_NAMES.values()) <= {"hy_v3"}  # likewise
 

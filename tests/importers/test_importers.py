@@ -15,7 +15,7 @@ from kvcalc import KvcalcError, load_model
 from kvcalc.catalogue import model_names
 from kvcalc.catalogue.validation import validated
 from kvcalc.catalogue.yaml_reader import parse_yaml
-from kvcalc.importers import Imported, import_config
+from kvcalc.importers import ImportedModel, import_config
 from kvcalc.importers.config_json import defaults
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
@@ -39,7 +39,7 @@ REFUSED = {
 }
 
 
-def imported(values: dict[str, Any], **assumed: Any) -> Imported:
+def imported(values: dict[str, Any], **assumed: Any) -> ImportedModel:
     return import_config(json.dumps(values), "config.json", "some-model", assumed)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import MAX_NAME, one_line
 from kvcalc.importers.config_json.families import FAMILIES
-from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.heads import HIDDEN
+from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ class NotCounted(NamedTuple):
         why: to go on after 'parameters are not counted: '.
     """
 
-    why: str
+    reason: str
 
 
 Above = OutputHead | Classifier | Eagle3 | NotCounted

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import MAX_NAME, one_line
 from kvcalc.fields import MAX_PARAMETERS
-from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.architectures import Eagle3, NotCounted, OutputHead
-from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.heads import HIDDEN
+from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.quantisation import INSIDE, quantisation_notes
+from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ _WORDS_FOR_THEM = re.compile(r"token|_ids?$|_index$")
 class Checkpoint(NamedTuple):
     """Fields of the model that say what its weights are, and what else a user should know."""
 
-    fields: tuple[tuple[str, Given], ...]
+    fields: tuple[tuple[str, Sourced], ...]
     notes: tuple[str, ...]
 
 
@@ -69,13 +69,15 @@ def checkpoint_of(
         notes = (*notes, f"the files hold {weights.elements:,} elements, config.json describes {counted.parameters:,}")
     if counted is None:
         return Checkpoint((), notes)
-    fields = [("parameters", Given(counted.parameters, f"counted, tensor by tensor, as {config.model_type} has them"))]
+    fields = [
+        ("parameters", Sourced(counted.parameters, f"counted, tensor by tensor, as {config.model_type} has them"))
+    ]
     if counted.active != counted.parameters:
-        fields.append(("active_parameters", Given(counted.active, "those without the experts a token does not pass")))
+        fields.append(("active_parameters", Sourced(counted.active, "those without the experts a token does not pass")))
     return Checkpoint(tuple(fields), notes)
 
 
-def beside_text(outer: Mapping[str, Any]) -> str | None:
+def key_beside_text(outer: Mapping[str, Any]) -> str | None:
     """The key that describes something beside the text model, whose parameters are not counted here; None without."""
     found = [
         key
@@ -87,7 +89,7 @@ def beside_text(outer: Mapping[str, Any]) -> str | None:
 
 
 def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[str]:
-    unknown = above.why if isinstance(above, NotCounted) else None
+    unknown = above.reason if isinstance(above, NotCounted) else None
     if beside is not None and unknown is None:
         told = (
             "what stands around text_config"

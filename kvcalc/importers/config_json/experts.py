@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.expert_defaults import DENSE_UP_TO, EXPERT_DEFAULTS
-from kvcalc.importers.config_json.layer_lists import number_of
+from kvcalc.importers.config_json.layer_lists import num_layers
+from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ _ZERO_EXPERTS = {"longcat_flash"}
 """Some experts of these compute nothing, and so how many a token passes through differs."""
 
 
-def expert_fields(config: Config) -> Iterator[tuple[str, Given]]:
+def expert_fields(config: Config) -> Iterator[tuple[str, Sourced]]:
     """The fields of a model with experts; none of a model without."""
     experts = config.optional_uniform(*EXPERTS, least=0)
     if experts is None or experts.value <= 1:
@@ -83,7 +83,7 @@ def _tells_of_experts(key: str, value: Any) -> bool:
     return ("expert" in key or "moe" in key) and value not in (None, False, 0, 1, [], {})
 
 
-def expert_width(config: Config) -> Given | None:
+def expert_width(config: Config) -> Sourced | None:
     """How wide an expert is; None where no key says, or several differ."""
     name, *others = _WIDTHS.get(config.model_type, ("moe_intermediate_size",))
     width = config.optional_uniform(name)
@@ -94,7 +94,7 @@ def expert_width(config: Config) -> Given | None:
     return width
 
 
-def dense_layers(config: Config) -> Given | None:
+def dense_layers(config: Config) -> Sourced | None:
     """How many layers without experts come first; None where others have none too, or experts of another shape."""
     if config.model_type == "nemotron_h" or any(
         _value(config, name) for name in ("moe_latent_size", "routed_expert_hidden_size")
@@ -104,12 +104,12 @@ def dense_layers(config: Config) -> Given | None:
     if sparse is None:
         return None
     first = sparse.index(True) if True in sparse else len(sparse)
-    return Given(first, "layers before the first with experts") if all(sparse[first:]) else None
+    return Sourced(first, "layers before the first with experts") if all(sparse[first:]) else None
 
 
 def sparse_layers(config: Config) -> list[bool] | None:
     """Whether each layer has experts; None where the keys tell it in a way that is not known."""
-    layers = number_of(config)
+    layers = num_layers(config)
     types, frequency = _value(config, "mlp_layer_types"), _value(config, "moe_layer_freq")
     if isinstance(types, list):
         return [each == "sparse" for each in types[:layers]] if len(types) >= layers else None

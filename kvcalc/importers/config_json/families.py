@@ -34,12 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config import Config
-    from kvcalc.importers.plan import Block, LayerPlan
+    from kvcalc.importers.layers import AttentionBlock, ImportedLayer
 
-    Family = Callable[[Config], list[LayerPlan]]
+    Family = Callable[[Config], list[ImportedLayer]]
 
 
-def _with(spread: Callable[[Config, Block], list[LayerPlan]], heads: Callable[[Config], Block] = usual_heads) -> Family:
+def _with(
+    spread: Callable[[Config, AttentionBlock], list[ImportedLayer]],
+    heads: Callable[[Config], AttentionBlock] = usual_heads,
+) -> Family:
     return lambda config: spread(config, heads(config))
 
 
@@ -49,7 +52,7 @@ _FULL, _ALL, _IF_USED = _with(full), _with(window_on_all), _with(window_if_used)
 def _of(module: str, reader: str) -> Family:
     """A reader of another file, which is imported when a model needs it."""
 
-    def read(config: Config) -> list[LayerPlan]:
+    def read(config: Config) -> list[ImportedLayer]:
         family: Family = getattr(import_module(f"kvcalc.importers.config_json.{module}"), reader)
         return family(config)
 
@@ -87,11 +90,11 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **_all("deepseek_v2 deepseek_v3 kimi_k2 glm4_moe_lite mistral4 youtu axk1", _of("latent", "latent")),
         "longcat_flash": _of("latent", "latent_twice"),
         **_all("deepseek_v32 glm_moe_dsa", _of("latent", "indexed")),
-        **_all("qwen3_next qwen3_5_text qwen3_5_moe_text", _of("linear", "deltanet")),
-        "kimi_linear": _of("linear", "kimi_linear"),
-        "bailing_hybrid": _of("linear", "bailing_hybrid"),
-        **_all("minimax minimax_text_01 minimax_m1", _of("linear", "minimax")),
-        **_all("lfm2 lfm2_moe", _of("linear", "lfm2")),
+        **_all("qwen3_next qwen3_5_text qwen3_5_moe_text", _of("linear_attention", "deltanet")),
+        "kimi_linear": _of("linear_attention", "kimi_linear"),
+        "bailing_hybrid": _of("linear_attention", "bailing_hybrid"),
+        **_all("minimax minimax_text_01 minimax_m1", _of("linear_attention", "minimax")),
+        **_all("lfm2 lfm2_moe", _of("linear_attention", "lfm2")),
         **_all("mamba falcon_mamba", _of("state_space", "mamba1")),
         "mamba2": _of("state_space", "mamba2"),
         "jamba": _of("state_space", "jamba"),
@@ -99,15 +102,15 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "bamba": _of("state_space", "bamba"),
         "falcon_h1": _of("state_space", "falcon_h1"),
         "nemotron_h": _of("state_space", "nemotron_h"),
-        "gemma3n_text": _of("sharing", "gemma3n"),
-        "gemma4_text": _of("sharing", "gemma4"),
-        **_all("hunyuan hunyuan_v1_dense hunyuan_v1_moe", _of("sharing", "hunyuan")),
-        "nemotron-nas": _of("sharing", "nemotron_nas"),
-        "llama4_text": _of("by_layer", "llama4"),
-        "mimo_v2_flash": _of("by_layer", "mimo"),
-        "laguna": _of("by_layer", "laguna"),
-        "openelm": _of("by_layer", "openelm"),
-        **_all("step3p5 step3p7 step3p7_text", _of("by_layer", "step")),
-        "mllama_text_model": _of("by_layer", "mllama"),
+        "gemma3n_text": _of("shared_caches", "gemma3n"),
+        "gemma4_text": _of("shared_caches", "gemma4"),
+        **_all("hunyuan hunyuan_v1_dense hunyuan_v1_moe", _of("shared_caches", "hunyuan")),
+        "nemotron-nas": _of("shared_caches", "nemotron_nas"),
+        "llama4_text": _of("mixed_heads", "llama4"),
+        "mimo_v2_flash": _of("mixed_heads", "mimo"),
+        "laguna": _of("mixed_heads", "laguna"),
+        "openelm": _of("mixed_heads", "openelm"),
+        **_all("step3p5 step3p7 step3p7_text", _of("mixed_heads", "step")),
+        "mllama_text_model": _of("mixed_heads", "mllama"),
     }
 )

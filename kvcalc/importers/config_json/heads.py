@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.config import Given
-from kvcalc.importers.plan import Block, block_of
+from kvcalc.importers.key_checks import refuse_differing
+from kvcalc.importers.layers import AttentionBlock, block_of_heads
+from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
@@ -14,115 +15,119 @@ HEADS = ("num_attention_heads", "n_head", "n_heads")
 HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model", "model_dim")
 
 
-def usual_heads(config: Config, *width_names: str) -> Block:
+def usual_heads(config: Config, *width_names: str) -> AttentionBlock:
     """num_key_value_heads, of which there are as many as heads where the key is null or nothing says otherwise.
 
     Args:
         config: of the family.
         width_names: other names of head_dim.
     """
-    config.agreed("num_key_value_heads", "n_head_kv")
+    refuse_differing(config, "num_key_value_heads", "n_head_kv")
     heads = config.count(*HEADS)
-    kv_heads = config.optional_count("num_key_value_heads", "n_head_kv") or heads.since(
+    kv_heads = config.optional_count("num_key_value_heads", "n_head_kv") or heads.because(
         "no num_key_value_heads: as many as query heads"
     )
-    return block_of(config, heads, kv_heads, width_of(config, heads, "head_dim", *width_names))
+    return block_of_heads(config, heads, kv_heads, head_dim_of(config, heads, "head_dim", *width_names))
 
 
-def all_heads(config: Config) -> Block:
+def all_heads(config: Config) -> AttentionBlock:
     """Families whose class knows neither num_key_value_heads nor head_dim: as many as heads, hidden_size / heads wide.
 
     Raises:
         KvcalcError: a key says otherwise, which the class would not look at.
     """
     heads = config.count(*HEADS)
-    width = _shared_out(config, heads)
-    _only(config, "num_key_value_heads", heads)
-    _only(config, "head_dim", width)
-    return block_of(config, heads, heads.since("every head has its own key and value"), width)
+    width = _hidden_per_head(config, heads)
+    _refuse_other(config, "num_key_value_heads", heads)
+    _refuse_other(config, "head_dim", width)
+    return block_of_heads(config, heads, heads.because("every head has its own key and value"), width)
 
 
-def _only(config: Config, name: str, implied: Given) -> None:
+def _refuse_other(config: Config, name: str, implied: Sourced) -> None:
     """Refuse a key that says something else than the class takes, which does not look at it."""
     told = config.optional_count(name)
     if told is not None and told.value != implied.value:
         raise config.refusal(f"{name} is {told.value}, and this family's class takes {implied.value} whatever it says")
 
 
-def width_of(config: Config, heads: Given, *names: str) -> Given:
+def head_dim_of(config: Config, heads: Sourced, *names: str) -> Sourced:
     """head_dim, else hidden_size / heads.
 
     Raises:
         KvcalcError: heads do not divide hidden_size.
     """
-    return config.optional_count(*(names or ("head_dim",))) or _shared_out(config, heads)
+    return config.optional_count(*(names or ("head_dim",))) or _hidden_per_head(config, heads)
 
 
-def _shared_out(config: Config, heads: Given) -> Given:
+def _hidden_per_head(config: Config, heads: Sourced) -> Sourced:
     hidden = config.count(*HIDDEN)
     if hidden.value % heads.value:
         raise config.refusal(f"it has no head_dim, and {hidden.value} / {heads.value} heads is no whole number")
-    return Given(hidden.value // heads.value, f"no head_dim: {hidden.why} / {heads.why}")
+    return Sourced(hidden.value // heads.value, f"no head_dim: {hidden.reason} / {heads.reason}")
 
 
-def falcon_heads(config: Config) -> Block:
+def falcon_heads(config: Config) -> AttentionBlock:
     """multi_query decides, unless new_decoder_architecture does; num_kv_heads counts only in the latter.
 
     Raises:
         KvcalcError: keys that the class does not look at, and that say otherwise.
     """
     heads = config.count(*HEADS)
-    width = _shared_out(config, heads)
-    _only(config, "head_dim", width)
+    width = _hidden_per_head(config, heads)
+    _refuse_other(config, "head_dim", width)
     config.ignore("multi_query", "num_kv_heads", "n_head_kv")
     if config.flag("new_decoder_architecture"):
         given = config.count("num_kv_heads", "n_head_kv")
-        kv_heads = given.since(f"{given.why}, as new_decoder_architecture is true")
+        kv_heads = given.because(f"{given.reason}, as new_decoder_architecture is true")
     elif config.flag("multi_query"):
-        kv_heads = Given(1, "multi_query is true and new_decoder_architecture false")
+        kv_heads = Sourced(1, "multi_query is true and new_decoder_architecture false")
     else:
-        kv_heads = heads.since("multi_query and new_decoder_architecture are false")
-    _only(config, "num_key_value_heads", kv_heads)
-    return block_of(config, heads, kv_heads, width)
+        kv_heads = heads.because("multi_query and new_decoder_architecture are false")
+    _refuse_other(config, "num_key_value_heads", kv_heads)
+    return block_of_heads(config, heads, kv_heads, width)
 
 
-def chatglm_heads(config: Config) -> Block:
+def chatglm_heads(config: Config) -> AttentionBlock:
     """multi_query_group_num heads where multi_query_attention is true."""
     heads = config.count(*HEADS)
-    width = width_of(config, heads, "kv_channels")
+    width = head_dim_of(config, heads, "kv_channels")
     config.ignore("multi_query_group_num")
     if config.flag("multi_query_attention"):
         groups = config.count("multi_query_group_num")
-        return block_of(config, heads, groups.since("multi_query_group_num, as multi_query_attention is true"), width)
-    return block_of(config, heads, heads.since("multi_query_attention is false"), width)
+        return block_of_heads(
+            config, heads, groups.because("multi_query_group_num, as multi_query_attention is true"), width
+        )
+    return block_of_heads(config, heads, heads.because("multi_query_attention is false"), width)
 
 
-def bigcode_heads(config: Config) -> Block:
+def bigcode_heads(config: Config) -> AttentionBlock:
     """One where multi_query is true."""
     heads = config.count(*HEADS)
-    width = _shared_out(config, heads)
-    kv_heads = Given(1, "multi_query is true") if config.flag("multi_query") else heads.since("multi_query is false")
-    _only(config, "num_key_value_heads", kv_heads)
-    _only(config, "head_dim", width)
-    return block_of(config, heads, kv_heads, width)
+    width = _hidden_per_head(config, heads)
+    kv_heads = (
+        Sourced(1, "multi_query is true") if config.flag("multi_query") else heads.because("multi_query is false")
+    )
+    _refuse_other(config, "num_key_value_heads", kv_heads)
+    _refuse_other(config, "head_dim", width)
+    return block_of_heads(config, heads, kv_heads, width)
 
 
-def nested_heads(config: Config) -> Block:
+def nested_heads(config: Config) -> AttentionBlock:
     """MPT, DBRX: kv_n_heads inside attn_config; MPT may say multiquery_attention instead."""
     heads = config.count(*HEADS)
-    width = _shared_out(config, heads)
+    width = _hidden_per_head(config, heads)
     inner = config.part("attn_config", optional=True)
     kind = inner.get("attn_type")
     if kind is not None and kind.value == "multiquery_attention":
-        kv_heads = Given(1, "attn_config: attn_type is multiquery_attention")
+        kv_heads = Sourced(1, "attn_config: attn_type is multiquery_attention")
     else:
-        kv_heads = inner.optional_count("kv_n_heads") or heads.since("no attn_config.kv_n_heads: as many as heads")
-    _only(config, "num_key_value_heads", kv_heads)
-    _only(config, "head_dim", width)
-    return block_of(config, heads, kv_heads, width)
+        kv_heads = inner.optional_count("kv_n_heads") or heads.because("no attn_config.kv_n_heads: as many as heads")
+    _refuse_other(config, "num_key_value_heads", kv_heads)
+    _refuse_other(config, "head_dim", width)
+    return block_of_heads(config, heads, kv_heads, width)
 
 
-def grouped_heads(config: Config) -> Block:
+def grouped_heads(config: Config) -> AttentionBlock:
     """Step3: num_attention_groups is the number of KV heads."""
     heads = config.count(*HEADS)
-    return block_of(config, heads, config.count("num_attention_groups"), width_of(config, heads))
+    return block_of_heads(config, heads, config.count("num_attention_groups"), head_dim_of(config, heads))

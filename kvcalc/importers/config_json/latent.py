@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.heads import HEADS
-from kvcalc.importers.config_json.layer_lists import number_of, types_of
-from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.importers.config_json.layer_lists import listed_types, num_layers
+from kvcalc.importers.layers import AttentionBlock, ImportedLayer
 from kvcalc.model.layers import MAX_LAYERS
 
 if TYPE_CHECKING:
-    from kvcalc.importers.config import Config, Given
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.sourced import Sourced
 
 
-def latent_block(config: Config, *index: tuple[str, Given]) -> Block:
+def latent_block(config: Config, *index: tuple[str, Sourced]) -> AttentionBlock:
     """kv_lora_rank and qk_rope_head_dim are kept; num_key_value_heads and head_dim say nothing of the cache."""
     told = config.get("use_mla")
     if told is not None and told.value is not True:
-        raise config.refusal(f"{told.why} is {told.value}, and this family keeps latents")
+        raise config.refusal(f"{told.reason} is {told.value}, and this family keeps latents")
     config.ignore("num_key_value_heads", "head_dim", "qk_head_dim", "q_head_dim")
     fields = [
         ("num_heads", config.count(*HEADS)),
@@ -29,33 +30,33 @@ def latent_block(config: Config, *index: tuple[str, Given]) -> Block:
     query = config.optional_count("q_lora_rank")
     if query is not None:
         fields.append(("q_lora_rank", query))
-    return Block("mla", (*fields, *index))
+    return AttentionBlock("mla", (*fields, *index))
 
 
-def latent(config: Config) -> list[LayerPlan]:
+def latent(config: Config) -> list[ImportedLayer]:
     """Every layer keeps a latent."""
-    return [LayerPlan((latent_block(config),))] * number_of(config)
+    return [ImportedLayer((latent_block(config),))] * num_layers(config)
 
 
-def latent_twice(config: Config) -> list[LayerPlan]:
+def latent_twice(config: Config) -> list[ImportedLayer]:
     """LongCat-Flash: each of num_layers has two attention blocks, with a latent each; others count the blocks."""
     layers = config.count("num_layers", most=MAX_LAYERS).value
     blocks = config.optional_count("num_hidden_layers")
     if blocks is not None and blocks.value not in (layers, 2 * layers):
         raise config.refusal(f"num_layers is {layers}, and num_hidden_layers {blocks.value}")
-    return [LayerPlan((latent_block(config),) * 2)] * layers
+    return [ImportedLayer((latent_block(config),) * 2)] * layers
 
 
-def indexed(config: Config) -> list[LayerPlan]:
+def indexed(config: Config) -> list[ImportedLayer]:
     """Every layer keeps a latent, and an indexer's key unless indexer_types says that it uses an earlier choice.
 
     Raises:
         KvcalcError: a list of something else.
     """
-    types_of(config, {"indexed_attention"})
-    types = types_of(config, {"full", "shared"}, "indexer_types")
+    listed_types(config, {"indexed_attention"})
+    types = listed_types(config, {"full", "shared"}, "indexer_types")
     if types is None:
-        types = ["full"] * number_of(config)  # other keys that would say which are not read, and so refused
+        types = ["full"] * num_layers(config)  # other keys that would say which are not read, and so refused
     else:
         config.ignore("index_topk_freq", "index_topk_pattern")
     topk = ("index_topk", config.count("index_topk"))
@@ -66,4 +67,4 @@ def indexed(config: Config) -> list[LayerPlan]:
         topk,
     )
     shared = latent_block(config, topk)
-    return [LayerPlan((full if each == "full" else shared,)) for each in types]
+    return [ImportedLayer((full if each == "full" else shared,)) for each in types]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.config import Given
-from kvcalc.importers.plan import LayerPlan
+from kvcalc.importers.key_checks import refuse_differing
+from kvcalc.importers.layers import ImportedLayer
+from kvcalc.importers.sourced import Sourced
 from kvcalc.model.layers import MAX_LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.importers.config import Config
-    from kvcalc.importers.plan import Block
+    from kvcalc.importers.layers import AttentionBlock
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
 
@@ -26,13 +27,13 @@ _WRITTEN = "_sliding_window_pattern"
 """What transformers' classes write of it and never read."""
 
 
-def number_of(config: Config) -> int:
+def num_layers(config: Config) -> int:
     """How many layers there are.
 
     Raises:
         KvcalcError: it is not said, or too many.
     """
-    config.agreed(*LAYERS)
+    refuse_differing(config, *LAYERS)
     found = config.count(*LAYERS)
     if found.value > MAX_LAYERS:
         raise config.refusal(f"{found.value:,} layers are beyond the limit of {MAX_LAYERS:,}")
@@ -49,7 +50,7 @@ def words_of(config: Config, name: str) -> list[str] | None:
     return None if types is None else [_LEGACY.get(each, each) for each in types]
 
 
-def types_of(config: Config, known: set[str], name: str = "layer_types") -> list[str] | None:
+def listed_types(config: Config, known: set[str], name: str = "layer_types") -> list[str] | None:
     """What the file's list says of each layer; entries of multi-token-prediction layers after them are dropped.
 
     Raises:
@@ -58,7 +59,7 @@ def types_of(config: Config, known: set[str], name: str = "layer_types") -> list
     types = words_of(config, name)
     if types is None:
         return None
-    layers = number_of(config)
+    layers = num_layers(config)
     drafts = config.optional_count("num_nextn_predict_layers", "mtp_num_hidden_layers", least=0)
     if not layers <= len(types) <= layers + (0 if drafts is None else drafts.value):
         raise config.refusal(
@@ -73,28 +74,30 @@ def types_of(config: Config, known: set[str], name: str = "layer_types") -> list
     return types[:layers]
 
 
-def full(config: Config, block: Block) -> list[LayerPlan]:
+def full(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """Every layer attends to everything."""
-    types_of(config, {FULL})
-    return [LayerPlan((block,))] * number_of(config)
+    listed_types(config, {FULL})
+    return [ImportedLayer((block,))] * num_layers(config)
 
 
-def full_as_marked(config: Config, block: Block) -> list[LayerPlan]:
+def full_as_marked(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """MiniMax-M2: every layer is full, which attn_type_list, where it stands, says with 1."""
-    if config.get("attn_type_list") is not None and not all(config.marks("attn_type_list", number_of(config))):
+    if config.get("attn_type_list") is not None and not all(config.marks("attn_type_list", num_layers(config))):
         raise config.refusal("attn_type_list has layers that are not full")
     return full(config, block)
 
 
-def window_on_all(config: Config, block: Block) -> list[LayerPlan]:
+def window_on_all(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """Layers slide where layer_types says so; without it all, where sliding_window is set and below the context."""
-    types = types_of(config, {FULL, SLIDING})
+    types = listed_types(config, {FULL, SLIDING})
     if types is not None:
         return [_typed(config, block, each) for each in types]
-    return [LayerPlan((block,), window=_window(config))] * number_of(config)
+    return [ImportedLayer((block,), window=_window(config))] * num_layers(config)
 
 
-def window_if_used(config: Config, block: Block, rule: Callable[[Config], list[bool]] | None = None) -> list[LayerPlan]:
+def window_if_used(
+    config: Config, block: AttentionBlock, rule: Callable[[Config], list[bool]] | None = None
+) -> list[ImportedLayer]:
     """Where use_sliding_window is true, layers slide that layer_types or the class's rule names; else none does.
 
     Args:
@@ -106,7 +109,7 @@ def window_if_used(config: Config, block: Block, rule: Callable[[Config], list[b
         KvcalcError: layers are listed as sliding, and use_sliding_window is not true.
     """
     config.ignore("sliding_window", "max_window_layers")
-    types = types_of(config, {FULL, SLIDING})
+    types = listed_types(config, {FULL, SLIDING})
     if not config.flag("use_sliding_window"):
         if types is not None and SLIDING in types:
             raise config.refusal(
@@ -114,53 +117,53 @@ def window_if_used(config: Config, block: Block, rule: Callable[[Config], list[b
                 "no window",
                 "--assume use_sliding_window=true lets them slide, --assume layer_types=null takes all as full",
             )
-        return [LayerPlan((block,))] * number_of(config)
+        return [ImportedLayer((block,))] * num_layers(config)
     if types is not None:
         return [_typed(config, block, each) for each in types]
     window = config.optional_tokens("sliding_window")
     slides = (rule or _from_max_window_layers)(config)
-    return [LayerPlan((block,), window=window if each else None) for each in slides]
+    return [ImportedLayer((block,), window=window if each else None) for each in slides]
 
 
 def _from_max_window_layers(config: Config) -> list[bool]:
     first = config.count("max_window_layers", least=0).value
-    return [index >= first for index in range(number_of(config))]
+    return [index >= first for index in range(num_layers(config))]
 
 
 def every_other_below(config: Config) -> list[bool]:
     """Qwen2-MoE: the first of each two layers slides, below max_window_layers."""
     last = config.count("max_window_layers", least=0).value
-    return [index % 2 == 0 and index < last for index in range(number_of(config))]
+    return [index % 2 == 0 and index < last for index in range(num_layers(config))]
 
 
 def without_rotation(config: Config) -> list[bool]:
     """SmolLM3: layers without rotary embedding slide, which no_rope_layers marks with 0; else every fourth."""
-    layers = number_of(config)
+    layers = num_layers(config)
     if config.get("no_rope_layers") is not None:
         return [not each for each in config.marks("no_rope_layers", layers)]
     every = config.count("no_rope_layer_interval").value
     return [(index + 1) % every == 0 for index in range(layers)]
 
 
-def window_on_all_if_used(config: Config, block: Block) -> list[LayerPlan]:
+def window_on_all_if_used(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """Every layer slides where use_sliding_window is true."""
-    types_of(config, {FULL})
+    listed_types(config, {FULL})
     config.ignore("sliding_window", "max_window_layers")
     window = config.optional_tokens("sliding_window") if config.flag("use_sliding_window") else None
-    return [LayerPlan((block,), window=window)] * number_of(config)
+    return [ImportedLayer((block,), window=window)] * num_layers(config)
 
 
-def window_from(config: Config, block: Block) -> list[LayerPlan]:
+def window_from(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """Layers from max_window_layers on slide, where sliding_window is set; unless listed."""
-    types = types_of(config, {FULL, SLIDING})
+    types = listed_types(config, {FULL, SLIDING})
     window = config.optional_tokens("sliding_window")
     if types is not None or window is None:
-        return [_typed(config, block, each) for each in types or [FULL] * number_of(config)]
+        return [_typed(config, block, each) for each in types or [FULL] * num_layers(config)]
     first = config.count("max_window_layers", least=0).value
-    return [LayerPlan((block,), window=window if index >= first else None) for index in range(number_of(config))]
+    return [ImportedLayer((block,), window=window if index >= first else None) for index in range(num_layers(config))]
 
 
-def pattern(config: Config, block: Block) -> list[LayerPlan]:
+def pattern(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """layer_types, else all but every n-th layer slide: by sliding_window_pattern, or the family's key for it."""
     config.ignore(*_EVERY)
     every = config.get(*_EVERY)
@@ -171,30 +174,30 @@ def pattern(config: Config, block: Block) -> list[LayerPlan]:
     return _listed_or(_by_pattern, config, block)
 
 
-def alternating(config: Config, block: Block, every: int) -> list[LayerPlan]:
+def alternating(config: Config, block: AttentionBlock, every: int) -> list[ImportedLayer]:
     """layer_types, else all but every n-th layer slide."""
     return _listed_or(lambda config: _every_nth(config, every), config, block)
 
 
-def alternating_from_the_last(config: Config, block: Block, every: int) -> list[LayerPlan]:
+def alternating_from_the_last(config: Config, block: AttentionBlock, every: int) -> list[ImportedLayer]:
     """layer_types, else all but every n-th layer slide, counted from the last, which is full."""
     return _listed_or(lambda config: _every_nth_from_the_last(config, every), config, block)
 
 
-def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: Block) -> list[LayerPlan]:
-    types = types_of(config, {FULL, SLIDING})
+def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: AttentionBlock) -> list[ImportedLayer]:
+    types = listed_types(config, {FULL, SLIDING})
     if types is None and config.get("sliding_window") is None:
-        return [LayerPlan((block,))] * number_of(config)
+        return [ImportedLayer((block,))] * num_layers(config)
     config.ignore("sliding_window")
     return [_typed(config, block, each) for each in types or rule(config)]
 
 
 def _every_nth(config: Config, every: int) -> list[str]:
-    return [SLIDING if (index + 1) % every else FULL for index in range(number_of(config))]
+    return [SLIDING if (index + 1) % every else FULL for index in range(num_layers(config))]
 
 
 def _every_nth_from_the_last(config: Config, every: int) -> list[str]:
-    layers = number_of(config)
+    layers = num_layers(config)
     return [SLIDING if (layers - 1 - index) % every else FULL for index in range(layers)]
 
 
@@ -204,17 +207,17 @@ def _by_pattern(config: Config) -> list[str]:
         return _every_nth(config, config.count(*_EVERY).value)
     if not given or set(given) - {"L", "G"}:
         raise config.refusal(f"sliding_window_pattern is '{given[:40]}', not letters L and G")
-    layers = number_of(config)
+    layers = num_layers(config)
     return [FULL if mark == "G" else SLIDING for mark in (given * layers)[:layers]]
 
 
-def _typed(config: Config, block: Block, layer_type: str) -> LayerPlan:
+def _typed(config: Config, block: AttentionBlock, layer_type: str) -> ImportedLayer:
     if layer_type == FULL:
-        return LayerPlan((block,))
-    return LayerPlan((block,), window=config.tokens("sliding_window"))
+        return ImportedLayer((block,))
+    return ImportedLayer((block,), window=config.tokens("sliding_window"))
 
 
-def _window(config: Config) -> Given | None:
+def _window(config: Config) -> Sourced | None:
     """None where there is none, or where no context is as long."""
     window, longest = config.optional_tokens("sliding_window"), config.optional_tokens("max_position_embeddings")
     if window is None or (longest is not None and window.value >= longest.value):

@@ -6,21 +6,22 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import MAX_NAME, KvcalcError, did_you_mean, one_line
-from kvcalc.importers.config import BY_TYPE, Config, Given
+from kvcalc.importers.config import BY_TYPE, Config
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers, head_of
-from kvcalc.importers.config_json.checkpoint import beside_text, checkpoint_of
+from kvcalc.importers.config_json.cache_keys import SYNONYMS, cache_keys, repeated_keys
+from kvcalc.importers.config_json.checkpoint import checkpoint_of, key_beside_text
 from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.families import FAMILIES
-from kvcalc.importers.config_json.fields import model_fields
+from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
-from kvcalc.importers.config_json.telling import MEANING, agreeing_keys, telling_keys
 from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, PREFIX_SEES_ALL, RENAMED, WRAPPERS
-from kvcalc.importers.imported import Imported
+from kvcalc.importers.imported_model import ImportedModel, model_name
 from kvcalc.importers.json_text import parse_mapping
-from kvcalc.importers.naming import name_of
-from kvcalc.importers.plan import grouped
+from kvcalc.importers.key_checks import refuse_unread_keys
+from kvcalc.importers.layers import grouped
+from kvcalc.importers.sourced import Sourced
 from kvcalc.model.model import Model
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def import_config(
     assumed: Mapping[str, Any] | None = None,
     headers: Headers | None = None,
     quantised: Mapping[str, Any] | None = None,
-) -> Imported:
+) -> ImportedModel:
     """The model that a config.json describes.
 
     Args:
@@ -57,36 +58,38 @@ def import_config(
     model_type = config.model_type
     if model_type not in FAMILIES:
         raise KvcalcError(f"{shown}: {_why_not(model_type)}")
-    plans = tuple(FAMILIES[model_type](config))
-    named = Given(name_of(name), "the name of the file, folder or repository")
+    layers = tuple(FAMILIES[model_type](config))
+    named = Sourced(model_name(name), "the name of the file, folder or repository")
     sizes = dict(model_fields(config, outer))
     tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
     above = above_layers(config, outer)
     if not isinstance(above, OutputHead):
         sizes.pop("tie_word_embeddings", None)  # it would say that there is an output head
-    beside = beside_text({key: value for key, value in outer.items() if (assumed or {}).get(key, value) is not None})
-    counted = None if beside is not None else count_parameters(config, plans, above, tied=tied)
+    beside = key_beside_text(
+        {key: value for key, value in outer.items() if (assumed or {}).get(key, value) is not None}
+    )
+    counted = None if beside is not None else count_parameters(config, layers, above, tied=tied)
     asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
         from kvcalc.importers.tensors import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
 
-        refuse_missing_layers(headers.tensors, plans, shown)
+        refuse_missing_layers(headers.tensors, layers, shown)
         block = scale_block(config, asked)
-        weights = weights_of(headers.tensors, len(plans), head=head_of(above, tied=tied), shown=shown, block=block)
+        weights = weights_of(headers.tensors, len(layers), head=head_of(above, tied=tied), shown=shown, block=block)
     checkpoint = checkpoint_of(config, asked, counted, weights, above, beside)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
-    config.ignore(*agreeing_keys(config.values, plans))
-    config.refuse_unread(telling_keys, MEANING)
+    config.ignore(*repeated_keys(config.values, layers))
+    refuse_unread_keys(config, cache_keys, SYNONYMS)
     try:
         model = Model(
             **{key: given.value for key, given in fields},
-            layers=grouped(plans),
+            layers=grouped(layers),
             weights=weights.parts if weights else (),
         )
     except ValueError as error:
         raise config.refusal(str(error)) from error
     notes = (*config.assumptions(), *checkpoint.notes)
-    return Imported(model, fields, plans, notes, f"a config.json of {model_type}")
+    return ImportedModel(model, fields, layers, notes, f"a config.json of {model_type}")
 
 
 def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -> Config:

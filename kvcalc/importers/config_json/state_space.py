@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.heads import HIDDEN, usual_heads
-from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, number_of, types_of, words_of
-from kvcalc.importers.config_json.linear import state_dtype
-from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, listed_types, num_layers, words_of
+from kvcalc.importers.config_json.linear_attention import state_dtype
+from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
@@ -17,10 +17,10 @@ _NOTHING = {"mlp", "moe"}
 """Layers of Nemotron-H that keep nothing."""
 
 
-def mamba1(config: Config) -> list[LayerPlan]:
+def mamba1(config: Config) -> list[ImportedLayer]:
     """Mamba, Falcon-Mamba: every layer."""
     width = config.optional_count("intermediate_size") or _expanded(config, "expand")
-    block = Block(
+    block = AttentionBlock(
         "mamba1",
         (
             ("intermediate_size", width),
@@ -28,12 +28,12 @@ def mamba1(config: Config) -> list[LayerPlan]:
             ("conv_kernel", config.count("conv_kernel")),
         ),
     )
-    return [LayerPlan((block,))] * number_of(config)
+    return [ImportedLayer((block,))] * num_layers(config)
 
 
-def mamba2(config: Config) -> list[LayerPlan]:
+def mamba2(config: Config) -> list[ImportedLayer]:
     """Mamba-2, Codestral-Mamba: every layer."""
-    block = Block(
+    block = AttentionBlock(
         "mamba2",
         (
             ("num_heads", config.count("num_heads")),
@@ -43,12 +43,12 @@ def mamba2(config: Config) -> list[LayerPlan]:
             ("conv_kernel", config.count("conv_kernel")),
         ),
     )
-    return [LayerPlan((block,))] * number_of(config)
+    return [ImportedLayer((block,))] * num_layers(config)
 
 
-def jamba(config: Config) -> list[LayerPlan]:
+def jamba(config: Config) -> list[ImportedLayer]:
     """One of each attn_layer_period layers is attention, at attn_layer_offset; the others are Mamba."""
-    block = Block(
+    block = AttentionBlock(
         "mamba1",
         (
             ("intermediate_size", _expanded(config, "mamba_expand")),
@@ -60,31 +60,31 @@ def jamba(config: Config) -> list[LayerPlan]:
     offset = config.count("attn_layer_offset", least=0).value
     if offset >= period:
         raise config.refusal(f"attn_layer_offset is {offset}, and attn_layer_period {period}")
-    return [LayerPlan((attention if index % period == offset else block,)) for index in range(number_of(config))]
+    return [ImportedLayer((attention if index % period == offset else block,)) for index in range(num_layers(config))]
 
 
-def granite_hybrid(config: Config) -> list[LayerPlan]:
+def granite_hybrid(config: Config) -> list[ImportedLayer]:
     """Granite-4.0: layer_types."""
-    types = types_of(config, {FULL, LINEAR}) or types_of(config, {FULL, LINEAR}, "layers_block_type")
+    types = listed_types(config, {FULL, LINEAR}) or listed_types(config, {FULL, LINEAR}, "layers_block_type")
     if types is None:
         raise config.refusal("it has no layer_types")
     mamba, attention = _mamba2_heads(config), usual_heads(config)
-    return [LayerPlan((attention if each == FULL else mamba,)) for each in types]
+    return [ImportedLayer((attention if each == FULL else mamba,)) for each in types]
 
 
-def bamba(config: Config) -> list[LayerPlan]:
+def bamba(config: Config) -> list[ImportedLayer]:
     """Bamba: attn_layer_indices are attention."""
     mamba, attention = _mamba2_heads(config), usual_heads(config)
     indices = set(config.numbers("attn_layer_indices"))
-    return [LayerPlan((attention if index in indices else mamba,)) for index in range(number_of(config))]
+    return [ImportedLayer((attention if index in indices else mamba,)) for index in range(num_layers(config))]
 
 
-def falcon_h1(config: Config) -> list[LayerPlan]:
+def falcon_h1(config: Config) -> list[ImportedLayer]:
     """Falcon-H1: attention and Mamba-2 side by side in every layer."""
-    return [LayerPlan((usual_heads(config), _mamba2_heads(config)))] * number_of(config)
+    return [ImportedLayer((usual_heads(config), _mamba2_heads(config)))] * num_layers(config)
 
 
-def nemotron_h(config: Config) -> list[LayerPlan]:
+def nemotron_h(config: Config) -> list[ImportedLayer]:
     """layers_block_type, or the letters of hybrid_override_pattern: M is Mamba-2, * attention; others keep nothing.
 
     Raises:
@@ -103,7 +103,7 @@ def nemotron_h(config: Config) -> list[LayerPlan]:
     if stated is not None and stated.value != len(types):
         raise config.refusal(f"{len(types)} layers are listed, and num_hidden_layers is {stated.value}")
     config.ignore("mamba_expand", "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit")
-    mamba = Block(
+    mamba = AttentionBlock(
         "mamba2",
         (
             ("num_heads", config.count("mamba_num_heads")),
@@ -115,25 +115,27 @@ def nemotron_h(config: Config) -> list[LayerPlan]:
         ),
     )
     blocks = {LINEAR: mamba, FULL: usual_heads(config, "attention_head_dim")}
-    blocks |= dict.fromkeys(sorted(_NOTHING), Block("none"))
+    blocks |= dict.fromkeys(sorted(_NOTHING), AttentionBlock("none"))
     for each in types:
         if each not in blocks:
             raise config.refusal(f"layers_block_type has '{each[:40]}', which is not one of {', '.join(blocks)}")
-    return [LayerPlan((blocks[each],)) for each in types]
+    return [ImportedLayer((blocks[each],)) for each in types]
 
 
-def _mamba2_heads(config: Config) -> Block:
+def _mamba2_heads(config: Config) -> AttentionBlock:
     """mamba_n_heads of mamba_d_head each; 'auto' is what is left of the inner width."""
     heads, width = config.count("mamba_n_heads"), config.need("mamba_d_head")
     config.ignore("mamba_expand")
     inner = config.optional_count("mamba_d_ssm") or _expanded(config, "mamba_expand")
     if width.value == "auto":
-        width = Given(inner.value // heads.value, f"mamba_d_head is auto: {inner.why} / mamba_n_heads")
+        width = Sourced(inner.value // heads.value, f"mamba_d_head is auto: {inner.reason} / mamba_n_heads")
     else:
         width = config.count("mamba_d_head")
     if heads.value * width.value != inner.value:
-        raise config.refusal(f"{heads.value} heads x {width.value} are not the inner width {inner.value} ({inner.why})")
-    return Block(
+        raise config.refusal(
+            f"{heads.value} heads x {width.value} are not the inner width {inner.value} ({inner.reason})"
+        )
+    return AttentionBlock(
         "mamba2",
         (
             ("num_heads", heads),
@@ -145,6 +147,6 @@ def _mamba2_heads(config: Config) -> Block:
     )
 
 
-def _expanded(config: Config, name: str) -> Given:
+def _expanded(config: Config, name: str) -> Sourced:
     factor, hidden = config.count(name), config.count(*HIDDEN)
-    return Given(factor.value * hidden.value, f"{factor.why} x {hidden.why}")
+    return Sourced(factor.value * hidden.value, f"{factor.reason} x {hidden.reason}")

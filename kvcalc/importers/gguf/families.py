@@ -9,7 +9,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.config import Given
 from kvcalc.importers.gguf.layers import (
     HEADS,
     KV_HEADS,
@@ -20,7 +19,7 @@ from kvcalc.importers.gguf.layers import (
     WINDOW,
     full,
     needed_window,
-    number_of,
+    num_layers,
     pattern,
     unused,
     window_of,
@@ -36,17 +35,18 @@ from kvcalc.importers.gguf.states import (
     short_conv,
     with_states,
 )
-from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config import Config
 
-    Family = Callable[[Config], list[LayerPlan]]
+    Family = Callable[[Config], list[ImportedLayer]]
 
 
-def latent(config: Config) -> list[LayerPlan]:
+def latent(config: Config) -> list[ImportedLayer]:
     """DeepSeek-V2 and later: with key_length_mla the latent is kept; files without it make llama.cpp expand heads."""
     heads, rank, rope = (
         config.count(HEADS),
@@ -60,20 +60,20 @@ def latent(config: Config) -> list[LayerPlan]:
         kind, why = "mla_expanded", "no key_length_mla: llama.cpp keeps every head's key and value of such a file"
         key, value = config.count(WIDTH), config.count(V_WIDTH)
     if key.value <= rope.value:
-        raise config.refusal(f"{key.why} is {key.value}, and rope.dimension_count {rope.value}")
+        raise config.refusal(f"{key.reason} is {key.value}, and rope.dimension_count {rope.value}")
     rows = (1, rank.value + rope.value) if kind == "mla" else (heads.value, key.value)
     _refuse_other_rows(config, *rows)
     fields = [
         ("num_heads", heads),
         ("kv_lora_rank", rank),
         ("qk_rope_head_dim", rope),
-        ("qk_nope_head_dim", Given(key.value - rope.value, f"{key.why} - {rope.why}")),
+        ("qk_nope_head_dim", Sourced(key.value - rope.value, f"{key.reason} - {rope.reason}")),
         ("v_head_dim", value),
     ]
     query = config.optional_count("attention.q_lora_rank")
     if query is not None:
         fields.append(("q_lora_rank", query))
-    return [LayerPlan((Block(kind, tuple(fields), why),))] * number_of(config)
+    return [ImportedLayer((AttentionBlock(kind, tuple(fields), why),))] * num_layers(config)
 
 
 def _refuse_other_rows(config: Config, kv_heads: int, width: int) -> None:
@@ -88,47 +88,52 @@ def _refuse_other_rows(config: Config, kv_heads: int, width: int) -> None:
             raise config.refusal(f"{name} is {found.value}, where the other keys make it {wanted}")
 
 
-def listed(config: Config) -> list[LayerPlan]:
+def listed(config: Config) -> list[ImportedLayer]:
     """The file lists which layers slide."""
     config.need(PATTERN)
     return pattern(config, 0, span_of=needed_window)
 
 
-def gemma4(config: Config) -> list[LayerPlan]:
+def gemma4(config: Config) -> list[ImportedLayer]:
     """Gemma 4: the file lists which layers slide; the last shared_kv_layers read earlier caches."""
     return _last_shared(config, listed(config), config.optional_count(SHARED, least=0))
 
 
-def gemma3n(config: Config) -> list[LayerPlan]:
+def gemma3n(config: Config) -> list[ImportedLayer]:
     """Gemma 3n: every fifth layer is full; layers from the 20th on read earlier caches, whatever the file says."""
-    plans = pattern(config, 5, span_of=needed_window)
+    layers = pattern(config, 5, span_of=needed_window)
     unused(config, SHARED)
     assumed = config.optional_count(SHARED, least=0) if SHARED in config.assumed else None
-    return _last_shared(config, plans, assumed or Given(max(0, len(plans) - 20), "gemma3n: the first 20 layers keep"))
+    return _last_shared(
+        config, layers, assumed or Sourced(max(0, len(layers) - 20), "gemma3n: the first 20 layers keep")
+    )
 
 
 EXAONE4_SLIDES = 64
 """Layers of the EXAONE 4 that slides."""
 
 
-def exaone4(config: Config) -> list[LayerPlan]:
+def exaone4(config: Config) -> list[ImportedLayer]:
     """EXAONE 4: in llama.cpp only the model of 64 layers slides."""
-    slides = number_of(config) == EXAONE4_SLIDES or WINDOW in config.assumed
+    slides = num_layers(config) == EXAONE4_SLIDES or WINDOW in config.assumed
     return pattern(config, 4, span_of=partial(window_of, otherwise=4096)) if slides else full(config)
 
 
-def llama4_chunk(config: Config) -> Given | None:
+def llama4_chunk(config: Config) -> Sourced | None:
     """Llama 4's chunk: 8,192 whatever the file says, but for 0, which is none."""
     found = window_of(config, 8192)
-    return found if found is None or WINDOW in config.assumed else Given(8192, "llama.cpp's own for llama4")
+    return found if found is None or WINDOW in config.assumed else Sourced(8192, "llama.cpp's own for llama4")
 
 
-def _last_shared(config: Config, plans: list[LayerPlan], shared: Given | None) -> list[LayerPlan]:
+def _last_shared(config: Config, layers: list[ImportedLayer], shared: Sourced | None) -> list[ImportedLayer]:
     if shared is None or not shared.value:
-        return plans
-    if shared.value >= len(plans):
-        raise config.refusal(f"{shared.value} layers that read others' caches, of {len(plans)}")
-    return [*plans[: -shared.value], *[LayerPlan((Block("shared", why=shared.why),))] * shared.value]
+        return layers
+    if shared.value >= len(layers):
+        raise config.refusal(f"{shared.value} layers that read others' caches, of {len(layers)}")
+    return [
+        *layers[: -shared.value],
+        *[ImportedLayer((AttentionBlock("shared", reason=shared.reason),))] * shared.value,
+    ]
 
 
 _FULL = """

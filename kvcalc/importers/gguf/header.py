@@ -40,7 +40,7 @@ _LENGTH = struct.Struct("<Q")
 CHUNK = 1 << 20
 
 
-class Passed(NamedTuple):
+class Skipped(NamedTuple):
     """A list that was passed over: how long it is."""
 
     length: int
@@ -136,7 +136,7 @@ class _Cursor:
             length = self.length()
             if length > MAX_KEPT:
                 self.skip(length)
-                return Passed(length)
+                return Skipped(length)
             self.keep(length)
             return self.text(length)
         if kind == _ARRAY:
@@ -150,7 +150,7 @@ class _Cursor:
             size = struct.calcsize(form) * length
             if length > MAX_KEPT:
                 self.skip(size)
-                return Passed(length)
+                return Skipped(length)
             self.keep(length)
             return list(struct.unpack(f"<{length}{form[1]}", self.take(size)))
         if kind != _STRING:
@@ -159,7 +159,7 @@ class _Cursor:
         if self.passed > MAX_PASSED:
             raise self.error(f"lists of more than {MAX_PASSED:,} words")
         self.skip_words(length)
-        return Passed(length)
+        return Skipped(length)
 
     def skip_words(self, count: int) -> None:
         """Pass over so many strings; within a piece without a call for each, since there may be a million."""

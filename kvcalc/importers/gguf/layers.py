@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from kvcalc.importers.config import Given
-from kvcalc.importers.plan import Block, LayerPlan, block_of
+from kvcalc.importers.layers import AttentionBlock, ImportedLayer, block_of_heads
+from kvcalc.importers.sourced import Sourced
 from kvcalc.model.layers import MAX_LAYERS
 from kvcalc.units import MAX_CONTEXT
 
@@ -26,7 +26,7 @@ WINDOW, PATTERN, DRAFTS = "attention.sliding_window", "attention.sliding_window_
 SHARED = "attention.shared_kv_layers"
 
 
-def number_of(config: Config) -> int:
+def num_layers(config: Config) -> int:
     """How many layers there are, without those that predict further tokens."""
     blocks, drafts = config.count("block_count", most=MAX_LAYERS), config.optional_count(DRAFTS, least=0)
     layers = blocks.value - (0 if drafts is None else drafts.value)
@@ -41,7 +41,7 @@ def by_layer(config: Config, name: str) -> list[int] | None:
     Raises:
         KvcalcError: a list of another length, or something else.
     """
-    found, layers = config.get(name), number_of(config)
+    found, layers = config.get(name), num_layers(config)
     if found is None:
         return None
     if not isinstance(found.value, list):
@@ -52,7 +52,7 @@ def by_layer(config: Config, name: str) -> list[int] | None:
     return numbers[:layers]
 
 
-def attentions(config: Config, *, sliding: bool = False) -> list[Block | None]:
+def attentions(config: Config, *, sliding: bool = False) -> list[AttentionBlock | None]:
     """Each layer's attention; None where there are no KV heads.
 
     Args:
@@ -66,43 +66,45 @@ def attentions(config: Config, *, sliding: bool = False) -> list[Block | None]:
     why = KV_HEADS if kv_heads is not None else f"no {KV_HEADS}: as many as heads"
     suffix = "_swa" if sliding else ""
     pairs = list(zip(heads, kv_heads or heads, strict=True))
-    built = {pair: _block(config, Given(pair[0], HEADS), Given(pair[1], why), suffix) for pair in set(pairs) if pair[1]}
+    built = {
+        pair: _block(config, Sourced(pair[0], HEADS), Sourced(pair[1], why), suffix) for pair in set(pairs) if pair[1]
+    }
     return [built.get(pair) for pair in pairs]
 
 
-def _block(config: Config, heads: Given, kv_heads: Given, suffix: str) -> Block:
+def _block(config: Config, heads: Sourced, kv_heads: Sourced, suffix: str) -> AttentionBlock:
     if not heads.value:
         raise config.refusal(f"a layer has {kv_heads.value} KV heads and no heads")
     widths = (_width(config, name, suffix, heads) for name in (WIDTH, V_WIDTH))
-    return block_of(config, heads, kv_heads, *widths)
+    return block_of_heads(config, heads, kv_heads, *widths)
 
 
-def every_attention(config: Config, *, sliding: bool = False) -> list[Block]:
+def every_attention(config: Config, *, sliding: bool = False) -> list[AttentionBlock]:
     """Each layer's attention, which all must have.
 
     Raises:
         KvcalcError: one has no KV heads.
     """
     found = [block for block in attentions(config, sliding=sliding) if block is not None]
-    if len(found) < number_of(config):
+    if len(found) < num_layers(config):
         raise config.refusal(f"{KV_HEADS} is 0 for a layer")
     return found
 
 
-def _width(config: Config, name: str, suffix: str, heads: Given) -> Given:
+def _width(config: Config, name: str, suffix: str, heads: Sourced) -> Sourced:
     found = config.optional_count(f"{name}{suffix}") or config.optional_count(name)
     if found is not None:
         return found
     hidden = config.count(HIDDEN)
     if hidden.value % heads.value:
         raise config.refusal(f"it has no {name}, and {hidden.value} / {heads.value} heads is no whole number")
-    return Given(hidden.value // heads.value, f"no {name}: {hidden.why} / {HEADS}")
+    return Sourced(hidden.value // heads.value, f"no {name}: {hidden.reason} / {HEADS}")
 
 
-def full(config: Config) -> list[LayerPlan]:
+def full(config: Config) -> list[ImportedLayer]:
     """Every layer that has KV heads keeps everything; others keep nothing."""
-    nothing = Block("none", why=f"{KV_HEADS} is 0 here")
-    return [LayerPlan((block or nothing,)) for block in attentions(config)]
+    nothing = AttentionBlock("none", reason=f"{KV_HEADS} is 0 here")
+    return [ImportedLayer((block or nothing,)) for block in attentions(config)]
 
 
 def unused(config: Config, *names: str) -> None:
@@ -118,7 +120,7 @@ def marked(config: Config, name: str, marks: list[Any]) -> list[bool]:
     """
     if not marks or not all(each in (0, 1) for each in marks):
         raise config.refusal(f"{name} is no list of true and false")
-    layers = number_of(config)
+    layers = num_layers(config)
     return [bool(mark) for mark in (*marks[:layers], *[False] * (layers - len(marks)))]
 
 
@@ -128,10 +130,10 @@ def sliding_marks(config: Config, every: int) -> list[bool]:
     if found is not None and isinstance(found.value, list):
         return marked(config, PATTERN, found.value)
     period = every if found is None else int(config.count(PATTERN, least=0).value)
-    return [period == 0 or index % period < period - 1 for index in range(number_of(config))]
+    return [period == 0 or index % period < period - 1 for index in range(num_layers(config))]
 
 
-def window_of(config: Config, otherwise: int | None = None) -> Given | None:
+def window_of(config: Config, otherwise: int | None = None) -> Sourced | None:
     """The sliding window; None where there is none, which 0 says too.
 
     Args:
@@ -140,11 +142,13 @@ def window_of(config: Config, otherwise: int | None = None) -> Given | None:
     """
     found = config.optional_count(WINDOW, least=0, most=MAX_CONTEXT)
     if found is None:
-        return None if otherwise is None else Given(otherwise, f"no {WINDOW}: llama.cpp's own for {config.model_type}")
+        return (
+            None if otherwise is None else Sourced(otherwise, f"no {WINDOW}: llama.cpp's own for {config.model_type}")
+        )
     return found if found.value else None
 
 
-def needed_window(config: Config) -> Given | None:
+def needed_window(config: Config) -> Sourced | None:
     """The sliding window of an architecture that llama.cpp does not load without; None where that is assumed."""
     return window_of(config) if WINDOW in config.assumed else config.tokens(WINDOW)
 
@@ -153,9 +157,9 @@ def pattern(
     config: Config,
     every: int,
     *,
-    span_of: Callable[[Config], Given | None] = window_of,
+    span_of: Callable[[Config], Sourced | None] = window_of,
     name: Literal["window", "chunk"] = "window",
-) -> list[LayerPlan]:
+) -> list[ImportedLayer]:
     """All but every n-th layer slide, or stay within a chunk; none where there is no window.
 
     Args:
@@ -169,6 +173,6 @@ def pattern(
         return full(config)
     whole, own = every_attention(config), every_attention(config, sliding=True)
     return [
-        LayerPlan((own[index],), **{name: span}) if slides else LayerPlan((whole[index],))
+        ImportedLayer((own[index],), **{name: span}) if slides else ImportedLayer((whole[index],))
         for index, slides in enumerate(sliding_marks(config, every))
     ]

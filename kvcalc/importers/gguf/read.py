@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.files import is_there
-from kvcalc.importers.config import BY_HAND, Config, Given
+from kvcalc.importers.config import BY_HAND, Config
+from kvcalc.importers.gguf.cache_keys import CACHE_KEYS
 from kvcalc.importers.gguf.families import FAMILIES
-from kvcalc.importers.gguf.header import MAX_TENSORS, Header, Passed, read_header
+from kvcalc.importers.gguf.header import MAX_TENSORS, Header, Skipped, read_header
 from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN, PATTERN, WINDOW, unused
-from kvcalc.importers.gguf.telling import TELLING
-from kvcalc.importers.imported import Imported
-from kvcalc.importers.naming import name_of
-from kvcalc.importers.plan import grouped
+from kvcalc.importers.imported_model import ImportedModel, model_name
+from kvcalc.importers.key_checks import refuse_unread_keys
+from kvcalc.importers.layers import grouped
+from kvcalc.importers.sourced import Sourced
 from kvcalc.importers.tensors import refuse_missing_layers, weights_of
 from kvcalc.model.model import Model
 from kvcalc.units import MAX_CONTEXT
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kvcalc.importers.plan import LayerPlan
+    from kvcalc.importers.layers import ImportedLayer
     from kvcalc.importers.tensors import Weights
 
 _SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
@@ -31,7 +32,7 @@ MAX_FILES = 1000
 OUTPUT = "output.weight"
 
 
-def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
+def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedModel:
     """The model of a GGUF file; of a split one the first file is named, and the others lie beside it.
 
     Args:
@@ -44,28 +45,28 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
     """
     header = _whole(path, shown)
     config = _config(header, shown, assumed)
-    plans = tuple(FAMILIES[config.model_type](config))
+    layers = tuple(FAMILIES[config.model_type](config))
     unused(config, WINDOW, PATTERN)
-    refuse_missing_layers(header.tensors, plans, shown)
+    refuse_missing_layers(header.tensors, layers, shown)
     tied = not any(tensor.name == OUTPUT for tensor in header.tensors)
-    weights = weights_of(header.tensors, len(plans), head="tied" if tied else "own", shown=shown)
+    weights = weights_of(header.tensors, len(layers), head="tied" if tied else "own", shown=shown)
     match = _SPLIT.fullmatch(path.name)
-    named = Given(name_of(match[1] if match else path.stem), "the name of the file")
+    named = Sourced(model_name(match[1] if match else path.stem), "the name of the file")
     fields = (("name", named), *_fields(config, header, weights, tied=tied))
-    config.refuse_unread(lambda values: {name for name in TELLING if values.get(name)})
+    refuse_unread_keys(config, lambda values: {name for name in CACHE_KEYS if values.get(name)})
     try:
         values = {key: given.value for key, given in fields}
-        model = Model(**values, weights=weights.parts, layers=grouped(plans))
+        model = Model(**values, weights=weights.parts, layers=grouped(layers))
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    notes = (*config.assumptions(), *_unused_window(config, plans), *weights.notes)
-    return Imported(model, fields, plans, notes, f"a GGUF file of {config.model_type}")
+    notes = (*config.assumptions(), *_unused_window(config, layers), *weights.notes)
+    return ImportedModel(model, fields, layers, notes, f"a GGUF file of {config.model_type}")
 
 
-def _unused_window(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
+def _unused_window(config: Config, layers: Sequence[ImportedLayer]) -> Iterator[str]:
     """What to know of a file that tells of a window which no layer has."""
     told = config.values.get(WINDOW)
-    if told and WINDOW not in config.assumed and all(plan.window is None and plan.chunk is None for plan in plans):
+    if told and WINDOW not in config.assumed and all(layer.window is None and layer.chunk is None for layer in layers):
         yield f"{WINDOW} is {told}, which llama.cpp does not use of {config.model_type}: layers keep all positions"
 
 
@@ -82,7 +83,7 @@ def _config(header: Header, shown: str, assumed: Mapping[str, Any]) -> Config:
     values = {
         key.removeprefix(prefix): value
         for key, value in header.values.items()
-        if key.startswith(prefix) and not isinstance(value, Passed)
+        if key.startswith(prefix) and not isinstance(value, Skipped)
     }
     config = Config(values, {}, shown, architecture, assumed)
     config.ignore("general.architecture")
@@ -120,7 +121,7 @@ def _whole(path: Path, shown: str) -> Header:
     return Header(header.values, tuple(tensors))
 
 
-def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> Iterator[tuple[str, Given]]:
+def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> Iterator[tuple[str, Sourced]]:
     """The model's fields but its layers and weights, those that the file gives."""
     yield "hidden_size", config.count(HIDDEN)
     width = config.optional_uniform("feed_forward_length", least=0)
@@ -130,12 +131,12 @@ def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> 
     told = config.optional_count("vocab_size", most=10**8)
     if told is not None:
         yield "vocab_size", told
-    elif isinstance(words, Passed) and 0 < words.length <= 10**8:
-        yield "vocab_size", Given(words.length, "length of tokenizer.ggml.tokens")
+    elif isinstance(words, Skipped) and 0 < words.length <= 10**8:
+        yield "vocab_size", Sourced(words.length, "length of tokenizer.ggml.tokens")
     longest = config.optional_count("context_length", most=MAX_CONTEXT)
     if longest is not None:
         yield "max_context", longest
-    yield "tie_word_embeddings", Given(tied, f"{OUTPUT} is {'not ' if tied else ''}there")
+    yield "tie_word_embeddings", Sourced(tied, f"{OUTPUT} is {'not ' if tied else ''}there")
     experts = config.optional_count("expert_count", least=0)
     if experts is not None and experts.value > 1:
         yield "num_experts", experts
@@ -148,6 +149,6 @@ def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> 
     drafts = config.optional_count(DRAFTS, least=0)
     if drafts is not None and drafts.value:
         yield "mtp_layers", drafts
-    yield "dtype", Given("fp16", "llama.cpp keeps its cache in f16 unless it is told otherwise")
+    yield "dtype", Sourced("fp16", "llama.cpp keeps its cache in f16 unless it is told otherwise")
     if weights.elements:
-        yield "parameters", Given(weights.elements, "elements of the tensors")
+        yield "parameters", Sourced(weights.elements, "elements of the tensors")

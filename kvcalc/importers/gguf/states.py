@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.config import Given
 from kvcalc.importers.gguf.layers import (
     HIDDEN,
     KV_HEADS,
@@ -12,35 +11,36 @@ from kvcalc.importers.gguf.layers import (
     by_layer,
     every_attention,
     marked,
-    number_of,
+    num_layers,
     window_of,
 )
-from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.importers.config import Config
 
-    Family = Callable[[Config], list[LayerPlan]]
+    Family = Callable[[Config], list[ImportedLayer]]
 
-CONV_DTYPE = ("conv_dtype", Given("fp32", "llama.cpp keeps the inputs of convolutions in f32"))
+CONV_DTYPE = ("conv_dtype", Sourced("fp32", "llama.cpp keeps the inputs of convolutions in f32"))
 
 
-def with_states(state: Callable[[Config], Block]) -> Family:
+def with_states(state: Callable[[Config], AttentionBlock]) -> Family:
     """Layers without KV heads keep a state."""
 
-    def read(config: Config) -> list[LayerPlan]:
+    def read(config: Config) -> list[ImportedLayer]:
         kept = state(config)
-        return [LayerPlan((block or kept,)) for block in attentions(config)]
+        return [ImportedLayer((block or kept,)) for block in attentions(config)]
 
     return read
 
 
-def mamba1(config: Config) -> Block:
+def mamba1(config: Config) -> AttentionBlock:
     """Mamba's state."""
     config.ignore("ssm.group_count")
-    return Block(
+    return AttentionBlock(
         "mamba1",
         (
             ("intermediate_size", config.count("ssm.inner_size")),
@@ -51,16 +51,16 @@ def mamba1(config: Config) -> Block:
     )
 
 
-def mamba2(config: Config) -> Block:
+def mamba2(config: Config) -> AttentionBlock:
     """Mamba-2's: ssm.time_step_rank is the number of heads."""
     inner, heads = config.count("ssm.inner_size"), config.count("ssm.time_step_rank")
     if inner.value % heads.value:
         raise config.refusal(f"ssm.inner_size is {inner.value}, of {heads.value} heads")
-    return Block(
+    return AttentionBlock(
         "mamba2",
         (
             ("num_heads", heads),
-            ("head_dim", Given(inner.value // heads.value, "ssm.inner_size / ssm.time_step_rank")),
+            ("head_dim", Sourced(inner.value // heads.value, "ssm.inner_size / ssm.time_step_rank")),
             ("state_size", config.count("ssm.state_size")),
             ("num_groups", config.count("ssm.group_count")),
             ("conv_kernel", config.count("ssm.conv_kernel")),
@@ -69,53 +69,53 @@ def mamba2(config: Config) -> Block:
     )
 
 
-def short_conv(config: Config) -> Block:
+def short_conv(config: Config) -> AttentionBlock:
     """LFM2's convolution."""
     kernel = config.count("shortconv.l_cache")
-    return Block("short_conv", (("hidden_size", config.count(HIDDEN)), ("conv_kernel", kernel), CONV_DTYPE))
+    return AttentionBlock("short_conv", (("hidden_size", config.count(HIDDEN)), ("conv_kernel", kernel), CONV_DTYPE))
 
 
-def lfm2(config: Config) -> list[LayerPlan]:
+def lfm2(config: Config) -> list[ImportedLayer]:
     """LFM2: layers without KV heads are convolutions; the others slide where there is a window."""
-    window, plans = window_of(config), with_states(short_conv)(config)
-    return [plan if plan.blocks[0].kind == "short_conv" else plan._replace(window=window) for plan in plans]
+    window, layers = window_of(config), with_states(short_conv)(config)
+    return [layer if layer.blocks[0].kind == "short_conv" else layer._replace(window=window) for layer in layers]
 
 
-def every_layer(state: Callable[[Config], Block]) -> Family:
+def every_layer(state: Callable[[Config], AttentionBlock]) -> Family:
     """Nothing but states."""
 
-    def read(config: Config) -> list[LayerPlan]:
+    def read(config: Config) -> list[ImportedLayer]:
         config.ignore(KV_HEADS)
-        return [LayerPlan((state(config),))] * number_of(config)
+        return [ImportedLayer((state(config),))] * num_layers(config)
 
     return read
 
 
-def falcon_h1(config: Config) -> list[LayerPlan]:
+def falcon_h1(config: Config) -> list[ImportedLayer]:
     """Attention and Mamba-2 side by side."""
     state = mamba2(config)
-    return [LayerPlan((block, state)) for block in every_attention(config)]
+    return [ImportedLayer((block, state)) for block in every_attention(config)]
 
 
-def nemotron_h(config: Config) -> list[LayerPlan]:
+def nemotron_h(config: Config) -> list[ImportedLayer]:
     """Nemotron-H: a layer with a feed-forward width keeps nothing; of the others, those with heads are attention."""
     widths, state = by_layer(config, "feed_forward_length"), mamba2(config)
     if widths is None:
         raise config.refusal("it has no feed_forward_length")
-    nothing = Block("none", why="feed_forward_length: a feed-forward block")
+    nothing = AttentionBlock("none", reason="feed_forward_length: a feed-forward block")
     return [
-        LayerPlan((nothing if width else block or state,))
+        ImportedLayer((nothing if width else block or state,))
         for block, width in zip(attentions(config), widths, strict=True)
     ]
 
 
-def deltanet(config: Config) -> list[LayerPlan]:
+def deltanet(config: Config) -> list[ImportedLayer]:
     """Qwen3-Next, Qwen3.5: all but every full_attention_interval-th layer keep a state."""
     inner, heads = config.count("ssm.inner_size"), config.count("ssm.time_step_rank")
     width = config.count("ssm.state_size")
     if inner.value != heads.value * width.value:
         raise config.refusal(f"ssm.inner_size is {inner.value}, and {heads.value} heads of {width.value}")
-    linear = Block(
+    linear = AttentionBlock(
         "gated_deltanet",
         (
             ("num_k_heads", config.count("ssm.group_count")),
@@ -126,10 +126,15 @@ def deltanet(config: Config) -> list[LayerPlan]:
             CONV_DTYPE,
         ),
     )
-    layers, every = number_of(config), config.optional_count("full_attention_interval") or Given(4, "llama.cpp's own")
+    layers, every = (
+        num_layers(config),
+        config.optional_count("full_attention_interval") or Sourced(4, "llama.cpp's own"),
+    )
     marks = [(index + 1) % every.value != 0 for index in range(layers)]
     listed = config.get("attention.recurrent_layers")
     if listed is not None:
-        marks = marked(config, listed.why, listed.value if isinstance(listed.value, list) else [listed.value] * layers)
+        marks = marked(
+            config, listed.reason, listed.value if isinstance(listed.value, list) else [listed.value] * layers
+        )
     whole = every_attention(config)
-    return [LayerPlan((linear if each else whole[index],)) for index, each in enumerate(marks)]
+    return [ImportedLayer((linear if each else whole[index],)) for index, each in enumerate(marks)]

@@ -105,10 +105,10 @@ class Client:
         except KvcalcError as error:
             raise self._not_the_hub(str(error)) from error
 
-    def _not_the_hub(self, why: str) -> CannotRunError:
+    def _not_the_hub(self, reason: str) -> CannotRunError:
         return CannotRunError(
-            f"{self.shown}: what answers at {self.endpoint} is not the Hub: {why}; HF_ENDPOINT says who is asked, and "
-            "a network may have a page of its own to log in"
+            f"{self.shown}: what answers at {self.endpoint} is not the Hub: {reason}; HF_ENDPOINT says who is asked, "
+            "and a network may have a page of its own to log in"
         )
 
     def _cached(self, revision: str | None, error: CannotRunError) -> Repository:

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import CannotRunError, KvcalcError
-from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.quantisation import BESIDE, folder_quantisation, quantised_beside
 from kvcalc.importers.config_json.read import import_config
 from kvcalc.importers.hub.client import Client
@@ -21,19 +20,20 @@ from kvcalc.importers.safetensors import (
     header_tensors,
     indexed_files,
 )
+from kvcalc.importers.sourced import Sourced
 from kvcalc.importers.tensors import AddedUp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.importers.hub.client import Repository
-    from kvcalc.importers.imported import Imported
+    from kvcalc.importers.imported_model import ImportedModel
 
 PREFIX, CONFIG_FILE = "hf:", "config.json"
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})(@(?P<revision>[\w./-]{1,100}))?")
 
 
-def import_hub(text: str, assumed: Mapping[str, Any]) -> Imported:
+def import_hub(text: str, assumed: Mapping[str, Any]) -> ImportedModel:
     """The model of `hf:ORG/NAME`, or `hf:ORG/NAME@REVISION`.
 
     Args:
@@ -73,10 +73,13 @@ def _quantised(client: Client, found: Repository) -> Mapping[str, Any] | None:
     return None
 
 
-def _placed(imported: Imported, repository: str, found: Repository, notes: tuple[str, ...]) -> Imported:
+def _placed(imported: ImportedModel, repository: str, found: Repository, notes: tuple[str, ...]) -> ImportedModel:
     """The model with where it came from among its fields, and in a note."""
     address = f"https://huggingface.co/{repository}/tree/{found.revision}"
-    where = (("hub_ids", Given((repository,), "the name asked for")), ("source", Given(address, "the revision read")))
+    where = (
+        ("hub_ids", Sourced((repository,), "the name asked for")),
+        ("source", Sourced(address, "the revision read")),
+    )
     name, *others = imported.fields
     cached = "" if found.files is not None else ", from the cache: the Hub was not asked"
     return imported.at(address, (name, *where, *others), (f"revision {found.revision}{cached}", *notes))

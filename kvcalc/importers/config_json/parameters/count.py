@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.importers.config_json.architectures import Classifier, Eagle3, NotCounted
-from kvcalc.importers.config_json.fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.heads import HIDDEN
+from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
 from kvcalc.importers.config_json.parameters.draft import draft_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
     from kvcalc.importers.config_json.architectures import Above, OutputHead
     from kvcalc.importers.config_json.parameters.anatomy import Anatomy
-    from kvcalc.importers.plan import LayerPlan
+    from kvcalc.importers.layers import ImportedLayer
 
 
 class Counted(NamedTuple):
@@ -34,12 +34,12 @@ class Counted(NamedTuple):
     active: int
 
 
-def count_parameters(config: Config, plans: Sequence[LayerPlan], above: Above, *, tied: bool) -> Counted | None:
+def count_parameters(config: Config, layers: Sequence[ImportedLayer], above: Above, *, tied: bool) -> Counted | None:
     """The parameters, exactly; None where the family or the class has no count, or the file lacks a size.
 
     Args:
         config: of the text model.
-        plans: of its layers.
+        layers: of its layers.
         above: what stands above them.
         tied: whether the output head is the embedding.
 
@@ -47,19 +47,19 @@ def count_parameters(config: Config, plans: Sequence[LayerPlan], above: Above, *
         KvcalcError: a size is none.
     """
     if isinstance(above, Eagle3):
-        return _whole(draft_parameters(config, plans, above))
+        return _whole(draft_parameters(config, layers, above))
     anatomy = anatomy_of(config)
     if anatomy is None or isinstance(above, NotCounted):
         return None
     sizes = (HIDDEN, VOCABULARY, *([anatomy.positions] if anatomy.positions else []))
     if any(config.get(*names) is None for names in sizes) or not _counted_here(config, anatomy):
         return None
-    feed_forward = feed_forward_parameters(config, anatomy, len(plans))
-    attentions = [attention_parameters(config, anatomy, plan) for plan in plans]
+    feed_forward = feed_forward_parameters(config, anatomy, len(layers))
+    attentions = [attention_parameters(config, anatomy, layer) for layer in layers]
     if feed_forward is None or any(each is None for each in attentions):
         return None
     hidden = config.count(*HIDDEN).value
-    norms = anatomy.norms * len(plans) + anatomy.final_norm + anatomy.embedding_norm
+    norms = anatomy.norms * len(layers) + anatomy.final_norm + anatomy.embedding_norm
     total = sum(each or 0 for each in attentions) + feed_forward.parameters
     total += norms * hidden * (2 if anatomy.norm_bias else 1) + _ends(config, anatomy, above, tied=tied)
     return Counted(total, total - feed_forward.idle)

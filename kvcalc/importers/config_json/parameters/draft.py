@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.config import Config
     from kvcalc.importers.config_json.architectures import Eagle3
-    from kvcalc.importers.plan import LayerPlan
+    from kvcalc.importers.layers import ImportedLayer
 
 HIDDEN_STATES = 3
 """That EAGLE-3 reads: of an early, a middle and a late layer of its target."""
@@ -22,17 +22,17 @@ HIDDEN_STATES = 3
 _LAYER = Anatomy(norms=3)
 
 
-def draft_parameters(config: Config, plans: Sequence[LayerPlan], draft: Eagle3) -> int | None:
+def draft_parameters(config: Config, layers: Sequence[ImportedLayer], draft: Eagle3) -> int | None:
     """Those of EAGLE-3's layer and output head; None where it has another shape.
 
     Queries, keys and values are made of the embedding beside the hidden state, and so of twice hidden_size. The
     embedding is the target's, and not counted. Source: vLLM, vllm/model_executor/models/llama_eagle3.py.
     """
-    blocks = [block for plan in plans for block in plan.blocks]
+    blocks = [block for layer in layers for block in layer.blocks]
     if len(blocks) != 1 or blocks[0].kind not in {"mha", "mqa", "gqa"} or config.get(*HIDDEN) is None:
         return None
     sizes, hidden = blocks[0].sizes, int(config.count(*HIDDEN).value)
-    attention = attention_parameters(config, _LAYER, plans[0])
+    attention = attention_parameters(config, _LAYER, layers[0])
     feed_forward = feed_forward_parameters(config, _LAYER, 1)
     if attention is None or feed_forward is None:
         return None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.config import Config
     from kvcalc.importers.config_json.parameters.anatomy import Anatomy, Flag
-    from kvcalc.importers.plan import Block, LayerPlan
+    from kvcalc.importers.layers import AttentionBlock, ImportedLayer
 
 
 def holds(config: Config, flag: Flag) -> bool:
@@ -23,17 +23,17 @@ def holds(config: Config, flag: Flag) -> bool:
     return flag.default if found is None else bool(found.value)
 
 
-def attention_parameters(config: Config, anatomy: Anatomy, plan: LayerPlan) -> int | None:
+def attention_parameters(config: Config, anatomy: Anatomy, layer: ImportedLayer) -> int | None:
     """Those of a layer's attention; None where its kind has no count."""
-    if anatomy.sinks == "sliding" and plan.window is None:
+    if anatomy.sinks == "sliding" and layer.window is None:
         anatomy = anatomy._replace(sinks="none")
-    counts = [_KINDS.get(block.kind) for block in plan.blocks]
+    counts = [_KINDS.get(block.kind) for block in layer.blocks]
     if None in counts:
         return None
-    return sum(count(config, anatomy, block) for count, block in zip(counts, plan.blocks, strict=True) if count)
+    return sum(count(config, anatomy, block) for count, block in zip(counts, layer.blocks, strict=True) if count)
 
 
-def _heads(config: Config, anatomy: Anatomy, block: Block) -> int:
+def _heads(config: Config, anatomy: Anatomy, block: AttentionBlock) -> int:
     sizes = block.sizes
     hidden, heads, width = config.count(*HIDDEN).value, sizes["num_heads"], sizes["head_dim"]
     kv_heads = {"mha": heads, "mqa": 1}.get(block.kind) or sizes["num_kv_heads"]
@@ -52,7 +52,7 @@ def _heads(config: Config, anatomy: Anatomy, block: Block) -> int:
     return total
 
 
-def _latent(config: Config, anatomy: Anatomy, block: Block) -> int:
+def _latent(config: Config, anatomy: Anatomy, block: AttentionBlock) -> int:
     sizes = block.sizes
     hidden, heads, rank = config.count(*HIDDEN).value, sizes["num_heads"], sizes["kv_lora_rank"]
     rope, nope, v_width = sizes["qk_rope_head_dim"], sizes["qk_nope_head_dim"], sizes["v_head_dim"]
@@ -69,11 +69,11 @@ def _latent(config: Config, anatomy: Anatomy, block: Block) -> int:
     return total
 
 
-def _state(count: Callable[[Config, Block], int]) -> Callable[[Config, Anatomy, Block], int]:
+def _state(count: Callable[[Config, AttentionBlock], int]) -> Callable[[Config, Anatomy, AttentionBlock], int]:
     return lambda config, _, block: count(config, block)
 
 
-_KINDS: Mapping[str, Callable[[Config, Anatomy, Block], int]] = {
+_KINDS: Mapping[str, Callable[[Config, Anatomy, AttentionBlock], int]] = {
     "mha": _heads,
     "mqa": _heads,
     "gqa": _heads,

@@ -8,7 +8,7 @@ from kvcalc.importers.config_json.heads import HIDDEN
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
-    from kvcalc.importers.plan import Block
+    from kvcalc.importers.layers import AttentionBlock
 
 
 def _true(config: Config, name: str, *, default: bool) -> bool:
@@ -16,7 +16,7 @@ def _true(config: Config, name: str, *, default: bool) -> bool:
     return default if found is None else bool(found.value)
 
 
-def gated_deltanet(config: Config, block: Block) -> int:
+def gated_deltanet(config: Config, block: AttentionBlock) -> int:
     """Projections, one convolution over keys, queries and values, step bias, decay and norm."""
     sizes, hidden = block.sizes, int(config.count(*HIDDEN).value)
     heads, width = sizes["num_v_heads"], sizes["v_head_dim"]
@@ -26,7 +26,7 @@ def gated_deltanet(config: Config, block: Block) -> int:
     return projections + mixed * sizes["conv_kernel"] + 2 * heads + width
 
 
-def kda(config: Config, block: Block) -> int:
+def kda(config: Config, block: AttentionBlock) -> int:
     """Projections, a convolution each, gates through a head's width, step bias, decay and norm."""
     sizes, hidden = block.sizes, int(config.count(*HIDDEN).value)
     heads, width = sizes["num_heads"], sizes["head_dim"]
@@ -35,19 +35,19 @@ def kda(config: Config, block: Block) -> int:
     return 4 * hidden * inner + 3 * inner * sizes["conv_kernel"] + gates + hidden * heads + inner + heads + width
 
 
-def lightning(config: Config, block: Block) -> int:
+def lightning(config: Config, block: AttentionBlock) -> int:
     """Queries, keys, values, a gate, the way back, and a norm over all heads."""
     inner = block.sizes["num_heads"] * block.sizes["head_dim"]
     return 5 * int(config.count(*HIDDEN).value) * inner + inner
 
 
-def short_conv(config: Config, block: Block) -> int:
+def short_conv(config: Config, block: AttentionBlock) -> int:
     """Three projections, the way back, and the convolution between."""
     hidden, biased = block.sizes["hidden_size"], _true(config, "conv_bias", default=False)
     return 4 * hidden * hidden + hidden * block.sizes["conv_kernel"] + (5 * hidden if biased else 0)
 
 
-def mamba1(config: Config, block: Block) -> int:
+def mamba1(config: Config, block: AttentionBlock) -> int:
     """Mamba's mixer; Jamba's has norms of the step, B and C too."""
     sizes, hidden = block.sizes, int(config.count(*HIDDEN).value)
     inner, state, kernel = sizes["intermediate_size"], sizes["state_size"], sizes["conv_kernel"]
@@ -63,7 +63,7 @@ def mamba1(config: Config, block: Block) -> int:
     return total + (rank + 2 * state if config.model_type == "jamba" else 0)
 
 
-def mamba2(config: Config, block: Block) -> int:
+def mamba2(config: Config, block: AttentionBlock) -> int:
     """Mamba-2's mixer, with a norm before the way back; Falcon-H1 has it only with mamba_rms_norm."""
     sizes, hidden = block.sizes, int(config.count(*HIDDEN).value)
     heads = sizes["num_heads"]

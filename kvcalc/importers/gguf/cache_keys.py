@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TELLING = frozenset(
+CACHE_KEYS = frozenset(
     {
         "attention.head_count_kv",
         "attention.indexer.head_count",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.importers.config import Given
 from kvcalc.importers.config_json.experts import expert_fields
 from kvcalc.importers.config_json.heads import HEADS, HIDDEN
+from kvcalc.importers.key_checks import refuse_differing
+from kvcalc.importers.sourced import Sourced
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _COUNTS: Mapping[str, tuple[tuple[str, ...], int]] = {
 DTYPES: Mapping[str, str] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
-def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str, Given]]:
+def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str, Sourced]]:
     """Those that the file gives.
 
     Args:
@@ -50,8 +51,8 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
     Raises:
         KvcalcError: values that cannot be, or that contradict each other.
     """
-    config.agreed(*HIDDEN)
-    config.agreed(*HEADS)
+    refuse_differing(config, *HIDDEN)
+    refuse_differing(config, *HEADS)
     for field, (names, most) in _COUNTS.items():
         found = config.optional_uniform(*names, most=most)
         if found is not None:
@@ -66,26 +67,26 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
             raise config.refusal("tie_word_embeddings is neither true nor false")
         yield "tie_word_embeddings", tied
     if config.flag("attention_k_eq_v"):
-        yield "attention_k_eq_v", Given(value=True, why="attention_k_eq_v")
+        yield "attention_k_eq_v", Sourced(value=True, reason="attention_k_eq_v")
     dtype = either(config, outer, "torch_dtype", "dtype")
     if dtype is not None:
         yield "dtype", config.chosen(dtype, DTYPES)
     towers = [kind for kind, key in (("image", "vision_config"), ("audio", "audio_config")) if outer.get(key)]
     if towers:
-        yield "modalities", Given(("text", *towers), "vision_config or audio_config")
+        yield "modalities", Sourced(("text", *towers), "vision_config or audio_config")
 
 
-def either(config: Config, outer: Mapping[str, Any], *names: str) -> Given | None:
+def either(config: Config, outer: Mapping[str, Any], *names: str) -> Sourced | None:
     """A key that may stand inside or around the text model's part, where it decides over what its class fills in.
 
     Raises:
         KvcalcError: it stands in both, or under two names, and they differ.
     """
-    config.agreed(*names)
+    refuse_differing(config, *names)
     inside = config.get(*names)
     if any(name in config.assumed for name in names):
         return inside
-    around = next((Given(outer[name], name) for name in names if outer.get(name) is not None), None)
+    around = next((Sourced(outer[name], name) for name in names if outer.get(name) is not None), None)
     is_told = any(name in config.values for name in names)
     is_written = (
         inside is not None and inside.value is True and any(config.defaults.get(name) is True for name in names)
@@ -95,7 +96,7 @@ def either(config: Config, outer: Mapping[str, Any], *names: str) -> Given | Non
         if inside.value is False and around.value is True and "tie_word_embeddings" in names:
             return None  # a wrapper's default, as transformers writes it: which of them counts, the file does not tell
         raise config.refusal(
-            f"{inside.why} is {str(inside.value)[:40]} in text_config, and {str(around.value)[:40]} around it",
-            f"--assume {inside.why}={json.dumps(inside.value)[:40]} or {json.dumps(around.value)[:40]} decides it",
+            f"{inside.reason} is {str(inside.value)[:40]} in text_config, and {str(around.value)[:40]} around it",
+            f"--assume {inside.reason}={json.dumps(inside.value)[:40]} or {json.dumps(around.value)[:40]} decides it",
         )
     return around or inside

@@ -4,40 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.config_json.fields import DTYPES
-from kvcalc.importers.config_json.heads import HEADS, HIDDEN, usual_heads, width_of
+from kvcalc.importers.config_json.heads import HEADS, HIDDEN, head_dim_of, usual_heads
 from kvcalc.importers.config_json.latent import latent_block
-from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, number_of, types_of
-from kvcalc.importers.plan import Block, LayerPlan
+from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, listed_types, num_layers
+from kvcalc.importers.config_json.model_fields import DTYPES
+from kvcalc.importers.layers import AttentionBlock, ImportedLayer
 
 if TYPE_CHECKING:
-    from kvcalc.importers.config import Config, Given
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.sourced import Sourced
 
 
-def state_dtype(config: Config, name: str) -> tuple[tuple[str, Given], ...]:
+def state_dtype(config: Config, name: str) -> tuple[tuple[str, Sourced], ...]:
     """The field of a block whose state has a format of its own; none where the key is absent or 'auto'."""
     found = config.get(name)
     return () if found is None or found.value == "auto" else (("state_dtype", config.chosen(found, DTYPES)),)
 
 
-def _alternate(config: Config, linear: Block, full: Block, types: list[str]) -> list[LayerPlan]:
+def _alternate(config: Config, linear: AttentionBlock, full: AttentionBlock, types: list[str]) -> list[ImportedLayer]:
     config.ignore("layer_types")
-    return [LayerPlan((full if each == FULL else linear,)) for each in types]
+    return [ImportedLayer((full if each == FULL else linear,)) for each in types]
 
 
 def _every(config: Config, name: str) -> list[str]:
     """layer_types, else the last of each `name` layers is full."""
-    types = types_of(config, {FULL, LINEAR})
+    types = listed_types(config, {FULL, LINEAR})
     if types is not None:
         config.ignore(name)
         return types
     every = config.count(name).value
-    return [LINEAR if (index + 1) % every else FULL for index in range(number_of(config))]
+    return [LINEAR if (index + 1) % every else FULL for index in range(num_layers(config))]
 
 
-def deltanet(config: Config) -> list[LayerPlan]:
+def deltanet(config: Config) -> list[ImportedLayer]:
     """Qwen3-Next, Qwen3.5: every full_attention_interval-th layer is full."""
-    linear = Block(
+    linear = AttentionBlock(
         "gated_deltanet",
         (
             ("num_k_heads", config.count("linear_num_key_heads")),
@@ -51,17 +52,17 @@ def deltanet(config: Config) -> list[LayerPlan]:
     return _alternate(config, linear, usual_heads(config), _every(config, "full_attention_interval"))
 
 
-def kimi_linear(config: Config) -> list[LayerPlan]:
+def kimi_linear(config: Config) -> list[ImportedLayer]:
     """linear_attn_config lists its layers, counted from 1.
 
     Raises:
         KvcalcError: its lists do not name every layer once.
     """
-    inner, layers = config.part("linear_attn_config"), number_of(config)
+    inner, layers = config.part("linear_attn_config"), num_layers(config)
     full, linear = inner.numbers("full_attn_layers"), inner.numbers("kda_layers")
     if sorted([*full, *linear]) != list(range(1, layers + 1)):
         raise config.refusal(f"full_attn_layers and kda_layers do not name each of {layers} layers once")
-    kda = Block(
+    kda = AttentionBlock(
         "kda",
         (
             ("num_heads", inner.count("num_heads")),
@@ -77,39 +78,41 @@ def kimi_linear(config: Config) -> list[LayerPlan]:
     return _alternate(config, kda, latent_block(config), types)
 
 
-def bailing_hybrid(config: Config) -> list[LayerPlan]:
+def bailing_hybrid(config: Config) -> list[ImportedLayer]:
     """Ling-3.0: the last of each layer_group_size layers keeps a latent; a KDA head is num_attention_heads' own."""
     heads = config.count("linear_num_heads", *HEADS)
     width = config.count("linear_head_dim", "head_dim")
     kernel = config.count("linear_conv_kernel_dim", "short_conv_kernel_size")
-    kda = Block("kda", (("num_heads", heads), ("head_dim", width), ("conv_kernel", kernel)))
+    kda = AttentionBlock("kda", (("num_heads", heads), ("head_dim", width), ("conv_kernel", kernel)))
     return _alternate(config, kda, latent_block(config), _every(config, "layer_group_size"))
 
 
-def minimax(config: Config) -> list[LayerPlan]:
+def minimax(config: Config) -> list[ImportedLayer]:
     """MiniMax-Text-01: attn_type_list has 1 for full layers and 0 for lightning attention; or layer_types.
 
     Raises:
         KvcalcError: the list has something else, or there is none.
     """
-    types = types_of(config, {FULL, LINEAR})
+    types = listed_types(config, {FULL, LINEAR})
     if types is None:
-        marks = config.marks("attn_type_list", number_of(config))
+        marks = config.marks("attn_type_list", num_layers(config))
         types = [FULL if mark else LINEAR for mark in marks]
     else:
         config.ignore("attn_type_list")
     heads = config.count(*HEADS)
-    lightning = Block("lightning", (("num_heads", heads), ("head_dim", width_of(config, heads))))
+    lightning = AttentionBlock("lightning", (("num_heads", heads), ("head_dim", head_dim_of(config, heads))))
     return _alternate(config, lightning, usual_heads(config), types)
 
 
-def lfm2(config: Config) -> list[LayerPlan]:
+def lfm2(config: Config) -> list[ImportedLayer]:
     """LFM2: full_attn_idxs or layer_types; the others are short convolutions."""
-    types = types_of(config, {FULL, "conv"})
+    types = listed_types(config, {FULL, "conv"})
     if types is None:
         indices = set(config.numbers("full_attn_idxs"))
-        types = [FULL if index in indices else "conv" for index in range(number_of(config))]
+        types = [FULL if index in indices else "conv" for index in range(num_layers(config))]
     else:
         config.ignore("full_attn_idxs")
-    conv = Block("short_conv", (("hidden_size", config.count(*HIDDEN)), ("conv_kernel", config.count("conv_L_cache"))))
+    conv = AttentionBlock(
+        "short_conv", (("hidden_size", config.count(*HIDDEN)), ("conv_kernel", config.count("conv_L_cache")))
+    )
     return _alternate(config, conv, usual_heads(config), types)

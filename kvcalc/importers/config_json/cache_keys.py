@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from kvcalc.importers.plan import LayerPlan
+    from kvcalc.importers.layers import ImportedLayer
 
 
 def _set(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-TELLING = _set(
+CACHE_KEYS = _set(
     """
     add_cross_attention attention_chunk_size attention_other_setting attention_types attn_config
     attn_layer_indices attn_layer_period attn_type_list block_configs block_overrides block_types
@@ -62,7 +62,7 @@ _HARMLESS = _set(
 )
 """What a name with one of these is about, it is not what a layer keeps."""
 
-DISMISSED = _set(
+NOT_OF_THE_CACHE = _set(
     """
     attention_backend attention_logit_cap attention_sink_size attn_res_block_size chunk_size
     chunk_size_feed_forward compression_config context_window context_window_size conv_dim conv_dim_out
@@ -119,13 +119,13 @@ _SAME: Mapping[str, Collection[str]] = MappingProxyType(
 
 _USUAL = {"num_kv_heads": "num_key_value_heads", "head_dim": "head_dim", "window": "sliding_window"}
 
-MEANING: Mapping[str, str] = MappingProxyType({name: key for field, key in _USUAL.items() for name in _SAME[field]})
+SYNONYMS: Mapping[str, str] = MappingProxyType({name: key for field, key in _USUAL.items() for name in _SAME[field]})
 """Spellings, and the key that most families read."""
 
 _NAME = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
 
 
-def telling_keys(values: Mapping[str, Any]) -> set[str]:
+def cache_keys(values: Mapping[str, Any]) -> set[str]:
     """Keys of a file, or of a mapping in it, that say something of the cache.
 
     Args:
@@ -139,10 +139,10 @@ def _tells(name: str, value: Any) -> bool:
     off = value in (None, False, "", [], {}) or (isinstance(value, int | float) and value <= 0)
     if off or (name in _SAYS_NOTHING and _SAYS_NOTHING[name] == value):
         return False
-    if name in TELLING:
+    if name in CACHE_KEYS:
         return True
     words = {word.lower() for word in _NAME.findall(name)}
-    if name in DISMISSED or words & _HARMLESS:
+    if name in NOT_OF_THE_CACHE or words & _HARMLESS:
         return False
     if value is True:
         return bool(words & _FLAGS) or bool(words & _ATTENTIONS and words & {"attention", "attn"})
@@ -151,21 +151,21 @@ def _tells(name: str, value: Any) -> bool:
     return bool(words & _WORDS)
 
 
-def agreeing_keys(values: Mapping[str, Any], plans: Sequence[LayerPlan]) -> set[str]:
+def repeated_keys(values: Mapping[str, Any], layers: Sequence[ImportedLayer]) -> set[str]:
     """Keys that say in other words what was read.
 
     Args:
         values: of the file.
-        plans: the layers as they were read.
+        layers: the layers as they were read.
     """
-    blocks: list[dict[str, Any]] = [{**block.sizes, "kind": block.kind} for plan in plans for block in plan.blocks]
+    blocks: list[dict[str, Any]] = [{**block.sizes, "kind": block.kind} for layer in layers for block in layer.blocks]
     read: dict[str, set[Any]] = {
         "num_heads": {block["num_heads"] for block in blocks if "num_heads" in block},
         "num_kv_heads": {_kv_heads(block) for block in blocks if "num_heads" in block},
         "group": {block["num_heads"] // _kv_heads(block) for block in blocks if "num_heads" in block},
         "head_dim": {block["head_dim"] for block in blocks if "head_dim" in block},
-        "window": {plan.window.value for plan in plans if plan.window is not None},
-        "layers": {len(plans)},
+        "window": {layer.window.value for layer in layers if layer.window is not None},
+        "layers": {len(layers)},
     }
     alike = {field: next(iter(found)) for field, found in read.items() if len(found) == 1}
     return {name for field, value in alike.items() for name in _SAME[field] if values.get(name) == value}

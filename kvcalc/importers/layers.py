@@ -11,15 +11,16 @@ from kvcalc.model.layers import LayerGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvcalc.importers.config import Config, Given
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.sourced import Sourced
 
 
-class Block(NamedTuple):
+class AttentionBlock(NamedTuple):
     """One attention: its kind, and its fields in order."""
 
     kind: str
-    fields: tuple[tuple[str, Given], ...] = ()
-    why: str = ""
+    fields: tuple[tuple[str, Sourced], ...] = ()
+    reason: str = ""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -32,7 +33,7 @@ class Block(NamedTuple):
         return {"kind": self.kind, **{name: given.value for name, given in self.fields}}
 
 
-class LayerPlan(NamedTuple):
+class ImportedLayer(NamedTuple):
     """One layer.
 
     Attributes:
@@ -41,9 +42,9 @@ class LayerPlan(NamedTuple):
         chunk: length of chunks, or None.
     """
 
-    blocks: tuple[Block, ...]
-    window: Given | None = None
-    chunk: Given | None = None
+    blocks: tuple[AttentionBlock, ...]
+    window: Sourced | None = None
+    chunk: Sourced | None = None
 
     def group(self, count: int) -> LayerGroup:
         """So many of it, as a model has them.
@@ -60,7 +61,9 @@ class LayerPlan(NamedTuple):
         )
 
 
-def block_of(config: Config, heads: Given, kv_heads: Given, width: Given, v_width: Given | None = None) -> Block:
+def block_of_heads(
+    config: Config, heads: Sourced, kv_heads: Sourced, width: Sourced, v_width: Sourced | None = None
+) -> AttentionBlock:
     """mha, mqa or gqa, by the number of KV heads.
 
     Raises:
@@ -70,20 +73,20 @@ def block_of(config: Config, heads: Given, kv_heads: Given, width: Given, v_widt
     if v_width is not None and v_width.value != width.value:
         widths.append(("v_head_dim", v_width))
     if kv_heads.value == heads.value:
-        return Block("mha", (("num_heads", heads), *widths), kv_heads.why)
+        return AttentionBlock("mha", (("num_heads", heads), *widths), kv_heads.reason)
     if kv_heads.value == 1:
-        return Block("mqa", (("num_heads", heads), *widths), kv_heads.why)
+        return AttentionBlock("mqa", (("num_heads", heads), *widths), kv_heads.reason)
     if heads.value % kv_heads.value:
         raise config.refusal(
-            f"{kv_heads.value} KV heads do not divide {heads.value} heads ({kv_heads.why}; {heads.why})"
+            f"{kv_heads.value} KV heads do not divide {heads.value} heads ({kv_heads.reason}; {heads.reason})"
         )
-    return Block("gqa", (("num_heads", heads), ("num_kv_heads", kv_heads), *widths))
+    return AttentionBlock("gqa", (("num_heads", heads), ("num_kv_heads", kv_heads), *widths))
 
 
-def grouped(plans: Sequence[LayerPlan]) -> tuple[LayerGroup, ...]:
+def grouped(layers: Sequence[ImportedLayer]) -> tuple[LayerGroup, ...]:
     """Layers as a model has them, runs of equal ones together.
 
     Raises:
         ValueError: values that contradict each other.
     """
-    return tuple(plan.group(len(list(run))) for plan, run in groupby(plans))
+    return tuple(layer.group(len(list(run))) for layer, run in groupby(layers))

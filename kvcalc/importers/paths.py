@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kvcalc.importers.imported import Imported
+    from kvcalc.importers.imported_model import ImportedModel
     from kvcalc.importers.safetensors import Headers
 
 CONFIG_FILE, GGUF_SUFFIX = "config.json", ".gguf"
 
 
-def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
+def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedModel:
     """The model of a GGUF file, a config.json, or the folder around one, whose *.safetensors tell of the weights.
 
     A config.json reads what its folder reads, but for files that do not belong together: those it leaves out, with a
@@ -50,7 +50,7 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> Imported:
         return alone._replace(notes=(*alone.notes, f"its *.safetensors files are not read: {error}"))
 
 
-def _import_folder(folder: Path, shown: str, shown_config: str, assumed: Mapping[str, Any]) -> Imported:
+def _import_folder(folder: Path, shown: str, shown_config: str, assumed: Mapping[str, Any]) -> ImportedModel:
     from kvcalc.importers.safetensors import folder_headers  # noqa: PLC0415
 
     return _import_beside(folder / CONFIG_FILE, shown, shown_config, assumed, folder_headers(folder, shown))
@@ -58,6 +58,6 @@ def _import_folder(folder: Path, shown: str, shown_config: str, assumed: Mapping
 
 def _import_beside(
     path: Path, shown_folder: str, shown: str, assumed: Mapping[str, Any], headers: Headers | None
-) -> Imported:
+) -> ImportedModel:
     name, quantised = path.resolve().parent.name, folder_quantisation(path.parent, shown_folder)
     return import_config(read_text(path, shown), shown, name, assumed, headers, quantised)

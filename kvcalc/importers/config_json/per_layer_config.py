@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.plan import Block, block_of
+from kvcalc.importers.layers import AttentionBlock, block_of_heads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.importers.config import Config, Given
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.sourced import Sourced
 
 KEY = "per_layer_config"
 
@@ -40,7 +41,7 @@ def overrides(config: Config, layers: int) -> Mapping[int, Config] | None:
     return found
 
 
-def block_at(config: Config, own: Config | None, heads: Given, kv_heads: Given, width: Given) -> Block:
+def block_at(config: Config, own: Config | None, heads: Sourced, kv_heads: Sourced, width: Sourced) -> AttentionBlock:
     """A layer's block, of its own heads and width where it has them.
 
     Raises:
@@ -48,8 +49,8 @@ def block_at(config: Config, own: Config | None, heads: Given, kv_heads: Given, 
     """
     names = {"num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": width}
     if own is None:
-        return block_of(config, heads, kv_heads, width)
+        return block_of_heads(config, heads, kv_heads, width)
     for name, common in names.items():
         told = own.optional_count(name)
-        names[name] = common if told is None else told.since(f"{KEY}: {name}")
-    return block_of(config, *names.values())
+        names[name] = common if told is None else told.because(f"{KEY}: {name}")
+    return block_of_heads(config, *names.values())

@@ -1,0 +1,57 @@
+"""What an import gives: a model, and the reason for every value of it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.importers.model_yaml import yaml_text
+
+if TYPE_CHECKING:
+    from kvcalc.importers.layers import ImportedLayer
+    from kvcalc.importers.sourced import Sourced
+    from kvcalc.model.model import Model
+
+_NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class ImportedModel(NamedTuple):
+    """A model read from another format.
+
+    Attributes:
+        fields: of the model except its layers, in order, each with its reason.
+        layers: one for each layer of the model, in order.
+        notes: what else a user should know.
+        origin: what it was read from.
+    """
+
+    model: Model
+    fields: tuple[tuple[str, Sourced], ...]
+    layers: tuple[ImportedLayer, ...]
+    notes: tuple[str, ...]
+    origin: str
+
+    @property
+    def text(self) -> str:
+        """The model as a kvcalc YAML file, with a comment beside every field."""
+        comments = [f"# {line}" for line in (f"read from {self.origin}", *self.notes)]
+        return yaml_text(comments, self.fields, self.model.weights, self.layers)
+
+    def at(self, origin: str, fields: tuple[tuple[str, Sourced], ...], notes: tuple[str, ...]) -> ImportedModel:
+        """The same with fields and notes that tell where it came from.
+
+        Args:
+            origin: what it was read from.
+            fields: instead of its own.
+            notes: before its own.
+        """
+        model = replace(self.model, **{name: given.value for name, given in fields})
+        return self._replace(model=model, fields=fields, notes=(*notes, *self.notes), origin=origin)
+
+
+def model_name(text: str) -> str:
+    """A name for a model whose file has none, from that of the file, its folder or its repository."""
+    plain = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    return _NOT_OF_A_NAME.sub("-", plain).strip("-").lower()[:100] or "model"
