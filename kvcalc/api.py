@@ -90,7 +90,7 @@ def capacity(
     if cache_memory is None:
         return _capacity(asked)
     given = (name for name, value in options.items() if value not in (None, False))
-    asked = replace(asked, remarks=(*asked.remarks, *beside_cache_memory(given)))
+    asked = replace(asked, notes=(*asked.notes, *beside_cache_memory(given)))
     return _capacity(asked, size_of(cache_memory, "--cache-memory"))
 
 
@@ -181,8 +181,8 @@ def plan(
     found = accelerators(names, gpu_memory, node_size)
     asked = make_scenario(model, gpu=found.gpus[0], **options)
     size = sizing(asked.workload.context, batch, tokens, rps, latency)
-    remarks = (remark for remark in (size.remark, found.remark) if remark is not None)
-    asked = replace(asked, workload=replace(asked.workload, batch=size.batch), remarks=(*asked.remarks, *remarks))
+    notes = (each for each in (size.note, found.note) if each is not None)
+    asked = replace(asked, workload=replace(asked.workload, batch=size.batch), notes=(*asked.notes, *notes))
     return _plan(asked, found.gpus, limits(max_gpus, spare, limit, tp, pp), priced(prices or {}, found.gpus))
 
 

@@ -12,9 +12,79 @@ if TYPE_CHECKING:
 Datum = bool | int | float | str | None | tuple["Datum", ...]
 
 _CODES = {
-    # what was assumed while the question was put together
+    # the question: what was assumed or chosen while it was put together
     "default-context": "no context is given, so a default is taken",
     "unused-option": "an option that is given has no effect here",
+    "default-mla-dims": "dims of an MLA described on the command line that do not enter the cache are taken",
+    "best-of-gpus": "the best deployment of the GPUs that are given is taken",
+    "smallest-deployment": "no deployment is given, so the smallest that holds the workload or the weights is taken",
+    "batch-from-tokens": "the batch is the tokens that are held divided by the context",
+    "batch-from-rate": "the batch is requests a second times the seconds that each takes",
+    "gpus-left-out": "accelerators without a known memory are left out",
+    # the model's file
+    "assumed": "a key of the model's file that the user decided",
+    "hub-revision": "the revision of the repository that was read",
+    "files-not-read": "the checkpoint's files tell nothing here, and why",
+    "unused-window": "the file tells of a window that no layer has",
+    "weights-left-out": "bytes of the checkpoint that a server does not load",
+    "elements-differ": "the checkpoint's files hold another number of elements than config.json describes",
+    "parameters-not-counted": "the parameters do not follow from config.json",
+    "draft-counted-whole": "the file tells of a draft, and is counted as a whole model",
+    "draft-embedding-not-counted": "a draft's embedding is its target's",
+    "quantised-checkpoint": "config.json does not say what each tensor of a quantised checkpoint takes",
+    "cache-format-of-checkpoint": "the checkpoint asks for a format of the cache",
+    "default-dtype": "the model's file does not say its dtype, so one is taken",
+    # the model at this context
+    "context-above-max-context": "the context is above the model's limit",
+    "windows-lower-bound": "layers with windows are counted without what engines keep beside them",
+    "states-lower-bound": "layers with states are counted without what engines keep beside them",
+    "encoder-context": "each sequence is taken to have an encoder's tokens",
+    "weights-unknown": "the total and the number of GPUs need the weights",
+    # the accelerator
+    "gpu-memory-from-nvidia-smi": "the memory of an accelerator is nvidia-smi's figure",
+    "gpu-of-several-devices": "software sees several devices where one GPU is counted",
+    "process-context-squeezed": "the utilization leaves less than a process's own context takes",
+    # the deployment
+    "cache-copied": "tensor-parallel ranks keep copies of some of the cache",
+    "tight": "the workload is held only with less temporary memory than the most that was seen",
+    "several-replicas": "no single replica holds the batch",
+    "weights-of-a-rank": "how the weights are taken to be split over ranks",
+    "blocks-split": "ranks cut rows of quantised weights within a block of elements that share a scale",
+    "stage-with-most-memory": "another pipeline stage has more memory in all than the one with the most cache",
+    "no-legal-deployment": "nothing legal holds the workload",
+    "no-decode-bound": "there is no bound of decoding, and why",
+    "stages-not-tried": "pipeline stages are not tried, since tensor parallelism is enough",
+    # capacity
+    "longest-context-above-max-context": "memory holds a longer context than the model's limit",
+    "no-memory-for-cache": "all but the cache takes more than there is",
+    "limiting-stage": "another pipeline stage than the one with the most cache limits",
+    # comparisons; their notes have `rows` in their data where they are of some rows only
+    "row-left-out": "there is no such row, and why",
+    "no-other-mechanism": "no layer would keep something else under another mechanism",
+    "what-if-dims": "dims that a mechanism needs and the model does not have",
+    "mla-left-out": "the heads have no latent in DeepSeek's proportions",
+    "same-weights": "every row has the weights of the model as it is",
+    "states-unchanged": "states stay as they are under every mechanism",
+    "ratio-to-mha-unknown": "what the model would keep with multi-head attention is not known, and why",
+    "given-gpus": "how many GPUs the rows are compared on, where none are given",
+    "not-on-given-gpus": "a row has no deployment on the given GPUs, and why",
+    "not-spilled": "what a row spills is not known, and why",
+    "sequences-unbounded": "another sequence costs no memory",
+    # verification
+    "modules-compute-in-bf16": "torch does not compute in the model's dtype",
+    "default-hidden-size": "the model's file has no hidden_size, so one is taken",
+    # what is not modelled
+    "adapters-and-drafts": "LoRA adapters and draft models",
+    "blocks-and-fragmentation": "rounding to blocks, fragmentation, blocks that can be evicted",
+    "cache-quality": "what a format of the cache loses in quality",
+    "copied-weights": "weights that ranks copy and that are not counted",
+    "indexer-computing": "what an indexer computes to choose positions",
+    "mechanism-quality": "what another mechanism changes beside the cache",
+    "mtp-layers": "layers that predict further tokens",
+    "quantised-weights-as-loaded": "padding and repacking of quantised weights as an engine loads them",
+    "state-quality": "what a format of states loses in quality",
+    "tower-activations": "activations of vision or audio towers",
+    "weight-quality": "what a format of the weights loses in quality",
 }
 
 CODES: Mapping[str, str] = MappingProxyType(_CODES)

@@ -12,13 +12,14 @@ from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
+from kvcalc.note import Note
 from kvcalc.scenario import Scenario
 from kvcalc.term import Product, Share, Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 
@@ -108,8 +109,13 @@ def _faces() -> _Faces:
     return cast("_Faces", import_module("kvcalc.render.faces"))
 
 
-def plain(value: Any) -> Plain:
-    """Records become objects; products their path, bytes, formula and factors."""
+def plain(value: Any, of_note: Callable[[Note], Plain] | None = None) -> Plain:
+    """Records become objects; products their path, bytes, formula and factors; notes their code, text and data.
+
+    Args:
+        value: to be made plain.
+        of_note: what a note becomes instead.
+    """
     if isinstance(value, Product):
         return {
             "path": value.path,
@@ -117,14 +123,16 @@ def plain(value: Any) -> Plain:
             "formula": value.formula,
             "factors": [{"name": factor.name, "value": factor.value} for factor in value.factors],
         }
+    if isinstance(value, Note):
+        return of_note(value) if of_note else {"code": value.code, "text": value.text, "data": plain(value.data)}
     if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
+        return [plain(item, of_note) for item in value]
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items() if not isinstance(item, _INNER)}
+        return {str(key): plain(item, of_note) for key, item in value.items() if not isinstance(item, _INNER)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if is_dataclass(value):
-        return _object(value)
+        return plain(contents(value), of_note)
     raise TypeError(f"no plain form for {type(value).__name__}")
 
 

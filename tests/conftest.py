@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Before torch is imported: threads that share small matrices wait for each other, and for the other worker's.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
@@ -15,6 +15,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 import pytest
 
 from kvcalc.cli.app import run
+from kvcalc.note import Note
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
@@ -29,6 +30,11 @@ class Run(NamedTuple):
 
 
 Kvcalc = Callable[..., Run]
+
+
+def texts(notes: Iterable[Note | dict[str, Any]]) -> tuple[str, ...]:
+    """The sentences of a result's notes, or of its JSON's."""
+    return tuple(each.text if isinstance(each, Note) else each["text"] for each in notes)
 
 
 @pytest.fixture

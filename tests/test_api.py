@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Kvcalc
+from conftest import Kvcalc, texts
 
 import kvcalc as kv
 from kvcalc.record import contents
@@ -273,6 +273,7 @@ def test_a_size_of_the_weights_leaves_their_number_nothing_to_say() -> None:
 
 def test_a_format_that_nothing_is_kept_in_is_told() -> None:
     assert any(
-        "--cache-dtype: no layer keeps keys" in note for note in kv.estimate("mamba-2.8b", cache_dtype="fp8").notes
+        "--cache-dtype: no layer keeps keys" in note
+        for note in texts(kv.estimate("mamba-2.8b", cache_dtype="fp8").notes)
     )
-    assert not any("--cache-dtype" in note for note in kv.estimate("falcon-h1-34b", cache_dtype="fp8").notes)
+    assert not any("--cache-dtype" in note for note in texts(kv.estimate("falcon-h1-34b", cache_dtype="fp8").notes))

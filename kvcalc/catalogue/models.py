@@ -15,6 +15,8 @@ from kvcalc.model.model import Model
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from kvcalc.note import Note
+
 HUB = "hf:"
 """How names on the Hub begin."""
 
@@ -43,7 +45,7 @@ class FoundModel(NamedTuple):
     origin: str
     path: Path | None
     written: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def text(self) -> str:

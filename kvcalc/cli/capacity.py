@@ -53,7 +53,7 @@ def capacity_command(
     asked = scenario_of(model, given)
     if cache_memory is not None:
         typed_in = (name for name in given if _is_typed(context_of_call, name))
-        asked = replace(asked, remarks=(*asked.remarks, *beside_cache_memory(typed_in)))
+        asked = replace(asked, notes=(*asked.notes, *beside_cache_memory(typed_in)))
     result = capacity(asked, cache_memory=cache_memory)
     command = typed(context_of_call.obj)
     show(capacity_report(result, unit, explain=given["explain"], command=command), chosen, given["output_file"])

@@ -15,7 +15,7 @@ def show(report: Report, how: Format, output: str | None = None) -> None:
     deliver(render(report, how, terminal=terminal), output)
     if how is not Format.JSON:
         for note in report.notes:
-            sys.stderr.write(f"note: {one_line(with_unit(note, report.unit))}\n")
+            sys.stderr.write(f"note: {one_line(with_unit(note.text, report.unit))}\n")
 
 
 def deliver(text: str, output: str | None) -> None:

@@ -11,6 +11,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.model.ad_hoc import MAX_DIM, AdHoc
 from kvcalc.model.layers import MAX_LAYERS
 from kvcalc.model.model import Model
+from kvcalc.note import Note, note
 from kvcalc.scenario.make import make_scenario
 from kvcalc.units import MAX_CONTEXT, parse_count
 
@@ -78,7 +79,7 @@ def model_options(model: str | None, given: Mapping[str, Any]) -> tuple[Model, d
         ),
         "reserve": pairs_of("--reserve", given.get("reserve") or [], "NAME=SIZE (for example lora=2GiB)"),
         "origin": origin,
-        "remarks": (*notes, *_remarks(numbers)),
+        "notes": (*notes, *_default_dims(numbers)),
     }
     return found, options
 
@@ -136,7 +137,7 @@ def _json_or_word(text: str) -> Any:
         return text
 
 
-def _model(text: str | None, numbers: AdHoc, assumed: dict[str, Any]) -> tuple[Model, str, tuple[str, ...]]:
+def _model(text: str | None, numbers: AdHoc, assumed: dict[str, Any]) -> tuple[Model, str, tuple[Note, ...]]:
     """The model that is named, or the one that the numbers describe, where it is from, and what to know of it."""
     if text is None:
         if not numbers.given:
@@ -163,6 +164,9 @@ def pairs_of(option: str, texts: list[str], form: str) -> dict[str, str]:
     return values
 
 
-def _remarks(numbers: AdHoc) -> Iterator[str]:
+def _default_dims(numbers: AdHoc) -> Iterator[Note]:
     if numbers.kv_lora_rank is not None:
-        yield "qk_nope_head_dim and v_head_dim do not enter the cache: 128 is taken for what is not given"
+        yield note(
+            "default-mla-dims",
+            "qk_nope_head_dim and v_head_dim do not enter the cache: 128 is taken for what is not given",
+        )

@@ -1,7 +1,7 @@
 """stdout and stderr of the process, and what happens where they cannot be written.
 
 stdout carries the result: a stream that cannot take it is an error, told once; a reader that has gone ends the process
-as it ends any filter. stderr carries remarks: what it cannot take is lost, and the exit status stays the answer's.
+as it ends any filter. stderr carries notes: what it cannot take is lost, and the exit status stays the answer's.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, one_line
 from kvcalc.importers.sourced import Sourced
+from kvcalc.note import Note, note
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -248,9 +249,10 @@ class Config:
         told = f"{name}=VALUE" if self.place is None else f"{self.place}=JSON"
         return f"--assume {told} decides it, or {_YAML}"
 
-    def assumptions(self) -> tuple[str, ...]:
-        """What the user decided, for notes."""
-        return tuple(f"assumed: {name} = {json.dumps(value)[:MAX_SHOWN]}" for name, value in self.assumed.items())
+    def assumptions(self) -> tuple[Note, ...]:
+        """What the user decided."""
+        shown = ((name, json.dumps(value)[:MAX_SHOWN]) for name, value in self.assumed.items())
+        return tuple(note("assumed", f"assumed: {key} = {value}", key=key, value=value) for key, value in shown)
 
     def refusal(self, what: str, way_out: str = BY_HAND) -> KvcalcError:
         """An error that says what was seen, and what to do."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.importers.layers import ImportedLayer
     from kvcalc.importers.sourced import Sourced
     from kvcalc.model.model import Model
+    from kvcalc.note import Note
 
 _NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -30,16 +31,16 @@ class ImportedModel(NamedTuple):
     model: Model
     fields: tuple[tuple[str, Sourced], ...]
     layers: tuple[ImportedLayer, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     origin: str
 
     @property
     def text(self) -> str:
         """The model as a kvcalc YAML file, with a comment beside every field."""
-        comments = [f"# {line}" for line in (f"read from {self.origin}", *self.notes)]
+        comments = [f"# {line}" for line in (f"read from {self.origin}", *(each.text for each in self.notes))]
         return yaml_text(comments, self.fields, self.model.weights, self.layers)
 
-    def at(self, origin: str, fields: tuple[tuple[str, Sourced], ...], notes: tuple[str, ...]) -> ImportedModel:
+    def at(self, origin: str, fields: tuple[tuple[str, Sourced], ...], notes: tuple[Note, ...]) -> ImportedModel:
         """The same with fields and notes that tell where it came from.
 
         Args:

@@ -8,6 +8,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.importers.config_json.quantisation import folder_quantisation
 from kvcalc.importers.config_json.read import import_config
 from kvcalc.importers.json_text import read_text
+from kvcalc.note import note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +47,9 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
     try:
         return _import_folder(path.parent, folder, shown, assumed)
     except KvcalcError as error:
+        unread = note("files-not-read", f"its *.safetensors files are not read: {error}", reason=str(error))
         alone = _import_beside(path, folder, shown, assumed, None)
-        return alone._replace(notes=(*alone.notes, f"its *.safetensors files are not read: {error}"))
+        return alone._replace(notes=(*alone.notes, unread))
 
 
 def _import_folder(folder: Path, shown: str, shown_config: str, assumed: Mapping[str, Any]) -> ImportedModel:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import MAX_PARAMETERS
 from kvcalc.model.model import WeightPart
+from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -136,7 +137,7 @@ class Weights(NamedTuple):
 
     parts: tuple[WeightPart, ...]
     elements: int
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def weights_of(
@@ -232,9 +233,19 @@ def _is_draft(name: str, num_layers: int) -> bool:
     return bool(_DRAFTS.search(name)) or (layer is not None and int(layer[1]) >= num_layers and not is_tower)
 
 
-def _notes(left_out: dict[str, int], head: Head) -> Iterator[str]:
+def _notes(left_out: dict[str, int], head: Head) -> Iterator[Note]:
     if left_out["drafts"]:
-        yield f"{left_out['drafts']:,} bytes of layers that predict further tokens are left out of the weights"
+        yield note(
+            "weights-left-out",
+            f"{left_out['drafts']:,} bytes of layers that predict further tokens are left out of the weights",
+            part="drafts",
+            bytes=left_out["drafts"],
+        )
     if left_out["head"]:
         why = "is the embedding again" if head == "tied" else "its class does not have"
-        yield f"{left_out['head']:,} bytes of an output head that {why} are left out of the weights"
+        yield note(
+            "weights-left-out",
+            f"{left_out['head']:,} bytes of an output head that {why} are left out of the weights",
+            part="output head",
+            bytes=left_out["head"],
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.memory.parts import placed_parts, whole_parts
+from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-def split_blocks(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
-    """A sentence for each part whose feed-forward rows do not divide into whole blocks on a rank."""
+def split_blocks(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
+    """A note for each part whose feed-forward rows do not divide into whole blocks on a rank."""
     for part in placed_parts(scenario) or whole_parts(scenario) or ():
         if part.block > 1 and part.split != "all" and part.heads is None and part.place in {"layers", None}:
             yield from _of_part(scenario, deployment, part)
@@ -31,13 +32,18 @@ def _rows(model: Model, part: Part) -> tuple[str, int | None]:
     return "moe_intermediate_size", model.moe_intermediate_size if model.num_shared_experts else None
 
 
-def _of_part(scenario: Scenario, deployment: Deployment, part: Part) -> Iterator[str]:
+def _of_part(scenario: Scenario, deployment: Deployment, part: Part) -> Iterator[Note]:
     name, width = _rows(scenario.model, part)
     ranks = deployment.expert_ranks // deployment.ep if part.split == "ep" else deployment.tp
     if width is None or ranks == 1 or width % (ranks * part.block) == 0:
         return
     each = f"{width // ranks:,}" if width % ranks == 0 else f"{width / ranks:,.1f}"
-    yield (
+    yield note(
+        "blocks-split",
         f"{ranks} ranks leave rows of {each} elements ({name} {width:,} / {ranks}) in '{part.term.path}', not whole "
-        f"blocks of {part.block} that share a scale: engines pad them or refuse, and padding is not counted"
+        f"blocks of {part.block} that share a scale: engines pad them or refuse, and padding is not counted",
+        part=part.term.path,
+        ranks=ranks,
+        width=width,
+        block=part.block,
     )

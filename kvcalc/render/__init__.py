@@ -10,6 +10,7 @@ from kvcalc.render.record import to_csv
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kvcalc.note import Note
     from kvcalc.record import Result
     from kvcalc.render.view import View
 
@@ -30,7 +31,7 @@ class Report(NamedTuple):
         result: what a command answers.
         rows: what CSV has a line for each of.
         view: what people see; a function, since it is not always wanted.
-        notes: remarks, for stderr where the result does not carry them itself.
+        notes: for stderr, where the result does not carry them itself.
         columns: of CSV, where there may be no rows.
         unit: of sizes in the notes.
     """
@@ -38,7 +39,7 @@ class Report(NamedTuple):
     result: Result
     rows: Sequence[Any]
     view: Callable[[], View]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     columns: tuple[str, ...] = ()
     unit: str = "GiB"
 

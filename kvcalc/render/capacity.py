@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.record import contents
 from kvcalc.render import Report
+from kvcalc.render.ending import next_line, not_modelled_line
 from kvcalc.render.question import count, question
 from kvcalc.render.rank import rank_rows, total_row
 from kvcalc.render.tree import term_rows
@@ -87,9 +88,8 @@ def _answers(result: Capacity, unit: str, *, explain: bool, command: str) -> Ite
     if result.one_more_lacks_bytes is not None:
         lacks = f"{result.one_more_lacks_bytes:,} bytes"
         yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)
-    yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
-    if command.isprintable() and command and not explain:
-        yield f"next: {command} --explain"
+    yield not_modelled_line(result.not_modelled, unit)
+    yield from next_line(command, explain=explain)
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.render import Report
 from kvcalc.render.compare_tree import trees
 from kvcalc.render.decode import shown
+from kvcalc.render.ending import next_line, not_modelled_line
 from kvcalc.render.question import MOST_KINDS_SHOWN, question, workload
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.units import format_size, with_unit
@@ -216,6 +217,5 @@ def _contradictions(result: Comparison, unit: str) -> Lines:
 
 
 def _ending(result: Comparison, unit: str, *, explain: bool, command: str) -> Iterator[str]:
-    yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
-    if command.isprintable() and command and not explain:
-        yield f"next: {command} --explain"
+    yield not_modelled_line(result.not_modelled, unit)
+    yield from next_line(command, explain=explain)

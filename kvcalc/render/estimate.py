@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.render.adding_up import spare_words
 from kvcalc.render.decode import decode_lines, decode_tree
+from kvcalc.render.ending import next_line, not_modelled_line
 from kvcalc.render.question import count, question
 from kvcalc.render.rank import rank_rows, total_row
 from kvcalc.render.tree import term_rows
@@ -94,9 +95,8 @@ def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
         )
     if result.decode is not None:
         yield from decode_lines(result.decode, result.scenario.gpu, unit)
-    yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
-    if command.isprintable() and command and not explain:
-        yield f"next: {command} --explain"
+    yield not_modelled_line(result.not_modelled, unit)
+    yield from next_line(command, explain=explain)
 
 
 def _cache_line(result: Estimate) -> str:

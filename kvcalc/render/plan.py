@@ -9,6 +9,7 @@ from kvcalc.record import keys
 from kvcalc.render import Report
 from kvcalc.render.adding_up import figure, steps
 from kvcalc.render.decode import shown
+from kvcalc.render.ending import not_modelled_line
 from kvcalc.render.question import count, question
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
@@ -148,7 +149,7 @@ def _answers(result: Plan, unit: str, *, explain: bool, command: str) -> Iterato
         )
     if any(row.tokens_per_second for row in result.deployments):
         yield "tokens/s: at most, by what a step of decoding must read and compute; not a prediction"
-    yield with_unit(f"not modelled: {'; '.join(result.not_modelled)}", unit)
+    yield not_modelled_line(result.not_modelled, unit)
     if result.deployments and command.isprintable() and command and not explain:
         best = result.deployments[0]
         deployment = best.deployment

@@ -18,7 +18,7 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def to_csv(rows: Sequence[Any], columns: tuple[str, ...] = ()) -> str:
-    """A line for each row under one header. Lists of words are joined by ';', other lists left out.
+    """A line for each row under one header. Lists of words or notes are joined by ';', other lists left out.
 
     Args:
         rows: records.
@@ -27,7 +27,7 @@ def to_csv(rows: Sequence[Any], columns: tuple[str, ...] = ()) -> str:
     import csv  # noqa: PLC0415  # for start-up time
     import io  # noqa: PLC0415  # likewise
 
-    flat = [_flat(plain(row)) for row in rows]
+    flat = [_flat(plain(row, str)) for row in rows]
     header = list(dict.fromkeys([*columns, *(column for row in flat for column in row)]))
     text = io.StringIO()
     writer = csv.DictWriter(text, header, lineterminator="\n", restval="")

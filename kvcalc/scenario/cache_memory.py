@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
+from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +25,8 @@ _NO_PART = (
 )
 
 
-def beside_cache_memory(given: Iterable[str]) -> Iterator[str]:
-    """A remark on the options, among those given, that play no part where --cache-memory is given too.
+def beside_cache_memory(given: Iterable[str]) -> Iterator[Note]:
+    """A note on the options, among those given, that play no part where --cache-memory is given too.
 
     Raises:
         KvcalcError: one that needs what --cache-memory leaves out.
@@ -38,4 +39,8 @@ def beside_cache_memory(given: Iterable[str]) -> Iterator[str]:
     unused = [f"--{name.replace('_', '-')}" for name in _NO_PART if name in names]
     if unused:
         plays = "plays" if len(unused) == 1 else "play"
-        yield f"--cache-memory is all that a rank has for the cache: {' and '.join(unused)} {plays} no part"
+        yield note(
+            "unused-option",
+            f"--cache-memory is all that a rank has for the cache: {' and '.join(unused)} {plays} no part",
+            options=tuple(unused),
+        )

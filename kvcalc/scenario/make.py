@@ -15,6 +15,7 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
 from kvcalc.model.model import Model
+from kvcalc.note import Note, note
 from kvcalc.scenario.numbers import count_of, share_of, size_of
 from kvcalc.scenario.scenario import DEFAULT_UTILIZATION, GpuLimit, Replacements, Scenario, cache_format
 from kvcalc.scenario.workload import Workload, default_context
@@ -64,7 +65,7 @@ def make_scenario(
     spill: bool = False,
     assume: Mapping[str, Any] | None = None,
     origin: str | None = None,
-    remarks: tuple[str, ...] = (),
+    notes: tuple[Note, ...] = (),
 ) -> Scenario:
     """Put a question together, from names and numbers as people write them.
 
@@ -101,14 +102,14 @@ def make_scenario(
         spill: whether cache that has no room on a rank goes to the host's memory.
         assume: keys and values that decide what an imported file does not.
         origin: where the model came from, for messages.
-        remarks: further notes for the result.
+        notes: further ones for the result.
 
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
     if not isinstance(model, Model):
         found = find_model(str(model), assume)
-        model, origin, remarks = found.model, found.origin, (*found.notes, *remarks)
+        model, origin, notes = found.model, found.origin, (*found.notes, *notes)
     if weights is not None and weight_dtype is not None:
         raise KvcalcError("--weights: gives the size, so --weight-dtype has nothing to say; give one of them")
     if weights is not None and parameters is not None:
@@ -116,8 +117,9 @@ def make_scenario(
     model = _completed(model, dtype, parameters)
     tokens = _context(model, context)
     if context is None:
-        remarks = (*remarks, f"context is not given: {tokens:,} is taken (-c sets it)")
-    remarks = (*remarks, *_unused_formats(model, cache_dtype, conv_dtype, state_dtype))
+        taken = note("default-context", f"context is not given: {tokens:,} is taken (-c sets it)", context=tokens)
+        notes = (*notes, taken)
+    notes = (*notes, *_unused_formats(model, cache_dtype, conv_dtype, state_dtype))
     asked = Scenario(
         model=model,
         workload=Workload(count_of(batch, "--batch", MAX_BATCH), tokens),
@@ -136,7 +138,7 @@ def make_scenario(
         shared_prefix=_prefix(shared_prefix, tokens),
         spill=spill,
         origin=origin or "the model",
-        remarks=remarks,
+        notes=notes,
     )
     ways = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "dcp": dcp}
     counts = {name: count_of(given, f"--{name}", MAX_RANKS) for name, given in ways.items() if given is not None}
@@ -172,9 +174,14 @@ def asked_alike(
     contexts = {each.workload.context for each in asked}
     if len(contexts) <= 1 or options.get("context") is not None or any(isinstance(each, Scenario) for each in models):
         return asked
-    remark = f"context is not given: {min(contexts):,} is taken, the least of what each model would have (-c sets it)"
-    alike = (ask(model, **way, context=min(contexts)) for model in models for way in ways)
-    return [replace(each, remarks=(remark, *each.remarks)) for each in alike]
+    least = min(contexts)
+    taken = note(
+        "default-context",
+        f"context is not given: {least:,} is taken, the least of what each model would have (-c sets it)",
+        context=least,
+    )
+    alike = (ask(model, **way, context=least) for model in models for way in ways)
+    return [replace(each, notes=(taken, *each.notes)) for each in alike]
 
 
 def _completed(model: Model, dtype: str | None, parameters: int | str | None) -> Model:
@@ -201,14 +208,18 @@ def _engine(text: str, options: Mapping[str, str | float], block_size: int | str
 
 def _unused_formats(
     model: Model, cache_dtype: str | None, conv_dtype: str | None, state_dtype: str | None
-) -> Iterator[str]:
+) -> Iterator[Note]:
     """Of formats that were asked for, those that nothing is kept in."""
     roles = {tensor.role for tensor in model.cached_tensors}
     for option, given, role in (("--conv-dtype", conv_dtype, Role.CONV), ("--state-dtype", state_dtype, Role.STATE)):
         if given is not None and role not in roles:
-            yield f"{option}: no layer of this model keeps such a state"
+            yield note("unused-option", f"{option}: no layer of this model keeps such a state", options=(option,))
     if cache_dtype is not None and roles and not roles & {Role.CACHE, Role.INDEX}:
-        yield "--cache-dtype: no layer keeps keys or values; --state-dtype and --conv-dtype are for states"
+        yield note(
+            "unused-option",
+            "--cache-dtype: no layer keeps keys or values; --state-dtype and --conv-dtype are for states",
+            options=("--cache-dtype",),
+        )
 
 
 def _prefix(given: int | str | None, context: int) -> int:

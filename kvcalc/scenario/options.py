@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from kvcalc.gpu import Gpu
+    from kvcalc.note import Note
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -36,7 +37,7 @@ class Everywhere(TypedDict, total=False):
     shared_prefix: int | str | None
     assume: Mapping[str, Any] | None
     origin: str | None
-    remarks: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 class Varied(Everywhere, total=False):

@@ -8,6 +8,7 @@ from kvcalc.catalogue import find_gpu, shipped_gpus
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.errors import KvcalcError
 from kvcalc.gpu import Gpu
+from kvcalc.note import Note, note
 from kvcalc.scenario.make import asked_gpu
 from kvcalc.scenario.numbers import count_of, positive
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
@@ -44,14 +45,14 @@ class Sizing(NamedTuple):
     """How many sequences are to be held at the same time, and how that number came about."""
 
     batch: int
-    remark: str | None
+    note: Note | None
 
 
 class Accelerators(NamedTuple):
     """Those to choose from, and what was left out."""
 
     gpus: tuple[Gpu, ...]
-    remark: str | None
+    note: Note | None
 
 
 def sizing(
@@ -77,16 +78,21 @@ def sizing(
         total = count_of(tokens, "--tokens", MAX_CONTEXT)
         held = _within(-(-total // context), "--tokens")
         sequences = "1 sequence" if held == 1 else f"{held:,} sequences"
-        return Sizing(held, f"{total:,} tokens are {sequences} of at most {context:,}")
+        text = f"{total:,} tokens are {sequences} of at most {context:,}"
+        return Sizing(held, note("batch-from-tokens", text, tokens=total, batch=held))
     if rps is not None and latency is not None:
         rate, seconds = positive(rps, "--rps"), positive(latency, "--latency")
         held = _within(-(-rate * seconds // 1), "--rps")
         sequences = "1 sequence is" if held == 1 else f"{held:,} sequences are"
-        return Sizing(
-            held,
+        told = note(
+            "batch-from-rate",
             f"{float(rate):,g} requests a second x {float(seconds):,g} s each: {sequences} held at a time "
             "(Little's law)",
+            requests_per_second=float(rate),
+            seconds=float(seconds),
+            batch=held,
         )
+        return Sizing(held, told)
     return Sizing(count_of(1 if batch is None else batch, "--batch", MAX_BATCH), None)
 
 
@@ -104,14 +110,16 @@ def accelerators(names: Sequence[Gpu | str], memory: int | str | None, node_size
     """
     wanted = [part for name in names for part in ([name] if isinstance(name, Gpu) else name.split(","))]
     gpus: list[Gpu] = []
-    remark = None
+    left_out = None
     for each in wanted:
         if isinstance(each, Gpu):
             gpus.append(each)
         elif each.strip().lower() == ALL_GPUS:
             every = list(shipped_gpus())
             measured = [gpu for gpu in every if gpu.memory_bytes is not None]
-            remark = f"{len(every) - len(measured)} accelerators are left out: no measured memory is known for them"
+            number = len(every) - len(measured)
+            text = f"{number} accelerators are left out: no measured memory is known for them"
+            left_out = note("gpus-left-out", text, number=number)
             gpus += measured
         else:
             gpus.append(find_gpu(each.strip()))
@@ -120,7 +128,7 @@ def accelerators(names: Sequence[Gpu | str], memory: int | str | None, node_size
         raise KvcalcError("--gpu: names no accelerator")
     if memory is not None and len(by_name) != 1:
         raise KvcalcError("--gpu-memory: is of one accelerator, and several are given")
-    return Accelerators(tuple(asked_gpu(gpu, memory, node_size) for gpu in by_name.values()), remark)
+    return Accelerators(tuple(asked_gpu(gpu, memory, node_size) for gpu in by_name.values()), left_out)
 
 
 def priced(prices: Mapping[str, float | str | Fraction], gpus: Sequence[Gpu]) -> dict[str, Fraction]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
+    from kvcalc.note import Note
     from kvcalc.scenario.workload import Workload
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class Scenario(WorksOut):
         origin: where the model was read from, for messages.
         weights_as: the model whose projections the weights are, where `model` is what it would keep with another
             mechanism; None: its own.
-        remarks: what was assumed while the scenario was put together, for the result's notes.
+        notes: what was assumed while the scenario was put together, which are notes of its results too.
     """
 
     model: Model
@@ -99,7 +100,7 @@ class Scenario(WorksOut):
     spill: bool = False
     origin: str = "this model"
     weights_as: Model | None = None
-    remarks: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @cached_property
     def worked_out(self) -> dict[object, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +11,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import ranks_of
 from kvcalc.memory.temporary import Temporary, temporary
+from kvcalc.note import Note, note
 from kvcalc.record import Record, Result, under
 from kvcalc.scenario import Workload
 from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
@@ -85,8 +86,8 @@ class Capacity(Result):
     limited_by: str
     total: Total
     one_more_lacks_bytes: int | None
-    not_modelled: tuple[str, ...]
-    notes: tuple[str, ...]
+    not_modelled: tuple[Note, ...]
+    notes: tuple[Note, ...]
     scenario: Scenario
     at_limit: Sum
 
@@ -139,7 +140,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),
-        notes=(*scenario.remarks, *_notes(scenario, deployment, cache_memory, replica, fullest)),
+        notes=(*scenario.notes, *_notes(scenario, deployment, cache_memory, replica, fullest)),
         scenario=scenario,
         at_limit=_at_limit(replica.ranks[fullest], sequences or 0, context, cache_memory),
     )
@@ -163,8 +164,13 @@ def _with_smallest(scenario: Scenario) -> Scenario:
     if found is None:
         return scenario
     held = "the workload" if whole else "one sequence"
-    remark = f"{found.deployment} is taken, the smallest deployment that holds {held} (--tp N sets it)"
-    return replace(scenario, deployment=found.deployment, remarks=(*scenario.remarks, remark))
+    taken = note(
+        "smallest-deployment",
+        f"{found.deployment} is taken, the smallest deployment that holds {held} (--tp N sets it)",
+        holds=held,
+        **asdict(found.deployment),
+    )
+    return replace(scenario, deployment=found.deployment, notes=(*scenario.notes, taken))
 
 
 def _usually(scenario: Scenario) -> Scenario:
@@ -204,17 +210,23 @@ def _concurrency(replica: Replica, context: int) -> float | None:
 
 def _notes(
     scenario: Scenario, deployment: Deployment, cache_memory: int | None, replica: Replica, fullest: int
-) -> Iterator[str]:
+) -> Iterator[Note]:
     yield from model_notes(scenario, deployment)
     if cache_memory is None:
         yield from gpu_notes(scenario)
     context, limit = scenario.workload.context, scenario.model.max_context
     longest = replica.longest_context(deployment.sequences(scenario.workload.batch))
     if limit is not None and (longest is None or longest > limit):
-        yield f"the longest context by memory is above the model's max_context of {limit:,}"
+        yield note(
+            "longest-context-above-max-context",
+            f"the longest context by memory is above the model's max_context of {limit:,}",
+            longest_context=longest,
+            max_context=limit,
+        )
     sequences = replica.most_sequences(context)
     if min(replica.rooms) < 0:
-        yield f"a rank lacks {-min(replica.rooms):,} bytes for all but the cache"
+        lacks = -min(replica.rooms)
+        yield note("no-memory-for-cache", f"a rank lacks {lacks:,} bytes for all but the cache", lacks_bytes=lacks)
     elif sequences is not None:
         short = [
             rank.stage
@@ -222,4 +234,8 @@ def _notes(
             if rank.cache_bytes(sequences + 1, context) > room
         ]
         if replica.ranks[fullest].stage not in short:
-            yield f"pipeline stage {short[0]} limits: it has less room beside its weights than the fullest"
+            yield note(
+                "limiting-stage",
+                f"pipeline stage {short[0]} limits: it has less room beside its weights than the fullest",
+                stage=short[0],
+            )

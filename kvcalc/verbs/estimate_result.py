@@ -10,6 +10,7 @@ from kvcalc.record import Record, Result, flattened, under
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.model.model import Model
+    from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Term
     from kvcalc.verbs.decode_bound import DecodeBound
@@ -214,8 +215,8 @@ class Estimate(Result):
     gpus: GpusResult
     decode: DecodeBound | None
     spill: SpillResult | None
-    not_modelled: tuple[str, ...]
-    notes: tuple[str, ...]
+    not_modelled: tuple[Note, ...]
+    notes: tuple[Note, ...]
     scenario: Scenario
 
     @property

@@ -11,6 +11,7 @@ from kvcalc.mechanisms import MLA, Role
 from kvcalc.memory import uncounted_copies
 from kvcalc.memory.copies import ROUTERS, copied_weights
 from kvcalc.memory.parts import expert_parameters
+from kvcalc.note import Note, note
 from kvcalc.scenario import checkpoint_format, compute_format
 
 if TYPE_CHECKING:
@@ -21,22 +22,24 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-def cache_not_modelled(scenario: Scenario) -> Iterator[str]:
+def cache_not_modelled(scenario: Scenario) -> Iterator[Note]:
     """What is left out of the cache."""
     model = scenario.model
     computing, formats = bits(compute_format(model)), scenario.cache_format
     kept = [(layer, tensor) for layer in model.distinct() for tensor in layer.attention.cached()]
     if any(bits(formats.of(layer, tensor)) < computing for layer, tensor in kept if tensor.role is Role.CACHE):
-        yield f"quality loss of a cache kept in {formats.name}"
+        yield note("cache-quality", f"quality loss of a cache kept in {formats.name}", format=formats.name)
     if any(
         bits(formats.of(layer, tensor)) < bits(find_format("fp32", "state"))
         for layer, tensor in kept
         if tensor.role is Role.STATE
     ):
-        yield "quality loss of states kept in less than fp32"
+        yield note("state-quality", "quality loss of states kept in less than fp32")
     if any(layer.attention.positions_read for layer in model.distinct()):
-        yield "what an indexer computes to choose positions"
-    yield "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
+        yield note("indexer-computing", "what an indexer computes to choose positions")
+    yield note(
+        "blocks-and-fragmentation", "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
+    )
 
 
 def bits(element_format: ElementFormat) -> Fraction:
@@ -44,30 +47,43 @@ def bits(element_format: ElementFormat) -> Fraction:
     return Fraction(8 * element_format.block_bytes, element_format.block_elems)
 
 
-def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
     """What is left out and matters for this model on this deployment."""
     yield from weights_not_modelled(scenario, deployment)
     yield from cache_not_modelled(scenario)
 
 
-def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
+def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
     """What is left out of all but the cache."""
     model = scenario.model
     if model.mtp_layers:
-        yield f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache"
+        yield note(
+            "mtp-layers",
+            f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache",
+            layers=model.mtp_layers,
+        )
     if model.has_towers:
-        yield "activations of vision or audio towers beyond the range of temporary; their tokens count as context"
+        yield note(
+            "tower-activations",
+            "activations of vision or audio towers beyond the range of temporary; their tokens count as context",
+        )
     computing = bits(compute_format(model))
     if scenario.weight_format is not None and scenario.replacements.weights is None:
-        yield f"quality loss of weights in {scenario.weight_format.name}"
+        name = scenario.weight_format.name
+        yield note("weight-quality", f"quality loss of weights in {name}", format=name)
     if scenario.replacements.weights is None and any(bits(each) < computing for each in _weight_formats(scenario)):
-        yield (
+        yield note(
+            "quantised-weights-as-loaded",
             "padding and repacking of quantised weights as an engine loads them "
-            "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 GiB in vLLM, llm-d/llm-d-benchmark)"
+            "(gpt-oss-120b: 60.77 GiB in the checkpoint, 64.38 GiB in vLLM, llm-d/llm-d-benchmark)",
         )
-    if deployment.tp > 1 and (copied := list(_copied(scenario, deployment))):
-        yield f"weights that tensor-parallel ranks copy instead of dividing: {', '.join(copied)}"
-    yield "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)"
+    if deployment.tp > 1 and (copied := tuple(_copied(scenario, deployment))):
+        yield note(
+            "copied-weights",
+            f"weights that tensor-parallel ranks copy instead of dividing: {', '.join(copied)}",
+            weights=copied,
+        )
+    yield note("adapters-and-drafts", "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)")
 
 
 def _copied(scenario: Scenario, deployment: Deployment) -> Iterator[str]:

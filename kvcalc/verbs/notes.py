@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.mechanisms import Cross, Role
 from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
+from kvcalc.note import Note, note
 from kvcalc.scenario import DEFAULT_DTYPE
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.replica import replica_bytes
@@ -34,7 +35,7 @@ _WEIGHTS_NOTE: dict[Basis, str] = {
 """Of a deployment that does more than divide everything over tensor-parallel ranks."""
 
 
-def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[str]:
+def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[Note]:
     """What was assumed, and what else to know.
 
     Args:
@@ -43,7 +44,7 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[s
         found: the smallest deployment, if there is one.
     """
     scenario = ranks.scenario
-    yield from scenario.remarks
+    yield from scenario.notes
     yield from model_notes(scenario, asked.deployment, ranks)
     if not asked.weights_known:
         yield unknown_weights(scenario)
@@ -53,7 +54,7 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[s
         yield from _bound_notes(scenario, shown)
     yield from _deployment_notes(ranks, shown)
     if found is None and asked.weights_known:
-        yield f"no legal deployment within nodes of {scenario.gpu.node_size} holds this workload"
+        yield no_legal_deployment(scenario)
 
 
 def can_decode(scenario: Scenario, shown: Candidate) -> bool:
@@ -61,118 +62,181 @@ def can_decode(scenario: Scenario, shown: Candidate) -> bool:
     return scenario.spill or shown.fit is not Fit.NO
 
 
-def _bound_notes(scenario: Scenario, shown: Candidate) -> Iterator[str]:
+def _bound_notes(scenario: Scenario, shown: Candidate) -> Iterator[Note]:
     if missing := why_no_bound(scenario, shown.deployment):
-        yield f"no bound of decoding: {missing}"
+        yield no_decode_bound(missing)
     elif not can_decode(scenario, shown):
-        yield (
-            f"no bound of decoding: {shown.deployment} does not hold the workload (--spill keeps the cache that has no "
-            "room in the host's memory)"
+        yield no_decode_bound(
+            f"{shown.deployment} does not hold the workload (--spill keeps the cache that has no room in the host's "
+            "memory)"
         )
 
 
-def unknown_weights(scenario: Scenario) -> str:
-    """What is missing where weights are not known, and how to give it."""
-    return (
-        f"weights are not known: {scenario.origin} lacks 'parameters'; give --weights SIZE or --parameters N for the "
-        "total and the GPU count"
+def no_decode_bound(reason: str) -> Note:
+    """Why there is no bound of decoding."""
+    return note("no-decode-bound", f"no bound of decoding: {reason}", reason=reason)
+
+
+def no_legal_deployment(scenario: Scenario) -> Note:
+    """That no number of GPUs holds the workload."""
+    size = scenario.gpu.node_size
+    return note(
+        "no-legal-deployment", f"no legal deployment within nodes of {size} holds this workload", gpus_per_node=size
     )
 
 
-def gpu_notes(*scenarios: Scenario) -> Iterator[str]:
+def unknown_weights(scenario: Scenario) -> Note:
+    """What is missing where weights are not known, and how to give it."""
+    return note(
+        "weights-unknown",
+        f"weights are not known: {scenario.origin} lacks 'parameters'; give --weights SIZE or --parameters N for the "
+        "total and the GPU count",
+        origin=scenario.origin,
+    )
+
+
+def gpu_notes(*scenarios: Scenario) -> Iterator[Note]:
     """What to know of the memory of these scenarios' accelerators."""
     gpus = {scenario.gpu.name: scenario for scenario in scenarios}
     overstated = [name for name, scenario in gpus.items() if scenario.gpu.memory_from == "nvidia-smi"]
     if overstated:
-        yield (
+        yield note(
+            "gpu-memory-from-nvidia-smi",
             f"memory of {', '.join(overstated)} is nvidia-smi's figure, which overstates by what the driver keeps "
-            "(0.4 to 2.9 % on cards where both are known); --gpu-memory SIZE gives your own"
+            "(0.4 to 2.9 % on cards where both are known); --gpu-memory SIZE gives your own",
+            gpus=tuple(overstated),
         )
     for scenario in gpus.values():
         yield from _devices_note(scenario.gpu)
         yield from _context_note(scenario)
 
 
-def _devices_note(gpu: Gpu) -> Iterator[str]:
+def _devices_note(gpu: Gpu) -> Iterator[Note]:
     """That a program sees more of them than there are packages."""
     if gpu.devices > 1:
-        yield (
+        yield note(
+            "gpu-of-several-devices",
             f"{gpu.name} is {gpu.devices} devices to software, each with 1/{gpu.devices} of its memory, bandwidth and "
-            f"rates; here one GPU is all of it, so a program runs {gpu.devices} ranks where kvcalc counts one"
+            f"rates; here one GPU is all of it, so a program runs {gpu.devices} ranks where kvcalc counts one",
+            gpu=gpu.name,
+            devices=gpu.devices,
         )
 
 
-def _context_note(scenario: Scenario) -> Iterator[str]:
+def _context_note(scenario: Scenario) -> Iterator[Note]:
     """Whether a process's own context has room beside what may be used."""
     gpu = scenario.gpu
     left = scenario.memory_bytes - scenario.usable_bytes
     if gpu.memory_from != "user" and left < CUDA_CONTEXT_BYTES:
-        yield (
-            f"utilization {float(scenario.utilization):g} leaves {left:,} bytes, less than the "
-            f"{CUDA_CONTEXT_BYTES:,} bytes that a process's own context takes"
+        utilization = float(scenario.utilization)
+        yield note(
+            "process-context-squeezed",
+            f"utilization {utilization:g} leaves {left:,} bytes, less than the {CUDA_CONTEXT_BYTES:,} bytes that a "
+            "process's own context takes",
+            utilization=utilization,
+            left_bytes=left,
+            context_bytes=CUDA_CONTEXT_BYTES,
         )
 
 
-def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[str]:
+def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
     scenario, deployment = ranks.scenario, shown.deployment
     copies = replica_bytes(scenario, deployment, ranks)
     one_copy = replica_bytes(scenario, Deployment(dp=deployment.dp), ranks)
     if copies > one_copy:
-        yield (
+        yield note(
+            "cache-copied",
             f"tp {deployment.tp} cannot divide all of the cache: {copies:,} bytes a replica with its copies, "
-            f"{one_copy:,} bytes without"
+            f"{one_copy:,} bytes without",
+            tp=deployment.tp,
+            bytes=copies,
+            one_copy_bytes=one_copy,
         )
     if shown.fit is Fit.TIGHT:
         room = scenario.usable_bytes - shown.most_bytes + shown.ranks[0].temporary.term.bytes
-        yield f"tight: holds only while temporary memory stays within {room:,} bytes"
+        yield note(
+            "tight", f"tight: holds only while temporary memory stays within {room:,} bytes", temporary_bytes=room
+        )
     if scenario.deployment is None and deployment.dp > 1:
-        yield f"no single replica holds the batch: {deployment.gpus:,} GPUs are {deployment.dp:,} replicas"
+        yield note(
+            "several-replicas",
+            f"no single replica holds the batch: {deployment.gpus:,} GPUs are {deployment.dp:,} replicas",
+            gpus=deployment.gpus,
+            dp=deployment.dp,
+        )
     basis = weights_basis(scenario, deployment)
     if basis in _WEIGHTS_NOTE and shown.weights_known:
-        yield _WEIGHTS_NOTE[basis]
+        yield note("weights-of-a-rank", _WEIGHTS_NOTE[basis], split=basis)
     yield from split_blocks(scenario, deployment)
     largest, fullest = shown.largest_rank, shown.fullest_rank
     most = shown.bytes_of(largest)
     if most > shown.bytes_of(fullest):
-        yield (
+        yield note(
+            "stage-with-most-memory",
             f"pipeline stage {largest.stage} has more memory in all, {most:,} bytes, than stage "
-            f"{fullest.stage}, which has the most cache; whether it fits counts every stage"
+            f"{fullest.stage}, which has the most cache; whether it fits counts every stage",
+            stage=largest.stage,
+            bytes=most,
+            stage_with_most_cache=fullest.stage,
         )
 
 
-def model_notes(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Iterator[str]:
+def model_notes(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Iterator[Note]:
     """What to know of the model at this context."""
     model, context = scenario.model, scenario.workload.context
     if model.dtype is None:
-        yield f"{scenario.origin} does not say its dtype: {DEFAULT_DTYPE} is taken"
+        yield note(
+            "default-dtype", f"{scenario.origin} does not say its dtype: {DEFAULT_DTYPE} is taken", dtype=DEFAULT_DTYPE
+        )
     if model.max_context is not None and context > model.max_context:
-        yield f"context {context:,} is above the model's max_context of {model.max_context:,}"
+        yield context_above_max_context(context, model.max_context)
     windowed = {layer: n for layer, n in model.distinct().items() if layer.limits(context)}
     if windowed:
         full = replica_bytes(scenario, deployment, ranks, windows=False)
         names = [*dict.fromkeys(layer.span.name for layer in windowed if layer.span)]
         own, without = " or ".join(names), " or ".join(f"{name}s" for name in names)
-        yield (
-            f"{sum(windowed.values())} of {model.num_layers} layers keep only their {own}: a lower bound; engines "
-            f"keep somewhat more, and an engine without {without} {full:,} bytes a replica"
+        layers = sum(windowed.values())
+        yield note(
+            "windows-lower-bound",
+            f"{layers} of {model.num_layers} layers keep only their {own}: a lower bound; engines "
+            f"keep somewhat more, and an engine without {without} {full:,} bytes a replica",
+            layers=layers,
+            without_windows_bytes=full,
         )
     yield from _state_notes(model)
 
 
-def _state_notes(model: Model) -> Iterator[str]:
+def context_above_max_context(context: int, max_context: int) -> Note:
+    """That the model was not made for so many tokens."""
+    return note(
+        "context-above-max-context",
+        f"context {context:,} is above the model's max_context of {max_context:,}",
+        context=context,
+        max_context=max_context,
+    )
+
+
+def _state_notes(model: Model) -> Iterator[Note]:
     """What engines keep beside the states that are counted."""
     kinds = model.distinct()
     with_state = {layer: n for layer, n in kinds.items() if _keeps(layer, Role.STATE) or _keeps(layer, Role.CONV)}
     if with_state:
-        yield (
-            f"{sum(with_state.values())} of {model.num_layers} layers keep a state of one size whatever the context: a "
+        layers = sum(with_state.values())
+        yield note(
+            "states-lower-bound",
+            f"{layers} of {model.num_layers} layers keep a state of one size whatever the context: a "
             "lower bound; vLLM pads states to its pages and keeps two where prefixes are cached, transformers keeps "
-            "conv_kernel inputs instead of conv_kernel - 1"
+            "conv_kernel inputs instead of conv_kernel - 1",
+            layers=layers,
         )
     encoders = {layer.attention.encoder_context for layer in kinds if isinstance(layer.attention, Cross)}
     if encoders:
         tokens = " or ".join(f"{each:,}" for each in sorted(encoders))
-        yield f"each sequence is taken to have an encoder's {tokens} tokens, which engines may set aside in any case"
+        yield note(
+            "encoder-context",
+            f"each sequence is taken to have an encoder's {tokens} tokens, which engines may set aside in any case",
+            encoder_context=tuple(sorted(encoders)),
+        )
 
 
 def _keeps(layer: Layer, role: Role) -> bool:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
+from kvcalc.note import Note, note
 from kvcalc.record import Record, Result, flattened
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import evaluate, smallest
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import gpu_notes, model_notes
+from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound
 from kvcalc.verbs.plan_search import Search, order
 from kvcalc.verbs.why_not import Rejected, nearest_miss, rejected
 
@@ -82,8 +83,8 @@ class Plan(Result):
     deployments: tuple[Planned, ...]
     rejected: tuple[Rejected, ...]
     nearest: str | None
-    not_modelled: tuple[str, ...]
-    notes: tuple[str, ...]
+    not_modelled: tuple[Note, ...]
+    notes: tuple[Note, ...]
     scenario: Scenario
     best: Sum | None
 
@@ -193,16 +194,20 @@ def _notes(
     asked: list[Scenario],
     found: list[tuple[Scenario, list[Deployment]]],
     kept: list[tuple[Scenario, Deployment]],
-) -> Iterator[str]:
-    yield from asked[0].remarks
+) -> Iterator[Note]:
+    yield from asked[0].notes
     yield from model_notes(asked[0], kept[0][1] if kept else Deployment())
     yield from gpu_notes(*(scenario for scenario, _ in kept))
     flat = [each.gpu.name for each, _ in found if search.limits.pp is None and not search.tries_stages(each)]
     if flat:
         where = _where(flat, len(asked))
-        yield f"pipeline stages are not tried{where}: a tp of one node holds the batch (--allow-pp tries them)"
+        yield note(
+            "stages-not-tried",
+            f"pipeline stages are not tried{where}: a tp of one node holds the batch (--allow-pp tries them)",
+            gpus=tuple(flat),
+        )
     if kept and (missing := why_no_bound(kept[0][0])):
-        yield f"no bound of decoding: {missing}"
+        yield no_decode_bound(missing)
 
 
 def _where(names: list[str], of_all: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit
+from kvcalc.note import note
 from kvcalc.scenario import Workload
 from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def resolve(scenario: Scenario) -> Scenario:
-    """The scenario with a deployment in place of its requests, and a remark that says which; as it is without any.
+    """The scenario with a deployment in place of its requests, and a note that says which; as it is without any.
 
     A `gpu_limit` becomes the best legal deployment of that many GPUs. With `spill`, a deployment that nobody gave
     becomes the smallest that holds the weights: on any larger one there may be nothing to spill.
@@ -53,12 +54,13 @@ def _with_best(scenario: Scenario, limit: GpuLimit) -> Scenario:
     single = _alone(scenario, limit)
     best = best_of(scenario, limit.gpus, limit.dp) or single
     deployment = best.deployment
-    remark = f"--gpus {limit.gpus}: {deployment.gpus} in use, as {deployment}"
+    text = f"--gpus {limit.gpus}: {deployment.gpus} in use, as {deployment}"
     if best.fit is Fit.NO:
         enough = smallest(scenario)
-        remark += "; they do not hold the workload"
-        remark += f", {enough.deployment.gpus:,} do ({enough.deployment})" if enough else ""
-    return replace(scenario, deployment=deployment, gpu_limit=None, remarks=(*scenario.remarks, remark))
+        text += "; they do not hold the workload"
+        text += f", {enough.deployment.gpus:,} do ({enough.deployment})" if enough else ""
+    taken = note("best-of-gpus", text, at_most=limit.gpus, gpus=deployment.gpus, **asdict(deployment))
+    return replace(scenario, deployment=deployment, gpu_limit=None, notes=(*scenario.notes, taken))
 
 
 def _holding_the_weights(scenario: Scenario) -> Scenario:
@@ -73,5 +75,10 @@ def _holding_the_weights(scenario: Scenario) -> Scenario:
             "--spill: no legal deployment holds weights, temporary memory, overhead and reserves; cache alone can "
             "go to the host's memory"
         )
-    remark = f"spill: {found.deployment} is taken, the smallest deployment that holds the weights (--tp N sets it)"
-    return replace(scenario, deployment=found.deployment, remarks=(*scenario.remarks, remark))
+    taken = note(
+        "smallest-deployment",
+        f"spill: {found.deployment} is taken, the smallest deployment that holds the weights (--tp N sets it)",
+        holds="the weights",
+        **asdict(found.deployment),
+    )
+    return replace(scenario, deployment=found.deployment, notes=(*scenario.notes, taken))

@@ -9,6 +9,7 @@ from kvcalc.record import Record, Result, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
+    from kvcalc.note import Note
     from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 
 Relation = Literal["=", "<=", ">="]
@@ -105,7 +106,7 @@ class Verification(Result):
     rungs: tuple[Rung, ...]
     unsupported: tuple[Unsupported, ...]
     not_proven: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     @property
     def brief(self) -> str:

@@ -10,8 +10,10 @@ import torch
 
 from kvcalc.deployment import heads_on_rank
 from kvcalc.engines import Exact
+from kvcalc.note import Note, note
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.estimate import estimate
+from kvcalc.verbs.notes import context_above_max_context
 from kvcalc.verification.default_formats import default_formats, formats_asked_for
 from kvcalc.verification.devices import Cuda
 from kvcalc.verification.measurements import round_trips
@@ -171,12 +173,21 @@ def _measurements(device: Device | None, reports: list[RankReport]) -> Iterator[
             yield replace(measurement, subject=f"{where}{measurement.subject}")
 
 
-def _notes(scope: Scope) -> Iterator[str]:
+def _notes(scope: Scope) -> Iterator[Note]:
     scenario = scope.scenario
-    yield from scenario.remarks
-    if compute_format(scenario.model).name not in COMPUTES_IN:
-        yield f"the modules compute in bf16, since torch does not in {compute_format(scenario.model).name}"
-    if scenario.model.hidden_size is None:
-        yield "hidden_size is not in the model's file: 4,096 is taken for the projections; it never enters the cache"
-    if scenario.model.max_context is not None and scope.context > scenario.model.max_context:
-        yield f"context {scope.context:,} is above the model's max_context, {scenario.model.max_context:,}"
+    yield from scenario.notes
+    model, computing = scenario.model, compute_format(scenario.model).name
+    if computing not in COMPUTES_IN:
+        yield note(
+            "modules-compute-in-bf16",
+            f"the modules compute in bf16, since torch does not in {computing}",
+            dtype=computing,
+        )
+    if model.hidden_size is None:
+        yield note(
+            "default-hidden-size",
+            "hidden_size is not in the model's file: 4,096 is taken for the projections; it never enters the cache",
+            hidden_size=4096,
+        )
+    if model.max_context is not None and scope.context > model.max_context:
+        yield context_above_max_context(scope.context, model.max_context)

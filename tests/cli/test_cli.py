@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Kvcalc, Run
+from conftest import Kvcalc, Run, texts
 
 import kvcalc as package
 from kvcalc.mechanisms import KINDS
@@ -104,7 +104,7 @@ def test_the_version_is_the_packages(kvcalc: Kvcalc) -> None:
 def test_json_of_an_estimate_has_the_promised_keys(kvcalc: Kvcalc) -> None:
     body = parsed(kvcalc(*LLAMA, "--json"))
     assert set(body) == {"schema_version", "command", *KEYS, "decode", "spill", "not_modelled", "notes"}
-    assert (body["schema_version"], body["command"]) == (1, "estimate")
+    assert (body["schema_version"], body["command"]) == (2, "estimate")
     for name, keys in KEYS.items():
         assert set(keys.split()) - set(body[name]) == set()
     for rank in (body["memory"]["per_rank"], body["gpus"]["per_rank"]):
@@ -210,7 +210,7 @@ def test_notes_are_on_stderr_or_in_json(kvcalc: Kvcalc) -> None:
     table, in_json = (kvcalc("estimate", "llama-3-70b", *more) for more in ((), ("--json",)))
     assert table.stderr.startswith("note: context is not given: 8,192 is taken")
     assert in_json.stderr == ""
-    assert [f"note: {with_unit(note, 'GiB')}" for note in parsed(in_json)["notes"]] == table.stderr.splitlines()
+    assert [f"note: {with_unit(note, 'GiB')}" for note in texts(parsed(in_json)["notes"])] == table.stderr.splitlines()
     assert "note" not in table.stdout
 
 

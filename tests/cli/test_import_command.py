@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Kvcalc
+from conftest import Kvcalc, texts
 
 import kvcalc as api
 
@@ -181,7 +181,8 @@ def test_notes_of_an_import_are_told(kvcalc: Kvcalc, tmp_path: Path) -> None:
     assert "quantised" not in kvcalc("estimate", str(written(tmp_path, {**LLAMA, "quantization_config": {}}))).stderr
     written(tmp_path, {**LLAMA, "quantization_config": {"quant_method": "fp8"}})
     assert any(
-        "quantised (fp8)" in note for note in json.loads(kvcalc("estimate", str(config), "--json").stdout)["notes"]
+        "quantised (fp8)" in note
+        for note in texts(json.loads(kvcalc("estimate", str(config), "--json").stdout)["notes"])
     )
     assert kvcalc("models", "import", str(config)).stdout.splitlines()[1].startswith("# the checkpoint is quantised")
 
@@ -190,7 +191,7 @@ def test_quantisation_may_stand_beside_config_json(kvcalc: Kvcalc, config: Path)
     beside = config.with_name("hf_quant_config.json")
     told = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}}
     beside.write_text(json.dumps(told), encoding="utf-8")
-    notes = json.loads(kvcalc("estimate", str(config.parent), "--json").stdout)["notes"]
+    notes = texts(json.loads(kvcalc("estimate", str(config.parent), "--json").stdout)["notes"])
     assert any("is quantised (NVFP4)" in note for note in notes)
     assert "the checkpoint asks for a cache in fp8: --cache-dtype fp8" in notes
     beside.write_text("[]", encoding="utf-8")

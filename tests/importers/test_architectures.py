@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import texts
 
 from kvcalc.importers import import_config
 from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
@@ -157,7 +158,7 @@ def test_what_a_name_does_not_tell_is_not_known(name: str) -> None:
     found = imported(name)
     assert found.model.parameters is None
     assert found.model.tie_word_embeddings is None
-    assert [note for note in found.notes if name in note and "--parameters N or --weights SIZE" in note]
+    assert [note for note in texts(found.notes) if name in note and "--parameters N or --weights SIZE" in note]
 
 
 def test_names_that_are_none_or_several() -> None:
@@ -187,7 +188,7 @@ def test_a_draft_of_eagle_3_is_counted_without_its_target_s_embedding(name: str,
     assert EAGLE_3 == 424_689_664
     found = imported(name, **{**DRAFT, "model_type": family})
     assert found.model.parameters == EAGLE_3
-    assert f"--parameters {EAGLE_3 + TABLE} is with one of its own" in found.notes[0]
+    assert f"--parameters {EAGLE_3 + TABLE} is with one of its own" in texts(found.notes)[0]
 
 
 def test_a_draft_of_another_width_than_its_target() -> None:
@@ -215,7 +216,7 @@ def test_drafts_of_other_shapes_are_not_counted(change: dict[str, Any]) -> None:
 
 def test_a_draft_under_a_whole_model_s_name_is_told_of() -> None:
     found = imported("LlamaForCausalLM", **DRAFT)
-    assert "draft_vocab_size tells of a draft: --assume architectures=LlamaForCausalLMEagle3" in found.notes[0]
+    assert "draft_vocab_size tells of a draft: --assume architectures=LlamaForCausalLMEagle3" in texts(found.notes)[0]
     text = json.dumps({**DRAFT, "architectures": ["LlamaForCausalLM"]})
     assumed = {"architectures": "Eagle3LlamaForCausalLM"}
     assert import_config(text, "config.json", "some-model", assumed).model.parameters == EAGLE_3
@@ -257,7 +258,7 @@ def test_a_classifier_over_pipeline_stages_divides_evenly(kvcalc: Kvcalc, tmp_pa
 def test_what_stands_beside_a_text_model_is_not_counted_as_one(more: dict[str, Any]) -> None:
     found = imported("LlamaForCausalLM", **more)
     assert found.model.parameters is None
-    assert f"what {next(iter(more))} tells of is not known; --parameters N or --weights" in found.notes[0]
+    assert f"what {next(iter(more))} tells of is not known; --parameters N or --weights" in texts(found.notes)[0]
 
 
 def test_tokens_that_stand_for_images_are_no_tower() -> None:

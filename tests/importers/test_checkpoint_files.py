@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DATA, Kvcalc
+from conftest import DATA, Kvcalc, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -113,7 +113,7 @@ def test_every_byte_of_one_file_is_a_weight(kvcalc: Kvcalc, tmp_path: Path) -> N
     assert parts(model)["output head, bf16"] == (6400, 12800, "tp", "head", False)
     found = json.loads(kvcalc("estimate", str(where), "-c", "16", "--json").stdout)
     assert found["memory"]["weights_bytes"] == 2 * elements(PLAIN)
-    assert not any("files hold" in note for note in found["notes"])
+    assert not any("files hold" in note for note in texts(found["notes"]))
 
 
 def test_a_config_json_reads_the_files_of_its_folder(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_quantised_files_tell_what_config_json_does_not(kvcalc: Kvcalc, tmp_path
     assert blocks["experts, fp8"] == blocks["layers, fp8"] == 128
     assert {blocks[part] for part in blocks if "fp8" not in part} == {None}
     assert "weight_block_size: 128" in find_model(str(where)).text
-    notes = json.loads(kvcalc("estimate", str(where), "-c", "16", "--json").stdout)["notes"]
+    notes = texts(json.loads(kvcalc("estimate", str(where), "-c", "16", "--json").stdout)["notes"])
     assert "20,480 bytes of layers that predict further tokens are left out of the weights" in notes
     assert not any("does not say what each tensor takes" in note for note in notes)
 
@@ -199,7 +199,7 @@ def test_words_and_towers_and_tied_heads(tmp_path: Path) -> None:
     assert told["towers for images or sound, fp32"] == (10, 40, "tp", "embedding", False)
     assert not any("head" in part for part in told)
     assert next(iter(told)).startswith("embedding")
-    notes = find_model(str(tmp_path)).notes
+    notes = texts(find_model(str(tmp_path)).notes)
     assert any(note.startswith("12,800 bytes of an output head that is the embedding again") for note in notes)
     assert any("config.json describes" in note for note in notes)
 
@@ -412,8 +412,10 @@ def test_an_output_head_that_the_class_lacks_is_not_loaded(tmp_path: Path) -> No
     where = folder(tmp_path, {"model.safetensors": {**PLAIN, "score.weight": ("BF16", [1, 64])}}, config)
     found = find_model(str(where))
     assert sum(part.size for part in found.model.weights) == 2 * (elements(PLAIN) - 6400 + 64)
-    assert "12,800 bytes of an output head that its class does not have are left out of the weights" in found.notes
-    assert not any("config.json describes" in note for note in found.notes)
+    assert "12,800 bytes of an output head that its class does not have are left out of the weights" in texts(
+        found.notes
+    )
+    assert not any("config.json describes" in note for note in texts(found.notes))
 
 
 def test_a_draft_has_an_output_head_of_its_own(tmp_path: Path) -> None:

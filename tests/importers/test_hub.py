@@ -13,7 +13,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from conftest import ROOT
+from conftest import ROOT, texts
 from hub_server import SHA, Server, serving
 
 from kvcalc.errors import CannotRunError, KvcalcError
@@ -117,7 +117,7 @@ def test_a_name_on_the_hub_is_a_model_at_one_revision(home: Path) -> None:
         assert answer.code == 0
         assert found["cache"]["bytes"] == 2 * 16 * 2 * 16 * 2
         assert found["memory"]["weights_bytes"] == 2 * (6400 + 8192)
-        assert f"revision {SHA}" in found["notes"]
+        assert f"revision {SHA}" in texts(found["notes"])
         assert found["model"]["source"] == f"https://huggingface.co/org/plain/tree/{SHA}"
         assert not any(path.endswith(".safetensors") and not part for _, path, part, _ in server.asked)
         before = len(server.asked)
@@ -317,7 +317,7 @@ def test_offline_and_unreachable(home: Path) -> None:
         assert "the Hub is not asked (HF_HUB_OFFLINE), and the cache does not have it" in first.stderr
         assert Answer(server, home, "estimate", "hf:org/plain", "-c", "16").code == 0
         cached = Answer(server, home, "estimate", "hf:org/plain", "-c", "16", "--json", HF_HUB_OFFLINE="1")
-        assert f"revision {SHA}, from the cache: the Hub was not asked" in json.loads(cached.stdout)["notes"]
+        assert f"revision {SHA}, from the cache: the Hub was not asked" in texts(json.loads(cached.stdout)["notes"])
         gone = Answer(server, home, "estimate", "hf:org/sharded", HF_ENDPOINT="http://127.0.0.1:9")
         assert gone.code == 3
         assert gone.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import DATA
+from conftest import DATA, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -471,7 +471,7 @@ def test_a_key_that_the_family_lacks_is_assumed_away() -> None:
     assert "--assume sliding_window=null takes it as absent" in refusal(windowed)
     found = imported(windowed, sliding_window=None)
     assert {each.label for layer in found.model.sequence() for each in layer} == {"gqa 32/8 x 128"}
-    assert found.notes == ("assumed: sliding_window = null",)
+    assert texts(found.notes) == ("assumed: sliding_window = null",)
     assert "which this family's layers do not have" in refusal(windowed, sliding_window=0)
     assert "nothing of llama depends on it" in refusal(LLAMA, no_such_key=None)
 
@@ -567,7 +567,7 @@ def test_mimo_slides_over_its_window_and_the_last_token() -> None:
 
 
 def test_assumptions_are_told() -> None:
-    assert "assumed: head_dim = 64" in imported(LLAMA, head_dim=64).notes
+    assert "assumed: head_dim = 64" in texts(imported(LLAMA, head_dim=64).notes)
 
 
 def test_longcat_counts_layers_of_two_blocks() -> None:
@@ -586,11 +586,11 @@ def test_an_assumption_that_nothing_reads_is_refused() -> None:
 
 def test_a_quantised_checkpoint_says_so_in_notes() -> None:
     values = {**LLAMA, "quantization_config": {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}}
-    notes = imported(values).notes
+    notes = texts(imported(values).notes)
     assert any("quantised (fp8)" in note for note in notes)
     assert "the checkpoint asks for a cache in fp8: --cache-dtype fp8" in notes
     values["quantization_config"] = {"quant_method": "evil\n\x1b[31m", "kv_cache_quant_algo": "NVFP4"}
-    said = "".join(imported(values).notes)
+    said = "".join(texts(imported(values).notes))
     assert "a method without a name" in said
     assert "a format of its own" in said
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import texts
 
 from kvcalc import load_model
 from kvcalc.catalogue import find_model
@@ -92,14 +93,14 @@ def test_a_config_json_reads_what_its_folder_reads(kvcalc: Kvcalc, tmp_path: Pat
     assert by_file.model == by_folder.model
     assert by_file.notes == by_folder.notes
     assert by_file.model.parameters is None
-    assert "quantised (NVFP4)" in by_file.notes[0] or "quantised (4 bits)" in by_file.notes[0]
+    assert "quantised (NVFP4)" in texts(by_file.notes)[0] or "quantised (4 bits)" in texts(by_file.notes)[0]
     assert json.loads(kvcalc("estimate", str(config), "--json").stdout)["gpus"]["count"] is None
 
 
 def test_a_file_beside_may_tell_of_the_cache_alone(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "quantization_config": {"quant_method": "fp8"}}))
     (tmp_path / "hf_quant_config.json").write_text(json.dumps(BESIDE["hf_quant_config.json"]))
-    notes = find_model(str(tmp_path / "config.json")).notes
+    notes = texts(find_model(str(tmp_path / "config.json")).notes)
     assert "quantised (fp8)" in notes[0]
     assert "the checkpoint asks for a cache in fp8: --cache-dtype fp8" in notes
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import DATA
+from conftest import DATA, texts
 
 import kvcalc
 from kvcalc.deployment import Deployment
@@ -188,7 +188,7 @@ def copies_in(said: tuple[str, ...]) -> list[str]:
     ],
 )
 def test_what_is_copied_and_not_counted_is_named(name: str, options: dict[str, Any], expected: str) -> None:
-    (line,) = copies_in(kvcalc.estimate(name, **options).not_modelled)
+    (line,) = copies_in(texts(kvcalc.estimate(name, **options).not_modelled))
     assert line == f"weights that tensor-parallel ranks copy instead of dividing: {expected}"
 
 
@@ -196,7 +196,7 @@ def test_what_is_copied_and_not_counted_is_named(name: str, options: dict[str, A
     ("name", "options"), [("gemma-2b", {}), ("deepseek-v3.2", {"tp": 8}), ("gpt-oss-120b", {"tp": 8})]
 )
 def test_nothing_is_named_where_all_copies_are_counted(name: str, options: dict[str, Any]) -> None:
-    assert copies_in(kvcalc.estimate(name, **options).not_modelled) == []
+    assert copies_in(texts(kvcalc.estimate(name, **options).not_modelled)) == []
 
 
 TWO_KV_HEADS = GQA(num_heads=8, num_kv_heads=2, head_dim=4)
@@ -289,10 +289,10 @@ def test_a_list_that_does_not_tell_where_projections_are() -> None:
     )
 
     assert rank_bytes(unsaid, tp=4) == 9000 // 4
-    (line,) = copies_in(kvcalc.estimate(unsaid, context=1, tp=4).not_modelled)
+    (line,) = copies_in(texts(kvcalc.estimate(unsaid, context=1, tp=4).not_modelled))
     assert "key and value projections (768 parameters)" in line
     assert rank_bytes(said, tp=4) == 750 + (6000 - 1536) // 4 + 768
-    (line,) = copies_in(kvcalc.estimate(said, context=1, tp=4).not_modelled)
+    (line,) = copies_in(texts(kvcalc.estimate(said, context=1, tp=4).not_modelled))
     assert "projections" not in line
 
 
@@ -300,7 +300,7 @@ def test_words_do_not_tell_how_many_parameters_they_hold() -> None:
     words = listed(WeightPart(part="words", parameters=1000, format="int32"))
 
     assert rank_bytes(words, tp=4) == 1000
-    (line,) = copies_in(kvcalc.estimate(words, context=1, tp=4).not_modelled)
+    (line,) = copies_in(texts(kvcalc.estimate(words, context=1, tp=4).not_modelled))
     assert "key and value projections (768 parameters)" in line
 
 
@@ -321,7 +321,7 @@ def test_an_indexer_without_its_heads_is_named() -> None:
     )
     model = small(layers=(LayerGroup(count=1, attention=attention),))
 
-    (line,) = copies_in(kvcalc.estimate(model, context=1, tp=8).not_modelled)
+    (line,) = copies_in(texts(kvcalc.estimate(model, context=1, tp=8).not_modelled))
     assert line.split(": ")[1] == "indexer's projections, norms, biases and other small weights"
     assert rank_bytes(model, tp=8) == (6320 - 2 * 12 * 16) // 8 + 2 * 12 * 16
 
@@ -329,6 +329,6 @@ def test_an_indexer_without_its_heads_is_named() -> None:
 def test_without_a_hidden_size_copies_are_named() -> None:
     model = small(hidden_size=None)
 
-    (line,) = copies_in(kvcalc.estimate(model, context=1, tp=8).not_modelled)
+    (line,) = copies_in(texts(kvcalc.estimate(model, context=1, tp=8).not_modelled))
     assert line.split(": ")[1] == "key and value projections, norms, biases and other small weights"
     assert rank_bytes(model, tp=8) == 790

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Kvcalc
+from conftest import Kvcalc, texts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -671,32 +671,33 @@ def test_without_dims_experts_cannot_be_shared() -> None:
 
     assert answer.memory.per_rank.weights_bytes == 1000
     assert any(
-        "total / (tp x pp), for want of what the embedding, each layer or the experts take" in n for n in answer.notes
+        "total / (tp x pp), for want of what the embedding, each layer or the experts take" in n
+        for n in texts(answer.notes)
     )
 
 
 # The best of a few GPUs.
 
 
-def remark(**options: Any) -> tuple[kvcalc.Deployment | None, str]:
+def best_note(**options: Any) -> tuple[kvcalc.Deployment | None, str]:
     scenario = kvcalc.estimate("llama-3-70b", gpus=3, **options).scenario
-    return scenario.deployment, scenario.remarks[-1]
+    return scenario.deployment, scenario.notes[-1].text
 
 
 def test_of_three_gpus_two_are_used() -> None:
-    assert remark(context=1000) == (kvcalc.Deployment(2), "--gpus 3: 2 in use, as tp 2")
+    assert best_note(context=1000) == (kvcalc.Deployment(2), "--gpus 3: 2 in use, as tp 2")
 
 
 def test_the_gpus_that_would_do_are_named() -> None:
     """Weights of 131.4 GiB and a cache of 80 GiB leave no room for all else on 3 GPUs of 72.8 GiB."""
-    deployment, text = remark(batch=32, context=8192)
+    deployment, text = best_note(batch=32, context=8192)
 
     assert deployment == kvcalc.Deployment(1, 3)
     assert text == "--gpus 3: 3 in use, as tp 1 x pp 3; they do not hold the workload, 4 do (tp 4)"
 
 
 def test_nothing_is_named_where_nothing_would_do() -> None:
-    _, text = remark(batch=32, context=8192, reserve={"x": "100GB"})
+    _, text = best_note(batch=32, context=8192, reserve={"x": "100GB"})
 
     assert text.endswith("they do not hold the workload")
 

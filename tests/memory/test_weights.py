@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
+from conftest import texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,7 +71,7 @@ def test_another_format_for_all_weights(model: str, weight_dtype: str, expected:
 
     assert answer.memory.weights_bytes == expected
     assert answer.cache == kvcalc.estimate(model, context=1).cache
-    assert any(weight_dtype in line and "weights" in line for line in answer.not_modelled)
+    assert any(weight_dtype in line and "weights" in line for line in texts(answer.not_modelled))
 
 
 @pytest.mark.parametrize(("parameters", "expected"), [(1, 17), (32, 17), (33, 34), (64, 34), (320_001, 170_017)])
@@ -239,8 +240,8 @@ def test_experts_that_ranks_do_not_divide_are_told_apart_on_one_stage_too() -> N
     assert weights_of_stages(model, tp=4, ep=2) == [4000 // 4 + 200]
     assert weights_of_stages(model, tp=4) == [4000 // 4 + 200]
     words = "experts are on the layers that have them"
-    assert any(words in note for note in kvcalc.estimate(model, context=1, tp=4, ep=4).notes)
-    assert not any(words in note for note in kvcalc.estimate(model, context=1, tp=4, ep=2).notes)
+    assert any(words in note for note in texts(kvcalc.estimate(model, context=1, tp=4, ep=4).notes))
+    assert not any(words in note for note in texts(kvcalc.estimate(model, context=1, tp=4, ep=2).notes))
 
 
 @pytest.mark.parametrize(
@@ -303,7 +304,9 @@ def test_a_list_without_places_goes_by_layers() -> None:
     assert weights_of_stages(model, pp=2) == [408, 204]
     assert weights_of_stages(model, pp=2, tp=2) == [204, 102]
     assert weights(model, pp=2)[0] == 612
-    (note,) = [note for note in kvcalc.estimate(model, context=1, pp=2).notes if note.startswith("weights of a rank")]
+    (note,) = [
+        note for note in texts(kvcalc.estimate(model, context=1, pp=2).notes) if note.startswith("weights of a rank")
+    ]
     assert note == "weights of a rank: each part evenly over the layers, experts over those that have them"
 
 
@@ -596,7 +599,7 @@ def test_a_list_has_a_scale_for_every_block_of_the_experts(name: str) -> None:
 
 
 def row_notes(model: kvcalc.Model | str, **options: Any) -> list[str]:
-    return [note for note in kvcalc.estimate(model, context=1, **options).notes if "ranks leave rows" in note]
+    return [note for note in texts(kvcalc.estimate(model, context=1, **options).notes) if "ranks leave rows" in note]
 
 
 def row_note(ranks: int, row: str, width: str, part: str, block: int) -> str:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from conftest import texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -382,7 +383,9 @@ def test_without_a_deployment_the_smallest_is_taken(scenario: kvcalc.Scenario) -
         if gpus.count is not None:
             assert result.deployment == gpus.deployment
             held = "the workload" if batch == scenario.workload.batch else "one sequence"
-            assert any(f"is taken, the smallest deployment that holds {held} (--tp N" in note for note in result.notes)
+            assert any(
+                f"is taken, the smallest deployment that holds {held} (--tp N" in note for note in texts(result.notes)
+            )
             return
     assert (result.deployment.tp, result.deployment.pp, result.sequences) == (1, 1, 0)
 
@@ -510,7 +513,7 @@ def test_beside_everything_else(usable: int, room: int, sequences: int) -> None:
     )
     assert (result.cache_memory_bytes, result.sequences) == (room, sequences)
     assert result.at_limit.bytes == 1042 + sequences * 3200
-    lacks_all = [note for note in result.notes if "for all but the cache" in note]
+    lacks_all = [note for note in texts(result.notes) if "for all but the cache" in note]
     assert lacks_all == (["a rank lacks 1 bytes for all but the cache"] if usable == 1041 else [])
 
 
@@ -530,10 +533,10 @@ def test_a_stage_with_less_room_limits() -> None:
 
     assert (even.sequences, even.cache_memory_bytes, even.one_more_lacks_bytes) == (0, 6400, 1799)
     assert (head.sequences, head.cache_memory_bytes, head.max_context) == (0, 6400, 21)
-    assert "pipeline stage 1 limits: it has less room beside its weights than the fullest" in even.notes
+    assert "pipeline stage 1 limits: it has less room beside its weights than the fullest" in texts(even.notes)
     wide = kvcalc.capacity(model, gpu_memory=12_801, **options)
     assert (wide.sequences, wide.one_more_lacks_bytes) == (2, 6400)
-    assert not any("limits" in note for note in wide.notes)
+    assert not any("limits" in note for note in texts(wide.notes))
 
 
 # Right answers that pooled memory gets wrong.
@@ -624,7 +627,7 @@ def test_json(kvcalc: Kvcalc, own: str) -> None:
 
     assert (run.code, run.stderr) == (0, "")
     assert set(body) >= FIELDS
-    assert (body["schema_version"], body["command"], body["gpus"]) == (1, "capacity", None)
+    assert (body["schema_version"], body["command"], body["gpus"]) == (2, "capacity", None)
     assert body["workload"] == {"batch": 4, "context": 50}
     assert (body["blocks"], body["block_size"]) == (None, None)
     assert (body["sequences"], body["tokens"], body["max_context"], body["concurrency"]) == (3, 156, 78, 3.12)
@@ -760,7 +763,9 @@ def test_what_plays_no_part_beside_the_memory_that_is_given_is_told(
 
 def test_so_from_python() -> None:
     result = kvcalc.capacity("llama-3-8b", cache_memory="10GiB", gpu="h200", weights=5)
-    assert "--cache-memory is all that a rank has for the cache: --gpu and --weights play no part" in result.notes
+    assert "--cache-memory is all that a rank has for the cache: --gpu and --weights play no part" in texts(
+        result.notes
+    )
 
 
 def test_gpus_cannot_be_chosen_without_their_memory(kvcalc: Kvcalc) -> None:
@@ -829,7 +834,7 @@ def test_memory_for_the_cache_leaves_all_else_out(kvcalc: Kvcalc, own: str) -> N
     )
     found = json.loads(kvcalc(*words, *beside).stdout)
     assert {**found, "notes": []} == {**plain, "notes": []}
-    assert not any("LoRA" in words for words in plain["not_modelled"])
+    assert not any("LoRA" in words for words in texts(plain["not_modelled"]))
 
 
 def test_the_result_goes_to_a_file(kvcalc: Kvcalc, own: str, tmp_path: Path) -> None:

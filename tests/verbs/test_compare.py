@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Kvcalc
+from conftest import Kvcalc, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +49,7 @@ def one_kind(attention: Attention, **fields: Any) -> kvcalc.Model:
 
 
 def notes_with(words: str, answer: Comparison) -> list[str]:
-    return [note for note in answer.notes if words in note]
+    return [note for note in texts(answer.notes) if words in note]
 
 
 # Caches
@@ -560,7 +560,7 @@ def test_every_model_of_the_catalogue(name: str) -> None:
     assert own.cache_bytes == kvcalc.estimate(name).cache.one_copy_bytes
     if not any(layer.attention.elements_per_token for layer in kvcalc.load_model(name).distinct()):
         assert ([row.name for row in answer.rows], answer.sayings) == ([name], ())
-        assert any("no layer has heads that another mechanism would change" in note for note in answer.notes)
+        assert any("no layer has heads that another mechanism would change" in note for note in texts(answer.notes))
         return
     assert [row.name for row in answer.rows if row.ratio_to_mha == 1][:1] == ["mha"]
     assert {"mha", "mqa", "mla", "mla_expanded"} <= {row.name for row in answer.rows}
@@ -580,7 +580,7 @@ def parsed(kvcalc: Kvcalc, *words: str) -> dict[str, Any]:
 def test_json_is_the_contract(kvcalc: Kvcalc) -> None:
     body = parsed(kvcalc, "llama-3-70b", "-c", "8192")
 
-    assert (body["schema_version"], body["command"]) == (1, "compare")
+    assert (body["schema_version"], body["command"]) == (2, "compare")
     assert {
         "name",
         "mechanism",

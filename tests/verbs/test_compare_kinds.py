@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pytest
-from conftest import Kvcalc
+from conftest import Kvcalc, texts
 
 import kvcalc as package
 from kvcalc.catalogue import shipped_models
@@ -63,14 +63,16 @@ def test_what_has_no_heads_has_no_ratio(attentions: tuple[Any, ...]) -> None:
     result = package.compare(model(*attentions), **SHORT)
     assert ratios(result) == {"mixed": None}
     assert result.rows[0].mha_cache_bytes is None
-    assert any(note.startswith("ratio_to_mha is not known: ") for note in result.notes)
+    assert any(note.startswith("ratio_to_mha is not known: ") for note in texts(result.notes))
 
 
 def test_heads_that_are_not_told_leave_no_ratio_beside_others() -> None:
     grouped = GQA(num_heads=8, num_kv_heads=2, head_dim=16)
     result = package.compare(model(grouped, Unheard(width=64)), **SHORT)
     assert ratios(result) == {"mixed": None}
-    assert "ratio_to_mha is not known: what unheard 64 would keep under another mechanism is not known" in result.notes
+    assert "ratio_to_mha is not known: what unheard 64 would keep under another mechanism is not known" in texts(
+        result.notes
+    )
     side_by_side = package.compare([model(grouped, Unheard(width=64)), "llama-3-8b"], **SHORT)
     assert ratios(side_by_side) == {"mixed": None, "llama-3-8b": 0.25}
 
@@ -82,7 +84,8 @@ def test_a_list_of_caches_is_looked_into() -> None:
     growing, kept = 2 * 3 * 100 * 2 * 2 * 16 * 2, 2 * 3 * (4 * 8 * 16 * 4 + 3 * (4 * 8 + 2 * 16) * 2)
     assert rows(known)["gqa-2"].ratio_to_mha == (growing + kept) / (4 * growing + kept)
     assert any(
-        note.startswith("states stay as they are under every mechanism, in mha too: mamba2 ") for note in known.notes
+        note.startswith("states stay as they are under every mechanism, in mha too: mamba2 ")
+        for note in texts(known.notes)
     )
     assert ratios(package.compare(model((grouped, Unheard(width=8))), **SHORT)) == {"mixed": None}
 
@@ -107,7 +110,7 @@ def test_cross_attention_has_the_heads_of_each_mechanism() -> None:
     assert found["mla"].cache_bytes == latent
     assert found["mla"].mechanism == "mla + cross"
     assert "cross attention has as many KV heads as each mechanism says, and in mla and mla_expanded its own" in (
-        result.notes
+        texts(result.notes)
     )
 
 

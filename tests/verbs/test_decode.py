@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Kvcalc
+from conftest import Kvcalc, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -451,7 +451,7 @@ def test_a_host_link_is_needed_where_something_is_spilled() -> None:
     gpu = accelerator(host_link_gb_per_s=None)
     answer = kvcalc.estimate(small(), gpu=gpu, gpu_memory=2000, context=10, batch=3, tp=1, **SPILL)
     assert answer.decode is None
-    assert "no bound of decoding: no bandwidth of a host link is known for slow" in answer.notes
+    assert "no bound of decoding: no bandwidth of a host link is known for slow" in texts(answer.notes)
     assert answer.spill == SpillResult(7680 - 860, 7680 - 860, None)  # 1,140 bytes beside the cache
     found = bound(small(), gpu=gpu, gpu_memory=10_000, context=10, batch=3, **SPILL)
     assert found.spill is not None
@@ -464,7 +464,8 @@ def test_without_a_deployment_the_weights_decide() -> None:
     scenario = answer.scenario
 
     assert scenario.deployment == kvcalc.Deployment(2)
-    assert scenario.remarks[-1] == (
+    assert scenario.notes[-1].code == "smallest-deployment"
+    assert texts(scenario.notes)[-1] == (
         "spill: tp 2 is taken, the smallest deployment that holds the weights (--tp N sets it)"
     )
     assert answer.gpus.count == 4
@@ -576,7 +577,7 @@ def test_where_there_is_no_bound_that_is_said(model: kvcalc.Model | str, options
     answer = kvcalc.estimate(model, context=1, **options)
 
     assert answer.decode is None
-    assert [note for note in answer.notes if "bound" in note] == [f"no bound of decoding: {missing}"]
+    assert [note for note in texts(answer.notes) if "bound" in note] == [f"no bound of decoding: {missing}"]
 
 
 def test_what_does_not_hold_the_workload_has_no_bound() -> None:
@@ -586,7 +587,7 @@ def test_what_does_not_hold_the_workload_has_no_bound() -> None:
     tight = kvcalc.estimate("llama-3-70b", context=8192, tp=2)
 
     assert answer.decode is None
-    (note,) = [note for note in answer.notes if "bound" in note]
+    (note,) = [note for note in texts(answer.notes) if "bound" in note]
     assert note.startswith("no bound of decoding: tp 2 does not hold the workload (--spill ")
     assert kvcalc.estimate("llama-3-70b", spill=True, **options).decode is not None
     assert (tight.gpus.tight, tight.decode is not None) == (True, True)
@@ -596,7 +597,7 @@ def test_unknown_weights_are_said_to_be_unknown_once() -> None:
     answer = kvcalc.estimate("palm-540b", context=1)
 
     assert answer.decode is None
-    assert not any("bound of decoding" in note for note in answer.notes)
+    assert not any("bound of decoding" in note for note in texts(answer.notes))
 
 
 @pytest.mark.parametrize("model", [name for name in model_names() if kvcalc.load_model(name).parameters])
@@ -604,7 +605,7 @@ def test_every_model_of_the_catalogue_has_a_bound(model: str) -> None:
     answer = kvcalc.estimate(model, context=1000, tp=1, gpu_memory="100TB")
     if model == "longcat-flash":  # of its 12 chosen experts some have no weights, how many differs
         assert answer.decode is None
-        assert any("no bound of decoding" in note for note in answer.notes)
+        assert any("no bound of decoding" in note for note in texts(answer.notes))
         return
     assert answer.decode is not None
     assert answer.memory.weights_bytes is not None
@@ -910,7 +911,7 @@ def test_json_without_a_bound_is_null(kvcalc: Kvcalc) -> None:
     printed = json.loads(kvcalc(*words, "--json").stdout)
 
     assert printed["decode"] is None
-    assert f"no bound of decoding: {GIVEN}" in printed["notes"]
+    assert f"no bound of decoding: {GIVEN}" in texts(printed["notes"])
     table = kvcalc(*words)
     assert f"note: no bound of decoding: {GIVEN}\n" in table.stderr
     assert "decode bound" not in table.stdout

@@ -6,6 +6,7 @@ from dataclasses import asdict, astuple
 from typing import Any
 
 import pytest
+from conftest import texts
 
 import kvcalc
 from kvcalc.catalogue import model_names
@@ -16,13 +17,13 @@ from kvcalc.model.layers import LayerGroup
 
 def the_note(words: str, *args: Any, **options: Any) -> str:
     """The only note that has these words."""
-    notes = [note for note in kvcalc.estimate(*args, **options).notes if words in note]
+    notes = [note for note in texts(kvcalc.estimate(*args, **options).notes) if words in note]
     assert len(notes) == 1, notes
     return notes[0]
 
 
 def has_note(words: str, *args: Any, **options: Any) -> bool:
-    return any(words in note for note in kvcalc.estimate(*args, **options).notes)
+    return any(words in note for note in texts(kvcalc.estimate(*args, **options).notes))
 
 
 def test_the_question_is_repeated() -> None:
@@ -177,7 +178,7 @@ def test_unknown_weights_leave_the_cache_right() -> None:
     for given_size in ({"weights": "1TB"}, {"parameters": 540 * 10**9}):
         known = kvcalc.estimate("palm-540b", context=2048, **given_size)
         assert known.gpus.count is not None
-        assert not any("weights are not known" in note for note in known.notes)
+        assert not any("weights are not known" in note for note in texts(known.notes))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_the_best_of_a_few_gpus_is_noted() -> None:
     ],
 )
 def test_what_is_not_modelled(model: str, options: dict[str, Any], words: str, expected: bool) -> None:
-    said = kvcalc.estimate(model, **options).not_modelled
+    said = texts(kvcalc.estimate(model, **options).not_modelled)
 
     assert any(words in line for line in said) is expected
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import texts
 
 import kvcalc
 from kvcalc.mechanisms import MHA
@@ -32,7 +33,7 @@ def test_a_split_whose_rows_no_block_fills_is_left_out_of_the_search() -> None:
 def test_a_batch_beyond_any_fleet_has_no_deployment(model: str) -> None:
     result = kvcalc.estimate(model, batch=10**9, context=10**6)
     assert result.gpus.count is None
-    assert any("no legal deployment" in note for note in result.notes)
+    assert any("no legal deployment" in note for note in texts(result.notes))
 
 
 def test_gpus_takes_fewer_stages_where_those_hold_it(kvcalc: Kvcalc) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Kvcalc
+from conftest import Kvcalc, texts
 
 import kvcalc as package
 
@@ -277,7 +277,7 @@ def test_notes_are_beside_the_answer(kvcalc: Kvcalc) -> None:
     assert run.stderr == "note: context is not given: 8,192 is taken (-c sets it)\n"
     assert "note" not in run.stdout
     printed = verified(kvcalc, "llama-3-8b", "--device", "meta")
-    assert printed["notes"] == ["context is not given: 8,192 is taken (-c sets it)"]
+    assert texts(printed["notes"]) == ("context is not given: 8,192 is taken (-c sets it)",)
 
 
 def test_what_the_models_file_lacks_is_noted(kvcalc: Kvcalc, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.quantisation import INSIDE, quantisation_notes
 from kvcalc.importers.sourced import Sourced
+from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +33,7 @@ class Checkpoint(NamedTuple):
     """Fields of the model that say what its weights are, and what else a user should know."""
 
     fields: tuple[tuple[str, Sourced], ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def checkpoint_of(
@@ -66,7 +67,13 @@ def checkpoint_of(
         if weights is None:
             return Checkpoint((), notes)
     elif weights is not None and counted is not None and weights.elements != counted.parameters:
-        notes = (*notes, f"the files hold {weights.elements:,} elements, config.json describes {counted.parameters:,}")
+        differ = note(
+            "elements-differ",
+            f"the files hold {weights.elements:,} elements, config.json describes {counted.parameters:,}",
+            elements=weights.elements,
+            parameters=counted.parameters,
+        )
+        notes = (*notes, differ)
     if counted is None:
         return Checkpoint((), notes)
     fields = [
@@ -88,7 +95,7 @@ def key_beside_text(outer: Mapping[str, Any]) -> str | None:
     return min(found, key="text_config".__eq__, default=None)  # the part around which there is more comes last
 
 
-def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[str]:
+def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[Note]:
     unknown = above.reason if isinstance(above, NotCounted) else None
     if beside is not None and unknown is None:
         told = (
@@ -98,15 +105,23 @@ def _notes_of_class(config: Config, above: Above, counted: Counted | None, besid
         )
         unknown = f"{told} is not known"
     if unknown is not None:
-        yield f"parameters are not counted: {unknown}; --parameters N or --weights SIZE gives them"
+        yield note(
+            "parameters-not-counted",
+            f"parameters are not counted: {unknown}; --parameters N or --weights SIZE gives them",
+            reason=unknown,
+        )
     if isinstance(above, OutputHead) and config.values.get("draft_vocab_size") and counted is not None:
-        yield (
+        yield note(
+            "draft-counted-whole",
             "counted as a whole model, although draft_vocab_size tells of a draft: "
-            "--assume architectures=LlamaForCausalLMEagle3 counts one of EAGLE-3"
+            "--assume architectures=LlamaForCausalLMEagle3 counts one of EAGLE-3",
+            key="draft_vocab_size",
         )
     if isinstance(above, Eagle3) and counted is not None:
         table = config.count(*VOCABULARY, most=MAX_VOCABULARY).value * config.count(*HIDDEN).value
-        yield (
+        yield note(
+            "draft-embedding-not-counted",
             f"the draft's embedding is its target's, and not counted: --parameters {counted.parameters + table} is "
-            "with one of its own"
+            "with one of its own",
+            parameters=counted.parameters + table,
         )

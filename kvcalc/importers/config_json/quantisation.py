@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.files import is_there
 from kvcalc.importers.json_text import parse_mapping, read_text
+from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,7 +113,7 @@ def quantised_beside(text: str, shown: str) -> Mapping[str, Any] | None:
     return told if isinstance(told, dict) and told else None
 
 
-def quantisation_notes(asked: Quantisation, parameters: int | None, *, unknown: bool) -> Iterator[str]:
+def quantisation_notes(asked: Quantisation, parameters: int | None, *, unknown: bool) -> Iterator[Note]:
     """What to know of it.
 
     Args:
@@ -122,15 +123,23 @@ def quantisation_notes(asked: Quantisation, parameters: int | None, *, unknown: 
     """
     if unknown and asked.weights:
         all_in_one = "" if parameters is None else f", or --parameters {parameters} --weight-dtype FORMAT for all"
-        yield (
+        yield note(
+            "quantised-checkpoint",
             f"the checkpoint is quantised ({asked.name}), and its config.json does not say what each tensor takes: "
-            f"its folder with *.safetensors does, or --weights SIZE{all_in_one}"
+            f"its folder with *.safetensors does, or --weights SIZE{all_in_one}",
+            method=asked.name,
         )
     scheme = asked.kv_cache
     if (scheme.get("num_bits") if isinstance(scheme, dict) else scheme) in _EIGHT_BITS:
-        yield "the checkpoint asks for a cache in fp8: --cache-dtype fp8"
+        yield note(
+            "cache-format-of-checkpoint", "the checkpoint asks for a cache in fp8: --cache-dtype fp8", format="fp8"
+        )
     elif scheme:
-        yield "the checkpoint asks for a cache in a format of its own, which is not taken: --cache-dtype sets it"
+        yield note(
+            "cache-format-of-checkpoint",
+            "the checkpoint asks for a cache in a format of its own, which is not taken: --cache-dtype sets it",
+            format=None,
+        )
 
 
 def _says_something(value: Any) -> bool:

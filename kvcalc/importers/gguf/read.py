@@ -18,6 +18,7 @@ from kvcalc.importers.layers import grouped
 from kvcalc.importers.sourced import Sourced
 from kvcalc.importers.tensors import refuse_missing_layers, weights_of
 from kvcalc.model.model import Model
+from kvcalc.note import Note, note
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -63,11 +64,15 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
     return ImportedModel(model, fields, layers, notes, f"a GGUF file of {config.model_type}")
 
 
-def _unused_window(config: Config, layers: Sequence[ImportedLayer]) -> Iterator[str]:
+def _unused_window(config: Config, layers: Sequence[ImportedLayer]) -> Iterator[Note]:
     """What to know of a file that tells of a window which no layer has."""
     told = config.values.get(WINDOW)
     if told and WINDOW not in config.assumed and all(layer.window is None and layer.chunk is None for layer in layers):
-        yield f"{WINDOW} is {told}, which llama.cpp does not use of {config.model_type}: layers keep all positions"
+        yield note(
+            "unused-window",
+            f"{WINDOW} is {told}, which llama.cpp does not use of {config.model_type}: layers keep all positions",
+            key=WINDOW,
+        )
 
 
 def _config(header: Header, shown: str, assumed: Mapping[str, Any]) -> Config:

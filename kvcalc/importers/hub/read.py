@@ -22,6 +22,7 @@ from kvcalc.importers.safetensors import (
 )
 from kvcalc.importers.sourced import Sourced
 from kvcalc.importers.tensors import AddedUp
+from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +74,7 @@ def _quantised(client: Client, found: Repository) -> Mapping[str, Any] | None:
     return None
 
 
-def _placed(imported: ImportedModel, repository: str, found: Repository, notes: tuple[str, ...]) -> ImportedModel:
+def _placed(imported: ImportedModel, repository: str, found: Repository, notes: tuple[Note, ...]) -> ImportedModel:
     """The model with where it came from among its fields, and in a note."""
     address = f"https://huggingface.co/{repository}/tree/{found.revision}"
     where = (
@@ -82,16 +83,20 @@ def _placed(imported: ImportedModel, repository: str, found: Repository, notes: 
     )
     name, *others = imported.fields
     cached = "" if found.files is not None else ", from the cache: the Hub was not asked"
-    return imported.at(address, (name, *where, *others), (f"revision {found.revision}{cached}", *notes))
+    revision = note(
+        "hub-revision", f"revision {found.revision}{cached}", revision=found.revision, from_cache=found.files is None
+    )
+    return imported.at(address, (name, *where, *others), (revision, *notes))
 
 
-def _headers(client: Client, found: Repository) -> tuple[Headers | None, tuple[str, ...]]:
+def _headers(client: Client, found: Repository) -> tuple[Headers | None, tuple[Note, ...]]:
     """What the repository's safetensors files hold, and a note where that could not be read."""
     if found.files is None:  # offline: only what was downloaded before is there
         try:
             return None if found.folder is None else folder_headers(found.folder, client.shown), ()
         except KvcalcError:
-            return None, ("its safetensors files are not all in the cache: their headers were not read",)
+            text = "its safetensors files are not all in the cache: their headers were not read"
+            return None, (note("files-not-read", text, reason="not all in the cache"),)
     if INDEX_FILE in found.files:
         names = client.file(found, INDEX_FILE, indexed_files, MAX_INDEX)
     elif SINGLE_FILE in found.files:
@@ -110,5 +115,6 @@ def _headers(client: Client, found: Repository) -> tuple[Headers | None, tuple[s
     try:
         client.headers(found, names, take)
     except CannotRunError as error:
-        return None, (f"the headers of its safetensors files could not be read: {error}",)
+        text = f"the headers of its safetensors files could not be read: {error}"
+        return None, (note("files-not-read", text, reason=str(error)),)
     return Headers(added.tensors, len(names)), ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
+from kvcalc.note import Note, note
 from kvcalc.verbs.comparing.literature import CONTRADICTIONS, SAYINGS
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import Grant, compared_row, grant_of, why_not_kept
@@ -15,14 +16,16 @@ from kvcalc.verbs.comparing.shared import (
     given_gpus,
     mha_bytes,
     mha_note,
+    of_rows,
     refuse_what_no_row_can_have,
+    row_left_out,
 )
 from kvcalc.verbs.comparing.what_if import variants
-from kvcalc.verbs.comparing.what_if_notes import dims_remarks, weights_remark
+from kvcalc.verbs.comparing.what_if_notes import dims_notes, same_weights
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import gpu_notes, model_notes, unknown_weights
+from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound, unknown_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,23 +48,24 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     for variant in variants(model):
         asked = replace(scenario, model=variant.model, weights_as=model)
         if (reason := why_not_kept(asked)) is not None:
-            told.tell(variant.name, f"left out: {reason}")
+            told.tell(variant.name, row_left_out(reason))
             continue
         rows.append(compared_row(variant.name, asked, grant, with_mha, told.teller(variant.name), own=variant.own))
     refuse_what_no_row_can_have(rows)
     varied = any(not row.own for row in rows)
     alone = (
-        () if varied else ("no layer has heads that another mechanism would change: there is only the model as it is",)
+        "no-other-mechanism",
+        "no layer has heads that another mechanism would change: there is only the model as it is",
     )
     notes = (
-        *scenario.remarks,
-        *(f"{model.name}: {text}" for text in model_notes(scenario, Deployment())),
+        *scenario.notes,
+        *(of_rows(each, (model.name,)) for each in model_notes(scenario, Deployment())),
         *gpu_notes(scenario),
-        *dims_remarks(model),
-        *alone,
+        *dims_notes(model),
+        *(() if varied else (note(*alone),)),
         *_weights_notes(scenario, grant, varied=varied, known=rows[0].by_memory is not None),
         *mha_note(scenario),
-        *told.lines(row.name for row in rows),
+        *told.notes(row.name for row in rows),
     )
     return Comparison(
         model=ModelSummary.of(model),
@@ -74,7 +78,10 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         sayings=SAYINGS if varied else (),
         contradictions=CONTRADICTIONS if varied else (),
         not_modelled=(
-            "what another mechanism changes beside the cache: quality, and the weights of projections",
+            note(
+                "mechanism-quality",
+                "what another mechanism changes beside the cache: quality, and the weights of projections",
+            ),
             *not_modelled(scenario, grant.deployment or Deployment()),
         ),
         notes=notes,
@@ -82,18 +89,20 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     )
 
 
-def _weights_notes(scenario: Scenario, grant: Grant, *, varied: bool, known: bool) -> Iterator[str]:
+def _weights_notes(scenario: Scenario, grant: Grant, *, varied: bool, known: bool) -> Iterator[Note]:
     """What needs the weights: the given GPUs, and the bound of decoding."""
     if not known:
         yield unknown_weights(scenario)
         return
     if varied:
-        yield weights_remark(scenario)
+        yield same_weights(scenario)
     if (missing := why_no_bound(scenario)) is not None:
-        yield f"no bound of decoding: {missing}"
+        yield no_decode_bound(missing)
     if grant.own_smallest is not None:
         count = grant.own_smallest.deployment.gpus
-        yield (
+        yield note(
+            "given-gpus",
             f"the given GPUs are at most {count:,}, as in the smallest deployment of {scenario.model.name} as it is "
-            "(--gpus N or --tp N gives others)"
+            "(--gpus N or --tp N gives others)",
+            at_most=count,
         )

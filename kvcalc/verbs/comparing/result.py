@@ -9,6 +9,7 @@ from kvcalc.record import Record, Result, flattened
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
+    from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product
     from kvcalc.verbs.comparing.literature import Contradiction, Saying
@@ -134,8 +135,8 @@ class Comparison(Result):
     rows: tuple[ComparedRow, ...]
     sayings: tuple[Saying, ...]
     contradictions: tuple[Contradiction, ...]
-    not_modelled: tuple[str, ...]
-    notes: tuple[str, ...]
+    not_modelled: tuple[Note, ...]
+    notes: tuple[Note, ...]
     scenario: Scenario
 
     @property

@@ -11,6 +11,7 @@ from kvcalc.engines import RankLoad
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, Ranks
+from kvcalc.note import Note, note
 from kvcalc.scenario import cache_format
 from kvcalc.term import leaves
 from kvcalc.verbs.capacity_search import replica_of, usual
@@ -19,6 +20,7 @@ from kvcalc.verbs.comparing.what_if import mechanism_of
 from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import Candidate, best_of, evaluate, smallest
 from kvcalc.verbs.estimate import gpus_by_memory
+from kvcalc.verbs.notes import no_decode_bound, no_legal_deployment
 from kvcalc.verbs.replica import cache_of, replica_cache
 from kvcalc.verbs.spill import spilled
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
-    Tell = Callable[[str], None]
+    Tell = Callable[[Note], None]
 
 
 class Grant(NamedTuple):
@@ -101,7 +103,7 @@ def compared_row(
     if total is not None:
         found = grant.own_smallest if own and grant.own_smallest else smallest(scenario, ranks)
         if found is None:
-            tell(f"no legal deployment within nodes of {scenario.gpu.node_size} holds this workload")
+            tell(no_legal_deployment(scenario))
     deployment = found.deployment if found else None
     return ComparedRow(
         name=name,
@@ -140,14 +142,14 @@ def _on_given_gpus(ranks: Ranks, grant: Grant, found: Candidate | None, tell: Te
     try:
         candidate = found if own and grant.own_smallest else _candidate(ranks, grant)
     except KvcalcError as error:
-        tell(f"on the given GPUs: {error}")
+        tell(note("not-on-given-gpus", f"on the given GPUs: {error}", reason=str(error)))
         return OnGivenGpus()
     if candidate is None:
         return OnGivenGpus()
     deployment = candidate.deployment
     sequences = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context)
     if sequences is None:
-        tell("another sequence costs no memory: most_sequences is without end")
+        tell(note("sequences-unbounded", "another sequence costs no memory: most_sequences is without end"))
     bound = _bound(ranks, candidate, tell)
     return OnGivenGpus(
         gpus=deployment.gpus,
@@ -180,7 +182,7 @@ def _spilled_bytes(ranks: Ranks, candidate: Candidate, tell: Tell) -> int | None
     try:
         return spilled(ranks.scenario, candidate.deployment, ranks).bytes
     except KvcalcError as error:
-        tell(str(error))
+        tell(note("not-spilled", str(error)))
         return None
 
 
@@ -189,11 +191,18 @@ def _bound(ranks: Ranks, candidate: Candidate, tell: Tell) -> DecodeBound | None
     if why_no_bound(scenario) is not None:
         return None
     if candidate.fit is Fit.NO and not scenario.spill:
-        tell("the given GPUs do not hold the workload: no bound of decoding (--spill keeps the rest in hosts' memory)")
+        tell(
+            note(
+                "no-decode-bound",
+                "the given GPUs do not hold the workload: no bound of decoding (--spill keeps the rest in hosts' "
+                "memory)",
+                reason="the given GPUs do not hold the workload",
+            )
+        )
         return None
     try:
         if (missing := why_no_bound(scenario, candidate.deployment)) is not None:
-            tell(f"no bound of decoding: {missing}")
+            tell(no_decode_bound(missing))
             return None
         return decode_bound(scenario, candidate.deployment, ranks)
     except KvcalcError:  # told of what is spilled

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
+from kvcalc.note import Note, note
 from kvcalc.verbs.comparing.result import ComparedRow, GivenGpus
 from kvcalc.verbs.comparing.row import cache_bytes, why_not_kept
 from kvcalc.verbs.comparing.what_if import as_mha, unchanged, untold
@@ -22,22 +23,33 @@ class Told:
     """What is to be noted, and of which rows."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, list[str]] = {}
+        self._rows: dict[Note, list[str]] = {}
 
-    def tell(self, row: str, text: str) -> None:
-        rows = self._rows.setdefault(text, [])
+    def tell(self, row: str, told: Note) -> None:
+        rows = self._rows.setdefault(told, [])
         if row not in rows:
             rows.append(row)
 
     def teller(self, row: str) -> Tell:
         """Takes what is to be noted of one row."""
-        return lambda text: self.tell(row, text)
+        return lambda told: self.tell(row, told)
 
-    def lines(self, everyone: Iterable[str]) -> Iterator[str]:
-        """Each text, after the names of its rows where it is not said of every one."""
+    def notes(self, everyone: Iterable[str]) -> Iterator[Note]:
+        """Each note, of its rows where it is not told of every one."""
         names = set(everyone)
-        for text, rows in self._rows.items():
-            yield text if set(rows) == names else f"{', '.join(rows)}: {text}"
+        for told, rows in self._rows.items():
+            yield told if set(rows) == names else of_rows(told, rows)
+
+
+def of_rows(told: Note, rows: Iterable[str]) -> Note:
+    """A note that names the rows which it is of: before its text, and in its data."""
+    names = tuple(rows)
+    return Note(told.code, f"{', '.join(names)}: {told.text}", (*told.figures, ("rows", names)))
+
+
+def row_left_out(reason: str) -> Note:
+    """Why there is no such row."""
+    return note("row-left-out", f"left out: {reason}", reason=reason)
 
 
 def mha_bytes(scenario: Scenario) -> int | None:
@@ -49,17 +61,25 @@ def mha_bytes(scenario: Scenario) -> int | None:
     return cache_bytes(mha) if why_not_kept(mha) is None else None
 
 
-def mha_note(scenario: Scenario) -> Iterator[str]:
+def mha_note(scenario: Scenario) -> Iterator[Note]:
     """Why that is not known, or what of it stays as it is."""
     model, kept = as_mha(scenario.model), unchanged(scenario.model)
     if layers := untold(scenario.model):
-        yield f"ratio_to_mha is not known: what {', '.join(layers)} would keep under another mechanism is not known"
+        yield _no_ratio(f": what {', '.join(layers)} would keep under another mechanism is not known")
     elif model is None:
-        yield "ratio_to_mha is not known: no layer has heads that multi-head attention would keep"
+        yield _no_ratio(": no layer has heads that multi-head attention would keep")
     elif (reason := why_not_kept(replace(scenario, model=model))) is not None:
-        yield f"ratio_to_mha is not known, for mha: {reason}"
+        yield _no_ratio(f", for mha: {reason}")
     elif kept:
-        yield f"states stay as they are under every mechanism, in mha too: {', '.join(kept)}"
+        yield note(
+            "states-unchanged",
+            f"states stay as they are under every mechanism, in mha too: {', '.join(kept)}",
+            layers=tuple(kept),
+        )
+
+
+def _no_ratio(why: str) -> Note:
+    return note("ratio-to-mha-unknown", f"ratio_to_mha is not known{why}", reason=why.lstrip(":, "))
 
 
 def refuse_what_no_row_can_have(rows: Sequence[ComparedRow]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
+from kvcalc.note import note
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import compared_row, grant_of, why_not_kept
 from kvcalc.verbs.comparing.shared import (
@@ -15,12 +16,14 @@ from kvcalc.verbs.comparing.shared import (
     given_gpus,
     mha_bytes,
     mha_note,
+    of_rows,
     refuse_what_no_row_can_have,
+    row_left_out,
 )
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import gpu_notes, model_notes, unknown_weights
+from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound, unknown_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,31 +42,31 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     _refuse_twins(scenarios)
     told, left, rows, varies = Told(), Told(), [], _varies(scenarios)
     reasons = [(name, why_not_kept(scenario), scenario) for name, scenario in _named(scenarios)]
-    left_out = [f"{name}: left out: {reason}" for name, reason, _ in reasons if reason is not None]
+    left_out = [of_rows(row_left_out(reason), (name,)) for name, reason, _ in reasons if reason is not None]
     kept = [(name, scenario) for name, reason, scenario in reasons if reason is None]
     if not kept:
-        raise KvcalcError(left_out[0])
+        raise KvcalcError(left_out[0].text)
     first_name, first = kept[0]
     one_model = varies == ("format",)
     grant = grant_of(first) if one_model else None
     for name, scenario in kept:
         tell, given = told.teller(name), grant or grant_of(scenario)
         mha_notes = () if one_model else mha_note(scenario)
-        for text in (*scenario.remarks, *model_notes(scenario, Deployment()), *mha_notes):
-            tell(text)
+        for each in (*scenario.notes, *model_notes(scenario, Deployment()), *mha_notes):
+            tell(each)
         own = grant is None or scenario is first
         rows.append(compared_row(name, scenario, given, mha_bytes(scenario), tell, own=own))
         missing = why_no_bound(scenario)
         if rows[-1].by_memory is None:
             tell(unknown_weights(scenario))
         elif missing is not None:
-            tell(f"no bound of decoding: {missing}")
+            tell(no_decode_bound(missing))
         if given.own_smallest is not None:
             of = f"the smallest deployment in {first_name}" if one_model else "each model's own smallest deployment"
-            tell(f"the given GPUs are those of {of} (--gpus N or --tp N gives others)")
+            tell(note("given-gpus", f"the given GPUs are those of {of} (--gpus N or --tp N gives others)"))
         deployment = rows[-1].given.deployment if scenario.gpu_limit else scenario.deployment
-        for text in not_modelled(scenario, deployment or Deployment()):
-            left.tell(name, text)
+        for each in not_modelled(scenario, deployment or Deployment()):
+            left.tell(name, each)
     refuse_what_no_row_can_have(rows)
     compared, limit = [row.name for row in rows], first.gpu_limit
     return Comparison(
@@ -76,8 +79,8 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         rows=tuple(rows),
         sayings=(),
         contradictions=(),
-        not_modelled=tuple(left.lines(compared)),
-        notes=(*told.lines(compared), *gpu_notes(first), *left_out),
+        not_modelled=tuple(left.notes(compared)),
+        notes=(*told.notes(compared), *gpu_notes(first), *left_out),
         scenario=first,
     )
 
@@ -99,7 +102,7 @@ def _unnamed(scenario: Scenario) -> Scenario:
     """The same question, however its format is spelled."""
     asked = scenario.cache_format
     tensors = tuple(sorted(asked.tensors, key=lambda pair: pair[0]))
-    return replace(scenario, cache_format=asked._replace(name="", tensors=tensors), remarks=())
+    return replace(scenario, cache_format=asked._replace(name="", tensors=tensors), notes=())
 
 
 def _varies(scenarios: Sequence[Scenario]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, MLAExpanded, NoAttention
+from kvcalc.note import Note, note
 from kvcalc.verbs.comparing.what_if import odd_head_dims
 
 if TYPE_CHECKING:
@@ -14,29 +15,40 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-def dims_remarks(model: Model) -> Iterator[str]:
+def dims_notes(model: Model) -> Iterator[Note]:
     """Which dims the mechanisms have that the model does not."""
     attentions = [layer.attention for layer in model.distinct()]
     if any(isinstance(attention, MLA | MLAExpanded) for attention in attentions):
-        yield "mha, gqa and mqa of layers with a latent have heads as wide as its values: head_dim = v_head_dim"
+        yield note(
+            "what-if-dims",
+            "mha, gqa and mqa of layers with a latent have heads as wide as its values: head_dim = v_head_dim",
+        )
     if any(isinstance(attention, MHA | MQA | GQA) for attention in attentions):
         if odd := odd_head_dims(model):
             told = ", ".join(map(str, odd))
-            yield f"mla and mla_expanded are left out: their rotary key is half a head wide, and head_dim {told} is odd"
+            yield note(
+                "mla-left-out",
+                f"mla and mla_expanded are left out: their rotary key is half a head wide, and head_dim {told} is odd",
+                head_dim=tuple(odd),
+            )
         else:
-            yield (
+            yield note(
+                "what-if-dims",
                 "mla and mla_expanded of layers with heads have DeepSeek's proportions: kv_lora_rank = 4 x head_dim, "
-                "qk_rope_head_dim = head_dim / 2, qk_nope_head_dim = head_dim"
+                "qk_rope_head_dim = head_dim / 2, qk_nope_head_dim = head_dim",
             )
     if any(isinstance(attention, Cross) for attention in attentions):
-        yield "cross attention has as many KV heads as each mechanism says, and in mla and mla_expanded its own"
+        yield note(
+            "what-if-dims",
+            "cross attention has as many KV heads as each mechanism says, and in mla and mla_expanded its own",
+        )
 
 
-def weights_remark(scenario: Scenario) -> str:
+def same_weights(scenario: Scenario) -> Note:
     """That all rows have the same weights, and how far that is from true where it can be said."""
     said = "every row has the weights of the model as it is"
     if scenario.replacements.weights is not None:
-        return f"{said}, as given"
+        return note("same-weights", f"{said}, as given")
     mha, mqa = _parameters_beyond(scenario.model, "mha"), _parameters_beyond(scenario.model, "mqa")
     changes = []
     for name, beyond, words in (("mha", mha, "more"), ("mqa", mqa and -mqa, "fewer")):
@@ -44,8 +56,9 @@ def weights_remark(scenario: Scenario) -> str:
             share = 100 * beyond / (scenario.model.parameters or beyond)
             changes.append(f"{name} up to {beyond:,} parameters {words} ({share:.1f} %)")
     if not changes:
-        return f"{said}; projections of keys and values would differ"
-    return f"{said}; projections of keys and values would differ: {', '.join(changes)}"
+        return note("same-weights", f"{said}; projections of keys and values would differ")
+    text = f"{said}; projections of keys and values would differ: {', '.join(changes)}"
+    return note("same-weights", text, mha_parameters=mha, mqa_parameters=mqa)
 
 
 def _parameters_beyond(model: Model, mechanism: str) -> int | None:
