@@ -106,8 +106,8 @@ def test_json_of_an_estimate_has_the_promised_keys(kvcalc: Kvcalc) -> None:
     body = parsed(kvcalc(*LLAMA, "--json"))
     assert set(body) == {"schema_version", "command", *KEYS, "decode", "spill", "not_modelled", "notes"}
     assert (body["schema_version"], body["command"]) == (2, "estimate")
-    for name, keys in KEYS.items():
-        assert set(keys.split()) - set(body[name]) == set()
+    for name, names in KEYS.items():
+        assert set(names.split()) - set(body[name]) == set()
     for rank in (body["memory"]["per_rank"], body["gpus"]["per_rank"]):
         assert set(RANK_KEYS.split()) - set(rank) == set()
     assert list(body["cache"]["terms"][0]) == ["path", "bytes", "formula", "factors"]

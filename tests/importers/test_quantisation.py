@@ -56,8 +56,8 @@ def test_a_quantised_checkpoint_is_not_counted(case: str) -> None:
     changes, name = QUANTISED[case]
     found = imported(changes)
     assert found.model.parameters is None
-    assert f"the checkpoint is quantised ({name})" in found.notes[0]
-    assert f"--weights SIZE, or --parameters {PARAMETERS} --weight-dtype FORMAT" in found.notes[0]
+    assert f"the checkpoint is quantised ({name})" in texts(found.notes)[0]
+    assert f"--weights SIZE, or --parameters {PARAMETERS} --weight-dtype FORMAT" in texts(found.notes)[0]
 
 
 @pytest.mark.parametrize("nothing", [None, {}, [], "", False, "none", {"quant_algo": None}])
@@ -70,7 +70,7 @@ def test_what_says_that_nothing_is_quantised_is_counted(nothing: Any) -> None:
 def test_a_cache_alone_may_be_quantised() -> None:
     found = imported({"quantization_config": {"quant_algo": None, "kv_cache_quant_algo": "FP8"}})
     assert found.model.parameters == PARAMETERS
-    assert found.notes == ("the checkpoint asks for a cache in fp8: --cache-dtype fp8",)
+    assert texts(found.notes) == ("the checkpoint asks for a cache in fp8: --cache-dtype fp8",)
 
 
 BESIDE = {
