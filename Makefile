@@ -8,8 +8,11 @@ TORCH ?= torch<2.14
 
 .PHONY: run test check test-lowest lint format clean
 
-# In as many workers as there are cores; what measures memory or starts processes stays in one of them.
-PYTEST := python -m pytest -q -n auto --dist loadgroup
+# In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
+PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+
+# What Python has compiled is kept, whatever the environment says: the tests start kvcalc many times.
+export PYTHONDONTWRITEBYTECODE :=
 
 run: $(VENV)/.installed  ## install kvcalc and do the main job
 	$(BIN)/kvcalc estimate llama-3-70b --batch 32 --context 8192

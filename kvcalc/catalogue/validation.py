@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,14 +27,15 @@ MAX_ERRORS_READ = 100
 _SHOWN = 60
 
 
-def adapter(noun: type[T]) -> TypeAdapter[T]:
-    """What checks values against a noun's types and limits."""
+@cache
+def _adapter(noun: Any) -> TypeAdapter[Any]:
+    """What checks values against a noun's types and limits. To make one takes longer than to read many files."""
     return TypeAdapter(noun)
 
 
-def json_schema(noun: type[Any]) -> dict[str, Any]:
+def json_schema(noun: Any) -> dict[str, Any]:
     """The JSON Schema of a noun's files."""
-    schema = adapter(noun).json_schema()
+    schema = _adapter(noun).json_schema()
     for definition in schema.get("$defs", {}).values():
         if "kind" in definition.get("properties", {}):  # in a file nothing tells the kinds apart but this key
             definition["required"] = ["kind", *definition.get("required", [])]
@@ -49,7 +51,7 @@ def validated(noun: type[T], document: Document) -> T:
     if not isinstance(document.root, dict):
         raise document.error(Mark(0, 0), "expected keys and values, such as 'name: my-model'")
     try:
-        return adapter(noun).validate_json(json.dumps(document.root))
+        found: T = _adapter(cast("Any", noun)).validate_json(json.dumps(document.root))
     except ValidationError as refused:
         errors = [
             _located(error, noun, document)
@@ -60,6 +62,7 @@ def validated(noun: type[T], document: Document) -> T:
         more = (len(shown) if read_all else refused.error_count()) - MAX_ERRORS_SHOWN
         lines = [line for each in shown[:MAX_ERRORS_SHOWN] for line in each]
         raise KvcalcError(*lines, *([f"... and {more} more"] if more > 0 else [])) from refused
+    return found
 
 
 def _worth_telling(errors: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 KVCALC = [sys.executable, "-m", "kvcalc"]
 LLAMA = ["estimate", "llama-3-70b", "-c", "8192"]
 _CHOICES_OF_THE_TESTER = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONIOENCODING", "TTY_COMPATIBLE")

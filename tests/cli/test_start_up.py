@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 SLOW = ("typer", "rich", "pydantic", "yaml", "torch", "numpy", "requests", "urllib.request", "http.client", "asyncio")
 LLAMA = ("estimate", "llama-3-70b")
 

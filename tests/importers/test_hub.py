@@ -23,8 +23,6 @@ from kvcalc.importers.hub.client import LIBRARY
 from kvcalc.importers.hub.waiting import together, within
 from kvcalc.verification import TORCH
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "hidden_size": 64,

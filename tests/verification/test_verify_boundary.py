@@ -14,8 +14,6 @@ import pytest
 from conftest import Kvcalc
 from prepared import COMMAND_LINE, Prepared
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 # A sequence of 8,192 tokens takes 2 x 4 layers x 8,192 x 4 heads x 64 x 2 bytes = 32 MiB; 50 Mi parameters 100 MiB.
 HEADS = """
 name: small

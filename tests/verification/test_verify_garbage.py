@@ -12,8 +12,6 @@ import pytest
 
 from kvcalc.verification.host_memory import only_new_garbage
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 COUNTS = """
 import gc
 import kvcalc

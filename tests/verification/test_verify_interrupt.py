@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 WORDS = ["verify", "llama-3-8b", "-c", "16", "--device", "meta"]
 
 INTERRUPTED_BY = """

@@ -41,10 +41,7 @@ def verify(*words: str) -> tuple[dict[str, Any], int]:
     return json.loads(ended.stdout), ended.peak
 
 
-pytestmark = [
-    pytest.mark.xdist_group("processes"),
-    pytest.mark.skipif(sys.platform != "linux", reason="peaks are counted as Linux counts them"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peaks are counted as Linux counts them")
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,6 @@ import pytest
 from conftest import Kvcalc, Run
 from prepared import Ended, Prepared
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 
 def measured(printed: dict[str, Any], name: str) -> list[int]:
     """What was found for a claim, which is what was predicted."""
