@@ -16,7 +16,8 @@ from conftest import Kvcalc, texts
 
 import kvcalc as kv
 from kvcalc.record import contents
-from kvcalc.scenario.options import Asked, Options, Varied
+from kvcalc.scenario.option import Option, options_of
+from kvcalc.scenario.options import CapacityOptions, CompareOptions, PlanOptions, ScenarioOptions, VerifyOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,11 +213,35 @@ def test_a_type_checker_knows_the_options() -> None:
 OF_SCENARIO = inspect.signature(kv.make_scenario).parameters
 
 
-@pytest.mark.parametrize("options", [Asked, Options, Varied])
-def test_options_that_are_passed_on_are_those_of_a_scenario(options: Any) -> None:
-    told = {name: hint.__forward_arg__ for name, hint in options.__annotations__.items()}
-    assert told == {name: OF_SCENARIO[name].annotation for name in told}
-    assert options.__required_keys__ == frozenset()
+TABLES: dict[Callable[..., object], Any] = {
+    kv.make_scenario: ScenarioOptions,
+    kv.estimate: ScenarioOptions,
+    kv.capacity: CapacityOptions,
+    kv.compare: CompareOptions,
+    kv.plan: PlanOptions,
+    kv.verify: VerifyOptions,
+}
+
+
+@pytest.mark.parametrize("function", TABLES)
+def test_a_function_shows_and_tells_the_options_of_its_table(function: Callable[..., object]) -> None:
+    table = TABLES[function]
+    shown, told = inspect.signature(function).parameters, inspect.getdoc(function) or ""
+    assert table.__required_keys__ == frozenset()
+    for name, option in options_of(table).items():
+        assert (shown[name].default, shown[name].kind) == (option.default, inspect.Parameter.KEYWORD_ONLY)
+        assert shown[name].annotation == table.__annotations__[name].__origin__
+        assert f"{name}: {option.help.removesuffix('.')}" in told
+
+
+@pytest.mark.parametrize("table", set(TABLES.values()))
+def test_every_keyword_is_an_option(table: Any) -> None:
+    """A keyword without what the command line needs could not be given there."""
+    for name, hint in table.__annotations__.items():
+        (option,) = hint.__metadata__
+        assert isinstance(option, Option), name
+        assert option.help.endswith(".")
+        assert option.metavar or option.default is False
 
 
 @pytest.mark.parametrize(
@@ -232,7 +257,7 @@ def test_a_signature_has_every_option_by_name(function: Callable[..., object], l
     shown = inspect.signature(function).parameters
     assert set(OF_SCENARIO) - {"model"} - set(shown) == left_out
     assert {each.kind for each in shown.values()} == {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY}
-    assert (shown["context"].annotation, shown["context"].default) == ("int | str | None", None)
+    assert (str(shown["context"].annotation), shown["context"].default) == ("int | str | None", None)
 
 
 @pytest.mark.parametrize("name", ["llama-3-7b", "", "missing.yaml", "x" * 1000, "\x00", "\x00.yaml", "~/x.yaml"])

@@ -8,7 +8,7 @@ from shutil import get_terminal_size
 import typer
 
 from kvcalc.cli.interrupt import STATUS
-from kvcalc.cli.options import TextGroup
+from kvcalc.cli.text_command import TextGroup
 from kvcalc.errors import ExitCode, KvcalcError, one_line
 from kvcalc.units import AmbiguousCountError
 

@@ -1,18 +1,21 @@
 """kvcalc estimate: the cache, the memory and the GPUs of one scenario."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
 from kvcalc.api import estimate
-from kvcalc.cli import scenario_options as shared
-from kvcalc.cli.options import TextCommand, chosen_format, chosen_unit, flag
 from kvcalc.cli.output import show
-from kvcalc.cli.question import scenario_of, typed
+from kvcalc.cli.output_options import Output, ResultOutput, output_of
+from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
+from kvcalc.cli.text_command import TextCommand
+from kvcalc.cli.typed import typed
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.record import contents, keys
 from kvcalc.render import Report
+from kvcalc.scenario.option import Option
+from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
 from kvcalc.verbs.estimate_result import Estimate, RankResult, SpillResult
 
@@ -20,50 +23,38 @@ if TYPE_CHECKING:
     from kvcalc.render.view import View
 
 
+class Check(TypedDict, total=False):
+    """What a script asks."""
+
+    check: Annotated[
+        bool,
+        Option(
+            "",
+            "Exit 1 where the deployment asked for, else the smallest, does not fit; tight does not.",
+            panel="Deployment",
+            default=False,
+        ),
+    ]
+    accept_tight: Annotated[
+        bool, Option("", "With --check, what is tight fits too.", panel="Deployment", default=False)
+    ]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("estimate", cls=TextCommand)(estimate_command)
 
 
-@shared.takes(
-    (
-        *shared.WORKLOAD,
-        *shared.FORMATS,
-        *shared.MEMORY,
-        *shared.ENGINE,
-        *shared.GPU,
-        *shared.DEPLOYMENT,
-        "spill",
-        *shared.AD_HOC,
-        *shared.OUTPUT,
-        "explain",
-    )
-)
-def estimate_command(
-    context_of_call: typer.Context,
-    model: shared.ModelArgument = None,
-    check: Annotated[
-        bool,
-        flag(
-            "--check",
-            "Exit 1 where the deployment asked for, else the smallest, does not fit; tight does not.",
-            "Deployment",
-        ),
-    ] = False,
-    accept_tight: Annotated[
-        bool, flag("--accept-tight", "With --check, what is tight fits too.", "Deployment")
-    ] = False,
-    **given: Any,
-) -> None:
+@takes(ScenarioOptions, Check, ResultOutput)
+def estimate_command(call: typer.Context, model: ModelArgument = None, **given: Any) -> None:
     """The cache, the memory and the number of GPUs of a model, with the formula behind every figure."""
-    chosen, unit = chosen_format(given["how"], json=given["json"]), chosen_unit(given["unit"])
+    output, check, accept_tight = output_of(given), given["check"], given["accept_tight"]
     if accept_tight and not check:
         raise KvcalcError("--accept-tight: says what --check accepts; give --check too")
-    result = estimate(scenario_of(model, given))
+    result = estimate(model, **given_on_line(given, ScenarioOptions))
     if check and result.answer.fits is None:
         raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")
-    command = typed(context_of_call.obj, "--check", "--accept-tight")
-    show(_report(result, unit, command, explain=given["explain"]), chosen, given["output_file"])
+    show(_report(result, output, typed(call.obj, "--check", "--accept-tight")), output)
     if check and not (result.answer.fits or (accept_tight and result.answer.tight)):
         raise NoError(f"--check: {_why_not(result)}")
 
@@ -81,16 +72,16 @@ def _why_not(result: Estimate) -> str:
     )
 
 
-def _report(result: Estimate, unit: str, command: str, *, explain: bool) -> Report:
+def _report(result: Estimate, output: Output, command: str) -> Report:
     """With --explain, CSV has the leaves of the cache, and the view the tree of terms."""
 
     def view() -> "View":
         from kvcalc.render.estimate import estimate_view  # noqa: PLC0415  # for start-up time
 
-        return estimate_view(result, unit, explain=explain, command=command)
+        return estimate_view(result, output.unit, explain=output.explain, command=command)
 
-    rows = result.cache.terms if explain else (_csv_row(result),)
-    return Report(result, rows, view, result.notes, unit=unit)
+    rows = result.cache.terms if output.explain else (_csv_row(result),)
+    return Report(result, rows, view, result.notes, unit=output.unit)
 
 
 def _csv_row(result: Estimate) -> dict[str, Any]:

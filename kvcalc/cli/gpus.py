@@ -1,22 +1,16 @@
 """kvcalc gpus: the accelerators that kvcalc knows."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kvcalc.catalogue import find_gpu
-from kvcalc.cli.options import (
-    FormatOption,
-    JsonOption,
-    OutputOption,
-    TextCommand,
-    TextGroup,
-    UnitOption,
-    chosen_format,
-    chosen_unit,
-)
 from kvcalc.cli.output import show
+from kvcalc.cli.output_options import ListingOutput, output_of
+from kvcalc.cli.parameters import argument, takes
+from kvcalc.cli.text_command import TextCommand, TextGroup
 from kvcalc.render.listing import gpu_report, gpus_report
+from kvcalc.scenario.options import GPU
 from kvcalc.verbs.listing import list_gpus, show_gpu
 
 
@@ -28,22 +22,15 @@ def register(app: typer.Typer) -> None:
     app.add_typer(gpus, name="gpus")
 
 
-def list_command(
-    how: FormatOption = None,
-    json: JsonOption = False,
-    output_file: OutputOption = None,
-    unit: UnitOption = "GiB",
-) -> None:
+@takes(ListingOutput)
+def list_command(**given: Any) -> None:
     """Every accelerator, with the memory that software sees."""
-    show(gpus_report(list_gpus(), chosen_unit(unit)), chosen_format(how, json=json), output_file)
+    output = output_of(given)
+    show(gpus_report(list_gpus(), output.unit), output)
 
 
-def show_command(
-    gpu: Annotated[str, typer.Argument(metavar="GPU", help="A name or an alias.")],
-    how: FormatOption = None,
-    json: JsonOption = False,
-    output_file: OutputOption = None,
-    unit: UnitOption = "GiB",
-) -> None:
+@takes(ListingOutput)
+def show_command(gpu: Annotated[str, argument(GPU)], **given: Any) -> None:
     """One accelerator, with the source of its figures."""
-    show(gpu_report(show_gpu(find_gpu(gpu)), chosen_unit(unit)), chosen_format(how, json=json), output_file)
+    output = output_of(given)
+    show(gpu_report(show_gpu(find_gpu(gpu)), output.unit), output)

@@ -6,23 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from kvcalc.catalogue import find_model
-from kvcalc.cli.options import (
-    FormatOption,
-    JsonOption,
-    OutputOption,
-    TextCommand,
-    TextGroup,
-    chosen_format,
-    chosen_unit,
-    option,
-)
 from kvcalc.cli.output import deliver, show
-from kvcalc.cli.question import assumed_of
-from kvcalc.cli.scenario_options import MODEL_HELP, takes
+from kvcalc.cli.output_options import Destination, Printed, UnitOfBytes, output_of
+from kvcalc.cli.parameters import RequiredModel, argument, takes
+from kvcalc.cli.text_command import TextCommand, TextGroup
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
 from kvcalc.render.listing import model_report, models_report
+from kvcalc.scenario.option import Option, read_options
+from kvcalc.scenario.options import Assumptions
 from kvcalc.verbs.listing import list_models, show_model
+
+SOURCE = Option("SOURCE", "A config.json or its folder, a .gguf, or hf:ORG/NAME.")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,46 +30,36 @@ def register(app: typer.Typer) -> None:
     app.add_typer(models, name="models")
 
 
-def list_command(
-    how: FormatOption = None,
-    json: JsonOption = False,
-    output_file: OutputOption = None,
-    unit: Annotated[str, option("--unit", metavar="UNIT", text="Unit of sizes on the screen: B, KiB, MiB ...")] = "B",
-) -> None:
+@takes(Printed, Destination, UnitOfBytes)
+def list_command(**given: Any) -> None:
     """Every model of the catalogue."""
-    show(models_report(list_models(), chosen_unit(unit)), chosen_format(how, json=json), output_file)
+    output = output_of(given, default_unit="B")
+    show(models_report(list_models(), output.unit), output)
 
 
-@takes(("assume",))
-def show_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
-    how: FormatOption = None,
-    json: JsonOption = False,
-    output_file: OutputOption = None,
-    **given: Any,
-) -> None:
+@takes(Assumptions, Printed, Destination)
+def show_command(model: RequiredModel, **given: Any) -> None:
     """One model, as its YAML file has it: a start for a file of your own."""
-    found = find_model(model, assumed_of(given["assume"]))
-    show(model_report(show_model(found.model, found.text)), chosen_format(how, json=json), output_file)
+    found = find_model(model, _assumed(given))
+    show(model_report(show_model(found.model, found.text)), output_of(given))
 
 
-@takes(("assume",))
-def import_command(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A config.json or its folder, a .gguf, or hf:ORG/NAME.")
-    ],
-    output_file: OutputOption = None,
-    **given: Any,
-) -> None:
+@takes(Assumptions, Destination)
+def import_command(source: Annotated[str, argument(SOURCE)], **given: Any) -> None:
     """A model as YAML, with a comment beside every field that says where it came from."""
-    found = find_model(source, assumed_of(given["assume"]))
+    found = find_model(source, _assumed(given))
     if found.written is None:
         raise KvcalcError(f"import: {found.origin} is a model file already (kvcalc models show prints it)")
-    deliver(found.written, output_file)
+    deliver(found.written, given["output_file"])
 
 
-def schema_command(output_file: OutputOption = None) -> None:
+@takes(Destination)
+def schema_command(**given: Any) -> None:
     """The JSON Schema of model files, for editors that check YAML."""
     from kvcalc.catalogue.validation import json_schema  # noqa: PLC0415  # pydantic, for this command only
 
-    deliver(json_module.dumps(json_schema(Model), indent=2) + "\n", output_file)
+    deliver(json_module.dumps(json_schema(Model), indent=2) + "\n", given["output_file"])
+
+
+def _assumed(given: dict[str, Any]) -> dict[str, Any]:
+    return read_options(Assumptions, {"assume": given["assume"] or None})["assume"] or {}

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import one_line
 from kvcalc.render import Format, Report, render
 from kvcalc.units import with_unit
 
+if TYPE_CHECKING:
+    from kvcalc.cli.output_options import Output
 
-def show(report: Report, how: Format, output: str | None = None) -> None:
+
+def show(report: Report, output: Output) -> None:
     """Render a report and deliver it, then its notes, which JSON carries itself."""
-    terminal = output in (None, "-") and sys.stdout.isatty()
-    deliver(render(report, how, terminal=terminal), output)
-    if how is not Format.JSON:
+    terminal = output.file in (None, "-") and sys.stdout.isatty()
+    deliver(render(report, output.how, terminal=terminal), output.file)
+    if output.how is not Format.JSON:
         for note in report.notes:
             sys.stderr.write(f"note: {one_line(with_unit(note.text, report.unit))}\n")
 
 
-def deliver(text: str, output: str | None) -> None:
+def deliver(text: str, file: str | None) -> None:
     """Text to stdout, or to where -o leads."""
-    if output in (None, "-"):
+    if file in (None, "-"):
         sys.stdout.write(text)
         sys.stdout.flush()
         return
     from kvcalc.cli.destination import write_to  # noqa: PLC0415  # for start-up time
 
-    write_to(str(output), text)
+    write_to(str(file), text)

@@ -1,254 +1,165 @@
-"""A scenario from names and numbers as people write them."""
+"""A scenario from names, numbers and options as people write them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from kvcalc.catalogue import find_gpu, find_model
-from kvcalc.deployment import MAX_RANKS, Deployment
+from kvcalc.catalogue import find_gpu
+from kvcalc.deployment import Deployment
 from kvcalc.engines import choose_engine
 from kvcalc.errors import KvcalcError
-from kvcalc.fields import MAX_PARAMETERS
-from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
-from kvcalc.model.model import Model
 from kvcalc.note import Note, note
-from kvcalc.scenario.numbers import count_of, share_of, size_of
-from kvcalc.scenario.scenario import DEFAULT_UTILIZATION, GpuLimit, Replacements, Scenario, cache_format
+from kvcalc.scenario.described_model import described_model
+from kvcalc.scenario.option import accepts, given_of, read_options
+from kvcalc.scenario.options import ScenarioOptions
+from kvcalc.scenario.reading import MAX_CONTEXT_WORD
+from kvcalc.scenario.scenario import GpuLimit, Replacements, Scenario, cache_format
 from kvcalc.scenario.workload import Workload, default_context
-from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.units import MAX_CONTEXT, check_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from fractions import Fraction
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from kvcalc.engines import Engine
-
-DEFAULT_GPU = "h100-sxm"
+    from kvcalc.model.model import Model
 
 
-def make_scenario(
-    model: Model | str | Path,
-    *,
-    batch: int | str = 1,
-    context: int | str | None = None,
-    gpu: Gpu | str = DEFAULT_GPU,
-    gpu_memory: int | str | None = None,
-    utilization: float | str | Fraction = DEFAULT_UTILIZATION,
-    tp: int | str | None = None,
-    pp: int | str | None = None,
-    dp: int | str | None = None,
-    ep: int | str | None = None,
-    dcp: int | str | None = None,
-    dp_attention: bool = False,
-    gpus: int | str | None = None,
-    node_size: int | str | None = None,
-    allow_pp: bool = False,
-    engine: str = "exact",
-    engine_option: Mapping[str, str | float] | None = None,
-    block_size: int | str | None = None,
-    dtype: str | None = None,
-    parameters: int | str | None = None,
-    cache_dtype: str | None = None,
-    weight_dtype: str | None = None,
-    state_dtype: str | None = None,
-    conv_dtype: str | None = None,
-    weights: int | str | None = None,
-    temporary: int | str | None = None,
-    overhead: int | str | None = None,
-    reserve: Mapping[str, int | str] | None = None,
-    shared_prefix: int | str | None = None,
-    spill: bool = False,
-    assume: Mapping[str, Any] | None = None,
-    origin: str | None = None,
-    notes: tuple[Note, ...] = (),
-) -> Scenario:
+@accepts(ScenarioOptions)
+def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[ScenarioOptions]) -> Scenario:
     """Put a question together, from names and numbers as people write them.
 
+    Without tp, pp, dp, ep, dcp, dp_attention or gpus the choice of a deployment is left to kvcalc.
+
     Args:
-        model: a model, or what `load_model` takes.
-        batch: sequences, over all replicas.
-        context: tokens of each; None is 8,192 or the model's limit, whichever is less; 'max' the model's limit.
-        gpu: an accelerator, or a name of the catalogue.
-        gpu_memory: its memory, instead of the catalogue's figure.
-        utilization: share of that memory which may be used.
-        tp: tensor-parallel ranks; with pp and dp the deployment asked for.
-        pp: pipeline stages.
-        dp: replicas.
-        ep: parts into which experts fall, each on its own ranks.
-        dcp: ranks, among the tp, that share the tokens of a sequence.
-        dp_attention: whether replicas share the experts.
-        gpus: the best legal deployment of at most so many, instead of tp and pp.
-        node_size: GPUs that tensor parallelism may span, instead of the accelerator's own.
-        allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
-        engine: how positions and bytes are counted: NAME, or NAME@VERSION.
-        engine_option: options of the engine, as it names them.
-        block_size: tokens of a block, in engines that have blocks.
-        dtype: the format of computing, instead of the model's own.
-        parameters: where the model's file does not give them.
-        cache_dtype: an element format, or 'k=q8_0,v=q4_0'. It does not touch constant states.
-        weight_dtype: an element format instead of the checkpoint's.
-        state_dtype: the format of recurrent states, instead of what the model's file says, or fp32.
-        conv_dtype: the format of convolutions' inputs, instead of what the model's file says, or its dtype.
-        weights: bytes of one replica, instead of what the model's file says.
-        temporary: bytes of one rank, instead of the default.
-        overhead: bytes of one rank, instead of the default.
-        reserve: name -> bytes of one rank: rows of their own.
-        shared_prefix: first tokens of the context that all sequences of a replica share, kept once.
-        spill: whether cache that has no room on a rank goes to the host's memory.
-        assume: keys and values that decide what an imported file does not.
-        origin: where the model came from, for messages.
-        notes: further ones for the result.
+        model: a model, or what `load_model` takes; without it, numbers of the options describe one.
+        options: as below; numbers may be integers or the spellings of the command line ('128Ki', '1.5GiB').
 
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
-    if not isinstance(model, Model):
-        found = find_model(str(model), assume)
-        model, origin, notes = found.model, found.origin, (*found.notes, *notes)
-    if weights is not None and weight_dtype is not None:
-        raise KvcalcError("--weights: gives the size, so --weight-dtype has nothing to say; give one of them")
-    if weights is not None and parameters is not None:
-        raise KvcalcError("--weights: gives the size, so --parameters has nothing to say; give one of them")
-    model = _completed(model, dtype, parameters)
-    tokens = _context(model, context)
-    if context is None:
-        taken = note("default-context", f"context is not given: {tokens:,} is taken (-c sets it)", context=tokens)
-        notes = (*notes, taken)
-    notes = (*notes, *_unused_formats(model, cache_dtype, conv_dtype, state_dtype))
-    asked = Scenario(
-        model=model,
-        workload=Workload(count_of(batch, "--batch", MAX_BATCH), tokens),
-        gpu=asked_gpu(gpu, gpu_memory, node_size),
-        cache_format=cache_format(model, cache_dtype, conv_dtype, state_dtype),
-        engine=_engine(engine, engine_option or {}, block_size),
-        weight_format=None if weight_dtype is None else find_weight_format(weight_dtype, "--weight-dtype"),
-        utilization=share_of(utilization),
-        replacements=Replacements(
-            weights=None if weights is None else size_of(weights, "--weights"),
-            temporary=None if temporary is None else size_of(temporary, "--temporary"),
-            overhead=None if overhead is None else size_of(overhead, "--overhead"),
-            reserve=tuple((name, size_of(size, f"--reserve {name}")) for name, size in (reserve or {}).items()),
+    given = read_options(ScenarioOptions, options)
+    found = described_model(model, given)
+    context, notes = _context(found.model, given)
+    return Scenario(
+        model=found.model,
+        workload=Workload(given["batch"], context),
+        gpu=gpu_of(given["gpu"], given["gpu_memory"], given["node_size"]),
+        cache_format=cache_format(found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"]),
+        deployment=_deployment(given),
+        gpu_limit=_gpu_limit(given),
+        engine=choose_engine(
+            given["engine"],
+            given["engine_option"] or {},
+            None if given["block_size"] is None else str(given["block_size"]),
         ),
-        allow_pp=allow_pp,
-        shared_prefix=_prefix(shared_prefix, tokens),
-        spill=spill,
-        origin=origin or "the model",
-        notes=notes,
+        weight_format=given["weight_dtype"] and find_weight_format(given["weight_dtype"], "--weight-dtype"),
+        utilization=given["utilization"],
+        replacements=Replacements(
+            weights=given["weights"],
+            temporary=given["temporary"],
+            overhead=given["overhead"],
+            reserve=given["reserve"] or (),
+        ),
+        allow_pp=given["allow_pp"],
+        shared_prefix=_prefix(given["shared_prefix"], context),
+        spill=given["spill"],
+        origin=found.origin,
+        notes=(*found.notes, *notes, *_unused_formats(found.model, given)),
     )
-    ways = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "dcp": dcp}
-    counts = {name: count_of(given, f"--{name}", MAX_RANKS) for name, given in ways.items() if given is not None}
-    if gpus is not None:
-        chosen = [f"--{name}" for name in counts if name != "dp"] + (["--dp-attention"] if dp_attention else [])
-        if chosen:
-            raise KvcalcError(f"--gpus: chooses the deployment; give --gpus, or {' and '.join(chosen)}, not both")
-        return replace(asked, gpu_limit=GpuLimit(count_of(gpus, "--gpus", MAX_RANKS), counts.get("dp", 1)))
-    if not counts and not dp_attention:
-        return asked
-    return replace(asked, deployment=Deployment(**counts, dp_attention=dp_attention))
 
 
-def asked_alike(
-    ask: Callable[..., Scenario], models: Sequence[Any], options: Mapping[str, Any], formats: Sequence[str] = ()
-) -> list[Scenario]:
-    """Scenarios of one model, or of several at one context: without any, the least of their own defaults.
-
-    Args:
-        ask: makes a scenario of a model, with arguments of `make_scenario` that replace those it has.
-        models: what it takes.
-        options: those it has.
-        formats: of the cache, each of which every model is asked with; without any, as the options say.
+def scenario_of(model: Model | str | Path | Scenario | None, options: Mapping[str, Any]) -> Scenario:
+    """A scenario as it is, or one that is made.
 
     Raises:
+        TypeError: a scenario, and options.
         KvcalcError: anything that cannot be, with the option named.
     """
-    for name in ("weights", "parameters", "assume"):
-        if len(models) > 1 and options.get(name):
-            raise KvcalcError(f"--{name}: is of one model, and {len(models)} are given")
-    ways = [{"cache_dtype": each} for each in formats] or [{}]
-    asked = [ask(model, **way) for model in models for way in ways]
-    contexts = {each.workload.context for each in asked}
-    if len(contexts) <= 1 or options.get("context") is not None or any(isinstance(each, Scenario) for each in models):
-        return asked
-    least = min(contexts)
-    taken = note(
-        "default-context",
-        f"context is not given: {least:,} is taken, the least of what each model would have (-c sets it)",
-        context=least,
-    )
-    alike = (ask(model, **way, context=least) for model in models for way in ways)
-    return [replace(each, notes=(taken, *each.notes)) for each in alike]
+    if not isinstance(model, Scenario):
+        return make_scenario(model, **options)
+    if given_of(options):
+        raise TypeError("a scenario has its options already: dataclasses.replace() changes them")
+    return model
 
 
-def _completed(model: Model, dtype: str | None, parameters: int | str | None) -> Model:
-    """The model with what was given beside its file."""
-    if parameters is not None:
-        if model.weights:
-            raise KvcalcError(
-                f"--parameters: {model.name} lists its weights part by part; --weights SIZE replaces them"
-            )
-        model = replace(model, parameters=count_of(parameters, "--parameters", MAX_PARAMETERS))
-    return model if dtype is None else replace(model, dtype=find_format(dtype, "--dtype").name)
+def gpu_of(gpu: Gpu | str, memory: int | None = None, node_size: int | None = None) -> Gpu:
+    """The accelerator, with what is given instead of its own figures.
+
+    Raises:
+        KvcalcError: there is none of that name, or it is given no memory.
+    """
+    found = gpu if isinstance(gpu, Gpu) else find_gpu(gpu)
+    if node_size is not None:
+        found = replace(found, gpus_per_node=node_size)
+    if memory is None:
+        return found
+    if memory < 1:
+        raise KvcalcError("--gpu-memory: must be at least 1 byte")
+    return replace(found, memory_bytes=memory, memory_from="user")
 
 
-def _engine(text: str, options: Mapping[str, str | float], block_size: int | str | None) -> Engine:
-    """The engine, with its options' names and values as on a command line: dashes for underscores, true and false."""
-    written: dict[str, str] = {}
-    for name, value in options.items():
-        option = name.strip().replace("_", "-")
-        if option in written:
-            raise KvcalcError(f"--engine-option: '{option[:60]}' is given twice")
-        written[option] = str(value).lower() if isinstance(value, bool) else str(value)
-    return choose_engine(text, written, None if block_size is None else str(block_size))
+def _context(model: Model, given: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
+    """The tokens of each sequence, and what is to be noted of them."""
+    context, prompt, generated = given["context"], given["input_tokens"], given["output_tokens"]
+    if prompt is not None or generated is not None:
+        if context is not None:
+            raise KvcalcError("--context: is --input plus --output; give one or the other")
+        if prompt is None or generated is None:
+            raise KvcalcError("--input and --output go together: the context is their sum")
+        return check_count(prompt + generated, "--context", MAX_CONTEXT), ()
+    if context is None:
+        tokens = default_context(model.max_context)
+        taken = f"context is not given: {tokens:,} is taken (-c sets it)"
+        return tokens, (note("default-context", taken, context=tokens),)
+    if context != MAX_CONTEXT_WORD:
+        return context, ()
+    if model.max_context is None:
+        raise KvcalcError(f"--context: {model.name} does not say its max_context; give a number")
+    return model.max_context, ()
 
 
-def _unused_formats(
-    model: Model, cache_dtype: str | None, conv_dtype: str | None, state_dtype: str | None
-) -> Iterator[Note]:
+def _prefix(prefix: int | None, context: int) -> int:
+    if prefix is not None and prefix > context:
+        raise KvcalcError(f"--shared-prefix: {prefix:,} tokens are more than the context of {context:,}")
+    return prefix or 0
+
+
+_SIZES = ("tp", "pp", "dp", "ep", "dcp")
+
+
+def _deployment(given: Mapping[str, Any]) -> Deployment | None:
+    """The one asked for; None leaves the choice open."""
+    sizes = {name: given[name] for name in _SIZES if given[name] is not None}
+    if given["gpus"] is not None or not (sizes or given["dp_attention"]):
+        return None
+    return Deployment(**sizes, dp_attention=given["dp_attention"])
+
+
+def _gpu_limit(given: Mapping[str, Any]) -> GpuLimit | None:
+    """The request of --gpus, which leaves nothing but the number of replicas to the user."""
+    if given["gpus"] is None:
+        return None
+    chosen = [f"--{name}" for name in _SIZES if name != "dp" and given[name] is not None]
+    chosen += ["--dp-attention"] if given["dp_attention"] else []
+    if chosen:
+        raise KvcalcError(f"--gpus: chooses the deployment; give --gpus, or {' and '.join(chosen)}, not both")
+    return GpuLimit(given["gpus"], given["dp"] or 1)
+
+
+def _unused_formats(model: Model, given: Mapping[str, Any]) -> Iterator[Note]:
     """Of formats that were asked for, those that nothing is kept in."""
     roles = {tensor.role for tensor in model.cached_tensors}
-    for option, given, role in (("--conv-dtype", conv_dtype, Role.CONV), ("--state-dtype", state_dtype, Role.STATE)):
-        if given is not None and role not in roles:
+    for name, role in (("conv", Role.CONV), ("state", Role.STATE)):
+        if given[f"{name}_dtype"] is not None and role not in roles:
+            option = f"--{name}-dtype"
             yield note("unused-option", f"{option}: no layer of this model keeps such a state", options=(option,))
-    if cache_dtype is not None and roles and not roles & {Role.CACHE, Role.INDEX}:
+    if given["cache_dtype"] is not None and roles and not roles & {Role.CACHE, Role.INDEX}:
         yield note(
             "unused-option",
             "--cache-dtype: no layer keeps keys or values; --state-dtype and --conv-dtype are for states",
             options=("--cache-dtype",),
         )
-
-
-def _prefix(given: int | str | None, context: int) -> int:
-    if given is None:
-        return 0
-    prefix = count_of(given, "--shared-prefix", MAX_CONTEXT)
-    if prefix > context:
-        raise KvcalcError(f"--shared-prefix: {prefix:,} tokens are more than the context of {context:,}")
-    return prefix
-
-
-def _context(model: Model, context: int | str | None) -> int:
-    if context is None:
-        return default_context(model.max_context)
-    if context == "max":
-        if model.max_context is None:
-            raise KvcalcError(f"--context: {model.name} does not say its max_context; give a number")
-        return model.max_context
-    return count_of(context, "--context", MAX_CONTEXT)
-
-
-def asked_gpu(gpu: Gpu | str, memory: int | str | None = None, node_size: int | str | None = None) -> Gpu:
-    """The accelerator, with what is given instead of its own figures."""
-    found = gpu if isinstance(gpu, Gpu) else find_gpu(gpu)
-    if node_size is not None:
-        found = replace(found, gpus_per_node=count_of(node_size, "--node-size", MAX_RANKS))
-    if memory is None:
-        return found
-    size = size_of(memory, "--gpu-memory")
-    if size < 1:
-        raise KvcalcError("--gpu-memory: must be at least 1 byte")
-    return replace(found, memory_bytes=size, memory_from="user")

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import find_gpu, shipped_gpus
-from kvcalc.deployment import MAX_RANKS
 from kvcalc.errors import KvcalcError
 from kvcalc.gpu import Gpu
 from kvcalc.note import Note, note
-from kvcalc.scenario.make import asked_gpu
-from kvcalc.scenario.numbers import count_of, positive
-from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.scenario.make import gpu_of, make_scenario
+from kvcalc.scenario.option import options_of, read_options
+from kvcalc.scenario.options import ALL_GPUS, PlannedOptions, PlanOptions
+from kvcalc.scenario.reading import positive
+from kvcalc.units import MAX_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from fractions import Fraction
+    from pathlib import Path
 
-
-ALL_GPUS = "all"
-MAX_LIMIT = 1000
-"""Deployments in an answer."""
+    from kvcalc.model.model import Model
+    from kvcalc.scenario.scenario import Scenario
 
 
 class Limits(NamedTuple):
@@ -41,47 +42,75 @@ class Limits(NamedTuple):
     pp: int | None = None
 
 
-class Sizing(NamedTuple):
+class PlanRequest(NamedTuple):
+    """A plan that is asked for.
+
+    Attributes:
+        scenario: the model, the workload and what stands beside the cache.
+        gpus: accelerators to choose from.
+        limits: what may be used.
+        prices: accelerator -> USD of one for an hour.
+    """
+
+    scenario: Scenario
+    gpus: tuple[Gpu, ...]
+    limits: Limits
+    prices: Mapping[str, Fraction]
+
+
+def make_plan_request(model: Model | str | Path | None, options: Mapping[str, Any]) -> PlanRequest:
+    """What `plan` is asked for, from its options as people write them.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    given = read_options(PlanOptions, options)
+    found = _accelerators(given)
+    passed_on: Any = {name: value for name, value in options.items() if name in options_of(PlannedOptions)}
+    asked = make_scenario(model, gpu=found.gpus[0], **passed_on)
+    size = _sizing(asked.workload.context, given)
+    notes = (each for each in (size.note, found.note) if each is not None)
+    return PlanRequest(
+        replace(asked, workload=replace(asked.workload, batch=size.batch), notes=(*asked.notes, *notes)),
+        found.gpus,
+        Limits(given["max_gpus"], given["spare"], given["limit"], given["tp"], given["pp"]),
+        _priced(given["prices"] or {}, found.gpus),
+    )
+
+
+class _Sizing(NamedTuple):
     """How many sequences are to be held at the same time, and how that number came about."""
 
     batch: int
     note: Note | None
 
 
-class Accelerators(NamedTuple):
+class _Accelerators(NamedTuple):
     """Those to choose from, and what was left out."""
 
     gpus: tuple[Gpu, ...]
     note: Note | None
 
 
-def sizing(
-    context: int,
-    batch: int | str | None,
-    tokens: int | str | None,
-    rps: float | str | Fraction | None,
-    latency: float | str | Fraction | None,
-) -> Sizing:
+def _sizing(context: int, given: Mapping[str, Any]) -> _Sizing:
     """The batch: given, or tokens / context, or requests a second x seconds (Little's law), rounded up.
 
     Raises:
         KvcalcError: two ways at once, or half of one.
     """
-    ways = {"--batch": batch, "--tokens": tokens, "--rps": rps}
-    given = [name for name, value in ways.items() if value is not None]
-    if len(given) > 1:
-        raise KvcalcError(f"{given[1]}: says how many sequences are held, as {given[0]} does; give one of them")
-    if (rps is None) != (latency is None):
-        name, other = ("--rps", "--latency") if latency is None else ("--latency", "--rps")
+    total, rate, seconds = given["tokens"], given["rps"], given["latency"]
+    ways = [f"--{name}" for name in ("batch", "tokens", "rps") if given[name] is not None]
+    if len(ways) > 1:
+        raise KvcalcError(f"{ways[1]}: says how many sequences are held, as {ways[0]} does; give one of them")
+    if (rate is None) != (seconds is None):
+        name, other = ("--rps", "--latency") if seconds is None else ("--latency", "--rps")
         raise KvcalcError(f"{name}: goes with {other}: requests a second x seconds each takes are held at a time")
-    if tokens is not None:
-        total = count_of(tokens, "--tokens", MAX_CONTEXT)
+    if total is not None:
         held = _within(-(-total // context), "--tokens")
         sequences = "1 sequence" if held == 1 else f"{held:,} sequences"
         text = f"{total:,} tokens are {sequences} of at most {context:,}"
-        return Sizing(held, note("batch-from-tokens", text, tokens=total, batch=held))
-    if rps is not None and latency is not None:
-        rate, seconds = positive(rps, "--rps"), positive(latency, "--latency")
+        return _Sizing(held, note("batch-from-tokens", text, tokens=total, batch=held))
+    if rate is not None:
         held = _within(-(-rate * seconds // 1), "--rps")
         sequences = "1 sequence is" if held == 1 else f"{held:,} sequences are"
         told = note(
@@ -92,8 +121,8 @@ def sizing(
             seconds=float(seconds),
             batch=held,
         )
-        return Sizing(held, told)
-    return Sizing(count_of(1 if batch is None else batch, "--batch", MAX_BATCH), None)
+        return _Sizing(held, told)
+    return _Sizing(given["batch"] or 1, None)
 
 
 def _within(batch: int, what: str) -> int:
@@ -102,12 +131,13 @@ def _within(batch: int, what: str) -> int:
     return batch
 
 
-def accelerators(names: Sequence[Gpu | str], memory: int | str | None, node_size: int | str | None) -> Accelerators:
-    """The accelerators of those names, each of which may be a list with commas, or 'all'.
+def _accelerators(given: Mapping[str, Any]) -> _Accelerators:
+    """The accelerators of --gpu, each of which may be a list with commas, or 'all'.
 
     Raises:
         KvcalcError: an unknown name, none at all, or one whose memory is not known.
     """
+    names = [given["gpu"]] if isinstance(given["gpu"], (Gpu, str)) else given["gpu"]
     wanted = [part for name in names for part in ([name] if isinstance(name, Gpu) else name.split(","))]
     gpus: list[Gpu] = []
     left_out = None
@@ -126,12 +156,13 @@ def accelerators(names: Sequence[Gpu | str], memory: int | str | None, node_size
     by_name = {gpu.name: gpu for gpu in gpus}
     if not by_name:
         raise KvcalcError("--gpu: names no accelerator")
-    if memory is not None and len(by_name) != 1:
+    if given["gpu_memory"] is not None and len(by_name) != 1:
         raise KvcalcError("--gpu-memory: is of one accelerator, and several are given")
-    return Accelerators(tuple(asked_gpu(gpu, memory, node_size) for gpu in by_name.values()), left_out)
+    figures = given["gpu_memory"], given["node_size"]
+    return _Accelerators(tuple(gpu_of(gpu, *figures) for gpu in by_name.values()), left_out)
 
 
-def priced(prices: Mapping[str, float | str | Fraction], gpus: Sequence[Gpu]) -> dict[str, Fraction]:
+def _priced(prices: Mapping[str, float | str | Fraction], gpus: Sequence[Gpu]) -> dict[str, Fraction]:
     """Accelerator -> USD an hour.
 
     Raises:
@@ -154,16 +185,3 @@ def _existing(name: str) -> str:
         return find_gpu(name).name
     except KvcalcError as error:
         raise KvcalcError(f"--price: {str(error).removeprefix('gpu: ')}") from error
-
-
-def limits(
-    max_gpus: int | str, spare: int | str, limit: int | str, tp: int | str | None, pp: int | str | None
-) -> Limits:
-    """What a plan may use."""
-    return Limits(
-        max_gpus=count_of(max_gpus, "--max-gpus", MAX_RANKS),
-        spare=count_of(spare, "--spare", MAX_RANKS, least=0),
-        keep=count_of(limit, "--limit", MAX_LIMIT),
-        tp=None if tp is None else count_of(tp, "--tp", MAX_RANKS),
-        pp=None if pp is None else count_of(pp, "--pp", MAX_RANKS),
-    )

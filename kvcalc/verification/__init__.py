@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import CannotRunError, KvcalcError, nearest_or_all
+from kvcalc.scenario.options import DEVICES
 
 if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.verification.progress import Progress
     from kvcalc.verification.result import Verification
 
-DEVICES = ("auto", "meta", "cpu", "cuda")
 
 TORCH = "torch>=2.6"
 """As the extra `verify` of pyproject.toml has it."""

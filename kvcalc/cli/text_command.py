@@ -1,7 +1,6 @@
-"""What every command shares: options that mean the same wherever they stand, and how typer reads them.
+"""Commands whose parameters are text: typer splits the words of a command line, and kvcalc reads the values itself.
 
-typer splits the words of a command line; kvcalc reads the values itself (units.py, formats.py), with one style of
-message. So options are text or flags, and typer's own conversion, which loads half of pydantic, has nothing to do.
+All messages are then in one style, and typer's own conversion, which loads half of pydantic, has nothing to do.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import re
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 
-from kvcalc.errors import KvcalcError, nearest_or_all
-from kvcalc.render import Format
+from kvcalc.cli.output_options import DEFAULT_UNIT
+from kvcalc.errors import KvcalcError
 from kvcalc.units import SIZE_UNITS, with_unit
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ class TextCommand(TyperCommand):
         try:
             return super().invoke(ctx)
         except KvcalcError as error:
-            unit = ctx.params.get("unit")
+            unit = (ctx.params["unit"] or DEFAULT_UNIT) if "unit" in ctx.params else None
             if unit in SIZE_UNITS:
                 error.args = tuple(with_unit(str(line), unit) for line in error.args)
             raise
@@ -75,11 +73,11 @@ def _process(parameter: Any, context: Any, value: Any) -> Any:
     if parameter.multiple and value is None:
         value = []
     if isinstance(value, list) and _takes_one_value(parameter):
-        if len(value) > 1:
+        if len(value) > 1 and not context.resilient_parsing:  # while a shell completes, nothing is said
             raise KvcalcError(
                 f"{'/'.join(parameter.opts)}: takes one value, and is given {' and '.join(map(_quoted, value))}"
             )
-        (value,) = value
+        value = value[-1]
     return value if parameter.callback is None else parameter.callback(context, parameter, value)
 
 
@@ -115,47 +113,3 @@ def _files_of(model: Path) -> Iterator[Path]:
     elif _SHARD.search(model.name):
         yield from model.parent.glob(f"{glob.escape(_SHARD.sub('', model.name))}-*-of-*.gguf")
     yield model
-
-
-def option(*names: str, metavar: str, text: str, panel: str | None = None) -> Any:
-    """An option that takes a value."""
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel)
-
-
-def flag(name: str, text: str, panel: str | None = None) -> Any:
-    """An option that is there or not."""
-    return typer.Option(name, help=text, rich_help_panel=panel)
-
-
-FormatOption = Annotated[
-    str | None, option("--format", metavar="|".join(Format), text="How to print the result (table).")
-]
-JsonOption = Annotated[bool, flag("--json", "Short for --format json.")]
-OutputOption = Annotated[
-    str | None, option("-o", "--output-file", metavar="FILE", text="Write to FILE instead; - is stdout.")
-]
-UnitOption = Annotated[str, option("--unit", metavar="UNIT", text="Unit of sizes on the screen: GiB, GB, MiB, B ...")]
-
-
-def chosen_format(name: str | None, *, json: bool) -> Format:
-    """--format and --json together.
-
-    Raises:
-        KvcalcError: there is no such format, or they contradict each other.
-    """
-    if name is not None and name not in list(Format):
-        raise KvcalcError(f"--format: no format '{name[:40]}'{nearest_or_all(name, Format)}")
-    if json and name not in (None, Format.JSON):
-        raise KvcalcError(f"--json: contradicts --format {name}")
-    return Format.JSON if json else Format(name or Format.TABLE)
-
-
-def chosen_unit(name: str) -> str:
-    """--unit.
-
-    Raises:
-        KvcalcError: there is no such unit.
-    """
-    if name not in SIZE_UNITS:
-        raise KvcalcError(f"--unit: no unit '{name[:40]}'{nearest_or_all(name, SIZE_UNITS)}")
-    return name

@@ -1,0 +1,99 @@
+"""How a result is printed, and where it goes: the options, each once, and what they say together."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple, TypedDict
+
+from kvcalc.errors import KvcalcError, nearest_or_all
+from kvcalc.render import Format
+from kvcalc.scenario.option import Option
+from kvcalc.units import SIZE_UNITS
+
+DEFAULT_UNIT = "GiB"
+
+_UNIT = Option(
+    "UNIT",
+    "Unit of sizes on the screen: B, KB, MB, GB, TB, KiB, MiB, GiB or TiB.",
+    default=DEFAULT_UNIT,
+    values=lambda: SIZE_UNITS,
+)
+
+
+class Printed(TypedDict, total=False):
+    """Of every command that has a result."""
+
+    how: Annotated[
+        str | None,
+        Option(
+            "|".join(Format),
+            "How to print the result (table).",
+            flags=("--format",),
+            values=lambda: [each.value for each in Format],
+        ),
+    ]
+    json: Annotated[bool, Option("", "Short for --format json.", default=False)]
+
+
+class Destination(TypedDict, total=False):
+    """Of every command."""
+
+    output_file: Annotated[
+        str | None, Option("FILE", "Write to FILE instead; - is stdout.", flags=("-o", "--output-file"))
+    ]
+
+
+class Unit(TypedDict, total=False):
+    """Of commands that print sizes."""
+
+    unit: Annotated[str, _UNIT]
+
+
+class UnitOfBytes(TypedDict, total=False):
+    """Of commands that print small sizes."""
+
+    unit: Annotated[str, _UNIT._replace(default="B")]
+
+
+class Explained(TypedDict, total=False):
+    """Of commands whose figures have formulas."""
+
+    explain: Annotated[bool, Option("", "Print the tree of terms with its formulas.", default=False)]
+
+
+class ListingOutput(Printed, Destination, Unit, total=False):
+    """Of commands that list or show."""
+
+
+class ResultOutput(ListingOutput, Explained, total=False):
+    """Of commands that compute."""
+
+
+class Output(NamedTuple):
+    """How and where.
+
+    Attributes:
+        unit: of sizes on the screen.
+        file: None and '-' are stdout.
+        explain: whether to print the tree of terms.
+    """
+
+    how: Format
+    unit: str
+    file: str | None
+    explain: bool
+
+
+def output_of(given: Mapping[str, Any], default_unit: str = DEFAULT_UNIT) -> Output:
+    """What the options of a command line say together.
+
+    Raises:
+        KvcalcError: there is no such format or unit, or --json contradicts --format.
+    """
+    name, unit, json = given.get("how"), given.get("unit") or default_unit, given.get("json")
+    if name is not None and name not in list(Format):
+        raise KvcalcError(f"--format: no format '{name[:40]}'{nearest_or_all(name, Format)}")
+    if json and name not in (None, Format.JSON):
+        raise KvcalcError(f"--json: contradicts --format {name}")
+    if unit not in SIZE_UNITS:
+        raise KvcalcError(f"--unit: no unit '{unit[:40]}'{nearest_or_all(unit, SIZE_UNITS)}")
+    how = Format.JSON if json else Format(name or Format.TABLE)
+    return Output(how, unit, given.get("output_file"), bool(given.get("explain")))
