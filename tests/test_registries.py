@@ -21,6 +21,7 @@ from kvcalc.render import Format
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 JSON = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+FORMULAS = (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")
 
 
 class Sample(NamedTuple):
@@ -113,6 +114,8 @@ def test_a_mechanism_is_explained_and_documented(kind: str, kvcalc: Kvcalc) -> N
     assert all(field in told for field in SAMPLES[kind].fields)
     assert KINDS[kind].source in told
     assert re.search(rf"\b{kind}\b", README)
+    assert re.search(rf"\b{kind}\b", FORMULAS)
+    assert f" {KINDS[kind].formula_of_kind()} |" in FORMULAS
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from format_bytes import ROW_BYTES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -54,31 +55,9 @@ def one_block(*values: float, size: int = 32) -> Tensor:
 
 # --- bytes ---
 
-BYTES_OF_A_ROW = {  # of 8 heads of 128, of 3 heads of 128, of 128 without heads
-    "fp32": (4096, 1536, 512),
-    "bf16": (2048, 768, 256),
-    "fp16": (2048, 768, 256),
-    "fp8": (1024, 384, 128),
-    "fp8_e5m2": (1024, 384, 128),
-    "int8": (1024, 384, 128),
-    "fp8_per_token_head": (8 * 132, 3 * 132, 132),
-    "int8_per_token_head": (8 * 132, 3 * 132, 132),
-    "int4_per_token_head": (8 * 68, 3 * 68, 68),
-    "fp8_block128": (8 * 132, 3 * 132, 132),
-    "q8_0": (32 * 34, 12 * 34, 4 * 34),
-    "q5_1": (32 * 24, 12 * 24, 4 * 24),
-    "q5_0": (32 * 22, 12 * 22, 4 * 22),
-    "q4_1": (32 * 20, 12 * 20, 4 * 20),
-    "q4_0": (32 * 18, 12 * 18, 4 * 18),
-    "iq4_nl": (32 * 18, 12 * 18, 4 * 18),
-    "nvfp4": (64 * 9, 24 * 9, 8 * 9),
-    "mxfp8": (32 * 33, 12 * 33, 4 * 33),
-    "mxfp4": (32 * 17, 12 * 17, 4 * 17),
-}
-
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize(("name", "sizes"), BYTES_OF_A_ROW.items(), ids=list(BYTES_OF_A_ROW))
+@pytest.mark.parametrize(("name", "sizes"), ROW_BYTES.items(), ids=list(ROW_BYTES))
 def test_rows_of_2_sequences_of_5_tokens_take(name: str, sizes: tuple[int, ...], device: str) -> None:
     for row, size in zip(((8, 128), (3, 128), (128,)), sizes, strict=True):
         stored = fresh(name).pack(torch.zeros(2, 5, *row, device=device))
@@ -113,8 +92,8 @@ def test_a_row_of_another_shape_takes(name: str, row: tuple[int, ...], size: int
     assert fresh(name).pack(torch.ones(1, 1, *row)).untyped_storage().nbytes() == size
 
 
-def test_every_packing_has_its_bytes_above() -> None:
-    assert set(PACKED) == set(BYTES_OF_A_ROW)
+def test_every_packing_has_its_bytes() -> None:
+    assert set(PACKED) == set(ROW_BYTES)
 
 
 def test_every_format_has_a_packing() -> None:

@@ -1,0 +1,31 @@
+"""The documents name files that exist, and every room of the package."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import ROOT
+
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+
+_PATH = re.compile(r"`((?:kvcalc|tests|docs|configs|benchmarks)/[\w./-]*)`")
+_LINK = re.compile(r"\]\(([\w./-]+)[)#]")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_that_a_document_names_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    folder = (ROOT / document).parent
+    named = [ROOT / path for path in _PATH.findall(text) if "NAME" not in path]
+    linked = [folder / path for path in _LINK.findall(text)]
+    assert [path for path in (*named, *linked) if not path.exists()] == []
+
+
+def test_every_room_is_described() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = [
+        path for path in (ROOT / "kvcalc").iterdir() if path.suffix in {"", ".py"} and not path.name.startswith("__")
+    ]
+    names = [f"`kvcalc/{path.name}/`" if path.is_dir() else f"`kvcalc/{path.name}`" for path in rooms]
+    assert [name for name in names if name not in text] == []
