@@ -199,9 +199,10 @@ def test_words_and_towers_and_tied_heads(tmp_path: Path) -> None:
     assert told["towers for images or sound, fp32"] == (10, 40, "tp", "embedding", False)
     assert not any("head" in part for part in told)
     assert next(iter(told)).startswith("embedding")
-    notes = texts(find_model(str(tmp_path)).notes)
-    assert any(note.startswith("12,800 bytes of an output head that is the embedding again") for note in notes)
-    assert any("config.json describes" in note for note in notes)
+    notes = {each.code: each for each in find_model(str(tmp_path)).notes}
+    assert notes["weights-left-out"].text.startswith("12,800 bytes of an output head that is the embedding again")
+    assert notes["weights-left-out"].data == {"part": "output head", "bytes": 12_800}
+    assert "config.json describes" in notes["elements-differ"].text
 
 
 def fp8_tensors(values: dict[str, Any]) -> Iterator[StoredTensor]:
@@ -365,6 +366,7 @@ def test_a_broken_file_is_refused(kvcalc: Kvcalc, tmp_path: Path, case: str) -> 
     alone = kvcalc("estimate", str(tmp_path / "config.json"), "-c", "16")  # without the files
     assert alone.code == 0
     assert f"its *.safetensors files are not read: {tmp_path}" in alone.stderr
+    assert "files-not-read" in {each.code for each in find_model(str(tmp_path / "config.json")).notes}
 
 
 def test_an_index_names_files_that_are_there(kvcalc: Kvcalc, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import gguf
 import pytest
-from conftest import Kvcalc, texts
+from conftest import Kvcalc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -272,8 +272,9 @@ def test_a_window_that_llama_cpp_does_not_use_changes_nothing(kvcalc: Kvcalc, tm
     run = kvcalc("estimate", str(path), "-c", "4096", "--json")
     found = json.loads(run.stdout)
     assert found["cache"]["bytes"] == 2 * 2 * 4096 * 8 * 128 * 2
-    note = f"attention.sliding_window is 2047, which llama.cpp does not use of {arch}: layers keep all positions"
-    assert note in texts(found["notes"])
+    (told,) = [each for each in found["notes"] if each["code"] == "unused-window"]
+    words = f"attention.sliding_window is 2047, which llama.cpp does not use of {arch}: layers keep all positions"
+    assert told == {"code": "unused-window", "text": words, "data": {"key": "attention.sliding_window"}}
     assert kinds(path, **{"attention.sliding_window": None}) == ["gqa 32/8 x 128"] * 2
     with pytest.raises(KvcalcError, match=r"attention\.sliding_window"):
         load_model(path, assume={"attention.sliding_window": 100})

@@ -115,7 +115,11 @@ def test_a_name_on_the_hub_is_a_model_at_one_revision(home: Path) -> None:
         assert answer.code == 0
         assert found["cache"]["bytes"] == 2 * 16 * 2 * 16 * 2
         assert found["memory"]["weights_bytes"] == 2 * (6400 + 8192)
-        assert f"revision {SHA}" in texts(found["notes"])
+        assert found["notes"][0] == {
+            "code": "hub-revision",
+            "text": f"revision {SHA}",
+            "data": {"revision": SHA, "from_cache": False},
+        }
         assert found["model"]["source"] == f"https://huggingface.co/org/plain/tree/{SHA}"
         assert not any(path.endswith(".safetensors") and not part for _, path, part, _ in server.asked)
         before = len(server.asked)

@@ -53,7 +53,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         rows.append(compared_row(variant.name, asked, grant, with_mha, told.teller(variant.name), own=variant.own))
     refuse_what_no_row_can_have(rows)
     varied = any(not row.own for row in rows)
-    alone = (
+    alone = note(
         "no-other-mechanism",
         "no layer has heads that another mechanism would change: there is only the model as it is",
     )
@@ -62,7 +62,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         *(of_rows(each, (model.name,)) for each in model_notes(scenario, Deployment())),
         *gpu_notes(scenario),
         *dims_notes(model),
-        *(() if varied else (note(*alone),)),
+        *(() if varied else (alone,)),
         *_weights_notes(scenario, grant, varied=varied, known=rows[0].by_memory is not None),
         *mha_note(scenario),
         *told.notes(row.name for row in rows),

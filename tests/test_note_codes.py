@@ -1,0 +1,214 @@
+"""Every code of a note can be met, is told in docs/json.md, and is made nowhere under another name."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Kvcalc
+
+import kvcalc as package
+from kvcalc.importers.config_json.read import import_config
+from kvcalc.mechanisms import GQA, MHA, Cross, NoAttention
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import Model, WeightPart
+from kvcalc.note import CODES, Note
+
+SMALL: dict[str, Any] = {"temporary": 0, "overhead": 0, "utilization": 1}
+HEADS = GQA(num_heads=4, num_kv_heads=2, head_dim=16)
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "torch_dtype": "bfloat16",
+    "vocab_size": 100,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+}
+DRAFT = {**LLAMA, "draft_vocab_size": 50}
+FP8 = {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}
+ELSEWHERE = {
+    "hub-revision": "test_hub.py",
+    "files-not-read": "test_checkpoint_files.py",
+    "unused-window": "test_gguf.py",
+    "weights-left-out": "test_checkpoint_files.py",
+    "elements-differ": "test_checkpoint_files.py",
+}
+"""Codes of files and servers that other tests write, and which of tests/importers does."""
+
+
+def model(*layers: LayerGroup, **fields: Any) -> Model:
+    return Model(name="small", layers=layers or (LayerGroup(count=3, attention=HEADS),), **fields)
+
+
+def imported(config: dict[str, Any], **assumed: Any) -> tuple[Note, ...]:
+    return import_config(json.dumps(config), "config.json", "some-model", assumed).notes
+
+
+def of(result: Any) -> tuple[Note, ...]:
+    """All notes of a result."""
+    found: tuple[Note, ...] = (*result.notes, *result.not_modelled)
+    return found
+
+
+def estimate(name: Any, **options: Any) -> Callable[[], Iterable[Note]]:
+    return lambda: of(package.estimate(name, **options))
+
+
+def compare(names: Any, **options: Any) -> Callable[[], Iterable[Note]]:
+    return lambda: of(package.compare(names, **options))
+
+
+def capacity(name: Any, **options: Any) -> Callable[[], Iterable[Note]]:
+    return lambda: of(package.capacity(name, **options))
+
+
+def plan(name: Any, **options: Any) -> Callable[[], Iterable[Note]]:
+    return lambda: of(package.plan(name, **options))
+
+
+FOUR, ONE = MHA(num_heads=4, head_dim=8), MHA(num_heads=1, head_dim=8)
+HEAD = model(
+    LayerGroup(count=3, attention=GQA(num_heads=4, num_kv_heads=2, head_dim=8)),
+    weights=(
+        WeightPart(part="embedding", parameters=1, format="fp8", place="embedding"),
+        WeightPart(part="head", parameters=5000, format="fp8", place="head"),
+    ),
+)
+NARROW = model(LayerGroup(count=1, attention=MHA(num_heads=1, head_dim=40)))
+ODD = model(LayerGroup(count=1, attention=GQA(num_heads=4, num_kv_heads=2, head_dim=15)), parameters=1000)
+STAGES = model(
+    LayerGroup(count=2, attention=NoAttention()),
+    LayerGroup(count=1, attention=FOUR),
+    parameters=3000,
+    hidden_size=10,
+    vocab_size=100,
+    tie_word_embeddings=False,
+)
+REPLICAS = {"batch": 10, "context": 10, "weights": 50, "gpu_memory": 50 + 320 * 3}
+CROSS = Cross(num_heads=4, num_kv_heads=2, head_dim=16, encoder_context=10)
+DEVICES = replace(package.load_gpu("h100-sxm"), devices=2, name="twin")
+
+SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
+    "default-context": estimate("llama-3-8b"),
+    "unused-option": estimate("llama-3-8b", state_dtype="bf16"),
+    "best-of-gpus": estimate("llama-3-8b", gpus=3),
+    "smallest-deployment": capacity("llama-3-70b"),
+    "batch-from-tokens": plan("llama-3-8b", tokens="16Ki"),
+    "batch-from-rate": plan("llama-3-8b", rps=2, latency=3),
+    "gpus-left-out": plan("llama-3-8b", gpu="all", max_gpus=1),
+    "assumed": lambda: imported(LLAMA, head_dim=64),
+    "parameters-not-counted": lambda: imported({**LLAMA, "architectures": ["LlamaForSomething"]}),
+    "draft-counted-whole": lambda: imported(DRAFT),
+    "draft-embedding-not-counted": lambda: imported({**DRAFT, "architectures": ["LlamaForCausalLMEagle3"]}),
+    "quantised-checkpoint": lambda: imported({**LLAMA, "quantization_config": FP8}),
+    "cache-format-of-checkpoint": lambda: imported({**LLAMA, "quantization_config": FP8}),
+    "default-dtype": estimate(model()),
+    "context-above-max-context": estimate("gemma-2b", context=100_000),
+    "windows-lower-bound": estimate("gemma-3-27b", context=100_000),
+    "states-lower-bound": estimate("mamba-2.8b"),
+    "encoder-context": estimate(model(LayerGroup(count=1, attention=CROSS))),
+    "weights-unknown": estimate("palm-540b"),
+    "gpu-memory-from-nvidia-smi": estimate(
+        "llama-3-8b", gpu=replace(package.load_gpu("h100-sxm"), memory_from="nvidia-smi")
+    ),
+    "gpu-of-several-devices": estimate("llama-3-8b", gpu=DEVICES),
+    "process-context-squeezed": estimate("llama-3-8b", utilization=1),
+    "cache-copied": estimate("deepseek-v3", tp=8),
+    "tight": estimate("llama-3-70b", context=8192, tp=2),
+    "several-replicas": estimate(model(LayerGroup(count=1, attention=ONE)), **REPLICAS, **SMALL),
+    "weights-of-a-rank": estimate("llama-3-70b", pp=2),
+    "blocks-split": estimate("gpt-oss-120b", tp=8),
+    "stage-with-most-memory": estimate(STAGES, context=1, pp=2, gpu_memory=10_000, **SMALL),
+    "no-legal-deployment": estimate("llama-3-8b", gpu_memory="1GiB"),
+    "no-decode-bound": estimate("llama-3-8b", weights="20GB"),
+    "stages-not-tried": plan("llama-3-8b"),
+    "longest-context-above-max-context": capacity("gemma-2b"),
+    "no-memory-for-cache": capacity("llama-3-8b", gpu_memory="1GiB", tp=1),
+    "limiting-stage": capacity(HEAD, gpu_memory=6401, context=50, pp=2, **SMALL),
+    "row-left-out": compare(NARROW, cache_dtype="bf16,q8_0"),
+    "no-other-mechanism": compare("mamba-2.8b"),
+    "what-if-dims": compare("llama-3-8b"),
+    "mla-left-out": compare(ODD),
+    "same-weights": compare("llama-3-8b"),
+    "states-unchanged": compare("falcon-h1-34b"),
+    "ratio-to-mha-unknown": compare("mamba-2.8b"),
+    "given-gpus": compare("llama-3-8b"),
+    "not-on-given-gpus": compare(["llama-3-8b", "falcon-7b"], tp=8),
+    "not-spilled": compare(["llama-3-8b", "llama-3-70b"], tp=1, spill=True),
+    "sequences-unbounded": compare("llama-3-8b", shared_prefix=8192, context=8192),
+    "adapters-and-drafts": estimate("llama-3-8b"),
+    "blocks-and-fragmentation": estimate("llama-3-8b"),
+    "cache-quality": estimate("llama-3-8b", cache_dtype="fp8"),
+    "copied-weights": estimate("llama-3-8b", tp=2),
+    "indexer-computing": estimate("deepseek-v3.2"),
+    "mechanism-quality": compare("llama-3-8b"),
+    "mtp-layers": estimate("deepseek-v3"),
+    "quantised-weights-as-loaded": estimate("gpt-oss-120b"),
+    "state-quality": estimate("mamba-2.8b", state_dtype="bf16"),
+    "tower-activations": estimate("gemma-3-27b"),
+    "weight-quality": estimate("llama-3-8b", weight_dtype="fp8"),
+}
+ON_THE_COMMAND_LINE = {
+    "default-mla-dims": "estimate --layers 2 --heads 4 --kv-lora-rank 32 --qk-rope-head-dim 8 --json",
+}
+IN_VERIFY = {"modules-compute-in-bf16": {"dtype": "int8"}, "default-hidden-size": {}}
+
+
+@pytest.mark.parametrize("code", SCENARIOS)
+def test_a_code_can_be_met(code: str) -> None:
+    told = [each for each in SCENARIOS[code]() if each.code == code]
+    assert told
+    assert json.loads(json.dumps([each.data for each in told]))
+
+
+@pytest.mark.parametrize("code", ON_THE_COMMAND_LINE)
+def test_a_code_can_be_met_on_the_command_line(kvcalc: Kvcalc, code: str) -> None:
+    printed = json.loads(kvcalc(*ON_THE_COMMAND_LINE[code].split()).stdout)
+    (told,) = [each for each in printed["notes"] if each["code"] == code]
+    assert set(told) == {"code", "text", "data"}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("code", IN_VERIFY)
+def test_a_code_can_be_met_in_a_verification(code: str) -> None:
+    result = package.verify(model(**IN_VERIFY[code]), context=16, device="meta")
+    assert code in {each.code for each in result.notes}
+
+
+@pytest.mark.parametrize("code", ELSEWHERE)
+def test_a_code_is_met_by_other_tests(code: str) -> None:
+    assert f'"{code}"' in (ROOT / "tests" / "importers" / ELSEWHERE[code]).read_text(encoding="utf-8")
+
+
+def test_no_code_is_left_out() -> None:
+    assert {*SCENARIOS, *ON_THE_COMMAND_LINE, *IN_VERIFY, *ELSEWHERE} == set(CODES)
+
+
+def test_codes_are_words_with_dashes() -> None:
+    assert [code for code in CODES if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)] == []
+
+
+def made_in(path: Path) -> set[str]:
+    """The codes of the notes that a file makes."""
+    calls = (each for each in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(each, ast.Call))
+    notes = (each.args[0] for each in calls if isinstance(each.func, ast.Name) and each.func.id == "note")
+    return {str(each.value) for each in notes if isinstance(each, ast.Constant)}
+
+
+def test_every_code_is_made_somewhere_and_every_one_that_is_made_is_registered() -> None:
+    made = {code for path in (ROOT / "kvcalc").rglob("*.py") for code in made_in(path)}
+    assert made == set(CODES)
+
+
+def test_the_documentation_has_every_code() -> None:
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    section = text.split("## Notes\n")[1].split("\n## ")[0]
+    assert dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.+) \|$", section, re.MULTILINE)) == dict(CODES)
