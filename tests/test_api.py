@@ -234,7 +234,7 @@ def test_a_function_shows_and_tells_the_options_of_its_table(function: Callable[
         assert f"{name}: {option.help.removesuffix('.')}" in told
 
 
-@pytest.mark.parametrize("table", set(TABLES.values()))
+@pytest.mark.parametrize("table", dict.fromkeys(TABLES.values()))
 def test_every_keyword_is_an_option(table: Any) -> None:
     """A keyword without what the command line needs could not be given there."""
     for name, hint in table.__annotations__.items():

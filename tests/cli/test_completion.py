@@ -1,0 +1,93 @@
+"""What a shell offers, by the protocol that it speaks: the words so far in the environment, a line for each answer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kvcalc.catalogue import model_names
+from kvcalc.engines import ENGINES
+from kvcalc.formats.element import FORMATS
+from kvcalc.render import Format
+from kvcalc.units import SIZE_UNITS
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+
+def complete(**environment: str) -> list[str]:
+    """The answer's lines."""
+    run = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv = ['kvcalc']; from kvcalc.cli import main; main()"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stderr == ""
+    return run.stdout.splitlines()
+
+
+def in_bash(*words: str) -> list[str]:
+    """What bash offers for the last word of `kvcalc ...`."""
+    line = "\n".join(("kvcalc", *words))
+    return complete(_KVCALC_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words)))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("estimate", "llama-3-"), ["llama-3-70b", "llama-3-8b"]),
+        (("models", "show", "deepseek-v2"), [name for name in model_names() if name.startswith("deepseek-v2")]),
+        (("estimate", "llama-3-8b", "--gpu", "h200"), ["h200", "h200-141gb", "h200-sxm"]),
+        (("gpus", "show", "h200"), ["h200", "h200-141gb", "h200-sxm"]),
+        (("estimate", "llama-3-8b", "--cache-dtype", "q8"), ["q8_0"]),
+        (("capacity", "llama-3-8b", "--unit", "G"), [unit for unit in SIZE_UNITS if unit.startswith("G")]),
+        (("compare", "--engine", "ex"), [name for name in ENGINES if name.startswith("ex")]),
+        (("gpus", "list", "--format", ""), list(Format)),
+        (("verify", "llama-3-8b", "--device", "c"), ["cpu", "cuda"]),
+        (("explain", "ml"), ["mla", "mla_expanded"]),
+        (("estimate", "llama-3-8b", "--dp"), ["--dp", "--dp-attention"]),
+        (("esti",), ["estimate"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bash_is_offered_values(words: tuple[str, ...], expected: list[str]) -> None:
+    assert expected
+    assert in_bash(*words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("compare", "llama-3-8b", "qwen3-8"), ["qwen3-8b"]),
+        (("compare", "llama-3-8b", "--cache-dtype", "bf16,mx"), [f"bf16,{n}" for n in FORMATS if n.startswith("mx")]),
+        (("estimate", "llama-3-8b", "--cache-dtype", "k=q8_0,v=q8"), ["k=q8_0,v=q8_0"]),
+        (("plan", "llama-3-8b", "--gpu", "a100-80gb,al"), ["a100-80gb,all"]),
+        (("plan", "llama-3-8b", "--gpu", "b200", "--gpu", "gh200-9"), ["gh200-96"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_the_last_of_several_values_is_completed(words: tuple[str, ...], expected: list[str]) -> None:
+    assert in_bash(*words) == expected
+
+
+def test_mistakes_so_far_are_not_told_at_the_prompt() -> None:
+    assert in_bash("estimate", "llama-3-8b", "--tp", "2", "--tp", "4", "--unit", "Ti") == ["TiB"]
+
+
+def test_zsh_and_fish_are_offered_the_same() -> None:
+    zsh = complete(_KVCALC_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="kvcalc estimate llama-3-8")
+    fish = complete(
+        _KVCALC_COMPLETE="complete_fish",
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
+        _TYPER_COMPLETE_ARGS="kvcalc estimate llama-3-8",
+    )
+    assert zsh == ["_arguments '*: :((\"llama-3-8b\"))'"]
+    assert fish == ["llama-3-8b"]
+
+
+def test_a_number_is_not_guessed() -> None:
+    assert in_bash("estimate", "llama-3-8b", "--batch", "") == [""]
