@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from kvcalc.note import Note
@@ -28,7 +29,10 @@ _INNER = (Scenario, Share, Sum)
 _LONGEST = 160
 """Characters of a record in a list or at a prompt."""
 
-_FLATTENED, _UNDER = "flattened", "under"
+_FLATTENED, _UNDER, _BESIDE = "flattened", "under", "beside"
+
+BESIDE: Mapping[str, Any] = MappingProxyType({_BESIDE: True})
+"""Metadata of a field that is for screens and for Python, and stays out of JSON."""
 
 
 def flattened(*names: str) -> Mapping[str, Any]:
@@ -141,7 +145,7 @@ def contents(record: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for each in fields(record):
         value = getattr(record, each.name)
-        if isinstance(value, _INNER):
+        if isinstance(value, _INNER) or _BESIDE in each.metadata:
             continue
         if _FLATTENED in each.metadata:
             found |= {name: getattr(value, name, None) for name in each.metadata[_FLATTENED]}
@@ -153,8 +157,9 @@ def contents(record: Any) -> dict[str, Any]:
 
 
 def keys(record: type[Any]) -> tuple[str, ...]:
-    """The keys of such a record in JSON, and the names of what it was computed from."""
-    return tuple(name for each in fields(record) for name in each.metadata.get(_FLATTENED, (each.name,)))
+    """The keys of such a record in JSON, and the names of the trees that it was computed from."""
+    in_json = (each for each in fields(record) if _BESIDE not in each.metadata)
+    return tuple(name for each in in_json for name in each.metadata.get(_FLATTENED, (each.name,)))
 
 
 def _object(record: Any) -> dict[str, Plain]:

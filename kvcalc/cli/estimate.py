@@ -61,7 +61,7 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
 
 def _why_not(result: Estimate) -> str:
     """What does not fit, and what would."""
-    asked, answer, gpus = result.scenario.deployment, result.answer, result.gpus
+    asked, answer, gpus = result.question.deployment, result.answer, result.gpus
     if answer.tight:
         return f"{answer.deployment} is tight (--accept-tight accepts it)"
     found = gpus.deployment

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.record import contents
 from kvcalc.render import Report
 from kvcalc.render.ending import next_line, not_modelled_line
-from kvcalc.render.question import count, question
+from kvcalc.render.question import count, question_grid
 from kvcalc.render.rank import rank_rows, total_row
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
@@ -31,7 +31,7 @@ def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str)
 
 def _view(result: Capacity, unit: str, *, explain: bool, command: str) -> View:
     blocks: list[Grid | Lines] = [
-        question(result.scenario, unit, accelerator=result.gpus is not None),
+        question_grid(result.question, unit),
         _held(result),
         _rank(result, unit),
         Lines(tuple(_answers(result, unit, explain=explain, command=command))),
@@ -59,7 +59,7 @@ def _held(result: Capacity) -> Grid:
         (
             row("sequences", result.sequences, total.sequences, f"of {count(context, 'token')}{_range(result)}"),
             row("tokens", result.tokens, total.tokens, f"in sequences of at most {context:,}"),
-            row("longest context", result.max_context, None, f"of {count(-(-batch // deployment.dp), 'sequence')}"),
+            row("longest context", result.max_context, None, f"of {count(deployment.sequences(batch), 'sequence')}"),
             row("concurrency", result.concurrency, None, "room / one sequence"),
         ),
     )
@@ -79,7 +79,7 @@ def _rank(result: Capacity, unit: str) -> Grid:
     columns = (Column(headline), right(f"{unit} per GPU"), right("of which"), Column("formula"))
     room = result.cache_memory_bytes if result.gpus is None else result.gpus.usable_bytes
     tree = Sum("rank", (result.at_limit,)) if result.gpus is None else result.at_limit
-    rows = tuple(rank_rows(tree, result.scenario, unit))
+    rows = tuple(rank_rows(tree, result.temporary_seen, unit))
     return Grid(columns, (*rows, total_row(result.at_limit.bytes, room, unit)))
 
 

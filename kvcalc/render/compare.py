@@ -9,7 +9,7 @@ from kvcalc.render import Report
 from kvcalc.render.compare_tree import trees
 from kvcalc.render.decode import shown
 from kvcalc.render.ending import next_line, not_modelled_line
-from kvcalc.render.question import MOST_KINDS_SHOWN, question, workload
+from kvcalc.render.question import MOST_KINDS_SHOWN, question_grid, workload
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.units import format_size, with_unit
 from kvcalc.verbs.comparing.literature import SOURCES
@@ -46,14 +46,14 @@ def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View
 
 
 def _question(result: Comparison, unit: str) -> Grid:
-    asked = question(result.scenario, unit)
+    asked = question_grid(result.question, unit)
     if "mechanism" in result.varies:
         return asked
     what = "models" if result.varies == ("model",) else "rows"
-    first = Row((f"{len(result.rows)} {what}", "side by side", workload(result.scenario)))
+    first = Row((f"{len(result.rows)} {what}", "side by side", workload(result.question)))
     if result.model is not None:
-        layers = f"{result.scenario.model.num_layers} layers, {len(result.rows)} formats of the cache side by side"
-        first = Row((result.model.name, layers, workload(result.scenario)))
+        layers = f"{result.model.layers} layers, {len(result.rows)} formats of the cache side by side"
+        first = Row((result.model.name, layers, workload(result.question)))
     return Grid(asked.columns, (first, *asked.rows[1:]))
 
 
@@ -107,7 +107,7 @@ def _saved(row: ComparedRow, unit: str) -> str:
 
 def _kept(row: ComparedRow) -> str:
     """'64/8 x 128': labels of what grows, else of states, without the mechanism that the row's name has."""
-    kept = [layer.attention for layer in row.scenario.model.distinct() if layer.attention.cached()]
+    kept = [attention for attention in row.attentions if attention.cached()]
     growing = [attention for attention in kept if attention.elements_per_token]
     labels = [*dict.fromkeys(attention.label for attention in growing or kept)]
     shortened = [(label.partition(" ")[2] or label).removeprefix("expanded ") for label in labels]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import Deployment
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, right
-from kvcalc.verbs.replica import cache_of, replica_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,13 +17,12 @@ def trees(result: Comparison) -> Iterator[Grid | Lines]:
     """One table of all rows' terms, and the sources of the mechanisms."""
     rows = [line for row in result.rows for line in _row(result, row)]
     yield Grid((Column("term"), right("value"), Column("formula"), Column("in numbers")), tuple(rows))
-    kinds = {layer.attention.kind: layer.attention for row in result.rows for layer in row.scenario.model.distinct()}
+    kinds = {attention.kind: attention for row in result.rows for attention in row.attentions}
     yield Lines(tuple(f"source of {kind}: {attention.source}" for kind, attention in kinds.items()))
 
 
 def _row(result: Comparison, row: ComparedRow) -> Iterator[Row]:
-    scenario = row.scenario
-    for attention in dict.fromkeys(layer.attention for layer in scenario.model.distinct()):
+    for attention in row.attentions:
         yield Row(
             (
                 f"{row.name}: elements of {attention.label}",
@@ -34,9 +31,8 @@ def _row(result: Comparison, row: ComparedRow) -> Iterator[Row]:
                 attention.formula_in_numbers,
             )
         )
-    one = cache_of(scenario, scenario.model.distinct(), Deployment(), 1, 1)
-    yield from term_rows(one, 0, f"{row.name}: bytes a token")
-    yield from term_rows(replica_cache(scenario, Deployment()), 0, f"{row.name}: cache")
+    yield from term_rows(row.token_tree, 0, f"{row.name}: bytes a token")
+    yield from term_rows(row.cache_tree, 0, f"{row.name}: cache")
     if row.ratio_to_mha is not None:
         yield Row(
             (

@@ -18,8 +18,9 @@ _EXACT = 100
 """From here on a figure is shown whole."""
 
 
-def decode_lines(bound: DecodeBound, gpu: Gpu, unit: str) -> Iterator[str]:
+def decode_lines(bound: DecodeBound, unit: str) -> Iterator[str]:
     """What a person reads of it."""
+    gpu = bound.gpu
     rate = f"{gpu.memory_bandwidth_gb_per_s:,g} GB/s"
     why = {
         "memory": f"a step reads {format_size(bound.read_bytes, unit)} {unit} on a GPU, at {rate}",
@@ -36,8 +37,9 @@ def decode_lines(bound: DecodeBound, gpu: Gpu, unit: str) -> Iterator[str]:
     )
 
 
-def decode_tree(bound: DecodeBound, gpu: Gpu) -> Grid:
+def decode_tree(bound: DecodeBound) -> Grid:
     """What a step reads and computes, and how long that takes at least."""
+    gpu = bound.gpu
     weights, cache, computed = bound.terms.parts
     rows = [
         *term_rows(weights, 0),

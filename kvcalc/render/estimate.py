@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import Deployment
 from kvcalc.render.adding_up import spare_words
 from kvcalc.render.decode import decode_lines, decode_tree
 from kvcalc.render.ending import next_line, not_modelled_line
-from kvcalc.render.question import count, question
+from kvcalc.render.question import count, question_grid
 from kvcalc.render.rank import rank_rows, total_row
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.term import Product, Sum
 from kvcalc.units import format_size, with_unit
-from kvcalc.verbs.replica import replica_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,27 +32,29 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command
     """
     rank = shown_rank(result)
     blocks: list[Grid | Lines] = [
-        question(result.scenario, unit),
+        question_grid(result.question, unit),
         _rank_grid(result, rank, unit),
         Lines(tuple(_answers(result, unit, explain=explain, command=command))),
     ]
     if explain:
         blocks.append(_tree(result, rank))
         if result.decode is not None:
-            blocks.append(decode_tree(result.decode, result.scenario.gpu))
-        blocks.append(Lines((*_sources(rank.tree), *_figure_sources(result))))
+            blocks.append(decode_tree(result.decode))
+        blocks.append(
+            Lines((*_sources(rank.tree), *(f"source of {each.of}: {each.source}" for each in result.question.sources)))
+        )
     return View(tuple(blocks))
 
 
 def shown_rank(result: Estimate) -> RankResult:
     """The rank of the deployment asked for, else of the smallest that holds the workload."""
-    asked = result.scenario.deployment is not None
+    asked = result.question.deployment is not None
     return result.memory.per_rank if asked or result.gpus.per_rank is None else result.gpus.per_rank
 
 
 def _rank_grid(result: Estimate, rank: RankResult, unit: str) -> Grid:
     columns = (Column(_headline(result)), right(f"{unit} per GPU"), right("of which"), Column("formula"))
-    rows = list(rank_rows(rank.tree, result.scenario, unit))
+    rows = list(rank_rows(rank.tree, result.temporary_seen, unit))
     if rank.total_bytes is None:
         rows.insert(0, Row(("weights", "?", "", "not known")))
         rows.append(Row(("total", "?", "", "needs the weights")))
@@ -94,14 +94,14 @@ def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
             unit,
         )
     if result.decode is not None:
-        yield from decode_lines(result.decode, result.scenario.gpu, unit)
+        yield from decode_lines(result.decode, unit)
     yield not_modelled_line(result.not_modelled, unit)
     yield from next_line(command, explain=explain)
 
 
 def _cache_line(result: Estimate) -> str:
     """The cache in bytes, and what a token adds; of one copy where no deployment is asked for."""
-    cache, asked = result.cache, result.scenario.deployment
+    cache, asked = result.cache, result.question.deployment
     token = f"{cache.bytes_per_token:,} bytes a token"
     if cache.bytes_per_token_at_context != cache.bytes_per_token:
         token += f" until windows are full, then {cache.bytes_per_token_at_context:,} bytes"
@@ -127,11 +127,10 @@ def _smallest(result: Estimate) -> str:
 
 def _tree(result: Estimate, rank: RankResult) -> Grid:
     """Every term with its bytes, its formula in names and in numbers."""
-    asked = result.scenario.deployment or Deployment()
     usable = result.gpus.usable_bytes
     rows = [
         *term_rows(rank.tree, 0),
-        *term_rows(replica_cache(result.scenario, asked), 0, f"cache of a replica ({asked})"),
+        *term_rows(result.cache.tree, 0, f"cache of a replica ({result.deployment})"),
         Row(
             (
                 "usable",
@@ -162,14 +161,3 @@ def _sources(term: Term) -> Iterator[str]:
         case Sum(parts=parts):
             for part in parts:
                 yield from _sources(part)
-
-
-def _figure_sources(result: Estimate) -> Iterator[str]:
-    """Where the mechanisms' formulas, the model's figures and the accelerator's memory come from."""
-    scenario = result.scenario
-    for attention in {layer.attention.kind: layer.attention for layer in scenario.model.distinct()}.values():
-        yield f"source of {attention.kind}: {attention.source}"
-    if scenario.model.source:
-        yield f"source of {scenario.model.name}: {scenario.model.source}"
-    if scenario.gpu.source and scenario.gpu.memory_from != "user":
-        yield f"source of {scenario.gpu.name}: {scenario.gpu.source}"

@@ -10,7 +10,7 @@ from kvcalc.render import Report
 from kvcalc.render.adding_up import figure, steps
 from kvcalc.render.decode import shown
 from kvcalc.render.ending import not_modelled_line
-from kvcalc.render.question import count, question
+from kvcalc.render.question import count, question_grid
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.units import format_size, with_unit
@@ -50,7 +50,7 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
 
 def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
     several = len({*(row.gpu for row in result.deployments), *(row.gpu for row in result.rejected)}) > 1
-    blocks: list[Grid | Lines] = [question(result.scenario, unit, accelerator=not several)]
+    blocks: list[Grid | Lines] = [question_grid(result.question, unit, accelerator=not several)]
     if result.deployments:
         blocks.append(_deployments(result, unit, several=several))
     smaller = _rejected(result, unit, several=several)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.memory.temporary import temporary
 from kvcalc.render.adding_up import figure, shared_out, spare_words, steps
 from kvcalc.render.view import Row, Weight
 from kvcalc.term import Product, Share, Sum
@@ -13,16 +12,21 @@ from kvcalc.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.scenario import Scenario
     from kvcalc.term import Term
 
 
-def rank_rows(tree: Term, scenario: Scenario, unit: str) -> Iterator[Row]:
-    """A row for each part of the tree, and below it for each of its own parts; they add up as they are printed."""
+def rank_rows(tree: Term, temporary_seen: tuple[int, int] | None, unit: str) -> Iterator[Row]:
+    """A row for each part of the tree, and below it for each of its own parts; they add up as they are printed.
+
+    Args:
+        tree: all that a rank holds, or its cache.
+        temporary_seen: the range of temporary memory; None where a figure is given.
+        unit: of sizes.
+    """
     parts = tree.parts if isinstance(tree, Sum) else (tree,)
     shares = shared_out([part.bytes for part in parts], steps(tree.bytes, unit), unit)
     for part, share in zip(parts, shares, strict=True):
-        yield from _part_rows(scenario, part, share, unit)
+        yield from _part_rows(part, share, temporary_seen, unit)
 
 
 def total_row(total: int, usable: int, unit: str) -> Row:
@@ -30,7 +34,7 @@ def total_row(total: int, usable: int, unit: str) -> Row:
     return Row(("total", format_size(total, unit), "", spare_words(total, usable, unit)), Weight.TOTAL)
 
 
-def _part_rows(scenario: Scenario, part: Term, share: int, unit: str) -> Iterator[Row]:
+def _part_rows(part: Term, share: int, temporary_seen: tuple[int, int] | None, unit: str) -> Iterator[Row]:
     size = figure(share, part.bytes, unit)
     if isinstance(part, Sum) and len(part.parts) == 1:
         name = part.path if part.path != "reserve" else f"reserve: {part.parts[0].path}"
@@ -42,7 +46,7 @@ def _part_rows(scenario: Scenario, part: Term, share: int, unit: str) -> Iterato
             cells = (f"  {inner.path}", "", figure(each, inner.bytes, unit), _formula(inner))
             yield Row(cells, Weight.PART)
     elif part.path == "temporary":
-        yield Row((part.path, size, "", _temporary(scenario, unit)))
+        yield Row((part.path, size, "", _temporary(temporary_seen, unit)))
     else:
         yield Row((part.path, size, "", part.numbers))
 
@@ -58,8 +62,8 @@ def _formula(term: Term) -> str:
             return term.numbers
 
 
-def _temporary(scenario: Scenario, unit: str) -> str:
-    figure = temporary(scenario.model, scenario.replacements.temporary)
-    if not figure.is_range:
+def _temporary(seen: tuple[int, int] | None, unit: str) -> str:
+    if seen is None:
         return "given"
-    return f"{format_size(figure.low, unit, 1)} to {format_size(figure.high, unit, 1)} seen in practice"
+    low, high = (format_size(each, unit, 1) for each in seen)
+    return f"{low} to {high} seen in practice"

@@ -12,13 +12,15 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import ranks_of
 from kvcalc.memory.temporary import Temporary, temporary
 from kvcalc.note import Note, note
-from kvcalc.record import Record, Result, under
+from kvcalc.record import BESIDE, Record, Result, under
 from kvcalc.scenario import Workload
 from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
 from kvcalc.verbs.deployment_search import smallest
+from kvcalc.verbs.estimate import seen_range
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
 from kvcalc.verbs.notes import gpu_notes, model_notes
+from kvcalc.verbs.question import Accelerator, Question
 from kvcalc.verbs.resolve import resolve
 
 if TYPE_CHECKING:
@@ -38,16 +40,6 @@ class Total(Record):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Accelerator(Record):
-    """One accelerator, and what may be used of it."""
-
-    gpu: str
-    memory_bytes: int
-    utilization: float
-    usable_bytes: int
-
-
-@dataclass(frozen=True, repr=False, eq=False)
 class Capacity(Result):
     """How much one replica holds. What is without end is None.
 
@@ -62,6 +54,8 @@ class Capacity(Result):
         concurrency: room / one sequence, two decimals, rounded down.
         max_context: the longest of `batch` sequences, by memory alone.
         limited_by: memory, or none where tokens are without end.
+        question: what was asked, for people.
+        temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
         one_more_lacks_bytes: what a rank lacks for one sequence more; None where they are without end.
     """
@@ -88,6 +82,8 @@ class Capacity(Result):
     one_more_lacks_bytes: int | None
     not_modelled: tuple[Note, ...]
     notes: tuple[Note, ...]
+    question: Question = field(metadata=BESIDE)
+    temporary_seen: tuple[int, int] | None = field(metadata=BESIDE)
     scenario: Scenario
     at_limit: Sum
 
@@ -124,7 +120,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         engine=scenario.engine.name,
         engine_version=scenario.engine.version,
         deployment=deployment,
-        gpus=None if cache_memory is not None else _accelerator(scenario),
+        gpus=None if cache_memory is not None else Accelerator.of(scenario),
         cache_memory_bytes=max(0, replica.rooms[fullest]),
         blocks=None,
         block_size=None,
@@ -141,6 +137,8 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),
         notes=(*scenario.notes, *_notes(scenario, deployment, cache_memory, replica, fullest)),
+        question=Question.of(scenario, accelerator=cache_memory is None),
+        temporary_seen=seen_range(replica.ranks[fullest].temporary),
         scenario=scenario,
         at_limit=_at_limit(replica.ranks[fullest], sequences or 0, context, cache_memory),
     )
@@ -191,10 +189,6 @@ def _replica(
 def _at_limit(rank: Rank, sequences: int, context: int, cache_memory: int | None) -> Sum:
     memory = rank.holding(sequences, context)
     return memory.cache if cache_memory is not None else memory.tree
-
-
-def _accelerator(scenario: Scenario) -> Accelerator:
-    return Accelerator(scenario.gpu.name, scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes)
 
 
 def _concurrency(replica: Replica, context: int) -> float | None:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
 from kvcalc.memory.decode_traffic import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
-from kvcalc.record import Record, flattened
+from kvcalc.record import BESIDE, Record, flattened
 from kvcalc.term import Sum
 from kvcalc.verbs.spill import room_for_cache, spilled
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
+    from kvcalc.gpu import Gpu
     from kvcalc.memory.parts import Part
     from kvcalc.scenario import Scenario
 
@@ -59,6 +60,7 @@ class DecodeBound(Record):
         limited_by: memory, compute or host link.
         spill: what is kept in the host's memory; None unless asked for.
         terms: what is read and computed, for explanations.
+        gpu: whose rates these are.
     """
 
     deployment: Deployment = field(metadata=flattened("tp", "pp", "dp"))
@@ -74,6 +76,7 @@ class DecodeBound(Record):
     limited_by: str
     spill: Spill | None
     terms: Sum
+    gpu: Gpu = field(metadata=BESIDE)
 
 
 class _Step(NamedTuple):
@@ -233,6 +236,7 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
         limited_by=slowest.limited_by,
         spill=spill,
         terms=slowest.stage.terms(slowest.sequences, slowest.joined),
+        gpu=scenario.gpu,
     )
 
 

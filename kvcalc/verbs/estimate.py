@@ -26,6 +26,7 @@ from kvcalc.verbs.estimate_result import (
 )
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
+from kvcalc.verbs.question import Question
 from kvcalc.verbs.replica import replica_bytes, replica_cache
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled
@@ -33,6 +34,7 @@ from kvcalc.verbs.spill import spilled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvcalc.memory.temporary import Temporary
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
     from kvcalc.verbs.decode_bound import DecodeBound
@@ -71,6 +73,8 @@ def estimate(scenario: Scenario) -> Estimate:
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(ranks, asked, found)),
+        question=Question.of(scenario),
+        temporary_seen=seen_range(asked.fullest.temporary),
         scenario=scenario,
     )
 
@@ -118,6 +122,7 @@ def _cache(ranks: Ranks, whole: Sum, asked: Candidate) -> CacheResult:
         lower_bound=scenario.engine.is_lower_bound(load),
         without_windows_bytes=replica_bytes(scenario, deployment, ranks, windows=False),
         terms=leaves(whole),
+        tree=whole,
     )
 
 
@@ -153,6 +158,11 @@ def _memory(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResu
         temporary_high_bytes=figure.high * ranks,
         per_rank=per_rank,
     )
+
+
+def seen_range(figure: Temporary) -> tuple[int, int] | None:
+    """The least and the most that was seen in practice; None of a figure that is given."""
+    return (figure.low, figure.high) if figure.is_range else None
 
 
 def gpus_by_memory(total_bytes: int, usable_bytes: int) -> int:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import Record, Result, flattened, under
+from kvcalc.record import BESIDE, Record, Result, flattened, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.model.model import Model
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
-    from kvcalc.term import Product, Term
+    from kvcalc.term import Product, Sum, Term
     from kvcalc.verbs.decode_bound import DecodeBound
+    from kvcalc.verbs.question import Question
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -54,6 +55,7 @@ class CacheResult(Record):
         lower_bound: whether serving engines are known to keep more than this counts.
         without_windows_bytes: of one replica, if windowed layers kept every token, as engines without windows do.
         terms: leaves that add up to `bytes`.
+        tree: the same as a tree.
     """
 
     bytes: int
@@ -66,6 +68,7 @@ class CacheResult(Record):
     lower_bound: bool
     without_windows_bytes: int
     terms: tuple[Product, ...]
+    tree: Sum
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -199,6 +202,8 @@ class Estimate(Result):
         answer: what is said first.
         spill: of the deployment asked for, else of the smallest that holds the weights; None unless asked for.
         decode: of the deployment asked for, else of the smallest; None where it is not known.
+        question: what was asked, for people.
+        temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         scenario: what this was computed from.
     """
 
@@ -217,6 +222,8 @@ class Estimate(Result):
     spill: SpillResult | None
     not_modelled: tuple[Note, ...]
     notes: tuple[Note, ...]
+    question: Question = field(metadata=BESIDE)
+    temporary_seen: tuple[int, int] | None = field(metadata=BESIDE)
     scenario: Scenario
 
     @property

@@ -9,7 +9,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
 from kvcalc.note import Note, note
-from kvcalc.record import Record, Result, flattened
+from kvcalc.record import BESIDE, Record, Result, flattened
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import evaluate, smallest
@@ -17,6 +17,7 @@ from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound
 from kvcalc.verbs.plan_search import Search, order
+from kvcalc.verbs.question import Question
 from kvcalc.verbs.why_not import Rejected, nearest_miss, rejected
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Plan(Result):
         max_gpus: at most so many were looked at.
         rejected: what is smaller than the smallest found, of each accelerator.
         nearest: where nothing holds the workload, what comes nearest, in words.
+        question: what was asked, for people; of the first deployment's accelerator.
         best: what the fullest rank of the first deployment holds, as terms; None without a deployment.
     """
 
@@ -85,6 +87,7 @@ class Plan(Result):
     nearest: str | None
     not_modelled: tuple[Note, ...]
     notes: tuple[Note, ...]
+    question: Question = field(metadata=BESIDE)
     scenario: Scenario
     best: Sum | None
 
@@ -129,6 +132,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         nearest=None if ranked else _nearest(search, asked),
         not_modelled=tuple(not_modelled(asked[0], kept[0][1] if kept else Deployment())),
         notes=tuple(_notes(search, asked, found, kept)),
+        question=Question.of(kept[0][0] if kept else asked[0]),
         scenario=kept[0][0] if kept else asked[0],
         best=evaluate(*kept[0]).fullest.tree if kept else None,
     )

@@ -26,6 +26,7 @@ from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound, unknown_weights
+from kvcalc.verbs.question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
             *not_modelled(scenario, grant.deployment or Deployment()),
         ),
         notes=notes,
+        question=Question.of(scenario),
         scenario=scenario,
     )
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import Record, Result, flattened
+from kvcalc.record import BESIDE, Record, Result, flattened
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
+    from kvcalc.mechanisms import Mechanism
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
-    from kvcalc.term import Product
+    from kvcalc.term import Product, Sum
     from kvcalc.verbs.comparing.literature import Contradiction, Saying
     from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
+    from kvcalc.verbs.question import Question
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -86,6 +88,9 @@ class ComparedRow(Record):
         deployment: itself; in JSON its tp, pp and dp.
         given: on the given GPUs.
         terms: leaves that add up to `cache_bytes`.
+        attentions: what each kind of layer is, for its formula and source.
+        token_tree: what a token adds, as a tree.
+        cache_tree: `cache_bytes`, as a tree.
         scenario: what this was computed from.
     """
 
@@ -109,6 +114,9 @@ class ComparedRow(Record):
     deployment: Deployment | None = field(metadata=flattened("tp", "pp", "dp"))
     given: OnGivenGpus
     terms: tuple[Product, ...]
+    attentions: tuple[Mechanism, ...] = field(metadata=BESIDE)
+    token_tree: Sum
+    cache_tree: Sum
     scenario: Scenario
 
 
@@ -121,7 +129,8 @@ class Comparison(Result):
         varies: what differs from row to row: mechanism, or model, format or both.
         sayings: what articles say of the mechanisms, in their words; nothing unless those are varied.
         contradictions: where articles contradict each other, or the formula.
-        scenario: of the first model, as it is.
+        question: what was asked, for people; of the first model, as it is.
+        scenario: likewise.
     """
 
     command: ClassVar[str] = "compare"
@@ -137,6 +146,7 @@ class Comparison(Result):
     contradictions: tuple[Contradiction, ...]
     not_modelled: tuple[Note, ...]
     notes: tuple[Note, ...]
+    question: Question = field(metadata=BESIDE)
     scenario: Scenario
 
     @property

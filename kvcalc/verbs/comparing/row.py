@@ -97,6 +97,7 @@ def compared_row(
     cache = replica_cache(scenario, Deployment())
     plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
     state = cache_of(scenario, model.distinct(), Deployment(), 1, 0).bytes
+    token = cache_of(scenario, model.distinct(), Deployment(), 1, 1)
     ranks = Ranks(scenario)
     total = evaluate(scenario, Deployment(), ranks).total_bytes
     found = None
@@ -112,7 +113,7 @@ def compared_row(
         layers=tuple(f"{count} x {layer.label}" for layer, count in model.distinct().items()),
         cache_dtype=scenario.cache_format.name,
         elements_per_token_per_layer=_elements(model),
-        bytes_per_token=cache_of(scenario, model.distinct(), Deployment(), 1, 1).bytes - state,
+        bytes_per_token=token.bytes - state,
         state_bytes_per_sequence=state,
         cache_bytes=cache.bytes,
         saved_bytes=cache_bytes(replace(scenario, cache_format=plain)) - cache.bytes,
@@ -128,6 +129,9 @@ def compared_row(
         deployment=deployment,
         given=OnGivenGpus() if total is None else _on_given_gpus(ranks, grant, found, tell, own=own),
         terms=leaves(cache),
+        attentions=tuple(dict.fromkeys(layer.attention for layer in model.distinct())),
+        token_tree=token,
+        cache_tree=cache,
         scenario=scenario,
     )
 

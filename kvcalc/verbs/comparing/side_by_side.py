@@ -24,6 +24,7 @@ from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound, unknown_weights
+from kvcalc.verbs.question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,6 +82,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         contradictions=(),
         not_modelled=tuple(left.notes(compared)),
         notes=(*told.notes(compared), *gpu_notes(first), *left_out),
+        question=Question.of(first),
         scenario=first,
     )
 

@@ -1,0 +1,102 @@
+"""What was asked, as results repeat it: the model, the workload, the accelerator, and where their figures are from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvcalc.record import Record
+from kvcalc.scenario import compute_format
+
+if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
+    from kvcalc.gpu import Gpu
+    from kvcalc.scenario import Scenario
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Accelerator(Record):
+    """One accelerator, and what may be used of it."""
+
+    gpu: str
+    memory_bytes: int
+    utilization: float
+    usable_bytes: int
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Accelerator:
+        return cls(scenario.gpu.name, scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Source(Record):
+    """Where the figures of something come from."""
+
+    of: str
+    source: str
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Question(Record):
+    """A scenario in words and numbers, for people; JSON does not have it.
+
+    Attributes:
+        kinds: each kind of layer, and how many there are.
+        mechanisms: of those layers.
+        dtype: of computing.
+        cache_dtype: the format of the cache.
+        shared_prefix: first tokens of the context that all sequences of a replica share.
+        accelerator: None where it plays no part.
+        deployment: the one asked for; None where there was none.
+        sources: of the mechanisms' formulas, the model's figures and the accelerator's memory.
+    """
+
+    model: str
+    kinds: tuple[tuple[str, int], ...]
+    mechanisms: tuple[str, ...]
+    layers: int
+    dtype: str
+    cache_dtype: str
+    batch: int
+    context: int
+    shared_prefix: int
+    engine: str
+    accelerator: Accelerator | None
+    deployment: Deployment | None
+    sources: tuple[Source, ...]
+
+    @classmethod
+    def of(cls, scenario: Scenario, *, accelerator: bool = True) -> Question:
+        """The question that a scenario is.
+
+        Args:
+            scenario: the question.
+            accelerator: whether it plays a part.
+        """
+        model, kinds = scenario.model, scenario.model.distinct()
+        return cls(
+            model=model.name,
+            kinds=tuple((layer.label, number) for layer, number in kinds.items()),
+            mechanisms=tuple(dict.fromkeys(layer.attention.kind for layer in kinds)),
+            layers=model.num_layers,
+            dtype=compute_format(model).name,
+            cache_dtype=scenario.cache_format.name,
+            batch=scenario.workload.batch,
+            context=scenario.workload.context,
+            shared_prefix=scenario.shared_prefix,
+            engine=scenario.engine.name,
+            accelerator=Accelerator.of(scenario) if accelerator else None,
+            deployment=scenario.deployment,
+            sources=(*_of_model(scenario), *_of_gpu(scenario.gpu)),
+        )
+
+
+def _of_model(scenario: Scenario) -> tuple[Source, ...]:
+    model = scenario.model
+    mechanisms = {layer.attention.kind: layer.attention.source for layer in model.distinct()}
+    own = (Source(model.name, model.source),) if model.source else ()
+    return (*(Source(kind, source) for kind, source in mechanisms.items()), *own)
+
+
+def _of_gpu(gpu: Gpu) -> tuple[Source, ...]:
+    return (Source(gpu.name, gpu.source),) if gpu.source and gpu.memory_from != "user" else ()
