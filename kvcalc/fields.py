@@ -1,6 +1,6 @@
 """Types of fields that files give, with their limits.
 
-Nouns are plain frozen dataclasses, so that the catalogue loads in milliseconds; the limits here are told to pydantic
+Nouns are plain frozen dataclasses, so that the catalogue loads in milliseconds; the limits here are given to pydantic
 when a user's file is checked against them (kvcalc/catalogue/validation.py), and only then is pydantic imported.
 """
 
@@ -48,7 +48,7 @@ class Tagged:
 
 
 _PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
-"""No control characters, and none that hide or turn text: what a file says is printed on terminals."""
+"""No control characters, and none that hide or turn text: a file's words are printed on terminals."""
 
 Dim = Annotated[int, Limits(ge=1, le=10**6)]
 """A number of heads or of elements."""

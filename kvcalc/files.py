@@ -18,7 +18,7 @@ _OPENED_BY_THE_SHELL = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
 
 
 SMALL = 1 << 16
-"""Bytes that are tried of a file that tells no size, as those of /proc."""
+"""Bytes to try for of a file whose size the system does not give, as those of /proc."""
 
 
 def open_file(path: Path, shown: str) -> BufferedReader:
@@ -26,7 +26,7 @@ def open_file(path: Path, shown: str) -> BufferedReader:
 
     Args:
         path: of the file.
-        shown: how messages call it.
+        shown: its name in messages.
 
     Raises:
         KvcalcError: it is not there, cannot be read, or is a named pipe or a folder.
@@ -56,7 +56,7 @@ def read_bytes(path: Path, shown: str, most: int) -> bytes:
     with open_file(path, shown) as file:
         about = os.fstat(file.fileno())
         if stat.S_ISREG(about.st_mode):
-            most = min(most, max(about.st_size, SMALL))  # reading makes room for all that is asked for
+            most = min(most, max(about.st_size, SMALL))  # reading allocates all that is asked for
         try:
             return file.read(most + 1)
         except OSError as error:

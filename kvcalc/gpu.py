@@ -25,7 +25,7 @@ class Gpu(WorksOut):
         memory_bytes: total memory; None where no figure is known, so that the user must give one.
         memory_from: who reports it: `runtime` (torch or cudaMemGetInfo, the least seen), or `nvidia-smi`, which
             overstates by what the driver keeps; `user` for `--gpu-memory`.
-        devices: as which software sees it; of more than one, each has its share of all that stands here.
+        devices: as which software sees it; with more than one, each has its share of every figure here.
         memory_bandwidth_gb_per_s: in units of 10^9 bytes.
         host_link_gb_per_s: one direction, as is interconnect_gb_per_s.
     """

@@ -35,7 +35,7 @@ class Product(NamedTuple):
     """A leaf: factors that multiply to its bytes.
 
     Attributes:
-        path: where it stands in the tree, for example 'gqa 64/8 x 128: k+v'.
+        path: its place in the tree, for example 'gqa 64/8 x 128: k+v'.
         factors: at least one.
         source: where the figure or the formula comes from, if it is not the model's own file.
     """

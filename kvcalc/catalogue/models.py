@@ -35,10 +35,10 @@ class FoundModel(NamedTuple):
     """A model and where it was found.
 
     Attributes:
-        origin: how messages call the place.
+        origin: its name in messages.
         path: of its file, where it has one.
         written: the YAML that an import wrote; None where the file is YAML itself.
-        notes: what an import says of it.
+        notes: of an import.
     """
 
     model: Model
@@ -49,7 +49,7 @@ class FoundModel(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The YAML: as it stands in the file, or as the import wrote it."""
+        """The YAML: the file's own, or what the import wrote."""
         if self.written is not None or self.path is None:
             return self.written or ""
         return self.path.read_text(encoding="utf-8-sig")

@@ -1,4 +1,4 @@
-"""From a file's values to a noun: what pydantic refuses is told with its place in the file and the nearest name."""
+"""From a file's values to a model or a GPU: each mistake has its place in the file and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def json_schema(noun: Any) -> dict[str, Any]:
     """The JSON Schema of a noun's files."""
     schema = _adapter(noun).json_schema()
     for definition in schema.get("$defs", {}).values():
-        if "kind" in definition.get("properties", {}):  # in a file nothing tells the kinds apart but this key
+        if "kind" in definition.get("properties", {}):  # in a file only this key distinguishes the kinds
             definition["required"] = ["kind", *definition.get("required", [])]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

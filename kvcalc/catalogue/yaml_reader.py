@@ -43,7 +43,7 @@ class Mark(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A file's values, and where each stands.
+    """A file's values, and where each of them is.
 
     Attributes:
         name: of the file, for messages.
@@ -82,7 +82,7 @@ def read_yaml(path: Path, name: str | None = None) -> Document:
 
 
 def parse_yaml(text: str, name: str) -> Document:
-    """The one document in a YAML text; `name` stands for the file in messages."""
+    """The one document in a YAML text; `name` is the file's in messages."""
     refused = _NOT_ALLOWED.search(text)
     if refused:
         before = _BREAK.split(text[: refused.start()])

@@ -1,7 +1,7 @@
 """Element formats: how many bytes a row of cached elements or a count of parameters takes, scales included.
 
 A row is what one token adds to one tensor: `heads` times `width` elements. Most formats are "block_elems elements take
-block_bytes bytes"; some add bytes for each head's scale. Sources stand beside the table.
+block_bytes bytes"; some add bytes for each head's scale. Sources are beside the table.
 """
 
 from __future__ import annotations

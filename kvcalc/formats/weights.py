@@ -1,6 +1,6 @@
 """Formats that only weights are stored in: llama.cpp's blocks of 256, packed words, and what files call plain numbers.
 
-Caches are kept in the formats of formats.py, in which weights may be stored too.
+Caches are kept in the formats of element.py, in which weights may be stored too.
 """
 
 from __future__ import annotations

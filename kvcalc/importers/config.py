@@ -213,7 +213,7 @@ class Config:
         return Config(values, {}, self.shown, f"{self.model_type}: {name}", place=self.place or name)
 
     def chosen(self, found: Sourced, choices: Mapping[str, str]) -> Sourced:
-        """What a word stands for.
+        """The value that a word of the file means.
 
         Raises:
             KvcalcError: it is another.
@@ -236,18 +236,18 @@ class Config:
         return found.value
 
     def ignore(self, *names: str) -> None:
-        """These keys say nothing of the cache in this family."""
+        """Take these keys as read: they mean nothing for the cache in this family."""
         self.read.update(names)
 
     def without(self, name: str) -> str:
-        """The way on that takes a key as absent, or all of the mapping that has it."""
+        """How a user takes a key as absent, or the whole mapping that has it."""
         key, taken = self.place or name, "it" if self.place is None else f"all of {self.place}"
         return f"--assume {key}=null takes {taken} as absent, or {_YAML}" if _PLAIN.fullmatch(key) else _YAML
 
     def deciding(self, name: str) -> str:
-        """The way on that gives a key a value, or all of the mapping that has it."""
-        told = f"{name}=VALUE" if self.place is None else f"{self.place}=JSON"
-        return f"--assume {told} decides it, or {_YAML}"
+        """How a user gives a key a value, or the whole mapping that has it."""
+        stated = f"{name}=VALUE" if self.place is None else f"{self.place}=JSON"
+        return f"--assume {stated} decides it, or {_YAML}"
 
     def assumptions(self) -> tuple[Note, ...]:
         """What the user decided."""
@@ -255,7 +255,7 @@ class Config:
         return tuple(note("assumed", f"assumed: {key} = {value}", key=key, value=value) for key, value in shown)
 
     def refusal(self, what: str, way_out: str = BY_HAND) -> KvcalcError:
-        """An error that says what was seen, and what to do."""
+        """An error: what was found, and what a user can do."""
         return KvcalcError(f"{self.shown}: {one_line(f'{self.model_type}: {what}; {way_out}', MAX_MESSAGE)}")
 
     def _whole(self, found: Sourced, name: str, least: int, most: int) -> Sourced:

@@ -41,7 +41,7 @@ class ImportedModel(NamedTuple):
         return yaml_text(comments, self.fields, self.model.weights, self.layers)
 
     def at(self, origin: str, fields: tuple[tuple[str, Sourced], ...], notes: tuple[Note, ...]) -> ImportedModel:
-        """The same with fields and notes that tell where it came from.
+        """The same with fields and notes about where it came from.
 
         Args:
             origin: what it was read from.

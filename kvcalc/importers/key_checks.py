@@ -1,4 +1,4 @@
-"""Refusing files whose keys contradict each other, or say something of the cache that their reader does not look at."""
+"""Refusing files whose keys contradict each other, or seem to decide the cache and are not read."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def refuse_differing(config: Config, *names: str) -> None:
 def refuse_unread_keys(
     config: Config, cache_keys: Callable[[Mapping[str, Any]], set[str]], synonyms: Mapping[str, str] | None = None
 ) -> None:
-    """Refuse a file that says something of the cache which nobody read, and assumptions that nobody read.
+    """Refuse a file with keys that seem to decide the cache and were not read, and assumptions that were not read.
 
     Args:
         config: after its family has read it.
-        cache_keys: gives the keys of a mapping that say something of the cache.
+        cache_keys: gives the keys of a mapping that seem to decide the cache.
         synonyms: spellings of a key, and the one that families read.
 
     Raises:

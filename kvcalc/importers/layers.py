@@ -1,4 +1,4 @@
-"""What an importer makes of a layer: its attention blocks and its span, each value with its why."""
+"""A layer as an importer has read it: its attention blocks and its window or chunk, each value with its reason."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ImportedLayer(NamedTuple):
     chunk: Sourced | None = None
 
     def group(self, count: int) -> LayerGroup:
-        """So many of it, as a model has them.
+        """A group of `count` such layers, as a model has it.
 
         Raises:
             ValueError: values that contradict each other.

@@ -21,14 +21,14 @@ CONFIG_FILE, GGUF_SUFFIX = "config.json", ".gguf"
 
 
 def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedModel:
-    """The model of a GGUF file, a config.json, or the folder around one, whose *.safetensors tell of the weights.
+    """The model of a GGUF file, a config.json, or the folder around one, whose *.safetensors files hold the weights.
 
     A config.json reads what its folder reads, but for files that do not belong together: those it leaves out, with a
     note.
 
     Args:
         path: of the file or the folder.
-        shown: how messages call it.
+        shown: its name in messages.
         assumed: keys and values that decide what the file does not.
 
     Raises:

@@ -1,6 +1,6 @@
 """Headers of safetensors files: what every tensor takes, without reading any of them.
 
-A file is eight bytes that say how long its header is, the header (JSON: dtype, shape and place of each tensor), and the
+A file is eight bytes with the length of its header, the header (JSON: dtype, shape and place of each tensor), and the
 tensors. Source: https://github.com/safetensors/safetensors#format.
 """
 
@@ -83,7 +83,7 @@ class Headers(NamedTuple):
 
 
 class HeaderSizes:
-    """How long headers are in all, which is told before any of them is read."""
+    """The length of all headers together, which is known before any of them is read."""
 
     def __init__(self, shown: str) -> None:
         self._shown, self._total = shown, 0
@@ -189,7 +189,7 @@ def file_header(path: Path, shown: str) -> list[StoredTensor]:
     found = list(header_tensors(text, shown))
     end = LENGTH_BYTES + length + sum(tensor.size for tensor in found)
     if size != end:
-        raise KvcalcError(f"{shown}: {size:,} bytes, where its header tells of {end:,}: cut off, or not whole")
+        raise KvcalcError(f"{shown}: {size:,} bytes, and its header lists {end:,}: cut off, or not whole")
     return found
 
 
@@ -216,10 +216,10 @@ def header_length(start: bytes, shown: str) -> int:
 
 
 def header_tensors(text: str, shown: str) -> Iterator[StoredTensor]:
-    """The tensors that a header tells of.
+    """The tensors that a header lists.
 
     Raises:
-        KvcalcError: it tells something else, or of a tensor whose bytes are not those of its shape.
+        KvcalcError: it is something else, or lists a tensor whose bytes are not those of its shape.
     """
     for name, about in parse_mapping(text, shown).items():
         if name == "__metadata__":

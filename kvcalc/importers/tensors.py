@@ -48,7 +48,7 @@ class AddedUp:
         """Those of one more file.
 
         Raises:
-            KvcalcError: a tensor stands there twice, or there are more than any model has.
+            KvcalcError: a tensor is there twice, or there are more than any model has.
         """
         for tensor in tensors:
             name = hash(tensor.name)  # a million names themselves would take 150 MB
@@ -82,7 +82,7 @@ MAX_TENSORS = 1_000_000
 """Of a checkpoint: 896 experts in 93 layers, quantised, have 750,000."""
 
 WITHOUT_FILES = "name config.json itself, and give --weights SIZE"
-"""The way on where a checkpoint's files tell nothing."""
+"""What a user can do where a checkpoint's files hold nothing."""
 
 
 class Role(NamedTuple):
@@ -149,11 +149,11 @@ def weights_of(
         tensors: of all files.
         num_layers: of the model; tensors of later ones predict further tokens.
         head: what the model's output head is; only one of its own is loaded where files have one.
-        shown: how messages call the checkpoint.
+        shown: the checkpoint's name in messages.
         block: elements of an 8-bit float row that share a scale in a tensor of its own.
 
     Raises:
-        KvcalcError: a tensor stands there twice, or the parts would take other bytes than the tensors.
+        KvcalcError: a tensor is there twice, or the parts would take other bytes than the tensors.
     """
     totals: dict[tuple[Role, str], list[int]] = {}
     left_out, seen = {"drafts": 0, "head": 0}, set[str]()
@@ -176,12 +176,12 @@ def weights_of(
 
 
 def refuse_missing_layers(tensors: Iterable[StoredTensor], layers: Sequence[ImportedLayer], shown: str) -> None:
-    """Refuse a checkpoint that lacks some of its layers, where its tensors' names tell their layer.
+    """Refuse a checkpoint that lacks some of its layers, where its tensors' names have their layer's number.
 
     Args:
         tensors: of all files.
         layers: of the model; one without attention may be without tensors.
-        shown: how messages call the checkpoint.
+        shown: the checkpoint's name in messages.
 
     Raises:
         KvcalcError: a layer has none.
@@ -242,10 +242,10 @@ def _notes(left_out: dict[str, int], head: Head) -> Iterator[Note]:
             bytes=left_out["drafts"],
         )
     if left_out["head"]:
-        why = "is the embedding again" if head == "tied" else "its class does not have"
+        reason = "is the embedding again" if head == "tied" else "its class does not have"
         yield note(
             "weights-left-out",
-            f"{left_out['head']:,} bytes of an output head that {why} are left out of the weights",
+            f"{left_out['head']:,} bytes of an output head that {reason} are left out of the weights",
             part="output head",
             bytes=left_out["head"],
         )

@@ -45,7 +45,7 @@ KINDS: Mapping[str, type[Mechanism]] = MappingProxyType(
 """`kind` -> mechanism."""
 
 Attention = Annotated[Mechanism, Tagged("kind", **KINDS)]
-"""One of them, which `kind` tells in a file."""
+"""One of them; in a file `kind` says which."""
 
 __all__ = [
     "GQA",

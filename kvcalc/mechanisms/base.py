@@ -156,7 +156,7 @@ class Mechanism(ABC):
 
     @property
     def heads(self) -> Heads | None:
-        """Its heads, for what another mechanism would keep of them; None where it has none, or does not tell."""
+        """Its heads, from which follows what another mechanism would keep; None where there are none, or not known."""
         return None
 
     @property
@@ -189,7 +189,7 @@ class Mechanism(ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """A short name with the dims, for tables: 'gqa 64/8 x 128'. It tells apart what differs in what it keeps."""
+        """A short name with the dims, for tables: 'gqa 64/8 x 128'. It differs where what is kept differs."""
 
     @property
     def formula(self) -> str:

@@ -35,7 +35,7 @@ Attentions = Annotated[Attention | Several, Tagged(_one_or_several, one=Attentio
 class Layer(NamedTuple):
     """One cache of a layer: what an attention block of it keeps, over which span, in which format of its own.
 
-    Most layers have one. Where blocks stand side by side, each counts as a layer of its own.
+    Most layers have one. Where a layer has several blocks side by side, each counts as a layer of its own.
     """
 
     attention: Mechanism
@@ -59,7 +59,7 @@ class LayerGroup:
     """`count` equal layers that follow each other.
 
     Attributes:
-        attention: what each of them keeps; several, side by side in one layer, as a list.
+        attention: what each of them keeps; several side by side in one layer as a list.
         window: sliding window in tokens; None for full attention.
         chunk: length of the chunks that attention stays within; None for full attention.
         cache_dtype: the element format of these layers, whatever the rest of the cache is kept in.

@@ -32,17 +32,17 @@ class WeightPart:
 
     Attributes:
         parameters: or, where words hold several, the words.
-        split: over which ranks it divides: `tp` (tensor-parallel ranks), `ep` (experts; over tensor-parallel ranks
-            where experts are not spread otherwise), `stage`: the tensor-parallel ranks of its pipeline stage hold it
-            whole each, as they do norms and routers, or `all`: every rank of every stage does, as of towers.
+        split: over which ranks it is split: `tp` (tensor-parallel ranks), `ep` (experts: over expert-parallel ranks, or
+            tensor-parallel ones), `stage` (not split: each tensor-parallel rank of its pipeline stage holds a copy, as
+            of norms and routers) or `all` (not split: every rank of every stage holds a copy, as of towers).
         place: where it sits in the model: `embedding` (before the layers: tables whose rows are looked up; the first
             pipeline stage), `head` (the output head; the last stage), or `layers`, which stages share.
         scales: the part holds the scales of the quantised parts; it is dropped when another format is asked for.
-        weight_block_size: elements along a row that share a scale which stands in a part of its own; splitting a row
-            elsewhere than between such blocks is not possible without padding.
+        weight_block_size: elements along a row that share a scale, where the scales are a part of their own; ranks can
+            split a row between such blocks only, unless they pad it.
         used: whether making text reads it. Towers (split `all`) are not read either.
-        projections: whether the layers' projections of keys and values are in it; said where several parts divide over
-            tp, since what ranks copy of them takes the part's format.
+        projections: whether the layers' projections to keys and values are in it; needed where several parts are
+            split over tp, since the copies that ranks hold of them have the part's format.
     """
 
     __pydantic_config__: ClassVar = CHECKED
@@ -76,7 +76,7 @@ class Model(WorksOut):
 
     Attributes:
         layers: in the model's order; the order decides what a pipeline stage holds.
-        dtype: of computing; the cache defaults to it. None where the source does not say.
+        dtype: of computing; the cache defaults to it. None where the source does not have it.
         parameters: all of the checkpoint's, towers too. Not the Hub's total, which also counts copies of tied heads,
             buffers, scales, and layers that predict further tokens.
         tower_parameters: of those, what belongs to towers for images or sound, which text does not use.
@@ -150,7 +150,7 @@ class Model(WorksOut):
 
     @property
     def states_copies(self) -> bool:
-        """Whether its list of weights tells what every rank of a stage holds whole."""
+        """Whether its list of weights states what each rank of a stage holds a copy of."""
         return any(part.split == "stage" for part in self.weights)
 
     @property

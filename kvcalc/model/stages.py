@@ -123,7 +123,7 @@ class Layout:
         return self._stages[pp]
 
     def _held(self, pp: int) -> Iterator[_Held]:
-        """What stages hold, first to last. Where several fall into one run, they are counted together."""
+        """What stages hold, first to last. Stages within one run of equal layers are counted together."""
         runs, number, run = self._runs, 0, 0
         size, longer = divmod(len(self.layers), pp)
         start = 0

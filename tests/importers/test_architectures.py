@@ -216,7 +216,7 @@ def test_drafts_of_other_shapes_are_not_counted(change: dict[str, Any]) -> None:
 
 def test_a_draft_under_a_whole_model_s_name_is_told_of() -> None:
     found = imported("LlamaForCausalLM", **DRAFT)
-    assert "draft_vocab_size tells of a draft: --assume architectures=LlamaForCausalLMEagle3" in texts(found.notes)[0]
+    assert "draft_vocab_size is a draft's key: --assume architectures=LlamaForCausalLMEagle3" in texts(found.notes)[0]
     text = json.dumps({**DRAFT, "architectures": ["LlamaForCausalLM"]})
     assumed = {"architectures": "Eagle3LlamaForCausalLM"}
     assert import_config(text, "config.json", "some-model", assumed).model.parameters == EAGLE_3
@@ -258,7 +258,7 @@ def test_a_classifier_over_pipeline_stages_divides_evenly(kvcalc: Kvcalc, tmp_pa
 def test_what_stands_beside_a_text_model_is_not_counted_as_one(more: dict[str, Any]) -> None:
     found = imported("LlamaForCausalLM", **more)
     assert found.model.parameters is None
-    assert f"what {next(iter(more))} tells of is not known; --parameters N or --weights" in texts(found.notes)[0]
+    assert f"what {next(iter(more))} describes is not known; --parameters N or --weights" in texts(found.notes)[0]
 
 
 def test_tokens_that_stand_for_images_are_no_tower() -> None:

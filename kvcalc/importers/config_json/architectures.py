@@ -1,7 +1,7 @@
-"""What stands above a decoder's layers, by the class that `architectures` names: an output head, a classifier, nothing.
+"""What a class has on top of a decoder's layers, by its name in `architectures`: an output head, a classifier, nothing.
 
 A reward model, an embedding model and a draft have the model_type of the family whose layers they share, but not its
-output head. A name that tells nothing of what its class holds is not counted.
+output head. A class whose tensors its name does not show is not counted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class NotCounted(NamedTuple):
     """Something whose tensors are not known.
 
     Attributes:
-        why: to go on after 'parameters are not counted: '.
+        reason: the end of a sentence that begins with 'parameters are not counted: '.
     """
 
     reason: str
@@ -76,7 +76,7 @@ _NAMED: Mapping[str, Above] = {
     "Qwen2ForRewardModel": Classifier(1, bias=True, inner=1),
     "Qwen2ForProcessRewardModel": Classifier(2, bias=True, inner=1),
 }
-"""Classes whose names do not tell what they hold. Sources: vLLM, vllm/model_executor/models/registry.py, qwen2_rm.py
+"""Classes whose names do not show what they hold. Sources: vLLM, vllm/model_executor/models/registry.py, qwen2_rm.py
 and internlm2.py; the repositories' own modeling_chatglm.py and modeling_qwen2_rm.py."""
 
 _KINDS: Mapping[str, Callable[[Config, Mapping[str, Any]], Classifier]] = {
@@ -109,10 +109,10 @@ def above_layers(config: Config, outer: Mapping[str, Any]) -> Above:
     Raises:
         KvcalcError: a number that cannot be.
     """
-    config.ignore("architectures")  # whatever it says, the layers are the family's
-    told = outer.get("architectures") or config.values.get("architectures")
-    told = config.assumed.get("architectures", told)
-    names = [told] if isinstance(told, str) else told or []
+    config.ignore("architectures")  # whatever class it names, the layers are the family's
+    stated = outer.get("architectures") or config.values.get("architectures")
+    stated = config.assumed.get("architectures", stated)
+    names = [stated] if isinstance(stated, str) else stated or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return NotCounted("architectures is no list of names")
     found = {_of(name, config, outer) for name in names} or {OutputHead()}
@@ -123,8 +123,8 @@ def head_of(above: Above, *, tied: bool) -> Head:
     """Which output head a class loads of its files.
 
     Args:
-        above: what stands above the layers.
-        tied: whether the file says that the output head is the embedding; a draft has one of its own all the same.
+        above: what the class has on top of the layers.
+        tied: whether the file ties the output head to the embedding; a draft has one of its own all the same.
     """
     if isinstance(above, Classifier):
         return "none"

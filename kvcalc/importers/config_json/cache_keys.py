@@ -1,6 +1,6 @@
-"""Keys of config.json that say something of the cache, in one family or another, and those that only sound like it.
+"""Keys of config.json that decide the cache in some family, and those that only sound as if they did.
 
-A key that its family does not read is told by its name: a list of names cannot have every spelling of every publisher.
+A key that its family does not read is judged by its name: no list has every spelling of every publisher.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WORDS = _set(
     window windows
     """
 )
-"""A number, a list or a mapping whose name has one of these tells of heads, layers, windows, or what is kept."""
+"""A number, a list or a mapping whose name has one of these is about heads, layers, windows, or what is kept."""
 
 _FLAGS = _set("cla cross latent mla mqa share shared sharing sliding window")
 _ATTENTIONS = _set("chunked compressed hybrid linear local recurrent sparse")
@@ -60,7 +60,7 @@ _HARMLESS = _set(
     visual vit vocab weight weights world
     """
 )
-"""What a name with one of these is about, it is not what a layer keeps."""
+"""A name with one of these is about something else than what a layer keeps."""
 
 NOT_OF_THE_CACHE = _set(
     """
@@ -88,7 +88,7 @@ _OFF: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "use_mla": ("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"),
     }
 )
-"""Flags, and the keys that say nothing where the file says false."""
+"""Flags, and the keys that mean nothing where the file has false."""
 
 _SAME: Mapping[str, Collection[str]] = MappingProxyType(
     {
@@ -126,7 +126,7 @@ _NAME = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
 
 
 def cache_keys(values: Mapping[str, Any]) -> set[str]:
-    """Keys of a file, or of a mapping in it, that say something of the cache.
+    """Keys of a file, or of a mapping in it, that seem to decide the cache.
 
     Args:
         values: of the file or the mapping.
@@ -152,7 +152,7 @@ def _tells(name: str, value: Any) -> bool:
 
 
 def repeated_keys(values: Mapping[str, Any], layers: Sequence[ImportedLayer]) -> set[str]:
-    """Keys that say in other words what was read.
+    """Keys that repeat under another name what was read.
 
     Args:
         values: of the file.

@@ -1,4 +1,4 @@
-"""The checkpoint as config.json tells of it: its parameters where they are counted, its quantisation."""
+"""The checkpoint that config.json describes: its parameters where they are counted, its quantisation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WORDS_FOR_THEM = re.compile(r"token|_ids?$|_index$")
 
 
 class Checkpoint(NamedTuple):
-    """Fields of the model that say what its weights are, and what else a user should know."""
+    """Fields of the model about its weights, and notes."""
 
     fields: tuple[tuple[str, Sourced], ...]
     notes: tuple[Note, ...]
@@ -44,15 +44,15 @@ def checkpoint_of(
     above: Above,
     beside: str | None,
 ) -> Checkpoint:
-    """What the weights are; of a quantised checkpoint only its files tell.
+    """Fields and notes about the weights; those of a quantised checkpoint are known from its files alone.
 
     Args:
         config: of the text model.
         asked: how it is quantised.
         counted: the parameters, where they are known.
         weights: the parts of the checkpoint's files, where they are there.
-        above: what stands above the layers.
-        beside: the key that tells of more than a text model.
+        above: what the class has on top of the layers.
+        beside: the key that shows more than a text model.
 
     Raises:
         KvcalcError: more parameters than can be.
@@ -98,12 +98,10 @@ def key_beside_text(outer: Mapping[str, Any]) -> str | None:
 def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[Note]:
     unknown = above.reason if isinstance(above, NotCounted) else None
     if beside is not None and unknown is None:
-        told = (
-            "what stands around text_config"
-            if beside == "text_config"
-            else f"what {one_line(beside, MAX_NAME)} tells of"
+        stated = (
+            "what is around text_config" if beside == "text_config" else f"what {one_line(beside, MAX_NAME)} describes"
         )
-        unknown = f"{told} is not known"
+        unknown = f"{stated} is not known"
     if unknown is not None:
         yield note(
             "parameters-not-counted",
@@ -113,7 +111,7 @@ def _notes_of_class(config: Config, above: Above, counted: Counted | None, besid
     if isinstance(above, OutputHead) and config.values.get("draft_vocab_size") and counted is not None:
         yield note(
             "draft-counted-whole",
-            "counted as a whole model, although draft_vocab_size tells of a draft: "
+            "counted as a whole model, although draft_vocab_size is a draft's key: "
             "--assume architectures=LlamaForCausalLMEagle3 counts one of EAGLE-3",
             key="draft_vocab_size",
         )

@@ -1,6 +1,6 @@
 """What is meant where a config.json leaves a key out: defaults of the classes that read them.
 
-Only what decides the cache stands here. Source of each: transformers 5.24.0, models/<name>/configuration_<name>.py.
+Only what decides the cache is listed. Source of each: transformers 5.24.0, models/<name>/configuration_<name>.py.
 """
 
 from __future__ import annotations
@@ -181,15 +181,15 @@ NESTED: Mapping[str, tuple[int, ...]] = MappingProxyType(
     }
 )
 """Sizes that a text_config leaves out where they are the class's own, as transformers writes one; a file that is not
-nested has them all. LLaVA's text_config says little more than its model_type."""
+nested has them all. LLaVA's text_config has little more than its model_type."""
 
 
 def class_defaults(model_type: str, *, nested: bool = False) -> Mapping[str, Any]:
-    """Those of the class that reads this model_type. Output heads are not tied where nothing else stands here.
+    """Those of the class that reads this model_type. Output heads are not tied unless it is listed.
 
     Args:
         model_type: of the text model.
-        nested: whether it stands in a text_config.
+        nested: whether it is in a text_config.
     """
     sizes = dict(zip(SIZES, NESTED[model_type], strict=True)) if nested and model_type in NESTED else {}
     own = _DEFAULTS.get(_READ_AS.get(model_type, model_type), {})

@@ -1,6 +1,6 @@
 """What is meant where a config.json leaves out how many experts there are, how wide, and which layers have them.
 
-Source of each: transformers 5.24.0, models/<name>/configuration_<name>.py. A family that stands here without a number
+Source of each: transformers 5.24.0, models/<name>/configuration_<name>.py. A family that is listed without a number
 of experts has none by default, and a file without one is not counted.
 """
 

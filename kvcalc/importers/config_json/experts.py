@@ -66,7 +66,7 @@ def expert_fields(config: Config) -> Iterator[tuple[str, Sourced]]:
 
 
 def number_of_experts(config: Config) -> int | None:
-    """How many experts a layer has that has any: 0 in a dense model; None where the keys do not tell.
+    """How many experts a layer has that has any: 0 in a dense model; None where that is not known.
 
     Raises:
         KvcalcError: no whole number.
@@ -84,7 +84,7 @@ def _tells_of_experts(key: str, value: Any) -> bool:
 
 
 def expert_width(config: Config) -> Sourced | None:
-    """How wide an expert is; None where no key says, or several differ."""
+    """How wide an expert is; None where no key has it, or several differ."""
     name, *others = _WIDTHS.get(config.model_type, ("moe_intermediate_size",))
     width = config.optional_uniform(name)
     for other in others:
@@ -108,7 +108,7 @@ def dense_layers(config: Config) -> Sourced | None:
 
 
 def sparse_layers(config: Config) -> list[bool] | None:
-    """Whether each layer has experts; None where the keys tell it in a way that is not known."""
+    """Whether each layer has experts; None where the keys' meaning is not known."""
     layers = num_layers(config)
     types, frequency = _value(config, "mlp_layer_types"), _value(config, "moe_layer_freq")
     if isinstance(types, list):

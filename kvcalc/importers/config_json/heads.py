@@ -16,7 +16,7 @@ HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model", "model_dim")
 
 
 def usual_heads(config: Config, *width_names: str) -> AttentionBlock:
-    """num_key_value_heads, of which there are as many as heads where the key is null or nothing says otherwise.
+    """num_key_value_heads, of which there are as many as heads where the key is null or missing.
 
     Args:
         config: of the family.
@@ -34,7 +34,7 @@ def all_heads(config: Config) -> AttentionBlock:
     """Families whose class knows neither num_key_value_heads nor head_dim: as many as heads, hidden_size / heads wide.
 
     Raises:
-        KvcalcError: a key says otherwise, which the class would not look at.
+        KvcalcError: a key that the class does not read has another value.
     """
     heads = config.count(*HEADS)
     width = _hidden_per_head(config, heads)
@@ -44,10 +44,12 @@ def all_heads(config: Config) -> AttentionBlock:
 
 
 def _refuse_other(config: Config, name: str, implied: Sourced) -> None:
-    """Refuse a key that says something else than the class takes, which does not look at it."""
-    told = config.optional_count(name)
-    if told is not None and told.value != implied.value:
-        raise config.refusal(f"{name} is {told.value}, and this family's class takes {implied.value} whatever it says")
+    """Refuse a key that the class does not read, where its value is not the one that the class takes."""
+    stated = config.optional_count(name)
+    if stated is not None and stated.value != implied.value:
+        raise config.refusal(
+            f"{name} is {stated.value}, and this family's class takes {implied.value} whatever it says"
+        )
 
 
 def head_dim_of(config: Config, heads: Sourced, *names: str) -> Sourced:
@@ -70,7 +72,7 @@ def falcon_heads(config: Config) -> AttentionBlock:
     """multi_query decides, unless new_decoder_architecture does; num_kv_heads counts only in the latter.
 
     Raises:
-        KvcalcError: keys that the class does not look at, and that say otherwise.
+        KvcalcError: keys that the class does not read have other values.
     """
     heads = config.count(*HEADS)
     width = _hidden_per_head(config, heads)

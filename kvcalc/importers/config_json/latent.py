@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def latent_block(config: Config, *index: tuple[str, Sourced]) -> AttentionBlock:
-    """kv_lora_rank and qk_rope_head_dim are kept; num_key_value_heads and head_dim say nothing of the cache."""
-    told = config.get("use_mla")
-    if told is not None and told.value is not True:
-        raise config.refusal(f"{told.reason} is {told.value}, and this family keeps latents")
+    """kv_lora_rank and qk_rope_head_dim are kept; num_key_value_heads and head_dim do not matter."""
+    stated = config.get("use_mla")
+    if stated is not None and stated.value is not True:
+        raise config.refusal(f"{stated.reason} is {stated.value}, and this family keeps latents")
     config.ignore("num_key_value_heads", "head_dim", "qk_head_dim", "q_head_dim")
     fields = [
         ("num_heads", config.count(*HEADS)),
@@ -48,7 +48,7 @@ def latent_twice(config: Config) -> list[ImportedLayer]:
 
 
 def indexed(config: Config) -> list[ImportedLayer]:
-    """Every layer keeps a latent, and an indexer's key unless indexer_types says that it uses an earlier choice.
+    """Every layer keeps a latent, and an indexer's key: layers that indexer_types calls `shared` use an earlier choice.
 
     Raises:
         KvcalcError: a list of something else.
@@ -56,7 +56,7 @@ def indexed(config: Config) -> list[ImportedLayer]:
     listed_types(config, {"indexed_attention"})
     types = listed_types(config, {"full", "shared"}, "indexer_types")
     if types is None:
-        types = ["full"] * num_layers(config)  # other keys that would say which are not read, and so refused
+        types = ["full"] * num_layers(config)  # other keys that could list them are not read, and so refused
     else:
         config.ignore("index_topk_freq", "index_topk_pattern")
     topk = ("index_topk", config.count("index_topk"))

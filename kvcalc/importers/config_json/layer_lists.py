@@ -31,7 +31,7 @@ def num_layers(config: Config) -> int:
     """How many layers there are.
 
     Raises:
-        KvcalcError: it is not said, or too many.
+        KvcalcError: it is missing, or too many.
     """
     refuse_differing(config, *LAYERS)
     found = config.count(*LAYERS)
@@ -51,7 +51,7 @@ def words_of(config: Config, name: str) -> list[str] | None:
 
 
 def listed_types(config: Config, known: set[str], name: str = "layer_types") -> list[str] | None:
-    """What the file's list says of each layer; entries of multi-token-prediction layers after them are dropped.
+    """The type of each layer by the file's list, without those of multi-token-prediction layers at its end.
 
     Raises:
         KvcalcError: a type that is not known, or a list of another length.
@@ -81,14 +81,14 @@ def full(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
 
 
 def full_as_marked(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
-    """MiniMax-M2: every layer is full, which attn_type_list, where it stands, says with 1."""
+    """MiniMax-M2: every layer is full, and so attn_type_list, where there is one, has 1 for each."""
     if config.get("attn_type_list") is not None and not all(config.marks("attn_type_list", num_layers(config))):
         raise config.refusal("attn_type_list has layers that are not full")
     return full(config, block)
 
 
 def window_on_all(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
-    """Layers slide where layer_types says so; without it all, where sliding_window is set and below the context."""
+    """Layers that layer_types lists slide; without it all do, if sliding_window is set and below the context."""
     types = listed_types(config, {FULL, SLIDING})
     if types is not None:
         return [_typed(config, block, each) for each in types]

@@ -71,9 +71,9 @@ def kimi_linear(config: Config) -> list[ImportedLayer]:
         ),
     )
     for name, given in zip(("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim"), kda.fields, strict=True):
-        told = config.optional_count(name)
-        if told is not None and told.value != given[1].value:
-            raise config.refusal(f"{name} is {told.value}, and linear_attn_config has {given[1].value}")
+        stated = config.optional_count(name)
+        if stated is not None and stated.value != given[1].value:
+            raise config.refusal(f"{name} is {stated.value}, and linear_attn_config has {given[1].value}")
     types = [FULL if number in set(full) else LINEAR for number in range(1, layers + 1)]
     return _alternate(config, kda, latent_block(config), types)
 

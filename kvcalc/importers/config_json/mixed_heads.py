@@ -58,12 +58,12 @@ def _mimo_window(config: Config) -> Sourced:
     window, earlier = config.tokens("sliding_window"), config.optional_tokens("sliding_window_size")
     if earlier is not None and "sliding_window" not in config.values:
         window = earlier
-    for name, told in (
+    for name, stated in (
         ("attention_chunk_size", config.optional_tokens("attention_chunk_size")),
         ("sliding_window_size", earlier),
     ):
-        if told is not None and window.value - told.value not in (0, 1):
-            raise config.refusal(f"{name} is {told.value}, and sliding_window {window.value}")
+        if stated is not None and window.value - stated.value not in (0, 1):
+            raise config.refusal(f"{name} is {stated.value}, and sliding_window {window.value}")
     if earlier is None:
         return window
     return Sourced(earlier.value + 1, "sliding_window_size earlier tokens and the last itself")

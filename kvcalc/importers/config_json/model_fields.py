@@ -77,10 +77,10 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def either(config: Config, outer: Mapping[str, Any], *names: str) -> Sourced | None:
-    """A key that may stand inside or around the text model's part, where it decides over what its class fills in.
+    """A key inside or around the text model's part; around it, it wins over what the text model's class fills in.
 
     Raises:
-        KvcalcError: it stands in both, or under two names, and they differ.
+        KvcalcError: it is in both, or under two names, and they differ.
     """
     refuse_differing(config, *names)
     inside = config.get(*names)
@@ -94,7 +94,7 @@ def either(config: Config, outer: Mapping[str, Any], *names: str) -> Sourced | N
     filled_in = is_written or not is_told  # transformers writes a text model's true default beside what decides
     if inside is not None and around is not None and inside.value != around.value and not filled_in:
         if inside.value is False and around.value is True and "tie_word_embeddings" in names:
-            return None  # a wrapper's default, as transformers writes it: which of them counts, the file does not tell
+            return None  # a wrapper's default, as transformers writes it: the file does not show which of them counts
         raise config.refusal(
             f"{inside.reason} is {str(inside.value)[:40]} in text_config, and {str(around.value)[:40]} around it",
             f"--assume {inside.reason}={json.dumps(inside.value)[:40]} or {json.dumps(around.value)[:40]} decides it",

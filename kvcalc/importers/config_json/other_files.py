@@ -23,7 +23,7 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("feature_extractor_type",), f"a feature extractor's file; {_BESIDE}"),
     (("quantization", "producer"), f"a list of what is quantised; {_BESIDE}"),
 )
-"""Keys that tell one, and what to say of it."""
+"""Keys by which a file is known, and the message about it."""
 
 _SHAPES = ("hidden_size", "n_embd", "d_model", "num_hidden_layers", "text_config")
 """A file with one of these is a config.json, whatever else it has."""

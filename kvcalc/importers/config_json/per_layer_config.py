@@ -1,4 +1,4 @@
-"""per_layer_config: what a file says of one layer alone, as transformers writes it from 5.15 on."""
+"""per_layer_config: what differs in single layers, as transformers writes it from 5.15 on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = "per_layer_config"
 
 
 def overrides(config: Config, layers: int) -> Mapping[int, Config] | None:
-    """What is said of each layer, by its index; None where the key is absent.
+    """The keys of single layers, by the layer's index; None where the file has no such key.
 
     Raises:
         KvcalcError: no mapping of a layer's index to a mapping, or layers that are not there.
@@ -27,14 +27,14 @@ def overrides(config: Config, layers: int) -> Mapping[int, Config] | None:
     if KEY in config.assumed and config.assumed[KEY] is None:
         config.ignore(KEY)
         return None
-    said = config.part(KEY, optional=True)
+    settings = config.part(KEY, optional=True)
     found: dict[int, Config] = {}
     indices = {str(index): index for index in range(layers)}
-    for name in said.values:
+    for name in settings.values:
         index = indices.get(name.lstrip("0") or "0")
         if index is None or index in found:
             raise config.refusal(f"{KEY} has '{name[:40]}', which is none of {layers} layers")
-        own = said.part(name)
+        own = settings.part(name)
         if own.get("skip") is not None and own.values["skip"] != []:
             raise config.refusal(f"{KEY} skips parts of layer {index}, which is not understood", config.without(KEY))
         found[index] = own
@@ -51,6 +51,6 @@ def block_at(config: Config, own: Config | None, heads: Sourced, kv_heads: Sourc
     if own is None:
         return block_of_heads(config, heads, kv_heads, width)
     for name, common in names.items():
-        told = own.optional_count(name)
-        names[name] = common if told is None else told.because(f"{KEY}: {name}")
+        stated = own.optional_count(name)
+        names[name] = common if stated is None else stated.because(f"{KEY}: {name}")
     return block_of_heads(config, *names.values())

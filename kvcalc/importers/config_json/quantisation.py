@@ -33,56 +33,56 @@ _KV = ("kv_cache_scheme", "kv_cache_quant_algo")
 
 
 class Quantisation(NamedTuple):
-    """What the files say.
+    """The settings that the files have.
 
     Attributes:
-        told: keys and values, of the first that says something of the weights; none where they only say that they are
+        settings: keys and values of the first that is about weights; none where all that is known is that they are
             quantised.
-        kv_cache: what is said of the cache, if anything.
+        kv_cache: the setting for the cache, if there is one.
         weights: whether weights are quantised, not the cache alone.
     """
 
-    told: Mapping[str, Any]
+    settings: Mapping[str, Any]
     kv_cache: Any
     weights: bool
 
     @property
     def name(self) -> str:
         """Of the method, for a message."""
-        method = next((str(self.told[key]) for key in _METHODS if self.told.get(key)), "")
-        bits = next((self.told[key] for key in _BITS if type(self.told.get(key)) is int), None)
+        method = next((str(self.settings[key]) for key in _METHODS if self.settings.get(key)), "")
+        bits = next((self.settings[key] for key in _BITS if type(self.settings.get(key)) is int), None)
         if not method and bits is not None:
             return f"{bits} bits"
         return method if _METHOD.fullmatch(method) else "a method without a name"
 
 
 def quantisation_of(config: Config, outer: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Quantisation | None:
-    """What config.json says, else a file beside it; None where nothing is said.
+    """The settings of config.json, else of a file beside it; None where there are none.
 
     Args:
         config: of the text model.
         outer: the file.
-        beside: what another file says.
+        beside: the settings of another file.
     """
-    said = [part[key] for key in INSIDE for part in (outer, config.values) if _says_something(part.get(key))]
-    said += [beside] if beside else []
-    if not said:
+    found = [part[key] for key in INSIDE for part in (outer, config.values) if _says_something(part.get(key))]
+    found += [beside] if beside else []
+    if not found:
         return None
-    told = [
-        each if isinstance(each, dict) else {"quant_method": each if isinstance(each, str) else None} for each in said
+    settings = [
+        each if isinstance(each, dict) else {"quant_method": each if isinstance(each, str) else None} for each in found
     ]
-    kv_cache = next((each[key] for each in told for key in _KV if each.get(key)), None)
-    quantised = [each for each in told if not _leaves_weights(each)]
+    kv_cache = next((each[key] for each in settings for key in _KV if each.get(key)), None)
+    quantised = [each for each in settings if not _leaves_weights(each)]
     return Quantisation(quantised[0] if quantised else {}, kv_cache, weights=bool(quantised))
 
 
 def scale_block(config: Config, asked: Quantisation | None) -> int | None:
-    """Elements of a row that share a scale; None where none is told.
+    """Elements of a row that share a scale; None where that is not given.
 
     Raises:
         KvcalcError: weight_block_size is something else.
     """
-    sizes = None if asked is None else asked.told.get("weight_block_size")
+    sizes = None if asked is None else asked.settings.get("weight_block_size")
     if sizes is None:
         return None
     if not isinstance(sizes, list) or not sizes or type(sizes[-1]) is not int or not 1 <= sizes[-1] <= MAX_BLOCK:
@@ -91,7 +91,7 @@ def scale_block(config: Config, asked: Quantisation | None) -> int | None:
 
 
 def folder_quantisation(folder: Path, shown: str) -> Mapping[str, Any] | None:
-    """What a folder's files beside config.json say; None where there are none.
+    """The settings of a folder's files beside config.json; None where there are none.
 
     Raises:
         KvcalcError: one cannot be read.
@@ -103,23 +103,23 @@ def folder_quantisation(folder: Path, shown: str) -> Mapping[str, Any] | None:
 
 
 def quantised_beside(text: str, shown: str) -> Mapping[str, Any] | None:
-    """What such a file says; None where it says nothing.
+    """The settings of such a file; None where it has none.
 
     Raises:
         KvcalcError: it is no such file.
     """
     values = parse_mapping(text, shown)
-    told = values.get("quantization", values)
-    return told if isinstance(told, dict) and told else None
+    settings = values.get("quantization", values)
+    return settings if isinstance(settings, dict) and settings else None
 
 
 def quantisation_notes(asked: Quantisation, parameters: int | None, *, unknown: bool) -> Iterator[Note]:
-    """What to know of it.
+    """Notes on it.
 
     Args:
-        asked: what the files say.
+        asked: the files' settings.
         parameters: where they are counted.
-        unknown: whether nothing tells what each tensor takes.
+        unknown: whether the bytes of each tensor are not known.
     """
     if unknown and asked.weights:
         all_in_one = "" if parameters is None else f", or --parameters {parameters} --weight-dtype FORMAT for all"
@@ -146,6 +146,10 @@ def _says_something(value: Any) -> bool:
     return bool(value) and not (isinstance(value, str) and value.lower() == "none")
 
 
-def _leaves_weights(told: Mapping[str, Any]) -> bool:
-    """Whether it says outright that weights have no algorithm, as ModelOpt does where only the cache has one."""
-    return "quant_algo" in told and told["quant_algo"] is None and not any(told.get(key) for key in (*_METHODS, *_BITS))
+def _leaves_weights(settings: Mapping[str, Any]) -> bool:
+    """Whether it states that weights have no algorithm, as ModelOpt does where only the cache has one."""
+    return (
+        "quant_algo" in settings
+        and settings["quant_algo"] is None
+        and not any(settings.get(key) for key in (*_METHODS, *_BITS))
+    )

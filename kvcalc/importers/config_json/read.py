@@ -44,11 +44,11 @@ def import_config(
 
     Args:
         text: of the file.
-        shown: how messages call it.
+        shown: its name in messages.
         name: of the model.
         assumed: keys and values that decide what the file does not.
         headers: of the checkpoint's files, where they are known.
-        quantised: what a file beside it says of quantisation.
+        quantised: the settings of quantisation of a file beside it.
 
     Raises:
         KvcalcError: not JSON, or a model_type, a layer type or keys that are not understood.
@@ -64,7 +64,7 @@ def import_config(
     tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
     above = above_layers(config, outer)
     if not isinstance(above, OutputHead):
-        sizes.pop("tie_word_embeddings", None)  # it would say that there is an output head
+        sizes.pop("tie_word_embeddings", None)  # it would mean that there is an output head
     beside = key_beside_text(
         {key: value for key, value in outer.items() if (assumed or {}).get(key, value) is not None}
     )
@@ -104,12 +104,12 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
     if model_type is None and inner is not None and around not in WRAPPERS:
         raise KvcalcError(f"{shown}: '{one_line(around, MAX_NAME)}' is {_unknown_wrapper(around, inner)}")
     values = outer if inner is None else inner
-    told = values.get("model_type")
-    if isinstance(told, str):
-        told = RENAMED.get(told, told)
-    if isinstance(told, str) and told in WRAPPERS and told not in FAMILIES:
-        told = _text_type(told, flat=inner is None, shown=shown) if model_type is None else None
-    model_type = model_type or told or WRAPPERS.get(around)
+    stated = values.get("model_type")
+    if isinstance(stated, str):
+        stated = RENAMED.get(stated, stated)
+    if isinstance(stated, str) and stated in WRAPPERS and stated not in FAMILIES:
+        stated = _text_type(stated, flat=inner is None, shown=shown) if model_type is None else None
+    model_type = model_type or stated or WRAPPERS.get(around)
     if not isinstance(model_type, str):
         where = "it" if inner is None else f"the text_config of '{one_line(around, MAX_NAME)}'"
         raise KvcalcError(f"{shown}: {where} has no model_type; {_which(outer)}")
@@ -150,7 +150,7 @@ def _unknown_wrapper(around: str, inner: Mapping[str, Any]) -> str:
 
 
 def _which(outer: Mapping[str, Any]) -> str:
-    """How to say which family a file is of, by the class that it names where that is one's."""
+    """How a user says which family a file belongs to, with a suggestion by the class that it names."""
     named = outer.get("architectures")
     first = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
     plain = {name.replace("_", "").replace("-", ""): name for name in FAMILIES}

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def gemma4(config: Config) -> list[ImportedLayer]:
     """Full layers have a width of their own, and maybe heads; the last num_kv_shared_layers read earlier caches.
 
-    per_layer_config says it where it stands, and the class looks at global_head_dim and num_global_key_value_heads
-    only where it does not. attention_k_eq_v lets the latter count, and shares a projection's weight, not what is kept:
-    keys are normalised and rotated.
+    per_layer_config decides where a file has it; only without it does the class read global_head_dim and
+    num_global_key_value_heads, the latter with attention_k_eq_v alone. That shares a projection's weight, not what is
+    kept: keys are normalised and rotated.
 
     Raises:
         KvcalcError: no layer_types, or of another end.
@@ -86,7 +86,7 @@ def nemotron_nas(config: Config) -> list[ImportedLayer]:
     """block_configs: each layer's attention has n_heads_in_group query heads to a KV head, or is not there.
 
     Raises:
-        KvcalcError: a block that says something else.
+        KvcalcError: a block of another form.
     """
     heads, blocks = config.count(*HEADS), config.parts("block_configs", num_layers(config))
     config.ignore("num_key_value_heads")

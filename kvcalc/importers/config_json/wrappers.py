@@ -44,7 +44,7 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         "fuyu": "persimmon",
     }
 )
-"""Each with the model_type of a text_config that does not say its own. Only that part keeps a cache: what their towers
+"""Each with the model_type of a text_config that does not have its own. Only that part keeps a cache: what their towers
 make of images or sound enters the text model as tokens (mllama's cross attention is in its text model)."""
 
 RENAMED: Mapping[str, str] = MappingProxyType({"exaone4_5_text": "exaone4"})

@@ -1,4 +1,4 @@
-"""GGUF files, llama.cpp's format: their header tells the model's shape and what every tensor takes."""
+"""GGUF files, llama.cpp's format: the header has the model's shape and what every tensor takes."""
 
 from __future__ import annotations
 

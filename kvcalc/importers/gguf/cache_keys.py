@@ -1,4 +1,4 @@
-"""Keys of GGUF files that say something of the cache, in one architecture or another; without the architecture."""
+"""Keys of GGUF files that decide the cache in some architecture, without the architecture's name."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ CACHE_KEYS = frozenset(
         "wkv.head_size",
     }
 )
-"""An architecture that meets one of these, and does not read it, is not the one that is written here."""
+"""A file with one of these that its architecture's reader does not read is refused: llama.cpp has changed since."""

@@ -55,9 +55,9 @@ def latent(config: Config) -> list[ImportedLayer]:
     )
     config.ignore(KV_HEADS, WIDTH, V_WIDTH)
     key, value = config.optional_count("attention.key_length_mla"), config.optional_count("attention.value_length_mla")
-    kind, why = "mla", ""
+    kind, reason = "mla", ""
     if key is None or value is None:
-        kind, why = "mla_expanded", "no key_length_mla: llama.cpp keeps every head's key and value of such a file"
+        kind, reason = "mla_expanded", "no key_length_mla: llama.cpp keeps every head's key and value of such a file"
         key, value = config.count(WIDTH), config.count(V_WIDTH)
     if key.value <= rope.value:
         raise config.refusal(f"{key.reason} is {key.value}, and rope.dimension_count {rope.value}")
@@ -73,14 +73,14 @@ def latent(config: Config) -> list[ImportedLayer]:
     query = config.optional_count("attention.q_lora_rank")
     if query is not None:
         fields.append(("q_lora_rank", query))
-    return [ImportedLayer((AttentionBlock(kind, tuple(fields), why),))] * num_layers(config)
+    return [ImportedLayer((AttentionBlock(kind, tuple(fields), reason),))] * num_layers(config)
 
 
 def _refuse_other_rows(config: Config, kv_heads: int, width: int) -> None:
-    """llama.cpp keeps head_count_kv x key_length of a position, whatever the other keys say.
+    """llama.cpp keeps head_count_kv x key_length elements of a position: other keys must agree.
 
     Raises:
-        KvcalcError: they are not what the other keys say.
+        KvcalcError: they differ.
     """
     for name, wanted in ((KV_HEADS, kv_heads), (WIDTH, width)):
         found = config.optional_count(name)
@@ -100,7 +100,7 @@ def gemma4(config: Config) -> list[ImportedLayer]:
 
 
 def gemma3n(config: Config) -> list[ImportedLayer]:
-    """Gemma 3n: every fifth layer is full; layers from the 20th on read earlier caches, whatever the file says."""
+    """Gemma 3n: every fifth layer is full; layers from the 20th on read earlier caches, for llama.cpp in every file."""
     layers = pattern(config, 5, span_of=needed_window)
     unused(config, SHARED)
     assumed = config.optional_count(SHARED, least=0) if SHARED in config.assumed else None
@@ -120,7 +120,7 @@ def exaone4(config: Config) -> list[ImportedLayer]:
 
 
 def llama4_chunk(config: Config) -> Sourced | None:
-    """Llama 4's chunk: 8,192 whatever the file says, but for 0, which is none."""
+    """Llama 4's chunk: 8,192 in every file, except that 0 means none."""
     found = window_of(config, 8192)
     return found if found is None or WINDOW in config.assumed else Sourced(8192, "llama.cpp's own for llama4")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 MAX_KEYS, MAX_TENSORS, MAX_DIMS = 10_000, 100_000, 4
 MAX_KEY, MAX_TENSOR_NAME = 65_535, 64
-"""Bytes of names, as the format says."""
+"""Bytes of names: the format's limits."""
 
 MAX_KEPT, MAX_KEPT_IN_ALL = 10_000, 1_000_000
 """Bytes or entries of a value that is kept, and of all with their keys."""
@@ -41,13 +41,13 @@ CHUNK = 1 << 20
 
 
 class Skipped(NamedTuple):
-    """A list that was passed over: how long it is."""
+    """A list that was not read: how long it is."""
 
     length: int
 
 
 class Header(NamedTuple):
-    """What a file says of itself.
+    """The keys and tensors that a file's header lists.
 
     Attributes:
         values: by key; a long list of words is only its length.
@@ -127,7 +127,7 @@ class _Cursor:
                 raise self.error(f"tensor '{tensor.name[:60]}' lies over another")
             end = offset + tensor.size
         if found and begin + end > self.size:
-            raise self.error(f"{self.size:,} bytes, where its header tells of {begin + end:,}: cut off")
+            raise self.error(f"{self.size:,} bytes, and its header lists {begin + end:,}: cut off")
 
     def value(self, kind: int) -> Any:
         if kind in _SCALARS:

@@ -1,4 +1,4 @@
-"""Layers of a GGUF file: heads that may be told for each layer, widths, windows by a pattern."""
+"""Layers of a GGUF file: heads, which may differ from layer to layer, widths, and windows by a pattern."""
 
 from __future__ import annotations
 
@@ -63,11 +63,13 @@ def attentions(config: Config, *, sliding: bool = False) -> list[AttentionBlock 
     kv_heads = by_layer(config, KV_HEADS)
     if heads is None:
         raise config.refusal(f"it has no {HEADS}")
-    why = KV_HEADS if kv_heads is not None else f"no {KV_HEADS}: as many as heads"
+    reason = KV_HEADS if kv_heads is not None else f"no {KV_HEADS}: as many as heads"
     suffix = "_swa" if sliding else ""
     pairs = list(zip(heads, kv_heads or heads, strict=True))
     built = {
-        pair: _block(config, Sourced(pair[0], HEADS), Sourced(pair[1], why), suffix) for pair in set(pairs) if pair[1]
+        pair: _block(config, Sourced(pair[0], HEADS), Sourced(pair[1], reason), suffix)
+        for pair in set(pairs)
+        if pair[1]
     }
     return [built.get(pair) for pair in pairs]
 
@@ -125,7 +127,7 @@ def marked(config: Config, name: str, marks: list[Any]) -> list[bool]:
 
 
 def sliding_marks(config: Config, every: int) -> list[bool]:
-    """Whether each layer slides: as the pattern says, which is a period or a list, else all but every n-th."""
+    """Whether each layer slides: by the file's pattern, a period or a list; without one, all but every n-th."""
     found = config.get(PATTERN)
     if found is not None and isinstance(found.value, list):
         return marked(config, PATTERN, found.value)
@@ -134,7 +136,7 @@ def sliding_marks(config: Config, every: int) -> list[bool]:
 
 
 def window_of(config: Config, otherwise: int | None = None) -> Sourced | None:
-    """The sliding window; None where there is none, which 0 says too.
+    """The sliding window; None where there is none, for which files also have 0.
 
     Args:
         config: of the file.

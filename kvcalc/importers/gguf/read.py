@@ -38,7 +38,7 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
 
     Args:
         path: of the file.
-        shown: how messages call it.
+        shown: its name in messages.
         assumed: keys and values that decide what the file does not.
 
     Raises:
@@ -65,12 +65,16 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
 
 
 def _unused_window(config: Config, layers: Sequence[ImportedLayer]) -> Iterator[Note]:
-    """What to know of a file that tells of a window which no layer has."""
-    told = config.values.get(WINDOW)
-    if told and WINDOW not in config.assumed and all(layer.window is None and layer.chunk is None for layer in layers):
+    """A note on a file with a window that no layer has."""
+    stated = config.values.get(WINDOW)
+    if (
+        stated
+        and WINDOW not in config.assumed
+        and all(layer.window is None and layer.chunk is None for layer in layers)
+    ):
         yield note(
             "unused-window",
-            f"{WINDOW} is {told}, which llama.cpp does not use of {config.model_type}: layers keep all positions",
+            f"{WINDOW} is {stated}, which llama.cpp does not use of {config.model_type}: layers keep all positions",
             key=WINDOW,
         )
 
@@ -122,7 +126,9 @@ def _whole(path: Path, shown: str) -> Header:
             raise KvcalcError(f"{shown}: more than {MAX_TENSORS:,} tensors in {count} files")
     expected = header.values.get("split.tensors.count", len(tensors))
     if expected != len(tensors):
-        raise KvcalcError(f"{shown}: {len(tensors):,} tensors in {count} files, where {str(expected)[:20]} are told")
+        raise KvcalcError(
+            f"{shown}: {len(tensors):,} tensors in {count} files, and split.tensors.count is {str(expected)[:20]}"
+        )
     return Header(header.values, tuple(tensors))
 
 
@@ -133,9 +139,9 @@ def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> 
     if width is not None and width.value:
         yield "intermediate_size", width
     words = header.values.get("tokenizer.ggml.tokens")
-    told = config.optional_count("vocab_size", most=10**8)
-    if told is not None:
-        yield "vocab_size", told
+    stated = config.optional_count("vocab_size", most=10**8)
+    if stated is not None:
+        yield "vocab_size", stated
     elif isinstance(words, Skipped) and 0 < words.length <= 10**8:
         yield "vocab_size", Sourced(words.length, "length of tokenizer.ggml.tokens")
     longest = config.optional_count("context_length", most=MAX_CONTEXT)
@@ -154,6 +160,6 @@ def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> 
     drafts = config.optional_count(DRAFTS, least=0)
     if drafts is not None and drafts.value:
         yield "mtp_layers", drafts
-    yield "dtype", Sourced("fp16", "llama.cpp keeps its cache in f16 unless it is told otherwise")
+    yield "dtype", Sourced("fp16", "llama.cpp keeps its cache in f16 by default")
     if weights.elements:
         yield "parameters", Sourced(weights.elements, "elements of the tensors")

@@ -15,7 +15,7 @@ WHOLE, PARTIAL = 200, 206
 """HTTP's status for a file, and for a part of one."""
 
 _OF_ERRORS = ("x-error-code", "x-error-message")
-"""Headers by which the Hub says what is wrong; what else an answer of failure holds is not read."""
+"""Headers with the Hub's reason for a failure; nothing else of such an answer is read."""
 
 
 class Answer(NamedTuple):
@@ -39,7 +39,7 @@ def get(utils: Any, url: str, shown: str, seconds: float, most: int, part: tuple
     Args:
         utils: of huggingface_hub.
         url: of what is asked for.
-        shown: how messages call it.
+        shown: its name in messages.
         seconds: without a byte, after which nothing is expected any more.
         most: bytes.
         part: first and last byte.
@@ -67,8 +67,8 @@ def get(utils: Any, url: str, shown: str, seconds: float, most: int, part: tuple
 def _read(utils: Any, response: Any, shown: str, most: int) -> Answer:
     status = response.status_code
     if status not in {WHOLE, PARTIAL}:
-        told = [(name, response.headers[name]) for name in _OF_ERRORS if name in response.headers]
-        utils.hf_raise_for_status(type(response)(status, headers=told, request=response.request))
+        stated = [(name, response.headers[name]) for name in _OF_ERRORS if name in response.headers]
+        utils.hf_raise_for_status(type(response)(status, headers=stated, request=response.request))
         raise CannotRunError(f"{shown}: the Hub answers {status}")
     if response.headers.get("content-encoding", "identity") != "identity":
         raise CannotRunError(f"{shown}: the answer is compressed, though it was asked for as it is")

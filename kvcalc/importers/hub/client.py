@@ -31,11 +31,11 @@ TOGETHER = 8
 """Headers that are asked for at the same time."""
 
 MAX_ANSWER = 16_000_000
-"""Bytes of what the Hub tells of a repository, the names of its files among them."""
+"""Bytes of the Hub's answer on a repository, which lists its files."""
 
 MAIN = "main"
 WAITS, HEADER_WAITS = 3, 12
-"""How many times the library's own limit for one answer all together may take."""
+"""All answers together may take so many times the library's own limit for one."""
 
 _COMMIT = re.compile(r"[0-9A-Za-z]{7,64}")
 
@@ -61,7 +61,7 @@ class Client:
 
     Attributes:
         name: ORG/NAME.
-        shown: how messages call it.
+        shown: its name in messages.
     """
 
     def __init__(self, name: str, shown: str) -> None:
@@ -89,17 +89,17 @@ class Client:
         place = "" if revision is None else f"/revision/{revision.replace('/', '%2F')}"
         url = f"{self.endpoint}/api/models/{self.name}{place}"
         try:
-            told = self._told_of(self._asked(lambda: self._get(url, self.shown, MAX_ANSWER + 1), WAITS))
+            stated = self._parsed(self._asked(lambda: self._get(url, self.shown, MAX_ANSWER + 1), WAITS))
         except CannotRunError as error:
             return self._cached(revision, error)
-        commit, files = told.get("sha"), told.get("siblings")
+        commit, files = stated.get("sha"), stated.get("siblings")
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
             raise self._not_the_hub("its answer names no commit (sha)")
         each = files if isinstance(files, list) else []
         names = frozenset(str(file.get("rfilename")) for file in each if isinstance(file, dict))
         return Repository(revision or MAIN, commit, names)
 
-    def _told_of(self, answer: bytes) -> dict[str, Any]:
+    def _parsed(self, answer: bytes) -> dict[str, Any]:
         try:
             return parse_mapping(decoded(answer, "its answer", MAX_ANSWER), "its answer")
         except KvcalcError as error:
@@ -119,12 +119,12 @@ class Client:
         return Repository(revision or MAIN, folder.name, None, folder)
 
     def file(self, repository: Repository, name: str, read: Callable[[bytes, str], T], most: int = MAX_BYTES) -> T:
-        """What a file of a repository says, which the library's cache has, or has from now on.
+        """The content of a repository's file, from the library's cache, or downloaded and kept there.
 
         Args:
             repository: where it lies.
             name: of the file.
-            read: what makes sense of it, and is told how messages call it; what it refuses is not kept.
+            read: reads its bytes, given its name in messages; what this refuses is not kept.
             most: bytes.
 
         Raises:
@@ -205,10 +205,10 @@ class Client:
             raise CannotRunError(f"{self.shown}: no answer from the Hub within {limit:g} seconds") from None
         except KvcalcError:
             raise
-        except Exception as error:  # whatever a network library raises: told, never a traceback
-            raise self._told(error) from error
+        except Exception as error:  # whatever a network library raises becomes a message
+            raise self._explained(error) from error
 
-    def _told(self, error: Exception) -> KvcalcError:
+    def _explained(self, error: Exception) -> KvcalcError:
         """What went wrong, for a person."""
         for name, kind, what in FAILURES:
             if isinstance(error, getattr(self.errors, name)):
@@ -231,4 +231,4 @@ FAILURES: tuple[tuple[str, type[KvcalcError], str], ...] = (
     ("HFValidationError", KvcalcError, "no name that the Hub can have"),
     ("HfHubHTTPError", CannotRunError, "the Hub answers {status}"),
 )
-"""huggingface_hub's errors, the narrower first, what each means for the exit code, and how it is told."""
+"""huggingface_hub's errors, the narrower first, the class that decides the exit code, and the message."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Flag(NamedTuple):
-    """Whether a family has something: always, never, or as a key says.
+    """Whether a family has something: always, never, or by a key.
 
     Attributes:
         key: of config.json; None where it is always so.
@@ -47,7 +47,7 @@ class Anatomy(NamedTuple):
         embedding_norm: whether there is one after the embedding.
         gated: three matrices in a feed-forward block, not two.
         mlp_bias: on each of them, but not on experts'.
-        positions: keys that may tell how many learned positions there are.
+        positions: keys that may have the number of learned positions.
         more_positions: beyond those.
         head_bias: on the output head.
         router_bias: a correction for each expert.

@@ -40,7 +40,7 @@ def count_parameters(config: Config, layers: Sequence[ImportedLayer], above: Abo
     Args:
         config: of the text model.
         layers: of its layers.
-        above: what stands above them.
+        above: what the class has on top of them.
         tied: whether the output head is the embedding.
 
     Raises:
@@ -81,7 +81,7 @@ def _whole(parameters: int | None) -> Counted | None:
 
 
 def _ends(config: Config, anatomy: Anatomy, above: OutputHead | Classifier, *, tied: bool) -> int:
-    """Embedding, learned positions, and what stands above the layers."""
+    """Embedding, learned positions, and what is on top of the layers."""
     hidden, words = config.count(*HIDDEN).value, config.count(*VOCABULARY, most=MAX_VOCABULARY).value
     rows = words
     if anatomy.positions:

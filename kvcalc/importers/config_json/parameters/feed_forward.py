@@ -17,7 +17,7 @@ SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermedia
 
 MAX_FACTOR = 100
 _FOUR_TIMES = {"gpt2", "gptj", "gpt_bigcode", "bloom", "falcon", "mpt", "phi-msft"}
-"""Families whose blocks are four times hidden_size wide where nothing else stands."""
+"""Families whose blocks are four times hidden_size wide where no key has their width."""
 
 
 class FeedForward(NamedTuple):
@@ -84,7 +84,7 @@ def _dense_width(config: Config) -> int | None:
 
 
 def _adjusted(config: Config, width: int) -> int:
-    """LFM2: two thirds of intermediate_size, times a factor, up to a multiple; unless it says not to."""
+    """LFM2: two thirds of intermediate_size, times a factor, up to a multiple, if block_auto_adjust_ff_dim is true."""
     adjust, factor = config.get("block_auto_adjust_ff_dim"), config.get("block_ffn_dim_multiplier")
     if adjust is not None and not adjust.value:
         return width

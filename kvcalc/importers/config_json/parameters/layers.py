@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def holds(config: Config, flag: Flag) -> bool:
-    """Whether a family has what a flag tells of."""
+    """Whether a family has what a flag is about."""
     if flag.key is None:
         return flag.default
     found = config.get(flag.key)
