@@ -158,11 +158,17 @@ class StateDtypes(TypedDict, total=False):
 
 
 class Memory(TypedDict, total=False):
-    """What replaces a computed part."""
+    """Parts that are stated, and further ones."""
 
-    weights: Annotated[int | str | None, _memory("SIZE", "Weights of one replica.", read=size)]
-    temporary: Annotated[int | str | None, _memory("SIZE", "Temporary memory of one rank.", read=size)]
-    overhead: Annotated[int | str | None, _memory("SIZE", "Overhead of one rank.", read=size)]
+    weights: Annotated[
+        int | str | None, _memory("SIZE", "Weights of one replica, instead of what is computed.", read=size)
+    ]
+    temporary: Annotated[
+        int | str | None, _memory("SIZE", "Temporary memory of one rank, instead of what is computed.", read=size)
+    ]
+    overhead: Annotated[
+        int | str | None, _memory("SIZE", "Overhead of one rank, instead of what is computed.", read=size)
+    ]
     reserve: Annotated[
         Mapping[str, int | str] | None,
         _memory(
@@ -242,7 +248,7 @@ class AllowPp(TypedDict, total=False):
 
 
 class Spill(TypedDict, total=False):
-    spill: Annotated[bool, _deployment_switch("Keep cache that does not fit in the host's memory.")]
+    spill: Annotated[bool, _deployment_switch("Move cache that does not fit on the GPUs to the host's memory.")]
 
 
 class Assumptions(TypedDict, total=False):

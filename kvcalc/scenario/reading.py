@@ -50,7 +50,7 @@ def context(value: int | str, what: str) -> int | str:
 
 def generated(value: int | str, what: str) -> int:
     """Tokens that are generated: none, or a count."""
-    tokens: int = 0 if value in {0, "0"} and value is not False else _tokens(value, what)
+    tokens: int = 0 if value in (0, "0") and value is not False else _tokens(value, what)
     return tokens
 
 
