@@ -2,57 +2,76 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Engine, RankLoad
-from kvcalc.engines.content import Content, IntegerCount, content_bytes, contents
+from kvcalc.engines.base import Engine, Load, Option, Settled, Setup
+from kvcalc.engines.budget import Budget, Pool, Temporary
+from kvcalc.engines.content import Content, ContentCounter, RankLoad, Rate, content_bytes, contents
 from kvcalc.engines.exact import Exact
 from kvcalc.errors import KvcalcError, nearest_or_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-ENGINES: Mapping[str, Engine] = MappingProxyType({engine.name: engine for engine in (Exact(),)})
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact,)}
+"""By name."""
 
 __all__ = [
     "ENGINES",
+    "Budget",
     "Content",
+    "ContentCounter",
     "Engine",
     "Exact",
+    "Load",
+    "Option",
+    "Pool",
     "RankLoad",
-    "byte_count",
+    "Rate",
+    "Settled",
+    "Setup",
+    "Temporary",
     "choose_engine",
     "content_bytes",
     "contents",
 ]
 
 
-def choose_engine(text: str, options: Mapping[str, str], block_size: str | None) -> Engine:
-    """The engine that a scenario is computed with.
+def choose_engine(text: str, options: Mapping[str, str], block_size: str | None = None) -> Engine:
+    """The engine that is asked for.
 
     Args:
-        text: NAME, or NAME@VERSION.
-        options: as the engine names them, dashes for underscores.
-        block_size: of its blocks, in tokens; None leaves its own default.
+        text: NAME, or NAME@VERSION; without a version the newest whose rules are known.
+        options: of the engine, by its own names, with dashes or underscores.
+        block_size: short for the engine's own option for it.
 
     Raises:
-        KvcalcError: no such engine or version, or an option that it does not have.
+        KvcalcError: no such engine or version, an option that it does not have, or a value that it cannot have.
     """
     name, at, version = text.partition("@")
     if name not in ENGINES:
         raise KvcalcError(f"--engine: unknown engine '{name[:40]}'{nearest_or_all(name, ENGINES)}")
-    if at:
-        raise KvcalcError(f"--engine: {name} has no versions, and '{version[:40]}' is asked for")
+    kind = ENGINES[name]
+    given = {key.replace("_", "-"): value for key, value in options.items()}
     if block_size is not None:
-        raise KvcalcError(f"--block-size: engine {name} counts tokens, not blocks")
-    if options:
-        raise KvcalcError(f"--engine-option: engine {name} has no options, so none named '{next(iter(options))[:60]}'")
-    return ENGINES[name]
+        if kind.block_option is None:
+            raise KvcalcError(f"--block-size: engine {name} counts tokens, not blocks")
+        if kind.block_option in given:
+            raise KvcalcError(f"--block-size: is {kind.block_option} of engine {name}; give one of them")
+        given[kind.block_option] = block_size
+    for key in given:
+        if key not in kind.options:
+            raise KvcalcError(f"--engine-option: engine {name} has no option '{key[:60]}'{_options(kind, key)}")
+    read = {key: kind.options[key].read(value, f"--engine-option {key}") for key, value in given.items()}
+    return kind(_version(kind, version) if at else (kind.versions or (None,))[-1], tuple(sorted(read.items())))
 
 
-def byte_count(engine: Engine) -> Callable[[RankLoad], int]:
-    """Counts the bytes of caches of one format as the engine's terms do, and without terms where it counts contents."""
-    if isinstance(engine, Exact) and type(engine).rank_cache is Exact.rank_cache:
-        return IntegerCount().bytes
-    return lambda load: engine.rank_cache(load).bytes
+def _options(kind: type[Engine], key: str) -> str:
+    return nearest_or_all(key, kind.options) if kind.options else "; it has none"
+
+
+def _version(kind: type[Engine], version: str) -> str:
+    if version not in kind.versions:
+        known = f"known are {', '.join(kind.versions)}" if kind.versions else "it has no versions"
+        raise KvcalcError(f"--engine: version '{version[:40]}' of {kind.name} is not known; {known}")
+    return version

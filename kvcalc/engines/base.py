@@ -1,67 +1,230 @@
-"""What an engine is: a function from the layers of a rank and the workload to the bytes reserved, as terms."""
+"""What an engine is: from a model on a deployment to the bytes that each rank reserves, as terms.
+
+An engine settles a whole model once (`settle`), since real ones form groups over all layers and give every rank as many
+blocks as the smallest has. What it settled answers for each stage: what a load takes, what a token costs, what memory
+there is for the cache. An engine states only what differs from the plain formulas.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from kvcalc.engines.budget import Budget
+from kvcalc.engines.content import RankLoad, contents, rows_bytes, rows_rate
+from kvcalc.term import Factor, Sum, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from kvcalc.deployment import Deployment
+    from kvcalc.engines.budget import Pool
     from kvcalc.engines.cache_format import CacheFormat
-    from kvcalc.model.layers import Layer
-    from kvcalc.term import Sum
+    from kvcalc.engines.content import ContentCounter, Rate
+    from kvcalc.gpu import Gpu
+    from kvcalc.model.model import Model
+    from kvcalc.model.stages import Stage
+    from kvcalc.note import Note
+    from kvcalc.term import Product, Term
 
 
-class RankLoad(NamedTuple):
-    """What one rank is asked to hold.
+class Option(NamedTuple):
+    """An option of an engine, named as the engine names it.
 
     Attributes:
-        layers: each kind of cache on the rank, and how many.
-        tp: tensor-parallel ranks that share each layer.
-        sequences: sequences held at the same time.
-        context: tokens of each; 0 asks for what a sequence costs before its first token.
-        cache_format: element formats.
-        dcp: ranks, among the tp, that share the tokens of a sequence.
-        shared_prefix: first tokens of the context that all sequences share, kept once.
-        read: whether to count what a step of decoding reads of it, instead of all that is kept: of a sparse layer the
-            positions that are chosen.
+        read: from the text of its value and the words that messages call it by, to the value; refuses with KvcalcError.
+        default: as text, as the engine's own documentation has it.
+        help: what it does, in a sentence.
     """
 
-    layers: Mapping[Layer, int]
-    tp: int
+    read: Callable[[str, str], Any]
+    default: str
+    help: str
+
+
+class Setup(NamedTuple):
+    """What an engine is started with.
+
+    Attributes:
+        cache_format: element formats as asked for, else as the model's file has them.
+        utilization: share of the accelerator's memory that may be used, where the engine has such an option.
+        counter: counts contents of this format quickly.
+    """
+
+    model: Model
+    deployment: Deployment
+    cache_format: CacheFormat
+    gpu: Gpu
+    utilization: Fraction
+    counter: ContentCounter
+
+
+class Load(NamedTuple):
+    """What a replica is asked to hold.
+
+    Attributes:
+        sequences: held at the same time.
+        context: tokens of each; 0 asks for what a sequence costs before its first token.
+        shared_prefix: first tokens of the context that all of them share; no more than the context.
+    """
+
     sequences: int
     context: int
-    cache_format: CacheFormat
-    dcp: int = 1
     shared_prefix: int = 0
-    read: bool = False
 
 
-class Engine(Protocol):
-    """How a serving engine lays out the cache: a frozen value, so that scenarios can be compared and pickled."""
+class Settled:
+    """A model on a deployment as an engine lays it out. The defaults are the plain formulas: nothing is rounded.
+
+    What `held` takes never falls as sequences or tokens are added, and is never less than the content. Stages hold no
+    less apart than together on one. The searches rest on that.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self._rows: dict[int, tuple[Any, ...]] = {}
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The pipeline stages, of which those that hold the same are one."""
+        return self.setup.model.layout.stages(self.setup.deployment.pp)
 
     @property
-    def name(self) -> str:
-        """As `--engine` takes it."""
+    def cache_format(self) -> CacheFormat:
+        """The formats that tensors are kept in: as asked for, unless the engine keeps some in a format of its own."""
+        return self.setup.cache_format
 
-    @property
-    def version(self) -> str | None:
-        """Of the engine that this describes; None for a plain formula."""
+    def rank_load(self, stage: Stage, load: Load, *, read: bool = False) -> RankLoad:
+        """The layers of one rank of a stage with such a load."""
+        deployment = self.setup.deployment
+        return RankLoad(
+            stage.kinds,
+            deployment.tp,
+            load.sequences,
+            load.context,
+            self.cache_format,
+            deployment.dcp,
+            load.shared_prefix,
+            read,
+        )
 
-    @property
-    def about(self) -> str:
-        """What it counts, in a sentence or two."""
+    def held(self, stage: Stage, load: Load) -> Sum:
+        """Bytes that one rank of a stage reserves: what its layers hold, and each excess over it as a row."""
+        content = (each.term for each in contents(self.rank_load(stage, load)))
+        return Sum("cache", (*content, *self.excess(stage, load)))
 
-    @property
-    def source(self) -> str:
-        """Where that is documented."""
+    def held_bytes(self, stage: Stage, load: Load) -> int:
+        """The bytes of that."""
+        return self.content_bytes(stage, load) + sum(term.bytes for term in self.excess(stage, load))
 
-    def rank_cache(self, load: RankLoad) -> Sum:
-        """Bytes of one rank's cache, as a tree whose leaves are products.
+    def excess(self, stage: Stage, load: Load) -> Iterator[Product]:  # noqa: ARG002  # for engines
+        """What the engine reserves beyond the content, each with a name and a source: nothing, in plain formulas."""
+        yield from ()
 
-        They never fall as sequences or tokens are added, and layers take no less apart, on several stages, than
-        together on one: the searches rest on that.
+    def content_bytes(self, stage: Stage, load: Load, *, read: bool = False) -> int:
+        """What the layers of a rank hold, or what a step of decoding reads of it."""
+        return rows_bytes(self._content_rows(stage), self.rank_load(stage, load, read=read))
+
+    def content_read(self, stage: Stage, load: Load) -> Sum:
+        """What a step of decoding reads of what the layers of a rank hold."""
+        return Sum("cache", tuple(each.term for each in contents(self.rank_load(stage, load, read=True))))
+
+    def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:  # noqa: ARG002  # for engines
+        """What one shorter sequence, of so many tokens, takes at most beside whole ones."""
+        return self.held_bytes(stage, Load(1, tokens))
+
+    def rate(self, stage: Stage, load: Load) -> Rate:
+        """What a token and a sequence cost on a rank of a stage, at the load's context."""
+        return rows_rate(self._content_rows(stage), self.rank_load(stage, load))
+
+    def replica(self, load: Load) -> Sum:
+        """What all ranks of a replica reserve, every copy on every rank."""
+        tp, several = self.setup.deployment.tp, len(self.stages) > 1
+        parts: list[Term] = []
+        for stage in self.stages:
+            ranks = tp * stage.times
+            for leaf in leaves(self.held(stage, load)):
+                named = leaf._replace(path=f"{leaf.path}, stage {stage.number}") if several else leaf
+                parts.append(named.times(Factor("ranks", ranks, "rank")) if ranks > 1 else named)
+        return Sum("cache", tuple(parts))
+
+    def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # for engines
+        """What memory a rank of a stage has beside weights of so many bytes.
+
+        More replicas that share experts leave no more of it for the cache.
+        """
+        return Budget()
+
+    def pool(self, memory: Sequence[int], load: Load) -> Pool | None:  # noqa: ARG002  # for engines
+        """The blocks that the engine prints, of so much memory for the cache on a rank of each of `stages`."""
+        return None
+
+    def lower_bound(self, load: Load) -> bool:  # noqa: ARG002  # for engines
+        """Whether serving engines are known to reserve more than this counts."""
+        return False
+
+    def notes(self, load: Load) -> Iterator[Note]:  # noqa: ARG002  # for engines
+        """What to know of how the engine lays out this model."""
+        yield from ()
+
+    def _content_rows(self, stage: Stage) -> tuple[Any, ...]:
+        known = self._rows.get(stage.number)
+        if known is None:
+            setup = self.setup
+            known = self._rows[stage.number] = setup.counter.rows(stage.kinds, setup.deployment.tp)
+        return known
+
+
+@dataclass(frozen=True)
+class Engine(ABC):
+    """A serving engine of one version with its options: a frozen value, so that scenarios can be compared and pickled.
+
+    Attributes:
+        name: as `--engine` takes it.
+        versions: those whose rules are known, the newest last; none of a plain formula.
+        about: what it counts, in a sentence or two.
+        formula: how, in symbols that `about` or the engine's documentation explains.
+        source: where that is documented.
+        options: each by the engine's own name for it.
+        block_option: the one that `--block-size` is short for; None where it has no blocks.
+        utilization: the share of an accelerator's memory that it uses where nobody says.
+        plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
+            its own, and the accelerator plays no part. Searches are shorter then.
+        version: the one whose rules are followed; None of a plain formula.
+        given: values of the options that were given.
+    """
+
+    name: ClassVar[str]
+    versions: ClassVar[tuple[str, ...]] = ()
+    about: ClassVar[str]
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    options: ClassVar[Mapping[str, Option]] = MappingProxyType({})
+    block_option: ClassVar[str | None] = None
+    utilization: ClassVar[Fraction] = Fraction(92, 100)
+    plain: ClassVar[bool] = False
+
+    version: str | None = None
+    given: tuple[tuple[str, Any], ...] = ()
+
+    @abstractmethod
+    def settle(self, setup: Setup) -> Settled:
+        """Lays the whole model out, once.
+
+        Raises:
+            KvcalcError: the engine does not serve this model, or not in this way.
         """
 
-    def is_lower_bound(self, load: RankLoad) -> bool:
-        """Whether serving engines are known to reserve more than this counts."""
+    def not_modelled(self) -> Iterator[Note]:
+        """What the engine does with the cache that is left out."""
+        yield from ()
+
+    def option(self, name: str) -> Any:
+        """The value of an option: as given, else the engine's default."""
+        option = self.options[name]
+        given = dict(self.given)
+        return given[name] if name in given else option.read(option.default, name)

@@ -18,12 +18,55 @@ from kvcalc.mechanisms import Role
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from kvcalc.engines.base import RankLoad
+    from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms import CachedTensor
     from kvcalc.model.layers import Layer
+
+
+class RankLoad(NamedTuple):
+    """Layers of one rank, and what they are asked to hold.
+
+    Attributes:
+        layers: each kind of cache on the rank, and how many.
+        tp: tensor-parallel ranks that share each layer.
+        sequences: sequences held at the same time.
+        context: tokens of each; 0 asks for what a sequence costs before its first token.
+        cache_format: element formats.
+        dcp: ranks, among the tp, that share the tokens of a sequence.
+        shared_prefix: first tokens of the context that all sequences share, kept once.
+        read: whether to count what a step of decoding reads of it, instead of all that is kept: of a sparse layer the
+            positions that are chosen.
+    """
+
+    layers: Mapping[Layer, int]
+    tp: int
+    sequences: int
+    context: int
+    cache_format: CacheFormat
+    dcp: int = 1
+    shared_prefix: int = 0
+    read: bool = False
+
+
+class Rate(NamedTuple):
+    """What tokens and sequences cost on one rank, in the long run: rounding up is spread over all that it rounds.
+
+    Attributes:
+        bytes_per_token: what a token adds while no window is full.
+        bytes_per_token_at_context: what the next token adds to a sequence of the given context.
+        state_bytes_per_sequence: what a sequence costs before its first token.
+        bytes_per_sequence: what another sequence of the given context adds; without the shared prefix.
+        shared_bytes: what all sequences share at that context, kept once.
+    """
+
+    bytes_per_token: int
+    bytes_per_token_at_context: int
+    state_bytes_per_sequence: int
+    bytes_per_sequence: int
+    shared_bytes: int
 
 
 class Content(NamedTuple):
@@ -69,49 +112,84 @@ def content_bytes(load: RankLoad) -> int:
     return sum(content.term.bytes for content in contents(load))
 
 
-class _Settled(NamedTuple):
-    """Of tensors alike in one layer on one of tp ranks, what no workload changes.
+class _Rows(NamedTuple):
+    """Of tensors alike in the layers of one kind on one of tp ranks, what no workload changes.
 
     Attributes:
         tensor: one of them.
-        row_bytes: of a row of each of them.
+        row_bytes: of a row of each of them, in all of the layers.
         constant_rows: that a sequence has whatever its context is; None where it has one for each token kept.
     """
 
+    layer: Layer
     tensor: CachedTensor
     row_bytes: int
     constant_rows: int | None
 
-
-class IntegerCount:
-    """Counts the bytes of caches of one format without terms: what a layer keeps of a row is settled once."""
-
-    def __init__(self) -> None:
-        self._settled: dict[tuple[Layer, int], tuple[_Settled, ...]] = {}
-
-    def bytes(self, load: RankLoad) -> int:
-        """As `content_bytes` gives them."""
-        total, tp, sequences = 0, load.tp, load.sequences
-        for layer, count in load.layers.items():
-            settled = self._settled.get((layer, tp))
-            if settled is None:
-                settled = self._settled[layer, tp] = tuple(_settle(layer, load))
-            for each in settled:
-                if each.constant_rows is not None:
-                    rows = sequences * each.constant_rows
-                else:
-                    positions, shared = _positions(layer, each.tensor, load)
-                    rows = sequences * (positions.value - shared) + shared
-                total += count * each.row_bytes * rows
-        return total
+    @property
+    def shares_tokens(self) -> bool:
+        """Whether ranks that share a sequence's tokens keep their own of these rows only."""
+        return self.tensor.role is Role.CACHE and self.layer.span is None
 
 
-def _settle(layer: Layer, load: RankLoad) -> Iterator[_Settled]:
+class ContentCounter:
+    """Counts the bytes of contents of one format without terms: what layers keep of a row is worked out once."""
+
+    def __init__(self, cache_format: CacheFormat) -> None:
+        self._cache_format = cache_format
+        self._known: dict[tuple[Layer, int], tuple[_Rows, ...]] = {}
+
+    def rows(self, layers: Mapping[Layer, int], tp: int) -> tuple[_Rows, ...]:
+        """What these layers keep on one of tp ranks, to be counted for any workload by `rows_bytes`."""
+        found: list[_Rows] = []
+        for layer, count in layers.items():
+            known = self._known.get((layer, tp))
+            if known is None:
+                known = self._known[layer, tp] = tuple(_settle(layer, RankLoad({}, tp, 1, 1, self._cache_format)))
+            found += [each._replace(row_bytes=count * each.row_bytes) for each in known]
+        return tuple(found)
+
+
+def rows_bytes(rows: tuple[_Rows, ...], load: RankLoad) -> int:
+    """The bytes of such rows for a load, whose layers play no part: as `content_bytes` gives them."""
+    total, sequences = 0, load.sequences
+    for each in rows:
+        if each.constant_rows is not None:
+            total += each.row_bytes * sequences * each.constant_rows
+        else:
+            positions, shared = _positions(each.layer, each.tensor, load)
+            total += each.row_bytes * (sequences * (positions.value - shared) + shared)
+    return total
+
+
+def rows_rate(rows: tuple[_Rows, ...], load: RankLoad) -> Rate:
+    """What tokens and sequences of the load's context cost."""
+    split = sum(each.row_bytes for each in rows if each.constant_rows is None and each.shares_tokens)
+    whole = [each for each in rows if each.constant_rows is None and not each.shares_tokens]
+    growing = [each for each in whole if each.layer.span is None or each.layer.span.tokens > load.context]
+    state = sum(each.row_bytes * each.constant_rows for each in rows if each.constant_rows is not None)
+    own = shared = 0
+    for each in rows:
+        if each.constant_rows is None:
+            positions, shared_rows = _positions(each.layer, each.tensor, load)
+            own += each.row_bytes * (positions.value - shared_rows)
+            shared += each.row_bytes * shared_rows
+    a_token = -(-split // load.dcp)
+    return Rate(
+        bytes_per_token=a_token + sum(each.row_bytes for each in whole),
+        bytes_per_token_at_context=a_token + sum(each.row_bytes for each in growing),
+        state_bytes_per_sequence=state,
+        bytes_per_sequence=state + own,
+        shared_bytes=shared,
+    )
+
+
+def _settle(layer: Layer, load: RankLoad) -> Iterator[_Rows]:
     for tensors, element_format in _equal_tensors(layer, load):
         tensor = tensors[0]
         row = prod(factor.value for factor in _row(tensor, element_format, load.tp))
         constant = None if tensor.rows is None else 1 if tensor.role is Role.STATE else tensor.rows.value
-        yield _Settled(tensor, len(tensors) * row, constant)
+        yield _Rows(layer, tensor, len(tensors) * row, constant)
 
 
 def _equal_tensors(layer: Layer, load: RankLoad) -> list[tuple[list[CachedTensor], ElementFormat]]:

@@ -3,34 +3,84 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.content import contents
-from kvcalc.term import Sum
+from kvcalc.engines.base import Engine, Load, Settled, Setup
+from kvcalc.engines.content import RankLoad, contents, rows_bytes
+from kvcalc.note import Note, note
+from kvcalc.term import Factor, Sum
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import RankLoad
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.model.layers import Layer
+    from kvcalc.model.stages import Stage
 
 
-@dataclass(frozen=True, slots=True)
-class Exact:
-    """The documented formulas; a serving engine that rounds to blocks reserves a little more."""
+@dataclass(frozen=True)
+class Exact(Engine):
+    """The documented formulas."""
 
-    version: str | None = None
-
-    name = "exact"
-    about = (
+    name: ClassVar[str] = "exact"
+    about: ClassVar[str] = (
         "The documented formulas, to the byte: every layer keeps each token's row, one with a window or chunks "
         "min(context, window or chunk) of them, one with a state the same for any context. Serving engines round to "
         "blocks, keep more of a window than its length, and pad states to pages or keep them twice."
     )
-    source = "each mechanism's own (kvcalc explain mha, mqa, gqa, mla, mamba2, ...)"
+    formula: ClassVar[str] = "sum over layers and tensors of layers x sequences x positions kept x bytes of the row"
+    source: ClassVar[str] = "each mechanism's own (kvcalc explain mha, mqa, gqa, mla, mamba2, ...)"
+    plain: ClassVar[bool] = True
 
-    def rank_cache(self, load: RankLoad) -> Sum:
-        return Sum("cache", tuple(content.term for content in contents(load)))
+    def settle(self, setup: Setup) -> ExactLayout:
+        return ExactLayout(setup)
 
-    def is_lower_bound(self, load: RankLoad) -> bool:
+    def not_modelled(self) -> Iterator[Note]:
+        yield note(
+            "blocks-and-fragmentation",
+            "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted",
+        )
+
+
+class ExactLayout(Settled):
+    """Each layer's rows on its own stage."""
+
+    def held_bytes(self, stage: Stage, load: Load) -> int:
+        return self.content_bytes(stage, load)
+
+    def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
+        """It finds the shared prefix kept by whole sequences, but not in windowed layers, which have moved on."""
+        setup = self.setup
+        prefix = min(whole.shared_prefix, tokens) if whole.sequences else 0
+        moved_on = {layer: n for layer, n in stage.kinds.items() if layer.limits(whole.context)}
+        others = {layer: n for layer, n in stage.kinds.items() if layer not in moved_on}
+
+        def held(layers: Mapping[Layer, int], sequences: int, shared: int) -> int:
+            load = self.rank_load(stage, Load(sequences, tokens, shared))
+            return rows_bytes(setup.counter.rows(layers, setup.deployment.tp), load)
+
+        two, one = (held(others, sequences, prefix) for sequences in (2, 1))
+        return two - one + held(moved_on, 1, 0)
+
+    def replica(self, load: Load) -> Sum:
+        """Of a model whose stages keep the same as one rank would: each kind of layer once, whatever its stage."""
+        setup = self.setup
+        whole = RankLoad(
+            setup.model.layout.kinds,
+            setup.deployment.tp,
+            load.sequences,
+            load.context,
+            self.cache_format,
+            setup.deployment.dcp,
+            load.shared_prefix,
+        )
+        terms = tuple(each.term for each in contents(whole))
+        if setup.deployment.tp > 1:
+            ranks = Factor("ranks", setup.deployment.tp, "rank")
+            terms = tuple(term.times(ranks) for term in terms)
+        return Sum("cache", terms)
+
+    def lower_bound(self, load: Load) -> bool:
         return any(
             layer.limits(load.context) or any(tensor.rows is not None for tensor in layer.attention.cached())
-            for layer in load.layers
+            for layer in self.setup.model.layout.kinds
         )

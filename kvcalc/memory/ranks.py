@@ -6,22 +6,22 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines import RankLoad, byte_count
+from kvcalc.deployment import Deployment
+from kvcalc.engines import ContentCounter, Load, Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps
 from kvcalc.memory.overhead import overhead
-from kvcalc.memory.temporary import Temporary, temporary
+from kvcalc.memory.temporary import temporary
 from kvcalc.memory.weights import experts_apart, parts_alike, parts_held, rank_weights, rank_weights_bytes
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from kvcalc.deployment import Deployment
+    from kvcalc.engines import Budget, Rate, Settled, Temporary
     from kvcalc.memory.parts import Part
     from kvcalc.memory.weights import PartsAlike
-    from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
     from kvcalc.scenario import Scenario
 
@@ -68,19 +68,6 @@ class RankMemory(NamedTuple):
         return self.tree.bytes - self.temporary.term.bytes + temporary_bytes
 
 
-class _Beside(NamedTuple):
-    """What every rank of a deployment holds beside weights and cache."""
-
-    temporary: Temporary
-    overhead: Sum
-    reserve: Sum
-
-    @property
-    def bytes(self) -> int:
-        """All but temporary memory."""
-        return self.overhead.bytes + self.reserve.bytes
-
-
 class _Weights(NamedTuple):
     """The parts that the ranks of a replica hold together."""
 
@@ -93,30 +80,51 @@ class Rank:
 
     Attributes:
         stage: the pipeline stage, from 0: the first of those that hold the same.
-        stages_alike: how many stages hold the same.
+        numbers: of the stages that hold the same, ascending.
         layer_range: which layers of the model it holds.
         layers: each kind of cache on it, and how many.
+        settled: how the engine lays out the deployment.
     """
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        deployment: Deployment,
-        stage: Stage,
-        weights: _Weights | None,
-        beside: _Beside,
-        count: Callable[[RankLoad], int],
-    ) -> None:
+    def __init__(self, ranks: Ranks, deployment: Deployment, settled: Settled, stage: Stage) -> None:
         self.stage, self.layer_range, self.layers = stage.number, stage.layers, stage.kinds
         self.numbers = stage.numbers
-        self.temporary, self.overhead, self.reserve = beside.temporary, beside.overhead, beside.reserve
-        self._scenario, self._deployment, self._weights, self._count = scenario, deployment, weights, count
-        self._beside_bytes = beside.bytes
+        self.settled, self.reserve = settled, ranks.reserve
+        self._ranks, self._deployment, self._stage = ranks, deployment, stage
         self._bytes: dict[tuple[int, int], int] = {}
+        self._scenario, self._weights = ranks.scenario, ranks.weights_of(deployment)
 
     @property
     def stages_alike(self) -> int:
+        """How many stages hold the same."""
         return sum(map(len, self.numbers))
+
+    @cached_property
+    def _budget(self) -> Budget:
+        return self.settled.budget(self._stage, self.weights_bytes or 0)
+
+    @property
+    def usable_bytes(self) -> int:
+        """What all that it holds may take."""
+        return self.usable_on(self._scenario)
+
+    def usable_on(self, scenario: Scenario) -> int:
+        """The same for a scenario that may have another accelerator, where that plays no part in what is settled."""
+        own = self._budget.usable
+        return scenario.usable_bytes if own is None else own
+
+    @cached_property
+    def temporary(self) -> Temporary:
+        """As the user gives it, else as the engine states it, else as observed."""
+        own = self._budget.temporary
+        given = self._scenario.replacements.temporary is not None
+        return self._ranks.temporary if given or own is None else own
+
+    @cached_property
+    def overhead(self) -> Sum:
+        """As the user gives it, else as the engine states it, else as observed."""
+        own, given = self._budget.overhead, self._scenario.replacements.overhead
+        return overhead(self._deployment.connected_ranks, given) if given is not None or own is None else own
 
     @cached_property
     def weights(self) -> Sum | None:
@@ -134,45 +142,38 @@ class Rank:
 
     def cache(self, sequences: int, context: int) -> Sum:
         """The cache of so many sequences of so many tokens each."""
-        return self._scenario.engine.rank_cache(self._load(self.layers, sequences, context))
+        return self.settled.held(self._stage, self._load(sequences, context))
 
     def cache_bytes(self, sequences: int, context: int) -> int:
         """Bytes of that cache, remembered."""
         key = sequences, context
         if key not in self._bytes:
-            self._bytes[key] = self._count(self._load(self.layers, sequences, context))
+            self._bytes[key] = self.settled.held_bytes(self._stage, self._load(sequences, context))
         return self._bytes[key]
 
     def bytes_beside(self, whole: int, context: int, tokens: int) -> int:
-        """What one sequence of fewer tokens costs beside `whole` sequences of `context` tokens.
+        """What one sequence of fewer tokens costs beside `whole` sequences of `context` tokens."""
+        return self.settled.beside_bytes(self._stage, self._load(whole, context), tokens)
 
-        It finds the shared prefix kept by them, but not in windowed layers, whose windows have moved on.
-        """
-        shared = None if whole else 0
-        moved_on = {layer: n for layer, n in self.layers.items() if layer.limits(context)}
-        others = {layer: n for layer, n in self.layers.items() if layer not in moved_on}
-        two, one = (self._count(self._load(others, sequences, tokens, shared)) for sequences in (2, 1))
-        return two - one + self._count(self._load(moved_on, 1, tokens, 0))
+    def rate(self, context: int) -> Rate:
+        """What tokens and sequences of so many tokens cost, in the long run."""
+        return self.settled.rate(self._stage, self._load(1, context))
 
     @cached_property
     def grows(self) -> bool:
-        """Whether a sequence costs more and more without end, as it does not where all layers have windows."""
+        """Whether a sequence's cache is unbounded, as it is not where all layers have windows."""
         return self.cache_bytes(1, 2 * MAX_CONTEXT) > self.cache_bytes(1, MAX_CONTEXT)
 
     def cache_read(self, sequences: int, context: int) -> Sum:
-        """What a step of decoding reads of it, at least."""
-        return self._scenario.engine.rank_cache(self._load(self.layers, sequences, context)._replace(read=True))
+        """What a step of decoding reads of it, at least: no rounding is read."""
+        return self.settled.content_read(self._stage, self._load(sequences, context))
 
     def cache_read_bytes(self, sequences: int, context: int) -> int:
         """The bytes of that."""
-        return self._count(self._load(self.layers, sequences, context)._replace(read=True))
+        return self.settled.content_bytes(self._stage, self._load(sequences, context), read=True)
 
-    def _load(
-        self, layers: Mapping[Layer, int], sequences: int, context: int, shared_prefix: int | None = None
-    ) -> RankLoad:
-        scenario, deployment = self._scenario, self._deployment
-        shared = min(scenario.shared_prefix if shared_prefix is None else shared_prefix, context)
-        return RankLoad(layers, deployment.tp, sequences, context, scenario.cache_format, deployment.dcp, shared)
+    def _load(self, sequences: int, context: int) -> Load:
+        return Load(sequences, context, min(self._scenario.shared_prefix, context))
 
     def holding(self, sequences: int, context: int) -> RankMemory:
         """With that cache."""
@@ -183,10 +184,21 @@ class Rank:
         """All bytes with that cache, and with the usual temporary figure."""
         return self.fixed_bytes + self.temporary.term.bytes + self.cache_bytes(sequences, context)
 
+    def headroom(self, sequences: int, context: int) -> int:
+        """What is left of what is usable, with the usual temporary figure; below zero where that is too much."""
+        return self.usable_bytes - self.bytes_holding(sequences, context)
+
+    def fit(self, sequences: int, context: int) -> Fit:
+        """Whether it stays within what is usable."""
+        left = self.usable_bytes - self.fixed_bytes - self.cache_bytes(sequences, context)
+        if self.temporary.high <= left:
+            return Fit.FITS
+        return Fit.TIGHT if self.temporary.low <= left else Fit.NO
+
     @cached_property
     def fixed_bytes(self) -> int:
         """All but cache and temporary memory; weights that are not known count as nothing."""
-        return (self.weights_bytes or 0) + self._beside_bytes
+        return (self.weights_bytes or 0) + self.overhead.bytes + self.reserve.bytes
 
 
 def _reserved(name: str, size: int) -> Product:
@@ -197,49 +209,89 @@ class Ranks:
     """The ranks of a scenario's deployments. What deployments have in common is worked out once.
 
     Attributes:
-        count: counts the bytes of a cache as the engine does.
+        temporary: memory of one rank, where the engine has no figure of its own or the user gives one.
+        reserve: what the user reserves on every rank.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         given = scenario.replacements
-        self.count = byte_count(scenario.engine)
-        self._temporary = temporary(scenario.model, given.temporary)
-        self._reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
+        self._counter = ContentCounter(scenario.cache_format)
+        self.temporary = temporary(scenario.model, given.temporary)
+        self.reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
+        self._settled: dict[Deployment, Settled] = {}
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
-        self._beside: dict[int, _Beside] = {}
         self._weights: dict[tuple[int, bool, bool], _Weights | None] = {}
 
     @cached_property
     def tps_of_a_node(self) -> tuple[int, ...]:
         """Tensor-parallel sizes that are legal, stay within one node and leave rows that the format can store."""
         scenario = self.scenario
-        return tuple(tp for tp in legal_tps(scenario.model, scenario.gpu.node_size) if self._can_store_rows(tp))
+        return tuple(tp for tp in legal_tps(scenario.model, scenario.gpu.node_size) if self.can_hold(Deployment(tp)))
 
-    def _can_store_rows(self, tp: int) -> bool:
+    def serves(self, deployment: Deployment) -> bool:
+        """Whether the engine serves the model on a legal deployment: by plain formulas always."""
+        return self.scenario.engine.plain or self.can_hold(deployment)
+
+    def can_hold(self, deployment: Deployment) -> bool:
+        """Whether the engine serves the model on this deployment, and its format can store a rank's rows."""
         try:
-            self.count(RankLoad(self.scenario.model.layout.kinds, tp, 1, 1, self.scenario.cache_format))
+            for rank in self.of(deployment):
+                rank.cache_bytes(1, 1)
         except KvcalcError:
             return False
         return True
 
+    def settled(self, deployment: Deployment) -> Settled:
+        """How the engine lays out the model on a deployment.
+
+        Raises:
+            KvcalcError: the engine does not serve it.
+        """
+        if deployment not in self._settled:
+            scenario = self.scenario
+            self._settled[deployment] = scenario.engine.settle(
+                Setup(
+                    scenario.model,
+                    deployment,
+                    scenario.cache_format,
+                    scenario.gpu,
+                    scenario.utilization,
+                    self._counter,
+                )
+            )
+        return self._settled[deployment]
+
     def of(self, deployment: Deployment) -> tuple[Rank, ...]:
         """One rank of each pipeline stage, first to last, of which those that hold the same are one."""
         if deployment not in self._known:
-            weights, beside = self._weights_of(deployment), self._beside_of(deployment.connected_ranks)
-            self._known[deployment] = tuple(
-                Rank(self.scenario, deployment, stage, weights, beside, self.count)
-                for stage in self.scenario.model.layout.stages(deployment.pp)
-            )
+            settled = self.settled(deployment)
+            self._known[deployment] = tuple(Rank(self, deployment, settled, stage) for stage in settled.stages)
         return self._known[deployment]
 
-    def _beside_of(self, ranks: int) -> _Beside:
-        if ranks not in self._beside:
-            overhead_here = overhead(ranks, self.scenario.replacements.overhead)
-            self._beside[ranks] = _Beside(self._temporary, overhead_here, self._reserve)
-        return self._beside[ranks]
+    def most_for_weights_and_cache(
+        self, deployment: Deployment, figure: Callable[[Temporary], int], on: Scenario | None = None
+    ) -> int:
+        """What no rank of a deployment has more of for its weights and its cache, with that temporary figure.
 
-    def _weights_of(self, deployment: Deployment) -> _Weights | None:
+        By plain formulas this is known before there are any ranks, and is no more for more ranks.
+
+        Args:
+            deployment: over which ranks.
+            figure: of temporary memory.
+            on: the scenario whose accelerator is meant, where that is another one.
+        """
+        scenario = on or self.scenario
+        if not scenario.engine.plain:
+            return max(
+                rank.usable_bytes - rank.overhead.bytes - rank.reserve.bytes - figure(rank.temporary)
+                for rank in self.of(deployment)
+            )
+        other = overhead(deployment.connected_ranks, scenario.replacements.overhead).bytes + self.reserve.bytes
+        return scenario.usable_bytes - other - figure(self.temporary)
+
+    def weights_of(self, deployment: Deployment) -> _Weights | None:
+        """The parts that a replica's ranks share; None where the model's parameters are not known."""
         key = deployment.tp, deployment.pp > 1, experts_apart(self.scenario, deployment)
         if key not in self._weights:
             parts = parts_held(self.scenario, deployment)
@@ -270,11 +322,3 @@ def memories_of(ranks: Sequence[Rank], sequences: int, context: int) -> tuple[Ra
 def fullest(memories: Sequence[RankMemory]) -> RankMemory:
     """The rank with the most cache; the first of equals."""
     return max(memories, key=lambda memory: (memory.cache.bytes, -memory.stage))
-
-
-def fit(fullest_bytes: int, temporary_figure: Temporary, usable_bytes: int) -> Fit:
-    """Whether the rank with the most memory, with the usual temporary figure, stays within what is usable."""
-    others = fullest_bytes - temporary_figure.term.bytes
-    if others + temporary_figure.high <= usable_bytes:
-        return Fit.FITS
-    return Fit.TIGHT if others + temporary_figure.low <= usable_bytes else Fit.NO

@@ -8,29 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines import Temporary
 from kvcalc.memory.about import About
 from kvcalc.term import Factor, Product
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
     from kvcalc.model.model import Model
-
-
-class Temporary(NamedTuple):
-    """Bytes on one rank: what is counted, and the range that was seen in practice.
-
-    Attributes:
-        low: the least seen.
-        high: the most seen in settings like these; what a deployment must leave room for to be called fitting.
-    """
-
-    term: Product
-    low: int
-    high: int
-
-    @property
-    def is_range(self) -> bool:
-        return self.low != self.high
 
 
 def _gib(hundredths: int) -> int:
@@ -74,7 +58,7 @@ _MULTIMODAL = _Seen(
 
 
 def temporary(model: Model, replacement: int | None) -> Temporary:
-    """Temporary memory of one rank, or the user's own figure, which has no range."""
+    """Temporary memory of one rank as observed for this kind of model, or the user's own figure, which has no range."""
     if replacement is not None:
         given = Product("temporary", (Factor("given", replacement, "byte"),), "given by the user")
         return Temporary(given, replacement, replacement)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kvcalc.engines import ENGINES, Engine
+from kvcalc.engines import Engine, Exact
 from kvcalc.engines.cache_format import CacheFormat, parse_cache_format
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import WorksOut
@@ -91,7 +91,7 @@ class Scenario(WorksOut):
     cache_format: CacheFormat
     deployment: Deployment | None = None
     gpu_limit: GpuLimit | None = None
-    engine: Engine = field(default_factory=lambda: ENGINES["exact"])
+    engine: Engine = field(default_factory=Exact)
     weight_format: ElementFormat | None = None
     utilization: Fraction = DEFAULT_UTILIZATION
     replacements: Replacements = field(default_factory=Replacements)

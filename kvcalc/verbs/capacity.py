@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import ranks_of
-from kvcalc.memory.temporary import Temporary, temporary
 from kvcalc.note import Note, note
 from kvcalc.record import BESIDE, Record, Result, under
 from kvcalc.scenario import Workload
@@ -26,6 +25,7 @@ from kvcalc.verbs.resolve import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from kvcalc.engines import Temporary
     from kvcalc.memory import Rank
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
@@ -48,7 +48,8 @@ class Capacity(Result):
         gpus: None where the memory for the cache is given.
         cache_memory_bytes: what the fullest rank has for its cache.
         blocks: of an engine that has blocks, as block_size is.
-        tokens: the most in sequences of at most `context`: as many whole ones as fit, and the longest beside them.
+        tokens: the most in sequences of at most `context`: as many whole ones as fit, and the longest beside them; of
+            an engine with blocks as it prints them.
         sequences: the most of `context` tokens.
         sequences_at_temporary_low: the same with the least temporary memory seen in practice, and so with the most.
         concurrency: room / one sequence, two decimals, rounded down.
@@ -112,7 +113,8 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     check_legal(deployment, scenario.model)
     replica = _replica(scenario, deployment, cache_memory, usual)
     context, batch = scenario.workload.context, scenario.workload.batch
-    sequences, tokens = replica.most_sequences(context), replica.most_tokens(context)
+    sequences, pool = replica.most_sequences(context), replica.pool(context)
+    tokens = replica.most_tokens(context) if pool is None else pool.tokens
     fullest = max(range(len(replica.ranks)), key=lambda index: (replica.ranks[index].cache_bytes(1, context), -index))
     return Capacity(
         model=ModelSummary.of(scenario.model),
@@ -122,13 +124,13 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         deployment=deployment,
         gpus=None if cache_memory is not None else Accelerator.of(scenario),
         cache_memory_bytes=max(0, replica.rooms[fullest]),
-        blocks=None,
-        block_size=None,
+        blocks=None if pool is None else pool.blocks,
+        block_size=None if pool is None else pool.block_size,
         tokens=tokens,
         sequences=sequences,
         sequences_at_temporary_low=_replica(scenario, deployment, cache_memory, least).most_sequences(context),
         sequences_at_temporary_high=_replica(scenario, deployment, cache_memory, most).most_sequences(context),
-        concurrency=_concurrency(replica, context),
+        concurrency=_concurrency(replica, context) if pool is None else pool.concurrency,
         max_context=replica.longest_context(deployment.sequences(batch)),
         limited_by="none" if tokens is None else "memory",
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
@@ -148,17 +150,16 @@ def nearest(result: Capacity) -> Deployment | None:
     """For a capacity of none, the smallest deployment that holds one sequence, or a token of each of the batch."""
     batch, context = result.workload.batch, result.workload.context
     least = Workload(1, context) if result.sequences == 0 else Workload(batch, 1)
-    found = smallest(replace(_usually(result.scenario), workload=least, deployment=None))
+    found = smallest(replace(result.scenario, workload=least, deployment=None), figure=usual)
     return found.deployment if found else None
 
 
 def _with_smallest(scenario: Scenario) -> Scenario:
     """With the smallest deployment that holds the workload, else one sequence, at the usual temporary figure."""
     replica_of(scenario, Deployment())  # the weights must be known
-    usually = _usually(scenario)
-    one = replace(usually, workload=replace(scenario.workload, batch=1))
-    whole = smallest(usually)
-    found = whole or smallest(one)
+    one = replace(scenario, workload=replace(scenario.workload, batch=1))
+    whole = smallest(scenario, figure=usual)
+    found = whole or smallest(one, figure=usual)
     if found is None:
         return scenario
     held = "the workload" if whole else "one sequence"
@@ -169,12 +170,6 @@ def _with_smallest(scenario: Scenario) -> Scenario:
         **asdict(found.deployment),
     )
     return replace(scenario, deployment=found.deployment, notes=(*scenario.notes, taken))
-
-
-def _usually(scenario: Scenario) -> Scenario:
-    """With the usual temporary figure alone, so that what is tight does not pass for holding."""
-    figure = temporary(scenario.model, scenario.replacements.temporary).term.bytes
-    return replace(scenario, replacements=replace(scenario.replacements, temporary=figure))
 
 
 def _replica(
@@ -194,11 +189,10 @@ def _at_limit(rank: Rank, sequences: int, context: int, cache_memory: int | None
 def _concurrency(replica: Replica, context: int) -> float | None:
     """How many sequences the fullest rank holds, with the part of one that is left over."""
     found = []
-    for rank, room in zip(replica.ranks, replica.rooms, strict=True):
-        own = rank.cache_bytes(2, context) - rank.cache_bytes(1, context)
-        if own:
-            shared = rank.cache_bytes(1, context) - own
-            found.append(Fraction(max(0, room - shared), own))
+    for rank, memory in zip(replica.ranks, replica.rooms, strict=True):
+        rate = rank.rate(context)
+        if rate.bytes_per_sequence:
+            found.append(Fraction(max(0, memory - rate.shared_bytes), rate.bytes_per_sequence))
     return math.floor(min(found) * 100) / 100 if found else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import MAX_RANKS
+from kvcalc.engines import Load
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Rank, Ranks
 from kvcalc.units import MAX_CONTEXT, MAX_SIZE
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.deployment import Deployment
-    from kvcalc.memory.temporary import Temporary
+    from kvcalc.engines import Pool, Temporary
     from kvcalc.scenario import Scenario
 
 
@@ -44,6 +45,10 @@ class Replica(NamedTuple):
 
     ranks: tuple[Rank, ...]
     rooms: tuple[int, ...]
+
+    def pool(self, context: int) -> Pool | None:
+        """The blocks that the engine divides this memory into; None where it has none."""
+        return self.ranks[0].settled.pool(self.rooms, Load(1, context))
 
     def holds(self, sequences: int, context: int) -> bool:
         """Whether every rank has room for so many sequences of so many tokens."""
@@ -120,8 +125,9 @@ def replica_of(
             f"the memory left for the cache needs the weights: {scenario.origin} lacks 'parameters'; give "
             "--weights SIZE or --parameters N"
         )
-    usable = scenario.usable_bytes
-    return Replica(each, tuple(usable - rank.fixed_bytes - temporary(rank.temporary) for rank in each))
+    return Replica(
+        each, tuple(rank.usable_on(scenario) - rank.fixed_bytes - temporary(rank.temporary) for rank in each)
+    )
 
 
 def largest(holds: Callable[[int], bool], limit: int, guess: int = 1) -> int:

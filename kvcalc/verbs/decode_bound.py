@@ -122,7 +122,7 @@ class _Stage:
         self._used = shares_used(scenario, deployment, rank, parts)
         self.times = rank.stages_alike
         self._weights = weights_read_bytes(self._used)
-        self._room = room_for_cache(scenario, rank) if scenario.spill else None
+        self._room = room_for_cache(rank) if scenario.spill else None
         self._work = [
             (rate, each)
             for each in work(scenario, deployment, rank, self._used)

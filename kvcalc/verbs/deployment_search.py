@@ -7,13 +7,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS, Deployment
-from kvcalc.memory import Fit, Rank, RankMemory, Ranks, fit, memories_of, overhead
+from kvcalc.errors import KvcalcError
+from kvcalc.memory import Fit, Rank, RankMemory, Ranks, memories_of, weights_basis
 from kvcalc.units import MAX_BATCH
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from kvcalc.engines import Temporary
     from kvcalc.scenario import Scenario
 
 
@@ -35,6 +37,7 @@ class Candidate:
     sequences: int
     context: int
     ranks: tuple[Rank, ...] = field(compare=False)
+    plain: bool = True
 
     @property
     def weights_known(self) -> bool:
@@ -51,18 +54,32 @@ class Candidate:
 
     @cached_property
     def largest_rank(self) -> Rank:
-        """The rank with the most memory; the first of equals."""
-        return max(self.ranks, key=self.bytes_of)
+        """The rank with the least headroom; the first of equals."""
+        return min(self.ranks, key=lambda rank: rank.headroom(self.sequences, self.context))
 
     @property
     def most_bytes(self) -> int:
         """What that rank holds."""
         return self.bytes_of(self.largest_rank)
 
+    @property
+    def least_headroom(self) -> int:
+        """What that rank has left, with the usual temporary figure; below zero where it lacks as much."""
+        return self.largest_rank.headroom(self.sequences, self.context)
+
+    def holds(self, figure: Callable[[Temporary], int]) -> bool:
+        """Whether every rank stays within what is usable, with that temporary figure."""
+        return all(_holds(rank, self.sequences, self.context, figure) for rank in self.ranks)
+
     @cached_property
     def fullest_rank(self) -> Rank:
-        """The rank with the most cache; the first of equals."""
-        return max(self.ranks, key=lambda rank: (rank.cache_bytes(self.sequences, self.context), -rank.stage))
+        """The rank that results are of: by the plain formulas the one with the most cache, else the least headroom.
+
+        Of equals the first.
+        """
+        if self.plain:
+            return max(self.ranks, key=lambda rank: (rank.cache_bytes(self.sequences, self.context), -rank.stage))
+        return self.largest_rank
 
     @cached_property
     def fullest(self) -> RankMemory:
@@ -85,8 +102,13 @@ def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = N
     """
     each = (ranks or Ranks(scenario)).of(deployment)
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
-    most = max(rank.bytes_holding(sequences, context) for rank in each)
-    return Candidate(deployment, fit(most, each[0].temporary, scenario.usable_bytes), sequences, context, each)
+    fits = {rank.fit(sequences, context) for rank in each}
+    worst = Fit.NO if Fit.NO in fits else Fit.TIGHT if Fit.TIGHT in fits else Fit.FITS
+    return Candidate(deployment, worst, sequences, context, each, scenario.engine.plain)
+
+
+def _holds(rank: Rank, sequences: int, context: int, figure: Callable[[Temporary], int]) -> bool:
+    return rank.fixed_bytes + figure(rank.temporary) + rank.cache_bytes(sequences, context) <= rank.usable_bytes
 
 
 def legal_tps_of_a_node(scenario: Scenario, ranks: Ranks | None = None) -> tuple[int, ...]:
@@ -94,13 +116,20 @@ def legal_tps_of_a_node(scenario: Scenario, ranks: Ranks | None = None) -> tuple
     return (ranks or Ranks(scenario)).tps_of_a_node
 
 
-def smallest(scenario: Scenario, ranks: Ranks | None = None) -> Candidate | None:
-    """The fewest GPUs that hold the workload, fitting or tight; on ties the larger tp. None if nothing legal does it.
+def smallest(
+    scenario: Scenario, ranks: Ranks | None = None, figure: Callable[[Temporary], int] = least
+) -> Candidate | None:
+    """The fewest GPUs that hold the workload; on ties the larger tp. None if nothing legal does it.
 
     One replica within a node comes first; pipeline stages where the largest tp is not enough or where they are allowed;
     more replicas only where no single one holds the batch.
+
+    Args:
+        scenario: what is asked.
+        ranks: of the scenario, where others of its deployments are looked at too.
+        figure: of temporary memory, with which it must hold: by default the least, so that what is tight counts.
     """
-    search = _Search(scenario, ranks or Ranks(scenario))
+    search = _Search(scenario, ranks or Ranks(scenario), figure)
     return search.flat() or search.pipeline() or search.with_replicas()
 
 
@@ -121,15 +150,15 @@ def most_sequences(scenario: Scenario, deployment: Deployment, ranks: Ranks | No
 class _Search:
     """Deployments of one scenario within nodes."""
 
-    def __init__(self, scenario: Scenario, ranks: Ranks) -> None:
-        self._scenario, self._ranks = scenario, ranks
+    def __init__(self, scenario: Scenario, ranks: Ranks, figure: Callable[[Temporary], int] = least) -> None:
+        self._scenario, self._ranks, self._figure = scenario, ranks, figure
         self._tps = legal_tps_of_a_node(scenario, ranks)
         self._layers = scenario.model.num_layers
 
     def flat(self) -> Candidate | None:
         """The smallest without pipeline stages, unless those are allowed from the start."""
         tps = [] if self._scenario.allow_pp else self._tps
-        return next((found for tp in tps if (found := self._evaluate(tp)).fit is not Fit.NO), None)
+        return next((found for tp in tps if (found := self._evaluate(tp)).holds(self._figure)), None)
 
     def pipeline(self) -> Candidate | None:
         """The smallest with pipeline stages."""
@@ -137,7 +166,7 @@ class _Search:
         batch = self._scenario.workload.batch
         for tp in reversed(self._tps):
             most = self._layers if best is None else (best.deployment.gpus - 1) // tp
-            least_stages = _Bounds(self._evaluate(tp), self._scenario, batch).least_stages(most)
+            least_stages = _Bounds(self._evaluate(tp), self._ranks, batch, self._figure).least_stages(most)
             for tried, pp in enumerate(_stage_counts(self._layers, least_stages)):
                 if pp > most or (tried == PATIENCE and not self._can_hold(tp, least_stages)):
                     break
@@ -152,14 +181,16 @@ class _Search:
         batch, context = scenario.workload.batch, scenario.workload.context
         best, fewest = None, self._tps[-1] * self._layers * MAX_RANKS if self._tps else 0
         for tp in reversed(self._tps):
-            bounds = _Bounds(self._evaluate(tp), scenario, batch)
+            bounds = _Bounds(self._evaluate(tp), self._ranks, batch, self._figure)
             for pp in _stage_counts(self._layers, 1):
                 most = min(MAX_RANKS, (fewest - 1) // (tp * pp))
                 if most < 1:
                     break
                 if bounds.least_replicas(pp) > most:
                     continue
-                replica = replica_of(scenario, Deployment(tp, pp), least, self._ranks)
+                if not self._ranks.serves(Deployment(tp, pp)):
+                    continue
+                replica = replica_of(scenario, Deployment(tp, pp), self._figure, self._ranks)
                 if replica.holds(-(-batch // most), context):
                     best = Deployment(tp, pp, -(-batch // (replica.most_sequences(context) or batch)))
                     fewest = best.gpus
@@ -168,24 +199,27 @@ class _Search:
     def best_of(self, gpus: int, dp: int) -> Candidate | None:
         """The one with the most room of so many GPUs a replica.
 
-        Of those with stages, what looks best by sums over all stages comes first: once a sum alone is too much, nothing
-        better is left.
+        Of those with stages, what looks best by sums over all stages comes first: once the sums alone leave less than
+        the best has, nothing better is left.
         """
         best: Candidate | None = None
-        flat = [self._evaluate(tp, 1, dp) for tp in self._tps if tp <= gpus]
+        tps = [tp for tp in self._tps if tp <= gpus and self._ranks.serves(Deployment(tp, 1, dp))]
+        flat = [self._evaluate(tp, 1, dp) for tp in tps]
         for candidate in flat:
             best = _better(best, candidate)
         if best is None or not (self._scenario.allow_pp or best.fit is Fit.NO):
             return best
         promising = []
         for alone in flat:
-            tp, bounds = alone.deployment.tp, _Bounds(alone, self._scenario, alone.sequences)
+            tp, bounds = alone.deployment.tp, _Bounds(alone, self._ranks, alone.sequences, usual)
             for pp in _stage_counts(self._layers, 2):
                 if tp * pp > gpus:
                     break
-                promising.append((bounds.least_bytes(pp), -tp, pp))
-        for at_least, tp, pp in sorted(promising):
-            if at_least > best.most_bytes:
+                if not self._ranks.serves(Deployment(tp, pp, dp)):
+                    continue
+                promising.append((-bounds.most_headroom(pp), -tp, pp))
+        for at_most, tp, pp in sorted(promising):
+            if -at_most < best.least_headroom:
                 break
             best = _better(best, self._evaluate(-tp, pp, dp))
         return best
@@ -193,20 +227,25 @@ class _Search:
     def _can_hold(self, tp: int, least_stages: int) -> bool:
         """Whether that many stages or more could hold the workload.
 
-        No stage holds less than one layer, and overhead does not shrink as ranks are added.
+        No stage holds less than one layer, and by plain formulas more of them leave no more memory for it.
         """
-        given = self._scenario.replacements.overhead
+        if not self._scenario.engine.plain:
+            return True
         single = self._evaluate(tp, self._layers)
-        fewer = overhead(tp * self._layers, given).bytes - overhead(tp * least_stages, given).bytes
-        return fit(single.most_bytes - fewer, single.ranks[0].temporary, self._scenario.usable_bytes) is not Fit.NO
+        figure, most = self._figure, self._ranks.most_for_weights_and_cache
+        more = most(Deployment(tp, least_stages), figure) - most(Deployment(tp, self._layers), figure)
+        rank = single.largest_rank
+        headroom = rank.headroom(single.sequences, single.context) + usual(rank.temporary) - figure(rank.temporary)
+        return headroom + more >= 0
 
     def _holds(self, tp: int, pp: int) -> bool:
-        """Whether every rank has room, at least with the least temporary figure; the first that has none decides."""
-        deployment, workload, usable = Deployment(tp, pp), self._scenario.workload, self._scenario.usable_bytes
-        return all(
-            rank.fixed_bytes + rank.temporary.low + rank.cache_bytes(workload.batch, workload.context) <= usable
-            for rank in self._ranks.of(deployment)
-        )
+        """Whether every rank has memory enough; the first that has not decides."""
+        deployment, workload = Deployment(tp, pp), self._scenario.workload
+        try:
+            ranks = self._ranks.of(deployment)
+            return all(_holds(rank, workload.batch, workload.context, self._figure) for rank in ranks)
+        except KvcalcError:
+            return False
 
     def _evaluate(self, tp: int, pp: int = 1, dp: int = 1) -> Candidate:
         return evaluate(self._scenario, Deployment(tp, pp, dp), self._ranks)
@@ -215,45 +254,48 @@ class _Search:
 class _Bounds:
     """What stages must hold at least: together, the weights and the cache of the tp ranks that have no stages."""
 
-    def __init__(self, alone: Candidate, scenario: Scenario, sequences: int) -> None:
-        (self._rank,) = alone.ranks
-        self._tp, self._usable = alone.deployment.tp, scenario.usable_bytes
-        self._overhead = scenario.replacements.overhead
-        self._weights = self._rank.weights_bytes or 0
-        self._cache = self._rank.cache_bytes(sequences, alone.context)
-        self._reserve = self._rank.reserve.bytes
+    def __init__(self, alone: Candidate, ranks: Ranks, sequences: int, figure: Callable[[Temporary], int]) -> None:
+        (rank,) = alone.ranks
+        self._tp, self._ranks, self._figure = alone.deployment.tp, ranks, figure
+        self._weights = rank.weights_bytes or 0
+        staged = Deployment(self._tp, 2)
+        if weights_basis(ranks.scenario, staged) != "by place" and (weights := ranks.weights_of(staged)):
+            # without places, stages divide all parts evenly, and copies are not counted
+            self._weights = min(self._weights, sum(part.term.bytes // self._tp for part in weights.parts))
+        self._cache = rank.cache_bytes(sequences, alone.context)
+        self._unbounded = not ranks.scenario.engine.plain  # stages may have more memory where there are more of them
 
-    def least_bytes(self, pp: int) -> int:
-        """A rank with the most memory holds at least so much, with the usual temporary figure."""
-        divided = -(-(self._weights + self._cache) // pp)
-        return divided + self._reserve + self._rank.temporary.term.bytes + self._overhead_bytes(pp)
+    def most_headroom(self, pp: int) -> int:
+        """The rank with the least headroom has no more than so much."""
+        return self._most(pp) - -(-(self._weights + self._cache) // pp)
 
     def least_stages(self, most: int) -> int:
-        """A number of stages below which the least temporary figure leaves no room; beyond `most` where none do."""
+        """A number of stages below which there is not memory enough; beyond `most` where there never is."""
         least_stages = 1
+        if self._unbounded:
+            return least_stages
         while least_stages <= most:
-            room = self._room(least_stages)
-            bound = -(-(self._weights + self._cache) // room) if room > 0 else most + 1
+            each = self._most(least_stages)
+            bound = -(-(self._weights + self._cache) // each) if each > 0 else most + 1
             if bound <= least_stages:
                 break
             least_stages = bound
         return least_stages
 
     def least_replicas(self, pp: int) -> int:
-        """A number of replicas below which the batch finds no room, each with weights of its own; 1 where that is all
+        """A number of replicas below which the batch is not held, each with weights of its own; 1 where that is all
         that can be said.
         """
-        room = pp * self._room(pp) - self._weights
-        if room > 0:
-            return max(1, -(-self._cache // room))
-        return MAX_RANKS + 1 if room < 0 or self._cache else 1
+        if self._unbounded:
+            return 1
+        for_cache = pp * self._most(pp) - self._weights
+        if for_cache > 0:
+            return max(1, -(-self._cache // for_cache))
+        return MAX_RANKS + 1 if for_cache < 0 or self._cache else 1
 
-    def _room(self, pp: int) -> int:
-        """Of one rank, for weights and cache."""
-        return self._usable - self._reserve - self._rank.temporary.low - self._overhead_bytes(pp)
-
-    def _overhead_bytes(self, pp: int) -> int:
-        return overhead(self._tp * pp, self._overhead).bytes
+    def _most(self, pp: int) -> int:
+        """What a rank has for weights and cache."""
+        return self._ranks.most_for_weights_and_cache(Deployment(self._tp, pp), self._figure)
 
 
 def _stage_counts(layers: int, least: int) -> Iterator[int]:
@@ -268,6 +310,6 @@ def _better(first: Candidate | None, second: Candidate) -> Candidate:
     """The one with the most to spare, then with the larger tp, then with fewer stages."""
 
     def order(candidate: Candidate) -> tuple[int, int, int]:
-        return -candidate.most_bytes, candidate.deployment.tp, -candidate.deployment.pp
+        return candidate.least_headroom, candidate.deployment.tp, -candidate.deployment.pp
 
     return second if first is None or order(second) > order(first) else first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.engines import RankLoad
+from kvcalc.engines import Load
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, Ranks, replica_weights
 from kvcalc.term import leaves
@@ -27,7 +27,7 @@ from kvcalc.verbs.estimate_result import (
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
 from kvcalc.verbs.question import Question
-from kvcalc.verbs.replica import replica_bytes, replica_cache
+from kvcalc.verbs.replica import bytes_without_windows, replica_bytes, replica_cache
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled
 
@@ -56,9 +56,9 @@ def estimate(scenario: Scenario) -> Estimate:
     shown = asked if scenario.deployment is not None or found is None else found
     can = weights_known and can_decode(scenario, shown)
     decode = decode_bound(scenario, shown.deployment, ranks) if can else None
-    cache = asked.fullest.cache if deployment.ranks == 1 else replica_cache(scenario, deployment)
-    asked_rank = _rank(asked, scenario.usable_bytes)
-    found_rank = None if found is None else _rank(found, scenario.usable_bytes)
+    cache = asked.fullest.cache if deployment.ranks == 1 else replica_cache(scenario, deployment, ranks)
+    asked_rank = _rank(asked)
+    found_rank = None if found is None else _rank(found)
     return Estimate(
         model=ModelSummary.of(model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
@@ -102,32 +102,26 @@ def _spill(ranks: Ranks, deployment: Deployment, decode: DecodeBound | None) -> 
 
 def _cache(ranks: Ranks, whole: Sum, asked: Candidate) -> CacheResult:
     scenario, deployment = ranks.scenario, asked.deployment
-    context, dcp = scenario.workload.context, deployment.dcp
-    fullest = asked.fullest_rank
-
-    def sequence_bytes(tokens: int) -> int:
-        return fullest.cache_bytes(1, tokens)
-
-    state = sequence_bytes(0)
-    here = sequence_bytes(context)
-    load = RankLoad(scenario.model.layout.kinds, deployment.tp, 1, context, scenario.cache_format)
+    context, fullest = scenario.workload.context, asked.fullest_rank
+    rate = fullest.rate(context)
     return CacheResult(
         bytes=whole.bytes,
         one_copy_bytes=replica_bytes(scenario, Deployment(dp=deployment.dp), ranks),
         bytes_per_rank=asked.fullest.cache.bytes,
-        bytes_per_sequence=here,
-        bytes_per_token=-(-(sequence_bytes(dcp) - state) // dcp),
-        bytes_per_token_at_context=-(-(sequence_bytes(context + dcp) - here) // dcp),
-        state_bytes_per_sequence=state,
-        lower_bound=scenario.engine.is_lower_bound(load),
-        without_windows_bytes=replica_bytes(scenario, deployment, ranks, windows=False),
+        bytes_per_sequence=fullest.cache_bytes(1, context),
+        bytes_per_token=rate.bytes_per_token,
+        bytes_per_token_at_context=rate.bytes_per_token_at_context,
+        state_bytes_per_sequence=rate.state_bytes_per_sequence,
+        lower_bound=ranks.settled(deployment).lower_bound(Load(1, context)),
+        without_windows_bytes=bytes_without_windows(scenario, deployment),
         terms=leaves(whole),
         tree=whole,
     )
 
 
-def _rank(candidate: Candidate, usable_bytes: int) -> RankResult:
+def _rank(candidate: Candidate) -> RankResult:
     memory, total = candidate.fullest, candidate.total_bytes
+    fullest = candidate.fullest_rank
     return RankResult(
         weights_bytes=candidate.fullest_rank.weights_bytes,
         cache_bytes=memory.cache.bytes,
@@ -135,8 +129,8 @@ def _rank(candidate: Candidate, usable_bytes: int) -> RankResult:
         overhead_bytes=memory.overhead.bytes,
         reserve_bytes=memory.reserve.bytes,
         total_bytes=total,
-        headroom_bytes=None if total is None else usable_bytes - total,
-        least_headroom_bytes=None if total is None else usable_bytes - candidate.most_bytes,
+        headroom_bytes=None if total is None else fullest.headroom(candidate.sequences, candidate.context),
+        least_headroom_bytes=None if total is None else candidate.least_headroom,
         tree=memory.tree,
     )
 

@@ -135,14 +135,14 @@ def _format(element_format: ElementFormat) -> Explanation:
     )
 
 
-def _engine(engine: Engine) -> Explanation:
+def _engine(engine: type[Engine]) -> Explanation:
     return Explanation(
         name=engine.name,
         topic="engine",
         title=f"Engine {engine.name}",
         keeps=engine.about,
-        formula="sum over layers and tensors of layers x sequences x positions kept x bytes of the row",
-        fields=(),
+        formula=engine.formula,
+        fields=tuple(f"{name} ({each.default}): {each.help}" for name, each in engine.options.items()),
         source=engine.source,
         example="",
     )

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvcalc.catalogue import shipped_gpus, shipped_models
-from kvcalc.engines import ENGINES, RankLoad
+from kvcalc.engines import ContentCounter, RankLoad
+from kvcalc.engines.content import rows_rate
 from kvcalc.record import Record, Result
 from kvcalc.scenario import cache_format
 
@@ -122,14 +123,13 @@ def show_model(model: Model, text: str) -> ModelCard:
 def _model_row(model: Model) -> ModelRow:
     kinds = model.distinct()
     formats = cache_format(model, None)
-    exact = ENGINES["exact"]
-    state = exact.rank_cache(RankLoad(kinds, 1, 1, 0, formats)).bytes
+    rate = rows_rate(ContentCounter(formats).rows(kinds, 1), RankLoad(kinds, 1, 1, 1, formats))
     return ModelRow(
         name=model.name,
         mechanisms=tuple(dict.fromkeys(layer.attention.kind for layer in kinds)),
         layers=model.num_layers,
-        bytes_per_token=exact.rank_cache(RankLoad(kinds, 1, 1, 1, formats)).bytes - state,
-        state_bytes_per_sequence=state,
+        bytes_per_token=rate.bytes_per_token,
+        state_bytes_per_sequence=rate.state_bytes_per_sequence,
         dtype=formats.name,
         parameters=model.parameters,
         max_context=model.max_context,

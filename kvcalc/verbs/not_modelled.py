@@ -37,9 +37,7 @@ def cache_not_modelled(scenario: Scenario) -> Iterator[Note]:
         yield note("state-quality", "quality loss of states kept in less than fp32")
     if any(layer.attention.positions_read for layer in model.distinct()):
         yield note("indexer-computing", "what an indexer computes to choose positions")
-    yield note(
-        "blocks-and-fragmentation", "rounding to blocks, fragmentation, and prefix caching's blocks that can be evicted"
-    )
+    yield from scenario.engine.not_modelled()
 
 
 def bits(element_format: ElementFormat) -> Fraction:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
+from kvcalc.engines import Load
 from kvcalc.mechanisms import Cross, Role
-from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, split_blocks, weights_basis
+from kvcalc.memory import CUDA_CONTEXT_BYTES, Fit, Ranks, split_blocks, weights_basis
 from kvcalc.note import Note, note
 from kvcalc.scenario import DEFAULT_DTYPE
 from kvcalc.verbs.decode_bound import why_no_bound
-from kvcalc.verbs.replica import replica_bytes
+from kvcalc.verbs.replica import bytes_without_windows, replica_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.gpu import Gpu
-    from kvcalc.memory import Ranks
     from kvcalc.memory.weights import Basis
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
@@ -45,7 +45,7 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[N
     """
     scenario = ranks.scenario
     yield from scenario.notes
-    yield from model_notes(scenario, asked.deployment, ranks)
+    yield from model_notes(scenario, asked.deployment)
     if not asked.weights_known:
         yield unknown_weights(scenario)
     yield from gpu_notes(scenario)
@@ -181,7 +181,7 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
         )
 
 
-def model_notes(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Iterator[Note]:
+def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
     """What to know of the model at this context."""
     model, context = scenario.model, scenario.workload.context
     if model.dtype is None:
@@ -190,9 +190,13 @@ def model_notes(scenario: Scenario, deployment: Deployment, ranks: Ranks | None 
         )
     if model.max_context is not None and context > model.max_context:
         yield context_above_max_context(context, model.max_context)
+    if not scenario.engine.plain:
+        load = Load(deployment.sequences(scenario.workload.batch), context, min(scenario.shared_prefix, context))
+        yield from Ranks(scenario).settled(deployment).notes(load)
+        return
     windowed = {layer: n for layer, n in model.distinct().items() if layer.limits(context)}
     if windowed:
-        full = replica_bytes(scenario, deployment, ranks, windows=False)
+        full = bytes_without_windows(scenario, deployment)
         names = [*dict.fromkeys(layer.span.name for layer in windowed if layer.span)]
         own, without = " or ".join(names), " or ".join(f"{name}s" for name in names)
         layers = sum(windowed.values())

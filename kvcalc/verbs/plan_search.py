@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.legality import legal_dcps
-from kvcalc.memory import Ranks, overhead
+from kvcalc.memory import Ranks
 from kvcalc.memory.parts import placed_parts, whole_parts
-from kvcalc.memory.temporary import temporary
 from kvcalc.verbs.capacity_search import Replica, largest, least, replica_of
 from kvcalc.verbs.deployment_search import legal_tps_of_a_node
 
@@ -39,18 +38,15 @@ class _Way(NamedTuple):
 
 
 class Search:
-    """Deployments of one model and workload. What a rank holds does not depend on the accelerator, so it is kept."""
+    """Deployments of one model and workload. What ranks hold is kept for all accelerators that play no part in it."""
 
     def __init__(self, scenario: Scenario, limits: Limits) -> None:
         self.limits, self._scenario = limits, scenario
         self._batch, self._context = scenario.workload.batch, scenario.workload.context
-        self._ranks = Ranks(scenario)
+        self._ranks: dict[str, Ranks] = {}
         self.dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
         self._tps: dict[int, tuple[int, ...]] = {}
         self._cache_of_batch = cache(self._count_cache_of_batch)
-        given = scenario.replacements
-        self._overhead = cache(lambda ranks: overhead(ranks, given.overhead).bytes)
-        self._least_fixed = temporary(scenario.model, given.temporary).low + sum(size for _, size in given.reserve)
         self._whole = sum(part.term.bytes for part in whole_parts(scenario) or ())
         experts_apart = placed_parts(scenario) or whole_parts(scenario) or ()
         self._experts = sum(part.term.bytes for part in experts_apart if part.split == "ep")
@@ -74,15 +70,16 @@ class Search:
         if self.limits.tp is not None:
             return (self.limits.tp,)
         node_size = scenario.gpu.node_size
-        if node_size not in self._tps:
-            self._tps[node_size] = legal_tps_of_a_node(scenario)
+        if node_size not in self._tps or not scenario.engine.plain:
+            self._tps[node_size] = legal_tps_of_a_node(scenario, self.ranks(scenario))
         return self._tps[node_size]
 
     def tries_stages(self, scenario: Scenario) -> bool:
         """Whether pipeline stages are tried: asked for, allowed, or needed because no tp alone holds the batch."""
         if scenario.allow_pp or self.limits.pp is not None:
             return True
-        alone = (self.replica(scenario, Deployment(tp)) for tp in self.tps(scenario))
+        tps = (tp for tp in self.tps(scenario) if self.ranks(scenario).serves(Deployment(tp)))
+        alone = (self.replica(scenario, Deployment(tp)) for tp in tps)
         return not any(replica.holds(self._batch, self._context) for replica in alone)
 
     def stage_counts(self, tp: int) -> range:
@@ -117,7 +114,14 @@ class Search:
 
     def replica(self, scenario: Scenario, deployment: Deployment) -> Replica:
         """A replica with what is usable on the scenario's accelerator beside the least temporary memory."""
-        return replica_of(scenario, deployment, least, self._ranks)
+        return replica_of(scenario, deployment, least, self.ranks(scenario))
+
+    def ranks(self, scenario: Scenario) -> Ranks:
+        """Of the scenario's deployments, on its accelerator."""
+        key = "" if scenario.engine.plain else scenario.gpu.name
+        if key not in self._ranks:
+            self._ranks[key] = Ranks(scenario)
+        return self._ranks[key]
 
     def sequences(self, scenario: Scenario, deployment: Deployment) -> int:
         """How many sequences of the batch a replica holds."""
@@ -137,6 +141,8 @@ class Search:
             for pp in (*flat, *(self.stage_counts(tp) if try_stages else ())):
                 for dcp in self.dcps(tp):
                     alone = Deployment(tp, pp, dcp=dcp)
+                    if not self.ranks(scenario).serves(alone):
+                        continue
                     fewest = self._fewest(scenario, alone, share_experts=False)
                     yield _Way(alone.ranks * (fewest + spare), tp, pp, dcp, share_experts=False)
                     if experts:
@@ -171,16 +177,18 @@ class Search:
         These keep the cache of the whole batch at least once for each rank that needs a copy, the weights once a
         replica, and experts that are shared once.
         """
-        fixed = self._least_fixed + self._overhead(alone.connected_ranks)
+        if not scenario.engine.plain:
+            return 1  # other deployments may leave more memory for the cache
+        most = self.ranks(scenario).most_for_weights_and_cache(alone, least, scenario)
         once, each = (self._experts, self._others) if share_experts else (0, self._whole)
-        room = alone.ranks * (scenario.usable_bytes - fixed) - each
+        for_cache = alone.ranks * most - each
         needed = self._cache_of_batch(alone.tp, alone.dcp) + once
-        if room > 0:
-            return max(1, -(-needed // room))
-        return MAX_RANKS + 1 if room < 0 or needed else 1
+        if for_cache > 0:
+            return max(1, -(-needed // for_cache))
+        return MAX_RANKS + 1 if for_cache < 0 or needed else 1
 
     def _count_cache_of_batch(self, tp: int, dcp: int) -> int:
-        (rank,) = self._ranks.of(Deployment(tp, dcp=dcp))
+        (rank,) = self.ranks(self._scenario).of(Deployment(tp, dcp=dcp))
         return tp * rank.cache_bytes(self._batch, self._context)
 
     def _first_to_hold(self, scenario: Scenario, alone: Deployment, start: int, end: int) -> int:

@@ -4,73 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines import RankLoad
+from kvcalc.engines import Load, RankLoad, content_bytes, contents
 from kvcalc.memory import Ranks
-from kvcalc.term import Factor, Sum, leaves
+from kvcalc.term import Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kvcalc.deployment import Deployment
     from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
 
 
-def replica_cache(scenario: Scenario, deployment: Deployment, *, windows: bool = True) -> Sum:
-    """The cache of one replica, every copy on every rank.
-
-    Args:
-        scenario: what is asked.
-        deployment: over which ranks.
-        windows: False counts layers with windows or chunks as if they kept every token.
-    """
-    layers, workload = _layers(scenario, windows=windows), scenario.workload
-    cache = cache_of(scenario, layers, deployment, deployment.sequences(workload.batch), workload.context)
-    if deployment.tp == 1:
-        return cache
-    ranks = Factor("ranks", deployment.tp, "rank")
-    return Sum(cache.path, tuple(leaf.times(ranks) for leaf in leaves(cache)))
-
-
-def replica_bytes(
-    scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None, *, windows: bool = True
-) -> int:
-    """The bytes of that.
+def replica_cache(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Sum:
+    """What the engine reserves on one replica, every copy on every rank.
 
     Args:
         scenario: what is asked.
         deployment: over which ranks.
         ranks: of the scenario, where others of its deployments are looked at too.
-        windows: as above.
     """
-    layers, workload = _layers(scenario, windows=windows), scenario.workload
-    count = (ranks or Ranks(scenario)).count
-    sequences = deployment.sequences(workload.batch)
-    return deployment.tp * count(_load(scenario, layers, deployment, sequences, workload.context))
+    return (ranks or Ranks(scenario)).settled(deployment).replica(_load(scenario, deployment))
 
 
-def cache_of(
-    scenario: Scenario, layers: Mapping[Layer, int], deployment: Deployment, sequences: int, context: int
-) -> Sum:
-    """The cache of these layers on one tensor-parallel rank."""
-    return scenario.engine.rank_cache(_load(scenario, layers, deployment, sequences, context))
+def replica_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> int:
+    """The bytes of that."""
+    load = _load(scenario, deployment)
+    each = (ranks or Ranks(scenario)).of(deployment)
+    return deployment.tp * sum(rank.stages_alike * rank.cache_bytes(load.sequences, load.context) for rank in each)
 
 
-def _load(
-    scenario: Scenario, layers: Mapping[Layer, int], deployment: Deployment, sequences: int, context: int
-) -> RankLoad:
-    shared = min(scenario.shared_prefix, context)
-    return RankLoad(layers, deployment.tp, sequences, context, scenario.cache_format, deployment.dcp, shared)
-
-
-def _layers(scenario: Scenario, *, windows: bool) -> Mapping[Layer, int]:
-    layers = scenario.model.layout.kinds
-    return layers if windows or all(layer.span is None for layer in layers) else _without_windows(layers)
-
-
-def _without_windows(layers: Mapping[Layer, int]) -> dict[Layer, int]:
-    counts: dict[Layer, int] = {}
-    for layer, count in layers.items():
+def bytes_without_windows(scenario: Scenario, deployment: Deployment) -> int:
+    """What the layers of one replica would hold if those with windows or chunks kept every token."""
+    layers: dict[Layer, int] = {}
+    for layer, count in scenario.model.layout.kinds.items():
         full = layer._replace(span=None)
-        counts[full] = counts.get(full, 0) + count
-    return counts
+        layers[full] = layers.get(full, 0) + count
+    load = _load(scenario, deployment)
+    rank = RankLoad(layers, deployment.tp, *load[:2], scenario.cache_format, deployment.dcp, load.shared_prefix)
+    return deployment.tp * content_bytes(rank)
+
+
+def content_of_a_token(scenario: Scenario) -> Sum:
+    """What the layers hold of one sequence of one token, in one copy: before any engine rounds."""
+    load = RankLoad(scenario.model.layout.kinds, 1, 1, 1, scenario.cache_format)
+    return Sum("cache", tuple(content.term for content in contents(load)))
+
+
+def _load(scenario: Scenario, deployment: Deployment) -> Load:
+    context = scenario.workload.context
+    return Load(deployment.sequences(scenario.workload.batch), context, min(scenario.shared_prefix, context))

@@ -40,19 +40,19 @@ def spilled(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = No
     each = (ranks or Ranks(scenario)).of(deployment)
     refuse_unknown_weights(each[0])
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
-    rooms = {rank: room_for_cache(scenario, rank) for rank in each}
+    rooms = {rank: room_for_cache(rank) for rank in each}
     beyond = {rank: max(0, rank.cache_bytes(sequences, context) - room) for rank, room in rooms.items()}
     worst = max(beyond, key=lambda rank: beyond[rank])
     return Spilled(rooms[worst], beyond[worst], deployment.tp * sum(rank.stages_alike * beyond[rank] for rank in each))
 
 
-def room_for_cache(scenario: Scenario, rank: Rank) -> int:
+def room_for_cache(rank: Rank) -> int:
     """What a rank has beside all else, with the usual temporary figure.
 
     Raises:
         KvcalcError: nothing, and less.
     """
-    room = scenario.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
+    room = rank.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
     if room < 0:
         raise KvcalcError(
             f"--spill: only cache can be kept in the host's memory, and a rank lacks {-room:,} bytes for the rest; "

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from kvcalc.deployment import heads_on_rank
-from kvcalc.engines import Exact
 from kvcalc.note import Note, note
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.estimate import estimate
@@ -146,8 +145,8 @@ def _whole(scope: Scope, reserved: int, reports: list[RankReport]) -> Iterator[C
     if scope.unsupported:
         yield exactly("cache bytes", f"{whole}, without the layers that are not verified", content, held)
     else:
-        yield exactly("cache bytes", whole, reserved if engine == Exact.name else content, held)
-    if engine != Exact.name:
+        yield exactly("cache bytes", whole, reserved if scope.scenario.engine.plain else content, held)
+    if not scope.scenario.engine.plain:
         yield at_least("reserved", f"{whole}, by engine {engine}", content, reserved, "bytes")
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.deployment import Deployment, stages
-from kvcalc.engines import Exact, RankLoad
+from kvcalc.engines import Engine, Load, RankLoad, Settled, Setup, content_bytes, contents
 from kvcalc.legality import legal_dcps, legal_eps, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, Cross, GatedDeltaNet, Mamba2, NoAttention, ShortConv
 from kvcalc.memory import Fit, Ranks, memories_of
 from kvcalc.model.layers import LayerGroup, Repeat, count_layers
 from kvcalc.model.model import WeightPart
-from kvcalc.term import Factor, Sum
+from kvcalc.model.stages import Stage
+from kvcalc.term import Product
 from kvcalc.verbs.decode_bound import decode_bound
 from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
 
@@ -90,12 +92,24 @@ def models(draw: st.DrawFn) -> kvcalc.Model:
     )
 
 
+class TwiceLayout(Settled):
+    def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
+        for content in contents(self.rank_load(stage, load)):
+            yield content.term._replace(path=f"{content.term.path}, again")
+
+
 @dataclass(frozen=True)
-class Twice(Exact):
+class Twice(Engine):
     """An engine with terms of its own."""
 
-    def rank_cache(self, load: RankLoad) -> Sum:
-        return Sum("cache", tuple(leaf.times(Factor("twice", 2)) for leaf in Exact.rank_cache(self, load).parts))  # type: ignore[union-attr]
+    name: ClassVar[str] = "twice"
+    about: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    plain: ClassVar[bool] = True
+
+    def settle(self, setup: Setup) -> TwiceLayout:
+        return TwiceLayout(setup)
 
 
 @st.composite
@@ -184,7 +198,7 @@ def storable(scenario: kvcalc.Scenario) -> list[int]:
     found = []
     for tp in legal_tps(scenario.model, 8):
         try:
-            scenario.engine.rank_cache(RankLoad(scenario.model.distinct(), tp, 1, 1, scenario.cache_format))
+            content_bytes(RankLoad(scenario.model.distinct(), tp, 1, 1, scenario.cache_format))
         except kvcalc.KvcalcError:
             continue
         found.append(tp)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
+from toy_engine import Toy
 
 import kvcalc
 from kvcalc.deployment import Deployment
-from kvcalc.engines import Engine, RankLoad, contents
+from kvcalc.engines import Engine, Load, Settled, Setup
 from kvcalc.mechanisms import GQA, MLA, Attention, Mamba2
 from kvcalc.model.layers import LayerGroup
-from kvcalc.term import Factor, Product, Sum
+from kvcalc.model.stages import Stage
+from kvcalc.term import Sum
 from kvcalc.verification.result import Check, Verification
 
 ATTENTION: dict[str, Attention] = {
@@ -22,36 +26,25 @@ ATTENTION: dict[str, Attention] = {
 }
 
 
-class Blocks:
-    """An engine that gives each sequence whole blocks of 16 tokens, and each state a page of 8 KiB."""
+class TooLittleLayout(Settled):
+    def held(self, stage: Stage, load: Load) -> Sum:
+        return Sum("cache", super().held(stage, load).parts[:-1])
 
-    name = "blocks"
-    version: str | None = "1"
-    about = "Rounds tokens up to blocks of 16, and states to pages."
-    source = "this test"
-
-    def rank_cache(self, load: RankLoad) -> Sum:
-        return Sum("cache", tuple(self._terms(load)))
-
-    def _terms(self, load: RankLoad) -> list[Product]:
-        terms = []
-        for content in contents(load):
-            grows = content.tensors[0].rows is None
-            value = content.rows[-1].value
-            padded = Factor("padded", -(-value // 16) * 16 if grows else value, "token")
-            pages = () if grows else (Factor("spare", 3, "page"),)
-            terms.append(content._replace(rows=(*content.rows[:-1], padded, *pages)).term)
-        return terms
-
-    def is_lower_bound(self, load: RankLoad) -> bool:  # noqa: ARG002  # the interface's
-        return False
+    def held_bytes(self, stage: Stage, load: Load) -> int:
+        return self.held(stage, load).bytes
 
 
-class TooLittle(Blocks):
+@dataclass(frozen=True)
+class TooLittle(Engine):
     """An engine whose figure is less than the layers hold."""
 
-    def _terms(self, load: RankLoad) -> list[Product]:
-        return super()._terms(load)[:-1]
+    name: ClassVar[str] = "too-little"
+    about: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+
+    def settle(self, setup: Setup) -> TooLittleLayout:
+        return TooLittleLayout(setup)
 
 
 def scenario(kind: str, engine: Engine, context: int = 40, **ways: int) -> kvcalc.Scenario:
@@ -78,22 +71,26 @@ STATE = {"gqa": 0, "mla": 0, "mamba2": 3 * (8 * 16 + 2 * 2 * 16) * 2 + 8 * 16 * 
 @pytest.mark.parametrize("kind", ATTENTION)
 def test_what_layers_hold_is_proven(kind: str, device: str) -> None:
     """40 tokens: two blocks and a half, which the engine counts as 48."""
-    asked = scenario(kind, Blocks())
+    asked = scenario(kind, Toy())
     result = kvcalc.verify(asked, device=device)
     assert [check for check in result.checks if not check.ok] == []
     assert result.verified
     [whole] = checks(result, "cache bytes")
     assert whole.measured == whole.predicted == 3 * 4 * (40 * HELD[kind] + STATE[kind])
     [reserved] = checks(result, "reserved")
-    assert reserved.measured == kvcalc.estimate(asked).cache.bytes == 3 * 4 * (48 * HELD[kind] + 3 * STATE[kind])
+    assert (
+        reserved.measured
+        == kvcalc.estimate(asked).cache.bytes
+        == 3 * 4 * (48 * HELD[kind] + 2 * STATE[kind]) + 4 * 16 * HELD[kind]
+    )
     assert (reserved.predicted, reserved.relation) == (whole.measured, ">=")
-    assert "engine blocks" in reserved.subject
+    assert "engine toy" in reserved.subject
 
 
 @pytest.mark.parametrize("ways", [{"tp": 2}, {"pp": 2}, {"tp": 2, "pp": 2}], ids=str)
 @pytest.mark.parametrize("kind", ATTENTION)
 def test_on_ranks_too(kind: str, ways: dict[str, int]) -> None:
-    result = kvcalc.verify(scenario(kind, Blocks(), **ways), device="meta")
+    result = kvcalc.verify(scenario(kind, Toy(), **ways), device="meta")
     assert [check for check in result.checks if not check.ok] == []
     assert result.verified
     assert len(checks(result, "bytes of rank")) == ways.get("tp", 1) * ways.get("pp", 1)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
-from kvcalc.engines import RankLoad
+from kvcalc.engines import Load
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, Ranks
@@ -21,7 +21,7 @@ from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import Candidate, best_of, evaluate, smallest
 from kvcalc.verbs.estimate import gpus_by_memory
 from kvcalc.verbs.notes import no_decode_bound, no_legal_deployment
-from kvcalc.verbs.replica import cache_of, replica_cache
+from kvcalc.verbs.replica import content_of_a_token, replica_cache
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
@@ -94,11 +94,11 @@ def compared_row(
         own: whether this is the model as it is.
     """
     model, workload = scenario.model, scenario.workload
-    cache = replica_cache(scenario, Deployment())
-    plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
-    state = cache_of(scenario, model.distinct(), Deployment(), 1, 0).bytes
-    token = cache_of(scenario, model.distinct(), Deployment(), 1, 1)
+    token = content_of_a_token(scenario)
     ranks = Ranks(scenario)
+    cache = replica_cache(scenario, Deployment(), ranks)
+    rate = evaluate(scenario, Deployment(), ranks).fullest_rank.rate(workload.context)
+    plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
     total = evaluate(scenario, Deployment(), ranks).total_bytes
     found = None
     if total is not None:
@@ -113,13 +113,11 @@ def compared_row(
         layers=tuple(f"{count} x {layer.label}" for layer, count in model.distinct().items()),
         cache_dtype=scenario.cache_format.name,
         elements_per_token_per_layer=_elements(model),
-        bytes_per_token=token.bytes - state,
-        state_bytes_per_sequence=state,
+        bytes_per_token=rate.bytes_per_token,
+        state_bytes_per_sequence=rate.state_bytes_per_sequence,
         cache_bytes=cache.bytes,
         saved_bytes=cache_bytes(replace(scenario, cache_format=plain)) - cache.bytes,
-        lower_bound=scenario.engine.is_lower_bound(
-            RankLoad(model.distinct(), 1, 1, workload.context, scenario.cache_format)
-        ),
+        lower_bound=ranks.settled(Deployment()).lower_bound(Load(1, workload.context)),
         mha_cache_bytes=mha_bytes,
         ratio_to_mha=float(Fraction(cache.bytes, mha_bytes)) if mha_bytes else None,
         unsplit_bytes=total,

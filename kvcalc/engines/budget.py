@@ -1,0 +1,61 @@
+"""What an engine has for its cache: the share of the memory that it uses, and what else takes a part of that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from kvcalc.term import Product, Sum
+
+
+class Temporary(NamedTuple):
+    """Temporary memory of one rank, in bytes: what is counted, and the range that was observed.
+
+    Attributes:
+        term: what totals count.
+        low: the least observed.
+        high: the most observed in settings like these; what a deployment must leave for it to be called fitting.
+    """
+
+    term: Product
+    low: int
+    high: int
+
+    @property
+    def is_range(self) -> bool:
+        return self.low != self.high
+
+
+class Budget(NamedTuple):
+    """The memory of one rank as an engine shares it out. What is None is as for the plain formulas.
+
+    Every shape of budget is stated by these three. A share of the total: `usable`. A share of what is left after the
+    weights, or of what is free after a peak: `usable` is all that is free, and what the engine leaves free is a row of
+    `overhead`.
+
+    Attributes:
+        usable: bytes that weights, cache, temporary memory, overhead and reserves share; None: floor(memory x
+            utilization).
+        temporary: activations at their peak; None: the range observed in practice, by kind of model.
+        overhead: all else, as rows with a source; None: communication buffers and CUDA graphs as observed.
+    """
+
+    usable: int | None = None
+    temporary: Temporary | None = None
+    overhead: Sum | None = None
+
+
+class Pool(NamedTuple):
+    """The blocks that an engine divides its cache memory into, as it prints them.
+
+    Attributes:
+        blocks: how many there are on each rank.
+        block_size: tokens that one holds.
+        tokens: as the engine prints them.
+        concurrency: as the engine prints it: sequences of the given context, a decimal.
+    """
+
+    blocks: int
+    block_size: int
+    tokens: int
+    concurrency: float

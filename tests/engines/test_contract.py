@@ -1,0 +1,282 @@
+"""What every engine promises, whatever it is: searches, results and notes rest on it."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from itertools import pairwise, product
+from typing import NamedTuple
+
+import pytest
+from toy_engine import Toy
+
+import kvcalc
+from kvcalc.deployment import Deployment
+from kvcalc.engines import ENGINES, Engine, Load, Settled, choose_engine, content_bytes
+from kvcalc.errors import KvcalcError
+from kvcalc.legality import check_legal, legal_dcps
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, GatedDeltaNet, Mamba2, Shared
+from kvcalc.memory import Ranks
+from kvcalc.model.layers import LayerGroup, Layers, Repeat
+from kvcalc.verbs.capacity import capacity
+from kvcalc.verbs.capacity_search import replica_of, usual
+from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
+from kvcalc.verbs.explain import explain
+
+EVERY: tuple[type[Engine], ...] = (*ENGINES.values(), Toy)
+
+GQA_8 = GQA(num_heads=8, num_kv_heads=4, head_dim=32)
+LATENT = MLA(num_heads=8, kv_lora_rank=64, qk_rope_head_dim=32, qk_nope_head_dim=32, v_head_dim=32)
+DELTA = GatedDeltaNet(num_k_heads=8, num_v_heads=8, k_head_dim=16, v_head_dim=16, conv_kernel=4)
+
+
+def group(count: int, attention: object, **other: int) -> LayerGroup:
+    return LayerGroup(count=count, attention=attention, **other)  # type: ignore[arg-type]
+
+
+SHAPES: dict[str, tuple[Layers, ...]] = {
+    "mha": (group(5, MHA(num_heads=8, head_dim=32)),),
+    "mqa": (group(4, MQA(num_heads=8, head_dim=32)),),
+    "latent": (group(5, LATENT),),
+    "latent with indexer": (group(4, replace(LATENT, index_head_dim=128, index_n_heads=4, index_topk=64)),),
+    "windows": (Repeat(repeat=2, of=(group(3, GQA_8, window=48), group(1, GQA_8))),),
+    "windows alone": (group(4, GQA_8, window=80),),
+    "chunks": (Repeat(repeat=2, of=(group(2, GQA_8, chunk=64), group(1, GQA_8))),),
+    "states": (group(6, Mamba2(num_heads=8, head_dim=16, state_size=16, num_groups=8, conv_kernel=4)),),
+    "hybrid": (Repeat(repeat=2, of=(group(3, DELTA), group(1, GQA_8))),),
+    "side by side": (group(4, (GQA_8, Mamba2(num_heads=8, head_dim=16, state_size=16, num_groups=8, conv_kernel=4))),),
+    "shared": (Repeat(repeat=3, of=(group(1, GQA_8), group(1, Shared()))),),
+    "encoder": (group(4, (GQA_8, Cross(num_heads=8, num_kv_heads=4, head_dim=32, encoder_context=50))),),
+}
+DEPLOYMENTS = [
+    Deployment(),
+    Deployment(2),
+    Deployment(4),
+    Deployment(1, 2),
+    Deployment(2, 3),
+    Deployment(1, 4),
+    Deployment(2, dp=2),
+    Deployment(8, dcp=2),
+]
+
+
+def scenario(shape: str, engine: type[Engine], **options: object) -> kvcalc.Scenario:
+    model = kvcalc.Model(name="small", dtype="bf16", parameters=10**6, hidden_size=256, layers=SHAPES[shape])
+    asked = kvcalc.make_scenario(model, **{"gpu_memory": 2 * 10**8, "overhead": "0B", **options})  # type: ignore[arg-type]
+    return replace(asked, engine=engine())
+
+
+class Case(NamedTuple):
+    """A model under an engine on a deployment that it serves."""
+
+    scenario: kvcalc.Scenario
+    deployment: Deployment
+    settled: Settled
+
+    def held(self, sequences: int, context: int, shared: int = 0) -> list[int]:
+        load = Load(sequences, context, min(shared, context))
+        return [self.settled.held_bytes(stage, load) for stage in self.settled.stages]
+
+
+def case_of(shape: str, engine: type[Engine], deployment: Deployment) -> Case:
+    """Skips nothing: what an engine or the model refuses is refused with a message, and no case."""
+    asked = scenario(shape, engine)
+    return Case(asked, deployment, Ranks(asked).settled(deployment))
+
+
+def served(asked: kvcalc.Scenario, deployment: Deployment) -> bool:
+    try:
+        check_legal(deployment, asked.model)
+    except KvcalcError:
+        return False
+    return Ranks(asked).can_hold(deployment)
+
+
+def cases() -> list[tuple[type[Engine], str, Deployment]]:
+    found = []
+    for engine, shape, deployment in product(EVERY, SHAPES, DEPLOYMENTS):
+        asked = scenario(shape, engine)
+        if served(asked, deployment):
+            found.append((engine, shape, deployment))
+    return found
+
+
+CASES = cases()
+every_case = pytest.mark.parametrize(
+    ("engine", "shape", "deployment"), CASES, ids=[f"{e.name}-{s}-{d}" for e, s, d in CASES]
+)
+every_engine = pytest.mark.parametrize("engine", EVERY, ids=[engine.name for engine in EVERY])
+
+LOADS = [(1, 0), (1, 1), (1, 15), (1, 16), (1, 17), (1, 47), (1, 48), (1, 49), (1, 64), (1, 65), (1, 80), (1, 300)]
+
+
+@every_engine
+def test_most_cases_are_served(engine: type[Engine]) -> None:
+    shapes = {shape for each, shape, _ in CASES if each is engine}
+    assert len(shapes) >= 8
+    assert {deployment.pp for each, _, deployment in CASES if each is engine} >= {1, 2, 3}
+
+
+@every_case
+@pytest.mark.parametrize("shared", [0, 17, 40])
+def test_held_never_falls(engine: type[Engine], shape: str, deployment: Deployment, shared: int) -> None:
+    case = case_of(shape, engine, deployment)
+    for sequences in (1, 2, 7):
+        for (_, less), (_, more) in pairwise(LOADS):
+            few, many = case.held(sequences, less, shared), case.held(sequences, more, shared)
+            assert all(one <= other for one, other in zip(few, many, strict=True)), (sequences, less, more)
+            another = case.held(sequences + 1, less, shared)
+            assert all(one <= other for one, other in zip(few, another, strict=True)), (sequences, less)
+
+
+@every_case
+def test_leaves_add_up_and_are_no_less_than_the_content(
+    engine: type[Engine], shape: str, deployment: Deployment
+) -> None:
+    case = case_of(shape, engine, deployment)
+    for sequences, context, shared in [(1, 1, 0), (3, 17, 0), (3, 100, 40), (1, 300, 17)]:
+        load = Load(sequences, context, min(shared, context))
+        total = 0
+        for stage in case.settled.stages:
+            held = case.settled.held(stage, load)
+            assert held.bytes == sum(part.bytes for part in held.parts) == case.settled.held_bytes(stage, load)
+            content = content_bytes(case.settled.rank_load(stage, load))
+            assert held.bytes >= content == case.settled.content_bytes(stage, load)
+            total += held.bytes * stage.times * deployment.tp
+            for part in case.settled.excess(stage, load):
+                assert part.bytes > 0
+                assert part.path
+                assert part.source
+        assert case.settled.replica(load).bytes == total
+        numbers = sorted(number for stage in case.settled.stages for held in stage.numbers for number in held)
+        assert numbers == list(range(deployment.pp))
+
+
+@every_case
+def test_stages_hold_no_less_apart_than_together(engine: type[Engine], shape: str, deployment: Deployment) -> None:
+    if deployment.pp == 1:
+        return
+    apart, together = (case_of(shape, engine, each) for each in (deployment, replace(deployment, pp=1)))
+    for load in [Load(1, 1), Load(2, 17), Load(3, 100), Load(5, 300, 40)]:
+        each = [apart.settled.held_bytes(stage, load) * stage.times for stage in apart.settled.stages]
+        assert sum(each) >= sum(together.settled.held_bytes(stage, load) for stage in together.settled.stages)
+
+
+@every_case
+def test_rates_are_the_differences_over_whole_blocks(engine: type[Engine], shape: str, deployment: Deployment) -> None:
+    """From 960 tokens on no window grows; before the first 48 tokens none is full."""
+    case = case_of(shape, engine, deployment)
+    for stage in case.settled.stages:
+        for start, tokens in ((960, 960), (0, 48)):
+            rate = case.settled.rate(stage, Load(1, start))
+            a, b = (case.settled.held_bytes(stage, Load(1, context)) for context in (start, start + tokens))
+            whole = a == 0 or start > 0 or case.settled.held_bytes(stage, Load(1, 0)) == a
+            each = rate.bytes_per_token_at_context if start else rate.bytes_per_token
+            assert whole
+            assert abs(b - a - tokens * each) < deployment.dcp * len(stage.kinds) * tokens
+            if deployment.dcp == 1:
+                assert b - a == tokens * each
+        one, two, three = (case.settled.held_bytes(stage, Load(n, 960)) for n in (1, 2, 3))
+        assert two - one == three - two >= case.settled.rate(stage, Load(1, 960)).bytes_per_sequence
+
+
+@every_case
+def test_capacity_fits_and_one_more_does_not(engine: type[Engine], shape: str, deployment: Deployment) -> None:
+    asked = replace(scenario(shape, engine, context=100, temporary="0B"), deployment=deployment)
+    found = capacity(asked)
+    assert found.sequences is not None
+    replica = replica_of(asked, deployment, usual)
+    assert replica.holds(found.sequences, 100)
+    assert not replica.holds(found.sequences + 1, 100)
+    ranks = Ranks(asked).of(deployment)
+    for rank, memory in zip(ranks, replica.rooms, strict=True):
+        assert memory == rank.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
+        assert rank.usable_bytes <= 2 * 10**8
+    pooled = Ranks(asked).settled(deployment).pool(replica.rooms, Load(1, 100)) is not None
+    data = found.to_dict()
+    assert (data["blocks"] is not None, data["block_size"] is not None) == (pooled, pooled)
+
+
+@every_engine
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("memory", [4 * 10**6, 10**8, 2 * 10**8])
+def test_searches_find_what_trying_everything_finds(engine: type[Engine], shape: str, memory: int) -> None:
+    asked = scenario(shape, engine, gpu_memory=memory, batch=40, context=700, allow_pp=True, temporary="0B")
+    ranks = Ranks(asked)
+    every = [
+        evaluate(asked, each, ranks)
+        for tp, pp in product((1, 2, 4, 8), range(1, asked.model.num_layers + 1))
+        if served(asked, each := Deployment(tp, pp))
+    ]
+    holding = [each for each in every if each.holds(usual)]
+    found = smallest(asked, figure=usual)
+    if holding:
+        fewest = min((each.deployment.gpus, -each.deployment.tp) for each in holding)
+        assert found is not None
+        assert (found.deployment.gpus, -found.deployment.tp) == fewest
+    small = [each for each in every if each.deployment.gpus <= 6]
+    best = best_of(asked, 6)
+    assert best is not None
+    assert best.least_headroom == max(each.least_headroom for each in small)
+
+
+@every_engine
+def test_settling_twice_is_settling_once(engine: type[Engine]) -> None:
+    for one in (engine(), pickle.loads(pickle.dumps(engine()))):  # noqa: S301  # our own
+        assert one == engine()
+        assert hash(one) == hash(engine())
+    first, second = (case_of("windows", engine, Deployment(2, 2)) for _ in range(2))
+    assert first.held(3, 100) == second.held(3, 100)
+
+
+@every_engine
+def test_plain_engines_do_not_look_at_the_accelerator(engine: type[Engine]) -> None:
+    if not engine.plain:
+        return
+    for shape in SHAPES:
+        small, large = (
+            Ranks(replace(scenario(shape, engine), gpu=kvcalc.load_gpu(name))).of(Deployment(2))[0]
+            for name in ("t4", "b200")
+        )
+        assert small.settled.budget(small.settled.stages[0], 0) == large.settled.budget(large.settled.stages[0], 0)
+        assert small.cache_bytes(3, 100) == large.cache_bytes(3, 100)
+
+
+@every_engine
+def test_every_option_is_read_or_refused(engine: type[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, engine.name, engine)
+    assert choose_engine(engine.name, {}).version == (engine.versions[-1] if engine.versions else None)
+    for name, option in engine.options.items():
+        assert name == name.lower().replace("_", "-")
+        assert choose_engine(engine.name, {name: option.default}).option(name) == engine().option(name)
+        assert choose_engine(engine.name, {name.replace("-", "_"): option.default}) == choose_engine(
+            engine.name, {name: option.default}
+        )
+        with pytest.raises(KvcalcError, match=name):
+            choose_engine(engine.name, {name: "no such value"})
+    with pytest.raises(KvcalcError, match="no option 'no-such-option'"):
+        choose_engine(engine.name, {"no-such-option": "1"})
+    with pytest.raises(KvcalcError, match="version"):
+        choose_engine(f"{engine.name}@0.0.1-none", {})
+    if engine.block_option is None:
+        with pytest.raises(KvcalcError, match=f"engine {engine.name} counts tokens"):
+            choose_engine(engine.name, {}, "16")
+    else:
+        assert choose_engine(engine.name, {}, "32").option(engine.block_option) == 32
+        with pytest.raises(KvcalcError, match="give one of them"):
+            choose_engine(engine.name, {engine.block_option: "32"}, "32")
+
+
+@every_engine
+def test_explain_tells_the_engines_own_formula(engine: type[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, engine.name, engine)
+    told = explain(engine.name)
+    assert (told.formula, told.keeps, told.source) == (engine.formula, engine.about, engine.source)
+    assert len(told.fields) == len(engine.options)
+
+
+def test_dcp_is_legal_where_the_toy_refuses_it() -> None:
+    """So that refusing is tested at all."""
+    asked = scenario("latent", Toy)
+    assert 2 in legal_dcps(asked.model, 8)
+    assert not Ranks(asked).can_hold(Deployment(8, dcp=2))
