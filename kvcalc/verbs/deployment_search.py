@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.errors import KvcalcError
-from kvcalc.memory import Fit, Rank, RankMemory, Ranks, memories_of, weights_basis
+from kvcalc.memory import Fit, Rank, RankMemory, Ranks, memories_of
 from kvcalc.units import MAX_BATCH
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 
@@ -258,10 +258,8 @@ class _Bounds:
         (rank,) = alone.ranks
         self._tp, self._ranks, self._figure = alone.deployment.tp, ranks, figure
         self._weights = rank.weights_bytes or 0
-        staged = Deployment(self._tp, 2)
-        if weights_basis(ranks.scenario, staged) != "by place" and (weights := ranks.weights_of(staged)):
-            # without places, stages divide all parts evenly, and copies are not counted
-            self._weights = min(self._weights, sum(part.term.bytes // self._tp for part in weights.parts))
+        if (staged := ranks.weights_of(Deployment(self._tp, 2))) is not None:  # where copies may not be counted
+            self._weights = min(self._weights, sum(part.term.bytes // self._tp for part in staged.parts))
         self._cache = rank.cache_bytes(sequences, alone.context)
         self._unbounded = not ranks.scenario.engine.plain  # stages may have more memory where there are more of them
 
