@@ -34,7 +34,7 @@ from kvcalc.verbs.spill import spilled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.memory.temporary import Temporary
+    from kvcalc.engines import Temporary
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
     from kvcalc.verbs.decode_bound import DecodeBound
