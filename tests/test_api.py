@@ -165,7 +165,7 @@ def test_a_utilization_may_be_a_fraction() -> None:
         ({"utilization": math.nan}, "--utilization"),
         ({"utilization": -0.5}, "--utilization"),
         ({"engine": "vllm"}, "--engine"),
-        ({"engine": "exact@1"}, "--engine: version .1. of exact is not known; it has no versions"),
+        ({"engine": "exact@1"}, "--engine: version '1' of exact is not known; it has no versions"),
         ({"engine_option": {"enforce_eager": True}}, "--engine-option: engine exact has no options"),
         ({"block_size": 16}, "--block-size: engine exact counts tokens"),
         ({"dtype": "bf17"}, "--dtype"),
