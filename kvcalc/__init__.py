@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.scenario import Replacements, Scenario, Workload
     from kvcalc.scenario.make import make_scenario
-    from kvcalc.verbs.capacity import Capacity
+    from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
-    from kvcalc.verbs.plan import Plan
+    from kvcalc.verbs.plan_result import Plan
     from kvcalc.verification.result import Verification
 
 __version__ = "0.1.0"
@@ -51,7 +51,7 @@ __all__ = [
 
 _HOME = {
     "CannotRunError": "errors",
-    "Capacity": "verbs.capacity",
+    "Capacity": "verbs.capacity_result",
     "Comparison": "verbs.comparing.result",
     "Deployment": "deployment",
     "Estimate": "verbs.estimate_result",
@@ -59,7 +59,7 @@ _HOME = {
     "Gpu": "gpu",
     "KvcalcError": "errors",
     "Model": "model.model",
-    "Plan": "verbs.plan",
+    "Plan": "verbs.plan_result",
     "Replacements": "scenario",
     "Scenario": "scenario",
     "Verification": "verification.result",

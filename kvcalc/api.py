@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.capacity import Capacity
+    from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
-    from kvcalc.verbs.plan import Plan
+    from kvcalc.verbs.plan_result import Plan
     from kvcalc.verification.result import Verification
 
     AnyModel = Model | str | Path | Scenario

@@ -24,7 +24,7 @@ class Deployment:
         tp: tensor-parallel ranks, which share each layer.
         pp: pipeline stages, which share the layers.
         dp: replicas, which share the batch.
-        ep: parts into which the experts fall; each part is split further over the ranks that share it.
+        ep: expert-parallel size: experts are split over so many ranks; where there are more, ranks share each part.
         dcp: ranks, among the tp, that share the tokens of a sequence (decode context parallelism). Adds no ranks.
         dp_attention: whether replicas share the experts, and only attention and its caches are their own.
     """

@@ -13,7 +13,8 @@ from kvcalc.cli.typed import typed
 from kvcalc.errors import NoError
 from kvcalc.render.capacity import capacity_report
 from kvcalc.scenario.options import CapacityOptions
-from kvcalc.verbs.capacity import Capacity, nearest
+from kvcalc.verbs.capacity import nearest
+from kvcalc.verbs.capacity_result import Capacity
 
 
 def register(app: typer.Typer) -> None:

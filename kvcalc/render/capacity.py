@@ -17,7 +17,7 @@ from kvcalc.units import with_unit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.verbs.capacity import Capacity
+    from kvcalc.verbs.capacity_result import Capacity
 
 
 def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str) -> Report:
@@ -60,7 +60,7 @@ def _held(result: Capacity) -> Grid:
             row("sequences", result.sequences, total.sequences, f"of {count(context, 'token')}{_range(result)}"),
             row("tokens", result.tokens, total.tokens, f"in sequences of at most {context:,}"),
             row("longest context", result.max_context, None, f"of {count(deployment.sequences(batch), 'sequence')}"),
-            row("concurrency", result.concurrency, None, "room / one sequence"),
+            row("concurrency", result.concurrency, None, "headroom / one sequence"),
         ),
     )
 
@@ -77,10 +77,10 @@ def _rank(result: Capacity, unit: str) -> Grid:
     sequences = result.sequences or 0
     headline = f"with {count(sequences, 'sequence')}"
     columns = (Column(headline), right(f"{unit} per GPU"), right("of which"), Column("formula"))
-    room = result.cache_memory_bytes if result.gpus is None else result.gpus.usable_bytes
+    usable = result.cache_memory_bytes if result.gpus is None else result.gpus.usable_bytes
     tree = Sum("rank", (result.at_limit,)) if result.gpus is None else result.at_limit
     rows = tuple(rank_rows(tree, result.temporary_seen, unit))
-    return Grid(columns, (*rows, total_row(result.at_limit.bytes, room, unit)))
+    return Grid(columns, (*rows, total_row(result.at_limit.bytes, usable, unit)))
 
 
 def _answers(result: Capacity, unit: str, *, explain: bool, command: str) -> Iterator[str]:
@@ -94,5 +94,5 @@ def _answers(result: Capacity, unit: str, *, explain: bool, command: str) -> Ite
 
 def _number(value: float | None) -> str:
     if value is None:
-        return "without end"
+        return "unbounded"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

@@ -20,12 +20,12 @@ from kvcalc.render.listing import (
 )
 from kvcalc.render.plan import plan_report
 from kvcalc.render.verify import verification_report
-from kvcalc.verbs.capacity import Capacity
+from kvcalc.verbs.capacity_result import Capacity
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.estimate_result import Estimate
 from kvcalc.verbs.explain import Explanation, Topics
 from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
-from kvcalc.verbs.plan import Plan
+from kvcalc.verbs.plan_result import Plan
 from kvcalc.verification.result import Verification
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from kvcalc.render.question import count, question_grid
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.units import format_size, with_unit
-from kvcalc.verbs.plan import Planned
+from kvcalc.verbs.plan_result import Planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.verbs.plan import Plan
+    from kvcalc.verbs.plan_result import Plan
     from kvcalc.verbs.why_not import Rejected
 
 MOST_REJECTED_SHOWN = 12
@@ -92,8 +92,8 @@ def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
         "tight" if row.tight else "fits",
         format_size(row.bytes_per_rank, unit),
         _spare(row, unit),
-        "without end" if row.max_batch is None else f"{row.max_batch:,}",
-        "without end" if row.max_context is None else f"{row.max_context:,}",
+        "unbounded" if row.max_batch is None else f"{row.max_batch:,}",
+        "unbounded" if row.max_context is None else f"{row.max_context:,}",
         "?" if row.tokens_per_second is None else shown(row.tokens_per_second),
         *(("?" if row.usd_per_hour is None else f"{row.usd_per_hour:,.2f}",) if priced else ()),
     ]
@@ -125,7 +125,7 @@ def _rejected(result: Plan, unit: str, *, several: bool) -> Grid:
 
 def _kind(row: Rejected) -> tuple[str, int]:
     """Illegal sizes that follow each other make one line."""
-    return row.gpu, 0 if row.reason.startswith("illegal") else row.tp * 10_000 + row.pp
+    return row.gpu, row.tp * 10_000 + row.pp if row.legal else 0
 
 
 def _line(rows: list[Rejected], unit: str, *, several: bool) -> Row:

@@ -157,7 +157,7 @@ class Answer(Record):
         tight: whether only with less.
         bytes_per_gpu: all memory of the rank with the most cache, with the usual temporary figure.
         headroom_bytes: usable less the total of the rank that has most in all.
-        sequences: the most at this context, of all replicas, with the usual temporary figure; None where without end.
+        sequences: the most at this context, of all replicas, with the usual temporary figure; None where unbounded.
     """
 
     gpus: int

@@ -153,9 +153,9 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
             one_copy_bytes=one_copy,
         )
     if shown.fit is Fit.TIGHT:
-        room = scenario.usable_bytes - shown.most_bytes + shown.ranks[0].temporary.term.bytes
+        left = scenario.usable_bytes - shown.most_bytes + shown.ranks[0].temporary.term.bytes
         yield note(
-            "tight", f"tight: holds only while temporary memory stays within {room:,} bytes", temporary_bytes=room
+            "tight", f"tight: holds only while temporary memory stays within {left:,} bytes", temporary_bytes=left
         )
     if scenario.deployment is None and deployment.dp > 1:
         yield note(

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
 from kvcalc.note import Note, note
-from kvcalc.record import BESIDE, Record, Result, flattened
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import evaluate, smallest
 from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound
+from kvcalc.verbs.plan_result import Plan, Planned
 from kvcalc.verbs.plan_search import Search, order
 from kvcalc.verbs.question import Question
-from kvcalc.verbs.why_not import Rejected, nearest_miss, rejected
+from kvcalc.verbs.why_not import nearest_miss, rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,75 +27,10 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.plan_request import Limits
-    from kvcalc.term import Sum
 
 
 MOST_NAMED = 3
 """Accelerators that a note names."""
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Planned(Record):
-    """A deployment that holds the workload.
-
-    Attributes:
-        count: GPUs, spare replicas among them.
-        deployment: that holds the batch; in JSON its sizes.
-        spare: replicas beyond that.
-        bytes_per_rank: all memory of the fullest rank, with the usual temporary figure.
-        tight: whether it holds only with less temporary memory than the most seen in practice.
-        max_batch: the most sequences of this context on the dp replicas; of a tight one that the usual temporary figure
-            leaves no room for the batch, with the least.
-        max_context: likewise, the longest of the batch; None where it is without end.
-        tokens_per_second: at most, by the bound of decoding; None where that is not known.
-        usd_per_hour: of all GPUs, where prices are given.
-    """
-
-    gpu: str
-    count: int
-    deployment: Deployment = field(metadata=flattened("tp", "pp", "dp", "ep", "dcp", "dp_attention"))
-    spare: int
-    bytes_per_rank: int
-    usable_bytes: int
-    headroom_bytes: int
-    tight: bool
-    max_batch: int | None
-    max_context: int | None
-    tokens_per_second: float | None
-    usd_per_hour: float | None
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Plan(Result):
-    """The deployments, best first.
-
-    Attributes:
-        max_gpus: at most so many were looked at.
-        rejected: what is smaller than the smallest found, of each accelerator.
-        nearest: where nothing holds the workload, what comes nearest, in words.
-        question: what was asked, for people; of the first deployment's accelerator.
-        best: what the fullest rank of the first deployment holds, as terms; None without a deployment.
-    """
-
-    command: ClassVar[str] = "plan"
-
-    model: ModelSummary
-    workload: WorkloadSummary
-    max_gpus: int
-    deployments: tuple[Planned, ...]
-    rejected: tuple[Rejected, ...]
-    nearest: str | None
-    not_modelled: tuple[Note, ...]
-    notes: tuple[Note, ...]
-    question: Question = field(metadata=BESIDE)
-    scenario: Scenario
-    best: Sum | None
-
-    @property
-    def brief(self) -> str:
-        asked = f"{self.model.name}, {self.workload.batch:,} x {self.workload.context:,} tokens"
-        best = next((f"{each.count:,} x {each.gpu}" for each in self.deployments), "nothing legal")
-        return f"{asked}: {best} first of {len(self.deployments):,}" if self.deployments else f"{asked}: {best}"
 
 
 def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mapping[str, Fraction] | None = None) -> Plan:

@@ -26,11 +26,13 @@ class Rejected(Record):
 
     Attributes:
         pp: the most pipeline stages that the reason is of.
+        legal: whether the model and the format of the cache can be split so.
     """
 
     gpu: str
     tp: int
     pp: int
+    legal: bool
     reason: str
 
 
@@ -58,13 +60,13 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
     for tp in sorted(tp for tp in all_tps if tp <= most) if asked is None else [asked]:
         if tp not in tps:
             reason = why_tp_is_illegal(kinds, tp) or "the format of the cache cannot store a rank's share of a row"
-            yield Rejected(gpu, tp, 1, f"illegal: {reason}")
+            yield Rejected(gpu, tp, 1, legal=False, reason=f"illegal: {reason}")
             continue
         if tp <= most and limits.pp in (None, 1):
-            yield Rejected(gpu, tp, 1, _reason(search, scenario, tp, 1))
+            yield Rejected(gpu, tp, 1, legal=True, reason=_reason(search, scenario, tp, 1))
         stages = [pp for pp in search.stage_counts(tp) if tp * pp <= most]
         if stages and limits.pp != 1 and search.tries_stages(scenario):
-            yield Rejected(gpu, tp, stages[-1], _reason(search, scenario, tp, *stages))
+            yield Rejected(gpu, tp, stages[-1], legal=True, reason=_reason(search, scenario, tp, *stages))
 
 
 def nearest_miss(search: Search, scenario: Scenario) -> Miss | None:

@@ -224,7 +224,7 @@ def test_nothing_kept_is_nothing_compared() -> None:
     assert (row.name, row.own, row.cache_bytes, row.ratio_to_mha) == ("m", True, 0, None)
     assert row.elements_per_token_per_layer is None
     assert row.given.most_sequences is None
-    assert notes_with("without end", answer)
+    assert notes_with("unbounded", answer)
 
 
 def test_a_format_of_named_tensors() -> None:

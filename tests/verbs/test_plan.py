@@ -21,7 +21,7 @@ from kvcalc.catalogue import shipped_gpus
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
-from kvcalc.verbs.plan import Plan, Planned
+from kvcalc.verbs.plan_result import Plan, Planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -339,7 +339,8 @@ def test_what_is_rejected_is_smaller_and_the_reason_is_true(question: tuple[kvca
     for row in result.rejected:
         assert row.gpu == "any"
         assert row.tp * row.pp <= most
-        if row.reason.startswith("illegal: "):
+        assert row.legal == (not row.reason.startswith("illegal: "))
+        if not row.legal:
             assert not tp_is_legal(scenario.model, row.tp)
             continue
         assert tp_is_legal(scenario.model, row.tp)

@@ -42,7 +42,7 @@ class OnGivenGpus(Record):
         deployment: in JSON its sizes.
         fits: whether every rank stays within usable memory with the high temporary figure.
         tight: whether only with less.
-        most_sequences: at this context, of all replicas, with the usual temporary figure; also None where without end.
+        most_sequences: at this context, of all replicas, with the usual temporary figure; also None where unbounded.
         seconds_per_token: at least, of each sequence of the workload.
         tokens_per_second_per_sequence: at most.
         tokens_per_second: at most, of all sequences.

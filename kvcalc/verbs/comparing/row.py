@@ -151,7 +151,7 @@ def _on_given_gpus(ranks: Ranks, grant: Grant, found: Candidate | None, tell: Te
     deployment = candidate.deployment
     sequences = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context)
     if sequences is None:
-        tell(note("sequences-unbounded", "another sequence costs no memory: most_sequences is without end"))
+        tell(note("sequences-unbounded", "another sequence costs no memory: most_sequences is unbounded"))
     bound = _bound(ranks, candidate, tell)
     return OnGivenGpus(
         gpus=deployment.gpus,

@@ -1,0 +1,79 @@
+"""What a capacity answers: records whose field names are the keys of JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from kvcalc.record import BESIDE, Record, Result, under
+
+if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
+    from kvcalc.note import Note
+    from kvcalc.scenario import Scenario
+    from kvcalc.term import Sum
+    from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
+    from kvcalc.verbs.question import Accelerator, Question
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Total(Record):
+    """All replicas together."""
+
+    tokens: int | None
+    sequences: int | None
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Capacity(Result):
+    """How much one replica holds. What is unbounded is None.
+
+    Attributes:
+        workload: `context` is the longest request, `batch` what `max_context` is for.
+        gpus: None where the memory for the cache is given.
+        cache_memory_bytes: what the fullest rank has for its cache.
+        blocks: of an engine that has blocks, as block_size is.
+        tokens: the most in sequences of at most `context`: as many whole ones as fit, and the longest beside them; of
+            an engine with blocks as it prints them.
+        sequences: the most of `context` tokens.
+        sequences_at_temporary_low: the same with the least temporary memory seen in practice, and so with the most.
+        concurrency: headroom for the cache / one sequence, two decimals, rounded down.
+        max_context: the longest of `batch` sequences, by memory alone.
+        limited_by: memory, or none where tokens are unbounded.
+        question: what was asked, for people.
+        temporary_seen: the range of a rank's temporary memory; None where a figure is given.
+        at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
+        one_more_lacks_bytes: what a rank lacks for one sequence more; None where they are unbounded.
+    """
+
+    command: ClassVar[str] = "capacity"
+
+    model: ModelSummary
+    workload: WorkloadSummary
+    engine: str = field(metadata=under("deployment"))
+    engine_version: str | None = field(metadata=under("deployment"))
+    deployment: Deployment
+    gpus: Accelerator | None
+    cache_memory_bytes: int
+    blocks: int | None
+    block_size: int | None
+    tokens: int | None
+    sequences: int | None
+    sequences_at_temporary_low: int | None
+    sequences_at_temporary_high: int | None
+    concurrency: float | None
+    max_context: int | None
+    limited_by: str
+    total: Total
+    one_more_lacks_bytes: int | None
+    not_modelled: tuple[Note, ...]
+    notes: tuple[Note, ...]
+    question: Question = field(metadata=BESIDE)
+    temporary_seen: tuple[int, int] | None = field(metadata=BESIDE)
+    scenario: Scenario
+    at_limit: Sum
+
+    @property
+    def brief(self) -> str:
+        sequences = "unbounded" if self.sequences is None else f"{self.sequences:,}"
+        return f"{self.model.name}: {sequences} sequences of {self.workload.context:,} tokens"
