@@ -208,18 +208,19 @@ def storable(scenario: kvcalc.Scenario) -> list[int]:
 @laws
 @given(scenarios(), st.integers(1, 60), st.integers(1, 3))
 def test_the_best_of_a_few_gpus_is_that_of_a_search_of_all(scenario: kvcalc.Scenario, gpus: int, dp: int) -> None:
+    ranks = Ranks(scenario)
     tps = [tp for tp in storable(scenario) if tp <= gpus // dp]
-    flat = [evaluate(scenario, Deployment(tp, 1, dp)) for tp in tps]
+    flat = [evaluate(scenario, Deployment(tp, 1, dp), ranks) for tp in tps]
     every = flat
     if scenario.allow_pp or all(each.fit is Fit.NO for each in flat):
         counts = range(2, scenario.model.num_layers + 1)
         every = flat + [
-            evaluate(scenario, Deployment(tp, pp, dp)) for tp in tps for pp in counts if tp * pp <= gpus // dp
+            evaluate(scenario, Deployment(tp, pp, dp), ranks) for tp in tps for pp in counts if tp * pp <= gpus // dp
         ]
 
     def room(candidate: Any) -> tuple[int, int, int]:
         fits = [Fit.NO, Fit.TIGHT, Fit.FITS].index(candidate.fit)
-        return fits, -max(memory.tree.bytes for memory in candidate.memories), candidate.deployment.tp
+        return fits, -candidate.most_bytes, candidate.deployment.tp
 
     found = best_of(scenario, gpus, dp)
     assert (found.deployment if found else None) == (max(every, key=room).deployment if every else None)
@@ -230,11 +231,11 @@ def test_the_best_of_a_few_gpus_is_that_of_a_search_of_all(scenario: kvcalc.Scen
 def test_the_smallest_with_replicas_is_that_of_a_search_of_all(scenario: kvcalc.Scenario) -> None:
     """Of every tp and number of stages, the fewest replicas that hold their share of the batch."""
     scenario = replace(scenario, replacements=replace(scenario.replacements, overhead=0, temporary=0))
-    found, batch = smallest(scenario), scenario.workload.batch
+    found, batch, ranks = smallest(scenario), scenario.workload.batch, Ranks(scenario)
     ways = [(tp, pp) for tp in storable(scenario) for pp in range(1, scenario.model.num_layers + 1)]
 
     def holds(tp: int, pp: int, dp: int) -> bool:
-        return evaluate(scenario, Deployment(tp, pp, dp)).fit is not Fit.NO
+        return evaluate(scenario, Deployment(tp, pp, dp), ranks).fit is not Fit.NO
 
     if found is None:
         assert not any(holds(tp, pp, batch) for tp, pp in ways)

@@ -11,10 +11,13 @@ import sys
 from typing import NamedTuple, Self
 
 _SERVER = """
-import io, json, os, sys, tempfile, traceback
-import torch
+import gc, io, json, os, sys, tempfile, traceback
 import kvcalc, kvcalc.cli.verify, kvcalc.render.verify, kvcalc.verification.boundary, kvcalc.verification.run
-torch.nn.functional.linear(torch.empty(1, 1, device="meta"), torch.empty(1, 1, device="meta"))  # loads a compiler
+import kvcalc.catalogue.validation
+from kvcalc.verification.host_memory import load_lazily
+load_lazily()
+gc.collect()
+gc.freeze()
 
 def started(program, words, environment):
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
