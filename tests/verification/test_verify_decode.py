@@ -85,8 +85,8 @@ def differences(printed: dict[str, Any]) -> dict[str, float]:
 
 
 def layers_for(cache_dtype: str) -> tuple[str, ...]:
-    """Every mechanism; the latent's rotary key is too narrow for blocks of 128."""
-    return (MHA, MQA, GQA, GQA_7, EXPANDED, *NOTHING) + (() if cache_dtype == "fp8_block128" else (MLA,))
+    """Every mechanism; the latent's rotary key, 32 wide, is too narrow for larger blocks."""
+    return (MHA, MQA, GQA, GQA_7, EXPANDED, *NOTHING) + ((MLA,) if FORMATS[cache_dtype].block_elems <= 32 else ())
 
 
 FEW = ("bf16", "fp8", "int8", "nvfp4", "int4_per_token_head", "q4_0")
