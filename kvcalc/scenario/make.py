@@ -44,6 +44,11 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     given = read_options(ScenarioOptions, options)
     found = described_model(model, given)
     context, notes = _context(found.model, given)
+    engine = choose_engine(
+        given["engine"],
+        given["engine_option"] or {},
+        None if given["block_size"] is None else str(given["block_size"]),
+    )
     return Scenario(
         model=found.model,
         workload=Workload(given["batch"], context),
@@ -51,13 +56,9 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         cache_format=cache_format(found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"]),
         deployment=_deployment(given),
         gpu_limit=_gpu_limit(given),
-        engine=choose_engine(
-            given["engine"],
-            given["engine_option"] or {},
-            None if given["block_size"] is None else str(given["block_size"]),
-        ),
+        engine=engine,
         weight_format=given["weight_dtype"] and find_weight_format(given["weight_dtype"], "--weight-dtype"),
-        utilization=given["utilization"],
+        utilization=given["utilization"] or engine.utilization,
         replacements=Replacements(
             weights=given["weights"],
             temporary=given["temporary"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from fractions import Fraction
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -52,8 +51,7 @@ class Option(NamedTuple):
         """Its help, with the default."""
         if self.default is None or self.default is False:
             return self.help
-        default = f"{float(self.default):g}" if isinstance(self.default, Fraction) else self.default
-        return f"{self.help.removesuffix('.')} ({default})."
+        return f"{self.help.removesuffix('.')} ({self.default})."
 
 
 @cache

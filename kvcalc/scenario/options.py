@@ -32,7 +32,6 @@ from kvcalc.scenario.reading import (
     size,
     sizes,
 )
-from kvcalc.scenario.scenario import DEFAULT_UTILIZATION
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
 
 DEFAULT_GPU = "h100-sxm"
@@ -211,8 +210,8 @@ class GpuMemory(TypedDict, total=False):
 
 class Utilization(TypedDict, total=False):
     utilization: Annotated[
-        float | str | Fraction,
-        _deployment("X", "Share of that memory that may be used.", default=DEFAULT_UTILIZATION, read=share),
+        float | str | Fraction | None,
+        _deployment("X", "Share of that memory that may be used (the engine's own; exact: 0.92).", read=share),
     ]
 
 

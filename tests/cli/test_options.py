@@ -120,3 +120,9 @@ def test_no_model_is_told(kvcalc: Kvcalc) -> None:
 def test_verify_refuses_in_python_what_it_refuses_on_the_command_line(options: Any, message: str) -> None:
     with pytest.raises(package.KvcalcError, match=message):
         package.verify("llama-3-8b", **options)
+
+
+def test_the_engine_says_how_much_memory_it_uses_where_nobody_does() -> None:
+    scenario = package.make_scenario("llama-3-8b")
+    assert scenario.utilization == scenario.engine.utilization
+    assert float(package.make_scenario("llama-3-8b", utilization="0.5").utilization) == 0.5
