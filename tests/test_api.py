@@ -166,7 +166,7 @@ def test_a_utilization_may_be_a_fraction() -> None:
         ({"utilization": -0.5}, "--utilization"),
         ({"engine": "vllm"}, "--engine"),
         ({"engine": "exact@1"}, "--engine: version '1' of exact is not known; it has no versions"),
-        ({"engine_option": {"enforce_eager": True}}, "--engine-option: engine exact has no options"),
+        ({"engine_option": {"enforce_eager": True}}, "--engine-option: engine exact has no option 'enforce-eager'"),
         ({"block_size": 16}, "--block-size: engine exact counts tokens"),
         ({"dtype": "bf17"}, "--dtype"),
         ({"cache_dtype": "fp9"}, "--cache-dtype"),
