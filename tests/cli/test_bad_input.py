@@ -88,7 +88,7 @@ def words_of(value: object) -> str:
         (("--gpus", "8", "--pp", "8"), ("--gpus", "--pp")),
         (("--gpus", "2", "--dp", "4"), ("--gpus", "4 replicas")),
         (("--engine", "vllm"), ("--engine", "'vllm'", "exact")),
-        (("--engine", "exact@1"), ("--engine", "exact has no versions", "'1'")),
+        (("--engine", "exact@1"), ("--engine", "exact", "'1'", "no versions")),
         (("--engine-option", "a=b"), ("--engine-option", "'a'", "exact")),
         (("--engine-option", "a"), ("--engine-option", "'a'", "KEY=VALUE")),
         (("--engine-option", "a_b=1", "--engine-option", "a-b=1"), ("--engine-option", "'a-b' is given twice")),
