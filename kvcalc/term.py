@@ -5,7 +5,6 @@ A term is a `Product` of named integers, a `Share` of another term, or a `Sum` o
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 
@@ -46,7 +45,10 @@ class Product(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        return math.prod(factor.value for factor in self.factors)
+        product = 1
+        for factor in self.factors:
+            product *= factor.value
+        return product
 
     @property
     def formula(self) -> str:

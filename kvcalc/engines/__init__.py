@@ -61,17 +61,17 @@ def choose_engine(text: str, options: Mapping[str, str], block_size: str | None 
         given[kind.block_option] = block_size
     for key in given:
         if key not in kind.options:
-            raise KvcalcError(f"--engine-option: engine {name} has no option '{key[:60]}'{_options(kind, key)}")
+            none = f"engine {name} has no options, so none named '{key[:60]}'"
+            other = f"engine {name} has no option '{key[:60]}'{nearest_or_all(key, kind.options)}"
+            raise KvcalcError(f"--engine-option: {other if kind.options else none}")
     read = {key: kind.options[key].read(value, f"--engine-option {key}") for key, value in given.items()}
     return kind(_version(kind, version) if at else (kind.versions or (None,))[-1], tuple(sorted(read.items())))
 
 
-def _options(kind: type[Engine], key: str) -> str:
-    return nearest_or_all(key, kind.options) if kind.options else "; it has none"
-
-
 def _version(kind: type[Engine], version: str) -> str:
+    if not kind.versions:
+        raise KvcalcError(f"--engine: {kind.name} has no versions, and '{version[:40]}' is asked for")
     if version not in kind.versions:
-        known = f"known are {', '.join(kind.versions)}" if kind.versions else "it has no versions"
-        raise KvcalcError(f"--engine: version '{version[:40]}' of {kind.name} is not known; {known}")
+        known = ", ".join(kind.versions)
+        raise KvcalcError(f"--engine: version '{version[:40]}' of {kind.name} is not known; known are {known}")
     return version

@@ -146,7 +146,7 @@ class ContentCounter:
             known = self._known.get((layer, tp))
             if known is None:
                 known = self._known[layer, tp] = tuple(_settle(layer, RankLoad({}, tp, 1, 1, self._cache_format)))
-            found += [each._replace(row_bytes=count * each.row_bytes) for each in known]
+            found += [_Rows(layer, tensor, count * row, constant) for layer, tensor, row, constant in known]
         return tuple(found)
 
 

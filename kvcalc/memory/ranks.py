@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
-from kvcalc.engines import ContentCounter, Load, Setup
+from kvcalc.engines import Budget, ContentCounter, Load, Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps
 from kvcalc.memory.overhead import overhead
@@ -19,7 +19,7 @@ from kvcalc.units import MAX_CONTEXT
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kvcalc.engines import Budget, Rate, Settled, Temporary
+    from kvcalc.engines import Rate, Settled, Temporary
     from kvcalc.memory.parts import Part
     from kvcalc.memory.weights import PartsAlike
     from kvcalc.model.stages import Stage
@@ -75,6 +75,18 @@ class _Weights(NamedTuple):
     alike: PartsAlike
 
 
+class _SharedOut(NamedTuple):
+    """How a rank's memory is shared out, beside weights and cache.
+
+    Attributes:
+        usable: None: of the scenario's accelerator.
+    """
+
+    usable: int | None
+    temporary: Temporary
+    overhead: Sum
+
+
 class Rank:
     """One rank of a stage before it holds any cache. Figures are counted without terms, which are made when asked for.
 
@@ -86,22 +98,35 @@ class Rank:
         settled: how the engine lays out the deployment.
     """
 
-    def __init__(self, ranks: Ranks, deployment: Deployment, settled: Settled, stage: Stage) -> None:
+    def __init__(
+        self, ranks: Ranks, deployment: Deployment, settled: Settled, stage: Stage, weights: _Weights | None
+    ) -> None:
         self.stage, self.layer_range, self.layers = stage.number, stage.layers, stage.kinds
         self.numbers = stage.numbers
         self.settled, self.reserve = settled, ranks.reserve
         self._ranks, self._deployment, self._stage = ranks, deployment, stage
         self._bytes: dict[tuple[int, int], int] = {}
-        self._scenario, self._weights = ranks.scenario, ranks.weights_of(deployment)
+        self._known: _SharedOut | None = None
+        self._scenario, self._weights = ranks.scenario, weights
 
     @property
     def stages_alike(self) -> int:
         """How many stages hold the same."""
         return sum(map(len, self.numbers))
 
-    @cached_property
-    def _budget(self) -> Budget:
-        return self.settled.budget(self._stage, self.weights_bytes or 0)
+    def _shared_out(self) -> _SharedOut:
+        """As the user gives it, else as the engine states it, else as observed."""
+        if self._known is None:
+            given, ranks, scenario = self._scenario.replacements, self._ranks, self._scenario
+            own = Budget() if scenario.engine.plain else self.settled.budget(self._stage, self.weights_bytes or 0)
+            temporary = own.temporary if given.temporary is None else None
+            others = own.overhead if given.overhead is None else None
+            self._known = _SharedOut(
+                own.usable,
+                temporary or ranks.temporary,
+                others or overhead(self._deployment.connected_ranks, given.overhead),
+            )
+        return self._known
 
     @property
     def usable_bytes(self) -> int:
@@ -110,21 +135,18 @@ class Rank:
 
     def usable_on(self, scenario: Scenario) -> int:
         """The same for a scenario that may have another accelerator, where that plays no part in what is settled."""
-        own = self._budget.usable
+        own = self._shared_out().usable
         return scenario.usable_bytes if own is None else own
 
-    @cached_property
+    @property
     def temporary(self) -> Temporary:
-        """As the user gives it, else as the engine states it, else as observed."""
-        own = self._budget.temporary
-        given = self._scenario.replacements.temporary is not None
-        return self._ranks.temporary if given or own is None else own
+        """Temporary memory, which has a range."""
+        return self._shared_out().temporary
 
-    @cached_property
+    @property
     def overhead(self) -> Sum:
-        """As the user gives it, else as the engine states it, else as observed."""
-        own, given = self._budget.overhead, self._scenario.replacements.overhead
-        return overhead(self._deployment.connected_ranks, given) if given is not None or own is None else own
+        """What its runtime holds beside weights, cache and temporary memory."""
+        return self._shared_out().overhead
 
     @cached_property
     def weights(self) -> Sum | None:
@@ -265,8 +287,8 @@ class Ranks:
     def of(self, deployment: Deployment) -> tuple[Rank, ...]:
         """One rank of each pipeline stage, first to last, of which those that hold the same are one."""
         if deployment not in self._known:
-            settled = self.settled(deployment)
-            self._known[deployment] = tuple(Rank(self, deployment, settled, stage) for stage in settled.stages)
+            settled, weights = self.settled(deployment), self.weights_of(deployment)
+            self._known[deployment] = tuple(Rank(self, deployment, settled, stage, weights) for stage in settled.stages)
         return self._known[deployment]
 
     def most_for_weights_and_cache(

@@ -69,6 +69,8 @@ class Candidate:
 
     def holds(self, figure: Callable[[Temporary], int]) -> bool:
         """Whether every rank stays within what is usable, with that temporary figure."""
+        if figure is least:
+            return self.fit is not Fit.NO
         return all(_holds(rank, self.sequences, self.context, figure) for rank in self.ranks)
 
     @cached_property
@@ -102,7 +104,7 @@ def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = N
     """
     each = (ranks or Ranks(scenario)).of(deployment)
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
-    fits = {rank.fit(sequences, context) for rank in each}
+    fits = [rank.fit(sequences, context) for rank in each]
     worst = Fit.NO if Fit.NO in fits else Fit.TIGHT if Fit.TIGHT in fits else Fit.FITS
     return Candidate(deployment, worst, sequences, context, each, scenario.engine.plain)
 
@@ -259,7 +261,7 @@ class _Bounds:
         self._tp, self._ranks, self._figure = alone.deployment.tp, ranks, figure
         self._weights = rank.weights_bytes or 0
         if (staged := ranks.weights_of(Deployment(self._tp, 2))) is not None:  # where copies may not be counted
-            self._weights = min(self._weights, sum(part.term.bytes // self._tp for part in staged.parts))
+            self._weights = min(self._weights, sum(size // self._tp for _, sizes in staged.alike for size in sizes))
         self._cache = rank.cache_bytes(sequences, alone.context)
         self._unbounded = not ranks.scenario.engine.plain  # stages may have more memory where there are more of them
 

@@ -107,7 +107,7 @@ every_case = pytest.mark.parametrize(
 )
 every_engine = pytest.mark.parametrize("engine", EVERY, ids=[engine.name for engine in EVERY])
 
-LOADS = [(1, 0), (1, 1), (1, 15), (1, 16), (1, 17), (1, 47), (1, 48), (1, 49), (1, 64), (1, 65), (1, 80), (1, 300)]
+CONTEXTS = [0, 1, 15, 16, 17, 47, 48, 49, 64, 65, 80, 300]
 
 
 @every_engine
@@ -118,15 +118,16 @@ def test_most_cases_are_served(engine: type[Engine]) -> None:
 
 
 @every_case
-@pytest.mark.parametrize("shared", [0, 17, 40])
-def test_held_never_falls(engine: type[Engine], shape: str, deployment: Deployment, shared: int) -> None:
+def test_held_never_falls(engine: type[Engine], shape: str, deployment: Deployment) -> None:
     case = case_of(shape, engine, deployment)
-    for sequences in (1, 2, 7):
-        for (_, less), (_, more) in pairwise(LOADS):
-            few, many = case.held(sequences, less, shared), case.held(sequences, more, shared)
-            assert all(one <= other for one, other in zip(few, many, strict=True)), (sequences, less, more)
-            another = case.held(sequences + 1, less, shared)
-            assert all(one <= other for one, other in zip(few, another, strict=True)), (sequences, less)
+    for shared in (0, 17, 40):
+        of_one = [case.held(1, context, shared) for context in CONTEXTS]
+        of_three = [case.held(3, context, shared) for context in CONTEXTS]
+        for figures in (of_one, of_three):
+            for (less, few), (more, many) in pairwise(zip(CONTEXTS, figures, strict=True)):
+                assert all(one <= other for one, other in zip(few, many, strict=True)), (shared, less, more)
+        for context, few, many in zip(CONTEXTS, of_one, of_three, strict=True):
+            assert all(one <= other for one, other in zip(few, many, strict=True)), (shared, context)
 
 
 @every_case
@@ -254,7 +255,7 @@ def test_every_option_is_read_or_refused(engine: type[Engine], monkeypatch: pyte
         )
         with pytest.raises(KvcalcError, match=name):
             choose_engine(engine.name, {name: "no such value"})
-    with pytest.raises(KvcalcError, match="no option 'no-such-option'"):
+    with pytest.raises(KvcalcError, match="'no-such-option'"):
         choose_engine(engine.name, {"no-such-option": "1"})
     with pytest.raises(KvcalcError, match="version"):
         choose_engine(f"{engine.name}@0.0.1-none", {})
