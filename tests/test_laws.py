@@ -154,8 +154,8 @@ def test_gqa_lies_between_mha_and_mqa(
     mha, mqa = of(MHA(**widths)), of(MQA(**widths))
     all_heads, one_head = of(GQA(num_kv_heads=heads, **widths)), of(GQA(num_kv_heads=1, **widths))
 
-    assert replace(all_heads, terms=()) == replace(mha, terms=())
-    assert replace(one_head, terms=()) == replace(mqa, terms=())
+    assert replace(all_heads, terms=mha.terms, tree=mha.tree) == mha
+    assert replace(one_head, terms=mqa.terms, tree=mqa.tree) == mqa
     assert mha.one_copy_bytes == heads * mqa.one_copy_bytes
 
 

@@ -168,7 +168,7 @@ def test_a_very_narrow_terminal_loses_no_name_and_no_formula(columns: int) -> No
         assert text in together
 
 
-@pytest.mark.parametrize("words", [LLAMA, ["models", "list"], ["estimate", "--help"]], ids=" ".join)
+@pytest.mark.parametrize("words", [LLAMA, ["gpus", "list"], ["estimate", "--help"]], ids=" ".join)
 def test_a_terminal_that_says_it_has_no_columns_is_taken_at_its_size(words: list[str]) -> None:
     without, sized = on_a_terminal(*words, COLUMNS="0"), on_a_terminal(*words, columns=100, COLUMNS="0")
     assert without == on_a_terminal(*words, COLUMNS="80")
