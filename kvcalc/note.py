@@ -73,6 +73,11 @@ _CODES = {
     # verification
     "modules-compute-in-bf16": "torch does not compute in the model's dtype",
     "default-hidden-size": "the model's file has no hidden_size, so one is taken",
+    # what a verification does not prove
+    "engine-not-proven": "that a serving engine allocates the same",
+    "format-not-proven": "that tensors can be kept in the format that was asked for",
+    "least-cache-not-proven": "that no smaller cache would do",
+    "model-file-not-proven": "that the model's file describes the published model",
     # what is not modelled
     "adapters-and-drafts": "LoRA adapters and draft models",
     "blocks-and-fragmentation": "rounding to blocks, fragmentation, blocks that can be evicted",

@@ -159,7 +159,15 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
 ON_THE_COMMAND_LINE = {
     "default-mla-dims": "estimate --layers 2 --heads 4 --kv-lora-rank 32 --qk-rope-head-dim 8 --json",
 }
-IN_VERIFY = {"modules-compute-in-bf16": {"dtype": "int8"}, "default-hidden-size": {}}
+IN_VERIFY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "modules-compute-in-bf16": ({"dtype": "int8"}, {}),
+    "default-hidden-size": ({}, {}),
+    "engine-not-proven": ({}, {}),
+    "format-not-proven": ({}, {"cache_dtype": "fp8"}),
+    "least-cache-not-proven": ({}, {}),
+    "model-file-not-proven": ({}, {}),
+}
+"""Code -> fields of a model, and options."""
 
 
 @pytest.mark.parametrize("code", SCENARIOS)
@@ -179,8 +187,9 @@ def test_a_code_can_be_met_on_the_command_line(kvcalc: Kvcalc, code: str) -> Non
 @pytest.mark.torch
 @pytest.mark.parametrize("code", IN_VERIFY)
 def test_a_code_can_be_met_in_a_verification(code: str) -> None:
-    result = package.verify(model(**IN_VERIFY[code]), context=16, device="meta")
-    assert code in {each.code for each in result.notes}
+    fields, options = IN_VERIFY[code]
+    result = package.verify(model(**fields), context=16, device="meta", **options)
+    assert code in {each.code for each in (*result.notes, *result.not_proven)}
 
 
 @pytest.mark.parametrize("code", ELSEWHERE)

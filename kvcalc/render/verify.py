@@ -95,7 +95,7 @@ def _rungs(result: Verification, unit: str) -> Grid:
 def _verdict(result: Verification) -> Iterator[str]:
     for unsupported in result.unsupported:
         yield f"not verified: {unsupported.subject}: {unsupported.reason}"
-    yield f"not proven here: {'; '.join(result.not_proven)}"
+    yield f"not proven here: {'; '.join(each.text for each in result.not_proven)}"
     yield f"{'verified' if result.verified else 'NOT verified'}: {result.summary}"
 
 

@@ -13,6 +13,7 @@ import torch
 
 from kvcalc.formats.element import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import Role
+from kvcalc.note import Note, note
 from kvcalc.reference import REFERENCES
 from kvcalc.reference.packing import packing
 from kvcalc.scenario import compute_format
@@ -62,14 +63,20 @@ def default_formats(scope: Scope) -> Iterator[Check]:
         )
 
 
-def formats_asked_for(scope: Scope) -> Iterator[str]:
+def formats_asked_for(scope: Scope) -> Iterator[Note]:
     """What is not proven of the others: whoever names a format is believed."""
     asked: dict[str, list[str]] = {}
     for layer, tensor in _tensors(scope):
         if _declared(scope, layer, tensor) is None:
             asked.setdefault(scope.format_of(layer, tensor.name), []).append(tensor.name)
     for format_name, names in asked.items():
-        yield f"that {', '.join(dict.fromkeys(names))} can be kept in {format_name}, as the question or the file has it"
+        tensors = tuple(dict.fromkeys(names))
+        yield note(
+            "format-not-proven",
+            f"that {', '.join(tensors)} can be kept in {format_name}, as the question or the file has it",
+            tensors=tensors,
+            format=format_name,
+        )
 
 
 def _tensors(scope: Scope) -> Iterator[tuple[Layer, CachedTensor]]:

@@ -105,7 +105,7 @@ class Verification(Result):
     measurements: tuple[Measurement, ...]
     rungs: tuple[Rung, ...]
     unsupported: tuple[Unsupported, ...]
-    not_proven: tuple[str, ...]
+    not_proven: tuple[Note, ...]
     notes: tuple[Note, ...]
 
     @property

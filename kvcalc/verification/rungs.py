@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.note import note
 from kvcalc.verification.result import Rung
 from kvcalc.verification.torchrun import processes_started
 
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
 _NOTHING = "no layer that can be verified keeps anything"
 
 NOT_PROVEN = (
-    "that a serving engine allocates the same: engines round to blocks, keep pools, and take formats of their own",
-    "that the model's file describes the published model, and how its layers fall to pipeline stages",
-    "that no smaller cache would do",
+    note(
+        "engine-not-proven",
+        "that a serving engine allocates the same: engines round to blocks, keep pools, and take formats of their own",
+    ),
+    note(
+        "model-file-not-proven",
+        "that the model's file describes the published model, and how its layers fall to pipeline stages",
+    ),
+    note("least-cache-not-proven", "that no smaller cache would do"),
 )
 
 

@@ -265,7 +265,7 @@ def test_ranks_are_a_rung(kvcalc: Kvcalc) -> None:
 
 def test_what_is_not_proven_is_said(kvcalc: Kvcalc) -> None:
     words = ("verify", "llama-3-8b", "-c", "16", "--device", "meta")
-    not_proven = json.loads(kvcalc(*words, "--json").stdout)["not_proven"]
+    not_proven = texts(json.loads(kvcalc(*words, "--json").stdout)["not_proven"])
     assert not_proven
     table = kvcalc(*words).stdout
     assert all(claim in table for claim in not_proven)
