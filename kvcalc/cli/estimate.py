@@ -1,26 +1,21 @@
 """kvcalc estimate: the cache, the memory and the GPUs of one scenario."""
 
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import typer
 
 from kvcalc.api import estimate
 from kvcalc.cli.output import show
-from kvcalc.cli.output_options import Output, ResultOutput, output_of
+from kvcalc.cli.output_options import ResultOutput, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
-from kvcalc.record import contents, keys
-from kvcalc.render import Report
+from kvcalc.render.estimate import estimate_report
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import ScenarioOptions
-from kvcalc.verbs.decode_bound import DecodeBound, Spill
-from kvcalc.verbs.estimate_result import Estimate, RankResult, SpillResult
-
-if TYPE_CHECKING:
-    from kvcalc.render.view import View
+from kvcalc.verbs.estimate_result import Estimate
 
 
 class Check(TypedDict, total=False):
@@ -54,7 +49,8 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
     result = estimate(model, **given_on_line(given, ScenarioOptions))
     if check and result.answer.fits is None:
         raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")
-    show(_report(result, output, typed(call.obj, "--check", "--accept-tight")), output)
+    command = typed(call.obj, "--check", "--accept-tight")
+    show(estimate_report(result, output.unit, explain=output.explain, command=command), output)
     if check and not (result.answer.fits or (accept_tight and result.answer.tight)):
         raise NoError(f"--check: {_why_not(result)}")
 
@@ -70,29 +66,3 @@ def _why_not(result: Estimate) -> str:
     return (
         f"{asked or Deployment()} does not fit; {found.gpus:,} GPUs do ({found}{', tight' if gpus.count_tight else ''})"
     )
-
-
-def _report(result: Estimate, output: Output, command: str) -> Report:
-    """With --explain, CSV has the leaves of the cache, and the view the tree of terms."""
-
-    def view() -> "View":
-        from kvcalc.render.estimate import estimate_view  # noqa: PLC0415  # for start-up time
-
-        return estimate_view(result, output.unit, explain=output.explain, command=command)
-
-    rows = result.cache.terms if output.explain else (_csv_row(result),)
-    return Report(result, rows, view, result.notes, unit=output.unit)
-
-
-def _csv_row(result: Estimate) -> dict[str, Any]:
-    """CSV's columns do not depend on the answer: a rank's figures are empty where no deployment holds the workload."""
-    gpus = contents(result.gpus)
-    del gpus["most_sequences"]
-    gpus["per_rank"] = result.gpus.per_rank or _empty(RankResult)
-    decode = contents(result.decode) if result.decode else _empty(DecodeBound)
-    decode["spill"] = decode["spill"] or _empty(Spill)
-    return contents(result) | {"gpus": gpus, "decode": decode, "spill": result.spill or _empty(SpillResult)}
-
-
-def _empty(record: type[Any]) -> dict[str, Any]:
-    return {name: None for name in keys(record) if name not in {"terms", "tree"}}

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kvcalc.render.adding_up import spare_words
+from kvcalc.record import contents, keys
+from kvcalc.render import Report
 from kvcalc.render.decode import decode_lines, decode_tree
 from kvcalc.render.ending import next_line, not_modelled_line
 from kvcalc.render.question import count, question_grid
 from kvcalc.render.rank import rank_rows, total_row
+from kvcalc.render.rounding import spare_words
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.term import Product, Sum
 from kvcalc.units import format_size, with_unit
+from kvcalc.verbs.decode_bound import DecodeBound, Spill
+from kvcalc.verbs.estimate_result import RankResult, SpillResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.term import Term
-    from kvcalc.verbs.estimate_result import Estimate, RankResult
+    from kvcalc.verbs.estimate_result import Estimate
+
+
+def estimate_report(result: Estimate, unit: str, *, explain: bool, command: str) -> Report:
+    """One estimate: one line of CSV; with `explain`, one for each leaf of its cache."""
+    rows = result.cache.terms if explain else (_csv_row(result),)
+    return Report(
+        result, rows, lambda: estimate_view(result, unit, explain=explain, command=command), result.notes, unit=unit
+    )
+
+
+def _csv_row(result: Estimate) -> dict[str, Any]:
+    """CSV's columns do not depend on the answer: a rank's figures are empty where no deployment holds the workload."""
+    gpus = contents(result.gpus)
+    del gpus["most_sequences"]
+    gpus["per_rank"] = result.gpus.per_rank or _empty(RankResult)
+    decode = contents(result.decode) if result.decode else _empty(DecodeBound)
+    decode["spill"] = decode["spill"] or _empty(Spill)
+    return contents(result) | {"gpus": gpus, "decode": decode, "spill": result.spill or _empty(SpillResult)}
+
+
+def _empty(record: type[Any]) -> dict[str, Any]:
+    return {name: None for name in keys(record) if name not in {"terms", "tree"}}
 
 
 def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command: str = "") -> View:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.render import Format, Report, render
 from kvcalc.render.capacity import capacity_report
 from kvcalc.render.compare import compare_report
-from kvcalc.render.estimate import estimate_view
+from kvcalc.render.estimate import estimate_report
 from kvcalc.render.html import write
 from kvcalc.render.listing import (
     explanation_report,
@@ -38,7 +38,7 @@ _PLAIN: dict[str, Any] = {"unit": _UNIT, "explain": False, "command": ""}
 
 REPORTS: Mapping[type[Result], Callable[[Any], Report]] = MappingProxyType(
     {
-        Estimate: lambda result: Report(result, (), lambda: estimate_view(result, _UNIT)),
+        Estimate: lambda result: estimate_report(result, **_PLAIN),
         Capacity: lambda result: capacity_report(result, **_PLAIN),
         Plan: lambda result: plan_report(result, **_PLAIN),
         Comparison: lambda result: compare_report(result, **_PLAIN),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from kvcalc.record import keys
 from kvcalc.render import Report
-from kvcalc.render.adding_up import figure, steps
 from kvcalc.render.decode import shown
 from kvcalc.render.ending import not_modelled_line
 from kvcalc.render.question import count, question_grid
+from kvcalc.render.rounding import figure, steps
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.units import format_size, with_unit

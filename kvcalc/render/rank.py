@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.render.adding_up import figure, shared_out, spare_words, steps
+from kvcalc.render.rounding import figure, shared_out, spare_words, steps
 from kvcalc.render.view import Row, Weight
 from kvcalc.term import Product, Share, Sum
 from kvcalc.units import format_size

@@ -15,7 +15,7 @@ from kvcalc.mechanisms import GQA, MLA, CachedTensor, Cross, Mamba1, Mamba2, Mec
 from kvcalc.model.layers import LayerGroup
 from kvcalc.term import Factor
 from kvcalc.verbs.comparing.result import ComparedRow, Comparison
-from kvcalc.verbs.comparing.what_if import untold
+from kvcalc.verbs.comparing.what_if import with_unknown_heads
 
 SHORT: dict[str, Any] = {"context": 100, "batch": 3}
 
@@ -149,4 +149,4 @@ def test_states_alone_show_a_dash(kvcalc: Kvcalc) -> None:
 
 def test_every_kind_of_layer_tells_its_heads_or_keeps_none_of_tokens() -> None:
 
-    assert not [found.model.name for found in shipped_models() if untold(found.model)]
+    assert not [found.model.name for found in shipped_models() if with_unknown_heads(found.model)]

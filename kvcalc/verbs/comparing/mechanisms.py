@@ -11,8 +11,8 @@ from kvcalc.note import Note, note
 from kvcalc.verbs.comparing.literature import CONTRADICTIONS, SAYINGS
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import Grant, compared_row, grant_of, why_not_kept
-from kvcalc.verbs.comparing.shared import (
-    Told,
+from kvcalc.verbs.comparing.row_notes import (
+    RowNotes,
     given_gpus,
     mha_bytes,
     mha_note,
@@ -40,7 +40,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     Raises:
         KvcalcError: a format that the model's own cache cannot have; a deployment that no row can have.
     """
-    model, told = scenario.model, Told()
+    model, noted = scenario.model, RowNotes()
     if (reason := why_not_kept(scenario)) is not None:
         raise KvcalcError(reason)
     grant = grant_of(scenario)
@@ -49,9 +49,9 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     for variant in variants(model):
         asked = replace(scenario, model=variant.model, weights_as=model)
         if (reason := why_not_kept(asked)) is not None:
-            told.tell(variant.name, row_left_out(reason))
+            noted.add(variant.name, row_left_out(reason))
             continue
-        rows.append(compared_row(variant.name, asked, grant, with_mha, told.teller(variant.name), own=variant.own))
+        rows.append(compared_row(variant.name, asked, grant, with_mha, noted.of_row(variant.name), own=variant.own))
     refuse_what_no_row_can_have(rows)
     varied = any(not row.own for row in rows)
     alone = note(
@@ -66,7 +66,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         *(() if varied else (alone,)),
         *_weights_notes(scenario, grant, varied=varied, known=rows[0].by_memory is not None),
         *mha_note(scenario),
-        *told.notes(row.name for row in rows),
+        *noted.notes(row.name for row in rows),
     )
     return Comparison(
         model=ModelSummary.of(model),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
-    Tell = Callable[[Note], None]
+    AddNote = Callable[[Note], None]
 
 
 class Grant(NamedTuple):
@@ -81,7 +81,7 @@ def cache_bytes(scenario: Scenario) -> int:
 
 
 def compared_row(
-    name: str, scenario: Scenario, grant: Grant, mha_bytes: int | None, tell: Tell, *, own: bool
+    name: str, scenario: Scenario, grant: Grant, mha_bytes: int | None, add_note: AddNote, *, own: bool
 ) -> ComparedRow:
     """The row of one model.
 
@@ -90,7 +90,7 @@ def compared_row(
         scenario: with the row's model, whose cache its format can hold.
         grant: the GPUs that are given.
         mha_bytes: what the model would keep with multi-head attention; None where that cannot be said.
-        tell: takes what is to be noted of this row.
+        add_note: takes what is to be noted of this row.
         own: whether this is the model as it is.
     """
     model, workload = scenario.model, scenario.workload
@@ -104,7 +104,7 @@ def compared_row(
     if total is not None:
         found = grant.own_smallest if own and grant.own_smallest else smallest(scenario, ranks)
         if found is None:
-            tell(no_legal_deployment(scenario))
+            add_note(no_legal_deployment(scenario))
     deployment = found.deployment if found else None
     return ComparedRow(
         name=name,
@@ -125,7 +125,7 @@ def compared_row(
         count=deployment.gpus if deployment else None,
         count_tight=found.fit is Fit.TIGHT if found else None,
         deployment=deployment,
-        given=OnGivenGpus() if total is None else _on_given_gpus(ranks, grant, found, tell, own=own),
+        given=OnGivenGpus() if total is None else _on_given_gpus(ranks, grant, found, add_note, own=own),
         terms=leaves(cache),
         attentions=tuple(dict.fromkeys(layer.attention for layer in model.distinct())),
         token_tree=token,
@@ -139,20 +139,20 @@ def _elements(model: Model) -> int | None:
     return kept.pop() if len(kept) == 1 else None
 
 
-def _on_given_gpus(ranks: Ranks, grant: Grant, found: Candidate | None, tell: Tell, *, own: bool) -> OnGivenGpus:
+def _on_given_gpus(ranks: Ranks, grant: Grant, found: Candidate | None, add_note: AddNote, *, own: bool) -> OnGivenGpus:
     scenario = ranks.scenario
     try:
         candidate = found if own and grant.own_smallest else _candidate(ranks, grant)
     except KvcalcError as error:
-        tell(note("not-on-given-gpus", f"on the given GPUs: {error}", reason=str(error)))
+        add_note(note("not-on-given-gpus", f"on the given GPUs: {error}", reason=str(error)))
         return OnGivenGpus()
     if candidate is None:
         return OnGivenGpus()
     deployment = candidate.deployment
     sequences = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context)
     if sequences is None:
-        tell(note("sequences-unbounded", "another sequence costs no memory: most_sequences is unbounded"))
-    bound = _bound(ranks, candidate, tell)
+        add_note(note("sequences-unbounded", "another sequence costs no memory: most_sequences is unbounded"))
+    bound = _bound(ranks, candidate, add_note)
     return OnGivenGpus(
         gpus=deployment.gpus,
         deployment=deployment,
@@ -163,7 +163,7 @@ def _on_given_gpus(ranks: Ranks, grant: Grant, found: Candidate | None, tell: Te
         tokens_per_second_per_sequence=bound.tokens_per_second_per_sequence if bound else None,
         tokens_per_second=bound.tokens_per_second if bound else None,
         limited_by=bound.limited_by if bound else None,
-        spilled_bytes=_spilled_bytes(ranks, candidate, tell) if scenario.spill else None,
+        spilled_bytes=_spilled_bytes(ranks, candidate, add_note) if scenario.spill else None,
     )
 
 
@@ -180,20 +180,20 @@ def _candidate(ranks: Ranks, grant: Grant) -> Candidate | None:
     return None if grant.at_most is None else best_of(scenario, grant.at_most, grant.dp, ranks)
 
 
-def _spilled_bytes(ranks: Ranks, candidate: Candidate, tell: Tell) -> int | None:
+def _spilled_bytes(ranks: Ranks, candidate: Candidate, add_note: AddNote) -> int | None:
     try:
         return spilled(ranks.scenario, candidate.deployment, ranks).bytes
     except KvcalcError as error:
-        tell(note("not-spilled", str(error)))
+        add_note(note("not-spilled", str(error)))
         return None
 
 
-def _bound(ranks: Ranks, candidate: Candidate, tell: Tell) -> DecodeBound | None:
+def _bound(ranks: Ranks, candidate: Candidate, add_note: AddNote) -> DecodeBound | None:
     scenario = ranks.scenario
     if why_no_bound(scenario) is not None:
         return None
     if candidate.fit is Fit.NO and not scenario.spill:
-        tell(
+        add_note(
             note(
                 "no-decode-bound",
                 "the given GPUs do not hold the workload: no bound of decoding (--spill keeps the rest in hosts' "
@@ -204,7 +204,7 @@ def _bound(ranks: Ranks, candidate: Candidate, tell: Tell) -> DecodeBound | None
         return None
     try:
         if (missing := why_no_bound(scenario, candidate.deployment)) is not None:
-            tell(no_decode_bound(missing))
+            add_note(no_decode_bound(missing))
             return None
         return decode_bound(scenario, candidate.deployment, ranks)
     except KvcalcError:  # told of what is spilled

@@ -11,8 +11,8 @@ from kvcalc.errors import KvcalcError
 from kvcalc.note import note
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import compared_row, grant_of, why_not_kept
-from kvcalc.verbs.comparing.shared import (
-    Told,
+from kvcalc.verbs.comparing.row_notes import (
+    RowNotes,
     given_gpus,
     mha_bytes,
     mha_note,
@@ -41,7 +41,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         KvcalcError: two are the same; no format can hold its cache; a deployment that no row can have.
     """
     _refuse_twins(scenarios)
-    told, left, rows, varies = Told(), Told(), [], _varies(scenarios)
+    noted, left, rows, varies = RowNotes(), RowNotes(), [], _varies(scenarios)
     reasons = [(name, why_not_kept(scenario), scenario) for name, scenario in _named(scenarios)]
     left_out = [of_rows(row_left_out(reason), (name,)) for name, reason, _ in reasons if reason is not None]
     kept = [(name, scenario) for name, reason, scenario in reasons if reason is None]
@@ -51,23 +51,23 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     one_model = varies == ("format",)
     grant = grant_of(first) if one_model else None
     for name, scenario in kept:
-        tell, given = told.teller(name), grant or grant_of(scenario)
+        add_note, given = noted.of_row(name), grant or grant_of(scenario)
         mha_notes = () if one_model else mha_note(scenario)
         for each in (*scenario.notes, *model_notes(scenario, Deployment()), *mha_notes):
-            tell(each)
+            add_note(each)
         own = grant is None or scenario is first
-        rows.append(compared_row(name, scenario, given, mha_bytes(scenario), tell, own=own))
+        rows.append(compared_row(name, scenario, given, mha_bytes(scenario), add_note, own=own))
         missing = why_no_bound(scenario)
         if rows[-1].by_memory is None:
-            tell(unknown_weights(scenario))
+            add_note(unknown_weights(scenario))
         elif missing is not None:
-            tell(no_decode_bound(missing))
+            add_note(no_decode_bound(missing))
         if given.own_smallest is not None:
             of = f"the smallest deployment in {first_name}" if one_model else "each model's own smallest deployment"
-            tell(note("given-gpus", f"the given GPUs are those of {of} (--gpus N or --tp N gives others)"))
+            add_note(note("given-gpus", f"the given GPUs are those of {of} (--gpus N or --tp N gives others)"))
         deployment = rows[-1].given.deployment if scenario.gpu_limit else scenario.deployment
         for each in not_modelled(scenario, deployment or Deployment()):
-            left.tell(name, each)
+            left.add(name, each)
     refuse_what_no_row_can_have(rows)
     compared, limit = [row.name for row in rows], first.gpu_limit
     return Comparison(
@@ -81,7 +81,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         sayings=(),
         contradictions=(),
         not_modelled=tuple(left.notes(compared)),
-        notes=(*told.notes(compared), *gpu_notes(first), *left_out),
+        notes=(*noted.notes(compared), *gpu_notes(first), *left_out),
         question=Question.of(first),
         scenario=first,
     )

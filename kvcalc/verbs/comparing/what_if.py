@@ -60,14 +60,14 @@ def variants(model: Model) -> list[Variant]:
 def as_mha(model: Model) -> Model | None:
     """The model with a key and a value for every query head; None where that is not known, or it has no heads."""
     attentions = _attentions(model)
-    if _untold(attentions) or not any(attention.heads for attention in attentions):
+    if _with_unknown_heads(attentions) or not any(attention.heads for attention in attentions):
         return None
     return _converted(model, _mha)
 
 
-def untold(model: Model) -> list[str]:
+def with_unknown_heads(model: Model) -> list[str]:
     """Layers that keep tokens, of heads that their mechanism does not tell."""
-    return _untold(_attentions(model))
+    return _with_unknown_heads(_attentions(model))
 
 
 def unchanged(model: Model) -> list[str]:
@@ -76,7 +76,7 @@ def unchanged(model: Model) -> list[str]:
     return [*dict.fromkeys(attention.label for attention in kept)]
 
 
-def _untold(attentions: Iterable[Mechanism]) -> list[str]:
+def _with_unknown_heads(attentions: Iterable[Mechanism]) -> list[str]:
     of_tokens = (each for each in attentions if any(_is_of_tokens(tensor.role) for tensor in each.cached()))
     return [*dict.fromkeys(attention.label for attention in of_tokens if attention.heads is None)]
 
@@ -100,7 +100,7 @@ def mechanism_of(model: Model) -> str:
 
 def _conversions(own: list[Attention]) -> Iterator[tuple[str, Callable[[Attention], Attention]]]:
     heads = [each for attention in own if (each := attention.heads)]
-    if not heads or _untold(own):
+    if not heads or _with_unknown_heads(own):
         return
     counts = USUAL_KV_HEADS | {each.num_kv_heads for each in heads if each.num_kv_heads}
     yield "mha", _mha

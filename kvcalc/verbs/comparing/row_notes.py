@@ -10,29 +10,29 @@ from kvcalc.legality import check_legal
 from kvcalc.note import Note, note
 from kvcalc.verbs.comparing.result import ComparedRow, GivenGpus
 from kvcalc.verbs.comparing.row import cache_bytes, why_not_kept
-from kvcalc.verbs.comparing.what_if import as_mha, unchanged, untold
+from kvcalc.verbs.comparing.what_if import as_mha, unchanged, with_unknown_heads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.comparing.row import Tell
+    from kvcalc.verbs.comparing.row import AddNote
 
 
-class Told:
+class RowNotes:
     """What is to be noted, and of which rows."""
 
     def __init__(self) -> None:
         self._rows: dict[Note, list[str]] = {}
 
-    def tell(self, row: str, told: Note) -> None:
+    def add(self, row: str, told: Note) -> None:
         rows = self._rows.setdefault(told, [])
         if row not in rows:
             rows.append(row)
 
-    def teller(self, row: str) -> Tell:
+    def of_row(self, row: str) -> AddNote:
         """Takes what is to be noted of one row."""
-        return lambda told: self.tell(row, told)
+        return lambda told: self.add(row, told)
 
     def notes(self, everyone: Iterable[str]) -> Iterator[Note]:
         """Each note, of its rows where it is not told of every one."""
@@ -64,7 +64,7 @@ def mha_bytes(scenario: Scenario) -> int | None:
 def mha_note(scenario: Scenario) -> Iterator[Note]:
     """Why that is not known, or what of it stays as it is."""
     model, kept = as_mha(scenario.model), unchanged(scenario.model)
-    if layers := untold(scenario.model):
+    if layers := with_unknown_heads(scenario.model):
         yield _no_ratio(f": what {', '.join(layers)} would keep under another mechanism is not known")
     elif model is None:
         yield _no_ratio(": no layer has heads that multi-head attention would keep")
