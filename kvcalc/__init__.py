@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
+    from kvcalc.note import Note
     from kvcalc.scenario import Replacements, Scenario, Workload
     from kvcalc.scenario.make import make_scenario
     from kvcalc.verbs.capacity_result import Capacity
@@ -33,6 +34,7 @@ __all__ = [
     "Gpu",
     "KvcalcError",
     "Model",
+    "Note",
     "Plan",
     "Replacements",
     "Scenario",
@@ -59,6 +61,7 @@ _HOME = {
     "Gpu": "gpu",
     "KvcalcError": "errors",
     "Model": "model.model",
+    "Note": "note",
     "Plan": "verbs.plan_result",
     "Replacements": "scenario",
     "Scenario": "scenario",

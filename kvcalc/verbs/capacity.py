@@ -16,10 +16,10 @@ from kvcalc.verbs.capacity_result import Capacity, Total
 from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.estimate import seen_range
-from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
+from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
-from kvcalc.verbs.notes import gpu_notes, model_notes
-from kvcalc.verbs.question import Accelerator, Question
+from kvcalc.verbs.notes import model_notes
+from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.resolve import resolve
 
 if TYPE_CHECKING:

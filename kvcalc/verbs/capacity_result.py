@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
-    from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
-    from kvcalc.verbs.question import Accelerator, Question
+    from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 
 
 @dataclass(frozen=True, repr=False, eq=False)

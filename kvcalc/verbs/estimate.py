@@ -18,15 +18,13 @@ from kvcalc.verbs.estimate_result import (
     Estimate,
     GpusResult,
     MemoryResult,
-    ModelSummary,
     MostSequences,
     RankResult,
     SpillResult,
-    WorkloadSummary,
 )
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
-from kvcalc.verbs.question import Question
+from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.replica import bytes_without_windows, replica_bytes, replica_cache
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled

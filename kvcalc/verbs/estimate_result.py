@@ -9,35 +9,11 @@ from kvcalc.record import BESIDE, Record, Result, flattened, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
-    from kvcalc.model.model import Model
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Sum, Term
     from kvcalc.verbs.decode_bound import DecodeBound
-    from kvcalc.verbs.question import Question
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class ModelSummary(Record):
-    """What was estimated."""
-
-    name: str
-    layers: int
-    mechanisms: tuple[str, ...]
-    source: str | None
-
-    @classmethod
-    def of(cls, model: Model) -> ModelSummary:
-        kinds = dict.fromkeys(layer.attention.kind for layer in model.distinct())
-        return cls(model.name, model.num_layers, tuple(kinds), model.source)
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class WorkloadSummary(Record):
-    """For what."""
-
-    batch: int
-    context: int
+    from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 
 @dataclass(frozen=True, repr=False, eq=False)

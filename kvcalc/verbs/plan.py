@@ -12,12 +12,12 @@ from kvcalc.note import Note, note
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import evaluate, smallest
-from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
+from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound
+from kvcalc.verbs.notes import model_notes, no_decode_bound
 from kvcalc.verbs.plan_result import Plan, Planned
 from kvcalc.verbs.plan_search import Search, order
-from kvcalc.verbs.question import Question
+from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.why_not import nearest_miss, rejected
 
 if TYPE_CHECKING:

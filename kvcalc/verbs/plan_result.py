@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
-    from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
-    from kvcalc.verbs.question import Question
+    from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
     from kvcalc.verbs.why_not import Rejected
 
 

@@ -11,7 +11,31 @@ from kvcalc.scenario import compute_format
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
+    from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ModelSummary(Record):
+    """What was estimated."""
+
+    name: str
+    layers: int
+    mechanisms: tuple[str, ...]
+    source: str | None
+
+    @classmethod
+    def of(cls, model: Model) -> ModelSummary:
+        kinds = dict.fromkeys(layer.attention.kind for layer in model.distinct())
+        return cls(model.name, model.num_layers, tuple(kinds), model.source)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class WorkloadSummary(Record):
+    """For what."""
+
+    batch: int
+    context: int
 
 
 @dataclass(frozen=True, repr=False, eq=False)

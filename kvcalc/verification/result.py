@@ -10,7 +10,7 @@ from kvcalc.record import Record, Result, under
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.note import Note
-    from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
+    from kvcalc.verbs.question import ModelSummary, WorkloadSummary
 
 Relation = Literal["=", "<=", ">="]
 

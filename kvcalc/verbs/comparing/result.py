@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Sum
     from kvcalc.verbs.comparing.literature import Contradiction, Saying
-    from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
-    from kvcalc.verbs.question import Question
+    from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
@@ -15,6 +15,7 @@ from kvcalc.note import Note, note
 from kvcalc.scenario import cache_format
 from kvcalc.term import leaves
 from kvcalc.verbs.capacity_search import replica_of, usual
+from kvcalc.verbs.comparing.given_gpus import Grant
 from kvcalc.verbs.comparing.result import ComparedRow, OnGivenGpus
 from kvcalc.verbs.comparing.what_if import mechanism_of
 from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
@@ -31,35 +32,6 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
     AddNote = Callable[[Note], None]
-
-
-class Grant(NamedTuple):
-    """The GPUs that are given.
-
-    Attributes:
-        deployment: where it is given itself; else None.
-        at_most: of how many GPUs the best deployment is taken.
-        dp: its replicas.
-        own_smallest: where nothing is given: the smallest deployment of the model as it is, which that keeps.
-    """
-
-    deployment: Deployment | None
-    at_most: int | None
-    dp: int
-    own_smallest: Candidate | None = None
-
-
-def grant_of(scenario: Scenario) -> Grant:
-    """What the scenario gives, else as many GPUs as its own smallest deployment takes."""
-    asked = scenario.deployment
-    if scenario.gpu_limit is not None:
-        return Grant(None, scenario.gpu_limit.gpus, scenario.gpu_limit.dp)
-    if asked is not None:
-        return Grant(asked, None, asked.dp)
-    ranks = Ranks(scenario)
-    known = evaluate(scenario, Deployment(), ranks).weights_known
-    found = smallest(scenario, ranks) if known else None
-    return Grant(None, found.deployment.gpus if found else None, found.deployment.dp if found else 1, found)
 
 
 def why_not_kept(scenario: Scenario) -> str | None:

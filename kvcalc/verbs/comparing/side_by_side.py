@@ -9,22 +9,16 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.note import note
+from kvcalc.verbs.comparing.against_mha import mha_bytes, mha_note
+from kvcalc.verbs.comparing.given_gpus import given_gpus, grant_of, refuse_what_no_row_can_have
 from kvcalc.verbs.comparing.result import Comparison
-from kvcalc.verbs.comparing.row import compared_row, grant_of, why_not_kept
-from kvcalc.verbs.comparing.row_notes import (
-    RowNotes,
-    given_gpus,
-    mha_bytes,
-    mha_note,
-    of_rows,
-    refuse_what_no_row_can_have,
-    row_left_out,
-)
+from kvcalc.verbs.comparing.row import compared_row, why_not_kept
+from kvcalc.verbs.comparing.row_notes import RowNotes, of_rows, row_left_out
 from kvcalc.verbs.decode_bound import why_no_bound
-from kvcalc.verbs.estimate_result import ModelSummary, WorkloadSummary
+from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import gpu_notes, model_notes, no_decode_bound, unknown_weights
-from kvcalc.verbs.question import Question
+from kvcalc.verbs.notes import model_notes, no_decode_bound, unknown_weights
+from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

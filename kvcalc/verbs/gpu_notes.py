@@ -1,0 +1,58 @@
+"""What to know of accelerators: whose figure their memory is, and what a process takes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.memory import CUDA_CONTEXT_BYTES
+from kvcalc.note import Note, note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.gpu import Gpu
+    from kvcalc.scenario import Scenario
+
+
+def gpu_notes(*scenarios: Scenario) -> Iterator[Note]:
+    """What to know of the memory of these scenarios' accelerators."""
+    gpus = {scenario.gpu.name: scenario for scenario in scenarios}
+    overstated = [name for name, scenario in gpus.items() if scenario.gpu.memory_from == "nvidia-smi"]
+    if overstated:
+        yield note(
+            "gpu-memory-from-nvidia-smi",
+            f"memory of {', '.join(overstated)} is nvidia-smi's figure, which overstates by what the driver keeps "
+            "(0.4 to 2.9 % on cards where both are known); --gpu-memory SIZE gives your own",
+            gpus=tuple(overstated),
+        )
+    for scenario in gpus.values():
+        yield from _devices_note(scenario.gpu)
+        yield from _context_note(scenario)
+
+
+def _devices_note(gpu: Gpu) -> Iterator[Note]:
+    """That a program sees more of them than there are packages."""
+    if gpu.devices > 1:
+        yield note(
+            "gpu-of-several-devices",
+            f"{gpu.name} is {gpu.devices} devices to software, each with 1/{gpu.devices} of its memory, bandwidth and "
+            f"rates; here one GPU is all of it, so a program runs {gpu.devices} ranks where kvcalc counts one",
+            gpu=gpu.name,
+            devices=gpu.devices,
+        )
+
+
+def _context_note(scenario: Scenario) -> Iterator[Note]:
+    """Whether a process's own context has room beside what may be used."""
+    gpu = scenario.gpu
+    left = scenario.memory_bytes - scenario.usable_bytes
+    if gpu.memory_from != "user" and left < CUDA_CONTEXT_BYTES:
+        utilization = float(scenario.utilization)
+        yield note(
+            "process-context-squeezed",
+            f"utilization {utilization:g} leaves {left:,} bytes, less than the {CUDA_CONTEXT_BYTES:,} bytes that a "
+            "process's own context takes",
+            utilization=utilization,
+            left_bytes=left,
+            context_bytes=CUDA_CONTEXT_BYTES,
+        )
