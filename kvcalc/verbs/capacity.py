@@ -52,14 +52,15 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     context, batch = scenario.workload.context, scenario.workload.batch
     sequences, pool = replica.most_sequences(context), replica.pool(context)
     tokens = replica.most_tokens(context) if pool is None else pool.tokens
-    fullest = max(range(len(replica.ranks)), key=lambda index: (replica.ranks[index].cache_bytes(1, context), -index))
+    fullest = _shown(scenario, replica)
+    used = None if cache_memory is not None else Accelerator.of(scenario, replica.ranks[fullest].usable_bytes)
     return Capacity(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary(batch, context),
         engine=scenario.engine.name,
         engine_version=scenario.engine.version,
         deployment=deployment,
-        gpus=None if cache_memory is not None else Accelerator.of(scenario),
+        gpus=used,
         cache_memory_bytes=max(0, replica.rooms[fullest]),
         blocks=None if pool is None else pool.blocks,
         block_size=None if pool is None else pool.block_size,
@@ -76,7 +77,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),
         notes=(*scenario.notes, *_notes(scenario, deployment, cache_memory, replica, fullest)),
-        question=Question.of(scenario, accelerator=cache_memory is None),
+        question=Question.of(scenario, used),
         temporary_seen=seen_range(replica.ranks[fullest].temporary),
         scenario=scenario,
         at_limit=_at_limit(replica.ranks[fullest], sequences or 0, context, cache_memory),
@@ -121,6 +122,14 @@ def _replica(
 def _at_limit(rank: Rank, sequences: int, context: int, cache_memory: int | None) -> Sum:
     memory = rank.holding(sequences, context)
     return memory.cache if cache_memory is not None else memory.tree
+
+
+def _shown(scenario: Scenario, replica: Replica) -> int:
+    """The rank that figures are of: by plain formulas the one with the most cache, else the first to be full."""
+    held = [rank.cache_bytes(1, scenario.workload.context) for rank in replica.ranks]
+    if scenario.engine.plain:
+        return max(range(len(held)), key=lambda index: (held[index], -index))
+    return min(range(len(held)), key=lambda index: replica.rooms[index] - held[index])
 
 
 def _concurrency(replica: Replica, context: int) -> float | None:

@@ -24,7 +24,7 @@ from kvcalc.verbs.estimate_result import (
 )
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
-from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
+from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.replica import bytes_without_windows, replica_bytes, replica_cache
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled
@@ -52,6 +52,7 @@ def estimate(scenario: Scenario) -> Estimate:
     weights_known = asked.weights_known
     found = smallest(scenario, ranks) if weights_known else None
     shown = asked if scenario.deployment is not None or found is None else found
+    used = Accelerator.of(scenario, shown.largest_rank.usable_bytes)
     can = weights_known and can_decode(scenario, shown)
     decode = decode_bound(scenario, shown.deployment, ranks) if can else None
     cache = asked.fullest.cache if deployment.ranks == 1 else replica_cache(scenario, deployment, ranks)
@@ -66,12 +67,12 @@ def estimate(scenario: Scenario) -> Estimate:
         answer=_answer(ranks, shown, found_rank if shown is found and found_rank else asked_rank),
         cache=_cache(ranks, cache, asked),
         memory=_memory(scenario, cache.bytes, asked, asked_rank),
-        gpus=_gpus(ranks, asked, found, found_rank),
+        gpus=_gpus(ranks, asked, found, used),
         decode=decode,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(ranks, asked, found)),
-        question=Question.of(scenario),
+        question=Question.of(scenario, used),
         temporary_seen=seen_range(asked.fullest.temporary),
         scenario=scenario,
     )
@@ -134,10 +135,12 @@ def _rank(candidate: Candidate) -> RankResult:
 
 
 def _memory(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResult) -> MemoryResult:
-    ranks, figure = asked.deployment.ranks, asked.fullest.temporary
+    ranks, tp = asked.deployment.ranks, asked.deployment.tp
     weights = replica_weights(scenario, asked.deployment)
-    temporary = per_rank.temporary_bytes * ranks
-    overhead, reserve = per_rank.overhead_bytes * ranks, per_rank.reserve_bytes * ranks
+    figures = [(tp * rank.stages_alike, rank.temporary, rank.overhead.bytes) for rank in asked.ranks]
+    temporary = sum(number * figure.term.bytes for number, figure, _ in figures)
+    overhead = sum(number * each for number, _, each in figures)
+    reserve = per_rank.reserve_bytes * ranks
     weights_bytes = None if weights is None else weights.bytes
     return MemoryResult(
         weights_bytes=weights_bytes,
@@ -146,8 +149,8 @@ def _memory(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResu
         overhead_bytes=overhead,
         reserve_bytes=reserve,
         total_bytes=None if weights_bytes is None else weights_bytes + cache + temporary + overhead + reserve,
-        temporary_low_bytes=figure.low * ranks,
-        temporary_high_bytes=figure.high * ranks,
+        temporary_low_bytes=sum(number * figure.low for number, figure, _ in figures),
+        temporary_high_bytes=sum(number * figure.high for number, figure, _ in figures),
         per_rank=per_rank,
     )
 
@@ -162,15 +165,16 @@ def gpus_by_memory(total_bytes: int, usable_bytes: int) -> int:
     return -(-total_bytes // usable_bytes)
 
 
-def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, per_rank: RankResult | None) -> GpusResult:
+def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, used: Accelerator) -> GpusResult:
     scenario = ranks.scenario
-    usable, known = scenario.usable_bytes, asked.weights_known
-    total = evaluate(scenario, Deployment(), ranks).total_bytes
+    known = asked.weights_known
+    unsplit = evaluate(scenario, Deployment(), ranks)
+    total, usable = unsplit.total_bytes, unsplit.largest_rank.usable_bytes
     return GpusResult(
-        gpu=scenario.gpu.name,
-        memory_bytes=scenario.memory_bytes,
-        utilization=float(scenario.utilization),
-        usable_bytes=usable,
+        gpu=used.gpu,
+        memory_bytes=used.memory_bytes,
+        utilization=used.utilization,
+        usable_bytes=used.usable_bytes,
         fits=asked.fit is Fit.FITS if known else None,
         tight=asked.fit is Fit.TIGHT if known else None,
         by_memory=None if total is None else gpus_by_memory(total, usable),
@@ -178,7 +182,7 @@ def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, per_rank: Ran
         count=found.deployment.gpus if found else None,
         count_tight=found.fit is Fit.TIGHT if found else None,
         deployment=found.deployment if found else None,
-        per_rank=per_rank,
+        per_rank=None if found is None else _rank(found),
         most_sequences=tuple(_most_sequences(scenario, ranks)) if known else (),
     )
 

@@ -109,7 +109,7 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
             one_copy_bytes=one_copy,
         )
     if shown.fit is Fit.TIGHT:
-        left = scenario.usable_bytes - shown.most_bytes + shown.ranks[0].temporary.term.bytes
+        left = shown.least_headroom + shown.largest_rank.temporary.term.bytes
         yield note(
             "tight", f"tight: holds only while temporary memory stays within {left:,} bytes", temporary_bytes=left
         )

@@ -17,7 +17,7 @@ from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound
 from kvcalc.verbs.plan_result import Plan, Planned
 from kvcalc.verbs.plan_search import Search, order
-from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
+from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.why_not import nearest_miss, rejected
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         key=lambda pair: _rank(search, pair[0], pair[1], prices or {}),
     )
     kept = ranked[: limits.keep]
+    shown = kept[0][0] if kept else asked[0]
     return Plan(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
@@ -67,8 +68,8 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         nearest=None if ranked else _nearest(search, asked),
         not_modelled=tuple(not_modelled(asked[0], kept[0][1] if kept else Deployment())),
         notes=tuple(_notes(search, asked, found, kept)),
-        question=Question.of(kept[0][0] if kept else asked[0]),
-        scenario=kept[0][0] if kept else asked[0],
+        question=Question.of(shown, Accelerator.of(shown)),
+        scenario=shown,
         best=evaluate(*kept[0]).fullest.tree if kept else None,
     )
 
@@ -98,8 +99,8 @@ def _planned(search: Search, scenario: Scenario, deployment: Deployment, prices:
         deployment=deployment,
         spare=search.limits.spare,
         bytes_per_rank=total,
-        usable_bytes=scenario.usable_bytes,
-        headroom_bytes=scenario.usable_bytes - candidate.most_bytes,
+        usable_bytes=candidate.largest_rank.usable_bytes,
+        headroom_bytes=candidate.least_headroom,
         tight=candidate.fit is Fit.TIGHT,
         max_batch=None if most is None else most * deployment.dp,
         max_context=replica.longest_context(sequences),

@@ -21,7 +21,7 @@ from kvcalc.verbs.capacity_search import Replica, largest, least, replica_of
 from kvcalc.verbs.deployment_search import legal_tps_of_a_node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.plan_request import Limits
@@ -44,7 +44,7 @@ class Search:
         self.limits, self._scenario = limits, scenario
         self._batch, self._context = scenario.workload.batch, scenario.workload.context
         self._ranks: dict[str, Ranks] = {}
-        self.dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
+        self.dcps = cache(self._served_dcps)
         self._tps: dict[int, tuple[int, ...]] = {}
         self._cache_of_batch = cache(self._count_cache_of_batch)
         self._whole = sum(part.term.bytes for part in whole_parts(scenario) or ())
@@ -82,11 +82,18 @@ class Search:
         alone = (self.replica(scenario, Deployment(tp)) for tp in tps)
         return not any(replica.holds(self._batch, self._context) for replica in alone)
 
-    def stage_counts(self, tp: int) -> range:
+    def stage_counts(self, tp: int) -> Sequence[int]:
         """The numbers of pipeline stages above one that may be tried."""
         if self.limits.pp is not None:
             return range(self.limits.pp, self.limits.pp + 1)
-        return range(2, min(self._scenario.model.num_layers, self.limits.max_gpus // tp) + 1)
+        every = range(2, min(self._scenario.model.num_layers, self.limits.max_gpus // tp) + 1)
+        if self._scenario.engine.plain:
+            return every
+        return [pp for pp in every if self.ranks(self._scenario).serves(Deployment(tp, pp))]
+
+    def _served_dcps(self, tp: int) -> list[int]:
+        served = self.ranks(self._scenario).serves
+        return [dcp for dcp in legal_dcps(self._scenario.model, tp) if served(Deployment(tp, dcp=dcp))]
 
     def gpus(self, deployment: Deployment) -> int:
         """All GPUs, spare replicas among them. What shares its experts is spared as a whole."""

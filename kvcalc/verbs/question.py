@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kvcalc.deployment import Deployment
+from kvcalc.memory import Ranks
 from kvcalc.record import Record
 from kvcalc.scenario import compute_format
 
 if TYPE_CHECKING:
-    from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
@@ -48,8 +49,19 @@ class Accelerator(Record):
     usable_bytes: int
 
     @classmethod
-    def of(cls, scenario: Scenario) -> Accelerator:
-        return cls(scenario.gpu.name, scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes)
+    def of(cls, scenario: Scenario, usable_bytes: int | None = None) -> Accelerator:
+        """The scenario's accelerator.
+
+        Args:
+            scenario: the question.
+            usable_bytes: what its engine uses of it; None: of the deployment asked for, else of one rank.
+        """
+        memory, asked = scenario.memory_bytes, scenario.usable_bytes
+        if usable_bytes is None and not scenario.engine.plain:
+            usable_bytes = Ranks(scenario).of(scenario.deployment or Deployment())[0].usable_bytes
+        usable = asked if usable_bytes is None else usable_bytes
+        utilization = float(scenario.utilization) if usable == asked else round(usable / memory, 4)
+        return cls(scenario.gpu.name, memory, utilization, usable)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -90,13 +102,8 @@ class Question(Record):
     sources: tuple[Source, ...]
 
     @classmethod
-    def of(cls, scenario: Scenario, *, accelerator: bool = True) -> Question:
-        """The question that a scenario is.
-
-        Args:
-            scenario: the question.
-            accelerator: whether it plays a part.
-        """
+    def of(cls, scenario: Scenario, accelerator: Accelerator | None) -> Question:
+        """The question that a scenario is; without an accelerator where it plays no part."""
         model, kinds = scenario.model, scenario.model.distinct()
         return cls(
             model=model.name,
@@ -109,7 +116,7 @@ class Question(Record):
             context=scenario.workload.context,
             shared_prefix=scenario.shared_prefix,
             engine=scenario.engine.name,
-            accelerator=Accelerator.of(scenario) if accelerator else None,
+            accelerator=accelerator,
             deployment=scenario.deployment,
             sources=(*_of_model(scenario), *_of_gpu(scenario.gpu)),
         )

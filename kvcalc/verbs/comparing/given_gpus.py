@@ -10,6 +10,7 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import Ranks
 from kvcalc.verbs.comparing.result import ComparedRow, GivenGpus
 from kvcalc.verbs.deployment_search import Candidate, evaluate, smallest
+from kvcalc.verbs.question import Accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,5 @@ def refuse_what_no_row_can_have(rows: Sequence[ComparedRow]) -> None:
 
 def given_gpus(scenario: Scenario, at_most: int | None) -> GivenGpus:
     """The accelerators that rows are compared on."""
-    return GivenGpus(
-        scenario.gpu.name, scenario.memory_bytes, float(scenario.utilization), scenario.usable_bytes, at_most
-    )
+    used = Accelerator.of(scenario)
+    return GivenGpus(used.gpu, used.memory_bytes, used.utilization, used.usable_bytes, at_most)

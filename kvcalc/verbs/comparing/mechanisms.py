@@ -20,7 +20,7 @@ from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound, unknown_weights
-from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
+from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
             *not_modelled(scenario, grant.deployment or Deployment()),
         ),
         notes=notes,
-        question=Question.of(scenario),
+        question=Question.of(scenario, Accelerator.of(scenario)),
         scenario=scenario,
     )
 

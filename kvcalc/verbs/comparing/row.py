@@ -69,9 +69,10 @@ def compared_row(
     token = content_of_a_token(scenario)
     ranks = Ranks(scenario)
     cache = replica_cache(scenario, Deployment(), ranks)
-    rate = evaluate(scenario, Deployment(), ranks).fullest_rank.rate(workload.context)
+    rate = ranks.of(Deployment())[0].rate(workload.context)
     plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
-    total = evaluate(scenario, Deployment(), ranks).total_bytes
+    unsplit = evaluate(scenario, Deployment(), ranks)
+    total = unsplit.total_bytes
     found = None
     if total is not None:
         found = grant.own_smallest if own and grant.own_smallest else smallest(scenario, ranks)
@@ -93,7 +94,7 @@ def compared_row(
         mha_cache_bytes=mha_bytes,
         ratio_to_mha=float(Fraction(cache.bytes, mha_bytes)) if mha_bytes else None,
         unsplit_bytes=total,
-        by_memory=None if total is None else gpus_by_memory(total, scenario.usable_bytes),
+        by_memory=None if total is None else gpus_by_memory(total, unsplit.largest_rank.usable_bytes),
         count=deployment.gpus if deployment else None,
         count_tight=found.fit is Fit.TIGHT if found else None,
         deployment=deployment,

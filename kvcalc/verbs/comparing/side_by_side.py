@@ -18,7 +18,7 @@ from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound, unknown_weights
-from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
+from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         contradictions=(),
         not_modelled=tuple(left.notes(compared)),
         notes=(*noted.notes(compared), *gpu_notes(first), *left_out),
-        question=Question.of(first),
+        question=Question.of(first, Accelerator.of(first)),
         scenario=first,
     )
 

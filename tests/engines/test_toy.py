@@ -1,0 +1,169 @@
+"""An engine that is one file answers every command, and nothing else in kvcalc says what only holds without blocks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from conftest import Kvcalc
+from toy_engine import Toy
+
+import kvcalc as package
+from kvcalc.engines import ENGINES
+
+TOKEN = 2 * 32 * 8 * 128 * 2
+"""Bytes that a token of llama-3-8b adds."""
+
+WEIGHTS = 8_030_261_248 * 2
+H100 = 85_020_639_232
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "toy", Toy)
+
+
+def answer(kvcalc: Kvcalc, *words: str) -> dict[str, Any]:
+    result = kvcalc(*words, "--json")
+    assert result.code == 0, result.stderr
+    data: dict[str, Any] = json.loads(result.stdout)
+    return data
+
+
+def test_the_rounding_is_a_row_of_its_own(kvcalc: Kvcalc) -> None:
+    """3 sequences of 8,193 tokens: 513 blocks of 16 each, 15 tokens unused; and one block held back."""
+    data = answer(kvcalc, "estimate", "llama-3-8b", "-b", "3", "-c", "8193", "--engine", "toy")
+    cache = data["cache"]
+    assert cache["bytes"] == (3 * 513 + 1) * 16 * TOKEN
+    assert [(term["path"], term["bytes"]) for term in cache["terms"]] == [
+        ("gqa 32/8 x 128: k+v", 3 * 8193 * TOKEN),
+        ("null block of stage 0", 16 * TOKEN),
+        ("gqa 32/8 x 128: k+v, rounding to blocks", 3 * 15 * TOKEN),
+    ]
+    assert sum(term["bytes"] for term in cache["terms"]) == cache["bytes"]
+    assert (cache["bytes_per_token"], cache["bytes_per_token_at_context"]) == (TOKEN, TOKEN)
+    assert cache["lower_bound"] is False
+    assert (data["deployment"]["engine"], data["deployment"]["engine_version"]) == ("toy", "1.0")
+
+
+def test_it_has_a_budget_of_its_own(kvcalc: Kvcalc) -> None:
+    data = answer(kvcalc, "estimate", "llama-3-8b", "--engine", "toy", "--tp", "2")
+    rank, usable = data["memory"]["per_rank"], H100 * 8 // 10
+    assert (data["gpus"]["usable_bytes"], data["gpus"]["utilization"]) == (usable, 0.8)
+    assert (rank["temporary_bytes"], rank["overhead_bytes"]) == (16 * 2**20, 64 * 2**20)
+    assert (data["memory"]["temporary_low_bytes"], data["memory"]["temporary_high_bytes"]) == (2**25, 2**25)
+    assert rank["headroom_bytes"] == usable - rank["total_bytes"] == data["answer"]["headroom_bytes"]
+    given = answer(kvcalc, "estimate", "llama-3-8b", "--engine", "toy", "--temporary", "1GiB", "--overhead", "0B")
+    assert given["memory"]["per_rank"]["temporary_bytes"] == 2**30
+    assert given["memory"]["per_rank"]["overhead_bytes"] == 0
+
+
+def test_its_blocks_are_printed(kvcalc: Kvcalc) -> None:
+    usable = int(H100 * 0.8) - WEIGHTS - (32 + 64) * 2**20
+    data = answer(kvcalc, "capacity", "llama-3-8b", "--engine", "toy")
+    assert data["cache_memory_bytes"] == usable
+    assert (data["blocks"], data["block_size"]) == (usable // (16 * TOKEN), 16)
+    assert data["tokens"] == data["blocks"] * 16
+    assert data["sequences"] == (data["blocks"] - 1) // 512
+    wide = answer(kvcalc, "capacity", "llama-3-8b", "--engine", "toy", "--block-size", "64")
+    assert (wide["blocks"], wide["block_size"]) == (usable // (64 * TOKEN), 64)
+    named = answer(kvcalc, "capacity", "llama-3-8b", "--engine", "toy", "--engine-option", "block_size=64")
+    assert named["blocks"] == wide["blocks"]
+
+
+def test_its_version_and_options_are_asked_for(kvcalc: Kvcalc) -> None:
+    data = answer(kvcalc, "estimate", "llama-3-8b", "--engine", "toy@0.9", "--engine-option", "memory-fraction=0.5")
+    assert data["deployment"]["engine_version"] == "0.9"
+    assert data["gpus"]["usable_bytes"] == H100 // 2
+    for words, fragment in [
+        (("--engine", "toy@2"), "known are 0.9, 1.0"),
+        (("--engine", "toy", "--engine-option", "blocks=3"), "did you mean 'block-size'?"),
+        (("--engine", "toy", "--engine-option", "memory-fraction=3"), "memory-fraction"),
+        (("--engine", "toy", "--block-size", "16", "--engine-option", "block-size=16"), "give one of them"),
+        (("--engine", "toy", "--tp", "8", "--dcp", "2"), "engine toy splits no tokens"),
+    ]:
+        result = kvcalc("estimate", "deepseek-v3", *words)
+        assert (result.code, result.stdout) == (2, "")
+        assert fragment in result.stderr
+
+
+def test_windows_round_too_and_no_note_calls_it_a_lower_bound(kvcalc: Kvcalc) -> None:
+    result = kvcalc("estimate", "gemma-3-27b", "-c", "8193", "--engine", "toy")
+    told = " ".join((result.stdout + result.stderr).split())
+    assert result.code == 0
+    assert "507,904 bytes a token until windows are full, then 81,920 bytes" in told
+    assert "10 x" in told
+    assert "rounding to blocks" in told
+    assert "lower bound" not in told
+    assert "rounding to blocks, fragmentation" not in told
+    exact = kvcalc("estimate", "gemma-3-27b", "-c", "8193")
+    assert "lower bound" in exact.stderr
+    assert "rounding to blocks, fragmentation" in " ".join(exact.stdout.split())
+
+
+def test_states_are_counted_as_it_keeps_them(kvcalc: Kvcalc) -> None:
+    exact = answer(kvcalc, "estimate", "qwen3-next-80b-a3b", "-b", "2", "--tp", "2")["cache"]
+    toy = answer(kvcalc, "estimate", "qwen3-next-80b-a3b", "-b", "2", "--tp", "2", "--engine", "toy")["cache"]
+    block = 16 * exact["bytes_per_token"]
+    assert toy["bytes_per_rank"] == exact["bytes_per_rank"] + 2 * exact["state_bytes_per_sequence"] + block
+    assert toy["bytes_per_token"] == exact["bytes_per_token"]
+
+
+def test_compare_has_rates_not_blocks(kvcalc: Kvcalc) -> None:
+    exact = answer(kvcalc, "compare", "llama-3-8b")["rows"]
+    toy = answer(kvcalc, "compare", "llama-3-8b", "--engine", "toy")["rows"]
+    for key in ("bytes_per_token", "elements_per_token_per_layer", "state_bytes_per_sequence", "ratio_to_mha"):
+        assert [row[key] for row in toy] == [row[key] for row in exact], key
+    assert all(
+        row["cache_bytes"] == other["cache_bytes"] + 16 * other["bytes_per_token"]
+        for row, other in zip(toy, exact, strict=True)
+    )
+
+
+def test_a_plan_leaves_out_what_it_does_not_serve(kvcalc: Kvcalc) -> None:
+    data = answer(kvcalc, "plan", "deepseek-v3", "--engine", "toy")
+    assert {row["dcp"] for row in data["deployments"]} == {1}
+    assert all(row["headroom_bytes"] >= 0 and row["usable_bytes"] == H100 * 8 // 10 for row in data["deployments"])
+    for row in data["deployments"][:3]:
+        words = [word for name in ("tp", "pp", "dp", "ep") for word in (f"--{name}", str(row[name]))] + (
+            ["--dp-attention"] if row["dp_attention"] else []
+        )
+        asked = answer(kvcalc, "estimate", "deepseek-v3", "--engine", "toy", *words)
+        assert asked["gpus"]["fits"] is True
+        assert asked["answer"]["headroom_bytes"] == row["headroom_bytes"]
+    several = answer(kvcalc, "plan", "llama-3-8b", "--engine", "toy", "--gpu", "h100,l4,b200")
+    assert {row["gpu"] for row in several["deployments"]} == {"h100-sxm", "l4", "b200"}
+    for row in several["deployments"]:
+        own = package.load_gpu(row["gpu"]).memory_bytes
+        assert own is not None
+        assert row["usable_bytes"] == own * 8 // 10
+
+
+def test_explain_tells_its_formula_and_options(kvcalc: Kvcalc) -> None:
+    told = kvcalc("explain", "toy").stdout
+    assert "blocks x block-size x bytes of a token" in told
+    assert "block-size (16)" in told
+    assert "memory-fraction (0.8)" in told
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv", "markdown"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("estimate", "gemma-3-27b", "--explain"),
+        ("estimate", "qwen3-next-80b-a3b", "--tp", "2", "--pp", "3", "-b", "9"),
+        ("estimate", "llama-3-8b", "-b", "3000", "--spill", "--gpu", "l4"),
+        ("estimate", "llama-3-8b", "--gpus", "4", "--shared-prefix", "1000", "-b", "7"),
+        ("capacity", "gpt-oss-20b", "--explain"),
+        ("capacity", "llama-3-8b", "--cache-memory", "3GiB"),
+        ("plan", "qwen3-8b", "--gpu", "l4", "-b", "50"),
+        ("compare", "llama-3-8b", "--gpus", "2"),
+        ("compare", "llama-3-8b", "qwen3-8b"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_answers(kvcalc: Kvcalc, words: tuple[str, ...], form: str) -> None:
+    result = kvcalc(*words, "--engine", "toy", "--format", form)
+    assert result.code == 0, result.stderr
+    assert result.stdout
