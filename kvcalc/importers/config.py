@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, one_line
 from kvcalc.importers.sourced import Sourced
-from kvcalc.note import Note, note
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -212,16 +211,6 @@ class Config:
             raise self.refusal(f"{name} is {shown_value(values)}, no mapping")
         return Config(values, {}, self.shown, f"{self.model_type}: {name}", place=self.place or name)
 
-    def chosen(self, found: Sourced, choices: Mapping[str, str]) -> Sourced:
-        """The value that a word of the file means.
-
-        Raises:
-            KvcalcError: it is another.
-        """
-        if not isinstance(found.value, str) or found.value not in choices:
-            raise self.refusal(f"{found.reason} is {shown_value(found.value)}, not one of {', '.join(choices)}")
-        return Sourced(choices[found.value], found.reason)
-
     def words(self, name: str) -> list[str] | None:
         """A list of words, or None.
 
@@ -248,11 +237,6 @@ class Config:
         """How a user gives a key a value, or the whole mapping that has it."""
         stated = f"{name}=VALUE" if self.place is None else f"{self.place}=JSON"
         return f"--assume {stated} decides it, or {_YAML}"
-
-    def assumptions(self) -> tuple[Note, ...]:
-        """What the user decided."""
-        shown = ((name, json.dumps(value)[:MAX_SHOWN]) for name, value in self.assumed.items())
-        return tuple(note("assumed", f"assumed: {key} = {value}", key=key, value=value) for key, value in shown)
 
     def refusal(self, what: str, way_out: str = BY_HAND) -> KvcalcError:
         """An error: what was found, and what a user can do."""

@@ -1,4 +1,4 @@
-"""Refusing files whose keys contradict each other, or seem to decide the cache and are not read."""
+"""What is wrong with a file's keys as a whole, or was assumed of them: contradictions, keys that nobody has read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.importers.config import shown_value
+from kvcalc.importers.config import MAX_SHOWN, shown_value
+from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,3 +56,9 @@ def refuse_unread_keys(
             raise KvcalcError(
                 f"--assume {name}: nothing of {config.model_type} depends on it{did_you_mean(name, config.read)}"
             )
+
+
+def assumption_notes(config: Config) -> tuple[Note, ...]:
+    """A note on each key that the user decided."""
+    shown = ((name, json.dumps(value)[:MAX_SHOWN]) for name, value in config.assumed.items())
+    return tuple(note("assumed", f"assumed: {key} = {value}", key=key, value=value) for key, value in shown)

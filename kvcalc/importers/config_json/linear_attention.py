@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.importers.config_json.heads import HEADS, HIDDEN, head_dim_of, usual_heads
 from kvcalc.importers.config_json.latent import latent_block
 from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, listed_types, num_layers
-from kvcalc.importers.config_json.model_fields import DTYPES
+from kvcalc.importers.config_json.model_fields import dtype_of
 from kvcalc.importers.layers import AttentionBlock, ImportedLayer
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def state_dtype(config: Config, name: str) -> tuple[tuple[str, Sourced], ...]:
     """The field of a block whose state has a format of its own; none where the key is absent or 'auto'."""
     found = config.get(name)
-    return () if found is None or found.value == "auto" else (("state_dtype", config.chosen(found, DTYPES)),)
+    return () if found is None or found.value == "auto" else (("state_dtype", dtype_of(config, found)),)
 
 
 def _alternate(config: Config, linear: AttentionBlock, full: AttentionBlock, types: list[str]) -> list[ImportedLayer]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.importers.config import shown_value
 from kvcalc.importers.config_json.experts import expert_fields
 from kvcalc.importers.config_json.heads import HEADS, HIDDEN
 from kvcalc.importers.key_checks import refuse_differing
@@ -70,7 +71,7 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
         yield "attention_k_eq_v", Sourced(value=True, reason="attention_k_eq_v")
     dtype = either(config, outer, "torch_dtype", "dtype")
     if dtype is not None:
-        yield "dtype", config.chosen(dtype, DTYPES)
+        yield "dtype", dtype_of(config, dtype)
     towers = [kind for kind, key in (("image", "vision_config"), ("audio", "audio_config")) if outer.get(key)]
     if towers:
         yield "modalities", Sourced(("text", *towers), "vision_config or audio_config")
@@ -100,3 +101,14 @@ def either(config: Config, outer: Mapping[str, Any], *names: str) -> Sourced | N
             f"--assume {inside.reason}={json.dumps(inside.value)[:40]} or {json.dumps(around.value)[:40]} decides it",
         )
     return around or inside
+
+
+def dtype_of(config: Config, found: Sourced) -> Sourced:
+    """The element format that a file's word for a dtype means.
+
+    Raises:
+        KvcalcError: it is another word.
+    """
+    if not isinstance(found.value, str) or found.value not in DTYPES:
+        raise config.refusal(f"{found.reason} is {shown_value(found.value)}, not one of {', '.join(DTYPES)}")
+    return Sourced(DTYPES[found.value], found.reason)

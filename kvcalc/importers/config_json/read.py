@@ -19,7 +19,7 @@ from kvcalc.importers.config_json.quantisation import quantisation_of, scale_blo
 from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, PREFIX_SEES_ALL, RENAMED, WRAPPERS
 from kvcalc.importers.imported_model import ImportedModel, model_name
 from kvcalc.importers.json_text import parse_mapping
-from kvcalc.importers.key_checks import refuse_unread_keys
+from kvcalc.importers.key_checks import assumption_notes, refuse_unread_keys
 from kvcalc.importers.layers import grouped
 from kvcalc.importers.sourced import Sourced
 from kvcalc.model.model import Model
@@ -71,7 +71,7 @@ def import_config(
     counted = None if beside is not None else count_parameters(config, layers, above, tied=tied)
     asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
-        from kvcalc.importers.tensors import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
+        from kvcalc.importers.weights import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
 
         refuse_missing_layers(headers.tensors, layers, shown)
         block = scale_block(config, asked)
@@ -88,7 +88,7 @@ def import_config(
         )
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    notes = (*config.assumptions(), *checkpoint.notes)
+    notes = (*assumption_notes(config), *checkpoint.notes)
     return ImportedModel(model, fields, layers, notes, f"a config.json of {model_type}")
 
 

@@ -13,10 +13,10 @@ from kvcalc.importers.gguf.families import FAMILIES
 from kvcalc.importers.gguf.header import MAX_TENSORS, Header, Skipped, read_header
 from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN, PATTERN, WINDOW, unused
 from kvcalc.importers.imported_model import ImportedModel, model_name
-from kvcalc.importers.key_checks import refuse_unread_keys
+from kvcalc.importers.key_checks import assumption_notes, refuse_unread_keys
 from kvcalc.importers.layers import grouped
 from kvcalc.importers.sourced import Sourced
-from kvcalc.importers.tensors import refuse_missing_layers, weights_of
+from kvcalc.importers.weights import refuse_missing_layers, weights_of
 from kvcalc.model.model import Model
 from kvcalc.note import Note, note
 from kvcalc.units import MAX_CONTEXT
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvcalc.importers.layers import ImportedLayer
-    from kvcalc.importers.tensors import Weights
+    from kvcalc.importers.weights import Weights
 
 _SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 MAX_FILES = 1000
@@ -60,7 +60,7 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
         model = Model(**values, weights=weights.parts, layers=grouped(layers))
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    notes = (*config.assumptions(), *_unused_window(config, layers), *weights.notes)
+    notes = (*assumption_notes(config), *_unused_window(config, layers), *weights.notes)
     return ImportedModel(model, fields, layers, notes, f"a GGUF file of {config.model_type}")
 
 
