@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,9 +78,5 @@ def _settled(request: pytest.FixtureRequest) -> None:
 
 def _settle() -> None:
     """Modules stay: a collection, of which `kvcalc verify` makes many, need not look at them again."""
-    if "torch" in sys.modules:
-        from kvcalc.verification.host_memory import load_lazily  # noqa: PLC0415  # torch is there already
-
-        load_lazily()
     gc.collect()
     gc.freeze()

@@ -82,7 +82,9 @@ class ReferenceLayer(nn.Module, ABC):
         weight = next(self.parameters())
         with torch.device("meta"):
             part = type(self)(mechanism, self.hidden_size, self.span)
-        return part.to(weight.dtype).to_empty(device=weight.device).requires_grad_(requires_grad=False)
+        part = part.to(weight.dtype)
+        part = part if weight.is_meta else part.to_empty(device=weight.device)
+        return part.requires_grad_(requires_grad=False)
 
 
 class ReferenceAttention(ReferenceLayer):

@@ -9,8 +9,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -96,13 +94,6 @@ def freed_bytes() -> int:
     return 0
 
 
-def load_lazily() -> None:
-    """Let torch import what its first operations on the meta device do: eight hundred modules."""
-    row = torch.empty(1, 1, device="meta")
-    torch.nn.functional.linear(row, row)
-    torch.cat((row, row))
-
-
 @contextlib.contextmanager
 def only_new_garbage() -> Iterator[None]:
     """Let collections pass over the objects that are there now, after one that has found the garbage among them.
@@ -110,7 +101,6 @@ def only_new_garbage() -> Iterator[None]:
     Every rank's memory is measured between two collections, and torch's modules alone are a quarter of a million
     objects. Where the process has frozen what it has already, that is left as it is.
     """
-    load_lazily()
     if gc.get_freeze_count():
         yield
         return

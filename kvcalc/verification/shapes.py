@@ -17,6 +17,7 @@ from kvcalc.reference import ReferenceAttention, ReferenceLayer, ReferenceState,
 from kvcalc.reference.cache import LayerCache, StateCache, Stored
 from kvcalc.reference.packing import packing
 from kvcalc.scenario import compute_format
+from kvcalc.verification.shape_rules import ShapeRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +105,8 @@ def observe(scope: Scope, rank: Rank) -> dict[str, Observed]:
     Raises:
         KvcalcError: a tensor beyond what torch can count, or a format that cannot store the rows.
     """
-    return {layer.label: _observe(scope, layer, rank) for layer in dict.fromkeys(scope.layers(rank))}
+    with ShapeRules():
+        return {layer.label: _observe(scope, layer, rank) for layer in dict.fromkeys(scope.layers(rank))}
 
 
 def _observe(scope: Scope, layer: Layer, rank: Rank) -> Observed:

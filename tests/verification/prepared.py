@@ -14,8 +14,6 @@ _SERVER = """
 import gc, io, json, os, sys, tempfile, traceback
 import kvcalc, kvcalc.cli.verify, kvcalc.render.verify, kvcalc.verification.boundary, kvcalc.verification.run
 import kvcalc.catalogue.validation
-from kvcalc.verification.host_memory import load_lazily
-load_lazily()
 gc.collect()
 gc.freeze()
 

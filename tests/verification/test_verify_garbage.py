@@ -13,7 +13,7 @@ import pytest
 from kvcalc.verification.host_memory import only_new_garbage
 
 COUNTS = """
-import gc
+import gc, sys
 import kvcalc
 kvcalc.verify("llama-3-8b", context=16, device="meta")
 tracked = len(gc.get_objects())
@@ -21,6 +21,7 @@ most = []
 gc.callbacks.append(lambda phase, info: most.append(len(gc.get_objects())) if phase == "start" else None)
 result = kvcalc.verify("llama-3-8b", context=16, device="cpu", tp=2, pp=2)
 assert result.verified
+assert "torch._dynamo" not in sys.modules
 print(tracked, *most)
 """
 
