@@ -13,7 +13,7 @@ import torch
 from conftest import Kvcalc
 from torch import Tensor
 
-from kvcalc.engines import RankLoad, content, exact
+from kvcalc.engines import RankLoad, base, content, exact
 from kvcalc.formats.element import ElementFormat
 from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, mha_mqa_gqa
 from kvcalc.mechanisms.mha_mqa_gqa import keys_and_values
@@ -123,7 +123,7 @@ def no_factor_2(patch: pytest.MonkeyPatch) -> None:
     def contents(load: RankLoad) -> Iterator[content.Content]:
         yield from (each._replace(tensors=each.tensors[:1]) for each in original(load))
 
-    for module in (content, exact):
+    for module in (content, base, exact):
         patch.setattr(module, "contents", contents)
 
 
