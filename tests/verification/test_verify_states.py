@@ -130,8 +130,8 @@ def test_a_stages_layers_with_several_caches(kvcalc: Kvcalc, tmp_path: Path) -> 
 
 
 def all_inputs_of_the_kernel(patch: pytest.MonkeyPatch) -> None:
-    def factor(name: str, value: int, noun: str = "") -> Factor:
-        return Factor(name, value + 1 if name == "conv_inputs" else value, noun)
+    def factor(name: str, value: int, *others: Any, **named: Any) -> Factor:
+        return Factor(name, value + 1 if name == "conv_inputs" else value, *others, **named)
 
     patch.setattr(states, "Factor", factor)
 
