@@ -79,7 +79,7 @@ def find_boundary(scenario: Scenario, device_name: str) -> Boundary:
     return Boundary(
         scenario=replace(scenario, workload=replace(scenario.workload, batch=limit)),
         check=exactly("boundary", f"most sequences {beside}, stage {rank.stage}", limit, held, "sequences"),
-        rung=Rung("boundary", ran=True, about=f"within {scenario.usable_bytes:,} bytes of {_enforced_by(device)}"),
+        rung=Rung("boundary", ran=True, about=f"within {rank.usable_bytes:,} bytes of {_enforced_by(device)}"),
     )
 
 
@@ -140,7 +140,7 @@ def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, b
     if not isinstance(device, Cuda):
         _refuse_a_used_heap(sum(sum(layer.sizes) for layer in layers) // sequences)
     buffers: list[torch.Tensor] = []
-    with _limited(device, scenario.usable_bytes):
+    with _limited(device, rank.usable_bytes):
         try:
             buffers += (
                 torch.empty(size, dtype=torch.uint8, device=device.torch_device).fill_(1)

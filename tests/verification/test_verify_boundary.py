@@ -51,13 +51,16 @@ ROUNDING = """
 import dataclasses, sys
 from pathlib import Path
 from kvcalc import make_scenario, verify
-from kvcalc.engines import ENGINES, Exact
-from kvcalc.term import Factor, Sum
+from kvcalc.engines import Engine, Settled, contents
 
-class Twice(Exact):
-    name = "twice"
-    def rank_cache(self, load):
-        return Sum("cache", tuple(term.times(Factor("twice", 2)) for term in super().rank_cache(load).parts))
+class TwiceLayout(Settled):
+    def excess(self, stage, load):
+        yield from (content.term for content in contents(self.rank_load(stage, load)))
+
+class Twice(Engine):
+    name, about, formula, source = "twice", "", "", ""
+    def settle(self, setup):
+        return TwiceLayout(setup)
 
 asked = make_scenario(Path(sys.argv[1]), batch=1, context=8192, utilization=1, temporary="50MiB", overhead="30MiB",
                       reserve={"lora": "12MiB"}, gpu_memory="528MiB")
