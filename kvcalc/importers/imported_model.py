@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.importers.model_yaml import yaml_text
 
 if TYPE_CHECKING:
-    from kvcalc.importers.layers import ImportedLayer
+    from kvcalc.importers.imported_layer import ImportedLayer
     from kvcalc.importers.sourced import Sourced
     from kvcalc.model.model import Model
     from kvcalc.note import Note

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+    from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
     from kvcalc.importers.sourced import Sourced
     from kvcalc.model.model import WeightPart
 

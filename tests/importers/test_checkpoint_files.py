@@ -23,7 +23,7 @@ from kvcalc.importers import tensors as tensors_module
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.safetensors import file_header, folder_headers
 from kvcalc.importers.tensors import StoredTensor
-from kvcalc.importers.weights import weights_of
+from kvcalc.importers.weight_parts import weights_of
 from kvcalc.model.model import WeightPart
 
 LLAMA: dict[str, Any] = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config import Config
-    from kvcalc.importers.weights import Head
+    from kvcalc.importers.weight_parts import Head
 
 
 class OutputHead(NamedTuple):

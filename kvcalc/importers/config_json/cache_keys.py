@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from kvcalc.importers.layers import ImportedLayer
+    from kvcalc.importers.imported_layer import ImportedLayer
 
 
 def _set(names: str) -> frozenset[str]:

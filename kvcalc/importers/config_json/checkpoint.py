@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvcalc.importers.config_json.architectures import Above
     from kvcalc.importers.config_json.parameters import Counted
     from kvcalc.importers.config_json.quantisation import Quantisation
-    from kvcalc.importers.weights import Weights
+    from kvcalc.importers.weight_parts import Weights
 
 _PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "init_config", "linear_attn_config", "transformers.js_config"}
 _PARTS_OF_TEXT |= {f"{name}_config" for name in ("dual_chunk_attention", "generation", "lora", "peft", "speculative")}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config import Config
-    from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+    from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
 
     Family = Callable[[Config], list[ImportedLayer]]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.importers.imported_layer import AttentionBlock, block_of_heads
 from kvcalc.importers.key_checks import refuse_differing
-from kvcalc.importers.layers import AttentionBlock, block_of_heads
 from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.heads import HEADS
 from kvcalc.importers.config_json.layer_lists import listed_types, num_layers
-from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
 from kvcalc.model.layers import MAX_LAYERS
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.importers.imported_layer import ImportedLayer
 from kvcalc.importers.key_checks import refuse_differing
-from kvcalc.importers.layers import ImportedLayer
 from kvcalc.importers.sourced import Sourced
 from kvcalc.model.layers import MAX_LAYERS
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvcalc.importers.config import Config
-    from kvcalc.importers.layers import AttentionBlock
+    from kvcalc.importers.imported_layer import AttentionBlock
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers")
 

@@ -8,7 +8,7 @@ from kvcalc.importers.config_json.heads import HEADS, HIDDEN, head_dim_of, usual
 from kvcalc.importers.config_json.latent import latent_block
 from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, listed_types, num_layers
 from kvcalc.importers.config_json.model_fields import dtype_of
-from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.importers.layers import AttentionBlock, block_of_heads
+from kvcalc.importers.imported_layer import AttentionBlock, block_of_heads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,10 +17,10 @@ from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, PREFIX_SEES_ALL, RENAMED, WRAPPERS
+from kvcalc.importers.imported_layer import grouped
 from kvcalc.importers.imported_model import ImportedModel, model_name
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.key_checks import assumption_notes, refuse_unread_keys
-from kvcalc.importers.layers import grouped
 from kvcalc.importers.sourced import Sourced
 from kvcalc.model.model import Model
 
@@ -71,7 +71,7 @@ def import_config(
     counted = None if beside is not None else count_parameters(config, layers, above, tied=tied)
     asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
-        from kvcalc.importers.weights import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
+        from kvcalc.importers.weight_parts import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
 
         refuse_missing_layers(headers.tensors, layers, shown)
         block = scale_block(config, asked)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.importers.config_json.heads import HEADS, head_dim_of, usual_heads
 from kvcalc.importers.config_json.layer_lists import FULL, SLIDING, alternating, listed_types, num_layers
 from kvcalc.importers.config_json.per_layer_config import block_at, overrides
-from kvcalc.importers.layers import AttentionBlock, ImportedLayer, block_of_heads
+from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer, block_of_heads
 from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.importers.config_json.heads import HIDDEN, usual_heads
 from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, listed_types, num_layers, words_of
 from kvcalc.importers.config_json.linear_attention import state_dtype
-from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
 from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from kvcalc.importers.gguf.states import (
     short_conv,
     with_states,
 )
-from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
 from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from kvcalc.importers.layers import AttentionBlock, ImportedLayer, block_of_heads
+from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer, block_of_heads
 from kvcalc.importers.sourced import Sourced
 from kvcalc.model.layers import MAX_LAYERS
 from kvcalc.units import MAX_CONTEXT

@@ -12,11 +12,11 @@ from kvcalc.importers.gguf.cache_keys import CACHE_KEYS
 from kvcalc.importers.gguf.families import FAMILIES
 from kvcalc.importers.gguf.header import MAX_TENSORS, Header, Skipped, read_header
 from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN, PATTERN, WINDOW, unused
+from kvcalc.importers.imported_layer import grouped
 from kvcalc.importers.imported_model import ImportedModel, model_name
 from kvcalc.importers.key_checks import assumption_notes, refuse_unread_keys
-from kvcalc.importers.layers import grouped
 from kvcalc.importers.sourced import Sourced
-from kvcalc.importers.weights import refuse_missing_layers, weights_of
+from kvcalc.importers.weight_parts import refuse_missing_layers, weights_of
 from kvcalc.model.model import Model
 from kvcalc.note import Note, note
 from kvcalc.units import MAX_CONTEXT
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kvcalc.importers.layers import ImportedLayer
-    from kvcalc.importers.weights import Weights
+    from kvcalc.importers.imported_layer import ImportedLayer
+    from kvcalc.importers.weight_parts import Weights
 
 _SPLIT = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
 MAX_FILES = 1000

@@ -14,7 +14,7 @@ from kvcalc.importers.gguf.layers import (
     num_layers,
     window_of,
 )
-from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
 from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from kvcalc.importers.config_json.architectures import Classifier, Eagle3, NotCo
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
+from kvcalc.importers.config_json.parameters.attention import attention_parameters, holds
 from kvcalc.importers.config_json.parameters.draft import draft_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
-from kvcalc.importers.config_json.parameters.layers import attention_parameters, holds
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
     from kvcalc.importers.config_json.architectures import Above, OutputHead
     from kvcalc.importers.config_json.parameters.anatomy import Anatomy
-    from kvcalc.importers.layers import ImportedLayer
+    from kvcalc.importers.imported_layer import ImportedLayer
 
 
 class Counted(NamedTuple):

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.parameters.anatomy import Anatomy
+from kvcalc.importers.config_json.parameters.attention import attention_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
-from kvcalc.importers.config_json.parameters.layers import attention_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvcalc.importers.config import Config
     from kvcalc.importers.config_json.architectures import Eagle3
-    from kvcalc.importers.layers import ImportedLayer
+    from kvcalc.importers.imported_layer import ImportedLayer
 
 HIDDEN_STATES = 3
 """That EAGLE-3 reads: of an early, a middle and a late layer of its target."""

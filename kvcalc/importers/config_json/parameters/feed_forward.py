@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.importers.config_json.experts import PER_TOKEN, SHARED, expert_width, number_of_experts, sparse_layers
 from kvcalc.importers.config_json.heads import HIDDEN
-from kvcalc.importers.config_json.parameters.layers import holds
+from kvcalc.importers.config_json.parameters.attention import holds
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config

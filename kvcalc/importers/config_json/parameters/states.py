@@ -8,7 +8,7 @@ from kvcalc.importers.config_json.heads import HIDDEN
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
-    from kvcalc.importers.layers import AttentionBlock
+    from kvcalc.importers.imported_layer import AttentionBlock
 
 
 def _true(config: Config, name: str, *, default: bool) -> bool:

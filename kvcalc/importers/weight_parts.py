@@ -24,7 +24,7 @@ from kvcalc.note import Note, note
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kvcalc.importers.layers import ImportedLayer
+    from kvcalc.importers.imported_layer import ImportedLayer
     from kvcalc.importers.tensors import StoredTensor
 
 _EIGHT_BIT_FLOATS = {"fp8", "fp8_e5m2"}

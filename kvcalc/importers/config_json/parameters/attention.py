@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.config import Config
     from kvcalc.importers.config_json.parameters.anatomy import Anatomy, Flag
-    from kvcalc.importers.layers import AttentionBlock, ImportedLayer
+    from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
 
 
 def holds(config: Config, flag: Flag) -> bool:
