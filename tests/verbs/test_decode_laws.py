@@ -221,4 +221,4 @@ def test_laws_of_spilling(asked: Asked, memory: int, link: int) -> None:
     assert found.spill.link_seconds == found.spill.spilled_bytes_per_rank / (link * 10**9)
     assert found.seconds_per_token >= found.spill.link_seconds
     if found.spill.spilled_bytes == 0:
-        assert replace(found, spill=None, terms=plain.terms) == plain
+        assert replace(found, spill=None, terms=plain.terms, gpu=plain.gpu) == plain
