@@ -163,7 +163,7 @@ class Config:
         return found.value
 
     def marks(self, name: str, length: int) -> list[int]:
-        """A list of so many 0 and 1, which must be there.
+        """A list of `length` zeros and ones, which must be there.
 
         Raises:
             KvcalcError: it is not.
@@ -183,7 +183,7 @@ class Config:
         return self._part(name, {} if found is None else found.value)
 
     def parts(self, name: str, length: int) -> list[Config]:
-        """A list of so many mappings, which must be there.
+        """A list of `length` mappings, which must be there.
 
         Raises:
             KvcalcError: it is not.

@@ -23,7 +23,7 @@ CONFIG_FILE, GGUF_SUFFIX = "config.json", ".gguf"
 def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedModel:
     """The model of a GGUF file, a config.json, or the folder around one, whose *.safetensors files hold the weights.
 
-    A config.json reads what its folder reads, but for files that do not belong together: those it leaves out, with a
+    A config.json reads what its folder reads, except files that do not belong together: those it leaves out, with a
     note.
 
     Args:

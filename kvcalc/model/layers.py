@@ -50,7 +50,7 @@ class Layer(NamedTuple):
         return f"{self.attention.label}{span}{own_format}"
 
     def limits(self, context: int) -> bool:
-        """Whether it keeps fewer tokens than so many."""
+        """Whether it keeps fewer than `context` tokens."""
         return self.span is not None and self.span.tokens < context
 
 

@@ -96,7 +96,7 @@ _OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "use_qk_norm", "fc_norm", "norm_b
 _DRAFT = re.compile("(?i:eagle|draft|medusa|dspark|domino|nextn|specul)|(D[Ff]|df)la(sh|re)|MTP|mtp")
 _CLASS = re.compile("(?P<family>.+?)(Bidirectional)?(?P<kind>For[A-Z][A-Za-z]+|Model)")
 _FAMILIES = {_plain(model_type) for model_type in FAMILIES} | {"rw", "hunyuandensev1", "hunyuanmoev1"}
-"""What classes are called, in lower case: as the model_type, but for these."""
+"""Names of classes, in lower case: the model_type's, and these."""
 
 
 def above_layers(config: Config, outer: Mapping[str, Any]) -> Above:

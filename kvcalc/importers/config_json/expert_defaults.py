@@ -71,4 +71,4 @@ EXPERT_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 DENSE_UP_TO: Mapping[str, int] = MappingProxyType(
     {"jamba": 1, **dict.fromkeys(("qwen2_moe", "qwen3_moe", "qwen3_next", "hunyuan_v1_moe", "granitemoehybrid"), 0)}
 )
-"""Families with experts whose classes build dense layers where there are no more than so many."""
+"""Families with experts, and the number up to which their classes build dense layers instead."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def llama4(config: Config) -> list[ImportedLayer]:
-    """Layers stay within attention_chunk_size but for those without rotary embedding: every fourth, unless listed."""
+    """Layers stay within attention_chunk_size, except those without rotary embedding: every fourth, unless listed."""
     block, chunk, layers = usual_heads(config), config.tokens("attention_chunk_size"), num_layers(config)
     types = listed_types(config, {FULL, "chunked_attention"})
     rotated = config.get("no_rope_layers")

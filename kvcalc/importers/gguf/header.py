@@ -162,7 +162,7 @@ class _Cursor:
         return Skipped(length)
 
     def skip_words(self, count: int) -> None:
-        """Pass over so many strings; within a piece without a call for each, since there may be a million."""
+        """Skip `count` strings; within a piece without a call for each, since there may be a million."""
         while count:
             buffer, at, end = self.buffer, self.at, len(self.buffer)
             while count and at + 8 <= end:
@@ -213,7 +213,7 @@ class _Cursor:
         return taken
 
     def skip(self, count: int) -> None:
-        """Pass over so many bytes."""
+        """Skip `count` bytes."""
         if self.at + count <= len(self.buffer):
             self.at += count
             return

@@ -35,7 +35,7 @@ MAX_ANSWER = 16_000_000
 
 MAIN = "main"
 WAITS, HEADER_WAITS = 3, 12
-"""All answers together may take so many times the library's own limit for one."""
+"""How many times the library's own limit for one answer all answers together may take."""
 
 _COMMIT = re.compile(r"[0-9A-Za-z]{7,64}")
 
