@@ -24,8 +24,8 @@ def test_files_that_a_document_names_exist(document: str) -> None:
 
 def test_every_room_is_described() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rooms = [
+    cache_memory = [
         path for path in (ROOT / "kvcalc").iterdir() if path.suffix in {"", ".py"} and not path.name.startswith("__")
     ]
-    names = [f"`kvcalc/{path.name}/`" if path.is_dir() else f"`kvcalc/{path.name}`" for path in rooms]
+    names = [f"`kvcalc/{path.name}/`" if path.is_dir() else f"`kvcalc/{path.name}`" for path in cache_memory]
     assert [name for name in names if name not in text] == []

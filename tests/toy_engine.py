@@ -2,7 +2,8 @@
 
 Blocks of 16 tokens (`block-size`). Sequences share whole blocks of a prefix only, each with a last one of its own. One
 block is held back. States are kept twice. 80 % of the accelerator's memory is used (`memory-fraction`); every rank
-takes 64 MiB, and 4 MiB of activations for each of its shares of 8. No tokens are split over ranks.
+takes 64 MiB, and 4 MiB of activations for each of its shares of 8. The last stages are the longer ones. No tokens are
+split over ranks.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -35,6 +37,12 @@ class ToyLayout(Settled):
     def __init__(self, setup: Setup, block_size: int, fraction: Fraction) -> None:
         super().__init__(setup)
         self.block_size, self._fraction = block_size, fraction
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        layout, pp = self.setup.model.layout, self.setup.deployment.pp
+        size, longer = divmod(len(layout.layers), pp)
+        return layout.split(tuple(size + (stage >= pp - longer) for stage in range(pp)))
 
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
         if size_of_one := self._block_bytes(stage):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.formats.element import ElementFormat
-    from kvcalc.memory.ranks import Rank
+    from kvcalc.memory.rank import Rank
     from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
 

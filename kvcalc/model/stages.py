@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from kvcalc.model.layers import Layer
 
@@ -80,6 +80,7 @@ class Layout:
     def __init__(self, layers: Sequence[tuple[Layer, ...]], first_with_experts: int) -> None:
         self.layers, self._first_with_experts = tuple(layers), first_with_experts
         self._stages: dict[int, tuple[Stage, ...]] = {}
+        self._splits: dict[tuple[int, ...], tuple[Stage, ...]] = {}
 
     @cached_property
     def kinds(self) -> dict[Layer, int]:
@@ -106,21 +107,29 @@ class Layout:
     def stages(self, pp: int) -> tuple[Stage, ...]:
         """The stages that differ, in the order of their first ones."""
         if pp not in self._stages:
-            alike: dict[object, list[_Held]] = {}
-            for held in self._held(pp):
-                with_experts = len(range(max(held.layers.start, self._first_with_experts), held.layers.stop))
-                counts = tuple((label, count) for label, _, count in held.kinds)
-                ends = held.numbers.start == 0, held.numbers.stop == pp
-                alike.setdefault((len(held.layers), with_experts, *ends, counts), []).append(held)
-            self._stages[pp] = tuple(
-                Stage(
-                    same[0].layers,
-                    {layer: count for _, layer, count in same[0].kinds},
-                    tuple(held.numbers for held in same),
-                )
-                for same in alike.values()
-            )
+            self._stages[pp] = _alike(self._held(pp), pp, self._first_with_experts)
         return self._stages[pp]
+
+    def split(self, lengths: tuple[int, ...]) -> tuple[Stage, ...]:
+        """The same for stages of so many layers each, as an engine splits them.
+
+        Raises:
+            ValueError: they are not the model's layers, or a stage has none.
+        """
+        if sum(lengths) != len(self.layers) or min(lengths) < 1:
+            raise ValueError(f"stages of {lengths} layers do not make {len(self.layers)}")
+        if lengths not in self._splits:
+            self._splits[lengths] = _alike(self._held_of(lengths), len(lengths), self._first_with_experts)
+        return self._splits[lengths]
+
+    def _held_of(self, lengths: tuple[int, ...]) -> Iterator[_Held]:
+        start, run = 0, 0
+        for number, length in enumerate(lengths):
+            while self._runs[run].stop <= start:
+                run += 1
+            stop = start + length
+            yield _Held(range(number, number + 1), range(start, stop), self._count(run, start, stop))
+            start = stop
 
     def _held(self, pp: int) -> Iterator[_Held]:
         """What stages hold, first to last. Stages within one run of equal layers are counted together."""
@@ -151,3 +160,21 @@ class Layout:
                 counts[label] = counts.get(label, 0) + end - start
             start, run = end, run + 1
         return tuple((label, kinds[label], count) for label, count in counts.items())
+
+
+def _alike(stages: Iterable[_Held], pp: int, first_with_experts: int) -> tuple[Stage, ...]:
+    """Those that hold the same as one."""
+    alike: dict[object, list[_Held]] = {}
+    for held in stages:
+        with_experts = len(range(max(held.layers.start, first_with_experts), held.layers.stop))
+        counts = tuple((label, count) for label, _, count in held.kinds)
+        ends = held.numbers.start == 0, held.numbers.stop == pp
+        alike.setdefault((len(held.layers), with_experts, *ends, counts), []).append(held)
+    return tuple(
+        Stage(
+            same[0].layers,
+            {layer: count for _, layer, count in same[0].kinds},
+            tuple(held.numbers for held in same),
+        )
+        for same in alike.values()
+    )

@@ -61,7 +61,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         engine_version=scenario.engine.version,
         deployment=deployment,
         gpus=used,
-        cache_memory_bytes=max(0, replica.rooms[fullest]),
+        cache_memory_bytes=max(0, replica.cache_memory[fullest]),
         blocks=None if pool is None else pool.blocks,
         block_size=None if pool is None else pool.block_size,
         tokens=tokens,
@@ -129,13 +129,13 @@ def _shown(scenario: Scenario, replica: Replica) -> int:
     held = [rank.cache_bytes(1, scenario.workload.context) for rank in replica.ranks]
     if scenario.engine.plain:
         return max(range(len(held)), key=lambda index: (held[index], -index))
-    return min(range(len(held)), key=lambda index: replica.rooms[index] - held[index])
+    return min(range(len(held)), key=lambda index: replica.cache_memory[index] - held[index])
 
 
 def _concurrency(replica: Replica, context: int) -> float | None:
     """How many sequences the fullest rank holds, with the part of one that is left over."""
     found = []
-    for rank, memory in zip(replica.ranks, replica.rooms, strict=True):
+    for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True):
         rate = rank.rate(context)
         if rate.bytes_per_sequence:
             found.append(Fraction(max(0, memory - rate.shared_bytes), rate.bytes_per_sequence))
@@ -158,18 +158,18 @@ def _notes(
             max_context=limit,
         )
     sequences = replica.most_sequences(context)
-    if min(replica.rooms) < 0:
-        lacks = -min(replica.rooms)
+    if min(replica.cache_memory) < 0:
+        lacks = -min(replica.cache_memory)
         yield note("no-memory-for-cache", f"a rank lacks {lacks:,} bytes for all but the cache", lacks_bytes=lacks)
     elif sequences is not None:
         short = [
             rank.stage
-            for rank, room in zip(replica.ranks, replica.rooms, strict=True)
-            if rank.cache_bytes(sequences + 1, context) > room
+            for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True)
+            if rank.cache_bytes(sequences + 1, context) > memory
         ]
         if replica.ranks[fullest].stage not in short:
             yield note(
                 "limiting-stage",
-                f"pipeline stage {short[0]} limits: it has less room beside its weights than the fullest",
+                f"pipeline stage {short[0]} limits: it has less memory beside its weights than the fullest",
                 stage=short[0],
             )

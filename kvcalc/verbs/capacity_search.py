@@ -44,50 +44,51 @@ class Replica(NamedTuple):
     """One rank of each kind of stage, and what each has for the cache: below zero where the rest is too much."""
 
     ranks: tuple[Rank, ...]
-    rooms: tuple[int, ...]
+    cache_memory: tuple[int, ...]
 
     def pool(self, context: int) -> Pool | None:
         """The blocks that the engine divides this memory into; None where it has none."""
-        return self.ranks[0].settled.pool(self.rooms, Load(1, context))
+        return self.ranks[0].settled.pool(self.cache_memory, Load(1, context))
 
     def holds(self, sequences: int, context: int) -> bool:
-        """Whether every rank has room for so many sequences of so many tokens."""
+        """Whether every rank holds so many sequences of so many tokens."""
         return all(
-            rank.cache_bytes(sequences, context) <= room for rank, room in zip(self.ranks, self.rooms, strict=True)
+            rank.cache_bytes(sequences, context) <= memory
+            for rank, memory in zip(self.ranks, self.cache_memory, strict=True)
         )
 
     def lacks(self, sequences: int, context: int) -> int:
-        """Bytes that the rank with the least room lacks for so many sequences; below 1 where they are held."""
-        ranks = zip(self.ranks, self.rooms, strict=True)
-        return max(rank.cache_bytes(sequences, context) - room for rank, room in ranks)
+        """Bytes that the rank with the least memory lacks for so many sequences; below 1 where they are held."""
+        ranks = zip(self.ranks, self.cache_memory, strict=True)
+        return max(rank.cache_bytes(sequences, context) - memory for rank, memory in ranks)
 
     def most_sequences(self, context: int) -> int | None:
         """The most sequences of that many tokens; None where another costs nothing."""
         guesses = []
-        for rank, room in zip(self.ranks, self.rooms, strict=True):
+        for rank, memory in zip(self.ranks, self.cache_memory, strict=True):
             first = rank.cache_bytes(1, context)
             another = rank.cache_bytes(2, context) - first
             if another:
-                guesses.append(1 + (room - first) // another)
+                guesses.append(1 + (memory - first) // another)
         if not guesses:
             return None if self.holds(1, context) else 0
         return largest(lambda sequences: self.holds(sequences, context), MOST_SEQUENCES, min(guesses))
 
     def longest_context(self, sequences: int) -> int | None:
-        """The most tokens of each of so many sequences; None where nothing grows without end."""
+        """The most tokens of each of so many sequences; None where it is unbounded."""
         if not any(rank.grows for rank in self.ranks) and self.holds(sequences, MAX_CONTEXT):
             return None
         far, guesses = 2 * MAX_CONTEXT, []
-        for rank, room in zip(self.ranks, self.rooms, strict=True):
+        for rank, memory in zip(self.ranks, self.cache_memory, strict=True):
             there = rank.cache_bytes(sequences, far)
             if grown := there - rank.cache_bytes(sequences, MAX_CONTEXT):
-                guesses.append(far - (there - room) * (far - MAX_CONTEXT) // grown)
+                guesses.append(far - (there - memory) * (far - MAX_CONTEXT) // grown)
         return largest(lambda context: self.holds(sequences, context), LONGEST_CONTEXT, min(guesses, default=1))
 
     def most_tokens(self, context: int) -> int | None:
-        """The most tokens in sequences of at most `context` each; None where a sequence may go on without end.
+        """The most tokens in sequences of at most `context` each; None where a sequence is unbounded.
 
-        As many whole sequences as there is room for, and the longest that fits beside them.
+        As many whole sequences as fit, and the longest that fits beside them.
         """
         whole = self.most_sequences(context)
         if whole is None or self.longest_context(1) is None:
@@ -97,8 +98,8 @@ class Replica(NamedTuple):
 
     def _holds_beside(self, whole: int, context: int, tokens: int) -> bool:
         return all(
-            (rank.cache_bytes(whole, context) if whole else 0) + rank.bytes_beside(whole, context, tokens) <= room
-            for rank, room in zip(self.ranks, self.rooms, strict=True)
+            (rank.cache_bytes(whole, context) if whole else 0) + rank.bytes_beside(whole, context, tokens) <= memory
+            for rank, memory in zip(self.ranks, self.cache_memory, strict=True)
         )
 
 

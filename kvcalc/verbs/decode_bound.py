@@ -18,7 +18,7 @@ from kvcalc.memory import Rank, Ranks
 from kvcalc.memory.decode_traffic import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
 from kvcalc.record import BESIDE, Record, flattened
 from kvcalc.term import Sum
-from kvcalc.verbs.spill import room_for_cache, spilled
+from kvcalc.verbs.spill import memory_for_cache, spilled
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -122,7 +122,7 @@ class _Stage:
         self._used = shares_used(scenario, deployment, rank, parts)
         self.times = rank.stages_alike
         self._weights = weights_read_bytes(self._used)
-        self._room = room_for_cache(rank) if scenario.spill else None
+        self._room = memory_for_cache(rank) if scenario.spill else None
         self._work = [
             (rate, each)
             for each in work(scenario, deployment, rank, self._used)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.errors import KvcalcError
-from kvcalc.memory import Fit, Rank, RankMemory, Ranks, memories_of
+from kvcalc.memory import Fit, Ranks
 from kvcalc.units import MAX_BATCH
+from kvcalc.verbs.candidate import Candidate, evaluate, rank_holds
 from kvcalc.verbs.capacity_search import least, replica_of, usual
+from kvcalc.verbs.search_bounds import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kvcalc.engines import Temporary
     from kvcalc.scenario import Scenario
-
 
 SEARCH_EFFORT = 50_000
 """Layers looked at: enough to try every number of pipeline stages of a model of 200 layers. The search must end soon on
@@ -26,91 +25,6 @@ any file."""
 
 PATIENCE = 4
 """Numbers of stages that are tried before it is asked whether any could do."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A deployment, what its ranks hold of a workload, and whether they fit. Terms are made when asked for."""
-
-    deployment: Deployment
-    fit: Fit
-    sequences: int
-    context: int
-    ranks: tuple[Rank, ...] = field(compare=False)
-    plain: bool = True
-
-    @property
-    def weights_known(self) -> bool:
-        return self.ranks[0].weights_bytes is not None
-
-    @property
-    def total_bytes(self) -> int | None:
-        """Of the fullest rank; None where weights are not known."""
-        return self.bytes_of(self.fullest_rank) if self.weights_known else None
-
-    def bytes_of(self, rank: Rank) -> int:
-        """All that a rank holds, with the usual temporary figure."""
-        return rank.bytes_holding(self.sequences, self.context)
-
-    @cached_property
-    def largest_rank(self) -> Rank:
-        """The rank with the least headroom; the first of equals."""
-        return min(self.ranks, key=lambda rank: rank.headroom(self.sequences, self.context))
-
-    @property
-    def most_bytes(self) -> int:
-        """What that rank holds."""
-        return self.bytes_of(self.largest_rank)
-
-    @property
-    def least_headroom(self) -> int:
-        """What that rank has left, with the usual temporary figure; below zero where it lacks as much."""
-        return self.largest_rank.headroom(self.sequences, self.context)
-
-    def holds(self, figure: Callable[[Temporary], int]) -> bool:
-        """Whether every rank stays within what is usable, with that temporary figure."""
-        if figure is least:
-            return self.fit is not Fit.NO
-        return all(_holds(rank, self.sequences, self.context, figure) for rank in self.ranks)
-
-    @cached_property
-    def fullest_rank(self) -> Rank:
-        """The rank that results are of: by the plain formulas the one with the most cache, else the least headroom.
-
-        Of equals the first.
-        """
-        if self.plain:
-            return max(self.ranks, key=lambda rank: (rank.cache_bytes(self.sequences, self.context), -rank.stage))
-        return self.largest_rank
-
-    @cached_property
-    def fullest(self) -> RankMemory:
-        """What that rank holds."""
-        return self.fullest_rank.holding(self.sequences, self.context)
-
-    @cached_property
-    def memories(self) -> tuple[RankMemory, ...]:
-        """What a rank of each stage holds, first to last."""
-        return memories_of(self.ranks, self.sequences, self.context)
-
-
-def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> Candidate:
-    """What the deployment's ranks would hold of the scenario's workload.
-
-    Args:
-        scenario: what is asked.
-        deployment: over which ranks.
-        ranks: of the scenario, where others of its deployments are looked at too.
-    """
-    each = (ranks or Ranks(scenario)).of(deployment)
-    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
-    fits = [rank.fit(sequences, context) for rank in each]
-    worst = Fit.NO if Fit.NO in fits else Fit.TIGHT if Fit.TIGHT in fits else Fit.FITS
-    return Candidate(deployment, worst, sequences, context, each, scenario.engine.plain)
-
-
-def _holds(rank: Rank, sequences: int, context: int, figure: Callable[[Temporary], int]) -> bool:
-    return rank.fixed_bytes + figure(rank.temporary) + rank.cache_bytes(sequences, context) <= rank.usable_bytes
 
 
 def legal_tps_of_a_node(scenario: Scenario, ranks: Ranks | None = None) -> tuple[int, ...]:
@@ -168,7 +82,7 @@ class _Search:
         batch = self._scenario.workload.batch
         for tp in reversed(self._tps):
             most = self._layers if best is None else (best.deployment.gpus - 1) // tp
-            least_stages = _Bounds(self._evaluate(tp), self._ranks, batch, self._figure).least_stages(most)
+            least_stages = Bounds(self._evaluate(tp), self._ranks, batch, self._figure).least_stages(most)
             for tried, pp in enumerate(_stage_counts(self._layers, least_stages)):
                 if pp > most or (tried == PATIENCE and not self._can_hold(tp, least_stages)):
                     break
@@ -183,7 +97,7 @@ class _Search:
         batch, context = scenario.workload.batch, scenario.workload.context
         best, fewest = None, self._tps[-1] * self._layers * MAX_RANKS if self._tps else 0
         for tp in reversed(self._tps):
-            bounds = _Bounds(self._evaluate(tp), self._ranks, batch, self._figure)
+            bounds = Bounds(self._evaluate(tp), self._ranks, batch, self._figure)
             for pp in _stage_counts(self._layers, 1):
                 most = min(MAX_RANKS, (fewest - 1) // (tp * pp))
                 if most < 1:
@@ -213,7 +127,7 @@ class _Search:
             return best
         promising = []
         for alone in flat:
-            tp, bounds = alone.deployment.tp, _Bounds(alone, self._ranks, alone.sequences, usual)
+            tp, bounds = alone.deployment.tp, Bounds(alone, self._ranks, alone.sequences, usual)
             for pp in _stage_counts(self._layers, 2):
                 if tp * pp > gpus:
                     break
@@ -245,57 +159,12 @@ class _Search:
         deployment, workload = Deployment(tp, pp), self._scenario.workload
         try:
             ranks = self._ranks.of(deployment)
-            return all(_holds(rank, workload.batch, workload.context, self._figure) for rank in ranks)
+            return all(rank_holds(rank, workload.batch, workload.context, self._figure) for rank in ranks)
         except KvcalcError:
             return False
 
     def _evaluate(self, tp: int, pp: int = 1, dp: int = 1) -> Candidate:
         return evaluate(self._scenario, Deployment(tp, pp, dp), self._ranks)
-
-
-class _Bounds:
-    """What stages must hold at least: together, the weights and the cache of the tp ranks that have no stages."""
-
-    def __init__(self, alone: Candidate, ranks: Ranks, sequences: int, figure: Callable[[Temporary], int]) -> None:
-        (rank,) = alone.ranks
-        self._tp, self._ranks, self._figure = alone.deployment.tp, ranks, figure
-        self._weights = rank.weights_bytes or 0
-        if (staged := ranks.weights_of(Deployment(self._tp, 2))) is not None:  # where copies may not be counted
-            self._weights = min(self._weights, sum(size // self._tp for _, sizes in staged.alike for size in sizes))
-        self._cache = rank.cache_bytes(sequences, alone.context)
-        self._unbounded = not ranks.scenario.engine.plain  # stages may have more memory where there are more of them
-
-    def most_headroom(self, pp: int) -> int:
-        """The rank with the least headroom has no more than so much."""
-        return self._most(pp) - -(-(self._weights + self._cache) // pp)
-
-    def least_stages(self, most: int) -> int:
-        """A number of stages below which there is not memory enough; beyond `most` where there never is."""
-        least_stages = 1
-        if self._unbounded:
-            return least_stages
-        while least_stages <= most:
-            each = self._most(least_stages)
-            bound = -(-(self._weights + self._cache) // each) if each > 0 else most + 1
-            if bound <= least_stages:
-                break
-            least_stages = bound
-        return least_stages
-
-    def least_replicas(self, pp: int) -> int:
-        """A number of replicas below which the batch is not held, each with weights of its own; 1 where that is all
-        that can be said.
-        """
-        if self._unbounded:
-            return 1
-        for_cache = pp * self._most(pp) - self._weights
-        if for_cache > 0:
-            return max(1, -(-self._cache // for_cache))
-        return MAX_RANKS + 1 if for_cache < 0 or self._cache else 1
-
-    def _most(self, pp: int) -> int:
-        """What a rank has for weights and cache."""
-        return self._ranks.most_for_weights_and_cache(Deployment(self._tp, pp), self._figure)
 
 
 def _stage_counts(layers: int, least: int) -> Iterator[int]:

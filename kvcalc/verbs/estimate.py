@@ -9,9 +9,10 @@ from kvcalc.engines import Load
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, Ranks, replica_weights
 from kvcalc.term import leaves
+from kvcalc.verbs.candidate import Candidate, evaluate
 from kvcalc.verbs.capacity_search import replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound
-from kvcalc.verbs.deployment_search import Candidate, evaluate, legal_tps_of_a_node, most_sequences, smallest
+from kvcalc.verbs.deployment_search import legal_tps_of_a_node, most_sequences, smallest
 from kvcalc.verbs.estimate_result import (
     Answer,
     CacheResult,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.deployment_search import Candidate
+    from kvcalc.verbs.candidate import Candidate
 
 
 _WEIGHTS_NOTE: dict[Basis, str] = {

@@ -9,9 +9,10 @@ from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
 from kvcalc.note import Note, note
+from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.capacity_search import least, replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
-from kvcalc.verbs.deployment_search import evaluate, smallest
+from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound

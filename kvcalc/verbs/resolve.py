@@ -10,11 +10,12 @@ from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit
 from kvcalc.note import note
 from kvcalc.scenario import Workload
-from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
+from kvcalc.verbs.candidate import evaluate
+from kvcalc.verbs.deployment_search import best_of, smallest
 
 if TYPE_CHECKING:
     from kvcalc.scenario import GpuLimit, Scenario
-    from kvcalc.verbs.deployment_search import Candidate
+    from kvcalc.verbs.candidate import Candidate
 
 
 def resolve(scenario: Scenario) -> Scenario:

@@ -40,13 +40,15 @@ def spilled(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = No
     each = (ranks or Ranks(scenario)).of(deployment)
     refuse_unknown_weights(each[0])
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
-    rooms = {rank: room_for_cache(rank) for rank in each}
-    beyond = {rank: max(0, rank.cache_bytes(sequences, context) - room) for rank, room in rooms.items()}
+    cache_memory = {rank: memory_for_cache(rank) for rank in each}
+    beyond = {rank: max(0, rank.cache_bytes(sequences, context) - room) for rank, room in cache_memory.items()}
     worst = max(beyond, key=lambda rank: beyond[rank])
-    return Spilled(rooms[worst], beyond[worst], deployment.tp * sum(rank.stages_alike * beyond[rank] for rank in each))
+    return Spilled(
+        cache_memory[worst], beyond[worst], deployment.tp * sum(rank.stages_alike * beyond[rank] for rank in each)
+    )
 
 
-def room_for_cache(rank: Rank) -> int:
+def memory_for_cache(rank: Rank) -> int:
     """What a rank has beside all else, with the usual temporary figure.
 
     Raises:

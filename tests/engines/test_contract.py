@@ -18,9 +18,10 @@ from kvcalc.legality import check_legal, legal_dcps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, GatedDeltaNet, Mamba2, Shared
 from kvcalc.memory import Ranks
 from kvcalc.model.layers import LayerGroup, Layers, Repeat
+from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.capacity_search import replica_of, usual
-from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
+from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.explain import explain
 
 EVERY: tuple[type[Engine], ...] = (*ENGINES.values(), Toy)
@@ -190,10 +191,10 @@ def test_capacity_fits_and_one_more_does_not(engine: type[Engine], shape: str, d
     assert replica.holds(found.sequences, 100)
     assert not replica.holds(found.sequences + 1, 100)
     ranks = Ranks(asked).of(deployment)
-    for rank, memory in zip(ranks, replica.rooms, strict=True):
+    for rank, memory in zip(ranks, replica.cache_memory, strict=True):
         assert memory == rank.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
         assert rank.usable_bytes <= 2 * 10**8
-    pooled = Ranks(asked).settled(deployment).pool(replica.rooms, Load(1, 100)) is not None
+    pooled = Ranks(asked).settled(deployment).pool(replica.cache_memory, Load(1, 100)) is not None
     data = found.to_dict()
     assert (data["blocks"] is not None, data["block_size"] is not None) == (pooled, pooled)
 

@@ -20,8 +20,9 @@ from kvcalc.model.layers import LayerGroup, Repeat, count_layers
 from kvcalc.model.model import WeightPart
 from kvcalc.model.stages import Stage
 from kvcalc.term import Product
+from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.decode_bound import decode_bound
-from kvcalc.verbs.deployment_search import best_of, evaluate, smallest
+from kvcalc.verbs.deployment_search import best_of, smallest
 
 laws = settings(max_examples=60, deadline=None)
 

@@ -8,8 +8,11 @@ import pytest
 from conftest import texts
 
 import kvcalc
-from kvcalc.mechanisms import MHA
+from kvcalc.deployment import Deployment
+from kvcalc.mechanisms import MHA, MQA
 from kvcalc.model.layers import LayerGroup
+from kvcalc.verbs.candidate import evaluate
+from kvcalc.verbs.deployment_search import best_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,3 +101,21 @@ def test_gpus_with_a_format_that_nothing_stores_names_the_format(kvcalc: Kvcalc)
     run = kvcalc(*shape, "--cache-dtype", "q8_0", "--gpus", "8")
     assert run.code == 2
     assert "q8_0" in run.stderr
+
+
+def test_stages_without_counted_copies_are_tried_too() -> None:
+    """One rank of tp 4 copies projections of the MQA layers; where places are not known, stages count no copies.
+
+    So stages together may hold less than the rank alone, and a search that bounds them by it must not leave them out.
+    """
+    attention = (MHA(num_heads=8, head_dim=16), MQA(num_heads=8, head_dim=16))
+    model = kvcalc.Model(
+        name="both", hidden_size=64, parameters=100_000, layers=(LayerGroup(count=5, attention=attention),)
+    )
+    asked = kvcalc.make_scenario(
+        model, context=1, gpu_memory=10**6, temporary="0B", overhead="0B", utilization=1, allow_pp=True
+    )
+    every = [evaluate(asked, Deployment(tp, pp)) for tp in (1, 2, 4, 8) for pp in range(1, 6) if tp * pp <= 8]
+    best = best_of(asked, 8)
+    assert best is not None
+    assert best.deployment == max(every, key=lambda each: each.least_headroom).deployment == Deployment(4, 2)

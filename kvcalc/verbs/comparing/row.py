@@ -14,12 +14,13 @@ from kvcalc.memory import Fit, Ranks
 from kvcalc.note import Note, note
 from kvcalc.scenario import cache_format
 from kvcalc.term import leaves
+from kvcalc.verbs.candidate import Candidate, evaluate
 from kvcalc.verbs.capacity_search import replica_of, usual
 from kvcalc.verbs.comparing.given_gpus import Grant
 from kvcalc.verbs.comparing.result import ComparedRow, OnGivenGpus
 from kvcalc.verbs.comparing.what_if import mechanism_of
 from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
-from kvcalc.verbs.deployment_search import Candidate, best_of, evaluate, smallest
+from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.estimate import gpus_by_memory
 from kvcalc.verbs.notes import no_decode_bound, no_legal_deployment
 from kvcalc.verbs.replica import content_of_a_token, replica_cache

@@ -1,0 +1,219 @@
+"""One rank of a pipeline stage: its memory before and with a cache, and whether that fits."""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.deployment import Deployment
+from kvcalc.engines import Budget, Load
+from kvcalc.memory.overhead import overhead
+from kvcalc.memory.weights import rank_weights, rank_weights_bytes
+from kvcalc.term import Sum
+from kvcalc.units import MAX_CONTEXT
+
+if TYPE_CHECKING:
+    from kvcalc.engines import Rate, Settled, Temporary
+    from kvcalc.memory.parts import Part
+    from kvcalc.memory.ranks import Ranks
+    from kvcalc.memory.weights import PartsAlike
+    from kvcalc.model.stages import Stage
+    from kvcalc.scenario import Scenario
+
+
+class Fit(Enum):
+    """Whether ranks stay within what is usable."""
+
+    FITS = "fits"
+    """Even with the high temporary figure."""
+    TIGHT = "tight"
+    """Only with less temporary memory than the high figure."""
+    NO = "no"
+
+
+class RankMemory(NamedTuple):
+    """The memory of one rank; the tensor-parallel ranks of a pipeline stage are alike.
+
+    Attributes:
+        stage: the pipeline stage, from 0.
+        weights: None where the model's parameters are not known.
+    """
+
+    stage: int
+    weights: Sum | None
+    cache: Sum
+    temporary: Temporary
+    overhead: Sum
+    reserve: Sum
+
+    @property
+    def tree(self) -> Sum:
+        """Everything counted, as one tree of terms."""
+        weights = () if self.weights is None else (self.weights,)
+        reserve = (self.reserve,) if self.reserve.parts else ()
+        return Sum("rank", (*weights, self.cache, self.temporary.term, self.overhead, *reserve))
+
+    @property
+    def total_bytes(self) -> int | None:
+        """With the usual temporary figure; None where weights are not known."""
+        return None if self.weights is None else self.tree.bytes
+
+    def total_with(self, temporary_bytes: int) -> int:
+        """With another temporary figure; weights that are not known count as nothing."""
+        return self.tree.bytes - self.temporary.term.bytes + temporary_bytes
+
+
+class HeldWeights(NamedTuple):
+    """The parts that the ranks of a replica hold together."""
+
+    parts: tuple[Part, ...]
+    alike: PartsAlike
+
+
+class _SharedOut(NamedTuple):
+    """How a rank's memory is shared out, beside weights and cache.
+
+    Attributes:
+        usable: None: of the scenario's accelerator.
+    """
+
+    usable: int | None
+    temporary: Temporary
+    overhead: Sum
+
+
+class Rank:
+    """One rank of a stage before it holds any cache. Figures are counted without terms, which are made when asked for.
+
+    Attributes:
+        stage: the pipeline stage, from 0: the first of those that hold the same.
+        numbers: of the stages that hold the same, ascending.
+        layer_range: which layers of the model it holds.
+        layers: each kind of cache on it, and how many.
+        settled: how the engine lays out the deployment.
+    """
+
+    def __init__(
+        self, ranks: Ranks, deployment: Deployment, settled: Settled, stage: Stage, weights: HeldWeights | None
+    ) -> None:
+        self.stage, self.layer_range, self.layers = stage.number, stage.layers, stage.kinds
+        self.numbers = stage.numbers
+        self.settled, self.reserve = settled, ranks.reserve
+        self._ranks, self._deployment, self._stage = ranks, deployment, stage
+        self._bytes: dict[tuple[int, int], int] = {}
+        self._known: _SharedOut | None = None
+        self._scenario, self._weights = ranks.scenario, weights
+
+    @property
+    def stages_alike(self) -> int:
+        """How many stages hold the same."""
+        return sum(map(len, self.numbers))
+
+    def _shared_out(self) -> _SharedOut:
+        """As the user gives it, else as the engine states it, else as observed."""
+        if self._known is None:
+            given, ranks, scenario = self._scenario.replacements, self._ranks, self._scenario
+            own = Budget() if scenario.engine.plain else self.settled.budget(self._stage, self.weights_bytes or 0)
+            temporary = own.temporary if given.temporary is None else None
+            others = own.overhead if given.overhead is None else None
+            self._known = _SharedOut(
+                own.usable,
+                temporary or ranks.temporary,
+                others or overhead(self._deployment.connected_ranks, given.overhead),
+            )
+        return self._known
+
+    @property
+    def usable_bytes(self) -> int:
+        """What all that it holds may take."""
+        return self.usable_on(self._scenario)
+
+    def usable_on(self, scenario: Scenario) -> int:
+        """The same for a scenario that may have another accelerator, where that plays no part in what is settled."""
+        own = self._shared_out().usable
+        return scenario.usable_bytes if own is None else own
+
+    @property
+    def temporary(self) -> Temporary:
+        """Temporary memory, which has a range."""
+        return self._shared_out().temporary
+
+    @property
+    def overhead(self) -> Sum:
+        """What its runtime holds beside weights, cache and temporary memory."""
+        return self._shared_out().overhead
+
+    @cached_property
+    def weights(self) -> Sum | None:
+        """None where the model's parameters are not known."""
+        if self._weights is None:
+            return None
+        return rank_weights(self._scenario, self._deployment, self._weights.parts, self.stage, self.layer_range)
+
+    @cached_property
+    def weights_bytes(self) -> int | None:
+        """The bytes of that."""
+        if self._weights is None:
+            return None
+        return rank_weights_bytes(self._scenario, self._deployment, self._weights.alike, self.stage, self.layer_range)
+
+    def cache(self, sequences: int, context: int) -> Sum:
+        """The cache of so many sequences of so many tokens each."""
+        return self.settled.held(self._stage, self._load(sequences, context))
+
+    def cache_bytes(self, sequences: int, context: int) -> int:
+        """Bytes of that cache, remembered."""
+        key = sequences, context
+        if key not in self._bytes:
+            self._bytes[key] = self.settled.held_bytes(self._stage, self._load(sequences, context))
+        return self._bytes[key]
+
+    def bytes_beside(self, whole: int, context: int, tokens: int) -> int:
+        """What one sequence of fewer tokens costs beside `whole` sequences of `context` tokens."""
+        return self.settled.beside_bytes(self._stage, self._load(whole, context), tokens)
+
+    def rate(self, context: int) -> Rate:
+        """What tokens and sequences of so many tokens cost, in the long run."""
+        return self.settled.rate(self._stage, self._load(1, context))
+
+    @cached_property
+    def grows(self) -> bool:
+        """Whether a sequence's cache is unbounded, as it is not where all layers have windows."""
+        return self.cache_bytes(1, 2 * MAX_CONTEXT) > self.cache_bytes(1, MAX_CONTEXT)
+
+    def cache_read(self, sequences: int, context: int) -> Sum:
+        """What a step of decoding reads of it, at least: no rounding is read."""
+        return self.settled.content_read(self._stage, self._load(sequences, context))
+
+    def cache_read_bytes(self, sequences: int, context: int) -> int:
+        """The bytes of that."""
+        return self.settled.content_bytes(self._stage, self._load(sequences, context), read=True)
+
+    def _load(self, sequences: int, context: int) -> Load:
+        return Load(sequences, context, min(self._scenario.shared_prefix, context))
+
+    def holding(self, sequences: int, context: int) -> RankMemory:
+        """With that cache."""
+        cache = self.cache(sequences, context)
+        return RankMemory(self.stage, self.weights, cache, self.temporary, self.overhead, self.reserve)
+
+    def bytes_holding(self, sequences: int, context: int) -> int:
+        """All bytes with that cache, and with the usual temporary figure."""
+        return self.fixed_bytes + self.temporary.term.bytes + self.cache_bytes(sequences, context)
+
+    def headroom(self, sequences: int, context: int) -> int:
+        """What is left of what is usable, with the usual temporary figure; below zero where that is too much."""
+        return self.usable_bytes - self.bytes_holding(sequences, context)
+
+    def fit(self, sequences: int, context: int) -> Fit:
+        """Whether it stays within what is usable."""
+        left = self.usable_bytes - self.fixed_bytes - self.cache_bytes(sequences, context)
+        if self.temporary.high <= left:
+            return Fit.FITS
+        return Fit.TIGHT if self.temporary.low <= left else Fit.NO
+
+    @cached_property
+    def fixed_bytes(self) -> int:
+        """All but cache and temporary memory; weights that are not known count as nothing."""
+        return (self.weights_bytes or 0) + self.overhead.bytes + self.reserve.bytes
