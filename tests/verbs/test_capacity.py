@@ -533,7 +533,7 @@ def test_a_stage_with_less_room_limits() -> None:
 
     assert (even.sequences, even.cache_memory_bytes, even.one_more_lacks_bytes) == (0, 6400, 1799)
     assert (head.sequences, head.cache_memory_bytes, head.max_context) == (0, 6400, 21)
-    assert "pipeline stage 1 limits: it has less room beside its weights than the fullest" in texts(even.notes)
+    assert "pipeline stage 1 limits: it has less memory beside its weights than the fullest" in texts(even.notes)
     wide = kvcalc.capacity(model, gpu_memory=12_801, **options)
     assert (wide.sequences, wide.one_more_lacks_bytes) == (2, 6400)
     assert not any("limits" in note for note in texts(wide.notes))
