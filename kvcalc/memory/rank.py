@@ -16,7 +16,6 @@ from kvcalc.units import MAX_CONTEXT
 if TYPE_CHECKING:
     from kvcalc.engines import Rate, Settled, Temporary
     from kvcalc.memory.parts import Part
-    from kvcalc.memory.ranks import Ranks
     from kvcalc.memory.weights import PartsAlike
     from kvcalc.model.stages import Stage
     from kvcalc.scenario import Scenario
@@ -71,6 +70,24 @@ class HeldWeights(NamedTuple):
     alike: PartsAlike
 
 
+class Common(NamedTuple):
+    """What all ranks of a deployment have in common.
+
+    Attributes:
+        settled: how the engine lays out the deployment.
+        weights: None where the model's parameters are not known.
+        temporary: memory of one rank, where the engine has no figure of its own or the user gives one.
+        reserve: what the user reserves on every rank.
+    """
+
+    scenario: Scenario
+    deployment: Deployment
+    settled: Settled
+    weights: HeldWeights | None
+    temporary: Temporary
+    reserve: Sum
+
+
 class _SharedOut(NamedTuple):
     """How a rank's memory is shared out, beside weights and cache.
 
@@ -94,16 +111,13 @@ class Rank:
         settled: how the engine lays out the deployment.
     """
 
-    def __init__(
-        self, ranks: Ranks, deployment: Deployment, settled: Settled, stage: Stage, weights: HeldWeights | None
-    ) -> None:
+    def __init__(self, common: Common, stage: Stage) -> None:
         self.stage, self.layer_range, self.layers = stage.number, stage.layers, stage.kinds
         self.numbers = stage.numbers
-        self.settled, self.reserve = settled, ranks.reserve
-        self._ranks, self._deployment, self._stage = ranks, deployment, stage
+        self.settled, self.reserve = common.settled, common.reserve
+        self._common, self._scenario, self._stage = common, common.scenario, stage
         self._bytes: dict[tuple[int, int], int] = {}
         self._known: _SharedOut | None = None
-        self._scenario, self._weights = ranks.scenario, weights
 
     @property
     def stages_alike(self) -> int:
@@ -113,14 +127,14 @@ class Rank:
     def _shared_out(self) -> _SharedOut:
         """As the user gives it, else as the engine states it, else as observed."""
         if self._known is None:
-            given, ranks, scenario = self._scenario.replacements, self._ranks, self._scenario
+            scenario, given = self._scenario, self._scenario.replacements
             own = Budget() if scenario.engine.plain else self.settled.budget(self._stage, self.weights_bytes or 0)
             temporary = own.temporary if given.temporary is None else None
             others = own.overhead if given.overhead is None else None
             self._known = _SharedOut(
                 own.usable,
-                temporary or ranks.temporary,
-                others or overhead(self._deployment.connected_ranks, given.overhead),
+                temporary or self._common.temporary,
+                others or overhead(self._common.deployment.connected_ranks, given.overhead),
             )
         return self._known
 
@@ -147,16 +161,20 @@ class Rank:
     @cached_property
     def weights(self) -> Sum | None:
         """None where the model's parameters are not known."""
-        if self._weights is None:
+        if self._common.weights is None:
             return None
-        return rank_weights(self._scenario, self._deployment, self._weights.parts, self.stage, self.layer_range)
+        return rank_weights(
+            self._scenario, self._common.deployment, self._common.weights.parts, self.stage, self.layer_range
+        )
 
     @cached_property
     def weights_bytes(self) -> int | None:
         """The bytes of that."""
-        if self._weights is None:
+        if self._common.weights is None:
             return None
-        return rank_weights_bytes(self._scenario, self._deployment, self._weights.alike, self.stage, self.layer_range)
+        return rank_weights_bytes(
+            self._scenario, self._common.deployment, self._common.weights.alike, self.stage, self.layer_range
+        )
 
     def cache(self, sequences: int, context: int) -> Sum:
         """The cache of so many sequences of so many tokens each."""

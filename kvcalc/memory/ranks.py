@@ -10,7 +10,7 @@ from kvcalc.engines import ContentCounter, Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps
 from kvcalc.memory.overhead import overhead
-from kvcalc.memory.rank import HeldWeights, Rank, RankMemory
+from kvcalc.memory.rank import Common, HeldWeights, Rank, RankMemory
 from kvcalc.memory.temporary import temporary
 from kvcalc.memory.weights import experts_apart, parts_alike, parts_held
 from kvcalc.term import Factor, Product, Sum
@@ -86,8 +86,10 @@ class Ranks:
     def of(self, deployment: Deployment) -> tuple[Rank, ...]:
         """One rank of each pipeline stage, first to last, of which those that hold the same are one."""
         if deployment not in self._known:
-            settled, weights = self.settled(deployment), self.weights_of(deployment)
-            self._known[deployment] = tuple(Rank(self, deployment, settled, stage, weights) for stage in settled.stages)
+            settled = self.settled(deployment)
+            weights = self.weights_of(deployment)
+            common = Common(self.scenario, deployment, settled, weights, self.temporary, self.reserve)
+            self._known[deployment] = tuple(Rank(common, stage) for stage in settled.stages)
         return self._known[deployment]
 
     def most_for_weights_and_cache(
