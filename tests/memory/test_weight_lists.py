@@ -1,0 +1,100 @@
+"""Weights that the catalogue lists by part: they add up to the model, and have its dims."""
+
+from __future__ import annotations
+
+import pytest
+
+import kvcalc
+from kvcalc.catalogue import model_names
+
+LISTED = {
+    # Parameters of the text model, as its class is built, and of the towers beside it and what joins them to it.
+    "ai21-jamba-large-1.5": (398_555_145_696, 0),
+    "ai21-jamba-mini-1.5": (51_570_323_328, 0),
+    "deepseek-v3": (671_026_404_352, 0),
+    "deepseek-v3.1": (671_026_404_352, 0),
+    "deepseek-v3.2": (671_877_929_216, 0),
+    "deepseek-v3.2-exp": (671_877_929_216, 0),
+    "gemma-3n-e4b": (
+        6_835_235_568 + 15 * (2 * 2_048 * 2 * 256 + 256),
+        681_348_640 + 294_126_912 + 3_345_408 + 4_460_544,
+    ),
+    "gemma-4-e4b": (
+        7_463_013_376 + 15 * (2 * 2_560 * 2 * 256 + 256) + 3 * (2 * 2_560 * 2 * 512 + 512),
+        167_364_608 + 1_966_080 + 304_824_608 + 3_932_160,
+    ),
+    "gpt-oss-120b": (116_829_156_672, 0),
+    "gpt-oss-20b": (20_914_757_184, 0),
+    "kimi-k2.6": (1_026_408_209_408, 471_143_920),
+    "llama-4-maverick-17b-128e": (400_711_848_960, 850_960_896 + 20_971_520),
+    "longcat-flash": (741_053_585_408 - 28 * 256 * 2 * 2_048 * 6_144, 0),  # less the weights of experts that have none
+    "mimo-v2-flash": (308_778_768_832, 0),
+    "minimax-m2": (228_689_748_992, 0),
+    "minimax-m2.5": (228_689_748_992, 0),
+    "mistral-medium-3.5-128b": (125_025_988_608, 2_495_702_144 + 182_519_424),
+    "mistral-small-4-119b-2603": (118_972_826_624, 403_305_472 + 25_166_848),
+    "nvidia-nemotron-3-ultra-550b-a55b-bf16": (549_308_968_960, 0),
+}
+EXPERTS = {
+    # Where they are not three matrices of hidden_size x moe_intermediate_size in every layer from first_k_dense on:
+    # matrices, their other side, and layers.
+    "ai21-jamba-large-1.5": (3, 8_192, 36),
+    "ai21-jamba-mini-1.5": (3, 4_096, 16),
+    "llama-4-maverick-17b-128e": (3, 5_120, 24),
+    "nvidia-nemotron-3-ultra-550b-a55b-bf16": (2, 2_048, 48),
+}
+LISTS = {name: model for name in model_names() if (model := kvcalc.load_model(name)).weights}
+
+
+def test_every_list_of_the_catalogue_is_tested() -> None:
+    assert set(LISTS) == set(LISTED)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_lists_parts_add_up_to_the_model(name: str) -> None:
+    counted = [part for part in LISTS[name].weights if not part.scales]
+    towers = sum(part.parameters for part in counted if part.split == "all")
+
+    assert (sum(part.parameters for part in counted) - towers, towers) == LISTED[name]
+    assert LISTS[name].parameters == sum(part.parameters for part in counted)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_lists_tables_have_the_models_dims(name: str) -> None:
+    model = LISTS[name]
+    assert model.vocab_size is not None
+    assert model.hidden_size is not None
+    table = model.vocab_size * model.hidden_size
+    tables = {part.part: part for part in model.weights if part.place != "layers"}
+
+    assert (tables["embedding"].place, tables["embedding"].parameters) == ("embedding", table)
+    assert next(iter(tables)) == "embedding"  # the first is the one that a tied head uses
+    assert set(tables) - {"embedding", "output head", "per-layer embeddings"} == set()
+    assert ("output head" in tables) is not model.tie_word_embeddings
+    if "output head" in tables:
+        assert (tables["output head"].place, tables["output head"].parameters) == ("head", table)
+        assert tables["output head"].format == tables["embedding"].format
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_lists_experts_have_the_models_dims(name: str) -> None:
+    model = LISTS[name]
+    experts = [part.parameters for part in model.weights if part.split == "ep" and not part.scales]
+    if model.num_experts is None:
+        assert experts == []
+    else:
+        assert model.moe_intermediate_size is not None
+        assert model.hidden_size is not None
+        usual = 3, model.hidden_size, model.num_layers - (model.first_k_dense or 0)
+        matrices, side, layers = EXPERTS.get(name, usual)
+        assert experts == [matrices * side * model.moe_intermediate_size * model.num_experts * layers]
+
+
+@pytest.mark.parametrize("name", [name for name in LISTED if name.startswith(("deepseek", "mimo", "minimax"))])
+def test_a_list_has_a_scale_for_every_block_of_the_experts(name: str) -> None:
+    """One for each 128 x 128: of a projection of 2,048 x 7,168, 16 x 56."""
+    model = LISTS[name]
+    experts, scales = (part for part in model.weights if part.split == "ep")
+
+    assert (experts.weight_block_size, scales.scales, scales.format) == (128, True, "fp32")
+    assert experts.parameters == scales.parameters * 128 * 128
