@@ -111,6 +111,7 @@ class Toy(Engine):
         }
     )
     block_option: ClassVar[str | None] = "block-size"
+    utilization: ClassVar[Fraction | None] = None
 
     def settle(self, setup: Setup) -> ToyLayout:
         if setup.deployment.dcp > 1:

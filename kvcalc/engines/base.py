@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from kvcalc.term import Product, Term
 
 
+DEFAULT_UTILIZATION = Fraction(92, 100)
+"""vLLM's default since 0.22 (vllm/config/cache.py, gpu_memory_utilization)."""
+
+
 class Option(NamedTuple):
     """An option of an engine, named as the engine names it.
 
@@ -51,7 +55,7 @@ class Setup(NamedTuple):
 
     Attributes:
         cache_format: element formats as asked for, else as the model's file has them.
-        utilization: share of the accelerator's memory that may be used, where the engine has such an option.
+        utilization: share of the accelerator's memory that may be used, where the engine takes such a share.
         counter: counts contents of this format quickly.
     """
 
@@ -191,7 +195,8 @@ class Engine(ABC):
         source: where that is documented.
         options: each by the engine's own name for it.
         block_option: the one that `--block-size` is short for; None where it has no blocks.
-        utilization: the share of an accelerator's memory that it uses where nobody says.
+        utilization: the share of an accelerator's memory that it uses where nobody says; None where it takes no such
+            share, and `--utilization` is refused.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
         version: the one whose rules are followed; None of a plain formula.
@@ -205,7 +210,7 @@ class Engine(ABC):
     source: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = MappingProxyType({})
     block_option: ClassVar[str | None] = None
-    utilization: ClassVar[Fraction] = Fraction(92, 100)
+    utilization: ClassVar[Fraction | None] = DEFAULT_UTILIZATION
     plain: ClassVar[bool] = False
 
     version: str | None = None

@@ -2,7 +2,6 @@
 
 from kvcalc.scenario.scenario import (
     DEFAULT_DTYPE,
-    DEFAULT_UTILIZATION,
     GpuLimit,
     Replacements,
     Scenario,
@@ -16,7 +15,6 @@ from kvcalc.scenario.workload import DEFAULT_CONTEXT, Workload, default_context
 __all__ = [
     "DEFAULT_CONTEXT",
     "DEFAULT_DTYPE",
-    "DEFAULT_UTILIZATION",
     "GpuLimit",
     "Replacements",
     "Scenario",

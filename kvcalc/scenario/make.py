@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from kvcalc.catalogue import find_gpu
 from kvcalc.deployment import Deployment
 from kvcalc.engines import choose_engine
+from kvcalc.engines.base import DEFAULT_UTILIZATION
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.gpu import Gpu
@@ -23,8 +24,10 @@ from kvcalc.units import MAX_CONTEXT, check_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from fractions import Fraction
     from pathlib import Path
 
+    from kvcalc.engines import Engine
     from kvcalc.model.model import Model
 
 
@@ -58,7 +61,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         gpu_limit=_gpu_limit(given),
         engine=engine,
         weight_format=given["weight_dtype"] and find_weight_format(given["weight_dtype"], "--weight-dtype"),
-        utilization=given["utilization"] or engine.utilization,
+        utilization=_utilization(engine, given["utilization"]),
         replacements=Replacements(
             weights=given["weights"],
             temporary=given["temporary"],
@@ -101,6 +104,13 @@ def gpu_of(gpu: Gpu | str, memory: int | None = None, node_size: int | None = No
     if memory < 1:
         raise KvcalcError("--gpu-memory: must be at least 1 byte")
     return replace(found, memory_bytes=memory, memory_from="user")
+
+
+def _utilization(engine: Engine, given: Fraction | None) -> Fraction:
+    if given is not None and engine.utilization is None:
+        own = f"; its options are {', '.join(engine.options)}" if engine.options else ""
+        raise KvcalcError(f"--utilization: engine {engine.name} takes no such share of the memory{own}")
+    return given or engine.utilization or DEFAULT_UTILIZATION
 
 
 def _context(model: Model, given: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:

@@ -8,6 +8,7 @@ from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvcalc.engines import Engine, Exact
+from kvcalc.engines.base import DEFAULT_UTILIZATION
 from kvcalc.engines.cache_format import CacheFormat, parse_cache_format
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import WorksOut
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DEFAULT_UTILIZATION = Fraction(92, 100)
-"""vLLM's default since 0.22 (vllm/config/cache.py, gpu_memory_utilization)."""
 
 DEFAULT_DTYPE = "bf16"
 """Where a model's source does not say."""

@@ -11,6 +11,7 @@ from kvcalc.memory import Fit
 from kvcalc.note import note
 from kvcalc.scenario import Workload
 from kvcalc.verbs.candidate import evaluate
+from kvcalc.verbs.capacity_search import usual
 from kvcalc.verbs.deployment_search import best_of, smallest
 
 if TYPE_CHECKING:
@@ -66,11 +67,9 @@ def _with_best(scenario: Scenario, limit: GpuLimit) -> Scenario:
 
 def _holding_the_weights(scenario: Scenario) -> Scenario:
     """With the smallest deployment that holds one token: what is to be spilled finds no headroom on it."""
-    single = evaluate(scenario, Deployment()).fullest
-    if single.weights is None:
+    if not evaluate(scenario, Deployment()).weights_known:
         raise KvcalcError("--spill: the room beside the weights is not known: give --weights SIZE or --parameters N")
-    usual = replace(scenario.replacements, temporary=single.temporary.term.bytes)
-    found = smallest(replace(scenario, workload=Workload(1, 1), shared_prefix=0, replacements=usual))
+    found = smallest(replace(scenario, workload=Workload(1, 1), shared_prefix=0), figure=usual)
     if found is None:
         raise KvcalcError(
             "--spill: no legal deployment holds weights, temporary memory, overhead and reserves; cache alone can "

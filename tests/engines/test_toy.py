@@ -81,6 +81,7 @@ def test_its_version_and_options_are_asked_for(kvcalc: Kvcalc) -> None:
         (("--engine", "toy", "--engine-option", "blocks=3"), "did you mean 'block-size'?"),
         (("--engine", "toy", "--engine-option", "memory-fraction=3"), "memory-fraction"),
         (("--engine", "toy", "--block-size", "16", "--engine-option", "block-size=16"), "give one of them"),
+        (("--engine", "toy", "--utilization", "0.9"), "its options are block-size, memory-fraction"),
         (("--engine", "toy", "--tp", "8", "--dcp", "2"), "engine toy splits no tokens"),
     ]:
         result = kvcalc("estimate", "deepseek-v3", *words)
