@@ -24,8 +24,7 @@ def test_files_that_a_document_names_exist(document: str) -> None:
 
 def test_every_room_is_described() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    cache_memory = [
-        path for path in (ROOT / "kvcalc").iterdir() if path.suffix in {"", ".py"} and not path.name.startswith("__")
-    ]
-    names = [f"`kvcalc/{path.name}/`" if path.is_dir() else f"`kvcalc/{path.name}`" for path in cache_memory]
+    files = [path for path in (ROOT / "kvcalc").glob("*.py") if not path.name.startswith("__")]
+    folders = [path.parent for path in (ROOT / "kvcalc").glob("*/__init__.py")]
+    names = [*(f"`kvcalc/{path.name}`" for path in files), *(f"`kvcalc/{path.name}/`" for path in folders)]
     assert [name for name in names if name not in text] == []
