@@ -289,7 +289,7 @@ def test_what_the_models_file_lacks_is_noted(kvcalc: Kvcalc, tmp_path: Path) -> 
     run = kvcalc("verify", str(file), "-c", "9", "--device", "meta")
     assert run.code == 0
     assert "hidden_size" in run.stderr
-    assert "max_context, 8" in run.stderr
+    assert "context 9 is above the model's max_context of 8" in run.stderr
 
 
 def test_the_answer_goes_to_a_file(kvcalc: Kvcalc, tmp_path: Path) -> None:
