@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from kvcalc.engines.budget import Budget
-from kvcalc.engines.content import RankLoad, contents, rows_bytes, rows_rate
+from kvcalc.engines.content import ContentCounter, RankLoad, contents, rows_bytes, rows_rate
 from kvcalc.term import Factor, Sum, leaves
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.engines.budget import Pool
     from kvcalc.engines.cache_format import CacheFormat
-    from kvcalc.engines.content import ContentCounter, Rate
+    from kvcalc.engines.content import Rate, TensorRows
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.model.stages import Stage
@@ -90,7 +90,7 @@ class Settled:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self._rows: dict[int, tuple[Any, ...]] = {}
+        self._rows: dict[int, tuple[TensorRows, ...]] = {}
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -175,11 +175,12 @@ class Settled:
         """What to know of how the engine lays out this model."""
         yield from ()
 
-    def _content_rows(self, stage: Stage) -> tuple[Any, ...]:
+    def _content_rows(self, stage: Stage) -> tuple[TensorRows, ...]:
         known = self._rows.get(stage.number)
         if known is None:
-            setup = self.setup
-            known = self._rows[stage.number] = setup.counter.rows(stage.kinds, setup.deployment.tp)
+            setup, own = self.setup, self.cache_format
+            counter = setup.counter if own == setup.cache_format else ContentCounter(own)
+            known = self._rows[stage.number] = counter.rows(stage.kinds, setup.deployment.tp)
         return known
 
 

@@ -112,7 +112,7 @@ def content_bytes(load: RankLoad) -> int:
     return sum(content.term.bytes for content in contents(load))
 
 
-class _Rows(NamedTuple):
+class TensorRows(NamedTuple):
     """Of tensors alike in the layers of one kind on one of tp ranks, what no workload changes.
 
     Attributes:
@@ -137,20 +137,20 @@ class ContentCounter:
 
     def __init__(self, cache_format: CacheFormat) -> None:
         self._cache_format = cache_format
-        self._known: dict[tuple[Layer, int], tuple[_Rows, ...]] = {}
+        self._known: dict[tuple[Layer, int], tuple[TensorRows, ...]] = {}
 
-    def rows(self, layers: Mapping[Layer, int], tp: int) -> tuple[_Rows, ...]:
+    def rows(self, layers: Mapping[Layer, int], tp: int) -> tuple[TensorRows, ...]:
         """What these layers keep on one of tp ranks, to be counted for any workload by `rows_bytes`."""
-        found: list[_Rows] = []
+        found: list[TensorRows] = []
         for layer, count in layers.items():
             known = self._known.get((layer, tp))
             if known is None:
                 known = self._known[layer, tp] = tuple(_settle(layer, RankLoad({}, tp, 1, 1, self._cache_format)))
-            found += [_Rows(layer, tensor, count * row, constant) for layer, tensor, row, constant in known]
+            found += [TensorRows(layer, tensor, count * row, constant) for layer, tensor, row, constant in known]
         return tuple(found)
 
 
-def rows_bytes(rows: tuple[_Rows, ...], load: RankLoad) -> int:
+def rows_bytes(rows: tuple[TensorRows, ...], load: RankLoad) -> int:
     """The bytes of such rows for a load, whose layers play no part: as `content_bytes` gives them."""
     total, sequences = 0, load.sequences
     for each in rows:
@@ -162,7 +162,7 @@ def rows_bytes(rows: tuple[_Rows, ...], load: RankLoad) -> int:
     return total
 
 
-def rows_rate(rows: tuple[_Rows, ...], load: RankLoad) -> Rate:
+def rows_rate(rows: tuple[TensorRows, ...], load: RankLoad) -> Rate:
     """What tokens and sequences of the load's context cost."""
     split = sum(each.row_bytes for each in rows if each.constant_rows is None and each.shares_tokens)
     whole = [each for each in rows if each.constant_rows is None and not each.shares_tokens]
@@ -184,12 +184,12 @@ def rows_rate(rows: tuple[_Rows, ...], load: RankLoad) -> Rate:
     )
 
 
-def _settle(layer: Layer, load: RankLoad) -> Iterator[_Rows]:
+def _settle(layer: Layer, load: RankLoad) -> Iterator[TensorRows]:
     for tensors, element_format in _equal_tensors(layer, load):
         tensor = tensors[0]
         row = prod(factor.value for factor in _row(tensor, element_format, load.tp))
         constant = None if tensor.rows is None else 1 if tensor.role is Role.STATE else tensor.rows.value
-        yield _Rows(layer, tensor, len(tensors) * row, constant)
+        yield TensorRows(layer, tensor, len(tensors) * row, constant)
 
 
 def _equal_tensors(layer: Layer, load: RankLoad) -> list[tuple[list[CachedTensor], ElementFormat]]:

@@ -13,7 +13,9 @@ from toy_engine import Toy
 import kvcalc
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES, Engine, Load, Settled, choose_engine, content_bytes
+from kvcalc.engines.cache_format import CacheFormat
 from kvcalc.errors import KvcalcError
+from kvcalc.formats.element import find_format
 from kvcalc.legality import check_legal, legal_dcps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, GatedDeltaNet, Mamba2, Shared
 from kvcalc.memory import Ranks
@@ -282,3 +284,25 @@ def test_dcp_is_legal_where_the_toy_refuses_it() -> None:
     asked = scenario("latent", Toy)
     assert 2 in legal_dcps(asked.model, 8)
     assert not Ranks(asked).can_hold(Deployment(8, dcp=2))
+
+
+class StatesInFp16(Settled):
+    """A layout whose engine keeps states in a format of its own."""
+
+    @property
+    def cache_format(self) -> CacheFormat:
+        return self.setup.cache_format._replace(state=find_format("fp16", "state"))
+
+
+def test_an_engine_may_keep_states_in_a_format_of_its_own() -> None:
+    asked = scenario("hybrid", Toy)
+    plain = Ranks(asked).settled(Deployment(2))
+    own = StatesInFp16(plain.setup)
+    (stage,) = own.stages
+    load = Load(3, 100)
+    states = 3 * 6 * 4 * 16 * 16
+    assert content_bytes(plain.rank_load(stage, load)) - content_bytes(own.rank_load(stage, load)) == states * (4 - 2)
+    assert own.content_bytes(stage, load) == content_bytes(own.rank_load(stage, load)) == own.held(stage, load).bytes
+    assert own.rate(stage, load).state_bytes_per_sequence == plain.rate(stage, load).state_bytes_per_sequence - (
+        states // 3 * 2
+    )
