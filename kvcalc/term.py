@@ -104,7 +104,10 @@ class Sum(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        return sum(part.bytes for part in self.parts)
+        total = 0
+        for part in self.parts:
+            total += part.bytes
+        return total
 
     @property
     def formula(self) -> str:

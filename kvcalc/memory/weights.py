@@ -90,8 +90,12 @@ def rank_weights(scenario: Scenario, deployment: Deployment, parts: tuple[Part, 
 
 def rank_weights_bytes(scenario: Scenario, deployment: Deployment, parts: PartsAlike, stage: int, layers: range) -> int:
     """The bytes of that."""
-    shares = ((_rank_share(scenario, deployment, part, stage, layers), sizes) for part, sizes in parts)
-    return sum(share.bytes_of(sizes) for share, sizes in shares if share is not None)
+    total = 0
+    for part, sizes in parts:
+        share = _rank_share(scenario, deployment, part, stage, layers)
+        if share is not None:
+            total += share.bytes_of(sizes)
+    return total
 
 
 PartsAlike = tuple[tuple[Part, tuple[int, ...]], ...]
@@ -152,9 +156,15 @@ class PartOf(NamedTuple):
 
     def bytes_of(self, sizes: tuple[int, ...]) -> int:
         """That part of each of the sizes, rounded up once."""
-        parts = math.prod(factor.value for factor in self.parts)
-        among = math.prod(factor.value for factor in self.among)
-        return sum(-(-size * parts // among) for size in sizes)
+        parts = among = 1
+        for factor in self.parts:
+            parts *= factor.value
+        for factor in self.among:
+            among *= factor.value
+        total = 0
+        for size in sizes:
+            total -= -size * parts // among
+        return total
 
 
 def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> PartOf | None:
