@@ -30,15 +30,13 @@ from kvcalc.mechanisms import (
 from kvcalc.reference.base import ReferenceAttention, ReferenceLayer, ReferenceState, Rows, initialise
 from kvcalc.reference.cross import CrossAttention
 from kvcalc.reference.gated_deltanet import GatedDeltaNetLayer
-from kvcalc.reference.gqa import GroupedQueryAttention
 from kvcalc.reference.kda import KimiDeltaAttention
 from kvcalc.reference.lightning import LightningAttention
 from kvcalc.reference.mamba1 import MambaLayer
 from kvcalc.reference.mamba2 import Mamba2Layer
-from kvcalc.reference.mha import MultiHeadAttention
+from kvcalc.reference.mha_mqa_gqa import GroupedQueryAttention, MultiHeadAttention, MultiQueryAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
-from kvcalc.reference.mqa import MultiQueryAttention
 from kvcalc.reference.nothing import KeepsNothing
 from kvcalc.reference.short_conv import ShortConvolution
 

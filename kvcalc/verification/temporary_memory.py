@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from kvcalc.memory.temporary import temporary
 from kvcalc.reference import build
-from kvcalc.reference.heads import HeadAttention
+from kvcalc.reference.mha_mqa_gqa import HeadAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.verification.result import Measurement
 from kvcalc.verification.shapes import compute_dtype

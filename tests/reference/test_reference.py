@@ -19,7 +19,7 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, NoAtte
 from kvcalc.model.span import Window
 from kvcalc.reference import ReferenceAttention, Rows, build
 from kvcalc.reference.functional import rotate, softmax, textbook_mask, visible
-from kvcalc.reference.heads import HeadAttention
+from kvcalc.reference.mha_mqa_gqa import HeadAttention
 
 unhurried = settings(deadline=None)
 

@@ -19,9 +19,9 @@ from transformers import (
 )
 
 from kvcalc.reference.gated_deltanet import GatedDeltaNetLayer
-from kvcalc.reference.heads import HeadAttention
 from kvcalc.reference.mamba1 import MambaLayer
 from kvcalc.reference.mamba2 import Mamba2Layer
+from kvcalc.reference.mha_mqa_gqa import HeadAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.stored_as import FP8_DS_MLA, StoredAs
 

@@ -16,7 +16,7 @@ from kvcalc.formats.element import FORMATS
 from kvcalc.model.layers import Layer
 from kvcalc.reference import cache as reference_cache
 from kvcalc.reference.base import ReferenceAttention, Rows
-from kvcalc.reference.gqa import GroupedQueryAttention
+from kvcalc.reference.mha_mqa_gqa import GroupedQueryAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.packing import PACKED, codes, ggml, microscaling, packing, scaled
 from kvcalc.reference.packing.plain import Plain

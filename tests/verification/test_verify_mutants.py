@@ -19,15 +19,13 @@ from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, mha_mqa_gqa
 from kvcalc.mechanisms.mha_mqa_gqa import keys_and_values
 from kvcalc.model.span import Span, Window
 from kvcalc.reference import cache as reference_cache
-from kvcalc.reference import functional, heads, packing
-from kvcalc.reference import gqa as reference_gqa
+from kvcalc.reference import functional, packing
+from kvcalc.reference import mha_mqa_gqa as heads
 from kvcalc.reference import mla as reference_mla
 from kvcalc.reference.base import ReferenceAttention, Rows, kv_heads_of
-from kvcalc.reference.gqa import GroupedQueryAttention
-from kvcalc.reference.mha import MultiHeadAttention
+from kvcalc.reference.mha_mqa_gqa import GroupedQueryAttention, MultiHeadAttention, MultiQueryAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
-from kvcalc.reference.mqa import MultiQueryAttention
 from kvcalc.reference.packing.scaled import ByteBlocks
 from kvcalc.term import Factor
 from kvcalc.verification import allocation, proof, rank_report, shapes, verdict
@@ -374,7 +372,7 @@ def attention_without(row: str) -> Mutation:
                 return original(queries_T, rows_S, None if span is None else Window(span.tokens - 1))
             return original(queries_T, rows_S, span) & ((rows_S > 0) | (queries_T.unsqueeze(1) == 0))
 
-        patch.setattr(reference_gqa, "visible", visible)
+        patch.setattr(heads, "visible", visible)
         patch.setattr(reference_mla, "visible", visible)
 
     return mutate
@@ -399,9 +397,7 @@ def test_attention_that_leaves_out_the_oldest_row(
 
 def test_a_query_that_sees_the_next_token(failing: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
     original = functional.visible
-    monkeypatch.setattr(
-        reference_gqa, "visible", lambda queries_T, rows_S, window: original(queries_T + 1, rows_S, window)
-    )
+    monkeypatch.setattr(heads, "visible", lambda queries_T, rows_S, window: original(queries_T + 1, rows_S, window))
     assert failing("gqa", "--device", "meta") == {"sufficient"}
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from kvcalc.mechanisms import MLA, CachedTensor, Cross, GatedDeltaNet, Mamba2, states
 from kvcalc.model.span import Chunk, Window
-from kvcalc.reference import functional, gqa
+from kvcalc.reference import functional
+from kvcalc.reference import mha_mqa_gqa as heads
 from kvcalc.reference.convolution import CausalConvolution
 from kvcalc.reference.cross import CrossAttention
 from kvcalc.reference.delta_rule import DeltaRuleLayer
@@ -350,5 +351,5 @@ def test_an_index_that_is_not_kept(failing: Verify, monkeypatch: pytest.MonkeyPa
 
 def test_a_chunk_read_as_a_window(failing: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
     original = functional.visible
-    monkeypatch.setattr(gqa, "visible", lambda at_T, at_S, span: original(at_T, at_S, span and Window(span.tokens)))
+    monkeypatch.setattr(heads, "visible", lambda at_T, at_S, span: original(at_T, at_S, span and Window(span.tokens)))
     assert failing("chunk", "--device", "meta") == {"sufficient"}

@@ -1,14 +1,21 @@
-"""What multi-head, multi-query and grouped-query attention have in common: their projections."""
+"""Multi-head, multi-query and grouped-query attention as one causal, rotary layer. Letters of shapes are in base.py.
+
+G key and value heads are kept, each read by M = H/G query heads: G = H is multi-head attention (Vaswani et al. 2017,
+https://arxiv.org/abs/1706.03762, section 3.2.2), G = 1 multi-query (Shazeer 2019, https://arxiv.org/abs/1911.02150,
+section 3), anything between grouped-query (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245, section 2.2).
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+import torch
 from torch import Tensor, nn
 
 from kvcalc.mechanisms import GQA, MHA, MQA
 from kvcalc.reference.base import ReferenceAttention, Rows, copy_columns, copy_rows, heads_of, kv_heads_of
+from kvcalc.reference.functional import positions, rotate, softmax, textbook_mask, visible
 from kvcalc.reference.stored_as import KEYS_AND_VALUES
 
 if TYPE_CHECKING:
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class HeadAttention(ReferenceAttention):
-    """Projections to queries, keys and values, and back. How many heads keys and values have is the mechanism."""
+    """Keys and values of G heads are kept for every token; the mechanism says how many those are."""
 
     small = {"head_dim": 6, "v_head_dim": 4}  # noqa: RUF012  # declared as a class variable in the base
     stored_as = {"k": KEYS_AND_VALUES, "v": KEYS_AND_VALUES}  # noqa: RUF012  # likewise
@@ -53,6 +60,35 @@ class HeadAttention(ReferenceAttention):
         """The heads' outputs joined and projected: (B, T, D)."""
         return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]
 
+    def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
+        """k (B, T, G, K), rotated, and v (B, T, G, V), unless the key is the value."""
+        k_BTGK = rotate(self.keys(x_BTD), positions(x_BTD, start))
+        return {"k": k_BTGK} if self.k_equals_v else {"k": k_BTGK, "v": self.values(x_BTD)}
+
+    def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
+        at_T = positions(x_BTD, start)
+        q_BTHK = rotate(self.queries(x_BTD), at_T) * self.head_dim**-0.5
+        q_BTGMK = q_BTHK.unflatten(2, (self.num_kv_heads, -1))
+        scores_BGMTS = torch.einsum("btgmk,bsgk->bgmts", q_BTGMK, rows.tensors["k"])
+        weights_BGMTS = softmax(scores_BGMTS, visible(at_T, rows.positions_S, self.span))
+        o_BTGMV = torch.einsum("bgmts,bsgv->btgmv", weights_BGMTS, self.value_rows(rows))
+        return self.output(o_BTGMV.flatten(2, 3))
+
+    def forward(self, x_BTD: Tensor, last: int | None = None) -> Tensor:
+        """softmax(Q K^T / sqrt(K)) V for each query head, its keys and values repeated for each head of their group."""
+        tokens = x_BTD.shape[1]
+        last = tokens if last is None else last
+        at_T = positions(x_BTD, 0)
+        repeats = self.num_heads // self.num_kv_heads
+        q_BHTK = rotate(self.queries(x_BTD[:, -last:]), at_T[-last:]).transpose(1, 2)
+        k_BHTK = rotate(self.keys(x_BTD), at_T).repeat_interleave(repeats, dim=2).transpose(1, 2)
+        v_BHTV = k_BHTK
+        if not self.k_equals_v:
+            v_BHTV = self.values(x_BTD).repeat_interleave(repeats, dim=2).transpose(1, 2)
+        scores_BHTT = q_BHTK @ k_BHTK.transpose(2, 3) / self.head_dim**0.5
+        weights_BHTT = softmax(scores_BHTT, textbook_mask(tokens, last, self.span, x_BTD.device))
+        return self.output((weights_BHTT @ v_BHTV).transpose(1, 2))
+
     def shard(self, rank: int, tp: int) -> Self:
         heads = heads_of(rank, tp, self.num_heads)
         kv_heads = kv_heads_of(heads, self.num_heads, self.num_kv_heads)
@@ -66,6 +102,26 @@ class HeadAttention(ReferenceAttention):
             copy_rows(part.v_proj, self.v_proj, kv_heads, self.v_head_dim)
         copy_columns(part.o_proj, self.o_proj, heads, self.v_head_dim)
         return part
+
+
+class MultiHeadAttention(HeadAttention):
+    """Every query head has a key head and a value head of its own: G = H."""
+
+
+class GroupedQueryAttention(HeadAttention):
+    """M = H/G query heads share each key head and value head."""
+
+
+class MultiQueryAttention(HeadAttention):
+    """All query heads share one key and one value, which lose their head axis: G = 1."""
+
+    def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
+        """k (B, T, K), rotated, and v (B, T, V), unless the key is the value."""
+        return {name: rows.squeeze(2) for name, rows in super().keep(x_BTD, start).items()}
+
+    def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
+        of_one_head = {name: tensor.unsqueeze(2) for name, tensor in rows.tensors.items()}
+        return super().attend(x_BTD, start, rows._replace(tensors=of_one_head))
 
 
 def _kv_heads(mechanism: MHA | MQA | GQA) -> int:
