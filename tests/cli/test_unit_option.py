@@ -16,7 +16,7 @@ from kvcalc.mechanisms import GQA, MLA, Attention, Mamba2
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
 from kvcalc.render.capacity import capacity_report
-from kvcalc.render.estimate import estimate_view
+from kvcalc.render.estimate_view import estimate_view
 from kvcalc.render.view import Grid, View, Weight
 from kvcalc.units import with_unit
 
