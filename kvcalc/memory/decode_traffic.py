@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.mechanisms import Role
 from kvcalc.memory.copies import with_copies
 from kvcalc.memory.parts import Part, placed_parts
-from kvcalc.memory.weights import PartOf, on_stage, tied_head
+from kvcalc.memory.weights import Portion, on_stage, tied_head
 from kvcalc.scenario import once
 from kvcalc.term import Factor, Product, Share, Sum, Term
 
@@ -42,7 +42,7 @@ class PartWork(NamedTuple):
 
     path: str
     parameters: int
-    share: PartOf
+    share: Portion
     joined: bool
     element_format: ElementFormat | None
 
@@ -118,24 +118,24 @@ def parts_read(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...]:
 
 def shares_used(
     scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]
-) -> tuple[tuple[Part, PartOf], ...]:
+) -> tuple[tuple[Part, Portion], ...]:
     """The parts that a rank uses in a step, and how much of each."""
     shares = ((part, _share(scenario, deployment, rank, part)) for part in parts)
     return tuple((part, share) for part, share in shares if share is not None)
 
 
-def weights_read(used: tuple[tuple[Part, PartOf], ...]) -> Sum:
+def weights_read(used: tuple[tuple[Part, Portion], ...]) -> Sum:
     """What a step reads of a rank's weights."""
     return Sum("weights read", tuple(share.of(part.term) for part, share in used))
 
 
-def weights_read_bytes(used: tuple[tuple[Part, PartOf], ...]) -> int:
+def weights_read_bytes(used: tuple[tuple[Part, Portion], ...]) -> int:
     """The bytes of that."""
     return sum(share.bytes_of((part.term.bytes,)) for part, share in used)
 
 
 def work(
-    scenario: Scenario, deployment: Deployment, rank: Rank, used: tuple[tuple[Part, PartOf], ...]
+    scenario: Scenario, deployment: Deployment, rank: Rank, used: tuple[tuple[Part, Portion], ...]
 ) -> Iterator[Work]:
     """What a step computes on a rank that uses these parts."""
     for part, share in used:
@@ -167,7 +167,7 @@ def _in_operations(term: Term) -> Term:
     return term._replace(unit="operations") if isinstance(term, Share) else term
 
 
-def _share(scenario: Scenario, deployment: Deployment, rank: Rank, part: Part) -> PartOf | None:
+def _share(scenario: Scenario, deployment: Deployment, rank: Rank, part: Part) -> Portion | None:
     """A rank's share of what a step reads or computes of a part."""
     share = on_stage(scenario, deployment, part, rank.stage, rank.layer_range)
     if share is None or part.split != "ep":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from kvcalc.memory.about import About
+from kvcalc.memory.topics import Topic
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB
 
@@ -57,9 +57,9 @@ def overhead(ranks: int, replacement: int | None) -> Sum:
     )
 
 
-def about_overhead() -> About:
+def overhead_topic() -> Topic:
     """Overhead, for people who ask."""
-    return About(
+    return Topic(
         name="overhead",
         title="Overhead: communication buffers and CUDA graphs, on one rank",
         counts="what a rank's runtime holds beside weights, cache and activations; --overhead SIZE replaces it",

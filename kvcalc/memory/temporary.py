@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import Temporary
-from kvcalc.memory.about import About
+from kvcalc.memory.topics import Topic
 from kvcalc.term import Factor, Product
 from kvcalc.units import GIB
 
@@ -74,14 +74,14 @@ def _kind(model: Model) -> _Seen:
     return _MULTIMODAL._replace(high=max(text.high, _MULTIMODAL.high))
 
 
-def about_temporary() -> About:
+def temporary_topic() -> Topic:
     """Temporary memory, for people who ask."""
     kinds = (("dense text models", _DENSE), ("mixtures of experts", _EXPERTS), ("multimodal models", _MULTIMODAL))
     figures = (
         f"{name}: {seen.typical / 100:.2f} GiB, seen {seen.low / 100:.2f} to {seen.high / 100:.2f}"
         for name, seen in kinds
     )
-    return About(
+    return Topic(
         name="temporary",
         title="Temporary: activations of one forward pass at their peak, on one rank",
         counts="a figure with a range, from engines' logs, by kind of model; --temporary SIZE replaces it",

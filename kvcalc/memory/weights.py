@@ -121,10 +121,10 @@ def tied_head(scenario: Scenario, parts: tuple[Part, ...]) -> tuple[Part, ...]:
     )
 
 
-def _rank_share(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> PartOf | None:
+def _rank_share(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> Portion | None:
     """How much a rank holds of a part; None where the part is on other stages."""
     if part.split == "all":
-        return PartOf((), ())
+        return Portion((), ())
     share = on_stage(scenario, deployment, part, stage, layers)
     if share is None or part.split == "tp":
         return share
@@ -136,16 +136,16 @@ def _rank_share(scenario: Scenario, deployment: Deployment, part: Part, stage: i
     return share.over(Factor("ranks", deployment.expert_ranks, "rank"))
 
 
-class PartOf(NamedTuple):
-    """A part of something: the product of `parts` of the product of `among`."""
+class Portion(NamedTuple):
+    """A portion of a whole: the product of `parts` of the product of `among`."""
 
     parts: tuple[Factor, ...]
     among: tuple[Factor, ...]
 
-    def times(self, factor: Factor) -> PartOf:
+    def times(self, factor: Factor) -> Portion:
         return self._replace(parts=(*self.parts, factor))
 
-    def over(self, factor: Factor) -> PartOf:
+    def over(self, factor: Factor) -> Portion:
         return self._replace(among=(*self.among, factor))
 
     def of(self, whole: Product) -> Term:
@@ -167,7 +167,7 @@ class PartOf(NamedTuple):
         return total
 
 
-def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> PartOf | None:
+def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> Portion | None:
     """How much of a part is on a stage, and of what is not experts on one of its ranks; None of nothing."""
     model, pp = scenario.model, deployment.pp
     ways = part.ways(deployment.tp)
@@ -185,13 +185,13 @@ def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int,
 
 
 @lru_cache(maxsize=4096)
-def _share(held: int, layers: int, ways: int | None, tp: int, *, ranks: bool = False) -> PartOf:
+def _share(held: int, layers: int, ways: int | None, tp: int, *, ranks: bool = False) -> Portion:
     """`held` of so many layers, if they divide, and one of so many ways, if it divides over ranks."""
     among = (Factor("layers", layers, "layer"),) if held else ()
     if ways is not None:
         name = ("ranks", "rank") if ranks else ("tp", "tp") if ways == tp else ("shares", "share")
         among = (*among, Factor(name[0], ways, name[1]))
-    return PartOf((Factor("layers_on_stage", held, "layer"),) if held else (), among)
+    return Portion((Factor("layers_on_stage", held, "layer"),) if held else (), among)
 
 
 def _together(factors: tuple[Factor, ...]) -> Factor:

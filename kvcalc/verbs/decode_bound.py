@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Spill(Record):
-    """Cache that finds no room beside the rest of a rank, and is kept in the host's memory.
+    """Cache that does not fit beside the rest of a rank, and is kept in the host's memory.
 
     Attributes:
         room_bytes: for the cache, on the rank with the most spilled.
@@ -205,7 +205,7 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
         ranks: of the scenario, where others of its deployments are looked at too.
 
     Raises:
-        KvcalcError: cache is to be spilled, and the weights have no room.
+        KvcalcError: cache is to be spilled, and the weights do not fit.
     """
     if why_no_bound(scenario, deployment) is not None:
         return None

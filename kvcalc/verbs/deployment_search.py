@@ -50,7 +50,7 @@ def smallest(
 
 
 def best_of(scenario: Scenario, gpus: int, dp: int = 1, ranks: Ranks | None = None) -> Candidate | None:
-    """The legal deployment of at most `gpus` GPUs with the most room to spare; None if `dp` replicas need more.
+    """The legal deployment of at most `gpus` GPUs with the most headroom; None if `dp` replicas need more.
 
     Pipeline stages are used only where no tensor-parallel size alone holds the workload, or where they are allowed.
     """
@@ -113,7 +113,7 @@ class _Search:
         return None if best is None else evaluate(scenario, best, self._ranks)
 
     def best_of(self, gpus: int, dp: int) -> Candidate | None:
-        """The one with the most room of so many GPUs a replica.
+        """The one with the most headroom of so many GPUs a replica.
 
         Of those with stages, what looks best by sums over all stages comes first: once the sums alone leave less than
         the best has, nothing better is left.

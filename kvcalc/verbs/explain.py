@@ -10,9 +10,9 @@ from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
 from kvcalc.formats.weights import WEIGHT_FORMATS
 from kvcalc.mechanisms import KINDS
-from kvcalc.memory.about import ABOUT_DECODE, ABOUT_GPUS, ABOUT_WEIGHTS
-from kvcalc.memory.overhead import about_overhead
-from kvcalc.memory.temporary import about_temporary
+from kvcalc.memory.overhead import overhead_topic
+from kvcalc.memory.temporary import temporary_topic
+from kvcalc.memory.topics import DECODE_TOPIC, GPUS_TOPIC, WEIGHTS_TOPIC
 from kvcalc.record import Result
 from kvcalc.term import Factor
 
@@ -95,8 +95,8 @@ def _all() -> Iterator[Explanation]:
         )
     for engine in ENGINES.values():
         yield _engine(engine)
-    for about in (ABOUT_WEIGHTS, about_temporary(), about_overhead(), ABOUT_GPUS, ABOUT_DECODE):
-        yield Explanation(about.name, "memory", about.title, about.counts, about.formula, (), about.source, "")
+    for topic in (WEIGHTS_TOPIC, temporary_topic(), overhead_topic(), GPUS_TOPIC, DECODE_TOPIC):
+        yield Explanation(topic.name, "memory", topic.title, topic.counts, topic.formula, (), topic.source, "")
 
 
 FLASH_MLA = "DeepSeek, FlashMLA csrc/api/sparse_decode.h"

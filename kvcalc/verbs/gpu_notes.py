@@ -43,7 +43,7 @@ def _devices_note(gpu: Gpu) -> Iterator[Note]:
 
 
 def _context_note(scenario: Scenario) -> Iterator[Note]:
-    """Whether a process's own context has room beside what may be used."""
+    """Whether a process's own context fits beside what may be used."""
     gpu = scenario.gpu
     left = scenario.memory_bytes - scenario.usable_bytes
     if gpu.memory_from != "user" and left < CUDA_CONTEXT_BYTES:

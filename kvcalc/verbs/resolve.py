@@ -68,7 +68,9 @@ def _with_best(scenario: Scenario, limit: GpuLimit) -> Scenario:
 def _holding_the_weights(scenario: Scenario) -> Scenario:
     """With the smallest deployment that holds one token: what is to be spilled finds no headroom on it."""
     if not evaluate(scenario, Deployment()).weights_known:
-        raise KvcalcError("--spill: the room beside the weights is not known: give --weights SIZE or --parameters N")
+        raise KvcalcError(
+            "--spill: what is left beside the weights is not known: give --weights SIZE or --parameters N"
+        )
     found = smallest(replace(scenario, workload=Workload(1, 1), shared_prefix=0), figure=usual)
     if found is None:
         raise KvcalcError(

@@ -1,4 +1,4 @@
-"""Cache that has no room on an accelerator and is kept in its host's memory: how many bytes, whatever they cost."""
+"""Cache that does not fit on an accelerator and is kept in its host's memory: how many bytes, whatever they cost."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def spilled(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = No
         ranks: of the scenario, where others of its deployments are looked at too.
 
     Raises:
-        KvcalcError: the weights are not known, or have no room themselves.
+        KvcalcError: the weights are not known, or do not fit themselves.
     """
     each = (ranks or Ranks(scenario)).of(deployment)
     refuse_unknown_weights(each[0])
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
     cache_memory = {rank: memory_for_cache(rank) for rank in each}
-    beyond = {rank: max(0, rank.cache_bytes(sequences, context) - room) for rank, room in cache_memory.items()}
+    beyond = {rank: max(0, rank.cache_bytes(sequences, context) - memory) for rank, memory in cache_memory.items()}
     worst = max(beyond, key=lambda rank: beyond[rank])
     return Spilled(
         cache_memory[worst], beyond[worst], deployment.tp * sum(rank.stages_alike * beyond[rank] for rank in each)
@@ -54,16 +54,18 @@ def memory_for_cache(rank: Rank) -> int:
     Raises:
         KvcalcError: nothing, and less.
     """
-    room = rank.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
-    if room < 0:
+    memory = rank.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
+    if memory < 0:
         raise KvcalcError(
-            f"--spill: only cache can be kept in the host's memory, and a rank lacks {-room:,} bytes for the rest; "
+            f"--spill: only cache can be kept in the host's memory, and a rank lacks {-memory:,} bytes for the rest; "
             "give more ranks (--tp, --pp)"
         )
-    return room
+    return memory
 
 
 def refuse_unknown_weights(rank: Rank) -> None:
-    """The room beside weights that are not known cannot be told."""
+    """What is left beside weights that are not known is not known."""
     if rank.weights_bytes is None:
-        raise KvcalcError("--spill: the room beside the weights is not known: give --weights SIZE or --parameters N")
+        raise KvcalcError(
+            "--spill: what is left beside the weights is not known: give --weights SIZE or --parameters N"
+        )

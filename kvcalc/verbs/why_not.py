@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 MOST_ILLEGAL = 128
-"""Illegal sizes up to this one are told; nodes of more GPUs are not known."""
+"""Illegal sizes up to this one are listed; nodes of more GPUs are not known."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -170,7 +170,9 @@ def test_nothing_is_spilled_unasked_and_nothing_where_all_fits() -> None:
 
 @pytest.mark.parametrize("tp", [None, 8])
 def test_beside_unknown_weights_there_is_no_room_to_tell(tp: int | None) -> None:
-    with pytest.raises(package.KvcalcError, match="--spill: the room beside the weights is not known: give --weights"):
+    with pytest.raises(
+        package.KvcalcError, match="--spill: what is left beside the weights is not known: give --weights"
+    ):
         package.estimate("palm-540b", spill=True, tp=tp)
 
 

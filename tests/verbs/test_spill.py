@@ -153,7 +153,11 @@ def test_the_prefix_plays_no_part_in_the_deployment_that_is_taken() -> None:
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("palm-540b", {}, "--spill: the room beside the weights is not known: give --weights SIZE or --parameters N"),
+        (
+            "palm-540b",
+            {},
+            "--spill: what is left beside the weights is not known: give --weights SIZE or --parameters N",
+        ),
         (
             "llama-3-8b",
             {"temporary": "100GB"},

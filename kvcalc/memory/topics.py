@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class About(NamedTuple):
+class Topic(NamedTuple):
     """One part of memory: what it counts, how, and whose figures it takes."""
 
     name: str
@@ -15,7 +15,7 @@ class About(NamedTuple):
     source: str
 
 
-ABOUT_WEIGHTS = About(
+WEIGHTS_TOPIC = Topic(
     name="weights",
     title="Weights: the checkpoint's parameters",
     counts=(
@@ -28,7 +28,7 @@ ABOUT_WEIGHTS = About(
     source="the model's own file (kvcalc models show NAME)",
 )
 
-ABOUT_GPUS = About(
+GPUS_TOPIC = Topic(
     name="gpus",
     title="GPU count: by memory alone, and in the smallest legal deployment",
     counts=(
@@ -43,7 +43,7 @@ ABOUT_GPUS = About(
     ),
 )
 
-ABOUT_DECODE = About(
+DECODE_TOPIC = Topic(
     name="decode",
     title="The bound of decoding: at most so many tokens a second",
     counts=(
