@@ -67,8 +67,7 @@ def _bound_notes(scenario: Scenario, shown: Candidate) -> Iterator[Note]:
         yield no_decode_bound(missing)
     elif not can_decode(scenario, shown):
         yield no_decode_bound(
-            f"{shown.deployment} does not hold the workload (--spill keeps the cache that does not fit in the host's "
-            "memory)"
+            f"{shown.deployment} does not hold the workload (--spill keeps the rest of the cache in the host's memory)"
         )
 
 
