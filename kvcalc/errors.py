@@ -83,4 +83,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def nearest_or_all(word: str, known: Iterable[str]) -> str:
     """The nearest known words, or all of them where none is near."""
     names = list(known)
-    return did_you_mean(word, names) or f"; there are {', '.join(names)}"
+    every = f"; there are {', '.join(names)}" if len(names) > 1 else f"; there is only {', '.join(names)}"
+    return did_you_mean(word, names) or every

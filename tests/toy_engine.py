@@ -44,6 +44,10 @@ class ToyLayout(Settled):
         size, longer = divmod(len(layout.layers), pp)
         return layout.split(tuple(size + (stage >= pp - longer) for stage in range(pp)))
 
+    @property
+    def block_tokens(self) -> int:
+        return self.block_size
+
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
         if size_of_one := self._block_bytes(stage):
             yield Product(f"null block of stage {stage.number}", (Factor("block", size_of_one, "byte"),), SOURCE)

@@ -49,6 +49,8 @@ def choose_engine(text: str, options: Mapping[str, str], block_size: str | None 
         KvcalcError: no such engine or version, an option that it does not have, or a value that it cannot have.
     """
     name, at, version = text.partition("@")
+    if at and not (name and version):
+        raise KvcalcError(f"--engine: '{text[:40]}' is not NAME or NAME@VERSION")
     if name not in ENGINES:
         raise KvcalcError(f"--engine: unknown engine '{name[:40]}'{nearest_or_all(name, ENGINES)}")
     kind = ENGINES[name]

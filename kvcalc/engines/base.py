@@ -98,6 +98,11 @@ class Settled:
         return self.setup.model.layout.stages(self.setup.deployment.pp)
 
     @property
+    def block_tokens(self) -> int:
+        """Tokens after which what a sequence takes has grown by whole blocks: then `rate` is exact."""
+        return 1
+
+    @property
     def cache_format(self) -> CacheFormat:
         """The formats that tensors are kept in: as asked for, unless the engine keeps some in a format of its own."""
         return self.setup.cache_format

@@ -30,19 +30,22 @@ class Budget(NamedTuple):
     """The memory of one rank as an engine shares it out. What is None is as for the plain formulas.
 
     Every shape of budget is stated by these three. A share of the total: `usable`. A share of what is left after the
-    weights, or of what is free after a peak: `usable` is all that is free, and what the engine leaves free is a row of
-    `overhead`.
+    weights, or of what is free after a peak: `usable` is all that is free, and what the engine does not touch of it is
+    `left_free`.
 
     Attributes:
         usable: bytes that weights, cache, temporary memory, overhead and reserves share; None: floor(memory x
             utilization).
         temporary: activations at their peak; None: the range observed in practice, by kind of model.
         overhead: all else, as rows with a source; None: communication buffers and CUDA graphs as observed.
+        left_free: what the engine keeps free of `usable` by its own rule: a further row of the overhead, which
+            `--overhead` does not replace.
     """
 
     usable: int | None = None
     temporary: Temporary | None = None
     overhead: Sum | None = None
+    left_free: Product | None = None
 
 
 class Pool(NamedTuple):

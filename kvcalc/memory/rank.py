@@ -10,7 +10,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import Budget, Load
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.weights import rank_weights, rank_weights_bytes
-from kvcalc.term import Sum
+from kvcalc.term import Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ class Common(NamedTuple):
     reserve: Sum
 
 
+def _with(others: Sum, left_free: Product | None) -> Sum:
+    return others if left_free is None else Sum(others.path, (*others.parts, left_free))
+
+
 class _SharedOut(NamedTuple):
     """How a rank's memory is shared out, beside weights and cache.
 
@@ -134,7 +138,7 @@ class Rank:
             self._known = _SharedOut(
                 own.usable,
                 temporary or self._common.temporary,
-                others or overhead(self._common.deployment.connected_ranks, given.overhead),
+                _with(others or overhead(self._common.deployment.connected_ranks, given.overhead), own.left_free),
             )
         return self._known
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
@@ -40,26 +39,36 @@ class Ranks:
         self._counter = ContentCounter(scenario.cache_format)
         self.temporary = temporary(scenario.model, given.temporary)
         self.reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
+        self._tps: dict[int, tuple[int, ...]] = {}
         self._settled: dict[Deployment, Settled] = {}
+        self._refused: dict[Deployment, str] = {}
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
         self._weights: dict[tuple[int, bool, bool], HeldWeights | None] = {}
 
-    @cached_property
-    def tps_of_a_node(self) -> tuple[int, ...]:
-        """Tensor-parallel sizes that are legal, stay within one node and leave rows that the format can store."""
-        scenario = self.scenario
-        return tuple(tp for tp in legal_tps(scenario.model, scenario.gpu.node_size) if self.can_hold(Deployment(tp)))
+    def tps_within(self, node_size: int) -> tuple[int, ...]:
+        """Tensor-parallel sizes that are legal, stay within a node of so many GPUs, and whose rows can be stored."""
+        if node_size not in self._tps:
+            legal = legal_tps(self.scenario.model, node_size)
+            self._tps[node_size] = tuple(tp for tp in legal if self.can_hold(Deployment(tp)))
+        return self._tps[node_size]
 
     def serves(self, deployment: Deployment) -> bool:
         """Whether the engine serves the model on a legal deployment: by plain formulas always."""
         return self.scenario.engine.plain or self.can_hold(deployment)
 
+    def why_not_served(self, deployment: Deployment) -> str | None:
+        """What the engine or the cache's format says against a deployment; None where both serve it."""
+        return None if self.can_hold(deployment) else self._refused[deployment]
+
     def can_hold(self, deployment: Deployment) -> bool:
         """Whether the engine serves the model on this deployment, and its format can store a rank's rows."""
+        if deployment in self._refused:
+            return False
         try:
             for rank in self.of(deployment):
                 rank.cache_bytes(1, 1)
-        except KvcalcError:
+        except KvcalcError as error:
+            self._refused[deployment] = str(error)
             return False
         return True
 

@@ -35,7 +35,7 @@ def shape(question: Question) -> str:
     """'gqa 64/8 x 128, 80 layers, bf16'."""
     kinds = question.kinds
     layers = "; ".join(f"{number} x {label}" for label, number in kinds)
-    if len(kinds) == 1:
+    if len(kinds) == 1 and kinds[0][1] == question.layers:
         layers = f"{kinds[0][0]}, {count(question.layers, 'layer')}"
     elif len(kinds) > MOST_KINDS_SHOWN:
         layers = f"{' + '.join(question.mechanisms)}, {count(question.layers, 'layer')}"

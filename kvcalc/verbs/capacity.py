@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
-from kvcalc.memory import ranks_of
+from kvcalc.memory import Ranks, ranks_of
 from kvcalc.note import Note, note
 from kvcalc.scenario import Workload
 from kvcalc.verbs.capacity_result import Capacity, Total
-from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
+from kvcalc.verbs.capacity_search import Replica, least, most, refuse_unknown_weights, replica_of, usual
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.estimate import seen_range
 from kvcalc.verbs.gpu_notes import gpu_notes
@@ -52,7 +52,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     context, batch = scenario.workload.context, scenario.workload.batch
     sequences, pool = replica.most_sequences(context), replica.pool(context)
     tokens = replica.most_tokens(context) if pool is None else pool.tokens
-    fullest = _shown(scenario, replica)
+    fullest = _shown(scenario, replica, sequences or 0)
     used = None if cache_memory is not None else Accelerator.of(scenario, replica.ranks[fullest].usable_bytes)
     return Capacity(
         model=ModelSummary.of(scenario.model),
@@ -94,7 +94,7 @@ def nearest(result: Capacity) -> Deployment | None:
 
 def _with_smallest(scenario: Scenario) -> Scenario:
     """With the smallest deployment that holds the workload, else one sequence, at the usual temporary figure."""
-    replica_of(scenario, Deployment())  # the weights must be known
+    refuse_unknown_weights(scenario, Ranks(scenario).weights_of(Deployment()))
     one = replace(scenario, workload=replace(scenario.workload, batch=1))
     whole = smallest(scenario, figure=usual)
     found = whole or smallest(one, figure=usual)
@@ -124,12 +124,16 @@ def _at_limit(rank: Rank, sequences: int, context: int, cache_memory: int | None
     return memory.cache if cache_memory is not None else memory.tree
 
 
-def _shown(scenario: Scenario, replica: Replica) -> int:
-    """The rank that figures are of: by plain formulas the one with the most cache, else the first to be full."""
-    held = [rank.cache_bytes(1, scenario.workload.context) for rank in replica.ranks]
+def _shown(scenario: Scenario, replica: Replica, sequences: int) -> int:
+    """The rank that figures are of: by plain formulas the one with the most cache, else the one that is full."""
+    context, stages = scenario.workload.context, range(len(replica.ranks))
     if scenario.engine.plain:
-        return max(range(len(held)), key=lambda index: (held[index], -index))
-    return min(range(len(held)), key=lambda index: replica.cache_memory[index] - held[index])
+        return max(stages, key=lambda index: (replica.ranks[index].cache_bytes(1, context), -index))
+    lacks = [
+        rank.cache_bytes(sequences + 1, context) - memory
+        for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True)
+    ]
+    return max(stages, key=lambda index: (lacks[index], -index))
 
 
 def _concurrency(replica: Replica, context: int) -> float | None:

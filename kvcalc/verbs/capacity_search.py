@@ -70,9 +70,9 @@ class Replica(NamedTuple):
             another = rank.cache_bytes(2, context) - first
             if another:
                 guesses.append(1 + (memory - first) // another)
-        if not guesses:
+        if not guesses and not any(rank.rate(context).bytes_per_sequence for rank in self.ranks):
             return None if self.holds(1, context) else 0
-        return largest(lambda sequences: self.holds(sequences, context), MOST_SEQUENCES, min(guesses))
+        return largest(lambda sequences: self.holds(sequences, context), MOST_SEQUENCES, min(guesses, default=1))
 
     def longest_context(self, sequences: int) -> int | None:
         """The most tokens of each of so many sequences; None where it is unbounded."""
@@ -121,14 +121,23 @@ def replica_of(
         KvcalcError: the weights are not known.
     """
     each = (ranks or Ranks(scenario)).of(deployment)
-    if each[0].weights_bytes is None:
+    refuse_unknown_weights(scenario, each[0].weights_bytes)
+    return Replica(
+        each, tuple(rank.usable_on(scenario) - rank.fixed_bytes - temporary(rank.temporary) for rank in each)
+    )
+
+
+def refuse_unknown_weights(scenario: Scenario, weights: object) -> None:
+    """The memory left for the cache is not known where the weights are not.
+
+    Raises:
+        KvcalcError: they are None.
+    """
+    if weights is None:
         raise KvcalcError(
             f"the memory left for the cache needs the weights: {scenario.origin} lacks 'parameters'; give "
             "--weights SIZE or --parameters N"
         )
-    return Replica(
-        each, tuple(rank.usable_on(scenario) - rank.fixed_bytes - temporary(rank.temporary) for rank in each)
-    )
 
 
 def largest(holds: Callable[[int], bool], limit: int, guess: int = 1) -> int:

@@ -29,7 +29,7 @@ PATIENCE = 4
 
 def legal_tps_of_a_node(scenario: Scenario, ranks: Ranks | None = None) -> tuple[int, ...]:
     """Tensor-parallel sizes that are legal, stay within one node and leave rows that the format can store."""
-    return (ranks or Ranks(scenario)).tps_of_a_node
+    return (ranks or Ranks(scenario)).tps_within(scenario.gpu.node_size)
 
 
 def smallest(
@@ -108,9 +108,25 @@ class _Search:
                     continue
                 replica = replica_of(scenario, Deployment(tp, pp), self._figure, self._ranks)
                 if replica.holds(-(-batch // most), context):
-                    best = Deployment(tp, pp, -(-batch // (replica.most_sequences(context) or batch)))
-                    fewest = best.gpus
+                    dp = -(-batch // (replica.most_sequences(context) or batch))
+                    found = self._replicated(tp, pp, dp, most)
+                    if found is not None:
+                        best, fewest = found, found.gpus
         return None if best is None else evaluate(scenario, best, self._ranks)
+
+    def _replicated(self, tp: int, pp: int, dp: int, most: int) -> Deployment | None:
+        """So many replicas; where an engine leaves each of them less memory than one alone has, the first that do."""
+        if self._scenario.engine.plain:
+            return Deployment(tp, pp, dp)
+        several = (Deployment(tp, pp, each) for each in range(dp, min(most, dp + SEARCH_EFFORT // self._layers) + 1))
+        return next(
+            (
+                each
+                for each in several
+                if self._ranks.serves(each) and evaluate(self._scenario, each, self._ranks).holds(self._figure)
+            ),
+            None,
+        )
 
     def best_of(self, gpus: int, dp: int) -> Candidate | None:
         """The one with the most headroom of so many GPUs a replica.

@@ -26,7 +26,7 @@ from kvcalc.verbs.estimate_result import (
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
-from kvcalc.verbs.replica import bytes_without_windows, replica_bytes, replica_cache
+from kvcalc.verbs.replica import bytes_without_windows, one_copy_bytes, replica_cache
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled
 
@@ -106,7 +106,7 @@ def _cache(ranks: Ranks, whole: Sum, asked: Candidate) -> CacheResult:
     rate = fullest.rate(context)
     return CacheResult(
         bytes=whole.bytes,
-        one_copy_bytes=replica_bytes(scenario, Deployment(dp=deployment.dp), ranks),
+        one_copy_bytes=one_copy_bytes(scenario, deployment, ranks),
         bytes_per_rank=asked.fullest.cache.bytes,
         bytes_per_sequence=fullest.cache_bytes(1, context),
         bytes_per_token=rate.bytes_per_token,
@@ -169,8 +169,9 @@ def gpus_by_memory(total_bytes: int, usable_bytes: int) -> int:
 def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, used: Accelerator) -> GpusResult:
     scenario = ranks.scenario
     known = asked.weights_known
-    unsplit = evaluate(scenario, Deployment(), ranks)
-    total, usable = unsplit.total_bytes, unsplit.largest_rank.usable_bytes
+    unsplit = evaluate(scenario, Deployment(), ranks) if ranks.serves(Deployment()) else None
+    total = None if unsplit is None else unsplit.total_bytes
+    usable = used.usable_bytes if unsplit is None else unsplit.largest_rank.usable_bytes
     return GpusResult(
         gpu=used.gpu,
         memory_bytes=used.memory_bytes,

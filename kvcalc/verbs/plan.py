@@ -49,6 +49,8 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
     check_legal(Deployment(limits.tp or 1, limits.pp or 1), scenario.model)
     asked = [replace(scenario, gpu=gpu, deployment=None, gpu_limit=None) for gpu in gpus]
     search = Search(asked[0], limits)
+    if limits.tp is not None or limits.pp is not None:
+        search.ranks(asked[0]).settled(Deployment(limits.tp or 1, limits.pp or 1))  # what the engine refuses it says
     found = [(each, search.found(each)) for each in asked]
     ranked = sorted(
         ((each, deployment) for each, deployments in found for deployment in deployments),
@@ -67,7 +69,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
             for row in rejected(search, each, search.gpus(deployments[0]) if deployments else None)
         ),
         nearest=None if ranked else _nearest(search, asked),
-        not_modelled=tuple(not_modelled(asked[0], kept[0][1] if kept else Deployment())),
+        not_modelled=tuple(not_modelled(*(kept[0] if kept else (asked[0], Deployment())))),
         notes=tuple(_notes(search, asked, found, kept)),
         question=Question.of(shown, Accelerator.of(shown)),
         scenario=shown,
@@ -137,7 +139,7 @@ def _notes(
     kept: list[tuple[Scenario, Deployment]],
 ) -> Iterator[Note]:
     yield from asked[0].notes
-    yield from model_notes(asked[0], kept[0][1] if kept else Deployment())
+    yield from model_notes(*(kept[0] if kept else (asked[0], Deployment())))
     yield from gpu_notes(*(scenario for scenario, _ in kept))
     flat = [each.gpu.name for each, _ in found if search.limits.pp is None and not search.tries_stages(each)]
     if flat:

@@ -44,8 +44,7 @@ class Search:
         self.limits, self._scenario = limits, scenario
         self._batch, self._context = scenario.workload.batch, scenario.workload.context
         self._ranks: dict[str, Ranks] = {}
-        self.dcps = cache(self._served_dcps)
-        self._tps: dict[int, tuple[int, ...]] = {}
+        self._legal_dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
         self._cache_of_batch = cache(self._count_cache_of_batch)
         self._whole = sum(part.term.bytes for part in whole_parts(scenario) or ())
         experts_apart = placed_parts(scenario) or whole_parts(scenario) or ()
@@ -69,10 +68,7 @@ class Search:
         """The tensor-parallel sizes to try."""
         if self.limits.tp is not None:
             return (self.limits.tp,)
-        node_size = scenario.gpu.node_size
-        if node_size not in self._tps or not scenario.engine.plain:
-            self._tps[node_size] = legal_tps_of_a_node(scenario, self.ranks(scenario))
-        return self._tps[node_size]
+        return legal_tps_of_a_node(scenario, self.ranks(scenario))
 
     def tries_stages(self, scenario: Scenario) -> bool:
         """Whether pipeline stages are tried: asked for, allowed, or needed because no tp alone holds the batch."""
@@ -82,18 +78,19 @@ class Search:
         alone = (self.replica(scenario, Deployment(tp)) for tp in tps)
         return not any(replica.holds(self._batch, self._context) for replica in alone)
 
-    def stage_counts(self, tp: int) -> Sequence[int]:
+    def stage_counts(self, scenario: Scenario, tp: int) -> Sequence[int]:
         """The numbers of pipeline stages above one that may be tried."""
         if self.limits.pp is not None:
             return range(self.limits.pp, self.limits.pp + 1)
         every = range(2, min(self._scenario.model.num_layers, self.limits.max_gpus // tp) + 1)
-        if self._scenario.engine.plain:
+        if scenario.engine.plain:
             return every
-        return [pp for pp in every if self.ranks(self._scenario).serves(Deployment(tp, pp))]
+        return [pp for pp in every if self.ranks(scenario).serves(Deployment(tp, pp))]
 
-    def _served_dcps(self, tp: int) -> list[int]:
-        served = self.ranks(self._scenario).serves
-        return [dcp for dcp in legal_dcps(self._scenario.model, tp) if served(Deployment(tp, dcp=dcp))]
+    def dcps(self, scenario: Scenario, tp: int, pp: int = 1) -> list[int]:
+        """The decode-context-parallel sizes to try; 1 is among them."""
+        legal, served = self._legal_dcps(tp), self.ranks(scenario).serves
+        return [dcp for dcp in legal if dcp == 1 or served(Deployment(tp, pp, dcp=dcp))]
 
     def gpus(self, deployment: Deployment) -> int:
         """All GPUs, spare replicas among them. What shares its experts is spared as a whole."""
@@ -104,17 +101,19 @@ class Search:
         """With as many replicas as may be used: of each tp, with no stages, with many and with the most of them."""
         most, spare = self.limits.max_gpus, self.limits.spare
         try_stages = self.limits.pp != 1 and self.tries_stages(scenario)
+        wide = []
         for tp in self.tps(scenario):
-            for pp in self._some_stages(tp) if try_stages else [1]:
-                alone = Deployment(tp, pp, dcp=self.dcps(tp)[-1])
+            for pp in self._some_stages(scenario, tp) if try_stages else [1]:
+                alone = Deployment(tp, pp, dcp=self.dcps(scenario, tp, pp)[-1])
                 if (replicas := most // alone.ranks - spare) >= 1:
-                    yield replace(alone, dp=replicas)
+                    wide.append(replace(alone, dp=replicas))
                 replicas = most // (alone.ranks * (1 + spare))
                 if scenario.model.is_mixture_of_experts and replicas > 1:
-                    yield self._shared(alone, replicas)
+                    wide.append(self._shared(alone, replicas))
+        yield from (each for each in wide if self.ranks(scenario).serves(each))
 
-    def _some_stages(self, tp: int) -> list[int]:
-        several = self.stage_counts(tp)
+    def _some_stages(self, scenario: Scenario, tp: int) -> list[int]:
+        several = self.stage_counts(scenario, tp)
         if self.limits.pp is not None or not several:
             return [self.limits.pp or 1]
         return sorted({1, 1 << (several[-1].bit_length() - 1), several[-1]})
@@ -145,14 +144,14 @@ class Search:
         try_stages = self.limits.pp != 1 and self.tries_stages(scenario)
         for tp in self.tps(scenario):
             flat = [1] if self.limits.pp in (None, 1) else []
-            for pp in (*flat, *(self.stage_counts(tp) if try_stages else ())):
-                for dcp in self.dcps(tp):
+            for pp in (*flat, *(self.stage_counts(scenario, tp) if try_stages else ())):
+                for dcp in self.dcps(scenario, tp, pp):
                     alone = Deployment(tp, pp, dcp=dcp)
                     if not self.ranks(scenario).serves(alone):
                         continue
                     fewest = self._fewest(scenario, alone, share_experts=False)
                     yield _Way(alone.ranks * (fewest + spare), tp, pp, dcp, share_experts=False)
-                    if experts:
+                    if experts and self.ranks(scenario).serves(self._shared(alone, 2)):
                         fewest = max(2, self._fewest(scenario, alone, share_experts=True))
                         yield _Way(alone.ranks * fewest * (1 + spare), tp, pp, dcp, share_experts=True)
 
@@ -161,16 +160,29 @@ class Search:
         most = most_gpus // alone.ranks - self.limits.spare
         if not self.replica(scenario, alone).holds(-(-self._batch // most), self._context):
             return None
-        return replace(alone, dp=-(-self._batch // self.sequences(scenario, alone)))
+        fewest = -(-self._batch // self.sequences(scenario, alone))
+        if scenario.engine.plain:
+            return replace(alone, dp=fewest)
+        numbers = (replace(alone, dp=dp) for dp in range(fewest, most + 1))
+        return next((each for each in numbers if self._served_and_holds(scenario, each)), None)
+
+    def _served_and_holds(self, scenario: Scenario, deployment: Deployment) -> bool:
+        if not self.ranks(scenario).serves(deployment):
+            return False
+        return self.replica(scenario, deployment).holds(deployment.sequences(self._batch), self._context)
 
     def _sharing_experts(self, scenario: Scenario, alone: Deployment, most_gpus: int) -> Deployment | None:
         """The fewest replicas that share the experts and hold the batch; None where that takes too many.
 
         More of them hold less each, but overhead grows at each doubling: between doublings the first that holds is
-        found by halves.
+        found by halves. An engine's own overhead may grow otherwise: then each number is tried.
         """
         most = most_gpus // (alone.ranks * (1 + self.limits.spare))
         start = max(2, self._fewest(scenario, alone, share_experts=True))
+        if not scenario.engine.plain:
+            numbers = range(start, most + 1)
+            first = next((dp for dp in numbers if self._shared_holds(scenario, alone, dp)), None)
+            return None if first is None else self._shared(alone, first)
         while start <= most:
             end = min(most, self._before_doubling(alone.ranks, start))
             if self._shared_holds(scenario, alone, end):
@@ -203,8 +215,7 @@ class Search:
         return start + misses
 
     def _shared_holds(self, scenario: Scenario, alone: Deployment, dp: int) -> bool:
-        deployment = self._shared(alone, dp)
-        return self.replica(scenario, deployment).holds(deployment.sequences(self._batch), self._context)
+        return self._served_and_holds(scenario, self._shared(alone, dp))
 
     def _shared(self, alone: Deployment, dp: int) -> Deployment:
         """With whole experts on as many ranks as they divide over evenly."""

@@ -57,8 +57,9 @@ class Accelerator(Record):
             usable_bytes: what its engine uses of it; None: of the deployment asked for, else of one rank.
         """
         memory, asked = scenario.memory_bytes, scenario.usable_bytes
-        if usable_bytes is None and not scenario.engine.plain:
-            usable_bytes = Ranks(scenario).of(scenario.deployment or Deployment())[0].usable_bytes
+        ranks, deployment = Ranks(scenario), scenario.deployment or Deployment()
+        if usable_bytes is None and not scenario.engine.plain and ranks.serves(deployment):
+            usable_bytes = ranks.of(deployment)[0].usable_bytes
         usable = asked if usable_bytes is None else usable_bytes
         utilization = float(scenario.utilization) if usable == asked else round(usable / memory, 4)
         return cls(scenario.gpu.name, memory, utilization, usable)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.deployment import Deployment
 from kvcalc.engines import Load, RankLoad, content_bytes, contents
 from kvcalc.memory import Ranks
 from kvcalc.term import Sum
 
 if TYPE_CHECKING:
-    from kvcalc.deployment import Deployment
     from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
 
@@ -30,6 +30,17 @@ def replica_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks | Non
     load = _load(scenario, deployment)
     each = (ranks or Ranks(scenario)).of(deployment)
     return deployment.tp * sum(rank.stages_alike * rank.cache_bytes(load.sequences, load.context) for rank in each)
+
+
+def one_copy_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
+    """The same without copies: as the engine reserves it on one rank; the content, where it serves no such rank."""
+    alone = Deployment(dp=deployment.dp)
+    if ranks.serves(alone):
+        return replica_bytes(scenario, alone, ranks)
+    load = _load(scenario, deployment)
+    return content_bytes(
+        RankLoad(scenario.model.layout.kinds, 1, *load[:2], scenario.cache_format, 1, load.shared_prefix)
+    )
 
 
 def bytes_without_windows(scenario: Scenario, deployment: Deployment) -> int:

@@ -59,14 +59,21 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
     all_tps = {*tps, *range(1, min(scenario.gpu.node_size, MOST_ILLEGAL) + 1)}
     for tp in sorted(tp for tp in all_tps if tp <= most) if asked is None else [asked]:
         if tp not in tps:
-            reason = why_tp_is_illegal(kinds, tp) or "the format of the cache cannot store a rank's share of a row"
+            reason = why_tp_is_illegal(kinds, tp) or _why_not_served(search, scenario, tp)
             yield Rejected(gpu, tp, 1, legal=False, reason=f"illegal: {reason}")
             continue
         if tp <= most and limits.pp in (None, 1):
             yield Rejected(gpu, tp, 1, legal=True, reason=_reason(search, scenario, tp, 1))
-        stages = [pp for pp in search.stage_counts(tp) if tp * pp <= most]
+        stages = [pp for pp in search.stage_counts(scenario, tp) if tp * pp <= most]
         if stages and limits.pp != 1 and search.tries_stages(scenario):
             yield Rejected(gpu, tp, stages[-1], legal=True, reason=_reason(search, scenario, tp, *stages))
+
+
+def _why_not_served(search: Search, scenario: Scenario, tp: int) -> str:
+    """The engine's own words, or that of the plain formulas, which refuse nothing but rows."""
+    if scenario.engine.plain:
+        return "the format of the cache cannot store a rank's share of a row"
+    return search.ranks(scenario).why_not_served(Deployment(tp)) or "not in this node"
 
 
 def nearest_miss(search: Search, scenario: Scenario) -> Miss | None:
@@ -86,7 +93,7 @@ def _miss(search: Search, scenario: Scenario, deployment: Deployment) -> Miss:
 def _reason(search: Search, scenario: Scenario, tp: int, *stages: int) -> str:
     """Why replicas of tp x the most of these stages, which share tokens where they can, do not hold the batch."""
     workload, spare = scenario.workload, search.limits.spare
-    deployment = Deployment(tp, stages[-1], dcp=search.dcps(tp)[-1])
+    deployment = Deployment(tp, stages[-1], dcp=search.dcps(scenario, tp, stages[-1])[-1])
     told = [f"pp {stages[-1]}"] if len(stages) > 1 else []
     told += [f"dcp {deployment.dcp}"] if deployment.dcp > 1 else []
     words = f"pp {stages[0]} to {stages[-1]}: none; " if len(stages) > 1 else ""

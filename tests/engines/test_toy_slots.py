@@ -1,0 +1,110 @@
+"""An engine that serves few deployments and pads totals: nothing takes that for unbounded, and no refusal is fatal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import gcd
+from typing import Any, ClassVar
+
+import pytest
+from conftest import Kvcalc
+from toy_engine import Toy, ToyLayout
+from toy_slots import Slots
+
+import kvcalc as package
+from kvcalc.engines import ENGINES, Setup
+
+TOKEN = 2 * 32 * 8 * 128 * 2
+WEIGHTS = 8_030_261_248 * 2
+H100 = 85_020_639_232
+BESIDE = (2 + 1 + 16) * 2**20
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "slots", Slots)
+    monkeypatch.setitem(ENGINES, "toy", Toy)
+
+
+def answer(kvcalc: Kvcalc, *words: str, code: int = 0) -> dict[str, Any]:
+    result = kvcalc(*words, "--json")
+    assert result.code == code, result.stderr
+    data: dict[str, Any] = json.loads(result.stdout)
+    return data
+
+
+def test_a_second_sequence_in_the_same_cells_is_not_free(kvcalc: Kvcalc) -> None:
+    """Two sequences of 100 tokens take the cells of one; the most are counted, not unbounded."""
+    cells = (H100 - WEIGHTS - BESIDE) // TOKEN // 256 * 256
+    data = answer(kvcalc, "capacity", "llama-3-8b", "-c", "100", "--engine", "slots")
+    assert data["sequences"] == cells // 100
+    one = answer(kvcalc, "estimate", "llama-3-8b", "-c", "100", "--engine", "slots")
+    assert one["answer"]["sequences"] == cells // 100
+    plan = answer(kvcalc, "plan", "llama-3-8b", "-b", "100000", "-c", "100", "--gpu", "l4", "--engine", "slots")
+    assert all(row["headroom_bytes"] >= 0 for row in plan["deployments"])
+
+
+def test_what_it_keeps_free_is_not_replaced(kvcalc: Kvcalc) -> None:
+    own = answer(kvcalc, "estimate", "llama-3-8b", "--engine", "slots")["memory"]["per_rank"]
+    given = answer(kvcalc, "estimate", "llama-3-8b", "--engine", "slots", "--overhead", "0B")["memory"]["per_rank"]
+    assert own["overhead_bytes"] == 17 * 2**20
+    assert given["overhead_bytes"] == 16 * 2**20
+
+
+@pytest.mark.parametrize("model", ["llama-3-8b", "deepseek-v3", "gemma-3-27b", "qwen3-next-80b-a3b"])
+@pytest.mark.parametrize("gpus", ["h100", "h100,b200", "gh200-96,h100"])
+def test_plans_and_estimates_of_what_it_serves(kvcalc: Kvcalc, model: str, gpus: str) -> None:
+    data = answer(kvcalc, "plan", model, "--engine", "slots", "--gpu", gpus, "-b", "40", "-c", "4Ki")
+    assert data["deployments"]
+    for row in data["deployments"]:
+        assert (row["tp"], row["dcp"], row["dp_attention"]) == (1, 1, False)
+        words = ("--gpu", row["gpu"], "--pp", str(row["pp"]), "--dp", str(row["dp"]))
+        asked = answer(kvcalc, "estimate", model, "--engine", "slots", "-b", "40", "-c", "4Ki", *words)
+        assert asked["gpus"]["fits"] is True
+        assert asked["answer"]["headroom_bytes"] == row["headroom_bytes"]
+    reasons = {row["reason"] for row in data["rejected"] if row["tp"] > 1 and not row["legal"]}
+    assert any("engine slots puts whole layers on a GPU" in reason for reason in reasons) or not reasons
+
+
+def test_what_it_refuses_it_says(kvcalc: Kvcalc) -> None:
+    for command in (("plan", "--tp", "2"), ("estimate", "--tp", "2"), ("capacity", "--tp", "2")):
+        result = kvcalc(command[0], "llama-3-8b", *command[1:], "--engine", "slots")
+        assert (result.code, result.stdout) == (2, "")
+        assert "engine slots puts whole layers on a GPU; give --pp" in result.stderr
+
+
+class NoSingleRank(Toy):
+    """It serves tensor parallelism only."""
+
+    name: ClassVar[str] = "pairs"
+
+    def settle(self, setup: Setup) -> ToyLayout:
+        if setup.deployment.tp == 1:
+            raise package.KvcalcError("--tp: engine pairs needs two")
+        return super().settle(setup)
+
+
+def test_a_single_rank_need_not_be_served(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "pairs", NoSingleRank)
+    assert answer(kvcalc, "plan", "llama-3-8b", "--engine", "pairs")["deployments"][0]["tp"] == 2
+    assert answer(kvcalc, "capacity", "llama-3-8b", "--engine", "pairs", "--tp", "4")["sequences"] > 0
+    result = kvcalc("estimate", "llama-3-8b", "--engine", "pairs")
+    assert (result.code, result.stdout) == (2, "")
+    assert "engine pairs needs two" in result.stderr
+
+
+def test_replicas_that_share_experts_are_tried_one_by_one() -> None:
+    """With an overhead that grows with each GPU, more of them may hold less: the first that holds is found."""
+    asked = package.make_scenario("deepseek-v3", batch=8, context=4096, gpu="h200-sxm", engine="toy")
+    plans = package.plan("deepseek-v3", batch=8, context=4096, gpu="h200-sxm", engine="toy", limit=40)
+    shared = [row.deployment for row in plans.deployments if row.deployment.dp_attention]
+    assert shared
+    for deployment in shared:
+        for dp in range(2, deployment.dp):
+            smaller = package.Deployment(deployment.tp, deployment.pp, dp, _ep(deployment.tp * dp), dp_attention=True)
+            assert package.estimate(replace(asked, deployment=smaller)).gpus.fits is False
+
+
+def _ep(ranks: int) -> int:
+    return gcd(ranks, 256)
