@@ -92,7 +92,7 @@ def capacity(model: AnyModel | None = None, /, **options: Unpack[CapacityOptions
     given = read_options(CapacityOptions, {"cache_memory": options.pop("cache_memory", None)})["cache_memory"]
     asked = scenario_of(model, options)
     if given is not None:
-        asked = replace(asked, notes=(*asked.notes, *beside_cache_memory(given_of(options))))
+        asked = replace(asked, notes=(*asked.notes, *beside_cache_memory(given_of(options), plain=asked.engine.plain)))
     return _capacity(asked, given)
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+GIVEN = "given by the user"
+"""The source of a figure that the user gave."""
+
 
 class Factor(NamedTuple):
     """One named integer of a product.

@@ -142,10 +142,12 @@ def work(
         if part.multiplied:
             yield PartWork(part.term.path, part.multiplied, share, part.split == "ep", part.element_format)
     for layer, count in rank.layers.items():
-        yield from _attention(scenario, deployment, layer, count)
+        yield from _attention(scenario, deployment, rank, layer, count)
 
 
-def _attention(scenario: Scenario, deployment: Deployment, layer: Layer, count: int) -> Iterator[AttentionWork]:
+def _attention(
+    scenario: Scenario, deployment: Deployment, rank: Rank, layer: Layer, count: int
+) -> Iterator[AttentionWork]:
     """Of a layer's scores and sums over what grows, and over what does not."""
     attention, context = layer.attention, scenario.workload.context
     positions = context if layer.span is None else layer.span.kept(context)
@@ -158,7 +160,7 @@ def _attention(scenario: Scenario, deployment: Deployment, layer: Layer, count: 
     alone = (Factor("multiply_adds", attention.constant_multiply_adds, "multiply-add"),)
     for factors, tensors in ((each, growing), (alone, constant)):
         if factors[-1].value:
-            formats = {scenario.cache_format.of(layer, tensor) for tensor in tensors}
+            formats = {rank.settled.cache_format.of(layer, tensor) for tensor in tensors}
             one_format = formats.pop() if len(formats) == 1 else None
             yield AttentionWork(f"attention of {layer.label}", count, factors, deployment.tp, one_format)
 

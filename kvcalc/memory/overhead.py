@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from kvcalc.memory.topics import Topic
-from kvcalc.term import Factor, Product, Sum
+from kvcalc.term import GIVEN, Factor, Product, Sum
 from kvcalc.units import GIB, MIB
 
 CUDA_CONTEXT_BYTES = 550 * MIB
@@ -34,7 +34,7 @@ _GRAPHS_SOURCE = (
 def overhead(ranks: int, replacement: int | None) -> Sum:
     """Overhead of one rank, among `ranks` GPUs that exchange activations, or the user's own figure."""
     if replacement is not None:
-        return Sum("overhead", (Product("given", (Factor("given", replacement, "byte"),), "given by the user"),))
+        return Sum("overhead", (Product("given", (Factor("given", replacement, "byte"),), GIVEN),))
     doublings = (ranks - 1).bit_length()
     factors = (
         (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.scenario import checkpoint_format, once
-from kvcalc.term import Factor, Product
+from kvcalc.term import GIVEN, Factor, Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def whole_parts(scenario: Scenario) -> tuple[Part, ...] | None:
     """The parts as the user, the model's file or its parameters give them, not taken apart. None where not known."""
     model, given = scenario.model, scenario.replacements.weights
     if given is not None:
-        return (Part(Product("weights", (Factor("given", given, "byte"),), "given by the user")),)
+        return (Part(Product("weights", (Factor("given", given, "byte"),), GIVEN)),)
     if model.weights:
         return tuple(_listed(scenario))
     if model.parameters is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import Temporary
 from kvcalc.memory.topics import Topic
-from kvcalc.term import Factor, Product
+from kvcalc.term import GIVEN, Factor, Product
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ _MULTIMODAL = _Seen(
 def temporary(model: Model, replacement: int | None) -> Temporary:
     """Temporary memory of one rank as observed for this kind of model, or the user's own figure, which has no range."""
     if replacement is not None:
-        given = Product("temporary", (Factor("given", replacement, "byte"),), "given by the user")
+        given = Product("temporary", (Factor("given", replacement, "byte"),), GIVEN)
         return Temporary(given, replacement, replacement)
     seen = _kind(model)
     term = Product("temporary", (Factor("seen_in_practice", _gib(seen.typical), "byte"),), seen.source)

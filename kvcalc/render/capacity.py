@@ -88,7 +88,8 @@ def _answers(result: Capacity, unit: str, *, explain: bool, command: str) -> Ite
     if result.one_more_lacks_bytes is not None:
         lacks = f"{result.one_more_lacks_bytes:,} bytes"
         yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)
-    yield not_modelled_line(result.not_modelled, unit)
+    if result.not_modelled:
+        yield not_modelled_line(result.not_modelled, unit)
     yield from next_line(command, explain=explain)
 
 

@@ -135,8 +135,7 @@ def _tree(result: Estimate, rank: RankResult) -> Grid:
             (
                 "usable",
                 f"{usable:,}",
-                "floor(memory x utilization)",
-                f"floor({result.gpus.memory_bytes:,} x {result.gpus.utilization})",
+                *result.gpus.usable_formula,
             )
         ),
     ]
@@ -147,7 +146,7 @@ def _tree(result: Estimate, rank: RankResult) -> Grid:
                     "GPUs by memory",
                     f"{result.gpus.by_memory:,}",
                     "ceil(total of one rank without splitting / usable)",
-                    f"ceil({result.gpus.unsplit_bytes:,} / {usable:,})",
+                    f"ceil({result.gpus.unsplit_bytes:,} / {result.gpus.unsplit_usable_bytes:,})",
                 )
             )
         )

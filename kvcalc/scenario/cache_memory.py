@@ -24,9 +24,16 @@ _NO_PART = (
     "reserve",
 )
 
+_ACCELERATOR = frozenset({"gpu", "gpu_memory"})
+"""Those that an engine's own defaults may depend on."""
 
-def beside_cache_memory(given: Iterable[str]) -> Iterator[Note]:
+
+def beside_cache_memory(given: Iterable[str], *, plain: bool) -> Iterator[Note]:
     """A note on the options, among those given, that play no part where --cache-memory is given too.
+
+    Args:
+        given: the options' names.
+        plain: whether the engine is one of plain formulas, where the accelerator plays no part.
 
     Raises:
         KvcalcError: one that needs what --cache-memory leaves out.
@@ -36,7 +43,7 @@ def beside_cache_memory(given: Iterable[str]) -> Iterator[Note]:
         raise KvcalcError(
             "--gpus: chooses a deployment by the memory of its GPUs, and --cache-memory leaves that out; give --tp N"
         )
-    unused = [f"--{name.replace('_', '-')}" for name in _NO_PART if name in names]
+    unused = [f"--{name.replace('_', '-')}" for name in _NO_PART if name in (names if plain else names - _ACCELERATOR)]
     if unused:
         plays = "plays" if len(unused) == 1 else "play"
         yield note(

@@ -108,12 +108,12 @@ def _cache(ranks: Ranks, whole: Sum, asked: Candidate) -> CacheResult:
         bytes=whole.bytes,
         one_copy_bytes=one_copy_bytes(scenario, deployment, ranks),
         bytes_per_rank=asked.fullest.cache.bytes,
-        bytes_per_sequence=fullest.cache_bytes(1, context),
+        bytes_per_sequence=rate.bytes_per_sequence + rate.shared_bytes,
         bytes_per_token=rate.bytes_per_token,
         bytes_per_token_at_context=rate.bytes_per_token_at_context,
         state_bytes_per_sequence=rate.state_bytes_per_sequence,
         lower_bound=ranks.settled(deployment).lower_bound(Load(1, context)),
-        without_windows_bytes=bytes_without_windows(scenario, deployment),
+        without_windows_bytes=bytes_without_windows(scenario, deployment, ranks),
         terms=leaves(whole),
         tree=whole,
     )
@@ -186,7 +186,16 @@ def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, used: Acceler
         deployment=found.deployment if found else None,
         per_rank=None if found is None else _rank(found),
         most_sequences=tuple(_most_sequences(scenario, ranks)) if known else (),
+        usable_formula=_usable_formula(scenario, used),
+        unsplit_usable_bytes=usable,
     )
+
+
+def _usable_formula(scenario: Scenario, used: Accelerator) -> tuple[str, str]:
+    if used.usable_bytes == scenario.usable_bytes:
+        return "floor(memory x utilization)", f"floor({used.memory_bytes:,} x {used.utilization})"
+    name = scenario.engine.name
+    return f"as engine {name} uses it", f"{name}'s own share"
 
 
 def _most_sequences(scenario: Scenario, ranks: Ranks) -> Iterator[MostSequences]:

@@ -24,7 +24,7 @@ class CacheResult(Record):
         bytes: of one replica, every copy on every rank.
         one_copy_bytes: the same without replication.
         bytes_per_rank: of the fullest rank, as are all figures below.
-        bytes_per_sequence: one sequence at this context.
+        bytes_per_sequence: one sequence at this context; an engine's rounding is spread over all.
         bytes_per_token: what a token adds while no window is full.
         bytes_per_token_at_context: what the next token adds now.
         state_bytes_per_sequence: what a sequence costs before its first token.
@@ -104,6 +104,8 @@ class GpusResult(Record):
         count_tight: whether that deployment is tight.
         per_rank: its fullest rank.
         most_sequences: what replicas within a node hold at this context, with the usual temporary figure.
+        usable_formula: how usable_bytes is found, in words and in numbers.
+        unsplit_usable_bytes: what by_memory divides by: an engine may use more or less of another deployment.
     """
 
     gpu: str
@@ -119,6 +121,8 @@ class GpusResult(Record):
     deployment: Deployment | None = field(metadata=flattened("tp", "pp", "dp"))
     per_rank: RankResult | None
     most_sequences: tuple[MostSequences, ...]
+    usable_formula: tuple[str, str] = field(metadata=BESIDE)
+    unsplit_usable_bytes: int = field(metadata=BESIDE)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -13,6 +13,7 @@ from kvcalc.memory.copies import ROUTERS, copied_weights
 from kvcalc.memory.parts import expert_parameters
 from kvcalc.note import Note, note
 from kvcalc.scenario import checkpoint_format, compute_format
+from kvcalc.verbs.replica import kept_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +23,22 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-def cache_not_modelled(scenario: Scenario) -> Iterator[Note]:
-    """What is left out of the cache."""
+def cache_not_modelled(scenario: Scenario, deployment: Deployment | None = None) -> Iterator[Note]:
+    """What is left out of the cache.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks; None: the one asked for, else one rank.
+    """
     model = scenario.model
-    computing, formats = bits(compute_format(model)), scenario.cache_format
+    computing, formats = bits(compute_format(model)), kept_format(scenario, deployment)
     kept = [(layer, tensor) for layer in model.distinct() for tensor in layer.attention.cached()]
-    if any(bits(formats.of(layer, tensor)) < computing for layer, tensor in kept if tensor.role is Role.CACHE):
-        yield note("cache-quality", f"quality loss of a cache kept in {formats.name}", format=formats.name)
+    kept_in = (formats.of(layer, tensor) for layer, tensor in kept if tensor.role is Role.CACHE)
+    narrow = [each.name for each in kept_in if bits(each) < computing]
+    if narrow:
+        as_asked = formats == scenario.cache_format
+        name = formats.name if as_asked else " and ".join(dict.fromkeys(narrow))
+        yield note("cache-quality", f"quality loss of a cache kept in {name}", format=name)
     if any(
         bits(formats.of(layer, tensor)) < bits(find_format("fp32", "state"))
         for layer, tensor in kept
@@ -48,7 +58,7 @@ def bits(element_format: ElementFormat) -> Fraction:
 def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
     """What is left out and matters for this model on this deployment."""
     yield from weights_not_modelled(scenario, deployment)
-    yield from cache_not_modelled(scenario)
+    yield from cache_not_modelled(scenario, deployment)
 
 
 def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:

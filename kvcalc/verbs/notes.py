@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
 from kvcalc.mechanisms import Cross, Role
 from kvcalc.memory import Fit, Ranks, split_blocks, weights_basis
@@ -12,11 +11,12 @@ from kvcalc.note import Note, note
 from kvcalc.scenario import DEFAULT_DTYPE
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.gpu_notes import gpu_notes
-from kvcalc.verbs.replica import bytes_without_windows, replica_bytes
+from kvcalc.verbs.replica import bytes_without_windows, one_copy_content_bytes, replica_content_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvcalc.deployment import Deployment
     from kvcalc.memory.weights import Basis
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
@@ -96,9 +96,9 @@ def unknown_weights(scenario: Scenario) -> Note:
 
 def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
     scenario, deployment = ranks.scenario, shown.deployment
-    copies = replica_bytes(scenario, deployment, ranks)
-    one_copy = replica_bytes(scenario, Deployment(dp=deployment.dp), ranks)
-    if copies > one_copy:
+    copies = replica_content_bytes(scenario, deployment, ranks)
+    one_copy = one_copy_content_bytes(scenario, deployment, ranks)
+    if deployment.tp > 1 and copies > one_copy:
         yield note(
             "cache-copied",
             f"tp {deployment.tp} cannot divide all of the cache: {copies:,} bytes a replica with its copies, "

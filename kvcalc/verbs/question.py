@@ -9,6 +9,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.memory import Ranks
 from kvcalc.record import Record
 from kvcalc.scenario import compute_format
+from kvcalc.verbs.replica import kept_format
 
 if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
@@ -81,7 +82,7 @@ class Question(Record):
         kinds: each kind of layer, and how many there are.
         mechanisms: of those layers.
         dtype: of computing.
-        cache_dtype: the format of the cache.
+        cache_dtype: the format that the cache is kept in.
         shared_prefix: first tokens of the context that all sequences of a replica share.
         accelerator: None where it plays no part.
         deployment: the one asked for; None where there was none.
@@ -112,7 +113,7 @@ class Question(Record):
             mechanisms=tuple(dict.fromkeys(layer.attention.kind for layer in kinds)),
             layers=model.num_layers,
             dtype=compute_format(model).name,
-            cache_dtype=scenario.cache_format.name,
+            cache_dtype=kept_format(scenario).name,
             batch=scenario.workload.batch,
             context=scenario.workload.context,
             shared_prefix=scenario.shared_prefix,

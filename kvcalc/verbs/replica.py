@@ -10,6 +10,7 @@ from kvcalc.memory import Ranks
 from kvcalc.term import Sum
 
 if TYPE_CHECKING:
+    from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
 
@@ -37,26 +38,53 @@ def one_copy_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> 
     alone = Deployment(dp=deployment.dp)
     if ranks.serves(alone):
         return replica_bytes(scenario, alone, ranks)
-    load = _load(scenario, deployment)
-    return content_bytes(
-        RankLoad(scenario.model.layout.kinds, 1, *load[:2], scenario.cache_format, 1, load.shared_prefix)
-    )
+    return one_copy_content_bytes(scenario, deployment, ranks)
 
 
-def bytes_without_windows(scenario: Scenario, deployment: Deployment) -> int:
+def bytes_without_windows(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> int:
     """What the layers of one replica would hold if those with windows or chunks kept every token."""
     layers: dict[Layer, int] = {}
     for layer, count in scenario.model.layout.kinds.items():
         full = layer._replace(span=None)
         layers[full] = layers.get(full, 0) + count
     load = _load(scenario, deployment)
-    rank = RankLoad(layers, deployment.tp, *load[:2], scenario.cache_format, deployment.dcp, load.shared_prefix)
+    kept_in = (ranks or Ranks(scenario)).settled(deployment).cache_format
+    rank = RankLoad(layers, deployment.tp, *load[:2], kept_in, deployment.dcp, load.shared_prefix)
     return deployment.tp * content_bytes(rank)
 
 
-def content_of_a_token(scenario: Scenario) -> Sum:
+def replica_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
+    """What the layers hold on one replica, every copy on every rank: before any engine rounds."""
+    settled, load = ranks.settled(deployment), _load(scenario, deployment)
+    return deployment.tp * sum(stage.times * settled.content_bytes(stage, load) for stage in settled.stages)
+
+
+def one_copy_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
+    """The same if one rank held it all, whether or not the engine serves that."""
+    load = _load(scenario, deployment)
+    kept_in = ranks.settled(deployment).cache_format
+    layers = scenario.model.layout.kinds
+    return content_bytes(RankLoad(layers, 1, *load[:2], kept_in, shared_prefix=load.shared_prefix))
+
+
+def kept_format(scenario: Scenario, deployment: Deployment | None = None) -> CacheFormat:
+    """The formats that tensors are kept in: as asked for, unless the engine keeps some in a format of its own.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks; None: the one asked for, else one rank. Where the engine does not serve it, the
+            formats are those asked for.
+    """
+    if scenario.engine.plain:
+        return scenario.cache_format
+    ranks, asked = Ranks(scenario), deployment or scenario.deployment or Deployment()
+    return ranks.settled(asked).cache_format if ranks.serves(asked) else scenario.cache_format
+
+
+def content_of_a_token(scenario: Scenario, ranks: Ranks) -> Sum:
     """What the layers hold of one sequence of one token, in one copy: before any engine rounds."""
-    load = RankLoad(scenario.model.layout.kinds, 1, 1, 1, scenario.cache_format)
+    kept_in = ranks.settled(Deployment()).cache_format
+    load = RankLoad(scenario.model.layout.kinds, 1, 1, 1, kept_in)
     return Sum("cache", tuple(content.term for content in contents(load)))
 
 

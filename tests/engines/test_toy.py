@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
 from conftest import Kvcalc
-from toy_engine import Toy
+from toy_engine import SOURCE, Toy, ToyLayout
 
 import kvcalc as package
-from kvcalc.engines import ENGINES
+from kvcalc.deployment import Deployment
+from kvcalc.engines import ENGINES, Load, Setup
+from kvcalc.engines.cache_format import CacheFormat
+from kvcalc.formats.element import find_format
+from kvcalc.memory import Ranks
+from kvcalc.memory.decode_traffic import work
+from kvcalc.model.stages import Stage
+from kvcalc.term import Factor, Product
 
 TOKEN = 2 * 32 * 8 * 128 * 2
 """Bytes that a token of llama-3-8b adds."""
@@ -19,9 +27,32 @@ WEIGHTS = 8_030_261_248 * 2
 H100 = 85_020_639_232
 
 
+class NarrowLayout(ToyLayout):
+    """Everything is kept in formats of its own, and each rank has a page table."""
+
+    @property
+    def cache_format(self) -> CacheFormat:
+        asked = self.setup.cache_format
+        return asked._replace(name="narrow", default=find_format("fp8", "own"), state=find_format("bf16", "own"))
+
+    def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
+        yield from super().excess(stage, load)
+        yield Product("page table", (Factor("page_table", 2**20, "byte"),), SOURCE)
+
+
+class Narrow(Toy):
+    """The toy with formats of its own."""
+
+    name: ClassVar[str] = "narrow"
+
+    def settle(self, setup: Setup) -> NarrowLayout:
+        return NarrowLayout(setup, self.option("block-size"), self.option("memory-fraction"))
+
+
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "toy", Toy)
+    monkeypatch.setitem(ENGINES, "narrow", Narrow)
 
 
 def answer(kvcalc: Kvcalc, *words: str) -> dict[str, Any]:
@@ -57,6 +88,88 @@ def test_it_has_a_budget_of_its_own(kvcalc: Kvcalc) -> None:
     given = answer(kvcalc, "estimate", "llama-3-8b", "--engine", "toy", "--temporary", "1GiB", "--overhead", "0B")
     assert given["memory"]["per_rank"]["temporary_bytes"] == 2**30
     assert given["memory"]["per_rank"]["overhead_bytes"] == 0
+
+
+def rows(kvcalc: Kvcalc, *words: str) -> list[str]:
+    """The lines of a screen, each with single spaces."""
+    return [" ".join(line.split()) for line in kvcalc(*words).stdout.splitlines()]
+
+
+def test_its_share_is_called_its_own(kvcalc: Kvcalc) -> None:
+    usable = H100 * 8 // 10
+    told = rows(kvcalc, "estimate", "llama-3-8b", "--engine", "toy", "--explain")
+    assert f"usable {usable:,} as engine toy uses it toy's own share" in told
+    assert not any("memory x utilization" in line for line in told)
+    exact = rows(kvcalc, "estimate", "llama-3-8b", "--explain")
+    assert f"usable {H100 * 92 // 100:,} floor(memory x utilization) floor({H100:,} x 0.92)" in exact
+
+
+def test_gpus_by_memory_divide_by_what_one_rank_may_use(kvcalc: Kvcalc) -> None:
+    words = ("estimate", "llama-3-8b", "--engine", "toy", "--tp", "2")
+    unsplit = answer(kvcalc, *words)["gpus"]["unsplit_bytes"]
+    assert any(f"ceil({unsplit:,} / {H100 * 8 // 10:,})" in line for line in rows(kvcalc, *words, "--explain"))
+
+
+def test_only_what_the_user_gives_is_called_given(kvcalc: Kvcalc) -> None:
+    told = rows(kvcalc, "estimate", "llama-3-8b", "--engine", "toy")
+    assert "temporary 0.03 33,554,432 bytes" in told
+    assert "overhead 0.06 toy buffers" in told
+    assert "null block of stage 0 <0.01 2,097,152 bytes" in told
+    assert not any(line.endswith("given") for line in told)
+    sizes = ("--temporary", "1GiB", "--overhead", "2GiB", "--weights", "9GiB", "--reserve", "drafts=3GiB")
+    told = rows(kvcalc, "estimate", "llama-3-8b", "--engine", "toy", *sizes)
+    for row in ("temporary 1.00", "overhead 2.00", "weights 9.00", "reserve: drafts 3.00"):
+        assert f"{row} given" in told
+
+
+def test_a_sequence_costs_no_block_that_is_held_back_for_all(kvcalc: Kvcalc) -> None:
+    for more in ((), ("--shared-prefix", "1000")):
+        cache = answer(kvcalc, "estimate", "llama-3-8b", "-b", "3", "-c", "8192", "--engine", "toy", *more)["cache"]
+        assert cache["bytes_per_sequence"] == 8192 * TOKEN
+
+
+def test_its_defaults_may_depend_on_the_accelerator(kvcalc: Kvcalc) -> None:
+    words = ("capacity", "llama-3-8b", "--cache-memory", "3GiB", "--gpu", "l4", "--gpu-memory", "20GiB")
+    result = kvcalc(*words, "--engine", "toy")
+    assert "no part" not in result.stderr
+    assert "not modelled:" not in result.stdout
+    assert "cache: --weights plays no part" in kvcalc(*words, "--weights", "5GiB", "--engine", "toy").stderr
+    assert "cache: --gpu and --gpu-memory play no part" in kvcalc(*words).stderr
+
+
+def test_formats_of_its_own_are_those_told(kvcalc: Kvcalc) -> None:
+    words = ("estimate", "qwen3-next-80b-a3b", "-c", "8192", "--tp", "2")
+    result = kvcalc(*words, "--engine", "narrow")
+    told = " ".join(result.stdout.split())
+    assert "bf16, cache narrow" in told
+    assert "quality loss of a cache kept in fp8" in told
+    assert "quality loss of states kept in less than fp32" in told
+    assert "quality loss" not in kvcalc(*words, "--engine", "toy").stdout
+    row = answer(kvcalc, "compare", "llama-3-8b", "qwen3-8b", "--engine", "narrow")["rows"][0]
+    assert (row["cache_dtype"], row["bytes_per_token"]) == ("narrow", TOKEN // 2)
+    windows = ("estimate", "gemma-3-27b", "-c", "8192")
+    narrow, toy = (answer(kvcalc, *windows, "--engine", name)["cache"] for name in ("narrow", "toy"))
+    assert 2 * narrow["without_windows_bytes"] == toy["without_windows_bytes"]
+
+
+def test_decoding_computes_in_the_format_that_is_kept() -> None:
+    for engine, element_format in (("toy", "bf16"), ("narrow", "fp8")):
+        asked = package.make_scenario("llama-3-8b", engine=engine)
+        (rank,) = Ranks(asked).of(Deployment())
+        (attention,) = work(asked, Deployment(), rank, ())
+        assert attention.element_format is not None
+        assert attention.element_format.name == element_format
+
+
+def test_what_is_reserved_on_every_rank_is_not_called_a_copy(kvcalc: Kvcalc) -> None:
+    for sizes in (("--tp", "2"), ("--pp", "2"), ("--tp", "2", "--pp", "2")):
+        words = ("estimate", "llama-3-8b", "-c", "8192", "--engine", "narrow", *sizes)
+        data = answer(kvcalc, *words)
+        assert data["cache"]["bytes"] > data["cache"]["one_copy_bytes"]
+        assert "cache-copied" not in {each["code"] for each in data["notes"]}
+    notes = answer(kvcalc, "estimate", "deepseek-v3", "-c", "8192", "--engine", "toy", "--tp", "8")["notes"]
+    (copied,) = (each for each in notes if each["code"] == "cache-copied")
+    assert (copied["data"]["bytes"], copied["data"]["one_copy_bytes"]) == (4_605_345_792, 575_668_224)
 
 
 def test_its_blocks_are_printed(kvcalc: Kvcalc) -> None:

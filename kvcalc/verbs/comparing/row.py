@@ -67,8 +67,8 @@ def compared_row(
         own: whether this is the model as it is.
     """
     model, workload = scenario.model, scenario.workload
-    token = content_of_a_token(scenario)
     ranks = Ranks(scenario)
+    token = content_of_a_token(scenario, ranks)
     cache = replica_cache(scenario, Deployment(), ranks)
     rate = ranks.of(Deployment())[0].rate(workload.context)
     plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
@@ -85,7 +85,7 @@ def compared_row(
         mechanism=mechanism_of(model),
         own=own,
         layers=tuple(f"{count} x {layer.label}" for layer, count in model.distinct().items()),
-        cache_dtype=scenario.cache_format.name,
+        cache_dtype=ranks.settled(Deployment()).cache_format.name,
         elements_per_token_per_layer=_elements(model),
         bytes_per_token=rate.bytes_per_token,
         state_bytes_per_sequence=rate.state_bytes_per_sequence,
