@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Load, Settled, Setup
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from kvcalc.model.stages import Stage
 
 
-@dataclass(frozen=True)
 class Exact(Engine):
     """The documented formulas."""
 

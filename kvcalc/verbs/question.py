@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
 from kvcalc.memory import Ranks
@@ -66,16 +66,14 @@ class Accelerator(Record):
         return cls(scenario.gpu.name, memory, utilization, usable)
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Source(Record):
+class Source(NamedTuple):
     """Where the figures of something come from."""
 
     of: str
     source: str
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Question(Record):
+class Question(NamedTuple):
     """A scenario in words and numbers, for people; JSON does not have it.
 
     Attributes:

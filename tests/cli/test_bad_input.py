@@ -243,3 +243,13 @@ def test_a_command_line_that_is_not_understood_is_refused(
 )
 def test_other_commands_refuse_likewise(kvcalc: Kvcalc, words: tuple[str, ...], fragments: tuple[str, ...]) -> None:
     assert_refused(kvcalc(*words), *fragments)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [("exact@", "'exact@' is not NAME or NAME@VERSION"), ("@1", "'@1' is not NAME"), ("vllmm", "there is only exact")],
+)
+def test_an_engine_that_cannot_be_read_is_refused(kvcalc: Kvcalc, text: str, fragment: str) -> None:
+    result = kvcalc("estimate", "llama-3-8b", "--engine", text)
+    assert (result.code, result.stdout) == (2, "")
+    assert fragment in result.stderr
