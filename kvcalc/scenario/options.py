@@ -21,6 +21,8 @@ from kvcalc.model.ad_hoc import MAX_DIM
 from kvcalc.model.layers import MAX_LAYERS
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.reading import (
+    accelerator,
+    accelerators,
     assumptions,
     context,
     count,
@@ -31,6 +33,8 @@ from kvcalc.scenario.reading import (
     share,
     size,
     sizes,
+    word,
+    words,
 )
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
 
@@ -54,6 +58,10 @@ _deployment_switch = partial(_deployment, "", default=False)
 _verify_switch = partial(_verify, "", default=False)
 
 _ranks, _dim = count(MAX_RANKS), count(MAX_DIM)
+
+
+def _state_formats() -> Iterable[str]:
+    return STATE_FORMATS
 
 
 def _weight_formats() -> Iterable[str]:
@@ -94,9 +102,19 @@ _BATCH = _workload(
     read=count(MAX_BATCH),
 )
 _CACHE_DTYPE = _memory(
-    "F", "Format of the KV cache: fp8, or k=q8_0,v=q4_0 (the model's dtype).", values=lambda: FORMATS, separators=",="
+    "F",
+    "Format of the KV cache: fp8, or k=q8_0,v=q4_0 (the model's dtype).",
+    values=lambda: FORMATS,
+    separators=",=",
+    read=word,
 )
-_GPU = _deployment("NAME", "Accelerator, a name or alias of kvcalc gpus list.", default=DEFAULT_GPU, values=_gpu_names)
+_GPU = _deployment(
+    "NAME",
+    "Accelerator, a name or alias of kvcalc gpus list.",
+    default=DEFAULT_GPU,
+    values=_gpu_names,
+    read=accelerator,
+)
 _TP = _deployment("N", "Tensor-parallel size: each layer is split over N GPUs.", read=_ranks)
 _PP = _deployment("N", "Pipeline-parallel size: layers are split over N stages.", read=_ranks)
 
@@ -142,17 +160,20 @@ class CacheDtype(TypedDict, total=False):
 class WeightDtype(TypedDict, total=False):
     weight_dtype: Annotated[
         str | None,
-        _memory("F", "Format of the weights (the checkpoint's).", values=_weight_formats),
+        _memory("F", "Format of the weights (the checkpoint's).", values=_weight_formats, read=word),
     ]
 
 
 class StateDtypes(TypedDict, total=False):
     state_dtype: Annotated[
-        str | None, _memory("F", "Format of recurrent states (the model's, or fp32).", values=lambda: STATE_FORMATS)
+        str | None,
+        _memory("F", "Format of recurrent states (the model's, or fp32).", values=_state_formats, read=word),
     ]
     conv_dtype: Annotated[
         str | None,
-        _memory("F", "Format of convolution states (the model's, or its dtype).", values=lambda: STATE_FORMATS),
+        _memory(
+            "F", "Format of convolution states (the model's, or its dtype).", values=lambda: STATE_FORMATS, read=word
+        ),
     ]
 
 
@@ -183,7 +204,11 @@ class EngineChoice(TypedDict, total=False):
     engine: Annotated[
         str,
         _engine(
-            "NAME", "Engine whose memory is counted, NAME or NAME@VERSION.", default="exact", values=lambda: ENGINES
+            "NAME",
+            "Engine whose memory is counted, NAME or NAME@VERSION.",
+            default="exact",
+            values=lambda: ENGINES,
+            read=word,
         ),
     ]
     engine_option: Annotated[
@@ -281,7 +306,9 @@ class ModelFields(TypedDict, total=False):
     ]
     dtype: Annotated[
         str | None,
-        _ad_hoc("F", "Format of computing, to which cache and weights default (bf16).", values=lambda: FORMATS),
+        _ad_hoc(
+            "F", "Format of computing, to which cache and weights default (bf16).", values=lambda: FORMATS, read=word
+        ),
     ]
 
 
@@ -328,7 +355,9 @@ class CompareOptions(ComparedOptions, total=False):
 
     cache_dtype: Annotated[
         str | Sequence[str] | None,
-        _CACHE_DTYPE._replace(help="Format of the KV cache, or several to compare: bf16,fp8,q8_0 (the model's dtype)."),
+        _CACHE_DTYPE._replace(
+            help="Format of the KV cache, or several to compare: bf16,fp8,q8_0 (the model's dtype).", read=words
+        ),
     ]
 
 
@@ -370,6 +399,7 @@ class PlanOnly(TypedDict, total=False):
             repeatable=True,
             values=_gpu_names_and_all,
             separators=",",
+            read=accelerators,
         ),
     ]
     max_gpus: Annotated[

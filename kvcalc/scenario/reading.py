@@ -10,10 +10,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
+from kvcalc.gpu import Gpu
 from kvcalc.units import MAX_CONTEXT, check_count, parse_count, parse_fraction, parse_positive, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Reader = Callable[[Any, str], Any]
 
@@ -23,6 +24,33 @@ MAX_CONTEXT_WORD = "max"
 
 def as_given(value: Any, what: str) -> Any:  # noqa: ARG001  # as every reader is called
     """The value itself."""
+    return value
+
+
+def word(value: str, what: str) -> str:
+    """A name, which others look up."""
+    if not isinstance(value, str):
+        raise KvcalcError(f"{what}: not a name: {value!r:.60}")
+    return value
+
+
+def words(value: str | Sequence[str], what: str) -> str | Sequence[str]:
+    """A name, or several."""
+    several: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+    for each in several:
+        word(each, what)
+    return value
+
+
+def accelerator(value: Gpu | str, what: str) -> Gpu | str:
+    """A name or an accelerator."""
+    return value if isinstance(value, Gpu) else word(value, what)
+
+
+def accelerators(value: Any, what: str) -> Any:
+    """A name, an accelerator, or several of both."""
+    for each in value if isinstance(value, list | tuple) else [value]:
+        accelerator(each, what)
     return value
 
 
