@@ -67,7 +67,7 @@ class ToyLayout(Settled):
             own_blocks = max(-(-(shared - whole + own) // size), whole > 0)
             reserved = whole + load.sequences * own_blocks * size
             if unused := reserved - shared - load.sequences * own:
-                tokens = Factor("unused_tokens", unused, "unused token")
+                tokens = Factor("unused_tokens", unused, "token unused")
                 yield Product(f"{layer}: {names}, rounding to blocks", (alike, layers, tokens, *content.row), SOURCE)
 
     def _block_bytes(self, stage: Stage) -> int:

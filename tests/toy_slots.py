@@ -36,7 +36,8 @@ class SlotsLayout(Settled):
         states = self.rate(stage, Load(1, 0)).state_bytes_per_sequence * load.sequences
         if whole.bytes + states < content.bytes:  # a prefix of its own for each, windows or not
             return content
-        return Sum("cache", (whole, Product("states", (Factor("states", states, "byte"),), SOURCE)))
+        parts = (whole, Product("states", (Factor("states", states, "byte"),), SOURCE))
+        return Sum("cache", tuple(part for part in parts if part.bytes))
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         return self.held(stage, load).bytes

@@ -162,14 +162,17 @@ class Settled:
         return Sum("cache", tuple(parts))
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # for engines
-        """What memory a rank of a stage has beside weights of so many bytes.
+        """What memory a rank of a stage has beside weights of so many bytes, 0 where they are not known.
 
         More replicas that share experts leave no more of it for the cache.
         """
         return Budget()
 
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:  # noqa: ARG002  # for engines
-        """The blocks that the engine prints, of so much memory for the cache on a rank of each of `stages`."""
+        """The blocks that the engine prints, of so much memory for the cache on a rank of each of `stages`.
+
+        Below zero is what a rank lacks for all but its cache.
+        """
         return None
 
     def lower_bound(self, load: Load) -> bool:  # noqa: ARG002  # for engines

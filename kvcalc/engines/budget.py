@@ -29,7 +29,7 @@ class Temporary(NamedTuple):
 class Budget(NamedTuple):
     """The memory of one rank as an engine shares it out. What is None is as for the plain formulas.
 
-    Every shape of budget is stated by these three. A share of the total: `usable`. A share of what is left after the
+    Every shape of budget is stated by these. A share of the total: `usable`. A share of what is left after the
     weights, or of what is free after a peak: `usable` is all that is free, and what the engine does not touch of it is
     `left_free`.
 

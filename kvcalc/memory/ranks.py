@@ -12,7 +12,7 @@ from kvcalc.memory.overhead import overhead
 from kvcalc.memory.rank import Common, HeldWeights, Rank, RankMemory
 from kvcalc.memory.temporary import temporary
 from kvcalc.memory.weights import experts_apart, parts_alike, parts_held
-from kvcalc.term import Factor, Product, Sum
+from kvcalc.term import GIVEN, Factor, Product, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _reserved(name: str, size: int) -> Product:
-    return Product(name, (Factor("given", size, "byte"),), "given by the user")
+    return Product(name, (Factor("given", size, "byte"),), GIVEN)
 
 
 class Ranks:

@@ -87,6 +87,8 @@ class NoSingleRank(Toy):
 
 def test_a_single_rank_need_not_be_served(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "pairs", NoSingleRank)
+    data = answer(kvcalc, "estimate", "llama-3-8b", "--engine", "pairs", "--tp", "2")
+    assert (data["gpus"]["by_memory"], data["gpus"]["tp"]) == (None, 2)
     assert answer(kvcalc, "plan", "llama-3-8b", "--engine", "pairs")["deployments"][0]["tp"] == 2
     assert answer(kvcalc, "capacity", "llama-3-8b", "--engine", "pairs", "--tp", "4")["sequences"] > 0
     result = kvcalc("estimate", "llama-3-8b", "--engine", "pairs")
