@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
-from kvcalc.engines import Budget, Load
+from kvcalc.engines import Load
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.weights import rank_weights, rank_weights_bytes
 from kvcalc.term import Product, Sum
@@ -122,6 +122,10 @@ class Rank:
         self._common, self._scenario, self._stage = common, common.scenario, stage
         self._bytes: dict[tuple[int, int], int] = {}
         self._known: _SharedOut | None = None
+        if common.scenario.engine.plain:
+            given = common.scenario.replacements.overhead
+            others = overhead(common.deployment.connected_ranks, given)
+            self._known = _SharedOut(None, common.temporary, others)
 
     @property
     def stages_alike(self) -> int:
@@ -131,8 +135,8 @@ class Rank:
     def _shared_out(self) -> _SharedOut:
         """As the user gives it, else as the engine states it, else as observed."""
         if self._known is None:
-            scenario, given = self._scenario, self._scenario.replacements
-            own = Budget() if scenario.engine.plain else self.settled.budget(self._stage, self.weights_bytes or 0)
+            given = self._scenario.replacements
+            own = self.settled.budget(self._stage, self.weights_bytes or 0)
             temporary = own.temporary if given.temporary is None else None
             others = own.overhead if given.overhead is None else None
             self._known = _SharedOut(
@@ -222,7 +226,11 @@ class Rank:
 
     def bytes_holding(self, sequences: int, context: int) -> int:
         """All bytes with that cache, and with the usual temporary figure."""
-        return self.fixed_bytes + self.temporary.term.bytes + self.cache_bytes(sequences, context)
+        return self.fixed_bytes + self._usual + self.cache_bytes(sequences, context)
+
+    @cached_property
+    def _usual(self) -> int:
+        return self.temporary.term.bytes
 
     def headroom(self, sequences: int, context: int) -> int:
         """What is left of what is usable, with the usual temporary figure; below zero where that is too much."""

@@ -78,9 +78,10 @@ class Ranks:
         Raises:
             KvcalcError: the engine does not serve it.
         """
-        if deployment not in self._settled:
+        settled = self._settled.get(deployment)
+        if settled is None:
             scenario = self.scenario
-            self._settled[deployment] = scenario.engine.settle(
+            settled = self._settled[deployment] = scenario.engine.settle(
                 Setup(
                     scenario.model,
                     deployment,
@@ -90,16 +91,17 @@ class Ranks:
                     self._counter,
                 )
             )
-        return self._settled[deployment]
+        return settled
 
     def of(self, deployment: Deployment) -> tuple[Rank, ...]:
         """One rank of each pipeline stage, first to last, of which those that hold the same are one."""
-        if deployment not in self._known:
+        known = self._known.get(deployment)
+        if known is None:
             settled = self.settled(deployment)
             weights = self.weights_of(deployment)
             common = Common(self.scenario, deployment, settled, weights, self.temporary, self.reserve)
-            self._known[deployment] = tuple(Rank(common, stage) for stage in settled.stages)
-        return self._known[deployment]
+            known = self._known[deployment] = tuple(Rank(common, stage) for stage in settled.stages)
+        return known
 
     def most_for_weights_and_cache(
         self, deployment: Deployment, figure: Callable[[Temporary], int], on: Scenario | None = None
