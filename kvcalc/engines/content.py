@@ -10,6 +10,7 @@ each sequence its own. Equal tensors (a key and a value of one shape) are one co
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -101,7 +102,7 @@ class Content(NamedTuple):
 def contents(load: RankLoad) -> Iterator[Content]:
     """All that a rank holds."""
     for layer, count in load.layers.items():
-        for tensors, element_format in _equal_tensors(layer, load):
+        for tensors, element_format in _equal_tensors(layer, load.cache_format):
             row = _row(tensors[0], element_format, load.tp)
             for shared, rows in _rows(layer, tensors[0], load):
                 yield Content(layer, count, tuple(tensors), shared, rows, row)
@@ -185,21 +186,22 @@ def rows_rate(rows: tuple[TensorRows, ...], load: RankLoad) -> Rate:
 
 
 def _settle(layer: Layer, load: RankLoad) -> Iterator[TensorRows]:
-    for tensors, element_format in _equal_tensors(layer, load):
+    for tensors, element_format in _equal_tensors(layer, load.cache_format):
         tensor = tensors[0]
         row = prod(factor.value for factor in _row(tensor, element_format, load.tp))
         constant = None if tensor.rows is None else 1 if tensor.role is Role.STATE else tensor.rows.value
         yield TensorRows(layer, tensor, len(tensors) * row, constant)
 
 
-def _equal_tensors(layer: Layer, load: RankLoad) -> list[tuple[list[CachedTensor], ElementFormat]]:
+@lru_cache(maxsize=4096)
+def _equal_tensors(layer: Layer, cache_format: CacheFormat) -> tuple[tuple[list[CachedTensor], ElementFormat], ...]:
     """The layer's tensors, those of one shape and format together."""
     alike: dict[object, tuple[list[CachedTensor], ElementFormat]] = {}
     for tensor in layer.attention.cached():
-        element_format = load.cache_format.of(layer, tensor)
+        element_format = cache_format.of(layer, tensor)
         shape = tensor.num_heads, tensor.head_elements, tensor.rows, tensor.role, element_format.name
         alike.setdefault(shape, ([], element_format))[0].append(tensor)
-    return list(alike.values())
+    return tuple(alike.values())
 
 
 def _rows(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[tuple[bool, tuple[Factor, ...]], ...]:

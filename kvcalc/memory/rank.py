@@ -78,6 +78,7 @@ class Common(NamedTuple):
         weights: None where the model's parameters are not known.
         temporary: memory of one rank, where the engine has no figure of its own or the user gives one.
         reserve: what the user reserves on every rank.
+        usual: bytes of that temporary memory, as totals count it.
     """
 
     scenario: Scenario
@@ -86,6 +87,7 @@ class Common(NamedTuple):
     weights: HeldWeights | None
     temporary: Temporary
     reserve: Sum
+    usual: int
 
 
 def _with(others: Sum, left_free: Product | None) -> Sum:
@@ -97,11 +99,13 @@ class _SharedOut(NamedTuple):
 
     Attributes:
         usable: None: of the scenario's accelerator.
+        usual: bytes of the usual temporary figure.
     """
 
     usable: int | None
     temporary: Temporary
     overhead: Sum
+    usual: int
 
 
 class Rank:
@@ -125,7 +129,7 @@ class Rank:
         if common.scenario.engine.plain:
             given = common.scenario.replacements.overhead
             others = overhead(common.deployment.connected_ranks, given)
-            self._known = _SharedOut(None, common.temporary, others)
+            self._known = _SharedOut(None, common.temporary, others, common.usual)
 
     @property
     def stages_alike(self) -> int:
@@ -137,13 +141,10 @@ class Rank:
         if self._known is None:
             given = self._scenario.replacements
             own = self.settled.budget(self._stage, self.weights_bytes or 0)
-            temporary = own.temporary if given.temporary is None else None
+            temporary = (own.temporary if given.temporary is None else None) or self._common.temporary
             others = own.overhead if given.overhead is None else None
-            self._known = _SharedOut(
-                own.usable,
-                temporary or self._common.temporary,
-                _with(others or overhead(self._common.deployment.connected_ranks, given.overhead), own.left_free),
-            )
+            plain = overhead(self._common.deployment.connected_ranks, given.overhead)
+            self._known = _SharedOut(own.usable, temporary, _with(others or plain, own.left_free), temporary.term.bytes)
         return self._known
 
     @property
@@ -226,11 +227,7 @@ class Rank:
 
     def bytes_holding(self, sequences: int, context: int) -> int:
         """All bytes with that cache, and with the usual temporary figure."""
-        return self.fixed_bytes + self._usual + self.cache_bytes(sequences, context)
-
-    @cached_property
-    def _usual(self) -> int:
-        return self.temporary.term.bytes
+        return self.fixed_bytes + self._shared_out().usual + self.cache_bytes(sequences, context)
 
     def headroom(self, sequences: int, context: int) -> int:
         """What is left of what is usable, with the usual temporary figure; below zero where that is too much."""

@@ -38,6 +38,7 @@ class Ranks:
         given = scenario.replacements
         self._counter = ContentCounter(scenario.cache_format)
         self.temporary = temporary(scenario.model, given.temporary)
+        self._usual = self.temporary.term.bytes
         self.reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
         self._tps: dict[int, tuple[int, ...]] = {}
         self._settled: dict[Deployment, Settled] = {}
@@ -99,7 +100,7 @@ class Ranks:
         if known is None:
             settled = self.settled(deployment)
             weights = self.weights_of(deployment)
-            common = Common(self.scenario, deployment, settled, weights, self.temporary, self.reserve)
+            common = Common(self.scenario, deployment, settled, weights, self.temporary, self.reserve, self._usual)
             known = self._known[deployment] = tuple(Rank(common, stage) for stage in settled.stages)
         return known
 

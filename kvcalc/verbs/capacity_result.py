@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, under
+from kvcalc.record import BESIDE, Record, Result, record, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Total(Record):
     """All replicas together."""
 
@@ -23,7 +23,7 @@ class Total(Record):
     sequences: int | None
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Capacity(Result):
     """How much one replica holds. What is unbounded is None.
 

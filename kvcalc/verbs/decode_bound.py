@@ -10,13 +10,13 @@ stages one after another, so the slowest stage with all sequences, and the sum o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
 from kvcalc.memory.decode_traffic import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
-from kvcalc.record import BESIDE, Record, flattened
+from kvcalc.record import BESIDE, Record, flattened, record
 from kvcalc.term import Sum
 from kvcalc.verbs.spill import memory_for_cache, spilled
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Spill(Record):
     """Cache that does not fit beside the rest of a rank, and is kept in the host's memory.
 
@@ -44,7 +44,7 @@ class Spill(Record):
     link_seconds: float
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class DecodeBound(Record):
     """At most so many tokens a second; of the slowest stage where there are several.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, flattened, under
+from kvcalc.record import BESIDE, Record, Result, flattened, record, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class CacheResult(Record):
     """The cache.
 
@@ -47,7 +47,7 @@ class CacheResult(Record):
     tree: Sum
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class RankResult(Record):
     """The memory of the rank with the most cache. What needs the weights is None where they are not known.
 
@@ -67,7 +67,7 @@ class RankResult(Record):
     tree: Term
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class MemoryResult(Record):
     """The memory of one replica, and of its fullest rank."""
 
@@ -82,7 +82,7 @@ class MemoryResult(Record):
     per_rank: RankResult
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class MostSequences(Record):
     """How many sequences at the workload's context a replica of `gpus` tensor-parallel ranks holds."""
 
@@ -90,7 +90,7 @@ class MostSequences(Record):
     sequences: int
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class GpusResult(Record):
     """The accelerators.
 
@@ -125,7 +125,7 @@ class GpusResult(Record):
     unsplit_usable_bytes: int = field(metadata=BESIDE)
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Answer(Record):
     """What is said first: of the deployment asked for, else of the smallest; of one GPU where none holds the workload.
 
@@ -157,7 +157,7 @@ class Answer(Record):
         return "fits" if self.fits else "tight" if self.tight else "does not fit"
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class SpillResult(Record):
     """Cache that goes to the host's memory.
 
@@ -172,7 +172,7 @@ class SpillResult(Record):
     seconds_per_token: float | None
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Estimate(Result):
     """The answer.
 

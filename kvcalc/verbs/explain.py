@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines import ENGINES
@@ -13,7 +12,7 @@ from kvcalc.mechanisms import KINDS
 from kvcalc.memory.overhead import overhead_topic
 from kvcalc.memory.temporary import temporary_topic
 from kvcalc.memory.topics import DECODE_TOPIC, GPUS_TOPIC, WEIGHTS_TOPIC
-from kvcalc.record import Result
+from kvcalc.record import Result, record
 from kvcalc.term import Factor
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from kvcalc.mechanisms import Mechanism
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Explanation(Result):
     """One word explained.
 
@@ -52,7 +51,7 @@ class Explanation(Result):
         return self.title
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Topics(Result):
     """Everything that can be explained."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvcalc.catalogue import shipped_gpus, shipped_models
 from kvcalc.engines import ContentCounter, RankLoad
 from kvcalc.engines.content import rows_rate
-from kvcalc.record import Record, Result
+from kvcalc.record import Record, Result, record
 from kvcalc.scenario import cache_format
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class ModelRow(Record):
     """A model in a list.
 
@@ -36,7 +36,7 @@ class ModelRow(Record):
     hub_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class ModelList(Result):
     """Every model of the catalogue."""
 
@@ -49,7 +49,7 @@ class ModelList(Result):
         return f"{len(self.models):,} models"
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class ModelCard(Result):
     """One model: its fields as its file has them, and the file's text."""
 
@@ -63,7 +63,7 @@ class ModelCard(Result):
         return str(self.model["name"])
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class GpuRow(Record):
     """An accelerator in a list."""
 
@@ -76,7 +76,7 @@ class GpuRow(Record):
     aliases: tuple[str, ...]
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class GpuList(Result):
     """Every accelerator of the catalogue."""
 
@@ -89,7 +89,7 @@ class GpuList(Result):
         return f"{len(self.gpus):,} accelerators"
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class GpuCard(Result):
     """One accelerator: all its fields that are known."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, flattened
+from kvcalc.record import BESIDE, Record, Result, flattened, record
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.why_not import Rejected
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Planned(Record):
     """A deployment that holds the workload.
 
@@ -47,7 +47,7 @@ class Planned(Record):
     usd_per_hour: float | None
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Plan(Result):
     """The deployments, best first.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
 from kvcalc.memory import Ranks
-from kvcalc.record import Record
+from kvcalc.record import Record, record
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.replica import kept_format
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class ModelSummary(Record):
     """What was estimated."""
 
@@ -32,7 +31,7 @@ class ModelSummary(Record):
         return cls(model.name, model.num_layers, tuple(kinds), model.source)
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class WorkloadSummary(Record):
     """For what."""
 
@@ -40,7 +39,7 @@ class WorkloadSummary(Record):
     context: int
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Accelerator(Record):
     """One accelerator, and what may be used of it."""
 

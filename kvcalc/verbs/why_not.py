@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
 from kvcalc.legality import why_tp_is_illegal
-from kvcalc.record import Record
+from kvcalc.record import Record, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ MOST_ILLEGAL = 128
 """Illegal sizes up to this one are listed; nodes of more GPUs are not known."""
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Rejected(Record):
     """A way to spread a replica that is smaller than the smallest deployment found.
 

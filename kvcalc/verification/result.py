@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from kvcalc.record import Record, Result, under
+from kvcalc.record import Record, Result, record, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Relation = Literal["=", "<=", ">="]
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Check(Record):
     """One claim.
 
@@ -36,7 +36,7 @@ class Check(Record):
     relation: Relation = "="
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Measurement(Record):
     """Something measured about which nothing is claimed.
 
@@ -54,7 +54,7 @@ class Measurement(Record):
     about: str
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Rung(Record):
     """One way of proving.
 
@@ -68,7 +68,7 @@ class Rung(Record):
     about: str
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Unsupported(Record):
     """A kind of layer that could not be verified."""
 
@@ -76,7 +76,7 @@ class Unsupported(Record):
     reason: str
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Verification(Result):
     """The answer.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, flattened
+from kvcalc.record import BESIDE, Record, Result, flattened, record
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class GivenGpus(Record):
     """The accelerators that rows are compared on.
 
@@ -33,7 +33,7 @@ class GivenGpus(Record):
     at_most: int | None
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class OnGivenGpus(Record):
     """A row's deployment on the given GPUs, and what it does there. None where it cannot be said; a note says why.
 
@@ -63,7 +63,7 @@ class OnGivenGpus(Record):
     spilled_bytes: int | None = None
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class ComparedRow(Record):
     """One mechanism, or one model.
 
@@ -119,7 +119,7 @@ class ComparedRow(Record):
     scenario: Scenario
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@record
 class Comparison(Result):
     """The answer.
 
