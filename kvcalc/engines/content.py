@@ -10,7 +10,6 @@ each sequence its own. Equal tensors (a key and a value of one shape) are one co
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -193,7 +192,6 @@ def _settle(layer: Layer, load: RankLoad) -> Iterator[TensorRows]:
         yield TensorRows(layer, tensor, len(tensors) * row, constant)
 
 
-@lru_cache(maxsize=4096)
 def _equal_tensors(layer: Layer, cache_format: CacheFormat) -> tuple[tuple[list[CachedTensor], ElementFormat], ...]:
     """The layer's tensors, those of one shape and format together."""
     alike: dict[object, tuple[list[CachedTensor], ElementFormat]] = {}
