@@ -208,13 +208,13 @@ def test_an_unknown_option_is_a_type_error(function: Callable[..., object]) -> N
 def test_a_type_checker_knows_the_options() -> None:
     """mypy reads this too, and calls an ignore that is not needed an error."""
     with pytest.raises(TypeError):
-        kv.estimate("llama-3-70b", bach=4)  # type: ignore[call-arg]
+        kv.estimate("llama-3-70b", bach=4)  # type: ignore[call-arg]  # the mistake
     with pytest.raises(TypeError):
-        kv.capacity("llama-3-70b", bach=4)  # type: ignore[call-arg]
+        kv.capacity("llama-3-70b", bach=4)  # type: ignore[call-arg]  # the mistake
     with pytest.raises(kv.KvcalcError):
-        kv.compare("llama-3-70b", batch=[4])  # type: ignore[arg-type]
+        kv.compare("llama-3-70b", batch=[4])  # type: ignore[arg-type]  # as given
     with pytest.raises(TypeError):
-        kv.plan("llama-3-70b", dp=2)  # type: ignore[call-arg]
+        kv.plan("llama-3-70b", dp=2)  # type: ignore[call-arg]  # the mistake
 
 
 OF_SCENARIO = inspect.signature(kv.make_scenario).parameters

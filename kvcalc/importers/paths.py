@@ -53,7 +53,7 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
 
 
 def _import_folder(folder: Path, shown: str, shown_config: str, assumed: Mapping[str, Any]) -> ImportedModel:
-    from kvcalc.importers.safetensors import folder_headers  # noqa: PLC0415
+    from kvcalc.importers.safetensors import folder_headers  # noqa: PLC0415  # for start-up time
 
     return _import_beside(folder / CONFIG_FILE, shown, shown_config, assumed, folder_headers(folder, shown))
 

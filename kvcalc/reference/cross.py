@@ -74,7 +74,7 @@ class CrossAttention(ReferenceState):
         o_BHTK = scaled_dot_product_attention(
             q_BHTK, k_BGEK.repeat_interleave(repeats, dim=1), v_BGEK.repeat_interleave(repeats, dim=1)
         )
-        return self.o_proj(o_BHTK.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
+        return self.o_proj(o_BHTK.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]  # torch: Any
 
     def shard(self, rank: int, tp: int) -> Self:
         heads = heads_of(rank, tp, self.num_heads)

@@ -135,4 +135,4 @@ class DeltaRuleLayer(ReferenceState):
 
     def _output(self, o_BTHV: Tensor, x_BTD: Tensor) -> Tensor:
         normal = self.norm(o_BTHV.to(x_BTD.dtype)).flatten(-2)
-        return self.o_proj(normal * self.gate(x_BTD))  # type: ignore[no-any-return]
+        return self.o_proj(normal * self.gate(x_BTD))  # type: ignore[no-any-return]  # torch: Any

@@ -85,7 +85,7 @@ class LightningAttention(ReferenceState):
 
     def _output(self, o_BTHV: Tensor, x_BTD: Tensor) -> Tensor:
         gate = torch.sigmoid(self.g_proj(x_BTD))
-        return self.o_proj(o_BTHV.flatten(-2).to(x_BTD.dtype) * gate)  # type: ignore[no-any-return]
+        return self.o_proj(o_BTHV.flatten(-2).to(x_BTD.dtype) * gate)  # type: ignore[no-any-return]  # torch: Any
 
     def shard(self, rank: int, tp: int) -> Self:
         heads, width = heads_of(rank, tp, self.num_heads), self.mechanism.head_dim

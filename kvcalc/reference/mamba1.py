@@ -89,7 +89,7 @@ class MambaLayer(ReferenceState):
 
     def _output(self, y_BTC: Tensor, x_BTC: Tensor, x_BTD: Tensor) -> Tensor:
         y_BTC = (y_BTC + self.D * x_BTC).to(x_BTD.dtype)
-        return self.out_proj(y_BTC * silu(self.z_proj(x_BTD)))  # type: ignore[no-any-return]
+        return self.out_proj(y_BTC * silu(self.z_proj(x_BTD)))  # type: ignore[no-any-return]  # torch: Any
 
     def shard(self, rank: int, tp: int) -> Self:
         """The rank's channels. B and C have none, so every rank computes them."""

@@ -104,7 +104,7 @@ class Mamba2Layer(ReferenceState):
 
     def _output(self, y_BTHK: Tensor, x_BTHK: Tensor, x_BTD: Tensor) -> Tensor:
         y = (y_BTHK + self.D.unsqueeze(-1) * x_BTHK).flatten(-2).to(x_BTD.dtype)
-        return self.out_proj(y * silu(self.z_proj(x_BTD)))  # type: ignore[no-any-return]
+        return self.out_proj(y * silu(self.z_proj(x_BTD)))  # type: ignore[no-any-return]  # torch: Any
 
     def shard(self, rank: int, tp: int) -> Self:
         """The rank's heads, and the groups that they read: where ranks outnumber groups, each has a copy of one."""

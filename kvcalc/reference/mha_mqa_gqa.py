@@ -58,7 +58,7 @@ class HeadAttention(ReferenceAttention):
 
     def output(self, o_BTHV: Tensor) -> Tensor:
         """The heads' outputs joined and projected: (B, T, D)."""
-        return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]
+        return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]  # torch: Any
 
     def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
         """k (B, T, G, K), rotated, and v (B, T, G, V), unless the key is the value."""

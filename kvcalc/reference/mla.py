@@ -109,7 +109,7 @@ class MultiHeadLatentAttention(ReferenceAttention):
         weights_BHTS = softmax(scores_BHTS, mask)
         o_BTHR = torch.einsum("bhts,bsr->bthr", weights_BHTS, c_kv_BSR)
         o_BTHV = torch.einsum("bthr,hvr->bthv", o_BTHR, up_v_HVR)
-        return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]
+        return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]  # torch: Any
 
     def attend_expanded(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
         """The naive way from the same rows: every head's keys and values are expanded first."""
@@ -124,7 +124,7 @@ class MultiHeadLatentAttention(ReferenceAttention):
         scores_BHTS = torch.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK)
         weights_BHTS = softmax(scores_BHTS, visible(at_T, at_S, self.span))
         o_BTHV = torch.einsum("bhts,bshv->bthv", weights_BHTS, v_BSHV)
-        return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]
+        return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]  # torch: Any
 
     def forward(self, x_BTD: Tensor, last: int | None = None) -> Tensor:
         """Equations 9 to 19 as they stand: queries, keys and values of every head, then multi-head attention."""

@@ -48,7 +48,7 @@ class ShortConvolution(ReferenceState):
     def forward(self, x_BTD: Tensor, last: int | None = None) -> Tensor:
         mixed_BTC = self.conv(self.b_proj(x_BTD) * self.x_proj(x_BTD))
         y_BTD = self.out_proj(self.c_proj(x_BTD) * mixed_BTC)
-        return y_BTD[:, -(last or x_BTD.shape[1]) :]  # type: ignore[no-any-return]
+        return y_BTD[:, -(last or x_BTD.shape[1]) :]  # type: ignore[no-any-return]  # torch: Any
 
     def shard(self, rank: int, tp: int) -> Self:
         channels = heads_of(rank, tp, self.mechanism.hidden_size)

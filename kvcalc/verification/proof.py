@@ -178,4 +178,4 @@ def _small(mechanism: Mechanism, tp: int) -> Mechanism:
     for name, most in limits.items():
         if given.get(name) is not None:
             changed[name] = min(given[name], tp * max(1, most // tp) if name in divided else most)
-    return replace(described, **changed)  # type: ignore[no-any-return]
+    return replace(described, **changed)  # type: ignore[no-any-return]  # torch: Any

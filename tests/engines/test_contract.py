@@ -36,7 +36,7 @@ DELTA = GatedDeltaNet(num_k_heads=8, num_v_heads=8, k_head_dim=16, v_head_dim=16
 
 
 def group(count: int, attention: object, **other: int) -> LayerGroup:
-    return LayerGroup(count=count, attention=attention, **other)  # type: ignore[arg-type]
+    return LayerGroup(count=count, attention=attention, **other)  # type: ignore[arg-type]  # as given
 
 
 SHAPES: dict[str, tuple[Layers, ...]] = {

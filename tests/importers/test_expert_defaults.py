@@ -64,14 +64,14 @@ def class_of(model_type: str) -> Any:
 def built(values: dict[str, Any]) -> int | None:
     """Parameters of the class; None where it cannot be built."""
     import torch  # noqa: PLC0415  # slow to import
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415  # only here
 
     own = {key: value for key, value in values.items() if key not in NOT_ASKED}
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch has one for layers without experts
         try:
             config = class_of(values["model_type"])(**own)
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # untyped there
         except Exception:  # noqa: BLE001  # whatever classes raise where a key is missing
             return None
     return int(sum(parameter.numel() for parameter in model.parameters()))
@@ -112,7 +112,7 @@ def test_a_number_of_experts_means_what_the_class_builds(model_type: str) -> Non
         found = imported(changed)
         assert found is not None
         assert found.parameters in (None, built(changed)), number
-    assert imported({**values, key: None}).parameters is None  # type: ignore[union-attr]
+    assert imported({**values, key: None}).parameters is None  # type: ignore[union-attr]  # it is one
 
 
 MIXTRAL = {
@@ -138,6 +138,6 @@ def test_a_dense_family_with_experts_is_not_counted() -> None:
     dense = {**MIXTRAL, "model_type": "llama"}
     assert imported(dense).parameters == 7_241_732_096  # type: ignore[union-attr]  # Mistral-7B's
     for key, value in (("num_experts", 8), ("n_experts", 8), ("moe_layers", [1, 3]), ("num_local_experts", 4)):
-        assert imported({**dense, key: value}).parameters is None  # type: ignore[union-attr]
+        assert imported({**dense, key: value}).parameters is None  # type: ignore[union-attr]  # it is one
     for key, none in (("num_experts", 0), ("num_experts", 1), ("num_experts_per_tok", None)):
-        assert imported({**dense, key: none}).parameters == 7_241_732_096  # type: ignore[union-attr]
+        assert imported({**dense, key: none}).parameters == 7_241_732_096  # type: ignore[union-attr]  # it is one

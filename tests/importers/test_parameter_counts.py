@@ -155,13 +155,13 @@ def _class_of(model_type: str) -> str:
 
 def built(values: dict[str, Any]) -> Any:
     import torch  # noqa: PLC0415  # slow to import
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
-    from transformers.initialization import no_init_weights  # noqa: PLC0415
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415  # only here
+    from transformers.initialization import no_init_weights  # noqa: PLC0415  # only here
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # only here
 
     own = {k: v for k, v in values.items() if k not in {"model_type", "quantization_config", "torch_dtype", "dtype"}}
     with torch.device("meta"), no_init_weights():
         config = CONFIG_MAPPING[_class_of(values["model_type"])](**own)
-        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # untyped there
         model.tie_weights()  # left out with the initial values
         return model

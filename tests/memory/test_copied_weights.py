@@ -54,13 +54,13 @@ def config_of(hub_id: str) -> dict[str, Any]:
 
 def tensors_of(hub_id: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     import torch  # noqa: PLC0415  # slow to import
-    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
-    from transformers.initialization import no_init_weights  # noqa: PLC0415
+    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415  # only here
+    from transformers.initialization import no_init_weights  # noqa: PLC0415  # only here
 
     values = config_of(hub_id)
     config = AutoConfig.for_model(**values)
     with torch.device("meta"), no_init_weights():
-        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # untyped there
         model.tie_weights()  # left out with the initial values
     yield from ((name, tuple(parameter.shape)) for name, parameter in model.named_parameters())
 
