@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kvcalc.memory import Rank
     from kvcalc.scenario import Scenario
     from kvcalc.verification.devices import Device
+    from kvcalc.verification.shapes import Observed
 
 
 class Boundary(NamedTuple):
@@ -74,12 +75,16 @@ def find_boundary(scenario: Scenario, device_name: str) -> Boundary:
         ranks_of(scenario, scenario.deployment or Deployment()),
         key=lambda each: each.fixed_bytes + each.cache_bytes(limit + 1, context),
     )
-    held = _most_that_allocate(scenario, device, rank, limit)
+    expected = _within_the_allocators_rounding(scenario, device, rank, limit)
+    held = _most_that_allocate(scenario, device, rank, expected) if expected else 0
     beside = "beside weights, temporary memory, overhead and reserve"
+    about = f"within {rank.usable_bytes:,} bytes of {_enforced_by(device)}"
+    if expected < limit:
+        about += f"; capacity says {limit:,}, and PyTorch's segments are larger than what is asked of them"
     return Boundary(
         scenario=replace(scenario, workload=replace(scenario.workload, batch=limit)),
-        check=exactly("boundary", f"most sequences {beside}, stage {rank.stage}", limit, held, "sequences"),
-        rung=Rung("boundary", ran=True, about=f"within {rank.usable_bytes:,} bytes of {_enforced_by(device)}"),
+        check=exactly("boundary", f"most sequences {beside}, stage {rank.stage}", expected, held, "sequences"),
+        rung=Rung("boundary", ran=True, about=about),
     )
 
 
@@ -116,37 +121,82 @@ def _start_threads(device: Device) -> None:
     device.synchronize()
 
 
-def _most_that_allocate(scenario: Scenario, device: Device, rank: Rank, limit: int) -> int | None:
-    """Of one less than the limit, the limit, and one more, the most sequences that really allocate."""
-    beside = [rank.fixed_bytes - rank.overhead.bytes - rank.reserve.bytes]
-    beside += [rank.overhead.bytes, rank.reserve.bytes, rank.temporary.term.bytes]
-    held = None
-    for sequences in range(max(1, limit - 1), limit + 2):  # ascending: what fails may leave the heap in pieces
-        if not _allocates(scenario, device, rank, sequences, beside):
-            break
-        held = sequences
-    return held
+class _Filling(NamedTuple):
+    """What fills a rank's memory at a number of sequences.
+
+    Attributes:
+        beside: bytes of the buffers that stand for all but the layers' tensors, in the order in which they are made.
+        layers: each layer's cache, in order.
+    """
+
+    beside: tuple[int, ...]
+    layers: list[Observed]
+
+    @property
+    def cache_sizes(self) -> list[int]:
+        """Bytes of the layers' tensors."""
+        return [size for layer in self.layers for size in layer.sizes]
 
 
-def _allocates(scenario: Scenario, device: Device, rank: Rank, sequences: int, beside: list[int]) -> bool:
+def _filling(scenario: Scenario, rank: Rank, sequences: int) -> _Filling:
     scope = scope_of(replace(scenario, workload=replace(scenario.workload, batch=sequences)))
     if scope.unsupported:
         raise KvcalcError(f"--boundary: {scope.unsupported[0].subject}: {scope.unsupported[0].reason}")
     place = next(each for each in scope.ranks if each.stage == rank.stage)
     observed = observe(scope, place)
-    layers = [observed[layer.label] for layer in scope.layers(place)]
+    others = rank.overhead.bytes, rank.reserve.bytes
     rounding = rank.cache_bytes(sequences, scope.context) - scope.content_bytes(rank.layers)
+    beside = rank.fixed_bytes - sum(others), *others, rank.temporary.term.bytes, rounding
+    return _Filling(beside, [observed[layer.label] for layer in scope.layers(place)])
+
+
+def _within_the_allocators_rounding(scenario: Scenario, device: Device, rank: Rank, limit: int) -> int:
+    """The most sequences, `limit` at most, whose buffers the allocator's rules let into what is usable.
+
+    The cap on a process counts whole segments, so the last of many small sequences may find none. A limit whose own
+    bytes are more than what is usable stays as it is: it is mistaken, and must fail.
+    """
+
+    def sizes(sequences: int) -> tuple[int, ...]:
+        filling = _filling(scenario, rank, sequences)
+        return (*filling.beside, *filling.cache_sizes)
+
+    def excess(sequences: int) -> int:
+        reserved = device.reserved_bytes(sizes(sequences))
+        return 0 if reserved is None else reserved - rank.usable_bytes
+
+    if sum(sizes(limit)) > rank.usable_bytes:
+        return limit
+    one = max(1, sum(_filling(scenario, rank, 1).cache_sizes))
+    expected = limit
+    while expected and (above := excess(expected)) > 0:
+        expected = max(0, expected - max(1, above // one))
+    while expected < limit and excess(expected + 1) <= 0:
+        expected += 1
+    return expected
+
+
+def _most_that_allocate(scenario: Scenario, device: Device, rank: Rank, limit: int) -> int | None:
+    """Of one less than the limit, the limit, and one more, the most sequences that really allocate."""
+    held = None
+    for sequences in range(max(1, limit - 1), limit + 2):  # ascending: what fails may leave the heap in pieces
+        if not _allocates(_filling(scenario, rank, sequences), sequences, device, rank.usable_bytes):
+            break
+        held = sequences
+    return held
+
+
+def _allocates(filling: _Filling, sequences: int, device: Device, usable: int) -> bool:
     device.release()
     if not isinstance(device, Cuda):
-        _refuse_a_used_heap(sum(sum(layer.sizes) for layer in layers) // sequences)
+        _refuse_a_used_heap(sum(filling.cache_sizes) // sequences)
     buffers: list[torch.Tensor] = []
-    with _limited(device, rank.usable_bytes):
+    with _limited(device, usable):
         try:
             buffers += (
-                torch.empty(size, dtype=torch.uint8, device=device.torch_device).fill_(1)
-                for size in (*beside, rounding)
+                torch.empty(size, dtype=torch.uint8, device=device.torch_device).fill_(1) for size in filling.beside
             )
-            allocation = allocate(layers, device, silent)
+            allocation = allocate(filling.layers, device, silent)
         except (MemoryError, torch.OutOfMemoryError):
             return False
         except RuntimeError as error:

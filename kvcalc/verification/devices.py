@@ -50,6 +50,10 @@ class Device(ABC):
     def needed_bytes(self, sizes: Iterable[int]) -> int:
         """Memory that tensors of these sizes take, with what the device needs around them."""
 
+    def reserved_bytes(self, sizes: Iterable[int]) -> int | None:  # noqa: ARG002  # for devices that know
+        """What its allocator reserves for tensors of these sizes, in this order; None where that is not known."""
+        return None
+
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until everything asked for is done."""
@@ -117,6 +121,9 @@ class Cuda(Device):
         """What the allocator would reserve for them."""
         rules = Rules() if isinstance(self.rules, NotModelled) else self.rules
         return predict(sizes, rules).reserved
+
+    def reserved_bytes(self, sizes: Iterable[int]) -> int | None:
+        return None if isinstance(self.rules, NotModelled) else predict(sizes, self.rules).reserved
 
     def counters(self) -> Counters | None:
         stats = torch.cuda.memory_stats(self.torch_device)

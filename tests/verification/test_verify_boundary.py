@@ -6,13 +6,20 @@ Each case is a process of its own, whose heap holds nothing that was freed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Kvcalc
 from prepared import COMMAND_LINE, Prepared
+
+from kvcalc import make_scenario
+from kvcalc.deployment import Deployment
+from kvcalc.memory import ranks_of
+from kvcalc.verification.allocator_model import predict
+from kvcalc.verification.boundary import _within_the_allocators_rounding
+from kvcalc.verification.devices import Cpu
 
 # A sequence of 8,192 tokens takes 2 x 4 layers x 8,192 x 4 heads x 64 x 2 bytes = 32 MiB; 50 Mi parameters 100 MiB.
 HEADS = """
@@ -124,6 +131,42 @@ def test_what_an_engine_reserves_above_the_content_counts(prepared: Prepared, tm
     assert "boundary: 5 5" in checks
     assert f"cache bytes: {5 * 32 * 2**20} {5 * 32 * 2**20}" in checks
     assert f"reserved: {5 * 32 * 2**20} {10 * 32 * 2**20}" in checks
+
+
+class Segments(Cpu):
+    """A CPU that counts as PyTorch's allocator does."""
+
+    def reserved_bytes(self, sizes: Iterable[int]) -> int | None:
+        return predict(sizes).reserved
+
+
+@pytest.mark.parametrize(
+    ("memory", "limit", "expected"),
+    [
+        ("280MiB", 11, 10),  # 8 tensors of 11 MiB take segments of 12: 96 MiB of 88
+        ("287MiB", 11, 10),
+        ("288MiB", 12, 12),
+        ("280MiB", 12, 12),  # mistaken: their own bytes are too many, so trying them must fail
+    ],
+)
+def test_sequences_that_find_no_segment_are_not_expected(
+    tmp_path: Path, memory: str, limit: int, expected: int
+) -> None:
+    """A sequence of 2,048 tokens takes 8 tensors of 1 MiB; 192 MiB stand beside the cache."""
+    path = tmp_path / "model.yaml"
+    path.write_text(HEADS, encoding="utf-8")
+    asked = make_scenario(
+        path,
+        context=2048,
+        utilization=1,
+        gpu_memory=memory,
+        temporary="50MiB",
+        overhead="30MiB",
+        reserve={"lora": "12MiB"},
+    )
+    (rank,) = ranks_of(asked, Deployment())
+    assert _within_the_allocators_rounding(asked, Segments(), rank, limit) == expected
+    assert _within_the_allocators_rounding(asked, Cpu(), rank, limit) == limit
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])

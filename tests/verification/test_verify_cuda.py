@@ -72,6 +72,15 @@ def test_capacitys_limit_is_where_the_card_ends() -> None:
     assert printed["workload"]["batch"] == 19
 
 
+def test_small_sequences_at_the_limit_find_no_segment() -> None:
+    """64 tensors whose segments are multiples of 2 MiB, and sequences of 16 MiB."""
+    printed = verify("falcon-7b", "-c", "2048", "--boundary", "--gpu-memory", "40GiB")
+    [(predicted, measured)] = checked(printed, "boundary")
+    assert predicted == measured < printed["workload"]["batch"]
+    (rung,) = (each for each in printed["rungs"] if each["name"] == "boundary")
+    assert f"capacity says {printed['workload']['batch']:,}" in rung["about"]
+
+
 def test_the_card_is_measured() -> None:
     measured = {one["name"]: one["measured"] for one in verify("llama-3-8b", "-c", "100")["measurements"]}
     assert measured["card memory"] == torch.cuda.mem_get_info()[1]
