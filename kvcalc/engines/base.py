@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.budget import Pool
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Rate, TensorRows
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.model.stages import Stage
@@ -57,6 +58,7 @@ class Setup(NamedTuple):
         cache_format: element formats as asked for, else as the model's file has them.
         utilization: share of the accelerator's memory that may be used, where the engine takes such a share.
         counter: counts contents of this format quickly.
+        weight_format: what the weights are asked to be in; None: as the model's file has them.
     """
 
     model: Model
@@ -65,6 +67,7 @@ class Setup(NamedTuple):
     gpu: Gpu
     utilization: Fraction
     counter: ContentCounter
+    weight_format: ElementFormat | None = None
 
 
 class Load(NamedTuple):
@@ -132,6 +135,13 @@ class Settled:
 
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:  # noqa: ARG002  # for engines
         """What the engine reserves beyond the content, each with a name and a source: nothing, in plain formulas."""
+        yield from ()
+
+    def weights_excess(self, stage: Stage) -> Iterator[Product]:  # noqa: ARG002  # for engines
+        """What one rank of a stage loads beyond its share of the checkpoint, each with a name and a source.
+
+        Tables of rotations, copies that are made for kernels, padding. Nothing, in plain formulas.
+        """
         yield from ()
 
     def content_bytes(self, stage: Stage, load: Load, *, read: bool = False) -> int:

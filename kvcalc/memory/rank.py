@@ -172,18 +172,27 @@ class Rank:
         """None where the model's parameters are not known."""
         if self._common.weights is None:
             return None
-        return rank_weights(
+        share = rank_weights(
             self._scenario, self._common.deployment, self._common.weights.parts, self.stage, self.layer_range
         )
+        return Sum(share.path, (*share.parts, *self.weights_excess))
 
     @cached_property
     def weights_bytes(self) -> int | None:
         """The bytes of that."""
         if self._common.weights is None:
             return None
-        return rank_weights_bytes(
+        share = rank_weights_bytes(
             self._scenario, self._common.deployment, self._common.weights.alike, self.stage, self.layer_range
         )
+        return share + sum(term.bytes for term in self.weights_excess)
+
+    @cached_property
+    def weights_excess(self) -> tuple[Product, ...]:
+        """What the engine loads beyond that; a size that the user gives is all of it."""
+        if self._scenario.replacements.weights is not None:
+            return ()
+        return tuple(self.settled.weights_excess(self._stage))
 
     def cache(self, sequences: int, context: int) -> Sum:
         """The cache of so many sequences of so many tokens each."""

@@ -90,6 +90,7 @@ class Ranks:
                     scenario.gpu,
                     scenario.utilization,
                     self._counter,
+                    scenario.weight_format,
                 )
             )
         return settled

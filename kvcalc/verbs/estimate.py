@@ -142,7 +142,8 @@ def _memory(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResu
     temporary = sum(number * figure.term.bytes for number, figure, _ in figures)
     overhead = sum(number * each for number, _, each in figures)
     reserve = per_rank.reserve_bytes * ranks
-    weights_bytes = None if weights is None else weights.bytes
+    excess = sum(tp * rank.stages_alike * sum(term.bytes for term in rank.weights_excess) for rank in asked.ranks)
+    weights_bytes = None if weights is None else weights.bytes + excess
     return MemoryResult(
         weights_bytes=weights_bytes,
         cache_bytes=cache,

@@ -39,6 +39,11 @@ class NarrowLayout(ToyLayout):
         yield from super().excess(stage, load)
         yield Product("page table", (Factor("page_table", 2**20, "byte"),), SOURCE)
 
+    def weights_excess(self, stage: Stage) -> Iterator[Product]:
+        yield Product(
+            "padding", (Factor("layers", len(stage.layers), "layer"), Factor("padding", 2**20, "byte")), SOURCE
+        )
+
 
 class Narrow(Toy):
     """The toy with formats of its own."""
@@ -281,3 +286,14 @@ def test_every_command_answers(kvcalc: Kvcalc, words: tuple[str, ...], form: str
     result = kvcalc(*words, "--engine", "toy", "--format", form)
     assert result.code == 0, result.stderr
     assert result.stdout
+
+
+def test_what_is_loaded_beyond_the_checkpoint_is_a_row_of_the_weights(kvcalc: Kvcalc) -> None:
+    """A MiB a layer: on each of two tensor-parallel ranks of stages of 11, 11 and 10 layers."""
+    words = ("estimate", "llama-3-8b", "--tp", "2", "--pp", "3")
+    toy, narrow = (answer(kvcalc, *words, "--engine", name)["memory"] for name in ("toy", "narrow"))
+    assert narrow["weights_bytes"] == toy["weights_bytes"] + 2 * 32 * 2**20
+    assert narrow["per_rank"]["weights_bytes"] == toy["per_rank"]["weights_bytes"] + 11 * 2**20
+    assert "padding 0.01 11 layers x 1,048,576 bytes" in rows(kvcalc, *words, "--engine", "narrow")
+    given = answer(kvcalc, *words, "--engine", "narrow", "--weights", "9GiB")["memory"]
+    assert given["weights_bytes"] == 9 * 2**30
