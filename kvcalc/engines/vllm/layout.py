@@ -1,0 +1,207 @@
+"""A model as vLLM lays it out: groups over the whole model, and one pool of blocks on every rank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.engines.base import Load, Settled, Setup
+from kvcalc.engines.budget import Pool
+from kvcalc.engines.content import Rate, rows_bytes
+from kvcalc.engines.vllm.groups import Group, Placed, groups_of
+from kvcalc.engines.vllm.specs import INTERFACE, Request, Spec
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kvcalc.engines.vllm.settings import Settings
+    from kvcalc.model.layers import Layer
+    from kvcalc.model.stages import Stage
+
+PLANNER = "vllm/v1/core/kv_cache_utils.py"
+TOKENS_FROM_CONCURRENCY = (0, 20, 1)
+"""The first version that prints int(concurrency x max_model_len), and not the tokens of its blocks."""
+
+
+class StageGroup(NamedTuple):
+    """What a stage holds of a group.
+
+    Attributes:
+        layers: each kind of cache with its spec, and how many.
+    """
+
+    group: Group
+    layers: tuple[tuple[Layer, Spec, int], ...]
+
+    @property
+    def width(self) -> int:
+        """Bytes of a block that its layers fill."""
+        return sum(spec.page * count for _, spec, count in self.layers)
+
+
+class StageBlocks(NamedTuple):
+    """The blocks of a stage.
+
+    Attributes:
+        bytes: of one block: what the widest group needs, whichever takes it.
+    """
+
+    groups: tuple[StageGroup, ...]
+    bytes: int
+
+
+def pp_lengths(layers: int, pp: int) -> tuple[int, ...]:
+    """Layers of each stage: what does not divide goes to the stages before the last, one each, backwards.
+
+    vllm/distributed/utils.py, get_pp_indices.
+    """
+    size, longer = divmod(layers, pp)
+    return tuple(size + (pp - 1 - longer <= stage < pp - 1) for stage in range(pp))
+
+
+class VllmLayout(Settled):
+    """Every sequence takes whole blocks of each group, and a block takes as much as the widest group needs."""
+
+    def __init__(self, setup: Setup, settings: Settings, placed: Sequence[Placed]) -> None:
+        super().__init__(setup)
+        self.settings = settings
+        self.groups = groups_of(placed)
+        self._blocks: dict[int, StageBlocks] = {}
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        layout, pp = self.setup.model.layout, self.setup.deployment.pp
+        return layout.split(pp_lengths(len(layout.layers), pp))
+
+    @property
+    def block_tokens(self) -> int:
+        return max((spec.block_size for group in self.groups for spec in group.specs), default=1)
+
+    def request(self, tokens: int) -> Request:
+        """A request of so many tokens."""
+        return Request(tokens, self.settings.max_in_flight_tokens, self.setup.deployment.dcp)
+
+    def blocks_of(self, stage: Stage) -> StageBlocks:
+        """The blocks of a stage; of stages that hold the same, those of the one with the largest."""
+        known = self._blocks.get(stage.number)
+        if known is None:
+            lengths = pp_lengths(len(self.setup.model.layout.layers), self.setup.deployment.pp)
+            each = [self._projected(lengths, number) for numbers in stage.numbers for number in numbers]
+            known = self._blocks[stage.number] = max(each, key=lambda blocks: blocks.bytes)
+        return known
+
+    def _projected(self, lengths: Sequence[int], number: int) -> StageBlocks:
+        start = sum(lengths[:number])
+        held = range(start, start + lengths[number])
+        groups = []
+        for group in self.groups:
+            layers = Counter((member.layer, member.spec) for member in group.members if member.number in held)
+            groups.append(StageGroup(group, tuple((layer, spec, count) for (layer, spec), count in layers.items())))
+        return StageBlocks(tuple(groups), max((group.width for group in groups), default=0))
+
+    def _taken(self, group: Group, load: Load) -> tuple[int, int]:
+        """Blocks that each sequence takes of a group, and those that all share."""
+        request = self.request(load.context)
+        whole = group.blocks(request)
+        if not load.shared_prefix or not group.shares_prefix:
+            return whole, 0
+        block = max(spec.block_size for spec in group.specs) * request.dcp
+        shared = load.shared_prefix // block
+        return max(whole - shared, min(shared, 1)), shared
+
+    def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
+        blocks = self.blocks_of(stage)
+        if not blocks.bytes:
+            return
+        yield Product("null block", (Factor("block", blocks.bytes, "byte"),), "vllm/v1/core/block_pool.py, BlockPool")
+        alike: dict[object, list[StageGroup]] = {}
+        for group in blocks.groups:
+            alike.setdefault((group.layers, frozenset(group.group.specs)), []).append(group)
+        for same in alike.values():
+            yield from self._excess_of(stage, load, same[0], len(same), blocks.bytes)
+
+    def _excess_of(
+        self, stage: Stage, load: Load, group: StageGroup, times: int, block_bytes: int
+    ) -> Iterator[Product]:
+        own, shared = self._taken(group.group, load)
+        taken = load.sequences * own + shared
+        name = " and ".join(sorted({spec.family for spec in group.group.specs}))
+        several = (Factor("groups", times, "group"),) if times > 1 else ()
+        if taken and block_bytes > group.width:
+            factors = (Factor("blocks", taken, "block"), Factor("padding", block_bytes - group.width, "byte"))
+            yield Product(f"{name}: padding layers", (*several, *factors), f"{PLANNER}, get_kv_cache_groups")
+        request, rank_load = self.request(load.context), self.rank_load(stage, load)
+        for layer, spec, count in group.layers:
+            layers = Factor("layers", times * count, "layer")
+            tokens = taken * spec.block_size - rows_bytes((spec.rows[0]._replace(row_bytes=1),), rank_load)
+            row = Factor("row", spec.row_bytes, "byte")
+            for piece in spec.pieces(request):
+                if reserved := load.sequences * piece.tokens:
+                    tokens -= reserved
+                    path = f"{layer.label}: {piece.name}"
+                    yield Product(path, (layers, Factor("tokens", reserved, "token"), row), piece.source)
+            if tokens:
+                factor = Factor("unused_tokens", tokens, "token unused")
+                source = f"{INTERFACE}, max_memory_usage_bytes"
+                yield Product(f"{layer.label}: rounding to blocks", (layers, factor, row), source)
+            if taken and spec.page > spec.content_page:
+                padding = Factor("padding", spec.page - spec.content_page, "byte")
+                path = f"{layer.label}: pages padded"
+                yield Product(
+                    path, (layers, Factor("blocks", taken, "block"), padding), f"{PLANNER}, pages of one size"
+                )
+
+    def held_bytes(self, stage: Stage, load: Load) -> int:
+        blocks = self.blocks_of(stage)
+        taken = 1
+        for group in self.groups:
+            own, shared = self._taken(group, load)
+            taken += load.sequences * own + shared
+        return taken * blocks.bytes
+
+    def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
+        """It finds the shared prefix kept by whole sequences."""
+        prefix = min(whole.shared_prefix, tokens) if whole.sequences else 0
+        null = 0 if whole.sequences else 1
+        taken = sum(self._taken(group, Load(1, tokens, prefix))[0] for group in self.groups)
+        return (taken + null) * self.blocks_of(stage).bytes
+
+    def rate(self, stage: Stage, load: Load) -> Rate:
+        block = self.blocks_of(stage).bytes
+        now, first = self.request(load.context), self.request(0)
+        own = shared = at_start = 0
+        for group in self.groups:
+            each, together = self._taken(group, load)
+            own, shared = own + each, shared + together
+            at_start += group.blocks(first)
+        return Rate(
+            bytes_per_token=self._growth(block, first),
+            bytes_per_token_at_context=self._growth(block, now),
+            state_bytes_per_sequence=at_start * block,
+            bytes_per_sequence=own * block,
+            shared_bytes=shared * block,
+        )
+
+    def _growth(self, block: int, request: Request) -> int:
+        total = 0
+        for group in self.groups:
+            growing = [spec for spec in group.specs if spec.grows(request)]
+            if growing:
+                total += -(-block // min(spec.tokens_of_block(request) for spec in growing))
+        return total
+
+    def pool(self, memory: Sequence[int], load: Load) -> Pool | None:
+        sizes = [(self.blocks_of(stage).bytes, each) for stage, each in zip(self.stages, memory, strict=True)]
+        found = min((max(0, each) // size for size, each in sizes if size), default=None)
+        if found is None:
+            return None
+        request = self.request(load.context)
+        concurrency = found / sum(group.blocks(request) for group in self.groups)
+        block_size = min(spec.block_size for group in self.groups for spec in group.specs)
+        if self.settings.version < TOKENS_FROM_CONCURRENCY:
+            tokens = found // len(self.groups) * block_size * request.dcp
+        else:
+            tokens = int(concurrency * load.context)
+        return Pool(found, block_size, tokens, float(f"{concurrency:.2f}"))

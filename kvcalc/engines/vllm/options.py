@@ -1,0 +1,67 @@
+"""vLLM's options as text: each by the engine's own name, with the default of its documentation."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+
+from kvcalc.engines.base import Option
+from kvcalc.errors import KvcalcError
+from kvcalc.units import parse_count, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+AUTO = "auto"
+"""What vLLM chooses itself, by its version, the accelerator and the model."""
+
+USAGES = ("server", "offline", "async")
+MOST_TOKENS = 10**9
+MOST_BLOCK = 10**6
+MOST_SPECULATIVE = 1000
+
+
+def _or_auto(read: Callable[[str, str], T]) -> Callable[[str, str], T | None]:
+    return lambda text, what: None if text.strip().lower() == AUTO else read(text, what)
+
+
+def _flag(text: str, what: str) -> bool:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    value = known.get(text.strip().lower())
+    if value is None:
+        raise KvcalcError(f"{what}: '{text[:40]}' is not true or false")
+    return value
+
+
+def _usage(text: str, what: str) -> str:
+    if text not in USAGES:
+        raise KvcalcError(f"{what}: '{text[:40]}' is none of {', '.join(USAGES)}")
+    return text
+
+
+def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
+    return lambda text, what: parse_count(text, what, limit, least)
+
+
+OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        "max-num-batched-tokens": Option(_or_auto(_count(MOST_TOKENS)), AUTO, "Tokens that a step computes at most."),
+        "max-num-seqs": Option(_or_auto(_count(MOST_TOKENS)), AUTO, "Sequences that a step computes at most."),
+        "block-size": Option(_or_auto(_count(MOST_BLOCK)), AUTO, "Tokens of a block; else the attention backend's."),
+        "enable-prefix-caching": Option(_or_auto(_flag), AUTO, "Whether blocks of equal prefixes are shared."),
+        "disable-hybrid-kv-cache-manager": Option(
+            _or_auto(_flag), AUTO, "Whether layers with windows or chunks keep every token."
+        ),
+        "enforce-eager": Option(_flag, "false", "Whether there are no CUDA graphs."),
+        "usage": Option(
+            _usage, "server", "Whose defaults: the server's, the offline LLM class's, or AsyncLLMEngine's."
+        ),
+        "kv-cache-memory-bytes": Option(
+            _or_auto(parse_size), AUTO, "Memory for the cache on each rank, instead of what is left."
+        ),
+        "num-speculative-tokens": Option(_count(MOST_SPECULATIVE, 0), "0", "Tokens that are drafted a step."),
+    }
+)
+"""By the engine's own name."""
