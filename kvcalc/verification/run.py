@@ -32,7 +32,9 @@ def run(
     """Verify; see `kvcalc.verification.verify_scenario`."""
     scope = scope_of(scenario)
     with processes(scope.deployment.tp, scope.deployment.pp) as team:
-        used_before = {} if device_name in {"meta", "cpu"} else used_by_gpu()
+        # Where CUDA has started, what was used before cannot be found any more.
+        started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch has no type for it
+        used_before = {} if started or device_name in {"meta", "cpu"} else used_by_gpu()
         device = team.together(lambda: choose_device(device_name, team.local_index))
         proofs = _proofs(scope, team, device, progress)
         reports = team.together(
