@@ -1,0 +1,53 @@
+"""Start-up logs of serving engines: what they say, as data. An engine is one file with a table of its lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+from kvcalc.logs.lines import lines, read_text
+from kvcalc.logs.reader import read_lines
+from kvcalc.logs.server_log import Dialect, Figure, Printed, ServerLog, Unit
+from kvcalc.logs.vllm import VLLM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+DIALECTS: Mapping[str, Dialect] = {each.engine: each for each in (VLLM,)}
+"""By the engine's name; an engine's log is read by adding its table here."""
+
+__all__ = ["DIALECTS", "Dialect", "Figure", "Printed", "ServerLog", "Unit", "read_log", "read_log_text"]
+
+
+def read_log(file: str | Path, engine: str | None = None) -> tuple[ServerLog, bool]:
+    """What a log says, and whether it is longer than what was read.
+
+    Args:
+        file: its path, or '-' for standard input.
+        engine: that wrote it, one of DIALECTS; None finds out.
+
+    Raises:
+        KvcalcError: it cannot be read, or holds no line that an engine is known to print.
+    """
+    text, cut = read_text(file)
+    return read_log_text(text, engine), cut
+
+
+def read_log_text(text: str, engine: str | None = None) -> ServerLog:
+    """What a log says.
+
+    Raises:
+        KvcalcError: it holds no line that an engine is known to print.
+    """
+    dialects = [each for name, each in DIALECTS.items() if engine in (None, name)]
+    found = [log for each in dialects if (log := read_lines(lines(text), each)) is not None]
+    if not found:
+        raise KvcalcError(*_nothing_known(dialects))
+    return max(found, key=lambda log: len(log.printed))
+
+
+def _nothing_known(dialects: list[Dialect]) -> list[str]:
+    """What was looked for, a line for each engine."""
+    told = [f"--from-log: no line of a known start-up log is in it (known: {', '.join(DIALECTS)}); looked for"]
+    return told + [f"  {each.engine}: {', '.join(map(repr, each.looked_for))}" for each in dialects]

@@ -1,0 +1,81 @@
+"""The lines of a log as its engine wrote them: what terminals, containers and Windows add is taken off.
+
+A log is a stranger's file: how much of it is read is bounded, and so is the length of a line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError
+from kvcalc.files import read_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_BYTES = 64 * 1024**2
+"""Bytes of a log that are read. An engine has started long before."""
+MAX_LINE = 32 * 1024
+"""Characters of a line that are read. The longest line of a start is its configuration, some 10,000."""
+STDIN = "-"
+
+_LINE = re.compile(r"[^\r\n]+")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_MESSAGES = ("log", "message", "msg", "MESSAGE")
+"""Keys of a line in JSON that hold what was written: of Docker, of Kubernetes' collectors, of vLLM and of systemd."""
+_UTF_16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+"""What PowerShell writes where output is redirected, by its first bytes."""
+
+
+class LogText(NamedTuple):
+    """A log's text.
+
+    Attributes:
+        cut: whether the log is longer than what was read.
+    """
+
+    text: str
+    cut: bool = False
+
+
+def read_text(file: str | Path) -> LogText:
+    """The text of a log, from a file or, where it is '-', from standard input.
+
+    Raises:
+        KvcalcError: it cannot be read.
+    """
+    if str(file) == STDIN:
+        try:
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise KvcalcError(f"--from-log: standard input cannot be read: {error}") from error
+    else:
+        data = read_bytes(Path(file), f"--from-log {file}"[:200], MAX_BYTES)
+    encoding = _UTF_16.get(data[:2], "utf-8-sig")
+    return LogText(data[:MAX_BYTES].decode(encoding, errors="replace"), len(data) > MAX_BYTES)
+
+
+def lines(text: str) -> Iterator[str]:
+    """Its lines without what only terminals and collectors want; progress bars overwrite lines, and each is one."""
+    for found in _LINE.finditer(text):
+        line = found[0][:MAX_LINE]
+        if line.startswith("{"):
+            line = _message(line)
+        if "\x1b" in line:
+            line = _ESCAPES.sub("", line)
+        yield from _CONTROLS.sub("\n", line).split("\n") if "\n" in line else [_CONTROLS.sub(" ", line)]
+
+
+def _message(line: str) -> str:
+    """What an object of JSON says was written; the line itself where it is none."""
+    with suppress(ValueError, RecursionError):
+        held = json.loads(line)
+        if isinstance(held, dict):
+            return next((held[key] for key in _MESSAGES if isinstance(held.get(key), str)), line)
+    return line

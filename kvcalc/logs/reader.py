@@ -1,0 +1,110 @@
+"""Reading a log by the wordings of an engine: no figure is computed here."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kvcalc.logs.arguments import command_pairs, first_word, printed_pairs
+from kvcalc.logs.server_log import Printed, ServerLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvcalc.logs.server_log import Dialect
+
+MAX_TIMES = 4096
+"""Times that a figure is kept of one start: as many as there may be ranks."""
+
+MODEL = "MODEL"
+
+_STRENGTH = {"command": 1, "settings": 2}
+"""What an engine prints of its settings wins over the command line, and what it printed last wins."""
+
+
+class _Start:
+    """What is known of one start while its lines are read."""
+
+    def __init__(self) -> None:
+        self.version: str | None = None
+        self.model: str | None = None
+        self.device: str | None = None
+        self.settings: dict[str, tuple[int, str]] = {}
+        self.printed: dict[str, list[Printed]] = {}
+
+    def set(self, option: str, value: str, strength: int) -> None:
+        if strength >= self.settings.get(option, (0, ""))[0]:
+            self.settings[option] = strength, value
+
+
+def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
+    """The last start in a log that printed a figure, else the last; None where no line is known.
+
+    Args:
+        lines: of the log.
+        dialect: of the engine that may have written it.
+    """
+    anchors = re.compile("|".join(re.escape(each.anchor) for each in dialect.wordings))
+    starts = [_Start()]
+    known = False
+    for line in lines:
+        if not anchors.search(line):
+            continue
+        for wording in dialect.wordings:
+            found = wording.pattern.search(line) if wording.anchor in line else None
+            if found is None:
+                continue
+            known = known or "device" not in found.re.groupindex
+            if wording.starts and starts[-1].printed:
+                starts.append(_Start())
+            _note(starts[-1], found, dialect, line)
+    if not known:
+        return None
+    last = next((each for each in reversed(starts) if each.printed), starts[-1])
+    return ServerLog(
+        engine=dialect.engine,
+        version=last.version,
+        model=last.model,
+        device=last.device or next((each.device for each in starts if each.device), None),
+        settings={name: value for name, (_, value) in last.settings.items()},
+        printed={name: tuple(values) for name, values in last.printed.items()},
+        starts=len(starts),
+    )
+
+
+def _note(start: _Start, found: re.Match[str], dialect: Dialect, line: str) -> None:
+    """Notes what a line tells."""
+    for group, text in found.groupdict().items():
+        if text is None:
+            continue
+        if group in dialect.figures:
+            process = dialect.process.search(line)
+            printed = Printed.of(dialect.figures[group], text, process["name"] if process else "")
+            values = start.printed.setdefault(dialect.figures[group].name, [])
+            if len(values) < MAX_TIMES:
+                values.append(printed)
+        elif group == "version":
+            start.version = start.version or text
+        elif group == "model":
+            start.model = start.model or text
+        elif group == "device":
+            start.device = start.device or text.replace("_", " ")
+        else:
+            _note_settings(start, group, text, dialect)
+
+
+def _note_settings(start: _Start, group: str, text: str, dialect: Dialect) -> None:
+    """What a server was told, printed by itself or as a command line."""
+    if group == "command":
+        pairs = list(command_pairs(text, dialect.settings, dialect.flags))
+        told = first_word(text)
+        if told is not None:
+            start.model = start.model or told
+    else:
+        pairs = list(printed_pairs(text, dialect.settings, dialect.nested))
+    for name, value in pairs:
+        option = dialect.settings[name]
+        if option == MODEL:
+            start.model = start.model or value
+        else:
+            start.set(option, value, _STRENGTH[group])

@@ -1,0 +1,152 @@
+"""What a server says of itself while it starts, whatever the engine: settings, and figures as it printed them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.units import GIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Unit(Enum):
+    """What a figure counts, and how much one of it is."""
+
+    GIB = GIB
+    BYTES = 1
+    TOKENS = "tokens"
+    BLOCKS = "blocks"
+    SEQUENCES = "sequences"
+    SHARE = "share"
+
+    @property
+    def bytes(self) -> int:
+        """Of one; 1 of what is no memory."""
+        return self.value if isinstance(self.value, int) else 1
+
+    @property
+    def shown(self) -> str:
+        """Behind a number."""
+        return {Unit.GIB: " GiB", Unit.BYTES: " bytes", Unit.SEQUENCES: "x"}.get(self, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A kind of figure that engines print.
+
+    Attributes:
+        name: in results.
+        unit: that it is printed in.
+        decimals: that are printed at least, where trailing zeros are left out.
+    """
+
+    name: str
+    unit: Unit
+    decimals: int = 0
+
+
+class Printed(NamedTuple):
+    """A figure as it stands in the log.
+
+    Attributes:
+        value: in bytes where it is memory.
+        off: by how much rounding may have changed it, at most.
+        text: as it was printed, with its unit.
+        process: that printed it, as the log calls it; empty where it does not say.
+    """
+
+    value: Fraction
+    off: Fraction
+    text: str
+    process: str = ""
+
+    @classmethod
+    def of(cls, figure: Figure, text: str, process: str) -> Printed:
+        """A number as an engine prints it: '56.21', '460,496'."""
+        number = text.replace(",", "")
+        decimals = max(figure.decimals, len(number.partition(".")[2]))
+        off = Fraction(1, 2 * 10**decimals) if decimals else Fraction(0)
+        size = figure.unit.bytes
+        return cls(Fraction(number) * size, off * size, f"{text}{figure.unit.shown}", process)
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A line that an engine prints, with what it tells.
+
+    Attributes:
+        anchor: characters that such a line always has; lines without them are not looked at.
+        pattern: whose groups are named after figures, or are `version`, `model`, `device`, `settings` or `command`.
+        versions: that print it.
+        source: the function that does, in the engine's tree.
+        starts: whether a server prints it once, at its start.
+    """
+
+    anchor: str
+    pattern: re.Pattern[str]
+    versions: str
+    source: str
+    starts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How an engine tells of its start.
+
+    Attributes:
+        engine: by kvcalc's name.
+        figures: by the names of the groups that hold them.
+        wordings: all that is looked for.
+        settings: option of kvcalc (with its dashes) or of the engine (without) by the name that the engine prints.
+        nested: of those names, the ones that stand within another setting.
+        flags: the name that each short flag of its command line stands for.
+        process: of a line: who printed it.
+    """
+
+    engine: str
+    figures: Mapping[str, Figure]
+    wordings: tuple[Wording, ...]
+    settings: Mapping[str, str]
+    nested: frozenset[str]
+    flags: Mapping[str, str]
+    process: re.Pattern[str]
+
+    @property
+    def looked_for(self) -> Iterator[str]:
+        """What its lines say, for a message."""
+        yield from (each.anchor.strip() for each in self.wordings)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLog:
+    """The last start of a server in its log.
+
+    Attributes:
+        version: of the engine, as it writes it.
+        model: as the engine was told it: a name on the Hub, or a path of its machine.
+        device: what the driver calls the accelerator.
+        settings: by option of kvcalc (with dashes) or of the engine; as text.
+        printed: the figures, each as often as it was printed.
+        starts: how many there are in the log.
+    """
+
+    engine: str
+    version: str | None = None
+    model: str | None = None
+    device: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    printed: Mapping[str, tuple[Printed, ...]] = field(default_factory=dict)
+    starts: int = 1
+
+    def most(self, figure: str) -> Printed | None:
+        """Of the rank that printed the most."""
+        return max(self.printed.get(figure, ()), default=None)
+
+    def least(self, figure: str) -> Printed | None:
+        """Of the rank that printed the least: an engine gives every rank as many blocks as that one has."""
+        return min(self.printed.get(figure, ()), default=None)

@@ -1,0 +1,207 @@
+"""What vLLM's start-up logs say, whatever has been put around their lines."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import pytest
+import start_ups
+
+from kvcalc.errors import KvcalcError
+from kvcalc.logs import ServerLog, read_log_text
+from kvcalc.logs.lines import MAX_LINE
+
+GIB = 2**30
+
+
+def figures(log: ServerLog) -> dict[str, list[str]]:
+    """As they were printed, each text once."""
+    return {name: list(dict.fromkeys(each.text for each in values)) for name, values in log.printed.items()}
+
+
+def test_a_log_of_v0() -> None:
+    log = read_log_text(start_ups.V0_6_6)
+    assert (log.engine, log.version, log.model) == ("vllm", "0.6.6", "meta-llama/Meta-Llama-3-8B")
+    assert log.settings["--utilization"] == "0.9"
+    assert log.settings["max-num-seqs"] == "256"
+    assert log.settings["enable-prefix-caching"] == "False"
+    assert "max-num-batched-tokens" not in log.settings
+    assert figures(log) == {
+        "weights": ["14.9595 GiB", "14.96 GiB"],
+        "total memory": ["23.53 GiB"],
+        "utilization": ["0.90"],
+        "usable memory": ["21.18 GiB"],
+        "non-torch memory": ["0.09 GiB"],
+        "temporary": ["1.26 GiB"],
+        "cache memory": ["4.87 GiB"],
+        "blocks": ["2493"],
+        "longest request": ["4096"],
+        "concurrency": ["9.74x"],
+        "CUDA graphs": ["0.38 GiB"],
+    }
+
+
+def test_a_log_of_0_10_with_colours() -> None:
+    log = read_log_text(start_ups.V0_10_2)
+    assert (log.version, log.model) == ("0.10.2", "Qwen/Qwen3-8B")
+    assert log.settings["--utilization"] == "0.8"
+    assert "max-num-seqs" not in log.settings  # a part of compilation_config is named so
+    found = figures(log)
+    assert found["tokens"] == ["15,504"]
+    assert found["cache memory"] == ["2.13 GiB", "2287070085 bytes"]
+    assert found["temporary"] == ["1.4 GiB"]
+    assert found["tokens of a step"] == ["2048"]
+    assert log.printed["tokens"][0].process == "EngineCore_DP0"
+
+
+def test_a_log_of_0_19_that_names_its_card() -> None:
+    log = read_log_text(start_ups.V0_19)
+    assert (log.version, log.device) == ("0.19.0", "NVIDIA H100 80GB HBM3")
+    found = figures(log)
+    assert found["CUDA graphs, estimated"] == ["0.74 GiB"]
+    assert found["temporary"] == ["2.0 GiB"]
+    assert found["concurrency"] == ["58.02x"]
+
+
+def test_a_log_of_0_31_with_a_logo_and_consumed_memory() -> None:
+    log = read_log_text(start_ups.V0_31)
+    assert (log.version, log.model) == ("0.31.0", "meta-llama/Meta-Llama-3-8B")
+    found = figures(log)
+    assert found["weights and non-torch memory"] == ["15.26 GiB"]
+    assert found["temporary and CUDA graphs"] == ["1.44 GiB"]
+    assert found["tokens"] == ["460,496"]
+    assert found["longest request"] == ["131,072"]
+    assert found["total memory"] == ["79.25 GiB"]
+
+
+def test_several_ranks_print_their_own_figures() -> None:
+    log = read_log_text(start_ups.RANKS)
+    assert [each.process for each in log.printed["weights"]] == ["Worker_TP0", "Worker_TP1"]
+    least = log.least("cache memory")
+    assert least is not None
+    assert (least.text, least.process) == ("60.47 GiB", "Worker_TP1")
+    assert log.version is log.model is None
+
+
+def test_a_start_that_fails_says_what_it_lacks() -> None:
+    found = figures(read_log_text(start_ups.DOES_NOT_FIT))
+    assert found == {
+        "longest request": ["131072"],
+        "cache of one request": ["16.0 GiB"],
+        "cache memory": ["2.13 GiB"],
+    }
+
+
+def test_a_figure_is_known_up_to_its_rounding() -> None:
+    kv = read_log_text("INFO Available KV cache memory: 56.2 GiB").printed["cache memory"][0]
+    assert kv.value == Fraction("56.2") * GIB
+    assert kv.off == Fraction("0.005") * GIB  # round(x, 2) leaves out a last zero
+
+
+def compose(text: str) -> str:
+    return "".join(f"vllm-1  | {line}\n" for line in text.splitlines())
+
+
+def kubernetes(text: str) -> str:
+    stamp = "2026-01-02T10:00:00.123456789Z stdout F"
+    return "".join(f"{stamp} {line}\r\n" for line in text.splitlines())
+
+
+def docker(text: str) -> str:
+    return "".join(json.dumps({"log": f"{line}\n", "stream": "stderr"}) + "\n" for line in text.splitlines())
+
+
+def between_progress_bars(text: str) -> str:
+    return "".join(f"Loading:  40%|####   | 2/5\rLoading: 100%|#######| 5/5\r\n{line}\n" for line in text.splitlines())
+
+
+ALL = [start_ups.V0_6_6, start_ups.V0_10_2, start_ups.V0_19, start_ups.V0_31, start_ups.RANKS]
+
+
+@pytest.mark.parametrize("text", ALL)
+@pytest.mark.parametrize("put_around", [compose, kubernetes, docker, between_progress_bars])
+def test_what_collectors_put_around_lines_changes_nothing(put_around: object, text: str) -> None:
+    assert callable(put_around)
+    assert read_log_text(put_around(text)) == read_log_text(text)
+
+
+@pytest.mark.parametrize("text", ALL)
+def test_any_part_of_a_log_is_read(text: str) -> None:
+    whole = figures(read_log_text(text))
+    for line in text.splitlines():
+        try:
+            part = figures(read_log_text(line))
+        except KvcalcError:
+            continue
+        assert all(set(found) <= set(whole[name]) for name, found in part.items())
+
+
+def test_the_last_start_with_figures_counts() -> None:
+    again = start_ups.V0_31.replace("460,496", "111,111").replace("56.21", "13.56")
+    log = read_log_text(
+        start_ups.V0_19 + again + "INFO [startup.py:38] vLLM server version 0.31.0, serving model x/y\n"
+    )
+    assert (log.starts, log.version) == (3, "0.31.0")
+    assert figures(log)["tokens"] == ["111,111"]
+
+
+def test_a_command_line_tells_settings() -> None:
+    text = (
+        "$ vllm serve 'Qwen/Qwen3-8B' --max-model-len=4096 -tp 2 --max-num-seqs 64 --enforce-eager "
+        "--no-enable-prefix-caching --api-key secret\n" + start_ups.RANKS
+    )
+    log = read_log_text(text)
+    assert log.model == "Qwen/Qwen3-8B"
+    assert log.settings == {
+        "--context": "4096",
+        "--tp": "2",
+        "max-num-seqs": "64",
+        "enforce-eager": "True",
+        "enable-prefix-caching": "False",
+    }
+
+
+def test_a_setting_within_another_is_not_the_servers_own() -> None:
+    text = (
+        "non-default args: {'compilation_config': {'max_num_seqs': 7}, 'speculative_config': {'method': 'mtp', "
+        "'model': 'org/draft', 'num_speculative_tokens': 2}, 'model': 'org/model', 'max_num_seqs': 8}"
+    )
+    log = read_log_text(text)
+    assert log.model == "org/model"
+    assert log.settings == {"max-num-seqs": "8", "num-speculative-tokens": "2"}
+
+
+def test_nothing_known_is_refused_with_what_was_looked_for() -> None:
+    with pytest.raises(KvcalcError, match="no line of a known start-up log") as told:
+        read_log_text("INFO: Uvicorn running on http://0.0.0.0:8000\n" * 10)
+    assert "'KV cache size:'" in str(told.value)
+
+
+HOSTILE = [
+    "Available KV cache memory: " + "9" * 10_000 + " GiB",
+    "Available KV cache memory: nan GiB",
+    "GPU KV cache size: " + "1," * 5_000 + " tokens",
+    "Initializing a V1 LLM engine (v0.19.0) with config: " + "model=" * 10_000,
+    "non-default args: " + "{'a': " * 20_000,
+    "\x1b[" * 20_000 + "Available KV cache memory: 1 GiB",
+    '{"log": ' + "[" * 5_000,
+    "vllm serve " + "'" * 3_001,
+    "vllm serve " + "\\" * 3_001,
+    "args: Namespace(" + "max_model_len=" + "1" * 5_000,
+    "\x00\x01\ufffd GPU KV cache size: 1 tokens\x00",
+    "ree memory on device (" + "1" * 30_000,
+    "total_gpu_memory=" * 5_000 + " Memory profiling results",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_line_does_no_harm(text: str) -> None:
+    log = read_log_text(text + "\n" + start_ups.RANKS)
+    assert figures(log)["weights"] == ["7.6 GiB"]
+    assert all(each.value < 10**30 for values in log.printed.values() for each in values)
+
+
+def test_a_line_is_read_up_to_a_limit() -> None:
+    log = read_log_text("x" * MAX_LINE + "Available KV cache memory: 1.0 GiB\n" + start_ups.RANKS)
+    assert figures(log)["cache memory"] == ["60.51 GiB", "60.47 GiB"]
