@@ -4,8 +4,8 @@ from __future__ import annotations
 
 V0_6_6 = """\
 INFO 01-02 10:00:00 api_server.py:712] vLLM API server version 0.6.6
-INFO 01-02 10:00:00 api_server.py:713] args: Namespace(host='gpu-17.example', port=8000, model='meta-llama/Meta-Llama-3-8B', \
-tokenizer=None, dtype='auto', kv_cache_dtype='auto', max_model_len=4096, tensor_parallel_size=1, block_size=16, \
+INFO 01-02 10:00:00 api_server.py:713] args: Namespace(host='gpu-17.example', port=8000, \
+model='meta-llama/Meta-Llama-3-8B', tokenizer=None, dtype='auto', kv_cache_dtype='auto', max_model_len=4096, tensor_parallel_size=1, block_size=16, \
 gpu_memory_utilization=0.9, max_num_batched_tokens=None, max_num_seqs=256, quantization=None, api_key='sk-secret')
 INFO 01-02 10:00:01 llm_engine.py:234] Initializing an LLM engine (v0.6.6) with config: \
 model='meta-llama/Meta-Llama-3-8B', speculative_config=None, tokenizer='meta-llama/Meta-Llama-3-8B', \
@@ -53,12 +53,14 @@ memory. Current kv cache memory in use is 2287070085 bytes.
 """v1/worker/gpu_worker.py, compile_or_warm_up_model."""
 
 V0_19 = """\
-(APIServer pid=1) INFO 03-02 10:00:00 [utils.py:299] vLLM server version 0.19.0, serving model meta-llama/Meta-Llama-3-8B
+(APIServer pid=1) INFO 03-02 10:00:00 [utils.py:299] vLLM server version 0.19.0, \
+serving model meta-llama/Meta-Llama-3-8B
 (EngineCore pid=9) INFO 03-02 10:00:02 [core.py:103] Initializing a V1 LLM engine (v0.19.0) with config: \
 model='meta-llama/Meta-Llama-3-8B', speculative_config=None, dtype=torch.bfloat16, max_seq_len=8192, \
 tensor_parallel_size=1, pipeline_parallel_size=1, data_parallel_size=1, decode_context_parallel_size=1, \
 quantization=None, enforce_eager=False, kv_cache_dtype=auto, device_config=cuda, enable_prefix_caching=True
-(EngineCore pid=9) INFO 03-02 10:00:12 [gpu_model_runner.py:4821] Model loading took 14.96 GiB memory and 8.103123 seconds
+(EngineCore pid=9) INFO 03-02 10:00:12 [gpu_model_runner.py:4821] \
+Model loading took 14.96 GiB memory and 8.103123 seconds
 (EngineCore pid=9) INFO 03-02 10:00:15 [gpu_model_runner.py:5956] Estimated CUDA graph memory: 0.74 GiB total
 (EngineCore pid=9) DEBUG 03-02 10:00:15 [gpu_worker.py:425] Initial free memory: 78.66 GiB; \
 Requested memory: 0.950000 (util), 75.22 GiB
@@ -87,9 +89,9 @@ Maximum concurrency for 131,072 tokens per request: 3.51x
 (EngineCore pid=9) INFO 11-02 10:00:29 [model_runner.py:1087] Graph capturing finished in 12 secs, took 0.23 GiB
 (EngineCore pid=9) INFO 11-02 10:00:29 [gpu_worker.py:955] Free memory on device (78.8/79.25 GiB) on startup. \
 Desired GPU memory utilization is (0.92, 72.91 GiB). Actual usage is 15.26 GiB for consumed memory \
-(weights + non-torch), 1.44 GiB for peak activation, and 0.23 GiB for CUDAGraph memory. Replace gpu_memory_utilization \
-config with `--kv-cache-memory=59000000000` (54.95 GiB) to fit into requested memory, or `--kv-cache-memory=65000000000` \
-(60.54 GiB) to fully utilize gpu memory. Current kv cache memory in use is 56.21 GiB.
+(weights + non-torch), 1.44 GiB for peak activation, and 0.23 GiB for CUDAGraph memory. Replace \
+gpu_memory_utilization config with `--kv-cache-memory=59000000000` (54.95 GiB) to fit into requested memory, or \
+`--kv-cache-memory=65000000000` (60.54 GiB) to fully utilize gpu memory. Current kv cache memory in use is 56.21 GiB.
 """
 """The figures are those of a public log: stored file id 70682754770."""
 
