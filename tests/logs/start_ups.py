@@ -5,7 +5,8 @@ from __future__ import annotations
 V0_6_6 = """\
 INFO 01-02 10:00:00 api_server.py:712] vLLM API server version 0.6.6
 INFO 01-02 10:00:00 api_server.py:713] args: Namespace(host='gpu-17.example', port=8000, \
-model='meta-llama/Meta-Llama-3-8B', tokenizer=None, dtype='auto', kv_cache_dtype='auto', max_model_len=4096, tensor_parallel_size=1, block_size=16, \
+model='meta-llama/Meta-Llama-3-8B', tokenizer=None, dtype='auto', kv_cache_dtype='auto', \
+max_model_len=4096, tensor_parallel_size=1, block_size=16, \
 gpu_memory_utilization=0.9, max_num_batched_tokens=None, max_num_seqs=256, quantization=None, api_key='sk-secret')
 INFO 01-02 10:00:01 llm_engine.py:234] Initializing an LLM engine (v0.6.6) with config: \
 model='meta-llama/Meta-Llama-3-8B', speculative_config=None, tokenizer='meta-llama/Meta-Llama-3-8B', \
