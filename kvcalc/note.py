@@ -14,6 +14,7 @@ Datum = bool | int | float | str | None | tuple["Datum", ...]
 _CODES = {
     # the question: what was assumed or chosen while it was put together
     "default-context": "no context is given, so a default is taken",
+    "older-engine-version": "the engine's version is counted by the rules of an older one",
     "unused-option": "an option that is given has no effect here",
     "default-mla-dims": "dims of an MLA described on the command line that do not enter the cache are taken",
     "best-of-gpus": "the best deployment of the GPUs that are given is taken",

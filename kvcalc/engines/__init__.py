@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.base import Engine, Load, Option, Settled, Setup
@@ -34,6 +35,7 @@ __all__ = [
     "choose_engine",
     "content_bytes",
     "contents",
+    "version_number",
 ]
 
 
@@ -67,13 +69,40 @@ def choose_engine(text: str, options: Mapping[str, str], block_size: str | None 
             other = f"engine {name} has no option '{key[:60]}'{nearest_or_all(key, kind.options)}"
             raise KvcalcError(f"--engine-option: {other if kind.options else none}")
     read = {key: kind.options[key].read(value, f"--engine-option {key}") for key, value in given.items()}
-    return kind(_version(kind, version) if at else (kind.versions or (None,))[-1], tuple(sorted(read.items())))
+    rules = _version(kind, version) if at else (kind.versions or (None,))[-1]
+    older = at and version_number(version) != version_number(rules or "")
+    return kind(rules, tuple(sorted(read.items())), version if older else None)
 
 
 def _version(kind: type[Engine], version: str) -> str:
+    """The version whose rules are followed: the one that is asked for, or the one before it."""
     if not kind.versions:
         raise KvcalcError(f"--engine: {kind.name} has no versions, and '{version[:40]}' is asked for")
-    if version not in kind.versions:
-        known = ", ".join(kind.versions)
-        raise KvcalcError(f"--engine: version '{version[:40]}' of {kind.name} is not known; known are {known}")
-    return version
+    if version in kind.versions:
+        return version
+    asked = version_number(version)
+    numbers = {each: number for each in kind.versions if (number := version_number(each))}
+    if asked and numbers and min(numbers.values()) <= asked <= max(numbers.values()):
+        return max((each for each, number in numbers.items() if number <= asked), key=lambda each: numbers[each])
+    known = ", ".join(kind.versions)
+    raise KvcalcError(f"--engine: version '{version[:40]}' of {kind.name} is not known; known are {known}")
+
+
+_VERSION = re.compile(
+    r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:\.post(\d{1,6}))?"
+    r"(\.?(?:a|b|rc|dev)\d+[^+]*)?"  # leads to a release
+    r"(?:\+.*)?"  # a build of it
+)
+
+
+def version_number(version: str) -> tuple[int, ...] | None:
+    """A version such as 0.19, v0.19.1 or 0.20.1rc1 as numbers to compare; None of any other name.
+
+    Releases have four numbers: 0.19 is (0, 19, 0, 0). What leads to a release comes before it: 0.20.1rc1 is
+    (0, 20, 1, -1).
+    """
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return None
+    major, minor, patch, post, before = found.groups()
+    return int(major), int(minor), int(patch or 0), -1 if before else int(post or 0)

@@ -42,13 +42,20 @@ class Option(NamedTuple):
 
     Attributes:
         read: from the text of its value and the words that messages call it by, to the value; refuses with KvcalcError.
-        default: as text, as the engine's own documentation has it.
+        default: as text, as the engine's own documentation has it; None where it depends on more than the option.
         help: what it does, in a sentence.
+        otherwise: what is taken where nobody gives it and there is no one default, in words.
     """
 
     read: Callable[[str, str], Any]
-    default: str
+    default: str | None
     help: str
+    otherwise: str = ""
+
+    @property
+    def default_in_words(self) -> str:
+        """What is taken where nobody gives it."""
+        return self.otherwise if self.default is None else self.default
 
 
 class Setup(NamedTuple):
@@ -59,6 +66,8 @@ class Setup(NamedTuple):
         utilization: share of the accelerator's memory that may be used, where the engine takes such a share.
         counter: counts contents of this format quickly.
         weight_format: what the weights are asked to be in; None: as the model's file has them.
+        max_model_len: tokens of the longest request that it is to serve: the context asked for.
+        cache_format_given: whether a format was asked for. Else an engine may have a default of its own.
     """
 
     model: Model
@@ -67,7 +76,9 @@ class Setup(NamedTuple):
     gpu: Gpu
     utilization: Fraction
     counter: ContentCounter
+    max_model_len: int
     weight_format: ElementFormat | None = None
+    cache_format_given: bool = False
 
 
 class Load(NamedTuple):
@@ -214,12 +225,13 @@ class Engine(ABC):
         source: where that is documented.
         options: each by the engine's own name for it.
         block_option: the one that `--block-size` is short for; None where it has no blocks.
-        utilization: the share of an accelerator's memory that it uses where nobody says; None where it takes no such
-            share, and `--utilization` is refused.
+        utilization: the share of an accelerator's memory that it uses where nobody says, unless
+            `default_utilization` says otherwise; None where it takes no such share, and `--utilization` is refused.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
         version: the one whose rules are followed; None of a plain formula.
         given: values of the options that were given.
+        asked_version: the version that was asked for, where its rules are those of the older `version`.
     """
 
     name: ClassVar[str]
@@ -234,6 +246,7 @@ class Engine(ABC):
 
     version: str | None = None
     given: tuple[tuple[str, Any], ...] = ()
+    asked_version: str | None = None
 
     @abstractmethod
     def settle(self, setup: Setup) -> Settled:
@@ -248,7 +261,13 @@ class Engine(ABC):
         yield from ()
 
     def option(self, name: str) -> Any:
-        """The value of an option: as given, else the engine's default."""
+        """The value of an option: as given, else the engine's default; None where that depends on more."""
         option = self.options[name]
         given = dict(self.given)
-        return given[name] if name in given else option.read(option.default, name)
+        if name in given:
+            return given[name]
+        return None if option.default is None else option.read(option.default, name)
+
+    def default_utilization(self, gpu: Gpu) -> Fraction | None:  # noqa: ARG002  # for engines
+        """The share of this accelerator's memory that this version uses where nobody says."""
+        return self.utilization

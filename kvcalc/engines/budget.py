@@ -12,12 +12,13 @@ class Temporary(NamedTuple):
     """Temporary memory of one rank, in bytes: what is counted, and the range that was observed.
 
     Attributes:
-        term: what totals count.
-        low: the least observed.
-        high: the most observed in settings like these; what a deployment must leave for it to be called fitting.
+        term: what totals count, with the path 'temporary'.
+        low: the least observed. Where a formula tells it, that.
+        high: the most observed in settings like these; what a deployment must leave for it to be called fitting. Where
+            an engine's overhead is known as a range only, the range is part of this one.
     """
 
-    term: Product
+    term: Product | Sum
     low: int
     high: int
 
@@ -40,12 +41,15 @@ class Budget(NamedTuple):
         overhead: all else, as rows with a source; None: communication buffers and CUDA graphs as observed.
         left_free: what the engine keeps free of `usable` by its own rule: a further row of the overhead, which
             `--overhead` does not replace.
+        cache: bytes of the cache where they are stated outright, as by vLLM's kv-cache-memory-bytes; it gets no more,
+            however much of `usable` is left. None: it gets all that is left.
     """
 
     usable: int | None = None
     temporary: Temporary | None = None
     overhead: Sum | None = None
     left_free: Product | None = None
+    cache: int | None = None
 
 
 class Pool(NamedTuple):

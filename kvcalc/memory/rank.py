@@ -100,12 +100,14 @@ class _SharedOut(NamedTuple):
     Attributes:
         usable: None: of the scenario's accelerator.
         usual: bytes of the usual temporary figure.
+        cache: what the cache gets at most; None: all that is left.
     """
 
     usable: int | None
     temporary: Temporary
     overhead: Sum
     usual: int
+    cache: int | None = None
 
 
 class Rank:
@@ -144,7 +146,8 @@ class Rank:
             temporary = (own.temporary if given.temporary is None else None) or self._common.temporary
             others = own.overhead if given.overhead is None else None
             plain = overhead(self._common.deployment.connected_ranks, given.overhead)
-            self._known = _SharedOut(own.usable, temporary, _with(others or plain, own.left_free), temporary.term.bytes)
+            everything = _with(others or plain, own.left_free)
+            self._known = _SharedOut(own.usable, temporary, everything, temporary.term.bytes, own.cache)
         return self._known
 
     @property
@@ -156,6 +159,19 @@ class Rank:
         """The same for a scenario that may have another accelerator, where that plays no part in what is settled."""
         own = self._shared_out().usable
         return scenario.usable_bytes if own is None else own
+
+    def memory_for_cache(self, temporary: int, on: Scenario | None = None) -> int:
+        """What is left for the cache beside so much temporary memory, and no more than the engine gives it.
+
+        Below zero is what all else lacks.
+
+        Args:
+            temporary: bytes.
+            on: a scenario that may have another accelerator, where that plays no part in what is settled.
+        """
+        left = self.usable_on(on or self._scenario) - self.fixed_bytes - temporary
+        most = self._shared_out().cache
+        return left if most is None else min(left, most)
 
     @property
     def temporary(self) -> Temporary:
@@ -240,14 +256,14 @@ class Rank:
 
     def headroom(self, sequences: int, context: int) -> int:
         """What is left of what is usable, with the usual temporary figure; below zero where that is too much."""
-        return self.usable_bytes - self.bytes_holding(sequences, context)
+        return self.memory_for_cache(self._shared_out().usual) - self.cache_bytes(sequences, context)
 
     def fit(self, sequences: int, context: int) -> Fit:
         """Whether it stays within what is usable."""
-        left = self.usable_bytes - self.fixed_bytes - self.cache_bytes(sequences, context)
-        if self.temporary.high <= left:
+        held, temporary = self.cache_bytes(sequences, context), self.temporary
+        if held <= self.memory_for_cache(temporary.high):
             return Fit.FITS
-        return Fit.TIGHT if self.temporary.low <= left else Fit.NO
+        return Fit.TIGHT if held <= self.memory_for_cache(temporary.low) else Fit.NO
 
     @cached_property
     def fixed_bytes(self) -> int:

@@ -90,7 +90,9 @@ class Ranks:
                     scenario.gpu,
                     scenario.utilization,
                     self._counter,
+                    scenario.workload.context,
                     scenario.weight_format,
+                    scenario.cache_format_given,
                 )
             )
         return settled

@@ -47,6 +47,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     given = read_options(ScenarioOptions, options)
     found = described_model(model, given)
     context, notes = _context(found.model, given)
+    gpu = gpu_of(given["gpu"], given["gpu_memory"], given["node_size"])
     engine = choose_engine(
         given["engine"],
         given["engine_option"] or {},
@@ -55,13 +56,14 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     return Scenario(
         model=found.model,
         workload=Workload(given["batch"], context),
-        gpu=gpu_of(given["gpu"], given["gpu_memory"], given["node_size"]),
+        gpu=gpu,
         cache_format=cache_format(found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"]),
         deployment=_deployment(given),
         gpu_limit=_gpu_limit(given),
         engine=engine,
+        cache_format_given=given["cache_dtype"] is not None,
         weight_format=given["weight_dtype"] and find_weight_format(given["weight_dtype"], "--weight-dtype"),
-        utilization=_utilization(engine, given["utilization"]),
+        utilization=_utilization(engine, gpu, given["utilization"]),
         replacements=Replacements(
             weights=given["weights"],
             temporary=given["temporary"],
@@ -72,7 +74,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         shared_prefix=_prefix(given["shared_prefix"], context),
         spill=given["spill"],
         origin=found.origin,
-        notes=(*found.notes, *notes, *_unused_formats(found.model, given)),
+        notes=(*found.notes, *notes, *_engine_notes(engine), *_unused_formats(found.model, given)),
     )
 
 
@@ -106,11 +108,22 @@ def gpu_of(gpu: Gpu | str, memory: int | None = None, node_size: int | None = No
     return replace(found, memory_bytes=memory, memory_from="user")
 
 
-def _utilization(engine: Engine, given: Fraction | None) -> Fraction:
+def _engine_notes(engine: Engine) -> Iterator[Note]:
+    if engine.asked_version is not None:
+        yield note(
+            "older-engine-version",
+            f"{engine.name} {engine.asked_version} is counted by the rules of {engine.version}, the nearest version "
+            "before it whose rules are known",
+            asked=engine.asked_version,
+            followed=engine.version,
+        )
+
+
+def _utilization(engine: Engine, gpu: Gpu, given: Fraction | None) -> Fraction:
     if given is not None and engine.utilization is None:
         own = f"; its options are {', '.join(engine.options)}" if engine.options else ""
         raise KvcalcError(f"--utilization: engine {engine.name} takes no such share of the memory{own}")
-    return given or engine.utilization or DEFAULT_UTILIZATION
+    return given or engine.default_utilization(gpu) or DEFAULT_UTILIZATION
 
 
 def _context(model: Model, given: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:

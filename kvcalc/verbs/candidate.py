@@ -99,4 +99,4 @@ def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = N
 
 
 def rank_holds(rank: Rank, sequences: int, context: int, figure: Callable[[Temporary], int]) -> bool:
-    return rank.fixed_bytes + figure(rank.temporary) + rank.cache_bytes(sequences, context) <= rank.usable_bytes
+    return rank.cache_bytes(sequences, context) <= rank.memory_for_cache(figure(rank.temporary))

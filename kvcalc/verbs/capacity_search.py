@@ -122,9 +122,7 @@ def replica_of(
     """
     each = (ranks or Ranks(scenario)).of(deployment)
     refuse_unknown_weights(scenario, each[0].weights_bytes)
-    return Replica(
-        each, tuple(rank.usable_on(scenario) - rank.fixed_bytes - temporary(rank.temporary) for rank in each)
-    )
+    return Replica(each, tuple(rank.memory_for_cache(temporary(rank.temporary), scenario) for rank in each))
 
 
 def refuse_unknown_weights(scenario: Scenario, weights: object) -> None:

@@ -141,7 +141,7 @@ def _engine(engine: type[Engine]) -> Explanation:
         title=f"Engine {engine.name}",
         keeps=engine.about,
         formula=engine.formula,
-        fields=tuple(f"{name} ({each.default}): {each.help}" for name, each in engine.options.items()),
+        fields=tuple(f"{name} ({each.default_in_words}): {each.help}" for name, each in engine.options.items()),
         source=engine.source,
         example="",
     )

@@ -54,7 +54,7 @@ def memory_for_cache(rank: Rank) -> int:
     Raises:
         KvcalcError: nothing, and less.
     """
-    memory = rank.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
+    memory = rank.memory_for_cache(rank.temporary.term.bytes)
     if memory < 0:
         raise KvcalcError(
             f"--spill: only cache can be kept in the host's memory, and a rank lacks {-memory:,} bytes for the rest; "

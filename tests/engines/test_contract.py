@@ -260,10 +260,12 @@ def test_every_option_is_read_or_refused(engine: type[Engine], monkeypatch: pyte
     assert choose_engine(engine.name, {}).version == (engine.versions[-1] if engine.versions else None)
     for name, option in engine.options.items():
         assert name == name.lower().replace("_", "-")
-        assert choose_engine(engine.name, {name: option.default}).option(name) == engine().option(name)
-        assert choose_engine(engine.name, {name.replace("-", "_"): option.default}) == choose_engine(
-            engine.name, {name: option.default}
-        )
+        if option.default is not None:
+            assert choose_engine(engine.name, {name: option.default}).option(name) == engine().option(name)
+            assert choose_engine(engine.name, {name.replace("-", "_"): option.default}) == choose_engine(
+                engine.name, {name: option.default}
+            )
+        assert option.default_in_words
         with pytest.raises(KvcalcError, match=name):
             choose_engine(engine.name, {name: "no such value"})
     with pytest.raises(KvcalcError, match="'no-such-option'"):

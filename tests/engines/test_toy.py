@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pytest
 from conftest import Kvcalc
@@ -12,12 +14,14 @@ from toy_engine import SOURCE, Toy, ToyLayout
 
 import kvcalc as package
 from kvcalc.deployment import Deployment
-from kvcalc.engines import ENGINES, Load, Setup
+from kvcalc.engines import ENGINES, Budget, Load, Setup, choose_engine
 from kvcalc.engines.cache_format import CacheFormat
+from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import find_format
 from kvcalc.memory import Ranks
 from kvcalc.memory.decode_traffic import work
 from kvcalc.model.stages import Stage
+from kvcalc.scenario import Workload
 from kvcalc.term import Factor, Product
 
 TOKEN = 2 * 32 * 8 * 128 * 2
@@ -297,3 +301,49 @@ def test_what_is_loaded_beyond_the_checkpoint_is_a_row_of_the_weights(kvcalc: Kv
     assert "padding 0.01 11 layers x 1,048,576 bytes" in rows(kvcalc, *words, "--engine", "narrow")
     given = answer(kvcalc, *words, "--engine", "narrow", "--weights", "9GiB")["memory"]
     assert given["weights_bytes"] == 9 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("asked", "followed"),
+    [("0.9", None), ("0.9.0", None), ("v0.9.5", "0.9"), ("0.95", "0.9"), ("1.0rc1", "0.9"), ("1.0.0+cu1", None)],
+)
+def test_a_version_between_two_takes_the_older_rules(asked: str, followed: str | None) -> None:
+    with patch.dict(ENGINES, toy=Toy):
+        engine = choose_engine(f"toy@{asked}", {})
+    assert engine.version == (followed or asked[:3])
+    assert engine.asked_version == (asked if followed else None)
+
+
+@pytest.mark.parametrize("asked", ["0.8", "0.8.9", "0.9rc2", "1.0.1", "1.1", "2", "x", "0.9-else"])
+def test_a_version_before_the_first_or_after_the_newest_is_refused(asked: str) -> None:
+    with patch.dict(ENGINES, toy=Toy), pytest.raises(KvcalcError, match=r"is not known; known are 0\.9, 1\.0"):
+        choose_engine(f"toy@{asked}", {})
+
+
+class StatedLayout(ToyLayout):
+    """The cache gets a GiB, however much is left."""
+
+    def budget(self, stage: Stage, weights_bytes: int) -> Budget:
+        return super().budget(stage, weights_bytes)._replace(cache=2**30)
+
+
+class Stated(Toy):
+    """The toy with its cache stated outright."""
+
+    name: ClassVar[str] = "stated"
+
+    def settle(self, setup: Setup) -> StatedLayout:
+        return StatedLayout(setup, self.option("block-size"), self.option("memory-fraction"))
+
+
+def test_a_cache_that_is_stated_outright_gets_no_more() -> None:
+    with patch.dict(ENGINES, stated=Stated):
+        asked = package.make_scenario("llama-3-8b", context=1024, tp=1, engine="stated")
+        found = package.capacity(asked)
+        held, none = (2**30 // (16 * TOKEN) * 16, 2**30 // (16 * TOKEN) * 16 + 16)
+        fits = [package.estimate(replace(asked, workload=Workload(1, each))).gpus.fits for each in (held - 16, none)]
+    assert (found.cache_memory_bytes, found.tokens) == (2**30, held)
+    assert fits == [True, False]
+    with patch.dict(ENGINES, stated=Stated):
+        lacking = package.capacity("llama-3-8b", context=1024, tp=1, engine="stated", gpu_memory="20GiB")
+    assert lacking.cache_memory_bytes < 2**30
