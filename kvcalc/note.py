@@ -40,6 +40,7 @@ _CODES = {
     "windows-lower-bound": "layers with windows are counted without what engines keep beside them",
     "states-lower-bound": "layers with states are counted without what engines keep beside them",
     "encoder-context": "each sequence is taken to have an encoder's tokens",
+    "weights-left-in-dtype": "what a format that is asked for the weights leaves in the model's dtype",
     "weights-unknown": "the total and the number of GPUs need the weights",
     # the accelerator
     "gpu-memory-from-nvidia-smi": "the memory of an accelerator is nvidia-smi's figure",

@@ -127,6 +127,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "windows-lower-bound": estimate("gemma-3-27b", context=100_000),
     "states-lower-bound": estimate("mamba-2.8b"),
     "encoder-context": estimate(model(LayerGroup(count=1, attention=CROSS))),
+    "weights-left-in-dtype": estimate("llama-3-8b", weight_dtype="fp8"),
     "weights-unknown": estimate("palm-540b"),
     "gpu-memory-from-nvidia-smi": estimate(
         "llama-3-8b", gpu=replace(package.load_gpu("h100-sxm"), memory_from="nvidia-smi")

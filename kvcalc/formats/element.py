@@ -36,6 +36,7 @@ class ElementFormat(NamedTuple):
         ragged: whether a row that blocks do not fill is refused or padded to whole blocks.
         about: what it is, in a sentence.
         source: who defines the layout.
+        group: elements that share a scale, where a block holds several such groups.
     """
 
     name: str
@@ -45,6 +46,12 @@ class ElementFormat(NamedTuple):
     source: str
     head_bytes: int = 0
     ragged: Ragged = Ragged.REFUSED
+    group: int | None = None
+
+    @property
+    def kept_together(self) -> int:
+        """Elements of a row that share a scale, or a byte."""
+        return self.group or self.block_elems
 
     def row(self, heads: Factor | None, dims: tuple[Factor, ...]) -> tuple[Factor, ...]:
         """The factors whose product is the bytes of one row.

@@ -14,7 +14,8 @@ from kvcalc.formats.element import ALIASES, FORMATS, ElementFormat, Ragged, chec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_GGML = "llama.cpp, ggml/src/ggml-common.h, block_{name}"
+_LLAMA_CPP = "llama.cpp, "
+_GGML = f"{_LLAMA_CPP}ggml/src/ggml-common.h, block_{{name}}"
 _SAFETENSORS = "safetensors 0.8.0, safetensors/src/tensor.rs, Dtype: its bits"
 
 
@@ -32,6 +33,9 @@ def _by_name(formats: Iterable[ElementFormat]) -> Mapping[str, ElementFormat]:
     return MappingProxyType({each.name: each for each in formats})
 
 
+_GPTQ = "AutoGPTQ and AutoAWQ, group_size 128: qweight, scales and qzeros of a linear layer"
+_PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, group_size 128, symmetric"
+
 _WORDS = {"int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 
 WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
@@ -41,6 +45,8 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         *_blocks("iq3_xxs iq3_s iq4_xs tq1_0 tq2_0", 256, 98, 110, 136, 54, 66),
         *_blocks("q1_0", 128, 18),
         *_plain({"fp64": 8}, "64-bit floating point"),
+        ElementFormat("int4", 256, 133, "4-bit integer, a 16-bit scale and a 4-bit zero per 128", _GPTQ, group=128),
+        ElementFormat("w4a16", 128, 66, "4-bit integer, a 16-bit scale per 128", _PACKED),
         *_plain(_WORDS, "words, in which quantised weights may be packed"),
         *_plain({"bool": 1}, "a byte that is true or false"),
         *_plain({"fp8_e8m0": 1}, "an exponent, which others share as their scale"),
@@ -49,6 +55,24 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         ElementFormat("fp6_e3m2", 4, 3, "6-bit float e3m2, its scales elsewhere", _SAFETENSORS, ragged=Ragged.PADDED),
     )
 )
+
+
+WEIGHT_ALIASES: Mapping[str, str] = MappingProxyType({**ALIASES, "gptq": "int4", "awq": "int4"})
+"""Other names of them, those of FORMATS among them."""
+
+
+def is_plain(element_format: ElementFormat) -> bool:
+    """Whether each element is a number of at least 16 bits, without a scale."""
+    return element_format.block_elems == 1 and element_format.block_bytes > 1
+
+
+def is_for_layers_alone(element_format: ElementFormat) -> bool:
+    """Whether checkpoints have matrices of their layers in it and leave the rest in the model's dtype.
+
+    So do those that transformers and vLLM read, in fp8, int4, nvfp4 and the like (quantization_config, with lm_head
+    among what it ignores; embeddings and norms are no linear layers). llama.cpp's files have tables in blocks too.
+    """
+    return not is_plain(element_format) and not element_format.source.startswith(_LLAMA_CPP)
 
 
 def holds_words(element_format: ElementFormat) -> bool:
@@ -63,9 +87,10 @@ def find_weight_format(name: str, what: str) -> ElementFormat:
         KvcalcError: no such format; the nearest names are in the message.
     """
     lowered = name.strip().lower()
-    found = FORMATS.get(ALIASES.get(lowered, lowered)) or WEIGHT_FORMATS.get(lowered)
+    lowered = WEIGHT_ALIASES.get(lowered, lowered)
+    found = FORMATS.get(lowered) or WEIGHT_FORMATS.get(lowered)
     if found is None:
-        known = [*FORMATS, *ALIASES, *WEIGHT_FORMATS]
+        known = [*FORMATS, *WEIGHT_ALIASES, *WEIGHT_FORMATS]
         raise KvcalcError(
             f"{what}: unknown format '{name[:40]}'{did_you_mean(name, known) or nearest_or_all(name, FORMATS)}"
         )

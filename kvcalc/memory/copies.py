@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.formats.weights import holds_words
 from kvcalc.mechanisms import Projection
-from kvcalc.memory.parts import Part, expert_parameters
+from kvcalc.memory.parts import ROUTERS, Part, expert_parameters, left_alone
 from kvcalc.term import Product
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from kvcalc.formats.element import ElementFormat
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
-
-
-ROUTERS = "routers"
 
 
 class Copied(NamedTuple):
@@ -54,21 +51,22 @@ def copied_weights(scenario: Scenario, tp: int) -> list[Copied]:
         return []
     stated = scenario.replacements.weights is None and model.states_copies
     found: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
-    for projection, count in _projections(model, model.hidden_size):
+    routers_apart = bool(left_alone(scenario))
+    for projection, count in _projections(model, model.hidden_size, routers_apart=routers_apart):
         heads = projection.heads or 1
         if tp > heads and tp % heads == 0 and not (stated and projection.heads is None):
             found.setdefault((projection.name, heads), []).append((projection.rows, projection.columns, count))
     return [Copied(name, heads, tuple(matrices)) for (name, heads), matrices in found.items()]
 
 
-def _projections(model: Model, hidden_size: int) -> Iterator[tuple[Projection, int]]:
+def _projections(model: Model, hidden_size: int, *, routers_apart: bool) -> Iterator[tuple[Projection, int]]:
     """Those that may be copied, and how many layers have them."""
     for layer, count in model.distinct().items():
         keys_only = model.attention_k_eq_v and layer.span is None
         for projection in layer.attention.projections(hidden_size):
             if not (keys_only and projection.makes == "v"):
                 yield projection, count
-    if model.num_experts and not model.weights and expert_parameters(model):
+    if model.num_experts and not model.weights and not routers_apart and expert_parameters(model):
         with_experts = model.num_layers - model.first_with_experts
         yield Projection(ROUTERS, model.num_experts, hidden_size), with_experts
 

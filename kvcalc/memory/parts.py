@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.formats.weights import find_weight_format
-from kvcalc.scenario import checkpoint_format, once
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_plain
+from kvcalc.scenario import checkpoint_format, compute_format, once
 from kvcalc.term import GIVEN, Factor, Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.formats.element import ElementFormat
-    from kvcalc.model.model import Model, Split, WeightPlace
+    from kvcalc.model.model import Model, Split, WeightPart, WeightPlace
     from kvcalc.scenario import Scenario
+
+ROUTERS = "routers"
+_MADE_SMALLER = frozenset({"parameters", "layers", "routed experts"})
+"""The parts that quantised checkpoints have in another format; all of them where parts are not told apart."""
 
 
 class Part(NamedTuple):
@@ -69,6 +73,8 @@ def whole_parts(scenario: Scenario) -> tuple[Part, ...] | None:
         return tuple(_listed(scenario))
     if model.parameters is None:
         return None
+    if (asked := scenario.weight_format) and is_for_layers_alone(asked) and (placed := placed_parts(scenario)):
+        return placed
     return (_of_one_format(scenario, "parameters", model.parameters),)
 
 
@@ -83,14 +89,28 @@ def placed_parts(scenario: Scenario) -> tuple[Part, ...] | None:
     counts = None if model.parameters is None else _counts(model)
     if counts is None:
         return None
+    asked = scenario.weight_format
+    routers = counts.routers if asked and is_for_layers_alone(asked) else 0
     parts = (
         _of_one_format(scenario, "embedding", counts.table, place="embedding", is_table=True),
         _of_one_format(scenario, "towers for images or sound", counts.towers, place="embedding"),
         _of_one_format(scenario, "output head", counts.head, place="head"),
         _of_one_format(scenario, "routed experts", counts.experts, place="layers", split="ep"),
-        _of_one_format(scenario, "layers", counts.rest, place="layers"),
+        _of_one_format(scenario, ROUTERS, routers, place="layers", heads=1),
+        _of_one_format(scenario, "layers", counts.rest - routers, place="layers"),
     )
     return tuple(part for part in parts if part.parameters)
+
+
+def left_alone(scenario: Scenario) -> tuple[str, ...] | None:
+    """The parts that the asked format leaves in the model's dtype: none where the parts are not told apart.
+
+    None where no format is asked for, or one for all weights, and where the weights are not known.
+    """
+    asked, parts = scenario.weight_format, whole_parts(scenario)
+    if asked is None or parts is None or scenario.replacements.weights is not None or not is_for_layers_alone(asked):
+        return None
+    return tuple(part.term.path for part in parts if part.element_format != asked)
 
 
 def expert_parameters(model: Model) -> int | None:
@@ -111,6 +131,11 @@ def expert_parameters(model: Model) -> int | None:
     return counted
 
 
+def router_parameters(model: Model, hidden_size: int) -> int:
+    """Parameters of the matrices that choose experts: one in each layer that has them."""
+    return (model.num_experts or 0) * hidden_size * (model.num_layers - model.first_with_experts)
+
+
 class _Counts(NamedTuple):
     """Parameters of a model of one format."""
 
@@ -118,6 +143,7 @@ class _Counts(NamedTuple):
     towers: int
     head: int
     experts: int
+    routers: int
     rest: int
 
 
@@ -131,16 +157,19 @@ def _counts(model: Model) -> _Counts | None:
     table = vocab * hidden
     head = 0 if tied else table
     rest = (model.parameters or 0) - table - towers - head - experts
-    return _Counts(table, towers, head, experts, rest) if rest > 0 else None
+    routers = router_parameters(model, hidden) if experts else 0
+    return _Counts(table, towers, head, experts, routers, rest) if rest > routers else None
 
 
 def _listed(scenario: Scenario) -> Iterator[Part]:
     asked, table_seen = scenario.weight_format, False
+    stay = _that_stay(scenario)
     for part in scenario.model.weights:
         if asked and part.scales:
             continue
-        element_format = asked or find_weight_format(part.format, "format")
-        block = element_format.block_elems if asked else part.weight_block_size or element_format.block_elems
+        own = find_weight_format(part.format, "format")
+        element_format = own if asked is None or part in stay else asked
+        block = (None if asked else part.weight_block_size) or element_format.kept_together
         is_table = part.place == "embedding" and not table_seen
         table_seen = table_seen or is_table
         term = Product(part.part, element_format.parameters(part.parameters))
@@ -159,6 +188,28 @@ def _listed(scenario: Scenario) -> Iterator[Part]:
         )
 
 
+def _that_stay(scenario: Scenario) -> tuple[WeightPart, ...]:
+    """The listed parts that stay as they are in the asked format.
+
+    Where the list is of a quantised checkpoint, what that left in plain numbers; else all but what divides of layers.
+    """
+    asked, parts = scenario.weight_format, scenario.model.weights
+    if asked is None or not is_for_layers_alone(asked):
+        return ()
+    plain = tuple(part for part in parts if not part.scales and is_plain(find_weight_format(part.format, "format")))
+    if len(plain) < sum(not part.scales for part in parts):
+        return plain
+    return tuple(part for part in plain if part.place != "layers" or part.split in {"stage", "all"})
+
+
+def _format_of(scenario: Scenario, name: str) -> ElementFormat:
+    """The format of the part of that name in a checkpoint whose file states one."""
+    own, asked = checkpoint_format(scenario.model), scenario.weight_format
+    if asked is None or name in _MADE_SMALLER or not is_for_layers_alone(asked):
+        return asked or own
+    return own if is_plain(own) else compute_format(scenario.model)
+
+
 def _of_one_format(
     scenario: Scenario,
     name: str,
@@ -167,7 +218,9 @@ def _of_one_format(
     split: Split = "tp",
     place: WeightPlace | None = None,
     is_table: bool = False,
+    heads: int | None = None,
 ) -> Part:
-    element_format = scenario.weight_format or checkpoint_format(scenario.model)
+    element_format = _format_of(scenario, name)
     term = Product(name, element_format.parameters(parameters))
-    return Part(term, split, place, element_format.block_elems, is_table, parameters, element_format)
+    block = element_format.kept_together
+    return Part(term, split, place, block, is_table, parameters, element_format, heads=heads)

@@ -160,7 +160,7 @@ class CacheDtype(TypedDict, total=False):
 class WeightDtype(TypedDict, total=False):
     weight_dtype: Annotated[
         str | None,
-        _memory("F", "Format of the weights (the checkpoint's).", values=_weight_formats, read=word),
+        _memory("F", "Format of the weights, as checkpoints have it (this one's).", values=_weight_formats, read=word),
     ]
 
 

@@ -21,6 +21,7 @@ from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
 from kvcalc.verbs.notes import model_notes
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.resolve import resolve
+from kvcalc.verbs.weight_notes import weight_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,6 +152,7 @@ def _notes(
 ) -> Iterator[Note]:
     yield from model_notes(scenario, deployment)
     if cache_memory is None:
+        yield from weight_notes(scenario)
         yield from gpu_notes(scenario)
     context, limit = scenario.workload.context, scenario.model.max_context
     longest = replica.longest_context(deployment.sequences(scenario.workload.batch))

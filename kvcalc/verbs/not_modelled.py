@@ -9,8 +9,8 @@ from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA, Role
 from kvcalc.memory import uncounted_copies
-from kvcalc.memory.copies import ROUTERS, copied_weights
-from kvcalc.memory.parts import expert_parameters
+from kvcalc.memory.copies import copied_weights
+from kvcalc.memory.parts import ROUTERS, expert_parameters
 from kvcalc.note import Note, note
 from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.verbs.replica import kept_format

@@ -12,6 +12,7 @@ from kvcalc.scenario import DEFAULT_DTYPE
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.replica import bytes_without_windows, one_copy_content_bytes, replica_content_bytes
+from kvcalc.verbs.weight_notes import weight_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,7 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[N
     yield from model_notes(scenario, asked.deployment)
     if not asked.weights_known:
         yield unknown_weights(scenario)
+    yield from weight_notes(scenario)
     yield from gpu_notes(scenario)
     shown = asked if scenario.deployment is not None or found is None else found
     if asked.weights_known:

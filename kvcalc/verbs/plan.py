@@ -19,6 +19,7 @@ from kvcalc.verbs.notes import model_notes, no_decode_bound
 from kvcalc.verbs.plan_result import Plan, Planned
 from kvcalc.verbs.plan_search import Search, order
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
+from kvcalc.verbs.weight_notes import weight_notes
 from kvcalc.verbs.why_not import nearest_miss, rejected
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def _notes(
 ) -> Iterator[Note]:
     yield from asked[0].notes
     yield from model_notes(*(kept[0] if kept else (asked[0], Deployment())))
+    yield from weight_notes(asked[0])
     yield from gpu_notes(*(scenario for scenario, _ in kept))
     flat = [each.gpu.name for each, _ in found if search.limits.pp is None and not search.tries_stages(each)]
     if flat:

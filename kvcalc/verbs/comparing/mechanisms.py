@@ -21,6 +21,7 @@ from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound, unknown_weights
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
+from kvcalc.verbs.weight_notes import weight_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     notes = (
         *scenario.notes,
         *(of_rows(each, (model.name,)) for each in model_notes(scenario, Deployment())),
+        *weight_notes(scenario),
         *gpu_notes(scenario),
         *dims_notes(model),
         *(() if varied else (alone,)),

@@ -19,6 +19,7 @@ from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound, unknown_weights
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
+from kvcalc.verbs.weight_notes import weight_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +48,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     for name, scenario in kept:
         add_note, given = noted.of_row(name), grant or grant_of(scenario)
         mha_notes = () if one_model else mha_note(scenario)
-        for each in (*scenario.notes, *model_notes(scenario, Deployment()), *mha_notes):
+        for each in (*scenario.notes, *model_notes(scenario, Deployment()), *weight_notes(scenario), *mha_notes):
             add_note(each)
         own = grant is None or scenario is first
         rows.append(compared_row(name, scenario, given, mha_bytes(scenario), add_note, own=own))
