@@ -19,9 +19,9 @@ WEIGHTS_TOPIC = Topic(
     name="weights",
     title="Weights: the checkpoint's parameters",
     counts=(
-        "each part of the file's 'weights' list in its own format; without a list, all parameters in weight_dtype; with "
-        "--weight-dtype in a format of quantised checkpoints, but for what they leave in the model's dtype: embedding, "
-        "output head, routers, towers; "
+        "each part of the file's 'weights' list in its own format; without a list, all parameters in weight_dtype; "
+        "with --weight-dtype in a format of quantised checkpoints, but for what they leave in the model's dtype: "
+        "embedding, output head, routers, towers; "
         "over tensor-parallel ranks evenly but for what they copy (routers, latent down-projections, an indexer, "
         "projections of fewer heads than ranks), experts over the ranks that share them, over pipeline stages by "
         "layers, embeddings first and the output head last; --weights SIZE replaces it"
