@@ -33,6 +33,8 @@ COMMANDS = {
     "plan": "plan llama-3-70b --batch 32 --context 8192",
     "plan-experts": "plan deepseek-v3 --gpu h200 --batch 16 --context 131072 --max-gpus 16",
     "plan-prices": "plan llama-3-8b --rps 9 --latency 20 --spare 1 --gpu h100,l40s --price h100=3 --price l40s=1",
+    "vllm": "estimate gemma-3-27b --engine vllm --batch 4 --context 32Ki --tp 2",
+    "vllm-capacity": "capacity qwen3-next-80b-a3b --engine vllm --gpu h200 --tp 4 --context 256Ki",
     "gpu": "gpus show h100",
     "explain-gqa": "explain gqa",
     "explain-format": "explain nvfp4",

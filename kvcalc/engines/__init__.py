@@ -9,12 +9,13 @@ from kvcalc.engines.base import Engine, Load, Option, Settled, Setup
 from kvcalc.engines.budget import Budget, Pool, Temporary
 from kvcalc.engines.content import Content, ContentCounter, RankLoad, Rate, content_bytes, contents
 from kvcalc.engines.exact import Exact
+from kvcalc.engines.vllm.engine import Vllm
 from kvcalc.errors import KvcalcError, nearest_or_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact,)}
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact, Vllm)}
 """By name."""
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Settled",
     "Setup",
     "Temporary",
+    "Vllm",
     "choose_engine",
     "content_bytes",
     "contents",

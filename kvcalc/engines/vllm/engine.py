@@ -6,22 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Option, Setup
-from kvcalc.engines.vllm.groups import Placed
 from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.options import OPTIONS
 from kvcalc.engines.vllm.settings import settings_of
-from kvcalc.engines.vllm.specs import ChunkedLocal, FullAttention, SlidingWindow, Spec
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Role
-from kvcalc.model.span import Chunk, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from kvcalc.model.layers import Layer
-
-DEFAULT_BLOCK_SIZE = 16
-"""vllm/config/cache.py, CacheConfig.DEFAULT_BLOCK_SIZE."""
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -41,33 +33,15 @@ class Vllm(Engine):
     block_option: ClassVar[str | None] = "block-size"
 
     def settle(self, setup: Setup) -> VllmLayout:
-        settings = settings_of(self, setup)
-        placed = list(_placed(setup, settings.block_size or DEFAULT_BLOCK_SIZE))
-        return VllmLayout(setup, settings, placed)
+        if setup.deployment.dcp > 1:
+            _check_dcp(setup)
+        return VllmLayout(setup, settings_of(self, setup))
 
 
-def _placed(setup: Setup, block_size: int) -> Iterator[Placed]:
-    known: dict[Layer, tuple[Spec, ...]] = {}
-    for index, caches in enumerate(setup.model.layout.layers):
-        for layer in caches:
-            if layer not in known:
-                known[layer] = tuple(_specs(setup, layer, block_size))
-            yield from (Placed(index, layer, spec) for spec in known[layer])
-
-
-def _specs(setup: Setup, layer: Layer, block_size: int) -> Iterator[Spec]:
-    shape = layer._replace(span=None).label
-    rows = setup.counter.rows({layer: 1}, setup.deployment.tp)
-    if any(each.constant_rows is not None for each in rows):
-        raise KvcalcError(f"--engine: vllm with {layer.attention.title} is not followed yet")
-    for role in (Role.CACHE, Role.INDEX):
-        mine = tuple(each for each in rows if each.tensor.role is role)
-        if not mine:
-            continue
-        match layer.span:
-            case Window(tokens):
-                yield SlidingWindow(f"{shape}, {role.value}", mine, block_size, window=tokens)
-            case Chunk(tokens):
-                yield ChunkedLocal(f"{shape}, {role.value}", mine, block_size, chunk=tokens)
-            case _:
-                yield FullAttention(f"{shape}, {role.value}", mine, block_size)
+def _check_dcp(setup: Setup) -> None:
+    for layer in setup.model.layout.kinds:
+        for tensor in layer.attention.cached():
+            if tensor.role is Role.INDEX:
+                raise KvcalcError(
+                    "--dcp: vllm shares out an indexer's keys too, where kvcalc's formula has them whole on every rank"
+                )

@@ -44,6 +44,11 @@ class Group(NamedTuple):
         return {member.spec for member in self.members}
 
     @property
+    def family(self) -> str:
+        """What its layers keep."""
+        return " and ".join(sorted({spec.family for spec in self.specs}))
+
+    @property
     def shares_prefix(self) -> bool:
         """Whether sequences hold the blocks of a common prefix once, for as long as they run."""
         return all(isinstance(spec, FullAttention) for spec in self.specs)

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.base import Load, Settled, Setup
 from kvcalc.engines.budget import Pool
-from kvcalc.engines.content import Rate, rows_bytes
-from kvcalc.engines.vllm.groups import Group, Placed, groups_of
-from kvcalc.engines.vllm.specs import INTERFACE, Request, Spec
+from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
+from kvcalc.engines.vllm.groups import Group, groups_of
+from kvcalc.engines.vllm.placing import placed
+from kvcalc.engines.vllm.specs import INTERFACE, Request, Spec, State
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
 
+DEFAULT_BLOCK_SIZE = 16
+"""vllm/config/cache.py, CacheConfig.DEFAULT_BLOCK_SIZE."""
 PLANNER = "vllm/v1/core/kv_cache_utils.py"
 TOKENS_FROM_CONCURRENCY = (0, 20, 1)
 """The first version that prints int(concurrency x max_model_len), and not the tokens of its blocks."""
@@ -64,10 +68,13 @@ def pp_lengths(layers: int, pp: int) -> tuple[int, ...]:
 class VllmLayout(Settled):
     """Every sequence takes whole blocks of each group, and a block takes as much as the widest group needs."""
 
-    def __init__(self, setup: Setup, settings: Settings, placed: Sequence[Placed]) -> None:
+    def __init__(self, setup: Setup, settings: Settings) -> None:
         super().__init__(setup)
         self.settings = settings
-        self.groups = groups_of(placed)
+        kept_in = self.cache_format
+        counter = setup.counter if kept_in == setup.cache_format else ContentCounter(kept_in)
+        block_size = settings.block_size or DEFAULT_BLOCK_SIZE
+        self.groups = groups_of(list(placed(setup.model, setup.deployment.tp, counter, settings, block_size)))
         self._blocks: dict[int, StageBlocks] = {}
 
     @cached_property
@@ -77,7 +84,21 @@ class VllmLayout(Settled):
 
     @property
     def block_tokens(self) -> int:
-        return max((spec.block_size for group in self.groups for spec in group.specs), default=1)
+        return max((spec.block_size for group in self.groups for spec in group.specs), default=1) or 1
+
+    @cached_property
+    def cache_format(self) -> CacheFormat:
+        """States in the model's dtype of computing, unless its file or the user says otherwise.
+
+        vllm/model_executor/layers/mamba/mamba_utils.py, MambaStateDtypeCalculator: auto is the convolution's dtype, but
+        fp32 for KDA.
+        """
+        asked = self.setup.cache_format
+        in_words = [layer.attention for layer in self.setup.model.layout.kinds]
+        follows = any(getattr(each, "state_dtype", "") is None and each.kind != "kda" for each in in_words)
+        if asked.state is not None or not follows:
+            return asked
+        return asked._replace(state=asked.conv or asked.computing)
 
     def request(self, tokens: int) -> Request:
         """A request of so many tokens."""
@@ -116,42 +137,42 @@ class VllmLayout(Settled):
         if not blocks.bytes:
             return
         yield Product("null block", (Factor("block", blocks.bytes, "byte"),), "vllm/v1/core/block_pool.py, BlockPool")
-        alike: dict[object, list[StageGroup]] = {}
+        layers: Counter[tuple[Layer, Spec, int]] = Counter()
+        padding: Counter[tuple[str, int]] = Counter()
         for group in blocks.groups:
-            alike.setdefault((group.layers, frozenset(group.group.specs)), []).append(group)
-        for same in alike.values():
-            yield from self._excess_of(stage, load, same[0], len(same), blocks.bytes)
+            own, shared = self._taken(group.group, load)
+            taken = load.sequences * own + shared
+            padding[group.group.family, taken] += blocks.bytes - group.width
+            for layer, spec, count in group.layers:
+                layers[layer, spec, taken] += count
+        for (family, taken), unused in padding.items():
+            if unused and taken:
+                factors = (Factor("blocks", taken, "block"), Factor("padding", unused, "byte"))
+                yield Product(f"{family}: padding layers", factors, f"{PLANNER}, get_kv_cache_groups")
+        for (layer, spec, taken), count in layers.items():
+            yield from self._beyond(layer, spec, count, taken, load, stage)
 
-    def _excess_of(
-        self, stage: Stage, load: Load, group: StageGroup, times: int, block_bytes: int
-    ) -> Iterator[Product]:
-        own, shared = self._taken(group.group, load)
-        taken = load.sequences * own + shared
-        name = " and ".join(sorted({spec.family for spec in group.group.specs}))
-        several = (Factor("groups", times, "group"),) if times > 1 else ()
-        if taken and block_bytes > group.width:
-            factors = (Factor("blocks", taken, "block"), Factor("padding", block_bytes - group.width, "byte"))
-            yield Product(f"{name}: padding layers", (*several, *factors), f"{PLANNER}, get_kv_cache_groups")
-        request, rank_load = self.request(load.context), self.rank_load(stage, load)
-        for layer, spec, count in group.layers:
-            layers = Factor("layers", times * count, "layer")
-            tokens = taken * spec.block_size - rows_bytes((spec.rows[0]._replace(row_bytes=1),), rank_load)
+    def _beyond(self, layer: Layer, spec: Spec, count: int, taken: int, load: Load, stage: Stage) -> Iterator[Product]:
+        """What layers of a kind take of so many blocks beyond the content."""
+        layers = Factor("layers", count, "layer")
+        rest = taken * spec.content_page - rows_bytes(spec.rows, self.rank_load(stage, load))
+        for piece in spec.pieces(self.request(load.context)):
+            number = load.sequences * piece.number
+            if reserved := number * piece.size:
+                rest -= reserved
+                several = Factor(f"{piece.noun}s", number, piece.noun)
+                size = Factor("size", piece.size, "byte")
+                yield Product(f"{layer.label}: {piece.name}", (layers, several, size), piece.source)
+        if rest:
+            tokens = Factor("unused_tokens", rest // spec.row_bytes, "token unused")
             row = Factor("row", spec.row_bytes, "byte")
-            for piece in spec.pieces(request):
-                if reserved := load.sequences * piece.tokens:
-                    tokens -= reserved
-                    path = f"{layer.label}: {piece.name}"
-                    yield Product(path, (layers, Factor("tokens", reserved, "token"), row), piece.source)
-            if tokens:
-                factor = Factor("unused_tokens", tokens, "token unused")
-                source = f"{INTERFACE}, max_memory_usage_bytes"
-                yield Product(f"{layer.label}: rounding to blocks", (layers, factor, row), source)
-            if taken and spec.page > spec.content_page:
-                padding = Factor("padding", spec.page - spec.content_page, "byte")
-                path = f"{layer.label}: pages padded"
-                yield Product(
-                    path, (layers, Factor("blocks", taken, "block"), padding), f"{PLANNER}, pages of one size"
-                )
+            source = f"{INTERFACE}, max_memory_usage_bytes"
+            yield Product(f"{layer.label}: rounding to blocks", (layers, tokens, row), source)
+        if taken and spec.page > spec.content_page:
+            unused = Factor("padding", spec.page - spec.content_page, "byte")
+            name = "state pages padded" if isinstance(spec, State) else "pages padded"
+            source = f"{PLANNER}, unify_kv_cache_spec_page_size"
+            yield Product(f"{layer.label}: {name}", (layers, Factor("blocks", taken, "block"), unused), source)
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         blocks = self.blocks_of(stage)
@@ -199,7 +220,7 @@ class VllmLayout(Settled):
             return None
         request = self.request(load.context)
         concurrency = found / sum(group.blocks(request) for group in self.groups)
-        block_size = min(spec.block_size for group in self.groups for spec in group.specs)
+        block_size = min(spec.block_size or load.context for group in self.groups for spec in group.specs)
         if self.settings.version < TOKENS_FROM_CONCURRENCY:
             tokens = found // len(self.groups) * block_size * request.dcp
         else:

@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from kvcalc.mechanisms import Role
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,16 +34,20 @@ class Request(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Tokens that a sequence reserves beyond those that the formula keeps.
+    """What a sequence reserves in a layer beyond what the formula keeps and beside rounding to blocks.
 
     Attributes:
         name: why.
-        tokens: of each sequence.
+        number: of tokens or states.
+        noun: which of them.
+        size: bytes of one.
         source: where vLLM does so.
     """
 
     name: str
-    tokens: int
+    number: int
+    noun: str
+    size: int
     source: str
 
 
@@ -52,7 +58,7 @@ class Spec(ABC):
     Attributes:
         shape: what is equal in layers whose specs merge: the tensors' shapes and formats.
         rows: those tensors, as one layer keeps them on a rank.
-        block_size: tokens of a block.
+        block_size: tokens of a block; 0 where a block lasts for any context.
         padded: bytes of a page, where it is padded.
     """
 
@@ -66,8 +72,8 @@ class Spec(ABC):
 
     @property
     def row_bytes(self) -> int:
-        """Of a token, or of a state."""
-        return sum(each.row_bytes * (each.constant_rows or 1) for each in self.rows)
+        """Of a token."""
+        return sum(each.row_bytes for each in self.rows)
 
     @property
     def content_page(self) -> int:
@@ -88,17 +94,20 @@ class Spec(ABC):
     def blocks(self, request: Request) -> int:
         """The blocks that a request is admitted with."""
 
-    def tokens_of_block(self, request: Request) -> int:  # noqa: ARG002  # where ranks share tokens, more
+    def tokens_of_block(self, request: Request) -> int:
         """Tokens of a sequence that a block spans."""
-        return self.block_size
+        return self.block_size or request.tokens
 
-    def grows(self, request: Request) -> bool:  # noqa: ARG002  # most do
+    def grows(self, request: Request) -> bool:  # noqa: ARG002  # some do not
         """Whether a longer request takes more blocks."""
         return True
 
-    def pieces(self, request: Request) -> Iterator[Piece]:  # noqa: ARG002  # most round only
+    def pieces(self, request: Request) -> Iterator[Piece]:  # noqa: ARG002  # some round only
         """What a sequence reserves beside rounding to blocks."""
         yield from ()
+
+    def _tokens(self, name: str, number: int, source: str) -> Piece:
+        return Piece(name, number, "token", self.row_bytes, source)
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ class FullAttention(Spec):
     """Every token: FullAttentionSpec and MLAAttentionSpec.
 
     Attributes:
-        keeps: tokens that attention needs, where it is a window or a chunk that vLLM gives every token (promoted).
+        keeps: tokens that attention needs, where it has a window or chunks and vLLM keeps every token all the same.
     """
 
     family: ClassVar[str] = "full attention"
@@ -123,7 +132,7 @@ class FullAttention(Spec):
     def pieces(self, request: Request) -> Iterator[Piece]:
         if self.keeps is not None and self.keeps < request.tokens:
             source = "vllm/v1/core/kv_cache_utils.py, unify_hybrid_kv_cache_specs"
-            yield Piece("tokens before the window", request.tokens - self.keeps, source)
+            yield self._tokens("tokens before the window", request.tokens - self.keeps, source)
 
 
 @dataclass(frozen=True)
@@ -138,19 +147,20 @@ class SlidingWindow(Spec):
     def uniform(self) -> tuple[object, ...]:
         return self.family, self.block_size, self.window
 
-    def _tokens(self, request: Request) -> int:
+    def _held(self, request: Request) -> int:
         return min(self.window - 1 + request.in_flight, request.tokens)
 
     def blocks(self, request: Request) -> int:
-        return -(-self._tokens(request) // self.block_size) + 1
+        return -(-self._held(request) // self.block_size) + 1
 
     def grows(self, request: Request) -> bool:
         return request.tokens < self.window - 1 + request.in_flight
 
     def pieces(self, request: Request) -> Iterator[Piece]:
         source = f"{INTERFACE}, SlidingWindowSpec.max_memory_usage_bytes"
-        yield Piece("window tokens in flight", self._tokens(request) - min(self.window, request.tokens), source)
-        yield Piece("block in which the window starts", self.block_size, source)
+        in_flight = self._held(request) - min(self.window, request.tokens)
+        yield self._tokens("window tokens in flight", in_flight, source)
+        yield self._tokens("block in which the window starts", self.block_size, source)
 
 
 @dataclass(frozen=True)
@@ -165,15 +175,92 @@ class ChunkedLocal(Spec):
     def uniform(self) -> tuple[object, ...]:
         return self.family, self.block_size, self.chunk
 
-    def _tokens(self, request: Request) -> int:
+    def _held(self, request: Request) -> int:
         return min(self.chunk + request.in_flight, request.tokens)
 
     def blocks(self, request: Request) -> int:
-        return -(-self._tokens(request) // self.block_size)
+        return -(-self._held(request) // self.block_size)
 
     def grows(self, request: Request) -> bool:
         return request.tokens < self.chunk + request.in_flight
 
     def pieces(self, request: Request) -> Iterator[Piece]:
         source = f"{INTERFACE}, ChunkedLocalAttentionSpec.max_memory_usage_bytes"
-        yield Piece("chunk tokens in flight", self._tokens(request) - min(self.chunk, request.tokens), source)
+        in_flight = self._held(request) - min(self.chunk, request.tokens)
+        yield self._tokens("chunk tokens in flight", in_flight, source)
+
+
+@dataclass(frozen=True)
+class CrossAttention(Spec):
+    """The encoder's tokens: CrossAttentionSpec.
+
+    Attributes:
+        encoder_tokens: as many as a step may encode.
+    """
+
+    family: ClassVar[str] = "cross attention"
+
+    encoder_tokens: int = 0
+
+    def blocks(self, request: Request) -> int:  # noqa: ARG002  # of Spec
+        return -(-self.encoder_tokens // self.block_size)
+
+    def grows(self, request: Request) -> bool:  # noqa: ARG002  # of Spec
+        return False
+
+    def pieces(self, request: Request) -> Iterator[Piece]:  # noqa: ARG002  # of Spec
+        (first, *_) = self.rows
+        more = self.encoder_tokens - (first.constant_rows or 0)
+        yield self._tokens("tokens that a step may encode", more, f"{INTERFACE}, CrossAttentionSpec")
+
+
+@dataclass(frozen=True)
+class State(Spec):
+    """A state, or several: MambaSpec. A page holds one.
+
+    Attributes:
+        states: of a sequence.
+        why_several: whose the further ones are.
+        speculative: tokens drafted a step: so many inputs more does each convolution keep.
+    """
+
+    family: ClassVar[str] = "states"
+
+    states: int = 1
+    why_several: str = ""
+    speculative: int = 0
+
+    @property
+    def state_bytes(self) -> int:
+        """Of one state by the formula."""
+        return sum(each.row_bytes * (each.constant_rows or 0) for each in self.rows)
+
+    @property
+    def speculative_bytes(self) -> int:
+        """What the convolutions of one state keep for drafted tokens."""
+        return self.speculative * sum(each.row_bytes for each in self.rows if each.tensor.role is Role.CONV)
+
+    @property
+    def content_page(self) -> int:
+        return self.state_bytes + self.speculative_bytes
+
+    @property
+    def uniform(self) -> tuple[object, ...]:
+        return self.family, self.block_size, self.page, self.states
+
+    def blocks(self, request: Request) -> int:  # noqa: ARG002  # of Spec
+        return self.states
+
+    def grows(self, request: Request) -> bool:  # noqa: ARG002  # of Spec
+        return False
+
+    def pieces(self, request: Request) -> Iterator[Piece]:  # noqa: ARG002  # of Spec
+        source = f"{INTERFACE}, MambaSpec.max_memory_usage_bytes"
+        yield Piece(self.why_several, self.states - 1, "state", self.state_bytes, source)
+        yield Piece(
+            "inputs of drafted tokens",
+            self.states,
+            "state",
+            self.speculative_bytes,
+            "vllm/model_executor/layers/mamba/mamba_utils.py, MambaStateShapeCalculator",
+        )
