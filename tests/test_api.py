@@ -171,7 +171,7 @@ def test_a_utilization_may_be_a_fraction() -> None:
         ({"dtype": 3}, "--dtype: not a name"),
         ({"gpu": 3}, "--gpu: not a name"),
         ({"gpu": ["h100", "h200"]}, "--gpu: not a name"),
-        ({"engine": "vllm"}, "--engine"),
+        ({"engine": "vlm"}, "--engine"),
         ({"engine": "exact@1"}, "--engine: exact has no versions"),
         ({"engine_option": {"enforce_eager": True}}, "--engine-option: engine exact has no options"),
         ({"block_size": 16}, "--block-size: engine exact counts tokens"),

@@ -100,7 +100,7 @@ def test_a_mechanism_keeps_what_was_added_up(kind: str) -> None:
 @each_kind
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_mechanism_obeys_the_laws_in_every_engine(kind: str, engine: str) -> None:
-    """Wherever the engine serves it, in the formats that the samples were added up in, whatever the engine's own are."""
+    """Wherever the engine serves it, in the formats that the samples were added up in, whatever its own are."""
 
     def held(**options: Any) -> Any:
         return cache(kind, engine=engine, state_dtype="fp32", **options)

@@ -87,7 +87,7 @@ def words_of(value: object) -> str:
         (("--gpus", "8", "--tp", "8"), ("--gpus", "--tp")),
         (("--gpus", "8", "--pp", "8"), ("--gpus", "--pp")),
         (("--gpus", "2", "--dp", "4"), ("--gpus", "4 replicas")),
-        (("--engine", "vllm"), ("--engine", "'vllm'", "exact")),
+        (("--engine", "vlm"), ("--engine", "'vlm'", "vllm")),
         (("--engine", "exact@1"), ("--engine", "exact", "'1'", "no versions")),
         (("--engine-option", "a=b"), ("--engine-option", "'a'", "exact")),
         (("--engine-option", "a"), ("--engine-option", "'a'", "KEY=VALUE")),
