@@ -247,7 +247,7 @@ def test_other_commands_refuse_likewise(kvcalc: Kvcalc, words: tuple[str, ...], 
 
 @pytest.mark.parametrize(
     ("text", "fragment"),
-    [("exact@", "'exact@' is not NAME or NAME@VERSION"), ("@1", "'@1' is not NAME"), ("vllmm", "there is only exact")],
+    [("exact@", "'exact@' is not NAME or NAME@VERSION"), ("@1", "'@1' is not NAME"), ("tpu", "there are exact, vllm")],
 )
 def test_an_engine_that_cannot_be_read_is_refused(kvcalc: Kvcalc, text: str, fragment: str) -> None:
     result = kvcalc("estimate", "llama-3-8b", "--engine", text)
