@@ -1,4 +1,7 @@
-"""Finding a model that ships with kvcalc by one of its names on the Hub, such as `meta-llama/Meta-Llama-3-70B`."""
+"""Finding a model that ships with kvcalc by one of its names on the Hub, with its organisation or without.
+
+Such as `meta-llama/Meta-Llama-3-70B`, or `Meta-Llama-3-70B` where one model alone has that name.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def path_with_hub_id(hub_id: str) -> Path | None:
-    """The file whose model has that name on the Hub, given in lower case; None where no file has it.
+def paths_with_hub_id(name: str) -> tuple[Path, ...]:
+    """The files whose models have that name on the Hub, given in lower case; several only without an organisation.
 
-    Where an id was found is remembered, and that file is looked at again.
+    Where a name was found is remembered, and those files are looked at again.
     """
-    path = _remembered_path(hub_id, shipped.MODELS, shipped.stamp(shipped.MODELS))
-    return path if path is not None and path.is_file() and _has(path, hub_id) else _search(hub_id)
+    paths = _remembered_paths(name, shipped.MODELS, shipped.stamp(shipped.MODELS))
+    return paths if paths and all(path.is_file() and _has(path, name) for path in paths) else _search(name)
 
 
 @lru_cache(maxsize=512)
-def _remembered_path(hub_id: str, _folder: Path, _stamp: tuple[int, ...]) -> Path | None:
-    return _search(hub_id)
+def _remembered_paths(name: str, _folder: Path, _stamp: tuple[int, ...]) -> tuple[Path, ...]:
+    return _search(name)
 
 
-def _search(hub_id: str) -> Path | None:
-    for path in sorted(shipped.MODELS.glob("*.yaml")):
-        if hub_id in _lower_text(path, shipped.stamp(path)) and _has(path, hub_id):
-            return path
-    return None
+def _search(name: str) -> tuple[Path, ...]:
+    paths = sorted(shipped.MODELS.glob("*.yaml"))
+    return tuple(path for path in paths if name in _lower_text(path, shipped.stamp(path)) and _has(path, name))
 
 
-def _has(path: Path, hub_id: str) -> bool:
-    return hub_id in (each.lower() for each in shipped.read_model(path).hub_ids)
+def _has(path: Path, name: str) -> bool:
+    ids = [each.lower() for each in shipped.read_model(path).hub_ids]
+    return name in ids or name in (each.rpartition("/")[2] for each in ids)
 
 
 @lru_cache(maxsize=512)

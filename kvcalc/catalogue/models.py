@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import shipped
-from kvcalc.catalogue.hub_ids import path_with_hub_id
+from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.yaml_reader import read_yaml
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.files import is_there
@@ -90,8 +90,11 @@ def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundMode
 
 def _named_model(text: str) -> FoundModel | None:
     name = text.lower()
-    path = shipped.path_of(shipped.MODELS, name) or (path_with_hub_id(name) if "/" in name else None)
-    return None if path is None else _shipped_model(path)
+    path = shipped.path_of(shipped.MODELS, name)
+    found = (path,) if path is not None else paths_with_hub_id(name)
+    if len(found) > 1:
+        raise KvcalcError(f"model: '{text}' is the name of several: {', '.join(each.stem for each in found)}")
+    return _shipped_model(found[0]) if found else None
 
 
 def _shipped_model(path: Path) -> FoundModel:

@@ -245,24 +245,55 @@ def test_a_model_loads_with_its_facts(name: str) -> None:
 
 @each_model
 def test_a_name_is_the_hubs_without_what_the_rule_drops(name: str) -> None:
-    """In lower case, without organisation, `meta-`, and `-hf -it -instruct -chat -base`."""
+    """In lower case, without organisation, `meta-`, and `-hf -it -instruct -chat -base`.
+
+    Where that is the name of another model, as of a base model with a longer context, nothing more is dropped.
+    """
     dropped = {"meta", "hf", "it", "instruct", "chat", "base"}
-    hub_ids = loaded(name).hub_ids
-    names = {
-        "-".join(word for word in hub_id.split("/")[1].lower().split("-") if word not in dropped) for hub_id in hub_ids
-    }
+    full = [hub_id.split("/")[1].lower() for hub_id in loaded(name).hub_ids]
+    short = ["-".join(word for word in each.split("-") if word not in dropped) for each in full]
 
     assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name)
-    assert name in names or not hub_ids
+    assert name in short or name in full or not full
+    if full and name not in short:
+        assert short[full.index(name)] in model_names()
 
 
 def test_names_and_hub_ids_are_unique_and_found() -> None:
     hub_ids = [hub_id.lower() for name in model_names() for hub_id in loaded(name).hub_ids]
 
     assert len(set(hub_ids)) == len(hub_ids)
+    assert not set(hub_ids) & set(model_names())
     for name in ("llama-3-70b", "falcon-7b", "a.x-k1", "yi-34b"):
         for hub_id in loaded(name).hub_ids:
             assert kvcalc.load_model(hub_id).name == kvcalc.load_model(hub_id.upper()).name == name
+
+
+def test_a_name_on_the_hub_is_found_without_its_organisation() -> None:
+    named: dict[str, set[str]] = {}
+    for name in model_names():
+        for hub_id in loaded(name).hub_ids:
+            named.setdefault(hub_id.split("/")[1].lower(), set()).add(name)
+
+    assert all(len(models) == 1 or each in models for each, models in named.items())
+    for each, models in named.items():
+        assert kvcalc.load_model(each).name == (each if each in models else min(models))
+
+
+NEAR = [
+    ("mistral-7b-v0.3", "mistral-7b-v0.1"),
+    ("qwen2.5-7b-instruct", "qwen2.5-7b"),
+    ("llama-3.1-8b", "llama-3-8b"),
+    ("gemma-3-4b", "gemma-3-1b"),
+    ("qwen3-4b-instruct-2507", "qwen3-4b"),
+]
+
+
+@pytest.mark.parametrize(("asked", "near"), NEAR)
+def test_a_near_name_is_not_taken_for_another(asked: str, near: str) -> None:
+    assert kvcalc.load_model(asked) != kvcalc.load_model(near)
+    with pytest.raises(kvcalc.KvcalcError, match="no file, name or hub id"):
+        kvcalc.load_model(f"{near}-of-another-shape")
 
 
 @pytest.mark.parametrize(
@@ -327,7 +358,7 @@ def test_parameters_and_named_differences_are_the_hubs_total(name: str) -> None:
 
 
 def test_most_models_have_a_total_of_the_hub() -> None:
-    assert sum(bool(row["hub_total"]) for row in ROWS.values()) == 125
+    assert sum(bool(row["hub_total"]) for row in ROWS.values()) > 0.85 * len(ROWS)
     assert {each["name"] for each in BEYOND_PARAMETERS} <= set(ROWS)
 
 
