@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -21,6 +22,7 @@ class Gpu(WorksOut):
 
     Attributes:
         device_names: what its driver calls it, as `torch.cuda.get_device_name` says.
+        multiprocessors: streaming multiprocessors of a device, as `torch.cuda.get_device_properties` counts them.
         label_gb: the size in the product's name; a label, never computed with.
         memory_bytes: total memory; None where no figure is known, so that the user must give one.
         memory_from: who reports it: `runtime` (torch or cudaMemGetInfo, the least seen), or `nvidia-smi`, which
@@ -38,6 +40,7 @@ class Gpu(WorksOut):
     device_names: tuple[Text, ...] = ()
     vendor: Text | None = None
     architecture: Text | None = None
+    multiprocessors: Count | None = None
     label_gb: Count | None = None
     memory_bytes: Size | None = None
     memory_from: Literal["runtime", "nvidia-smi", "user"] | None = None
@@ -56,6 +59,12 @@ class Gpu(WorksOut):
     def __post_init__(self) -> None:
         if (self.memory_bytes is None) != (self.memory_from is None):
             raise ValueError("memory_bytes and memory_from come together")
+
+    @cached_property
+    def compute_capability(self) -> tuple[int, int] | None:
+        """Of an NVIDIA GPU: (9, 0) of 'Hopper sm90'; None where the architecture does not say."""
+        found = re.search(r"\bsm(\d+)(\d)\b", self.architecture or "")
+        return None if found is None else (int(found[1]), int(found[2]))
 
     @property
     def node_size(self) -> int:

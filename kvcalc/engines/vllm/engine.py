@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Option, Setup
+from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.options import OPTIONS
-from kvcalc.engines.vllm.settings import settings_of
+from kvcalc.engines.vllm.settings import parse_version, settings_of
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kvcalc.gpu import Gpu
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Vllm(Engine):
     """vLLM."""
 
     name: ClassVar[str] = "vllm"
-    versions: ClassVar[tuple[str, ...]] = ("0.19.0", "0.33.0")
+    versions: ClassVar[tuple[str, ...]] = VERSIONS
     about: ClassVar[str] = (
         "Puts layers that keep alike into groups with one block table each, and gives every rank one pool of blocks, "
         "as many as the smallest rank has. A sequence takes whole blocks of every group, and a block takes as many "
@@ -31,6 +35,10 @@ class Vllm(Engine):
     source: ClassVar[str] = "vLLM, vllm/v1/kv_cache_interface.py and vllm/v1/core/kv_cache_utils.py"
     options: ClassVar[Mapping[str, Option]] = OPTIONS
     block_option: ClassVar[str | None] = "block-size"
+
+    def default_utilization(self, gpu: Gpu) -> Fraction:  # noqa: ARG002  # the same on every card
+        """gpu_memory_utilization of vllm/config/cache.py."""
+        return Fraction(92 if parse_version(self.version or VERSIONS[-1]) >= UTILIZATION_92 else 90, 100)
 
     def settle(self, setup: Setup) -> VllmLayout:
         if setup.deployment.dcp > 1:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
+    from kvcalc.note import Note
 
 DEFAULT_BLOCK_SIZE = 16
 """vllm/config/cache.py, CacheConfig.DEFAULT_BLOCK_SIZE."""
@@ -99,6 +100,10 @@ class VllmLayout(Settled):
         if asked.state is not None or not follows:
             return asked
         return asked._replace(state=asked.conv or asked.computing)
+
+    def notes(self, load: Load) -> Iterator[Note]:
+        yield from super().notes(load)
+        yield from self.settings.notes(self.setup.gpu.name)
 
     def request(self, tokens: int) -> Request:
         """A request of so many tokens."""

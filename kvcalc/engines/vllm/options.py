@@ -18,6 +18,8 @@ AUTO = "auto"
 """What vLLM chooses itself, by its version, the accelerator and the model."""
 
 USAGES = ("server", "offline", "async")
+STEP_TOKENS = "Tokens that a step computes at most; auto: 2048, 8192 or 16384, by version, card and usage."
+STEP_SEQUENCES = "Sequences that a step computes at most; auto: 128, 256 or 1024, by version, card and usage."
 MOST_TOKENS = 10**9
 MOST_BLOCK = 10**6
 MOST_SPECULATIVE = 1000
@@ -47,8 +49,16 @@ def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
 
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
-        "max-num-batched-tokens": Option(_or_auto(_count(MOST_TOKENS)), AUTO, "Tokens that a step computes at most."),
-        "max-num-seqs": Option(_or_auto(_count(MOST_TOKENS)), AUTO, "Sequences that a step computes at most."),
+        "max-num-batched-tokens": Option(
+            _or_auto(_count(MOST_TOKENS)),
+            AUTO,
+            STEP_TOKENS,
+        ),
+        "max-num-seqs": Option(
+            _or_auto(_count(MOST_TOKENS)),
+            AUTO,
+            STEP_SEQUENCES,
+        ),
         "block-size": Option(_or_auto(_count(MOST_BLOCK)), AUTO, "Tokens of a block; else the attention backend's."),
         "enable-prefix-caching": Option(_or_auto(_flag), AUTO, "Whether blocks of equal prefixes are shared."),
         "disable-hybrid-kv-cache-manager": Option(

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.engines.vllm.defaults import (
+    SEQUENCES_BY_USAGE,
+    TOKENS_BOUNDED_BY_SEQUENCES,
+    Version,
+    default_batch,
+    default_prefix_caching,
+    runner_of,
+)
+from kvcalc.engines.vllm.traits import traits_of
+from kvcalc.note import note, register
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvcalc.engines.base import Engine, Setup
+    from kvcalc.note import Note
 
-Version = tuple[int, ...]
+register({"engine-defaults": "settings of the engine that nobody gave have its defaults"})
 
-ASYNC_SCHEDULING_BOUNDS_IN_FLIGHT: Version = (0, 24)
-RUNNER_V2: Version = (0, 31)
+IN_FLIGHT_BOUNDS: Version = (0, 24)
 
 
 class Settings(NamedTuple):
     """What one server runs with.
 
     Attributes:
+        max_model_len: tokens of the longest request.
         block_size: None: the attention backend's.
         usage: server, offline or async.
         kv_cache_memory_bytes: None: what is left of the share of the accelerator's memory.
         pp: pipeline stages.
+        runner: the model runner: v0, v1 or v2.
+        defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
 
     version: Version
-    max_model_len: int | None
+    max_model_len: int
     max_num_batched_tokens: int
     max_num_seqs: int
     block_size: int | None
@@ -35,13 +51,15 @@ class Settings(NamedTuple):
     kv_cache_memory_bytes: int | None
     num_speculative_tokens: int
     pp: int = 1
+    runner: str = "v1"
+    defaults: tuple[str, ...] = ()
 
     @property
     def max_concurrent_batches(self) -> int:
         """Steps whose tokens may be scheduled and not yet settled (vllm/config/vllm.py, max_concurrent_batches)."""
-        if self.version < ASYNC_SCHEDULING_BOUNDS_IN_FLIGHT:
+        if self.version < IN_FLIGHT_BOUNDS:
             return 1
-        if self.version >= RUNNER_V2:
+        if self.runner == "v2":
             return self.pp + 1
         return 2 if self.pp == 1 else self.pp
 
@@ -50,6 +68,27 @@ class Settings(NamedTuple):
         """Tokens of those steps: vLLM keeps a window's blocks until they are settled."""
         return self.max_concurrent_batches * self.max_num_batched_tokens
 
+    @property
+    def sampled_rows(self) -> int:
+        """Sequences of the step that profiles memory (GPUModelRunner._dummy_run)."""
+        return min(self.max_num_seqs, self.max_num_batched_tokens)
+
+    def notes(self, gpu: str) -> Iterator[Note]:
+        """The defaults that were taken."""
+        if self.defaults:
+            taken = {name: getattr(self, name.replace("-", "_")) for name in self.defaults}
+            words = ", ".join(f"{name} {str(value).lower()}" for name, value in taken.items())
+            version = ".".join(map(str, self.version))
+            yield note(
+                "engine-defaults",
+                f"nobody gave {words}: vLLM {version} has these for {self.usage} use on {gpu} "
+                "(--engine-option sets them)",
+                version=version,
+                usage=self.usage,
+                gpu=gpu,
+                **{name.replace("-", "_"): value for name, value in taken.items()},
+            )
+
 
 def parse_version(text: str) -> Version:
     return tuple(int(part) for part in text.split("."))
@@ -57,22 +96,34 @@ def parse_version(text: str) -> Version:
 
 def settings_of(engine: Engine, setup: Setup) -> Settings:
     """What the engine's options and its version's defaults make of a setup."""
-
-    def given(name: str, default: Any) -> Any:
-        value = engine.option(name)
-        return default if value is None else value
-
+    version = parse_version(engine.version or engine.versions[-1])
+    traits = traits_of(setup.model, setup.weight_format)
+    usage = engine.option("usage")
+    tokens, sequences = engine.option("max-num-batched-tokens"), engine.option("max-num-seqs")
+    batch = default_batch(version, setup.gpu, usage, setup.max_model_len, traits)
+    runner = runner_of(version, setup.gpu, setup.model.name, traits)
+    most_sequences = batch.sequences if sequences is None else sequences
+    most_tokens = batch.tokens if tokens is None else tokens
+    if runner != "v0":
+        if tokens is None and version >= TOKENS_BOUNDED_BY_SEQUENCES:
+            most_tokens = min(most_tokens, most_sequences * max(1, setup.max_model_len))
+        if sequences is None and version >= SEQUENCES_BY_USAGE:
+            most_sequences = min(most_sequences, most_tokens)
+    prefix = engine.option("enable-prefix-caching")
+    given: dict[str, Any] = {"max-num-batched-tokens": tokens, "max-num-seqs": sequences}
     return Settings(
-        version=parse_version(engine.version or engine.versions[-1]),
-        max_model_len=None,
-        max_num_batched_tokens=given("max-num-batched-tokens", 8192),
-        max_num_seqs=given("max-num-seqs", 1024),
+        version=version,
+        max_model_len=setup.max_model_len,
+        max_num_batched_tokens=most_tokens,
+        max_num_seqs=most_sequences,
         block_size=engine.option("block-size"),
-        enable_prefix_caching=given("enable-prefix-caching", True),
-        disable_hybrid_kv_cache_manager=given("disable-hybrid-kv-cache-manager", False),
+        enable_prefix_caching=default_prefix_caching(version, setup.gpu, traits) if prefix is None else prefix,
+        disable_hybrid_kv_cache_manager=bool(engine.option("disable-hybrid-kv-cache-manager")),
         enforce_eager=engine.option("enforce-eager"),
-        usage=engine.option("usage"),
+        usage=usage,
         kv_cache_memory_bytes=engine.option("kv-cache-memory-bytes"),
         num_speculative_tokens=engine.option("num-speculative-tokens"),
         pp=setup.deployment.pp,
+        runner=runner,
+        defaults=tuple(name for name, value in given.items() if value is None),
     )

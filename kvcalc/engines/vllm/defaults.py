@@ -1,0 +1,146 @@
+"""What vLLM runs with where nobody says, by version, card, usage and model (vllm/engine/arg_utils.py)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.units import GIB
+
+if TYPE_CHECKING:
+    from kvcalc.engines.vllm.traits import Traits
+    from kvcalc.gpu import Gpu
+
+Version = tuple[int, ...]
+
+VERSIONS = (
+    "0.6.6",
+    "0.7.3",
+    "0.8.5",
+    "0.9.2",
+    "0.10.2",
+    "0.11.0",
+    "0.13.0",
+    "0.14.0",
+    "0.15.0",
+    "0.17.0",
+    "0.18.1",
+    "0.19.0",
+    "0.20.2",
+    "0.22.0",
+    "0.23.0",
+    "0.26.0",
+    "0.29.0",
+    "0.31.0",
+    "0.33.0",
+)
+"""Those whose sources the rules here were read from."""
+
+ENGINE_V1: Version = (0, 8)
+"""The first version whose default engine is V1 (EngineArgs.create_engine_config)."""
+ENGINE_V0_GONE: Version = (0, 11)
+A100_EXCLUDED: Version = (0, 9)
+"""vllm-project/vllm#17885."""
+TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 13)
+"""max_num_batched_tokens is no more than max_num_seqs x max_model_len."""
+SEQUENCES_BY_USAGE: Version = (0, 9)
+LARGE_CARDS: Version = (0, 29)
+"""The tier of 160 GiB and more: not in 0.26, there in 0.29."""
+GB10_EXCLUDED: Version = (0, 33)
+"""Not in 0.31, there in 0.33."""
+HYBRIDS_SHARE_PREFIXES: Version = (0, 26)
+"""ModelConfig.is_prefix_caching_supported: False for hybrids in 0.23, True in 0.26."""
+UTILIZATION_92: Version = (0, 20, 2)
+"""vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.2."""
+
+MIN_TOKENS = 2048
+"""SchedulerConfig.DEFAULT_MAX_NUM_BATCHED_TOKENS."""
+MIN_SEQUENCES = 128
+"""SchedulerConfig.DEFAULT_MAX_NUM_SEQS."""
+V0_SEQUENCES = 256
+V0_TOWER_TOKENS = 5120
+"""vllm/config.py, _MULTIMODAL_MODEL_MAX_NUM_BATCHED_TOKENS, of 0.6.6 to 0.8.5."""
+LONG_CONTEXT = 32768
+
+
+class Batch(NamedTuple):
+    """What a step computes at most.
+
+    Attributes:
+        tokens: max_num_batched_tokens.
+        sequences: max_num_seqs.
+    """
+
+    tokens: int
+    sequences: int
+
+
+def engine_of(version: Version, gpu: Gpu) -> str:
+    """v0 or v1. From 0.8 to 0.10, V0 serves cards before compute capability 8.0 (_is_v1_supported_oracle)."""
+    if version < ENGINE_V1:
+        return "v0"
+    old = gpu.compute_capability is not None and gpu.compute_capability < (8, 0)
+    return "v0" if old and version < ENGINE_V0_GONE else "v1"
+
+
+_FIRST_IN_V2: tuple[tuple[Version, tuple[str, ...]], ...] = (
+    ((0, 23), ("llama-", "mistral-7b", "mistral-nemo", "mistral-large", "qwen3-")),
+    ((0, 22), ("qwen3-",)),
+)
+"""Names of models whose classes vllm/config/vllm.py lists in DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES: LlamaForCausalLM,
+MistralForCausalLM and Qwen3ForCausalLM in 0.23, the last alone in 0.22."""
+
+
+def runner_of(version: Version, gpu: Gpu, name: str, traits: Traits) -> str:
+    """The model runner: v0, v1 or v2 (VllmConfig.use_v2_model_runner)."""
+    if version < (0, 22):
+        return engine_of(version, gpu)
+    if version >= (0, 29):
+        return "v2"
+    if version >= (0, 26):
+        return "v1" if traits.experts or traits.states else "v2"
+    plain = not (traits.experts or traits.quantised or traits.towers or traits.states)
+    names = next(names for since, names in _FIRST_IN_V2 if version >= since)
+    return "v2" if plain and name.startswith(names) else "v1"
+
+
+def default_batch(version: Version, gpu: Gpu, usage: str, max_model_len: int, traits: Traits) -> Batch:
+    """What is taken of both where neither is given."""
+    if engine_of(version, gpu) == "v0":
+        return Batch(_v0_tokens(max_model_len, traits), V0_SEQUENCES)
+    large = _tier(version, gpu)
+    if usage == "async":
+        sequences = MIN_SEQUENCES if version >= SEQUENCES_BY_USAGE else 1024 if large else 256
+        return Batch(MIN_TOKENS, sequences)
+    server = {2: 16384, 1: 8192, 0: 2048}[large]
+    offline = 16384 if large else 8192
+    return Batch(offline if usage == "offline" else server, 1024 if large else 256)
+
+
+def _tier(version: Version, gpu: Gpu) -> int:
+    """0 for small cards, 1 from 70 GiB, 2 from 160 GiB."""
+    memory = gpu.memory_bytes or 0
+    if memory >= 160 * GIB and version >= LARGE_CARDS:
+        return 2
+    excluded = (version >= A100_EXCLUDED and gpu.name.startswith("a100")) or (
+        version >= GB10_EXCLUDED and gpu.compute_capability == (12, 1)
+    )
+    return int(memory >= 70 * GIB and not excluded)
+
+
+def _v0_tokens(max_model_len: int, traits: Traits) -> int:
+    """Prompts are computed whole, but those of more than 32,768 tokens in chunks.
+
+    EngineArgs.create_engine_config and SchedulerConfig of 0.6.6 to 0.9.
+    """
+    whole = max(max_model_len, MIN_TOKENS)
+    if traits.towers:
+        return max(whole, V0_TOWER_TOKENS)
+    chunked = max_model_len > LONG_CONTEXT and not traits.windows and not traits.latent
+    return MIN_TOKENS if chunked else whole
+
+
+def default_prefix_caching(version: Version, gpu: Gpu, traits: Traits) -> bool:
+    """Whether blocks of equal prefixes are shared."""
+    if engine_of(version, gpu) == "v0" or not traits.attention:
+        return False
+    return not traits.states or version >= HYBRIDS_SHARE_PREFIXES

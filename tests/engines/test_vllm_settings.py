@@ -1,0 +1,119 @@
+"""What vLLM runs with where nobody says: as its own code decides, and as start-up logs show."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+import kvcalc
+from kvcalc.deployment import Deployment
+from kvcalc.engines import ENGINES
+from kvcalc.engines.vllm.engine import Vllm
+from kvcalc.engines.vllm.layout import VllmLayout
+from kvcalc.engines.vllm.settings import Settings
+from kvcalc.memory import Ranks
+
+
+def settings(version: str, gpu: str, model: str = "llama-3-8b", context: int = 8192, **options: Any) -> Settings:
+    return layout(version, gpu, model, context, **options).settings
+
+
+def layout(version: str, gpu: str, model: str, context: int, pp: int = 1, **options: Any) -> VllmLayout:
+    given = {name.replace("_", "-"): str(value) for name, value in options.items()}
+    with patch.dict(ENGINES, vllm=Vllm):
+        scenario = kvcalc.make_scenario(
+            model, gpu=gpu, context=context, engine=f"vllm@{version}", engine_option=given, weights="1GiB"
+        )
+        settled = Ranks(scenario).settled(Deployment(pp=pp))
+    assert isinstance(settled, VllmLayout)
+    return settled
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "usage", "tokens", "sequences"),
+    [
+        ("0.33.0", "b200", "server", 16384, 1024),  # EngineArgs.get_batch_defaults of 0.33.0: 160 GiB and more
+        ("0.26.0", "b200", "server", 8192, 1024),  # that of 0.26.0 has no such tier
+        ("0.33.0", "h100", "server", 8192, 1024),
+        ("0.33.0", "h100", "offline", 16384, 1024),
+        ("0.33.0", "h100", "async", 2048, 128),  # SchedulerConfig's own, on every card
+        ("0.8.5", "h100", "async", 2048, 1024),  # default_max_num_seqs of 0.8.5 has no usages
+        ("0.19.0", "h100", "server", 8192, 1024),  # llm-d-incubation/llm-d-planner#205, settings at their defaults
+        ("0.31.0", "a100-80-sxm", "server", 2048, 256),  # start-up log, stored file id 70682754770
+        ("0.8.5", "a100-80-sxm", "server", 8192, 1024),  # before vllm-project/vllm#17885
+        ("0.10.2", "rtx4090", "server", 2048, 256),  # start-up log, stored file id 34681159919
+        ("0.11.0", "rtx3090", "offline", 8192, 256),  # _set_default_args of 0.11.0, LLM_CLASS
+        ("0.31.0", "gb10", "server", 8192, 1024),  # 0.31.0 does not exclude it
+        ("0.33.0", "gb10", "server", 2048, 256),  # 0.33.0 does: is_gb10
+    ],
+)
+def test_a_steps_tokens_and_sequences(version: str, gpu: str, usage: str, tokens: int, sequences: int) -> None:
+    found = settings(version, gpu, usage=usage)
+    assert (found.max_num_batched_tokens, found.max_num_seqs) == (tokens, sequences)
+    assert found.defaults == ("max-num-batched-tokens", "max-num-seqs")
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "model", "context", "tokens"),
+    [
+        ("0.7.3", "rtx3090", "qwen2.5-1.5b", 4096, 4096),  # vllm-project/vllm#13882: max_model_len
+        ("0.7.3", "rtx3090", "qwen2.5-1.5b", 2000, 2048),  # vllm-project/vllm#12529
+        ("0.7.3", "rtx3090", "qwen2.5-1.5b", 32768, 32768),
+        ("0.7.3", "rtx3090", "qwen2.5-1.5b", 32769, 2048),  # in chunks above 32,768
+        ("0.8.5", "t4", "qwen2.5-1.5b", 4096, 4096),  # V0 still: compute capability 7.5
+        ("0.11.0", "t4", "qwen2.5-1.5b", 4096, 2048),
+        ("0.7.3", "rtx3090", "gemma-3-4b", 2048, 5120),  # _MULTIMODAL_MODEL_MAX_NUM_BATCHED_TOKENS
+    ],
+)
+def test_engine_v0_computes_prompts_whole(version: str, gpu: str, model: str, context: int, tokens: int) -> None:
+    found = settings(version, gpu, model, context)
+    assert (found.max_num_batched_tokens, found.max_num_seqs) == (tokens, 256)
+
+
+def test_what_is_given_is_taken() -> None:
+    found = settings("0.33.0", "h100", max_num_seqs=6, max_num_batched_tokens=100)
+    assert (found.max_num_batched_tokens, found.max_num_seqs, found.defaults) == (100, 6, ())
+    assert settings("0.33.0", "h100", context=100, max_num_seqs=6).max_num_batched_tokens == 600
+    assert settings("0.33.0", "h100", max_num_batched_tokens=100).max_num_seqs == 100
+    assert not list(settings("0.33.0", "h100", max_num_seqs=6, max_num_batched_tokens=100).notes("h100"))
+
+
+def test_a_default_is_said() -> None:
+    (told,) = settings("0.33.0", "h100").notes("h100-sxm")
+    assert told.text == (
+        "nobody gave max-num-batched-tokens 8192, max-num-seqs 1024: vLLM 0.33.0 has these for server use on h100-sxm "
+        "(--engine-option sets them)"
+    )
+    assert told.data["max_num_seqs"] == 1024
+
+
+@pytest.mark.parametrize(
+    ("version", "model", "runner"),
+    [
+        ("0.7.3", "llama-3-8b", "v0"),
+        ("0.19.0", "llama-3-8b", "v1"),
+        ("0.22.0", "qwen3-8b", "v2"),  # DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES of 0.22.0: Qwen3ForCausalLM
+        ("0.22.0", "llama-3-8b", "v1"),
+        ("0.23.0", "llama-3-8b", "v2"),  # and of 0.23.0: Llama, Mistral
+        ("0.23.0", "qwen2.5-1.5b", "v1"),
+        ("0.26.0", "qwen2.5-1.5b", "v2"),  # _is_default_v2_model_runner_model of 0.26.0: neither experts nor states
+        ("0.26.0", "qwen3-235b-a22b", "v1"),
+        ("0.29.0", "qwen3-235b-a22b", "v2"),
+    ],
+)
+def test_which_model_runner(version: str, model: str, runner: str) -> None:
+    assert settings(version, "h100", model).runner == runner
+
+
+def test_tokens_in_flight() -> None:
+    """VllmConfig.max_concurrent_batches: pp + 1 with runner V2."""
+    assert layout("0.33.0", "h100", "llama-3-8b", 8192, pp=2).settings.max_in_flight_tokens == 3 * 8192
+
+
+@pytest.mark.parametrize(("version", "share"), [("0.19.0", 0.9), ("0.20.2", 0.92), ("0.33.0", 0.92)])
+def test_utilization_by_version(version: str, share: float) -> None:
+    with patch.dict(ENGINES, vllm=Vllm):
+        assert float(kvcalc.make_scenario("llama-3-8b", engine=f"vllm@{version}").utilization) == share
+        assert float(kvcalc.make_scenario("llama-3-8b", engine=f"vllm@{version}", utilization=0.5).utilization) == 0.5
