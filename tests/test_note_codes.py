@@ -9,14 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from conftest import ROOT, Kvcalc
-from toy_engine import Toy
 
 import kvcalc as package
-from kvcalc.engines import ENGINES
 from kvcalc.importers.config_json.read import import_config
 from kvcalc.mechanisms import GQA, MHA, Cross, NoAttention
 from kvcalc.model.layers import LayerGroup
@@ -77,14 +74,6 @@ def plan(name: Any, **options: Any) -> Callable[[], Iterable[Note]]:
     return lambda: of(package.plan(name, **options))
 
 
-def with_toy(told: Callable[[], Iterable[Note]]) -> Callable[[], Iterable[Note]]:
-    def run() -> Iterable[Note]:
-        with patch.dict(ENGINES, toy=Toy):
-            return told()
-
-    return run
-
-
 FOUR, ONE = MHA(num_heads=4, head_dim=8), MHA(num_heads=1, head_dim=8)
 HEAD = model(
     LayerGroup(count=3, attention=GQA(num_heads=4, num_kv_heads=2, head_dim=8)),
@@ -109,7 +98,8 @@ DEVICES = replace(package.load_gpu("h100-sxm"), devices=2, name="twin")
 
 SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "default-context": estimate("llama-3-8b"),
-    "older-engine-version": with_toy(estimate("llama-3-8b", engine="toy@0.9.3")),
+    "older-engine-version": estimate("llama-3-8b", engine="vllm@0.12.0"),
+    "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "unused-option": estimate("llama-3-8b", state_dtype="bf16"),
     "best-of-gpus": estimate("llama-3-8b", gpus=3),
     "smallest-deployment": capacity("llama-3-70b"),
