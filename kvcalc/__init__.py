@@ -8,7 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest of `kvcalc --version`
 
 if TYPE_CHECKING:
-    from kvcalc.api import capacity, compare, estimate, load_gpu, load_model, plan, verify
+    from kvcalc.api import capacity, capacity_from_log, compare, estimate, load_gpu, load_model, plan, verify
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
+    from kvcalc.verbs.log_check.result import LogCheck
     from kvcalc.verbs.plan_result import Plan
     from kvcalc.verification.result import Verification
 
@@ -33,6 +34,7 @@ __all__ = [
     "ExitCode",
     "Gpu",
     "KvcalcError",
+    "LogCheck",
     "Model",
     "Note",
     "Plan",
@@ -42,6 +44,7 @@ __all__ = [
     "Workload",
     "__version__",
     "capacity",
+    "capacity_from_log",
     "compare",
     "estimate",
     "load_gpu",
@@ -60,6 +63,7 @@ _HOME = {
     "ExitCode": "errors",
     "Gpu": "gpu",
     "KvcalcError": "errors",
+    "LogCheck": "verbs.log_check.result",
     "Model": "model.model",
     "Note": "note",
     "Plan": "verbs.plan_result",
@@ -68,6 +72,7 @@ _HOME = {
     "Verification": "verification.result",
     "Workload": "scenario",
     "capacity": "api",
+    "capacity_from_log": "api",
     "compare": "api",
     "estimate": "api",
     "load_gpu": "api",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
+    from kvcalc.verbs.log_check.result import LogCheck
     from kvcalc.verbs.plan_result import Plan
     from kvcalc.verification.result import Verification
 
@@ -94,6 +95,27 @@ def capacity(model: AnyModel | None = None, /, **options: Unpack[CapacityOptions
     if given is not None:
         asked = replace(asked, notes=(*asked.notes, *beside_cache_memory(given_of(options), plain=asked.engine.plain)))
     return _capacity(asked, given)
+
+
+@accepts(ScenarioOptions)
+def capacity_from_log(
+    log: str | Path, model: Model | str | Path | None = None, /, **options: Unpack[ScenarioOptions]
+) -> LogCheck:
+    """A server's start-up log beside what is predicted of it: `capacity_from_log("vllm.log").row("tokens").difference`.
+
+    Args:
+        log: its path, or '-' for standard input.
+        model: what `make_scenario` takes; without it the log's own, where the catalogue has it.
+        options: as below; they win over what the log says.
+
+    Raises:
+        KvcalcError: no known line in the log, a model that is not known, or anything that cannot be.
+    """
+    from kvcalc.logs import read_log  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.log_check import check_log  # noqa: PLC0415  # likewise
+
+    said, cut = read_log(log)
+    return check_log(said, model, options, cut=cut)
 
 
 @accepts(CompareOptions)

@@ -60,6 +60,14 @@ _CODES = {
     "longest-context-above-max-context": "memory holds a longer context than the model's limit",
     "no-memory-for-cache": "all but the cache takes more than there is",
     "limiting-stage": "another pipeline stage than the one with the most cache limits",
+    # start-up logs of servers
+    "card-taken": "the log does not name its accelerator, or none that is known, so one is taken",
+    "log-cut": "the log is longer than what is read of it",
+    "model-by-name": "the log's model is taken to be one of the catalogue, by its name",
+    "several-starts": "the log holds several starts, of which the last is compared",
+    "version-not-logged": "the log does not say its engine's version, so the newest is taken",
+    "weights-as-printed": "the format of the log's weights is not known, so their bytes are taken as printed",
+    "weights-by-name": "the format of the log's weights is taken by their name or method",
     # comparisons; their notes have `rows` in their data where they are of some rows only
     "row-left-out": "there is no such row, and why",
     "no-other-mechanism": "no layer would keep something else under another mechanism",

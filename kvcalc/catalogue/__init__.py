@@ -6,7 +6,7 @@ the Hub. `yaml_reader.py` reads any YAML and keeps the place of each value;
 """
 
 from kvcalc.catalogue.gpus import find_gpu, gpu_names, shipped_gpus
-from kvcalc.catalogue.models import FoundModel, find_model, model_names, shipped_models
+from kvcalc.catalogue.models import FoundModel, find_model, model_names, named_model, shipped_models
 from kvcalc.catalogue.shipped import CONFIGS
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "find_model",
     "gpu_names",
     "model_names",
+    "named_model",
     "shipped_gpus",
     "shipped_models",
 ]

@@ -88,6 +88,12 @@ def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundMode
     return found
 
 
+def named_model(text: str) -> Model | None:
+    """The catalogue's model of that name or hub id, whatever files there are here; None where it has none."""
+    found = _named_model(text)
+    return None if found is None else found.model
+
+
 def _named_model(text: str) -> FoundModel | None:
     name = text.lower()
     path = shipped.path_of(shipped.MODELS, name)

@@ -1,20 +1,22 @@
 """kvcalc capacity: the most tokens, sequences and context that fit."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
-from kvcalc.api import capacity
+from kvcalc.api import capacity, capacity_from_log
 from kvcalc.cli.output import show
-from kvcalc.cli.output_options import ResultOutput, output_of
+from kvcalc.cli.output_options import Output, ResultOutput, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
-from kvcalc.errors import NoError
+from kvcalc.errors import KvcalcError, NoError
 from kvcalc.render.capacity import capacity_report
-from kvcalc.scenario.options import CapacityOptions
+from kvcalc.scenario.options import CapacityOptions, FromLog, ScenarioOptions
 from kvcalc.verbs.capacity import nearest
 from kvcalc.verbs.capacity_result import Capacity
+from kvcalc.verbs.log_check.result import MOST_DIFFERENCE, TOKENS
 
 
 def register(app: typer.Typer) -> None:
@@ -22,15 +24,31 @@ def register(app: typer.Typer) -> None:
     app.command("capacity", cls=TextCommand)(capacity_command)
 
 
-@takes(CapacityOptions, ResultOutput, without=("spill",))
+@takes(CapacityOptions, FromLog, ResultOutput, without=("spill",))
 def capacity_command(call: typer.Context, model: ModelArgument = None, **given: Any) -> None:
     """How much fits: exact numbers of tokens, sequences and context; each fits, and one more does not."""
     output = output_of(given)
+    if given["from_log"] is not None:
+        _compare_with_log(model, given, output, typed(call.obj))
+        return
     result = capacity(model, **given_on_line(given, CapacityOptions))
     report = capacity_report(result, output.unit, explain=output.explain, command=typed(call.obj))
     show(report, output)
     if result.sequences == 0 or result.max_context == 0:
         raise NoError(_why_nothing_fits(result))
+
+
+def _compare_with_log(model: str | None, given: Mapping[str, Any], output: Output, command: str) -> None:
+    from kvcalc.render.log_check import log_check_report  # noqa: PLC0415  # for start-up time
+
+    if given["cache_memory"] is not None:
+        raise KvcalcError("--cache-memory: a log prints the memory that its cache has; leave it out, or --from-log")
+    result = capacity_from_log(given["from_log"], model, **given_on_line(given, ScenarioOptions))
+    show(log_check_report(result, output.unit, explain=output.explain, command=command), output)
+    tokens = result.row(TOKENS)
+    if tokens is not None and tokens.difference is not None and result.tokens_differ:
+        told = f"{tokens.predicted:,} tokens are predicted, {tokens.printed:,} printed"
+        raise NoError(f"--from-log: {told}: {tokens.difference:+.2%}, more than {MOST_DIFFERENCE:.0%}")
 
 
 def _why_nothing_fits(result: Capacity) -> str:

@@ -183,6 +183,12 @@ WORDINGS = (
         "gpu_worker.py, compile_or_warm_up_model; v1/worker/utils.py, request_memory",
     ),
     _line(
+        "Requested memory:",
+        rf"Initial free memory: {_gib('free')}; Requested memory: (?P<share>{_GIB}) \(util\), {_gib('requested')}",
+        "0.10 to 0.33, at the level DEBUG",
+        "gpu_worker.py, determine_available_memory",
+    ),
+    _line(
         "GiB for weight",
         rf"Actual usage is {_gib('weights')} for weight, {_gib('activation')} for peak activation, "
         rf"{_gib('non_torch')} for non-torch memory, and {_gib('graphs')} for CUDAGraph memory",

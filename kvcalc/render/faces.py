@@ -18,6 +18,7 @@ from kvcalc.render.listing import (
     models_report,
     topics_report,
 )
+from kvcalc.render.log_check import log_check_report
 from kvcalc.render.plan import plan_report
 from kvcalc.render.verify import verification_report
 from kvcalc.verbs.capacity_result import Capacity
@@ -25,6 +26,7 @@ from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.estimate_result import Estimate
 from kvcalc.verbs.explain import Explanation, Topics
 from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
+from kvcalc.verbs.log_check.result import LogCheck
 from kvcalc.verbs.plan_result import Plan
 from kvcalc.verification.result import Verification
 
@@ -40,6 +42,7 @@ REPORTS: Mapping[type[Result], Callable[[Any], Report]] = MappingProxyType(
     {
         Estimate: lambda result: estimate_report(result, **_PLAIN),
         Capacity: lambda result: capacity_report(result, **_PLAIN),
+        LogCheck: lambda result: log_check_report(result, **_PLAIN),
         Plan: lambda result: plan_report(result, **_PLAIN),
         Comparison: lambda result: compare_report(result, **_PLAIN),
         Verification: lambda result: verification_report(result, _UNIT),

@@ -61,6 +61,8 @@ def test_a_log_of_0_19_that_names_its_card() -> None:
     found = figures(log)
     assert found["CUDA graphs, estimated"] == ["0.74 GiB"]
     assert found["temporary"] == ["2.0 GiB"]
+    assert found["utilization"] == ["0.950000"]
+    assert found["usable memory"] == ["75.22 GiB"]
     assert found["concurrency"] == ["58.02x"]
 
 

@@ -1,0 +1,88 @@
+"""`capacity --from-log`: what a server printed as it started, beside what is predicted of such a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.deployment import Deployment
+from kvcalc.note import Note, note
+from kvcalc.scenario.make import make_scenario
+from kvcalc.verbs.capacity import capacity
+from kvcalc.verbs.capacity_search import Replica
+from kvcalc.verbs.log_check.exact import exact_options
+from kvcalc.verbs.log_check.model_of_log import hub_id
+from kvcalc.verbs.log_check.reasons import Reasons
+from kvcalc.verbs.log_check.result import LogCheck, LogRow, LogSummary
+from kvcalc.verbs.log_check.rows import predict, rows
+from kvcalc.verbs.log_check.settings_of_log import as_logged
+from kvcalc.verbs.resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from kvcalc.logs import ServerLog
+    from kvcalc.model.model import Model
+
+
+def check_log(
+    log: ServerLog, model: Model | str | Path | None, given: Mapping[str, Any], *, cut: bool = False
+) -> LogCheck:
+    """Each figure that a server printed beside the one that is predicted.
+
+    Args:
+        log: what it printed.
+        model: the one that it has; None: the log's, by the catalogue.
+        given: options of a scenario, which win over the log's.
+        cut: whether the log is longer than what was read.
+
+    Raises:
+        KvcalcError: the model is not known, nor its weights; the engine does not serve it so; an option cannot be.
+    """
+    asked = as_logged(log, model, given)
+    scenario = resolve(make_scenario(asked.model, **asked.options))
+    held = capacity(scenario)
+    deployment = scenario.deployment or Deployment()
+    context = scenario.workload.context
+    prediction = predict(scenario, deployment, log)
+    found = rows(log, prediction)
+
+    def tokens_of(memory: int) -> int | None:
+        replica = Replica(prediction.ranks, (memory,) * len(prediction.ranks))
+        pool = replica.pool(context)
+        return replica.most_tokens(context) if pool is None else pool.tokens
+
+    by_name = {row.name: row for row in found}
+    told = _of_weights(asked.notes)
+    reasons = Reasons(log, by_name, _defaults(held.notes), told)
+    explained = tuple(LogRow(**{**vars(row), "why": reasons.why(row.name)}) for row in found)
+    return LogCheck(
+        log=LogSummary(log.engine, log.version, hub_id(log), log.device, log.starts, cut),
+        model=held.model,
+        workload=held.workload,
+        engine=held.engine,
+        engine_version=held.engine_version,
+        deployment=deployment,
+        gpus=held.gpus,
+        settings=asked.settings,
+        rows=explained,
+        exact=exact_options(scenario, log, by_name, asked.settings, tokens_of),
+        notes=(*asked.notes, *_cut(cut=cut), *held.notes),
+        question=held.question,
+        scenario=scenario,
+        at_limit=held.at_limit,
+    )
+
+
+def _of_weights(notes: tuple[Note, ...]) -> str | None:
+    return next((each.text for each in notes if each.code in {"weights-as-printed", "weights-by-name"}), None)
+
+
+def _defaults(notes: tuple[Note, ...]) -> tuple[str, ...]:
+    """What was taken for settings that the log does not have."""
+    return tuple(each.text for each in notes if each.code.endswith("default-settings"))
+
+
+def _cut(*, cut: bool) -> Iterator[Note]:
+    if cut:
+        yield note("log-cut", "the log is longer than what is read of it: only its beginning is compared")

@@ -1,0 +1,80 @@
+"""Which accelerator a log's server has: by the driver's name for it, else by its memory."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.catalogue import find_gpu, shipped_gpus
+from kvcalc.note import Note, note
+from kvcalc.scenario.options import DEFAULT_GPU
+
+if TYPE_CHECKING:
+    from kvcalc.gpu import Gpu
+    from kvcalc.logs import ServerLog
+
+ALIKE = Fraction(1, 200)
+"""How far two cards of one kind may differ in memory: drivers and ECC take parts of it."""
+
+
+class LoggedCard(NamedTuple):
+    """An accelerator.
+
+    Attributes:
+        memory_bytes: of it, where the log prints it and the catalogue has another figure.
+        certain: whether the log or the user names it.
+    """
+
+    gpu: Gpu
+    memory_bytes: int | None
+    certain: bool
+    notes: tuple[Note, ...]
+
+
+def card_of(log: ServerLog, given: Gpu | str | None) -> LoggedCard:
+    """The accelerator, and its memory as the log prints it.
+
+    Args:
+        log: what a server said.
+        given: the one that is named beside it, which wins.
+
+    Raises:
+        KvcalcError: there is none of the given name.
+    """
+    total = log.most("total memory")
+    named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
+    alike = [] if named or total is None else _by_memory(total.value)
+    gpu = named or next(iter(alike), None) or find_gpu(DEFAULT_GPU)
+    memory = None
+    if total is not None and not (gpu.memory_bytes and abs(gpu.memory_bytes - total.value) <= total.off):
+        memory = int(total.value)
+    return LoggedCard(gpu, memory, named is not None, () if named else (_guessed(gpu, alike, log),))
+
+
+def _by_name(device: str | None) -> Gpu | None:
+    if device is None:
+        return None
+    wanted = _letters(device)
+    return next((gpu for gpu in shipped_gpus() if wanted in map(_letters, gpu.device_names)), None)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _by_memory(total: Fraction) -> list[Gpu]:
+    """Cards with so much memory, the nearest first; of equals the one that is asked for where nobody says."""
+    known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes]
+    near = [gpu for gpu in known if abs(gpu.memory_bytes - total) <= total * ALIKE]  # type: ignore[operator]
+    return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - total)))
+
+
+def _guessed(gpu: Gpu, alike: list[Gpu], log: ServerLog) -> Note:
+    others = ", ".join(each.name for each in alike if each is not gpu)
+    if alike:
+        why = "by its memory" + (f"; {others} have as much" if others else "")
+    else:
+        why = "as always where nobody names one"
+    said = "whose name is not known" if log.device else "which the log does not name"
+    return note("card-taken", f"the card, {said}, is taken to be {gpu.name}, {why} (--gpu NAME sets it)", gpu=gpu.name)

@@ -1,0 +1,146 @@
+"""Which model of the catalogue a log's server has, and in which format its weights are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.catalogue import named_model
+from kvcalc.errors import KvcalcError
+from kvcalc.formats.weights import find_weight_format
+from kvcalc.note import Note, note
+from kvcalc.scenario import checkpoint_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.logs import ServerLog
+    from kvcalc.model.model import Model
+
+NAME_IT = "kvcalc capacity MODEL --from-log FILE"
+
+_CACHED = re.compile(r"models--([\w.-]{1,96})--([\w.-]{1,96})")
+"""A folder of the Hub's cache; huggingface_hub, file_download.py, repo_folder_name."""
+_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+_ENDINGS = re.compile(r"-(?:hf|it|instruct|chat|base)$")
+
+_FORMATS = (
+    (re.compile(r"[-_.](?:fp8(?:[-_.]?(?:dynamic|block|kv))?|w8a8[-_.]fp8)(?=[-_.]|$)"), "fp8"),
+    (re.compile(r"[-_.](?:nvfp4|fp4)(?=[-_.]|$)"), "nvfp4"),
+    (re.compile(r"[-_.]mxfp4(?=[-_.]|$)"), "mxfp4"),
+    (re.compile(r"[-_.](?:(?:quantized[-_.])?w8a8|w8a16|int8|gptq[-_.]int8)(?=[-_.]|$)"), "int8"),
+    (
+        re.compile(
+            r"[-_.](?:awq(?:[-_.](?:4bit|int4))?|gptq(?:[-_.](?:int4|4bit))?|(?:quantized[-_.])?w4a16|int4|4bit"
+            r"|(?:unsloth[-_.])?bnb[-_.]4bit)(?=[-_.]|$)"
+        ),
+        "int4",
+    ),
+)
+"""What names of quantised checkpoints say of their weights."""
+
+_QUANTIZATIONS = {
+    "fp8": "fp8",
+    "fbgemm_fp8": "fp8",
+    "ptpc_fp8": "fp8",
+    "modelopt": "fp8",
+    "modelopt_fp4": "nvfp4",
+    "nvfp4": "nvfp4",
+    "mxfp4": "mxfp4",
+    "awq": "int4",
+    "awq_marlin": "int4",
+    "gptq": "int4",
+    "gptq_marlin": "int4",
+    "bitsandbytes": "int4",
+}
+"""vLLM, model_executor/layers/quantization: formats by the name of their method; of others the checkpoint decides."""
+
+
+class LoggedModel(NamedTuple):
+    """A model and its weights.
+
+    Attributes:
+        weight_format: None: as its checkpoint has them.
+        weights_known: whether their format is.
+    """
+
+    model: Model
+    weight_format: str | None
+    weights_known: bool
+    notes: tuple[Note, ...]
+
+
+def hub_id(log: ServerLog) -> str | None:
+    """The model's name on the Hub, where the log has one; a path of its machine is not repeated."""
+    text = log.model or ""
+    cached = _CACHED.search(text)
+    if cached:
+        return f"{cached[1]}/{cached[2]}"
+    return text if _HUB_ID.fullmatch(text) and not text.startswith(".") else None
+
+
+def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
+    """The model that a server has, and how its weights are stored.
+
+    Args:
+        log: what a server said.
+        named: the model that is named beside it, which wins; None: the log's own is looked up in the catalogue.
+
+    Raises:
+        KvcalcError: the log does not name a model, or none that is known.
+    """
+    quantization = log.settings.get("--weight-dtype", "").lower().removeprefix("none")
+    name = _last(log)
+    if named is not None:
+        return _weights(named, name, quantization, ())
+    if not name:
+        raise KvcalcError(f"--from-log: the log does not name its model; name it: {NAME_IT}")
+    by_id = named_model(hub_id(log) or "")
+    if by_id is not None:
+        return _weights(by_id, name, quantization, ())
+    found = next((model for each in _spellings(name) if (model := named_model(each)) is not None), None)
+    if found is None:
+        shown = hub_id(log)
+        told = f"model '{shown}' is not in the catalogue" if shown else "model is a path of its machine"
+        raise KvcalcError(f"--from-log: the log's {told}; name one that is alike, or its file: {NAME_IT}")
+    by_name = note("model-by-name", f"the log's model is taken to be {found.name} of the catalogue, by its name")
+    return _weights(found, name, quantization, (by_name,))
+
+
+def _last(log: ServerLog) -> str:
+    """The last part of its name, in lower case."""
+    return (hub_id(log) or log.model or "").rstrip("/\\").replace("\\", "/").rpartition("/")[2].lower()
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """As the catalogue may spell it: without formats, and without what it leaves out of names."""
+    for pattern, _ in _FORMATS:
+        name = pattern.sub("", name)
+    name = name.removesuffix("-gguf")
+    yield name
+    for each in (name, name.removeprefix("meta-")):
+        shorter = each
+        while shorter:
+            yield shorter
+            cut = _ENDINGS.sub("", shorter)
+            shorter = cut if cut != shorter else ""
+
+
+def _weights(model: Model, name: str, quantization: str, notes: tuple[Note, ...]) -> LoggedModel:
+    """In which format they are: what the name says, else the method; else the checkpoint's own."""
+    told = next((stored for pattern, stored in _FORMATS if pattern.search(name)), None)
+    told = told or _QUANTIZATIONS.get(quantization)
+    if told is None:
+        own = not quantization or _is_quantised(model)
+        return LoggedModel(model, None, own, notes)
+    if told == checkpoint_format(model).name or model.weights:
+        return LoggedModel(model, None, weights_known=True, notes=notes)
+    try:
+        find_weight_format(told, "--weight-dtype")
+    except KvcalcError:
+        return LoggedModel(model, None, weights_known=False, notes=notes)
+    return LoggedModel(model, told, weights_known=True, notes=notes)
+
+
+def _is_quantised(model: Model) -> bool:
+    return bool(model.weights) or checkpoint_format(model).block_bytes < 2 * checkpoint_format(model).block_elems

@@ -1,0 +1,101 @@
+"""What explains that a figure is not the printed one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvcalc.verbs.log_check.result import TOKENS
+from kvcalc.verbs.log_check.rows import GIVEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.logs import ServerLog
+    from kvcalc.verbs.log_check.result import LogRow
+
+MUCH = 0.01
+"""A part of the memory whose difference is more than this share of the cache's is named."""
+
+_BESIDE = ("usable memory", "weights", "temporary", "non-torch memory", "weights and non-torch memory")
+_BESIDE_IN_ONE = ("temporary and CUDA graphs", "CUDA graphs, estimated", "weights and temporary")
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What is known of a log that may explain a difference.
+
+    Attributes:
+        rows: by name.
+        defaults: of the engine, that were taken where the log does not say what it was started with; in words.
+        weights: in words, where they are as the log prints them or by its name.
+    """
+
+    log: ServerLog
+    rows: Mapping[str, LogRow]
+    defaults: tuple[str, ...]
+    weights: str | None
+
+    def why(self, name: str) -> str | None:
+        """In words; None where there is nothing to explain."""
+        row = self.rows[name]
+        told = list(self._told(name, row))
+        return "; ".join(told) or None
+
+    def _told(self, name: str, row: LogRow) -> Iterator[str]:
+        if row.printed is None or row.predicted is None or self._equal(name, row):
+            return
+        if name.endswith(GIVEN):
+            yield from self._given(row)
+        elif name in {TOKENS, "blocks", "concurrency"}:
+            yield from self._pool(name)
+        elif name == "cache memory":
+            yield from self._parts()
+        elif name == "weights":
+            yield from [self.weights] if self.weights else []
+        elif "temporary" in name:
+            yield from self.defaults
+        if not name.endswith(GIVEN) and name in self.log.printed:
+            yield from self._ranks(name)
+
+    def _equal(self, name: str, row: LogRow) -> bool:
+        """Whether the prediction rounds to what is printed."""
+        printed = max(self.log.printed[name.removesuffix(GIVEN)])
+        low, high = row.predicted_low, row.predicted_high
+        if low is None or high is None:
+            return False
+        return bool(low - printed.off <= (row.printed or 0) <= high + printed.off) and low == high
+
+    def _given(self, row: LogRow) -> Iterator[str]:
+        low, high, printed = row.predicted_low, row.predicted_high, row.printed
+        if low is not None and high is not None and printed is not None and low <= printed <= high:
+            yield "within the rounding of the printed memory"
+        else:
+            yield "the layout of the cache differs, not its memory"
+
+    def _pool(self, name: str) -> Iterator[str]:
+        given = self.rows.get(f"{name}{GIVEN}")
+        low, high = (None, None) if given is None else (given.predicted_low, given.predicted_high)
+        if given is None or given.printed is None or low is None or high is None:
+            return
+        yield "the memory differs, not the layout" if low <= given.printed <= high else "the layout differs too"
+
+    def _parts(self) -> Iterator[str]:
+        """Which parts of the memory make the difference, the greatest first."""
+        cache = self.rows["cache memory"]
+        signs = {name: 1 if name == "usable memory" else -1 for name in (*_BESIDE, *_BESIDE_IN_ONE)}
+        off = {
+            name: sign * ((self.rows[name].predicted or 0) - (self.rows[name].printed or 0))
+            for name, sign in signs.items()
+            if name in self.rows and self.rows[name].printed is not None and self.rows[name].predicted is not None
+        }
+        if "weights and non-torch memory" in off and "weights" in off:
+            off["non-torch memory"] = off.pop("weights and non-torch memory") - off["weights"]
+        for name, much in sorted(off.items(), key=lambda item: -abs(item[1])):
+            if abs(much) > MUCH * abs(cache.printed or 0):
+                yield f"{name}: {abs(round(much)):,} bytes {'more' if much > 0 else 'less'} for the cache"
+
+    def _ranks(self, name: str) -> Iterator[str]:
+        values = self.log.printed[name]
+        if len({each.process for each in values}) > 1 and min(values).value != max(values).value:
+            yield f"ranks print {min(values).text} to {max(values).text}"

@@ -1,0 +1,140 @@
+"""What a comparison with a start-up log answers: records whose field names are the keys of JSON."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import TYPE_CHECKING, ClassVar
+
+from kvcalc.record import BESIDE, Record, Result, record, under
+
+if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
+    from kvcalc.note import Note
+    from kvcalc.scenario import Scenario
+    from kvcalc.term import Sum
+    from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
+
+TOKENS = "tokens"
+MOST_DIFFERENCE = 0.05
+"""A difference of the tokens above this is a no."""
+
+
+@record
+class LogSummary(Record):
+    """The log itself; paths and names of machines are not repeated.
+
+    Attributes:
+        version: of its engine, as it writes it.
+        model: its name on the Hub; None where the log has a path or no name.
+        device: what the driver calls the accelerator.
+        starts: how many there are in the log; the last is compared.
+        cut: whether the log is longer than what was read.
+    """
+
+    engine: str
+    version: str | None
+    model: str | None
+    device: str | None
+    starts: int
+    cut: bool
+
+
+@record
+class LogSetting(Record):
+    """An option that the prediction was made with.
+
+    Attributes:
+        option: of kvcalc, with its dashes, or the engine's own, without.
+        source: `given` on the command line, `log`, or `assumed` where neither says it.
+    """
+
+    option: str
+    value: str
+    source: str
+
+
+@record
+class LogRow(Record):
+    """A figure as predicted and as printed, in whole bytes where it is memory.
+
+    Attributes:
+        unit: bytes, blocks, tokens or sequences.
+        printed: None where the log does not have it.
+        predicted: None where it is not known.
+        difference: predicted / printed - 1; None where printed is 0 or one of them is not known.
+        predicted_low: where the prediction is a range, the least of it, and so the most; else both are `predicted`.
+        as_printed: with its unit and its decimals.
+        why: what explains a difference, or is to know.
+    """
+
+    name: str
+    unit: str
+    printed: int | float | None
+    predicted: int | float | None
+    difference: float | None
+    predicted_low: int | float | None
+    predicted_high: int | float | None
+    as_printed: str | None
+    why: str | None
+
+
+@record
+class ExactOptions(Record):
+    """Options with which the prediction is what was printed.
+
+    Attributes:
+        command: the whole command line.
+        pool: those that give the cache its memory; empty where the log does not print it.
+        parts: those that give the memory beside it; empty where the log does not print its parts.
+        tokens: that a capacity with `pool` then holds.
+    """
+
+    command: str
+    pool: tuple[str, ...]
+    parts: tuple[str, ...]
+    tokens: int | None
+
+
+@record
+class LogCheck(Result):
+    """A start-up log beside what is predicted of such a server.
+
+    Attributes:
+        settings: what the prediction was made with.
+        question: the same for people.
+        at_limit: the fullest rank as it is predicted, with as many sequences as it holds.
+    """
+
+    command: ClassVar[str] = "capacity"
+
+    log: LogSummary
+    model: ModelSummary
+    workload: WorkloadSummary
+    engine: str = field(metadata=under("deployment"))
+    engine_version: str | None = field(metadata=under("deployment"))
+    deployment: Deployment
+    gpus: Accelerator | None
+    settings: tuple[LogSetting, ...]
+    rows: tuple[LogRow, ...]
+    exact: ExactOptions
+    notes: tuple[Note, ...]
+    question: Question = field(metadata=BESIDE)
+    scenario: Scenario
+    at_limit: Sum
+
+    def row(self, name: str) -> LogRow | None:
+        """The row of that name."""
+        return next((each for each in self.rows if each.name == name), None)
+
+    @property
+    def tokens_differ(self) -> bool:
+        """Whether the tokens that the engine prints are not those predicted."""
+        tokens = self.row(TOKENS)
+        return tokens is not None and tokens.difference is not None and abs(tokens.difference) > MOST_DIFFERENCE
+
+    @property
+    def brief(self) -> str:
+        tokens = self.row(TOKENS)
+        if tokens is None or tokens.difference is None:
+            return f"{self.model.name}: {len(self.rows)} figures"
+        return f"{self.model.name}: {tokens.predicted:,} tokens predicted, {tokens.difference:+.2%}"

@@ -1,0 +1,195 @@
+"""Each figure of a log beside what is predicted for it."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.logs import Unit
+from kvcalc.term import leaves
+from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
+from kvcalc.verbs.log_check.result import TOKENS, LogRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.engines import Pool, Temporary
+    from kvcalc.logs import Printed, ServerLog
+    from kvcalc.memory import Rank
+    from kvcalc.scenario import Scenario
+
+GIVEN = ", given the printed memory"
+"""Behind the name of a figure that is predicted of the memory for the cache as it is printed."""
+
+_STAGE = re.compile(r"PP(\d{1,4})")
+"""A worker's pipeline stage in its name (vLLM, v1/executor/multiproc_executor.py)."""
+
+
+class Range(NamedTuple):
+    """What is predicted: the usual figure, and the least and the most."""
+
+    usual: int | float
+    low: int | float
+    high: int | float
+
+    @classmethod
+    def one(cls, value: float) -> Range:
+        return cls(value, value, value)
+
+
+class Prediction(NamedTuple):
+    """What is predicted of a server.
+
+    Attributes:
+        values: by the name of the figure.
+        ranks: each different one.
+    """
+
+    values: dict[str, Range]
+    ranks: tuple[Rank, ...]
+
+
+def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Prediction:
+    """Every figure that is known of the engine, under the names that logs have for them.
+
+    Raises:
+        KvcalcError: the weights are not known, or the engine does not serve such a server.
+    """
+    replica = replica_of(scenario, deployment, usual)
+    context, ranks = scenario.workload.context, replica.ranks
+    weights = max(rank.weights_bytes or 0 for rank in ranks)
+    temporary = _range(ranks, lambda rank: rank.temporary)
+    graphs = max(map(_graphs, ranks))
+    others = max(rank.overhead.bytes - _graphs(rank) for rank in ranks)
+    values = {
+        "usable memory": Range.one(min(rank.usable_bytes for rank in ranks)),
+        "weights": Range.one(weights),
+        "temporary": temporary,
+        "non-torch memory": Range.one(others),
+        "weights and non-torch memory": Range.one(weights + others),
+        "weights and temporary": Range(*(weights + each for each in temporary)),
+        "CUDA graphs, estimated": Range.one(graphs),
+        "temporary and CUDA graphs": Range(*(graphs + each for each in temporary)),
+        "cache memory": Range(
+            min(replica.cache_memory),
+            min(replica_of(scenario, deployment, most).cache_memory),
+            min(replica_of(scenario, deployment, least).cache_memory),
+        ),
+        "cache of one request": Range.one(max(rank.cache_bytes(1, context) for rank in ranks)),
+    }
+    values |= {name: Range.one(value) for name, value in _pool(replica, context).items()}
+    values |= _given_the_pool(replica, context, log)
+    return Prediction(values, ranks)
+
+
+def rows(log: ServerLog, prediction: Prediction) -> tuple[LogRow, ...]:
+    """A row for each figure that is printed and known, in the order in which memory is shared out."""
+    return tuple(
+        _row(name, _printed(log, name), prediction.values.get(name))
+        for name in dict.fromkeys((*prediction.values, *log.printed))
+        if name in log.printed or name.removesuffix(GIVEN) in log.printed
+        if name in prediction.values or name in _TOLD_ONLY
+    )
+
+
+_TOLD_ONLY = ("CUDA graphs", "free memory")
+"""Figures that are shown though nothing is predicted for them."""
+
+
+def _range(ranks: tuple[Rank, ...], of: Callable[[Rank], Temporary]) -> Range:
+    return Range(
+        max(of(rank).term.bytes for rank in ranks),
+        max(of(rank).low for rank in ranks),
+        max(of(rank).high for rank in ranks),
+    )
+
+
+def _graphs(rank: Rank) -> int:
+    """The rows of a rank's overhead that are CUDA graphs."""
+    return sum(leaf.bytes for leaf in leaves(rank.overhead) if "graph" in leaf.path.lower())
+
+
+def _pool(replica: Replica, context: int) -> dict[str, int | float]:
+    pool: Pool | None = replica.pool(context)
+    if pool is not None:
+        return {
+            "block size": pool.block_size,
+            "blocks": pool.blocks,
+            TOKENS: pool.tokens,
+            "concurrency": pool.concurrency,
+        }
+    tokens = replica.most_tokens(context)
+    return {} if tokens is None else {TOKENS: tokens}
+
+
+def _given_the_pool(replica: Replica, context: int, log: ServerLog) -> dict[str, Range]:
+    """The same of the memory that the log prints; the range is that of its rounding."""
+    printed = log.least("cache memory")
+    if printed is None or printed.value < 0:
+        return {}
+    exact, low, high = (_pool(_with_memory(replica, log, sign), context) for sign in (0, -1, 1))
+    return {
+        f"{name}{GIVEN}": Range(exact[name], low[name], high[name])
+        for name in ("blocks", TOKENS, "concurrency")
+        if name in exact
+    }
+
+
+def _with_memory(replica: Replica, log: ServerLog, sign: int) -> Replica:
+    """Each stage's memory as its workers print it, else the least that is printed; at an end of its rounding."""
+    found: dict[int, list[Printed]] = {}
+    for each in log.printed["cache memory"]:
+        stage = _STAGE.search(each.process)
+        if stage is not None:
+            found.setdefault(int(stage[1]), []).append(each)
+    every = [min(log.printed["cache memory"])]
+    memory = []
+    for rank in replica.ranks:
+        held = [number for numbers in rank.numbers for number in numbers]
+        own = [each for number in held for each in found.get(number, [])]
+        printed = min(own if own and all(number in found for number in held) else every)
+        memory.append(max(0, int(printed.value + sign * printed.off)))
+    return Replica(replica.ranks, tuple(memory))
+
+
+def _printed(log: ServerLog, name: str) -> Printed | None:
+    """What the engine counts with: the least memory of a rank's cache, the most of what stands beside it."""
+    name = name.removesuffix(GIVEN)
+    return log.least(name) if name in _LEAST else log.most(name)
+
+
+_LEAST = frozenset({"cache memory", "blocks", TOKENS, "concurrency", "usable memory", "free memory"})
+
+
+def _row(name: str, printed: Printed | None, predicted: Range | None) -> LogRow:
+    unit = _unit(name)
+    shown = None if printed is None else _number(printed.value, unit)
+    difference = None
+    if printed is not None and predicted is not None and printed.value:
+        difference = float(Fraction(predicted.usual) / printed.value - 1)
+    return LogRow(
+        name=name,
+        unit=unit,
+        printed=shown,
+        predicted=None if predicted is None else predicted.usual,
+        difference=difference,
+        predicted_low=None if predicted is None else predicted.low,
+        predicted_high=None if predicted is None else predicted.high,
+        as_printed=None if printed is None else printed.text,
+        why=None,
+    )
+
+
+_COUNTS = {"blocks": Unit.BLOCKS, TOKENS: Unit.TOKENS, "block size": Unit.TOKENS, "concurrency": Unit.SEQUENCES}
+
+
+def _unit(name: str) -> str:
+    count = _COUNTS.get(name.removesuffix(GIVEN))
+    return "bytes" if count is None else str(count.value)
+
+
+def _number(value: Fraction, unit: str) -> int | float:
+    """Whole, but for sequences, which are a decimal."""
+    return float(value) if unit == Unit.SEQUENCES.value else round(value)

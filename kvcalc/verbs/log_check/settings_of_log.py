@@ -1,0 +1,192 @@
+"""The question that a log is: the options that its server was started with, as kvcalc takes them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.catalogue import find_model
+from kvcalc.deployment import MAX_RANKS
+from kvcalc.engines import ENGINES, version_number
+from kvcalc.model.model import Model
+from kvcalc.note import Note, note
+from kvcalc.scenario.option import given_of
+from kvcalc.units import parse_count
+from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
+from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
+from kvcalc.verbs.log_check.result import LogSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from kvcalc.logs import ServerLog
+
+_RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2})")
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}
+_SIZES = {"--tp": "tp", "--pp": "pp", "--dp": "dp", "--dcp": "dcp"}
+_TEXTS = {"--utilization": "utilization", "--context": "context"}
+_CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
+
+
+class AsLogged(NamedTuple):
+    """What a log's server was started with.
+
+    Attributes:
+        model: as `make_scenario` takes it.
+        options: likewise.
+        settings: the same as a list, with where each is from.
+        weights_printed: whether the weights are taken as printed, since their format is not known.
+    """
+
+    model: Model | str | Path
+    options: dict[str, Any]
+    settings: tuple[LogSetting, ...]
+    card: LoggedCard
+    notes: tuple[Note, ...]
+    weights_printed: bool
+
+
+def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[str, Any]) -> AsLogged:
+    """The options of a log's server; those that are given win.
+
+    Raises:
+        KvcalcError: the log does not name a model that is known, and none is given.
+    """
+    given = given_of(given)
+    named = model if model is None or isinstance(model, Model) else find_model(str(model), given.get("assume")).model
+    known = model_of(log, named)
+    card = card_of(log, given.get("gpu"))
+    said = _said(log, known, card)
+    weights_printed = not known.weights_known and not given.keys() & {"weights", "weight_dtype"}
+    if weights_printed:
+        said |= _weights_as_printed(log, said, given)
+    if "gpus" in given:
+        said = {name: value for name, value in said.items() if name not in _CHOOSE_DEPLOYMENT}
+    if given.get("weights") is not None:
+        said.pop("weight_dtype", None)
+    engine, engine_notes = _engine(log, given)
+    own = {**said.pop("engine_option"), **_named_alike(given.get("engine_option") or {})}
+    if engine.partition("@")[0] != log.engine:
+        own = _named_alike(given.get("engine_option") or {})
+    if given.get("block_size") is not None:
+        own.pop("block-size", None)
+    options = {**said, **given, "engine": engine}
+    if own:
+        options["engine_option"] = own
+    notes = (*known.notes, *card.notes, *engine_notes, *_notes(log, known, weights_printed=weights_printed))
+    settings = tuple(_settings(options, own, given, card))
+    return AsLogged(known.model if model is None else model, options, settings, card, notes, weights_printed)
+
+
+def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
+    """Options by the log."""
+    said: dict[str, Any] = {"gpu": card.gpu}
+    if card.memory_bytes is not None:
+        said["gpu_memory"] = card.memory_bytes
+    for option, name in (*_SIZES.items(), *_TEXTS.items()):
+        if option in log.settings:
+            said[name] = log.settings[option]
+    share, longest = log.most("utilization"), log.least("longest request")
+    if share is not None and 0 < share.value <= 1:
+        said.setdefault("utilization", share.text)
+    if longest is not None:
+        said["context"] = int(longest.value)
+    if "context" not in said and known.model.max_context is not None:
+        said["context"] = known.model.max_context
+    said |= {name: value for name, value in _formats(log) if value is not None}
+    if known.weight_format is not None:
+        said["weight_dtype"] = known.weight_format
+    said["tp"] = said.get("tp", "1")
+    said |= _experts(log, known.model, said)
+    own = {name: value for name, value in log.settings.items() if not name.startswith("--")}
+    step = log.most("tokens of a step")
+    if step is not None and "max-num-batched-tokens" in ENGINES[log.engine].options:
+        own.setdefault("max-num-batched-tokens", str(int(step.value)))
+    stated = log.most("cache memory, as given")
+    if stated is not None:
+        own.setdefault("kv-cache-memory-bytes", str(int(stated.value)))
+    said["engine_option"] = {name: value for name, value in own.items() if name in ENGINES[log.engine].options}
+    return said
+
+
+def _formats(log: ServerLog) -> Iterator[tuple[str, str | None]]:
+    dtype = log.settings.get("--dtype", "").removeprefix("torch.")
+    yield "dtype", _DTYPES.get(dtype)
+    cache = log.settings.get("--cache-dtype", "").lower()
+    yield "cache_dtype", _DTYPES.get(cache, cache) or None
+
+
+def _experts(log: ServerLog, model: Model, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Of vLLM, which shares experts over all replicas (config/parallel.py): whole ones with enable_expert_parallel."""
+    tp, dp = (parse_count(str(said.get(name, 1)), f"--{name}", MAX_RANKS) for name in ("tp", "dp"))
+    if not model.num_experts:
+        return {}
+    shared: dict[str, Any] = {"dp_attention": True} if dp > 1 else {}
+    if log.settings.get("--ep", "").lower() == "true" or dp > 1:
+        shared["ep"] = tp * dp
+    return shared if shared.get("ep", 1) > 1 else {}
+
+
+def _weights_as_printed(log: ServerLog, said: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a replica, where a rank's are printed."""
+    printed = log.most("weights")
+    if printed is None:
+        return {}
+    tp, pp = (parse_count(str(given.get(name) or said.get(name, 1)), f"--{name}", MAX_RANKS) for name in ("tp", "pp"))
+    return {"weights": int(printed.value) * tp * pp}
+
+
+def _engine(log: ServerLog, given: Mapping[str, Any]) -> tuple[str, tuple[Note, ...]]:
+    """NAME@VERSION: the log's, unless another is given."""
+    name, _, version = str(given.get("engine", log.engine)).partition("@")
+    if name != log.engine or version:
+        return str(given["engine"]), ()
+    logged = log.version or ""
+    found = _RELEASE.match(logged)
+    if found is None:
+        newest = ENGINES[name].versions[-1] if name in ENGINES and ENGINES[name].versions else "the newest"
+        return name, (
+            note(
+                "version-not-logged",
+                f"the log does not say its version: {newest} is taken (--engine {name}@VERSION sets it)",
+                version=newest,
+            ),
+        )
+    return f"{name}@{logged if version_number(logged) else found[1]}", ()
+
+
+def _named_alike(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", "-"): value for name, value in options.items()}
+
+
+def _notes(log: ServerLog, known: LoggedModel, *, weights_printed: bool) -> Iterator[Note]:
+    if log.starts > 1:
+        yield note("several-starts", f"the log holds {log.starts:,} starts: the last is compared", starts=log.starts)
+    if weights_printed:
+        method = log.settings.get("--weight-dtype", "quantised")[:40]
+        yield note(
+            "weights-as-printed",
+            f"the weights are {method}, whose format is not known: they are taken as printed (--weight-dtype sets it)",
+            method=method,
+        )
+    elif known.weight_format is not None:
+        yield note(
+            "weights-by-name",
+            f"the weights are taken to be {known.weight_format}, by their name (--weight-dtype sets it)",
+            weight_dtype=known.weight_format,
+        )
+
+
+def _settings(
+    options: Mapping[str, Any], own: Mapping[str, Any], given: Mapping[str, Any], card: LoggedCard
+) -> Iterator[LogSetting]:
+    given_own = _named_alike(given.get("engine_option") or {})
+    for name, value in options.items():
+        if name == "engine_option":
+            continue
+        shown = value.name if hasattr(value, "name") else str(value)
+        source = "given" if name in given else "log" if name != "gpu" or card.certain else "assumed"
+        yield LogSetting(f"--{name.replace('_', '-')}", shown, source)
+    for name, value in own.items():
+        yield LogSetting(name, str(value), "given" if name in given_own else "log")
