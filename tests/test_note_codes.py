@@ -35,13 +35,20 @@ LLAMA: dict[str, Any] = {
 DRAFT = {**LLAMA, "draft_vocab_size": 50}
 FP8 = {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}
 ELSEWHERE = {
-    "hub-revision": "test_hub.py",
-    "files-not-read": "test_checkpoint_files.py",
-    "unused-window": "test_gguf.py",
-    "weights-left-out": "test_checkpoint_files.py",
-    "elements-differ": "test_checkpoint_files.py",
+    "hub-revision": "importers/test_hub.py",
+    "files-not-read": "importers/test_checkpoint_files.py",
+    "unused-window": "importers/test_gguf.py",
+    "weights-left-out": "importers/test_checkpoint_files.py",
+    "elements-differ": "importers/test_checkpoint_files.py",
+    "card-taken": "verbs/test_log_check.py",
+    "log-cut": "verbs/test_log_check.py",
+    "model-by-name": "verbs/test_log_check.py",
+    "several-starts": "verbs/test_log_check.py",
+    "version-not-logged": "verbs/test_log_check.py",
+    "weights-as-printed": "verbs/test_log_check.py",
+    "weights-by-name": "verbs/test_log_check.py",
 }
-"""Codes of files and servers that other tests write, and which of tests/importers does."""
+"""Codes of files and servers that other tests write, and which of them does."""
 
 
 def model(*layers: LayerGroup, **fields: Any) -> Model:
@@ -197,7 +204,7 @@ def test_a_code_can_be_met_in_a_verification(code: str) -> None:
 
 @pytest.mark.parametrize("code", ELSEWHERE)
 def test_a_code_is_met_by_other_tests(code: str) -> None:
-    assert f'"{code}"' in (ROOT / "tests" / "importers" / ELSEWHERE[code]).read_text(encoding="utf-8")
+    assert f'"{code}"' in (ROOT / "tests" / ELSEWHERE[code]).read_text(encoding="utf-8")
 
 
 def test_no_code_is_left_out() -> None:

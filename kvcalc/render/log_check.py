@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kvcalc.verbs.log_check.result import LogCheck
 
 _BYTES = "bytes"
+_SHOWN_ELSEWHERE = {"--gpu", "--gpu-memory", "--engine", "--context", "--utilization", "--tp", "--pp", "--dp", "--dcp"}
+"""Settings that the lines above tell."""
 _DIGITS = 4
 """Of a difference: a hundredth of a percent."""
 
@@ -51,9 +53,9 @@ def _view(result: LogCheck, unit: str, *, explain: bool, command: str) -> View:
 def _server(result: LogCheck) -> Iterator[str]:
     """What the log says that its server was started with."""
     version = f" {result.log.version}" if result.log.version else ""
-    options = (each for each in result.settings if each.option not in {"--gpu", "--engine", "--dtype"})
-    told = ", ".join(f"{each.option.removeprefix('--')} {each.value}" for each in options)
-    yield f"a log of {result.log.engine}{version}: {result.deployment}; {told}"
+    options = (each for each in result.settings if each.option not in _SHOWN_ELSEWHERE)
+    told = [f"{each.option.removeprefix('--')} {each.value}" for each in options]
+    yield f"a log of {result.log.engine}{version}: {', '.join([str(result.deployment), *told])}"
 
 
 def _rows(result: LogCheck, unit: str) -> Grid:

@@ -6,7 +6,7 @@ import json
 from fractions import Fraction
 
 import pytest
-import start_ups
+import vllm_start_ups
 
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import ServerLog, read_log_text
@@ -21,7 +21,7 @@ def figures(log: ServerLog) -> dict[str, list[str]]:
 
 
 def test_a_log_of_v0() -> None:
-    log = read_log_text(start_ups.V0_6_6)
+    log = read_log_text(vllm_start_ups.V0_6_6)
     assert (log.engine, log.version, log.model) == ("vllm", "0.6.6", "meta-llama/Meta-Llama-3-8B")
     assert log.settings["--utilization"] == "0.9"
     assert log.settings["max-num-seqs"] == "256"
@@ -43,7 +43,7 @@ def test_a_log_of_v0() -> None:
 
 
 def test_a_log_of_0_10_with_colours() -> None:
-    log = read_log_text(start_ups.V0_10_2)
+    log = read_log_text(vllm_start_ups.V0_10_2)
     assert (log.version, log.model) == ("0.10.2", "Qwen/Qwen3-8B")
     assert log.settings["--utilization"] == "0.8"
     assert "max-num-seqs" not in log.settings  # a part of compilation_config is named so
@@ -56,7 +56,7 @@ def test_a_log_of_0_10_with_colours() -> None:
 
 
 def test_a_log_of_0_19_that_names_its_card() -> None:
-    log = read_log_text(start_ups.V0_19)
+    log = read_log_text(vllm_start_ups.V0_19)
     assert (log.version, log.device) == ("0.19.0", "NVIDIA H100 80GB HBM3")
     found = figures(log)
     assert found["CUDA graphs, estimated"] == ["0.74 GiB"]
@@ -67,7 +67,7 @@ def test_a_log_of_0_19_that_names_its_card() -> None:
 
 
 def test_a_log_of_0_31_with_a_logo_and_consumed_memory() -> None:
-    log = read_log_text(start_ups.V0_31)
+    log = read_log_text(vllm_start_ups.V0_31)
     assert (log.version, log.model) == ("0.31.0", "meta-llama/Meta-Llama-3-8B")
     found = figures(log)
     assert found["weights and non-torch memory"] == ["15.26 GiB"]
@@ -78,7 +78,7 @@ def test_a_log_of_0_31_with_a_logo_and_consumed_memory() -> None:
 
 
 def test_several_ranks_print_their_own_figures() -> None:
-    log = read_log_text(start_ups.RANKS)
+    log = read_log_text(vllm_start_ups.RANKS)
     assert [each.process for each in log.printed["weights"]] == ["Worker_TP0", "Worker_TP1"]
     least = log.least("cache memory")
     assert least is not None
@@ -87,7 +87,7 @@ def test_several_ranks_print_their_own_figures() -> None:
 
 
 def test_a_start_that_fails_says_what_it_lacks() -> None:
-    found = figures(read_log_text(start_ups.DOES_NOT_FIT))
+    found = figures(read_log_text(vllm_start_ups.DOES_NOT_FIT))
     assert found == {
         "longest request": ["131072"],
         "cache of one request": ["16.0 GiB"],
@@ -118,7 +118,7 @@ def between_progress_bars(text: str) -> str:
     return "".join(f"Loading:  40%|####   | 2/5\rLoading: 100%|#######| 5/5\r\n{line}\n" for line in text.splitlines())
 
 
-ALL = [start_ups.V0_6_6, start_ups.V0_10_2, start_ups.V0_19, start_ups.V0_31, start_ups.RANKS]
+ALL = [vllm_start_ups.V0_6_6, vllm_start_ups.V0_10_2, vllm_start_ups.V0_19, vllm_start_ups.V0_31, vllm_start_ups.RANKS]
 
 
 @pytest.mark.parametrize("text", ALL)
@@ -140,9 +140,9 @@ def test_any_part_of_a_log_is_read(text: str) -> None:
 
 
 def test_the_last_start_with_figures_counts() -> None:
-    again = start_ups.V0_31.replace("460,496", "111,111").replace("56.21", "13.56")
+    again = vllm_start_ups.V0_31.replace("460,496", "111,111").replace("56.21", "13.56")
     log = read_log_text(
-        start_ups.V0_19 + again + "INFO [startup.py:38] vLLM server version 0.31.0, serving model x/y\n"
+        vllm_start_ups.V0_19 + again + "INFO [startup.py:38] vLLM server version 0.31.0, serving model x/y\n"
     )
     assert (log.starts, log.version) == (3, "0.31.0")
     assert figures(log)["tokens"] == ["111,111"]
@@ -151,7 +151,7 @@ def test_the_last_start_with_figures_counts() -> None:
 def test_a_command_line_tells_settings() -> None:
     text = (
         "$ vllm serve 'Qwen/Qwen3-8B' --max-model-len=4096 -tp 2 --max-num-seqs 64 --enforce-eager "
-        "--no-enable-prefix-caching --api-key secret\n" + start_ups.RANKS
+        "--no-enable-prefix-caching --api-key secret\n" + vllm_start_ups.RANKS
     )
     log = read_log_text(text)
     assert log.model == "Qwen/Qwen3-8B"
@@ -199,11 +199,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_line_does_no_harm(text: str) -> None:
-    log = read_log_text(text + "\n" + start_ups.RANKS)
+    log = read_log_text(text + "\n" + vllm_start_ups.RANKS)
     assert figures(log)["weights"] == ["7.6 GiB"]
     assert all(each.value < 10**30 for values in log.printed.values() for each in values)
 
 
 def test_a_line_is_read_up_to_a_limit() -> None:
-    log = read_log_text("x" * MAX_LINE + "Available KV cache memory: 1.0 GiB\n" + start_ups.RANKS)
+    log = read_log_text("x" * MAX_LINE + "Available KV cache memory: 1.0 GiB\n" + vllm_start_ups.RANKS)
     assert figures(log)["cache memory"] == ["60.51 GiB", "60.47 GiB"]

@@ -26,6 +26,8 @@ _RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2})")
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}
 _SIZES = {"--tp": "tp", "--pp": "pp", "--dp": "dp", "--dcp": "dcp"}
 _TEXTS = {"--utilization": "utilization", "--context": "context"}
+_PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
+"""A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
 
 
@@ -84,9 +86,7 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
     said: dict[str, Any] = {"gpu": card.gpu}
     if card.memory_bytes is not None:
         said["gpu_memory"] = card.memory_bytes
-    for option, name in (*_SIZES.items(), *_TEXTS.items()):
-        if option in log.settings:
-            said[name] = log.settings[option]
+    said |= {name: log.settings[option] for option, name in (_SIZES | _TEXTS).items() if option in log.settings}
     share, longest = log.most("utilization"), log.least("longest request")
     if share is not None and 0 < share.value <= 1:
         said.setdefault("utilization", share.text)
@@ -97,7 +97,7 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
     said |= {name: value for name, value in _formats(log) if value is not None}
     if known.weight_format is not None:
         said["weight_dtype"] = known.weight_format
-    said["tp"] = said.get("tp", "1")
+    said = {**_sizes_by_workers(log), **said}
     said |= _experts(log, known.model, said)
     own = {name: value for name, value in log.settings.items() if not name.startswith("--")}
     step = log.most("tokens of a step")
@@ -108,6 +108,14 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
         own.setdefault("kv-cache-memory-bytes", str(int(stated.value)))
     said["engine_option"] = {name: value for name, value in own.items() if name in ENGINES[log.engine].options}
     return said
+
+
+def _sizes_by_workers(log: ServerLog) -> dict[str, Any]:
+    """As many ranks of each kind as the names of the workers tell; without any, a single one."""
+    workers = {each.process for values in log.printed.values() for each in values}
+    ranks = [(kind.lower(), int(rank)) for worker in workers for kind, rank in _PARALLEL.findall(worker)]
+    sizes = {kind: 1 + max(rank for each, rank in ranks if each == kind) for kind in dict(ranks)}
+    return {"tp": 1, **sizes}
 
 
 def _formats(log: ServerLog) -> Iterator[tuple[str, str | None]]:

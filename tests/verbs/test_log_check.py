@@ -1,0 +1,254 @@
+"""Printed figures beside predicted ones. The logs are those of tests/logs, the figures of public logs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Kvcalc
+from vllm_start_ups import RANKS, V0_19, V0_31
+
+import kvcalc as package
+from kvcalc.errors import KvcalcError
+
+GIB = 2**30
+SHIFTED = V0_31.replace("460,496", "360,496").replace("3.51x", "2.75x")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Any:
+    """Writes a log and gives its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "server.log"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def rows(printed: str) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in json.loads(printed)["rows"]}
+
+
+def test_each_figure_stands_beside_the_printed_one(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(V0_31), "--gpu", "a100-80gb", "--json")
+    assert told.code == 0, told.stderr
+    found = rows(told.stdout)
+    assert found["tokens"]["printed"] == 460496
+    assert found["tokens"]["unit"] == "tokens"
+    assert found["concurrency"]["printed"] == 3.51
+    assert found["cache memory"]["printed"] == round(56.21 * GIB)
+    assert found["cache memory"]["unit"] == "bytes"
+    assert found["cache memory"]["as_printed"] == "56.21 GiB"
+    for row in found.values():
+        if row["printed"] and row["predicted"] is not None and isinstance(row["printed"], int):
+            assert row["difference"] == pytest.approx(row["predicted"] / row["printed"] - 1, rel=1e-6, abs=1e-8)
+
+
+def test_tokens_are_predicted_of_the_printed_memory_too(log: Any) -> None:
+    """460,496 tokens in 56.21 GiB, as stored file 70682754770 has them."""
+    found = package.capacity_from_log(log(V0_31), gpu="a100-80gb").row("tokens, given the printed memory")
+    assert found is not None
+    assert found.predicted_low is not None
+    assert found.predicted_high is not None
+    assert found.predicted_low <= 460496 <= found.predicted_high
+    assert found.predicted_high - found.predicted_low < 200
+
+
+def test_the_options_that_are_written_give_the_printed_tokens(kvcalc: Kvcalc, log: Any) -> None:
+    result = package.capacity_from_log(log(V0_31), gpu="a100-80gb")
+    assert result.exact.tokens == 460496
+    words = result.exact.command.split()
+    assert words[:3] == ["kvcalc", "capacity", "llama-3-8b"]
+    memory = result.exact.pool[1].removeprefix("kv-cache-memory-bytes=")
+    asked = ("capacity", "llama-3-8b", "--engine", "vllm@0.31.0", "-c", "131072", "--cache-memory", memory, "--json")
+    assert json.loads(kvcalc(*asked).stdout)["tokens"] == 460496
+    assert result.exact.parts[0::2] == ("--weights", "--temporary", "--overhead")
+
+
+def test_more_than_five_percent_off_is_a_no(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(SHIFTED), "--gpu", "a100-80gb")
+    assert told.code == 1
+    assert "360,496" in told.stdout
+    assert "more than 5%" in told.stderr
+
+
+def test_a_printed_zero_has_no_difference(kvcalc: Kvcalc, log: Any) -> None:
+    text = V0_19.replace("non-torch forward increase memory: 0.24GiB", "non-torch forward increase memory: 0.0GiB")
+    found = rows(kvcalc("capacity", "--from-log", log(text), "--json").stdout)
+    assert found["non-torch memory"]["printed"] == 0
+    assert found["non-torch memory"]["difference"] is None
+
+
+def test_what_is_given_wins_over_the_log(log: Any) -> None:
+    result = package.capacity_from_log(
+        log(V0_31), "llama-3-70b", tp=4, utilization="0.5", engine_option={"max_num_seqs": "8"}, context="4Ki"
+    )
+    assert result.model.name == "llama-3-70b"
+    assert result.deployment.tp == 4
+    assert result.workload.context == 4096
+    told = {each.option: (each.value, each.source) for each in result.settings}
+    assert told["--utilization"] == ("0.5", "given")
+    assert told["max-num-seqs"] == ("8", "given")
+    assert told["max-num-batched-tokens"] == ("2048", "log")
+
+
+def test_the_card_is_the_one_that_the_log_names_or_whose_memory_it_prints(log: Any) -> None:
+    named = package.capacity_from_log(log(V0_19))
+    assert named.gpus is not None
+    assert named.gpus.gpu == "h100-sxm"
+    assert not any(each.code == "card-taken" for each in named.notes)
+    by_memory = package.capacity_from_log(log(V0_31))
+    assert any(each.code == "card-taken" for each in by_memory.notes)
+    small = package.capacity_from_log(log(V0_31.replace("78.8/79.25", "21.5/22.40"))).gpus
+    assert small is not None
+    assert small.memory_bytes == int(22.40 * GIB)
+
+
+def test_ranks_are_counted_by_the_names_of_their_workers(log: Any) -> None:
+    result = package.capacity_from_log(log(RANKS), "llama-3-8b")
+    assert result.deployment.tp == 2
+    cache = result.row("cache memory")
+    assert cache is not None
+    assert cache.as_printed == "60.47 GiB"
+    assert "ranks print 60.47 GiB to 60.51 GiB" in (cache.why or "")
+
+
+def test_a_log_without_a_model_is_refused_with_the_command_that_names_it(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(RANKS))
+    assert told.code == 2
+    assert told.stdout == ""
+    assert "capacity MODEL --from-log FILE" in told.stderr
+
+
+@pytest.mark.parametrize("name", ["nobody/never-heard-of-it", "/home/someone/models/never-heard-of-it"])
+def test_a_model_that_is_not_known_is_refused_and_its_path_not_repeated(kvcalc: Kvcalc, log: Any, name: str) -> None:
+    told = kvcalc("capacity", "--from-log", log(V0_31.replace("meta-llama/Meta-Llama-3-8B", name)))
+    assert told.code == 2
+    assert "capacity MODEL --from-log FILE" in told.stderr
+    assert "someone" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/home/someone/Meta-Llama-3-8B",
+        "/root/.cache/huggingface/hub/models--meta-llama--Meta-Llama-3-8B/snapshots/0123456789abcdef",
+        "meta-llama/Meta-Llama-3-8B-Instruct",
+    ],
+)
+def test_a_model_is_found_by_a_path_or_a_like_name(kvcalc: Kvcalc, log: Any, path: str) -> None:
+    told = kvcalc("capacity", "--from-log", log(V0_31.replace("meta-llama/Meta-Llama-3-8B", path)), "--json")
+    assert json.loads(told.stdout)["model"]["name"] == "llama-3-8b"
+    assert "someone" not in told.stdout + told.stderr
+
+
+def test_a_quantised_copy_has_its_models_layers_and_its_own_weights(log: Any) -> None:
+    """Qwen3-8B-FP8 loads 8.8 GiB, as stored file 34681159919 has it."""
+    text = V0_31.replace("meta-llama/Meta-Llama-3-8B", "Qwen/Qwen3-8B-FP8").replace("took 15.0 GiB", "took 8.8 GiB")
+    result = package.capacity_from_log(log(text))
+    assert result.model.name == "qwen3-8b"
+    weights = result.row("weights")
+    assert weights is not None
+    assert weights.difference == pytest.approx(0, abs=0.015)
+    assert any(each.code == "weights-by-name" for each in result.notes)
+
+
+def test_weights_of_an_unknown_format_are_taken_as_printed(log: Any) -> None:
+    text = V0_31 + "(EngineCore pid=9) INFO non-default args: {'quantization': 'a_new_method'}\n"
+    result = package.capacity_from_log(log(text))
+    weights = result.row("weights")
+    assert weights is not None
+    assert weights.difference == pytest.approx(0, abs=1e-9)
+    assert any(each.code == "weights-as-printed" for each in result.notes)
+
+
+def codes(result: package.LogCheck) -> set[str]:
+    return {each.code for each in result.notes}
+
+
+def test_what_the_log_does_not_say_is_noted(log: Any) -> None:
+    assert codes(package.capacity_from_log(log(RANKS), "llama-3-8b")) >= {"version-not-logged", "card-taken"}
+    twice = package.capacity_from_log(log(V0_31 + V0_31))
+    assert "several-starts" in codes(twice)
+    assert twice.log.starts == 2
+    named = V0_31.replace("meta-llama/Meta-Llama-3-8B", "someone/Llama-3-8B-Instruct")
+    assert "model-by-name" in codes(package.capacity_from_log(log(named)))
+
+
+def test_a_huge_log_is_read_up_to_a_limit(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvcalc.logs.lines.MAX_BYTES", len(V0_31.encode()))
+    result = package.capacity_from_log(log(V0_31 + "INFO: 127.0.0.1 GET /health\n" * 1000))
+    assert result.log.cut
+    assert "log-cut" in codes(result)
+
+
+def test_nothing_known_is_refused_with_what_was_looked_for(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "llama-3-8b", "--from-log", log("hello\n"))
+    assert told.code == 2
+    assert "Available KV cache memory" in told.stderr
+
+
+@pytest.mark.parametrize("file", ["no-such-file.log", "."])
+def test_a_file_that_cannot_be_read_is_refused(kvcalc: Kvcalc, file: str) -> None:
+    told = kvcalc("capacity", "--from-log", file)
+    assert told.code == 2
+    assert "cannot be read" in told.stderr
+
+
+def test_memory_for_the_cache_beside_a_log_is_refused(kvcalc: Kvcalc, log: Any) -> None:
+    assert kvcalc("capacity", "--from-log", log(V0_31), "--cache-memory", "1GiB").code == 2
+
+
+def test_standard_input_is_read(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(V0_31.encode()), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert kvcalc("capacity", "--from-log", "-", "--gpu", "a100-80gb").code == 0
+
+
+def test_csv_has_a_line_for_each_figure(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(V0_31), "--gpu", "a100-80gb", "--format", "csv")
+    found = {row["name"]: row for row in csv.DictReader(io.StringIO(told.stdout))}
+    assert found["tokens"]["printed"] == "460496"
+    assert set(found["tokens"]) >= {"name", "unit", "printed", "predicted", "difference"}
+
+
+HOSTILE = {
+    "tensor_parallel_size": ["0", "-3", "999999999999", "1e9", "nan", "[]"],
+    "gpu_memory_utilization": ["7", "-1", "0", "nan", "1e-9"],
+    "max_model_len": ["0", "-1", "9" * 40, "x"],
+    "kv_cache_dtype": ["'../../etc/passwd'", "'fp9'", "''"],
+    "max_num_seqs": ["0", "9" * 30, "'y'"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in HOSTILE.items() for value in values])
+def test_a_hostile_setting_is_refused_or_computed(kvcalc: Kvcalc, log: Any, name: str, value: str) -> None:
+    line = f"INFO non-default args: {{'{name}': {value}}}\n"
+    told = kvcalc("capacity", "--from-log", log(V0_31 + line), "--gpu", "a100-80gb")
+    assert told.code in {0, 1, 2}
+    assert "Traceback" not in told.stderr
+
+
+def test_every_field_is_documented(kvcalc: Kvcalc, log: Any) -> None:
+    section = (ROOT / "docs" / "json.md").read_text(encoding="utf-8").split("## `kvcalc capacity --from-log`\n")[1]
+    section = section.split("\n## ")[0]
+    printed = json.loads(kvcalc("capacity", "--from-log", log(V0_31), "--json").stdout)
+    told = {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
+    assert told == set(printed)
+    for name in ("log", "exact"):
+        assert all(f"`{name}.{key}`" in section for key in printed[name])
+    for name in ("rows", "settings"):
+        assert all(f"`{key}`" in section for key in printed[name][0])
+
+
+def test_another_model_than_the_logs_may_be_a_value(log: Any) -> None:
+    model = package.load_model("llama-3-8b")
+    assert package.capacity_from_log(log(RANKS), model).model.name == "llama-3-8b"
+    with pytest.raises(KvcalcError, match="no-such-model"):
+        package.capacity_from_log(log(RANKS), "no-such-model")
