@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
-from kvcalc.logs.lines import lines, read_text
+from kvcalc.logs.lines import lines_of, read_text
 from kvcalc.logs.reader import read_lines
 from kvcalc.logs.server_log import Dialect, Figure, Printed, ServerLog, Unit
 from kvcalc.logs.vllm import VLLM
@@ -41,7 +41,7 @@ def read_log_text(text: str, engine: str | None = None) -> ServerLog:
         KvcalcError: it holds no line that an engine is known to print.
     """
     dialects = [each for name, each in DIALECTS.items() if engine in (None, name)]
-    found = [log for each in dialects if (log := read_lines(lines(text), each)) is not None]
+    found = [log for each in dialects if (log := read_lines(lines_of(text), each)) is not None]
     if not found:
         raise KvcalcError(*_nothing_known(dialects))
     return max(found, key=lambda log: len(log.printed))

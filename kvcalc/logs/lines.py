@@ -61,7 +61,7 @@ def read_text(file: str | Path) -> LogText:
     return LogText(data[:MAX_BYTES].decode(encoding, errors="replace"), len(data) > MAX_BYTES)
 
 
-def lines(text: str) -> Iterator[str]:
+def lines_of(text: str) -> Iterator[str]:
     """Its lines without what only terminals and collectors want; progress bars overwrite lines, and each is one."""
     for found in _LINE.finditer(text):
         line = found[0][:MAX_LINE]
