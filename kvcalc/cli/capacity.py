@@ -1,7 +1,7 @@
 """kvcalc capacity: the most tokens, sequences and context that fit."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 
@@ -13,10 +13,20 @@ from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.render.capacity import capacity_report
-from kvcalc.scenario.options import CapacityOptions, FromLog, ScenarioOptions
+from kvcalc.scenario.option import Option
+from kvcalc.scenario.options import CapacityOptions, ScenarioOptions
 from kvcalc.verbs.capacity import nearest
 from kvcalc.verbs.capacity_result import Capacity
 from kvcalc.verbs.log_check.result import MOST_DIFFERENCE, TOKENS
+
+
+class FromLog(TypedDict, total=False):
+    """Instead of a question."""
+
+    from_log: Annotated[
+        str | None,
+        Option("FILE", "A server's start-up log (- is stdin): printed figures beside predicted ones.", panel="Engine"),
+    ]
 
 
 def register(app: typer.Typer) -> None:

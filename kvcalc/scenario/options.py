@@ -350,15 +350,6 @@ class CapacityOptions(ScenarioOptions, total=False):
     ]
 
 
-class FromLog(TypedDict, total=False):
-    """Of `capacity`, instead of a question."""
-
-    from_log: Annotated[
-        str | None,
-        _engine("FILE", "A server's start-up log (- is stdin): printed figures beside predicted ones."),
-    ]
-
-
 class CompareOptions(ComparedOptions, total=False):
     """Of `compare`."""
 

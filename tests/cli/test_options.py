@@ -22,7 +22,7 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "plan": (PlanOptions, ResultOutput),
     "verify": (VerifyOptions, ListingOutput),
 }
-OF_THE_COMMAND_ALONE = {"estimate": {"check", "accept_tight"}}
+OF_THE_COMMAND_ALONE = {"estimate": {"check", "accept_tight"}, "capacity": {"from_log"}}
 NOT_TAKEN = {"capacity": {"spill"}}
 
 
