@@ -84,6 +84,9 @@ class Model(WorksOut):
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
         attention_k_eq_v: whether full layers make values with the keys' projection, and have no weights for them; both
             are cached all the same.
+        rotary_dim: elements of a head that are rotated, where they are not all of it.
+        rotary_positions: rows of the tables of rotations that engines keep, of all tables together; by default
+            max_context. Scaled positions have more, and layers that rotate otherwise a table of their own.
     """
 
     __pydantic_config__: ClassVar = CHECKED
@@ -103,6 +106,8 @@ class Model(WorksOut):
     first_k_dense: LayersOrNone | None = None
     mtp_layers: LayersOrNone | None = None
     attention_k_eq_v: bool = False
+    rotary_dim: Dim | None = None
+    rotary_positions: Tokens | None = None
     modalities: tuple[Text, ...] = ()
     dtype: str | None = None
     parameters: Parameters | None = None

@@ -79,7 +79,10 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
     if scenario.weight_format is not None and scenario.replacements.weights is None:
         name = scenario.weight_format.name
         yield note("weight-quality", f"quality loss of weights in {name}", format=name)
-    if scenario.replacements.weights is None and any(bits(each) < computing for each in _weight_formats(scenario)):
+    quantised = scenario.replacements.weights is None and any(
+        bits(each) < computing for each in _weight_formats(scenario)
+    )
+    if quantised and scenario.engine.plain:
         yield note(
             "quantised-weights-as-loaded",
             "padding and repacking of quantised weights as an engine loads them "

@@ -12,6 +12,7 @@ from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.vllm.groups import Group, groups_of
 from kvcalc.engines.vllm.placing import placed
 from kvcalc.engines.vllm.specs import INTERFACE, Request, Spec, State
+from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -178,6 +179,9 @@ class VllmLayout(Settled):
             name = "state pages padded" if isinstance(spec, State) else "pages padded"
             source = f"{PLANNER}, unify_kv_cache_spec_page_size"
             yield Product(f"{layer.label}: {name}", (layers, Factor("blocks", taken, "block"), unused), source)
+
+    def weights_excess(self, stage: Stage) -> Iterator[Product]:
+        return loaded_beyond(self.setup, self.settings.version, stage)
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         blocks = self.blocks_of(stage)

@@ -1,0 +1,99 @@
+"""What a rank of vLLM has in memory once a model is loaded, beyond its share of the checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.vllm.mxfp4 import padding_of_experts
+from kvcalc.formats.element import find_format
+from kvcalc.formats.weights import find_weight_format, is_plain
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.base import Setup
+    from kvcalc.model.stages import Stage
+
+ROTARY = "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache: one for all layers that rotate alike"
+LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
+VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE"
+VOCABULARY_PADDED_TO = 64
+
+
+def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
+    """Tables, copies and padding of one rank of a stage, each a row."""
+    yield from _rotary_tables(setup, stage)
+    yield from _dequantised_latents(setup, stage)
+    yield from padding_of_experts(setup, version, stage)
+    yield from _padded_vocabulary(setup, stage)
+
+
+def _element(setup: Setup) -> Factor:
+    computing = find_format(setup.model.dtype or "bf16", "dtype")
+    return Factor("bytes_per_element", computing.block_bytes, "byte")
+
+
+def _rotary_tables(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """Cosines and sines of every position, in the dtype of computing.
+
+    A model's file tells how many positions all its tables have where they are more than one for each width, or scaled;
+    its width where it is not the heads'.
+    """
+    model = setup.model
+    positions = model.rotary_positions or model.max_context
+    widths = dict.fromkeys(
+        layer.attention.qk_rope_head_dim if isinstance(layer.attention, MLA) else layer.attention.head_dim
+        for layer in stage.kinds
+        if isinstance(layer.attention, MHA | MQA | GQA | MLA)
+    )
+    if model.rotary_positions or model.rotary_dim:
+        widths = dict.fromkeys([model.rotary_dim or next(iter(widths), 0)] if widths else [])
+    for width in widths:
+        if positions and width:
+            factors = (Factor("positions", positions, "position"), Factor("rotary_dim", width), _element(setup))
+            yield Product(f"rotary table of {width}", factors, ROTARY)
+
+
+def _dequantised_latents(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """The latents' up-projections in the dtype of computing, kept beside quantised ones; of others they are views."""
+    if not _quantised_layers(setup):
+        return
+    for layer, count in stage.kinds.items():
+        attention = layer.attention
+        if isinstance(attention, MLA):
+            heads = attention.num_heads // setup.deployment.tp
+            factors = (
+                Factor("layers", count, "layer"),
+                Factor("heads", heads, "head"),
+                Factor("kv_lora_rank", attention.kv_lora_rank),
+                Factor("qk_nope_and_v_head_dim", attention.qk_nope_head_dim + attention.v_head_dim),
+                _element(setup),
+            )
+            yield Product("latent up-projections, not quantised", factors, LATENT)
+
+
+def _quantised_layers(setup: Setup) -> bool:
+    """Whether what divides over the ranks of a stage is quantised, attention among it."""
+    asked, model = setup.weight_format, setup.model
+    if asked is not None:
+        return not is_plain(asked)
+    parts = [part.format for part in model.weights if (part.split, part.place, part.scales) == ("tp", "layers", False)]
+    formats = parts or ([model.weight_dtype] if model.weight_dtype else [])
+    return any(not is_plain(find_weight_format(each, "format")) for each in formats)
+
+
+def _padded_vocabulary(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """Rows that fill up embedding and output head, where the stage has them."""
+    model, pp = setup.model, setup.deployment.pp
+    if model.vocab_size is None or model.hidden_size is None:
+        return
+    rows = -model.vocab_size % VOCABULARY_PADDED_TO
+    head_apart = model.tie_word_embeddings is False or pp > 1
+    last = any(pp - 1 in numbers for numbers in stage.numbers)
+    tables = (stage.number == 0) + (head_apart and last)
+    if rows and tables:
+        share = -(-rows * model.hidden_size // setup.deployment.tp)
+        factors = (Factor("tables", tables, "table"), Factor("padding", share, "element"), _element(setup))
+        yield Product("padding of the vocabulary", factors, VOCABULARY)

@@ -1,0 +1,211 @@
+"""What vLLM loads: against what servers print, and what its own code makes of experts' tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import kvcalc
+from kvcalc.engines.vllm.mxfp4 import Experts, _loaded, _triton
+from kvcalc.mechanisms import GQA, MLA
+from kvcalc.memory import rank_memories
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import WeightPart
+from kvcalc.term import Term
+
+LLAMA_8B: dict[str, Any] = {
+    "name": "Llama-3.1-8B",
+    "hidden_size": 4096,
+    "vocab_size": 128_256,
+    "max_context": 131_072,
+    "tie_word_embeddings": False,
+    "dtype": "bf16",
+    "parameters": 8_030_261_248,
+    "layers": (LayerGroup(count=32, attention=GQA(num_heads=32, num_kv_heads=8, head_dim=128)),),
+}
+QWEN_7B: dict[str, Any] = {
+    "name": "Qwen2.5-7B",
+    "hidden_size": 3584,
+    "vocab_size": 152_064,
+    "max_context": 32_768,
+    "tie_word_embeddings": False,
+    "dtype": "bf16",
+    "parameters": 7_615_616_512,
+    "layers": (LayerGroup(count=28, attention=GQA(num_heads=28, num_kv_heads=4, head_dim=128)),),
+}
+MODELS = {"Llama-3.1-8B": LLAMA_8B, "Qwen2.5-7B": QWEN_7B}
+
+PRINTED_BY_0_19 = [
+    ("deepseek-v2-lite", {}, 29.43),
+    ("gemma-3-4b", {}, 8.58),
+    ("gemma-3-12b", {}, 23.31),
+    ("granite-3.3-8b", {}, 15.25),
+    ("Llama-3.1-8B", {}, 14.99),
+    ("Llama-3.1-8B", {"weight_dtype": "fp8"}, 8.49),
+    ("Llama-3.1-8B", {"weight_dtype": "fp32"}, 29.98),
+    ("Llama-3.1-8B", {"tp": 2}, 7.51),
+    ("Llama-3.1-8B", {"tp": 4}, 3.77),
+    ("Llama-3.1-8B", {"pp": 2}, 7.51),
+    ("Llama-3.1-8B", {"pp": 4}, 4.26),
+    ("phi-2", {}, 5.19),
+    ("mistral-small-3.1-24b-2503", {}, 44.76),
+    ("qwen2.5-72b", {"tp": 2}, 67.82),  # Kimi-Dev-72B has its shape
+    ("qwen2.5-72b", {"tp": 4}, 34.01),
+    ("gpt-oss-20b", {"tp": 2}, 7.01),
+    ("Qwen2.5-7B", {}, 14.25),
+    ("Qwen2.5-7B", {"weight_dtype": "fp8"}, 8.14),
+    ("Qwen2.5-7B", {"tp": 2}, 7.12),
+    ("Qwen2.5-7B", {"tp": 4}, 3.55),
+    ("qwen3-8b", {}, 15.27),
+]
+"""GiB of vLLM 0.19.0 on H100, of the rank that the log is of.
+
+llm-d-incubation/llm-d-planner refs/pull/205/head, results_raw.csv at 56dc5b7.
+"""
+
+
+def rank_weights(model: str | kvcalc.Model, **options: Any) -> list[Term]:
+    """Of one rank of each stage."""
+    scenario = kvcalc.make_scenario(model, context=1, **{"engine": "vllm@0.19.0", **options})
+    memories = rank_memories(scenario, scenario.deployment or kvcalc.Deployment())
+    return [each.weights for each in memories if each.weights is not None]
+
+
+def rows(model: str | kvcalc.Model, **options: Any) -> dict[str, int]:
+    """The rows of the first stage's weights."""
+    first = rank_weights(model, **options)[0]
+    return {part.path: part.bytes for part in getattr(first, "parts", ())}
+
+
+@pytest.mark.parametrize(("name", "options", "printed"), PRINTED_BY_0_19)
+def test_what_servers_print(name: str, options: dict[str, Any], printed: float) -> None:
+    """Within 0.6 %: the allocator's own rounding, up to a MiB for each large tensor, is not counted."""
+    model = kvcalc.Model(**MODELS[name]) if name in MODELS else name
+    found = [weights.bytes / 2**30 for weights in rank_weights(model, **options)]
+
+    assert min(abs(each / printed - 1) for each in found) < 0.006
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "printed"),
+    [
+        # Marlin, as vLLM 0.10.1 on an H100 without triton_kernels loads it: "Model loading took 65.9651 GiB".
+        ("a100-80gb", "0.19.0", 65.9651),
+    ],
+)
+def test_gpt_oss_120b_as_its_kernels_have_it(gpu: str, version: str, printed: float) -> None:
+    (weights,) = rank_weights("gpt-oss-120b", engine=f"vllm@{version}", gpu=gpu)
+
+    assert weights.bytes / 2**30 == pytest.approx(printed, rel=0.002)
+
+
+@pytest.mark.parametrize(
+    ("version", "width", "values", "scales"),
+    [
+        ((0, 15, 0), 1472, 6_359_040, 417_792),
+        ((0, 15, 0), 2880, 12_441_600, 806_400),
+        ((0, 15, 0), 384, 1_658_880, 105_984),
+        ((0, 19, 0), 1472, 6_545_408, 417_792),
+        ((0, 19, 0), 2880, 12_718_080, 806_400),
+        ((0, 19, 0), 384, 1_683_456, 105_984),
+        ((0, 33, 0), 1472, 6_359_040, 417_792),
+        ((0, 33, 0), 2880, 12_441_600, 806_400),
+        ((0, 33, 0), 384, 1_658_880, 105_984),
+    ],
+)
+def test_hoppers_layouts(version: tuple[int, ...], width: int, values: int, scales: int) -> None:
+    """Run on the CPU: HopperMXValueLayout and HopperMXScaleLayout of the wheel's triton_kernels, of an expert's two
+    matrices, 2 x width by 2,880 and 2,880 by width, transposed as _swizzle_mxfp4 does.
+    """
+    found = _triton(Experts(1, 1, 2880, width), version)
+
+    assert (found.values, found.scales) == (values, scales)
+
+
+@pytest.mark.parametrize(
+    ("power", "version", "kernel", "shape"),
+    [
+        (80, (0, 33, 0), "Marlin", (3072, 2944)),
+        (89, (0, 19, 0), "Marlin", (3072, 2944)),
+        (90, (0, 10, 2), "Marlin", (3072, 2944)),
+        (120, (0, 33, 0), "Marlin", (3072, 2944)),
+        (100, (0, 19, 0), "TRT-LLM", (3072, 3072)),
+        (103, (0, 33, 0), "TRT-LLM", (3072, 2944)),
+    ],
+)
+def test_experts_padded_to_a_kernels_rows(
+    power: int, version: tuple[int, ...], kernel: str, shape: tuple[int, int]
+) -> None:
+    """Three matrices of hidden x width, two elements a byte, and a byte of scale for 32."""
+    found = _loaded(Experts(36, 128, 2880, 2880), version, power)
+    elements = 3 * shape[0] * shape[1]
+
+    assert (found.kernel, found.bytes) == (kernel, elements // 2 + elements // 32)
+
+
+def test_experts_of_a_rank_and_of_a_stage() -> None:
+    """gpt-oss-20b, 24 layers of 32 experts: 1,440 of 2,880 at tp 2 are 1,536 for Marlin; at ep 2 half of them."""
+    padded, whole = 3 * 3072 * 1536 * 17 // 32, 3 * 2880 * 1440 * 17 // 32
+    row = "experts as Marlin has them"
+
+    assert rows("gpt-oss-20b", tp=2, gpu="a100-80gb")[row] == 24 * 32 * (padded - whole)
+    assert rows("gpt-oss-20b", tp=2, pp=2, gpu="a100-80gb")[row] == 12 * 32 * (padded - whole)
+    full = 3 * 3072 * 2944 * 17 // 32 - 3 * 2880 * 2880 * 17 // 32
+    assert rows("gpt-oss-20b", tp=2, ep=2, gpu="a100-80gb")[row] == 24 * 16 * full
+    assert row not in rows("gpt-oss-20b", weight_dtype="bf16", gpu="a100-80gb")
+    assert row not in rows("qwen3-235b-a22b", tp=8, gpu="a100-80gb")
+    assert row not in rows("gpt-oss-20b", gpu="mi300x")
+
+
+def test_tables_of_rotations() -> None:
+    """Positions x elements of a head, in bf16; gemma-3's are 8 times as long where scaled, and once where not."""
+    assert rows(kvcalc.Model(**LLAMA_8B))["rotary table of 128"] == 131_072 * 128 * 2
+    assert rows("gemma-3-27b")["rotary table of 128"] == 9 * 131_072 * 128 * 2
+    assert rows("deepseek-v3", tp=8)["rotary table of 64"] == 163_840 * 64 * 2
+    assert rows("qwen3.6-27b")["rotary table of 64"] == 4 * 262_144 * 64 * 2
+    assert [row for row in rows("mamba-2.8b") if "rotary" in row] == []
+    narrow = kvcalc.Model(**{**LLAMA_8B, "rotary_dim": 32, "dtype": "fp32"})
+    assert rows(narrow)["rotary table of 32"] == 131_072 * 32 * 4
+
+
+def test_up_projections_of_quantised_latents_are_kept_in_bf16_too() -> None:
+    """DeepSeek-V3: 61 layers x 16 heads of a rank x 512 x (128 + 128); a view of what is not quantised."""
+    row = "latent up-projections, not quantised"
+
+    assert rows("deepseek-v3", tp=8)[row] == 61 * 16 * 512 * 256 * 2
+    assert row not in rows("deepseek-v3", tp=8, weight_dtype="bf16")
+    assert row not in rows("deepseek-v2-lite")
+    assert row in rows("deepseek-v2-lite", weight_dtype="fp8")
+    latent = MLA(num_heads=8, kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=8)
+    layers = (LayerGroup(count=2, attention=latent),)
+    parts = (
+        WeightPart(part="experts", parameters=10**6, format="fp8", split="ep"),
+        WeightPart(part="rest", parameters=10**6, format="bf16"),
+    )
+    assert row not in rows(kvcalc.Model(name="m", layers=layers, weights=parts))
+
+
+def test_the_vocabulary_is_padded_to_64() -> None:
+    """49,155 words are 49,216: 61 rows of each table; a tied head has none of its own but on another stage."""
+    model = kvcalc.Model(**{**LLAMA_8B, "vocab_size": 49_155})
+    row = "padding of the vocabulary"
+
+    assert rows(model)[row] == 2 * 61 * 4096 * 2
+    assert rows(model, tp=2)[row] == 2 * 61 * 4096 // 2 * 2
+    assert rows(model, pp=2)[row] == 61 * 4096 * 2
+    assert rows(kvcalc.Model(**{**LLAMA_8B, "vocab_size": 49_155, "tie_word_embeddings": True}))[row] == 61 * 4096 * 2
+    assert row not in rows(kvcalc.Model(**LLAMA_8B))
+
+
+def test_a_replica_counts_what_every_rank_loads() -> None:
+    exact, vllm = (
+        kvcalc.estimate(kvcalc.Model(**LLAMA_8B), context=1, tp=2, pp=2, engine=engine).memory.weights_bytes
+        for engine in ("exact", "vllm")
+    )
+    assert exact is not None
+    assert vllm == exact + 4 * 131_072 * 128 * 2
+
+
+def test_a_size_that_is_given_is_all_of_it() -> None:
+    assert rows("gemma-3-27b", weights="60GB") == {"weights": 60 * 10**9}
