@@ -133,10 +133,14 @@ class TensorRows(NamedTuple):
 
 
 class ContentCounter:
-    """Counts the bytes of contents of one format without terms: what layers keep of a row is worked out once."""
+    """Counts the bytes of contents of one format without terms: what layers keep of a row is worked out once.
+
+    Attributes:
+        cache_format: that format.
+    """
 
     def __init__(self, cache_format: CacheFormat) -> None:
-        self._cache_format = cache_format
+        self.cache_format = cache_format
         self._known: dict[tuple[Layer, int], tuple[TensorRows, ...]] = {}
 
     def rows(self, layers: Mapping[Layer, int], tp: int) -> tuple[TensorRows, ...]:
@@ -145,7 +149,7 @@ class ContentCounter:
         for layer, count in layers.items():
             known = self._known.get((layer, tp))
             if known is None:
-                known = self._known[layer, tp] = tuple(_settle(layer, RankLoad({}, tp, 1, 1, self._cache_format)))
+                known = self._known[layer, tp] = tuple(_settle(layer, RankLoad({}, tp, 1, 1, self.cache_format)))
             found += [TensorRows(layer, tensor, count * row, constant) for layer, tensor, row, constant in known]
         return tuple(found)
 

@@ -6,16 +6,28 @@ Named as in vllm/v1/core/kv_cache_utils.py (from 0.32 vllm/v1/core/kv_cache_plan
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.vllm.specs import FullAttention, SlidingWindow, Spec
+from kvcalc.engines.vllm.specs import FullAttention, Spec, State
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.specs import Request
     from kvcalc.model.layers import Layer
+
+HYBRID_MANAGER: Version = (0, 9)
+"""Before that every layer keeps every token."""
+PADS_PAGES: Version = (0, 26)
+"""Since then pages that do not divide the largest are padded to it, but not those of latents."""
+UNLIKE_PAGES: Version = (0, 11)
+"""Since then pages of one family may have several sizes, and since 0.13 others are made equal."""
+ENLARGES_PAGES: Version = (0, 13)
+
+_ALMOST_AS_MANY: tuple[tuple[Version, Fraction], ...] = (((0, 18), Fraction(3, 2)), ((0, 13), Fraction(5, 4)))
 
 
 class Placed(NamedTuple):
@@ -31,17 +43,18 @@ class Placed(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Layers with one block table."""
+    """Layers with one block table.
+
+    Attributes:
+        specs: each once.
+    """
 
     members: tuple[Placed, ...]
+    specs: tuple[Spec, ...]
 
     def blocks(self, request: Request) -> int:
         """Of a request: the most that a layer asks for."""
         return max(spec.blocks(request) for spec in self.specs)
-
-    @property
-    def specs(self) -> set[Spec]:
-        return {member.spec for member in self.members}
 
     @property
     def family(self) -> str:
@@ -54,43 +67,74 @@ class Group(NamedTuple):
         return all(isinstance(spec, FullAttention) for spec in self.specs)
 
 
-def groups_of(placed: Sequence[Placed]) -> tuple[Group, ...]:
-    """The groups of a whole model (get_kv_cache_groups)."""
+def groups_of(placed: Sequence[Placed], version: Version) -> tuple[Group, ...]:
+    """The groups of a whole model (get_kv_cache_groups).
+
+    Raises:
+        KvcalcError: this version cannot keep these layers beside each other.
+    """
     if not placed:
         return ()
     if len({each.spec.uniform for each in placed}) == 1:
-        return (Group(tuple(placed)),)
-    return tuple(_of_equal_pages(_unified(placed)))
+        if version < UNLIKE_PAGES and len({each.spec.page for each in placed}) > 1:
+            raise _unlike(version)
+        return (_group(placed),)
+    return tuple(_of_equal_pages(_unified(placed, version), version))
 
 
-def _unified(placed: Sequence[Placed]) -> list[Placed]:
+def _group(members: Sequence[Placed]) -> Group:
+    return Group(tuple(members), tuple(dict.fromkeys(member.spec for member in members)))
+
+
+def _unlike(version: Version) -> KvcalcError:
+    number = ".".join(map(str, version))
+    return KvcalcError(
+        f"--engine: vllm {number} cannot keep these layers beside each other: their pages differ "
+        "(vllm/v1/core/kv_cache_utils.py, get_kv_cache_groups)"
+    )
+
+
+def _unified(placed: Sequence[Placed], version: Version) -> list[Placed]:
     """With pages of one size: more tokens a block, or padding (unify_kv_cache_spec_page_size).
 
     Raises:
-        KvcalcError: a latent's page cannot be padded.
+        KvcalcError: this version does neither.
     """
     largest = max(each.spec.page for each in placed)
-    return [each._replace(spec=_enlarged(each.spec, largest)) for each in placed]
+    specs = {spec: _enlarged(spec, largest, version) for spec in dict.fromkeys(each.spec for each in placed)}
+    return [each._replace(spec=specs[each.spec]) for each in placed]
 
 
-def _enlarged(spec: Spec, page: int) -> Spec:
-    times, rest = divmod(page, spec.page)
-    if rest:
-        raise KvcalcError("--engine: vllm cannot make the pages of this model's layers equal")
-    return spec if times == 1 else replace(spec, block_size=spec.block_size * times)
+def _enlarged(spec: Spec, page: int, version: Version) -> Spec:
+    if spec.page == page:
+        return spec
+    if version < ENLARGES_PAGES:
+        raise _unlike(version)
+    state, latent = isinstance(spec, State), spec.shape.startswith("mla")
+    if page % spec.page == 0 and not (state and version >= PADS_PAGES):
+        return replace(spec, block_size=spec.block_size * (page // spec.page))
+    if version < PADS_PAGES or latent:
+        raise _unlike(version)
+    return replace(spec, padded=page)
 
 
-def _of_equal_pages(placed: Iterable[Placed]) -> list[Group]:
-    """Groups of as many layers as the kind with the fewest has (get_kv_cache_groups_uniform_page_size)."""
+def _of_equal_pages(placed: Sequence[Placed], version: Version) -> list[Group]:
+    """Groups of as many layers as the kind with the fewest has (get_kv_cache_groups_uniform_page_size).
+
+    Where the kind with the most has hardly more, of as many as that has, so that fewer are padding. Layers take turns
+    over the groups of their kind, but before 0.11 follow each other.
+    """
     kinds: dict[object, list[Placed]] = {}
     for each in placed:
-        spec = each.spec
-        window = spec.window if isinstance(spec, SlidingWindow) else None
-        kinds.setdefault((spec.uniform, spec.shape, window), []).append(each)
+        kinds.setdefault((each.spec.uniform, each.spec.shape), []).append(each)
     fewest, most = (of(map(len, kinds.values())) for of in (min, max))
-    size = most if most < 1.5 * fewest else fewest
+    hardly_more = next((times for since, times in _ALMOST_AS_MANY if version >= since), Fraction(1))
+    size = most if most < hardly_more * fewest else fewest
     found = []
     for members in kinds.values():
         number = -(-len(members) // size)
-        found += [Group(tuple(members[start::number])) for start in range(number)]
+        if version >= UNLIKE_PAGES:
+            found += [_group(members[start::number]) for start in range(number)]
+        else:
+            found += [_group(members[start : start + size]) for start in range(0, len(members), size)]
     return found

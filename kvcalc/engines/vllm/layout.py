@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.engines.base import Load, Settled, Setup
 from kvcalc.engines.budget import Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
-from kvcalc.engines.vllm.groups import Group, groups_of
-from kvcalc.engines.vllm.placing import placed
+from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, groups_of
+from kvcalc.engines.vllm.placing import placed, rank_of
 from kvcalc.engines.vllm.specs import INTERFACE, Request, Spec, State
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.term import Factor, Product
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note
 
-DEFAULT_BLOCK_SIZE = 16
-"""vllm/config/cache.py, CacheConfig.DEFAULT_BLOCK_SIZE."""
 PLANNER = "vllm/v1/core/kv_cache_utils.py"
 TOKENS_FROM_CONCURRENCY = (0, 20, 1)
 """The first version that prints int(concurrency x max_model_len), and not the tokens of its blocks."""
@@ -75,14 +73,19 @@ class VllmLayout(Settled):
         self.settings = settings
         kept_in = self.cache_format
         counter = setup.counter if kept_in == setup.cache_format else ContentCounter(kept_in)
-        block_size = settings.block_size or DEFAULT_BLOCK_SIZE
-        self.groups = groups_of(list(placed(setup.model, setup.deployment.tp, counter, settings, block_size)))
+        rank = rank_of(setup.model, setup.deployment.tp, counter, settings, setup.gpu)
+        self.groups = groups_of(placed(rank), settings.version)
         self._blocks: dict[int, StageBlocks] = {}
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         layout, pp = self.setup.model.layout, self.setup.deployment.pp
         return layout.split(pp_lengths(len(layout.layers), pp))
+
+    @property
+    def _null_blocks(self) -> int:
+        """One that no sequence gets, but none in V0."""
+        return int(self.settings.runner != "v0")
 
     @property
     def block_tokens(self) -> int:
@@ -142,7 +145,9 @@ class VllmLayout(Settled):
         blocks = self.blocks_of(stage)
         if not blocks.bytes:
             return
-        yield Product("null block", (Factor("block", blocks.bytes, "byte"),), "vllm/v1/core/block_pool.py, BlockPool")
+        if self._null_blocks:
+            source = "vllm/v1/core/block_pool.py, BlockPool"
+            yield Product("null block", (Factor("block", blocks.bytes, "byte"),), source)
         layers: Counter[tuple[Layer, Spec, int]] = Counter()
         padding: Counter[tuple[str, int]] = Counter()
         for group in blocks.groups:
@@ -185,7 +190,7 @@ class VllmLayout(Settled):
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         blocks = self.blocks_of(stage)
-        taken = 1
+        taken = self._null_blocks
         for group in self.groups:
             own, shared = self._taken(group, load)
             taken += load.sequences * own + shared
@@ -194,7 +199,7 @@ class VllmLayout(Settled):
     def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
         """It finds the shared prefix kept by whole sequences."""
         prefix = min(whole.shared_prefix, tokens) if whole.sequences else 0
-        null = 0 if whole.sequences else 1
+        null = 0 if whole.sequences else self._null_blocks
         taken = sum(self._taken(group, Load(1, tokens, prefix))[0] for group in self.groups)
         return (taken + null) * self.blocks_of(stage).bytes
 
@@ -228,8 +233,10 @@ class VllmLayout(Settled):
         if found is None:
             return None
         request = self.request(load.context)
-        concurrency = found / sum(group.blocks(request) for group in self.groups)
         block_size = min(spec.block_size or load.context for group in self.groups for spec in group.specs)
+        concurrency = found / sum(group.blocks(request) for group in self.groups)
+        if self.settings.version < HYBRID_MANAGER:
+            concurrency = found * block_size / load.context
         if self.settings.version < TOKENS_FROM_CONCURRENCY:
             tokens = found // len(self.groups) * block_size * request.dcp
         else:

@@ -2,25 +2,91 @@
 
 from __future__ import annotations
 
-from math import lcm
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.vllm.groups import Placed
+from kvcalc.engines.vllm.backends import backend_of, exports_states, prefix_alignment
+from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Placed
 from kvcalc.engines.vllm.specs import ChunkedLocal, CrossAttention, FullAttention, SlidingWindow, Spec, State
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import Role
+from kvcalc.mechanisms import Mamba1, Mamba2, MLAExpanded, Role
+from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 from kvcalc.model.span import Chunk, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from kvcalc.engines.content import ContentCounter, TensorRows
+    from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.settings import Settings
+    from kvcalc.gpu import Gpu
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
 
+STATES_IN_POOL: Version = (0, 10)
+MODELS_CONFIG = "vllm/model_executor/models/config.py, MambaModelConfig"
 
-class Blocks(NamedTuple):
+
+class Rank(NamedTuple):
+    """A tensor-parallel rank of a server.
+
+    Attributes:
+        counter: counts in the formats that the engine keeps.
+        block_size: tokens of a block, as given or as the attention backend has it.
+        alignment: what the blocks of a model with states too are a multiple of.
+        exports_states: whether a prefill keeps a block more, for the state of a prefix's end.
+    """
+
+    model: Model
+    tp: int
+    counter: ContentCounter
+    settings: Settings
+    block_size: int
+    alignment: int
+    exports_states: bool
+
+    def rows(self, layer: Layer) -> tuple[TensorRows, ...]:
+        """What one layer keeps."""
+        return self.counter.rows({layer: 1}, self.tp)
+
+
+def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, gpu: Gpu) -> Rank:
+    """A rank with the blocks that its card's attention backend takes."""
+    backend = backend_of(settings.version, model, gpu, counter.cache_format)
+    align = _shares_states(model, settings)
+    alignment = prefix_alignment(backend, model, gpu) if align else backend.state_alignment
+    return Rank(
+        model,
+        tp,
+        counter,
+        settings,
+        settings.block_size or backend.block_size,
+        alignment,
+        align and exports_states(settings.version, model, gpu),
+    )
+
+
+def placed(rank: Rank) -> tuple[Placed, ...]:
+    """Every cache of the model with its spec, in the model's order."""
+    kinds = rank.model.layout.kinds
+    if rank.settings.version < STATES_IN_POOL and any(rows and rows[0].constant_rows for rows in map(rank.rows, kinds)):
+        raise KvcalcError(
+            "--engine: vllm before 0.10 keeps states and encoders' tokens outside its pool (MambaCacheManager and block "
+            "tables of their own); kvcalc does not follow that"
+        )
+    blocks = _blocks(rank)
+    known = {layer.label: (layer, tuple(_specs(layer, rank, blocks))) for layer in kinds}
+    if _keeps_every_token(rank):
+        known = {label: (layer, tuple(map(_promoted, specs))) for label, (layer, specs) in known.items()}
+    return tuple(
+        Placed(number, layer, spec)
+        for number, caches in enumerate(rank.model.layout.layers)
+        for layer, specs in (known[cache.label] for cache in caches)
+        for spec in specs
+    )
+
+
+class _Blocks(NamedTuple):
     """The blocks of a model.
 
     Attributes:
@@ -32,86 +98,138 @@ class Blocks(NamedTuple):
     state_page: int | None = None
 
 
-def placed(model: Model, tp: int, counter: ContentCounter, settings: Settings, block_size: int) -> Iterator[Placed]:
-    """Every cache of the model with its spec, in the model's order."""
-    kinds = list(model.layout.kinds)
-    rows = {layer: counter.rows({layer: 1}, tp) for layer in kinds}
-    blocks = _aligned(rows, settings, block_size)
-    known: dict[str, tuple[Layer, tuple[Spec, ...]]] = {}
-    for layer in kinds:
-        known[layer.label] = layer, tuple(_specs(layer, rows[layer], settings, blocks, hybrid=_is_hybrid(kinds)))
-    for number, caches in enumerate(model.layout.layers):
-        for cache in caches:
-            layer, specs = known[cache.label]
-            yield from (Placed(number, layer, spec) for spec in specs)
+def _blocks(rank: Rank) -> _Blocks:
+    """As long as a state needs; states are padded to a page of attention.
 
-
-def _is_hybrid(kinds: list[Layer]) -> bool:
-    keeps_states = [any(each.role is Role.STATE for each in layer.attention.cached()) for layer in kinds]
-    return any(keeps_states) and not all(keeps_states)
-
-
-def _aligned(rows: Mapping[Layer, tuple[TensorRows, ...]], settings: Settings, block_size: int) -> Blocks:
-    """Blocks as long as a state needs, and states padded to a page of attention.
-
-    vllm/platforms/interface.py, _align_hybrid_block_size; before 0.19 in vllm/model_executor/models/config.py,
+    vllm/platforms/interface.py, _align_hybrid_block_size; before 0.20 in vllm/model_executor/models/config.py,
     HybridAttentionMambaModelConfig.
     """
-    states = [_state(each, settings).content_page for each in rows.values() if _is_state(each)]
-    tokens = [sum(row.row_bytes for row in each) for each in rows.values() if each and each[0].constant_rows is None]
+    kept = [(layer, rank.rows(layer)) for layer in rank.model.layout.kinds]
+    states = [_state(layer, rows, rank, None).content_page for layer, rows in kept if _is_state(rows)]
+    tokens = [
+        sum(row.row_bytes for row in rows) + _unused_row(layer, rows)
+        for layer, rows in kept
+        if rows and rows[0].constant_rows is None
+    ]
     if not states or not tokens:
-        return Blocks(block_size)
-    alignment, a_token = lcm(block_size, 16), tokens[0]
-    size = max(block_size, alignment * -(-max(states) // (alignment * a_token)))
-    return Blocks(size, size * a_token)
+        return _Blocks(rank.block_size)
+    of_a_token, alignment = tokens[0], rank.alignment
+    size = max(rank.block_size, alignment * -(-max(states) // (alignment * of_a_token)))
+    return _Blocks(size, size * of_a_token)
 
 
 def _is_state(rows: tuple[TensorRows, ...]) -> bool:
     return any(each.tensor.role in {Role.STATE, Role.CONV} for each in rows)
 
 
-def _state(rows: tuple[TensorRows, ...], settings: Settings) -> State:
-    return State("", rows, 0, speculative=settings.num_speculative_tokens)
+def _shares_states(model: Model, settings: Settings) -> bool:
+    """Whether a sequence keeps a second state, that of its last whole block (mamba_cache_mode align).
 
-
-def _specs(
-    layer: Layer, rows: tuple[TensorRows, ...], settings: Settings, blocks: Blocks, *, hybrid: bool
-) -> Iterator[Spec]:
-    shape = layer._replace(span=None).label
-    if _is_state(rows):
-        page, drafted = blocks.state_page, settings.num_speculative_tokens
-        align = hybrid and settings.enable_prefix_caching
-        yield State(
-            shape,
-            rows,
-            blocks.size if align else 0,
-            page,
-            states=1 + align + drafted,
-            why_several="states of prefix caching and of drafted tokens"
-            if align and drafted
-            else "state of prefix caching"
-            if align
-            else "states of drafted tokens",
-            speculative=drafted,
+    Raises:
+        KvcalcError: this version would keep a state of every block (mamba_cache_mode all).
+    """
+    kinds = [layer.attention for layer in model.layout.kinds]
+    hybrid = {any(each.role is Role.STATE for each in kind.cached()) for kind in kinds if kind.cached()}
+    convolutions = any(each.role is Role.CONV for kind in kinds for each in kind.cached())
+    if not settings.enable_prefix_caching or not (True in hybrid or convolutions):
+        return False
+    of_every_block = any(isinstance(kind, Mamba1 | Mamba2) for kind in kinds)
+    if of_every_block and settings.version < (0, 26):
+        raise KvcalcError(
+            "--engine-option: enable-prefix-caching makes vllm before 0.26 keep a state for every block of this "
+            f"model, by a chunk size that model files lack ({MODELS_CONFIG}); kvcalc does not follow that"
         )
+    return settings.version >= (0, 15)
+
+
+def _state(layer: Layer, rows: tuple[TensorRows, ...], rank: Rank, page: int | None) -> State:
+    drafted = rank.settings.num_speculative_tokens
+    align = _shares_states(rank.model, rank.settings)
+    further = {
+        "prefix caching": align + rank.exports_states,
+        "drafted tokens": drafted,
+    }
+    return State(
+        layer.label,
+        rows,
+        rank.block_size if align else 0,
+        page,
+        states=1 + sum(further.values()),
+        why_several=f"states of {' and '.join(why for why, several in further.items() if several)}",
+        speculative=0 if isinstance(layer.attention, Mamba1) else drafted,
+    )
+
+
+def _unused_row(layer: Layer, rows: tuple[TensorRows, ...]) -> int:
+    """Bytes of a token's row that nothing fills: values are as wide as keys, and kept beside equal keys."""
+    match layer.attention:
+        case MLAExpanded(qk_nope_head_dim=nope, qk_rope_head_dim=rope, v_head_dim=width) if nope + rope > width:
+            keys = next(each.row_bytes for each in rows if each.tensor.name == "k")
+            return 2 * keys - sum(each.row_bytes for each in rows)
+        case KeysAndValues(k_equals_v=True):
+            return rows[0].row_bytes
+    return 0
+
+
+def _specs(layer: Layer, rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
+    rows = rank.rows(layer)
+    if _is_state(rows):
+        state = _state(layer, rows, rank, blocks.state_page)
+        yield replace(state, block_size=blocks.size) if state.block_size else state
         return
     if rows and rows[0].constant_rows is not None:
-        encoder_tokens = settings.max_num_batched_tokens
-        if encoder_tokens < rows[0].constant_rows:
-            raise KvcalcError(
-                f"--engine-option: max-num-batched-tokens is {encoder_tokens:,} for vllm, and the encoder has "
-                f"{rows[0].constant_rows:,} tokens"
-            )
-        yield CrossAttention(shape, rows, blocks.size, encoder_tokens=encoder_tokens)
+        yield _cross(layer, rows, rank, blocks)
         return
+    shape = layer._replace(span=None).label
     for role in (Role.CACHE, Role.INDEX):
         mine = tuple(each for each in rows if each.tensor.role is role)
         if not mine:
             continue
+        unused = _unused_row(layer, rows) if role is Role.CACHE else 0
+        common = (f"{shape}, {role.value}", mine, blocks.size, None, unused)
         match layer.span:
             case Window(tokens):
-                yield SlidingWindow(f"{shape}, {role.value}", mine, blocks.size, window=tokens)
+                yield SlidingWindow(*common, window=tokens)
             case Chunk(tokens):
-                yield ChunkedLocal(f"{shape}, {role.value}", mine, blocks.size, chunk=tokens)
+                yield ChunkedLocal(*common, chunk=tokens)
             case _:
-                yield FullAttention(f"{shape}, {role.value}", mine, blocks.size)
+                yield FullAttention(*common)
+
+
+def _cross(layer: Layer, rows: tuple[TensorRows, ...], rank: Rank, blocks: _Blocks) -> CrossAttention:
+    encoder_tokens = rank.settings.max_num_batched_tokens
+    needed = rows[0].constant_rows or 0
+    if encoder_tokens < needed:
+        raise KvcalcError(
+            f"--engine-option: max-num-batched-tokens is {encoder_tokens:,} for vllm, and the encoder has {needed:,} "
+            "tokens, more than a step may encode (vllm/config/scheduler.py, max_num_encoder_input_tokens)"
+        )
+    return CrossAttention(layer.label, rows, blocks.size, encoder_tokens=encoder_tokens)
+
+
+def _keeps_every_token(rank: Rank) -> bool:
+    """Whether layers with windows or chunks keep every token, beside layers that do so anyway.
+
+    Raises:
+        KvcalcError: there are states, for which vLLM needs its hybrid manager.
+    """
+    kinds, settings = rank.model.layout.kinds, rank.settings
+    spans = [layer.span for layer in kinds if layer.attention.elements_per_token]
+    if settings.version < HYBRID_MANAGER:
+        return True
+    chunks = any(isinstance(span, Chunk) for span in spans)  # vllm/config/vllm.py: off for those, for their latency
+    if not (settings.disable_hybrid_kv_cache_manager or chunks):
+        return False
+    if any(_is_state(rank.rows(layer)) for layer in kinds) and spans:
+        raise KvcalcError(
+            "--engine-option: disable-hybrid-kv-cache-manager does not go with states in vllm "
+            "(vllm/v1/core/kv_cache_utils.py, unify_hybrid_kv_cache_specs)"
+        )
+    return None in spans
+
+
+def _promoted(spec: Spec) -> Spec:
+    match spec:
+        case SlidingWindow(window=tokens) | ChunkedLocal(chunk=tokens):
+            return FullAttention(spec.shape, spec.rows, spec.block_size, spec.padded, spec.unused_row, keeps=tokens)
+    return spec

@@ -60,6 +60,7 @@ class Spec(ABC):
         rows: those tensors, as one layer keeps them on a rank.
         block_size: tokens of a block; 0 where a block lasts for any context.
         padded: bytes of a page, where it is padded.
+        unused_row: bytes of a token's row that nothing fills.
     """
 
     family: ClassVar[str]
@@ -69,6 +70,7 @@ class Spec(ABC):
     rows: tuple[TensorRows, ...]
     block_size: int
     padded: int | None = None
+    unused_row: int = 0
 
     @property
     def row_bytes(self) -> int:
@@ -83,7 +85,7 @@ class Spec(ABC):
     @property
     def page(self) -> int:
         """Bytes of a page."""
-        return self.content_page if self.padded is None else self.padded
+        return self.content_page + self.block_size * self.unused_row if self.padded is None else self.padded
 
     @property
     def uniform(self) -> tuple[object, ...]:
