@@ -48,7 +48,7 @@ LARGE_CARDS: Version = (0, 29)
 GB10_EXCLUDED: Version = (0, 33)
 """Not in 0.31, there in 0.33."""
 HYBRIDS_SHARE_PREFIXES: Version = (0, 29)
-"""By default (default_prefix_caching of vllm/engine/arg_utils.py): not in 0.26, which says `not is_hybrid`, but in 0.29."""
+"""default_prefix_caching of vllm/engine/arg_utils.py: not in 0.26 (`and not model_config.is_hybrid`), but in 0.29."""
 UTILIZATION_92: Version = (0, 20, 2)
 """vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.2."""
 

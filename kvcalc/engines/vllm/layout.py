@@ -168,7 +168,7 @@ class VllmLayout(Settled):
         layers = Factor("layers", count, "layer")
         rest = taken * spec.content_page - rows_bytes(spec.rows, self.rank_load(stage, load))
         for piece in spec.pieces(self.request(load.context)):
-            number = load.sequences * piece.number
+            number = min(load.sequences * piece.number, rest // piece.size if piece.size else 0)  # a prefix is shared
             if reserved := number * piece.size:
                 rest -= reserved
                 several = Factor(f"{piece.noun}s", number, piece.noun)

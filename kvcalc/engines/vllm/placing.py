@@ -71,8 +71,8 @@ def placed(rank: Rank) -> tuple[Placed, ...]:
     kinds = rank.model.layout.kinds
     if rank.settings.version < STATES_IN_POOL and any(rows and rows[0].constant_rows for rows in map(rank.rows, kinds)):
         raise KvcalcError(
-            "--engine: vllm before 0.10 keeps states and encoders' tokens outside its pool (MambaCacheManager and block "
-            "tables of their own); kvcalc does not follow that"
+            "--engine: vllm before 0.10 keeps states and encoders' tokens apart (vllm/model_executor/models/"
+            "mamba_cache.py, vllm/core/block_manager.py); kvcalc does not follow that"
         )
     blocks = _blocks(rank)
     known = {layer.label: (layer, tuple(_specs(layer, rank, blocks))) for layer in kinds}
