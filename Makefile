@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check test-lowest lint format clean
+.PHONY: run test check test-lowest lint accuracy format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -44,6 +44,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+accuracy: $(VENV)/.installed  ## write docs/accuracy.md anew
+	$(BIN)/python benchmarks/accuracy.py --write
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

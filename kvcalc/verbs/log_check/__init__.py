@@ -80,7 +80,7 @@ def _of_weights(notes: tuple[Note, ...]) -> str | None:
 
 def _defaults(notes: tuple[Note, ...]) -> tuple[str, ...]:
     """What was taken for settings that the log does not have."""
-    return tuple(each.text for each in notes if each.code.endswith("default-settings"))
+    return tuple(each.text for each in notes if each.code == "engine-defaults")
 
 
 def _cut(*, cut: bool) -> Iterator[Note]:

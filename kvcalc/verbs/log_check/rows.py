@@ -70,6 +70,7 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
         "non-torch memory": Range.one(others),
         "weights and non-torch memory": Range.one(weights + others),
         "weights and temporary": Range(*(weights + each for each in temporary)),
+        "temporary and non-torch memory": Range(*(others + each for each in temporary)),
         "CUDA graphs, estimated": Range.one(graphs),
         "temporary and CUDA graphs": Range(*(graphs + each for each in temporary)),
         "cache memory": Range(

@@ -1,0 +1,159 @@
+"""Writes docs/accuracy.md: predictions beside what was allocated, what engines' code computes, and public logs.
+
+`python benchmarks/accuracy.py` prints the page, `--write` writes it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accuracy_logs import GROUPS, PARTS, Compared, compared
+from accuracy_vectors import vectors
+
+from kvcalc.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
+
+_ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
+
+_OPENING = """\
+# Accuracy
+
+Written by `make accuracy`; a test compares it with what kvcalc predicts today. There are three kinds of evidence. They
+prove different things, and are kept apart.
+
+| kind | what it shows | what it does not show |
+| --- | --- | --- |
+| allocation | that tensors of these shapes take these bytes on a real device | that an engine allocates the same |
+| an engine's code, run | that blocks, groups and printed tokens are the engine's | how much memory the engine finds |
+| public logs | what these servers printed | anything of other versions, cards and models |
+
+## 1. Proven by allocation
+
+`kvcalc verify` builds the cache of a model and compares every byte with the estimate of the engine `exact`: a byte of
+difference is a failure. What it proves, and reports of runs on a GPU, are in [verification.md](verification.md).
+"""
+
+_LOGS = """\
+## 3. Public logs
+
+Figures that servers of vLLM printed as they started, in public places. `tests/data/vllm/logs.json` has them with their
+sources. Each is predicted from the settings that its log or its post gives, else from the engine's defaults for that
+version and card. Nothing that a server printed enters but the total memory of its card and, in the last part, that of its
+cache.
+
+*Known* logs were there before the first formula of temporary memory was written, and some constants rest on them.
+*Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the
+next log will be.
+
+A log that kvcalc refuses, or whose model it does not have, counts as a failure: it is worse than any error in the
+median and in p90. `of the card` is the difference as a share of the memory that the engine uses of its card. Where a range is
+predicted, the error is that of its usual figure. `as printed` counts figures that round to what was printed; of tokens
+given the printed memory, those within the rounding of that memory.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    found = compared()
+    lines = [_OPENING, *vectors(), _LOGS, *_summary(found)]
+    for part in PARTS:
+        for group, rows in _groups(found, part):
+            lines += [f"\n### {part[0].upper()}{part[1:]}: {group}\n", *_table(rows)]
+    lines += _causes(found)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _groups(found: Sequence[Compared], part: str) -> Iterator[tuple[str, list[Compared]]]:
+    for group in GROUPS:
+        rows = [each for each in found if each.part == part and each.log.group == group]
+        if rows:
+            yield group, rows
+
+
+def _summary(found: Sequence[Compared]) -> Iterator[str]:
+    """Errors by part, and by when a log became known."""
+    yield "| part | logs | figures | refused | as printed | median | p90 | worst | p90 of the card | too high |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for part in PARTS:
+        for group, rows in _groups(found, part):
+            yield f"| {' | '.join(_summary_cells(part, group, rows))} |"
+
+
+def _summary_cells(part: str, group: str, rows: Sequence[Compared]) -> Iterator[str]:
+    yield from (part, group, str(len(rows)))
+    refused = sum(each.refused is not None for each in rows)
+    yield from (str(refused), str(sum(each.exact for each in rows)))
+    errors = sorted(abs(each.error) for each in rows if each.error is not None)
+    yield from (quantile(errors, refused, share) for share in (0.5, 0.9, 1.0))
+    of_card = sorted(abs(each.of_card) for each in rows if each.of_card is not None)
+    yield quantile(of_card, refused, 0.9) if of_card else ""
+    off = [each.error for each in rows if each.error and not each.exact]
+    yield f"{sum(error > 0 for error in off)} of {len(off)}"
+
+
+def quantile(errors: Sequence[float], refused: int, share: float) -> str:
+    """The least error that no fewer than this share of the figures stay within; refusals are beyond all."""
+    index = max(0, ceil(share * (len(errors) + refused)) - 1)
+    return f"{errors[index]:.2%}" if index < len(errors) else "refused"
+
+
+def _table(rows: Sequence[Compared]) -> Iterator[str]:
+    """The worst first; what is refused before that."""
+    memory = rows[0].unit == "bytes"
+    unit = "GiB" if memory else "tokens"
+    yield f"| off | of the card | predicted, {unit} | printed | model | card | version | settings | log |"
+    yield "| ---: | ---: | ---: | ---: | --- | --- | --- | --- | --- |"
+    for each in sorted(rows, key=_badness):
+        log = each.log
+        off = "refused" if each.refused else _signed(each.error)
+        predicted = "" if each.predicted is None else _number(each.predicted, memory=memory)
+        if each.range is not None:
+            predicted += f" ({' to '.join(_number(end, memory=memory) for end in each.range)})"
+        cells = [off, _signed(each.of_card), predicted, _number(each.printed, memory=memory)]
+        cells += [log.model, log.card, log.version, log.settings, _source(log.name, log.source)]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _badness(each: Compared) -> tuple[bool, float, str]:
+    return each.refused is None, -abs(each.error or 0.0), each.log.name
+
+
+def _signed(share: float | None) -> str:
+    return "" if share is None else f"{round(share, 4) or 0.0:+.2%}"
+
+
+def _number(value: float, *, memory: bool) -> str:
+    if not memory:
+        return f"{value:,.0f}"
+    return f"-{format_size(-round(value), 'GiB')}" if value < 0 else format_size(round(value), "GiB")
+
+
+def _source(name: str, source: str) -> str:
+    found = _ISSUE.match(source)
+    return f"[{name}](https://github.com/{found[1]}/issues/{found[2]})" if found else f"{name}: {source}"
+
+
+def _causes(found: Sequence[Compared]) -> Iterator[str]:
+    """Why logs are refused."""
+    refused = {each.log.name: (each.log.model, each.refused) for each in found if each.refused}
+    if refused:
+        yield "\n### Why logs are refused\n"
+        yield "| log | model | reason |"
+        yield "| --- | --- | --- |"
+        for name, (model, why) in refused.items():
+            yield f"| {name} | {model} | {why} |"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        PAGE.write_text(page(), encoding="utf-8")
+    else:
+        sys.stdout.write(page())

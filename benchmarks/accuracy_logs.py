@@ -1,0 +1,164 @@
+"""Public start-up logs of servers, as facts, beside what is predicted of each from its settings alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kvcalc.errors import KvcalcError
+from kvcalc.logs import Figure, Printed, ServerLog, Unit
+from kvcalc.verbs.log_check import check_log
+from kvcalc.verbs.log_check.rows import GIVEN
+
+FACTS = Path(__file__).parents[1] / "tests" / "data" / "vllm" / "logs.json"
+
+PARTS = (
+    "weights",
+    "temporary",
+    "temporary and CUDA graphs",
+    "temporary and non-torch memory",
+    "cache memory",
+    "tokens",
+    f"tokens{GIVEN}",
+)
+"""What is compared, in the order in which memory is shared out."""
+
+SERIES = "known, vLLM 0.19.0 on H100"
+GROUPS = (SERIES, "known, other versions and cards", "later")
+"""Logs that are like each other, and when they became known."""
+_SERIES = "llm-d-incubation/llm-d-planner#205"
+
+_COUNTS = {"tokens": Unit.TOKENS, "concurrency": Unit.SEQUENCES}
+_OF_THE_CARD = {"cache memory", "tokens"}
+"""Parts that are not known where the card is not."""
+
+
+class Log(NamedTuple):
+    """One log.
+
+    Attributes:
+        group: one of GROUPS.
+        settings: what it was started with, in words.
+    """
+
+    name: str
+    source: str
+    version: str
+    model: str
+    card: str
+    settings: str
+    group: str
+
+
+class Compared(NamedTuple):
+    """One figure of a log.
+
+    Attributes:
+        predicted: None where kvcalc refuses, with `refused`.
+        error: predicted / printed - 1; None where printed is 0 or there is no prediction.
+        of_card: the difference as a share of what the engine uses of its card's memory; None of counts.
+        exact: whether what is predicted rounds to what is printed, or the printed memory's rounding covers it.
+        range: the ends of what is predicted, where that is a range.
+    """
+
+    log: Log
+    part: str
+    unit: str
+    printed: float
+    predicted: float | None
+    error: float | None
+    of_card: float | None
+    exact: bool
+    range: tuple[float, float] | None
+    refused: str | None
+
+
+def facts() -> list[dict[str, Any]]:
+    """As they are kept."""
+    logs: list[dict[str, Any]] = json.loads(FACTS.read_text(encoding="utf-8"))["logs"]
+    return logs
+
+
+def compared() -> list[Compared]:
+    """Every figure of every log that belongs to a part."""
+    return [each for fact in facts() for each in _compare(fact)]
+
+
+def _compare(fact: dict[str, Any]) -> list[Compared]:
+    log = Log(
+        fact["id"],
+        fact["source"],
+        fact.get("version", "not said"),
+        fact["model"],
+        fact.get("gpu") or _card(fact),
+        _settings(fact),
+        _group(fact),
+    )
+    printed: dict[str, tuple[Printed, ...]] = {
+        name: (Printed.of(_figure(name), str(value), ""),) for name, value in fact["printed"].items()
+    }
+    server = ServerLog("vllm", version=fact.get("version"), printed=printed)
+    given = {**fact["options"], "engine_option": fact.get("engine_options", {})}
+    if "gpu" in fact:
+        given["gpu"] = fact["gpu"]
+    card_known = "gpu" in fact or "total memory" in fact["printed"]
+    parts = [part for part in PARTS if part.removesuffix(GIVEN) in printed and (card_known or part not in _OF_THE_CARD)]
+    parts = [part for part in parts if GIVEN not in part or "cache memory" in printed]
+    try:
+        result = check_log(server, fact["model"], given)
+    except KvcalcError as error:
+        return [_refused(log, part, printed, str(error).partition("\n")[0]) for part in parts]
+    found = []
+    for part in parts:
+        row = result.row(part)
+        value = printed[part.removesuffix(GIVEN)][0]
+        if row is None or row.predicted is None or row.printed is None:
+            found.append(_refused(log, part, printed, "not predicted"))
+            continue
+        low, high = row.predicted_low or 0, row.predicted_high or 0
+        usable = result.gpus.usable_bytes if result.gpus is not None else None
+        found.append(
+            Compared(
+                log,
+                part,
+                row.unit,
+                row.printed,
+                row.predicted,
+                row.difference,
+                (row.predicted - row.printed) / usable if usable and row.unit == "bytes" else None,
+                exact=low - value.off <= row.printed <= high + value.off and (GIVEN in part or low == high),
+                range=(low, high) if GIVEN not in part and low != high else None,
+                refused=None,
+            )
+        )
+    return found
+
+
+def _refused(log: Log, part: str, printed: dict[str, tuple[Printed, ...]], why: str) -> Compared:
+    value = float(printed[part.removesuffix(GIVEN)][0].value)
+    unit = "tokens" if part.startswith("tokens") else "bytes"
+    return Compared(log, part, unit, value, None, None, None, exact=False, range=None, refused=why)
+
+
+def _group(fact: dict[str, Any]) -> str:
+    if not fact["known"]:
+        return GROUPS[2]
+    return SERIES if fact["source"].startswith(_SERIES) else GROUPS[1]
+
+
+def _figure(name: str) -> Figure:
+    unit = _COUNTS.get(name, Unit.GIB)
+    return Figure(name, unit, decimals=2 if unit is Unit.GIB else 0)
+
+
+def _card(fact: dict[str, Any]) -> str:
+    total = fact["printed"].get("total memory")
+    return "not said" if total is None else f"one of {total} GiB"
+
+
+def _settings(fact: dict[str, Any]) -> str:
+    told = [f"{name.replace('_', '-')} {value}" for name, value in fact["options"].items() if value is not True]
+    told += [name.replace("_", "-") for name, value in fact["options"].items() if value is True]
+    told += [f"{name} {value}" for name, value in fact.get("engine_options", {}).items()]
+    return ", ".join(told)

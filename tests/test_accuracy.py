@@ -1,0 +1,42 @@
+"""docs/accuracy.md is what kvcalc predicts today; `make accuracy` writes it anew."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import DATA, ROOT
+
+FACTS: list[dict[str, Any]] = json.loads((DATA / "vllm" / "logs.json").read_text(encoding="utf-8"))["logs"]
+
+
+def test_the_page_is_up_to_date() -> None:
+    script = ROOT / "benchmarks" / "accuracy.py"
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, encoding="utf-8")
+    page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    assert run.stdout == page, "run make accuracy, and read the difference"
+
+
+def test_refusals_are_worse_than_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    accuracy = __import__("accuracy")
+    errors = [0.01, 0.02, 0.03]
+    assert accuracy.quantile(errors, 0, 0.5) == "2.00%"
+    assert accuracy.quantile(errors, 2, 0.5) == "3.00%"
+    assert accuracy.quantile(errors, 3, 0.9) == "refused"
+    assert accuracy.quantile([], 1, 0.5) == "refused"
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: str(fact["id"]))
+def test_a_log_has_its_source_and_nothing_of_its_machine(fact: dict[str, Any]) -> None:
+    assert fact["source"]
+    assert isinstance(fact["known"], bool)
+    assert fact["printed"]
+    assert "/home" not in json.dumps(fact)
+
+
+def test_no_log_is_there_twice() -> None:
+    assert len({fact["id"] for fact in FACTS}) == len(FACTS)
