@@ -46,16 +46,16 @@ _LOGS = """\
 
 Figures that servers of vLLM printed as they started, in public places. `tests/data/vllm/logs.json` has them with their
 sources. Each is predicted from the settings that its log or its post gives, else from the engine's defaults for that
-version and card. Nothing that a server printed enters but the total memory of its card and, in the last part, that of its
-cache.
+version and card. Nothing that a server printed enters but the total memory of its card and, in the last part,
+that of its cache.
 
 *Known* logs were there before the first formula of temporary memory was written, and some constants rest on them.
 *Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the
 next log will be.
 
 A log that kvcalc refuses, or whose model it does not have, counts as a failure: it is worse than any error in the
-median and in p90. `of the card` is the difference as a share of the memory that the engine uses of its card. Where a range is
-predicted, the error is that of its usual figure. `as printed` counts figures that round to what was printed; of tokens
+median and in p90. `of the card` is the difference as a share of the memory that the engine uses of its card. Where a
+range is predicted, the error is that of its usual figure. `as printed` counts figures that round to what was printed; of tokens
 given the printed memory, those within the rounding of that memory.
 """
 
