@@ -55,8 +55,8 @@ next log will be.
 
 A log that kvcalc refuses, or whose model it does not have, counts as a failure: it is worse than any error in the
 median and in p90. `of the card` is the difference as a share of the memory that the engine uses of its card. Where a
-range is predicted, the error is that of its usual figure. `as printed` counts figures that round to what was printed; of tokens
-given the printed memory, those within the rounding of that memory.
+range is predicted, the error is that of its usual figure. `as printed` counts figures that round to what was printed;
+of tokens given the printed memory, those within the rounding of that memory.
 """
 
 
