@@ -132,7 +132,7 @@ def compare(models: AnyModel | Sequence[AnyModel] | None = None, /, **options: U
     from kvcalc.scenario.alike import scenarios_alike  # noqa: PLC0415  # for start-up time
     from kvcalc.verbs.comparing import compare as _compare  # noqa: PLC0415  # likewise
 
-    return _compare(scenarios_alike(models, options.pop("cache_dtype", None), options))
+    return _compare(scenarios_alike(models, options.pop("cache_dtype", None), options.pop("engine", None), options))
 
 
 @accepts(PlanOptions)

@@ -77,6 +77,7 @@ _CODES = {
     "states-unchanged": "states stay as they are under every mechanism",
     "ratio-to-mha-unknown": "what the model would keep with multi-head attention is not known, and why",
     "given-gpus": "how many GPUs the rows are compared on, where none are given",
+    "utilizations-differ": "engines take different shares of the memory",
     "not-on-given-gpus": "a row has no deployment on the given GPUs, and why",
     "not-spilled": "what a row spills is not known, and why",
     "sequences-unbounded": "another sequence costs no memory",

@@ -151,6 +151,12 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "states-unchanged": compare("falcon-h1-34b"),
     "ratio-to-mha-unknown": compare("mamba-2.8b"),
     "given-gpus": compare("llama-3-8b"),
+    "utilizations-differ": compare(
+        [
+            package.make_scenario("llama-3-8b", engine=engine, utilization=u)
+            for engine, u in (("exact", 0.9), ("vllm", 0.92))
+        ]
+    ),
     "not-on-given-gpus": compare(["llama-3-8b", "falcon-7b"], tp=8),
     "not-spilled": compare(["llama-3-8b", "llama-3-70b"], tp=1, spill=True),
     "sequences-unbounded": compare("llama-3-8b", shared_prefix=8192, context=8192),

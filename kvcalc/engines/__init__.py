@@ -37,6 +37,7 @@ __all__ = [
     "choose_engine",
     "content_bytes",
     "contents",
+    "engine_asked",
     "version_number",
 ]
 
@@ -52,12 +53,8 @@ def choose_engine(text: str, options: Mapping[str, str], block_size: str | None 
     Raises:
         KvcalcError: no such engine or version, an option that it does not have, or a value that it cannot have.
     """
-    name, at, version = text.partition("@")
-    if at and not (name and version):
-        raise KvcalcError(f"--engine: '{text[:40]}' is not NAME or NAME@VERSION")
-    if name not in ENGINES:
-        raise KvcalcError(f"--engine: unknown engine '{name[:40]}'{nearest_or_all(name, ENGINES)}")
-    kind = ENGINES[name]
+    kind, version = engine_asked(text)
+    name = kind.name
     given = {key.replace("_", "-"): value for key, value in options.items()}
     if block_size is not None:
         if kind.block_option is None:
@@ -71,9 +68,25 @@ def choose_engine(text: str, options: Mapping[str, str], block_size: str | None 
             other = f"engine {name} has no option '{key[:60]}'{nearest_or_all(key, kind.options)}"
             raise KvcalcError(f"--engine-option: {other if kind.options else none}")
     read = {key: kind.options[key].read(value, f"--engine-option {key}") for key, value in given.items()}
-    rules = _version(kind, version) if at else (kind.versions or (None,))[-1]
-    older = at and version_number(version) != version_number(rules or "")
+    rules = _version(kind, version) if version else (kind.versions or (None,))[-1]
+    older = version and version_number(version) != version_number(rules or "")
     return kind(rules, tuple(sorted(read.items())), version if older else None)
+
+
+def engine_asked(text: str) -> tuple[type[Engine], str]:
+    """The engine of 'NAME' or 'NAME@VERSION', and the version as it is written, empty where none is.
+
+    Raises:
+        KvcalcError: neither of these, or no such engine.
+    """
+    if "," in text:
+        raise KvcalcError(f"--engine: '{text[:40]}' is several; kvcalc compare takes them, and the rest takes one")
+    name, at, version = text.partition("@")
+    if at and not (name and version):
+        raise KvcalcError(f"--engine: '{text[:40]}' is not NAME or NAME@VERSION")
+    if name not in ENGINES:
+        raise KvcalcError(f"--engine: unknown engine '{name[:40]}'{nearest_or_all(name, ENGINES)}")
+    return ENGINES[name], version
 
 
 def _version(kind: type[Engine], version: str) -> str:

@@ -268,6 +268,12 @@ class Engine(ABC):
             return given[name]
         return None if option.default is None else option.read(option.default, name)
 
+    @property
+    def label(self) -> str:
+        """Its name and the version that was asked for, else the one that is followed."""
+        version = self.asked_version or self.version
+        return self.name if version is None else f"{self.name} {version}"
+
     def default_utilization(self, gpu: Gpu) -> Fraction | None:  # noqa: ARG002  # for engines
         """The share of this accelerator's memory that this version uses where nobody says."""
         return self.utilization

@@ -52,27 +52,36 @@ def _question(result: Comparison, unit: str) -> Grid:
     what = "models" if result.varies == ("model",) else "rows"
     first = Row((f"{len(result.rows)} {what}", "side by side", workload(result.question)))
     if result.model is not None:
-        layers = f"{result.model.layers} layers, {len(result.rows)} formats of the cache side by side"
+        layers = f"{result.model.layers} layers, {len(result.rows)} {_SEVERAL[result.varies]} side by side"
         first = Row((result.model.name, layers, workload(result.question)))
+    if "engine" in result.varies:
+        return Grid(asked.columns, (first,))
     return Grid(asked.columns, (first, *asked.rows[1:]))
 
 
 def _caches(result: Comparison, unit: str) -> Grid:
     """A column of states only where some row has them; of bytes saved where formats are compared."""
-    columns = [Column(_VARIED[result.varies]), Column("keeps"), right("elements"), right("bytes/token")]
+    columns = [
+        Column(", ".join(_VARIED[each] for each in result.varies)),
+        Column("keeps"),
+        right("elements"),
+        right("bytes/token"),
+    ]
     if _with_states(result):
         columns.append(right(f"state, {unit}"))
     columns.append(right(f"cache, {unit}"))
-    columns.append(right(f"saved, {unit}") if "format" in result.varies else right("of mha"))
+    columns.append(right(_last_column(result, unit)))
     return Grid(tuple(columns), tuple(_cache(result, row, unit) for row in result.rows))
 
 
-_VARIED = {
-    ("mechanism",): "if it were",
-    ("model",): "model",
-    ("format",): "cache in",
-    ("model", "format"): "model, cache in",
-}
+_VARIED = {"mechanism": "if it were", "model": "model", "format": "cache in", "engine": "engine"}
+_SEVERAL = {("format",): "formats of the cache", ("engine",): "engines", ("format", "engine"): "rows"}
+
+
+def _last_column(result: Comparison, unit: str) -> str:
+    if "engine" in result.varies:
+        return "of the formula"
+    return f"saved, {unit}" if "format" in result.varies else "of mha"
 
 
 def _with_states(result: Comparison) -> bool:
@@ -89,7 +98,9 @@ def _cache(result: Comparison, row: ComparedRow, unit: str) -> Row:
     if _with_states(result):
         cells.append(format_size(row.state_bytes_per_sequence, unit))
     cells.append(format_size(row.cache_bytes, unit))
-    if "format" in result.varies:
+    if "engine" in result.varies:
+        cells.append(f"{shown(100 * row.cache_bytes / row.content_bytes)} %" if row.content_bytes else _NOT_KNOWN)
+    elif "format" in result.varies:
         cells.append(_saved(row, unit))
     else:
         cells.append(_NOT_KNOWN if row.ratio_to_mha is None else f"{shown(100 * row.ratio_to_mha)} %")
@@ -178,7 +189,9 @@ def _legend(result: Comparison) -> Iterator[str]:
     yield "elements: of a token, in a layer that grows with its tokens"
     if _with_states(result):
         yield "state: of a sequence, whatever its context"
-    if "format" in result.varies:
+    if "engine" in result.varies:
+        yield "of the formula: what the engine reserves against what its layers hold by the documented formulas"
+    elif "format" in result.varies:
         yield "saved: against a cache in the model's dtype; what a format loses in quality is not modelled"
     yield "by memory: GPUs, ceil(all of it on one GPU / usable), which is no deployment"
     if any(row.count_tight or row.given.tight for row in result.rows):

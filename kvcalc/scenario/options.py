@@ -200,17 +200,20 @@ class Memory(TypedDict, total=False):
     ]
 
 
+_ENGINE = _engine(
+    "NAME",
+    "Engine whose memory is counted, NAME or NAME@VERSION.",
+    default="exact",
+    values=lambda: ENGINES,
+    read=word,
+)
+
+
 class EngineChoice(TypedDict, total=False):
-    engine: Annotated[
-        str,
-        _engine(
-            "NAME",
-            "Engine whose memory is counted, NAME or NAME@VERSION.",
-            default="exact",
-            values=lambda: ENGINES,
-            read=word,
-        ),
-    ]
+    engine: Annotated[str, _ENGINE]
+
+
+class EngineSettings(TypedDict, total=False):
     engine_option: Annotated[
         Mapping[str, str | float] | None,
         _engine(
@@ -312,14 +315,12 @@ class ModelFields(TypedDict, total=False):
     ]
 
 
-class ComparedOptions(
-    Batch,
-    Context,
-    MoreContext,
-    WeightDtype,
-    StateDtypes,
-    Memory,
-    EngineChoice,
+class HeldOptions(Batch, Context, MoreContext, WeightDtype, StateDtypes, Memory, total=False):
+    """Of what a rank holds, but for the format of its cache."""
+
+
+class DeployedOptions(
+    EngineSettings,
     GpuChoice,
     GpuMemory,
     Utilization,
@@ -332,10 +333,10 @@ class ComparedOptions(
     ModelFields,
     total=False,
 ):
-    """Of a scenario, but for the format of its cache, of which a comparison takes several."""
+    """Of where and how, but for the engine."""
 
 
-class ScenarioOptions(CacheDtype, ComparedOptions, total=False):
+class ScenarioOptions(CacheDtype, HeldOptions, EngineChoice, DeployedOptions, total=False):
     """Of one scenario: `make_scenario`, `estimate`."""
 
 
@@ -350,8 +351,19 @@ class CapacityOptions(ScenarioOptions, total=False):
     ]
 
 
-class CompareOptions(ComparedOptions, total=False):
-    """Of `compare`."""
+class EnginesChoice(TypedDict, total=False):
+    engine: Annotated[
+        str | Sequence[str],
+        _ENGINE._replace(
+            help="Engine whose memory is counted, NAME or NAME@VERSION, or several to compare: exact,vllm.",
+            read=words,
+            separators=",",
+        ),
+    ]
+
+
+class CompareOptions(HeldOptions, EnginesChoice, DeployedOptions, total=False):
+    """Of `compare`, which takes several formats and several engines."""
 
     cache_dtype: Annotated[
         str | Sequence[str] | None,
@@ -369,6 +381,7 @@ class PlannedOptions(
     StateDtypes,
     Memory,
     EngineChoice,
+    EngineSettings,
     Utilization,
     AllowPp,
     Assumptions,

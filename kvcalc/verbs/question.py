@@ -114,7 +114,7 @@ class Question(NamedTuple):
             batch=scenario.workload.batch,
             context=scenario.workload.context,
             shared_prefix=scenario.shared_prefix,
-            engine=scenario.engine.name,
+            engine=scenario.engine.label,
             accelerator=accelerator,
             deployment=scenario.deployment,
             sources=(*_of_model(scenario), *_of_gpu(scenario.gpu)),

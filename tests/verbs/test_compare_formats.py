@@ -63,7 +63,10 @@ def test_what_is_joined_is_split_again(formats: list[str]) -> None:
         ),
         ("k=q8_0,v=q4_0,k=fp8", "--cache-dtype: tensor 'k' is given twice"),
         ("k=fp8,v=fp8,v=bf16", "--cache-dtype: tensor 'v' is given twice"),
-        ("bf16,bf16", "with its cache in bf16 is given twice; give each MODEL and each format of --cache-dtype once"),
+        (
+            "bf16,bf16",
+            "in bf16 is given twice; give each MODEL, each format of --cache-dtype and each --engine once",
+        ),
         ("fp8,bf16,fp8", "with its cache in fp8 is given twice"),
         ("bf16,bfloat16", "--cache-dtype: bf16 and bfloat16 are one format; give one of them"),
         ("fp8,bf16,fp8_e4m3", "--cache-dtype: fp8 and fp8_e4m3 are one format"),

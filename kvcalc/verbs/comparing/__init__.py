@@ -1,4 +1,4 @@
-"""The verb `compare`: one model under each attention mechanism, several models, or several formats side by side."""
+"""The verb `compare`: one model under each attention mechanism; models, formats or engines side by side."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def compare(scenarios: Sequence[Scenario]) -> Comparison:
     if any(each.workload != first.workload for each in scenarios):
         told = ", ".join(dict.fromkeys(f"{each.workload.batch:,} x {each.workload.context:,}" for each in scenarios))
         raise KvcalcError(f"--context: models are compared at one workload, and theirs are {told}: give one (-c N)")
-    if any(
-        (each.gpu, each.utilization, each.engine) != (first.gpu, first.utilization, first.engine) for each in scenarios
-    ):
-        raise KvcalcError("--gpu: models are compared on one accelerator and engine, and these scenarios' differ")
+    if any(each.gpu != first.gpu for each in scenarios):
+        raise KvcalcError("--gpu: models are compared on one accelerator, and these scenarios' differ")
+    shares = {each.engine: each.utilization for each in scenarios}
+    if any(each.utilization != shares[each.engine] for each in scenarios):
+        raise KvcalcError("--utilization: models are compared at one share of the memory, and these scenarios' differ")
     return under_each_mechanism(first) if len(scenarios) == 1 else side_by_side(scenarios)

@@ -72,10 +72,12 @@ class ComparedRow(Record):
         own: whether this is the model as it is.
         layers: each kind of layer and how many.
         cache_dtype: the format of the cache.
+        engine: whose memory is counted, and its version.
         elements_per_token_per_layer: of a layer that grows with its tokens; None where such layers differ.
         bytes_per_token: what a token adds while no window is full, in one copy.
         state_bytes_per_sequence: what a sequence keeps whatever its context is, in one copy.
         cache_bytes: of the whole batch, in one copy.
+        content_bytes: what its layers hold of that, by the formulas.
         saved_bytes: how many fewer than with the cache in the model's dtype of computing.
         lower_bound: whether serving engines are known to keep more than this counts.
         mha_cache_bytes: the same with multi-head attention; None where the format cannot hold that.
@@ -98,10 +100,13 @@ class ComparedRow(Record):
     own: bool
     layers: tuple[str, ...]
     cache_dtype: str
+    engine: str
+    engine_version: str | None
     elements_per_token_per_layer: int | None
     bytes_per_token: int
     state_bytes_per_sequence: int
     cache_bytes: int
+    content_bytes: int
     saved_bytes: int
     lower_bound: bool
     mha_cache_bytes: int | None
@@ -124,8 +129,9 @@ class Comparison(Result):
     """The answer.
 
     Attributes:
-        model: the one whose mechanism or format is varied; None where several stand side by side.
-        varies: what differs from row to row: mechanism, or model, format or both.
+        model: the one whose mechanism, format or engine is varied; None where several stand side by side.
+        engine: None where it is varied, as its version.
+        varies: what differs from row to row: mechanism, or some of model, format and engine.
         sayings: what articles say of the mechanisms, in their words; nothing unless those are varied.
         contradictions: where articles contradict each other, or the formula.
         question: what was asked, for people; of the first model, as it is.
@@ -136,7 +142,7 @@ class Comparison(Result):
 
     model: ModelSummary | None
     workload: WorkloadSummary
-    engine: str
+    engine: str | None
     engine_version: str | None
     varies: tuple[str, ...]
     gpus: GivenGpus

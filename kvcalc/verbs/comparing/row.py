@@ -23,7 +23,7 @@ from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.estimate import gpus_by_memory
 from kvcalc.verbs.notes import no_decode_bound, no_legal_deployment
-from kvcalc.verbs.replica import content_of_a_token, replica_cache
+from kvcalc.verbs.replica import content_of_a_token, one_copy_content_bytes, replica_cache
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
@@ -86,10 +86,13 @@ def compared_row(
         own=own,
         layers=tuple(f"{count} x {layer.label}" for layer, count in model.distinct().items()),
         cache_dtype=ranks.settled(Deployment()).cache_format.name,
+        engine=scenario.engine.name,
+        engine_version=scenario.engine.version,
         elements_per_token_per_layer=_elements(model),
         bytes_per_token=rate.bytes_per_token,
         state_bytes_per_sequence=rate.state_bytes_per_sequence,
         cache_bytes=cache.bytes,
+        content_bytes=one_copy_content_bytes(scenario, Deployment(), ranks),
         saved_bytes=cache_bytes(replace(scenario, cache_format=plain)) - cache.bytes,
         lower_bound=ranks.settled(Deployment()).lower_bound(Load(1, workload.context)),
         mha_cache_bytes=mha_bytes,

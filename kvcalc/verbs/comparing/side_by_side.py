@@ -1,4 +1,4 @@
-"""Several models side by side, or several formats of one."""
+"""Several models side by side, several formats of the cache, or several engines."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from kvcalc.verbs.weight_notes import weight_notes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kvcalc.note import Note
     from kvcalc.scenario import Scenario
 
 
 def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
-    """A row for each scenario, named by what differs: its model, the format of its cache, or both.
+    """A row for each scenario, named by what differs: its model, the format of its cache, its engine, or several.
 
-    Formats of one model are given the same GPUs: as many as the first takes.
+    Rows of one model are given the same GPUs: as many as the first takes.
 
     Raises:
         KvcalcError: two are the same; no format can hold its cache; a deployment that no row can have.
@@ -43,7 +44,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     if not kept:
         raise KvcalcError(left_out[0].text)
     first_name, first = kept[0]
-    one_model = varies == ("format",)
+    one_model = "model" not in varies
     grant = grant_of(first) if one_model else None
     for name, scenario in kept:
         add_note, given = noted.of_row(name), grant or grant_of(scenario)
@@ -58,7 +59,11 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
         elif missing is not None:
             add_note(no_decode_bound(missing))
         if given.own_smallest is not None:
-            of = f"the smallest deployment in {first_name}" if one_model else "each model's own smallest deployment"
+            of = (
+                f"the smallest deployment {_PREPOSITIONS[varies[0]]} {first_name}"
+                if one_model
+                else "each model's own smallest deployment"
+            )
             add_note(note("given-gpus", f"the given GPUs are those of {of} (--gpus N or --tp N gives others)"))
         deployment = rows[-1].given.deployment if scenario.gpu_limit else scenario.deployment
         for each in not_modelled(scenario, deployment or Deployment()):
@@ -68,18 +73,31 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     return Comparison(
         model=ModelSummary.of(first.model) if one_model else None,
         workload=WorkloadSummary(first.workload.batch, first.workload.context),
-        engine=first.engine.name,
-        engine_version=first.engine.version,
+        engine=None if "engine" in varies else first.engine.name,
+        engine_version=None if "engine" in varies else first.engine.version,
         varies=varies,
         gpus=given_gpus(first, grant.at_most if grant else limit.gpus if limit else None),
         rows=tuple(rows),
         sayings=(),
         contradictions=(),
         not_modelled=tuple(left.notes(compared)),
-        notes=(*noted.notes(compared), *gpu_notes(first), *left_out),
+        notes=(*noted.notes(compared), *_shares(kept), *gpu_notes(first), *left_out),
         question=Question.of(first, Accelerator.of(first)),
         scenario=first,
     )
+
+
+_PREPOSITIONS = {"format": "in", "engine": "under"}
+
+
+def _shares(rows: Sequence[tuple[str, Scenario]]) -> Iterator[Note]:
+    """Engines take shares of their own of the memory."""
+    shares = {name: float(scenario.utilization) for name, scenario in rows}
+    if len(set(shares.values())) > 1:
+        told = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        yield note(
+            "utilizations-differ", f"the shares of memory used differ: {told} (--utilization X gives one)", **shares
+        )
 
 
 def _refuse_twins(scenarios: Sequence[Scenario]) -> None:
@@ -89,9 +107,10 @@ def _refuse_twins(scenarios: Sequence[Scenario]) -> None:
             names = list(dict.fromkeys((one.cache_format.name, two.cache_format.name)))
             if len(names) > 1:
                 raise KvcalcError(f"--cache-dtype: {names[0]} and {names[1]} are one format; give one of them")
+            under = f" under {one.engine.label}" if "engine" in _varies(scenarios) else ""
             raise KvcalcError(
-                f"compare: {one.model.name} with its cache in {names[0]} is given twice; give each MODEL and each "
-                "format of --cache-dtype once"
+                f"compare: {one.model.name} with its cache in {names[0]}{under} is given twice; give each MODEL, each "
+                "format of --cache-dtype and each --engine once"
             )
 
 
@@ -107,10 +126,14 @@ def _varies(scenarios: Sequence[Scenario]) -> tuple[str, ...]:
     formats: dict[str, set[str]] = {}
     for scenario in scenarios:
         formats.setdefault(scenario.model.name, set()).add(scenario.cache_format.name)
-    several = any(len(names) > 1 for names in formats.values())
+    differs = {
+        "format": any(len(names) > 1 for names in formats.values()),
+        "engine": any(scenario.engine != scenarios[0].engine for scenario in scenarios),
+    }
+    several = tuple(name for name, differ in differs.items() if differ)
     if several and all(scenario.model == scenarios[0].model for scenario in scenarios):
-        return ("format",)
-    return ("model", "format") if several else ("model",)
+        return several
+    return ("model", *several)
 
 
 def _named(scenarios: Sequence[Scenario]) -> Iterator[tuple[str, Scenario]]:
@@ -118,4 +141,7 @@ def _named(scenarios: Sequence[Scenario]) -> Iterator[tuple[str, Scenario]]:
     varies = _varies(scenarios)
     for scenario in scenarios:
         names = {"model": scenario.model.name, "format": scenario.cache_format.name}
-        yield ", ".join(names[each] for each in varies), scenario
+        name = ", ".join(name for each, name in names.items() if each in varies)
+        if "engine" in varies:
+            name = f"{name} under {scenario.engine.label}" if name else scenario.engine.label
+        yield name, scenario

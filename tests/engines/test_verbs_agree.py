@@ -1,0 +1,69 @@
+"""One figure, whichever verb is asked: estimate, capacity, compare and plan of a scenario, under every engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import kvcalc
+from kvcalc.engines import ENGINES
+
+CASES: dict[str, dict[str, Any]] = {
+    "llama-3-8b": {"batch": 16, "context": 5000},
+    "llama-3-70b": {"batch": 32, "context": 8192, "tp": 4},
+    "gemma-3-27b": {"batch": 2, "context": 9001, "tp": 2},
+    "deepseek-v3": {"batch": 3, "context": 4097, "tp": 8, "pp": 2},
+    "qwen3-next-80b-a3b": {"batch": 8, "context": 3000, "tp": 4},
+}
+ASKED = [(model, engine) for model in CASES for engine in ENGINES]
+
+
+@pytest.mark.parametrize(("model", "engine"), ASKED)
+def test_capacity_holds_what_estimate_says_fits(model: str, engine: str) -> None:
+    """At its most sequences a rank's memory is estimate's, and one more is not held."""
+    options = {name: value for name, value in CASES[model].items() if name != "batch"}
+    found = kvcalc.capacity(model, engine=engine, **options)
+    assert found.sequences
+
+    def estimated(batch: int) -> Any:
+        return kvcalc.estimate(model, engine=engine, batch=batch, **options)
+
+    assert estimated(found.sequences).answer.headroom_bytes >= 0
+    assert estimated(found.sequences + 1).answer.headroom_bytes == -(found.one_more_lacks_bytes or 0)
+    assert found.at_limit.bytes == estimated(found.sequences).memory.per_rank.total_bytes
+
+
+@pytest.mark.parametrize(("model", "engine"), ASKED)
+def test_plan_counts_as_estimate_does(model: str, engine: str) -> None:
+    workload = {name: value for name, value in CASES[model].items() if name in {"batch", "context"}}
+    planned = kvcalc.plan(model, engine=engine, **workload).deployments
+    smallest = kvcalc.estimate(model, engine=engine, **workload).gpus
+    assert planned
+    assert planned[0].deployment.gpus <= (smallest.count or 0)  # a plan also tries replicas that share experts
+    for each in planned:
+        one = each.deployment
+        sizes: dict[str, Any] = {"tp": one.tp, "pp": one.pp, "dp": one.dp, "ep": one.ep, "dcp": one.dcp}
+        again = kvcalc.estimate(model, engine=engine, **workload, **sizes, dp_attention=one.dp_attention)
+        assert again.memory.per_rank.total_bytes == each.bytes_per_rank
+        assert again.answer.headroom_bytes == each.headroom_bytes
+        if one.dp == 1:
+            held = kvcalc.capacity(model, engine=engine, **workload, **sizes)
+            assert (held.total.sequences, held.max_context) == (each.max_batch, each.max_context)
+
+
+@pytest.mark.parametrize("model", CASES)
+def test_compare_counts_as_estimate_does(model: str) -> None:
+    workload = {name: value for name, value in CASES[model].items() if name in {"batch", "context"}}
+    compared = kvcalc.compare(model, engine=list(ENGINES), **workload)
+    assert [row.engine for row in compared.rows] == list(ENGINES)
+    for row in compared.rows:
+        alone = kvcalc.estimate(model, engine=row.engine, **workload)
+        assert row.cache_bytes == alone.cache.bytes
+        assert (row.bytes_per_token, row.state_bytes_per_sequence) == (
+            alone.cache.bytes_per_token,
+            alone.cache.state_bytes_per_sequence,
+        )
+        assert (row.by_memory, row.count) == (alone.gpus.by_memory, alone.gpus.count)
+        assert row.content_bytes <= row.cache_bytes
+        assert row.engine != "exact" or row.content_bytes == row.cache_bytes
