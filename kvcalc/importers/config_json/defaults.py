@@ -150,7 +150,7 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "attention_chunk_size": 8192,
         },
         "mimo_v2_flash": {"num_key_value_heads": 4, "head_dim": 192, "sliding_window": 129},
-        "laguna": {"num_key_value_heads": 8, "head_dim": 128, "sliding_window": 512},
+        "laguna": {"num_key_value_heads": 8, "head_dim": 128, "sliding_window": 512, "gating": True},
         "mllama_text_model": {"num_key_value_heads": 8},
         "qwen2_vl": {"num_key_value_heads": 8, "sliding_window": 4096},
         "qwen2_5_vl": {"num_key_value_heads": 8, "sliding_window": 4096},

@@ -30,6 +30,7 @@ _WIDTHS: Mapping[str, tuple[str, ...]] = {
             "phimoe",
             "olmoe",
             "jamba",
+            "granitemoe",
             "granitemoehybrid",
         ),
         ("intermediate_size",),

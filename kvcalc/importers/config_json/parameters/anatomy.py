@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config import Config
 
@@ -40,12 +40,14 @@ class Anatomy(NamedTuple):
         qk_norm: norms of queries and keys: of a head's width, or of all heads together.
         if_qk_norm: whether it has those.
         doubled_queries: a gate beside each query, as wide.
+        gate: a gate on what attention gives, one a head or as wide as the head; 'by gating' reads the key.
         sinks: a learned logit for each head, of all layers or of sliding ones.
         norms: vectors of hidden_size in a layer, without those after the last layer.
         norm_bias: whether each norm has a bias too.
         final_norm: whether there is one after the last layer.
         embedding_norm: whether there is one after the embedding.
         gated: three matrices in a feed-forward block, not two.
+        activation: parameters of a block's activation.
         mlp_bias: on each of them, but not on experts'.
         positions: keys that may have the number of learned positions.
         more_positions: beyond those.
@@ -60,15 +62,17 @@ class Anatomy(NamedTuple):
 
     qkv_bias: Flag = NEVER
     out_bias: Flag = NEVER
-    qk_norm: Literal["none", "head", "heads", "each head"] = "none"
+    qk_norm: Literal["none", "head", "heads", "each head", "head with bias"] = "none"
     if_qk_norm: Flag = ALWAYS
     doubled_queries: bool = False
+    gate: Literal["none", "a head", "wide", "by gating"] = "none"
     sinks: Literal["none", "all", "sliding"] = "none"
     norms: int = 2
     norm_bias: bool = False
     final_norm: bool = True
     embedding_norm: bool = False
     gated: bool = True
+    activation: int = 0
     mlp_bias: Flag = NEVER
     positions: tuple[str, ...] = ()
     more_positions: int = 0
@@ -101,26 +105,39 @@ _FALCON = _OLD._replace(
     qkv_bias=Flag("bias"),
     out_bias=Flag("bias"),
     mlp_bias=Flag("bias"),
-    only_if=(("num_ln_in_parallel_attn", (2,)),),
 )
-_PHI = _OLD._replace(norms=1, head_bias=ALWAYS, only_if=(("qk_layernorm", (False,)),))
+_STABLELM = Anatomy(qkv_bias=Flag("use_qkv_bias"), qk_norm="each head", if_qk_norm=Flag("qk_layernorm"), norm_bias=True)
+_QWEN2 = Anatomy(qkv_bias=ALWAYS)
+_USE_BIAS = Flag("use_bias")
+_PHI = _OLD._replace(norms=1, head_bias=ALWAYS)
 
 ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
     {
-        **dict.fromkeys(("llama", "granite", "internlm3", "smollm3"), _LLAMA),
+        **dict.fromkeys(("llama", "granite", "internlm3", "smollm3", "exaone"), _LLAMA),
         "arcee": _LLAMA._replace(gated=False),
         "helium": _LLAMA._replace(out_bias=NEVER),
-        **dict.fromkeys(("mistral", "mixtral", "ministral3", "phi3", "jamba"), _PLAIN),
+        **dict.fromkeys(("mistral", "mixtral", "ministral", "ministral3", "phi3", "jamba"), _PLAIN),
         "internlm2": Anatomy(only_if=(("bias", (False,)),)),
-        "qwen2": Anatomy(qkv_bias=ALWAYS),
+        **dict.fromkeys(("qwen2", "qwen2_vl_text", "qwen2_5_vl_text"), _QWEN2),
         "qwen2_moe": Anatomy(qkv_bias=Flag("qkv_bias", default=True), shared_gate=True),
-        **dict.fromkeys(("qwen3", "qwen3_moe"), _NORMED),
+        **dict.fromkeys(("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text"), _NORMED),
         **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), _DELTANET),
-        "gemma": Anatomy(qkv_bias=BIAS, out_bias=BIAS),
+        **dict.fromkeys(("gemma", "vaultgemma", "granitemoe"), Anatomy(qkv_bias=BIAS, out_bias=BIAS)),
         "gemma2": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4),
         "gemma3_text": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4, qk_norm="head"),
         **dict.fromkeys(("olmo2", "olmo3", "olmoe"), Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="heads")),
-        "exaone4": Anatomy(qk_norm="head"),
+        "olmo": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=0, final_norm=False),
+        "nanochat": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=0, final_norm=False, gated=False),
+        **dict.fromkeys(("exaone4", "exaone_moe"), Anatomy(qk_norm="head")),
+        "apertus": _NORMED._replace(gated=False, activation=2, only_if=(("hidden_act", ("xielu",)),)),
+        "glm": Anatomy(qkv_bias=BIAS_UNLESS),
+        "glm4": Anatomy(qkv_bias=BIAS_UNLESS, norms=4),
+        "afmoe": _NORMED._replace(norms=4, gate="wide", router_bias=True),
+        "muse_glimmer_text": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4, gate="wide"),
+        "laguna": _NORMED._replace(gate="by gating", router_bias=True),
+        "hunyuan_v1_dense": _NORMED._replace(only_if=(("use_qk_norm", (True,)), ("use_cla", (False,)))),
+        "ernie4_5": Anatomy(qkv_bias=_USE_BIAS, out_bias=_USE_BIAS, mlp_bias=_USE_BIAS),
+        "stablelm": _STABLELM,
         **dict.fromkeys(("cohere", "cohere2"), _COHERE),
         "seed_oss": Anatomy(qkv_bias=BIAS_UNLESS, out_bias=Flag("attention_out_bias"), mlp_bias=Flag("mlp_bias")),
         "minimax_m2": Anatomy(qk_norm="heads", only_if=(("use_qk_norm", (True,)),)),
@@ -147,8 +164,13 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
                 ("layer_norm_elementwise_affine", (True,)),
             ),
         ),
-        "gptj": Anatomy(norms=1, norm_bias=True, gated=False, mlp_bias=ALWAYS, head_bias=ALWAYS),
-        **dict.fromkeys(("phi", "phi-msft"), _PHI),
+        "gpt_neox": _OLD._replace(qkv_bias=BIAS_UNLESS, out_bias=BIAS_UNLESS),
+        "persimmon": _OLD._replace(qk_norm="head with bias", if_qk_norm=Flag("qk_layernorm", default=True)),
+        **dict.fromkeys(
+            ("gptj", "codegen"), Anatomy(norms=1, norm_bias=True, gated=False, mlp_bias=ALWAYS, head_bias=ALWAYS)
+        ),
+        "phi": _PHI._replace(qk_norm="head with bias", if_qk_norm=Flag("qk_layernorm")),
+        "phi-msft": _PHI._replace(only_if=(("qk_layernorm", (False,)),)),
         "mpt": Anatomy(
             gated=False,
             only_if=(
@@ -175,15 +197,20 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             router_bias=True,
         ),
         **dict.fromkeys(("deepseek_v3", "kimi_k2", "deepseek_v32", "glm_moe_dsa"), _LATENT),
-        **dict.fromkeys(("glm4_moe_lite", "kimi_linear"), _LATENT),
+        **dict.fromkeys(("glm4_moe_lite", "kimi_linear", "mistral4", "youtu"), _LATENT),
         "deepseek_v2": _LATENT._replace(mlp_bias=Flag("mlp_bias")),
         "axk1": _LATENT._replace(expert_norm=True),
         "falcon": _FALCON,
         "granitemoehybrid": Anatomy(qkv_bias=BIAS, out_bias=BIAS),
         "falcon_h1": Anatomy(qkv_bias=BIAS, out_bias=BIAS, mlp_bias=Flag("mlp_bias")),
-        **dict.fromkeys(("mamba", "mamba2"), Anatomy(norms=1, feed_forward=False)),
+        "bamba": Anatomy(qkv_bias=BIAS, out_bias=BIAS, mlp_bias=Flag("mlp_bias")),
+        "bailing_hybrid": _LATENT._replace(gate="a head"),
+        **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), Anatomy(norms=1, feed_forward=False)),
         **dict.fromkeys(("lfm2", "lfm2_moe"), Anatomy(qk_norm="head")),
         "minimax": _PLAIN,
+        **dict.fromkeys(
+            ("minimax_text_01", "minimax_m1"), Anatomy(only_if=(("shared_intermediate_size", (0,)),))
+        ),  # of which minimax is transformers' name
         "mimo_v2_flash": Anatomy(
             qkv_bias=BIAS,
             sinks="sliding",
@@ -194,9 +221,19 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
 
 
 def anatomy_of(config: Config) -> Anatomy | None:
-    """That of a family; Falcon-7B's attention and feed-forward block share a norm."""
-    found = ANATOMIES.get(config.model_type)
-    if found is not _FALCON:
-        return found
-    apart = config.flag("new_decoder_architecture") or not config.flag("parallel_attn")
-    return found._replace(norms=2 if apart else 1)
+    """That of a family; in some, attention and feed-forward block may share a norm."""
+    found, one = ANATOMIES.get(config.model_type), _SHARED_NORM.get(config.model_type)
+    return found if found is None or one is None else found._replace(norms=1 if one(config) else 2)
+
+
+def _falcon_shares(config: Config) -> bool:
+    """Falcon-7B's and Falcon-11B's, not Falcon-40B's."""
+    norms = config.get("num_ln_in_parallel_attn")
+    both = config.flag("new_decoder_architecture") if norms is None else norms.value == 2  # noqa: PLR2004  # a norm each
+    return config.flag("parallel_attn") and not both
+
+
+_SHARED_NORM: Mapping[str, Callable[[Config], bool]] = {
+    "falcon": _falcon_shares,
+    "stablelm": lambda config: config.flag("use_parallel_residual"),
+}

@@ -48,8 +48,18 @@ def _heads(config: Config, anatomy: Anatomy, block: AttentionBlock) -> int:
     if anatomy.sinks != "none":
         total += heads
     if holds(config, anatomy.if_qk_norm):
-        total += {"none": 0, "head": 2 * width}.get(anatomy.qk_norm, (heads + kv_heads) * width)
-    return total
+        norms = {"none": 0, "head": 2 * width, "head with bias": 4 * width}
+        total += norms.get(anatomy.qk_norm, (heads + kv_heads) * width)
+    return total + _gate(config, anatomy, heads, v_width)
+
+
+def _gate(config: Config, anatomy: Anatomy, heads: int, width: int) -> int:
+    """A matrix from hidden_size to a number a head, or to one for each of the head's."""
+    if anatomy.gate == "none":
+        return 0
+    kind = config.get("gating") if anatomy.gate == "by gating" else None
+    one = anatomy.gate == "a head" or (kind is not None and (kind.value is True or kind.value == "per-head"))
+    return int(config.count(*HIDDEN).value) * heads * (1 if one else width)
 
 
 def _latent(config: Config, anatomy: Anatomy, block: AttentionBlock) -> int:
@@ -66,7 +76,7 @@ def _latent(config: Config, anatomy: Anatomy, block: AttentionBlock) -> int:
     if "index_head_dim" in sizes:
         width, index_heads = sizes["index_head_dim"], sizes["index_n_heads"]
         total += (q_rank or hidden) * index_heads * width + hidden * width + 2 * width + hidden * index_heads
-    return total
+    return total + _gate(config, anatomy, heads, v_width)
 
 
 def _state(count: Callable[[Config, AttentionBlock], int]) -> Callable[[Config, Anatomy, AttentionBlock], int]:

@@ -16,7 +16,7 @@ WIDTH = ("block_ff_dim", "intermediate_size", "n_inner", "ffn_hidden_size", "ffn
 SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size")
 
 MAX_FACTOR = 100
-_FOUR_TIMES = {"gpt2", "gptj", "gpt_bigcode", "bloom", "falcon", "mpt", "phi-msft"}
+_FOUR_TIMES = {"gpt2", "gptj", "codegen", "gpt_bigcode", "bloom", "falcon", "mpt", "phi-msft"}
 """Families whose blocks are four times hidden_size wide where no key has their width."""
 
 
@@ -100,4 +100,4 @@ def _block(config: Config, anatomy: Anatomy, width: int) -> int:
     hidden = config.count(*HIDDEN).value
     matrices = 3 if anatomy.gated else 2
     bias = ((matrices - 1) * width + hidden) if holds(config, anatomy.mlp_bias) else 0
-    return int(matrices * hidden * width + bias)
+    return int(matrices * hidden * width + bias + anatomy.activation)

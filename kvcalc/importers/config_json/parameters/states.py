@@ -27,11 +27,11 @@ def gated_deltanet(config: Config, block: AttentionBlock) -> int:
 
 
 def kda(config: Config, block: AttentionBlock) -> int:
-    """Projections, a convolution each, gates through a head's width, step bias, decay and norm."""
+    """Projections, a convolution each, two gates, through a head's width except Ling's; step bias, decay and norm."""
     sizes, hidden = block.sizes, int(config.count(*HIDDEN).value)
     heads, width = sizes["num_heads"], sizes["head_dim"]
     inner = heads * width
-    gates = 2 * (hidden * width + width * inner)
+    gates = 2 * (hidden * inner if config.model_type == "bailing_hybrid" else hidden * width + width * inner)
     return 4 * hidden * inner + 3 * inner * sizes["conv_kernel"] + gates + hidden * heads + inner + heads + width
 
 

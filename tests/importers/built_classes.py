@@ -1,0 +1,54 @@
+"""transformers' classes of a model_type, and how many parameters they have where they are built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NOT_ASKED = {"model_type", "architectures", "quantization_config", "torch_dtype", "dtype", "time_step_limit"}
+READ_AS = {"kimi_k2": "deepseek_v3", "minimax_m1": "minimax", "minimax_text_01": "minimax"}
+"""Types without a class of their own, and one whose tensors are the same."""
+
+OF_THEIR_OWN = {"mistral4": "Mistral4ForCausalLM"}
+"""Classes that AutoModelForCausalLM does not give."""
+
+TEXT_MODELS = {
+    "muse_glimmer_text": "MuseGlimmerTextModel",
+    "qwen2_vl_text": "Qwen2VLTextModel",
+    "qwen2_5_vl_text": "Qwen2_5_VLTextModel",
+    "qwen3_vl_text": "Qwen3VLTextModel",
+    "qwen3_vl_moe_text": "Qwen3VLMoeTextModel",
+}
+"""Classes without an output head, which only the class around them has."""
+
+
+def configuration_class(model_type: str) -> Any:
+    """The class of its configuration."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow to import
+
+    return CONFIG_MAPPING[READ_AS.get(model_type, model_type)]
+
+
+def configuration(values: dict[str, Any]) -> Any:
+    """The class's reading of a file."""
+    own = {key: value for key, value in values.items() if key not in NOT_ASKED}
+    return configuration_class(values["model_type"])(**own)
+
+
+def built_parameters(values: dict[str, Any]) -> int:
+    """Parameters of a model of this file, built without memory."""
+    import torch  # noqa: PLC0415  # slow to import
+    import transformers  # noqa: PLC0415  # only here
+    from transformers.initialization import no_init_weights  # noqa: PLC0415  # only here
+
+    model_type = values["model_type"]
+    name = {**OF_THEIR_OWN, **TEXT_MODELS}.get(model_type)
+    with torch.device("meta"), no_init_weights():
+        config = configuration(values)
+        if name is None:
+            model = transformers.AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # untyped
+        else:
+            model = getattr(transformers, name)(config)
+        model.tie_weights()  # left out with the initial values
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    has_no_head = model_type in TEXT_MODELS and not getattr(config, "tie_word_embeddings", False)
+    return int(parameters + (config.vocab_size * config.hidden_size if has_no_head else 0))
