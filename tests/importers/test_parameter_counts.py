@@ -43,7 +43,7 @@ DEFAULTS = {
 
 SHAPES: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [9, 18, 27]},
-    **dict.fromkeys(("ministral", "hunyuan_v1_dense"), {"head_dim": 128}),
+    **{key: {"head_dim": 128} for key in ("ministral", "hunyuan_v1_dense")},
 }
 """What classes' default shapes lack."""
 
