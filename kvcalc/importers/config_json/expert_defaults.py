@@ -65,7 +65,8 @@ EXPERT_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "mimo_v2_flash": {**_experts(256, 8, 2048, "n_routed_experts"), **_ONE_DENSE},
         "nemotron_h": {"n_shared_experts": 1},
         "dots1": {"moe_intermediate_size": 1408},
-        **dict.fromkeys(("minimax_text_01", "minimax_m1"), {}),
+        "minimax_text_01": {},
+        "minimax_m1": {},
     }
 )
 
