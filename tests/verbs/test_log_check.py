@@ -98,6 +98,35 @@ def test_what_is_given_wins_over_the_log(log: Any) -> None:
     assert told["max-num-batched-tokens"] == ("2048", "log")
 
 
+def test_options_of_the_command_line_win_too(kvcalc: Kvcalc, log: Any) -> None:
+    options = ("--engine-option", "max_num_seqs=8", "--reserve", "x=1GiB", "--gpu", "h100", "--utilization", "0.9")
+    told = json.loads(kvcalc("capacity", "--from-log", log(V0_31), *options, "--json").stdout)
+    settings = {each["option"]: (each["value"], each["source"]) for each in told["settings"]}
+    assert settings["max-num-seqs"] == ("8", "given")
+    assert settings["--utilization"] == ("0.9", "given")
+    assert told["gpus"]["utilization"] == 0.9
+    less = json.loads(kvcalc("capacity", "--from-log", log(V0_31), *options[:2], *options[4:], "--json").stdout)
+    kept = {row["name"]: row["predicted"] for row in told["rows"]}
+    assert {row["name"]: row["predicted"] for row in less["rows"]}["cache memory"] == kept["cache memory"] + GIB
+
+
+def test_formulas_can_stand_beside_a_log(kvcalc: Kvcalc, log: Any) -> None:
+    asked = ("--gpu", "h100", "--engine", "exact", "--json")
+    told = json.loads(kvcalc("capacity", "--from-log", log(V0_31), *asked).stdout)
+    assert told["deployment"]["engine"] == "exact"
+    assert told["exact"]["pool"][0] == "--cache-memory"
+
+
+def test_the_screen_has_figures_reasons_and_options(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(V0_31), "--gpu", "a100-80gb", "--explain")
+    assert "460,496" in told.stdout
+    assert "within the rounding of the printed memory" in told.stdout
+    assert "--engine-option kv-cache-memory-bytes=" in told.stdout
+    assert "in numbers" in told.stdout
+    page = kvcalc("capacity", "--from-log", log(V0_31), "--gpu", "a100-80gb", "--format", "markdown").stdout
+    assert "| **tokens** | **460,496** |" in page
+
+
 def test_the_card_is_the_one_that_the_log_names_or_whose_memory_it_prints(log: Any) -> None:
     named = package.capacity_from_log(log(V0_19))
     assert named.gpus is not None

@@ -54,7 +54,7 @@ def check_log(
 
     by_name = {row.name: row for row in found}
     told = _of_weights(asked.notes)
-    reasons = Reasons(log, by_name, _defaults(held.notes), told)
+    reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp)
     explained = tuple(LogRow(**{**vars(row), "why": reasons.why(row.name)}) for row in found)
     return LogCheck(
         log=LogSummary(log.engine, log.version, hub_id(log), log.device, log.starts, cut),

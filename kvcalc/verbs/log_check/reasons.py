@@ -29,12 +29,14 @@ class Reasons:
         rows: by name.
         defaults: of the engine, that were taken where the log does not say what it was started with; in words.
         weights: in words, where they are as the log prints them or by its name.
+        stages: of the pipeline.
     """
 
     log: ServerLog
     rows: Mapping[str, LogRow]
     defaults: tuple[str, ...]
     weights: str | None
+    stages: int = 1
 
     def why(self, name: str) -> str | None:
         """In words; None where there is nothing to explain."""
@@ -70,6 +72,8 @@ class Reasons:
         low, high, printed = row.predicted_low, row.predicted_high, row.printed
         if low is not None and high is not None and printed is not None and low <= printed <= high:
             yield "within the rounding of the printed memory"
+        elif self.stages > 1:
+            yield "the stage with the least memory decides, and the log may print another's"
         else:
             yield "the layout of the cache differs, not its memory"
 
@@ -78,7 +82,10 @@ class Reasons:
         low, high = (None, None) if given is None else (given.predicted_low, given.predicted_high)
         if given is None or given.printed is None or low is None or high is None:
             return
-        yield "the memory differs, not the layout" if low <= given.printed <= high else "the layout differs too"
+        if low <= given.printed <= high:
+            yield "the memory differs, not the layout"
+        elif self.stages == 1:
+            yield "the layout differs too"
 
     def _parts(self) -> Iterator[str]:
         """Which parts of the memory make the difference, the greatest first."""

@@ -10,14 +10,15 @@ from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.model.model import Model
 from kvcalc.note import Note, note
-from kvcalc.scenario.option import given_of
+from kvcalc.scenario.option import given_of, read_options
+from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
 from kvcalc.verbs.log_check.result import LogSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from kvcalc.logs import ServerLog
@@ -56,7 +57,8 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
         KvcalcError: the log does not name a model that is known, and none is given.
     """
     given = given_of(given)
-    named = model if model is None or isinstance(model, Model) else find_model(str(model), given.get("assume")).model
+    read = read_options(ScenarioOptions, {name: given[name] for name in ("engine_option", "assume") if name in given})
+    named = model if model is None or isinstance(model, Model) else find_model(str(model), read["assume"]).model
     known = model_of(log, named)
     card = card_of(log, given.get("gpu"))
     said = _said(log, known, card)
@@ -68,16 +70,16 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     if given.get("weights") is not None:
         said.pop("weight_dtype", None)
     engine, engine_notes = _engine(log, given)
-    own = {**said.pop("engine_option"), **_named_alike(given.get("engine_option") or {})}
-    if engine.partition("@")[0] != log.engine:
-        own = _named_alike(given.get("engine_option") or {})
+    given_own: dict[str, Any] = read["engine_option"] or {}
+    logged_own = said.pop("engine_option")
+    own = {**(logged_own if engine.partition("@")[0] == log.engine else {}), **given_own}
     if given.get("block_size") is not None:
         own.pop("block-size", None)
     options = {**said, **given, "engine": engine}
     if own:
         options["engine_option"] = own
     notes = (*known.notes, *card.notes, *engine_notes, *_notes(log, known, weights_printed=weights_printed))
-    settings = tuple(_settings(options, own, given, card))
+    settings = tuple(_settings(options, own, {*given, *given_own}, card))
     return AsLogged(known.model if model is None else model, options, settings, card, notes, weights_printed)
 
 
@@ -164,10 +166,6 @@ def _engine(log: ServerLog, given: Mapping[str, Any]) -> tuple[str, tuple[Note, 
     return f"{name}@{logged if version_number(logged) else found[1]}", ()
 
 
-def _named_alike(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.replace("_", "-"): value for name, value in options.items()}
-
-
 def _notes(log: ServerLog, known: LoggedModel, *, weights_printed: bool) -> Iterator[Note]:
     if log.starts > 1:
         yield note("several-starts", f"the log holds {log.starts:,} starts: the last is compared", starts=log.starts)
@@ -187,9 +185,8 @@ def _notes(log: ServerLog, known: LoggedModel, *, weights_printed: bool) -> Iter
 
 
 def _settings(
-    options: Mapping[str, Any], own: Mapping[str, Any], given: Mapping[str, Any], card: LoggedCard
+    options: Mapping[str, Any], own: Mapping[str, Any], given: Collection[str], card: LoggedCard
 ) -> Iterator[LogSetting]:
-    given_own = _named_alike(given.get("engine_option") or {})
     for name, value in options.items():
         if name == "engine_option":
             continue
@@ -197,4 +194,4 @@ def _settings(
         source = "given" if name in given else "log" if name != "gpu" or card.certain else "assumed"
         yield LogSetting(f"--{name.replace('_', '-')}", shown, source)
     for name, value in own.items():
-        yield LogSetting(name, str(value), "given" if name in given_own else "log")
+        yield LogSetting(name, str(value), "given" if name in given else "log")
