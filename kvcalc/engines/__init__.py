@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Engine, Load, Option, Settled, Setup
+from kvcalc.engines.base import Engine, Load, Option, Rule, Settled, Setup
 from kvcalc.engines.budget import Budget, Pool, Temporary
 from kvcalc.engines.content import Content, ContentCounter, RankLoad, Rate, content_bytes, contents
 from kvcalc.engines.exact import Exact
@@ -30,6 +30,7 @@ __all__ = [
     "Pool",
     "RankLoad",
     "Rate",
+    "Rule",
     "Settled",
     "Setup",
     "Temporary",

@@ -45,17 +45,33 @@ class Option(NamedTuple):
         default: as text, as the engine's own documentation has it; None where it depends on more than the option.
         help: what it does, in a sentence.
         otherwise: what is taken where nobody gives it and there is no one default, in words.
+        source: where the engine has it.
     """
 
     read: Callable[[str, str], Any]
     default: str | None
     help: str
     otherwise: str = ""
+    source: str = ""
 
     @property
     def default_in_words(self) -> str:
         """What is taken where nobody gives it."""
         return self.otherwise if self.default is None else self.default
+
+
+class Rule(NamedTuple):
+    """A rule of an engine, for people.
+
+    Attributes:
+        about: what it decides.
+        formula: how, in the engine's own names.
+        source: where in the engine.
+    """
+
+    about: str
+    formula: str
+    source: str
 
 
 class Setup(NamedTuple):
@@ -224,6 +240,7 @@ class Engine(ABC):
         formula: how, in symbols that `about` or the engine's documentation explains.
         source: where that is documented.
         options: each by the engine's own name for it.
+        rules: what it does beside the formula, for people.
         block_option: the one that `--block-size` is short for; None where it has no blocks.
         utilization: the share of an accelerator's memory that it uses where nobody says, unless
             `default_utilization` says otherwise; None where it takes no such share, and `--utilization` is refused.
@@ -240,6 +257,7 @@ class Engine(ABC):
     formula: ClassVar[str]
     source: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = MappingProxyType({})
+    rules: ClassVar[tuple[Rule, ...]] = ()
     block_option: ClassVar[str | None] = None
     utilization: ClassVar[Fraction | None] = DEFAULT_UTILIZATION
     plain: ClassVar[bool] = False

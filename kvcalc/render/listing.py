@@ -113,9 +113,17 @@ def _explanation_view(result: Explanation) -> View:
         ("formula", result.formula),
         ("fields", ", ".join(result.fields)),
         ("source", result.source),
+        ("versions", ", ".join(result.versions)),
         ("example", result.example),
     )
-    return View((Grid((Column(), Column()), tuple(Row(pair) for pair in pairs if pair[1])),))
+    blocks = [Grid((Column(), Column()), tuple(Row(pair) for pair in pairs if pair[1]))]
+    if result.rules:
+        columns = (Column("rule"), Column("formula"), Column("in its source"))
+        blocks.append(Grid(columns, tuple(Row((each.about, each.formula, each.source)) for each in result.rules)))
+    if result.options:
+        columns = (Column("--engine-option"), Column("default"), Column("what it is"))
+        blocks.append(Grid(columns, tuple(Row((each.name, each.default, each.help)) for each in result.options)))
+    return View(tuple(blocks))
 
 
 def _topics_view(result: Topics) -> View:

@@ -12,7 +12,7 @@ from kvcalc.mechanisms import KINDS
 from kvcalc.memory.overhead import overhead_topic
 from kvcalc.memory.temporary import temporary_topic
 from kvcalc.memory.topics import DECODE_TOPIC, GPUS_TOPIC, WEIGHTS_TOPIC
-from kvcalc.record import Result, record
+from kvcalc.record import Record, Result, record
 from kvcalc.term import Factor
 
 if TYPE_CHECKING:
@@ -21,6 +21,30 @@ if TYPE_CHECKING:
     from kvcalc.engines import Engine
     from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms import Mechanism
+
+
+@record
+class EngineOption(Record):
+    """An option of an engine.
+
+    Attributes:
+        default: in words; empty where there is none.
+        source: where the engine has it; empty where that is not said.
+    """
+
+    name: str
+    default: str
+    help: str
+    source: str
+
+
+@record
+class EngineRule(Record):
+    """What an engine does, and where in its source."""
+
+    about: str
+    formula: str
+    source: str
 
 
 @record
@@ -33,6 +57,9 @@ class Explanation(Result):
         formula: in the names that model files use.
         fields: keys of a model file that belong to it.
         example: a worked example or a trap.
+        versions: of an engine, those whose rules are known.
+        options: of an engine.
+        rules: of an engine, beside its formula.
     """
 
     command: ClassVar[str] = "explain"
@@ -45,6 +72,9 @@ class Explanation(Result):
     fields: tuple[str, ...]
     source: str
     example: str
+    versions: tuple[str, ...] = ()
+    options: tuple[EngineOption, ...] = ()
+    rules: tuple[EngineRule, ...] = ()
 
     @property
     def brief(self) -> str:
@@ -141,7 +171,12 @@ def _engine(engine: type[Engine]) -> Explanation:
         title=f"Engine {engine.name}",
         keeps=engine.about,
         formula=engine.formula,
-        fields=tuple(f"{name} ({each.default_in_words}): {each.help}" for name, each in engine.options.items()),
+        fields=(),
         source=engine.source,
         example="",
+        versions=engine.versions,
+        options=tuple(
+            EngineOption(name, each.default_in_words, each.help, each.source) for name, each in engine.options.items()
+        ),
+        rules=tuple(EngineRule(*each) for each in engine.rules),
     )

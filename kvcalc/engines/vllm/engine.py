@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Option, Setup
+from kvcalc.engines.base import Engine, Option, Rule, Setup
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS, Version
 from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.options import OPTIONS
+from kvcalc.engines.vllm.rules import RULES
 from kvcalc.engines.vllm.settings import parse_version, settings_of
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Role
@@ -36,6 +37,7 @@ class Vllm(Engine):
     formula: ClassVar[str] = "bytes of a block x (1 + sequences x sum over groups of ceil(tokens kept / block-size))"
     source: ClassVar[str] = "vLLM, vllm/v1/kv_cache_interface.py and vllm/v1/core/kv_cache_utils.py"
     options: ClassVar[Mapping[str, Option]] = OPTIONS
+    rules: ClassVar[tuple[Rule, ...]] = RULES
     block_option: ClassVar[str | None] = "block-size"
 
     def default_utilization(self, gpu: Gpu) -> Fraction:  # noqa: ARG002  # the same on every card
