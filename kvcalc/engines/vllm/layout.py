@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.engines.base import Load, Settled, Setup
 from kvcalc.engines.budget import Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
+from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, groups_of
 from kvcalc.engines.vllm.placing import placed, rank_of
 from kvcalc.engines.vllm.specs import INTERFACE, Request, Spec, State
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
-    from kvcalc.note import Note
 
 PLANNER = "vllm/v1/core/kv_cache_utils.py"
 TOKENS_FROM_CONCURRENCY = (0, 20, 1)
@@ -93,21 +93,8 @@ class VllmLayout(Settled):
 
     @cached_property
     def cache_format(self) -> CacheFormat:
-        """States in the model's dtype of computing, unless its file or the user says otherwise.
-
-        vllm/model_executor/layers/mamba/mamba_utils.py, MambaStateDtypeCalculator: auto is the convolution's dtype, but
-        fp32 for KDA.
-        """
-        asked = self.setup.cache_format
-        in_words = [layer.attention for layer in self.setup.model.layout.kinds]
-        follows = any(getattr(each, "state_dtype", "") is None and each.kind != "kda" for each in in_words)
-        if asked.state is not None or not follows:
-            return asked
-        return asked._replace(state=asked.conv or asked.computing)
-
-    def notes(self, load: Load) -> Iterator[Note]:
-        yield from super().notes(load)
-        yield from self.settings.notes(self.setup.gpu.name)
+        """As asked for where vLLM has that, and its own formats of states and sparse latents."""
+        return kept_format(self.setup, self.settings.version)
 
     def request(self, tokens: int) -> Request:
         """A request of so many tokens."""

@@ -1,0 +1,96 @@
+"""The formats that vLLM keeps tensors in: as asked for where it has them, and its own of states and sparse latents."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+from kvcalc.formats.element import TENSOR_FORMATS, find_format
+from kvcalc.mechanisms import MLA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.vllm.defaults import Version
+
+CACHE_DTYPES: Mapping[str, Version] = MappingProxyType(
+    {
+        "fp8": (0, 6),
+        "fp8_e5m2": (0, 6),
+        "fp8_per_token_head": (0, 20),
+        "int8_per_token_head": (0, 20),
+        "int4_per_token_head": (0, 26),
+        "nvfp4": (0, 20),
+    }
+)
+"""Quantised formats, and the first version that has each (vllm/config/cache.py, CacheDType). TurboQuant, Octave and
+UltraQuant are left out: kvcalc has no such formats."""
+
+SPARSE: Version = (0, 11)
+"""The first version that serves latents with an indexer."""
+BY_BACKEND: Version = (0, 18)
+"""Since then the backend decides how sparse latents are kept in fp8; before, vllm/model_executor/models/config.py."""
+GLM_IN_FP8: Version = (0, 33)
+DS_MLA = "fp8_ds_mla"
+HOPPER, BLACKWELL, BLACKWELL_WORKSTATION = 9, 10, 12
+
+
+def kept_format(setup: Setup, version: Version) -> CacheFormat:
+    """What each tensor is kept in.
+
+    Raises:
+        KvcalcError: vLLM does not keep such a cache so.
+    """
+    asked = setup.cache_format
+    _check(asked, setup, version)
+    kinds = [layer.attention for layer in setup.model.layout.kinds]
+    if any(isinstance(each, MLA) and each.index_topk is not None for each in kinds):
+        asked = _of_sparse_latents(asked, setup, version)
+    plain_states = any(getattr(each, "state_dtype", "") is None and each.kind != "kda" for each in kinds)
+    if asked.state is None and plain_states:
+        return asked._replace(state=asked.conv or asked.computing)
+    return asked
+
+
+def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
+    number = ".".join(map(str, version))
+    for layer in setup.model.layout.kinds:
+        if layer.cache_dtype is not None:
+            raise KvcalcError(f"--engine: vllm keeps no layers of one model in a format of their own: {layer.label}")
+    if asked.tensors:
+        if asked.name != DS_MLA or version < SPARSE:
+            raise KvcalcError(f"--cache-dtype: vllm {number} keeps all of a cache in one format, not '{asked.name}'")
+        return
+    name = asked.default.name
+    if name == asked.computing.name:
+        return
+    if version < CACHE_DTYPES.get(name, (version[0] + 1,)):
+        known = ", ".join(each for each, since in CACHE_DTYPES.items() if version >= since)
+        raise KvcalcError(
+            f"--cache-dtype: vllm {number} keeps no cache in {name}; of this model it has {asked.computing.name}, in "
+            f"which it computes, and {known} (vllm/config/cache.py, CacheDType)"
+        )
+
+
+def _of_sparse_latents(asked: CacheFormat, setup: Setup, version: Version) -> CacheFormat:
+    """fp8 with scales and a bf16 rotary key, or plain fp8.
+
+    vllm/model_executor/models/config.py, DeepseekV32ForCausalLM and GlmMoeDsaForCausalLM; since 0.18
+    vllm/model_executor/layers/attention/mla_attention.py, _canonicalize_sparse_mla_kv_cache_dtype.
+    """
+    major = (setup.gpu.compute_capability or (0, 0))[0]
+    given = setup.cache_format_given
+    if version < SPARSE:
+        raise KvcalcError("--engine: vllm before 0.11 does not serve latents with an indexer")
+    if not given and version >= GLM_IN_FP8 and major == BLACKWELL and setup.model.name.startswith("glm-"):
+        return asked._replace(name="fp8", default=find_format("fp8", "cache_dtype"), tensors=())
+    fp8 = asked.default.name == "fp8" and not asked.tensors
+    by_default = not given and (version < (0, 13) or (version >= GLM_IN_FP8 and major == BLACKWELL_WORKSTATION))
+    served_so = version < BY_BACKEND or major != BLACKWELL
+    if by_default or (fp8 and served_so):
+        formats = tuple((tensor, find_format(name, DS_MLA)) for tensor, name in TENSOR_FORMATS[DS_MLA].items())
+        return asked._replace(name=DS_MLA, default=asked.computing, tensors=formats)
+    return asked

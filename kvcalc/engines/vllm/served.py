@@ -1,0 +1,70 @@
+"""What vLLM does not serve: deployments, mechanisms, models. Each is refused with the place that says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import MLA, Cross, Lightning, Role
+
+if TYPE_CHECKING:
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.vllm.defaults import Version
+
+DCP: Version = (0, 10, 2)
+LATENTS: Version = (0, 7, 1)
+LIGHTNING_GONE: Version = (0, 24)
+
+
+def refuse_unserved(setup: Setup, version: Version) -> None:
+    """Refuses what this version does not serve.
+
+    Raises:
+        KvcalcError: the model or its deployment.
+    """
+    kinds = [layer.attention for layer in setup.model.layout.kinds]
+    if any(isinstance(each, MLA) for each in kinds) and version < LATENTS:
+        raise KvcalcError(
+            "--engine: vllm before 0.7.1 expands latents to padded heads (vllm/model_executor/models/deepseek_v2.py); "
+            "kvcalc does not follow that"
+        )
+    if any(isinstance(each, Lightning) for each in kinds) and version >= LIGHTNING_GONE:
+        raise KvcalcError(
+            "--engine: vllm serves MiniMax-Text-01 and its like up to 0.23 (vllm/model_executor/models/registry.py, "
+            "_PREVIOUSLY_SUPPORTED_MODELS)"
+        )
+    if any(len(caches) == 1 and isinstance(caches[0].attention, Cross) for caches in setup.model.layout.layers):
+        raise KvcalcError(
+            "--engine: vllm serves Llama-3.2-Vision and its like up to 0.10.2 and with its engine V0 "
+            "(vllm/model_executor/models/registry.py, _PREVIOUSLY_SUPPORTED_MODELS); kvcalc does not follow that"
+        )
+    if setup.deployment.dcp > 1:
+        _check_dcp(setup, version)
+
+
+def _check_dcp(setup: Setup, version: Version) -> None:
+    if version < DCP:
+        raise KvcalcError("--dcp: vllm before 0.10.2 has no decode context parallelism")
+    dcp = setup.deployment.dcp
+    for layer in setup.model.layout.kinds:
+        attention = layer.attention
+        if layer.span is not None:
+            raise KvcalcError(
+                "--dcp: vllm shares out no tokens of windows and chunks (vllm/v1/kv_cache_interface.py, "
+                "SlidingWindowSpec: DCP not support sliding window)"
+            )
+        if any(tensor.rows is not None for tensor in attention.cached()):
+            raise KvcalcError(
+                "--dcp: vllm does not serve models with states so (vllm/model_executor/layers/mamba/abstract.py, "
+                "MambaBase.supports_dcp)"
+            )
+        if any(tensor.role is Role.INDEX for tensor in attention.cached()):
+            raise KvcalcError(
+                "--dcp: vllm shares out an indexer's keys too, which kvcalc's formula keeps whole on every rank"
+            )
+        heads = attention.heads
+        if heads is not None and heads.num_kv_heads and heads.num_heads // heads.num_kv_heads % dcp:
+            raise KvcalcError(
+                f"--dcp: {dcp} does not divide the {heads.num_heads // heads.num_kv_heads} query heads of a KV head "
+                "(vllm/config/model.py, verify_with_parallel_config)"
+            )
