@@ -54,15 +54,19 @@ def _held(result: Capacity) -> Grid:
         cells = [name, _number(held)] + ([_number(of_all) if of_all is not None else ""] if replicas else [])
         return Row((*cells, about))
 
-    return Grid(
-        (*columns, Column("")),
-        (
-            row("sequences", result.sequences, total.sequences, f"of {count(context, 'token')}{_range(result)}"),
-            row("tokens", result.tokens, total.tokens, f"in sequences of at most {context:,}"),
-            row("longest context", result.max_context, None, f"of {count(deployment.sequences(batch), 'sequence')}"),
-            row("concurrency", result.concurrency, None, "headroom / one sequence"),
-        ),
+    rows = [row("sequences", result.sequences, total.sequences, f"of {count(context, 'token')}{_range(result)}")]
+    of_tokens, of_concurrency = f"in sequences of at most {context:,}", "headroom / one sequence"
+    if result.blocks is not None:
+        printed = f"as {result.question.engine} prints"
+        of_tokens = f"{printed} them, of requests of at most {context:,}"
+        of_concurrency = f"{printed} it: blocks / blocks of a request"
+        rows.append(row("blocks", result.blocks, None, f"of {count(result.block_size or 0, 'token')} on a rank"))
+    rows += (
+        row("tokens", result.tokens, total.tokens, of_tokens),
+        row("longest context", result.max_context, None, f"of {count(deployment.sequences(batch), 'sequence')}"),
+        row("concurrency", result.concurrency, None, of_concurrency),
     )
+    return Grid((*columns, Column("")), tuple(rows))
 
 
 def _range(result: Capacity) -> str:
