@@ -266,7 +266,7 @@ def test_a_plan_leaves_out_what_it_does_not_serve(kvcalc: Kvcalc) -> None:
 def test_explain_tells_its_formula_and_options(kvcalc: Kvcalc) -> None:
     told = kvcalc("explain", "toy").stdout
     assert "blocks x block-size x bytes of a token" in told
-    assert "block-size (16)" in told
+    assert "block-size       16       Tokens of a block." in told
     assert "memory-fraction (0.8)" in told
 
 
