@@ -267,7 +267,7 @@ def test_explain_tells_its_formula_and_options(kvcalc: Kvcalc) -> None:
     told = kvcalc("explain", "toy").stdout
     assert "blocks x block-size x bytes of a token" in told
     assert "block-size       16       Tokens of a block." in told
-    assert "memory-fraction (0.8)" in told
+    assert "memory-fraction  0.8      Share of the accelerator's memory." in told
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "markdown"])
