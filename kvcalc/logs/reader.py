@@ -9,14 +9,21 @@ from kvcalc.logs.arguments import command_pairs, first_word, printed_pairs
 from kvcalc.logs.server_log import Printed, ServerLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from kvcalc.logs.server_log import Dialect
 
 MAX_TIMES = 4096
 """Times that a figure is kept of one start: as many as there may be ranks."""
 
+MAX_WRAPPED = 12
+"""Lines that a message may be wrapped into."""
+MAX_KEPT = 2000
+"""Characters of a message that are kept while its next lines are read."""
+
 MODEL = "MODEL"
+
+_LEVEL = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 
 _STRENGTH = {"command": 1, "settings": 2}
 """What an engine prints of its settings wins over the command line, and what it printed last wins."""
@@ -47,12 +54,10 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
     anchors = re.compile("|".join(re.escape(each.anchor) for each in dialect.wordings))
     starts = [_Start()]
     known = False
-    for line in lines:
-        if not anchors.search(line):
-            continue
+    for line, new in _joined(lines, anchors):
         for wording in dialect.wordings:
             found = wording.pattern.search(line) if wording.anchor in line else None
-            if found is None:
+            if found is None or found.end() <= new:
                 continue
             known = known or "device" not in found.re.groupindex
             if wording.starts and starts[-1].printed:
@@ -70,6 +75,23 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
         printed={name: tuple(values) for name, values in last.printed.items()},
         starts=len(starts),
     )
+
+
+def _joined(lines: Iterable[str], anchors: re.Pattern[str]) -> Iterator[tuple[str, int]]:
+    """The lines that may be known, and where what is new in each begins.
+
+    A line that begins no message of its own may continue the one before it: terminals and people wrap lines.
+    """
+    before, wrapped = "", MAX_WRAPPED
+    for line in lines:
+        begins = _LEVEL.search(line) is not None
+        if begins or wrapped >= MAX_WRAPPED:
+            before, whole, wrapped = "", line, 0 if begins else wrapped
+        else:
+            whole, wrapped = f"{before} {line.strip()}", wrapped + 1
+        if anchors.search(whole):
+            yield whole, len(before)
+        before = whole[-MAX_KEPT:]
 
 
 def _note(start: _Start, found: re.Match[str], dialect: Dialect, line: str) -> None:

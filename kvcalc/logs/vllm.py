@@ -73,13 +73,21 @@ WORDINGS = (
         "entrypoints/common/startup.py, log_version_and_model; elsewhere before",
         starts=True,
     ),
-    _line("█  version", rf"█  version (?P<version>{_VERSION})", "0.17 to 0.33", "the same, with a logo", starts=True),
-    _line("█  model", r"█  model {1,8}(?P<model>\S{1,300})", "0.17 to 0.33", "the same"),
+    _line(
+        "version ", rf"█ {{1,8}}version (?P<version>{_VERSION})", "0.17 to 0.33", "the same, with a logo", starts=True
+    ),
+    _line("model ", r"█ {1,8}model {1,8}(?P<model>\S{1,300})", "0.17 to 0.33", "the same"),
     _line(
         "LLM engine (v",
         rf"Initializing an? (?:V[01] )?LLM engine \((?P<version>{_VERSION})\) with config: (?P<settings>.*)",
         "0.6 to 0.33",
         "v1/engine/core.py, EngineCore; engine/llm_engine.py, LLMEngine (V0); the settings: VllmConfig.__str__",
+    ),
+    _line(
+        "Starting to load model",
+        r"Starting to load model (?P<model>[^\s]{1,300}?)\.\.\.",
+        "0.6 to 0.33",
+        "v1/worker/gpu_model_runner.py, load_model; worker/model_runner.py (V0)",
     ),
     # what it was told
     _line("non-default args", r"non-default args: (?P<settings>.*)", "0.10 to 0.33", "log_non_default_args"),

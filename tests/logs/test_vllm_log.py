@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import vllm_start_ups
@@ -146,6 +148,25 @@ def test_the_last_start_with_figures_counts() -> None:
     )
     assert (log.starts, log.version) == (3, "0.31.0")
     assert figures(log)["tokens"] == ["111,111"]
+
+
+def wrapped(text: str, width: int) -> str:
+    """As a terminal or a person wraps it, between words."""
+    fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+    return "".join(f"{fill(line)}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+@pytest.mark.parametrize("text", ALL)
+def test_wrapped_lines_are_read(text: str, width: int) -> None:
+    found, whole = read_log_text(wrapped(text, width)), read_log_text(text)
+    assert figures(found) == figures(whole)
+    assert (found.model, found.version, found.device) == (whole.model, whole.version, whole.device)
+
+
+def test_a_model_is_known_by_the_line_that_loads_it() -> None:
+    text = "INFO 03-14 09:12:41 [gpu_model_runner.py:1273] Starting to load model meta-llama/Llama-3.1-8B-Instruct...\n"
+    assert read_log_text(text + vllm_start_ups.RANKS).model == "meta-llama/Llama-3.1-8B-Instruct"
 
 
 def test_a_command_line_tells_settings() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Version = tuple[int, ...]
 
 VERSIONS = (
+    "0.6.5",
     "0.6.6",
     "0.7.3",
     "0.8.5",

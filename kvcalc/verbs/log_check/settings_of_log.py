@@ -89,9 +89,9 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
     if card.memory_bytes is not None:
         said["gpu_memory"] = card.memory_bytes
     said |= {name: log.settings[option] for option, name in (_SIZES | _TEXTS).items() if option in log.settings}
-    share, longest = log.most("utilization"), log.least("longest request")
-    if share is not None and 0 < share.value <= 1:
-        said.setdefault("utilization", share.text)
+    longest = log.least("longest request")
+    if "utilization" not in said and (share := _share(log)) is not None:
+        said["utilization"] = share
     if longest is not None:
         said["context"] = int(longest.value)
     if "context" not in said and known.model.max_context is not None:
@@ -118,6 +118,20 @@ def _sizes_by_workers(log: ServerLog) -> dict[str, Any]:
     ranks = [(kind.lower(), int(rank)) for worker in workers for kind, rank in _PARALLEL.findall(worker)]
     sizes = {kind: 1 + max(rank for each, rank in ranks if each == kind) for kind in dict(ranks)}
     return {"tp": 1, **sizes}
+
+
+def _share(log: ServerLog) -> str | None:
+    """The share of the memory that is used, as printed, or as its figures tell where it is rounded."""
+    share, total, usable = (log.most(name) for name in ("utilization", "total memory", "usable memory"))
+    if share is None or not 0 < share.value <= 1:
+        return None
+    if total is None or usable is None or total.value <= 0:
+        return share.text
+    off = usable.off + total.off * share.value
+    if abs(share.value * total.value - usable.value) <= off:
+        return share.text
+    told = usable.value / total.value
+    return f"{float(told):.4f}" if abs(told - share.value) <= share.off + off / total.value else share.text
 
 
 def _formats(log: ServerLog) -> Iterator[tuple[str, str | None]]:
