@@ -107,6 +107,8 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "default-context": estimate("llama-3-8b"),
     "older-engine-version": estimate("llama-3-8b", engine="vllm@0.12.0"),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
+    "engine-overhead-range": estimate("llama-3-8b", engine="vllm"),
+    "temporary-not-derived": estimate(model(), engine="vllm"),
     "unused-option": estimate("llama-3-8b", state_dtype="bf16"),
     "best-of-gpus": estimate("llama-3-8b", gpus=3),
     "smallest-deployment": capacity("llama-3-70b"),

@@ -14,8 +14,7 @@ class Temporary(NamedTuple):
     Attributes:
         term: what totals count, with the path 'temporary'.
         low: the least observed. Where a formula tells it, that.
-        high: the most observed in settings like these; what a deployment must leave for it to be called fitting. Where
-            an engine's overhead is known as a range only, the range is part of this one.
+        high: the most observed in settings like these; what a deployment must leave for it to be called fitting.
     """
 
     term: Product | Sum

@@ -43,7 +43,8 @@ def _part_rows(part: Term, share: int, temporary_seen: tuple[int, int] | None, u
         name = part.path if part.path != "reserve" else f"reserve: {part.parts[0].path}"
         yield Row((name, size, "", _only_part(part.parts[0])))
     elif isinstance(part, Sum) and part.parts:
-        yield Row((part.path, size, "", ""))
+        seen = _temporary(part, temporary_seen, unit) if part.path == "temporary" and temporary_seen else ""
+        yield Row((part.path, size, "", seen))
         inner_shares = shared_out([inner.bytes for inner in part.parts], share, unit)
         for inner, each in zip(part.parts, inner_shares, strict=True):
             cells = (f"  {inner.path}", "", figure(each, inner.bytes, unit), _formula(inner))
@@ -77,4 +78,4 @@ def _temporary(part: Term, seen: tuple[int, int] | None, unit: str) -> str:
     if seen is None:
         return _formula(part)
     low, high = (format_size(each, unit, 1) for each in seen)
-    return f"{low} to {high} seen in practice"
+    return f"{low} to {high} seen in practice" if isinstance(part, Product) else f"{low} to {high}"

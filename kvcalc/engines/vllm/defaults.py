@@ -39,6 +39,7 @@ VERSIONS = (
 ENGINE_V1: Version = (0, 8)
 """The first version whose default engine is V1 (EngineArgs.create_engine_config)."""
 ENGINE_V0_GONE: Version = (0, 11)
+STAGES_IN_V1: Version = (0, 9)
 A100_EXCLUDED: Version = (0, 9)
 """vllm-project/vllm#17885."""
 TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 13)
@@ -75,9 +76,12 @@ class Batch(NamedTuple):
     sequences: int
 
 
-def engine_of(version: Version, gpu: Gpu) -> str:
-    """v0 or v1. From 0.8 to 0.10, V0 serves cards before compute capability 8.0 (_is_v1_supported_oracle)."""
-    if version < ENGINE_V1:
+def engine_of(version: Version, gpu: Gpu, pp: int = 1) -> str:
+    """v0 or v1 (EngineArgs._is_v1_supported_oracle).
+
+    From 0.8 to 0.10, V0 serves cards before compute capability 8.0, and in 0.8 pipeline stages without Ray.
+    """
+    if version < ENGINE_V1 or (version < STAGES_IN_V1 and pp > 1):
         return "v0"
     old = gpu.compute_capability is not None and gpu.compute_capability < (8, 0)
     return "v0" if old and version < ENGINE_V0_GONE else "v1"
@@ -91,10 +95,10 @@ _FIRST_IN_V2: tuple[tuple[Version, tuple[str, ...]], ...] = (
 MistralForCausalLM and Qwen3ForCausalLM in 0.23, the last alone in 0.22."""
 
 
-def runner_of(version: Version, gpu: Gpu, name: str, traits: Traits) -> str:
+def runner_of(version: Version, gpu: Gpu, pp: int, name: str, traits: Traits) -> str:
     """The model runner: v0, v1 or v2 (VllmConfig.use_v2_model_runner)."""
     if version < (0, 22):
-        return engine_of(version, gpu)
+        return engine_of(version, gpu, pp)
     if version >= (0, 29):
         return "v2"
     if version >= (0, 26):
@@ -104,9 +108,9 @@ def runner_of(version: Version, gpu: Gpu, name: str, traits: Traits) -> str:
     return "v2" if plain and name.startswith(names) else "v1"
 
 
-def default_batch(version: Version, gpu: Gpu, usage: str, max_model_len: int, traits: Traits) -> Batch:
+def default_batch(version: Version, gpu: Gpu, runner: str, usage: str, max_model_len: int, traits: Traits) -> Batch:
     """What is taken of both where neither is given."""
-    if engine_of(version, gpu) == "v0":
+    if runner == "v0":
         return Batch(_v0_tokens(max_model_len, traits), V0_SEQUENCES)
     large = _tier(version, gpu)
     if usage == "async":
@@ -140,8 +144,8 @@ def _v0_tokens(max_model_len: int, traits: Traits) -> int:
     return MIN_TOKENS if chunked else whole
 
 
-def default_prefix_caching(version: Version, gpu: Gpu, traits: Traits) -> bool:
+def default_prefix_caching(version: Version, runner: str, traits: Traits) -> bool:
     """Whether blocks of equal prefixes are shared."""
-    if engine_of(version, gpu) == "v0" or not traits.attention:
+    if runner == "v0" or not traits.attention:
         return False
     return not traits.states or version >= HYBRIDS_SHARE_PREFIXES

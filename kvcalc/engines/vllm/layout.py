@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.base import Load, Settled, Setup
-from kvcalc.engines.budget import Pool
+from kvcalc.engines.budget import Budget, Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
+from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, groups_of
 from kvcalc.engines.vllm.placing import placed, rank_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
+    from kvcalc.note import Note
 
 PLANNER = "vllm/v1/core/kv_cache_utils.py"
 TOKENS_FROM_CONCURRENCY = (0, 20, 1)
@@ -95,6 +97,14 @@ class VllmLayout(Settled):
     def cache_format(self) -> CacheFormat:
         """As asked for where vLLM has that, and its own formats of states and sparse latents."""
         return kept_format(self.setup, self.settings.version)
+
+    def notes(self, load: Load) -> Iterator[Note]:
+        yield from super().notes(load)
+        yield from self.settings.notes(self.setup.gpu.name)
+        yield from budget_notes(self.setup, self.settings, self.stages[-1])
+
+    def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
+        return budget_of(self.setup, self.settings, stage)
 
     def request(self, tokens: int) -> Request:
         """A request of so many tokens."""

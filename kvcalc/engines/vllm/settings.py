@@ -100,8 +100,8 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
     traits = traits_of(setup.model, setup.weight_format)
     usage = engine.option("usage")
     tokens, sequences = engine.option("max-num-batched-tokens"), engine.option("max-num-seqs")
-    batch = default_batch(version, setup.gpu, usage, setup.max_model_len, traits)
-    runner = runner_of(version, setup.gpu, setup.model.name, traits)
+    runner = runner_of(version, setup.gpu, setup.deployment.pp, setup.model.name, traits)
+    batch = default_batch(version, setup.gpu, runner, usage, setup.max_model_len, traits)
     most_sequences = batch.sequences if sequences is None else sequences
     most_tokens = batch.tokens if tokens is None else tokens
     if runner != "v0":
@@ -117,7 +117,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         max_num_batched_tokens=most_tokens,
         max_num_seqs=most_sequences,
         block_size=engine.option("block-size"),
-        enable_prefix_caching=default_prefix_caching(version, setup.gpu, traits) if prefix is None else prefix,
+        enable_prefix_caching=default_prefix_caching(version, runner, traits) if prefix is None else prefix,
         disable_hybrid_kv_cache_manager=bool(engine.option("disable-hybrid-kv-cache-manager")),
         enforce_eager=engine.option("enforce-eager"),
         usage=usage,

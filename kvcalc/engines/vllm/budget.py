@@ -1,0 +1,71 @@
+"""The memory of a rank as vLLM shares it out: a share of the card, less what the profiling run found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.budget import Budget
+from kvcalc.engines.vllm.overhead import overhead_of, total
+from kvcalc.engines.vllm.temporary import temporary_of
+from kvcalc.engines.vllm.traits import traits_of
+from kvcalc.note import note, register
+from kvcalc.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.vllm.settings import Settings
+    from kvcalc.model.stages import Stage
+    from kvcalc.note import Note
+
+register(
+    {
+        "engine-overhead-range": "a part of the engine's overhead is known as a range, of which one figure is counted",
+        "temporary-not-derived": "the engine's temporary memory does not follow from the model's file",
+    }
+)
+
+ROUNDED_UP = (0, 14)
+"""request_memory of vllm/v1/worker/utils.py rounds up; up to 0.11 the product was no whole number of bytes."""
+
+
+def budget_of(setup: Setup, settings: Settings, stage: Stage) -> Budget:
+    """What a rank of a stage has."""
+    traits = traits_of(setup.model, setup.weight_format)
+    first, last = stage.number == 0, stage.numbers[-1].stop == setup.deployment.pp
+    rows = overhead_of(setup, settings, traits, len(stage.layers), last=last)
+    temporary = temporary_of(setup, settings, traits, first=first, last=last)
+    return Budget(usable_bytes(setup, settings), temporary, total(rows), cache=settings.kv_cache_memory_bytes)
+
+
+def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Note]:
+    """What of it is a range, and what is not derived."""
+    traits = traits_of(setup.model, setup.weight_format)
+    last = stage.numbers[-1].stop == setup.deployment.pp
+    for row, low, high in overhead_of(setup, settings, traits, len(stage.layers), last=last):
+        if low < high:
+            seen = f"{format_size(low, 'GiB')} to {format_size(high, 'GiB')} GiB"
+            yield note(
+                "engine-overhead-range",
+                f"overhead, {row.path}: {format_size(row.bytes, 'GiB')} GiB is counted, {seen} seen",
+                part=row.path,
+                bytes=row.bytes,
+                low_bytes=low,
+                high_bytes=high,
+                source=row.source,
+            )
+    if temporary_of(setup, settings, traits) is None:
+        yield note(
+            "temporary-not-derived",
+            f"temporary memory is a figure of its kind of model: {setup.model.name} lacks dims of its layers",
+        )
+
+
+def usable_bytes(setup: Setup, settings: Settings) -> int | None:
+    """The memory requested: ceil(total x utilization). All of it where the cache's memory is given outright."""
+    memory, share = setup.gpu.memory_bytes, setup.utilization
+    if memory is None or settings.kv_cache_memory_bytes is not None:
+        return memory
+    product = memory * share.numerator
+    return -(-product // share.denominator) if settings.version >= ROUNDED_UP else product // share.denominator

@@ -1,0 +1,180 @@
+"""The shapes of what a rank computes for each token, as the profiling run meets them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.formats.element import find_format
+from kvcalc.mechanisms import GQA, KDA, MHA, MLA, MQA, GatedDeltaNet, Mamba2
+
+if TYPE_CHECKING:
+    from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.model import Model
+
+VOCABULARY_BLOCK = 64
+"""vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE."""
+
+UNGATED = (
+    "opt-",
+    "phi-2",
+    "gpt2",
+    "gpt-j",
+    "gpt3",
+    "falcon-",
+    "bloom",
+    "mpt-",
+    "starcoder",
+    "nemotron-",
+    "nvidia-nemotron",
+)
+"""Names of models whose feed-forward blocks have one projection up and none that gates it."""
+
+
+class Width(NamedTuple):
+    """Elements of a token that are alive at once, in words and in numbers."""
+
+    elements: int
+    words: str
+    numbers: str
+
+
+class Latent(NamedTuple):
+    """Of multi-head latent attention on a rank, elements of a head.
+
+    Attributes:
+        context: that kv_b_proj makes of a token: a key's part without rotation, and a value.
+        output: of a query, and of what attention gives.
+        attention: of a query, what kv_b_proj gives, a key, a value padded to it, and what attention gives.
+    """
+
+    heads: int
+    context: int
+    output: int
+    attention: int
+
+
+class Shapes(NamedTuple):
+    """Of one rank.
+
+    Attributes:
+        vocab_size: padded as vLLM pads it.
+        element: bytes of an element of the model's dtype.
+        experts: of a token: elements of the experts' two workspaces, None without experts.
+        passing: elements that a mixture of experts holds while it runs, beside the stream.
+        layer: the widest layer without its experts.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    element: int
+    top_k: int
+    experts: Width | None
+    passing: Width | None
+    layer: Width
+    latent: Latent | None
+
+
+def shapes_of(model: Model, tp: int) -> Shapes | None:
+    """The shapes; None where the model's file lacks dims that they need."""
+    hidden, vocab = model.hidden_size, model.vocab_size
+    if hidden is None or vocab is None:
+        return None
+    experts = passing = None
+    gated = not model.name.startswith(UNGATED)
+    if model.is_mixture_of_experts:
+        width, top_k = model.moe_intermediate_size, model.num_experts_per_tok
+        if width is None or top_k is None:
+            return None
+        experts, passing = _experts(width // tp, hidden, gated=gated), _passing(width // tp, hidden, gated=gated)
+    dense = _dense_width(model, hidden, gated=gated)
+    if dense is None:
+        return None
+    candidates = [_feed_forward(dense // tp, hidden, gated=gated)]
+    candidates += [found for layer in model.distinct() if (found := _mixer(layer.attention, hidden, tp))]
+    latents = [layer.attention for layer in model.distinct() if isinstance(layer.attention, MLA)]
+    latent = max(latents, key=lambda each: each.num_heads * (each.qk_nope_head_dim + each.v_head_dim), default=None)
+    return Shapes(
+        vocab_size=-(-vocab // VOCABULARY_BLOCK) * VOCABULARY_BLOCK,
+        hidden_size=hidden,
+        element=find_format(model.dtype or "bf16", "dtype").block_bytes,
+        top_k=model.num_experts_per_tok or 0,
+        experts=experts,
+        passing=passing,
+        layer=max(candidates, key=lambda each: each.elements),
+        latent=_latent(latent, tp) if latent else None,
+    )
+
+
+def _latent(mechanism: MLA, tp: int) -> Latent:
+    key = mechanism.qk_nope_head_dim + mechanism.qk_rope_head_dim
+    context = mechanism.qk_nope_head_dim + mechanism.v_head_dim
+    return Latent(max(1, mechanism.num_heads // tp), context, key + mechanism.v_head_dim, 4 * key + context)
+
+
+def _dense_width(model: Model, hidden: int, *, gated: bool) -> int | None:
+    """Of the widest feed-forward block that is not of experts: 0 where all are; None where it is not known.
+
+    Models without a gate that do not say have 4 x hidden_size, as the classes of GPT-2, GPT-J, BLOOM, Falcon and MPT.
+    """
+    if not model.is_mixture_of_experts:
+        return model.intermediate_size or (None if gated else 4 * hidden)
+    shared = (model.num_shared_experts or 0) * (model.moe_intermediate_size or 0)
+    return max(shared, (model.intermediate_size or 0) if model.first_k_dense else 0)
+
+
+def _feed_forward(width: int, hidden: int, *, gated: bool) -> Width:
+    """The gate, the projection up and their product; the stream before and after, and what the layer began with."""
+    copies = 3 if gated else 1
+    return Width(
+        copies * width + 4 * hidden,
+        f"{copies} x intermediate_size + 4 x hidden_size",
+        f"{copies} x {width:,} + 4 x {hidden:,}",
+    )
+
+
+def _mixer(mechanism: Mechanism, hidden: int, tp: int) -> Width | None:
+    """What attention, or what stands in its place, holds of a token."""
+    match mechanism:
+        case MHA() | MQA() | GQA():
+            heads, kv = mechanism.num_heads // tp, max(1, getattr(mechanism, "num_kv_heads", mechanism.num_heads) // tp)
+            width = mechanism.head_dim
+            return Width(
+                3 * (heads + kv) * width + 2 * hidden,
+                "3 x (num_heads + num_kv_heads) x head_dim + 2 x hidden_size",
+                f"3 x ({heads} + {kv}) x {width} + 2 x {hidden:,}",
+            )
+        case GatedDeltaNet():
+            keys = 2 * mechanism.num_k_heads * mechanism.k_head_dim // tp
+            values = mechanism.num_v_heads * mechanism.v_head_dim // tp
+            return _states(2 * keys + 6 * values, hidden)
+        case KDA():
+            return _states(8 * mechanism.num_heads * mechanism.head_dim // tp, hidden)
+        case Mamba2():
+            inner = mechanism.num_heads * mechanism.head_dim // tp
+            groups = 2 * max(1, mechanism.num_groups // tp) * mechanism.state_size
+            return _states(5 * inner + 3 * groups, hidden)
+        case _:
+            return None
+
+
+def _states(width: int, hidden: int) -> Width:
+    """The projection in, its parts side by side, what the kernel gives and what is normalised of it."""
+    return Width(width + 4 * hidden, "projections of a state + 4 x hidden_size", f"{width:,} + 4 x {hidden:,}")
+
+
+def _experts(width: int, hidden: int, *, gated: bool) -> Width:
+    up = 2 * width if gated else width
+    return Width(
+        max(width, hidden) + max(up, hidden),
+        f"max(I, hidden_size) + max({'2 x ' if gated else ''}I, hidden_size)",
+        f"{max(width, hidden):,} + {max(up, hidden):,}",
+    )
+
+
+def _passing(width: int, hidden: int, *, gated: bool) -> Width:
+    up = 2 * width if gated else width
+    return Width(
+        max(up, hidden) + width,
+        f"max({'2 x ' if gated else ''}I, hidden_size) + I",
+        f"{max(up, hidden):,} + {width:,}",
+    )

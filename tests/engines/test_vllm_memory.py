@@ -1,0 +1,230 @@
+"""vLLM's temporary memory, overhead and budget: as start-up logs print them, and as its code computes them."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, NamedTuple
+
+import pytest
+
+import kvcalc
+from kvcalc.engines.vllm.overhead import capture_sizes
+from kvcalc.engines.vllm.samplers import sorting
+from kvcalc.memory import Rank, ranks_of
+from kvcalc.term import Product, Sum, leaves
+from kvcalc.units import GIB, MIB
+
+
+def rank(model: Any, version: str, gpu: str = "h100", stage: int = 0, **options: Any) -> Rank:
+    given = {"tp": 1, "context": 8192, "weights": "1GiB", **options}
+    scenario = kvcalc.make_scenario(model, engine=f"vllm@{version}", gpu=gpu, **given)
+    assert scenario.deployment is not None
+    return ranks_of(scenario, scenario.deployment)[stage]
+
+
+class Printed(NamedTuple):
+    """A log.
+
+    Attributes:
+        gib: printed as peak activation memory.
+        source: a public link, or the id of a stored public file.
+    """
+
+    model: str
+    version: str
+    gpu: str
+    gib: float
+    source: str
+    options: dict[str, Any] = {}  # noqa: RUF012  # never changed
+
+
+PLANNER = "llm-d-incubation/llm-d-planner#205, results_raw.csv at 56dc5b7"
+H100 = [
+    Printed(model, "0.19.0", "h100", gib, PLANNER, options)
+    for model, gib, options in (
+        ("deepseek-v2-lite", 1.93, {}),
+        ("gemma-2-2b", 3.62, {}),
+        ("gemma-3-12b", 3.94, {}),
+        ("gemma-3-4b", 3.89, {}),
+        ("granite-3.1-2b", 0.75, {}),
+        ("granite-3.3-8b", 0.85, {}),
+        ("llama-3.1-8b", 1.89, {}),
+        ("llama-3.1-8b", 1.89, {"tp": 2}),
+        ("llama-3.1-8b", 1.05, {"pp": 4}),
+        ("phi-2", 0.79, {"context": 2048}),
+        ("kimi-dev-72b", 2.29, {"tp": 2}),
+        ("gpt-oss-20b", 2.87, {"tp": 2}),
+        ("qwen1.5-moe-a2.7b", 2.47, {}),
+        ("qwen2.5-7b", 2.21, {}),
+        ("qwen2.5-7b", 2.21, {"tp": 4}),
+        ("qwen3-8b", 2.21, {}),
+    )
+]
+OTHERS = [
+    Printed("qwen3-8b", "0.10.2", "rtx4090", 1.4, "stored file 34681159919", {"context": 1024}),
+    Printed("qwen3-235b-a22b", "0.10.2", "l40s", 1.4, "stored file 38962983769", {"tp": 4, "context": 32768}),
+    Printed("gpt-oss-120b", "0.10.1", "h100", 7.37, "vllm-project/vllm#23278", {"context": 131072}),
+    Printed("qwen2.5-7b", "0.7.3", "rtx3090", 1.42, "vllm-project/vllm#13882", {"context": 4096}),
+    Printed("qwen2.5-1.5b", "0.7.3", "rtx3090", 1.39, "vllm-project/vllm#12529", {"context": 2000}),
+    Printed("qwen3-8b", "0.14.0", "l40s", 1.4, "a log of 0.14 on L20", {"context": 16384}),
+    Printed("qwen3-30b-a3b", "0.13.0", "h100", 5.58, "a log of 0.13 on Hopper", {"context": 40960}),
+    Printed(
+        "qwen3-4b",
+        "0.8.5",
+        "t4",
+        0.74,
+        "stored file 40791855483",
+        {"context": 10000, "engine_option": {"max-num-seqs": "1"}},
+    ),
+    Printed(
+        "qwen2.5-0.5b",
+        "0.7.3",
+        "rtx4090",
+        1.78,
+        "stored file 33210791296",
+        {"context": 32768, "engine_option": {"max-num-seqs": "320"}},
+    ),
+    Printed("opt-2.7b", "0.11.0", "rtx3090", 0.22, "a log of 0.11", {"tp": 4, "engine_option": {"usage": "offline"}}),
+]
+
+
+@pytest.mark.parametrize("log", [*H100, *OTHERS], ids=lambda log: f"{log.model} {log.version}")
+def test_temporary_memory_as_logs_print_it(log: Printed) -> None:
+    found = rank(log.model, log.version, log.gpu, **log.options).temporary
+    assert found.term.bytes / GIB == pytest.approx(log.gib, abs=0.005 + 0.01 * log.gib)
+    assert found.low <= found.term.bytes <= found.high
+
+
+def test_a_tower_is_a_range_and_text_is_not() -> None:
+    text, seeing = (rank(model, "0.19.0").temporary for model in ("llama-3.1-8b", "mistral-small-3.1-24b-2503"))
+    assert not text.is_range
+    assert seeing.low < 2.03 * GIB < seeing.high  # printed: llm-d-incubation/llm-d-planner#205
+    without = [leaf.bytes for leaf in leaves(seeing.term) if "images" in leaf.path]
+    assert seeing.low == seeing.term.bytes - sum(without)
+
+
+def test_it_is_a_tree_of_factors() -> None:
+    """S x V x b: what `--explain` shows."""
+    term = rank("llama-3-8b", "0.19.0").temporary.term
+    assert isinstance(term, Sum)
+    first = term.parts[0]
+    assert isinstance(first, Product)
+    assert first.formula == "max_num_seqs x vocab_size x bytes_of_a_logit"
+    assert first.numbers == "1,024 rows x 128,256 logits x 14 bytes"
+
+
+@pytest.mark.parametrize(
+    ("rows", "measured"),
+    [(1, 38.27), (2, 50.23), (64, 50.57), (127, 50.29), (128, 38.15), (256, 38.06), (1024, 38.02)],
+)
+def test_bytes_of_a_logit_that_is_sorted(rows: int, measured: float) -> None:
+    """Peak of apply_top_k_top_p and random_sample, torch 2.11 on an H200, bf16 logits, a row of 128,256."""
+    assert sorting(2, rows).bytes == pytest.approx(measured, rel=0.012)
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "name"),
+    [
+        ("0.10.2", "h100", "sorted"),
+        ("0.11.0", "h100", "FlashInfer"),  # requirements of 0.11.0 have it, and it is taken unless told otherwise
+        ("0.13.0", "h100", "sorted"),  # off again: vllm-project/vllm#26859
+        ("0.17.0", "h100", "Triton"),
+        ("0.20.2", "h100", "FlashInfer"),  # VLLM_USE_FLASHINFER_SAMPLER is True in vllm/envs.py
+        ("0.20.2", "mi300x", "Triton"),  # no FlashInfer on ROCm
+        ("0.26.0", "h100", "plain"),  # runner V2 asks for no top k
+        ("0.33.0", "h100", "FlashInfer"),  # and does, since vLLM runs it a second time
+    ],
+)
+def test_which_sampler(version: str, gpu: str, name: str) -> None:
+    term = rank("llama-3-8b", version, gpu, engine_option={"max-num-seqs": "1024", "max-num-batched-tokens": "1024"})
+    assert f"({name})" in next(leaf.path for leaf in leaves(term.temporary.term))
+
+
+def test_experts_keep_their_workspace_since_0_14() -> None:
+    before, after = (
+        [leaf for leaf in leaves(rank("qwen3-30b-a3b", version).temporary.term) if leaf.path == "experts' workspace"]
+        for version in ("0.13.0", "0.14.0")
+    )
+    assert not before
+    # TritonExperts.workspace_shapes: (M, topk, max(I, H)) and (M, topk, max(2 I, H)), with I 768 and H 2,048
+    assert sum(leaf.bytes for leaf in after) == 8192 * 8 * (2048 + 2048) * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "low", "high"),
+    [({}, 0.24, 0.27), ({"tp": 2}, 2.06, 2.09), ({"tp": 4}, 2.13, 2.21), ({"pp": 2}, 0.07, 0.07)],
+)
+def test_non_torch_memory_on_h100(options: dict[str, Any], low: float, high: float) -> None:
+    """Printed by 35 runs of 0.19.0 (llm-d-incubation/llm-d-planner#205); one figure for two and four ranks."""
+    found = rank("llama-3.1-8b", "0.19.0", **options).overhead.bytes / GIB
+    assert low - 0.05 <= found <= high + 0.05
+
+
+def test_kernels_of_gated_delta_nets_on_blackwell() -> None:
+    """vllm-project/vllm#37088: 3,728 MiB on 170 multiprocessors; TMA is off since 0.20.2 (fla/ops/utils.py)."""
+
+    def kernels(version: str, gpu: str) -> int:
+        found = rank("qwen3.6-27b", version, gpu, gpu_memory="64GiB").overhead
+        return sum(leaf.bytes for leaf in leaves(found) if leaf.path == "kernels of gated delta nets")
+
+    assert kernels("0.19.0", "rtx5090") / MIB == pytest.approx(3728, rel=0.01)
+    assert kernels("0.19.0", "h100") == kernels("0.20.2", "rtx5090") == 0
+
+
+def test_graphs_are_charged_since_0_20_2() -> None:
+    def graphs(version: str, **options: Any) -> list[str]:
+        paths = [leaf.path for leaf in leaves(rank("qwen2.5-7b", version, **options).overhead)]
+        return [path for path in paths if path.startswith("CUDA graphs")]
+
+    assert not graphs("0.19.0")
+    assert graphs("0.20.2")
+    assert not graphs("0.26.0")  # runner V2 says 0
+    assert graphs("0.29.0")
+    assert not graphs("0.33.0", engine_option={"enforce-eager": "true"})
+
+
+def test_sizes_that_graphs_are_captured_for() -> None:
+    """Start-up logs: 51 of 256 or more sequences, 35 of 128 (0.22.0, Qwen2.5-7B)."""
+    assert [capture_sizes(each) for each in (1024, 256, 128, 8)] == [51, 51, 35, 5]
+
+
+def test_counters_of_runner_v2() -> None:
+    """Beside 15.00 GiB of weights 0.26: 256 x 128,256 x 4.125 bytes and the runtime (0.31.0, file 70682754770)."""
+    found = [leaf.bytes for leaf in leaves(rank("llama-3-8b", "0.31.0", "a100-80-sxm").overhead)]
+    assert sum(found[1:3]) == 256 * 128256 * 33 // 8
+    assert sum(found[:3]) / GIB == pytest.approx(0.26, abs=0.01)
+
+
+def test_usable_is_what_vllm_requests() -> None:
+    """request_memory of vllm/v1/worker/utils.py: math.ceil(total x utilization)."""
+    found = rank("llama-3-8b", "0.33.0", gpu_memory=85_020_639_233, utilization="0.92")
+    assert found.usable_bytes == ceil(85_020_639_233 * 92 / 100) == 78_218_988_095
+
+
+def test_memory_of_the_cache_given_outright() -> None:
+    options = {"kv-cache-memory-bytes": "20GiB"}
+    scenario = kvcalc.make_scenario("llama-3-8b", tp=1, context=8192, engine="vllm", engine_option=options)
+    found = kvcalc.capacity(scenario)
+    assert (found.cache_memory_bytes, found.tokens) == (20 * GIB, 20 * GIB // 131072)
+    small = kvcalc.capacity("llama-3-8b", tp=1, context=8192, engine="vllm", engine_option=options, utilization="0.3")
+    assert small.cache_memory_bytes == 20 * GIB
+
+
+@pytest.mark.parametrize(
+    ("model", "kv", "options"),
+    [
+        ("llama-3.1-8b", 58.11, {}),
+        ("llama-3.1-8b", 63.76, {"tp": 2}),
+        ("qwen2.5-7b", 58.53, {}),
+        ("qwen2.5-7b", 67.34, {"tp": 4}),
+        ("qwen3-8b", 57.5, {}),
+        ("gemma-2-2b", 66.47, {}),
+        ("qwen1.5-moe-a2.7b", 45.83, {}),
+        ("phi-2", 69.0, {"context": 2048}),
+    ],
+)
+def test_memory_for_the_cache_from_card_and_utilization(model: str, kv: float, options: dict[str, Any]) -> None:
+    """llm-d-incubation/llm-d-planner#205: 79.18 GiB seen by the runtime, utilization 0.95."""
+    given = {"context": 8192, "tp": 1, "gpu_memory": int(79.18 * GIB), "utilization": "0.95", **options}
+    found = kvcalc.capacity(model, engine="vllm@0.19.0", **given)
+    assert found.cache_memory_bytes / GIB == pytest.approx(kv, rel=0.01)
