@@ -16,6 +16,7 @@ from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
+from kvcalc.importers.config_json.rotary import rotary_fields
 from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, PREFIX_SEES_ALL, RENAMED, WRAPPERS
 from kvcalc.importers.imported_layer import grouped
 from kvcalc.importers.imported_model import ImportedModel, model_name
@@ -61,6 +62,7 @@ def import_config(
     layers = tuple(FAMILIES[model_type](config))
     named = Sourced(model_name(name), "the name of the file, folder or repository")
     sizes = dict(model_fields(config, outer))
+    sizes |= dict(rotary_fields(config, layers, sizes.get("max_context")))
     tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
     above = above_layers(config, outer)
     if not isinstance(above, OutputHead):
