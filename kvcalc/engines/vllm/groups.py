@@ -5,6 +5,7 @@ Named as in vllm/v1/core/kv_cache_utils.py (from 0.32 vllm/v1/core/kv_cache_plan
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +14,7 @@ from kvcalc.engines.vllm.specs import FullAttention, Spec, State
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.specs import Request
@@ -30,27 +31,51 @@ ENLARGES_PAGES: Version = (0, 13)
 _ALMOST_AS_MANY: tuple[tuple[Version, Fraction], ...] = (((0, 18), Fraction(3, 2)), ((0, 13), Fraction(5, 4)))
 
 
+class Kept(NamedTuple):
+    """What a layer keeps, and what it asks of the planner for that.
+
+    Attributes:
+        drafts: whether the layer predicts further tokens, and is none of the model's layers.
+    """
+
+    layer: Layer
+    spec: Spec
+    drafts: bool = False
+
+
 class Placed(NamedTuple):
-    """A cache of a layer, and what it asks for.
+    """A cache of a layer.
 
     Attributes:
         number: of the layer in the model, from 0.
     """
 
     number: int
-    layer: Layer
-    spec: Spec
+    kept: Kept
+
+    @property
+    def spec(self) -> Spec:
+        return self.kept.spec
 
 
 class Group(NamedTuple):
     """Layers with one block table.
 
     Attributes:
+        members: what they keep, and the numbers of the layers that keep it, ascending.
         specs: each once.
     """
 
-    members: tuple[Placed, ...]
+    members: Mapping[Kept, Sequence[int]]
     specs: tuple[Spec, ...]
+
+    def held(self, layers: range) -> dict[Kept, int]:
+        """What those layers of the model keep, and how many of them."""
+        found = {}
+        for kept, numbers in self.members.items():
+            if count := bisect_left(numbers, layers.stop) - bisect_left(numbers, layers.start):
+                found[kept] = count
+        return found
 
     def blocks(self, request: Request) -> int:
         """Of a request: the most that a layer asks for."""
@@ -82,8 +107,11 @@ def groups_of(placed: Sequence[Placed], version: Version) -> tuple[Group, ...]:
     return tuple(_of_equal_pages(_unified(placed, version), version))
 
 
-def _group(members: Sequence[Placed]) -> Group:
-    return Group(tuple(members), tuple(dict.fromkeys(member.spec for member in members)))
+def _group(placed: Sequence[Placed]) -> Group:
+    members: dict[Kept, list[int]] = {}
+    for each in placed:
+        members.setdefault(each.kept, []).append(each.number)
+    return Group(members, tuple(dict.fromkeys(kept.spec for kept in members)))
 
 
 def _unlike(version: Version) -> KvcalcError:
@@ -101,8 +129,8 @@ def _unified(placed: Sequence[Placed], version: Version) -> list[Placed]:
         KvcalcError: this version does neither.
     """
     largest = max(each.spec.page for each in placed)
-    specs = {spec: _enlarged(spec, largest, version) for spec in dict.fromkeys(each.spec for each in placed)}
-    return [each._replace(spec=specs[each.spec]) for each in placed]
+    same = {kept: kept._replace(spec=_enlarged(kept.spec, largest, version)) for kept in {each.kept for each in placed}}
+    return [each._replace(kept=same[each.kept]) for each in placed]
 
 
 def _enlarged(spec: Spec, page: int, version: Version) -> Spec:

@@ -11,18 +11,17 @@ from kvcalc.engines.budget import Budget, Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
-from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, groups_of
-from kvcalc.engines.vllm.placing import placed, rank_of
-from kvcalc.engines.vllm.specs import INTERFACE, Request, Spec, State
+from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept
+from kvcalc.engines.vllm.placing import groups_on, rank_of
+from kvcalc.engines.vllm.specs import INTERFACE, Request, State
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.vllm.settings import Settings
-    from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note
 
@@ -35,16 +34,16 @@ class StageGroup(NamedTuple):
     """What a stage holds of a group.
 
     Attributes:
-        layers: each kind of cache with its spec, and how many.
+        layers: and how many of each.
     """
 
     group: Group
-    layers: tuple[tuple[Layer, Spec, int], ...]
+    layers: Mapping[Kept, int]
 
     @property
     def width(self) -> int:
         """Bytes of a block that its layers fill."""
-        return sum(spec.page * count for _, spec, count in self.layers)
+        return sum(kept.spec.page * count for kept, count in self.layers.items())
 
 
 class StageBlocks(NamedTuple):
@@ -76,7 +75,7 @@ class VllmLayout(Settled):
         kept_in = self.cache_format
         counter = setup.counter if kept_in == setup.cache_format else ContentCounter(kept_in)
         rank = rank_of(setup.model, setup.deployment.tp, counter, settings, setup.gpu)
-        self.groups = groups_of(placed(rank), settings.version)
+        self.groups = groups_on(rank, setup.counter)
         self._blocks: dict[int, StageBlocks] = {}
 
     @cached_property
@@ -115,17 +114,15 @@ class VllmLayout(Settled):
         known = self._blocks.get(stage.number)
         if known is None:
             lengths = pp_lengths(len(self.setup.model.layout.layers), self.setup.deployment.pp)
-            each = [self._projected(lengths, number) for numbers in stage.numbers for number in numbers]
+            numbers = [number for numbers in stage.numbers for number in numbers]
+            each = [self._projected(lengths, number) for number in (numbers if len(self.groups) > 1 else numbers[:1])]
             known = self._blocks[stage.number] = max(each, key=lambda blocks: blocks.bytes)
         return known
 
     def _projected(self, lengths: Sequence[int], number: int) -> StageBlocks:
         start = sum(lengths[:number])
         held = range(start, start + lengths[number])
-        groups = []
-        for group in self.groups:
-            layers = Counter((member.layer, member.spec) for member in group.members if member.number in held)
-            groups.append(StageGroup(group, tuple((layer, spec, count) for (layer, spec), count in layers.items())))
+        groups = [StageGroup(group, group.held(held)) for group in self.groups]
         return StageBlocks(tuple(groups), max((group.width for group in groups), default=0))
 
     def _taken(self, group: Group, load: Load) -> tuple[int, int]:
@@ -145,24 +142,29 @@ class VllmLayout(Settled):
         if self._null_blocks:
             source = "vllm/v1/core/block_pool.py, BlockPool"
             yield Product("null block", (Factor("block", blocks.bytes, "byte"),), source)
-        layers: Counter[tuple[Layer, Spec, int]] = Counter()
+        layers: Counter[tuple[Kept, int]] = Counter()
         padding: Counter[tuple[str, int]] = Counter()
         for group in blocks.groups:
             own, shared = self._taken(group.group, load)
             taken = load.sequences * own + shared
             padding[group.group.family, taken] += blocks.bytes - group.width
-            for layer, spec, count in group.layers:
-                layers[layer, spec, taken] += count
+            for kept, count in group.layers.items():
+                layers[kept, taken] += count
         for (family, taken), unused in padding.items():
             if unused and taken:
                 factors = (Factor("blocks", taken, "block"), Factor("padding", unused, "byte"))
                 yield Product(f"{family}: padding layers", factors, f"{PLANNER}, get_kv_cache_groups")
-        for (layer, spec, taken), count in layers.items():
-            yield from self._beyond(layer, spec, count, taken, load, stage)
+        for (kept, taken), count in layers.items():
+            factor = Factor("layers", count, "layer")
+            if not kept.drafts:
+                yield from self._beyond(kept, factor, taken, load, stage)
+            elif taken:
+                pages = (factor, Factor("blocks", taken, "block"), Factor("page", kept.spec.page, "byte"))
+                yield Product(f"{kept.layer.label}: layers that draft", pages, f"{PLANNER}, get_kv_cache_groups")
 
-    def _beyond(self, layer: Layer, spec: Spec, count: int, taken: int, load: Load, stage: Stage) -> Iterator[Product]:
+    def _beyond(self, kept: Kept, layers: Factor, taken: int, load: Load, stage: Stage) -> Iterator[Product]:
         """What layers of a kind take of so many blocks beyond the content."""
-        layers = Factor("layers", count, "layer")
+        layer, spec, _ = kept
         rest = taken * spec.content_page - rows_bytes(spec.rows, self.rank_load(stage, load))
         for piece in spec.pieces(self.request(load.context)):
             number = min(load.sequences * piece.number, rest // piece.size if piece.size else 0)  # a prefix is shared

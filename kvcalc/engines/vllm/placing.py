@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from kvcalc.engines.vllm.backends import backend_of, exports_states, prefix_alignment
-from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Placed
+from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept, Placed, groups_of
 from kvcalc.engines.vllm.specs import ChunkedLocal, CrossAttention, FullAttention, SlidingWindow, Spec, State
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Mamba1, Mamba2, MLAExpanded, Role
@@ -14,7 +16,7 @@ from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 from kvcalc.model.span import Chunk, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kvcalc.engines.content import ContentCounter, TensorRows
     from kvcalc.engines.vllm.defaults import Version
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 STATES_IN_POOL: Version = (0, 10)
+OWN_WIDTH_OF_VALUES: Version = (0, 14)
+"""FullAttentionSpec.head_size_v; before, a page is 2 x block_size x heads x head_size."""
+OWN_WIDTH_OF_VALUES_IN_WINDOWS: Version = (0, 20)
+"""SlidingWindowSpec.head_size_v: not in 0.19, there in 0.20.2."""
 MODELS_CONFIG = "vllm/model_executor/models/config.py, MambaModelConfig"
 
 
@@ -66,6 +72,19 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
     )
 
 
+_KNOWN: WeakKeyDictionary[ContentCounter, dict[object, tuple[Group, ...]]] = WeakKeyDictionary()
+"""Groups of models whose deployments are being searched. They do not depend on pipeline stages."""
+
+
+def groups_on(rank: Rank, within: ContentCounter) -> tuple[Group, ...]:
+    """The groups of a model on a rank, worked out once for all deployments that one counter serves."""
+    known = _KNOWN.setdefault(within, {})
+    key = rank.tp, rank.counter.cache_format, rank.block_size, rank.alignment, rank.settings._replace(pp=1)
+    if key not in known:
+        known[key] = groups_of(placed(rank), rank.settings.version)
+    return known[key]
+
+
 def placed(rank: Rank) -> tuple[Placed, ...]:
     """Every cache of the model with its spec, in the model's order."""
     kinds = rank.model.layout.kinds
@@ -75,15 +94,31 @@ def placed(rank: Rank) -> tuple[Placed, ...]:
             "mamba_cache.py, vllm/core/block_manager.py); kvcalc does not follow that"
         )
     blocks = _blocks(rank)
-    known = {layer.label: (layer, tuple(_specs(layer, rank, blocks))) for layer in kinds}
-    if _keeps_every_token(rank):
-        known = {label: (layer, tuple(map(_promoted, specs))) for label, (layer, specs) in known.items()}
-    return tuple(
-        Placed(number, layer, spec)
-        for number, caches in enumerate(rank.model.layout.layers)
-        for layer, specs in (known[cache.label] for cache in caches)
-        for spec in specs
-    )
+    change = _promoted if _keeps_every_token(rank) else _as_it_is
+    known = {layer.label: [Kept(layer, change(spec)) for spec in _specs(layer, rank, blocks)] for layer in kinds}
+    layers, number = [], 0
+    for caches, equal in groupby(rank.model.layout.layers):
+        keeps = [kept for cache in caches for kept in known[cache.label]]
+        for _ in equal:
+            layers += [Placed(number, kept) for kept in keeps]
+            number += 1
+    return tuple(layers + _drafting(rank, known))
+
+
+def _drafting(rank: Rank, known: Mapping[str, Sequence[Kept]]) -> list[Placed]:
+    """The layers that predict further tokens: like the last that keeps every token, on the last stage.
+
+    vllm/model_executor/models/deepseek_mtp.py, qwen3_5_mtp.py and their like; as many as the checkpoint has.
+    """
+    model = rank.model
+    if not rank.settings.num_speculative_tokens or not model.mtp_layers:
+        return []
+    grows = [cache for caches in model.layout.layers for cache in caches if cache.attention.elements_per_token]
+    last = next((cache for cache in reversed(grows) if cache.span is None), None)
+    if last is None:
+        raise KvcalcError("--engine-option: num-speculative-tokens: kvcalc does not know what the drafting layers keep")
+    drafting = [Placed(model.num_layers - 1, kept._replace(drafts=True)) for kept in known[last.label]]
+    return drafting * model.mtp_layers
 
 
 class _Blocks(NamedTuple):
@@ -107,7 +142,7 @@ def _blocks(rank: Rank) -> _Blocks:
     kept = [(layer, rank.rows(layer)) for layer in rank.model.layout.kinds]
     states = [_state(layer, rows, rank, None).content_page for layer, rows in kept if _is_state(rows)]
     tokens = [
-        sum(row.row_bytes for row in rows) + _unused_row(layer, rows)
+        sum(row.row_bytes for row in rows) + _unused_row(layer, rows, rank.settings.version)
         for layer, rows in kept
         if rows and rows[0].constant_rows is None
     ]
@@ -160,15 +195,16 @@ def _state(layer: Layer, rows: tuple[TensorRows, ...], rank: Rank, page: int | N
     )
 
 
-def _unused_row(layer: Layer, rows: tuple[TensorRows, ...]) -> int:
-    """Bytes of a token's row that nothing fills: values are as wide as keys, and kept beside equal keys."""
-    match layer.attention:
-        case MLAExpanded(qk_nope_head_dim=nope, qk_rope_head_dim=rope, v_head_dim=width) if nope + rope > width:
-            keys = next(each.row_bytes for each in rows if each.tensor.name == "k")
-            return 2 * keys - sum(each.row_bytes for each in rows)
-        case KeysAndValues(k_equals_v=True):
-            return rows[0].row_bytes
-    return 0
+def _unused_row(layer: Layer, rows: tuple[TensorRows, ...], version: Version) -> int:
+    """Bytes of a token's row that nothing fills: values as wide as keys, and kept beside equal keys."""
+    attention = layer.attention
+    if isinstance(attention, KeysAndValues) and attention.k_equals_v:
+        return rows[0].row_bytes
+    keys = sum(each.row_bytes for each in rows if each.tensor.name == "k")
+    values = sum(each.row_bytes for each in rows if each.tensor.name == "v")
+    since = OWN_WIDTH_OF_VALUES if layer.span is None else OWN_WIDTH_OF_VALUES_IN_WINDOWS
+    pads = isinstance(attention, MLAExpanded) or version < since
+    return max(0, keys - values) if pads and keys and values else 0
 
 
 def _specs(layer: Layer, rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
@@ -185,7 +221,7 @@ def _specs(layer: Layer, rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
         mine = tuple(each for each in rows if each.tensor.role is role)
         if not mine:
             continue
-        unused = _unused_row(layer, rows) if role is Role.CACHE else 0
+        unused = _unused_row(layer, mine, rank.settings.version) if role is Role.CACHE else 0
         common = (f"{shape}, {role.value}", mine, blocks.size, None, unused)
         match layer.span:
             case Window(tokens):
@@ -226,6 +262,10 @@ def _keeps_every_token(rank: Rank) -> bool:
             "(vllm/v1/core/kv_cache_utils.py, unify_hybrid_kv_cache_specs)"
         )
     return None in spans
+
+
+def _as_it_is(spec: Spec) -> Spec:
+    return spec
 
 
 def _promoted(spec: Spec) -> Spec:
