@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.mechanisms.base import CachedTensor, Mechanism, Projection
 from kvcalc.mechanisms.states import check_state_formats, convolution, state, state_label
 from kvcalc.term import Factor
 
@@ -48,6 +48,14 @@ class KDA(Mechanism):
             *convolution("conv_v", self.conv_kernel, heads, (width,), self.conv_dtype),
             state(heads, (width, width), self.state_dtype),
         )
+
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:
+        """The first halves of its low-rank gates, of forgetting and of the output: whole on every rank.
+
+        vLLM, vllm/model_executor/layers/mamba/gdn/kimi_gdn_linear_attn.py: f_a of in_proj_qkvgfab, and g_a_proj.
+        """
+        gate = Projection("low-rank gates", self.head_dim, hidden_size)
+        return gate, gate
 
     @property
     def divided(self) -> tuple[Factor, ...]:

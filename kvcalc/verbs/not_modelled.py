@@ -109,8 +109,6 @@ def _copied(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
         yield from dict.fromkeys(names)
     if any(isinstance(each, MLA) and each.index_head_dim and not each.index_n_heads for each in kinds.values()):
         yield "indexer's projections"
-    if "kda" in kinds:
-        yield "low-rank gates of Kimi delta attention"
     if model.is_mixture_of_experts and not stated and (model.weights or not expert_parameters(model)):
         yield ROUTERS
     if not stated:

@@ -161,11 +161,7 @@ def copies_in(said: tuple[str, ...]) -> list[str]:
     ("name", "options", "expected"),
     [
         ("gemma-2b", {"tp": 8}, "norms, biases and other small weights"),
-        (
-            "kimi-linear-48b-a3b",
-            {"tp": 4},
-            "low-rank gates of Kimi delta attention, norms, biases and other small weights",
-        ),
+        ("kimi-linear-48b-a3b", {"tp": 4}, "norms, biases and other small weights"),
         ("gpt-oss-120b", {"tp": 16}, "biases"),
         (
             "gemma-2b",
