@@ -1,4 +1,7 @@
-"""Start-up logs of vLLM as its versions write them: the formats are those of its source, the figures of public logs."""
+"""Start-up logs of vLLM as its versions write them: the formats are those of its source.
+
+The figures of V0_31 and BOTH are those of public logs. The others are made up, and prove nothing of vLLM.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,21 @@ INFO 01-02 10:00:12 distributed_gpu_executor.py:61] Maximum concurrency for 4096
 INFO 01-02 10:00:40 model_runner.py:1535] Graph capturing finished in 21 secs, took 0.38 GiB
 """
 """worker/worker.py, determine_num_available_blocks; config.py, VllmConfig.__str__."""
+
+BOTH = """\
+INFO 08-12 22:31:58 [llm_engine.py:228] Initializing a V0 LLM engine (v0.10.0) with config: \
+model='unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit', speculative_config=None, dtype=torch.bfloat16, max_seq_len=32768, \
+tensor_parallel_size=1, pipeline_parallel_size=1, quantization=bitsandbytes, enforce_eager=False, kv_cache_dtype=auto
+INFO 08-12 22:32:09 [model_runner.py:1115] Model loading took 0.5151 GiB and 3.479114 seconds
+INFO 08-12 22:32:11 [worker.py:295] Memory profiling takes 1.73 seconds
+INFO 08-12 22:32:11 [worker.py:295] the current vLLM instance can use total_gpu_memory (47.50GiB) \
+x gpu_memory_utilization (0.78) = 37.18GiB
+INFO 08-12 22:32:11 [worker.py:295] model weights take 0.52GiB; non_torch_memory takes 0.08GiB; \
+PyTorch activation peak memory takes 1.78GiB; the rest of the memory reserved for KV Cache is 34.81GiB.
+INFO 08-12 22:32:11 [executor_base.py:113] # cuda blocks: 190100, # CPU blocks: 0
+INFO 08-12 22:32:11 [executor_base.py:118] Maximum concurrency for 32768 tokens per request: 92.82x
+"""
+"""V0 of a version whose default is V1, on a share of the memory that two decimals do not tell: file 33122952765."""
 
 V0_10_2 = """\
 \x1b[1;36m(APIServer pid=1)\x1b[0;0m INFO 09-20 10:00:00 [api_server.py:1896] vLLM API server version 0.10.2

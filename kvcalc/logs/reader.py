@@ -11,7 +11,7 @@ from kvcalc.logs.server_log import Printed, ServerLog
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kvcalc.logs.server_log import Dialect
+    from kvcalc.logs.server_log import Dialect, Minor, Wording
 
 MAX_TIMES = 4096
 """Times that a figure is kept of one start: as many as there may be ranks."""
@@ -38,6 +38,18 @@ class _Start:
         self.device: str | None = None
         self.settings: dict[str, tuple[int, str]] = {}
         self.printed: dict[str, list[Printed]] = {}
+        self.between: tuple[Minor, Minor] | None = None
+        self.generation = ""
+
+    def narrow(self, wording: Wording) -> None:
+        """Notes which versions print such a line; one that contradicts the others, as forks have, changes nothing."""
+        self.generation = self.generation or wording.generation
+        own = wording.between
+        if own is None or self.between is None:
+            self.between = self.between or own
+            return
+        both = max(own[0], self.between[0]), min(own[1], self.between[1])
+        self.between = both if both[0] <= both[1] else self.between
 
     def set(self, option: str, value: str, strength: int) -> None:
         if strength >= self.settings.get(option, (0, ""))[0]:
@@ -62,6 +74,7 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
             known = known or "device" not in found.re.groupindex
             if wording.starts and starts[-1].printed:
                 starts.append(_Start())
+            starts[-1].narrow(wording)
             _note(starts[-1], found, dialect, line)
     if not known:
         return None
@@ -73,6 +86,8 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
         device=last.device or next((each.device for each in starts if each.device), None),
         settings={name: value for name, (_, value) in last.settings.items()},
         printed={name: tuple(values) for name, values in last.printed.items()},
+        between=last.between,
+        generation=last.generation,
         starts=len(starts),
     )
 
@@ -105,6 +120,8 @@ def _note(start: _Start, found: re.Match[str], dialect: Dialect, line: str) -> N
             values = start.printed.setdefault(dialect.figures[group].name, [])
             if len(values) < MAX_TIMES:
                 values.append(printed)
+        elif group == "generation":
+            start.generation = text.lower()
         elif group == "version":
             start.version = start.version or text
         elif group == "model":

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+Minor = tuple[int, int]
+"""A version without its last number: (0, 10)."""
+
+_VERSIONS = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?(?: to (\d+)\.(\d+))?")
+
+
 class Unit(Enum):
     """What a figure counts, and how much one of it is."""
 
@@ -82,9 +88,10 @@ class Wording:
     Attributes:
         anchor: characters that such a line always has; lines without them are not looked at.
         pattern: whose groups are named after figures, or are `version`, `model`, `device`, `settings` or `command`.
-        versions: that print it.
+        versions: that print it, as '0.10 to 0.26', and when.
         source: the function that does, in the engine's tree.
         starts: whether a server prints it once, at its start.
+        generation: of the engine, where only one prints it; V0 and V1 stand side by side in some versions of vLLM.
     """
 
     anchor: str
@@ -92,6 +99,16 @@ class Wording:
     versions: str
     source: str
     starts: bool = False
+    generation: str = ""
+
+    @property
+    def between(self) -> tuple[Minor, Minor] | None:
+        """The first and the last version that print it; None where any does."""
+        found = _VERSIONS.match(self.versions)
+        if found is None:
+            return None
+        first = int(found[1]), int(found[2])
+        return first, (int(found[3]), int(found[4])) if found[3] else first
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +149,8 @@ class ServerLog:
         device: what the driver calls the accelerator.
         settings: by option of kvcalc (with dashes) or of the engine; as text.
         printed: the figures, each as often as it was printed.
+        between: versions that print such lines, the first and the last; None where any may.
+        generation: of the engine, where its lines tell; in lower case.
         starts: how many there are in the log.
     """
 
@@ -141,6 +160,8 @@ class ServerLog:
     device: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     printed: Mapping[str, tuple[Printed, ...]] = field(default_factory=dict)
+    between: tuple[Minor, Minor] | None = None
+    generation: str = ""
     starts: int = 1
 
     def most(self, figure: str) -> Printed | None:

@@ -53,8 +53,14 @@ FIGURES = MappingProxyType(
 """By the name of the group that holds them in the patterns below."""
 
 
-def _line(anchor: str, pattern: str, versions: str, source: str, *, starts: bool = False) -> Wording:
-    return Wording(anchor, re.compile(pattern), versions, source, starts)
+def _line(
+    anchor: str, pattern: str, versions: str, source: str, *, starts: bool = False, generation: str = ""
+) -> Wording:
+    return Wording(anchor, re.compile(pattern), versions, source, starts, generation)
+
+
+def _v0(anchor: str, pattern: str, versions: str, source: str) -> Wording:
+    return _line(anchor, pattern, versions, source, generation="v0")
 
 
 WORDINGS = (
@@ -62,24 +68,25 @@ WORDINGS = (
     _line(
         "API server version",
         rf"API server version (?P<version>{_VERSION})",
-        "0.6 to 0.16",
+        "0.6 to 0.23",
         "entrypoints/openai/api_server.py, run_server",
         starts=True,
     ),
     _line(
         "vLLM server version",
         rf"vLLM server version (?P<version>{_VERSION}), serving model (?P<model>\S{{1,300}})",
-        "0.17 to 0.33",
+        "0.15 to 0.33",
         "entrypoints/common/startup.py, log_version_and_model; elsewhere before",
         starts=True,
     ),
     _line(
-        "version ", rf"█ {{1,8}}version (?P<version>{_VERSION})", "0.17 to 0.33", "the same, with a logo", starts=True
+        "version ", rf"█ {{1,8}}version (?P<version>{_VERSION})", "0.15 to 0.33", "the same, with a logo", starts=True
     ),
-    _line("model ", r"█ {1,8}model {1,8}(?P<model>\S{1,300})", "0.17 to 0.33", "the same"),
+    _line("model ", r"█ {1,8}model {1,8}(?P<model>\S{1,300})", "0.15 to 0.33", "the same"),
     _line(
         "LLM engine (v",
-        rf"Initializing an? (?:V[01] )?LLM engine \((?P<version>{_VERSION})\) with config: (?P<settings>.*)",
+        rf"Initializing an? (?:(?P<generation>V[01]) )?LLM engine \((?P<version>{_VERSION})\) with config: "
+        r"(?P<settings>.*)",
         "0.6 to 0.33",
         "v1/engine/core.py, EngineCore; engine/llm_engine.py, LLMEngine (V0); the settings: VllmConfig.__str__",
     ),
@@ -87,11 +94,11 @@ WORDINGS = (
         "Starting to load model",
         r"Starting to load model (?P<model>[^\s]{1,300}?)\.\.\.",
         "0.6 to 0.33",
-        "v1/worker/gpu_model_runner.py, load_model; worker/model_runner.py (V0)",
+        "v1/worker/gpu_model_runner.py, load_model; worker/model_runner.py",
     ),
     # what it was told
-    _line("non-default args", r"non-default args: (?P<settings>.*)", "0.10 to 0.33", "log_non_default_args"),
-    _line("args: Namespace(", r"args: Namespace\((?P<settings>.*)", "0.6 to 0.9", "the line after the version"),
+    _line("non-default args", r"non-default args: (?P<settings>.*)", "0.9 to 0.33", "log_non_default_args"),
+    _line("args: Namespace(", r"args: Namespace\((?P<settings>.*)", "0.6 to 0.33", "the line after the version"),
     _line("vllm serve", r"vllm serve (?P<command>.*)", "0.6 to 0.33", "the command line, where a log holds it"),
     _line(
         "openai.api_server",
@@ -138,31 +145,31 @@ WORDINGS = (
         "oading took",
         rf"[Mm]odel loading took {_gib('weights')}",
         "0.8 to 0.33",
-        "v1/worker/gpu_model_runner.py, load_model; v1/worker/gpu/model_runner.py; worker/model_runner.py (V0)",
+        "v1/worker/gpu_model_runner.py, load_model; v1/worker/gpu/model_runner.py; worker/model_runner.py",
     ),
     _line(
         "model weights took",
         rf"Loading model weights took {_gib('weights')}",
-        "0.6 to 0.8",
+        "0.6 to 0.9",
         "worker/model_runner.py, load_model: its GB are 2^30 bytes",
     ),
     # V0's profile, which stands on three lines
-    _line(
+    _v0(
         "total_gpu_memory (",
         rf"total_gpu_memory \({_gib('total')}\) x gpu_memory_utilization \((?P<share>{_GIB})\) = {_gib('requested')}",
-        "0.6.5 to 0.10 (V0)",
+        "0.6.5 to 0.10",
         "worker.py, determine_num_available_blocks",
     ),
-    _line("model weights take", rf"model weights take {_gib('weights')}", "0.6.5 to 0.10 (V0)", "the same"),
-    _line("non_torch_memory takes", rf"non_torch_memory takes {_gib('non_torch')}", "0.6.5 to 0.10 (V0)", "the same"),
-    _line(
+    _v0("model weights take", rf"model weights take {_gib('weights')}", "0.6.5 to 0.10", "the same"),
+    _v0("non_torch_memory takes", rf"non_torch_memory takes {_gib('non_torch')}", "0.6.5 to 0.10", "the same"),
+    _v0(
         "activation peak memory takes",
         rf"activation peak memory takes {_gib('activation')}",
-        "0.6.5 to 0.10 (V0)",
+        "0.6.5 to 0.10",
         "the same",
     ),
-    _line("reserved for KV Cache is", rf"reserved for KV Cache is {_gib('kv')}", "0.6.5 to 0.10 (V0)", "the same"),
-    _line(
+    _v0("reserved for KV Cache is", rf"reserved for KV Cache is {_gib('kv')}", "0.6.5 to 0.10", "the same"),
+    _v0(
         "Memory profiling results",
         rf"total_gpu_memory={_gib('total')}.{{0,80}}peak_torch_memory={_gib('peak_torch')}"
         rf".{{0,80}} non_torch_memory={_gib('non_torch')} kv_cache_size={_gib('kv')}"
@@ -176,10 +183,10 @@ WORDINGS = (
         "0.6 to 0.7",
         "executor/gpu_executor.py; v1/executor/uniproc_executor.py, ray_executor.py",
     ),
-    _line(
+    _v0(
         "CPU blocks: ",
         rf"# (?:cuda|rocm|hip) blocks: (?P<blocks>{_COUNT}), # CPU",
-        "0.7 to 0.11 (V0)",
+        "0.7 to 0.11",
         "executor/executor_base.py, initialize_cache",
     ),
     # V1's
@@ -187,7 +194,7 @@ WORDINGS = (
         "ree memory on device",
         rf"ree memory on device [\w:() ]{{0,20}}?\(?(?P<free>{_GIB})/(?P<total>{_GIB}) GiB\) on startup.{{0,120}}?"
         rf"GPU memory utilization(?: is)? \((?P<share>{_GIB}), (?P<requested>{_GIB}) GiB\)",
-        "0.10 to 0.33",
+        "0.9 to 0.33",
         "gpu_worker.py, compile_or_warm_up_model; v1/worker/utils.py, request_memory",
     ),
     _line(
@@ -218,9 +225,9 @@ WORDINGS = (
     ),
     _line(
         "torch peak memory increase",
-        rf"torch peak memory increase: {_gib('activation')}; non-torch forward increase memory: {_gib('non_torch')}; "
-        rf"weights memory: {_gib('weights')}",
-        "0.8 to 0.26, at the level DEBUG",
+        rf"torch peak memory increase: {_gib('activation')}; (?:non-torch forward increase memory: {_gib('non_torch')}"
+        rf"|total consumed \(from mem_get_info\): {_gib('consumed')}); weights memory: {_gib('weights')}",
+        "0.9 to 0.33, at the level DEBUG",
         "utils/mem_utils.py, MemoryProfilingResult; utils.py before",
     ),
     _line(
@@ -251,7 +258,7 @@ WORDINGS = (
         "apturing finished in",
         rf"Graph capturing finished in \d{{1,9}} secs?, took {_gib('graphs')}",
         "0.6 to 0.33",
-        "v1/worker/gpu_model_runner.py, capture_model; worker/model_runner.py (V0)",
+        "v1/worker/gpu_model_runner.py, capture_model; worker/model_runner.py",
     ),
     _line(
         "KV cache size:",
@@ -263,14 +270,14 @@ WORDINGS = (
         "tokens per request:",
         rf"Maximum concurrency for (?P<context>{_COUNT}) tokens per request: (?P<concurrency>\d{{1,12}}\.\d\d)x",
         "0.6 to 0.33",
-        "v1/core/kv_cache_utils.py; executor/executor_base.py (V0)",
+        "v1/core/kv_cache_utils.py; executor/executor_base.py",
     ),
     # a start that fails
     _line(
         "at least one request with the model",
         rf"max seq len \((?P<context>{_COUNT})\), \(?{_gib('needed')} KV cache is needed, which is larger than the "
         rf"available KV cache memory \({_gib('kv')}\)",
-        "0.9 to 0.33",
+        "0.7 to 0.33",
         "v1/core/kv_cache_utils.py, check_enough_kv_cache_memory",
     ),
 )

@@ -79,6 +79,18 @@ def test_a_log_of_0_31_with_a_logo_and_consumed_memory() -> None:
     assert found["total memory"] == ["79.25 GiB"]
 
 
+def test_a_log_tells_its_engines_generation_and_the_versions_that_print_such_lines() -> None:
+    assert read_log_text(vllm_start_ups.BOTH).generation == "v0"
+    assert read_log_text(vllm_start_ups.V0_10_2).generation == "v1"
+    consumed = read_log_text(
+        "INFO Actual usage is 15.26 GiB for consumed memory (weights + non-torch), 1.44 GiB for "
+        "peak activation, and 0.23 GiB for CUDAGraph memory."
+    )
+    assert consumed.between == ((0, 27), (0, 33))
+    separate = read_log_text(vllm_start_ups.V0_10_2[vllm_start_ups.V0_10_2.index("Free memory") :])
+    assert separate.between == ((0, 10), (0, 26))
+
+
 def test_several_ranks_print_their_own_figures() -> None:
     log = read_log_text(vllm_start_ups.RANKS)
     assert [each.process for each in log.printed["weights"]] == ["Worker_TP0", "Worker_TP1"]

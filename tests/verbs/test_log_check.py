@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Kvcalc
-from vllm_start_ups import RANKS, V0_19, V0_31
+from vllm_start_ups import BOTH, RANKS, V0_10_2, V0_19, V0_31
 
 import kvcalc as package
 from kvcalc.errors import KvcalcError
@@ -195,6 +195,24 @@ def test_weights_of_an_unknown_format_are_taken_as_printed(log: Any) -> None:
     assert weights is not None
     assert weights.difference == pytest.approx(0, abs=1e-9)
     assert any(each.code == "weights-as-printed" for each in result.notes)
+
+
+def test_v0_beside_v1_has_its_own_defaults(log: Any) -> None:
+    result = package.capacity_from_log(log(BOTH))
+    settings = {each.option: each.value for each in result.settings}
+    assert settings["max-num-seqs"] == "256"
+    assert settings["max-num-batched-tokens"] == "32768"
+    assert float(settings["--utilization"]) == pytest.approx(37.18 / 47.50, abs=1e-4)
+    tokens = result.row("blocks, given the printed memory")
+    assert tokens is not None
+    assert tokens.difference == pytest.approx(0, abs=0.0005)
+
+
+def test_a_version_is_taken_by_the_wording(log: Any) -> None:
+    text = V0_10_2[V0_10_2.index("Free memory") :]
+    result = package.capacity_from_log(log(text), "qwen3-8b", gpu="rtx4090")
+    assert result.engine_version == "0.26.0"
+    assert any("wording" in each.text for each in result.notes if each.code == "version-not-logged")
 
 
 def codes(result: package.LogCheck) -> set[str]:

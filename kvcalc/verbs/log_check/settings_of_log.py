@@ -12,10 +12,11 @@ from kvcalc.model.model import Model
 from kvcalc.note import Note, note
 from kvcalc.scenario.option import given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
-from kvcalc.units import parse_count
+from kvcalc.units import MAX_CONTEXT, parse_count
 from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
 from kvcalc.verbs.log_check.result import LogSetting
+from kvcalc.verbs.log_check.vllm_v0 import v0_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -72,7 +73,11 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     engine, engine_notes = _engine(log, given)
     given_own: dict[str, Any] = read["engine_option"] or {}
     logged_own = said.pop("engine_option")
-    own = {**(logged_own if engine.partition("@")[0] == log.engine else {}), **given_own}
+    name, _, version = engine.partition("@")
+    own = {**(logged_own if name == log.engine else {}), **given_own}
+    if log.generation == "v0" and name == log.engine and "context" in said:
+        longest = parse_count(str(said["context"]), "--context", MAX_CONTEXT)
+        own = {**v0_options(version, card.gpu, known.model, longest), **own}
     if given.get("block_size") is not None:
         own.pop("block-size", None)
     options = {**said, **given, "engine": engine}
@@ -169,15 +174,21 @@ def _engine(log: ServerLog, given: Mapping[str, Any]) -> tuple[str, tuple[Note, 
     logged = log.version or ""
     found = _RELEASE.match(logged)
     if found is None:
-        newest = ENGINES[name].versions[-1] if name in ENGINES and ENGINES[name].versions else "the newest"
-        return name, (
-            note(
-                "version-not-logged",
-                f"the log does not say its version: {newest} is taken (--engine {name}@VERSION sets it)",
-                version=newest,
-            ),
-        )
+        taken = _newest(log)
+        lines = "" if log.between is None else ", by the wording of its lines"
+        told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
+        return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
     return f"{name}@{logged if version_number(logged) else found[1]}", ()
+
+
+def _newest(log: ServerLog) -> str:
+    """The newest version that is known and prints such lines; the newest of all where none does."""
+    known = ENGINES[log.engine].versions
+    if log.between is None:
+        return known[-1]
+    first, last = log.between
+    alike = [each for each in known if first <= (version_number(each) or (0, 0))[:2] <= last]
+    return alike[-1] if alike else known[-1]
 
 
 def _notes(log: ServerLog, known: LoggedModel, *, weights_printed: bool) -> Iterator[Note]:
