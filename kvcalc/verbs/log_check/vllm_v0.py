@@ -21,7 +21,7 @@ def v0_options(version: str, gpu: Gpu, model: Model, context: int) -> dict[str, 
     number = version_number(version)
     if number is None or not ENGINE_V1 <= number[:2] < ENGINE_V0_GONE:
         return {}
-    batch = default_batch(LAST_V0_ALONE, gpu, "server", context, traits_of(model, None))
+    batch = default_batch(LAST_V0_ALONE, gpu, "v0", "server", context, traits_of(model, None))
     return {
         "max-num-batched-tokens": str(batch.tokens),
         "max-num-seqs": str(batch.sequences),
