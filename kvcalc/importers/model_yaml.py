@@ -68,14 +68,25 @@ def _lines(
 
 
 def compressed(layers: Sequence[ImportedLayer]) -> tuple[Run | Repeated, ...]:
-    """The layers in order: the shortest pattern that repeats from the first layer on, then runs of equal layers."""
+    """The layers in order: patterns that come several times in a row, the shortest first, and runs of equal layers."""
+    parts: list[Run | Repeated] = []
+    start = 0
+    while start < len(layers):
+        period, times = _pattern(layers[start:])
+        parts += [Repeated(times, _runs(layers[start : start + period]))] if times > 1 else _runs(layers[start:])[:1]
+        start += period * times
+    return tuple(parts)
+
+
+def _pattern(layers: Sequence[ImportedLayer]) -> tuple[int, int]:
+    """How long the shortest pattern is that repeats from the first layer on, and how often; else equal layers, once."""
     for period in range(2, LONGEST_PERIOD + 1):
         times = 0
         while layers[:period] == layers[times * period : (times + 1) * period]:
             times += 1
         if times > 1 and len(set(layers[:period])) > 1:
-            return (Repeated(times, _runs(layers[:period])), *_runs(layers[times * period :]))
-    return _runs(layers)
+            return period, times
+    return _runs(layers)[0].length, 1
 
 
 def _runs(layers: Sequence[ImportedLayer]) -> tuple[Run, ...]:
