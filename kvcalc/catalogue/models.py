@@ -15,6 +15,7 @@ from kvcalc.model.model import Model
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from kvcalc.importers.imported_model import ImportedModel
     from kvcalc.note import Note
 
 HUB = "hf:"
@@ -37,22 +38,22 @@ class FoundModel(NamedTuple):
     Attributes:
         origin: its name in messages.
         path: of its file, where it has one.
-        written: the YAML that an import wrote; None where the file is YAML itself.
+        imported: what was read from another format; None where the file is YAML itself.
         notes: of an import.
     """
 
     model: Model
     origin: str
     path: Path | None
-    written: str | None = None
+    imported: ImportedModel | None = None
     notes: tuple[Note, ...] = ()
 
     @property
     def text(self) -> str:
-        """The YAML: the file's own, or what the import wrote."""
-        if self.written is not None or self.path is None:
-            return self.written or ""
-        return self.path.read_text(encoding="utf-8-sig")
+        """The YAML: the file's own, or what an import writes."""
+        if self.imported is not None:
+            return self.imported.text
+        return "" if self.path is None else self.path.read_text(encoding="utf-8-sig")
 
 
 def model_names() -> list[str]:
@@ -83,7 +84,7 @@ def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundMode
     if named is not None and _holds_model(path):
         raise KvcalcError(_both(text, named.model))
     found = named or _model_at(path, text, assumed or {})
-    if assumed and found.written is None:
+    if assumed and found.imported is None:
         raise KvcalcError(f"--assume: decides what an imported file does not say, and {found.origin} is a model file")
     return found
 
@@ -160,14 +161,14 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> Found
     from kvcalc.importers import import_path  # noqa: PLC0415  # for start-up time
 
     found = import_path(path, shown, assumed)
-    return FoundModel(found.model, shown, path, found.text, found.notes)
+    return FoundModel(found.model, shown, path, found, found.notes)
 
 
 def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:
     from kvcalc.importers.hub import import_hub  # noqa: PLC0415  # for start-up time, and it needs an extra
 
     found = import_hub(text, assumed)
-    return FoundModel(found.model, text[:MAX_SHOWN], None, found.text, found.notes)
+    return FoundModel(found.model, text[:MAX_SHOWN], None, found, found.notes)
 
 
 def _no_such_model(text: str) -> str:

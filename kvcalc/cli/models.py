@@ -1,7 +1,8 @@
 """kvcalc models: the catalogue, one model, and the schema of model files."""
 
 import json as json_module
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
 
 import typer
 
@@ -18,6 +19,16 @@ from kvcalc.scenario.options import Assumptions
 from kvcalc.verbs.listing import list_models, show_model
 
 SOURCE = Option("SOURCE", "A config.json or its folder, a .gguf, or hf:ORG/NAME.")
+
+
+class Entry(TypedDict, total=False):
+    """What no config.json says of a model."""
+
+    hub_id: Annotated[
+        list[str] | None,
+        Option("ORG/NAME", "Name on the Hub of the model that is written; repeatable.", repeatable=True),
+    ]
+    source: Annotated[str | None, Option("TEXT", "Where its figures come from, such as the address of the file.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,13 +55,18 @@ def show_command(model: RequiredModel, **given: Any) -> None:
     show(model_report(show_model(found.model, found.text)), output_of(given))
 
 
-@takes(Assumptions, Destination)
-def import_command(source: Annotated[str, argument(SOURCE)], **given: Any) -> None:
-    """A model as YAML, with a comment beside every field that says where it came from."""
-    found = find_model(source, _assumed(given))
-    if found.written is None:
+@takes(Assumptions, Entry, Destination)
+def import_command(model: Annotated[str, argument(SOURCE)], **given: Any) -> None:
+    """A model as YAML, with a comment beside every field that says where it came from.
+
+    Its name is that of the file that is written.
+    """
+    found = find_model(model, _assumed(given))
+    if found.imported is None:
         raise KvcalcError(f"import: {found.origin} is a model file already (kvcalc models show prints it)")
-    deliver(found.written, given["output_file"])
+    target = given["output_file"]
+    name = None if target in (None, "-") else Path(target).stem
+    deliver(found.imported.entry(name, tuple(given["hub_id"] or ()), given["source"]).text, target)
 
 
 @takes(Destination)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.importers.model_yaml import yaml_text
+from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
     from kvcalc.importers.imported_layer import ImportedLayer
-    from kvcalc.importers.sourced import Sourced
     from kvcalc.model.model import Model
     from kvcalc.note import Note
 
@@ -50,6 +50,23 @@ class ImportedModel(NamedTuple):
         """
         model = replace(self.model, **{name: given.value for name, given in fields})
         return self._replace(model=model, fields=fields, notes=(*notes, *self.notes), origin=origin)
+
+    def entry(self, name: str | None, hub_ids: tuple[str, ...], source: str | None) -> ImportedModel:
+        """The same as an entry of a catalogue, which says whose it is.
+
+        Args:
+            name: of the model; None leaves the one that it has.
+            hub_ids: its names on the Hub; none leaves those that it has.
+            source: where its figures come from; None leaves the one that it has.
+        """
+        told = {
+            "name": Sourced(model_name(name), "the name of the file that is written") if name else None,
+            "hub_ids": Sourced(hub_ids, "--hub-id") if hub_ids else None,
+            "source": Sourced(source, "--source") if source else None,
+        }
+        fields = dict(self.fields)
+        first = {key: given for key in told if (given := told[key] or fields.get(key)) is not None}
+        return self.at(self.origin, (*first.items(), *((k, v) for k, v in self.fields if k not in first)), ())
 
 
 def model_name(text: str) -> str:

@@ -52,6 +52,15 @@ def test_import_writes_a_file_that_estimate_reads(kvcalc: Kvcalc, config: Path, 
     assert "num_kv_heads: 8  # num_key_value_heads" in target.read_text(encoding="utf-8")
 
 
+def test_import_writes_an_entry_of_a_catalogue(kvcalc: Kvcalc, config: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mine.yaml"
+    told = ("--hub-id", "org/Mine-Instruct", "--hub-id", "org/Mine", "--source", "https://example.org/config.json")
+    assert kvcalc("models", "import", str(config), *told, "-o", str(target)).code == 0
+    model = api.load_model(target)
+    assert (model.name, model.hub_ids) == ("mine", ("org/Mine-Instruct", "org/Mine"))
+    assert model.source == "https://example.org/config.json"
+
+
 def test_import_of_a_model_file_is_refused(kvcalc: Kvcalc) -> None:
     run = kvcalc("models", "import", "llama-3-8b")
     assert (run.code, run.stdout) == (2, "")
