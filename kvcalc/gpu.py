@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text, WorksOut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_GPUS_PER_NODE = 8
 """Where the node's size is not known: the size of an HGX or OAM board."""
 
 Count = Annotated[int, Limits(ge=1, le=10**6)]
+
+_SHARED = (
+    "memory_bandwidth_gb_per_s",
+    "bf16_dense_tflops",
+    "fp8_dense_tflops",
+    "host_link_gb_per_s",
+    "interconnect_gb_per_s",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +39,7 @@ class Gpu(WorksOut):
         memory_from: who reports it: `runtime` (torch or cudaMemGetInfo, the least seen), or `nvidia-smi`, which
             overstates by what the driver keeps; `user` for `--gpu-memory`.
         devices: as which software sees it; with more than one, each has its share of every figure here.
+        one_of: devices of the whole, where this is one of them.
         memory_bandwidth_gb_per_s: in units of 10^9 bytes.
         host_link_gb_per_s: one direction, as is interconnect_gb_per_s.
     """
@@ -45,6 +57,7 @@ class Gpu(WorksOut):
     memory_bytes: Size | None = None
     memory_from: Literal["runtime", "nvidia-smi", "user"] | None = None
     devices: Count = 1
+    one_of: Count = 1
     memory_bandwidth_gb_per_s: Rate | None = None
     bf16_dense_tflops: Rate | None = None
     fp8_dense_tflops: Rate | None = None
@@ -70,6 +83,24 @@ class Gpu(WorksOut):
     def node_size(self) -> int:
         """GPUs that tensor parallelism may span."""
         return self.gpus_per_node or DEFAULT_GPUS_PER_NODE
+
+    def with_memory(self, memory_bytes: int) -> Gpu:
+        """The same with so much memory: one of its devices, where that is no more than one has."""
+        given = replace(self, memory_bytes=memory_bytes, memory_from="user")
+        if self.devices == 1 or self.label_gb is None or memory_bytes * self.devices > self.label_gb * 2**30:
+            return given
+        return replace(
+            given,
+            devices=1,
+            one_of=self.devices,
+            gpus_per_node=self.node_size * self.devices,
+            **{name: None if rate is None else rate / self.devices for name, rate in self._shared_rates},
+        )
+
+    @property
+    def _shared_rates(self) -> Iterator[tuple[str, float | None]]:
+        """Figures of which each device has its share."""
+        return ((name, getattr(self, name)) for name in _SHARED)
 
     def operations_per_second(self, element_format: str) -> Fraction | None:
         """The most dense floating-point operations a second on elements of a format; None where no figure is known."""

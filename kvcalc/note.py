@@ -44,6 +44,7 @@ _CODES = {
     "weights-unknown": "the total and the number of GPUs need the weights",
     # the accelerator
     "gpu-memory-from-nvidia-smi": "the memory of an accelerator is nvidia-smi's figure",
+    "gpu-is-one-device": "one GPU is counted for each of the devices that software sees in an accelerator",
     "gpu-of-several-devices": "software sees several devices where one GPU is counted",
     "process-context-squeezed": "the utilization leaves less than a process's own context takes",
     # the deployment

@@ -131,6 +131,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "gpu-memory-from-nvidia-smi": estimate(
         "llama-3-8b", gpu=replace(package.load_gpu("h100-sxm"), memory_from="nvidia-smi")
     ),
+    "gpu-is-one-device": estimate("llama-3-8b", gpu="mi250x", gpu_memory="64GiB"),
     "gpu-of-several-devices": estimate("llama-3-8b", gpu=DEVICES),
     "process-context-squeezed": estimate("llama-3-8b", utilization=1),
     "cache-copied": estimate("deepseek-v3", tp=8),

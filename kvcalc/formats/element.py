@@ -149,6 +149,9 @@ FORMATS: Mapping[str, ElementFormat] = MappingProxyType(
     }
 )
 
+COMPUTE_FORMATS = ("fp32", "bf16", "fp16")
+"""Those that models compute in."""
+
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
         "float32": "fp32",

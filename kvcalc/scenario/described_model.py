@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import find_model
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.element import COMPUTE_FORMATS, find_format
 from kvcalc.model.ad_hoc import DEFAULT_MLA_HEAD_DIM, AdHoc
 from kvcalc.model.model import Model
 from kvcalc.note import Note, note
@@ -80,4 +80,12 @@ def _completed(model: Model, dtype: str | None, parameters: int | None) -> Model
                 f"--parameters: {model.name} lists its weights part by part; --weights SIZE replaces them"
             )
         model = replace(model, parameters=parameters)
-    return model if dtype is None else replace(model, dtype=find_format(dtype, "--dtype").name)
+    if dtype is None:
+        return model
+    found = find_format(dtype, "--dtype").name
+    if found not in COMPUTE_FORMATS:
+        raise KvcalcError(
+            f"--dtype: models compute in {', '.join(COMPUTE_FORMATS)}; --cache-dtype {found} is the format of the "
+            f"cache, --weight-dtype {found} of the weights"
+        )
+    return replace(model, dtype=found)

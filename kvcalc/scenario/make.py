@@ -105,7 +105,7 @@ def gpu_of(gpu: Gpu | str, memory: int | None = None, node_size: int | None = No
         return found
     if memory < 1:
         raise KvcalcError("--gpu-memory: must be at least 1 byte")
-    return replace(found, memory_bytes=memory, memory_from="user")
+    return found.with_memory(memory)
 
 
 def _engine_notes(engine: Engine) -> Iterator[Note]:

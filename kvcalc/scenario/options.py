@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypedDict
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES
 from kvcalc.fields import MAX_PARAMETERS
-from kvcalc.formats.element import FORMATS
+from kvcalc.formats.element import COMPUTE_FORMATS, FORMATS
 from kvcalc.formats.weights import WEIGHT_FORMATS
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import STATE_FORMATS
@@ -310,7 +310,10 @@ class ModelFields(TypedDict, total=False):
     dtype: Annotated[
         str | None,
         _ad_hoc(
-            "F", "Format of computing, to which cache and weights default (bf16).", values=lambda: FORMATS, read=word
+            "F",
+            "Format of computing, to which cache and weights default (bf16).",
+            values=lambda: COMPUTE_FORMATS,
+            read=word,
         ),
     ]
 

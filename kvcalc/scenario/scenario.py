@@ -116,7 +116,8 @@ class Scenario(WorksOut):
             KvcalcError: no figure is known for it.
         """
         if self.gpu.memory_bytes is None:
-            together = f", of its {self.gpu.devices} devices together," if self.gpu.devices > 1 else ""
+            several = self.gpu.devices > 1
+            together = f", of its {self.gpu.devices} devices together or of one," if several else ""
             raise KvcalcError(
                 f"gpu: no measured memory is known for '{self.gpu.name}'; give what its runtime reports{together} with "
                 "--gpu-memory SIZE"

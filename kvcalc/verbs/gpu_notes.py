@@ -40,6 +40,14 @@ def _devices_note(gpu: Gpu) -> Iterator[Note]:
             gpu=gpu.name,
             devices=gpu.devices,
         )
+    if gpu.one_of > 1:
+        yield note(
+            "gpu-is-one-device",
+            f"--gpu-memory is no more than one of {gpu.name}'s {gpu.one_of} devices has: one GPU here is one device, "
+            f"with 1/{gpu.one_of} of its bandwidth and rates",
+            gpu=gpu.name,
+            devices=gpu.one_of,
+        )
 
 
 def _context_note(scenario: Scenario) -> Iterator[Note]:

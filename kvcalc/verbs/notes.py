@@ -11,7 +11,7 @@ from kvcalc.note import Note, note
 from kvcalc.scenario import DEFAULT_DTYPE
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.gpu_notes import gpu_notes
-from kvcalc.verbs.replica import bytes_without_windows, one_copy_content_bytes, replica_content_bytes
+from kvcalc.verbs.replica import bytes_without_windows, one_copy_content_bytes, replica_content_bytes, shares_nothing
 from kvcalc.verbs.weight_notes import weight_notes
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
         )
     if model.max_context is not None and context > model.max_context:
         yield context_above_max_context(context, model.max_context)
+    yield from _prefix_notes(scenario, deployment)
     if not scenario.engine.plain:
         load = Load(deployment.sequences(scenario.workload.batch), context, min(scenario.shared_prefix, context))
         yield from Ranks(scenario).settled(deployment).notes(load)
@@ -165,6 +166,13 @@ def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
             without_windows_bytes=full,
         )
     yield from _state_notes(model)
+
+
+def _prefix_notes(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
+    """That --shared-prefix changes nothing, however many sequences there are."""
+    if scenario.shared_prefix and shares_nothing(scenario, deployment):
+        text = "--shared-prefix: nothing of those tokens is kept once for all sequences here"
+        yield note("unused-option", text, options=("--shared-prefix",))
 
 
 def context_above_max_context(context: int, max_context: int) -> Note:

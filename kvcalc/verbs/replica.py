@@ -67,6 +67,14 @@ def one_copy_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ra
     return content_bytes(RankLoad(layers, 1, *load[:2], kept_in, shared_prefix=load.shared_prefix))
 
 
+def shares_nothing(scenario: Scenario, deployment: Deployment) -> bool:
+    """Whether two sequences on each replica take as much with the shared prefix as without it."""
+    context = scenario.workload.context
+    settled = Ranks(scenario).settled(deployment)
+    shared = Load(2, context, min(scenario.shared_prefix, context))
+    return bool(settled.replica(shared).bytes == settled.replica(shared._replace(shared_prefix=0)).bytes)
+
+
 def kept_format(scenario: Scenario, deployment: Deployment | None = None) -> CacheFormat:
     """The formats that tensors are kept in: as asked for, unless the engine keeps some in a format of its own.
 

@@ -546,5 +546,5 @@ def test_a_name_that_fits_several_cards_is_refused_with_them_all() -> None:
 
 @pytest.mark.parametrize("name", ["mi250x", "tpu-v7x"])
 def test_memory_is_asked_of_all_devices_of_a_package(name: str) -> None:
-    with pytest.raises(kvcalc.KvcalcError, match="of its 2 devices together, with --gpu-memory SIZE"):
+    with pytest.raises(kvcalc.KvcalcError, match="of its 2 devices together or of one, with --gpu-memory SIZE"):
         kvcalc.estimate("llama-3-8b", gpu=name)

@@ -302,3 +302,20 @@ def test_longcat_counts_layers_of_two_blocks() -> None:
     assert imported({**values, "num_hidden_layers": 56}, num_hidden_layers=28).model.num_layers == 28
     without = {key: value for key, value in values.items() if key != "num_layers"}
     assert "it has no num_layers" in refusal({**without, "num_hidden_layers": 56})
+
+
+@pytest.mark.parametrize("part", ["text_config", "llm_config", "language_config"])
+def test_a_text_model_s_part_has_several_names(part: str) -> None:
+    vision = {"hidden_size": 1024, "num_attention_heads": 16, "num_hidden_layers": 24}
+    values = {"model_type": "internvl_chat", part: LLAMA, "vision_config": vision, "torch_dtype": "bfloat16"}
+    assert kinds(values) == ["gqa 32/8 x 128"] * 2
+    found = imported(values)
+    assert (found.model.parameters, found.model.modalities) == (None, ("text", "image"))
+    assert "what vision_config describes is not known" in texts(found.notes)[0]
+    assert f"{part} is no mapping" in refusal({**values, part: [1]})
+    untyped = {key: value for key, value in LLAMA.items() if key != "model_type"}
+    assert f"the {part} of 'internvl_chat' has no model_type" in refusal({**values, part: untyped})
+
+
+def test_a_text_model_s_file_may_have_a_part_by_a_rarer_name() -> None:
+    assert kinds({**LLAMA, "language_config": {"model_type": "gpt2"}}) == ["gqa 32/8 x 128"] * 2

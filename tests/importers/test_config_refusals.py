@@ -91,6 +91,21 @@ def test_two_names_of_a_dtype_must_agree() -> None:
     assert imported(both, dtype="bfloat16").model.dtype == "bf16"
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("torch.bfloat16", "bf16"), ("half", "fp16"), ("float", "fp32"), ("auto", None), ("torch.float16", "fp16")],
+)
+def test_words_for_a_dtype(word: str, meant: str | None) -> None:
+    assert imported({**LLAMA, "torch_dtype": word}).model.dtype == meant
+
+
+def test_a_word_that_models_do_not_compute_in_is_decided() -> None:
+    strange = {**LLAMA, "torch_dtype": "float8_e4m3fn"}
+    assert "--assume torch_dtype=bfloat16 decides it, or =null takes it as absent" in refusal(strange)
+    assert imported(strange, torch_dtype="bfloat16").model.dtype == "bf16"
+    assert imported(strange, torch_dtype=None).model.dtype is None
+
+
 def test_infinity_is_read() -> None:
     values = {**LLAMA, "time_step_limit": [0.0, float("inf")]}
     assert "Infinity" in json.dumps(values)

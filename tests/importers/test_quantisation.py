@@ -35,6 +35,7 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     "GPTQ": ({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}, "gptq"),
     "AWQ": ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "awq"),
     "bitsandbytes": ({"quantization_config": {"load_in_4bit": True, "quant_method": "bitsandbytes"}}, "bitsandbytes"),
+    "bitsandbytes, without flags": ({"quantization_config": {"quant_method": "bitsandbytes"}}, "bitsandbytes"),
     "ModelOpt": ({"quantization_config": {"quant_algo": "NVFP4", "kv_cache_quant_algo": None}}, "NVFP4"),
     "older compressed-tensors": ({"compression_config": {"quant_method": "sparseml"}}, "sparseml"),
     "MLX": ({"quantization": {"group_size": 64, "bits": 4}}, "4 bits"),
@@ -109,3 +110,9 @@ def test_a_config_json_of_another_name_has_no_folder(tmp_path: Path) -> None:
     (tmp_path / "hf_quant_config.json").write_text(json.dumps(BESIDE["hf_quant_config.json"]))
     (tmp_path / "other.json").write_text(json.dumps(LLAMA))
     assert load_model(tmp_path / "other.json").parameters == PARAMETERS
+
+
+def test_bitsandbytes_with_both_flags_false_leaves_weights_as_they_are() -> None:
+    neither = {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False}
+    assert imported({"quantization_config": neither}).model.parameters == PARAMETERS
+    assert imported({"quantization_config": {**neither, "load_in_8bit": True}}).model.parameters is None

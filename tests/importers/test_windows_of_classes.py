@@ -86,6 +86,22 @@ def test_smollm3_slides_where_nothing_is_rotated(marks: list[int] | None, interv
     assert ours(values) == theirs(values)
 
 
+@pytest.mark.parametrize("model_type", ["mistral", "phi3", "starcoder2", "qwen2", "qwen3_moe", "dots1", "gemma2"])
+def test_a_window_of_zero_is_none_and_one_below_is_refused(model_type: str) -> None:
+    used = {"use_sliding_window": True} if model_type.startswith("qwen") else {}
+    values = {**SHAPE, "model_type": model_type, **used, "max_window_layers": 0}
+    assert set(ours({**values, "sliding_window": 0})) == {None}
+    with pytest.raises(KvcalcError, match="sliding_window is -1, with which the class would hide every token"):
+        ours({**values, "sliding_window": -1})
+    assert set(ours({**values, "sliding_window": -1}, sliding_window=None)) == {None}
+
+
+def test_a_window_of_zero_and_layers_listed_as_sliding_contradict_each_other() -> None:
+    values = {**SHAPE, "model_type": "gemma2", "layer_types": LISTED, "sliding_window": 0}
+    with pytest.raises(KvcalcError, match="sliding_window is 0, not a whole number from 1"):
+        ours(values)
+
+
 @pytest.mark.parametrize("flag", [{"use_sliding_window": False}, {}])
 @pytest.mark.parametrize("model_type", IF_USED)
 @pytest.mark.torch

@@ -190,14 +190,28 @@ def test_rows_of_a_comparison_spill_without_a_bound() -> None:
 # Accelerators that are several devices to software.
 
 
-@pytest.mark.parametrize(("gpu", "devices"), [("mi250x", 2), ("tpu-v7x", 2), ("trn2", 4)])
-def test_one_package_may_be_several_devices(gpu: str, devices: int) -> None:
+@pytest.mark.parametrize(
+    ("gpu", "memory", "devices"), [("mi250x", "96GB", 2), ("tpu-v7x", "192GB", 2), ("trn2", "96GB", 4)]
+)
+def test_one_package_may_be_several_devices(gpu: str, memory: str, devices: int) -> None:
     note = f"{gpu} is {devices} devices to software, each with 1/{devices} of its memory, bandwidth and rates"
     for result in (
-        package.estimate("llama-3-8b", gpu=gpu, gpu_memory="96GB"),
-        package.capacity("llama-3-8b", gpu=gpu, gpu_memory="96GB"),
-        package.compare("llama-3-8b", gpu=gpu, gpu_memory="96GB"),
-        package.plan("llama-3-8b", gpu=gpu, gpu_memory="96GB"),
+        package.estimate("llama-3-8b", gpu=gpu, gpu_memory=memory),
+        package.capacity("llama-3-8b", gpu=gpu, gpu_memory=memory),
+        package.compare("llama-3-8b", gpu=gpu, gpu_memory=memory),
+        package.plan("llama-3-8b", gpu=gpu, gpu_memory=memory),
     ):
         assert any(each.startswith(note) for each in texts(result.notes))
     assert not any("devices to software" in each for each in texts(package.estimate("llama-3-8b", gpu="mi300x").notes))
+
+
+def test_memory_of_one_device_makes_a_gpu_of_one_device() -> None:
+    whole, one = (
+        package.make_scenario("llama-3-8b", gpu="mi250x", gpu_memory=size).gpu for size in ("128GiB", "64GiB")
+    )
+    assert (whole.devices, whole.one_of, whole.memory_bandwidth_gb_per_s, whole.node_size) == (2, 1, 3277, 4)
+    assert (one.devices, one.one_of, one.memory_bandwidth_gb_per_s, one.node_size) == (1, 2, 3277 / 2, 8)
+    assert (one.bf16_dense_tflops, one.fp8_dense_tflops, one.interconnect_gb_per_s) == (383 / 2, None, 175)
+    (told,) = (each for each in package.estimate("llama-3-8b", gpu=one).notes if each.code == "gpu-is-one-device")
+    assert "mi250x's 2 devices" in told.text
+    assert package.make_scenario("llama-3-8b", gpu="h100-sxm", gpu_memory="20GiB").gpu.memory_bandwidth_gb_per_s == 3350

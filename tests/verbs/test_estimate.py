@@ -105,6 +105,11 @@ def test_the_models_own_limit() -> None:
         ({"cache_dtype": "fp8_ds_mla"}, "does not keep"),
         ({"weight_dtype": "fp9"}, "--weight-dtype: unknown format"),
         ({"dtype": "fp9"}, "--dtype: unknown format"),
+        (
+            {"dtype": "q4_0"},
+            "--dtype: models compute in fp32, bf16, fp16; --cache-dtype q4_0 is the format of the cache",
+        ),
+        ({"dtype": "fp8"}, "--weight-dtype fp8 of the weights"),
         ({"gpu": "h100-smx"}, "did you mean 'h100-sxm'"),
     ],
 )
@@ -303,3 +308,12 @@ def test_a_model_that_keeps_nothing(layers: int) -> None:
 def test_the_largest_workload_stays_exact() -> None:
     # 2 x 80 layers x 8 heads x 128 x 2 bytes a token.
     assert kvcalc.estimate("llama-3-70b", batch=10**9, context=10**12).cache.bytes == 327_680 * 10**21
+
+
+def test_a_shared_prefix_without_effect_is_noted() -> None:
+    unused = "--shared-prefix: nothing of those tokens is kept once for all sequences here"
+    for verb in (kvcalc.estimate, kvcalc.capacity, kvcalc.plan):
+        assert unused in texts(verb("mamba-2.8b", shared_prefix=100).notes)
+        assert unused not in texts(verb("llama-3-8b", shared_prefix=100).notes)
+    assert unused in texts(kvcalc.estimate("llama-3-8b", shared_prefix=15, engine="vllm").notes)  # less than a block
+    assert unused not in texts(kvcalc.estimate("llama-3-8b", shared_prefix=16, engine="vllm").notes)

@@ -11,6 +11,7 @@ from kvcalc.importers.config_json.architectures import Eagle3, NotCounted, Outpu
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.quantisation import INSIDE, quantisation_notes
+from kvcalc.importers.config_json.wrappers import TEXT_PARTS
 from kvcalc.importers.sourced import Sourced
 from kvcalc.note import Note, note
 
@@ -92,15 +93,13 @@ def key_beside_text(outer: Mapping[str, Any]) -> str | None:
         if (isinstance(value, dict) and key.endswith("_config") and key not in _PARTS_OF_TEXT)
         or (value and _SENSES.search(key) and not _WORDS_FOR_THEM.search(key))
     ]
-    return min(found, key="text_config".__eq__, default=None)  # the part around which there is more comes last
+    return min(found, key=TEXT_PARTS.__contains__, default=None)  # the part around which there is more comes last
 
 
 def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[Note]:
     unknown = above.reason if isinstance(above, NotCounted) else None
     if beside is not None and unknown is None:
-        stated = (
-            "what is around text_config" if beside == "text_config" else f"what {one_line(beside, MAX_NAME)} describes"
-        )
+        stated = f"what is around {beside}" if beside in TEXT_PARTS else f"what {one_line(beside, MAX_NAME)} describes"
         unknown = f"{stated} is not known"
     if unknown is not None:
         yield note(

@@ -8,6 +8,7 @@ from kvcalc.importers.imported_layer import ImportedLayer
 from kvcalc.importers.key_checks import refuse_differing
 from kvcalc.importers.sourced import Sourced
 from kvcalc.model.layers import MAX_LAYERS
+from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +121,7 @@ def window_if_used(
         return [ImportedLayer((block,))] * num_layers(config)
     if types is not None:
         return [_typed(config, block, each) for each in types]
-    window = config.optional_tokens("sliding_window")
+    window = stated_window(config)
     slides = (rule or _from_max_window_layers)(config)
     return [ImportedLayer((block,), window=window if each else None) for each in slides]
 
@@ -149,14 +150,15 @@ def window_on_all_if_used(config: Config, block: AttentionBlock) -> list[Importe
     """Every layer slides where use_sliding_window is true."""
     listed_types(config, {FULL})
     config.ignore("sliding_window", "max_window_layers")
-    window = config.optional_tokens("sliding_window") if config.flag("use_sliding_window") else None
+    window = stated_window(config) if config.flag("use_sliding_window") else None
     return [ImportedLayer((block,), window=window)] * num_layers(config)
 
 
 def window_from(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     """Layers from max_window_layers on slide, where sliding_window is set; unless listed."""
     types = listed_types(config, {FULL, SLIDING})
-    window = config.optional_tokens("sliding_window")
+    config.ignore("sliding_window")
+    window = stated_window(config) if types is None else None
     if types is not None or window is None:
         return [_typed(config, block, each) for each in types or [FULL] * num_layers(config)]
     first = config.count("max_window_layers", least=0).value
@@ -186,7 +188,7 @@ def alternating_from_the_last(config: Config, block: AttentionBlock, every: int)
 
 def _listed_or(rule: Callable[[Config], list[str]], config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     types = listed_types(config, {FULL, SLIDING})
-    if types is None and config.get("sliding_window") is None:
+    if types is None and stated_window(config) is None:
         return [ImportedLayer((block,))] * num_layers(config)
     config.ignore("sliding_window")
     return [_typed(config, block, each) for each in types or rule(config)]
@@ -214,12 +216,43 @@ def _by_pattern(config: Config) -> list[str]:
 def _typed(config: Config, block: AttentionBlock, layer_type: str) -> ImportedLayer:
     if layer_type == FULL:
         return ImportedLayer((block,))
-    return ImportedLayer((block,), window=config.tokens("sliding_window"))
+    return ImportedLayer((block,), window=window_of_listed(config))
+
+
+def stated_window(config: Config) -> Sourced | None:
+    """sliding_window; None where there is none, which some files say with 0.
+
+    vLLM takes 0 as none since 0.19.0 (vllm/config/model.py, ModelConfig.__post_init__); in transformers' classes a
+    window of 0 would hide every token.
+
+    Raises:
+        KvcalcError: it is something else.
+    """
+    _refuse_negative(config)
+    found = config.optional_count("sliding_window", least=0, most=MAX_CONTEXT)
+    return found if found is not None and found.value else None
+
+
+def window_of_listed(config: Config) -> Sourced:
+    """sliding_window, which must be there where a layer is listed as sliding.
+
+    Raises:
+        KvcalcError: it is not.
+    """
+    _refuse_negative(config)
+    return config.tokens("sliding_window")
+
+
+def _refuse_negative(config: Config) -> None:
+    found = config.get("sliding_window")
+    if found is not None and isinstance(found.value, int) and found.value < 0:
+        what = f"sliding_window is {found.value}, with which the class would hide every token"
+        raise config.refusal(what, config.without("sliding_window"))
 
 
 def _window(config: Config) -> Sourced | None:
     """None where there is none, or where no context is as long."""
-    window, longest = config.optional_tokens("sliding_window"), config.optional_tokens("max_position_embeddings")
+    window, longest = stated_window(config), config.optional_tokens("max_position_embeddings")
     if window is None or (longest is not None and window.value >= longest.value):
         return None
     return window

@@ -40,6 +40,8 @@ _COUNTS: Mapping[str, tuple[tuple[str, ...], int]] = {
 """Fields of a model, the keys that families have for them, and the most."""
 
 DTYPES: Mapping[str, str] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_DTYPE_ALIASES = {"float": "float32", "half": "float16"}
+"""torch's other names."""
 
 
 def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str, Sourced]]:
@@ -70,7 +72,7 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
     if config.flag("attention_k_eq_v"):
         yield "attention_k_eq_v", Sourced(value=True, reason="attention_k_eq_v")
     dtype = either(config, outer, "torch_dtype", "dtype")
-    if dtype is not None:
+    if dtype is not None and dtype.value != "auto":  # which says no dtype
         yield "dtype", dtype_of(config, dtype)
     towers = [kind for kind, key in (("image", "vision_config"), ("audio", "audio_config")) if outer.get(key)]
     if towers:
@@ -109,6 +111,11 @@ def dtype_of(config: Config, found: Sourced) -> Sourced:
     Raises:
         KvcalcError: it is another word.
     """
-    if not isinstance(found.value, str) or found.value not in DTYPES:
-        raise config.refusal(f"{found.reason} is {shown_value(found.value)}, not one of {', '.join(DTYPES)}")
-    return Sourced(DTYPES[found.value], found.reason)
+    word = found.value.removeprefix("torch.") if isinstance(found.value, str) else ""
+    word = _DTYPE_ALIASES.get(word, word)
+    if word not in DTYPES:
+        raise config.refusal(
+            f"{found.reason} is {shown_value(found.value)}, not one of {', '.join(DTYPES)}",
+            f"--assume {found.reason}=bfloat16 decides it, or =null takes it as absent",
+        )
+    return Sourced(DTYPES[word], found.reason)

@@ -28,6 +28,7 @@ BESIDE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 MAX_BLOCK = 10**6
 _METHOD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _METHODS, _BITS = ("quant_method", "quant_algo"), ("bits", "w_bit")
+_LOADED_IN = ("load_in_4bit", "load_in_8bit")
 _EIGHT_BITS = (8, "FP8", "fp8", "fp8_e4m3")
 _KV = ("kv_cache_scheme", "kv_cache_quant_algo")
 
@@ -147,7 +148,9 @@ def _says_something(value: Any) -> bool:
 
 
 def _leaves_weights(settings: Mapping[str, Any]) -> bool:
-    """Whether it states that weights have no algorithm, as ModelOpt does where only the cache has one."""
+    """Whether it leaves them as they are: ModelOpt with an algorithm for the cache alone, bitsandbytes with no flag."""
+    if settings.get("quant_method") == "bitsandbytes" and settings.keys() & set(_LOADED_IN):
+        return not any(settings.get(key) for key in _LOADED_IN)
     return (
         "quant_algo" in settings
         and settings["quant_algo"] is None

@@ -17,7 +17,7 @@ from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.rotary import rotary_fields
-from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, PREFIX_SEES_ALL, RENAMED, WRAPPERS
+from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, PREFIX_SEES_ALL, RENAMED, TEXT_PARTS, WRAPPERS
 from kvcalc.importers.imported_layer import grouped
 from kvcalc.importers.imported_model import ImportedModel, model_name
 from kvcalc.importers.json_text import parse_mapping
@@ -95,10 +95,12 @@ def import_config(
 
 
 def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -> Config:
-    """The part that describes the text model: the file itself, or its text_config."""
-    inner, around = outer.get("text_config"), str(outer.get("model_type"))
+    """The part that describes the text model: the file itself, or its text_config, by whatever name."""
+    around = str(outer.get("model_type"))
+    part = next((key for key in _text_parts(around) if outer.get(key) is not None), "text_config")
+    inner = outer.get(part)
     if inner is not None and not isinstance(inner, dict):
-        raise KvcalcError(f"{shown}: text_config is no mapping")
+        raise KvcalcError(f"{shown}: {part} is no mapping")
     model_type = assumed.get("model_type")
     other = other_file(outer)
     if model_type is None and other is not None:
@@ -113,13 +115,18 @@ def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -
         stated = _text_type(stated, flat=inner is None, shown=shown) if model_type is None else None
     model_type = model_type or stated or WRAPPERS.get(around)
     if not isinstance(model_type, str):
-        where = "it" if inner is None else f"the text_config of '{one_line(around, MAX_NAME)}'"
+        where = "it" if inner is None else f"the {part} of '{one_line(around, MAX_NAME)}'"
         raise KvcalcError(f"{shown}: {where} has no model_type; {_which(outer)}")
     config = Config(values, class_defaults(model_type, nested=inner is not None), shown, model_type, assumed, outer)
     config.ignore("model_type")
     if around in PREFIX_SEES_ALL:
         config.ignore("use_bidirectional_attention")
     return config
+
+
+def _text_parts(around: str) -> tuple[str, ...]:
+    """Keys that the text model's part may have: a text model's file may have other mappings by the rarer names."""
+    return TEXT_PARTS[:1] if around in FAMILIES else TEXT_PARTS
 
 
 def _text_type(around: str, *, flat: bool, shown: str) -> str | None:

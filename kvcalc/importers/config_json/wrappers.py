@@ -31,6 +31,7 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")),
         **dict.fromkeys(("kimi_k25", "kimi_k3", "step3_vl", "step3p7", "glm4v", "glm4v_moe", "aya_vision")),
         **dict.fromkeys(("llava_onevision", "pixtral", "internvl", "kimi_vl")),
+        **dict.fromkeys(("internvl_chat", "h2ovl_chat", "NVLM_D", "skywork_chat", "multi_modality", "deepseek_vl_v2")),
         **_all("idefics3 smolvlm voxtral maira2 vipllava video_llava llava_next_video perception_lm janus", "llama"),
         **_all("deepseek_vl deepseek_vl_hybrid", "llama"),
         **_all("qwen2_audio ovis2 got_ocr2 fast_vlm audioflamingo3 video_llama_3", "qwen2"),
@@ -46,6 +47,11 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
 )
 """Each with the model_type of a text_config that does not have its own. Only that part keeps a cache: what their towers
 make of images or sound enters the text model as tokens (mllama's cross attention is in its text model)."""
+
+TEXT_PARTS = ("text_config", "llm_config", "language_config")
+"""Keys of the text model's part: InternVL and its kin have the second, DeepSeek-VL2 and Janus the last.
+
+Sources: vLLM 0.33.0, vllm/transformers_utils/config.py (_CONFIG_ATTRS_MAPPING) and configs/deepseek_vl2.py."""
 
 RENAMED: Mapping[str, str] = MappingProxyType({"exaone4_5_text": "exaone4"})
 """Text models that transformers' wrapper reads as another type."""
