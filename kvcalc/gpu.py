@@ -6,25 +6,14 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text, WorksOut
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DEFAULT_GPUS_PER_NODE = 8
 """Where the node's size is not known: the size of an HGX or OAM board."""
 
 Count = Annotated[int, Limits(ge=1, le=10**6)]
-
-_SHARED = (
-    "memory_bandwidth_gb_per_s",
-    "bf16_dense_tflops",
-    "fp8_dense_tflops",
-    "host_link_gb_per_s",
-    "interconnect_gb_per_s",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +83,12 @@ class Gpu(WorksOut):
             devices=1,
             one_of=self.devices,
             gpus_per_node=self.node_size * self.devices,
-            **{name: None if rate is None else rate / self.devices for name, rate in self._shared_rates},
+            memory_bandwidth_gb_per_s=_share(self.memory_bandwidth_gb_per_s, self.devices),
+            bf16_dense_tflops=_share(self.bf16_dense_tflops, self.devices),
+            fp8_dense_tflops=_share(self.fp8_dense_tflops, self.devices),
+            host_link_gb_per_s=_share(self.host_link_gb_per_s, self.devices),
+            interconnect_gb_per_s=_share(self.interconnect_gb_per_s, self.devices),
         )
-
-    @property
-    def _shared_rates(self) -> Iterator[tuple[str, float | None]]:
-        """Figures of which each device has its share."""
-        return ((name, getattr(self, name)) for name in _SHARED)
 
     def operations_per_second(self, element_format: str) -> Fraction | None:
         """The most dense floating-point operations a second on elements of a format; None where no figure is known."""
@@ -121,6 +109,10 @@ class Gpu(WorksOut):
     def host_link_bandwidth(self) -> Fraction | None:
         """From the host's memory, in bytes a second."""
         return _bytes_per_second(self.host_link_gb_per_s)
+
+
+def _share(rate: float | None, devices: int) -> float | None:
+    return None if rate is None else rate / devices
 
 
 def _bytes_per_second(giga: float | None) -> Fraction | None:
