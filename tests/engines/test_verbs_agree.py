@@ -10,7 +10,7 @@ import kvcalc
 from kvcalc.engines import ENGINES
 
 CASES: dict[str, dict[str, Any]] = {
-    "llama-3-8b": {"batch": 16, "context": 5000},
+    "llama-3-8b": {"batch": 16, "context": 5000, "tp": 1},
     "llama-3-70b": {"batch": 32, "context": 8192, "tp": 4},
     "gemma-3-27b": {"batch": 2, "context": 9001, "tp": 2},
     "deepseek-v3": {"batch": 3, "context": 4097, "tp": 8, "pp": 2},

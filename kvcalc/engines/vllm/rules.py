@@ -68,3 +68,43 @@ RULES = (
     ),
 )
 """The cache's, in the order in which they are applied."""
+
+MEMORY_RULES = (
+    Rule(
+        "memory requested",
+        "ceil(memory of the card x utilization); before 0.14 not rounded",
+        "vllm/v1/worker/utils.py, request_memory",
+    ),
+    Rule(
+        "memory of the cache",
+        "memory requested - weights - temporary memory - overhead; kv-cache-memory-bytes instead, where it is given",
+        "vllm/v1/worker/gpu_worker.py, determine_available_memory",
+    ),
+    Rule(
+        "temporary memory",
+        "the larger of sampling and a layer, + the experts' workspace from 0.14, + images; a pipeline stage that is "
+        "not the last does not sample",
+        "vllm/v1/worker/gpu_model_runner.py, profile_run",
+    ),
+    Rule(
+        "temporary memory, sampling",
+        "max-num-seqs x vocabulary x bytes of a logit + max-num-batched-tokens x hidden_size x bytes of an element + "
+        "...; with bf16 38 bytes of a logit where CUDA sorts, 50 for 2 to 127 rows; 14 with Triton (0.17) or "
+        "FlashInfer (0.11.0, from 0.20.2); with runner V2 6, 2 from 0.26, 14 from 0.33",
+        "vllm/v1/sample/ops/topk_topp_sampler.py; vllm/v1/worker/gpu/sample/sampler.py",
+    ),
+    Rule(
+        "temporary memory, a layer",
+        "max-num-batched-tokens x (3 x intermediate_size / tp + 4 x hidden_size) x bytes of an element + 16 MiB, and "
+        "what else is wider: experts before 0.14, states, a latent's context",
+        "vLLM's layers; 4 x hidden_size and 16 MiB are fitted on logs of 0.19 and hold in others",
+    ),
+    Rule(
+        "overhead",
+        "non-torch memory as observed, by version, card and ranks; CUDA graphs as estimated, from 0.20.1 (runner V2: "
+        "0.29), about 0.021 GiB a layer; counters of runner V2, max-num-seqs x vocabulary x 4.125 bytes, from 0.29",
+        "start-up logs; vllm/v1/worker/gpu_model_runner.py, profile_cudagraph_memory; "
+        "vllm/v1/worker/gpu/sample/penalties.py",
+    ),
+)
+"""The memory's: how much the cache gets."""

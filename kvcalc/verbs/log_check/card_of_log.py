@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.catalogue import find_gpu, shipped_gpus
 from kvcalc.note import Note, note
 from kvcalc.scenario.options import DEFAULT_GPU
+from kvcalc.units import GIB
 
 if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
-    from kvcalc.logs import ServerLog
+    from kvcalc.logs import Printed, ServerLog
 
 ALIKE = Fraction(1, 200)
 """How far two cards of one kind may differ in memory: drivers and ECC take parts of it."""
+
+
+SMALL = 40 * GIB
+SMALL_GPU = "rtx3090"
+"""Taken for a card of less memory that is like none: no NVLink that its ranks could use, none of Hopper's kernels."""
 
 
 class LoggedCard(NamedTuple):
@@ -45,7 +51,7 @@ def card_of(log: ServerLog, given: Gpu | str | None) -> LoggedCard:
     total = log.most("total memory")
     named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
     alike = [] if named or total is None else _by_memory(total.value)
-    gpu = named or next(iter(alike), None) or find_gpu(DEFAULT_GPU)
+    gpu = named or next(iter(alike), None) or _unlike_any(total)
     memory = None
     if total is not None and not (gpu.memory_bytes and abs(gpu.memory_bytes - total.value) <= total.off):
         memory = int(total.value)
@@ -70,11 +76,16 @@ def _by_memory(total: Fraction) -> list[Gpu]:
     return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - total)))
 
 
+def _unlike_any(total: Printed | None) -> Gpu:
+    """What is taken for a card that has as much memory as none does; its memory is as the log prints it."""
+    return find_gpu(SMALL_GPU if total is not None and total.value < SMALL else DEFAULT_GPU)
+
+
 def _guessed(gpu: Gpu, alike: list[Gpu], log: ServerLog) -> Note:
     others = ", ".join(each.name for each in alike if each is not gpu)
     if alike:
         why = "by its memory" + (f"; {others} have as much" if others else "")
     else:
-        why = "as always where nobody names one"
+        why = "as always where nobody names one" if gpu.name == DEFAULT_GPU else "for want of one with as much memory"
     said = "whose name is not known" if log.device else "which the log does not name"
     return note("card-taken", f"the card, {said}, is taken to be {gpu.name}, {why} (--gpu NAME sets it)", gpu=gpu.name)
