@@ -9,13 +9,14 @@ from kvcalc.engines.base import Engine, Load, Option, Rule, Settled, Setup
 from kvcalc.engines.budget import Budget, Pool, Temporary
 from kvcalc.engines.content import Content, ContentCounter, RankLoad, Rate, content_bytes, contents
 from kvcalc.engines.exact import Exact
+from kvcalc.engines.llama_cpp import LlamaCpp
 from kvcalc.engines.vllm.engine import Vllm
 from kvcalc.errors import KvcalcError, nearest_or_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact, Vllm)}
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact, Vllm, LlamaCpp)}
 """By name."""
 
 __all__ = [

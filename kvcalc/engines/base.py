@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kvcalc.deployment import Deployment
-    from kvcalc.engines.budget import Pool
+    from kvcalc.engines.budget import Pool, Temporary
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Rate, TensorRows
     from kvcalc.formats.element import ElementFormat
@@ -201,9 +201,18 @@ class Settled:
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # for engines
         """What memory a rank of a stage has beside weights of so many bytes, 0 where they are not known.
 
+        Whatever it holds: what grows with that is said by `held` and `temporary`.
+
         More replicas that share experts leave no more of it for the cache.
         """
         return Budget()
+
+    def temporary(self, stage: Stage, load: Load) -> Temporary | None:  # noqa: ARG002  # for engines
+        """Temporary memory of a rank with such a load, where it grows with that; None: as `budget` has it.
+
+        None of its figures falls as sequences or tokens are added.
+        """
+        return None
 
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:  # noqa: ARG002  # for engines
         """The blocks that the engine prints, of so much memory for the cache on a rank of each of `stages`.
@@ -244,6 +253,7 @@ class Engine(ABC):
         block_option: the one that `--block-size` is short for; None where it has no blocks.
         utilization: the share of an accelerator's memory that it uses where nobody says, unless
             `default_utilization` says otherwise; None where it takes no such share, and `--utilization` is refused.
+        tensor_names: what the engine calls tensors, each with those that this means of a model (`--cache-dtype k=F`).
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
         version: the one whose rules are followed; None of a plain formula.
@@ -260,6 +270,7 @@ class Engine(ABC):
     rules: ClassVar[tuple[Rule, ...]] = ()
     block_option: ClassVar[str | None] = None
     utilization: ClassVar[Fraction | None] = DEFAULT_UTILIZATION
+    tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     plain: ClassVar[bool] = False
 
     version: str | None = None

@@ -9,7 +9,7 @@ from kvcalc.formats.element import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms import CachedTensor
@@ -62,6 +62,7 @@ def parse_cache_format(
     *,
     conv: ElementFormat | None = None,
     state: ElementFormat | None = None,
+    names: Mapping[str, tuple[str, ...]] | None = None,
 ) -> CacheFormat:
     """'fp8', 'k=q8_0,v=q4_0' or 'fp8_ds_mla' -> the format of each tensor.
 
@@ -72,6 +73,7 @@ def parse_cache_format(
         what: the option or field, for messages.
         conv: instead of what the inputs of convolutions have.
         state: instead of what states have.
+        names: what an engine calls tensors, each with all that it means; what a model does not keep of them is left out.
 
     Raises:
         KvcalcError: an unknown format, a tensor that this model does not keep or whose format another option says, or
@@ -82,7 +84,7 @@ def parse_cache_format(
     if stripped.lower() in TENSOR_FORMATS:
         pairs = list(TENSOR_FORMATS[stripped.lower()].items())
     elif "=" in stripped:
-        pairs = [_pair(part, what) for part in stripped.split(",")]
+        pairs = list(_meant((_pair(part, what) for part in stripped.split(",")), kept, names or {}))
     else:
         default = find_format(stripped, what)
         return CacheFormat(stripped.lower(), default, (), computing, conv, state)
@@ -101,6 +103,17 @@ def parse_cache_format(
             raise KvcalcError(f"{what}: tensor '{tensor}' is given twice")
         by_tensor[tensor] = find_format(format_name, what)
     return CacheFormat(stripped.lower(), computing, tuple(by_tensor.items()), computing, conv, state)
+
+
+def _meant(
+    pairs: Iterable[tuple[str, str]], kept: Container[str], names: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[str, str]]:
+    """The model's own tensors for those that an engine has a name for."""
+    for tensor, format_name in pairs:
+        if tensor in names:
+            yield from ((each, format_name) for each in names[tensor] if each in kept)
+        else:
+            yield tensor, format_name
 
 
 def _pair(part: str, what: str) -> tuple[str, str]:

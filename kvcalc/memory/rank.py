@@ -127,6 +127,7 @@ class Rank:
         self.settled, self.reserve = common.settled, common.reserve
         self._common, self._scenario, self._stage = common, common.scenario, stage
         self._bytes: dict[tuple[int, int], int] = {}
+        self._temporary: dict[tuple[int, int], Temporary] = {}
         self._known: _SharedOut | None = None
         if common.scenario.engine.plain:
             given = common.scenario.replacements.overhead
@@ -175,8 +176,24 @@ class Rank:
 
     @property
     def temporary(self) -> Temporary:
-        """Temporary memory, which has a range."""
-        return self._shared_out().temporary
+        """Temporary memory, which has a range. Where it grows with what is held: with the scenario's workload."""
+        workload = self._scenario.workload
+        return self.temporary_with(self._common.deployment.sequences(workload.batch), workload.context)
+
+    def temporary_with(self, sequences: int, context: int) -> Temporary:
+        """The same with so many sequences of so many tokens each."""
+        shared_out = self._shared_out()
+        if self._scenario.engine.plain or self._scenario.replacements.temporary is not None:
+            return shared_out.temporary
+        key = sequences, context
+        if key not in self._temporary:
+            own = self.settled.temporary(self._stage, self._load(sequences, context))
+            self._temporary[key] = own or shared_out.temporary
+        return self._temporary[key]
+
+    def _usual(self, sequences: int, context: int) -> int:
+        known, temporary = self._shared_out(), self.temporary_with(sequences, context)
+        return known.usual if temporary is known.temporary else temporary.term.bytes
 
     @property
     def overhead(self) -> Sum:
@@ -248,19 +265,21 @@ class Rank:
     def holding(self, sequences: int, context: int) -> RankMemory:
         """With that cache."""
         cache = self.cache(sequences, context)
-        return RankMemory(self.stage, self.weights, cache, self.temporary, self.overhead, self.reserve)
+        temporary = self.temporary_with(sequences, context)
+        return RankMemory(self.stage, self.weights, cache, temporary, self.overhead, self.reserve)
 
     def bytes_holding(self, sequences: int, context: int) -> int:
         """All bytes with that cache, and with the usual temporary figure."""
-        return self.fixed_bytes + self._shared_out().usual + self.cache_bytes(sequences, context)
+        return self.fixed_bytes + self._usual(sequences, context) + self.cache_bytes(sequences, context)
 
     def headroom(self, sequences: int, context: int) -> int:
         """What is left of what is usable, with the usual temporary figure; below zero where that is too much."""
-        return self.memory_for_cache(self._shared_out().usual) - self.cache_bytes(sequences, context)
+        usual = self._usual(sequences, context)
+        return self.memory_for_cache(usual) - self.cache_bytes(sequences, context)
 
     def fit(self, sequences: int, context: int) -> Fit:
         """Whether it stays within what is usable."""
-        held, temporary = self.cache_bytes(sequences, context), self.temporary
+        held, temporary = self.cache_bytes(sequences, context), self.temporary_with(sequences, context)
         if held <= self.memory_for_cache(temporary.high):
             return Fit.FITS
         return Fit.TIGHT if held <= self.memory_for_cache(temporary.low) else Fit.NO

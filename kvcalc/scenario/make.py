@@ -57,7 +57,9 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         model=found.model,
         workload=Workload(given["batch"], context),
         gpu=gpu,
-        cache_format=cache_format(found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"]),
+        cache_format=cache_format(
+            found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"], engine.tensor_names
+        ),
         deployment=_deployment(given),
         gpu_limit=_gpu_limit(given),
         engine=engine,

@@ -17,7 +17,7 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import find_state_format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
@@ -164,9 +164,21 @@ def checkpoint_format(model: Model) -> ElementFormat:
 
 
 def cache_format(
-    model: Model, asked: str | None, conv_dtype: str | None = None, state_dtype: str | None = None
+    model: Model,
+    asked: str | None,
+    conv_dtype: str | None = None,
+    state_dtype: str | None = None,
+    names: Mapping[str, tuple[str, ...]] | None = None,
 ) -> CacheFormat:
-    """The formats of the cache and of states: as asked, else the model's dtype, and what states have."""
+    """The formats of the cache and of states: as asked, else the model's dtype, and what states have.
+
+    Args:
+        model: whose tensors are kept.
+        asked: of the cache.
+        conv_dtype: of the inputs of convolutions.
+        state_dtype: of states.
+        names: what an engine calls tensors.
+    """
     computing = compute_format(model)
     return parse_cache_format(
         computing.name if asked is None else asked,
@@ -174,4 +186,5 @@ def cache_format(
         model.cached_tensors,
         conv=None if conv_dtype is None else find_state_format(conv_dtype, "--conv-dtype"),
         state=None if state_dtype is None else find_state_format(state_dtype, "--state-dtype"),
+        names=names,
     )

@@ -99,4 +99,5 @@ def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = N
 
 
 def rank_holds(rank: Rank, sequences: int, context: int, figure: Callable[[Temporary], int]) -> bool:
-    return rank.cache_bytes(sequences, context) <= rank.memory_for_cache(figure(rank.temporary))
+    temporary = figure(rank.temporary_with(sequences, context))
+    return rank.cache_bytes(sequences, context) <= rank.memory_for_cache(temporary)

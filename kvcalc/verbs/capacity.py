@@ -69,7 +69,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         sequences=sequences,
         sequences_at_temporary_low=_replica(scenario, deployment, cache_memory, least).most_sequences(context),
         sequences_at_temporary_high=_replica(scenario, deployment, cache_memory, most).most_sequences(context),
-        concurrency=_concurrency(replica, context) if pool is None else pool.concurrency,
+        concurrency=_concurrency(replica, context, sequences) if pool is None else pool.concurrency,
         max_context=replica.longest_context(deployment.sequences(batch)),
         limited_by="none" if tokens is None else "memory",
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
@@ -131,19 +131,25 @@ def _shown(scenario: Scenario, replica: Replica, sequences: int) -> int:
     if scenario.engine.plain:
         return max(stages, key=lambda index: (replica.ranks[index].cache_bytes(1, context), -index))
     lacks = [
-        rank.cache_bytes(sequences + 1, context) - memory
+        replica.takes(rank, sequences + 1, context) - memory
         for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True)
     ]
     return max(stages, key=lambda index: (lacks[index], -index))
 
 
-def _concurrency(replica: Replica, context: int) -> float | None:
+def _concurrency(replica: Replica, context: int, sequences: int | None) -> float | None:
     """How many sequences the fullest rank holds, with the part of one that is left over."""
     found = []
     for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True):
         rate = rank.rate(context)
-        if rate.bytes_per_sequence:
-            found.append(Fraction(max(0, memory - rate.shared_bytes), rate.bytes_per_sequence))
+        if not rate.bytes_per_sequence:
+            continue
+        exactly = Fraction(max(0, memory - rate.shared_bytes), rate.bytes_per_sequence)
+        if sequences is not None and replica.temporary_grows(rank, sequences, context):
+            left = max(0, memory - replica.takes(rank, sequences, context)) if sequences else memory
+            another = replica.takes(rank, sequences + 1, context) - (memory - left)
+            exactly = sequences + min(Fraction(max(0, left), another), Fraction(99, 100))
+        found.append(exactly)
     return math.floor(min(found) * 100) / 100 if found else None
 
 
@@ -171,7 +177,7 @@ def _notes(
         short = [
             rank.stage
             for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True)
-            if rank.cache_bytes(sequences + 1, context) > memory
+            if replica.takes(rank, sequences + 1, context) > memory
         ]
         if replica.ranks[fullest].stage not in short:
             yield note(

@@ -41,10 +41,31 @@ LONGEST_CONTEXT = MAX_SIZE * MAX_RANKS
 
 
 class Replica(NamedTuple):
-    """One rank of each kind of stage, and what each has for the cache: below zero where the rest is too much."""
+    """One rank of each kind of stage, and what each has for the cache: below zero where the rest is too much.
+
+    Attributes:
+        figure: of temporary memory, which is set aside as the scenario's workload needs it: another one may need more
+            or less. None where temporary memory plays no part.
+    """
 
     ranks: tuple[Rank, ...]
     cache_memory: tuple[int, ...]
+    figure: Callable[[Temporary], int] | None = None
+
+    def takes(self, rank: Rank, sequences: int, context: int) -> int:
+        """Bytes of its memory for the cache that so many sequences of so many tokens take on a rank."""
+        return rank.cache_bytes(sequences, context) + self._temporary_beyond(rank, sequences, context)
+
+    def temporary_grows(self, rank: Rank, sequences: int, context: int) -> bool:
+        """Whether one sequence more takes more temporary memory, or the scenario's workload another amount."""
+        return any(self._temporary_beyond(rank, held, context) for held in (sequences, sequences + 1))
+
+    def _temporary_beyond(self, rank: Rank, sequences: int, context: int) -> int:
+        """Temporary memory beyond what is set aside; below zero where it is less."""
+        if self.figure is None:
+            return 0
+        set_aside, needed = rank.temporary, rank.temporary_with(sequences, context)
+        return 0 if needed is set_aside else self.figure(needed) - self.figure(set_aside)
 
     def pool(self, context: int) -> Pool | None:
         """The blocks that the engine divides this memory into; None where it has none."""
@@ -53,21 +74,21 @@ class Replica(NamedTuple):
     def holds(self, sequences: int, context: int) -> bool:
         """Whether every rank holds so many sequences of so many tokens."""
         return all(
-            rank.cache_bytes(sequences, context) <= memory
+            self.takes(rank, sequences, context) <= memory
             for rank, memory in zip(self.ranks, self.cache_memory, strict=True)
         )
 
     def lacks(self, sequences: int, context: int) -> int:
         """Bytes that the rank with the least memory lacks for so many sequences; below 1 where they are held."""
         ranks = zip(self.ranks, self.cache_memory, strict=True)
-        return max(rank.cache_bytes(sequences, context) - memory for rank, memory in ranks)
+        return max(self.takes(rank, sequences, context) - memory for rank, memory in ranks)
 
     def most_sequences(self, context: int) -> int | None:
         """The most sequences of that many tokens; None where another costs nothing."""
         guesses = []
         for rank, memory in zip(self.ranks, self.cache_memory, strict=True):
-            first = rank.cache_bytes(1, context)
-            another = rank.cache_bytes(2, context) - first
+            first = self.takes(rank, 1, context)
+            another = self.takes(rank, 2, context) - first
             if another:
                 guesses.append(1 + (memory - first) // another)
         if not guesses and not any(rank.rate(context).bytes_per_sequence for rank in self.ranks):
@@ -80,8 +101,8 @@ class Replica(NamedTuple):
             return None
         far, guesses = 2 * MAX_CONTEXT, []
         for rank, memory in zip(self.ranks, self.cache_memory, strict=True):
-            there = rank.cache_bytes(sequences, far)
-            if grown := there - rank.cache_bytes(sequences, MAX_CONTEXT):
+            there = self.takes(rank, sequences, far)
+            if grown := there - self.takes(rank, sequences, MAX_CONTEXT):
                 guesses.append(far - (there - memory) * (far - MAX_CONTEXT) // grown)
         return largest(lambda context: self.holds(sequences, context), LONGEST_CONTEXT, min(guesses, default=1))
 
@@ -97,8 +118,12 @@ class Replica(NamedTuple):
         return whole * context + beside
 
     def _holds_beside(self, whole: int, context: int, tokens: int) -> bool:
+        """Beside whole ones it takes the temporary memory of one more of them."""
         return all(
-            (rank.cache_bytes(whole, context) if whole else 0) + rank.bytes_beside(whole, context, tokens) <= memory
+            (rank.cache_bytes(whole, context) if whole else 0)
+            + rank.bytes_beside(whole, context, tokens)
+            + self._temporary_beyond(rank, whole + 1, context if whole else tokens)
+            <= memory
             for rank, memory in zip(self.ranks, self.cache_memory, strict=True)
         )
 
@@ -122,7 +147,8 @@ def replica_of(
     """
     each = (ranks or Ranks(scenario)).of(deployment)
     refuse_unknown_weights(scenario, each[0].weights_bytes)
-    return Replica(each, tuple(rank.memory_for_cache(temporary(rank.temporary), scenario) for rank in each))
+    memory = tuple(rank.memory_for_cache(temporary(rank.temporary), scenario) for rank in each)
+    return Replica(each, memory, None if scenario.engine.plain else temporary)
 
 
 def refuse_unknown_weights(scenario: Scenario, weights: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from toy_engine import Toy
@@ -29,6 +29,9 @@ from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.explain import explain
 
 EVERY: tuple[type[Engine], ...] = (*ENGINES.values(), Toy, Slots)
+
+LEFT_FREE = {"llama-cpp": 2**30}
+"""What an engine leaves free by its own rule, where that is more than a small accelerator has: it comes on top."""
 
 GQA_8 = GQA(num_heads=8, num_kv_heads=4, head_dim=32)
 LATENT = MLA(num_heads=8, kv_lora_rank=64, qk_rope_head_dim=32, qk_nope_head_dim=32, v_head_dim=32)
@@ -67,7 +70,9 @@ DEPLOYMENTS = [
 
 def scenario(shape: str, engine: type[Engine], **options: object) -> kvcalc.Scenario:
     model = kvcalc.Model(name="small", dtype="bf16", parameters=10**6, hidden_size=256, layers=SHAPES[shape])
-    asked = kvcalc.make_scenario(model, **{"gpu_memory": 2 * 10**8, "overhead": "0B", **options})  # type: ignore[arg-type]
+    given: dict[str, Any] = {"gpu_memory": 2 * 10**8, "overhead": "0B", **options}
+    given["gpu_memory"] += LEFT_FREE.get(engine.name, 0)
+    asked = kvcalc.make_scenario(model, **given)
     return replace(asked, engine=engine())
 
 
@@ -203,7 +208,7 @@ def test_capacity_fits_and_one_more_does_not(engine: type[Engine], shape: str, d
     ranks = Ranks(asked).of(deployment)
     for rank, memory in zip(ranks, replica.cache_memory, strict=True):
         assert memory == rank.usable_bytes - rank.fixed_bytes - rank.temporary.term.bytes
-        assert rank.usable_bytes <= 2 * 10**8
+        assert rank.usable_bytes <= 2 * 10**8 + LEFT_FREE.get(engine.name, 0)
     pooled = Ranks(asked).settled(deployment).pool(replica.cache_memory, Load(1, 100)) is not None
     data = found.to_dict()
     assert (data["blocks"] is not None, data["block_size"] is not None) == (pooled, pooled)
@@ -228,8 +233,9 @@ def test_searches_find_what_trying_everything_finds(engine: type[Engine], shape:
         assert (found.deployment.gpus, -found.deployment.tp) == fewest
     small = [each for each in every if each.deployment.gpus <= 6]
     best = best_of(asked, 6)
-    assert best is not None
-    assert best.least_headroom == max(each.least_headroom for each in small)
+    assert (best is None) == (not small)
+    if best is not None:
+        assert best.least_headroom == max(each.least_headroom for each in small)
 
 
 @every_engine

@@ -1,0 +1,155 @@
+"""The compute buffer of a card: what a step holds at its peak, which ggml reserves at the start.
+
+    bytes = masks + the largest of what the points of a layer hold together
+
+A mask has 2 bytes for each token of a micro-batch and each cell that it may see (4 without flash attention). A point is
+where a layer holds most: within its feed-forward block, its experts or its attention, in numbers of f32 for each token
+of the micro-batch. Attention also holds copies of K and V in f16 where they are kept in another type, and without flash
+attention a score for each head and cell.
+
+Found by varying one dim after another in graphs that llama.cpp b11549 reserves on a device that answers as CUDA's back
+end does (tests/live/llama_cpp_sizes.py); tests/data/llama_cpp has its figures. Older builds differ: b8946 has its masks in f32
+beside a copy in f16, and no copies of K and V within this buffer. A model whose feed-forward blocks have no gate holds
+less. Several cards work on micro-batches in turn: each has four copies of what it is given (GGML_SCHED_MAX_COPIES).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.engines.budget import Temporary
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mamba1, Mamba2, MLAExpanded, Role
+from kvcalc.term import Factor, Product
+from kvcalc.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.base import Load
+    from kvcalc.engines.llama_cpp.layout import LlamaLayout
+    from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.layers import Layer
+    from kvcalc.model.stages import Stage
+
+SCHED_COPIES = 4
+_SOURCE = "llama.cpp b11549: a graph of these dims as its ggml-alloc.c lays it out, kvcalc/engines/llama_cpp/compute.py"
+_LOGS = "compute buffers in public start-up logs of llama.cpp, 52 MiB (4B) to 2,560 (253B over 4 cards)"
+
+SEEN = Temporary(Product("temporary", (Factor("seen_in_practice", 500 * MIB, "byte"),), _LOGS), 52 * MIB, 2560 * MIB)
+"""Where the dims of the model are not known."""
+
+
+class _Point(NamedTuple):
+    """What a layer holds at one place.
+
+    Attributes:
+        name: of the place, in the words of formulas.
+        floats: numbers of f32 for each token of a micro-batch.
+        bytes_beside: for the whole step.
+    """
+
+    name: str
+    floats: int
+    bytes_beside: int = 0
+
+
+def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary | None:
+    """The compute buffer of a card; None where the model's file lacks the dims for it."""
+    hidden = layout.setup.model.hidden_size
+    points = None if hidden is None else _points(layout, stage, load, hidden)
+    if hidden is None or points is None:
+        return None
+    tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
+    cells = sum(_mask_cells(layout, load))
+    each, copies, inputs = 2 if layout.flash_attention else 4, 1, 0
+    if layout.setup.deployment.pp > 1:
+        copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
+    point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
+    size = tokens * (copies * each * cells + 4 * (point.floats + inputs)) + point.bytes_beside
+    words = f"ubatch x ({each * copies} x mask_cells + 4 x {point.name})"
+    numbers = f"{tokens:,} x ({each * copies} x {cells:,} + 4 x {point.floats + inputs:,})"
+    if point.bytes_beside:
+        words, numbers = f"{words} + of all cells", f"{numbers} + {point.bytes_beside:,}"
+    term = Product("temporary", (Factor("compute_buffer", size, "byte", (words, numbers)),), _SOURCE)
+    return Temporary(term, size, size)
+
+
+def _mask_cells(layout: LlamaLayout, load: Load) -> Iterator[int]:
+    """The cells that a token may see, of each cache with a mask of its own."""
+    spans = {layer.span for layer in layout.setup.model.layout.kinds if _grows(layer)}
+    for windows in {span is not None for span in spans}:
+        yield max(layout.cells(span, load).each for span in spans if (span is not None) == windows)
+
+
+def _grows(layer: Layer) -> bool:
+    return any(tensor.role is Role.CACHE for tensor in layer.attention.cached())
+
+
+def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[_Point] | None:
+    model = layout.setup.model
+    points = [_attention(layout, layer, load, hidden) for layer in stage.kinds if _grows(layer)]
+    points += [_state(layout, layer.attention, load, hidden) for layer in stage.kinds if not _grows(layer)]
+    if model.is_mixture_of_experts:
+        used, width = model.num_experts_per_tok, model.moe_intermediate_size
+        if used is None or width is None:
+            return None
+        spill = used * hidden if hidden > 2 * width else 0  # their outputs do not fit where gate and up were
+        name = "(3 x experts_used x moe_intermediate_size + 4 x hidden_size"
+        name += " + experts_used x hidden_size)" if spill else ")"
+        points.append(_Point(name, 3 * used * width + 4 * hidden + spill))
+    dense = not model.is_mixture_of_experts or model.first_with_experts > 0
+    if dense and model.intermediate_size is not None:
+        floats = 3 * model.intermediate_size + 4 * hidden
+        points.append(_Point("(3 x intermediate_size + 4 x hidden_size)", floats))
+    elif dense and any(_grows(layer) for layer in model.layout.kinds):
+        return None
+    return points
+
+
+def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _Point:
+    attention, cells = layer.attention, layout.cells(layer.span, load)
+    of = {tensor.name: tensor for tensor in attention.cached()}
+    name, heads = "attention", _heads(attention)
+    match attention:
+        case MLA():
+            row = attention.kv_lora_rank + attention.qk_rope_head_dim
+            floats = 4 * hidden + heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim + 2 * row)
+            output = heads * attention.kv_lora_rank
+            kv = 0
+        case _:
+            output = heads * (of["v"] if "v" in of else of["k"]).head_elements
+            wide = heads * of["k"].head_elements
+            floats = 4 * hidden + wide + (output if wide > hidden else 0)
+            output, kv = 0, sum(of[each].row_elements for each in ("k", "v") if each in of)
+    if not layout.flash_attention:
+        tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
+        return _Point(f"{name} + scores", floats + kv, 4 * tokens * heads * cells.each)
+    copied = sum(
+        tensor.row_elements
+        for tensor in of.values()
+        if tensor.role is Role.CACHE and layout.cache_format.of(layer, tensor).name != "fp16"
+    )
+    return _Point(name, floats + (output if copied else 0), 2 * copied * cells.all)
+
+
+def _heads(attention: Mechanism) -> int:
+    match attention:
+        case MLA() | MHA() | GQA() | MQA() | MLAExpanded():
+            return attention.num_heads
+        case _:
+            return 1
+
+
+def _state(layout: LlamaLayout, attention: Mechanism, load: Load, hidden: int) -> _Point:
+    """Within a layer with a state. Of gated delta rules the feed-forward block holds more, in every graph tried."""
+    match attention:
+        case Mamba2():
+            inner = attention.num_heads * attention.head_dim
+            groups = 2 * attention.num_groups * attention.state_size
+            floats = 2 * hidden + (2 * inner + groups + attention.num_heads) + 2 * (inner + groups) + 2 * inner
+            state = 4 * inner * attention.state_size
+            return _Point("(state-space block)", floats, (load.sequences - 1) * state)
+        case Mamba1():
+            return _Point("(state-space block)", 5 * attention.intermediate_size + 2 * hidden)
+        case _:
+            return _Point("4 x hidden_size", 4 * hidden)

@@ -1,0 +1,63 @@
+"""The engine `llama-cpp`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+from kvcalc.engines.base import Engine, Option, Setup
+from kvcalc.engines.llama_cpp.formats import ggml_format
+from kvcalc.engines.llama_cpp.layout import LlamaLayout
+from kvcalc.engines.llama_cpp.options import OPTIONS, settings_of
+from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import Cross
+from kvcalc.note import Note, note, register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from fractions import Fraction
+
+
+register({"host-cache": "what llama-server keeps of prompts in host memory"})
+
+
+@dataclass(frozen=True)
+class LlamaCpp(Engine):
+    """llama.cpp: llama-server, and what is built on it."""
+
+    name: ClassVar[str] = "llama-cpp"
+    versions: ClassVar[tuple[str, ...]] = ("b11549",)
+    about: ClassVar[str] = (
+        "The batch is the number of slots (-np), the context the tokens of each: n_ctx is their product. All cells are "
+        "reserved at the start, each slot's padded to 256. Layers with windows or chunks have the cells of a window "
+        "and of a micro-batch. States are kept for each slot in f32, the inputs of convolutions too. K and V are f16 "
+        "unless --cache-dtype says otherwise; MLA's latent and an indexer's keys are of K's type. Compute buffers are "
+        "as on an NVIDIA card."
+    )
+    formula: ClassVar[str] = (
+        "layers x slots x cells x bytes of a row; cells = context padded to 256, of a window at most window + "
+        "ubatch-size padded to 256"
+    )
+    source: ClassVar[str] = (
+        "llama.cpp b11549, src/llama-kv-cache.cpp, src/llama-kv-cache-iswa.cpp and src/llama-memory-recurrent.cpp"
+    )
+    options: ClassVar[Mapping[str, Option]] = OPTIONS
+    utilization: ClassVar[Fraction | None] = None
+    tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {"k": ("k", "c_kv", "k_rope", "index_k"), "v": ("v",)}
+    )
+
+    def settle(self, setup: Setup) -> LlamaLayout:
+        deployment, settings = setup.deployment, settings_of(self)
+        for name, given in (("tp", deployment.tp > 1), ("dcp", deployment.dcp > 1), ("ep", deployment.ep > 1)):
+            if given:
+                raise KvcalcError(f"--{name}: llama.cpp puts whole layers on a card (--split-mode layer); give --pp")
+        if deployment.dp_attention:
+            raise KvcalcError("--dp-attention: llama.cpp has none")
+        if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):
+            raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
+        return LlamaLayout(setup, settings, ggml_format(setup, settings))
+
+    def not_modelled(self) -> Iterator[Note]:
+        yield note("host-cache", "prompts that llama-server keeps in host memory (--cache-ram), and checkpoints")

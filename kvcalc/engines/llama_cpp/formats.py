@@ -1,0 +1,102 @@
+"""The types that llama.cpp keeps tensors in, and whether flash attention runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+from kvcalc.formats.element import find_format
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, Role
+
+if TYPE_CHECKING:
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.llama_cpp.options import Settings
+    from kvcalc.formats.element import ElementFormat
+
+GGML_TYPES = ("fp32", "fp16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+"""Of -ctk and -ctv (common/arg.cpp, kv_cache_types)."""
+
+
+def ggml_format(setup: Setup, settings: Settings) -> CacheFormat:
+    """What K, V and states are kept in.
+
+    f16 unless asked for, whatever the model computes in (common/common.h, cache_type_k); an indexer's keys in K's type
+    (src/llama-kv-cache-dsa.cpp); states in f32 (src/llama-model.cpp, llama_memory_recurrent).
+
+    Raises:
+        KvcalcError: llama.cpp has no such type, or not for this.
+    """
+    asked, half = setup.cache_format, find_format("fp16", "cache")
+    if not setup.cache_format_given:
+        asked = asked._replace(name=half.name, default=half, tensors=())
+    elif "=" in asked.name:
+        asked = asked._replace(default=half)
+    for each in (asked.default, *(each for _, each in asked.tensors)):
+        _check(each, "--cache-dtype")
+    for layer in setup.model.layout.kinds:
+        if layer.cache_dtype is not None:
+            _check(find_format(layer.cache_dtype, "cache_dtype"), f"cache_dtype of {layer.attention.label}")
+    single = find_format("fp32", "states")
+    for option, state in (("--conv-dtype", asked.conv), ("--state-dtype", asked.state)):
+        if state not in {None, single}:
+            raise KvcalcError(f"{option}: llama.cpp keeps states in fp32")
+    named = dict(asked.tensors)
+    named.setdefault("index_k", named.get("c_kv", asked.default))
+    if named.get("v", asked.default).block_elems > 1 and not flash_attention(setup, settings) and _keeps_values(setup):
+        raise KvcalcError(
+            "--cache-dtype: llama.cpp keeps V in blocks only with flash attention"
+            + (
+                ", which it turns off itself where CUDA has no kernel for these heads; --engine-option flash-attn=on "
+                "computes it on the host"
+                if settings.flash_attn == "auto"
+                else ""
+            )
+        )
+    return asked._replace(tensors=tuple(named.items()), conv=single, state=single)
+
+
+def flash_attention(setup: Setup, settings: Settings) -> bool:
+    """Whether it runs: where left to llama.cpp, if the card has a kernel for the heads of every layer."""
+    if settings.flash_attn != "auto":
+        return settings.flash_attn == "on"
+    return all(_has_kernel(layer.attention) for layer in setup.model.layout.kinds)
+
+
+def _keeps_values(setup: Setup) -> bool:
+    return any(tensor.name == "v" for tensor in setup.model.cached_tensors)
+
+
+def _check(element_format: ElementFormat, what: str) -> None:
+    if element_format.name not in GGML_TYPES:
+        raise KvcalcError(f"{what}: llama.cpp keeps no {element_format.name}; it has {', '.join(GGML_TYPES)}")
+
+
+_ANY_RATIO = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
+"""Widths of heads for which CUDA has a kernel whatever the number of query heads."""
+
+
+def _has_kernel(attention: Mechanism) -> bool:
+    """ggml/src/ggml-cuda/fattn.cu, ggml_cuda_get_best_fattn_kernel."""
+    match attention:
+        case MLA():
+            widths = attention.kv_lora_rank + attention.qk_rope_head_dim, attention.kv_lora_rank
+            ratio = attention.num_heads
+        case MHA() | MLAExpanded():
+            widths, ratio = _widths(attention), 1
+        case MQA():
+            widths, ratio = _widths(attention), attention.num_heads
+        case GQA():
+            widths, ratio = _widths(attention), attention.num_heads // attention.num_kv_heads
+        case _:
+            return True
+    k, v = widths
+    if k in _ANY_RATIO:
+        return k == v
+    least = {(192, 128): 8, (320, 256): 32, (512, 512): 1, (576, 512): 1}.get((k, v))
+    return least is not None and ratio > 1 and ratio % least == 0
+
+
+def _widths(attention: Mechanism) -> tuple[int, int]:
+    of = {tensor.name: tensor.head_elements for tensor in attention.cached() if tensor.role is Role.CACHE}
+    return of["k"], of.get("v", of["k"])

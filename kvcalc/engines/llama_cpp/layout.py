@@ -1,0 +1,187 @@
+"""A model as llama.cpp lays it out: cells of every slot, reserved at the start."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import groupby
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.engines.base import Load, Settled
+from kvcalc.engines.budget import Budget
+from kvcalc.engines.content import Rate, contents
+from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
+from kvcalc.engines.llama_cpp.formats import flash_attention
+from kvcalc.errors import KvcalcError
+from kvcalc.note import Note, note, register
+from kvcalc.term import Factor, Product, Sum
+from kvcalc.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.budget import Temporary
+    from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.content import Content
+    from kvcalc.engines.llama_cpp.options import Settings
+    from kvcalc.model.span import Span
+    from kvcalc.model.stages import Stage
+
+PAD = 256
+"""Cells are a multiple of it (src/llama-context.cpp, n_ctx_seq; src/llama-kv-cache-iswa.cpp)."""
+MOST_SLOTS = 256
+"""LLAMA_MAX_SEQ of src/llama-cparams.h."""
+MARGIN = 1024 * MIB
+"""What fitting leaves free on a card (common/common.h, fit_params_target)."""
+
+register({"slots-share-no-prefix": "llama.cpp keeps a prefix that sequences share once for each slot"})
+
+_KV = "llama.cpp b11549, src/llama-kv-cache.cpp"
+_SWA = "llama.cpp b11549, src/llama-kv-cache-iswa.cpp"
+_STATES = "llama.cpp b11549, src/llama-memory-recurrent.cpp: 1 + n_rs_seq rows of each slot"
+
+
+class _Cells(NamedTuple):
+    """The cells of a layer: `each` of them, of all slots together or of each."""
+
+    each: int
+    sets: int
+
+    @property
+    def all(self) -> int:
+        return self.each * self.sets
+
+
+class LlamaLayout(Settled):
+    """Each slot has the cells of the whole context."""
+
+    def __init__(self, setup: Setup, settings: Settings, kept_in: CacheFormat) -> None:
+        super().__init__(setup)
+        self.settings, self._format = settings, kept_in
+        self.flash_attention = flash_attention(setup, settings)
+        self.stages  # noqa: B018  # refuses a card without layers at once
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Layers and the output head, which counts as one, are shared out evenly (src/llama-model.cpp, load_tensors).
+
+        Raises:
+            KvcalcError: a card would have no layer.
+        """
+        layout, pp = self.setup.model.layout, self.setup.deployment.pp
+        layers = len(layout.layers)
+        stage_of = [layer * pp // (layers + 1) for layer in range(layers)]
+        lengths = tuple(stage_of.count(stage) for stage in range(pp))
+        if not all(lengths):
+            raise KvcalcError(
+                f"--pp: llama.cpp shares {layers} layers and the output head out over {pp} cards, and one has no layer"
+            )
+        return layout.split(lengths)
+
+    @property
+    def block_tokens(self) -> int:
+        return PAD
+
+    @property
+    def cache_format(self) -> CacheFormat:
+        return self._format
+
+    def cells(self, span: Span | None, load: Load) -> _Cells:
+        """The cells of a layer with such a span."""
+        unified = self.settings.kv_unified
+        whole = _padded(load.context * (load.sequences if unified else 1))
+        each = whole if span is None else min(whole, self._window_cells(span, load.sequences if unified else 1))
+        return _Cells(each, 1 if unified else load.sequences)
+
+    def _window_cells(self, span: Span, slots: int) -> int:
+        """The most cells of a layer with a window, of so many slots."""
+        return 10**30 if self.settings.swa_full else _padded(span.tokens * slots + self.settings.ubatch_size)
+
+    def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
+        for (label, names), same in groupby(contents(self.rank_load(stage, load)), key=_key):
+            parts = list(same)
+            content = parts[-1]
+            several = (Factor("_and_".join(tensor.name for tensor in content.tensors), len(content.tensors)),)
+            of_all = (*(several if len(content.tensors) > 1 else ()), Factor("layers", content.layers, "layer"))
+            if content.tensors[0].rows is not None:
+                if drafted := self.settings.draft_n:
+                    copies = Factor("drafted_tokens", drafted, "copy")
+                    rows = (*of_all, copies, *content.rows, *content.row)
+                    yield Product(f"{label}: {names}, copies for drafted tokens", rows, _STATES)
+                continue
+            cells = self.cells(content.layer.span, load)
+            held = sum(prod(factor.value for factor in part.rows) for part in parts)
+            if unused := cells.all - held:
+                spare = Factor("further_cells", unused, "cell")
+                what = "cells of a micro-batch and padding" if content.layer.span else "padding of cells"
+                what = what if not load.shared_prefix else f"{what}, prefix of each slot"
+                source = _SWA if content.layer.span else _KV
+                yield Product(f"{label}: {names}, {what}", (*of_all, spare, *content.row), source)
+            yield from self._as_wide_as_the_widest(content, cells)
+
+    def _as_wide_as_the_widest(self, content: Content, cells: _Cells) -> Iterator[Product]:
+        """Without flash attention V is transposed, and all layers have V as wide as the widest."""
+        if self.flash_attention or content.tensors[-1].name != "v":
+            return
+        values = [tensor.row_elements for tensor in self.setup.model.cached_tensors if tensor.name == "v"]
+        if lacking := max(values) - content.tensors[-1].row_elements:
+            yield Product(
+                f"{content.layer.label}: v, as wide as the widest",
+                (
+                    Factor("layers", content.layers, "layer"),
+                    Factor("cells", cells.all, "cell"),
+                    Factor("lacking_width", lacking, "element"),
+                    content.row[-1],
+                ),
+                f"{_KV}: n_embd_v_gqa_max",
+            )
+
+    def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
+        """Slots are of one length, unless they share cells."""
+        if not whole.sequences:
+            return self.held_bytes(stage, Load(1, tokens))
+        if self.settings.kv_unified:
+            return super().beside_bytes(stage, whole, tokens)
+        one_more = whole._replace(sequences=whole.sequences + 1)
+        return self.held_bytes(stage, one_more) - self.held_bytes(stage, whole)
+
+    def rate(self, stage: Stage, load: Load) -> Rate:
+        a_token = growing = own = state = 0
+        for each in self._content_rows(stage):
+            if each.constant_rows is not None:
+                state += each.row_bytes * each.constant_rows * (1 + self.settings.draft_n)
+                continue
+            a_token += each.row_bytes
+            span = each.layer.span
+            most = None if span is None else self._window_cells(span, 1)
+            if most is None or most > load.context:
+                growing += each.row_bytes
+            kept = load.context if most is None or span is None else min(load.context, most)
+            if span is not None and self.settings.kv_unified and not self.settings.swa_full:
+                kept = min(load.context, span.tokens)  # the micro-batch's cells are there once
+            own += each.row_bytes * kept
+        return Rate(a_token, growing, state, state + own, 0)
+
+    def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
+        left_free = Product("left free for other programs", (Factor("margin", MARGIN, "byte"),), "--fit-target: 1 GiB")
+        return Budget(self.setup.gpu.memory_bytes, SEEN, Sum("overhead", ()), left_free)
+
+    def temporary(self, stage: Stage, load: Load) -> Temporary | None:
+        return compute_buffer(self, stage, load)
+
+    def notes(self, load: Load) -> Iterator[Note]:
+        if load.shared_prefix:
+            yield note(
+                "slots-share-no-prefix",
+                f"slots share no cells: the {load.shared_prefix:,} tokens of the prefix are kept by each",
+                shared_prefix=load.shared_prefix,
+            )
+
+
+def _padded(cells: int) -> int:
+    return -(-cells // PAD) * PAD
+
+
+def _key(content: Content) -> tuple[str, str]:
+    return content.layer.label, "+".join(tensor.name for tensor in content.tensors)

@@ -1,0 +1,73 @@
+"""llama.cpp's options as text, each by its own name, and what a server runs with."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from kvcalc.engines.base import Option
+from kvcalc.errors import KvcalcError
+from kvcalc.units import parse_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kvcalc.engines.base import Engine
+
+MOST_TOKENS = 10**6
+MOST_DRAFTED = 1000
+FlashAttention = Literal["on", "off", "auto"]
+
+
+def _flag(text: str, what: str) -> bool:
+    known = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
+    value = known.get(text.strip().lower())
+    if value is None:
+        raise KvcalcError(f"{what}: '{text[:40]}' is not 0 or 1")
+    return value
+
+
+def _flash(text: str, what: str) -> FlashAttention:
+    known: dict[str, FlashAttention] = {"on": "on", "1": "on", "off": "off", "0": "off", "auto": "auto"}
+    value = known.get(text.strip().lower())
+    if value is None:
+        raise KvcalcError(f"{what}: '{text[:40]}' is none of on, off, auto")
+    return value
+
+
+def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
+    return lambda text, what: parse_count(text, what, limit, least)
+
+
+OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        "kv-unified": Option(
+            _flag,
+            "0",
+            "1: all slots share one set of cells. llama-server does so where it chooses its 4 slots itself.",
+        ),
+        "swa-full": Option(_flag, "0", "1: layers with windows keep the whole context."),
+        "ubatch-size": Option(_count(MOST_TOKENS), "512", "Tokens that a step computes at most (-ub)."),
+        "flash-attn": Option(_flash, "auto", "on, off or auto: on where the card has a kernel for the heads (-fa)."),
+        "draft-n": Option(
+            _count(MOST_DRAFTED, 0),
+            "0",
+            "Tokens that MTP layers or a draft model propose: each needs a copy of every state.",
+        ),
+    }
+)
+
+
+class Settings(NamedTuple):
+    """What a server runs with, by the names of its options."""
+
+    kv_unified: bool
+    swa_full: bool
+    ubatch_size: int
+    flash_attn: FlashAttention
+    draft_n: int
+
+
+def settings_of(engine: Engine) -> Settings:
+    """The options of an engine."""
+    return Settings(*(engine.option(name.replace("_", "-")) for name in Settings._fields))

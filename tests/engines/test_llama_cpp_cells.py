@@ -1,0 +1,221 @@
+"""Cells, rows and states of llama.cpp: figures that it prints itself, or that public logs have of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pytest
+
+import kvcalc
+from kvcalc.engines import Load, choose_engine
+from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba2, MLAExpanded, ShortConv
+from kvcalc.memory import Ranks
+from kvcalc.model.layers import LayerGroup, Layers
+
+MIB = 2**20
+
+
+def group(count: int, attention: object, **other: int) -> LayerGroup:
+    return LayerGroup(count=count, attention=attention, **other)  # type: ignore[arg-type]  # as given
+
+
+def model(*layers: Layers) -> kvcalc.Model:
+    return kvcalc.Model(name="shape", dtype="bf16", parameters=10**9, layers=layers)
+
+
+def gqa(heads: int, kv_heads: int, head_dim: int) -> GQA:
+    return GQA(num_heads=heads, num_kv_heads=kv_heads, head_dim=head_dim)
+
+
+LATENT = MLA(num_heads=4, kv_lora_rank=512, qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128)
+EXPANDED = MLAExpanded(num_heads=4, kv_lora_rank=512, qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128)
+DSA = replace(LATENT, num_heads=64, index_head_dim=128)
+QWEN35_9B = (
+    group(24, GatedDeltaNet(num_k_heads=16, num_v_heads=32, k_head_dim=128, v_head_dim=128, conv_kernel=4)),
+    group(8, gqa(16, 4, 256)),
+)
+QWEN36_27B = (
+    group(48, GatedDeltaNet(num_k_heads=16, num_v_heads=48, k_head_dim=128, v_head_dim=128, conv_kernel=4)),
+    group(16, gqa(24, 4, 256)),
+)
+GEMMA3_270M = (group(15, gqa(4, 1, 256), window=512), group(3, gqa(4, 1, 256)))
+GEMMA4_12B = (group(40, gqa(16, 8, 256), window=1024), group(8, gqa(16, 1, 512)))
+
+
+class Printed(NamedTuple):
+    """A size that llama.cpp printed, in hundredths of a MiB."""
+
+    layers: tuple[Layers, ...]
+    batch: int
+    context: int
+    hundredths: int
+    source: str
+    cache_dtype: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+
+OWN = "run of llama.cpp as in llama-cpp-python 0.3.36, and of b11549"
+PRINTED = {
+    "f16": Printed((group(4, gqa(32, 8, 128)),), 1, 4096, 6400, OWN),
+    "bf16": Printed((group(4, gqa(32, 8, 128)),), 1, 4096, 6400, OWN, "bf16"),
+    "q8_0": Printed((group(4, gqa(32, 8, 128)),), 1, 4096, 3400, OWN, "q8_0"),
+    "q5_1": Printed((group(4, gqa(32, 8, 128)),), 1, 4096, 2400, OWN, "q5_1"),
+    "K q8_0, V q4_0": Printed((group(4, gqa(32, 8, 128)),), 1, 4096, 2600, OWN, "k=q8_0,v=q4_0"),
+    "three slots of 4096 in all": Printed((group(4, gqa(32, 8, 128)),), 3, 4096 // 3, 7200, OWN),
+    "four slots, cells together": Printed(
+        (group(4, gqa(32, 8, 128)),), 4, 2048, 12800, OWN, options=(("kv-unified", "1"),)
+    ),
+    "mha": Printed((group(2, MHA(num_heads=32, head_dim=128)),), 1, 4096, 12800, OWN),
+    "mqa": Printed((group(2, MQA(num_heads=32, head_dim=64)),), 1, 4096, 200, OWN),
+    "windows, cells together": Printed(
+        (group(10, gqa(32, 16, 128), window=1024), group(2, gqa(32, 16, 128))),
+        4,
+        8192,
+        87200,
+        OWN,
+        options=(("kv-unified", "1"),),
+    ),
+    "latent": Printed((group(4, LATENT),), 1, 4096, 1800, OWN),
+    "latent q8_0 by K's name": Printed((group(4, LATENT),), 1, 4096, 956, OWN, "k=q8_0,v=q4_0"),
+    "latent of an old file": Printed((group(4, EXPANDED),), 1, 4096, 4000, OWN),
+    "convolutions of LFM2": Printed(
+        (group(3, ShortConv(hidden_size=2048, conv_kernel=3)), group(1, gqa(32, 8, 64))), 2, 2048, 809, OWN
+    ),
+    "mamba2": Printed(
+        (group(2, Mamba2(num_heads=128, head_dim=64, state_size=128, num_groups=8, conv_kernel=4)),), 4, 1024, 3294, OWN
+    ),
+    "Qwen3.6-27B on an RTX 3090": Printed(QWEN36_27B, 1, 200192, 664700 + 14962, "b8946, its log", "q8_0"),
+    "Qwen3.6-27B, 4 slots that share cells": Printed(
+        QWEN36_27B, 4, 65536, 1638400 + 59850, "LM Studio 0.4.12", options=(("kv-unified", "1"),)
+    ),
+    "Qwen3.5-9B, 6 tokens drafted": Printed(
+        QWEN35_9B, 1, 131072, 217600 + 35175, "llama.cpp on Metal", "q8_0", (("draft-n", "6"),)
+    ),
+    "GLM-5.2": Printed(
+        (group(21, DSA), group(57, replace(DSA, index_head_dim=None))), 1, 524288, 4761600, "llama.cpp of August 2026"
+    ),
+    "gemma-4-12B, 4 slots that share cells": Printed(
+        GEMMA4_12B, 4, 2048, 83300, "llama.cpp of 2026 on 8 GB", "q8_0", (("kv-unified", "1"),)
+    ),
+    "gemma-4-12B": Printed(GEMMA4_12B, 1, 262144, 243100, "b10840, unslothai/unsloth#10489", "q8_0"),
+    "gemma-3-270m": Printed(GEMMA3_270M, 1, 8192, 3900, "unslothai/unsloth PR 5225"),
+    "gemma-3-270m, 2 slots": Printed(GEMMA3_270M, 2, 4096, 5400, "unslothai/unsloth PR 5225"),
+    "gemma-3-270m, 2 short slots": Printed(GEMMA3_270M, 2, 2048, 4200, "unslothai/unsloth PR 5225"),
+    "gemma-4-31B, whole windows": Printed(
+        (
+            group(50, gqa(32, 16, 256), window=1024),
+            group(
+                10,
+                gqa(
+                    32,
+                    4,
+                    512,
+                ),
+            ),
+        ),
+        1,
+        8192,
+        704000,
+        "koboldcpp up to 1.113",
+        options=(("swa-full", "1"),),
+    ),
+}
+
+
+def layout(case: Printed, **options: Any) -> Any:
+    asked = kvcalc.make_scenario(
+        model(*case.layers),
+        engine="llama-cpp",
+        engine_option=dict(case.options),
+        cache_dtype=case.cache_dtype,
+        batch=case.batch,
+        context=case.context,
+        **options,
+    )
+    return Ranks(asked).settled(kvcalc.Deployment())
+
+
+def held(case: Printed) -> int:
+    settled = layout(case)
+    load = Load(case.batch, case.context)
+    return sum(settled.held_bytes(stage, load) for stage in settled.stages)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_cells_and_states_are_as_printed(name: str) -> None:
+    case = PRINTED[name]
+    drafts = 2 if "draft-n" in dict(case.options) else 1
+    assert abs(100 * held(case) - case.hundredths * MIB) <= drafts * MIB
+
+
+def test_each_excess_is_a_row_of_its_own() -> None:
+    settled = layout(PRINTED["gemma-4-12B"])
+    (stage,) = settled.stages
+    names = [term.path for term in settled.excess(stage, Load(1, 262144))]
+    assert names == ["gqa 16/8 x 256, window 1,024: k+v, cells of a micro-batch and padding"]
+
+
+def test_values_are_as_wide_as_the_widest_without_flash_attention() -> None:
+    """llama_kv_cache prints 'padding V cache to N' (src/llama-kv-cache.cpp, is_n_embd_v_gqa_variable)."""
+    with_flash = PRINTED["gemma-4-12B"]._replace(cache_dtype=None)
+    without = with_flash._replace(options=(("flash-attn", "off"),))
+    assert held(without) - held(with_flash) == 8 * 262144 * (8 * 256 - 512) * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cache_dtype": "fp8"}, "keeps no fp8"),
+        ({"conv_dtype": "bf16"}, "keeps states in fp32"),
+        ({"cache_dtype": "q8_0", "engine_option": {"flash-attn": "off"}}, "only with flash attention"),
+        ({"tp": 2}, "give --pp"),
+        ({"pp": 48}, "one has no layer"),
+        ({"utilization": "0.9"}, "takes no such share"),
+    ],
+)
+def test_what_it_does_not_do_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(KvcalcError, match=said):
+        kvcalc.estimate(
+            "qwen3.6-27b" if "conv_dtype" in options else model(*GEMMA4_12B[1:], *GEMMA4_12B[:1]),
+            **{"engine": "llama-cpp", **options},
+        )
+
+
+def test_a_card_is_full_when_one_token_more_does_not_fit() -> None:
+    """Qwen3.6-27B in q8_0 on 24 GB: 200,192 tokens ran there (b8946, its log: 14,032.23 MiB of weights)."""
+    found = kvcalc.capacity(
+        "qwen3.6-27b",
+        engine="llama-cpp",
+        weights=14_032 * MIB + 241_172,
+        cache_dtype="q8_0",
+        context=200192,
+        gpu="rtx3090",
+        pp=1,
+    )
+    assert found.sequences == 1
+    assert found.max_context is not None
+    assert found.max_context >= 200192
+
+    def headroom(context: int) -> int | None:
+        return kvcalc.estimate(
+            "qwen3.6-27b",
+            engine="llama-cpp",
+            weights=14_032 * MIB + 241_172,
+            cache_dtype="q8_0",
+            context=context,
+            gpu="rtx3090",
+            pp=1,
+        ).memory.per_rank.headroom_bytes
+
+    at_most, beyond = headroom(found.max_context), headroom(found.max_context + 1)
+    assert at_most is not None
+    assert beyond is not None
+    assert beyond < 0 <= at_most
+
+
+def test_options_are_by_the_engines_names() -> None:
+    engine = choose_engine("llama-cpp", {"kv_unified": "1", "ubatch-size": "256"})
+    assert (engine.option("kv-unified"), engine.option("ubatch-size")) == (True, 256)
+    assert engine.version == "b11549"
