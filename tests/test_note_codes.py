@@ -105,6 +105,8 @@ DEVICES = replace(package.load_gpu("h100-sxm"), devices=2, name="twin")
 
 SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "default-context": estimate("llama-3-8b"),
+    "host-cache": estimate("llama-3-8b", engine="llama-cpp"),
+    "slots-share-no-prefix": estimate("llama-3-8b", engine="llama-cpp", batch=2, shared_prefix=1024),
     "older-engine-version": estimate("llama-3-8b", engine="vllm@0.12.0"),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "engine-overhead-range": estimate("llama-3-8b", engine="vllm"),

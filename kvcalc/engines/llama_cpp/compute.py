@@ -88,7 +88,7 @@ def _grows(layer: Layer) -> bool:
 def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[_Point] | None:
     model = layout.setup.model
     points = [_attention(layout, layer, load, hidden) for layer in stage.kinds if _grows(layer)]
-    points += [_state(layout, layer.attention, load, hidden) for layer in stage.kinds if not _grows(layer)]
+    points += [_state(layer.attention, load, hidden) for layer in stage.kinds if not _grows(layer)]
     if model.is_mixture_of_experts:
         used, width = model.num_experts_per_tok, model.moe_intermediate_size
         if used is None or width is None:
@@ -140,7 +140,7 @@ def _heads(attention: Mechanism) -> int:
             return 1
 
 
-def _state(layout: LlamaLayout, attention: Mechanism, load: Load, hidden: int) -> _Point:
+def _state(attention: Mechanism, load: Load, hidden: int) -> _Point:
     """Within a layer with a state. Of gated delta rules the feed-forward block holds more, in every graph tried."""
     match attention:
         case Mamba2():
