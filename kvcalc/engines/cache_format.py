@@ -73,7 +73,7 @@ def parse_cache_format(
         what: the option or field, for messages.
         conv: instead of what the inputs of convolutions have.
         state: instead of what states have.
-        names: what an engine calls tensors, each with all that it means; what a model does not keep of them is left out.
+        names: what an engine calls tensors, each with all that it means, of which those that a model keeps count.
 
     Raises:
         KvcalcError: an unknown format, a tensor that this model does not keep or whose format another option says, or

@@ -8,9 +8,10 @@ of the micro-batch. Attention also holds copies of K and V in f16 where they are
 attention a score for each head and cell.
 
 Found by varying one dim after another in graphs that llama.cpp b11549 reserves on a device that answers as CUDA's back
-end does (tests/live/llama_cpp_sizes.py); tests/data/llama_cpp has its figures. Older builds differ: b8946 has its masks in f32
-beside a copy in f16, and no copies of K and V within this buffer. A model whose feed-forward blocks have no gate holds
-less. Several cards work on micro-batches in turn: each has four copies of what it is given (GGML_SCHED_MAX_COPIES).
+end does (tests/live/llama_cpp_sizes.py); tests/data/llama_cpp has its figures. Older builds differ: b8946 has its masks
+in f32 beside a copy in f16, and no copies of K and V within this buffer. A model whose feed-forward blocks have no gate
+holds less. Several cards work on micro-batches in turn: each has four copies of what it is given
+(GGML_SCHED_MAX_COPIES).
 """
 
 from __future__ import annotations
