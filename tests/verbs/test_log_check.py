@@ -137,6 +137,24 @@ def test_the_card_is_the_one_that_the_log_names_or_whose_memory_it_prints(log: A
     assert small.memory_bytes == int(22.40 * GIB)
 
 
+@pytest.mark.parametrize(("tokens", "gpu"), [(8192, "h100-sxm"), (2048, "a100-80-sxm")])
+def test_of_cards_alike_the_one_is_taken_whose_defaults_the_log_prints(log: Any, tokens: int, gpu: str) -> None:
+    """vLLM takes 8,192 tokens a step on an H100, and 2,048 on an A100 of the same memory."""
+    line = f"INFO Chunked prefill is enabled with max_num_batched_tokens={tokens}.\n"
+    text = V0_31.replace(", \\\n'max_num_batched_tokens'", "").replace("'max_num_batched_tokens': 2048, ", "") + line
+    result = package.capacity_from_log(log(text))
+    assert result.gpus is not None
+    assert result.gpus.gpu == gpu
+
+
+def test_graphs_that_take_nothing_from_the_cache_are_not_predicted(log: Any) -> None:
+    """vLLM 0.19 prints an estimate of CUDA graphs and leaves the pool as it is."""
+    graphs = package.capacity_from_log(log(V0_19)).row("CUDA graphs, estimated")
+    assert graphs is not None
+    assert (graphs.predicted, graphs.difference) == (None, None)
+    assert "takes nothing" in (graphs.why or "")
+
+
 def test_ranks_are_counted_by_the_names_of_their_workers(log: Any) -> None:
     result = package.capacity_from_log(log(RANKS), "llama-3-8b")
     assert result.deployment.tp == 2

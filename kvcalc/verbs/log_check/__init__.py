@@ -54,7 +54,7 @@ def check_log(
 
     by_name = {row.name: row for row in found}
     told = _of_weights(asked.notes)
-    reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp)
+    reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp, _ranges(held.notes))
     explained = tuple(LogRow(**{**vars(row), "why": reasons.why(row.name)}) for row in found)
     return LogCheck(
         log=LogSummary(log.engine, log.version, hub_id(log), log.device, log.starts, cut),
@@ -81,6 +81,11 @@ def _of_weights(notes: tuple[Note, ...]) -> str | None:
 def _defaults(notes: tuple[Note, ...]) -> tuple[str, ...]:
     """What was taken for settings that the log does not have."""
     return tuple(each.text for each in notes if each.code == "engine-defaults")
+
+
+def _ranges(notes: tuple[Note, ...]) -> dict[str, str]:
+    """What was seen of each part of the overhead that is known as a range."""
+    return {str(each.data["part"]): each.text for each in notes if each.code == "engine-overhead-range"}
 
 
 def _cut(*, cut: bool) -> Iterator[Note]:

@@ -12,6 +12,8 @@ from kvcalc.scenario.options import DEFAULT_GPU
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvcalc.gpu import Gpu
     from kvcalc.logs import Printed, ServerLog
 
@@ -38,20 +40,26 @@ class LoggedCard(NamedTuple):
     notes: tuple[Note, ...]
 
 
-def card_of(log: ServerLog, given: Gpu | str | None) -> LoggedCard:
+def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], bool]) -> LoggedCard:
     """The accelerator, and its memory as the log prints it.
 
     Args:
         log: what a server said.
         given: the one that is named beside it, which wins.
+        likely: whether the engine would start on a card as the log says, where several have such a memory.
 
     Raises:
         KvcalcError: there is none of the given name.
     """
     total = log.most("total memory")
     named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
+<<<<<<< HEAD
     alike = [] if named or total is None else _by_memory(total.value)
     gpu = named or next(iter(alike), None) or _unlike_any(total)
+=======
+    alike = [] if named or total is None else sorted(_by_memory(total.value), key=lambda gpu: not likely(gpu))
+    gpu = named or next(iter(alike), None) or find_gpu(DEFAULT_GPU)
+>>>>>>> 6c34441 (Of cards alike the one whose defaults a log prints; ranges explain; graphs that are not charged)
     memory = None
     if total is not None and not (gpu.memory_bytes and abs(gpu.memory_bytes - total.value) <= total.off):
         memory = int(total.value)

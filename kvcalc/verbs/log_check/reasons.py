@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kvcalc.verbs.log_check.result import TOKENS
-from kvcalc.verbs.log_check.rows import GIVEN
+from kvcalc.verbs.log_check.rows import ESTIMATED_GRAPHS, GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ MUCH = 0.01
 """A part of the memory whose difference is more than this share of the cache's is named."""
 
 _BESIDE = ("usable memory", "weights", "temporary", "non-torch memory", "weights and non-torch memory")
-_BESIDE_IN_ONE = ("temporary and CUDA graphs", "CUDA graphs, estimated", "weights and temporary")
+_BESIDE_IN_ONE = ("temporary and CUDA graphs", ESTIMATED_GRAPHS, "weights and temporary")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Reasons:
         defaults: of the engine, that were taken where the log does not say what it was started with; in words.
         weights: in words, where they are as the log prints them or by its name.
         stages: of the pipeline.
+        ranges: what was seen of a part of the overhead, by its name; in words.
     """
 
     log: ServerLog
@@ -37,6 +38,7 @@ class Reasons:
     defaults: tuple[str, ...]
     weights: str | None
     stages: int = 1
+    ranges: Mapping[str, str] = field(default_factory=dict)
 
     def why(self, name: str) -> str | None:
         """In words; None where there is nothing to explain."""
@@ -45,6 +47,8 @@ class Reasons:
         return "; ".join(told) or None
 
     def _told(self, name: str, row: LogRow) -> Iterator[str]:
+        if name == ESTIMATED_GRAPHS and row.predicted is None:
+            yield "this version takes nothing from the cache for them"
         if row.printed is None or row.predicted is None or self._equal(name, row):
             return
         if name.endswith(GIVEN):
@@ -57,6 +61,7 @@ class Reasons:
             yield from [self.weights] if self.weights else []
         elif "temporary" in name:
             yield from self.defaults
+        yield from (told for part, told in self.ranges.items() if any(word in name for word in part.split()[:1]))
         if not name.endswith(GIVEN) and name in self.log.printed:
             yield from self._ranks(name)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 GIVEN = ", given the printed memory"
 """Behind the name of a figure that is predicted of the memory for the cache as it is printed."""
 
+ESTIMATED_GRAPHS = "CUDA graphs, estimated"
+
 _STAGE = re.compile(r"PP(\d{1,4})")
 """A worker's pipeline stage in its name (vLLM, v1/executor/multiproc_executor.py)."""
 
@@ -63,7 +65,7 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
     temporary = _range(ranks, lambda rank: rank.temporary)
     graphs = max(map(_graphs, ranks))
     others = max(rank.overhead.bytes - _graphs(rank) for rank in ranks)
-    values = {
+    values: dict[str, Range] = {
         "usable memory": Range.one(min(rank.usable_bytes for rank in ranks)),
         "weights": Range.one(weights),
         "temporary": temporary,
@@ -71,7 +73,6 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
         "weights and non-torch memory": Range.one(weights + others),
         "weights and temporary": Range(*(weights + each for each in temporary)),
         "temporary and non-torch memory": Range(*(others + each for each in temporary)),
-        "CUDA graphs, estimated": Range.one(graphs),
         "temporary and CUDA graphs": Range(*(graphs + each for each in temporary)),
         "cache memory": Range(
             min(replica.cache_memory),
@@ -80,6 +81,8 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
         ),
         "cache of one request": Range.one(max(rank.cache_bytes(1, context) for rank in ranks)),
     }
+    if graphs:
+        values[ESTIMATED_GRAPHS] = Range.one(graphs)
     values |= {name: Range.one(value) for name, value in _pool(replica, context).items()}
     values |= _given_the_pool(replica, context, log)
     return Prediction(values, ranks)
@@ -95,7 +98,7 @@ def rows(log: ServerLog, prediction: Prediction) -> tuple[LogRow, ...]:
     )
 
 
-_TOLD_ONLY = ("CUDA graphs", "free memory")
+_TOLD_ONLY = (ESTIMATED_GRAPHS, "CUDA graphs", "free memory")
 """Figures that are shown though nothing is predicted for them."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import find_model
@@ -16,12 +17,13 @@ from kvcalc.units import MAX_CONTEXT, parse_count
 from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
 from kvcalc.verbs.log_check.result import LogSetting
-from kvcalc.verbs.log_check.vllm_v0 import v0_options
+from kvcalc.verbs.log_check.vllm_defaults import default_tokens_of_a_step, v0_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from kvcalc.gpu import Gpu
     from kvcalc.logs import ServerLog
 
 _RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2})")
@@ -61,7 +63,7 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     read = read_options(ScenarioOptions, {name: given[name] for name in ("engine_option", "assume") if name in given})
     named = model if model is None or isinstance(model, Model) else find_model(str(model), read["assume"]).model
     known = model_of(log, named)
-    card = card_of(log, given.get("gpu"))
+    card = card_of(log, given.get("gpu"), partial(_starts_so, log, known.model))
     said = _said(log, known, card)
     weights_printed = not known.weights_known and not given.keys() & {"weights", "weight_dtype"}
     if weights_printed:
@@ -86,6 +88,15 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     notes = (*known.notes, *card.notes, *engine_notes, *_notes(log, known, weights_printed=weights_printed))
     settings = tuple(_settings(options, own, {*given, *given_own}, card))
     return AsLogged(known.model if model is None else model, options, settings, card, notes, weights_printed)
+
+
+def _starts_so(log: ServerLog, model: Model, gpu: Gpu) -> bool:
+    """Whether the tokens of a step that the log prints are the default on that card."""
+    step, longest = log.most("tokens of a step"), log.least("longest request")
+    if log.engine != "vllm" or step is None or "max-num-batched-tokens" in log.settings:
+        return True
+    context = int(longest.value) if longest is not None else model.max_context or 0
+    return default_tokens_of_a_step(log.version or _newest(log), gpu, model, context) in {None, int(step.value)}
 
 
 def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
