@@ -53,13 +53,8 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     """
     total = log.most("total memory")
     named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
-<<<<<<< HEAD
-    alike = [] if named or total is None else _by_memory(total.value)
-    gpu = named or next(iter(alike), None) or _unlike_any(total)
-=======
     alike = [] if named or total is None else sorted(_by_memory(total.value), key=lambda gpu: not likely(gpu))
-    gpu = named or next(iter(alike), None) or find_gpu(DEFAULT_GPU)
->>>>>>> 6c34441 (Of cards alike the one whose defaults a log prints; ranges explain; graphs that are not charged)
+    gpu = named or next(iter(alike), None) or _unlike_any(total)
     memory = None
     if total is not None and not (gpu.memory_bytes and abs(gpu.memory_bytes - total.value) <= total.off):
         memory = int(total.value)
