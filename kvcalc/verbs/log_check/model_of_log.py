@@ -113,17 +113,15 @@ def _last(log: ServerLog) -> str:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """As the catalogue may spell it: without formats, and without what it leaves out of names."""
+    """As the catalogue may spell it: without what it leaves out of names, then without formats too."""
+    bare = name
     for pattern, _ in _FORMATS:
-        name = pattern.sub("", name)
-    name = name.removesuffix("-gguf")
-    yield name
-    for each in (name, name.removeprefix("meta-")):
-        shorter = each
-        while shorter:
+        bare = pattern.sub("", bare)
+    for each in (name, bare):
+        for shorter in (each, each.removeprefix("meta-")):
             yield shorter
-            cut = _ENDINGS.sub("", shorter)
-            shorter = cut if cut != shorter else ""
+            while (cut := _ENDINGS.sub("", shorter)) != shorter:
+                yield (shorter := cut)
 
 
 def _weights(model: Model, name: str, quantization: str, notes: tuple[Note, ...]) -> LoggedModel:
