@@ -36,6 +36,8 @@ def _by_name(formats: Iterable[ElementFormat]) -> Mapping[str, ElementFormat]:
 _GPTQ = "AutoGPTQ and AutoAWQ, group_size 128: qweight, scales and qzeros of a linear layer"
 _PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, group_size 128, symmetric"
 
+_BITSANDBYTES = "bitsandbytes, Linear4bit with blocks of 64, its scales not quantised in turn, as vLLM loads them"
+
 _WORDS = {"int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 
 WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
@@ -47,6 +49,7 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         *_plain({"fp64": 8}, "64-bit floating point"),
         ElementFormat("int4", 256, 133, "4-bit integer, a 16-bit scale and a 4-bit zero per 128", _GPTQ, group=128),
         ElementFormat("w4a16", 128, 66, "4-bit integer, a 16-bit scale per 128", _PACKED),
+        ElementFormat("nf4", 64, 36, "4-bit normal float, an fp32 scale per 64", _BITSANDBYTES),
         *_plain(_WORDS, "words, in which quantised weights may be packed"),
         *_plain({"bool": 1}, "a byte that is true or false"),
         *_plain({"fp8_e8m0": 1}, "an exponent, which others share as their scale"),
@@ -57,7 +60,7 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
 )
 
 
-WEIGHT_ALIASES: Mapping[str, str] = MappingProxyType({**ALIASES, "gptq": "int4", "awq": "int4"})
+WEIGHT_ALIASES: Mapping[str, str] = MappingProxyType({**ALIASES, "gptq": "int4", "awq": "int4", "bnb": "nf4"})
 """Other names of them, those of FORMATS among them."""
 
 

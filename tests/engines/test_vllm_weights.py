@@ -186,6 +186,16 @@ def test_up_projections_of_quantised_latents_are_kept_in_bf16_too() -> None:
     assert row not in rows(kvcalc.Model(name="m", layers=layers, weights=parts))
 
 
+def test_values_that_are_made_as_keys_have_weights_all_the_same() -> None:
+    """gemma-4-31b: 10 full layers, each with 4 KV heads of 512; on 8 ranks one of them."""
+    row = "values' projections, as keys"
+
+    assert rows("gemma-4-31b")[row] == 10 * 4 * 512 * 5376 * 2
+    assert rows("gemma-4-31b", tp=8)[row] == 10 * 512 * 5376 * 2
+    assert rows("gemma-4-31b", tp=8, weight_dtype="fp8")[row] == 10 * 512 * 5376
+    assert row not in rows("gemma-3-27b")
+
+
 def test_the_vocabulary_is_padded_to_64() -> None:
     """49,155 words are 49,216: 61 rows of each table; a tied head has none of its own but on another stage."""
     model = kvcalc.Model(**{**LLAMA_8B, "vocab_size": 49_155})
@@ -209,3 +219,11 @@ def test_a_replica_counts_what_every_rank_loads() -> None:
 
 def test_a_size_that_is_given_is_all_of_it() -> None:
     assert rows("gemma-3-27b", weights="60GB") == {"weights": 60 * 10**9}
+
+
+def test_groups_of_mamba_2_that_ranks_would_copy_are_refused() -> None:
+    """Falcon-H1 has two; granite-4.0-h-tiny has one, of which every rank has a copy."""
+    with pytest.raises(kvcalc.KvcalcError, match="4 does not divide the 2 groups of Mamba-2"):
+        kvcalc.estimate("falcon-h1-34b", context=1, tp=4, engine="vllm")
+    assert kvcalc.estimate("falcon-h1-34b", context=1, tp=2, engine="vllm").memory.weights_bytes
+    assert kvcalc.estimate("granite-4.0-h-tiny", context=1, tp=4, engine="vllm").memory.weights_bytes

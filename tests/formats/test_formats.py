@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kvcalc.engines.cache_format import parse_cache_format
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import ALIASES, FORMATS, find_format, format_names
+from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MHA, CachedTensor
 from kvcalc.model.layers import Layer
 from kvcalc.term import Factor
@@ -100,6 +101,23 @@ def test_a_row_that_blocks_do_not_fill_is_refused(
 @pytest.mark.parametrize(("name", "size"), [("bf16", 66), ("q8_0", 2 * 34), ("mxfp4", 2 * 17), ("nvfp4", 3 * 9)])
 def test_the_last_block_of_33_parameters_counts_whole(name: str, size: int) -> None:
     assert math.prod(factor.value for factor in find_format(name, "dtype").parameters(33)) == size
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        # GPTQ and AWQ in groups of 128: 4 bits each, a scale of 16 bits, a zero of 4.
+        ("int4", 128 * 1024 * 128 // 2 + 128 * 1024 * 2 + 128 * 1024 // 2),
+        ("gptq", 128 * 1024 * 128 // 2 + 128 * 1024 * 2 + 128 * 1024 // 2),
+        ("awq", 128 * 1024 * 128 // 2 + 128 * 1024 * 2 + 128 * 1024 // 2),
+        ("w4a16", 128 * 1024 * 128 // 2 + 128 * 1024 * 2),  # symmetric: no zeros
+        ("bnb", 128 * 1024 * 128 // 2 + 2 * 128 * 1024 * 4),  # in groups of 64, with scales of 32 bits
+    ],
+)
+def test_a_matrix_of_4_bits_with_its_scales(name: str, size: int) -> None:
+    """1,024 x 16,384 parameters."""
+    factors = find_weight_format(name, "format").parameters(1024 * 128 * 128)
+    assert math.prod(factor.value for factor in factors) == size
 
 
 def test_a_scale_for_each_head_is_nothing_for_weights() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import MLA, Cross, Lightning, Role
+from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba2, Role
 
 if TYPE_CHECKING:
     from kvcalc.engines.base import Setup
@@ -38,6 +38,13 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
             "--engine: vllm serves Llama-3.2-Vision and its like up to 0.10.2 and with its engine V0 "
             "(vllm/model_executor/models/registry.py, _PREVIOUSLY_SUPPORTED_MODELS); kvcalc does not follow that"
         )
+    tp = setup.deployment.tp
+    for each in kinds:
+        if isinstance(each, Mamba2) and each.num_groups != 1 and each.num_groups % tp:
+            raise KvcalcError(
+                f"--tp: {tp} does not divide the {each.num_groups} groups of Mamba-2, which vllm copies only where "
+                "there is one (vllm/model_executor/layers/mamba/mamba_mixer2.py)"
+            )
     if setup.deployment.dcp > 1:
         _check_dcp(setup, version)
 

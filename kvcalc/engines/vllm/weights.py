@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.deployment import heads_on_rank
 from kvcalc.engines.vllm.mxfp4 import padding_of_experts
 from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ROTARY = "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache: one for all layers that rotate alike"
 LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
+KEYS_AS_VALUES = "vllm/model_executor/models/gemma4.py, Gemma4Attention: the keys' weights are loaded as values' too"
 VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE"
 VOCABULARY_PADDED_TO = 64
 
@@ -26,6 +28,7 @@ def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
     """Tables, copies and padding of one rank of a stage, each a row."""
     yield from _rotary_tables(setup, stage)
     yield from _dequantised_latents(setup, stage)
+    yield from _values_made_as_keys(setup, stage)
     yield from padding_of_experts(setup, version, stage)
     yield from _padded_vocabulary(setup, stage)
 
@@ -72,6 +75,20 @@ def _dequantised_latents(setup: Setup, stage: Stage) -> Iterator[Product]:
                 _element(setup),
             )
             yield Product("latent up-projections, not quantised", factors, LATENT)
+
+
+def _values_made_as_keys(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """Projections of values that the checkpoint does not have, where full layers make them as keys."""
+    model = setup.model
+    if not model.attention_k_eq_v or model.hidden_size is None:
+        return
+    stored = setup.weight_format or find_weight_format(model.weight_dtype or model.dtype or "bf16", "weight_dtype")
+    for layer, count in stage.kinds.items():
+        attention = layer.attention
+        if layer.span is None and isinstance(attention, GQA):
+            heads = heads_on_rank(attention.num_kv_heads, setup.deployment.tp)
+            factors = stored.parameters(heads * attention.head_dim * model.hidden_size)
+            yield Product("values' projections, as keys", (Factor("layers", count, "layer"), *factors), KEYS_AS_VALUES)
 
 
 def _quantised_layers(setup: Setup) -> bool:

@@ -29,13 +29,9 @@ _FORMATS = (
     (re.compile(r"[-_.](?:nvfp4|fp4)(?=[-_.]|$)"), "nvfp4"),
     (re.compile(r"[-_.]mxfp4(?=[-_.]|$)"), "mxfp4"),
     (re.compile(r"[-_.](?:(?:quantized[-_.])?w8a8|w8a16|int8|gptq[-_.]int8)(?=[-_.]|$)"), "int8"),
-    (
-        re.compile(
-            r"[-_.](?:awq(?:[-_.](?:4bit|int4))?|gptq(?:[-_.](?:int4|4bit))?|(?:quantized[-_.])?w4a16|int4|4bit"
-            r"|(?:unsloth[-_.])?bnb[-_.]4bit)(?=[-_.]|$)"
-        ),
-        "int4",
-    ),
+    (re.compile(r"[-_.](?:unsloth[-_.])?bnb[-_.]4bit(?=[-_.]|$)"), "nf4"),
+    (re.compile(r"[-_.](?:quantized[-_.])?w4a16(?=[-_.]|$)"), "w4a16"),
+    (re.compile(r"[-_.](?:awq(?:[-_.](?:4bit|int4))?|gptq(?:[-_.](?:int4|4bit))?|int4|4bit)(?=[-_.]|$)"), "int4"),
 )
 """What names of quantised checkpoints say of their weights."""
 
@@ -51,7 +47,7 @@ _QUANTIZATIONS = {
     "awq_marlin": "int4",
     "gptq": "int4",
     "gptq_marlin": "int4",
-    "bitsandbytes": "int4",
+    "bitsandbytes": "nf4",
 }
 """vLLM, model_executor/layers/quantization: formats by the name of their method; of others the checkpoint decides."""
 
