@@ -53,6 +53,9 @@ that of its cache.
 *Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the
 next log will be.
 
+Where a log does not say what its weights are stored in, what depends on them is left out: its weights, the memory of
+its cache, its tokens.
+
 A log that kvcalc refuses, or whose model it does not have, counts as a failure: it is worse than any error in the
 median and in p90. `of the card` is the difference as a share of the memory that the engine uses of its card. Where a
 range is predicted, the error is that of its usual figure. `as printed` counts figures that round to what was printed;

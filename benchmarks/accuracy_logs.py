@@ -105,6 +105,8 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
     card_known = "gpu" in fact or "total memory" in fact["printed"]
     parts = [part for part in PARTS if part.removesuffix(GIVEN) in printed and (card_known or part not in _OF_THE_CARD)]
     parts = [part for part in parts if GIVEN not in part or "cache memory" in printed]
+    if not fact.get("weights_said", True):
+        parts = [part for part in parts if part not in {"weights", *_OF_THE_CARD}]
     try:
         result = check_log(server, fact["model"], given)
     except KvcalcError as error:

@@ -112,7 +112,7 @@ def test_tokens_in_flight() -> None:
     assert layout("0.33.0", "h100", "llama-3-8b", 8192, pp=2).settings.max_in_flight_tokens == 3 * 8192
 
 
-@pytest.mark.parametrize(("version", "share"), [("0.19.0", 0.9), ("0.20.2", 0.92), ("0.33.0", 0.92)])
+@pytest.mark.parametrize(("version", "share"), [("0.19.0", 0.9), ("0.20.0", 0.92), ("0.33.0", 0.92)])
 def test_utilization_by_version(version: str, share: float) -> None:
     with patch.dict(ENGINES, vllm=Vllm):
         assert float(kvcalc.make_scenario("llama-3-8b", engine=f"vllm@{version}").utilization) == share

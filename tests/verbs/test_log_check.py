@@ -194,13 +194,10 @@ def test_a_model_is_found_by_a_path_or_a_like_name(kvcalc: Kvcalc, log: Any, pat
 
 
 def test_a_quantised_copy_has_its_models_layers_and_its_own_weights(log: Any) -> None:
-    """Llama-3.1-8B in fp8 loads 8.49 GiB in llm-d-incubation/llm-d-planner#205."""
-    copy = V0_31.replace("meta-llama/Meta-Llama-3-8B", "somebody/Meta-Llama-3.1-8B-Instruct-FP8-dynamic")
-    result = package.capacity_from_log(log(copy.replace("took 15.0 GiB", "took 8.49 GiB")))
-    assert result.model.name == "llama-3.1-8b"
-    weights = result.row("weights")
-    assert weights is not None
-    assert weights.difference == pytest.approx(0, abs=0.015)
+    copy = V0_31.replace("meta-llama/Meta-Llama-3-8B", "somebody/phi-2-fp8-dynamic")
+    result = package.capacity_from_log(log(copy), context=2048)
+    assert result.model.name == "phi-2"
+    assert {each.option: each.value for each in result.settings}["--weight-dtype"] == "fp8"
     assert any(each.code == "weights-by-name" for each in result.notes)
 
 

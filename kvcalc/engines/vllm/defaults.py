@@ -26,6 +26,8 @@ VERSIONS = (
     "0.17.0",
     "0.18.1",
     "0.19.0",
+    "0.20.0",
+    "0.20.1",
     "0.20.2",
     "0.22.0",
     "0.23.0",
@@ -51,8 +53,8 @@ GB10_EXCLUDED: Version = (0, 33)
 """Not in 0.31, there in 0.33."""
 HYBRIDS_SHARE_PREFIXES: Version = (0, 29)
 """default_prefix_caching of vllm/engine/arg_utils.py: not in 0.26 (`and not model_config.is_hybrid`), but in 0.29."""
-UTILIZATION_92: Version = (0, 20, 2)
-"""vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.2."""
+UTILIZATION_92: Version = (0, 20)
+"""vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.0."""
 
 MIN_TOKENS = 2048
 """SchedulerConfig.DEFAULT_MAX_NUM_BATCHED_TOKENS."""

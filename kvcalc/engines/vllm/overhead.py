@@ -2,7 +2,7 @@
 
 Non-torch memory is what the device has lost since the start beyond what PyTorch reserves (MemorySnapshot of
 vllm/utils/mem_utils.py): NCCL's and NVLink's buffers, loaded kernels. CUDA graphs are charged to the pool as an
-estimate from 0.20.1 on (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS); before that they lie outside of it.
+estimate from 0.20 on (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS); before that they lie outside of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.traits import Traits
     from kvcalc.gpu import Gpu
 
-GRAPHS_CHARGED = (0, 20, 1)
+GRAPHS_CHARGED = (0, 20)
 GRAPHS_CHARGED_V2 = (0, 29)
 """Runner V2 says 0 in 0.26, and estimates in 0.29 (profile_cudagraph_memory of v1/worker/gpu/model_runner.py)."""
 
@@ -70,9 +70,9 @@ _LARGE_NVLINK = Seen(95, 150, 221, "ranks over NVLink on cards of 184 GiB: 0.95 
 _PCIE = Seen(9, 21, 73, "ranks over PCIe: 0.09 (4 of 24 GiB), 0.20 (16 RTX 3090), 0.21 (4 L40S), 0.25 (2 RTX 4090)")
 _ROCM = Seen(46, 56, 178, "ROCm: 0.46, 0.56 and 0.62 on one GPU; 0.73 of 2 MI50, 1.78 of 8 DCU")
 
-TMA_IN_PROFILE, TMA_OFF = (0, 18), (0, 20, 2)
+TMA_IN_PROFILE, TMA_OFF = (0, 18), (0, 20)
 """is_tma_supported of vllm/model_executor/layers/fla/ops/utils.py: every card from compute capability 9.0 in 0.19, and
-none unless asked in 0.20.2. The kernels run while memory is profiled since 0.18."""
+none unless asked in 0.20.0. The kernels run while memory is profiled since 0.18."""
 
 DELTA_OF_A_MULTIPROCESSOR = 22 * MIB
 """What the driver keeps once a kernel of a gated delta net uses TMA on Blackwell: vllm-project/vllm#37088, 3,728 MiB on

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 TRITON_FROM = (0, 17)
 """vllm/v1/sample/ops/topk_topp_triton.py is not in 0.15, and is in 0.17."""
-FLASHINFER_FROM = (0, 20, 2)
-"""VLLM_USE_FLASHINFER_SAMPLER: off in 0.19, on in 0.20.2 (vllm/envs.py)."""
+FLASHINFER_FROM = (0, 22)
+"""VLLM_USE_FLASHINFER_SAMPLER of vllm/envs.py: None, which is off, up to 0.20.2, and True in 0.22."""
 FLASHINFER_ONCE = (0, 11, 0)
 """0.11.0 needs FlashInfer, and takes its sampler unless told otherwise (v1/sample/ops/topk_topp_sampler.py)."""
 LEAST_ROWS_OF_TRITON = 8

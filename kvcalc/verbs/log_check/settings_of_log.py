@@ -178,18 +178,17 @@ def _weights_as_printed(log: ServerLog, said: Mapping[str, Any], given: Mapping[
 
 
 def _engine(log: ServerLog, given: Mapping[str, Any]) -> tuple[str, tuple[Note, ...]]:
-    """NAME@VERSION: the log's, unless another is given."""
+    """NAME@VERSION: the log's, unless another is given; what leads to a release is much like it."""
     name, _, version = str(given.get("engine", log.engine)).partition("@")
     if name != log.engine or version:
         return str(given["engine"]), ()
-    logged = log.version or ""
-    found = _RELEASE.match(logged)
+    found = _RELEASE.match(log.version or "")
     if found is None:
         taken = _newest(log)
         lines = "" if log.between is None else ", by the wording of its lines"
         told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
         return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
-    return f"{name}@{logged if version_number(logged) else found[1]}", ()
+    return f"{name}@{found[1]}", ()
 
 
 def _newest(log: ServerLog) -> str:
