@@ -238,6 +238,10 @@ class Rank:
             self._bytes[key] = self.settled.held_bytes(self._stage, self._load(sequences, context))
         return self._bytes[key]
 
+    def content_bytes(self, sequences: int, context: int) -> int:
+        """What its layers hold of that, before the engine rounds."""
+        return self.settled.content_bytes(self._stage, self._load(sequences, context))
+
     def bytes_beside(self, whole: int, context: int, tokens: int) -> int:
         """What one sequence of fewer tokens costs beside `whole` sequences of `context` tokens."""
         return self.settled.beside_bytes(self._stage, self._load(whole, context), tokens)

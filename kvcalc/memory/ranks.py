@@ -128,6 +128,13 @@ class Ranks:
         other = overhead(deployment.connected_ranks, scenario.replacements.overhead).bytes + self.reserve.bytes
         return scenario.usable_bytes - other - figure(self.temporary)
 
+    def most_of_an_accelerator(self, figure: Callable[[Temporary], int]) -> int:
+        """What no rank has more of for its weights and its cache, whatever the engine and the deployment."""
+        scenario, given = self.scenario, self.scenario.replacements
+        others = given.overhead or 0
+        temporary = 0 if given.temporary is None else figure(self.temporary)
+        return (scenario.gpu.memory_bytes or 0) - self.reserve.bytes - others - temporary
+
     def weights_of(self, deployment: Deployment) -> HeldWeights | None:
         """The parts that a replica's ranks share; None where the model's parameters are not known."""
         key = deployment.tp, deployment.pp > 1, experts_apart(self.scenario, deployment)

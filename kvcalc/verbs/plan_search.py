@@ -45,7 +45,7 @@ class Search:
         self._batch, self._context = scenario.workload.batch, scenario.workload.context
         self._ranks: dict[str, Ranks] = {}
         self._legal_dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
-        self._cache_of_batch = cache(self._count_cache_of_batch)
+        self._caches: dict[tuple[str, int, int], int] = {}
         self._whole = sum(part.term.bytes for part in whole_parts(scenario) or ())
         experts_apart = placed_parts(scenario) or whole_parts(scenario) or ()
         self._experts = sum(part.term.bytes for part in experts_apart if part.split == "ep")
@@ -57,6 +57,8 @@ class Search:
         for way in sorted(self._ways(scenario)):
             if way.least_gpus > self._most(found):
                 break
+            if not self._serves(scenario, way):
+                continue
             fewest = self._sharing_experts if way.share_experts else self._replicas
             deployment = fewest(scenario, Deployment(way.tp, way.pp, dcp=way.dcp), self._most(found))
             if deployment is not None:
@@ -78,17 +80,21 @@ class Search:
         alone = (self.replica(scenario, Deployment(tp)) for tp in tps)
         return not any(replica.holds(self._batch, self._context) for replica in alone)
 
-    def stage_counts(self, scenario: Scenario, tp: int) -> Sequence[int]:
+    def stage_counts(self, tp: int) -> Sequence[int]:
         """The numbers of pipeline stages above one that may be tried."""
         if self.limits.pp is not None:
             return range(self.limits.pp, self.limits.pp + 1)
-        every = range(2, min(self._scenario.model.num_layers, self.limits.max_gpus // tp) + 1)
-        if scenario.engine.plain:
-            return every
-        return [pp for pp in every if self.ranks(scenario).serves(Deployment(tp, pp))]
+        return range(2, min(self._scenario.model.num_layers, self.limits.max_gpus // tp) + 1)
+
+    def stages_served(self, scenario: Scenario, tp: int, most_gpus: int) -> tuple[int, ...]:
+        """The least and the greatest of them that the engine serves on so many GPUs; nothing where it serves none."""
+        serves = self.ranks(scenario).serves
+        every = [pp for pp in self.stage_counts(tp) if tp * pp <= most_gpus]
+        ends = (next((pp for pp in way if serves(Deployment(tp, pp))), None) for way in (every, reversed(every)))
+        return tuple(dict.fromkeys(pp for pp in ends if pp is not None))
 
     def dcps(self, scenario: Scenario, tp: int, pp: int = 1) -> list[int]:
-        """The decode-context-parallel sizes to try; 1 is among them."""
+        """The decode-context-parallel sizes that the engine serves; 1 is among them."""
         legal, served = self._legal_dcps(tp), self.ranks(scenario).serves
         return [dcp for dcp in legal if dcp == 1 or served(Deployment(tp, pp, dcp=dcp))]
 
@@ -113,7 +119,7 @@ class Search:
         yield from (each for each in wide if self.ranks(scenario).serves(each))
 
     def _some_stages(self, scenario: Scenario, tp: int) -> list[int]:
-        several = self.stage_counts(scenario, tp)
+        several = self.stages_served(scenario, tp, self.limits.max_gpus)
         if self.limits.pp is not None or not several:
             return [self.limits.pp or 1]
         return sorted({1, 1 << (several[-1].bit_length() - 1), several[-1]})
@@ -124,7 +130,7 @@ class Search:
 
     def ranks(self, scenario: Scenario) -> Ranks:
         """Of the scenario's deployments, on its accelerator."""
-        key = "" if scenario.engine.plain else scenario.gpu.name
+        key = self._played_by(scenario)
         if key not in self._ranks:
             self._ranks[key] = Ranks(scenario)
         return self._ranks[key]
@@ -138,20 +144,24 @@ class Search:
         """So many GPUs are worth a look: no more than the worst of those found takes, once there are enough."""
         return self.gpus(found[-1]) if len(found) >= self.limits.keep else self.limits.max_gpus
 
+    def _serves(self, scenario: Scenario, way: _Way) -> bool:
+        """Whether the engine serves a replica of this kind. A bound of GPUs is known before, and rules most out."""
+        alone = Deployment(way.tp, way.pp, dcp=way.dcp)
+        several = not way.share_experts or self.ranks(scenario).serves(self._shared(alone, 2))
+        return several and self.ranks(scenario).serves(alone)
+
     def _ways(self, scenario: Scenario) -> Iterator[_Way]:
         """Every way to spread a replica, with the fewest GPUs that sums over all ranks allow."""
         spare, experts = self.limits.spare, scenario.model.is_mixture_of_experts
         try_stages = self.limits.pp != 1 and self.tries_stages(scenario)
         for tp in self.tps(scenario):
             flat = [1] if self.limits.pp in (None, 1) else []
-            for pp in (*flat, *(self.stage_counts(scenario, tp) if try_stages else ())):
-                for dcp in self.dcps(scenario, tp, pp):
+            for pp in (*flat, *(self.stage_counts(tp) if try_stages else ())):
+                for dcp in self._legal_dcps(tp):
                     alone = Deployment(tp, pp, dcp=dcp)
-                    if not self.ranks(scenario).serves(alone):
-                        continue
                     fewest = self._fewest(scenario, alone, share_experts=False)
                     yield _Way(alone.ranks * (fewest + spare), tp, pp, dcp, share_experts=False)
-                    if experts and self.ranks(scenario).serves(self._shared(alone, 2)):
+                    if experts:
                         fewest = max(2, self._fewest(scenario, alone, share_experts=True))
                         yield _Way(alone.ranks * fewest * (1 + spare), tp, pp, dcp, share_experts=True)
 
@@ -194,21 +204,34 @@ class Search:
         """A number of replicas below which they cannot hold the batch, by sums over all of their ranks.
 
         These keep the cache of the whole batch at least once for each rank that needs a copy, the weights once a
-        replica, and experts that are shared once.
+        replica, and experts that are shared once. An engine with a budget of its own has no more than the whole
+        accelerator, and holds no less than the layers' content.
         """
-        if not scenario.engine.plain:
-            return 1  # other deployments may leave more memory for the cache
-        most = self.ranks(scenario).most_for_weights_and_cache(alone, least, scenario)
+        ranks = self.ranks(scenario)
+        most = (
+            ranks.most_for_weights_and_cache(alone, least, scenario)
+            if scenario.engine.plain
+            else ranks.most_of_an_accelerator(least)
+        )
         once, each = (self._experts, self._others) if share_experts else (0, self._whole)
         for_cache = alone.ranks * most - each
-        needed = self._cache_of_batch(alone.tp, alone.dcp) + once
+        needed = self._cache_of_batch(scenario, alone.tp, alone.dcp) + once
         if for_cache > 0:
             return max(1, -(-needed // for_cache))
         return MAX_RANKS + 1 if for_cache < 0 or needed else 1
 
-    def _count_cache_of_batch(self, tp: int, dcp: int) -> int:
-        (rank,) = self.ranks(self._scenario).of(Deployment(tp, dcp=dcp))
-        return tp * rank.cache_bytes(self._batch, self._context)
+    def _cache_of_batch(self, scenario: Scenario, tp: int, dcp: int) -> int:
+        """The least that its copies take; 0 where the engine does not serve ranks without stages."""
+        key = self._played_by(scenario), tp, dcp
+        if key not in self._caches:
+            ranks, alone = self.ranks(scenario), Deployment(tp, dcp=dcp)
+            held = ranks.of(alone)[0].content_bytes(self._batch, self._context) if ranks.serves(alone) else 0
+            self._caches[key] = tp * held
+        return self._caches[key]
+
+    def _played_by(self, scenario: Scenario) -> str:
+        """The accelerator, where it plays a part in what ranks hold."""
+        return "" if scenario.engine.plain else scenario.gpu.name
 
     def _first_to_hold(self, scenario: Scenario, alone: Deployment, start: int, end: int) -> int:
         misses = largest(lambda more: not self._shared_holds(scenario, alone, start + more - 1), end - start)

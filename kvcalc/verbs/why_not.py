@@ -64,7 +64,7 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
             continue
         if tp <= most and limits.pp in (None, 1):
             yield Rejected(gpu, tp, 1, legal=True, reason=_reason(search, scenario, tp, 1))
-        stages = [pp for pp in search.stage_counts(scenario, tp) if tp * pp <= most]
+        stages = search.stages_served(scenario, tp, most)
         if stages and limits.pp != 1 and search.tries_stages(scenario):
             yield Rejected(gpu, tp, stages[-1], legal=True, reason=_reason(search, scenario, tp, *stages))
 

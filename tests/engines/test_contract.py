@@ -292,7 +292,17 @@ def test_explain_tells_the_engines_own_formula(engine: type[Engine], monkeypatch
     monkeypatch.setitem(ENGINES, engine.name, engine)
     told = explain(engine.name)
     assert (told.formula, told.keeps, told.source) == (engine.formula, engine.about, engine.source)
-    assert [option.name for option in told.options] == list(engine.options)
+    assert [(each.name, each.help) for each in told.options] == [(n, o.help) for n, o in engine.options.items()]
+
+
+@every_case
+def test_no_rank_uses_more_than_the_accelerator_has(engine: type[Engine], shape: str, deployment: Deployment) -> None:
+    """Plans rest on it: they rule deployments out before an engine has laid them out."""
+    ranks = Ranks(scenario(shape, engine))
+    most = ranks.most_of_an_accelerator(usual)
+    for rank in ranks.of(deployment):
+        assert rank.memory_for_cache(usual(rank.temporary)) + (rank.weights_bytes or 0) <= most
+        assert rank.content_bytes(3, 77) <= rank.cache_bytes(3, 77)
 
 
 def test_dcp_is_legal_where_the_toy_refuses_it() -> None:
