@@ -110,6 +110,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "older-engine-version": estimate("llama-3-8b", engine="vllm@0.12.0"),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "engine-overhead-range": estimate("llama-3-8b", engine="vllm"),
+    "graphs-beside-pool": estimate("llama-3-8b", engine="vllm@0.19.0", utilization="0.99"),
     "temporary-not-derived": estimate(model(), engine="vllm"),
     "unused-option": estimate("llama-3-8b", state_dtype="bf16"),
     "best-of-gpus": estimate("llama-3-8b", gpus=3),

@@ -195,6 +195,9 @@ def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, used: Acceler
 def _usable_formula(scenario: Scenario, used: Accelerator) -> tuple[str, str]:
     if used.usable_bytes == scenario.usable_bytes:
         return "floor(memory x utilization)", f"floor({used.memory_bytes:,} x {used.utilization})"
+    product = used.memory_bytes * scenario.utilization.numerator
+    if used.usable_bytes == -(-product // scenario.utilization.denominator):
+        return "ceil(memory x utilization)", f"ceil({used.memory_bytes:,} x {used.utilization})"
     name = scenario.engine.name
     return f"as engine {name} uses it", f"{name}'s own share"
 

@@ -132,6 +132,7 @@ def test_bytes_of_a_logit_that_is_sorted(rows: int, measured: float) -> None:
         ("0.20.2", "h100", "Triton"),  # VLLM_USE_FLASHINFER_SAMPLER is None in vllm/envs.py
         ("0.22.0", "h100", "FlashInfer"),  # and True
         ("0.22.0", "mi300x", "Triton"),  # no FlashInfer on ROCm
+        ("0.23.0", "h100", "plain"),
         ("0.26.0", "h100", "plain"),  # runner V2 asks for no top k
         ("0.33.0", "h100", "FlashInfer"),  # and does, since vLLM runs it a second time
     ],
@@ -161,6 +162,30 @@ def test_non_torch_memory_on_h100(options: dict[str, Any], low: float, high: flo
     assert low - 0.05 <= found <= high + 0.05
 
 
+@pytest.mark.parametrize(
+    ("version", "bytes_of_a_logit"), [("0.23.0", 6), ("0.26.0", 2), ("0.27.1", 6), ("0.28.0", 2), ("0.33.0", 14)]
+)
+def test_logits_of_runner_v2(version: str, bytes_of_a_logit: int) -> None:
+    """sample/sampler.py copies logits to fp32 in 0.23 and 0.27, changes them in place in 0.26, keeps them in 0.28."""
+    options: dict[str, Any] = {"engine_option": {"max-num-seqs": "1024", "max-num-batched-tokens": "1024"}}
+    first = leaves(rank("llama-3-8b", version, **options).temporary.term)[0]
+    assert first.factors[-1].value == bytes_of_a_logit
+
+
+def test_layers_with_states() -> None:
+    """Printed 1.84 GiB of 8,192 tokens (0.28.0, GB10, stored file 61222544093): a layer's, not the sampler's."""
+    options: dict[str, Any] = {"engine_option": {"max-num-seqs": "256", "max-num-batched-tokens": "8192"}}
+    found = rank("qwen3.6-27b", "0.28.0", "gb10", **options).temporary
+    assert found.term.bytes / GIB == pytest.approx(1.84, rel=0.01)
+
+
+def test_experts_that_ranks_share() -> None:
+    """With expert parallelism a rank has whole experts, and is given the tokens of all that share them."""
+    sharing = rank("qwen3-30b-a3b", "0.19.0", tp=2, dp=2, ep=4, dp_attention=True)
+    (kept,) = [leaf for leaf in leaves(sharing.temporary.term) if leaf.path == "experts' workspace"]
+    assert kept.bytes == 2 * 8192 * 8 * (2048 + 2048) * 2
+
+
 def test_kernels_of_gated_delta_nets_on_blackwell() -> None:
     """vllm-project/vllm#37088: 3,728 MiB on 170 multiprocessors; TMA is off since 0.20.0 (fla/ops/utils.py)."""
 
@@ -179,7 +204,7 @@ def test_graphs_are_charged_since_0_20() -> None:
 
     assert not graphs("0.19.0")
     assert graphs("0.20.0")
-    assert not graphs("0.26.0")  # runner V2 says 0
+    assert not graphs("0.28.0")  # runner V2 says 0
     assert graphs("0.29.0")
     assert not graphs("0.33.0", engine_option={"enforce-eager": "true"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Budget
-from kvcalc.engines.vllm.overhead import overhead_of, total
+from kvcalc.engines.vllm.overhead import CONTEXT_BYTES, graphs_charged, graphs_of, overhead_of, total
 from kvcalc.engines.vllm.temporary import temporary_of
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.note import note, register
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 register(
     {
         "engine-overhead-range": "a part of the engine's overhead is known as a range, of which one figure is counted",
+        "graphs-beside-pool": "CUDA graphs may not fit in what the utilization leaves",
         "temporary-not-derived": "the engine's temporary memory does not follow from the model's file",
     }
 )
@@ -55,10 +56,27 @@ def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Not
                 high_bytes=high,
                 source=row.source,
             )
+    yield from _graphs_beside(setup, settings, len(stage.layers))
     if temporary_of(setup, settings, traits) is None:
         yield note(
             "temporary-not-derived",
             f"temporary memory is a figure of its kind of model: {setup.model.name} lacks dims of its layers",
+        )
+
+
+def _graphs_beside(setup: Setup, settings: Settings, layers: int) -> Iterator[Note]:
+    """Graphs that are not charged, where what utilization leaves may be too little for them and a process's context."""
+    memory, usable = setup.gpu.memory_bytes, usable_bytes(setup, settings)
+    if graphs_charged(settings) or settings.enforce_eager or memory is None or usable is None:
+        return
+    graphs, left = graphs_of(settings, layers).row.bytes, memory - usable
+    if left < graphs + CONTEXT_BYTES:
+        yield note(
+            "graphs-beside-pool",
+            f"CUDA graphs, about {format_size(graphs, 'GiB')} GiB, and a process's context lie beside what this "
+            f"version counts, and utilization leaves {format_size(left, 'GiB')} GiB for them",
+            graphs_bytes=graphs,
+            left_bytes=left,
         )
 
 

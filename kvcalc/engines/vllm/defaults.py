@@ -32,6 +32,8 @@ VERSIONS = (
     "0.22.0",
     "0.23.0",
     "0.26.0",
+    "0.27.1",
+    "0.28.0",
     "0.29.0",
     "0.31.0",
     "0.33.0",
@@ -47,12 +49,12 @@ A100_EXCLUDED: Version = (0, 9)
 TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 13)
 """max_num_batched_tokens is no more than max_num_seqs x max_model_len."""
 SEQUENCES_BY_USAGE: Version = (0, 9)
-LARGE_CARDS: Version = (0, 29)
-"""The tier of 160 GiB and more: not in 0.26, there in 0.29."""
+LARGE_CARDS: Version = (0, 28)
+"""The tier of 160 GiB and more: not in 0.27, there in 0.28."""
 GB10_EXCLUDED: Version = (0, 33)
 """Not in 0.31, there in 0.33."""
-HYBRIDS_SHARE_PREFIXES: Version = (0, 29)
-"""default_prefix_caching of vllm/engine/arg_utils.py: not in 0.26 (`and not model_config.is_hybrid`), but in 0.29."""
+HYBRIDS_SHARE_PREFIXES: Version = (0, 28)
+"""default_prefix_caching of vllm/engine/arg_utils.py: not in 0.27.1 (`and not model_config.is_hybrid`), but in 0.28."""
 UTILIZATION_92: Version = (0, 20)
 """vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.0."""
 
@@ -97,6 +99,10 @@ _FIRST_IN_V2: tuple[tuple[Version, tuple[str, ...]], ...] = (
 MistralForCausalLM and Qwen3ForCausalLM in 0.23, the last alone in 0.22."""
 
 
+_EXPERTS_IN_V2 = ("deepseek-v2", "qwen1.5-moe", "qwen2-57b", "kimi-k3")
+"""The same list of 0.26 to 0.28, of models with experts: DeepseekV2ForCausalLM, Qwen2MoeForCausalLM, Kimi-K3."""
+
+
 def runner_of(version: Version, gpu: Gpu, pp: int, name: str, traits: Traits) -> str:
     """The model runner: v0, v1 or v2 (VllmConfig.use_v2_model_runner)."""
     if version < (0, 22):
@@ -104,7 +110,7 @@ def runner_of(version: Version, gpu: Gpu, pp: int, name: str, traits: Traits) ->
     if version >= (0, 29):
         return "v2"
     if version >= (0, 26):
-        return "v1" if traits.experts or traits.states else "v2"
+        return "v1" if (traits.experts or traits.states) and not name.startswith(_EXPERTS_IN_V2) else "v2"
     plain = not (traits.experts or traits.quantised or traits.towers or traits.states)
     names = next(names for since, names in _FIRST_IN_V2 if version >= since)
     return "v2" if plain and name.startswith(names) else "v1"

@@ -25,7 +25,7 @@ GRAPHS_CHARGED_V2 = (0, 29)
 """Runner V2 says 0 in 0.26, and estimates in 0.29 (profile_cudagraph_memory of v1/worker/gpu/model_runner.py)."""
 
 
-ALL_THAT_IS_CONSUMED = (0, 29)
+ALL_THAT_IS_CONSUMED = (0, 27)
 """total_consumed of vllm/utils/mem_utils.py: from then on what PyTorch holds beside weights and activations counts too.
 Not in 0.26."""
 
@@ -82,6 +82,8 @@ GRAPHS_OF_A_LAYER = 21 * GIB // 1000
 """Estimated CUDA graph memory: 0.49 to 1.69 GiB in 35 runs of 0.19.0 on H100 (20 to 80 layers, 51 sizes), 0.021 a layer
 on average. Fitted. Later logs: 0.37 (28 layers, 35 sizes), 0.19 to 0.78, 1.55, 1.94."""
 LEAST_GRAPHS = GIB // 10
+CONTEXT_BYTES = 550 * MIB
+"""Of a process: 512 to 614 MiB as total minus free at start-up in logs of H100, H200 and RTX 5090."""
 ALL_SIZES = 51
 """Sizes of 1,024 or 256 sequences: 1, 2, 4, each 8 up to 256, each 16 up to 512."""
 
@@ -127,7 +129,7 @@ def _rows(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last
         words = Factor("words_of_vocab_size", -(-vocab // 32), "word")
         yield _known(Product("tokens of the prompt", (sequences, words, Factor("int32", 4, "byte")), source))
     if graphs_charged(settings):
-        yield _graphs(settings, layers)
+        yield graphs_of(settings, layers)
 
 
 def graphs_charged(settings: Settings) -> bool:
@@ -142,7 +144,8 @@ def capture_sizes(max_num_seqs: int) -> int:
     return sum(size <= most for size in (1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)))
 
 
-def _graphs(settings: Settings, layers: int) -> Ranged:
+def graphs_of(settings: Settings, layers: int) -> Ranged:
+    """The graphs of a rank, as vLLM would estimate them."""
     sizes = capture_sizes(settings.max_num_seqs)
     each = max(GRAPHS_OF_A_LAYER * sizes // ALL_SIZES, -(-LEAST_GRAPHS // max(1, layers)))
     factors = (Factor("layers", layers, "layer"), Factor("of_each", each, "byte"))

@@ -90,7 +90,7 @@ MEMORY_RULES = (
         "temporary memory, sampling",
         "max-num-seqs x vocabulary x bytes of a logit + max-num-batched-tokens x hidden_size x bytes of an element + "
         "...; with bf16 38 bytes of a logit where CUDA sorts, 50 for 2 to 127 rows; 14 with Triton (0.17) or "
-        "FlashInfer (0.11.0, from 0.22); with runner V2 6, 2 from 0.26, 14 from 0.33",
+        "FlashInfer (0.11.0, from 0.22); with runner V2 6, in 0.26 and from 0.28 2, from 0.33 14",
         "vllm/v1/sample/ops/topk_topp_sampler.py; vllm/v1/worker/gpu/sample/sampler.py",
     ),
     Rule(
@@ -102,7 +102,7 @@ MEMORY_RULES = (
     Rule(
         "overhead",
         "non-torch memory as observed, by version, card and ranks; CUDA graphs as estimated, from 0.20 (runner V2: "
-        "0.29), about 0.021 GiB a layer; counters of runner V2, max-num-seqs x vocabulary x 4.125 bytes, from 0.29",
+        "0.29), about 0.021 GiB a layer; counters of runner V2, max-num-seqs x vocabulary x 4.125 bytes, from 0.27",
         "start-up logs; vllm/v1/worker/gpu_model_runner.py, profile_cudagraph_memory; "
         "vllm/v1/worker/gpu/sample/penalties.py",
     ),

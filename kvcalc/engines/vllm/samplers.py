@@ -15,8 +15,8 @@ FLASHINFER_FROM = (0, 22)
 FLASHINFER_ONCE = (0, 11, 0)
 """0.11.0 needs FlashInfer, and takes its sampler unless told otherwise (v1/sample/ops/topk_topp_sampler.py)."""
 LEAST_ROWS_OF_TRITON = 8
-TRITON_OF_ANY_ROWS = (0, 29)
-"""apply_top_k_top_p sorts fewer than 8 rows up to 0.26."""
+TRITON_OF_ANY_ROWS = (0, 31)
+"""apply_top_k_top_p sorts fewer than 8 rows up to 0.29."""
 
 SORTED_SEGMENTS = 128
 """Rows from which CUDA's sort keeps less (aten/src/ATen/native/cuda/Sort.cu, launch_stable_sort_kernel)."""
@@ -86,7 +86,7 @@ def _of_runner_v2(settings: Settings, gpu: Gpu, element: int) -> Sampler:
             words = "logits, fp32, top k, softmax"
             return Sampler("FlashInfer", element + 12, words, source)
         return Sampler("Triton", element + 4, "logits, fp32", source, buffer=True)
-    if settings.version >= (0, 26):
+    if settings.version >= (0, 28) or (0, 26) <= settings.version < (0, 27):
         return Sampler("plain", element, "logits", source)
     return Sampler("plain", element + 4, "logits, fp32", source)
 

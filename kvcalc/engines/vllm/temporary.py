@@ -53,10 +53,13 @@ class Step(NamedTuple):
     Attributes:
         tokens: that the layers compute.
         rows: sequences that are sampled for.
+        gathered: tokens that a rank's experts are given: those of all ranks that share them
+            (vllm/distributed/device_communicators/all2all.py, AgRsAll2AllManager and before it NaiveAll2AllManager).
     """
 
     tokens: int
     rows: int
+    gathered: int
 
 
 def temporary_of(
@@ -71,10 +74,13 @@ def temporary_of(
         first: whether the stage embeds: then towers are on it.
         last: whether the stage samples.
     """
-    shapes = shapes_of(setup.model, setup.deployment.tp)
+    deployment = setup.deployment
+    apart = deployment.ep > 1 or deployment.dp_attention
+    shapes = shapes_of(setup.model, deployment.tp, 1 if apart else deployment.tp)
     if shapes is None:
         return None
-    step = Step(settings.max_num_batched_tokens, settings.sampled_rows)
+    gathered = settings.max_num_batched_tokens * (deployment.dp if deployment.dp_attention else 1)
+    step = Step(settings.max_num_batched_tokens, settings.sampled_rows, gathered)
     layers = _layers(shapes, step, setup, settings, traits)
     if not last:
         layers += (_tokens("the stream between stages", shapes, step, 2),)
@@ -137,12 +143,13 @@ def _cublas(gpu: Gpu) -> Product:
 
 def _layers(shapes: Shapes, step: Step, setup: Setup, settings: Settings, traits: Traits) -> tuple[Product, ...]:
     tokens, element = Factor("max_num_batched_tokens", step.tokens, "token"), Factor("element", shapes.element, "byte")
+    gathered = Factor("tokens", step.gathered, "token")
     transient = settings.version < EXPERTS_KEEP_WORKSPACE or not _workspace_stays(traits)
     parts = [_of_width("a layer's activations", tokens, shapes.layer, element)]
     if shapes.passing and transient:
         stream = Width(4 * shapes.hidden_size, "4 x hidden_size", f"4 x {shapes.hidden_size:,}")
         experts = (
-            _of_width("experts", tokens, shapes.passing, element, shapes.top_k),
+            _of_width("experts", gathered, shapes.passing, element, shapes.top_k),
             _of_width("the stream beside them", tokens, stream, element),
         )
         if _bytes(experts) > parts[0].bytes:
@@ -210,7 +217,7 @@ def _kept(shapes: Shapes, step: Step, settings: Settings, traits: Traits) -> tup
         "elements", shapes.experts.elements, "element", derived=(shapes.experts.words, shapes.experts.numbers)
     )
     factors = (
-        Factor("max_num_batched_tokens", step.tokens, "token"),
+        Factor("tokens", step.gathered, "token"),
         Factor("num_experts_per_tok", shapes.top_k, "expert"),
         elements,
         Factor("element", shapes.element, "byte"),
