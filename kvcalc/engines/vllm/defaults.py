@@ -51,12 +51,12 @@ TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 13)
 SEQUENCES_BY_USAGE: Version = (0, 9)
 LARGE_CARDS: Version = (0, 28)
 """The tier of 160 GiB and more: not in 0.27, there in 0.28."""
-GB10_EXCLUDED: Version = (0, 33)
-"""Not in 0.31, there in 0.33."""
 HYBRIDS_SHARE_PREFIXES: Version = (0, 28)
 """default_prefix_caching of vllm/engine/arg_utils.py: not in 0.27.1 (`and not model_config.is_hybrid`), but in 0.28."""
 UTILIZATION_92: Version = (0, 20)
 """vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.0."""
+
+GB10 = (12, 1)
 
 MIN_TOKENS = 2048
 """SchedulerConfig.DEFAULT_MAX_NUM_BATCHED_TOKENS."""
@@ -130,13 +130,17 @@ def default_batch(version: Version, gpu: Gpu, runner: str, usage: str, max_model
 
 
 def _tier(version: Version, gpu: Gpu) -> int:
-    """0 for small cards, 1 from 70 GiB, 2 from 160 GiB."""
+    """0 for small cards, 1 from 70 GiB, 2 from 160 GiB.
+
+    A GB10 does not tell its memory (vllm/platforms/cuda.py of 0.33, get_device_total_memory), which then counts as 0;
+    0.33, which finds it out in another way, excludes that card by its capability.
+    """
     memory = gpu.memory_bytes or 0
+    if gpu.compute_capability == GB10:
+        return 0
     if memory >= 160 * GIB and version >= LARGE_CARDS:
         return 2
-    excluded = (version >= A100_EXCLUDED and gpu.name.startswith("a100")) or (
-        version >= GB10_EXCLUDED and gpu.compute_capability == (12, 1)
-    )
+    excluded = version >= A100_EXCLUDED and gpu.name.startswith("a100")
     return int(memory >= 70 * GIB and not excluded)
 
 
