@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
+from kvcalc.engines.vllm.allocator import ends_of_blocks
 from kvcalc.engines.vllm.mxfp4 import padding_of_experts
+from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA
@@ -21,7 +23,6 @@ ROTARY = "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache: on
 LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
 KEYS_AS_VALUES = "vllm/model_executor/models/gemma4.py, Gemma4Attention: the keys' weights are loaded as values' too"
 VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE"
-VOCABULARY_PADDED_TO = 64
 
 
 def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
@@ -31,6 +32,7 @@ def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
     yield from _values_made_as_keys(setup, stage)
     yield from padding_of_experts(setup, version, stage)
     yield from _padded_vocabulary(setup, stage)
+    yield from ends_of_blocks(setup, stage)
 
 
 def _element(setup: Setup) -> Factor:
@@ -106,7 +108,7 @@ def _padded_vocabulary(setup: Setup, stage: Stage) -> Iterator[Product]:
     model, pp = setup.model, setup.deployment.pp
     if model.vocab_size is None or model.hidden_size is None:
         return
-    rows = -model.vocab_size % VOCABULARY_PADDED_TO
+    rows = -model.vocab_size % VOCABULARY_BLOCK
     head_apart = model.tie_word_embeddings is False or pp > 1
     last = any(pp - 1 in numbers for numbers in stage.numbers)
     tables = (stage.number == 0) + (head_apart and last)

@@ -1,0 +1,121 @@
+"""The ends of blocks that torch's allocator counts to large weights: vLLM prints what is allocated, ends included.
+
+A tensor of 10 MiB or more has a segment of whole 2 MiB to itself, and an end of at most 1 MiB is not split off (torch,
+c10/cuda/CUDACachingAllocator.cpp, get_allocation_size and should_split; vLLM, DeviceMemoryProfiler of
+vllm/utils/mem_utils.py: torch.cuda.max_memory_allocated). Smaller tensors share segments and waste next to nothing.
+Counted are the matrices of attention, of feed-forward blocks and of the tables as vLLM merges them, where their
+elements take a byte or more; packed ones are laid out anew for their kernels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.deployment import heads_on_rank
+from kvcalc.engines.vllm.shapes import UNGATED, VOCABULARY_BLOCK
+from kvcalc.formats.element import find_format
+from kvcalc.formats.weights import find_weight_format
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.base import Setup
+    from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.stages import Stage
+
+SOURCE = "torch, c10/cuda/CUDACachingAllocator.cpp, should_split: an end of at most 1 MiB stays with its tensor"
+LEAST_ALONE, ROUNDED_TO, MOST_KEPT = 10 << 20, 2 << 20, 1 << 20
+"""kMinLargeAlloc, kRoundLarge and kSmallSize."""
+
+
+def ends_of_blocks(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """What the weights of a rank of a stage keep of their blocks' ends, as one row."""
+    model = setup.model
+    if model.hidden_size is None:
+        return
+    total = sum(count * kept_end(size) for count, size in _tensors(setup, stage, model.hidden_size))
+    if total:
+        yield Product("ends of the allocator's blocks", (Factor("kept", total, "byte"),), SOURCE)
+
+
+def kept_end(size: int) -> int:
+    """Bytes that a tensor of so many bytes is counted beyond them."""
+    end = -size % ROUNDED_TO
+    return end if size >= LEAST_ALONE and end <= MOST_KEPT else 0
+
+
+def _tensors(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
+    """How many tensors of how many bytes a rank has."""
+    model, pp = setup.model, setup.deployment.pp
+    computing = find_format(model.dtype or "bf16", "dtype").block_bytes
+    if model.vocab_size is not None:
+        rows = -(-model.vocab_size // VOCABULARY_BLOCK) * VOCABULARY_BLOCK
+        last = any(pp - 1 in numbers for numbers in stage.numbers)
+        apart = model.tie_word_embeddings is False or pp > 1
+        yield (stage.number == 0) + (apart and last), rows * hidden * computing // setup.deployment.tp
+    element = _bytes_of_layers(setup)
+    if element is None:
+        return
+    for layer, count in stage.kinds.items():
+        for elements in _of_attention(layer.attention, hidden, setup.deployment.tp):
+            yield count, elements * element
+    for count, elements in _of_feed_forward(setup, stage, hidden):
+        yield count, elements * element
+
+
+def _bytes_of_layers(setup: Setup) -> int | None:
+    """Of an element of what divides over the ranks of a stage; None where elements are packed, or differ."""
+    asked, model = setup.weight_format, setup.model
+    if asked is not None:
+        formats = {asked}
+    elif model.weights:
+        parts = (part for part in model.weights if part.place == "layers" and part.split in {"tp", "ep"})
+        formats = {find_weight_format(part.format, "format") for part in parts if not part.scales}
+    else:
+        formats = {find_weight_format(model.weight_dtype or model.dtype or "bf16", "weight_dtype")}
+    sizes = {each.block_bytes if each.block_elems == 1 else None for each in formats}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _of_attention(attention: Mechanism, hidden: int, tp: int) -> Iterator[int]:
+    """Elements of a layer's matrices: queries, keys and values are one."""
+    match attention:
+        case MHA() | MQA() | GQA():
+            heads, v_width = attention.num_heads // tp, attention.v_head_dim or attention.head_dim
+            kv_heads = heads_on_rank(attention.cached()[0].num_heads, tp)
+            yield (heads * attention.head_dim + kv_heads * (attention.head_dim + v_width)) * hidden
+            yield heads * v_width * hidden
+        case MLA():
+            heads, latent = attention.num_heads // tp, attention.kv_lora_rank + attention.qk_rope_head_dim
+            queries = heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim)
+            yield (latent + (attention.q_lora_rank or 0)) * hidden
+            yield queries * (attention.q_lora_rank or hidden)
+            yield heads * (attention.qk_nope_head_dim + attention.v_head_dim) * attention.kv_lora_rank
+            yield heads * attention.v_head_dim * hidden
+        case GatedDeltaNet():
+            keys, values = attention.num_k_heads * attention.k_head_dim, attention.num_v_heads * attention.v_head_dim
+            yield 2 * (keys + values) * hidden // tp
+            yield values * hidden // tp
+        case _:
+            return
+
+
+def _of_feed_forward(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
+    """How many layers have which: the projections up are one, and so are those of all experts of a rank."""
+    model, deployment = setup.model, setup.deployment
+    up = 1 if model.name.startswith(UNGATED) else 2
+    sparse = range(0)
+    if model.is_mixture_of_experts:
+        sparse = range(max(stage.layers.start, model.first_with_experts), stage.layers.stop)
+    dense = len(stage.layers) - len(sparse)
+    each = [(dense, 1, model.intermediate_size, deployment.tp)]
+    if model.is_mixture_of_experts and model.num_experts is not None:
+        experts, width = -(-model.num_experts // deployment.ep), model.moe_intermediate_size
+        each += [(len(sparse), experts, width, deployment.expert_ranks // deployment.ep)]
+        each += [(len(sparse), 1, (width or 0) * (model.num_shared_experts or 0), deployment.tp)]
+    for layers, matrices, wide, ways in each:
+        if layers and wide:
+            yield layers, up * matrices * hidden * wide // ways
+            yield layers, matrices * hidden * wide // ways
