@@ -96,7 +96,8 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
         _group(fact),
     )
     printed: dict[str, tuple[Printed, ...]] = {
-        name: (Printed.of(_figure(name), str(value), ""),) for name, value in fact["printed"].items()
+        name: (Printed.of(_figure(name), str(value), fact.get("process", "")),)
+        for name, value in fact["printed"].items()
     }
     server = ServerLog("vllm", version=fact.get("version"), printed=printed)
     given = {**fact["options"], "engine_option": fact.get("engine_options", {})}

@@ -123,6 +123,7 @@ class Dialect:
         nested: of those names, the ones that stand within another setting.
         flags: the name that each short flag of its command line stands for.
         process: of a line: who printed it.
+        first_rank_alone: the version since which only a node's first rank prints its figures; None where all do.
     """
 
     engine: str
@@ -132,6 +133,7 @@ class Dialect:
     nested: frozenset[str]
     flags: Mapping[str, str]
     process: re.Pattern[str]
+    first_rank_alone: Minor | None = None
 
     @property
     def looked_for(self) -> Iterator[str]:

@@ -330,5 +330,9 @@ VLLM = Dialect(
     nested=frozenset({"num_speculative_tokens", "num_spec_tokens"}),
     flags=FLAGS,
     process=re.compile(r"\((?P<name>(?:Vllm|Ray)?(?:Worker|EngineCore|APIServer)\w{0,60}(?: rank=\d{1,6})?) pid=\d"),
+    first_rank_alone=(0, 13),
 )
-"""Lines begin with their process: V0's and V1's workers (VllmWorker rank=0), Worker_TP0 and EngineCore_DP0 later."""
+"""Lines begin with their process: V0's and V1's workers (VllmWorker rank=0), Worker_TP0 and EngineCore_DP0 later.
+
+info_once of vllm/logger.py, with the scope "local": not in 0.11, there in 0.13.
+"""

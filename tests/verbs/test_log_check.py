@@ -164,6 +164,31 @@ def test_ranks_are_counted_by_the_names_of_their_workers(log: Any) -> None:
     assert "ranks print 60.47 GiB to 60.51 GiB" in (cache.why or "")
 
 
+def test_of_pipeline_stages_the_one_that_prints_is_compared(log: Any) -> None:
+    """llm-d-incubation/llm-d-planner#205, vLLM 0.19.0, two stages: the first prints, the last samples."""
+    text = (
+        "INFO vLLM server version 0.19.0, serving model meta-llama/Llama-3.1-8B-Instruct\n"
+        "INFO Model loading took 7.51 GiB memory and 8.1 seconds\nINFO Available KV cache memory: 66.54 GiB\n"
+        "INFO GPU KV cache size: 1,075,312 tokens\n"
+    )
+    given: dict[str, Any] = {"gpu": "h100", "utilization": 0.95, "context": 8192, "pp": 2}
+    result = package.capacity_from_log(log(text), **given)
+    for name, most in (("cache memory", 0.002), ("weights", 0.002), ("tokens", 0.005)):
+        row = result.row(name)
+        assert row is not None
+        assert row.difference is not None
+        assert abs(row.difference) < most
+    assert result.exact.tokens == 1075312
+    last = package.capacity_from_log(log(text.replace("INFO Avail", "(Worker_PP1 pid=8) INFO Avail")), **given)
+    cache = last.row("cache memory")
+    assert cache is not None
+    assert cache.predicted is not None
+    first = result.row("cache memory")
+    assert first is not None
+    assert first.predicted is not None
+    assert cache.predicted < first.predicted
+
+
 def test_a_log_without_a_model_is_refused_with_the_command_that_names_it(kvcalc: Kvcalc, log: Any) -> None:
     told = kvcalc("capacity", "--from-log", log(RANKS))
     assert told.code == 2

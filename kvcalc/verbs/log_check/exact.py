@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines import ENGINES
 from kvcalc.verbs.log_check.result import TOKENS, ExactOptions
-from kvcalc.verbs.log_check.rows import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,23 +50,26 @@ def exact_options(
 
 
 def _pool_bytes(log: ServerLog, rows: Mapping[str, LogRow], tokens_of: Callable[[int], int | None]) -> int | None:
-    """The least memory that rounds to what is printed and holds the printed tokens; what is printed, where none does.
+    """The least memory that holds the printed tokens, best of that which rounds to what is printed; else that.
 
     Tokens never fall as memory is added.
     """
-    printed, given = log.least("cache memory"), rows.get(f"{TOKENS}{GIVEN}")
+    printed, row = log.least("cache memory"), rows.get(TOKENS)
     if printed is None or printed.value < 0:
         return None
-    low, high = (max(0, int(printed.value + sign * printed.off)) for sign in (-1, 1))
-    wanted = None if given is None else given.printed
-    if given is None or wanted is None or not (given.predicted_low or 0) <= wanted <= (given.predicted_high or 0):
+    wanted = None if row is None else row.printed
+    if wanted is None:
         return int(printed.value)
-    for _ in range(_STEPS):
-        if low >= high:
-            break
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if (tokens_of(middle) or 0) < wanted else (low, middle)
-    return low
+    for off in (printed.off, printed.value / 2):
+        low, high = max(0, int(printed.value - off)), int(printed.value + off)
+        for _ in range(_STEPS):
+            if low >= high:
+                break
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if (tokens_of(middle) or 0) < wanted else (low, middle)
+        if tokens_of(low) == wanted:
+            return low
+    return int(printed.value)
 
 
 def _parts(scenario: Scenario, log: ServerLog, rows: Mapping[str, LogRow]) -> Iterator[str]:

@@ -6,16 +6,15 @@ import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.logs import Unit
+from kvcalc.engines import version_number
+from kvcalc.logs import DIALECTS, Unit
 from kvcalc.term import leaves
 from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
 from kvcalc.verbs.log_check.result import TOKENS, LogRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kvcalc.deployment import Deployment
-    from kvcalc.engines import Pool, Temporary
+    from kvcalc.engines import Pool
     from kvcalc.logs import Printed, ServerLog
     from kvcalc.memory import Rank
     from kvcalc.scenario import Scenario
@@ -26,6 +25,7 @@ GIVEN = ", given the printed memory"
 ESTIMATED_GRAPHS = "CUDA graphs, estimated"
 
 _STAGE = re.compile(r"PP(\d{1,4})")
+_NAMES = re.compile(r"PP\d{1,4}")
 """A worker's pipeline stage in its name (vLLM, v1/executor/multiproc_executor.py)."""
 
 
@@ -39,6 +39,10 @@ class Range(NamedTuple):
     @classmethod
     def one(cls, value: float) -> Range:
         return cls(value, value, value)
+
+    def plus(self, value: float) -> Range:
+        """With so much more."""
+        return Range(self.usual + value, self.low + value, self.high + value)
 
 
 class Prediction(NamedTuple):
@@ -56,36 +60,62 @@ class Prediction(NamedTuple):
 def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Prediction:
     """Every figure that is known of the engine, under the names that logs have for them.
 
+    A figure of a rank is predicted for the stages whose ranks print it: the most of what stands beside the cache, and
+    the least of the cache's memory.
+
     Raises:
         KvcalcError: the weights are not known, or the engine does not serve such a server.
     """
     replica = replica_of(scenario, deployment, usual)
+    tight, loose = (replica_of(scenario, deployment, figure).cache_memory for figure in (most, least))
     context, ranks = scenario.workload.context, replica.ranks
-    weights = max(rank.weights_bytes or 0 for rank in ranks)
-    temporary = _range(ranks, lambda rank: rank.temporary)
-    graphs = max(map(_graphs, ranks))
-    others = max(rank.overhead.bytes - _graphs(rank) for rank in ranks)
-    values: dict[str, Range] = {
-        "usable memory": Range.one(min(rank.usable_bytes for rank in ranks)),
+    alone, figures = _first_rank_alone(scenario, log), dict[str, list[Range]]()
+    for rank, *memory in zip(ranks, replica.cache_memory, tight, loose, strict=True):
+        for name, value in _of_rank(rank, Range(*memory)).items():
+            figures.setdefault(name, []).append(value)
+    values = {}
+    for name, each in figures.items():
+        printing = [value for rank, value in zip(ranks, each, strict=True) if _prints(rank, log, name, alone=alone)]
+        values[name] = (min if name in _LEAST else max)(printing or each)
+    values["cache of one request"] = Range.one(max(rank.cache_bytes(1, context) for rank in ranks))
+    values |= {name: Range.one(value) for name, value in _pool(replica, context).items()}
+    values |= _given_the_pool(replica, context, log, alone=alone)
+    if not values[ESTIMATED_GRAPHS].usual:
+        del values[ESTIMATED_GRAPHS]
+    return Prediction(values, ranks)
+
+
+def _of_rank(rank: Rank, memory: Range) -> dict[str, Range]:
+    """What a rank prints."""
+    weights, graphs = rank.weights_bytes or 0, _graphs(rank)
+    others = rank.overhead.bytes - graphs
+    temporary = Range(rank.temporary.term.bytes, rank.temporary.low, rank.temporary.high)
+    return {
+        "usable memory": Range.one(rank.usable_bytes),
         "weights": Range.one(weights),
         "temporary": temporary,
         "non-torch memory": Range.one(others),
         "weights and non-torch memory": Range.one(weights + others),
-        "weights and temporary": Range(*(weights + each for each in temporary)),
-        "temporary and non-torch memory": Range(*(others + each for each in temporary)),
-        "temporary and CUDA graphs": Range(*(graphs + each for each in temporary)),
-        "cache memory": Range(
-            min(replica.cache_memory),
-            min(replica_of(scenario, deployment, most).cache_memory),
-            min(replica_of(scenario, deployment, least).cache_memory),
-        ),
-        "cache of one request": Range.one(max(rank.cache_bytes(1, context) for rank in ranks)),
+        "weights and temporary": temporary.plus(weights),
+        "temporary and non-torch memory": temporary.plus(others),
+        "temporary and CUDA graphs": temporary.plus(graphs),
+        ESTIMATED_GRAPHS: Range.one(graphs),
+        "cache memory": memory,
     }
-    if graphs:
-        values[ESTIMATED_GRAPHS] = Range.one(graphs)
-    values |= {name: Range.one(value) for name, value in _pool(replica, context).items()}
-    values |= _given_the_pool(replica, context, log)
-    return Prediction(values, ranks)
+
+
+def _first_rank_alone(scenario: Scenario, log: ServerLog) -> bool:
+    """Whether only the first rank prints its figures, by the version."""
+    since, version = DIALECTS[log.engine].first_rank_alone, version_number(scenario.engine.version or "")
+    return since is not None and version is not None and version[:2] >= since
+
+
+def _prints(rank: Rank, log: ServerLog, name: str, *, alone: bool) -> bool:
+    """Whether a rank of these stages prints a figure: workers are named after their stage, or only the first prints."""
+    named = {int(stage[1]) for each in log.printed.get(name, ()) if (stage := _STAGE.search(each.process))}
+    if not named and not alone:
+        return True
+    return any(number in numbers for number in named or {0} for numbers in rank.numbers)
 
 
 def rows(log: ServerLog, prediction: Prediction) -> tuple[LogRow, ...]:
@@ -100,14 +130,6 @@ def rows(log: ServerLog, prediction: Prediction) -> tuple[LogRow, ...]:
 
 _TOLD_ONLY = (ESTIMATED_GRAPHS, "CUDA graphs", "free memory")
 """Figures that are shown though nothing is predicted for them."""
-
-
-def _range(ranks: tuple[Rank, ...], of: Callable[[Rank], Temporary]) -> Range:
-    return Range(
-        max(of(rank).term.bytes for rank in ranks),
-        max(of(rank).low for rank in ranks),
-        max(of(rank).high for rank in ranks),
-    )
 
 
 def _graphs(rank: Rank) -> int:
@@ -128,12 +150,12 @@ def _pool(replica: Replica, context: int) -> dict[str, int | float]:
     return {} if tokens is None else {TOKENS: tokens}
 
 
-def _given_the_pool(replica: Replica, context: int, log: ServerLog) -> dict[str, Range]:
+def _given_the_pool(replica: Replica, context: int, log: ServerLog, *, alone: bool) -> dict[str, Range]:
     """The same of the memory that the log prints; the range is that of its rounding."""
     printed = log.least("cache memory")
     if printed is None or printed.value < 0:
         return {}
-    exact, low, high = (_pool(_with_memory(replica, log, sign), context) for sign in (0, -1, 1))
+    exact, low, high = (_pool(_with_memory(replica, log, sign, alone=alone), context) for sign in (0, -1, 1))
     return {
         f"{name}{GIVEN}": Range(exact[name], low[name], high[name])
         for name in ("blocks", TOKENS, "concurrency")
@@ -141,20 +163,15 @@ def _given_the_pool(replica: Replica, context: int, log: ServerLog) -> dict[str,
     }
 
 
-def _with_memory(replica: Replica, log: ServerLog, sign: int) -> Replica:
-    """Each stage's memory as its workers print it, else the least that is printed; at an end of its rounding."""
-    found: dict[int, list[Printed]] = {}
-    for each in log.printed["cache memory"]:
-        stage = _STAGE.search(each.process)
-        if stage is not None:
-            found.setdefault(int(stage[1]), []).append(each)
-    every = [min(log.printed["cache memory"])]
+def _with_memory(replica: Replica, log: ServerLog, sign: int, *, alone: bool) -> Replica:
+    """Each stage's memory as its ranks print it, at an end of its rounding; as predicted, where none does."""
     memory = []
-    for rank in replica.ranks:
-        held = [number for numbers in rank.numbers for number in numbers]
-        own = [each for number in held for each in found.get(number, [])]
-        printed = min(own if own and all(number in found for number in held) else every)
-        memory.append(max(0, int(printed.value + sign * printed.off)))
+    for rank, predicted in zip(replica.ranks, replica.cache_memory, strict=True):
+        printing = _prints(rank, log, "cache memory", alone=alone)
+        numbers = {f"PP{number}" for numbers in rank.numbers for number in numbers}
+        own = [each for each in log.printed["cache memory"] if numbers.intersection(_NAMES.findall(each.process))]
+        printed = min(own or log.printed["cache memory"])
+        memory.append(max(0, int(printed.value + sign * printed.off) if printing else predicted))
     return Replica(replica.ranks, tuple(memory))
 
 
