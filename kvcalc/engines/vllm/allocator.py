@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.base import Setup
     from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.model import Split
     from kvcalc.model.stages import Stage
 
 SOURCE = "torch, c10/cuda/CUDACachingAllocator.cpp, should_split: an end of at most 1 MiB stays with its tensor"
@@ -55,24 +56,25 @@ def _tensors(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int
         last = any(pp - 1 in numbers for numbers in stage.numbers)
         apart = model.tie_word_embeddings is False or pp > 1
         yield (stage.number == 0) + (apart and last), rows * hidden * computing // setup.deployment.tp
-    element = _bytes_of_layers(setup)
-    if element is None:
-        return
-    for layer, count in stage.kinds.items():
-        for elements in _of_attention(layer.attention, hidden, setup.deployment.tp):
+    if (element := _bytes_of(setup, "tp")) is not None:
+        for layer, count in stage.kinds.items():
+            for elements in _of_attention(layer.attention, hidden, setup.deployment.tp):
+                yield count, elements * element
+        for count, elements in _of_dense_blocks(setup, stage, hidden):
             yield count, elements * element
-    for count, elements in _of_feed_forward(setup, stage, hidden):
-        yield count, elements * element
+    if (element := _bytes_of(setup, "ep")) is not None:
+        for count, elements in _of_experts(setup, stage, hidden):
+            yield count, elements * element
 
 
-def _bytes_of_layers(setup: Setup) -> int | None:
-    """Of an element of what divides over the ranks of a stage; None where elements are packed, or differ."""
+def _bytes_of(setup: Setup, split: Split) -> int | None:
+    """Of an element of what divides so of the layers; None where elements are packed, or differ."""
     asked, model = setup.weight_format, setup.model
     if asked is not None:
         formats = {asked}
     elif model.weights:
-        parts = (part for part in model.weights if part.place == "layers" and part.split in {"tp", "ep"})
-        formats = {find_weight_format(part.format, "format") for part in parts if not part.scales}
+        parts = (part for part in model.weights if part.place == "layers" and part.split == split and not part.scales)
+        formats = {find_weight_format(part.format, "format") for part in parts}
     else:
         formats = {find_weight_format(model.weight_dtype or model.dtype or "bf16", "weight_dtype")}
     sizes = {each.block_bytes if each.block_elems == 1 else None for each in formats}
@@ -102,20 +104,34 @@ def _of_attention(attention: Mechanism, hidden: int, tp: int) -> Iterator[int]:
             return
 
 
-def _of_feed_forward(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
-    """How many layers have which: the projections up are one, and so are those of all experts of a rank."""
-    model, deployment = setup.model, setup.deployment
-    up = 1 if model.name.startswith(UNGATED) else 2
-    sparse = range(0)
-    if model.is_mixture_of_experts:
-        sparse = range(max(stage.layers.start, model.first_with_experts), stage.layers.stop)
-    dense = len(stage.layers) - len(sparse)
-    each = [(dense, 1, model.intermediate_size, deployment.tp)]
-    if model.is_mixture_of_experts and model.num_experts is not None:
-        experts, width = -(-model.num_experts // deployment.ep), model.moe_intermediate_size
-        each += [(len(sparse), experts, width, deployment.expert_ranks // deployment.ep)]
-        each += [(len(sparse), 1, (width or 0) * (model.num_shared_experts or 0), deployment.tp)]
-    for layers, matrices, wide, ways in each:
-        if layers and wide:
-            yield layers, up * matrices * hidden * wide // ways
-            yield layers, matrices * hidden * wide // ways
+def _sparse(setup: Setup, stage: Stage) -> int:
+    """How many layers of a stage have experts."""
+    model = setup.model
+    if not model.is_mixture_of_experts:
+        return 0
+    return len(range(max(stage.layers.start, model.first_with_experts), stage.layers.stop))
+
+
+def _of_dense_blocks(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
+    """How many layers have which: the projections up are one. Shared experts are one block, as wide as all of them."""
+    model, tp, sparse = setup.model, setup.deployment.tp, _sparse(setup, stage)
+    shared = (model.moe_intermediate_size or 0) * (model.num_shared_experts or 0)
+    for layers, width in ((len(stage.layers) - sparse, model.intermediate_size), (sparse, shared)):
+        if layers and width:
+            yield layers, _up(setup) * hidden * width // tp
+            yield layers, hidden * width // tp
+
+
+def _of_experts(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
+    """How many layers have which: each projection of all experts of a rank is one."""
+    model, deployment, sparse = setup.model, setup.deployment, _sparse(setup, stage)
+    if sparse and model.num_experts is not None and model.moe_intermediate_size is not None:
+        experts = -(-model.num_experts // deployment.ep)
+        elements = experts * hidden * model.moe_intermediate_size * deployment.ep // deployment.expert_ranks
+        yield sparse, _up(setup) * elements
+        yield sparse, elements
+
+
+def _up(setup: Setup) -> int:
+    """Projections into a feed-forward block."""
+    return 1 if setup.model.name.startswith(UNGATED) else 2

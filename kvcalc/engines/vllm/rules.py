@@ -108,3 +108,34 @@ MEMORY_RULES = (
     ),
 )
 """The memory's: how much the cache gets."""
+
+WEIGHT_RULES = (
+    Rule(
+        "weights, tables of rotations",
+        "positions x rotated elements of a head x bytes of an element, one for all layers that rotate alike",
+        "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache",
+    ),
+    Rule(
+        "weights, experts in mxfp4",
+        "Marlin (Ampere, Ada, Blackwell of RTX and GB10; Hopper before 0.13): rows to 128, hidden_size to 256; TRT-LLM "
+        "(B100 to B300): rows to 256, from 0.29 128, hidden_size to 256; Triton (Hopper): rows to 64, then as its "
+        "layouts swizzle them, and before 0.26 the scales twice",
+        "vllm/model_executor/layers/fused_moe/oracle/mxfp4.py; vllm/third_party/triton_kernels/tensor_details",
+    ),
+    Rule(
+        "weights, latents",
+        "where kv_b_proj is quantised, the same again in the model's dtype",
+        "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading",
+    ),
+    Rule(
+        "weights, embedding and output head",
+        "rows to a multiple of 64, then divided over tp",
+        "vllm/model_executor/layers/vocab_parallel_embedding.py",
+    ),
+    Rule(
+        "weights, ends of blocks",
+        "a tensor of 10 MiB or more takes whole 2 MiB where at most 1 MiB is left of them",
+        "torch, c10/cuda/CUDACachingAllocator.cpp, should_split; vllm/utils/mem_utils.py, DeviceMemoryProfiler",
+    ),
+)
+"""What is loaded beyond a rank's share of the checkpoint."""
