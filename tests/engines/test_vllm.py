@@ -167,6 +167,16 @@ REFUSED = [
         "vllm 0.33.0 keeps no cache in q8_0",
     ),
     ("llama-3-8b", "0.19.0", Deployment(), {"cache_dtype": "nvfp4"}, "keeps no cache in nvfp4"),
+    ("llama-3-8b", "0.31.0", Deployment(), {"cache_dtype": "nvfp4"}, "keeps no cache in nvfp4 on h100-sxm"),
+    ("deepseek-v3", "0.33.0", Deployment(8), {"cache_dtype": "nvfp4"}, "it has bf16, in which it computes, and fp8 "),
+    ("llama-3-8b", "0.33.0", Deployment(), {"cache_dtype": "fp8", "gpu": "t4"}, "no cache in fp8 on t4"),
+    (
+        "llama-3-8b",
+        "0.33.0",
+        Deployment(),
+        {"gpu": "tpu-v5e"},
+        "vllm on cards of NVIDIA and AMD",
+    ),
     ("llama-3-8b", "0.33.0", Deployment(), {"cache_dtype": "k=fp8,v=bf16"}, "all of a cache in one format"),
     (
         "granite-4.0-h-small",
@@ -236,6 +246,29 @@ def test_drafting_layers_are_kept_and_states_are_longer() -> None:
     (stage,) = settled.stages
     drafting = [term for term in settled.excess(stage, Load(1, 262_144)) if term.path.endswith("layers that draft")]
     assert [term.bytes for term in drafting] == [328 * 800 * 4096]
+
+
+def test_a_prefix_is_shared_in_whole_blocks_where_prefix_caching_is_on() -> None:
+    """Of 100 tokens in common 6 blocks of 16; a request of 160 tokens has 10."""
+    block = 16 * 32 * 8 * 256 * 2
+    for caching, blocks in (("true", 6 + 3 * 4), ("false", 3 * 10)):
+        settled = settled_of("llama-3-8b", engine_option={"enable-prefix-caching": caching})
+        (stage,) = settled.stages
+        load = Load(3, 160, 100)
+        assert settled.held_bytes(stage, load) == (1 + blocks) * block == settled.held(stage, load).bytes
+        names = {term.path for term in settled.excess(stage, load)}
+        assert any(name.endswith("prefix that is not shared") for name in names) == (caching == "false")
+
+
+def test_a_sparse_latent_in_nvfp4() -> None:
+    """DeepSeek-V3.2 by the planner of 0.33: 1,889,536 bytes a block of 64 tokens."""
+    settled = settled_of(
+        "deepseek-v3.2", deployment=Deployment(8), gpu="b200", cache_dtype="c_kv=nvfp4,k_rope=fp8", context=163_840
+    )
+    pool = settled.pool([40 * GIB], Load(1, 163_840))
+    assert pool is not None
+    assert (pool.block_size, pool.tokens, pool.concurrency) == (64, 1_454_720, 8.88)
+    assert settled.held_bytes(settled.stages[0], Load(0, 0)) == 1_889_536
 
 
 def test_layers_that_do_not_divide_go_before_the_last_stage() -> None:

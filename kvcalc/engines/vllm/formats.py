@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.vllm.defaults import Version
+    from kvcalc.gpu import Gpu
 
 CACHE_DTYPES: Mapping[str, Version] = MappingProxyType(
     {
@@ -35,7 +36,13 @@ BY_BACKEND: Version = (0, 18)
 """Since then the backend decides how sparse latents are kept in fp8; before, vllm/model_executor/models/config.py."""
 GLM_IN_FP8: Version = (0, 33)
 DS_MLA = "fp8_ds_mla"
-HOPPER, BLACKWELL, BLACKWELL_WORKSTATION = 9, 10, 12
+NVFP4_DS_MLA = {"c_kv": "nvfp4", "k_rope": "fp8"}
+"""nvfp4_ds_mla: 352 bytes of a latent of 512 + 64 (vllm/model_executor/layers/attention/mla_attention.py)."""
+NVFP4_ON_OTHERS: Version = (0, 33)
+TURING_OUT: Version = (0, 26)
+ENGINE_V0_GONE: Version = (0, 11)
+TURING, BLACKWELL, BLACKWELL_WORKSTATION = 7, 10, 12
+"""Major compute capabilities."""
 
 
 def kept_format(setup: Setup, version: Version) -> CacheFormat:
@@ -56,22 +63,55 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
 
 
 def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
-    number = ".".join(map(str, version))
-    for layer in setup.model.layout.kinds:
-        if layer.cache_dtype is not None:
-            raise KvcalcError(f"--engine: vllm keeps no layers of one model in a format of their own: {layer.label}")
+    number, kinds = ".".join(map(str, version)), setup.model.layout.kinds
+    own = next((layer for layer in kinds if layer.cache_dtype is not None), None)
+    if own is not None:
+        raise KvcalcError(f"--engine: vllm keeps no layers of one model in a format of their own: {own.label}")
     if asked.tensors:
-        if asked.name != DS_MLA or version < SPARSE:
-            raise KvcalcError(f"--cache-dtype: vllm {number} keeps all of a cache in one format, not '{asked.name}'")
+        _check_tensors(asked, setup, version)
         return
     name = asked.default.name
     if name == asked.computing.name:
         return
-    if version < CACHE_DTYPES.get(name, (version[0] + 1,)):
-        known = ", ".join(each for each, since in CACHE_DTYPES.items() if version >= since)
+    latent = any(isinstance(layer.attention, MLA) for layer in kinds)
+    has = [each for each, since in CACHE_DTYPES.items() if version >= since and (each == "fp8" or not latent)]
+    if name not in has:
         raise KvcalcError(
             f"--cache-dtype: vllm {number} keeps no cache in {name}; of this model it has {asked.computing.name}, in "
-            f"which it computes, and {known} (vllm/config/cache.py, CacheDType)"
+            f"which it computes, and {', '.join(has)} (vllm/config/cache.py, CacheDType; supported_kv_cache_dtypes of "
+            "each backend in vllm/v1/attention/backends)"
+        )
+    _check_card(name, setup.gpu, version)
+
+
+def _check_card(name: str, gpu: Gpu, version: Version) -> None:
+    """Whether a backend takes the format on this card (supports_compute_capability and supports_kv_cache_dtype)."""
+    capability = gpu.compute_capability
+    if capability is None or version < ENGINE_V0_GONE:
+        return
+    least = (8, 0) if version >= TURING_OUT else (7, 5)
+    if name.startswith("fp8") and capability < least:
+        raise KvcalcError(
+            f"--cache-dtype: vllm keeps no cache in {name} on {gpu.name}, of compute capability "
+            f"{capability[0]}.{capability[1]} (vllm/v1/attention/backends/flashinfer.py and triton_attn.py)"
+        )
+    if name == "nvfp4" and capability[0] != BLACKWELL and (version < NVFP4_ON_OTHERS or capability[0] == TURING):
+        raise KvcalcError(
+            f"--cache-dtype: vllm {'.'.join(map(str, version))} keeps no cache in nvfp4 on {gpu.name} "
+            "(vllm/v1/attention/backends/flashinfer.py)"
+        )
+
+
+def _check_tensors(asked: CacheFormat, setup: Setup, version: Version) -> None:
+    """Latents of a layer with an indexer may have formats of their own."""
+    number, named = ".".join(map(str, version)), {name: each.name for name, each in asked.tensors}
+    blackwell = (setup.gpu.compute_capability or (0, 0))[0] == BLACKWELL
+    if named == NVFP4_DS_MLA and version >= NVFP4_ON_OTHERS and blackwell:
+        return
+    if named != dict(TENSOR_FORMATS[DS_MLA]) or version < SPARSE:
+        raise KvcalcError(
+            f"--cache-dtype: vllm {number} keeps all of a cache in one format, not '{asked.name}'; of sparse latents "
+            "it has fp8_ds_mla, and since 0.33 on Blackwell c_kv=nvfp4,k_rope=fp8"
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.vllm.specs import FullAttention, Spec, State
+from kvcalc.engines.vllm.specs import Spec, State
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
@@ -85,11 +85,6 @@ class Group(NamedTuple):
     def family(self) -> str:
         """What its layers keep."""
         return " and ".join(sorted({spec.family for spec in self.specs}))
-
-    @property
-    def shares_prefix(self) -> bool:
-        """Whether sequences hold the blocks of a common prefix once, for as long as they run."""
-        return all(isinstance(spec, FullAttention) for spec in self.specs)
 
 
 def groups_of(placed: Sequence[Placed], version: Version) -> tuple[Group, ...]:

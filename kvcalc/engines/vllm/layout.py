@@ -13,7 +13,7 @@ from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept
 from kvcalc.engines.vllm.placing import groups_on, rank_of
-from kvcalc.engines.vllm.specs import INTERFACE, Request, State
+from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.term import Factor, Product
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.vllm.settings import Settings
+    from kvcalc.engines.vllm.specs import Spec
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note
 
@@ -80,8 +81,11 @@ class VllmLayout(Settled):
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        layout, pp = self.setup.model.layout, self.setup.deployment.pp
-        return layout.split(pp_lengths(len(layout.layers), pp))
+        return self.setup.model.layout.split(self._lengths)
+
+    @cached_property
+    def _lengths(self) -> tuple[int, ...]:
+        return pp_lengths(self.setup.model.num_layers, self.setup.deployment.pp)
 
     @property
     def _null_blocks(self) -> int:
@@ -113,23 +117,26 @@ class VllmLayout(Settled):
         """The blocks of a stage; of stages that hold the same, those of the one with the largest."""
         known = self._blocks.get(stage.number)
         if known is None:
-            lengths = pp_lengths(len(self.setup.model.layout.layers), self.setup.deployment.pp)
             numbers = [number for numbers in stage.numbers for number in numbers]
-            each = [self._projected(lengths, number) for number in (numbers if len(self.groups) > 1 else numbers[:1])]
+            each = [self._projected(number) for number in (numbers if len(self.groups) > 1 else numbers[:1])]
             known = self._blocks[stage.number] = max(each, key=lambda blocks: blocks.bytes)
         return known
 
-    def _projected(self, lengths: Sequence[int], number: int) -> StageBlocks:
-        start = sum(lengths[:number])
-        held = range(start, start + lengths[number])
+    def _projected(self, number: int) -> StageBlocks:
+        start = sum(self._lengths[:number])
+        held = range(start, start + self._lengths[number])
         groups = [StageGroup(group, group.held(held)) for group in self.groups]
         return StageBlocks(tuple(groups), max((group.width for group in groups), default=0))
+
+    def _shares(self, spec: Spec) -> bool:
+        """Whether sequences hold the blocks of a common prefix once, for as long as they run."""
+        return isinstance(spec, FullAttention) and self.settings.enable_prefix_caching
 
     def _taken(self, group: Group, load: Load) -> tuple[int, int]:
         """Blocks that each sequence takes of a group, and those that all share."""
         request = self.request(load.context)
         whole = group.blocks(request)
-        if not load.shared_prefix or not group.shares_prefix:
+        if not (load.shared_prefix and all(map(self._shares, group.specs))):
             return whole, 0
         block = max(spec.block_size for spec in group.specs) * request.dcp
         shared = load.shared_prefix // block
@@ -165,7 +172,16 @@ class VllmLayout(Settled):
     def _beyond(self, kept: Kept, layers: Factor, taken: int, load: Load, stage: Stage) -> Iterator[Product]:
         """What layers of a kind take of so many blocks beyond the content."""
         layer, spec, _ = kept
-        rest = taken * spec.content_page - rows_bytes(spec.rows, self.rank_load(stage, load))
+        once, each = self.rank_load(stage, load), self.rank_load(stage, load._replace(shared_prefix=0))
+        rest = taken * spec.content_page - rows_bytes(spec.rows, once)
+        if load.shared_prefix and not self._shares(spec):
+            again = rows_bytes(spec.rows, each) - rows_bytes(spec.rows, once)
+            if again:
+                rest -= again
+                tokens = Factor("tokens", again // spec.row_bytes, "token again")
+                row = Factor("row", spec.row_bytes, "byte")
+                source = "vllm/v1/core/block_pool.py, BlockPool"
+                yield Product(f"{layer.label}: prefix that is not shared", (layers, tokens, row), source)
         for piece in spec.pieces(self.request(load.context)):
             number = min(load.sequences * piece.number, rest // piece.size if piece.size else 0)  # a prefix is shared
             if reserved := number * piece.size:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.base import Setup
     from kvcalc.engines.vllm.defaults import Version
 
+CARDS = ("NVIDIA", "AMD")
 DCP: Version = (0, 10, 2)
 LATENTS: Version = (0, 7, 1)
 LIGHTNING_GONE: Version = (0, 24)
@@ -22,6 +23,9 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
     Raises:
         KvcalcError: the model or its deployment.
     """
+    vendor = setup.gpu.vendor
+    if vendor is not None and vendor not in CARDS:
+        raise KvcalcError(f"--gpu: {setup.gpu.name}: kvcalc follows vllm on cards of {' and '.join(CARDS)} only")
     kinds = [layer.attention for layer in setup.model.layout.kinds]
     if any(isinstance(each, MLA) for each in kinds) and version < LATENTS:
         raise KvcalcError(
@@ -33,7 +37,8 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
             "--engine: vllm serves MiniMax-Text-01 and its like up to 0.23 (vllm/model_executor/models/registry.py, "
             "_PREVIOUSLY_SUPPORTED_MODELS)"
         )
-    if any(len(caches) == 1 and isinstance(caches[0].attention, Cross) for caches in setup.model.layout.layers):
+    crossing = any(isinstance(each, Cross) for each in kinds)
+    if crossing and any(len(each) == 1 and isinstance(each[0].attention, Cross) for each in setup.model.layout.layers):
         raise KvcalcError(
             "--engine: vllm serves Llama-3.2-Vision and its like up to 0.10.2 and with its engine V0 "
             "(vllm/model_executor/models/registry.py, _PREVIOUSLY_SUPPORTED_MODELS); kvcalc does not follow that"
