@@ -117,7 +117,10 @@ PRINTED = [
 ]
 """Where a pipeline stage prints its memory, another one may be the smallest."""
 
-NOT_EXPLAINED = {"v04": "0.25 % more tokens than the printed pool of one rank holds; ranks differ"}
+NOT_EXPLAINED = {
+    "v04": "0.25 % more tokens than the printed pool of one rank holds; ranks differ",
+    "t06": "0.20.1rc1, which is counted as 0.20.0, and printed as 0.20.1 does",
+}
 
 
 @pytest.mark.parametrize("log", PRINTED, ids=[log["id"] for log in PRINTED])

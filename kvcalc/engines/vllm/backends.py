@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import lcm
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.mechanisms import MLA, GatedDeltaNet, Mamba2
+from kvcalc.mechanisms import KDA, MLA, GatedDeltaNet, Mamba2
 
 if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
@@ -32,11 +32,19 @@ STATES_EXPORTED: Version = (0, 33)
 
 HOPPER, BLACKWELL, BLACKWELL_WORKSTATION = 9, 10, 12
 """Major compute capabilities."""
+FLASHKDA = (HOPPER, BLACKWELL, BLACKWELL_WORKSTATION)
 
 PLAIN_HEAD = 128
 """The width of keys that FlashInfer's kernels for latents and for gated delta nets on Blackwell take."""
 LARGE_HEAD = 256
 """vllm/model_executor/models/config.py: with it FlashInfer on Blackwell takes no blocks of 16."""
+
+WIDE_HEAD = 512
+WIDE_HEADS_IN_FP8: Version = (0, 31)
+"""vllm/v1/attention/backends/flash_attn.py, _get_sm90_fa4_fp8_kv_block_size: not in 0.29, there in 0.31."""
+
+BOUNDED_GATES = "kimi-k3"
+"""The model whose KDA has bounded gates, which FlashKDA needs (vllm/models/kimi_k3/nvidia/kda.py)."""
 
 GDN_CHECKPOINT_ALIGNMENT = 64
 """vllm/v1/attention/backends/gdn_attn.py, FLASHINFER_GDN_CHECKPOINT_ALIGNMENT."""
@@ -65,7 +73,8 @@ class Backend(NamedTuple):
     def block_size(self) -> int:
         """Tokens of a block where nobody says."""
         if self.latent is None:
-            return DEFAULT_BLOCK_SIZE
+            wide = self.head_dim == WIDE_HEAD and self.fp8 and self._major == HOPPER
+            return 64 if wide and self.version >= WIDE_HEADS_IN_FP8 else DEFAULT_BLOCK_SIZE
         if self.latent.index_topk is not None:
             return SPARSE_BLOCK_SIZE
         return self._of_latents
@@ -102,9 +111,9 @@ def backend_of(version: Version, model: Model, gpu: Gpu, cache_format: CacheForm
     """What decides the backend of a model on a card."""
     kinds = [layer.attention for layer in model.layout.kinds]
     latent = next((each for each in kinds if isinstance(each, MLA)), None)
-    heads = next((each.heads for each in kinds if each.heads is not None), None)
-    fp8 = cache_format.default.name.startswith("fp8") or bool(cache_format.tensors)
-    return Backend(version, gpu.compute_capability, latent, fp8, None if heads is None else heads.head_dim)
+    widths = [each.heads.head_dim for each in kinds if each.heads is not None]
+    fp8 = cache_format.default.name == "fp8" or bool(cache_format.tensors)
+    return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None))
 
 
 def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:
@@ -118,21 +127,38 @@ def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:
     kinds = [layer.attention for layer in model.layout.kinds]
     if any(isinstance(each, Mamba2) for each in kinds):
         return True
+    if any(isinstance(each, KDA) for each in kinds):
+        return BOUNDED_GATES in model.name.lower() and _major(gpu) in FLASHKDA
     return gdn_by_flashinfer(model, gpu)
+
+
+def _major(gpu: Gpu) -> int:
+    return 0 if gpu.compute_capability is None else gpu.compute_capability[0]
 
 
 def gdn_by_flashinfer(model: Model, gpu: Gpu) -> bool:
     """Whether gated delta nets go to FlashInfer's kernel: on Hopper, and on Blackwell with keys of 128."""
     layers = [layer.attention for layer in model.layout.kinds if isinstance(layer.attention, GatedDeltaNet)]
-    if not layers or gpu.compute_capability is None:
+    if not layers:
         return False
-    major = gpu.compute_capability[0]
+    major = _major(gpu)
     plain = all(each.k_head_dim == PLAIN_HEAD for each in layers)
     return major == HOPPER or (major in {BLACKWELL, BLACKWELL_WORKSTATION} and plain)
 
 
-def prefix_alignment(backend: Backend, model: Model, gpu: Gpu) -> int:
-    """The same where prefixes are shared: blocks on the grid of what the kernel exports."""
-    if backend.version >= STATES_EXPORTED and gdn_by_flashinfer(model, gpu):
-        return lcm(backend.state_alignment, GDN_CHECKPOINT_ALIGNMENT)
-    return backend.state_alignment
+def state_alignment(backend: Backend, block_size: int | None, model: Model, gpu: Gpu, *, prefixes: bool) -> int:
+    """What the blocks of a model with states too are a multiple of.
+
+    Args:
+        backend: of its attention.
+        block_size: as given.
+        model: that model.
+        gpu: its card.
+        prefixes: whether prefixes are shared: then blocks are on the grid of what the kernel exports.
+    """
+    alignment = backend.state_alignment
+    if block_size is not None and backend.version >= HYBRIDS_ASK_BACKEND:
+        alignment = max(alignment, block_size)
+    if prefixes and backend.version >= STATES_EXPORTED and gdn_by_flashinfer(model, gpu):
+        return lcm(alignment, GDN_CHECKPOINT_ALIGNMENT)
+    return alignment

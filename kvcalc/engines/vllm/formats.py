@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.gpu import Gpu
+    from kvcalc.model.layers import Layer
 
 CACHE_DTYPES: Mapping[str, Version] = MappingProxyType(
     {
@@ -34,6 +35,10 @@ SPARSE: Version = (0, 11)
 """The first version that serves latents with an indexer."""
 BY_BACKEND: Version = (0, 18)
 """Since then the backend decides how sparse latents are kept in fp8; before, vllm/model_executor/models/config.py."""
+NEMOTRON_STATES_IN_FP32: Version = (0, 20)
+"""NemotronHForCausalLMConfig of vllm/model_executor/models/config.py, where the checkpoint does not say: float16 in
+0.19, float32 in 0.20.2. Other states are kept in the convolution's dtype, but KDA's in fp32 (mamba_utils.py of
+vllm/model_executor/layers/mamba, MambaStateDtypeCalculator)."""
 GLM_IN_FP8: Version = (0, 33)
 DS_MLA = "fp8_ds_mla"
 NVFP4_DS_MLA = {"c_kv": "nvfp4", "k_rope": "fp8"}
@@ -52,14 +57,23 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
         KvcalcError: vLLM does not keep such a cache so.
     """
     asked = setup.cache_format
+    if asked.computing.name == "fp32":
+        asked = _downcast(asked, given=setup.cache_format_given)
     _check(asked, setup, version)
     kinds = [layer.attention for layer in setup.model.layout.kinds]
     if any(isinstance(each, MLA) and each.index_topk is not None for each in kinds):
         asked = _of_sparse_latents(asked, setup, version)
     plain_states = any(getattr(each, "state_dtype", "") is None and each.kind != "kda" for each in kinds)
     if asked.state is None and plain_states:
-        return asked._replace(state=asked.conv or asked.computing)
+        whole = "nemotron" in setup.model.name.lower() and version >= NEMOTRON_STATES_IN_FP32
+        return asked._replace(state=find_format("fp32", "state") if whole else asked.conv or asked.computing)
     return asked
+
+
+def _downcast(asked: CacheFormat, *, given: bool) -> CacheFormat:
+    """Of a checkpoint in fp32, which is computed in bf16 (vllm/config/model.py, _resolve_auto_dtype)."""
+    computing = find_format("bf16", "dtype")
+    return asked._replace(computing=computing, default=asked.default if given else computing)
 
 
 def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
@@ -81,7 +95,15 @@ def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
             f"which it computes, and {', '.join(has)} (vllm/config/cache.py, CacheDType; supported_kv_cache_dtypes of "
             "each backend in vllm/v1/attention/backends)"
         )
+    uneven = any(getattr(layer.attention, "v_head_dim", None) not in (None, _key_width(layer)) for layer in kinds)
+    if name.endswith("_per_token_head") and uneven:
+        raise KvcalcError(f"--cache-dtype: kvcalc does not follow how vllm keeps values of another width in {name}")
     _check_card(name, setup.gpu, version)
+
+
+def _key_width(layer: Layer) -> int | None:
+    heads = layer.attention.heads
+    return None if heads is None else heads.head_dim
 
 
 def _check_card(name: str, gpu: Gpu, version: Version) -> None:

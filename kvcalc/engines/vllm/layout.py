@@ -15,6 +15,7 @@ from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept
 from kvcalc.engines.vllm.placing import groups_on, rank_of
 from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.weights import loaded_beyond
+from kvcalc.errors import KvcalcError
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -78,6 +79,26 @@ class VllmLayout(Settled):
         rank = rank_of(setup.model, setup.deployment.tp, counter, settings, setup.gpu)
         self.groups = groups_on(rank, setup.counter)
         self._blocks: dict[int, StageBlocks] = {}
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        """Blocks beside states are as long as attention's backend needs them, which each stage asks for itself.
+
+        Raises:
+            KvcalcError: a stage has states and no attention.
+        """
+        if (
+            self.setup.deployment.pp == 1
+            or len({isinstance(spec, State) for each in self.groups for spec in each.specs}) == 1
+        ):
+            return
+        for stage in self.stages:
+            kinds = [layer.attention for layer in stage.kinds]
+            if not any(each.elements_per_token for each in kinds):
+                raise KvcalcError(
+                    f"--pp: pipeline stage {stage.number} would have no attention, for whose backend vllm chooses "
+                    "blocks (vllm/platforms/interface.py, update_block_size_for_backend)"
+                )
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from kvcalc.engines.vllm.backends import backend_of, exports_states, prefix_alignment
+from kvcalc.engines.vllm.backends import backend_of, exports_states, state_alignment
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept, Placed, groups_of
 from kvcalc.engines.vllm.specs import ChunkedLocal, CrossAttention, FullAttention, SlidingWindow, Spec, State
 from kvcalc.errors import KvcalcError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
 
+CHUNKS_BY_MANAGER: Version = (0, 14)
+"""VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE of vllm/envs.py: off in 0.13, on in 0.14."""
 STATES_IN_POOL: Version = (0, 10)
 OWN_WIDTH_OF_VALUES: Version = (0, 14)
 """FullAttentionSpec.head_size_v; before, a page is 2 x block_size x heads x head_size."""
@@ -60,7 +62,7 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
     """A rank with the blocks that its card's attention backend takes."""
     backend = backend_of(settings.version, model, gpu, counter.cache_format)
     align = _shares_states(model, settings)
-    alignment = prefix_alignment(backend, model, gpu) if align else backend.state_alignment
+    alignment = state_alignment(backend, settings.block_size, model, gpu, prefixes=align)
     return Rank(
         model,
         tp,
@@ -253,8 +255,8 @@ def _keeps_every_token(rank: Rank) -> bool:
     spans = [layer.span for layer in kinds if layer.attention.elements_per_token]
     if settings.version < HYBRID_MANAGER:
         return True
-    chunks = any(isinstance(span, Chunk) for span in spans)  # vllm/config/vllm.py: off for those, for their latency
-    if not (settings.disable_hybrid_kv_cache_manager or chunks):
+    slow_chunks = settings.version < CHUNKS_BY_MANAGER and any(isinstance(span, Chunk) for span in spans)
+    if not (settings.disable_hybrid_kv_cache_manager or slow_chunks):
         return False
     if any(_is_state(rank.rows(layer)) for layer in kinds) and spans:
         raise KvcalcError(
