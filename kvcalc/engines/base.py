@@ -84,6 +84,7 @@ class Setup(NamedTuple):
         weight_format: what the weights are asked to be in; None: as the model's file has them.
         max_model_len: tokens of the longest request that it is to serve: the context asked for.
         cache_format_given: whether a format was asked for. Else an engine may have a default of its own.
+        dtype_given: whether a format of computing was asked for.
     """
 
     model: Model
@@ -95,6 +96,7 @@ class Setup(NamedTuple):
     max_model_len: int
     weight_format: ElementFormat | None = None
     cache_format_given: bool = False
+    dtype_given: bool = False
 
 
 class Load(NamedTuple):

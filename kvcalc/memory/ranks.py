@@ -93,6 +93,7 @@ class Ranks:
                     scenario.workload.context,
                     scenario.weight_format,
                     scenario.cache_format_given,
+                    scenario.dtype_given,
                 )
             )
         return settled

@@ -64,6 +64,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         gpu_limit=_gpu_limit(given),
         engine=engine,
         cache_format_given=given["cache_dtype"] is not None,
+        dtype_given=given["dtype"] is not None,
         weight_format=given["weight_dtype"] and find_weight_format(given["weight_dtype"], "--weight-dtype"),
         utilization=_utilization(engine, gpu, given["utilization"]),
         replacements=Replacements(

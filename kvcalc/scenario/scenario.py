@@ -74,6 +74,7 @@ class Scenario(WorksOut):
         deployment: the one asked for; None leaves the choice to kvcalc.
         gpu_limit: instead of a deployment, a request for the best of a few GPUs, which verbs resolve.
         cache_format_given: whether the cache's format was asked for, and is not the model's own.
+        dtype_given: whether the format of computing was asked for, and is not the model's own.
         weight_format: replaces the checkpoint's own; None keeps it.
         utilization: share of the accelerator's memory that may be used, above 0 and up to 1.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
@@ -93,6 +94,7 @@ class Scenario(WorksOut):
     gpu_limit: GpuLimit | None = None
     engine: Engine = field(default_factory=Exact)
     cache_format_given: bool = False
+    dtype_given: bool = False
     weight_format: ElementFormat | None = None
     utilization: Fraction = DEFAULT_UTILIZATION
     replacements: Replacements = field(default_factory=Replacements)

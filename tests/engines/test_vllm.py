@@ -180,6 +180,7 @@ REFUSED = [
         {"gpu": "tpu-v5e"},
         "vllm on cards of NVIDIA and AMD",
     ),
+    ("starcoder", "0.33.0", Deployment(), {}, "published in fp32, which vllm computes in bf16"),
     ("llama-3-8b", "0.33.0", Deployment(), {"cache_dtype": "k=fp8,v=bf16"}, "all of a cache in one format"),
     (
         "granite-4.0-h-small",

@@ -57,8 +57,12 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
         KvcalcError: vLLM does not keep such a cache so.
     """
     asked = setup.cache_format
-    if asked.computing.name == "fp32":
-        asked = _downcast(asked, given=setup.cache_format_given)
+    if asked.computing.name == "fp32" and not setup.dtype_given:
+        raise KvcalcError(
+            f"--dtype: {setup.model.name} is published in fp32, which vllm computes in bf16, and in fp16 on cards before "
+            "compute capability 8.0 (vllm/config/model.py, _resolve_auto_dtype): give --dtype bf16 --weight-dtype "
+            "bf16, or --dtype fp32 where the server is given it"
+        )
     _check(asked, setup, version)
     kinds = [layer.attention for layer in setup.model.layout.kinds]
     if any(isinstance(each, MLA) and each.index_topk is not None for each in kinds):
@@ -68,12 +72,6 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
         whole = "nemotron" in setup.model.name.lower() and version >= NEMOTRON_STATES_IN_FP32
         return asked._replace(state=find_format("fp32", "state") if whole else asked.conv or asked.computing)
     return asked
-
-
-def _downcast(asked: CacheFormat, *, given: bool) -> CacheFormat:
-    """Of a checkpoint in fp32, which is computed in bf16 (vllm/config/model.py, _resolve_auto_dtype)."""
-    computing = find_format("bf16", "dtype")
-    return asked._replace(computing=computing, default=asked.default if given else computing)
 
 
 def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
