@@ -60,8 +60,8 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
     if asked.computing.name == "fp32" and not setup.dtype_given:
         raise KvcalcError(
             f"--dtype: {setup.model.name} is published in fp32, which vllm computes in bf16, or in fp16 on cards "
-            "before compute capability 8.0 (vllm/config/model.py, _resolve_auto_dtype): give --dtype bf16 --weight-dtype "
-            "bf16, or --dtype fp32 where the server is given it"
+            "before compute capability 8.0 (vllm/config/model.py, _resolve_auto_dtype): give --dtype bf16 and "
+            "--weight-dtype bf16, or --dtype fp32 where the server is given it"
         )
     _check(asked, setup, version)
     kinds = [layer.attention for layer in setup.model.layout.kinds]
