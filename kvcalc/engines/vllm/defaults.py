@@ -16,14 +16,17 @@ VERSIONS = (
     "0.6.5",
     "0.6.6",
     "0.7.3",
+    "0.8.0",
     "0.8.5",
     "0.9.2",
     "0.10.2",
     "0.11.0",
+    "0.11.1",
     "0.13.0",
     "0.14.0",
     "0.15.0",
     "0.17.0",
+    "0.18.0",
     "0.18.1",
     "0.19.0",
     "0.20.0",
@@ -46,8 +49,10 @@ ENGINE_V0_GONE: Version = (0, 11)
 STAGES_IN_V1: Version = (0, 9)
 A100_EXCLUDED: Version = (0, 9)
 """vllm-project/vllm#17885."""
-TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 13)
+TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 11, 1)
 """max_num_batched_tokens is no more than max_num_seqs x max_model_len."""
+SEQUENCES_BY_CARD: Version = (0, 8, 5)
+"""1,024 on every card in 0.8.0."""
 SEQUENCES_BY_USAGE: Version = (0, 9)
 LARGE_CARDS: Version = (0, 28)
 """The tier of 160 GiB and more: not in 0.27, there in 0.28."""
@@ -122,11 +127,15 @@ def default_batch(version: Version, gpu: Gpu, runner: str, usage: str, max_model
         return Batch(_v0_tokens(max_model_len, traits), V0_SEQUENCES)
     large = _tier(version, gpu)
     if usage == "async":
-        sequences = MIN_SEQUENCES if version >= SEQUENCES_BY_USAGE else 1024 if large else 256
+        sequences = MIN_SEQUENCES if version >= SEQUENCES_BY_USAGE else _sequences(version, large)
         return Batch(MIN_TOKENS, sequences)
     server = {2: 16384, 1: 8192, 0: 2048}[large]
     offline = 16384 if large else 8192
-    return Batch(offline if usage == "offline" else server, 1024 if large else 256)
+    return Batch(offline if usage == "offline" else server, _sequences(version, large))
+
+
+def _sequences(version: Version, large: int) -> int:
+    return 1024 if large or version < SEQUENCES_BY_CARD else 256
 
 
 def _tier(version: Version, gpu: Gpu) -> int:
