@@ -9,15 +9,20 @@ from kvcalc.engines.base import Engine, Load, Option, Rule, Settled, Setup
 from kvcalc.engines.budget import Budget, Pool, Temporary
 from kvcalc.engines.content import Content, ContentCounter, RankLoad, Rate, content_bytes, contents
 from kvcalc.engines.exact import Exact
-from kvcalc.engines.llama_cpp import LlamaCpp
-from kvcalc.engines.vllm.engine import Vllm
+from kvcalc.engines.registry import EngineRegistry
 from kvcalc.errors import KvcalcError, nearest_or_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact, Vllm, LlamaCpp)}
-"""By name."""
+ENGINES = EngineRegistry(
+    {
+        "exact": "kvcalc.engines.exact:Exact",
+        "vllm": "kvcalc.engines.vllm.engine:Vllm",
+        "llama-cpp": "kvcalc.engines.llama_cpp.engine:LlamaCpp",
+    }
+)
+"""By name, and where each is."""
 
 __all__ = [
     "ENGINES",
@@ -35,7 +40,6 @@ __all__ = [
     "Settled",
     "Setup",
     "Temporary",
-    "Vllm",
     "choose_engine",
     "content_bytes",
     "contents",

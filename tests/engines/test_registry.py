@@ -1,0 +1,24 @@
+"""Engines are found by name, and imported when they are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from kvcalc.engines import ENGINES
+
+PROGRAM = """
+import sys
+from kvcalc.cli.app import run
+run(["estimate", "llama-3-8b", "--engine", "exact", "--json", "-o", "/dev/null"])
+print(sorted(name for name in sys.modules if name.startswith(("kvcalc.engines.vllm", "kvcalc.engines.llama_cpp"))))
+"""
+
+
+def test_an_engine_has_the_name_that_it_is_found_by() -> None:
+    assert [engine.name for engine in ENGINES.values()] == list(ENGINES)
+
+
+def test_other_engines_are_not_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n", done.stderr
