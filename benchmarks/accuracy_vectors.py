@@ -17,7 +17,7 @@ _TEXT = """\
 
 `make test-live` installs vLLM and runs its planner of the KV cache on the CPU, without a GPU and without weights. What
 it computed is kept with its version, and the ordinary tests (`tests/engines/test_vllm_vectors.py`) compare kvcalc with
-it: blocks, tokens and concurrency as printed, and the bytes of a request must be equal, each of them, or the tests fail.
+it: blocks, tokens and concurrency as printed, and the bytes of a request must be equal, or the tests fail.
 """
 _NONE = """## 2. The engine's own code, run live
 

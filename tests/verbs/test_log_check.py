@@ -290,6 +290,14 @@ def test_memory_for_the_cache_beside_a_log_is_refused(kvcalc: Kvcalc, log: Any) 
     assert kvcalc("capacity", "--from-log", log(V0_31), "--cache-memory", "1GiB").code == 2
 
 
+def test_the_log_is_not_written_over(kvcalc: Kvcalc, log: Any) -> None:
+    path = log(V0_31)
+    told = kvcalc("capacity", "--from-log", path, "-o", path)
+    assert told.code == 2
+    assert "is the log that is read" in told.stderr
+    assert Path(path).read_text(encoding="utf-8") == V0_31
+
+
 def test_standard_input_is_read(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(V0_31.encode()), encoding="utf-8")
     monkeypatch.setattr("sys.stdin", stdin)
