@@ -287,6 +287,13 @@ class Engine(ABC):
             KvcalcError: the engine does not serve this model, or not in this way.
         """
 
+    def divides_towers(self, model: Model, deployment: Deployment) -> bool:  # noqa: ARG002  # for engines
+        """Whether tensor-parallel ranks of the first stage share what a model's file has whole on every rank.
+
+        Those are towers for images or sound, `split: all` of its list of weights.
+        """
+        return False
+
     def not_modelled(self) -> Iterator[Note]:
         """What the engine does with the cache that is left out."""
         yield from ()

@@ -45,6 +45,8 @@ def parts_held(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...] |
     parts = _parts(scenario, deployment)
     if parts is None:
         return None
+    if scenario.engine.divides_towers(scenario.model, deployment):
+        parts = tuple(part._replace(split="tp", place="embedding") if part.split == "all" else part for part in parts)
     held = with_copies(scenario, deployment, parts)
     return held if deployment.pp == 1 else (*held, *tied_head(scenario, parts))
 

@@ -260,3 +260,37 @@ def test_groups_of_mamba_2_that_ranks_would_copy_are_refused() -> None:
         kvcalc.estimate("falcon-h1-34b", context=1, tp=4, engine="vllm")
     assert kvcalc.estimate("falcon-h1-34b", context=1, tp=2, engine="vllm").memory.weights_bytes
     assert kvcalc.estimate("granite-4.0-h-tiny", context=1, tp=4, engine="vllm").memory.weights_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "options", "stages"),
+    [
+        # The tower's 871,932,416 parameters in bf16, over 8 ranks; in 0.33 later stages have none.
+        ("llama-4-maverick-17b-128e", "0.19.0", {"tp": 8}, [217_983_104]),
+        ("llama-4-maverick-17b-128e", "0.33.0", {"tp": 8, "pp": 2}, [217_983_104, 0]),
+        ("llama-4-maverick-17b-128e", "0.19.0", {"tp": 8, "pp": 2}, [1_743_864_832] * 2),
+        # Its own modules of torch until 0.19, and 2,678,221,568 parameters.
+        ("mistral-medium-3.5-128b", "0.19.0", {"tp": 4}, [5_356_443_136]),
+        ("mistral-medium-3.5-128b", "0.33.0", {"tp": 4}, [1_339_110_784]),
+        # transformers' modules.
+        ("gemma-4-31b", "0.33.0", {"tp": 2}, [1_151_482_464]),
+    ],
+)
+def test_towers_of_ranks(name: str, version: str, options: dict[str, Any], stages: list[int]) -> None:
+    found = [
+        sum(part.bytes for part in getattr(weights, "parts", ()) if "tower" in part.path)
+        for weights in rank_weights(name, engine=f"vllm@{version}", gpu="h200", **options)
+    ]
+    assert found == stages
+
+
+def test_a_replica_of_divided_towers_counts_them_once() -> None:
+    """Every rank of exact has 7/8 of the tower more than vLLM's; Llama-4's tables of rotations are 1 Mi positions."""
+    name, tower = "llama-4-maverick-17b-128e", 2 * 871_932_416
+    exact, vllm = (
+        kvcalc.estimate(name, context=1, tp=8, engine=engine).memory.weights_bytes for engine in ("exact", "vllm")
+    )
+    loaded = sum(rows(name, tp=8, engine="vllm")[row] for row in rows(name, tp=8, engine="vllm") if "rotary" in row)
+    ends = rows(name, tp=8, engine="vllm").get("ends of the allocator's blocks", 0)
+    assert exact is not None
+    assert vllm == exact - 7 * tower + 8 * (loaded + ends)

@@ -13,11 +13,14 @@ from kvcalc.engines.vllm.options import OPTIONS
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
+from kvcalc.engines.vllm.weights import divides_towers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
+    from kvcalc.model.model import Model
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Vllm(Engine):
     def default_utilization(self, gpu: Gpu) -> Fraction:  # noqa: ARG002  # the same on every card
         """gpu_memory_utilization of vllm/config/cache.py."""
         return Fraction(92 if parse_version(self.version or VERSIONS[-1]) >= UTILIZATION_92 else 90, 100)
+
+    def divides_towers(self, model: Model, deployment: Deployment) -> bool:
+        return divides_towers(model, deployment, parse_version(self.version or self.versions[-1]))
 
     def settle(self, setup: Setup) -> VllmLayout:
         refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]))

@@ -133,6 +133,11 @@ WEIGHT_RULES = (
         "vllm/model_executor/layers/vocab_parallel_embedding.py",
     ),
     Rule(
+        "weights, towers",
+        "divided over tp, but whole on every rank of Gemma-3n and Gemma-4, and before 0.22 of Mistral's own format",
+        "vllm/config/multimodal.py, mm_encoder_tp_mode; vllm/model_executor/models",
+    ),
+    Rule(
         "weights, ends of blocks",
         "a tensor of 10 MiB or more takes whole 2 MiB where at most 1 MiB is left of them",
         "torch, c10/cuda/CUDACachingAllocator.cpp, should_split; vllm/utils/mem_utils.py, DeviceMemoryProfiler",

@@ -16,11 +16,20 @@ from kvcalc.term import Factor, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvcalc.deployment import Deployment
     from kvcalc.engines.base import Setup
+    from kvcalc.model.model import Model
     from kvcalc.model.stages import Stage
 
 ROTARY = "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache: one for all layers that rotate alike"
 LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
+WHOLE_TOWERS, PIXTRAL = ("gemma-3n-", "gemma-4-"), ("mistral-", "ministral-", "pixtral-")
+PIXTRAL_DIVIDED = (0, 22)
+"""The first of the versions read whose models/pixtral.py has QKVParallelLinear in its own tower; 0.19 has nn.Linear."""
+
+TOWERS_ON_FIRST_STAGE = (0, 33)
+"""The first of the versions read whose later stages skip towers (models/interfaces.py, _mark_tower_model)."""
+
 KEYS_AS_VALUES = "vllm/model_executor/models/gemma4.py, Gemma4Attention: the keys' weights are loaded as values' too"
 VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE"
 
@@ -116,3 +125,14 @@ def _padded_vocabulary(setup: Setup, stage: Stage) -> Iterator[Product]:
         share = -(-rows * model.hidden_size // setup.deployment.tp)
         factors = (Factor("tables", tables, "table"), Factor("padding", share, "element"), _element(setup))
         yield Product("padding of the vocabulary", factors, VOCABULARY)
+
+
+def divides_towers(model: Model, deployment: Deployment, version: tuple[int, ...]) -> bool:
+    """Whether ranks share a model's towers, as they do by default (mm_encoder_tp_mode "weights" of vllm/config).
+
+    Gemma's are transformers' own modules, whole everywhere (models/gemma3n_mm.py, gemma4_mm.py), as pixtral.py's were.
+    Where later stages have towers too, they are taken as whole on every rank.
+    """
+    if model.name.startswith(WHOLE_TOWERS) or (model.name.startswith(PIXTRAL) and version < PIXTRAL_DIVIDED):
+        return False
+    return deployment.pp == 1 or version >= TOWERS_ON_FIRST_STAGE
