@@ -169,8 +169,8 @@ def test_tables_of_rotations() -> None:
     assert rows("deepseek-v3", tp=8)["rotary table of 64"] == 163_840 * 64 * 2
     assert rows("qwen3.6-27b")["rotary table of 64"] == 4 * 262_144 * 64 * 2
     assert [row for row in rows("mamba-2.8b") if "rotary" in row] == []
-    narrow = kvcalc.Model(**{**LLAMA_8B, "rotary_dim": 32, "dtype": "fp32"})
-    assert rows(narrow)["rotary table of 32"] == 131_072 * 32 * 4
+    narrow = kvcalc.Model(**{**LLAMA_8B, "rotary_dim": 32})
+    assert rows(narrow, dtype="fp32")["rotary table of 32"] == 131_072 * 32 * 4
 
 
 def test_up_projections_of_quantised_latents_are_kept_in_bf16_too() -> None:
