@@ -50,5 +50,9 @@ def built_parameters(values: dict[str, Any]) -> int:
             model = getattr(transformers, name)(config)
         model.tie_weights()  # left out with the initial values
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    if model_type == "longcat_flash":  # whose class allocates matrices of experts without weights
+        parameters -= (
+            config.num_layers * config.zero_expert_num * 2 * config.expert_ffn_hidden_size * config.hidden_size
+        )
     has_no_head = model_type in TEXT_MODELS and not getattr(config, "tie_word_embeddings", False)
     return int(parameters + (config.vocab_size * config.hidden_size if has_no_head else 0))

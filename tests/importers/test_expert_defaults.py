@@ -16,8 +16,10 @@ from kvcalc.importers.config_json.expert_defaults import EXPERT_DEFAULTS
 from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
 from kvcalc.model.model import Model
 
-COUNTED = [each for each in EXPERT_DEFAULTS if each in ANATOMIES and each not in {"minimax_m1", "minimax_text_01"}]
-"""Those without a class have no defaults here."""
+NO_CLASS = {"bailing_moe", "dbrx", "deepseek", "minimax_m1", "minimax_text_01"}
+"""Families without a class in transformers, or one that cannot be built (DBRX's): they have no defaults here."""
+
+COUNTED = [each for each in EXPERT_DEFAULTS if each in ANATOMIES and each not in NO_CLASS]
 
 NUMBERS = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
 PER_TOKEN = ("num_experts_per_tok", "moe_topk", "moe_k", "num_experts_per_token")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from kvcalc.importers.config_json.quantisation import Quantisation
     from kvcalc.importers.weight_parts import Weights
 
-_PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "init_config", "linear_attn_config", "transformers.js_config"}
+_PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "init_config", "linear_attn_config", "per_layer_config"}
+_PARTS_OF_TEXT |= {"transformers.js_config"}
 _PARTS_OF_TEXT |= {f"{name}_config" for name in ("dual_chunk_attention", "generation", "lora", "peft", "speculative")}
 _SENSES = re.compile(r"(^|_)(vision|visual|img|image|audio|speech|video|mm)(_|$)")
 _WORDS_FOR_THEM = re.compile(r"token|_ids?$|_index$")

@@ -135,6 +135,10 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "sliding_window": 512,
             "tie_word_embeddings": True,
             "num_kv_shared_layers": 15,
+            "hidden_size_per_layer_input": 256,
+            "vocab_size_per_layer_input": 262_144,
+            "altup_num_inputs": 4,
+            "laurel_rank": 64,
         },
         "gemma4_text": {
             "num_key_value_heads": 4,
@@ -142,6 +146,8 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "sliding_window": 512,
             "tie_word_embeddings": True,
             "global_head_dim": 512,
+            "hidden_size_per_layer_input": 256,
+            "vocab_size_per_layer_input": 262_144,
         },
         "llama4_text": {
             "num_key_value_heads": 8,

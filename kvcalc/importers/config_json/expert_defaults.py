@@ -65,6 +65,9 @@ EXPERT_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "mimo_v2_flash": {**_experts(256, 8, 2048, "n_routed_experts"), **_ONE_DENSE},
         "nemotron_h": {"n_shared_experts": 1},
         "dots1": {"moe_intermediate_size": 1408},
+        "bailing_moe": {},
+        "dbrx": {},
+        "deepseek": {},
         "minimax_text_01": {},
         "minimax_m1": {},
     }

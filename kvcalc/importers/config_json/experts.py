@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.importers.config import Config
 
 EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
-PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
+PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "moe_top_k")
 SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert")
 
 _WIDTHS: Mapping[str, tuple[str, ...]] = {
@@ -36,6 +36,7 @@ _WIDTHS: Mapping[str, tuple[str, ...]] = {
         ("intermediate_size",),
     ),
     "longcat_flash": ("expert_ffn_hidden_size",),
+    "dbrx": ("ffn_hidden_size",),
     "hunyuan_v1_moe": ("intermediate_size", "moe_intermediate_size"),
 }
 """Families whose experts' width has another name than moe_intermediate_size, or both, which must agree."""
@@ -44,13 +45,18 @@ _ZERO_EXPERTS = {"longcat_flash"}
 """Some experts of these compute nothing, and so how many a token passes through differs."""
 
 
+def of_experts(config: Config) -> Config:
+    """The part of the file with the experts' number and width: ffn_config in DBRX, else the file."""
+    return config.part("ffn_config", optional=True) if config.model_type == "dbrx" else config
+
+
 def expert_fields(config: Config) -> Iterator[tuple[str, Sourced]]:
     """The fields of a model with experts; none of a model without."""
-    experts = config.optional_uniform(*EXPERTS, least=0)
+    experts = of_experts(config).optional_uniform(*EXPERTS, least=0)
     if experts is None or experts.value <= 1:
         return
     yield "num_experts", experts
-    per_token = config.optional_uniform(*PER_TOKEN)
+    per_token = of_experts(config).optional_uniform(*PER_TOKEN)
     if per_token is not None and config.model_type not in _ZERO_EXPERTS:
         yield "num_experts_per_tok", per_token
     shared = config.optional_uniform(*SHARED, least=0)
@@ -74,7 +80,7 @@ def number_of_experts(config: Config) -> int | None:
     """
     if config.model_type not in EXPERT_DEFAULTS:
         return None if any(_tells_of_experts(*each) for each in config.values.items()) else 0
-    found = config.optional_uniform(*EXPERTS, least=0)
+    found = of_experts(config).optional_uniform(*EXPERTS, least=0)
     if found is None:
         return None
     return 0 if found.value <= DENSE_UP_TO.get(config.model_type, -1) else int(found.value) or None
@@ -87,7 +93,7 @@ def _tells_of_experts(key: str, value: Any) -> bool:
 def expert_width(config: Config) -> Sourced | None:
     """How wide an expert is; None where no key has it, or several differ."""
     name, *others = _WIDTHS.get(config.model_type, ("moe_intermediate_size",))
-    width = config.optional_uniform(name)
+    width = of_experts(config).optional_uniform(name)
     for other in others:
         beside = config.optional_uniform(other)
         if config.get(other) is not None and (beside is None or width is None or beside.value != width.value):
@@ -112,12 +118,20 @@ def sparse_layers(config: Config) -> list[bool] | None:
     """Whether each layer has experts; None where the keys' meaning is not known."""
     layers = num_layers(config)
     types, frequency = _value(config, "mlp_layer_types"), _value(config, "moe_layer_freq")
+    listed = _value(config, "moe_layers") if config.model_type == "llama4_text" else None
     if isinstance(types, list):
         return [each == "sparse" for each in types[:layers]] if len(types) >= layers else None
     if isinstance(frequency, list):
         return [each == 1 for each in frequency[:layers]] if len(frequency) >= layers else None
-    if frequency not in (None, 1):
-        return None
+    if isinstance(listed, list):
+        return [index in listed for index in range(layers)]
+    if frequency in (None, 1):
+        return _sparse_by_rule(config, layers)
+    return None
+
+
+def _sparse_by_rule(config: Config, layers: int) -> list[bool] | None:
+    """The same where no key lists layers."""
     if config.get("expert_layer_period") is not None:
         period = config.count("expert_layer_period").value
         offset = config.count("expert_layer_offset", least=0).value

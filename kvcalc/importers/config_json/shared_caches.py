@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def gemma4(config: Config) -> list[ImportedLayer]:
-    """Full layers have a width of their own, and maybe heads; the last num_kv_shared_layers read earlier caches.
+    """The last num_kv_shared_layers read earlier caches."""
+    return _last_shared(config, gemma4_whole(config))
+
+
+def gemma4_whole(config: Config) -> list[ImportedLayer]:
+    """Full layers have a width of their own, and maybe heads; layers that share a cache as they were without.
 
     per_layer_config decides where a file has it; only without it does the class read global_head_dim and
     num_global_key_value_heads, the latter with attention_k_eq_v alone. That shares a projection's weight, not what is
@@ -44,7 +49,7 @@ def gemma4(config: Config) -> list[ImportedLayer]:
         else:
             block = block_at(config, None if own is None else own.get(index), heads, kv_heads, width)
         layers.append(ImportedLayer((block,), window=None if each == FULL else config.tokens("sliding_window")))
-    return _last_shared(config, layers)
+    return layers
 
 
 def _global_heads(config: Config) -> Sourced | None:
@@ -54,8 +59,13 @@ def _global_heads(config: Config) -> Sourced | None:
 
 
 def gemma3n(config: Config) -> list[ImportedLayer]:
-    """Every fifth layer is full, unless listed; the last num_kv_shared_layers read earlier caches."""
-    return _last_shared(config, alternating(config, usual_heads(config), every=5))
+    """The last num_kv_shared_layers read earlier caches."""
+    return _last_shared(config, gemma3n_whole(config))
+
+
+def gemma3n_whole(config: Config) -> list[ImportedLayer]:
+    """Every fifth layer is full, unless listed."""
+    return alternating(config, usual_heads(config), every=5)
 
 
 def _last_shared(config: Config, layers: list[ImportedLayer]) -> list[ImportedLayer]:

@@ -84,7 +84,7 @@ def falcon_h1(config: Config) -> list[ImportedLayer]:
     return [ImportedLayer((usual_heads(config), _mamba2_heads(config)))] * num_layers(config)
 
 
-def nemotron_h(config: Config) -> list[ImportedLayer]:
+def nemotron_types(config: Config) -> list[str]:
     """layers_block_type, or the letters of hybrid_override_pattern: M is Mamba-2, * attention; others keep nothing.
 
     Raises:
@@ -102,6 +102,16 @@ def nemotron_h(config: Config) -> list[ImportedLayer]:
     stated = config.optional_count("num_hidden_layers")
     if stated is not None and stated.value != len(types):
         raise config.refusal(f"{len(types)} layers are listed, and num_hidden_layers is {stated.value}")
+    return types
+
+
+def nemotron_h(config: Config) -> list[ImportedLayer]:
+    """Each layer is Mamba-2, attention, or a feed-forward block that keeps nothing.
+
+    Raises:
+        KvcalcError: a type that is not known.
+    """
+    types = nemotron_types(config)
     config.ignore("mamba_expand", "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit")
     mamba = AttentionBlock(
         "mamba2",

@@ -58,6 +58,7 @@ class Anatomy(NamedTuple):
         feed_forward: whether layers have such a block at all.
         only_if: keys, maybe of a part, and the values of them that are counted here; with others there is no count.
         shared_gate: a gate before the shared expert.
+        shared_experts: as wide as the others, where no key counts them.
     """
 
     qkv_bias: Flag = NEVER
@@ -83,6 +84,7 @@ class Anatomy(NamedTuple):
     feed_forward: bool = True
     only_if: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     shared_gate: bool = False
+    shared_experts: int = 0
 
 
 _LLAMA = Anatomy(qkv_bias=BIAS, out_bias=BIAS, mlp_bias=Flag("mlp_bias"))
@@ -116,14 +118,26 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         **dict.fromkeys(("llama", "granite", "internlm3", "smollm3", "exaone"), _LLAMA),
         "arcee": _LLAMA._replace(gated=False),
         "helium": _LLAMA._replace(out_bias=NEVER),
-        **dict.fromkeys(("mistral", "mixtral", "ministral", "ministral3", "phi3", "jamba"), _PLAIN),
+        **dict.fromkeys(("mistral", "mixtral", "ministral", "ministral3", "phi3", "jamba", "baichuan"), _PLAIN),
         "internlm2": Anatomy(only_if=(("bias", (False,)),)),
-        **dict.fromkeys(("qwen2", "qwen2_vl_text", "qwen2_5_vl_text"), _QWEN2),
+        **dict.fromkeys(("qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "mimo"), _QWEN2),
         "qwen2_moe": Anatomy(qkv_bias=Flag("qkv_bias", default=True), shared_gate=True),
         **dict.fromkeys(("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text"), _NORMED),
         **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), _DELTANET),
-        **dict.fromkeys(("gemma", "vaultgemma", "granitemoe"), Anatomy(qkv_bias=BIAS, out_bias=BIAS)),
+        **dict.fromkeys(("gemma", "vaultgemma", "granitemoe", "deepseek"), Anatomy(qkv_bias=BIAS, out_bias=BIAS)),
         "gemma2": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4),
+        "llama4_text": Anatomy(qkv_bias=BIAS, out_bias=BIAS, shared_experts=1),
+        **dict.fromkeys(("gemma3n_text", "gemma4_text"), _NORMED._replace(norms=4)),
+        "dbrx": _PLAIN,
+        "bailing_moe": Anatomy(
+            qkv_bias=Flag("use_qkv_bias"),
+            qk_norm="head",
+            if_qk_norm=Flag("use_qk_norm"),
+            only_if=(("use_bias", (False,)), ("use_rmsnorm", (True,))),
+        ),
+        "nemotron_h": Anatomy(norms=1, gated=False, mlp_bias=Flag("mlp_bias")),
+        "nemotron-nas": Anatomy(norms=0, only_if=(("attention_bias", (False,)), ("mlp_bias", (False,)))),
+        "longcat_flash": _LATENT._replace(norms=4, only_if=(("router_bias", (False,)),)),
         "gemma3_text": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4, qk_norm="head"),
         **dict.fromkeys(("olmo2", "olmo3", "olmoe"), Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="heads")),
         "olmo": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=0, final_norm=False),

@@ -83,7 +83,13 @@ def _state(count: Callable[[Config, AttentionBlock], int]) -> Callable[[Config, 
     return lambda config, _, block: count(config, block)
 
 
+def _nothing(*_: object) -> int:
+    return 0
+
+
 _KINDS: Mapping[str, Callable[[Config, Anatomy, AttentionBlock], int]] = {
+    "none": _nothing,
+    "shared": _nothing,
     "mha": _heads,
     "mqa": _heads,
     "gqa": _heads,

@@ -10,15 +10,18 @@ from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
 from kvcalc.importers.config_json.parameters.attention import attention_parameters, holds
 from kvcalc.importers.config_json.parameters.draft import draft_parameters
-from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
+from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters, longcat_feed_forward
+from kvcalc.importers.config_json.parameters.gemma import gemma3n_more, gemma4_feed_forward, gemma4_more
+from kvcalc.importers.config_json.parameters.nemotron import nemotron_h_feed_forward, nemotron_nas_feed_forward
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kvcalc.importers.config import Config
     from kvcalc.importers.config_json.architectures import Above, OutputHead
     from kvcalc.importers.config_json.parameters.anatomy import Anatomy
+    from kvcalc.importers.config_json.parameters.feed_forward import FeedForward
     from kvcalc.importers.imported_layer import ImportedLayer
 
 
@@ -54,15 +57,33 @@ def count_parameters(config: Config, layers: Sequence[ImportedLayer], above: Abo
     sizes = (HIDDEN, VOCABULARY, *([anatomy.positions] if anatomy.positions else []))
     if any(config.get(*names) is None for names in sizes) or not _counted_here(config, anatomy):
         return None
-    feed_forward = feed_forward_parameters(config, anatomy, len(layers))
+    own = _FEED_FORWARDS.get(config.model_type)
+    feed_forward = own(config, anatomy, layers) if own else feed_forward_parameters(config, anatomy, len(layers))
     attentions = [attention_parameters(config, anatomy, layer) for layer in layers]
     if feed_forward is None or any(each is None for each in attentions):
         return None
     hidden = config.count(*HIDDEN).value
     norms = anatomy.norms * len(layers) + anatomy.final_norm + anatomy.embedding_norm
     total = sum(each or 0 for each in attentions) + feed_forward.parameters
+    more = _MORE.get(config.model_type)
+    total += 0 if more is None else more(config, anatomy, layers)
     total += norms * hidden * (2 if anatomy.norm_bias else 1) + _ends(config, anatomy, above, tied=tied)
     return Counted(total, total - feed_forward.idle)
+
+
+_FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], FeedForward | None]] = {
+    "nemotron_h": nemotron_h_feed_forward,
+    "nemotron-nas": nemotron_nas_feed_forward,
+    "gemma4_text": gemma4_feed_forward,
+    "longcat_flash": longcat_feed_forward,
+}
+"""Families whose blocks differ from layer to layer, or stand beside experts."""
+
+_MORE: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], int]] = {
+    "gemma3n_text": gemma3n_more,
+    "gemma4_text": gemma4_more,
+}
+"""Families with parts that no other has."""
 
 
 def _counted_here(config: Config, anatomy: Anatomy) -> bool:

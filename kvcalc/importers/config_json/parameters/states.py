@@ -72,7 +72,7 @@ def mamba2(config: Config, block: AttentionBlock) -> int:
     total = hidden * (inner + mixed + heads) + mixed * sizes["conv_kernel"] + 3 * heads + inner * hidden
     if _true(config, "mamba_conv_bias", default=True) and _true(config, "use_conv_bias", default=True):
         total += mixed
-    biases = ("mamba_proj_bias", "use_bias")
+    biases = ("use_bias",) if config.model_type == "nemotron_h" else ("mamba_proj_bias", "use_bias")
     if any(_true(config, name, default=False) for name in biases):
         total += inner + mixed + heads + (0 if config.model_type == "falcon_h1" else hidden)
     if _true(config, "projectors_bias", default=False):
