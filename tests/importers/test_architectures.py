@@ -39,14 +39,21 @@ NO_SHAPE = {
     "deepseek_v2",
     "lfm2_moe",
     "mimo_v2_flash",
+    "ministral",
+    "hunyuan_v1_dense",
+    "bamba",
+    "gemma3n_text",
+    "dbrx",
+    "longcat_flash",
 }
-"""Families whose class has no shape of its own, or one that its config.json would not tell."""
+"""Families whose class has no shape of its own or not one of two layers, or one that its config.json would not tell;
+and LongCat-Flash's, which allocates matrices of experts that have none."""
 
 MAPPINGS = {
-    "MODEL_MAPPING": 54,
-    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": 36,
-    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": 28,
-    "MODEL_FOR_QUESTION_ANSWERING_MAPPING": 20,
+    "MODEL_MAPPING": 82,
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": 43,
+    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": 35,
+    "MODEL_FOR_QUESTION_ANSWERING_MAPPING": 21,
 }
 """Tables of transformers 5.24.0, and how many of their classes belong to families that are counted."""
 
