@@ -163,7 +163,8 @@ def test_non_torch_memory_on_h100(options: dict[str, Any], low: float, high: flo
 
 
 @pytest.mark.parametrize(
-    ("version", "bytes_of_a_logit"), [("0.23.0", 6), ("0.26.0", 2), ("0.27.1", 6), ("0.28.0", 2), ("0.33.0", 14)]
+    ("version", "bytes_of_a_logit"),
+    [("0.23.0", 6), ("0.25.1", 6), ("0.26.0", 2), ("0.27.1", 6), ("0.28.0", 2), ("0.33.0", 14)],
 )
 def test_logits_of_runner_v2(version: str, bytes_of_a_logit: int) -> None:
     """sample/sampler.py copies logits to fp32 in 0.23 and 0.27, changes them in place in 0.26, keeps them in 0.28."""

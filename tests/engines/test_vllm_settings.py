@@ -100,6 +100,7 @@ def test_a_default_is_said() -> None:
         ("0.22.0", "llama-3-8b", "v1"),
         ("0.23.0", "llama-3-8b", "v2"),  # and of 0.23.0: Llama, Mistral
         ("0.23.0", "qwen2.5-1.5b", "v1"),
+        ("0.25.1", "qwen2.5-1.5b", "v2"),
         ("0.26.0", "qwen2.5-1.5b", "v2"),  # _is_default_v2_model_runner_model of 0.26.0: neither experts nor states
         ("0.26.0", "qwen3-235b-a22b", "v1"),
         ("0.29.0", "qwen3-235b-a22b", "v2"),

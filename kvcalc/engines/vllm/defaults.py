@@ -18,13 +18,17 @@ VERSIONS = (
     "0.7.3",
     "0.8.0",
     "0.8.5",
+    "0.9.0",
     "0.9.2",
+    "0.10.0",
     "0.10.2",
     "0.11.0",
     "0.11.1",
+    "0.12.0",
     "0.13.0",
     "0.14.0",
     "0.15.0",
+    "0.16.0",
     "0.17.0",
     "0.18.0",
     "0.18.1",
@@ -34,6 +38,7 @@ VERSIONS = (
     "0.20.2",
     "0.22.0",
     "0.23.0",
+    "0.25.1",
     "0.26.0",
     "0.27.1",
     "0.28.0",
@@ -46,14 +51,14 @@ VERSIONS = (
 ENGINE_V1: Version = (0, 8)
 """The first version whose default engine is V1 (EngineArgs.create_engine_config)."""
 ENGINE_V0_GONE: Version = (0, 11)
-STAGES_IN_V1: Version = (0, 9)
+STAGES_IN_V1: Version = (0, 9, 2)
 A100_EXCLUDED: Version = (0, 9)
 """vllm-project/vllm#17885."""
 TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 11, 1)
 """max_num_batched_tokens is no more than max_num_seqs x max_model_len."""
 SEQUENCES_BY_CARD: Version = (0, 8, 5)
 """1,024 on every card in 0.8.0."""
-SEQUENCES_BY_USAGE: Version = (0, 9)
+SEQUENCES_BY_USAGE: Version = (0, 9, 2)
 LARGE_CARDS: Version = (0, 28)
 """The tier of 160 GiB and more: not in 0.27, there in 0.28."""
 HYBRIDS_SHARE_PREFIXES: Version = (0, 28)
@@ -88,7 +93,7 @@ class Batch(NamedTuple):
 def engine_of(version: Version, gpu: Gpu, pp: int = 1) -> str:
     """v0 or v1 (EngineArgs._is_v1_supported_oracle).
 
-    From 0.8 to 0.10, V0 serves cards before compute capability 8.0, and in 0.8 pipeline stages without Ray.
+    From 0.8 to 0.10, V0 serves cards before compute capability 8.0, and up to 0.9.1 pipeline stages without Ray.
     """
     if version < ENGINE_V1 or (version < STAGES_IN_V1 and pp > 1):
         return "v0"
@@ -105,7 +110,7 @@ MistralForCausalLM and Qwen3ForCausalLM in 0.23, the last alone in 0.22."""
 
 
 _EXPERTS_IN_V2 = ("deepseek-v2", "qwen1.5-moe", "qwen2-57b", "kimi-k3")
-"""The same list of 0.26 to 0.28, of models with experts: DeepseekV2ForCausalLM, Qwen2MoeForCausalLM, Kimi-K3."""
+"""The same list of 0.25 to 0.28, of models with experts: DeepseekV2ForCausalLM, Qwen2MoeForCausalLM, Kimi-K3."""
 
 
 def runner_of(version: Version, gpu: Gpu, pp: int, name: str, traits: Traits) -> str:
@@ -114,7 +119,7 @@ def runner_of(version: Version, gpu: Gpu, pp: int, name: str, traits: Traits) ->
         return engine_of(version, gpu, pp)
     if version >= (0, 29):
         return "v2"
-    if version >= (0, 26):
+    if version >= (0, 25):
         return "v1" if (traits.experts or traits.states) and not name.startswith(_EXPERTS_IN_V2) else "v2"
     plain = not (traits.experts or traits.quantised or traits.towers or traits.states)
     names = next(names for since, names in _FIRST_IN_V2 if version >= since)

@@ -93,5 +93,5 @@ def _of_runner_v2(settings: Settings, gpu: Gpu, element: int) -> Sampler:
 
 def _flashinfer_serves(version: tuple[int, ...], gpu: Gpu) -> bool:
     """flashinfer_sampler_supported, and FlashInferBackend of v1/attention/backends/flashinfer.py."""
-    found, least = gpu.compute_capability, (8, 0) if version >= (0, 26) else (7, 5)
+    found, least = gpu.compute_capability, (8, 0) if version >= (0, 25) else (7, 5)
     return found is not None and least <= found <= (12, 1)
