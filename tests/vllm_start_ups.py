@@ -29,9 +29,14 @@ INFO 01-02 10:00:40 model_runner.py:1535] Graph capturing finished in 21 secs, t
 """worker/worker.py, determine_num_available_blocks; config.py, VllmConfig.__str__."""
 
 BOTH = """\
+==((====))==  Unsloth 2025.8.4: Fast Qwen2 patching. Transformers: 4.55.0. vLLM: 0.10.0.
+   \\   /|    NVIDIA GeForce RTX 4090. Num GPUs = 1. Max memory: 47.499 GB. Platform: Linux.
+Unsloth: Using conservativeness = 1.0. Chunked prefill tokens = 32768. Num Sequences = 320.
 INFO 08-12 22:31:58 [llm_engine.py:228] Initializing a V0 LLM engine (v0.10.0) with config: \
 model='unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit', speculative_config=None, dtype=torch.bfloat16, max_seq_len=32768, \
-tensor_parallel_size=1, pipeline_parallel_size=1, quantization=bitsandbytes, enforce_eager=False, kv_cache_dtype=auto
+tensor_parallel_size=1, pipeline_parallel_size=1, quantization=bitsandbytes, enforce_eager=False, kv_cache_dtype=auto, \
+compilation_config={"level":0,"cudagraph_capture_sizes":[320,312,8,4,2,1],"max_capture_size":320}, \
+use_cached_outputs=False,
 INFO 08-12 22:32:09 [model_runner.py:1115] Model loading took 0.5151 GiB and 3.479114 seconds
 INFO 08-12 22:32:11 [worker.py:295] Memory profiling takes 1.73 seconds
 INFO 08-12 22:32:11 [worker.py:295] the current vLLM instance can use total_gpu_memory (47.50GiB) \

@@ -123,7 +123,7 @@ def _note(start: _Start, found: re.Match[str], dialect: Dialect, line: str) -> N
         elif group == "generation":
             start.generation = text.lower()
         elif group == "version":
-            start.version = start.version or text
+            start.version = start.version or text.removeprefix("v")
         elif group == "model":
             start.model = start.model or text
         elif group == "device":

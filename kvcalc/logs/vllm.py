@@ -47,6 +47,7 @@ FIGURES = MappingProxyType(
         "concurrency": Figure("concurrency", Unit.SEQUENCES, decimals=2),
         "context": Figure("longest request", Unit.TOKENS),
         "batched_tokens": Figure("tokens of a step", Unit.TOKENS),
+        "batched_sequences": Figure("sequences of a step", Unit.SEQUENCES),
         "share": Figure("utilization", Unit.SHARE, decimals=2),
     }
 )
@@ -131,12 +132,24 @@ WORDINGS = (
         "0.8 to 0.33",
         "platforms/cuda.py; platforms/interface.py from 0.19",
     ),
+    _line(
+        "Num Sequences",
+        rf"Chunked prefill tokens = (?P<batched_tokens>{_COUNT})\. Num Sequences = (?P<batched_sequences>{_COUNT})",
+        "any",
+        "Unsloth, which starts vLLM: unsloth_zoo/vllm_utils.py, load_vllm",
+    ),
+    _v0(
+        '"max_capture_size":',
+        rf"a V0 LLM engine .{{0,20000}}\"max_capture_size\": ?(?P<batched_sequences>{_COUNT})",
+        "0.8 to 0.10",
+        "config.py, VllmConfig: V0 captures graphs for as many sequences as a step has, rounded up to 8",
+    ),
     # its card
     _line("device_name=", r"device_name=(?P<device>[\w-]{3,60})", "0.6 to 0.33", "names of tuned kernels' files"),
     _line(
         "NVIDIA ",
-        r"(?P<device>NVIDIA (?:GeForce |RTX |Tesla )?[A-Z]*\d{1,4}[\w-]*(?: (?:PRO|\d{2,4}(?:GB)?|HBM\w+|PCIe|NVL|Ti"
-        r"|Blackwell|Workstation|Server|Edition|Ada|Generation))*)",
+        r"(?P<device>NVIDIA (?:(?:GeForce|RTX|Tesla|Quadro|TITAN|PRO) ){0,3}[A-Z]*\d{1,4}[\w-]*"
+        r"(?: (?:PRO|\d{2,4}(?:GB)?|HBM\w+|PCIe|NVL|Ti|Blackwell|Workstation|Server|Edition|Ada|Generation))*)",
         "any",
         "nvidia-smi and collect_env, where a log holds them",
     ),

@@ -238,8 +238,10 @@ def test_weights_of_an_unknown_format_are_taken_as_printed(log: Any) -> None:
 def test_v0_beside_v1_has_its_own_defaults(log: Any) -> None:
     result = package.capacity_from_log(log(BOTH))
     settings = {each.option: each.value for each in result.settings}
-    assert settings["max-num-seqs"] == "256"
+    assert settings["max-num-seqs"] == "320"
     assert settings["max-num-batched-tokens"] == "32768"
+    assert settings["enable-prefix-caching"] == "false"
+    assert settings["--gpu"] == "rtx4090"
     assert float(settings["--utilization"]) == pytest.approx(37.18 / 47.50, abs=1e-4)
     tokens = result.row("blocks, given the printed memory")
     assert tokens is not None

@@ -121,6 +121,9 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
     step = log.most("tokens of a step")
     if step is not None and "max-num-batched-tokens" in ENGINES[log.engine].options:
         own.setdefault("max-num-batched-tokens", str(int(step.value)))
+    sequences = log.most("sequences of a step")
+    if sequences is not None and "max-num-seqs" in ENGINES[log.engine].options:
+        own.setdefault("max-num-seqs", str(int(sequences.value)))
     stated = log.most("cache memory, as given")
     if stated is not None:
         own.setdefault("kv-cache-memory-bytes", str(int(stated.value)))
