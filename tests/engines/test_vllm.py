@@ -190,6 +190,7 @@ REFUSED = [
         {"engine_option": {"enable-prefix-caching": "true"}},
         "keep a state for every block",
     ),
+    ("llama-3-8b", "0.33.0", Deployment(), {"engine_option": {"block-size": "24"}}, "24 is no multiple of 16"),
     (
         "qwen3-next-80b-a3b",
         "0.33.0",

@@ -17,6 +17,9 @@ T = TypeVar("T")
 AUTO = "auto"
 """What vLLM chooses itself, by its version, the accelerator and the model."""
 
+KERNEL_BLOCK = 16
+KERNEL_BLOCKS = "vllm/v1/attention/backends/triton_attn.py and flash_attn.py, get_supported_kernel_block_sizes"
+
 USAGES = ("server", "offline", "async")
 STEP_TOKENS = "Tokens that a step computes at most; auto: 2048, 8192 or 16384, by version, card and usage."
 STEP_SEQUENCES = "Sequences that a step computes at most; auto: 128, 256 or 1024, by version, card and usage."
@@ -47,6 +50,13 @@ def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
     return lambda text, what: parse_count(text, what, limit, least)
 
 
+def _block_size(text: str, what: str) -> int:
+    size = parse_count(text, what, MOST_BLOCK)
+    if size % KERNEL_BLOCK:
+        raise KvcalcError(f"{what}: {size:,} is no multiple of {KERNEL_BLOCK}, as kernels need it ({KERNEL_BLOCKS})")
+    return size
+
+
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "max-num-batched-tokens": Option(
@@ -59,7 +69,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             AUTO,
             STEP_SEQUENCES,
         ),
-        "block-size": Option(_or_auto(_count(MOST_BLOCK)), AUTO, "Tokens of a block; else the attention backend's."),
+        "block-size": Option(
+            _or_auto(_block_size),
+            AUTO,
+            "Tokens of a block, a multiple of 16; auto: the least that the attention backend takes.",
+            source=KERNEL_BLOCKS,
+        ),
         "enable-prefix-caching": Option(_or_auto(_flag), AUTO, "Whether blocks of equal prefixes are shared."),
         "disable-hybrid-kv-cache-manager": Option(
             _or_auto(_flag), AUTO, "Whether layers with windows or chunks keep every token."
