@@ -26,7 +26,7 @@ FLASHMLA: Version = (0, 8)
 CUTLASS_MLA: Version = (0, 10)
 FLASHINFER_MLA: Version = (0, 13)
 HYBRIDS_ASK_BACKEND: Version = (0, 20)
-LATENT_HYBRIDS_BY_128: Version = (0, 29)
+LATENT_HYBRIDS_BY_128: Version = (0, 27)
 STATES_EXPORTED: Version = (0, 33)
 """Since then states of a prefix's last block are exported from within a prefill."""
 

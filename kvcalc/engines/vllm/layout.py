@@ -16,6 +16,7 @@ from kvcalc.engines.vllm.placing import groups_on, rank_of
 from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
+from kvcalc.note import note, register
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.specs import Spec
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note
+
+register({"draft-not-counted": "tokens are drafted by a model that is not counted"})
 
 PLANNER = "vllm/v1/core/kv_cache_utils.py"
 TOKENS_FROM_CONCURRENCY = (0, 20, 1)
@@ -126,6 +129,14 @@ class VllmLayout(Settled):
         yield from super().notes(load)
         yield from self.settings.notes(self.setup.gpu.name)
         yield from budget_notes(self.setup, self.settings, self.stages[-1])
+        drafted = self.settings.num_speculative_tokens
+        if drafted and not self.setup.model.mtp_layers:
+            yield note(
+                "draft-not-counted",
+                f"num-speculative-tokens {drafted:,}: the model's file has no layers that draft, and what a draft "
+                "model keeps and weighs is not counted",
+                num_speculative_tokens=drafted,
+            )
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         return budget_of(self.setup, self.settings, stage)
