@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ _PAIR = re.compile(
     r"""(?P<value>'[^']{0,300}'|"[^"]{0,300}"|[^\s,'"{}()\[\]]{1,300})"""
 )
 _WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']{0,2000}'|"(?:[^"\\]|\\.){0,2000}"){1,2000}""")
+_SUFFIXED = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)([A-Za-z])")
 _NOTHING = {"None", "null", "auto", "default", "", "..."}
 
 
@@ -52,6 +54,15 @@ def command_pairs(text: str, wanted: Mapping[str, str], flags: Mapping[str, str]
         after = words[index + 1] if index + 1 < len(words) else "--"
         said = value if equals else "True" if after.startswith("-") and not _is_number(after) else after
         yield (name.removeprefix("no_"), "False") if off else (name, said[:MAX_VALUE])
+
+
+def plain_number(text: str, suffixes: Mapping[str, int]) -> str:
+    """'10K' as '10240'; any other text as it is."""
+    found = _SUFFIXED.fullmatch(text)
+    if found is None or found[2] not in suffixes:
+        return text
+    value = Fraction(found[1]) * suffixes[found[2]]
+    return str(value.numerator) if value.denominator == 1 else text
 
 
 def first_word(text: str) -> str | None:

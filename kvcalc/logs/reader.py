@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kvcalc.logs.arguments import command_pairs, first_word, printed_pairs
+from kvcalc.logs.arguments import command_pairs, first_word, plain_number, printed_pairs
 from kvcalc.logs.server_log import Printed, ServerLog
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
     return ServerLog(
         engine=dialect.engine,
         version=last.version,
-        model=last.model,
+        model=last.model or last.settings.pop(MODEL, (0, None))[1],
         device=last.device or next((each.device for each in starts if each.device), None),
-        settings={name: value for name, (_, value) in last.settings.items()},
+        settings={name: value for name, (_, value) in last.settings.items() if name != MODEL},
         printed={name: tuple(values) for name, values in last.printed.items()},
         between=last.between,
         generation=last.generation,
@@ -135,15 +135,12 @@ def _note(start: _Start, found: re.Match[str], dialect: Dialect, line: str) -> N
 def _note_settings(start: _Start, group: str, text: str, dialect: Dialect) -> None:
     """What a server was told, printed by itself or as a command line."""
     if group == "command":
-        pairs = list(command_pairs(text, dialect.settings, dialect.flags))
+        found = command_pairs(text, dialect.settings, dialect.flags)
+        pairs = [(name, plain_number(value, dialect.suffixes)) for name, value in found]
         told = first_word(text)
         if told is not None:
-            start.model = start.model or told
+            start.set(MODEL, told, _STRENGTH[group])
     else:
         pairs = list(printed_pairs(text, dialect.settings, dialect.nested))
     for name, value in pairs:
-        option = dialect.settings[name]
-        if option == MODEL:
-            start.model = start.model or value
-        else:
-            start.set(option, value, _STRENGTH[group])
+        start.set(dialect.settings[name], value, _STRENGTH[group])

@@ -123,6 +123,7 @@ class Dialect:
         nested: of those names, the ones that stand within another setting.
         flags: the name that each short flag of its command line stands for.
         process: of a line: who printed it.
+        suffixes: of numbers on its command line, and what each multiplies them by.
         first_rank_alone: the version since which only a node's first rank prints its figures; None where all do.
     """
 
@@ -133,6 +134,7 @@ class Dialect:
     nested: frozenset[str]
     flags: Mapping[str, str]
     process: re.Pattern[str]
+    suffixes: Mapping[str, int] = field(default_factory=dict)
     first_rank_alone: Minor | None = None
 
     @property

@@ -268,6 +268,18 @@ WORDINGS = (
         "v1/worker/gpu_model_runner.py, profile_cudagraph_memory",
     ),
     _line(
+        "CUDA graph pool memory",
+        rf"CUDA graph pool memory: {_gib('graphs')} \(actual\), {_gib('graphs_estimate')} \(estimated\)",
+        "0.18 to 0.33",
+        "gpu_worker.py, compile_or_warm_up_model",
+    ),
+    _line(
+        "The current --gpu-memory-utilization=",
+        rf"The current --gpu-memory-utilization=(?P<share>{_GIB}) is equivalent",
+        "0.20 to 0.33",
+        "gpu_worker.py, determine_available_memory",
+    ),
+    _line(
         "apturing finished in",
         rf"Graph capturing finished in \d{{1,9}} secs?, took {_gib('graphs')}",
         "0.6 to 0.33",
@@ -335,6 +347,11 @@ FLAGS = MappingProxyType(
     }
 )
 
+SUFFIXES = MappingProxyType(
+    {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+)
+"""utils/argparse_utils.py, human_readable_int: how numbers may be written on the command line."""
+
 VLLM = Dialect(
     engine="vllm",
     figures=FIGURES,
@@ -344,6 +361,7 @@ VLLM = Dialect(
     flags=FLAGS,
     process=re.compile(r"\((?P<name>(?:Vllm|Ray)?(?:Worker|EngineCore|APIServer)\w{0,60}(?: rank=\d{1,6})?) pid=\d"),
     first_rank_alone=(0, 13),
+    suffixes=SUFFIXES,
 )
 """Lines begin with their process: V0's and V1's workers (VllmWorker rank=0), Worker_TP0 and EngineCore_DP0 later.
 

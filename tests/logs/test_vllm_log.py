@@ -197,6 +197,30 @@ def test_a_command_line_tells_settings() -> None:
     }
 
 
+def test_what_an_engine_prints_of_itself_wins_over_the_command_line() -> None:
+    text = "vllm serve org/typed --max-model-len 10K --max-num-batched-tokens 8k --max-num-seqs=2K\n"
+    typed = read_log_text(text + vllm_start_ups.RANKS)
+    assert typed.model == "org/typed"
+    assert typed.settings == {"--context": "10240", "max-num-batched-tokens": "8000", "max-num-seqs": "2048"}
+    both = read_log_text(text + vllm_start_ups.V0_31)
+    assert both.model == "meta-llama/Meta-Llama-3-8B"
+    assert both.settings["--context"] == "131072"
+    assert both.settings["max-num-seqs"] == "256"
+
+
+def test_graphs_and_the_share_are_known_by_other_lines_too() -> None:
+    text = (
+        "INFO CUDA graph pool memory: 0.94 GiB (actual), 1.94 GiB (estimated), difference: 1.01 GiB (107.2%).\n"
+        "INFO CUDA graph memory profiling is enabled (default since v0.21.0). The current "
+        "--gpu-memory-utilization=0.9200 is equivalent to --gpu-memory-utilization=0.9038 without it.\n"
+    )
+    assert figures(read_log_text(text)) == {
+        "CUDA graphs": ["0.94 GiB"],
+        "CUDA graphs, estimated": ["1.94 GiB"],
+        "utilization": ["0.9200"],
+    }
+
+
 def test_a_setting_within_another_is_not_the_servers_own() -> None:
     text = (
         "non-default args: {'compilation_config': {'max_num_seqs': 7}, 'speculative_config': {'method': 'mtp', "

@@ -32,6 +32,8 @@ _SIZES = {"--tp": "tp", "--pp": "pp", "--dp": "dp", "--dcp": "dcp"}
 _TEXTS = {"--utilization": "utilization", "--context": "context"}
 _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
 """A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
+_AUTO_FIT = {"-1", "auto"}
+"""What leaves the longest request to vLLM, which prints it then."""
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
 
 
@@ -105,6 +107,8 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
     if card.memory_bytes is not None:
         said["gpu_memory"] = card.memory_bytes
     said |= {name: log.settings[option] for option, name in (_SIZES | _TEXTS).items() if option in log.settings}
+    if str(said.get("context", "")).lower() in _AUTO_FIT:
+        del said["context"]
     longest = log.least("longest request")
     if "utilization" not in said and (share := _share(log)) is not None:
         said["utilization"] = share
