@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import gguf
@@ -10,7 +11,7 @@ import pytest
 from conftest import Kvcalc
 from gguf_files import LATENT, LLAMA, MODELS, QWEN3_NEXT, TENSORS, Keys, Type, dims, kinds, write
 
-from kvcalc import KvcalcError, Model, load_model
+from kvcalc import KvcalcError, Model, estimate, load_model
 from kvcalc.catalogue import find_model
 from kvcalc.catalogue.validation import validated
 from kvcalc.catalogue.yaml_reader import parse_yaml
@@ -195,6 +196,47 @@ def test_a_file_without_key_length_mla_keeps_expanded_heads(tmp_path: Path) -> N
     path = write(tmp_path / "old.gguf", "deepseek2", {**LLAMA, **keys, "attention.head_count": 128})
     assert set(kinds(path)) == {"mla expanded 128 x 192+128"}
     assert "kind: mla_expanded  # no key_length_mla" in find_model(str(path)).text
+
+
+KIMI_LINEAR: Keys = {
+    "block_count": 4,
+    "embedding_length": 2304,
+    "attention.head_count": 32,
+    "attention.head_count_kv": [0, 0, 0, 1],
+    "attention.key_length": 576,
+    "attention.value_length": 512,
+    "attention.kv_lora_rank": 512,
+    "attention.key_length_mla": 192,
+    "attention.value_length_mla": 128,
+    "rope.dimension_count": 64,
+    "kda.head_dim": 128,
+    "ssm.conv_kernel": 4,
+}
+"""Kimi-Linear-48B-A3B's first layers, as llama.cpp's conversion/kimi_linear.py writes them."""
+
+
+def test_kimi_linear_keeps_states_and_latents(tmp_path: Path) -> None:
+    path = write(tmp_path / "kimi.gguf", "kimi-linear", KIMI_LINEAR)
+    assert kinds(path) == ["kda 32 x 128, kernel 4, conv fp32"] * 3 + ["mla 32 heads, 512+64"]
+    result = estimate(str(path), context=1000)
+    states = 3 * 3 * 32 * 128 + 128 * 128 * 32  # elements: n_embd_r and n_embd_s of src/llama-hparams.cpp
+    assert result.cache.bytes == 3 * states * 4 + 1000 * 576 * 2
+    catalogue = {each.label for layer in load_model("kimi-linear-48b-a3b").sequence() for each in layer}
+    assert {label.replace(CONV, "") for label in kinds(path)} == catalogue
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attention.key_length": 72}, "attention.key_length is 72, where the other keys make it 576"),
+        ({"attention.head_count_kv": [0, 0, 0, 32]}, "attention.head_count_kv has not 0 or 1 for each layer"),
+        ({"attention.key_length_mla": 64}, "attention.key_length_mla is 64, and rope.dimension_count 64"),
+    ],
+)
+def test_a_kimi_linear_of_another_form_is_refused(tmp_path: Path, change: Keys, message: str) -> None:
+    path = write(tmp_path / "kimi.gguf", "kimi-linear", {**KIMI_LINEAR, **change})
+    with pytest.raises(KvcalcError, match=re.escape(message)):
+        load_model(path)
 
 
 def test_every_byte_of_the_tensors_is_a_weight(kvcalc: Kvcalc, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kvcalc.importers.gguf.layers import (
     V_WIDTH,
     WIDTH,
     WINDOW,
+    by_layer,
     full,
     needed_window,
     num_layers,
@@ -25,6 +26,7 @@ from kvcalc.importers.gguf.layers import (
     window_of,
 )
 from kvcalc.importers.gguf.states import (
+    CONV_DTYPE,
     deltanet,
     every_layer,
     falcon_h1,
@@ -59,10 +61,38 @@ def latent(config: Config) -> list[ImportedLayer]:
     if key is None or value is None:
         kind, reason = "mla_expanded", "no key_length_mla: llama.cpp keeps every head's key and value of such a file"
         key, value = config.count(WIDTH), config.count(V_WIDTH)
-    if key.value <= rope.value:
-        raise config.refusal(f"{key.reason} is {key.value}, and rope.dimension_count {rope.value}")
+    block = AttentionBlock(kind, _latent_fields(config, heads, rank, rope, key, value), reason)
     rows = (1, rank.value + rope.value) if kind == "mla" else (heads.value, key.value)
     _refuse_other_rows(config, *rows)
+    return [ImportedLayer((block,))] * num_layers(config)
+
+
+def kimi_linear(config: Config) -> list[ImportedLayer]:
+    """Kimi-Linear: layers without KV heads keep a state, the others a latent, as one head's key.
+
+    Source: llama.cpp, src/models/kimi-linear.cpp, and n_embd_r and n_embd_s of src/llama-hparams.cpp.
+    """
+    heads, width, kv_heads = config.count(HEADS), config.count("kda.head_dim"), by_layer(config, KV_HEADS)
+    kda = AttentionBlock(
+        "kda",
+        (("num_heads", heads), ("head_dim", width), ("conv_kernel", config.count("ssm.conv_kernel")), CONV_DTYPE),
+    )
+    rank, rope = config.count("attention.kv_lora_rank"), config.count("rope.dimension_count")
+    key, value = config.count("attention.key_length_mla"), config.count("attention.value_length_mla")
+    config.ignore(WIDTH, V_WIDTH)
+    _refuse_other_width(config, rank.value + rope.value)
+    if kv_heads is None or set(kv_heads) - {0, 1}:
+        raise config.refusal(f"{KV_HEADS} has not 0 or 1 for each layer")
+    latent = AttentionBlock("mla", _latent_fields(config, heads, rank, rope, key, value))
+    return [ImportedLayer((latent if each else kda,)) for each in kv_heads]
+
+
+def _latent_fields(
+    config: Config, heads: Sourced, rank: Sourced, rope: Sourced, key: Sourced, value: Sourced
+) -> tuple[tuple[str, Sourced], ...]:
+    """Those of a latent; a key's width has the rotated part in it."""
+    if key.value <= rope.value:
+        raise config.refusal(f"{key.reason} is {key.value}, and rope.dimension_count {rope.value}")
     fields = [
         ("num_heads", heads),
         ("kv_lora_rank", rank),
@@ -73,7 +103,7 @@ def latent(config: Config) -> list[ImportedLayer]:
     query = config.optional_count("attention.q_lora_rank")
     if query is not None:
         fields.append(("q_lora_rank", query))
-    return [ImportedLayer((AttentionBlock(kind, tuple(fields), reason),))] * num_layers(config)
+    return tuple(fields)
 
 
 def _refuse_other_rows(config: Config, kv_heads: int, width: int) -> None:
@@ -82,10 +112,16 @@ def _refuse_other_rows(config: Config, kv_heads: int, width: int) -> None:
     Raises:
         KvcalcError: they differ.
     """
-    for name, wanted in ((KV_HEADS, kv_heads), (WIDTH, width)):
-        found = config.optional_count(name)
-        if found is not None and found.value != wanted:
-            raise config.refusal(f"{name} is {found.value}, where the other keys make it {wanted}")
+    found = config.optional_count(KV_HEADS)
+    if found is not None and found.value != kv_heads:
+        raise config.refusal(f"{KV_HEADS} is {found.value}, where the other keys make it {kv_heads}")
+    _refuse_other_width(config, width)
+
+
+def _refuse_other_width(config: Config, width: int) -> None:
+    found = config.optional_count(WIDTH)
+    if found is not None and found.value != width:
+        raise config.refusal(f"{WIDTH} is {found.value}, where the other keys make it {width}")
 
 
 def listed(config: Config) -> list[ImportedLayer]:
@@ -160,6 +196,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "gemma3n": gemma3n,
         "gemma4": gemma4,
         "deepseek2": latent,
+        "kimi-linear": kimi_linear,
         **dict.fromkeys(("qwen3next", "qwen35", "qwen35moe"), deltanet),
         "mamba": every_layer(mamba1),
         "mamba2": every_layer(mamba2),
