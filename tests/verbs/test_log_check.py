@@ -255,6 +255,20 @@ def test_a_version_is_taken_by_the_wording(log: Any) -> None:
     assert any("wording" in each.text for each in result.notes if each.code == "version-not-logged")
 
 
+def test_settings_that_nobody_says_are_assumed(log: Any) -> None:
+    text = "INFO Available KV cache memory: 56.21 GiB\n"
+    said = {each.option: each.source for each in package.capacity_from_log(log(text), "llama-3-8b").settings}
+    assert said["--gpu"] == said["--tp"] == said["--context"] == "assumed"
+    said = {each.option: each.source for each in package.capacity_from_log(log(V0_19)).settings}
+    assert said["--gpu"] == said["--tp"] == said["--context"] == "log"
+
+
+def test_weights_that_are_given_are_not_told_to_be_the_logs(log: Any) -> None:
+    copy = V0_31.replace("meta-llama/Meta-Llama-3-8B", "somebody/phi-2-fp8-dynamic")
+    given = package.capacity_from_log(log(copy), context=2048, weight_dtype="bf16")
+    assert "weights-by-name" not in codes(given)
+
+
 def codes(result: package.LogCheck) -> set[str]:
     return {each.code for each in result.notes}
 

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import find_model
 from kvcalc.deployment import MAX_RANKS
-from kvcalc.engines import ENGINES, version_number
+from kvcalc.engines import ENGINES
 from kvcalc.model.model import Model
 from kvcalc.note import Note, note
 from kvcalc.scenario.option import given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import MAX_CONTEXT, parse_count
 from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
+from kvcalc.verbs.log_check.engine_of_log import engine_of, newest
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
 from kvcalc.verbs.log_check.result import LogSetting
 from kvcalc.verbs.log_check.vllm_defaults import default_tokens_of_a_step, v0_options
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from kvcalc.gpu import Gpu
     from kvcalc.logs import ServerLog
 
-_RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2})")
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}
 _SIZES = {"--tp": "tp", "--pp": "pp", "--dp": "dp", "--dcp": "dcp"}
 _TEXTS = {"--utilization": "utilization", "--context": "context"}
@@ -34,6 +34,7 @@ _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
 """A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
 _AUTO_FIT = {"-1", "auto"}
 """What leaves the longest request to vLLM, which prints it then."""
+_METHOD = re.compile(r"\w{1,40}")
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
 
 
@@ -44,15 +45,13 @@ class AsLogged(NamedTuple):
         model: as `make_scenario` takes it.
         options: likewise.
         settings: the same as a list, with where each is from.
-        weights_printed: whether the weights are taken as printed, since their format is not known.
+        notes: what was assumed.
     """
 
     model: Model | str | Path
     options: dict[str, Any]
     settings: tuple[LogSetting, ...]
-    card: LoggedCard
     notes: tuple[Note, ...]
-    weights_printed: bool
 
 
 def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[str, Any]) -> AsLogged:
@@ -74,7 +73,7 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
         said = {name: value for name, value in said.items() if name not in _CHOOSE_DEPLOYMENT}
     if given.get("weights") is not None:
         said.pop("weight_dtype", None)
-    engine, engine_notes = _engine(log, given)
+    engine, engine_notes = engine_of(log, given.get("engine"))
     given_own: dict[str, Any] = read["engine_option"] or {}
     logged_own = said.pop("engine_option")
     name, _, version = engine.partition("@")
@@ -87,9 +86,10 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     options = {**said, **given, "engine": engine}
     if own:
         options["engine_option"] = own
-    notes = (*known.notes, *card.notes, *engine_notes, *_notes(log, known, weights_printed=weights_printed))
-    settings = tuple(_settings(options, own, {*given, *given_own}, card))
-    return AsLogged(known.model if model is None else model, options, settings, card, notes, weights_printed)
+    stated = None if given.keys() & {"weights", "weight_dtype"} else known.weight_format
+    notes = (*known.notes, *card.notes, *engine_notes, *_notes(log, stated, weights_printed=weights_printed))
+    settings = tuple(_settings(options, own, {*given, *given_own}, _assumed(log, card)))
+    return AsLogged(known.model if model is None else model, options, settings, notes)
 
 
 def _starts_so(log: ServerLog, model: Model, gpu: Gpu) -> bool:
@@ -98,7 +98,7 @@ def _starts_so(log: ServerLog, model: Model, gpu: Gpu) -> bool:
     if log.engine != "vllm" or step is None or "max-num-batched-tokens" in log.settings:
         return True
     context = int(longest.value) if longest is not None else model.max_context or 0
-    return default_tokens_of_a_step(log.version or _newest(log), gpu, model, context) in {None, int(step.value)}
+    return default_tokens_of_a_step(log.version or newest(log), gpu, model, context) in {None, int(step.value)}
 
 
 def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
     said |= {name: value for name, value in _formats(log) if value is not None}
     if known.weight_format is not None:
         said["weight_dtype"] = known.weight_format
-    said = {**_sizes_by_workers(log), **said}
+    said = {"tp": 1, **_workers(log), **said}
     said |= _experts(log, known.model, said)
     own = {name: value for name, value in log.settings.items() if not name.startswith("--")}
     step = log.most("tokens of a step")
@@ -135,12 +135,11 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
     return said
 
 
-def _sizes_by_workers(log: ServerLog) -> dict[str, Any]:
-    """As many ranks of each kind as the names of the workers tell; without any, a single one."""
+def _workers(log: ServerLog) -> dict[str, int]:
+    """As many ranks of each kind as the names of the workers tell."""
     workers = {each.process for values in log.printed.values() for each in values}
     ranks = [(kind.lower(), int(rank)) for worker in workers for kind, rank in _PARALLEL.findall(worker)]
-    sizes = {kind: 1 + max(rank for each, rank in ranks if each == kind) for kind in dict(ranks)}
-    return {"tp": 1, **sizes}
+    return {kind: 1 + max(rank for each, rank in ranks if each == kind) for kind in dict(ranks)}
 
 
 def _share(log: ServerLog) -> str | None:
@@ -184,56 +183,43 @@ def _weights_as_printed(log: ServerLog, said: Mapping[str, Any], given: Mapping[
     return {"weights": int(printed.value) * tp * pp}
 
 
-def _engine(log: ServerLog, given: Mapping[str, Any]) -> tuple[str, tuple[Note, ...]]:
-    """NAME@VERSION: the log's, unless another is given; what leads to a release is much like it."""
-    name, _, version = str(given.get("engine", log.engine)).partition("@")
-    if name != log.engine or version:
-        return str(given["engine"]), ()
-    found = _RELEASE.match(log.version or "")
-    if found is None:
-        taken = _newest(log)
-        lines = "" if log.between is None else ", by the wording of its lines"
-        told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
-        return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
-    return f"{name}@{found[1]}", ()
-
-
-def _newest(log: ServerLog) -> str:
-    """The newest version that is known and prints such lines; the newest of all where none does."""
-    known = ENGINES[log.engine].versions
-    if log.between is None:
-        return known[-1]
-    first, last = log.between
-    alike = [each for each in known if first <= (version_number(each) or (0, 0))[:2] <= last]
-    return alike[-1] if alike else known[-1]
-
-
-def _notes(log: ServerLog, known: LoggedModel, *, weights_printed: bool) -> Iterator[Note]:
+def _notes(log: ServerLog, weight_format: str | None, *, weights_printed: bool) -> Iterator[Note]:
     if log.starts > 1:
         yield note("several-starts", f"the log holds {log.starts:,} starts: the last is compared", starts=log.starts)
     if weights_printed:
-        method = log.settings.get("--weight-dtype", "quantised")[:40]
+        named = _METHOD.fullmatch(log.settings.get("--weight-dtype", ""))
+        method = named[0] if named else "quantised"
         yield note(
             "weights-as-printed",
             f"the weights are {method}, whose format is not known: they are taken as printed (--weight-dtype sets it)",
             method=method,
         )
-    elif known.weight_format is not None:
+    elif weight_format is not None:
         yield note(
             "weights-by-name",
-            f"the weights are taken to be {known.weight_format}, by their name (--weight-dtype sets it)",
-            weight_dtype=known.weight_format,
+            f"the weights are taken to be {weight_format}, by their name (--weight-dtype sets it)",
+            weight_dtype=weight_format,
         )
 
 
+def _assumed(log: ServerLog, card: LoggedCard) -> Iterator[str]:
+    """Options that the log does not say."""
+    if not card.certain:
+        yield "gpu"
+    if "--tp" not in log.settings and "tp" not in _workers(log):
+        yield "tp"
+    if "--context" not in log.settings and log.least("longest request") is None:
+        yield "context"
+
+
 def _settings(
-    options: Mapping[str, Any], own: Mapping[str, Any], given: Collection[str], card: LoggedCard
+    options: Mapping[str, Any], own: Mapping[str, Any], given: Collection[str], assumed: Iterable[str]
 ) -> Iterator[LogSetting]:
+    not_said = set(assumed)
     for name, value in options.items():
-        if name == "engine_option":
-            continue
-        shown = value.name if hasattr(value, "name") else str(value)
-        source = "given" if name in given else "log" if name != "gpu" or card.certain else "assumed"
-        yield LogSetting(f"--{name.replace('_', '-')}", shown, source)
+        if name != "engine_option":
+            shown = value.name if hasattr(value, "name") else str(value)
+            source = "given" if name in given else "assumed" if name in not_said else "log"
+            yield LogSetting(f"--{name.replace('_', '-')}", shown, source)
     for name, value in own.items():
         yield LogSetting(name, str(value), "given" if name in given else "log")

@@ -1,0 +1,38 @@
+"""Which version of an engine wrote a log: as it says, else by the wording of its lines."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kvcalc.engines import ENGINES, version_number
+from kvcalc.note import Note, note
+
+if TYPE_CHECKING:
+    from kvcalc.logs import ServerLog
+
+_RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2})")
+
+
+def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]:
+    """NAME@VERSION: the log's, unless another is given; what leads to a release is taken for it."""
+    name, _, version = (given or log.engine).partition("@")
+    if name != log.engine or version:
+        return given or name, ()
+    found = _RELEASE.match(log.version or "")
+    if found is not None:
+        return f"{name}@{found[1]}", ()
+    taken = newest(log)
+    lines = "" if log.between is None else ", by the wording of its lines"
+    told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
+    return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
+
+
+def newest(log: ServerLog) -> str:
+    """The newest version that is known and prints such lines; the newest of all where none does."""
+    known = ENGINES[log.engine].versions
+    if log.between is None:
+        return known[-1]
+    first, last = log.between
+    alike = [each for each in known if first <= (version_number(each) or (0, 0))[:2] <= last]
+    return alike[-1] if alike else known[-1]
