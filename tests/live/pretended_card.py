@@ -1,0 +1,254 @@
+"""Makes vLLM believe that this machine has an H100: its own configuration and planning then run on a CPU.
+
+Import this before anything of vLLM. What is pretended, and nothing else:
+- the platform: vLLM's CudaPlatformBase with the capability, memory and name of one card;
+- compiled extensions and packages of kernels, as modules whose every attribute is there and does nothing: no kernel runs;
+- torch.cuda's questions for the card, and its streams; tensors that are made on the card are made on the meta device;
+- Triton's driver, which compiles nothing before a kernel runs;
+- the inspection of a model's class, which runs in this process and not in a child's.
+"""
+
+# ruff: noqa: E402  # what is pretended must stand before vLLM is imported
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(CUDA_VISIBLE_DEVICES="", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.library
+from torch.overrides import TorchFunctionMode
+
+CAPABILITY = (9, 0)
+NAME = "NVIDIA H100 80GB HBM3"
+MEMORY = 85_045_280_768
+MULTIPROCESSORS = 132
+
+# Packages of kernels that vLLM finds where a GPU's wheel is installed, and compiled parts of vLLM's own wheel.
+KERNELS = ("deep_gemm", "tilelang", "flashinfer", "flash_mla", "tvm_ffi", "cutlass", "quack", "cuda", "fla")
+COMPILED = ("vllm.third_party.deep_gemm", "vllm.third_party.flashmla")
+OPERATORS = ("_C", "_moe_C", "_C_stable_libtorch", "_flashmla_C", "_vllm_fa2_C", "_vllm_fa3_C", "_qutlass_C")
+OPERATORS += ("_flashmla_extension_C", "_C_cache_ops", "_C_cuda_utils", "_flashkda_C")
+
+
+class _EveryAttribute(type):
+    """A class that is also a function, a decorator, a generic and a union's member: whatever a module of kernels has."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return cls
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        decorates = len(args) == 1 and callable(args[0]) and not kwargs and not isinstance(args[0], _EveryAttribute)
+        return args[0] if decorates else cls
+
+    def __getitem__(cls, key: Any) -> Any:
+        return cls
+
+    def __or__(cls, other: Any) -> Any:
+        return cls
+
+    __ror__ = __or__
+
+    def __iter__(cls) -> Any:
+        return iter(())
+
+
+class Kernel(metaclass=_EveryAttribute):
+    """Any name of a package of kernels."""
+
+
+class _Package(types.ModuleType):
+    __path__: Sequence[str] = []
+    __version__ = "99.0"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Kernel
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Comes last: a package that is installed is found before."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002  # the signature
+        own = name.startswith(COMPILED) or (name.startswith("vllm.") and name.endswith(("_C", "_C_stable_libtorch")))
+        if own or name in {"vllm.cumem_allocator"} or name.split(".")[0] in KERNELS:
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        return _Package(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing to run."""
+
+
+class _Operator:
+    """An operator that is there. Where it answers whether the card can do something, an H100 can."""
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> _Operator:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Operator()
+
+
+class _Operators(types.ModuleType):
+    def __getattr__(self, name: str) -> _Operator:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Operator()
+
+
+_register_fake: Callable[..., Any] = torch.library.register_fake
+
+
+def _register_fake_of_what_exists(op: Any, func: Any = None, /, **kwargs: Any) -> Any:
+    if isinstance(op, str) and op.split("::")[0] in OPERATORS:
+        return func if func is not None else lambda each: each
+    return _register_fake(op, func, **kwargs)
+
+
+class _Properties:
+    name = NAME
+    multi_processor_count = MULTIPROCESSORS
+    total_memory = MEMORY
+    major, minor = CAPABILITY
+    is_integrated = False
+    shared_memory_per_block_optin = 232_448
+    L2_cache_size = 50 * 2**20
+    warp_size = 32
+    max_threads_per_multi_processor = 2048
+    regs_per_multiprocessor = 65_536
+
+
+class _Stream:
+    cuda_stream = 0
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        """Nothing to start."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_args, **_kwargs: None
+
+
+class OnMeta(TorchFunctionMode):
+    """Tensors that are asked for on the card are made on the meta device."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        if func is torch.Tensor.cuda:
+            return args[0].to("meta")
+        kwargs = {key: _off_card(value) if key == "device" else value for key, value in (kwargs or {}).items()}
+        if func is torch.Tensor.to:
+            args = tuple(_off_card(each) for each in args)
+        return func(*args, **kwargs)
+
+
+def _off_card(device: Any) -> Any:
+    kind = device.type if isinstance(device, torch.device) else str(device).split(":")[0]
+    return "meta" if kind == "cuda" or isinstance(device, int) else device
+
+
+_module_to: Callable[..., Any] = torch.nn.Module.to
+
+
+def _module_off_card(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+    kwargs = {key: _off_card(value) if key == "device" else value for key, value in kwargs.items()}
+    return _module_to(self, *(_off_card(each) for each in args), **kwargs)
+
+
+class _TritonDriver:
+    def get_current_target(self) -> Any:
+        from triton.backends.compiler import GPUTarget  # noqa: PLC0415
+
+        return GPUTarget("cuda", CAPABILITY[0] * 10 + CAPABILITY[1], 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def get_benchmarker(self) -> Any:
+        return lambda *_args, **_kwargs: [0.0]
+
+    class utils:  # noqa: N801  # Triton's name
+        @staticmethod
+        def get_device_properties(*_args: Any) -> dict[str, int]:
+            return {"max_shared_mem": 232_448, "multiprocessor_count": MULTIPROCESSORS, "max_num_regs": 65_536}
+
+
+def _pretend_torch() -> None:
+    for name in OPERATORS:
+        setattr(torch.ops, name, _Operators(f"torch.ops.{name}"))
+    for place, name, value in (
+        (torch.library, "register_fake", _register_fake_of_what_exists),
+        (torch.cuda, "_lazy_init", lambda: None),
+        (torch.cuda, "current_device", lambda: 0),
+        (torch.cuda, "device_count", lambda: 8),
+        (torch.cuda, "is_available", lambda: True),
+        (torch.cuda, "get_device_capability", lambda *_args: CAPABILITY),
+        (torch.cuda, "get_device_properties", lambda *_args: _Properties),
+        (torch.cuda, "current_stream", lambda *_args: _Stream()),
+        (torch.cuda, "Stream", _Stream),
+        (torch.cuda, "Event", _Stream),
+        (torch, "Event", _Stream),
+        (torch.accelerator, "current_device_index", lambda: 0),
+        (torch.accelerator, "is_available", lambda: True),
+        (torch.nn.Module, "to", _module_off_card),
+    ):
+        setattr(place, name, value)
+
+
+def _pretend_platform() -> None:
+    from triton.runtime import driver  # noqa: PLC0415
+
+    driver.set_active(_TritonDriver())
+
+    import vllm.platforms  # noqa: PLC0415
+    from vllm.platforms.cuda import CudaPlatformBase  # noqa: PLC0415
+    from vllm.platforms.interface import DeviceCapability  # noqa: PLC0415
+
+    def at_least(wanted: Any) -> bool:
+        return bool(CAPABILITY >= wanted if isinstance(wanted, tuple) else CAPABILITY[0] * 10 + CAPABILITY[1] >= wanted)
+
+    answers: dict[str, Callable[..., Any]] = {
+        "get_device_capability": lambda _cls, device_id=0: DeviceCapability(*CAPABILITY),
+        "has_device_capability": lambda _cls, capability, device_id=0: at_least(capability),
+        "get_device_name": lambda _cls, device_id=0: NAME,
+        "get_device_uuid": lambda _cls, device_id=0: "GPU-0",
+        "get_device_total_memory": lambda _cls, device_id=0: MEMORY,
+        "is_fully_connected": lambda _cls, _devices: True,
+        "device_count": lambda _cls: 8,
+        "log_warnings": lambda _cls: None,
+        "num_compute_units": lambda _cls, device_id=0: MULTIPROCESSORS,
+        "is_integrated_gpu": lambda _cls, device_id=0: False,
+        "import_kernels": lambda _cls: None,
+        "get_cuda_runtime_major": lambda _cls: 13,
+        "is_pin_memory_available": lambda _cls: False,
+    }
+    card = type("PretendedH100", (CudaPlatformBase,), {name: classmethod(call) for name, call in answers.items()})
+    vars(vllm.platforms)["_current_platform"] = card()
+
+    import vllm.model_executor.models.registry as registry  # noqa: PLC0415
+
+    vars(registry)["_run_in_subprocess"] = lambda inspect: inspect()
+
+
+sys.meta_path.append(_Finder())
+_pretend_torch()
+_pretend_platform()

@@ -1,0 +1,143 @@
+"""Asks vLLM what it would plan: its own configuration, its own model classes and its own planner, on a CPU.
+
+As vllm/v1/engine/core.py does at start (EngineCore._initialize_kv_caches): the configuration is made of the options that
+a user gives, the model is made of its config.json on the meta device, every layer tells its specification, the platform
+aligns blocks, layers are grouped, and blocks are counted. Only the memory is given instead of measured.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pretended_card
+import torch
+import vllm.distributed.parallel_state as parallel
+from vllm.config import set_current_vllm_config
+from vllm.engine.arg_utils import EngineArgs
+from vllm.model_executor.model_loader.utils import initialize_model
+from vllm.platforms import current_platform
+from vllm.usage.usage_lib import UsageContext
+from vllm.v1.attention.backends.utils import get_supported_kv_cache_layouts, resolve_kv_cache_layout
+from vllm.v1.core.kv_cache_planning import get_global_kv_cache_groups, get_kv_cache_configs
+from vllm.v1.core.kv_cache_utils import generate_scheduler_kv_cache_config, get_kv_cache_capacity
+from vllm.v1.kv_cache_interface import UniformTypeKVCacheSpecs
+from vllm.v1.worker.gpu.attn_utils import get_kv_cache_spec
+from vllm.v1.worker.worker_base import get_current_attn_backends
+
+USAGES = {"server": UsageContext.OPENAI_API_SERVER, "offline": UsageContext.LLM_CLASS}
+
+
+class _Processes:
+    def __init__(self, size: int, rank: int) -> None:
+        self._size, self._rank = size, rank
+
+    def size(self) -> int:
+        return self._size
+
+    def rank(self) -> int:
+        return self._rank
+
+
+class _Group(parallel.GroupCoordinator):  # type: ignore[misc]  # vLLM is not installed where types are checked
+    """One rank of a group whose other ranks do not exist."""
+
+    def __init__(self, size: int, rank: int, name: str) -> None:
+        self.world_size, self.ranks, self.local_rank = size, list(range(size)), 0
+        self.rank = self.rank_in_group = rank
+        self.unique_name = name
+        self.device_group = self.cpu_group = _Processes(size, rank)
+        self.device_communicator = self.mq_broadcaster = None
+        self.device = torch.device("cpu")
+        self.use_device_communicator = self.use_custom_op_call = False
+
+
+def _be_rank(config: Any, stage: int) -> None:
+    sizes = config.parallel_config
+    tp, pp, dcp = sizes.tensor_parallel_size, sizes.pipeline_parallel_size, sizes.decode_context_parallel_size
+    for name, size, rank in (
+        ("_TP", tp, 0),
+        ("_PP", pp, stage),
+        ("_WORLD", tp * pp, stage * tp),
+        ("_DP", 1, 0),
+        ("_EP", tp, 0),
+        ("_EPLB", tp, 0),
+        ("_DCP", dcp, 0),
+        ("_PCP", 1, 0),
+    ):
+        setattr(parallel, name, _Group(size, rank, name))
+
+
+def _specs_of_stage(config: Any, stage: int) -> tuple[dict[str, Any], list[str]]:
+    """What each layer of a stage keeps, and the layouts that its backends have."""
+    _be_rank(config, stage)
+    config.compilation_config.static_forward_context.clear()
+    config.compilation_config.static_all_moe_layers.clear()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(config.model_config.dtype)
+    try:
+        with torch.device("meta"), pretended_card.OnMeta():
+            initialize_model(config)
+    finally:
+        torch.set_default_dtype(before)
+    with set_current_vllm_config(config):
+        current_platform.update_block_size_for_backend(config)
+        layouts = get_supported_kv_cache_layouts(get_current_attn_backends(config))
+        return get_kv_cache_spec(config), [layout.name for layout in layouts]
+
+
+def _blocks_of_request(config: Any, group: Any) -> int:
+    spec = group.kv_cache_spec
+    return int(-(-spec.max_memory_usage_bytes(config) // spec.page_size_bytes))
+
+
+def _group(config: Any, group: Any) -> list[Any]:
+    """Its layers, what they are, tokens of a block, and blocks of one request at max_model_len."""
+    spec = group.kv_cache_spec
+    inner = next(iter(spec.kv_cache_specs.values())) if isinstance(spec, UniformTypeKVCacheSpecs) else spec
+    kind = type(inner).__name__.removesuffix("Spec")
+    return [len(group.layer_names), kind, spec.block_size, _blocks_of_request(config, group)]
+
+
+def plan(model: Mapping[str, Any], memory: int, arguments: Mapping[str, Any], usage: str = "server") -> dict[str, Any]:
+    """What vLLM plans for a model.
+
+    Args:
+        model: as its config.json has it.
+        memory: bytes for the cache on each rank.
+        arguments: of vLLM's EngineArgs.
+        usage: whose defaults: `server` or `offline`.
+
+    Returns:
+        The figures that vLLM prints, and those that they rest on.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(model), encoding="utf-8")
+        given = EngineArgs(model=folder, load_format="dummy", skip_tokenizer_init=True, **arguments)
+        config = given.create_engine_config(USAGES[usage])
+        stages = [_specs_of_stage(config, stage) for stage in range(config.parallel_config.pipeline_parallel_size)]
+    specs = [each for each, _ in stages]
+    with set_current_vllm_config(config):
+        layout = resolve_kv_cache_layout(
+            config, [each for _, each in stages], [spec for stage in specs for spec in stage.values()]
+        )
+        groups = get_global_kv_cache_groups(config, specs)
+        whole = get_kv_cache_configs(config, specs, [memory] * len(specs), groups)
+        scheduler = generate_scheduler_kv_cache_config(whole)
+        tokens, concurrency = get_kv_cache_capacity(config, scheduler)
+        cacheable = [each.kv_cache_spec for each in scheduler.kv_cache_groups if each.kv_cache_spec.prefix_cacheable]
+        return {
+            "blocks": scheduler.num_blocks,
+            "block_size": min(spec.block_size for spec in cacheable),
+            "tokens": tokens,
+            "concurrency": round(concurrency, 6),
+            "bytes_per_block": max(each.kv_cache_tensors[0].size for each in whole) // scheduler.num_blocks,
+            "blocks_per_request": sum(_blocks_of_request(config, each) for each in scheduler.kv_cache_groups),
+            "groups": [_group(config, each) for each in scheduler.kv_cache_groups],
+            "layout": layout.name,
+            "max_in_flight_tokens": config.max_in_flight_tokens,
+            "max_num_seqs": config.scheduler_config.max_num_seqs,
+        }
