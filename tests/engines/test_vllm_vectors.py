@@ -1,0 +1,40 @@
+"""What vLLM 0.33's own planner said of many models and settings, and what kvcalc says of the same.
+
+The records were written by vLLM's code itself, run on a CPU: tests/live tells how, and `make test-live` asks it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from vllm_vectors import differences, kind_of, models, records, tell
+
+VERSION = "0.33"
+
+REFUSED: dict[str, str] = {}
+"""Kinds that kvcalc refuses for now, each with words of the refusal: the set must shrink."""
+
+EVERY = records(VERSION)
+CONFIGS = models()
+
+
+def test_there_are_many() -> None:
+    assert len(EVERY) >= 200
+
+
+@pytest.mark.parametrize("kind", sorted({kind_of(each["model"]) for each in EVERY}))
+def test_kvcalc_says_what_the_planner_said(kind: str, tmp_path: Path) -> None:
+    wrong, refused = [], Counter[str]()
+    for record in EVERY:
+        if kind_of(record["model"]) != kind:
+            continue
+        found = differences(record, VERSION, tmp_path, CONFIGS[record["model"]])
+        if "refused" in found:
+            refused[found["refused"]] += 1
+        elif found:
+            wrong.append(f"{tell(record)}: {found} (kvcalc, vLLM)")
+    assert not wrong, f"{len(wrong)} of {kind}:\n" + "\n".join(wrong)
+    reasons = {reason for reason in refused if REFUSED.get(kind, "\0") not in reason}
+    assert not reasons, f"kvcalc refuses: {reasons}"

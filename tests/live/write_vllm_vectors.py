@@ -1,0 +1,85 @@
+"""Writes tests/data/vllm/planner-VERSION.json: what vLLM's planner says of the models of planner-models.json.
+
+    python tests/live/write_vllm_vectors.py [KIND...]
+
+Models that are drawn at random are written into planner-models.json; the real ones there stay as they are. With kinds,
+only those are asked, and nothing is written. A case that vLLM refuses is left out, and told.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import vllm_planner
+from vllm_cases import Case, Config, draw_cases, random_models
+from vllm_vectors import DATA, MODELS, kind_of, models
+
+import vllm
+
+ARGUMENTS = {
+    "tp": "tensor_parallel_size",
+    "pp": "pipeline_parallel_size",
+    "dcp": "decode_context_parallel_size",
+    "cache_dtype": "kv_cache_dtype",
+}
+"""kvcalc's names of vLLM's arguments, where they differ."""
+
+
+def arguments(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings as vLLM's EngineArgs takes them."""
+    given = {ARGUMENTS.get(name, name): value for name, value in settings.items() if name != "usage"}
+    tokens = given.pop("num_speculative_tokens", None)
+    if tokens is not None:
+        # A method without a draft model: what it adds to the cache is what the number alone adds.
+        given["speculative_config"] = {"method": "ngram", "num_speculative_tokens": tokens, "prompt_lookup_max": 3}
+    return given
+
+
+def ask(case: Case, config: Config) -> dict[str, Any]:
+    """One case's record."""
+    usage = case.settings.get("usage", "server")
+    said = vllm_planner.plan(config, case.memory, arguments(case.settings), usage)
+    return {"model": case.model, "settings": case.settings, "memory": case.memory, "says": said}
+
+
+def _lines(entries: list[str]) -> str:
+    return ",\n".join(entries)
+
+
+def write(records: list[dict[str, Any]], every: dict[str, Config]) -> None:
+    """One record a line, and one model a line."""
+    DATA.mkdir(exist_ok=True)
+    MODELS.write_text(
+        "{\n" + _lines([f"{json.dumps(name)}: {json.dumps(config)}" for name, config in sorted(every.items())]) + "\n}\n",
+        encoding="utf-8",
+    )
+    head = {"engine": "vllm", "version": vllm.__version__, "card": vllm_planner.pretended_card.NAME}
+    body = _lines([json.dumps(each) for each in records])
+    name = f"planner-{'.'.join(vllm.__version__.split('.')[:2])}.json"
+    (DATA / name).write_text(f'{json.dumps(head)[:-1]}, "records": [\n{body}\n]}}\n', encoding="utf-8")
+
+
+def main(kinds: list[str]) -> None:
+    """Asks every case."""
+    drawn = random_models()
+    real = {name: config for name, config in (models() if MODELS.exists() else {}).items() if "/" in name}
+    every = {name: config for name, config in (real | drawn).items() if not kinds or kind_of(name) in kinds}
+    records = []
+    for case in draw_cases(every):
+        try:
+            records.append(ask(case, every[case.model]))
+        except Exception as refusal:  # noqa: BLE001  # whatever vLLM raises: it does not serve this
+            print(f"left out: {case.model} {case.settings}: {refusal!r}"[:400], file=sys.stderr)  # noqa: T201
+            continue
+        print(json.dumps(records[-1]) if kinds else f"{len(records)} {case.model}", flush=True)  # noqa: T201
+    if not kinds:
+        write(records, real | drawn)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,95 @@
+"""What vLLM's own planner said, kept in tests/data/vllm, and how kvcalc is asked the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import kvcalc
+from kvcalc.errors import KvcalcError
+
+DATA = Path(__file__).parent / "data" / "vllm"
+MODELS = DATA / "planner-models.json"
+
+DEPLOYMENT = ("tp", "pp", "dcp", "cache_dtype", "block_size")
+"""Settings that are kvcalc's own options; the others are the engine's."""
+
+Figures = dict[str, Any]
+
+
+def models() -> dict[str, dict[str, Any]]:
+    """config.json of each model that was tried, without keys that play no part."""
+    return dict(json.loads(MODELS.read_text(encoding="utf-8")))
+
+
+def records(version: str) -> list[dict[str, Any]]:
+    """What the planner of that version said: model, settings, memory and the figures."""
+    return list(json.loads((DATA / f"planner-{version}.json").read_text(encoding="utf-8"))["records"])
+
+
+def figures_of_kvcalc(model: Any, version: str, settings: Mapping[str, Any], memory: int) -> Figures:
+    """The same figures as kvcalc has them: those that vLLM prints, and the bytes of one request with the null block.
+
+    Raises:
+        KvcalcError: kvcalc refuses this.
+    """
+    own = {name: settings[name] for name in DEPLOYMENT if name in settings}
+    engine_option = {
+        name.replace("_", "-"): str(value).lower() if isinstance(value, bool) else value
+        for name, value in settings.items()
+        if name not in DEPLOYMENT and name != "max_model_len"
+    }
+    shared: dict[str, Any] = {
+        "context": settings["max_model_len"],
+        "engine": f"vllm@{version}",
+        "engine_option": engine_option,
+        **own,
+    }
+    capacity = kvcalc.capacity(model, cache_memory=memory, **shared)
+    request = kvcalc.estimate(model, weights=0, **shared)
+    return {
+        "blocks": capacity.blocks,
+        "block_size": capacity.block_size,
+        "tokens": capacity.tokens,
+        "concurrency": capacity.concurrency,
+        "request_bytes": request.cache.bytes_per_rank,
+    }
+
+
+def figures_of_vllm(said: Mapping[str, Any]) -> Figures:
+    """What a record expects of kvcalc.
+
+    kvcalc gives concurrency rounded down to two decimals. A pool has one block that no request can have, the null block.
+    """
+    return {
+        "blocks": said["blocks"],
+        "block_size": said["block_size"],
+        "tokens": said["tokens"],
+        "concurrency": int(said["concurrency"] * 100 + 1e-6) / 100,
+        "request_bytes": (said["blocks_per_request"] + 1) * said["bytes_per_block"],
+    }
+
+
+def kind_of(name: str) -> str:
+    """The kind of a model: of a drawn one the words before its number, of a real one its maker's name on the Hub."""
+    return name.split("/")[0] if "/" in name else name.rpartition("-")[0]
+
+
+def tell(record: Mapping[str, Any]) -> str:
+    """A record's question in a line."""
+    return f"{record['model']} {record['settings']} in {record['memory']:,} bytes"
+
+
+def differences(record: Mapping[str, Any], version: str, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures that differ, as (kvcalc's, vLLM's), or the refusal by the name `refused`."""
+    path = folder / f"{record['model'].replace('/', '--')}.json"
+    if not path.exists():
+        path.write_text(json.dumps(config), encoding="utf-8")
+    try:
+        ours = figures_of_kvcalc(path, version, record["settings"], record["memory"])
+    except KvcalcError as refusal:
+        return {"refused": str(refusal)}
+    theirs = figures_of_vllm(record["says"])
+    return {name: (ours[name], value) for name, value in theirs.items() if ours[name] != value}
