@@ -74,7 +74,7 @@ def figures_of_vllm(said: Mapping[str, Any]) -> Figures:
 
 def kind_of(name: str) -> str:
     """The kind of a model: of a drawn one the words before its number, of a real one its maker's name on the Hub."""
-    return name.split("/")[0] if "/" in name else name.rpartition("-")[0]
+    return name.split("/", maxsplit=1)[0] if "/" in name else name.rpartition("-")[0]
 
 
 def tell(record: Mapping[str, Any]) -> str:

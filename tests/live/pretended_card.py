@@ -8,7 +8,7 @@ Import this before anything of vLLM. What is pretended, and nothing else:
 - the inspection of a model's class, which runs in this process and not in a child's.
 """
 
-# ruff: noqa: E402  # what is pretended must stand before vLLM is imported
+# what is pretended must stand before vLLM is imported
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002  # the signature
         own = name.startswith(COMPILED) or (name.startswith("vllm.") and name.endswith(("_C", "_C_stable_libtorch")))
-        if own or name in {"vllm.cumem_allocator"} or name.split(".")[0] in KERNELS:
+        if own or name in {"vllm.cumem_allocator"} or name.split(".", maxsplit=1)[0] in KERNELS:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
 
@@ -149,7 +149,7 @@ class _Stream:
 class OnMeta(TorchFunctionMode):
     """Tensors that are asked for on the card are made on the meta device."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.cuda:
             return args[0].to("meta")
         kwargs = {key: _off_card(value) if key == "device" else value for key, value in (kwargs or {}).items()}
@@ -224,7 +224,7 @@ def _pretend_platform() -> None:
     from vllm.platforms.interface import DeviceCapability  # noqa: PLC0415
 
     def at_least(wanted: Any) -> bool:
-        return bool(CAPABILITY >= wanted if isinstance(wanted, tuple) else CAPABILITY[0] * 10 + CAPABILITY[1] >= wanted)
+        return bool(wanted <= CAPABILITY if isinstance(wanted, tuple) else CAPABILITY[0] * 10 + CAPABILITY[1] >= wanted)
 
     answers: dict[str, Callable[..., Any]] = {
         "get_device_capability": lambda _cls, device_id=0: DeviceCapability(*CAPABILITY),
@@ -244,7 +244,7 @@ def _pretend_platform() -> None:
     card = type("PretendedH100", (CudaPlatformBase,), {name: classmethod(call) for name, call in answers.items()})
     vars(vllm.platforms)["_current_platform"] = card()
 
-    import vllm.model_executor.models.registry as registry  # noqa: PLC0415
+    from vllm.model_executor.models import registry  # noqa: PLC0415
 
     vars(registry)["_run_in_subprocess"] = lambda inspect: inspect()
 

@@ -99,7 +99,7 @@ def gemma3(draw: random.Random) -> Config:
         head_dim=256,
         query_pre_attn_scalar=256,
         sliding_window=draw.choice([512, 1024]),
-        layer_types=[WHOLE if each % 6 == 5 else WINDOWED for each in range(layers)],  # noqa: PLR2004
+        layer_types=[WHOLE if each % 6 == 5 else WINDOWED for each in range(layers)],
         hidden_activation="gelu_pytorch_tanh",
         rope_parameters={
             WHOLE: {"rope_type": "default", "rope_theta": 1_000_000.0},
@@ -271,9 +271,7 @@ def mla(draw: random.Random) -> Config:
 
 def indexed_mla(draw: random.Random) -> Config:
     """Latent attention with an indexer in each layer."""
-    model = _mla(
-        "DeepseekV32ForCausalLM", "deepseek_v32", draw, index_head_dim=128, index_n_heads=64, index_topk=2048
-    )
+    model = _mla("DeepseekV32ForCausalLM", "deepseek_v32", draw, index_head_dim=128, index_n_heads=64, index_topk=2048)
     return model | {"kv_lora_rank": 512, "q_lora_rank": 1536}
 
 

@@ -15,11 +15,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import vllm
 import vllm_planner
 from vllm_cases import Case, Config, draw_cases, random_models
 from vllm_vectors import DATA, MODELS, kind_of, models
-
-import vllm
 
 ARGUMENTS = {
     "tp": "tensor_parallel_size",
@@ -55,7 +54,9 @@ def write(records: list[dict[str, Any]], every: dict[str, Config]) -> None:
     """One record a line, and one model a line."""
     DATA.mkdir(exist_ok=True)
     MODELS.write_text(
-        "{\n" + _lines([f"{json.dumps(name)}: {json.dumps(config)}" for name, config in sorted(every.items())]) + "\n}\n",
+        "{\n"
+        + _lines([f"{json.dumps(name)}: {json.dumps(config)}" for name, config in sorted(every.items())])
+        + "\n}\n",
         encoding="utf-8",
     )
     head = {"engine": "vllm", "version": vllm.__version__, "card": vllm_planner.pretended_card.NAME}
