@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check test-lowest lint accuracy format clean
+.PHONY: run test check test-lowest test-live vectors-live lint accuracy format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -37,6 +37,25 @@ $(LOWEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	grep -oE '"[a-z-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' > $(LOWEST)/floors.txt
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/floors.txt --editable '.[hub,test]'
+	touch $@
+
+# vLLM's own planner, asked anew on the CPU: its wheel (340 MB, most of it kernels that nothing here runs) without what it
+# depends on, and the packages that its imports name, in a place of their own. tests/live says how; `make vectors-live`
+# writes what it says into tests/data/vllm.
+LIVE := $(VENV)/live
+LIVE_VLLM ?= 0.33.0
+
+test-live: $(LIVE)/.installed
+	$(LIVE)/bin/python -m pytest -q -p no:cacheprovider tests/live/check_vllm.py
+
+vectors-live: $(LIVE)/.installed
+	$(LIVE)/bin/python tests/live/write_vllm_vectors.py
+
+$(LIVE)/.installed: tests/live/requirements.txt
+	$(PYTHON) -m venv $(LIVE)
+	$(LIVE)/bin/python -m pip install --quiet --requirement tests/live/requirements.txt
+	$(LIVE)/bin/python -m pip install --quiet --no-deps 'vllm==$(LIVE_VLLM)'
+	$(LIVE)/bin/python -m pip install --quiet --editable . pytest
 	touch $@
 
 lint: $(VENV)/.installed-dev

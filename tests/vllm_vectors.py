@@ -61,7 +61,7 @@ def figures_of_kvcalc(model: Any, version: str, settings: Mapping[str, Any], mem
 def figures_of_vllm(said: Mapping[str, Any]) -> Figures:
     """What a record expects of kvcalc.
 
-    kvcalc gives concurrency rounded down to two decimals. A pool has one block that no request can have, the null block.
+    kvcalc gives concurrency rounded down to two decimals. One block of a pool, the null block, is no request's.
     """
     return {
         "blocks": said["blocks"],

@@ -1,7 +1,8 @@
 """Tokens that public start-up logs of vLLM print, given the memory for the cache that they print.
 
-Memory is printed in GiB with two decimals, so the printed tokens must lie between those of the least and of the most memory
-that is printed so. Logs of several pipeline stages are not here: they print the memory of one, and the smallest decides.
+Memory is printed in GiB with two decimals, so the printed tokens must lie between those of the least and of the most
+memory that is printed so. Logs of several pipeline stages are not here: they print the memory of one stage, and the
+smallest decides.
 """
 
 from __future__ import annotations

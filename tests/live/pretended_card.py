@@ -2,7 +2,7 @@
 
 Import this before anything of vLLM. What is pretended, and nothing else:
 - the platform: vLLM's CudaPlatformBase with the capability, memory and name of one card;
-- compiled extensions and packages of kernels, as modules whose every attribute is there and does nothing: no kernel runs;
+- compiled extensions and packages of kernels, as modules that have every attribute; no kernel runs;
 - torch.cuda's questions for the card, and its streams; tensors that are made on the card are made on the meta device;
 - Triton's driver, which compiles nothing before a kernel runs;
 - the inspection of a model's class, which runs in this process and not in a child's.
@@ -20,7 +20,7 @@ import importlib.abc
 import importlib.machinery
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence
 from typing import Any
 
 import torch
@@ -35,12 +35,14 @@ MULTIPROCESSORS = 132
 # Packages of kernels that vLLM finds where a GPU's wheel is installed, and compiled parts of vLLM's own wheel.
 KERNELS = ("deep_gemm", "tilelang", "flashinfer", "flash_mla", "tvm_ffi", "cutlass", "quack", "cuda", "fla")
 COMPILED = ("vllm.third_party.deep_gemm", "vllm.third_party.flashmla")
-OPERATORS = ("_C", "_moe_C", "_C_stable_libtorch", "_flashmla_C", "_vllm_fa2_C", "_vllm_fa3_C", "_qutlass_C")
-OPERATORS += ("_flashmla_extension_C", "_C_cache_ops", "_C_cuda_utils", "_flashkda_C")
+OPERATORS = (
+    *("_C", "_moe_C", "_C_stable_libtorch", "_C_cache_ops", "_C_cuda_utils", "_qutlass_C"),
+    *("_vllm_fa2_C", "_vllm_fa3_C", "_flashmla_C", "_flashmla_extension_C", "_flashkda_C"),
+)
 
 
 class _EveryAttribute(type):
-    """A class that is also a function, a decorator, a generic and a union's member: whatever a module of kernels has."""
+    """A class that is also a function, a decorator, a generic, a union's member: what modules of kernels have."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -68,7 +70,7 @@ class Kernel(metaclass=_EveryAttribute):
 
 
 class _Package(types.ModuleType):
-    __path__: Sequence[str] = []
+    __path__: MutableSequence[str] = []
     __version__ = "99.0"
 
     def __getattr__(self, name: str) -> Any:
@@ -82,7 +84,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002  # the signature
         own = name.startswith(COMPILED) or (name.startswith("vllm.") and name.endswith(("_C", "_C_stable_libtorch")))
-        if own or name in {"vllm.cumem_allocator"} or name.split(".", maxsplit=1)[0] in KERNELS:
+        if own or name == "vllm.cumem_allocator" or name.split(".", maxsplit=1)[0] in KERNELS:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
 

@@ -1,8 +1,8 @@
 """Asks vLLM what it would plan: its own configuration, its own model classes and its own planner, on a CPU.
 
-As vllm/v1/engine/core.py does at start (EngineCore._initialize_kv_caches): the configuration is made of the options that
-a user gives, the model is made of its config.json on the meta device, every layer tells its specification, the platform
-aligns blocks, layers are grouped, and blocks are counted. Only the memory is given instead of measured.
+As vllm/v1/engine/core.py does at start (EngineCore._initialize_kv_caches): the configuration is made of the options
+that a user gives, the model is made of its config.json on the meta device, the platform aligns blocks, every layer
+tells its specification, layers are grouped, and blocks are counted. Only the memory is given instead of measured.
 """
 
 from __future__ import annotations

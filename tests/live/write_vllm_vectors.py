@@ -15,10 +15,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import pretended_card
 import vllm
 import vllm_planner
 from vllm_cases import Case, Config, draw_cases, random_models
 from vllm_vectors import DATA, MODELS, kind_of, models
+
+VERSION = ".".join(vllm.__version__.split(".")[:2])
 
 ARGUMENTS = {
     "tp": "tensor_parallel_size",
@@ -59,10 +62,11 @@ def write(records: list[dict[str, Any]], every: dict[str, Config]) -> None:
         + "\n}\n",
         encoding="utf-8",
     )
-    head = {"engine": "vllm", "version": vllm.__version__, "card": vllm_planner.pretended_card.NAME}
+    head = {"engine": "vllm", "version": vllm.__version__, "card": pretended_card.NAME}
     body = _lines([json.dumps(each) for each in records])
-    name = f"planner-{'.'.join(vllm.__version__.split('.')[:2])}.json"
-    (DATA / name).write_text(f'{json.dumps(head)[:-1]}, "records": [\n{body}\n]}}\n', encoding="utf-8")
+    (DATA / f"planner-{VERSION}.json").write_text(
+        f'{json.dumps(head)[:-1]}, "records": [\n{body}\n]}}\n', encoding="utf-8"
+    )
 
 
 def main(kinds: list[str]) -> None:
@@ -75,9 +79,9 @@ def main(kinds: list[str]) -> None:
         try:
             records.append(ask(case, every[case.model]))
         except Exception as refusal:  # noqa: BLE001  # whatever vLLM raises: it does not serve this
-            print(f"left out: {case.model} {case.settings}: {refusal!r}"[:400], file=sys.stderr)  # noqa: T201
+            print(f"left out: {case.model} {case.settings}: {refusal!r}"[:400], file=sys.stderr)
             continue
-        print(json.dumps(records[-1]) if kinds else f"{len(records)} {case.model}", flush=True)  # noqa: T201
+        print(json.dumps(records[-1]) if kinds else f"{len(records)} {case.model}", flush=True)
     if not kinds:
         write(records, real | drawn)
 

@@ -1,0 +1,59 @@
+"""Asks vLLM's own planner again, and compares it with what is kept and with kvcalc.
+
+    make test-live
+
+The ordinary tests do not collect this file: it needs vLLM's wheel. vLLM runs on a CPU as if it had an H100
+(pretended_card.py): it makes its configuration of options, the model of its config.json on the meta device, and plans
+the cache (vllm_planner.py). No kernel runs and no weight is there: a model takes a second, after vLLM's import of ten.
+
+What it said once is kept in tests/data/vllm/planner-0.33.json, which tests/engines/test_vllm_vectors.py compares with
+kvcalc. This file asks some of those records again, and others that were never kept: models and settings drawn with the
+number of the day. `make vectors-live` writes the records anew.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import pytest
+from vllm_cases import RANDOM, Case, draw_cases
+from vllm_vectors import differences, models, records, tell
+from write_vllm_vectors import VERSION, ask
+
+KEPT = 60
+DAY = dt.datetime.now(tz=dt.UTC).toordinal()
+
+
+def test_vllm_still_says_what_is_kept() -> None:
+    configs = models()
+    for record in random.Random(DAY).sample(records(VERSION), KEPT):  # noqa: S311  # no secrets
+        case = Case(record["model"], record["settings"], record["memory"])
+        assert ask(case, configs[case.model])["says"] == record["says"], tell(record)
+
+
+@pytest.mark.parametrize("kind", sorted(RANDOM))
+def test_kvcalc_says_what_vllm_says_of_models_never_kept(kind: str, tmp_path: Path) -> None:
+    make, count = RANDOM[kind]
+    drawn: dict[str, Any] = {
+        f"{kind}-{number}": make(random.Random(f"{DAY} {kind} {number}"))  # noqa: S311  # no secrets
+        for number in range(1, count + 1)
+    }
+    asked, wrong = 0, []
+    for case in draw_cases(drawn, each=4, seed=DAY):
+        try:
+            record = ask(case, drawn[case.model])
+        except Exception:  # noqa: BLE001, S112  # whatever vLLM raises: it does not serve this
+            continue
+        asked += 1
+        found = differences(record, VERSION, tmp_path, drawn[case.model])
+        if found:
+            wrong.append(f"{tell(record)}: {found}\n  {json.dumps(drawn[case.model])}")
+    assert asked
+    assert not wrong, "\n".join(wrong)
