@@ -58,18 +58,22 @@ def figures_of_kvcalc(model: Any, version: str, settings: Mapping[str, Any], mem
     }
 
 
-def figures_of_vllm(said: Mapping[str, Any]) -> Figures:
+def figures_of_vllm(record: Mapping[str, Any]) -> Figures:
     """What a record expects of kvcalc.
 
-    kvcalc gives concurrency rounded down to two decimals. One block of a pool, the null block, is no request's.
+    Concurrency is as vLLM prints it. One block of a pool, the null block, is no request's. Of several pipeline stages,
+    kvcalc's estimate shows the one with the least headroom, which need not be the one with the largest blocks.
     """
-    return {
+    said = record["says"]
+    figures = {
         "blocks": said["blocks"],
         "block_size": said["block_size"],
         "tokens": said["tokens"],
-        "concurrency": int(said["concurrency"] * 100 + 1e-6) / 100,
-        "request_bytes": (said["blocks_per_request"] + 1) * said["bytes_per_block"],
+        "concurrency": float(f"{said['blocks'] / said['blocks_per_request']:.2f}"),
     }
+    if "pp" not in record["settings"]:
+        figures["request_bytes"] = (said["blocks_per_request"] + 1) * said["bytes_per_block"]
+    return figures
 
 
 def kind_of(name: str) -> str:
@@ -91,5 +95,5 @@ def differences(record: Mapping[str, Any], version: str, folder: Path, config: M
         ours = figures_of_kvcalc(path, version, record["settings"], record["memory"])
     except KvcalcError as refusal:
         return {"refused": str(refusal)}
-    theirs = figures_of_vllm(record["says"])
+    theirs = figures_of_vllm(record)
     return {name: (ours[name], value) for name, value in theirs.items() if ours[name] != value}
