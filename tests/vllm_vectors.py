@@ -29,13 +29,17 @@ def records(version: str) -> list[dict[str, Any]]:
     return list(json.loads((DATA / f"planner-{version}.json").read_text(encoding="utf-8"))["records"])
 
 
-def figures_of_kvcalc(model: Any, version: str, settings: Mapping[str, Any], memory: int) -> Figures:
+def figures_of_kvcalc(
+    model: Any, version: str, settings: Mapping[str, Any], memory: int, config: Mapping[str, Any]
+) -> Figures:
     """The same figures as kvcalc has them: those that vLLM prints, and the bytes of one request with the null block.
 
     Raises:
         KvcalcError: kvcalc refuses this.
     """
     own = {name: settings[name] for name in DEPLOYMENT if name in settings}
+    if config.get("torch_dtype") == "float32":
+        own |= {"dtype": "bf16", "weight_dtype": "bf16"}  # vLLM's choice, which kvcalc asks to be told
     engine_option = {
         name.replace("_", "-"): str(value).lower() if isinstance(value, bool) else value
         for name, value in settings.items()
@@ -86,13 +90,29 @@ def tell(record: Mapping[str, Any]) -> str:
     return f"{record['model']} {record['settings']} in {record['memory']:,} bytes"
 
 
+def _decoder(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A model file of Whisper's decoder, whose config.json kvcalc does not import: the keys named as in model files."""
+    heads, width = config["decoder_attention_heads"], config["d_model"]
+    own = {"kind": "mha", "num_heads": heads, "head_dim": width // heads}
+    tokens = config["max_source_positions"]
+    encoder = {**own, "kind": "cross", "num_kv_heads": heads, "encoder_context": tokens}
+    return {
+        "name": name,
+        "source": "https://huggingface.co/openai/whisper-large-v3/blob/main/config.json (keys; dims are drawn)",
+        "dtype": "bf16",
+        "max_context": config["max_target_positions"],
+        "layers": [{"count": config["decoder_layers"], "attention": [own, encoder]}],
+    }
+
+
 def differences(record: Mapping[str, Any], version: str, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Figures that differ, as (kvcalc's, vLLM's), or the refusal by the name `refused`."""
-    path = folder / f"{record['model'].replace('/', '--')}.json"
+    name, whisper = record["model"].replace("/", "--"), config["model_type"] == "whisper"
+    path = folder / f"{name}.{'yaml' if whisper else 'json'}"
     if not path.exists():
-        path.write_text(json.dumps(config), encoding="utf-8")
+        path.write_text(json.dumps(_decoder(name, config) if whisper else config), encoding="utf-8")
     try:
-        ours = figures_of_kvcalc(path, version, record["settings"], record["memory"])
+        ours = figures_of_kvcalc(path, version, record["settings"], record["memory"], config)
     except KvcalcError as refusal:
         return {"refused": str(refusal)}
     theirs = figures_of_vllm(record)

@@ -16,15 +16,16 @@ from typing import Any
 import pretended_card
 import torch
 import vllm.distributed.parallel_state as parallel
-from vllm.config import set_current_vllm_config
+from vllm.config import get_layers_from_vllm_config, set_current_vllm_config
 from vllm.engine.arg_utils import EngineArgs
+from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.model_executor.model_loader.utils import initialize_model
 from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.attention.backends.utils import get_supported_kv_cache_layouts, resolve_kv_cache_layout
 from vllm.v1.core.kv_cache_planning import get_global_kv_cache_groups, get_kv_cache_configs
 from vllm.v1.core.kv_cache_utils import generate_scheduler_kv_cache_config, get_kv_cache_capacity
-from vllm.v1.kv_cache_interface import UniformTypeKVCacheSpecs
+from vllm.v1.kv_cache_interface import MambaSpec, UniformTypeKVCacheSpecs
 from vllm.v1.worker.gpu.attn_utils import get_kv_cache_spec
 from vllm.v1.worker.worker_base import get_current_attn_backends
 
@@ -71,6 +72,19 @@ def _be_rank(config: Any, stage: int) -> None:
         setattr(parallel, name, _Group(size, rank, name))
 
 
+def _add_drafting_layers(config: Any, stage: int) -> None:
+    """As vllm/v1/worker/gpu/spec_decode/eagle/utils.py, load_eagle_model, on the last stage."""
+    speculative = config.speculative_config
+    last = stage + 1 == config.parallel_config.pipeline_parallel_size
+    if speculative is None or speculative.method != "mtp" or not last:
+        return
+    target = set(config.compilation_config.static_forward_context)
+    initialize_model(speculative.apply_draft_overrides(config), model_config=speculative.draft_model_config)
+    layers = get_layers_from_vllm_config(config, AttentionLayerBase)
+    for name in set(layers) - target:
+        layers[name].is_draft_layer = True
+
+
 def _specs_of_stage(config: Any, stage: int) -> tuple[dict[str, Any], list[str]]:
     """What each layer of a stage keeps, and the layouts that its backends have."""
     _be_rank(config, stage)
@@ -81,12 +95,16 @@ def _specs_of_stage(config: Any, stage: int) -> tuple[dict[str, Any], list[str]]
     try:
         with torch.device("meta"), pretended_card.OnMeta():
             initialize_model(config)
+            _add_drafting_layers(config, stage)
     finally:
         torch.set_default_dtype(before)
     with set_current_vllm_config(config):
         current_platform.update_block_size_for_backend(config)
         layouts = get_supported_kv_cache_layouts(get_current_attn_backends(config))
-        return get_kv_cache_spec(config), [layout.name for layout in layouts]
+        specs = get_kv_cache_spec(config)
+    if config.model_config.is_hybrid and all(isinstance(spec, MambaSpec) for spec in specs.values()):
+        raise ValueError("a stage of states alone aligns no blocks, and its specs do not go with the other stages'")
+    return specs, [layout.name for layout in layouts]
 
 
 def _blocks_of_request(config: Any, group: Any) -> int:

@@ -32,20 +32,23 @@ ARGUMENTS = {
 """kvcalc's names of vLLM's arguments, where they differ."""
 
 
-def arguments(settings: dict[str, Any]) -> dict[str, Any]:
+def arguments(settings: dict[str, Any], config: Config) -> dict[str, Any]:
     """The settings as vLLM's EngineArgs takes them."""
     given = {ARGUMENTS.get(name, name): value for name, value in settings.items() if name != "usage"}
     tokens = given.pop("num_speculative_tokens", None)
     if tokens is not None:
-        # A method without a draft model: what it adds to the cache is what the number alone adds.
-        given["speculative_config"] = {"method": "ngram", "num_speculative_tokens": tokens, "prompt_lookup_max": 3}
+        text = config.get("text_config", config)
+        drafts = text.get("num_nextn_predict_layers") or text.get("mtp_num_hidden_layers")
+        # Of models with layers that draft, those; else a method that adds what the number alone adds.
+        method = {"method": "mtp"} if drafts else {"method": "ngram", "prompt_lookup_max": 3}
+        given["speculative_config"] = {**method, "num_speculative_tokens": tokens}
     return given
 
 
 def ask(case: Case, config: Config) -> dict[str, Any]:
     """One case's record."""
     usage = case.settings.get("usage", "server")
-    said = vllm_planner.plan(config, case.memory, arguments(case.settings), usage)
+    said = vllm_planner.plan(config, case.memory, arguments(case.settings, config), usage)
     return {"model": case.model, "settings": case.settings, "memory": case.memory, "says": said}
 
 
