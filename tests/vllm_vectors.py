@@ -39,7 +39,7 @@ def figures_of_kvcalc(
     """
     own = {name: settings[name] for name in DEPLOYMENT if name in settings}
     if config.get("torch_dtype") == "float32":
-        own |= {"dtype": "bf16", "weight_dtype": "bf16"}  # vLLM's choice, which kvcalc asks to be told
+        own["dtype"] = "bf16"  # vLLM's choice, which kvcalc asks to be told
     engine_option = {
         name.replace("_", "-"): str(value).lower() if isinstance(value, bool) else value
         for name, value in settings.items()

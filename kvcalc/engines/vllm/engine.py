@@ -48,5 +48,6 @@ class Vllm(Engine):
         return divides_towers(model, deployment, parse_version(self.version or self.versions[-1]))
 
     def settle(self, setup: Setup) -> VllmLayout:
-        refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]))
+        hybrid_manager = not self.option("disable-hybrid-kv-cache-manager")
+        refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]), hybrid_manager=hybrid_manager)
         return VllmLayout(setup, settings_of(self, setup))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import MLA
+from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +94,8 @@ def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
             f"which it computes, and {', '.join(has)} (vllm/config/cache.py, CacheDType; supported_kv_cache_dtypes of "
             "each backend in vllm/v1/attention/backends)"
         )
-    uneven = any(getattr(layer.attention, "v_head_dim", None) not in (None, _key_width(layer)) for layer in kinds)
+    pairs = [layer for layer in kinds if isinstance(layer.attention, KeysAndValues)]
+    uneven = any(getattr(layer.attention, "v_head_dim", None) not in (None, _key_width(layer)) for layer in pairs)
     if name.endswith("_per_token_head") and uneven:
         raise KvcalcError(f"--cache-dtype: kvcalc does not follow how vllm keeps values of another width in {name}")
     _check_card(name, setup.gpu, version)

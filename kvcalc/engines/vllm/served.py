@@ -17,8 +17,11 @@ LATENTS: Version = (0, 7, 1)
 LIGHTNING_GONE: Version = (0, 24)
 
 
-def refuse_unserved(setup: Setup, version: Version) -> None:
+def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = True) -> None:
     """Refuses what this version does not serve.
+
+    Args:
+        hybrid_manager: whether layers with windows or chunks may drop tokens.
 
     Raises:
         KvcalcError: the model or its deployment.
@@ -51,16 +54,18 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
                 "there is one (vllm/model_executor/layers/mamba/mamba_mixer2.py)"
             )
     if setup.deployment.dcp > 1:
-        _check_dcp(setup, version)
+        _check_dcp(setup, version, hybrid_manager=hybrid_manager)
 
 
-def _check_dcp(setup: Setup, version: Version) -> None:
+def _check_dcp(setup: Setup, version: Version, *, hybrid_manager: bool) -> None:
     if version < DCP:
         raise KvcalcError("--dcp: vllm before 0.10.2 has no decode context parallelism")
     dcp = setup.deployment.dcp
-    for layer in setup.model.layout.kinds:
+    kinds = setup.model.layout.kinds
+    promoted = not hybrid_manager and any(layer.span is None for layer in kinds if layer.attention.cached())
+    for layer in kinds:
         attention = layer.attention
-        if layer.span is not None:
+        if layer.span is not None and not promoted:
             raise KvcalcError(
                 "--dcp: vllm shares out no tokens of windows and chunks (vllm/v1/kv_cache_interface.py, "
                 "SlidingWindowSpec: DCP not support sliding window)"
