@@ -19,7 +19,7 @@ LOGS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "vllm" / "printed-pools.json").read_text(encoding="utf-8")
 )
 
-DEPLOYMENT = ("tp", "cache_dtype")
+DEPLOYMENT = ("tp", "dtype", "cache_dtype")
 MODELS_NOT_YET_THERE = {"Qwen/Qwen3.5-9B", "nvidia/Nemotron-Cascade-2-30B-A3B"}
 """Models of logs that the catalogue lacks."""
 

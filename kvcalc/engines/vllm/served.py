@@ -21,6 +21,8 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
     """Refuses what this version does not serve.
 
     Args:
+        setup: the model, its deployment, the card.
+        version: of vLLM.
         hybrid_manager: whether layers with windows or chunks may drop tokens.
 
     Raises:
