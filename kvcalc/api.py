@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.errors import KvcalcError
-from kvcalc.scenario.make import scenario_of
+from kvcalc.scenario.make import exact_unless_asked, scenario_of
 from kvcalc.scenario.option import accepts, given_of, options_of, read_options
 from kvcalc.scenario.options import (
     CapacityOptions,
@@ -176,7 +176,7 @@ def verify(
     asked = {name: value for name, value in options.items() if name in options_of(VerifiedOptions)}
     how: Any = {name: value for name, value in options.items() if name not in asked}
     _refuse_beside_the_cache(asked, boundary=bool(how.get("boundary")))
-    return verify_scenario(scenario_of(model, asked), progress=progress, **how)
+    return verify_scenario(scenario_of(model, {**exact_unless_asked(model), **asked}), progress=progress, **how)
 
 
 def _refuse_beside_the_cache(asked: Mapping[str, Any], *, boundary: bool) -> None:

@@ -14,6 +14,7 @@ Datum = bool | int | float | str | None | tuple["Datum", ...]
 _CODES = {
     # the question: what was assumed or chosen while it was put together
     "default-context": "no context is given, so a default is taken",
+    "engine-of-file": "the engine follows from the format of the model's file",
     "older-engine-version": "the engine's version is counted by the rules of an older one",
     "unused-option": "an option that is given has no effect here",
     "default-mla-dims": "dims of an MLA described on the command line that do not enter the cache are taken",
@@ -51,6 +52,7 @@ _CODES = {
     "cache-copied": "tensor-parallel ranks keep copies of some of the cache",
     "tight": "the workload is held only with less temporary memory than the most that was seen",
     "several-replicas": "no single replica holds the batch",
+    "weights-on-host": "the engine keeps some of the weights in the host's memory",
     "weights-of-a-rank": "how the weights are taken to be split over ranks",
     "blocks-split": "ranks cut rows of quantised weights within a block of elements that share a scale",
     "stage-with-most-memory": "another pipeline stage has more memory in all than the one with the most cache",

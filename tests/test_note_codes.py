@@ -37,6 +37,7 @@ FP8 = {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}
 ELSEWHERE = {
     "hub-revision": "importers/test_hub.py",
     "files-not-read": "importers/test_checkpoint_files.py",
+    "engine-of-file": "importers/test_gguf.py",
     "unused-window": "importers/test_gguf.py",
     "weights-left-out": "importers/test_checkpoint_files.py",
     "elements-differ": "importers/test_checkpoint_files.py",
@@ -105,6 +106,7 @@ DEVICES = replace(package.load_gpu("h100-sxm"), devices=2, name="twin")
 
 SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "default-context": estimate("llama-3-8b"),
+    "weights-on-host": estimate("llama-3-8b", engine="llama-cpp"),
     "host-cache": estimate("llama-3-8b", engine="llama-cpp"),
     "slots-share-no-prefix": estimate("llama-3-8b", engine="llama-cpp", batch=2, shared_prefix=1024),
     "older-engine-version": estimate("llama-3-8b", engine="vllm@0.12.0"),

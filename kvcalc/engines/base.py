@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import ContentCounter, RankLoad, contents, rows_bytes, rows_rate
+from kvcalc.engines.placement import Placement
 from kvcalc.term import Factor, Sum, leaves
 
 if TYPE_CHECKING:
@@ -173,6 +174,11 @@ class Settled:
         """
         yield from ()
 
+    @property
+    def placement(self) -> Placement:
+        """Which weights lie on accelerators: all of them, unless the engine `places_weights`."""
+        return Placement()
+
     def content_bytes(self, stage: Stage, load: Load, *, read: bool = False) -> int:
         """What the layers of a rank hold, or what a step of decoding reads of it."""
         return rows_bytes(self._content_rows(stage), self.rank_load(stage, load, read=read))
@@ -256,6 +262,7 @@ class Engine(ABC):
         utilization: the share of an accelerator's memory that it uses where nobody says, unless
             `default_utilization` says otherwise; None where it takes no such share, and `--utilization` is refused.
         tensor_names: what the engine calls tensors, each with those that this means of a model (`--cache-dtype k=F`).
+        places_weights: whether it keeps some of the weights in the host's memory.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
         version: the one whose rules are followed; None of a plain formula.
@@ -273,6 +280,7 @@ class Engine(ABC):
     block_option: ClassVar[str | None] = None
     utilization: ClassVar[Fraction | None] = DEFAULT_UTILIZATION
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    places_weights: ClassVar[bool] = False
     plain: ClassVar[bool] = False
 
     version: str | None = None

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
 from kvcalc.memory.overhead import overhead
-from kvcalc.memory.weights import rank_weights, rank_weights_bytes
+from kvcalc.memory.weights import EVERYTHING, rank_weights, rank_weights_bytes
 from kvcalc.term import Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
     from kvcalc.engines import Rate, Settled, Temporary
+    from kvcalc.engines.placement import Placement
     from kvcalc.memory.parts import Part
     from kvcalc.memory.weights import PartsAlike
     from kvcalc.model.stages import Stage
@@ -206,19 +207,39 @@ class Rank:
         if self._common.weights is None:
             return None
         share = rank_weights(
-            self._scenario, self._common.deployment, self._common.weights.parts, self.stage, self.layer_range
+            self._scenario,
+            self._common.deployment,
+            self._common.weights.parts,
+            self.stage,
+            self.layer_range,
+            self.settled.placement,
         )
         return Sum(share.path, (*share.parts, *self.weights_excess))
 
     @cached_property
     def weights_bytes(self) -> int | None:
         """The bytes of that."""
+        share = self._share_of_weights(self.settled.placement)
+        return None if share is None else share + sum(term.bytes for term in self.weights_excess)
+
+    @property
+    def host_weights_bytes(self) -> int:
+        """What its host's memory holds of its weights; 0 where they are not known."""
+        if not self._scenario.engine.places_weights:
+            return 0
+        return (self._share_of_weights(EVERYTHING) or 0) - (self._share_of_weights(self.settled.placement) or 0)
+
+    def _share_of_weights(self, placement: Placement) -> int | None:
         if self._common.weights is None:
             return None
-        share = rank_weights_bytes(
-            self._scenario, self._common.deployment, self._common.weights.alike, self.stage, self.layer_range
+        return rank_weights_bytes(
+            self._scenario,
+            self._common.deployment,
+            self._common.weights.alike,
+            self.stage,
+            self.layer_range,
+            placement,
         )
-        return share + sum(term.bytes for term in self.weights_excess)
 
     @cached_property
     def weights_excess(self) -> tuple[Product, ...]:

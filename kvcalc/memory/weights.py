@@ -12,6 +12,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from kvcalc.engines.placement import Placement
 from kvcalc.memory.copies import Copied, copied_weights, with_copies
 from kvcalc.memory.parts import Part, placed_parts, whole_parts
 from kvcalc.term import Factor, Product, Share, Sum, Term
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.scenario import Scenario
 
+EVERYTHING = Placement()
+"""All weights on accelerators."""
+
 Basis = Literal["one rank's worth", "by place", "by layers", "even"]
 """How weights divide over ranks beyond plain tensor parallelism."""
 
 
 def weights_basis(scenario: Scenario, deployment: Deployment) -> Basis:
     """How this scenario's weights divide over the deployment's ranks."""
-    if deployment.pp == 1 and not experts_apart(scenario, deployment):
+    whole = deployment.pp == 1 and not scenario.engine.places_weights
+    if whole and not experts_apart(scenario, deployment):
         return "one rank's worth"
     if placed_parts(scenario) is not None:
         return "by place"
@@ -84,17 +89,31 @@ def _replica_terms(deployment: Deployment, parts: tuple[Part, ...]) -> Iterator[
             yield part.term
 
 
-def rank_weights(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...], stage: int, layers: range) -> Sum:
+def rank_weights(
+    scenario: Scenario,
+    deployment: Deployment,
+    parts: tuple[Part, ...],
+    stage: int,
+    layers: range,
+    placement: Placement = EVERYTHING,
+) -> Sum:
     """What the fullest rank of the pipeline stage that holds these layers has of the parts of its replica."""
-    shares = ((part, _rank_share(scenario, deployment, part, stage, layers)) for part in parts)
+    shares = ((part, _rank_share(scenario, deployment, part, stage, layers, placement)) for part in parts)
     return Sum("weights", tuple(share.of(part.term) for part, share in shares if share is not None))
 
 
-def rank_weights_bytes(scenario: Scenario, deployment: Deployment, parts: PartsAlike, stage: int, layers: range) -> int:
+def rank_weights_bytes(
+    scenario: Scenario,
+    deployment: Deployment,
+    parts: PartsAlike,
+    stage: int,
+    layers: range,
+    placement: Placement = EVERYTHING,
+) -> int:
     """The bytes of that."""
     total = 0
     for part, sizes in parts:
-        share = _rank_share(scenario, deployment, part, stage, layers)
+        share = _rank_share(scenario, deployment, part, stage, layers, placement)
         if share is not None:
             total += share.bytes_of(sizes)
     return total
@@ -108,7 +127,7 @@ def parts_alike(parts: tuple[Part, ...]) -> PartsAlike:
     """The parts, those that divide in the same way together."""
     alike: dict[object, list[Part]] = {}
     for part in parts:
-        alike.setdefault((part.split, part.place, part.heads), []).append(part)
+        alike.setdefault((part.split, part.place, part.heads, part.is_table), []).append(part)
     return tuple((same[0], tuple(part.term.bytes for part in same)) for same in alike.values())
 
 
@@ -123,10 +142,17 @@ def tied_head(scenario: Scenario, parts: tuple[Part, ...]) -> tuple[Part, ...]:
     )
 
 
-def _rank_share(scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range) -> Portion | None:
-    """How much a rank holds of a part; None where the part is on other stages."""
+def _rank_share(
+    scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range, placement: Placement
+) -> Portion | None:
+    """How much a rank holds of a part; None where the part is on other stages, or in the host's memory."""
     if part.split == "all":
         return Portion((), ())
+    if (part.is_table and not placement.embedding) or (part.place == "head" and not placement.head):
+        return None
+    first = max(placement.first_layer, placement.first_experts if part.split == "ep" else 0)
+    if first > layers.start:
+        layers = range(min(first, layers.stop), layers.stop)
     share = on_stage(scenario, deployment, part, stage, layers)
     if share is None or part.split == "tp":
         return share
@@ -173,13 +199,15 @@ def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int,
     """How much of a part is on a stage, and of what is not experts on one of its ranks; None of nothing."""
     model, pp = scenario.model, deployment.pp
     ways = part.ways(deployment.tp)
+    if part.place is None and len(layers) < model.num_layers and pp == 1:
+        return _share(len(layers), model.num_layers, None, deployment.tp) if layers else None
     if part.place is None:
         return _share(0, 0, deployment.ranks if part.heads is None else ways, deployment.tp, ranks=part.heads is None)
     tp_ways = ways if part.split == "tp" else None
     if part.place in {"embedding", "head"}:
         here = stage == (0 if part.place == "embedding" else pp - 1)
         return _share(0, 0, tp_ways, deployment.tp) if here else None
-    if pp == 1:
+    if pp == 1 and len(layers) == model.num_layers:
         return _share(0, 0, tp_ways, deployment.tp)
     first = model.first_with_experts if part.split == "ep" else 0
     held = len(range(max(layers.start, first), layers.stop))

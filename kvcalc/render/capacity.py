@@ -66,6 +66,9 @@ def _held(result: Capacity) -> Grid:
         row("longest context", result.max_context, None, f"of {count(deployment.sequences(batch), 'sequence')}"),
         row("concurrency", result.concurrency, None, of_concurrency),
     )
+    if result.n_gpu_layers is not None:
+        layers = f"of {result.model.layers + 1:,} with the output head, beside the workload"
+        rows.append(row("layers on the GPU", result.n_gpu_layers, None, layers))
     return Grid((*columns, Column("")), tuple(rows))
 
 

@@ -12,7 +12,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
 from kvcalc.note import note
 from kvcalc.scenario.format_list import split_formats
-from kvcalc.scenario.make import scenario_of
+from kvcalc.scenario.make import exact_unless_asked, scenario_of
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import CompareOptions
 from kvcalc.scenario.scenario import Scenario
@@ -75,7 +75,10 @@ def _asked(
     options: Mapping[str, Any],
 ) -> list[Scenario]:
     each_way = product(models, formats, engines)
-    return [scenario_of(model, {**options, "cache_dtype": cache_dtype, **own}) for model, cache_dtype, own in each_way]
+    return [
+        scenario_of(model, {**exact_unless_asked(model), **options, "cache_dtype": cache_dtype, **own})
+        for model, cache_dtype, own in each_way
+    ]
 
 
 def _engines(engine: str | Sequence[str] | None, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from kvcalc.catalogue import find_gpu
@@ -25,7 +26,6 @@ from kvcalc.units import MAX_CONTEXT, check_count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from fractions import Fraction
-    from pathlib import Path
 
     from kvcalc.engines import Engine
     from kvcalc.model.model import Model
@@ -48,8 +48,9 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     found = described_model(model, given)
     context, notes = _context(found.model, given)
     gpu = gpu_of(given["gpu"], given["gpu_memory"], given["node_size"])
+    engine_name, engine_notes = _engine_of(model, options.get("engine") or given["engine"], asked=options.get("engine"))
     engine = choose_engine(
-        given["engine"],
+        engine_name,
         given["engine_option"] or {},
         None if given["block_size"] is None else str(given["block_size"]),
     )
@@ -77,7 +78,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         shared_prefix=_prefix(given["shared_prefix"], context),
         spill=given["spill"],
         origin=found.origin,
-        notes=(*found.notes, *notes, *_engine_notes(engine), *_unused_formats(found.model, given)),
+        notes=(*found.notes, *notes, *engine_notes, *_engine_notes(engine), *_unused_formats(found.model, given)),
     )
 
 
@@ -95,6 +96,11 @@ def scenario_of(model: Model | str | Path | Scenario | None, options: Mapping[st
     return model
 
 
+def exact_unless_asked(model: object) -> dict[str, str]:
+    """The engine of what compares formulas or proves them: no file decides it."""
+    return {"engine": "exact"} if isinstance(model, str | Path) else {}
+
+
 def gpu_of(gpu: Gpu | str, memory: int | None = None, node_size: int | None = None) -> Gpu:
     """The accelerator, with what is given instead of its own figures.
 
@@ -109,6 +115,17 @@ def gpu_of(gpu: Gpu | str, memory: int | None = None, node_size: int | None = No
     if memory < 1:
         raise KvcalcError("--gpu-memory: must be at least 1 byte")
     return found.with_memory(memory)
+
+
+GGUF_ENGINE = "llama-cpp"
+
+
+def _engine_of(model: Model | str | Path | None, default: str, *, asked: str | None) -> tuple[str, tuple[Note, ...]]:
+    """The engine asked for; llama.cpp for a file of its own format."""
+    if asked is not None or model is None or not str(model).lower().endswith(".gguf"):
+        return default, ()
+    taken = f"a GGUF file is for llama.cpp: engine {GGUF_ENGINE} is taken (--engine exact: the plain formulas)"
+    return GGUF_ENGINE, (note("engine-of-file", taken, engine=GGUF_ENGINE),)
 
 
 def _engine_notes(engine: Engine) -> Iterator[Note]:

@@ -19,6 +19,7 @@ from kvcalc.verbs.estimate import seen_range
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
 from kvcalc.verbs.notes import model_notes
+from kvcalc.verbs.offload import most_gpu_layers
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.weight_notes import weight_notes
@@ -72,6 +73,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         concurrency=_concurrency(replica, context, sequences) if pool is None else pool.concurrency,
         max_context=replica.longest_context(deployment.sequences(batch)),
         limited_by="none" if tokens is None else "memory",
+        n_gpu_layers=most_gpu_layers(scenario, deployment) if cache_memory is None else None,
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
         one_more_lacks_bytes=None if sequences is None else replica.lacks(sequences + 1, context),
         not_modelled=tuple(

@@ -39,6 +39,8 @@ class Capacity(Result):
         concurrency: headroom for the cache / one sequence, two decimals, rounded down.
         max_context: the longest of `batch` sequences, by memory alone.
         limited_by: memory, or none where tokens are unbounded.
+        n_gpu_layers: the most layers that one accelerator holds with the workload, the output head among them; None of
+            an engine that keeps all of them there, and of several accelerators.
         question: what was asked, for people.
         temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
@@ -63,6 +65,7 @@ class Capacity(Result):
     concurrency: float | None
     max_context: int | None
     limited_by: str
+    n_gpu_layers: int | None
     total: Total
     one_more_lacks_bytes: int | None
     not_modelled: tuple[Note, ...]

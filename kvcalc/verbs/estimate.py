@@ -144,6 +144,8 @@ def _memory(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResu
     reserve = per_rank.reserve_bytes * ranks
     excess = sum(tp * rank.stages_alike * sum(term.bytes for term in rank.weights_excess) for rank in asked.ranks)
     weights_bytes = None if weights is None else weights.bytes + excess
+    if weights_bytes is not None and scenario.engine.places_weights:
+        weights_bytes = sum(tp * rank.stages_alike * (rank.weights_bytes or 0) for rank in asked.ranks)
     return MemoryResult(
         weights_bytes=weights_bytes,
         cache_bytes=cache,

@@ -121,6 +121,12 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
             gpus=deployment.gpus,
             dp=deployment.dp,
         )
+    if on_host := deployment.tp * sum(rank.stages_alike * rank.host_weights_bytes for rank in shown.ranks):
+        yield note(
+            "weights-on-host",
+            f"{on_host:,} bytes of the weights lie in the host's memory",
+            bytes=on_host,
+        )
     basis = weights_basis(scenario, deployment)
     if basis in _WEIGHTS_NOTE and shown.weights_known:
         yield note("weights-of-a-rank", _WEIGHTS_NOTE[basis], split=basis)

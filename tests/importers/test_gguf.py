@@ -160,7 +160,7 @@ MIMO2: Keys = {
 def test_a_file_lists_which_layers_slide_and_how_many_heads_each_has(kvcalc: Kvcalc, tmp_path: Path) -> None:
     path = write(tmp_path / "model.gguf", "mimo2", {**MIMO2, "context_length": 131072})
     assert kinds(path) == ["gqa 64/4 x 192+128", *["gqa 64/8 x 192+128, window 128"] * 4]
-    found = json.loads(kvcalc("estimate", str(path), "-c", "8192", "--json").stdout)
+    found = json.loads(kvcalc("estimate", str(path), "-c", "8192", "--engine", "exact", "--json").stdout)
     assert found["cache"]["bytes"] == (8192 * 4 + 4 * 128 * 8) * (192 + 128) * 2
     without = write(tmp_path / "none.gguf", "step35", {**LLAMA, "attention.sliding_window": 512})
     run = kvcalc("estimate", str(without))
@@ -259,7 +259,7 @@ def test_every_byte_of_the_tensors_is_a_weight(kvcalc: Kvcalc, tmp_path: Path) -
     }
     assert model.tie_word_embeddings is False
     assert model.parameters == 25600 + 65536 + 262144 + 256 + 25600
-    found = json.loads(kvcalc("estimate", str(path), "--json").stdout)
+    found = json.loads(kvcalc("estimate", str(path), "--engine", "exact", "--json").stdout)
     assert found["memory"]["weights_bytes"] == total
     again = validated(Model, parse_yaml(find_model(str(path)).text, "written.yaml"))
     assert again == model
@@ -302,3 +302,15 @@ def test_types_and_blocks_are_those_of_the_gguf_package() -> None:
             "bfp16", "bf16"
         ) in {name, name.replace("int", "i")}
     assert not set(FORMATS) & set(WEIGHT_FORMATS)
+
+
+def test_a_file_of_its_format_is_for_llama_cpp(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    """Where nobody says otherwise; comparing and verifying are about formulas."""
+    path = str(write(tmp_path / "model.gguf", "llama", LLAMA, TENSORS))
+    found = json.loads(kvcalc("estimate", path, "-c", "100", "--json").stdout)
+    assert found["deployment"]["engine"] == "llama-cpp"
+    assert "engine-of-file" in {each["code"] for each in found["notes"]}
+    exact = json.loads(kvcalc("estimate", path, "-c", "100", "--engine", "exact", "--json").stdout)
+    assert exact["deployment"]["engine"] == "exact"
+    assert 100 * found["cache"]["bytes"] == 256 * exact["cache"]["bytes"]
+    assert "engine exact" in kvcalc("compare", path, "-c", "100").stdout

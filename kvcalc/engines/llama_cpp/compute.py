@@ -11,7 +11,8 @@ Found by varying one dim after another in graphs that llama.cpp b11549 reserves 
 end does (tests/live/llama_cpp_sizes.py); tests/data/llama_cpp has its figures. Older builds differ: b8946 has its masks
 in f32 beside a copy in f16, and no copies of K and V within this buffer. A model whose feed-forward blocks have no gate
 holds less. Several cards work on micro-batches in turn: each has four copies of what it is given
-(GGML_SCHED_MAX_COPIES).
+(GGML_SCHED_MAX_COPIES). By weights in the host's memory the card multiplies with a copy that lies here: the largest
+matrix is added whole, which is up to 4 % more than was reserved in the graphs tried.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Temporary
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mamba1, Mamba2, MLAExpanded, Role
+from kvcalc.engines.llama_cpp.host import largest_on_host
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba1, Mamba2, MLAExpanded, Role
 from kvcalc.term import Factor, Product
 from kvcalc.units import MIB
 
@@ -66,11 +68,14 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
     if layout.setup.deployment.pp > 1:
         copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
-    size = tokens * (copies * each * cells + 4 * (point.floats + inputs)) + point.bytes_beside
+    uploaded = largest_on_host(layout)
+    size = tokens * (copies * each * cells + 4 * (point.floats + inputs)) + point.bytes_beside + uploaded
     words = f"ubatch x ({each * copies} x mask_cells + 4 x {point.name})"
     numbers = f"{tokens:,} x ({each * copies} x {cells:,} + 4 x {point.floats + inputs:,})"
     if point.bytes_beside:
         words, numbers = f"{words} + of all cells", f"{numbers} + {point.bytes_beside:,}"
+    if uploaded:
+        words, numbers = f"{words} + largest matrix of the host", f"{numbers} + {uploaded:,}"
     term = Product("temporary", (Factor("compute_buffer", size, "byte", (words, numbers)),), _SOURCE)
     return Temporary(term, size, size)
 
@@ -120,7 +125,7 @@ def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _P
         case _:
             output = heads * (of["v"] if "v" in of else of["k"]).head_elements
             wide = heads * of["k"].head_elements
-            floats = 4 * hidden + wide + (output if wide > hidden else 0)
+            floats = 4 * hidden + wide + (output if wide > hidden else 0) + (3 * wide if _gated(layout) else 0)
             output, kv = 0, sum(of[each].row_elements for each in ("k", "v") if each in of)
     if not layout.flash_attention:
         tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
@@ -130,7 +135,15 @@ def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _P
         for tensor in of.values()
         if tensor.role is Role.CACHE and layout.cache_format.of(layer, tensor).name != "fp16"
     )
+    types = {layout.cache_format.of(layer, tensor).name for tensor in of.values() if tensor.role is Role.CACHE}
+    if "bf16" in types and not output and not _gated(layout):
+        floats += heads * of["k"].head_elements
     return _Point(name, floats + (output if copied else 0), 2 * copied * cells.all)
+
+
+def _gated(layout: LlamaLayout) -> bool:
+    """Whether queries have gates, as in every model with gated delta rules (src/models/qwen3next.cpp, qwen35.cpp)."""
+    return any(isinstance(layer.attention, GatedDeltaNet) for layer in layout.setup.model.layout.kinds)
 
 
 def _heads(attention: Mechanism) -> int:

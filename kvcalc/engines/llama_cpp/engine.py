@@ -43,6 +43,7 @@ class LlamaCpp(Engine):
         "llama.cpp b11549, src/llama-kv-cache.cpp, src/llama-kv-cache-iswa.cpp and src/llama-memory-recurrent.cpp"
     )
     options: ClassVar[Mapping[str, Option]] = OPTIONS
+    places_weights: ClassVar[bool] = True
     utilization: ClassVar[Fraction | None] = None
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         {"k": ("k", "c_kv", "k_rope", "index_k"), "v": ("v",)}
@@ -53,6 +54,8 @@ class LlamaCpp(Engine):
         for name, given in (("tp", deployment.tp > 1), ("dcp", deployment.dcp > 1), ("ep", deployment.ep > 1)):
             if given:
                 raise KvcalcError(f"--{name}: llama.cpp puts whole layers on a card (--split-mode layer); give --pp")
+        if deployment.pp > 1 and settings.n_gpu_layers is not None:
+            raise KvcalcError("--engine-option n-gpu-layers: kvcalc counts it on one card; leave --pp out")
         if deployment.dp_attention:
             raise KvcalcError("--dp-attention: llama.cpp has none")
         if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):

@@ -12,7 +12,10 @@ from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import Rate, contents
 from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
 from kvcalc.engines.llama_cpp.formats import flash_attention
+from kvcalc.engines.placement import Placement
 from kvcalc.errors import KvcalcError
+from kvcalc.model.layers import count_layers
+from kvcalc.model.stages import Stage
 from kvcalc.note import Note, note, register
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MIB
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from kvcalc.engines.content import Content
     from kvcalc.engines.llama_cpp.options import Settings
     from kvcalc.model.span import Span
-    from kvcalc.model.stages import Stage
 
 PAD = 256
 """Cells are a multiple of it (src/llama-context.cpp, n_ctx_seq; src/llama-kv-cache-iswa.cpp)."""
@@ -70,14 +72,36 @@ class LlamaLayout(Settled):
             KvcalcError: a card would have no layer.
         """
         layout, pp = self.setup.model.layout, self.setup.deployment.pp
-        layers = len(layout.layers)
+        layers, first = len(layout.layers), self._first_on_card
+        if first or self.settings.no_kv_offload:
+            kinds = {} if self.settings.no_kv_offload else count_layers(layout.layers[first:])
+            if pp == 1:
+                return (Stage(range(layers), kinds, (range(1),)),)
+            return tuple(stage._replace(kinds=kinds) for stage in layout.split(self._lengths(layers, pp)))
+        return layout.split(self._lengths(layers, pp))
+
+    @property
+    def _first_on_card(self) -> int:
+        """The first layer that lies on a card (src/llama-model.cpp, i_gpu_start)."""
+        layers, on_card = len(self.setup.model.layout.layers), self.settings.n_gpu_layers
+        return 0 if on_card is None else min(layers, max(0, layers + 1 - on_card))
+
+    def _lengths(self, layers: int, pp: int) -> tuple[int, ...]:
         stage_of = [layer * pp // (layers + 1) for layer in range(layers)]
         lengths = tuple(stage_of.count(stage) for stage in range(pp))
         if not all(lengths):
             raise KvcalcError(
                 f"--pp: llama.cpp shares {layers} layers and the output head out over {pp} cards, and one has no layer"
             )
-        return layout.split(lengths)
+        return lengths
+
+    @property
+    def placement(self) -> Placement:
+        """Token embeddings stay with the host; a table that is the output head too has a copy on the last card."""
+        model, settings = self.setup.model, self.settings
+        head = settings.n_gpu_layers != 0
+        both = bool(model.tie_word_embeddings) and self.setup.deployment.pp == 1
+        return Placement(both and head, head, self._first_on_card, settings.n_cpu_moe)
 
     @property
     def block_tokens(self) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST_TOKENS = 10**6
 MOST_DRAFTED = 1000
+MOST_LAYERS = 10**6
 FlashAttention = Literal["on", "off", "auto"]
 
 
@@ -39,6 +40,10 @@ def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
     return lambda text, what: parse_count(text, what, limit, least)
 
 
+def _or_all(text: str, what: str) -> int | None:
+    return None if text.strip().lower() == "all" else parse_count(text, what, MOST_LAYERS, 0)
+
+
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "kv-unified": Option(
@@ -49,6 +54,13 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "swa-full": Option(_flag, "0", "1: layers with windows keep the whole context."),
         "ubatch-size": Option(_count(MOST_TOKENS), "512", "Tokens that a step computes at most (-ub)."),
         "flash-attn": Option(_flash, "auto", "on, off or auto: on where the card has a kernel for the heads (-fa)."),
+        "n-gpu-layers": Option(
+            _or_all, "all", "Layers on the card (-ngl), the last ones; the output head counts as one. all: every layer."
+        ),
+        "n-cpu-moe": Option(
+            _count(MOST_LAYERS, 0), "0", "First layers whose routed experts stay in the host's memory (-ncmoe)."
+        ),
+        "no-kv-offload": Option(_flag, "0", "1: the cache and the states stay in the host's memory (-nkvo)."),
         "draft-n": Option(
             _count(MOST_DRAFTED, 0),
             "0",
@@ -65,6 +77,9 @@ class Settings(NamedTuple):
     swa_full: bool
     ubatch_size: int
     flash_attn: FlashAttention
+    n_gpu_layers: int | None
+    n_cpu_moe: int
+    no_kv_offload: bool
     draft_n: int
 
 

@@ -1,0 +1,57 @@
+"""Weights that stay in the host's memory: what the card has of them while it multiplies by them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.formats.weights import find_weight_format
+from kvcalc.mechanisms import MLA
+
+if TYPE_CHECKING:
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.llama_cpp.layout import LlamaLayout
+    from kvcalc.formats.element import ElementFormat
+
+
+def largest_on_host(layout: LlamaLayout) -> int:
+    """Bytes of the largest matrix of layers that the host keeps: ggml copies it to the card for a micro-batch.
+
+    ggml/src/ggml-backend.cpp, ggml_backend_sched_backend_id_from_cur, with op_offload; micro-batches of 32 tokens and
+    more (ggml/src/ggml-cuda/ggml-cuda.cu, ggml_backend_cuda_device_offload_op). 0 where nothing stays there, or the
+    model's dims are not known.
+    """
+    setup, placement = layout.setup, layout.placement
+    model, hidden = setup.model, setup.model.hidden_size or 0
+    found = 0
+    if placement.first_layer:
+        dense = not model.is_mixture_of_experts or model.first_with_experts > 0
+        width = (model.intermediate_size or 0) if dense else 0
+        heads = max((_query_width(layer.attention) for layer in model.layout.kinds), default=0)
+        found = _bytes(setup, hidden * max(width, heads), "tp")
+    if max(placement.first_layer, placement.first_experts) > model.first_with_experts and model.is_mixture_of_experts:
+        matrices = (model.num_experts or 0) * (model.moe_intermediate_size or 0) * hidden
+        found = max(found, _bytes(setup, matrices, "ep"))
+    return found
+
+
+def _query_width(attention: object) -> int:
+    if isinstance(attention, MLA):
+        return attention.num_heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim)
+    return int(getattr(attention, "num_heads", 0)) * int(getattr(attention, "head_dim", 0))
+
+
+def _bytes(setup: Setup, parameters: int, split: str) -> int:
+    """Of so many parameters of a layer, or of its experts: as asked for, else as the layers of the file have them."""
+    listed = [part for part in setup.model.weights if part.place == "layers" and part.split == split]
+    if setup.weight_format is None and listed:
+        held = sum(_size(find_weight_format(part.format, "format"), part.parameters) for part in listed)
+        return -(-held * parameters // sum(part.parameters for part in listed))
+    own = setup.model.weight_dtype or setup.model.dtype or "bf16"
+    return _size(setup.weight_format or find_weight_format(own, "weight_dtype"), parameters)
+
+
+def _size(element_format: ElementFormat, parameters: int) -> int:
+    size = 1
+    for factor in element_format.parameters(parameters):
+        size *= factor.value
+    return size

@@ -1,0 +1,21 @@
+"""Which of a model's weights lie on accelerators, where an engine keeps others in their host's memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Placement(NamedTuple):
+    """What lies on accelerators; the rest is in their host's memory.
+
+    Attributes:
+        embedding: whether the table of token embeddings does.
+        head: whether the output head does, or the copy of a table that is both.
+        first_layer: the first layer that does.
+        first_experts: the first layer whose routed experts do.
+    """
+
+    embedding: bool = True
+    head: bool = True
+    first_layer: int = 0
+    first_experts: int = 0
