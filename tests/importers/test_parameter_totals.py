@@ -119,6 +119,12 @@ def test_a_text_model_by_itself_is_the_whole_without_towers(hub_id: str) -> None
     assert imported(WRAPPED[hub_id]).parameters == TEXT_ALONE[hub_id] - OF_SHARED_CACHES.get(hub_id, 0)
 
 
+def test_gemma_4_without_embeddings_of_each_layer_says_zero_or_null() -> None:
+    values = WRAPPED["google/gemma-4-31B-it"]
+    assert values["hidden_size_per_layer_input"] == 0
+    assert imported({**values, "hidden_size_per_layer_input": None}).parameters == imported(values).parameters
+
+
 def test_experts_in_a_narrower_space_are_active_as_published() -> None:
     values = CONFIGS["nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16"]
     assert imported(values).active_parameters == 56_058_818_560
@@ -140,6 +146,8 @@ def test_a_block_of_another_shape_is_not_counted(change: dict[str, Any]) -> None
     blocks = NEMOTRON_SUPER_49B["block_configs"]
     other = [{**blocks[0], "ffn": {**blocks[0]["ffn"], **change}}, *blocks[1:]]
     assert imported({**NEMOTRON_SUPER_49B, "block_configs": other}).parameters is None
+    lacking = [{"attention": blocks[0]["attention"]}, *blocks[1:]]
+    assert imported({**NEMOTRON_SUPER_49B, "block_configs": lacking}).parameters is None
     without = [{**blocks[0], "ffn": {"no_op": True}}, *blocks[1:]]
     width = 14_336  # two thirds of 2.625 x 8192
     fewer = imported({**NEMOTRON_SUPER_49B, "block_configs": without}).parameters

@@ -49,8 +49,8 @@ def gemma4_more(config: Config, anatomy: Anatomy, layers: Sequence[ImportedLayer
         more += _queries(config, anatomy, own, kept)
         if kept.blocks[0].kind != "shared" and own.window is None and config.flag("attention_k_eq_v"):
             more -= _rows(config, anatomy, own)
-    has_inputs = config.count("hidden_size_per_layer_input", least=0).value
-    return more + (_per_layer_inputs(config) if has_inputs else 0)
+    width = config.optional_count("hidden_size_per_layer_input", least=0)
+    return more + (_per_layer_inputs(config) if width is not None and width.value else 0)
 
 
 def gemma3n_more(config: Config, anatomy: Anatomy, layers: Sequence[ImportedLayer]) -> int:
