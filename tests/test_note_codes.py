@@ -114,6 +114,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "engine-overhead-range": estimate("llama-3-8b", engine="vllm"),
     "graphs-beside-pool": estimate("llama-3-8b", engine="vllm@0.19.0", utilization="0.99"),
+    "temporary-with-images": estimate("gemma-3-27b", engine="vllm"),
     "temporary-not-derived": estimate(model(), engine="vllm"),
     "unused-option": estimate("llama-3-8b", state_dtype="bf16"),
     "best-of-gpus": estimate("llama-3-8b", gpus=3),

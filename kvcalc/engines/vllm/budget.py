@@ -23,6 +23,7 @@ register(
     {
         "engine-overhead-range": "a part of the engine's overhead is known as a range, of which one figure is counted",
         "graphs-beside-pool": "CUDA graphs may not fit in what the utilization leaves",
+        "temporary-with-images": "the engine's temporary memory holds images, and would be less for text alone",
         "temporary-not-derived": "the engine's temporary memory does not follow from the model's file",
     }
 )
@@ -57,7 +58,16 @@ def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Not
                 source=row.source,
             )
     yield from _graphs_beside(setup, settings, len(stage.layers))
-    if temporary_of(setup, settings, traits) is None:
+    temporary = temporary_of(setup, settings, traits, first=stage.number == 0, last=last)
+    if temporary is not None and temporary.is_range:
+        yield note(
+            "temporary-with-images",
+            f"temporary memory is that of text, {format_size(temporary.low, 'GiB')} GiB, and of the largest images "
+            "that vLLM profiles, which is a range; a server for text alone (--limit-mm-per-prompt) has the former",
+            text_bytes=temporary.low,
+            high_bytes=temporary.high,
+        )
+    if temporary is None:
         yield note(
             "temporary-not-derived",
             f"temporary memory is a figure of its kind of model: {setup.model.name} lacks dims of its layers",
