@@ -109,7 +109,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "weights-on-host": estimate("llama-3-8b", engine="llama-cpp"),
     "host-cache": estimate("llama-3-8b", engine="llama-cpp"),
     "slots-share-no-prefix": estimate("llama-3-8b", engine="llama-cpp", batch=2, shared_prefix=1024),
-    "older-engine-version": estimate("llama-3-8b", engine="vllm@0.12.0"),
+    "older-engine-version": estimate("llama-3-8b", engine="vllm@0.19.1"),
     "draft-not-counted": estimate("llama-3-8b", engine="vllm", engine_option={"num-speculative-tokens": "2"}),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "engine-overhead-range": estimate("llama-3-8b", engine="vllm"),
