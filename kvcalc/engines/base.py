@@ -83,6 +83,7 @@ class Setup(NamedTuple):
         utilization: share of the accelerator's memory that may be used, where the engine takes such a share.
         counter: counts contents of this format quickly.
         weight_format: what the weights are asked to be in; None: as the model's file has them.
+        weights_as: the model that the weights are of, where `model` is what it would keep with another mechanism.
         max_model_len: tokens of the longest request that it is to serve: the context asked for.
         cache_format_given: whether a format was asked for. Else an engine may have a default of its own.
         dtype_given: whether a format of computing was asked for.
@@ -98,6 +99,7 @@ class Setup(NamedTuple):
     weight_format: ElementFormat | None = None
     cache_format_given: bool = False
     dtype_given: bool = False
+    weights_as: Model | None = None
 
 
 class Load(NamedTuple):

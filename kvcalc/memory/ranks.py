@@ -94,6 +94,7 @@ class Ranks:
                     scenario.weight_format,
                     scenario.cache_format_given,
                     scenario.dtype_given,
+                    scenario.weights_as,
                 )
             )
         return settled

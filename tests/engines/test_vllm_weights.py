@@ -294,3 +294,12 @@ def test_a_replica_of_divided_towers_counts_them_once() -> None:
     ends = rows(name, tp=8, engine="vllm").get("ends of the allocator's blocks", 0)
     assert exact is not None
     assert vllm == exact - 7 * tower + 8 * (loaded + ends)
+
+
+def test_rows_of_other_mechanisms_have_the_weights_of_the_model_as_it_is() -> None:
+    found = set()
+    for row in kvcalc.compare("qwen3-8b", engine="vllm").rows:
+        (rank, *_) = rank_memories(row.scenario, kvcalc.Deployment(tp=4))
+        assert rank.weights is not None
+        found.add(rank.weights.bytes)
+    assert len(found) == 1

@@ -16,6 +16,7 @@ from kvcalc.engines.vllm.placing import groups_on, rank_of
 from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
+from kvcalc.model.layers import count_layers
 from kvcalc.note import note, register
 from kvcalc.term import Factor, Product
 
@@ -233,7 +234,11 @@ class VllmLayout(Settled):
             yield Product(f"{layer.label}: {name}", (layers, Factor("blocks", taken, "block"), unused), source)
 
     def weights_excess(self, stage: Stage) -> Iterator[Product]:
-        return loaded_beyond(self.setup, self.settings.version, stage)
+        setup, own = self.setup, self.setup.weights_as
+        if own is not None:
+            layers = own.layout.layers[stage.layers.start : stage.layers.stop]
+            setup, stage = setup._replace(model=own), stage._replace(kinds=count_layers(layers))
+        return loaded_beyond(setup, self.settings.version, stage)
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         blocks = self.blocks_of(stage)
