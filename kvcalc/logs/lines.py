@@ -18,9 +18,9 @@ from kvcalc.files import read_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_BYTES = 64 * 1024**2
+MAX_BYTES = 32 * 1024**2
 """Bytes of a log that are read. An engine has started long before."""
-MAX_LINE = 32 * 1024
+MAX_LINE = 16 * 1024
 """Characters of a line that are read. The longest line of a start is its configuration, some 10,000."""
 STDIN = "-"
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_TIMES = 4096
 """Times that a figure is kept of one start: as many as there may be ranks."""
 
+MAX_SETTINGS = 4 * 1024**2
+"""Characters of settings that are read, of all starts together: some 10,000 each."""
 MAX_WRAPPED = 12
 """Lines that a message may be wrapped into."""
 MAX_KEPT = 2000
@@ -63,9 +65,9 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
         lines: of the log.
         dialect: of the engine that may have written it.
     """
-    anchors = re.compile("|".join(re.escape(each.anchor) for each in dialect.wordings))
+    anchors = tuple(dict.fromkeys(each.anchor for each in dialect.wordings))
     starts = [_Start()]
-    known = False
+    known, left = False, MAX_SETTINGS
     for line, new in _joined(lines, anchors):
         for wording in dialect.wordings:
             found = wording.pattern.search(line) if wording.anchor in line else None
@@ -75,7 +77,10 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
             if wording.starts and starts[-1].printed:
                 starts.append(_Start())
             starts[-1].narrow(wording)
-            _note(starts[-1], found, dialect, line)
+            told = next((found[group] for group in _STRENGTH if group in found.re.groupindex), "")
+            left -= len(told)
+            if left > 0 or not told:
+                _note(starts[-1], found, dialect, line)
     if not known:
         return None
     last = next((each for each in reversed(starts) if each.printed), starts[-1])
@@ -92,7 +97,7 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
     )
 
 
-def _joined(lines: Iterable[str], anchors: re.Pattern[str]) -> Iterator[tuple[str, int]]:
+def _joined(lines: Iterable[str], anchors: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     """The lines that may be known, and where what is new in each begins.
 
     A line that begins no message of its own may continue the one before it: terminals and people wrap lines.
@@ -104,7 +109,7 @@ def _joined(lines: Iterable[str], anchors: re.Pattern[str]) -> Iterator[tuple[st
             before, whole, wrapped = "", line, 0 if begins else wrapped
         else:
             whole, wrapped = f"{before} {line.strip()}", wrapped + 1
-        if anchors.search(whole):
+        if any(anchor in whole for anchor in anchors):
             yield whole, len(before)
         before = whole[-MAX_KEPT:]
 
