@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check test-lowest test-live vectors-live lint accuracy format clean
+.PHONY: run test check test-lowest test-live test-live-llama-cpp vectors-live lint accuracy format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -43,13 +43,24 @@ $(LOWEST)/.installed: pyproject.toml
 # depends on, and the packages that its imports name, in a place of their own. tests/live says how; `make vectors-live`
 # writes what it says into tests/data/vllm.
 LIVE := $(VENV)/live
+LIVE_LLAMA_CPP := $(VENV)/live-llama-cpp
 LIVE_VLLM ?= 0.33.0
 
-test-live: $(LIVE)/.installed
+test-live: $(LIVE)/.installed test-live-llama-cpp
 	$(LIVE)/bin/python -m pytest -q -p no:cacheprovider tests/live/check_vllm.py
 
-vectors-live: $(LIVE)/.installed
+vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed
 	$(LIVE)/bin/python tests/live/write_vllm_vectors.py
+	$(LIVE_LLAMA_CPP)/bin/python tests/live/write_llama_cpp_vectors.py
+
+# llama.cpp b11549 (34 MB), which plans whole models without weights for a card that is not there.
+test-live-llama-cpp: $(LIVE_LLAMA_CPP)/.installed
+	$(LIVE_LLAMA_CPP)/bin/python -m pytest -q -p no:cacheprovider tests/live/check_llama_cpp.py
+
+$(LIVE_LLAMA_CPP)/.installed:
+	$(PYTHON) -m venv $(LIVE_LLAMA_CPP)
+	$(LIVE_LLAMA_CPP)/bin/python -m pip install --quiet xllamacpp==2026.10.11549 gguf --editable . pytest
+	touch $@
 
 $(LIVE)/.installed: tests/live/requirements.txt
 	$(PYTHON) -m venv $(LIVE)

@@ -1,0 +1,97 @@
+"""What llama.cpp leaves in the host's memory: token embeddings, layers, experts, the cache; and how many layers fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from llama_cpp_shapes import SHAPES
+
+import kvcalc
+from kvcalc.engines import Load
+from kvcalc.memory import Ranks
+from kvcalc.model.layers import LayerGroup
+
+MIB = 2**20
+
+
+def estimate(model: str, **options: Any) -> kvcalc.Estimate:
+    return kvcalc.estimate(model, engine="llama-cpp", pp=1, gpu="h200", **options)
+
+
+def weights(model: str, **options: str) -> int:
+    found = estimate(model, engine_option={key.replace("_", "-"): value for key, value in options.items()})
+    assert found.memory.per_rank.weights_bytes is not None
+    return found.memory.per_rank.weights_bytes
+
+
+def test_token_embeddings_stay_with_the_host() -> None:
+    """load_tensors prints a model buffer of the CPU of 682.03 MiB beside 14,032.23 on the card (b8946, Qwen3.6-27B)."""
+    assert weights("llama-3-8b") == 2 * (8_030_261_248 - 128256 * 4096)
+    found = estimate("llama-3-8b")
+    (told,) = [each for each in found.notes if each.code == "weights-on-host"]
+    assert told.data["bytes"] == 2 * 128256 * 4096
+    assert found.memory.weights_bytes == found.memory.per_rank.weights_bytes
+
+
+def test_a_table_that_is_the_output_head_too_is_on_the_card() -> None:
+    model = kvcalc.load_model("gemma-2b")
+    assert model.tie_word_embeddings
+    assert weights("gemma-2b") == 2 * (model.parameters or 0)
+
+
+@pytest.mark.parametrize(("layers", "on_card", "head"), [(33, 32, True), (4, 3, True), (1, 0, True), (0, 0, False)])
+def test_the_last_layers_are_on_the_card(layers: int, on_card: int, head: bool) -> None:
+    """Of 8 layers with -ngl 4 llama.cpp b11549 puts the cache of 3 on the card: the output head counts as one."""
+    table = 2 * 128256 * 4096
+    of_layers = 2 * 8_030_261_248 - 2 * table
+    assert weights("llama-3-8b", n_gpu_layers=str(layers)) == of_layers * on_card // 32 + head * table
+    found = estimate("llama-3-8b", context=8192, engine_option={"n-gpu-layers": str(layers)})
+    assert found.cache.bytes_per_rank == 8192 * on_card * 2 * 8 * 128 * 2
+
+
+def test_the_first_layers_experts_are_left_with_the_host() -> None:
+    model = kvcalc.load_model("qwen3-30b-a3b")
+    experts = 3 * 2048 * 768 * 128 * 48
+    assert weights("qwen3-30b-a3b") - weights("qwen3-30b-a3b", n_cpu_moe="12") == 2 * experts // 4
+    assert weights("qwen3-30b-a3b", n_cpu_moe="48") == 2 * ((model.parameters or 0) - experts - 151936 * 2048)
+
+
+def test_the_cache_may_stay_with_the_host() -> None:
+    found = estimate("llama-3-8b", engine_option={"no-kv-offload": "1"})
+    assert found.cache.bytes_per_rank == 0
+
+
+PRINTED = [
+    ("llama-3-70b", "n-gpu-layers", "4", 109600),
+    ("llama-3-70b", "n-gpu-layers", "8", 109600),
+    ("qwen3-30b-a3b", "n-cpu-moe", "4", 83601),
+    ("qwen3-30b-a3b", "n-cpu-moe", "8", 83601),
+    ("qwen3-30b-a3b", "n-gpu-layers", "4", 86000),
+]
+"""Compute buffers of 8 layers of these in f32 at 8,192 tokens, in hundredths of a MiB: b11549 as tests/live runs it."""
+
+
+@pytest.mark.parametrize(("name", "option", "value", "hundredths"), PRINTED)
+def test_a_matrix_of_the_host_is_copied_to_the_card(name: str, option: str, value: str, hundredths: int) -> None:
+    shape = SHAPES[name].model
+    (group,) = shape.layers
+    assert isinstance(group, LayerGroup)
+    eight = replace(shape, layers=(replace(group, count=8),), weight_dtype="fp32", tie_word_embeddings=False)
+    asked = kvcalc.make_scenario(eight, engine="llama-cpp", engine_option={option: value}, context=8192)
+    layout = Ranks(asked).settled(kvcalc.Deployment())
+    found = layout.temporary(layout.stages[0], Load(1, 8192))
+    assert found is not None
+    assert 0 <= 100 * found.term.bytes / MIB / hundredths - 1 < 0.04
+
+
+def test_as_many_layers_as_fit_and_not_one_more() -> None:
+    asked: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_k", "gpu": "rtx4090", "pp": 1, "context": 8192}
+    most = kvcalc.capacity("llama-3-70b", **asked).n_gpu_layers
+    assert most is not None
+    for layers, fits in ((most, True), (most + 1, False)):
+        found = kvcalc.estimate("llama-3-70b", **asked, engine_option={"n-gpu-layers": str(layers)})
+        assert ((found.memory.per_rank.headroom_bytes or 0) >= 0) is fits
+    assert kvcalc.capacity("llama-3-8b", **asked).n_gpu_layers == 33
+    assert kvcalc.capacity("llama-3-8b", engine="exact").n_gpu_layers is None
