@@ -145,8 +145,8 @@ def _source(name: str, source: str) -> str:
 
 
 def _causes(found: Sequence[Compared]) -> Iterator[str]:
-    """Why logs are refused."""
-    refused = {each.log.name: (each.log.model, each.refused) for each in found if each.refused}
+    """Why logs are refused, without what a user can do: how many names are in the catalogue changes."""
+    refused = {each.log.name: (each.log.model, each.refused.split("; ")[0]) for each in found if each.refused}
     if refused:
         yield "\n### Why logs are refused\n"
         yield "| log | model | reason |"
