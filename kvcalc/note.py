@@ -13,6 +13,7 @@ Datum = bool | int | float | str | None | tuple["Datum", ...]
 
 _CODES = {
     # the question: what was assumed or chosen while it was put together
+    "computed-in-another-format": "the engine computes in another format than the model is published in",
     "default-context": "no context is given, so a default is taken",
     "engine-of-file": "the engine follows from the format of the model's file",
     "older-engine-version": "the engine's version is counted by the rules of an older one",

@@ -105,6 +105,7 @@ CROSS = Cross(num_heads=4, num_kv_heads=2, head_dim=16, encoder_context=10)
 DEVICES = replace(package.load_gpu("h100-sxm"), devices=2, name="twin")
 
 SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
+    "computed-in-another-format": estimate("starcoder", engine="vllm"),
     "default-context": estimate("llama-3-8b"),
     "weights-on-host": estimate("llama-3-8b", engine="llama-cpp"),
     "host-cache": estimate("llama-3-8b", engine="llama-cpp"),

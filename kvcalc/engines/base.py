@@ -289,6 +289,10 @@ class Engine(ABC):
     given: tuple[tuple[str, Any], ...] = ()
     asked_version: str | None = None
 
+    def as_loaded(self, model: Model) -> Model:
+        """A model as the engine loads it where nobody says in which format it computes: as its file has it."""
+        return model
+
     @abstractmethod
     def settle(self, setup: Setup) -> Settled:
         """Lays the whole model out, once.

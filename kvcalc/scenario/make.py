@@ -54,6 +54,10 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         given["engine_option"] or {},
         None if given["block_size"] is None else str(given["block_size"]),
     )
+    model_notes: tuple[Note, ...] = ()
+    if given["dtype"] is None and (loaded := engine.as_loaded(found.model)) is not found.model:
+        model_notes = (_computed_in(engine, found.model, loaded),)
+        found = found._replace(model=loaded)
     return Scenario(
         model=found.model,
         workload=Workload(given["batch"], context),
@@ -78,7 +82,24 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         shared_prefix=_prefix(given["shared_prefix"], context),
         spill=given["spill"],
         origin=found.origin,
-        notes=(*found.notes, *notes, *engine_notes, *_engine_notes(engine), *_unused_formats(found.model, given)),
+        notes=(
+            *found.notes,
+            *model_notes,
+            *notes,
+            *engine_notes,
+            *_engine_notes(engine),
+            *_unused_formats(found.model, given),
+        ),
+    )
+
+
+def _computed_in(engine: Engine, published: Model, loaded: Model) -> Note:
+    return note(
+        "computed-in-another-format",
+        f"{engine.name} computes {published.name} in {loaded.dtype}, where it is published in {published.dtype} "
+        "(--dtype sets it)",
+        published=published.dtype,
+        computed=loaded.dtype,
     )
 
 

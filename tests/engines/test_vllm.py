@@ -181,7 +181,6 @@ REFUSED = [
         {"gpu": "tpu-v5e"},
         "vllm on cards of NVIDIA and AMD",
     ),
-    ("starcoder", "0.33.0", Deployment(), {}, "published in fp32, which vllm computes in bf16"),
     ("llama-3-8b", "0.33.0", Deployment(), {"cache_dtype": "k=fp8,v=bf16"}, "all of a cache in one format"),
     (
         "granite-4.0-h-small",
@@ -275,6 +274,20 @@ def test_a_sparse_latent_in_nvfp4() -> None:
     assert pool is not None
     assert (pool.block_size, pool.tokens, pool.concurrency) == (64, 1_454_720, 8.88)
     assert settled.held_bytes(settled.stages[0], Load(0, 0)) == 1_889_536
+
+
+def test_a_checkpoint_in_fp32_is_computed_in_bf16_unless_said() -> None:
+    """OLMo-2-1124-13B by the planner of 0.33: 40 layers x 40 heads x 256 x 2 bytes."""
+    asked = kvcalc.make_scenario("olmo-2-1124-13b", engine="vllm", context=4096)
+    assert asked.model.dtype == "bf16"
+    settled = Ranks(asked).settled(ONE)
+    assert settled.rate(settled.stages[0], Load(1, 0)).bytes_per_token == 40 * 40 * 256 * 2
+    bf16, fp32 = (Ranks(each).of(ONE)[0].weights_bytes for each in (asked, kvcalc.make_scenario("olmo-2-1124-13b")))
+    assert bf16 is not None
+    assert fp32 is not None
+    assert bf16 < 0.51 * fp32
+    in_fp32 = settled_of("olmo-2-1124-13b", dtype="fp32")
+    assert in_fp32.rate(in_fp32.stages[0], Load(1, 0)).bytes_per_token == 40 * 40 * 256 * 4
 
 
 def test_layers_that_do_not_divide_go_before_the_last_stage() -> None:

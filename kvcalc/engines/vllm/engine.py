@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
@@ -46,6 +46,15 @@ class Vllm(Engine):
 
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:
         return divides_towers(model, deployment, parse_version(self.version or self.versions[-1]))
+
+    def as_loaded(self, model: Model) -> Model:
+        """In bf16 where it is published in fp32, and in fp16, which is as many bytes, on cards before capability 8.0.
+
+        vllm/config/model.py, _resolve_auto_dtype.
+        """
+        if model.dtype != "fp32" or model.weights or model.weight_dtype not in {None, "fp32"}:
+            return model
+        return replace(model, dtype="bf16", weight_dtype=None)
 
     def settle(self, setup: Setup) -> VllmLayout:
         hybrid_manager = not self.option("disable-hybrid-kv-cache-manager")
