@@ -25,10 +25,10 @@ HYBRID_MANAGER: Version = (0, 9)
 PADS_PAGES: Version = (0, 26)
 """Since then pages that do not divide the largest are padded to it, but not those of latents."""
 UNLIKE_PAGES: Version = (0, 11)
-"""Since then pages of one family may have several sizes, and since 0.13 others are made equal."""
-ENLARGES_PAGES: Version = (0, 13)
+"""Since then pages of one family may have several sizes, and since 0.12 others are made equal."""
+ENLARGES_PAGES: Version = (0, 12)
 
-_ALMOST_AS_MANY: tuple[tuple[Version, Fraction], ...] = (((0, 18), Fraction(3, 2)), ((0, 13), Fraction(5, 4)))
+_ALMOST_AS_MANY: tuple[tuple[Version, Fraction], ...] = (((0, 18), Fraction(3, 2)), ((0, 12), Fraction(5, 4)))
 
 
 class Kept(NamedTuple):
