@@ -128,7 +128,8 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
             bytes=on_host,
         )
     basis = weights_basis(scenario, deployment)
-    if basis in _WEIGHTS_NOTE and shown.weights_known:
+    whole = deployment.ranks == 1 and not ranks.settled(deployment).placement.first_layer
+    if basis in _WEIGHTS_NOTE and shown.weights_known and not whole:
         yield note("weights-of-a-rank", _WEIGHTS_NOTE[basis], split=basis)
     yield from split_blocks(scenario, deployment)
     largest, fullest = shown.largest_rank, shown.fullest_rank

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import pytest
 from conftest import Kvcalc
 from toy_engine import Toy, ToyLayout
-from toy_slots import Slots
+from toy_slots import Slots, SlotsLayout
 
 import kvcalc as package
-from kvcalc.engines import ENGINES, Budget, Setup
+from kvcalc.engines import ENGINES, Budget, Load, Setup, Temporary
 from kvcalc.model.stages import Stage
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.verbs.candidate import evaluate
@@ -133,3 +133,40 @@ def test_replicas_that_share_experts_are_tried_one_by_one(monkeypatch: pytest.Mo
             first.setdefault(tp, shared)
     assert first
     assert set(first.values()) <= listed
+
+
+class WithLoadLayout(SlotsLayout):
+    """Its temporary memory grows with what is held: 1 MiB of each sequence, and 64 bytes of each of all tokens."""
+
+    def temporary(self, stage: Stage, load: Load) -> Temporary:  # noqa: ARG002  # the interface's
+        size = load.sequences * (2**20 + 64 * load.context)
+        return Temporary(Product("temporary", (Factor("of_all", size, "byte"),), "this test"), size, size)
+
+
+class WithLoad(Slots):
+    """Slots with such temporary memory."""
+
+    def settle(self, setup: Setup) -> WithLoadLayout:
+        return WithLoadLayout(Slots.settle(self, setup).setup)
+
+
+def test_temporary_memory_may_grow_with_what_is_held(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most sequences and the longest context are those that estimates of them have memory for, and no more."""
+    monkeypatch.setitem(ENGINES, "slots", WithLoad)
+    asked = ("llama-3-8b", "-c", "1000", "--engine", "slots", "--tp", "1")
+
+    def headroom(*words: str) -> int:
+        found: int = answer(kvcalc, "estimate", *asked, *words)["memory"]["per_rank"]["headroom_bytes"]
+        return found
+
+    found = answer(kvcalc, "capacity", *asked)
+    most, longest = found["sequences"], found["max_context"]
+    assert headroom("-b", str(most)) >= 0 > headroom("-b", str(most + 1))
+    assert most <= found["concurrency"] < most + 1
+    words = ("llama-3-8b", "--engine", "slots", "--tp", "1")
+    for context, fits in ((longest, True), (longest + 1, False)):
+        memory = answer(kvcalc, "estimate", *words, "-c", str(context))["memory"]["per_rank"]
+        assert (memory["headroom_bytes"] >= 0) is fits
+        assert memory["temporary_bytes"] == 2**20 + 64 * context
+    smallest = answer(kvcalc, "estimate", *words[:3], "-b", str(most + 1), "-c", "1000", "--allow-pp")["gpus"]
+    assert smallest["count"] == 2
