@@ -111,6 +111,8 @@ _FALCON = _OLD._replace(
 _STABLELM = Anatomy(qkv_bias=Flag("use_qkv_bias"), qk_norm="each head", if_qk_norm=Flag("qk_layernorm"), norm_bias=True)
 _QWEN2 = Anatomy(qkv_bias=ALWAYS)
 _USE_BIAS = Flag("use_bias")
+_TIES_NOTHING: tuple[str, tuple[Any, ...]] = ("tie_word_embeddings", (False,))
+"""Of classes that build an output head of their own, whatever a file says of it."""
 _PHI = _OLD._replace(norms=1, head_bias=ALWAYS)
 
 ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
@@ -135,7 +137,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             if_qk_norm=Flag("use_qk_norm"),
             only_if=(("use_bias", (False,)), ("use_rmsnorm", (True,))),
         ),
-        "nemotron_h": Anatomy(norms=1, gated=False, mlp_bias=Flag("mlp_bias")),
+        "nemotron_h": Anatomy(norms=1, gated=False, mlp_bias=Flag("mlp_bias"), only_if=(_TIES_NOTHING,)),
         "nemotron-nas": Anatomy(norms=0, only_if=(("attention_bias", (False,)), ("mlp_bias", (False,)))),
         "longcat_flash": _LATENT._replace(norms=4, only_if=(("router_bias", (False,)),)),
         "gemma3_text": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4, qk_norm="head"),
@@ -211,14 +213,15 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             router_bias=True,
         ),
         **dict.fromkeys(("deepseek_v3", "kimi_k2", "deepseek_v32", "glm_moe_dsa"), _LATENT),
-        **dict.fromkeys(("glm4_moe_lite", "kimi_linear", "mistral4", "youtu"), _LATENT),
+        **dict.fromkeys(("glm4_moe_lite", "mistral4", "youtu"), _LATENT),
+        "kimi_linear": _LATENT._replace(only_if=(_TIES_NOTHING,)),
         "deepseek_v2": _LATENT._replace(mlp_bias=Flag("mlp_bias")),
         "axk1": _LATENT._replace(expert_norm=True),
         "falcon": _FALCON,
         "granitemoehybrid": Anatomy(qkv_bias=BIAS, out_bias=BIAS),
         "falcon_h1": Anatomy(qkv_bias=BIAS, out_bias=BIAS, mlp_bias=Flag("mlp_bias")),
         "bamba": Anatomy(qkv_bias=BIAS, out_bias=BIAS, mlp_bias=Flag("mlp_bias")),
-        "bailing_hybrid": _LATENT._replace(gate="a head"),
+        "bailing_hybrid": _LATENT._replace(gate="a head", only_if=(_TIES_NOTHING,)),
         **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), Anatomy(norms=1, feed_forward=False)),
         **dict.fromkeys(("lfm2", "lfm2_moe"), Anatomy(qk_norm="head")),
         "minimax": _PLAIN,
