@@ -81,9 +81,9 @@ DELTA_OF_A_MULTIPROCESSOR = 22 * MIB
 GRAPHS_OF_A_LAYER = 21 * GIB // 1000
 """Estimated CUDA graph memory: 0.49 to 1.69 GiB in 35 runs of 0.19.0 on H100 (20 to 80 layers, 51 sizes), 0.021 a layer
 on average. Fitted. Later logs: 0.37 (28 layers, 35 sizes), 0.19 to 0.78, 1.55, 1.94."""
-GRAPHS_OF_A_LAYER_V2 = 34 * GIB // 1000
-"""The same of runner V2 from 0.29, which captures more before it estimates: 1.2 GiB of 32 layers (0.31, A100) and 1.3
-of 40 (2026, 24 GiB). Fitted [fewer than three logs]."""
+GRAPHS_OF_A_SIZE_V2 = 24 * MIB
+"""The same of runner V2 from 0.29, which captures more before it estimates, and does not grow with the layers: 1.1 to
+1.3 GiB of 32, 40 and 64 layers, 51 sizes. Fitted on three logs."""
 LEAST_GRAPHS = GIB // 10
 CONTEXT_BYTES = 550 * MIB
 """Of a process: 512 to 614 MiB as total minus free at start-up in logs of H100, H200 and RTX 5090."""
@@ -150,10 +150,13 @@ def capture_sizes(max_num_seqs: int) -> int:
 def graphs_of(settings: Settings, layers: int) -> Ranged:
     """The graphs of a rank, as vLLM would estimate them."""
     sizes = capture_sizes(settings.max_num_seqs)
-    of_a_layer = GRAPHS_OF_A_LAYER_V2 if settings.runner == "v2" else GRAPHS_OF_A_LAYER
-    each = max(of_a_layer * sizes // ALL_SIZES, -(-LEAST_GRAPHS // max(1, layers)))
-    factors = (Factor("layers", layers, "layer"), Factor("of_each", each, "byte"))
-    source = "fitted on two logs of runner V2" if settings.runner == "v2" else "fitted on 35 logs of 0.19.0 on H100"
+    if settings.runner == "v2":
+        factors = (Factor("sizes", sizes, "size"), Factor("of_each", GRAPHS_OF_A_SIZE_V2, "byte"))
+        source = "fitted on three logs of runner V2"
+    else:
+        each = max(GRAPHS_OF_A_LAYER * sizes // ALL_SIZES, -(-LEAST_GRAPHS // max(1, layers)))
+        factors = (Factor("layers", layers, "layer"), Factor("of_each", each, "byte"))
+        source = "fitted on 35 logs of 0.19.0 on H100"
     row = Product(f"CUDA graphs, as estimated for {sizes} sizes", factors, source)
     return Ranged(row, row.bytes // 3, 2 * row.bytes + 3 * GIB // 10)
 
