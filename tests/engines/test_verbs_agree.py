@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 import kvcalc
+from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES
+from kvcalc.memory import Ranks
 
 CASES: dict[str, dict[str, Any]] = {
     "llama-3-8b": {"batch": 16, "context": 5000, "tp": 1},
@@ -19,10 +21,20 @@ CASES: dict[str, dict[str, Any]] = {
 ASKED = [(model, engine) for model in CASES for engine in ENGINES]
 
 
+def deployed(model: str, engine: str) -> dict[str, Any]:
+    """A case's deployment and context; of an engine that divides no layers, as many pipeline stages."""
+    options = {name: value for name, value in CASES[model].items() if name != "batch"}
+    asked = kvcalc.make_scenario(model, engine=engine, **options)
+    if Ranks(asked).serves(asked.deployment or Deployment()):
+        return options
+    ranks = options.pop("tp", 1) * options.pop("pp", 1)
+    return {**options, "pp": ranks}
+
+
 @pytest.mark.parametrize(("model", "engine"), ASKED)
 def test_capacity_holds_what_estimate_says_fits(model: str, engine: str) -> None:
     """At its most sequences a rank's memory is estimate's, and one more is not held."""
-    options = {name: value for name, value in CASES[model].items() if name != "batch"}
+    options = deployed(model, engine)
     found = kvcalc.capacity(model, engine=engine, **options)
     assert found.sequences
 
