@@ -270,7 +270,9 @@ def test_the_default_estimate_of_every_model(name: str) -> None:
         assert answer.gpus.by_memory is not None
         assert answer.gpus.count is not None
         assert answer.gpus.deployment is not None
-        assert 1 <= answer.gpus.by_memory <= answer.gpus.count == answer.gpus.deployment.ranks
+        # What is tight holds only with less temporary memory than `by_memory` counts.
+        assert 1 <= answer.gpus.by_memory <= answer.gpus.count or answer.gpus.count_tight
+        assert answer.gpus.count == answer.gpus.deployment.ranks
         assert answer.gpus.per_rank is not None
         assert answer.gpus.per_rank.cache_bytes <= answer.cache.bytes
 
