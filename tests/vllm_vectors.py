@@ -30,7 +30,7 @@ def records(version: str) -> list[dict[str, Any]]:
 
 
 def figures_of_kvcalc(
-    model: Any, version: str, settings: Mapping[str, Any], memory: int, config: Mapping[str, Any]
+    model: Any, version: str, settings: Mapping[str, Any], memory: int, config: Mapping[str, Any], gpu: str = "h100-sxm"
 ) -> Figures:
     """The same figures as kvcalc has them: those that vLLM prints, and the bytes of one request with the null block.
 
@@ -49,6 +49,7 @@ def figures_of_kvcalc(
         "context": settings["max_model_len"],
         "engine": f"vllm@{version}",
         "engine_option": engine_option,
+        "gpu": gpu,
         **own,
     }
     capacity = kvcalc.capacity(model, cache_memory=memory, **shared)
