@@ -47,7 +47,7 @@ LIVE_LLAMA_CPP := $(VENV)/live-llama-cpp
 LIVE_VLLM ?= 0.33.0
 
 test-live: $(LIVE)/.installed test-live-llama-cpp
-	$(LIVE)/bin/python -m pytest -q -p no:cacheprovider tests/live/check_vllm.py
+	$(LIVE)/bin/python -m pytest -q -W default -p no:cacheprovider tests/live/check_vllm.py
 
 vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed
 	$(LIVE)/bin/python tests/live/write_vllm_vectors.py

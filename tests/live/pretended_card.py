@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 os.environ.update(CUDA_VISIBLE_DEVICES="", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
+os.environ["VLLM_USE_DIRECT_DCP_Q_GATHER"] = "0"  # it asks the other ranks, and there are none
 
 import importlib.abc
 import importlib.machinery
@@ -80,19 +81,28 @@ class _Package(types.ModuleType):
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Comes last: a package that is installed is found before."""
+    """Stands in for the modules whose names a test takes."""
+
+    def __init__(self, takes: Callable[[str], bool]) -> None:
+        self._takes = takes
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002  # the signature
-        own = name.startswith(COMPILED) or (name.startswith("vllm.") and name.endswith(("_C", "_C_stable_libtorch")))
-        if own or name == "vllm.cumem_allocator" or name.split(".", maxsplit=1)[0] in KERNELS:
-            return importlib.machinery.ModuleSpec(name, self, is_package=True)
-        return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True) if self._takes(name) else None
 
     def create_module(self, spec: Any) -> types.ModuleType:
         return _Package(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Nothing to run."""
+
+
+def _is_compiled(name: str) -> bool:
+    own = name.startswith("vllm.") and name.endswith(("_C", "_C_stable_libtorch", ".cumem_allocator"))
+    return own or name.startswith(COMPILED)
+
+
+def _is_of_kernels(name: str) -> bool:
+    return name.split(".", maxsplit=1)[0] in KERNELS
 
 
 class _Operator:
@@ -118,7 +128,8 @@ _register_fake: Callable[..., Any] = torch.library.register_fake
 
 
 def _register_fake_of_what_exists(op: Any, func: Any = None, /, **kwargs: Any) -> Any:
-    if isinstance(op, str) and op.split("::")[0] in OPERATORS:
+    # torchvision's own are compiled for a torch with CUDA.
+    if isinstance(op, str) and op.split("::")[0] in {*OPERATORS, "torchvision"}:
         return func if func is not None else lambda each: each
     return _register_fake(op, func, **kwargs)
 
@@ -251,6 +262,7 @@ def _pretend_platform() -> None:
     vars(registry)["_run_in_subprocess"] = lambda inspect: inspect()
 
 
-sys.meta_path.append(_Finder())
+sys.meta_path.insert(0, _Finder(_is_compiled))  # before the wheel's own, which need the driver
+sys.meta_path.append(_Finder(_is_of_kernels))  # after packages that are installed
 _pretend_torch()
 _pretend_platform()

@@ -546,7 +546,11 @@ def _settings(draw: random.Random, kind: str, longest: int) -> dict[str, Any]:
     # not known.
     sometimes(0.25, "cache_dtype", CACHE_DTYPES[:1] if kind in UNLIKE_VALUES else CACHE_DTYPES)
     sometimes(0.12, "block_size", [32, 64, 128])
-    sometimes({"mla": 0.7, "indexed-mla": 0.7, "full": 0.4}.get(kind, 0.1), "dcp", [2, 4] if "mla" in kind else [2])
+    # The planner plans states so too, and the workers refuse them (MambaBase.supports_dcp).
+    share = {"mla": 0.7, "full": 0.4, **dict.fromkeys(STATES, 0.0)}.get(kind, 0.1)
+    sometimes(share, "dcp", [2, 4] if kind == "mla" else [2])
+    if "dcp" in settings:
+        settings["tp"] = 8  # it shares out ranks that hold the same heads
     sometimes(0.1, "usage", ["offline"])
     return settings
 

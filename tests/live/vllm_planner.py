@@ -35,6 +35,7 @@ USAGES = {"server": UsageContext.OPENAI_API_SERVER, "offline": UsageContext.LLM_
 class _Processes:
     def __init__(self, size: int, rank: int) -> None:
         self._size, self._rank = size, rank
+        self.world_size = size
 
     def size(self) -> int:
         return self._size
