@@ -27,7 +27,7 @@ Nothing of it is kept yet.
 
 def vectors() -> Iterator[str]:
     """The section of the page."""
-    files = sorted(path for path in FOLDER.glob("planner-*.json") if path.stem != "planner-models")
+    files = sorted(FOLDER.glob("planner-[0-9]*.json"))  # by version
     yield _TEXT if files else _NONE
     if not files:
         return
