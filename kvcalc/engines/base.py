@@ -308,6 +308,11 @@ class Engine(ABC):
         """
         return False
 
+    @property
+    def counts_mtp_cache(self) -> bool:
+        """Whether the cache of the multi-token-prediction layers that a checkpoint carries is counted."""
+        return False
+
     def not_modelled(self) -> Iterator[Note]:
         """What the engine does with the cache that is left out."""
         yield from ()

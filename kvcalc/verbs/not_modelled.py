@@ -65,9 +65,10 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
     """What is left out of all but the cache."""
     model = scenario.model
     if model.mtp_layers:
+        left_out = "their weights" if scenario.engine.counts_mtp_cache else "their weights and cache"
         yield note(
             "mtp-layers",
-            f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): their weights and cache",
+            f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): {left_out}",
             layers=model.mtp_layers,
         )
     if model.has_towers:

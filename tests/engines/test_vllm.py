@@ -294,3 +294,13 @@ def test_layers_that_do_not_divide_go_before_the_last_stage() -> None:
     settled = settled_of("deepseek-v3", deployment=Deployment(8, 4))
     lengths = {number: len(stage.layers) for stage in settled.stages for held in stage.numbers for number in held}
     assert [lengths[number] for number in range(4)] == [15, 15, 16, 15]
+
+
+def test_of_drafting_layers_only_the_weights_are_left_out() -> None:
+    def left_out(**options: str) -> list[str]:
+        found = kvcalc.capacity("deepseek-v3", engine="vllm", gpu="h200", tp=8, engine_option=options)
+        return [each.text for each in found.not_modelled if each.code == "mtp-layers"]
+
+    of_one = "multi-token-prediction layers (1 in the checkpoint): their weights"
+    assert left_out() == [f"{of_one} and cache"]
+    assert left_out(**{"num-speculative-tokens": "1"}) == [of_one]

@@ -47,6 +47,10 @@ class Vllm(Engine):
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:
         return divides_towers(model, deployment, parse_version(self.version or self.versions[-1]))
 
+    @property
+    def counts_mtp_cache(self) -> bool:
+        return bool(self.option("num-speculative-tokens"))
+
     def as_loaded(self, model: Model) -> Model:
         """In bf16 where it is published in fp32, and in fp16, which is as many bytes, on cards before capability 8.0.
 
