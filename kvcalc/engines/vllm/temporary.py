@@ -25,7 +25,7 @@ RUNNER = "vllm/v1/worker/gpu_model_runner.py, profile_run"
 
 EXPERTS_KEEP_WORKSPACE = (0, 14)
 """From 0.14 unquantised experts run in a modular kernel too, whose workspace stays (v1/worker/workspace.py,
-fused_moe/unquantized_fused_moe_method.py); a log of 0.13 with them has none (f20: 5.58 GiB, stored file)."""
+fused_moe/unquantized_fused_moe_method.py); a public log of 0.13 with them has none (5.58 GiB printed) [one log]."""
 
 CUBLAS_WORKSPACE = {True: 32 * MIB, False: 4096 * 1024 * 2 + 16 * 1024 * 8}
 """Whether on Hopper: PyTorch, aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize. 32 MiB measured on an
@@ -35,7 +35,8 @@ LATENT_BLOCK = 64
 """Tokens of a block of FlashMLA's backend."""
 
 COMPILED = 16 * MIB
-"""Fitted on set_b of 0.19 and confirmed by logs of 0.8 to 0.11: what else compiled layers hold."""
+"""Fitted on 35 runs of 0.19.0 on H100 (llm-d-incubation/llm-d-planner#205) and confirmed by logs of 0.8 to 0.11: what
+else compiled layers hold."""
 
 PIXELS = {"gemma-3-": 9408}
 """Elements of an image for each token of it. Gemma-3: 3 x 896 x 896 for 256 (two logs of 0.19: 3.94 and 3.89 GiB)."""
