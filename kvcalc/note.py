@@ -51,6 +51,7 @@ _CODES = {
     "process-context-squeezed": "the utilization leaves less than a process's own context takes",
     # the deployment
     "cache-copied": "tensor-parallel ranks keep copies of some of the cache",
+    "sequences-that-wait": "the engine runs fewer sequences at once than are held",
     "tight": "the workload is held only with less temporary memory than the most that was seen",
     "several-replicas": "no single replica holds the batch",
     "weights-on-host": "the engine keeps some of the weights in the host's memory",

@@ -154,6 +154,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "longest-context-above-max-context": capacity("gemma-2b"),
     "no-memory-for-cache": capacity("llama-3-8b", gpu_memory="1GiB", tp=1),
     "limiting-stage": capacity(HEAD, gpu_memory=6401, context=50, pp=2, **SMALL),
+    "sequences-that-wait": capacity("mamba-2.8b", engine="vllm", tp=1),
     "row-left-out": compare(NARROW, cache_dtype="bf16,q8_0"),
     "no-other-mechanism": compare("mamba-2.8b"),
     "what-if-dims": compare("llama-3-8b"),

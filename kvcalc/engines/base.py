@@ -231,6 +231,11 @@ class Settled:
         """
         return None
 
+    @property
+    def most_at_once(self) -> int | None:
+        """Sequences that a replica runs at the same time, whatever its cache holds; None: as many as it holds."""
+        return None
+
     def lower_bound(self, load: Load) -> bool:  # noqa: ARG002  # for engines
         """Whether serving engines are known to reserve more than this counts."""
         return False

@@ -173,7 +173,14 @@ class Rank:
         """
         left = self.usable_on(on or self._scenario) - self.fixed_bytes - temporary
         most = self._shared_out().cache
-        return left if most is None else min(left, most)
+        if most is None or left >= most:
+            return left if most is None else most
+        return min(0, left - most)  # the engine takes it whether it is there or not
+
+    @property
+    def stated_cache_bytes(self) -> int | None:
+        """What the engine takes for its cache where that is stated outright."""
+        return self._shared_out().cache
 
     @property
     def temporary(self) -> Temporary:

@@ -18,7 +18,7 @@ from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.estimate import seen_range
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
-from kvcalc.verbs.notes import model_notes
+from kvcalc.verbs.notes import model_notes, waiting
 from kvcalc.verbs.offload import most_gpu_layers
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.resolve import resolve
@@ -172,9 +172,11 @@ def _notes(
             max_context=limit,
         )
     sequences = replica.most_sequences(context)
+    yield from waiting(scenario, replica.ranks[fullest].settled.most_at_once, sequences)
     if min(replica.cache_memory) < 0:
-        lacks = -min(replica.cache_memory)
-        yield note("no-memory-for-cache", f"a rank lacks {lacks:,} bytes for all but the cache", lacks_bytes=lacks)
+        lacks, stated = -min(replica.cache_memory), cache_memory is None and replica.ranks[fullest].stated_cache_bytes
+        what = f"a cache of {stated:,} bytes and all else" if stated else "all but the cache"
+        yield note("no-memory-for-cache", f"a rank lacks {lacks:,} bytes for {what}", lacks_bytes=lacks)
     elif sequences is not None:
         short = [
             rank.stage

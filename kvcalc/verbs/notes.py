@@ -46,12 +46,12 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[N
     """
     scenario = ranks.scenario
     yield from scenario.notes
-    yield from model_notes(scenario, asked.deployment)
+    shown = asked if scenario.deployment is not None or found is None else found
+    yield from model_notes(scenario, asked.deployment if scenario.engine.plain else shown.deployment)
     if not asked.weights_known:
         yield unknown_weights(scenario)
     yield from weight_notes(scenario)
     yield from gpu_notes(scenario)
-    shown = asked if scenario.deployment is not None or found is None else found
     if asked.weights_known:
         yield from _bound_notes(scenario, shown)
     yield from _deployment_notes(ranks, shown)
@@ -145,6 +145,18 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
         )
 
 
+def waiting(scenario: Scenario, most_at_once: int | None, sequences: int | None) -> Iterator[Note]:
+    """Of more sequences than the engine runs at once, that some of them wait."""
+    if most_at_once is not None and sequences is not None and sequences > most_at_once:
+        yield note(
+            "sequences-that-wait",
+            f"{scenario.engine.name} runs at most {most_at_once:,} sequences at once on a replica, and {sequences:,} "
+            "are held there: the others wait",
+            at_once=most_at_once,
+            held=sequences,
+        )
+
+
 def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
     """What to know of the model at this context."""
     model, context = scenario.model, scenario.workload.context
@@ -157,7 +169,15 @@ def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
     yield from _prefix_notes(scenario, deployment)
     if not scenario.engine.plain:
         load = Load(deployment.sequences(scenario.workload.batch), context, min(scenario.shared_prefix, context))
-        yield from Ranks(scenario).settled(deployment).notes(load)
+        settled = Ranks(scenario).settled(deployment)
+        given = scenario.replacements
+        replaced = {
+            code
+            for code, size in (("engine-overhead-range", given.overhead), ("temporary-not-derived", given.temporary))
+            if size is not None
+        }
+        yield from (each for each in settled.notes(load) if each.code not in replaced)
+        yield from waiting(scenario, settled.most_at_once, load.sequences)
         return
     windowed = {layer: n for layer, n in model.distinct().items() if layer.limits(context)}
     if windowed:

@@ -190,6 +190,21 @@ REFUSED = [
         "keep a state for every block",
     ),
     ("llama-3-8b", "0.33.0", Deployment(), {"engine_option": {"block-size": "24"}}, "24 is no multiple of 16"),
+    ("qwen3-235b-a22b", "0.33.0", Deployment(8, ep=2), {}, "whole experts to all 8 ranks of tp or to none"),
+    (
+        "qwen3-235b-a22b",
+        "0.33.0",
+        Deployment(1, dp=5, dp_attention=True),
+        {},
+        "5 ranks of tp x dp do not divide an expert's 1,536 columns",
+    ),
+    (
+        "llama-3-8b",
+        "0.33.0",
+        Deployment(),
+        {"engine_option": {"max-num-batched-tokens": "16", "max-num-seqs": "64"}},
+        "is less than max-num-seqs 64",
+    ),
     (
         "qwen3-next-80b-a3b",
         "0.33.0",
@@ -304,3 +319,40 @@ def test_of_drafting_layers_only_the_weights_are_left_out() -> None:
     of_one = "multi-token-prediction layers (1 in the checkpoint): their weights"
     assert left_out() == [f"{of_one} and cache"]
     assert left_out(**{"num-speculative-tokens": "1"}) == [of_one]
+
+
+def test_a_cache_that_is_stated_and_is_not_there_does_not_fit() -> None:
+    """vLLM takes kv-cache-memory-bytes as they are (vllm/v1/worker/gpu_worker.py, determine_available_memory)."""
+
+    def of(size: str) -> Any:
+        return kvcalc.capacity("llama-3.1-8b", engine="vllm", tp=1, engine_option={"kv-cache-memory-bytes": size})
+
+    assert of("50GiB").cache_memory_bytes == 50 * 2**30
+    lacking = of("100GiB")
+    assert (lacking.sequences, lacking.blocks) == (0, 0)
+    assert any("for a cache of 107,374,182,400 bytes and all else" in each.text for each in lacking.notes)
+
+
+def test_sequences_beyond_max_num_seqs_wait() -> None:
+    """max-num-seqs bounds what runs at once, not what the pool holds."""
+    options = {"max-num-seqs": "16"}
+    held = kvcalc.capacity("llama-3-8b", engine="vllm", tp=1, engine_option=options)
+    told = [each.data for each in held.notes if each.code == "sequences-that-wait"]
+    assert [dict(each) for each in told] == [{"at_once": 16, "held": held.sequences}]
+    few = kvcalc.estimate("llama-3-8b", engine="vllm", batch=16, engine_option=options)
+    assert not any(each.code == "sequences-that-wait" for each in few.notes)
+
+
+def test_notes_are_of_the_deployment_that_is_shown() -> None:
+    shown = kvcalc.estimate("llama-3-70b", engine="vllm", batch=32, context=8192)
+    (non_torch,) = (each for each in shown.notes if each.data.get("part") == "non-torch memory")
+    assert shown.answer.deployment.tp == 4
+    assert shown.gpus.per_rank is not None
+    (row,) = (
+        each
+        for each in kvcalc.estimate("llama-3-70b", engine="vllm", tp=4, context=8192, batch=32).notes
+        if each.data.get("part") == "non-torch memory"
+    )
+    assert non_torch.data["bytes"] == row.data["bytes"]
+    told = kvcalc.estimate("llama-3-70b", engine="vllm", batch=32, context=8192, overhead="1GiB").notes
+    assert not any(each.code == "engine-overhead-range" for each in told)

@@ -126,6 +126,10 @@ class VllmLayout(Settled):
         """As asked for where vLLM has that, and its own formats of states and sparse latents."""
         return kept_format(self.setup, self.settings.version)
 
+    @property
+    def most_at_once(self) -> int:
+        return self.settings.max_num_seqs
+
     def notes(self, load: Load) -> Iterator[Note]:
         yield from super().notes(load)
         yield from self.settings.notes(self.setup.gpu.name)

@@ -55,8 +55,28 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
                 f"--tp: {tp} does not divide the {each.num_groups} groups of Mamba-2, which vllm copies only where "
                 "there is one (vllm/model_executor/layers/mamba/mamba_mixer2.py)"
             )
+    if setup.model.is_mixture_of_experts:
+        _check_experts(setup)
     if setup.deployment.dcp > 1:
         _check_dcp(setup, version, hybrid_manager=hybrid_manager)
+
+
+def _check_experts(setup: Setup) -> None:
+    """vllm/model_executor/layers/fused_moe/config.py, FusedMoEParallelConfig.make and FusedMoEConfig.__post_init__."""
+    deployment, width = setup.deployment, setup.model.moe_intermediate_size
+    ranks = deployment.tp * (deployment.dp if deployment.dp_attention else 1)
+    where = "tp x dp" if deployment.dp_attention else "tp"
+    source = "vllm/model_executor/layers/fused_moe/config.py"
+    if deployment.ep not in {1, ranks}:
+        raise KvcalcError(
+            f"--ep: vllm gives whole experts to all {ranks} ranks of {where} or to none of them ({source}); give --ep "
+            f"{ranks} or leave it out"
+        )
+    if deployment.ep == 1 and width and width % ranks:
+        raise KvcalcError(
+            f"--{'dp' if deployment.dp_attention else 'tp'}: {ranks} ranks of {where} do not divide an expert's "
+            f"{width:,} columns ({source}); --ep {ranks} gives whole experts to each"
+        )
 
 
 def _check_dcp(setup: Setup, version: Version, *, hybrid_manager: bool) -> None:

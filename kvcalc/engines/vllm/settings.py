@@ -13,6 +13,7 @@ from kvcalc.engines.vllm.defaults import (
     runner_of,
 )
 from kvcalc.engines.vllm.traits import traits_of
+from kvcalc.errors import KvcalcError
 from kvcalc.note import note, register
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
             most_tokens = min(most_tokens, most_sequences * max(1, setup.max_model_len))
         if sequences is None and version >= SEQUENCES_BY_USAGE:
             most_sequences = min(most_sequences, most_tokens)
+    if most_tokens < most_sequences:
+        raise KvcalcError(
+            f"--engine-option: max-num-batched-tokens {most_tokens:,} is less than max-num-seqs {most_sequences:,}, "
+            "which vllm refuses (vllm/config/scheduler.py)"
+        )
     prefix = engine.option("enable-prefix-caching")
     given: dict[str, Any] = {"max-num-batched-tokens": tokens, "max-num-seqs": sequences}
     return Settings(
