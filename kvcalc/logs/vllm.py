@@ -287,9 +287,15 @@ WORDINGS = (
     ),
     _line(
         "KV cache size:",
-        rf"[A-Z]{{2,8}}(?: \+ host)? KV cache size: (?P<tokens>{_COUNT}) tokens",
-        "0.8 to 0.33",
+        rf"[A-Z]{{2,8}}(?: \+ host)? KV cache size: (?P<tokens>{_COUNT}) tokens(?!,)",
+        "0.8 to 0.27: the concurrency stands on the next line",
         "v1/core/kv_cache_utils.py",
+    ),
+    _line(
+        "KV cache size:",
+        rf"[A-Z]{{2,8}}(?: \+ host)? KV cache size: (?P<tokens>{_COUNT}) tokens,",
+        "0.28 to 0.33: the concurrency stands on the same line",
+        "v1/core/kv_cache_utils.py, update_kv_cache_capacity",
     ),
     _line(
         "tokens per request:",

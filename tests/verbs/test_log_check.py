@@ -255,6 +255,17 @@ def test_a_version_is_taken_by_the_wording(log: Any) -> None:
     assert any("wording" in each.text for each in result.notes if each.code == "version-not-logged")
 
 
+@pytest.mark.parametrize(("between", "version"), [("\nINFO ", "0.27.1"), (", ", "0.33.0")])
+def test_tokens_and_concurrency_stand_on_one_line_since_0_28(log: Any, between: str, version: str) -> None:
+    """v1/core/kv_cache_utils.py of vLLM: two lines up to 0.27.1, one from 0.28.0."""
+    concurrency = "Maximum concurrency for 8,192 tokens per request: 58.02x"
+    text = f"INFO Available KV cache memory: 58.02 GiB\nINFO GPU KV cache size: 475,296 tokens{between}{concurrency}\n"
+    result = package.capacity_from_log(log(text), "llama-3-8b", gpu="h100")
+    assert result.engine_version == version
+    assert any("the newest with the wording" in each.text for each in result.notes)
+    assert result.row("concurrency") is not None
+
+
 def test_settings_that_nobody_says_are_assumed(log: Any) -> None:
     text = "INFO Available KV cache memory: 56.21 GiB\n"
     said = {each.option: each.source for each in package.capacity_from_log(log(text), "llama-3-8b").settings}

@@ -23,7 +23,7 @@ def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]
     if found is not None:
         return f"{name}@{found[1]}", ()
     taken = newest(log)
-    lines = "" if log.between is None else ", by the wording of its lines"
+    lines = ", the newest that is known" if log.between is None else ", the newest with the wording of its lines"
     told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
     return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
 
