@@ -182,6 +182,7 @@ REFUSED = [
         "vllm on cards of NVIDIA and AMD",
     ),
     ("llama-3-8b", "0.33.0", Deployment(), {"cache_dtype": "k=fp8,v=bf16"}, "all of a cache in one format"),
+    ("deepseek-v3", "0.33.0", Deployment(8), {"cache_dtype": "fp8_ds_mla"}, "only where the layer has an indexer"),
     (
         "granite-4.0-h-small",
         "0.19.0",

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import kvcalc
-from kvcalc.engines.vllm.overhead import capture_sizes
+from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.engines.vllm.samplers import sorting
+from kvcalc.engines.vllm.settings import Settings, parse_version
 from kvcalc.memory import Rank, ranks_of
 from kvcalc.term import Product, Sum, leaves
 from kvcalc.units import GIB, MIB
@@ -210,9 +211,57 @@ def test_graphs_are_charged_since_0_20() -> None:
     assert not graphs("0.33.0", engine_option={"enforce-eager": "true"})
 
 
-def test_sizes_that_graphs_are_captured_for() -> None:
-    """Start-up logs: 51 of 256 or more sequences, 35 of 128 (0.22.0, Qwen2.5-7B)."""
-    assert [capture_sizes(each) for each in (1024, 256, 128, 8)] == [51, 51, 35, 5]
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("0.12.0", (51, 51, 7, 7, 28, 51, 10, 37, 37)),
+        ("0.13.0", (51, 51, 7, 19, 51, 51, 10, 37, 37)),
+        ("0.19.0", (51, 51, 7, 19, 51, 51, 10, 37, 37)),
+        ("0.20.2", (51, 51, 7, 19, 51, 51, 10, 38, 38)),
+        ("0.27.1", (51, 51, 7, 19, 51, 51, 10, 38, 38)),
+        ("0.28.0", (51, 83, 7, 19, 51, 83, 10, 38, 38)),
+        ("0.29.0", (51, 83, 7, 19, 56, 83, 10, 38, 42)),
+        ("0.30.0", (51, 83, 7, 19, 56, 83, 10, 38, 42)),
+        ("0.33.0", (51, 83, 7, 19, 56, 83, 11, 38, 42)),
+    ],
+)
+def test_sizes_that_graphs_are_captured_for(version: str, expected: tuple[int, ...]) -> None:
+    """As each version's own _set_cudagraph_sizes answers; logs print 51 of 256 sequences and 35 of 128 (0.22.0)."""
+    hopper, blackwell = (9, 0), (10, 0)
+    cases = [  # max-num-seqs, max-num-batched-tokens, num-speculative-tokens, compute capability
+        (1024, 8192, 0, hopper),
+        (1024, 8192, 0, blackwell),
+        (16, 8192, 0, hopper),
+        (16, 8192, 3, hopper),
+        (100, 8192, 2, hopper),
+        (1024, 8192, 3, blackwell),
+        (30, 8192, 0, hopper),
+        (1024, 300, 0, hopper),
+        (256, 300, 2, hopper),
+    ]
+    found = []
+    for sequences, batch, drafted, capability in cases:
+        settings = Settings(
+            version=parse_version(version),
+            max_model_len=8192,
+            max_num_batched_tokens=batch,
+            max_num_seqs=sequences,
+            block_size=None,
+            enable_prefix_caching=True,
+            disable_hybrid_kv_cache_manager=False,
+            enforce_eager=False,
+            usage="server",
+            kv_cache_memory_bytes=None,
+            num_speculative_tokens=drafted,
+        )
+        found.append(capture_sizes(settings, capability))
+    assert tuple(found) == expected
+
+
+@pytest.mark.parametrize(("gpu", "sizes"), [("h100", 51), ("b200", 83)])
+def test_graphs_of_a_card(gpu: str, sizes: int) -> None:
+    rows = [leaf.path for leaf in leaves(rank("llama-3.1-8b", "0.33.0", gpu).overhead)]
+    assert f"CUDA graphs, as estimated for {sizes} sizes" in rows
 
 
 def test_counters_of_runner_v2() -> None:

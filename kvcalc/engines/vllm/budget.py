@@ -79,7 +79,7 @@ def _graphs_beside(setup: Setup, settings: Settings, layers: int) -> Iterator[No
     memory, usable = setup.gpu.memory_bytes, usable_bytes(setup, settings)
     if graphs_charged(settings) or settings.enforce_eager or memory is None or usable is None:
         return
-    graphs, left = graphs_of(settings, layers).row.bytes, memory - usable
+    graphs, left = graphs_of(setup, settings, layers).row.bytes, memory - usable
     if left < graphs + CONTEXT_BYTES:
         yield note(
             "graphs-beside-pool",

@@ -126,6 +126,13 @@ def _check_card(name: str, gpu: Gpu, version: Version) -> None:
 
 def _check_tensors(asked: CacheFormat, setup: Setup, version: Version) -> None:
     """Latents of a layer with an indexer may have formats of their own."""
+    latents = [layer.attention for layer in setup.model.layout.kinds if isinstance(layer.attention, MLA)]
+    if any(latent.index_topk is None for latent in latents):
+        raise KvcalcError(
+            f"--cache-dtype: vllm keeps latents in '{asked.name}' only where the layer has an indexer, which "
+            f"{setup.model.name} lacks: of the MLA backends the sparse ones alone have it (supported_kv_cache_dtypes "
+            "of vllm/v1/attention/backends/mla/flashmla_sparse.py and its neighbours); give bf16 or fp8"
+        )
     number, named = ".".join(map(str, version)), {name: each.name for name, each in asked.tensors}
     blackwell = (setup.gpu.compute_capability or (0, 0))[0] == BLACKWELL
     if named == NVFP4_DS_MLA and version >= NVFP4_ON_OTHERS and blackwell:

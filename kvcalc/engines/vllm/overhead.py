@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB
 
@@ -132,7 +133,7 @@ def _rows(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last
         words = Factor("words_of_vocab_size", -(-vocab // 32), "word")
         yield _known(Product("tokens of the prompt", (sequences, words, Factor("int32", 4, "byte")), source))
     if graphs_charged(settings):
-        yield graphs_of(settings, layers)
+        yield graphs_of(setup, settings, layers)
 
 
 def graphs_charged(settings: Settings) -> bool:
@@ -141,15 +142,9 @@ def graphs_charged(settings: Settings) -> bool:
     return not settings.enforce_eager and settings.version >= since
 
 
-def capture_sizes(max_num_seqs: int) -> int:
-    """How many batch sizes graphs are captured for (vllm/config/vllm.py, _set_cudagraph_sizes)."""
-    most = min(2 * max_num_seqs, 512)
-    return sum(size <= most for size in (1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)))
-
-
-def graphs_of(settings: Settings, layers: int) -> Ranged:
+def graphs_of(setup: Setup, settings: Settings, layers: int) -> Ranged:
     """The graphs of a rank, as vLLM would estimate them."""
-    sizes = capture_sizes(settings.max_num_seqs)
+    sizes = capture_sizes(settings, setup.gpu.compute_capability)
     if settings.runner == "v2":
         factors = (Factor("sizes", sizes, "size"), Factor("of_each", GRAPHS_OF_A_SIZE_V2, "byte"))
         source = "fitted on three logs of runner V2"
