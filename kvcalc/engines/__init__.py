@@ -69,6 +69,8 @@ def choose_engine(text: str, options: Mapping[str, str], block_size: str | None 
             raise KvcalcError(f"--block-size: is {kind.block_option} of engine {name}; give one of them")
         given[kind.block_option] = block_size
     for key in given:
+        if key in kind.given_elsewhere:
+            raise KvcalcError(f"--engine-option: {key} of {name} is given as {kind.given_elsewhere[key]}")
         if key not in kind.options:
             none = f"engine {name} has no options, so none named '{key[:60]}'"
             other = f"engine {name} has no option '{key[:60]}'{nearest_or_all(key, kind.options)}"

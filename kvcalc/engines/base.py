@@ -264,6 +264,7 @@ class Engine(ABC):
         formula: how, in symbols that `about` or the engine's documentation explains.
         source: where that is documented.
         options: each by the engine's own name for it.
+        given_elsewhere: its options that kvcalc has as options of its own, and which.
         rules: what it does beside the formula, for people.
         block_option: the one that `--block-size` is short for; None where it has no blocks.
         utilization: the share of an accelerator's memory that it uses where nobody says, unless
@@ -283,6 +284,7 @@ class Engine(ABC):
     formula: ClassVar[str]
     source: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = MappingProxyType({})
+    given_elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType({})
     rules: ClassVar[tuple[Rule, ...]] = ()
     block_option: ClassVar[str | None] = None
     utilization: ClassVar[Fraction | None] = DEFAULT_UTILIZATION

@@ -9,10 +9,11 @@ import pytest
 
 import kvcalc
 from kvcalc.deployment import Deployment
-from kvcalc.engines import ENGINES
+from kvcalc.engines import ENGINES, choose_engine
 from kvcalc.engines.vllm.engine import Vllm
 from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.settings import Settings
+from kvcalc.errors import KvcalcError
 from kvcalc.memory import Ranks
 
 
@@ -120,3 +121,9 @@ def test_utilization_by_version(version: str, share: float) -> None:
     with patch.dict(ENGINES, vllm=Vllm):
         assert float(kvcalc.make_scenario("llama-3-8b", engine=f"vllm@{version}").utilization) == share
         assert float(kvcalc.make_scenario("llama-3-8b", engine=f"vllm@{version}", utilization=0.5).utilization) == 0.5
+
+
+@pytest.mark.parametrize(("name", "own"), [("max-model-len", "--context"), ("gpu_memory_utilization", "--utilization")])
+def test_options_that_kvcalc_has_itself_are_named(name: str, own: str) -> None:
+    with pytest.raises(KvcalcError, match=f"of vllm is given as {own}"):
+        choose_engine("vllm", {name: "1"})

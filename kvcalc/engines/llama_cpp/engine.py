@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine, Option, Setup
 from kvcalc.engines.llama_cpp.formats import ggml_format
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
-from kvcalc.engines.llama_cpp.options import OPTIONS, settings_of
+from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Cross
 from kvcalc.note import Note, note, register
@@ -43,6 +43,7 @@ class LlamaCpp(Engine):
         "llama.cpp b11549, src/llama-kv-cache.cpp, src/llama-kv-cache-iswa.cpp and src/llama-memory-recurrent.cpp"
     )
     options: ClassVar[Mapping[str, Option]] = OPTIONS
+    given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     places_weights: ClassVar[bool] = True
     utilization: ClassVar[Fraction | None] = None
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(

@@ -70,6 +70,17 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
 )
 
 
+GIVEN_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "ctx-size": "--context, the tokens of each slot",
+        "parallel": "--batch",
+        "cache-type-k": "--cache-dtype k=TYPE,v=TYPE",
+        "cache-type-v": "--cache-dtype k=TYPE,v=TYPE",
+    }
+)
+"""Options of llama-server that kvcalc has as options of its own."""
+
+
 class Settings(NamedTuple):
     """What a server runs with, by the names of its options."""
 

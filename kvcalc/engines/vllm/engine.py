@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine, Option, Rule, Setup
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.layout import VllmLayout
-from kvcalc.engines.vllm.options import OPTIONS
+from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
@@ -37,6 +37,7 @@ class Vllm(Engine):
     formula: ClassVar[str] = "bytes of a block x (1 + sequences x sum over groups of ceil(tokens kept / block-size))"
     source: ClassVar[str] = "vLLM, vllm/v1/kv_cache_interface.py and vllm/v1/core/kv_cache_utils.py"
     options: ClassVar[Mapping[str, Option]] = OPTIONS
+    given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     rules: ClassVar[tuple[Rule, ...]] = (*RULES, *WEIGHT_RULES, *MEMORY_RULES)
     block_option: ClassVar[str | None] = "block-size"
 

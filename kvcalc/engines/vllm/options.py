@@ -57,6 +57,22 @@ def _block_size(text: str, what: str) -> int:
     return size
 
 
+GIVEN_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "max-model-len": "--context",
+        "gpu-memory-utilization": "--utilization",
+        "tensor-parallel-size": "--tp",
+        "pipeline-parallel-size": "--pp",
+        "data-parallel-size": "--dp with --dp-attention",
+        "decode-context-parallel-size": "--dcp",
+        "enable-expert-parallel": "--ep",
+        "kv-cache-dtype": "--cache-dtype",
+        "dtype": "--dtype",
+        "quantization": "--weight-dtype",
+    }
+)
+"""Options of vLLM that kvcalc has as options of its own."""
+
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "max-num-batched-tokens": Option(
