@@ -90,6 +90,11 @@ def test_a_default_is_said() -> None:
         "(--engine-option sets them)"
     )
     assert told.data["max_num_seqs"] == 1024
+    (told,) = settings("0.33.0", "h100", max_num_seqs=6).notes("h100-sxm")
+    assert told.text == (
+        "nobody gave max-num-batched-tokens 8192: vLLM 0.33.0 has this for server use on h100-sxm "
+        "(--engine-option sets it)"
+    )
 
 
 @pytest.mark.parametrize(

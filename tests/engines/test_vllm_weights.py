@@ -218,7 +218,7 @@ def test_an_end_of_at_most_a_mib_stays_with_its_tensor(requested: int, allocated
 
 def test_ends_of_blocks_of_the_merged_matrices() -> None:
     """Qwen2.5-7B: gate and up are 271,581,184 bytes, 1 MiB short of whole 2 MiB; others half of it."""
-    row = "ends of the allocator's blocks"
+    row = "rounding of PyTorch's allocator"
     qwen = kvcalc.Model(**QWEN_7B)
 
     assert rows(qwen)[row] == 28 * (2**20 + 2**19 + 2**19) + 2 * 2**19
@@ -291,7 +291,7 @@ def test_a_replica_of_divided_towers_counts_them_once() -> None:
         kvcalc.estimate(name, context=1, tp=8, engine=engine).memory.weights_bytes for engine in ("exact", "vllm")
     )
     loaded = sum(rows(name, tp=8, engine="vllm")[row] for row in rows(name, tp=8, engine="vllm") if "rotary" in row)
-    ends = rows(name, tp=8, engine="vllm").get("ends of the allocator's blocks", 0)
+    ends = rows(name, tp=8, engine="vllm").get("rounding of PyTorch's allocator", 0)
     assert exact is not None
     assert vllm == exact - 7 * tower + 8 * (loaded + ends)
 

@@ -38,7 +38,7 @@ def ends_of_blocks(setup: Setup, stage: Stage) -> Iterator[Product]:
         return
     total = sum(count * kept_end(size) for count, size in _tensors(setup, stage, model.hidden_size))
     if total:
-        yield Product("ends of the allocator's blocks", (Factor("kept", total, "byte"),), SOURCE)
+        yield Product("rounding of PyTorch's allocator", (Factor("kept", total, "byte"),), SOURCE)
 
 
 def kept_end(size: int) -> int:

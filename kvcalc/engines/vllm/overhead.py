@@ -125,13 +125,15 @@ def _rows(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last
         source = "vllm/v1/worker/gpu/sample/penalties.py, PenaltiesState"
         yield _known(
             Product(
-                "counts of tokens",
+                "penalties: counts of sampled tokens",
                 (sequences, Factor("vocab_size", vocab, "token"), Factor("int32", 4, "byte")),
                 source,
             )
         )
-        words = Factor("words_of_vocab_size", -(-vocab // 32), "word")
-        yield _known(Product("tokens of the prompt", (sequences, words, Factor("int32", 4, "byte")), source))
+        words = Factor("words_of_vocab_size", -(-vocab // 32), "word of 32 tokens")
+        yield _known(
+            Product("penalties: mask of prompt tokens", (sequences, words, Factor("int32", 4, "byte")), source)
+        )
     if graphs_charged(settings):
         yield graphs_of(setup, settings, layers)
 

@@ -80,10 +80,11 @@ class Settings(NamedTuple):
             taken = {name: getattr(self, name.replace("-", "_")) for name in self.defaults}
             words = ", ".join(f"{name} {str(value).lower()}" for name, value in taken.items())
             version = ".".join(map(str, self.version))
+            those, them = ("this", "it") if len(taken) == 1 else ("these", "them")
             yield note(
                 "engine-defaults",
-                f"nobody gave {words}: vLLM {version} has these for {self.usage} use on {gpu} "
-                "(--engine-option sets them)",
+                f"nobody gave {words}: vLLM {version} has {those} for {self.usage} use on {gpu} "
+                f"(--engine-option sets {them})",
                 version=version,
                 usage=self.usage,
                 gpu=gpu,

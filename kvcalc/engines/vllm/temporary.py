@@ -164,7 +164,9 @@ def _layers(shapes: Shapes, step: Step, setup: Setup, settings: Settings, traits
     if setup.deployment.tp > 1 and settings.runner == "v0":
         source = "one log of 0.8.5 [one log]; one of 0.11 has none"
         parts.append(_tokens("the sum over tensor-parallel ranks", shapes, step, source=source))
-    parts.append(Product("what else is compiled", (Factor("fitted", COMPILED, "byte"),), "fitted on logs of 0.19"))
+    parts.append(
+        Product("other buffers of compiled layers", (Factor("fitted", COMPILED, "byte"),), "fitted on logs of 0.19")
+    )
     return tuple(parts)
 
 
