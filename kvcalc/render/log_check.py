@@ -90,7 +90,7 @@ def _answers(result: LogCheck, unit: str, *, explain: bool, command: str) -> Ite
     exact = result.exact
     if exact.pool:
         held = "" if exact.tokens is None else f": {exact.tokens:,} tokens"
-        yield f"as printed with {' '.join(exact.pool)}{held}"
-    if exact.parts:
+        yield f"{'as printed with' if exact.as_printed else 'nearest:'} {' '.join(exact.pool)}{held}"
+    if exact.as_printed and "--overhead" in exact.parts and result.deployment.pp == 1:
         yield with_unit(f"or with {' '.join(exact.parts)}", unit)
     yield from next_line(command, explain=explain)

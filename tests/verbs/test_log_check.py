@@ -69,6 +69,31 @@ def test_the_options_that_are_written_give_the_printed_tokens(kvcalc: Kvcalc, lo
     assert result.exact.parts[0::2] == ("--weights", "--temporary", "--overhead")
 
 
+def test_the_parts_that_are_written_give_the_printed_tokens_too(kvcalc: Kvcalc, log: Any) -> None:
+    result = package.capacity_from_log(log(V0_31), gpu="a100-80gb")
+    assert result.exact.as_printed
+    words = [*result.exact.command.split()[1:-2], *result.exact.parts, "--json"]
+    assert json.loads(kvcalc(*words).stdout)["tokens"] == 460496
+
+
+def test_what_does_not_give_the_printed_figures_is_not_told_to(kvcalc: Kvcalc, log: Any) -> None:
+    """Two ranks hold twice the printed tokens in the printed memory, 8-bit formats too."""
+    for options in (("--tp", "2"), ("--cache-dtype", "fp8")):
+        told = kvcalc("capacity", "--from-log", log(V0_31), "--gpu", "a100-80gb", *options)
+        assert "as printed with" not in told.stdout
+        assert "nearest: --engine-option kv-cache-memory-bytes=" in told.stdout
+
+
+def test_blocks_are_looked_for_where_no_tokens_are_printed(log: Any) -> None:
+    """190,100 blocks in 34.81 GiB, as stored file 33122952765 has them."""
+    result = package.capacity_from_log(log(BOTH))
+    blocks = result.row("blocks")
+    assert blocks is not None
+    assert blocks.printed == 190100
+    assert result.exact.as_printed
+    assert result.exact.tokens == 190100 * 16
+
+
 def test_more_than_five_percent_off_is_a_no(kvcalc: Kvcalc, log: Any) -> None:
     told = kvcalc("capacity", "--from-log", log(SHIFTED), "--gpu", "a100-80gb")
     assert told.code == 1

@@ -13,7 +13,7 @@ from kvcalc.verbs.log_check.exact import exact_options
 from kvcalc.verbs.log_check.model_of_log import hub_id
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.result import LogCheck, LogRow, LogSummary
-from kvcalc.verbs.log_check.rows import predict, rows
+from kvcalc.verbs.log_check.rows import pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import as_logged
 from kvcalc.verbs.resolve import resolve
 
@@ -47,10 +47,8 @@ def check_log(
     prediction = predict(scenario, deployment, log)
     found = rows(log, prediction)
 
-    def tokens_of(memory: int) -> int | None:
-        replica = Replica(prediction.ranks, (memory,) * len(prediction.ranks))
-        pool = replica.pool(context)
-        return replica.most_tokens(context) if pool is None else pool.tokens
+    def pool_of(memory: int) -> dict[str, int | float]:
+        return pool_figures(Replica(prediction.ranks, (memory,) * len(prediction.ranks)), context)
 
     by_name = {row.name: row for row in found}
     told = _of_weights(asked.notes)
@@ -66,7 +64,7 @@ def check_log(
         gpus=held.gpus,
         settings=asked.settings,
         rows=explained,
-        exact=exact_options(scenario, log, by_name, asked.settings, tokens_of),
+        exact=exact_options(scenario, log, by_name, asked.settings, pool_of),
         notes=(*asked.notes, *_cut(cut=cut), *held.notes),
         question=held.question,
         scenario=scenario,

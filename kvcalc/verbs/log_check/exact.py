@@ -1,17 +1,18 @@
-"""The options with which a prediction is what the server printed."""
+"""The options with which a prediction is what the server printed, or nearest to it."""
 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import ENGINES
-from kvcalc.verbs.log_check.result import TOKENS, ExactOptions
+from kvcalc.verbs.log_check.result import JUDGED, TOKENS, ExactOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from fractions import Fraction
 
-    from kvcalc.logs import ServerLog
+    from kvcalc.logs import Printed, ServerLog
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.log_check.result import LogRow, LogSetting
 
@@ -27,7 +28,7 @@ def exact_options(
     log: ServerLog,
     rows: Mapping[str, LogRow],
     settings: tuple[LogSetting, ...],
-    tokens_of: Callable[[int], int | None],
+    pool_of: Callable[[int], Mapping[str, float]],
 ) -> ExactOptions:
     """Options by the printed pool, and by the printed parts beside it.
 
@@ -36,45 +37,76 @@ def exact_options(
         log: what a server said.
         rows: the figures, by name.
         settings: what the prediction was made with.
-        tokens_of: the tokens of so much memory for the cache.
+        pool_of: tokens, blocks and concurrency of so much memory for the cache.
     """
-    memory = _pool_bytes(log, rows, tokens_of)
+    found = _pool_bytes(log, pool_of)
+    memory = None if found is None else found.memory
     option = POOL_OPTIONS.get(log.engine)
     pool: tuple[str, ...] = ()
     if memory is not None:
         known = option is not None and option in ENGINES[scenario.engine.name].options
         pool = ("--engine-option", f"{option}={memory}") if known else ("--cache-memory", str(memory))
-    parts = tuple(_parts(scenario, log, rows))
+    parts = tuple(_parts(scenario, log, rows, memory))
     command = shlex.join([*_command(scenario, settings, pool[-1] if pool else "", parts), *(pool or parts)])
-    return ExactOptions(command, pool, parts, None if memory is None else tokens_of(memory))
+    held = {} if memory is None else pool_of(memory)
+    tokens = held.get(TOKENS)
+    return ExactOptions(
+        command=command,
+        pool=pool,
+        parts=parts,
+        tokens=None if tokens is None else int(tokens),
+        as_printed=found is not None and found.as_printed,
+    )
 
 
-def _pool_bytes(log: ServerLog, rows: Mapping[str, LogRow], tokens_of: Callable[[int], int | None]) -> int | None:
-    """The least memory that holds the printed tokens, best of that which rounds to what is printed; else that.
+class _Found(NamedTuple):
+    """Memory for the cache.
 
-    Tokens never fall as memory is added.
+    Attributes:
+        as_printed: whether it rounds to the printed memory, and holds what is printed of the pool.
     """
-    printed, row = log.least("cache memory"), rows.get(TOKENS)
+
+    memory: int
+    as_printed: bool
+
+
+def _pool_bytes(log: ServerLog, pool_of: Callable[[int], Mapping[str, float]]) -> _Found | None:
+    """The least memory that holds the printed pool, best of that which rounds to what is printed; else that.
+
+    Tokens, blocks and concurrency never fall as memory is added.
+    """
+    printed = log.least("cache memory")
     if printed is None or printed.value < 0:
         return None
-    wanted = None if row is None else row.printed
-    if wanted is None:
-        return int(printed.value)
+    name = next((name for name in JUDGED if name in log.printed), None)
+    wanted = None if name is None else log.least(name)
+    if name is None or wanted is None:
+        return _Found(int(printed.value), as_printed=False)
     for off in (printed.off, printed.value / 2):
-        low, high = max(0, int(printed.value - off)), int(printed.value + off)
-        for _ in range(_STEPS):
-            if low >= high:
-                break
-            middle = (low + high) // 2
-            low, high = (middle + 1, high) if (tokens_of(middle) or 0) < wanted else (low, middle)
-        if tokens_of(low) == wanted:
-            return low
-    return int(printed.value)
+        low = _least_memory(printed.value, off, lambda memory: _reaches(pool_of(memory).get(name), wanted))
+        if abs((pool_of(low).get(name) or 0) - wanted.value) <= wanted.off:
+            return _Found(low, as_printed=abs(low - printed.value) <= printed.off + 1)
+    return _Found(int(printed.value), as_printed=False)
 
 
-def _parts(scenario: Scenario, log: ServerLog, rows: Mapping[str, LogRow]) -> Iterator[str]:
+def _least_memory(middle: Fraction, off: Fraction, enough: Callable[[int], bool]) -> int:
+    """The least whole bytes between two ends that are enough; the upper end where none are."""
+    low, high = max(0, int(middle - off)), int(middle + off)
+    for _ in range(_STEPS):
+        if low >= high:
+            break
+        tried = (low + high) // 2
+        low, high = (low, tried) if enough(tried) else (tried + 1, high)
+    return low
+
+
+def _reaches(held: float | None, wanted: Printed) -> bool:
+    return (held or 0) >= wanted.value - wanted.off
+
+
+def _parts(scenario: Scenario, log: ServerLog, rows: Mapping[str, LogRow], memory: int | None) -> Iterator[str]:
     """Weights of a replica; of a rank temporary memory and, as overhead, what is then left of what is usable."""
-    weights, cache = log.most("weights"), log.least("cache memory")
+    weights = log.most("weights")
     temporary = log.most("temporary") or log.most("temporary and CUDA graphs")
     usable = rows.get("usable memory")
     deployment = scenario.deployment
@@ -82,9 +114,9 @@ def _parts(scenario: Scenario, log: ServerLog, rows: Mapping[str, LogRow]) -> It
         return
     yield from ("--weights", str(round(weights.value) * deployment.ranks))
     yield from ("--temporary", str(max(0, round(temporary.value))))
-    if cache is not None and usable is not None and usable.predicted is not None:
-        left = round(usable.predicted - weights.value - temporary.value - cache.value)
-        yield from ("--overhead", str(max(0, left)))
+    if memory is not None and usable is not None and usable.predicted is not None:
+        left = int(usable.predicted) - round(weights.value) - round(temporary.value) - memory
+        yield from ("--overhead", str(left)) if left >= 0 else ()
 
 
 def _command(scenario: Scenario, settings: tuple[LogSetting, ...], pool: str, parts: tuple[str, ...]) -> Iterator[str]:

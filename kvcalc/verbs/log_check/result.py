@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 
 TOKENS = "tokens"
+JUDGED = (TOKENS, "blocks", "concurrency")
+"""Figures of the pool, of which the first that a log prints is judged: versions print different ones."""
+
 MOST_DIFFERENCE = 0.05
 """A difference of the tokens above this is a no."""
 
@@ -80,19 +83,22 @@ class LogRow(Record):
 
 @record
 class ExactOptions(Record):
-    """Options with which the prediction is what was printed.
+    """Options with which the prediction is what was printed, or nearest to it.
 
     Attributes:
         command: the whole command line.
         pool: those that give the cache its memory; empty where the log does not print it.
         parts: those that give the memory beside it; empty where the log does not print its parts.
         tokens: that a capacity with `pool` then holds.
+        as_printed: whether the memory of `pool` rounds to the printed one and holds the printed tokens, blocks or
+            concurrency.
     """
 
     command: str
     pool: tuple[str, ...]
     parts: tuple[str, ...]
     tokens: int | None
+    as_printed: bool
 
 
 @record

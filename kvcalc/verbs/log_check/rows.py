@@ -78,7 +78,7 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
         printing = [value for rank, value in zip(ranks, each, strict=True) if _prints(rank, log, name, alone=alone)]
         values[name] = (min if name in _LEAST else max)(printing or each)
     values["cache of one request"] = Range.one(max(rank.cache_bytes(1, context) for rank in ranks))
-    values |= {name: Range.one(value) for name, value in _pool(replica, context).items()}
+    values |= {name: Range.one(value) for name, value in pool_figures(replica, context).items()}
     values |= _given_the_pool(replica, context, log, alone=alone)
     if not values[ESTIMATED_GRAPHS].usual:
         del values[ESTIMATED_GRAPHS]
@@ -137,7 +137,8 @@ def _graphs(rank: Rank) -> int:
     return sum(leaf.bytes for leaf in leaves(rank.overhead) if "graph" in leaf.path.lower())
 
 
-def _pool(replica: Replica, context: int) -> dict[str, int | float]:
+def pool_figures(replica: Replica, context: int) -> dict[str, int | float]:
+    """What an engine prints of the blocks that its memory for the cache is divided into."""
     pool: Pool | None = replica.pool(context)
     if pool is not None:
         return {
@@ -155,7 +156,7 @@ def _given_the_pool(replica: Replica, context: int, log: ServerLog, *, alone: bo
     printed = log.least("cache memory")
     if printed is None or printed.value < 0:
         return {}
-    exact, low, high = (_pool(_with_memory(replica, log, sign, alone=alone), context) for sign in (0, -1, 1))
+    exact, low, high = (pool_figures(_with_memory(replica, log, sign, alone=alone), context) for sign in (0, -1, 1))
     return {
         f"{name}{GIVEN}": Range(exact[name], low[name], high[name])
         for name in ("blocks", TOKENS, "concurrency")
