@@ -101,7 +101,7 @@ def _least_memory(middle: Fraction, off: Fraction, enough: Callable[[int], bool]
 
 
 def _reaches(held: float | None, wanted: Printed) -> bool:
-    return (held or 0) >= wanted.value - wanted.off
+    return held is not None and held >= float(wanted.value - wanted.off)
 
 
 def _parts(scenario: Scenario, log: ServerLog, rows: Mapping[str, LogRow], memory: int | None) -> Iterator[str]:
