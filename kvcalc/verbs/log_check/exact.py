@@ -84,7 +84,7 @@ def _pool_bytes(log: ServerLog, pool_of: Callable[[int], Mapping[str, float]]) -
         return _Found(int(printed.value), as_printed=False)
     for off in (printed.off, printed.value / 2):
         low = _least_memory(printed.value, off, lambda memory: _reaches(pool_of(memory).get(name), wanted))
-        if abs((pool_of(low).get(name) or 0) - wanted.value) <= wanted.off:
+        if abs(float(pool_of(low).get(name, 0)) - float(wanted.value)) <= float(wanted.off):
             return _Found(low, as_printed=abs(low - printed.value) <= printed.off + 1)
     return _Found(int(printed.value), as_printed=False)
 
