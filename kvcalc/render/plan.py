@@ -15,6 +15,7 @@ from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, right
 from kvcalc.units import format_size, with_unit
 from kvcalc.verbs.plan_result import Planned
+from kvcalc.verbs.why_not import NOT_SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,9 +124,11 @@ def _rejected(result: Plan, unit: str, *, several: bool) -> Grid:
     return Grid(columns, tuple(lines))
 
 
-def _kind(row: Rejected) -> tuple[str, int]:
-    """Illegal sizes that follow each other make one line."""
-    return row.gpu, row.tp * 10_000 + row.pp if row.legal else 0
+def _kind(row: Rejected) -> tuple[str, object]:
+    """Illegal sizes that follow each other make one line, and those that the engine refuses in the same words."""
+    if not row.legal:
+        return row.gpu, None
+    return row.gpu, row.reason if row.reason.startswith(NOT_SERVED) else (row.tp, row.pp)
 
 
 def _line(rows: list[Rejected], unit: str, *, several: bool) -> Row:
@@ -133,7 +136,8 @@ def _line(rows: list[Rejected], unit: str, *, several: bool) -> Row:
     tps = [str(row.tp) for row in rows]
     sizes = "tp " + (", ".join(tps) if len(tps) <= MOST_SIZES_NAMED else f"{tps[0]} to {tps[-1]}")
     sizes += f" x pp {first.pp}" if first.pp > 1 else ""
-    reason = with_unit(first.reason, unit) if len(rows) == 1 else "illegal: the heads do not spread over them"
+    alike = all(row.reason == first.reason for row in rows)
+    reason = with_unit(first.reason, unit) if alike else "illegal: the heads do not spread over them"
     return Row((*((first.gpu,) if several else ()), sizes, reason))
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_ILLEGAL = 128
 """Illegal sizes up to this one are listed; nodes of more GPUs are not known."""
 
+NOT_SERVED = "not served: "
+"""Begins the reason of a size that is legal, and that the engine refuses."""
+
 
 @record
 class Rejected(Record):
@@ -59,8 +62,7 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
     all_tps = {*tps, *range(1, min(scenario.gpu.node_size, MOST_ILLEGAL) + 1)}
     for tp in sorted(tp for tp in all_tps if tp <= most) if asked is None else [asked]:
         if tp not in tps:
-            reason = why_tp_is_illegal(kinds, tp) or _why_not_served(search, scenario, tp)
-            yield Rejected(gpu, tp, 1, legal=False, reason=f"illegal: {reason}")
+            yield _not_tried(search, scenario, tp, why_tp_is_illegal(kinds, tp))
             continue
         if tp <= most and limits.pp in (None, 1):
             yield Rejected(gpu, tp, 1, legal=True, reason=_reason(search, scenario, tp, 1))
@@ -69,11 +71,14 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
             yield Rejected(gpu, tp, stages[-1], legal=True, reason=_reason(search, scenario, tp, *stages))
 
 
-def _why_not_served(search: Search, scenario: Scenario, tp: int) -> str:
-    """The engine's own words, or that of the plain formulas, which refuse nothing but rows."""
-    if scenario.engine.plain:
-        return "the format of the cache cannot store a rank's share of a row"
-    return search.ranks(scenario).why_not_served(Deployment(tp)) or "not in this node"
+def _not_tried(search: Search, scenario: Scenario, tp: int, illegal: str | None) -> Rejected:
+    """A size that the model, the format of the cache or else the engine rules out."""
+    if illegal is None and scenario.engine.plain:
+        illegal = "the format of the cache cannot store a rank's share of a row"
+    if illegal is not None:
+        return Rejected(scenario.gpu.name, tp, 1, legal=False, reason=f"illegal: {illegal}")
+    words = search.ranks(scenario).why_not_served(Deployment(tp)) or "not in this node"
+    return Rejected(scenario.gpu.name, tp, 1, legal=True, reason=f"{NOT_SERVED}{words.removeprefix('--tp: ')}")
 
 
 def nearest_miss(search: Search, scenario: Scenario) -> Miss | None:

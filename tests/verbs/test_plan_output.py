@@ -96,6 +96,20 @@ def test_long_lists_of_what_is_smaller_are_cut(kvcalc: Kvcalc) -> None:
     assert {row["tp"] for row in rejected} == set(range(1, 65))
 
 
+def test_sizes_that_the_engine_refuses_have_its_words(kvcalc: Kvcalc) -> None:
+    """2 and 4 divide the 64 query heads and 8 key-value heads of llama-3-70b; the engine uses neither."""
+    words = ("plan", "llama-3-70b", "--engine", "llama-cpp", "--gpu", "rtx4090", "-c", "8192", "-b", "4")
+    refused = "not served: llama.cpp puts whole layers on a card (--split-mode layer); give --pp"
+    rejected = json.loads(kvcalc(*words, "--json").stdout)["rejected"]
+    told = {row["tp"]: (row["legal"], row["reason"]) for row in rejected if row["tp"] > 1}
+    assert told[2] == told[4] == (True, refused)
+    assert told[3] == (False, "illegal: 64 query heads do not divide by 3")
+    lines = [" ".join(line.split()) for line in kvcalc(*words).stdout.splitlines()]
+    assert f"tp 2 {refused}" in lines
+    assert f"tp 4 {refused}" in lines
+    assert "tp 5, 6 illegal: the heads do not spread over them" in lines
+
+
 def next_command(stdout: str) -> list[str]:
     (line,) = (line for line in stdout.splitlines() if line.startswith("next: "))
     return line.removeprefix("next: kvcalc ").split()
