@@ -141,6 +141,7 @@ def _notes(
 ) -> Iterator[Note]:
     yield from asked[0].notes
     yield from model_notes(*(kept[0] if kept else (asked[0], Deployment())))
+    yield from _defaults_of_others(kept)
     yield from weight_notes(asked[0])
     yield from gpu_notes(*(scenario for scenario, _ in kept))
     flat = [each.gpu.name for each, _ in found if search.limits.pp is None and not search.tries_stages(each)]
@@ -153,6 +154,15 @@ def _notes(
         )
     if kept and (missing := why_no_bound(kept[0][0])):
         yield no_decode_bound(missing)
+
+
+def _defaults_of_others(kept: list[tuple[Scenario, Deployment]]) -> Iterator[Note]:
+    """What the engine takes on accelerators other than the first, where that depends on them."""
+    told = {scenario.gpu.name for scenario, _ in kept[:1]}
+    for scenario, deployment in kept:
+        if scenario.gpu.name not in told:
+            told.add(scenario.gpu.name)
+            yield from (each for each in model_notes(scenario, deployment) if each.code == "engine-defaults")
 
 
 def _where(names: list[str], of_all: int) -> str:

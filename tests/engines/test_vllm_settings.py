@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 import kvcalc
+from kvcalc.catalogue import find_gpu
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES, choose_engine
 from kvcalc.engines.vllm.engine import Vllm
@@ -15,6 +17,7 @@ from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.settings import Settings
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Ranks
+from kvcalc.units import GIB
 
 
 def settings(version: str, gpu: str, model: str = "llama-3-8b", context: int = 8192, **options: Any) -> Settings:
@@ -80,21 +83,24 @@ def test_what_is_given_is_taken() -> None:
     assert (found.max_num_batched_tokens, found.max_num_seqs, found.defaults) == (100, 6, ())
     assert settings("0.33.0", "h100", context=100, max_num_seqs=6).max_num_batched_tokens == 600
     assert settings("0.33.0", "h100", max_num_batched_tokens=100).max_num_seqs == 100
-    assert not list(settings("0.33.0", "h100", max_num_seqs=6, max_num_batched_tokens=100).notes("h100"))
+    assert not list(settings("0.33.0", "h100", max_num_seqs=6, max_num_batched_tokens=100).notes(find_gpu("h100")))
 
 
 def test_a_default_is_said() -> None:
-    (told,) = settings("0.33.0", "h100").notes("h100-sxm")
+    (told,) = settings("0.33.0", "h100").notes(find_gpu("h100-sxm"))
     assert told.text == (
         "nobody gave max-num-batched-tokens 8192, max-num-seqs 1024: vLLM 0.33.0 has these for server use on h100-sxm "
         "(--engine-option sets them)"
     )
     assert told.data["max_num_seqs"] == 1024
-    (told,) = settings("0.33.0", "h100", max_num_seqs=6).notes("h100-sxm")
+    (told,) = settings("0.33.0", "h100", max_num_seqs=6).notes(find_gpu("h100-sxm"))
     assert told.text == (
         "nobody gave max-num-batched-tokens 8192: vLLM 0.33.0 has this for server use on h100-sxm "
         "(--engine-option sets it)"
     )
+    own = replace(find_gpu("h100-sxm"), memory_bytes=16 * GIB, memory_from="user")
+    (told,) = settings("0.33.0", "h100", max_num_seqs=6).notes(own)
+    assert "for server use on a GPU of 16.00 GiB, else as h100-sxm (" in told.text
 
 
 @pytest.mark.parametrize(

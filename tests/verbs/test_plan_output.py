@@ -110,6 +110,14 @@ def test_sizes_that_the_engine_refuses_have_its_words(kvcalc: Kvcalc) -> None:
     assert "tp 5, 6 illegal: the heads do not spread over them" in lines
 
 
+def test_defaults_of_every_accelerator_are_told(kvcalc: Kvcalc) -> None:
+    """vLLM has other defaults on cards below 70 GiB (EngineArgs.get_batch_defaults)."""
+    words = ("--engine", "vllm", "-c", "32Ki", "-b", "4", "--gpu", "l40s,h100,rtx4090")
+    notes = json.loads(kvcalc("plan", "gemma-3-27b", *words, "--json").stdout)["notes"]
+    told = {each["data"]["gpu"]: each["data"]["max_num_seqs"] for each in notes if each["code"] == "engine-defaults"}
+    assert told == {"h100-sxm": 1024, "l40s": 256, "rtx4090": 256}
+
+
 def next_command(stdout: str) -> list[str]:
     (line,) = (line for line in stdout.splitlines() if line.startswith("next: "))
     return line.removeprefix("next: kvcalc ").split()

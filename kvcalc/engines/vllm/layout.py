@@ -132,7 +132,7 @@ class VllmLayout(Settled):
 
     def notes(self, load: Load) -> Iterator[Note]:
         yield from super().notes(load)
-        yield from self.settings.notes(self.setup.gpu.name)
+        yield from self.settings.notes(self.setup.gpu)
         yield from budget_notes(self.setup, self.settings, self.stages[-1])
         drafted = self.settings.num_speculative_tokens
         if drafted and not self.setup.model.mtp_layers:

@@ -15,11 +15,13 @@ from kvcalc.engines.vllm.defaults import (
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.errors import KvcalcError
 from kvcalc.note import note, register
+from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.base import Engine, Setup
+    from kvcalc.gpu import Gpu
     from kvcalc.note import Note
 
 register({"engine-defaults": "settings of the engine that nobody gave have its defaults"})
@@ -74,20 +76,24 @@ class Settings(NamedTuple):
         """Sequences of the step that profiles memory (GPUModelRunner._dummy_run)."""
         return min(self.max_num_seqs, self.max_num_batched_tokens)
 
-    def notes(self, gpu: str) -> Iterator[Note]:
+    def notes(self, gpu: Gpu) -> Iterator[Note]:
         """The defaults that were taken."""
         if self.defaults:
             taken = {name: getattr(self, name.replace("-", "_")) for name in self.defaults}
             words = ", ".join(f"{name} {str(value).lower()}" for name, value in taken.items())
             version = ".".join(map(str, self.version))
+            given = gpu.memory_from == "user" and gpu.memory_bytes is not None
+            card = (
+                f"a GPU of {format_size(gpu.memory_bytes or 0, 'GiB')} GiB, else as {gpu.name}" if given else gpu.name
+            )
             those, them = ("this", "it") if len(taken) == 1 else ("these", "them")
             yield note(
                 "engine-defaults",
-                f"nobody gave {words}: vLLM {version} has {those} for {self.usage} use on {gpu} "
+                f"nobody gave {words}: vLLM {version} has {those} for {self.usage} use on {card} "
                 f"(--engine-option sets {them})",
                 version=version,
                 usage=self.usage,
-                gpu=gpu,
+                gpu=gpu.name,
                 **{name.replace("-", "_"): value for name, value in taken.items()},
             )
 
