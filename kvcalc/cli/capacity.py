@@ -17,7 +17,6 @@ from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import CapacityOptions, ScenarioOptions
 from kvcalc.verbs.capacity import nearest
 from kvcalc.verbs.capacity_result import Capacity
-from kvcalc.verbs.log_check.result import MOST_DIFFERENCE, TOKENS
 
 
 class FromLog(TypedDict, total=False):
@@ -55,10 +54,8 @@ def _compare_with_log(model: str | None, given: Mapping[str, Any], output: Outpu
         raise KvcalcError("--cache-memory: a log prints the memory that its cache has; leave it out, or --from-log")
     result = capacity_from_log(given["from_log"], model, **given_on_line(given, ScenarioOptions))
     show(log_check_report(result, output.unit, explain=output.explain, command=command), output)
-    tokens = result.row(TOKENS)
-    if tokens is not None and tokens.difference is not None and result.tokens_differ:
-        told = f"{tokens.predicted:,} tokens are predicted, {tokens.printed:,} printed"
-        raise NoError(f"--from-log: {told}: {tokens.difference:+.2%}, more than {MOST_DIFFERENCE:.0%}")
+    if result.differs:
+        raise NoError(f"--from-log: {result.verdict}")
 
 
 def _why_nothing_fits(result: Capacity) -> str:

@@ -25,6 +25,9 @@ MAX_KEPT = 2000
 
 MODEL = "MODEL"
 
+_SERVES = {"tokens", "concurrency"}
+"""What is printed only of a start that works: of one that failed before, it is another try."""
+
 _LEVEL = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 
 _STRENGTH = {"command": 1, "settings": 2}
@@ -42,6 +45,7 @@ class _Start:
         self.printed: dict[str, list[Printed]] = {}
         self.between: tuple[Minor, Minor] | None = None
         self.generation = ""
+        self.refused: str | None = None
 
     def narrow(self, wording: Wording) -> None:
         """Notes which versions print such a line; one that contradicts the others, as forks have, changes nothing."""
@@ -74,7 +78,7 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
             if found is None or found.end() <= new:
                 continue
             known = known or "device" not in found.re.groupindex
-            if wording.starts and starts[-1].printed:
+            if wording.starts and (starts[-1].printed or starts[-1].refused):
                 starts.append(_Start())
             starts[-1].narrow(wording)
             told = next((found[group] for group in _STRENGTH if group in found.re.groupindex), "")
@@ -83,7 +87,7 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
                 _note(starts[-1], found, dialect, line)
     if not known:
         return None
-    last = next((each for each in reversed(starts) if each.printed), starts[-1])
+    last = next((each for each in reversed(starts) if each.printed or each.refused), starts[-1])
     return ServerLog(
         engine=dialect.engine,
         version=last.version,
@@ -94,6 +98,7 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
         between=last.between,
         generation=last.generation,
         starts=len(starts),
+        refused=last.refused,
     )
 
 
@@ -123,8 +128,11 @@ def _note(start: _Start, found: re.Match[str], dialect: Dialect, line: str) -> N
             process = dialect.process.search(line)
             printed = Printed.of(dialect.figures[group], text, process["name"] if process else "")
             values = start.printed.setdefault(dialect.figures[group].name, [])
+            start.refused = None if group in _SERVES else start.refused
             if len(values) < MAX_TIMES:
                 values.append(printed)
+        elif group == "refused":
+            start.refused = text
         elif group == "generation":
             start.generation = text.lower()
         elif group == "version":

@@ -87,7 +87,8 @@ class Wording:
 
     Attributes:
         anchor: characters that such a line always has; lines without them are not looked at.
-        pattern: whose groups are named after figures, or are `version`, `model`, `device`, `settings` or `command`.
+        pattern: whose groups are named after figures, or are `version`, `model`, `device`, `settings`, `command` or
+            `refused`.
         versions: that print it, as '0.10 to 0.26', and when.
         source: the function that does, in the engine's tree.
         starts: whether a server prints it once, at its start.
@@ -156,6 +157,7 @@ class ServerLog:
         between: versions that print such lines, the first and the last; None where any may.
         generation: of the engine, where its lines tell; in lower case.
         starts: how many there are in the log.
+        refused: why the server did not start, as it says; None where it does not say so.
     """
 
     engine: str
@@ -167,6 +169,7 @@ class ServerLog:
     between: tuple[Minor, Minor] | None = None
     generation: str = ""
     starts: int = 1
+    refused: str | None = None
 
     def most(self, figure: str) -> Printed | None:
         """Of the rank that printed the most."""

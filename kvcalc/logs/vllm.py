@@ -306,10 +306,24 @@ WORDINGS = (
     # a start that fails
     _line(
         "at least one request with the model",
-        rf"max seq len \((?P<context>{_COUNT})\), \(?{_gib('needed')} KV cache is needed, which is larger than the "
-        rf"available KV cache memory \({_gib('kv')}\)",
+        rf"(?P<refused>at least one request with the model.{{0,10}}max seq len \((?P<context>{_COUNT})\), "
+        rf"\(?{_gib('needed')} KV cache is needed, which is larger than the available KV cache memory "
+        rf"\({_gib('kv')}\))",
         "0.7 to 0.33",
         "v1/core/kv_cache_utils.py, check_enough_kv_cache_memory",
+    ),
+    _line(
+        "No available memory for the cache blocks",
+        r"(?P<refused>No available memory for the cache blocks)",
+        "0.6 to 0.33",
+        "the same; worker.py, raise_if_cache_size_invalid",
+    ),
+    _v0(
+        "maximum number of tokens that can be",
+        rf"(?P<refused>max seq len \((?P<context>{_COUNT})\) is larger than the maximum number of tokens that can be "
+        rf"stored in KV cache \({_COUNT}\))",
+        "0.6 to 0.10",
+        "worker.py, raise_if_cache_size_invalid",
     ),
 )
 

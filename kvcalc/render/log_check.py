@@ -11,7 +11,7 @@ from kvcalc.render.question import question_grid
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 from kvcalc.units import format_size, with_unit
-from kvcalc.verbs.log_check.result import MOST_DIFFERENCE, TOKENS, LogRow
+from kvcalc.verbs.log_check.result import TOKENS, LogRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,10 +83,7 @@ def _number(value: float | None, counts: str, unit: str) -> str:
 
 
 def _answers(result: LogCheck, unit: str, *, explain: bool, command: str) -> Iterator[str]:
-    tokens = result.row(TOKENS)
-    if tokens is not None and tokens.difference is not None:
-        far = "more than" if result.tokens_differ else "no more than"
-        yield f"tokens: {abs(tokens.difference):.2%} off, {far} {MOST_DIFFERENCE:.0%}"
+    yield result.verdict
     exact = result.exact
     if exact.pool:
         held = "" if exact.tokens is None else f": {exact.tokens:,} tokens"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Kvcalc
-from vllm_start_ups import BOTH, RANKS, V0_10_2, V0_19, V0_31
+from vllm_start_ups import BOTH, DOES_NOT_FIT, RANKS, V0_10_2, V0_19, V0_31
 
 import kvcalc as package
 from kvcalc.errors import KvcalcError
@@ -99,6 +99,69 @@ def test_more_than_five_percent_off_is_a_no(kvcalc: Kvcalc, log: Any) -> None:
     assert told.code == 1
     assert "360,496" in told.stdout
     assert "more than 5%" in told.stderr
+
+
+def test_blocks_are_judged_where_no_tokens_are_printed(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(BOTH.replace("190100", "100100")))
+    assert told.code == 1
+    assert "blocks: " in told.stderr
+    assert "more than 5%" in told.stderr
+
+
+def test_concurrency_is_judged_where_nothing_else_is_printed(kvcalc: Kvcalc, log: Any) -> None:
+    text = SHIFTED.replace("GPU KV cache size: 360,496 tokens, ", "")
+    told = kvcalc("capacity", "--from-log", log(text), "--gpu", "a100-80gb")
+    assert told.code == 1
+    assert "concurrency: " in told.stderr
+
+
+def test_no_tokens_at_all_are_a_no(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(V0_31.replace("460,496", "0")), "--gpu", "a100-80gb")
+    assert told.code == 1
+    assert "tokens: 0 printed" in told.stderr
+
+
+def test_memory_alone_is_not_judged(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "llama-3-8b", "--from-log", log("INFO Available KV cache memory: 56.21 GiB\n"))
+    assert told.code == 0
+    assert "not judged: the log prints none of tokens, blocks, concurrency" in told.stdout
+
+
+REFUSED = "ERROR ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`\n"
+
+
+@pytest.mark.parametrize("text", [DOES_NOT_FIT, REFUSED])
+def test_a_start_that_failed_is_told(kvcalc: Kvcalc, log: Any, text: str) -> None:
+    told = kvcalc("capacity", "llama-3-8b", "--from-log", log(text), "--gpu", "h100")
+    assert told.code == 1
+    assert "the log says that the server did not start" in told.stderr
+    assert "such a server is predicted to start" in told.stderr
+    told = kvcalc("capacity", "llama-3-8b", "--from-log", log(text), "--gpu", "h100", "--utilization", "0.2")
+    assert told.code == 0
+    assert "is predicted not to start" in told.stdout
+
+
+def test_a_start_after_one_that_failed_is_compared(log: Any) -> None:
+    assert package.capacity_from_log(log(DOES_NOT_FIT + V0_31)).log.refused is None
+    assert package.capacity_from_log(log(V0_31 + DOES_NOT_FIT)).log.refused is not None
+
+
+def test_a_log_without_figures_has_nothing_to_compare(kvcalc: Kvcalc, log: Any) -> None:
+    text = "INFO vLLM server version 0.19.0, serving model meta-llama/Meta-Llama-3-8B\n"
+    told = kvcalc("capacity", "--from-log", log(text))
+    assert told.code == 2
+    assert told.stdout == ""
+    assert "nothing to compare" in told.stderr
+    assert "Available KV cache memory" in told.stderr
+
+
+def test_two_figures_of_one_rank_are_told(log: Any) -> None:
+    text = "INFO GPU KV cache size: 476,000 tokens\nINFO GPU KV cache size: 100,000 tokens\n"
+    result = package.capacity_from_log(log(text), "llama-3-8b", gpu="h100")
+    told = [each.text for each in result.notes if each.code == "printed-twice"]
+    several = "the log prints tokens 476,000 and 100,000, perhaps of several starts"
+    assert told == [f"{several}: 100,000, the least, is taken"]
+    assert "printed-twice" not in codes(package.capacity_from_log(log(V0_31)))
 
 
 def test_a_printed_zero_has_no_difference(kvcalc: Kvcalc, log: Any) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.deployment import Deployment
+from kvcalc.engines import version_number
+from kvcalc.errors import KvcalcError
+from kvcalc.logs import DIALECTS
 from kvcalc.note import Note, note
 from kvcalc.scenario.make import make_scenario
 from kvcalc.verbs.capacity import capacity
@@ -12,7 +15,7 @@ from kvcalc.verbs.capacity_search import Replica
 from kvcalc.verbs.log_check.exact import exact_options
 from kvcalc.verbs.log_check.model_of_log import hub_id
 from kvcalc.verbs.log_check.reasons import Reasons
-from kvcalc.verbs.log_check.result import LogCheck, LogRow, LogSummary
+from kvcalc.verbs.log_check.result import JUDGED, LogCheck, LogRow, LogSummary
 from kvcalc.verbs.log_check.rows import pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import as_logged
 from kvcalc.verbs.resolve import resolve
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 
     from kvcalc.logs import ServerLog
     from kvcalc.model.model import Model
+
+ONCE_SINCE = (0, 12)
+"""Ranks of a stage print one pool since then, each its own before (v1/core/kv_cache_utils.py of vLLM)."""
+MOST_SHOWN = 4
+"""Figures that a note repeats."""
 
 
 def check_log(
@@ -46,6 +54,12 @@ def check_log(
     context = scenario.workload.context
     prediction = predict(scenario, deployment, log)
     found = rows(log, prediction)
+    if log.refused is None and not any(row.printed is not None and row.predicted is not None for row in found):
+        looked_for = ", ".join(map(repr, DIALECTS[log.engine].looked_for))
+        raise KvcalcError(
+            "--from-log: nothing to compare: the log prints no figure that is predicted; looked for",
+            f"  {log.engine}: {looked_for}",
+        )
 
     def pool_of(memory: int) -> dict[str, int | float]:
         return pool_figures(Replica(prediction.ranks, (memory,) * len(prediction.ranks)), context)
@@ -55,7 +69,7 @@ def check_log(
     reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp, _ranges(held.notes))
     explained = tuple(LogRow(**{**vars(row), "why": reasons.why(row.name)}) for row in found)
     return LogCheck(
-        log=LogSummary(log.engine, log.version, hub_id(log), log.device, log.starts, cut),
+        log=LogSummary(log.engine, log.version, hub_id(log), log.device, log.starts, cut, log.refused),
         model=held.model,
         workload=held.workload,
         engine=held.engine,
@@ -65,7 +79,8 @@ def check_log(
         settings=asked.settings,
         rows=explained,
         exact=exact_options(scenario, log, by_name, asked.settings, pool_of),
-        notes=(*asked.notes, *_cut(cut=cut), *held.notes),
+        serves_one=prediction.values["cache memory"].usual >= prediction.values["cache of one request"].usual,
+        notes=(*asked.notes, *_cut(cut=cut), *_several(log, deployment, held.engine_version), *held.notes),
         question=held.question,
         scenario=scenario,
         at_limit=held.at_limit,
@@ -84,6 +99,20 @@ def _defaults(notes: tuple[Note, ...]) -> tuple[str, ...]:
 def _ranges(notes: tuple[Note, ...]) -> dict[str, str]:
     """What was seen of each part of the overhead that is known as a range."""
     return {str(each.data["part"]): each.text for each in notes if each.code == "engine-overhead-range"}
+
+
+def _several(log: ServerLog, deployment: Deployment, version: str | None) -> Iterator[Note]:
+    """Figures of the pool that one process prints more than once, and not alike."""
+    number = version_number(version or "") or ONCE_SINCE
+    times = deployment.pp * (1 if number[:2] >= ONCE_SINCE else deployment.tp)
+    for name in JUDGED:
+        values = log.printed.get(name, ())
+        own = {process: [each for each in values if each.process == process] for process in {v.process for v in values}}
+        if not any(len(each) > times and min(each).value != max(each).value for each in own.values()):
+            continue
+        texts = list(dict.fromkeys(each.text for each in values))
+        told = f"the log prints {name} {' and '.join(texts[:MOST_SHOWN])}, perhaps of several starts"
+        yield note("printed-twice", f"{told}: {min(values).text}, the least, is taken", figure=name)
 
 
 def _cut(*, cut: bool) -> Iterator[Note]:

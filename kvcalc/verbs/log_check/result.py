@@ -32,6 +32,7 @@ class LogSummary(Record):
         device: what the driver calls the accelerator.
         starts: how many there are in the log; the last is compared.
         cut: whether the log is longer than what was read.
+        refused: why the server did not start, as the log says; None where it does not say so.
     """
 
     engine: str
@@ -40,6 +41,7 @@ class LogSummary(Record):
     device: str | None
     starts: int
     cut: bool
+    refused: str | None
 
 
 @record
@@ -108,6 +110,7 @@ class LogCheck(Result):
     Attributes:
         settings: what the prediction was made with.
         question: the same for people.
+        serves_one: whether a cache is predicted that holds one request: without it the engine refuses to start.
         at_limit: the fullest rank as it is predicted, with as many sequences as it holds.
     """
 
@@ -123,6 +126,7 @@ class LogCheck(Result):
     settings: tuple[LogSetting, ...]
     rows: tuple[LogRow, ...]
     exact: ExactOptions
+    serves_one: bool
     notes: tuple[Note, ...]
     question: Question = field(metadata=BESIDE)
     scenario: Scenario
@@ -133,14 +137,35 @@ class LogCheck(Result):
         return next((each for each in self.rows if each.name == name), None)
 
     @property
-    def tokens_differ(self) -> bool:
-        """Whether the tokens that the engine prints are not those predicted."""
-        tokens = self.row(TOKENS)
-        return tokens is not None and tokens.difference is not None and abs(tokens.difference) > MOST_DIFFERENCE
+    def judged(self) -> LogRow | None:
+        """The figure of the pool that is judged: the first that the log prints; None where it prints none."""
+        found = (self.row(name) for name in JUDGED)
+        return next((row for row in found if row and row.printed is not None and row.predicted is not None), None)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the server did not do what is predicted: it has another pool, or did not start."""
+        if self.log.refused is not None:
+            return self.serves_one
+        row = self.judged
+        if row is None:
+            return False
+        return row.predicted != row.printed if row.difference is None else abs(row.difference) > MOST_DIFFERENCE
+
+    @property
+    def verdict(self) -> str:
+        """What is judged, and how; in words."""
+        row = self.judged
+        if self.log.refused is not None:
+            predicted = "is predicted to start" if self.serves_one else "is predicted not to start"
+            return f"the log says that the server did not start ({self.log.refused}); such a server {predicted}"
+        if row is None:
+            return f"not judged: the log prints none of {', '.join(JUDGED)}"
+        if row.difference is None:
+            return f"{row.name}: {row.printed:,} printed, {row.predicted:,} predicted"
+        far = "more than" if self.differs else "no more than"
+        return f"{row.name}: {abs(row.difference):.2%} off, {far} {MOST_DIFFERENCE:.0%}"
 
     @property
     def brief(self) -> str:
-        tokens = self.row(TOKENS)
-        if tokens is None or tokens.difference is None:
-            return f"{self.model.name}: {len(self.rows)} figures"
-        return f"{self.model.name}: {tokens.predicted:,} tokens predicted, {tokens.difference:+.2%}"
+        return f"{self.model.name}: {self.verdict}"
