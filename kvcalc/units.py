@@ -138,8 +138,9 @@ def format_size(size: int, unit: str, decimals: int = 2) -> str:
 def with_unit(text: str, unit: str) -> str:
     """A sentence whose bytes are told in a unit too: '1,342,177,280 bytes' -> '1,342,177,280 bytes (1.25 GiB)'.
 
-    Bytes too few for the unit stay alone. Published figures in GiB are turned into the unit.
+    Bytes too few for the unit stay alone, and one is '1 byte'. Published figures in GiB are turned into the unit.
     """
+    text = _ONE.sub("1 byte", text)
     if unit != "GiB":
         text = _PUBLISHED.sub(lambda match: _in_unit(_rounded(Fraction(match[1]) * GIB), unit), text)
     return (
@@ -148,6 +149,7 @@ def with_unit(text: str, unit: str) -> str:
 
 
 _BYTES = re.compile(r"(?<![\d.,])([0-9]{1,3}(?:,[0-9]{3})*) bytes\b(?! ?[()])")
+_ONE = re.compile(r"(?<![\d.,])1 bytes\b")
 _PUBLISHED = re.compile(r"(?<![\d.,])([0-9]+\.[0-9]+) GiB\b")
 
 

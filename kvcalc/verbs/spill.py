@@ -56,8 +56,9 @@ def memory_for_cache(rank: Rank) -> int:
     """
     memory = rank.memory_for_cache(rank.temporary.term.bytes)
     if memory < 0:
+        lacks = "1 byte" if memory == -1 else f"{-memory:,} bytes"
         raise KvcalcError(
-            f"--spill: only cache can be kept in the host's memory, and a rank lacks {-memory:,} bytes for the rest; "
+            f"--spill: only cache can be kept in the host's memory, and a rank lacks {lacks} for the rest; "
             "give more ranks (--tp, --pp)"
         )
     return memory

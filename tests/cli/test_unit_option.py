@@ -209,6 +209,7 @@ def test_an_accelerator_and_the_models_have_the_unit(kvcalc: Kvcalc) -> None:
         ("lacks 1,342,177,280 bytes for one", "B", "lacks 1,342,177,280 bytes for one"),
         ("132 bytes a token", "GiB", "132 bytes a token"),
         ("0 bytes", "KiB", "0 bytes"),
+        ("lacks 1 bytes for one of 41 bytes", "GiB", "lacks 1 byte for one of 41 bytes"),
         ("80GB (80,000,000,000 bytes)", "GiB", "80GB (80,000,000,000 bytes)"),
         ("60.77 GiB in the checkpoint", "GiB", "60.77 GiB in the checkpoint"),
         ("60.77 GiB in the checkpoint", "GB", "65.25 GB in the checkpoint"),

@@ -92,7 +92,7 @@ def test_only_cache_can_be_spilled() -> None:
     with pytest.raises(kvcalc.KvcalcError) as refusal:
         kvcalc.estimate(small(), gpu=accelerator(), gpu_memory=1139, context=10, tp=1, **SPILL)
     assert str(refusal.value) == (
-        "--spill: only cache can be kept in the host's memory, and a rank lacks 1 bytes for the rest; give more ranks "
+        "--spill: only cache can be kept in the host's memory, and a rank lacks 1 byte for the rest; give more ranks "
         "(--tp, --pp)"
     )
 
