@@ -68,6 +68,7 @@ _CODES = {
     # start-up logs of servers
     "card-taken": "the log does not name its accelerator, or none that is known, so one is taken",
     "log-cut": "the log is longer than what is read of it",
+    "log-overridden": "the log has another value of a setting than the one that is given, which is taken",
     "printed-twice": "the log prints two figures of one pool, perhaps of several starts",
     "model-by-name": "the log's model is taken to be one of the catalogue, by its name",
     "several-starts": "the log holds several starts, of which the last is compared",

@@ -44,6 +44,7 @@ ELSEWHERE = {
     "elements-differ": "importers/test_checkpoint_files.py",
     "card-taken": "verbs/test_log_check.py",
     "log-cut": "verbs/test_log_check.py",
+    "log-overridden": "verbs/test_log_check.py",
     "printed-twice": "verbs/test_log_check.py",
     "model-by-name": "verbs/test_log_check.py",
     "several-starts": "verbs/test_log_check.py",

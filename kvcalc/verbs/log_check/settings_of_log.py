@@ -17,11 +17,12 @@ from kvcalc.units import MAX_CONTEXT, parse_count
 from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
 from kvcalc.verbs.log_check.engine_of_log import engine_of, newest
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
+from kvcalc.verbs.log_check.overridden import overridden
 from kvcalc.verbs.log_check.result import LogSetting
 from kvcalc.verbs.log_check.vllm_defaults import default_tokens_of_a_step, v0_options
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from kvcalc.gpu import Gpu
@@ -74,6 +75,9 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     if given.get("weights") is not None:
         said.pop("weight_dtype", None)
     engine, engine_notes = engine_of(log, given.get("engine"))
+    assumed = set(_assumed(log, card))
+    logged = {option: value for option, value in said.items() if option not in {"engine_option", *assumed}}
+    other = overridden(log, named, logged, said["engine_option"], {**given, "engine_option": read["engine_option"]})
     given_own: dict[str, Any] = read["engine_option"] or {}
     logged_own = said.pop("engine_option")
     name, _, version = engine.partition("@")
@@ -87,8 +91,8 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     if own:
         options["engine_option"] = own
     stated = None if given.keys() & {"weights", "weight_dtype"} else known.weight_format
-    notes = (*known.notes, *card.notes, *engine_notes, *_notes(log, stated, weights_printed=weights_printed))
-    settings = tuple(_settings(options, own, {*given, *given_own}, _assumed(log, card)))
+    notes = (*known.notes, *card.notes, *engine_notes, *other, *_notes(log, stated, weights_printed=weights_printed))
+    settings = tuple(_settings(options, own, {*given, *given_own}, assumed))
     return AsLogged(known.model if model is None else model, options, settings, notes)
 
 
@@ -213,13 +217,12 @@ def _assumed(log: ServerLog, card: LoggedCard) -> Iterator[str]:
 
 
 def _settings(
-    options: Mapping[str, Any], own: Mapping[str, Any], given: Collection[str], assumed: Iterable[str]
+    options: Mapping[str, Any], own: Mapping[str, Any], given: Collection[str], assumed: Collection[str]
 ) -> Iterator[LogSetting]:
-    not_said = set(assumed)
     for name, value in options.items():
         if name != "engine_option":
             shown = value.name if hasattr(value, "name") else str(value)
-            source = "given" if name in given else "assumed" if name in not_said else "log"
+            source = "given" if name in given else "assumed" if name in assumed else "log"
             yield LogSetting(f"--{name.replace('_', '-')}", shown, source)
     for name, value in own.items():
         yield LogSetting(name, str(value), "given" if name in given else "log")
