@@ -402,6 +402,47 @@ def test_what_is_given_as_the_log_has_it_is_not_told(log: Any) -> None:
     assert "log-overridden" not in codes(package.capacity_from_log(log(RANKS), "llama-3-8b", context=4096))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("gpu_memory_utilization", "95", "--utilization"),
+        ("tensor_parallel_size", "3", "--tp"),
+        ("max_num_seqs", "0", "--engine-option"),
+    ],
+)
+def test_an_error_of_a_setting_of_the_log_names_the_log(
+    kvcalc: Kvcalc, log: Any, name: str, value: str, option: str
+) -> None:
+    path = log(V0_31 + f"INFO non-default args: {{'{name}': {value}}}\n")
+    told = kvcalc("capacity", "--from-log", path)
+    assert told.code == 2
+    assert f"--from-log: the log's {name} {value}: " in told.stderr
+    assert option not in told.stderr.split(value)[0]
+
+
+def test_an_error_of_an_option_that_is_given_names_the_option(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(V0_19), "--tp", "3")
+    assert told.code == 2
+    assert "the log's" not in told.stderr
+
+
+def test_another_engine_than_the_logs_is_refused(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(V0_31), "--engine", "llama-cpp")
+    assert told.code == 2
+    assert "--engine llama-cpp: the log is vllm's" in told.stderr
+
+
+@pytest.mark.parametrize(("version", "step"), [("0.40.1", "vllm@0.33.0"), ("0.5.5", "vllm@0.6.5")])
+def test_a_version_beyond_those_known_is_refused_with_the_step_that_works(
+    kvcalc: Kvcalc, log: Any, version: str, step: str
+) -> None:
+    path = log(V0_31.replace("0.31.0", version))
+    told = kvcalc("capacity", "--from-log", path)
+    assert told.code == 2
+    assert f"--engine {step} compares" in told.stderr
+    assert kvcalc("capacity", "--from-log", path, "--engine", step).code in {0, 1}
+
+
 def test_a_huge_log_is_read_up_to_a_limit(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvcalc.logs.lines.MAX_BYTES", len(V0_31.encode()))
     result = package.capacity_from_log(log(V0_31 + "INFO: 127.0.0.1 GET /health\n" * 1000))

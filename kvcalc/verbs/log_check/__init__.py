@@ -10,11 +10,13 @@ from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS
 from kvcalc.note import Note, note
 from kvcalc.scenario.make import make_scenario
+from kvcalc.scenario.option import given_of
 from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.capacity_search import Replica
 from kvcalc.verbs.log_check.exact import exact_options
 from kvcalc.verbs.log_check.model_of_log import hub_id
 from kvcalc.verbs.log_check.reasons import Reasons
+from kvcalc.verbs.log_check.refused_setting import naming_the_log
 from kvcalc.verbs.log_check.result import JUDGED, LogCheck, LogRow, LogSummary
 from kvcalc.verbs.log_check.rows import pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import as_logged
@@ -47,9 +49,10 @@ def check_log(
     Raises:
         KvcalcError: the model is not known, nor its weights; the engine does not serve it so; an option cannot be.
     """
-    asked = as_logged(log, model, given)
-    scenario = resolve(make_scenario(asked.model, **asked.options))
-    held = capacity(scenario)
+    with naming_the_log(log, {*given_of(given), *(given.get("engine_option") or {})}):
+        asked = as_logged(log, model, given)
+        scenario = resolve(make_scenario(asked.model, **asked.options))
+        held = capacity(scenario)
     deployment = scenario.deployment or Deployment()
     context = scenario.workload.context
     prediction = predict(scenario, deployment, log)

@@ -6,26 +6,47 @@ import re
 from typing import TYPE_CHECKING
 
 from kvcalc.engines import ENGINES, version_number
+from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
     from kvcalc.logs import ServerLog
 
+FORMULAS = "exact"
+"""The engine that may stand beside any log."""
+
 _RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2})")
 
 
 def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]:
-    """NAME@VERSION: the log's, unless another is given; what leads to a release is taken for it."""
+    """NAME@VERSION: the log's, unless another is given; what leads to a release is taken for it.
+
+    Raises:
+        KvcalcError: another engine than the log's is given, or the log's version is newer or older than all known.
+    """
     name, _, version = (given or log.engine).partition("@")
+    if name in ENGINES and name not in {log.engine, FORMULAS}:
+        raise KvcalcError(f"--engine {name}: the log is {log.engine}'s; leave it out, or --engine {FORMULAS}")
     if name != log.engine or version:
         return given or name, ()
     found = _RELEASE.match(log.version or "")
     if found is not None:
+        _check_known(name, found[1])
         return f"{name}@{found[1]}", ()
     taken = newest(log)
     lines = ", the newest that is known" if log.between is None else ", the newest with the wording of its lines"
     told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
     return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
+
+
+def _check_known(name: str, version: str) -> None:
+    known, number = ENGINES[name].versions, version_number(version)
+    oldest, latest = (version_number(each) for each in (known[0], known[-1]))
+    if number is None or oldest is None or latest is None or oldest <= number <= latest:
+        return
+    far, nearest = ("newer than the newest", known[-1]) if number > latest else ("older than the oldest", known[0])
+    told = f"--from-log: the log is of {name} {version}, {far} that is known"
+    raise KvcalcError(f"{told}; --engine {name}@{nearest} compares it with {nearest}")
 
 
 def newest(log: ServerLog) -> str:
