@@ -63,7 +63,7 @@ def dense(
     of = (_group(layers, attention),)
     if window:
         metadata["attention.sliding_window"] = window
-        of = (Repeat(repeat=layers // 6, of=(_group(5, attention, window=window), _group(1, attention))),)  # type: ignore[assignment]
+        of = (Repeat(repeat=layers // 6, of=(_group(5, attention, window=window), _group(1, attention))),)  # type: ignore[assignment]  # longer
     model = kvcalc.Model(
         name=arch, dtype="bf16", hidden_size=hidden, intermediate_size=ff, vocab_size=vocab, parameters=10**9, layers=of
     )

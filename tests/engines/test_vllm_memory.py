@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import kvcalc
 from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.engines.vllm.samplers import sorting
 from kvcalc.engines.vllm.settings import Settings, parse_version
+from kvcalc.engines.vllm.shapes import is_gated
 from kvcalc.memory import Rank, ranks_of
 from kvcalc.term import Product, Sum, leaves
 from kvcalc.units import GIB, MIB
@@ -304,3 +306,27 @@ def test_memory_for_the_cache_from_card_and_utilization(model: str, kv: float, o
     given = {"context": 8192, "tp": 1, "gpu_memory": int(79.18 * GIB), "utilization": "0.95", **options}
     found = kvcalc.capacity(model, engine="vllm@0.19.0", **given)
     assert found.cache_memory_bytes / GIB == pytest.approx(kv, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "gated"),
+    [  # transformers' classes: two matrices (fc1 and fc2, up and down), or three with a gate
+        ("apertus-8b-2509", False),
+        ("falcon-7b", False),
+        ("gpt2", False),
+        ("granite-20b-code-8k", False),
+        ("opt-2.7b", False),
+        ("phi-1_5", False),
+        ("pythia-1b", False),
+        ("starcoder2-15b", False),
+        ("falcon-h1-34b", True),
+        ("gemma-2-2b", True),
+        ("llama-3-8b", True),
+        ("qwen3-8b", True),
+    ],
+)
+def test_whether_blocks_are_gated_follows_from_the_parameters(model: str, gated: bool) -> None:
+    described = kvcalc.load_model(model)
+    assert is_gated(described) is gated
+    if described.intermediate_size is not None:  # then whatever it is called
+        assert is_gated(replace(described, name="mine")) is gated

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
-from kvcalc.engines.vllm.shapes import UNGATED, VOCABULARY_BLOCK
+from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, is_gated
 from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet
@@ -134,4 +134,4 @@ def _of_experts(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, 
 
 def _up(setup: Setup) -> int:
     """Projections into a feed-forward block."""
-    return 1 if setup.model.name.startswith(UNGATED) else 2
+    return 2 if is_gated(setup.model) else 1

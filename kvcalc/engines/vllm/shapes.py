@@ -20,14 +20,35 @@ UNGATED = (
     "gpt2",
     "gpt-j",
     "gpt3",
-    "falcon-",
+    "falcon-7b",
+    "falcon-11b",
+    "falcon-40b",
+    "falcon-180b",
     "bloom",
     "mpt-",
     "starcoder",
     "nemotron-",
     "nvidia-nemotron",
 )
-"""Names of models whose feed-forward blocks have one projection up and none that gates it."""
+"""Names of models whose feed-forward blocks have one projection up and none that gates it, where dims do not tell."""
+
+
+def is_gated(model: Model) -> bool:
+    """Whether feed-forward blocks have a projection that gates: three matrices, not two.
+
+    Of a dense model with one kind of heads, by which of the two its parameters add up to; else by its name.
+    """
+    hidden, width, vocab = model.hidden_size, model.intermediate_size, model.vocab_size
+    kinds = {layer.attention for layer in model.distinct()}
+    heads = next(iter(kinds)) if len(kinds) == 1 else None
+    told = model.parameters and not (model.is_mixture_of_experts or model.has_towers or model.weights)
+    if not (told and hidden and width and vocab and isinstance(heads, MHA | MQA | GQA)):
+        return not model.name.startswith(UNGATED)
+    tables = vocab * hidden * (1 if model.tie_word_embeddings else 2)
+    attention = 2 * (heads.num_heads + heads.cached()[0].num_heads) * heads.head_dim * hidden
+    beside = (model.parameters or 0) - tables - model.num_layers * attention
+    block = model.num_layers * hidden * width
+    return abs(beside - 3 * block) < abs(beside - 2 * block)
 
 
 class Width(NamedTuple):
@@ -86,7 +107,7 @@ def shapes_of(model: Model, tp: int, experts_tp: int) -> Shapes | None:
     if hidden is None or vocab is None:
         return None
     experts = passing = None
-    gated = not model.name.startswith(UNGATED)
+    gated = is_gated(model)
     if model.is_mixture_of_experts:
         width, top_k = model.moe_intermediate_size, model.num_experts_per_tok
         if width is None or top_k is None:

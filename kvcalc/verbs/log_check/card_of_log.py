@@ -75,7 +75,7 @@ def _letters(name: str) -> str:
 def _by_memory(total: Fraction) -> list[Gpu]:
     """Cards with so much memory, the nearest first; of equals the one that is asked for where nobody says."""
     known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes]
-    near = [gpu for gpu in known if abs(gpu.memory_bytes - total) <= total * ALIKE]  # type: ignore[operator]
+    near = [gpu for gpu in known if abs(gpu.memory_bytes - total) <= total * ALIKE]  # type: ignore[operator]  # known
     return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - total)))
 
 
