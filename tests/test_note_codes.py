@@ -116,6 +116,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "older-engine-version": estimate("llama-3-8b", engine="vllm@0.19.1"),
     "draft-not-counted": estimate("llama-3-8b", engine="vllm", engine_option={"num-speculative-tokens": "2"}),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
+    "model-type-not-known": estimate(model(), engine="vllm@0.28.0"),
     "engine-overhead-range": estimate("llama-3-8b", engine="vllm"),
     "graphs-beside-pool": estimate("llama-3-8b", engine="vllm@0.19.0", utilization="0.99"),
     "temporary-with-images": estimate("gemma-3-27b", engine="vllm"),

@@ -75,6 +75,7 @@ class Model(WorksOut):
     """A model, named as Hugging Face's config.json names things.
 
     Attributes:
+        model_type: of its config.json, that of the whole file; engines choose by it what dims do not tell.
         layers: in the model's order; the order decides what a pipeline stage holds.
         dtype: of computing; the cache defaults to it. None where the source does not have it.
         parameters: all of the checkpoint's, towers too. Not the Hub's total, which also counts copies of tied heads,
@@ -94,6 +95,7 @@ class Model(WorksOut):
     name: Name
     hub_ids: tuple[Text, ...] = ()
     source: Text | None = None
+    model_type: Name | None = None
     hidden_size: Dim | None = None
     intermediate_size: Dim | None = None
     vocab_size: Annotated[int, Limits(ge=1, le=10**8)] | None = None

@@ -114,7 +114,11 @@ def test_a_default_is_said() -> None:
         ("0.23.0", "qwen2.5-1.5b", "v1"),
         ("0.25.1", "qwen2.5-1.5b", "v2"),
         ("0.26.0", "qwen2.5-1.5b", "v2"),  # _is_default_v2_model_runner_model of 0.26.0: neither experts nor states
+        ("0.23.0", "yi-34b", "v2"),  # LlamaForCausalLM, whatever its name
         ("0.26.0", "qwen3-235b-a22b", "v1"),
+        ("0.26.0", "deepseek-v2-lite", "v2"),  # DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES of 0.26.0
+        ("0.26.0", "kimi-k3", "v1"),
+        ("0.28.0", "kimi-k3", "v2"),  # which 0.27.1 adds
         ("0.29.0", "qwen3-235b-a22b", "v2"),
     ],
 )
@@ -138,3 +142,24 @@ def test_utilization_by_version(version: str, share: float) -> None:
 def test_options_that_kvcalc_has_itself_are_named(name: str, own: str) -> None:
     with pytest.raises(KvcalcError, match=f"of vllm is given as {own}"):
         choose_engine("vllm", {name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "gpu"),
+    [
+        ("llama-3-8b", "0.23.0", "h100"),  # the model runner
+        ("gemma-4-e4b", "0.33.0", "h100"),  # towers that are whole on each rank
+        ("gemma-3-27b", "0.19.0", "h100"),  # elements of an image
+        ("nvidia-nemotron-nano-9b-v2", "0.33.0", "h100"),  # states in fp32
+        ("opt-13b", "0.11.0", "a100-80-sxm"),  # feed-forward blocks without a gate
+        ("glm-5", "0.33.0", "b200"),  # a cache in fp8
+    ],
+)
+def test_what_is_chosen_by_class_does_not_go_by_name(model: str, version: str, gpu: str) -> None:
+    given: dict[str, Any] = {"gpu": gpu, "tp": 8, "engine": f"vllm@{version}", "context": 4096}
+    known = kvcalc.load_model(model)
+    as_it_is = kvcalc.estimate(known, **given)
+    renamed = kvcalc.estimate(replace(known, name="mine"), **given)
+    assert renamed.rank == as_it_is.rank
+    told = [each.code for each in kvcalc.estimate(replace(known, model_type=None), **given).notes]
+    assert ("model-type-not-known" in told) == (version == "0.23.0" or known.has_towers or "nemotron" in model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import lcm
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.vllm.model_types import BOUNDED_GATES
 from kvcalc.mechanisms import KDA, MLA, GatedDeltaNet, Mamba2
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ LARGE_HEAD = 256
 WIDE_HEAD = 512
 WIDE_HEADS_IN_FP8: Version = (0, 31)
 """vllm/v1/attention/backends/flash_attn.py, _get_sm90_fa4_fp8_kv_block_size: not in 0.29, there in 0.31."""
-
-BOUNDED_GATES = "kimi-k3"
-"""The model whose KDA has bounded gates, which FlashKDA needs (vllm/models/kimi_k3/nvidia/kda.py)."""
 
 GDN_CHECKPOINT_ALIGNMENT = 64
 """vllm/v1/attention/backends/gdn_attn.py, FLASHINFER_GDN_CHECKPOINT_ALIGNMENT."""
@@ -128,7 +126,7 @@ def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:
     if any(isinstance(each, Mamba2) for each in kinds):
         return True
     if any(isinstance(each, KDA) for each in kinds):
-        return BOUNDED_GATES in model.name.lower() and _major(gpu) in FLASHKDA
+        return model.model_type in BOUNDED_GATES and _major(gpu) in FLASHKDA
     return gdn_by_flashinfer(model, gpu)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.vllm.model_types import RUNNER_BY_TYPE, runner_by_type
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
@@ -101,29 +102,9 @@ def engine_of(version: Version, gpu: Gpu, pp: int = 1) -> str:
     return "v0" if old and version < ENGINE_V0_GONE else "v1"
 
 
-_FIRST_IN_V2: tuple[tuple[Version, tuple[str, ...]], ...] = (
-    ((0, 23), ("llama-", "mistral-7b", "mistral-nemo", "mistral-large", "qwen3-")),
-    ((0, 22), ("qwen3-",)),
-)
-"""Names of models whose classes vllm/config/vllm.py lists in DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES: LlamaForCausalLM,
-MistralForCausalLM and Qwen3ForCausalLM in 0.23, the last alone in 0.22."""
-
-
-_EXPERTS_IN_V2 = ("deepseek-v2", "qwen1.5-moe", "qwen2-57b", "kimi-k3")
-"""The same list of 0.25 to 0.28, of models with experts: DeepseekV2ForCausalLM, Qwen2MoeForCausalLM, Kimi-K3."""
-
-
-def runner_of(version: Version, gpu: Gpu, pp: int, name: str, traits: Traits) -> str:
-    """The model runner: v0, v1 or v2 (VllmConfig.use_v2_model_runner)."""
-    if version < (0, 22):
-        return engine_of(version, gpu, pp)
-    if version >= (0, 29):
-        return "v2"
-    if version >= (0, 25):
-        return "v1" if (traits.experts or traits.states) and not name.startswith(_EXPERTS_IN_V2) else "v2"
-    plain = not (traits.experts or traits.quantised or traits.towers or traits.states)
-    names = next(names for since, names in _FIRST_IN_V2 if version >= since)
-    return "v2" if plain and name.startswith(names) else "v1"
+def runner_of(version: Version, gpu: Gpu, pp: int, model_type: str | None, traits: Traits) -> str:
+    """The model runner: v0, v1 or v2."""
+    return engine_of(version, gpu, pp) if version < RUNNER_BY_TYPE else runner_by_type(version, model_type, traits)
 
 
 def default_batch(version: Version, gpu: Gpu, runner: str, usage: str, max_model_len: int, traits: Traits) -> Batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.vllm.model_types import GLM_SPARSE, NEMOTRON_H
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import MLA
@@ -70,7 +71,7 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
         asked = _of_sparse_latents(asked, setup, version)
     plain_states = any(getattr(each, "state_dtype", "") is None and each.kind != "kda" for each in kinds)
     if asked.state is None and plain_states:
-        whole = "nemotron" in setup.model.name.lower() and version >= NEMOTRON_STATES_IN_FP32
+        whole = setup.model.model_type in NEMOTRON_H and version >= NEMOTRON_STATES_IN_FP32
         return asked._replace(state=find_format("fp32", "state") if whole else asked.conv or asked.computing)
     return asked
 
@@ -154,7 +155,7 @@ def _of_sparse_latents(asked: CacheFormat, setup: Setup, version: Version) -> Ca
     given = setup.cache_format_given
     if version < SPARSE:
         raise KvcalcError("--engine: vllm before 0.11 does not serve latents with an indexer")
-    if not given and version >= GLM_IN_FP8 and major == BLACKWELL and setup.model.name.startswith("glm-"):
+    if not given and version >= GLM_IN_FP8 and major == BLACKWELL and setup.model.model_type in GLM_SPARSE:
         return asked._replace(name="fp8", default=find_format("fp8", "cache_dtype"), tensors=())
     fp8 = asked.default.name == "fp8" and not asked.tensors
     by_default = not given and (version < (0, 13) or (version >= GLM_IN_FP8 and major == BLACKWELL_WORKSTATION))

@@ -12,8 +12,10 @@ from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept
+from kvcalc.engines.vllm.model_types import type_notes
 from kvcalc.engines.vllm.placing import groups_on, rank_of
 from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
+from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
 from kvcalc.model.layers import count_layers
@@ -134,6 +136,9 @@ class VllmLayout(Settled):
         yield from super().notes(load)
         yield from self.settings.notes(self.setup.gpu)
         yield from budget_notes(self.setup, self.settings, self.stages[-1])
+        yield from type_notes(
+            self.setup.model, self.settings.version, traits_of(self.setup.model, self.setup.weight_format)
+        )
         drafted = self.settings.num_speculative_tokens
         if drafted and not self.setup.model.mtp_layers:
             yield note(

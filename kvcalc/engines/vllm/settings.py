@@ -108,7 +108,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
     traits = traits_of(setup.model, setup.weight_format)
     usage = engine.option("usage")
     tokens, sequences = engine.option("max-num-batched-tokens"), engine.option("max-num-seqs")
-    runner = runner_of(version, setup.gpu, setup.deployment.pp, setup.model.name, traits)
+    runner = runner_of(version, setup.gpu, setup.deployment.pp, setup.model.model_type, traits)
     batch = default_batch(version, setup.gpu, runner, usage, setup.max_model_len, traits)
     most_sequences = batch.sequences if sequences is None else sequences
     most_tokens = batch.tokens if tokens is None else tokens

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Temporary
+from kvcalc.engines.vllm.model_types import PIXELS, PIXELS_OF_OTHERS
 from kvcalc.engines.vllm.samplers import sampler_of
 from kvcalc.engines.vllm.shapes import Latent, Shapes, Width, shapes_of
 from kvcalc.term import Factor, Product, Sum
@@ -37,11 +38,6 @@ LATENT_BLOCK = 64
 COMPILED = 16 * MIB
 """Fitted on 35 runs of 0.19.0 on H100 (llm-d-incubation/llm-d-planner#205) and confirmed by logs of 0.8 to 0.11: what
 else compiled layers hold."""
-
-PIXELS = {"gemma-3-": 9408}
-"""Elements of an image for each token of it. Gemma-3: 3 x 896 x 896 for 256 (two logs of 0.19: 3.94 and 3.89 GiB)."""
-PIXELS_OF_OTHERS = 2352
-"""3 x 14 x 14 of each of four patches that a token merges: Qwen2-VL, Pixtral, Kimi-VL."""
 
 TOWER_SPREAD = 2**17
 """Bytes a token that towers were seen to take beyond their embeddings: 0.47 GiB at 2,048 tokens (audio, 0.18) to 7 at
@@ -231,7 +227,7 @@ def _kept(shapes: Shapes, step: Step, settings: Settings, traits: Traits) -> tup
 
 def _towers(shapes: Shapes, step: Step, setup: Setup) -> tuple[Product, ...]:
     """What the towers give and what they were given, which stays while the layers run."""
-    each = next((each for name, each in PIXELS.items() if setup.model.name.startswith(name)), PIXELS_OF_OTHERS)
+    each = PIXELS.get(setup.model.model_type or "", PIXELS_OF_OTHERS)
     pixels = (
         Factor("max_num_batched_tokens", step.tokens, "token"),
         Factor("pixels_of_a_token", each, "element"),

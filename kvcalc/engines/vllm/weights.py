@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
 from kvcalc.engines.vllm.allocator import ends_of_blocks
+from kvcalc.engines.vllm.model_types import PIXTRAL, PIXTRAL_DIVIDED, WHOLE_TOWERS
 from kvcalc.engines.vllm.mxfp4 import padding_of_experts
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.element import find_format
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 ROTARY = "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache: one for all layers that rotate alike"
 LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
-WHOLE_TOWERS, PIXTRAL = ("gemma-3n-", "gemma-4-"), ("mistral-", "ministral-", "pixtral-")
-PIXTRAL_DIVIDED = (0, 22)
-"""The first of the versions read whose models/pixtral.py has QKVParallelLinear in its own tower; 0.19 has nn.Linear."""
-
 TOWERS_ON_FIRST_STAGE = (0, 33)
 """The first of the versions read whose later stages skip towers (models/interfaces.py, _mark_tower_model)."""
 
@@ -133,6 +130,6 @@ def divides_towers(model: Model, deployment: Deployment, version: tuple[int, ...
     Gemma's are transformers' own modules, whole everywhere (models/gemma3n_mm.py, gemma4_mm.py), as pixtral.py's were.
     Where later stages have towers too, they are taken as whole on every rank.
     """
-    if model.name.startswith(WHOLE_TOWERS) or (model.name.startswith(PIXTRAL) and version < PIXTRAL_DIVIDED):
+    if model.model_type in WHOLE_TOWERS or (model.model_type in PIXTRAL and version < PIXTRAL_DIVIDED):
         return False
     return deployment.pp == 1 or version >= TOWERS_ON_FIRST_STAGE

@@ -61,7 +61,7 @@ def import_config(
         raise KvcalcError(f"{shown}: {_why_not(model_type)}")
     layers = tuple(FAMILIES[model_type](config))
     named = Sourced(model_name(name), "the name of the file, folder or repository")
-    sizes = dict(model_fields(config, outer))
+    sizes = {"model_type": _type_of(config, outer), **dict(model_fields(config, outer))}
     sizes |= dict(rotary_fields(config, layers, sizes.get("max_context")))
     tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
     above = above_layers(config, outer)
@@ -92,6 +92,14 @@ def import_config(
         raise config.refusal(str(error)) from error
     notes = (*assumption_notes(config), *checkpoint.notes)
     return ImportedModel(model, fields, layers, notes, f"a config.json of {model_type}")
+
+
+def _type_of(config: Config, outer: Mapping[str, Any]) -> Sourced:
+    """The model_type of the whole file, by which engines choose; the one that is assumed where it has none."""
+    stated = outer.get("model_type")
+    if "model_type" in config.assumed or not isinstance(stated, str):
+        return Sourced(config.model_type, "model_type, as it is taken")
+    return Sourced(stated, "model_type")
 
 
 def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -> Config:

@@ -38,5 +38,5 @@ def default_tokens_of_a_step(version: str, gpu: Gpu, model: Model, context: int)
     if number is None:
         return None
     traits = traits_of(model, None)
-    runner = runner_of(number[:3], gpu, 1, model.name, traits)
+    runner = runner_of(number[:3], gpu, 1, model.model_type, traits)
     return default_batch(number[:3], gpu, runner, "server", context, traits).tokens
