@@ -67,6 +67,8 @@ _CODES = {
     "limiting-stage": "another pipeline stage than the one with the most cache limits",
     # start-up logs of servers
     "card-taken": "the log does not name its accelerator, or none that is known, so one is taken",
+    "model-as-logged": "the log's model is taken as the log prints its file's keys",
+    "build-not-known": "the log is of a build beyond those that are known, or of a fork: the nearest is taken",
     "log-cut": "the log is longer than what is read of it",
     "log-overridden": "the log has another value of a setting than the one that is given, which is taken",
     "printed-twice": "the log prints two figures of one pool, perhaps of several starts",

@@ -43,6 +43,8 @@ ELSEWHERE = {
     "weights-left-out": "importers/test_checkpoint_files.py",
     "elements-differ": "importers/test_checkpoint_files.py",
     "card-taken": "verbs/test_log_check.py",
+    "model-as-logged": "verbs/test_llama_cpp_log_check.py",
+    "build-not-known": "verbs/test_llama_cpp_log_check.py",
     "log-cut": "verbs/test_log_check.py",
     "log-overridden": "verbs/test_log_check.py",
     "printed-twice": "verbs/test_log_check.py",

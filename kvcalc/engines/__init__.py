@@ -118,12 +118,19 @@ _VERSION = re.compile(
 )
 
 
+_BUILD = re.compile(r"b(\d{1,6})")
+"""How llama.cpp counts its builds."""
+
+
 def version_number(version: str) -> tuple[int, ...] | None:
     """A version such as 0.19, v0.19.1 or 0.20.1rc1 as numbers to compare; None of any other name.
 
     Releases have four numbers: 0.19 is (0, 19, 0, 0). What leads to a release comes before it: 0.20.1rc1 is
-    (0, 20, 1, -1).
+    (0, 20, 1, -1). Build b8946 is (8946, 0, 0, 0).
     """
+    build = _BUILD.fullmatch(version)
+    if build is not None:
+        return int(build[1]), 0, 0, 0
     found = _VERSION.fullmatch(version)
     if found is None:
         return None

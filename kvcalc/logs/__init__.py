@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.lines import lines_of, read_text
+from kvcalc.logs.llama_cpp import LLAMA_CPP
 from kvcalc.logs.reader import read_lines
 from kvcalc.logs.server_log import Dialect, Figure, Printed, ServerLog, Unit
 from kvcalc.logs.vllm import VLLM
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-DIALECTS: Mapping[str, Dialect] = {each.engine: each for each in (VLLM,)}
+DIALECTS: Mapping[str, Dialect] = {each.engine: each for each in (VLLM, LLAMA_CPP)}
 """By the engine's name; an engine's log is read by adding its table here."""
 
 __all__ = ["DIALECTS", "Dialect", "Figure", "Printed", "ServerLog", "Unit", "read_log", "read_log_text"]

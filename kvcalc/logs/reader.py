@@ -23,7 +23,12 @@ MAX_WRAPPED = 12
 MAX_KEPT = 2000
 """Characters of a message that are kept while its next lines are read."""
 
+MAX_PAIRS = 2000
+"""Keys of a model's file that are kept."""
+
 MODEL = "MODEL"
+DRAFT = "draft's "
+"""Before the names of figures of a model that only drafts tokens."""
 
 _SERVES = {"tokens", "concurrency"}
 """What is printed only of a start that works: of one that failed before, it is another try."""
@@ -46,6 +51,8 @@ class _Start:
         self.between: tuple[Minor, Minor] | None = None
         self.generation = ""
         self.refused: str | None = None
+        self.metadata: dict[str, str] = {}
+        self.draft = False
 
     def narrow(self, wording: Wording) -> None:
         """Notes which versions print such a line; one that contradicts the others, as forks have, changes nothing."""
@@ -72,14 +79,16 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
     anchors = tuple(dict.fromkeys(each.anchor for each in dialect.wordings))
     starts = [_Start()]
     known, left = False, MAX_SETTINGS
-    for line, new in _joined(lines, anchors):
+    for line, new in _joined(lines, anchors, wraps=dialect.wraps):
         for wording in dialect.wordings:
             found = wording.pattern.search(line) if wording.anchor in line else None
             if found is None or found.end() <= new:
                 continue
             known = known or "device" not in found.re.groupindex
-            if wording.starts and (starts[-1].printed or starts[-1].refused):
+            if wording.starts and (starts[-1].printed.keys() - dialect.before or starts[-1].refused):
                 starts.append(_Start())
+            for name in wording.anew:
+                starts[-1].printed.pop(_named(starts[-1], name), None)
             starts[-1].narrow(wording)
             told = next((found[group] for group in _STRENGTH if group in found.re.groupindex), "")
             left -= len(told)
@@ -99,16 +108,21 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
         generation=last.generation,
         starts=len(starts),
         refused=last.refused,
+        metadata=last.metadata,
     )
 
 
-def _joined(lines: Iterable[str], anchors: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+def _joined(lines: Iterable[str], anchors: tuple[str, ...], *, wraps: bool) -> Iterator[tuple[str, int]]:
     """The lines that may be known, and where what is new in each begins.
 
     A line that begins no message of its own may continue the one before it: terminals and people wrap lines.
     """
     before, wrapped = "", MAX_WRAPPED
     for line in lines:
+        if not wraps:
+            if any(anchor in line for anchor in anchors):
+                yield line, 0
+            continue
         begins = _LEVEL.search(line) is not None
         if begins or wrapped >= MAX_WRAPPED:
             before, whole, wrapped = "", line, 0 if begins else wrapped
@@ -121,28 +135,64 @@ def _joined(lines: Iterable[str], anchors: tuple[str, ...]) -> Iterator[tuple[st
 
 def _note(start: _Start, found: re.Match[str], dialect: Dialect, line: str) -> None:
     """Notes what a line tells."""
+    if "key" in found.re.groupindex:
+        _note_pair(start, found["key"].strip(), found["value"].strip(), dialect)
+        return
     for group, text in found.groupdict().items():
         if text is None:
             continue
         if group in dialect.figures:
-            process = dialect.process.search(line)
-            printed = Printed.of(dialect.figures[group], text, process["name"] if process else "")
-            values = start.printed.setdefault(dialect.figures[group].name, [])
-            start.refused = None if group in _SERVES else start.refused
-            if len(values) < MAX_TIMES:
-                values.append(printed)
-        elif group == "refused":
-            start.refused = text
-        elif group == "generation":
-            start.generation = text.lower()
-        elif group == "version":
-            start.version = start.version or text.removeprefix("v")
-        elif group == "model":
-            start.model = start.model or text
-        elif group == "device":
-            start.device = start.device or text.replace("_", " ")
-        else:
+            _note_figure(start, group, text, dialect, line)
+        elif group in _STRENGTH:
             _note_settings(start, group, text, dialect)
+        elif group not in _OF_START and group in dialect.settings:
+            _note_pair(start, group, text, dialect)
+        else:
+            _note_of_start(start, group, text)
+
+
+_OF_START = {"draft", "refused", "generation", "version", "model", "device"}
+
+
+def _note_of_start(start: _Start, group: str, text: str) -> None:
+    """What is known of a start beside its figures and settings; of what may stand there twice the first counts."""
+    match group:
+        case "draft":
+            start.draft = True
+        case "refused":
+            start.refused = text
+        case "generation":
+            start.generation = text.lower()
+        case "version":
+            start.version = start.version or text.removeprefix("v")
+        case "model":
+            start.model = start.model or text
+        case "device":
+            start.device = start.device or text.replace("_", " ")
+
+
+def _note_figure(start: _Start, group: str, text: str, dialect: Dialect, line: str) -> None:
+    process = dialect.process.search(line)
+    printed = Printed.of(dialect.figures[group], text, process["name"] if process else "")
+    values = start.printed.setdefault(_named(start, dialect.figures[group].name), [])
+    start.refused = None if group in _SERVES else start.refused
+    if len(values) < MAX_TIMES:
+        values.append(printed)
+
+
+def _named(start: _Start, figure: str) -> str:
+    """A figure's name; of a model that only drafts it is another."""
+    return f"{DRAFT}{figure}" if start.draft else figure
+
+
+def _note_pair(start: _Start, name: str, value: str, dialect: Dialect) -> None:
+    """A setting of the server, or a key of its model's file, of which the first that is printed counts."""
+    if start.draft:
+        return
+    if name in dialect.settings:
+        start.set(dialect.settings[name], value, _STRENGTH["settings"])
+    elif (key := dialect.metadata.get(name, name)) and len(start.metadata) < MAX_PAIRS:
+        start.metadata.setdefault(key, value[:MAX_KEPT])
 
 
 def _note_settings(start: _Start, group: str, text: str, dialect: Dialect) -> None:

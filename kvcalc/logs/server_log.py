@@ -8,7 +8,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.units import GIB
+from kvcalc.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +24,8 @@ class Unit(Enum):
     """What a figure counts, and how much one of it is."""
 
     GIB = GIB
+    MIB = MIB
+    MB = 10**6
     BYTES = 1
     TOKENS = "tokens"
     BLOCKS = "blocks"
@@ -38,7 +40,9 @@ class Unit(Enum):
     @property
     def shown(self) -> str:
         """Behind a number."""
-        return {Unit.GIB: " GiB", Unit.BYTES: " bytes", Unit.SEQUENCES: "x"}.get(self, "")
+        if isinstance(self.value, int):
+            return {Unit.GIB: " GiB", Unit.MIB: " MiB", Unit.MB: " MB"}.get(self, " bytes")
+        return "x" if self is Unit.SEQUENCES else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,13 @@ class Wording:
 
     Attributes:
         anchor: characters that such a line always has; lines without them are not looked at.
-        pattern: whose groups are named after figures, or are `version`, `model`, `device`, `settings`, `command` or
-            `refused`.
+        pattern: whose groups are named after figures, or are `version`, `model`, `device`, `settings`, `command`,
+            `refused`, `draft`, or `key` with `value`: a setting or a key of the model's file.
         versions: that print it, as '0.10 to 0.26', and when.
         source: the function that does, in the engine's tree.
         starts: whether a server prints it once, at its start.
         generation: of the engine, where only one prints it; V0 and V1 stand side by side in some versions of vLLM.
+        anew: figures that are printed once more from such a line on: what was printed of them before is void.
     """
 
     anchor: str
@@ -101,6 +106,7 @@ class Wording:
     source: str
     starts: bool = False
     generation: str = ""
+    anew: tuple[str, ...] = ()
 
     @property
     def between(self) -> tuple[Minor, Minor] | None:
@@ -126,6 +132,9 @@ class Dialect:
         process: of a line: who printed it.
         suffixes: of numbers on its command line, and what each multiplies them by.
         first_rank_alone: the version since which only a node's first rank prints its figures; None where all do.
+        metadata: key of the model's file by the name that the engine prints of it.
+        wraps: whether a line without a level may continue the one before it.
+        before: figures that are printed before the first line of a start.
     """
 
     engine: str
@@ -137,6 +146,9 @@ class Dialect:
     process: re.Pattern[str]
     suffixes: Mapping[str, int] = field(default_factory=dict)
     first_rank_alone: Minor | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    wraps: bool = True
+    before: frozenset[str] = frozenset()
 
     @property
     def looked_for(self) -> Iterator[str]:
@@ -158,6 +170,7 @@ class ServerLog:
         generation: of the engine, where its lines tell; in lower case.
         starts: how many there are in the log.
         refused: why the server did not start, as it says; None where it does not say so.
+        metadata: what it prints of its model's file, by the file's keys; as text.
     """
 
     engine: str
@@ -170,10 +183,21 @@ class ServerLog:
     generation: str = ""
     starts: int = 1
     refused: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def most(self, figure: str) -> Printed | None:
         """Of the rank that printed the most."""
         return max(self.printed.get(figure, ()), default=None)
+
+    def total(self, figure: str) -> Printed | None:
+        """Of all that print it, together."""
+        values = self.printed.get(figure, ())
+        if not values:
+            return None
+        text = " + ".join(each.text for each in values)
+        return Printed(
+            sum((each.value for each in values), Fraction(0)), sum((each.off for each in values), Fraction(0)), text
+        )
 
     def least(self, figure: str) -> Printed | None:
         """Of the rank that printed the least: an engine gives every rank as many blocks as that one has."""

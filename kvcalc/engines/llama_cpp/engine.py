@@ -27,7 +27,7 @@ class LlamaCpp(Engine):
     """llama.cpp: llama-server, and what is built on it."""
 
     name: ClassVar[str] = "llama-cpp"
-    versions: ClassVar[tuple[str, ...]] = ("b11549",)
+    versions: ClassVar[tuple[str, ...]] = ("b8929", "b11549")
     about: ClassVar[str] = (
         "The batch is the number of slots (-np), the context the tokens of each: n_ctx is their product. All cells are "
         "reserved at the start, each slot's padded to 256. Layers with windows or chunks have the cells of a window "

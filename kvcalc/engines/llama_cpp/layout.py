@@ -161,6 +161,12 @@ class LlamaLayout(Settled):
                 f"{_KV}: n_embd_v_gqa_max",
             )
 
+    def states_bytes(self, stage: Stage, load: Load) -> int:
+        """What of that are states, with their copies for drafted tokens."""
+        of_layers = (each for each in self._content_rows(stage) if each.constant_rows is not None)
+        one = sum(each.row_bytes * (each.constant_rows or 0) for each in of_layers)
+        return one * load.sequences * (1 + self.settings.draft_n)
+
     def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
         """Slots are of one length, unless they share cells."""
         if not whole.sequences:

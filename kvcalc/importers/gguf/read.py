@@ -44,15 +44,29 @@ def import_gguf(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
     Raises:
         KvcalcError: it cannot be read, or is not understood.
     """
-    header = _whole(path, shown)
+    match = _SPLIT.fullmatch(path.name)
+    return model_of_header(_whole(path, shown), model_name(match[1] if match else path.stem), shown, assumed)
+
+
+def model_of_header(header: Header, name: str, shown: str, assumed: Mapping[str, Any]) -> ImportedModel:
+    """The model of a header.
+
+    Args:
+        header: whose tensors may be none, where only the keys are known.
+        name: of the model.
+        shown: what the header is of, in messages.
+        assumed: keys and values that decide what the header does not.
+
+    Raises:
+        KvcalcError: it is not understood.
+    """
     config = _config(header, shown, assumed)
     layers = tuple(FAMILIES[config.model_type](config))
     unused(config, WINDOW, PATTERN)
     refuse_missing_layers(header.tensors, layers, shown)
     tied = not any(tensor.name == OUTPUT for tensor in header.tensors)
     weights = weights_of(header.tensors, len(layers), head="tied" if tied else "own", shown=shown)
-    match = _SPLIT.fullmatch(path.name)
-    named = Sourced(model_name(match[1] if match else path.stem), "the name of the file")
+    named = Sourced(name, "the name of the file")
     fields = (("name", named), *_fields(config, header, weights, tied=tied))
     refuse_unread_keys(config, lambda values: {name for name in CACHE_KEYS if values.get(name)})
     try:
@@ -147,19 +161,28 @@ def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> 
     longest = config.optional_count("context_length", most=MAX_CONTEXT)
     if longest is not None:
         yield "max_context", longest
-    yield "tie_word_embeddings", Sourced(tied, f"{OUTPUT} is {'not ' if tied else ''}there")
-    experts = config.optional_count("expert_count", least=0)
-    if experts is not None and experts.value > 1:
-        yield "num_experts", experts
-        used = config.optional_count("expert_used_count")
-        if used is not None:
-            yield "num_experts_per_tok", used
-        dense = config.optional_count("leading_dense_block_count", least=0)
-        if dense is not None and dense.value:
-            yield "first_k_dense", dense
+    if header.tensors:
+        yield "tie_word_embeddings", Sourced(tied, f"{OUTPUT} is {'not ' if tied else ''}there")
+    yield from _of_experts(config)
     drafts = config.optional_count(DRAFTS, least=0)
     if drafts is not None and drafts.value:
         yield "mtp_layers", drafts
     yield "dtype", Sourced("fp16", "llama.cpp keeps its cache in f16 by default")
     if weights.elements:
         yield "parameters", Sourced(weights.elements, "elements of the tensors")
+
+
+def _of_experts(config: Config) -> Iterator[tuple[str, Sourced]]:
+    """Those of a mixture of experts."""
+    experts = config.optional_count("expert_count", least=0)
+    if experts is not None and experts.value > 1:
+        yield "num_experts", experts
+        used = config.optional_count("expert_used_count")
+        if used is not None:
+            yield "num_experts_per_tok", used
+        width = config.optional_uniform("expert_feed_forward_length")
+        if width is not None:
+            yield "moe_intermediate_size", width
+        dense = config.optional_count("leading_dense_block_count", least=0)
+        if dense is not None and dense.value:
+            yield "first_k_dense", dense

@@ -14,6 +14,8 @@ from kvcalc.scenario.option import given_of
 from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.capacity_search import Replica
 from kvcalc.verbs.log_check.exact import exact_options
+from kvcalc.verbs.log_check.llama_cpp import check_reserved
+from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
 from kvcalc.verbs.log_check.model_of_log import hub_id
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.refused_setting import naming_the_log
@@ -52,6 +54,8 @@ def check_log(
     with naming_the_log(log, {*given_of(given), *(given.get("engine_option") or {})}):
         asked = as_logged(log, model, given)
         scenario = resolve(make_scenario(asked.model, **asked.options))
+        if log.engine == LLAMA_CPP and scenario.engine.name == LLAMA_CPP:
+            return check_reserved(log, asked, scenario, cut=cut)
         held = capacity(scenario)
     deployment = scenario.deployment or Deployment()
     context = scenario.workload.context

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 FORMULAS = "exact"
 """The engine that may stand beside any log."""
 
-_RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2})")
+_RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2}).*")
+_BUILD = re.compile(r"b?(\d{3,6})")
+"""llama.cpp's; a fork counts its own, which may be far smaller."""
 
 
 def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]:
@@ -29,7 +31,9 @@ def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]
         raise KvcalcError(f"--engine {name}: the log is {log.engine}'s; leave it out, or --engine {FORMULAS}")
     if name != log.engine or version:
         return given or name, ()
-    found = _RELEASE.match(log.version or "")
+    found = (_BUILD if name == "llama-cpp" else _RELEASE).fullmatch(log.version or "")
+    if found is not None and name == "llama-cpp":
+        return _build_of(name, int(found[1]))
     if found is not None:
         _check_known(name, found[1])
         return f"{name}@{found[1]}", ()
@@ -37,6 +41,17 @@ def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]
     lines = ", the newest that is known" if log.between is None else ", the newest with the wording of its lines"
     told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
     return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
+
+
+def _build_of(name: str, build: int) -> tuple[str, tuple[Note, ...]]:
+    """A build of llama.cpp; beyond those that are known, or of a fork that counts its own, the nearest."""
+    known = ENGINES[name].versions
+    first, last = ((version_number(each) or (0,))[0] for each in (known[0], known[-1]))
+    if first <= build <= last:
+        return f"{name}@b{build}", ()
+    taken = known[0] if build < first else known[-1]
+    told = f"the log is of build {build}, and {taken} is the nearest that is known (--engine {name}@VERSION sets it)"
+    return f"{name}@{taken}", (note("build-not-known", told, build=build, taken=taken),)
 
 
 def _check_known(name: str, version: str) -> None:

@@ -47,7 +47,7 @@ def exact_options(
         known = option is not None and option in ENGINES[scenario.engine.name].options
         pool = ("--engine-option", f"{option}={memory}") if known else ("--cache-memory", str(memory))
     parts = tuple(_parts(scenario, log, rows, memory))
-    command = shlex.join([*_command(scenario, settings, pool[-1] if pool else "", parts), *(pool or parts)])
+    command = shlex.join([*command_of(scenario, settings, pool[-1] if pool else "", parts), *(pool or parts)])
     held = {} if memory is None else pool_of(memory)
     tokens = held.get(TOKENS)
     return ExactOptions(
@@ -119,7 +119,9 @@ def _parts(scenario: Scenario, log: ServerLog, rows: Mapping[str, LogRow], memor
         yield from ("--overhead", str(left)) if left >= 0 else ()
 
 
-def _command(scenario: Scenario, settings: tuple[LogSetting, ...], pool: str, parts: tuple[str, ...]) -> Iterator[str]:
+def command_of(
+    scenario: Scenario, settings: tuple[LogSetting, ...], pool: str, parts: tuple[str, ...]
+) -> Iterator[str]:
     """The same server as a command line, without what the exact options say."""
     replaced = {pool.partition("=")[0], *(() if pool else parts), *(("--weight-dtype",) if not pool else ())}
     yield from ("kvcalc", "capacity", scenario.model.name)

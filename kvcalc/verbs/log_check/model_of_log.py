@@ -88,7 +88,10 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
     quantization = log.settings.get("--weight-dtype", "").lower().removeprefix("none")
     name = _last(log)
     if named is not None:
-        return _weights(named, name, quantization, ())
+        return _weights(named, name, quantization, ()) if log.engine == "vllm" else _own_weights(named, ())
+    printed = _printed_shape(log, name)
+    if printed is not None:
+        return LoggedModel(printed, None, weights_known=False, notes=(_by_shape(printed),))
     if not name:
         raise KvcalcError(f"--from-log: the log does not name its model; name it: {NAME_IT}")
     by_id = named_model(hub_id(log) or "")
@@ -101,6 +104,24 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
         raise KvcalcError(f"--from-log: the log's {told}; name one that is alike, or its file: {NAME_IT}")
     by_name = note("model-by-name", f"the log's model is taken to be {found.name} of the catalogue, by its name")
     return _weights(found, name, quantization, (by_name,))
+
+
+def _printed_shape(log: ServerLog, name: str) -> Model | None:
+    """The model of the keys that the log has of its file; None where it has too few."""
+    if not log.metadata:
+        return None
+    from kvcalc.importers.gguf.printed import import_printed  # noqa: PLC0415  # for start-up time
+    from kvcalc.importers.imported_model import model_name  # noqa: PLC0415  # likewise
+
+    called = log.metadata.get("general.name") or name.removesuffix(".gguf") or "the log's model"
+    found = import_printed(log.metadata, model_name(called), "the log")
+    return None if found is None else found.model
+
+
+def _by_shape(model: Model) -> Note:
+    return note(
+        "model-as-logged", f"the model is taken as the log prints its file's keys: {model.name}", model=model.name
+    )
 
 
 def _last(log: ServerLog) -> str:
@@ -134,6 +155,11 @@ def _weights(model: Model, name: str, quantization: str, notes: tuple[Note, ...]
     except KvcalcError:
         return LoggedModel(model, None, weights_known=False, notes=notes)
     return LoggedModel(model, told, weights_known=True, notes=notes)
+
+
+def _own_weights(model: Model, notes: tuple[Note, ...]) -> LoggedModel:
+    """As its own file has them; of any other checkpoint llama.cpp's file has formats of its own."""
+    return LoggedModel(model, None, weights_known=bool(model.weights), notes=notes)
 
 
 def _is_quantised(model: Model) -> bool:

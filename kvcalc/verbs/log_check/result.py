@@ -18,6 +18,9 @@ TOKENS = "tokens"
 JUDGED = (TOKENS, "blocks", "concurrency")
 """Figures of the pool, of which the first that a log prints is judged: versions print different ones."""
 
+RESERVED = ("cache memory",)
+"""Figures that are judged too, of engines that are told their tokens and reserve all of them at the start."""
+
 MOST_DIFFERENCE = 0.05
 """A difference of the tokens above this is a no."""
 
@@ -138,9 +141,17 @@ class LogCheck(Result):
 
     @property
     def judged(self) -> LogRow | None:
-        """The figure of the pool that is judged: the first that the log prints; None where it prints none."""
-        found = (self.row(name) for name in JUDGED)
-        return next((row for row in found if row and row.printed is not None and row.predicted is not None), None)
+        """The figure of the pool that is judged: the first that the log prints; None where it prints none.
+
+        Of an engine that reserves all at the start, the one that is farthest off.
+        """
+        named = (*JUDGED, *(RESERVED if self.engine == "llama-cpp" else ()))
+        found = [
+            row for name in named if (row := self.row(name)) and row.printed is not None and row.predicted is not None
+        ]
+        if self.engine == "llama-cpp":
+            return max(found, key=lambda row: abs(row.difference or 0), default=None)
+        return next(iter(found), None)
 
     @property
     def differs(self) -> bool:

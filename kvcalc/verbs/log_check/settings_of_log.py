@@ -16,6 +16,8 @@ from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import MAX_CONTEXT, parse_count
 from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
 from kvcalc.verbs.log_check.engine_of_log import engine_of, newest
+from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
+from kvcalc.verbs.log_check.llama_cpp_settings import said_by_llama_cpp, weights_of_cards
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
 from kvcalc.verbs.log_check.overridden import overridden
 from kvcalc.verbs.log_check.result import LogSetting
@@ -66,10 +68,10 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     named = model if model is None or isinstance(model, Model) else find_model(str(model), read["assume"]).model
     known = model_of(log, named)
     card = card_of(log, given.get("gpu"), partial(_starts_so, log, known.model))
-    said = _said(log, known, card)
+    said = said_by_llama_cpp(log, known.model, card) if log.engine == LLAMA_CPP else _said(log, known, card)
     weights_printed = not known.weights_known and not given.keys() & {"weights", "weight_dtype"}
     if weights_printed:
-        said |= _weights_as_printed(log, said, given)
+        said |= _weights_as_printed(log, said, given) if log.engine != LLAMA_CPP else weights_of_cards(log)
     if "gpus" in given:
         said = {name: value for name, value in said.items() if name not in _CHOOSE_DEPLOYMENT}
     if given.get("weights") is not None:

@@ -1,0 +1,128 @@
+"""Start-up logs of llama.cpp and of what is built on it: lines of its source with the figures of public logs."""
+
+from __future__ import annotations
+
+B8946 = """\
+ggml_cuda_init: found 1 CUDA devices (Total VRAM: 24575 MiB):
+  Device 0: NVIDIA GeForce RTX 3090, compute capability 8.6, VMM: yes, VRAM: 24575 MiB
+build_info: b8946-0f1bb602d
+main: loading model
+common_params_fit_impl: projected to use 21483 MiB of device memory vs. 23154 MiB of free device memory
+load_tensors: offloaded 65/65 layers to GPU
+load_tensors:   CPU_Mapped model buffer size =   682.03 MiB
+load_tensors:        CUDA0 model buffer size = 14032.23 MiB
+llama_context: n_ctx_train           = 262144
+llama_context: n_ctx         = 200192
+llama_context: n_batch       = 2048
+llama_context: n_ubatch      = 512
+llama_context: flash_attn    = enabled
+llama_kv_cache:      CUDA0 KV buffer size =  6647.00 MiB
+llama_kv_cache: size = 6647.00 MiB (200192 cells,  16 layers,  1/1 seqs), K (q8_0): 3323.50 MiB, V (q8_0): 3323.50 MiB
+llama_memory_recurrent:      CUDA0 RS buffer size =   149.62 MiB
+sched_reserve:      CUDA0 compute buffer size =   654.78 MiB
+sched_reserve:  CUDA_Host compute buffer size =   411.29 MiB
+main: server is listening on http://127.0.0.1:8080
+"""
+"""Qwen3.6-27B on an RTX 3090: stored file 56992954617."""
+
+DRAFTING = """\
+0.06.391.843 I load_tensors: offloaded 64/66 layers to GPU
+0.06.391.848 I load_tensors:   CPU_Mapped model buffer size =  1164.63 MiB
+0.06.391.849 I load_tensors:      Vulkan0 model buffer size = 17680.46 MiB
+0.10.583.854 I llama_context: n_ctx         = 8192
+0.10.583.854 I llama_context: n_ctx_seq     = 8192
+0.10.583.856 I llama_context: kv_unified    = true
+0.10.585.715 I llama_context: Vulkan_Host  output buffer size =     3.79 MiB
+0.10.595.035 I llama_kv_cache:    Vulkan0 KV buffer size =   512.00 MiB
+0.10.652.579 I llama_memory_recurrent:        CPU RS buffer size =    74.81 MiB
+0.10.722.349 I llama_memory_recurrent:    Vulkan0 RS buffer size =  1720.69 MiB
+0.10.722.378 I llama_memory_recurrent: size = 1795.50 MiB (     4 cells,  64 layers,  4 seqs  2 rs_seq), \
+R (f32):   67.50 MiB, S (f32): 1728.00 MiB
+0.10.838.848 I sched_reserve:    Vulkan0 compute buffer size =   618.44 MiB
+0.10.838.852 I sched_reserve: Vulkan_Host compute buffer size =   313.47 MiB
+0.10.946.605 I srv    load_model: creating MTP draft context against the target model '/home/someone/qwen.gguf'
+0.10.946.675 I llama_context: n_ctx         = 8192
+0.10.946.900 I llama_kv_cache:    Vulkan0 KV buffer size =    32.00 MiB
+0.10.947.000 I llama_kv_cache: size =   32.00 MiB (  8192 cells,   1 layers,  4/1 seqs), \
+K (f16):   16.00 MiB, V (f16):   16.00 MiB
+"""
+"""Qwen3.8-27B with an MTP layer, 4 slots that share cells, 2 tokens drafted: stored file 67354404634.
+
+The last line is by shape.
+"""
+
+B6182 = """\
+build: 6182 (1fe00296f) with cc (GCC) 15.2.1 20250808 (Red Hat 15.2.1-1) for aarch64-redhat-linux
+llama_model_load_from_file_impl: using device Vulkan0 (Apple M2 Pro (G14S B1)) - 7789 MiB free
+llama_model_loader: loaded meta data with 35 key-value pairs and 459 tensors from ./gpt-oss-20b-mxfp4.gguf \
+(version GGUF V3 (latest))
+print_info: arch             = gpt-oss
+print_info: n_ctx_train      = 131072
+print_info: n_embd           = 2880
+print_info: n_layer          = 24
+print_info: n_head           = 64
+print_info: n_head_kv        = 8
+print_info: n_rot            = 64
+print_info: n_swa            = 128
+print_info: is_swa_any       = 1
+print_info: n_embd_head_k    = 64
+print_info: n_embd_head_v    = 64
+print_info: n_ff             = 2880
+print_info: n_expert         = 32
+print_info: n_expert_used    = 4
+print_info: n_ff_exp         = 2880
+print_info: model params     = 20.91 B
+print_info: general.name     = Gpt-Oss-20B
+load_tensors: offloaded 24/25 layers to GPU
+load_tensors:      Vulkan0 model buffer size =  4699.90 MiB
+load_tensors:   CPU_Mapped model buffer size =  7218.45 MiB
+llama_context: n_seq_max     = 1
+llama_context: n_ctx         = 4096
+llama_context: n_ctx_per_seq = 4096
+llama_context: n_ubatch      = 512
+llama_context: flash_attn    = 0
+llama_context: kv_unified    = false
+llama_kv_cache_unified_iswa: creating non-SWA KV cache, size = 4096 cells
+llama_kv_cache_unified:    Vulkan0 KV buffer size =    96.00 MiB
+llama_kv_cache_unified: size =   96.00 MiB (  4096 cells,  12 layers,  1/1 seqs), \
+K (f16):   48.00 MiB, V (f16):   48.00 MiB
+llama_kv_cache_unified_iswa: creating     SWA KV cache, size = 640 cells
+llama_kv_cache_unified:    Vulkan0 KV buffer size =    15.00 MiB
+llama_kv_cache_unified: size =   15.00 MiB (   640 cells,  12 layers,  1/1 seqs), \
+K (f16):    7.50 MiB, V (f16):    7.50 MiB
+llama_context:    Vulkan0 compute buffer size =   985.20 MiB
+"""
+"""gpt-oss-20b: https://github.com/ggml-org/llama.cpp/issues/16188."""
+
+OLD = """\
+INFO [                    main] build info | tid="1" timestamp=1749530316 build=3738 commit="fa90a986"
+llama_model_loader: loaded meta data with 40 key-value pairs and 1131 tensors from /srv/someone/Qwen3-235B.gguf \
+(version GGUF V3 (latest))
+llama_model_loader: - kv   0:                       general.architecture str              = qwen3moe
+llama_model_loader: - kv   2:                               general.name str              = Qwen3 235B A22B
+llama_model_loader: - kv   8:                       qwen3moe.block_count u32              = 94
+llama_model_loader: - kv   9:                    qwen3moe.context_length u32              = 40960
+llama_model_loader: - kv  10:                  qwen3moe.embedding_length u32              = 4096
+llama_model_loader: - kv  12:              qwen3moe.attention.head_count u32              = 64
+llama_model_loader: - kv  13:           qwen3moe.attention.head_count_kv u32              = 4
+llama_model_loader: - kv  17:              qwen3moe.attention.key_length u32              = 128
+llama_model_loader: - kv  18:            qwen3moe.attention.value_length u32              = 128
+llama_model_loader: - kv  25:                      tokenizer.ggml.tokens arr[str,151936]  = ["!", "#", ...
+llm_load_print_meta: n_vocab          = 151936
+llm_load_print_meta: n_embd           = 4096
+Tensor blk.0.ffn_gate_exps.weight buffer type overriden to CPU
+Tensor blk.1.ffn_gate_exps.weight buffer type overriden to CPU
+llama_new_context_with_model: n_ctx      = 40960
+llama_new_context_with_model: n_batch    = 4096
+llama_new_context_with_model: n_ubatch   = 4096
+llama_new_context_with_model: flash_attn = 1
+llama_kv_cache_init:      CUDA0 KV buffer size =  3995.02 MiB
+llama_new_context_with_model: KV self size  = 3995.00 MiB, K (q8_0): 1997.50 MiB, V (q8_0): 1997.50 MiB
+"""
+"""Qwen3-235B-A22B by ik_llama.cpp, as in its discussion 514; sizes by shape."""
+
+TWICE = (
+    B8946.replace("6647.00", "0.00").replace("= 0.00 MiB (", "= 6647.00 MiB (")
+    + B8946.partition("main: loading model")[2]
+)
+"""Planned before it is loaded: a buffer that is only planned is printed as nothing."""

@@ -1,0 +1,96 @@
+"""Figures that llama.cpp printed beside predicted ones. The logs are those of tests/logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Kvcalc
+from llama_cpp_start_ups import B6182, B8946, DRAFTING, OLD
+
+import kvcalc as package
+from kvcalc.errors import KvcalcError
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Any:
+    """Writes a log and gives its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "server.log"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def off(result: package.LogCheck) -> dict[str, float]:
+    return {row.name: round(row.difference, 4) for row in result.rows if row.difference is not None}
+
+
+def test_caches_and_states_are_as_printed(log: Any) -> None:
+    found = package.capacity_from_log(log(B8946), "qwen3.6-27b")
+    rows = {row.name: (row.printed, row.predicted) for row in found.rows}
+    assert rows["tokens"] == (200192, 200192)
+    assert off(found) | {"compute buffer": 0} == {
+        "tokens": 0,
+        "cache memory": 0,
+        "states": 0,
+        "compute buffer": 0,
+        "weights": 0,
+    }
+    assert found.exact.as_printed
+    assert not found.differs
+
+
+def test_layers_on_the_host_and_copies_for_drafted_tokens(log: Any) -> None:
+    """Two of 65 layers and the head are the host's: one of 64, as the 65th predicts further tokens."""
+    found = package.capacity_from_log(log(DRAFTING), "qwen3.6-27b")
+    settings = {each.option: each.value for each in found.settings}
+    assert (settings["--batch"], settings["kv-unified"], settings["draft-n"]) == ("4", "1", "2")
+    assert settings["n-gpu-layers"] == "63"
+    assert {name: off(found)[name] for name in ("cache memory", "states", "KV buffer", "RS buffer")} == {
+        "cache memory": 0,
+        "states": 0,
+        "KV buffer": 0,
+        "RS buffer": 0,
+    }
+
+
+@pytest.mark.parametrize("text", [OLD, B6182])
+def test_the_model_is_what_the_log_prints_of_its_file(text: str, kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "--from-log", log(text), "--json")
+    assert told.code == 0, told.stderr
+    result = json.loads(told.stdout)
+    assert {"model-as-logged", "build-not-known"} <= {each["code"] for each in result["notes"]}
+    assert abs(next(row for row in result["rows"] if row["name"] == "cache memory")["difference"]) < 0.03
+    assert "someone" not in told.stdout + told.stderr
+
+
+def test_a_cache_of_another_size_is_a_no(kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "qwen3.6-27b", "--from-log", log(B8946.replace("6647.00", "8647.00")))
+    assert told.code == 1
+    assert "cache memory: 23.13% off, more than 5%" in told.stdout
+
+
+def test_a_log_whose_model_is_not_known_asks_for_it(log: Any) -> None:
+    with pytest.raises(KvcalcError, match="capacity MODEL --from-log FILE"):
+        package.capacity_from_log(log(B8946))
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("n_ctx         = 200192", "n_ctx         = 999999999999"),
+        ("(200192 cells", "(0 cells"),
+        ("65/65", "7/3"),
+        ("K (q8_0)", "K (turbo9)"),
+        ("200192 cells,  16 layers,  1/1", "200192 cells,  16 layers,  9/3"),
+    ],
+)
+def test_hostile_values_are_refused_or_a_no(was: str, now: str, kvcalc: Kvcalc, log: Any) -> None:
+    told = kvcalc("capacity", "qwen3.6-27b", "--from-log", log(B8946.replace(was, now)))
+    assert told.code in {0, 1, 2}, told.stderr
+    assert "Traceback" not in told.stderr
