@@ -303,3 +303,18 @@ def test_rows_of_other_mechanisms_have_the_weights_of_the_model_as_it_is() -> No
         assert rank.weights is not None
         found.add(rank.weights.bytes)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "gib"),
+    [
+        # 1,856 columns to 1,920, two matrices of 2,688, 128 experts of 23 layers: prepare_nvfp4_moe_layer_for_fi_or_cutlass
+        ("rtx5090", "0.20.2", 23 * 128 * 2 * 2688 * 64 * 9 / 16 / 2**30),
+        ("h100", "0.19.0", 0),  # Marlin takes 1,856 as it is: 116 tiles of 16
+        ("h100", "0.33.0", 0),  # 2,688 is a multiple of 128 and 1,856 one of 64
+    ],
+)
+def test_experts_in_nvfp4_are_padded_for_their_kernels(gpu: str, version: str, gib: float) -> None:
+    model = "nvidia-nemotron-3-nano-30b-a3b-bf16"
+    found = rows(model, engine=f"vllm@{version}", gpu=gpu, weight_dtype="nvfp4", tp=1)
+    assert sum(size for name, size in found.items() if "padded to" in name) / 2**30 == gib

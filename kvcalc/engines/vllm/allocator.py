@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
-from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, is_gated
+from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, is_gated, layers_with_experts
 from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet
@@ -104,17 +104,9 @@ def _of_attention(attention: Mechanism, hidden: int, tp: int) -> Iterator[int]:
             return
 
 
-def _sparse(setup: Setup, stage: Stage) -> int:
-    """How many layers of a stage have experts."""
-    model = setup.model
-    if not model.is_mixture_of_experts:
-        return 0
-    return len(range(max(stage.layers.start, model.first_with_experts), stage.layers.stop))
-
-
 def _of_dense_blocks(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
     """How many layers have which: the projections up are one. Shared experts are one block, as wide as all of them."""
-    model, tp, sparse = setup.model, setup.deployment.tp, _sparse(setup, stage)
+    model, tp, sparse = setup.model, setup.deployment.tp, layers_with_experts(setup.model, stage)
     shared = (model.moe_intermediate_size or 0) * (model.num_shared_experts or 0)
     for layers, width in ((len(stage.layers) - sparse, model.intermediate_size), (sparse, shared)):
         if layers and width:
@@ -124,7 +116,7 @@ def _of_dense_blocks(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[
 
 def _of_experts(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:
     """How many layers have which: each projection of all experts of a rank is one."""
-    model, deployment, sparse = setup.model, setup.deployment, _sparse(setup, stage)
+    model, deployment, sparse = setup.model, setup.deployment, layers_with_experts(setup.model, stage)
     if sparse and model.num_experts is not None and model.moe_intermediate_size is not None:
         experts = -(-model.num_experts // deployment.ep)
         elements = experts * hidden * model.moe_intermediate_size * deployment.ep // deployment.expert_ranks

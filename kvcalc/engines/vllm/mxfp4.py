@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.vllm.shapes import layers_with_experts
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def capability(setup: Setup) -> int | None:
 
 def padding_of_experts(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
     """What the experts of a rank take beyond the checkpoint's 17 bytes for 32; nothing of other formats."""
-    experts, power = _experts(setup, stage), capability(setup)
+    experts, power = experts_in("mxfp4", setup, stage), capability(setup)
     if experts is None or power is None or not experts.layers:
         return
     loaded = _loaded(experts, version, power)
@@ -92,17 +93,17 @@ def padding_of_experts(setup: Setup, version: tuple[int, ...], stage: Stage) -> 
         yield Product(f"experts as {loaded.kernel} has them", factors, ORACLE)
 
 
-def _experts(setup: Setup, stage: Stage) -> Experts | None:
+def experts_in(name: str, setup: Setup, stage: Stage) -> Experts | None:
+    """The experts of a rank where they are stored in that format; else None, and where their dims are not known."""
     model, deployment, asked = setup.model, setup.deployment, setup.weight_format
-    listed = any(part.split == "ep" and part.format == "mxfp4" for part in model.weights)
-    if not (listed if asked is None else asked.name == "mxfp4" and model.is_mixture_of_experts):
+    listed = any(part.split == "ep" and part.format == name for part in model.weights)
+    if not (listed if asked is None else asked.name == name and model.is_mixture_of_experts):
         return None
     number, hidden, width = model.num_experts, model.hidden_size, model.moe_intermediate_size
     if number is None or hidden is None or width is None:
         return None
     ranks = deployment.expert_ranks // deployment.ep
-    first, last = max(stage.layers.start, model.first_with_experts), stage.layers.stop
-    return Experts(max(0, last - first), -(-number // deployment.ep), hidden, -(-width // ranks))
+    return Experts(layers_with_experts(model, stage), -(-number // deployment.ep), hidden, -(-width // ranks))
 
 
 def _loaded(experts: Experts, version: tuple[int, ...], power: int) -> Loaded:

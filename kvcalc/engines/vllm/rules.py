@@ -124,6 +124,12 @@ WEIGHT_RULES = (
         "vllm/model_executor/layers/fused_moe/oracle/mxfp4.py; vllm/third_party/triton_kernels/tensor_details",
     ),
     Rule(
+        "weights, experts in nvfp4",
+        "a rank's columns of an expert: on Blackwell to 128, where a gate goes beside them to 64 (before 0.26 to 16); "
+        "Marlin on others, from 0.25 to 64, or to 128 where hidden_size is no multiple of 128",
+        "vllm/model_executor/layers/fused_moe/oracle/nvfp4.py; quantization/utils/marlin_utils_fp4.py",
+    ),
+    Rule(
         "weights, latents",
         "where kv_b_proj is quantised, the same again in the model's dtype",
         "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading",

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.vllm.model_types import UNGATED
 from kvcalc.formats.element import find_format
-from kvcalc.mechanisms import GQA, KDA, MHA, MLA, MQA, GatedDeltaNet, Mamba2
+from kvcalc.mechanisms import GQA, KDA, MHA, MLA, MQA, GatedDeltaNet, Mamba2, NoAttention
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
+    from kvcalc.model.stages import Stage
 
 VOCABULARY_BLOCK = 64
 """vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE."""
@@ -32,6 +33,16 @@ def is_gated(model: Model) -> bool:
     beside = (model.parameters or 0) - tables - model.num_layers * attention
     block = model.num_layers * hidden * width
     return abs(beside - 3 * block) < abs(beside - 2 * block)
+
+
+def layers_with_experts(model: Model, stage: Stage) -> int:
+    """How many layers of a stage have experts: those without attention alone, where a model has such (Nemotron-H)."""
+    if not model.is_mixture_of_experts:
+        return 0
+    bare = sum(count for layer, count in stage.kinds.items() if isinstance(layer.attention, NoAttention))
+    if any(isinstance(layer.attention, NoAttention) for layer in model.layout.kinds):
+        return bare
+    return len(range(max(stage.layers.start, model.first_with_experts), stage.layers.stop))
 
 
 class Width(NamedTuple):

@@ -8,6 +8,7 @@ from kvcalc.deployment import heads_on_rank
 from kvcalc.engines.vllm.allocator import ends_of_blocks
 from kvcalc.engines.vllm.model_types import PIXTRAL, PIXTRAL_DIVIDED, WHOLE_TOWERS
 from kvcalc.engines.vllm.mxfp4 import padding_of_experts
+from kvcalc.engines.vllm.nvfp4 import padding_of_nvfp4_experts
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
@@ -37,6 +38,7 @@ def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
     yield from _dequantised_latents(setup, stage)
     yield from _values_made_as_keys(setup, stage)
     yield from padding_of_experts(setup, version, stage)
+    yield from padding_of_nvfp4_experts(setup, version, stage)
     yield from _padded_vocabulary(setup, stage)
     yield from ends_of_blocks(setup, stage)
 
