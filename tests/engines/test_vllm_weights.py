@@ -308,7 +308,7 @@ def test_rows_of_other_mechanisms_have_the_weights_of_the_model_as_it_is() -> No
 @pytest.mark.parametrize(
     ("gpu", "version", "gib"),
     [
-        # 1,856 columns to 1,920, two matrices of 2,688, 128 experts of 23 layers: prepare_nvfp4_moe_layer_for_fi_or_cutlass
+        # flashinfer_fp4_moe.py: 1,856 columns to 1,920, two matrices of 2,688, 128 experts of 23 layers
         ("rtx5090", "0.20.2", 23 * 128 * 2 * 2688 * 64 * 9 / 16 / 2**30),
         ("h100", "0.19.0", 0),  # Marlin takes 1,856 as it is: 116 tiles of 16
         ("h100", "0.33.0", 0),  # 2,688 is a multiple of 128 and 1,856 one of 64
