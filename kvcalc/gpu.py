@@ -27,6 +27,7 @@ class Gpu(WorksOut):
         memory_bytes: total memory; None where no figure is known, so that the user must give one.
         memory_from: who reports it: `runtime` (torch or cudaMemGetInfo, the least seen), or `nvidia-smi`, which
             overstates by what the driver keeps; `user` for `--gpu-memory`.
+        nvidia_smi_bytes: what nvidia-smi tells, where the runtime tells less and an engine's defaults look at it.
         devices: as which software sees it; with more than one, each has its share of every figure here.
         one_of: devices of the whole, where this is one of them.
         memory_bandwidth_gb_per_s: in units of 10^9 bytes.
@@ -45,6 +46,7 @@ class Gpu(WorksOut):
     label_gb: Count | None = None
     memory_bytes: Size | None = None
     memory_from: Literal["runtime", "nvidia-smi", "user"] | None = None
+    nvidia_smi_bytes: Size | None = None
     devices: Count = 1
     one_of: Count = 1
     memory_bandwidth_gb_per_s: Rate | None = None
@@ -75,7 +77,7 @@ class Gpu(WorksOut):
 
     def with_memory(self, memory_bytes: int) -> Gpu:
         """The same with so much memory: one of its devices, where that is no more than one has."""
-        given = replace(self, memory_bytes=memory_bytes, memory_from="user")
+        given = replace(self, memory_bytes=memory_bytes, memory_from="user", nvidia_smi_bytes=None)
         if self.devices == 1 or self.label_gb is None or memory_bytes * self.devices > self.label_gb * 2**30:
             return given
         return replace(

@@ -19,6 +19,7 @@ ENGINES = EngineRegistry(
     {
         "exact": "kvcalc.engines.exact:Exact",
         "vllm": "kvcalc.engines.vllm.engine:Vllm",
+        "sglang": "kvcalc.engines.sglang.engine:Sglang",
         "llama-cpp": "kvcalc.engines.llama_cpp.engine:LlamaCpp",
     }
 )

@@ -1,0 +1,131 @@
+"""The memory of a rank as SGLang shares it out: it profiles nothing.
+
+    memory of the pools = free after loading - (1 - mem-fraction-static) x free before loading
+
+sglang/srt/mem_cache/kv_cache_configurator.py, `_profile_available_bytes` (up to 0.5.14 sglang/srt/model_executor,
+`profile_max_num_token`). Activations and CUDA graphs lie in the share that is left free.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.engines.budget import Budget, Temporary
+from kvcalc.engines.sglang.served import takes_more_than_text
+from kvcalc.note import note, register
+from kvcalc.term import Factor, Product, Sum
+from kvcalc.units import GIB, MIB, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.sglang.settings import Settings
+    from kvcalc.note import Note
+
+register(
+    {"engine-overhead-range": "a part of the engine's overhead is known as a range, of which one figure is counted"}
+)
+
+LATER_IMPORTS = (0, 5, 7)
+RESERVED_FOR_IMAGES = (0, 5, 18)
+"""mm_runtime_reservation_gb of sglang/srt/mem_cache/kv_cache_configurator.py: SGLANG_VLM_CACHE_SIZE_MB, 100."""
+IMAGES = 100 * MIB
+PROFILE = "sglang/srt/mem_cache/kv_cache_configurator.py, _profile_available_bytes"
+
+
+class Seen(NamedTuple):
+    """What was observed, in hundredths of a GiB.
+
+    Attributes:
+        typical: what is counted.
+        source: where.
+    """
+
+    low: int
+    typical: int
+    high: int
+    source: str
+
+
+_CONTEXT = Seen(
+    18,
+    40,
+    65,
+    "the card's memory less 'Load weight begin. avail mem': 0.37 on H100 (0.4), 0.44 of 4 RTX 4090, 0.18 on a card of "
+    "15.5 GiB [three logs]",
+)
+_CONTEXT_LATER = Seen(
+    50,
+    74,
+    90,
+    "the card's memory less 'Load weight begin. avail mem' in logs of 2026: 0.75, 0.75 and 0.70 on H100, 0.78 on B200, "
+    "0.67 on RTX 5090, 0.51 on A100-40 [six logs]",
+)
+_WITH_WEIGHTS = Seen(
+    0, 20, 30, "what several ranks take for NCCL while weights are loaded: 0.20 to 0.28 with 4 [fewer than five logs]"
+)
+
+
+def budget_of(setup: Setup, settings: Settings, uncharged: int) -> Budget:
+    """What a rank has.
+
+    Args:
+        setup: the model on its deployment.
+        settings: what the server runs with.
+        uncharged: bytes of the pools that lie beside the budget, in the share that is left free.
+    """
+    memory = setup.gpu.memory_bytes
+    nothing = Product("temporary", (Factor("within_what_is_left_free", 0, "byte"),), PROFILE)
+    temporary = Temporary(nothing, 0, 0)
+    if memory is None:
+        return Budget(None, temporary, Sum("overhead", ()))
+    rows = tuple(_rows(setup, settings))
+    free = max(0, memory - _bytes(_context(settings).typical))
+    share = settings.mem_fraction_static
+    left = free - free * share.numerator // share.denominator
+    kept = Product(
+        "left free: activations and CUDA graphs must fit",
+        (Factor("left_free", max(0, left - uncharged), "byte"),),
+        f"{PROFILE}: (1 - mem_fraction_static) x what is free before loading",
+    )
+    return Budget(memory, temporary, Sum("overhead", rows), kept)
+
+
+def budget_notes(setup: Setup, settings: Settings) -> Iterator[Note]:
+    """What of it is a range."""
+    if setup.gpu.memory_bytes is None:
+        return
+    for path, seen in _observed(setup, settings):
+        shown = f"{format_size(_bytes(seen.low), 'GiB')} to {format_size(_bytes(seen.high), 'GiB')} GiB"
+        yield note(
+            "engine-overhead-range",
+            f"overhead, {path}: {format_size(_bytes(seen.typical), 'GiB')} GiB is counted, {shown} seen",
+            part=path,
+            bytes=_bytes(seen.typical),
+            low_bytes=_bytes(seen.low),
+            high_bytes=_bytes(seen.high),
+            source=seen.source,
+        )
+
+
+def _rows(setup: Setup, settings: Settings) -> Iterator[Product]:
+    for path, seen in _observed(setup, settings):
+        yield Product(path, (Factor("seen_in_practice", _bytes(seen.typical), "byte"),), seen.source)
+    if settings.version >= RESERVED_FOR_IMAGES and takes_more_than_text(setup.model):
+        source = "sglang/srt/mem_cache/kv_cache_configurator.py, mm_runtime_reservation_gb"
+        yield Product("embeddings of images", (Factor("reserved", IMAGES, "byte"),), source)
+
+
+def _observed(setup: Setup, settings: Settings) -> Iterator[tuple[str, Seen]]:
+    yield "before weights are loaded: context, libraries", _context(settings)
+    if setup.deployment.connected_ranks > 1:
+        yield "while weights are loaded: communication", _WITH_WEIGHTS
+
+
+def _context(settings: Settings) -> Seen:
+    return _CONTEXT_LATER if settings.version >= LATER_IMPORTS else _CONTEXT
+
+
+def _bytes(hundredths: int) -> int:
+    return hundredths * GIB // 100

@@ -1,0 +1,48 @@
+"""The engine `sglang`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.sglang.defaults import VERSIONS, parse_version
+from kvcalc.engines.sglang.layout import SglangLayout
+from kvcalc.engines.sglang.options import GIVEN_ELSEWHERE, OPTIONS
+from kvcalc.engines.sglang.rules import RULES
+from kvcalc.engines.sglang.served import refuse_unserved
+from kvcalc.engines.sglang.settings import settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Sglang(Engine):
+    """SGLang."""
+
+    name: ClassVar[str] = "sglang"
+    versions: ClassVar[tuple[str, ...]] = VERSIONS
+    about: ClassVar[str] = (
+        "Has one pool of tokens on every rank, shared by all sequences, with a page more for padding. Windows of some "
+        "models have a pool of their own, a fixed share of the other's tokens; other windows keep every token. States "
+        "have slots, whose memory stands in a fixed ratio to the pool's. Layers that share a cache have rows all the "
+        "same. Nothing is profiled: what mem-fraction-static leaves free must do for activations and CUDA graphs."
+    )
+    formula: ClassVar[str] = (
+        "max_total_num_tokens = floor((mem-fraction-static x free before loading - weights) / (bytes of a token in "
+        "full layers + swa-full-tokens-ratio x in windows)), rounded down to pages"
+    )
+    source: ClassVar[str] = (
+        "SGLang, sglang/srt/model_executor/pool_configurator.py and sglang/srt/mem_cache/kv_cache_configurator.py"
+    )
+    options: ClassVar[Mapping[str, Option]] = OPTIONS
+    given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
+    rules: ClassVar[tuple[Rule, ...]] = RULES
+    block_option: ClassVar[str | None] = "page-size"
+    utilization: ClassVar[Fraction | None] = None
+
+    def settle(self, setup: Setup) -> SglangLayout:
+        refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]))
+        return SglangLayout(setup, settings_of(self, setup))

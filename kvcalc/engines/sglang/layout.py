@@ -1,0 +1,324 @@
+"""A model as SGLang lays it out: pools on every rank, and pages of them for each sequence."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.engines.base import Load, Settled
+from kvcalc.engines.budget import Pool
+from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
+from kvcalc.engines.sglang.budget import budget_notes, budget_of
+from kvcalc.engines.sglang.formats import kept_format
+from kvcalc.engines.sglang.pools import Need, Pools, Widths
+from kvcalc.engines.sglang.shared import with_own_rows
+from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import MLA
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.budget import Budget
+    from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.content import TensorRows
+    from kvcalc.engines.sglang.settings import Settings
+    from kvcalc.model.layers import Layer
+    from kvcalc.model.stages import Stage
+    from kvcalc.note import Note
+
+CONFIGURATOR = "sglang/srt/model_executor/pool_configurator.py"
+POOL = "sglang/srt/mem_cache/memory_pool.py"
+POOL_CONFIGURATOR = (0, 5, 11)
+"""Since then the budget is divided by the bytes of both pools at once."""
+PADDING_SLOT_CHARGED = (0, 5, 17)
+EXTRA_BUFFER = (0, 5, 14)
+"""mamba_radix_cache_strategy auto is extra_buffer for states that support it: two more slots for each sequence."""
+INDEX_ELIDED = (0, 5, 18)
+"""Layers that reuse another's choice of positions have no indexer's keys since then."""
+MOST_REQUESTS = 4096
+"""resolve_max_num_reqs, where max-running-requests is not given."""
+
+
+class Extra(NamedTuple):
+    """Rows of a pool that no content has: of layers that share a cache, or of indexers that are not used.
+
+    Attributes:
+        name: of the excess.
+        row: bytes of a token in all of these layers.
+        window: whether they lie in the pool of windows.
+    """
+
+    name: str
+    row: int
+    window: bool = False
+
+
+def pp_lengths(layers: int, pp: int) -> tuple[int, ...]:
+    """Layers of each stage: the last (layers mod pp) are one layer longer.
+
+    sglang/srt/distributed/utils.py, get_pp_indices.
+    """
+    size, longer = divmod(layers, pp)
+    return tuple(size + (stage >= pp - longer) for stage in range(pp))
+
+
+class SglangLayout(Settled):
+    """Sequences take pages of pools whose sizes stand in a ratio, whatever is asked of each."""
+
+    def __init__(self, setup: Setup, settings: Settings) -> None:
+        super().__init__(setup)
+        self.settings = settings
+        self._sharing = with_own_rows(setup.model.layout.layers)
+        self._pools: dict[int, Pools] = {}
+        self.cache_format  # noqa: B018  # refuses a format at once
+        self._refuse_unlike_layers()
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.setup.model.layout.split(pp_lengths(self.setup.model.num_layers, self.setup.deployment.pp))
+
+    @cached_property
+    def cache_format(self) -> CacheFormat:
+        return kept_format(self.setup, self.settings.version)
+
+    @property
+    def block_tokens(self) -> int:
+        return max(self.pools_of(stage).block_tokens for stage in self.stages)
+
+    @property
+    def most_at_once(self) -> int:
+        return self.settings.max_running_requests or MOST_REQUESTS
+
+    def _refuse_unlike_layers(self) -> None:
+        """A pool has rows of one width."""
+        for window in (False, True):
+            rows = {self._row_of(layer) for layer in self.setup.model.layout.kinds if self._grows_in(layer, window)}
+            if len(rows) > 1:
+                raise KvcalcError(
+                    f"--engine sglang: layers of one pool have rows of one width there, and {self.setup.model.name} "
+                    "has layers that differ; kvcalc does not follow how it serves them"
+                )
+
+    def _grows_in(self, layer: Layer, window: bool) -> bool:
+        return bool(layer.attention.elements_per_token) and self._in_windows(layer) == window
+
+    def _in_windows(self, layer: Layer) -> bool:
+        return self.settings.window_pool and layer.span is not None
+
+    def _row_of(self, layer: Layer) -> int:
+        """Bytes of a token of one layer on a rank, without an indexer's keys."""
+        rows = self._counter.rows({layer: 1}, self.setup.deployment.tp)
+        return sum(each.row_bytes for each in rows if each.constant_rows is None and each.tensor.name != "index_k")
+
+    @cached_property
+    def _counter(self) -> ContentCounter:
+        own = self.cache_format
+        return self.setup.counter if own == self.setup.cache_format else ContentCounter(own)
+
+    def extras(self, stage: Stage) -> tuple[Extra, ...]:
+        """Rows beyond the content; of stages that hold the same, those of the one with the most."""
+        found = []
+        lengths = pp_lengths(self.setup.model.num_layers, self.setup.deployment.pp)
+        for number in (number for numbers in stage.numbers for number in numbers):
+            start = sum(lengths[:number])
+            found.append(tuple(self._extras_of(range(start, start + lengths[number]))))
+        return max(found, key=lambda extras: sum(each.row for each in extras))
+
+    def _extras_of(self, places: range) -> Iterator[Extra]:
+        rows = {False: 0, True: 0}
+        for place, layer in self._sharing.items():
+            if place in places:
+                rows[self._in_windows(layer)] += self._row_of(layer)
+        for window, row in rows.items():
+            if row:
+                yield Extra("rows of layers that share a cache", row, window)
+        unused = sum(self._index_row for place in places if self._skips_index(place))
+        if unused and self.settings.version < INDEX_ELIDED:
+            yield Extra("keys of indexers that are not used", unused)
+
+    def _skips_index(self, place: int) -> bool:
+        kinds = [layer.attention for layer in self.setup.model.layout.layers[place]]
+        return any(isinstance(each, MLA) and each.index_topk and each.index_head_dim is None for each in kinds)
+
+    @cached_property
+    def _index_row(self) -> int:
+        kinds = self.setup.model.layout.kinds
+        rows = [each for each in self._counter.rows(kinds, 1) if each.tensor.name == "index_k"]
+        return max((each.row_bytes // kinds[each.layer] for each in rows), default=0)
+
+    def pools_of(self, stage: Stage) -> Pools:
+        """The pools of a rank of a stage."""
+        known = self._pools.get(stage.number)
+        if known is None:
+            settings, state = self.settings, max(self._state(each) for each in self.stages)
+            known = self._pools[stage.number] = Pools(
+                self._widths(stage)._replace(state=state),
+                settings.page_size,
+                settings.swa_full_tokens_ratio,
+                settings.mamba_full_memory_ratio,
+                self._stated_slots,
+                settings.version >= PADDING_SLOT_CHARGED,
+                settings.max_total_tokens,
+                settings.version < POOL_CONFIGURATOR,
+            )
+        return known
+
+    @property
+    def _stated_slots(self) -> int | None:
+        settings = self.settings
+        if settings.max_mamba_cache_size is not None:
+            dp = self.setup.deployment.dp if self.setup.deployment.dp_attention else 1
+            return max(1, settings.max_mamba_cache_size // dp)
+        return settings.max_running_requests if settings.disable_radix_cache else None
+
+    def _state(self, stage: Stage) -> int:
+        """Bytes of a slot. All stages have as many slots as the one with the most layers of states needs."""
+        return sum(each.row_bytes * each.constant_rows for each in self._content_rows(stage) if each.constant_rows)
+
+    def _widths(self, stage: Stage) -> Widths:
+        full = window = 0
+        for each in self._content_rows(stage):
+            if each.constant_rows is None:
+                full += 0 if self._in_windows(each.layer) else each.row_bytes
+                window += each.row_bytes if self._in_windows(each.layer) else 0
+        for extra in self.extras(stage):
+            full += 0 if extra.window else extra.row
+            window += extra.row if extra.window else 0
+        return Widths(full, window)
+
+    @property
+    def slots_of_a_sequence(self) -> int:
+        """_calculate_mamba_ratio."""
+        if self.settings.disable_radix_cache:
+            return 1
+        return 5 if self.settings.version >= EXTRA_BUFFER and self.setup.gpu.vendor != "AMD" else 3
+
+    def need(self, load: Load) -> Need:
+        """What a load takes of the pools."""
+        page = self.settings.page_size
+        own, shared = self._pages(load)
+        kept = max((layer.span.tokens for layer in self.setup.model.layout.kinds if layer.span is not None), default=0)
+        window = -(-min(load.context, kept + page) // page) * page
+        return Need(
+            (load.sequences * own + shared) * page,
+            load.sequences * window if self.settings.window_pool else 0,
+            load.sequences * self.slots_of_a_sequence,
+        )
+
+    def _pages(self, load: Load) -> tuple[int, int]:
+        """Pages that each sequence takes, and those that all share."""
+        whole = -(-load.context // self.settings.page_size)
+        if not load.shared_prefix or self.settings.disable_radix_cache:
+            return whole, 0
+        shared = load.shared_prefix // self.settings.page_size
+        return max(whole - shared, min(shared, 1)), shared
+
+    def held_bytes(self, stage: Stage, load: Load) -> int:
+        pools = self.pools_of(stage)
+        return pools.memory(self.need(load)) + pools.uncharged
+
+    def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
+        if not whole.sequences:
+            return self.held_bytes(stage, Load(1, tokens))
+        pools, beside = self.pools_of(stage), self.need(Load(1, tokens, min(whole.shared_prefix, tokens)))
+        prefix = self._pages(Load(1, tokens, min(whole.shared_prefix, tokens)))[1] * self.settings.page_size
+        before = self.need(whole)
+        both = Need(
+            before.tokens + beside.tokens - prefix,
+            before.window_tokens + beside.window_tokens,
+            before.slots + beside.slots,
+        )
+        return pools.memory(both) - pools.memory(before)
+
+    def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
+        pools, need = self.pools_of(stage), self.need(load)
+        sizes = pools.sizes(pools.memory(need))
+        left = self.held_bytes(stage, load) - self.content_bytes(stage, load)
+        for product in self._named_excess(stage, load, pools, need, sizes):
+            if 0 < product.bytes <= left:
+                left -= product.bytes
+                yield product
+        if left:
+            source = f"{CONFIGURATOR}; {CONFIGURATOR.replace('model_executor/pool', 'mem_cache/kv_cache')}"
+            yield Product("pools kept in their ratio", (Factor("unused", left, "byte"),), source)
+
+    def _named_excess(self, stage: Stage, load: Load, pools: Pools, need: Need, sizes: Need) -> Iterator[Product]:
+        for each in self._content_rows(stage):
+            if each.constant_rows is None:
+                yield from self._beyond(stage, load, each, need, sizes)
+        for extra in self.extras(stage):
+            tokens = Factor("tokens", sizes.window_tokens if extra.window else sizes.tokens, "token")
+            yield Product(extra.name, (tokens, Factor("row", extra.row, "byte")), POOL)
+        row = pools.widths.full + pools.widths.window
+        yield Product("padding page", (Factor("page", pools.page, "token"), Factor("row", row, "byte")), POOL)
+        if pools.widths.state:
+            state = Factor("state", pools.widths.state, "byte")
+            spare = max(0, sizes.slots - load.sequences)
+            yield Product("slots of states for equal prefixes", (Factor("slots", spare, "slot"), state), POOL)
+            yield Product("padding slot of states", (Factor("slots", 1, "slot"), state), POOL)
+
+    def _beyond(self, stage: Stage, load: Load, rows: TensorRows, need: Need, sizes: Need) -> Iterator[Product]:
+        """What the rows of a tensor take of a pool beyond the content."""
+        windows = self._in_windows(rows.layer)
+        unused = (sizes.window_tokens if windows else sizes.tokens) - (
+            rows_bytes((rows,), self.rank_load(stage, load)) // rows.row_bytes
+        )
+        if unused <= 0:
+            return
+        if windows:
+            name, source = "pool of windows", CONFIGURATOR
+        elif rows.layer.span is not None:
+            name, source = "tokens outside the window", "sglang/srt/configs/model_config.py, is_hybrid_swa_model"
+        elif sizes.tokens > need.tokens:
+            name, source = "pool kept in its ratio", CONFIGURATOR
+        else:
+            name, source = "rounding to pages", POOL
+        label = f"{rows.layer.label}: {rows.tensor.name}, {name}"
+        factors = (Factor("unused_tokens", unused, "token unused"), Factor("row", rows.row_bytes, "byte"))
+        yield Product(label, factors, source)
+
+    def rate(self, stage: Stage, load: Load) -> Rate:
+        pools = self.pools_of(stage)
+        own, shared = self._pages(load)
+        page, one, none = self.settings.page_size, self.need(Load(1, load.context)), Load(1, 0)
+        return Rate(
+            bytes_per_token=self._growth(pools, Load(1, 0)),
+            bytes_per_token_at_context=self._growth(pools, Load(1, load.context)),
+            state_bytes_per_sequence=pools.memory(self.need(Load(2, 0))) - pools.memory(self.need(none)),
+            bytes_per_sequence=self._another(pools, one._replace(tokens=own * page)),
+            shared_bytes=int(shared * page * pools.cell),
+        )
+
+    def _another(self, pools: Pools, need: Need) -> int:
+        """What another sequence with such a need adds."""
+        twice = Need(*(2 * each for each in need))
+        return pools.memory(twice) - pools.memory(need)
+
+    def _growth(self, pools: Pools, load: Load) -> int:
+        """What a token adds, spread over those that memory is rounded to."""
+        block = pools.block_tokens
+        start = -(-load.context // block) * block
+        more = pools.memory(self.need(Load(1, start + block))) - pools.memory(self.need(Load(1, start)))
+        return -(-more // block)
+
+    def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
+        return budget_of(self.setup, self.settings, self.pools_of(stage).uncharged)
+
+    def pool(self, memory: Sequence[int], load: Load) -> Pool | None:
+        found = []
+        for stage, each in zip(self.stages, memory, strict=True):
+            pools = self.pools_of(stage)
+            if pools.cell:
+                found.append(pools.sizes(max(0, each - pools.uncharged)).tokens)
+        if not found:
+            return None
+        tokens, page = min(found), self.settings.page_size
+        concurrency = tokens / load.context if load.context else 0.0
+        return Pool(tokens // page, page, tokens, float(f"{concurrency:.2f}"))
+
+    def notes(self, load: Load) -> Iterator[Note]:
+        yield from super().notes(load)
+        yield from self.settings.notes(self.setup.gpu)
+        yield from budget_notes(self.setup, self.settings)

@@ -1,0 +1,127 @@
+"""SGLang's options as text: each by the engine's own name, with the default of its documentation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+
+from kvcalc.engines.base import Option
+from kvcalc.errors import KvcalcError
+from kvcalc.units import parse_count, parse_fraction, parse_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+AUTO = "auto"
+"""What SGLang chooses itself, by its version, the accelerator and the model."""
+
+MOST_TOKENS = 10**9
+MOST_PAGE = 10**6
+SERVER_ARGS = "sglang/srt/server_args.py"
+
+
+def _or_auto(read: Callable[[str, str], T]) -> Callable[[str, str], T | None]:
+    return lambda text, what: None if text.strip().lower() == AUTO else read(text, what)
+
+
+def _flag(text: str, what: str) -> bool:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    value = known.get(text.strip().lower())
+    if value is None:
+        raise KvcalcError(f"{what}: '{text[:40]}' is not true or false")
+    return value
+
+
+def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
+    return lambda text, what: parse_count(text, what, limit, least)
+
+
+def _chunk(text: str, what: str) -> int:
+    return -1 if text.strip() == "-1" else parse_count(text, what, MOST_TOKENS)
+
+
+def _ratio(text: str, what: str) -> Fraction:
+    value = parse_positive(text, what)
+    if value > 1000:  # noqa: PLR2004  # nobody means that
+        raise KvcalcError(f"{what}: '{text[:40]}' is beyond the limit of 1,000")
+    return value
+
+
+GIVEN_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "context-length": "--context",
+        "tp": "--tp, with --dp-attention divided by --dp",
+        "tp-size": "--tp, with --dp-attention divided by --dp",
+        "tensor-parallel-size": "--tp, with --dp-attention divided by --dp",
+        "pp-size": "--pp",
+        "pipeline-parallel-size": "--pp",
+        "dp-size": "--dp",
+        "data-parallel-size": "--dp",
+        "ep-size": "--ep",
+        "enable-dp-attention": "--dp-attention",
+        "kv-cache-dtype": "--cache-dtype",
+        "mamba-ssm-dtype": "--state-dtype",
+        "dtype": "--dtype",
+        "quantization": "--weight-dtype",
+    }
+)
+"""Options of SGLang that kvcalc has as options of its own."""
+
+OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        "mem-fraction-static": Option(
+            _or_auto(parse_fraction),
+            AUTO,
+            "Share of a card's free memory for weights and pools; auto: what the version reserves for a card's size.",
+            source=SERVER_ARGS,
+        ),
+        "page-size": Option(
+            _or_auto(_count(MOST_PAGE)),
+            AUTO,
+            "Tokens of a page; auto: 1, or 64 where the attention backend needs it (sparse latents, trtllm_mha and "
+            "trtllm_mla on B200 and its like).",
+            source=SERVER_ARGS,
+        ),
+        "swa-full-tokens-ratio": Option(
+            _ratio, "0.8", "Tokens of the pool of windows for each token of the full pool.", source=SERVER_ARGS
+        ),
+        "mamba-full-memory-ratio": Option(
+            _ratio, "0.9", "Memory of the states for each byte of the tokens' pool.", source=SERVER_ARGS
+        ),
+        "chunked-prefill-size": Option(
+            _or_auto(_chunk),
+            AUTO,
+            "Tokens of a prompt that a step computes at most, -1 for all; auto: 2048 to 16384, by version and card.",
+            source=SERVER_ARGS,
+        ),
+        "cuda-graph-max-bs": Option(
+            _or_auto(_count(MOST_TOKENS)),
+            AUTO,
+            "Sequences of the largest CUDA graph; auto: 8 to 512, by version, card and tp.",
+            source=SERVER_ARGS,
+        ),
+        "max-running-requests": Option(
+            _or_auto(_count(MOST_TOKENS)),
+            AUTO,
+            "Sequences that run at the same time, of all replicas with dp-attention; auto: up to 4096.",
+            source=SERVER_ARGS,
+        ),
+        "max-total-tokens": Option(
+            _or_auto(_count(MOST_TOKENS)), AUTO, "Tokens of the pool at most; auto: what memory holds."
+        ),
+        "max-mamba-cache-size": Option(
+            _or_auto(_count(MOST_TOKENS)), AUTO, "Slots for states; auto: by mamba-full-memory-ratio."
+        ),
+        "disable-radix-cache": Option(_flag, "false", "Whether equal prefixes are not shared."),
+        "disable-hybrid-swa-memory": Option(
+            _or_auto(_flag),
+            AUTO,
+            "Whether layers with windows or chunks keep every token; auto: by version and the model's class.",
+        ),
+        "disable-cuda-graph": Option(_flag, "false", "Whether there are no CUDA graphs."),
+    }
+)
+"""By the engine's own name."""

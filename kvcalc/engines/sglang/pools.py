@@ -1,0 +1,140 @@
+"""SGLang's pools on a rank: how many tokens and slots they have of so much memory, and what memory a load needs.
+
+    full pool          tokens x bytes of a token in the layers that keep every token
+    pool of windows    swa-full-tokens-ratio x tokens of the full pool, whatever the window is
+    slots of states    mamba-full-memory-ratio: memory of states to memory of tokens
+
+sglang/srt/model_executor/pool_configurator.py and sglang/srt/mem_cache/kv_cache_configurator.py (up to 0.5.10
+sglang/srt/model_executor/model_runner.py and model_runner_kv_cache_mixin.py).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, floor, lcm
+from typing import NamedTuple
+
+
+class Widths(NamedTuple):
+    """Bytes on a rank.
+
+    Attributes:
+        full: of a token in all layers of the full pool.
+        window: of a token in all layers of the pool of windows.
+        state: of a slot in all layers with states.
+    """
+
+    full: int
+    window: int = 0
+    state: int = 0
+
+
+class Need(NamedTuple):
+    """What a load takes of the pools, or what they have."""
+
+    tokens: int
+    window_tokens: int = 0
+    slots: int = 0
+
+
+class Pools(NamedTuple):
+    """The pools of a rank, and the rules of sizing them.
+
+    Attributes:
+        page: tokens of a page; every buffer has one page more, for padding, that is not charged to the budget.
+        window_ratio: swa-full-tokens-ratio.
+        state_ratio: mamba-full-memory-ratio.
+        slots: of states, where they are stated and do not follow from the memory.
+        padding_slot_charged: whether the slot that states have for padding is taken from the budget.
+        most_tokens: max-total-tokens.
+        by_token: whether the budget is first divided into tokens of all layers alike, as before 0.5.11.
+    """
+
+    widths: Widths
+    page: int = 1
+    window_ratio: Fraction = Fraction(4, 5)
+    state_ratio: Fraction = Fraction(9, 10)
+    slots: int | None = None
+    padding_slot_charged: bool = True
+    most_tokens: int | None = None
+    by_token: bool = False
+
+    @property
+    def cell(self) -> Fraction:
+        """Bytes for each token of the full pool, with what the pool of windows has for it."""
+        if not self.widths.full:
+            return Fraction(self.widths.window)
+        return self.widths.full + self.window_ratio * self.widths.window
+
+    @property
+    def uncharged(self) -> int:
+        """Bytes that are reserved beside the budget: a page of padding in every buffer, and a slot of states."""
+        page = self.page * (self.widths.full + self.widths.window)
+        return page + (0 if self.padding_slot_charged else self.widths.state)
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens after which what a sequence takes has grown by whole bytes and pages."""
+        of_states = self.state_ratio.denominator if self.widths.state and self.slots is None else 1
+        if not (self.widths.full and self.widths.window):
+            return lcm(self.page, of_states)
+        return lcm(self.page, of_states, self.window_ratio.numerator * self.window_ratio.denominator)
+
+    def sizes(self, memory: int) -> Need:
+        """What the pools have of so many bytes of the budget."""
+        slots, left = self._slots(memory)
+        if self.by_token and self.widths.window:
+            alike = self.widths.full + self.widths.window
+            left = left // alike * alike
+        tokens = max(0, floor(left / self.cell)) if self.cell else 0
+        if self.most_tokens is not None:
+            tokens = min(tokens, self.most_tokens)
+        tokens = self._aligned(tokens)
+        return Need(tokens, self._window_tokens(tokens), slots)
+
+    def memory(self, need: Need) -> int:
+        """The least bytes of the budget from which on the pools are never smaller than that."""
+        tokens = self.tokens_for(need)
+        of_tokens = tokens * self.cell
+        if self.by_token and self.widths.window:
+            alike = self.widths.full + self.widths.window
+            of_tokens = Fraction(ceil(of_tokens / alike) * alike)
+        padding = int(self.padding_slot_charged)
+        if not self.widths.state:
+            return ceil(of_tokens)
+        if self.slots is not None:
+            return ceil(of_tokens) + (max(self.slots, need.slots) + padding) * self.widths.state
+        states = (need.slots + padding) * self.widths.state * (1 + self.state_ratio) / self.state_ratio
+        return max(ceil(states), ceil(of_tokens * (1 + self.state_ratio)))
+
+    def tokens_for(self, need: Need) -> int:
+        """Tokens of the full pool, so that the pool of windows has enough too. Without a full pool, of the other."""
+        if not self.widths.full:
+            return self._up(max(need.window_tokens, need.tokens if not self.widths.window else 0))
+        if not self.widths.window:
+            return self._up(need.tokens)
+        return max(self._up(need.tokens), self._up(ceil(self._up(need.window_tokens) / self.window_ratio)))
+
+    def _slots(self, memory: int) -> tuple[int, int]:
+        """Slots of states, and the bytes that are left for tokens."""
+        state = self.widths.state
+        if not state:
+            return 0, memory
+        padding = int(self.padding_slot_charged)
+        if self.slots is not None:
+            slots = self.slots
+        else:
+            share = max(0, memory) * self.state_ratio / (1 + self.state_ratio)
+            slots = max(0, floor(share / state) - padding)
+        return slots, memory - (slots + padding) * state
+
+    def _window_tokens(self, tokens: int) -> int:
+        if not self.widths.window:
+            return 0
+        return self._aligned(floor(tokens * self.window_ratio)) if self.widths.full else tokens
+
+    def _aligned(self, tokens: int) -> int:
+        return tokens // self.page * self.page
+
+    def _up(self, tokens: int) -> int:
+        return -(-tokens // self.page) * self.page

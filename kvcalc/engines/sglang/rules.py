@@ -1,0 +1,97 @@
+"""SGLang's rules in words, for people; the code that follows them stands in the files beside this one."""
+
+from __future__ import annotations
+
+from kvcalc.engines.base import Rule
+
+CONFIGURATOR = "sglang/srt/model_executor/pool_configurator.py"
+KV_CACHE = "sglang/srt/mem_cache/kv_cache_configurator.py"
+POOL = "sglang/srt/mem_cache/memory_pool.py"
+ARGS = "sglang/srt/server_args.py (since 0.5.19 sglang/srt/arg_groups/memory_hook.py)"
+
+RULES = (
+    Rule(
+        "memory of the pools",
+        "free after loading - (1 - mem-fraction-static) x free before loading",
+        f"{KV_CACHE}, _profile_available_bytes",
+    ),
+    Rule(
+        "mem-fraction-static, where nobody gives it",
+        "(memory of the card - reserved) / memory of the card, to three decimals; in MiB reserved is 512 + 1.5 x "
+        "chunked-prefill-size + 2 x cuda-graph-max-bs + 128 x tp x pp + 8 x sizes of graphs of prefill (1536 with "
+        "latents; since 0.5.10), and 3 to 4.5 x cuda-graph-max-bs x dp with dp-attention; at least 10240 on cards "
+        "above 60 GiB. 0.4.8 to 0.5.2: by the card and the ranks; before: 0.88 to 0.79 by the ranks",
+        f"{ARGS}, handle_gpu_memory_settings",
+    ),
+    Rule(
+        "mem-fraction-static with towers",
+        "x 0.95 x (1 - 0.1 x (layers x hidden_size^2 of the tower / (24 x 1024^2) - 1)), the last from 0.8 to 1.05",
+        f"{ARGS}, adjust_mem_fraction_for_vlm",
+    ),
+    Rule(
+        "chunked-prefill-size, where nobody gives it",
+        "2048 below 20 GiB, 4096 below 60 (2048 below 35 before 0.5.19), 8192 below 160, else 16384; with dp-attention "
+        "divided by dp",
+        f"{ARGS}, handle_gpu_memory_settings",
+    ),
+    Rule(
+        "cuda-graph-max-bs, where nobody gives it",
+        "8 below 20 GiB; 48 below 35, 32 below 60, 256 below 160 (160, 160, 512 from tp 4 on); else 512",
+        f"{ARGS}, handle_gpu_memory_settings",
+    ),
+    Rule(
+        "tokens of the pool",
+        "memory // bytes of a token in all layers, rounded down to pages; the least of all stages",
+        f"{CONFIGURATOR}, DefaultPoolConfigurator.calculate_pool_sizes",
+    ),
+    Rule(
+        "tokens of the pool of windows",
+        "swa-full-tokens-ratio x tokens of the full pool, whatever the window; both share the memory",
+        f"{CONFIGURATOR}, HybridSWAPoolConfigurator",
+    ),
+    Rule(
+        "which windows have a pool",
+        "those of Llama-4, gpt-oss, MiMo-V2, Step-3.5, Gemma-4, Laguna and later classes, by version; others, Gemma-3 "
+        "among them, keep every token",
+        "sglang/srt/configs/model_config.py, is_hybrid_swa_model",
+    ),
+    Rule(
+        "memory of the states",
+        "memory x mamba-full-memory-ratio / (1 + mamba-full-memory-ratio), in whole slots; a slot more for padding, of "
+        "the same memory since 0.5.17",
+        f"{KV_CACHE}, _handle_max_mamba_cache",
+    ),
+    Rule(
+        "slots of a sequence",
+        "3 where equal prefixes are shared, 5 since 0.5.14; 1 with disable-radix-cache",
+        f"{KV_CACHE}, _calculate_mamba_ratio",
+    ),
+    Rule("padding", "one page more in every buffer, beside the budget", f"{POOL}, MHATokenToKVPool"),
+    Rule(
+        "layers that share a cache",
+        "rows of their own in the pool, as any other layer",
+        "sglang/srt/configs/model_config.py, get_hybrid_layer_ids",
+    ),
+    Rule(
+        "latents with an indexer",
+        "576 elements and 132 bytes of the indexer's keys; in fp8 656 + 132 bytes, with the kernels of Blackwell 576 + "
+        "132 since 0.5.10; pages of 64",
+        f"{KV_CACHE}, calculate_mla_kv_cache_dim",
+    ),
+    Rule(
+        "page-size, where nobody gives it",
+        "1; 64 with an indexer, and on B200 and its like with trtllm_mha (since 0.5.6) or trtllm_mla (DeepSeek-V3)",
+        "sglang/srt/server_args.py (since 0.5.19 sglang/srt/arg_groups/overrides.py)",
+    ),
+    Rule(
+        "layers of a pipeline stage",
+        "layers // pp; what is left goes to the last stages, one each",
+        "sglang/srt/distributed/utils.py, get_pp_indices",
+    ),
+    Rule(
+        "sequences at once",
+        "max-running-requests / dp; where nobody gives it 2048 to 4096 by the pool; no more than slots of states allow",
+        f"{KV_CACHE}, resolve_max_num_reqs",
+    ),
+)
+"""In the order in which they are applied."""

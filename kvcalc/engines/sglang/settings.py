@@ -1,0 +1,161 @@
+"""What a server of SGLang runs with: options as given, else the defaults of its version."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvcalc.engines.sglang.defaults import (
+    GRAPHS_BY_REQUESTS,
+    Server,
+    Version,
+    chunked_prefill_size,
+    cuda_graph_max_bs,
+    mem_fraction_static,
+    parse_version,
+)
+from kvcalc.engines.sglang.served import (
+    default_page,
+    has_prefill_graphs,
+    has_window_pool,
+    is_latent,
+    refuse_unknown_share,
+    tower_share,
+)
+from kvcalc.errors import KvcalcError
+from kvcalc.note import note, register
+from kvcalc.units import MIB, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.base import Engine, Setup
+    from kvcalc.gpu import Gpu
+    from kvcalc.note import Note
+
+register({"engine-defaults": "settings of the engine that nobody gave have its defaults"})
+
+FALLBACK_MEMORY = 45 * 1024
+"""Where the card's memory is not known, SGLang takes chunked_prefill_size 4096 and a share of its own."""
+GRAPHS_NOT_RESERVED: Version = (0, 5, 15)
+"""No memory is reserved for graphs that are not captured (reserve_for_graph_mb)."""
+
+
+class Settings(NamedTuple):
+    """What one server runs with.
+
+    Attributes:
+        mem_fraction_static: of the memory that is free before the weights are loaded.
+        page_size: tokens.
+        chunked_prefill_size: -1 where prompts are not cut.
+        max_running_requests: of one replica; None: up to 4096.
+        window_pool: whether layers with windows have a pool of their own.
+        defaults: names of those that nobody gave, of which the default depends on more than the version.
+    """
+
+    version: Version
+    mem_fraction_static: Fraction
+    page_size: int
+    chunked_prefill_size: int
+    cuda_graph_max_bs: int
+    max_running_requests: int | None
+    max_total_tokens: int | None
+    max_mamba_cache_size: int | None
+    swa_full_tokens_ratio: Fraction
+    mamba_full_memory_ratio: Fraction
+    disable_radix_cache: bool
+    window_pool: bool
+    defaults: tuple[str, ...] = ()
+
+    def notes(self, gpu: Gpu) -> Iterator[Note]:
+        """The defaults that were taken."""
+        if not self.defaults:
+            return
+        taken = {name: getattr(self, name.replace("-", "_")) for name in self.defaults}
+        shown = {name: float(value) if isinstance(value, Fraction) else value for name, value in taken.items()}
+        words = ", ".join(f"{name} {round(value, 4)}" for name, value in shown.items())
+        version = ".".join(map(str, self.version[:3]))
+        given = gpu.memory_from == "user" and gpu.memory_bytes is not None
+        card = f"a GPU of {format_size(gpu.memory_bytes or 0, 'GiB')} GiB, else as {gpu.name}" if given else gpu.name
+        those, them = ("this", "it") if len(taken) == 1 else ("these", "them")
+        yield note(
+            "engine-defaults",
+            f"nobody gave {words}: SGLang {version} has {those} on {card} (--engine-option sets {them})",
+            version=version,
+            gpu=gpu.name,
+            **{name.replace("-", "_"): value for name, value in shown.items()},
+        )
+
+
+def ranks_of_sglang(setup: Setup) -> int:
+    """--tp as SGLang counts it: with dp-attention the replicas are among its tensor-parallel ranks."""
+    deployment = setup.deployment
+    return deployment.tp * (deployment.dp if deployment.dp_attention else 1)
+
+
+def settings_of(engine: Engine, setup: Setup) -> Settings:
+    """What the engine's options and its version's defaults make of a setup.
+
+    Raises:
+        KvcalcError: a default of this version does not follow from what is known.
+    """
+    version = parse_version(engine.version or engine.versions[-1])
+    given: dict[str, Any] = {name: engine.option(name) for name in engine.options}
+    memory = smi_memory(setup.gpu)
+    dp = setup.deployment.dp if setup.deployment.dp_attention else 1
+    chunk = given["chunked-prefill-size"]
+    chunk = chunked_prefill_size(version, memory) if chunk is None else chunk
+    graphs = given["cuda-graph-max-bs"]
+    requests = given["max-running-requests"]
+    if graphs is None:
+        graphs = cuda_graph_max_bs(version, memory, ranks_of_sglang(setup))
+        if requests is not None and version >= GRAPHS_BY_REQUESTS:
+            graphs = min(graphs, requests)
+    share = given["mem-fraction-static"]
+    if share is None:
+        share = _default_share(version, setup, given, chunk, graphs)
+    page = given["page-size"] or default_page(setup, version)
+    return Settings(
+        version=version,
+        mem_fraction_static=share,
+        page_size=page,
+        chunked_prefill_size=max(1, chunk // dp) if chunk > 0 else chunk,
+        cuda_graph_max_bs=graphs,
+        max_running_requests=None if requests is None else max(1, requests // dp),
+        max_total_tokens=given["max-total-tokens"],
+        max_mamba_cache_size=given["max-mamba-cache-size"],
+        swa_full_tokens_ratio=given["swa-full-tokens-ratio"],
+        mamba_full_memory_ratio=given["mamba-full-memory-ratio"],
+        disable_radix_cache=given["disable-radix-cache"],
+        window_pool=has_window_pool(setup, version, given["disable-hybrid-swa-memory"]),
+        defaults=tuple(
+            name for name in ("mem-fraction-static", "chunked-prefill-size", "cuda-graph-max-bs") if given[name] is None
+        ),
+    )
+
+
+def smi_memory(gpu: Gpu) -> float:
+    """A card's memory in MiB as nvidia-smi tells it, which the defaults look at."""
+    size = gpu.nvidia_smi_bytes or gpu.memory_bytes
+    return float(FALLBACK_MEMORY if size is None else size // MIB)
+
+
+def _default_share(version: Version, setup: Setup, given: dict[str, Any], chunk: int, graphs: int) -> Fraction:
+    refuse_unknown_share(setup)
+    server = Server(
+        version=version,
+        memory=smi_memory(setup.gpu),
+        tp=ranks_of_sglang(setup),
+        pp=setup.deployment.pp,
+        dp_attention=setup.deployment.dp if setup.deployment.dp_attention else 0,
+        latent=is_latent(setup.model),
+        prefill_graphs=not given["disable-cuda-graph"] and has_prefill_graphs(setup, version),
+    )
+    captured = 0 if given["disable-cuda-graph"] and version >= GRAPHS_NOT_RESERVED else graphs
+    share = mem_fraction_static(server, chunk, captured) * tower_share(setup.model, version)
+    if share <= 0:
+        raise KvcalcError(
+            f"--engine sglang: on a card of {format_size(setup.gpu.memory_bytes or 0, 'GiB')} GiB its default of "
+            f"mem-fraction-static is {float(share):.3f}; give --engine-option mem-fraction-static=X"
+        )
+    return share
