@@ -70,6 +70,7 @@ _CODES = {
     "model-as-logged": "the log's model is taken as the log prints its file's keys",
     "build-not-known": "the log is of a build beyond those that are known, or of a fork: the nearest is taken",
     "log-cut": "the log is longer than what is read of it",
+    "log-silent": "the log does not say settings that are given",
     "log-overridden": "the log has another value of a setting than the one that is given, which is taken",
     "printed-twice": "the log prints two figures of one pool, perhaps of several starts",
     "model-by-name": "the log's model is taken to be one of the catalogue, by its name",

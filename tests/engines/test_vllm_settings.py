@@ -104,6 +104,23 @@ def test_a_default_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "model", "context", "tokens"),
+    [
+        ("0.6.0", "llama-3.1-8b", 131072, 512),  # SchedulerConfig of 0.6.0 to 0.6.4: "the best balance" of a chunk
+        ("0.6.4", "llama-3.1-8b", 131072, 512),
+        ("0.6.6", "llama-3.1-8b", 131072, 2048),
+        ("0.6.3", "llama-3.1-8b", 4096, 4096),
+        ("0.6.3", "mistral-7b-v0.1", 32768, 32768),
+        ("0.6.0", "qwen2-vl-7b", 32768, 32768),
+        ("0.6.0", "qwen2-vl-7b", 1024, 4096),  # _MULTIMODAL_MODEL_MAX_NUM_BATCHED_TOKENS
+        ("0.6.3", "qwen2-vl-7b", 1024, 5120),
+    ],
+)
+def test_tokens_of_a_step_of_v0(version: str, model: str, context: int, tokens: int) -> None:
+    assert settings(version, "a100-80-sxm", model, context).max_num_batched_tokens == tokens
+
+
+@pytest.mark.parametrize(
     ("version", "model", "runner"),
     [
         ("0.7.3", "llama-3-8b", "v0"),

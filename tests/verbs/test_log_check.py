@@ -432,7 +432,7 @@ def test_another_engine_than_the_logs_is_refused(kvcalc: Kvcalc, log: Any) -> No
     assert "--engine llama-cpp: the log is vllm's" in told.stderr
 
 
-@pytest.mark.parametrize(("version", "step"), [("0.40.1", "vllm@0.33.0"), ("0.5.5", "vllm@0.6.5")])
+@pytest.mark.parametrize(("version", "step"), [("0.40.1", "vllm@0.33.0"), ("0.5.5", "vllm@0.6.0")])
 def test_a_version_beyond_those_known_is_refused_with_the_step_that_works(
     kvcalc: Kvcalc, log: Any, version: str, step: str
 ) -> None:
@@ -441,6 +441,21 @@ def test_a_version_beyond_those_known_is_refused_with_the_step_that_works(
     assert told.code == 2
     assert f"--engine {step} compares" in told.stderr
     assert kvcalc("capacity", "--from-log", path, "--engine", step).code in {0, 1}
+
+
+def test_another_version_than_the_logs_is_told(log: Any) -> None:
+    result = package.capacity_from_log(log(V0_31), engine="vllm@0.29")
+    assert any("engine version 0.31.0" in each.text for each in result.notes if each.code == "log-overridden")
+    assert "log-overridden" not in codes(package.capacity_from_log(log(V0_31), engine="vllm@0.31.0"))
+
+
+def test_what_the_log_does_not_say_is_told(log: Any) -> None:
+    given = {"cache_dtype": "fp8", "engine_option": {"enforce-eager": "true"}}
+    result = package.capacity_from_log(log(V0_31), **given)
+    assert [each.data["settings"] for each in result.notes if each.code == "log-silent"] == [
+        ("cache-dtype", "enforce-eager")
+    ]
+    assert "log-silent" not in codes(package.capacity_from_log(log(V0_31)))
 
 
 def test_a_huge_log_is_read_up_to_a_limit(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:

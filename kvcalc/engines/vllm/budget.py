@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Budget
 from kvcalc.engines.vllm.overhead import CONTEXT_BYTES, graphs_charged, graphs_of, overhead_of, total
-from kvcalc.engines.vllm.temporary import temporary_of
+from kvcalc.engines.vllm.temporary import WHAT_IS_ALLOCATED, temporary_of
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.note import note, register
 from kvcalc.units import format_size
@@ -24,6 +24,7 @@ register(
         "engine-overhead-range": "a part of the engine's overhead is known as a range, of which one figure is counted",
         "graphs-beside-pool": "CUDA graphs may not fit in what the utilization leaves",
         "temporary-with-images": "the engine's temporary memory holds images, and would be less for text alone",
+        "temporary-as-reserved": "the engine's temporary memory is all that PyTorch has reserved, which is a range",
         "temporary-not-derived": "the engine's temporary memory does not follow from the model's file",
     }
 )
@@ -59,7 +60,15 @@ def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Not
             )
     yield from _graphs_beside(setup, settings, len(stage.layers))
     temporary = temporary_of(setup, settings, traits, first=stage.number == 0, last=last)
-    if temporary is not None and temporary.is_range:
+    if temporary is not None and settings.version < WHAT_IS_ALLOCATED:
+        yield note(
+            "temporary-as-reserved",
+            f"temporary memory is what PyTorch has reserved in this version: from {format_size(temporary.low, 'GiB')} "
+            f"to {format_size(temporary.high, 'GiB')} GiB",
+            low_bytes=temporary.low,
+            high_bytes=temporary.high,
+        )
+    elif temporary is not None and temporary.is_range:
         yield note(
             "temporary-with-images",
             f"temporary memory is that of text, {format_size(temporary.low, 'GiB')} GiB, and of the largest images "

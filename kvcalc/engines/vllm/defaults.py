@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Version = tuple[int, ...]
 
 VERSIONS = (
+    "0.6.0",
+    "0.6.3",
+    "0.6.4",
     "0.6.5",
     "0.6.6",
     "0.7.3",
@@ -74,9 +77,14 @@ MIN_TOKENS = 2048
 MIN_SEQUENCES = 128
 """SchedulerConfig.DEFAULT_MAX_NUM_SEQS."""
 V0_SEQUENCES = 256
-V0_TOWER_TOKENS = 5120
-"""vllm/config.py, _MULTIMODAL_MODEL_MAX_NUM_BATCHED_TOKENS, of 0.6.6 to 0.8.5."""
+V0_CHUNK = 512
+V0_TOWER_TOKENS: tuple[tuple[Version, int], ...] = (((0, 6, 3), 5120), ((0, 6), 4096))
+"""vllm/config.py, _MULTIMODAL_MODEL_MAX_NUM_BATCHED_TOKENS, of 0.6.3 to 0.8.5, and of 0.6.0."""
 LONG_CONTEXT = 32768
+CHUNKS_OF_2048: Version = (0, 6, 5)
+"""SchedulerConfig of vllm/config.py: chunks of 512 in 0.6.4, of 2,048 in 0.6.6."""
+TOWERS_NOT_CHUNKED: Version = (0, 6, 3)
+"""EngineArgs.create_engine_config: prompts of models with towers are chunked in 0.6.0 too."""
 
 
 class Batch(NamedTuple):
@@ -110,7 +118,7 @@ def runner_of(version: Version, gpu: Gpu, pp: int, model_type: str | None, trait
 def default_batch(version: Version, gpu: Gpu, runner: str, usage: str, max_model_len: int, traits: Traits) -> Batch:
     """What is taken of both where neither is given."""
     if runner == "v0":
-        return Batch(_v0_tokens(max_model_len, traits), V0_SEQUENCES)
+        return Batch(_v0_tokens(version, max_model_len, traits), V0_SEQUENCES)
     large = _tier(version, gpu)
     if usage == "async":
         sequences = MIN_SEQUENCES if version >= SEQUENCES_BY_USAGE else _sequences(version, large)
@@ -139,16 +147,16 @@ def _tier(version: Version, gpu: Gpu) -> int:
     return int(memory >= 70 * GIB and not excluded)
 
 
-def _v0_tokens(max_model_len: int, traits: Traits) -> int:
+def _v0_tokens(version: Version, max_model_len: int, traits: Traits) -> int:
     """Prompts are computed whole, but those of more than 32,768 tokens in chunks.
 
-    EngineArgs.create_engine_config and SchedulerConfig of 0.6.6 to 0.9.
+    EngineArgs.create_engine_config and SchedulerConfig of 0.6.0 to 0.9.
     """
-    whole = max(max_model_len, MIN_TOKENS)
-    if traits.towers:
-        return max(whole, V0_TOWER_TOKENS)
-    chunked = max_model_len > LONG_CONTEXT and not traits.windows and not traits.latent
-    return MIN_TOKENS if chunked else whole
+    unchunked = traits.windows or traits.latent or (traits.towers and version >= TOWERS_NOT_CHUNKED)
+    chunk = MIN_TOKENS if version >= CHUNKS_OF_2048 else V0_CHUNK
+    tokens = chunk if max_model_len > LONG_CONTEXT and not unchunked else max(max_model_len, MIN_TOKENS)
+    least = next(tokens for since, tokens in V0_TOWER_TOKENS if version >= since)
+    return max(tokens, least) if traits.towers else tokens
 
 
 def default_prefix_caching(version: Version, runner: str, traits: Traits) -> bool:

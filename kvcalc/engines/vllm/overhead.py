@@ -71,6 +71,11 @@ _LARGE_NVLINK = Seen(95, 150, 221, "ranks over NVLink on cards of 184 GiB: 0.95 
 _PCIE = Seen(9, 21, 73, "ranks over PCIe: 0.09 (4 of 24 GiB), 0.20 (16 RTX 3090), 0.21 (4 L40S), 0.25 (2 RTX 4090)")
 _ROCM = Seen(46, 56, 178, "ROCm: 0.46, 0.56 and 0.62 on one GPU; 0.73 of 2 MI50, 1.78 of 8 DCU")
 
+_ALL_USED = Seen(51, 60, 179, "0.6.4, which counts all that the device has given: a process's context, 0.50 to 0.60")
+COUNTS_ALL_USED = ((0, 6, 4), (0, 6, 5))
+"""non_torch_allocations of determine_num_available_blocks in vllm/worker/worker.py of 0.6.4: total - free -
+allocated."""
+
 TMA_IN_PROFILE, TMA_OFF = (0, 18), (0, 20)
 """is_tma_supported of vllm/model_executor/layers/fla/ops/utils.py: every card from compute capability 9.0 in 0.19, and
 none unless asked in 0.20.0. The kernels run while memory is profiled since 0.18."""
@@ -162,6 +167,9 @@ def _non_torch(setup: Setup, settings: Settings) -> Seen:
     gpu, deployment = setup.gpu, setup.deployment
     if gpu.vendor == "AMD":
         return _ROCM
+    since, until = COUNTS_ALL_USED
+    if since <= settings.version < until and deployment.tp == 1:
+        return _ALL_USED
     if deployment.tp > 1:
         nvlink = (gpu.interconnect or "").startswith("NVLink") and (gpu.memory_bytes or 0) > 36 * GIB
         if not nvlink:

@@ -28,6 +28,10 @@ EXPERTS_KEEP_WORKSPACE = (0, 14)
 """From 0.14 unquantised experts run in a modular kernel too, whose workspace stays (v1/worker/workspace.py,
 fused_moe/unquantized_fused_moe_method.py); a public log of 0.13 with them has none (5.58 GiB printed) [one log]."""
 
+WHAT_IS_ALLOCATED = (0, 6, 4)
+"""Before, what the device has lost counts (determine_num_available_blocks of vllm/worker/worker.py): all that PyTorch
+has reserved, of which what one part of the run leaves may or may not serve the next."""
+
 CUBLAS_WORKSPACE = {True: 32 * MIB, False: 4096 * 1024 * 2 + 16 * 1024 * 8}
 """Whether on Hopper: PyTorch, aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize. 32 MiB measured on an
 H200 with torch 2.11."""
@@ -89,7 +93,10 @@ def temporary_of(
     towers = _towers(shapes, step, setup) if traits.towers and first else ()
     term = Sum("temporary", (*widest, *kept, *towers))
     without = term.bytes - _bytes(towers)
-    return Temporary(term, without, term.bytes + (TOWER_SPREAD * step.tokens if towers else 0))
+    most = term.bytes + (TOWER_SPREAD * step.tokens if towers else 0)
+    if settings.version < WHAT_IS_ALLOCATED:
+        most += sum(map(_bytes, branches)) - _bytes(widest)
+    return Temporary(term, without, most)
 
 
 def _bytes(parts: tuple[Product, ...]) -> int:

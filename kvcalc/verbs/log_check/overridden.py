@@ -1,4 +1,4 @@
-"""What is given beside a log and is not what the log has: each is told, and the given one is taken."""
+"""What is given beside a log and is not what the log has, or what it does not say: told, and the given one is taken."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import find_gpu
+from kvcalc.engines import version_number
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note
 from kvcalc.scenario.option import read_options
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 60
 """Letters of a value that a note repeats."""
+MAX_LIST = 400
+"""Letters of a note that lists."""
+
+_SAID_BY_LOGS = {"gpu", "dtype", "cache_dtype", "weight_dtype", "context", "utilization", "tp", "pp", "dp", "dcp", "ep"}
+"""Options that logs tell; their engine is always told."""
 
 
 def overridden(
@@ -43,6 +49,8 @@ def overridden(
         gpu = find_gpu(given["gpu"]) if isinstance(given["gpu"], str) else given["gpu"]
         if gpu.name != card.gpu.name:
             yield _told("gpu", card.gpu.name, gpu.name, f"--gpu {gpu.name}")
+    if (version := _version(log, given)) is not None:
+        yield _told("engine version", log.version, version, f"--engine {given['engine']}")
     for name in said.keys() & given.keys() - {"gpu"}:
         if _read(name, said[name]) != _read(name, given[name]):
             flag = f"--{name.replace('_', '-')}"
@@ -51,6 +59,19 @@ def overridden(
     for key in own.keys() & given_own.keys():
         if str(own[key]).lower() != given_own[key].lower():
             yield _told(key, own[key], given_own[key], f"--engine-option {key}={given_own[key]}")
+    unsaid = [name for name in given if name in _SAID_BY_LOGS and name not in said and not (name == "gpu" and card)]
+    unsaid += [key for key in given_own if key not in own]
+    if unsaid:
+        names = tuple(name.replace("_", "-") for name in unsaid)
+        told = f"the log does not say {', '.join(names)}: as given"
+        yield note("log-silent", told[:MAX_LIST], settings=names)
+
+
+def _version(log: ServerLog, given: Mapping[str, Any]) -> str | None:
+    """The version that is given, where the log has another release."""
+    name, _, version = str(given.get("engine") or "").partition("@")
+    logged, asked = (version_number(each.removeprefix("v")) for each in (log.version or "", version))
+    return version if name == log.engine and logged and asked and logged[:3] != asked[:3] else None
 
 
 def _told(name: str, logged: object, given: object, taken: str) -> Note:
