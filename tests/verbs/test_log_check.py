@@ -450,7 +450,7 @@ def test_another_version_than_the_logs_is_told(log: Any) -> None:
 
 
 def test_what_the_log_does_not_say_is_told(log: Any) -> None:
-    given = {"cache_dtype": "fp8", "engine_option": {"enforce-eager": "true"}}
+    given: dict[str, Any] = {"cache_dtype": "fp8", "engine_option": {"enforce-eager": "true"}}
     result = package.capacity_from_log(log(V0_31), **given)
     assert [each.data["settings"] for each in result.notes if each.code == "log-silent"] == [
         ("cache-dtype", "enforce-eager")
