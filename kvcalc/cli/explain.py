@@ -1,4 +1,4 @@
-"""kvcalc explain: what a mechanism, a format, an engine or a part of memory is, with its formula and source."""
+"""kvcalc explain: what a word means, with its formula and source."""
 
 from typing import Annotated, Any
 
@@ -8,13 +8,13 @@ from kvcalc.cli.output import show
 from kvcalc.cli.output_options import Destination, Printed, output_of
 from kvcalc.cli.parameters import argument, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.render.listing import explanation_report, topics_report
+from kvcalc.render.explain import explanation_report, topics_report
 from kvcalc.scenario.option import Option
 from kvcalc.verbs.explain import explain, topics
 
 NAME = Option(
     "NAME",
-    "mha, mla, q8_0, exact, temporary, gpus ...",
+    "tp, tight, kv-cache, mla, q8_0, vllm, articles ...",
     values=lambda: (each.name for each in topics().topics),
 )
 
@@ -26,6 +26,6 @@ def register(app: typer.Typer) -> None:
 
 @takes(Printed, Destination)
 def explain_command(name: Annotated[str | None, argument(NAME)] = None, **given: Any) -> None:
-    """What NAME keeps or counts, its formula and its source; without NAME, everything that can be explained."""
+    """What NAME means, its formula and its source; without NAME, a table of contents."""
     report = topics_report(topics()) if name is None else explanation_report(explain(name))
     show(report, output_of(given))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from kvcalc.memory.topics import Topic
 from kvcalc.term import GIVEN, Factor, Product, Sum
 from kvcalc.units import GIB, MIB
 
@@ -57,16 +56,11 @@ def overhead(ranks: int, replacement: int | None) -> Sum:
     )
 
 
-def overhead_topic() -> Topic:
-    """Overhead, for people who ask."""
-    return Topic(
-        name="overhead",
-        title="Overhead: communication buffers and CUDA graphs, on one rank",
-        counts="what a rank's runtime holds beside weights, cache and activations; --overhead SIZE replaces it",
-        formula=(
-            f"communication: {_ALONE / GIB:.1f} GiB on one rank, else {_PER_DOUBLING / GIB:.1f} GiB x ceil(log2(tp x "
-            f"pp)), with dp-attention of tp x pp x dp; CUDA graphs: {_GRAPHS / GIB:.1f} GiB; the CUDA context (about "
-            f"{CUDA_CONTEXT_BYTES // MIB} MiB) lives in the memory that utilization leaves out"
-        ),
-        source=f"{_COMMUNICATION_SOURCE}; {_GRAPHS_SOURCE}",
+def overhead_figures() -> tuple[str, str]:
+    """The figures and their sources, for people who ask."""
+    formula = (
+        f"communication: {_ALONE / GIB:.1f} GiB on one rank, else {_PER_DOUBLING / GIB:.1f} GiB x ceil(log2(tp x "
+        f"pp)), with dp-attention of tp x pp x dp; CUDA graphs: {_GRAPHS / GIB:.1f} GiB; the CUDA context (about "
+        f"{CUDA_CONTEXT_BYTES // MIB} MiB) lives in the memory that utilization leaves out"
     )
+    return formula, f"{_COMMUNICATION_SOURCE}; {_GRAPHS_SOURCE}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import Temporary
-from kvcalc.memory.topics import Topic
 from kvcalc.term import GIVEN, Factor, Product
 from kvcalc.units import GIB
 
@@ -74,17 +73,11 @@ def _kind(model: Model) -> _Seen:
     return _MULTIMODAL._replace(high=max(text.high, _MULTIMODAL.high))
 
 
-def temporary_topic() -> Topic:
-    """Temporary memory, for people who ask."""
+def temporary_figures() -> tuple[str, str]:
+    """The figures and their sources, for people who ask."""
     kinds = (("dense text models", _DENSE), ("mixtures of experts", _EXPERTS), ("multimodal models", _MULTIMODAL))
     figures = (
-        f"{name}: {seen.typical / 100:.2f} GiB, seen {seen.low / 100:.2f} to {seen.high / 100:.2f}"
+        f"{name}: {seen.typical / 100:.2f} GiB, observed {seen.low / 100:.2f} to {seen.high / 100:.2f}"
         for name, seen in kinds
     )
-    return Topic(
-        name="temporary",
-        title="Temporary: activations of one forward pass at their peak, on one rank",
-        counts="a figure with a range, from engines' logs, by kind of model; --temporary SIZE replaces it",
-        formula="; ".join(figures),
-        source="; ".join(seen.source for _, seen in kinds),
-    )
+    return "; ".join(figures), "; ".join(seen.source for _, seen in kinds)

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.render import Report
+from kvcalc.render.articles import sayings_blocks
 from kvcalc.render.compare_tree import trees
 from kvcalc.render.decode import shown
 from kvcalc.render.ending import next_line, not_modelled_line
 from kvcalc.render.question import MOST_KINDS_SHOWN, question_grid, workload
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
-from kvcalc.units import format_size, with_unit
-from kvcalc.verbs.comparing.literature import SOURCES
+from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from kvcalc.verbs.comparing.literature import Saying
     from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 
 _NOT_KNOWN = "-"
@@ -37,8 +36,7 @@ def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View
     if any(row.by_memory is not None for row in result.rows):
         blocks += [_gpus(result), Lines(tuple(_legend(result)))]
     if result.sayings:
-        sources = tuple(f"({number}) {source}" for number, source in enumerate(SOURCES, 1))
-        blocks += [_sayings(result), _contradictions(result, unit), Lines(sources)]
+        blocks += sayings_blocks(result.sayings, result.contradictions, unit)
     if explain:
         blocks += trees(result)
     blocks.append(Lines(tuple(_ending(result, unit, explain=explain, command=command))))
@@ -199,34 +197,6 @@ def _legend(result: Comparison) -> Iterator[str]:
     context = result.workload.context
     yield f"sequences: the most of {context:,} tokens on the given GPUs, with the usual temporary memory"
     yield "tokens/s: bound of decoding the workload there, of each sequence and of all; not a prediction"
-
-
-def _sayings(result: Comparison) -> Grid:
-    """What is said, in the words of the sources, a row for each mechanism and topic."""
-    grouped: dict[tuple[str, str], list[str]] = {}
-    for saying in result.sayings:
-        grouped.setdefault((saying.mechanism, saying.topic), []).append(_quoted(saying))
-    rows = (Row((mechanism, topic, "; ".join(words))) for (mechanism, topic), words in grouped.items())
-    return Grid(
-        (Column("articles on"), Column("say of"), Column("in their words, not by kvcalc's measure")), tuple(rows)
-    )
-
-
-def _quoted(saying: Saying) -> str:
-    return f'"{saying.words}" ({SOURCES.index(saying.source) + 1})'
-
-
-def _contradictions(result: Comparison, unit: str) -> Lines:
-    return Lines(
-        (
-            "they contradict each other, or the formula, on:",
-            *(
-                f"- {each.about}: {'; '.join(f'{saying.mechanism} {_quoted(saying)}' for saying in each.said)}. "
-                + (with_unit(f"By the formula {each.figure}.", unit) if each.figure else "No formula tells.")
-                for each in result.contradictions
-            ),
-        )
-    )
 
 
 def _ending(result: Comparison, unit: str, *, explain: bool, command: str) -> Iterator[str]:

@@ -9,14 +9,13 @@ from kvcalc.render import Format, Report, render
 from kvcalc.render.capacity import capacity_report
 from kvcalc.render.compare import compare_report
 from kvcalc.render.estimate import estimate_report
+from kvcalc.render.explain import explanation_report, topics_report
 from kvcalc.render.html import write
 from kvcalc.render.listing import (
-    explanation_report,
     gpu_report,
     gpus_report,
     model_report,
     models_report,
-    topics_report,
 )
 from kvcalc.render.log_check import log_check_report
 from kvcalc.render.plan import plan_report
@@ -24,7 +23,7 @@ from kvcalc.render.verify import verification_report
 from kvcalc.verbs.capacity_result import Capacity
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.estimate_result import Estimate
-from kvcalc.verbs.explain import Explanation, Topics
+from kvcalc.verbs.explanation import Explanation, Topics
 from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
 from kvcalc.verbs.log_check.result import LogCheck
 from kvcalc.verbs.plan_result import Plan

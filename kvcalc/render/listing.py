@@ -1,4 +1,4 @@
-"""How lists, cards and explanations look."""
+"""How lists and cards look."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from kvcalc.render.view import Column, Grid, Lines, Row, Verbatim, View, right
 from kvcalc.units import format_size, with_unit
 
 if TYPE_CHECKING:
-    from kvcalc.verbs.explain import Explanation, Topics
     from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
 
 
@@ -32,16 +31,6 @@ def gpus_report(result: GpuList, unit: str) -> Report:
 def gpu_report(result: GpuCard, unit: str) -> Report:
     """One accelerator, a row for each field."""
     return Report(result, [result.gpu], lambda: _gpu_view(result, unit))
-
-
-def explanation_report(result: Explanation) -> Report:
-    """One word explained."""
-    return Report(result, [result], lambda: _explanation_view(result))
-
-
-def topics_report(result: Topics) -> Report:
-    """Everything that can be explained, a row each."""
-    return Report(result, result.topics, lambda: _topics_view(result))
 
 
 def _models_view(result: ModelList, unit: str) -> View:
@@ -104,32 +93,6 @@ def _gpus_view(result: GpuList, unit: str) -> View:
 def _gpu_view(result: GpuCard, unit: str) -> View:
     rows = tuple(Row((key, _value(key, value, unit))) for key, value in result.gpu.items())
     return View((Grid((Column(), Column()), rows),))
-
-
-def _explanation_view(result: Explanation) -> View:
-    pairs = (
-        (result.name, result.title),
-        ("keeps" if result.topic in {"mechanism", "format"} else "counts", result.keeps),
-        ("formula", result.formula),
-        ("fields", ", ".join(result.fields)),
-        ("source", result.source),
-        ("versions", ", ".join(result.versions)),
-        ("example", result.example),
-    )
-    blocks = [Grid((Column(), Column()), tuple(Row(pair) for pair in pairs if pair[1]))]
-    if result.rules:
-        columns = (Column("rule"), Column("formula"), Column("in its source"))
-        blocks.append(Grid(columns, tuple(Row((each.about, each.formula, each.source)) for each in result.rules)))
-    if result.options:
-        columns = (Column("--engine-option"), Column("default"), Column("what it is"))
-        blocks.append(Grid(columns, tuple(Row((each.name, each.default, each.help)) for each in result.options)))
-    return View(tuple(blocks))
-
-
-def _topics_view(result: Topics) -> View:
-    columns = (Column("name"), Column("is"), Column("formula"))
-    rows = tuple(Row((topic.name, topic.title, topic.formula)) for topic in result.topics)
-    return View((Grid(columns, rows), Lines(("kvcalc explain NAME tells more",))))
 
 
 def _number(value: int | None) -> str:

@@ -1,118 +1,65 @@
-"""What a word of kvcalc means: mechanisms, formats, engines and parts of memory, each with its formula and source."""
+"""What a word of kvcalc means: words of its screens, mechanisms, formats and engines, and what articles say of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from kvcalc.catalogue.articles import articles
+from kvcalc.catalogue.words import words
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
 from kvcalc.formats.weights import WEIGHT_FORMATS
 from kvcalc.mechanisms import KINDS
-from kvcalc.memory.overhead import overhead_topic
-from kvcalc.memory.temporary import temporary_topic
-from kvcalc.memory.topics import DECODE_TOPIC, GPUS_TOPIC, WEIGHTS_TOPIC
-from kvcalc.record import Record, Result, record
+from kvcalc.memory.overhead import overhead_figures
+from kvcalc.memory.temporary import temporary_figures
 from kvcalc.term import Factor
+from kvcalc.verbs.explanation import EngineOption, EngineRule, Explanation, Topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvcalc.catalogue.words import Word
     from kvcalc.engines import Engine
     from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms import Mechanism
 
+_ARTICLES = "articles"
+_FIGURES = {"temporary": temporary_figures, "overhead": overhead_figures}
+"""Words whose formula and source are figures that the code holds."""
 
-@record
-class EngineOption(Record):
-    """An option of an engine.
-
-    Attributes:
-        default: in words; empty where there is none.
-        source: where the engine has it; empty where that is not said.
-    """
-
-    name: str
-    default: str
-    help: str
-    source: str
-
-
-@record
-class EngineRule(Record):
-    """What an engine does, and where in its source."""
-
-    about: str
-    formula: str
-    source: str
-
-
-@record
-class Explanation(Result):
-    """One word explained.
-
-    Attributes:
-        topic: mechanism, format, engine or memory.
-        keeps: what it keeps or counts, in words.
-        formula: in the names that model files use.
-        fields: keys of a model file that belong to it.
-        example: a worked example or a trap.
-        versions: of an engine, those whose rules are known.
-        options: of an engine.
-        rules: of an engine, beside its formula.
-    """
-
-    command: ClassVar[str] = "explain"
-
-    name: str
-    topic: str
-    title: str
-    keeps: str
-    formula: str
-    fields: tuple[str, ...]
-    source: str
-    example: str
-    versions: tuple[str, ...] = ()
-    options: tuple[EngineOption, ...] = ()
-    rules: tuple[EngineRule, ...] = ()
-
-    @property
-    def brief(self) -> str:
-        return self.title
-
-
-@record
-class Topics(Result):
-    """Everything that can be explained."""
-
-    command: ClassVar[str] = "explain"
-
-    topics: tuple[Explanation, ...]
-
-    @property
-    def brief(self) -> str:
-        return f"{len(self.topics):,} topics"
+FLASH_MLA = "DeepSeek, FlashMLA csrc/api/sparse_decode.h"
 
 
 def topics() -> Topics:
-    """Everything that can be explained, mechanisms first."""
+    """Everything that can be explained: words of the screens, mechanisms, formats, engines, articles."""
     return Topics(tuple(_all()))
 
 
 def explain(name: str) -> Explanation:
-    """The explanation of a name.
+    """The explanation of a word, however it is spelled: KV cache, kv_cache and kv-cache are one.
 
     Raises:
         KvcalcError: nothing has that name; the nearest are in the message.
     """
-    wanted = ALIASES.get(name.lower(), name.lower())
-    known = {explanation.name: explanation for explanation in _all()}
+    known: dict[str, Explanation] = {}
+    for each in _all():
+        for spelling in (each.name, each.title, *each.also):
+            known.setdefault(_plain(spelling), each)
+    wanted = _plain(name)
+    wanted = wanted if wanted in known else _plain(ALIASES.get(name.lower(), name))
     if wanted not in known:
-        raise KvcalcError(f"explain: no '{name[:60]}'{nearest_or_all(name, known)}")
+        raise KvcalcError(f"explain: no '{name[:60]}'{nearest_or_all(wanted, known)}")
     return known[wanted]
 
 
+def _plain(name: str) -> str:
+    return name.strip().lower().removeprefix("--").replace("_", "-").replace(" ", "-")
+
+
 def _all() -> Iterator[Explanation]:
+    for word in words():
+        yield _word(word)
     for kind, mechanism in KINDS.items():
         yield _mechanism(kind, mechanism)
     for element_format in (*FORMATS.values(), *WEIGHT_FORMATS.values()):
@@ -120,15 +67,29 @@ def _all() -> Iterator[Explanation]:
     for name, tensors in TENSOR_FORMATS.items():
         each = ", ".join(f"{tensor} in {format_name}" for tensor, format_name in tensors.items())
         yield Explanation(
-            name, "format", f"Cache format {name}", each, "each tensor by its own format", (), FLASH_MLA, ""
+            name, "format", f"Cache format {name}", each, "each tensor by its own format", source=FLASH_MLA
         )
     for engine in ENGINES.values():
         yield _engine(engine)
-    for topic in (WEIGHTS_TOPIC, temporary_topic(), overhead_topic(), GPUS_TOPIC, DECODE_TOPIC):
-        yield Explanation(topic.name, "memory", topic.title, topic.counts, topic.formula, (), topic.source, "")
+    yield _articles()
 
 
-FLASH_MLA = "DeepSeek, FlashMLA csrc/api/sparse_decode.h"
+def _word(word: Word) -> Explanation:
+    formula, source = _FIGURES[word.name]() if word.name in _FIGURES else (word.formula, word.source)
+    return Explanation(
+        name=word.name,
+        topic=word.group,
+        title=word.title,
+        keeps=word.means,
+        formula=formula,
+        source=source,
+        example=word.example,
+        also=word.also,
+        option=word.option,
+        flags=word.flags,
+        see=word.see,
+        sayings=articles().of(word.name),
+    )
 
 
 def _mechanism(kind: str, mechanism: type[Mechanism]) -> Explanation:
@@ -141,6 +102,7 @@ def _mechanism(kind: str, mechanism: type[Mechanism]) -> Explanation:
         fields=mechanism.keys(),
         source=mechanism.source,
         example=mechanism.example,
+        sayings=articles().of(kind),
     )
 
 
@@ -158,9 +120,7 @@ def _format(element_format: ElementFormat) -> Explanation:
         title=f"Element format {element_format.name}",
         keeps=element_format.about,
         formula=formula,
-        fields=(),
         source=element_format.source,
-        example="",
     )
 
 
@@ -171,12 +131,23 @@ def _engine(engine: type[Engine]) -> Explanation:
         title=f"Engine {engine.name}",
         keeps=engine.about,
         formula=engine.formula,
-        fields=(),
         source=engine.source,
-        example="",
         versions=engine.versions,
         options=tuple(
             EngineOption(name, each.default_in_words, each.help, each.source) for name, each in engine.options.items()
         ),
         rules=tuple(EngineRule(*each) for each in engine.rules),
+    )
+
+
+def _articles() -> Explanation:
+    known = articles()
+    return Explanation(
+        name=_ARTICLES,
+        topic=_ARTICLES,
+        title="What articles say of attention and its cache, and what the formulas say of that",
+        keeps="restated; single words and figures of tables stand as they are. Of quality kvcalc knows nothing",
+        source="; ".join(known.sources),
+        sayings=known.sayings,
+        contradictions=known.contradictions,
     )

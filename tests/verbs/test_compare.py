@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import pytest
 from comparisons import caches, elements, notes_with, one_kind, rows_of
 from conftest import texts
@@ -14,7 +12,6 @@ import kvcalc
 from kvcalc.catalogue import model_names
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup, Repeat
-from kvcalc.verbs.comparing.literature import CONTRADICTIONS, SAYINGS, SOURCES
 
 # Caches
 
@@ -230,39 +227,6 @@ def test_scales_of_heads_change_the_ratio() -> None:
     assert rows["gqa-8"].bytes_per_token == 32 * 2 * 8 * 132
     assert rows["mla"].bytes_per_token == 32 * (512 + 4 + 64 + 4)
     assert rows["mla"].ratio_to_mha == 584 / (2 * 32 * 132)
-
-
-# What articles say
-
-
-def test_every_mechanism_has_sayings_with_sources() -> None:
-    assert {saying.mechanism for saying in SAYINGS} == {"mha", "gqa", "mqa", "mla"}
-    assert {saying.topic for saying in SAYINGS} == {"quality", "memory", "use"}
-    assert {saying.source for saying in SAYINGS} == set(SOURCES)
-    assert all(saying.source in SOURCES for each in CONTRADICTIONS for saying in each.said)
-
-
-def test_deepseeks_own_words_on_quality() -> None:
-    told = {saying.mechanism: saying.words for saying in SAYINGS if "2405.04434" in saying.source}
-    quality = {
-        saying.mechanism: saying.words
-        for saying in SAYINGS
-        if "2405.04434" in saying.source and saying.topic == "quality"
-    }
-
-    assert quality == {"mha": "Strong", "gqa": "Moderate", "mqa": "Weak", "mla": "Stronger"}
-    assert told["mla"] == "equal to GQA with only 2.25 groups"
-    assert Fraction(512 + 64, 2 * 128) == Fraction("2.25")
-
-
-def test_figures_of_the_contradictions() -> None:
-    figures = " ".join(each.figure or "" for each in CONTRADICTIONS)
-
-    for figure in (2 * 128, 512 + 64, 2 * 128 * 128, 2 * 32 * 32 * 64 * 80_000 * 2, 2 * 32 * 4 * 64 * 80_000 * 2):
-        assert f"{figure:,}" in figures
-    assert f"{2 * 32 * 64 * 80_000 * 2:,}" in figures
-    assert f"{100 * 576 / 32_768:.2f} %" in figures
-    assert f"{100 * (1 - 1 / 32)} %" in figures
 
 
 # Laws

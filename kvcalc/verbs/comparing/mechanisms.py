@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvcalc.catalogue.articles import articles
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note
 from kvcalc.verbs.comparing.against_mha import mha_bytes, mha_note
 from kvcalc.verbs.comparing.given_gpus import Grant, given_gpus, grant_of, refuse_what_no_row_can_have
-from kvcalc.verbs.comparing.literature import CONTRADICTIONS, SAYINGS
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import compared_row, why_not_kept
 from kvcalc.verbs.comparing.row_notes import RowNotes, of_rows, row_left_out
@@ -49,6 +49,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         rows.append(compared_row(variant.name, asked, grant, with_mha, noted.of_row(variant.name), own=variant.own))
     refuse_what_no_row_can_have(rows)
     varied = any(not row.own for row in rows)
+    said = articles() if varied else None
     alone = note(
         "no-other-mechanism",
         "no layer has heads that another mechanism would change: there is only the model as it is",
@@ -72,8 +73,8 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         varies=("mechanism",),
         gpus=given_gpus(scenario, grant.at_most),
         rows=tuple(rows),
-        sayings=SAYINGS if varied else (),
-        contradictions=CONTRADICTIONS if varied else (),
+        sayings=said.sayings if said else (),
+        contradictions=said.contradictions if said else (),
         not_modelled=(
             note(
                 "mechanism-quality",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.record import BESIDE, Record, Result, flattened, record
 
 if TYPE_CHECKING:
+    from kvcalc.catalogue.articles import Contradiction, Saying
     from kvcalc.deployment import Deployment
     from kvcalc.mechanisms import Mechanism
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Sum
-    from kvcalc.verbs.comparing.literature import Contradiction, Saying
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 
@@ -132,7 +132,7 @@ class Comparison(Result):
         model: the one whose mechanism, format or engine is varied; None where several stand side by side.
         engine: None where it is varied, as its version.
         varies: what differs from row to row: mechanism, or some of model, format and engine.
-        sayings: what articles say of the mechanisms, in their words; nothing unless those are varied.
+        sayings: what articles say, and what the formulas say of that; nothing unless mechanisms are varied.
         contradictions: where articles contradict each other, or the formula.
         question: what was asked, for people; of the first model, as it is.
         scenario: likewise.

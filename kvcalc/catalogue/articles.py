@@ -1,0 +1,103 @@
+"""What articles say of attention and its cache, and what the formulas say of that: configs/articles.yaml as values.
+
+The sayings are restated; single words and figures of tables stand as they are. What they say of quality is theirs
+alone: kvcalc computes sizes and bounds, and knows nothing of quality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from kvcalc.catalogue.shipped import CONFIGS
+from kvcalc.catalogue.yaml_reader import read_yaml
+
+ARTICLES = CONFIGS / "articles.yaml"
+
+VERDICTS = ("holds", "depends", "wrong", "untold")
+"""By the formulas: it holds; it holds under a condition; it does not hold; no formula tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What a source says of one word.
+
+    Attributes:
+        mechanism: a kind of attention, or another word that `kvcalc explain` knows.
+        topic: quality, memory, speed, context, projections, implementation, use, or case (of a worked example).
+        words: restated; of tables as they stand there.
+        source: who says so.
+        verdict: one of VERDICTS.
+        because: what the formula or the bound says; empty where no formula tells.
+        shown_by: a command whose output has the figures; empty where the formula itself shows it.
+        figures: what that output has.
+    """
+
+    mechanism: str
+    topic: str
+    words: str
+    source: str
+    verdict: str
+    because: str
+    shown_by: str
+    figures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Sayings that cannot all be right, or one that the formula refutes.
+
+    Attributes:
+        about: what they contradict each other about.
+        said: by whom, in which words.
+        figure: what the formula says; None where no formula tells.
+    """
+
+    about: str
+    said: tuple[Saying, ...]
+    figure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Articles:
+    """All of the file.
+
+    Attributes:
+        sources: title and author or date of each, in the order of the file.
+    """
+
+    sources: tuple[str, ...]
+    sayings: tuple[Saying, ...]
+    contradictions: tuple[Contradiction, ...]
+
+    def of(self, word: str) -> tuple[Saying, ...]:
+        """What is said of a word."""
+        return tuple(saying for saying in self.sayings if saying.mechanism == word)
+
+
+@lru_cache(maxsize=1)
+def articles() -> Articles:
+    """What ships with kvcalc, read once."""
+    root: Any = read_yaml(ARTICLES).root
+    sources = {key: f"{each['title']} ({each['by']})" for key, each in root["articles"].items()}
+    sayings = tuple(_saying(each, sources) for each in root["sayings"])
+    named = {each["key"]: saying for each, saying in zip(root["sayings"], sayings, strict=True) if "key" in each}
+    contradictions = tuple(
+        Contradiction(each["about"], tuple(named[key] for key in each["said"]), each.get("figure"))
+        for each in root["contradictions"]
+    )
+    return Articles(tuple(sources.values()), sayings, contradictions)
+
+
+def _saying(given: dict[str, Any], sources: dict[str, str]) -> Saying:
+    return Saying(
+        mechanism=given["of"],
+        topic=given["topic"],
+        words=given["says"],
+        source=sources[given["article"]],
+        verdict=given["verdict"],
+        because=given.get("because", ""),
+        shown_by=given.get("shown_by", ""),
+        figures=tuple(given.get("figures", ())),
+    )
