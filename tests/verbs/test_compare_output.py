@@ -81,7 +81,7 @@ def test_the_table(kvcalc: Kvcalc) -> None:
     assert re.search(r"^mha +3 +4 \(tp 4\) +2 \(tp 2\) +0 +- +-$", run.stdout, re.MULTILINE)
     figures = lines[: next(index for index, line in enumerate(lines) if line.startswith("elements:"))]
     assert max(map(len, figures)) <= 90
-    assert '(1) Shaoyuan Chen, "Comparing Attention Mechanisms: MHA, MQA, GQA, and MLA", 2024-10-10' in lines
+    assert "(1) Comparing Attention Mechanisms: MHA, MQA, GQA, and MLA (Shaoyuan Chen, 2024-10-10)" in lines
     assert "By the formula it is 576 / 32,768 elements = 1.76 % for DeepSeek-V2 and V3" in run.stdout
     assert "no bound of decoding" in run.stderr
 
