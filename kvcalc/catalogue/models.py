@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
+from kvcalc.catalogue.typed_name import is_address, typed_name
 from kvcalc.catalogue.yaml_reader import read_yaml
-from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.errors import KvcalcError
 from kvcalc.files import is_there
 from kvcalc.model.model import Model
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.imported_model import ImportedModel
     from kvcalc.note import Note
+
+GGUF_ENGINE = "llama-cpp"
+"""The engine that GGUF files are for."""
 
 HUB = "hf:"
 """How names on the Hub begin."""
@@ -39,7 +43,9 @@ class FoundModel(NamedTuple):
         origin: its name in messages.
         path: of its file, where it has one.
         imported: what was read from another format; None where the file is YAML itself.
-        notes: of an import.
+        notes: of an import, or of how its name was understood.
+        engine: that its format is for; None where it is for any.
+        written: YAML that differs from the file's; None where it does not.
     """
 
     model: Model
@@ -47,10 +53,14 @@ class FoundModel(NamedTuple):
     path: Path | None
     imported: ImportedModel | None = None
     notes: tuple[Note, ...] = ()
+    engine: str | None = None
+    written: str | None = None
 
     @property
     def text(self) -> str:
         """The YAML: the file's own, or what an import writes."""
+        if self.written is not None:
+            return self.written
         if self.imported is not None:
             return self.imported.text
         return "" if self.path is None else self.path.read_text(encoding="utf-8-sig")
@@ -83,6 +93,8 @@ def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundMode
     named = None if _is_spelled_as_path(text, path) else _named_model(text)
     if named is not None and _holds_model(path):
         raise KvcalcError(_both(text, named.model))
+    if named is None and not _is_path(text, path):
+        named = _meant_model(text)
     found = named or _model_at(path, text, assumed or {})
     if assumed and found.imported is None:
         raise KvcalcError(f"--assume: decides what an imported file does not say, and {found.origin} is a model file")
@@ -96,12 +108,21 @@ def named_model(text: str) -> Model | None:
 
 
 def _named_model(text: str) -> FoundModel | None:
-    name = text.lower()
+    name = (typed_name(text).repository if is_address(text) else text).lower()
     path = shipped.path_of(shipped.MODELS, name)
     found = (path,) if path is not None else paths_with_hub_id(name)
     if len(found) > 1:
         raise KvcalcError(f"model: '{text}' is the name of several: {', '.join(each.stem for each in found)}")
     return _shipped_model(found[0]) if found else None
+
+
+def _meant_model(text: str) -> FoundModel | None:
+    """The catalogue's model that a name is meant for, with what it says of the weights."""
+    from kvcalc.catalogue.by_name import by_name  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.derived import derived  # noqa: PLC0415  # likewise
+
+    found = by_name(typed_name(text))
+    return None if found is None else derived(_shipped_model(found.path), found, text)
 
 
 def _shipped_model(path: Path) -> FoundModel:
@@ -110,12 +131,18 @@ def _shipped_model(path: Path) -> FoundModel:
 
 def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
     shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
-    if not text or not (_is_spelled_as_path(text, path) or _holds_model(path) or _is_folder(path)):
-        raise KvcalcError(_no_such_model(text))
+    if not text or not _is_path(text, path):
+        raise KvcalcError(*_no_such_model(text))
     return _imported_model(path, shown, assumed) if _is_imported(path) else _model_file(path, shown)
 
 
+def _is_path(text: str, path: Path) -> bool:
+    return _is_spelled_as_path(text, path) or _holds_model(path) or _is_folder(path)
+
+
 def _is_spelled_as_path(text: str, path: Path) -> bool:
+    if is_address(text):
+        return False
     suffixes = _YAML_SUFFIXES | _OTHER_SUFFIXES | _IMPORTED_SUFFIXES
     return path.suffix.lower() in suffixes or text.startswith((".", "~", "/"))
 
@@ -161,7 +188,8 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> Found
     from kvcalc.importers import import_path  # noqa: PLC0415  # for start-up time
 
     found = import_path(path, shown, assumed)
-    return FoundModel(found.model, shown, path, found, found.notes)
+    engine = GGUF_ENGINE if path.suffix.lower() == ".gguf" else None
+    return FoundModel(found.model, shown, path, found, found.notes, engine)
 
 
 def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:
@@ -171,14 +199,19 @@ def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:
     return FoundModel(found.model, text[:MAX_SHOWN], None, found, found.notes)
 
 
-def _no_such_model(text: str) -> str:
-    shown = text[:100]
-    names = model_names()
-    organisation, _, last = text.lower().rpartition("/")
-    hint = did_you_mean(last if organisation else text, names)
-    elsewhere = f"'hf:{shown}' asks the Hub" if organisation else "a path to a YAML file or a config.json works too"
-    hint = hint or f"; {len(names)} names are in 'kvcalc models list'; {elsewhere}"
-    return f"model: no file, name or hub id '{shown}'{hint}"
+def _no_such_model(text: str) -> tuple[str, ...]:
+    from kvcalc.catalogue.suggestions import nearest_names  # noqa: PLC0415  # only where something went wrong
+
+    typed = typed_name(text)
+    shown = (typed.repository if is_address(text) else text)[:100]
+    nearest = nearest_names(typed.name)
+    if nearest:
+        first, *more = nearest
+        return (f"model: no file, name or hub id '{shown}'; {first}", *more)
+    path = "a path to a YAML file or a config.json works too"
+    elsewhere = f"'hf:{shown}' asks the Hub" if typed.organisation else path
+    names = f"{len(model_names())} names are in 'kvcalc models list'"
+    return (f"model: no file, name or hub id '{shown}'; {names}; {elsewhere}",)
 
 
 def _both(text: str, model: Model) -> str:

@@ -29,13 +29,26 @@ def _plain(sizes: Mapping[str, int], about: str) -> Iterator[ElementFormat]:
     return (ElementFormat(name, 1, size, about, _SAFETENSORS) for name, size in sizes.items())
 
 
+def _grouped(bits: int, groups: Mapping[str, int]) -> Iterator[ElementFormat]:
+    """Integers of so many bits, each group of them with a 16-bit scale and a zero of as many bits; whole bytes."""
+    for name, group in groups.items():
+        about = f"{bits}-bit integer, a 16-bit scale and a {bits}-bit zero per {group}"
+        size = group * bits // 8 * 2 + 2 * 2 + bits * 2 // 8
+        yield ElementFormat(name, 2 * group, size, about, _GPTQ.format(f"group_size {group}"), group=group)
+
+
 def _by_name(formats: Iterable[ElementFormat]) -> Mapping[str, ElementFormat]:
     return MappingProxyType({each.name: each for each in formats})
 
 
-_GPTQ = "AutoGPTQ and AutoAWQ, group_size 128: qweight, scales and qzeros of a linear layer"
+_MLX = "MLX, "
+_AFFINE = (
+    f"{_MLX}mlx.nn.quantize, group_size 64, mode affine: weight, scales and biases of linear layers and embeddings"
+)
+_GPTQ = "AutoGPTQ and AutoAWQ, {}: qweight, scales and qzeros of a linear layer"
 _PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, group_size 128, symmetric"
 
+_BLOCKS = "DeepSeek-V3, inference/kernel.py: weight_scale_inv, one for 128 x 128 of a matrix"
 _BITSANDBYTES = "bitsandbytes, Linear4bit with blocks of 64, its scales not quantised in turn, as vLLM loads them"
 
 _WORDS = {"int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
@@ -47,7 +60,17 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         *_blocks("iq3_xxs iq3_s iq4_xs tq1_0 tq2_0", 256, 98, 110, 136, 54, 66),
         *_blocks("q1_0", 128, 18),
         *_plain({"fp64": 8}, "64-bit floating point"),
-        ElementFormat("int4", 256, 133, "4-bit integer, a 16-bit scale and a 4-bit zero per 128", _GPTQ, group=128),
+        ElementFormat(
+            "fp8_block", 128 * 128, 128 * 128 + 4, "8-bit float, an fp32 scale per 128 x 128", _BLOCKS, group=128
+        ),
+        *_grouped(4, {"int4": 128, "int4_g64": 64, "int4_g32": 32}),
+        *_grouped(8, {"int8_g128": 128}),
+        *(
+            ElementFormat(
+                f"mlx_{bits}bit", 64, 8 * bits + 4, f"{bits}-bit integer, a 16-bit scale and bias per 64", _AFFINE
+            )
+            for bits in (2, 3, 4, 5, 6, 8)
+        ),
         ElementFormat("w4a16", 128, 66, "4-bit integer, a 16-bit scale per 128", _PACKED),
         ElementFormat("nf4", 64, 36, "4-bit normal float, an fp32 scale per 64", _BITSANDBYTES),
         *_plain(_WORDS, "words, in which quantised weights may be packed"),
@@ -60,7 +83,18 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
 )
 
 
-WEIGHT_ALIASES: Mapping[str, str] = MappingProxyType({**ALIASES, "gptq": "int4", "awq": "int4", "bnb": "nf4"})
+WEIGHT_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        **ALIASES,
+        **dict.fromkeys(("gptq", "awq", "int4_g128", "gptq_int4", "awq_int4", "autoround"), "int4"),
+        **dict.fromkeys(("gptq_int8",), "int8_g128"),
+        **dict.fromkeys(("w4a16_g128", "wna16"), "w4a16"),
+        **dict.fromkeys(("w8a8", "w8a8_int8", "w8a16", "llm_int8"), "int8"),
+        **dict.fromkeys(("fp8_dynamic", "fp8_static", "w8a8_fp8"), "fp8"),
+        **dict.fromkeys(("fp8_block128x128", "fp8_128x128"), "fp8_block"),
+        **dict.fromkeys(("bnb", "bnb_4bit", "bitsandbytes"), "nf4"),
+    }
+)
 """Other names of them, those of FORMATS among them."""
 
 
@@ -73,9 +107,10 @@ def is_for_layers_alone(element_format: ElementFormat) -> bool:
     """Whether checkpoints have matrices of their layers in it and leave the rest in the model's dtype.
 
     So do those that transformers and vLLM read, in fp8, int4, nvfp4 and the like (quantization_config, with lm_head
-    among what it ignores; embeddings and norms are no linear layers). llama.cpp's files have tables in blocks too.
+    among what it ignores; embeddings and norms are no linear layers). llama.cpp's and MLX's files have tables in blocks
+    too.
     """
-    return not is_plain(element_format) and not element_format.source.startswith(_LLAMA_CPP)
+    return not is_plain(element_format) and not element_format.source.startswith((_LLAMA_CPP, _MLX))
 
 
 def holds_words(element_format: ElementFormat) -> bool:
@@ -89,7 +124,7 @@ def find_weight_format(name: str, what: str) -> ElementFormat:
     Raises:
         KvcalcError: no such format; the nearest names are in the message.
     """
-    lowered = name.strip().lower()
+    lowered = name.strip().lower().replace("-", "_")
     lowered = WEIGHT_ALIASES.get(lowered, lowered)
     found = FORMATS.get(lowered) or WEIGHT_FORMATS.get(lowered)
     if found is None:

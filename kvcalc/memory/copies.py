@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.formats.weights import holds_words
 from kvcalc.mechanisms import Projection
-from kvcalc.memory.parts import ROUTERS, Part, expert_parameters, left_alone
+from kvcalc.memory.parts import Part, left_alone, states_copies
+from kvcalc.model.apart import expert_parameters
+from kvcalc.model.quantised import ROUTERS
 from kvcalc.term import Product
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def copied_weights(scenario: Scenario, tp: int) -> list[Copied]:
     model = scenario.weights_as or scenario.model
     if model.hidden_size is None:
         return []
-    stated = scenario.replacements.weights is None and model.states_copies
+    stated = states_copies(scenario)
     found: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
     routers_apart = bool(left_alone(scenario))
     for projection, count in _projections(model, model.hidden_size, routers_apart=routers_apart):

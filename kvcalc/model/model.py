@@ -76,6 +76,7 @@ class Model(WorksOut):
 
     Attributes:
         model_type: of its config.json, that of the whole file; engines choose by it what dims do not tell.
+        aliases: other names that people use for it, such as tags of Ollama's library.
         layers: in the model's order; the order decides what a pipeline stage holds.
         dtype: of computing; the cache defaults to it. None where the source does not have it.
         parameters: all of the checkpoint's, towers too. Not the Hub's total, which also counts copies of tied heads,
@@ -94,6 +95,7 @@ class Model(WorksOut):
 
     name: Name
     hub_ids: tuple[Text, ...] = ()
+    aliases: tuple[Text, ...] = ()
     source: Text | None = None
     model_type: Name | None = None
     hidden_size: Dim | None = None
@@ -154,11 +156,6 @@ class Model(WorksOut):
     @property
     def is_mixture_of_experts(self) -> bool:
         return self.num_experts is not None and self.num_experts > 1
-
-    @property
-    def states_copies(self) -> bool:
-        """Whether its list of weights states what each rank of a stage holds a copy of."""
-        return any(part.split == "stage" for part in self.weights)
 
     @property
     def has_towers(self) -> bool:

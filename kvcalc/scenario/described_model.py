@@ -23,11 +23,13 @@ class DescribedModel(NamedTuple):
     Attributes:
         origin: where it came from, for messages.
         notes: what was assumed of it.
+        engine: that its file is for; None where it is for any.
     """
 
     model: Model
     origin: str
     notes: tuple[Note, ...] = ()
+    engine: str | None = None
 
 
 def described_model(model: Model | str | Path | None, given: Mapping[str, Any]) -> DescribedModel:
@@ -61,7 +63,7 @@ def _found(model: Model | str | Path | None, numbers: AdHoc, assumed: Mapping[st
     if isinstance(model, Model):
         return DescribedModel(model, "the model")
     found = find_model(str(model), assumed)
-    return DescribedModel(found.model, found.origin, found.notes)
+    return DescribedModel(found.model, found.origin, found.notes, found.engine)
 
 
 def _default_dims(numbers: AdHoc) -> tuple[Note, ...]:

@@ -48,7 +48,9 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     found = described_model(model, given)
     context, notes = _context(found.model, given)
     gpu = gpu_of(given["gpu"], given["gpu_memory"], given["node_size"])
-    engine_name, engine_notes = _engine_of(model, options.get("engine") or given["engine"], asked=options.get("engine"))
+    engine_name, engine_notes = _engine_of(
+        found.engine, options.get("engine") or given["engine"], asked=options.get("engine")
+    )
     engine = choose_engine(
         engine_name,
         given["engine_option"] or {},
@@ -138,15 +140,12 @@ def gpu_of(gpu: Gpu | str, memory: int | None = None, node_size: int | None = No
     return found.with_memory(memory)
 
 
-GGUF_ENGINE = "llama-cpp"
-
-
-def _engine_of(model: Model | str | Path | None, default: str, *, asked: str | None) -> tuple[str, tuple[Note, ...]]:
+def _engine_of(of_file: str | None, default: str, *, asked: str | None) -> tuple[str, tuple[Note, ...]]:
     """The engine asked for; llama.cpp for a file of its own format."""
-    if asked is not None or model is None or not str(model).lower().endswith(".gguf"):
+    if asked is not None or of_file is None:
         return default, ()
-    taken = f"a GGUF file is for llama.cpp: engine {GGUF_ENGINE} is taken (--engine exact: the plain formulas)"
-    return GGUF_ENGINE, (note("engine-of-file", taken, engine=GGUF_ENGINE),)
+    taken = f"a GGUF file is for llama.cpp: engine {of_file} is taken (--engine exact: the plain formulas)"
+    return of_file, (note("engine-of-file", taken, engine=of_file),)
 
 
 def _engine_notes(engine: Engine) -> Iterator[Note]:

@@ -10,7 +10,9 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA, Role
 from kvcalc.memory import uncounted_copies
 from kvcalc.memory.copies import copied_weights
-from kvcalc.memory.parts import ROUTERS, expert_parameters
+from kvcalc.memory.parts import states_copies
+from kvcalc.model.apart import expert_parameters
+from kvcalc.model.quantised import ROUTERS
 from kvcalc.note import Note, note
 from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.verbs.replica import kept_format
@@ -100,7 +102,7 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
 
 def _copied(scenario: Scenario, deployment: Deployment) -> Iterator[str]:
     """What ranks copy and is not counted, what is known to be largest first."""
-    model, stated = scenario.model, scenario.replacements.weights is None and scenario.model.states_copies
+    model, stated = scenario.model, states_copies(scenario)
     uncounted = uncounted_copies(scenario, deployment)
     for each in sorted(uncounted, key=lambda each: each.parameters, reverse=True):
         yield f"{each.name} ({each.parameters:,} parameters)"

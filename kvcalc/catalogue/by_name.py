@@ -1,0 +1,168 @@
+"""Which model of the catalogue a name is meant for, where it is none of its names to the letter.
+
+Names match word by word. What people add (-instruct, who made it) and what they leave out (dates, releases) does not
+matter as long as all models that a name may be of keep the same cache; where they do not, they are named instead.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.catalogue import shipped
+from kvcalc.catalogue.name_index import KnownName, known_names
+from kvcalc.catalogue.name_words import ADDED, UNSAID, Kind, Word, spelled, words_of
+from kvcalc.catalogue.suggestions import same_cache, several
+from kvcalc.errors import KvcalcError
+from kvcalc.formats.told import ToldFormat, told_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from kvcalc.catalogue.typed_name import TypedName
+
+_SIZES = {"b": 10**9, "m": 10**6, "t": 10**12}
+_LABEL = re.compile(r"(\d+(?:\.\d+)?)([bmt])")
+_ROUNDED = 0.06
+"""How far a size in a name may be off the parameters: phi4:14b has 14.7 billion."""
+
+_UNTRAINED, _TUNED = frozenset({"base", "pt"}), frozenset({"instruct", "chat", "it", "inst"})
+
+_VERSION_WITH_DASH = re.compile(r"(?<![\d.])(\d)-(\d)(?=-\d+(?:\.\d+)?b)")
+"""llama-3-1-8b, where no model has such a name."""
+
+
+class ByName(NamedTuple):
+    """A model of the catalogue that a name is meant for.
+
+    Attributes:
+        path: of its file.
+        told: what the name says beyond it.
+        same: whether the name is one of its own but for how it is spelled.
+        alias: whether it is another name that people use for it.
+        others: names of models that it may as well be of; they keep the same cache.
+    """
+
+    path: Path
+    told: ToldFormat
+    same: bool = False
+    alias: bool = False
+    others: tuple[str, ...] = ()
+
+
+def by_name(typed: TypedName) -> ByName | None:
+    """The model that a name is meant for; None where there is none.
+
+    Raises:
+        KvcalcError: it may be several, which keep different caches.
+    """
+    known = list(known_names())
+    whole = ToldFormat(typed.name)
+    told = told_format(typed.name, typed.organisation)
+    if typed.file:
+        told = told._replace(stored=told_format(typed.file).stored or told.stored, gguf=True)
+    asked = [whole] if told.stored is None and not told.gguf else [whole, told]
+    for each in asked:
+        pointed = each._replace(bare=_with_point(each.bare))
+        found = _alike(each, typed, known) or _alike(pointed, typed, known)
+        found = found or _short(each, known, typed.name) or _short(pointed, known, typed.name)
+        if found is not None:
+            return found
+    return None
+
+
+def _with_point(name: str) -> str:
+    return _VERSION_WITH_DASH.sub(r"\1.\2", re.sub(r"[\s_]", "-", name))
+
+
+def _alike(told: ToldFormat, typed: TypedName, known: list[KnownName]) -> ByName | None:
+    key, organisation = spelled(told.bare), typed.organisation.lower()
+    names = [name for name in known if name.spelled == key]
+    if not names:
+        return None
+    found = _only(_distinct(name.path for name in names), told, words_of(told.bare), shown=typed.name)
+    alias = all(name.is_alias for name in names)
+    told_of_weights = told.stored is not None or told.gguf
+    known_there = not organisation or any(name.organisation == organisation for name in names)
+    return found._replace(alias=alias, same=known_there and not alias and not told_of_weights)
+
+
+def _short(told: ToldFormat, known: list[KnownName], shown: str) -> ByName | None:
+    asked = words_of(told.bare)
+    if not any(word.kind is Kind.NAME for word in asked):
+        return None
+    matched = [(name, unsaid) for name in known if (unsaid := _unsaid(asked, name)) is not None]
+    for left_out in (ADDED | {Kind.DTYPE}, UNSAID, UNSAID | {Kind.SIZE}):
+        paths = _distinct(name.path for name, unsaid in matched if unsaid <= left_out)
+        if paths:
+            return _only(paths, told, asked, shown=shown)
+    left_out = UNSAID | {Kind.GENERATION}
+    of_generations = [name for name, unsaid in matched if unsaid <= left_out]
+    paths, generations = _distinct(name.path for name in of_generations), {_generation(name) for name in of_generations}
+    if len(generations) > 1:
+        return _only(paths, told, asked, shown=shown)
+    return None
+
+
+def _unsaid(asked: tuple[Word, ...], name: KnownName) -> frozenset[Kind] | None:
+    """What kinds of words a name has that were not asked for; None where it lacks one that was."""
+    has = {word.text for word in name.words}
+    sized = any(word.kind is Kind.SIZE for word in name.words)
+    for word in asked:
+        if word.text in has or word.kind in ADDED:
+            continue
+        if word.kind is not Kind.SIZE or sized or not _is_size_of(word.text, name.parameters):
+            return None
+    wanted = {word.text for word in asked}
+    return frozenset(word.kind for word in name.words if word.text not in wanted)
+
+
+def _is_size_of(label: str, parameters: int | None) -> bool:
+    size = _LABEL.fullmatch(label)
+    if size is None or parameters is None:
+        return False
+    return abs(float(size[1]) * _SIZES[size[2]] / parameters - 1) <= _ROUNDED
+
+
+def _generation(name: KnownName) -> tuple[str, ...]:
+    return tuple(word.text for word in name.words if word.kind is Kind.GENERATION)
+
+
+def _distinct(paths: Iterable[Path]) -> list[Path]:
+    return list(dict.fromkeys(paths))
+
+
+def _only(paths: list[Path], told: ToldFormat, asked: tuple[Word, ...], *, shown: str) -> ByName:
+    """The newest, where all keep the same cache.
+
+    Raises:
+        KvcalcError: they do not.
+    """
+    if len(paths) > 1:
+        paths = sorted(paths, key=lambda path: _age(path, asked), reverse=True)
+        if not same_cache([shipped.read_model(path) for path in paths]):
+            raise KvcalcError(*several(shown, paths))
+    newest, *others = paths
+    return ByName(newest, told, others=tuple(path.stem for path in others))
+
+
+def _age(path: Path, asked: tuple[Word, ...]) -> tuple[object, ...]:
+    """Later generations, releases and dates first; then what was trained as asked for, and the shortest name."""
+    words = words_of(path.stem)
+    return (
+        _numbers(words, Kind.GENERATION),
+        _numbers(words, Kind.RELEASE),
+        _numbers(words, Kind.DATE),
+        _trained(words, _UNTRAINED) == _trained(asked, _UNTRAINED),
+        _trained(words, _TUNED) == _trained(asked, _TUNED),
+        -len(words),
+    )
+
+
+def _trained(words: tuple[Word, ...], among: frozenset[str]) -> bool:
+    return any(word.text in among for word in words)
+
+
+def _numbers(words: tuple[Word, ...], kind: Kind) -> tuple[float, ...]:
+    return tuple(float(part) for word in words if word.kind is kind for part in re.findall(r"\d+", word.text))

@@ -1,0 +1,128 @@
+"""A model of the catalogue under a name that somebody typed: its weights as the name says, and notes on both."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvcalc.catalogue.models import GGUF_ENGINE, FoundModel
+from kvcalc.errors import KvcalcError
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_plain
+from kvcalc.model.model import WeightPart
+from kvcalc.model.quantised import parts_in
+from kvcalc.note import Note, note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.catalogue.by_name import ByName
+    from kvcalc.formats.element import ElementFormat
+    from kvcalc.model.model import Model
+
+DEFAULT_OF_GGUF = "q4_k_m"
+"""What llama.cpp takes of a repository with several files (common/arg.cpp, -hf: "defaults to Q4_K_M")."""
+
+_SHOWN = 100
+_OTHERS = 3
+_WEIGHTS = re.compile(r"^(?:hub_ids|aliases|weight_dtype|weights):.*\n(?:^  - .*\n)*", re.MULTILINE)
+
+
+def derived(found: FoundModel, by: ByName, text: str) -> FoundModel:
+    """The model with the weights that its name says.
+
+    Args:
+        found: the catalogue's.
+        by: how its name was understood.
+        text: the name.
+    """
+    notes = tuple(_notes(found.model, by, text))
+    stored = by.told.stored or (DEFAULT_OF_GGUF if by.told.gguf else None)
+    if stored is None:
+        return found._replace(notes=notes)
+    model = _stored_in(found.model, stored)
+    notes = (*notes, _of_weights(found.model, model, stored, by))
+    engine = GGUF_ENGINE if by.told.gguf else None
+    written = None if model is found.model else _written(found.text, model)
+    return found._replace(model=model, notes=notes, engine=engine, written=written)
+
+
+def _stored_in(model: Model, stored: str) -> Model:
+    """The model with its weights in a format; without parameters where that is not known."""
+    asked = _known(stored)
+    if asked is None:
+        return replace(model, parameters=None, active_parameters=None, weight_dtype=None, weights=())
+    if _has_it(model, asked):
+        return model
+    parts = parts_in(model, asked)
+    if parts is None and model.parameters is not None:
+        parts = (WeightPart(part="parameters", parameters=model.parameters, format=asked.name),)
+    return replace(model, weight_dtype=asked.name, weights=parts or ())
+
+
+def _known(stored: str) -> ElementFormat | None:
+    try:
+        return find_weight_format(stored, "weights")
+    except KvcalcError:
+        return None
+
+
+def _has_it(model: Model, asked: ElementFormat) -> bool:
+    """Whether the catalogue's own weights are in that format already."""
+    own = {part.format for part in model.weights if not part.scales} or {model.weight_dtype or model.dtype or "bf16"}
+    if is_plain(asked):
+        return all(is_plain(find_weight_format(each, "format")) for each in own)
+    return any(each.partition("_")[0] == asked.name.partition("_")[0] for each in own)
+
+
+def _notes(model: Model, by: ByName, text: str) -> Iterator[Note]:
+    shown = text[:_SHOWN]
+    if by.others:
+        names = ", ".join(by.others[:_OTHERS])
+        among = f"{names} and others" if len(by.others) > _OTHERS else names
+        yield note(
+            "model-by-name",
+            f"'{shown}' is taken to be {model.name}, the newest of those that keep the same cache (also {among})",
+            name=model.name,
+            others=by.others,
+        )
+    elif by.alias:
+        yield note("model-by-name", f"'{shown}' is another name of {model.name}", name=model.name, others=())
+    elif not by.same:
+        yield note("model-by-name", f"'{shown}' is taken to be {model.name}, by its name", name=model.name, others=())
+
+
+def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note:
+    """What the weights are taken to be in."""
+    asked = _known(stored)
+    if asked is None:
+        text = (
+            f"weights in {stored}, as the name says: what they take is not known; --weights SIZE gives it, or "
+            "--weight-dtype another format"
+        )
+    elif model is published:
+        text = f"weights in {stored}, as the name says, are what {published.name} has already"
+    else:
+        left = is_for_layers_alone(asked) and len(model.weights) > 1
+        where = ", the layers' matrices alone" if left else ""
+        said = "as the name says" if by.told.stored else "which llama.cpp takes of a GGUF repository unless told"
+        text = f"weights in {asked.name}, {said}{where} (--weight-dtype sets another format, --weights SIZE the bytes)"
+    return note("weights-by-name", text, format=None if asked is None else asked.name)
+
+
+def _written(text: str, model: Model) -> str:
+    """The model's file with its weights as they are now."""
+    kept = _WEIGHTS.sub("", text)
+    if model.parameters is None:
+        return re.sub(r"^(?:active_)?parameters: .*\n", "", kept, flags=re.MULTILINE)
+    lines = [f"weight_dtype: {model.weight_dtype}", "weights:", *(_part(part) for part in model.weights)]
+    return kept.replace("\nlayers:", "\n" + "\n".join(lines) + "\nlayers:", 1)
+
+
+def _part(part: WeightPart) -> str:
+    fields = [f"part: {part.part!r}" if ":" in part.part or "," in part.part else f"part: {part.part}"]
+    fields += [f"parameters: {part.parameters}", f"format: {part.format}", f"split: {part.split}"]
+    fields += [f"place: {part.place}"] if part.place != "layers" else []
+    fields += ["used: false"] if not part.used else []
+    fields += ["projections: true"] if part.projections else []
+    return f"  - {{{', '.join(fields)}}}"

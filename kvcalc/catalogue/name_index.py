@@ -1,0 +1,58 @@
+"""The names of every model that ships, read from its file without building it."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.catalogue import shipped
+from kvcalc.catalogue.name_words import Word, spelled, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LIST = re.compile(r"^(hub_ids|aliases): \[(.*)\]$", re.MULTILINE)
+_PARAMETERS = re.compile(r"^parameters: (\d+)$", re.MULTILINE)
+
+
+class KnownName(NamedTuple):
+    """One name of a model: of its file, on the Hub without its organisation, or another that people use.
+
+    Attributes:
+        path: of the model's file.
+        organisation: on the Hub, in lower case; empty without one.
+        is_alias: whether it is another name that people use.
+        parameters: of the model, where its file has them.
+        spelled: without separators.
+    """
+
+    path: Path
+    organisation: str
+    is_alias: bool
+    parameters: int | None
+    spelled: str
+    words: tuple[Word, ...]
+
+
+def known_names() -> Iterator[KnownName]:
+    """Every name of every model that ships. A file is read again only where it has changed."""
+    for path in sorted(shipped.MODELS.glob("*.yaml")):
+        yield from _names_of(path, shipped.stamp(path))
+
+
+@lru_cache(maxsize=2048)
+def _names_of(path: Path, _stamp: tuple[int, ...]) -> tuple[KnownName, ...]:
+    text = path.read_text(encoding="utf-8")
+    parameters = _PARAMETERS.search(text)
+    count = None if parameters is None else int(parameters[1])
+    names = {(path.stem, "", False): None}
+    for listed in _LIST.finditer(text):
+        for each in listed[2].split(","):
+            organisation, _, name = each.strip().strip("\"'").rpartition("/")
+            names[name, organisation.lower(), listed[1] == "aliases"] = None
+    return tuple(
+        KnownName(path, organisation, is_alias, count, spelled(name), words_of(name))
+        for name, organisation, is_alias in names
+    )

@@ -1,0 +1,94 @@
+"""Names to offer where none is meant for sure: by family and size before spelling, with what their caches keep."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+from kvcalc.catalogue import shipped
+from kvcalc.catalogue.name_index import KnownName, known_names
+from kvcalc.catalogue.name_words import Kind, spelled, words_of
+from kvcalc.formats.element import find_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from kvcalc.catalogue.name_words import Word
+    from kvcalc.model.model import Model
+
+MOST = 8
+"""Models that a message lists."""
+
+_OFFERED = 3
+_ALIKE = 0.65
+_LOOKED_AT = 40
+
+
+def same_cache(models: Iterable[Model]) -> bool:
+    """Whether all keep the same of every token and sequence."""
+    return len({_kept(model) for model in models}) == 1
+
+
+def _kept(model: Model) -> tuple[object, ...]:
+    kinds = tuple(sorted((layer.label, count) for layer, count in model.distinct().items()))
+    return (find_format(model.dtype or "bf16", "dtype").block_bytes, kinds)
+
+
+def cache_in_words(model: Model) -> str:
+    """What its layers keep: '32 x gqa 32/8 x 128'."""
+    kinds = (f"{count} x {layer.label}" for layer, count in model.distinct().items() if layer.attention.kind != "none")
+    return "; ".join(kinds)
+
+
+def several(shown: str, paths: list[Path]) -> tuple[str, ...]:
+    """The lines of a message that a name may be any of several, each with what it keeps."""
+    listed = _listed(paths[:MOST])
+    more = len(paths) - MOST
+    rest = (f"  and {more} more: kvcalc models list '{shown[:60]}'",) if more > 0 else ()
+    return (f"model: '{shown[:100]}' may be any of {len(paths)} models that keep different caches:", *listed, *rest)
+
+
+def _listed(paths: list[Path]) -> tuple[str, ...]:
+    width = max(len(path.stem) for path in paths)
+    return tuple(f"  {path.stem:<{width}}  {cache_in_words(shipped.read_model(path))}" for path in paths)
+
+
+def nearest_names(name: str) -> tuple[str, ...]:
+    """Lines of a hint with the nearest names; none where none is near.
+
+    The difference is told where they do not all keep the same cache.
+    """
+    paths = _nearest(name)
+    if not paths:
+        return ()
+    hint = "did you mean " + " or ".join(f"'{path.stem}'" for path in paths) + "?"
+    if len(paths) == 1 or same_cache(shipped.read_model(path) for path in paths):
+        return (hint,)
+    return (f"{hint} They keep different caches:", *_listed(paths))
+
+
+def _nearest(name: str) -> list[Path]:
+    asked, key = words_of(name), spelled(name)
+    first = next((word.text for word in asked if word.kind is Kind.NAME), "")
+    best: dict[Path, tuple[int, float]] = {}
+    for known in known_names():
+        common = _common(asked, known) if first and any(word.text == first for word in known.words) else 0
+        matcher = SequenceMatcher(None, key, known.spelled, autojunk=False)
+        if not common and (matcher.real_quick_ratio() < _ALIKE or matcher.quick_ratio() < _ALIKE):
+            continue
+        ratio = matcher.ratio()
+        if common or ratio >= _ALIKE:
+            best[known.path] = max(best.get(known.path, (0, 0.0)), (common, ratio))
+    ranked = sorted(best, key=lambda path: (best[path], path.stem), reverse=True)
+    return ranked[:_OFFERED]
+
+
+def _common(asked: tuple[Word, ...], known: KnownName) -> int:
+    """How much two names of one family have in common: size first, then generation and the rest."""
+    has = {word.text for word in known.words}
+    weights = {Kind.SIZE: 8, Kind.GENERATION: 4, Kind.NAME: 2, Kind.RELEASE: 1, Kind.DATE: 1, Kind.ACTIVE: 1}
+    shared = sum(weights.get(word.kind, 0) for word in asked if word.text in has)
+    wanted = {word.text for word in asked}
+    unasked = sum(1 for word in known.words if word.kind is Kind.NAME and word.text not in wanted)
+    return shared - unasked

@@ -1,0 +1,83 @@
+"""A model's weights in another format, as published checkpoints have them.
+
+Checkpoints in fp8, int4, nvfp4 and the like have the matrices of their layers in it, with the scales of their groups,
+and leave embedding, output head, routers, norms, biases and towers in the model's dtype: transformers and vLLM quantise
+linear layers alone, and the recipes of llm-compressor, AutoAWQ, AutoGPTQ and ModelOpt ignore lm_head and routers.
+llama.cpp's and MLX's formats, and plain numbers, are of all weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_plain
+from kvcalc.model.apart import told_apart
+from kvcalc.model.model import WeightPart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.formats.element import ElementFormat
+    from kvcalc.model.apart import Apart
+    from kvcalc.model.model import Model
+
+BESIDE = "norms and biases"
+ROUTERS = "routers"
+LATENTS = "projections to latents"
+
+
+def parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | None:
+    """The parts of a model's weights, stored in a format; None where the parts are not told apart.
+
+    Scales are part of the format, so those of the checkpoint that the model's file describes are left out.
+    """
+    if model.weights:
+        stay = _that_stay(model.weights, asked)
+        return tuple(part if part in stay else _stored(part, asked.name) for part in model.weights if not part.scales)
+    apart = told_apart(model)
+    if apart is None:
+        return None
+    own = _plain_format(model)
+    return tuple(_parts(apart, asked.name, own if is_for_layers_alone(asked) else asked.name))
+
+
+def _plain_format(model: Model) -> str:
+    """What a checkpoint leaves its tables in: the format that the file states where that is plain, else the dtype."""
+    stated = model.weight_dtype
+    if stated is not None and is_plain(find_weight_format(stated, "weight_dtype")):
+        return stated
+    return model.dtype or "bf16"
+
+
+def _parts(apart: Apart, stored: str, left: str) -> Iterator[WeightPart]:
+    yield WeightPart(part="embedding", parameters=apart.table, format=left, place="embedding")
+    if apart.towers:
+        yield WeightPart(part="towers for images or sound", parameters=apart.towers, format=left, place="embedding")
+    if apart.head:
+        yield WeightPart(part="output head", parameters=apart.head, format=left, place="head")
+    if apart.experts:
+        yield WeightPart(part="routed experts", parameters=apart.experts, format=stored, split="ep")
+        yield WeightPart(part=ROUTERS, parameters=apart.routers, format=left, split="stage")
+    if apart.beside:
+        yield WeightPart(part=BESIDE, parameters=apart.beside, format=left, split="stage")
+    if apart.latents:
+        yield WeightPart(part=LATENTS, parameters=apart.latents, format=stored, split="stage")
+    yield WeightPart(part="layers", parameters=apart.matrices, format=stored, projections=True)
+
+
+def _that_stay(parts: tuple[WeightPart, ...], asked: ElementFormat) -> tuple[WeightPart, ...]:
+    """The listed parts that stay as they are in the asked format.
+
+    Where the list is of a quantised checkpoint, what that left in plain numbers; else all but what divides of layers.
+    """
+    if not is_for_layers_alone(asked):
+        return ()
+    plain = tuple(part for part in parts if not part.scales and is_plain(find_weight_format(part.format, "format")))
+    if len(plain) < sum(not part.scales for part in parts):
+        return plain
+    return tuple(part for part in plain if part.place != "layers" or part.split in {"stage", "all"})
+
+
+def _stored(part: WeightPart, stored: str) -> WeightPart:
+    return replace(part, format=stored, weight_block_size=None)
