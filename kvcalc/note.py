@@ -73,11 +73,11 @@ _CODES = {
     "log-silent": "the log does not say settings that are given",
     "log-overridden": "the log has another value of a setting than the one that is given, which is taken",
     "printed-twice": "the log prints two figures of one pool, perhaps of several starts",
-    "model-by-name": "the log's model is taken to be one of the catalogue, by its name",
+    "model-by-name": "the model is taken to be one of the catalogue, by its name",
     "several-starts": "the log holds several starts, of which the last is compared",
     "version-not-logged": "the log does not say its engine's version, so the newest is taken",
     "weights-as-printed": "the format of the log's weights is not known, so their bytes are taken as printed",
-    "weights-by-name": "the format of the log's weights is taken by their name or method",
+    "weights-by-name": "the format of the weights is taken by the model's name, or by the method that a log names",
     # comparisons; their notes have `rows` in their data where they are of some rows only
     "row-left-out": "there is no such row, and why",
     "no-other-mechanism": "no layer would keep something else under another mechanism",

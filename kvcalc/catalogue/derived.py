@@ -44,7 +44,8 @@ def derived(found: FoundModel, by: ByName, text: str) -> FoundModel:
     notes = (*notes, _of_weights(found.model, model, stored, by))
     engine = GGUF_ENGINE if by.told.gguf else None
     written = None if model is found.model else _written(found.text, model)
-    return found._replace(model=model, notes=notes, engine=engine, written=written)
+    origin = found.origin if model.parameters is not None else f"'{text[:_SHOWN]}'"
+    return found._replace(model=model, origin=origin, notes=notes, engine=engine, written=written)
 
 
 def _stored_in(model: Model, stored: str) -> Model:

@@ -116,6 +116,18 @@ def _named_model(text: str) -> FoundModel | None:
     return _shipped_model(found[0]) if found else None
 
 
+def meant_model(text: str) -> Model | None:
+    """The catalogue's model that a name is meant for, whatever the name says of its weights; None where it has none.
+
+    Raises:
+        KvcalcError: it may be several that keep different caches.
+    """
+    from kvcalc.catalogue.by_name import by_name  # noqa: PLC0415  # for start-up time
+
+    found = by_name(typed_name(text))
+    return None if found is None else shipped.read_model(found.path)
+
+
 def _meant_model(text: str) -> FoundModel | None:
     """The catalogue's model that a name is meant for, with what it says of the weights."""
     from kvcalc.catalogue.by_name import by_name  # noqa: PLC0415  # for start-up time

@@ -60,13 +60,13 @@ def test_a_model_that_changed_is_read_again(folder: Path) -> None:
 
 
 def test_a_hub_id_that_moved_is_found(folder: Path) -> None:
-    write_model(folder, "one", "org/One", 1000)
-    write_model(folder, "two", "org/Two", 2000)
-    assert kvcalc.load_model("org/One").name == "one"
-    write_model(folder, "one", "org/Two", 1000)
-    write_model(folder, "two", "org/One", 2000)
-    assert kvcalc.load_model("org/One").name == "two"
-    (folder / "models" / "two.yaml").unlink()
+    write_model(folder, "first", "org/One", 1000)
+    write_model(folder, "second", "org/Two", 2000)
+    assert kvcalc.load_model("org/One").name == "first"
+    write_model(folder, "first", "org/Two", 1000)
+    write_model(folder, "second", "org/One", 2000)
+    assert kvcalc.load_model("org/One").name == "second"
+    (folder / "models" / "second.yaml").unlink()
     with pytest.raises(kvcalc.KvcalcError, match="org/One"):
         kvcalc.load_model("org/One")
     write_model(folder, "three", "org/One", 3000)

@@ -53,16 +53,22 @@ def test_another_format_for_all_weights(model: str, weight_dtype: str, expected:
 
 
 TABLES_OF_LLAMA = 2 * 128_256 * 4_096
+NORMS_OF_LLAMA = (2 * 32 + 1) * 4_096
+LEFT_OF_LLAMA = TABLES_OF_LLAMA + NORMS_OF_LLAMA
 
 
 @pytest.mark.parametrize(
     ("model", "weight_dtype", "expected"),
     [
-        ("llama-3-8b", "fp8", 8_030_261_248 + TABLES_OF_LLAMA),
-        ("llama-3-8b", "nvfp4", (8_030_261_248 - TABLES_OF_LLAMA) // 16 * 9 + 2 * TABLES_OF_LLAMA),
-        ("gemma-2b", "fp8", 2_506_172_416 + 256_000 * 2_048),  # one table
-        # Experts and the rest of the layers; tables, and a router in each of 94 layers.
-        ("qwen3-235b-a22b", "fp8", 235_093_634_560 + 2 * 151_936 * 4_096 + 94 * 128 * 4_096),
+        ("llama-3-8b", "fp8", 8_030_261_248 + LEFT_OF_LLAMA),
+        ("llama-3-8b", "nvfp4", (8_030_261_248 - LEFT_OF_LLAMA) // 16 * 9 + 2 * LEFT_OF_LLAMA),
+        ("gemma-2b", "fp8", 2_506_172_416 + 256_000 * 2_048 + (2 * 18 + 1) * 2_048),  # one table, norms
+        # Experts and the rest of the layers; tables, a router in each of 94 layers, and norms.
+        (
+            "qwen3-235b-a22b",
+            "fp8",
+            235_093_634_560 + (2 * 151_936 + 94 * 128 + 94 * 2 + 1) * 4_096 + 94 * 2 * 128,
+        ),
         # A list of a quantised checkpoint says what stays: tables, routers and norms; scales are no longer needed.
         ("deepseek-v3", "fp8", 671_026_404_352 + 1_960_795_136),
         ("gpt-oss-120b", "nvfp4", 114_661_785_600 // 16 * 9 + 2 * (116_829_156_672 - 114_661_785_600)),
@@ -209,7 +215,7 @@ def test_weights_over_ranks(model: str, options: dict[str, Any], replica: int, r
             {"pp": 3},
             [11 * 436_224_256 + 1_050_673_152, 11 * 436_224_256, 10 * 436_224_256 + 1_050_673_152],
         ),
-        ("llama-3-8b", {"pp": 2, "weight_dtype": "fp8"}, [16 * 218_112_128 + 1_050_673_152] * 2),
+        ("llama-3-8b", {"pp": 2, "weight_dtype": "fp8"}, [16 * 218_112_128 + 1_050_673_152 + NORMS_OF_LLAMA // 2] * 2),
         # Tied: the table is on the first stage and, copied, on the last. 18 layers of 220,209,379 5/9 bytes.
         ("gemma-2b", {"pp": 2}, [1_981_884_416 + 1_048_576_000] * 2),
         ("gemma-2b", {"pp": 3}, [1_321_256_278 + 1_048_576_000, 1_321_256_278, 1_321_256_278 + 1_048_576_000]),

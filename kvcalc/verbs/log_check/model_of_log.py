@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.catalogue import named_model
+from kvcalc.catalogue import meant_model, named_model
 from kvcalc.errors import KvcalcError
+from kvcalc.formats.told import told_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.note import Note, note
 from kvcalc.scenario import checkpoint_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kvcalc.logs import ServerLog
     from kvcalc.model.model import Model
 
@@ -22,19 +21,6 @@ NAME_IT = "kvcalc capacity MODEL --from-log FILE"
 _CACHED = re.compile(r"models--([\w.-]{1,96})--([\w.-]{1,96})")
 """A folder of the Hub's cache; huggingface_hub, file_download.py, repo_folder_name."""
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
-_ENDINGS = re.compile(r"-(?:hf|it|instruct|chat|base)$")
-
-_FORMATS = (
-    (re.compile(r"[-_.](?:fp8(?:[-_.]?(?:dynamic|block|kv))?|w8a8[-_.]fp8)(?=[-_.]|$)"), "fp8"),
-    (re.compile(r"[-_.](?:nvfp4|fp4)(?=[-_.]|$)"), "nvfp4"),
-    (re.compile(r"[-_.]mxfp4(?=[-_.]|$)"), "mxfp4"),
-    (re.compile(r"[-_.](?:(?:quantized[-_.])?w8a8|w8a16|int8|gptq[-_.]int8)(?=[-_.]|$)"), "int8"),
-    (re.compile(r"[-_.](?:unsloth[-_.])?bnb[-_.]4bit(?=[-_.]|$)"), "nf4"),
-    (re.compile(r"[-_.](?:quantized[-_.])?w4a16(?=[-_.]|$)"), "w4a16"),
-    (re.compile(r"[-_.](?:awq(?:[-_.](?:4bit|int4))?|gptq(?:[-_.](?:int4|4bit))?|int4|4bit)(?=[-_.]|$)"), "int4"),
-)
-"""What names of quantised checkpoints say of their weights."""
-
 _QUANTIZATIONS = {
     "fp8": "fp8",
     "fbgemm_fp8": "fp8",
@@ -97,7 +83,7 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
     by_id = named_model(hub_id(log) or "")
     if by_id is not None:
         return _weights(by_id, name, quantization, ())
-    found = next((model for each in _spellings(name) if (model := named_model(each)) is not None), None)
+    found = meant_model(hub_id(log) or name)
     if found is None:
         shown = hub_id(log)
         told = f"model '{shown}' is not in the catalogue" if shown else "model is a path of its machine"
@@ -129,22 +115,9 @@ def _last(log: ServerLog) -> str:
     return (hub_id(log) or log.model or "").rstrip("/\\").replace("\\", "/").rpartition("/")[2].lower()
 
 
-def _spellings(name: str) -> Iterator[str]:
-    """As the catalogue may spell it: without what it leaves out of names, then without formats too."""
-    bare = name
-    for pattern, _ in _FORMATS:
-        bare = pattern.sub("", bare)
-    for each in (name, bare):
-        for shorter in (each, each.removeprefix("meta-")):
-            yield shorter
-            while (cut := _ENDINGS.sub("", shorter)) != shorter:
-                yield (shorter := cut)
-
-
 def _weights(model: Model, name: str, quantization: str, notes: tuple[Note, ...]) -> LoggedModel:
     """In which format they are: what the name says, else the method; else the checkpoint's own."""
-    told = next((stored for pattern, stored in _FORMATS if pattern.search(name)), None)
-    told = told or _QUANTIZATIONS.get(quantization)
+    told = told_format(name).stored or _QUANTIZATIONS.get(quantization)
     if told is None:
         own = not quantization or _is_quantised(model)
         return LoggedModel(model, None, own, notes)

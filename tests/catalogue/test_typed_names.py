@@ -1,0 +1,154 @@
+"""Models by the names that people type and paste: the table in typed_names.csv, and names that are not answered."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from conftest import DATA, Kvcalc
+
+import kvcalc as package
+from kvcalc.catalogue import find_model
+from kvcalc.catalogue.name_index import known_names
+from kvcalc.catalogue.name_words import spelled
+from kvcalc.catalogue.shipped import MODELS, read_model
+from kvcalc.formats.told import told_format
+
+with (DATA / "typed_names.csv").open(encoding="utf-8", newline="") as file:
+    TYPED = [(row["typed"], row["model"], row["weights"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(("typed", "model", "weights"), TYPED, ids=[row[0] for row in TYPED])
+def test_a_name_as_people_type_it(typed: str, model: str, weights: str) -> None:
+    found = find_model(typed)
+    assert found.path is not None
+    assert found.path.stem == model
+    said = [each.data["format"] for each in found.notes if each.code == "weights-by-name"]
+    assert said == ([None if weights == "unknown" else weights] if weights else [])
+    assert found.model.layers == read_model(found.path).layers
+
+
+@pytest.mark.parametrize(
+    ("typed", "listed"),
+    [
+        ("mistral-7b", ("mistral-7b-v0.1  32 x gqa 32/8 x 128, window 4,096", "mistral-7b-v0.3  32 x gqa 32/8 x 128")),
+        ("mistral:7b", ("mistral-7b-v0.1  32 x gqa 32/8 x 128, window 4,096",)),
+        ("TheBloke/Mistral-7B-Instruct-GPTQ", ("mistral-7b-v0.1",)),
+        ("phi-3-mini", ("phi-3-mini-4k  32 x mha 32 x 96, window 2,047", "phi-3.5-mini   32 x mha 32 x 96")),
+        ("qwen3", ("models that keep different caches",)),
+        ("gemma-27b", ("gemma-2-27b", "gemma-3-27b")),
+    ],
+)
+def test_where_caches_differ_the_models_are_listed(kvcalc: Kvcalc, typed: str, listed: tuple[str, ...]) -> None:
+    told = kvcalc("estimate", typed)
+    assert (told.code, told.stdout) == (2, "")
+    for each in listed:
+        assert each in told.stderr
+
+
+def test_where_they_do_not_the_newest_is_taken() -> None:
+    by_name = {name: find_model(name) for name in ("llama-70b", "qwen3:30b", "mixtral-8x22b")}
+    assert by_name["llama-70b"].model.name == "llama-3.3-70b"
+    assert by_name["qwen3:30b"].model.name == "qwen3-30b-a3b-2507"
+    for found in by_name.values():
+        (told,) = found.notes
+        assert told.code == "model-by-name"
+        assert told.data["others"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("mistral-7b-v0.4", "mistral-7b-v0.3"),
+        ("ministral-9b", "ministral-3-8b-2512"),
+        ("llama-3-80b", "llama-3-8b"),
+        ("qwen3-9b", "qwen3.5-9b"),
+        ("lama-3-8b", "llama-3-8b"),
+    ],
+)
+def test_what_is_not_known_is_offered_its_family(kvcalc: Kvcalc, typed: str, first: str) -> None:
+    told = kvcalc("estimate", typed)
+    assert told.code == 2
+    assert f"did you mean '{first}'" in told.stderr
+
+
+def test_the_difference_between_names_that_are_offered_is_told(kvcalc: Kvcalc) -> None:
+    told = kvcalc("estimate", "mistral-7b-v0.4").stderr
+    assert "mistral-7b-v0.1  32 x gqa 32/8 x 128, window 4,096" in told
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["Qwen3-8B-Mamba", "qwen3-8b-2412", "deepseek-coder", "https://huggingface.co/datasets/squad", "8b", "-", "🙂"],
+)
+def test_no_architecture_is_guessed(kvcalc: Kvcalc, typed: str) -> None:
+    told = kvcalc("estimate", "--", typed)
+    assert (told.code, told.stdout) == (2, "")
+
+
+def test_every_command_understands_a_name_alike(kvcalc: Kvcalc) -> None:
+    typed = "RedHatAI/Llama-3.2-1B-Instruct-quantized.w4a16"
+    weights = package.estimate(typed, context=1).memory.weights_bytes
+    assert weights == package.estimate("llama-3.2-1b", context=1, weight_dtype="w4a16").memory.weights_bytes
+    assert package.estimate(package.load_model(typed), context=1).memory.weights_bytes == weights
+    for words in (("estimate", typed), ("capacity", typed), ("compare", typed), ("plan", typed)):
+        told = json.loads(kvcalc(*words, "-c", "1", "--json").stdout)
+        assert told["model"]["name"] == "llama-3.2-1b"
+        assert {"model-by-name", "weights-by-name"} <= {each["code"] for each in told["notes"]}
+    shown = kvcalc("models", "show", typed).stdout
+    assert "format: w4a16" in shown
+    assert "hub_ids" not in shown
+
+
+def test_a_model_that_is_shown_can_be_read_again(kvcalc: Kvcalc, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for typed in ("nvidia/DeepSeek-R1-FP4", "Qwen3-30B-A3B-AWQ"):
+        file = tmp_path_factory.mktemp("shown") / "mine.yaml"
+        assert kvcalc("models", "show", typed, "-o", str(file)).code == 0
+        again, found = package.estimate(str(file), tp=8), package.estimate(typed, tp=8)
+        assert again.memory == found.memory
+
+
+def test_a_gguf_repository_is_for_llama_cpp() -> None:
+    found = package.estimate("unsloth/Qwen3-8B-GGUF:Q8_0")
+    assert found.to_dict()["deployment"]["engine"] == "llama-cpp"
+    assert {"engine-of-file", "weights-by-name"} <= {each.code for each in found.notes}
+    exact = package.estimate("unsloth/Qwen3-8B-GGUF:Q8_0", engine="exact")
+    assert exact.to_dict()["deployment"]["engine"] == "exact"
+
+
+@pytest.mark.parametrize(
+    ("name", "bare", "stored"),
+    [
+        ("x-FP8-dynamic", "x", "fp8"),
+        ("x-FP8-KV", "x", "fp8"),
+        ("x-FP8-block", "x", "fp8_block"),
+        ("x-AWQ-INT4", "x", "int4"),
+        ("x-GPTQ-Int8", "x", "int8_g128"),
+        ("x-gptq-4bit-32g", "x", "int4_g32"),
+        ("x-quantized.w8a8", "x", "int8"),
+        ("x-NVFP4A16", "x", "nvfp4"),
+        ("x-MXFP4-Preview", "x", "mxfp4"),
+        ("x-unsloth-bnb-4bit", "x", "nf4"),
+        ("x-MLX-4bit", "x", "mlx_4bit"),
+        ("x-i1-GGUF", "x", None),
+        ("x.Q4_K_M", "x", "q4_k_m"),
+        ("x-UD-Q4_K_XL", "x", "q4_k_xl"),
+        ("x-int4-AutoRound", "x", "int4"),
+        ("x-BF16", "x", "bf16"),
+        ("x-8b", "x-8b", None),
+    ],
+)
+def test_what_a_name_says_of_weights(name: str, bare: str, stored: str | None) -> None:
+    told = told_format(name)
+    assert (told.bare, told.stored) == (bare, stored)
+
+
+def test_names_that_are_read_without_building_models_are_all_of_theirs() -> None:
+    read: dict[str, set[str]] = {}
+    for known in known_names():
+        read.setdefault(known.path.stem, set()).add(known.spelled)
+    for path in sorted(MODELS.glob("*.yaml"))[::10]:
+        model = read_model(path)
+        names = (model.name, *(each.rpartition("/")[2] for each in (*model.hub_ids, *model.aliases)))
+        assert read[path.stem] == {spelled(name) for name in names}
