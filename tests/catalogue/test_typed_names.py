@@ -111,10 +111,9 @@ def test_a_model_that_is_shown_can_be_read_again(kvcalc: Kvcalc, tmp_path_factor
 
 def test_a_gguf_repository_is_for_llama_cpp() -> None:
     found = package.estimate("unsloth/Qwen3-8B-GGUF:Q8_0")
-    assert found.to_dict()["deployment"]["engine"] == "llama-cpp"
+    assert found.engine == "llama-cpp"
     assert {"engine-of-file", "weights-by-name"} <= {each.code for each in found.notes}
-    exact = package.estimate("unsloth/Qwen3-8B-GGUF:Q8_0", engine="exact")
-    assert exact.to_dict()["deployment"]["engine"] == "exact"
+    assert package.estimate("unsloth/Qwen3-8B-GGUF:Q8_0", engine="exact").engine == "exact"
 
 
 @pytest.mark.parametrize(
