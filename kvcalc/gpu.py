@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
+from kvcalc.errors import KvcalcError
 from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text, WorksOut
 
 DEFAULT_GPUS_PER_NODE = 8
@@ -75,6 +76,15 @@ class Gpu(WorksOut):
         """GPUs that tensor parallelism may span."""
         return self.gpus_per_node or DEFAULT_GPUS_PER_NODE
 
+    @property
+    def number_together(self) -> int | None:
+        """How many make up one deployment; None of one that any number is taken of."""
+        return None
+
+    def of_stage(self, stage: int) -> Gpu:  # noqa: ARG002  # where cards are unlike
+        """The accelerator of a pipeline stage."""
+        return self
+
     def with_memory(self, memory_bytes: int) -> Gpu:
         """The same with so much memory: one of its devices, where that is no more than one has."""
         given = replace(self, memory_bytes=memory_bytes, memory_from="user", nvidia_smi_bytes=None)
@@ -111,6 +121,59 @@ class Gpu(WorksOut):
     def host_link_bandwidth(self) -> Fraction | None:
         """From the host's memory, in bytes a second."""
         return _bytes_per_second(self.host_link_gb_per_s)
+
+
+MOST_TOGETHER = 16
+"""Cards of one deployment: GGML_CUDA_MAX_DEVICES (ggml/include/ggml-cuda.h)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlikeCards(Gpu):
+    """The accelerators of one deployment, which need not be alike.
+
+    Its own memory is that of the largest, which nothing on one of them is above.
+
+    Attributes:
+        cards: in the order of the stages.
+    """
+
+    cards: tuple[Gpu, ...] = ()
+
+    @classmethod
+    def of(cls, cards: tuple[Gpu, ...]) -> UnlikeCards:
+        """Of so many cards.
+
+        Raises:
+            KvcalcError: they are too many, or of one no memory is known.
+        """
+        if len(cards) > MOST_TOGETHER:
+            raise KvcalcError(f"--gpu: {len(cards):,} cards together are more than {MOST_TOGETHER}")
+        unknown = [card.name for card in cards if card.memory_bytes is None]
+        if unknown:
+            raise KvcalcError(
+                f"--gpu: no measured memory is known for '{unknown[0]}', so it cannot stand beside others"
+            )
+        largest = max(cards, key=lambda card: card.memory_bytes or 0)
+        return cls(
+            name="+".join(card.name for card in cards),
+            vendor=largest.vendor,
+            architecture=largest.architecture,
+            memory_bytes=largest.memory_bytes,
+            memory_from=largest.memory_from,
+            gpus_per_node=len(cards),
+            cards=cards,
+        )
+
+    @property
+    def number_together(self) -> int | None:
+        return len(self.cards)
+
+    def of_stage(self, stage: int) -> Gpu:
+        return self.cards[stage]
+
+    def with_memory(self, memory_bytes: int) -> Gpu:
+        number = len(self.cards)
+        raise KvcalcError(f"--gpu-memory: {memory_bytes:,} bytes are of one accelerator, and --gpu names {number}")
 
 
 def _share(rate: float | None, devices: int) -> float | None:

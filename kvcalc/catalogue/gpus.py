@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
 
 
+TOGETHER = "+"
+"""Between the names of cards that make up one deployment; a comma is between alternatives."""
+
+
 def gpu_names() -> list[str]:
     """Every accelerator of the catalogue."""
     return shipped.names_in(shipped.GPUS)
@@ -26,11 +30,15 @@ def shipped_gpus() -> Iterator[Gpu]:
 
 
 def find_gpu(text: str) -> Gpu:
-    """An accelerator of the catalogue, by name or alias.
+    """An accelerator of the catalogue, by name or alias; NAME+NAME is one deployment over several.
 
     Raises:
         KvcalcError: no such name (the nearest are in the message), or one that fits several.
     """
+    if TOGETHER in text:
+        from kvcalc.gpu import UnlikeCards  # noqa: PLC0415  # for start-up time
+
+        return UnlikeCards.of(tuple(find_gpu(each.strip()) for each in text.split(TOGETHER)))
     name = text.lower()
     path = shipped.path_of(shipped.GPUS, name)
     if path is not None:

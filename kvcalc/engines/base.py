@@ -270,6 +270,7 @@ class Engine(ABC):
         utilization: the share of an accelerator's memory that it uses where nobody says, unless
             `default_utilization` says otherwise; None where it takes no such share, and `--utilization` is refused.
         tensor_names: what the engine calls tensors, each with those that this means of a model (`--cache-dtype k=F`).
+        unlike_cards: whether one deployment may be over cards that are not alike.
         places_weights: whether it keeps some of the weights in the host's memory.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
@@ -290,6 +291,7 @@ class Engine(ABC):
     utilization: ClassVar[Fraction | None] = DEFAULT_UTILIZATION
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     places_weights: ClassVar[bool] = False
+    unlike_cards: ClassVar[bool] = False
     plain: ClassVar[bool] = False
 
     version: str | None = None

@@ -80,7 +80,7 @@ class Layout:
     def __init__(self, layers: Sequence[tuple[Layer, ...]], first_with_experts: int) -> None:
         self.layers, self._first_with_experts = tuple(layers), first_with_experts
         self._stages: dict[int, tuple[Stage, ...]] = {}
-        self._splits: dict[tuple[int, ...], tuple[Stage, ...]] = {}
+        self._splits: dict[tuple[tuple[int, ...], tuple[object, ...] | None], tuple[Stage, ...]] = {}
 
     @cached_property
     def kinds(self) -> dict[Layer, int]:
@@ -110,17 +110,22 @@ class Layout:
             self._stages[pp] = _alike(self._held(pp), pp, self._first_with_experts)
         return self._stages[pp]
 
-    def split(self, lengths: tuple[int, ...]) -> tuple[Stage, ...]:
+    def split(self, lengths: tuple[int, ...], unlike: tuple[object, ...] | None = None) -> tuple[Stage, ...]:
         """The same for stages of so many layers each, as an engine splits them.
+
+        Args:
+            lengths: in layers.
+            unlike: what each stage is on, where that differs: only stages on the same are one.
 
         Raises:
             ValueError: they are not the model's layers, or a stage has none.
         """
         if sum(lengths) != len(self.layers) or min(lengths) < 1:
             raise ValueError(f"stages of {lengths} layers do not make {len(self.layers)}")
-        if lengths not in self._splits:
-            self._splits[lengths] = _alike(self._held_of(lengths), len(lengths), self._first_with_experts)
-        return self._splits[lengths]
+        key = lengths, unlike
+        if key not in self._splits:
+            self._splits[key] = _alike(self._held_of(lengths), len(lengths), self._first_with_experts, unlike)
+        return self._splits[key]
 
     def _held_of(self, lengths: tuple[int, ...]) -> Iterator[_Held]:
         start, run = 0, 0
@@ -162,13 +167,15 @@ class Layout:
         return tuple((label, kinds[label], count) for label, count in counts.items())
 
 
-def _alike(stages: Iterable[_Held], pp: int, first_with_experts: int) -> tuple[Stage, ...]:
-    """Those that hold the same as one."""
+def _alike(
+    stages: Iterable[_Held], pp: int, first_with_experts: int, unlike: tuple[object, ...] | None = None
+) -> tuple[Stage, ...]:
+    """Those that hold the same, on the same, as one."""
     alike: dict[object, list[_Held]] = {}
     for held in stages:
         with_experts = len(range(max(held.layers.start, first_with_experts), held.layers.stop))
         counts = tuple((label, count) for label, _, count in held.kinds)
-        ends = held.numbers.start == 0, held.numbers.stop == pp
+        ends = held.numbers.start == 0, held.numbers.stop == pp, unlike and unlike[held.numbers.start]
         alike.setdefault((len(held.layers), with_experts, *ends, counts), []).append(held)
     return tuple(
         Stage(

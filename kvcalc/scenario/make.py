@@ -67,7 +67,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         cache_format=cache_format(
             found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"], engine.tensor_names
         ),
-        deployment=_deployment(given),
+        deployment=_deployment(given) or _of_cards(gpu, engine),
         gpu_limit=_gpu_limit(given),
         engine=engine,
         cache_format_given=given["cache_dtype"] is not None,
@@ -201,6 +201,25 @@ def _deployment(given: Mapping[str, Any]) -> Deployment | None:
     if given["gpus"] is not None or not (sizes or given["dp_attention"]):
         return None
     return Deployment(**sizes, dp_attention=given["dp_attention"])
+
+
+def _of_cards(gpu: Gpu, engine: Engine) -> Deployment | None:
+    """The only deployment over cards that need not be alike; None of one accelerator."""
+    check_cards(gpu, engine)
+    return None if gpu.number_together is None else Deployment(pp=gpu.number_together)
+
+
+def check_cards(gpu: Gpu, engine: Engine) -> None:
+    """Several cards together need an engine that splits a model over unlike ones.
+
+    Raises:
+        KvcalcError: it splits nothing over them.
+    """
+    if gpu.number_together is not None and not engine.unlike_cards:
+        raise KvcalcError(
+            f"--gpu: {gpu.name} is one deployment over unlike cards, which engine {engine.name} has none of; --engine "
+            f"llama-cpp has, and --gpu {gpu.name.replace('+', ',')} are alternatives (kvcalc plan)"
+        )
 
 
 def _gpu_limit(given: Mapping[str, Any]) -> GpuLimit | None:

@@ -9,7 +9,7 @@ from kvcalc.catalogue import find_gpu, shipped_gpus
 from kvcalc.errors import KvcalcError
 from kvcalc.gpu import Gpu
 from kvcalc.note import Note, note
-from kvcalc.scenario.make import gpu_of, make_scenario
+from kvcalc.scenario.make import check_cards, gpu_of, make_scenario
 from kvcalc.scenario.option import options_of, read_options
 from kvcalc.scenario.options import ALL_GPUS, PlannedOptions, PlanOptions
 from kvcalc.scenario.reading import positive
@@ -68,6 +68,8 @@ def make_plan_request(model: Model | str | Path | None, options: Mapping[str, An
     found = _accelerators(given)
     passed_on: Any = {name: value for name, value in options.items() if name in options_of(PlannedOptions)}
     asked = make_scenario(model, gpu=found.gpus[0], **passed_on)
+    for gpu in found.gpus:
+        check_cards(gpu, asked.engine)
     size = _sizing(asked.workload.context, given)
     notes = (each for each in (size.note, found.note) if each is not None)
     return PlanRequest(

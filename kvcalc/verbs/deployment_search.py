@@ -46,6 +46,8 @@ def smallest(
         figure: of temporary memory, with which it must hold: by default the least, so that what is tight counts.
     """
     search = _Search(scenario, ranks or Ranks(scenario), figure)
+    if scenario.gpu.number_together is not None:
+        return search.together(scenario.gpu.number_together)
     return search.flat() or search.pipeline() or search.with_replicas()
 
 
@@ -54,6 +56,8 @@ def best_of(scenario: Scenario, gpus: int, dp: int = 1, ranks: Ranks | None = No
 
     Pipeline stages are used only where no tensor-parallel size alone holds the workload, or where they are allowed.
     """
+    if scenario.gpu.number_together is not None:
+        return evaluate(scenario, Deployment(pp=scenario.gpu.number_together), ranks)
     return _Search(scenario, ranks or Ranks(scenario)).best_of(gpus // dp, dp)
 
 
@@ -70,6 +74,10 @@ class _Search:
         self._scenario, self._ranks, self._figure = scenario, ranks, figure
         self._tps = legal_tps_of_a_node(scenario, ranks)
         self._layers = scenario.model.num_layers
+
+    def together(self, cards: int) -> Candidate | None:
+        """The deployment over all of so many unlike cards, where it holds the workload."""
+        return self._evaluate(1, cards) if self._holds(1, cards) else None
 
     def flat(self) -> Candidate | None:
         """The smallest without pipeline stages, unless those are allowed from the start."""

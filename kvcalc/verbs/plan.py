@@ -70,12 +70,17 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
             for row in rejected(search, each, search.gpus(deployments[0]) if deployments else None)
         ),
         nearest=None if ranked else _nearest(search, asked),
-        not_modelled=tuple(not_modelled(*(kept[0] if kept else (asked[0], Deployment())))),
+        not_modelled=tuple(not_modelled(*(kept[0] if kept else (asked[0], _least(asked[0]))))),
         notes=tuple(_notes(search, asked, found, kept)),
         question=Question.of(shown, Accelerator.of(shown)),
         scenario=shown,
         best=evaluate(*kept[0]).fullest.tree if kept else None,
     )
+
+
+def _least(scenario: Scenario) -> Deployment:
+    """What notes are of where nothing holds the workload: one accelerator, or all that make up one deployment."""
+    return Deployment(pp=scenario.gpu.number_together or 1)
 
 
 def _rank(
@@ -140,7 +145,7 @@ def _notes(
     kept: list[tuple[Scenario, Deployment]],
 ) -> Iterator[Note]:
     yield from asked[0].notes
-    yield from model_notes(*(kept[0] if kept else (asked[0], Deployment())))
+    yield from model_notes(*(kept[0] if kept else (asked[0], _least(asked[0]))))
     yield from _defaults_of_others(kept)
     yield from weight_notes(asked[0])
     yield from gpu_notes(*(scenario for scenario, _ in kept))

@@ -53,6 +53,8 @@ class Search:
 
     def found(self, scenario: Scenario) -> list[Deployment]:
         """The deployments on the scenario's accelerator with the fewest GPUs, in the order of a plan."""
+        if scenario.gpu.number_together is not None:
+            return self._together(scenario, scenario.gpu.number_together)
         found: list[Deployment] = []
         for way in sorted(self._ways(scenario)):
             if way.least_gpus > self._most(found):
@@ -65,6 +67,12 @@ class Search:
                 insort(found, deployment, key=lambda each: (self.gpus(each), order(each)))
                 del found[self.limits.keep :]
         return found
+
+    def _together(self, scenario: Scenario, cards: int) -> list[Deployment]:
+        """The one over all of so many unlike cards, where it holds the batch."""
+        alone = Deployment(pp=cards)
+        served = cards <= self.limits.max_gpus and not self.limits.spare and self._served_and_holds(scenario, alone)
+        return [alone] if served else []
 
     def tps(self, scenario: Scenario) -> tuple[int, ...]:
         """The tensor-parallel sizes to try."""
@@ -105,6 +113,10 @@ class Search:
 
     def widest(self, scenario: Scenario) -> Iterator[Deployment]:
         """With as many replicas as may be used: of each tp, with no stages, with many and with the most of them."""
+        if scenario.gpu.number_together is not None:
+            alone = Deployment(pp=scenario.gpu.number_together)
+            yield from [alone] if self.ranks(scenario).serves(alone) else []
+            return
         most, spare = self.limits.max_gpus, self.limits.spare
         try_stages = self.limits.pp != 1 and self.tries_stages(scenario)
         wide = []

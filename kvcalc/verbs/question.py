@@ -57,10 +57,13 @@ class Accelerator(Record):
             usable_bytes: what its engine uses of it; None: of the deployment asked for, else of one rank.
         """
         memory, asked = scenario.memory_bytes, scenario.usable_bytes
-        ranks, deployment = Ranks(scenario), scenario.deployment or Deployment()
+        together = scenario.gpu.number_together
+        ranks, deployment = Ranks(scenario), scenario.deployment or Deployment(pp=together or 1)
         if usable_bytes is None and not scenario.engine.plain and ranks.serves(deployment):
             usable_bytes = ranks.of(deployment)[0].usable_bytes
         usable = asked if usable_bytes is None else usable_bytes
+        sizes = {scenario.gpu.of_stage(stage).memory_bytes for stage in range(together or 1)}
+        memory = usable if usable in sizes else memory  # of unlike cards, that of the one which is shown
         utilization = float(scenario.utilization) if usable == asked else round(usable / memory, 4)
         return cls(scenario.gpu.name, memory, utilization, usable)
 

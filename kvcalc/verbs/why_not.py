@@ -55,7 +55,10 @@ class Miss(NamedTuple):
 
 def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator[Rejected]:
     """Every tp of a node below `fewest` GPUs (or of all that may be used), and the most stages of each."""
-    limits, gpu = search.limits, scenario.gpu.name
+    limits, gpu, cards = search.limits, scenario.gpu.name, scenario.gpu.number_together
+    if cards is not None:
+        yield from _together(search, scenario, cards) if fewest is None else ()
+        return
     most = limits.max_gpus if fewest is None else (fewest - 1) // (1 + limits.spare)
     kinds = [layer.attention for layer in scenario.model.distinct()]
     tps, asked = search.tps(scenario), limits.tp
@@ -69,6 +72,17 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
         stages = search.stages_served(scenario, tp, most)
         if stages and limits.pp != 1 and search.tries_stages(scenario):
             yield Rejected(gpu, tp, stages[-1], legal=True, reason=_reason(search, scenario, tp, *stages))
+
+
+def _together(search: Search, scenario: Scenario, cards: int) -> Iterator[Rejected]:
+    """Why the deployment over all of so many unlike cards does not hold the batch."""
+    alone, limits = Deployment(pp=cards), search.limits
+    if cards > limits.max_gpus or limits.spare:
+        words = f"all {cards} cards make one deployment, and it has no spares"
+    else:
+        refused = search.ranks(scenario).why_not_served(alone)
+        words = _reason(search, scenario, 1, cards) if refused is None else f"{NOT_SERVED}{refused}"
+    yield Rejected(scenario.gpu.name, 1, cards, legal=True, reason=words)
 
 
 def _not_tried(search: Search, scenario: Scenario, tp: int, illegal: str | None) -> Rejected:

@@ -65,7 +65,7 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
     tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
     cells = sum(_mask_cells(layout, load))
     each, copies, inputs = 2 if layout.flash_attention else 4, 1, 0
-    if layout.setup.deployment.pp > 1:
+    if layout.works_in_turn:
         copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
     uploaded = largest_on_host(layout)

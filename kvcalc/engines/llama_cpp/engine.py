@@ -45,6 +45,7 @@ class LlamaCpp(Engine):
     options: ClassVar[Mapping[str, Option]] = OPTIONS
     given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     places_weights: ClassVar[bool] = True
+    unlike_cards: ClassVar[bool] = True
     utilization: ClassVar[Fraction | None] = None
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         {"k": ("k", "c_kv", "k_rope", "index_k"), "v": ("v",)}
@@ -55,8 +56,12 @@ class LlamaCpp(Engine):
         for name, given in (("tp", deployment.tp > 1), ("dcp", deployment.dcp > 1), ("ep", deployment.ep > 1)):
             if given:
                 raise KvcalcError(f"--{name}: llama.cpp puts whole layers on a card (--split-mode layer); give --pp")
-        if deployment.pp > 1 and settings.n_gpu_layers is not None:
-            raise KvcalcError("--engine-option n-gpu-layers: kvcalc counts it on one card; leave --pp out")
+        together = setup.gpu.number_together
+        if together is not None and deployment.ranks != together:
+            raise KvcalcError(f"--gpu {setup.gpu.name}: {together} cards are as many stages; leave --pp out")
+        if settings.tensor_split is not None and len(settings.tensor_split) != deployment.pp:
+            cards = f"{deployment.pp} cards" if deployment.pp > 1 else "one card (--pp N, or --gpu NAME+NAME)"
+            raise KvcalcError(f"--engine-option tensor-split: {len(settings.tensor_split)} shares for {cards}")
         if deployment.dp_attention:
             raise KvcalcError("--dp-attention: llama.cpp has none")
         if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cached_property
 from itertools import groupby
 from math import prod
@@ -12,10 +13,9 @@ from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import Rate, contents
 from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
 from kvcalc.engines.llama_cpp.formats import flash_attention
+from kvcalc.engines.llama_cpp.layers import shared_out
 from kvcalc.engines.placement import Placement
-from kvcalc.errors import KvcalcError
 from kvcalc.model.layers import count_layers
-from kvcalc.model.stages import Stage
 from kvcalc.note import Note, note, register
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MIB
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.content import Content
     from kvcalc.engines.llama_cpp.options import Settings
     from kvcalc.model.span import Span
+    from kvcalc.model.stages import Stage
 
 PAD = 256
 """Cells are a multiple of it (src/llama-context.cpp, n_ctx_seq; src/llama-kv-cache-iswa.cpp)."""
@@ -66,19 +67,26 @@ class LlamaLayout(Settled):
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """Layers and the output head, which counts as one, are shared out evenly (src/llama-model.cpp, load_tensors).
+        """Layers and the output head, which counts as one, are shared out over cards (layers.py).
 
         Raises:
             KvcalcError: a card would have no layer.
         """
-        layout, pp = self.setup.model.layout, self.setup.deployment.pp
+        layout, gpu, pp = self.setup.model.layout, self.setup.gpu, self.setup.deployment.pp
         layers, first = len(layout.layers), self._first_on_card
-        if first or self.settings.no_kv_offload:
-            kinds = {} if self.settings.no_kv_offload else count_layers(layout.layers[first:])
-            if pp == 1:
-                return (Stage(range(layers), kinds, (range(1),)),)
-            return tuple(stage._replace(kinds=kinds) for stage in layout.split(self._lengths(layers, pp)))
-        return layout.split(self._lengths(layers, pp))
+        if pp == 1:
+            lengths: tuple[int, ...] = (layers,)
+        else:
+            by_memory = tuple(Fraction(gpu.of_stage(stage).memory_bytes or 1) for stage in range(pp))
+            lengths = shared_out(layers, first, self.settings.tensor_split or by_memory)
+        unlike = tuple(gpu.of_stage(stage).name for stage in range(pp))
+        stages = layout.split(lengths, unlike if len(set(unlike)) > 1 else None)
+        if self.settings.no_kv_offload:
+            return tuple(stage._replace(kinds={}) for stage in stages)
+        if not first:
+            return stages
+        on_first = count_layers(layout.layers[first : lengths[0]])
+        return tuple(stage._replace(kinds=on_first) if not stage.number else stage for stage in stages)
 
     @property
     def _first_on_card(self) -> int:
@@ -86,14 +94,12 @@ class LlamaLayout(Settled):
         layers, on_card = len(self.setup.model.layout.layers), self.settings.n_gpu_layers
         return 0 if on_card is None else min(layers, max(0, layers + 1 - on_card))
 
-    def _lengths(self, layers: int, pp: int) -> tuple[int, ...]:
-        stage_of = [layer * pp // (layers + 1) for layer in range(layers)]
-        lengths = tuple(stage_of.count(stage) for stage in range(pp))
-        if not all(lengths):
-            raise KvcalcError(
-                f"--pp: llama.cpp shares {layers} layers and the output head out over {pp} cards, and one has no layer"
-            )
-        return lengths
+    @property
+    def works_in_turn(self) -> bool:
+        """Whether cards work on micro-batches in turn: all layers must lie on them (src/llama-context.cpp)."""
+        settings = self.settings
+        whole = not (self._first_on_card or settings.n_cpu_moe or settings.no_kv_offload)
+        return whole and self.setup.deployment.pp > 1
 
     @property
     def placement(self) -> Placement:
@@ -195,7 +201,7 @@ class LlamaLayout(Settled):
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         left_free = Product("left free for other programs", (Factor("margin", MARGIN, "byte"),), "--fit-target: 1 GiB")
-        return Budget(self.setup.gpu.memory_bytes, SEEN, Sum("overhead", ()), left_free)
+        return Budget(self.setup.gpu.of_stage(stage.number).memory_bytes, SEEN, Sum("overhead", ()), left_free)
 
     def temporary(self, stage: Stage, load: Load) -> Temporary | None:
         return compute_buffer(self, stage, load)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvcalc.engines.base import Option
 from kvcalc.errors import KvcalcError
-from kvcalc.units import parse_count
+from kvcalc.units import parse_count, parse_positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from fractions import Fraction
 
     from kvcalc.engines.base import Engine
 
@@ -44,6 +45,11 @@ def _or_all(text: str, what: str) -> int | None:
     return None if text.strip().lower() == "all" else parse_count(text, what, MOST_LAYERS, 0)
 
 
+def _shares(text: str, what: str) -> tuple[Fraction, ...]:
+    """Shares above 0, as `-ts 3,1` or `3/1` has them."""
+    return tuple(parse_positive(each.strip(), what) for each in text.replace("/", ",").split(","))
+
+
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "kv-unified": Option(
@@ -61,6 +67,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             _count(MOST_LAYERS, 0), "0", "First layers whose routed experts stay in the host's memory (-ncmoe)."
         ),
         "no-kv-offload": Option(_flag, "0", "1: the cache and the states stay in the host's memory (-nkvo)."),
+        "tensor-split": Option(
+            _shares,
+            None,
+            "Share of the layers that each card has, as 24,48 (-ts).",
+            otherwise="by the memory of the cards",
+        ),
         "draft-n": Option(
             _count(MOST_DRAFTED, 0),
             "0",
@@ -91,6 +103,7 @@ class Settings(NamedTuple):
     n_gpu_layers: int | None
     n_cpu_moe: int
     no_kv_offload: bool
+    tensor_split: tuple[Fraction, ...] | None
     draft_n: int
 
 
