@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from kvcalc.cuda_allocator import Rules, predict
 from kvcalc.errors import CannotRunError
 from kvcalc.units import MIB
-from kvcalc.verification.allocator_model import NotModelled, Rules, predict, rules_from
+from kvcalc.verification.allocator_options import NotModelled, rules_from
 from kvcalc.verification.host_memory import available_bytes, give_back, left_in_container_bytes
 from kvcalc.verification.torchrun import processes_here
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from kvcalc.cuda_allocator import predict
 from kvcalc.errors import CannotRunError
 from kvcalc.verification.allocation import allocate, held_bytes
-from kvcalc.verification.allocator_model import NotModelled, predict
+from kvcalc.verification.allocator_options import NotModelled
 from kvcalc.verification.decoding import decode, headroom_needed
 from kvcalc.verification.devices import Cuda
 from kvcalc.verification.host_memory import peak_bytes, resident_bytes

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import kvcalc
-from kvcalc.engines.vllm.allocator import kept_end
+from kvcalc.cuda_allocator import kept_end
 from kvcalc.engines.vllm.mxfp4 import Experts, _loaded, _triton
 from kvcalc.mechanisms import GQA, MLA
 from kvcalc.memory import rank_memories

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvcalc.verification.allocator_model import NotModelled, Rules, Usage, predict, rules_from
+from kvcalc.cuda_allocator import Rules, Usage, predict
+from kvcalc.verification.allocator_options import NotModelled, rules_from
 
 KIB, MIB = 2**10, 2**20
 DEFAULT = Rules()

@@ -15,9 +15,9 @@ from conftest import Kvcalc
 from prepared import COMMAND_LINE, Prepared
 
 from kvcalc import make_scenario
+from kvcalc.cuda_allocator import predict
 from kvcalc.deployment import Deployment
 from kvcalc.memory import ranks_of
-from kvcalc.verification.allocator_model import predict
 from kvcalc.verification.boundary import _within_the_allocators_rounding
 from kvcalc.verification.devices import Cpu
 

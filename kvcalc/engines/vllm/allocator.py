@@ -1,16 +1,15 @@
 """The ends of blocks that torch's allocator counts to large weights: vLLM prints what is allocated, ends included.
 
-A tensor of 10 MiB or more has a segment of whole 2 MiB to itself, and an end of at most 1 MiB is not split off (torch,
-c10/cuda/CUDACachingAllocator.cpp, get_allocation_size and should_split; vLLM, DeviceMemoryProfiler of
-vllm/utils/mem_utils.py: torch.cuda.max_memory_allocated). Smaller tensors share segments and waste next to nothing.
-Counted are the matrices of attention, of feed-forward blocks and of the tables as vLLM merges them, where their
-elements take a byte or more; packed ones are laid out anew for their kernels.
+kvcalc/cuda_allocator.py has the rule, and DeviceMemoryProfiler of vllm/utils/mem_utils.py takes
+torch.cuda.max_memory_allocated. Counted are the matrices of attention, of feed-forward blocks and of the tables as vLLM
+merges them, where their elements take a byte or more; packed ones are laid out anew for their kernels.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.cuda_allocator import kept_end
 from kvcalc.deployment import heads_on_rank
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, is_gated, layers_with_experts
 from kvcalc.formats.element import find_format
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from kvcalc.model.stages import Stage
 
 SOURCE = "torch, c10/cuda/CUDACachingAllocator.cpp, should_split: an end of at most 1 MiB stays with its tensor"
-LEAST_ALONE, ROUNDED_TO, MOST_KEPT = 10 << 20, 2 << 20, 1 << 20
-"""kMinLargeAlloc, kRoundLarge and kSmallSize."""
 
 
 def ends_of_blocks(setup: Setup, stage: Stage) -> Iterator[Product]:
@@ -39,12 +36,6 @@ def ends_of_blocks(setup: Setup, stage: Stage) -> Iterator[Product]:
     total = sum(count * kept_end(size) for count, size in _tensors(setup, stage, model.hidden_size))
     if total:
         yield Product("rounding of PyTorch's allocator", (Factor("kept", total, "byte"),), SOURCE)
-
-
-def kept_end(size: int) -> int:
-    """Bytes that a tensor of so many bytes is counted beyond them."""
-    end = -size % ROUNDED_TO
-    return end if size >= LEAST_ALONE and end <= MOST_KEPT else 0
 
 
 def _tensors(setup: Setup, stage: Stage, hidden: int) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""PyTorch's CUDA caching allocator as rules: what it requests, allocates and reserves for a list of tensors.
+"""PyTorch's CUDA caching allocator as rules: what it requests, allocates and reserves for tensors.
 
 Exact for the native backend of CUDA builds, one device and one stream, tensors allocated in order into an emptied cache
 (`torch.cuda.empty_cache()` with nothing held) and none freed in between, outside graph capture and `MemPool`, with the
@@ -6,8 +6,7 @@ options of `Rules`. The rules were compared with an H100 80GB HBM3 under torch 2
 the default configuration and the same 129 with `expandable_segments:True`, each figure equal to the byte.
 
 Sources: https://github.com/pytorch/pytorch, c10/cuda/CUDACachingAllocator.cpp (round_size, get_pool, get_free_block,
-get_allocation_size, should_split, try_allocate_expandable_block), c10/core/AllocatorConfig.h and .cpp (the constants,
-the tokenizer of the environment variables).
+get_allocation_size, should_split, try_allocate_expandable_block), c10/core/AllocatorConfig.h (the constants).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 MIB = 2**20
 MIN_BLOCK_SIZE = 512  # kMinBlockSize: every size is rounded up to a multiple of it
@@ -25,10 +24,6 @@ SMALL_BUFFER = 2 * MIB  # kSmallBuffer: a segment, or with expandable segments a
 MIN_LARGE_ALLOC = 10 * MIB  # kMinLargeAlloc: from here on a tensor gets a segment of its own
 LARGE_BUFFER = 20 * MIB  # kLargeBuffer, later large_segment_size(): a segment for smaller ones, or a page
 ROUND_LARGE = 2 * MIB  # kRoundLarge: a segment of its own is a multiple of it
-
-CONF = "PYTORCH_CUDA_ALLOC_CONF"
-ALIASES = ("PYTORCH_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
-NO_CACHING = "PYTORCH_NO_CUDA_MEMORY_CACHING"
 
 
 class Usage(NamedTuple):
@@ -53,16 +48,6 @@ class Rules(NamedTuple):
     """
 
     expandable_segments: bool = False
-
-
-class NotModelled(NamedTuple):
-    """A configuration that these rules do not predict.
-
-    Attributes:
-        reason: which setting it is, and what to do about it.
-    """
-
-    reason: str
 
 
 DEFAULT = Rules()
@@ -104,6 +89,15 @@ def predict(sizes: Iterable[int], rules: Rules = DEFAULT) -> Usage:
     return Usage(requested, allocated, reserved)
 
 
+def kept_end(nbytes: int) -> int:
+    """Bytes that a tensor with a segment of its own is counted beyond its own: an end that is too small to split off.
+
+    0 of smaller tensors, which share segments.
+    """
+    rest = -nbytes % ROUND_LARGE
+    return rest if nbytes >= MIN_LARGE_ALLOC and rest <= SMALL_SIZE else 0
+
+
 def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
@@ -115,61 +109,3 @@ def _segment(size: int) -> int:
     if size < MIN_LARGE_ALLOC:
         return LARGE_BUFFER
     return _round_up(size, ROUND_LARGE)
-
-
-def rules_from(environment: Mapping[str, str], backend: str = "native", is_rocm: bool = False) -> Rules | NotModelled:
-    """The rules of a process that starts with these environment variables.
-
-    Args:
-        environment: such as `os.environ`.
-        backend: `torch.cuda.get_allocator_backend()`.
-        is_rocm: whether `torch.version.hip` is set.
-
-    Returns:
-        The rules, or why there are none. PYTORCH_CUDA_ALLOC_CONF is read by every release, PYTORCH_ALLOC_CONF by newer
-        ones (2.9.1 ignored expandable_segments there, https://github.com/pytorch/pytorch/issues/183387); where both are
-        set, AllocatorConfig.h and AllocatorConfig.cpp state opposite orders. So every variable that is set must ask for
-        what PYTORCH_CUDA_ALLOC_CONF asks for, or has by default.
-    """
-    if is_rocm:
-        return NotModelled("this PyTorch is built for ROCm, whose allocator is not modelled; use a CUDA build")
-    if backend != "native":
-        return NotModelled(
-            f"the allocator backend is {backend}, which is not modelled; leave it at native, the default"
-        )
-    if NO_CACHING in environment:  # even where it is empty or 0
-        return NotModelled(f"{NO_CACHING} is set, so nothing is cached; unset it")
-
-    rules = _settings(CONF, environment.get(CONF, ""))
-    for alias in ALIASES:
-        if isinstance(rules, NotModelled):
-            return rules
-        if alias in environment:
-            other = _settings(alias, environment[alias])
-            if isinstance(other, Rules) and other != rules:
-                return NotModelled(
-                    f"{alias} and {CONF} ask for different things, and which of them counts depends on the release of "
-                    f"PyTorch; set {CONF} to the same, or unset {alias}"
-                )
-            rules = other
-    return rules
-
-
-def _settings(variable: str, text: str) -> Rules | NotModelled:
-    """Read 'key:value,key:value' as PyTorch does: without any white space, and the last value of a key counts."""
-    rules = DEFAULT
-    compact = "".join(text.split())
-    for setting in compact.removesuffix(",").split(",") if compact else ():
-        match setting:
-            case "expandable_segments:True":
-                rules = Rules(expandable_segments=True)
-            case "expandable_segments:False":
-                rules = Rules(expandable_segments=False)
-            case "backend:native":
-                pass  # the default, by name
-            case _:
-                return NotModelled(
-                    f"{variable} sets {setting.partition(':')[0]!r}, and only expandable_segments:True, "
-                    f"expandable_segments:False and backend:native are modelled, in this spelling; unset {variable}"
-                )
-    return rules
