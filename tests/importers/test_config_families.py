@@ -7,8 +7,6 @@ from config_files import CONFIGS, FALCON, LLAMA, PUBLISHED, REFUSED, WRITTEN, im
 from conftest import texts
 
 from kvcalc import load_model
-from kvcalc.importers.config_json import defaults
-from kvcalc.importers.config_json.defaults import class_defaults
 
 
 def test_falcon_7b_has_one_head_whatever_num_kv_heads_says() -> None:
@@ -210,23 +208,22 @@ def test_a_nested_text_config_leaves_out_what_its_class_knows() -> None:
     assert set(kinds({"model_type": "llava", "text_config": pixtral})) == {"gqa 32/8 x 128"}
 
 
-@pytest.mark.parametrize("model_type", defaults.NESTED)
-@pytest.mark.torch
-def test_nested_sizes_are_the_class_s(model_type: str) -> None:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
-
-    ours = class_defaults(model_type, nested=True)
-    assert {key: ours[key] for key in defaults.SIZES} == {
-        key: getattr(CONFIG_MAPPING[model_type], key) for key in defaults.SIZES
-    }
-
-
 def test_flags_that_turn_a_mechanism_off() -> None:
     hunyuan = {**LLAMA, "model_type": "hunyuan_v1_moe", "use_mla": False, "kv_lora_rank": 512, "v_head_dim": 128}
     assert set(kinds({**hunyuan, "qk_rope_head_dim": 64})) == {"gqa 32/8 x 128"}
     assert "use_mla is true" in refusal({**hunyuan, "use_mla": True})
     v2 = CONFIGS["deepseek-ai/DeepSeek-V2-Lite"]
-    assert "use_mla is False, and this family keeps latents" in refusal({**v2, "use_mla": False})
+    v3 = CONFIGS["deepseek-ai/DeepSeek-V3"]
+    assert "use_mla is False, and this family keeps latents" in refusal({**v3, "use_mla": False})
+    heads = {
+        **v2,
+        "use_mla": False,
+        "kv_lora_rank": None,
+        "qk_nope_head_dim": 0,
+        "qk_rope_head_dim": 0,
+        "v_head_dim": 0,
+    }
+    assert set(kinds(heads)) == {"mha 16 x 128"}  # DeepSeek-VL2's smaller models
     assert kinds({**v2, "use_mla": True}) == kinds(v2)
     assert "it has no kv_lora_rank" in refusal({**v2, "kv_lora_rank": None})
     m2 = PUBLISHED["MiniMaxAI/MiniMax-M2.5"]
@@ -314,7 +311,7 @@ def test_a_text_model_s_part_has_several_names(part: str) -> None:
     assert "what vision_config describes is not known" in texts(found.notes)[0]
     assert f"{part} is no mapping" in refusal({**values, part: [1]})
     untyped = {key: value for key, value in LLAMA.items() if key != "model_type"}
-    assert f"the {part} of 'internvl_chat' has no model_type" in refusal({**values, part: untyped})
+    assert "the text model of 'internvl_chat' has no model_type" in refusal({**values, part: untyped})
 
 
 def test_a_text_model_s_file_may_have_a_part_by_a_rarer_name() -> None:

@@ -19,13 +19,13 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "model_type 'lama' is not known; did you mean": {**LLAMA, "model_type": "lama"},
     "model_type 'zzz' is not known": {**LLAMA, "model_type": "zzz"},
     "it has no model_type": {k: v for k, v in LLAMA.items() if k != "model_type"},
-    "the text_config of 'internvl' has no model_type": {"model_type": "internvl", "text_config": {}},
+    "the text model of 'internvl' has no model_type": {"model_type": "internvl", "text_config": {}},
     "'flamingo' is a model_type that wraps a text_config, and is not known": {
         "model_type": "flamingo",
         "text_config": LLAMA,
     },
     "'glm5_next' is a model whose indexer pools keys": {**LLAMA, "model_type": "glm5_next"},
-    "'whisper' is an encoder and a decoder": {**LLAMA, "model_type": "whisper"},
+    "'t5gemma' is an encoder and a decoder": {**LLAMA, "model_type": "t5gemma"},
     "num_hidden_layers is 2 and n_layer is 3": {**LLAMA, "n_layer": 3},
     "num_attention_heads is 32 and n_head is 16": {**LLAMA, "n_head": 16},
     "hidden_size is 4096 and d_model is 2048": {**LLAMA, "d_model": 2048},
@@ -170,12 +170,11 @@ ELSEWHERE: dict[str, tuple[dict[str, Any], str]] = {
         {**{k: v for k, v in LLAMA.items() if k != "model_type"}, "architectures": ["Qwen2ForCausalLM"]},
         "it has no model_type; --assume model_type=qwen2 reads it as Qwen2ForCausalLM",
     ),
-    "flat wrapper": ({**LLAMA, "model_type": "llava"}, "--assume model_type=llama reads all of it as one"),
+    "flat wrapper": ({**LLAMA, "model_type": "idefics3"}, "--assume model_type=llama reads all of it as one"),
     "wrapper": (
         {"model_type": "flamingo", "text_config": LLAMA},
         "--assume model_type=llama takes its text_config for",
     ),
-    "alike": ({**LLAMA, "model_type": "xverse"}, "--assume model_type=llama reads it as its like"),
     "types": ({**LLAMA, "layer_types": ["conv"] * 2}, "--assume layer_types=null takes it as absent"),
     "unknown": ({**LLAMA, "model_type": "unheard_of"}, "--assume model_type=NAME reads it as a family"),
     "no heads": ({k: v for k, v in LLAMA.items() if "heads" not in k}, "--assume num_attention_heads=VALUE decides it"),
@@ -195,7 +194,6 @@ def test_the_steps_that_refusals_name_do_work() -> None:
     assert kinds(ELSEWHERE["class"][0], model_type="qwen2") == plain
     assert kinds(ELSEWHERE["flat wrapper"][0], model_type="llama") == plain
     assert kinds(ELSEWHERE["wrapper"][0], model_type="llama") == plain
-    assert kinds(ELSEWHERE["alike"][0], model_type="llama") == plain
     assert kinds(ELSEWHERE["types"][0], layer_types=None) == plain
     assert kinds(ELSEWHERE["no heads"][0], num_attention_heads=32) == ["mha 32 x 128"] * 2
     assert kinds(ELSEWHERE["list"][0], num_hidden_layers=1) == plain[:1]

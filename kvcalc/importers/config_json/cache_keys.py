@@ -69,6 +69,8 @@ NOT_OF_THE_CACHE = _set(
     cross_attention_hidden_size decoder_sparse_step dual_chunk_attention_config
     full_attn_alpha_factor full_attn_beta_factor global_step
     hidden_size_per_layer_input linear_attn_alpha_factor linear_attn_beta_factor local_rank mamba_chunk_size
+    linear_a_log_max linear_a_log_min linear_allow_neg_eigval linear_dt_init_floor linear_dt_max linear_dt_min
+    n_layers_per_attn_res_block relative_attention_max_distance relative_attention_num_buckets relative_max_distance
     mamba_dt_rank max_context_window max_window_layers num_hash_layers num_query_tokens prefill_chunk_size
     share_input_output_layers share_q_dim
     """

@@ -38,7 +38,13 @@ def _every(config: Config, name: str) -> list[str]:
 
 def deltanet(config: Config) -> list[ImportedLayer]:
     """Qwen3-Next, Qwen3.5: every full_attention_interval-th layer is full."""
-    linear = AttentionBlock(
+    linear = deltanet_block(config)
+    return _alternate(config, linear, usual_heads(config), _every(config, "full_attention_interval"))
+
+
+def deltanet_block(config: Config) -> AttentionBlock:
+    """A gated delta network, by the keys that begin with `linear_`."""
+    return AttentionBlock(
         "gated_deltanet",
         (
             ("num_k_heads", config.count("linear_num_key_heads")),
@@ -49,7 +55,6 @@ def deltanet(config: Config) -> list[ImportedLayer]:
             *state_dtype(config, "mamba_ssm_dtype"),
         ),
     )
-    return _alternate(config, linear, usual_heads(config), _every(config, "full_attention_interval"))
 
 
 def kimi_linear(config: Config) -> list[ImportedLayer]:
@@ -58,6 +63,8 @@ def kimi_linear(config: Config) -> list[ImportedLayer]:
     Raises:
         KvcalcError: its lists do not name every layer once.
     """
+    if config.get("linear_attn_config") is None:
+        return _kimi_listed(config)
     inner, layers = config.part("linear_attn_config"), num_layers(config)
     full, linear = inner.numbers("full_attn_layers"), inner.numbers("kda_layers")
     if sorted([*full, *linear]) != list(range(1, layers + 1)):
@@ -71,10 +78,22 @@ def kimi_linear(config: Config) -> list[ImportedLayer]:
         ),
     )
     for name, given in zip(("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim"), kda.fields, strict=True):
-        stated = config.optional_count(name)
+        stated = config.optional_count(name) if name in config.values else None
+        config.ignore(name)
         if stated is not None and stated.value != given[1].value:
             raise config.refusal(f"{name} is {stated.value}, and linear_attn_config has {given[1].value}")
     types = [FULL if number in set(full) else LINEAR for number in range(1, layers + 1)]
+    return _alternate(config, kda, latent_block(config), types)
+
+
+def _kimi_listed(config: Config) -> list[ImportedLayer]:
+    """The same as transformers writes it: layer_types, and sizes of their own keys."""
+    types = listed_types(config, {FULL, LINEAR})
+    if types is None:
+        raise config.refusal("it has neither linear_attn_config nor layer_types")
+    names = ("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim")
+    heads, width, kernel = (config.count(name) for name in names)
+    kda = AttentionBlock("kda", (("num_heads", heads), ("head_dim", width), ("conv_kernel", kernel)))
     return _alternate(config, kda, latent_block(config), types)
 
 

@@ -34,22 +34,20 @@ def mimo(config: Config) -> list[ImportedLayer]:
         KvcalcError: a list has something else or another length, or the two differ.
     """
     types = listed_types(config, {FULL, SLIDING})
-    if types is None or config.get("hybrid_layer_pattern") is not None:
+    if config.get("hybrid_layer_pattern") is not None:
         marks = config.marks("hybrid_layer_pattern", num_layers(config))
-    else:
+    elif types is not None:
         marks = [int(each == SLIDING) for each in types]
+    else:
+        marks = [int(index > 0 and (index + 1) % 6 > 0) for index in range(num_layers(config))]  # the class's own
     if types is not None and marks != [int(each == SLIDING) for each in types]:
         raise config.refusal("hybrid_layer_pattern and layer_types differ")
-    blocks = [
-        block_of_heads(
-            config,
-            config.count(f"{prefix}num_attention_heads"),
-            config.count(f"{prefix}num_key_value_heads"),
-            config.count(f"{prefix}head_dim"),
-            config.count(f"{prefix}v_head_dim"),
-        )
-        for prefix in ("", "swa_")
-    ]
+    names = ("num_attention_heads", "num_key_value_heads", "head_dim", "v_head_dim")
+    full = [config.count(name) for name in names]
+    own = [config.optional_count(f"swa_{name}") or given for name, given in zip(names, full, strict=True)]
+    if config.get("swa_num_key_value_heads") is None:
+        own[1] = Sourced(2 * full[1].value, "no swa_num_key_value_heads: the class takes twice num_key_value_heads")
+    blocks = [block_of_heads(config, *sizes) for sizes in (full, own)]
     window = _mimo_window(config)
     return [ImportedLayer((blocks[mark],), window=window if mark else None) for mark in marks]
 

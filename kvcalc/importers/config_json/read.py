@@ -17,7 +17,16 @@ from kvcalc.importers.config_json.other_files import other_file
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.rotary import rotary_fields
-from kvcalc.importers.config_json.wrappers import LIKE, NOT_EXPRESSED, PREFIX_SEES_ALL, RENAMED, TEXT_PARTS, WRAPPERS
+from kvcalc.importers.config_json.spellings import respelled
+from kvcalc.importers.config_json.wrappers import (
+    DECODERS,
+    FLAT,
+    LIKE,
+    NOT_EXPRESSED,
+    PREFIX_SEES_ALL,
+    TEXT_PARTS,
+    WRAPPERS,
+)
 from kvcalc.importers.imported_layer import grouped
 from kvcalc.importers.imported_model import ImportedModel, model_name
 from kvcalc.importers.json_text import parse_mapping
@@ -103,54 +112,59 @@ def _type_of(config: Config, outer: Mapping[str, Any]) -> Sourced:
 
 
 def _text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -> Config:
-    """The part that describes the text model: the file itself, or its text_config, by whatever name."""
-    around = str(outer.get("model_type"))
-    part = next((key for key in _text_parts(around) if outer.get(key) is not None), "text_config")
-    inner = outer.get(part)
-    if inner is not None and not isinstance(inner, dict):
-        raise KvcalcError(f"{shown}: {part} is no mapping")
-    model_type = assumed.get("model_type")
+    """The part that describes the text model: the file itself, or what it wraps, by whatever name."""
     other = other_file(outer)
-    if model_type is None and other is not None:
+    if "model_type" not in assumed and other is not None:
         raise KvcalcError(f"{shown}: it is {other}")
-    if model_type is None and inner is not None and around not in WRAPPERS:
-        raise KvcalcError(f"{shown}: '{one_line(around, MAX_NAME)}' is {_unknown_wrapper(around, inner)}")
-    values = outer if inner is None else inner
-    stated = values.get("model_type")
-    if isinstance(stated, str):
-        stated = RENAMED.get(stated, stated)
-    if isinstance(stated, str) and stated in WRAPPERS and stated not in FAMILIES:
-        stated = _text_type(stated, flat=inner is None, shown=shown) if model_type is None else None
-    model_type = model_type or stated or WRAPPERS.get(around)
+    values, around, wrapped = outer, str(outer.get("model_type")), False
+    while (part := _part_of(values, shown)) is not None:
+        name = str(values.get("model_type"))
+        if "model_type" not in assumed and name not in WRAPPERS and not (wrapped and name == "None"):
+            raise KvcalcError(f"{shown}: '{one_line(name, MAX_NAME)}' is {_unknown_wrapper(name, values[part])}")
+        around, values, wrapped = name if name in WRAPPERS else around, values[part], True
+    model_type = assumed.get("model_type") or _type_of(values, around, wrapped=wrapped, shown=shown)
     if not isinstance(model_type, str):
-        where = "it" if inner is None else f"the {part} of '{one_line(around, MAX_NAME)}'"
+        where = f"the text model of '{one_line(around, MAX_NAME)}'" if wrapped else "it"
         raise KvcalcError(f"{shown}: {where} has no model_type; {_which(outer)}")
-    config = Config(values, class_defaults(model_type, nested=inner is not None), shown, model_type, assumed, outer)
+    defaults = class_defaults(model_type, nested=wrapped)
+    config = Config(respelled(values, model_type), defaults, shown, model_type, assumed, outer)
     config.ignore("model_type")
     if around in PREFIX_SEES_ALL:
         config.ignore("use_bidirectional_attention")
     return config
 
 
-def _text_parts(around: str) -> tuple[str, ...]:
-    """Keys that the text model's part may have: a text model's file may have other mappings by the rarer names."""
-    return TEXT_PARTS[:1] if around in FAMILIES else TEXT_PARTS
+def _part_of(values: Mapping[str, Any], shown: str) -> str | None:
+    """The key of what a mapping wraps; None in a text model, which may have other mappings by the rarer names."""
+    name = str(values.get("model_type"))
+    parts = TEXT_PARTS[:1] if name in FAMILIES else TEXT_PARTS
+    parts = ("decoder",) if name in DECODERS else parts
+    part = next((key for key in parts if values.get(key) is not None), None)
+    if part is not None and not isinstance(values[part], dict):
+        raise KvcalcError(f"{shown}: {part} is no mapping")
+    return part
 
 
-def _text_type(around: str, *, flat: bool, shown: str) -> str | None:
-    """The type of a text model that goes by its wrapper's name, as mlx-lm writes it within a text_config."""
-    text_type = WRAPPERS[around]
-    if flat:
+def _type_of(values: Mapping[str, Any], around: str, *, wrapped: bool, shown: str) -> Any:
+    """The type of a text model; one that goes by its wrapper's name is what the wrapper's class takes."""
+    stated = values.get("model_type")
+    if not isinstance(stated, str):
+        return WRAPPERS.get(around)
+    if not wrapped and stated in FLAT:
+        return FLAT[stated]
+    stated = LIKE.get(stated, stated)
+    if stated not in WRAPPERS or stated in FAMILIES:
+        return stated
+    text_type = WRAPPERS[stated]
+    if not wrapped:
         way = f"--assume model_type={text_type} reads all of it as one" if text_type else BY_TYPE
-        raise KvcalcError(f"{shown}: '{around}' is a model_type around a text_config, which the file lacks; {way}")
-    return text_type
+        raise KvcalcError(f"{shown}: '{stated}' is a model_type around a text_config, which the file lacks; {way}")
+    return text_type or WRAPPERS.get(around)
 
 
 def _why_not(model_type: str) -> str:
     if model_type in NOT_EXPRESSED:
         return f"'{model_type}' is {NOT_EXPRESSED[model_type]}"
-    if model_type in LIKE:
-        return f"model_type '{model_type}' is not known; --assume model_type={LIKE[model_type]} reads it as its like"
     hint = did_you_mean(model_type, FAMILIES) or ";"
     return f"model_type '{one_line(model_type, MAX_NAME)}' is not known{hint} {BY_TYPE}"
 

@@ -32,11 +32,15 @@ def mamba1(config: Config) -> list[ImportedLayer]:
 
 
 def mamba2(config: Config) -> list[ImportedLayer]:
-    """Mamba-2, Codestral-Mamba: every layer."""
+    """Mamba-2, Codestral-Mamba: every layer; without num_heads as many as the inner width has."""
+    heads = config.optional_count("num_heads") if "num_heads" in {*config.values, *config.assumed} else None
+    if heads is None:
+        inner = _expanded(config, "expand")
+        heads = Sourced(inner.value // config.count("head_dim").value, f"no num_heads: {inner.reason} / head_dim")
     block = AttentionBlock(
         "mamba2",
         (
-            ("num_heads", config.count("num_heads")),
+            ("num_heads", heads),
             ("head_dim", config.count("head_dim")),
             ("state_size", config.count("state_size")),
             ("num_groups", config.count("n_groups")),
@@ -94,7 +98,7 @@ def nemotron_types(config: Config) -> list[str]:
     if types is None:
         letters = {"M": LINEAR, "*": FULL, "-": "mlp", "E": "moe"}
         marks = config.need("hybrid_override_pattern").value
-        if not isinstance(marks, str) or set(marks) - set(letters):
+        if not isinstance(marks, str | list) or {str(mark) for mark in marks} - set(letters):
             raise config.refusal("hybrid_override_pattern has other letters than M * - E")
         types = [letters[mark] for mark in marks]
     else:

@@ -16,6 +16,17 @@ def _all(names: str, what: str) -> dict[str, str]:
 PREFIX_SEES_ALL = frozenset({"paligemma"})
 """Wrappers whose text model attends both ways within the prompt, whose keys and values are kept all the same."""
 
+DECODERS = ("encoder-decoder", "vision-encoder-decoder", "speech-encoder-decoder", "musicgen", "musicgen_melody")
+"""Wrappers of an encoder and a decoder, whose key is `decoder`."""
+
+_OWN = """
+apertus1p5 aria cohere_compass cosmos3_edge deepseek_ocr2 diffusion_gemma dots3_note ernie4_5_vl_moe gemma4_unified
+glm_ocr granite4_vision granite_docling hunyuan_vl hy_v4_vl inkling2 inkling2_loop mistral_large4 molmo2 muse_spark
+paddleocr_vl pp_formulanet unlimited_ocr voxtral_realtime
+"""
+_TEXT = {name: f"{name}_text" for name in _OWN.split()}
+"""Wrappers whose text model has their name with `_text`."""
+
 WRAPPERS: Mapping[str, str | None] = MappingProxyType(
     {
         "gemma3": "gemma3_text",
@@ -29,7 +40,9 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         "llava": "llama",
         "llava_next": "llama",
         **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")),
-        **dict.fromkeys(("kimi_k25", "kimi_k3", "step3_vl", "step3p7", "glm4v", "glm4v_moe", "aya_vision")),
+        **dict.fromkeys(("kimi_k25", "kimi_k3", "step3_vl", "step3p7", "aya_vision")),
+        "glm4v": "glm4v_text",
+        "glm4v_moe": "glm4v_moe_text",
         **dict.fromkeys(("llava_onevision", "pixtral", "internvl", "kimi_vl")),
         **dict.fromkeys(("internvl_chat", "h2ovl_chat", "NVLM_D", "skywork_chat", "multi_modality", "deepseek_vl_v2")),
         **_all("idefics3 smolvlm voxtral maira2 vipllava video_llava llava_next_video perception_lm janus", "llama"),
@@ -43,21 +56,55 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         "granite_speech": "granite",
         "shieldgemma2": "gemma3_text",
         "fuyu": "persimmon",
+        **_all("glmasr omniasr", "llama"),
+        **_all("musicflamingo pp_chart2table vibevoice vibevoice_asr", "qwen2"),
+        **_all("fun_asr_nano moss_transcribe_diarize", "qwen3"),
+        **_all("minicpm_ocr minicpmv4_6 minicpmv4_7", "qwen3_5_text"),
+        **_all("nemo_speechlm nemotron_h_omni", "nemotron_h"),
+        **_all("blip-2 instructblip instructblipvideo", "opt"),
+        **_all("glm46v glmga", "glm4v_text"),
+        **_TEXT,
+        "granite_speech_plus": "granite",
+        "cosmos3_omni": "qwen3_vl_text",
+        "emu3": "emu3_text_model",
+        "florence2": "bart",
+        "hyperclovax_vision_v2": "hyperclovax",
+        "inkling_mm_model": "inkling_text",
+        "kosmos-2": "kosmos_2_text_model",
+        "kosmos-2.5": "kosmos_2_5_text_model",
+        "lfm3_vl": "lfm3",
+        "pix2struct": "pix2struct_text_model",
+        **dict.fromkeys((*DECODERS, "pi0", "qwen2_5_omni", "qwen3_omni_moe")),
+        "qwen2_5_omni_thinker": "qwen2_5_omni_text",
+        "qwen3_omni_moe_thinker": "qwen3_omni_moe_text",
     }
 )
 """Each with the model_type of a text_config that does not have its own. Only that part keeps a cache: what their towers
 make of images or sound enters the text model as tokens (mllama's cross attention is in its text model)."""
 
-TEXT_PARTS = ("text_config", "llm_config", "language_config")
-"""Keys of the text model's part: InternVL and its kin have the second, DeepSeek-VL2 and Janus the last.
+TEXT_PARTS = ("text_config", "thinker_config", "llm_config", "language_config", "vlm_config")
+"""Keys of what a wrapper wraps: InternVL and its kin have llm_config, DeepSeek-VL2 and Janus language_config, Qwen's
+omni models a thinker around a text_config, Pi-0 a vision-language model.
 
 Sources: vLLM 0.33.0, vllm/transformers_utils/config.py (_CONFIG_ATTRS_MAPPING) and configs/deepseek_vl2.py."""
 
-RENAMED: Mapping[str, str] = MappingProxyType({"exaone4_5_text": "exaone4"})
-"""Text models that transformers' wrapper reads as another type."""
+LIKE: Mapping[str, str] = MappingProxyType(
+    {
+        "exaone4_5_text": "exaone4",
+        **_all("phi3_v phi4mm phi4_multimodal phi3v", "phi3"),
+        **_all("xverse", "llama"),
+    }
+)
+"""Types that are read as another one: the one that their text model's code is taken from."""
 
-LIKE: Mapping[str, str] = MappingProxyType({"phi3_v": "phi3", "phi4mm": "phi3", "xverse": "llama"})
-"""Types that are not read by themselves, and the one that their text model's code is taken from."""
+FLAT: Mapping[str, str] = MappingProxyType(
+    {
+        **_all("llava llava_llama", "llama"),
+        "llava_mistral": "mistral",
+        **_all("llava_qwen llava_qwen2 minicpmv minicpmo", "qwen2"),
+    }
+)
+"""Types whose own code (LLaVA's, MiniCPM-V's) has the text model's keys beside those of the tower, without a part."""
 
 _ENCODER = "an encoder and a decoder, whose caches kvcalc does not import"
 _GATES = "made of gated linear recurrences, whose states kvcalc does not express yet"
@@ -73,8 +120,10 @@ NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
         **_all("minimax_m3 minimax_m3_vl minimax_m3_vl_text", _SPARSE),
         **_all("rwkv rwkv6 rwkv7 recurrent_gemma hgrn hgrn2", _GATES),
         **_all("gla gsa delta_net gated_deltanet gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
-        **_all("t5 mt5 umt5 bart mbart whisper pegasus t5gemma longt5 marian m2m_100 speech_to_text", _ENCODER),
-        **_all("bert roberta modernbert xlm-roberta albert electra distilbert deberta deberta-v2 mpnet", _NO_CACHE),
+        **_all("t5gemma t5gemma2", _ENCODER),
+        **_all(
+            "albert distilbert deberta deberta-v2 modernbert mpnet xlm xlnet reformer flaubert nomic_bert", _NO_CACHE
+        ),
         **_all(
             "vit clip clip_vision_model clip_text_model siglip siglip_vision_model dinov2 wav2vec2 hubert", _NO_CACHE
         ),

@@ -1,0 +1,68 @@
+"""What transformers' classes fill in where a config.json leaves a key out, as kvcalc keeps it.
+
+    python tests/importers/written_defaults.py --write
+
+renews kvcalc/importers/config_json/class_defaults.json from the transformers that is installed; a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from kvcalc.importers.config_json import defaults
+from kvcalc.importers.config_json.families import FAMILIES
+from kvcalc.importers.config_json.spellings import SPELLINGS
+
+PATH = Path(defaults.__file__).with_name("class_defaults.json")
+CLASSES = {"qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text"}
+"""Flat files of these are read by another class."""
+
+_KEYS = """
+attention_head_dim attention_hidden_size attention_k_eq_v attn_layer_offset attn_layer_period conv_L_cache
+conv_kernel_size decoder_sparse_step first_k_dense_replace global_head_dim head_dim hidden_size
+hidden_size_per_layer_input index_head_dim index_n_heads index_topk intermediate_size kv_channels kv_lora_rank
+linear_conv_kernel_dim linear_head_dim linear_key_head_dim linear_num_heads linear_num_key_heads
+linear_num_value_heads linear_value_head_dim local_attention loop_layer_index_end loop_layer_index_start
+loop_num_passes mamba_d_conv mamba_d_head mamba_d_state mamba_expand mamba_n_groups mamba_n_heads mamba_ngroups
+max_position_embeddings max_source_positions moe_intermediate_size moe_k moe_num_experts moe_num_shared_experts
+moe_topk multi_query n_input_layers n_mamba_heads n_output_layers n_recurrent_loops n_routed_experts
+n_shared_experts num_attention_heads num_experts num_experts_per_tok num_hidden_layers num_key_value_heads
+num_kv_shared_layers num_local_experts num_shared_experts prefix_dense_sliding_window_pattern q_lora_rank
+qk_nope_head_dim qk_rope_head_dim qkv_bias recurrent_kv_cache_mode shared_expert_intermediate_size
+shared_intermediate_size sliding_window sliding_window_pattern sliding_window_size swa_head_dim
+swa_num_attention_heads swa_num_key_value_heads tie_word_embeddings use_sliding_window v_head_dim vocab_size
+vocab_size_per_layer_input
+"""
+"""Whose absence means something to a reader."""
+
+
+def of_class(config: Any, model_type: str) -> dict[str, Any]:
+    """Those of a class, before it works out some from others."""
+    spelled = {*_KEYS.split(), *SPELLINGS.get(model_type, {})}
+    found = {key: getattr(config, key, None) for key in sorted(spelled)}
+    return {key: value for key, value in found.items() if type(value) in (int, str, bool) and value is not False}
+
+
+def written() -> dict[str, dict[str, Any]]:
+    """Of every family that has a class."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow
+
+    classes = {each: CLASSES.get(each, each) for each in FAMILIES}
+    return {
+        each: of_class(CONFIG_MAPPING[name], each) for each, name in sorted(classes.items()) if name in CONFIG_MAPPING
+    }
+
+
+def text(values: dict[str, dict[str, Any]]) -> str:
+    """As the file has it: a family a line."""
+    lines = (f"{json.dumps(name)}: {json.dumps(found)}" for name, found in values.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        PATH.write_text(text(written()), encoding="utf-8")
+    sys.exit(0 if json.loads(PATH.read_text(encoding="utf-8")) == written() else 1)
