@@ -1,8 +1,8 @@
 """What transformers' classes keep, each of its own default shape, is what kvcalc reads of the file that it writes.
 
-`transformers_caches.json` has runs of equal layers and the parameters of each model_type: how many layers, then elements
-of keys and values a token, of an indexer's keys, of states, of a row of convolutions, rows of these, the window. Each is
-of a forward pass of the class of transformers 5.24.0 on the meta device, with DynamicCache.
+`transformers_caches.json` has runs of equal layers and the parameters of each model_type: how many layers, then
+elements of keys and values a token, of an indexer's keys, of states, of a row of convolutions, rows of these, the
+window. Each is of a forward pass of the class of transformers 5.24.0 on the meta device, with DynamicCache.
 """
 
 from __future__ import annotations
