@@ -29,7 +29,7 @@ LARGEST_ERROR = {("mamba2", RUNS[6].name): 0.07, ("deepseek-v3", RUNS[3].name): 
 """Where it is more than 6 %: a short context of state-space layers, and a latent in bf16, of which too much is said."""
 
 
-def settled(shape: str, run: Run) -> Settled:
+def settled(shape: str, run: Run, engine: str = "llama-cpp") -> Settled:
     options = {
         "ubatch-size": str(run.ubatch),
         "flash-attn": run.flash,
@@ -39,7 +39,7 @@ def settled(shape: str, run: Run) -> Settled:
     keeps_k = any(tensor.name in {"k", "c_kv"} for tensor in SHAPES[shape].model.cached_tensors)
     asked = kvcalc.make_scenario(
         SHAPES[shape].model,
-        engine="llama-cpp",
+        engine=engine,
         engine_option=options,
         cache_dtype=f"k={run.k},v={run.v}" if keeps_k else None,
         batch=run.slots,
@@ -68,6 +68,27 @@ def difference(shape: str, run: str) -> float:
 @pytest.mark.parametrize(("shape", "run"), CASES)
 def test_compute_buffers_are_within_a_band(shape: str, run: str) -> None:
     assert abs(difference(shape, run)) <= LARGEST_ERROR.get((shape, run), 0.06)
+
+
+OLDER: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "data" / "llama_cpp" / "older_builds.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize(("build", "half", "nine_in_ten"), [("b8929", 0.005, 0.09), ("b11063", 0.01, 0.06)])
+def test_compute_buffers_of_older_builds(build: str, half: float, nine_in_ten: float) -> None:
+    found = []
+    for shape, runs in OLDER[build].items():
+        for name, printed in runs.items():
+            run = OF_RUN[name]
+            layout = settled(shape, run, f"llama-cpp@{build}")
+            buffer = layout.temporary(layout.stages[0], Load(run.slots, run.context))
+            assert buffer is not None
+            found.append(abs(buffer.term.bytes / MIB / printed - 1))
+    found.sort()
+    assert len(found) == len(CASES)
+    assert found[len(found) // 2] < half
+    assert found[9 * len(found) // 10] < nine_in_ten
 
 
 def test_half_of_the_compute_buffers_are_exact() -> None:

@@ -8,11 +8,16 @@ of the micro-batch. Attention also holds copies of K and V in f16 where they are
 attention a score for each head and cell.
 
 Found by varying one dim after another in graphs that llama.cpp b11549 reserves on a device that answers as CUDA's back
-end does (tests/live/llama_cpp_sizes.py); tests/data/llama_cpp has its figures. Older builds differ: b8946 has its masks
-in f32 beside a copy in f16, and no copies of K and V within this buffer. A model whose feed-forward blocks have no gate
-holds less. Several cards work on micro-batches in turn: each has four copies of what it is given
-(GGML_SCHED_MAX_COPIES). By weights in the host's memory the card multiplies with a copy that lies here: the largest
-matrix is added whole, which is up to 4 % more than was reserved in the graphs tried.
+end does (tests/live/llama_cpp_sizes.py); tests/data/llama_cpp has its figures. Older builds differ (builds.py): up to
+b9294 a mask is made in f32 beside its copy in f16, before anything else of the first attention is there, and logits are
+held for every token:
+
+    bytes = the largest of (6 x cells + what the first attention is given), of what is above, and of
+            4 x (vocab_size + hidden_size), for each token of a micro-batch
+
+Several cards work on micro-batches in turn: each has four copies of what it is given (GGML_SCHED_MAX_COPIES). By
+weights in the host's memory the card multiplies with a copy that lies here: the largest matrix is added whole, which is
+up to 4 % more than was reserved in the graphs tried.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
     from kvcalc.model.stages import Stage
 
 SCHED_COPIES = 4
-_SOURCE = "llama.cpp b11549: a graph of these dims as its ggml-alloc.c lays it out, kvcalc/engines/llama_cpp/compute.py"
+_SOURCE = "llama.cpp: a graph of these dims as its ggml-alloc.c lays it out, kvcalc/engines/llama_cpp/compute.py"
 _LOGS = "compute buffers in public start-up logs of llama.cpp, 52 MiB (4B) to 2,560 (253B over 4 cards)"
 
 SEEN = Temporary(Product("temporary", (Factor("seen_in_practice", 500 * MIB, "byte"),), _LOGS), 52 * MIB, 2560 * MIB)
@@ -67,7 +72,10 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
     each, copies, inputs = 2 if layout.flash_attention else 4, 1, 0
     if layout.works_in_turn:
         copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
+    rules = layout.rules
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
+    if rules.every_logit:
+        point, each = _of_an_older_build(layout, stage, load, [point, *points], each, cells, hidden)
     uploaded = largest_on_host(layout)
     size = tokens * (copies * each * cells + 4 * (point.floats + inputs)) + point.bytes_beside + uploaded
     words = f"ubatch x ({each * copies} x mask_cells + 4 x {point.name})"
@@ -77,7 +85,34 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
     if uploaded:
         words, numbers = f"{words} + largest matrix of the host", f"{numbers} + {uploaded:,}"
     term = Product("temporary", (Factor("compute_buffer", size, "byte", (words, numbers)),), _SOURCE)
-    return Temporary(term, size, size)
+    beside = tokens * 6 * cells if point.name == LOGITS and layout.flash_attention else 0
+    return Temporary(term, size, size + beside if beside < size else size)  # in some graphs they lie side by side
+
+
+LOGITS = "(vocab_size + hidden_size)"
+
+
+def _of_an_older_build(
+    layout: LlamaLayout, stage: Stage, load: Load, points: list[_Point], each: int, cells: int, hidden: int
+) -> tuple[_Point, int]:
+    """Where a build holds most that makes its masks twice and logits for every token, and bytes of a mask's cell."""
+    tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
+    grows = [layer for layer in stage.kinds if _grows(layer)]
+    found = [(points[0], each)]
+    if grows and layout.flash_attention:
+        found.append((_Point("what the first attention is given", _given(layout, grows[0], hidden)), each + 4))
+    if layout.setup.model.vocab_size:
+        found.append((_Point(LOGITS, layout.setup.model.vocab_size + hidden), 0))
+    return max(found, key=lambda one: tokens * (one[1] * cells + 4 * one[0].floats) + one[0].bytes_beside)
+
+
+def _given(layout: LlamaLayout, layer: Layer, hidden: int) -> int:
+    """Numbers of f32 that are there when the first attention's mask is made: its input and its queries."""
+    of = {tensor.name: tensor for tensor in layer.attention.cached()}
+    key = of.get("k") or next(iter(of.values()))
+    wide, gates = _heads(layer.attention) * key.head_elements, 2 if _gated(layout) else 0
+    half = all(layout.cache_format.of(layer, each).name == "fp16" for each in of.values())
+    return 2 * hidden + wide * (2 + gates // 2 if half else 1 + gates + gates // 2)
 
 
 def _mask_cells(layout: LlamaLayout, load: Load) -> Iterator[int]:
@@ -93,6 +128,7 @@ def _grows(layer: Layer) -> bool:
 
 def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[_Point] | None:
     model = layout.setup.model
+    kept = hidden_kept(layout)
     points = [_attention(layout, layer, load, hidden) for layer in stage.kinds if _grows(layer)]
     points += [_state(layer.attention, load, hidden) for layer in stage.kinds if not _grows(layer)]
     if model.is_mixture_of_experts:
@@ -100,13 +136,13 @@ def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[
         if used is None or width is None:
             return None
         spill = used * hidden if hidden > 2 * width else 0  # their outputs do not fit where gate and up were
-        name = "(3 x experts_used x moe_intermediate_size + 4 x hidden_size"
+        name = f"(3 x experts_used x moe_intermediate_size + {kept} x hidden_size"
         name += " + experts_used x hidden_size)" if spill else ")"
-        points.append(_Point(name, 3 * used * width + 4 * hidden + spill))
+        points.append(_Point(name, 3 * used * width + kept * hidden + spill))
     dense = not model.is_mixture_of_experts or model.first_with_experts > 0
     if dense and model.intermediate_size is not None:
-        floats = 3 * model.intermediate_size + 4 * hidden
-        points.append(_Point("(3 x intermediate_size + 4 x hidden_size)", floats))
+        floats = 3 * model.intermediate_size + kept * hidden
+        points.append(_Point(f"(3 x intermediate_size + {kept} x hidden_size)", floats))
     elif dense and any(_grows(layer) for layer in model.layout.kinds):
         return None
     return points
@@ -115,17 +151,17 @@ def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[
 def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _Point:
     attention, cells = layer.attention, layout.cells(layer.span, load)
     of = {tensor.name: tensor for tensor in attention.cached()}
-    name, heads = "attention", _heads(attention)
+    name, heads, kept = "attention", _heads(attention), hidden_kept(layout)
     match attention:
         case MLA():
             row = attention.kv_lora_rank + attention.qk_rope_head_dim
-            floats = 4 * hidden + heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim + 2 * row)
+            floats = kept * hidden + heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim + 2 * row)
             output = heads * attention.kv_lora_rank
             kv = 0
         case _:
             output = heads * (of["v"] if "v" in of else of["k"]).head_elements
             wide = heads * of["k"].head_elements
-            floats = 4 * hidden + wide + (output if wide > hidden else 0) + (3 * wide if _gated(layout) else 0)
+            floats = kept * hidden + wide + (output if wide > hidden else 0) + (3 * wide if _gated(layout) else 0)
             output, kv = 0, sum(of[each].row_elements for each in ("k", "v") if each in of)
     if not layout.flash_attention:
         tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
@@ -133,12 +169,19 @@ def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _P
     copied = sum(
         tensor.row_elements
         for tensor in of.values()
-        if tensor.role is Role.CACHE and layout.cache_format.of(layer, tensor).name != "fp16"
+        if layout.rules.copies_within
+        and tensor.role is Role.CACHE
+        and layout.cache_format.of(layer, tensor).name != "fp16"
     )
     types = {layout.cache_format.of(layer, tensor).name for tensor in of.values() if tensor.role is Role.CACHE}
     if "bf16" in types and not output and not _gated(layout):
         floats += heads * of["k"].head_elements
     return _Point(name, floats + (output if copied else 0), 2 * copied * cells.all)
+
+
+def hidden_kept(layout: LlamaLayout) -> int:
+    """Vectors of hidden_size that a layer holds beside what it computes."""
+    return layout.rules.hidden_kept_gated if _gated(layout) else layout.rules.hidden_kept
 
 
 def _gated(layout: LlamaLayout) -> bool:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Option, Setup
+from kvcalc.engines.llama_cpp.builds import RULES
 from kvcalc.engines.llama_cpp.formats import ggml_format
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
@@ -27,7 +28,7 @@ class LlamaCpp(Engine):
     """llama.cpp: llama-server, and what is built on it."""
 
     name: ClassVar[str] = "llama-cpp"
-    versions: ClassVar[tuple[str, ...]] = ("b8929", "b11549")
+    versions: ClassVar[tuple[str, ...]] = tuple(RULES)
     about: ClassVar[str] = (
         "The batch is the number of slots (-np), the context the tokens of each: n_ctx is their product. All cells are "
         "reserved at the start, each slot's padded to 256. Layers with windows or chunks have the cells of a window "
@@ -66,7 +67,7 @@ class LlamaCpp(Engine):
             raise KvcalcError("--dp-attention: llama.cpp has none")
         if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):
             raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
-        return LlamaLayout(setup, settings, ggml_format(setup, settings))
+        return LlamaLayout(setup, settings, ggml_format(setup, settings), RULES[self.version or self.versions[-1]])
 
     def not_modelled(self) -> Iterator[Note]:
         yield note("host-cache", "prompts that llama-server keeps in host memory (--cache-ram), and checkpoints")

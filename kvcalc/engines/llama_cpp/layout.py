@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.budget import Temporary
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Content
+    from kvcalc.engines.llama_cpp.builds import BuildRules
     from kvcalc.engines.llama_cpp.options import Settings
     from kvcalc.model.span import Span
     from kvcalc.model.stages import Stage
@@ -59,9 +60,9 @@ class _Cells(NamedTuple):
 class LlamaLayout(Settled):
     """Each slot has the cells of the whole context."""
 
-    def __init__(self, setup: Setup, settings: Settings, kept_in: CacheFormat) -> None:
+    def __init__(self, setup: Setup, settings: Settings, kept_in: CacheFormat, rules: BuildRules) -> None:
         super().__init__(setup)
-        self.settings, self._format = settings, kept_in
+        self.settings, self._format, self.rules = settings, kept_in, rules
         self.flash_attention = flash_attention(setup, settings)
         self.stages  # noqa: B018  # refuses a card without layers at once
 

@@ -1,0 +1,44 @@
+"""What differs between builds of llama.cpp in what their graphs hold.
+
+Read off graphs that the builds b8929, b9093, b9294, b9538, b9873, b10229, b10566, b10809, b11063 and b11549 reserve on
+a device that answers as CUDA's back end does (tests/live), and explained by their commits. An RTX 3090 printed 654.78
+MiB with b8946, as b8929 does there to the print.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class BuildRules(NamedTuple):
+    """Of one build.
+
+    Attributes:
+        mask_twice: whether a mask is made in f32 and copied to f16 for flash attention
+            (https://github.com/ggml-org/llama.cpp/pull/23764 makes it in f16).
+        every_logit: whether logits are reserved for every token of a micro-batch, not only for one of each slot.
+        copies_within: whether copies of K and V in f16 lie within the buffer
+            (https://github.com/ggml-org/llama.cpp/pull/23907); before, CUDA's pool grows by them as they are needed.
+        hidden_kept: vectors of hidden_size that a layer holds beside what it computes.
+        hidden_kept_gated: the same where gated delta rules stand between its attention.
+    """
+
+    mask_twice: bool
+    every_logit: bool
+    copies_within: bool
+    hidden_kept: int
+    hidden_kept_gated: int
+
+
+RULES: Mapping[str, BuildRules] = MappingProxyType(
+    {
+        "b8929": BuildRules(True, True, False, 3, 2),
+        "b9538": BuildRules(False, False, True, 3, 2),
+        "b11549": BuildRules(False, False, True, 4, 4),
+    }
+)
+"""By the build that has them first, of those that were looked at."""
