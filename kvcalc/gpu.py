@@ -10,9 +10,14 @@ from typing import Annotated, ClassVar, Literal
 
 from kvcalc.errors import KvcalcError
 from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text, WorksOut
+from kvcalc.units import MIB
 
 DEFAULT_GPUS_PER_NODE = 8
 """Where the node's size is not known: the size of an HGX or OAM board."""
+
+CUDA_CONTEXT_BYTES = 550 * MIB
+"""One process on one NVIDIA GPU: 512 to 614 MiB as total minus free at start-up in vLLM logs of H100 (543), H200 (614)
+and RTX 5090 class cards (512); 426 on an RTX 6000 Ada (unslothai/unsloth-zoo#1053)."""
 
 Count = Annotated[int, Limits(ge=1, le=10**6)]
 

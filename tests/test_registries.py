@@ -105,7 +105,8 @@ def test_a_mechanism_obeys_the_laws_in_every_engine(kind: str, engine: str) -> N
     def held(**options: Any) -> Any:
         return cache(kind, engine=engine, state_dtype="fp32", **options)
 
-    ranks = Ranks(package.make_scenario(model_of(kind), batch=BATCH, context=CONTEXT, engine=engine))
+    asked = package.make_scenario(model_of(kind), batch=BATCH, context=CONTEXT, engine=engine, state_dtype="fp32")
+    ranks = Ranks(asked)
     served = [tp for tp in legal_tps(model_of(kind), 8) if ranks.serves(Deployment(tp))]
     if 1 not in served:
         return

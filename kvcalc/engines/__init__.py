@@ -21,6 +21,7 @@ ENGINES = EngineRegistry(
         "vllm": "kvcalc.engines.vllm.engine:Vllm",
         "sglang": "kvcalc.engines.sglang.engine:Sglang",
         "llama-cpp": "kvcalc.engines.llama_cpp.engine:LlamaCpp",
+        "transformers": "kvcalc.engines.transformers.engine:Transformers",
     }
 )
 """By name, and where each is."""

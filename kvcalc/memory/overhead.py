@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from kvcalc.gpu import CUDA_CONTEXT_BYTES
 from kvcalc.term import GIVEN, Factor, Product, Sum
 from kvcalc.units import GIB, MIB
-
-CUDA_CONTEXT_BYTES = 550 * MIB
-"""One process on one NVIDIA GPU: 512 to 614 MiB as total minus free at start-up in vLLM logs of H100 (543), H200 (614)
-and RTX 5090 class cards (512); 426 on an RTX 6000 Ada (unslothai/unsloth-zoo#1053)."""
 
 _ALONE = GIB // 10
 _PER_DOUBLING = GIB // 2

@@ -78,4 +78,5 @@ def _temporary(part: Term, seen: tuple[int, int] | None, unit: str) -> str:
     if seen is None:
         return _formula(part)
     low, high = (format_size(each, unit, 1) for each in seen)
-    return f"{low} to {high} seen in practice" if isinstance(part, Product) else f"{low} to {high}"
+    observed = isinstance(part, Product) and part.factors[0].name in _WHERE_FROM
+    return f"{low} to {high} seen in practice" if observed else f"{low} to {high}"

@@ -44,12 +44,12 @@ def one_copy_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> 
 def bytes_without_windows(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> int:
     """What the layers of one replica would hold if those with windows or chunks kept every token."""
     layers: dict[Layer, int] = {}
-    for layer, count in scenario.model.layout.kinds.items():
+    settled = (ranks or Ranks(scenario)).settled(deployment)
+    for layer, count in settled.setup.model.layout.kinds.items():
         full = layer._replace(span=None)
         layers[full] = layers.get(full, 0) + count
     load = _load(scenario, deployment)
-    kept_in = (ranks or Ranks(scenario)).settled(deployment).cache_format
-    rank = RankLoad(layers, deployment.tp, *load[:2], kept_in, deployment.dcp, load.shared_prefix)
+    rank = RankLoad(layers, deployment.tp, *load[:2], settled.cache_format, deployment.dcp, load.shared_prefix)
     return deployment.tp * content_bytes(rank)
 
 
@@ -61,10 +61,9 @@ def replica_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ran
 
 def one_copy_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
     """The same if one rank held it all, whether or not the engine serves that."""
-    load = _load(scenario, deployment)
-    kept_in = ranks.settled(deployment).cache_format
-    layers = scenario.model.layout.kinds
-    return content_bytes(RankLoad(layers, 1, *load[:2], kept_in, shared_prefix=load.shared_prefix))
+    load, settled = _load(scenario, deployment), ranks.settled(deployment)
+    layers = settled.setup.model.layout.kinds
+    return content_bytes(RankLoad(layers, 1, *load[:2], settled.cache_format, shared_prefix=load.shared_prefix))
 
 
 def shares_nothing(scenario: Scenario, deployment: Deployment) -> bool:
@@ -89,10 +88,10 @@ def kept_format(scenario: Scenario, deployment: Deployment | None = None) -> Cac
     return ranks.settled(asked).cache_format if ranks.serves(asked) else scenario.cache_format
 
 
-def content_of_a_token(scenario: Scenario, ranks: Ranks) -> Sum:
+def content_of_a_token(ranks: Ranks) -> Sum:
     """What the layers hold of one sequence of one token, in one copy: before any engine rounds."""
-    kept_in = ranks.settled(Deployment()).cache_format
-    load = RankLoad(scenario.model.layout.kinds, 1, 1, 1, kept_in)
+    settled = ranks.settled(Deployment())
+    load = RankLoad(settled.setup.model.layout.kinds, 1, 1, 1, settled.cache_format)
     return Sum("cache", tuple(content.term for content in contents(load)))
 
 

@@ -179,12 +179,12 @@ def test_stages_hold_no_less_apart_than_together(engine: type[Engine], shape: st
 
 @every_case
 def test_rates_are_the_differences_over_whole_blocks(engine: type[Engine], shape: str, deployment: Deployment) -> None:
-    """From 960 tokens on no window grows; before the first 48 tokens none is full."""
+    """From 960 tokens on no window grows; before the first 47 tokens none is full, less one that is never kept."""
     case = case_of(shape, engine, deployment)
     block = case.settled.block_tokens * deployment.dcp
     late = -(-960 // block) * block
     for stage in case.settled.stages:
-        spans = [(late, 4 * block)] + ([(0, 48 // block * block)] if block <= 48 else [])
+        spans = [(late, 4 * block)] + ([(0, 47 // block * block)] if block <= 47 else [])
         for start, tokens in spans:
             rate = case.settled.rate(stage, Load(1, start))
             before, after = (case.settled.held_bytes(stage, Load(1, context)) for context in (start, start + tokens))

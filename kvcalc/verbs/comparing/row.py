@@ -68,7 +68,7 @@ def compared_row(
     """
     model, workload = scenario.model, scenario.workload
     ranks = Ranks(scenario)
-    token = content_of_a_token(scenario, ranks)
+    token = content_of_a_token(ranks)
     cache = replica_cache(scenario, Deployment(), ranks)
     rate = ranks.of(Deployment())[0].rate(workload.context)
     plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)

@@ -1,0 +1,67 @@
+"""The engine `transformers`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.transformers.formats import kept_format
+from kvcalc.engines.transformers.kept import as_kept
+from kvcalc.engines.transformers.layout import TransformersLayout
+from kvcalc.engines.transformers.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
+from kvcalc.engines.transformers.rules import CACHE_UTILS, RULES, VERSIONS, parse_version
+from kvcalc.errors import KvcalcError
+from kvcalc.note import Note, note, register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from fractions import Fraction
+
+register({"torch-allocator": "blocks that torch's allocator keeps while tensors of other sizes are asked for"})
+
+
+@dataclass(frozen=True)
+class Transformers(Engine):
+    """transformers: `generate` of a model's own class."""
+
+    name: ClassVar[str] = "transformers"
+    versions: ClassVar[tuple[str, ...]] = VERSIONS
+    about: ClassVar[str] = (
+        "The batch is the sequences of one generate, beams too; each keeps its own tensors. A dynamic cache holds the "
+        "tokens so far, of a window one less than its length; a static one is allocated for the whole context. All is "
+        "in the format of computing, states of recurrences in fp32, and a convolution keeps conv_kernel inputs. MLA "
+        "keeps its latent since 5.15, expanded heads before."
+    )
+    formula: ClassVar[str] = (
+        "layers x sequences x tokens kept x bytes of a row; tokens kept = context, of a window min(context, window - 1)"
+    )
+    source: ClassVar[str] = f"{CACHE_UTILS}; what each model's class gives it"
+    options: ClassVar[Mapping[str, Option]] = OPTIONS
+    given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
+    rules: ClassVar[tuple[Rule, ...]] = RULES
+    utilization: ClassVar[Fraction | None] = None
+
+    def settle(self, setup: Setup) -> TransformersLayout:
+        deployment, settings = setup.deployment, settings_of(self)
+        for name, given in (
+            ("tp", deployment.tp > 1),
+            ("dcp", deployment.dcp > 1),
+            ("ep", deployment.ep > 1),
+            ("dp-attention", deployment.dp_attention),
+        ):
+            if given:
+                raise KvcalcError(
+                    f"--{name}: kvcalc counts transformers with whole layers on each GPU (device_map), not its "
+                    "tp_plan; give --pp"
+                )
+        version = parse_version(self.version or VERSIONS[-1])
+        kept = as_kept(setup.model, version, static=settings.static)
+        kept_in = kept_format(setup, version, static=settings.static)
+        return TransformersLayout(setup._replace(model=kept), settings, kept_in)
+
+    def not_modelled(self) -> Iterator[Note]:
+        yield note(
+            "torch-allocator",
+            "what torch's allocator keeps beside live tensors: a growing cache asks for another size at every step",
+        )

@@ -1,0 +1,87 @@
+"""A model as transformers keeps it: windows a token shorter, latents expanded where its version does that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.transformers.rules import LATENT, LATENT_WITH_INDEX, STATES, STATIC_WIDTHS
+from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import MLA, Lightning, MLAExpanded, Role
+from kvcalc.model.layers import LayerGroup, Layers, Repeat
+
+if TYPE_CHECKING:
+    from kvcalc.engines.transformers.rules import Version
+    from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.model import Model
+
+
+@lru_cache(maxsize=64)
+def as_kept(model: Model, version: Version, *, static: bool) -> Model:
+    """The model whose plain formulas are what the cache classes hold.
+
+    Raises:
+        KvcalcError: this version does not keep such layers, or not in such a cache.
+    """
+    for layer in model.layout.kinds:
+        _refuse_unserved(layer.attention, version, static=static)
+    parts = tuple(_part(part, version, static=static) for part in model.layers)
+    return model if parts == model.layers else replace(model, layers=parts)
+
+
+def _refuse_unserved(attention: Mechanism, version: Version, *, static: bool) -> None:
+    roles = {tensor.role for tensor in attention.cached()}
+    if roles & {Role.STATE, Role.CONV} and version < STATES:
+        raise KvcalcError(
+            f"--engine transformers: before 5.5.0 each model keeps states in a cache class of its own, which kvcalc "
+            f"does not follow ({attention.label}); give transformers@5.5.0 or newer"
+        )
+    if isinstance(attention, Lightning) and static:
+        raise KvcalcError(
+            "--engine-option cache: transformers keeps lightning attention's states in MiniMaxCache, which is "
+            "dynamic; leave cache=static out"
+        )
+    if isinstance(attention, MLA) and attention.index_head_dim is not None and version < LATENT_WITH_INDEX:
+        raise KvcalcError(
+            "--engine transformers: before 5.18.0 models with an indexer keep expanded heads beside its keys, which "
+            "kvcalc does not count; give transformers@5.18.0 or newer"
+        )
+    if static and version < STATIC_WIDTHS and _unlike_widths(_attention(attention, version)):
+        raise KvcalcError(
+            "--engine-option cache: before 5.0.0 StaticCache needs keys and values of one width, and this model's "
+            "differ; leave cache=static out, or give transformers@5.0.0 or newer"
+        )
+
+
+def _unlike_widths(attention: Mechanism) -> bool:
+    return len({tensor.row_elements for tensor in attention.cached() if tensor.role is Role.CACHE}) > 1
+
+
+def _part(part: Layers, version: Version, *, static: bool) -> Layers:
+    match part:
+        case Repeat(of=of):
+            return replace(part, of=tuple(_part(each, version, static=static) for each in of))
+        case LayerGroup():
+            kept = tuple(_attention(each, version) for each in part.attentions)
+            attention = kept if isinstance(part.attention, tuple) else kept[0]
+            window, chunk = (length if static else _one_less(length) for length in (part.window, part.chunk))
+            return replace(part, attention=attention, window=window, chunk=chunk, cache_dtype=None)
+
+
+def _one_less(length: int | None) -> int | None:
+    """The last window - 1 tokens; [-window + 1 :] of a window of 1 is all of them."""
+    return None if length is None or length == 1 else length - 1
+
+
+def _attention(attention: Mechanism, version: Version) -> Mechanism:
+    if not isinstance(attention, MLA) or version >= LATENT:
+        return attention
+    return MLAExpanded(
+        num_heads=attention.num_heads,
+        kv_lora_rank=attention.kv_lora_rank,
+        qk_rope_head_dim=attention.qk_rope_head_dim,
+        qk_nope_head_dim=attention.qk_nope_head_dim,
+        v_head_dim=attention.v_head_dim,
+        q_lora_rank=attention.q_lora_rank,
+    )
