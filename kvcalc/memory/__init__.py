@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from kvcalc.memory.blocks import split_blocks
-from kvcalc.memory.overhead import CUDA_CONTEXT_BYTES, overhead
+from kvcalc.memory.overhead import overhead
 from kvcalc.memory.parts import left_alone
 from kvcalc.memory.rank import Fit, Rank, RankMemory
 from kvcalc.memory.ranks import Ranks, fullest, memories_of, rank_memories, ranks_of
 from kvcalc.memory.weights import replica_weights, uncounted_copies, weights_basis
 
 __all__ = [
-    "CUDA_CONTEXT_BYTES",
     "Fit",
     "Rank",
     "RankMemory",

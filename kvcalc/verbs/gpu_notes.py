@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.memory import CUDA_CONTEXT_BYTES
+from kvcalc.gpu import CUDA_CONTEXT_BYTES
 from kvcalc.note import Note, note
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kvcalc.catalogue import shipped_gpus
-from kvcalc.memory.overhead import CUDA_CONTEXT_BYTES
+from kvcalc.gpu import CUDA_CONTEXT_BYTES
 from kvcalc.reference.packing import packing
 from kvcalc.units import MIB
 from kvcalc.verification.result import Measurement

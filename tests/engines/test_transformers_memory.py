@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.torch
-torch = pytest.importorskip("torch")
 
 BATCH, PROMPT = 2, 512
 SMALL = {
@@ -62,26 +61,33 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-class Tracked(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc]  # noqa: SLF001  # its only place
-    """Counts the bytes of storages that operations make, while they live."""
+def tracker(known: list[Any]) -> Any:
+    """Counts the bytes of storages that operations make beside known ones, while they live."""
+    import torch  # noqa: PLC0415  # slow to import
+    from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC0415  # slow to import
 
-    def __init__(self, known: list[Any]) -> None:
-        super().__init__()
-        self.known = {tensor.untyped_storage()._cdata for tensor in known}  # noqa: SLF001  # torch has no other identity
-        self.live: dict[int, int] = {}
-        self.peak = 0
+    class Tracked(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]  # torch's
+            self.known = {_identity(tensor) for tensor in known}
+            self.live: dict[int, int] = {}
+            self.peak = 0
 
-    def __torch_dispatch__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, list | tuple) else (made,):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                key = storage._cdata  # noqa: SLF001  # as above
-                if key not in self.known and key not in self.live:
+        def __torch_dispatch__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            for tensor in made if isinstance(made, list | tuple) else (made,):
+                if isinstance(tensor, torch.Tensor) and (key := _identity(tensor)) not in self.known | self.live.keys():
+                    storage = tensor.untyped_storage()
                     self.live[key] = storage.nbytes()
                     weakref.finalize(storage, self.live.pop, key, None)
                     self.peak = max(self.peak, sum(self.live.values()))
-        return made
+            return made
+
+    return Tracked()
+
+
+def _identity(tensor: Any) -> int:
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001  # torch tells storages apart by it
 
 
 def no_scores(module: Any, query: Any, key: Any, value: Any, mask: Any, **other: Any) -> Any:  # noqa: ARG001  # as called
@@ -92,6 +98,7 @@ def no_scores(module: Any, query: Any, key: Any, value: Any, mask: Any, **other:
 
 def peak(values: dict[str, Any]) -> int:
     """Bytes that a pass over a prompt holds at most beside weights, its cache among them."""
+    import torch  # noqa: PLC0415  # slow to import
     from transformers import AutoModelForCausalLM  # noqa: PLC0415  # slow to import
     from transformers.cache_utils import DynamicCache  # noqa: PLC0415  # slow to import
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS  # noqa: PLC0415  # slow to import
@@ -107,9 +114,9 @@ def peak(values: dict[str, Any]) -> int:
             config, dtype=torch.bfloat16, attn_implementation="no_scores"
         ).eval()
         tokens = torch.ones((BATCH, PROMPT), dtype=torch.long)
-        with Tracked([*model.parameters(), *model.buffers()]) as tracked:
+        with tracker([*model.parameters(), *model.buffers()]) as tracked:
             model(tokens, cache=DynamicCache(config=config), logits_to_keep=1)
-    return tracked.peak
+    return int(tracked.peak)
 
 
 @pytest.mark.parametrize("values", CASES.values(), ids=CASES)
