@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, NoAttention, Shared
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba2, NoAttention, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _beside(model: Model, hidden: int, rest: int) -> int:
     """Norms and biases: what the matrices of attention and feed-forward blocks leave of the layers' parameters."""
     attention = gates = 0
     for layer, count in model.distinct().items():
-        matrices = _attention(layer.attention, hidden, keys_only=model.attention_k_eq_v and layer.span is None)
+        matrices = projections(layer.attention, hidden, keys_only=model.attention_k_eq_v and layer.span is None)
         if matrices is None:
             return 0
         attention += count * matrices
@@ -110,12 +110,15 @@ def _latents(model: Model, hidden: int) -> int:
     )
 
 
-def _attention(mechanism: Mechanism, hidden: int, *, keys_only: bool) -> int | None:
+def projections(mechanism: Mechanism, hidden: int, *, keys_only: bool) -> int | None:
     """Parameters of the projections of one layer; None of a mechanism whose projections its fields do not tell."""
     match mechanism:
         case GatedDeltaNet():
             keys, values = mechanism.num_k_heads * mechanism.k_head_dim, mechanism.num_v_heads * mechanism.v_head_dim
             return hidden * (2 * keys + 3 * values)
+        case Mamba2():
+            inner = mechanism.num_heads * mechanism.head_dim
+            return hidden * (3 * inner + 2 * mechanism.num_groups * mechanism.state_size + mechanism.num_heads)
         case NoAttention() | Shared():
             return 0
         case MHA() | MQA() | GQA():

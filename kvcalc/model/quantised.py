@@ -3,7 +3,8 @@
 Checkpoints in fp8, int4, nvfp4 and the like have the matrices of their layers in it, with the scales of their groups,
 and leave embedding, output head, routers, norms, biases and towers in the model's dtype: transformers and vLLM quantise
 linear layers alone, and the recipes of llm-compressor, AutoAWQ, AutoGPTQ and ModelOpt ignore lm_head and routers.
-llama.cpp's and MLX's formats, and plain numbers, are of all weights.
+llama.cpp's and MLX's formats, and plain numbers, are of all weights. What published checkpoints of some classes leave
+otherwise is in recipes.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_plain
 from kvcalc.model.apart import told_apart
 from kvcalc.model.model import WeightPart
+from kvcalc.model.recipes import ATTENTION, PLAIN, left_by, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +36,46 @@ def parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | Non
     """
     if model.weights:
         stay = _that_stay(model.weights, asked)
-        return tuple(part if part in stay else _stored(part, asked.name) for part in model.weights if not part.scales)
+        parts = tuple(part if part in stay else _stored(part, asked.name) for part in model.weights if not part.scales)
+        published_so = len(stay) + sum(part.scales for part in model.weights) < len(model.weights)
+        return _as_published(model, asked, parts) if published_so else parts
     apart = told_apart(model)
     if apart is None:
         return None
     own = _plain_format(model)
-    return tuple(_parts(apart, asked.name, own if is_for_layers_alone(asked) else asked.name))
+    parts = tuple(_parts(apart, asked.name, own if is_for_layers_alone(asked) else asked.name))
+    return _as_published(model, asked, parts)
+
+
+def _as_published(model: Model, asked: ElementFormat, parts: tuple[WeightPart, ...]) -> tuple[WeightPart, ...]:
+    """The parts as a recipe of published checkpoints has them."""
+    recipe = recipe_of(model, asked.name)
+    home = max(
+        (part for part in parts if (part.split, part.place, part.format) == ("tp", "layers", asked.name)),
+        key=lambda part: part.parameters,
+        default=None,
+    )
+    if recipe is None or home is None:
+        return parts
+    plain = _plain_format(model)
+    left = tuple(left_by(recipe, model))
+    rest = home.parameters - sum(each.parameters for each in left)
+    if rest < 0:
+        return parts
+    apart = tuple(
+        WeightPart(
+            part=each.name,
+            parameters=each.parameters,
+            format=plain if each.stored == PLAIN else each.stored,
+            projections=each.name == ATTENTION,
+        )
+        for each in left
+    )
+    has_projections = home.projections and not any(part.projections for part in apart)
+    others = (replace(home, parameters=rest, projections=has_projections),) if rest else ()
+    found = [each for part in parts for each in ((*apart, *others) if part is home else (part,))]
+    head = asked.name if recipe.head else None
+    return tuple(replace(part, format=head) if head and part.place == "head" else part for part in found)
 
 
 def _plain_format(model: Model) -> str:

@@ -13,6 +13,7 @@ from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA
+from kvcalc.model.quantised import parts_in
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.engines.base import Setup
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.model.model import Model
     from kvcalc.model.stages import Stage
 
@@ -92,13 +94,23 @@ def _values_made_as_keys(setup: Setup, stage: Stage) -> Iterator[Product]:
     model = setup.model
     if not model.attention_k_eq_v or model.hidden_size is None:
         return
-    stored = setup.weight_format or find_weight_format(model.weight_dtype or model.dtype or "bf16", "weight_dtype")
+    stored = _format_of_attention(setup)
     for layer, count in stage.kinds.items():
         attention = layer.attention
         if layer.span is None and isinstance(attention, GQA):
             heads = heads_on_rank(attention.num_kv_heads, setup.deployment.tp)
             factors = stored.parameters(heads * attention.head_dim * model.hidden_size)
             yield Product("values' projections, as keys", (Factor("layers", count, "layer"), *factors), KEYS_AS_VALUES)
+
+
+def _format_of_attention(setup: Setup) -> ElementFormat:
+    """Of the projections to keys and values."""
+    model = setup.model
+    parts = model.weights if setup.weight_format is None else parts_in(model, setup.weight_format) or ()
+    said = next((part.format for part in parts if part.projections), None)
+    if said is None and setup.weight_format is not None:
+        return setup.weight_format
+    return find_weight_format(said or model.weight_dtype or model.dtype or "bf16", "weight_dtype")
 
 
 def _quantised_layers(setup: Setup) -> bool:

@@ -1,0 +1,123 @@
+"""How published checkpoints of some classes are quantised otherwise than linear layers in one format.
+
+A recipe is of a class and a format. Where no recipe is known, all matrices of the layers are in the format.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.mechanisms import GQA, MHA, MQA, GatedDeltaNet, Mamba2
+from kvcalc.model.apart import projections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.model import Model
+
+ATTENTION = "attention"
+PLAIN = "plain"
+"""The model's own dtype."""
+
+
+class Recipe(NamedTuple):
+    """What is not in the format, or is beside the layers.
+
+    Attributes:
+        source: the published file or example.
+        attention: format of attention's matrices; None: as asked.
+        states: format of the matrices of layers with states; None: as asked.
+        feeding: whether `states` is of those layers alone that attention follows.
+        head: whether the output head is in the format too.
+        gated: whether attention's queries come with a gate as wide.
+    """
+
+    source: str
+    attention: str | None = None
+    states: str | None = None
+    feeding: bool = False
+    head: bool = False
+    gated: bool = False
+
+
+_QWEN_BY_NVIDIA = Recipe(
+    "https://github.com/ai-dynamo/aiconfigurator, model_configs: quantized_layers of nvidia/Qwen3.6-27B-NVFP4 and "
+    "nvidia/Qwen3.6-35B-A3B-NVFP4",
+    attention="fp8",
+    states="fp8",
+    head=True,
+    gated=True,
+)
+_QWEN_BY_LLM_COMPRESSOR = Recipe(
+    "https://github.com/vllm-project/llm-compressor, examples of Qwen3-Next and Qwen3.5: ignore re:.*linear_attn.*",
+    states=PLAIN,
+    gated=True,
+)
+_QWENS = ("qwen3_5", "qwen3_5_moe", "qwen3_next")
+
+RECIPES: Mapping[tuple[str, str], Recipe] = MappingProxyType(
+    {
+        ("qwen3_5", "nvfp4"): _QWEN_BY_NVIDIA,
+        ("qwen3_5_moe", "nvfp4"): _QWEN_BY_NVIDIA,
+        ("qwen3_next", "nvfp4"): _QWEN_BY_LLM_COMPRESSOR,
+        **{(each, "w4a16"): _QWEN_BY_LLM_COMPRESSOR for each in _QWENS},
+        ("gemma4", "nvfp4"): Recipe(
+            "https://github.com/ai-dynamo/aiconfigurator, model_configs: ignore of nvidia/Gemma-4-31B-IT-NVFP4",
+            attention=PLAIN,
+        ),
+        ("nemotron_h", "nvfp4"): Recipe(
+            "Nemotron 3 Nano Technical Report, section 4, and nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4: attention, "
+            "and the Mamba layers that feed it",
+            attention=PLAIN,
+            states=PLAIN,
+            feeding=True,
+        ),
+    }
+)
+"""By model_type and the format that is asked for."""
+
+
+class Left(NamedTuple):
+    """Parameters that a recipe has in a format of their own."""
+
+    name: str
+    parameters: int
+    stored: str
+
+
+def recipe_of(model: Model, asked: str) -> Recipe | None:
+    """The recipe of a model's checkpoints in that format; None: none is known."""
+    return RECIPES.get((model.model_type or "", asked))
+
+
+def left_by(recipe: Recipe, model: Model) -> Iterator[Left]:
+    """What of the layers' matrices is in another format than the one that is asked for."""
+    if model.hidden_size is None:
+        return
+    layers = model.layout.layers
+    attention = states = 0
+    for caches, following in zip(layers, (*layers[1:], ()), strict=True):
+        for layer in caches:
+            keys_only = model.attention_k_eq_v and layer.span is None
+            matrices = projections(layer.attention, model.hidden_size, keys_only=keys_only) or 0
+            if _is_attention(layer.attention):
+                attention += matrices + (recipe.gated and _gate(layer.attention, model.hidden_size))
+            elif isinstance(layer.attention, GatedDeltaNet | Mamba2):
+                feeds = any(_is_attention(each.attention) for each in following)
+                states += matrices if feeds or not recipe.feeding else 0
+    if recipe.attention is not None and attention:
+        yield Left(ATTENTION, attention, recipe.attention)
+    if recipe.states is not None and states:
+        name = "states that feed attention" if recipe.feeding else "states"
+        yield Left(name, states, recipe.states)
+
+
+def _is_attention(mechanism: Mechanism) -> bool:
+    return isinstance(mechanism, MHA | MQA | GQA)
+
+
+def _gate(mechanism: Mechanism, hidden: int) -> int:
+    heads = mechanism.heads
+    return 0 if heads is None else hidden * heads.num_heads * heads.head_dim

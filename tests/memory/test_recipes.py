@@ -1,0 +1,42 @@
+"""Checkpoints of a class that are quantised otherwise than by linear layers: as their published files say."""
+
+from __future__ import annotations
+
+import pytest
+
+import kvcalc
+from kvcalc.formats.weights import find_weight_format
+from kvcalc.model.quantised import parts_in
+
+
+@pytest.mark.parametrize("name", ["qwen3.6-27b", "qwen3.6-35b-a3b", "gemma-4-31b", "kimi-k2.6"])
+def test_a_recipe_gives_the_published_checkpoint(name: str) -> None:
+    """Those lists are of the tensors that the published config.json names, layer by layer."""
+    published = kvcalc.load_model(f"{name}-nvfp4")
+    parts = parts_in(kvcalc.load_model(name), find_weight_format("nvfp4", "weights"))
+    assert parts is not None
+    assert sum(part.size for part in parts) == sum(part.size for part in published.weights)
+
+
+def test_attention_and_the_states_that_feed_it_stay() -> None:
+    """Nemotron 3 Nano Technical Report, section 4: six attention layers, and the Mamba layer before each."""
+    model = kvcalc.load_model("nvidia-nemotron-3-nano-30b-a3b-bf16")
+    parts = {part.part: part for part in parts_in(model, find_weight_format("nvfp4", "weights")) or ()}
+    attention, states = parts["attention"], parts["states that feed attention"]
+    assert (attention.format, attention.parameters) == ("bf16", 6 * 2688 * (2 * 32 + 2 * 2) * 128)
+    assert (states.format, states.parameters) == ("bf16", 6 * 2688 * (2 * 4096 + 2 * 8 * 128 + 64 + 4096))
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "version", "printed"),
+    [
+        ("qwen3.6-27b", "rtx-a6000", "0.27.1", 19.75),  # noonghunna/club-3090#1047
+        ("qwen3.6-27b", "gb10", "0.23.0", 19.78),  # file 61544841280
+        ("nvidia-nemotron-3-nano-30b-a3b-bf16", "h100-nvl", "0.19.0", 18.03),  # file 59839511370, Nemotron-Cascade-2
+        ("nvidia-nemotron-3-nano-30b-a3b-bf16", "rtx5090", "0.20.1", 18.54),  # file 51923877316, with its padding
+    ],
+)
+def test_what_servers_print_of_them(model: str, gpu: str, version: str, printed: float) -> None:
+    held = kvcalc.capacity(model, gpu=gpu, engine=f"vllm@{version}", weight_dtype="nvfp4", tp=1, context=8192)
+    (weights, *_) = held.at_limit.parts
+    assert weights.bytes / 2**30 == pytest.approx(printed, rel=0.003)
