@@ -73,6 +73,7 @@ _CODES = {
     "log-silent": "the log does not say settings that are given",
     "log-overridden": "the log has another value of a setting than the one that is given, which is taken",
     "printed-twice": "the log prints two figures of one pool, perhaps of several starts",
+    "models-left-out": "how many models a list leaves out, and why",
     "model-by-name": "the model is taken to be one of the catalogue, by its name",
     "several-starts": "the log holds several starts, of which the last is compared",
     "version-not-logged": "the log does not say its engine's version, so the newest is taken",

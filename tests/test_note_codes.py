@@ -53,6 +53,7 @@ ELSEWHERE = {
     "log-overridden": "verbs/test_log_check.py",
     "printed-twice": "verbs/test_log_check.py",
     "model-by-name": "verbs/test_log_check.py",
+    "models-left-out": "verbs/test_model_list.py",
     "several-starts": "verbs/test_log_check.py",
     "version-not-logged": "verbs/test_log_check.py",
     "weights-as-printed": "verbs/test_log_check.py",

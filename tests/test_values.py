@@ -21,7 +21,8 @@ from kvcalc.mechanisms import KINDS
 from kvcalc.record import Result
 from kvcalc.render.faces import REPORTS
 from kvcalc.verbs.explain import explain, topics
-from kvcalc.verbs.listing import list_gpus, list_models, show_gpu
+from kvcalc.verbs.listing import list_gpus, show_gpu
+from kvcalc.verbs.model_list import list_models
 
 MANY: dict[str, Any] = {"batch": 32, "context": 4096, "cache_dtype": "k=q8_0,v=q4_0", "reserve": {"lora": "2GiB"}}
 MODELS = (

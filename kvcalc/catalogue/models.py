@@ -14,7 +14,7 @@ from kvcalc.files import is_there
 from kvcalc.model.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kvcalc.importers.imported_model import ImportedModel
     from kvcalc.note import Note
@@ -71,9 +71,10 @@ def model_names() -> list[str]:
     return shipped.names_in(shipped.MODELS)
 
 
-def shipped_models() -> Iterator[FoundModel]:
-    """Every model of the catalogue, by name."""
-    return (_shipped_model(shipped.MODELS / f"{name}.yaml") for name in model_names())
+def shipped_models(paths: Iterable[Path] | None = None) -> Iterator[FoundModel]:
+    """Every model of the catalogue, by name; of files that are given, those."""
+    each = (shipped.MODELS / f"{name}.yaml" for name in model_names()) if paths is None else paths
+    return (_shipped_model(path) for path in each)
 
 
 def find_model(text: str, assumed: Mapping[str, Any] | None = None) -> FoundModel:

@@ -42,6 +42,17 @@ def known_names() -> Iterator[KnownName]:
         yield from _names_of(path, shipped.stamp(path))
 
 
+def paths_named(text: str) -> list[Path]:
+    """The files of models that have a text in one of their names, however it is spelled, or each of its words."""
+    key, parts = spelled(text), [spelled(part) for part in text.split()]
+    found = (
+        known.path
+        for known in known_names()
+        if (key and key in known.spelled) or (parts and all(part in known.spelled for part in parts))
+    )
+    return list(dict.fromkeys(found))
+
+
 @lru_cache(maxsize=2048)
 def _names_of(path: Path, _stamp: tuple[int, ...]) -> tuple[KnownName, ...]:
     text = path.read_text(encoding="utf-8")

@@ -9,12 +9,17 @@ from kvcalc.render.view import Column, Grid, Lines, Row, Verbatim, View, right
 from kvcalc.units import format_size, with_unit
 
 if TYPE_CHECKING:
-    from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
+    from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList, ModelRow
+
+
+_KEEP_NOTHING = {"none", "shared"}
+SIZES = "GiB"
+"""The unit of memory beside bytes of a token, which are too few for it."""
 
 
 def models_report(result: ModelList, unit: str) -> Report:
     """Every model, a row each."""
-    return Report(result, result.models, lambda: _models_view(result, unit))
+    return Report(result, result.models, lambda: _models_view(result, unit), result.notes)
 
 
 def model_report(result: ModelCard) -> Report:
@@ -34,33 +39,43 @@ def gpu_report(result: GpuCard, unit: str) -> Report:
 
 
 def _models_view(result: ModelList, unit: str) -> View:
+    """Beside a model and its cache what was asked about: its context, or its memory on an accelerator."""
     in_words = "bytes" if unit == "B" else unit
-    columns = (
-        Column("model"),
-        Column("mechanisms"),
-        right("layers"),
-        right(f"{in_words} per token"),
-        right(f"state {in_words}"),
-        Column("cache in"),
-        right("parameters"),
-        right("max context"),
-    )
+    sizes = SIZES if unit == "B" else unit
+    asked = (right("max context"),) if result.gpu is None else (right(f"{sizes} used"), right("sequences"))
+    columns = (Column("model"), Column("kind"), right("size"), right(f"{in_words}/token"), *asked)
     rows = tuple(
         Row(
             (
                 row.name,
-                " + ".join(row.mechanisms),
-                f"{row.layers:,}",
+                " + ".join(kind for kind in row.mechanisms if kind not in _KEEP_NOTHING),
+                _short(row.parameters),
                 format_size(row.bytes_per_token, unit),
-                format_size(row.state_bytes_per_sequence, unit) if row.state_bytes_per_sequence else "",
-                row.dtype,
-                _number(row.parameters),
-                _number(row.max_context),
+                *((_number(row.max_context),) if result.gpu is None else _on_accelerator(row, sizes)),
             )
         )
         for row in result.models
     )
-    return View((Grid(columns, rows), Lines((f"{len(rows)} models; kvcalc models show NAME",))))
+    where = "" if result.gpu is None else f" that fit one {result.gpu}"
+    many = "model" if len(rows) == 1 else "models"
+    next_step = "kvcalc models show NAME" if rows else "kvcalc models list"
+    grid = (Grid(columns, rows),) if rows else ()
+    return View((*grid, Lines((f"{len(rows)} {many}{where}; {next_step}",))))
+
+
+def _on_accelerator(row: ModelRow, unit: str) -> tuple[str, str]:
+    used = format_size(row.bytes_per_gpu or 0, unit)
+    return f"{used} tight" if row.tight else used, "any" if row.sequences is None else f"{row.sequences:,}"
+
+
+def _short(parameters: int | None) -> str:
+    """671,026,419,200 as 671B."""
+    if parameters is None:
+        return "?"
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
+        if parameters >= size:
+            return f"{parameters / size:.3g}{letter}"
+    return f"{parameters:,}"
 
 
 def _gpus_view(result: GpuList, unit: str) -> View:

@@ -1,28 +1,31 @@
-"""The catalogue as results: lists of models and accelerators, and one of each."""
+"""The catalogue as results: lists of models and accelerators, and one of each. Models are listed in model_list.py."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kvcalc.catalogue import shipped_gpus, shipped_models
-from kvcalc.engines import ContentCounter, RankLoad
-from kvcalc.engines.content import rows_rate
+from kvcalc.catalogue import shipped_gpus
 from kvcalc.record import Record, Result, record
-from kvcalc.scenario import cache_format
 
 if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
+    from kvcalc.note import Note
 
 
 @record
 class ModelRow(Record):
-    """A model in a list.
+    """A model in a list. What is of an accelerator is None where none is asked for.
 
     Attributes:
         bytes_per_token: what a token adds to one copy of its cache while no window is full.
         state_bytes_per_sequence: what a sequence keeps whatever its context is.
+        context: that it was tried with.
+        bytes_per_gpu: all memory on one accelerator, with the usual temporary figure.
+        headroom_bytes: what is left of it.
+        tight: whether it stays within it with the usual temporary memory, but not with the most.
+        sequences: the most of that context; None where unbounded.
     """
 
     name: str
@@ -34,15 +37,26 @@ class ModelRow(Record):
     parameters: int | None
     max_context: int | None
     hub_ids: tuple[str, ...]
+    context: int | None = None
+    bytes_per_gpu: int | None = None
+    headroom_bytes: int | None = None
+    tight: bool | None = None
+    sequences: int | None = None
 
 
 @record
 class ModelList(Result):
-    """Every model of the catalogue."""
+    """Models of the catalogue.
+
+    Attributes:
+        gpu: the accelerator that they fit; None where none is asked for.
+    """
 
     command: ClassVar[str] = "models list"
 
     models: tuple[ModelRow, ...]
+    gpu: str | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def brief(self) -> str:
@@ -102,11 +116,6 @@ class GpuCard(Result):
         return str(self.gpu["name"])
 
 
-def list_models() -> ModelList:
-    """Every model of the catalogue."""
-    return ModelList(tuple(_model_row(found.model) for found in shipped_models()))
-
-
 def list_gpus() -> GpuList:
     """Every accelerator of the catalogue."""
     return GpuList(tuple(_gpu_row(gpu) for gpu in shipped_gpus()))
@@ -118,23 +127,6 @@ def show_gpu(gpu: Gpu) -> GpuCard:
 
 def show_model(model: Model, text: str) -> ModelCard:
     return ModelCard(_known(model), text)
-
-
-def _model_row(model: Model) -> ModelRow:
-    kinds = model.distinct()
-    formats = cache_format(model, None)
-    rate = rows_rate(ContentCounter(formats).rows(kinds, 1), RankLoad(kinds, 1, 1, 1, formats))
-    return ModelRow(
-        name=model.name,
-        mechanisms=tuple(dict.fromkeys(layer.attention.kind for layer in kinds)),
-        layers=model.num_layers,
-        bytes_per_token=rate.bytes_per_token,
-        state_bytes_per_sequence=rate.state_bytes_per_sequence,
-        dtype=formats.name,
-        parameters=model.parameters,
-        max_context=model.max_context,
-        hub_ids=model.hub_ids,
-    )
 
 
 def _gpu_row(gpu: Gpu) -> GpuRow:
