@@ -57,7 +57,7 @@ def legal_dcps(model: Model, tp: int) -> list[int]:
         for layer in model.distinct()
         if layer.span is None
         for tensor in layer.attention.cached()
-        if tensor.role is Role.CACHE and tensor.rows is None
+        if tensor.role is Role.CACHE and tensor.rows is None and tensor.last is None
     ]
     return _divisors(gcd(*copies) or 1)
 

@@ -74,6 +74,7 @@ def _quantity(entry: dict[str, Any]) -> Decimal:
     figures = {
         "bytes_per_token": answer.cache.bytes_per_token,
         "cache_bytes": answer.cache.bytes_per_rank if per_rank else answer.cache.bytes,
+        "entries_bytes": sum(term.bytes for term in answer.cache.terms if not term.path.endswith("_state")),
         "state_bytes_per_sequence": answer.cache.state_bytes_per_sequence,
         "weights_bytes": answer.memory.per_rank.weights_bytes if per_rank else answer.memory.weights_bytes,
     }
@@ -113,12 +114,13 @@ def test_figures_cover_every_mechanism_and_quantity() -> None:
     models = [_model(entry) for entry in (*named.values(), *shapes)]
     mechanisms = {kind for model in models for kind in kvcalc.estimate(model, context=1).model.mechanisms}
 
-    assert mechanisms >= {"mha", "mqa", "gqa", "mla", "gated_deltanet", "kda", "short_conv", "lightning"}
+    assert mechanisms >= {"mha", "mqa", "gqa", "mla", "gated_deltanet", "kda", "short_conv", "lightning", "compressed"}
     assert {entry["quantity"] for entry in ENTRIES} == {
         "bytes_per_token",
         "cache_bytes",
         "elements_per_token",
         "elements_per_token_per_layer",
+        "entries_bytes",
         "ratio_to_mha",
         "state_bytes_per_sequence",
         "weights_bytes",

@@ -30,13 +30,20 @@ class Sample(NamedTuple):
     """A layer, and what it keeps in bf16, added up by hand.
 
     Attributes:
-        token: bytes of a token.
+        token: bytes of a token, while no window is full.
         sequence: bytes of a sequence besides its tokens.
+        fewer: of those tokens' bytes, what is not kept of CONTEXT of them, since a ring has the last few only.
     """
 
     fields: dict[str, int]
     token: int = 0
     sequence: int = 0
+    fewer: int = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of a sequence of CONTEXT tokens."""
+        return CONTEXT * self.token + self.sequence - self.fewer
 
 
 SAMPLES = {
@@ -50,6 +57,12 @@ SAMPLES = {
     "mla_expanded": Sample(
         {"num_heads": 4, "kv_lora_rank": 32, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16},
         token=2 * 4 * (16 + 8 + 16),
+    ),
+    "compressed": Sample(
+        {"num_heads": 4, "head_dim": 16, "sliding_window": 10, "compress_ratio": 4, "overlap": True}
+        | {"index_head_dim": 128, "index_n_heads": 2},
+        token=2 * 16 + 2 * 16 // 4 + 132 // 4 + 4 * 4 * (16 + 128),
+        fewer=2 * 16 * (100 - 10) + 4 * 4 * (16 + 128) * (100 - 8),
     ),
     "shared": Sample({}),
     "none": Sample({}),
@@ -92,7 +105,7 @@ def test_each_mechanism_has_a_sample() -> None:
 @each_kind
 def test_a_mechanism_keeps_what_was_added_up(kind: str) -> None:
     sample, found = SAMPLES[kind], cache(kind)
-    assert found.bytes == LAYERS * BATCH * (CONTEXT * sample.token + sample.sequence)
+    assert found.bytes == LAYERS * BATCH * sample.held
     assert found.bytes_per_token == LAYERS * sample.token
     assert found.state_bytes_per_sequence == LAYERS * sample.sequence
 
@@ -113,7 +126,7 @@ def test_a_mechanism_obeys_the_laws_in_every_engine(kind: str, engine: str) -> N
     whole = held().bytes
     assert held(batch=BATCH + 1).bytes >= whole
     assert held(context=CONTEXT + 1).bytes >= whole
-    assert whole >= LAYERS * BATCH * (CONTEXT * SAMPLES[kind].token + SAMPLES[kind].sequence)
+    assert whole >= LAYERS * BATCH * SAMPLES[kind].held
     for tp in served:
         shared = held(tp=tp)
         assert shared.bytes >= whole

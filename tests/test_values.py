@@ -28,7 +28,7 @@ MANY: dict[str, Any] = {"batch": 32, "context": 4096, "cache_dtype": "k=q8_0,v=q
 MODELS = (
     *("llama-3-70b", "deepseek-v3.2", "qwen3-next-80b-a3b", "gemma-3n-e4b", "gpt-oss-120b", "falcon-h1-34b"),
     *("kimi-linear-48b-a3b", "llama-3.2-11b-vision", "minimax-text-01", "lfm2-1.2b", "mamba-2.8b", "falcon-7b"),
-    *("opt-13b", "llama-4-maverick-17b-128e", "nvidia-nemotron-3-ultra-550b-a55b-bf16"),
+    *("opt-13b", "llama-4-maverick-17b-128e", "deepseek-v4-flash", "nvidia-nemotron-3-ultra-550b-a55b-bf16"),
 )
 
 QUESTIONS: dict[str, Callable[[], Result]] = {

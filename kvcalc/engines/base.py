@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import ContentCounter, RankLoad, contents, rows_bytes, rows_rate
 from kvcalc.engines.placement import Placement
+from kvcalc.errors import KvcalcError
 from kvcalc.term import Factor, Sum, leaves
 
 if TYPE_CHECKING:
@@ -272,6 +273,7 @@ class Engine(ABC):
         tensor_names: what the engine calls tensors, each with those that this means of a model (`--cache-dtype k=F`).
         unlike_cards: whether one deployment may be over cards that are not alike.
         places_weights: whether it keeps some of the weights in the host's memory.
+        places_parts: whether it is known how it lays out rows that stand for several tokens, and rings.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
         version: the one whose rules are followed; None of a plain formula.
@@ -293,6 +295,7 @@ class Engine(ABC):
     places_weights: ClassVar[bool] = False
     unlike_cards: ClassVar[bool] = False
     plain: ClassVar[bool] = False
+    places_parts: ClassVar[bool] = False
 
     version: str | None = None
     given: tuple[tuple[str, Any], ...] = ()
@@ -301,6 +304,19 @@ class Engine(ABC):
     def as_loaded(self, model: Model) -> Model:
         """A model as the engine loads it where nobody says in which format it computes: as its file has it."""
         return model
+
+    def check_parts(self, model: Model) -> None:
+        """Refuses layers with rows that stand for several tokens, or with rings, where it does not place them.
+
+        Raises:
+            KvcalcError: the model has such layers.
+        """
+        for layer in () if self.places_parts else model.layout.kinds:
+            if any(tensor.every or tensor.last for tensor in layer.attention.cached()):
+                raise KvcalcError(
+                    f"--engine: kvcalc does not follow how {self.name} lays out layers of kind "
+                    f"'{layer.attention.kind}' ({layer.attention.label}); --engine exact counts what they keep"
+                )
 
     @abstractmethod
     def settle(self, setup: Setup) -> Settled:

@@ -3,17 +3,19 @@
     bytes = layers x sequences x rows kept x bytes of the row, for each kept tensor of each kind of layer
 
 A tensor that grows has a row for each token: min(context, window) of a layer with a window, min(context, chunk) of one
-with chunks, whole on every rank. With decode context parallelism the other layers keep ceil(context / dcp) on a rank,
-but an indexer's keys whole. Tokens that all sequences share are kept once. States have a constant number of rows, for
-each sequence its own. Equal tensors (a key and a value of one shape) are one content with a factor 2.
+with chunks, whole on every rank. A row may stand for several tokens: then there are floor(context / them) of it. With
+decode context parallelism the other layers keep ceil(rows / dcp) on a rank, but an indexer's keys whole. Tokens that
+all sequences share are kept once. States have a constant number of rows, for each sequence its own. Equal tensors (a
+key and a value of one shape) are one content with a factor 2.
 """
 
 from __future__ import annotations
 
-from math import prod
+from math import lcm, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import heads_on_rank
+from kvcalc.engines.rows_kept import positions_kept, span_of
 from kvcalc.mechanisms import Role
 from kvcalc.term import Factor, Product
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms import CachedTensor
     from kvcalc.model.layers import Layer
+    from kvcalc.model.span import Span
 
 
 class RankLoad(NamedTuple):
@@ -127,9 +130,18 @@ class TensorRows(NamedTuple):
     constant_rows: int | None
 
     @property
+    def span(self) -> Span | None:
+        """The tokens that have a row, where it is not all of them."""
+        return span_of(self.layer, self.tensor)
+
+    @property
     def shares_tokens(self) -> bool:
         """Whether ranks that share a sequence's tokens keep their own of these rows only."""
-        return self.tensor.role is Role.CACHE and self.layer.span is None
+        return self.tensor.role is Role.CACHE and self.span is None
+
+    def limits(self, context: int) -> bool:
+        """Whether fewer than `context` tokens have a row."""
+        return self.constant_rows is None and self.span is not None and self.span.tokens < context
 
 
 class ContentCounter:
@@ -161,31 +173,36 @@ def rows_bytes(rows: tuple[TensorRows, ...], load: RankLoad) -> int:
         if each.constant_rows is not None:
             total += each.row_bytes * sequences * each.constant_rows
         else:
-            positions, shared = _positions(each.layer, each.tensor, load)
+            positions, shared = positions_kept(each.layer, each.tensor, load)
             total += each.row_bytes * (sequences * (positions.value - shared) + shared)
     return total
 
 
 def rows_rate(rows: tuple[TensorRows, ...], load: RankLoad) -> Rate:
     """What tokens and sequences of the load's context cost."""
-    split = sum(each.row_bytes for each in rows if each.constant_rows is None and each.shares_tokens)
-    whole = [each for each in rows if each.constant_rows is None and not each.shares_tokens]
-    growing = [each for each in whole if each.layer.span is None or each.layer.span.tokens > load.context]
-    state = sum(each.row_bytes * each.constant_rows for each in rows if each.constant_rows is not None)
+    growing = [each for each in rows if each.constant_rows is None]
+    unlimited = [each for each in growing if each.span is None or each.span.tokens > load.context]
     own = shared = 0
-    for each in rows:
-        if each.constant_rows is None:
-            positions, shared_rows = _positions(each.layer, each.tensor, load)
-            own += each.row_bytes * (positions.value - shared_rows)
-            shared += each.row_bytes * shared_rows
-    a_token = -(-split // load.dcp)
+    for each in growing:
+        positions, shared_rows = positions_kept(each.layer, each.tensor, load)
+        own += each.row_bytes * (positions.value - shared_rows)
+        shared += each.row_bytes * shared_rows
+    state = sum(each.row_bytes * each.constant_rows for each in rows if each.constant_rows is not None)
     return Rate(
-        bytes_per_token=a_token + sum(each.row_bytes for each in whole),
-        bytes_per_token_at_context=a_token + sum(each.row_bytes for each in growing),
+        bytes_per_token=_a_token(growing, load.dcp),
+        bytes_per_token_at_context=_a_token(unlimited, load.dcp),
         state_bytes_per_sequence=state,
         bytes_per_sequence=state + own,
         shared_bytes=shared,
     )
+
+
+def _a_token(rows: list[TensorRows], dcp: int) -> int:
+    """What a token adds of rows that it may share with others, or that ranks take in turn; rounded up."""
+    among = [each.tensor.tokens_per_row * (dcp if each.shares_tokens else 1) for each in rows]
+    together = lcm(*among)
+    total = sum(each.row_bytes * (together // times) for each, times in zip(rows, among, strict=True))
+    return -(-total // together)
 
 
 def _settle(layer: Layer, load: RankLoad) -> Iterator[TensorRows]:
@@ -201,7 +218,8 @@ def _equal_tensors(layer: Layer, cache_format: CacheFormat) -> tuple[tuple[list[
     alike: dict[object, tuple[list[CachedTensor], ElementFormat]] = {}
     for tensor in layer.attention.cached():
         element_format = cache_format.of(layer, tensor)
-        shape = tensor.num_heads, tensor.head_elements, tensor.rows, tensor.role, element_format.name
+        rows = tensor.rows, tensor.every, tensor.last
+        shape = tensor.num_heads, tensor.head_elements, rows, tensor.role, element_format.name
         alike.setdefault(shape, ([], element_format))[0].append(tensor)
     return tuple(alike.values())
 
@@ -211,7 +229,7 @@ def _rows(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[tuple[boo
     sequences = Factor("sequences", load.sequences, "sequence")
     if tensor.rows is not None:
         return ((False, (sequences,) if tensor.role is Role.STATE else (sequences, tensor.rows)),)
-    positions, shared = _positions(layer, tensor, load)
+    positions, shared = positions_kept(layer, tensor, load)
     if not shared:
         return ((False, (sequences, positions)),)
     own = Factor("own_tokens", positions.value - shared, "token of its own")
@@ -219,27 +237,6 @@ def _rows(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[tuple[boo
         (True, (Factor("shared_prefix", shared, "token shared"),)),
         *(((False, (sequences, own)),) if own.value else ()),
     )
-
-
-def _positions(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[Factor, int]:
-    """How many tokens of a sequence a rank keeps, and how many of those are of the shared prefix.
-
-    Of a window, that is what it still covers of the prefix. Of ranks that take tokens in turn, the fullest is one with
-    the most tokens that are not shared.
-    """
-    span, context, prefix = layer.span, load.context, load.shared_prefix
-    chosen = layer.attention.positions_read
-    if load.read and tensor.role is Role.CACHE and chosen is not None and chosen < context:
-        return Factor("positions_read", chosen, "position chosen"), 0
-    if span is not None:
-        shared = max(0, prefix - span.first(context))
-        if not layer.limits(context):
-            return Factor("context", context, "token"), shared
-        return Factor(span.name, span.tokens, f"token of {span.name}"), shared
-    if load.dcp > 1 and tensor.role is Role.CACHE:
-        shared = -(-context // load.dcp) + (prefix - context) // load.dcp
-        return Factor("context_on_rank", -(-context // load.dcp), "token"), shared
-    return Factor("context", context, "token"), prefix
 
 
 def _row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import lcm
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Load, Settled, Setup
@@ -10,9 +11,9 @@ from kvcalc.note import Note, note
 from kvcalc.term import Factor, Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from kvcalc.model.layers import Layer
+    from kvcalc.engines.content import TensorRows
     from kvcalc.model.stages import Stage
 
 
@@ -28,6 +29,7 @@ class Exact(Engine):
     formula: ClassVar[str] = "sum over layers and tensors of layers x sequences x positions kept x bytes of the row"
     source: ClassVar[str] = "each mechanism's own (kvcalc explain mha, mqa, gqa, mla, mamba2, ...)"
     plain: ClassVar[bool] = True
+    places_parts: ClassVar[bool] = True
 
     def settle(self, setup: Setup) -> ExactLayout:
         return ExactLayout(setup)
@@ -47,17 +49,21 @@ class ExactLayout(Settled):
 
     def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
         """It finds the shared prefix kept by whole sequences, but not in windowed layers, which have moved on."""
-        setup = self.setup
         prefix = min(whole.shared_prefix, tokens) if whole.sequences else 0
-        moved_on = {layer: n for layer, n in stage.kinds.items() if layer.limits(whole.context)}
-        others = {layer: n for layer, n in stage.kinds.items() if layer not in moved_on}
+        rows = self.setup.counter.rows(stage.kinds, self.setup.deployment.tp)
+        moved_on = tuple(each for each in rows if each.limits(whole.context))
+        others = tuple(each for each in rows if not each.limits(whole.context))
 
-        def held(layers: Mapping[Layer, int], sequences: int, shared: int) -> int:
-            load = self.rank_load(stage, Load(sequences, tokens, shared))
-            return rows_bytes(setup.counter.rows(layers, setup.deployment.tp), load)
+        def held(some: tuple[TensorRows, ...], sequences: int, shared: int) -> int:
+            return rows_bytes(some, self.rank_load(stage, Load(sequences, tokens, shared)))
 
-        two, one = (held(others, sequences, prefix) for sequences in (2, 1))
-        return two - one + held(moved_on, 1, 0)
+        return held(others, 2, prefix) - held(others, 1, prefix) + held(moved_on, 1, 0)
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens that have a whole number of rows of each kind, on each of the ranks that share them."""
+        stages = (self.setup.counter.rows(stage.kinds, self.setup.deployment.tp) for stage in self.stages)
+        return lcm(*(each.tensor.tokens_per_row for rows in stages for each in rows))
 
     def replica(self, load: Load) -> Sum:
         """Of a model whose stages keep the same as one rank would: each kind of layer once, whatever its stage."""
@@ -79,6 +85,7 @@ class ExactLayout(Settled):
 
     def lower_bound(self, load: Load) -> bool:
         return any(
-            layer.limits(load.context) or any(tensor.rows is not None for tensor in layer.attention.cached())
-            for layer in self.setup.model.layout.kinds
+            each.limits(load.context) or each.constant_rows is not None
+            for stage in self.stages
+            for each in self.setup.counter.rows(stage.kinds, self.setup.deployment.tp)
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from kvcalc.fields import Tagged
 from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection, Role
+from kvcalc.mechanisms.compressed import Compressed
 from kvcalc.mechanisms.cross import Cross
 from kvcalc.mechanisms.gated_deltanet import GatedDeltaNet
 from kvcalc.mechanisms.kda import KDA
@@ -31,6 +32,7 @@ KINDS: Mapping[str, type[Mechanism]] = MappingProxyType(
         "gqa": GQA,
         "mla": MLA,
         "mla_expanded": MLAExpanded,
+        "compressed": Compressed,
         "shared": Shared,
         "none": NoAttention,
         "cross": Cross,
@@ -57,6 +59,7 @@ __all__ = [
     "STATE_FORMATS",
     "Attention",
     "CachedTensor",
+    "Compressed",
     "Cross",
     "GatedDeltaNet",
     "Heads",

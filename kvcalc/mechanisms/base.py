@@ -36,6 +36,8 @@ class CachedTensor(NamedTuple):
         rows: how many rows a sequence has, where it is a constant; None: one for each token.
         role: what it is for.
         format: the element format that is its own; None: the one that its role has.
+        every: tokens that one row stands for, which is there once all of them are; None: a row stands for one.
+        last: how many of the last tokens have a row, whatever the layer's window; None: those that the layer keeps.
     """
 
     name: str
@@ -44,6 +46,8 @@ class CachedTensor(NamedTuple):
     rows: Factor | None = None
     role: Role = Role.CACHE
     format: str | None = None
+    every: Factor | None = None
+    last: Factor | None = None
 
     @property
     def num_heads(self) -> int:
@@ -61,10 +65,19 @@ class CachedTensor(NamedTuple):
         return self.num_heads * self.head_elements
 
     @property
+    def tokens_per_row(self) -> int:
+        """How many tokens a row stands for."""
+        return 1 if self.every is None else self.every.value
+
+    @property
     def factors(self) -> tuple[Factor, ...]:
-        """The factors of its elements; a state is one row."""
+        """The factors of its elements; a state is one row, and of a row of several tokens each has its share."""
         rows = () if self.rows is None or self.role is Role.STATE else (self.rows,)
-        return (*rows, *(() if self.heads is None else (self.heads,)), *self.dims)
+        row = (*(() if self.heads is None else (self.heads,)), *self.dims)
+        if self.every is None:
+            return (*rows, *row)
+        words = f"{in_words([row])} / {self.every.name}", f"{in_numbers([row])} / {self.every.value:,}"
+        return (Factor(words[0], 0, derived=words),)
 
 
 class Heads(NamedTuple):
@@ -182,6 +195,10 @@ class Mechanism(ABC):
         """How many positions of its cache a step reads at most, however many are kept; None: all."""
         return None
 
+    def positions(self, kept: int) -> int:
+        """How many rows of its cache a step scores, where the layer keeps so many tokens."""
+        return kept if self.positions_read is None else min(kept, self.positions_read)
+
     def projections(self, hidden_size: int) -> tuple[Projection, ...]:  # noqa: ARG002  # most divide whatever they have
         """The matrices that not every legal number of tensor-parallel ranks divides."""
         return ()
@@ -215,8 +232,10 @@ class Mechanism(ABC):
 
     @property
     def elements_per_token(self) -> int:
-        """Elements that one token adds to one layer's cache."""
-        return sum(tensor.row_elements for tensor in self.cached() if tensor.rows is None)
+        """Elements that one token adds to one layer's cache while no window is full, rounded up."""
+        growing = [tensor for tensor in self.cached() if tensor.rows is None]
+        together = math.lcm(*(tensor.tokens_per_row for tensor in growing))
+        return -(-sum(together // tensor.tokens_per_row * tensor.row_elements for tensor in growing) // together)
 
     @property
     def elements_per_sequence(self) -> int:

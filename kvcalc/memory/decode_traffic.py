@@ -150,9 +150,7 @@ def _attention(
 ) -> Iterator[AttentionWork]:
     """Of a layer's scores and sums over what grows, and over what does not."""
     attention, context = layer.attention, scenario.workload.context
-    positions = context if layer.span is None else layer.span.kept(context)
-    if attention.positions_read is not None:
-        positions = min(positions, attention.positions_read)
+    positions = attention.positions(context if layer.span is None else layer.span.kept(context))
     kept = attention.cached()
     growing = [tensor for tensor in kept if tensor.rows is None and tensor.role is Role.CACHE]
     constant = [tensor for tensor in kept if tensor.rows is not None and tensor.role is not Role.CONV]

@@ -82,6 +82,7 @@ class Ranks:
         settled = self._settled.get(deployment)
         if settled is None:
             scenario = self.scenario
+            scenario.engine.check_parts(scenario.model)
             settled = self._settled[deployment] = scenario.engine.settle(
                 Setup(
                     scenario.model,

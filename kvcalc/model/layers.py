@@ -82,6 +82,10 @@ class LayerGroup:
         kinds = ", ".join(f"'{attention.kind}'" for attention in self.attentions)
         if self.span is not None and not any(attention.elements_per_token for attention in self.attentions):
             raise ValueError(f"{self.span.name} does not apply to attention of kind {kinds}")
+        if self.span is not None and any(
+            tensor.every or tensor.last for attention in self.attentions for tensor in attention.cached()
+        ):
+            raise ValueError(f"{self.span.name}: attention of kind {kinds} says itself which tokens it keeps")
         if self.cache_dtype is not None and not any(
             tensor.role is Role.CACHE for attention in self.attentions for tensor in attention.cached()
         ):

@@ -16,6 +16,7 @@ from kvcalc.mechanisms import (
     MHA,
     MLA,
     MQA,
+    Compressed,
     Cross,
     GatedDeltaNet,
     Lightning,
@@ -27,7 +28,15 @@ from kvcalc.mechanisms import (
     Shared,
     ShortConv,
 )
-from kvcalc.reference.base import ReferenceAttention, ReferenceLayer, ReferenceState, Rows, initialise
+from kvcalc.reference.base import (
+    ReferenceAttention,
+    ReferenceLayer,
+    ReferenceParts,
+    ReferenceState,
+    Rows,
+    initialise,
+)
+from kvcalc.reference.compressed import CompressedAttention
 from kvcalc.reference.cross import CrossAttention
 from kvcalc.reference.gated_deltanet import GatedDeltaNetLayer
 from kvcalc.reference.kda import KimiDeltaAttention
@@ -52,6 +61,7 @@ REFERENCES: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType(
         GQA: GroupedQueryAttention,
         MLA: MultiHeadLatentAttention,
         MLAExpanded: ExpandedLatentAttention,
+        Compressed: CompressedAttention,
         Shared: KeepsNothing,
         NoAttention: KeepsNothing,
         Cross: CrossAttention,
@@ -64,7 +74,16 @@ REFERENCES: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType(
     }
 )
 
-__all__ = ["REFERENCES", "KeepsNothing", "ReferenceAttention", "ReferenceLayer", "ReferenceState", "Rows", "build"]
+__all__ = [
+    "REFERENCES",
+    "KeepsNothing",
+    "ReferenceAttention",
+    "ReferenceLayer",
+    "ReferenceParts",
+    "ReferenceState",
+    "Rows",
+    "build",
+]
 
 
 def build(

@@ -102,6 +102,59 @@ class ReferenceAttention(ReferenceLayer):
         """The output (B, T, D) for tokens at positions start, ..., from rows of the cache alone, theirs included."""
 
 
+class ReferenceParts(ReferenceLayer):
+    """A layer whose memory has parts: rows of tokens, some in rings, and entries that pool the rows of several tokens.
+
+    An entry is made once all of its tokens are there, from their rows and those of the `reach` tokens before them.
+    """
+
+    chosen: ClassVar[frozenset[str]] = frozenset()
+    """Parts that only choose which rows are read."""
+
+    pooled: ClassVar[tuple[str, ...]] = ()
+    """Parts with rows of tokens, from which entries are made."""
+
+    @property
+    @abstractmethod
+    def rings(self) -> Mapping[str, int | None]:
+        """Each part with rows of tokens, and of how many of the last tokens; None: of all."""
+
+    @property
+    @abstractmethod
+    def entries(self) -> tuple[str, ...]:
+        """Each part with entries."""
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """Tokens of an entry."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """Tokens before its own that an entry is made from too."""
+
+    @abstractmethod
+    def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
+        """The rows of tokens at positions start, start + 1, ...: name -> (B, T, ...)."""
+
+    @abstractmethod
+    def pool(self, rows: Mapping[str, Tensor], first: int) -> dict[str, Tensor]:
+        """Entries first, first + 1, ...: name -> (B, T, ...).
+
+        Args:
+            rows: of the parts `pooled`, of the entries' tokens and the `reach` before them, as far as there are any.
+            first: the number of the first entry.
+        """
+
+    @abstractmethod
+    def attend(self, x_BTD: Tensor, start: int, rows: Mapping[str, Rows]) -> Tensor:
+        """The output (B, T, D) for tokens at positions start, ..., from rows of each part, theirs included.
+
+        The position of an entry is that of its last token.
+        """
+
+
 class ReferenceState(ReferenceLayer):
     """A layer whose memory has one size for each sequence: a step replaces it."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from kvcalc.reference.base import ReferenceAttention, ReferenceState, Rows
+from kvcalc.reference.base import ReferenceAttention, ReferenceParts, ReferenceState, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,8 +77,8 @@ class LayerCache:
         tokens = next(iter(kept.values())).shape[1]
         if start + tokens <= self.slots or tokens == 1:
             self.store(kept, start)
-            return self._read(start + tokens, dtype)
-        before = self._read(start, dtype)
+            return self.read(start + tokens, dtype)
+        before = self.read(start, dtype)
         rows = {
             name: torch.cat((before.tensors[name], self._rounded(name, new, dtype)), 1) for name, new in kept.items()
         }
@@ -86,9 +86,15 @@ class LayerCache:
         self.store(kept, start)
         return Rows(rows, torch.cat((before.positions_S, at_T)))
 
-    def _read(self, end: int, dtype: torch.dtype) -> Rows:
+    def read(self, end: int, dtype: torch.dtype) -> Rows:
         """The rows that are there once `end` tokens have come."""
         held = min(end, self.slots)
+        if not held:
+            empty = {
+                name: one.buffer.new_zeros((len(one.buffer), 0, *one.row), dtype=dtype)
+                for name, one in self.stored.items()
+            }
+            return Rows(empty, torch.zeros(0, dtype=torch.int64, device=self.buffers[0].device))
         rows = {name: one.packing.unpack(one.buffer[:, :held], one.row, dtype) for name, one in self.stored.items()}
         slots_S = torch.arange(held, device=self.buffers[0].device)
         rounds_S = torch.div(end - 1 - slots_S, self.slots, rounding_mode="floor")
@@ -129,7 +135,58 @@ class StateCache:
         return {name: one.packing.unpack(one.buffer, one.row, wide) for name, one in self.stored.items()}
 
 
-Cache = LayerCache | StateCache
+class PartsCache:
+    """A cache for each part: of rows of tokens, of which a ring has the last, and of entries, one for every few."""
+
+    def __init__(self, parts: Mapping[str, LayerCache]) -> None:
+        self.parts = parts
+
+    @property
+    def buffers(self) -> list[Tensor]:
+        return [buffer for part in self.parts.values() for buffer in part.buffers]
+
+    @property
+    def stored(self) -> dict[str, Stored]:
+        return {name: part.stored[name] for name, part in self.parts.items()}
+
+    def sequences(self, first: int, last: int) -> PartsCache:
+        """The same buffers, of sequences first to last - 1 only."""
+        return PartsCache({name: part.sequences(first, last) for name, part in self.parts.items()})
+
+    def extend(self, module: ReferenceParts, x_BTD: Tensor, start: int) -> dict[str, Rows]:
+        """Store the rows of these tokens, and the entries that they complete; give those that they may read."""
+        end, dtype = start + x_BTD.shape[1], x_BTD.dtype
+        wide = torch.promote_types(dtype, torch.float32)
+        rows = {
+            name: self.parts[name].extend({name: new}, start, wide if name in module.pooled else dtype)
+            for name, new in module.keep(x_BTD, start).items()
+        }
+        if module.entries:
+            first, stop = start // module.stride, end // module.stride
+            tokens = max(0, first * module.stride - module.reach), stop * module.stride
+            new = _entries(module, rows, first, tokens) if stop > first else {}
+            for name in module.entries:
+                part = self.parts[name]
+                found = part.extend({name: new[name].to(dtype)}, first, dtype) if new else part.read(stop, dtype)
+                rows[name] = found._replace(positions_S=(found.positions_S + 1) * module.stride - 1)
+        return rows
+
+
+def _entries(
+    module: ReferenceParts, rows: Mapping[str, Rows], first: int, tokens: tuple[int, int]
+) -> dict[str, Tensor]:
+    """The entries that tokens complete, from rows of the tokens in a range."""
+    return module.pool({name: in_order(rows[name], name, *tokens) for name in module.pooled}, first)
+
+
+def in_order(rows: Rows, name: str, start: int, end: int) -> Tensor:
+    """The rows of tokens start to end - 1, all of which are there."""
+    order = rows.positions_S.argsort()
+    first = int(rows.positions_S[order[0]])
+    return rows.tensors[name][:, order[start - first : end - first]]
+
+
+Cache = LayerCache | StateCache | PartsCache
 
 
 def begin(module: ReferenceLayer, cache: Cache, sequences: int) -> None:
@@ -144,6 +201,8 @@ def step(module: ReferenceLayer, cache: Cache, x_BTD: Tensor, start: int) -> Ten
         case ReferenceAttention(), LayerCache():
             rows = cache.extend(module.keep(x_BTD, start), start, x_BTD.dtype)
             return module.attend(x_BTD, start, rows)
+        case ReferenceParts(), PartsCache():
+            return module.attend(x_BTD, start, cache.extend(module, x_BTD, start))
         case ReferenceState(), StateCache():
             output_BTD, kept = module.advance(x_BTD, cache.load(x_BTD.dtype))
             cache.save(kept)
@@ -156,5 +215,7 @@ def fill(module: ReferenceLayer, cache: Cache, x_BTD: Tensor, start: int) -> Non
     """Leave in the cache what tokens at positions start, ... leave there."""
     if isinstance(module, ReferenceAttention) and isinstance(cache, LayerCache):
         cache.store(module.keep(x_BTD, start), start)
+    elif isinstance(module, ReferenceParts) and isinstance(cache, PartsCache):
+        cache.extend(module, x_BTD, start)
     else:
         step(module, cache, x_BTD, start)

@@ -22,23 +22,17 @@ if TYPE_CHECKING:
 EPSILON = 1e-6
 
 
-class Indexer(nn.Module):
-    """score(t, s) = sum over j of w_tj relu(q_tj . k_s); of a token's earlier positions the `topk` best are read.
+class Scorer(nn.Module):
+    """score(t, s) = sum over j of w_tj relu(q_tj . k_s); of the rows that a token may read, the `topk` best are read.
 
-    Of positions that score the same, earlier ones are better.
+    Of rows that score the same, earlier ones are better.
     """
 
     def __init__(self, hidden_size: int, heads: int, width: int, rope: int, topk: int | None) -> None:
         super().__init__()
         self.heads, self.rope, self.topk = heads, min(rope, width), topk
         self.q_proj = nn.Linear(hidden_size, heads * width, bias=False)
-        self.k_proj = nn.Linear(hidden_size, width, bias=False)
-        self.k_norm = nn.RMSNorm(width, eps=EPSILON)
         self.weights_proj = nn.Linear(hidden_size, heads, bias=False)
-
-    def keys(self, x_BTD: Tensor, at_T: Tensor) -> Tensor:
-        """index_k (B, T, I), its first elements rotated."""
-        return self._rotated(self.k_norm(self.k_proj(x_BTD)).unsqueeze(2), at_T).squeeze(2)
 
     def chosen(self, x_BTD: Tensor, at_T: Tensor, k_BSI: Tensor, mask_TS: Tensor) -> Tensor:
         """Which rows are read, (B, T, S), of those that a mask lets through."""
@@ -49,11 +43,9 @@ class Indexer(nn.Module):
         read_BTS = torch.zeros_like(scores_BTS, dtype=torch.bool).scatter(-1, best_BTk, value=True)
         return read_BTS & mask_TS
 
-    def textbook(self, x_BTD: Tensor, mask_TS: Tensor) -> Tensor:
-        """The same from the tokens themselves, for the last of them: positions that few others surpass."""
-        last, at_T = len(mask_TS), positions(x_BTD, 0)
-        k_BSI = self.keys(x_BTD, at_T)
-        scores_BTS = self._scores(x_BTD[:, -last:], at_T[-last:], k_BSI).masked_fill(~mask_TS, float("-inf"))
+    def unsurpassed(self, x_BTD: Tensor, at_T: Tensor, k_BSI: Tensor, mask_TS: Tensor) -> Tensor:
+        """The same, found in another way: rows that few others surpass."""
+        scores_BTS = self._scores(x_BTD, at_T, k_BSI).masked_fill(~mask_TS, float("-inf"))
         if self.topk is None or self.topk >= scores_BTS.shape[-1]:
             return mask_TS.expand_as(scores_BTS)
         this_BTS1, other_BT1S = scores_BTS.unsqueeze(-1), scores_BTS.unsqueeze(-2)
@@ -62,12 +54,31 @@ class Indexer(nn.Module):
         return (surpassing_BTS < self.topk) & mask_TS
 
     def _scores(self, x_BTD: Tensor, at_T: Tensor, k_BSI: Tensor) -> Tensor:
-        q_BTJI = self._rotated(self.q_proj(x_BTD).unflatten(-1, (self.heads, -1)), at_T)
+        q_BTJI = self.rotated(self.q_proj(x_BTD).unflatten(-1, (self.heads, -1)), at_T)
         each_BTJS = relu(torch.einsum("btji,bsi->btjs", q_BTJI, k_BSI))
         return torch.einsum("btj,btjs->bts", self.weights_proj(x_BTD), each_BTJS)
 
-    def _rotated(self, x_BTJI: Tensor, at_T: Tensor) -> Tensor:
+    def rotated(self, x_BTJI: Tensor, at_T: Tensor) -> Tensor:
+        """With its first elements rotated."""
         return torch.cat((rotate(x_BTJI[..., : self.rope], at_T), x_BTJI[..., self.rope :]), dim=-1)
+
+
+class Indexer(Scorer):
+    """One key for each token."""
+
+    def __init__(self, hidden_size: int, heads: int, width: int, rope: int, topk: int | None) -> None:
+        super().__init__(hidden_size, heads, width, rope, topk)
+        self.k_proj = nn.Linear(hidden_size, width, bias=False)
+        self.k_norm = nn.RMSNorm(width, eps=EPSILON)
+
+    def keys(self, x_BTD: Tensor, at_T: Tensor) -> Tensor:
+        """index_k (B, T, I), its first elements rotated."""
+        return self.rotated(self.k_norm(self.k_proj(x_BTD)).unsqueeze(2), at_T).squeeze(2)
+
+    def textbook(self, x_BTD: Tensor, mask_TS: Tensor) -> Tensor:
+        """What the last tokens read, from the tokens themselves."""
+        last, at_T = len(mask_TS), positions(x_BTD, 0)
+        return self.unsurpassed(x_BTD[:, -last:], at_T[-last:], self.keys(x_BTD, at_T), mask_TS)
 
 
 def indexer_of(mechanism: MLA | MLAExpanded, hidden_size: int) -> Indexer | None:

@@ -38,6 +38,9 @@ class StoredAs(NamedTuple):
 KEYS_AND_VALUES = StoredAs("transformers, cache_utils.py, DynamicLayer")
 INPUTS = StoredAs("transformers, cache_utils.py, LinearAttentionLayer.update_conv_state")
 LATENT = StoredAs("DeepSeek-V3, inference/model.py, class MLA: kv_cache, pe_cache")
+COMPRESSED = StoredAs(
+    "transformers 5.24, models/deepseek_v4/modeling_deepseek_v4.py, DeepseekV4HCACache: keys, compressed_kv"
+)
 INDEX_KEYS = StoredAs(
     "DeepSeek-V3.2-Exp, inference/model.py, class Indexer: k_cache, k_scale_cache",
     partial(ByteBlocks, torch.float8_e4m3fn, torch.float32, 128),

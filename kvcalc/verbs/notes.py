@@ -236,4 +236,5 @@ def _state_notes(model: Model) -> Iterator[Note]:
 
 
 def _keeps(layer: Layer, role: Role) -> bool:
-    return any(tensor.role is role for tensor in layer.attention.cached())
+    """Whether it keeps a constant number of rows of that role."""
+    return any(tensor.role is role and tensor.rows is not None for tensor in layer.attention.cached())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from kvcalc.reference import ReferenceAttention, build
+from kvcalc.reference import ReferenceAttention, ReferenceParts, build
 from kvcalc.reference.cache import begin, fill, step
 from kvcalc.units import MIB
 from kvcalc.verification.shapes import Observed, compute_dtype, hidden_size
@@ -134,9 +134,8 @@ def _compare(scope: Scope, module: ReferenceLayer, observed: Observed, cache: Ca
     """One sequence through the cache, against the textbook."""
     tokens = min(scope.context, _compared(observed))
     one, x_BTD = cache.sequences(0, 1), _random(module, 0, 1, tokens)
-    if isinstance(module, ReferenceAttention):
-        for name, rows in module.keep(x_BTD[:, :512], 0).items():  # the first rows packed fix a scale per tensor
-            one.stored[name].packing.pack(1.25 * rows)
+    if isinstance(module, ReferenceAttention | ReferenceParts):
+        _fix_scales(one, module.keep(x_BTD[:, :512], 0))
     begin(module, one, 1)
     outputs = []
     for start, end in _chunks(0, tokens, _attended_at_once(observed, tokens)):
@@ -149,6 +148,12 @@ def _compare(scope: Scope, module: ReferenceLayer, observed: Observed, cache: Ca
     tolerance = max(TOLERANCE[kept.format_name] for kept in observed.tensors.values())
     computed_in = {torch.float32: "fp32", torch.float16: "fp16"}.get(x_BTD.dtype, "bf16")
     return Decoded(bool(found.isfinite().all()), float(difference), tokens, max(tolerance, TOLERANCE[computed_in]))
+
+
+def _fix_scales(cache: Cache, rows: dict[str, Tensor]) -> None:
+    """The first rows that are packed fix a scale per tensor."""
+    for name, some in rows.items():
+        cache.stored[name].packing.pack(1.25 * some)
 
 
 def _fill_and_decode(scope: Scope, module: ReferenceLayer, observed: Observed, cache: Cache, seed: int) -> bool:
@@ -176,7 +181,9 @@ def _compared(observed: Observed) -> int:
     """Tokens to compare after. As many as a sparse layer reads: which it chose of more may turn on a rounding."""
     if observed.slots is None and observed.layer.attention.query_heads is None:
         return STATE_COMPARED
-    return min(COMPARED, observed.layer.attention.positions_read or COMPARED)
+    attention = observed.layer.attention
+    together = max((tensor.tokens_per_row for tensor in attention.cached()), default=1)
+    return min(COMPARED, together * (attention.positions_read or COMPARED))
 
 
 def _scores(observed: Observed) -> int:

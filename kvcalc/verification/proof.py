@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from kvcalc.model.span import Span
-from kvcalc.reference import REFERENCES, ReferenceAttention, ReferenceLayer, ReferenceState, build
-from kvcalc.reference.cache import LayerCache, Stored
+from kvcalc.reference import REFERENCES, ReferenceAttention, ReferenceLayer, ReferenceParts, ReferenceState, build
+from kvcalc.reference.cache import LayerCache, PartsCache, Stored
 from kvcalc.reference.packing import Packing
-from kvcalc.verification.proof_of_use import needed_rows, needed_state, relative
+from kvcalc.verification.proof_of_use import needed_parts, needed_rows, needed_state, relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,6 +132,8 @@ def _decode(part: ReferenceLayer, x_BTD: Tensor, span: Span | None) -> tuple[Ten
     """The outputs of one rank, from its cache alone, and the least change when something kept is taken away."""
     if isinstance(part, ReferenceState):
         return _decode_state(part, x_BTD)
+    if isinstance(part, ReferenceParts):
+        return _decode_parts(part, x_BTD)
     assert isinstance(part, ReferenceAttention)  # noqa: S101  # there are no others
     cache = _cache(part.keep(x_BTD[:, :1], 0), _TOKENS if span is None else span.tokens)
     outputs, start = list[Tensor](), 0
@@ -152,6 +154,22 @@ def _decode_state(part: ReferenceState, x_BTD: Tensor) -> tuple[Tensor, float]:
         outputs.append(output)
         start += tokens
     return torch.cat(outputs, dim=1), needed_state(part, x_chunk, before)
+
+
+def _decode_parts(part: ReferenceParts, x_BTD: Tensor) -> tuple[Tensor, float]:
+    """A last token that completes an entry shows what entries are made of."""
+    rows = part.keep(x_BTD, 0)
+    entries = part.pool({name: rows[name] for name in part.pooled}, 0) if part.entries else {}
+    slots = {name: most or _TOKENS for name, most in part.rings.items()}
+    slots |= {name: made.shape[1] for name, made in entries.items()}
+    caches = {name: _cache({name: tensor}, slots[name]) for name, tensor in (rows | entries).items()}
+    cache, outputs, start = PartsCache(caches), list[Tensor](), 0
+    for tokens in _CHUNKS:
+        x_chunk = x_BTD[:, start : start + tokens]
+        found = cache.extend(part, x_chunk, start)
+        outputs.append(part.attend(x_chunk, start, found))
+        start += tokens
+    return torch.cat(outputs, dim=1), needed_parts(part, x_chunk, start - tokens, found)
 
 
 def _cache(one_token: dict[str, Tensor], slots: int) -> LayerCache:

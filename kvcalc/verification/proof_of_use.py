@@ -7,18 +7,23 @@ what is read depends on the token, several tokens are asked.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from kvcalc.reference import Rows
+from kvcalc.reference.cache import in_order
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kvcalc.reference import ReferenceAttention, ReferenceState, Rows
+    from kvcalc.reference import ReferenceAttention, ReferenceParts, ReferenceState
 
-_ASKED, _ASKED_STATES = 24, 4
-"""Tokens that are asked, where what is read of rows, or of a state, depends on them."""
+_ASKED, _ASKED_STATES, _ASKED_PARTS = 24, 4, 192
+"""Tokens that are asked, where what is read of rows, of a state, or of parts depends on them. Of parts, one element of
+one token moves a pooled key a little, and few tokens choose otherwise."""
 
 
 def needed_rows(part: ReferenceAttention, x_B1D: Tensor, start: int, rows: Rows) -> float:
@@ -45,6 +50,52 @@ def needed_rows(part: ReferenceAttention, x_B1D: Tensor, start: int, rows: Rows)
         return part.attend(x_A1D, start, each._replace(tensors={**each.tensors, **tensors}))
 
     return min(*changes, _least_use(output, read, asked, over=(0, 1)))
+
+
+def needed_parts(part: ReferenceParts, x_B1D: Tensor, start: int, rows: Mapping[str, Rows]) -> float:
+    """The least change of an output at the last position, which completes an entry.
+
+    Without a part's oldest row, and without each element of its rows; of entries, of those before that one.
+    """
+    asked = _ASKED_PARTS if part.chosen & rows.keys() else 1
+    x_A1D = _tokens(x_B1D, asked) if asked > 1 else x_B1D
+    newest = start // part.stride
+    positions = {name: found.positions_S for name, found in rows.items()}
+    kept = _for_each({name: found.tensors[name] for name, found in rows.items()}, asked)
+    for name in part.entries:  # the newest is made again from what its tokens left
+        earlier = positions[name] < newest * part.stride
+        kept[name], positions[name] = kept[name][:, earlier], positions[name][earlier]
+
+    def output(tensors: Mapping[str, Tensor]) -> Tensor:
+        each = {name: Rows({name: tensor}, positions[name]) for name, tensor in {**kept, **tensors}.items()}
+        if part.entries:
+            first, end = max(0, newest * part.stride - part.reach), (newest + 1) * part.stride
+            made = part.pool({name: in_order(each[name], name, first, end) for name in part.pooled}, newest)
+            at_1 = torch.tensor([end - 1])
+            for name in part.entries:
+                joined = torch.cat((each[name].tensors[name], made[name]), 1)
+                each[name] = Rows({name: joined}, torch.cat((positions[name], at_1)))
+        return part.attend(x_A1D, start, each)
+
+    right_A1D, changes = output({}), []
+    for name, tensor in kept.items():
+        oldest = tensor.clone()
+        oldest[:, positions[name] == positions[name].min()] = 0
+        changes.append(_largest_change(output({name: oldest}), right_A1D, asked))
+        if name in part.chosen:
+            changes += [
+                _largest_change(output({name: _without(tensor, element)}), right_A1D, asked)
+                for element in range(math.prod(tensor.shape[2:]))
+            ]
+    read = {name: tensor for name, tensor in kept.items() if name not in part.chosen}
+    return min(*changes, _least_use(output, read, asked, over=(0, 1)))
+
+
+def _without(tensor: Tensor, element: int) -> Tensor:
+    """With one element of every row zero."""
+    flat = tensor.flatten(2).clone()
+    flat[..., element] = 0
+    return flat.view_as(tensor)
 
 
 def needed_state(part: ReferenceState, x_B1D: Tensor, kept: Mapping[str, Tensor]) -> float:

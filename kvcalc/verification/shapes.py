@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from kvcalc.errors import KvcalcError
-from kvcalc.reference import ReferenceAttention, ReferenceLayer, ReferenceState, build
-from kvcalc.reference.cache import LayerCache, StateCache, Stored
+from kvcalc.reference import ReferenceAttention, ReferenceLayer, ReferenceParts, ReferenceState, build
+from kvcalc.reference.cache import LayerCache, PartsCache, StateCache, Stored
 from kvcalc.reference.packing import packing
 from kvcalc.scenario import compute_format
 from kvcalc.verification.shape_rules import ShapeRules
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
+    from kvcalc.reference.cache import Cache
     from kvcalc.verification.scope import Rank, Scope
 
 HIDDEN_SIZE = 4096
@@ -43,12 +44,14 @@ class Kept(NamedTuple):
         row: the shape of a row, (heads, width) or (width,) or that of a state.
         stored: what holds it for all sequences and rows, on the meta device.
         rows: how many a sequence has, where it is a constant; 1 where each token adds one.
+        slots: how many it has of a part with a number of its own; None where it has the layer's.
     """
 
     row: tuple[int, ...]
     stored: Tensor
     format_name: str
     rows: int = 1
+    slots: int | None = None
 
     @property
     def elements(self) -> int:
@@ -77,7 +80,7 @@ class Observed(NamedTuple):
         """Rows of a sequence that a query reads: the tokens kept, or the constant."""
         return max((kept.rows for kept in self.tensors.values()), default=1) if self.slots is None else self.slots
 
-    def cache(self, device: torch.device) -> LayerCache | StateCache:
+    def cache(self, device: torch.device) -> Cache:
         """A layer's cache with real buffers, not yet touched."""
         stored = {
             name: Stored(
@@ -87,7 +90,12 @@ class Observed(NamedTuple):
             )
             for name, kept in self.tensors.items()
         }
-        return StateCache(stored) if self.slots is None else LayerCache(stored, self.slots)
+        if self.slots is None:
+            return StateCache(stored)
+        own = {name: kept.slots for name, kept in self.tensors.items() if kept.slots is not None}
+        if own:
+            return PartsCache({name: LayerCache({name: stored[name]}, slots) for name, slots in own.items()})
+        return LayerCache(stored, self.slots)
 
 
 def hidden_size(model: Model) -> int:
@@ -118,11 +126,30 @@ def _observe(scope: Scope, layer: Layer, rank: Rank) -> Observed:
         _check_countable(scope, module.keep(_tokens(1, 1, model), 0), slots)
         kept = module.keep(_tokens(scope.sequences, slots, model), scope.context - slots)
         return Observed(layer, slots, {name: _packed(scope, layer, name, rows) for name, rows in kept.items()})
+    if isinstance(module, ReferenceParts):
+        return _observe_parts(scope, layer, module)
     if scope.sequences * layer.attention.elements_per_sequence > MAX_ELEMENTS:
         raise _not_countable(scope)
     kept = _after_a_token(module, scope.sequences, model)
     packed = {name: _packed(scope, layer, name, rows)._replace(rows=rows.shape[1]) for name, rows in kept.items()}
     return Observed(layer, None, packed)
+
+
+def _observe_parts(scope: Scope, layer: Layer, module: ReferenceParts) -> Observed:
+    """Rows of the last tokens of each ring, and an entry for every few tokens of the whole context."""
+    model, context = scope.scenario.model, scope.context
+    _check_countable(scope, module.keep(_tokens(1, 1, model), 0), context)
+    found: dict[str, Kept] = {}
+    for name, most in module.rings.items():
+        slots = context if most is None else min(context, most)
+        rows = module.keep(_tokens(scope.sequences, slots, model), context - slots)[name]
+        found[name] = _packed(scope, layer, name, rows)._replace(slots=slots)
+    if module.entries:
+        entries = context // module.stride
+        whole = module.keep(_tokens(scope.sequences, max(1, entries) * module.stride, model), 0)
+        for name, rows in module.pool({name: whole[name] for name in module.pooled}, 0).items():
+            found[name] = _packed(scope, layer, name, rows[:, :entries])._replace(slots=entries)
+    return Observed(layer, context, found)
 
 
 def _after_a_token(module: ReferenceLayer, sequences: int, model: Model) -> dict[str, Tensor]:

@@ -86,13 +86,15 @@ def _tensors(scope: Scope, reports: list[RankReport]) -> Iterator[Check]:
     for layer in scope.kinds:
         on_ranks = [report.elements[layer.label] for report in reports if layer.label in report.elements]
         predicted = _elements(layer, scope.deployment.tp)
+        tensors = layer.attention.cached()
+        together = {each.name: f" of {each.tokens_per_row:,} tokens together" for each in tensors if each.every}
         names = dict.fromkeys([*predicted, *(name for elements in on_ranks for name in elements)])
         for name in names:
             expected = predicted.get(name, 0)
             found = [elements.get(name, 0) for elements in on_ranks]
             differing = next((elements for elements in found if elements != expected), expected) if found else None
             per = f"kept per {layer.attention.kept_per}"
-            yield exactly(per, f"{layer.label}: {name}", expected, differing, "elements")
+            yield exactly(per, f"{layer.label}: {name}", expected, differing, f"elements{together.get(name, '')}")
 
 
 def _elements(layer: Layer, tp: int) -> dict[str, int]:

@@ -26,7 +26,6 @@ FACTS = {
 }
 CATALOGUE = {hub_id: name for name in model_names() for hub_id in load_model(name).hub_ids}
 REFUSED = {
-    "deepseek-ai/DeepSeek-V4-Pro": "'deepseek_v4' is a model with compressed key-value entries",
     "stepfun-ai/Step-3.7-Flash": "it has no attention_other_setting",
 }
 

@@ -50,7 +50,7 @@ NO_SHAPE = {
 and LongCat-Flash's, which allocates matrices of experts that have none."""
 
 MAPPINGS = {
-    "MODEL_MAPPING": 82,
+    "MODEL_MAPPING": 83,
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": 43,
     "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": 35,
     "MODEL_FOR_QUESTION_ANSWERING_MAPPING": 21,

@@ -21,7 +21,6 @@ NO_CLASS = {
     "baichuan",
     "bailing_moe",
     "chatglm",
-    "deepseek_v4",
     "internlm2",
     "kimi_k3",
     "phi-msft",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import kvcalc
 from kvcalc.mechanisms import KINDS, Attention, CachedTensor
-from kvcalc.reference import REFERENCES, KeepsNothing, ReferenceAttention, ReferenceState
+from kvcalc.reference import REFERENCES, KeepsNothing, ReferenceAttention, ReferenceParts, ReferenceState
 from kvcalc.reference.packing import PACKED
 from kvcalc.verification.decoding import TOLERANCE
 
@@ -83,11 +83,14 @@ def test_a_module_that_keeps_zeros_is_found(monkeypatch: pytest.MonkeyPatch, sam
     module: Any = REFERENCES[type(sample)]
 
     def zeroed(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {**kept, name: torch.zeros_like(kept[name])}
+        return {**kept, **({name: torch.zeros_like(kept[name])} if name in kept else {})}
 
-    if issubclass(module, ReferenceAttention):
+    if issubclass(module, ReferenceAttention | ReferenceParts):
         keep = module.keep
         monkeypatch.setattr(module, "keep", lambda *args: zeroed(keep(*args)))
+        if issubclass(module, ReferenceParts):
+            pool = module.pool
+            monkeypatch.setattr(module, "pool", lambda *args: zeroed(pool(*args)))
     else:
         assert issubclass(module, ReferenceState)
         begin, advance = module.begin, module.advance

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OTHERWISE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "deepseek_v4": {"partial_rotary_factor": 0.125},
         "smollm3": {"no_rope_layer_interval": 4},
         "falcon": {"parallel_attn": True},
         "cohere2": {"sliding_window_pattern": 4},

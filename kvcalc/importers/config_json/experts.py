@@ -41,6 +41,9 @@ _WIDTHS: Mapping[str, tuple[str, ...]] = {
 }
 """Families whose experts' width has another name than moe_intermediate_size, or both, which must agree."""
 
+_SPARSE = {"sparse", "moe", "hash_moe"}
+"""Types of blocks with experts; the last two are DeepSeek-V4's, whose first layers choose them by the token."""
+
 _ZERO_EXPERTS = {"longcat_flash"}
 """Some experts of these compute nothing, and so how many a token passes through differs."""
 
@@ -120,7 +123,7 @@ def sparse_layers(config: Config) -> list[bool] | None:
     types, frequency = _value(config, "mlp_layer_types"), _value(config, "moe_layer_freq")
     listed = _value(config, "moe_layers") if config.model_type == "llama4_text" else None
     if isinstance(types, list):
-        return [each == "sparse" for each in types[:layers]] if len(types) >= layers else None
+        return [each in _SPARSE for each in types[:layers]] if len(types) >= layers else None
     if isinstance(frequency, list):
         return [each == 1 for each in frequency[:layers]] if len(frequency) >= layers else None
     if isinstance(listed, list):

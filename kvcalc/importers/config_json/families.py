@@ -123,6 +123,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "phi3small": _without(_FULL, "dense_attention_every_n_layers", "blocksparse_num_local_blocks"),
         "transformer": _ALL,
         **_all("deepseek_v32 glm_moe_dsa", _of("latent", "indexed")),
+        "deepseek_v4": _of("compressed", "deepseek_v4"),
         **_all("qwen3_next qwen3_5_text qwen3_5_moe_text", _of("linear_attention", "deltanet")),
         "kimi_linear": _of("linear_attention", "kimi_linear"),
         "bailing_hybrid": _of("linear_attention", "bailing_hybrid"),

@@ -115,7 +115,6 @@ _SPARSE = "a model with a sparse attention of its own, whose cache is not publis
 
 NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
     {
-        "deepseek_v4": "a model with compressed key-value entries, a kind of cache that kvcalc does not express yet",
         "glm5_next": "a model whose indexer pools keys over several tokens, which kvcalc does not express yet",
         **_all("minimax_m3 minimax_m3_vl minimax_m3_vl_text", _SPARSE),
         **_all("rwkv rwkv6 rwkv7 recurrent_gemma hgrn hgrn2", _GATES),

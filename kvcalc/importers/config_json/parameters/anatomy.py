@@ -212,6 +212,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             head_bias=Flag("use_bias"),
             router_bias=True,
         ),
+        "deepseek_v4": Anatomy(mlp_bias=Flag("mlp_bias")),
         **dict.fromkeys(("deepseek_v3", "kimi_k2", "deepseek_v32", "glm_moe_dsa"), _LATENT),
         **dict.fromkeys(("glm4_moe_lite", "mistral4", "youtu"), _LATENT),
         "kimi_linear": _LATENT._replace(only_if=(_TIES_NOTHING,)),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.parameters import states
+from kvcalc.importers.config_json.parameters.compressed import compressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,6 +104,7 @@ _KINDS: Mapping[str, Callable[[Config, Anatomy, AttentionBlock], int]] = {
             states.short_conv,
             states.mamba1,
             states.mamba2,
+            compressed,
         )
     },
 }

@@ -9,6 +9,7 @@ from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
 from kvcalc.importers.config_json.parameters.attention import attention_parameters, holds
+from kvcalc.importers.config_json.parameters.compressed import hyper_connections
 from kvcalc.importers.config_json.parameters.draft import draft_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters, longcat_feed_forward
 from kvcalc.importers.config_json.parameters.gemma import gemma3n_more, gemma4_feed_forward, gemma4_more
@@ -80,6 +81,7 @@ _FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]]
 """Families whose blocks differ from layer to layer, or stand beside experts."""
 
 _MORE: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], int]] = {
+    "deepseek_v4": hyper_connections,
     "gemma3n_text": gemma3n_more,
     "gemma4_text": gemma4_more,
 }

@@ -1,0 +1,73 @@
+"""Compressed attention: DeepSeek-V4, whose layers keep a window of entries and one more for every few tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.importers.config_json.heads import HEADS
+from kvcalc.importers.config_json.layer_lists import SLIDING, listed_types, num_layers
+from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
+from kvcalc.importers.sourced import Sourced
+
+if TYPE_CHECKING:
+    from kvcalc.importers.config import Config
+
+SPARSE, HEAVY = "compressed_sparse_attention", "heavily_compressed_attention"
+
+_OVERLAPPING, _HEAVY_RATIO = 4, 128
+"""The ratios that the model's class and vLLM know (vllm/models/deepseek_v4/compressor.py, CompressorStateCache). At the
+first alone entries overlap, and have an indexer."""
+
+
+def deepseek_v4(config: Config) -> list[ImportedLayer]:
+    """compress_ratios has 0, 4 or 128 for each layer; or layer_types, with compress_rates for each type.
+
+    Raises:
+        KvcalcError: another ratio, or a list of another length.
+    """
+    types = listed_types(config, {SLIDING, SPARSE, HEAVY})
+    config.ignore("num_key_value_heads")  # of whatever number, one entry is kept
+    if types is None:
+        reason = "compress_ratios"
+        drafts = config.optional_count("num_nextn_predict_layers", least=0)
+        ratios, layers = config.numbers(reason), num_layers(config)
+        if not layers <= len(ratios) <= layers + (0 if drafts is None else drafts.value):
+            raise config.refusal(f"compress_ratios is a list of {len(ratios)}, for {layers} layers")
+        ratios = ratios[:layers]
+    else:
+        config.ignore("compress_ratios")
+        reason, rates = "layer_types and compress_rates", config.part("compress_rates", optional=True)
+        usual = {SPARSE: Sourced(_OVERLAPPING, "class"), HEAVY: Sourced(_HEAVY_RATIO, "class")}
+        of_type = {each: (rates.optional_count(each) or ratio).value for each, ratio in usual.items()}
+        ratios = [of_type.get(each, 0) for each in types]
+    for ratio in sorted(set(ratios) - {0, _OVERLAPPING, _HEAVY_RATIO}):
+        raise config.refusal(f"{reason} has {ratio}, and its class knows ratios of 4 and 128 only")
+    kinds = {ratio: _block(config, Sourced(ratio, reason)) for ratio in set(ratios)}
+    return [ImportedLayer((kinds[ratio],)) for ratio in ratios]
+
+
+def _block(config: Config, ratio: Sourced) -> AttentionBlock:
+    fields = [
+        ("num_heads", config.count(*HEADS)),
+        ("head_dim", config.count("head_dim")),
+        ("sliding_window", config.tokens("sliding_window")),
+    ]
+    if ratio.value:
+        fields.append(("compress_ratio", ratio))
+    config.ignore("index_head_dim", "index_n_heads", "index_topk")
+    if ratio.value == _OVERLAPPING:
+        fields.append(("overlap", Sourced(value=True, reason="compress_ratio 4")))
+        fields += [(name, config.count(name)) for name in ("index_head_dim", "index_n_heads", "index_topk")]
+    fields += [("q_lora_rank", config.count("q_lora_rank")), ("qk_rope_head_dim", _rotated(config))]
+    return AttentionBlock("compressed", tuple(fields))
+
+
+def _rotated(config: Config) -> Sourced:
+    """qk_rope_head_dim, or partial_rotary_factor of head_dim, which transformers writes instead."""
+    stated = config.optional_count("qk_rope_head_dim")
+    if stated is not None:
+        return stated
+    share, width = config.need("partial_rotary_factor").value, config.count("head_dim").value
+    if not isinstance(share, int | float) or not 0 < share <= 1:
+        raise config.refusal(f"partial_rotary_factor is {share}, not a share of head_dim")
+    return Sourced(int(width * share), "partial_rotary_factor x head_dim")

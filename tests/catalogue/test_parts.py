@@ -1,0 +1,49 @@
+"""Models whose layers keep rows for several tokens, and rings: added up again from a table of facts."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from conftest import DATA
+
+import kvcalc
+
+with (DATA / "compressed_facts.csv").open(encoding="utf-8", newline="") as file:
+    FACTS = {row["name"]: row for row in csv.DictReader(file)}
+
+
+def layers_of(name: str) -> tuple[int, int, int]:
+    """Layers by their compress_ratio: 0, 4, 128."""
+    of_0, of_4, of_128 = (int(FACTS[name][f"layers_of_{ratio}"]) for ratio in (0, 4, 128))
+    return of_0, of_4, of_128
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_model_has_what_its_facts_say(name: str) -> None:
+    facts, model = FACTS[name], kvcalc.load_model(name)
+    assert model.num_layers == sum(layers_of(name))
+    assert model.hub_ids[0] == facts["hub_id"]
+    assert (model.parameters, model.active_parameters) == (int(facts["parameters"]), int(facts["active_parameters"]))
+    assert sum(part.parameters for part in model.weights if not part.scales) == model.parameters
+
+
+@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("context", [1, 7, 128, 1_000_003])
+def test_entries_and_rings_add_up(name: str, context: int) -> None:
+    of_0, of_4, of_128 = layers_of(name)
+    window = 1024 * min(context, 128)
+    waiting_4, waiting_128 = min(context, 8) * 4 * (4 * 512 + 4 * 128), min(context, 128) * 4 * 2 * 512
+    sparse = window + context // 4 * (1024 + 132) + waiting_4
+    heavy = window + context // 128 * 1024 + waiting_128
+    found = kvcalc.estimate(name, batch=3, context=context, cache_dtype="bf16").cache
+    assert found.bytes == 3 * (of_0 * window + of_4 * sparse + of_128 * heavy)
+    assert found.state_bytes_per_sequence == 0
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_what_a_token_adds_in_the_long_run(name: str) -> None:
+    _, of_4, of_128 = layers_of(name)
+    found = kvcalc.estimate(name, context=10_000).cache
+    assert found.bytes_per_token_at_context == of_4 * (1024 + 132) // 4 + of_128 * 1024 // 128
+    assert found.lower_bound

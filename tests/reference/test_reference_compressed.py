@@ -1,0 +1,81 @@
+"""The reference module of compressed attention against the code of transformers' DeepSeek-V4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from kvcalc.reference.compressor import Compressor
+from kvcalc.reference.functional import positions
+
+pytestmark = pytest.mark.torch
+
+TOKENS = 26
+DIMS: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "head_dim": 16,
+    "partial_rotary_factor": 0.25,
+    "q_lora_rank": 8,
+    "o_groups": 2,
+    "o_lora_rank": 4,
+    "index_head_dim": 8,
+    "index_n_heads": 2,
+    "index_topk": 64,
+    "sliding_window": 8,
+    "num_hidden_layers": 3,
+    "layer_types": ["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"],
+    "compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 8},
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "vocab_size": 64,
+    "compress_rope_theta": 10_000.0,
+}
+
+
+@pytest.fixture(scope="module")
+def config() -> Any:
+    from transformers import DeepseekV4Config  # noqa: PLC0415  # slow, and for this only
+
+    return DeepseekV4Config(**DIMS)
+
+
+@pytest.mark.parametrize("kind", ["HCA", "CSA"])
+def test_entries_are_those_of_its_compressor(config: Any, kind: str) -> None:
+    from transformers.models.deepseek_v4 import modeling_deepseek_v4 as theirs  # noqa: PLC0415  # slow
+
+    torch.manual_seed(1)
+    module = getattr(theirs, f"DeepseekV4{kind}Compressor")(config).float()
+    overlap, ratio = kind == "CSA", 4 if kind == "CSA" else 8
+    for weight in module.parameters():
+        torch.nn.init.normal_(weight, 0.5, 0.5)
+    own = Compressor(32, 16, ratio, 4, overlap=overlap)
+    own.load_state_dict({name: weight for name, weight in module.state_dict().items() if name in own.state_dict()})
+    x_BTD = torch.randn(2, TOKENS, 32)
+    found, _ = module(x_BTD, torch.randn(2, TOKENS, 8), torch.arange(TOKENS).expand(2, -1), None, 0)[:2]
+    at_T = positions(x_BTD, 0)
+    expected = own.entries(own.states(x_BTD, at_T)[:, : TOKENS // ratio * ratio], 0)
+    torch.testing.assert_close(found[:, 0], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(own.textbook(x_BTD, at_T), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [3, 8, TOKENS])
+def test_its_cache_holds_as_many_entries(config: Any, tokens: int) -> None:
+    """Of its window it keeps one token fewer, which the next one completes; of what waits, no more than it needs."""
+    from transformers import AutoModelForCausalLM, DynamicCache  # noqa: PLC0415  # slow
+
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    cache = DynamicCache(config=config)
+    with torch.no_grad():
+        for start in range(tokens):
+            model(torch.tensor([[start]]), cache=cache)
+    window, sparse, heavy = cache.layers
+    assert window.keys.shape[2] == min(tokens, 7)
+    entries = {name: one.shape[1] for name, one in sparse.compressed_kv.items()}
+    assert entries == {"compressor": tokens // 4, "indexer": tokens // 4}
+    assert heavy.compressed_kv["compressor"].shape[1:] == (tokens // 8, 16)
+    assert heavy.buffer_kv["compressor"].shape[1] == tokens % 8
