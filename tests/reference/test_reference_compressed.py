@@ -68,12 +68,13 @@ def test_its_cache_holds_as_many_entries(config: Any, tokens: int) -> None:
     from transformers import AutoModelForCausalLM, DynamicCache  # noqa: PLC0415  # slow
 
     torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_config(config).eval()
-    cache = DynamicCache(config=config)
+    model = AutoModelForCausalLM.from_config(config).eval()  # type: ignore[no-untyped-call]  # untyped
+    cache: Any = DynamicCache(config=config)
     with torch.no_grad():
         for start in range(tokens):
             model(torch.tensor([[start]]), cache=cache)
-    window, sparse, heavy = cache.layers
+    layers: Any = cache.layers
+    window, sparse, heavy = layers
     assert window.keys.shape[2] == min(tokens, 7)
     entries = {name: one.shape[1] for name, one in sparse.compressed_kv.items()}
     assert entries == {"compressor": tokens // 4, "indexer": tokens // 4}

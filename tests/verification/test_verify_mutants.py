@@ -127,13 +127,13 @@ def no_factor_2(patch: pytest.MonkeyPatch) -> None:
 
 def positions_changed_by(difference: int) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        original = content._positions  # noqa: SLF001  # what is broken here
+        original = content.positions_kept
 
         def positions(*args: Any) -> tuple[Factor, int]:
             right, shared = original(*args)
             return right._replace(value=right.value + difference), shared
 
-        patch.setattr(content, "_positions", positions)
+        patch.setattr(content, "positions_kept", positions)
 
     return mutate
 
