@@ -127,7 +127,7 @@ def no_factor_2(patch: pytest.MonkeyPatch) -> None:
 
 def positions_changed_by(difference: int) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        original = content.positions_kept
+        original = rows_kept.positions_kept
 
         def positions(*args: Any) -> tuple[Factor, int]:
             right, shared = original(*args)
