@@ -13,7 +13,7 @@ import torch
 from conftest import Kvcalc
 from torch import Tensor
 
-from kvcalc.engines import RankLoad, base, content, exact
+from kvcalc.engines import RankLoad, base, content, exact, rows_kept
 from kvcalc.formats.element import ElementFormat
 from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, mha_mqa_gqa
 from kvcalc.mechanisms.mha_mqa_gqa import keys_and_values
