@@ -139,7 +139,9 @@ def positions_changed_by(difference: int) -> Mutation:
 
 
 def windows_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(content, "_positions", lambda _layer, _tensor, load: (Factor("context", load.context, "token"), 0))
+    patch.setattr(
+        content, "positions_kept", lambda _layer, _tensor, load: (Factor("context", load.context, "token"), 0)
+    )
 
 
 def bytes_changed(name: str, block_bytes: int) -> Mutation:
