@@ -69,5 +69,9 @@ class LlamaCpp(Engine):
             raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
         return LlamaLayout(setup, settings, ggml_format(setup, settings), RULES[self.version or self.versions[-1]])
 
+    @property
+    def counts_mtp_cache(self) -> bool:
+        return bool(self.option("draft-n"))
+
     def not_modelled(self) -> Iterator[Note]:
         yield note("host-cache", "prompts that llama-server keeps in host memory (--cache-ram), and checkpoints")

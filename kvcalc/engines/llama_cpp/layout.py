@@ -9,11 +9,12 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.base import Load, Settled
-from kvcalc.engines.budget import Budget
+from kvcalc.engines.budget import Budget, Temporary
 from kvcalc.engines.content import Rate, contents
 from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
 from kvcalc.engines.llama_cpp.formats import flash_attention
 from kvcalc.engines.llama_cpp.layers import shared_out
+from kvcalc.engines.llama_cpp.second_context import second_cache
 from kvcalc.engines.placement import Placement
 from kvcalc.model.layers import count_layers
 from kvcalc.note import Note, note, register
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.base import Setup
-    from kvcalc.engines.budget import Temporary
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Content
     from kvcalc.engines.llama_cpp.builds import BuildRules
@@ -39,8 +39,10 @@ MOST_SLOTS = 256
 MARGIN = 1024 * MIB
 """What fitting leaves free on a card (common/common.h, fit_params_target)."""
 
+register({"draft-not-counted": "tokens are drafted by a model that is not counted"})
 register({"slots-share-no-prefix": "llama.cpp keeps a prefix that sequences share once for each slot"})
 
+DRAFTING = "llama.cpp: the context of the layers that draft has a compute buffer of its own, no larger"
 _KV = "llama.cpp b11549, src/llama-kv-cache.cpp"
 _SWA = "llama.cpp b11549, src/llama-kv-cache-iswa.cpp"
 _STATES = "llama.cpp b11549, src/llama-memory-recurrent.cpp: 1 + n_rs_seq rows of each slot"
@@ -137,7 +139,7 @@ class LlamaLayout(Settled):
             of_all = (*(several if len(content.tensors) > 1 else ()), Factor("layers", content.layers, "layer"))
             if content.tensors[0].rows is not None:
                 if drafted := self.settings.draft_n:
-                    copies = Factor("drafted_tokens", drafted, "copy")
+                    copies = Factor("drafted_tokens", drafted, "drafted token")
                     rows = (*of_all, copies, *content.rows, *content.row)
                     yield Product(f"{label}: {names}, copies for drafted tokens", rows, _STATES)
                 continue
@@ -150,6 +152,8 @@ class LlamaLayout(Settled):
                 source = _SWA if content.layer.span else _KV
                 yield Product(f"{label}: {names}, {what}", (*of_all, spare, *content.row), source)
             yield from self._as_wide_as_the_widest(content, cells)
+        if (drafting := second_cache(self, stage)) is not None and load.sequences:
+            yield drafting.term(self.cells(None, load).all)
 
     def _as_wide_as_the_widest(self, content: Content, cells: _Cells) -> Iterator[Product]:
         """Without flash attention V is transposed, and all layers have V as wide as the widest."""
@@ -198,6 +202,9 @@ class LlamaLayout(Settled):
             if span is not None and self.settings.kv_unified and not self.settings.swa_full:
                 kept = min(load.context, span.tokens)  # the micro-batch's cells are there once
             own += each.row_bytes * kept
+        if (drafting := second_cache(self, stage)) is not None:
+            a_token, growing = a_token + drafting.row_bytes, growing + drafting.row_bytes
+            own += drafting.row_bytes * load.context
         return Rate(a_token, growing, state, state + own, 0)
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
@@ -205,9 +212,16 @@ class LlamaLayout(Settled):
         return Budget(self.setup.gpu.of_stage(stage.number).memory_bytes, SEEN, Sum("overhead", ()), left_free)
 
     def temporary(self, stage: Stage, load: Load) -> Temporary | None:
-        return compute_buffer(self, stage, load)
+        found = compute_buffer(self, stage, load)
+        if found is None or second_cache(self, stage) is None:
+            return found
+        size = Factor("compute_buffer", found.term.bytes, "byte")
+        both = Product("temporary", (Factor("contexts", 2, "context"), size), DRAFTING)
+        return Temporary(both, 2 * found.low, 2 * found.high)
 
     def notes(self, load: Load) -> Iterator[Note]:
+        if self.settings.draft_n and not self.setup.model.mtp_layers:
+            yield note("draft-not-counted", "the cache and the buffers of the model that drafts tokens are not counted")
         if load.shared_prefix:
             yield note(
                 "slots-share-no-prefix",

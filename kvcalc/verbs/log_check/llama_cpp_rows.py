@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
+from kvcalc.engines.llama_cpp.compute import compute_buffer
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
+from kvcalc.engines.llama_cpp.second_context import second_cache
 from kvcalc.errors import KvcalcError
+from kvcalc.logs.reader import DRAFT
 from kvcalc.memory import Ranks
 from kvcalc.verbs.log_check.llama_cpp_settings import cards, device_of, on_cards
 from kvcalc.verbs.log_check.result import TOKENS, LogRow
@@ -40,7 +43,7 @@ def reserved_rows(scenario: Scenario, log: ServerLog, weights_why: str | None) -
     Raises:
         KvcalcError: llama.cpp does not serve such a model.
     """
-    return (*_whole(scenario, log), *_of_cards(scenario, log, weights_why))
+    return (*_whole(scenario, log), *_drafting(scenario, log), *_of_cards(scenario, log, weights_why))
 
 
 def _whole(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
@@ -51,7 +54,8 @@ def _whole(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
         raise KvcalcError(f"--engine {scenario.engine.name}: it reserves no cells; leave it out")
     (stage,) = layout.stages
     load = Load(scenario.workload.batch, scenario.workload.context)
-    states = layout.states_bytes(stage, load)
+    states, drafting = layout.states_bytes(stage, load), second_cache(layout, stage)
+    second = 0 if drafting is None else drafting.term(layout.cells(None, load).all).bytes
     cells = log.most("cells") or log.most(TOKENS)
     streams = int(log.settings.get("streams", "1") or 1) if log.most("cells") is not None else 1
     yield _row(TOKENS, "tokens", None if cells is None else cells.value * streams, layout.cells(None, load).all, None)
@@ -59,10 +63,23 @@ def _whole(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
     if caches is None:
         caches = _sum(on_cards(log, "KV buffer"), log.printed.get("KV buffer", ()))
     if caches is not None:
-        yield _memory(CACHE, caches, layout.held_bytes(stage, load) - states, None)
+        yield _memory(CACHE, caches, layout.held_bytes(stage, load) - states - second, None)
     kept = log.total(STATES) or _sum(log.printed.get("RS buffer", ()), ())
     if kept is not None:
         yield _memory(STATES, kept, states, None)
+
+
+def _drafting(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
+    """The cache of a second context, which has formats of its own."""
+    printed = log.total(f"{DRAFT}{CACHE}") or _sum(on_cards(log, f"{DRAFT}KV buffer"), ())
+    layout = Ranks(scenario).settled(scenario.deployment or Deployment())
+    if printed is None or not isinstance(layout, LlamaLayout):
+        return
+    load = Load(scenario.workload.batch, scenario.workload.context)
+    found = [each for stage in layout.stages if (each := second_cache(layout, stage)) is not None]
+    if found:
+        held = found[0].term(layout.cells(None, load).all).bytes
+        yield _memory(f"{DRAFT}{CACHE}", printed, held, "counted in f16: -ctkd and -ctvd may say otherwise")
 
 
 def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> Iterator[LogRow]:
@@ -81,14 +98,15 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
         behind = f", {device}" if len(devices) > 1 else ""
         kv, rs, compute, loaded = (_of_device(log, figure, device) for figure in _BUFFERS)
         stage = next(each for each in layout.stages if each.number == rank.stage)
-        states = layout.states_bytes(stage, load)
+        states, drafting = layout.states_bytes(stage, load), second_cache(layout, stage)
+        second = 0 if drafting is None else drafting.term(layout.cells(None, load).all).bytes
         if kv is not None and (behind or _partial(log)):
-            held = rank.cache_bytes(load.sequences, load.context) - states
+            held = rank.cache_bytes(load.sequences, load.context) - states - second
             yield _memory(f"KV buffer{behind}", kv, held, None)
         if rs is not None and (behind or _partial(log)):
             yield _memory(f"RS buffer{behind}", rs, states, None)
         if compute is not None:
-            temporary = rank.temporary_with(load.sequences, load.context)
+            temporary = compute_buffer(layout, stage, load) or rank.temporary_with(load.sequences, load.context)
             why = _of_compute(device, is_range=temporary.is_range)
             between = temporary.low, temporary.high
             yield _memory(f"{COMPUTE}{behind}", compute, temporary.term.bytes, why, between)

@@ -1,0 +1,70 @@
+"""The context of a model's own layers that draft tokens (multi-token prediction), beside that of the model.
+
+llama.cpp makes it against the same model (tools/server/server-context.cpp, load_model): each of those layers is a full
+attention layer as the last of the model is, with all cells of its slots, in f16 unless -ctkd and -ctvd say otherwise.
+It lies with the last layers, and has a compute buffer of its own: of 0.7 to 1 of the model's in graphs of b11549, where
+it is counted as large as that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.mechanisms import Role
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from kvcalc.engines.llama_cpp.layout import LlamaLayout
+    from kvcalc.model.stages import Stage
+
+_SOURCE = "llama.cpp, tools/server/server-context.cpp: a context of the layers that draft, f16"
+BYTES = 2
+"""Of an element in f16."""
+
+
+class SecondCache(NamedTuple):
+    """What it keeps of a token.
+
+    Attributes:
+        names: of the tensors.
+        elements: of one layer.
+    """
+
+    layers: int
+    names: str
+    elements: int
+
+    @property
+    def row_bytes(self) -> int:
+        return self.layers * self.elements * BYTES
+
+    def term(self, cells: int) -> Product:
+        """Of so many cells."""
+        return Product(
+            f"layers that draft: {self.names}, a context of their own",
+            (
+                Factor("layers", self.layers, "layer"),
+                Factor("cells", cells, "cell"),
+                Factor("elements", self.elements),
+                Factor("bytes", BYTES, "byte"),
+            ),
+            _SOURCE,
+        )
+
+
+def second_cache(layout: LlamaLayout, stage: Stage) -> SecondCache | None:
+    """Of a stage: None where it has not the last layers, nothing is drafted, or another model drafts."""
+    model, settings = layout.setup.model, layout.settings
+    on_card = not settings.no_kv_offload and settings.n_gpu_layers != 0
+    if not (settings.draft_n and model.mtp_layers and on_card and stage.layers.stop == model.num_layers):
+        return None
+    full = [
+        [tensor for tensor in layer.attention.cached() if tensor.role in {Role.CACHE, Role.INDEX}]
+        for layer in model.layout.kinds
+        if layer.span is None
+    ]
+    kept = next((each for each in reversed(full) if each), None)
+    if kept is None:
+        return None
+    names = "+".join(tensor.name for tensor in kept)
+    return SecondCache(model.mtp_layers, names, sum(tensor.row_elements for tensor in kept))
