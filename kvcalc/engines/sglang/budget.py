@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Budget, Temporary
-from kvcalc.engines.sglang.served import takes_more_than_text
+from kvcalc.engines.sglang.model_types import takes_more_than_text
 from kvcalc.note import note, register
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB, format_size

@@ -10,7 +10,9 @@ from kvcalc.engines.budget import Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
 from kvcalc.engines.sglang.formats import kept_format
+from kvcalc.engines.sglang.model_types import type_notes
 from kvcalc.engines.sglang.pools import Need, Pools, Widths
+from kvcalc.engines.sglang.served import slots_of_a_sequence
 from kvcalc.engines.sglang.shared import with_own_rows
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import MLA
@@ -33,8 +35,6 @@ POOL = "sglang/srt/mem_cache/memory_pool.py"
 POOL_CONFIGURATOR = (0, 5, 11)
 """Since then the budget is divided by the bytes of both pools at once."""
 PADDING_SLOT_CHARGED = (0, 5, 17)
-EXTRA_BUFFER = (0, 5, 14)
-"""mamba_radix_cache_strategy auto is extra_buffer for states that support it: two more slots for each sequence."""
 INDEX_ELIDED = (0, 5, 18)
 """Layers that reuse another's choice of positions have no indexer's keys since then."""
 MOST_REQUESTS = 4096
@@ -190,10 +190,9 @@ class SglangLayout(Settled):
 
     @property
     def slots_of_a_sequence(self) -> int:
-        """_calculate_mamba_ratio."""
-        if self.settings.disable_radix_cache:
-            return 1
-        return 5 if self.settings.version >= EXTRA_BUFFER and self.setup.gpu.vendor != "AMD" else 3
+        """Slots of states that it needs."""
+        radix_cache = not self.settings.disable_radix_cache
+        return slots_of_a_sequence(self.setup, self.settings.version, radix_cache=radix_cache)
 
     def need(self, load: Load) -> Need:
         """What a load takes of the pools."""
@@ -320,5 +319,6 @@ class SglangLayout(Settled):
 
     def notes(self, load: Load) -> Iterator[Note]:
         yield from super().notes(load)
+        yield from type_notes(self.setup.model)
         yield from self.settings.notes(self.setup.gpu)
         yield from budget_notes(self.setup, self.settings)

@@ -1,16 +1,23 @@
-"""What SGLang asks of a model's class and of a card before it decides anything, and what it does not serve.
-
-kvcalc does not know a model's class, only its name and its layers: where the class decides, names are compared.
-"""
+"""What SGLang asks of a model and of a card before it decides anything, and what it does not serve."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.sglang.defaults import BREAKABLE_GRAPHS, PREFILL_GRAPHS, Version
+from kvcalc.engines.sglang.model_types import (
+    DEEPSEEK,
+    EXTRA_BUFFER,
+    GRAPHS_WITH_TOWERS,
+    PAGED_STATES,
+    PIECEWISE_BLOCKED,
+    TRTLLM_KEEPS_ALL,
+    WINDOW_POOLS,
+    takes_more_than_text,
+    tower_dims,
+)
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import KDA, MLA, Cross, GatedDeltaNet, Lightning, Mamba1, Mamba2
+from kvcalc.mechanisms import KDA, MLA, Cross, Lightning, Mamba1, Mamba2
 from kvcalc.model.span import Chunk
 
 if TYPE_CHECKING:
@@ -20,18 +27,11 @@ if TYPE_CHECKING:
 CARDS = ("NVIDIA", "AMD")
 SGLANG_MODEL_CONFIG = "sglang/srt/configs/model_config.py"
 
-WINDOW_POOLS: tuple[tuple[Version, tuple[str, ...]], ...] = (
-    ((0, 5, 18), ("muse-glimmer",)),
-    ((0, 5, 16), ("mellum",)),
-    ((0, 5, 14), ("step-3.7",)),
-    ((0, 5, 12), ("gemma-4", "laguna", "mimo-v2")),
-    ((0, 5, 9), ("step-3.5",)),
-    ((0, 5, 8), ("gpt-oss", "llama-4", "mimo-v2-flash")),
-)
-"""Names of models whose classes is_hybrid_swa_model lists, and since when: their windows have a pool of their own.
-All others keep every token in every layer, Gemma-2 and Gemma-3, Exaone-4 and OLMo-3 among them."""
 DATA_CENTRE_BLACKWELL = 10
 """Major compute capability."""
+NEVER: Version = (10**6,)
+KEPT_WHOLE = frozenset({"gpt_oss", "gemma2", "gemma3", "gemma3_text", "gemma3n"})
+"""Before 0.5.8, classes known to keep every token."""
 POOLS_IN_FULL: Version = (0, 5, 8)
 """Before it, which windows have a pool depends on the model's code, and on the hybrid-kvcache-ratio of Llama-4."""
 STATES: Version = (0, 5, 4)
@@ -40,43 +40,6 @@ SPARSE: Version = (0, 5, 6)
 """The indexer's keys of sparse latents are counted since then (profile_max_num_token)."""
 OWN_VALUES: Version = (0, 5, 8)
 """Values of another width than the keys are counted since then (get_cell_size_per_token)."""
-
-_NOT_BY_DEFAULT = ("gemma-3-", "llama-4", "step3")
-"""Multimodal classes that are served for text alone unless told otherwise (mm_disabled_models)."""
-_TOWERS: tuple[tuple[str, int, int], ...] = (
-    ("qwen3.5-0.8b", 24, 768),
-    ("qwen3.5-2b", 24, 1024),
-    ("qwen3.5-4b", 24, 1024),
-    ("qwen3.5", 24, 1152),
-    ("qwen3.6", 24, 1152),
-    ("qwen3-vl-2b", 24, 1024),
-    ("qwen3-vl-4b", 24, 1024),
-    ("qwen3-vl", 24, 1152),
-    ("qwen2.5-vl", 24, 1280),
-    ("qwen2-vl-2b", 24, 1536),
-    ("qwen2-vl-7b", 24, 3584),
-    ("qwen2-vl-72b", 24, 8192),
-    ("gemma-4-31b", 27, 1152),
-    ("gemma-4-26b", 27, 1152),
-    ("gemma-4-e", 16, 768),
-    ("gemma-3n", 24, 2048),
-    ("kimi-vl", 27, 1152),
-    ("kimi-k2", 24, 1024),
-    ("mistral-small-3.1", 24, 1024),
-    ("devstral-small-2", 24, 1024),
-    ("ministral-3", 24, 1024),
-    ("llava-1.5", 24, 1024),
-    ("internvl3", 24, 1024),
-    ("glm-4.1v", 24, 1536),
-    ("glm-4.6v-flash", 24, 1536),
-)
-"""Prefixes of names, with num_hidden_layers and hidden_size of vision_config as adjust_mem_fraction_for_vlm reads them
-from the published config.json: 24 and 1024 where it lacks them."""
-_GRAPHS_WITH_TOWERS: tuple[tuple[Version, tuple[str, ...]], ...] = (
-    ((0, 5, 18), ("qwen3.5", "qwen3.6", "kimi-k2", "kimi-k3", "muse-glimmer")),
-    ((0, 5, 16), ("qwen3.5", "qwen3.6")),
-)
-"""multimodal_breakable_cuda_graph_supported_model_archs."""
 
 
 def refuse_unserved(setup: Setup, version: Version) -> None:
@@ -100,8 +63,7 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
     grows = [layer for layer in setup.model.layout.kinds if layer.attention.elements_per_token]
     if not grows:
         raise KvcalcError("--engine sglang: it sizes its pools by tokens, and no layer of this model keeps any")
-    has_states = any(isinstance(each, Mamba2 | GatedDeltaNet | KDA) for each in kinds) or len(grows) < len(kinds)
-    if has_states and version < STATES and any(_is_state(each) for each in kinds):
+    if has_states(setup.model) and version < STATES:
         raise KvcalcError("--engine: kvcalc follows models with states under sglang from 0.5.4.post3 on")
     _check_groups(setup)
     _check_older(setup, version)
@@ -160,15 +122,16 @@ def has_window_pool(setup: Setup, version: Version, disabled: bool | None) -> bo
         return False
     if disabled is False:
         return True
-    name = setup.model.name
-    listed = any(name.startswith(names) for since, names in WINDOW_POOLS if version >= since)
+    model_type = setup.model.model_type or ""
     chunks = any(isinstance(layer.span, Chunk) for layer in layers)
-    if version < POOLS_IN_FULL and (chunks or not name.startswith(("gpt-oss", "gemma-2", "gemma-3"))):
+    if version < POOLS_IN_FULL and (chunks or model_type not in KEPT_WHOLE):
         raise KvcalcError(
             "--engine: before 0.5.8 it depends on the model's code in sglang whether windows have a pool of their own; "
             "give --engine-option disable-hybrid-swa-memory=true where they have none"
         )
-    return listed
+    if model_type == "gpt_oss" and version < TRTLLM_KEEPS_ALL and _is_sm100(setup):
+        return False
+    return version >= WINDOW_POOLS.get(model_type, NEVER)
 
 
 def default_page(setup: Setup, version: Version) -> int:
@@ -178,9 +141,23 @@ def default_page(setup: Setup, version: Version) -> int:
     if not _is_sm100(setup):
         return 1
     if is_latent(setup.model):
-        return 64 if _is_deepseek(setup.model.name) and version >= (0, 5, 3) else 1
-    states = any(_is_state(layer.attention) for layer in setup.model.layout.kinds)
-    return 64 if version >= (0, 5, 6) and not states else 1
+        return 64 if setup.model.model_type in DEEPSEEK and version >= (0, 5, 3) else 1
+    if has_states(setup.model):
+        return 64 if setup.model.model_type in PAGED_STATES and version >= (0, 5, 14) else 1
+    return 64 if version >= (0, 5, 6) else 1
+
+
+def has_states(model: Model) -> bool:
+    """Whether layers keep states (mambaish_config)."""
+    return any(_is_state(layer.attention) for layer in model.layout.kinds)
+
+
+def slots_of_a_sequence(setup: Setup, version: Version, *, radix_cache: bool) -> int:
+    """Slots of states that a sequence needs (_calculate_mamba_ratio of kv_cache_configurator.py)."""
+    if not radix_cache:
+        return 1
+    extra = version >= EXTRA_BUFFER.get(setup.model.model_type or "", NEVER) and setup.gpu.vendor != "AMD"
+    return 5 if extra else 3
 
 
 def has_prefill_graphs(setup: Setup, version: Version) -> bool:
@@ -193,9 +170,9 @@ def has_prefill_graphs(setup: Setup, version: Version) -> bool:
         return False
     towers = takes_more_than_text(model)
     if version < BREAKABLE_GRAPHS:
-        blocked = is_sparse(model) or model.name.startswith(("qwen3-next", "ling-2.5"))
+        blocked = is_sparse(model) or model.model_type in PIECEWISE_BLOCKED
         return not (blocked or towers or setup.deployment.dp_attention or pp > 1)
-    allowed = any(model.name.startswith(names) for since, names in _GRAPHS_WITH_TOWERS if version >= since)
+    allowed = version >= GRAPHS_WITH_TOWERS.get(model.model_type or "", NEVER)
     if (towers and not allowed) or (pp > 1 and version >= (0, 5, 19)):
         return False
     return not _blocks_breakable(setup, version)
@@ -207,15 +184,9 @@ def _blocks_breakable(setup: Setup, version: Version) -> bool:
     if version < (0, 5, 17):
         return latent or setup.deployment.dp_attention
     if version < (0, 5, 18):
-        nemotron = "nemotron" in model.name and any(isinstance(each, Mamba2) for each in kinds)
-        return nemotron or (latent and not is_sparse(model))
+        return model.model_type == "nemotron_h" or (latent and not is_sparse(model))
     kda = any(isinstance(each, KDA) for each in kinds) and version >= (0, 5, 20)
-    return kda or (_is_sm100(setup) and latent and not is_sparse(model) and _is_deepseek(model.name))
-
-
-def takes_more_than_text(model: Model) -> bool:
-    """Whether its towers are loaded and served where nobody says otherwise (is_multimodal)."""
-    return model.has_towers and not model.name.startswith(_NOT_BY_DEFAULT)
+    return kda or (_is_sm100(setup) and latent and not is_sparse(model) and model.model_type in DEEPSEEK)
 
 
 def refuse_unknown_share(setup: Setup) -> None:
@@ -225,7 +196,7 @@ def refuse_unknown_share(setup: Setup) -> None:
         KvcalcError: they are not.
     """
     model = setup.model
-    if takes_more_than_text(model) and _tower(model.name) is None:
+    if takes_more_than_text(model) and tower_dims(model) is None:
         raise KvcalcError(
             f"--engine sglang: its default of mem-fraction-static depends on the layers of the tower of {model.name}, "
             f"which are not known ({SGLANG_MODEL_CONFIG}, adjust_mem_fraction_for_vlm); give --engine-option "
@@ -233,25 +204,6 @@ def refuse_unknown_share(setup: Setup) -> None:
         )
 
 
-def tower_share(model: Model, version: Version) -> Fraction:
-    """What the default of mem-fraction-static is multiplied by for a model that takes more than text."""
-    tower = _tower(model.name) if takes_more_than_text(model) else None
-    if tower is None or version < (0, 4, 9):
-        return Fraction(1)
-    layers, hidden = tower
-    larger = Fraction(layers * hidden**2, 24 * 1024**2) - 1
-    return Fraction(95, 100) * max(Fraction(8, 10), min(Fraction(105, 100), 1 - larger / 10))
-
-
-def _tower(name: str) -> tuple[int, int] | None:
-    return next(((layers, hidden) for prefix, layers, hidden in _TOWERS if name.startswith(prefix)), None)
-
-
 def _is_sm100(setup: Setup) -> bool:
     """B200, B300 and their like, not the workstation's cards."""
     return (setup.gpu.compute_capability or (0, 0))[0] == DATA_CENTRE_BLACKWELL
-
-
-def _is_deepseek(name: str) -> bool:
-    """Of the class DeepseekV3ForCausalLM, or a wrapper of it."""
-    return name.startswith(("deepseek-v3", "deepseek-r1", "kimi-k2", "moonlight"))

@@ -14,13 +14,13 @@ from kvcalc.engines.sglang.defaults import (
     mem_fraction_static,
     parse_version,
 )
+from kvcalc.engines.sglang.model_types import tower_share
 from kvcalc.engines.sglang.served import (
     default_page,
     has_prefill_graphs,
     has_window_pool,
     is_latent,
     refuse_unknown_share,
-    tower_share,
 )
 from kvcalc.errors import KvcalcError
 from kvcalc.note import note, register
