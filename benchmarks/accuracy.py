@@ -44,11 +44,12 @@ difference is a failure. What it proves, and reports of runs on a GPU, are in [v
 _LOGS = """\
 ## 3. Public logs
 
-Figures that servers of vLLM printed as they started, in public places. `tests/data/vllm/logs.json` has them with their
-sources; where no link is known, a stored file id is the number of the file in the collection of public repositories
-that it was found in. Each is predicted from the settings that its log or its post gives, else from the engine's
-defaults for that version and card. Nothing that a server printed enters but the total memory of its card and, in the
-last part, that of its cache.
+Figures that servers of vLLM and SGLang printed as they started, in public places. `tests/data/vllm/logs.json` and
+`tests/data/sglang/logs.json` have them with their sources; where no link is known, a stored file id is the number of
+the file in the collection of public repositories that it was found in. Each is predicted from the settings that its log
+or its post gives, else from the engine's defaults for that version and card. Nothing that a server printed enters but
+the total memory of its card (of SGLang, which does not print it, what was free before loading) and, in the last part,
+that of its cache.
 
 *Known* logs were there before the first formula of temporary memory was written, and some constants rest on them.
 *Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the

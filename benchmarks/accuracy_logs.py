@@ -11,7 +11,8 @@ from kvcalc.logs import Figure, Printed, ServerLog, Unit
 from kvcalc.verbs.log_check import check_log
 from kvcalc.verbs.log_check.rows import GIVEN
 
-FACTS = Path(__file__).parents[1] / "tests" / "data" / "vllm" / "logs.json"
+DATA = Path(__file__).parents[1] / "tests" / "data"
+FACTS = (DATA / "vllm" / "logs.json", DATA / "sglang" / "logs.json")
 
 PARTS = (
     "weights",
@@ -25,13 +26,18 @@ PARTS = (
 """What is compared, in the order in which memory is shared out."""
 
 SERIES = "known, vLLM 0.19.0 on H100"
-GROUPS = (SERIES, "known, other versions and cards", "later")
+OF_SGLANG = {True: "SGLang, known", False: "SGLang, later"}
+GROUPS = (SERIES, "known, other versions and cards", "later", *OF_SGLANG.values())
 """Logs that are like each other, and when they became known."""
 _SERIES = "llm-d-incubation/llm-d-planner#205"
 
 _COUNTS = {"tokens": Unit.TOKENS, "concurrency": Unit.SEQUENCES}
 _OF_THE_CARD = {"cache memory", "tokens"}
 """Parts that are not known where the card is not."""
+
+
+_INPUTS = ("total memory", "free memory before loading")
+"""Figures that tell the card's memory."""
 
 
 class Log(NamedTuple):
@@ -76,8 +82,7 @@ class Compared(NamedTuple):
 
 def facts() -> list[dict[str, Any]]:
     """As they are kept."""
-    logs: list[dict[str, Any]] = json.loads(FACTS.read_text(encoding="utf-8"))["logs"]
-    return logs
+    return [log for path in FACTS for log in json.loads(path.read_text(encoding="utf-8"))["logs"]]
 
 
 def compared() -> list[Compared]:
@@ -99,13 +104,15 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
         name: (Printed.of(_figure(name), str(value), fact.get("process", "")),)
         for name, value in fact["printed"].items()
     }
-    server = ServerLog("vllm", version=fact.get("version"), printed=printed)
+    server = ServerLog(fact.get("engine", "vllm"), version=fact.get("version"), printed=printed)
     given = {**fact["options"], "engine_option": fact.get("engine_options", {})}
     if "gpu" in fact:
         given["gpu"] = fact["gpu"]
-    card_known = "gpu" in fact or "total memory" in fact["printed"]
+    card_known = "gpu" in fact or not fact["printed"].keys().isdisjoint(_INPUTS)
     parts = [part for part in PARTS if part.removesuffix(GIVEN) in printed and (card_known or part not in _OF_THE_CARD)]
     parts = [part for part in parts if GIVEN not in part or "cache memory" in printed]
+    if not fact.get("share_said", True):
+        parts = [part for part in parts if part not in _OF_THE_CARD]
     if not fact.get("weights_said", True):
         parts = [part for part in parts if part not in {"weights", *_OF_THE_CARD}]
     try:
@@ -145,6 +152,8 @@ def _refused(log: Log, part: str, printed: dict[str, tuple[Printed, ...]], why: 
 
 
 def _group(fact: dict[str, Any]) -> str:
+    if fact.get("engine") == "sglang":
+        return OF_SGLANG[fact["known"]]
     if not fact["known"]:
         return GROUPS[2]
     return SERIES if fact["source"].startswith(_SERIES) else GROUPS[1]

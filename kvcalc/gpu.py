@@ -18,6 +18,8 @@ DEFAULT_GPUS_PER_NODE = 8
 CUDA_CONTEXT_BYTES = 550 * MIB
 """One process on one NVIDIA GPU: 512 to 614 MiB as total minus free at start-up in vLLM logs of H100 (543), H200 (614)
 and RTX 5090 class cards (512); 426 on an RTX 6000 Ada (unslothai/unsloth-zoo#1053)."""
+NEARLY = Fraction(9, 10)
+"""A share of an accelerator's memory that may be given instead: it is still that card, and others use some of it."""
 
 Count = Annotated[int, Limits(ge=1, le=10**6)]
 
@@ -92,7 +94,9 @@ class Gpu(WorksOut):
 
     def with_memory(self, memory_bytes: int) -> Gpu:
         """The same with so much memory: one of its devices, where that is no more than one has."""
-        given = replace(self, memory_bytes=memory_bytes, memory_from="user", nvidia_smi_bytes=None)
+        given = replace(self, memory_bytes=memory_bytes, memory_from="user")
+        if not self.memory_bytes or not NEARLY * self.memory_bytes <= memory_bytes <= self.memory_bytes:
+            given = replace(given, nvidia_smi_bytes=None)
         if self.devices == 1 or self.label_gb is None or memory_bytes * self.devices > self.label_gb * 2**30:
             return given
         return replace(

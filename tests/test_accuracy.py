@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from conftest import DATA, ROOT
 
-FACTS: list[dict[str, Any]] = json.loads((DATA / "vllm" / "logs.json").read_text(encoding="utf-8"))["logs"]
+FACTS: list[dict[str, Any]] = [
+    log
+    for engine in ("vllm", "sglang")
+    for log in json.loads((DATA / engine / "logs.json").read_text(encoding="utf-8"))["logs"]
+]
 
 
 def test_the_page_is_up_to_date() -> None:

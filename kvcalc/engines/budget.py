@@ -59,9 +59,13 @@ class Pool(NamedTuple):
         block_size: tokens that one holds.
         tokens: as the engine prints them.
         concurrency: as the engine prints it: sequences of the given context, a decimal.
+        window_tokens: of a pool that windows have beside it; None where they have none.
+        slots: of states, where they have a pool of their own.
     """
 
     blocks: int
     block_size: int
     tokens: int
     concurrency: float
+    window_tokens: int | None = None
+    slots: int | None = None

@@ -97,13 +97,14 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
     if not known:
         return None
     last = next((each for each in reversed(starts) if each.printed or each.refused), starts[-1])
+    printed = {name: tuple(values) for name, values in last.printed.items()}
     return ServerLog(
         engine=dialect.engine,
         version=last.version,
         model=last.model or last.settings.pop(MODEL, (0, None))[1],
         device=last.device or next((each.device for each in starts if each.device), None),
         settings={name: value for name, (_, value) in last.settings.items() if name != MODEL},
-        printed={name: tuple(values) for name, values in last.printed.items()},
+        printed=dialect.derive(printed) if dialect.derive else printed,
         between=last.between,
         generation=last.generation,
         starts=len(starts),

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.units import GIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
-Minor = tuple[int, int]
-"""A version without its last number: (0, 10)."""
+Minor = tuple[int, ...]
+"""A version, perhaps without its last number: (0, 10) is any of 0.10."""
 
-_VERSIONS = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?(?: to (\d+)\.(\d+))?")
+_NUMBER = r"(\d+(?:\.\d+){1,2})"
+_VERSIONS = re.compile(rf"{_NUMBER}(?: to {_NUMBER})?")
 
 
 class Unit(Enum):
@@ -114,8 +115,8 @@ class Wording:
         found = _VERSIONS.match(self.versions)
         if found is None:
             return None
-        first = int(found[1]), int(found[2])
-        return first, (int(found[3]), int(found[4])) if found[3] else first
+        first, last = (tuple(map(int, each.split("."))) for each in (found[1], found[2] or found[1]))
+        return first, last
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ class Dialect:
         metadata: key of the model's file by the name that the engine prints of it.
         wraps: whether a line without a level may continue the one before it.
         before: figures that are printed before the first line of a start.
+        derive: the figures with those that follow from several of them.
     """
 
     engine: str
@@ -149,6 +151,7 @@ class Dialect:
     metadata: Mapping[str, str] = field(default_factory=dict)
     wraps: bool = True
     before: frozenset[str] = frozenset()
+    derive: Callable[[Mapping[str, tuple[Printed, ...]]], Mapping[str, tuple[Printed, ...]]] | None = None
 
     @property
     def looked_for(self) -> Iterator[str]:

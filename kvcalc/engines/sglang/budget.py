@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.base import Setup
+    from kvcalc.engines.sglang.defaults import Version
     from kvcalc.engines.sglang.settings import Settings
     from kvcalc.note import Note
 
@@ -81,7 +82,7 @@ def budget_of(setup: Setup, settings: Settings, uncharged: int) -> Budget:
     if memory is None:
         return Budget(None, temporary, Sum("overhead", ()))
     rows = tuple(_rows(setup, settings))
-    free = max(0, memory - _bytes(_context(settings).typical))
+    free = max(0, memory - context_bytes(settings.version))
     share = settings.mem_fraction_static
     left = free - free * share.numerator // share.denominator
     kept = Product(
@@ -90,6 +91,11 @@ def budget_of(setup: Setup, settings: Settings, uncharged: int) -> Budget:
         f"{PROFILE}: (1 - mem_fraction_static) x what is free before loading",
     )
     return Budget(memory, temporary, Sum("overhead", rows), kept)
+
+
+def context_bytes(version: Version) -> int:
+    """What a process takes of a card before it loads weights, as it is counted."""
+    return _bytes(_context(version).typical)
 
 
 def budget_notes(setup: Setup, settings: Settings) -> Iterator[Note]:
@@ -118,13 +124,13 @@ def _rows(setup: Setup, settings: Settings) -> Iterator[Product]:
 
 
 def _observed(setup: Setup, settings: Settings) -> Iterator[tuple[str, Seen]]:
-    yield "before weights are loaded: context, libraries", _context(settings)
+    yield "before weights are loaded: context, libraries", _context(settings.version)
     if setup.deployment.connected_ranks > 1:
         yield "while weights are loaded: communication", _WITH_WEIGHTS
 
 
-def _context(settings: Settings) -> Seen:
-    return _CONTEXT_LATER if settings.version >= LATER_IMPORTS else _CONTEXT
+def _context(version: Version) -> Seen:
+    return _CONTEXT_LATER if version >= LATER_IMPORTS else _CONTEXT
 
 
 def _bytes(hundredths: int) -> int:

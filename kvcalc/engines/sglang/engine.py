@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine, Option, Rule, Setup
 from kvcalc.engines.sglang.defaults import VERSIONS, parse_version
 from kvcalc.engines.sglang.layout import SglangLayout
+from kvcalc.engines.sglang.model_types import DIVIDED_TOWERS
 from kvcalc.engines.sglang.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.sglang.rules import RULES
 from kvcalc.engines.sglang.served import refuse_unserved
@@ -16,6 +17,9 @@ from kvcalc.engines.sglang.settings import settings_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.model.model import Model
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class Sglang(Engine):
     rules: ClassVar[tuple[Rule, ...]] = RULES
     block_option: ClassVar[str | None] = "page-size"
     utilization: ClassVar[Fraction | None] = None
+
+    def divides_towers(self, model: Model, deployment: Deployment) -> bool:
+        return deployment.tp > 1 and model.model_type in DIVIDED_TOWERS
 
     def settle(self, setup: Setup) -> SglangLayout:
         refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]))

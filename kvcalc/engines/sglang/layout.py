@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.engines.base import Load, Settled
 from kvcalc.engines.budget import Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
+from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
 from kvcalc.engines.sglang.formats import kept_format
 from kvcalc.engines.sglang.model_types import type_notes
 from kvcalc.engines.sglang.pools import Need, Pools, Widths
-from kvcalc.engines.sglang.served import slots_of_a_sequence
+from kvcalc.engines.sglang.served import has_states, slots_of_a_sequence
 from kvcalc.engines.sglang.shared import with_own_rows
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import MLA
@@ -302,6 +303,12 @@ class SglangLayout(Settled):
         more = pools.memory(self.need(Load(1, start + block))) - pools.memory(self.need(Load(1, start)))
         return -(-more // block)
 
+    def weights_excess(self, stage: Stage) -> Iterator[Product]:
+        source = "sglang/srt/layers/rotary_embedding.py: the cache is in fp32 on CUDA"
+        model = self.setup.model
+        most = model.max_context if model.has_towers else None  # vLLM alone has four times the positions for images
+        yield from rotary_tables(model, stage, Factor("float32", 4, "byte"), source, most)
+
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         return budget_of(self.setup, self.settings, self.pools_of(stage).uncharged)
 
@@ -310,12 +317,14 @@ class SglangLayout(Settled):
         for stage, each in zip(self.stages, memory, strict=True):
             pools = self.pools_of(stage)
             if pools.cell:
-                found.append(pools.sizes(max(0, each - pools.uncharged)).tokens)
+                found.append(pools.sizes(max(0, each - pools.uncharged)))
         if not found:
             return None
-        tokens, page = min(found), self.settings.page_size
-        concurrency = tokens / load.context if load.context else 0.0
-        return Pool(tokens // page, page, tokens, float(f"{concurrency:.2f}"))
+        sizes, page = min(found), self.settings.page_size
+        concurrency = sizes.tokens / load.context if load.context else 0.0
+        windows = sizes.window_tokens if self.settings.window_pool else None
+        slots = sizes.slots if has_states(self.setup.model) else None
+        return Pool(sizes.tokens // page, page, sizes.tokens, float(f"{concurrency:.2f}"), windows, slots)
 
     def notes(self, load: Load) -> Iterator[Note]:
         yield from super().notes(load)

@@ -67,6 +67,11 @@ GRAPHS_WITH_TOWERS: Mapping[str, Version] = MappingProxyType(
 PIECEWISE_BLOCKED = frozenset({"qwen3_next", "bailing_hybrid"})
 """Text models without graphs of prefill, 0.5.10 to 0.5.14 (piecewise_cuda_graph_disabled_model_archs)."""
 
+DIVIDED_TOWERS = frozenset(
+    {"internvl_chat", "glm4v", "mllama", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"}
+)
+"""Towers with VisionAttention of sglang/srt/layers/attention/vision.py, whose heads tensor-parallel ranks share."""
+
 TOWERS_COUNT: Version = (0, 4, 9)
 """The default of mem-fraction-static looks at towers since then (adjust_mem_fraction_for_vlm)."""
 _MILLION = 10**6

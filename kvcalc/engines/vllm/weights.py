@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
+from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.vllm.allocator import ends_of_blocks
 from kvcalc.engines.vllm.model_types import PIXTRAL, PIXTRAL_DIVIDED, WHOLE_TOWERS
 from kvcalc.engines.vllm.mxfp4 import padding_of_experts
@@ -12,7 +13,7 @@ from kvcalc.engines.vllm.nvfp4 import padding_of_nvfp4_experts
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA
+from kvcalc.mechanisms import GQA, MLA
 from kvcalc.model.quantised import parts_in
 from kvcalc.term import Factor, Product
 
@@ -36,7 +37,7 @@ VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VO
 
 def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
     """Tables, copies and padding of one rank of a stage, each a row."""
-    yield from _rotary_tables(setup, stage)
+    yield from rotary_tables(setup.model, stage, _element(setup), ROTARY)
     yield from _dequantised_latents(setup, stage)
     yield from _values_made_as_keys(setup, stage)
     yield from padding_of_experts(setup, version, stage)
@@ -48,27 +49,6 @@ def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
 def _element(setup: Setup) -> Factor:
     computing = find_format(setup.model.dtype or "bf16", "dtype")
     return Factor("bytes_per_element", computing.block_bytes, "byte")
-
-
-def _rotary_tables(setup: Setup, stage: Stage) -> Iterator[Product]:
-    """Cosines and sines of every position, in the dtype of computing.
-
-    A model's file tells how many positions all its tables have where they are more than one for each width, or scaled;
-    its width where it is not the heads'.
-    """
-    model = setup.model
-    positions = model.rotary_positions or model.max_context
-    widths = dict.fromkeys(
-        layer.attention.qk_rope_head_dim if isinstance(layer.attention, MLA) else layer.attention.head_dim
-        for layer in stage.kinds
-        if isinstance(layer.attention, MHA | MQA | GQA | MLA)
-    )
-    if model.rotary_positions or model.rotary_dim:
-        widths = dict.fromkeys([model.rotary_dim or next(iter(widths), 0)] if widths else [])
-    for width in widths:
-        if positions and width:
-            factors = (Factor("positions", positions, "position"), Factor("rotary_dim", width), _element(setup))
-            yield Product(f"rotary table of {width}", factors, ROTARY)
 
 
 def _dequantised_latents(setup: Setup, stage: Stage) -> Iterator[Product]:

@@ -10,6 +10,7 @@ from kvcalc.catalogue import find_gpu, shipped_gpus
 from kvcalc.note import Note, note
 from kvcalc.scenario.options import DEFAULT_GPU
 from kvcalc.units import GIB
+from kvcalc.verbs.log_check.sglang_settings import total_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ALIKE = Fraction(1, 200)
 """How far two cards of one kind may differ in memory: drivers and ECC take parts of it."""
+ALIKE_BY_WHAT_IS_FREE = Fraction(1, 100)
+"""The same where a card's memory follows from what was free before weights were loaded."""
 
 
 SMALL = 40 * GIB
@@ -51,9 +54,11 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     Raises:
         KvcalcError: there is none of the given name.
     """
-    total = log.most("total memory")
+    total = total_memory(log) if log.engine == "sglang" else log.most("total memory")
+    alike_within = ALIKE if log.engine != "sglang" else ALIKE_BY_WHAT_IS_FREE
     named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
-    alike = [] if named or total is None else sorted(_by_memory(total.value), key=lambda gpu: not likely(gpu))
+    near = [] if named or total is None else _by_memory(total.value, alike_within)
+    alike = sorted(near, key=lambda gpu: not likely(gpu))
     gpu = named or next(iter(alike), None) or _unlike_any(total)
     memory = None
     if total is not None and not (gpu.memory_bytes and abs(gpu.memory_bytes - total.value) <= total.off):
@@ -72,10 +77,10 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _by_memory(total: Fraction) -> list[Gpu]:
+def _by_memory(total: Fraction, alike: Fraction) -> list[Gpu]:
     """Cards with so much memory, the nearest first; of equals the one that is asked for where nobody says."""
     known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes]
-    near = [gpu for gpu in known if abs(gpu.memory_bytes - total) <= total * ALIKE]  # type: ignore[operator]  # known
+    near = [gpu for gpu in known if abs(gpu.memory_bytes - total) <= total * alike]  # type: ignore[operator]  # known
     return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - total)))
 
 

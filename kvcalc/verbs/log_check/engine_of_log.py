@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 FORMULAS = "exact"
 """The engine that may stand beside any log."""
 
-_RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2}).*")
+_RELEASE = re.compile(r"v?(\d{1,4}(?:\.\d{1,4}){1,2}(?:\.post\d{1,4})?).*")
+SINCE = "since "
+"""Before the version that was the first to have a setting."""
 _BUILD = re.compile(r"b?(\d{3,6})")
 """llama.cpp's; a fork counts its own, which may be far smaller."""
 
@@ -39,6 +41,7 @@ def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]
         return f"{name}@{found[1]}", ()
     taken = newest(log)
     lines = ", the newest that is known" if log.between is None else ", the newest with the wording of its lines"
+    lines = ", the first that has all of its settings" if _since(log) else lines
     told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
     return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
 
@@ -67,8 +70,17 @@ def _check_known(name: str, version: str) -> None:
 def newest(log: ServerLog) -> str:
     """The newest version that is known and prints such lines; the newest of all where none does."""
     known = ENGINES[log.engine].versions
+    since = _since(log)
+    if since:
+        return max(since, key=lambda version: version_number(version) or ())
     if log.between is None:
         return known[-1]
     first, last = log.between
-    alike = [each for each in known if first <= (version_number(each) or (0, 0))[:2] <= last]
+    numbers = {each: version_number(each) or () for each in known}
+    alike = [each for each, number in numbers.items() if first <= number and number[: len(last)] <= last]
     return alike[-1] if alike else known[-1]
+
+
+def _since(log: ServerLog) -> list[str]:
+    """Versions that were the first to have a setting that the log prints."""
+    return [option.removeprefix(SINCE) for option in log.settings if option.startswith(SINCE)]

@@ -74,7 +74,7 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
     quantization = log.settings.get("--weight-dtype", "").lower().removeprefix("none")
     name = _last(log)
     if named is not None:
-        return _weights(named, name, quantization, ()) if log.engine == "vllm" else _own_weights(named, ())
+        return _weights(named, name, quantization, ()) if log.engine != "llama-cpp" else _own_weights(named, ())
     printed = _printed_shape(log, name)
     if printed is not None:
         return LoggedModel(printed, None, weights_known=False, notes=(_by_shape(printed),))

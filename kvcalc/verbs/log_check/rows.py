@@ -141,12 +141,15 @@ def pool_figures(replica: Replica, context: int) -> dict[str, int | float]:
     """What an engine prints of the blocks that its memory for the cache is divided into."""
     pool: Pool | None = replica.pool(context)
     if pool is not None:
-        return {
+        figures = {
             "block size": pool.block_size,
             "blocks": pool.blocks,
             TOKENS: pool.tokens,
             "concurrency": pool.concurrency,
+            "tokens of windows": pool.window_tokens,
+            "slots of states": pool.slots,
         }
+        return {name: value for name, value in figures.items() if value is not None}
     tokens = replica.most_tokens(context)
     return {} if tokens is None else {TOKENS: tokens}
 
@@ -182,7 +185,18 @@ def _printed(log: ServerLog, name: str) -> Printed | None:
     return log.least(name) if name in _LEAST else log.most(name)
 
 
-_LEAST = frozenset({"cache memory", "blocks", TOKENS, "concurrency", "usable memory", "free memory"})
+_LEAST = frozenset(
+    {
+        "cache memory",
+        "blocks",
+        TOKENS,
+        "tokens of windows",
+        "slots of states",
+        "concurrency",
+        "usable memory",
+        "free memory",
+    }
+)
 
 
 def _row(name: str, printed: Printed | None, predicted: Range | None) -> LogRow:
@@ -204,7 +218,14 @@ def _row(name: str, printed: Printed | None, predicted: Range | None) -> LogRow:
     )
 
 
-_COUNTS = {"blocks": Unit.BLOCKS, TOKENS: Unit.TOKENS, "block size": Unit.TOKENS, "concurrency": Unit.SEQUENCES}
+_COUNTS = {
+    "blocks": Unit.BLOCKS,
+    TOKENS: Unit.TOKENS,
+    "tokens of windows": Unit.TOKENS,
+    "slots of states": Unit.TOKENS,
+    "block size": Unit.TOKENS,
+    "concurrency": Unit.SEQUENCES,
+}
 
 
 def _unit(name: str) -> str:

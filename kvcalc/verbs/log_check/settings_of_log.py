@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import find_model
@@ -21,10 +22,12 @@ from kvcalc.verbs.log_check.llama_cpp_settings import said_by_llama_cpp, weights
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
 from kvcalc.verbs.log_check.overridden import overridden
 from kvcalc.verbs.log_check.result import LogSetting
+from kvcalc.verbs.log_check.sglang_settings import ENGINE as SGLANG
+from kvcalc.verbs.log_check.sglang_settings import memory_of_card, said_by_sglang
 from kvcalc.verbs.log_check.vllm_defaults import default_tokens_of_a_step, v0_options
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from kvcalc.gpu import Gpu
@@ -68,7 +71,7 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     named = model if model is None or isinstance(model, Model) else find_model(str(model), read["assume"]).model
     known = model_of(log, named)
     card = card_of(log, given.get("gpu"), partial(_starts_so, log, known.model))
-    said = said_by_llama_cpp(log, known.model, card) if log.engine == LLAMA_CPP else _said(log, known, card)
+    said = _SAID[log.engine](log, known, card)
     weights_printed = not known.weights_known and not given.keys() & {"weights", "weight_dtype"}
     if weights_printed:
         said |= _weights_as_printed(log, said, given) if log.engine != LLAMA_CPP else weights_of_cards(log)
@@ -77,6 +80,8 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     if given.get("weights") is not None:
         said.pop("weight_dtype", None)
     engine, engine_notes = engine_of(log, given.get("engine"))
+    if log.engine == SGLANG:
+        said |= memory_of_card(log, engine)
     assumed = set(_assumed(log, card))
     logged = {option: value for option, value in said.items() if option not in {"engine_option", *assumed}}
     other = overridden(log, named, logged, said["engine_option"], {**given, "engine_option": read["engine_option"]})
@@ -139,6 +144,20 @@ def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any
         own.setdefault("kv-cache-memory-bytes", str(int(stated.value)))
     said["engine_option"] = {name: value for name, value in own.items() if name in ENGINES[log.engine].options}
     return said
+
+
+_SAID: Mapping[str, Callable[[ServerLog, LoggedModel, LoggedCard], dict[str, Any]]] = MappingProxyType(
+    {
+        "vllm": _said,
+        "sglang": lambda log, known, card: _stored(known) | said_by_sglang(log, known.model, card),
+        "llama-cpp": lambda log, known, card: said_by_llama_cpp(log, known.model, card),
+    }
+)
+"""Options by the log, of each engine."""
+
+
+def _stored(known: LoggedModel) -> dict[str, Any]:
+    return {} if known.weight_format is None else {"weight_dtype": known.weight_format}
 
 
 def _workers(log: ServerLog) -> dict[str, int]:

@@ -1,0 +1,104 @@
+"""What an SGLang server was started with, by its log, and the card's memory by what was free before loading."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.deployment import MAX_RANKS
+from kvcalc.engines import ENGINES
+from kvcalc.engines.sglang.budget import context_bytes
+from kvcalc.engines.sglang.defaults import parse_version
+from kvcalc.logs.server_log import Printed
+from kvcalc.logs.sglang import AFTER_LOADING, BEFORE_LOADING, WINDOW_TOKENS
+from kvcalc.units import parse_count
+from kvcalc.verbs.log_check.engine_of_log import newest
+
+if TYPE_CHECKING:
+    from kvcalc.logs import ServerLog
+    from kvcalc.model.model import Model
+    from kvcalc.verbs.log_check.card_of_log import LoggedCard
+
+ENGINE = "sglang"
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}
+_STORED = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8_e5m2", "uint8": "fp8"}
+"""Formats of a pool by torch's names for them."""
+
+
+def total_memory(log: ServerLog) -> Printed | None:
+    """A card's memory: what was free before loading, and what a process takes before that."""
+    before = free_before_loading(log)
+    if before is None:
+        return None
+    version = parse_version(log.version or newest(log))
+    return before._replace(value=before.value + context_bytes(version))
+
+
+def free_before_loading(log: ServerLog) -> Printed | None:
+    """As printed; else what was free after loading and the weights."""
+    before, after, weights = log.least(BEFORE_LOADING), log.least(AFTER_LOADING), log.most("weights")
+    if before is not None or after is None or weights is None:
+        return before
+    return after._replace(value=after.value + weights.value, off=after.off + weights.off)
+
+
+def memory_of_card(log: ServerLog, engine: str) -> dict[str, Any]:
+    """The memory with which as much is free before loading as the log says, by the version that is compared."""
+    before, version = free_before_loading(log), engine.partition("@")[2]
+    if before is None or engine.partition("@")[0] != ENGINE:
+        return {}
+    number = parse_version(version or ENGINES[ENGINE].versions[-1])
+    return {"gpu_memory": int(before.value) + context_bytes(number)}
+
+
+def said_by_sglang(log: ServerLog, model: Model, card: LoggedCard) -> dict[str, Any]:
+    """Options by the log; `engine_option` has the engine's own."""
+    said: dict[str, Any] = {"gpu": card.gpu}
+    said |= _deployment(log)
+    context = log.most("longest request")
+    if context is not None:
+        said["context"] = int(context.value)
+    elif "--context" in log.settings:
+        said["context"] = log.settings["--context"]
+    elif model.max_context is not None:
+        said["context"] = model.max_context
+    dtype = _DTYPES.get(log.settings.get("--dtype", "").removeprefix("torch."))
+    if dtype is not None:
+        said["dtype"] = dtype
+    kept = log.settings.get("--cache-dtype", "").lower()
+    kept = _DTYPES.get(kept, kept) or _STORED.get(log.settings.get("kept as", ""), "")
+    if kept:
+        said["cache_dtype"] = kept
+    state = _DTYPES.get(log.settings.get("--state-dtype", ""))
+    if state is not None and state != "fp32":
+        said["state_dtype"] = state
+    return {**said, "engine_option": _own(log)}
+
+
+def _deployment(log: ServerLog) -> dict[str, Any]:
+    """SGLang counts replicas with dp-attention among its tensor-parallel ranks."""
+    tp, pp, dp, ep = (
+        parse_count(log.settings.get(name, "1"), name, MAX_RANKS) for name in ("--tp", "--pp", "--dp", "--ep")
+    )
+    said: dict[str, Any] = {"tp": tp, "pp": pp}
+    if dp > 1:
+        joined = log.settings.get("--dp-attention", "").lower() == "true" and tp % dp == 0
+        said |= {"tp": tp // dp, "dp": dp, "dp_attention": True} if joined else {"dp": dp}
+    if ep > 1:
+        said["ep"] = ep
+    return {name: value for name, value in said.items() if value is True or value != 1 or name == "tp"}
+
+
+def _own(log: ServerLog) -> dict[str, str]:
+    own = {name: value for name, value in log.settings.items() if name in ENGINES[ENGINE].options}
+    if WINDOW_TOKENS in log.printed:
+        own["disable-hybrid-swa-memory"] = "false"
+        tokens, windows = log.least("tokens"), log.least(WINDOW_TOKENS)
+        if "swa-full-tokens-ratio" not in own and tokens is not None and windows is not None and tokens.value:
+            own["swa-full-tokens-ratio"] = _short(windows.value / tokens.value)
+    return own
+
+
+def _short(ratio: Fraction) -> str:
+    """A ratio as somebody would write it: two integers that were rounded down are all that is known of it."""
+    return f"{float(ratio):.4f}".rstrip("0").rstrip(".")

@@ -1,0 +1,80 @@
+"""Figures that SGLang printed beside predicted ones. The logs are those of tests/logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sglang_start_ups import B200, HYBRID, LATENTS, OLDER, WINDOWS
+
+import kvcalc as package
+from kvcalc.errors import KvcalcError
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Any:
+    """Writes a log and gives its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "server.log"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def off(result: package.LogCheck, name: str) -> float:
+    row = result.row(name)
+    assert row is not None
+    assert row.difference is not None
+    return abs(row.difference)
+
+
+def test_the_default_share_and_the_weights_are_the_servers(log: Any) -> None:
+    """16,384 tokens of a step, 512 sequences and 74 graphs of prefill are reserved for: 0.854 of the card."""
+    found = package.capacity_from_log(log(B200))
+    assert (found.engine_version, found.scenario.gpu.name) == ("0.5.12.post1", "b200")
+    assert off(found, "weights") < 0.0005
+    assert off(found, "tokens") < 0.0005
+    assert found.exact.as_printed
+    assert not found.differs
+
+
+def test_states_and_tokens_share_the_memory(log: Any) -> None:
+    found = package.capacity_from_log(log(HYBRID), gpu="rtx4090")
+    slots = found.row("slots of states")
+    assert slots is not None
+    assert slots.printed == 186
+    assert off(found, "weights") < 0.01
+    assert off(found, "tokens") < 0.03
+    assert off(found, "tokens, given the printed memory") < 0.0005
+
+
+def test_windows_have_their_share_of_the_tokens(log: Any) -> None:
+    found = package.capacity_from_log(log(WINDOWS), gpu="gb10")
+    assert off(found, "tokens") < 0.005
+    windows = found.row("tokens of windows")
+    assert windows is not None
+    assert windows.printed == 798276
+    assert off(found, "tokens of windows") < 0.005
+
+
+def test_replicas_with_dp_attention_are_among_the_ranks(log: Any) -> None:
+    found = package.capacity_from_log(log(LATENTS), gpu="b200")
+    deployment = found.deployment
+    assert (deployment.tp, deployment.dp, deployment.ep, deployment.dp_attention) == (1, 8, 8, True)
+    given = found.row("tokens, given the printed memory")
+    assert given is not None
+    assert given.predicted == 524288
+
+
+def test_what_is_free_before_loading_follows_from_what_is_left(log: Any) -> None:
+    found = package.capacity_from_log(log(OLDER), "llama-3.1-8b", engine="sglang@0.4.9.post6", gpu="rtx4090")
+    assert off(found, "weights") < 0.001
+    assert off(found, "tokens") < 0.002
+
+
+def test_a_log_without_its_model_names_the_next_step(log: Any) -> None:
+    with pytest.raises(KvcalcError, match="kvcalc capacity MODEL --from-log FILE"):
+        package.capacity_from_log(log(OLDER))
