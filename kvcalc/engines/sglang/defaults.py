@@ -21,17 +21,22 @@ VERSIONS = (
     "0.5.1",
     "0.5.2",
     "0.5.3",
+    "0.5.4",
     "0.5.4.post3",
     "0.5.5",
+    "0.5.6",
     "0.5.6.post2",
     "0.5.7",
     "0.5.8",
     "0.5.9",
+    "0.5.10",
     "0.5.10.post1",
     "0.5.11",
+    "0.5.12",
     "0.5.12.post1",
     "0.5.13",
     "0.5.14",
+    "0.5.15",
     "0.5.15.post1",
     "0.5.16",
     "0.5.17",
@@ -109,7 +114,7 @@ def cuda_graph_max_bs(version: Version, memory: float, tp: int) -> int:
         if memory < (SMALL if version < BY_RESERVE else 35 * 1024):
             return 8 if few else 80
         return 160
-    small_cards = 16 if version < (0, 5, 4) else 24
+    small_cards = 16 if version < (0, 5, 4, 1) else 24
     small = (small_cards if few else 80) if version < LARGER_SMALL_CARDS else (48 if few else 160)
     return _tier(((20, 8), (35, small), (60, 32 if few else 160), (160, 256 if few else 512)), memory, 512)
 
