@@ -117,6 +117,13 @@ def _named_model(text: str) -> FoundModel | None:
     return _shipped_model(found[0]) if found else None
 
 
+def _is_named(text: str) -> bool:
+    try:
+        return _named_model(text) is not None
+    except KvcalcError:
+        return False
+
+
 def meant_model(text: str) -> Model | None:
     """The catalogue's model that a name is meant for, whatever the name says of its weights; None where it has none.
 
@@ -200,7 +207,12 @@ def _model_file(path: Path, shown: str) -> FoundModel:
 def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> FoundModel:
     from kvcalc.importers import import_path  # noqa: PLC0415  # for start-up time
 
-    found = import_path(path, shown, assumed)
+    try:
+        found = import_path(path, shown, assumed)
+    except KvcalcError as error:
+        from kvcalc.catalogue.next_step import with_next_step  # noqa: PLC0415  # only where something went wrong
+
+        raise with_next_step(error, shown, lambda more: import_path(path, shown, more), assumed, _is_named) from error
     engine = GGUF_ENGINE if path.suffix.lower() == ".gguf" else None
     return FoundModel(found.model, shown, path, found, found.notes, engine)
 

@@ -154,14 +154,22 @@ def test_names_that_yaml_would_take_for_something_else_are_quoted() -> None:
 
 
 ELSEWHERE: dict[str, tuple[dict[str, Any], str]] = {
-    "LoRA": ({"peft_type": "LORA", "r": 8, "base_model_name_or_path": "org/base"}, "the config.json of 'org/base'"),
-    "LoRA of nothing": ({"peft_type": "LORA", "base_model_name_or_path": None}, "an adapter's file; its cache is"),
+    "LoRA": (
+        {"peft_type": "LORA", "r": 8, "base_model_name_or_path": "org/base"},
+        "an adapter of 'org/base'",
+    ),
+    "LoRA of nothing": (
+        {"peft_type": "LORA", "base_model_name_or_path": None},
+        "an adapter of a model that",
+    ),
     "diffusers": ({"_class_name": "UNet2DConditionModel", "_diffusers_version": "0.8.0"}, "a diffusion pipeline"),
-    "genai": ({"model": {"type": "gpt2", "decoder": {"head_size": 64}}}, "a file of onnxruntime-genai; name the"),
-    "params.json": ({"dim": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8}, "an original checkpoint's list"),
-    "named params.json": (
-        {"dim": 4096, "n_layers": 32, "n_heads": 32, "model_type": "arcee"},
-        "in Hugging Face's format",
+    "genai": (
+        {"model": {"type": "gpt2", "decoder": {"head_size": 64}}},
+        "onnxruntime-genai without the sizes",
+    ),
+    "mamba's params.json": (
+        {"dim": 4096, "n_layers": 64, "n_heads": 32, "model_type": "mamba"},
+        "an original checkpoint's list of sizes; name the config.json of the same model in Hugging Face's format",
     ),
     "scales": ({"model_type": "llama", "kv_cache": {"dtype": "float8_e4m3fn"}}, "a list of scales for a cache in fp8"),
     "index": ({"metadata": {"total_size": 1}, "weight_map": {}}, "an index of safetensors files; name the config.json"),

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 _HUGGING_FACE = "name the config.json of the same model in Hugging Face's format"
 _BESIDE = "name the config.json beside it"
 
+_EXPORTED = "name the config.json of the checkpoint that was exported"
+
 _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("_diffusers_version",), "a file of a diffusion pipeline, which keeps no cache of keys and values"),
+    (("_diffusers_version",), "a file of a diffusion pipeline, which keeps no cache"),
     (("dim", "n_layers", "n_heads"), f"an original checkpoint's list of sizes; {_HUGGING_FACE}"),
     (("layer_num", "inter_size"), f"a converted checkpoint's list of sizes; {_HUGGING_FACE}"),
     (("kv_cache", "model_type"), f"a list of scales for a cache in fp8; {_HUGGING_FACE}"),
@@ -37,10 +39,14 @@ def other_file(outer: Mapping[str, Any]) -> str | None:
     """
     if "peft_type" in outer:
         base = outer.get("base_model_name_or_path")
-        of = f" of '{one_line(base, MAX_NAME)}'" if isinstance(base, str) and base else ""
-        return f"an adapter's file; its cache is that of its base model: name the config.json{of}"
+        of = f"'{one_line(base, MAX_NAME)}'" if isinstance(base, str) and base else "a model that it does not name"
+        return (
+            f"an adapter of {of}, whose cache is its base model's: estimate that, with --reserve lora=SIZE of its file"
+        )
     if isinstance(outer.get("model"), dict) and "decoder" in outer["model"]:
-        return "a file of onnxruntime-genai; name the config.json of the checkpoint that was exported"
+        return "a file of onnxruntime-genai without the sizes of a cache of keys and values; " + _EXPORTED
+    if "attention_probs_dropout_prob" in outer and "model_type" not in outer and "is_decoder" not in outer:
+        return "a file of an encoder such as BERT, which keeps no cache"
     if outer.keys() & set(_SHAPES) and "_diffusers_version" not in outer and "layer_num" not in outer:
         return None
     return next((what for keys, what in _KINDS if outer.keys() >= set(keys)), None)

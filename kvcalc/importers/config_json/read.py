@@ -11,6 +11,7 @@ from kvcalc.importers.config_json.cache_keys import SYNONYMS, cache_keys, repeat
 from kvcalc.importers.config_json.checkpoint import checkpoint_of, key_beside_text
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.model_fields import model_fields
+from kvcalc.importers.config_json.other_formats import as_config
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.rotary import rotary_fields
@@ -52,6 +53,7 @@ def import_config(
         KvcalcError: not JSON, or a model_type, a layer type or keys that are not understood.
     """
     outer = parse_mapping(text, shown)
+    outer = as_config(outer) or outer
     config = text_model(outer, shown, assumed or {})
     model_type = config.model_type
     if model_type not in FAMILIES:

@@ -41,6 +41,7 @@ def text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) ->
     other = other_file(outer)
     if "model_type" not in assumed and other is not None:
         raise KvcalcError(f"{shown}: it is {other}")
+    values: Mapping[str, Any]
     values, around, wrapped = outer, str(outer.get("model_type")), False
     while (part := _part_of(values, shown)) is not None:
         name = str(values.get("model_type"))

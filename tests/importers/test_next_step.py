@@ -1,0 +1,53 @@
+"""Every refusal of a file ends with a command that works when it is pasted, or says that nothing is kept."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from config_files import LLAMA
+from test_config_refusals import ELSEWHERE, REFUSALS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Kvcalc
+
+FILES: dict[str, dict[str, Any]] = {
+    **REFUSALS,
+    **{name: values for name, (values, _) in ELSEWHERE.items()},
+    "encoder": {"model_type": "bert", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
+    "adapter": {"peft_type": "LORA", "r": 8, "base_model_name_or_path": "meta-llama/Meta-Llama-3-8B"},
+    "two to decide": {**LLAMA, "sliding_window": 4096, "attention_chunk_size": 128},
+    "n_kv_heads": {**{k: v for k, v in LLAMA.items() if k != "num_key_value_heads"}, "n_kv_heads": 8},
+    "no JSON": {},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_next_step_works(name: str, tmp_path: Path, kvcalc: Kvcalc) -> None:
+    file = tmp_path / "it's a model.json"
+    file.write_text(json.dumps(FILES[name]), encoding="utf-8")
+    refused = kvcalc("estimate", str(file))
+    assert refused.code == 2
+    last = next(line for line in reversed(refused.stderr.splitlines()) if line.startswith(("next:", "error:")))
+    if "keeps no cache" in refused.stderr:
+        assert "next:" not in refused.stderr
+        return
+    assert last.startswith("next: kvcalc ")
+    assert kvcalc(*shlex.split(last.removeprefix("next: kvcalc "))).code == 0
+
+
+def test_a_step_takes_what_the_message_lets_a_user_assume(tmp_path: Path, kvcalc: Kvcalc) -> None:
+    def step(name: str) -> str:
+        file = tmp_path / "model.json"
+        file.write_text(json.dumps(FILES[name]), encoding="utf-8")
+        return kvcalc("estimate", str(file)).stderr.rpartition("next: ")[2].strip().replace(str(file), "FILE")
+
+    both = "--assume attention_chunk_size=null --assume sliding_window=null"
+    assert step("two to decide") == f"kvcalc estimate FILE {both}"
+    assert step("n_kv_heads") == "kvcalc estimate FILE --assume num_key_value_heads=8"
+    assert step("adapter") == "kvcalc estimate meta-llama/Meta-Llama-3-8B"
+    assert step("'glm5_next' is a model whose indexer pools keys") == "kvcalc models schema"
