@@ -40,9 +40,7 @@ def other_file(outer: Mapping[str, Any]) -> str | None:
     if "peft_type" in outer:
         base = outer.get("base_model_name_or_path")
         of = f"'{one_line(base, MAX_NAME)}'" if isinstance(base, str) and base else "a model that it does not name"
-        return (
-            f"an adapter of {of}, whose cache is its base model's: estimate that, with --reserve lora=SIZE of its file"
-        )
+        return f"an adapter of {of}, whose cache is its base model's: estimate that with --reserve lora=SIZE"
     if isinstance(outer.get("model"), dict) and "decoder" in outer["model"]:
         return "a file of onnxruntime-genai without the sizes of a cache of keys and values; " + _EXPORTED
     if "attention_probs_dropout_prob" in outer and "model_type" not in outer and "is_decoder" not in outer:
