@@ -210,8 +210,6 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> Found
     try:
         found = import_path(path, shown, assumed)
     except KvcalcError as error:
-        if not (path.is_file() or path.is_dir()):  # nothing of it was read
-            raise
         from kvcalc.catalogue.next_step import with_next_step  # noqa: PLC0415  # only where something went wrong
 
         raise with_next_step(error, shown, lambda more: import_path(path, shown, more), assumed, _is_named) from error

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 MOST_TRIES = 6
 """Assumptions that are tried together."""
 
-NOTHING_KEPT = "keeps no cache"
-"""Words of a refusal after which there is no step: nothing is there to be estimated."""
+NO_STEP = ("keeps no cache", "name a file")
+"""Words of a refusal after which there is no step: nothing is there to be estimated, or it could not be read."""
 
 _ASSUMED = re.compile(r"--assume ([\w.-]+)=(\"[^\"]*\"|[^\s;,]+)")
 _PLACEHOLDERS = {"VALUE", "JSON", "NAME"}
@@ -43,7 +43,7 @@ def with_next_step(
         assumed: those that were made already.
         is_model: whether a name is one of the catalogue.
     """
-    if isinstance(error, CannotRunError) or NOTHING_KEPT in str(error):
+    if isinstance(error, CannotRunError) or any(words in str(error) for words in NO_STEP):
         return error
     found = _ADAPTER.search(str(error))
     if found is not None and is_model(found["base"]):
