@@ -3,10 +3,11 @@
 import shlex
 import sys
 from importlib import import_module
-from shutil import get_terminal_size
+from typing import Any
 
 import typer
 
+from kvcalc.cli.colour import labelled
 from kvcalc.cli.interrupt import STATUS
 from kvcalc.cli.text_command import TextGroup
 from kvcalc.errors import ExitCode, KvcalcError, one_line
@@ -24,8 +25,8 @@ COMMANDS = {
 }
 """Command -> the module whose `register(app)` adds it."""
 
-_ROOM_FOR_BOXES = 80
-"""Columns: in narrower boxes rich leaves options out."""
+UsageError: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "UsageError")
+"""What typer raises where it cannot split the words of a command line."""
 
 _ABOUT = "Size the KV cache of a language model, exactly, and count the GPUs that hold it."
 
@@ -49,27 +50,32 @@ def run(arguments: list[str]) -> int:
 
 def _call(arguments: list[str]) -> int:
     try:
-        asks_for_help = not {"-h", "--help"}.isdisjoint(arguments)
-        boxes = asks_for_help and sys.stdout.isatty() and get_terminal_size().columns >= _ROOM_FOR_BOXES
-        _app(arguments[0], boxes=boxes)(args=arguments, prog_name="kvcalc", obj=arguments)
+        code = _app(arguments[0])(args=arguments, prog_name="kvcalc", obj=arguments, standalone_mode=False)
     except SystemExit as done:
         sys.stdout.flush()
         return done.code if isinstance(done.code, int) else ExitCode.DONE
-    return ExitCode.DONE
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "kvcalc"
+        return _complain(ExitCode.BAD_INPUT, _first_small(error.format_message()), f"  try: {command} --help")
+    sys.stdout.flush()
+    return code if isinstance(code, int) else ExitCode.DONE
 
 
-def _app(command: str, *, boxes: bool) -> typer.Typer:
-    """The application with the one command that is called, or with all of them where help or a correction is needed.
+def _first_small(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].removesuffix(".")
+
+
+def _app(command: str) -> typer.Typer:
+    """The application with the command that is called, or with all of them where help or a correction is needed.
 
     Args:
         command: the first word.
-        boxes: whether help is drawn by rich, in groups, instead of as plain text.
     """
     app = typer.Typer(
         name="kvcalc",
         cls=TextGroup,
         help=_ABOUT,
-        rich_markup_mode="rich" if boxes else None,
+        rich_markup_mode=None,
         add_completion=command not in COMMANDS,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -96,7 +102,8 @@ def _version(asked: bool) -> None:
 
 
 def _complain(code: ExitCode, *lines: str) -> ExitCode:
-    sys.stderr.write("error: " + "\n".join(map(one_line, lines)) + "\n")
+    first, *others = map(one_line, lines)
+    sys.stderr.write("\n".join([labelled("error", first, sys.stderr), *others]) + "\n")
     return code
 
 

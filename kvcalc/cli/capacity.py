@@ -24,7 +24,9 @@ class FromLog(TypedDict, total=False):
 
     from_log: Annotated[
         str | None,
-        Option("FILE", "A server's start-up log (- is stdin): printed figures beside predicted ones.", panel="Engine"),
+        Option(
+            "FILE", "A server's start-up log (- is stdin): printed figures beside predicted ones.", panel="Deployment"
+        ),
     ]
 
 
@@ -38,10 +40,10 @@ def capacity_command(call: typer.Context, model: ModelArgument = None, **given: 
     """How much fits: exact numbers of tokens, sequences and context; each fits, and one more does not."""
     output = output_of(given)
     if given["from_log"] is not None:
-        _compare_with_log(model, given, output, typed(call.obj))
+        _compare_with_log(model, given, output, f"{typed(call.obj)} --explain")
         return
     result = capacity(model, **given_on_line(given, CapacityOptions))
-    report = capacity_report(result, output.unit, explain=output.explain, command=typed(call.obj))
+    report = capacity_report(result, output.unit, explain=output.explain, command=f"{typed(call.obj)} --explain")
     show(report, output)
     if result.sequences == 0 or result.max_context == 0:
         raise NoError(_why_nothing_fits(result))

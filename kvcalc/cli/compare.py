@@ -1,6 +1,6 @@
 """kvcalc compare: one model under each attention mechanism, several models, or several formats side by side."""
 
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 
@@ -11,7 +11,16 @@ from kvcalc.cli.parameters import ModelsArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
 from kvcalc.render.compare import compare_report
+from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import CompareOptions
+
+
+class Articles(TypedDict, total=False):
+    """What is shown beside the figures."""
+
+    articles: Annotated[
+        bool, Option("", "Show what articles say of the mechanisms, and where that is wrong.", default=False)
+    ]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command("compare", cls=TextCommand)(compare_command)
 
 
-@takes(CompareOptions, ResultOutput)
+@takes(CompareOptions, Articles, ResultOutput)
 def compare_command(call: typer.Context, models: ModelsArgument = None, **given: Any) -> None:
     """What a model would keep as MHA, GQA, MQA or MLA, on how many GPUs; or several models or formats side by side.
 
@@ -27,4 +36,6 @@ def compare_command(call: typer.Context, models: ModelsArgument = None, **given:
     """
     output = output_of(given)
     result = compare(models or None, **given_on_line(given, CompareOptions))
-    show(compare_report(result, output.unit, explain=output.explain, command=typed(call.obj)), output)
+    command = f"{typed(call.obj)} --explain"
+    shown = {"explain": output.explain, "articles": given["articles"]}
+    show(compare_report(result, output.unit, command=command, **shown), output)

@@ -1,20 +1,21 @@
 """kvcalc estimate: the cache, the memory and the GPUs of one scenario."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
 import typer
 
 from kvcalc.api import estimate
 from kvcalc.cli.output import show
-from kvcalc.cli.output_options import ResultOutput, output_of
+from kvcalc.cli.output_options import ResultOutput, Unit, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.cli.typed import typed
+from kvcalc.cli.typed import typed, typed_anew
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.render.estimate import estimate_report
-from kvcalc.scenario.option import Option
-from kvcalc.scenario.options import ScenarioOptions
+from kvcalc.scenario.option import Option, options_of
+from kvcalc.scenario.options import PlanOptions, ScenarioOptions
 from kvcalc.verbs.estimate_result import Estimate
 
 
@@ -26,13 +27,21 @@ class Check(TypedDict, total=False):
         Option(
             "",
             "Exit 1 where the deployment asked for, else the smallest, does not fit; tight does not.",
-            panel="Deployment",
+            panel="Output",
             default=False,
         ),
     ]
-    accept_tight: Annotated[
-        bool, Option("", "With --check, what is tight fits too.", panel="Deployment", default=False)
-    ]
+    accept_tight: Annotated[bool, Option("", "With --check, what is tight fits too.", panel="Output", default=False)]
+
+
+_LOOKED_FOR = {"tp", "pp", "dp", "ep", "dcp", "dp_attention", "spill"}
+
+SAME_IN_PLAN = {
+    name: option
+    for name, option in options_of(ScenarioOptions).items()
+    if name in options_of(PlanOptions) and name not in _LOOKED_FOR
+} | {**options_of(Unit)}
+"""Options that mean the same to `kvcalc plan`, beside the deployment that it looks for."""
 
 
 def register(app: typer.Typer) -> None:
@@ -49,10 +58,18 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
     result = estimate(model, **given_on_line(given, ScenarioOptions))
     if check and result.answer.fits is None:
         raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")
-    command = typed(call.obj, "--check", "--accept-tight")
+    command = _next(result, typed(call.obj, "--check", "--accept-tight"), model, given)
     show(estimate_report(result, output.unit, explain=output.explain, command=command), output)
     if check and not (result.answer.fits or (accept_tight and result.answer.tight)):
         raise NoError(f"--check: {_why_not(result)}")
+
+
+def _next(result: Estimate, command: str, model: str | None, given: Mapping[str, Any]) -> str:
+    """Where the deployment asked for holds the workload, or there is nothing to look for, the formulas; else a plan."""
+    asked = result.question.deployment
+    if result.answer.fits is None or (asked is not None and result.answer.fits):
+        return f"{command} --explain"
+    return typed_anew("plan", model, given_on_line(given, ScenarioOptions, Unit), SAME_IN_PLAN)
 
 
 def _why_not(result: Estimate) -> str:

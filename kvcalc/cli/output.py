@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from kvcalc.cli.colour import labelled
 from kvcalc.errors import one_line
 from kvcalc.render import Format, Report, render
 from kvcalc.units import with_unit
@@ -19,15 +20,24 @@ def show(report: Report, output: Output) -> None:
     deliver(render(report, output.how, terminal=terminal), output.file)
     if output.how is not Format.JSON:
         for note in report.notes:
-            sys.stderr.write(f"note: {one_line(with_unit(note.text, report.unit))}\n")
+            sys.stderr.write(labelled("note", one_line(with_unit(note.text, report.unit)), sys.stderr) + "\n")
 
 
 def deliver(text: str, file: str | None) -> None:
     """Text to stdout, or to where -o leads."""
     if file in (None, "-"):
-        sys.stdout.write(text)
+        sys.stdout.write(_encodable(text, sys.stdout.encoding))
         sys.stdout.flush()
         return
     from kvcalc.cli.destination import write_to  # noqa: PLC0415  # for start-up time
 
     write_to(str(file), text)
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """Blocks and ellipses in plain letters, where the encoding lacks them."""
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.replace("\u2588", "#").replace("\u2026", "...")
+    return text

@@ -15,9 +15,6 @@ Command = TypeVar("Command", bound=Callable[..., None])
 COMPLETES = "_KVCALC_COMPLETE"
 """The variable of the environment that is set while a shell completes a command line."""
 
-_PANELS = ("Workload", "Memory", "Engine", "Deployment", "Verification", "A model of another format")
-"""In this order in help; others come after them."""
-
 
 def takes(*tables: Any, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """Gives a command the options of some tables, which reach it as keywords beside its own parameters.
@@ -27,7 +24,7 @@ def takes(*tables: Any, without: tuple[str, ...] = ()) -> Callable[[Command], Co
         without: options that it does not take.
     """
     options = {name: option for table in tables for name, option in options_of(table).items() if name not in without}
-    shared = [_parameter(name, option) for name, option in sorted(options.items(), key=_panel)]
+    shared = [_parameter(name, option) for name, option in options.items()]
 
     def with_options(command: Command) -> Command:
         own = [each for each in signature(command).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
@@ -41,11 +38,6 @@ def given_on_line(given: Mapping[str, Any], *tables: Any) -> dict[str, Any]:
     """Of the options of some tables, those that the command line has."""
     names = {name for table in tables for name in options_of(table)}
     return {name: value for name, value in given.items() if name in names and value not in (None, False, [])}
-
-
-def _panel(item: tuple[str, Option]) -> int:
-    panel = item[1].panel
-    return _PANELS.index(panel) if panel in _PANELS else len(_PANELS) + (panel is None)
 
 
 def _parameter(name: str, option: Option) -> Parameter:
@@ -66,9 +58,13 @@ def argument(option: Option) -> Any:
     return typer.Argument(metavar=option.metavar, help=option.sentence, autocompletion=_completion(option))
 
 
-def _completion(option: Option) -> Callable[[str], list[str]] | None:
+def _completion(option: Option) -> Callable[..., list[str]] | None:
     """Only while a shell asks for it: typer looks closely at every such function."""
-    if option.values is None or COMPLETES not in os.environ:
+    if COMPLETES not in os.environ:
+        return None
+    if "--engine-option" in option.flags:
+        return _engine_options
+    if option.values is None:
         return None
     values = option.values
 
@@ -76,6 +72,16 @@ def _completion(option: Option) -> Callable[[str], list[str]] | None:
         return list(_completed(incomplete, values(), option.separators))
 
     return complete
+
+
+def _engine_options(ctx: typer.Context, incomplete: str) -> list[str]:
+    """KEY= of the engine that the line names; nothing where it names none or several."""
+    from kvcalc.engines import ENGINES  # noqa: PLC0415  # for start-up time
+
+    given = ctx.params.get("engine")
+    engine = ENGINES.get(str(given[-1] if isinstance(given, list) else given or "").partition("@")[0])
+    names = engine.options if engine else {}
+    return [f"{name}=" for name in names if name.startswith(incomplete.replace("_", "-"))]
 
 
 def _completed(incomplete: str, values: Any, separators: str) -> Iterator[str]:

@@ -31,6 +31,9 @@ class TextCommand(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _unconverted(super().get_params(ctx))
 
+    def get_help(self, ctx: Any) -> str:
+        return _help(self, ctx)
+
     def invoke(self, ctx: Any) -> Any:
         if ctx.params.get("output_file") not in {None, "-"}:
             _refuse_destination(ctx.params)
@@ -48,6 +51,22 @@ class TextGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _unconverted(super().get_params(ctx))
+
+    def get_help(self, ctx: Any) -> str:
+        return _help(self, ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if ctx.resilient_parsing or args[0] in self.commands or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        from kvcalc.cli.unknown_command import unknown_command  # noqa: PLC0415  # only where it is wrong
+
+        raise unknown_command(ctx.command_path, args, self.commands)
+
+
+def _help(command: Any, context: Any) -> str:
+    from kvcalc.cli.help import help_of  # noqa: PLC0415  # for start-up time
+
+    return help_of(command, context).removesuffix("\n")
 
 
 def _unconverted(parameters: list[Any]) -> list[Any]:

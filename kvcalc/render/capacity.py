@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from kvcalc.record import contents
 from kvcalc.render import Report
-from kvcalc.render.ending import next_line, not_modelled_line
+from kvcalc.render.answer import cards, size
+from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import count, question_grid
-from kvcalc.render.rank import rank_rows, total_row
+from kvcalc.render.rank import rank_bar, rank_rows, total_row
 from kvcalc.render.tree import term_rows
-from kvcalc.render.view import Column, Grid, Lines, Row, View, right
+from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.term import Sum
 from kvcalc.units import with_unit
 
@@ -30,16 +31,44 @@ def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str)
 
 
 def _view(result: Capacity, unit: str, *, explain: bool, command: str) -> View:
-    blocks: list[Grid | Lines] = [
+    blocks: list[Block] = [
+        Lines((_answer(result, unit),)),
+        *_bar(result, unit),
         question_grid(result.question, unit),
         _held(result),
-        _rank(result, unit),
-        Lines(tuple(_answers(result, unit, explain=explain, command=command))),
+        _rank(result, unit, explain=explain),
+        Lines(tuple(_further(result, unit, explain=explain, command=command))),
     ]
     if explain:
         rows = tuple(term_rows(result.at_limit, 0))
         blocks.append(Grid((Column("term"), right("bytes"), Column("formula"), Column("in numbers")), rows))
+        blocks.extend(not_modelled_list(result.not_modelled, unit))
     return View(tuple(blocks))
+
+
+def _answer(result: Capacity, unit: str) -> Line:
+    """'4 x h100-sxm, tensor parallel 4: 58 sequences of 8,192 tokens fit'."""
+    most = result.total.sequences
+    fit = f"{_number(most)} sequences of {count(result.workload.context, 'token')} fit"
+    if most == 1:
+        fit = f"1 sequence of {count(result.workload.context, 'token')} fits"
+    where = f"{size(result.cache_memory_bytes, unit)} for the cache"
+    if result.gpus is not None:
+        where = cards(result.deployment, result.gpus.gpu)
+    tone = Tone.BAD if most == 0 else Tone.GOOD
+    return Line((Span(f"{where}: ", Tone.STRONG), Span(fit, tone)), _for_cache(result, unit))
+
+
+def _for_cache(result: Capacity, unit: str) -> str:
+    if result.gpus is None:
+        return ""
+    each = " on each GPU" if result.deployment.gpus > 1 else ""
+    return f"{size(result.cache_memory_bytes, unit)} for the cache{each}"
+
+
+def _bar(result: Capacity, unit: str) -> Iterator[Bar]:
+    if result.gpus is not None and result.sequences is not None:
+        yield rank_bar(result.at_limit, result.gpus.usable_bytes, unit)
 
 
 def _held(result: Capacity) -> Grid:
@@ -76,27 +105,24 @@ def _range(result: Capacity) -> str:
     low, high = result.sequences_at_temporary_high, result.sequences_at_temporary_low
     if low == high:
         return ""
-    return f"; {_number(low)} to {_number(high)} over the temporary memory seen in practice"
+    return f"; {_number(low)} to {_number(high)} over the range of temporary memory"
 
 
-def _rank(result: Capacity, unit: str) -> Grid:
+def _rank(result: Capacity, unit: str, *, explain: bool) -> Grid:
     """What one GPU holds at the limit."""
-    sequences = result.sequences or 0
-    headline = f"with {count(sequences, 'sequence')}"
-    columns = (Column(headline), right(f"{unit} per GPU"), right("of which"), Column("formula"))
+    columns = (Column("at the limit"), right(f"{unit} per GPU"), Column())
     usable = result.cache_memory_bytes if result.gpus is None else result.gpus.usable_bytes
     tree = Sum("rank", (result.at_limit,)) if result.gpus is None else result.at_limit
-    rows = tuple(rank_rows(tree, result.temporary_seen, unit))
+    rows = tuple(rank_rows(tree, result.temporary_seen, unit, all_terms=explain))
     return Grid(columns, (*rows, total_row(result.at_limit.bytes, usable, unit)))
 
 
-def _answers(result: Capacity, unit: str, *, explain: bool, command: str) -> Iterator[str]:
+def _further(result: Capacity, unit: str, *, explain: bool, command: str) -> Iterator[str | Line | Command]:
     yield with_unit(f"for the cache: {result.cache_memory_bytes:,} bytes of a GPU", unit)
     if result.one_more_lacks_bytes is not None:
         lacks = f"{result.one_more_lacks_bytes:,} bytes"
         yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)
-    if result.not_modelled:
-        yield not_modelled_line(result.not_modelled, unit)
+    yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)
 
 

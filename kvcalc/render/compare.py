@@ -1,4 +1,4 @@
-"""How a comparison looks: caches, then GPUs, then what articles say, each with its source."""
+"""How a comparison looks: the answer, then caches, then GPUs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.render import Report
+from kvcalc.render.answer import size
 from kvcalc.render.articles import sayings_blocks
 from kvcalc.render.compare_tree import trees
 from kvcalc.render.decode import shown
-from kvcalc.render.ending import next_line, not_modelled_line
+from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import MOST_KINDS_SHOWN, question_grid, workload
-from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
+from kvcalc.render.view import Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, Weight, right
 from kvcalc.units import format_size
 
 if TYPE_CHECKING:
@@ -23,37 +24,75 @@ if TYPE_CHECKING:
 _NOT_KNOWN = "-"
 
 
-def compare_report(result: Comparison, unit: str, *, explain: bool, command: str) -> Report:
-    """One comparison: CSV has a line for each row; with --explain, for each leaf of its cache."""
+def compare_report(result: Comparison, unit: str, *, explain: bool, command: str, articles: bool = False) -> Report:
+    """One comparison: CSV has a line for each row; with --explain, for each leaf of its cache.
+
+    Args:
+        result: the comparison.
+        unit: of sizes in tables.
+        explain: whether the tree of terms stands below it.
+        command: to type next.
+        articles: whether to show what articles say of the mechanisms.
+    """
     lines: list[Any] = [*result.rows]
     if explain:
         lines = [{"row": row.name, "term": term} for row in result.rows for term in row.terms]
-    return Report(result, lines, lambda: _view(result, unit, explain=explain, command=command), result.notes, unit=unit)
+
+    def view() -> View:
+        return _view(result, unit, explain=explain, command=command, articles=articles)
+
+    return Report(result, lines, view, result.notes, unit=unit)
 
 
-def _view(result: Comparison, unit: str, *, explain: bool, command: str) -> View:
-    blocks: list[Grid | Lines] = [_question(result, unit), _caches(result, unit)]
+def _view(result: Comparison, unit: str, *, explain: bool, command: str, articles: bool) -> View:
+    blocks: list[Block] = [Lines(tuple(_answer(result, unit))), _caches(result, unit)]
     if any(row.by_memory is not None for row in result.rows):
-        blocks += [_gpus(result), Lines(tuple(_legend(result)))]
-    if result.sayings:
+        blocks.append(_gpus(result))
+    blocks.append(_question(result, unit))
+    if articles and result.sayings:
         blocks += sayings_blocks(result.sayings, result.contradictions, unit)
     if explain:
         blocks += trees(result)
-    blocks.append(Lines(tuple(_ending(result, unit, explain=explain, command=command))))
-    return View(tuple(blocks))
+        blocks += not_modelled_list(result.not_modelled, unit)
+    blocks.append(Lines(tuple(_ending(result, explain=explain, command=command))))
+    return View(tuple(blocks), prose=articles)
+
+
+def _answer(result: Comparison, unit: str) -> Iterator[str | Line]:
+    """The model as it is against multi-head attention, or the smallest against the largest."""
+    least = min(result.rows, key=lambda row: row.cache_bytes)
+    own = next((row for row in result.rows if _is_own(result, row)), None)
+    asked = workload(result.question)
+    if own is not None and result.model is not None:
+        ratio = None if own.ratio_to_mha is None else f"{shown(100 * own.ratio_to_mha)} %"
+        whole = None if own.mha_cache_bytes is None else size(own.mha_cache_bytes, unit)
+        aside = f"{ratio} of multi-head attention's {whole}" if ratio and whole else ""
+        of = "" if own.name == result.model.name else f" as {own.name}"
+        cache = Span(f"{size(own.cache_bytes, unit)} of cache{of}", Tone.GOOD)
+        yield Line((Span(f"{result.model.name}: ", Tone.STRONG), cache), aside)
+        other = "" if least is own else f"; the smallest would be {least.name}'s, {size(least.cache_bytes, unit)}"
+        yield f"for {asked}{other}"
+        return
+    most = max(result.rows, key=lambda row: row.cache_bytes)
+    smallest = Span(f"{size(least.cache_bytes, unit)} of cache", Tone.GOOD)
+    if least.cache_bytes == most.cache_bytes:
+        yield Line((Span("all rows: ", Tone.STRONG), smallest))
+    else:
+        aside = f"the least; {most.name} keeps the most, {size(most.cache_bytes, unit)}"
+        yield Line((Span(f"{least.name}: ", Tone.STRONG), smallest), aside)
+    yield f"for {asked}"
 
 
 def _question(result: Comparison, unit: str) -> Grid:
     asked = question_grid(result.question, unit)
     if "mechanism" in result.varies:
         return asked
-    what = "models" if result.varies == ("model",) else "rows"
-    first = Row((f"{len(result.rows)} {what}", "side by side", workload(result.question)))
+    what = f"{len(result.rows)} {_SEVERAL.get(result.varies, 'rows')} side by side"
+    first = Row((what, "", f"engine {result.question.engine}"))
     if result.model is not None:
-        layers = f"{result.model.layers} layers, {len(result.rows)} {_SEVERAL[result.varies]} side by side"
-        first = Row((result.model.name, layers, workload(result.question)))
+        first = Row((result.model.name, f"{result.model.layers} layers, {what}", f"engine {result.question.engine}"))
     if "engine" in result.varies:
-        return Grid(asked.columns, (first,))
+        return Grid(asked.columns, (first._replace(cells=(*first.cells[:-1], "")),))
     return Grid(asked.columns, (first, *asked.rows[1:]))
 
 
@@ -61,8 +100,8 @@ def _caches(result: Comparison, unit: str) -> Grid:
     """A column of states only where some row has them; of bytes saved where formats are compared."""
     columns = [
         Column(", ".join(_VARIED[each] for each in result.varies)),
-        Column("keeps"),
-        right("elements"),
+        Column("keeps", drop=2),
+        right("elements", drop=1),
         right("bytes/token"),
     ]
     if _with_states(result):
@@ -73,7 +112,12 @@ def _caches(result: Comparison, unit: str) -> Grid:
 
 
 _VARIED = {"mechanism": "if it were", "model": "model", "format": "cache in", "engine": "engine"}
-_SEVERAL = {("format",): "formats of the cache", ("engine",): "engines", ("format", "engine"): "rows"}
+_SEVERAL = {
+    ("model",): "models",
+    ("format",): "formats of the cache",
+    ("engine",): "engines",
+    ("format", "engine"): "rows",
+}
 
 
 def _last_column(result: Comparison, unit: str) -> str:
@@ -141,12 +185,11 @@ def _is_own(result: Comparison, row: ComparedRow) -> bool:
 def _gpus(result: Comparison) -> Grid:
     columns = (
         Column(f"on {result.gpus.gpu}"),
-        right("by memory"),
         Column("smallest legal"),
-        Column("given GPUs"),
+        Column("given GPUs", drop=2),
         right("sequences"),
-        right("tokens/s"),
-        right("in all"),
+        right("tokens/s", drop=1),
+        right("in all", drop=3),
     )
     return Grid(columns, tuple(_gpu_row(result, row) for row in result.rows))
 
@@ -155,14 +198,19 @@ def _gpu_row(result: Comparison, row: ComparedRow) -> Row:
     given = row.given
     cells = (
         _name(result, row),
-        _count(row.by_memory),
         _smallest(row),
         _deployment(given.deployment, tight=bool(given.tight)) if given.deployment else _NOT_KNOWN,
-        _count(given.most_sequences),
+        _count(_most(row)),
         _rate(given.tokens_per_second_per_sequence),
         _rate(given.tokens_per_second),
     )
     return Row(cells, _weight(result, row))
+
+
+def _most(row: ComparedRow) -> int | None:
+    """Sequences on the given GPUs; where those are tight, as many as they hold so."""
+    given = row.given
+    return given.most_sequences if given.most_when_tight is None else given.most_when_tight
 
 
 def _smallest(row: ComparedRow) -> str:
@@ -172,7 +220,7 @@ def _smallest(row: ComparedRow) -> str:
 
 
 def _deployment(deployment: Deployment, *, tight: bool) -> str:
-    return f"{deployment.gpus:,} ({deployment}){' *' if tight else ''}"
+    return f"{deployment.gpus:,} ({deployment}{', tight' if tight else ''})"
 
 
 def _count(value: int | None) -> str:
@@ -184,21 +232,19 @@ def _rate(value: float | None) -> str:
 
 
 def _legend(result: Comparison) -> Iterator[str]:
-    yield "elements: of a token, in a layer that grows with its tokens"
-    if _with_states(result):
-        yield "state: of a sequence, whatever its context"
+    states = "; state: of a sequence, whatever its context" if _with_states(result) else ""
+    yield f"elements: of a token, in a layer that grows with its tokens{states}"
     if "engine" in result.varies:
         yield "of the formula: what the engine reserves against what its layers hold by the documented formulas"
     elif "format" in result.varies:
         yield "saved: against a cache in the model's dtype; what a format loses in quality is not modelled"
-    yield "by memory: GPUs, ceil(all of it on one GPU / usable), which is no deployment"
     if any(row.count_tight or row.given.tight for row in result.rows):
-        yield "*: tight, holds the workload only with less temporary memory than the most seen"
-    context = result.workload.context
-    yield f"sequences: the most of {context:,} tokens on the given GPUs, with the usual temporary memory"
-    yield "tokens/s: bound of decoding the workload there, of each sequence and of all; not a prediction"
+        yield "tight: fits, with those sequences, only if temporary memory is less than the most that was observed"
+    if any(row.by_memory is not None for row in result.rows):
+        yield "sequences: the most on the given GPUs; tokens/s: a bound of decoding there, not a prediction"
 
 
-def _ending(result: Comparison, unit: str, *, explain: bool, command: str) -> Iterator[str]:
-    yield not_modelled_line(result.not_modelled, unit)
+def _ending(result: Comparison, *, explain: bool, command: str) -> Iterator[str | Line | Command]:
+    yield from _legend(result)
+    yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)

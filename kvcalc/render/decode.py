@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Column, Grid, Row, right
-from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,22 +17,15 @@ _EXACT = 100
 """From here on a figure is shown whole."""
 
 
-def decode_lines(bound: DecodeBound, unit: str) -> Iterator[str]:
+def decode_lines(bound: DecodeBound) -> Iterator[str]:
     """What a person reads of it."""
-    gpu = bound.gpu
-    rate = f"{gpu.memory_bandwidth_gb_per_s:,g} GB/s"
-    why = {
-        "memory": f"a step reads {format_size(bound.read_bytes, unit)} {unit} on a GPU, at {rate}",
-        "compute": f"a step computes {bound.operations / 1e12:,.2f} x 10^12 operations on a GPU",
-        "host link": f"a step reads the spilled cache over the host link, at {gpu.host_link_gb_per_s or 0:,g} GB/s",
-    }[bound.limited_by]
+    why = {"memory": "memory bandwidth", "compute": "compute", "host link": "the host link"}[bound.limited_by]
     stages = bound.deployment.pp
-    if stages > 1:
-        why += f", in the slowest of {stages} stages, all of which a token passes"
+    slowest = f", in the slowest of {stages} stages" if stages > 1 else ""
     yield (
-        f"decode bound: at least {shown(bound.seconds_per_token * 1000)} ms a token, at most "
-        f"{shown(bound.tokens_per_second_per_sequence)} tokens/s a sequence, {shown(bound.tokens_per_second)} in all "
-        f"({why}); not a prediction"
+        f"decoding: at least {shown(bound.seconds_per_token * 1000)} ms a token, "
+        f"at most {shown(bound.tokens_per_second_per_sequence)} tokens/s each, "
+        f"{shown(bound.tokens_per_second)} in all, by {why}{slowest}; a bound, not a prediction"
     )
 
 

@@ -1,16 +1,16 @@
-"""How an estimate looks: what was asked, where every byte of a GPU goes, and how many GPUs."""
+"""How an estimate looks: whether it fits, where every byte of a GPU goes, and what else would."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.render.answer import cards, headline, size, small
 from kvcalc.render.decode import decode_lines, decode_tree
-from kvcalc.render.ending import next_line, not_modelled_line
-from kvcalc.render.question import count, question_grid
-from kvcalc.render.rank import rank_rows, total_row
-from kvcalc.render.rounding import spare_words
+from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
+from kvcalc.render.question import count, question_grid, workload
+from kvcalc.render.rank import rank_bar, rank_rows, total_row
 from kvcalc.render.tree import term_rows
-from kvcalc.render.view import Column, Grid, Lines, Row, View, right
+from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.term import Product, Sum
 from kvcalc.units import format_size, with_unit
 
@@ -28,18 +28,21 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command
         result: to be shown.
         unit: of sizes.
         explain: whether the tree of terms stands below it.
-        command: that was typed, to be continued.
+        command: to type next.
     """
     rank = shown_rank(result)
-    blocks: list[Grid | Lines] = [
+    blocks: list[Block] = [
+        Lines(tuple(_answer(result, rank, unit))),
+        *_bar(result, rank, unit),
         question_grid(result.question, unit),
-        _rank_grid(result, rank, unit),
-        Lines(tuple(_answers(result, unit, explain=explain, command=command))),
+        _rank_grid(result, rank, unit, explain=explain),
+        Lines(tuple(_further(result, unit, explain=explain, command=command))),
     ]
     if explain:
         blocks.append(_tree(result, rank))
         if result.decode is not None:
             blocks.append(decode_tree(result.decode))
+        blocks.extend(not_modelled_list(result.not_modelled, unit))
         blocks.append(
             Lines((*_sources(rank.tree), *(f"source of {each.of}: {each.source}" for each in result.question.sources)))
         )
@@ -52,59 +55,102 @@ def shown_rank(result: Estimate) -> RankResult:
     return result.memory.per_rank if asked or result.gpus.per_rank is None else result.gpus.per_rank
 
 
-def _rank_grid(result: Estimate, rank: RankResult, unit: str) -> Grid:
-    columns = (Column(_headline(result)), right(f"{unit} per GPU"), right("of which"), Column("formula"))
-    rows = list(rank_rows(rank.tree, result.temporary_seen, unit))
+def _answer(result: Estimate, rank: RankResult, unit: str) -> Iterator[Line | str]:
+    answer = result.answer
+    yield headline(cards(answer.deployment, answer.gpu), answer.state, _used(result, rank, unit))
+    yield _cache(result, unit)
+    if answer.tight:
+        yield Line((Span("tight", Tone.CLOSE), Span(f": {_why_tight(result, rank, unit)}")))
+
+
+def _used(result: Estimate, rank: RankResult, unit: str) -> str:
+    """'56.05 of 72.85 GiB used on each GPU'; what the table below sums up."""
+    total, usable = rank.total_bytes, result.gpus.usable_bytes
+    if total is None:
+        return ""
+    if _fullest_differs(rank):
+        least = rank.least_headroom_bytes or 0
+        return f"{size(abs(least), unit)} {'free' if least >= 0 else 'too much'} on the fullest GPU"
+    verb = "used" if total <= usable else "needed"
+    where = " on each GPU" if result.answer.gpus > 1 else ""
+    return f"{format_size(total, unit)} of {size(usable, unit)} {verb}{where}"
+
+
+def _fullest_differs(rank: RankResult) -> bool:
+    return rank.least_headroom_bytes is not None and rank.least_headroom_bytes != rank.headroom_bytes
+
+
+def _why_tight(result: Estimate, rank: RankResult, unit: str) -> str:
+    """Which temporary memory the deployment holds, and which it does not."""
+    usual = size(rank.temporary_bytes, unit)
+    low, high = (size(each, unit) for each in result.temporary_seen or (rank.temporary_bytes, rank.temporary_bytes))
+    if (rank.least_headroom_bytes or 0) >= 0:
+        return f"fits with the usual {usual} of temporary memory, not with the most observed, {high}"
+    return f"fits with the least temporary memory observed, {low}, not with the usual {usual}"
+
+
+def _cache(result: Estimate, unit: str) -> str:
+    """'KV cache 80.00 GiB for 32 sequences x 8,192 tokens: 2.50 GiB each, 320 KiB a token'."""
+    cache, asked = result.cache, result.question.deployment
+    what = "KV cache" if cache.bytes_per_token else "cache"
+    whole = f"{what} {size(cache.one_copy_bytes, unit)} for {workload(result.question)}"
+    if asked is not None and asked.dp > 1:
+        held = f"{asked.sequences(result.workload.batch):,}"
+        whole = (
+            f"{what} {size(cache.one_copy_bytes, unit)} a replica, which holds {held} of {workload(result.question)}"
+        )
+    if cache.bytes != cache.one_copy_bytes:
+        whole += f", {size(cache.bytes, unit)} with copies"
+    each = size(cache.bytes_per_sequence, unit)
+    token = f"{small(cache.bytes_per_token, unit)} a token"
+    if asked is not None and asked.ranks > 1:
+        return f"{whole}; on each GPU {each} a sequence, {token}"
+    return f"{whole}: {each} each, {token}" if result.workload.batch > 1 else f"{whole}: {token}"
+
+
+def _bar(result: Estimate, rank: RankResult, unit: str) -> Iterator[Bar]:
+    if rank.total_bytes is not None:
+        yield rank_bar(rank.tree, result.gpus.usable_bytes, unit)
+
+
+def _rank_grid(result: Estimate, rank: RankResult, unit: str, *, explain: bool) -> Grid:
+    columns = (Column(), right(f"{unit} per GPU"), Column())
+    rows = list(rank_rows(rank.tree, result.temporary_seen, unit, all_terms=explain))
     if rank.total_bytes is None:
-        rows.insert(0, Row(("weights", "?", "", "not known")))
-        rows.append(Row(("total", "?", "", "needs the weights")))
+        rows.insert(0, Row(("weights", "?", "not known: --weights SIZE or --parameters N")))
+        rows.append(Row(("total", "?", "needs the weights")))
     else:
         total = total_row(rank.total_bytes, result.gpus.usable_bytes, unit)
-        rows.append(_with_the_least(total, rank, result.gpus.usable_bytes, unit))
+        if _fullest_differs(rank):
+            left, where = total.cells[-1], "on the GPU with the most cache"
+            total = total._replace(cells=(*total.cells[:-1], f"{left} {where}; {_used(result, rank, unit)}"))
+        rows.append(total)
     return Grid(columns, tuple(rows))
 
 
-def _with_the_least(total: Row, rank: RankResult, usable: int, unit: str) -> Row:
-    least = rank.least_headroom_bytes
-    if least is None or least == rank.headroom_bytes:
-        return total
-    on_the_fullest = f"{spare_words(usable - least, usable, unit)} on the fullest stage"
-    return total._replace(cells=(*total.cells[:-1], f"{total.cells[-1]}; {on_the_fullest}"))
-
-
-def _headline(result: Estimate) -> str:
-    """'4 GPUs (tp 4): fits'."""
-    answer = result.answer
-    return f"{count(answer.gpus, 'GPU')} ({answer.deployment}): {answer.state}"
-
-
-def _answers(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[str]:
+def _further(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[str | Line | Command]:
     gpus = result.gpus
-    yield with_unit(_cache_line(result), unit)
-    if gpus.by_memory is not None:
-        yield f"GPUs: {gpus.by_memory:,} by memory alone, {_smallest(result)}"
+    yield with_unit(_exact_cache(result), unit)
+    yield from _gpu_counts(result)
     if gpus.most_sequences:
-        each = " \u00b7 ".join(f"{count(most.gpus, 'GPU')} {most.sequences:,}" for most in gpus.most_sequences)
-        usual = format_size(result.memory.per_rank.temporary_bytes, unit)
-        yield f"most sequences of {result.workload.context:,} tokens, at {usual} {unit} temporary: {each}"
+        yield _sequences(result)
     if result.spill is not None:
-        yield with_unit(
-            f"spill: {result.spill.bytes_per_rank:,} bytes of a GPU's cache go to the host's memory, "
-            f"{result.spill.bytes:,} bytes of a replica",
-            unit,
+        yield (
+            f"spill: {size(result.spill.bytes_per_rank, unit)} of each GPU's cache go to host memory, "
+            f"{size(result.spill.bytes, unit)} of a replica's"
         )
     if result.decode is not None:
-        yield from decode_lines(result.decode, unit)
-    yield not_modelled_line(result.not_modelled, unit)
+        yield from decode_lines(result.decode)
+    yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)
 
 
-def _cache_line(result: Estimate) -> str:
+def _exact_cache(result: Estimate) -> str:
     """The cache in bytes, and what a token adds; of one copy where no deployment is asked for."""
     cache, asked = result.cache, result.question.deployment
-    token = f"{cache.bytes_per_token:,} bytes a token"
+    token = f"{count(cache.bytes_per_token, 'byte')} a token"
     if cache.bytes_per_token_at_context != cache.bytes_per_token:
-        token += f" until windows are full, then {cache.bytes_per_token_at_context:,} bytes"
+        token += f" until windows are full, then {count(cache.bytes_per_token_at_context, 'byte')}"
     if cache.state_bytes_per_sequence:
         token += f", and {cache.state_bytes_per_sequence:,} bytes a sequence whatever its context"
     if asked is None or asked.gpus == 1:
@@ -117,12 +163,38 @@ def _cache_line(result: Estimate) -> str:
     )
 
 
-def _smallest(result: Estimate) -> str:
+def _gpu_counts(result: Estimate) -> Iterator[str]:
+    """The smallest deployment where another was asked for, and the articles' lower bound where it is one."""
     gpus = result.gpus
+    if gpus.by_memory is None:
+        return
+    told = []
     if gpus.deployment is None:
-        return "no legal deployment holds it"
-    tight = ", tight" if gpus.count_tight else ""
-    return f"{gpus.count:,} in the smallest legal deployment ({gpus.deployment}{tight})"
+        told.append("no legal deployment holds the workload")
+    elif gpus.deployment != result.answer.deployment:
+        tight = ", tight" if gpus.count_tight else ""
+        told.append(f"{gpus.count:,} in the smallest legal deployment ({gpus.deployment}{tight})")
+    if gpus.count is None or gpus.by_memory <= gpus.count:
+        told.append(f"at least {gpus.by_memory:,} by memory alone (total / usable)")
+    if told:
+        yield f"GPUs: {', '.join(told)}"
+    if result.question.deployment is None and result.scenario.model.is_mixture_of_experts:
+        yield "the smallest by tensor and pipeline parallelism; kvcalc plan also tries others, such as --dp-attention"
+
+
+def _sequences(result: Estimate) -> str:
+    """'sequences of 8,192 tokens that fit: 3 on 2 GPUs, 58 on 4, 168 on 8'."""
+    answer, listed = result.answer, result.gpus.most_sequences
+    usual = ", with the usual temporary memory" if (answer.sequences or 0) < result.workload.batch else ""
+    by_tp = ", ".join(
+        f"{most.sequences:,} on {most.gpus:,}" if index else f"{most.sequences:,} on {count(most.gpus, 'GPU')}"
+        for index, most in enumerate(listed)
+    )
+    what = f"sequences of {result.workload.context:,} tokens that fit{usual}"
+    plain = str(answer.deployment) == f"tp {answer.deployment.tp}"
+    if plain or answer.sequences is None:
+        return f"{what}: {by_tp}"
+    return f"{what}: {answer.sequences:,} on these {count(answer.gpus, 'GPU')}; with tensor parallelism alone {by_tp}"
 
 
 def _tree(result: Estimate, rank: RankResult) -> Grid:
@@ -131,13 +203,7 @@ def _tree(result: Estimate, rank: RankResult) -> Grid:
     rows = [
         *term_rows(rank.tree, 0),
         *term_rows(result.cache.tree, 0, f"cache of a replica ({result.deployment})"),
-        Row(
-            (
-                "usable",
-                f"{usable:,}",
-                *result.gpus.usable_formula,
-            )
-        ),
+        Row(("usable", f"{usable:,}", *result.gpus.usable_formula)),
     ]
     if result.gpus.by_memory is not None:
         rows.append(

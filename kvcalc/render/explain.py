@@ -31,12 +31,12 @@ _UNIT = "GiB"
 
 def explanation_report(result: Explanation) -> Report:
     """One word explained."""
-    return Report(result, [result], lambda: View(tuple(_blocks(result))))
+    return Report(result, [result], lambda: View(tuple(_blocks(result)), prose=True))
 
 
 def topics_report(result: Topics) -> Report:
     """Everything that can be explained, by groups."""
-    return Report(result, result.topics, lambda: View(tuple(_contents(result))))
+    return Report(result, result.topics, lambda: View(tuple(_contents(result)), prose=True))
 
 
 def _blocks(result: Explanation) -> Iterator[Grid | Lines]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from kvcalc.render.view import Grid, Lines, Row, Verbatim, View, Weight
+from kvcalc.render.view import Bar, Block, Grid, Lines, Row, Verbatim, View, Weight, lines_of
 
 _BOLD = {Weight.MARKED, Weight.TOTAL}
 
@@ -14,12 +14,14 @@ def write(view: View) -> str:
     return f"<div>\n{''.join(_block(block) for block in view.blocks)}</div>\n"
 
 
-def _block(block: Grid | Lines | Verbatim) -> str:
+def _block(block: Block) -> str:
     match block:
         case Verbatim(text):
             return f"<pre>{escape(text)}</pre>\n"
         case Lines(lines):
-            return f"<p>{'<br>'.join(map(escape, lines))}</p>\n"
+            return f"<p>{'<br>'.join(escape(str(line)) for line in lines)}</p>\n"
+        case Bar():
+            return f"<p>{escape(str(block))}</p>\n"
         case Grid():
             header = _line(block, Row(tuple(column.title for column in block.columns)), "th")
             head = f"<thead>\n{header}</thead>\n" if block.has_header else ""
@@ -37,5 +39,5 @@ def _line(grid: Grid, row: Row, cell: str) -> str:
 
 def _text(cell: str, row: Row) -> str:
     indent = len(cell) - len(cell.lstrip(" "))
-    text = "&nbsp;" * indent + escape(cell.strip(" "))
+    text = "&nbsp;" * indent + "<br>".join(escape(line.strip(" ")) for line in lines_of(cell))
     return f"<b>{text}</b>" if text and row.weight in _BOLD else text

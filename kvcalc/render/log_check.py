@@ -9,7 +9,7 @@ from kvcalc.render import Report
 from kvcalc.render.ending import next_line
 from kvcalc.render.question import question_grid
 from kvcalc.render.tree import term_rows
-from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
+from kvcalc.render.view import Column, Command, Grid, Line, Lines, Row, Span, Tone, View, Weight, right
 from kvcalc.units import format_size, with_unit
 from kvcalc.verbs.log_check.result import TOKENS, LogRow
 
@@ -39,8 +39,8 @@ def log_check_report(result: LogCheck, unit: str, *, explain: bool, command: str
 
 def _view(result: LogCheck, unit: str, *, explain: bool, command: str) -> View:
     blocks: list[Grid | Lines] = [
+        Lines((_verdict(result), *_server(result))),
         question_grid(result.question, unit),
-        Lines(tuple(_server(result))),
         _rows(result, unit),
         Lines(tuple(_answers(result, unit, explain=explain, command=command))),
     ]
@@ -48,6 +48,10 @@ def _view(result: LogCheck, unit: str, *, explain: bool, command: str) -> View:
         rows = tuple(term_rows(result.at_limit, 0))
         blocks.append(Grid((Column("term"), right("bytes"), Column("formula"), Column("in numbers")), rows))
     return View(tuple(blocks))
+
+
+def _verdict(result: LogCheck) -> Line:
+    return Line((Span(result.verdict, Tone.BAD if result.differs else Tone.GOOD),))
 
 
 def _server(result: LogCheck) -> Iterator[str]:
@@ -82,8 +86,7 @@ def _number(value: float | None, counts: str, unit: str) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
-def _answers(result: LogCheck, unit: str, *, explain: bool, command: str) -> Iterator[str]:
-    yield result.verdict
+def _answers(result: LogCheck, unit: str, *, explain: bool, command: str) -> Iterator[str | Command]:
     exact = result.exact
     if exact.pool:
         held = "" if exact.tokens is None else f": {exact.tokens:,} tokens"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from kvcalc.errors import one_line
-from kvcalc.render.view import Align, Grid, Lines, Verbatim, View, Weight
+from kvcalc.render.view import Align, Bar, Block, Grid, Lines, Verbatim, View, Weight, lines_of
 
 _INDENT = "&nbsp;&nbsp;"
 _MARKUP = re.compile(r"[\\`*_\[\]<>&|~$]|^#")
@@ -17,13 +17,15 @@ def write(view: View) -> str:
     return "\n".join(_block(block) for block in view.blocks)
 
 
-def _block(block: Grid | Lines | Verbatim) -> str:
+def _block(block: Block) -> str:
     match block:
         case Verbatim(text, language):
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
             return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
         case Lines(lines):
-            return "".join(f"{_escape(line)}  \n" for line in lines)
+            return "".join(f"{_escape(str(line))}  \n" for line in lines)
+        case Bar():
+            return f"{_escape(str(block))}  \n"
         case Grid(columns, rows):
             header = [_escape(column.title) for column in columns]
             rule = ["--:" if column.align is Align.RIGHT else "---" for column in columns]
@@ -38,7 +40,7 @@ def _cells(cells: tuple[str, ...], *, bold: bool) -> list[str]:
 
 def _indented(cell: str) -> str:
     spaces = len(cell) - len(cell.lstrip(" "))
-    return _INDENT * (spaces // 2) + _escape(cell.strip())
+    return _INDENT * (spaces // 2) + "<br>".join(_escape(line.strip()) for line in lines_of(cell))
 
 
 def _escape(text: str) -> str:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from kvcalc.record import keys
 from kvcalc.render import Report
+from kvcalc.render.answer import cards, headline
 from kvcalc.render.decode import shown
-from kvcalc.render.ending import not_modelled_line
-from kvcalc.render.question import count, question_grid
+from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
+from kvcalc.render.question import count, question_grid, workload
 from kvcalc.render.rounding import figure, steps
 from kvcalc.render.tree import term_rows
-from kvcalc.render.view import Column, Grid, Lines, Row, View, right
+from kvcalc.render.view import Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.units import format_size, with_unit
 from kvcalc.verbs.plan_result import Planned
 from kvcalc.verbs.why_not import NOT_SERVED
@@ -51,17 +52,46 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
 
 def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
     several = len({*(row.gpu for row in result.deployments), *(row.gpu for row in result.rejected)}) > 1
-    blocks: list[Grid | Lines] = [question_grid(result.question, unit, accelerator=not several)]
+    blocks: list[Block] = [Lines(tuple(_answer(result, unit)))]
     if result.deployments:
         blocks.append(_deployments(result, unit, several=several))
     smaller = _rejected(result, unit, several=several)
     if smaller.rows:
         blocks.append(smaller)
-    blocks.append(Lines(tuple(_answers(result, unit, explain=explain, command=command))))
-    if explain and result.best is not None:
-        columns = (Column("a GPU of the first"), right("bytes"), Column("formula"), Column("in numbers"))
-        blocks.append(Grid(columns, tuple(term_rows(result.best, 0))))
+    blocks.append(question_grid(result.question, unit, accelerator=not several))
+    blocks.append(Lines(tuple(_further(result, unit, explain=explain, command=command))))
+    if explain:
+        if result.best is not None:
+            columns = (Column("a GPU of the first"), right("bytes"), Column("formula"), Column("in numbers"))
+            blocks.append(Grid(columns, tuple(term_rows(result.best, 0))))
+        blocks.extend(not_modelled_list(result.not_modelled, unit))
     return View(tuple(blocks))
+
+
+def _answer(result: Plan, unit: str) -> Iterator[str | Line]:
+    """The first deployment, and how far it reaches."""
+    asked = workload(result.question)
+    if not result.deployments:
+        nothing = f"nothing of at most {count(result.max_gpus, 'GPU')} holds it"
+        yield Line((Span(f"{asked}: ", Tone.STRONG), Span(nothing, Tone.BAD)))
+        if result.nearest is not None:
+            yield with_unit(result.nearest, unit)
+        return
+    best = result.deployments[0]
+    replicas = f", {count(best.spare, 'spare replica')} among them" if best.spare else ""
+    what = (
+        f"{best.count:,} x {best.gpu} ({best.deployment}{replicas})" if best.spare else cards(best.deployment, best.gpu)
+    )
+    yield headline(what, "tight" if best.tight else "fits", f"for {asked}")
+    if best.max_batch is None or best.max_context is None:
+        reach = "another token costs no memory"
+    else:
+        reach = (
+            f"holds at most {count(best.max_batch, 'sequence')} of that context, "
+            f"or {count(best.max_context, 'token')} of that batch"
+        )
+    price = "" if best.usd_per_hour is None else f"; {best.usd_per_hour:,.2f} USD an hour"
+    yield f"{reach}{price}"
 
 
 def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
@@ -71,13 +101,13 @@ def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
         right("GPUs"),
         *((right("of them spare"),) if spares else ()),
         *((Column("of"),) if several else ()),
-        Column("deployment"),
+        Column("deployment", at_commas=True),
         Column(""),
-        right(f"{unit} per GPU"),
-        right("to spare"),
+        right(f"{unit} per GPU", drop=1),
+        right("free", drop=2),
         right(f"most x {result.workload.context:,}"),
-        right(f"longest x {result.workload.batch:,}"),
-        right("tokens/s <="),
+        right(f"longest x {result.workload.batch:,}", drop=3),
+        right("tokens/s <=", drop=4),
         *((right("USD/hour"),) if priced else ()),
     ]
     return Grid(tuple(columns), tuple(_row(row, unit, several=several, priced=priced) for row in result.deployments))
@@ -98,7 +128,7 @@ def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
         "?" if row.tokens_per_second is None else shown(row.tokens_per_second),
         *(("?" if row.usd_per_hour is None else f"{row.usd_per_hour:,.2f}",) if priced else ()),
     ]
-    return Row(tuple(cells))
+    return Row(tuple(cells), tone=Tone.CLOSE if row.tight else Tone.PLAIN)
 
 
 def _spare(row: Planned, unit: str) -> str:
@@ -141,24 +171,25 @@ def _line(rows: list[Rejected], unit: str, *, several: bool) -> Row:
     return Row((*((first.gpu,) if several else ()), sizes, reason))
 
 
-def _answers(result: Plan, unit: str, *, explain: bool, command: str) -> Iterator[str]:
-    batch, context = result.workload.batch, result.workload.context
-    if result.nearest is not None:
-        yield f"nothing of at most {count(result.max_gpus, 'GPU')} holds it"
+def _further(result: Plan, unit: str, *, explain: bool, command: str) -> Iterator[str | Line | Command]:
     if any(row.tight for row in result.deployments):
-        yield "tight: holds the workload only with less temporary memory than the most that was seen in practice"
+        yield "tight: fits only if temporary memory is less than the most that was observed"
     if any(row.headroom_bytes != row.usable_bytes - row.bytes_per_rank for row in result.deployments):
-        yield "to spare: on the stage with the most memory; GiB per GPU: on the one with the most cache".replace(
-            "GiB", unit
-        )
+        yield f"free: on the fullest GPU; {unit} per GPU: on the one with the most cache"
     if any(row.tokens_per_second for row in result.deployments):
-        yield "tokens/s: at most, by what a step of decoding must read and compute; not a prediction"
-    yield not_modelled_line(result.not_modelled, unit)
-    if result.deployments and command.isprintable() and command and not explain:
-        best = result.deployments[0]
-        deployment = best.deployment
-        options = [f"--gpu {best.gpu}", f"--tp {deployment.tp}"]
-        sizes = ((name, getattr(deployment, name)) for name in ("pp", "dp", "ep", "dcp"))
-        options += [f"--{name} {size}" for name, size in sizes if size > 1]
-        options += ["--dp-attention"] if deployment.dp_attention else []
-        yield f"next: {command} {' '.join(options)} -b {batch} -c {context}"
+        yield "tokens/s: a bound of decoding, not a prediction"
+    yield from not_modelled_line(result.not_modelled, explain=explain)
+    if result.deployments and command and not explain:
+        yield from next_line(f"{command} {' '.join(_options(result))}")
+
+
+def _options(result: Plan) -> Iterator[str]:
+    """The first deployment and its workload, as estimate takes them."""
+    best = result.deployments[0]
+    deployment = best.deployment
+    yield from (f"--gpu {best.gpu}", f"--tp {deployment.tp}")
+    sizes = ((name, getattr(deployment, name)) for name in ("pp", "dp", "ep", "dcp"))
+    yield from (f"--{name} {value}" for name, value in sizes if value > 1)
+    if deployment.dp_attention:
+        yield "--dp-attention"
+    yield from (f"-b {result.workload.batch}", f"-c {result.workload.context}")

@@ -1,4 +1,4 @@
-"""The first lines of a screen: which model, which workload, which accelerator."""
+"""What a screen answers: which model, which workload, which accelerator."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def question_grid(question: Question, unit: str, *, accelerator: bool = True) ->
         unit: of sizes.
         accelerator: whether to show it, where it plays a part.
     """
-    rows = [Row((question.model, shape(question), workload(question)))]
+    rows = [Row((question.model, shape(question), f"engine {question.engine}"))]
     gpu = question.accelerator
     if accelerator and gpu is not None:
         usable, memory = (format_size(size, unit) for size in (gpu.usable_bytes, gpu.memory_bytes))
         share = f"{usable} of {memory} {unit} usable ({gpu.utilization:g})"
-        rows.append(Row((gpu.gpu, share, f"engine {question.engine}")))
+        rows.append(Row((gpu.gpu, share, "")))
     return Grid((Column(), Column(), Column()), tuple(rows))
 
 

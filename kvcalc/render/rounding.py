@@ -37,11 +37,11 @@ def figure(steps_of_it: int, size: int, unit: str) -> str:
     return "<0.01" if size and not steps_of_it else f"{steps_of_it // scale:,}.{steps_of_it % scale:02}"
 
 
-def spare_words(total: int, usable: int, unit: str) -> str:
+def headroom_words(total: int, usable: int, unit: str) -> str:
     """What is left, or lacking: with the total as it is printed it makes what is usable as that is printed."""
     spare = usable - total
     words = figure(abs(steps(usable, unit) - steps(total, unit)), abs(spare), unit)
-    return f"{words} to spare" if spare >= 0 else f"{words} too much"
+    return f"{words} free" if spare >= 0 else f"{words} too much"
 
 
 def _steps_of_a_unit(unit: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.render import Report
-from kvcalc.render.view import Column, Grid, Lines, Row, View, right
+from kvcalc.render.view import Column, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.units import format_size, with_unit
 
 if TYPE_CHECKING:
@@ -33,15 +33,23 @@ def _view(result: Verification, unit: str) -> View:
         ),
         Row((result.device, result.device_name, f"torch {result.torch}")),
     )
-    blocks: list[Grid | Lines] = [Grid((Column(), Column(), Column()), question), _checks(result.checks)]
+    blocks: list[Grid | Lines] = [_verdict(result), Grid((Column(), Column(), Column()), question)]
+    blocks.append(_checks(result.checks))
     if result.measurements:
         blocks.append(_measurements(result.measurements, unit))
-    blocks += [_rungs(result, unit), Lines(tuple(with_unit(line, unit) for line in _verdict(result)))]
+    blocks += [_rungs(result, unit), Lines(tuple(with_unit(line, unit) for line in _not_verified(result)))]
     return View(tuple(blocks))
 
 
 def _checks(checks: tuple[Check, ...]) -> Grid:
-    columns = (Column("claim"), Column("of"), right("predicted"), right("measured"), Column("verdict"), Column("unit"))
+    columns = (
+        Column("claim"),
+        Column("of"),
+        right("predicted"),
+        right("measured"),
+        Column("verdict"),
+        Column("unit", drop=1),
+    )
     return Grid(columns, tuple(_check(check) for check in checks))
 
 
@@ -56,12 +64,20 @@ def _check(check: Check) -> Row:
             "nothing" if check.measured is None else _number(check.measured),
             verdict,
             check.unit,
-        )
+        ),
+        tone=Tone.PLAIN if check.ok else Tone.BAD,
     )
 
 
 def _measurements(measurements: tuple[Measurement, ...], unit: str) -> Grid:
-    columns = (Column("measured"), Column("of"), right("expected"), right("found"), Column("unit"), Column("about"))
+    columns = (
+        Column("measured"),
+        Column("of"),
+        right("expected"),
+        right("found"),
+        Column("unit"),
+        Column("about", drop=1),
+    )
     return Grid(columns, tuple(_measurement(measurement, unit) for measurement in measurements))
 
 
@@ -92,11 +108,16 @@ def _rungs(result: Verification, unit: str) -> Grid:
     return Grid((Column("rung"), Column(""), Column("proves, or why not")), rows)
 
 
-def _verdict(result: Verification) -> Iterator[str]:
+def _verdict(result: Verification) -> Lines:
+    verdict, tone = ("verified", Tone.GOOD) if result.verified else ("NOT verified", Tone.BAD)
+    return Lines((Line((Span(verdict, tone), Span(f": {result.summary}"))),))
+
+
+def _not_verified(result: Verification) -> Iterator[str]:
     for unsupported in result.unsupported:
         yield f"not verified: {unsupported.subject}: {unsupported.reason}"
-    yield f"not proven here: {'; '.join(each.text for each in result.not_proven)}"
-    yield f"{'verified' if result.verified else 'NOT verified'}: {result.summary}"
+    yield "not proven here:"
+    yield from (f"- {each.text}" for each in result.not_proven)
 
 
 def _number(value: float) -> str:

@@ -48,10 +48,8 @@ DEVICES = ("auto", "meta", "cpu", "cuda")
 
 _workload = partial(Option, panel="Workload")
 _memory = partial(Option, panel="Memory")
-_engine = partial(Option, panel="Engine")
 _deployment = partial(Option, panel="Deployment")
-_imported = partial(Option, panel="A model of another format")
-_ad_hoc = partial(Option, panel="A model without a file")
+_of_model = partial(Option, panel="Model")
 _verify = partial(Option, panel="Verification")
 
 _deployment_switch = partial(_deployment, "", default=False)
@@ -97,7 +95,7 @@ GPU = Option("GPU", "A name or an alias.", values=_gpu_names)
 _BATCH = _workload(
     "N",
     "Sequences held at the same time, over all replicas.",
-    flags=("-b", "--batch"),
+    flags=("-b", "--batch", "--users", "--concurrency"),
     default=1,
     read=count(MAX_BATCH),
 )
@@ -200,7 +198,7 @@ class Memory(TypedDict, total=False):
     ]
 
 
-_ENGINE = _engine(
+_ENGINE = _deployment(
     "NAME",
     "Engine whose memory is counted, NAME or NAME@VERSION.",
     default="exact",
@@ -216,14 +214,14 @@ class EngineChoice(TypedDict, total=False):
 class EngineSettings(TypedDict, total=False):
     engine_option: Annotated[
         Mapping[str, str | float] | None,
-        _engine(
+        _deployment(
             "KEY=VALUE",
             "Option of the engine, as the engine names it; repeatable.",
             read=engine_options("KEY=VALUE, named as the engine names it"),
             repeatable=True,
         ),
     ]
-    block_size: Annotated[int | str | None, _engine("N", "Tokens of a block, in engines that have blocks.")]
+    block_size: Annotated[int | str | None, _deployment("N", "Tokens of a block, in engines that have blocks.")]
 
 
 class GpuChoice(TypedDict, total=False):
@@ -281,7 +279,7 @@ class Spill(TypedDict, total=False):
 class Assumptions(TypedDict, total=False):
     assume: Annotated[
         Mapping[str, Any] | None,
-        _imported(
+        _of_model(
             "KEY=VALUE",
             "Decide what an imported file does not say, by its own key; repeatable.",
             read=assumptions("KEY=VALUE (for example head_dim=128)"),
@@ -293,23 +291,23 @@ class Assumptions(TypedDict, total=False):
 class ModelNumbers(TypedDict, total=False):
     """A model without a file."""
 
-    layers: Annotated[int | str | None, _ad_hoc("N", "Layers.", read=count(MAX_LAYERS))]
-    heads: Annotated[int | str | None, _ad_hoc("N", "Query heads.", read=_dim)]
-    kv_heads: Annotated[int | str | None, _ad_hoc("N", "Key/value heads (as many as heads).", read=_dim)]
-    head_dim: Annotated[int | str | None, _ad_hoc("N", "Head dimension.", read=_dim)]
-    v_head_dim: Annotated[int | str | None, _ad_hoc("N", "Value head dimension (as head-dim).", read=_dim)]
-    kv_lora_rank: Annotated[int | str | None, _ad_hoc("N", "Rank of the KV latent (mla).", read=_dim)]
-    qk_rope_head_dim: Annotated[int | str | None, _ad_hoc("N", "Dimension of the rotary key (mla).", read=_dim)]
-    window: Annotated[int | str | None, _ad_hoc("N", "Sliding window of every layer.", read=count(MAX_CONTEXT))]
+    layers: Annotated[int | str | None, _of_model("N", "Layers.", read=count(MAX_LAYERS))]
+    heads: Annotated[int | str | None, _of_model("N", "Query heads.", read=_dim)]
+    kv_heads: Annotated[int | str | None, _of_model("N", "Key/value heads (as many as heads).", read=_dim)]
+    head_dim: Annotated[int | str | None, _of_model("N", "Head dimension.", read=_dim)]
+    v_head_dim: Annotated[int | str | None, _of_model("N", "Value head dimension (as head-dim).", read=_dim)]
+    kv_lora_rank: Annotated[int | str | None, _of_model("N", "Rank of the KV latent (mla).", read=_dim)]
+    qk_rope_head_dim: Annotated[int | str | None, _of_model("N", "Dimension of the rotary key (mla).", read=_dim)]
+    window: Annotated[int | str | None, _of_model("N", "Sliding window of every layer.", read=count(MAX_CONTEXT))]
 
 
 class ModelFields(TypedDict, total=False):
     parameters: Annotated[
-        int | str | None, _ad_hoc("N", "Parameters; also where a file lacks them.", read=count(MAX_PARAMETERS))
+        int | str | None, _of_model("N", "Parameters; also where a file lacks them.", read=count(MAX_PARAMETERS))
     ]
     dtype: Annotated[
         str | None,
-        _ad_hoc(
+        _of_model(
             "F",
             "Format of computing, to which cache and weights default (bf16).",
             values=lambda: COMPUTE_FORMATS,

@@ -74,7 +74,7 @@ def estimate(scenario: Scenario) -> Estimate:
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(ranks, asked, found)),
         question=Question.of(scenario, used),
-        temporary_seen=seen_range(asked.fullest.temporary),
+        temporary_seen=seen_range(shown.fullest.temporary),
         scenario=scenario,
     )
 

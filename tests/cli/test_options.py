@@ -22,12 +22,12 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "plan": (PlanOptions, ResultOutput),
     "verify": (VerifyOptions, ListingOutput),
 }
-OF_THE_COMMAND_ALONE = {"estimate": {"check", "accept_tight"}, "capacity": {"from_log"}}
+OF_THE_COMMAND_ALONE = {"estimate": {"check", "accept_tight"}, "capacity": {"from_log"}, "compare": {"articles"}}
 NOT_TAKEN = {"capacity": {"spill"}}
 
 
 def options_of_command(name: str) -> dict[str, Any]:
-    command: Any = typer.main.get_command(_app("", boxes=False))
+    command: Any = typer.main.get_command(_app(""))
     params = command.commands[name].params
     return {each.name: each for each in params if each.param_type_name == "option"}
 
@@ -53,7 +53,7 @@ def test_flags_are_the_keywords_with_dashes() -> None:
         if option.flags != (f"--{key.replace('_', '-')}",)
     }
     assert flags == {
-        "batch": ("-b", "--batch"),
+        "batch": ("-b", "--batch", "--users", "--concurrency"),
         "context": ("-c", "--context"),
         "input_tokens": ("--input",),
         "output_tokens": ("--output",),

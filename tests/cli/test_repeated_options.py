@@ -20,7 +20,7 @@ def single_valued() -> list[tuple[str, ...]]:
         options = (each for each in getattr(group, "params", ()) if each.param_type_name == "option")
         found.extend((*words, each.opts[0], each.opts[-1]) for each in options if not (each.multiple or each.is_flag))
 
-    look(typer.main.get_command(_app("", boxes=False)), ())
+    look(typer.main.get_command(_app("")), ())
     return found
 
 

@@ -48,8 +48,12 @@ def memory_of(view: View) -> Grid:
     return next(
         block
         for block in view.blocks
-        if isinstance(block, Grid) and any(column.title == "of which" for column in block.columns)
+        if isinstance(block, Grid) and len(block.columns) == 3 and block.columns[1].title.endswith(" per GPU")
     )
+
+
+_FIGURE = re.compile(r" *(?:[\d,]+\.\d\d|<0\.01|[\d,]+) (?!to )\D.*: ")
+"""A term of a row: its figure, its name, and its formula."""
 
 
 def assert_adds_up(view: View, total_bytes: int, usable_bytes: int, unit: str) -> None:
@@ -58,15 +62,11 @@ def assert_adds_up(view: View, total_bytes: int, usable_bytes: int, unit: str) -
     (total,) = (row for row in rows if row.weight is Weight.TOTAL)
 
     assert number(total.cells[1]) == sum(top) == rounded(total_bytes, unit)
-    inner: list[Decimal] = []
-    for row in reversed(rows[:-1]):
-        if row.weight is Weight.PART:
-            inner.append(number(row.cells[2]))
-        elif inner:
+    for row in rows:
+        if inner := [number(line.split()[0]) for line in row.cells[2].split("\n") if _FIGURE.match(line)]:
             assert sum(inner) == number(row.cells[1])
-            inner = []
-    spare, words = total.cells[3].split(" ", 1)
-    left = number(spare) if words.startswith("to spare") else -number(spare)
+    spare, words = total.cells[2].split(" ", 1)
+    left = number(spare) if words.startswith("free") else -number(spare)
     assert number(total.cells[1]) + left == rounded(usable_bytes, unit)
 
 
@@ -112,14 +112,14 @@ def test_printed_rows_add_up_to_the_printed_total(model: package.Model, given: d
     result = package.estimate(model, **given)
     total = result.memory.per_rank.total_bytes
     assert total is not None
-    assert_adds_up(estimate_view(result, unit), total, result.gpus.usable_bytes, unit)
+    assert_adds_up(estimate_view(result, unit, explain=True), total, result.gpus.usable_bytes, unit)
 
 
 @settings(max_examples=25, deadline=None)
 @given(models(), options(), st.sampled_from(sorted(BYTES)))
 def test_so_do_those_of_a_capacity(model: package.Model, given: dict[str, Any], unit: str) -> None:
     result = package.capacity(model, **given)
-    view = capacity_report(result, unit, explain=False, command="").view()
+    view = capacity_report(result, unit, explain=True, command="").view()
     assert result.gpus is not None
     assert_adds_up(view, result.at_limit.bytes, result.gpus.usable_bytes, unit)
 
@@ -129,7 +129,9 @@ def test_three_equal_parts_of_a_rounded_whole(kvcalc: Kvcalc) -> None:
     third = 2**30 // 3
     given = [word for name in "abc" for word in ("--reserve", f"{name}={third}")]
     shown = kvcalc("estimate", "llama-3-8b", "-c", "1", *given, "--weights", "0", "--temporary", "0", "--overhead", "0")
-    assert re.findall(r"^(?:reserve|  [abc]) +([\d.]+)", shown.stdout, re.MULTILINE) == ["1.00", "0.34", "0.33", "0.33"]
+    assert re.findall(r"^reserve +([\d.]+)  (.*)", shown.stdout, re.MULTILINE) == [
+        ("1.00", "0.34 a (given); 0.33 b (given); 0.33 in 1 more")
+    ]
 
 
 COMMANDS = [

@@ -16,4 +16,4 @@ from conftest import Kvcalc
 )
 def test_the_heading_counts_caches(kvcalc: Kvcalc, model: str, heading: str) -> None:
     result = kvcalc("estimate", model)
-    assert heading in " ".join(result.stdout.split("\n")[0].split())
+    assert heading in " ".join(result.stdout.split())

@@ -101,7 +101,7 @@ def test_the_table_and_markdown(kvcalc: Kvcalc, own: str) -> None:
         "longest context 156 of 1 sequence",
         "concurrency 3.12 headroom / one sequence",
         "cache 9,600 2 x 1 layer x 3 sequences x 50 tokens x 2 heads x 8 x 2 bytes",
-        "total 9,600 400 to spare",
+        "total 9,600 400 free",
         "for the cache: 10,000 bytes of a GPU",
         "limited by memory: one sequence more lacks 2,800 bytes on a GPU",
     ):

@@ -275,31 +275,31 @@ def test_what_a_state_computes_is_counted_whatever_the_context() -> None:
     [
         (
             "llama-3-70b --tp 4 -b 32 -c 8192",
-            "at least 16.8 ms a token, at most 59.6 tokens/s a sequence, 1,907 in all",
-            "a step reads 52.36 GiB on a GPU, at 3,350 GB/s",
+            "at least 16.8 ms a token, at most 59.6 tokens/s each, 1,907 in all",
+            "memory bandwidth",
         ),
         (
             "llama-3-70b --tp 4 --pp 2 -c 8192",
-            "at least 10.6 ms a token, at most 94.6 tokens/s a sequence, 94.6 in all",
-            "a step reads 16.74 GiB on a GPU, at 3,350 GB/s, in the slowest of 2 stages, all of which a token passes",
+            "at least 10.6 ms a token, at most 94.6 tokens/s each, 94.6 in all",
+            "memory bandwidth, in the slowest of 2 stages",
         ),
         (
             "deepseek-v3 --dp 8 --dp-attention --ep 8 -b 1024 -c 8192 --gpu h200 --gpu-memory 1TB",
-            "at least 22.9 ms a token, at most 43.7 tokens/s a sequence, 44,763 in all",
-            "a step computes 27.19 x 10^12 operations on a GPU",
+            "at least 22.9 ms a token, at most 43.7 tokens/s each, 44,763 in all",
+            "compute",
         ),
         (
             "llama-3-70b --tp 2 -b 32 -c 8192 --spill",
-            "at least 597 ms a token, at most 1.68 tokens/s a sequence, 53.6 in all",
-            "a step reads the spilled cache over the host link, at 64 GB/s",
+            "at least 597 ms a token, at most 1.68 tokens/s each, 53.6 in all",
+            "the host link",
         ),
     ],
 )
 def test_the_line_that_people_read(kvcalc: Kvcalc, words: str, figures: str, why: str) -> None:
     run = kvcalc("estimate", *words.split())
-    lines = [line for line in run.stdout.splitlines() if line.startswith("decode bound")]
+    lines = [line for line in run.stdout.splitlines() if line.startswith("decoding")]
 
-    assert lines == [f"decode bound: {figures} ({why}); not a prediction"]
+    assert lines == [f"decoding: {figures}, by {why}; a bound, not a prediction"]
 
 
 def test_json_holds_the_bound(kvcalc: Kvcalc) -> None:
@@ -320,7 +320,7 @@ def test_json_without_a_bound_is_null(kvcalc: Kvcalc) -> None:
     assert f"no bound of decoding: {GIVEN}" in texts(printed["notes"])
     table = kvcalc(*words)
     assert f"note: no bound of decoding: {GIVEN}\n" in table.stderr
-    assert "decode bound" not in table.stdout
+    assert "decoding" not in table.stdout
 
 
 def test_json_holds_what_is_spilled(kvcalc: Kvcalc) -> None:

@@ -44,7 +44,7 @@ def test_gpus_takes_fewer_stages_where_those_hold_it(kvcalc: Kvcalc) -> None:
     words = ("estimate", "falcon-7b", "-b", "2000", "-c", "2048", "--temporary", "0B", "--utilization", "1")
     run = kvcalc(*words, "--gpu-memory", "6683909948", "--gpus", "17")
     assert run.code == 0
-    assert "16 GPUs (tp 1 x pp 16): fits" in run.stdout
+    assert run.stdout.startswith("16 x h100-sxm, tp 1 x pp 16: fits")
 
 
 def test_the_larger_tp_wins_between_equals() -> None:

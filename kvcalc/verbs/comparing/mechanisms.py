@@ -101,7 +101,7 @@ def _weights_notes(scenario: Scenario, grant: Grant, *, varied: bool, known: boo
         count = grant.own_smallest.deployment.gpus
         yield note(
             "given-gpus",
-            f"the given GPUs are at most {count:,}, as in the smallest deployment of {scenario.model.name} as it is "
-            "(--gpus N or --tp N gives others)",
+            f"the given GPUs are at most {count:,}, as in {scenario.model.name}'s smallest deployment "
+            "(--gpus N sets them)",
             at_most=count,
         )

@@ -47,6 +47,7 @@ class OnGivenGpus(Record):
         tokens_per_second: at most, of all sequences.
         limited_by: memory, compute or host link.
         spilled_bytes: of a replica's cache, in the host's memory; None unless asked for.
+        most_when_tight: of a tight one, the most sequences with the least temporary memory.
     """
 
     gpus: int | None = None
@@ -61,6 +62,7 @@ class OnGivenGpus(Record):
     tokens_per_second: float | None = None
     limited_by: str | None = None
     spilled_bytes: int | None = None
+    most_when_tight: int | None = field(default=None, metadata=BESIDE)
 
 
 @record

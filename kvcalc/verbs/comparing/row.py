@@ -15,7 +15,7 @@ from kvcalc.note import Note, note
 from kvcalc.scenario import cache_format
 from kvcalc.term import leaves
 from kvcalc.verbs.candidate import Candidate, evaluate
-from kvcalc.verbs.capacity_search import replica_of, usual
+from kvcalc.verbs.capacity_search import least, replica_of, usual
 from kvcalc.verbs.comparing.given_gpus import Grant
 from kvcalc.verbs.comparing.result import ComparedRow, OnGivenGpus
 from kvcalc.verbs.comparing.what_if import mechanism_of
@@ -141,7 +141,16 @@ def _on_given_gpus(ranks: Ranks, grant: Grant, found: Candidate | None, add_note
         tokens_per_second=bound.tokens_per_second if bound else None,
         limited_by=bound.limited_by if bound else None,
         spilled_bytes=_spilled_bytes(ranks, candidate, add_note) if scenario.spill else None,
+        most_when_tight=_most_when_tight(ranks, candidate),
     )
+
+
+def _most_when_tight(ranks: Ranks, candidate: Candidate) -> int | None:
+    scenario, deployment = ranks.scenario, candidate.deployment
+    if candidate.fit is not Fit.TIGHT:
+        return None
+    most = replica_of(scenario, deployment, least, ranks).most_sequences(scenario.workload.context)
+    return None if most is None else deployment.dp * most
 
 
 def _candidate(ranks: Ranks, grant: Grant) -> Candidate | None:
@@ -173,8 +182,7 @@ def _bound(ranks: Ranks, candidate: Candidate, add_note: AddNote) -> DecodeBound
         add_note(
             note(
                 "no-decode-bound",
-                "the given GPUs do not hold the workload: no bound of decoding (--spill keeps the rest in hosts' "
-                "memory)",
+                "the given GPUs do not hold the workload: no bound of decoding (--spill)",
                 reason="the given GPUs do not hold the workload",
             )
         )

@@ -46,7 +46,7 @@ def dims_notes(model: Model) -> Iterator[Note]:
 
 def same_weights(scenario: Scenario) -> Note:
     """That all rows have the same weights, and how far that is from true where it can be said."""
-    said = "every row has the weights of the model as it is"
+    said = "every row has the model's own weights"
     if scenario.replacements.weights is not None:
         return note("same-weights", f"{said}, as given")
     mha, mqa = _parameters_beyond(scenario.model, "mha"), _parameters_beyond(scenario.model, "mqa")
@@ -54,10 +54,10 @@ def same_weights(scenario: Scenario) -> Note:
     for name, beyond, words in (("mha", mha, "more"), ("mqa", mqa and -mqa, "fewer")):
         if beyond:
             share = 100 * beyond / (scenario.model.parameters or beyond)
-            changes.append(f"{name} up to {beyond:,} parameters {words} ({share:.1f} %)")
+            changes.append(f"{name} up to {beyond:,} {words} ({share:.1f} %)")
     if not changes:
         return note("same-weights", f"{said}; projections of keys and values would differ")
-    text = f"{said}; projections of keys and values would differ: {', '.join(changes)}"
+    text = f"{said}; parameters of projections would differ: {', '.join(changes)}"
     return note("same-weights", text, mha_parameters=mha, mqa_parameters=mqa)
 
 

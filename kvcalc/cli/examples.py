@@ -1,0 +1,96 @@
+"""What help shows beside the options of each command: examples that work as they stand, and related commands."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Guide(NamedTuple):
+    """Examples of a command, and where to go from there."""
+
+    examples: tuple[str, ...]
+    see_also: tuple[str, ...] = ()
+
+
+GUIDES: Mapping[str, Guide] = MappingProxyType(
+    {
+        "": Guide(
+            (
+                "kvcalc estimate llama-3-70b --batch 32 --context 8192",
+                "kvcalc capacity qwen3-8b --gpu rtx4090 --engine vllm",
+                "kvcalc plan deepseek-v3 --batch 16 --context 128Ki --gpu h200,b200",
+                "kvcalc compare llama-3-70b --batch 32",
+            ),
+            ("kvcalc COMMAND --help", "kvcalc explain"),
+        ),
+        "estimate": Guide(
+            (
+                "kvcalc estimate llama-3-70b --batch 32 --context 8192",
+                "kvcalc estimate llama-3-70b --tp 8 --cache-dtype fp8 --context max",
+                "kvcalc estimate gemma-3-27b --engine vllm --gpu a100-80gb --gpus 4",
+                "kvcalc estimate --layers 32 --heads 32 --kv-heads 8 --head-dim 128 --parameters 8e9",
+                "kvcalc estimate llama-3-8b --gpu rtx4090 --users 4 --check",
+            ),
+            ("kvcalc capacity (what fits)", "kvcalc plan (which deployments)", "kvcalc explain gqa (the formulas)"),
+        ),
+        "capacity": Guide(
+            (
+                "kvcalc capacity llama-3-70b --tp 4 --context 8192",
+                "kvcalc capacity qwen3-8b --engine vllm --gpu rtx4090",
+                "kvcalc capacity gemma-3-27b --cache-memory 20GiB --context 32Ki",
+            ),
+            ("kvcalc estimate (the inverse)", "kvcalc plan (which deployments)"),
+        ),
+        "plan": Guide(
+            (
+                "kvcalc plan llama-3-70b --batch 32 --context 8192",
+                "kvcalc plan deepseek-v3 --gpu h200,b200 --batch 16 --context 128Ki",
+                "kvcalc plan llama-3-8b --rps 9 --latency 20 --gpu h100,l40s --price h100=3 --price l40s=1",
+            ),
+            ("kvcalc estimate (one deployment)", "kvcalc gpus list"),
+        ),
+        "compare": Guide(
+            (
+                "kvcalc compare llama-3-70b --batch 32 --context 8192",
+                "kvcalc compare llama-3-70b deepseek-v3 gemma-3-27b --context 32Ki --gpu h200",
+                "kvcalc compare qwen3-8b --cache-dtype bf16,fp8,q8_0",
+                "kvcalc compare gemma-3-27b --engine exact,vllm",
+            ),
+            ("kvcalc explain mla", "kvcalc estimate (one of the rows)"),
+        ),
+        "verify": Guide(
+            (
+                "kvcalc verify llama-3-8b --context 8192 --device meta",
+                "kvcalc verify deepseek-v3 --tp 8 --device meta",
+            ),
+            ("kvcalc estimate (the figures that are verified)",),
+        ),
+        "explain": Guide(
+            ("kvcalc explain", "kvcalc explain mla", "kvcalc explain q8_0", "kvcalc explain vllm"),
+            ("kvcalc estimate --explain (every term of one estimate)",),
+        ),
+        "models": Guide(("kvcalc models list", "kvcalc models show llama-3-70b"), ("kvcalc gpus",)),
+        "models list": Guide(("kvcalc models list", "kvcalc models list --json"), ("kvcalc models show",)),
+        "models show": Guide(
+            ("kvcalc models show gemma-3-27b", "kvcalc models show gemma-3-27b -o my-model.yaml"),
+            ("kvcalc models schema", "kvcalc models import"),
+        ),
+        "models import": Guide(
+            (
+                "kvcalc models import ./config.json",
+                "kvcalc models import hf:Qwen/Qwen3-8B -o qwen3-8b.yaml",
+                "kvcalc models import ./config.json --assume head_dim=128",
+            ),
+            ("kvcalc models show", "kvcalc models schema"),
+        ),
+        "models schema": Guide(("kvcalc models schema -o model.schema.json",), ("kvcalc models show",)),
+        "gpus": Guide(("kvcalc gpus list", "kvcalc gpus show h100"), ("kvcalc models",)),
+        "gpus list": Guide(("kvcalc gpus list", "kvcalc gpus list --format csv"), ("kvcalc gpus show",)),
+        "gpus show": Guide(("kvcalc gpus show h100", "kvcalc gpus show a100-40gb --unit GB"), ("kvcalc gpus list",)),
+    }
+)
+"""The words of a command -> what its help shows."""
