@@ -104,7 +104,9 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
         name: (Printed.of(_figure(name), str(value), fact.get("process", "")),)
         for name, value in fact["printed"].items()
     }
-    server = ServerLog(fact.get("engine", "vllm"), version=fact.get("version"), printed=printed)
+    generation = fact.get("generation", "")
+    engine = fact.get("engine", "vllm")
+    server = ServerLog(engine, version=fact.get("version"), printed=printed, generation=generation)
     given = {**fact["options"], "engine_option": fact.get("engine_options", {})}
     if "gpu" in fact:
         given["gpu"] = fact["gpu"]

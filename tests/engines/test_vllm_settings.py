@@ -180,3 +180,16 @@ def test_what_is_chosen_by_class_does_not_go_by_name(model: str, version: str, g
     assert (renamed.memory, renamed.cache) == (as_it_is.memory, as_it_is.cache)
     told = [each.code for each in kvcalc.estimate(replace(known, model_type=None), **given).notes]
     assert ("model-type-not-known" in told) == (version == "0.23.0" or known.has_towers or "nemotron" in model)
+
+
+def test_engine_v0_where_it_is_asked_for() -> None:
+    """VLLM_USE_V1=0, which EngineArgs.create_engine_config heeds from 0.8 to 0.10."""
+    given = settings("0.8.5", "a100-80-sxm", use_v1="false")
+    assert (given.runner, given.max_num_batched_tokens, given.enable_prefix_caching) == ("v0", 8192, False)
+    assert settings("0.8.5", "a100-80-sxm").runner == settings("0.8.5", "a100-80-sxm", use_v1="true").runner == "v1"
+
+
+@pytest.mark.parametrize(("version", "asked"), [("0.7.3", "true"), ("0.11.0", "false")])
+def test_an_engine_that_a_version_lacks_is_refused(version: str, asked: str) -> None:
+    with pytest.raises(KvcalcError, match="both its engines"):
+        settings(version, "h100", use_v1=asked)

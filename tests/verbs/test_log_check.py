@@ -328,7 +328,7 @@ def test_v0_beside_v1_has_its_own_defaults(log: Any) -> None:
     settings = {each.option: each.value for each in result.settings}
     assert settings["max-num-seqs"] == "320"
     assert settings["max-num-batched-tokens"] == "32768"
-    assert settings["enable-prefix-caching"] == "false"
+    assert settings["use-v1"] == "false"
     assert settings["--gpu"] == "rtx4090"
     assert float(settings["--utilization"]) == pytest.approx(37.18 / 47.50, abs=1e-4)
     tokens = result.row("blocks, given the printed memory")

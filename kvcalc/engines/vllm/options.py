@@ -99,6 +99,11 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "usage": Option(
             _usage, "server", "Whose defaults: the server's, the offline LLM class's, or AsyncLLMEngine's."
         ),
+        "use-v1": Option(
+            _or_auto(_flag),
+            AUTO,
+            "Whether its engine is V1, from 0.8 to 0.10 (VLLM_USE_V1); auto: by card and pipeline stages.",
+        ),
         "kv-cache-memory-bytes": Option(
             _or_auto(parse_size), AUTO, "Memory for the cache on each rank, instead of what is left."
         ),

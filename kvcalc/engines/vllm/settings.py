@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.engines.vllm.defaults import (
+    ENGINE_V0_GONE,
+    ENGINE_V1,
     SEQUENCES_BY_USAGE,
     TOKENS_BOUNDED_BY_SEQUENCES,
     Version,
@@ -102,13 +104,31 @@ def parse_version(text: str) -> Version:
     return tuple(int(part) for part in text.split("."))
 
 
+def _asked_engine(engine: Engine, version: Version) -> str | None:
+    """V0 or V1, where one of them is asked for; None where the version decides.
+
+    Raises:
+        KvcalcError: the version has the other engine alone.
+    """
+    asked = engine.option("use-v1")
+    if asked is None or not ENGINE_V1 <= version < ENGINE_V0_GONE:
+        if asked is not None and asked != (version >= ENGINE_V1):
+            raise KvcalcError(
+                f"--engine-option: use-v1 {str(asked).lower()}: vllm has both its engines from 0.8 to 0.10 alone "
+                "(vllm/engine/arg_utils.py, EngineArgs.create_engine_config)"
+            )
+        return None
+    return "v1" if asked else "v0"
+
+
 def settings_of(engine: Engine, setup: Setup) -> Settings:
     """What the engine's options and its version's defaults make of a setup."""
     version = parse_version(engine.version or engine.versions[-1])
     traits = traits_of(setup.model, setup.weight_format)
     usage = engine.option("usage")
     tokens, sequences = engine.option("max-num-batched-tokens"), engine.option("max-num-seqs")
-    runner = runner_of(version, setup.gpu, setup.deployment.pp, setup.model.model_type, traits)
+    by_default = runner_of(version, setup.gpu, setup.deployment.pp, setup.model.model_type, traits)
+    runner = _asked_engine(engine, version) or by_default
     batch = default_batch(version, setup.gpu, runner, usage, setup.max_model_len, traits)
     most_sequences = batch.sequences if sequences is None else sequences
     most_tokens = batch.tokens if tokens is None else tokens

@@ -14,7 +14,7 @@ from kvcalc.model.model import Model
 from kvcalc.note import Note, note
 from kvcalc.scenario.option import given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
-from kvcalc.units import MAX_CONTEXT, parse_count
+from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
 from kvcalc.verbs.log_check.engine_of_log import engine_of, newest
 from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
@@ -89,9 +89,8 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     logged_own = said.pop("engine_option")
     name, _, version = engine.partition("@")
     own = {**(logged_own if name == log.engine else {}), **given_own}
-    if log.generation == "v0" and name == log.engine and "context" in said:
-        longest = parse_count(str(said["context"]), "--context", MAX_CONTEXT)
-        own = {**v0_options(version, card.gpu, known.model, longest), **own}
+    if log.generation == "v0" and name == log.engine:
+        own = {**v0_options(version), **own}
     if given.get("block_size") is not None:
         own.pop("block-size", None)
     options = {**said, **given, "engine": engine}

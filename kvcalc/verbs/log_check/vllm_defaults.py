@@ -12,24 +12,11 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
 
-LAST_V0_ALONE = (0, 7, 3)
-"""The last version without V1 as its default, whose defaults V0 keeps (0.9.2, EngineArgs._set_default_args_v0)."""
 
-
-def v0_options(version: str, gpu: Gpu, model: Model, context: int) -> dict[str, str]:
-    """Options that nobody gave to V0, where V1 is the default beside it; none of other versions.
-
-    From 0.8 to 0.10 both are there, and a log says which of them serves.
-    """
+def v0_options(version: str) -> dict[str, str]:
+    """What asks for V0 where V1 is the default beside it, as from 0.8 to 0.10, and a log says which serves."""
     number = version_number(version)
-    if number is None or not ENGINE_V1 <= number[:2] < ENGINE_V0_GONE:
-        return {}
-    batch = default_batch(LAST_V0_ALONE, gpu, "v0", "server", context, traits_of(model, None))
-    return {
-        "max-num-batched-tokens": str(batch.tokens),
-        "max-num-seqs": str(batch.sequences),
-        "enable-prefix-caching": "false",
-    }
+    return {"use-v1": "false"} if number is not None and ENGINE_V1 <= number[:2] < ENGINE_V0_GONE else {}
 
 
 def default_tokens_of_a_step(version: str, gpu: Gpu, model: Model, context: int) -> int | None:
