@@ -33,7 +33,7 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
                 "kvcalc estimate llama-3-70b --tp 8 --cache-dtype fp8 --context max",
                 "kvcalc estimate gemma-3-27b --engine vllm --gpu a100-80gb --gpus 4",
                 "kvcalc estimate --layers 32 --heads 32 --kv-heads 8 --head-dim 128 --parameters 8e9",
-                "kvcalc estimate llama-3-8b --gpu rtx4090 --users 4 --check",
+                "kvcalc estimate llama-3-8b --gpu l40s --users 4 --check",
             ),
             ("kvcalc capacity (what fits)", "kvcalc plan (which deployments)", "kvcalc explain gqa (the formulas)"),
         ),

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from kvcalc.verbs.estimate_result import Estimate, RankResult
 
 
+TIGHT = "tight"
+"""The code of the note that the screen tells in its own words."""
+
+
 def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command: str = "") -> View:
     """The screen of one estimate.
 
@@ -81,12 +85,12 @@ def _fullest_differs(rank: RankResult) -> bool:
 
 
 def _why_tight(result: Estimate, rank: RankResult, unit: str) -> str:
-    """Which temporary memory the deployment holds, and which it does not."""
+    """How much temporary memory the deployment holds, and how much there may be."""
     usual = size(rank.temporary_bytes, unit)
-    low, high = (size(each, unit) for each in result.temporary_seen or (rank.temporary_bytes, rank.temporary_bytes))
-    if (rank.least_headroom_bytes or 0) >= 0:
-        return f"fits with the usual {usual} of temporary memory, not with the most observed, {high}"
-    return f"fits with the least temporary memory observed, {low}, not with the usual {usual}"
+    most = size(max(result.temporary_seen or (rank.temporary_bytes,)), unit)
+    held = next((each.data["temporary_bytes"] for each in result.notes if each.code == TIGHT), None)
+    within = f"while temporary memory stays within {size(held, unit)}" if isinstance(held, int) else "with less"
+    return f"holds only {within}; {usual} is usual, {most} the most observed"
 
 
 def _cache(result: Estimate, unit: str) -> str:

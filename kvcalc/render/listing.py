@@ -43,7 +43,7 @@ def _models_view(result: ModelList, unit: str) -> View:
     in_words = "bytes" if unit == "B" else unit
     sizes = SIZES if unit == "B" else unit
     asked = (right("max context"),) if result.gpu is None else (right(f"{sizes} used"), right("sequences"))
-    columns = (Column("model"), Column("kind"), right("size"), right(f"{in_words}/token"), *asked)
+    columns = (Column("model", shorten=True), Column("kind", drop=1), right("size"), right(f"{in_words}/token"), *asked)
     rows = tuple(
         Row(
             (
@@ -81,12 +81,12 @@ def _short(parameters: int | None) -> str:
 def _gpus_view(result: GpuList, unit: str) -> View:
     columns = (
         Column("gpu"),
-        Column("is"),
+        Column("is", drop=1),
         right(unit),
-        Column("reported by"),
+        Column("reported by", drop=3),
         right("GB/s"),
-        right("per node"),
-        Column("also called"),
+        right("per node", drop=4),
+        Column("also called", drop=2, at_commas=True),
     )
     rows = tuple(
         Row(

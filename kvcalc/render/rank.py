@@ -98,31 +98,33 @@ def _about(
         yield from _formulas(told)
     elif part.path == "cache":
         largest = _largest(told)[: _MOST_FORMULAS - 1]
-        yield from _formulas(largest)
-        yield _more(part, share, [inner for inner, _ in largest], unit)
+        yield from _formulas(largest, *_more(part, share, [inner for inner, _ in largest], unit))
     else:
         largest = _largest(told)[:_MOST_NAMES]
         named = [f"{shown} {_named(inner)}" for inner, shown in largest]
-        more = [_more(part, share, [inner for inner, _ in largest], unit)] if len(told) > len(largest) else []
+        more = [" ".join(_more(part, share, [inner for inner, _ in largest], unit))] if len(told) > len(largest) else []
         yield "; ".join([*named, *more])
 
 
-def _formulas(told: Sequence[tuple[Term, str]]) -> Iterator[str]:
-    widest = max(len(shown) for _, shown in told)
+def _formulas(told: Sequence[tuple[Term, str]], more: str = "", of: str = "") -> Iterator[str]:
+    """A line for each term, and one for those that are left out."""
+    widest = max(len(shown) for shown in (*(shown for _, shown in told), more))
     for inner, shown in told:
         yield f"{shown:>{widest}} {inner.path}: {_formula(inner)}"
+    if more:
+        yield f"{more:>{widest}} {of}"
 
 
 def _largest(told: Sequence[tuple[Term, str]]) -> list[tuple[Term, str]]:
     return sorted(told, key=lambda each: -each[0].bytes)
 
 
-def _more(part: Sum, share: int, told: Sequence[Term], unit: str) -> str:
-    """'2.15 in 5 more'; with what is told it makes the whole, as it is printed."""
+def _more(part: Sum, share: int, told: Sequence[Term], unit: str) -> tuple[str, str]:
+    """'2.15', 'in 5 more'; with what is told it makes the whole, as it is printed."""
     shares = shared_out([inner.bytes for inner in part.parts], share, unit)
     rest = [(inner, each) for inner, each in zip(part.parts, shares, strict=True) if inner not in told]
     size = sum(inner.bytes for inner, _ in rest)
-    return f"{figure(sum(each for _, each in rest), size, unit)} in {len(rest)} more"
+    return figure(sum(each for _, each in rest), size, unit), f"in {len(rest)} more"
 
 
 def _named(term: Term) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,8 +49,12 @@ def in_bash(*words: str) -> list[str]:
         (("compare", "--engine", "ex"), [name for name in ENGINES if name.startswith("ex")]),
         (("gpus", "list", "--format", ""), list(Format)),
         (("verify", "llama-3-8b", "--device", "c"), ["cpu", "cuda"]),
-        (("explain", "ml"), ["mla", "mla_expanded"]),
+        (("explain", "mla"), ["mla", "mla_expanded"]),
         (("estimate", "llama-3-8b", "--dp"), ["--dp", "--dp-attention"]),
+        (
+            ("capacity", "llama-3-8b", "--engine", "vllm", "--engine-option", "max-num"),
+            ["max-num-batched-tokens=", "max-num-seqs="],
+        ),
         (("esti",), ["estimate"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -87,6 +92,31 @@ def test_zsh_and_fish_are_offered_the_same() -> None:
     )
     assert zsh == ["_arguments '*: :((\"llama-3-8b\"))'"]
     assert fish == ["llama-3-8b"]
+
+
+BASH = """
+kvcalc() {{ {python} -c 'import sys; sys.argv[0] = "kvcalc"; from kvcalc.cli import main; main()' "$@"; }}
+export -f kvcalc
+printf '#!/bin/bash\nkvcalc "$@"\n' > kvcalc
+chmod +x kvcalc
+export PATH=$PWD:$PATH
+eval "$(kvcalc --show-completion bash)"
+complete -p kvcalc > /dev/null || exit 1
+try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kvcalc_completion kvcalc; echo "${{COMPREPLY[*]}}"; }}
+try kvcalc estimate llama-3-70
+try kvcalc capacity llama-3-8b --engine vllm --engine-option max-num-s
+"""
+
+
+def test_a_real_bash_completes(tmp_path: Path) -> None:
+    run = subprocess.run(
+        ["bash", "--norc", "-c", BASH.format(python=sys.executable)],  # noqa: S607  # whichever bash there is
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.splitlines() == ["llama-3-70b", "max-num-seqs="]
 
 
 def test_a_number_is_not_guessed() -> None:
