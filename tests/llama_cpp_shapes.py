@@ -64,9 +64,7 @@ def dense(
     if window:
         metadata["attention.sliding_window"] = window
         of = (Repeat(repeat=layers // 6, of=(_group(5, attention, window=window), _group(1, attention))),)  # type: ignore[assignment]  # longer
-    model = kvcalc.Model(
-        name=arch, dtype="bf16", hidden_size=hidden, intermediate_size=ff, vocab_size=vocab, parameters=10**9, layers=of
-    )
+    model = kvcalc.Model(name=arch, dtype="bf16", hidden_size=hidden, intermediate_size=ff, vocab_size=vocab, layers=of)
     return Shape(arch, vocab, metadata, model)
 
 
@@ -101,7 +99,6 @@ def experts(
         moe_intermediate_size=width,
         first_k_dense=first_dense or None,
         vocab_size=vocab,
-        parameters=10**9,
         layers=(_group(layers, heads(h, kv, d)),),
     )
     return Shape(arch, vocab, metadata, model)

@@ -78,7 +78,7 @@ PRINTED = {
         options=(("kv-unified", "1"),),
     ),
     "latent": Printed((group(4, LATENT),), 1, 4096, 1800, OWN),
-    "latent q8_0 by K's name": Printed((group(4, LATENT),), 1, 4096, 956, OWN, "k=q8_0,v=q4_0"),
+    "latent q8_0": Printed((group(4, LATENT),), 1, 4096, 956, OWN, "k=q8_0,v=q8_0"),
     "latent of an old file": Printed((group(4, EXPANDED),), 1, 4096, 4000, OWN),
     "convolutions of LFM2": Printed(
         (group(3, ShortConv(hidden_size=2048, conv_kernel=3)), group(1, gqa(32, 8, 64))), 2, 2048, 809, OWN
@@ -219,3 +219,59 @@ def test_options_are_by_the_engines_names() -> None:
     engine = choose_engine("llama-cpp", {"kv_unified": "1", "ubatch-size": "256"})
     assert (engine.option("kv-unified"), engine.option("ubatch-size")) == (True, 256)
     assert engine.version == "b11549"
+
+
+UNGATED = [("starcoder2", 4608, 18432, 36, 4, 128, 7301), ("falcon", 4544, 18176, 71, 1, 64, 7201)]
+"""Hidden size, feed-forward width, heads, KV heads, width of a head; compute buffer at 1,024 tokens in hundredths of a
+MiB, as b11549 prints it of such graphs (tests/live)."""
+
+
+@pytest.mark.parametrize(("name", "hidden", "width", "heads", "kv_heads", "head_dim", "hundredths"), UNGATED)
+def test_feed_forward_blocks_without_a_gate_hold_less(
+    name: str, hidden: int, width: int, heads: int, kv_heads: int, head_dim: int, hundredths: int
+) -> None:
+    attention = gqa(heads, kv_heads, head_dim) if kv_heads > 1 else MQA(num_heads=heads, head_dim=head_dim)
+    shape = kvcalc.Model(
+        name=name,
+        model_type=name,
+        dtype="bf16",
+        hidden_size=hidden,
+        intermediate_size=width,
+        layers=(group(3, attention),),
+    )
+    scenario = kvcalc.make_scenario(shape, engine="llama-cpp", context=1024)
+    found = Ranks(scenario).settled(kvcalc.Deployment())
+    buffer = found.temporary(found.stages[0], Load(1, 1024))
+    assert buffer is not None
+    assert abs(buffer.term.bytes * 100 - hundredths * MIB) <= 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("engine", "cache_dtype", "said"),
+    [
+        ("llama-cpp", "k=q8_0,v=f16", "refuses another for V"),
+        ("llama-cpp", "k=f16,v=q8_0", "refuses another for V"),
+        ("llama-cpp@b10229", "k=q8_0,v=q4_0", "refuses another for V"),
+        ("llama-cpp", "k=q8_0,v=q8_0", None),
+        ("llama-cpp", "k=q8_0", None),
+        ("llama-cpp@b9538", "k=q8_0,v=q4_0", None),
+    ],
+)
+def test_a_latent_has_one_type(engine: str, cache_dtype: str, said: str | None) -> None:
+    asked: dict[str, Any] = {"engine": engine, "cache_dtype": cache_dtype, "weights": 10**9, "context": 4096}
+    if said is None:
+        found = kvcalc.estimate(model(group(4, LATENT)), **asked)
+        assert found.cache.bytes == 4 * 4096 * 576 * 34 // 32
+    else:
+        with pytest.raises(KvcalcError, match=said):
+            kvcalc.estimate(model(group(4, LATENT)), **asked)
+
+
+def test_blocks_must_divide_a_head() -> None:
+    """'K cache type q8_0 with block size 32 does not divide n_embd_head_k=80' (src/llama-context.cpp)."""
+    narrow = model(group(4, gqa(32, 8, 80)))
+    with pytest.raises(KvcalcError, match="do not divide a head of 80"):
+        kvcalc.estimate(narrow, engine="llama-cpp", cache_dtype="q8_0", weights=10**9)
+    kvcalc.estimate(
+        narrow, engine="llama-cpp", cache_dtype="k=q8_0,v=f16", weights=10**9, engine_option={"flash-attn": "off"}
+    )

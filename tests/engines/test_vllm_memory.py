@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import pytest
 
 import kvcalc
+from kvcalc.engines.gated import is_gated
 from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.engines.vllm.samplers import sorting
 from kvcalc.engines.vllm.settings import Settings, parse_version
-from kvcalc.engines.vllm.shapes import is_gated
 from kvcalc.memory import Rank, ranks_of
 from kvcalc.term import Product, Sum, leaves
 from kvcalc.units import GIB, MIB

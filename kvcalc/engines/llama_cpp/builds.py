@@ -25,6 +25,9 @@ class BuildRules(NamedTuple):
             (https://github.com/ggml-org/llama.cpp/pull/23907); before, CUDA's pool grows by them as they are needed.
         hidden_kept: vectors of hidden_size that a layer holds beside what it computes.
         hidden_kept_gated: the same where gated delta rules stand between its attention.
+        latent_alike: whether a latent is refused where K and V are asked in different types (src/llama-context.cpp,
+            llama_init_from_model).
+        values_turn_on: whether V in blocks turns flash attention on where that is left to llama.cpp (likewise).
     """
 
     mask_twice: bool
@@ -32,13 +35,16 @@ class BuildRules(NamedTuple):
     copies_within: bool
     hidden_kept: int
     hidden_kept_gated: int
+    latent_alike: bool
+    values_turn_on: bool
 
 
 RULES: Mapping[str, BuildRules] = MappingProxyType(
     {
-        "b8929": BuildRules(True, True, False, 3, 2),
-        "b9538": BuildRules(False, False, True, 3, 2),
-        "b11549": BuildRules(False, False, True, 4, 4),
+        "b8929": BuildRules(True, True, False, 3, 2, False, False),
+        "b9538": BuildRules(False, False, True, 3, 2, False, False),
+        "b10229": BuildRules(False, False, True, 3, 2, True, True),
+        "b11549": BuildRules(False, False, True, 4, 4, True, True),
     }
 )
 """By the build that has them first, of those that were looked at."""

@@ -22,9 +22,11 @@ up to 4 % more than was reserved in the graphs tried.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Temporary
+from kvcalc.engines.gated import is_gated
 from kvcalc.engines.llama_cpp.host import largest_on_host
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba1, Mamba2, MLAExpanded, Role
 from kvcalc.term import Factor, Product
@@ -141,8 +143,9 @@ def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[
         points.append(_Point(name, 3 * used * width + kept * hidden + spill))
     dense = not model.is_mixture_of_experts or model.first_with_experts > 0
     if dense and model.intermediate_size is not None:
-        floats = 3 * model.intermediate_size + kept * hidden
-        points.append(_Point(f"(3 x intermediate_size + {kept} x hidden_size)", floats))
+        times = 3 if is_gated(replace(model, weights=())) else 1
+        floats = times * model.intermediate_size + kept * hidden
+        points.append(_Point(f"({times} x intermediate_size + {kept} x hidden_size)", floats))
     elif dense and any(_grows(layer) for layer in model.layout.kinds):
         return None
     return points

@@ -67,7 +67,8 @@ class LlamaCpp(Engine):
             raise KvcalcError("--dp-attention: llama.cpp has none")
         if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):
             raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
-        return LlamaLayout(setup, settings, ggml_format(setup, settings), RULES[self.version or self.versions[-1]])
+        rules = RULES[self.version or self.versions[-1]]
+        return LlamaLayout(setup, settings, ggml_format(setup, settings, rules), rules)
 
     @property
     def counts_mtp_cache(self) -> bool:

@@ -11,14 +11,16 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, Role
 if TYPE_CHECKING:
     from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.llama_cpp.builds import BuildRules
     from kvcalc.engines.llama_cpp.options import Settings
     from kvcalc.formats.element import ElementFormat
+    from kvcalc.mechanisms.base import CachedTensor
 
 GGML_TYPES = ("fp32", "fp16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 """Of -ctk and -ctv (common/arg.cpp, kv_cache_types)."""
 
 
-def ggml_format(setup: Setup, settings: Settings) -> CacheFormat:
+def ggml_format(setup: Setup, settings: Settings, rules: BuildRules) -> CacheFormat:
     """What K, V and states are kept in.
 
     f16 unless asked for, whatever the model computes in (common/common.h, cache_type_k); an indexer's keys in K's type
@@ -43,7 +45,11 @@ def ggml_format(setup: Setup, settings: Settings) -> CacheFormat:
             raise KvcalcError(f"{option}: llama.cpp keeps states in fp32")
     named = dict(asked.tensors)
     named.setdefault("index_k", named.get("c_kv", asked.default))
-    if named.get("v", asked.default).block_elems > 1 and not flash_attention(setup, settings) and _keeps_values(setup):
+    kept_in = asked._replace(tensors=tuple(named.items()))
+    flash = flash_attention(setup, settings, kept_in, rules)
+    _check_latent(setup, asked.name, rules)
+    _check_heads(setup, kept_in, flash=flash)
+    if named.get("v", asked.default).block_elems > 1 and not flash and _keeps_values(setup):
         raise KvcalcError(
             "--cache-dtype: llama.cpp keeps V in blocks only with flash attention"
             + (
@@ -53,13 +59,51 @@ def ggml_format(setup: Setup, settings: Settings) -> CacheFormat:
                 else ""
             )
         )
-    return asked._replace(tensors=tuple(named.items()), conv=single, state=single)
+    return kept_in._replace(conv=single, state=single)
 
 
-def flash_attention(setup: Setup, settings: Settings) -> bool:
-    """Whether it runs: where left to llama.cpp, if the card has a kernel for the heads of every layer."""
+def _check_latent(setup: Setup, asked: str, rules: BuildRules) -> None:
+    """A latent has K's type alone, and another type for V is refused (src/llama-context.cpp, llama_init_from_model)."""
+    latent = any(isinstance(layer.attention, MLA) for layer in setup.model.layout.kinds)
+    types = dict(each.split("=", 1) for each in asked.split(",") if "=" in each)
+    if not (latent and rules.latent_alike and "v" in types):
+        return
+    k, v = (find_format(types.get(name, "fp16"), "--cache-dtype").name for name in ("k", "v"))
+    if k != v:
+        told = f"llama.cpp keeps a latent in K's type, and refuses another for V; --cache-dtype {k}"
+        raise KvcalcError(f"--cache-dtype: {told}")
+
+
+def _check_heads(setup: Setup, kept_in: CacheFormat, *, flash: bool) -> None:
+    """With flash attention blocks must divide a head (src/llama-context.cpp, llama_init_from_model)."""
+    for layer in setup.model.layout.kinds if flash else ():
+        for tensor in layer.attention.cached():
+            own = kept_in.of(layer, tensor)
+            wide = sum(each.head_elements for each in _keys(layer.attention)) if tensor.name != "v" else 0
+            wide = wide or tensor.head_elements
+            if tensor.role is Role.CACHE and wide % own.block_elems:
+                raise KvcalcError(
+                    f"--cache-dtype: {own.name} has blocks of {own.block_elems}, which do not divide a head of {wide} "
+                    "with flash attention; --cache-dtype f16"
+                )
+
+
+def _keys(attention: Mechanism) -> list[CachedTensor]:
+    """What makes up a key: a latent and its rotated part are one row."""
+    latent = isinstance(attention, MLA)
+    return [each for each in attention.cached() if latent and each.role is Role.CACHE]
+
+
+def flash_attention(setup: Setup, settings: Settings, kept_in: CacheFormat, rules: BuildRules) -> bool:
+    """Whether it runs: where left to llama.cpp, if the card has a kernel for the heads of every layer.
+
+    Values in blocks need it, and newer builds turn it on for them.
+    """
     if settings.flash_attn != "auto":
         return settings.flash_attn == "on"
+    values = dict(kept_in.tensors).get("v", kept_in.default)
+    if rules.values_turn_on and values.block_elems > 1 and _keeps_values(setup):
+        return True
     return all(_has_kernel(layer.attention) for layer in setup.model.layout.kinds)
 
 

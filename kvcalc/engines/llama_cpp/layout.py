@@ -65,7 +65,7 @@ class LlamaLayout(Settled):
     def __init__(self, setup: Setup, settings: Settings, kept_in: CacheFormat, rules: BuildRules) -> None:
         super().__init__(setup)
         self.settings, self._format, self.rules = settings, kept_in, rules
-        self.flash_attention = flash_attention(setup, settings)
+        self.flash_attention = flash_attention(setup, settings, kept_in, rules)
         self.stages  # noqa: B018  # refuses a card without layers at once
 
     @cached_property

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.cuda_allocator import kept_end
 from kvcalc.deployment import heads_on_rank
-from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, is_gated, layers_with_experts
+from kvcalc.engines.gated import is_gated
+from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, layers_with_experts
 from kvcalc.formats.element import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet

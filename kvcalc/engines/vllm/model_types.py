@@ -58,25 +58,6 @@ GLM_SPARSE = frozenset({"glm_moe_dsa"})
 BOUNDED_GATES = frozenset({"kimi_k3"})
 """KDA with bounded gates, which FlashKDA needs (vllm/models/kimi_k3/nvidia/kda.py)."""
 
-UNGATED = frozenset(
-    {
-        "bloom",
-        "falcon",
-        "gpt2",
-        "gpt_bigcode",
-        "gpt_neox",
-        "gptj",
-        "mpt",
-        "nemotron",
-        "nemotron_h",
-        "opt",
-        "phi",
-        "phi-msft",
-        "starcoder2",
-    }
-)
-"""Feed-forward blocks with one projection up and none that gates it."""
-
 
 def runner_by_type(version: Version, model_type: str | None, traits: Traits) -> str:
     """The model runner where no engine V0 is left and the class decides: v1 or v2 (VllmConfig.use_v2_model_runner)."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.gated import is_gated
 from kvcalc.engines.vllm.mxfp4 import BLACKWELL, capability, experts_in
-from kvcalc.engines.vllm.shapes import is_gated
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:

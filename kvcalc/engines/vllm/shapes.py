@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.vllm.model_types import UNGATED
+from kvcalc.engines.gated import is_gated
 from kvcalc.formats.element import find_format
 from kvcalc.mechanisms import GQA, KDA, MHA, MLA, MQA, GatedDeltaNet, Mamba2, NoAttention
 
@@ -15,24 +15,6 @@ if TYPE_CHECKING:
 
 VOCABULARY_BLOCK = 64
 """vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE."""
-
-
-def is_gated(model: Model) -> bool:
-    """Whether feed-forward blocks have a projection that gates: three matrices, not two.
-
-    Of a dense model with one kind of heads, by which of the two its parameters add up to; else by its class.
-    """
-    hidden, width, vocab = model.hidden_size, model.intermediate_size, model.vocab_size
-    kinds = {layer.attention for layer in model.distinct()}
-    heads = next(iter(kinds)) if len(kinds) == 1 else None
-    told = model.parameters and not (model.is_mixture_of_experts or model.has_towers or model.weights)
-    if not (told and hidden and width and vocab and isinstance(heads, MHA | MQA | GQA)):
-        return model.model_type not in UNGATED
-    tables = vocab * hidden * (1 if model.tie_word_embeddings else 2)
-    attention = 2 * (heads.num_heads + heads.cached()[0].num_heads) * heads.head_dim * hidden
-    beside = (model.parameters or 0) - tables - model.num_layers * attention
-    block = model.num_layers * hidden * width
-    return abs(beside - 3 * block) < abs(beside - 2 * block)
 
 
 def layers_with_experts(model: Model, stage: Stage) -> int:
