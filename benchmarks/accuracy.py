@@ -11,6 +11,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accuracy_llama_cpp import llama_cpp
 from accuracy_logs import GROUPS, PARTS, Compared, compared
 from accuracy_vectors import vectors
 
@@ -72,7 +73,7 @@ def page() -> str:
     for part in PARTS:
         for group, rows in _groups(found, part):
             lines += [f"\n### {part[0].upper()}{part[1:]}: {group}\n", *_table(rows)]
-    lines += _causes(found)
+    lines += [*_causes(found), *llama_cpp()]
     return "\n".join(lines).rstrip() + "\n"
 
 

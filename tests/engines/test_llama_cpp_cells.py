@@ -275,3 +275,11 @@ def test_blocks_must_divide_a_head() -> None:
     kvcalc.estimate(
         narrow, engine="llama-cpp", cache_dtype="k=q8_0,v=f16", weights=10**9, engine_option={"flash-attn": "off"}
     )
+
+
+@pytest.mark.parametrize(("name", "mib"), [("phi-3-mini-4k", 3072), ("mistral-7b-v0.1", 1024), ("starcoder2-15b", 640)])
+def test_windows_that_it_does_not_use_change_nothing(name: str, mib: int) -> None:
+    """Phi-3-mini printed 12,288 MiB of 32,768 tokens (Ollama, stored file 2311416387): 3,072 of 8,192."""
+    found = kvcalc.estimate(name, engine="llama-cpp", context=8192, weights=10**9)
+    assert found.cache.bytes == mib * MIB
+    assert "unused-window" in {each.code for each in found.notes}

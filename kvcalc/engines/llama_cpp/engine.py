@@ -11,6 +11,7 @@ from kvcalc.engines.llama_cpp.builds import RULES
 from kvcalc.engines.llama_cpp.formats import ggml_format
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
+from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Cross
 from kvcalc.note import Note, note, register
@@ -67,8 +68,11 @@ class LlamaCpp(Engine):
             raise KvcalcError("--dp-attention: llama.cpp has none")
         if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):
             raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
+        dropped = drops_windows(setup.model)
+        if dropped:
+            setup = setup._replace(model=without_windows(setup.model))
         rules = RULES[self.version or self.versions[-1]]
-        return LlamaLayout(setup, settings, ggml_format(setup, settings, rules), rules)
+        return LlamaLayout(setup, settings, ggml_format(setup, settings, rules), rules, drops_windows=dropped)
 
     @property
     def counts_mtp_cache(self) -> bool:

@@ -62,8 +62,17 @@ class _Cells(NamedTuple):
 class LlamaLayout(Settled):
     """Each slot has the cells of the whole context."""
 
-    def __init__(self, setup: Setup, settings: Settings, kept_in: CacheFormat, rules: BuildRules) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        settings: Settings,
+        kept_in: CacheFormat,
+        rules: BuildRules,
+        *,
+        drops_windows: bool = False,
+    ) -> None:
         super().__init__(setup)
+        self._drops_windows = drops_windows
         self.settings, self._format, self.rules = settings, kept_in, rules
         self.flash_attention = flash_attention(setup, settings, kept_in, rules)
         self.stages  # noqa: B018  # refuses a card without layers at once
@@ -178,6 +187,11 @@ class LlamaLayout(Settled):
         one = sum(each.row_bytes * (each.constant_rows or 0) for each in of_layers)
         return one * load.sequences * (1 + self.settings.draft_n)
 
+    def drafting_bytes(self, stage: Stage, load: Load) -> int:
+        """What of that is the cache of layers that draft."""
+        drafting = second_cache(self, stage)
+        return 0 if drafting is None else drafting.term(self.cells(None, load).all).bytes
+
     def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
         """Slots are of one length, unless they share cells."""
         if not whole.sequences:
@@ -220,6 +234,9 @@ class LlamaLayout(Settled):
         return Temporary(both, 2 * found.low, 2 * found.high)
 
     def notes(self, load: Load) -> Iterator[Note]:
+        if self._drops_windows:
+            told = f"llama.cpp does not use the window of {self.setup.model.model_type}: its layers keep all positions"
+            yield note("unused-window", told, key="window")
         if self.settings.draft_n and not self.setup.model.mtp_layers:
             yield note("draft-not-counted", "the cache and the buffers of the model that drafts tokens are not counted")
         if load.shared_prefix:

@@ -10,7 +10,6 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
 from kvcalc.engines.llama_cpp.compute import compute_buffer
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
-from kvcalc.engines.llama_cpp.second_context import second_cache
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.reader import DRAFT
 from kvcalc.memory import Ranks
@@ -54,8 +53,7 @@ def _whole(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
         raise KvcalcError(f"--engine {scenario.engine.name}: it reserves no cells; leave it out")
     (stage,) = layout.stages
     load = Load(scenario.workload.batch, scenario.workload.context)
-    states, drafting = layout.states_bytes(stage, load), second_cache(layout, stage)
-    second = 0 if drafting is None else drafting.term(layout.cells(None, load).all).bytes
+    states, second = layout.states_bytes(stage, load), layout.drafting_bytes(stage, load)
     cells = log.most("cells") or log.most(TOKENS)
     streams = int(log.settings.get("streams", "1") or 1) if log.most("cells") is not None else 1
     yield _row(TOKENS, "tokens", None if cells is None else cells.value * streams, layout.cells(None, load).all, None)
@@ -76,9 +74,7 @@ def _drafting(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
     if printed is None or not isinstance(layout, LlamaLayout):
         return
     load = Load(scenario.workload.batch, scenario.workload.context)
-    found = [each for stage in layout.stages if (each := second_cache(layout, stage)) is not None]
-    if found:
-        held = found[0].term(layout.cells(None, load).all).bytes
+    if held := max(layout.drafting_bytes(stage, load) for stage in layout.stages):
         yield _memory(f"{DRAFT}{CACHE}", printed, held, "counted in f16: -ctkd and -ctvd may say otherwise")
 
 
@@ -98,8 +94,7 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
         behind = f", {device}" if len(devices) > 1 else ""
         kv, rs, compute, loaded = (_of_device(log, figure, device) for figure in _BUFFERS)
         stage = next(each for each in layout.stages if each.number == rank.stage)
-        states, drafting = layout.states_bytes(stage, load), second_cache(layout, stage)
-        second = 0 if drafting is None else drafting.term(layout.cells(None, load).all).bytes
+        states, second = layout.states_bytes(stage, load), layout.drafting_bytes(stage, load)
         if kv is not None and (behind or _partial(log)):
             held = rank.cache_bytes(load.sequences, load.context) - states - second
             yield _memory(f"KV buffer{behind}", kv, held, None)

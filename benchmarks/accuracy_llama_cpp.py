@@ -1,0 +1,146 @@
+"""The part of docs/accuracy.md that is of llama.cpp: its graphs on a pretended card, and public logs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from llama_cpp_shapes import RUNS, SHAPES, Run  # noqa: E402  # found there
+
+from kvcalc.deployment import Deployment  # noqa: E402
+from kvcalc.engines import Load  # noqa: E402
+from kvcalc.engines.llama_cpp.layout import LlamaLayout  # noqa: E402
+from kvcalc.errors import KvcalcError  # noqa: E402
+from kvcalc.memory import Ranks  # noqa: E402
+from kvcalc.scenario.make import make_scenario  # noqa: E402
+from kvcalc.units import MIB  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = ROOT / "tests" / "data" / "llama_cpp"
+
+_TEXT = """
+## 4. llama.cpp
+
+It reserves what it needs at the start, and prints it. `make test-live-llama-cpp` lets builds of it plan graphs for a
+device that answers as CUDA's back end does, without weights; caches and states must be equal to the print there.
+Compute buffers are compared below: of {shapes} shapes, each with up to {runs} contexts.
+
+| build | graphs | median | p90 | worst |
+| --- | ---: | ---: | ---: | ---: |"""
+
+_LOGS = """
+Public logs, from `tests/data/llama_cpp/logs.json`. `cache` is that of the model's own context; a stored file id is the
+number of the file in the collection of public repositories that it was found in.
+
+| off | predicted, MiB | printed | part | of | build | source |
+| ---: | ---: | ---: | --- | --- | --- | --- |"""
+
+
+class Figure(NamedTuple):
+    """One of a log.
+
+    Attributes:
+        predicted: None where kvcalc refuses.
+    """
+
+    log: dict[str, Any]
+    part: str
+    printed: Fraction
+    predicted: int | None
+
+    @property
+    def error(self) -> float | None:
+        return None if self.predicted is None else float(self.predicted / (self.printed * MIB) - 1)
+
+
+def llama_cpp() -> Iterator[str]:
+    """The section."""
+    yield _TEXT.format(shapes=len(SHAPES), runs=len(RUNS))
+    newest = {
+        shape: {run: each["compute_mib"] for run, each in runs.items()}
+        for shape, runs in _read("sizes.json")["sizes"].items()
+    }
+    older = {build: sizes for build, sizes in _read("older_builds.json").items() if build != "about"}
+    for build, sizes in {**older, "b11549": newest}.items():
+        errors = sorted(_buffer_errors(build, sizes))
+        shares = (errors[max(0, -(-len(errors) * tenths // 10) - 1)] for tenths in (5, 9, 10))
+        yield f"| {build} | {len(errors)} | {' | '.join(f'{share:.2%}' for share in shares)} |"
+    yield _LOGS
+    found = [figure for log in _read("logs.json")["logs"] for figure in _figures(log)]
+    for each in sorted(found, key=lambda figure: (figure.error is not None, -abs(figure.error or 0), figure.log["id"])):
+        yield _row(each)
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((DATA / name).read_text(encoding="utf-8"))
+    return found
+
+
+def _buffer_errors(build: str, sizes: dict[str, dict[str, float]]) -> Iterator[float]:
+    for shape, runs in sizes.items():
+        for run in RUNS:
+            if run.name in runs:
+                yield abs(_buffer(build, shape, run) / MIB / runs[run.name] - 1)
+
+
+def _buffer(build: str, shape: str, run: Run) -> int:
+    options = {"ubatch-size": run.ubatch, "flash-attn": run.flash, "kv-unified": run.unified, "swa-full": run.swa_full}
+    model = SHAPES[shape].model
+    keeps = any(tensor.name in {"k", "c_kv"} for tensor in model.cached_tensors)
+    layout = _settled(
+        model,
+        f"llama-cpp@{build}",
+        options,
+        batch=run.slots,
+        context=run.context,
+        cache_dtype=f"k={run.k},v={run.v}" if keeps else None,
+    )
+    found = layout.temporary(layout.stages[0], Load(run.slots, run.context))
+    return 0 if found is None else found.term.bytes
+
+
+def _settled(model: Any, engine: str, own: dict[str, Any], **options: Any) -> LlamaLayout:
+    given = {name: str(int(value)) if isinstance(value, bool) else str(value) for name, value in own.items()}
+    found = Ranks(make_scenario(model, engine=engine, engine_option=given, **options)).settled(Deployment())
+    if not isinstance(found, LlamaLayout):
+        raise TypeError(engine)
+    return found
+
+
+def _figures(log: dict[str, Any]) -> Iterator[Figure]:
+    """Those that a log prints."""
+    build, options = log["build"], log["options"]
+    known = build if build.startswith("b") and int(build[1:]) >= 8929 else "b11549"  # noqa: PLR2004  # the oldest
+    try:
+        layout = _settled(log["model"], f"llama-cpp@{known}", log.get("engine_options", {}), **options)
+    except KvcalcError:
+        yield from (Figure(log, part, Fraction(text), None) for part, text in log["printed"].items())
+        return
+    load = Load(options["batch"], options["context"])
+    (stage,) = layout.stages
+    states = layout.states_bytes(stage, load)
+    second = layout.drafting_bytes(stage, load)
+    compute = layout.temporary(stage, load)
+    said = {"cache": layout.held_bytes(stage, load) - states - second, "states": states}
+    said["compute"] = 0 if compute is None else compute.term.bytes
+    for part, text in log["printed"].items():
+        yield Figure(log, part, Fraction(text), said[part])
+
+
+def _row(figure: Figure) -> str:
+    log, source = figure.log, figure.log["source"]
+    if "#" in source:
+        repository, _, number = source.partition("#")
+        source = f"[{source}](https://github.com/{repository}/issues/{number})"
+    off = "refused" if figure.error is None else f"{round(figure.error, 6) or 0.0:+.2%}"
+    predicted = "" if figure.predicted is None else f"{figure.predicted / MIB:,.2f}"
+    cells = off, predicted, f"{float(figure.printed):,.2f}", figure.part, log["id"], log["build"], source
+    return f"| {' | '.join(cells)} |"

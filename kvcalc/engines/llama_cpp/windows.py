@@ -1,0 +1,37 @@
+"""Models whose windows llama.cpp does not use: their layers keep all positions.
+
+As their load_arch_hparams have it (src/models/llama.cpp, starcoder2.cpp, qwen2.cpp, qwen2moe.cpp, phimoe.cpp); phi3's
+is read and dropped (https://github.com/ggml-org/llama.cpp/pull/13676).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvcalc.model.layers import Repeat
+
+if TYPE_CHECKING:
+    from kvcalc.model.layers import Layers
+    from kvcalc.model.model import Model
+
+WHOLE = frozenset(
+    {"mistral", "mixtral", "phi3", "phimoe", "starcoder2", "qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"}
+)
+"""By model_type of config.json."""
+
+
+def drops_windows(model: Model) -> bool:
+    """Whether a model has windows that llama.cpp does not use."""
+    return model.model_type in WHOLE and any(layer.span is not None for layer in model.layout.kinds)
+
+
+def without_windows(model: Model) -> Model:
+    """The same, whose layers keep all positions."""
+    return replace(model, layers=tuple(_whole(each) for each in model.layers))
+
+
+def _whole(layers: Layers) -> Layers:
+    if isinstance(layers, Repeat):
+        return replace(layers, of=tuple(_whole(each) for each in layers.of))
+    return replace(layers, window=None, chunk=None)
