@@ -46,16 +46,22 @@ class Skipped(NamedTuple):
     length: int
 
 
+MAX_SIZE = 10**15
+"""Bytes of a file; the largest published are below 10^13."""
+
+
 class Header(NamedTuple):
     """The keys and tensors that a file's header lists.
 
     Attributes:
         values: by key; a long list of words is only its length.
         tensors: in order.
+        missing: bytes of them that the file lacks, such as one that has the header alone.
     """
 
     values: dict[str, Any]
     tensors: tuple[StoredTensor, ...]
+    missing: int = 0
 
 
 def read_header(path: Path, shown: str) -> Header:
@@ -96,8 +102,8 @@ class _Cursor:
                 raise self.error(f"key '{key[:60]}' is there twice")
             values[key] = self.value(self.number("<I"))
         found = [self.tensor() for _ in range(tensors)]
-        self.check_places(found, values.get("general.alignment", 32))
-        return Header(values, tuple(tensor for tensor, _ in found))
+        missing = self.check_places(found, values.get("general.alignment", 32))
+        return Header(values, tuple(tensor for tensor, _ in found), missing)
 
     def tensor(self) -> tuple[StoredTensor, int]:
         """A tensor, and where its bytes begin after the header."""
@@ -117,8 +123,8 @@ class _Cursor:
         size = math.prod(factor.value for factor in form.parameters(elements))
         return StoredTensor(name, form.name, elements, size), offset
 
-    def check_places(self, found: list[tuple[StoredTensor, int]], alignment: Any) -> None:
-        """Tensors lie after the header, within the file, and none over another."""
+    def check_places(self, found: list[tuple[StoredTensor, int]], alignment: Any) -> int:
+        """Tensors lie after the header, and none over another; how many bytes of them the file lacks."""
         if type(alignment) is not int or alignment < 1:
             raise self.error(f"alignment {str(alignment)[:20]} is none")
         begin, end = -(-self.place // alignment) * alignment, 0
@@ -126,8 +132,9 @@ class _Cursor:
             if offset < end:
                 raise self.error(f"tensor '{tensor.name[:60]}' lies over another")
             end = offset + tensor.size
-        if found and begin + end > self.size:
-            raise self.error(f"{self.size:,} bytes, and its header lists {begin + end:,}: cut off")
+        if begin + end > MAX_SIZE:
+            raise self.error(f"its header lists {begin + end:,} bytes, beyond {MAX_SIZE:,}")
+        return max(0, begin + end - self.size) if found else 0
 
     def value(self, kind: int) -> Any:
         if kind in _SCALARS:

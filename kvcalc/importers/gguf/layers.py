@@ -126,13 +126,20 @@ def marked(config: Config, name: str, marks: list[Any]) -> list[bool]:
     return [bool(mark) for mark in (*marks[:layers], *[False] * (layers - len(marks)))]
 
 
-def sliding_marks(config: Config, every: int) -> list[bool]:
-    """Whether each layer slides: by the file's pattern, a period or a list; without one, all but every n-th."""
+def sliding_marks(config: Config, every: int, *, first: bool = False) -> list[bool]:
+    """Whether each layer slides: by the file's pattern, a period or a list; without one, all but every n-th.
+
+    Args:
+        config: of the file.
+        every: the period, where the file has none.
+        first: whether the first of a period is full, not the last.
+    """
     found = config.get(PATTERN)
     if found is not None and isinstance(found.value, list):
         return marked(config, PATTERN, found.value)
     period = every if found is None else int(config.count(PATTERN, least=0).value)
-    return [period == 0 or index % period < period - 1 for index in range(num_layers(config))]
+    whole = 0 if first else period - 1
+    return [period == 0 or index % period != whole for index in range(num_layers(config))]
 
 
 def window_of(config: Config, otherwise: int | None = None) -> Sourced | None:
@@ -159,6 +166,7 @@ def pattern(
     config: Config,
     every: int,
     *,
+    first: bool = False,
     span_of: Callable[[Config], Sourced | None] = window_of,
     name: Literal["window", "chunk"] = "window",
 ) -> list[ImportedLayer]:
@@ -167,6 +175,7 @@ def pattern(
     Args:
         config: of the file.
         every: the period, where the file has no pattern.
+        first: whether the first of a period is full, not the last.
         span_of: how long the window is.
         name: what it is.
     """
@@ -176,5 +185,5 @@ def pattern(
     whole, own = every_attention(config), every_attention(config, sliding=True)
     return [
         ImportedLayer((own[index],), **{name: span}) if slides else ImportedLayer((whole[index],))
-        for index, slides in enumerate(sliding_marks(config, every))
+        for index, slides in enumerate(sliding_marks(config, every, first=first))
     ]

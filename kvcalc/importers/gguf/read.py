@@ -9,7 +9,7 @@ from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.files import is_there
 from kvcalc.importers.config import BY_HAND, Config
 from kvcalc.importers.gguf.cache_keys import CACHE_KEYS
-from kvcalc.importers.gguf.families import FAMILIES
+from kvcalc.importers.gguf.families import FAMILIES, NOTHING_KEPT
 from kvcalc.importers.gguf.header import MAX_TENSORS, Header, Skipped, read_header
 from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN, PATTERN, WINDOW, unused
 from kvcalc.importers.imported_layer import grouped
@@ -74,8 +74,15 @@ def model_of_header(header: Header, name: str, shown: str, assumed: Mapping[str,
         model = Model(**values, weights=weights.parts, layers=grouped(layers))
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    notes = (*assumption_notes(config), *_unused_window(config, layers), *weights.notes)
+    notes = (*assumption_notes(config), *_unused_window(config, layers), *_cut_off(header), *weights.notes)
     return ImportedModel(model, fields, layers, notes, f"a GGUF file of {config.model_type}")
+
+
+def _cut_off(header: Header) -> Iterator[Note]:
+    """A note on a file that lacks some of its tensors: its header tells their sizes all the same."""
+    if header.missing:
+        what = f"{header.missing:,} bytes of its tensors are not there"
+        yield note("files-not-read", f"{what}: the weights are as its header lists them", reason=what)
 
 
 def _unused_window(config: Config, layers: Sequence[ImportedLayer]) -> Iterator[Note]:
@@ -99,6 +106,8 @@ def _config(header: Header, shown: str, assumed: Mapping[str, Any]) -> Config:
     architecture = assumed.get("general.architecture") or given
     if not isinstance(architecture, str):
         raise KvcalcError(f"{shown}: it has no general.architecture")
+    if architecture in NOTHING_KEPT:
+        raise KvcalcError(f"{shown}: '{architecture}' is {NOTHING_KEPT[architecture]}")
     if architecture not in FAMILIES:
         hint = did_you_mean(architecture, FAMILIES) or ";"
         raise KvcalcError(f"{shown}: architecture '{architecture[:60]}' is not known{hint} {BY_HAND}")
@@ -130,12 +139,13 @@ def _whole(path: Path, shown: str) -> Header:
         raise KvcalcError(f"{shown}: one of {count} files, whose names end in -00001-of-{count:05}.gguf")
     if number:
         raise KvcalcError(f"{shown}: file {number + 1} of {count}; name the first, which describes the model")
-    tensors = list(header.tensors)
+    tensors, missing = list(header.tensors), header.missing
     for each in range(2, count + 1):
         name = f"{match[1]}-{each:05}-of-{count:05}.gguf"
         if not is_there(path.parent / name):
             raise KvcalcError(f"{shown}: one of {count} files, and {name} is not beside it")
-        tensors += read_header(path.parent / name, f"{path.parent.name}/{name}").tensors
+        part = read_header(path.parent / name, f"{path.parent.name}/{name}")
+        tensors, missing = tensors + list(part.tensors), missing + part.missing
         if len(tensors) > MAX_TENSORS:
             raise KvcalcError(f"{shown}: more than {MAX_TENSORS:,} tensors in {count} files")
     expected = header.values.get("split.tensors.count", len(tensors))
@@ -143,7 +153,7 @@ def _whole(path: Path, shown: str) -> Header:
         raise KvcalcError(
             f"{shown}: {len(tensors):,} tensors in {count} files, and split.tensors.count is {str(expected)[:20]}"
         )
-    return Header(header.values, tuple(tensors))
+    return Header(header.values, tuple(tensors), missing)
 
 
 def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> Iterator[tuple[str, Sourced]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.gguf.layers import (
+    HEADS,
     HIDDEN,
     KV_HEADS,
+    WIDTH,
     attentions,
     by_layer,
     every_attention,
@@ -131,10 +133,30 @@ def deltanet(config: Config) -> list[ImportedLayer]:
         config.optional_count("full_attention_interval") or Sourced(4, "llama.cpp's own"),
     )
     marks = [(index + 1) % every.value != 0 for index in range(layers)]
-    listed = config.get("attention.recurrent_layers")
-    if listed is not None:
-        marks = marked(
-            config, listed.reason, listed.value if isinstance(listed.value, list) else [listed.value] * layers
-        )
-    whole = every_attention(config)
+    marks, whole = _recurrent(config, marks), every_attention(config)
     return [ImportedLayer((linear if each else whole[index],)) for index, each in enumerate(marks)]
+
+
+def lightning(config: Config) -> list[ImportedLayer]:
+    """MiniMax-Text-01: all but every full_attention_interval-th layer keep a state (src/models/minimax-01.cpp)."""
+    heads, layers = config.count(HEADS), num_layers(config)
+    state = AttentionBlock("lightning", (("num_heads", heads), ("head_dim", config.count(WIDTH))))
+    every = config.optional_count("full_attention_interval") or Sourced(8, "llama.cpp's own")
+    whole = every_attention(config)
+    marks = _recurrent(config, [(index + 1) % every.value != 0 for index in range(layers)])
+    return [ImportedLayer((state if each else whole[index],)) for index, each in enumerate(marks)]
+
+
+def plamo2(config: Config) -> list[ImportedLayer]:
+    """PLaMo 2: layers without KV heads keep a state of Mamba, whose B and C are convolved where they have groups."""
+    groups = config.optional_count("ssm.group_count", least=0)
+    return with_states(mamba2 if groups is not None and groups.value else mamba1)(config)
+
+
+def _recurrent(config: Config, otherwise: list[bool]) -> list[bool]:
+    """Which layers keep a state: as the file lists them, else by the architecture's rule."""
+    listed = config.get("attention.recurrent_layers")
+    if listed is None:
+        return otherwise
+    layers = num_layers(config)
+    return marked(config, listed.reason, listed.value if isinstance(listed.value, list) else [listed.value] * layers)

@@ -1,0 +1,101 @@
+"""GGUF: what llama.cpp keeps of the architectures that it reads since 2026, and of a file with a header alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import texts
+from gguf_files import LLAMA, TENSORS, Keys, kinds, write
+
+from kvcalc import load_model
+from kvcalc.catalogue import find_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Kvcalc
+
+LATENTS: Keys = {
+    "block_count": 4,
+    "embedding_length": 1024,
+    "attention.head_count": 16,
+    "attention.head_count_kv": 1,
+    "attention.kv_lora_rank": 512,
+    "rope.dimension_count": 64,
+    "context_length": 8192,
+    "attention.key_length_mla": 192,
+    "attention.value_length_mla": 128,
+    "attention.key_length": 576,
+}
+INDEXER: Keys = {
+    "attention.indexer.head_count": 32,
+    "attention.indexer.key_length": 128,
+    "attention.indexer.top_k": 2048,
+}
+OWN_INDEX, CHOSEN = "mla 16 heads, 512+64, index 128, top 2,048", "mla 16 heads, 512+64, top 2,048"
+WINDOWED: Keys = {**LLAMA, "block_count": 4, "attention.sliding_window": 512}
+FULL, SLIDES = "gqa 32/8 x 128", "gqa 32/8 x 128, window 512"
+SLIDING: Keys = {
+    **LATENTS,
+    **INDEXER,
+    "attention.head_count": [16, 8, 16, 8],
+    "attention.sliding_window": 512,
+    "attention.sliding_window_pattern": [False, True, False, True],
+    "attention.indexer.types": [1, 0, 1, 0],
+    "attention.kv_lora_rank_swa": 1024,
+    "attention.key_length_mla_swa": 256,
+    "attention.value_length_mla_swa": 128,
+}
+NEWER: dict[str, tuple[Keys, list[str]]] = {
+    "mistral4": (LATENTS, ["mla 16 heads, 512+64"] * 4),
+    "deepseek32": ({**LATENTS, **INDEXER}, [OWN_INDEX] * 4),
+    "glm-dsa": ({**LATENTS, **INDEXER, "block_count": 8, "nextn_predict_layers": 1}, [OWN_INDEX] * 7),
+    "glm-dsa 5.2": (
+        {**LATENTS, **INDEXER, "block_count": 7, "context_length": 1048576},
+        [OWN_INDEX] * 3 + [CHOSEN] * 3 + [OWN_INDEX],
+    ),
+    "glm-dsa listed": ({**LATENTS, **INDEXER, "attention.indexer.types": [1, 0, 1, 0]}, [OWN_INDEX, CHOSEN] * 2),
+    "hy_v4": ({**LATENTS, **INDEXER, "attention.indexer.types": [1, 0, 0, 0]}, [OWN_INDEX, *[CHOSEN] * 3]),
+    "hy_v4 full": (LATENTS, ["mla 16 heads, 512+64"] * 4),
+    "dots3note": (SLIDING, [OWN_INDEX, "mla 8 heads, 1024+64, window 512"] * 2),
+    "minicpm3": ({**LLAMA, "attention.kv_lora_rank": 256, "attention.q_lora_rank": 768}, [FULL] * 2),
+    "cohere2moe": (WINDOWED, [FULL, *[SLIDES] * 3]),
+    "laguna": (WINDOWED, [FULL, *[SLIDES] * 3]),
+    "laguna M": ({**LLAMA, "attention.head_count": [32, 32]}, [FULL] * 2),
+    "muse-glimmer": (WINDOWED, [*[SLIDES] * 3, FULL]),
+    "mellum": ({**WINDOWED, "attention.sliding_window_pattern": 2}, [SLIDES, FULL] * 2),
+    "granite_swa": ({**WINDOWED, "attention.sliding_window_pattern": [True, False] * 2}, [SLIDES, FULL] * 2),
+    "nanbeige": ({**LLAMA, "num_loops": 2}, [FULL] * 4),
+    "minimax-01": (
+        {**LLAMA, "block_count": 3, "attention.key_length": 128, "full_attention_interval": 3},
+        ["lightning 32 x 128"] * 2 + [FULL],
+    ),
+    "deepseek2-ocr": (LLAMA, [FULL] * 2),
+}
+"""Keys as load_arch_hparams of src/models/NAME.cpp reads them (llama.cpp b11549), and what create_memory keeps."""
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_newer_architectures_keep_what_llama_cpp_keeps(name: str, tmp_path: Path) -> None:
+    keys, expected = NEWER[name]
+    assert kinds(write(tmp_path / "model.gguf", name.split(maxsplit=1)[0], keys)) == expected
+
+
+@pytest.mark.parametrize("arch", ["bert", "jina-bert-v3", "llada"])
+def test_what_keeps_no_cache_says_so(kvcalc: Kvcalc, tmp_path: Path, arch: str) -> None:
+    run = kvcalc("estimate", str(write(tmp_path / "model.gguf", arch, LLAMA)))
+    assert run.code == 2
+    assert "keeps no cache" in run.stderr
+    assert "next:" not in run.stderr
+
+
+def test_a_header_alone_tells_the_weights(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.gguf", "llama", LLAMA, TENSORS)
+    whole = load_model(path)
+    length = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(length - 1000)
+    found = find_model(str(path))
+    assert found.model.weights == whole.weights
+    assert texts(found.notes)[0].startswith("1,000 bytes of its tensors are not there")
