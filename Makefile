@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check test-lowest test-live test-live-llama-cpp vectors-live lint accuracy format clean
+.PHONY: run test check test-lowest test-live test-live-llama-cpp vectors-live lint accuracy docs format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -77,6 +77,10 @@ lint: $(VENV)/.installed-dev
 
 accuracy: $(VENV)/.installed  ## write docs/accuracy.md anew
 	$(BIN)/python benchmarks/accuracy.py --write
+
+docs: $(VENV)/.installed  ## build the documentation as a site in build/site
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

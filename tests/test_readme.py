@@ -1,4 +1,7 @@
-"""What the README shows is what the program prints. UPDATE_GOLDENS=1 writes its outputs anew; read the difference."""
+"""What the README and the documents show is what the program prints.
+
+UPDATE_GOLDENS=1 writes their outputs anew; read the difference.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +11,46 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Kvcalc
 
 from kvcalc.cli.app import run
 
-PATH = ROOT / "README.md"
-README = PATH.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```console\n\$ kvcalc ([^\n]*)\n(.*?)```", README, re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+_BLOCK = re.compile(r"```console\n\$ kvcalc ([^\n]*)\n(.*?)```", re.DOTALL)
+_RECIPE = re.compile(
+    r"^### (.*?)\n\n {4}kvcalc (.*?)(?: +# exit status (\d))?\n\n(.*?)(?=^##|\Z)", re.DOTALL | re.MULTILINE
+)
+
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCKS = [(path, *found) for path in DOCUMENTS for found in _BLOCK.findall(path.read_text(encoding="utf-8"))]
+QUESTIONS = re.findall(r"^\| .* \| `kvcalc ([^`]*)` \|$", README, re.MULTILINE)
+NEEDS_TORCH, NEEDS_A_FILE = "verify", "server.log"
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def block(language: str, text: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
     assert found is not None
     return found[1]
 
 
+def marked(command: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.torch] if command.startswith(NEEDS_TORCH) else []
+
+
 @pytest.mark.parametrize(
-    ("command", "shown"),
-    [
-        pytest.param(command, shown, id=command, marks=[pytest.mark.torch] if command.startswith("verify") else [])
-        for command, shown in BLOCKS
-    ],
+    ("path", "command", "shown"),
+    [pytest.param(*each, id=f"{each[0].stem}: {each[1]}", marks=marked(each[1])) for each in BLOCKS],
 )
-def test_console_block_is_real(command: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_console_block_is_real(path: Path, command: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(shlex.split(command)) == 0
     printed = capsys.readouterr().out
     if os.environ.get("UPDATE_GOLDENS") and steady(printed) != steady(shown):
-        renewed = PATH.read_text(encoding="utf-8").replace(
-            f"$ kvcalc {command}\n{shown}", f"$ kvcalc {command}\n{printed}"
-        )
-        PATH.write_text(renewed, encoding="utf-8")
+        before = f"$ kvcalc {command}\n{shown}"
+        renewed = path.read_text(encoding="utf-8").replace(before, f"$ kvcalc {command}\n{printed}")
+        path.write_text(renewed, encoding="utf-8")
         shown = printed
     assert steady(printed) == steady(shown)
 
@@ -49,15 +62,64 @@ def steady(text: str) -> str:
 
 def test_there_are_console_blocks() -> None:
     assert len(BLOCKS) >= 4
-    assert BLOCKS[0][0] == "estimate llama-3-70b --batch 32 --context 8192"
-    assert "85,899,345,920" in BLOCKS[0][1]
+    assert BLOCKS[0][1] == "estimate llama-3-70b --batch 32 --context 8192"
+    assert "80.00 GiB" in BLOCKS[0][2]
+
+
+def test_the_readme_is_short() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 220
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(each, marks=marked(each)) for each in QUESTIONS if NEEDS_A_FILE not in each],
+)
+def test_a_command_of_the_readme_answers(command: str, kvcalc: Kvcalc) -> None:
+    assert kvcalc(*shlex.split(command)).code == (1 if "--check" in command else 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "answer"),
+    [pytest.param(*each[1:], id=each[0], marks=marked(each[1])) for each in _RECIPE.findall(RECIPES)],
+)
+def test_a_recipe_is_real(command: str, status: str, answer: str, kvcalc: Kvcalc) -> None:
+    run = kvcalc(*shlex.split(command))
+    printed = re.sub(r"\s+", " ", run.stdout + run.stderr)
+    assert run.code == int(status or 0)
+    figures = re.findall(r"\*\*(.*?)\*\*", answer)
+    assert figures
+    for figure in figures:
+        assert re.search(rf"(?<![\d.,]){re.escape(figure)}(?!\d|[.,]\d)", printed), figure
+
+
+def test_every_recipe_is_found() -> None:
+    asked = re.findall(r"^ {4}kvcalc ", RECIPES, re.MULTILINE)
+    assert len(_RECIPE.findall(RECIPES)) == len(asked) > 20
+
+
+def test_figures_of_accuracy_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8").splitlines()
+    shown = [line for line in README.splitlines() if re.match(r"\| (weights|cache memory|tokens)", line)]
+    assert shown
+    if os.environ.get("UPDATE_GOLDENS"):
+        text = (ROOT / "README.md").read_text(encoding="utf-8")
+        renewed = {
+            line: next(each for each in page if each.startswith("|".join(line.split("|")[:3]))) for line in shown
+        }
+        for before, after in renewed.items():
+            text = text.replace(before, after)
+        (ROOT / "README.md").write_text(text, encoding="utf-8")
+        shown = list(renewed.values())
+    assert set(shown) <= set(page)
 
 
 def test_yaml_block_is_a_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("my-model.yaml").write_text(block("yaml"), encoding="utf-8")
+    Path("my-model.yaml").write_text(block("yaml", MODELS), encoding="utf-8")
     assert run(["estimate", "my-model.yaml", "-c", "8192", "--format", "csv"]) == 0
     assert ",1107296256," in capsys.readouterr().out
 
@@ -66,9 +128,9 @@ def test_error_block_is_real(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("my-model.yaml").write_text(block("yaml").replace("head_dim", "head_dm", 1), encoding="utf-8")
+    Path("my-model.yaml").write_text(block("yaml", MODELS).replace("head_dim", "head_dm", 1), encoding="utf-8")
     assert run(["estimate", "my-model.yaml"]) == 2
-    assert capsys.readouterr().err == block("text")
+    assert capsys.readouterr().err == block("text", MODELS)
 
 
 def test_import_block_is_real(
@@ -76,15 +138,16 @@ def test_import_block_is_real(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("falcon").mkdir()
-    Path("falcon/config.json").write_text(block("json"), encoding="utf-8")
-    found = re.search(r"```yaml\n\$ kvcalc ([^\n]*)\n(.*?)```", README, re.DOTALL)
+    Path("falcon/config.json").write_text(block("json", MODELS), encoding="utf-8")
+    found = re.search(r"```yaml\n\$ kvcalc ([^\n]*)\n(.*?)```", MODELS, re.DOTALL)
     assert found is not None
     assert run(found[1].split()) == 0
     assert capsys.readouterr().out == found[2]
 
 
 def test_python_block_runs() -> None:
-    exec(compile(block("python"), "README.md", "exec"), {})  # noqa: S102  # the README's own example
+    text = (ROOT / "docs" / "scripts.md").read_text(encoding="utf-8")
+    exec(compile(block("python", text), "scripts.md", "exec"), {})  # noqa: S102  # the page's own example
 
 
 def test_make_targets_exist() -> None:

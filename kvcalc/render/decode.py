@@ -25,7 +25,7 @@ def decode_lines(bound: DecodeBound) -> Iterator[str]:
     yield (
         f"decoding: at least {shown(bound.seconds_per_token * 1000)} ms a token, "
         f"at most {shown(bound.tokens_per_second_per_sequence)} tokens/s each, "
-        f"{shown(bound.tokens_per_second)} in all, by {why}{slowest}; a bound, not a prediction"
+        f"{shown(bound.tokens_per_second)} in all (a bound, by {why}{slowest})"
     )
 
 

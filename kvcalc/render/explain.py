@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kvcalc.verbs.explanation import Explanation, Topics
 
-_GROUPS = {
+GROUPS = {
     "workload": "Workload",
     "deployment": "Deployment",
     "memory": "Memory",
@@ -66,7 +66,7 @@ def _blocks(result: Explanation) -> Iterator[Grid | Lines]:
 
 
 def _contents(result: Topics) -> Iterator[Grid | Lines]:
-    for topic, title in _GROUPS.items():
+    for topic, title in GROUPS.items():
         found = [each for each in result.topics if each.topic == topic]
         if topic == "format":
             yield Lines((f"{title}: {', '.join(each.name for each in found)}",))

@@ -299,7 +299,7 @@ def test_the_line_that_people_read(kvcalc: Kvcalc, words: str, figures: str, why
     run = kvcalc("estimate", *words.split())
     lines = [line for line in run.stdout.splitlines() if line.startswith("decoding")]
 
-    assert lines == [f"decoding: {figures}, by {why}; a bound, not a prediction"]
+    assert lines == [f"decoding: {figures} (a bound, by {why})"]
 
 
 def test_json_holds_the_bound(kvcalc: Kvcalc) -> None:

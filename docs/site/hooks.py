@@ -1,0 +1,36 @@
+"""What mkdocs asks for while it builds: pages that are written from the code, and their place among the others."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+sys.path.insert(0, str(Path(__file__).parent))
+from pages import pages  # it lies beside this file
+
+ROOT = Path(__file__).parents[2]
+
+
+def on_config(config: Any) -> Any:
+    """A list of pages for each folder that is written from the code, and one of the decisions."""
+    folders: dict[str, list[str]] = {}
+    written = [path for path in pages() if "/" in path]
+    decisions = [f"decisions/{path.name}" for path in (ROOT / "docs" / "decisions").glob("*.md")]
+    for path in sorted((*written, *decisions)):
+        folders.setdefault(path.split("/")[0].capitalize(), []).append(path)
+    config.nav += [{title: paths} for title, paths in folders.items()]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """The pages themselves, and the README as the first one."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    readme = readme.replace("](CONTRIBUTING.md)", "](https://github.com/kvcalc/kvcalc)")
+    for path, text in {**pages(), "index.md": readme}.items():
+        if existing := files.get_file_from_path(path):
+            files.remove(existing)
+        files.append(File.generated(config, path, content=text))
+    return files
