@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import venv
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -296,4 +295,4 @@ windows are mixed with full layers; `kvcalc estimate --engine vllm` says what vL
 """
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
