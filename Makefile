@@ -75,8 +75,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-accuracy: $(VENV)/.installed  ## write docs/accuracy.md anew
+accuracy: $(VENV)/.installed  ## write docs/accuracy.md and docs/engines anew
 	$(BIN)/python benchmarks/accuracy.py --write
+	$(BIN)/python benchmarks/engine_pages.py --write
 
 docs: $(VENV)/.installed  ## build the documentation as a site in build/site
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

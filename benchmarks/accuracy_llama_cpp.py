@@ -44,6 +44,10 @@ number of the file in the collection of public repositories that it was found in
 | ---: | ---: | ---: | --- | --- | --- | --- |"""
 
 
+OLDEST = 6182
+"""The oldest build whose rules are known; others are compared with the newest."""
+
+
 class Figure(NamedTuple):
     """One of a log.
 
@@ -118,7 +122,7 @@ def _settled(model: Any, engine: str, own: dict[str, Any], **options: Any) -> Ll
 def _figures(log: dict[str, Any]) -> Iterator[Figure]:
     """Those that a log prints."""
     build, options = log["build"], log["options"]
-    known = build if build.startswith("b") and int(build[1:]) >= 8929 else "b11549"  # noqa: PLR2004  # the oldest
+    known = build if build.startswith("b") and int(build[1:]) >= OLDEST else "b11549"
     try:
         layout = _settled(log["model"], f"llama-cpp@{known}", log.get("engine_options", {}), **options)
     except KvcalcError:

@@ -27,6 +27,9 @@ class BuildRules(NamedTuple):
         hidden_kept_gated: the same where gated delta rules stand between its attention.
         latent_alike: whether a latent is refused where K and V are asked in different types (src/llama-context.cpp,
             llama_init_from_model).
+        pad_without_flash: cells are a multiple of it without flash attention, and of 256 with it (get_padding of
+            src/llama-kv-cache-unified.cpp at commit 4227c9be, which llama-cpp-python 0.3.16 has).
+        flash_asked: whether flash attention runs only where it is asked for (likewise, common/common.h).
         values_turn_on: whether V in blocks turns flash attention on where that is left to llama.cpp (likewise).
     """
 
@@ -37,10 +40,13 @@ class BuildRules(NamedTuple):
     hidden_kept_gated: int
     latent_alike: bool
     values_turn_on: bool
+    pad_without_flash: int = 256
+    flash_asked: bool = False
 
 
-RULES: Mapping[str, BuildRules] = MappingProxyType(
+BUILDS: Mapping[str, BuildRules] = MappingProxyType(
     {
+        "b6182": BuildRules(True, True, False, 3, 2, False, False, 32, flash_asked=True),
         "b8929": BuildRules(True, True, False, 3, 2, False, False),
         "b9538": BuildRules(False, False, True, 3, 2, False, False),
         "b10229": BuildRules(False, False, True, 3, 2, True, True),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Option, Setup
-from kvcalc.engines.llama_cpp.builds import RULES
+from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.llama_cpp.builds import BUILDS
 from kvcalc.engines.llama_cpp.formats import ggml_format
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
+from kvcalc.engines.llama_cpp.rules import RULES
 from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Cross
@@ -29,7 +30,7 @@ class LlamaCpp(Engine):
     """llama.cpp: llama-server, and what is built on it."""
 
     name: ClassVar[str] = "llama-cpp"
-    versions: ClassVar[tuple[str, ...]] = tuple(RULES)
+    versions: ClassVar[tuple[str, ...]] = tuple(BUILDS)
     about: ClassVar[str] = (
         "The batch is the number of slots (-np), the context the tokens of each: n_ctx is their product. All cells are "
         "reserved at the start, each slot's padded to 256. Layers with windows or chunks have the cells of a window "
@@ -44,6 +45,7 @@ class LlamaCpp(Engine):
     source: ClassVar[str] = (
         "llama.cpp b11549, src/llama-kv-cache.cpp, src/llama-kv-cache-iswa.cpp and src/llama-memory-recurrent.cpp"
     )
+    rules: ClassVar[tuple[Rule, ...]] = RULES
     options: ClassVar[Mapping[str, Option]] = OPTIONS
     given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     places_weights: ClassVar[bool] = True
@@ -71,7 +73,7 @@ class LlamaCpp(Engine):
         dropped = drops_windows(setup.model)
         if dropped:
             setup = setup._replace(model=without_windows(setup.model))
-        rules = RULES[self.version or self.versions[-1]]
+        rules = BUILDS[self.version or self.versions[-1]]
         return LlamaLayout(setup, settings, ggml_format(setup, settings, rules), rules, drops_windows=dropped)
 
     @property

@@ -99,7 +99,7 @@ def flash_attention(setup: Setup, settings: Settings, kept_in: CacheFormat, rule
 
     Values in blocks need it, and newer builds turn it on for them.
     """
-    if settings.flash_attn != "auto":
+    if settings.flash_attn != "auto" or rules.flash_asked:
         return settings.flash_attn == "on"
     values = dict(kept_in.tensors).get("v", kept_in.default)
     if rules.values_turn_on and values.block_elems > 1 and _keeps_values(setup):

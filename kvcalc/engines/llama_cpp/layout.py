@@ -75,6 +75,7 @@ class LlamaLayout(Settled):
         self._drops_windows = drops_windows
         self.settings, self._format, self.rules = settings, kept_in, rules
         self.flash_attention = flash_attention(setup, settings, kept_in, rules)
+        self.pad = PAD if self.flash_attention else rules.pad_without_flash
         self.stages  # noqa: B018  # refuses a card without layers at once
 
     @cached_property
@@ -123,7 +124,7 @@ class LlamaLayout(Settled):
 
     @property
     def block_tokens(self) -> int:
-        return PAD
+        return self.pad
 
     @property
     def cache_format(self) -> CacheFormat:
@@ -132,13 +133,16 @@ class LlamaLayout(Settled):
     def cells(self, span: Span | None, load: Load) -> _Cells:
         """The cells of a layer with such a span."""
         unified = self.settings.kv_unified
-        whole = _padded(load.context * (load.sequences if unified else 1))
+        whole = self._padded(load.context * (load.sequences if unified else 1))
         each = whole if span is None else min(whole, self._window_cells(span, load.sequences if unified else 1))
         return _Cells(each, 1 if unified else load.sequences)
 
+    def _padded(self, cells: int) -> int:
+        return -(-cells // self.pad) * self.pad
+
     def _window_cells(self, span: Span, slots: int) -> int:
         """The most cells of a layer with a window, of so many slots."""
-        return 10**30 if self.settings.swa_full else _padded(span.tokens * slots + self.settings.ubatch_size)
+        return 10**30 if self.settings.swa_full else self._padded(span.tokens * slots + self.settings.ubatch_size)
 
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
         for (label, names), same in groupby(contents(self.rank_load(stage, load)), key=_key):
@@ -245,10 +249,6 @@ class LlamaLayout(Settled):
                 f"slots share no cells: the {load.shared_prefix:,} tokens of the prefix are kept by each",
                 shared_prefix=load.shared_prefix,
             )
-
-
-def _padded(cells: int) -> int:
-    return -(-cells // PAD) * PAD
 
 
 def _key(content: Content) -> tuple[str, str]:

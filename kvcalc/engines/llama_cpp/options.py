@@ -70,7 +70,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "tensor-split": Option(
             _shares,
             None,
-            "Share of the layers that each card has, as 24,48 (-ts).",
+            "Share of the layers that each card has, as 24,48 (-ts); of --pp N or --gpu NAME+NAME.",
             otherwise="by the memory of the cards",
         ),
         "draft-n": Option(

@@ -1,0 +1,101 @@
+"""llama.cpp's rules in words, for people; the code that follows them stands in the files beside this one."""
+
+from __future__ import annotations
+
+from kvcalc.engines.base import Rule
+
+KV = "src/llama-kv-cache.cpp"
+CONTEXT = "src/llama-context.cpp"
+MODEL = "src/llama-model.cpp"
+FATTN = "ggml/src/ggml-cuda/fattn.cu"
+
+RULES = (
+    Rule(
+        "cells of a slot",
+        "context padded to 256; with kv-unified all slots share slots x context, padded once; before b8929 to 32 "
+        "without flash attention",
+        f"{CONTEXT}, n_ctx_seq; {KV}, n_stream",
+    ),
+    Rule(
+        "cells of a layer with a window or chunk",
+        "the least of the whole and (window x (slots where they share cells, else 1) + ubatch-size), padded likewise; "
+        "with swa-full the whole",
+        "src/llama-kv-cache-iswa.cpp, size_swa",
+    ),
+    Rule(
+        "layers with windows",
+        "as the file's architecture uses them: llama (Mistral), phi3, phimoe, starcoder2 and qwen2 keep all positions",
+        "src/models, load_arch_hparams",
+    ),
+    Rule(
+        "bytes of a cell",
+        "KV heads x head_dim in the type of -ctk, and of V in that of -ctv, f16 unless given; blocks divide a head "
+        "where flash attention runs",
+        f"{KV}; {CONTEXT}, llama_init_from_model",
+    ),
+    Rule(
+        "values without flash attention",
+        "in all layers as wide as in the widest, since they are kept transposed; no type in blocks",
+        f"{KV}, n_embd_v_gqa_max; {CONTEXT}, llama_init_from_model",
+    ),
+    Rule(
+        "latents (MLA)",
+        "kv_lora_rank + qk_rope_head_dim in K's type and no V; from b10229 K's and V's types must be equal. A file "
+        "without key_length_mla keeps the keys and values of every head",
+        f"{KV}; {CONTEXT}, llama_init_from_model; src/models/deepseek2.cpp",
+    ),
+    Rule("an indexer's keys", "index_head_dim in K's type, in a cache of their own", "src/llama-kv-cache-dsa.cpp"),
+    Rule(
+        "states",
+        "slots x (1 + draft-n) x layers in f32, the inputs of convolutions too",
+        "src/llama-memory-recurrent.cpp, n_rs_seq",
+    ),
+    Rule(
+        "layers that draft (MTP)",
+        "with draft-n a second context: all cells once more for each of them, in f16, and a second compute buffer, "
+        "counted as large as the first",
+        "tools/server/server-context.cpp, load_model",
+    ),
+    Rule(
+        "flash attention where it is left to llama.cpp",
+        "on where CUDA has a kernel for the heads of every layer; from b10229 also where V is in blocks; before b8929 "
+        "off",
+        f"{FATTN}, ggml_cuda_get_best_fattn_kernel; {CONTEXT}",
+    ),
+    Rule(
+        "layers on cards",
+        "the last n-gpu-layers of the layers and the output head, which counts as one; token embeddings stay with the "
+        "host, and a table that is the head too has a copy on the last card",
+        f"{MODEL}, load_tensors",
+    ),
+    Rule(
+        "layers of each card",
+        "layer i of n lies on the first card whose share of all, added up, is above i / (n + 1)",
+        f"{MODEL}, load_tensors, get_layer_buft_list",
+    ),
+    Rule(
+        "experts on the host",
+        "those of the first n-cpu-moe layers; the largest matrix of the host has a copy in the compute buffer",
+        "common/arg.cpp; ggml/src/ggml-backend.cpp, op_offload",
+    ),
+    Rule(
+        "compute buffer of a card",
+        "ubatch-size x (2 x cells of each mask + 4 x the most that a layer holds) + copies of K and V in f16 where "
+        "they are of another type; a layer holds 3 x feed-forward width (1 without a gate) + 4 x hidden_size, or what "
+        "its attention or its experts do",
+        "graphs of b11549 for a device that answers as CUDA's back end does (tests/live); fitted to none",
+    ),
+    Rule(
+        "compute buffer of older builds",
+        "up to b9294 masks in f32 beside f16, logits of every token of a micro-batch, no copies of K and V; up to "
+        "b11063 one vector of hidden_size less",
+        "https://github.com/ggml-org/llama.cpp/pull/23764, pull/23907; graphs of b8929 to b11063 likewise",
+    ),
+    Rule(
+        "several cards",
+        "each has four copies of its inputs where all layers lie on them",
+        "GGML_SCHED_MAX_COPIES (ggml/src/ggml-backend.cpp)",
+    ),
+    Rule("memory that is left free", "1 GiB of each card", "common/common.h, fit_params_target"),
+)
+"""In the order in which a start meets them."""
