@@ -74,6 +74,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
 
 accuracy: $(VENV)/.installed  ## write docs/accuracy.md and docs/engines anew
 	$(BIN)/python benchmarks/accuracy.py --write

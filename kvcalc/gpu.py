@@ -128,7 +128,7 @@ class Gpu(WorksOut):
 
     @cached_property
     def host_link_bandwidth(self) -> Fraction | None:
-        """From the host's memory, in bytes a second."""
+        """From host memory, in bytes a second."""
         return _bytes_per_second(self.host_link_gb_per_s)
 
 

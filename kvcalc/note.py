@@ -54,7 +54,7 @@ _CODES = {
     "sequences-that-wait": "the engine runs fewer sequences at once than are held",
     "tight": "the workload is held only with less temporary memory than the most that was seen",
     "several-replicas": "no single replica holds the batch",
-    "weights-on-host": "the engine keeps some of the weights in the host's memory",
+    "weights-on-host": "the engine keeps some of the weights in host memory",
     "weights-of-a-rank": "how the weights are taken to be split over ranks",
     "blocks-split": "ranks cut rows of quantised weights within a block of elements that share a scale",
     "stage-with-most-memory": "another pipeline stage has more memory in all than the one with the most cache",

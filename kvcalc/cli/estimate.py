@@ -26,12 +26,14 @@ class Check(TypedDict, total=False):
         bool,
         Option(
             "",
-            "Exit 1 where the deployment asked for, else the smallest, does not fit; tight does not.",
+            "Exit 1 unless the deployment asked for, or else the smallest, fits; tight does not.",
             panel="Output",
             default=False,
         ),
     ]
-    accept_tight: Annotated[bool, Option("", "With --check, what is tight fits too.", panel="Output", default=False)]
+    accept_tight: Annotated[
+        bool, Option("", "With --check, accept a tight deployment too.", panel="Output", default=False)
+    ]
 
 
 _LOOKED_FOR = {"tp", "pp", "dp", "ep", "dcp", "dp_attention", "spill"}

@@ -32,7 +32,7 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
                 "kvcalc estimate llama-3-70b --batch 32 --context 8192",
                 "kvcalc estimate llama-3-70b --tp 8 --cache-dtype fp8 --context max",
                 "kvcalc estimate gemma-3-27b --engine vllm --gpu a100-80gb --gpus 4",
-                "kvcalc estimate --layers 32 --heads 32 --kv-heads 8 --head-dim 128 --parameters 8e9",
+                "kvcalc estimate --layers 32 --heads 32 --head-dim 128 --parameters 7e9",
                 "kvcalc estimate llama-3-8b --gpu l40s --users 4 --check",
             ),
             ("kvcalc capacity (what fits)", "kvcalc plan (which deployments)", "kvcalc explain gqa (the formulas)"),
@@ -49,14 +49,14 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             (
                 "kvcalc plan llama-3-70b --batch 32 --context 8192",
                 "kvcalc plan deepseek-v3 --gpu h200,b200 --batch 16 --context 128Ki",
-                "kvcalc plan llama-3-8b --rps 9 --latency 20 --gpu h100,l40s --price h100=3 --price l40s=1",
+                "kvcalc plan llama-3-8b --rps 9 --latency 20 --gpu l40s --price l40s=1",
             ),
             ("kvcalc estimate (one deployment)", "kvcalc gpus list"),
         ),
         "compare": Guide(
             (
                 "kvcalc compare llama-3-70b --batch 32 --context 8192",
-                "kvcalc compare llama-3-70b deepseek-v3 gemma-3-27b --context 32Ki --gpu h200",
+                "kvcalc compare llama-3-70b deepseek-v3 --context 32Ki --gpu h200",
                 "kvcalc compare qwen3-8b --cache-dtype bf16,fp8,q8_0",
                 "kvcalc compare gemma-3-27b --engine exact,vllm",
             ),

@@ -272,7 +272,7 @@ class Engine(ABC):
             `default_utilization` says otherwise; None where it takes no such share, and `--utilization` is refused.
         tensor_names: what the engine calls tensors, each with those that this means of a model (`--cache-dtype k=F`).
         unlike_cards: whether one deployment may be over cards that are not alike.
-        places_weights: whether it keeps some of the weights in the host's memory.
+        places_weights: whether it keeps some of the weights in host memory.
         places_parts: whether it is known how it lays out rows that stand for several tokens, and rings.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.

@@ -36,7 +36,7 @@ class Budget(NamedTuple):
     Attributes:
         usable: bytes that weights, cache, temporary memory, overhead and reserves share; None: floor(memory x
             utilization).
-        temporary: activations at their peak; None: the range observed in practice, by kind of model.
+        temporary: activations at their peak; None: the observed range, by kind of model.
         overhead: all else, as rows with a source; None: communication buffers and CUDA graphs as observed.
         left_free: what the engine keeps free of `usable` by its own rule: a further row of the overhead, which
             `--overhead` does not replace.

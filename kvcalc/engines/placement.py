@@ -1,4 +1,4 @@
-"""Which of a model's weights lie on accelerators, where an engine keeps others in their host's memory."""
+"""Which of a model's weights lie on accelerators, where an engine keeps others in host memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Placement(NamedTuple):
-    """What lies on accelerators; the rest is in their host's memory.
+    """What lies on accelerators; the rest is in host memory.
 
     Attributes:
         embedding: whether the table of token embeddings does.

@@ -231,7 +231,7 @@ class Rank:
 
     @property
     def host_weights_bytes(self) -> int:
-        """What its host's memory holds of its weights; 0 where they are not known."""
+        """What host memory holds of its weights; 0 where they are not known."""
         if not self._scenario.engine.places_weights:
             return 0
         return (self._share_of_weights(EVERYTHING) or 0) - (self._share_of_weights(self.settled.placement) or 0)

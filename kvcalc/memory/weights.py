@@ -145,7 +145,7 @@ def tied_head(scenario: Scenario, parts: tuple[Part, ...]) -> tuple[Part, ...]:
 def _rank_share(
     scenario: Scenario, deployment: Deployment, part: Part, stage: int, layers: range, placement: Placement
 ) -> Portion | None:
-    """How much a rank holds of a part; None where the part is on other stages, or in the host's memory."""
+    """How much a rank holds of a part; None where the part is on other stages, or in host memory."""
     if part.split == "all":
         return Portion((), ())
     if (part.is_table and not placement.embedding) or (part.place == "head" and not placement.head):

@@ -11,13 +11,16 @@ from kvcalc.units import KIB, format_size
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
 
+UNLIKE = "+"
+"""Between the names of unlike accelerators of one deployment."""
+
 STATES = {"fits": Tone.GOOD, "tight": Tone.CLOSE, "does not fit": Tone.BAD, "weights unknown": Tone.CLOSE}
 """What is said of a deployment, and how."""
 
 
 def cards(deployment: Deployment, gpu: str) -> str:
     """'4 x h100-sxm, tensor parallel 4'."""
-    number = f"{deployment.gpus:,} x {gpu}"
+    number = gpu if UNLIKE in gpu else f"{deployment.gpus:,} x {gpu}"
     if deployment.gpus == 1:
         return number
     how = f"tensor parallel {deployment.tp}" if str(deployment) == f"tp {deployment.tp}" else str(deployment)

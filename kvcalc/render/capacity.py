@@ -50,8 +50,8 @@ def _answer(result: Capacity, unit: str) -> Line:
     """'4 x h100-sxm, tensor parallel 4: 58 sequences of 8,192 tokens fit'."""
     most = result.total.sequences
     fit = f"{_number(most)} sequences of {count(result.workload.context, 'token')} fit"
-    if most == 1:
-        fit = f"1 sequence of {count(result.workload.context, 'token')} fits"
+    if most in {0, 1}:
+        fit = f"{'1' if most else 'no'} sequence of {count(result.workload.context, 'token')} fits"
     where = f"{size(result.cache_memory_bytes, unit)} for the cache"
     if result.gpus is not None:
         where = cards(result.deployment, result.gpus.gpu)

@@ -52,7 +52,7 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
 
 def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
     several = len({*(row.gpu for row in result.deployments), *(row.gpu for row in result.rejected)}) > 1
-    blocks: list[Block] = [Lines(tuple(_answer(result, unit)))]
+    blocks: list[Block] = [Lines(tuple(_answer(result)))]
     if result.deployments:
         blocks.append(_deployments(result, unit, several=several))
     smaller = _rejected(result, unit, several=several)
@@ -68,14 +68,12 @@ def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
     return View(tuple(blocks))
 
 
-def _answer(result: Plan, unit: str) -> Iterator[str | Line]:
+def _answer(result: Plan) -> Iterator[str | Line]:
     """The first deployment, and how far it reaches."""
     asked = workload(result.question)
     if not result.deployments:
         nothing = f"nothing of at most {count(result.max_gpus, 'GPU')} holds it"
         yield Line((Span(f"{asked}: ", Tone.STRONG), Span(nothing, Tone.BAD)))
-        if result.nearest is not None:
-            yield with_unit(result.nearest, unit)
         return
     best = result.deployments[0]
     replicas = f", {count(best.spare, 'spare replica')} among them" if best.spare else ""

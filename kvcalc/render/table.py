@@ -23,7 +23,7 @@ _WIDEST = 100
 """A second sentence stands no further to the right."""
 
 _UNLIMITED = 100_000
-_TRAILING = re.compile(r"(?:\x1b\[[\d;]*m\s+\x1b\[0m|\s)+$")
+_TRAILING = re.compile(r"(?:\x1b\[[\d;]*m\s+\x1b\[0m|\s)+$|\s+(?=\x1b\[0m$)")
 """Space at the end of a line, in a style or without one."""
 
 _WORD = re.compile(r"\s*\S+\s*")

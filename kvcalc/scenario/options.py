@@ -94,7 +94,7 @@ GPU = Option("GPU", "A name or an alias.", values=_gpu_names)
 
 _BATCH = _workload(
     "N",
-    "Sequences held at the same time, over all replicas.",
+    "Sequences whose cache is held at the same time, over all replicas.",
     flags=("-b", "--batch", "--users", "--concurrency"),
     default=1,
     read=count(MAX_BATCH),
@@ -158,7 +158,7 @@ class CacheDtype(TypedDict, total=False):
 class WeightDtype(TypedDict, total=False):
     weight_dtype: Annotated[
         str | None,
-        _memory("F", "Format of the weights, as checkpoints have it (this one's).", values=_weight_formats, read=word),
+        _memory("F", "Format of the weights (the checkpoint's).", values=_weight_formats, read=word),
     ]
 
 
@@ -191,7 +191,7 @@ class Memory(TypedDict, total=False):
         Mapping[str, int | str] | None,
         _memory(
             "NAME=SIZE",
-            "Further memory of one rank, a row of its own; repeatable.",
+            "Memory of one rank to set aside, as a row of its own; repeatable.",
             read=sizes("NAME=SIZE (for example lora=2GiB)"),
             repeatable=True,
         ),
@@ -200,7 +200,7 @@ class Memory(TypedDict, total=False):
 
 _ENGINE = _deployment(
     "NAME",
-    "Engine whose memory is counted, NAME or NAME@VERSION.",
+    "Serving engine whose memory rules apply, NAME or NAME@VERSION.",
     default="exact",
     values=lambda: ENGINES,
     read=word,
@@ -216,12 +216,12 @@ class EngineSettings(TypedDict, total=False):
         Mapping[str, str | float] | None,
         _deployment(
             "KEY=VALUE",
-            "Option of the engine, as the engine names it; repeatable.",
+            "Option of the engine, under its own name; repeatable.",
             read=engine_options("KEY=VALUE, named as the engine names it"),
             repeatable=True,
         ),
     ]
-    block_size: Annotated[int | str | None, _deployment("N", "Tokens of a block, in engines that have blocks.")]
+    block_size: Annotated[int | str | None, _deployment("N", "Tokens per block, for engines with blocks.")]
 
 
 class GpuChoice(TypedDict, total=False):
@@ -237,14 +237,14 @@ class GpuMemory(TypedDict, total=False):
 class Utilization(TypedDict, total=False):
     utilization: Annotated[
         float | str | Fraction | None,
-        _deployment("X", "Share of that memory that may be used (the engine's own; exact: 0.92).", read=share),
+        _deployment("X", "Share of that memory that may be used (the engine's default; exact: 0.92).", read=share),
     ]
 
 
 class NodeSize(TypedDict, total=False):
     node_size: Annotated[
         int | str | None,
-        _deployment("N", "GPUs of a node, which tensor parallelism may span (the accelerator's).", read=_ranks),
+        _deployment("N", "GPUs per node, the most that tensor parallelism spans (the accelerator's).", read=_ranks),
     ]
 
 
@@ -268,12 +268,12 @@ class Sizes(TypedDict, total=False):
 class AllowPp(TypedDict, total=False):
     allow_pp: Annotated[
         bool,
-        _deployment_switch("Let the smallest deployment use pipeline stages where tensor parallelism is enough."),
+        _deployment_switch("Also try pipeline stages where tensor parallelism alone is enough."),
     ]
 
 
 class Spill(TypedDict, total=False):
-    spill: Annotated[bool, _deployment_switch("Move cache that does not fit on the GPUs to the host's memory.")]
+    spill: Annotated[bool, _deployment_switch("Put cache that does not fit on the GPUs into host memory.")]
 
 
 class Assumptions(TypedDict, total=False):
@@ -281,7 +281,7 @@ class Assumptions(TypedDict, total=False):
         Mapping[str, Any] | None,
         _of_model(
             "KEY=VALUE",
-            "Decide what an imported file does not say, by its own key; repeatable.",
+            "Value of a key that the imported file does not have; repeatable.",
             read=assumptions("KEY=VALUE (for example head_dim=128)"),
             repeatable=True,
         ),
@@ -303,13 +303,14 @@ class ModelNumbers(TypedDict, total=False):
 
 class ModelFields(TypedDict, total=False):
     parameters: Annotated[
-        int | str | None, _of_model("N", "Parameters; also where a file lacks them.", read=count(MAX_PARAMETERS))
+        int | str | None,
+        _of_model("N", "Number of parameters; also for a file that does not say.", read=count(MAX_PARAMETERS)),
     ]
     dtype: Annotated[
         str | None,
         _of_model(
             "F",
-            "Format of computing, to which cache and weights default (bf16).",
+            "Format of computation; cache and weights default to it (bf16).",
             values=lambda: COMPUTE_FORMATS,
             read=word,
         ),
@@ -356,7 +357,7 @@ class EnginesChoice(TypedDict, total=False):
     engine: Annotated[
         str | Sequence[str],
         _ENGINE._replace(
-            help="Engine whose memory is counted, NAME or NAME@VERSION, or several to compare: exact,vllm.",
+            help="Serving engine whose memory rules apply, NAME or NAME@VERSION, or several to compare: exact,vllm.",
             read=words,
             separators=",",
         ),
@@ -422,7 +423,7 @@ class PlanOnly(TypedDict, total=False):
     ]
     spare: Annotated[
         int | str,
-        _deployment("N", "Replicas beyond those that hold the workload.", default=0, read=count(MAX_RANKS, least=0)),
+        _deployment("N", "Replicas to add to those that hold the workload.", default=0, read=count(MAX_RANKS, least=0)),
     ]
     prices: Annotated[
         Mapping[str, float | str | Fraction] | None,

@@ -79,7 +79,7 @@ class Scenario(WorksOut):
         utilization: share of the accelerator's memory that may be used, above 0 and up to 1.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
         shared_prefix: first tokens of the context that all sequences of a replica share: kept once.
-        spill: whether cache that does not fit on an accelerator is kept in its host's memory.
+        spill: whether cache that does not fit on an accelerator is kept in host memory.
         origin: where the model was read from, for messages.
         weights_as: the model whose projections the weights are, where `model` is what it would keep with another
             mechanism; None: its own.

@@ -35,7 +35,7 @@ class Capacity(Result):
         tokens: the most in sequences of at most `context`: as many whole ones as fit, and the longest beside them; of
             an engine with blocks as it prints them.
         sequences: the most of `context` tokens.
-        sequences_at_temporary_low: the same with the least temporary memory seen in practice, and so with the most.
+        sequences_at_temporary_low: the same with the least temporary memory observed, and so with the most.
         concurrency: headroom for the cache / one sequence, two decimals, rounded down.
         max_context: the longest of `batch` sequences, by memory alone.
         limited_by: memory, or none where tokens are unbounded.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @record
 class Spill(Record):
-    """Cache that does not fit beside the rest of a rank, and is kept in the host's memory.
+    """Cache that does not fit beside the rest of a rank, and is kept in host memory.
 
     Attributes:
         room_bytes: for the cache, on the rank with the most spilled.
@@ -58,7 +58,7 @@ class DecodeBound(Record):
         tokens_per_second_per_sequence: at most, likewise.
         tokens_per_second: at most, of all sequences of all replicas.
         limited_by: memory, compute or host link.
-        spill: what is kept in the host's memory; None unless asked for.
+        spill: what is kept in host memory; None unless asked for.
         terms: what is read and computed, for explanations.
         gpu: whose rates these are.
     """

@@ -160,7 +160,7 @@ def _memory(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResu
 
 
 def seen_range(figure: Temporary) -> tuple[int, int] | None:
-    """The least and the most that was seen in practice; None of a figure that is given."""
+    """The least and the most that was observed; None of a figure that is given."""
     return (figure.low, figure.high) if figure.is_range else None
 
 

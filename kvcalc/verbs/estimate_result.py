@@ -159,7 +159,7 @@ class Answer(Record):
 
 @record
 class SpillResult(Record):
-    """Cache that goes to the host's memory.
+    """Cache that goes to host memory.
 
     Attributes:
         bytes_per_rank: of the rank with the most.

@@ -31,7 +31,7 @@ _WEIGHTS_NOTE: dict[Basis, str] = {
         "the first stage, the output head on the last"
     ),
     "by layers": "weights of a rank: each part evenly over the layers, experts over those that have them",
-    "even": "weights of a rank: total / (tp x pp), for want of what the embedding, each layer or the experts take",
+    "even": "weights of a rank: total / (tp x pp), since the sizes of the embedding, layers or experts are not known",
 }
 """Of a deployment that does more than divide everything over tensor-parallel ranks."""
 
@@ -60,7 +60,7 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[N
 
 
 def can_decode(scenario: Scenario, shown: Candidate) -> bool:
-    """Whether the deployment holds the workload, if need be with cache in the host's memory."""
+    """Whether the deployment holds the workload, if need be with cache in host memory."""
     return scenario.spill or shown.fit is not Fit.NO
 
 
@@ -69,7 +69,7 @@ def _bound_notes(scenario: Scenario, shown: Candidate) -> Iterator[Note]:
         yield no_decode_bound(missing)
     elif not can_decode(scenario, shown):
         yield no_decode_bound(
-            f"{shown.deployment} does not hold the workload (--spill keeps the rest of the cache in the host's memory)"
+            f"{shown.deployment} does not hold the workload (--spill keeps the rest of the cache in host memory)"
         )
 
 
@@ -124,7 +124,7 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
     if on_host := deployment.tp * sum(rank.stages_alike * rank.host_weights_bytes for rank in shown.ranks):
         yield note(
             "weights-on-host",
-            f"{on_host:,} bytes of the weights lie in the host's memory",
+            f"{on_host:,} bytes of the weights are in host memory",
             bytes=on_host,
         )
     basis = weights_basis(scenario, deployment)

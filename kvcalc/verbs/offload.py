@@ -1,4 +1,4 @@
-"""How many layers an accelerator holds, of an engine that can leave others in the host's memory."""
+"""How many layers an accelerator holds, of an engine that can leave others in host memory."""
 
 from __future__ import annotations
 

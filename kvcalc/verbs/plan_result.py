@@ -25,7 +25,7 @@ class Planned(Record):
         deployment: that holds the batch; in JSON its sizes.
         spare: replicas beyond that.
         bytes_per_rank: all memory of the fullest rank, with the usual temporary figure.
-        tight: whether it holds only with less temporary memory than the most seen in practice.
+        tight: whether it holds only with less temporary memory than the most observed.
         max_batch: the most sequences of this context on the dp replicas; of a tight one that the usual temporary figure
             leaves no headroom for the batch, with the least.
         max_context: likewise, the longest of the batch; None where it is unbounded.

@@ -75,7 +75,7 @@ def _holding_the_weights(scenario: Scenario) -> Scenario:
     if found is None:
         raise KvcalcError(
             "--spill: no legal deployment holds weights, temporary memory, overhead and reserves; cache alone can "
-            "go to the host's memory"
+            "go to host memory"
         )
     taken = note(
         "smallest-deployment",

@@ -1,4 +1,4 @@
-"""Cache that does not fit on an accelerator and is kept in its host's memory: how many bytes, whatever they cost."""
+"""Cache that does not fit on an accelerator and is kept in host memory: how many bytes, whatever they cost."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def memory_for_cache(rank: Rank) -> int:
     if memory < 0:
         lacks = "1 byte" if memory == -1 else f"{-memory:,} bytes"
         raise KvcalcError(
-            f"--spill: only cache can be kept in the host's memory, and a rank lacks {lacks} for the rest; "
+            f"--spill: only cache can be kept in host memory, and a rank lacks {lacks} for the rest; "
             "give more ranks (--tp, --pp)"
         )
     return memory

@@ -29,6 +29,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 def test_every_command_has_examples() -> None:
     assert {*commands(typer.main.get_command(_app("")))} == {*GUIDES}
     assert all(guide.examples and guide.see_also for guide in GUIDES.values())
+    assert max(len(example) for guide in GUIDES.values() for example in guide.examples) <= 78
 
 
 @pytest.mark.parametrize("command", GUIDES)

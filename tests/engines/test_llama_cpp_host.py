@@ -1,4 +1,4 @@
-"""What llama.cpp leaves in the host's memory: token embeddings, layers, experts, the cache; and how many layers fit."""
+"""What llama.cpp leaves in host memory: token embeddings, layers, experts, the cache; and how many layers fit."""
 
 from __future__ import annotations
 

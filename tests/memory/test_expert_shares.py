@@ -117,7 +117,7 @@ def test_without_dims_experts_cannot_be_shared() -> None:
 
     assert answer.memory.per_rank.weights_bytes == 1000
     assert any(
-        "total / (tp x pp), for want of what the embedding, each layer or the experts take" in n
+        "total / (tp x pp), since the sizes of the embedding, layers or experts are not known" in n
         for n in texts(answer.notes)
     )
 

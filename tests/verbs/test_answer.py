@@ -135,7 +135,7 @@ def test_what_is_accepted_is_of_the_check(kvcalc: Kvcalc) -> None:
     assert "--accept-tight: says what --check accepts; give --check too" in run.stderr
 
 
-# Cache kept in the host's memory needs no bound of decoding.
+# Cache kept in host memory needs no bound of decoding.
 
 
 def test_weights_given_as_a_size_spill(kvcalc: Kvcalc) -> None:

@@ -135,7 +135,7 @@ def test_spill_needs_room_for_the_weights() -> None:
     answer = kvcalc.compare("llama-3-70b", context=8192, tp=1, spill=True)
 
     assert all(row.given.tokens_per_second is None for row in answer.rows)
-    assert notes_with("only cache can be kept in the host's memory", answer)
+    assert notes_with("only cache can be kept in host memory", answer)
 
 
 def test_without_weights_there_are_caches_alone() -> None:
@@ -152,14 +152,14 @@ def test_without_weights_there_are_caches_alone() -> None:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("llama-3-70b", "mha up to 9,395,240,960 parameters more (13.3 %), mqa up to 1,174,405,120 parameters fewer"),
+        ("llama-3-70b", "mha up to 9,395,240,960 more (13.3 %), mqa up to 1,174,405,120 fewer"),
         ("deepseek-v3", "projections of keys and values would differ"),
     ],
 )
 def test_the_weights_are_said_to_be_the_models(model: str, words: str) -> None:
     """Llama-3-70B as MHA: 80 layers x 8,192 x (64 - 8) heads x 128 x 2 more parameters."""
     assert 80 * 8192 * 56 * 128 * 2 == 9_395_240_960
-    (note,) = notes_with("every row has the weights of the model as it is", kvcalc.compare(model))
+    (note,) = notes_with("every row has the model's own weights", kvcalc.compare(model))
     assert words in note
 
 

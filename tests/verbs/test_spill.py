@@ -92,7 +92,7 @@ def test_only_cache_can_be_spilled() -> None:
     with pytest.raises(kvcalc.KvcalcError) as refusal:
         kvcalc.estimate(small(), gpu=accelerator(), gpu_memory=1139, context=10, tp=1, **SPILL)
     assert str(refusal.value) == (
-        "--spill: only cache can be kept in the host's memory, and a rank lacks 1 byte for the rest; give more ranks "
+        "--spill: only cache can be kept in host memory, and a rank lacks 1 byte for the rest; give more ranks "
         "(--tp, --pp)"
     )
 
@@ -163,7 +163,7 @@ def test_the_prefix_plays_no_part_in_the_deployment_that_is_taken() -> None:
             {"temporary": "100GB"},
             (
                 "--spill: no legal deployment holds weights, temporary memory, overhead and reserves; "
-                "cache alone can go to the host's memory"
+                "cache alone can go to host memory"
             ),
         ),
     ],

@@ -16,7 +16,7 @@ held for every token:
             4 x (vocab_size + hidden_size), for each token of a micro-batch
 
 Several cards work on micro-batches in turn: each has four copies of what it is given (GGML_SCHED_MAX_COPIES). By
-weights in the host's memory the card multiplies with a copy that lies here: the largest matrix is added whole, which is
+weights in host memory the card multiplies with a copy that lies here: the largest matrix is added whole, which is
 up to 4 % more than was reserved in the graphs tried.
 """
 

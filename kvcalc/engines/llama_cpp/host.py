@@ -1,4 +1,4 @@
-"""Weights that stay in the host's memory: what the card has of them while it multiplies by them."""
+"""Weights that stay in host memory: what the card has of them while it multiplies by them."""
 
 from __future__ import annotations
 

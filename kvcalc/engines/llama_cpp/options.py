@@ -64,9 +64,9 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             _or_all, "all", "Layers on the card (-ngl), the last ones; the output head counts as one. all: every layer."
         ),
         "n-cpu-moe": Option(
-            _count(MOST_LAYERS, 0), "0", "First layers whose routed experts stay in the host's memory (-ncmoe)."
+            _count(MOST_LAYERS, 0), "0", "First layers whose routed experts stay in host memory (-ncmoe)."
         ),
-        "no-kv-offload": Option(_flag, "0", "1: the cache and the states stay in the host's memory (-nkvo)."),
+        "no-kv-offload": Option(_flag, "0", "1: the cache and the states stay in host memory (-nkvo)."),
         "tensor-split": Option(
             _shares,
             None,

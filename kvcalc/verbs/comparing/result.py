@@ -46,7 +46,7 @@ class OnGivenGpus(Record):
         tokens_per_second_per_sequence: at most.
         tokens_per_second: at most, of all sequences.
         limited_by: memory, compute or host link.
-        spilled_bytes: of a replica's cache, in the host's memory; None unless asked for.
+        spilled_bytes: of a replica's cache, in host memory; None unless asked for.
         most_when_tight: of a tight one, the most sequences with the least temporary memory.
     """
 
