@@ -40,11 +40,13 @@ class ImportedLayer(NamedTuple):
         blocks: its attentions.
         window: sliding window, or None.
         chunk: length of chunks, or None.
+        unreached_window: the window that the file has and no context is longer than, where it has one.
     """
 
     blocks: tuple[AttentionBlock, ...]
     window: Sourced | None = None
     chunk: Sourced | None = None
+    unreached_window: Sourced | None = None
 
     def group(self, count: int) -> LayerGroup:
         """A group of `count` such layers, as a model has it.

@@ -89,6 +89,8 @@ class Model(WorksOut):
         rotary_dim: elements of a head that are rotated, where they are not all of it.
         rotary_positions: rows of the tables of rotations that engines keep, of all tables together; by default
             max_context. Scaled positions have more, and layers that rotate otherwise a table of their own.
+        unreached_window: the sliding window of all layers where no context is longer: nothing falls out of it, and
+            layers are listed without one. Engines that plan by the window see it all the same.
     """
 
     __pydantic_config__: ClassVar = CHECKED
@@ -112,6 +114,7 @@ class Model(WorksOut):
     attention_k_eq_v: bool = False
     rotary_dim: Dim | None = None
     rotary_positions: Tokens | None = None
+    unreached_window: Tokens | None = None
     modalities: tuple[Text, ...] = ()
     dtype: str | None = None
     parameters: Parameters | None = None

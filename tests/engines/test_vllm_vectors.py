@@ -12,11 +12,8 @@ from vllm_vectors import differences, kind_of, models, records, tell
 
 VERSION = "0.33"
 
-REFUSED = {"deepseek-ai": "compressed key-value entries"}
+REFUSED = {"deepseek-ai": "layers of kind 'compressed'"}
 """Kinds of which kvcalc refuses some, each with words of the refusal. The set only shrinks: DeepSeek-V4 is left."""
-
-WINDOW_BEYOND_CONTEXT = {"microsoft/Phi-3.5-mini-instruct", "microsoft/Phi-4-mini-instruct"}
-"""Models whose window no context reaches. kvcalc's models have none then, and vLLM keeps the block more of a window."""
 
 EVERY = records(VERSION)
 CONFIGS = models()
@@ -30,7 +27,7 @@ def test_there_are_many() -> None:
 def test_kvcalc_says_what_the_planner_said(kind: str, tmp_path: Path) -> None:
     wrong, refused = [], set()
     for record in EVERY:
-        if kind_of(record["model"]) != kind or record["model"] in WINDOW_BEYOND_CONTEXT:
+        if kind_of(record["model"]) != kind:
             continue
         found = differences(record, VERSION, tmp_path, CONFIGS[record["model"]])
         if "refused" in found:
@@ -39,13 +36,3 @@ def test_kvcalc_says_what_the_planner_said(kind: str, tmp_path: Path) -> None:
             wrong.append(f"{tell(record)}: {found} (kvcalc, vLLM)")
     assert not wrong, f"{len(wrong)} of {kind}:\n" + "\n".join(wrong)
     assert not {reason for reason in refused if REFUSED.get(kind, "\0") not in reason}
-
-
-def test_a_window_beyond_the_context_is_a_block_less_than_vllm_keeps(tmp_path: Path) -> None:
-    records_of_such = [each for each in EVERY if each["model"] in WINDOW_BEYOND_CONTEXT]
-    assert records_of_such
-    for record in records_of_such:
-        found = differences(record, VERSION, tmp_path, CONFIGS[record["model"]])
-        assert set(found) <= {"tokens", "concurrency", "request_bytes"}, tell(record)
-        ours, theirs = found.get("request_bytes", (0, record["says"]["bytes_per_block"]))
-        assert theirs - ours == record["says"]["bytes_per_block"], tell(record)

@@ -225,7 +225,8 @@ def _specs(layer: Layer, rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
             continue
         unused = _unused_row(layer, mine, rank.settings.version) if role is Role.CACHE else 0
         common = (f"{shape}, {role.value}", mine, blocks.size, None, unused)
-        match layer.span:
+        span, unreached = layer.span, rank.model.unreached_window
+        match Window(unreached) if span is None and unreached is not None else span:
             case Window(tokens):
                 yield SlidingWindow(*common, window=tokens)
             case Chunk(tokens):
@@ -252,7 +253,8 @@ def _keeps_every_token(rank: Rank) -> bool:
         KvcalcError: there are states, for which vLLM needs its hybrid manager.
     """
     kinds, settings = rank.model.layout.kinds, rank.settings
-    spans = [layer.span for layer in kinds if layer.attention.elements_per_token]
+    unreached = rank.model.unreached_window
+    spans = [layer.span or unreached for layer in kinds if layer.attention.elements_per_token]
     if settings.version < HYBRID_MANAGER:
         return True
     slow_chunks = settings.version < CHUNKS_BY_MANAGER and any(isinstance(span, Chunk) for span in spans)

@@ -57,7 +57,7 @@ def traits_of(model: Model, weight_format: ElementFormat | None) -> Traits:
         states=any(state and layer.attention.kind != "cross" for state, layer in zip(states, kinds, strict=True)),
         attention=not all(states),
         latent=any(isinstance(layer.attention, MLA) for layer in kinds),
-        windows=any(isinstance(layer.span, Window) for layer in kinds),
+        windows=model.unreached_window is not None or any(isinstance(layer.span, Window) for layer in kinds),
         gated_delta=any(isinstance(layer.attention, GatedDeltaNet | KDA) for layer in kinds),
         towers=model.has_towers,
         weight_formats=_weight_formats(model, weight_format),

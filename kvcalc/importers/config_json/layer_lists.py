@@ -93,7 +93,9 @@ def window_on_all(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
     types = listed_types(config, {FULL, SLIDING})
     if types is not None:
         return [_typed(config, block, each) for each in types]
-    return [ImportedLayer((block,), window=_window(config))] * num_layers(config)
+    stated, window = stated_window(config), _window(config)
+    unreached = stated if window is None else None
+    return [ImportedLayer((block,), window=window, unreached_window=unreached)] * num_layers(config)
 
 
 def window_if_used(

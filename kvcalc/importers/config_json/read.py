@@ -62,6 +62,8 @@ def import_config(
     named = Sourced(model_name(name), "the name of the file, folder or repository")
     sizes = {"model_type": _type_of(config, outer), **dict(model_fields(config, outer))}
     sizes |= dict(rotary_fields(config, layers, sizes.get("max_context")))
+    if layers[0].unreached_window is not None:
+        sizes["unreached_window"] = layers[0].unreached_window
     tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
     above = above_layers(config, outer)
     if not isinstance(above, OutputHead):
