@@ -90,9 +90,11 @@ def _alike(told: ToldFormat, typed: TypedName, known: list[KnownName]) -> ByName
 
 def _short(told: ToldFormat, known: list[KnownName], shown: str) -> ByName | None:
     asked = words_of(told.bare)
-    if not any(word.kind is Kind.NAME for word in asked):
+    family = next((word.text for word in asked if word.kind is Kind.NAME), None)
+    if family is None:
         return None
-    matched = [(name, unsaid) for name in known if (unsaid := _unsaid(asked, name)) is not None]
+    alike = (name for name in known if family in name.text)
+    matched = [(name, unsaid) for name in alike if (unsaid := _unsaid(asked, name)) is not None]
     for left_out in (ADDED | {Kind.DTYPE}, UNSAID, UNSAID | {Kind.SIZE}):
         paths = _distinct(name.path for name, unsaid in matched if unsaid <= left_out)
         if paths:

@@ -30,7 +30,7 @@ def _remembered_paths(name: str, _folder: Path, _stamp: tuple[int, ...]) -> tupl
 
 def _search(name: str) -> tuple[Path, ...]:
     paths = sorted(shipped.MODELS.glob("*.yaml"))
-    return tuple(path for path in paths if name in _lower_text(path, shipped.stamp(path)) and _has(path, name))
+    return tuple(path for path in paths if name in lower_text(path) and _has(path, name))
 
 
 def _has(path: Path, name: str) -> bool:
@@ -38,6 +38,11 @@ def _has(path: Path, name: str) -> bool:
     return name in ids or name in (each.rpartition("/")[2] for each in ids)
 
 
-@lru_cache(maxsize=512)
+def lower_text(path: Path) -> str:
+    """A file's text in lower case. It is read again only where it has changed."""
+    return _lower_text(path, shipped.stamp(path))
+
+
+@lru_cache(maxsize=1024)
 def _lower_text(path: Path, _stamp: tuple[int, ...]) -> str:
     return path.read_text(encoding="utf-8").lower()

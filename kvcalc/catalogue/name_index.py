@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.catalogue import shipped
+from kvcalc.catalogue.hub_ids import lower_text
 from kvcalc.catalogue.name_words import Word, spelled, words_of
 
 if TYPE_CHECKING:
@@ -25,15 +26,20 @@ class KnownName(NamedTuple):
         organisation: on the Hub, in lower case; empty without one.
         is_alias: whether it is another name that people use.
         parameters: of the model, where its file has them.
-        spelled: without separators.
+        text: the name, in lower case.
+        spelled: the same without separators.
     """
 
     path: Path
     organisation: str
     is_alias: bool
     parameters: int | None
+    text: str
     spelled: str
-    words: tuple[Word, ...]
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        return _words(self.text)
 
 
 def known_names() -> Iterator[KnownName]:
@@ -53,17 +59,22 @@ def paths_named(text: str) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+@lru_cache(maxsize=4096)
+def _words(name: str) -> tuple[Word, ...]:
+    return words_of(name)
+
+
 @lru_cache(maxsize=2048)
 def _names_of(path: Path, _stamp: tuple[int, ...]) -> tuple[KnownName, ...]:
-    text = path.read_text(encoding="utf-8")
+    text = lower_text(path)
     parameters = _PARAMETERS.search(text)
     count = None if parameters is None else int(parameters[1])
     names = {(path.stem, "", False): None}
     for listed in _LIST.finditer(text):
         for each in listed[2].split(","):
             organisation, _, name = each.strip().strip("\"'").rpartition("/")
-            names[name, organisation.lower(), listed[1] == "aliases"] = None
+            names[name, organisation, listed[1] == "aliases"] = None
     return tuple(
-        KnownName(path, organisation, is_alias, count, spelled(name), words_of(name))
+        KnownName(path, organisation, is_alias, count, name, spelled(name))
         for name, organisation, is_alias in names
     )

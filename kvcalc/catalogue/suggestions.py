@@ -22,7 +22,6 @@ MOST = 8
 
 _OFFERED = 3
 _ALIKE = 0.65
-_LOOKED_AT = 40
 
 
 def same_cache(models: Iterable[Model]) -> bool:
@@ -73,7 +72,8 @@ def _nearest(name: str) -> list[Path]:
     first = next((word.text for word in asked if word.kind is Kind.NAME), "")
     best: dict[Path, tuple[int, float]] = {}
     for known in known_names():
-        common = _common(asked, known) if first and any(word.text == first for word in known.words) else 0
+        kin = bool(first) and first in known.text and any(word.text == first for word in known.words)
+        common = _common(asked, known) if kin else 0
         matcher = SequenceMatcher(None, key, known.spelled, autojunk=False)
         if not common and (matcher.real_quick_ratio() < _ALIKE or matcher.quick_ratio() < _ALIKE):
             continue
