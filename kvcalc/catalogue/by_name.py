@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.name_index import KnownName, known_names
 from kvcalc.catalogue.name_words import ADDED, UNSAID, Kind, Word, spelled, words_of
-from kvcalc.catalogue.suggestions import same_cache, several
+from kvcalc.catalogue.suggestions import listed_differences, same_cache
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.told import ToldFormat, told_format
 
@@ -101,10 +101,24 @@ def _short(told: ToldFormat, known: list[KnownName], shown: str) -> ByName | Non
             return _only(paths, told, asked, shown=shown)
     left_out = UNSAID | {Kind.GENERATION}
     of_generations = [name for name, unsaid in matched if unsaid <= left_out]
-    paths, generations = _distinct(name.path for name in of_generations), {_generation(name) for name in of_generations}
-    if len(generations) > 1:
-        return _only(paths, told, asked, shown=shown)
+    several = len({_generation(name) for name in of_generations}) > 1
+    if several and _has_unnumbered(family, known):
+        return _only(_distinct(name.path for name in of_generations), told, asked, shown=shown)
     return None
+
+
+def _has_unnumbered(family: str, known: list[KnownName]) -> bool:
+    """Whether the first models of a family, which have no number, are known: then one that is not there is none.
+
+    ChatGLM-6B came before ChatGLM2-6B, and is another model than that and ChatGLM3-6B, which are alike.
+    """
+    alike = (name.words for name in known if name.spelled.startswith(family))
+    return any(
+        words[0].text == family
+        and all(word.kind in {Kind.NAME, Kind.SIZE, *UNSAID} for word in words)
+        and sum(word.kind is Kind.NAME for word in words) == 1
+        for words in alike
+    )
 
 
 def _unsaid(asked: tuple[Word, ...], name: KnownName) -> frozenset[Kind] | None:
@@ -144,7 +158,7 @@ def _only(paths: list[Path], told: ToldFormat, asked: tuple[Word, ...], *, shown
     if len(paths) > 1:
         paths = sorted(paths, key=lambda path: _age(path, asked), reverse=True)
         if not same_cache([shipped.read_model(path) for path in paths]):
-            raise KvcalcError(*several(shown, paths))
+            raise KvcalcError(*listed_differences(shown, paths))
     newest, *others = paths
     return ByName(newest, told, others=tuple(path.stem for path in others))
 

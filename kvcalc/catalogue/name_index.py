@@ -75,6 +75,5 @@ def _names_of(path: Path, _stamp: tuple[int, ...]) -> tuple[KnownName, ...]:
             organisation, _, name = each.strip().strip("\"'").rpartition("/")
             names[name, organisation, listed[1] == "aliases"] = None
     return tuple(
-        KnownName(path, organisation, is_alias, count, name, spelled(name))
-        for name, organisation, is_alias in names
+        KnownName(path, organisation, is_alias, count, name, spelled(name)) for name, organisation, is_alias in names
     )

@@ -40,7 +40,7 @@ def cache_in_words(model: Model) -> str:
     return "; ".join(kinds)
 
 
-def several(shown: str, paths: list[Path]) -> tuple[str, ...]:
+def listed_differences(shown: str, paths: list[Path]) -> tuple[str, ...]:
     """The lines of a message that a name may be any of several, each with what it keeps."""
     listed = _listed(paths[:MOST])
     more = len(paths) - MOST

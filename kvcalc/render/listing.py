@@ -43,7 +43,8 @@ def _models_view(result: ModelList, unit: str) -> View:
     in_words = "bytes" if unit == "B" else unit
     sizes = SIZES if unit == "B" else unit
     asked = (right("max context"),) if result.gpu is None else (right(f"{sizes} used"), right("sequences"))
-    columns = (Column("model", shorten=True), Column("kind", drop=1), right("size"), right(f"{in_words}/token"), *asked)
+    rate = right(f"{in_words}/token", drop=1)
+    columns = (Column("model", shorten=True), Column("kind", drop=2), right("size"), rate, *asked)
     rows = tuple(
         Row(
             (
