@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.content import Rate, TensorRows
     from kvcalc.formats.element import ElementFormat
     from kvcalc.gpu import Gpu
+    from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note
@@ -273,7 +274,6 @@ class Engine(ABC):
         tensor_names: what the engine calls tensors, each with those that this means of a model (`--cache-dtype k=F`).
         unlike_cards: whether one deployment may be over cards that are not alike.
         places_weights: whether it keeps some of the weights in host memory.
-        places_parts: whether it is known how it lays out rows that stand for several tokens, and rings.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
         version: the one whose rules are followed; None of a plain formula.
@@ -295,7 +295,6 @@ class Engine(ABC):
     places_weights: ClassVar[bool] = False
     unlike_cards: ClassVar[bool] = False
     plain: ClassVar[bool] = False
-    places_parts: ClassVar[bool] = False
 
     version: str | None = None
     given: tuple[tuple[str, Any], ...] = ()
@@ -305,14 +304,19 @@ class Engine(ABC):
         """A model as the engine loads it where nobody says in which format it computes: as its file has it."""
         return model
 
+    def places_parts_of(self, mechanism: Mechanism) -> bool:  # noqa: ARG002  # for engines
+        """Whether it is known how it lays out this mechanism's rows that stand for several tokens, and its rings."""
+        return False
+
     def check_parts(self, model: Model) -> None:
         """Refuses layers with rows that stand for several tokens, or with rings, where it does not place them.
 
         Raises:
             KvcalcError: the model has such layers.
         """
-        for layer in () if self.places_parts else model.layout.kinds:
-            if any(tensor.every or tensor.last for tensor in layer.attention.cached()):
+        for layer in model.layout.kinds:
+            parts = any(tensor.every or tensor.last for tensor in layer.attention.cached())
+            if parts and not self.places_parts_of(layer.attention):
                 raise KvcalcError(
                     f"--engine: kvcalc does not follow how {self.name} lays out layers of kind "
                     f"'{layer.attention.kind}' ({layer.attention.label}); --engine exact counts what they keep"

@@ -82,7 +82,7 @@ def parse_cache_format(
     stripped = text.strip()
     kept = {tensor.name: tensor.role for tensor in tensors}
     if stripped.lower() in TENSOR_FORMATS:
-        pairs = list(TENSOR_FORMATS[stripped.lower()].items())
+        pairs = _of_layout(TENSOR_FORMATS[stripped.lower()], kept)
     elif "=" in stripped:
         pairs = list(_meant((_pair(part, what) for part in stripped.split(",")), kept, names or {}))
     else:
@@ -103,6 +103,12 @@ def parse_cache_format(
             raise KvcalcError(f"{what}: tensor '{tensor}' is given twice")
         by_tensor[tensor] = find_format(format_name, what)
     return CacheFormat(stripped.lower(), computing, tuple(by_tensor.items()), computing, conv, state)
+
+
+def _of_layout(layout: Mapping[str, str], kept: Container[str]) -> list[tuple[str, str]]:
+    """The tensors of a layout that a model keeps; all of them where it keeps none, so that one is named as missing."""
+    found = [(tensor, format_name) for tensor, format_name in layout.items() if tensor in kept]
+    return found or list(layout.items())
 
 
 def _meant(

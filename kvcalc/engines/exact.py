@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.content import TensorRows
+    from kvcalc.mechanisms import Mechanism
     from kvcalc.model.stages import Stage
 
 
@@ -29,7 +30,9 @@ class Exact(Engine):
     formula: ClassVar[str] = "sum over layers and tensors of layers x sequences x positions kept x bytes of the row"
     source: ClassVar[str] = "each mechanism's own (kvcalc explain mha, mqa, gqa, mla, mamba2, ...)"
     plain: ClassVar[bool] = True
-    places_parts: ClassVar[bool] = True
+
+    def places_parts_of(self, mechanism: Mechanism) -> bool:  # noqa: ARG002  # every one's are counted
+        return True
 
     def settle(self, setup: Setup) -> ExactLayout:
         return ExactLayout(setup)

@@ -110,6 +110,9 @@ _NVFP4 = (
 _BLOCK128 = "DeepSeek, FlashMLA csrc/api/sparse_decode.h: 128 fp8 values and one fp32 scale"
 
 
+_DS_V4 = "vLLM 0.33.0, vllm/models/deepseek_v4/attention.py: 448B NoPE + 128B RoPE + 8B fp8 scale = 584B per token"
+
+
 def _ggml(name: str, block_bytes: int, about: str) -> ElementFormat:
     return ElementFormat(name, 32, block_bytes, about, _GGML.format(name=name))
 
@@ -136,6 +139,15 @@ FORMATS: Mapping[str, ElementFormat] = MappingProxyType(
                 Ragged.PADDED,
             ),
             ElementFormat("fp8_block128", 128, 132, "8-bit float, an fp32 scale per 128", _BLOCK128),
+            ElementFormat(
+                "fp8_ds_v4",
+                512,
+                584,
+                "448 values in 8-bit float with a byte of scale per 64, one byte unused, and 64 in bf16",
+                _DS_V4,
+                ragged=Ragged.PADDED,
+                group=64,
+            ),
             _ggml("q8_0", 34, "8-bit blocks of 32 with an fp16 scale"),
             _ggml("q5_1", 24, "5-bit blocks of 32 with an fp16 scale and minimum"),
             _ggml("q5_0", 22, "5-bit blocks of 32 with an fp16 scale"),
@@ -168,10 +180,13 @@ TENSOR_FORMATS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         # 512 latent elements in fp8 with four scales, 64 rotary elements in bf16: 656 bytes.
         # FlashMLA, csrc/api/sparse_decode.h.
-        "fp8_ds_mla": MappingProxyType({"c_kv": "fp8_block128", "k_rope": "bf16"}),
+        # DeepSeek-V4 has entries of 448 elements in fp8 with seven scales and 64 in bf16 instead: 584 bytes.
+        "fp8_ds_mla": MappingProxyType(
+            {"c_kv": "fp8_block128", "k_rope": "bf16", "kv": "fp8_ds_v4", "compressed_kv": "fp8_ds_v4"}
+        ),
     }
 )
-"""Cache formats that give each tensor of a mechanism its own element format."""
+"""Cache formats that give each tensor of a mechanism its own element format; of a model, those that it keeps."""
 
 
 def format_names() -> list[str]:

@@ -17,7 +17,7 @@ from kvcalc.reference.base import ReferenceParts, Rows, copy_columns, copy_rows,
 from kvcalc.reference.compressor import EPSILON, Compressor
 from kvcalc.reference.functional import positions, rotate, softmax, split_heads, textbook_mask, visible
 from kvcalc.reference.indexer import Scorer
-from kvcalc.reference.stored_as import COMPRESSED, INDEX_KEYS, state_in_fp32
+from kvcalc.reference.stored_as import COMPRESSED, FP8_DS_V4, INDEX_KEYS, state_in_fp32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,8 @@ class CompressedAttention(ReferenceParts):
         "compressor_state": _STATES,
         "index_state": _STATES,
     }
+
+    layouts = {"fp8_ds_mla": FP8_DS_V4}  # noqa: RUF012  # likewise
 
     def __init__(self, mechanism: Compressed, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from kvcalc.reference.packing import Packing
+from kvcalc.reference.packing.entries import EntriesOf512
 from kvcalc.reference.packing.plain import Plain
 from kvcalc.reference.packing.scaled import ByteBlocks
 
@@ -51,6 +52,10 @@ FP8_DS_MLA = {
     "k_rope": StoredAs(_FLASH_MLA, partial(Plain, torch.bfloat16)),
 }
 """The layout of that name: 512 e4m3 values, 4 fp32 scales and 64 bf16 values, 656 bytes."""
+FP8_DS_V4 = dict.fromkeys(
+    ("kv", "compressed_kv"), StoredAs("vLLM 0.33.0, vllm/models/deepseek_v4/compressor.py", EntriesOf512)
+)
+"""What that layout is for entries of 448 + 64 elements: 584 bytes."""
 
 
 def state_in_fp32(source: str) -> StoredAs:

@@ -50,6 +50,7 @@ TOLERANCE = {
     "fp8": 0.15,
     "fp8_per_token_head": 0.15,
     "fp8_block128": 0.15,
+    "fp8_ds_v4": 0.15,
     "fp8_e5m2": 0.4,
     "int8": 0.1,
     "int8_per_token_head": 0.05,

@@ -12,8 +12,8 @@ from vllm_vectors import differences, kind_of, models, records, tell
 
 VERSION = "0.33"
 
-REFUSED = {"deepseek-ai": "layers of kind 'compressed'"}
-"""Kinds of which kvcalc refuses some, each with words of the refusal. The set only shrinks: DeepSeek-V4 is left."""
+REFUSED: dict[str, str] = {}
+"""Kinds of which kvcalc refuses some, each with words of the refusal. The set only shrinks."""
 
 EVERY = records(VERSION)
 CONFIGS = models()

@@ -77,6 +77,19 @@ def nvfp4_of_a_tensor(rows: list[float]) -> list[int]:
     return in_blocks(lambda block: nvfp4(scale, block), 16)(rows)
 
 
+def entries_of_512(rows: list[float]) -> list[int]:
+    """Seven groups of 64 in fp8, 64 numbers in bf16, the groups' scales as exponents of two, and a byte of nothing."""
+    row = [*rows, *[0.0] * (-len(rows) % 512)]
+    values, scales = [], []
+    for start in range(0, 448, 64):
+        group = row[start : start + 64]
+        least = float32(max(map(abs, group)) / 448)
+        exponent = max(-127, math.ceil(math.log2(max(least, 2.0**-127))))
+        values += codes(E4M3, group, 2.0**exponent, inverse=True)
+        scales.append(exponent + 127)
+    return [*values, *bf16(row[448:]), *scales, 0]
+
+
 RULES: dict[str, Rule] = {
     "fp32": ieee("f"),
     "bf16": bf16,
@@ -88,6 +101,7 @@ RULES: dict[str, Rule] = {
     "int8_per_token_head": scale_in_front(INT8, 256),
     "int4_per_token_head": int4,
     "fp8_block128": scale_in_front(E4M3, 128),
+    "fp8_ds_v4": entries_of_512,
     **{name: by_gguf(name) for name in ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0")},
     "iq4_nl": in_blocks(iq4_nl, 32),
     "nvfp4": nvfp4_of_a_tensor,

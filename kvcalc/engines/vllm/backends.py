@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import lcm
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.vllm.compressed import BLOCK_SIZE as COMPRESSED_BLOCK_SIZE
 from kvcalc.engines.vllm.model_types import BOUNDED_GATES
-from kvcalc.mechanisms import KDA, MLA, GatedDeltaNet, Mamba2
+from kvcalc.mechanisms import KDA, MLA, Compressed, GatedDeltaNet, Mamba2
 
 if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
@@ -62,6 +63,7 @@ class Backend(NamedTuple):
     latent: MLA | None
     fp8: bool
     head_dim: int | None
+    compressed: bool = False
 
     @property
     def _major(self) -> int:
@@ -70,6 +72,8 @@ class Backend(NamedTuple):
     @property
     def block_size(self) -> int:
         """Tokens of a block where nobody says."""
+        if self.compressed:
+            return COMPRESSED_BLOCK_SIZE
         if self.latent is None:
             wide = self.head_dim == WIDE_HEAD and self.fp8 and self._major == HOPPER
             return 64 if wide and self.version >= WIDE_HEADS_IN_FP8 else DEFAULT_BLOCK_SIZE
@@ -111,7 +115,8 @@ def backend_of(version: Version, model: Model, gpu: Gpu, cache_format: CacheForm
     latent = next((each for each in kinds if isinstance(each, MLA)), None)
     widths = [each.heads.head_dim for each in kinds if each.heads is not None]
     fp8 = cache_format.default.name == "fp8" or bool(cache_format.tensors)
-    return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None))
+    compressed = any(isinstance(each, Compressed) for each in kinds)
+    return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None), compressed)
 
 
 def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:

@@ -14,12 +14,14 @@ from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
 from kvcalc.engines.vllm.weights import divides_towers
+from kvcalc.mechanisms import Compressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
+    from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
 
 
@@ -60,6 +62,9 @@ class Vllm(Engine):
         if model.dtype != "fp32" or model.weights or model.weight_dtype not in {None, "fp32"}:
             return model
         return replace(model, dtype="bf16", weight_dtype=None)
+
+    def places_parts_of(self, mechanism: Mechanism) -> bool:
+        return isinstance(mechanism, Compressed)
 
     def settle(self, setup: Setup) -> VllmLayout:
         hybrid_manager = not self.option("disable-hybrid-kv-cache-manager")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.vllm.compressed import compressed_format
 from kvcalc.engines.vllm.model_types import GLM_SPARSE, NEMOTRON_H
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import TENSOR_FORMATS, find_format
-from kvcalc.mechanisms import MLA
+from kvcalc.mechanisms import MLA, Compressed
 from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
             "before compute capability 8.0 (vllm/config/model.py, _resolve_auto_dtype): give --dtype bf16 and "
             "--weight-dtype bf16, or --dtype fp32 where the server is given it"
         )
+    if any(isinstance(layer.attention, Compressed) for layer in setup.model.layout.kinds):
+        return compressed_format(setup, version)
     _check(asked, setup, version)
     kinds = [layer.attention for layer in setup.model.layout.kinds]
     if any(isinstance(each, MLA) and each.index_topk is not None for each in kinds):
@@ -138,7 +141,7 @@ def _check_tensors(asked: CacheFormat, setup: Setup, version: Version) -> None:
     blackwell = (setup.gpu.compute_capability or (0, 0))[0] == BLACKWELL
     if named == NVFP4_DS_MLA and version >= NVFP4_ON_OTHERS and blackwell:
         return
-    if named != dict(TENSOR_FORMATS[DS_MLA]) or version < SPARSE:
+    if named != {name: TENSOR_FORMATS[DS_MLA][name] for name in ("c_kv", "k_rope")} or version < SPARSE:
         raise KvcalcError(
             f"--cache-dtype: vllm {number} keeps all of a cache in one format, not '{asked.name}'; of sparse latents "
             "it has fp8_ds_mla, and since 0.33 on Blackwell c_kv=nvfp4,k_rope=fp8"
@@ -161,6 +164,7 @@ def _of_sparse_latents(asked: CacheFormat, setup: Setup, version: Version) -> Ca
     by_default = not given and (version < (0, 13) or (version >= GLM_IN_FP8 and major == BLACKWELL_WORKSTATION))
     served_so = version < BY_BACKEND or major != BLACKWELL
     if by_default or (fp8 and served_so):
-        formats = tuple((tensor, find_format(name, DS_MLA)) for tensor, name in TENSOR_FORMATS[DS_MLA].items())
+        layout = TENSOR_FORMATS[DS_MLA]
+        formats = tuple((tensor, find_format(layout[tensor], DS_MLA)) for tensor in ("c_kv", "k_rope"))
         return asked._replace(name=DS_MLA, default=asked.computing, tensors=formats)
     return asked

@@ -10,8 +10,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.vllm.packed import packed_buckets
 from kvcalc.engines.vllm.specs import Spec, State
 from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import Compressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,6 +101,8 @@ def groups_of(placed: Sequence[Placed], version: Version) -> tuple[Group, ...]:
         if version < UNLIKE_PAGES and len({each.spec.page for each in placed}) > 1:
             raise _unlike(version)
         return (_group(placed),)
+    if any(isinstance(each.kept.layer.attention, Compressed) for each in placed):
+        return tuple(_group(sorted(each, key=lambda one: one.number)) for each in packed_buckets(placed))
     return tuple(_of_equal_pages(_unified(placed, version), version))
 
 

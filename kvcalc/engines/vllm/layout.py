@@ -18,6 +18,7 @@ from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import Compressed
 from kvcalc.model.layers import count_layers
 from kvcalc.note import note, register
 from kvcalc.term import Factor, Product
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note
 
-register({"draft-not-counted": "tokens are drafted by a model that is not counted"})
+register(
+    {
+        "draft-not-counted": "tokens are drafted by a model that is not counted",
+        "compressed-attention-memory": "what compressed attention takes beside its cache is not counted",
+    }
+)
 
 PLANNER = "vllm/v1/core/kv_cache_utils.py"
 TOKENS_FROM_CONCURRENCY = (0, 20, 1)
@@ -139,6 +145,12 @@ class VllmLayout(Settled):
         yield from type_notes(
             self.setup.model, self.settings.version, traits_of(self.setup.model, self.setup.weight_format)
         )
+        if any(isinstance(layer.attention, Compressed) for layer in self.setup.model.layout.kinds):
+            yield note(
+                "compressed-attention-memory",
+                "what compressed attention and its indexers take in a step beside the cache is not counted, so the "
+                "memory for the cache is less than it says: give --cache-memory as the server prints it",
+            )
         drafted = self.settings.num_speculative_tokens
         if drafted and not self.setup.model.mtp_layers:
             yield note(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from kvcalc.engines.vllm.backends import backend_of, exports_states, state_alignment
+from kvcalc.engines.vllm.compressed import compressed_specs
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept, Placed, groups_of
 from kvcalc.engines.vllm.specs import ChunkedLocal, CrossAttention, FullAttention, SlidingWindow, Spec, State
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import Mamba1, Mamba2, MLAExpanded, Role
+from kvcalc.mechanisms import Compressed, Mamba1, Mamba2, MLAExpanded, Role
 from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 from kvcalc.model.span import Chunk, Window
 
@@ -116,6 +117,9 @@ def _drafting(rank: Rank, known: Mapping[str, Sequence[Kept]]) -> list[Placed]:
     if not rank.settings.num_speculative_tokens or not model.mtp_layers:
         return []
     grows = [cache for caches in model.layout.layers for cache in caches if cache.attention.elements_per_token]
+    if isinstance(grows[-1].attention, Compressed):  # of which a drafting layer has a window alone (compress_ratio 0)
+        kept = known[grows[-1].label][0]
+        return [Placed(model.num_layers - 1, kept._replace(drafts=True))] * model.mtp_layers
     last = next((cache for cache in reversed(grows) if cache.span is None), None)
     if last is None:
         raise KvcalcError("--engine-option: num-speculative-tokens: kvcalc does not know what the drafting layers keep")
@@ -156,7 +160,7 @@ def _blocks(rank: Rank) -> _Blocks:
 
 
 def _is_state(rows: tuple[TensorRows, ...]) -> bool:
-    return any(each.tensor.role in {Role.STATE, Role.CONV} for each in rows)
+    return any(each.tensor.role in {Role.STATE, Role.CONV} and each.constant_rows is not None for each in rows)
 
 
 def _shares_states(model: Model, settings: Settings) -> bool:
@@ -166,7 +170,11 @@ def _shares_states(model: Model, settings: Settings) -> bool:
         KvcalcError: this version would keep a state of every block (mamba_cache_mode all).
     """
     kinds = [layer.attention for layer in model.layout.kinds]
-    hybrid = {any(each.role is Role.STATE for each in kind.cached()) for kind in kinds if kind.cached()}
+    hybrid = {
+        any(each.role is Role.STATE and each.rows is not None for each in kind.cached())
+        for kind in kinds
+        if kind.cached()
+    }
     convolutions = any(each.role is Role.CONV for kind in kinds for each in kind.cached())
     if not settings.enable_prefix_caching or not (True in hybrid or convolutions):
         return False
@@ -211,6 +219,9 @@ def _unused_row(layer: Layer, rows: tuple[TensorRows, ...], version: Version) ->
 
 def _specs(layer: Layer, rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
     rows = rank.rows(layer)
+    if isinstance(layer.attention, Compressed):
+        yield from compressed_specs(layer, rows, blocks.size)
+        return
     if _is_state(rows):
         state = _state(layer, rows, rank, blocks.state_page)
         yield replace(state, block_size=blocks.size) if state.block_size else state
@@ -260,6 +271,11 @@ def _keeps_every_token(rank: Rank) -> bool:
     slow_chunks = settings.version < CHUNKS_BY_MANAGER and any(isinstance(span, Chunk) for span in spans)
     if not (settings.disable_hybrid_kv_cache_manager or slow_chunks):
         return False
+    if any(isinstance(layer.attention, Compressed) for layer in kinds):
+        raise KvcalcError(
+            "--engine-option: disable-hybrid-kv-cache-manager does not go with compressed attention in vllm "
+            "(vllm/v1/core/kv_cache_planning.py, unify_hybrid_kv_cache_specs)"
+        )
     if any(_is_state(rank.rows(layer)) for layer in kinds) and spans:
         raise KvcalcError(
             "--engine-option: disable-hybrid-kv-cache-manager does not go with states in vllm "

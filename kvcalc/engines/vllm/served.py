@@ -87,7 +87,8 @@ def _check_dcp(setup: Setup, version: Version, *, hybrid_manager: bool) -> None:
     promoted = not hybrid_manager and any(layer.span is None for layer in kinds if layer.attention.cached())
     for layer in kinds:
         attention = layer.attention
-        if layer.span is not None and not promoted:
+        rings = any(tensor.last is not None for tensor in attention.cached())
+        if rings or (layer.span is not None and not promoted):
             raise KvcalcError(
                 "--dcp: vllm shares out no tokens of windows and chunks (vllm/v1/kv_cache_interface.py, "
                 "SlidingWindowSpec: DCP not support sliding window)"

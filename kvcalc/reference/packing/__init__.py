@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kvcalc.reference.packing.base import Packing
+from kvcalc.reference.packing.entries import EntriesOf512
 from kvcalc.reference.packing.ggml import NonLinear, Scaled, ScaledFromLeast
 from kvcalc.reference.packing.microscaling import MxFloat4, MxFloat8, NvFloat4
 from kvcalc.reference.packing.plain import Plain
@@ -32,6 +33,7 @@ _PACKINGS: Mapping[str, Callable[[], Packing]] = {
     "int8_per_token_head": partial(ByteBlocks, torch.int8, torch.float32),
     "int4_per_token_head": HalfByteHeads,
     "fp8_block128": partial(ByteBlocks, torch.float8_e4m3fn, torch.float32, 128),
+    "fp8_ds_v4": EntriesOf512,
     "q8_0": partial(ByteBlocks, torch.int8, torch.float16, 32),
     "q5_1": partial(ScaledFromLeast, 5),
     "q5_0": partial(Scaled, 5),

@@ -1,0 +1,53 @@
+"""Compressed attention in vLLM: what it does not serve, and in which formats it keeps what.
+
+The planner's own figures of DeepSeek-V4 are in test_vllm_vectors.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import kvcalc
+from kvcalc.mechanisms import Compressed
+from kvcalc.model.layers import LayerGroup
+
+V4: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 4}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "vllm@0.29"}, "kvcalc follows how vllm lays out compressed attention in 0.33"),
+        ({"gpu": "mi300x"}, "does not follow how vllm keeps compressed attention on mi300x"),
+        ({"gpu": "rtxpro6000-bw"}, "FlashMLA's layout is that of NVIDIA's data-centre cards"),
+        ({"cache_dtype": "bf16"}, "vllm keeps DeepSeek-V4's entries in fp8_ds_mla"),
+        ({"cache_dtype": "kv=fp8"}, "vllm keeps DeepSeek-V4's entries in fp8_ds_mla"),
+        ({"dcp": 2}, "vllm shares out no tokens of windows"),
+        ({"block_size": 64}, "64 tokens are no whole groups of 128"),
+        (
+            {"engine_option": {"disable-hybrid-kv-cache-manager": "true"}},
+            "disable-hybrid-kv-cache-manager does not go with compressed attention",
+        ),
+    ],
+)
+def test_what_it_does_not_serve_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=message):
+        kvcalc.estimate("deepseek-v4-flash", **{**V4, **options})
+
+
+def test_it_keeps_entries_in_one_layout_whatever_is_asked() -> None:
+    plain = kvcalc.estimate("deepseek-v4-flash", **V4).cache.bytes
+    for asked in ("fp8", "fp8_ds_mla"):
+        assert kvcalc.estimate("deepseek-v4-flash", cache_dtype=asked, **V4).cache.bytes == plain
+    formula = kvcalc.estimate("deepseek-v4-flash", cache_dtype="fp8_ds_mla", context=1_000_000).cache
+    assert formula.bytes_per_token_at_context == -(-(21 * (584 + 132) * 32 + 20 * 584) // 128)
+
+
+def test_a_model_with_entries_of_another_width_is_refused() -> None:
+
+    layer = Compressed(num_heads=8, head_dim=64, sliding_window=128, compress_ratio=4, overlap=True)
+    model = kvcalc.Model(name="narrow", dtype="bf16", layers=(LayerGroup(count=1, attention=layer),))
+    with pytest.raises(kvcalc.KvcalcError, match="vllm has compressed attention with entries of 512"):
+        kvcalc.estimate(model, engine="vllm", gpu="h200")
