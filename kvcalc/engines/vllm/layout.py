@@ -89,7 +89,7 @@ class VllmLayout(Settled):
         kept_in = self.cache_format
         counter = setup.counter if kept_in == setup.cache_format else ContentCounter(kept_in)
         rank = rank_of(setup.model, setup.deployment.tp, counter, settings, setup.gpu)
-        self.groups = groups_on(rank, setup.counter)
+        self.groups = groups_on(rank)
         self._blocks: dict[int, StageBlocks] = {}
         self._check_stages()
 

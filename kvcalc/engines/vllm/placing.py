@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
+    from kvcalc.model.stages import Layout
 
 CHUNKS_BY_MANAGER: Version = (0, 14)
 """VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE of vllm/envs.py: off in 0.13, on in 0.14."""
@@ -75,15 +76,26 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
     )
 
 
-_KNOWN: WeakKeyDictionary[ContentCounter, dict[object, tuple[Group, ...]]] = WeakKeyDictionary()
-"""Groups of models whose deployments are being searched. They do not depend on pipeline stages."""
+_KNOWN: WeakKeyDictionary[Layout, dict[object, tuple[Group, ...]]] = WeakKeyDictionary()
+"""Groups of models, worked out once for all questions about them. They do not depend on pipeline stages."""
+MOST_KNOWN = 256
+"""Ranks of a model whose groups are kept."""
 
 
-def groups_on(rank: Rank, within: ContentCounter) -> tuple[Group, ...]:
-    """The groups of a model on a rank, worked out once for all deployments that one counter serves."""
-    known = _KNOWN.setdefault(within, {})
-    key = rank.tp, rank.counter.cache_format, rank.block_size, rank.alignment, rank.settings._replace(pp=1)
+def groups_on(rank: Rank) -> tuple[Group, ...]:
+    """The groups of a model on a rank."""
+    model = rank.model
+    known = _KNOWN.setdefault(model.layout, {})
+    key = (
+        rank.settings._replace(pp=1, max_model_len=0),
+        rank.counter.cache_format,
+        (rank.tp, rank.block_size, rank.alignment, rank.exports_states),
+        model.unreached_window,
+        model.mtp_layers,
+    )
     if key not in known:
+        if len(known) >= MOST_KNOWN:
+            known.clear()
         known[key] = groups_of(placed(rank), rank.settings.version)
     return known[key]
 

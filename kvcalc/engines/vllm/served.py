@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CARDS = ("NVIDIA", "AMD")
 DCP: Version = (0, 10, 2)
+EXPERT_PARALLEL: Version = (0, 8)
+"""enable_expert_parallel and data_parallel_size of vllm/config.py: not in 0.7.3, there in 0.8.0."""
 LATENTS: Version = (0, 7, 1)
 LIGHTNING_GONE: Version = (0, 24)
 
@@ -56,13 +58,19 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
                 "there is one (vllm/model_executor/layers/mamba/mamba_mixer2.py)"
             )
     if setup.model.is_mixture_of_experts:
-        _check_experts(setup)
+        _check_experts(setup, version)
     if setup.deployment.dcp > 1:
         _check_dcp(setup, version, hybrid_manager=hybrid_manager)
 
 
-def _check_experts(setup: Setup) -> None:
-    """vllm/model_executor/layers/fused_moe/config.py, FusedMoEParallelConfig.make and FusedMoEConfig.__post_init__."""
+def _check_experts(setup: Setup, version: Version) -> None:
+    """vllm/model_executor/layers/fused_moe/config.py, FusedMoEParallelConfig.make and FusedMoEConfig.__post_init__.
+
+    Of 0.8 and later the same, in fused_moe/layer.py at first; 0.7.3 has tensor parallelism alone.
+    """
+    if version < EXPERT_PARALLEL and (setup.deployment.ep > 1 or setup.deployment.dp_attention):
+        option = "--ep" if setup.deployment.ep > 1 else "--dp-attention"
+        raise KvcalcError(f"{option}: vllm before 0.8 shares experts over tp alone (vllm/config.py, ParallelConfig)")
     deployment, width = setup.deployment, setup.model.moe_intermediate_size
     ranks = deployment.tp * (deployment.dp if deployment.dp_attention else 1)
     where = "tp x dp" if deployment.dp_attention else "tp"
