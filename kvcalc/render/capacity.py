@@ -13,7 +13,7 @@ from kvcalc.render.rank import rank_bar, rank_rows, total_row
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.term import Sum
-from kvcalc.units import with_unit
+from kvcalc.units import format_size, with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,14 +56,16 @@ def _answer(result: Capacity, unit: str) -> Line:
     if result.gpus is not None:
         where = cards(result.deployment, result.gpus.gpu)
     tone = Tone.BAD if most == 0 else Tone.GOOD
-    return Line((Span(f"{where}: ", Tone.STRONG), Span(fit, tone)), _for_cache(result, unit))
+    return Line((Span(f"{where}: ", Tone.STRONG), Span(fit, tone)), _used(result, unit))
 
 
-def _for_cache(result: Capacity, unit: str) -> str:
+def _used(result: Capacity, unit: str) -> str:
+    """'72.30 of 72.85 GiB used on each GPU', as the table below sums it up."""
     if result.gpus is None:
         return ""
+    total, usable = result.at_limit.bytes, result.gpus.usable_bytes
     each = " on each GPU" if result.deployment.gpus > 1 else ""
-    return f"{size(result.cache_memory_bytes, unit)} for the cache{each}"
+    return f"{format_size(total, unit)} of {size(usable, unit)} {'used' if total <= usable else 'needed'}{each}"
 
 
 def _bar(result: Capacity, unit: str) -> Iterator[Bar]:

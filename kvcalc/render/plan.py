@@ -103,8 +103,8 @@ def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
         Column(""),
         right(f"{unit} per GPU", drop=1),
         right("free", drop=2),
-        right(f"most x {result.workload.context:,}"),
-        right(f"longest x {result.workload.batch:,}", drop=3),
+        right("max batch"),
+        right("max context", drop=3),
         right("tokens/s <=", drop=4),
         *((right("USD/hour"),) if priced else ()),
     ]

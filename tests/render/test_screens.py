@@ -106,3 +106,44 @@ def test_the_first_screen_is_one_screen(kvcalc: Kvcalc, monkeypatch: pytest.Monk
 
 def test_a_comparison_is_one_screen(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(printed(reported("compare llama-3-70b", kvcalc, monkeypatch), 100, monkeypatch)) <= 40
+
+
+COLOUR = re.compile(r"\x1b\[(?:\d;)*3\d(?:;\d)*m")
+
+
+@pytest.mark.parametrize(
+    ("words", "colour"),
+    [
+        ("estimate llama-3-70b -b 32 -c 8192", "\x1b[1;32mfits"),
+        ("estimate llama-3-70b -c 8192", "\x1b[1;33mtight"),
+        ("estimate llama-3-70b --tp 1 -c 8192", "\x1b[1;31mdoes not fit"),
+    ],
+)
+def test_colours_say_what_words_say(words: str, colour: str, kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = reported(words, kvcalc, monkeypatch).view()
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    on_terminal = draw(view, terminal=True)
+    assert colour in on_terminal
+    assert "\x1b" not in draw(view, terminal=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not COLOUR.search(draw(view, terminal=True))
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [
+        ({"TERM": "xterm"}, "\x1b[1;31merror:\x1b[0m no"),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, "error: no"),
+        ({"TERM": "dumb"}, "error: no"),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, "\x1b[1;31merror:\x1b[0m no"),
+    ],
+)
+def test_labels_obey_the_environment(environment: dict[str, str], shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TERM", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert labelled("error", "no", Terminal()) == shown
+    assert labelled("error", "no", io.StringIO()) == (shown if "FORCE_COLOR" in environment else "error: no")

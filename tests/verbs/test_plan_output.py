@@ -65,7 +65,7 @@ def test_the_table_and_markdown(kvcalc: Kvcalc) -> None:
     lines = [" ".join(line.split()) for line in table.stdout.splitlines()]
 
     assert (table.code, markdown.code) == (0, 0)
-    assert "GPUs deployment GiB per GPU free most x 8,192 longest x 32 tokens/s <=" in lines
+    assert "GPUs deployment GiB per GPU free max batch max context tokens/s <=" in lines
     assert any(line.startswith("4 tp 4 fits 56.05 16.80 58 15,070 ") for line in lines)
     assert any(line.startswith("16 tp 2 x dp 8 tight 73.41 -0.56 32 9,369 ") for line in lines)
     assert "tp 2 a replica holds 4 sequences, so 32 need 8 replicas: 16 GPUs" in lines
