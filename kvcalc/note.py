@@ -69,6 +69,7 @@ _CODES = {
     "card-taken": "the log does not name its accelerator, or none that is known, so one is taken",
     "model-as-logged": "the log's model is taken as the log prints its file's keys",
     "build-not-known": "the log is of a build beyond those that are known, or of a fork: the nearest is taken",
+    "each-card": "what each of unlike cards holds of its own memory",
     "log-cut": "the log is longer than what is read of it",
     "log-silent": "the log does not say settings that are given",
     "log-overridden": "the log has another value of a setting than the one that is given, which is taken",

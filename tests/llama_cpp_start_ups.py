@@ -121,6 +121,21 @@ llama_new_context_with_model: KV self size  = 3995.00 MiB, K (q8_0): 1997.50 MiB
 """
 """Qwen3-235B-A22B by ik_llama.cpp, as in its discussion 514; sizes by shape."""
 
+UNLIKE = """\
+build: 5622 (97340b4c) with cc (Ubuntu 13.3.0-6ubuntu2~24.04) 13.3.0 for x86_64-linux-gnu
+llama_model_load_from_file_impl: using device CUDA0 (NVIDIA GeForce RTX 4090) - 9862 MiB free
+llama_model_load_from_file_impl: using device CUDA1 (NVIDIA GeForce RTX 5090) - 31518 MiB free
+load_tensors: offloaded 49/49 layers to GPU
+llama_context: n_seq_max     = 1
+llama_context: n_ctx         = 16384
+llama_context: n_ctx_per_seq = 16384
+llama_context: n_ubatch      = 512
+llama_context: flash_attn    = 0
+llama_kv_cache_unified:      CUDA0 KV buffer size =   384.00 MiB
+llama_kv_cache_unified:      CUDA1 KV buffer size =  1152.00 MiB
+"""
+"""Qwen3-30B-A3B over two cards: stored file 17521272204."""
+
 TWICE = (
     B8946.replace("6647.00", "0.00").replace("= 0.00 MiB (", "= 6647.00 MiB (")
     + B8946.partition("main: loading model")[2]

@@ -125,6 +125,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "torch-allocator": estimate("llama-3-8b", engine="transformers"),
     "slots-share-no-prefix": estimate("llama-3-8b", engine="llama-cpp", batch=2, shared_prefix=1024),
     "older-engine-version": estimate("llama-3-8b", engine="vllm@0.19.1"),
+    "each-card": estimate("llama-3-8b", engine="llama-cpp", gpu="rtx4090+rtx3090"),
     "draft-not-counted": estimate("llama-3-8b", engine="vllm", engine_option={"num-speculative-tokens": "2"}),
     "compressed-attention-memory": estimate("deepseek-v4-flash", engine="vllm", gpu="h200", tp=4),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),

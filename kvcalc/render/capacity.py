@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.record import contents
 from kvcalc.render import Report
 from kvcalc.render.answer import cards, size
+from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import count, question_grid
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
@@ -64,7 +65,7 @@ def _used(result: Capacity, unit: str) -> str:
     if result.gpus is None:
         return ""
     total, usable = result.at_limit.bytes, result.gpus.usable_bytes
-    each = " on each GPU" if result.deployment.gpus > 1 else ""
+    each = f" on {each_gpu(result.gpus.gpu)}" if result.deployment.gpus > 1 else ""
     return f"{format_size(total, unit)} of {size(usable, unit)} {'used' if total <= usable else 'needed'}{each}"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.render.answer import cards, headline, size, small
 from kvcalc.render.decode import decode_lines, decode_tree
+from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import count, question_grid, workload
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
@@ -76,7 +77,7 @@ def _used(result: Estimate, rank: RankResult, unit: str) -> str:
         least = rank.least_headroom_bytes or 0
         return f"{size(abs(least), unit)} {'free' if least >= 0 else 'too much'} on the fullest GPU"
     verb = "used" if total <= usable else "needed"
-    where = " on each GPU" if result.answer.gpus > 1 else ""
+    where = f" on {each_gpu(result.gpus.gpu)}" if result.answer.gpus > 1 else ""
     return f"{format_size(total, unit)} of {size(usable, unit)} {verb}{where}"
 
 
@@ -108,7 +109,7 @@ def _cache(result: Estimate, unit: str) -> str:
     each = size(cache.bytes_per_sequence, unit)
     token = f"{small(cache.bytes_per_token, unit)} a token"
     if asked is not None and asked.ranks > 1:
-        return f"{whole}; on each GPU {each} a sequence, {token}"
+        return f"{whole}; on {each_gpu(result.gpus.gpu)} {each} a sequence, {token}"
     return f"{whole}: {each} each, {token}" if result.workload.batch > 1 else f"{whole}: {token}"
 
 

@@ -55,8 +55,22 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[N
     if asked.weights_known:
         yield from _bound_notes(scenario, shown)
     yield from _deployment_notes(ranks, shown)
+    yield from each_card(scenario, shown)
     if found is None and asked.weights_known:
         yield no_legal_deployment(scenario)
+
+
+def each_card(scenario: Scenario, shown: Candidate) -> Iterator[Note]:
+    """What each of unlike cards holds of its own memory."""
+    if scenario.gpu.number_together is None or not shown.weights_known:
+        return
+    cards = {number: rank for rank in shown.ranks for numbers in rank.numbers for number in numbers}
+    held = [
+        (scenario.gpu.of_stage(number).name, shown.bytes_of(cards[number]), cards[number].usable_bytes)
+        for number in sorted(cards)
+    ]
+    told = "; ".join(f"{name} holds {size:,} of {usable:,} bytes" for name, size, usable in held)
+    yield note("each-card", told, cards=tuple(name for name, _, _ in held), bytes=tuple(size for _, size, _ in held))
 
 
 def can_decode(scenario: Scenario, shown: Candidate) -> bool:

@@ -47,6 +47,10 @@ def test_each_card_is_a_rank_with_its_own_memory() -> None:
     a_layer = 8192 * 2 * 8 * 128 * 2
     assert found.cache.bytes == 80 * a_layer
     assert found.cache.bytes_per_rank == 27 * a_layer
+    (told,) = [each for each in found.notes if each.code == "each-card"]
+    assert told.data["cards"] == ("rtx4090", "rtx-a6000")
+    held = found.memory.per_rank.total_bytes
+    assert held in told.data["bytes"]  # type: ignore[operator]  # a tuple
     most = kvcalc.capacity("llama-3.3-70b", gpu=UNLIKE, engine_option={"tensor-split": "24,48"}, **ASKED)
     assert (most.sequences, most.n_gpu_layers) == (11, 81)
     evenly = kvcalc.capacity("llama-3.3-70b", gpu=UNLIKE, engine_option={"tensor-split": "1,1"}, **ASKED)

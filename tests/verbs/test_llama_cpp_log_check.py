@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import Kvcalc
-from llama_cpp_start_ups import B6182, B8946, DRAFTING, OLD
+from llama_cpp_start_ups import B6182, B8946, DRAFTING, OLD, UNLIKE
 
 import kvcalc as package
 from kvcalc.errors import KvcalcError
@@ -63,6 +63,15 @@ def test_the_model_is_what_the_log_prints_of_its_file(text: str, kvcalc: Kvcalc,
     assert ("build-not-known" in codes) is (text is OLD)  # a fork counts its own
     assert next(row for row in result["rows"] if row["name"] == "cache memory")["difference"] == 0
     assert "someone" not in told.stdout + told.stderr
+
+
+def test_unlike_cards_share_layers_by_the_memory_that_was_free(log: Any) -> None:
+    found = off(package.capacity_from_log(log(UNLIKE), "qwen3-30b-a3b"))
+    assert {name: found[name] for name in ("cache memory", "KV buffer, CUDA0", "KV buffer, CUDA1")} == {
+        "cache memory": 0,
+        "KV buffer, CUDA0": 0,
+        "KV buffer, CUDA1": 0,
+    }
 
 
 def test_a_cache_of_another_size_is_a_no(kvcalc: Kvcalc, log: Any) -> None:

@@ -28,7 +28,7 @@ COMPUTE = "compute buffer"
 WEIGHTS = "weights"
 
 _BUFFERS = ("KV buffer", "RS buffer", COMPUTE, "model buffer")
-_ON_HOST = {"n-gpu-layers": None, "n-cpu-moe": 0, "no-kv-offload": False}
+_ON_HOST = {"n-gpu-layers": None, "n-cpu-moe": 0, "no-kv-offload": False, "tensor-split": None}
 
 
 def reserved_rows(scenario: Scenario, log: ServerLog, weights_why: str | None) -> tuple[LogRow, ...]:

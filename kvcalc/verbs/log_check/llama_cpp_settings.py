@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.units import MAX_BATCH, MAX_CONTEXT, parse_count
+from kvcalc.units import MAX_BATCH, MAX_CONTEXT, MIB, parse_count
 
 if TYPE_CHECKING:
     from kvcalc.logs import Printed, ServerLog
@@ -59,6 +59,8 @@ def said_by_llama_cpp(log: ServerLog, model: Model, card: LoggedCard) -> dict[st
     own["flash-attn"] = _FLASH.get(own.get("flash-attn", "").lower(), "auto")
     if "swa-full" in own:
         own["swa-full"] = "1"
+    if (shares := _shares(log)) is not None:
+        own["tensor-split"] = shares
     if (first := _first_layers_experts(log)) is not None:
         own["n-cpu-moe"] = str(first)
     placed, layers = log.most("layers on cards"), log.most("layers")
@@ -107,6 +109,17 @@ def _cache_format(log: ServerLog) -> str | None:
     if not k:
         return None
     return f"k={k},v={v or k}"
+
+
+def _shares(log: ServerLog) -> str | None:
+    """How layers are shared out: as it was told, else by the memory that was free on each card."""
+    several, free = len(cards(log)), log.printed.get("free memory", ())[-len(cards(log)) :]
+    told = log.settings.get("tensor-split", "").replace("/", ",")
+    if several > 1 and len(told.split(",")) == several:
+        return told
+    if several > 1 and len(free) == several and all(each.value for each in free):
+        return ",".join(str(int(each.value / MIB)) for each in free)
+    return None
 
 
 def _first_layers_experts(log: ServerLog) -> int | None:
