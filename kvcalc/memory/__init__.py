@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvcalc.memory.blocks import split_blocks
 from kvcalc.memory.overhead import overhead
-from kvcalc.memory.parts import left_alone
+from kvcalc.memory.parts import beside_experts, left_alone
 from kvcalc.memory.rank import Fit, Rank, RankMemory
 from kvcalc.memory.ranks import Ranks, fullest, memories_of, rank_memories, ranks_of
 from kvcalc.memory.weights import replica_weights, uncounted_copies, weights_basis
@@ -14,6 +14,7 @@ __all__ = [
     "Rank",
     "RankMemory",
     "Ranks",
+    "beside_experts",
     "fullest",
     "left_alone",
     "memories_of",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone
 from kvcalc.model.apart import told_apart
 from kvcalc.model.quantised import parts_in
-from kvcalc.scenario import checkpoint_format, once
+from kvcalc.scenario import checkpoint_format, compute_format, once
 from kvcalc.term import GIVEN, Factor, Product
 
 if TYPE_CHECKING:
@@ -111,15 +111,25 @@ def placed_parts(scenario: Scenario) -> tuple[Part, ...] | None:
     return tuple(part for part in parts if part.parameters)
 
 
-def left_alone(scenario: Scenario) -> tuple[str, ...] | None:
-    """The parts that the asked format leaves in the model's dtype: none where the parts are not told apart.
+def left_alone(scenario: Scenario) -> dict[str, ElementFormat] | None:
+    """The parts that are not in the asked format, and theirs: none where the parts are not told apart.
 
     None where no format is asked for, or one for all weights, and where the weights are not known.
     """
     asked, parts = scenario.weight_format, whole_parts(scenario)
     if asked is None or parts is None or scenario.replacements.weights is not None or not is_for_layers_alone(asked):
         return None
-    return tuple(part.term.path for part in parts if part.element_format != asked)
+    return {part.term.path: part.element_format or asked for part in parts if part.element_format != asked}
+
+
+def beside_experts(scenario: Scenario) -> int:
+    """Bytes more that a checkpoint takes whose format is that of its experts alone; 0 without experts."""
+    parts, asked = whole_parts(scenario) or (), scenario.weight_format
+    if asked is None or not any(part.split == "ep" and part.element_format == asked for part in parts):
+        return 0
+    own = compute_format(scenario.model).block_bytes
+    others = [part for part in parts if part.element_format == asked and part.split != "ep" and part.place == "layers"]
+    return sum(part.parameters * own - part.term.bytes for part in others)
 
 
 def _of_list(parts: tuple[WeightPart, ...]) -> Iterator[Part]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.memory import left_alone
+from kvcalc.memory import beside_experts, left_alone
 from kvcalc.note import Note, note
 from kvcalc.scenario import compute_format
+from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.scenario import Scenario
+
+FEW_BITS = 6
+"""Of formats in which some checkpoints have their experts alone (Kimi-K2.5, gpt-oss, Qwen3.5 in GPTQ)."""
 
 
 def weight_notes(scenario: Scenario) -> Iterator[Note]:
@@ -19,12 +23,17 @@ def weight_notes(scenario: Scenario) -> Iterator[Note]:
     asked, left = scenario.weight_format, left_alone(scenario)
     if asked is None or left is None:
         return
-    own = compute_format(scenario.model).name
+    own, more = compute_format(scenario.model).name, 0
     if left:
-        *others, last = left
-        names = f"{', '.join(others)} and {last}" if others else last
+        more = beside_experts(scenario) if asked.block_bytes * 8 < FEW_BITS * asked.block_elems else 0
+        told = "; ".join(
+            f"{_listed(names)} stay in {stored}" if stored == own else f"{_listed(names)} are in {stored}"
+            for stored in dict.fromkeys(each.name for each in left.values())
+            if (names := [name for name, each in left.items() if each.name == stored])
+        )
+        alone = f"with the experts alone in {asked.name}, {format_size(more, 'GiB')} GiB more; " if more else ""
         text = (
-            f"weights in {asked.name}: {names} stay in {own}, as quantised checkpoints have them; for one that leaves "
+            f"weights in {asked.name}: {told}, as quantised checkpoints have them; {alone}for one that leaves "
             "more, its folder or --weights SIZE"
         )
     else:
@@ -32,4 +41,10 @@ def weight_notes(scenario: Scenario) -> Iterator[Note]:
             f"weights in {asked.name}: all of them, since {scenario.origin} does not tell the embedding and the output "
             f"head apart, which quantised checkpoints leave in {own}; --weights SIZE gives what yours takes"
         )
-    yield note("weights-left-in-dtype", text, format=asked.name, dtype=own, left=left)
+    figures = {"beside_experts_bytes": more} if more else {}
+    yield note("weights-left-in-dtype", text, format=asked.name, dtype=own, left=tuple(left), **figures)
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -7,6 +7,7 @@ import pytest
 import kvcalc
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.model.quantised import parts_in
+from kvcalc.note import Note
 
 
 @pytest.mark.parametrize("name", ["qwen3.6-27b", "qwen3.6-35b-a3b", "gemma-4-31b", "kimi-k2.6"])
@@ -40,3 +41,18 @@ def test_what_servers_print_of_them(model: str, gpu: str, version: str, printed:
     held = kvcalc.capacity(model, gpu=gpu, engine=f"vllm@{version}", weight_dtype="nvfp4", tp=1, context=8192)
     (weights, *_) = held.at_limit.parts
     assert weights.bytes / 2**30 == pytest.approx(printed, rel=0.003)
+
+
+def test_the_note_tells_other_formats_and_what_experts_alone_would_leave() -> None:
+    """btbtyler09/Qwen3.5-122B-A10B-GPTQ-4bit has its experts alone in int4."""
+    mixed = _told("qwen3.6-27b", "nvfp4")
+    assert "attention and states are in fp8" in mixed.text
+    experts = _told("qwen3.5-122b-a10b", "int4")
+    (more,) = [value for name, value in experts.data.items() if name == "beside_experts_bytes"]
+    layers = 4_567_597_056
+    assert more == 2 * layers - -(-layers // 256) * 133
+
+
+def _told(model: str, weight_dtype: str) -> Note:
+    notes = kvcalc.estimate(model, context=1, weight_dtype=weight_dtype).notes
+    return next(each for each in notes if each.code == "weights-left-in-dtype")

@@ -72,8 +72,8 @@ RULES = (
 MEMORY_RULES = (
     Rule(
         "memory requested",
-        "ceil(memory of the card x utilization); before 0.14 not rounded",
-        "vllm/v1/worker/utils.py, request_memory",
+        "ceil(memory of the card x utilization), 0.92 where nobody says, up to 0.19 0.9; before 0.14 not rounded",
+        "vllm/v1/worker/utils.py, request_memory; vllm/config/cache.py, gpu_memory_utilization",
     ),
     Rule(
         "memory of the cache",
