@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 NOT_ASKED = {"model_type", "architectures", "quantization_config", "torch_dtype", "dtype", "time_step_limit"}
@@ -13,6 +14,17 @@ OF_THEIR_OWN = {"mistral4": "Mistral4ForCausalLM"}
 
 TEXT_MODELS = {
     "muse_glimmer_text": "MuseGlimmerTextModel",
+    "cosmos3_edge_text": "Cosmos3EdgeTextModel",
+    "emu3_text_model": "Emu3TextModel",
+    "granite4_vision_text": "Granite4VisionTextModel",
+    "hunyuan_vl_text": "HunYuanVLTextModel",
+    "paddleocr_vl_text": "PaddleOCRTextModel",
+    "qwen2_5_omni_text": "Qwen2_5OmniThinkerTextModel",
+    "qwen3_omni_moe_text": "Qwen3OmniMoeThinkerTextModel",
+    "glm4v_moe_text": "Glm4vMoeTextModel",
+    "glm4v_text": "Glm4vTextModel",
+    "glm_ocr_text": "GlmOcrTextModel",
+    "granite_docling_text": "GraniteDoclingTextModel",
     "qwen2_vl_text": "Qwen2VLTextModel",
     "qwen2_5_vl_text": "Qwen2_5_VLTextModel",
     "qwen3_vl_text": "Qwen3VLTextModel",
@@ -34,6 +46,17 @@ def configuration(values: dict[str, Any]) -> Any:
     return configuration_class(values["model_type"])(**own)
 
 
+def _named(name: str, config: Any) -> Any:
+    """A class that transformers exports, or only its module does."""
+    import transformers  # noqa: PLC0415  # slow to import
+
+    found = getattr(transformers, name, None)
+    if found is None:
+        module = type(config).__module__.replace("configuration_", "modeling_")
+        found = getattr(import_module(module), name)
+    return found(config)
+
+
 def built_parameters(values: dict[str, Any]) -> int:
     """Parameters of a model of this file, built without memory."""
     import torch  # noqa: PLC0415  # slow to import
@@ -44,10 +67,8 @@ def built_parameters(values: dict[str, Any]) -> int:
     name = {**OF_THEIR_OWN, **TEXT_MODELS}.get(model_type)
     with torch.device("meta"), no_init_weights():
         config = configuration(values)
-        if name is None:
-            model = transformers.AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # untyped
-        else:
-            model = getattr(transformers, name)(config)
+        auto: Any = transformers.AutoModelForCausalLM
+        model = auto.from_config(config) if name is None else _named(name, config)
         model.tie_weights()  # left out with the initial values
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if model_type == "longcat_flash":  # whose class allocates matrices of experts without weights

@@ -43,13 +43,19 @@ DEFAULTS = {
     *("gemma3n_text", "gemma4_text", "glm", "glm4", "gpt_neox", "granitemoe", "helium", "hunyuan_v1_dense"),
     *("kimi_k2", "laguna", "llama4_text", "mamba2", "minimax_m1", "minimax_text_01", "ministral"),
     *("muse_glimmer_text", "nanochat", "olmo", "persimmon", "phi", "qwen2_moe", "qwen2_vl_text", "qwen2_5_vl_text"),
+    *("apertus1p5_text", "aria_text", "biogpt", "cosmos3_edge_text", "cwm", "emu3_text_model", "flex_olmo", "flint"),
+    *("gemma4_unified_text", "glm4v_moe_text", "glm4v_text", "glm_ocr_text", "gpt_neo", "granite4_vision_text"),
+    *("granite_docling_text", "granite_swa", "granitemoe_swa", "granitemoeshared", "hunyuan_vl_text", "hyperclovax"),
+    *("iquestcoder", "jais2", "kolibri1", "mellum", "minicpm3", "paddleocr_vl_text", "qwen2_5_omni_text"),
+    *("qwen3_omni_moe_text", "sarvam_mla", "sarvam_moe", "xglm"),
     *("qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_5_text", "qwen3_5_moe_text", "stablelm", "vaultgemma", "youtu"),
 }
 """Families without such a file here: the class's own default shape is taken."""
 
 SHAPES: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [9, 18, 27]},
-    **{key: {"head_dim": 128} for key in ("ministral", "hunyuan_v1_dense")},
+    **{key: {"head_dim": 128} for key in ("ministral", "hunyuan_v1_dense", "hunyuan_vl_text")},
+    **{key: {"head_dim": 128} for key in ("qwen3_omni_moe_text", "glm4v_moe_text")},
 }
 """What classes' default shapes lack."""
 

@@ -31,6 +31,18 @@ _SENSES = re.compile(r"(^|_)(vision|visual|img|image|audio|speech|video|mm)(_|$)
 _WORDS_FOR_THEM = re.compile(r"token|_ids?$|_index$")
 
 
+class Beside(NamedTuple):
+    """What shows more than a text model.
+
+    Attributes:
+        key: of the file.
+        text_model: the text model's parameters, where they are known.
+    """
+
+    key: str
+    text_model: Counted | None
+
+
 class Checkpoint(NamedTuple):
     """Fields of the model about its weights, and notes."""
 
@@ -44,7 +56,7 @@ def checkpoint_of(
     counted: Counted | None,
     weights: Weights | None,
     above: Above,
-    beside: str | None,
+    beside: Beside | None,
 ) -> Checkpoint:
     """Fields and notes about the weights; those of a quantised checkpoint are known from its files alone.
 
@@ -54,7 +66,7 @@ def checkpoint_of(
         counted: the parameters, where they are known.
         weights: the parts of the checkpoint's files, where they are there.
         above: what the class has on top of the layers.
-        beside: the key that shows more than a text model.
+        beside: what shows more than a text model.
 
     Raises:
         KvcalcError: more parameters than can be.
@@ -97,16 +109,19 @@ def key_beside_text(outer: Mapping[str, Any]) -> str | None:
     return min(found, key=TEXT_PARTS.__contains__, default=None)  # the part around which there is more comes last
 
 
-def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: str | None) -> Iterator[Note]:
-    unknown = above.reason if isinstance(above, NotCounted) else None
+def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: Beside | None) -> Iterator[Note]:
+    unknown, least = above.reason if isinstance(above, NotCounted) else None, None
     if beside is not None and unknown is None:
-        stated = f"what is around {beside}" if beside in TEXT_PARTS else f"what {one_line(beside, MAX_NAME)} describes"
+        key, least = beside.key, beside.text_model
+        stated = f"what is around {key}" if key in TEXT_PARTS else f"what {one_line(key, MAX_NAME)} describes"
         unknown = f"{stated} is not known"
     if unknown is not None:
+        without = "" if least is None else f", at least {least.parameters:,} without it"
         yield note(
             "parameters-not-counted",
-            f"parameters are not counted: {unknown}; --parameters N or --weights SIZE gives them",
+            f"parameters are not counted: {unknown}{without}; --parameters N or --weights SIZE gives them",
             reason=unknown,
+            least=None if least is None else least.parameters,
         )
     if isinstance(above, OutputHead) and config.values.get("draft_vocab_size") and counted is not None:
         yield note(

@@ -8,7 +8,7 @@ from kvcalc.errors import MAX_NAME, KvcalcError, did_you_mean, one_line
 from kvcalc.importers.config import BY_TYPE
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers, head_of
 from kvcalc.importers.config_json.cache_keys import SYNONYMS, cache_keys, repeated_keys
-from kvcalc.importers.config_json.checkpoint import checkpoint_of, key_beside_text
+from kvcalc.importers.config_json.checkpoint import Beside, checkpoint_of, key_beside_text
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_formats import as_config
@@ -71,7 +71,8 @@ def import_config(
     beside = key_beside_text(
         {key: value for key, value in outer.items() if (assumed or {}).get(key, value) is not None}
     )
-    counted = None if beside is not None else count_parameters(config, layers, above, tied=tied)
+    of_text = count_parameters(config, layers, above, tied=tied)
+    counted = None if beside is not None else of_text
     asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
         from kvcalc.importers.weight_parts import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
@@ -79,7 +80,7 @@ def import_config(
         refuse_missing_layers(headers.tensors, layers, shown)
         block = scale_block(config, asked)
         weights = weights_of(headers.tensors, len(layers), head=head_of(above, tied=tied), shown=shown, block=block)
-    checkpoint = checkpoint_of(config, asked, counted, weights, above, beside)
+    checkpoint = checkpoint_of(config, asked, counted, weights, above, Beside(beside, of_text) if beside else None)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.ignore(*repeated_keys(config.values, layers))
     refuse_unread_keys(config, cache_keys, SYNONYMS)

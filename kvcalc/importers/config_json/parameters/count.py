@@ -76,6 +76,7 @@ _FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]]
     "nemotron_h": nemotron_h_feed_forward,
     "nemotron-nas": nemotron_nas_feed_forward,
     "gemma4_text": gemma4_feed_forward,
+    "gemma4_unified_text": gemma4_feed_forward,
     "longcat_flash": longcat_feed_forward,
 }
 """Families whose blocks differ from layer to layer, or stand beside experts."""
@@ -84,6 +85,7 @@ _MORE: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], int]] =
     "deepseek_v4": hyper_connections,
     "gemma3n_text": gemma3n_more,
     "gemma4_text": gemma4_more,
+    "gemma4_unified_text": gemma4_more,
 }
 """Families with parts that no other has."""
 

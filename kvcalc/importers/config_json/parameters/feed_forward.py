@@ -30,7 +30,7 @@ _OWN_WIDTH = {
     "llama4_text": "intermediate_size_mlp",  # intermediate_size is the experts'
 }
 MAX_FACTOR = 100
-_FOUR_TIMES = {"gpt2", "gptj", "codegen", "gpt_bigcode", "bloom", "falcon", "mpt", "phi-msft"}
+_FOUR_TIMES = {"gpt2", "gpt_neo", "gptj", "codegen", "gpt_bigcode", "bloom", "falcon", "mpt", "phi-msft"}
 """Families whose blocks are four times hidden_size wide where no key has their width."""
 
 
