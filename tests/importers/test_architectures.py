@@ -45,14 +45,17 @@ NO_SHAPE = {
     "gemma3n_text",
     "dbrx",
     "longcat_flash",
+    "glm4v_moe_text",
+    "gpt_neo",
+    "hunyuan_vl_text",
 }
 """Families whose class has no shape of its own or not one of two layers, or one that its config.json would not tell;
 and LongCat-Flash's, which allocates matrices of experts that have none."""
 
 MAPPINGS = {
-    "MODEL_MAPPING": 83,
-    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": 43,
-    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": 35,
+    "MODEL_MAPPING": 106,
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": 45,
+    "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": 36,
     "MODEL_FOR_QUESTION_ANSWERING_MAPPING": 21,
 }
 """Tables of transformers 5.24.0, and how many of their classes belong to families that are counted."""

@@ -116,7 +116,7 @@ def _notes_of_class(config: Config, above: Above, counted: Counted | None, besid
         stated = f"what is around {key}" if key in TEXT_PARTS else f"what {one_line(key, MAX_NAME)} describes"
         unknown = f"{stated} is not known"
     if unknown is not None:
-        without = "" if least is None else f", at least {least.parameters:,} without it"
+        without = "" if least is None else f", at least {least.parameters:,} for the text model"
         yield note(
             "parameters-not-counted",
             f"parameters are not counted: {unknown}{without}; --parameters N or --weights SIZE gives them",
