@@ -268,10 +268,8 @@ def test_a_classifier_over_pipeline_stages_divides_evenly(kvcalc: Kvcalc, tmp_pa
 def test_what_stands_beside_a_text_model_is_not_counted_as_one(more: dict[str, Any]) -> None:
     found = imported("LlamaForCausalLM", **more)
     assert found.model.parameters is None
-    assert (
-        f"what {next(iter(more))} describes is not known, at least 8,030,261,248 for the text model; --parameters N or --weights"
-        in texts(found.notes)[0]
-    )
+    at_least = "at least 8,030,261,248 for the text model; --parameters N or --weights"
+    assert f"what {next(iter(more))} describes is not known, {at_least}" in texts(found.notes)[0]
 
 
 def test_tokens_that_stand_for_images_are_no_tower() -> None:
