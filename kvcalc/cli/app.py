@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from kvcalc.cli.colour import labelled
+from kvcalc.cli.colour import coloured_next, labelled
 from kvcalc.cli.interrupt import STATUS
 from kvcalc.cli.text_command import TextGroup
 from kvcalc.errors import ExitCode, KvcalcError, one_line
@@ -56,7 +56,7 @@ def _call(arguments: list[str]) -> int:
         return done.code if isinstance(done.code, int) else ExitCode.DONE
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "kvcalc"
-        return _complain(ExitCode.BAD_INPUT, _first_small(error.format_message()), f"  try: {command} --help")
+        return _complain(ExitCode.BAD_INPUT, _first_small(error.format_message()), f"next: {command} --help")
     sys.stdout.flush()
     return code if isinstance(code, int) else ExitCode.DONE
 
@@ -103,7 +103,8 @@ def _version(asked: bool) -> None:
 
 def _complain(code: ExitCode, *lines: str) -> ExitCode:
     first, *others = map(one_line, lines)
-    sys.stderr.write("\n".join([labelled("error", first, sys.stderr), *others]) + "\n")
+    told = [labelled("error", first, sys.stderr), *(coloured_next(line, sys.stderr) for line in others)]
+    sys.stderr.write("\n".join(told) + "\n")
     return code
 
 

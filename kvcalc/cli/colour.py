@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # as typing's, without importing it
 if TYPE_CHECKING:
     from typing import TextIO
 
-_CODES = {"error": "1;31", "note": "1;36", "heading": "1;32", "literal": "1;36"}
+_CODES = {"error": "1;31", "note": "1;36", "next": "36", "heading": "1;32", "literal": "1;36"}
 
 
 def has_colours(stream: TextIO) -> bool:
@@ -26,6 +26,12 @@ def has_colours(stream: TextIO) -> bool:
 def coloured(text: str, kind: str, stream: TextIO) -> str:
     """The text as the stream shows it: 'error' red, 'note' cyan."""
     return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if has_colours(stream) else text
+
+
+def coloured_next(line: str, stream: TextIO) -> str:
+    """A line of a message, its label coloured where it is the command to type next."""
+    label, told, command = line.partition(": ")
+    return f"{coloured(f'{label}:', label, stream)} {command}" if told and label == "next" else line
 
 
 def width_of(stream: TextIO, otherwise: int | None = None) -> int | None:

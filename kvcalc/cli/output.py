@@ -19,8 +19,7 @@ def show(report: Report, output: Output) -> None:
     terminal = output.file in (None, "-") and sys.stdout.isatty()
     deliver(render(report, output.how, terminal=terminal), output.file)
     if output.how is not Format.JSON:
-        told = report.told if output.how in {Format.TABLE, Format.MARKDOWN} else ()
-        for note in (each for each in report.notes if each.code not in told):
+        for note in report.notes:
             sys.stderr.write(labelled("note", one_line(with_unit(note.text, report.unit)), sys.stderr) + "\n")
 
 

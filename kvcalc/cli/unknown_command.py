@@ -25,9 +25,9 @@ def unknown_command(path: str, words: Sequence[str], known: Iterable[str]) -> Kv
     if path == "kvcalc" and _is_model(word):
         return KvcalcError(
             f"no command '{word[:100]}': it names a model, and a command comes first",
-            f"  try: {shlex.join(['kvcalc', 'estimate', *words])}",
+            f"next: {shlex.join(['kvcalc', 'estimate', *words])}",
         )
-    return KvcalcError(f"no command '{word[:100]}'{nearest_or_all(word, known)}", f"  try: {path} --help")
+    return KvcalcError(f"no command '{word[:100]}'{nearest_or_all(word, known)}", f"next: {path} --help")
 
 
 def _is_model(word: str) -> bool:

@@ -34,7 +34,6 @@ class Report(NamedTuple):
         notes: for stderr, where the result does not carry them itself.
         columns: of CSV, where there may be no rows.
         unit: of sizes in the notes.
-        told: codes of notes that the view tells itself.
     """
 
     result: Result
@@ -43,7 +42,6 @@ class Report(NamedTuple):
     notes: tuple[Note, ...] = ()
     columns: tuple[str, ...] = ()
     unit: str = "GiB"
-    told: frozenset[str] = frozenset()
 
 
 def render(report: Report, how: Format, *, terminal: bool = False) -> str:

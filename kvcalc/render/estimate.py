@@ -23,7 +23,7 @@ def estimate_report(result: Estimate, unit: str, *, explain: bool, command: str)
 
         return estimate_view(result, unit, explain=explain, command=command)
 
-    return Report(result, rows, view, result.notes, unit=unit, told=frozenset({"tight"}))
+    return Report(result, rows, view, result.notes, unit=unit)
 
 
 def _csv_row(result: Estimate) -> dict[str, Any]:

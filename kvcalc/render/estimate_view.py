@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 TIGHT = "tight"
-"""The code of the note that the screen tells in its own words."""
+"""The code of the note that says how much temporary memory may take."""
 
 
 def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command: str = "") -> View:

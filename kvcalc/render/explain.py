@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.render import Report
 from kvcalc.render.articles import sayings_blocks
-from kvcalc.render.view import Column, Grid, Lines, Row, View
+from kvcalc.render.view import Column, Command, Grid, Lines, Row, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,4 +72,4 @@ def _contents(result: Topics) -> Iterator[Grid | Lines]:
             yield Lines((f"{title}: {', '.join(each.name for each in found)}",))
         else:
             yield Grid((Column(title), Column()), tuple(Row((f"  {each.name}", each.title)) for each in found))
-    yield Lines(("next: kvcalc explain NAME",))
+    yield Lines((Command("kvcalc explain NAME"),))

@@ -72,16 +72,16 @@ def test_a_model_in_the_place_of_a_command(kvcalc: Kvcalc) -> None:
     assert (run.code, run.stdout) == (2, "")
     assert run.stderr == (
         "error: no command 'llama-3-70b': it names a model, and a command comes first\n"
-        "  try: kvcalc estimate llama-3-70b -b 32\n"
+        "next: kvcalc estimate llama-3-70b -b 32\n"
     )
-    assert "try: kvcalc estimate hf:ORG/NAME" in kvcalc("hf:ORG/NAME").stderr
+    assert "next: kvcalc estimate hf:ORG/NAME" in kvcalc("hf:ORG/NAME").stderr
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("estimat llama-3-70b", "error: no command 'estimat'; did you mean 'estimate'?\n  try: kvcalc --help\n"),
-        ("models lst", "error: no command 'lst'; did you mean 'list'?\n  try: kvcalc models --help\n"),
+        ("estimat llama-3-70b", "error: no command 'estimat'; did you mean 'estimate'?\nnext: kvcalc --help\n"),
+        ("models lst", "error: no command 'lst'; did you mean 'list'?\nnext: kvcalc models --help\n"),
         ("estimate llama-3-8b --bath 3", "error: no such option: --bath"),
         ("gpus show", "error: missing argument"),
     ],
