@@ -8,13 +8,16 @@ The ordinary tests do not collect this file: it needs llama.cpp with its C inter
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from llama_cpp_shapes import SHAPES as SHAPES_BY_NAME
 from llama_cpp_shapes import Run, Shape, dense, experts
 from llama_cpp_sizes import LlamaCpp
 from write_llama_cpp_vectors import made, sizes_of
@@ -56,8 +59,14 @@ def drawn() -> Iterator[tuple[Shape, Run]]:
 
 
 @cache
+def library() -> LlamaCpp:
+    """One for all: every other would add its cards to those that llama.cpp finds."""
+    return LlamaCpp()
+
+
+@cache
 def differences() -> tuple[tuple[str, float, float], ...]:
-    lib, found = LlamaCpp(), []
+    lib, found = library(), []
     for shape, run in drawn():
         model = made(lib, shape)
         printed = sizes_of(lib, model, run)
@@ -84,6 +93,31 @@ def differences() -> tuple[tuple[str, float, float], ...]:
 
 def test_caches_are_as_printed() -> None:
     assert [each for each in differences() if abs(each[1]) > 0.0101] == []
+
+
+def test_layers_lie_on_the_cards_that_llama_cpp_puts_them_on() -> None:
+    """In a process of its own: the library finds its cards once."""
+    code = Path(__file__).with_name("llama_cpp_layers.py")
+    run = subprocess.run([sys.executable, str(code)], capture_output=True, text=True, check=True)
+    assert run.stdout.strip().endswith("all alike"), run.stdout
+
+
+def test_the_context_of_layers_that_draft_is_as_printed() -> None:
+    lib, shape = library(), SHAPES_BY_NAME["qwen3.6-27b"]
+    metadata = {**shape.metadata, "block_count": shape.metadata["block_count"] + 1, "nextn_predict_layers": 1}
+    model = lib.model(shape.arch, shape.vocab, metadata, load_mtp=1)
+    drafting = replace(shape.model, mtp_layers=1)
+    for context in (8192, 131072):
+        asked = kvcalc.make_scenario(drafting, engine="llama-cpp", engine_option={"draft-n": "2"}, context=context)
+        layout = Ranks(asked).settled(kvcalc.Deployment())
+        (stage,), load = layout.stages, Load(1, context)
+        own = lib.sizes(model, context, n_rs_seq=2)
+        second = lib.sizes(model, context, ctx_type=1)
+        assert abs(layout.held_bytes(stage, load) / MIB - sum(own.caches) - sum(second.caches)) < 0.02
+        buffer = layout.temporary(stage, load)
+        assert buffer is not None
+        assert 0.9 < buffer.term.bytes / MIB / (own.compute[0] + second.compute[0]) < 1.25
+    lib.free(model)
 
 
 def test_compute_buffers_are_within_a_band() -> None:

@@ -111,7 +111,9 @@ class LlamaCpp:
     def _keep(self, _: int, text: bytes, __: object) -> None:
         self._lines.append(text.decode(errors="replace"))
 
-    def model(self, arch: str, vocab: int, metadata: dict[str, Any], **params: int) -> int:
+    def model(
+        self, arch: str, vocab: int, metadata: dict[str, Any], tensor_split: tuple[float, ...] = (), **params: int
+    ) -> int:
         """A model of such metadata, whose keys go without the architecture's name."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "shape.gguf"
@@ -137,6 +139,9 @@ class LlamaCpp:
         given.no_alloc, given.load_mode = True, 0
         for name, number in params.items():
             setattr(given, name, number)
+        shares = (c.c_float * 16)(*tensor_split)
+        if tensor_split:
+            given.tensor_split = c.addressof(shares)
         self._lines.clear()
         made: int | None = self.lib.llama_model_init_from_user(held, self._nothing, None, given)
         if made is None:
@@ -160,6 +165,15 @@ class LlamaCpp:
         compute = re.findall(r"CUDA\d compute buffer size = +([\d.]+) MiB", said)
         caches = re.findall(r"(?:kv_cache|memory_recurrent): size = +([\d.]+) MiB", said)
         return Sizes(tuple(map(float, compute)), tuple(map(float, caches)))
+
+    def layers_of(self, model: int) -> list[str]:
+        """The device of each layer's cache, in their order: CUDA0, CPU."""
+        given = self.lib.llama_context_default_params()
+        given.n_ctx = 1024
+        self._lines.clear()
+        context = self.lib.llama_init_from_model(model, given)
+        self.lib.llama_free(context)
+        return re.findall(r"layer +\d+: dev = (\w+)", "".join(self._lines))
 
     def free(self, model: int) -> None:
         """Frees a model."""
