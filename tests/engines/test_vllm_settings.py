@@ -13,6 +13,7 @@ from kvcalc.catalogue import find_gpu
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES, choose_engine
 from kvcalc.engines.vllm.engine import Vllm
+from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.settings import Settings
 from kvcalc.errors import KvcalcError
@@ -193,3 +194,15 @@ def test_engine_v0_where_it_is_asked_for() -> None:
 def test_an_engine_that_a_version_lacks_is_refused(version: str, asked: str) -> None:
     with pytest.raises(KvcalcError, match="both its engines"):
         settings(version, "h100", use_v1=asked)
+
+
+def test_performance_modes() -> None:
+    """_set_default_max_num_seqs_and_batched_tokens_args of 0.33.0 doubles what nobody gave."""
+    found = settings("0.33.0", "h100", performance_mode="throughput")
+    assert (found.max_num_batched_tokens, found.max_num_seqs) == (16384, 2048)
+    given = settings("0.33.0", "h100", performance_mode="throughput", max_num_seqs=64)
+    assert (given.max_num_batched_tokens, given.max_num_seqs) == (16384, 64)
+    balanced, fine = (settings("0.33.0", "h100", performance_mode=mode) for mode in ("balanced", "interactivity"))
+    assert capture_sizes(fine, (9, 0)) - capture_sizes(balanced, (9, 0)) == 32 - len({1, 2, 4, 8, 16, 24, 32})
+    with pytest.raises(KvcalcError, match="none before"):
+        settings("0.16.0", "h100", performance_mode="throughput")

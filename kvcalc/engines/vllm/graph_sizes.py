@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.vllm.options import INTERACTIVITY
+
 if TYPE_CHECKING:
     from kvcalc.engines.vllm.settings import Settings
 
@@ -18,6 +20,8 @@ DECODES_ARE_SIZES = (0, 29)
 SEQUENCES_ARE_A_SIZE = (0, 31)
 """max_num_seqs itself is a size where nothing is drafted; not in 0.30."""
 CEILING, BLACKWELL_CEILING = 512, 1024
+INTERACTIVE = 32
+"""Up to which every size is captured with performance_mode interactivity."""
 FAMILY_100 = 10
 """The major compute capability of the family 100."""
 
@@ -40,7 +44,8 @@ def capture_sizes(settings: Settings, capability: tuple[int, int] | None) -> int
         decoding = {count * each for count in (*_grid(counted), counted)}
     elif each == 1 and version >= SEQUENCES_ARE_A_SIZE:
         decoding = {sequences}
-    sizes = {*_grid(min(most, batch)), *(size for size in decoding if size <= min(most, batch))}
+    small = range(1, min(most, batch, INTERACTIVE) + 1) if settings.performance_mode == INTERACTIVITY else ()
+    sizes = {*_grid(min(most, batch)), *small, *(size for size in decoding if size <= min(most, batch))}
     if batch <= most and version >= BATCH_IS_A_SIZE:
         sizes.add(batch)
     return len(sizes)

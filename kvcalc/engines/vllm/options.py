@@ -21,6 +21,7 @@ KERNEL_BLOCK = 16
 KERNEL_BLOCKS = "vllm/v1/attention/backends/triton_attn.py and flash_attn.py, get_supported_kernel_block_sizes"
 
 USAGES = ("server", "offline", "async")
+BALANCED, THROUGHPUT, INTERACTIVITY = "balanced", "throughput", "interactivity"
 STEP_TOKENS = "Tokens that a step computes at most; auto: 2048, 8192 or 16384, by version, card and usage."
 STEP_SEQUENCES = "Sequences that a step computes at most; auto: 128, 256 or 1024, by version, card and usage."
 MOST_TOKENS = 10**9
@@ -40,10 +41,13 @@ def _flag(text: str, what: str) -> bool:
     return value
 
 
-def _usage(text: str, what: str) -> str:
-    if text not in USAGES:
-        raise KvcalcError(f"{what}: '{text[:40]}' is none of {', '.join(USAGES)}")
-    return text
+def _one_of(*known: str) -> Callable[[str, str], str]:
+    def read(text: str, what: str) -> str:
+        if text not in known:
+            raise KvcalcError(f"{what}: '{text[:40]}' is none of {', '.join(known)}")
+        return text
+
+    return read
 
 
 def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
@@ -97,12 +101,18 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         ),
         "enforce-eager": Option(_flag, "false", "Whether there are no CUDA graphs."),
         "usage": Option(
-            _usage, "server", "Whose defaults: the server's, the offline LLM class's, or AsyncLLMEngine's."
+            _one_of(*USAGES), "server", "Whose defaults: the server's, the offline LLM class's, or AsyncLLMEngine's."
         ),
         "use-v1": Option(
             _or_auto(_flag),
             AUTO,
             "Whether its engine is V1, from 0.8 to 0.10 (VLLM_USE_V1); auto: by card and pipeline stages.",
+        ),
+        "performance-mode": Option(
+            _one_of(BALANCED, THROUGHPUT, INTERACTIVITY),
+            BALANCED,
+            "From 0.17: throughput doubles the defaults of tokens and sequences, interactivity captures more sizes.",
+            source="vllm/engine/arg_utils.py, _set_default_max_num_seqs_and_batched_tokens_args",
         ),
         "kv-cache-memory-bytes": Option(
             _or_auto(parse_size), AUTO, "Memory for the cache on each rank, instead of what is left."

@@ -9,11 +9,13 @@ from kvcalc.engines.vllm.defaults import (
     ENGINE_V1,
     SEQUENCES_BY_USAGE,
     TOKENS_BOUNDED_BY_SEQUENCES,
+    Batch,
     Version,
     default_batch,
     default_prefix_caching,
     runner_of,
 )
+from kvcalc.engines.vllm.options import BALANCED, THROUGHPUT
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.errors import KvcalcError
 from kvcalc.note import note, register
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 register({"engine-defaults": "settings of the engine that nobody gave have its defaults"})
 
+PERFORMANCE_MODES: Version = (0, 17)
 IN_FLIGHT_BOUNDS: Version = (0, 24)
 
 
@@ -41,6 +44,7 @@ class Settings(NamedTuple):
         kv_cache_memory_bytes: None: what is left of the share of the accelerator's memory.
         pp: pipeline stages.
         runner: the model runner: v0, v1 or v2.
+        performance_mode: balanced, throughput or interactivity.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
 
@@ -57,6 +61,7 @@ class Settings(NamedTuple):
     num_speculative_tokens: int
     pp: int = 1
     runner: str = "v1"
+    performance_mode: str = BALANCED
     defaults: tuple[str, ...] = ()
 
     @property
@@ -121,6 +126,13 @@ def _asked_engine(engine: Engine, version: Version) -> str | None:
     return "v1" if asked else "v0"
 
 
+def _performance_mode(engine: Engine, version: Version) -> str:
+    mode: str = engine.option("performance-mode")
+    if mode != BALANCED and version < PERFORMANCE_MODES:
+        raise KvcalcError(f"--engine-option: performance-mode {mode}: vllm has none before 0.17 (vllm/config/vllm.py)")
+    return mode
+
+
 def settings_of(engine: Engine, setup: Setup) -> Settings:
     """What the engine's options and its version's defaults make of a setup."""
     version = parse_version(engine.version or engine.versions[-1])
@@ -129,7 +141,10 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
     tokens, sequences = engine.option("max-num-batched-tokens"), engine.option("max-num-seqs")
     by_default = runner_of(version, setup.gpu, setup.deployment.pp, setup.model.model_type, traits)
     runner = _asked_engine(engine, version) or by_default
+    mode = _performance_mode(engine, version)
     batch = default_batch(version, setup.gpu, runner, usage, setup.max_model_len, traits)
+    if mode == THROUGHPUT:
+        batch = Batch(2 * batch.tokens, 2 * batch.sequences)
     most_sequences = batch.sequences if sequences is None else sequences
     most_tokens = batch.tokens if tokens is None else tokens
     if runner != "v0":
@@ -158,5 +173,6 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         num_speculative_tokens=engine.option("num-speculative-tokens"),
         pp=setup.deployment.pp,
         runner=runner,
+        performance_mode=mode,
         defaults=tuple(name for name, value in given.items() if value is None),
     )
