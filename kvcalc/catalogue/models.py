@@ -177,7 +177,16 @@ def _holds_model(path: Path) -> bool:
 def _is_imported(path: Path) -> bool:
     if _is_folder(path):
         return is_there(path / _CONFIG_FILE)
-    return path.suffix.lower() in _IMPORTED_SUFFIXES
+    if path.suffix.lower() in _IMPORTED_SUFFIXES:
+        return True
+    return not path.suffix and _begins_like_gguf(path)
+
+
+def _begins_like_gguf(path: Path) -> bool:
+    """Whether a file without a suffix is one of Ollama's blobs."""
+    from kvcalc.importers.paths import is_gguf  # noqa: PLC0415  # for start-up time
+
+    return is_gguf(path)
 
 
 def _is_folder(path: Path) -> bool:
@@ -205,7 +214,7 @@ def _model_file(path: Path, shown: str) -> FoundModel:
 
 
 def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> FoundModel:
-    from kvcalc.importers import import_path  # noqa: PLC0415  # for start-up time
+    from kvcalc.importers import import_path, is_gguf  # noqa: PLC0415  # for start-up time
 
     try:
         found = import_path(path, shown, assumed)
@@ -213,7 +222,7 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> Found
         from kvcalc.catalogue.next_step import with_next_step  # noqa: PLC0415  # only where something went wrong
 
         raise with_next_step(error, shown, lambda more: import_path(path, shown, more), assumed, _is_named) from error
-    engine = GGUF_ENGINE if path.suffix.lower() == ".gguf" else None
+    engine = GGUF_ENGINE if is_gguf(path) else None
     return FoundModel(found.model, shown, path, found, found.notes, engine)
 
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from kvcalc.importers.config_json import import_config
 from kvcalc.importers.imported_model import ImportedModel
-from kvcalc.importers.paths import import_path
+from kvcalc.importers.paths import import_path, is_gguf
 
-__all__ = ["ImportedModel", "import_config", "import_path"]
+__all__ = ["ImportedModel", "import_config", "import_path", "is_gguf"]

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from kvcalc.importers.imported_model import ImportedModel
     from kvcalc.importers.safetensors import Headers
 
-CONFIG_FILE, GGUF_SUFFIX = "config.json", ".gguf"
+CONFIG_FILE, GGUF_SUFFIX, GGUF_MAGIC = "config.json", ".gguf", b"GGUF"
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file is called a GGUF file, or begins like one, as Ollama's blobs do."""
+    if path.suffix.lower() == GGUF_SUFFIX:
+        return True
+    try:
+        if path.suffix or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+    except (OSError, ValueError):
+        return False
 
 
 def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedModel:
@@ -34,7 +47,7 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
     Raises:
         KvcalcError: it cannot be read, or is not understood.
     """
-    if path.suffix.lower() == GGUF_SUFFIX:
+    if is_gguf(path):
         from kvcalc.importers.gguf import import_gguf  # noqa: PLC0415  # for start-up time, as below
 
         return import_gguf(path, shown, assumed)

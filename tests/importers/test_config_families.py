@@ -39,6 +39,38 @@ def test_falcon_40b_has_num_kv_heads_although_multi_query_is_true() -> None:
     assert "it has no num_kv_heads or n_head_kv" in refusal(values)
 
 
+def test_the_first_falcons_go_by_another_type() -> None:
+    large = {**FALCON, "model_type": "RefinedWeb", "hidden_size": 8192, "n_head": 128, "n_head_kv": 8}
+    del large["num_attention_heads"]
+    assert kinds(large) == ["gqa 128/8 x 64"]
+    assert kinds({**FALCON, "model_type": "RefinedWebModel", "multi_query": True}) == ["mqa 71/1 x 64"]
+
+
+def test_omni_models_are_read_through_two_parts() -> None:
+    text = {"model_type": "qwen2_5_omni_text", "num_hidden_layers": 2}
+    omni = {"model_type": "qwen2_5_omni", "thinker_config": {"model_type": "qwen2_5_omni_thinker", "text_config": text}}
+    assert kinds(omni) == ["gqa 28/4 x 128"] * 2
+    phi = {**LLAMA, "model_type": "phi3_v", "img_processor": {"name": "clip"}}
+    assert kinds(phi) == kinds({**LLAMA, "model_type": "llava_llama"}) == ["gqa 32/8 x 128"] * 2
+
+
+def test_what_some_families_keep_beside_keys_and_values() -> None:
+    reused = {**LLAMA, "model_type": "afm7", "num_layers": 3, "num_kv_reuse_layers": 1}
+    del reused["num_hidden_layers"]
+    assert kinds(reused) == ["gqa 32/8 x 128"] * 2 + ["shared"]
+    ling = {**LLAMA, "model_type": "bailing_moe_linear", "num_hidden_layers": 5, "layer_group_size": 4}
+    assert kinds(ling) == ["lightning 32 x 128"] * 3 + ["gqa 32/8 x 128"] * 2
+    baichuan = {**LLAMA, "model_type": "baichuan_m1", "sliding_window_layers": [1], "sliding_window": 512}
+    full, slides = kinds({**baichuan, "conv_window": 2, "num_swa_key_value_heads": 4})
+    assert full == "gqa 32/8 x 128 short_conv 1024, kernel 2 short_conv 1024, kernel 2"
+    assert slides.startswith("gqa 32/4 x 128, window 512 short_conv 512, kernel 2")
+    whisper = {"model_type": "whisper", "d_model": 384, "decoder_layers": 1, "decoder_attention_heads": 6}
+    assert kinds(whisper) == ["mha 6 x 64 cross 6/6 x 64, 1,500 tokens"]
+    t5 = {"model_type": "t5", "d_model": 512, "num_layers": 1, "num_heads": 8, "d_kv": 64}
+    assert kinds(t5) == ["mha 8 x 64 cross 8/8 x 64, 512 tokens"]
+    assert kinds(t5, encoder_context=4096) == ["mha 8 x 64 cross 8/8 x 64, 4,096 tokens"]
+
+
 def test_falcon_without_either_has_all_heads() -> None:
     assert kinds({**FALCON, "multi_query": False}) == ["mha 71 x 64"]
 

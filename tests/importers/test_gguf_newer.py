@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,6 +81,14 @@ NEWER: dict[str, tuple[Keys, list[str]]] = {
 def test_newer_architectures_keep_what_llama_cpp_keeps(name: str, tmp_path: Path) -> None:
     keys, expected = NEWER[name]
     assert kinds(write(tmp_path / "model.gguf", name.split(maxsplit=1)[0], keys)) == expected
+
+
+def test_a_blob_is_known_by_how_it_begins(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    blob = write(tmp_path / "sha256-0123abcd", "llama", LLAMA)
+    run = kvcalc("estimate", str(blob), "--json")
+    assert (run.code, json.loads(run.stdout)["deployment"]["engine"]) == (0, "llama-cpp")
+    (tmp_path / "notes").write_text("GGU", encoding="utf-8")
+    assert kvcalc("estimate", str(tmp_path / "notes")).code == 2
 
 
 @pytest.mark.parametrize("arch", ["bert", "jina-bert-v3", "llada"])

@@ -119,7 +119,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "nanbeige": _of("own_code", "nanbeige"),
         "plamo": _of("own_code", "plamo"),
         "plamo3": _with(pattern),
-        **_all("Klear lille-130m telechat3 phixtral minicpm qwen", _FULL),
+        **_all("Klear lille-130m telechat3 phixtral minicpm qwen internlm aquila orion skywork", _FULL),
         "phi3small": _without(_FULL, "dense_attention_every_n_layers", "blocksparse_num_local_blocks"),
         "transformer": _ALL,
         **_all("deepseek_v32 glm_moe_dsa", _of("latent", "indexed")),

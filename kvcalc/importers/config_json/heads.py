@@ -78,7 +78,8 @@ def falcon_heads(config: Config) -> AttentionBlock:
     width = _hidden_per_head(config, heads)
     _refuse_other(config, "head_dim", width)
     config.ignore("multi_query", "num_kv_heads", "n_head_kv")
-    if config.flag("new_decoder_architecture"):
+    unsaid = config.get("new_decoder_architecture") is None and config.get("n_head_kv") is not None
+    if config.flag("new_decoder_architecture") or unsaid:  # the first files of Falcon-40B do not say so
         given = config.count("num_kv_heads", "n_head_kv")
         kv_heads = given.because(f"{given.reason}, as new_decoder_architecture is true")
     elif config.flag("multi_query"):

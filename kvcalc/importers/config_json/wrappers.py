@@ -92,7 +92,9 @@ LIKE: Mapping[str, str] = MappingProxyType(
     {
         "exaone4_5_text": "exaone4",
         **_all("phi3_v phi4mm phi4_multimodal phi3v", "phi3"),
-        **_all("xverse", "llama"),
+        **_all("xverse Yi", "llama"),
+        **_all("RefinedWeb RefinedWebModel", "falcon"),
+        "dots_ocr": "qwen2",
     }
 )
 """Types that are read as another one: the one that their text model's code is taken from."""
