@@ -135,7 +135,7 @@ def test_a_mechanism_obeys_the_laws_in_every_engine(kind: str, engine: str) -> N
 
 @each_kind
 def test_a_mechanism_is_explained_and_documented(kind: str, kvcalc: Kvcalc) -> None:
-    told = kvcalc("explain", kind).stdout
+    told = re.sub(r"\s+", " ", kvcalc("explain", kind).stdout)
     assert all(field in told for field in SAMPLES[kind].fields)
     assert KINDS[kind].source in told
     assert re.search(rf"\b{kind}\b", README)

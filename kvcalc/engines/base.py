@@ -305,18 +305,17 @@ class Engine(ABC):
         return model
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:  # noqa: ARG002  # for engines
-        """Whether it is known how it lays out this mechanism's rows that stand for several tokens, and its rings."""
+        """Whether it is known how it lays out this mechanism's rows for several tokens, rings, or keys beside heads."""
         return False
 
     def check_parts(self, model: Model) -> None:
-        """Refuses layers with rows that stand for several tokens, or with rings, where it does not place them.
+        """Refuses layers with parts that it is not known to place (`Mechanism.has_parts`).
 
         Raises:
             KvcalcError: the model has such layers.
         """
         for layer in model.layout.kinds:
-            parts = any(tensor.every or tensor.last for tensor in layer.attention.cached())
-            if parts and not self.places_parts_of(layer.attention):
+            if layer.attention.has_parts and not self.places_parts_of(layer.attention):
                 raise KvcalcError(
                     f"--engine: kvcalc does not follow how {self.name} lays out layers of kind "
                     f"'{layer.attention.kind}' ({layer.attention.label}); --engine exact counts what they keep"

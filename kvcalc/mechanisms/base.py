@@ -195,6 +195,11 @@ class Mechanism(ABC):
         """How many positions of its cache a step reads at most, however many are kept; None: all."""
         return None
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether it keeps more than rows of tokens and constants, so that not every engine is known to place it."""
+        return any(tensor.every or tensor.last for tensor in self.cached())
+
     def positions(self, kept: int) -> int:
         """How many rows of its cache a step scores, where the layer keeps so many tokens."""
         return kept if self.positions_read is None else min(kept, self.positions_read)

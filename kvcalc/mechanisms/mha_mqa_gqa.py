@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection, Role
 from kvcalc.term import Factor
 
 
@@ -65,6 +65,10 @@ class KeysAndValues(Mechanism):
 
     @property
     def label(self) -> str:
+        return self.heads_label
+
+    @property
+    def heads_label(self) -> str:
         """'gqa 64/8 x 128', or 'gqa 64/4 x 192+128' where values are of another width."""
         shared = "" if self.kind == "mha" else f"/{self._count}"
         v_width = "" if self.v_head_dim in (None, self.head_dim) else f"+{self.v_head_dim}"
@@ -125,11 +129,24 @@ class MQA(KeysAndValues):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GQA(KeysAndValues):
-    """Grouped-query attention (arXiv 2305.13245): `num_kv_heads` keys and values are kept."""
+    """Grouped-query attention (arXiv 2305.13245): `num_kv_heads` keys and values are kept.
+
+    Attributes:
+        index_head_dim: width of a sparse indexer's key, where the layer has one (MiniMax-M3).
+        index_n_heads: the indexer's query heads.
+        index_block_size: tokens of a block, of which the indexer chooses whole ones.
+        index_topk_blocks: how many blocks a token reads.
+    """
 
     title: ClassVar[str] = "Grouped-query attention"
-    keeps: ClassVar[str] = "a key and a value for every KV head"
-    source: ClassVar[str] = "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245 section 2.2"
+    keeps: ClassVar[str] = (
+        "a key and a value for every KV head; with a sparse indexer one key of its own for all of them (index_k), in "
+        "bf16 whatever the cache's format"
+    )
+    source: ClassVar[str] = (
+        "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245 section 2.2; the indexer: MiniMax-M3, vLLM 0.33.0, "
+        "vllm/models/minimax_m3/common/indexer.py, MiniMaxM3IndexerCache"
+    )
     example: ClassVar[str] = (
         "Llama-3-70B, 64 query heads on 8 KV heads of 128, 80 layers, 32 sequences of 8,192 tokens in bf16: "
         "2 x 80 x 32 x 8,192 x 8 x 128 x 2 = 85,899,345,920 bytes, 1/8 of what multi-head attention would keep."
@@ -141,10 +158,50 @@ class GQA(KeysAndValues):
     head_dim: Dim
     v_head_dim: Dim | None = None
     k_equals_v: bool = False
+    index_head_dim: Dim | None = None
+    index_n_heads: Dim | None = None
+    index_block_size: Dim | None = None
+    index_topk_blocks: Dim | None = None
 
     def __post_init__(self) -> None:
         KeysAndValues.__post_init__(self)  # super() does not know a class with slots
         check_kv_heads(self.num_heads, self.num_kv_heads)
+        for name in ("index_n_heads", "index_block_size", "index_topk_blocks"):
+            if getattr(self, name) is not None and self.index_head_dim is None:
+                raise ValueError(f"{name}: goes with index_head_dim, of a layer that has an indexer")
+        if (self.index_block_size is None) != (self.index_topk_blocks is None):
+            raise ValueError("index_topk_blocks: goes with index_block_size, the tokens of a block")
+
+    def cached(self) -> tuple[CachedTensor, ...]:
+        kept = KeysAndValues.cached(self)
+        if self.index_head_dim is None:
+            return kept
+        width = Factor("index_head_dim", self.index_head_dim)
+        return (*kept, CachedTensor("index_k", (width,), role=Role.INDEX, format="bf16"))
+
+    def projections(self, hidden_size: int) -> tuple[Projection, ...]:
+        found = KeysAndValues.projections(self, hidden_size)
+        if self.index_head_dim is None:
+            return found
+        return (*found, Projection("indexer's projections", self.index_head_dim, hidden_size))
+
+    @property
+    def has_parts(self) -> bool:
+        return self.index_head_dim is not None
+
+    @property
+    def positions_read(self) -> int | None:
+        if self.index_topk_blocks is None or self.index_block_size is None:
+            return None
+        return self.index_topk_blocks * self.index_block_size
+
+    @property
+    def label(self) -> str:
+        found = self.heads_label
+        if self.index_head_dim is None:
+            return found
+        top = "" if self.index_topk_blocks is None else f", top {self.index_topk_blocks} x {self.index_block_size}"
+        return f"{found}, index {self.index_head_dim}{top}"
 
     @property
     def kv_heads(self) -> Factor:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from kvcalc.mechanisms import MLA
+from kvcalc.mechanisms import GQA, MLA
 from kvcalc.reference.functional import positions, rotate
 
 if TYPE_CHECKING:
-    from kvcalc.mechanisms import MLAExpanded
+    from kvcalc.mechanisms import MHA, MQA, MLAExpanded
 
 EPSILON = 1e-6
 
@@ -81,9 +81,14 @@ class Indexer(Scorer):
         return self.unsurpassed(x_BTD[:, -last:], at_T[-last:], self.keys(x_BTD, at_T), mask_TS)
 
 
-def indexer_of(mechanism: MLA | MLAExpanded, hidden_size: int) -> Indexer | None:
-    """The layer's own indexer; None where it has none, or where an earlier layer's choice is used."""
-    if not isinstance(mechanism, MLA) or mechanism.index_head_dim is None:
+def indexer_of(mechanism: MLA | MLAExpanded | MHA | MQA | GQA, hidden_size: int) -> Indexer | None:
+    """The layer's own indexer; None where it has none, or where an earlier layer's choice is used.
+
+    MiniMax-M3's chooses whole blocks of tokens, and all heads of a group read its choice: here single tokens, as many.
+    """
+    if not isinstance(mechanism, MLA | GQA) or mechanism.index_head_dim is None:
         return None
     heads = mechanism.index_n_heads or mechanism.num_heads
+    if isinstance(mechanism, GQA):
+        return Indexer(hidden_size, heads, mechanism.index_head_dim, mechanism.head_dim, mechanism.positions_read)
     return Indexer(hidden_size, heads, mechanism.index_head_dim, mechanism.qk_rope_head_dim, mechanism.index_topk)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from kvcalc.mechanisms import GQA, MHA, MQA
 from kvcalc.reference.base import ReferenceAttention, Rows, copy_columns, copy_rows, heads_of, kv_heads_of
 from kvcalc.reference.functional import positions, rotate, softmax, textbook_mask, visible
-from kvcalc.reference.stored_as import KEYS_AND_VALUES
+from kvcalc.reference.indexer import indexer_of
+from kvcalc.reference.stored_as import BF16_INDEX_KEYS, KEYS_AND_VALUES
 
 if TYPE_CHECKING:
     from kvcalc.model.span import Span
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
 class HeadAttention(ReferenceAttention):
     """Keys and values of G heads are kept for every token; the mechanism says how many those are."""
 
-    small = {"head_dim": 6, "v_head_dim": 4}  # noqa: RUF012  # declared as a class variable in the base
+    small = {  # noqa: RUF012  # declared as a class variable in the base
+        "head_dim": 6,
+        "v_head_dim": 4,
+        "index_head_dim": 6,
+        "index_n_heads": 3,
+        "index_block_size": 1,
+        "index_topk_blocks": 4,
+    }
+    chosen = frozenset({"index_k"})
     stored_as = {"k": KEYS_AND_VALUES, "v": KEYS_AND_VALUES}  # noqa: RUF012  # likewise
 
     def __init__(self, mechanism: MHA | MQA | GQA, hidden_size: int, span: Span | None = None) -> None:
@@ -39,6 +48,7 @@ class HeadAttention(ReferenceAttention):
         if not self.k_equals_v:
             self.v_proj = nn.Linear(hidden_size, self.num_kv_heads * self.v_head_dim, bias=False)
         self.o_proj = nn.Linear(self.num_heads * self.v_head_dim, hidden_size, bias=False)
+        self.indexer = indexer_of(mechanism, hidden_size)
 
     def queries(self, x_BTD: Tensor) -> Tensor:
         """q (B, T, H, K), not yet rotated."""
@@ -61,16 +71,24 @@ class HeadAttention(ReferenceAttention):
         return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]  # torch: Any
 
     def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
-        """k (B, T, G, K), rotated, and v (B, T, G, V), unless the key is the value."""
-        k_BTGK = rotate(self.keys(x_BTD), positions(x_BTD, start))
-        return {"k": k_BTGK} if self.k_equals_v else {"k": k_BTGK, "v": self.values(x_BTD)}
+        """k (B, T, G, K), rotated, v (B, T, G, V), unless the key is the value, and index_k (B, T, I) of an indexer."""
+        at_T = positions(x_BTD, start)
+        kept = {"k": rotate(self.keys(x_BTD), at_T)}
+        if not self.k_equals_v:
+            kept["v"] = self.values(x_BTD)
+        if self.indexer is not None:
+            kept["index_k"] = self.indexer.keys(x_BTD, at_T)
+        return kept
 
     def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
         at_T = positions(x_BTD, start)
         q_BTHK = rotate(self.queries(x_BTD), at_T) * self.head_dim**-0.5
         q_BTGMK = q_BTHK.unflatten(2, (self.num_kv_heads, -1))
         scores_BGMTS = torch.einsum("btgmk,bsgk->bgmts", q_BTGMK, rows.tensors["k"])
-        weights_BGMTS = softmax(scores_BGMTS, visible(at_T, rows.positions_S, self.span))
+        mask = visible(at_T, rows.positions_S, self.span)
+        if self.indexer is not None:
+            mask = self.indexer.chosen(x_BTD, at_T, rows.tensors["index_k"], mask)[:, None, None]
+        weights_BGMTS = softmax(scores_BGMTS, mask)
         o_BTGMV = torch.einsum("bgmts,bsgv->btgmv", weights_BGMTS, self.value_rows(rows))
         return self.output(o_BTGMV.flatten(2, 3))
 
@@ -86,7 +104,10 @@ class HeadAttention(ReferenceAttention):
         if not self.k_equals_v:
             v_BHTV = self.values(x_BTD).repeat_interleave(repeats, dim=2).transpose(1, 2)
         scores_BHTT = q_BHTK @ k_BHTK.transpose(2, 3) / self.head_dim**0.5
-        weights_BHTT = softmax(scores_BHTT, textbook_mask(tokens, last, self.span, x_BTD.device))
+        mask = textbook_mask(tokens, last, self.span, x_BTD.device)
+        if self.indexer is not None:
+            mask = self.indexer.textbook(x_BTD, mask).unsqueeze(1)
+        weights_BHTT = softmax(scores_BHTT, mask)
         return self.output((weights_BHTT @ v_BHTV).transpose(1, 2))
 
     def shard(self, rank: int, tp: int) -> Self:
@@ -95,12 +116,16 @@ class HeadAttention(ReferenceAttention):
         fewer = {"num_heads": len(heads)}
         if isinstance(self.mechanism, GQA):
             fewer["num_kv_heads"] = len(kv_heads)
+            if self.indexer is not None:
+                fewer["index_n_heads"] = self.indexer.heads
         part = self.empty_part(replace(self.mechanism, **fewer))
         copy_rows(part.q_proj, self.q_proj, heads, self.head_dim)
         copy_rows(part.k_proj, self.k_proj, kv_heads, self.head_dim)
         if not self.k_equals_v:
             copy_rows(part.v_proj, self.v_proj, kv_heads, self.v_head_dim)
         copy_columns(part.o_proj, self.o_proj, heads, self.v_head_dim)
+        if self.indexer is not None and part.indexer is not None:
+            part.indexer.load_state_dict(self.indexer.state_dict())
         return part
 
 
@@ -109,7 +134,9 @@ class MultiHeadAttention(HeadAttention):
 
 
 class GroupedQueryAttention(HeadAttention):
-    """M = H/G query heads share each key head and value head."""
+    """M = H/G query heads share each key head and value head. An indexer is whole on every rank."""
+
+    stored_as = {**HeadAttention.stored_as, "index_k": BF16_INDEX_KEYS}  # noqa: RUF012  # as in the base
 
 
 class MultiQueryAttention(HeadAttention):

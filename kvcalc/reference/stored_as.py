@@ -46,6 +46,10 @@ INDEX_KEYS = StoredAs(
     "DeepSeek-V3.2-Exp, inference/model.py, class Indexer: k_cache, k_scale_cache",
     partial(ByteBlocks, torch.float8_e4m3fn, torch.float32, 128),
 )
+BF16_INDEX_KEYS = StoredAs(
+    "vLLM 0.33.0, vllm/models/minimax_m3/common/indexer.py, MiniMaxM3IndexerCache: indexer_kv_dtype bf16",
+    partial(Plain, torch.bfloat16),
+)
 _FLASH_MLA = "FlashMLA, README.md, FP8 KV Cache"
 FP8_DS_MLA = {
     "c_kv": StoredAs(_FLASH_MLA, partial(ByteBlocks, torch.float8_e4m3fn, torch.float32, 128)),

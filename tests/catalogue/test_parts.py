@@ -11,6 +11,8 @@ import kvcalc
 
 with (DATA / "compressed_facts.csv").open(encoding="utf-8", newline="") as file:
     FACTS = {row["name"]: row for row in csv.DictReader(file)}
+NAMES = {*FACTS, "minimax-m3"}
+"""Every model whose facts are here."""
 
 
 def layers_of(name: str) -> tuple[int, int, int]:
@@ -47,3 +49,13 @@ def test_what_a_token_adds_in_the_long_run(name: str) -> None:
     found = kvcalc.estimate(name, context=10_000).cache
     assert found.bytes_per_token_at_context == of_4 * (1024 + 132) // 4 + of_128 * 1024 // 128
     assert found.lower_bound
+
+
+def test_minimax_m3_keeps_an_indexers_keys_in_bf16_beside_its_heads() -> None:
+    """3 full layers and 57 with an indexer of 128 (sparse_attention_freq of its config.json)."""
+    model = kvcalc.load_model("minimax-m3")
+    assert (model.num_layers, model.parameters) == (60, 426_174_565_632)
+    for asked, element in (("bf16", 2), ("fp8", 1)):
+        found = kvcalc.estimate(model, batch=2, context=5000, cache_dtype=asked).cache
+        assert found.bytes == 2 * 5000 * (60 * 2 * 4 * 128 * element + 57 * 128 * 2)
+        assert found.bytes_per_token == 60 * 1024 * element + 57 * 256

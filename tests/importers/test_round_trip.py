@@ -23,6 +23,7 @@ NO_CLASS = {
     "chatglm",
     "internlm2",
     "kimi_k3",
+    "minimax_m3",
     "phi-msft",
     "step3_vl",
     "step3p7",

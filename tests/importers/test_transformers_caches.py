@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 
 CACHES: dict[str, Any] = json.loads((DATA / "transformers_caches.json").read_text(encoding="utf-8"))
 REFUSED = {
-    *("deepseek_v4", "minimax_m3_vl", "minimax_m3_vl_text"),  # kinds of caches that are not expressed
-    *("t5gemma2", "xlstm", "zaya", "hrm_text", "unlimited_ocr", "seamless_m4t", "seamless_m4t_v2", "fsmt"),
+    *(
+        "deepseek_v4",
+        "t5gemma2",
+        "xlstm",
+        "zaya",
+        "hrm_text",
+        "unlimited_ocr",
+        "seamless_m4t",
+        "seamless_m4t_v2",
+        "fsmt",
+    ),
     *("glm4_moe", "bamba"),  # of which a default file lacks a size
 }
 ENCODERS = {

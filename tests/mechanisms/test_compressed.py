@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import kvcalc
-from kvcalc.mechanisms import Compressed
+from kvcalc.mechanisms import GQA, Compressed
 from kvcalc.model.layers import LayerGroup
 
 FIELDS: dict[str, Any] = {"num_heads": 8, "head_dim": 64, "sliding_window": 16, "compress_ratio": 4}
@@ -92,6 +92,24 @@ def test_fields_that_do_not_go_together_are_refused(fields: dict[str, Any], mess
 def test_a_layer_that_says_itself_what_it_keeps_has_no_window() -> None:
     with pytest.raises(ValueError, match="window: attention of kind 'compressed' says itself which tokens it keeps"):
         LayerGroup(count=1, attention=HEAVY, window=16)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"index_n_heads": 2}, "index_n_heads: goes with index_head_dim"),
+        ({"index_head_dim": 8, "index_topk_blocks": 2}, "index_topk_blocks: goes with index_block_size"),
+    ],
+)
+def test_an_indexer_beside_heads_has_all_that_it_needs(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GQA(num_heads=4, num_kv_heads=2, head_dim=8, **fields)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "llama-cpp", "sglang"])
+def test_an_engine_that_does_not_place_an_indexer_beside_heads_refuses_it(engine: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=f"does not follow how {engine} lays out layers of kind 'gqa'"):
+        kvcalc.estimate("minimax-m3", engine=engine)
 
 
 def test_an_engine_that_does_not_place_such_rows_refuses_them() -> None:

@@ -26,7 +26,16 @@ from kvcalc.model.layers import LayerGroup
 SAMPLES: tuple[Attention, ...] = (
     MHA(num_heads=4, head_dim=8, v_head_dim=4),
     MQA(num_heads=4, head_dim=8, v_head_dim=4),
-    GQA(num_heads=4, num_kv_heads=2, head_dim=8, v_head_dim=4),
+    GQA(
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=8,
+        v_head_dim=4,
+        index_head_dim=8,
+        index_n_heads=2,
+        index_block_size=2,
+        index_topk_blocks=4,
+    ),
     MLA(
         num_heads=2,
         kv_lora_rank=16,

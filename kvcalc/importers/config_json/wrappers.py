@@ -73,6 +73,7 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         "kosmos-2": "kosmos_2_text_model",
         "kosmos-2.5": "kosmos_2_5_text_model",
         "lfm3_vl": "lfm3",
+        "minimax_m3_vl": "minimax_m3_vl_text",
         "pix2struct": "pix2struct_text_model",
         **dict.fromkeys((*DECODERS, "pi0", "qwen2_5_omni", "qwen3_omni_moe")),
         "qwen2_5_omni_thinker": "qwen2_5_omni_text",
@@ -113,12 +114,10 @@ _GATES = "made of gated linear recurrences, whose states kvcalc does not express
 _NO_CACHE = "an encoder, which keeps no cache"
 _YAML = "write the model as YAML by hand (kvcalc models schema)"
 _LINEAR = f"of flash-linear-attention, whose states kvcalc does not import; {_YAML}"
-_SPARSE = "a model with a sparse attention of its own, whose cache is not published in full"
 
 NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
     {
         "glm5_next": "a model whose indexer pools keys over several tokens, which kvcalc does not express yet",
-        **_all("minimax_m3 minimax_m3_vl minimax_m3_vl_text", _SPARSE),
         **_all("rwkv rwkv6 rwkv7 recurrent_gemma hgrn hgrn2", _GATES),
         **_all("gla gsa delta_net gated_deltanet gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
         **_all("t5gemma t5gemma2", _ENCODER),
