@@ -22,6 +22,7 @@ ENGINES = EngineRegistry(
         "sglang": "kvcalc.engines.sglang.engine:Sglang",
         "llama-cpp": "kvcalc.engines.llama_cpp.engine:LlamaCpp",
         "transformers": "kvcalc.engines.transformers.engine:Transformers",
+        "mlx": "kvcalc.engines.mlx.engine:Mlx",
     }
 )
 """By name, and where each is."""

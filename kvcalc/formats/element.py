@@ -7,6 +7,7 @@ block_bytes bytes"; some add bytes for each head's scale. Sources are beside the
 from __future__ import annotations
 
 import math
+import re
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -189,6 +190,28 @@ TENSOR_FORMATS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 """Cache formats that give each tensor of a mechanism its own element format; of a model, those that it keeps."""
 
 
+_BY_HAND = re.compile(r"q(\d{1,2})_g(\d{1,4})_s(\d{1,3})")
+MOST_BITS = 32
+
+
+def by_hand(name: str, what: str) -> ElementFormat | None:
+    """The format of 'q4_g64_s4': 4 bits an element, and 4 bytes of scales for each 64; None of any other name.
+
+    Raises:
+        KvcalcError: no bits, or a group that does not fill whole bytes.
+    """
+    found = _BY_HAND.fullmatch(name)
+    if found is None:
+        return None
+    bits, group, beside = map(int, found.groups())
+    if not (0 < bits <= MOST_BITS and group):
+        raise KvcalcError(f"{what}: '{name}' needs 1 to {MOST_BITS} bits, and at least 1 element in a group")
+    if bits * group % 8:
+        raise KvcalcError(f"{what}: '{name}' has {group} elements of {bits} bits, which fill no whole bytes")
+    about = f"{bits} bits an element and {beside} bytes beside each {group}, as written by hand"
+    return ElementFormat(name, group, bits * group // 8 + beside, about, "as written by hand: qBITS_gGROUP_sBYTES")
+
+
 def format_names() -> list[str]:
     """Every accepted spelling of a single element format."""
     return [*FORMATS, *ALIASES]
@@ -201,7 +224,7 @@ def find_format(name: str, what: str) -> ElementFormat:
         KvcalcError: no such format; the nearest names are in the message.
     """
     lowered = name.strip().lower()
-    found = FORMATS.get(ALIASES.get(lowered, lowered))
+    found = FORMATS.get(ALIASES.get(lowered, lowered)) or by_hand(lowered, what)
     if found is None:
         raise KvcalcError(
             f"{what}: unknown format '{name[:40]}'"
