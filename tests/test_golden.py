@@ -36,6 +36,7 @@ COMMANDS = {
     "vllm": "estimate gemma-3-27b --engine vllm --batch 4 --context 32Ki --tp 2",
     "llama-cpp": "estimate gemma-3-27b --engine llama-cpp --batch 4 --context 8Ki --cache-dtype q8_0 --gpu rtx5090",
     "transformers": "estimate gemma-3-27b --engine transformers --batch 2 --context 8Ki --gpu h200-sxm",
+    "mlx": "estimate gemma-3-27b --engine mlx --context 8000 --gpu m4-max --gpu-memory 96GiB",
     "llama-cpp-capacity": "capacity qwen3.6-27b --engine llama-cpp --weights 14032MiB --cache-dtype q8_0 --gpu rtx3090",
     "sglang": "estimate gpt-oss-120b --engine sglang --batch 16 --context 32Ki --tp 2",
     "sglang-capacity": "capacity qwen3-next-80b-a3b --engine sglang --gpu h200 --tp 4 --context 256Ki",

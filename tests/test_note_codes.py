@@ -119,6 +119,11 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "default-context": estimate("llama-3-8b"),
     "weights-on-host": estimate("llama-3-8b", engine="llama-cpp"),
     "host-cache": estimate("llama-3-8b", engine="llama-cpp"),
+    "mlx-prefix-in-every-sequence": estimate("llama-3-8b", engine="mlx", batch=2, shared_prefix=1024),
+    "mlx-window-classes": estimate(
+        model(LayerGroup(count=1, attention=HEADS, window=64), LayerGroup(count=1, attention=HEADS)), engine="mlx"
+    ),
+    "mlx-buffers": estimate("llama-3-8b", engine="mlx"),
     "prefix-in-every-sequence": estimate("llama-3-8b", engine="transformers", batch=2, shared_prefix=1024),
     "device-map": estimate("llama-3-8b", engine="transformers", pp=2),
     "prompt-of-states": estimate("qwen3-next-80b-a3b", engine="transformers", pp=4),

@@ -27,7 +27,7 @@ class Mlx(Engine):
     name: ClassVar[str] = "mlx"
     versions: ClassVar[tuple[str, ...]] = VERSIONS
     about: ClassVar[str] = (
-        "Each sequence has caches of its own, which grow in steps of 256 tokens. A layer with a window keeps the window "
+        "Each sequence has caches of its own, which grow in steps of 256 tokens. A layer with a window keeps only that "
         "where its class makes a rotating cache, and every token where it makes none. All is in the format of "
         "computing unless kv-bits quantises it. A context is a prompt of all tokens but one, and that one."
     )

@@ -62,9 +62,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "Tokens of a rotating cache for every layer, the first 4 of the context among them.",
             otherwise="no limit",
         ),
-        "kv-bits": Option(
-            _one_of(2, 4, 8), None, "Bits of an element of a quantised cache.", otherwise="not quantised"
-        ),
+        "kv-bits": Option(_one_of(2, 4, 8), None, "Bits of an element of a quantised cache.", "not quantised"),
         "kv-group-size": Option(_one_of(32, 64, 128), "64", "Elements that share a scale and a bias."),
         "quantized-kv-start": Option(_count(MAX_CONTEXT, 0), "5000", "Tokens from which on a cache is quantised."),
         "prefill-step-size": Option(_prefill, "2048", "Tokens of a prompt that one pass reads."),

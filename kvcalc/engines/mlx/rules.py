@@ -9,34 +9,11 @@ STEP = 256
 CACHE = "mlx_lm 0.32.2, mlx_lm/models/cache.py"
 
 ROTATING = frozenset(
-    [
-        "afmoe",
-        "baichuan_m1",
-        "cohere2",
-        "exaone4",
-        "exaone_moe",
-        "gemma3",
-        "gemma3_text",
-        "gemma3n",
-        "gemma4",
-        "gemma4_text",
-        "gemma4_unified",
-        "gpt_oss",
-        "iquestloopcoder",
-        "laguna",
-        "llama",
-        "mellum",
-        "mimo_v2_flash",
-        "ministral3",
-        "mistral",
-        "mistral3",
-        "muse_glimmer",
-        "muse_spark",
-        "olmo3",
-        "plamo3",
-        "spark2_5",
-        "step3p5",
-    ]
+    {
+        *("afmoe", "baichuan_m1", "cohere2", "exaone4", "exaone_moe", "gemma3", "gemma3_text", "gemma3n", "gemma4"),
+        *("gemma4_text", "gemma4_unified", "gpt_oss", "iquestloopcoder", "laguna", "llama", "mellum", "mimo_v2_flash"),
+        *("ministral3", "mistral", "mistral3", "muse_glimmer", "muse_spark", "olmo3", "plamo3", "spark2_5", "step3p5"),
+    }
 )
 """Types whose class makes rotating caches for layers with windows (RotatingKVCache in mlx_lm/models/NAME.py)."""
 EXPANDED = frozenset({"deepseek_v2", "minicpm3"})
@@ -61,7 +38,7 @@ RULES = (
     ),
     Rule(
         "rows with max-kv-size",
-        "min(max-kv-size, tokens - 1 + step); the first 4 tokens stay. Classes with a make_cache of their own ignore it",
+        "min(max-kv-size, tokens - 1 + step); the first 4 tokens stay. Classes that make caches of their own ignore it",
         f"{CACHE}, make_prompt_cache",
     ),
     Rule(

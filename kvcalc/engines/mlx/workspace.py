@@ -1,6 +1,6 @@
 """The workspace of a prompt: what a pass over prefill-step-size tokens holds beside weights and cache.
 
-    bytes = tokens of a pass x (4 x hidden_size + 3 x feed-forward width) + rows of windows until the next token + logits
+    bytes = tokens of a pass x (4 x hidden_size + 3 x feed-forward width) + rows of windows + logits
 
 The first part is what the point of a feed-forward block holds in any framework that computes it in this order, gate and
 product at once; it is not measured on a Mac, where MLX may fuse some of it. Windows hold up to window - 1 +
