@@ -98,7 +98,7 @@ def of_model(name: str) -> dict[str, Any] | None:
 
 def main() -> None:
     lengths = (1, 2, 3, 127, 128, 129, 256, 257, 300, 512, 513, 600, 1200, 2049, 5000)
-    found = {
+    found: dict[str, Any] = {
         "mlx_lm": version("mlx-lm"),
         "full": {tokens: rows(caches.KVCache(), tokens) for tokens in lengths},
         **{
