@@ -34,7 +34,9 @@ class Gpu(WorksOut):
         label_gb: the size in the product's name; a label, never computed with.
         memory_bytes: total memory; None where no figure is known, so that the user must give one.
         memory_from: who reports it: `runtime` (torch or cudaMemGetInfo, the least seen), or `nvidia-smi`, which
-            overstates by what the driver keeps; `user` for `--gpu-memory`.
+            overstates by what the driver keeps; `vendor` where only what it is sold as is known; `unified` for the
+            share that a GPU may use of the processor's memory; `user` for `--gpu-memory`.
+        sizes_gb: those that it is sold with, the smallest first, where they are several.
         nvidia_smi_bytes: what nvidia-smi tells, where the runtime tells less and an engine's defaults look at it.
         devices: as which software sees it; with more than one, each has its share of every figure here.
         one_of: devices of the whole, where this is one of them.
@@ -53,7 +55,8 @@ class Gpu(WorksOut):
     multiprocessors: Count | None = None
     label_gb: Count | None = None
     memory_bytes: Size | None = None
-    memory_from: Literal["runtime", "nvidia-smi", "user"] | None = None
+    sizes_gb: tuple[Count, ...] = ()
+    memory_from: Literal["runtime", "nvidia-smi", "vendor", "unified", "user"] | None = None
     nvidia_smi_bytes: Size | None = None
     devices: Count = 1
     one_of: Count = 1

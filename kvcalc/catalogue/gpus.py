@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.catalogue import shipped
+from kvcalc.catalogue.gpu_table import table
 from kvcalc.errors import KvcalcError, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,18 +16,22 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
 
 
+AUTO = "auto"
+"""The accelerator of the machine that kvcalc runs on."""
+
 TOGETHER = "+"
 """Between the names of cards that make up one deployment; a comma is between alternatives."""
 
 
 def gpu_names() -> list[str]:
     """Every accelerator of the catalogue."""
-    return shipped.names_in(shipped.GPUS)
+    return sorted((*shipped.names_in(shipped.GPUS), *table()))
 
 
 def shipped_gpus() -> Iterator[Gpu]:
     """Every accelerator of the catalogue, by name."""
-    return (shipped.read_gpu(shipped.GPUS / f"{name}.yaml") for name in gpu_names())
+    of_table = table()
+    return (of_table.get(name) or shipped.read_gpu(shipped.GPUS / f"{name}.yaml") for name in gpu_names())
 
 
 def find_gpu(text: str) -> Gpu:
@@ -40,28 +45,41 @@ def find_gpu(text: str) -> Gpu:
 
         return UnlikeCards.of(tuple(find_gpu(each.strip()) for each in text.split(TOGETHER)))
     name = text.lower()
+    if name == AUTO:
+        from kvcalc.catalogue.detect import detected  # noqa: PLC0415  # for start-up time
+
+        return detected(find_gpu)
     path = shipped.path_of(shipped.GPUS, name)
     if path is not None:
         return shipped.read_gpu(path)
     path = _paths_of_aliases(shipped.GPUS, shipped.stamp(shipped.GPUS)).get(name)
     if path is not None and path.is_file() and name in (gpu := shipped.read_gpu(path)).aliases:
         return gpu
+    if name in table():
+        return table()[name]
+    from kvcalc.catalogue.gpu_words import by_words  # noqa: PLC0415  # for start-up time
+
     gpus = list(shipped_gpus())
-    for gpu in gpus:
-        if name in gpu.aliases:
-            return gpu
+    found = next((gpu for gpu in gpus if name in gpu.aliases), None) or by_words(text, gpus)
+    if found is not None:
+        return found
     raise KvcalcError(_no_such_gpu(text, gpus))
 
 
 @lru_cache(maxsize=4)
 def _paths_of_aliases(folder: Path, _stamp: tuple[int, ...]) -> dict[str, Path]:
     """The file in which each alias was found; whether it still has the alias is for the caller to see."""
-    return {alias: folder / f"{gpu.name}.yaml" for gpu in shipped_gpus() for alias in gpu.aliases}
+    return {alias: folder / f"{gpu.name}.yaml" for gpu in _of_files() for alias in gpu.aliases}
+
+
+def _of_files() -> Iterator[Gpu]:
+    return (shipped.read_gpu(shipped.GPUS / f"{name}.yaml") for name in shipped.names_in(shipped.GPUS))
 
 
 def _no_such_gpu(text: str, gpus: list[Gpu]) -> str:
     shown = text[:100]
-    cards = [gpu.name for gpu in gpus if gpu.name.startswith(f"{text.lower()}-")]
+    words = "-".join(text.lower().split())
+    cards = [gpu.name for gpu in gpus if gpu.name.startswith(f"{words}-")]
     if len(cards) > 1:
         return f"gpu: '{shown}' may be {', '.join(cards[:-1])} or {cards[-1]}; name one of them"
     hint = did_you_mean(text, [name for gpu in gpus for name in (gpu.name, *gpu.aliases)])

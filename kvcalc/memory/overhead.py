@@ -27,10 +27,15 @@ _GRAPHS_SOURCE = (
 
 
 @lru_cache(maxsize=1024)
-def overhead(ranks: int, replacement: int | None) -> Sum:
-    """Overhead of one rank, among `ranks` GPUs that exchange activations, or the user's own figure."""
+def overhead(ranks: int, replacement: int | None, vendor: str | None = None) -> Sum:
+    """Overhead of one rank, among `ranks` GPUs that exchange activations, or the user's own figure.
+
+    None of Apple's chips, which have neither NCCL nor CUDA graphs.
+    """
     if replacement is not None:
         return Sum("overhead", (Product("given", (Factor("given", replacement, "byte"),), GIVEN),))
+    if vendor == "Apple":
+        return Sum("overhead", ())
     doublings = (ranks - 1).bit_length()
     factors = (
         (

@@ -132,7 +132,7 @@ class Rank:
         self._known: _SharedOut | None = None
         if common.scenario.engine.plain:
             given = common.scenario.replacements.overhead
-            others = overhead(common.deployment.connected_ranks, given)
+            others = overhead(common.deployment.connected_ranks, given, common.scenario.gpu.vendor)
             self._known = _SharedOut(None, common.temporary, others, common.usual)
 
     @property
@@ -147,7 +147,7 @@ class Rank:
             own = self.settled.budget(self._stage, self.weights_bytes or 0)
             temporary = (own.temporary if given.temporary is None else None) or self._common.temporary
             others = own.overhead if given.overhead is None else None
-            plain = overhead(self._common.deployment.connected_ranks, given.overhead)
+            plain = overhead(self._common.deployment.connected_ranks, given.overhead, self._scenario.gpu.vendor)
             everything = _with(others or plain, own.left_free)
             self._known = _SharedOut(own.usable, temporary, everything, temporary.term.bytes, own.cache)
         return self._known

@@ -128,7 +128,8 @@ class Ranks:
                 rank.usable_bytes - rank.overhead.bytes - rank.reserve.bytes - figure(rank.temporary)
                 for rank in self.of(deployment)
             )
-        other = overhead(deployment.connected_ranks, scenario.replacements.overhead).bytes + self.reserve.bytes
+        others = overhead(deployment.connected_ranks, scenario.replacements.overhead, scenario.gpu.vendor)
+        other = others.bytes + self.reserve.bytes
         return scenario.usable_bytes - other - figure(self.temporary)
 
     def most_of_an_accelerator(self, figure: Callable[[Temporary], int]) -> int:

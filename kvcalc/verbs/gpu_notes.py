@@ -25,9 +25,41 @@ def gpu_notes(*scenarios: Scenario) -> Iterator[Note]:
             "(0.4 to 2.9 % on cards where both are known); --gpu-memory SIZE gives your own",
             gpus=tuple(overstated),
         )
+    for gpu in (scenario.gpu for scenario in gpus.values()):
+        yield from _as_sold(gpu)
     for scenario in gpus.values():
         yield from _devices_note(scenario.gpu)
         yield from _context_note(scenario)
+
+
+def _as_sold(gpu: Gpu) -> Iterator[Note]:
+    """Whose figure its memory is, where no software has told it; and which of its sizes is taken."""
+    if gpu.memory_from == "vendor":
+        yield note(
+            "gpu-memory-as-sold",
+            f"memory of {gpu.name} is what it is sold with, {gpu.label_gb} GiB; programs see 1 to 7 % less on cards "
+            "where both are known; --gpu-memory SIZE gives your own",
+            gpu=gpu.name,
+        )
+    if gpu.memory_from == "unified":
+        what = "Apple's limit of a GPU's working set, as llama.cpp prints it; sysctl iogpu.wired_limit_mb raises it"
+        what = what if gpu.vendor == "Apple" else "what the processor's firmware gives to the GPU at most"
+        yield note(
+            "gpu-unified-memory",
+            f"of {gpu.label_gb} GB that {gpu.name} shares with the processor, the GPU has {gpu.memory_bytes:,} bytes: "
+            f"{what}",
+            gpu=gpu.name,
+            memory_bytes=gpu.memory_bytes,
+        )
+    if gpu.sizes_gb and gpu.memory_from != "user":
+        sizes = ", ".join(f"{gpu.name}-{size}gb" for size in gpu.sizes_gb)
+        yield note(
+            "gpu-smallest-size",
+            f"{gpu.name} is sold with several sizes of memory: the smallest is taken, {gpu.label_gb} GB; name one of "
+            f"{sizes}",
+            gpu=gpu.name,
+            label_gb=gpu.label_gb,
+        )
 
 
 def _devices_note(gpu: Gpu) -> Iterator[Note]:
@@ -54,7 +86,7 @@ def _context_note(scenario: Scenario) -> Iterator[Note]:
     """Whether a process's own context fits beside what may be used."""
     gpu = scenario.gpu
     left = scenario.memory_bytes - scenario.usable_bytes
-    if gpu.memory_from != "user" and left < CUDA_CONTEXT_BYTES:
+    if gpu.memory_from not in {"user", "unified"} and left < CUDA_CONTEXT_BYTES:
         utilization = float(scenario.utilization)
         yield note(
             "process-context-squeezed",

@@ -1,0 +1,125 @@
+"""Names of accelerators as people type them: '3090', 'RTX 5090', 'NVIDIA H100 80GB HBM3', 'm3 max 64gb', '2x3090'."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvcalc.catalogue.gpu_table import of_size
+from kvcalc.errors import KvcalcError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvcalc.gpu import Gpu
+
+MAX_NAME = 100
+_LEFT_OUT = re.compile(
+    r"\b(?:nvidia|geforce|quadro|amd|radeon|intel|apple|tesla|instinct|graphics|gpu|generation|corporation|tm|r)\b"
+)
+_SERIES = re.compile(r"^(?:rtx|gtx|rx|arc)(?=.*\d)")
+_SIZE = re.compile(r"^(.+?(?:[\s_-]+|[a-z]))(\d{1,4})\s?(?:gb|gib|g)$")
+_TIMES = "[x*\N{MULTIPLICATION SIGN}]"
+_SEVERAL = (
+    re.compile(rf"(?P<count>\d{{1,4}})\s*{_TIMES}\s*(?P<name>.+)"),
+    re.compile(rf"(?P<name>.+?)(?:\s+{_TIMES}\s*|\s*[*]\s*)(?P<count>\d{{1,4}})"),
+)
+_KINDS = re.compile(r"(?:sxm|pcie|nvl|bw|blackwell|ada)?")
+"""What may follow a name that several accelerators have in common, beside a size."""
+
+
+def by_words(text: str, gpus: Iterable[Gpu]) -> Gpu | None:
+    """The accelerator that a typed name is of; None where it is of none.
+
+    Raises:
+        KvcalcError: it is of several, of none with so much memory, or of more than one accelerator at a time.
+    """
+    known, asked = list(gpus), text[:MAX_NAME].strip().lower()
+    found = _named(asked, known)
+    if found is not None:
+        return found
+    for pattern in _SEVERAL:
+        several = pattern.fullmatch(asked)
+        one = None if several is None else _named(several["name"], known)
+        if several is not None and one is not None:
+            raise KvcalcError(
+                f"gpu: '{asked}' is {several['count']} accelerators; name one, and how many: --gpu {one.name} --gpus "
+                f"{several['count']}"
+            )
+    return None
+
+
+def _letters(text: str) -> str:
+    """A name without vendors, spaces and dashes."""
+    words = _LEFT_OUT.sub(" ", re.sub(r"[-_/()]", " ", text.lower()))
+    return re.sub(r"[^a-z0-9+]", "", words)
+
+
+def _named(text: str, known: list[Gpu]) -> Gpu | None:
+    words = "-".join(text.split())
+    own = next((gpu for gpu in known if words == gpu.name or words in gpu.aliases), None)
+    if own is not None:
+        return own
+    size = _SIZE.match(text)
+    if size is not None and not any(_letters(text) in _keys(gpu) for gpu in known):
+        sized = _of_size(size[1].strip(), int(size[2]), known)
+        if sized is not None:
+            return sized
+    return _only(text, _fitting(_letters(text), known))
+
+
+def _of_size(text: str, size_gb: int, known: list[Gpu]) -> Gpu | None:
+    """Of the accelerators that a name fits, the one with so much memory."""
+    words = "-".join(text.split())
+    own = [gpu for gpu in known if words == gpu.name or words in gpu.aliases]
+    found = _fitting(_letters(text), known)
+    several = next((gpu for gpu in (*own, *found) if gpu.sizes_gb), None)
+    if several is not None:
+        return replace(of_size(several, size_gb), name=f"{several.name}-{size_gb}gb", sizes_gb=())
+    return _only(f"{text} {size_gb}gb", [gpu for gpu in found if gpu.label_gb == size_gb])
+
+
+def _fitting(asked: str, known: list[Gpu]) -> list[Gpu]:
+    """Those whose name it is, with or without a series, and kinds of such a card."""
+    if not any(each.isdigit() for each in asked) and len(asked) < 4:  # noqa: PLR2004  # a word, not a name
+        return []
+    whole = [gpu for gpu in known if asked in _keys(gpu)]
+    bare = [] if whole or _SERIES.match(asked) else [gpu for gpu in known if asked in map(_bare, _keys(gpu))]
+    found = [*whole, *bare, *(gpu for gpu in known if _is_a_kind_of(asked, gpu))]
+    return list({gpu.name: gpu for gpu in found}.values())
+
+
+def _keys(gpu: Gpu) -> set[str]:
+    return {_letters(each) for each in _names(gpu)}
+
+
+def _names(gpu: Gpu) -> Iterator[str]:
+    yield gpu.name
+    yield from gpu.aliases
+    yield from gpu.device_names
+    if gpu.title:
+        yield gpu.title
+
+
+def _bare(key: str) -> str:
+    """A name without its series: 3090 of rtx3090."""
+    return _SERIES.sub("", key)
+
+
+def _is_a_kind_of(asked: str, gpu: Gpu) -> bool:
+    """Whether its name goes on with its size, or with what kind of such a card it is."""
+    name = _letters(gpu.name)
+    for whole in {name, name if _SERIES.match(asked) else _bare(name)}:
+        if asked and whole.startswith(asked) and whole != asked:
+            rest = whole[len(asked) :].removeprefix(str(gpu.label_gb)).removeprefix("gb")
+            if _KINDS.fullmatch(rest):
+                return True
+    return False
+
+
+def _only(text: str, found: list[Gpu]) -> Gpu | None:
+    if len(found) > 1:
+        names = sorted(gpu.name for gpu in found)
+        raise KvcalcError(f"gpu: '{text}' may be {', '.join(names[:-1])} or {names[-1]}; name one of them")
+    return found[0] if found else None

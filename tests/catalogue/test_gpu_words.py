@@ -1,0 +1,131 @@
+"""Accelerators by the names that people type, and the one of the machine that kvcalc runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import kvcalc
+from kvcalc.catalogue.gpu_table import table
+from kvcalc.units import GIB
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = {
+    "3090": "rtx3090",
+    "rtx-4090": "rtx4090",
+    "RTX 5090": "rtx5090",
+    "4090 24GB": "rtx4090",
+    "4060 ti 16gb": "rtx4060-ti-16gb",
+    "GeForce RTX 4070 Ti SUPER": "rtx4070-ti-super",
+    "NVIDIA GeForce RTX 3080 Ti Laptop GPU": "rtx3080-ti-laptop",
+    "1080ti": "gtx1080-ti",
+    "NVIDIA H100 80GB HBM3": "h100-sxm",
+    "NVIDIA A100-SXM4-80GB": "a100-80-sxm",
+    "a100 80gb": "a100-80-sxm",
+    "Tesla T4": "t4",
+    "P40": "p40",
+    "L20": "l20",
+    "RTX 6000 Ada Generation": "rtx6000ada",
+    "a6000": "rtx-a6000",
+    "7900xtx": "rx7900-xtx",
+    "Radeon RX 9070 XT": "rx9070-xt",
+    "AMD Instinct MI300X": "mi300x",
+    "Arc B580": "arc-b580",
+    "b580": "arc-b580",
+    "dgx spark": "gb10",
+    "strix halo": "strix-halo",
+    "Apple M2 Ultra": "m2-ultra",
+    "m3 max": "m3-max",
+}
+
+
+@pytest.mark.parametrize(("typed", "name"), NAMES.items())
+def test_as_people_type_them(typed: str, name: str) -> None:
+    assert kvcalc.load_gpu(typed).name == name
+
+
+SIZES = {
+    # As llama.cpp printed recommendedMaxWorkingSetSize, in MiB.
+    "m1-16gb": 10_922,
+    "m2 max 32gb": 21_845,
+    "M1 Max 64GB": 49_152,
+    "m2-max-96gb": 73_728,
+    # The least on sale where no size is given.
+    "m4-max": 36 * 1024 * 2 // 3,
+    "strix-halo-128gb": 96 * 1024,
+}
+
+
+@pytest.mark.parametrize(("typed", "mib"), SIZES.items())
+def test_of_unified_memory_a_gpu_has_a_share(typed: str, mib: int) -> None:
+    gpu = kvcalc.load_gpu(typed)
+    assert gpu.memory_from == "unified"
+    assert (gpu.memory_bytes or 0) // 2**20 == mib
+
+
+def test_every_line_of_the_table_is_found_by_name_and_alias() -> None:
+    for name, gpu in table().items():
+        for each in (name, *gpu.aliases):
+            assert kvcalc.load_gpu(each) == gpu
+        assert gpu.memory_bytes
+        assert gpu.memory_bytes <= (gpu.label_gb or 0) * GIB
+        assert gpu.source
+
+
+REFUSED = {
+    "a100": "a100-40-pcie, a100-40-sxm, a100-80-pcie or a100-80-sxm",
+    "RTX 3060": "rtx3060-12gb or rtx3060-8gb",
+    "rtx 6000": "quadro-rtx-6000 or rtx6000ada",
+    "m3-max-70gb": "m3-max is not sold with 70 GB; there is m3-max-36gb",
+    "2x3090": "--gpu rtx3090 --gpus 2",
+    "3090 x2": "--gpu rtx3090 --gpus 2",
+    "4 x H100": "--gpu h100-sxm --gpus 4",
+    "no such card": "no accelerator 'no such card'",
+}
+
+
+@pytest.mark.parametrize(("typed", "message"), REFUSED.items())
+def test_what_is_no_one_accelerator_is_refused(typed: str, message: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=message):
+        kvcalc.load_gpu(typed)
+
+
+ROCM = '{"card0": {"Card Series": "Radeon RX 7900 XTX", "VRAM Total Memory (B)": "25753026560"}}'
+TOOLS = {
+    "a known card": ("nvidia-smi", "NVIDIA GeForce RTX 3090, 24576", ("rtx3090", 25_318_916_096)),
+    "as sold": ("nvidia-smi", "NVIDIA GeForce RTX 4080, 16376", ("rtx4080", 16376 * 2**20)),
+    "two alike": ("nvidia-smi", "NVIDIA L4, 23034\nNVIDIA L4, 23034", ("l4", None)),
+    "a card of the future": ("nvidia-smi", "NVIDIA GeForce RTX 9090, 49152", ("this-machine", 48 * GIB)),
+    "rocm": ("rocm-smi", ROCM, ("rx7900-xtx", 25_753_026_560)),
+    "no json": ("rocm-smi", "{", "name one"),
+    "an odd json": ("rocm-smi", '["card0"]', "name one"),
+    "unlike": ("nvidia-smi", "NVIDIA L4, 23034\nTesla T4, 15360", "NVIDIA L4 and Tesla T4; name one"),
+    "nothing": ("nvidia-smi", "", "name one"),
+    "no tool": ("other", "", "name one"),
+}
+
+
+@pytest.mark.parametrize(("tool", "prints", "found"), TOOLS.values(), ids=TOOLS)
+def test_the_accelerator_of_this_machine(
+    tool: str, prints: str, found: tuple[str, int | None] | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / tool
+    script.write_text(f"#!/bin/sh\ncat <<'END'\n{prints}\nEND\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    if isinstance(found, str):
+        with pytest.raises(kvcalc.KvcalcError, match=found):
+            kvcalc.load_gpu("auto")
+        return
+    name, memory = found
+    gpu = kvcalc.load_gpu("auto")
+    assert gpu.name == name
+    assert memory in {None, gpu.memory_bytes}
+
+
+def test_a_chip_without_cuda_has_no_rows_of_it() -> None:
+    overhead = kvcalc.estimate("llama-3-8b", gpu="m4-max-64gb").memory.per_rank.overhead_bytes
+    assert overhead == 0
