@@ -76,9 +76,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
 
-accuracy: $(VENV)/.installed  ## write docs/accuracy.md and docs/engines anew
+accuracy: $(VENV)/.installed  ## write docs/accuracy.md anew
 	$(BIN)/python benchmarks/accuracy.py --write
-	$(BIN)/python benchmarks/engine_pages.py --write
 
 docs: $(VENV)/.installed  ## build the documentation as a site in build/site
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -24,14 +24,6 @@ def test_the_page_is_up_to_date() -> None:
     assert run.stdout == page, "run make accuracy, and read the difference"
 
 
-def test_pages_of_engines_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    pages = __import__("engine_pages")
-    for name in pages.PAGES:
-        written = (ROOT / "docs" / "engines" / f"{name}.md").read_text(encoding="utf-8")
-        assert written == pages.page(name), "run make accuracy, and read the difference"
-
-
 def test_refusals_are_worse_than_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     accuracy = __import__("accuracy")

@@ -56,27 +56,56 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             _flag,
             "0",
             "1: all slots share one set of cells. llama-server does so where it chooses its 4 slots itself.",
+            source="common/arg.cpp, --kv-unified; tools/server/server.cpp, n_parallel",
         ),
-        "swa-full": Option(_flag, "0", "1: layers with windows keep the whole context."),
-        "ubatch-size": Option(_count(MOST_TOKENS), "512", "Tokens that a step computes at most (-ub)."),
-        "flash-attn": Option(_flash, "auto", "on, off or auto: on where the card has a kernel for the heads (-fa)."),
+        "swa-full": Option(
+            _flag,
+            "0",
+            "1: layers with windows keep the whole context.",
+            source="common/arg.cpp, --swa-full; src/llama-kv-cache-iswa.cpp",
+        ),
+        "ubatch-size": Option(
+            _count(MOST_TOKENS),
+            "512",
+            "Tokens that a step computes at most (-ub).",
+            source="common/common.h, n_ubatch",
+        ),
+        "flash-attn": Option(
+            _flash,
+            "auto",
+            "on, off or auto: on where the card has a kernel for the heads (-fa).",
+            source="common/arg.cpp, --flash-attn; ggml/src/ggml-cuda/fattn.cu",
+        ),
         "n-gpu-layers": Option(
-            _or_all, "all", "Layers on the card (-ngl), the last ones; the output head counts as one. all: every layer."
+            _or_all,
+            "all",
+            "Layers on the card (-ngl), the last ones; the output head counts as one. all: every layer.",
+            source="common/arg.cpp, --n-gpu-layers; src/llama-model.cpp, load_tensors",
         ),
         "n-cpu-moe": Option(
-            _count(MOST_LAYERS, 0), "0", "First layers whose routed experts stay in host memory (-ncmoe)."
+            _count(MOST_LAYERS, 0),
+            "0",
+            "First layers whose routed experts stay in host memory (-ncmoe).",
+            source="common/arg.cpp, --n-cpu-moe",
         ),
-        "no-kv-offload": Option(_flag, "0", "1: the cache and the states stay in host memory (-nkvo)."),
+        "no-kv-offload": Option(
+            _flag,
+            "0",
+            "1: the cache and the states stay in host memory (-nkvo).",
+            source="common/common.h, no_kv_offload",
+        ),
         "tensor-split": Option(
             _shares,
             None,
             "Share of the layers that each card has, as 24,48 (-ts); of --pp N or --gpu NAME+NAME.",
             otherwise="by the memory of the cards",
+            source="common/arg.cpp, --tensor-split; src/llama-model.cpp, get_layer_buft_list",
         ),
         "draft-n": Option(
             _count(MOST_DRAFTED, 0),
             "0",
             "Tokens that MTP layers or a draft model propose: each needs a copy of every state.",
+            source="common/arg.cpp, --spec-draft-n-max; src/llama-memory-recurrent.cpp, n_rs_seq",
         ),
     }
 )
