@@ -230,7 +230,8 @@ def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:
     from kvcalc.importers.hub import import_hub  # noqa: PLC0415  # for start-up time, and it needs an extra
 
     found = import_hub(text, assumed)
-    return FoundModel(found.model, text[:MAX_SHOWN], None, found, found.notes)
+    engine = GGUF_ENGINE if ":" in text[len(HUB) :] else None
+    return FoundModel(found.model, text[:MAX_SHOWN], None, found, found.notes, engine)
 
 
 def _no_such_model(text: str) -> tuple[str, ...]:

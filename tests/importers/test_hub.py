@@ -14,6 +14,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from conftest import ROOT, texts
+from gguf_files import Keys, Type, write
 from hub_server import SHA, Server, serving
 
 from kvcalc.errors import CannotRunError, KvcalcError
@@ -130,6 +131,37 @@ def test_a_name_on_the_hub_is_a_model_at_one_revision(home: Path) -> None:
         assert not any(path.endswith("config.json") for path in again)  # the library's cache has it
 
 
+def quants(folder: Path) -> dict[str, bytes]:
+    def one(name: str, tensors: dict[str, tuple[list[int], Type]], **more: Any) -> bytes:
+        return write(folder / name, "llama", QUANT, tensors, more=more).read_bytes()
+
+    layers = {f"blk.{index}.attn_q.weight": ([256, 256], Type.Q4_K) for index in range(2)}
+    parts = {"split.count": 2, "split.tensors.count": 2}
+    return {
+        "m-Q4_K_M.gguf": one("a", layers),
+        "mmproj-F16.gguf": b"",
+        "Q8_0/m-Q8_0-00001-of-00002.gguf": one("b", dict([*layers.items()][:1]), **parts, **{"split.no": 0}),
+        "Q8_0/m-Q8_0-00002-of-00002.gguf": one("c", dict([*layers.items()][1:]), **parts, **{"split.no": 1}),
+    }
+
+
+QUANT: Keys = {"block_count": 2, "embedding_length": 256, "attention.head_count": 4, "attention.head_count_kv": 2}
+
+
+def test_a_gguf_file_is_read_by_its_header_alone(home: Path, tmp_path: Path) -> None:
+    with serving({"org/m-GGUF": quants(tmp_path)}) as server:
+        for label in ("Q4_K_M", "q8_0"):
+            answer = Answer(server, home, "estimate", f"hf:org/m-GGUF:{label}", "-c", "256", "--json")
+            found = json.loads(answer.stdout)
+            assert found["deployment"]["engine"] == "llama-cpp"
+            assert found["cache"]["bytes"] == 2 * 256 * 2 * 2 * 64 * 2
+            assert found["memory"]["weights_bytes"] == 2 * 256 * 256 // 256 * 144
+        answer = Answer(server, home, "estimate", "hf:org/m-GGUF:Q2_K")
+        assert (answer.code, answer.stderr.count("\n")) == (2, 1)
+        assert "hf:org/m-GGUF: no GGUF file is called 'Q2_K'; there are q4_k_m, q8_0" in answer.stderr
+        assert all(part for _, path, part, _ in server.asked if path.endswith(".gguf"))
+
+
 def test_shards_are_read_by_ranges_also_where_a_header_is_long(home: Path) -> None:
     with serving(REPOSITORIES) as server:
         answer = Answer(server, home, "estimate", "hf:org/sharded", "-c", "16", "--json")
@@ -171,7 +203,7 @@ FAILURES = {
     "org/broken": (3, "hf:org/broken: the Hub answers 500"),
     "org/slow": (3, "hf:org/slow: "),
     "org/large": (2, "hf:org/large/config.json: larger than 4,000,000 bytes"),
-    "org/gguf": (2, "hf:org/gguf: has no config.json; of its 2 GGUF files, download one and name it"),
+    "org/gguf": (2, "hf:org/gguf: has no config.json; of its 2 GGUF files, name one: hf:org/gguf:Q4_K_M"),
     "org/nothing": (2, "hf:org/nothing: has no config.json"),
     "org/new": (2, "hf:org/new/config.json: model_type 'brand_new' is not known"),
     "org/missing-shard": (2, "names files that are not there (b.safetensors)"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError
@@ -64,6 +65,23 @@ class Header(NamedTuple):
     missing: int = 0
 
 
+class CutOffError(KvcalcError):
+    """A file ends before its header does."""
+
+
+def header_of(data: bytes, shown: str) -> Header:
+    """The header at the beginning of a file, of which these bytes are the start.
+
+    Raises:
+        CutOffError: they are fewer than the header has.
+        KvcalcError: no GGUF file.
+    """
+    try:
+        return _Cursor(BytesIO(data), len(data), shown).header()._replace(missing=0)
+    except ValueError as error:
+        raise KvcalcError(f"{shown}: cannot be read: {error}") from error
+
+
 def read_header(path: Path, shown: str) -> Header:
     """The header of one file.
 
@@ -80,7 +98,7 @@ def read_header(path: Path, shown: str) -> Header:
 class _Cursor:
     """A place in a file, read in pieces that its size bounds."""
 
-    def __init__(self, file: BufferedReader, size: int, shown: str) -> None:
+    def __init__(self, file: BufferedReader | BytesIO, size: int, shown: str) -> None:
         self.file, self.size, self.shown = file, size, shown
         self.buffer, self.at, self.start = b"", 0, 0
         self.passed = self.kept = 0
@@ -226,18 +244,18 @@ class _Cursor:
             return
         place = self.place + count
         if place > self.size:
-            raise self.error("cut off within its header")
+            raise CutOffError(f"{self.shown}: cut off within its header")
         self.file.seek(place)
         self.buffer, self.at, self.start = b"", 0, place
 
     def refill(self, count: int) -> None:
         place = self.place
         if place + count > self.size:
-            raise self.error("cut off within its header")
+            raise CutOffError(f"{self.shown}: cut off within its header")
         self.file.seek(place)
         self.buffer, self.at, self.start = self.file.read(max(count, CHUNK)), 0, place
         if len(self.buffer) < count:
-            raise self.error("cut off within its header")
+            raise CutOffError(f"{self.shown}: cut off within its header")
 
     def error(self, what: str) -> KvcalcError:
         return KvcalcError(f"{self.shown}: {what}")

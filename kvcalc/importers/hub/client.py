@@ -146,9 +146,23 @@ class Client:
             keep(self.cache, self.name, repository.asked, repository.revision, name, raw)
         return found
 
+    def start(self, repository: Repository, name: str, count: int) -> bytes:
+        """The first bytes of a file, all of it where it has fewer.
+
+        Args:
+            repository: where it lies.
+            name: of the file.
+            count: how many.
+
+        Raises:
+            CannotRunError: they cannot be had.
+        """
+        url = self.hub.hf_hub_url(self.name, name, revision=repository.revision)
+        return self._asked(lambda: self._get(url, f"{self.shown}/{name}", count, begin=0), HEADER_WAITS)
+
     def _what_instead(self, files: frozenset[str]) -> str:
         quantised = sorted(name for name in files if name.lower().endswith(".gguf"))
-        return f"; of its {len(quantised)} GGUF files, download one and name it" if quantised else ""
+        return f"; of its {len(quantised)} GGUF files, name one: {self.shown}:Q4_K_M" if quantised else ""
 
     def headers(self, repository: Repository, names: list[str], take: Callable[[str, bytes], None]) -> None:
         """The headers of safetensors files, one after the other, in any order.

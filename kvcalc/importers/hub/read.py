@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from kvcalc.importers.imported_model import ImportedModel
 
 PREFIX, CONFIG_FILE = "hf:", "config.json"
-_NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})(@(?P<revision>[\w./-]{1,100}))?")
+_NAME = re.compile(
+    r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})(@(?P<revision>[\w./-]{1,100}))?"
+    r"(:(?P<file>[\w./-]{1,200}))?"
+)
 
 
 def import_hub(text: str, assumed: Mapping[str, Any]) -> ImportedModel:
-    """The model of `hf:ORG/NAME`, or `hf:ORG/NAME@REVISION`.
+    """The model of `hf:ORG/NAME`, or `hf:ORG/NAME@REVISION`; of `hf:ORG/NAME:Q4_K_M` a GGUF file's.
 
     Args:
         text: which.
@@ -50,6 +53,10 @@ def import_hub(text: str, assumed: Mapping[str, Any]) -> ImportedModel:
         raise KvcalcError(f"{text[:100]}: not {PREFIX}ORG/NAME or {PREFIX}ORG/NAME@REVISION")
     client = Client(match["repository"], f"{PREFIX}{match['repository']}")
     found = client.repository(match["revision"])
+    if match["file"]:
+        from kvcalc.importers.hub.gguf import gguf_model  # noqa: PLC0415  # for start-up time
+
+        return _placed(gguf_model(client, found, match["file"], assumed), match["repository"], found, ())
     config = client.file(found, CONFIG_FILE, _checked)
     headers, notes = _headers(client, found)
     shown, name = f"{client.shown}/{CONFIG_FILE}", match["repository"].rpartition("/")[2]
