@@ -217,6 +217,14 @@ def format_names() -> list[str]:
     return [*FORMATS, *ALIASES]
 
 
+_NOT_FOLLOWED = {
+    "turboquant": "is vLLM's, with slots that depend on the head and the first and last layers in the model's dtype "
+    "(vllm/model_executor/layers/quantization/turboquant/config.py), which kvcalc does not follow; "
+    "--cache-dtype int4_per_token_head is nearest to turboquant_4bit_nc, 68 bytes of a key or value of 128 and not 67",
+}
+"""What names of formats begin with that are known and not followed, and what does instead."""
+
+
 def find_format(name: str, what: str) -> ElementFormat:
     """The element format of that name or alias.
 
@@ -225,6 +233,9 @@ def find_format(name: str, what: str) -> ElementFormat:
     """
     lowered = name.strip().lower()
     found = FORMATS.get(ALIASES.get(lowered, lowered)) or by_hand(lowered, what)
+    known = next((why for start, why in _NOT_FOLLOWED.items() if lowered.startswith(start)), None)
+    if known is not None:
+        raise KvcalcError(f"{what}: '{name[:40]}' {known}")
     if found is None:
         raise KvcalcError(
             f"{what}: unknown format '{name[:40]}'"

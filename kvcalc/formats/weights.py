@@ -98,6 +98,10 @@ WEIGHT_ALIASES: Mapping[str, str] = MappingProxyType(
 """Other names of them, those of FORMATS among them."""
 
 
+BY_FILE = ("exl2", "exl3", "hqq", "aqlm", "vptq", "quip")
+"""Formats whose bits each file chooses, tensor by tensor."""
+
+
 def is_plain(element_format: ElementFormat) -> bool:
     """Whether each element is a number of at least 16 bits, without a scale."""
     return element_format.block_elems == 1 and element_format.block_bytes > 1
@@ -127,6 +131,10 @@ def find_weight_format(name: str, what: str) -> ElementFormat:
     lowered = name.strip().lower().replace("-", "_")
     lowered = WEIGHT_ALIASES.get(lowered, lowered)
     found = FORMATS.get(lowered) or WEIGHT_FORMATS.get(lowered)
+    if found is None and lowered.startswith(BY_FILE):
+        raise KvcalcError(
+            f"{what}: how many bits a weight takes in '{name[:40]}' is the file's own: --weights SIZE gives all of them"
+        )
     if found is None:
         known = [*FORMATS, *WEIGHT_ALIASES, *WEIGHT_FORMATS]
         raise KvcalcError(

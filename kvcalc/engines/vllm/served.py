@@ -108,7 +108,8 @@ def _check_dcp(setup: Setup, version: Version, *, hybrid_manager: bool) -> None:
             )
         if any(tensor.role is Role.INDEX for tensor in attention.cached()):
             raise KvcalcError(
-                "--dcp: vllm shares out an indexer's keys too, which kvcalc's formula keeps whole on every rank"
+                "--dcp: vllm shares out an indexer's keys too, which kvcalc's formula keeps whole on every rank; leave "
+                "--dcp out, or --engine exact counts that"
             )
         heads = attention.heads
         if heads is not None and heads.num_kv_heads and heads.num_heads // heads.num_kv_heads % dcp:
