@@ -202,7 +202,7 @@ def test_every_format_says_what_it_is_and_who_says_so() -> None:
 
 @given(st.sampled_from(sorted(FORMATS)), st.integers(1, 64), st.integers(1, 8))
 def test_heads_of_whole_blocks_add_up(name: str, heads: int, blocks: int) -> None:
-    assert row_bytes(name, heads, 128 * blocks) == heads * row_bytes(name, 1, 128 * blocks)
+    assert row_bytes(name, heads, 512 * blocks) == heads * row_bytes(name, 1, 512 * blocks)
 
 
 def test_formats_that_are_known_and_not_followed_name_a_step_that_works() -> None:
