@@ -115,9 +115,13 @@ _NO_CACHE = "an encoder, which keeps no cache"
 _YAML = "write the model as YAML by hand (kvcalc models schema)"
 _LINEAR = f"of flash-linear-attention, whose states kvcalc does not import; {_YAML}"
 
+_POOLED = "a model whose indexer pools keys over several tokens, which kvcalc does not express yet"
+_SHARED_ENTRIES = "a model whose layers read each other's compressed entries, which kvcalc does not express yet"
+
 NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
     {
-        "glm5_next": "a model whose indexer pools keys over several tokens, which kvcalc does not express yet",
+        **_all("glm5_next glm5_next_text qwen4_exp qwen4_exp_text step5 step5_vl", _POOLED),
+        **_all("deepseek_v41 deepseek_v41_text", _SHARED_ENTRIES),
         **_all("rwkv rwkv6 rwkv7 recurrent_gemma hgrn hgrn2", _GATES),
         **_all("gla gsa delta_net gated_deltanet gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
         **_all("t5gemma t5gemma2", _ENCODER),
