@@ -177,6 +177,22 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+FORK_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "q6_0": "q6_g32_s2",
+        "q4_hqq": "q4_g32_s4",
+        "q4_hqq_128": "q4_g128_s4",
+        "turbo4": "q4_g32_s1",
+        "tbqp3_0": "q3_g256_s4",
+        "tbq3_0": "q3_g256_s2",
+    }
+)
+"""What forks of llama.cpp keep a cache in, as formats written by hand.
+
+q6_0 is ik_llama.cpp's (26 bytes of 32 elements), the others are as their forks' logs print them: stored files
+54092791146 (q4_hqq), 53172676154 (turbo4, 17 bytes of 32) and 54492899325 (tbqp3_0 and tbq3_0, 100 and 98 of 256).
+"""
+
 TENSOR_FORMATS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         # 512 latent elements in fp8 with four scales, 64 rotary elements in bf16: 656 bytes.
@@ -232,7 +248,7 @@ def find_format(name: str, what: str) -> ElementFormat:
         KvcalcError: no such format; the nearest names are in the message.
     """
     lowered = name.strip().lower()
-    found = FORMATS.get(ALIASES.get(lowered, lowered)) or by_hand(lowered, what)
+    found = FORMATS.get(ALIASES.get(lowered, lowered)) or by_hand(FORK_TYPES.get(lowered, lowered), what)
     known = next((why for start, why in _NOT_FOLLOWED.items() if lowered.startswith(start)), None)
     if known is not None:
         raise KvcalcError(f"{what}: '{name[:40]}' {known}")

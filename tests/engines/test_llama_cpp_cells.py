@@ -67,6 +67,11 @@ PRINTED = {
     "four slots, cells together": Printed(
         (group(4, gqa(32, 8, 128)),), 4, 2048, 12800, OWN, options=(("kv-unified", "1"),)
     ),
+    "a fork's q4_hqq": Printed(
+        (group(28, gqa(24, 8, 128)),), 1, 4096, 29400, "stored file 54092791146", "k=q4_hqq,v=f16"
+    ),
+    "a fork's q4_hqq_128": Printed((group(28, gqa(24, 8, 128)),), 1, 4096, 11900, "the same", "q4_hqq_128"),
+    "a fork's turbo4": Printed((group(62, gqa(48, 8, 128)),), 1, 24576, 158100, "stored file 53172676154", "turbo4"),
     "mha": Printed((group(2, MHA(num_heads=32, head_dim=128)),), 1, 4096, 12800, OWN),
     "mqa": Printed((group(2, MQA(num_heads=32, head_dim=64)),), 1, 4096, 200, OWN),
     "windows, cells together": Printed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
@@ -11,8 +10,6 @@ from kvcalc.formats.element import find_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.llama_cpp.builds import BuildRules
@@ -24,22 +21,8 @@ GGML_TYPES = ("fp32", "fp16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "i
 """Of -ctk and -ctv (common/arg.cpp, kv_cache_types)."""
 
 
-FORK_TYPES: Mapping[str, str] = MappingProxyType(
-    {
-        "q6_0": "q6_g32_s2",
-        "q4_hqq": "q4_g32_s4",
-        "q4_hqq_128": "q4_g128_s4",
-        "turbo4": "q4_g32_s1",
-        "tbqp3_0": "q3_g256_s4",
-        "tbq3_0": "q3_g256_s2",
-    }
-)
-"""What forks keep, as a format written by hand: bits of an element, elements of a group, bytes beside it.
-
-q6_0 is ik_llama.cpp's (26 bytes of 32), the others are as their forks' logs print them: stored files 54092791146
-(q4_hqq), 53172676154 (turbo4, 17 bytes of 32) and 54492899325 (tbqp3_0 and tbq3_0, 100 and 98 bytes of 256).
-"""
 _BY_HAND = re.compile(r"q\d{1,2}_g\d{1,4}_s\d{1,3}")
+"""What forks keep, as it is written by hand."""
 
 
 def ggml_format(setup: Setup, settings: Settings, rules: BuildRules) -> CacheFormat:

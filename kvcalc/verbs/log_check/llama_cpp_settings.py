@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.engines.llama_cpp.formats import FORK_TYPES
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, MIB, parse_count
 
 if TYPE_CHECKING:
@@ -106,8 +105,7 @@ def _count(log: ServerLog, name: str, most: int) -> int | None:
 
 def _cache_format(log: ServerLog) -> str | None:
     k, v = (log.settings.get(name, "").lower() for name in ("type_k", "type_v"))
-    known = {**_FORMATS, **FORK_TYPES}
-    k, v = known.get(k, k), known.get(v, v)
+    k, v = _FORMATS.get(k, k), _FORMATS.get(v, v)
     if not k:
         return None
     return f"k={k},v={v or k}"
