@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check test-lowest test-live test-live-llama-cpp vectors-live lint accuracy docs format clean
+.PHONY: run test check test-lowest test-live test-live-llama-cpp test-live-sglang vectors-live lint accuracy docs format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -45,8 +45,9 @@ $(LOWEST)/.installed: pyproject.toml
 LIVE := $(VENV)/live
 LIVE_LLAMA_CPP := $(VENV)/live-llama-cpp
 LIVE_VLLM ?= 0.33.0
+LIVE_SGLANG ?= 0.5.23
 
-test-live: $(LIVE)/.installed test-live-llama-cpp
+test-live: $(LIVE)/.installed test-live-llama-cpp test-live-sglang
 	$(LIVE)/bin/python -m pytest -q -W default -p no:cacheprovider tests/live/check_vllm.py
 
 vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed
@@ -56,6 +57,12 @@ vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed
 # llama.cpp b11549 (34 MB), which plans whole models without weights for a card that is not there.
 test-live-llama-cpp: $(LIVE_LLAMA_CPP)/.installed
 	$(LIVE_LLAMA_CPP)/bin/python -m pytest -q -p no:cacheprovider tests/live/check_llama_cpp.py
+
+# A wheel of SGLang (39 MB), of which the function that sets defaults is run, and nothing is installed.
+test-live-sglang: $(VENV)/.installed
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary :all: --dest $(VENV)/live-sglang 'sglang==$(LIVE_SGLANG)'
+	cd tests/live && SGLANG_WHEEL=$$(ls $(abspath $(VENV))/live-sglang/sglang-$(LIVE_SGLANG)-*.whl) \
+		$(abspath $(BIN))/python -m pytest -q -p no:cacheprovider check_sglang.py
 
 $(LIVE_LLAMA_CPP)/.installed:
 	$(PYTHON) -m venv $(LIVE_LLAMA_CPP)

@@ -198,7 +198,8 @@ def test_rates_are_the_differences_over_whole_blocks(engine: type[Engine], shape
             else:
                 assert after - before == tokens * each
         one, many = (case.settled.held_bytes(stage, Load(n, late)) for n in (1, 101))
-        assert many - one >= 100 * case.settled.rate(stage, Load(1, late)).bytes_per_sequence
+        rounded_up = 100 if engine.name in POOLS_IN_RATIO else 0
+        assert many - one >= 100 * case.settled.rate(stage, Load(1, late)).bytes_per_sequence - rounded_up
 
 
 @every_case

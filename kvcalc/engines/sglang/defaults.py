@@ -53,7 +53,7 @@ BY_RESERVE: Version = (0, 4, 8)
 """The first version that reserves memory by the size of the card; before it there is a share by the number of ranks."""
 BY_FORMULA: Version = (0, 5, 3)
 """The first version that reserves by chunked_prefill_size and cuda_graph_max_bs."""
-LARGER_SMALL_CARDS: Version = (0, 5, 19)
+LARGER_SMALL_CARDS: Version = (0, 5, 20)
 """chunked_prefill_size 4096 and cuda_graph_max_bs 48 or 160 on cards of 20 to 35 GiB."""
 PREFILL_GRAPHS: Version = (0, 5, 10)
 """The first version that captures graphs of prefill unless told not to (disable_piecewise_cuda_graph)."""

@@ -30,7 +30,7 @@ RULES = (
     ),
     Rule(
         "chunked-prefill-size, where nobody gives it",
-        "2048 below 20 GiB, 4096 below 60 (2048 below 35 before 0.5.19), 8192 below 160, else 16384; with dp-attention "
+        "2048 below 20 GiB, 4096 below 60 (2048 below 35 before 0.5.20), 8192 below 160, else 16384; with dp-attention "
         "divided by dp",
         f"{ARGS}, handle_gpu_memory_settings",
     ),
