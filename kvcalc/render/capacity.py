@@ -91,7 +91,9 @@ def _held(result: Capacity) -> Grid:
     if result.blocks is not None:
         printed = f"as {result.question.engine} prints"
         of_tokens = f"{printed} them, of requests of at most {context:,}"
-        of_concurrency = f"{printed} it: blocks / blocks of a request"
+        of_concurrency = "tokens / tokens of a request"
+        if result.question.engine.startswith("vllm"):  # the one that prints it
+            of_concurrency = f"{printed} it: blocks / blocks of a request"
         rows.append(row("blocks", result.blocks, None, f"of {count(result.block_size or 0, 'token')} on a rank"))
     rows += (
         row("tokens", result.tokens, total.tokens, of_tokens),

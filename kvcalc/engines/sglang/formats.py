@@ -61,7 +61,8 @@ def _of_sparse_latents(asked: CacheFormat, setup: Setup, version: Version) -> Ca
     """fp8 by default on Blackwell; with scales and a bf16 rotary key, but plain where its kernels take that."""
     blackwell = (setup.gpu.compute_capability or (0, 0))[0] >= BLACKWELL
     plain = asked.default.name == "fp8" and not asked.tensors
-    stored = {name: each.name for name, each in asked.tensors} == dict(TENSOR_FORMATS[DS_MLA])
+    asked_of = {name: each.name for name, each in asked.tensors}
+    stored = bool(asked_of) and asked_of.items() <= TENSOR_FORMATS[DS_MLA].items()
     in_fp8 = plain or stored or (blackwell and not setup.cache_format_given)
     if not in_fp8:
         if asked.tensors or asked.default.name != "bf16":
@@ -74,5 +75,5 @@ def _of_sparse_latents(asked: CacheFormat, setup: Setup, version: Version) -> Ca
         )
     if setup.gpu.vendor == "AMD" or (blackwell and version >= PLAIN_FP8_ON_BLACKWELL and not stored):
         return asked._replace(name="fp8", default=find_format("fp8", "cache_dtype"), tensors=())
-    formats = tuple((tensor, find_format(name, DS_MLA)) for tensor, name in TENSOR_FORMATS[DS_MLA].items())
+    formats = tuple((tensor, find_format(TENSOR_FORMATS[DS_MLA][tensor], DS_MLA)) for tensor in ("c_kv", "k_rope"))
     return asked._replace(name=DS_MLA, default=asked.computing, tensors=formats)
