@@ -55,7 +55,7 @@ _CODES = {
     # the deployment
     "cache-copied": "tensor-parallel ranks keep copies of some of the cache",
     "sequences-that-wait": "the engine runs fewer sequences at once than are held",
-    "tight": "the workload is held only with less temporary memory than the most that was seen",
+    "tight": "the workload is held only with less temporary memory than the most that was observed",
     "several-replicas": "no single replica holds the batch",
     "weights-on-host": "the engine keeps some of the weights in host memory",
     "weights-of-a-rank": "how the weights are taken to be split over ranks",

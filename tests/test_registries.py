@@ -137,7 +137,7 @@ def test_a_mechanism_obeys_the_laws_in_every_engine(kind: str, engine: str) -> N
 def test_a_mechanism_is_explained_and_documented(kind: str, kvcalc: Kvcalc) -> None:
     told = re.sub(r"\s+", " ", kvcalc("explain", kind).stdout)
     assert all(field in told for field in SAMPLES[kind].fields)
-    assert KINDS[kind].source in told
+    assert KINDS[kind].source in " ".join(told.split())
     assert re.search(rf"\b{kind}\b", README)
     assert re.search(rf"\b{kind}\b", FORMULAS)
     assert f" {KINDS[kind].formula_of_kind()} |" in FORMULAS

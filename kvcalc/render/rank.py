@@ -21,7 +21,7 @@ _MOST_FORMULAS = 3
 """Terms of a cache that are told one by one."""
 
 _MOST_NAMES = 2
-"""Terms of another part that are named."""
+"""Terms of another part that are named where there are more than one else."""
 
 
 def rank_rows(
@@ -100,7 +100,7 @@ def _about(
         largest = _largest(told)[: _MOST_FORMULAS - 1]
         yield from _formulas(largest, *_more(part, share, [inner for inner, _ in largest], unit))
     else:
-        largest = _largest(told)[:_MOST_NAMES]
+        largest = _largest(told) if len(told) <= _MOST_NAMES + 1 else _largest(told)[:_MOST_NAMES]
         named = [f"{shown} {_named(inner)}" for inner, shown in largest]
         more = [" ".join(_more(part, share, [inner for inner, _ in largest], unit))] if len(told) > len(largest) else []
         yield "; ".join([*named, *more])

@@ -130,7 +130,7 @@ def test_three_equal_parts_of_a_rounded_whole(kvcalc: Kvcalc) -> None:
     given = [word for name in "abc" for word in ("--reserve", f"{name}={third}")]
     shown = kvcalc("estimate", "llama-3-8b", "-c", "1", *given, "--weights", "0", "--temporary", "0", "--overhead", "0")
     assert re.findall(r"^reserve +([\d.]+)  (.*)", shown.stdout, re.MULTILINE) == [
-        ("1.00", "0.34 a (given); 0.33 b (given); 0.33 in 1 more")
+        ("1.00", "0.34 a (given); 0.33 b (given); 0.33 c (given)")
     ]
 
 
@@ -198,7 +198,7 @@ def test_the_next_command_of_a_plan_keeps_the_unit(kvcalc: Kvcalc) -> None:
 def test_an_accelerator_and_the_models_have_the_unit(kvcalc: Kvcalc) -> None:
     assert "85,020,639,232 bytes (85.02 GB)" in kvcalc("gpus", "show", "h100", "--unit", "GB").stdout
     header, *rows = kvcalc("models", "list", "--unit", "KiB").stdout.splitlines()
-    assert "KiB per token" in header
+    assert "KiB/token" in header
     (row,) = (row.split() for row in rows if row.startswith("llama-3-8b "))
     assert row[3] == "128.00"
 

@@ -123,7 +123,7 @@ def test_only_what_the_user_gives_is_called_given(kvcalc: Kvcalc) -> None:
     told = rows(kvcalc, "estimate", "llama-3-8b", "--engine", "toy")
     assert "temporary 0.03 33,554,432 bytes" in told
     assert "overhead 0.06 toy buffers" in told
-    assert "null block of stage 0 <0.01 2,097,152 bytes" in told
+    assert "<0.01 null block of stage 0: 2,097,152 bytes" in told
     assert not any(line.endswith("given") for line in told)
     sizes = ("--temporary", "1GiB", "--overhead", "2GiB", "--weights", "9GiB", "--reserve", "drafts=3GiB")
     told = rows(kvcalc, "estimate", "llama-3-8b", "--engine", "toy", *sizes)
@@ -147,7 +147,7 @@ def test_its_defaults_may_depend_on_the_accelerator(kvcalc: Kvcalc) -> None:
 
 
 def test_formats_of_its_own_are_those_told(kvcalc: Kvcalc) -> None:
-    words = ("estimate", "qwen3-next-80b-a3b", "-c", "8192", "--tp", "2")
+    words = ("estimate", "qwen3-next-80b-a3b", "-c", "8192", "--tp", "2", "--explain")
     result = kvcalc(*words, "--engine", "narrow")
     told = " ".join(result.stdout.split())
     assert "bf16, cache narrow" in told
@@ -212,7 +212,7 @@ def test_its_version_and_options_are_asked_for(kvcalc: Kvcalc) -> None:
 
 
 def test_windows_round_too_and_no_note_calls_it_a_lower_bound(kvcalc: Kvcalc) -> None:
-    result = kvcalc("estimate", "gemma-3-27b", "-c", "8193", "--engine", "toy")
+    result = kvcalc("estimate", "gemma-3-27b", "-c", "8193", "--engine", "toy", "--explain")
     told = " ".join((result.stdout + result.stderr).split())
     assert result.code == 0
     assert "507,904 bytes a token until windows are full, then 81,920 bytes" in told
@@ -220,7 +220,7 @@ def test_windows_round_too_and_no_note_calls_it_a_lower_bound(kvcalc: Kvcalc) ->
     assert "rounding to blocks" in told
     assert "lower bound" not in told
     assert "rounding to blocks, fragmentation" not in told
-    exact = kvcalc("estimate", "gemma-3-27b", "-c", "8193")
+    exact = kvcalc("estimate", "gemma-3-27b", "-c", "8193", "--explain")
     assert "lower bound" in exact.stderr
     assert "rounding to blocks, fragmentation" in " ".join(exact.stdout.split())
 
@@ -298,7 +298,8 @@ def test_what_is_loaded_beyond_the_checkpoint_is_a_row_of_the_weights(kvcalc: Kv
     toy, narrow = (answer(kvcalc, *words, "--engine", name)["memory"] for name in ("toy", "narrow"))
     assert narrow["weights_bytes"] == toy["weights_bytes"] + 2 * 32 * 2**20
     assert narrow["per_rank"]["weights_bytes"] == toy["per_rank"]["weights_bytes"] + 11 * 2**20
-    assert "padding 0.01 11 layers x 1,048,576 bytes" in rows(kvcalc, *words, "--engine", "narrow")
+    assert any(row.endswith("; 0.01 padding") for row in rows(kvcalc, *words, "--engine", "narrow"))
+    assert "0.01 padding: 11 layers x 1,048,576 bytes" in rows(kvcalc, *words, "--engine", "narrow", "--explain")
     given = answer(kvcalc, *words, "--engine", "narrow", "--weights", "9GiB")["memory"]
     assert given["weights_bytes"] == 9 * 2**30
 

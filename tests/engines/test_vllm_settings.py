@@ -90,18 +90,17 @@ def test_what_is_given_is_taken() -> None:
 def test_a_default_is_said() -> None:
     (told,) = settings("0.33.0", "h100").notes(find_gpu("h100-sxm"))
     assert told.text == (
-        "nobody gave max-num-batched-tokens 8192, max-num-seqs 1024: vLLM 0.33.0 has these for server use on h100-sxm "
+        "vLLM 0.33.0's defaults for server use on h100-sxm: max-num-batched-tokens 8192, max-num-seqs 1024 "
         "(--engine-option sets them)"
     )
     assert told.data["max_num_seqs"] == 1024
     (told,) = settings("0.33.0", "h100", max_num_seqs=6).notes(find_gpu("h100-sxm"))
     assert told.text == (
-        "nobody gave max-num-batched-tokens 8192: vLLM 0.33.0 has this for server use on h100-sxm "
-        "(--engine-option sets it)"
+        "vLLM 0.33.0's default for server use on h100-sxm: max-num-batched-tokens 8192 (--engine-option sets it)"
     )
     own = replace(find_gpu("h100-sxm"), memory_bytes=16 * GIB, memory_from="user")
     (told,) = settings("0.33.0", "h100", max_num_seqs=6).notes(own)
-    assert "for server use on a GPU of 16.00 GiB, else as h100-sxm (" in told.text
+    assert "for server use on a GPU of 16.00 GiB, else as h100-sxm: " in told.text
 
 
 @pytest.mark.parametrize(

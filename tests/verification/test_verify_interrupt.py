@@ -127,4 +127,4 @@ def test_who_ignores_it_goes_on_doing_so() -> None:
     finally:
         signal.signal(signal.SIGINT, previous)
     assert done.returncode == 0
-    assert done.stdout.startswith("llama-3-8b")
+    assert done.stdout.startswith("1 x h100-sxm: fits")

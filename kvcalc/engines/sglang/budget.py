@@ -106,7 +106,7 @@ def budget_notes(setup: Setup, settings: Settings) -> Iterator[Note]:
         shown = f"{format_size(_bytes(seen.low), 'GiB')} to {format_size(_bytes(seen.high), 'GiB')} GiB"
         yield note(
             "engine-overhead-range",
-            f"overhead, {path}: {format_size(_bytes(seen.typical), 'GiB')} GiB is counted, {shown} seen",
+            f"overhead, {path}: {format_size(_bytes(seen.typical), 'GiB')} GiB is counted, {shown} observed",
             part=path,
             bytes=_bytes(seen.typical),
             low_bytes=_bytes(seen.low),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.note import Note
 
-register({"engine-defaults": "settings of the engine that nobody gave have its defaults"})
+register({"engine-defaults": "settings of the engine that are not given have its defaults"})
 
 FALLBACK_MEMORY = 45 * 1024
 """Where the card's memory is not known, SGLang takes chunked_prefill_size 4096 and a share of its own."""
@@ -77,10 +77,10 @@ class Settings(NamedTuple):
         version = ".".join(map(str, self.version[:3]))
         given = gpu.memory_from == "user" and gpu.memory_bytes is not None
         card = f"a GPU of {format_size(gpu.memory_bytes or 0, 'GiB')} GiB, else as {gpu.name}" if given else gpu.name
-        those, them = ("this", "it") if len(taken) == 1 else ("these", "them")
+        default, them = ("default", "it") if len(taken) == 1 else ("defaults", "them")
         yield note(
             "engine-defaults",
-            f"nobody gave {words}: SGLang {version} has {those} on {card} (--engine-option sets {them})",
+            f"SGLang {version}'s {default} on {card}: {words} (--engine-option sets {them})",
             version=version,
             gpu=gpu.name,
             **{name.replace("-", "_"): value for name, value in shown.items()},

@@ -51,7 +51,7 @@ def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Not
             seen = f"{format_size(low, 'GiB')} to {format_size(high, 'GiB')} GiB"
             yield note(
                 "engine-overhead-range",
-                f"overhead, {row.path}: {format_size(row.bytes, 'GiB')} GiB is counted, {seen} seen",
+                f"overhead, {row.path}: {format_size(row.bytes, 'GiB')} GiB is counted, {seen} observed",
                 part=row.path,
                 bytes=row.bytes,
                 low_bytes=low,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.note import Note
 
-register({"engine-defaults": "settings of the engine that nobody gave have its defaults"})
+register({"engine-defaults": "settings of the engine that are not given have its defaults"})
 
 PERFORMANCE_MODES: Version = (0, 17)
 IN_FLIGHT_BOUNDS: Version = (0, 24)
@@ -93,11 +93,10 @@ class Settings(NamedTuple):
             card = (
                 f"a GPU of {format_size(gpu.memory_bytes or 0, 'GiB')} GiB, else as {gpu.name}" if given else gpu.name
             )
-            those, them = ("this", "it") if len(taken) == 1 else ("these", "them")
+            default, them = ("default", "it") if len(taken) == 1 else ("defaults", "them")
             yield note(
                 "engine-defaults",
-                f"nobody gave {words}: vLLM {version} has {those} for {self.usage} use on {card} "
-                f"(--engine-option sets {them})",
+                f"vLLM {version}'s {default} for {self.usage} use on {card}: {words} (--engine-option sets {them})",
                 version=version,
                 usage=self.usage,
                 gpu=gpu.name,
