@@ -64,6 +64,14 @@ class _Start:
         both = max(own[0], self.between[0]), min(own[1], self.between[1])
         self.between = both if both[0] <= both[1] else self.between
 
+    def begin_anew(self, wording: Wording) -> None:
+        """Drops what such a line makes void; where another file is loaded, what was known of the one before too."""
+        for name in wording.anew:
+            self.printed.pop(_named(self, name), None)
+        if wording.anew and "model" in wording.pattern.groupindex and not self.draft:
+            self.metadata.clear()
+            self.model = None
+
     def set(self, option: str, value: str, strength: int) -> None:
         if strength >= self.settings.get(option, (0, ""))[0]:
             self.settings[option] = strength, value
@@ -87,8 +95,7 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
             known = known or "device" not in found.re.groupindex
             if wording.starts and (starts[-1].printed.keys() - dialect.before or starts[-1].refused):
                 starts.append(_Start())
-            for name in wording.anew:
-                starts[-1].printed.pop(_named(starts[-1], name), None)
+            starts[-1].begin_anew(wording)
             starts[-1].narrow(wording)
             told = next((found[group] for group in _STRENGTH if group in found.re.groupindex), "")
             left -= len(told)

@@ -39,6 +39,13 @@ def test_what_is_printed_while_planning_is_void_once_it_is_loaded() -> None:
     assert texts(read_log_text(TWICE), "KV buffer") == [("6647.00 MiB", "CUDA0")]
 
 
+def test_the_last_model_of_several_is_the_one_that_is_compared() -> None:
+    log = read_log_text(OLD + B6182)
+    assert log.metadata["general.architecture"] == "gpt-oss"
+    assert "qwen3moe.block_count" not in log.metadata
+    assert (log.model, texts(log, "tokens")) == ("./gpt-oss-20b-mxfp4.gguf", [("4096", "")])
+
+
 @pytest.mark.parametrize(
     "before",
     [
