@@ -34,6 +34,7 @@ _CODES = {
     "parameters-not-counted": "the parameters do not follow from config.json",
     "draft-counted-whole": "the file tells of a draft, and is counted as a whole model",
     "draft-embedding-not-counted": "a draft's embedding is its target's",
+    "quantised-weights": "how the weights of a quantised checkpoint are counted from its settings",
     "quantised-checkpoint": "config.json does not say what each tensor of a quantised checkpoint takes",
     "cache-format-of-checkpoint": "the checkpoint asks for a format of the cache",
     "default-dtype": "the model's file does not say its dtype, so one is taken",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.catalogue.models import GGUF_ENGINE, FoundModel
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_plain
+from kvcalc.importers.model_yaml import weight_line
 from kvcalc.model.model import WeightPart
 from kvcalc.model.quantised import parts_in
 from kvcalc.note import Note, note
@@ -116,14 +117,5 @@ def _written(text: str, model: Model) -> str:
     kept = _WEIGHTS.sub("", text)
     if model.parameters is None:
         return re.sub(r"^(?:active_)?parameters: .*\n", "", kept, flags=re.MULTILINE)
-    lines = [f"weight_dtype: {model.weight_dtype}", "weights:", *(_part(part) for part in model.weights)]
+    lines = [f"weight_dtype: {model.weight_dtype}", "weights:", *map(weight_line, model.weights)]
     return kept.replace("\nlayers:", "\n" + "\n".join(lines) + "\nlayers:", 1)
-
-
-def _part(part: WeightPart) -> str:
-    fields = [f"part: {part.part!r}" if ":" in part.part or "," in part.part else f"part: {part.part}"]
-    fields += [f"parameters: {part.parameters}", f"format: {part.format}", f"split: {part.split}"]
-    fields += [f"place: {part.place}"] if part.place != "layers" else []
-    fields += ["used: false"] if not part.used else []
-    fields += ["projections: true"] if part.projections else []
-    return f"  - {{{', '.join(fields)}}}"

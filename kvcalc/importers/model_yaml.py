@@ -55,7 +55,9 @@ def _lines(
         yield _field(0, name, given)
     if weights:
         yield "weights:"
-        yield from map(_weight_part, weights)
+        by_dims = any(part.projections for part in weights)
+        reason = "from the dims and the settings" if by_dims else "from the tensors' names and dtypes"
+        yield from (f"{weight_line(part)}  # {part.size:,} bytes, {reason}" for part in weights)
     yield "layers:"
     for part in compressed(layers):
         if isinstance(part, Run):
@@ -112,13 +114,15 @@ def _block(indent: int, block: AttentionBlock, bullet: str = "") -> Iterator[str
         yield _field(indent, name, given)
 
 
-def _weight_part(part: WeightPart) -> str:
+def weight_line(part: WeightPart) -> str:
+    """A part of the weights as a line of a model file."""
     values: dict[str, Any] = {"part": part.part, "parameters": part.parameters, "format": part.format}
     values |= {"split": part.split, "place": part.place} | ({"scales": True} if part.scales else {})
     if part.weight_block_size is not None:
         values["weight_block_size"] = part.weight_block_size
+    values |= ({"projections": True} if part.projections else {}) | ({} if part.used else {"used": False})
     shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in values.items())
-    return f"  - {{{shown}}}  # {part.size:,} bytes, from the tensors' names and dtypes"
+    return f"  - {{{shown}}}"
 
 
 def _field(indent: int, name: str, given: Sourced) -> str:

@@ -97,7 +97,7 @@ def test_every_command_understands_a_name_alike(kvcalc: Kvcalc) -> None:
         assert told["model"]["name"] == "llama-3.2-1b"
         assert {"model-by-name", "weights-by-name"} <= {each["code"] for each in told["notes"]}
     shown = kvcalc("models", "show", typed).stdout
-    assert "format: w4a16" in shown
+    assert 'format: "w4a16"' in shown
     assert "hub_ids" not in shown
 
 

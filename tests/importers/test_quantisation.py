@@ -30,18 +30,67 @@ LLAMA: dict[str, Any] = {
 }
 PARAMETERS = 8_030_261_248
 
+TABLES = 2 * 128_256 * 4096
+NORMS = (2 * 32 + 1) * 4096
+MATRICES = PARAMETERS - TABLES - NORMS
+
+
+def settings(key: str = "quantization_config", **values: Any) -> dict[str, Any]:
+    return {key: values}
+
+
+def scheme(kind: str, bits: int, ignore: tuple[str, ...] = ("lm_head",), **weights: Any) -> dict[str, Any]:
+    group = {"targets": ["Linear"], "weights": {"type": kind, "num_bits": bits, **weights}}
+    return settings(quant_method="compressed-tensors", config_groups={"group_0": group}, ignore=list(ignore))
+
+
+DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
+    "fp8": (settings(quant_method="fp8", weight_block_size=[128, 128]), MATRICES * (1 + 4 / 128**2), 2),
+    "fp8, no blocks": (settings(quant_method="fp8", weight_block_size=None), MATRICES, 2),
+    "GPTQ": (settings(quant_method="gptq", bits=4, group_size=128), MATRICES * 66.5 / 128, 2),
+    "GPTQ of 8": (settings(quant_method="gptq", bits=8, group_size=128), MATRICES * 131 / 128, 2),
+    "AWQ": (settings(quant_method="awq", bits=4), MATRICES * 66.5 / 128, 2),
+    "AWQ of 64": (settings(quant_method="awq", bits=4, group_size=64), MATRICES * 34.5 / 64, 2),
+    "bitsandbytes": (settings(load_in_4bit=True, quant_method="bitsandbytes"), MATRICES * 36 / 64, 2),
+    "ModelOpt": (settings(quant_algo="NVFP4", exclude_modules=["lm_head"]), MATRICES * 9 / 16, 2),
+    "FP8-dynamic": (scheme("float", 8, strategy="channel"), MATRICES, 2),
+    "w4a16": (scheme("int", 4, strategy="group", group_size=128, symmetric=True), MATRICES * 66 / 128, 2),
+    "w8a8": (scheme("int", 8, ("re:.*lm_head",), strategy="channel"), MATRICES, 2),
+    "mxfp4": (scheme("float", 4, strategy="group", group_size=32), MATRICES * 17 / 32, 2),
+}
+"""What the settings decide: bytes of the layers' matrices by hand, and bytes of an element of tables and norms."""
+
+OF_ALL = {
+    "MLX": (settings("quantization", group_size=64, bits=4), PARAMETERS * 36 / 64),
+    "MLX of 8": (settings("quantization", group_size=64, bits=8), PARAMETERS * 68 / 64),
+}
+
+
+@pytest.mark.parametrize("case", [*DECIDED, *OF_ALL])
+def test_settings_that_decide_every_matrix_are_counted(case: str) -> None:
+    if case in OF_ALL:
+        changes, expected = OF_ALL[case]
+    else:
+        changes, matrices, element = DECIDED[case]
+        expected = matrices + element * (TABLES + NORMS)
+    found = imported(changes)
+    assert sum(part.size for part in found.model.weights) == pytest.approx(expected, abs=16)
+    (told,) = found.notes
+    assert told.code == "quantised-weights"
+
+
 QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
-    "fp8": ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}, "fp8"),
-    "GPTQ": ({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}, "gptq"),
-    "AWQ": ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "awq"),
-    "bitsandbytes": ({"quantization_config": {"load_in_4bit": True, "quant_method": "bitsandbytes"}}, "bitsandbytes"),
-    "bitsandbytes, without flags": ({"quantization_config": {"quant_method": "bitsandbytes"}}, "bitsandbytes"),
-    "ModelOpt": ({"quantization_config": {"quant_algo": "NVFP4", "kv_cache_quant_algo": None}}, "NVFP4"),
+    "fp8 of other blocks": (settings(quant_method="fp8", weight_block_size=[1, 128]), "fp8"),
+    "a part left": (settings(quant_method="fp8", modules_to_not_convert=["model.layers.0.self_attn"]), "fp8"),
+    "GPTQ of 3": (settings(quant_method="gptq", bits=3, group_size=128), "gptq"),
+    "GPTQ of several": (settings(quant_method="gptq", bits=4, group_size=128, dynamic={"+:x": {"bits": 8}}), "gptq"),
+    "bitsandbytes, without flags": (settings(quant_method="bitsandbytes"), "bitsandbytes"),
+    "two groups": (settings(quant_method="compressed-tensors", config_groups={"a": {}, "b": {}}), "compressed-tensors"),
+    "groups of 256": (scheme("int", 4, strategy="group", group_size=256), "compressed-tensors"),
+    "ModelOpt of several": (settings(quant_algo="MIXED_PRECISION"), "MIXED_PRECISION"),
     "older compressed-tensors": ({"compression_config": {"quant_method": "sparseml"}}, "sparseml"),
-    "MLX": ({"quantization": {"group_size": 64, "bits": 4}}, "4 bits"),
-    "MLX, twice": ({key: {"bits": 8} for key in ("quantization", "quantization_config")}, "8 bits"),
-    "MLX, beside null": ({"quantization": {"bits": 4}, "quantization_config": None}, "4 bits"),
-    "a word": ({"quantization": "fp8"}, "fp8"),
+    "MLX without groups": ({"quantization": {"bits": 4}, "quantization_config": None}, "4 bits"),
+    "MLX, a module of its own": (settings("quantization", bits=4, group_size=64, lm_head={"bits": 8}), "4 bits"),
     "a mark": ({"quantization": True}, "a method without a name"),
     "a list": ({"quantization_config": ["fp8"]}, "a method without a name"),
     "a method that ends a line": ({"quantization": {"quant_method": "x\nerror: y"}}, "a method without a name"),
@@ -93,9 +142,9 @@ def test_a_config_json_reads_what_its_folder_reads(kvcalc: Kvcalc, tmp_path: Pat
     by_file, by_folder = find_model(str(config)), find_model(str(tmp_path))
     assert by_file.model == by_folder.model
     assert by_file.notes == by_folder.notes
-    assert by_file.model.parameters is None
     assert "quantised (NVFP4)" in texts(by_file.notes)[0] or "quantised (4 bits)" in texts(by_file.notes)[0]
-    assert json.loads(kvcalc("estimate", str(config), "--json").stdout)["gpus"]["count"] is None
+    taken = json.loads(kvcalc("estimate", str(config), "--json").stdout)["memory"]["weights_bytes"]
+    assert taken == pytest.approx(MATRICES * (9 / 16 if name.startswith("hf_") else 66.5 / 128) + 2 * (TABLES + NORMS))
 
 
 def test_a_file_beside_may_tell_of_the_cache_alone(tmp_path: Path) -> None:
@@ -115,4 +164,4 @@ def test_a_config_json_of_another_name_has_no_folder(tmp_path: Path) -> None:
 def test_bitsandbytes_with_both_flags_false_leaves_weights_as_they_are() -> None:
     neither = {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False}
     assert imported({"quantization_config": neither}).model.parameters == PARAMETERS
-    assert imported({"quantization_config": {**neither, "load_in_8bit": True}}).model.parameters is None
+    assert len(imported({"quantization_config": {**neither, "load_in_8bit": True}}).model.weights) > 1

@@ -57,6 +57,7 @@ def checkpoint_of(
     weights: Weights | None,
     above: Above,
     beside: Beside | None,
+    stored: str | None,
 ) -> Checkpoint:
     """Fields and notes about the weights; those of a quantised checkpoint are known from its files alone.
 
@@ -67,6 +68,7 @@ def checkpoint_of(
         weights: the parts of the checkpoint's files, where they are there.
         above: what the class has on top of the layers.
         beside: what shows more than a text model.
+        stored: the format of a quantised checkpoint's matrices, where its settings decide it.
 
     Raises:
         KvcalcError: more parameters than can be.
@@ -76,9 +78,9 @@ def checkpoint_of(
     notes = tuple(_notes_of_class(config, above, counted, beside)) if weights is None else weights.notes
     if asked is not None:
         parameters = None if counted is None else counted.parameters
-        notes = (*notes, *quantisation_notes(asked, parameters, unknown=weights is None))
+        notes = (*notes, *quantisation_notes(asked, parameters, stored, unknown=weights is None))
     if asked is not None and asked.weights:
-        if weights is None:
+        if weights is None and stored is None:
             return Checkpoint((), notes)
     elif weights is not None and counted is not None and weights.elements != counted.parameters:
         differ = note(

@@ -114,15 +114,26 @@ def quantised_beside(text: str, shown: str) -> Mapping[str, Any] | None:
     return settings if isinstance(settings, dict) and settings else None
 
 
-def quantisation_notes(asked: Quantisation, parameters: int | None, *, unknown: bool) -> Iterator[Note]:
+def quantisation_notes(
+    asked: Quantisation, parameters: int | None, stored: str | None, *, unknown: bool
+) -> Iterator[Note]:
     """Notes on it.
 
     Args:
         asked: the files' settings.
         parameters: where they are counted.
+        stored: the format of all matrices of layers, where the settings decide it.
         unknown: whether the bytes of each tensor are not known.
     """
-    if unknown and asked.weights:
+    if unknown and asked.weights and stored is not None:
+        yield note(
+            "quantised-weights",
+            f"the checkpoint is quantised ({asked.name}): matrices of its layers are counted in {stored}, as its "
+            "settings say; its folder with *.safetensors tells every tensor",
+            method=asked.name,
+            format=stored,
+        )
+    elif unknown and asked.weights:
         all_in_one = "" if parameters is None else f", or --parameters {parameters} --weight-dtype FORMAT for all"
         yield note(
             "quantised-checkpoint",

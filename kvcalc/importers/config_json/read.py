@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import MAX_NAME, KvcalcError, did_you_mean, one_line
+from kvcalc.formats.weights import find_weight_format
 from kvcalc.importers.config import BY_TYPE
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers, head_of
 from kvcalc.importers.config_json.cache_keys import SYNONYMS, cache_keys, repeated_keys
@@ -14,6 +16,7 @@ from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_formats import as_config
 from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
+from kvcalc.importers.config_json.quantised_weights import format_by_settings
 from kvcalc.importers.config_json.rotary import rotary_fields
 from kvcalc.importers.config_json.text_part import text_model
 from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED
@@ -22,12 +25,16 @@ from kvcalc.importers.imported_model import ImportedModel, model_name
 from kvcalc.importers.json_text import parse_mapping
 from kvcalc.importers.key_checks import assumption_notes, refuse_unread_keys
 from kvcalc.importers.sourced import Sourced
-from kvcalc.model.model import Model
+from kvcalc.model.apart import told_apart
+from kvcalc.model.model import Model, WeightPart
+from kvcalc.model.quantised import parts_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.importers.config import Config
+    from kvcalc.importers.config_json.parameters import Counted
+    from kvcalc.importers.config_json.quantisation import Quantisation
     from kvcalc.importers.safetensors import Headers
 
 
@@ -80,7 +87,13 @@ def import_config(
         refuse_missing_layers(headers.tensors, layers, shown)
         block = scale_block(config, asked)
         weights = weights_of(headers.tensors, len(layers), head=head_of(above, tied=tied), shown=shown, block=block)
-    checkpoint = checkpoint_of(config, asked, counted, weights, above, Beside(beside, of_text) if beside else None)
+    parts: tuple[WeightPart, ...] = weights.parts if weights else ()
+    stored = None
+    if weights is None and counted is not None and asked is not None and asked.weights:
+        known = Model(**{key: given.value for key, given in (("name", named), *sizes.items())}, layers=grouped(layers))
+        stored, parts = _by_settings(known, counted, asked)
+    more = Beside(beside, of_text) if beside else None
+    checkpoint = checkpoint_of(config, asked, counted, weights, above, more, stored)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.ignore(*repeated_keys(config.values, layers))
     refuse_unread_keys(config, cache_keys, SYNONYMS)
@@ -88,12 +101,24 @@ def import_config(
         model = Model(
             **{key: given.value for key, given in fields},
             layers=grouped(layers),
-            weights=weights.parts if weights else (),
+            weights=parts,
         )
     except ValueError as error:
         raise config.refusal(str(error)) from error
     notes = (*assumption_notes(config), *checkpoint.notes)
     return ImportedModel(model, fields, layers, notes, f"a config.json of {model_type}")
+
+
+def _by_settings(model: Model, counted: Counted, asked: Quantisation) -> tuple[str | None, tuple[WeightPart, ...]]:
+    """The format of a quantised checkpoint's matrices and its parts, where settings and dims decide both."""
+    stored = format_by_settings(asked)
+    if stored is None:
+        return None, ()
+    active = counted.active if counted.active != counted.parameters else None
+    whole = replace(model, parameters=counted.parameters, active_parameters=active)
+    apart = told_apart(whole)
+    parts = parts_in(whole, find_weight_format(stored, "weights")) if apart is not None and apart.beside else None
+    return (None, ()) if parts is None else (stored, parts)
 
 
 def _type_of(config: Config, outer: Mapping[str, Any]) -> Sourced:

@@ -1,0 +1,126 @@
+"""The format of a quantised checkpoint's weights, where its settings alone decide what every matrix is stored in.
+
+Sources: transformers 5.24.0, utils/quantization_config.py (FineGrainedFP8Config, AwqConfig, GPTQConfig,
+BitsAndBytesConfig and their defaults); compressed-tensors, quant_scheme.py; ModelOpt's quant_algo; MLX's mlx_lm.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kvcalc.importers.config_json.quantisation import Quantisation
+
+_IGNORED = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules", "llm_int8_skip_modules")
+"""Keys that name modules which stay as they were."""
+
+_STAY = frozenset({"lm_head", "embed_tokens", "gate", "router", "e_score_correction_bias", "norm", "embed", "output"})
+"""What a format leaves in the model's dtype wherever it is used: naming it says nothing new."""
+
+_DECORATION = re.compile(r"^re:|[\\^$*]")
+_INTEGERS = {(4, 128): "int4", (4, 64): "int4_g64", (4, 32): "int4_g32", (8, 128): "int8_g128"}
+_BLOCK = [128, 128]
+_WHOLE_ROWS = {("float", 8): "fp8", ("int", 8): "int8"}
+"""With a scale for each output, or one for all."""
+
+_GROUPS: Mapping[tuple[Any, Any, Any], str] = {
+    ("int", 4, 128): "w4a16",
+    ("float", 4, 16): "nvfp4",
+    ("float", 4, 32): "mxfp4",
+}
+_BITS_OF_MLX = {2, 3, 4, 5, 6, 8}
+_NOT_MODULES = {"config_groups", "kv_cache_scheme", "sparsity_config", "producer", "transform_config"}
+"""Keys whose values are settings, but of no module."""
+
+_OF_AUTO = {"w_bit", "desc_act"}
+"""Keys of AutoAWQ's quant_config.json and of AutoGPTQ's quantize_config.json, which name no method."""
+
+_MLX_KEYS = {"bits", "group_size", "mode"}
+
+
+def format_by_settings(asked: Quantisation) -> str | None:
+    """The format of all matrices of layers; None where the settings do not decide it."""
+    settings = asked.settings
+    if not all(_stays(name) for key in _IGNORED for name in settings.get(key) or ()):
+        return None
+    method = settings.get("quant_method") or settings.get("quant_algo")
+    if any(isinstance(value, dict) for key, value in settings.items() if key not in _NOT_MODULES):
+        return None  # modules with settings of their own
+    if method is None:
+        return _of_integers(settings) if settings.keys() & _OF_AUTO else _of_mlx(settings)
+    read = _METHODS.get(str(method).lower())
+    return None if read is None else read(settings)
+
+
+def _stays(name: object) -> bool:
+    """Whether a module that is named stays as it was in any case."""
+    return isinstance(name, str) and _DECORATION.sub("", name).rstrip(".").rpartition(".")[2] in _STAY
+
+
+def _of_fp8(settings: Mapping[str, Any]) -> str | None:
+    block = settings.get("weight_block_size")
+    return "fp8" if block is None else "fp8_block" if block == _BLOCK else None
+
+
+def _of_integers(settings: Mapping[str, Any]) -> str | None:
+    """AWQ and GPTQ: 4 bits in groups of 128 unless they say otherwise; w_bit and q_group_size are AutoAWQ's names."""
+    if settings.get("dynamic") or settings.get("zero_point", True) is not True:
+        return None
+    bits = settings.get("bits", settings.get("w_bit", 4))
+    group = settings.get("group_size", settings.get("q_group_size", 128))
+    return _INTEGERS.get((bits, group)) if type(bits) is int and type(group) is int else None
+
+
+def _of_bitsandbytes(settings: Mapping[str, Any]) -> str | None:
+    if settings.get("load_in_4bit"):
+        return "nf4"
+    return "int8" if settings.get("load_in_8bit") else None
+
+
+def _of_modelopt(settings: Mapping[str, Any]) -> str | None:
+    return {"fp8": "fp8", "nvfp4": "nvfp4"}.get(str(settings.get("quant_algo")).lower())
+
+
+def _of_groups(settings: Mapping[str, Any]) -> str | None:
+    """compressed-tensors: one group of settings for every linear layer."""
+    groups = settings.get("config_groups")
+    if not isinstance(groups, dict) or len(groups) != 1:
+        return None
+    (group,) = groups.values()
+    weights = group.get("weights") if isinstance(group, dict) else None
+    if not isinstance(weights, dict) or group.get("targets") != ["Linear"]:
+        return None
+    return _of_scheme(weights)
+
+
+def _of_scheme(weights: Mapping[str, Any]) -> str | None:
+    bits = (weights.get("type"), weights.get("num_bits"))
+    group = weights.get("group_size")
+    if weights.get("strategy") == "block":
+        return "fp8_block" if bits == ("float", 8) and weights.get("block_structure") == _BLOCK else None
+    if bits in _WHOLE_ROWS:
+        return _WHOLE_ROWS[bits] if group is None else None
+    if bits == ("int", 4) and group == 128 and not weights.get("symmetric", True):  # noqa: PLR2004
+        return "int4"
+    return _GROUPS.get((*bits, group))
+
+
+def _of_mlx(settings: Mapping[str, Any]) -> str | None:
+    """MLX: no method, and groups of 64; further keys would be modules with settings of their own."""
+    bits, mode = settings.get("bits"), settings.get("mode", "affine")
+    plain = settings.keys() <= _MLX_KEYS and settings.get("group_size") == 64  # noqa: PLR2004  # MLX's default
+    return f"mlx_{bits}bit" if plain and bits in _BITS_OF_MLX and mode == "affine" else None
+
+
+_METHODS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "fp8": _of_fp8,
+    "awq": _of_integers,
+    "gptq": _of_integers,
+    "bitsandbytes": _of_bitsandbytes,
+    "modelopt": _of_modelopt,
+    "nvfp4": _of_modelopt,
+    "compressed-tensors": _of_groups,
+}
