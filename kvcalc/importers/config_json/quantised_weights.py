@@ -44,7 +44,7 @@ _MLX_KEYS = {"bits", "group_size", "mode"}
 def format_by_settings(asked: Quantisation) -> str | None:
     """The format of all matrices of layers; None where the settings do not decide it."""
     settings = asked.settings
-    if not all(_stays(name) for key in _IGNORED for name in settings.get(key) or ()):
+    if not all(_stays(name) for key in _IGNORED for name in _listed(settings.get(key))):
         return None
     method = settings.get("quant_method") or settings.get("quant_algo")
     if any(isinstance(value, dict) for key, value in settings.items() if key not in _NOT_MODULES):
@@ -53,6 +53,10 @@ def format_by_settings(asked: Quantisation) -> str | None:
         return _of_integers(settings) if settings.keys() & _OF_AUTO else _of_mlx(settings)
     read = _METHODS.get(str(method).lower())
     return None if read is None else read(settings)
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def _stays(name: object) -> bool:
@@ -97,8 +101,9 @@ def _of_groups(settings: Mapping[str, Any]) -> str | None:
 
 
 def _of_scheme(weights: Mapping[str, Any]) -> str | None:
-    bits = (weights.get("type"), weights.get("num_bits"))
-    group = weights.get("group_size")
+    bits, group = (str(weights.get("type")), weights.get("num_bits")), weights.get("group_size")
+    if type(bits[1]) is not int or type(group) not in {int, type(None)}:
+        return None
     if weights.get("strategy") == "block":
         return "fp8_block" if bits == ("float", 8) and weights.get("block_structure") == _BLOCK else None
     if bits in _WHOLE_ROWS:
@@ -112,7 +117,8 @@ def _of_mlx(settings: Mapping[str, Any]) -> str | None:
     """MLX: no method, and groups of 64; further keys would be modules with settings of their own."""
     bits, mode = settings.get("bits"), settings.get("mode", "affine")
     plain = settings.keys() <= _MLX_KEYS and settings.get("group_size") == 64  # noqa: PLR2004  # MLX's default
-    return f"mlx_{bits}bit" if plain and bits in _BITS_OF_MLX and mode == "affine" else None
+    known = type(bits) is int and bits in _BITS_OF_MLX
+    return f"mlx_{bits}bit" if plain and known and mode == "affine" else None
 
 
 _METHODS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import MAX_NAME, KvcalcError, did_you_mean, one_line
@@ -90,8 +89,8 @@ def import_config(
     parts: tuple[WeightPart, ...] = weights.parts if weights else ()
     stored = None
     if weights is None and counted is not None and asked is not None and asked.weights:
-        known = Model(**{key: given.value for key, given in (("name", named), *sizes.items())}, layers=grouped(layers))
-        stored, parts = _by_settings(known, counted, asked)
+        known = {key: given.value for key, given in (("name", named), *sizes.items())}
+        stored, parts = _by_settings(config, {**known, "layers": grouped(layers)}, counted, asked)
     more = Beside(beside, of_text) if beside else None
     checkpoint = checkpoint_of(config, asked, counted, weights, above, more, stored)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
@@ -109,13 +108,18 @@ def import_config(
     return ImportedModel(model, fields, layers, notes, f"a config.json of {model_type}")
 
 
-def _by_settings(model: Model, counted: Counted, asked: Quantisation) -> tuple[str | None, tuple[WeightPart, ...]]:
+def _by_settings(
+    config: Config, known: Mapping[str, Any], counted: Counted, asked: Quantisation
+) -> tuple[str | None, tuple[WeightPart, ...]]:
     """The format of a quantised checkpoint's matrices and its parts, where settings and dims decide both."""
     stored = format_by_settings(asked)
     if stored is None:
         return None, ()
     active = counted.active if counted.active != counted.parameters else None
-    whole = replace(model, parameters=counted.parameters, active_parameters=active)
+    try:
+        whole = Model(**{**known, "parameters": counted.parameters, "active_parameters": active})
+    except ValueError as error:
+        raise config.refusal(str(error)) from error
     apart = told_apart(whole)
     parts = parts_in(whole, find_weight_format(stored, "weights")) if apart is not None and apart.beside else None
     return (None, ()) if parts is None else (stored, parts)
