@@ -64,6 +64,12 @@ def test_what_some_families_keep_beside_keys_and_values() -> None:
     full, slides = kinds({**baichuan, "conv_window": 2, "num_swa_key_value_heads": 4})
     assert full == "gqa 32/8 x 128 short_conv 1024, kernel 2 short_conv 1024, kernel 2"
     assert slides.startswith("gqa 32/4 x 128, window 512 short_conv 512, kernel 2")
+    fla = {"model_type": "gated_deltanet", "hidden_size": 1024, "num_hidden_layers": 1, "num_heads": 6, "head_dim": 256}
+    assert kinds({**fla, "expand_v": 2}) == ["gated_deltanet 6/6 x 256+512, kernel 4"]
+    plain = {**fla, "model_type": "delta_net", "num_heads": 8, "head_dim": None, "expand_k": 0.5, "expand_v": 1.0}
+    assert kinds(plain) == ["gated_deltanet 8/8 x 64+128, kernel 4"]
+    assert "expand_v x head_dim is no whole width" in refusal({**fla, "expand_v": 0.3})
+    assert "attn gives some layers attention" in refusal({**fla, "attn": {"layers": [0]}})
     whisper = {"model_type": "whisper", "d_model": 384, "decoder_layers": 1, "decoder_attention_heads": 6}
     assert kinds(whisper) == ["mha 6 x 64 cross 6/6 x 64, 1,500 tokens"]
     t5 = {"model_type": "t5", "d_model": 512, "num_layers": 1, "num_heads": 8, "d_kv": 64}

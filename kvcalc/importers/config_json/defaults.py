@@ -35,6 +35,8 @@ _OTHERWISE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "plamo3": {"sliding_window_pattern": 8},
         "iquestloopcoder": {"loop_num": 2, "loop_window_size": 64},
         "plamo": {"n_shared_head": 8},
+        "gated_deltanet": {"num_heads": 6, "head_dim": 256, "expand_v": 2, "conv_size": 4},
+        "delta_net": {"num_heads": 16, "expand_k": 1, "expand_v": 1, "conv_size": 4},
     }
 )
 

@@ -116,6 +116,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "baichuan_m1": _of("own_code", "baichuan_m1"),
         "bailing_moe_linear": _of("own_code", "bailing_linear"),
         "iquestloopcoder": _of("own_code", "iquest_loop"),
+        **_all("gated_deltanet delta_net", _of("own_code", "delta_net")),
         "nanbeige": _of("own_code", "nanbeige"),
         "plamo": _of("own_code", "plamo"),
         "plamo3": _with(pattern),

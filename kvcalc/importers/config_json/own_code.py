@@ -13,6 +13,8 @@ from kvcalc.importers.sourced import Sourced
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
 
+MAX_FACTOR = 100
+
 
 def afm(config: Config) -> list[ImportedLayer]:
     """Apple's foundation model: the last num_kv_reuse_layers read earlier caches."""
@@ -86,3 +88,39 @@ def deepseek_v2(config: Config) -> list[ImportedLayer]:
         return latent(config)
     config.ignore("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "q_lora_rank", "kv_lora_rank")
     return full(config, usual_heads(config))
+
+
+def delta_net(config: Config) -> list[ImportedLayer]:
+    """Delta networks of flash-linear-attention 0.6.0, gated or not: fla/layers/gated_deltanet.py and delta_net.py.
+
+    Raises:
+        KvcalcError: some layers have attention, or there is no convolution.
+    """
+    if config.get("attn") is not None:
+        raise config.refusal("attn gives some layers attention, which is not understood", config.without("attn"))
+    if (config.get("use_short_conv") or Sourced(1, "")).value is False:
+        raise config.refusal("use_short_conv is false, and such layers are not understood")
+    heads, hidden = config.count("num_heads"), config.count(*HIDDEN)
+    if config.model_type == "gated_deltanet":
+        key, v_heads = config.count("head_dim"), config.optional_count("num_v_heads") or heads
+        value = _times(config, "expand_v", key)
+    else:
+        v_heads = heads
+        key, value = (_times(config, name, hidden, heads) for name in ("expand_k", "expand_v"))
+    fields = (
+        ("num_k_heads", heads),
+        ("num_v_heads", v_heads),
+        ("k_head_dim", key),
+        ("v_head_dim", value),
+        ("conv_kernel", config.count("conv_size")),
+    )
+    return [ImportedLayer((AttentionBlock("gated_deltanet", fields),))] * num_layers(config)
+
+
+def _times(config: Config, name: str, width: Sourced, heads: Sourced | None = None) -> Sourced:
+    """A width times a factor, over heads where they are given."""
+    factor, by = config.need(name).value, 1 if heads is None else heads.value
+    product = width.value * factor / by if isinstance(factor, int | float) and 0 < factor <= MAX_FACTOR else 0.5
+    if product < 1 or product != int(product):
+        raise config.refusal(f"{name} x {width.reason} is no whole width of a head", config.deciding(name))
+    return Sourced(int(product), f"{name} x {width.reason}{'' if heads is None else ' / num_heads'}")

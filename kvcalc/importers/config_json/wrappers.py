@@ -123,7 +123,7 @@ NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
         **_all("glm5_next glm5_next_text qwen4_exp qwen4_exp_text step5 step5_vl", _POOLED),
         **_all("deepseek_v41 deepseek_v41_text", _SHARED_ENTRIES),
         **_all("rwkv rwkv6 rwkv7 recurrent_gemma hgrn hgrn2", _GATES),
-        **_all("gla gsa delta_net gated_deltanet gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
+        **_all("gla gsa gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
         **_all("t5gemma t5gemma2", _ENCODER),
         **_all(
             "albert distilbert deberta deberta-v2 modernbert mpnet xlm xlnet reformer flaubert nomic_bert", _NO_CACHE
