@@ -67,7 +67,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         cache_format=cache_format(
             found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"], engine.tensor_names
         ),
-        deployment=_deployment(given) or _of_cards(gpu, engine),
+        deployment=_deployment(given) or _of_cards(gpu, engine, limited=given["gpus"] is not None),
         gpu_limit=_gpu_limit(given),
         engine=engine,
         cache_format_given=given["cache_dtype"] is not None,
@@ -203,9 +203,11 @@ def _deployment(given: Mapping[str, Any]) -> Deployment | None:
     return Deployment(**sizes, dp_attention=given["dp_attention"])
 
 
-def _of_cards(gpu: Gpu, engine: Engine) -> Deployment | None:
+def _of_cards(gpu: Gpu, engine: Engine, *, limited: bool) -> Deployment | None:
     """The only deployment over cards that need not be alike; None of one accelerator."""
     check_cards(gpu, engine)
+    if gpu.number_together is not None and limited:
+        raise KvcalcError(f"--gpus: --gpu {gpu.name} names all cards of the deployment; leave --gpus out")
     return None if gpu.number_together is None else Deployment(pp=gpu.number_together)
 
 

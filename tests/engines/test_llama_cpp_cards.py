@@ -97,6 +97,7 @@ def test_as_many_layers_as_fit_on_both() -> None:
         ({"tp": 2, "pp": 2}, "--tp: llama.cpp puts whole layers on a card"),
         ({"engine_option": {"tensor-split": "1,2,3"}}, "3 shares for 2 cards"),
         ({"engine_option": {"tensor-split": "1,0"}}, "tensor-split"),
+        ({"gpus": 2}, "names all cards of the deployment; leave --gpus out"),
         ({"gpu_memory": "24GiB"}, "are of one accelerator"),
         ({"gpu": "rtx4090+nothing"}, "no accelerator 'nothing'"),
     ],
