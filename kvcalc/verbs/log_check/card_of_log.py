@@ -24,6 +24,9 @@ ALIKE_BY_WHAT_IS_FREE = Fraction(1, 100)
 """The same where a card's memory follows from what was free before weights were loaded."""
 
 
+SERVERS, VENDORS = ("vllm", "sglang"), ("NVIDIA", "AMD")
+"""Engines whose logs are followed on cards of these makers alone."""
+
 SMALL = 40 * GIB
 SMALL_GPU = "rtx3090"
 """Taken for a card of less memory that is like none: no NVLink that its ranks could use, none of Hopper's kernels."""
@@ -57,7 +60,7 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     total = total_memory(log) if log.engine == "sglang" else log.most("total memory")
     alike_within = ALIKE if log.engine != "sglang" else ALIKE_BY_WHAT_IS_FREE
     named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
-    near = [] if named or total is None else _by_memory(total.value, alike_within)
+    near = [] if named or total is None else _by_memory(total.value, alike_within, log.engine)
     alike = sorted(near, key=lambda gpu: not likely(gpu))
     gpu = named or next(iter(alike), None) or _unlike_any(total)
     memory = None
@@ -77,9 +80,9 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _by_memory(total: Fraction, alike: Fraction) -> list[Gpu]:
+def _by_memory(total: Fraction, alike: Fraction, engine: str) -> list[Gpu]:
     """Cards with so much memory, the nearest first; of equals the one that is asked for where nobody says."""
-    known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes]
+    known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes and (engine not in SERVERS or gpu.vendor in VENDORS)]
     near = [gpu for gpu in known if abs(gpu.memory_bytes - total) <= total * alike]  # type: ignore[operator]  # known
     return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - total)))
 
