@@ -21,7 +21,8 @@ from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import Model
 from kvcalc.render import Format
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+"""The README, and the documents that it leads to."""
 JSON = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 FORMULAS = (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")
 
