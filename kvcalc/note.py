@@ -44,6 +44,7 @@ _CODES = {
     "states-lower-bound": "layers with states are counted without what engines keep beside them",
     "encoder-context": "each sequence is taken to have an encoder's tokens",
     "weights-left-in-dtype": "what a format that is asked for the weights leaves in the model's dtype",
+    "weights-of-a-mix": "bits of a file type of several formats are those of one model",
     "weights-unknown": "the total and the number of GPUs need the weights",
     # the accelerator
     "gpu-memory-from-nvidia-smi": "the memory of an accelerator is nvidia-smi's figure",

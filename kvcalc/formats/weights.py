@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
-from kvcalc.formats.element import ALIASES, FORMATS, ElementFormat, Ragged, check_format
+from kvcalc.formats.element import ALIASES, FORMATS, ElementFormat, Ragged, by_hand, check_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -48,6 +48,19 @@ _AFFINE = (
 _GPTQ = "AutoGPTQ and AutoAWQ, {}: qweight, scales and qzeros of a linear layer"
 _PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, group_size 128, symmetric"
 
+_MIXES = f"{_LLAMA_CPP}tools/quantize/README.md: bits a weight of Llama-3.1-8B; other models' files differ"
+
+
+def _mixes(bits: Mapping[str, int]) -> Iterator[ElementFormat]:
+    """File types that keep tensors in several of llama.cpp's blocks: so many ten-thousandths of a bit a weight."""
+    for name, each in bits.items():
+        about = f"{each / 10_000:g} bits a weight of Llama-3.1-8B: a mix of blocks, which differs by model"
+        yield ElementFormat(name, MIX_BLOCK, each // 8, about, _MIXES)
+
+
+MIX_BLOCK = 10_000
+"""Weights that the bits of a mix are stated of, in whole bytes."""
+
 _BLOCKS = "DeepSeek-V3, inference/kernel.py: weight_scale_inv, one for 128 x 128 of a matrix"
 _BITSANDBYTES = "bitsandbytes, Linear4bit with blocks of 64, its scales not quantised in turn, as vLLM loads them"
 
@@ -59,6 +72,8 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         *_blocks("iq1_s iq1_m iq2_xxs iq2_xs iq2_s", 256, 50, 56, 66, 74, 82),
         *_blocks("iq3_xxs iq3_s iq4_xs tq1_0 tq2_0", 256, 98, 110, 136, 54, 66),
         *_blocks("q1_0", 128, 18),
+        *_mixes({"iq2_m": 29_296, "iq3_xs": 34_976, "iq3_m": 37_632, "q2_k_s": 29_696, "q3_k_s": 36_432}),
+        *_mixes({"q3_k_l": 42_976, "q4_k_s": 46_672, "q4_k_m": 48_944, "q5_k_s": 55_704, "q5_k_m": 57_040}),
         *_plain({"fp64": 8}, "64-bit floating point"),
         ElementFormat(
             "fp8_block", 128 * 128, 128 * 128 + 4, "8-bit float, an fp32 scale per 128 x 128", _BLOCKS, group=128
@@ -117,6 +132,11 @@ def is_for_layers_alone(element_format: ElementFormat) -> bool:
     return not is_plain(element_format) and not element_format.source.startswith((_LLAMA_CPP, _MLX))
 
 
+def is_mix(element_format: ElementFormat) -> bool:
+    """Whether it is a file type of several kinds of blocks, whose bits are those of one model."""
+    return element_format.source == _MIXES
+
+
 def holds_words(element_format: ElementFormat) -> bool:
     """Whether its elements are words that may hold several parameters each."""
     return element_format.name in _WORDS
@@ -130,7 +150,7 @@ def find_weight_format(name: str, what: str) -> ElementFormat:
     """
     lowered = name.strip().lower().replace("-", "_")
     lowered = WEIGHT_ALIASES.get(lowered, lowered)
-    found = FORMATS.get(lowered) or WEIGHT_FORMATS.get(lowered)
+    found = FORMATS.get(lowered) or WEIGHT_FORMATS.get(lowered) or by_hand(lowered, what)
     if found is None and lowered.startswith(BY_FILE):
         raise KvcalcError(
             f"{what}: how many bits a weight takes in '{name[:40]}' is the file's own: --weights SIZE gives all of them"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.formats.weights import is_mix
 from kvcalc.memory import beside_experts, left_alone
 from kvcalc.note import Note, note
 from kvcalc.scenario import compute_format
@@ -21,6 +22,12 @@ FEW_BITS = 6
 def weight_notes(scenario: Scenario) -> Iterator[Note]:
     """What the format leaves, or that it is not known."""
     asked, left = scenario.weight_format, left_alone(scenario)
+    if asked is not None and is_mix(asked):
+        yield note(
+            "weights-of-a-mix",
+            f"weights in {asked.name}: {asked.about}; a file's own (kvcalc estimate FILE.gguf) are exact",
+            format=asked.name,
+        )
     if asked is None or left is None:
         return
     own, more = compute_format(scenario.model).name, 0

@@ -116,7 +116,7 @@ def test_a_row_takes_what_its_format_says_or_is_refused_by_both(name: str, heads
 
 @pytest.mark.parametrize("name", ["mxfp6", "fp9", "", "FP8"])
 def test_there_is_no_packing_for_another_name(name: str) -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(KvcalcError):
         packing(name)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kvcalc.errors import KvcalcError
 from kvcalc.reference.packing.base import Packing
 from kvcalc.reference.packing.entries import EntriesOf512
 from kvcalc.reference.packing.ggml import NonLinear, Scaled, ScaledFromLeast
@@ -53,6 +54,8 @@ def packing(name: str) -> Packing:
     """A fresh packing for an element format by kvcalc's name.
 
     Raises:
-        KeyError: none of PACKED.
+        KvcalcError: none of PACKED, such as one that is written by hand.
     """
+    if name not in _PACKINGS:
+        raise KvcalcError(f"--cache-dtype: {name} is counted, but not stored; verify stores {', '.join(PACKED)}")
     return _PACKINGS[name]()
