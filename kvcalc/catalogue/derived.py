@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.catalogue.models import GGUF_ENGINE, FoundModel
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_plain
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_mix, is_plain
 from kvcalc.importers.model_yaml import weight_line
 from kvcalc.model.model import WeightPart
 from kvcalc.model.quantised import parts_in
@@ -72,6 +72,8 @@ def _known(stored: str) -> ElementFormat | None:
 def _has_it(model: Model, asked: ElementFormat) -> bool:
     """Whether the catalogue's own weights are in that format already."""
     own = {part.format for part in model.weights if not part.scales} or {model.weight_dtype or model.dtype or "bf16"}
+    if is_mix(asked) and "mxfp4" in own:
+        return True  # llama.cpp's files of such models have their experts in mxfp4, whatever the file type
     if is_plain(asked):
         return all(is_plain(find_weight_format(each, "format")) for each in own)
     return any(each.partition("_")[0] == asked.name.partition("_")[0] for each in own)
@@ -108,6 +110,9 @@ def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note
         left = is_for_layers_alone(asked) and len(model.weights) > 1
         where = ", the layers' matrices alone" if left else ""
         said = "as the name says" if by.told.stored else "which llama.cpp takes of a GGUF repository unless told"
+        where += (
+            ", by the bits of Llama-3.1-8B's file, from which others differ by some percent" if is_mix(asked) else ""
+        )
         text = f"weights in {asked.name}, {said}{where} (--weight-dtype sets another format, --weights SIZE the bytes)"
     return note("weights-by-name", text, format=None if asked is None else asked.name)
 
