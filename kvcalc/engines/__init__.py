@@ -20,6 +20,7 @@ ENGINES = EngineRegistry(
         "exact": "kvcalc.engines.exact:Exact",
         "vllm": "kvcalc.engines.vllm.engine:Vllm",
         "sglang": "kvcalc.engines.sglang.engine:Sglang",
+        "tensorrt-llm": "kvcalc.engines.tensorrt_llm.engine:TensorrtLlm",
         "llama-cpp": "kvcalc.engines.llama_cpp.engine:LlamaCpp",
         "transformers": "kvcalc.engines.transformers.engine:Transformers",
         "mlx": "kvcalc.engines.mlx.engine:Mlx",

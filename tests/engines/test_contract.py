@@ -32,6 +32,8 @@ EVERY: tuple[type[Engine], ...] = (*ENGINES.values(), Toy, Slots)
 
 LEFT_FREE = {"llama-cpp": 2**30, "sglang": 8 * 2**30}
 """What an engine leaves free by its own rule, where that is more than a small accelerator has: it comes on top."""
+FEW_SHAPES = {"tensorrt-llm": 6}
+"""Of an engine that refuses states, sparse latents, shared caches and encoders, since their rules are not known."""
 POOLS_IN_RATIO = {"sglang"}
 """Their pools stand in a ratio, so that a token costs no whole number of bytes, and the rate is rounded up."""
 
@@ -125,7 +127,7 @@ CONTEXTS = [0, 1, 15, 16, 17, 47, 48, 49, 64, 65, 80, 300]
 @every_engine
 def test_most_cases_are_served(engine: type[Engine]) -> None:
     shapes = {shape for each, shape, _ in CASES if each is engine}
-    assert len(shapes) >= 8
+    assert len(shapes) >= FEW_SHAPES.get(engine.name, 8)
     assert {deployment.pp for each, _, deployment in CASES if each is engine} >= {1, 2, 4}
 
 

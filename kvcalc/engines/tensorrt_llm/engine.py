@@ -1,0 +1,116 @@
+"""The engine `tensorrt-llm`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.tensorrt_llm.layout import TensorrtLayout
+from kvcalc.engines.tensorrt_llm.rules import MANAGER, RULES, UTIL
+from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA
+from kvcalc.units import parse_count, parse_fraction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+
+LLM_ARGS = "tensorrt_llm/llmapi/llm_args.py, KvCacheConfig"
+MOST_BLOCK = 10**6
+FORMATS = ("fp16", "bf16", "fp32", "fp8", "nvfp4")
+"""resource_manager.py, get_cache_bytes_per_token."""
+
+
+@dataclass(frozen=True)
+class TensorrtLlm(Engine):
+    """TensorRT-LLM, its PyTorch backend."""
+
+    name: ClassVar[str] = "tensorrt-llm"
+    versions: ClassVar[tuple[str, ...]] = ("1.1",)
+    about: ClassVar[str] = (
+        "Has one pool of blocks on every rank, all with as many as the fullest rank has. Windows keep every token. The "
+        "cache gets a share of what a profiling run leaves free, not of the card. Models with states, of an encoder's "
+        "tokens, with an indexer, with layers that share a cache or that differ in head_dim are refused: kvcalc does "
+        "not follow those. Its rules were read, and no run of it has been compared."
+    )
+    formula: ClassVar[str] = (
+        "tokens = floor(free-gpu-memory-fraction x (memory - weights - peak) / (2 x ceil(Hkv / tp) x head_dim x "
+        "layers x bytes of an element) / tokens-per-block) x tokens-per-block"
+    )
+    source: ClassVar[str] = f"TensorRT-LLM, {MANAGER} and {UTIL}"
+    options: ClassVar[Mapping[str, Option]] = MappingProxyType(
+        {
+            "tokens-per-block": Option(
+                lambda text, what: parse_count(text, what, MOST_BLOCK, 1), "32", "Tokens of a block.", source=LLM_ARGS
+            ),
+            "free-gpu-memory-fraction": Option(
+                parse_fraction,
+                "0.9",
+                "Share of the memory that is free after the peak, for the cache.",
+                source=LLM_ARGS,
+            ),
+        }
+    )
+    given_elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "tensor-parallel-size": "--tp",
+            "tp-size": "--tp",
+            "pipeline-parallel-size": "--pp",
+            "pp-size": "--pp",
+            "moe-expert-parallel-size": "--ep",
+            "ep-size": "--ep",
+            "enable-attention-dp": "--dp-attention",
+            "max-seq-len": "--context",
+            "dtype": "--cache-dtype (of the cache), --dtype (of computing)",
+        }
+    )
+    rules: ClassVar[tuple[Rule, ...]] = RULES
+    block_option: ClassVar[str | None] = "tokens-per-block"
+    utilization: ClassVar[Fraction | None] = None
+
+    def settle(self, setup: Setup) -> TensorrtLayout:
+        _refuse_unserved(setup)
+        return TensorrtLayout(setup, self.option("tokens-per-block"), self.option("free-gpu-memory-fraction"))
+
+
+def _refuse_unserved(setup: Setup) -> None:
+    """Refuses what is not known.
+
+    Raises:
+        KvcalcError: the model, its deployment or the format.
+    """
+    vendor, deployment = setup.gpu.vendor, setup.deployment
+    if vendor not in (None, "NVIDIA"):
+        raise KvcalcError(f"--gpu: {setup.gpu.name}: tensorrt-llm runs on cards of NVIDIA only")
+    if deployment.dcp > 1:
+        raise KvcalcError(
+            "--dcp: kvcalc does not follow how tensorrt-llm shares the tokens of a sequence; leave it out"
+        )
+    if deployment.dp_attention and deployment.tp > 1:
+        raise KvcalcError("--dp-attention: under tensorrt-llm each rank is a replica of its own; leave out --tp")
+    widths = set()
+    for layer in setup.model.layout.kinds:
+        each = layer.attention
+        if not isinstance(each, MHA | GQA | MQA | MLA):
+            raise KvcalcError(
+                f"--engine tensorrt-llm: kvcalc does not follow what it keeps of layers of kind '{each.kind}' "
+                f"({each.label}); --engine exact counts them"
+            )
+        if isinstance(each, MLA) and each.index_topk is not None:
+            raise KvcalcError(
+                "--engine tensorrt-llm: kvcalc does not follow its sparse latents with an indexer; --engine exact "
+                "counts them"
+            )
+        if layer.cache_dtype is not None:
+            raise KvcalcError("--engine: tensorrt-llm keeps no layers of one model in a format of their own")
+        widths |= {(isinstance(each, MLA), tensor.head_elements) for tensor in each.cached()}
+    if len({width for latent, width in widths if not latent}) > 1:
+        raise KvcalcError(
+            "--engine tensorrt-llm: kvcalc does not follow how it keeps heads that differ in width, between layers or "
+            "between keys and values; --engine exact counts them"
+        )
+    asked = setup.cache_format
+    if asked.tensors or asked.default.name not in FORMATS:
+        raise KvcalcError(f"--cache-dtype: tensorrt-llm keeps a cache in {', '.join(FORMATS)}, not '{asked.name}'")

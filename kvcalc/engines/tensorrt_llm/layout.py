@@ -1,0 +1,90 @@
+"""A model as TensorRT-LLM lays it out: one pool of blocks on every rank, all of as many as the fullest rank has."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.base import Load, Settled
+from kvcalc.engines.budget import Pool
+from kvcalc.engines.content import Rate, rows_bytes
+from kvcalc.engines.tensorrt_llm.budget import budget_of
+from kvcalc.engines.tensorrt_llm.rules import MANAGER
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from fractions import Fraction
+
+    from kvcalc.engines.base import Setup
+    from kvcalc.engines.budget import Budget
+    from kvcalc.model.stages import Stage
+
+
+def pp_lengths(layers: int, pp: int) -> tuple[int, ...]:
+    """Layers of each stage: the first (layers mod pp) are one layer longer."""
+    size, longer = divmod(layers, pp)
+    return tuple(size + (stage < longer) for stage in range(pp))
+
+
+class TensorrtLayout(Settled):
+    """Every layer keeps every token, in blocks."""
+
+    def __init__(self, setup: Setup, block: int, share: Fraction) -> None:
+        super().__init__(setup)
+        self._block, self._share = block, share
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.setup.model.layout.split(pp_lengths(self.setup.model.num_layers, self.setup.deployment.pp))
+
+    @property
+    def block_tokens(self) -> int:
+        return self._block
+
+    def _row(self, stage: Stage) -> int:
+        """Bytes of a token in all layers of a rank."""
+        return sum(each.row_bytes for each in self._content_rows(stage))
+
+    def _blocks(self, load: Load) -> tuple[int, int]:
+        """Blocks that each sequence takes, and those that all share."""
+        whole, shared = -(-load.context // self._block), load.shared_prefix // self._block
+        return whole - shared, shared
+
+    def held_bytes(self, stage: Stage, load: Load) -> int:
+        own, shared = self._blocks(load)
+        return (load.sequences * own + shared) * self._block * self._row(stage)
+
+    def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
+        if not whole.sequences:
+            return self.held_bytes(stage, Load(1, tokens))
+        own, _ = self._blocks(Load(1, tokens, min(whole.shared_prefix, tokens)))
+        return own * self._block * self._row(stage)
+
+    def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
+        own, shared = self._blocks(load)
+        tokens = (load.sequences * own + shared) * self._block
+        for each in self._content_rows(stage):
+            unused = tokens - rows_bytes((each,), self.rank_load(stage, load)) // each.row_bytes
+            if unused > 0:
+                name = "rounding to blocks" if each.layer.span is None else "tokens outside the window"
+                factors = (Factor("unused_tokens", unused, "token unused"), Factor("row", each.row_bytes, "byte"))
+                yield Product(f"{each.layer.label}: {each.tensor.name}, {name}", factors, MANAGER)
+
+    def rate(self, stage: Stage, load: Load) -> Rate:
+        own, shared = self._blocks(load)
+        row = self._row(stage)
+        block = self._block * row
+        return Rate(row, row, 0, own * block, shared * block)
+
+    def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
+        return budget_of(self.setup, self._share, weights_bytes)
+
+    def pool(self, memory: Sequence[int], load: Load) -> Pool | None:
+        rows = [self._row(stage) * self._block for stage in self.stages]
+        found = [max(0, each) // row for each, row in zip(memory, rows, strict=True) if row]
+        if not found:
+            return None
+        tokens = min(found) * self._block
+        concurrency = tokens / load.context if load.context else 0.0
+        return Pool(min(found), self._block, tokens, float(f"{concurrency:.2f}"))

@@ -1,0 +1,41 @@
+"""TensorRT-LLM's rules in words, for people; the code that follows them stands in the files beside this one."""
+
+from __future__ import annotations
+
+from kvcalc.engines.base import Rule
+
+MANAGER = "tensorrt_llm/_torch/pyexecutor/resource_manager.py"
+UTIL = "tensorrt_llm/_torch/pyexecutor/_util.py"
+
+RULES = (
+    Rule(
+        "memory of the cache",
+        "(memory of the card - peak of a profiling run, weights and all) x free-gpu-memory-fraction: a share of "
+        "what is free, not of the card",
+        f"{UTIL}, _cal_max_memory",
+    ),
+    Rule(
+        "bytes of a token",
+        "2 x key-value heads of a rank x head_dim x bytes of an element, over the layers of a rank; of latents "
+        "kv_lora_rank + qk_rope_head_dim, whole on every rank",
+        f"{MANAGER}, get_cache_bytes_per_token",
+    ),
+    Rule("heads of a rank", "ceil(num_key_value_heads / tp)", f"{MANAGER}, KVCacheManager"),
+    Rule("nvfp4", "half a byte an element, and an fp8 scale for each 16", f"{MANAGER}, get_cache_bytes_per_token"),
+    Rule(
+        "blocks",
+        "floor(min over ranks of memory / bytes of a token / tokens-per-block); a sequence takes whole blocks",
+        f"{MANAGER}, calculate_max_num_blocks",
+    ),
+    Rule("windows", "every token is kept, unless max_attention_window is given", f"{MANAGER}, KVCacheManager"),
+    Rule(
+        "pipeline stages",
+        "the first (layers mod pp) stages are one layer longer",
+        "tensorrt_llm/mapping.py, pp_layers",
+    ),
+    Rule(
+        "prefixes that are equal",
+        "whole blocks of them are kept once",
+        "tensorrt_llm/llmapi/llm_args.py, KvCacheConfig",
+    ),
+)

@@ -1,0 +1,86 @@
+"""TensorRT-LLM's cache as its source has it, derived by hand: no run of it has been compared."""
+
+from __future__ import annotations
+
+import pytest
+
+import kvcalc
+from kvcalc.errors import KvcalcError
+
+GIB = 2**30
+TOKEN = [
+    ("llama-3.1-8b", 1, "bf16", 131_072),
+    ("llama-3.1-8b", 4, "bf16", 32_768),
+    ("llama-3.1-8b", 8, "bf16", 16_384),
+    ("llama-3.1-8b", 16, "bf16", 16_384),
+    ("llama-3.1-8b", 1, "nvfp4", 36_864),
+    ("deepseek-v3", 8, "bf16", 70_272),
+    ("gpt-oss-120b", 1, "bf16", 73_728),
+]
+"""resource_manager.py, get_cache_bytes_per_token: bytes on a rank."""
+
+
+def tokens(model: str, memory: int, **settings: object) -> int:
+    found = kvcalc.capacity(model, engine="tensorrt-llm", gpu="h200", cache_memory=memory, **settings)  # type: ignore[arg-type]
+    assert found.tokens is not None
+    return found.tokens
+
+
+@pytest.mark.parametrize(("model", "tp", "cache_dtype", "token"), TOKEN)
+def test_blocks_are_as_wide_as_the_managers(model: str, tp: int, cache_dtype: str, token: int) -> None:
+    memory = 100 * 32 * token
+    assert tokens(model, memory, tp=tp, cache_dtype=cache_dtype) == 3200
+    assert tokens(model, memory - 1, tp=tp, cache_dtype=cache_dtype) == 3168
+    assert tokens(model, memory, tp=tp, cache_dtype=cache_dtype, block_size=64) == 3200
+
+
+def test_windows_keep_every_token() -> None:
+    """1.1 printed 86,720 tokens of gpt-oss-120b in 5.95 GiB."""
+    least, most = (tokens("gpt-oss-120b", round(gib * GIB)) for gib in (5.945, 5.955))
+    assert least <= 86_720 <= most
+
+
+def test_the_cache_has_a_share_of_what_is_free() -> None:
+    found = kvcalc.capacity("llama-3.1-8b", engine="tensorrt-llm", gpu="h100")
+    half = kvcalc.capacity(
+        "llama-3.1-8b", engine="tensorrt-llm", gpu="h100", engine_option={"free-gpu-memory-fraction": "0.45"}
+    )
+    assert half.cache_memory_bytes == pytest.approx(found.cache_memory_bytes / 2, rel=1e-8)
+
+
+def test_stages_have_as_many_blocks_as_the_fullest() -> None:
+    """61 layers in two stages: 31 and 30."""
+    assert tokens("deepseek-v3", 31 * 1152 * 32 * 7, tp=8, pp=2) == 7 * 32
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ("qwen3-next-80b-a3b", "gated_deltanet"),
+        ("deepseek-v3.2", "indexer"),
+        ("gemma-3n-e4b", "shared"),
+        ("mimo-v2-flash", "width"),
+    ],
+)
+def test_what_is_not_followed_is_refused_by_name(model: str, named: str) -> None:
+    with pytest.raises(KvcalcError, match=named):
+        kvcalc.capacity(model, engine="tensorrt-llm", gpu="h200", tp=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"gpu": "mi300x"}, "NVIDIA"),
+        ({"gpu": "h200", "tp": 2, "dp": 2, "dp_attention": True}, "--dp-attention"),
+        ({"gpu": "h200", "tp": 8, "dcp": 2}, "--dcp"),
+        ({"gpu": "h200", "cache_dtype": "int8"}, "--cache-dtype"),
+    ],
+)
+def test_deployments_that_are_not_followed_are_refused(settings: dict[str, object], named: str) -> None:
+    with pytest.raises(KvcalcError, match=named):
+        kvcalc.capacity("qwen3-30b-a3b", engine="tensorrt-llm", **settings)  # type: ignore[arg-type]
+
+
+def test_rounding_and_windows_are_rows_of_their_own() -> None:
+    shown = kvcalc.estimate("gpt-oss-120b", engine="tensorrt-llm", gpu="h200", batch=3, context=1000)
+    assert shown.cache.bytes == 3 * 32 * 32 * 73_728
