@@ -141,12 +141,9 @@ class GQA(KeysAndValues):
     title: ClassVar[str] = "Grouped-query attention"
     keeps: ClassVar[str] = (
         "a key and a value for every KV head; with a sparse indexer one key of its own for all of them (index_k), in "
-        "bf16 whatever the cache's format"
+        "bf16 whatever the cache's format (MiniMax-M3; vLLM 0.33.0, vllm/models/minimax_m3/common/indexer.py)"
     )
-    source: ClassVar[str] = (
-        "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245 section 2.2; the indexer: MiniMax-M3, vLLM 0.33.0, "
-        "vllm/models/minimax_m3/common/indexer.py, MiniMaxM3IndexerCache"
-    )
+    source: ClassVar[str] = "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245 section 2.2"
     example: ClassVar[str] = (
         "Llama-3-70B, 64 query heads on 8 KV heads of 128, 80 layers, 32 sequences of 8,192 tokens in bf16: "
         "2 x 80 x 32 x 8,192 x 8 x 128 x 2 = 85,899,345,920 bytes, 1/8 of what multi-head attention would keep."
