@@ -1,12 +1,14 @@
 """kvcalc models: the catalogue, one model, and the schema of model files."""
 
 import json as json_module
+import sys
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import typer
 
 from kvcalc.catalogue import find_model, gpu_names
+from kvcalc.catalogue.complete import lacks
 from kvcalc.cli.output import deliver, show
 from kvcalc.cli.output_options import Destination, Printed, UnitOfBytes, output_of
 from kvcalc.cli.parameters import RequiredModel, argument, given_on_line, takes
@@ -102,7 +104,10 @@ def import_command(model: Annotated[str, argument(SOURCE)], **given: Any) -> Non
         raise KvcalcError(f"import: {found.origin} is a model file already (kvcalc models show prints it)")
     target = given["output_file"]
     name = None if target in (None, "-") else Path(target).stem
-    deliver(found.imported.entry(name, tuple(given["hub_id"] or ()), given["source"]).text, target)
+    entry = found.imported.entry(name, tuple(given["hub_id"] or ()), given["source"])
+    deliver(entry.text, target)
+    if (given["hub_id"] or given["source"]) and (missing := lacks(entry.model)):
+        sys.stderr.write(f"note: an entry of the catalogue has more: {', '.join(missing)}\n")
 
 
 @takes(Destination)

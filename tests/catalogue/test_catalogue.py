@@ -16,6 +16,7 @@ from conftest import DATA
 
 import kvcalc
 from kvcalc.catalogue import CONFIGS, find_gpu, find_model, gpu_names, model_names
+from kvcalc.catalogue.complete import lacks
 from kvcalc.catalogue.gpu_table import table
 from kvcalc.catalogue.validation import validated
 from kvcalc.catalogue.yaml_reader import read_yaml
@@ -183,16 +184,9 @@ NOT_KNOWN = {
 
 @pytest.mark.parametrize("path", MODEL_FILES, ids=lambda path: path.stem)
 def test_a_file_is_complete(path: Path) -> None:
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    wanted = {"name", "hub_ids", "source", "layers", "hidden_size", "vocab_size", "max_context"}
-    wanted |= {"tie_word_embeddings", "parameters"}
-    has_experts, has_towers = raw.get("num_experts", 0) > 1, set(raw.get("modalities", ())) - {"text"}
-    wanted |= {"num_experts_per_tok", "moe_intermediate_size", "active_parameters"} if has_experts else set()
-    wanted |= {"tower_parameters"} if has_towers else set()
-    wanted |= set() if has_experts else {"intermediate_size"}
-
-    assert {key for key in wanted if raw.get(key) in (None, [])} == NOT_KNOWN.get(path.stem, set())
-    assert raw["name"] == path.stem
+    model = kvcalc.load_model(path)
+    assert set(lacks(model)) == NOT_KNOWN.get(path.stem, set())
+    assert model.name == path.stem
 
 
 PLAIN = {"mha", "mqa", "gqa"}

@@ -211,3 +211,12 @@ def test_assumptions_are_of_one_model(kvcalc: Kvcalc, config: Path) -> None:
     run = kvcalc("compare", str(config), "llama-3-8b", "--assume", "head_dim=64")
     assert (run.code, run.stdout) == (2, "")
     assert "--assume: is of one model, and 2 are given" in run.stderr
+
+
+def test_an_entry_of_the_catalogue_says_what_it_lacks(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**LLAMA, "architectures": ["LlamaForSomething"]}))
+    told = kvcalc("models", "import", str(config), "--hub-id", "org/name", "-o", str(tmp_path / "name.yaml"))
+    assert told.code == 0
+    assert "an entry of the catalogue has more: source," in told.stderr
+    assert "parameters" in told.stderr
