@@ -82,6 +82,11 @@ class Gpu(WorksOut):
         return None if found is None else (int(found[1]), int(found[2]))
 
     @property
+    def is_measured(self) -> bool:
+        """Whether software has told its memory."""
+        return self.memory_from in {"runtime", "nvidia-smi"}
+
+    @property
     def node_size(self) -> int:
         """GPUs that tensor parallelism may span."""
         return self.gpus_per_node or DEFAULT_GPUS_PER_NODE

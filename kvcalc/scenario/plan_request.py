@@ -148,7 +148,7 @@ def _accelerators(given: Mapping[str, Any]) -> _Accelerators:
             gpus.append(each)
         elif each.strip().lower() == ALL_GPUS:
             every = list(shipped_gpus())
-            measured = [gpu for gpu in every if gpu.memory_bytes is not None]
+            measured = [gpu for gpu in every if gpu.is_measured]
             number = len(every) - len(measured)
             text = f"{number} accelerators are left out: no measured memory is known for them"
             left_out = note("gpus-left-out", text, number=number)
