@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Kvcalc
-from vllm_start_ups import BOTH, DOES_NOT_FIT, RANKS, V0_10_2, V0_19, V0_31
+from vllm_start_ups import BOTH, DOES_NOT_FIT, RANKS, V0_6_6, V0_10_2, V0_19, V0_31
 
 import kvcalc as package
 from kvcalc.errors import KvcalcError
@@ -223,6 +223,17 @@ def test_the_card_is_the_one_that_the_log_names_or_whose_memory_it_prints(log: A
     small = package.capacity_from_log(log(V0_31.replace("78.8/79.25", "21.5/22.40"))).gpus
     assert small is not None
     assert small.memory_bytes == int(22.40 * GIB)
+
+
+def test_ranks_that_share_a_node_are_on_no_machine_of_one_gpu(log: Any) -> None:
+    """A Jetson has 64 GiB too, and is one GPU."""
+    printed = V0_6_6.replace("(23.53GiB)", "(63.98GiB)")
+    alone = package.capacity_from_log(log(printed)).gpus
+    eight = package.capacity_from_log(log(printed.replace("tensor_parallel_size=1", "tensor_parallel_size=8"))).gpus
+    assert alone is not None
+    assert eight is not None
+    assert alone.gpu.startswith("jetson")
+    assert eight.gpu == "mi210"
 
 
 @pytest.mark.parametrize(("tokens", "gpu"), [(8192, "h100-sxm"), (2048, "a100-80-sxm")])

@@ -46,13 +46,14 @@ class LoggedCard(NamedTuple):
     notes: tuple[Note, ...]
 
 
-def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], bool]) -> LoggedCard:
+def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], bool], tp: int = 1) -> LoggedCard:
     """The accelerator, and its memory as the log prints it.
 
     Args:
         log: what a server said.
         given: the one that is named beside it, which wins.
         likely: whether the engine would start on a card as the log says, where several have such a memory.
+        tp: ranks of tensor parallelism, which share a node: a machine of one GPU is not meant where there are more.
 
     Raises:
         KvcalcError: there is none of the given name.
@@ -60,7 +61,7 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     total = total_memory(log) if log.engine == "sglang" else log.most("total memory")
     alike_within = ALIKE if log.engine != "sglang" else ALIKE_BY_WHAT_IS_FREE
     named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
-    near = [] if named or total is None else _by_memory(total.value, alike_within, log.engine)
+    near = [] if named or total is None else _by_memory(total.value, alike_within, log.engine, tp)
     alike = sorted(near, key=lambda gpu: not likely(gpu))
     gpu = named or next(iter(alike), None) or _unlike_any(total)
     memory = None
@@ -80,9 +81,10 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _by_memory(total: Fraction, alike: Fraction, engine: str) -> list[Gpu]:
+def _by_memory(total: Fraction, alike: Fraction, engine: str, tp: int) -> list[Gpu]:
     """Cards with so much memory, the nearest first; of equals the one that is asked for where nobody says."""
     known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes and (engine not in SERVERS or gpu.vendor in VENDORS)]
+    known = [gpu for gpu in known if tp <= (gpu.gpus_per_node or tp)]
     near = [gpu for gpu in known if abs(gpu.memory_bytes - total) <= total * alike]  # type: ignore[operator]  # known
     return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - total)))
 

@@ -41,6 +41,8 @@ _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
 _AUTO_FIT = {"-1", "auto"}
 """What leaves the longest request to vLLM, which prints it then."""
 _METHOD = re.compile(r"\w{1,40}")
+_LONG = 7
+"""Digits of a number of ranks that is none."""
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
 
 
@@ -70,7 +72,7 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     read = read_options(ScenarioOptions, {name: given[name] for name in ("engine_option", "assume") if name in given})
     named = model if model is None or isinstance(model, Model) else find_model(str(model), read["assume"]).model
     known = model_of(log, named)
-    card = card_of(log, given.get("gpu"), partial(_starts_so, log, known.model))
+    card = card_of(log, given.get("gpu"), partial(_starts_so, log, known.model), _tensor_ranks(log, given))
     said = _SAID[log.engine](log, known, card)
     weights_printed = not known.weights_known and not given.keys() & {"weights", "weight_dtype"}
     if weights_printed:
@@ -164,6 +166,11 @@ def _workers(log: ServerLog) -> dict[str, int]:
     workers = {each.process for values in log.printed.values() for each in values}
     ranks = [(kind.lower(), int(rank)) for worker in workers for kind, rank in _PARALLEL.findall(worker)]
     return {kind: 1 + max(rank for each, rank in ranks if each == kind) for kind in dict(ranks)}
+
+
+def _tensor_ranks(log: ServerLog, given: Mapping[str, Any]) -> int:
+    said = str(given.get("tp") or log.settings.get("--tp", ""))
+    return int(said) if said.isdecimal() and len(said) < _LONG else _workers(log).get("tp", 1)
 
 
 def _share(log: ServerLog) -> str | None:
