@@ -158,7 +158,7 @@ def test_a_utilization_may_be_a_fraction() -> None:
         ({"pp": 81}, "1 to 80"),
         ({"gpus": 8, "tp": 8}, "--gpus"),
         ({"gpu": "h1000"}, "'h100'"),
-        ({"gpu": kvcalc.Gpu(name="of-a-colleague")}, "--gpu-memory"),
+        ({"gpu": kv.Gpu(name="of-a-colleague")}, "--gpu-memory"),
         ({"gpu_memory": 0}, "--gpu-memory"),
         ({"utilization": 0}, "--utilization"),
         ({"utilization": 1.5}, "--utilization"),
