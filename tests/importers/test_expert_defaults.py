@@ -26,7 +26,7 @@ PER_TOKEN = ("num_experts_per_tok", "moe_topk", "moe_k", "num_experts_per_token"
 SHAPES: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"num_experts_per_tok": 6, "n_group": 1, "topk_group": 1},
     "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2, "n_shared_experts": 2},
-    "glm4_moe": {"head_dim": 128},
+    **{name: {"head_dim": 128} for name in ("glm4_moe", "glm4v_moe_text", "qwen3_omni_moe_text")},
     "hunyuan_v1_moe": {"num_experts": 8, "moe_topk": 2, "head_dim": 128},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "conv"]},
     "kimi_linear": {

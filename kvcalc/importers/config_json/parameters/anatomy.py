@@ -220,7 +220,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             qkv_bias=Flag("add_qkv_bias"),
             only_if=(("add_bias_linear", (False,)), ("post_layer_norm", (True,)), ("rmsnorm", (True,))),
         ),
-        "sarvam_moe": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
+        "sarvam_moe": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm", default=True)),
         "glm4v_moe_text": Anatomy(qkv_bias=BIAS),
         "glm4_moe": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
         "solar_open": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
