@@ -221,7 +221,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             only_if=(("add_bias_linear", (False,)), ("post_layer_norm", (True,)), ("rmsnorm", (True,))),
         ),
         "sarvam_moe": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm", default=True)),
-        "glm4v_moe_text": Anatomy(qkv_bias=BIAS),
+        "glm4v_moe_text": Anatomy(qkv_bias=BIAS_UNLESS),
         "glm4_moe": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
         "solar_open": Anatomy(qkv_bias=BIAS, qk_norm="head", if_qk_norm=Flag("use_qk_norm")),
         "dots1": Anatomy(qkv_bias=BIAS, out_bias=BIAS, qk_norm="head"),
