@@ -122,9 +122,11 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         **dict.fromkeys(("iquestcoder", "emu3_text_model", "granite4_vision_text", "cwm"), _LLAMA),
         "granite_docling_text": _LLAMA,
         "cosmos3_edge_text": _LLAMA._replace(gated=False),
-        "hyperclovax": _LLAMA._replace(norms=4),
+        "hyperclovax": _LLAMA._replace(norms=4, only_if=(("use_post_norm", (True,)),)),
         "granite_swa": _LLAMA._replace(sinks="all"),
-        "jais2": _LLAMA._replace(gated=False, norm_bias=True),
+        "jais2": Anatomy(
+            BIAS_UNLESS, BIAS_UNLESS, gated=False, norm_bias=True, mlp_bias=Flag("mlp_bias", default=True)
+        ),
         "aria_text": _LLAMA,
         "arcee": _LLAMA._replace(gated=False),
         "helium": _LLAMA._replace(out_bias=NEVER),
