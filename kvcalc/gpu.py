@@ -96,6 +96,11 @@ class Gpu(WorksOut):
         """How many make up one deployment; None of one that any number is taken of."""
         return None
 
+    @property
+    def each_card(self) -> tuple[Gpu, ...]:
+        """The accelerators that this names: itself, unless it names several together."""
+        return (self,)
+
     def of_stage(self, stage: int) -> Gpu:  # noqa: ARG002  # where cards are unlike
         """The accelerator of a pipeline stage."""
         return self
@@ -184,6 +189,10 @@ class UnlikeCards(Gpu):
     @property
     def number_together(self) -> int | None:
         return len(self.cards)
+
+    @property
+    def each_card(self) -> tuple[Gpu, ...]:
+        return self.cards
 
     def of_stage(self, stage: int) -> Gpu:
         return self.cards[stage]

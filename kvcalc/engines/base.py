@@ -238,6 +238,11 @@ class Settled:
         """Sequences that a replica runs at the same time, whatever its cache holds; None: as many as it holds."""
         return None
 
+    @property
+    def most_held(self) -> int | None:
+        """Sequences that a replica can be asked to hold, whatever its memory; None: as many as that holds."""
+        return None
+
     def lower_bound(self, load: Load) -> bool:  # noqa: ARG002  # for engines
         """Whether serving engines are known to reserve more than this counts."""
         return False

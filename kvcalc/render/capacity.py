@@ -127,6 +127,8 @@ def _further(result: Capacity, unit: str, *, explain: bool, command: str) -> Ite
     if result.one_more_lacks_bytes is not None:
         lacks = f"{result.one_more_lacks_bytes:,} bytes"
         yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)
+    if result.limited_by == "sequences":
+        yield f"limited by {result.question.engine}: it holds no more sequences on a replica, whatever its memory"
     yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)
 

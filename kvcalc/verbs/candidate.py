@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import Deployment
+from kvcalc.deployment import MAX_RANKS, Deployment
+from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit, Rank, RankMemory, Ranks, memories_of
 from kvcalc.verbs.capacity_search import least
 
@@ -94,10 +95,33 @@ def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = N
     each = (ranks or Ranks(scenario)).of(deployment)
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
     fits = [rank.fit(sequences, context) for rank in each]
-    worst = Fit.NO if Fit.NO in fits else Fit.TIGHT if Fit.TIGHT in fits else Fit.FITS
+    beyond = _takes_no_more(each[0], sequences)
+    worst = Fit.NO if beyond or Fit.NO in fits else Fit.TIGHT if Fit.TIGHT in fits else Fit.FITS
     return Candidate(deployment, worst, sequences, context, each, scenario.engine.plain)
 
 
+def refuse_more_than_held(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> None:
+    """An engine may take no more than so many sequences on a replica, whatever its memory.
+
+    Raises:
+        KvcalcError: more are asked for.
+    """
+    batch, most = scenario.workload.batch, ranks.settled(deployment).most_held
+    if most is not None and deployment.sequences(batch) > most:
+        replicas = -(-batch // most)
+        raise KvcalcError(
+            f"--batch: {scenario.engine.name} holds at most {most:,} sequences on a replica, whatever its memory, and "
+            f"{batch:,} are asked for" + (f"; --dp {replicas} shares them out" if replicas <= MAX_RANKS else "")
+        )
+
+
+def _takes_no_more(rank: Rank, sequences: int) -> bool:
+    most = rank.settled.most_held
+    return most is not None and sequences > most
+
+
 def rank_holds(rank: Rank, sequences: int, context: int, figure: Callable[[Temporary], int]) -> bool:
+    if _takes_no_more(rank, sequences):
+        return False
     temporary = figure(rank.temporary_with(sequences, context))
     return rank.cache_bytes(sequences, context) <= rank.memory_for_cache(temporary)

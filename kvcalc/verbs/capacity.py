@@ -12,6 +12,7 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import Ranks, ranks_of
 from kvcalc.note import Note, note
 from kvcalc.scenario import Workload
+from kvcalc.verbs.candidate import refuse_more_than_held
 from kvcalc.verbs.capacity_result import Capacity, Total
 from kvcalc.verbs.capacity_search import Replica, least, most, refuse_unknown_weights, replica_of, usual
 from kvcalc.verbs.deployment_search import smallest
@@ -50,6 +51,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         scenario = _with_smallest(scenario)
     deployment = scenario.deployment or Deployment()
     check_legal(deployment, scenario.model)
+    refuse_more_than_held(scenario, deployment, Ranks(scenario))
     replica = _replica(scenario, deployment, cache_memory, usual)
     context, batch = scenario.workload.context, scenario.workload.batch
     sequences, pool = replica.most_sequences(context), replica.pool(context)
@@ -72,10 +74,10 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         sequences_at_temporary_high=_replica(scenario, deployment, cache_memory, most).most_sequences(context),
         concurrency=_concurrency(replica, context, sequences) if pool is None else pool.concurrency,
         max_context=replica.longest_context(deployment.sequences(batch)),
-        limited_by="none" if tokens is None else "memory",
+        limited_by="none" if tokens is None else "sequences" if sequences == replica.limit else "memory",
         n_gpu_layers=most_gpu_layers(scenario, deployment) if cache_memory is None else None,
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
-        one_more_lacks_bytes=None if sequences is None else replica.lacks(sequences + 1, context),
+        one_more_lacks_bytes=None if sequences in {None, replica.limit} else replica.lacks((sequences or 0) + 1, context),
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),
@@ -152,6 +154,8 @@ def _concurrency(replica: Replica, context: int, sequences: int | None) -> float
             another = replica.takes(rank, sequences + 1, context) - (memory - left)
             exactly = sequences + min(Fraction(max(0, left), another), Fraction(99, 100))
         found.append(exactly)
+    if replica.limit is not None:
+        found.append(Fraction(replica.limit))
     return math.floor(min(found) * 100) / 100 if found else None
 
 
@@ -177,7 +181,7 @@ def _notes(
         lacks, stated = -min(replica.cache_memory), cache_memory is None and replica.ranks[fullest].stated_cache_bytes
         what = f"a cache of {stated:,} bytes and all else" if stated else "all but the cache"
         yield note("no-memory-for-cache", f"a rank lacks {lacks:,} bytes for {what}", lacks_bytes=lacks)
-    elif sequences is not None:
+    elif sequences not in {None, replica.limit}:
         short = [
             rank.stage
             for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True)

@@ -38,13 +38,15 @@ class Capacity(Result):
         sequences_at_temporary_low: the same with the least temporary memory observed, and so with the most.
         concurrency: headroom for the cache / one sequence, two decimals, rounded down.
         max_context: the longest of `batch` sequences, by memory alone.
-        limited_by: memory, or none where tokens are unbounded.
+        limited_by: memory; sequences, where the engine takes no more of them, whatever its memory; or none where
+            tokens are unbounded.
         n_gpu_layers: the most layers that one accelerator holds with the workload, the output head among them; None of
             an engine that keeps all of them there, and of several accelerators.
         question: what was asked, for people.
         temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
-        one_more_lacks_bytes: what a rank lacks for one sequence more; None where they are unbounded.
+        one_more_lacks_bytes: what a rank lacks for one sequence more; None where they are unbounded, or where the engine
+            takes no more.
     """
 
     command: ClassVar[str] = "capacity"

@@ -73,10 +73,15 @@ class Replica(NamedTuple):
 
     def holds(self, sequences: int, context: int) -> bool:
         """Whether every rank holds so many sequences of so many tokens."""
-        return all(
+        return (self.limit is None or sequences <= self.limit) and all(
             self.takes(rank, sequences, context) <= memory
             for rank, memory in zip(self.ranks, self.cache_memory, strict=True)
         )
+
+    @property
+    def limit(self) -> int | None:
+        """Sequences that the engine takes at all, whatever the memory; None where it has no such limit."""
+        return self.ranks[0].settled.most_held
 
     def lacks(self, sequences: int, context: int) -> int:
         """Bytes that the rank with the least memory lacks for so many sequences; below 1 where they are held."""
@@ -85,15 +90,16 @@ class Replica(NamedTuple):
 
     def most_sequences(self, context: int) -> int | None:
         """The most sequences of that many tokens; None where another costs nothing."""
-        guesses = []
+        guesses, limit = [], self.limit
         for rank, memory in zip(self.ranks, self.cache_memory, strict=True):
             first = self.takes(rank, 1, context)
             another = self.takes(rank, 2, context) - first
             if another:
                 guesses.append(1 + (memory - first) // another)
         if not guesses and not any(rank.rate(context).bytes_per_sequence for rank in self.ranks):
-            return None if self.holds(1, context) else 0
-        return largest(lambda sequences: self.holds(sequences, context), MOST_SEQUENCES, min(guesses, default=1))
+            return limit if self.holds(1, context) else 0
+        most = MOST_SEQUENCES if limit is None else limit
+        return largest(lambda sequences: self.holds(sequences, context), most, min(guesses, default=1))
 
     def longest_context(self, sequences: int) -> int | None:
         """The most tokens of each of so many sequences; None where it is unbounded."""
@@ -119,7 +125,7 @@ class Replica(NamedTuple):
 
     def _holds_beside(self, whole: int, context: int, tokens: int) -> bool:
         """Beside whole ones it takes the temporary memory of one more of them."""
-        return all(
+        return whole != self.limit and all(
             (rank.cache_bytes(whole, context) if whole else 0)
             + rank.bytes_beside(whole, context, tokens)
             + self._temporary_beyond(rank, whole + 1, context if whole else tokens)

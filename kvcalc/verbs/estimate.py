@@ -9,7 +9,7 @@ from kvcalc.engines import Load
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, Ranks, replica_weights
 from kvcalc.term import leaves
-from kvcalc.verbs.candidate import Candidate, evaluate
+from kvcalc.verbs.candidate import Candidate, evaluate, refuse_more_than_held
 from kvcalc.verbs.capacity_search import replica_of, usual
 from kvcalc.verbs.decode_bound import decode_bound
 from kvcalc.verbs.deployment_search import legal_tps_of_a_node, most_sequences, smallest
@@ -52,6 +52,8 @@ def estimate(scenario: Scenario) -> Estimate:
     asked = evaluate(scenario, deployment, ranks)
     weights_known = asked.weights_known
     found = smallest(scenario, ranks) if weights_known else None
+    if scenario.deployment is not None or found is None:
+        refuse_more_than_held(scenario, deployment, ranks)
     shown = asked if scenario.deployment is not None or found is None else found
     used = Accelerator.of(scenario, shown.largest_rank.usable_bytes)
     can = weights_known and can_decode(scenario, shown)

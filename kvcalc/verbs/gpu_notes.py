@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def gpu_notes(*scenarios: Scenario) -> Iterator[Note]:
     """What to know of the memory of these scenarios' accelerators."""
     gpus = {scenario.gpu.name: scenario for scenario in scenarios}
-    overstated = [name for name, scenario in gpus.items() if scenario.gpu.memory_from == "nvidia-smi"]
+    cards = dict.fromkeys(card for scenario in gpus.values() for card in scenario.gpu.each_card)
+    overstated = [card.name for card in cards if card.memory_from == "nvidia-smi"]
     if overstated:
         yield note(
             "gpu-memory-from-nvidia-smi",
@@ -25,8 +26,8 @@ def gpu_notes(*scenarios: Scenario) -> Iterator[Note]:
             "(0.4 to 2.9 % on cards where both are known); --gpu-memory SIZE gives your own",
             gpus=tuple(overstated),
         )
-    for gpu in (scenario.gpu for scenario in gpus.values()):
-        yield from _as_sold(gpu)
+    for card in cards:
+        yield from _as_sold(card)
     for scenario in gpus.values():
         yield from _devices_note(scenario.gpu)
         yield from _context_note(scenario)

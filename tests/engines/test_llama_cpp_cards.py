@@ -88,6 +88,19 @@ def test_as_many_layers_as_fit_on_both() -> None:
         assert ((found.memory.per_rank.headroom_bytes or 0) >= 0) is fits
 
 
+def test_notes_of_memory_are_of_each_card() -> None:
+    notes = kvcalc.estimate("llama-3-8b", gpu="rtx4090+m4-max", engine="llama-cpp").notes
+    (told,) = [each for each in notes if each.code == "gpu-unified-memory"]
+    assert told.text.startswith("of 36 GB that m4-max shares with the processor")
+    assert "gpu-smallest-size" in {each.code for each in notes}
+
+
+def test_compare_refuses_cards_together() -> None:
+    for models in ("llama-3-8b", ["llama-3-8b", "qwen3-8b"]):
+        with pytest.raises(KvcalcError, match="are 2 cards together; name one, or ask kvcalc estimate"):
+            kvcalc.compare(models, gpu="rtx4090+rtx3090", engine="llama-cpp")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -288,3 +288,36 @@ def test_windows_that_it_does_not_use_change_nothing(name: str, mib: int) -> Non
     found = kvcalc.estimate(name, engine="llama-cpp", context=8192, weights=10**9)
     assert found.cache.bytes == mib * MIB
     assert "unused-window" in {each.code for each in found.notes}
+
+
+SLOTS: dict[str, Any] = {"engine": "llama-cpp", "context": 256, "gpu": "h200-sxm"}
+
+
+@pytest.mark.parametrize(("engine", "most"), [("llama-cpp", 256), ("llama-cpp@b6182", 64)])
+def test_a_replica_has_no_more_slots_than_llama_cpp_takes(engine: str, most: int) -> None:
+    """LLAMA_MAX_SEQ of src/llama-cparams.h, however much memory there is."""
+    found = kvcalc.capacity("gemma-3-270m", **{**SLOTS, "engine": engine})
+    assert (found.sequences, found.concurrency, found.tokens) == (most, most, most * 256)
+    assert (found.limited_by, found.one_more_lacks_bytes) == ("sequences", None)
+
+
+def test_more_slots_than_that_need_replicas() -> None:
+    found = kvcalc.estimate("gemma-3-270m", batch=300, **SLOTS)
+    assert (found.answer.deployment, found.answer.fits) == (kvcalc.Deployment(dp=2), True)
+    (first, *_) = kvcalc.plan("gemma-3-270m", batch=300, **SLOTS).deployments
+    assert (first.deployment, first.max_batch) == (kvcalc.Deployment(dp=2), 512)
+    for verb in (kvcalc.estimate, kvcalc.capacity):
+        with pytest.raises(KvcalcError, match="at most 256 sequences on a replica.*--dp 2 shares them out"):
+            verb("gemma-3-270m", batch=300, pp=2, **SLOTS)
+    with pytest.raises(KvcalcError, match="300,000,000 are asked for$"):
+        kvcalc.estimate("gemma-3-270m", batch=300_000_000, **SLOTS)
+
+
+@pytest.mark.parametrize("pp", [1, 2])
+def test_without_a_cache_on_the_card_slots_limit(pp: int) -> None:
+    """Temporary memory grows with the first slots alone."""
+    found = kvcalc.capacity(
+        "llama-2-7b", context=1, pp=pp, engine="llama-cpp", engine_option={"no-kv-offload": "1"}, gpu="b200"
+    )
+    assert (found.sequences, found.limited_by) == (256, "sequences")
+    assert "cache-on-host" in {each.code for each in found.notes}

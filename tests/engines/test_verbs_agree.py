@@ -9,6 +9,7 @@ import pytest
 import kvcalc
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES
+from kvcalc.errors import KvcalcError
 from kvcalc.memory import Ranks
 
 CASES: dict[str, dict[str, Any]] = {
@@ -42,6 +43,10 @@ def test_capacity_holds_what_estimate_says_fits(model: str, engine: str) -> None
         return kvcalc.estimate(model, engine=engine, batch=batch, **options)
 
     assert estimated(found.sequences).answer.headroom_bytes >= 0
+    if found.limited_by == "sequences":
+        with pytest.raises(KvcalcError, match=f"at most {found.sequences:,} sequences on a replica"):
+            estimated(found.sequences + 1)
+        return
     assert estimated(found.sequences + 1).answer.headroom_bytes == -(found.one_more_lacks_bytes or 0)
     assert found.at_limit.bytes == estimated(found.sequences).memory.per_rank.total_bytes
 

@@ -31,6 +31,8 @@ class BuildRules(NamedTuple):
             src/llama-kv-cache-unified.cpp at commit 4227c9be, which llama-cpp-python 0.3.16 has).
         flash_asked: whether flash attention runs only where it is asked for (likewise, common/common.h).
         values_turn_on: whether V in blocks turns flash attention on where that is left to llama.cpp (likewise).
+        most_slots: LLAMA_MAX_SEQ of src/llama-cparams.h (64 before https://github.com/ggml-org/llama.cpp/pull/15916);
+            a context of more sequences is refused (src/llama-context.cpp).
     """
 
     mask_twice: bool
@@ -42,11 +44,12 @@ class BuildRules(NamedTuple):
     values_turn_on: bool
     pad_without_flash: int = 256
     flash_asked: bool = False
+    most_slots: int = 256
 
 
 BUILDS: Mapping[str, BuildRules] = MappingProxyType(
     {
-        "b6182": BuildRules(True, True, False, 3, 2, False, False, 32, flash_asked=True),
+        "b6182": BuildRules(True, True, False, 3, 2, False, False, 32, flash_asked=True, most_slots=64),
         "b8929": BuildRules(True, True, False, 3, 2, False, False),
         "b9538": BuildRules(False, False, True, 3, 2, False, False),
         "b10229": BuildRules(False, False, True, 3, 2, True, True),

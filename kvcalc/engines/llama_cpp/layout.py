@@ -34,11 +34,10 @@ if TYPE_CHECKING:
 
 PAD = 256
 """Cells are a multiple of it (src/llama-context.cpp, n_ctx_seq; src/llama-kv-cache-iswa.cpp)."""
-MOST_SLOTS = 256
-"""LLAMA_MAX_SEQ of src/llama-cparams.h."""
 MARGIN = 1024 * MIB
 """What fitting leaves free on a card (common/common.h, fit_params_target)."""
 
+register({"cache-on-host": "layers whose cache lies in host memory, which is not counted"})
 register({"draft-not-counted": "tokens are drafted by a model that is not counted"})
 register({"slots-share-no-prefix": "llama.cpp keeps a prefix that sequences share once for each slot"})
 
@@ -125,6 +124,10 @@ class LlamaLayout(Settled):
     @property
     def block_tokens(self) -> int:
         return self.pad
+
+    @property
+    def most_held(self) -> int:
+        return self.rules.most_slots
 
     @property
     def cache_format(self) -> CacheFormat:
@@ -241,6 +244,11 @@ class LlamaLayout(Settled):
         if self._drops_windows:
             told = f"llama.cpp does not use the window of {self.setup.model.model_type}: its layers keep all positions"
             yield note("unused-window", told, key="window")
+        layers = len(self.setup.model.layout.layers)
+        on_host = layers if self.settings.no_kv_offload else self._first_on_card
+        if on_host:
+            told = f"the cache of {on_host:,} of {layers:,} layers is in host memory, and not counted"
+            yield note("cache-on-host", told, layers=on_host)
         if self.settings.draft_n and not self.setup.model.mtp_layers:
             yield note("draft-not-counted", "the cache and the buffers of the model that drafts tokens are not counted")
         if load.shared_prefix:

@@ -47,10 +47,10 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
     if asked.tensors:
         raise KvcalcError(f"--cache-dtype: sglang keeps all of a cache in one format, not '{asked.name}'")
     name = asked.default.name
-    if name not in {asked.computing.name, "bf16", *CACHE_DTYPES}:
+    followed = dict.fromkeys((asked.computing.name, "bf16", *CACHE_DTYPES))
+    if name not in followed:
         raise KvcalcError(
-            f"--cache-dtype: kvcalc follows no cache of sglang in {name}; it follows {asked.computing.name}, bf16, "
-            f"{', '.join(CACHE_DTYPES)}"
+            f"--cache-dtype: kvcalc follows no cache of sglang in {name}; it follows {', '.join(followed)}"
         )
     if name == "fp8_e5m2" and is_latent(setup.model):
         raise KvcalcError("--cache-dtype: sglang keeps latents in bf16 or fp8 (fp8_e4m3)")

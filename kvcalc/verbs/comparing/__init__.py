@@ -34,6 +34,11 @@ def compare(scenarios: Sequence[Scenario]) -> Comparison:
         raise KvcalcError(f"--context: models are compared at one workload, and theirs are {told}: give one (-c N)")
     if any(each.gpu != first.gpu for each in scenarios):
         raise KvcalcError("--gpu: models are compared on one accelerator, and these scenarios' differ")
+    if first.gpu.number_together is not None:
+        raise KvcalcError(
+            f"--gpu: rows are compared on one kind of accelerator, and {first.gpu.name} are "
+            f"{first.gpu.number_together} cards together; name one, or ask kvcalc estimate or capacity of each MODEL"
+        )
     shares = {each.engine: each.utilization for each in scenarios}
     if any(each.utilization != shares[each.engine] for each in scenarios):
         raise KvcalcError("--utilization: models are compared at one share of the memory, and these scenarios' differ")
