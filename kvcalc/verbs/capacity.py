@@ -77,7 +77,9 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         limited_by="none" if tokens is None else "sequences" if sequences == replica.limit else "memory",
         n_gpu_layers=most_gpu_layers(scenario, deployment) if cache_memory is None else None,
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
-        one_more_lacks_bytes=None if sequences in {None, replica.limit} else replica.lacks((sequences or 0) + 1, context),
+        one_more_lacks_bytes=None
+        if sequences in {None, replica.limit}
+        else replica.lacks((sequences or 0) + 1, context),
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),
