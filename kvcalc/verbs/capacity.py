@@ -56,6 +56,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     context, batch = scenario.workload.context, scenario.workload.batch
     sequences, pool = replica.most_sequences(context), replica.pool(context)
     tokens = replica.most_tokens(context) if pool is None else pool.tokens
+    limited = sequences is not None and sequences == replica.limit
     fullest = _shown(scenario, replica, sequences or 0)
     used = None if cache_memory is not None else Accelerator.of(scenario, replica.ranks[fullest].usable_bytes)
     return Capacity(
@@ -74,12 +75,10 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         sequences_at_temporary_high=_replica(scenario, deployment, cache_memory, most).most_sequences(context),
         concurrency=_concurrency(replica, context, sequences) if pool is None else pool.concurrency,
         max_context=replica.longest_context(deployment.sequences(batch)),
-        limited_by="none" if tokens is None else "sequences" if sequences == replica.limit else "memory",
+        limited_by="none" if tokens is None else "sequences" if limited else "memory",
         n_gpu_layers=most_gpu_layers(scenario, deployment) if cache_memory is None else None,
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
-        one_more_lacks_bytes=None
-        if sequences in {None, replica.limit}
-        else replica.lacks((sequences or 0) + 1, context),
+        one_more_lacks_bytes=None if limited or sequences is None else replica.lacks(sequences + 1, context),
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),

@@ -45,8 +45,8 @@ class Capacity(Result):
         question: what was asked, for people.
         temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
-        one_more_lacks_bytes: what a rank lacks for one sequence more; None where they are unbounded, or where the engine
-            takes no more.
+        one_more_lacks_bytes: what a rank lacks for one sequence more; None where they are unbounded, or where
+            the engine takes no more.
     """
 
     command: ClassVar[str] = "capacity"

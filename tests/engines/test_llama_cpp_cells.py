@@ -307,9 +307,9 @@ def test_more_slots_than_that_need_replicas() -> None:
     (first, *_) = kvcalc.plan("gemma-3-270m", batch=300, **SLOTS).deployments
     assert (first.deployment, first.max_batch) == (kvcalc.Deployment(dp=2), 512)
     for verb in (kvcalc.estimate, kvcalc.capacity):
-        with pytest.raises(KvcalcError, match="at most 256 sequences on a replica.*--dp 2 shares them out"):
+        with pytest.raises(KvcalcError, match=r"at most 256 sequences on a replica.*--dp 2 shares them out"):
             verb("gemma-3-270m", batch=300, pp=2, **SLOTS)
-    with pytest.raises(KvcalcError, match="300,000,000 are asked for$"):
+    with pytest.raises(KvcalcError, match=r"300,000,000 are asked for$"):
         kvcalc.estimate("gemma-3-270m", batch=300_000_000, **SLOTS)
 
 
