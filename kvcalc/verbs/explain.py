@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.catalogue.articles import articles
 from kvcalc.catalogue.words import words
 from kvcalc.engines import ENGINES
-from kvcalc.errors import KvcalcError, nearest_or_all
+from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
 from kvcalc.formats.weights import WEIGHT_FORMATS
 from kvcalc.mechanisms import KINDS
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kvcalc.mechanisms import Mechanism
 
 _ARTICLES = "articles"
+_ALL = "; kvcalc explain lists all that there is"
 _FIGURES = {"temporary": temporary_figures, "overhead": overhead_figures}
 """Words whose formula and source are figures that the code holds."""
 
@@ -49,7 +50,7 @@ def explain(name: str) -> Explanation:
     wanted = _plain(name)
     wanted = wanted if wanted in known else _plain(ALIASES.get(name.lower(), name))
     if wanted not in known:
-        raise KvcalcError(f"explain: no '{name[:60]}'{nearest_or_all(wanted, known)}")
+        raise KvcalcError(f"explain: no '{name[:60]}'{did_you_mean(wanted, known) or _ALL}")
     return known[wanted]
 
 

@@ -293,7 +293,7 @@ def test_windows_that_it_does_not_use_change_nothing(name: str, mib: int) -> Non
 SLOTS: dict[str, Any] = {"engine": "llama-cpp", "context": 256, "gpu": "h200-sxm"}
 
 
-@pytest.mark.parametrize(("engine", "most"), [("llama-cpp", 256), ("llama-cpp@b6182", 64)])
+@pytest.mark.parametrize(("engine", "most"), [("llama-cpp", 256), ("llama-cpp@b6182", 64), ("llama-cpp@b7000", 256)])
 def test_a_replica_has_no_more_slots_than_llama_cpp_takes(engine: str, most: int) -> None:
     """LLAMA_MAX_SEQ of src/llama-cparams.h, however much memory there is."""
     found = kvcalc.capacity("gemma-3-270m", **{**SLOTS, "engine": engine})

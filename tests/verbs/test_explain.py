@@ -13,6 +13,7 @@ from conftest import Kvcalc
 from kvcalc.catalogue.articles import VERDICTS, articles
 from kvcalc.catalogue.words import words
 from kvcalc.engines import ENGINES
+from kvcalc.errors import KvcalcError
 from kvcalc.verbs.explain import explain, topics
 
 ARTICLES = articles()
@@ -146,3 +147,15 @@ def test_gpus_by_memory_of_the_worked_example(cache: str, gigabytes: int, gpus: 
     answer = json.loads(kvcalc("estimate", *words.split(), *sizes.split(), "--json").stdout)
     assert answer["gpus"]["by_memory"] == gpus
     assert answer["memory"]["total_bytes"] == gigabytes * 10**9
+
+
+@pytest.mark.parametrize(
+    "word", ["null block", "padding page", "max batch", "limited by", "slots", "given GPUs", "too much"]
+)
+def test_words_that_screens_have_are_explained(word: str) -> None:
+    assert explain(word).keeps
+
+
+def test_a_word_that_nothing_is_near_leads_to_the_list() -> None:
+    with pytest.raises(KvcalcError, match=r"^explain: no 'wwwww'; kvcalc explain lists all that there is$"):
+        explain("wwwww")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+MOST_SLOTS = 256
+"""LLAMA_MAX_SEQ of src/llama-cparams.h since https://github.com/ggml-org/llama.cpp/pull/15916; 64 before."""
+
+
 class BuildRules(NamedTuple):
     """Of one build.
 
@@ -31,8 +35,7 @@ class BuildRules(NamedTuple):
             src/llama-kv-cache-unified.cpp at commit 4227c9be, which llama-cpp-python 0.3.16 has).
         flash_asked: whether flash attention runs only where it is asked for (likewise, common/common.h).
         values_turn_on: whether V in blocks turns flash attention on where that is left to llama.cpp (likewise).
-        most_slots: LLAMA_MAX_SEQ of src/llama-cparams.h (64 before https://github.com/ggml-org/llama.cpp/pull/15916);
-            a context of more sequences is refused (src/llama-context.cpp).
+        most_slots: a context of more sequences is refused (src/llama-context.cpp).
     """
 
     mask_twice: bool
@@ -44,7 +47,7 @@ class BuildRules(NamedTuple):
     values_turn_on: bool
     pad_without_flash: int = 256
     flash_asked: bool = False
-    most_slots: int = 256
+    most_slots: int = MOST_SLOTS
 
 
 BUILDS: Mapping[str, BuildRules] = MappingProxyType(

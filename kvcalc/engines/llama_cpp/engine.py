@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Option, Rule, Setup
-from kvcalc.engines.llama_cpp.builds import BUILDS
+from kvcalc.engines.llama_cpp.builds import BUILDS, MOST_SLOTS
 from kvcalc.engines.llama_cpp.formats import ggml_format
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
@@ -74,6 +74,8 @@ class LlamaCpp(Engine):
         if dropped:
             setup = setup._replace(model=without_windows(setup.model))
         rules = BUILDS[self.version or self.versions[-1]]
+        if self.asked_version is not None:  # a build after it may take more slots already
+            rules = rules._replace(most_slots=MOST_SLOTS)
         return LlamaLayout(setup, settings, ggml_format(setup, settings, rules), rules, drops_windows=dropped)
 
     @property

@@ -175,6 +175,8 @@ class SglangLayout(SglangRows):
             name, source = "pool kept in its ratio", CONFIGURATOR
         else:
             name, source = "rounding to pages", POOL
+            if load.shared_prefix and self.settings.disable_radix_cache:
+                name += ", prefix of each sequence"
         label = f"{rows.layer.label}: {rows.tensor.name}, {name}"
         factors = (Factor("unused_tokens", unused, "token unused"), Factor("row", rows.row_bytes, "byte"))
         yield Product(label, factors, source)
