@@ -57,6 +57,8 @@ def by_name(typed: TypedName) -> ByName | None:
     Raises:
         KvcalcError: it may be several, which keep different caches.
     """
+    if not typed.name.isprintable():
+        return None
     known = list(known_names())
     whole = ToldFormat(typed.name)
     told = told_format(typed.name, typed.organisation)
@@ -73,7 +75,7 @@ def by_name(typed: TypedName) -> ByName | None:
 
 
 def _with_point(name: str) -> str:
-    return _VERSION_WITH_DASH.sub(r"\1.\2", re.sub(r"[\s_]", "-", name))
+    return _VERSION_WITH_DASH.sub(r"\1.\2", re.sub("[ _]", "-", name))
 
 
 def _alike(told: ToldFormat, typed: TypedName, known: list[KnownName]) -> ByName | None:

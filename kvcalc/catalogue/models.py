@@ -239,7 +239,7 @@ def _no_such_model(text: str) -> tuple[str, ...]:
 
     typed = typed_name(text)
     shown = (typed.repository if is_address(text) else text)[:100]
-    nearest = nearest_names(typed.name)
+    nearest = nearest_names(typed.name.rpartition("/")[2])
     if nearest:
         first, *more = nearest
         return (f"model: no file, name or hub id '{shown}'; {first}", *more)

@@ -61,5 +61,7 @@ def typed_name(text: str) -> TypedName:
         parts = parts[:2] if len(parts) > 1 and parts[1] not in {"tree", "blob", "resolve"} else parts[:1]
     else:
         file = ""
+        if len(parts) > 2:  # noqa: PLR2004  # a path of files, and none is there
+            return TypedName("", path)
     organisation = parts[-2] if len(parts) > 1 else ""
     return TypedName(organisation, parts[-1] if parts else "", file)
