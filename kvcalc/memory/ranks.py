@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ContentCounter, Setup
 from kvcalc.errors import KvcalcError
-from kvcalc.legality import legal_tps
+from kvcalc.legality import legal_tps, why_tp_is_illegal
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.rank import Common, HeldWeights, Rank, RankMemory
 from kvcalc.memory.temporary import temporary
@@ -64,6 +64,10 @@ class Ranks:
     def can_hold(self, deployment: Deployment) -> bool:
         """Whether the engine serves the model on this deployment, and its format can store a rank's rows."""
         if deployment in self._refused:
+            return False
+        illegal = why_tp_is_illegal((layer.attention for layer in self.scenario.model.distinct()), deployment.tp)
+        if illegal is not None:
+            self._refused[deployment] = f"illegal: {illegal}"
             return False
         try:
             for rank in self.of(deployment):

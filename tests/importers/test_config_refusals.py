@@ -40,6 +40,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
         "sparse_attention_config": {"sparse_attention_freq": [0, 1], "sparse_disable_index_value": [1, 0]},
     },
     "'t5gemma' is an encoder and a decoder": {**LLAMA, "model_type": "t5gemma"},
+    "a file of onnxruntime-genai without the sizes": {"model": {"decoder": {"num_hidden_layers": 2, "inputs": 3}}},
     "num_hidden_layers is 2 and n_layer is 3": {**LLAMA, "n_layer": 3},
     "num_attention_heads is 32 and n_head is 16": {**LLAMA, "n_head": 16},
     "hidden_size is 4096 and d_model is 2048": {**LLAMA, "d_model": 2048},
@@ -220,3 +221,9 @@ def test_the_steps_that_refusals_name_do_work() -> None:
     assert kinds(ELSEWHERE["no heads"][0], num_attention_heads=32) == ["mha 32 x 128"] * 2
     assert kinds(ELSEWHERE["list"][0], num_hidden_layers=1) == plain[:1]
     assert kinds(ELSEWHERE["list"][0], layer_types=None) == plain
+
+
+def test_kinds_that_are_no_words_are_not_read_as_dense_layers() -> None:
+    moe = {**LLAMA, "model_type": "glm4_moe", "n_routed_experts": 8, "num_experts_per_tok": 2}
+    moe |= {"moe_intermediate_size": 64, "mlp_layer_types": [{}, ["sparse"]]}
+    assert imported(moe).model.first_k_dense is None

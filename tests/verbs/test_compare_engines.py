@@ -76,3 +76,18 @@ def test_several_engines_are_for_compare_alone(kvcalc: Kvcalc) -> None:
 def test_notes_name_the_rows_they_are_of() -> None:
     notes = texts(library.compare("gemma-3-27b", engine=["exact", "vllm"]).notes)
     assert any(text.startswith("exact: 52 of 62 layers keep only their window") for text in notes)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])
+def test_a_tp_that_other_rows_alone_can_have(engine: str) -> None:
+    """phi-4 has 10 KV heads, which 4 ranks do not share; as MQA or MHA it could be on them."""
+    found = library.compare("phi-4", engine=engine, tp=4)
+    sequences = {row.name: row.given.most_sequences for row in found.rows}
+    assert sequences["gqa-10"] is None
+    assert sequences["mha"]
+    assert any(text.startswith("gqa-10: on the given GPUs: tp: 4 is illegal") for text in texts(found.notes))
+
+
+def test_rows_that_need_more_ranks_than_the_models_own_heads_divide_by() -> None:
+    found = library.compare("phi-4", engine="vllm", batch=200, context=16384)
+    assert {row.name: row.count for row in found.rows}["mha"]

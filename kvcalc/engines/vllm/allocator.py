@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.cuda_allocator import kept_end
-from kvcalc.deployment import heads_on_rank
 from kvcalc.engines.gated import is_gated
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, layers_with_experts
 from kvcalc.formats.element import find_format
@@ -78,7 +77,7 @@ def _of_attention(attention: Mechanism, hidden: int, tp: int) -> Iterator[int]:
     match attention:
         case MHA() | MQA() | GQA():
             heads, v_width = attention.num_heads // tp, attention.v_head_dim or attention.head_dim
-            kv_heads = heads_on_rank(attention.cached()[0].num_heads, tp)
+            kv_heads = -(-attention.cached()[0].num_heads // tp)  # a row of compare may have weights that do not divide
             yield (heads * attention.head_dim + kv_heads * (attention.head_dim + v_width)) * hidden
             yield heads * v_width * hidden
         case MLA():

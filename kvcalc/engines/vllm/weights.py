@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import heads_on_rank
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.vllm.allocator import ends_of_blocks
 from kvcalc.engines.vllm.model_types import PIXTRAL, PIXTRAL_DIVIDED, WHOLE_TOWERS
@@ -78,7 +77,7 @@ def _values_made_as_keys(setup: Setup, stage: Stage) -> Iterator[Product]:
     for layer, count in stage.kinds.items():
         attention = layer.attention
         if layer.span is None and isinstance(attention, GQA):
-            heads = heads_on_rank(attention.num_kv_heads, setup.deployment.tp)
+            heads = -(-attention.num_kv_heads // setup.deployment.tp)  # as in allocator.py
             factors = stored.parameters(heads * attention.head_dim * model.hidden_size)
             yield Product("values' projections, as keys", (Factor("layers", count, "layer"), *factors), KEYS_AS_VALUES)
 

@@ -127,7 +127,8 @@ def sparse_layers(config: Config) -> list[bool] | None:
     types, frequency = _value(config, "mlp_layer_types"), _value(config, "moe_layer_freq")
     listed = _value(config, "moe_layers") if config.model_type == "llama4_text" else None
     if isinstance(types, list):
-        return [each in _SPARSE for each in types[:layers]] if len(types) >= layers else None
+        told = len(types) >= layers and all(isinstance(each, str) for each in types)
+        return [each in _SPARSE for each in types[:layers]] if told else None
     if isinstance(frequency, list):
         return [each == 1 for each in frequency[:layers]] if len(frequency) >= layers else None
     if isinstance(listed, list):

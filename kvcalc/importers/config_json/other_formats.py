@@ -124,7 +124,10 @@ def _exported(values: Mapping[str, Any]) -> Values | None:
     """onnxruntime-genai's genai_config.json: it allocates its cache by these numbers of the decoder."""
     model = values["model"]
     decoder = model["decoder"]
-    names = {**(decoder.get("inputs") or {}), **(decoder.get("outputs") or {})}
+    named = [decoder.get(key) or {} for key in ("inputs", "outputs")]
+    if not all(isinstance(each, dict) for each in named):
+        return None
+    names = {**named[0], **named[1]}
     if any(not isinstance(decoder.get(key), int) for key in _EXPORTED[:1]) or "layer_types" in decoder:
         return None
     if any("rnn" in key or "conv" in key for key in names) or not isinstance(decoder.get("head_size"), int):

@@ -57,7 +57,7 @@ def nemotron_nas_feed_forward(config: Config, anatomy: Anatomy, layers: Sequence
         block.ignore("attention")  # which the layers are made of
     for layer, block in zip(layers, blocks, strict=True):
         inner = block.part("ffn", optional=True)
-        if any(block.values.get(name, {}).get("replace_with_linear") for name in ("attention", "ffn")):
+        if any((block.values.get(name) or {}).get("replace_with_linear") for name in ("attention", "ffn")):
             return None
         total += 0 if layer.blocks[0].kind == "none" else hidden
         if inner.flag("no_op"):
