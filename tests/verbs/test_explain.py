@@ -150,7 +150,7 @@ def test_gpus_by_memory_of_the_worked_example(cache: str, gigabytes: int, gpus: 
 
 
 @pytest.mark.parametrize(
-    "word", ["null block", "padding page", "max batch", "limited by", "slots", "given GPUs", "too much"]
+    "word", ["null block", "padding page", "max batch", "limited by", "slot", "given GPUs", "too much"]
 )
 def test_words_that_screens_have_are_explained(word: str) -> None:
     assert explain(word).keeps
