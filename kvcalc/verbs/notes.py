@@ -115,9 +115,10 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
     copies = replica_content_bytes(scenario, deployment, ranks)
     one_copy = one_copy_content_bytes(scenario, deployment, ranks)
     if deployment.tp > 1 and copies > one_copy:
+        held = "" if scenario.engine.plain else "its layers hold "  # and the engine reserves more
         yield note(
             "cache-copied",
-            f"tp {deployment.tp} cannot divide all of the cache: {copies:,} bytes a replica with its copies, "
+            f"tp {deployment.tp} cannot divide all of the cache: {held}{copies:,} bytes a replica with its copies, "
             f"{one_copy:,} bytes without",
             tp=deployment.tp,
             bytes=copies,

@@ -91,3 +91,13 @@ def test_a_tp_that_other_rows_alone_can_have(engine: str) -> None:
 def test_rows_that_need_more_ranks_than_the_models_own_heads_divide_by() -> None:
     found = library.compare("phi-4", engine="vllm", batch=200, context=16384)
     assert {row.name: row.count for row in found.rows}["mha"]
+
+
+def test_what_layers_hold_is_not_called_what_an_engine_reserves() -> None:
+    """deepseek-v3 on vLLM: blocks are more than the content, which the note of copies is of."""
+    (told,) = (
+        each
+        for each in library.estimate("deepseek-v3", engine="vllm", gpu="h200", tp=8).notes
+        if each.code == "cache-copied"
+    )
+    assert "cannot divide all of the cache: its layers hold " in told.text
