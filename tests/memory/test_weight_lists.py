@@ -17,6 +17,8 @@ LISTED = {
     "deepseek-v3.1": (671_026_404_352, 0),
     "deepseek-v3.2": (671_877_929_216, 0),
     "deepseek-v3.2-exp": (671_877_929_216, 0),
+    "deepseek-v4-flash": (284_332_230_231, 0),
+    "deepseek-v4-pro": (1_572_997_179_491, 0),
     "gemma-3n-e4b": (
         6_835_235_568 + 15 * (2 * 2_048 * 2 * 256 + 256),
         681_348_640 + 294_126_912 + 3_345_408 + 4_460_544,
@@ -119,7 +121,11 @@ def test_a_lists_experts_have_the_models_dims(name: str) -> None:
         assert experts == [matrices * side * model.moe_intermediate_size * model.num_experts * layers]
 
 
-@pytest.mark.parametrize("name", [name for name in LISTED if name.startswith(("deepseek", "mimo", "minimax"))])
+IN_BLOCKS = [name for name in LISTED if name.startswith(("deepseek-v3", "mimo", "minimax"))]
+"""Whose experts are in fp8 with a scale for each block; mxfp4 has its scales in the format."""
+
+
+@pytest.mark.parametrize("name", IN_BLOCKS)
 def test_a_list_has_a_scale_for_every_block_of_the_experts(name: str) -> None:
     """One for each 128 x 128: of a projection of 2,048 x 7,168, 16 x 56."""
     model = LISTS[name]

@@ -148,5 +148,7 @@ def test_states_alone_show_a_dash(kvcalc: Kvcalc) -> None:
 
 
 def test_every_kind_of_layer_tells_its_heads_or_keeps_none_of_tokens() -> None:
+    """But compressed attention, whose entries stand for several tokens: no multi-head attention is like it."""
+    unknown = {layer for found in shipped_models() for layer in with_unknown_heads(found.model)}
 
-    assert not [found.model.name for found in shipped_models() if with_unknown_heads(found.model)]
+    assert {layer.split()[0] for layer in unknown} == {"compressed"}

@@ -66,7 +66,8 @@ def test_a_mixture_of_experts_of_one_format() -> None:
     read = 22_190_763_520 - 151_936 * 4_096
 
     assert bound("qwen3-235b-a22b", context=1, tp=1).weights_read_bytes == 2 * read
-    left = 151_936 * 4_096 + 94 * 128 * 4_096  # the output head and the routers, in bf16
+    norms = 94 * (2 * 4_096 + 2 * 128) + 4_096
+    left = 151_936 * 4_096 + 94 * 128 * 4_096 + norms  # the output head, the routers and the norms, in bf16
     assert bound("qwen3-235b-a22b", context=1, tp=1, weight_dtype="fp8").weights_read_bytes == read + left
 
 
