@@ -43,7 +43,10 @@ COMMANDS = {
     "tensorrt-llm": "capacity llama-3.3-70b --engine tensorrt-llm --gpu h200 --tp 4 --context 32Ki",
     "vllm-capacity": "capacity qwen3-next-80b-a3b --engine vllm --gpu h200 --tp 4 --context 256Ki",
     "gpu": "gpus show h100",
+    "explain-articles": "explain articles",
     "explain-gqa": "explain gqa",
+    "explain-mla": "explain mla",
+    "explain-tp": "explain tensor-parallel-size",
     "explain-format": "explain nvfp4",
 }
 FORMATS = {"table": "txt", "json": "json", "csv": "csv", "markdown": "md"}
