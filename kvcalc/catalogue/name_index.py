@@ -54,9 +54,14 @@ def paths_named(text: str) -> list[Path]:
     found = (
         known.path
         for known in known_names()
-        if (key and key in known.spelled) or (parts and all(part in known.spelled for part in parts))
+        if _is_in(key, known.spelled) or (parts and all(_is_in(part, known.spelled) for part in parts))
     )
     return list(dict.fromkeys(found))
+
+
+def _is_in(part: str, name: str) -> bool:
+    """Whether a part stands in a name with whole numbers: qwen3 is not in qwen32b."""
+    return bool(part) and re.search(rf"(?<!\d(?=\d)){re.escape(part)}(?!(?<=\d)\d)", name) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -29,6 +29,7 @@ def test_a_word_is_looked_for_in_every_name(kvcalc: Kvcalc) -> None:
     assert "deepseek-v3" in names(listed(kvcalc, "deepseek-r1"))  # a name of it on the Hub
     assert names(listed(kvcalc, "Falcon 7B"))[0] == "falcon-7b"
     assert listed(kvcalc, "no such model") == []
+    assert "qwen2.5-32b" not in names(listed(kvcalc, "qwen3"))  # qwen-32b without what stands between
 
 
 def test_kinds_are_of_any_layer(kvcalc: Kvcalc) -> None:
