@@ -13,13 +13,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from llama_cpp_shapes import RUNS, SHAPES, Run  # noqa: E402  # found there
 
-from kvcalc.deployment import Deployment  # noqa: E402
-from kvcalc.engines import Load  # noqa: E402
-from kvcalc.engines.llama_cpp.layout import LlamaLayout  # noqa: E402
-from kvcalc.errors import KvcalcError  # noqa: E402
-from kvcalc.memory import Ranks  # noqa: E402
-from kvcalc.scenario.make import make_scenario  # noqa: E402
-from kvcalc.units import MIB  # noqa: E402
+from kvcalc.deployment import Deployment  # noqa: E402  # after the path
+from kvcalc.engines import Load  # noqa: E402  # after the path
+from kvcalc.engines.llama_cpp.layout import LlamaLayout  # noqa: E402  # after the path
+from kvcalc.errors import KvcalcError  # noqa: E402  # after the path
+from kvcalc.memory import Ranks  # noqa: E402  # after the path
+from kvcalc.scenario.make import make_scenario  # noqa: E402  # after the path
+from kvcalc.units import MIB  # noqa: E402  # after the path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

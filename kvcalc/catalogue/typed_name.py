@@ -57,7 +57,7 @@ def typed_name(text: str) -> TypedName:
             raise KvcalcError(f"model: '{stripped[:100]}' is an address of {parts[0].lower()}, not of a model")
         while len(parts) > 1 and parts[0].lower() in _BEFORE_NAMES:
             parts = parts[1:]
-        file = parts[-1] if len(parts) > 2 and parts[-1].lower().endswith(".gguf") else ""  # noqa: PLR2004
+        file = parts[-1] if len(parts) > 2 and parts[-1].lower().endswith(".gguf") else ""  # noqa: PLR2004  # ORG, NAME and a file
         parts = parts[:2] if len(parts) > 1 and parts[1] not in {"tree", "blob", "resolve"} else parts[:1]
     else:
         file = ""

@@ -78,7 +78,7 @@ def test_what_is_not_followed_is_refused_by_name(model: str, named: str) -> None
 )
 def test_deployments_that_are_not_followed_are_refused(settings: dict[str, object], named: str) -> None:
     with pytest.raises(KvcalcError, match=named):
-        kvcalc.capacity("qwen3-30b-a3b", engine="tensorrt-llm", **settings)  # type: ignore[arg-type]
+        kvcalc.capacity("qwen3-30b-a3b", engine="tensorrt-llm", **settings)  # type: ignore[arg-type]  # options by name
 
 
 def test_rounding_and_windows_are_rows_of_their_own() -> None:

@@ -6,11 +6,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kvcalc.engines.base import Option
+from kvcalc.engines.option_values import count
 from kvcalc.errors import KvcalcError
 from kvcalc.units import parse_count, parse_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from fractions import Fraction
 
     from kvcalc.engines.base import Engine
@@ -37,10 +38,6 @@ def _flash(text: str, what: str) -> FlashAttention:
     return value
 
 
-def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
-    return lambda text, what: parse_count(text, what, limit, least)
-
-
 def _or_all(text: str, what: str) -> int | None:
     return None if text.strip().lower() == "all" else parse_count(text, what, MOST_LAYERS, 0)
 
@@ -65,7 +62,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             source="common/arg.cpp, --swa-full; src/llama-kv-cache-iswa.cpp",
         ),
         "ubatch-size": Option(
-            _count(MOST_TOKENS),
+            count(MOST_TOKENS),
             "512",
             "Tokens that a step computes at most (-ub).",
             source="common/common.h, n_ubatch",
@@ -83,7 +80,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             source="common/arg.cpp, --n-gpu-layers; src/llama-model.cpp, load_tensors",
         ),
         "n-cpu-moe": Option(
-            _count(MOST_LAYERS, 0),
+            count(MOST_LAYERS, 0),
             "0",
             "First layers whose routed experts stay in host memory (-ncmoe).",
             source="common/arg.cpp, --n-cpu-moe",
@@ -102,7 +99,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             source="common/arg.cpp, --tensor-split; src/llama-model.cpp, get_layer_buft_list",
         ),
         "draft-n": Option(
-            _count(MOST_DRAFTED, 0),
+            count(MOST_DRAFTED, 0),
             "0",
             "Tokens that MTP layers or a draft model propose: each needs a copy of every state.",
             source="common/arg.cpp, --spec-draft-n-max; src/llama-memory-recurrent.cpp, n_rs_seq",

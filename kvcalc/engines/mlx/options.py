@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.base import Option
 from kvcalc.engines.mlx.rules import STEP
+from kvcalc.engines.option_values import count
 from kvcalc.errors import KvcalcError
 from kvcalc.units import MAX_CONTEXT, parse_count
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from kvcalc.engines.base import Engine
 
 MOST_TOKENS = 10**6
-
-
-def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
-    return lambda text, what: parse_count(text, what, limit, least)
 
 
 def _one_of(*values: int) -> Callable[[str, str], int]:
@@ -49,7 +46,7 @@ def _prefill(text: str, what: str) -> int:
 
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
-        "step": Option(_count(MOST_TOKENS), str(STEP), "Tokens that a cache grows by (KVCache.step)."),
+        "step": Option(count(MOST_TOKENS), str(STEP), "Tokens that a cache grows by (KVCache.step)."),
         "rotating": Option(
             _rotating,
             None,
@@ -57,14 +54,14 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             otherwise="as the class of the model_type does",
         ),
         "max-kv-size": Option(
-            _count(MAX_CONTEXT, 5),
+            count(MAX_CONTEXT, 5),
             None,
             "Tokens of a rotating cache for every layer, the first 4 of the context among them.",
             otherwise="no limit",
         ),
         "kv-bits": Option(_one_of(2, 4, 8), None, "Bits of an element of a quantised cache.", "not quantised"),
         "kv-group-size": Option(_one_of(32, 64, 128), "64", "Elements that share a scale and a bias."),
-        "quantized-kv-start": Option(_count(MAX_CONTEXT, 0), "5000", "Tokens from which on a cache is quantised."),
+        "quantized-kv-start": Option(count(MAX_CONTEXT, 0), "5000", "Tokens from which on a cache is quantised."),
         "prefill-step-size": Option(_prefill, "2048", "Tokens of a prompt that one pass reads."),
     }
 )

@@ -4,39 +4,19 @@ from __future__ import annotations
 
 from fractions import Fraction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from kvcalc.engines.base import Option
+from kvcalc.engines.option_values import AUTO, count, flag, or_auto
 from kvcalc.errors import KvcalcError
 from kvcalc.units import parse_count, parse_fraction, parse_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-T = TypeVar("T")
-
-AUTO = "auto"
-"""What SGLang chooses itself, by its version, the accelerator and the model."""
+    from collections.abc import Mapping
 
 MOST_TOKENS = 10**9
 MOST_PAGE = 10**6
 SERVER_ARGS = "sglang/srt/server_args.py"
-
-
-def _or_auto(read: Callable[[str, str], T]) -> Callable[[str, str], T | None]:
-    return lambda text, what: None if text.strip().lower() == AUTO else read(text, what)
-
-
-def _flag(text: str, what: str) -> bool:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    value = known.get(text.strip().lower())
-    if value is None:
-        raise KvcalcError(f"{what}: '{text[:40]}' is not true or false")
-    return value
-
-
-def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
-    return lambda text, what: parse_count(text, what, limit, least)
 
 
 def _chunk(text: str, what: str) -> int:
@@ -73,13 +53,13 @@ GIVEN_ELSEWHERE: Mapping[str, str] = MappingProxyType(
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "mem-fraction-static": Option(
-            _or_auto(parse_fraction),
+            or_auto(parse_fraction),
             AUTO,
             "Share of a card's free memory for weights and pools; auto: what the version reserves for a card's size.",
             source=SERVER_ARGS,
         ),
         "page-size": Option(
-            _or_auto(_count(MOST_PAGE)),
+            or_auto(count(MOST_PAGE)),
             AUTO,
             "Tokens of a page; auto: 1, or 64 where the attention backend needs it (sparse latents, trtllm_mha and "
             "trtllm_mla on B200 and its like).",
@@ -92,36 +72,36 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             _ratio, "0.9", "Memory of the states for each byte of the tokens' pool.", source=SERVER_ARGS
         ),
         "chunked-prefill-size": Option(
-            _or_auto(_chunk),
+            or_auto(_chunk),
             AUTO,
             "Tokens of a prompt that a step computes at most, -1 for all; auto: 2048 to 16384, by version and card.",
             source=SERVER_ARGS,
         ),
         "cuda-graph-max-bs": Option(
-            _or_auto(_count(MOST_TOKENS)),
+            or_auto(count(MOST_TOKENS)),
             AUTO,
             "Sequences of the largest CUDA graph; auto: 8 to 512, by version, card and tp.",
             source=SERVER_ARGS,
         ),
         "max-running-requests": Option(
-            _or_auto(_count(MOST_TOKENS)),
+            or_auto(count(MOST_TOKENS)),
             AUTO,
             "Sequences that run at the same time, of all replicas with dp-attention; auto: up to 4096.",
             source=SERVER_ARGS,
         ),
         "max-total-tokens": Option(
-            _or_auto(_count(MOST_TOKENS)), AUTO, "Tokens of the pool at most; auto: what memory holds."
+            or_auto(count(MOST_TOKENS)), AUTO, "Tokens of the pool at most; auto: what memory holds."
         ),
         "max-mamba-cache-size": Option(
-            _or_auto(_count(MOST_TOKENS)), AUTO, "Slots for states; auto: by mamba-full-memory-ratio."
+            or_auto(count(MOST_TOKENS)), AUTO, "Slots for states; auto: by mamba-full-memory-ratio."
         ),
-        "disable-radix-cache": Option(_flag, "false", "Whether equal prefixes are not shared."),
+        "disable-radix-cache": Option(flag, "false", "Whether equal prefixes are not shared."),
         "disable-hybrid-swa-memory": Option(
-            _or_auto(_flag),
+            or_auto(flag),
             AUTO,
             "Whether layers with windows or chunks keep every token; auto: by version and the model's class.",
         ),
-        "disable-cuda-graph": Option(_flag, "false", "Whether there are no CUDA graphs."),
+        "disable-cuda-graph": Option(flag, "false", "Whether there are no CUDA graphs."),
     }
 )
 """By the engine's own name."""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from kvcalc.engines.base import Option
+from kvcalc.engines.option_values import AUTO, count, flag, or_auto
 from kvcalc.errors import KvcalcError
 from kvcalc.units import parse_count, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-T = TypeVar("T")
-
-AUTO = "auto"
-"""What vLLM chooses itself, by its version, the accelerator and the model."""
 
 KERNEL_BLOCK = 16
 KERNEL_BLOCKS = "vllm/v1/attention/backends/triton_attn.py and flash_attn.py, get_supported_kernel_block_sizes"
@@ -29,18 +25,6 @@ MOST_BLOCK = 10**6
 MOST_SPECULATIVE = 1000
 
 
-def _or_auto(read: Callable[[str, str], T]) -> Callable[[str, str], T | None]:
-    return lambda text, what: None if text.strip().lower() == AUTO else read(text, what)
-
-
-def _flag(text: str, what: str) -> bool:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    value = known.get(text.strip().lower())
-    if value is None:
-        raise KvcalcError(f"{what}: '{text[:40]}' is not true or false")
-    return value
-
-
 def _one_of(*known: str) -> Callable[[str, str], str]:
     def read(text: str, what: str) -> str:
         if text not in known:
@@ -48,10 +32,6 @@ def _one_of(*known: str) -> Callable[[str, str], str]:
         return text
 
     return read
-
-
-def _count(limit: int, least: int = 1) -> Callable[[str, str], int]:
-    return lambda text, what: parse_count(text, what, limit, least)
 
 
 def _block_size(text: str, what: str) -> int:
@@ -80,31 +60,31 @@ GIVEN_ELSEWHERE: Mapping[str, str] = MappingProxyType(
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "max-num-batched-tokens": Option(
-            _or_auto(_count(MOST_TOKENS)),
+            or_auto(count(MOST_TOKENS)),
             AUTO,
             STEP_TOKENS,
         ),
         "max-num-seqs": Option(
-            _or_auto(_count(MOST_TOKENS)),
+            or_auto(count(MOST_TOKENS)),
             AUTO,
             STEP_SEQUENCES,
         ),
         "block-size": Option(
-            _or_auto(_block_size),
+            or_auto(_block_size),
             AUTO,
             "Tokens of a block, a multiple of 16; auto: the least that the attention backend takes.",
             source=KERNEL_BLOCKS,
         ),
-        "enable-prefix-caching": Option(_or_auto(_flag), AUTO, "Whether blocks of equal prefixes are shared."),
+        "enable-prefix-caching": Option(or_auto(flag), AUTO, "Whether blocks of equal prefixes are shared."),
         "disable-hybrid-kv-cache-manager": Option(
-            _or_auto(_flag), AUTO, "Whether layers with windows or chunks keep every token."
+            or_auto(flag), AUTO, "Whether layers with windows or chunks keep every token."
         ),
-        "enforce-eager": Option(_flag, "false", "Whether there are no CUDA graphs."),
+        "enforce-eager": Option(flag, "false", "Whether there are no CUDA graphs."),
         "usage": Option(
             _one_of(*USAGES), "server", "Whose defaults: the server's, the offline LLM class's, or AsyncLLMEngine's."
         ),
         "use-v1": Option(
-            _or_auto(_flag),
+            or_auto(flag),
             AUTO,
             "Whether its engine is V1, from 0.8 to 0.10 (VLLM_USE_V1); auto: by card and pipeline stages.",
         ),
@@ -115,9 +95,9 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             source="vllm/engine/arg_utils.py, _set_default_max_num_seqs_and_batched_tokens_args",
         ),
         "kv-cache-memory-bytes": Option(
-            _or_auto(parse_size), AUTO, "Memory for the cache on each rank, instead of what is left."
+            or_auto(parse_size), AUTO, "Memory for the cache on each rank, instead of what is left."
         ),
-        "num-speculative-tokens": Option(_count(MOST_SPECULATIVE, 0), "0", "Tokens that are drafted a step."),
+        "num-speculative-tokens": Option(count(MOST_SPECULATIVE, 0), "0", "Tokens that are drafted a step."),
     }
 )
 """By the engine's own name."""

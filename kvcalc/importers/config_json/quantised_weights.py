@@ -108,7 +108,7 @@ def _of_scheme(weights: Mapping[str, Any]) -> str | None:
         return "fp8_block" if bits == ("float", 8) and weights.get("block_structure") == _BLOCK else None
     if bits in _WHOLE_ROWS:
         return _WHOLE_ROWS[bits] if group is None else None
-    if bits == ("int", 4) and group == 128 and not weights.get("symmetric", True):  # noqa: PLR2004
+    if bits == ("int", 4) and group == 128 and not weights.get("symmetric", True):  # noqa: PLR2004  # w4a16
         return "int4"
     return _GROUPS.get((*bits, group))
 
