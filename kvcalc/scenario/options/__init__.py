@@ -1,0 +1,39 @@
+"""The options, each once: a keyword of Python, its type, and beside it all that the command line needs.
+
+A TypedDict is what a function or a command takes. Groups of options stand in workload, memory, deployment and model;
+what a verb takes is put together from them in scenario, plan and verify. An option that means something else to one
+command stands there again with what differs. Annotations are evaluated, not kept as text: the command line is made of
+them at every start.
+"""
+
+from kvcalc.scenario.options.deployment import DEFAULT_GPU, GPU, EngineChoice, EngineSettings, Utilization
+from kvcalc.scenario.options.memory import CacheDtype, Memory, WeightDtype
+from kvcalc.scenario.options.model import MODEL, Assumptions
+from kvcalc.scenario.options.plan import ALL_GPUS, PlannedOptions, PlanOptions
+from kvcalc.scenario.options.scenario import CapacityOptions, CompareOptions, ScenarioOptions
+from kvcalc.scenario.options.verify import DEVICES, VerifiedOptions, VerifyOptions
+from kvcalc.scenario.options.workload import Batch, Context
+
+__all__ = [
+    "ALL_GPUS",
+    "DEFAULT_GPU",
+    "DEVICES",
+    "GPU",
+    "MODEL",
+    "Assumptions",
+    "Batch",
+    "CacheDtype",
+    "CapacityOptions",
+    "CompareOptions",
+    "Context",
+    "EngineChoice",
+    "EngineSettings",
+    "Memory",
+    "PlanOptions",
+    "PlannedOptions",
+    "ScenarioOptions",
+    "Utilization",
+    "VerifiedOptions",
+    "VerifyOptions",
+    "WeightDtype",
+]

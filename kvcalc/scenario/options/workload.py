@@ -1,0 +1,52 @@
+"""How many sequences of how many tokens."""
+
+from functools import partial
+from typing import Annotated, TypedDict
+
+from kvcalc.scenario.option import Option
+from kvcalc.scenario.reading import context, count, generated
+from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+
+of_workload = partial(Option, panel="Workload")
+BATCH = of_workload(
+    "N",
+    "Sequences whose cache is held at the same time, over all replicas.",
+    flags=("-b", "--batch", "--users", "--concurrency"),
+    default=1,
+    read=count(MAX_BATCH),
+)
+
+
+class Batch(TypedDict, total=False):
+    batch: Annotated[int | str, BATCH]
+
+
+class Context(TypedDict, total=False):
+    context: Annotated[
+        int | str | None,
+        of_workload(
+            "N",
+            "Tokens of each sequence, as 8192, 131_072, 128Ki, 1e6 or max (8192, or the model's limit).",
+            flags=("-c", "--context"),
+            read=context,
+        ),
+    ]
+
+
+class MoreContext(TypedDict, total=False):
+    input_tokens: Annotated[
+        int | str | None,
+        of_workload("N", "Prompt tokens: the context is N + M.", flags=("--input",), read=count(MAX_CONTEXT)),
+    ]
+    output_tokens: Annotated[
+        int | str | None,
+        of_workload("M", "Generated tokens: the context is N + M.", flags=("--output",), read=generated),
+    ]
+    shared_prefix: Annotated[
+        int | str | None,
+        of_workload(
+            "N",
+            "First tokens of the context that all sequences of a replica share, kept once.",
+            read=count(MAX_CONTEXT),
+        ),
+    ]
