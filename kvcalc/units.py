@@ -88,8 +88,8 @@ def parse_count(text: str, what: str, limit: int, least: int = 1) -> int:
 class AmbiguousCountError(KvcalcError):
     """'128k': thousands or 1024s. Carries both readings, so that the caller can print the command mended."""
 
-    def __init__(self, what: str, text: str, *, decimal: str, binary: str, binary_value: int) -> None:
-        self.text, self.decimal, self.binary = text, decimal, binary
+    def __init__(self, what: str, text: str, *, decimal: str, binary: str, binary_value: int | str) -> None:
+        self.text, self.decimal, self.binary, self.binary_value = text, decimal, binary, binary_value
         super().__init__(f"{what}: '{text}' could mean two numbers: write {decimal}, or {binary} for {binary_value}")
 
 
