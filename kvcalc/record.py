@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, cast, dataclass_transform
 
 from kvcalc.note import Note
 from kvcalc.scenario import Scenario
@@ -26,7 +26,8 @@ SCHEMA_VERSION = 2
 
 Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 
-_INNER = (Scenario, Share, Sum)
+INNER = (Scenario, Share, Sum)
+"""What results are computed from: it stays out of JSON."""
 
 _LONGEST = 160
 """Characters of a record in a list or at a prompt."""
@@ -45,6 +46,26 @@ def flattened(*names: str) -> Mapping[str, Any]:
 def under(name: str) -> Mapping[str, Any]:
     """Metadata of a field that stands in JSON within the object of a later field of that name."""
     return {_UNDER: name}
+
+
+class Place(NamedTuple):
+    """Where a field stands in JSON: as itself, unless one of these says otherwise.
+
+    Attributes:
+        flattened: the keys that stand for it.
+        under: the object that it stands within.
+        beside: whether it stays out.
+    """
+
+    flattened: tuple[str, ...]
+    under: str | None
+    beside: bool
+
+
+def place_of(each: Field[Any]) -> Place:
+    """Where a record's field stands in JSON, by its metadata."""
+    about = each.metadata
+    return Place(about.get(_FLATTENED, ()), about.get(_UNDER), _BESIDE in about)
 
 
 class Record:
@@ -181,7 +202,7 @@ def plain(value: Any, of_note: Callable[[Note], Plain] | None = None) -> Plain:
     if isinstance(value, (tuple, list)):
         return [plain(item, of_note) for item in value]
     if isinstance(value, dict):
-        return {str(key): plain(item, of_note) for key, item in value.items() if not isinstance(item, _INNER)}
+        return {str(key): plain(item, of_note) for key, item in value.items() if not isinstance(item, INNER)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if is_dataclass(value):
@@ -194,7 +215,7 @@ def contents(record: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for each in fields(record):
         value = getattr(record, each.name)
-        if isinstance(value, _INNER) or _BESIDE in each.metadata:
+        if isinstance(value, INNER) or _BESIDE in each.metadata:
             continue
         if _FLATTENED in each.metadata:
             found |= {name: getattr(value, name, None) for name in each.metadata[_FLATTENED]}

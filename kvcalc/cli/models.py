@@ -2,6 +2,7 @@
 
 import json as json_module
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -62,6 +63,20 @@ class Entry(TypedDict, total=False):
     source: Annotated[str | None, Option("TEXT", "Where its figures come from, such as the address of the file.")]
 
 
+def _outputs() -> Iterable[str]:
+    from kvcalc.schema import commands  # noqa: PLC0415  # every result, for completion only
+
+    return commands()
+
+
+class OfOutput(TypedDict, total=False):
+    """What a schema describes instead of model files."""
+
+    of: Annotated[
+        str | None, Option("COMMAND", "What COMMAND prints with --json: estimate, models-list ...", values=_outputs)
+    ]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     models = typer.Typer(help="The models that kvcalc knows.", cls=TextGroup, no_args_is_help=True)
@@ -110,12 +125,14 @@ def import_command(model: Annotated[str, argument(SOURCE)], **given: Any) -> Non
         sys.stderr.write(f"note: an entry of the catalogue has more: {', '.join(missing)}\n")
 
 
-@takes(Destination)
+@takes(OfOutput, Destination)
 def schema_command(**given: Any) -> None:
-    """The JSON Schema of model files, for editors that check YAML."""
+    """The JSON Schema of model files, for editors that check YAML; with --of, of what a command prints as JSON."""
     from kvcalc.catalogue.validation import json_schema  # noqa: PLC0415  # pydantic, for this command only
+    from kvcalc.schema import output_schema  # noqa: PLC0415  # every result, likewise
 
-    deliver(json_module.dumps(json_schema(Model), indent=2) + "\n", given["output_file"])
+    schema = json_schema(Model) if given["of"] is None else output_schema(given["of"])
+    deliver(json_module.dumps(schema, indent=2) + "\n", given["output_file"])
 
 
 def _assumed(given: dict[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class RankResult(Record):
     total_bytes: int | None
     headroom_bytes: int | None
     least_headroom_bytes: int | None
-    tree: Term
+    tree: Term = field(metadata=BESIDE)
 
 
 @record

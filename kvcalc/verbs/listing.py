@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from kvcalc.catalogue import shipped_gpus
 from kvcalc.record import Record, Result, record
@@ -69,7 +69,7 @@ class ModelCard(Result):
 
     command: ClassVar[str] = "models show"
 
-    model: dict[str, Any]
+    model: Annotated[dict[str, Any], Model]
     text: str
 
     @property
@@ -109,7 +109,7 @@ class GpuCard(Result):
 
     command: ClassVar[str] = "gpus show"
 
-    gpu: dict[str, Any]
+    gpu: Annotated[dict[str, Any], Gpu]
 
     @property
     def brief(self) -> str:

@@ -71,7 +71,7 @@ class Plan(Result):
     notes: tuple[Note, ...]
     question: Question = field(metadata=BESIDE)
     scenario: Scenario
-    best: Sum | None
+    best: Sum | None = field(metadata=BESIDE)
 
     @property
     def brief(self) -> str:
