@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.budget import Pool, Temporary
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Rate, TensorRows
+    from kvcalc.engines.growth import Stretch
     from kvcalc.formats.element import ElementFormat
     from kvcalc.gpu import Gpu
     from kvcalc.mechanisms import Mechanism
@@ -198,6 +199,13 @@ class Settled:
     def rate(self, stage: Stage, load: Load) -> Rate:
         """What a token and a sequence cost on a rank of a stage, at the load's context."""
         return rows_rate(self._content_rows(stage), self.rank_load(stage, load))
+
+    def stretch(self, stage: Stage, load: Load) -> Stretch | None:  # noqa: ARG002  # for engines
+        """The contexts around the load's over which what it holds grows evenly, and how; None where nothing is known.
+
+        Only where it is linear in the sequences, and nothing else of a rank depends on the load.
+        """
+        return None
 
     def replica(self, load: Load) -> Sum:
         """What all ranks of a replica reserve, every copy on every rank."""

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Load, Settled, Setup
 from kvcalc.engines.content import RankLoad, contents, rows_bytes
+from kvcalc.engines.growth import stretch_of
 from kvcalc.note import Note, note
 from kvcalc.term import Factor, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.content import TensorRows
+    from kvcalc.engines.content import Rate, TensorRows
+    from kvcalc.engines.growth import Stretch
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.stages import Stage
 
@@ -49,6 +51,12 @@ class ExactLayout(Settled):
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         return self.content_bytes(stage, load)
+
+    def stretch(self, stage: Stage, load: Load) -> Stretch:
+        def rate(context: int) -> Rate:
+            return self.rate(stage, load._replace(context=context))
+
+        return stretch_of(self._content_rows(stage), self.rank_load(stage, load), rate)
 
     def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
         """It finds the shared prefix kept by whole sequences, but not in windowed layers, which have moved on."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.mechanisms import Role
 from kvcalc.model.span import Window
 from kvcalc.term import Factor
+from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
     from kvcalc.engines.content import RankLoad
@@ -40,6 +41,21 @@ def positions_kept(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[
         on_rank = -(-rows // load.dcp)
         return Factor(f"{name}_on_rank", on_rank, noun), on_rank + (prefix - rows) // load.dcp
     return Factor(name, rows, noun), prefix
+
+
+def even_stretch(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[int, int]:
+    """The contexts around the load's over which `positions_kept` grows by as much with every token.
+
+    Those are the load's own context alone where a row stands for several tokens or ranks take them in turn, and where
+    a window has moved on from some of a shared prefix.
+    """
+    span, context, prefix = span_of(layer, tensor), load.context, load.shared_prefix
+    if span is not None:
+        if context <= span.tokens:
+            return max(1, prefix), span.tokens
+        return (context, context) if prefix else (span.tokens, MAX_CONTEXT)
+    in_turn = load.dcp > 1 and tensor.role is Role.CACHE
+    return (context, context) if tensor.tokens_per_row > 1 or in_turn else (max(1, prefix), MAX_CONTEXT)
 
 
 def span_of(layer: Layer, tensor: CachedTensor) -> Span | None:

@@ -15,6 +15,7 @@ from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
     from kvcalc.engines import Rate, Settled, Temporary
+    from kvcalc.engines.growth import Stretch
     from kvcalc.engines.placement import Placement
     from kvcalc.memory.parts import Part
     from kvcalc.memory.weights import PartsAlike
@@ -130,6 +131,7 @@ class Rank:
         self._bytes: dict[tuple[int, int], int] = {}
         self._temporary: dict[tuple[int, int], Temporary] = {}
         self._known: _SharedOut | None = None
+        self._stretch: Stretch | None = None
         if common.scenario.engine.plain:
             given = common.scenario.replacements.overhead
             others = overhead(common.deployment.connected_ranks, given, common.scenario.gpu.vendor)
@@ -277,6 +279,18 @@ class Rank:
     def rate(self, context: int) -> Rate:
         """What tokens and sequences of so many tokens cost, in the long run."""
         return self.settled.rate(self._stage, self._load(1, context))
+
+    def stretch(self, context: int) -> Stretch | None:
+        """The contexts around this one over which its cache grows evenly, and how; None where nothing is known."""
+        known = self._stretch
+        if known is None or not known.first <= context <= known.last:
+            known = self._stretch = self.settled.stretch(self._stage, self._load(1, context))
+        return known
+
+    def forget(self) -> None:
+        """Let go of what is remembered of workloads, so that millions of them take no memory."""
+        self._bytes.clear()
+        self._temporary.clear()
 
     @cached_property
     def grows(self) -> bool:

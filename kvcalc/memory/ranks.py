@@ -114,6 +114,12 @@ class Ranks:
             known = self._known[deployment] = tuple(Rank(common, stage) for stage in settled.stages)
         return known
 
+    def forget(self) -> None:
+        """Let go of what ranks remember of workloads."""
+        for ranks in self._known.values():
+            for rank in ranks:
+                rank.forget()
+
     def most_for_weights_and_cache(
         self, deployment: Deployment, figure: Callable[[Temporary], int], on: Scenario | None = None
     ) -> int:

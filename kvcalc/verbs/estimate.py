@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
@@ -31,7 +31,7 @@ from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kvcalc.engines import Temporary
     from kvcalc.scenario import Scenario
@@ -46,21 +46,15 @@ def estimate(scenario: Scenario) -> Estimate:
         KvcalcError: the deployment is illegal, a format does not fit the model's rows, or the GPU's memory is unknown.
     """
     scenario = resolve(scenario)
-    model, deployment = scenario.model, scenario.deployment or Deployment()
-    check_legal(deployment, model)
-    ranks = Ranks(scenario)
-    asked = evaluate(scenario, deployment, ranks)
+    model, deployment, ranks = scenario.model, scenario.deployment or Deployment(), Ranks(scenario)
+    asked, found, shown = looked_at(scenario, ranks, smallest)
     weights_known = asked.weights_known
-    found = smallest(scenario, ranks) if weights_known else None
-    if scenario.deployment is not None or found is None:
-        refuse_more_than_held(scenario, deployment, ranks)
-    shown = asked if scenario.deployment is not None or found is None else found
     used = Accelerator.of(scenario, shown.largest_rank.usable_bytes)
     can = weights_known and can_decode(scenario, shown)
     decode = decode_bound(scenario, shown.deployment, ranks) if can else None
     cache = asked.fullest.cache if deployment.ranks == 1 else replica_cache(scenario, deployment, ranks)
-    asked_rank = _rank(asked)
-    found_rank = None if found is None else _rank(found)
+    asked_rank = rank_of(asked)
+    found_rank = None if found is None else rank_of(found)
     return Estimate(
         model=ModelSummary.of(model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
@@ -69,7 +63,7 @@ def estimate(scenario: Scenario) -> Estimate:
         deployment=deployment,
         answer=_answer(ranks, shown, found_rank if shown is found and found_rank else asked_rank),
         cache=_cache(ranks, cache, asked),
-        memory=_memory(scenario, cache.bytes, asked, asked_rank),
+        memory=memory_of(scenario, cache.bytes, asked, asked_rank),
         gpus=_gpus(ranks, asked, found, used),
         decode=decode,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
@@ -81,10 +75,51 @@ def estimate(scenario: Scenario) -> Estimate:
     )
 
 
+class LookedAt(NamedTuple):
+    """What a scenario is answered from.
+
+    Attributes:
+        asked: the deployment asked for, or one rank.
+        found: the smallest that holds the workload; None where nothing does, and where the weights are not known.
+        shown: what is said first: the one asked for, else the smallest.
+    """
+
+    asked: Candidate
+    found: Candidate | None
+    shown: Candidate
+
+
+def looked_at(scenario: Scenario, ranks: Ranks, find: Callable[[Scenario, Ranks], Candidate | None]) -> LookedAt:
+    """The deployments that a scenario, once resolved, is answered from.
+
+    Args:
+        scenario: what is asked.
+        ranks: of its deployments.
+        find: the smallest that holds the workload.
+
+    Raises:
+        KvcalcError: as `estimate` does.
+    """
+    deployment = scenario.deployment or Deployment()
+    check_legal(deployment, scenario.model)
+    asked = evaluate(scenario, deployment, ranks)
+    found = find(scenario, ranks) if asked.weights_known else None
+    if scenario.deployment is not None or found is None:
+        refuse_more_than_held(scenario, deployment, ranks)
+    return LookedAt(asked, found, asked if scenario.deployment is not None or found is None else found)
+
+
+def sequences_held(scenario: Scenario, shown: Candidate, ranks: Ranks) -> int | None:
+    """The most at the scenario's context, of all replicas; None where unbounded, and where weights are not known."""
+    if not shown.weights_known:
+        return None
+    most = replica_of(scenario, shown.deployment, usual, ranks).most_sequences(scenario.workload.context)
+    return None if most is None else shown.deployment.dp * most
+
+
 def _answer(ranks: Ranks, shown: Candidate, rank: RankResult) -> Answer:
     scenario, deployment = ranks.scenario, shown.deployment
     known = rank.total_bytes is not None
-    most = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context) if known else None
     return Answer(
         gpus=deployment.gpus,
         gpu=scenario.gpu.name,
@@ -93,7 +128,7 @@ def _answer(ranks: Ranks, shown: Candidate, rank: RankResult) -> Answer:
         tight=shown.fit is Fit.TIGHT if known else None,
         bytes_per_gpu=rank.total_bytes,
         headroom_bytes=rank.least_headroom_bytes,
-        sequences=None if most is None else deployment.dp * most,
+        sequences=sequences_held(scenario, shown, ranks),
     )
 
 
@@ -121,7 +156,8 @@ def _cache(ranks: Ranks, whole: Sum, asked: Candidate) -> CacheResult:
     )
 
 
-def _rank(candidate: Candidate) -> RankResult:
+def rank_of(candidate: Candidate) -> RankResult:
+    """The memory of the rank that results are of."""
     memory, total = candidate.fullest, candidate.total_bytes
     fullest = candidate.fullest_rank
     return RankResult(
@@ -137,10 +173,12 @@ def _rank(candidate: Candidate) -> RankResult:
     )
 
 
-def _memory(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResult) -> MemoryResult:
+def memory_of(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResult) -> MemoryResult:
+    """The memory of a replica with so many bytes of cache."""
     ranks, tp = asked.deployment.ranks, asked.deployment.tp
     weights = replica_weights(scenario, asked.deployment)
-    figures = [(tp * rank.stages_alike, rank.temporary, rank.overhead.bytes) for rank in asked.ranks]
+    held = asked.sequences, asked.context
+    figures = [(tp * rank.stages_alike, rank.temporary_with(*held), rank.overhead.bytes) for rank in asked.ranks]
     temporary = sum(number * figure.term.bytes for number, figure, _ in figures)
     overhead = sum(number * each for number, _, each in figures)
     reserve = per_rank.reserve_bytes * ranks
@@ -171,10 +209,15 @@ def gpus_by_memory(total_bytes: int, usable_bytes: int) -> int:
     return -(-total_bytes // usable_bytes)
 
 
+def unsplit_rank(scenario: Scenario, ranks: Ranks) -> Candidate | None:
+    """One rank without any splitting; None where the engine does not serve that."""
+    return evaluate(scenario, Deployment(), ranks) if ranks.serves(Deployment()) else None
+
+
 def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, used: Accelerator) -> GpusResult:
     scenario = ranks.scenario
     known = asked.weights_known
-    unsplit = evaluate(scenario, Deployment(), ranks) if ranks.serves(Deployment()) else None
+    unsplit = unsplit_rank(scenario, ranks)
     total = None if unsplit is None else unsplit.total_bytes
     usable = used.usable_bytes if unsplit is None else unsplit.largest_rank.usable_bytes
     return GpusResult(
@@ -189,7 +232,7 @@ def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, used: Acceler
         count=found.deployment.gpus if found else None,
         count_tight=found.fit is Fit.TIGHT if found else None,
         deployment=found.deployment if found else None,
-        per_rank=None if found is None else _rank(found),
+        per_rank=None if found is None else rank_of(found),
         most_sequences=tuple(_most_sequences(scenario, ranks)) if known else (),
         usable_formula=_usable_formula(scenario, used),
         unsplit_usable_bytes=usable,

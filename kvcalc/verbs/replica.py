@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load, RankLoad, content_bytes, contents
-from kvcalc.memory import Ranks
+from kvcalc.memory import Rank, Ranks
 from kvcalc.term import Sum
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
@@ -30,7 +32,12 @@ def replica_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks | Non
     """The bytes of that."""
     load = _load(scenario, deployment)
     each = (ranks or Ranks(scenario)).of(deployment)
-    return deployment.tp * sum(rank.stages_alike * rank.cache_bytes(load.sequences, load.context) for rank in each)
+    return on_all_ranks(deployment, ((rank, rank.cache_bytes(load.sequences, load.context)) for rank in each))
+
+
+def on_all_ranks(deployment: Deployment, sizes: Iterable[tuple[Rank, int]]) -> int:
+    """What the ranks of a replica have together, where one of each kind of stage has so much."""
+    return deployment.tp * sum(rank.stages_alike * size for rank, size in sizes)
 
 
 def one_copy_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
