@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from kvcalc.errors import KvcalcError
 from kvcalc.model.stages import stage_ranges
+from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,8 @@ T = TypeVar("T")
 MAX_RANKS = 10**6
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+@noun
+class Deployment(Noun):
     """dp replicas of tp x pp ranks each.
 
     Attributes:

@@ -6,7 +6,6 @@ when a user's file is checked against them (kvcalc/catalogue/validation.py), and
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from kvcalc.units import MAX_CONTEXT, MAX_SIZE
@@ -67,11 +66,3 @@ Name = Annotated[str, Limits(min_length=1, max_length=100, pattern=_PRINTABLE)]
 
 Text = Annotated[str, Limits(min_length=1, max_length=2000, pattern=_PRINTABLE)]
 """A line of words."""
-
-
-class WorksOut:
-    """A noun that keeps what was worked out from its fields: copies and pickles are without it."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        noun: Any = self
-        return {each.name: getattr(self, each.name) for each in fields(noun)}

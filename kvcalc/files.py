@@ -68,5 +68,11 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """A value that differs where a file was changed or replaced."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def _unreadable(shown: str, error: OSError | ValueError) -> KvcalcError:
     return KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}")

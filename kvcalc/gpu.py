@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 from kvcalc.errors import KvcalcError
-from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text, WorksOut
+from kvcalc.fields import CHECKED, Limits, Name, Rate, Size, Text
+from kvcalc.noun import Noun, noun
 from kvcalc.units import MIB
 
 DEFAULT_GPUS_PER_NODE = 8
@@ -24,8 +25,8 @@ NEARLY = Fraction(9, 10)
 Count = Annotated[int, Limits(ge=1, le=10**6)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gpu(WorksOut):
+@noun(kw_only=True)
+class Gpu(Noun):
     """One accelerator.
 
     Attributes:
@@ -149,7 +150,7 @@ MOST_TOGETHER = 16
 """Cards of one deployment: GGML_CUDA_MAX_DEVICES (ggml/include/ggml-cuda.h)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@noun(kw_only=True)
 class UnlikeCards(Gpu):
     """The accelerators of one deployment, which need not be alike.
 

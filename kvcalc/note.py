@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,8 +136,8 @@ def register(codes: Mapping[str, str]) -> None:
             raise ValueError(f"note code {code} means '{_CODES[code]}' already")
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+@noun
+class Note(Noun):
     """One sentence beside a result. `note` makes one.
 
     Attributes:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 
 from kvcalc.note import Note
+from kvcalc.noun import Noun
 from kvcalc.scenario import Scenario
 from kvcalc.term import Product, Share, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-T = TypeVar("T", bound="Record")
+    from dataclasses import Field
 
 SCHEMA_VERSION = 2
 
@@ -68,71 +68,18 @@ def place_of(each: Field[Any]) -> Place:
     return Place(about.get(_FLATTENED, ()), about.get(_UNDER), _BESIDE in about)
 
 
-class Record:
-    """A part of a result: a frozen dataclass, whose methods are here.
-
-    Those that `dataclass` writes for each class are compiled anew at every start: of all results together that takes a
-    tenth of it.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-    __match_args__: ClassVar[tuple[str, ...]]
-    field_names: ClassVar[frozenset[str]]
-
-    def __init__(self, *values: Any, **given: Any) -> None:
-        names = type(self).__match_args__
-        if not given and len(values) == len(names):
-            given = dict(zip(names, values, strict=True))
-        elif values or given.keys() != type(self).field_names:
-            given = _bound(type(self), values, given)
-        vars(self).update(given)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise FrozenInstanceError(f"cannot delete field {name!r}")
+class Record(Noun):
+    """A part of a result."""
 
     def to_dict(self) -> dict[str, Plain]:
         """Its object in JSON."""
         return _object(self)
-
-    def __eq__(self, other: object) -> bool:
-        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((type(self), *(getattr(self, name) for name in type(self).__match_args__)))
 
     def __repr__(self) -> str:
         """One line: a list is told by its length, and what lies deeper by '...'."""
         told = ", ".join(f"{name}={_brief(value)}" for name, value in contents(self).items())
         told = told if len(told) <= _LONGEST else told[:_LONGEST] + "..."
         return f"{type(self).__name__}({told})"
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def record(kind: type[T]) -> type[T]:
-    """Makes a dataclass of a Record, without what `dataclass` would compile for it."""
-    made = dataclass(init=False, repr=False, eq=False)(kind)
-    made.field_names = frozenset(made.__match_args__)
-    return made
-
-
-def _bound(kind: type[Record], values: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
-    """Each field's value, in their order.
-
-    Raises:
-        TypeError: a field lacks its value or has two, or there is none of that name.
-    """
-    names = kind.__match_args__
-    found = dict(zip(names, values, strict=False))
-    if len(values) > len(names) or found.keys() & given.keys() or given.keys() - set(names):
-        raise TypeError(f"{kind.__name__}() takes each of {', '.join(names)} once")
-    defaults = {each.name: each.default for each in fields(kind) if each.default is not MISSING}
-    found = {**defaults, **found, **given}
-    if missing := [name for name in names if name not in found]:
-        raise TypeError(f"{kind.__name__}() lacks {', '.join(missing)}")
-    return {name: found[name] for name in names}
 
 
 class Result(Record, ABC):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import groupby
@@ -20,6 +19,7 @@ from typing import Any, ClassVar
 from kvcalc.engines import Budget, Engine, Load, Option, Pool, Settled, Setup, Temporary, contents
 from kvcalc.errors import KvcalcError
 from kvcalc.model.stages import Stage
+from kvcalc.noun import noun
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import parse_count, parse_fraction
 
@@ -99,7 +99,7 @@ def _key(content: Any) -> tuple[str, str]:
     return content.layer.label, "+".join(tensor.name for tensor in content.tensors)
 
 
-@dataclass(frozen=True)
+@noun
 class Toy(Engine):
     """Blocks."""
 

@@ -7,13 +7,13 @@ GPU of the deployment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
 from kvcalc.engines import Budget, Engine, Load, Settled, Setup, Temporary
 from kvcalc.errors import KvcalcError
 from kvcalc.model.stages import Stage
+from kvcalc.noun import noun
 from kvcalc.term import Factor, Product, Sum
 
 CELLS = 256
@@ -57,7 +57,7 @@ class SlotsLayout(Settled):
         return self.setup.deployment.gpus
 
 
-@dataclass(frozen=True)
+@noun
 class Slots(Engine):
     """Cells."""
 

@@ -6,12 +6,11 @@ alone: kvcalc computes sizes and bounds, and knows nothing of quality.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from kvcalc.catalogue.shipped import CONFIGS
-from kvcalc.catalogue.yaml_reader import read_yaml
+from kvcalc.noun import Noun, noun
 
 ARTICLES = CONFIGS / "articles.yaml"
 
@@ -19,8 +18,8 @@ VERDICTS = ("holds", "depends", "wrong", "untold")
 """By the formulas: it holds; it holds under a condition; it does not hold; no formula tells."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saying:
+@noun
+class Saying(Noun):
     """What a source says of one word.
 
     Attributes:
@@ -44,8 +43,8 @@ class Saying:
     figures: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Contradiction:
+@noun
+class Contradiction(Noun):
     """Sayings that cannot all be right, or one that the formula refutes.
 
     Attributes:
@@ -59,8 +58,8 @@ class Contradiction:
     figure: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Articles:
+@noun
+class Articles(Noun):
     """All of the file.
 
     Attributes:
@@ -79,6 +78,8 @@ class Articles:
 @lru_cache(maxsize=1)
 def articles() -> Articles:
     """What ships with kvcalc, read once."""
+    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
+
     root: Any = read_yaml(ARTICLES).root
     sources = {key: f"{each['title']} ({each['by']})" for key, each in root["articles"].items()}
     sayings = tuple(_saying(each, sources) for each in root["sayings"])

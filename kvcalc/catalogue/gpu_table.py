@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvcalc.catalogue.shipped import CONFIGS, stamp
+from kvcalc.catalogue.shipped import CONFIGS
 from kvcalc.errors import KvcalcError
+from kvcalc.files import stamp
 from kvcalc.gpu import Gpu
 
 if TYPE_CHECKING:

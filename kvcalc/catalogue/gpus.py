@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.gpu_table import table
 from kvcalc.errors import KvcalcError, did_you_mean
+from kvcalc.files import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def find_gpu(text: str) -> Gpu:
     path = shipped.path_of(shipped.GPUS, name)
     if path is not None:
         return shipped.read_gpu(path)
-    path = _paths_of_aliases(shipped.GPUS, shipped.stamp(shipped.GPUS)).get(name)
+    path = _paths_of_aliases(shipped.GPUS, stamp(shipped.GPUS)).get(name)
     if path is not None and path.is_file() and name in (gpu := shipped.read_gpu(path)).aliases:
         return gpu
     if name in table():

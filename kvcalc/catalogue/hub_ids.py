@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.catalogue import shipped
+from kvcalc.files import stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ def paths_with_hub_id(name: str) -> tuple[Path, ...]:
 
     Where a name was found is remembered, and those files are looked at again.
     """
-    paths = _remembered_paths(name, shipped.MODELS, shipped.stamp(shipped.MODELS))
+    paths = _remembered_paths(name, shipped.MODELS, stamp(shipped.MODELS))
     return paths if paths and all(path.is_file() and _has(path, name) for path in paths) else _search(name)
 
 
@@ -40,7 +41,7 @@ def _has(path: Path, name: str) -> bool:
 
 def lower_text(path: Path) -> str:
     """A file's text in lower case. It is read again only where it has changed."""
-    return _lower_text(path, shipped.stamp(path))
+    return _lower_text(path, stamp(path))
 
 
 @lru_cache(maxsize=1024)

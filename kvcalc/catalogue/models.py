@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.typed_name import is_address, typed_name
-from kvcalc.catalogue.yaml_reader import read_yaml
 from kvcalc.errors import KvcalcError
 from kvcalc.files import is_there
 from kvcalc.model.model import Model
@@ -204,6 +203,8 @@ def _model_file(path: Path, shown: str) -> FoundModel:
             f"{shown}: only YAML model files, GGUF files, a config.json and folders that hold one can be read (kvcalc "
             f"models schema prints the format of model files, kvcalc models show llama-3-70b an example){hint}"
         )
+    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
+
     document = read_yaml(path, shown)
     root, is_yaml = document.root, path.suffix.lower() in _YAML_SUFFIXES
     if not is_yaml and isinstance(root, dict) and not _KEYS_OF_CONFIGS.isdisjoint(root):

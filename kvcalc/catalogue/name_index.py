@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.hub_ids import lower_text
 from kvcalc.catalogue.name_words import Word, spelled, words_of
+from kvcalc.files import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ class KnownName(NamedTuple):
 def known_names() -> Iterator[KnownName]:
     """Every name of every model that ships. A file is read again only where it has changed."""
     for path in sorted(shipped.MODELS.glob("*.yaml")):
-        yield from _names_of(path, shipped.stamp(path))
+        yield from _names_of(path, stamp(path))
 
 
 def paths_named(text: str) -> list[Path]:

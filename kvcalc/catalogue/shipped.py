@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from kvcalc.catalogue.yaml_reader import read_yaml
+from kvcalc.catalogue.compact import compact_values
+from kvcalc.files import stamp
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import KINDS
 from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.model.model import Model, WeightPart
+
+T = TypeVar("T")
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
@@ -45,33 +48,38 @@ def read_gpu(path: Path) -> Gpu:
     return _read_gpu(path, stamp(path))
 
 
-def stamp(path: Path) -> tuple[int, ...]:
-    """A value that differs where a file was changed or replaced."""
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
 @lru_cache(maxsize=512)
 def _read_model(path: Path, _stamp: tuple[int, ...]) -> Model:
     """Built without pydantic, which is slow to import: the tests have validated what ships."""
-    document = read_yaml(path)
     try:
-        return _built_model(document.root)
+        return _built_model(_values(path))
     except _MISTAKES:
-        from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # for start-up time
-
-        return validated(Model, document)
+        return _validated(Model, path)
 
 
 @lru_cache(maxsize=512)
 def _read_gpu(path: Path, _stamp: tuple[int, ...]) -> Gpu:
-    document = read_yaml(path)
     try:
-        return Gpu(**_with_tuples(document.root))
+        return Gpu(**_with_tuples(_values(path)))
     except _MISTAKES:
-        from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # for start-up time
+        return _validated(Gpu, path)
 
-        return validated(Gpu, document)
+
+def _values(path: Path) -> Any:
+    """What the file says: of its line in the compact form, or else of itself."""
+    found = compact_values(path)
+    if found is not None:
+        return found
+    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
+
+    return read_yaml(path).root
+
+
+def _validated(noun: type[T], path: Path) -> T:
+    from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # likewise
+
+    return validated(noun, read_yaml(path))
 
 
 def _built_model(values: Any) -> Model:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from kvcalc.catalogue.shipped import CONFIGS
-from kvcalc.catalogue.yaml_reader import read_yaml
+from kvcalc.noun import Noun, noun
 
 WORDS = CONFIGS / "words.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+@noun
+class Flag(Noun):
     """What an engine calls it on its own command line."""
 
     engine: str
     flag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+@noun
+class Word(Noun):
     """One word and its meaning.
 
     Attributes:
@@ -52,6 +51,8 @@ class Word:
 @lru_cache(maxsize=1)
 def words() -> tuple[Word, ...]:
     """All of them, in the order of the file, read once."""
+    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
+
     root: Any = read_yaml(WORDS).root
     return tuple(_word(group, each) for group, entries in root.items() for each in entries)
 

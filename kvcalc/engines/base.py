@@ -8,7 +8,6 @@ there is for the cache. An engine states only what differs from the plain formul
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import ContentCounter, RankLoad, contents, rows_bytes, rows_rate
 from kvcalc.engines.placement import Placement
 from kvcalc.errors import KvcalcError
+from kvcalc.noun import Noun, noun
 from kvcalc.term import Factor, Sum, leaves
 
 if TYPE_CHECKING:
@@ -268,8 +268,8 @@ class Settled:
         return known
 
 
-@dataclass(frozen=True)
-class Engine(ABC):
+@noun
+class Engine(Noun, ABC):
     """A serving engine of one version with its options: a frozen value, so that scenarios can be compared and pickled.
 
     Attributes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.noun import Noun, noun
 from kvcalc.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class Unit(Enum):
         return "x" if self is Unit.SEQUENCES else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+@noun
+class Figure(Noun):
     """A kind of figure that engines print.
 
     Attributes:
@@ -86,8 +87,8 @@ class Printed(NamedTuple):
         return cls(Fraction(number) * size, off * size, f"{text}{figure.unit.shown}", process)
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+@noun
+class Wording(Noun):
     """A line that an engine prints, with what it tells.
 
     Attributes:
@@ -119,8 +120,8 @@ class Wording:
         return first, last
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+@noun
+class Dialect(Noun):
     """How an engine tells of its start.
 
     Attributes:
@@ -159,8 +160,8 @@ class Dialect:
         yield from (each.anchor.strip() for each in self.wordings)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLog:
+@noun
+class ServerLog(Noun):
     """The last start of a server in its log.
 
     Attributes:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
 
 from kvcalc.fields import CHECKED
 from kvcalc.mechanisms.formula import in_numbers, in_words
+from kvcalc.noun import Noun
 from kvcalc.term import Factor
 
 
@@ -118,10 +119,8 @@ _ANY = 3
 """A number that each dim may have, all of them together."""
 
 
-class Mechanism(ABC):
+class Mechanism(Noun, ABC):
     """One kind of attention layer. A subclass is one file: its fields, the tensors that it keeps, its source."""
-
-    __slots__ = ()
 
     title: ClassVar[str]
     keeps: ClassVar[str]

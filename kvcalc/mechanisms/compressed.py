@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from kvcalc.fields import Dim
 from kvcalc.mechanisms.base import CachedTensor, Mechanism, Projection, Role
 from kvcalc.mechanisms.mla import latent_projections
 from kvcalc.mechanisms.states import check_state_formats
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class Compressed(Mechanism):
     """Attention over a window and over compressed entries (DeepSeek-V4, CSA and HCA): a key is its own value.
 
@@ -62,7 +62,7 @@ class Compressed(Mechanism):
     state_dtype: str | None = None
 
     def __post_init__(self) -> None:
-        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        super().__post_init__()
         check_state_formats(None, self.state_dtype)
         if self.compress_ratio is None and (self.overlap or self.index_head_dim is not None):
             named = "overlap" if self.overlap else "index_head_dim"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, Tokens
 from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
 from kvcalc.mechanisms.mha_mqa_gqa import check_kv_heads, key_and_value_projections, keys_and_values
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class Cross(Mechanism):
     """Cross attention (arXiv 1706.03762, section 3.2.3): the encoder's keys and values are computed once and kept."""
 
@@ -34,7 +34,7 @@ class Cross(Mechanism):
     encoder_context: Tokens
 
     def __post_init__(self) -> None:
-        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        super().__post_init__()
         check_kv_heads(self.num_heads, self.num_kv_heads)
 
     def cached(self) -> tuple[CachedTensor, ...]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
 from kvcalc.mechanisms.base import CachedTensor, Mechanism
 from kvcalc.mechanisms.states import check_state_formats, convolution, state, state_label
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class GatedDeltaNet(Mechanism):
     """Gated delta rule (arXiv 2412.06464): one matrix for each value head, after a short convolution of q, k and v."""
 
@@ -41,7 +41,7 @@ class GatedDeltaNet(Mechanism):
     state_dtype: str | None = None
 
     def __post_init__(self) -> None:
-        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        super().__post_init__()
         check_state_formats(self.conv_dtype, self.state_dtype)
         if self.num_v_heads % self.num_k_heads:
             raise ValueError(

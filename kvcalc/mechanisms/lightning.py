@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
 from kvcalc.mechanisms.base import CachedTensor, Mechanism
 from kvcalc.mechanisms.states import check_state_formats, state, state_label
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class Lightning(Mechanism):
     """Lightning attention (arXiv 2405.17381): a square matrix for each head, and no convolution."""
 
@@ -33,7 +33,7 @@ class Lightning(Mechanism):
     state_dtype: str | None = None
 
     def __post_init__(self) -> None:
-        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        super().__post_init__()
         check_state_formats(None, self.state_dtype)
 
     def cached(self) -> tuple[CachedTensor, ...]:

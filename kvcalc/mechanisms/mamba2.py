@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
 from kvcalc.mechanisms.base import CachedTensor, Mechanism, Projection
 from kvcalc.mechanisms.states import check_state_formats, convolution, state, state_label
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class Mamba2(Mechanism):
     """Mamba-2 (arXiv 2405.21060): a matrix for each head; heads of a group share B and C, which are convolved too."""
 
@@ -41,7 +41,7 @@ class Mamba2(Mechanism):
     state_dtype: str | None = None
 
     def __post_init__(self) -> None:
-        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        super().__post_init__()
         check_state_formats(self.conv_dtype, self.state_dtype)
         if self.num_heads % self.num_groups:
             raise ValueError(

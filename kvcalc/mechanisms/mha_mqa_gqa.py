@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
 from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection, Role
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 
@@ -18,8 +18,6 @@ class KeysAndValues(Mechanism):
         v_head_dim: width of a value; None where it is that of a key.
         k_equals_v: whether one cached tensor is key and value at once.
     """
-
-    __slots__ = ()
 
     num_heads: int
     head_dim: int
@@ -76,7 +74,7 @@ class KeysAndValues(Mechanism):
         return f"{self.kind} {self.num_heads}{shared} x {self.head_dim}{v_width}{same}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class MHA(KeysAndValues):
     """Multi-head attention (arXiv 1706.03762, section 3.2.2): all heads' keys and values are kept."""
 
@@ -104,7 +102,7 @@ class MHA(KeysAndValues):
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class MQA(KeysAndValues):
     """Multi-query attention (arXiv 1911.02150): one head's key and value are kept, on every tensor-parallel rank."""
 
@@ -127,7 +125,7 @@ class MQA(KeysAndValues):
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class GQA(KeysAndValues):
     """Grouped-query attention (arXiv 2305.13245): `num_kv_heads` keys and values are kept.
 
@@ -161,7 +159,7 @@ class GQA(KeysAndValues):
     index_topk_blocks: Dim | None = None
 
     def __post_init__(self) -> None:
-        KeysAndValues.__post_init__(self)  # super() does not know a class with slots
+        super().__post_init__()
         check_kv_heads(self.num_heads, self.num_kv_heads)
         for name in ("index_n_heads", "index_block_size", "index_topk_blocks"):
             if getattr(self, name) is not None and self.index_head_dim is None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, DimOrNone
 from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection, Role
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class MLA(Mechanism):
     """Multi-head latent attention (arXiv 2405.04434, section 2.1): no tensor has heads, so every rank keeps them all.
 
@@ -51,7 +51,7 @@ class MLA(Mechanism):
     index_topk: Dim | None = None
 
     def __post_init__(self) -> None:
-        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        super().__post_init__()
         if self.index_n_heads is not None and self.index_head_dim is None:
             raise ValueError("index_n_heads: goes with index_head_dim, of a layer that has an indexer")
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, DimOrNone
 from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
 from kvcalc.mechanisms.mla import latent_projections
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class MLAExpanded(Mechanism):
     """The layer of MLA, but what is kept is what multi-head attention would keep: heads divide over ranks."""
 

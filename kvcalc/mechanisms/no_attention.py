@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.noun import noun
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class NoAttention(Mechanism):
     """A layer that is only a feed-forward block, as some pruned models have: nothing is kept."""
 

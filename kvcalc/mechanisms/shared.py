@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.mechanisms.base import CachedTensor, Mechanism
+from kvcalc.noun import noun
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class Shared(Mechanism):
     """Cross-layer sharing (arXiv 2405.12981): the layer attends to keys and values that an earlier layer keeps."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
 from kvcalc.mechanisms.base import CachedTensor, Mechanism
 from kvcalc.mechanisms.states import check_state_formats, convolution, state_label
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class ShortConv(Mechanism):
     """Short convolution of LFM2 (arXiv 2511.23404): there is no recurrence, only the convolution's inputs are kept."""
 
@@ -33,7 +33,7 @@ class ShortConv(Mechanism):
     conv_dtype: str | None = None
 
     def __post_init__(self) -> None:
-        Mechanism.__post_init__(self)  # super() does not know a class with slots
+        super().__post_init__()
         check_state_formats(self.conv_dtype, None)
 
     def cached(self) -> tuple[CachedTensor, ...]:

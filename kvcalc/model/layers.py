@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
@@ -11,6 +10,7 @@ from kvcalc.fields import CHECKED, Limits, Tagged, Tokens
 from kvcalc.formats.element import check_format
 from kvcalc.mechanisms import Attention, Mechanism, Role
 from kvcalc.model.span import Chunk, Span, Window
+from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,8 +54,8 @@ class Layer(NamedTuple):
         return self.span is not None and self.span.tokens < context
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerGroup:
+@noun(kw_only=True)
+class LayerGroup(Noun):
     """`count` equal layers that follow each other.
 
     Attributes:
@@ -115,8 +115,8 @@ class LayerGroup:
         return self.cache_dtype if has_cache else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat:
+@noun(kw_only=True)
+class Repeat(Noun):
     """A sequence of groups, `repeat` times over."""
 
     __pydantic_config__: ClassVar = CHECKED

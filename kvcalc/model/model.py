@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens, WorksOut
+from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
 from kvcalc.formats.element import check_format
 from kvcalc.formats.weights import check_weight_format, find_weight_format
 from kvcalc.model.layers import MAX_LAYERS, Layer, Layers, number_of_layers, written_out
 from kvcalc.model.stages import Layout
+from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import CachedTensor
@@ -26,8 +26,8 @@ Split = Literal["tp", "ep", "stage", "all"]
 WeightPlace = Literal["embedding", "layers", "head"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightPart:
+@noun(kw_only=True)
+class WeightPart(Noun):
     """A part of the checkpoint in one format.
 
     Attributes:
@@ -70,8 +70,8 @@ class WeightPart:
         return prod(factor.value for factor in find_weight_format(self.format, "format").parameters(self.parameters))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model(WorksOut):
+@noun(kw_only=True)
+class Model(Noun):
     """A model, named as Hugging Face's config.json names things.
 
     Attributes:

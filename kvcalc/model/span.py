@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
+from kvcalc.noun import Noun, noun
 
-@dataclass(frozen=True, slots=True)
-class Span(ABC):
+
+@noun
+class Span(Noun, ABC):
     """A stretch of the context.
 
     Attributes:
@@ -32,7 +33,7 @@ class Span(ABC):
         return f"{self.name} {self.tokens:,}"
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Window(Span):
     """The last tokens, its own included (sliding-window attention)."""
 
@@ -42,7 +43,7 @@ class Window(Span):
         return max(0, context - self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Chunk(Span):
     """The earlier tokens of its own chunk: the context is cut every `tokens` tokens (chunked local attention)."""
 

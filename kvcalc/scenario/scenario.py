@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,10 +11,10 @@ from kvcalc.engines import Engine, Exact
 from kvcalc.engines.base import DEFAULT_UTILIZATION
 from kvcalc.engines.cache_format import CacheFormat, parse_cache_format
 from kvcalc.errors import KvcalcError
-from kvcalc.fields import WorksOut
 from kvcalc.formats.element import ElementFormat, find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import find_state_format
+from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,8 +32,8 @@ DEFAULT_DTYPE = "bf16"
 """Where a model's source does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replacements:
+@noun
+class Replacements(Noun):
     """What a user states instead of letting it be computed, in bytes.
 
     Attributes:
@@ -49,8 +49,8 @@ class Replacements:
     reserve: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GpuLimit:
+@noun
+class GpuLimit(Noun):
     """A request for the best legal deployment of a few GPUs.
 
     Attributes:
@@ -66,8 +66,8 @@ class GpuLimit:
             raise KvcalcError(f"--gpus: {self.gpus} are fewer than the {self.dp} replicas of --dp")
 
 
-@dataclass(frozen=True)
-class Scenario(WorksOut):
+@noun
+class Scenario(Noun):
     """One question: this model, at this workload, on this accelerator.
 
     Attributes:

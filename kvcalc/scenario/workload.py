@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from kvcalc.noun import Noun, noun
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, check_count
 
 DEFAULT_CONTEXT = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+@noun
+class Workload(Noun):
     """Sequences held at the same time.
 
     Attributes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit, Rank, RankMemory, Ranks, memories_of
+from kvcalc.noun import Noun, noun
 from kvcalc.verbs.capacity_search import least
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-@dataclass(frozen=True)
-class Candidate:
+@noun
+class Candidate(Noun):
     """A deployment, what its ranks hold of a workload, and whether they fit. Terms are made when asked for."""
 
     deployment: Deployment

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, record, under
+from kvcalc.noun import noun
+from kvcalc.record import BESIDE, Record, Result, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 
 
-@record
+@noun
 class Total(Record):
     """All replicas together."""
 
@@ -23,7 +24,7 @@ class Total(Record):
     sequences: int | None
 
 
-@record
+@noun
 class Capacity(Result):
     """How much one replica holds. What is unbounded is None.
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Rank, Ranks
 from kvcalc.memory.decode_traffic import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
-from kvcalc.record import BESIDE, Record, flattened, record
+from kvcalc.noun import noun
+from kvcalc.record import BESIDE, Record, flattened
 from kvcalc.term import Sum
 from kvcalc.verbs.spill import memory_for_cache, spilled
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-@record
+@noun
 class Spill(Record):
     """Cache that does not fit beside the rest of a rank, and is kept in host memory.
 
@@ -44,7 +45,7 @@ class Spill(Record):
     link_seconds: float
 
 
-@record
+@noun
 class DecodeBound(Record):
     """At most so many tokens a second; of the slowest stage where there are several.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, flattened, record, under
+from kvcalc.noun import noun
+from kvcalc.record import BESIDE, Record, Result, flattened, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 
-@record
+@noun
 class CacheResult(Record):
     """The cache.
 
@@ -47,7 +48,7 @@ class CacheResult(Record):
     tree: Sum
 
 
-@record
+@noun
 class RankResult(Record):
     """The memory of the rank with the most cache. What needs the weights is None where they are not known.
 
@@ -67,7 +68,7 @@ class RankResult(Record):
     tree: Term = field(metadata=BESIDE)
 
 
-@record
+@noun
 class MemoryResult(Record):
     """The memory of one replica, and of its fullest rank."""
 
@@ -82,7 +83,7 @@ class MemoryResult(Record):
     per_rank: RankResult
 
 
-@record
+@noun
 class MostSequences(Record):
     """How many sequences at the workload's context a replica of `gpus` tensor-parallel ranks holds."""
 
@@ -90,7 +91,7 @@ class MostSequences(Record):
     sequences: int
 
 
-@record
+@noun
 class GpusResult(Record):
     """The accelerators.
 
@@ -125,7 +126,7 @@ class GpusResult(Record):
     unsplit_usable_bytes: int = field(metadata=BESIDE)
 
 
-@record
+@noun
 class Answer(Record):
     """What is said first: of the deployment asked for, else of the smallest; of one GPU where none holds the workload.
 
@@ -157,7 +158,7 @@ class Answer(Record):
         return "fits" if self.fits else "tight" if self.tight else "does not fit"
 
 
-@record
+@noun
 class SpillResult(Record):
     """Cache that goes to host memory.
 
@@ -172,7 +173,7 @@ class SpillResult(Record):
     seconds_per_token: float | None
 
 
-@record
+@noun
 class Estimate(Result):
     """The answer.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import Record, Result, record
+from kvcalc.noun import noun
+from kvcalc.record import Record, Result
 
 if TYPE_CHECKING:
     from kvcalc.catalogue.articles import Contradiction, Saying
     from kvcalc.catalogue.words import Flag
 
 
-@record
+@noun
 class EngineOption(Record):
     """An option of an engine.
 
@@ -26,7 +27,7 @@ class EngineOption(Record):
     source: str
 
 
-@record
+@noun
 class EngineRule(Record):
     """What an engine does, and where in its source."""
 
@@ -35,7 +36,7 @@ class EngineRule(Record):
     source: str
 
 
-@record
+@noun
 class Explanation(Result):
     """One word explained.
 
@@ -81,7 +82,7 @@ class Explanation(Result):
         return self.title
 
 
-@record
+@noun
 class Topics(Result):
     """Everything that can be explained."""
 

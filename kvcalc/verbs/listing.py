@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from kvcalc.catalogue import shipped_gpus
-from kvcalc.record import Record, Result, record
+from kvcalc.noun import noun
+from kvcalc.record import Record, Result
 
 if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
 
 
-@record
+@noun
 class ModelRow(Record):
     """A model in a list. What is of an accelerator is None where none is asked for.
 
@@ -44,7 +45,7 @@ class ModelRow(Record):
     sequences: int | None = None
 
 
-@record
+@noun
 class ModelList(Result):
     """Models of the catalogue.
 
@@ -63,7 +64,7 @@ class ModelList(Result):
         return f"{len(self.models):,} models"
 
 
-@record
+@noun
 class ModelCard(Result):
     """One model: its fields as its file has them, and the file's text."""
 
@@ -77,7 +78,7 @@ class ModelCard(Result):
         return str(self.model["name"])
 
 
-@record
+@noun
 class GpuRow(Record):
     """An accelerator in a list."""
 
@@ -90,7 +91,7 @@ class GpuRow(Record):
     aliases: tuple[str, ...]
 
 
-@record
+@noun
 class GpuList(Result):
     """Every accelerator of the catalogue."""
 
@@ -103,7 +104,7 @@ class GpuList(Result):
         return f"{len(self.gpus):,} accelerators"
 
 
-@record
+@noun
 class GpuCard(Result):
     """One accelerator: all its fields that are known."""
 

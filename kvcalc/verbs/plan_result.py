@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, flattened, record
+from kvcalc.noun import noun
+from kvcalc.record import BESIDE, Record, Result, flattened
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.why_not import Rejected
 
 
-@record
+@noun
 class Planned(Record):
     """A deployment that holds the workload.
 
@@ -47,7 +48,7 @@ class Planned(Record):
     usd_per_hour: float | None
 
 
-@record
+@noun
 class Plan(Result):
     """The deployments, best first.
 

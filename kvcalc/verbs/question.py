@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
 from kvcalc.memory import Ranks
-from kvcalc.record import Record, record
+from kvcalc.noun import noun
+from kvcalc.record import Record
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.replica import kept_format
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
 
 
-@record
+@noun
 class ModelSummary(Record):
     """What was estimated."""
 
@@ -31,7 +32,7 @@ class ModelSummary(Record):
         return cls(model.name, model.num_layers, tuple(kinds), model.source)
 
 
-@record
+@noun
 class WorkloadSummary(Record):
     """For what."""
 
@@ -39,7 +40,7 @@ class WorkloadSummary(Record):
     context: int
 
 
-@record
+@noun
 class Accelerator(Record):
     """One accelerator, and what may be used of it."""
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
 from kvcalc.legality import why_tp_is_illegal
-from kvcalc.record import Record, record
+from kvcalc.noun import noun
+from kvcalc.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ NOT_SERVED = "not served: "
 """Begins the reason of a size that is legal, and that the engine refuses."""
 
 
-@record
+@noun
 class Rejected(Record):
     """A way to spread a replica that is smaller than the smallest deployment found.
 

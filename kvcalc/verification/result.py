@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from kvcalc.record import Record, Result, record, under
+from kvcalc.noun import noun
+from kvcalc.record import Record, Result, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Relation = Literal["=", "<=", ">="]
 
 
-@record
+@noun
 class Check(Record):
     """One claim.
 
@@ -36,7 +37,7 @@ class Check(Record):
     relation: Relation = "="
 
 
-@record
+@noun
 class Measurement(Record):
     """Something measured about which nothing is claimed.
 
@@ -54,7 +55,7 @@ class Measurement(Record):
     about: str
 
 
-@record
+@noun
 class Rung(Record):
     """One way of proving.
 
@@ -68,7 +69,7 @@ class Rung(Record):
     about: str
 
 
-@record
+@noun
 class Unsupported(Record):
     """A kind of layer that could not be verified."""
 
@@ -76,7 +77,7 @@ class Unsupported(Record):
     reason: str
 
 
-@record
+@noun
 class Verification(Result):
     """The answer.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -13,6 +12,7 @@ import kvcalc as package
 from kvcalc.catalogue import shipped_models
 from kvcalc.mechanisms import GQA, MLA, CachedTensor, Cross, Mamba1, Mamba2, Mechanism, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup
+from kvcalc.noun import noun
 from kvcalc.term import Factor
 from kvcalc.verbs.comparing.result import ComparedRow, Comparison
 from kvcalc.verbs.comparing.what_if import with_unknown_heads
@@ -20,7 +20,7 @@ from kvcalc.verbs.comparing.what_if import with_unknown_heads
 SHORT: dict[str, Any] = {"context": 100, "batch": 3}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@noun(kw_only=True)
 class Unheard(Mechanism):
     """Keeps something of each token, and does not tell what other mechanisms would keep."""
 

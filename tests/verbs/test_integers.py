@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from hypothesis import given, settings
@@ -19,6 +19,7 @@ from kvcalc.memory import Fit, Ranks, memories_of
 from kvcalc.model.layers import LayerGroup, Repeat, count_layers
 from kvcalc.model.model import WeightPart
 from kvcalc.model.stages import Stage
+from kvcalc.noun import noun
 from kvcalc.term import Product
 from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.decode_bound import decode_bound
@@ -99,7 +100,7 @@ class TwiceLayout(Settled):
             yield content.term._replace(path=f"{content.term.path}, again")
 
 
-@dataclass(frozen=True)
+@noun
 class Twice(Engine):
     """An engine with terms of its own."""
 

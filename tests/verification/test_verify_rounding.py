@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
@@ -16,6 +15,7 @@ from kvcalc.engines import Engine, Load, Settled, Setup
 from kvcalc.mechanisms import GQA, MLA, Attention, Mamba2
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.stages import Stage
+from kvcalc.noun import noun
 from kvcalc.term import Sum
 from kvcalc.verification.result import Check, Verification
 
@@ -34,7 +34,7 @@ class TooLittleLayout(Settled):
         return self.held(stage, load).bytes
 
 
-@dataclass(frozen=True)
+@noun
 class TooLittle(Engine):
     """An engine whose figure is less than the layers hold."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +15,7 @@ from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Cross
 from kvcalc.note import Note, note, register
+from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 register({"host-cache": "what llama-server keeps of prompts in host memory"})
 
 
-@dataclass(frozen=True)
+@noun
 class LlamaCpp(Engine):
     """llama.cpp: llama-server, and what is built on it."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Option, Rule, Setup
@@ -12,6 +11,7 @@ from kvcalc.engines.mlx.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.engines.mlx.rules import CACHE, RULES, VERSIONS
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note, register
+from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 register({"mlx-buffers": "buffers that MLX keeps for reuse between passes"})
 
 
-@dataclass(frozen=True)
+@noun
 class Mlx(Engine):
     """mlx_lm: mlx_lm.generate, mlx_lm.server, and what is built on it (LM Studio's MLX runtime)."""
 

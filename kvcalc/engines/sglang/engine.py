@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Option, Rule, Setup
@@ -13,6 +12,7 @@ from kvcalc.engines.sglang.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.sglang.rules import RULES
 from kvcalc.engines.sglang.served import refuse_unserved
 from kvcalc.engines.sglang.settings import settings_of
+from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 
-@dataclass(frozen=True)
+@noun
 class Sglang(Engine):
     """SGLang."""
 

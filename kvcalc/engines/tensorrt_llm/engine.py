@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +10,7 @@ from kvcalc.engines.tensorrt_llm.layout import TensorrtLayout
 from kvcalc.engines.tensorrt_llm.rules import MANAGER, RULES, UTIL
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA
+from kvcalc.noun import noun
 from kvcalc.units import parse_count, parse_fraction
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FORMATS = ("fp16", "bf16", "fp32", "fp8", "nvfp4")
 """resource_manager.py, get_cache_bytes_per_token."""
 
 
-@dataclass(frozen=True)
+@noun
 class TensorrtLlm(Engine):
     """TensorRT-LLM, its PyTorch backend."""
 

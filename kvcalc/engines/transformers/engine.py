@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Option, Rule, Setup
@@ -13,6 +12,7 @@ from kvcalc.engines.transformers.options import GIVEN_ELSEWHERE, OPTIONS, settin
 from kvcalc.engines.transformers.rules import CACHE_UTILS, RULES, VERSIONS, parse_version
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note, register
+from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 register({"torch-allocator": "blocks that torch's allocator keeps while tensors of other sizes are asked for"})
 
 
-@dataclass(frozen=True)
+@noun
 class Transformers(Engine):
     """transformers: `generate` of a model's own class."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.vllm.specs import FullAttention, SlidingWindow
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import Compressed
+from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ ENTRY = 512
 DS_MLA = "fp8_ds_mla"
 
 
-@dataclass(frozen=True)
+@noun
 class Entries(FullAttention):
     """Rows that stand for several tokens each: MLAAttentionSpec with tokens_per_state."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +15,7 @@ from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
 from kvcalc.engines.vllm.weights import divides_towers
 from kvcalc.mechanisms import Compressed
+from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 
-@dataclass(frozen=True)
+@noun
 class Vllm(Engine):
     """vLLM."""
 

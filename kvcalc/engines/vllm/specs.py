@@ -6,10 +6,10 @@ Named as in vllm/v1/kv_cache_interface.py. A page is what one layer keeps in one
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from kvcalc.mechanisms import Role
+from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,8 +51,8 @@ class Piece(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True)
-class Spec(ABC):
+@noun
+class Spec(Noun, ABC):
     """One layer's cached tensors.
 
     Attributes:
@@ -112,7 +112,7 @@ class Spec(ABC):
         return Piece(name, number, "token", self.row_bytes, source)
 
 
-@dataclass(frozen=True)
+@noun
 class FullAttention(Spec):
     """Every token: FullAttentionSpec and MLAAttentionSpec.
 
@@ -137,7 +137,7 @@ class FullAttention(Spec):
             yield self._tokens("tokens before the window", request.tokens - self.keeps, source)
 
 
-@dataclass(frozen=True)
+@noun
 class SlidingWindow(Spec):
     """The window, the tokens in flight, and a block more: SlidingWindowSpec."""
 
@@ -165,7 +165,7 @@ class SlidingWindow(Spec):
         yield self._tokens("block in which the window starts", self.block_size, source)
 
 
-@dataclass(frozen=True)
+@noun
 class ChunkedLocal(Spec):
     """The chunk and the tokens in flight: ChunkedLocalAttentionSpec."""
 
@@ -192,7 +192,7 @@ class ChunkedLocal(Spec):
         yield self._tokens("chunk tokens in flight", in_flight, source)
 
 
-@dataclass(frozen=True)
+@noun
 class CrossAttention(Spec):
     """The encoder's tokens: CrossAttentionSpec.
 
@@ -216,7 +216,7 @@ class CrossAttention(Spec):
         yield self._tokens("tokens that a step may encode", more, f"{INTERFACE}, CrossAttentionSpec")
 
 
-@dataclass(frozen=True)
+@noun
 class State(Spec):
     """A state, or several: MambaSpec. A page holds one.
 

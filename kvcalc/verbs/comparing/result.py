@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, flattened, record
+from kvcalc.noun import noun
+from kvcalc.record import BESIDE, Record, Result, flattened
 
 if TYPE_CHECKING:
     from kvcalc.catalogue.articles import Contradiction, Saying
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 
-@record
+@noun
 class GivenGpus(Record):
     """The accelerators that rows are compared on.
 
@@ -33,7 +34,7 @@ class GivenGpus(Record):
     at_most: int | None
 
 
-@record
+@noun
 class OnGivenGpus(Record):
     """A row's deployment on the given GPUs, and what it does there. None where it cannot be said; a note says why.
 
@@ -65,7 +66,7 @@ class OnGivenGpus(Record):
     most_when_tight: int | None = field(default=None, metadata=BESIDE)
 
 
-@record
+@noun
 class ComparedRow(Record):
     """One mechanism, or one model.
 
@@ -126,7 +127,7 @@ class ComparedRow(Record):
     scenario: Scenario
 
 
-@record
+@noun
 class Comparison(Result):
     """The answer.
 

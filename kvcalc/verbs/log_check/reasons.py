@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from kvcalc.noun import Noun, noun
 from kvcalc.verbs.log_check.result import TOKENS
 from kvcalc.verbs.log_check.rows import ESTIMATED_GRAPHS, GIVEN
 
@@ -21,8 +22,8 @@ _BESIDE = ("usable memory", "weights", "temporary", "non-torch memory", "weights
 _BESIDE_IN_ONE = ("temporary and CUDA graphs", ESTIMATED_GRAPHS, "weights and temporary")
 
 
-@dataclass(frozen=True)
-class Reasons:
+@noun
+class Reasons(Noun):
     """What is known of a log that may explain a difference.
 
     Attributes:

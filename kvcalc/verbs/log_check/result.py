@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, record, under
+from kvcalc.noun import noun
+from kvcalc.record import BESIDE, Record, Result, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -25,7 +26,7 @@ MOST_DIFFERENCE = 0.05
 """A difference of the tokens above this is a no."""
 
 
-@record
+@noun
 class LogSummary(Record):
     """The log itself; paths and names of machines are not repeated.
 
@@ -47,7 +48,7 @@ class LogSummary(Record):
     refused: str | None
 
 
-@record
+@noun
 class LogSetting(Record):
     """An option that the prediction was made with.
 
@@ -61,7 +62,7 @@ class LogSetting(Record):
     source: str
 
 
-@record
+@noun
 class LogRow(Record):
     """A figure as predicted and as printed, in whole bytes where it is memory.
 
@@ -86,7 +87,7 @@ class LogRow(Record):
     why: str | None
 
 
-@record
+@noun
 class ExactOptions(Record):
     """Options with which the prediction is what was printed, or nearest to it.
 
@@ -106,7 +107,7 @@ class ExactOptions(Record):
     as_printed: bool
 
 
-@record
+@noun
 class LogCheck(Result):
     """A start-up log beside what is predicted of such a server.
 

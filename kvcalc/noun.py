@@ -1,0 +1,114 @@
+"""What values are made of: frozen dataclasses.
+
+Those that `dataclass` makes have methods that are compiled anew for each class at every start, which takes longer than
+an estimate does. Here the methods are in the base, and `dataclass` only collects the fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T", bound="Noun")
+
+
+class Noun:
+    """A frozen dataclass, whose methods are here. A subclass is decorated with `noun`.
+
+    What it works out of its fields (`functools.cached_property`) is kept beside them: comparisons, copies and pickles
+    are without it.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    __match_args__: ClassVar[tuple[str, ...]]
+    field_names: ClassVar[frozenset[str]]
+    field_defaults: ClassVar[dict[str, Any]]
+    field_makers: ClassVar[dict[str, Any]]
+    compared: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *values: Any, **given: Any) -> None:
+        kind = type(self)
+        if values:
+            given = _named(kind, values, given)
+        held = self.__dict__
+        held.update(kind.field_defaults)
+        held.update(given)
+        for name, make in kind.field_makers.items():
+            if name not in given:
+                held[name] = make()
+        if held.keys() != kind.field_names:
+            raise TypeError(_mismatch(kind, given))
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Refuses values that do not go together."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name in self.field_names}
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        mine, others = self.__dict__, other.__dict__
+        return all(mine[name] == others[name] for name in self.compared)
+
+    def __hash__(self) -> int:
+        held = self.__dict__
+        return hash((type(self), *[held[name] for name in self.compared]))
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))
+        return f"{type(self).__name__}({told})"
+
+
+@overload
+def noun(kind: type[T], /) -> type[T]: ...
+@overload
+def noun(*, kw_only: bool) -> Callable[[type[T]], type[T]]: ...
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def noun(kind: type[T] | None = None, /, *, kw_only: bool = False) -> type[T] | Callable[[type[T]], type[T]]:
+    """Makes a dataclass of a Noun, without what `dataclass` would compile for it.
+
+    Args:
+        kind: the class.
+        kw_only: whether its values are given by name alone.
+    """
+
+    def made(kind: type[T]) -> type[T]:
+        done = dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(kind)
+        found = fields(done)
+        done.field_names = frozenset(each.name for each in found)
+        done.field_defaults = {each.name: each.default for each in found if each.default is not MISSING}
+        done.field_makers = {each.name: each.default_factory for each in found if each.default_factory is not MISSING}
+        done.compared = tuple(each.name for each in found if each.compare)
+        return done
+
+    return made if kind is None else made(kind)
+
+
+def _named(kind: type[Noun], values: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given by place and by name, by name.
+
+    Raises:
+        TypeError: a field has two values, or there is no such place.
+    """
+    names = kind.__match_args__
+    if len(values) > len(names) or not given.keys().isdisjoint(names[: len(values)]):
+        raise TypeError(f"{kind.__name__}() takes each of {', '.join(names)} once")
+    return dict(zip(names, values, strict=False)) | dict(given)
+
+
+def _mismatch(kind: type[Noun], given: Mapping[str, Any]) -> str:
+    missing = kind.field_names - given.keys() - kind.field_defaults.keys() - kind.field_makers.keys()
+    if missing:
+        return f"{kind.__name__}() lacks {', '.join(each.name for each in fields(kind) if each.name in missing)}"
+    return f"{kind.__name__}() has no field {', '.join(sorted(given.keys() - kind.field_names))}"
