@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import ContentCounter, RankLoad, contents, rows_bytes, rows_rate
+from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
 from kvcalc.errors import KvcalcError
 from kvcalc.noun import Noun, noun
@@ -105,20 +106,6 @@ class Setup(NamedTuple):
     weights_as: Model | None = None
 
 
-class Load(NamedTuple):
-    """What a replica is asked to hold.
-
-    Attributes:
-        sequences: held at the same time.
-        context: tokens of each; 0 asks for what a sequence costs before its first token.
-        shared_prefix: first tokens of the context that all of them share; no more than the context.
-    """
-
-    sequences: int
-    context: int
-    shared_prefix: int = 0
-
-
 class Settled:
     """A model on a deployment as an engine lays it out. The defaults are the plain formulas: nothing is rounded.
 
@@ -157,6 +144,8 @@ class Settled:
             deployment.dcp,
             load.shared_prefix,
             read,
+            load.mixed,
+            load.prefixes,
         )
 
     def held(self, stage: Stage, load: Load) -> Sum:
@@ -242,6 +231,11 @@ class Settled:
         return None
 
     @property
+    def reserves_ahead(self) -> bool:
+        """Whether a request has the memory of its last token from its first on."""
+        return False
+
+    @property
     def most_at_once(self) -> int | None:
         """Sequences that a replica runs at the same time, whatever its cache holds; None: as many as it holds."""
         return None
@@ -285,6 +279,7 @@ class Engine(Noun, ABC):
         utilization: the share of an accelerator's memory that it uses where nobody says, unless
             `default_utilization` says otherwise; None where it takes no such share, and `--utilization` is refused.
         tensor_names: what the engine calls tensors, each with those that this means of a model (`--cache-dtype k=F`).
+        one_length: why sequences that are held together are all as long as the longest; empty where they are not.
         unlike_cards: whether one deployment may be over cards that are not alike.
         places_weights: whether it keeps some of the weights in host memory.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
@@ -305,6 +300,7 @@ class Engine(Noun, ABC):
     block_option: ClassVar[str | None] = None
     utilization: ClassVar[Fraction | None] = DEFAULT_UTILIZATION
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    one_length: ClassVar[str] = ""
     places_weights: ClassVar[bool] = False
     unlike_cards: ClassVar[bool] = False
     plain: ClassVar[bool] = False

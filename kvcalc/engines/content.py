@@ -15,7 +15,8 @@ from math import lcm, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import heads_on_rank
-from kvcalc.engines.rows_kept import positions_kept, span_of
+from kvcalc.engines.load import Alike
+from kvcalc.engines.rows_kept import rows_kept, span_of
 from kvcalc.mechanisms import Role
 from kvcalc.term import Factor, Product
 
@@ -42,6 +43,8 @@ class RankLoad(NamedTuple):
         shared_prefix: first tokens of the context that all sequences share, kept once.
         read: whether to count what a step of decoding reads of it, instead of all that is kept: of a sparse layer the
             positions that are chosen.
+        mixed: the sequences by their lengths, where they differ.
+        prefixes: how many prefixes are shared, each by some of the sequences.
     """
 
     layers: Mapping[Layer, int]
@@ -52,6 +55,13 @@ class RankLoad(NamedTuple):
     dcp: int = 1
     shared_prefix: int = 0
     read: bool = False
+    mixed: tuple[Alike, ...] = ()
+    prefixes: int = 1
+
+    @property
+    def alike(self) -> tuple[Alike, ...]:
+        """The sequences by their lengths."""
+        return self.mixed or (Alike(self.sequences, self.context),)
 
 
 class Rate(NamedTuple):
@@ -81,6 +91,7 @@ class Content(NamedTuple):
         shared: whether it is of the prefix that all sequences share.
         rows: factors whose product is the rows of one tensor in one layer: sequences, tokens kept.
         row: factors whose product is the bytes of a row.
+        one_of_several: whether other sequences keep another number of rows.
     """
 
     layer: Layer
@@ -89,14 +100,18 @@ class Content(NamedTuple):
     shared: bool
     rows: tuple[Factor, ...]
     row: tuple[Factor, ...]
+    one_of_several: bool = False
 
     @property
     def term(self) -> Product:
         """Its bytes."""
         names = [tensor.name for tensor in self.tensors]
         alike = (Factor("_and_".join(names), len(names)),) if len(names) > 1 else ()
+        which = ", shared prefix" if self.shared else ""
+        if self.one_of_several:
+            which = f", {self.rows[-1].value:,} tokens of each"
         return Product(
-            f"{self.layer.label}: {'+'.join(names)}{', shared prefix' if self.shared else ''}",
+            f"{self.layer.label}: {'+'.join(names)}{which}",
             (*alike, Factor("layers", self.layers, "layer"), *self.rows, *self.row),
         )
 
@@ -106,8 +121,11 @@ def contents(load: RankLoad) -> Iterator[Content]:
     for layer, count in load.layers.items():
         for tensors, element_format in _equal_tensors(layer, load.cache_format):
             row = _row(tensors[0], element_format, load.tp)
-            for shared, rows in _rows(layer, tensors[0], load):
-                yield Content(layer, count, tuple(tensors), shared, rows, row)
+            found = _rows(layer, tensors[0], load)
+            lengths = sum(not shared for shared, _ in found)
+            for shared, rows in found:
+                several = lengths > 1 and not shared
+                yield Content(layer, count, tuple(tensors), shared, rows, row, one_of_several=several)
 
 
 def content_bytes(load: RankLoad) -> int:
@@ -173,8 +191,7 @@ def rows_bytes(rows: tuple[TensorRows, ...], load: RankLoad) -> int:
         if each.constant_rows is not None:
             total += each.row_bytes * sequences * each.constant_rows
         else:
-            positions, shared = positions_kept(each.layer, each.tensor, load)
-            total += each.row_bytes * (sequences * (positions.value - shared) + shared)
+            total += each.row_bytes * rows_kept(each.layer, each.tensor, load).rows
     return total
 
 
@@ -182,11 +199,11 @@ def rows_rate(rows: tuple[TensorRows, ...], load: RankLoad) -> Rate:
     """What tokens and sequences of the load's context cost."""
     growing = [each for each in rows if each.constant_rows is None]
     unlimited = [each for each in growing if each.span is None or each.span.tokens > load.context]
-    own = shared = 0
+    own, shared, one = 0, 0, load._replace(sequences=1, mixed=(), prefixes=1)
     for each in growing:
-        positions, shared_rows = positions_kept(each.layer, each.tensor, load)
-        own += each.row_bytes * (positions.value - shared_rows)
-        shared += each.row_bytes * shared_rows
+        kept = rows_kept(each.layer, each.tensor, one)
+        own += each.row_bytes * kept.of[0].own
+        shared += each.row_bytes * kept.shared * load.prefixes
     state = sum(each.row_bytes * each.constant_rows for each in rows if each.constant_rows is not None)
     return Rate(
         bytes_per_token=_a_token(growing, load.dcp),
@@ -229,14 +246,17 @@ def _rows(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[tuple[boo
     sequences = Factor("sequences", load.sequences, "sequence")
     if tensor.rows is not None:
         return ((False, (sequences,) if tensor.role is Role.STATE else (sequences, tensor.rows)),)
-    positions, shared = positions_kept(layer, tensor, load)
-    if not shared:
-        return ((False, (sequences, positions)),)
-    own = Factor("own_tokens", positions.value - shared, "token of its own")
-    return (
-        (True, (Factor("shared_prefix", shared, "token shared"),)),
-        *(((False, (sequences, own)),) if own.value else ()),
+    kept = rows_kept(layer, tensor, load)
+    each = tuple(
+        (False, (Factor("sequences", own.sequences, "sequence"), own.factor(shared=bool(kept.shared))))
+        for own in kept.of
+        if own.own or not kept.shared
     )
+    if not kept.shared:
+        return each
+    shared = Factor("shared_prefix", kept.shared, "token shared")
+    several = (Factor("prefixes", kept.prefixes, "prefix"),) if kept.prefixes > 1 else ()
+    return (True, (*several, shared)), *each
 
 
 def _row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:

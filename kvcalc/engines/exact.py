@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import lcm
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Load, Settled, Setup
-from kvcalc.engines.content import RankLoad, contents, rows_bytes
+from kvcalc.engines.base import Engine, Settled, Setup
+from kvcalc.engines.content import contents, rows_bytes
 from kvcalc.engines.growth import stretch_of
+from kvcalc.engines.load import Load
 from kvcalc.note import Note, note
 from kvcalc.term import Factor, Sum
 
@@ -79,15 +80,7 @@ class ExactLayout(Settled):
     def replica(self, load: Load) -> Sum:
         """Of a model whose stages keep the same as one rank would: each kind of layer once, whatever its stage."""
         setup = self.setup
-        whole = RankLoad(
-            setup.model.layout.kinds,
-            setup.deployment.tp,
-            load.sequences,
-            load.context,
-            self.cache_format,
-            setup.deployment.dcp,
-            load.shared_prefix,
-        )
+        whole = self.rank_load(self.stages[0], load)._replace(layers=setup.model.layout.kinds)
         terms = tuple(each.term for each in contents(whole))
         if setup.deployment.tp > 1:
             ranks = Factor("ranks", setup.deployment.tp, "rank")

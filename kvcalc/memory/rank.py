@@ -7,20 +7,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
-from kvcalc.engines import Load
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.weights import EVERYTHING, rank_weights, rank_weights_bytes
+from kvcalc.scenario.mix import load_of
 from kvcalc.term import Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from kvcalc.engines import Rate, Settled, Temporary
+    from kvcalc.engines import Load, Rate, Settled, Temporary
     from kvcalc.engines.growth import Stretch
     from kvcalc.engines.placement import Placement
     from kvcalc.memory.parts import Part
     from kvcalc.memory.weights import PartsAlike
     from kvcalc.model.stages import Stage
     from kvcalc.scenario import Scenario
+    from kvcalc.scenario.mix import Lengths
 
 
 class Fit(Enum):
@@ -128,8 +129,8 @@ class Rank:
         self.numbers = stage.numbers
         self.settled, self.reserve = common.settled, common.reserve
         self._common, self._scenario, self._stage = common, common.scenario, stage
-        self._bytes: dict[tuple[int, int], int] = {}
-        self._temporary: dict[tuple[int, int], Temporary] = {}
+        self._bytes: dict[tuple[int, Lengths], int] = {}
+        self._temporary: dict[tuple[int, Lengths], Temporary] = {}
         self._known: _SharedOut | None = None
         self._stretch: Stretch | None = None
         if common.scenario.engine.plain:
@@ -188,20 +189,20 @@ class Rank:
     def temporary(self) -> Temporary:
         """Temporary memory, which has a range. Where it grows with what is held: with the scenario's workload."""
         workload = self._scenario.workload
-        return self.temporary_with(self._common.deployment.sequences(workload.batch), workload.context)
+        return self.temporary_with(self._common.deployment.sequences(workload.batch), workload.lengths)
 
-    def temporary_with(self, sequences: int, context: int) -> Temporary:
+    def temporary_with(self, sequences: int, context: Lengths) -> Temporary:
         """The same with so many sequences of so many tokens each."""
         shared_out = self._shared_out()
         if self._scenario.engine.plain or self._scenario.replacements.temporary is not None:
             return shared_out.temporary
         key = sequences, context
         if key not in self._temporary:
-            own = self.settled.temporary(self._stage, self._load(sequences, context))
+            own = self.settled.temporary(self._stage, self.load(sequences, context))
             self._temporary[key] = own or shared_out.temporary
         return self._temporary[key]
 
-    def _usual(self, sequences: int, context: int) -> int:
+    def _usual(self, sequences: int, context: Lengths) -> int:
         known, temporary = self._shared_out(), self.temporary_with(sequences, context)
         return known.usual if temporary is known.temporary else temporary.term.bytes
 
@@ -257,34 +258,36 @@ class Rank:
             return ()
         return tuple(self.settled.weights_excess(self._stage))
 
-    def cache(self, sequences: int, context: int) -> Sum:
+    def cache(self, sequences: int, context: Lengths) -> Sum:
         """The cache of so many sequences of so many tokens each."""
-        return self.settled.held(self._stage, self._load(sequences, context))
+        return self.settled.held(self._stage, self.load(sequences, context))
 
-    def cache_bytes(self, sequences: int, context: int) -> int:
+    def cache_bytes(self, sequences: int, context: Lengths) -> int:
         """Bytes of that cache, remembered."""
         key = sequences, context
         if key not in self._bytes:
-            self._bytes[key] = self.settled.held_bytes(self._stage, self._load(sequences, context))
+            self._bytes[key] = self.settled.held_bytes(self._stage, self.load(sequences, context))
         return self._bytes[key]
 
-    def content_bytes(self, sequences: int, context: int) -> int:
+    def content_bytes(self, sequences: int, context: Lengths) -> int:
         """What its layers hold of that, before the engine rounds."""
-        return self.settled.content_bytes(self._stage, self._load(sequences, context))
+        return self.settled.content_bytes(self._stage, self.load(sequences, context))
 
-    def bytes_beside(self, whole: int, context: int, tokens: int) -> int:
+    def bytes_beside(self, whole: int, context: Lengths, tokens: int) -> int:
         """What one sequence of fewer tokens costs beside `whole` sequences of `context` tokens."""
-        return self.settled.beside_bytes(self._stage, self._load(whole, context), tokens)
+        return self.settled.beside_bytes(self._stage, self.load(whole, context), tokens)
 
     def rate(self, context: int) -> Rate:
         """What tokens and sequences of so many tokens cost, in the long run."""
-        return self.settled.rate(self._stage, self._load(1, context))
+        return self.settled.rate(self._stage, self.load(1, context))
 
     def stretch(self, context: int) -> Stretch | None:
         """The contexts around this one over which its cache grows evenly, and how; None where nothing is known."""
+        if self._scenario.prefix_groups > 1:
+            return None
         known = self._stretch
         if known is None or not known.first <= context <= known.last:
-            known = self._stretch = self.settled.stretch(self._stage, self._load(1, context))
+            known = self._stretch = self.settled.stretch(self._stage, self.load(1, context))
         return known
 
     def forget(self) -> None:
@@ -297,33 +300,35 @@ class Rank:
         """Whether a sequence's cache is unbounded, as it is not where all layers have windows."""
         return self.cache_bytes(1, 2 * MAX_CONTEXT) > self.cache_bytes(1, MAX_CONTEXT)
 
-    def cache_read(self, sequences: int, context: int) -> Sum:
+    def cache_read(self, sequences: int, context: Lengths) -> Sum:
         """What a step of decoding reads of it, at least: no rounding is read."""
-        return self.settled.content_read(self._stage, self._load(sequences, context))
+        return self.settled.content_read(self._stage, self.load(sequences, context))
 
-    def cache_read_bytes(self, sequences: int, context: int) -> int:
+    def cache_read_bytes(self, sequences: int, context: Lengths) -> int:
         """The bytes of that."""
-        return self.settled.content_bytes(self._stage, self._load(sequences, context), read=True)
+        return self.settled.content_bytes(self._stage, self.load(sequences, context), read=True)
 
-    def _load(self, sequences: int, context: int) -> Load:
-        return Load(sequences, context, min(self._scenario.shared_prefix, context))
+    def load(self, sequences: int, context: Lengths) -> Load:
+        """So many sequences of such lengths, as engines are asked for them."""
+        scenario, replicas = self._scenario, self._common.deployment.dp
+        return load_of(sequences, context, scenario.shared_prefix, scenario.prefix_groups, replicas)
 
-    def holding(self, sequences: int, context: int) -> RankMemory:
+    def holding(self, sequences: int, context: Lengths) -> RankMemory:
         """With that cache."""
         cache = self.cache(sequences, context)
         temporary = self.temporary_with(sequences, context)
         return RankMemory(self.stage, self.weights, cache, temporary, self.overhead, self.reserve)
 
-    def bytes_holding(self, sequences: int, context: int) -> int:
+    def bytes_holding(self, sequences: int, context: Lengths) -> int:
         """All bytes with that cache, and with the usual temporary figure."""
         return self.fixed_bytes + self._usual(sequences, context) + self.cache_bytes(sequences, context)
 
-    def headroom(self, sequences: int, context: int) -> int:
+    def headroom(self, sequences: int, context: Lengths) -> int:
         """What is left of what is usable, with the usual temporary figure; below zero where that is too much."""
         usual = self._usual(sequences, context)
         return self.memory_for_cache(usual) - self.cache_bytes(sequences, context)
 
-    def fit(self, sequences: int, context: int) -> Fit:
+    def fit(self, sequences: int, context: Lengths) -> Fit:
         """Whether it stays within what is usable."""
         held, temporary = self.cache_bytes(sequences, context), self.temporary_with(sequences, context)
         if held <= self.memory_for_cache(temporary.high):

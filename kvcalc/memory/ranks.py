@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines import Settled, Temporary
     from kvcalc.scenario import Scenario
+    from kvcalc.scenario.mix import Lengths
 
 
 def _reserved(name: str, size: int) -> Product:
@@ -165,11 +166,11 @@ def ranks_of(scenario: Scenario, deployment: Deployment) -> tuple[Rank, ...]:
 
 def rank_memories(scenario: Scenario, deployment: Deployment) -> tuple[RankMemory, ...]:
     """The memory of one rank of each pipeline stage at the scenario's workload, first to last."""
-    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
+    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
     return memories_of(ranks_of(scenario, deployment), sequences, context)
 
 
-def memories_of(ranks: Sequence[Rank], sequences: int, context: int) -> tuple[RankMemory, ...]:
+def memories_of(ranks: Sequence[Rank], sequences: int, context: Lengths) -> tuple[RankMemory, ...]:
     """The memory of one rank of each pipeline stage, first to last, with so many sequences of so many tokens."""
     memories: dict[int, RankMemory] = {}
     for rank in ranks:

@@ -15,11 +15,13 @@ from kvcalc.formats.element import ElementFormat, find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import find_state_format
 from kvcalc.noun import Noun, noun
+from kvcalc.scenario.mix import load_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.deployment import Deployment
+    from kvcalc.engines.load import Load
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.note import Note
@@ -79,6 +81,7 @@ class Scenario(Noun):
         utilization: share of the accelerator's memory that may be used, above 0 and up to 1.
         allow_pp: whether the smallest deployment may use pipeline stages although tensor parallelism is enough.
         shared_prefix: first tokens of the context that all sequences of a replica share: kept once.
+        prefix_groups: how many such prefixes there are, each of which some sequences share.
         spill: whether cache that does not fit on an accelerator is kept in host memory.
         origin: where the model was read from, for messages.
         weights_as: the model whose projections the weights are, where `model` is what it would keep with another
@@ -100,10 +103,17 @@ class Scenario(Noun):
     replacements: Replacements = field(default_factory=Replacements)
     allow_pp: bool = False
     shared_prefix: int = 0
+    prefix_groups: int = 1
     spill: bool = False
     origin: str = "this model"
     weights_as: Model | None = None
     notes: tuple[Note, ...] = ()
+
+    def load_on(self, deployment: Deployment) -> Load:
+        """What the replica of a deployment that has most holds of the workload, every request with its last token."""
+        workload = self.workload
+        sequences = deployment.sequences(workload.batch)
+        return load_of(sequences, workload.lengths, self.shared_prefix, self.prefix_groups, deployment.dp)
 
     @cached_property
     def worked_out(self) -> dict[object, Any]:

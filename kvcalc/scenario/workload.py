@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kvcalc.noun import Noun, noun
+from kvcalc.scenario.mix import Lengths, Mix
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, check_count
 
 DEFAULT_CONTEXT = 8192
@@ -14,15 +15,29 @@ class Workload(Noun):
 
     Attributes:
         batch: sequences, over all replicas.
-        context: tokens of each sequence in the cache.
+        context: tokens of each sequence in the cache; where they differ, of the longest.
+        mix: the requests, where they differ.
     """
 
     batch: int = 1
     context: int = DEFAULT_CONTEXT
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         check_count(self.batch, "batch", MAX_BATCH)
         check_count(self.context, "context", MAX_CONTEXT)
+        if self.mix is not None and self.mix.longest != self.context:
+            raise ValueError("context: the longest request of a mix has another")
+
+    @property
+    def lengths(self) -> Lengths:
+        """Tokens of each sequence with its last, or the requests that they are."""
+        return self.context if self.mix is None else self.mix
+
+    @property
+    def average(self) -> Lengths:
+        """The same, on average while requests generate."""
+        return self.context if self.mix is None else self.mix.averaged
 
 
 def default_context(max_context: int | None) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines import Temporary
     from kvcalc.scenario import Scenario
+    from kvcalc.scenario.mix import Lengths
 
 
 @noun
@@ -26,7 +27,7 @@ class Candidate(Noun):
     deployment: Deployment
     fit: Fit
     sequences: int
-    context: int
+    context: Lengths
     ranks: tuple[Rank, ...] = field(compare=False)
     plain: bool = True
 
@@ -94,7 +95,7 @@ def evaluate(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = N
         ranks: of the scenario, where others of its deployments are looked at too.
     """
     each = (ranks or Ranks(scenario)).of(deployment)
-    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
+    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
     fits = [rank.fit(sequences, context) for rank in each]
     beyond = _takes_no_more(each[0], sequences)
     worst = Fit.NO if beyond or Fit.NO in fits else Fit.TIGHT if Fit.TIGHT in fits else Fit.FITS
@@ -121,7 +122,7 @@ def _takes_no_more(rank: Rank, sequences: int) -> bool:
     return most is not None and sequences > most
 
 
-def rank_holds(rank: Rank, sequences: int, context: int, figure: Callable[[Temporary], int]) -> bool:
+def rank_holds(rank: Rank, sequences: int, context: Lengths, figure: Callable[[Temporary], int]) -> bool:
     if _takes_no_more(rank, sequences):
         return False
     temporary = figure(rank.temporary_with(sequences, context))

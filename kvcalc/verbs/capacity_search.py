@@ -8,6 +8,7 @@ from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import Load
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Rank, Ranks
+from kvcalc.scenario.mix import Mix, longest
 from kvcalc.units import MAX_CONTEXT, MAX_SIZE
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.engines import Pool, Temporary
     from kvcalc.scenario import Scenario
+    from kvcalc.scenario.mix import Lengths
 
 
 def usual(temporary: Temporary) -> int:
@@ -52,15 +54,15 @@ class Replica(NamedTuple):
     cache_memory: tuple[int, ...]
     figure: Callable[[Temporary], int] | None = None
 
-    def takes(self, rank: Rank, sequences: int, context: int) -> int:
-        """Bytes of its memory for the cache that so many sequences of so many tokens take on a rank."""
+    def takes(self, rank: Rank, sequences: int, context: Lengths) -> int:
+        """Bytes of its memory for the cache that so many sequences of such lengths take on a rank."""
         return rank.cache_bytes(sequences, context) + self._temporary_beyond(rank, sequences, context)
 
-    def temporary_grows(self, rank: Rank, sequences: int, context: int) -> bool:
+    def temporary_grows(self, rank: Rank, sequences: int, context: Lengths) -> bool:
         """Whether one sequence more takes more temporary memory, or the scenario's workload another amount."""
         return any(self._temporary_beyond(rank, held, context) for held in (sequences, sequences + 1))
 
-    def _temporary_beyond(self, rank: Rank, sequences: int, context: int) -> int:
+    def _temporary_beyond(self, rank: Rank, sequences: int, context: Lengths) -> int:
         """Temporary memory beyond what is set aside; below zero where it is less."""
         if self.figure is None:
             return 0
@@ -71,7 +73,7 @@ class Replica(NamedTuple):
         """The blocks that the engine divides this memory into; None where it has none."""
         return self.ranks[0].settled.pool(self.cache_memory, Load(1, context))
 
-    def holds(self, sequences: int, context: int) -> bool:
+    def holds(self, sequences: int, context: Lengths) -> bool:
         """Whether every rank holds so many sequences of so many tokens."""
         return (self.limit is None or sequences <= self.limit) and all(
             self.takes(rank, sequences, context) <= memory
@@ -83,20 +85,33 @@ class Replica(NamedTuple):
         """Sequences that the engine takes at all, whatever the memory; None where it has no such limit."""
         return self.ranks[0].settled.most_held
 
-    def lacks(self, sequences: int, context: int) -> int:
+    def lacks(self, sequences: int, context: Lengths) -> int:
         """Bytes that the rank with the least memory lacks for so many sequences; below 1 where they are held."""
         ranks = zip(self.ranks, self.cache_memory, strict=True)
         return max(self.takes(rank, sequences, context) - memory for rank, memory in ranks)
 
-    def most_sequences(self, context: int) -> int | None:
-        """The most sequences of that many tokens; None where another costs nothing."""
+    def most_sequences(self, context: Lengths) -> int | None:
+        """The most sequences of that many tokens; None where another costs nothing.
+
+        Of a mix, one request more may take less, since it changes how they are shared out: then the most that are held
+        may be more than the first number that is not.
+        """
+        if not isinstance(context, Mix):
+            return self._most_of(context)
+        most = self._most_of(context.least)
+        if most is None:
+            return None
+        return next((number for number in range(most, 0, -1) if self.holds(number, context)), 0)
+
+    def _most_of(self, context: Lengths) -> int | None:
+        """The most sequences, where one more never takes less."""
         guesses, limit = [], self.limit
         for rank, memory in zip(self.ranks, self.cache_memory, strict=True):
             first = self.takes(rank, 1, context)
             another = self.takes(rank, 2, context) - first
             if another:
                 guesses.append(1 + (memory - first) // another)
-        if not guesses and not any(rank.rate(context).bytes_per_sequence for rank in self.ranks):
+        if not guesses and not any(rank.rate(longest(context)).bytes_per_sequence for rank in self.ranks):
             return limit if self.holds(1, context) else 0
         most = MOST_SEQUENCES if limit is None else limit
         return largest(lambda sequences: self.holds(sequences, context), most, min(guesses, default=1))
@@ -112,7 +127,7 @@ class Replica(NamedTuple):
                 guesses.append(far - (there - memory) * (far - MAX_CONTEXT) // grown)
         return largest(lambda context: self.holds(sequences, context), LONGEST_CONTEXT, min(guesses, default=1))
 
-    def most_tokens(self, context: int) -> int | None:
+    def most_tokens(self, context: Lengths) -> int | None:
         """The most tokens in sequences of at most `context` each; None where a sequence is unbounded.
 
         As many whole sequences as fit, and the longest that fits beside them.
@@ -120,10 +135,10 @@ class Replica(NamedTuple):
         whole = self.most_sequences(context)
         if whole is None or self.longest_context(1) is None:
             return None
-        beside = largest(lambda tokens: self._holds_beside(whole, context, tokens), context - 1)
-        return whole * context + beside
+        beside = largest(lambda tokens: self._holds_beside(whole, context, tokens), longest(context) - 1)
+        return self.ranks[0].load(whole, context).tokens + beside
 
-    def _holds_beside(self, whole: int, context: int, tokens: int) -> bool:
+    def _holds_beside(self, whole: int, context: Lengths, tokens: int) -> bool:
         """Beside whole ones it takes the temporary memory of one more of them."""
         return whole != self.limit and all(
             (rank.cache_bytes(whole, context) if whole else 0)

@@ -63,7 +63,7 @@ def best_of(scenario: Scenario, gpus: int, dp: int = 1, ranks: Ranks | None = No
 
 def most_sequences(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> int:
     """The most sequences at the scenario's context that one replica holds, with the usual temporary figure."""
-    most = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context)
+    most = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.lengths)
     return MAX_BATCH if most is None else min(most, MAX_BATCH)
 
 
@@ -102,7 +102,7 @@ class _Search:
     def with_replicas(self) -> Candidate | None:
         """For each tp and number of stages the fewest replicas that hold the batch; the fewest GPUs of all of them."""
         scenario = self._scenario
-        batch, context = scenario.workload.batch, scenario.workload.context
+        batch, context = scenario.workload.batch, scenario.workload.lengths
         best, fewest = None, self._tps[-1] * self._layers * MAX_RANKS if self._tps else 0
         for tp in reversed(self._tps):
             bounds = Bounds(self._evaluate(tp), self._ranks, batch, self._figure)
@@ -183,7 +183,7 @@ class _Search:
         deployment, workload = Deployment(tp, pp), self._scenario.workload
         try:
             ranks = self._ranks.of(deployment)
-            return all(rank_holds(rank, workload.batch, workload.context, self._figure) for rank in ranks)
+            return all(rank_holds(rank, workload.batch, workload.lengths, self._figure) for rank in ranks)
         except KvcalcError:
             return False
 

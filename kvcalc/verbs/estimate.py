@@ -113,7 +113,7 @@ def sequences_held(scenario: Scenario, shown: Candidate, ranks: Ranks) -> int | 
     """The most at the scenario's context, of all replicas; None where unbounded, and where weights are not known."""
     if not shown.weights_known:
         return None
-    most = replica_of(scenario, shown.deployment, usual, ranks).most_sequences(scenario.workload.context)
+    most = replica_of(scenario, shown.deployment, usual, ranks).most_sequences(scenario.workload.lengths)
     return None if most is None else shown.deployment.dp * most
 
 

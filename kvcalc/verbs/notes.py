@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines import Load
 from kvcalc.mechanisms import Cross, Role
 from kvcalc.memory import Fit, Ranks, split_blocks, weights_basis
 from kvcalc.note import Note, note
@@ -183,7 +182,7 @@ def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
         yield context_above_max_context(context, model.max_context)
     yield from _prefix_notes(scenario, deployment)
     if not scenario.engine.plain:
-        load = Load(deployment.sequences(scenario.workload.batch), context, min(scenario.shared_prefix, context))
+        load = scenario.load_on(deployment)
         settled = Ranks(scenario).settled(deployment)
         given = scenario.replacements
         replaced = {

@@ -33,7 +33,7 @@ def most_gpu_layers(scenario: Scenario, deployment: Deployment) -> int | None:
             ranks = ranks_of(replace(scenario, engine=engine), deployment)
         except KvcalcError:  # too few for one of the cards to have any
             return layers < every // 2
-        sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
+        sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
         return all(rank.headroom(sequences, context) >= 0 for rank in ranks)
 
     return every if holds(every) else largest(holds, every - 1, every // 2)

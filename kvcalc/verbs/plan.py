@@ -93,7 +93,7 @@ def _rank(
 
 def _planned(search: Search, scenario: Scenario, deployment: Deployment, prices: Mapping[str, Fraction]) -> Planned:
     candidate = evaluate(scenario, deployment)
-    batch, context = scenario.workload.batch, scenario.workload.context
+    batch, context = scenario.workload.batch, scenario.workload.lengths
     sequences = deployment.sequences(batch)
     replica = replica_of(scenario, deployment, usual)
     if not replica.holds(sequences, context):

@@ -42,7 +42,7 @@ class Search:
 
     def __init__(self, scenario: Scenario, limits: Limits) -> None:
         self.limits, self._scenario = limits, scenario
-        self._batch, self._context = scenario.workload.batch, scenario.workload.context
+        self._batch, self._context = scenario.workload.batch, scenario.workload.lengths
         self._ranks: dict[str, Ranks] = {}
         self._legal_dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
         self._caches: dict[tuple[str, int, int], int] = {}

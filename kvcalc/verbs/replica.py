@@ -10,8 +10,9 @@ from kvcalc.memory import Rank, Ranks
 from kvcalc.term import Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from kvcalc.engines import Settled
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.model.layers import Layer
     from kvcalc.scenario import Scenario
@@ -25,14 +26,14 @@ def replica_cache(scenario: Scenario, deployment: Deployment, ranks: Ranks | Non
         deployment: over which ranks.
         ranks: of the scenario, where others of its deployments are looked at too.
     """
-    return (ranks or Ranks(scenario)).settled(deployment).replica(_load(scenario, deployment))
+    return (ranks or Ranks(scenario)).settled(deployment).replica(scenario.load_on(deployment))
 
 
 def replica_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None) -> int:
     """The bytes of that."""
-    load = _load(scenario, deployment)
     each = (ranks or Ranks(scenario)).of(deployment)
-    return on_all_ranks(deployment, ((rank, rank.cache_bytes(load.sequences, load.context)) for rank in each))
+    held = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
+    return on_all_ranks(deployment, ((rank, rank.cache_bytes(*held)) for rank in each))
 
 
 def on_all_ranks(deployment: Deployment, sizes: Iterable[tuple[Rank, int]]) -> int:
@@ -55,22 +56,20 @@ def bytes_without_windows(scenario: Scenario, deployment: Deployment, ranks: Ran
     for layer, count in settled.setup.model.layout.kinds.items():
         full = layer._replace(span=None)
         layers[full] = layers.get(full, 0) + count
-    load = _load(scenario, deployment)
-    rank = RankLoad(layers, deployment.tp, *load[:2], settled.cache_format, deployment.dcp, load.shared_prefix)
-    return deployment.tp * content_bytes(rank)
+    rank = _of_layers(settled, layers, scenario.load_on(deployment))
+    return deployment.tp * content_bytes(rank._replace(tp=deployment.tp, dcp=deployment.dcp))
 
 
 def replica_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
     """What the layers hold on one replica, every copy on every rank: before any engine rounds."""
-    settled, load = ranks.settled(deployment), _load(scenario, deployment)
+    settled, load = ranks.settled(deployment), scenario.load_on(deployment)
     return deployment.tp * sum(stage.times * settled.content_bytes(stage, load) for stage in settled.stages)
 
 
 def one_copy_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
     """The same if one rank held it all, whether or not the engine serves that."""
-    load, settled = _load(scenario, deployment), ranks.settled(deployment)
-    layers = settled.setup.model.layout.kinds
-    return content_bytes(RankLoad(layers, 1, *load[:2], settled.cache_format, shared_prefix=load.shared_prefix))
+    settled = ranks.settled(deployment)
+    return content_bytes(_of_layers(settled, settled.setup.model.layout.kinds, scenario.load_on(deployment)))
 
 
 def shares_nothing(scenario: Scenario, deployment: Deployment) -> bool:
@@ -102,6 +101,15 @@ def content_of_a_token(ranks: Ranks) -> Sum:
     return Sum("cache", tuple(content.term for content in contents(load)))
 
 
-def _load(scenario: Scenario, deployment: Deployment) -> Load:
-    context = scenario.workload.context
-    return Load(deployment.sequences(scenario.workload.batch), context, min(scenario.shared_prefix, context))
+def _of_layers(settled: Settled, layers: Mapping[Layer, int], load: Load) -> RankLoad:
+    """Layers on one rank with such a load, which shares a prefix whether the engine does so or not."""
+    return RankLoad(
+        layers,
+        1,
+        load.sequences,
+        load.context,
+        settled.cache_format,
+        shared_prefix=load.shared_prefix,
+        mixed=load.mixed,
+        prefixes=load.prefixes,
+    )

@@ -39,7 +39,7 @@ def spilled(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = No
     """
     each = (ranks or Ranks(scenario)).of(deployment)
     refuse_unknown_weights(each[0])
-    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.context
+    sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
     cache_memory = {rank: memory_for_cache(rank) for rank in each}
     beyond = {rank: max(0, rank.cache_bytes(sequences, context) - memory) for rank, memory in cache_memory.items()}
     worst = max(beyond, key=lambda rank: beyond[rank])

@@ -105,7 +105,7 @@ def nearest_miss(search: Search, scenario: Scenario) -> Miss | None:
 def _miss(search: Search, scenario: Scenario, deployment: Deployment) -> Miss:
     single = deployment if deployment.dp_attention else replace(deployment, dp=1)
     sequences = search.sequences(scenario, single)
-    lacks = search.replica(scenario, single).lacks(sequences + 1, scenario.workload.context)
+    lacks = search.replica(scenario, single).lacks(sequences + 1, scenario.workload.lengths)
     shown = deployment if sequences else single
     return Miss(scenario.gpu.name, shown, sequences * shown.dp, lacks)
 
@@ -120,7 +120,7 @@ def _reason(search: Search, scenario: Scenario, tp: int, *stages: int) -> str:
     words += f"with {' and '.join(told)} " if told else ""
     sequences = search.sequences(scenario, deployment)
     if sequences == 0:
-        lacks = search.replica(scenario, deployment).lacks(1, workload.context)
+        lacks = search.replica(scenario, deployment).lacks(1, workload.lengths)
         return f"{words}a GPU lacks {lacks:,} bytes for one sequence"
     needed = -(-workload.batch // sequences)
     gpus = deployment.ranks * (needed + spare)

@@ -129,18 +129,18 @@ def positions_changed_by(difference: int) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
         original = rows_kept.positions_kept
 
-        def positions(*args: Any) -> tuple[Factor, int]:
-            right, shared = original(*args)
-            return right._replace(value=right.value + difference), shared
+        def positions(*args: Any) -> Factor:
+            right = original(*args)
+            return right._replace(value=right.value + difference)
 
-        patch.setattr(content, "positions_kept", positions)
+        patch.setattr(rows_kept, "positions_kept", positions)
 
     return mutate
 
 
 def windows_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        content, "positions_kept", lambda _layer, _tensor, load: (Factor("context", load.context, "token"), 0)
+        rows_kept, "positions_kept", lambda _layer, _tensor, _load, context: Factor("context", context, "token")
     )
 
 

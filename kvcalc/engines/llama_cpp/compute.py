@@ -35,8 +35,8 @@ from kvcalc.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Load
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
+    from kvcalc.engines.load import Load
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
@@ -69,7 +69,7 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
     points = None if hidden is None else _points(layout, stage, load, hidden)
     if hidden is None or points is None:
         return None
-    tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
+    tokens = layout.step_tokens(load)
     cells = sum(_mask_cells(layout, load))
     each, copies, inputs = 2 if layout.flash_attention else 4, 1, 0
     if layout.works_in_turn:
@@ -98,7 +98,7 @@ def _of_an_older_build(
     layout: LlamaLayout, stage: Stage, load: Load, points: list[_Point], each: int, cells: int, hidden: int
 ) -> tuple[_Point, int]:
     """Where a build holds most that makes its masks twice and logits for every token, and bytes of a mask's cell."""
-    tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
+    tokens = layout.step_tokens(load)
     grows = [layer for layer in stage.kinds if _grows(layer)]
     found = [(points[0], each)]
     if grows and layout.flash_attention:
@@ -167,7 +167,7 @@ def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _P
             floats = kept * hidden + wide + (output if wide > hidden else 0) + (3 * wide if _gated(layout) else 0)
             output, kv = 0, sum(of[each].row_elements for each in ("k", "v") if each in of)
     if not layout.flash_attention:
-        tokens = min(layout.settings.ubatch_size, max(load.context, 1) * load.sequences)
+        tokens = layout.step_tokens(load)
         return _Point(f"{name} + scores", floats + kv, 4 * tokens * heads * cells.each)
     copied = sum(
         tensor.row_elements

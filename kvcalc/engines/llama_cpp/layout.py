@@ -8,13 +8,14 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.base import Load, Settled
+from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Budget, Temporary
 from kvcalc.engines.content import Rate, contents
 from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
 from kvcalc.engines.llama_cpp.formats import flash_attention
 from kvcalc.engines.llama_cpp.layers import shared_out
 from kvcalc.engines.llama_cpp.second_context import second_cache
+from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
 from kvcalc.model.layers import count_layers
 from kvcalc.note import Note, note, register
@@ -126,6 +127,10 @@ class LlamaLayout(Settled):
         return self.pad
 
     @property
+    def reserves_ahead(self) -> bool:
+        return True
+
+    @property
     def most_held(self) -> int:
         return self.rules.most_slots
 
@@ -136,7 +141,8 @@ class LlamaLayout(Settled):
     def cells(self, span: Span | None, load: Load) -> _Cells:
         """The cells of a layer with such a span."""
         unified = self.settings.kv_unified
-        whole = self._padded(load.context * (load.sequences if unified else 1))
+        together = max(load.tokens, load.context if load.mixed else 0)
+        whole = self._padded(together if unified else load.context)
         each = whole if span is None else min(whole, self._window_cells(span, load.sequences if unified else 1))
         return _Cells(each, 1 if unified else load.sequences)
 
@@ -146,6 +152,11 @@ class LlamaLayout(Settled):
     def _window_cells(self, span: Span, slots: int) -> int:
         """The most cells of a layer with a window, of so many slots."""
         return 10**30 if self.settings.swa_full else self._padded(span.tokens * slots + self.settings.ubatch_size)
+
+    def step_tokens(self, load: Load) -> int:
+        """Tokens of a micro-batch: no more than all cells."""
+        cells = load.tokens if self.settings.kv_unified else load.sequences * load.context
+        return min(self.settings.ubatch_size, cells or load.sequences)
 
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
         for (label, names), same in groupby(contents(self.rank_load(stage, load)), key=_key):
@@ -165,6 +176,7 @@ class LlamaLayout(Settled):
                 spare = Factor("further_cells", unused, "cell")
                 what = "cells of a micro-batch and padding" if content.layer.span else "padding of cells"
                 what = what if not load.shared_prefix else f"{what}, prefix of each slot"
+                what = what if not load.mixed else f"{what}, every slot for the longest request"
                 source = _SWA if content.layer.span else _KV
                 yield Product(f"{label}: {names}, {what}", (*of_all, spare, *content.row), source)
             yield from self._as_wide_as_the_widest(content, cells)
@@ -205,8 +217,7 @@ class LlamaLayout(Settled):
             return self.held_bytes(stage, Load(1, tokens))
         if self.settings.kv_unified:
             return super().beside_bytes(stage, whole, tokens)
-        one_more = whole._replace(sequences=whole.sequences + 1)
-        return self.held_bytes(stage, one_more) - self.held_bytes(stage, whole)
+        return self.held_bytes(stage, whole.and_one_more()) - self.held_bytes(stage, whole)
 
     def rate(self, stage: Stage, load: Load) -> Rate:
         a_token = growing = own = state = 0

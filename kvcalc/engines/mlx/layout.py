@@ -6,9 +6,10 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Load, Settled
+from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import RankLoad, Rate, contents
+from kvcalc.engines.load import Load
 from kvcalc.engines.mlx.rules import CACHE
 from kvcalc.engines.mlx.workspace import prompt_workspace
 from kvcalc.mechanisms import Role
@@ -73,8 +74,13 @@ class MlxLayout(Settled):
                 return min(span.tokens, min(tokens, 1) * step if tokens <= one_by_one else tokens - 1 + step)
 
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
-        if not load.sequences:
-            return
+        for sequences, context in load.alike:
+            if sequences:
+                which = f", {context:,} tokens of each" if load.mixed else ""
+                yield from self._beyond(stage, Load(sequences, context), which)
+
+    def _beyond(self, stage: Stage, load: Load, which: str) -> Iterator[Product]:
+        """What sequences of one length have beyond the content."""
         for (label, names), same in groupby(contents(self.rank_load(stage, load)), key=_key):
             content = next(iter(same))
             if content.tensors[0].rows is not None:
@@ -88,15 +94,15 @@ class MlxLayout(Settled):
             )
             if unused := rows - content.rows[-1].value:
                 spare = Factor("further_rows", unused, "row")
-                yield Product(f"{label}: {names}, rounding up to steps", (*of_all, spare, *content.row), CACHE)
+                yield Product(f"{label}: {names}, rounding up to steps{which}", (*of_all, spare, *content.row), CACHE)
             if content.tensors[0].role is Role.INDEX and rows:
                 kept = Factor("rows", rows, "row")
                 where = "mlx_lm, models/deepseek_v32.py, Indexer"
-                yield Product(f"{label}: {names}, kept as values too", (*of_all, kept, *content.row), where)
+                yield Product(f"{label}: {names}, kept as values too{which}", (*of_all, kept, *content.row), where)
         if self.settings.kv_bits is not None:
-            yield from self._before_quantising(stage, load)
+            yield from self._before_quantising(stage, load, which)
 
-    def _before_quantising(self, stage: Stage, load: Load) -> Iterator[Product]:
+    def _before_quantising(self, stage: Stage, load: Load, which: str) -> Iterator[Product]:
         """What was held in the format of computing at its most, beyond what is held quantised."""
         tokens = min(load.context, self.settings.quantized_kv_start)
         computing = self._format._replace(default=self._format.computing)
@@ -112,7 +118,7 @@ class MlxLayout(Settled):
                     Factor("beyond_quantised", computed - quantised, "byte"),
                 )
                 where = "mlx_lm/generate.py, maybe_quantize_kv_cache"
-                yield Product(f"{layer.label}: as computed, until quantized-kv-start", factors, where)
+                yield Product(f"{layer.label}: as computed, until quantized-kv-start{which}", factors, where)
 
     def rate(self, stage: Stage, load: Load) -> Rate:
         a_token = growing = own = state = 0

@@ -17,7 +17,7 @@ from kvcalc.model.span import Chunk
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import Load
+    from kvcalc.engines.load import Alike, Load
     from kvcalc.engines.mlx.layout import MlxLayout
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
@@ -30,10 +30,12 @@ def prompt_workspace(layout: MlxLayout, stage: Stage, load: Load) -> Temporary |
     model, size = layout.setup.model, layout.cache_format.computing.block_bytes
     if model.hidden_size is None:
         return None
-    tokens = load.sequences * min(load.context, layout.settings.prefill_step_size)
+    tokens = sum(number * min(context, layout.settings.prefill_step_size) for number, context in load.alike)
     experts = (model.num_experts_per_tok or 0) * (model.moe_intermediate_size or 0)
     width = 4 * model.hidden_size + 3 * max(model.intermediate_size or 0, experts)
-    windows = sum(_pass_in_windows(layout, layer, count, load) for layer, count in stage.kinds.items())
+    windows = sum(
+        _pass_in_windows(layout, layer, count, alike) for alike in load.alike for layer, count in stage.kinds.items()
+    )
     logits = load.sequences * (model.vocab_size or 0) * 4
     held = tokens * width * size + windows + logits
     words = f"tokens of a pass x (4 x hidden_size + 3 x feed-forward width) x {size} + windows + logits"
@@ -42,7 +44,7 @@ def prompt_workspace(layout: MlxLayout, stage: Stage, load: Load) -> Temporary |
     return Temporary(term, held, held)
 
 
-def _pass_in_windows(layout: MlxLayout, layer: Layer, count: int, load: Load) -> int:
+def _pass_in_windows(layout: MlxLayout, layer: Layer, count: int, load: Alike) -> int:
     """Rows that a window holds until the next token, beyond those that it keeps."""
     span = layer.span
     if span is None or isinstance(span, Chunk) or not load.context:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Load
 from kvcalc.engines.budget import Pool
 from kvcalc.engines.content import Rate, rows_bytes
+from kvcalc.engines.load import Load
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
 from kvcalc.engines.sglang.model_types import type_notes
@@ -98,12 +98,15 @@ class SglangLayout(SglangRows):
     def need(self, load: Load) -> Need:
         """What a load takes of the pools."""
         page = self.settings.page_size
-        own, shared = self._pages(load)
         kept = max((layer.span.tokens for layer in self.setup.model.layout.kinds if layer.span is not None), default=0)
-        window = -(-min(load.context, kept + page) // page) * page
+        own = windows = shared = 0
+        for sequences, context in load.alike:
+            pages, shared = self._pages(load._replace(context=context))
+            own += sequences * pages
+            windows += sequences * -(-min(context, kept + page) // page)
         return Need(
-            (load.sequences * own + shared) * page,
-            load.sequences * window if self.settings.window_pool else 0,
+            (own + shared * load.prefixes_kept) * page,
+            windows * page if self.settings.window_pool else 0,
             load.sequences * self.slots_of_a_sequence,
         )
 

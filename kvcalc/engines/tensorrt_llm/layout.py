@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Load, Settled
+from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Pool
 from kvcalc.engines.content import Rate, rows_bytes
+from kvcalc.engines.load import Load
 from kvcalc.engines.tensorrt_llm.budget import budget_of
 from kvcalc.engines.tensorrt_llm.rules import MANAGER
 from kvcalc.term import Factor, Product
@@ -51,9 +52,16 @@ class TensorrtLayout(Settled):
         whole, shared = -(-load.context // self._block), load.shared_prefix // self._block
         return whole - shared, shared
 
+    def _tokens(self, load: Load) -> int:
+        """Of all blocks that are taken."""
+        own = shared = 0
+        for sequences, context in load.alike:
+            blocks, shared = self._blocks(load._replace(context=context))
+            own += sequences * blocks
+        return (own + shared * load.prefixes_kept) * self._block
+
     def held_bytes(self, stage: Stage, load: Load) -> int:
-        own, shared = self._blocks(load)
-        return (load.sequences * own + shared) * self._block * self._row(stage)
+        return self._tokens(load) * self._row(stage)
 
     def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
         if not whole.sequences:
@@ -62,8 +70,7 @@ class TensorrtLayout(Settled):
         return own * self._block * self._row(stage)
 
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
-        own, shared = self._blocks(load)
-        tokens = (load.sequences * own + shared) * self._block
+        tokens = self._tokens(load)
         for each in self._content_rows(stage):
             unused = tokens - rows_bytes((each,), self.rank_load(stage, load)) // each.row_bytes
             if unused > 0:

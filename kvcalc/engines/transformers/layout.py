@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.engines.base import Load, Settled
+from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import RankLoad, contents
+from kvcalc.engines.load import Load
 from kvcalc.engines.transformers.rules import CACHE_UTILS
 from kvcalc.engines.transformers.temporary import prompt_and_step
 from kvcalc.gpu import CUDA_CONTEXT_BYTES

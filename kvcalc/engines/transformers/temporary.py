@@ -21,7 +21,7 @@ from kvcalc.term import Factor, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Load
+    from kvcalc.engines.load import Load
     from kvcalc.engines.transformers.layout import TransformersLayout
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage

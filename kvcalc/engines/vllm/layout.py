@@ -6,9 +6,10 @@ from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.base import Load, Settled, Setup
+from kvcalc.engines.base import Settled, Setup
 from kvcalc.engines.budget import Budget, Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
+from kvcalc.engines.load import Load
 from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.vllm.settings import Settings
-    from kvcalc.engines.vllm.specs import Spec
+    from kvcalc.engines.vllm.specs import Piece, Spec
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note
 
@@ -196,6 +197,14 @@ class VllmLayout(Settled):
         shared = load.shared_prefix // block
         return max(whole - shared, min(shared, 1)), shared
 
+    def _taken_by_all(self, group: Group, load: Load) -> int:
+        """Blocks that all sequences take of a group."""
+        if not load.mixed:
+            own, shared = self._taken(group, load)
+            return load.sequences * own + shared * load.prefixes_kept
+        each = [(alike.sequences, *self._taken(group, load._replace(context=alike.context))) for alike in load.mixed]
+        return sum(sequences * own for sequences, own, _ in each) + each[0][2] * load.prefixes_kept
+
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
         blocks = self.blocks_of(stage)
         if not blocks.bytes:
@@ -206,8 +215,7 @@ class VllmLayout(Settled):
         layers: Counter[tuple[Kept, int]] = Counter()
         padding: Counter[tuple[str, int]] = Counter()
         for group in blocks.groups:
-            own, shared = self._taken(group.group, load)
-            taken = load.sequences * own + shared
+            taken = self._taken_by_all(group.group, load)
             padding[group.group.family, taken] += blocks.bytes - group.width
             for kept, count in group.layers.items():
                 layers[kept, taken] += count
@@ -236,8 +244,8 @@ class VllmLayout(Settled):
                 row = Factor("row", spec.row_bytes, "byte")
                 source = "vllm/v1/core/block_pool.py, BlockPool"
                 yield Product(f"{layer.label}: prefix that is not shared", (layers, tokens, row), source)
-        for piece in spec.pieces(self.request(load.context)):
-            number = min(load.sequences * piece.number, rest // piece.size if piece.size else 0)  # a prefix is shared
+        for piece in self._pieces(spec, load):
+            number = min(piece.number, rest // piece.size if piece.size else 0)  # a prefix is shared
             if reserved := number * piece.size:
                 rest -= reserved
                 several = Factor(f"{piece.noun}s", number, piece.noun)
@@ -254,6 +262,15 @@ class VllmLayout(Settled):
             source = f"{PLANNER}, unify_kv_cache_spec_page_size"
             yield Product(f"{layer.label}: {name}", (layers, Factor("blocks", taken, "block"), unused), source)
 
+    def _pieces(self, spec: Spec, load: Load) -> Iterator[Piece]:
+        """What all sequences reserve in a layer beside rounding to blocks."""
+        together: dict[Piece, int] = {}
+        for sequences, context in load.alike:
+            for piece in spec.pieces(self.request(context)):
+                kind = piece._replace(number=0)
+                together[kind] = together.get(kind, 0) + sequences * piece.number
+        yield from (piece._replace(number=number) for piece, number in together.items())
+
     def weights_excess(self, stage: Stage) -> Iterator[Product]:
         setup, own = self.setup, self.setup.weights_as
         if own is not None:
@@ -265,8 +282,7 @@ class VllmLayout(Settled):
         blocks = self.blocks_of(stage)
         taken = self._null_blocks
         for group in self.groups:
-            own, shared = self._taken(group, load)
-            taken += load.sequences * own + shared
+            taken += self._taken_by_all(group, load)
         return taken * blocks.bytes
 
     def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:

@@ -126,7 +126,7 @@ def _on_given_gpus(ranks: Ranks, grant: Grant, found: Candidate | None, add_note
     if candidate is None:
         return OnGivenGpus()
     deployment = candidate.deployment
-    sequences = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.context)
+    sequences = replica_of(scenario, deployment, usual, ranks).most_sequences(scenario.workload.lengths)
     if sequences is None:
         add_note(note("sequences-unbounded", "another sequence costs no memory: most_sequences is unbounded"))
     bound = _bound(ranks, candidate, add_note)
@@ -149,7 +149,7 @@ def _most_when_tight(ranks: Ranks, candidate: Candidate) -> int | None:
     scenario, deployment = ranks.scenario, candidate.deployment
     if candidate.fit is not Fit.TIGHT:
         return None
-    most = replica_of(scenario, deployment, least, ranks).most_sequences(scenario.workload.context)
+    most = replica_of(scenario, deployment, least, ranks).most_sequences(scenario.workload.lengths)
     return None if most is None else deployment.dp * most
 
 
