@@ -1,10 +1,11 @@
-"""Words in colour, for what is written without rich: labels on stderr, and headings in help."""
+"""Words in colour: labels on stderr, and headings in help."""
 
 from __future__ import annotations
 
-import os
 import textwrap
 from shutil import get_terminal_size
+
+from kvcalc.render.colour import has_colours, painted
 
 TYPE_CHECKING = False  # as typing's, without importing it
 
@@ -14,18 +15,9 @@ if TYPE_CHECKING:
 _CODES = {"error": "1;31", "note": "1;36", "next": "36", "heading": "1;32", "literal": "1;36"}
 
 
-def has_colours(stream: TextIO) -> bool:
-    """Whether a stream shows colours: NO_COLOR, FORCE_COLOR and a dumb terminal are obeyed, in this order."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return os.environ.get("TERM") != "dumb" and stream.isatty()
-
-
 def coloured(text: str, kind: str, stream: TextIO) -> str:
     """The text as the stream shows it: 'error' red, 'note' cyan."""
-    return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if has_colours(stream) else text
+    return painted(text, _CODES[kind]) if has_colours(terminal=stream.isatty()) else text
 
 
 def coloured_next(line: str, stream: TextIO) -> str:

@@ -52,7 +52,7 @@ def render(report: Report, how: Format, *, terminal: bool = False) -> str:
         case Format.CSV:
             return to_csv(report.rows, report.columns)
         case Format.TABLE:
-            from kvcalc.render.table import draw  # noqa: PLC0415  # rich, for tables only
+            from kvcalc.render.table import draw  # noqa: PLC0415  # for start-up time
 
             return draw(report.view(), terminal=terminal)
         case Format.MARKDOWN:

@@ -1,19 +1,17 @@
-"""A view for people, drawn by rich: as wide as the terminal; elsewhere prose alone folds."""
+"""A view for people: as wide as the terminal; elsewhere prose alone folds."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from shutil import get_terminal_size
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from kvcalc.errors import one_line
 from kvcalc.render.bar import bar_lines
-from kvcalc.render.view import Bar, Command, Grid, Line, Lines, Span, Tone, Verbatim, View, Weight, lines_of
+from kvcalc.render.cells import cell_len, padded
+from kvcalc.render.colour import has_colours, painted
+from kvcalc.render.view import Align, Bar, Command, Grid, Line, Lines, Row, Span, Tone, Verbatim, View, Weight, lines_of
 from kvcalc.render.widths import GAP, Layout, folded, layout
 
 WIDTH_OF_FILES = 120
@@ -23,22 +21,22 @@ _WIDEST = 100
 """A second sentence stands no further to the right."""
 
 _UNLIMITED = 100_000
-_TRAILING = re.compile(r"(?:\x1b\[[\d;]*m\s+\x1b\[0m|\s)+$|\s+(?=\x1b\[0m$)")
-"""Space at the end of a line, in a style or without one."""
-
 _WORD = re.compile(r"\s*\S+\s*")
 
-_STYLE = {Weight.PLAIN: "", Weight.PART: "dim", Weight.MARKED: "bold", Weight.TOTAL: "bold"}
-STYLES = {
+_TONES = {Weight.PLAIN: Tone.PLAIN, Weight.PART: Tone.FAINT, Weight.MARKED: Tone.STRONG, Weight.TOTAL: Tone.STRONG}
+_CODES = {
     Tone.PLAIN: "",
-    Tone.STRONG: "bold",
-    Tone.FAINT: "dim",
-    Tone.GOOD: "bold green",
-    Tone.CLOSE: "bold yellow",
-    Tone.BAD: "bold red",
-    Tone.HINT: "cyan",
+    Tone.STRONG: "1",
+    Tone.FAINT: "2",
+    Tone.GOOD: "1;32",
+    Tone.CLOSE: "1;33",
+    Tone.BAD: "1;31",
+    Tone.HINT: "36",
 }
 """Colours of the terminal's own palette, which it shows well on light and dark."""
+
+Drawn = tuple[Span, ...]
+"""A line of the screen."""
 
 
 def draw(view: View, *, terminal: bool) -> str:
@@ -51,114 +49,133 @@ def draw(view: View, *, terminal: bool) -> str:
     if len(view.blocks) == 1 and isinstance(view.blocks[0], Verbatim):
         return view.blocks[0].text
     width = max(1, min(get_terminal_size().columns, _UNLIMITED)) if terminal else _width_of_file(view)
-    console = Console(
-        file=io.StringIO(),
-        force_terminal=terminal or None,
-        width=_UNLIMITED,
-        height=25,  # without one a dumb terminal counts as 80 columns wide
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    with console.capture() as capture:
-        for index, block in enumerate(view.blocks):
-            if index and not isinstance(block, Bar):
-                console.print()
-            match block:
-                case Grid():
-                    _print_grid(console, block, width, terminal=terminal)
-                case Lines(lines):
-                    for line in lines:
-                        _print_line(console, line, width, terminal=terminal)
-                case Bar():
-                    for spans in bar_lines(block, min(width, _WIDEST)):
-                        console.print(_text(spans))
-                case Verbatim(text):
-                    console.out(text, end="")
-    return "".join(_TRAILING.sub("", line) + "\n" for line in capture.get().splitlines())
+    colours = has_colours(terminal=terminal)
+    written = []
+    for index, block in enumerate(view.blocks):
+        if index and not isinstance(block, Bar):
+            written.append("\n")
+        if isinstance(block, Verbatim):
+            written.append(block.text)
+        else:
+            written += [_written(line, colours=colours) for line in _drawn(block, width, terminal=terminal)]
+    return "".join(written)
 
 
 def _width_of_file(view: View) -> int:
     return WIDTH_OF_FILES if view.prose else _UNLIMITED
 
 
-def _text(spans: tuple[Span, ...]) -> Text:
-    return Text.assemble(*((span.text, STYLES[span.tone]) for span in spans))
+def _written(line: Drawn, *, colours: bool) -> str:
+    """Without space at its end."""
+    spans = [Span(one_line(span.text), span.tone) for span in line]
+    while spans and not spans[-1].text.strip():
+        spans.pop()
+    if spans:
+        spans[-1] = spans[-1]._replace(text=spans[-1].text.rstrip())
+    return "".join(painted(span.text, _CODES[span.tone]) if colours else span.text for span in spans) + "\n"
 
 
-def _print_line(console: Console, line: str | Line | Command, width: int, *, terminal: bool) -> None:
+def _drawn(block: Grid | Lines | Bar, width: int, *, terminal: bool) -> Iterable[Drawn]:
+    match block:
+        case Grid():
+            return _grid(block, width, terminal=terminal)
+        case Lines(lines):
+            return (drawn for line in lines for drawn in _line(line, width, terminal=terminal))
+        case Bar():
+            return bar_lines(block, min(width, _WIDEST))
+
+
+def _line(line: str | Line | Command, width: int, *, terminal: bool) -> Iterator[Drawn]:
     """A sentence, folded between words; a command that can be typed as it stands, also where it is folded."""
     match line:
         case str():
-            _print_folded(console, Text(line), width)
+            yield from _folded((Span(line),), width)
         case Command(command):
-            label = Text("next: ", style=STYLES[Tone.HINT])
-            if terminal and len(label) + len(command) > width:
-                command = " \\\n  ".join(each.plain for each in _folded(Text(command), width - len(label) - 2))
-            console.print(label + Text(command))
+            label = Span("next: ", Tone.HINT)
+            parts = [command]
+            if terminal and len(label.text) + cell_len(command) > width:
+                parts = [_text(part) for part in _folded((Span(command),), width - len(label.text) - 2)]
+            for index, part in enumerate(parts):
+                end = " \\" if index < len(parts) - 1 else ""
+                yield (*((Span("  "),) if index else (label,)), Span(part + end))
         case Line(spans, aside):
-            text = _text(spans)
-            gap = min(width, _WIDEST) - text.cell_len - cell_len(aside)
+            gap = min(width, _WIDEST) - cell_len(_text(spans)) - cell_len(aside)
             if aside and gap >= GAP:
-                console.print(text + Text(" " * gap + aside))
+                yield (*spans, Span(" " * gap + aside))
             else:
-                _print_folded(console, text, width)
-                if aside:
-                    _print_folded(console, Text(aside), width)
+                yield from _folded(spans, width)
+                yield from _folded((Span(aside),), width) if aside else ()
 
 
-def _print_folded(console: Console, text: Text, width: int) -> None:
-    for line in _folded(text, width):
-        console.print(line)
+def _text(line: Drawn) -> str:
+    return "".join(span.text for span in line)
 
 
-def _folded(text: Text, width: int) -> Iterator[Text]:
+def _folded(line: Drawn, width: int) -> Iterator[Drawn]:
     """Lines that break between words only: one that is longer than a line, such as a link, stays whole."""
-    breaks, used = [], 0
-    for word in _WORD.finditer(text.plain):
+    text, start, used = _text(line), 0, 0
+    for word in _WORD.finditer(text):
         if used and used + cell_len(word[0].rstrip()) > width:
-            breaks.append(word.start())
-            used = 0
+            yield _cut_out(line, start, word.start())
+            start, used = word.start(), 0
         used += cell_len(word[0])
-    for line in text.divide(breaks):
-        line.rstrip()
-        yield line
+    yield _cut_out(line, start, len(text))
 
 
-def _print_grid(console: Console, grid: Grid, width: int, *, terminal: bool) -> None:
+def _cut_out(line: Drawn, start: int, end: int) -> Drawn:
+    """The letters from one place to another, without space at their end."""
+    found, at = [], 0
+    for span in line:
+        found.append(span._replace(text=span.text[max(0, start - at) : max(0, end - at)]))
+        at += len(span.text)
+    while found and not found[-1].text.rstrip():
+        found.pop()
+    return tuple(found[:-1]) + ((found[-1]._replace(text=found[-1].text.rstrip()),) if found else ())
+
+
+def _grid(grid: Grid, width: int, *, terminal: bool) -> Iterator[Drawn]:
     """As a table, or as a list where that has no space. In a file every column stays, however wide it is."""
     found = layout(grid, width, drops=terminal)
     if found is None and not terminal:
         found = layout(grid, _UNLIMITED, drops=False)
-    if found is None:
-        for line in _list(grid, width):
-            console.print(line)
-    else:
-        console.print(_table(found))
+    return _list(grid, width) if found is None else _table(found)
 
 
-def _table(found: Layout) -> Table:
+def _table(found: Layout) -> Iterator[Drawn]:
     grid, widths = found
-    table = Table(box=None, show_header=grid.has_header, header_style="bold", padding=(0, GAP, 0, 0), pad_edge=False)
-    for column, width in zip(grid.columns, widths, strict=True):
-        table.add_column(Text(column.title), justify=column.align.value, overflow="fold", width=width)
+    columns = [*zip(grid.columns, widths, strict=True)]
+
+    def drawn(cells: Iterable[Iterable[str]], tone: Tone) -> Iterator[Drawn]:
+        for lines in zip_longest(*cells, fillvalue=""):
+            shown = (
+                padded(line, size, right=column.align is Align.RIGHT)
+                for line, (column, size) in zip(lines, columns, strict=True)
+            )
+            yield (Span((" " * GAP).join(shown), tone),)
+
+    if grid.has_header:
+        titles = [[*folded(column.title, size)] for column, size in columns]
+        most = max(map(len, titles))
+        yield from drawn(([""] * (most - len(lines)) + lines for lines in titles), Tone.STRONG)
     for row in grid.rows:
         cells = (
-            "\n".join(each for line in lines_of(cell) for each in folded(line, size, at_commas=column.at_commas))
-            for cell, column, size in zip(row.cells, grid.columns, widths, strict=True)
+            [each for line in lines_of(cell) for each in folded(line, size, at_commas=column.at_commas)]
+            for cell, (column, size) in zip(row.cells, columns, strict=True)
         )
-        table.add_row(*map(Text, cells), style=STYLES[row.tone] or _STYLE[row.weight])
-    return table
+        yield from drawn(cells, _tone(row))
 
 
-def _list(grid: Grid, width: int) -> Iterator[Text]:
+def _tone(row: Row) -> Tone:
+    return _TONES[row.weight] if row.tone is Tone.PLAIN else row.tone
+
+
+def _list(grid: Grid, width: int) -> Iterator[Drawn]:
     """A row under the other, and each of its cells on lines of its own, behind its column's title."""
     if grid.columns[0].title:
-        yield from (Text(each, style="bold") for each in folded(grid.columns[0].title, width))
+        yield from ((Span(each, Tone.STRONG),) for each in folded(grid.columns[0].title, width))
     for row in grid.rows:
         indent = " " * (2 + len(row.cells[0]) - len(row.cells[0].lstrip()))
         for index, (column, cell) in enumerate(zip(grid.columns, row.cells, strict=True)):
             label = "" if index == 0 else f"{indent}{column.title}: " if column.title else indent
             for line in lines_of(cell) if cell else ():
-                style = STYLES[row.tone] or _STYLE[row.weight]
-                yield from (Text(each, style=style) for each in folded(f"{label}{line}", width))
+                yield from ((Span(each, _tone(row)),) for each in folded(f"{label}{line}", width))

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.cells import cell_len, set_cell_size
-
+from kvcalc.render.cells import cell_len, cut
 from kvcalc.render.view import Align, Column, Grid, Row, lines_of
 
 if TYPE_CHECKING:
@@ -121,17 +120,13 @@ def _shortened(grid: Grid, width: int) -> Layout | None:
     natural = max(map(cell_len, _lines(grid, index)))
     for size in range(natural - 1, _LEAST_SHORTENED - 1, -1):
         rows = tuple(
-            row._replace(cells=tuple(_cut(cell, size) if at == index else cell for at, cell in enumerate(row.cells)))
+            row._replace(cells=tuple(cut(cell, size) if at == index else cell for at, cell in enumerate(row.cells)))
             for row in grid.rows
         )
-        cut = Grid(grid.columns, rows)
-        if (widths := _folded(cut, width, 1)) is not None:
-            return Layout(cut, widths)
+        shorter = Grid(grid.columns, rows)
+        if (widths := _folded(shorter, width, 1)) is not None:
+            return Layout(shorter, widths)
     return None
-
-
-def _cut(text: str, size: int) -> str:
-    return text if cell_len(text) <= size else f"{set_cell_size(text, size - 1).rstrip()}…"
 
 
 def _without(grid: Grid, dropped: list[bool]) -> Grid:

@@ -68,8 +68,9 @@ def test_what_articles_say_is_read_from_its_file(words: tuple[str, ...]) -> None
     assert imported_by(*words) == {"typer", "yaml"}
 
 
-def test_a_table_adds_rich_alone() -> None:
-    assert imported_by(*LLAMA) == {"typer", "rich"}
+@pytest.mark.parametrize("words", [LLAMA, (*LLAMA, "--explain"), ("models", "list"), ("plan", "llama-3-70b")])
+def test_a_table_needs_no_more(words: tuple[str, ...]) -> None:
+    assert imported_by(*words) == {"typer"}
 
 
 def test_the_calculations_need_none_of_them() -> None:
