@@ -7,6 +7,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
+from kvcalc.access import check_path, may_read
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ def open_file(path: Path, shown: str) -> BufferedReader:
         shown: its name in messages.
 
     Raises:
-        KvcalcError: it is not there, cannot be read, or is a named pipe or a folder.
+        KvcalcError: it may not be looked at, is not there, cannot be read, or is a named pipe or a folder.
     """
+    check_path(path, shown)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -65,7 +67,7 @@ def read_bytes(path: Path, shown: str, most: int) -> bytes:
 
 def is_there(path: Path) -> bool:
     """Whether a folder lists that name, whatever it is: a link to nothing and a named pipe are not left out."""
-    return os.path.lexists(path)
+    return may_read(path) and os.path.lexists(path)
 
 
 def stamp(path: Path) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from kvcalc.catalogue.shipped import CONFIGS
+from kvcalc.catalogue.shipped import CONFIGS, read_shipped
 from kvcalc.noun import Noun, noun
 
 ARTICLES = CONFIGS / "articles.yaml"
@@ -78,9 +78,7 @@ class Articles(Noun):
 @lru_cache(maxsize=1)
 def articles() -> Articles:
     """What ships with kvcalc, read once."""
-    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
-
-    root: Any = read_yaml(ARTICLES).root
+    root: Any = read_shipped(ARTICLES).root
     sources = {key: f"{each['title']} ({each['by']})" for key, each in root["articles"].items()}
     sayings = tuple(_saying(each, sources) for each in root["sayings"])
     named = {each["key"]: saying for each, saying in zip(root["sayings"], sayings, strict=True) if "key" in each}

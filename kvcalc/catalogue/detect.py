@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.access import check_machine
 from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.gpu import Gpu
 
@@ -37,6 +38,7 @@ def detected(find: Callable[[str], Gpu]) -> Gpu:
     Raises:
         KvcalcError: there is none that a tool tells of, or there are several that are unlike.
     """
+    check_machine(f"gpu: {AUTO}")
     cards = list(_nvidia()) or list(_amd()) or list(_mac())
     if not cards:
         raise CannotRunError(

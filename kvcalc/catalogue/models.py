@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.access import check_path, may_read
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.typed_name import is_address, typed_name
@@ -152,6 +153,7 @@ def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
     shown = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]}...{text[-MAX_SHOWN // 2 :]}"
     if not text or not _is_path(text, path):
         raise KvcalcError(*_no_such_model(text))
+    check_path(path, shown)
     return _imported_model(path, shown, assumed) if _is_imported(path) else _model_file(path, shown)
 
 
@@ -168,7 +170,7 @@ def _is_spelled_as_path(text: str, path: Path) -> bool:
 
 def _holds_model(path: Path) -> bool:
     try:
-        return path.is_file() or is_there(path / _CONFIG_FILE)
+        return may_read(path) and (path.is_file() or is_there(path / _CONFIG_FILE))
     except (OSError, ValueError):  # a name too long, or with a zero byte
         return False
 
@@ -190,7 +192,7 @@ def _begins_like_gguf(path: Path) -> bool:
 
 def _is_folder(path: Path) -> bool:
     try:
-        return path.is_dir()
+        return may_read(path) and path.is_dir()
     except (OSError, ValueError):
         return False
 

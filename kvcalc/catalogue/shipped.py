@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from kvcalc.access import own_files
 from kvcalc.catalogue.compact import compact_values
 from kvcalc.files import stamp
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import KINDS
 from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.model.model import Model, WeightPart
+
+if TYPE_CHECKING:
+    from kvcalc.catalogue.yaml_reader import Document
 
 T = TypeVar("T")
 
@@ -25,6 +29,14 @@ MODELS, GPUS = CONFIGS / "models", CONFIGS / "gpus"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _MISTAKES = (TypeError, KeyError, ValueError, AttributeError)
 """What building a noun raises where a file is wrong."""
+
+
+def read_shipped(path: Path) -> Document:
+    """A file that ships, with the places of its values."""
+    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
+
+    with own_files():
+        return read_yaml(path)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -70,16 +82,13 @@ def _values(path: Path) -> Any:
     found = compact_values(path)
     if found is not None:
         return found
-    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
-
-    return read_yaml(path).root
+    return read_shipped(path).root
 
 
 def _validated(noun: type[T], path: Path) -> T:
     from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # for start-up time
-    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # likewise
 
-    return validated(noun, read_yaml(path))
+    return validated(noun, read_shipped(path))
 
 
 def _built_model(values: Any) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from kvcalc.catalogue.shipped import CONFIGS
+from kvcalc.catalogue.shipped import CONFIGS, read_shipped
 from kvcalc.noun import Noun, noun
 
 WORDS = CONFIGS / "words.yaml"
@@ -51,9 +51,7 @@ class Word(Noun):
 @lru_cache(maxsize=1)
 def words() -> tuple[Word, ...]:
     """All of them, in the order of the file, read once."""
-    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
-
-    root: Any = read_yaml(WORDS).root
+    root: Any = read_shipped(WORDS).root
     return tuple(_word(group, each) for group, entries in root.items() for each in entries)
 
 

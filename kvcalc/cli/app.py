@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "kvcalc.cli.models",
     "gpus": "kvcalc.cli.gpus",
     "explain": "kvcalc.cli.explain",
+    "mcp": "kvcalc.cli.mcp",
 }
 """Command -> the module whose `register(app)` adds it."""
 

@@ -73,6 +73,10 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             ("kvcalc explain", "kvcalc explain mla", "kvcalc explain q8_0", "kvcalc explain vllm"),
             ("kvcalc estimate --explain (every term of one estimate)",),
         ),
+        "mcp": Guide(
+            ("kvcalc mcp", "kvcalc mcp --files ./models", "kvcalc mcp --hub"),
+            ("kvcalc models schema --of estimate (what a tool answers)",),
+        ),
         "models": Guide(("kvcalc models list", "kvcalc models show llama-3-70b"), ("kvcalc gpus",)),
         "models list": Guide(("kvcalc models list", "kvcalc models list --json"), ("kvcalc models show",)),
         "models show": Guide(

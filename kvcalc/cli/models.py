@@ -8,49 +8,22 @@ from typing import Annotated, Any, TypedDict
 
 import typer
 
-from kvcalc.catalogue import find_model, gpu_names
+from kvcalc.catalogue import find_model
 from kvcalc.catalogue.complete import lacks
 from kvcalc.cli.output import deliver, show
 from kvcalc.cli.output_options import Destination, Printed, UnitOfBytes, output_of
 from kvcalc.cli.parameters import RequiredModel, argument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand, TextGroup
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import KINDS
 from kvcalc.model.model import Model
 from kvcalc.render.listing import model_report, models_report
 from kvcalc.scenario.option import Option, read_options
-from kvcalc.scenario.options import (
-    Assumptions,
-    Batch,
-    CacheDtype,
-    Context,
-    EngineChoice,
-    EngineSettings,
-    Utilization,
-    WeightDtype,
-)
+from kvcalc.scenario.options import Assumptions
 from kvcalc.verbs.listing import show_model
-from kvcalc.verbs.model_list import SORTS, list_models
+from kvcalc.verbs.model_list import list_models
+from kvcalc.verbs.model_list_options import WORD, Chosen, TriedWith
 
-WORD = Option("WORD", "In one of their names: qwen3, 'llama 8b', coder.")
 SOURCE = Option("SOURCE", "A config.json or its folder, a .gguf, or hf:ORG/NAME.")
-
-
-class Chosen(TypedDict, total=False):
-    """Which models are listed, and in which order."""
-
-    kind: Annotated[
-        str | None,
-        Option("KIND", "Those with such a layer: gqa, mla, mamba2 ...; several behind commas.", values=lambda: KINDS),
-    ]
-    sort: Annotated[str | None, Option("KEY", "By name, parameters, cache, context or headroom.", values=lambda: SORTS)]
-    fits: Annotated[
-        str | None, Option("GPU", "Those that one such accelerator holds, by their memory on it.", values=gpu_names)
-    ]
-
-
-class Workload(Batch, Context, CacheDtype, WeightDtype, Utilization, EngineChoice, EngineSettings):
-    """What models are tried with on an accelerator."""
 
 
 class Entry(TypedDict, total=False):
@@ -87,7 +60,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(models, name="models")
 
 
-@takes(Chosen, Workload, Printed, Destination, UnitOfBytes)
+@takes(Chosen, TriedWith, Printed, Destination, UnitOfBytes)
 def list_command(word: Annotated[str | None, argument(WORD)] = None, **given: Any) -> None:
     """The models of the catalogue: all of them, those that a word names, those that run on an accelerator."""
     output = output_of(given, default_unit="B")
@@ -96,7 +69,7 @@ def list_command(word: Annotated[str | None, argument(WORD)] = None, **given: An
         kind=given["kind"],
         sort=given["sort"],
         fits=given["fits"],
-        options=given_on_line(given, Workload),
+        options=given_on_line(given, TriedWith),
     )
     show(models_report(found, output.unit), output)
 

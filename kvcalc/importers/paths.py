@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.access import may_read
 from kvcalc.errors import KvcalcError
 from kvcalc.importers.config_json.quantisation import folder_quantisation
 from kvcalc.importers.config_json.read import import_config
@@ -25,7 +26,7 @@ def is_gguf(path: Path) -> bool:
     if path.suffix.lower() == GGUF_SUFFIX:
         return True
     try:
-        if path.suffix or not path.is_file():
+        if path.suffix or not may_read(path) or not path.is_file():
             return False
         with path.open("rb") as file:
             return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import find_model
+from kvcalc.catalogue.models import FoundModel
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import COMPUTE_FORMATS, find_format
 from kvcalc.model.ad_hoc import DEFAULT_MLA_HEAD_DIM, AdHoc
@@ -15,6 +16,8 @@ from kvcalc.note import Note, note
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    AnyModel = Model | FoundModel | str | Path
 
 
 class DescribedModel(NamedTuple):
@@ -32,11 +35,11 @@ class DescribedModel(NamedTuple):
     engine: str | None = None
 
 
-def described_model(model: Model | str | Path | None, given: Mapping[str, Any]) -> DescribedModel:
+def described_model(model: AnyModel | None, given: Mapping[str, Any]) -> DescribedModel:
     """The model that is named, or the one that the numbers of the options describe.
 
     Args:
-        model: a model, a name or a path; None leaves it to the numbers.
+        model: a model, one that was found, a name or a path; None leaves it to the numbers.
         given: every option of a scenario, read.
 
     Raises:
@@ -50,7 +53,7 @@ def described_model(model: Model | str | Path | None, given: Mapping[str, Any]) 
     return found._replace(model=_completed(found.model, given["dtype"], given["parameters"]))
 
 
-def _found(model: Model | str | Path | None, numbers: AdHoc, assumed: Mapping[str, Any]) -> DescribedModel:
+def _found(model: AnyModel | None, numbers: AdHoc, assumed: Mapping[str, Any]) -> DescribedModel:
     if model is None:
         if not numbers.given:
             raise KvcalcError("MODEL: missing; name a model (kvcalc models list) or describe one with --layers ...")
@@ -58,11 +61,11 @@ def _found(model: Model | str | Path | None, numbers: AdHoc, assumed: Mapping[st
             raise KvcalcError("--assume: decides what an imported file does not say, and MODEL is not given")
         return DescribedModel(numbers.model(), "the command line", _default_dims(numbers))
     if numbers.given:
-        name = model.name if isinstance(model, Model) else str(model)
+        name = model.name if isinstance(model, Model) else model.origin if isinstance(model, FoundModel) else str(model)
         raise KvcalcError(f"{numbers.given[0]}: describes a model without a file, and '{name[:100]}' names one")
     if isinstance(model, Model):
         return DescribedModel(model, "the model")
-    found = find_model(str(model), assumed)
+    found = model if isinstance(model, FoundModel) else find_model(str(model), assumed)
     return DescribedModel(found.model, found.origin, found.notes, found.engine)
 
 

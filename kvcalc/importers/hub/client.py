@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from kvcalc.access import own_files
 from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.files import read_bytes
 from kvcalc.importers.hub.answers import get
@@ -136,7 +137,9 @@ class Client:
             raise KvcalcError(f"{self.shown}: has no {name}" + self._what_instead(repository.files))
         cached = self.hub.try_to_load_from_cache(self.name, name, revision=repository.revision)
         if isinstance(cached, str):
-            return read(read_bytes(Path(cached), shown, most), shown)
+            with own_files():
+                raw = read_bytes(Path(cached), shown, most)
+            return read(raw, shown)
         url = self.hub.hf_hub_url(self.name, name, revision=repository.revision)
         raw = self._asked(lambda: self._get(url, shown, most + 1), WAITS)
         if len(raw) > most:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.access import check_hub, own_files
 from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.importers.config_json.quantisation import BESIDE, folder_quantisation, quantised_beside
 from kvcalc.importers.config_json.read import import_config
@@ -48,6 +49,7 @@ def import_hub(text: str, assumed: Mapping[str, Any]) -> ImportedModel:
         CannotRunError: no huggingface_hub, no network, no access.
         KvcalcError: no such name, or a config.json that is not understood.
     """
+    check_hub(text[:100])
     match = _NAME.fullmatch(text[len(PREFIX) :].strip())
     if match is None:
         raise KvcalcError(f"{text[:100]}: not {PREFIX}ORG/NAME or {PREFIX}ORG/NAME@REVISION")
@@ -100,7 +102,8 @@ def _headers(client: Client, found: Repository) -> tuple[Headers | None, tuple[N
     """What the repository's safetensors files hold, and a note where that could not be read."""
     if found.files is None:  # offline: only what was downloaded before is there
         try:
-            return None if found.folder is None else folder_headers(found.folder, client.shown), ()
+            with own_files():
+                return None if found.folder is None else folder_headers(found.folder, client.shown), ()
         except KvcalcError:
             text = "its safetensors files are not all in the cache: their headers were not read"
             return None, (note("files-not-read", text, reason="not all in the cache"),)

@@ -1,0 +1,41 @@
+"""kvcalc mcp: the verbs as tools for agents, on standard input and output."""
+
+import os
+from typing import Annotated, Any, TypedDict
+
+import typer
+
+from kvcalc.cli.parameters import takes
+from kvcalc.cli.text_command import TextCommand
+from kvcalc.errors import KvcalcError
+from kvcalc.scenario.option import Option
+
+
+class Allowed(TypedDict, total=False):
+    """What agents may have read."""
+
+    files: Annotated[
+        list[str] | None,
+        Option("FOLDER", "Let models be files in FOLDER (none is read); repeatable.", repeatable=True),
+    ]
+    hub: Annotated[bool, Option("", "Let models be hf:ORG/NAME, which asks the Hugging Face Hub.", default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("mcp", cls=TextCommand)(mcp_command)
+
+
+@takes(Allowed)
+def mcp_command(**given: Any) -> None:
+    """A server of the Model Context Protocol on stdio: the other commands as tools for agents."""
+    from kvcalc.access import Access  # noqa: PLC0415  # for start-up time
+    from kvcalc.mcp.server import serve  # noqa: PLC0415  # likewise
+
+    serve(Access(tuple(_real(folder) for folder in given["files"] or ()), hub=given["hub"]))
+
+
+def _real(folder: str) -> str:
+    if not os.path.isdir(folder):  # noqa: PTH112  # as given
+        raise KvcalcError(f"--files: {folder[:200]}: no such folder")
+    return os.path.realpath(folder)
