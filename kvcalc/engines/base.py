@@ -88,6 +88,8 @@ class Setup(NamedTuple):
         counter: counts contents of this format quickly.
         weight_format: what the weights are asked to be in; None: as the model's file has them.
         weights_as: the model that the weights are of, where `model` is what it would keep with another mechanism.
+        draft: what drafts tokens, on its share of the same ranks; None where nothing does.
+        own_layers: of a draft, whether it is layers of the model's own file, with the model's embedding and head.
         max_model_len: tokens of the longest request that it is to serve: the context asked for.
         cache_format_given: whether a format was asked for. Else an engine may have a default of its own.
         dtype_given: whether a format of computing was asked for.
@@ -104,6 +106,8 @@ class Setup(NamedTuple):
     cache_format_given: bool = False
     dtype_given: bool = False
     weights_as: Model | None = None
+    draft: Setup | None = None
+    own_layers: bool = False
 
 
 class Settled:
@@ -282,6 +286,8 @@ class Engine(Noun, ABC):
         one_length: why sequences that are held together are all as long as the longest; empty where they are not.
         unlike_cards: whether one deployment may be over cards that are not alike.
         places_weights: whether it keeps some of the weights in host memory.
+        drafts: whether it is known what it keeps of a model that drafts tokens.
+        drafting_option: the option that says how many tokens are drafted a step; None where it has none.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
         version: the one whose rules are followed; None of a plain formula.
@@ -303,6 +309,8 @@ class Engine(Noun, ABC):
     one_length: ClassVar[str] = ""
     places_weights: ClassVar[bool] = False
     unlike_cards: ClassVar[bool] = False
+    drafts: ClassVar[bool] = False
+    drafting_option: ClassVar[str | None] = None
     plain: ClassVar[bool] = False
 
     version: str | None = None
@@ -345,10 +353,21 @@ class Engine(Noun, ABC):
         """
         return False
 
-    @property
-    def counts_mtp_cache(self) -> bool:
-        """Whether the cache of the multi-token-prediction layers that a checkpoint carries is counted."""
-        return False
+    def for_draft(self) -> Engine:
+        """The engine as it lays a draft out: without options that are of the model alone."""
+        return self
+
+    def draft_tp(self, asked: int | None, tp: int) -> int:
+        """Tensor-parallel ranks, of a model's `tp`, that share a model of its own that drafts.
+
+        Raises:
+            KvcalcError: so many cannot.
+        """
+        if asked not in {None, tp}:
+            raise KvcalcError(
+                f"--draft-tp: {asked}: {self.name} shares a draft out over the ranks of the model, which has tp {tp}"
+            )
+        return tp
 
     def not_modelled(self) -> Iterator[Note]:
         """What the engine does with the cache that is left out."""

@@ -81,6 +81,10 @@ class Rate(NamedTuple):
     bytes_per_sequence: int
     shared_bytes: int
 
+    def plus(self, other: Rate) -> Rate:
+        """Of both."""
+        return Rate(*(sum(both) for both in zip(self, other, strict=True)))
+
 
 class Content(NamedTuple):
     """What a rank's layers of one kind hold of tensors that are alike.

@@ -9,6 +9,8 @@ from kvcalc.engines.base import Engine, Settled, Setup
 from kvcalc.engines.content import contents, rows_bytes
 from kvcalc.engines.growth import stretch_of
 from kvcalc.engines.load import Load
+from kvcalc.engines.side_by_side import SideBySide
+from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note
 from kvcalc.term import Factor, Sum
 
@@ -33,12 +35,20 @@ class Exact(Engine):
     formula: ClassVar[str] = "sum over layers and tensors of layers x sequences x positions kept x bytes of the row"
     source: ClassVar[str] = "each mechanism's own (kvcalc explain mha, mqa, gqa, mla, mamba2, ...)"
     plain: ClassVar[bool] = True
+    drafts: ClassVar[bool] = True
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:  # noqa: ARG002  # every one's are counted
         return True
 
-    def settle(self, setup: Setup) -> ExactLayout:
-        return ExactLayout(setup)
+    def draft_tp(self, asked: int | None, tp: int) -> int:
+        found = asked or 1
+        if tp % found:
+            raise KvcalcError(f"--draft-tp: {found} does not divide tp {tp}: each rank holds a share of the draft")
+        return found
+
+    def settle(self, setup: Setup) -> Settled:
+        own = ExactLayout(setup)
+        return own if setup.draft is None else SideBySide(own, ExactLayout(setup.draft))
 
     def not_modelled(self) -> Iterator[Note]:
         yield note(

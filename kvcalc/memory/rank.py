@@ -10,7 +10,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.weights import EVERYTHING, rank_weights, rank_weights_bytes
 from kvcalc.scenario.mix import load_of
-from kvcalc.term import Product, Sum
+from kvcalc.term import Product, Sum, Term
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ class Rank:
         settled: how the engine lays out the deployment.
     """
 
-    def __init__(self, common: Common, stage: Stage) -> None:
+    def __init__(self, common: Common, stage: Stage, draft: Rank | None = None) -> None:
+        """With the rank's share of what drafts tokens, whose weights it holds too."""
+        self._draft = draft
         self.stage, self.layer_range, self.layers = stage.number, stage.layers, stage.kinds
         self.numbers = stage.numbers
         self.settled, self.reserve = common.settled, common.reserve
@@ -224,13 +226,21 @@ class Rank:
             self.layer_range,
             self.settled.placement,
         )
-        return Sum(share.path, (*share.parts, *self.weights_excess))
+        return Sum(share.path, (*share.parts, *self.weights_excess, *self._draft_weights))
+
+    @property
+    def _draft_weights(self) -> tuple[Term, ...]:
+        weights = None if self._draft is None else self._draft.weights
+        return () if weights is None else tuple(part._replace(path=f"draft, {part.path}") for part in weights.parts)
 
     @cached_property
     def weights_bytes(self) -> int | None:
         """The bytes of that."""
         share = self._share_of_weights(self.settled.placement)
-        return None if share is None else share + sum(term.bytes for term in self.weights_excess)
+        if share is None:
+            return None
+        of_draft = 0 if self._draft is None else self._draft.weights_bytes or 0
+        return share + sum(term.bytes for term in self.weights_excess) + of_draft
 
     @property
     def host_weights_bytes(self) -> int:

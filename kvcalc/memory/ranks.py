@@ -12,6 +12,7 @@ from kvcalc.memory.overhead import overhead
 from kvcalc.memory.rank import Common, HeldWeights, Rank, RankMemory
 from kvcalc.memory.temporary import temporary
 from kvcalc.memory.weights import experts_apart, parts_alike, parts_held
+from kvcalc.scenario.drafting import draft_deployment, draft_scenario
 from kvcalc.term import GIVEN, Factor, Product, Sum
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Ranks:
         self._settled: dict[Deployment, Settled] = {}
         self._refused: dict[Deployment, str] = {}
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
+        drafting = draft_scenario(scenario)
+        self._draft = None if drafting is None else Ranks(drafting)
         self._weights: dict[tuple[int, bool, bool], HeldWeights | None] = {}
 
     def tps_within(self, node_size: int) -> tuple[int, ...]:
@@ -56,7 +59,7 @@ class Ranks:
 
     def serves(self, deployment: Deployment) -> bool:
         """Whether the engine serves the model on a legal deployment: by plain formulas always."""
-        return self.scenario.engine.plain or self.can_hold(deployment)
+        return (self.scenario.engine.plain and self._draft is None) or self.can_hold(deployment)
 
     def why_not_served(self, deployment: Deployment) -> str | None:
         """What the engine or the cache's format says against a deployment; None where both serve it."""
@@ -86,24 +89,48 @@ class Ranks:
         """
         settled = self._settled.get(deployment)
         if settled is None:
-            scenario = self.scenario
-            scenario.engine.check_parts(scenario.model)
-            settled = self._settled[deployment] = scenario.engine.settle(
-                Setup(
-                    scenario.model,
-                    deployment,
-                    scenario.cache_format,
-                    scenario.gpu,
-                    scenario.utilization,
-                    self._counter,
-                    scenario.workload.context,
-                    scenario.weight_format,
-                    scenario.cache_format_given,
-                    scenario.dtype_given,
-                    scenario.weights_as,
-                )
-            )
+            settled = self._settled[deployment] = self.scenario.engine.settle(self._setup(deployment))
         return settled
+
+    def _setup(self, deployment: Deployment) -> Setup:
+        scenario = self.scenario
+        scenario.engine.check_parts(scenario.model)
+        return Setup(
+            scenario.model,
+            deployment,
+            scenario.cache_format,
+            scenario.gpu,
+            scenario.utilization,
+            self._counter,
+            scenario.workload.context,
+            scenario.weight_format,
+            scenario.cache_format_given,
+            scenario.dtype_given,
+            scenario.weights_as,
+            self._setup_of_draft(deployment),
+        )
+
+    def _setup_of_draft(self, deployment: Deployment) -> Setup | None:
+        if self._draft is None or self.scenario.drafting is None:
+            return None
+        setup = self._draft._setup(self._of_draft(deployment))  # noqa: SLF001  # of the same class
+        return setup._replace(own_layers=self.scenario.drafting.own_layers)
+
+    def _of_draft(self, deployment: Deployment) -> Deployment:
+        """The ranks that share the draft.
+
+        Raises:
+            KvcalcError: its heads do not spread over them.
+        """
+        ranks, draft = draft_deployment(self.scenario, deployment), self._draft
+        kinds = () if draft is None else (layer.attention for layer in draft.scenario.model.distinct())
+        if (why := why_tp_is_illegal(kinds, ranks.tp)) is not None:
+            raise KvcalcError(f"--draft-tp: {ranks.tp} is illegal for the draft: {why}")
+        return ranks
+
+    def _draft_rank(self, deployment: Deployment) -> Rank | None:
+        """A rank's share of the draft."""
+        return None if self._draft is None else self._draft.of(self._of_draft(deployment))[0]
 
     def of(self, deployment: Deployment) -> tuple[Rank, ...]:
         """One rank of each pipeline stage, first to last, of which those that hold the same are one."""
@@ -112,7 +139,10 @@ class Ranks:
             settled = self.settled(deployment)
             weights = self.weights_of(deployment)
             common = Common(self.scenario, deployment, settled, weights, self.temporary, self.reserve, self._usual)
-            known = self._known[deployment] = tuple(Rank(common, stage) for stage in settled.stages)
+            known = self._known[deployment] = tuple(
+                Rank(common, stage, self._draft_rank(deployment) if stage.numbers[-1].stop == deployment.pp else None)
+                for stage in settled.stages
+            )
         return known
 
     def forget(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from kvcalc.engines.placement import Placement
 from kvcalc.memory.copies import Copied, copied_weights, with_copies
 from kvcalc.memory.parts import Part, placed_parts, whole_parts
+from kvcalc.scenario.drafting import draft_copies, draft_deployment, draft_scenario
 from kvcalc.term import Factor, Product, Share, Sum, Term
 
 if TYPE_CHECKING:
@@ -72,7 +73,27 @@ def _parts(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...] | Non
 def replica_weights(scenario: Scenario, deployment: Deployment) -> Sum | None:
     """The weights of one replica: each part once, and as often as ranks hold it whole. None where not known."""
     parts = parts_held(scenario, deployment)
-    return None if parts is None else Sum("weights", tuple(_replica_terms(deployment, parts)))
+    if parts is None:
+        return None
+    return Sum("weights", (*_replica_terms(deployment, parts), *_draft_terms(scenario, deployment)))
+
+
+def _draft_terms(scenario: Scenario, deployment: Deployment) -> Iterator[Term]:
+    """What drafts tokens: as often as the ranks of the replica hold it."""
+    draft = draft_scenario(scenario)
+    if draft is None:
+        return
+    ranks, copies = draft_deployment(scenario, deployment), draft_copies(scenario, deployment)
+    for part in _replica_terms(ranks, parts_held(draft, ranks) or ()):
+        named = part._replace(path=f"draft, {part.path}")
+        copied = Factor("copies", copies, "copy")
+        yield (
+            named
+            if copies == 1
+            else named.times(copied)
+            if isinstance(named, Product)
+            else Share(named.path, Product(named.path, (Factor("one", named.bytes, "byte"), copied)), Factor("once", 1))
+        )
 
 
 def _replica_terms(deployment: Deployment, parts: tuple[Part, ...]) -> Iterator[Term]:

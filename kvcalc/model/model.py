@@ -84,6 +84,7 @@ class Model(Noun):
         tower_parameters: of those, what belongs to towers for images or sound, which text does not use.
         weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
+        mtp_parameters: of all of those, without copies of the model's embedding and output head.
         attention_k_eq_v: whether full layers make values with the keys' projection, and have no weights for them; both
             are cached all the same.
         rotary_dim: elements of a head that are rotated, where they are not all of it.
@@ -111,6 +112,7 @@ class Model(Noun):
     moe_intermediate_size: Dim | None = None
     first_k_dense: LayersOrNone | None = None
     mtp_layers: LayersOrNone | None = None
+    mtp_parameters: Parameters | None = None
     attention_k_eq_v: bool = False
     rotary_dim: Dim | None = None
     rotary_positions: Tokens | None = None

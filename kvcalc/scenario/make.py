@@ -16,6 +16,7 @@ from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
 from kvcalc.scenario.described_model import described_model
+from kvcalc.scenario.drafting import drafting_of
 from kvcalc.scenario.option import accepts, given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.scenario.reading import MAX_CONTEXT_WORD
@@ -60,6 +61,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     if given["dtype"] is None and (loaded := engine.as_loaded(found.model)) is not found.model:
         model_notes = (_computed_in(engine, found.model, loaded),)
         found = found._replace(model=loaded)
+    drafting = drafting_of(found.model, engine, given)
     return Scenario(
         model=found.model,
         workload=Workload(given["batch"], context),
@@ -69,7 +71,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         ),
         deployment=_deployment(given) or _of_cards(gpu, engine, limited=given["gpus"] is not None),
         gpu_limit=_gpu_limit(given),
-        engine=engine,
+        engine=drafting.engine,
         cache_format_given=given["cache_dtype"] is not None,
         dtype_given=given["dtype"] is not None,
         weight_format=given["weight_dtype"] and find_weight_format(given["weight_dtype"], "--weight-dtype"),
@@ -83,6 +85,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         allow_pp=given["allow_pp"],
         shared_prefix=_prefix(given["shared_prefix"], context),
         spill=given["spill"],
+        drafting=drafting.what,
         origin=found.origin,
         notes=(
             *found.notes,
@@ -90,6 +93,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
             *notes,
             *engine_notes,
             *_engine_notes(engine),
+            *drafting.notes,
             *_unused_formats(found.model, given),
         ),
     )

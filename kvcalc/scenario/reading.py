@@ -7,6 +7,7 @@ KvcalcError where the value cannot be.
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
@@ -31,6 +32,13 @@ def word(value: str, what: str) -> str:
     """A name, which others look up."""
     if not isinstance(value, str):
         raise KvcalcError(f"{what}: not a name: {value!r:.60}")
+    return value
+
+
+def named_model(value: Any, what: str) -> Any:
+    """A model, or what one is found by."""
+    if not isinstance(value, Path) and not hasattr(value, "layers"):
+        word(value, what)
     return value
 
 

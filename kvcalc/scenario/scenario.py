@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.note import Note
+    from kvcalc.scenario.drafting import Drafting
     from kvcalc.scenario.workload import Workload
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ class Scenario(Noun):
         origin: where the model was read from, for messages.
         weights_as: the model whose projections the weights are, where `model` is what it would keep with another
             mechanism; None: its own.
+        drafting: what drafts tokens; None where nothing does.
         notes: what was assumed while the scenario was put together, which are notes of its results too.
     """
 
@@ -107,6 +109,7 @@ class Scenario(Noun):
     spill: bool = False
     origin: str = "this model"
     weights_as: Model | None = None
+    drafting: Drafting | None = None
     notes: tuple[Note, ...] = ()
 
     def load_on(self, deployment: Deployment) -> Load:

@@ -178,8 +178,9 @@ def why_no_bound(scenario: Scenario, deployment: Deployment | None = None) -> st
         scenario: what is asked.
         deployment: over which ranks, where cache may be spilled from them.
     """
-    if scenario.gpu.bandwidth is None:
-        return f"no memory bandwidth is known for {scenario.gpu.name}"
+    if scenario.gpu.bandwidth is None or scenario.drafting is not None:
+        unknown = f"no memory bandwidth is known for {scenario.gpu.name}"
+        return unknown if scenario.drafting is None else "how many drafted tokens a step keeps is not known"
     if scenario.replacements.weights is not None:
         return (
             "--weights gives a size, and not what a step reads of it: the embedding and the experts are not told apart"

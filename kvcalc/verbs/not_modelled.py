@@ -66,8 +66,10 @@ def not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
 def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
     """What is left out of all but the cache."""
     model = scenario.model
-    if model.mtp_layers:
-        left_out = "their weights" if scenario.engine.counts_mtp_cache else "their weights and cache"
+    drafting = scenario.drafting
+    counted = drafting is not None and drafting.own_layers
+    if model.mtp_layers and not (drafting and counted and drafting.weighs):
+        left_out = "their weights" if counted else "their weights and cache"
         yield note(
             "mtp-layers",
             f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): {left_out}",

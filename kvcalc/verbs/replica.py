@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load, RankLoad, content_bytes, contents
 from kvcalc.memory import Rank, Ranks
+from kvcalc.scenario.drafting import draft_scenario
 from kvcalc.term import Sum
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def bytes_without_windows(scenario: Scenario, deployment: Deployment, ranks: Ran
         full = layer._replace(span=None)
         layers[full] = layers.get(full, 0) + count
     rank = _of_layers(settled, layers, scenario.load_on(deployment))
-    return deployment.tp * content_bytes(rank._replace(tp=deployment.tp, dcp=deployment.dcp))
+    own = content_bytes(rank._replace(tp=deployment.tp, dcp=deployment.dcp))
+    return deployment.tp * (own + _content_of_draft(scenario, deployment))
 
 
 def replica_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
@@ -69,7 +71,17 @@ def replica_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ran
 def one_copy_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
     """The same if one rank held it all, whether or not the engine serves that."""
     settled = ranks.settled(deployment)
-    return content_bytes(_of_layers(settled, settled.setup.model.layout.kinds, scenario.load_on(deployment)))
+    own = content_bytes(_of_layers(settled, settled.setup.model.layout.kinds, scenario.load_on(deployment)))
+    return own + _content_of_draft(scenario, deployment)
+
+
+def _content_of_draft(scenario: Scenario, deployment: Deployment) -> int:
+    """What one copy of a draft holds, where it is no excess of the engine's."""
+    draft = draft_scenario(scenario)
+    if draft is None or not scenario.engine.plain:
+        return 0
+    settled, kinds = Ranks(draft).settled(Deployment()), draft.model.layout.kinds
+    return content_bytes(_of_layers(settled, kinds, scenario.load_on(deployment)))
 
 
 def shares_nothing(scenario: Scenario, deployment: Deployment) -> bool:

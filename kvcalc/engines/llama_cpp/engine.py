@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +14,7 @@ from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_
 from kvcalc.engines.llama_cpp.rules import RULES
 from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
 from kvcalc.errors import KvcalcError
+from kvcalc.formats.element import find_format
 from kvcalc.mechanisms import Cross
 from kvcalc.note import Note, note, register
 from kvcalc.noun import noun
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from fractions import Fraction
 
+
+OF_MODEL_ALONE = frozenset({"n-gpu-layers", "n-cpu-moe", "tensor-split", "draft-n"})
+"""Options for which a draft has others (common/arg.cpp, --gpu-layers-draft and their like)."""
 
 register({"host-cache": "what llama-server keeps of prompts in host memory"})
 
@@ -50,12 +55,34 @@ class LlamaCpp(Engine):
     given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     places_weights: ClassVar[bool] = True
     unlike_cards: ClassVar[bool] = True
+    drafts: ClassVar[bool] = True
+    drafting_option: ClassVar[str | None] = "draft-n"
     utilization: ClassVar[Fraction | None] = None
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         {"k": ("k", "c_kv", "k_rope", "index_k"), "v": ("v",)}
     )
 
+    def draft_tp(self, asked: int | None, tp: int) -> int:
+        if asked not in {None, 1}:
+            raise KvcalcError(f"--draft-tp: {asked}: llama.cpp puts whole layers on a card, also of a draft")
+        return tp
+
+    def for_draft(self) -> LlamaCpp:
+        """A draft has options of its own (-ngld, -ctkd): by default all of it lies on the card."""
+        return replace(self, given=tuple((name, value) for name, value in self.given if name not in OF_MODEL_ALONE))
+
     def settle(self, setup: Setup) -> LlamaLayout:
+        if setup.draft is None or setup.draft.own_layers:
+            return self._settle(setup)
+        if setup.deployment.pp > 1:
+            raise KvcalcError(
+                "--draft: kvcalc does not follow over which of several cards llama.cpp shares a draft out; leave --pp "
+                "out"
+            )
+        f16 = setup.draft.cache_format._replace(name="fp16", default=find_format("fp16", "cache"), tensors=())
+        return self._settle(setup, self.for_draft().settle(setup.draft._replace(cache_format=f16)))
+
+    def _settle(self, setup: Setup, draft: LlamaLayout | None = None) -> LlamaLayout:
         deployment, settings = setup.deployment, settings_of(self)
         for name, given in (("tp", deployment.tp > 1), ("dcp", deployment.dcp > 1), ("ep", deployment.ep > 1)):
             if given:
@@ -76,11 +103,9 @@ class LlamaCpp(Engine):
         rules = BUILDS[self.version or self.versions[-1]]
         if self.asked_version is not None:  # a build after it may take more slots already
             rules = rules._replace(most_slots=MOST_SLOTS)
-        return LlamaLayout(setup, settings, ggml_format(setup, settings, rules), rules, drops_windows=dropped)
-
-    @property
-    def counts_mtp_cache(self) -> bool:
-        return bool(self.option("draft-n"))
+        return LlamaLayout(
+            setup, settings, ggml_format(setup, settings, rules), rules, drops_windows=dropped, draft=draft
+        )
 
     def not_modelled(self) -> Iterator[Note]:
         yield note("host-cache", "prompts that llama-server keeps in host memory (--cache-ram), and checkpoints")

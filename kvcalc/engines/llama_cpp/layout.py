@@ -17,9 +17,10 @@ from kvcalc.engines.llama_cpp.layers import shared_out
 from kvcalc.engines.llama_cpp.second_context import second_cache
 from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
+from kvcalc.engines.side_by_side import named_draft
 from kvcalc.model.layers import count_layers
 from kvcalc.note import Note, note, register
-from kvcalc.term import Factor, Product, Sum
+from kvcalc.term import Factor, Product, Sum, leaves
 from kvcalc.units import MIB
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ register({"draft-not-counted": "tokens are drafted by a model that is not counte
 register({"slots-share-no-prefix": "llama.cpp keeps a prefix that sequences share once for each slot"})
 
 DRAFTING = "llama.cpp: the context of the layers that draft has a compute buffer of its own, no larger"
+COMPUTE = "llama.cpp: each context has a compute buffer, kvcalc/engines/llama_cpp/compute.py"
 _KV = "llama.cpp b11549, src/llama-kv-cache.cpp"
 _SWA = "llama.cpp b11549, src/llama-kv-cache-iswa.cpp"
 _STATES = "llama.cpp b11549, src/llama-memory-recurrent.cpp: 1 + n_rs_seq rows of each slot"
@@ -70,9 +72,11 @@ class LlamaLayout(Settled):
         rules: BuildRules,
         *,
         drops_windows: bool = False,
+        draft: LlamaLayout | None = None,
     ) -> None:
+        """A draft is a model of its own that drafts tokens, with a context of its own on the same card."""
         super().__init__(setup)
-        self._drops_windows = drops_windows
+        self._drops_windows, self._draft = drops_windows, draft
         self.settings, self._format, self.rules = settings, kept_in, rules
         self.flash_attention = flash_attention(setup, settings, kept_in, rules)
         self.pad = PAD if self.flash_attention else rules.pad_without_flash
@@ -182,6 +186,8 @@ class LlamaLayout(Settled):
             yield from self._as_wide_as_the_widest(content, cells)
         if (drafting := second_cache(self, stage)) is not None and load.sequences:
             yield drafting.term(self.cells(None, load).all)
+        if self._draft is not None:
+            yield from map(named_draft, leaves(self._draft.held(self._draft.stages[0], load)))
 
     def _as_wide_as_the_widest(self, content: Content, cells: _Cells) -> Iterator[Product]:
         """Without flash attention V is transposed, and all layers have V as wide as the widest."""
@@ -237,7 +243,8 @@ class LlamaLayout(Settled):
         if (drafting := second_cache(self, stage)) is not None:
             a_token, growing = a_token + drafting.row_bytes, growing + drafting.row_bytes
             own += drafting.row_bytes * load.context
-        return Rate(a_token, growing, state, state + own, 0)
+        found = Rate(a_token, growing, state, state + own, 0)
+        return found if self._draft is None else found.plus(self._draft.rate(self._draft.stages[0], load))
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         left_free = Product("left free for other programs", (Factor("margin", MARGIN, "byte"),), "--fit-target: 1 GiB")
@@ -245,6 +252,12 @@ class LlamaLayout(Settled):
 
     def temporary(self, stage: Stage, load: Load) -> Temporary | None:
         found = compute_buffer(self, stage, load)
+        if found is not None and self._draft is not None:
+            drafts = self._draft.temporary(self._draft.stages[0], load) or SEEN
+            sizes = found.term.bytes, drafts.term.bytes
+            told = "compute buffer + the draft's", f"{sizes[0]:,} + {sizes[1]:,}"
+            whole = Product("temporary", (Factor("compute_buffers", sum(sizes), "byte", told),), COMPUTE)
+            return Temporary(whole, found.low + drafts.low, found.high + drafts.high)
         if found is None or second_cache(self, stage) is None:
             return found
         size = Factor("compute_buffer", found.term.bytes, "byte")
@@ -260,7 +273,7 @@ class LlamaLayout(Settled):
         if on_host:
             told = f"the cache of {on_host:,} of {layers:,} layers is in host memory, and not counted"
             yield note("cache-on-host", told, layers=on_host)
-        if self.settings.draft_n and not self.setup.model.mtp_layers:
+        if self.settings.draft_n and self.setup.draft is None:
             yield note("draft-not-counted", "the cache and the buffers of the model that drafts tokens are not counted")
         if load.shared_prefix:
             yield note(

@@ -56,15 +56,9 @@ def second_cache(layout: LlamaLayout, stage: Stage) -> SecondCache | None:
     """Of a stage: None where it has not the last layers, nothing is drafted, or another model drafts."""
     model, settings = layout.setup.model, layout.settings
     on_card = not settings.no_kv_offload and settings.n_gpu_layers != 0
-    if not (settings.draft_n and model.mtp_layers and on_card and stage.layers.stop == model.num_layers):
+    draft = layout.setup.draft
+    if draft is None or not (draft.own_layers and on_card and stage.layers.stop == model.num_layers):
         return None
-    full = [
-        [tensor for tensor in layer.attention.cached() if tensor.role in {Role.CACHE, Role.INDEX}]
-        for layer in model.layout.kinds
-        if layer.span is None
-    ]
-    kept = next((each for each in reversed(full) if each), None)
-    if kept is None:
-        return None
+    kept = [tensor for tensor in draft.model.cached_tensors if tensor.role in {Role.CACHE, Role.INDEX}]
     names = "+".join(tensor.name for tensor in kept)
-    return SecondCache(model.mtp_layers, names, sum(tensor.row_elements for tensor in kept))
+    return SecondCache(draft.model.num_layers, names, sum(tensor.row_elements for tensor in kept))

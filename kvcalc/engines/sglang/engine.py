@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine, Option, Rule, Setup
 from kvcalc.engines.sglang.defaults import VERSIONS, parse_version
+from kvcalc.engines.sglang.drafting import refuse_draft
 from kvcalc.engines.sglang.layout import SglangLayout
 from kvcalc.engines.sglang.model_types import DIVIDED_TOWERS
 from kvcalc.engines.sglang.options import GIVEN_ELSEWHERE, OPTIONS
@@ -46,10 +47,13 @@ class Sglang(Engine):
     rules: ClassVar[tuple[Rule, ...]] = RULES
     block_option: ClassVar[str | None] = "page-size"
     utilization: ClassVar[Fraction | None] = None
+    drafts: ClassVar[bool] = True
 
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:
         return deployment.tp > 1 and model.model_type in DIVIDED_TOWERS
 
     def settle(self, setup: Setup) -> SglangLayout:
-        refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]))
+        version = parse_version(self.version or VERSIONS[-1])
+        refuse_unserved(setup, version)
+        refuse_draft(setup, version, self.option("mem-fraction-static"))
         return SglangLayout(setup, settings_of(self, setup))

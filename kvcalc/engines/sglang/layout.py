@@ -9,6 +9,7 @@ from kvcalc.engines.content import Rate, rows_bytes
 from kvcalc.engines.load import Load
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
+from kvcalc.engines.sglang.drafting import copies_of_tables
 from kvcalc.engines.sglang.model_types import type_notes
 from kvcalc.engines.sglang.pools import Need, Pools, Widths
 from kvcalc.engines.sglang.rows import SglangRows
@@ -213,6 +214,8 @@ class SglangLayout(SglangRows):
         model = self.setup.model
         most = model.max_context if model.has_towers else None  # vLLM alone has four times the positions for images
         yield from rotary_tables(model, stage, Factor("float32", 4, "byte"), source, most)
+        if stage.layers.stop == model.num_layers:
+            yield from copies_of_tables(self.setup)
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         return budget_of(self.setup, self.settings, self.pools_of(stage).uncharged)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.base import Settled
 from kvcalc.engines.content import ContentCounter
+from kvcalc.engines.sglang.drafting import row_of_draft
 from kvcalc.engines.sglang.formats import kept_format
 from kvcalc.engines.sglang.shared import with_own_rows
 from kvcalc.errors import KvcalcError
@@ -106,6 +107,8 @@ class SglangRows(Settled):
         for place, layer in self._sharing.items():
             if place in places:
                 rows[self._in_windows(layer)] += self._row_of(layer)
+        if self.setup.model.num_layers - 1 in places and (drafting := row_of_draft(self.setup, self.cache_format)):
+            yield Extra("draft, pool of its own", drafting)
         for window, row in rows.items():
             if row:
                 yield Extra("rows of layers that share a cache", row, window)

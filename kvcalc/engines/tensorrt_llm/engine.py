@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LLM_ARGS = "tensorrt_llm/llmapi/llm_args.py, KvCacheConfig"
 MOST_BLOCK = 10**6
+MOST_DRAFTED = 1000
 FORMATS = ("fp16", "bf16", "fp32", "fp8", "nvfp4")
 """resource_manager.py, get_cache_bytes_per_token."""
 
@@ -51,8 +52,15 @@ class TensorrtLlm(Engine):
                 "Share of the memory that is free after the peak, for the cache.",
                 source=LLM_ARGS,
             ),
+            "max-draft-len": Option(
+                lambda text, what: parse_count(text, what, MOST_DRAFTED, 0),
+                "0",
+                "Tokens that are drafted a step; layers of the model's own have a cache for each of them.",
+                source="tensorrt_llm/llmapi/llm_args.py, MTPDecodingConfig, DraftTargetDecodingConfig",
+            ),
         }
     )
+    drafting_option: ClassVar[str | None] = "max-draft-len"
     given_elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "tensor-parallel-size": "--tp",
@@ -69,10 +77,14 @@ class TensorrtLlm(Engine):
     rules: ClassVar[tuple[Rule, ...]] = RULES
     block_option: ClassVar[str | None] = "tokens-per-block"
     utilization: ClassVar[Fraction | None] = None
+    drafts: ClassVar[bool] = True
 
     def settle(self, setup: Setup) -> TensorrtLayout:
         _refuse_unserved(setup)
-        return TensorrtLayout(setup, self.option("tokens-per-block"), self.option("free-gpu-memory-fraction"))
+        if setup.draft is not None:
+            _refuse_unserved(setup.draft)
+        drafted = self.option("max-draft-len")
+        return TensorrtLayout(setup, self.option("tokens-per-block"), self.option("free-gpu-memory-fraction"), drafted)
 
 
 def _refuse_unserved(setup: Setup) -> None:

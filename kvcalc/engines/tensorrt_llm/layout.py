@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Pool
-from kvcalc.engines.content import Rate, rows_bytes
+from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.load import Load
 from kvcalc.engines.tensorrt_llm.budget import budget_of
-from kvcalc.engines.tensorrt_llm.rules import MANAGER
+from kvcalc.engines.tensorrt_llm.rules import DRAFTS, MANAGER
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def pp_lengths(layers: int, pp: int) -> tuple[int, ...]:
 class TensorrtLayout(Settled):
     """Every layer keeps every token, in blocks."""
 
-    def __init__(self, setup: Setup, block: int, share: Fraction) -> None:
+    def __init__(self, setup: Setup, block: int, share: Fraction, drafted: int = 0) -> None:
         super().__init__(setup)
-        self._block, self._share = block, share
+        self._block, self._share, self._drafted = block, share, drafted
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -45,7 +45,18 @@ class TensorrtLayout(Settled):
 
     def _row(self, stage: Stage) -> int:
         """Bytes of a token in all layers of a rank."""
-        return sum(each.row_bytes for each in self._content_rows(stage))
+        drafting = self._row_of_draft if stage.layers.stop == self.setup.model.num_layers else 0
+        return sum(each.row_bytes for each in self._content_rows(stage)) + drafting
+
+    @cached_property
+    def _row_of_draft(self) -> int:
+        """In those of a draft; the model's own layers have a cache for each token that is drafted (DRAFTS)."""
+        draft = self.setup.draft
+        if draft is None:
+            return 0
+        rows = ContentCounter(draft.cache_format).rows(draft.model.layout.kinds, draft.deployment.tp)
+        row = sum(each.row_bytes for each in rows)
+        return row * self._drafted // draft.model.num_layers if draft.own_layers else row
 
     def _blocks(self, load: Load) -> tuple[int, int]:
         """Blocks that each sequence takes, and those that all share."""
@@ -71,6 +82,9 @@ class TensorrtLayout(Settled):
 
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
         tokens = self._tokens(load)
+        if self._row_of_draft and stage.layers.stop == self.setup.model.num_layers:
+            drafts = Factor("tokens", tokens, "token"), Factor("row", self._row_of_draft, "byte")
+            yield Product("draft, in blocks beside the model's", drafts, DRAFTS)
         for each in self._content_rows(stage):
             unused = tokens - rows_bytes((each,), self.rank_load(stage, load)) // each.row_bytes
             if unused > 0:

@@ -7,6 +7,8 @@ from kvcalc.engines.base import Rule
 MANAGER = "tensorrt_llm/_torch/pyexecutor/resource_manager.py"
 UTIL = "tensorrt_llm/_torch/pyexecutor/_util.py"
 
+DRAFTS = "tensorrt_llm/_torch/speculative/utils.py, get_num_spec_layers: num_nextn_predict_layers of the request"
+"""As 1.1 has it."""
 RULES = (
     Rule(
         "memory of the cache",

@@ -43,6 +43,8 @@ class Vllm(Engine):
     given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     rules: ClassVar[tuple[Rule, ...]] = (*RULES, *WEIGHT_RULES, *MEMORY_RULES)
     block_option: ClassVar[str | None] = "block-size"
+    drafts: ClassVar[bool] = True
+    drafting_option: ClassVar[str | None] = "num-speculative-tokens"
 
     def default_utilization(self, gpu: Gpu) -> Fraction:  # noqa: ARG002  # the same on every card
         """gpu_memory_utilization of vllm/config/cache.py."""
@@ -50,10 +52,6 @@ class Vllm(Engine):
 
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:
         return divides_towers(model, deployment, parse_version(self.version or self.versions[-1]))
-
-    @property
-    def counts_mtp_cache(self) -> bool:
-        return bool(self.option("num-speculative-tokens"))
 
     def as_loaded(self, model: Model) -> Model:
         """In bf16 where it is published in fp32, and in fp16, which is as many bytes, on cards before capability 8.0.

@@ -14,7 +14,7 @@ from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept
 from kvcalc.engines.vllm.model_types import type_notes
-from kvcalc.engines.vllm.placing import groups_on, rank_of
+from kvcalc.engines.vllm.placing import groups_on, rank_of, with_draft
 from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.engines.vllm.weights import loaded_beyond
@@ -90,6 +90,9 @@ class VllmLayout(Settled):
         kept_in = self.cache_format
         counter = setup.counter if kept_in == setup.cache_format else ContentCounter(kept_in)
         rank = rank_of(setup.model, setup.deployment.tp, counter, settings, setup.gpu)
+        if setup.draft is not None:
+            kept = ContentCounter(kept_format(setup.draft, settings.version))
+            rank = with_draft(rank, setup.draft, kept)
         self.groups = groups_on(rank)
         self._blocks: dict[int, StageBlocks] = {}
         self._check_stages()
@@ -153,7 +156,7 @@ class VllmLayout(Settled):
                 "memory for the cache is less than it says: give --cache-memory as the server prints it",
             )
         drafted = self.settings.num_speculative_tokens
-        if drafted and not self.setup.model.mtp_layers:
+        if drafted and self.setup.draft is None:
             yield note(
                 "draft-not-counted",
                 f"num-speculative-tokens {drafted:,}: the model's file has no layers that draft, and what a draft "

@@ -17,8 +17,9 @@ from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 from kvcalc.model.span import Chunk, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
+    from kvcalc.engines.base import Setup
     from kvcalc.engines.content import ContentCounter, TensorRows
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.settings import Settings
@@ -45,6 +46,7 @@ class Rank(NamedTuple):
         block_size: tokens of a block, as given or as the attention backend has it.
         alignment: what the blocks of a model with states too are a multiple of.
         exports_states: whether a prefill keeps a block more, for the state of a prefix's end.
+        draft: the same of what drafts tokens; None where nothing does.
     """
 
     model: Model
@@ -54,6 +56,7 @@ class Rank(NamedTuple):
     block_size: int
     alignment: int
     exports_states: bool
+    draft: Rank | None = None
 
     def rows(self, layer: Layer) -> tuple[TensorRows, ...]:
         """What one layer keeps."""
@@ -76,6 +79,25 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
     )
 
 
+def with_draft(rank: Rank, draft: Setup, counter: ContentCounter) -> Rank:
+    """A rank that holds what drafts tokens too.
+
+    Args:
+        rank: without it.
+        draft: on its share of the ranks.
+        counter: counts in the formats that it keeps.
+
+    Raises:
+        KvcalcError: it has states.
+    """
+    if any(tensor.rows is not None for tensor in draft.model.cached_tensors):
+        raise KvcalcError(
+            f"--draft: {draft.model.name} keeps states, and kvcalc does not follow how vllm puts those of a draft into "
+            "groups; --engine exact counts them"
+        )
+    return rank._replace(draft=rank._replace(model=draft.model, tp=draft.deployment.tp, counter=counter))
+
+
 _KNOWN: WeakKeyDictionary[Layout, dict[object, tuple[Group, ...]]] = WeakKeyDictionary()
 """Groups of models, worked out once for all questions about them. They do not depend on pipeline stages."""
 MOST_KNOWN = 256
@@ -91,7 +113,7 @@ def groups_on(rank: Rank) -> tuple[Group, ...]:
         rank.counter.cache_format,
         (rank.tp, rank.block_size, rank.alignment, rank.exports_states),
         model.unreached_window,
-        model.mtp_layers,
+        rank.draft and (rank.draft.model.layout, rank.draft.counter.cache_format, rank.draft.tp),
     )
     if key not in known:
         if len(known) >= MOST_KNOWN:
@@ -117,26 +139,14 @@ def placed(rank: Rank) -> tuple[Placed, ...]:
         for _ in equal:
             layers += [Placed(number, kept) for kept in keeps]
             number += 1
-    return tuple(layers + _drafting(rank, known))
-
-
-def _drafting(rank: Rank, known: Mapping[str, Sequence[Kept]]) -> list[Placed]:
-    """The layers that predict further tokens: like the last that keeps every token, on the last stage.
-
-    vllm/model_executor/models/deepseek_mtp.py, qwen3_5_mtp.py and their like; as many as the checkpoint has.
-    """
-    model = rank.model
-    if not rank.settings.num_speculative_tokens or not model.mtp_layers:
-        return []
-    grows = [cache for caches in model.layout.layers for cache in caches if cache.attention.elements_per_token]
-    if isinstance(grows[-1].attention, Compressed):  # of which a drafting layer has a window alone (compress_ratio 0)
-        kept = known[grows[-1].label][0]
-        return [Placed(model.num_layers - 1, kept._replace(drafts=True))] * model.mtp_layers
-    last = next((cache for cache in reversed(grows) if cache.span is None), None)
-    if last is None:
-        raise KvcalcError("--engine-option: num-speculative-tokens: kvcalc does not know what the drafting layers keep")
-    drafting = [Placed(model.num_layers - 1, kept._replace(drafts=True)) for kept in known[last.label]]
-    return drafting * model.mtp_layers
+    if rank.draft is not None:  # on the last stage (vllm/v1/worker/gpu_model_runner.py, drafter)
+        drafts = (cache for caches in rank.draft.model.layout.layers for cache in caches)
+        layers += [
+            Placed(number - 1, Kept(cache, change(spec), drafts=True))
+            for cache in drafts
+            for spec in _specs(cache, rank.draft, blocks)
+        ]
+    return tuple(layers)
 
 
 class _Blocks(NamedTuple):
@@ -275,7 +285,7 @@ def _keeps_every_token(rank: Rank) -> bool:
     Raises:
         KvcalcError: there are states, for which vLLM needs its hybrid manager.
     """
-    kinds, settings = rank.model.layout.kinds, rank.settings
+    kinds, settings = [*rank.model.layout.kinds, *(rank.draft.model.layout.kinds if rank.draft else ())], rank.settings
     unreached = rank.model.unreached_window
     spans = [layer.span or unreached for layer in kinds if layer.attention.elements_per_token]
     if settings.version < HYBRID_MANAGER:

@@ -16,7 +16,7 @@ of_model = partial(Option, panel="Model")
 _dim = count(MAX_DIM)
 
 
-def _model_names() -> Iterable[str]:
+def model_names() -> Iterable[str]:
     from kvcalc.catalogue import model_names  # noqa: PLC0415  # for start-up time
 
     return model_names()
@@ -25,7 +25,7 @@ def _model_names() -> Iterable[str]:
 MODEL = Option(
     "MODEL",
     "A name or hub id of the catalogue, a YAML file, a config.json or its folder, a .gguf, or hf:ORG/NAME.",
-    values=_model_names,
+    values=model_names,
 )
 """The argument of most commands."""
 

@@ -21,6 +21,7 @@ from kvcalc.scenario.options.deployment import (
     of_deployment,
     ranks,
 )
+from kvcalc.scenario.options.drafting import Drafting
 from kvcalc.scenario.options.memory import CacheDtype, Memory, StateDtypes, WeightDtype
 from kvcalc.scenario.options.model import Assumptions, ModelFields, ModelNumbers
 from kvcalc.scenario.options.workload import BATCH, Context, MoreContext, of_workload
@@ -45,6 +46,7 @@ class PlannedOptions(
     WeightDtype,
     StateDtypes,
     Memory,
+    Drafting,
     EngineChoice,
     EngineSettings,
     Utilization,

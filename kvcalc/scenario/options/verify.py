@@ -5,6 +5,7 @@ from typing import Annotated
 
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options.deployment import PP, TP, GpuMemory, Utilization
+from kvcalc.scenario.options.drafting import Drafting
 from kvcalc.scenario.options.memory import CacheDtype, Memory, StateDtypes
 from kvcalc.scenario.options.model import Assumptions
 from kvcalc.scenario.options.workload import Batch, Context
@@ -15,7 +16,7 @@ DEVICES = ("auto", "meta", "cpu", "cuda")
 
 
 class VerifiedOptions(
-    Batch, Context, CacheDtype, StateDtypes, GpuMemory, Utilization, Memory, Assumptions, total=False
+    Batch, Context, CacheDtype, StateDtypes, GpuMemory, Utilization, Memory, Drafting, Assumptions, total=False
 ):
     """Of a scenario that is verified."""
 
