@@ -72,7 +72,7 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
         left_out = "their weights" if counted else "their weights and cache"
         yield note(
             "mtp-layers",
-            f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): {left_out}",
+            f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): {left_out}{'' if counted else ' (--mtp N)'}",
             layers=model.mtp_layers,
         )
     if model.has_towers:

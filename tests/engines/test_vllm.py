@@ -313,14 +313,13 @@ def test_layers_that_do_not_divide_go_before_the_last_stage() -> None:
     assert [lengths[number] for number in range(4)] == [15, 15, 16, 15]
 
 
-def test_of_drafting_layers_only_the_weights_are_left_out() -> None:
+def test_of_drafting_layers_nothing_is_left_out_once_they_draft() -> None:
     def left_out(**options: str) -> list[str]:
         found = kvcalc.capacity("deepseek-v3", engine="vllm", gpu="h200", tp=8, engine_option=options)
         return [each.text for each in found.not_modelled if each.code == "mtp-layers"]
 
-    of_one = "multi-token-prediction layers (1 in the checkpoint): their weights"
-    assert left_out() == [f"{of_one} and cache"]
-    assert left_out(**{"num-speculative-tokens": "1"}) == [of_one]
+    assert left_out() == ["multi-token-prediction layers (1 in the checkpoint): their weights and cache (--mtp N)"]
+    assert left_out(**{"num-speculative-tokens": "1"}) == []
 
 
 def test_a_cache_that_is_stated_and_is_not_there_does_not_fit() -> None:

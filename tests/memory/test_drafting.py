@@ -1,0 +1,167 @@
+"""What drafts tokens: its weights and its cache beside the model's."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kvcalc
+from kvcalc.errors import KvcalcError
+from kvcalc.model.mtp import mtp_model
+from kvcalc.term import leaves
+
+GIB = 2**30
+DATA = Path(__file__).parent.parent / "data"
+LLAMA_70B, LLAMA_8B = 70_553_706_496, 8_030_261_248  # parameters, by building LlamaForCausalLM
+USABLE = 85_017_755_648 * 92 // 100  # an H100 as torch sees it
+
+
+def test_a_draft_grows_so_setting_its_weights_aside_holds_too_many() -> None:
+    """Llama-3-70B on 4 H100s with Llama-3.1-8B: 34 sequences of 8,192 tokens beside its weights, 13 with its cache."""
+    options: dict[str, Any] = {"context": 8192, "tp": 4}
+    beside = 15 * GIB // 10 + 17 * GIB // 10  # temporary and overhead: 1.5, and 1.0 + 0.7
+    left = USABLE - 2 * LLAMA_70B // 4 - 2 * LLAMA_8B - beside
+    own, of_draft = 2 * 80 * 8192 * 2 * 128 * 2, 2 * 32 * 8192 * 8 * 128 * 2
+    assert (left // own, left // (own + of_draft)) == (34, 13)
+    weights = f"{2 * LLAMA_8B}B"
+    assert kvcalc.capacity("llama-3-70b", reserve={"draft": weights}, **options).sequences == 34
+    assert kvcalc.capacity("llama-3-70b", draft="llama-3.1-8b", **options).sequences == 13
+
+
+@pytest.mark.parametrize(("tp", "draft_tp", "copies"), [(1, None, 1), (4, None, 4), (4, 2, 2), (8, 8, 1)])
+def test_each_rank_holds_a_share_of_the_draft_or_a_copy_of_it(tp: int, draft_tp: int | None, copies: int) -> None:
+    plain = kvcalc.estimate("llama-3-70b", batch=2, context=8192, tp=tp)
+    found = kvcalc.estimate("llama-3-70b", batch=2, context=8192, tp=tp, draft="llama-3.1-8b", draft_tp=draft_tp)
+    cache, weights = 2 * 32 * 2 * 8192 * 8 * 128 * 2, 2 * LLAMA_8B
+    assert found.cache.bytes - plain.cache.bytes == copies * cache
+    assert found.cache.one_copy_bytes - plain.cache.one_copy_bytes == cache
+    assert found.cache.bytes_per_rank - plain.cache.bytes_per_rank == cache // (draft_tp or 1)
+    assert (found.memory.weights_bytes or 0) - (plain.memory.weights_bytes or 0) == copies * weights
+    mine, other = found.memory.per_rank.weights_bytes, plain.memory.per_rank.weights_bytes
+    assert (mine or 0) - (other or 0) == weights // (draft_tp or 1)
+    assert sum(term.bytes for term in found.cache.terms) == found.cache.bytes
+    assert any(term.path.startswith("draft, ") for term in found.cache.terms)
+
+
+def test_deepseek_v3_keeps_62_latents_however_many_tokens_its_layer_drafts() -> None:
+    for tokens in (1, 3):
+        found = kvcalc.estimate("deepseek-v3", batch=1, context=8192, tp=8, mtp=tokens)
+        assert found.cache.one_copy_bytes == 62 * 8192 * (512 + 64) * 2
+        assert found.cache.bytes_per_token == 62 * (512 + 64) * 2
+        assert found.cache.bytes == 8 * found.cache.one_copy_bytes
+
+
+def test_deepseek_v3s_layer_weighs_what_its_tensors_do() -> None:
+    """Tensors of model.layers.61 without its copies of embedding and head, as the published index has them."""
+    hidden, experts, width = 7168, 256 + 1, 2048
+    attention = 1536 * hidden + 128 * 192 * 1536 + 576 * hidden + 128 * 256 * 512 + hidden * 128 * 128
+    blocks = [(width, hidden)] * 2 * experts + [(hidden, width)] * experts
+    blocks += [(1536, hidden), (24576, 1536), (576, hidden), (32768, 512), (hidden, 16384)]
+    scales = sum(-(-rows // 128) * -(-columns // 128) for rows, columns in blocks)
+    in_fp8, beside = experts * 3 * hidden * width + attention, 256 * hidden + 256 + 5 * hidden + 1536 + 512
+    weights = in_fp8 + 4 * scales + 2 * (2 * hidden * hidden + beside)
+    alone, both = (kvcalc.estimate("deepseek-v3", tp=1, **more) for more in ({}, {"mtp": 1}))  # type: ignore[arg-type]
+    assert (both.memory.weights_bytes or 0) - (alone.memory.weights_bytes or 0) == weights
+
+
+COPIES = {"deepseek-v3": 2, "deepseek-v3.1": 2, "deepseek-v3.2": 2, "deepseek-v3.2-exp": 2}
+COPIES |= {"glm-4.5": 2, "glm-4.5-air": 2, "glm-4.7-flash": 2}
+"""Tables of vocab_size x hidden_size that the layer's tensors have too: the model's embedding and output head."""
+NOT_ITEMISED = {"mimo-v2-flash", "longcat-flash"}
+
+
+def published() -> dict[str, tuple[int, int]]:
+    """What checkpoints have of such layers: elements, and scales where they are elements too."""
+    found: dict[str, tuple[int, int]] = {}
+    with (DATA / "hub_differences.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            elements, scales = found.get(row["name"], (0, 0))
+            if "predict" in row["what"] or row["what"].startswith("layer 61"):
+                found[row["name"]] = int(row["elements"]), scales
+            elif row["what"] in {"its scales", "fp32 scales of layer 61"}:
+                found[row["name"]] = elements, int(row["elements"])
+    return found
+
+
+@pytest.mark.parametrize(("name", "elements"), published().items())
+def test_layers_that_draft_have_the_published_elements_and_scales(name: str, elements: tuple[int, int]) -> None:
+    if name in NOT_ITEMISED:
+        return
+    model = kvcalc.load_model(name)
+    draft = mtp_model(model)
+    tables = COPIES.get(name, 0) * (model.vocab_size or 0) * (model.hidden_size or 0)
+    scales = sum(part.parameters for part in draft.weights if part.scales)
+    counted = scales if name != "deepseek-v3.2" else 0  # in ue8m0, which the Hub's total leaves out
+    assert ((draft.parameters or 0) + tables, counted) == elements
+
+
+def test_sparse_latents_of_three_layers_that_draft_are_tensorrt_llms_45k_a_token() -> None:
+    """https://github.com/NVIDIA/TensorRT-LLM/pull/12683: ~45K bytes a token; ~86K with all 61 layers for 3."""
+    model = replace(kvcalc.load_model("deepseek-v3.2"), mtp_layers=3)
+    kept = kvcalc.estimate(model, context=1, cache_dtype="fp8", mtp=3, draft_weights="1B").cache.bytes
+    assert kept == (61 + 3) * (512 + 64 + 132) == 45_312
+    assert (61 + 61) * (512 + 64 + 132) == 86_376
+
+
+def test_copies_that_sglang_frees_too_late_are_counted_when_it_sizes_its_pool() -> None:
+    """https://github.com/sgl-project/sglang/issues/36452: 2 x 248,320 x 5,120 in bf16, about 5.08 GB."""
+    model = replace(kvcalc.load_model("qwen3-8b"), mtp_layers=1, vocab_size=248_320, hidden_size=5120)
+    asked = kvcalc.make_scenario(
+        model, mtp=1, draft_weights="1B", tp=1, engine="sglang", engine_option={"mem-fraction-static": "0.8"}
+    )
+    found = kvcalc.estimate(asked)
+    rows = {leaf.path: leaf.bytes for leaf in leaves(found.memory.per_rank.tree)}
+    assert rows["draft, embedding and output head while pools are sized"] == 5_085_593_600
+
+
+ENGINES = [
+    ("vllm", {}, 62 * 8192 * 1152),
+    ("tensorrt-llm", {}, (61 + 3) * 8192 * 1152),
+    ("sglang", {"mem-fraction-static": "0.85"}, 62 * 8192 * 1152),
+]
+
+
+@pytest.mark.parametrize(("engine", "options", "kept"), ENGINES)
+def test_engines_keep_the_layers_that_draft_beside_the_others(engine: str, options: dict[str, str], kept: int) -> None:
+    """TensorRT-LLM 1.1 has a cache for each of the three tokens (get_num_spec_layers)."""
+    found = kvcalc.estimate("deepseek-v3", context=8192, tp=8, gpu="h200", mtp=3, engine=engine, engine_option=options)
+    assert kept <= found.cache.bytes_per_rank < kept * 1.02
+    assert (found.memory.per_rank.weights_bytes or 0) > 11_610_068_224 // 8
+
+
+def test_llama_cpp_has_a_context_for_a_draft_in_f16() -> None:
+    options: dict[str, Any] = {"context": 8192, "engine": "llama-cpp", "gpu": "rtx4090", "cache_dtype": "q8_0"}
+    plain, found = (kvcalc.estimate("llama-3.1-8b", **options, **more) for more in ({}, {"draft": "llama-3.2-1b"}))
+    assert found.cache.bytes - plain.cache.bytes == 2 * 16 * 8192 * 8 * 64 * 2
+    assert found.memory.temporary_bytes > plain.memory.temporary_bytes
+
+
+REFUSED = [
+    ("llama-3-70b", {"mtp": 1}, "--draft MODEL"),
+    ("deepseek-v3", {"mtp": 1, "draft": "llama-3.1-8b"}, "give one of them"),
+    ("llama-3-70b", {"draft_tp": 2}, "goes with --draft"),
+    ("llama-3-70b", {"draft_weights": "1GiB"}, "goes with --draft"),
+    ("llama-3-70b", {"draft": "llama-3.1-8b", "tp": 4, "draft_tp": 3}, "does not divide"),
+    ("llama-3-70b", {"draft": "llama-3.1-8b", "tp": 4, "draft_tp": 2, "engine": "vllm"}, "has tp 4"),
+    ("llama-3-70b", {"draft": "llama-3.1-8b", "engine": "mlx", "gpu": "m3-max"}, "--engine exact"),
+    ("deepseek-v3", {"mtp": 2, "engine": "vllm", "engine_option": {"num-speculative-tokens": "1"}}, "says 1"),
+    ("minimax-m3", {"mtp": 1}, "--draft-weights"),
+    ("deepseek-v3", {"mtp": 1, "engine": "sglang", "tp": 8}, "mem-fraction-static"),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "said"), REFUSED)
+def test_what_cannot_draft_is_refused_with_a_next_step(model: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(KvcalcError, match=said):
+        kvcalc.estimate(model, **options)
+
+
+def test_the_engines_own_option_makes_the_models_layers_draft() -> None:
+    options: dict[str, Any] = {"context": 8192, "tp": 8, "gpu": "h200", "engine": "vllm"}
+    by_option = kvcalc.estimate("deepseek-v3", engine_option={"num-speculative-tokens": "1"}, **options)
+    asked = kvcalc.estimate("deepseek-v3", mtp=1, **options)
+    assert (by_option.cache, by_option.memory) == (asked.cache, asked.memory)
