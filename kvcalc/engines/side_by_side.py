@@ -11,7 +11,7 @@ from kvcalc.term import Factor, Sum, leaves
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Load
+    from kvcalc.engines.load import Load
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Rate
     from kvcalc.model.stages import Stage

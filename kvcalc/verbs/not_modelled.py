@@ -69,10 +69,10 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
     drafting = scenario.drafting
     counted = drafting is not None and drafting.own_layers
     if model.mtp_layers and not (drafting and counted and drafting.weighs):
-        left_out = "their weights" if counted else "their weights and cache"
+        left_out = "their weights" if counted else "their weights and cache (--mtp N)"
         yield note(
             "mtp-layers",
-            f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): {left_out}{'' if counted else ' (--mtp N)'}",
+            f"multi-token-prediction layers ({model.mtp_layers} in the checkpoint): {left_out}",
             layers=model.mtp_layers,
         )
     if model.has_towers:

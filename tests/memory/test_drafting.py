@@ -135,7 +135,8 @@ def test_engines_keep_the_layers_that_draft_beside_the_others(engine: str, optio
 
 def test_llama_cpp_has_a_context_for_a_draft_in_f16() -> None:
     options: dict[str, Any] = {"context": 8192, "engine": "llama-cpp", "gpu": "rtx4090", "cache_dtype": "q8_0"}
-    plain, found = (kvcalc.estimate("llama-3.1-8b", **options, **more) for more in ({}, {"draft": "llama-3.2-1b"}))
+    plain = kvcalc.estimate("llama-3.1-8b", **options)
+    found = kvcalc.estimate("llama-3.1-8b", draft="llama-3.2-1b", **options)
     assert found.cache.bytes - plain.cache.bytes == 2 * 16 * 8192 * 8 * 64 * 2
     assert found.memory.temporary_bytes > plain.memory.temporary_bytes
 
