@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import pytest
 
+import kvcalc as kvcalc_package
 from kvcalc.cli.app import run
 from kvcalc.note import Note
 
@@ -70,10 +72,24 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _settled(request: pytest.FixtureRequest) -> None:
-    """What tests of other files have imported meanwhile stays too."""
-    if request.path.parent.name == "verification":
-        _settle()
+def _settled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What tests of other files have imported meanwhile stays too, and what the first verification in here imports."""
+    if request.path.parent.name != "verification" or request.path.stem == "test_verify_garbage":
+        yield
+        return
+    from kvcalc.verification.host_memory import only_new_garbage  # noqa: PLC0415  # imports torch
+
+    _verified_once()
+    _settle()
+    with only_new_garbage():
+        yield
+
+
+@cache
+def _verified_once() -> None:
+    """A run of each kind: torch imports much of itself when that is first used."""
+    for device in ("meta", "cpu"):
+        assert kvcalc_package.verify("llama-3-8b", context=16, device=device, decode=True).verified
 
 
 def _settle() -> None:

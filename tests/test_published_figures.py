@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-import pytest
 import yaml
 from conftest import DATA
+from each import for_each
 
 import kvcalc
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention
@@ -83,7 +83,7 @@ def _quantity(entry: dict[str, Any]) -> Decimal:
     return Decimal(exact)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=[entry["id"] for entry in ENTRIES])
+@for_each("entry", ENTRIES)
 def test_published_figure(entry: dict[str, Any]) -> None:
     places = Decimal(1).scaleb(Decimal(entry["published"]).as_tuple().exponent)  # type: ignore[arg-type]  # YAML's value here is a number
     rounded = (_quantity(entry) / UNITS[entry["unit"]]).quantize(places, rounding=ROUND_HALF_UP)

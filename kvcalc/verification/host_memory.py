@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import os
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,17 +100,26 @@ def only_new_garbage() -> Iterator[None]:
     """Let collections pass over the objects that are there now, after one that has found the garbage among them.
 
     Every rank's memory is measured between two collections, and torch's modules alone are a quarter of a million
-    objects. Where the process has frozen what it has already, that is left as it is.
+    objects. Where the process has frozen what it has already, that is left as it is. Within another such block there is
+    nothing to do, and nothing is counted: a count of frozen objects takes as long as there are many.
     """
-    if gc.get_freeze_count():
+    if _NESTED.get():
         yield
         return
-    gc.collect()
-    gc.freeze()
+    nested = _NESTED.set(True)
+    left_frozen = gc.get_freeze_count()
     try:
+        if not left_frozen:
+            gc.collect()
+            gc.freeze()
         yield
     finally:
-        gc.unfreeze()
+        _NESTED.reset(nested)
+        if not left_frozen:
+            gc.unfreeze()
+
+
+_NESTED = ContextVar("_NESTED", default=False)
 
 
 def _field(name: str) -> int | None:

@@ -13,6 +13,7 @@ import pytest
 import test_parts
 import yaml
 from conftest import DATA
+from each import for_each
 
 import kvcalc
 from kvcalc.catalogue import CONFIGS, find_gpu, find_model, gpu_names, model_names
@@ -32,8 +33,9 @@ with (DATA / "hub_differences.csv").open(encoding="utf-8", newline="") as file:
 MODEL_FILES = sorted((CONFIGS / "models").glob("*.yaml"))
 GPU_FILES = sorted((CONFIGS / "gpus").glob("*.yaml"))
 
-each_model = pytest.mark.parametrize("name", sorted(ROWS))
-each_gpu = pytest.mark.parametrize("path", GPU_FILES, ids=lambda path: path.stem)
+each_model = for_each("name", sorted(ROWS))
+each_gpu = for_each("path", GPU_FILES)
+each_file = for_each("path", MODEL_FILES)
 
 
 class Facts(NamedTuple):
@@ -182,7 +184,7 @@ NOT_KNOWN = {
 """What sources do not say of a model, or its class does not have."""
 
 
-@pytest.mark.parametrize("path", MODEL_FILES, ids=lambda path: path.stem)
+@each_file
 def test_a_file_is_complete(path: Path) -> None:
     model = kvcalc.load_model(path)
     assert set(lacks(model)) == NOT_KNOWN.get(path.stem, set())
@@ -214,7 +216,7 @@ def parameters_from_dims(raw: dict[str, Any], matrices: int, positions: int) -> 
     return int(total * raw["hidden_size"])
 
 
-@pytest.mark.parametrize("path", MODEL_FILES, ids=lambda path: path.stem)
+@each_file
 def test_parameters_are_what_the_dims_add_up_to(path: Path) -> None:
     """To 2 in 1,000. What has other layers, or experts, is stated a second time in the table of facts."""
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -388,7 +390,7 @@ def test_every_mechanism_has_models(kind: str, at_least: int) -> None:
     assert len(having) >= at_least
 
 
-@pytest.mark.parametrize("path", MODEL_FILES, ids=lambda path: path.stem)
+@each_file
 def test_a_model_built_without_checks_is_the_checked_one(path: Path) -> None:
     checked = validated(kvcalc.Model, read_yaml(path))
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from conftest import DATA, Kvcalc
+from each import for_each
 
 import kvcalc as package
 from kvcalc.catalogue import find_model
@@ -19,7 +20,7 @@ with (DATA / "typed_names.csv").open(encoding="utf-8", newline="") as file:
     TYPED = [(row["typed"], row["model"], row["weights"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize(("typed", "model", "weights"), TYPED, ids=[row[0] for row in TYPED])
+@for_each(("typed", "model", "weights"), TYPED)
 def test_a_name_as_people_type_it(typed: str, model: str, weights: str) -> None:
     found = find_model(typed)
     assert found.path is not None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import pytest
+from each import for_each
 from toy_engine import Toy
 from toy_slots import Slots
 
@@ -92,6 +94,7 @@ class Case(NamedTuple):
         return [self.settled.held_bytes(stage, load) for stage in self.settled.stages]
 
 
+@cache
 def case_of(shape: str, engine: type[Engine], deployment: Deployment) -> Case:
     """Skips nothing: what an engine or the model refuses is refused with a message, and no case."""
     asked = scenario(shape, engine)
@@ -116,9 +119,7 @@ def cases() -> list[tuple[type[Engine], str, Deployment]]:
 
 
 CASES = cases()
-every_case = pytest.mark.parametrize(
-    ("engine", "shape", "deployment"), CASES, ids=[f"{e.name}-{s}-{d}" for e, s, d in CASES]
-)
+every_case = for_each(("engine", "shape", "deployment"), CASES)
 every_engine = pytest.mark.parametrize("engine", EVERY, ids=[engine.name for engine in EVERY])
 
 CONTEXTS = [0, 1, 15, 16, 17, 47, 48, 49, 64, 65, 80, 300]
@@ -222,8 +223,7 @@ def test_capacity_fits_and_one_more_does_not(engine: type[Engine], shape: str, d
 
 
 @every_engine
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("memory", [4 * 10**6, 10**8, 2 * 10**8])
+@for_each(("shape", "memory"), product(SHAPES, [4 * 10**6, 10**8, 2 * 10**8]))
 def test_searches_find_what_trying_everything_finds(engine: type[Engine], shape: str, memory: int) -> None:
     asked = scenario(shape, engine, gpu_memory=memory, batch=40, context=700, allow_pp=True, temporary="0B")
     ranks = Ranks(asked)

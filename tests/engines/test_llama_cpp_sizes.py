@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from each import for_each
 from llama_cpp_shapes import RUNS, SHAPES, Run
 
 import kvcalc
@@ -48,7 +49,7 @@ def settled(shape: str, run: Run, engine: str = "llama-cpp") -> Settled:
     return Ranks(asked).settled(kvcalc.Deployment())
 
 
-@pytest.mark.parametrize(("shape", "run"), CASES)
+@for_each(("shape", "run"), CASES)
 def test_caches_and_states_are_as_printed(shape: str, run: str) -> None:
     layout, asked = settled(shape, OF_RUN[run]), OF_RUN[run]
     (stage,) = layout.stages
@@ -65,7 +66,7 @@ def difference(shape: str, run: str) -> float:
     return found.term.bytes / MIB / float(PRINTED[shape][run]["compute_mib"]) - 1
 
 
-@pytest.mark.parametrize(("shape", "run"), CASES)
+@for_each(("shape", "run"), CASES)
 def test_compute_buffers_are_within_a_band(shape: str, run: str) -> None:
     assert abs(difference(shape, run)) <= LARGEST_ERROR.get((shape, run), 0.06)
 

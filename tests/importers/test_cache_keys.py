@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from typing import Any
 
 import pytest
+from each import for_each
 
 from kvcalc import KvcalcError
 from kvcalc.importers import import_config
@@ -82,7 +84,7 @@ SOUNDING: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", SOUNDING)
+@for_each("name", SOUNDING)
 def test_what_sounds_like_a_cache_is_refused_unless_it_is_assumed_away(name: str) -> None:
     values = {**LLAMA, name: SOUNDING[name]}
     with pytest.raises(KvcalcError) as error:
@@ -92,8 +94,7 @@ def test_what_sounds_like_a_cache_is_refused_unless_it_is_assumed_away(name: str
     assert labels(values, **{name: None}) == PLAIN
 
 
-@pytest.mark.parametrize("nothing", [None, False, 0, -1, [], {}, ""])
-@pytest.mark.parametrize("name", SOUNDING)
+@for_each(("name", "nothing"), product(SOUNDING, [None, False, 0, -1, [], {}, ""]))
 def test_what_is_off_says_nothing(name: str, nothing: Any) -> None:
     assert labels({**LLAMA, name: nothing}) == PLAIN
 
@@ -180,7 +181,7 @@ HARMLESS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@for_each("name", HARMLESS)
 def test_what_only_sounds_like_a_cache_is_passed_over(name: str) -> None:
     assert labels({**LLAMA, name: HARMLESS[name]}) == PLAIN
 

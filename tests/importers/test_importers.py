@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from config_files import CATALOGUE, CONFIGS, FACTS, LLAMA, PUBLISHED, REFUSED, WRITTEN, imported, kinds, labels, refusal
+from each import for_each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from kvcalc.importers.config_json.wrappers import WRAPPERS
 from kvcalc.model.model import Model
 
 
-@pytest.mark.parametrize("hub_id", CONFIGS)
+@for_each("hub_id", CONFIGS)
 def test_a_published_config_gives_the_layers_that_the_catalogue_has(hub_id: str) -> None:
     if hub_id in REFUSED:
         assert REFUSED[hub_id] in refusal(CONFIGS[hub_id])
@@ -26,7 +27,7 @@ def test_a_published_config_gives_the_layers_that_the_catalogue_has(hub_id: str)
     assert labels(imported(CONFIGS[hub_id]).model) == labels(load_model(CATALOGUE[hub_id]))
 
 
-@pytest.mark.parametrize("hub_id", [hub_id for hub_id in CONFIGS if hub_id in FACTS and hub_id not in REFUSED])
+@for_each("hub_id", [hub_id for hub_id in CONFIGS if hub_id in FACTS and hub_id not in REFUSED])
 def test_a_published_config_adds_up_to_the_facts(hub_id: str) -> None:
     facts = {key: int(value) for key, value in FACTS[hub_id].items() if value.isdigit()}
     model = imported(CONFIGS[hub_id]).model
@@ -43,7 +44,7 @@ def test_a_published_config_adds_up_to_the_facts(hub_id: str) -> None:
     assert model.vocab_size == facts["vocab_size"]
 
 
-@pytest.mark.parametrize("hub_id", [hub_id for hub_id in CONFIGS if hub_id not in REFUSED])
+@for_each("hub_id", [hub_id for hub_id in CONFIGS if hub_id not in REFUSED])
 def test_what_an_import_writes_is_the_same_model_when_read_again(hub_id: str) -> None:
     found = imported(CONFIGS[hub_id])
     again = validated(Model, parse_yaml(found.text, "written.yaml"))
@@ -118,7 +119,7 @@ def test_a_text_config_may_go_by_its_wrapper_s_name() -> None:
     assert found == kinds({"model_type": "gemma3n", "text_config": named}) == kinds(named)
 
 
-@pytest.mark.parametrize("wrapper", [each for each, text_type in WRAPPERS.items() if text_type and each != "maira2"])
+@for_each("wrapper", [each for each, text_type in WRAPPERS.items() if text_type and each != "maira2"])
 @pytest.mark.torch
 def test_a_wrapper_s_own_text_model_is_its_class_s(wrapper: str) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only

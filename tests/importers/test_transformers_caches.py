@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DATA
+from each import for_each
 
 from kvcalc.importers import import_config
 from kvcalc.mechanisms import Role
@@ -71,7 +72,7 @@ def classes() -> Any:
     return CONFIG_MAPPING
 
 
-@pytest.mark.parametrize("model_type", sorted(set(CACHES) - REFUSED))
+@for_each("model_type", sorted(set(CACHES) - REFUSED))
 @pytest.mark.torch
 def test_a_class_keeps_what_is_read_of_its_file(model_type: str, classes: Any) -> None:
     text = classes[model_type]().to_json_string(use_diff=True)  # as save_pretrained writes it

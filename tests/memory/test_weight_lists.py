@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
+from each import for_each
 
 import kvcalc
 from kvcalc.catalogue import model_names
@@ -75,13 +75,13 @@ def test_every_list_of_the_catalogue_is_tested() -> None:
     assert set(LISTS) == {*LISTED, *IN_OTHER_FORMATS}
 
 
-@pytest.mark.parametrize("name", IN_OTHER_FORMATS)
+@for_each("name", IN_OTHER_FORMATS)
 def test_other_formats_of_a_model_have_its_parameters(name: str) -> None:
     counted = [part.parameters for part in LISTS[name].weights if not part.scales]
     assert sum(counted) == kvcalc.load_model(OTHER_FORMAT.sub("", name)).parameters == LISTS[name].parameters
 
 
-@pytest.mark.parametrize("name", LISTED)
+@for_each("name", LISTED)
 def test_a_lists_parts_add_up_to_the_model(name: str) -> None:
     counted = [part for part in LISTS[name].weights if not part.scales]
     towers = sum(part.parameters for part in counted if part.split == "all")
@@ -90,7 +90,7 @@ def test_a_lists_parts_add_up_to_the_model(name: str) -> None:
     assert LISTS[name].parameters == sum(part.parameters for part in counted)
 
 
-@pytest.mark.parametrize("name", LISTS)
+@for_each("name", LISTS)
 def test_a_lists_tables_have_the_models_dims(name: str) -> None:
     model = LISTS[name]
     assert model.vocab_size is not None
@@ -107,7 +107,7 @@ def test_a_lists_tables_have_the_models_dims(name: str) -> None:
         assert (tables["output head"].format == tables["embedding"].format) is (name not in QUANTISED_HEADS)
 
 
-@pytest.mark.parametrize("name", LISTS)
+@for_each("name", LISTS)
 def test_a_lists_experts_have_the_models_dims(name: str) -> None:
     model = LISTS[name]
     experts = [part.parameters for part in model.weights if part.split == "ep" and not part.scales]
@@ -125,7 +125,7 @@ IN_BLOCKS = [name for name in LISTED if name.startswith(("deepseek-v3", "mimo", 
 """Whose experts are in fp8 with a scale for each block; mxfp4 has its scales in the format."""
 
 
-@pytest.mark.parametrize("name", IN_BLOCKS)
+@for_each("name", IN_BLOCKS)
 def test_a_list_has_a_scale_for_every_block_of_the_experts(name: str) -> None:
     """One for each 128 x 128: of a projection of 2,048 x 7,168, 16 x 56."""
     model = LISTS[name]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
+from itertools import product
 
 import gguf
 import numpy as np
 import pytest
 import torch
+from each import for_each
 from format_bytes import ROW_BYTES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +36,8 @@ BYTE_PER_TENSOR = ("fp8", "fp8_e5m2", "int8")
 PER_TENSOR = (*BYTE_PER_TENSOR, "nvfp4")
 PER_HEAD = ("fp8_per_token_head", "int8_per_token_head", "int4_per_token_head")
 SCALED = tuple(name for name in PACKED if name not in {"fp32", "bf16", "fp16"})
+
+DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 
 def fresh(name: str) -> Packing:
@@ -120,9 +124,10 @@ def test_there_is_no_packing_for_another_name(name: str) -> None:
         packing(name)
 
 
-@pytest.mark.parametrize("name", PACKED)
-@pytest.mark.parametrize("row", [(2, 128), (128,)])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@for_each(
+    ("name", "row", "dtype"),
+    product(PACKED, [(2, 128), (128,)], DTYPES),
+)
 def test_meta_has_the_shape_and_dtype_of_real_tensors(name: str, row: tuple[int, ...], dtype: torch.dtype) -> None:
     real, shapes = fresh(name), fresh(name)
     rows = random_rows(2, 3, *row).to(dtype)
@@ -133,9 +138,7 @@ def test_meta_has_the_shape_and_dtype_of_real_tensors(name: str, row: tuple[int,
     assert (back.shape, back.dtype) == (rows.shape, dtype)
 
 
-@pytest.mark.parametrize("name", PACKED)
-@pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize("shape", [(1, 0), (0, 3)])
+@for_each(("name", "device", "shape"), product(PACKED, ["cpu", "meta"], [(1, 0), (0, 3)]))
 def test_no_tokens_take_no_bytes(name: str, device: str, shape: tuple[int, int]) -> None:
     rows = torch.empty(*shape, 2, 128, device=device)
     stored = fresh(name).pack(rows)
@@ -143,7 +146,7 @@ def test_no_tokens_take_no_bytes(name: str, device: str, shape: tuple[int, int])
     assert fresh(name).unpack(stored, (2, 128), torch.float32).shape == rows.shape
 
 
-@pytest.mark.parametrize("name", PACKED)
+@for_each("name", PACKED)
 def test_views_are_stored_whole_and_alone(name: str) -> None:
     heads_first = random_rows(2, 4, 3, 128)
     views = [heads_first.transpose(1, 2), heads_first[:, :1, :2], heads_first[:, :, :1].expand(2, 4, 6, 128)]
@@ -154,7 +157,7 @@ def test_views_are_stored_whole_and_alone(name: str) -> None:
         assert torch.equal(stored.view(torch.uint8), fresh(name).pack(view.contiguous()).view(torch.uint8))
 
 
-@pytest.mark.parametrize("name", PACKED)
+@for_each("name", PACKED)
 def test_what_is_stored_does_not_follow_the_rows(name: str) -> None:
     rows = random_rows(1, 1, 128).to(torch.float16)
     kept = fresh(name)
@@ -164,7 +167,7 @@ def test_what_is_stored_does_not_follow_the_rows(name: str) -> None:
     assert torch.equal(kept.unpack(stored, (128,), torch.float32), before)
 
 
-@pytest.mark.parametrize("name", PACKED)
+@for_each("name", PACKED)
 def test_a_part_of_the_cache_unpacks_as_it_does_in_the_whole(name: str) -> None:
     rows = random_rows(3, 4, 5, 128)
     kept = fresh(name)
@@ -174,7 +177,7 @@ def test_a_part_of_the_cache_unpacks_as_it_does_in_the_whole(name: str) -> None:
     assert torch.equal(kept.unpack(stored.transpose(0, 1), (5, 128), torch.float32), whole.transpose(0, 1))
 
 
-@pytest.mark.parametrize("name", PER_HEAD)
+@for_each("name", PER_HEAD)
 def test_a_token_unpacks_from_any_byte_of_the_cache(name: str) -> None:
     rows = random_rows(1, 9, 65)
     kept = fresh(name)
@@ -184,15 +187,15 @@ def test_a_token_unpacks_from_any_byte_of_the_cache(name: str) -> None:
         assert torch.equal(kept.unpack(stored[:, one], (65,), torch.float32), whole[:, one])
 
 
-@pytest.mark.parametrize("name", PACKED)
+@for_each("name", PACKED)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_rows_of_16_bits_are_stored_as_the_same_rows_of_32(name: str, dtype: torch.dtype) -> None:
     rows = random_rows(2, 3, 4, 128).to(dtype)
     assert torch.equal(fresh(name).pack(rows).view(torch.uint8), fresh(name).pack(rows.float()).view(torch.uint8))
 
 
-@pytest.mark.parametrize(("name", "size"), BLOCKED.items(), ids=list(BLOCKED))
 @pytest.mark.parametrize("device", ["cpu", "meta"])
+@for_each(("name", "size"), BLOCKED.items())
 def test_a_row_that_blocks_do_not_divide_is_refused(name: str, size: int, device: str) -> None:
     with pytest.raises(ValueError, match=rf"{size} elements .* row of {3 * (size - 1)}, \(3, {size - 1}\)"):
         fresh(name).pack(torch.zeros(1, 1, 3, size - 1, device=device))
@@ -233,20 +236,17 @@ def assert_is_as_gguf(name: str, rows: Tensor) -> None:
     np.testing.assert_array_equal(back.flatten(2).numpy(), gguf.quants.dequantize(expected, GGML[name]))
 
 
-@pytest.mark.parametrize("name", GGML)
-@pytest.mark.parametrize("case", ADVERSARIAL)
+@for_each(("name", "case"), product(GGML, ADVERSARIAL))
 def test_an_adversarial_block_is_as_in_gguf(name: str, case: str) -> None:
     assert_is_as_gguf(name, ADVERSARIAL[case])
 
 
-@pytest.mark.parametrize("name", GGML)
-@pytest.mark.parametrize("row", [(4, 64), (3, 96), (2, 16), (96,)])
-@pytest.mark.parametrize("magnitude", [1e-3, 1.0, 300.0])
+@for_each(("name", "row", "magnitude"), product(GGML, [(4, 64), (3, 96), (2, 16), (96,)], [1e-3, 1.0, 300.0]))
 def test_random_rows_are_as_in_gguf(name: str, row: tuple[int, ...], magnitude: float) -> None:
     assert_is_as_gguf(name, random_rows(3, 40, *row) * magnitude)
 
 
-@pytest.mark.parametrize("name", GGML)
+@for_each("name", GGML)
 @unhurried
 @given(st.lists(st.integers(-40, 40), min_size=32, max_size=32), st.sampled_from([1.0, 0.5, 0.37, 3.0]))
 def test_blocks_full_of_ties_are_as_in_gguf(name: str, halves: list[int], step: float) -> None:
@@ -418,7 +418,7 @@ def test_int4_per_token_head_is_within_half_a_step_of_its_head(rows: Tensor) -> 
     assert ((round_trip("int4_per_token_head", rows).double() - rows).abs() <= step * 0.50002).all()
 
 
-@pytest.mark.parametrize("name", PACKED)
+@for_each("name", PACKED)
 def test_zeros_come_back_as_zeros(name: str) -> None:
     rows = torch.zeros(2, 3, 4, 128)
     assert torch.equal(round_trip(name, rows), rows)
@@ -437,8 +437,7 @@ def test_zeros_do_not_touch_the_block_beside_them(name: str) -> None:
     assert torch.equal(back[..., 1, :], round_trip(name, rows[..., 1, :]))
 
 
-@pytest.mark.parametrize("name", SCALED)
-@pytest.mark.parametrize("magnitude", [1e-45, 1e-40, 1e-30])
+@for_each(("name", "magnitude"), product(SCALED, [1e-45, 1e-40, 1e-30]))
 def test_tiny_rows_stay_finite_and_tiny(name: str, magnitude: float) -> None:
     rows = random_rows(1, 2, 2, 128).sign() * magnitude
     rows[..., ::2] = 0
@@ -454,7 +453,7 @@ def test_huge_rows_stay_finite(name: str) -> None:
 # --- one scale a tensor ---
 
 
-@pytest.mark.parametrize("name", PER_TENSOR)
+@for_each("name", PER_TENSOR)
 def test_later_rows_saturate_at_the_largest_of_the_first(name: str) -> None:
     kept = fresh(name)
     kept.pack(one_block(1.0, -3.0))
@@ -462,7 +461,7 @@ def test_later_rows_saturate_at_the_largest_of_the_first(name: str) -> None:
     torch.testing.assert_close(later, one_block(3.0, -3.0, 3.0, -3.0, 3.0))
 
 
-@pytest.mark.parametrize("name", PER_TENSOR)
+@for_each("name", PER_TENSOR)
 def test_packing_later_rows_leaves_earlier_ones_as_they_were(name: str) -> None:
     kept, rows = fresh(name), random_rows(1, 4, 2, 16)
     stored = kept.pack(rows)
@@ -471,7 +470,7 @@ def test_packing_later_rows_leaves_earlier_ones_as_they_were(name: str) -> None:
     assert torch.equal(kept.unpack(stored, (2, 16), torch.float32), before)
 
 
-@pytest.mark.parametrize("name", PER_TENSOR)
+@for_each("name", PER_TENSOR)
 @pytest.mark.parametrize(
     "nothing", [torch.zeros(1, 2, 32), torch.empty(1, 0, 32), torch.empty(1, 2, 32, device="meta")]
 )
@@ -482,7 +481,7 @@ def test_rows_of_nothing_leave_the_scale_to_later_rows(name: str, nothing: Tenso
     torch.testing.assert_close(kept.unpack(kept.pack(rows), (32,), torch.float32), rows, rtol=0.07, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PER_TENSOR)
+@for_each("name", PER_TENSOR)
 def test_each_tensor_has_its_own_scale(name: str) -> None:
     first, second = fresh(name), fresh(name)
     first.pack(one_block(1000.0))

@@ -6,11 +6,13 @@ import math
 import struct
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
 
 import gguf
 import numpy as np
 import pytest
 import torch
+from each import for_each
 from test_packing_exact import E4M3, float32, int4, iq4_nl, mxfp4, mxfp8, nearest_even, nvfp4, stored
 
 from kvcalc.reference.packing import PACKED
@@ -114,9 +116,8 @@ def test_every_packing_has_its_rules() -> None:
     assert set(RULES) == set(PACKED)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("magnitude", [1e-3, 1.0, 300.0])
 @pytest.mark.parametrize("name", PACKED)
+@for_each(("seed", "magnitude"), product([1, 2], [1e-3, 1.0, 300.0]))
 def test_it_stores_the_bytes_of_its_rules(name: str, magnitude: float, seed: int) -> None:
     """A row of 256 numbers: one head of one token."""
     rows = (torch.randn(256, generator=torch.Generator().manual_seed(seed)) * magnitude).tolist()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from catalogue_models import distinct_names
 from comparisons import caches, elements, notes_with, one_kind, rows_of
 from conftest import texts
+from each import for_each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
-from kvcalc.catalogue import model_names
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup, Repeat
 
@@ -279,7 +280,7 @@ def test_laws_of_models_with_heads(model: kvcalc.Model, batch: int, context: int
     assert in_order == sorted(in_order, reverse=True)
 
 
-@pytest.mark.parametrize("name", model_names())
+@for_each("name", distinct_names())
 def test_every_model_of_the_catalogue(name: str) -> None:
     answer = kvcalc.compare(name)
     (own,) = (row for row in answer.rows if row.own)

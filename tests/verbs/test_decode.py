@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import Kvcalc, texts
 from decode_samples import BF16, FP8, H100, H200, accelerator, bound, small, with_experts
+from each import for_each
 
 import kvcalc
 from kvcalc.catalogue import model_names
@@ -234,7 +235,7 @@ def test_unknown_weights_are_said_to_be_unknown_once() -> None:
     assert not any("bound of decoding" in note for note in texts(answer.notes))
 
 
-@pytest.mark.parametrize("model", [name for name in model_names() if kvcalc.load_model(name).parameters])
+@for_each("model", [name for name in model_names() if kvcalc.load_model(name).parameters])
 def test_every_model_of_the_catalogue_has_a_bound(model: str) -> None:
     answer = kvcalc.estimate(model, context=1000, tp=1, gpu_memory="100TB")
     if model == "longcat-flash":  # of its 12 chosen experts some have no weights, how many differs

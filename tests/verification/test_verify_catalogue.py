@@ -1,16 +1,16 @@
-"""Every model of the catalogue, verified by shapes and by a proof in float64, with every window crossed."""
+"""Every list of layers in the catalogue, verified by shapes and by a proof in float64, with every window crossed."""
 
 from __future__ import annotations
 
 import pytest
+from catalogue_models import distinct_names
 
 import kvcalc
-from kvcalc.catalogue import model_names
 
 BATCH, CONTEXT = 2, 300_000
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", distinct_names())
 def test_a_model_of_the_catalogue_is_verified(name: str) -> None:
     model = kvcalc.load_model(name)
     assert all(layer.span is None or layer.limits(CONTEXT) for layer in model.distinct())

@@ -37,6 +37,10 @@ def unreachable() -> weakref.ref[Ring]:
     return weakref.ref(Ring())
 
 
+def is_frozen(ring: Ring) -> bool:
+    return all(each is not ring for each in gc.get_objects())
+
+
 @pytest.fixture(autouse=True)
 def _nothing_frozen() -> Iterator[None]:
     frozen = gc.get_freeze_count()
@@ -71,13 +75,20 @@ def test_what_a_process_has_frozen_stays_frozen() -> None:
     ring = Ring()
     gc.freeze()
     try:
-        frozen = gc.get_freeze_count()
         with only_new_garbage():
-            assert gc.get_freeze_count() == frozen
-        assert gc.get_freeze_count() == frozen
-        assert ring.itself is ring
+            assert is_frozen(ring)
+        assert is_frozen(ring)
     finally:
         gc.unfreeze()
+
+
+def test_a_run_within_another_leaves_its_objects_frozen() -> None:
+    ring = Ring()
+    with only_new_garbage():
+        with only_new_garbage():
+            assert is_frozen(ring)
+        assert is_frozen(ring)
+    assert not is_frozen(ring)
 
 
 def test_only_one_collection_of_a_run_looks_at_everything() -> None:
