@@ -8,7 +8,8 @@ import pytest
 
 import kvcalc
 from kvcalc.catalogue import shipped
-from kvcalc.catalogue.yaml_reader import Document, read_yaml
+from kvcalc.catalogue.shipped import read_shipped
+from kvcalc.catalogue.yaml_reader import Document
 
 MODEL = """name: {name}
 hub_ids: [{hub_id}]
@@ -44,9 +45,9 @@ def test_a_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def reading(path: Path) -> Document:
         read.append(path)
-        return read_yaml(path)
+        return read_shipped(path)
 
-    monkeypatch.setattr(shipped, "read_yaml", reading)
+    monkeypatch.setattr(shipped, "read_shipped", reading)
     for model in ("llama-3-8b", "meta-llama/Meta-Llama-3-8B"):
         assert kvcalc.estimate(model, gpu="h100") == kvcalc.estimate(model, gpu="h100-sxm")
     assert read == []
