@@ -63,7 +63,7 @@ class Noun:
 
     def __hash__(self) -> int:
         held = self.__dict__
-        return hash((type(self), *[held[name] for name in self.compared]))
+        return hash((type(self), *[held[name] for name in self.compared if type(held[name]) is not dict]))
 
     def __repr__(self) -> str:
         told = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))

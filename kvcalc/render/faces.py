@@ -20,6 +20,7 @@ from kvcalc.render.listing import (
 from kvcalc.render.log_check import log_check_report
 from kvcalc.render.plan import plan_report
 from kvcalc.render.verify import verification_report
+from kvcalc.units import with_unit
 from kvcalc.verbs.capacity_result import Capacity
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.estimate_result import Estimate
@@ -62,5 +63,6 @@ def screen(result: Result) -> str:
 
 
 def html(result: Result) -> str:
-    """The same as tables of HTML."""
-    return write(REPORTS[type(result)](result).view())
+    """The same as tables of HTML, with the notes, which a notebook shows nowhere else."""
+    report = REPORTS[type(result)](result)
+    return write(report.view(), tuple(with_unit(note.text, _UNIT) for note in report.notes))
