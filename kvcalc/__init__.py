@@ -8,7 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest of `kvcalc --version`
 
 if TYPE_CHECKING:
-    from kvcalc.api import capacity, capacity_from_log, compare, estimate, load_gpu, load_model, plan, verify
+    from kvcalc.api import capacity, capacity_from_log, compare, demand, estimate, load_gpu, load_model, plan, verify
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
@@ -29,6 +29,7 @@ __all__ = [
     "CannotRunError",
     "Capacity",
     "Comparison",
+    "Demand",
     "Deployment",
     "Estimate",
     "ExitCode",
@@ -46,6 +47,7 @@ __all__ = [
     "capacity",
     "capacity_from_log",
     "compare",
+    "demand",
     "estimate",
     "load_gpu",
     "load_model",
@@ -58,6 +60,7 @@ _HOME = {
     "CannotRunError": "errors",
     "Capacity": "verbs.capacity_result",
     "Comparison": "verbs.comparing.result",
+    "Demand": "verbs.demand.result",
     "Deployment": "deployment",
     "Estimate": "verbs.estimate_result",
     "ExitCode": "errors",
@@ -74,6 +77,7 @@ _HOME = {
     "capacity": "api",
     "capacity_from_log": "api",
     "compare": "api",
+    "demand": "api",
     "estimate": "api",
     "load_gpu": "api",
     "load_model": "api",

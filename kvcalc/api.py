@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from kvcalc.catalogue import find_gpu, find_model
 from kvcalc.errors import KvcalcError
-from kvcalc.scenario.make import exact_unless_asked, scenario_of
+from kvcalc.scenario.make import exact_unless_asked, make_scenario, scenario_of
 from kvcalc.scenario.option import accepts, given_of, options_of, read_options
 from kvcalc.scenario.options import (
     CapacityOptions,
     CompareOptions,
+    DemandOptions,
     Memory,
     PlanOptions,
     ScenarioOptions,
+    ServedOptions,
+    TraceOptions,
     VerifiedOptions,
     VerifyOptions,
 )
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
+    from kvcalc.verbs.demand.result import Demand
     from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.log_check.result import LogCheck
     from kvcalc.verbs.plan_result import Plan
@@ -150,6 +154,47 @@ def plan(model: Model | str | Path | None = None, /, **options: Unpack[PlanOptio
     from kvcalc.verbs.plan import plan as _plan  # noqa: PLC0415  # likewise
 
     return _plan(*make_plan_request(model, options))
+
+
+@accepts(DemandOptions)
+def demand(model: Model | str | Path | None = None, /, **options: Unpack[DemandOptions]) -> Demand:
+    """What the requests of a trace hold over time: `demand("llama-3-8b", trace="azure.csv").cache.p95_bytes`.
+
+    Args:
+        model: what `make_scenario` takes.
+        options: as below; `trace` is needed.
+
+    Raises:
+        KvcalcError: a trace that cannot be read, or anything else that cannot be, with the option named.
+    """
+    from kvcalc.traces import read_trace  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.demand.demand import Asked  # noqa: PLC0415  # likewise
+    from kvcalc.verbs.demand.demand import demand as _demand  # noqa: PLC0415  # likewise
+
+    asked = {name: each for name, each in options.items() if name in options_of(TraceOptions)}
+    given = read_options(TraceOptions, asked)
+    served: Any = {name: each for name, each in options.items() if name in options_of(ServedOptions)}
+    if given["trace"] is None:
+        raise KvcalcError("--trace: is needed: a file of requests, CSV or JSON Lines (- is stdin)")
+    if served.get("gpus") is not None:
+        raise KvcalcError("--gpus: demand finds the fewest; leave it out, or give --tp, --pp and --dp")
+    scenario = make_scenario(model, context=1, **served)
+    trace = read_trace(_trace_file(given.pop("trace")), given.pop("time_unit"), given.pop("hash_block"))
+    return _demand(scenario, trace, Asked(**given))
+
+
+def _trace_file(file: str | Path) -> str | Path:
+    """A file, or one that ships where there is none of that name."""
+    from kvcalc.catalogue.shipped import trace_names, trace_path  # noqa: PLC0415  # for start-up time
+    from kvcalc.files import is_there  # noqa: PLC0415  # likewise
+
+    if str(file) == "-" or is_there(Path(file)):
+        return file
+    shipped = trace_path(str(file))
+    if shipped is None:
+        names = ", ".join(trace_names())
+        raise KvcalcError(f"--trace: there is no file {str(file)[:120]}; these ship with kvcalc: {names}")
+    return shipped
 
 
 @accepts(VerifyOptions)

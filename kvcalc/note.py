@@ -56,6 +56,14 @@ _CODES = {
     "gpu-is-one-device": "one GPU is counted for each of the devices that software sees in an accelerator",
     "gpu-of-several-devices": "software sees several devices where one GPU is counted",
     "process-context-squeezed": "the utilization leaves less than a process's own context takes",
+    # the requests of a trace
+    "speed-is-a-bound": "no speed of decoding is given, so the bound of one request alone is taken",
+    "prefill-takes-no-time": "no time is counted for reading prompts",
+    "trace-time-unit": "the unit that numbers of time in a trace are taken to be in",
+    "trace-sorted": "requests of a trace are not in the order of their arrival",
+    "requests-without-output": "requests of a trace that generate nothing",
+    "prefix-hits-not-counted": "the trace tells equal prefixes, and hits are not counted, and why",
+    "prefix-hits-beside": "a prefix cache is counted beside what requests hold",
     # the deployment
     "cache-copied": "tensor-parallel ranks keep copies of some of the cache",
     "sequences-that-wait": "the engine runs fewer sequences at once than are held",

@@ -31,6 +31,8 @@ COMMANDS = {
     "capacity": "capacity deepseek-v3 --gpu h200 --tp 8 --context 131072",
     "capacity-given": "capacity gemma-3-27b --cache-memory 20GiB --context 32Ki --batch 4 --explain",
     "plan": "plan llama-3-70b --batch 32 --context 8192",
+    "demand": "demand qwen3-8b --trace agents --tokens-per-second 30 --gpu l40s --concurrency 8",
+    "demand-windows": "demand gemma-3-27b --trace chat --engine vllm --rate 2 --seed 7 --gpu a100-80gb",
     "plan-experts": "plan deepseek-v3 --gpu h200 --batch 16 --context 131072 --max-gpus 16",
     "plan-prices": "plan llama-3-8b --rps 9 --latency 20 --spare 1 --gpu h100,l40s --price h100=3 --price l40s=1",
     "vllm": "estimate gemma-3-27b --engine vllm --batch 4 --context 32Ki --tp 2",

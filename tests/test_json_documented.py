@@ -36,6 +36,7 @@ def paths(value: Any, prefix: str = "") -> set[str]:
         ("estimate", ["gemma-3-27b", "--tp", "2"]),
         ("capacity", ["gemma-3-27b", "--tp", "2"]),
         ("plan", ["gemma-3-27b"]),
+        ("demand", ["gemma-3-27b", "--trace", "chat"]),
         ("explain", ["gqa"]),
         pytest.param("verify", ["gemma-3-1b", "--tp", "2", "--device", "meta"], marks=pytest.mark.torch),
     ],
@@ -69,6 +70,15 @@ def test_records_of_a_plan_are_documented(records: str, capsys: pytest.CaptureFi
     assert run(["plan", "llama-3-70b", "--batch", "32", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)[records][0]
     told = re.findall(r"`([^`]+)`", next(line for line in documented("plan") if line.startswith(f"| `{records}`")))
+    assert set(record) <= set(told)
+
+
+@pytest.mark.parametrize("field", ["points", "prefix"])
+def test_records_of_a_demand_are_documented(field: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demand", "qwen3-8b", "--trace", "agents", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)[field]
+    record = printed[0] if isinstance(printed, list) else printed
+    told = re.findall(r"`([^`]+)`", next(line for line in documented("demand") if line.startswith(f"| `{field}`")))
     assert set(record) <= set(told)
 
 

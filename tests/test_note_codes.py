@@ -39,6 +39,8 @@ LLAMA: dict[str, Any] = {
 DRAFT = {**LLAMA, "draft_vocab_size": 50}
 FP8 = {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}
 ELSEWHERE = {
+    "trace-sorted": "verbs/test_demand.py",
+    "requests-without-output": "verbs/test_demand.py",
     "hub-revision": "importers/test_hub.py",
     "files-not-read": "importers/test_checkpoint_files.py",
     "engine-of-file": "importers/test_gguf.py",
@@ -82,6 +84,10 @@ def estimate(name: Any, **options: Any) -> Callable[[], Iterable[Note]]:
 
 def compare(names: Any, **options: Any) -> Callable[[], Iterable[Note]]:
     return lambda: of(package.compare(names, **options))
+
+
+def demand(name: Any, trace: str, **options: Any) -> Callable[[], Iterable[Note]]:
+    return lambda: of(package.demand(name, trace=trace, **options))
 
 
 def capacity(name: Any, **options: Any) -> Callable[[], Iterable[Note]]:
@@ -145,6 +151,11 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "unused-option": estimate("llama-3-8b", state_dtype="bf16"),
     "best-of-gpus": estimate("llama-3-8b", gpus=3),
     "smallest-deployment": capacity("llama-3-70b"),
+    "speed-is-a-bound": demand("llama-3-8b", "chat"),
+    "prefill-takes-no-time": demand("llama-3-8b", "chat"),
+    "trace-time-unit": demand("llama-3-8b", "agents"),
+    "prefix-hits-beside": demand("llama-3-8b", "agents"),
+    "prefix-hits-not-counted": demand("gemma-3-27b", "agents"),
     "batch-from-tokens": plan("llama-3-8b", tokens="16Ki"),
     "batch-from-rate": plan("llama-3-8b", rps=2, latency=3),
     "gpus-left-out": plan("llama-3-8b", gpu="all", max_gpus=1),

@@ -26,6 +26,9 @@ CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.
 
 MODELS, GPUS = CONFIGS / "models", CONFIGS / "gpus"
 
+TRACES = CONFIGS / "traces"
+"""Requests that are no one's, for a try."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _MISTAKES = (TypeError, KeyError, ValueError, AttributeError)
 """What building a noun raises where a file is wrong."""
@@ -48,6 +51,16 @@ def path_of(folder: Path, name: str) -> Path | None:
     """The file of a name, in a folder that ships; None where there is none."""
     path = folder / f"{name}.yaml"
     return path if _NAME.fullmatch(name) and path.is_file() else None
+
+
+def trace_names() -> list[str]:
+    """The names of the traces that ship, sorted."""
+    return sorted(path.stem for path in TRACES.iterdir())
+
+
+def trace_path(name: str) -> Path | None:
+    """The file of a trace that ships; None where there is none of that name."""
+    return next((path for path in TRACES.iterdir() if path.stem == name), None)
 
 
 def read_model(path: Path) -> Model:

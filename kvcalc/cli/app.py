@@ -18,6 +18,7 @@ COMMANDS = {
     "capacity": "kvcalc.cli.capacity",
     "plan": "kvcalc.cli.plan",
     "compare": "kvcalc.cli.compare",
+    "demand": "kvcalc.cli.demand",
     "verify": "kvcalc.cli.verify",
     "models": "kvcalc.cli.models",
     "gpus": "kvcalc.cli.gpus",

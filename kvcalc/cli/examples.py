@@ -62,6 +62,15 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             ),
             ("kvcalc explain mla", "kvcalc estimate (one of the rows)"),
         ),
+        "demand": Guide(
+            (
+                "kvcalc demand llama-3-8b --trace chat",
+                "kvcalc demand llama-3-70b --trace chat --tokens-per-second 30 --gpu h200",
+                "kvcalc demand qwen3-8b --trace agents --prefix-cache 40GiB",
+                "kvcalc demand gemma-3-27b --trace chat --rate 5 --concurrency 64",
+            ),
+            ("kvcalc estimate (one workload)", "kvcalc plan (which deployments)"),
+        ),
         "verify": Guide(
             (
                 "kvcalc verify llama-3-8b --context 8192 --device meta",

@@ -39,5 +39,12 @@ def _encodable(text: str, encoding: str | None) -> str:
     try:
         text.encode(encoding or "utf-8")
     except UnicodeEncodeError:
-        return text.replace("\u2588", "#").replace("\u2026", "...")
+        return text.translate(_PLAIN)
     return text
+
+
+_PLAIN = {
+    ord("\u2026"): "...",
+    **dict(zip(range(ord("\u2581"), ord("\u2589")), "_.:-=+*#", strict=True)),
+}
+"""For an ellipsis, and for blocks of eight heights, the last of which bars are made of."""

@@ -288,6 +288,7 @@ class Engine(Noun, ABC):
         places_weights: whether it keeps some of the weights in host memory.
         drafts: whether it is known what it keeps of a model that drafts tokens.
         drafting_option: the option that says how many tokens are drafted a step; None where it has none.
+        whole_batch: why requests do not come and go, each with a cache that grows, in words; None where they do.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
         version: the one whose rules are followed; None of a plain formula.
@@ -311,6 +312,7 @@ class Engine(Noun, ABC):
     unlike_cards: ClassVar[bool] = False
     drafts: ClassVar[bool] = False
     drafting_option: ClassVar[str | None] = None
+    whole_batch: ClassVar[str | None] = None
     plain: ClassVar[bool] = False
 
     version: str | None = None

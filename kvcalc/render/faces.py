@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.render import Format, Report, render
 from kvcalc.render.capacity import capacity_report
 from kvcalc.render.compare import compare_report
+from kvcalc.render.demand import demand_report
 from kvcalc.render.estimate import estimate_report
 from kvcalc.render.explain import explanation_report, topics_report
 from kvcalc.render.html import write
@@ -23,6 +24,7 @@ from kvcalc.render.verify import verification_report
 from kvcalc.units import with_unit
 from kvcalc.verbs.capacity_result import Capacity
 from kvcalc.verbs.comparing.result import Comparison
+from kvcalc.verbs.demand.result import Demand
 from kvcalc.verbs.estimate_result import Estimate
 from kvcalc.verbs.explanation import Explanation, Topics
 from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
@@ -44,6 +46,7 @@ REPORTS: Mapping[type[Result], Callable[[Any], Report]] = MappingProxyType(
         Capacity: lambda result: capacity_report(result, **_PLAIN),
         LogCheck: lambda result: log_check_report(result, **_PLAIN),
         Plan: lambda result: plan_report(result, **_PLAIN),
+        Demand: lambda result: demand_report(result, **_PLAIN),
         Comparison: lambda result: compare_report(result, **_PLAIN),
         Verification: lambda result: verification_report(result, _UNIT),
         ModelList: lambda result: models_report(result, _UNIT),

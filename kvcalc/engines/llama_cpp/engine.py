@@ -57,6 +57,7 @@ class LlamaCpp(Engine):
     unlike_cards: ClassVar[bool] = True
     drafts: ClassVar[bool] = True
     drafting_option: ClassVar[str | None] = "draft-n"
+    whole_batch: ClassVar[str | None] = "reserves the whole context of every slot at the start"
     utilization: ClassVar[Fraction | None] = None
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         {"k": ("k", "c_kv", "k_rope", "index_k"), "v": ("v",)}

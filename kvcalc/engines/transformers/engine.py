@@ -41,6 +41,7 @@ class Transformers(Engine):
     given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     rules: ClassVar[tuple[Rule, ...]] = RULES
     utilization: ClassVar[Fraction | None] = None
+    whole_batch: ClassVar[str | None] = "keeps one batch, whose sequences begin and end together"
 
     def settle(self, setup: Setup) -> TransformersLayout:
         deployment, settings = setup.deployment, settings_of(self)

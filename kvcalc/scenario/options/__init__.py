@@ -6,6 +6,7 @@ command stands there again with what differs. Annotations are evaluated, not kep
 them at every start.
 """
 
+from kvcalc.scenario.options.demand import DemandOptions, ServedOptions, TraceOptions
 from kvcalc.scenario.options.deployment import DEFAULT_GPU, GPU, EngineChoice, EngineSettings, Utilization
 from kvcalc.scenario.options.memory import CacheDtype, Memory, WeightDtype
 from kvcalc.scenario.options.model import MODEL, Assumptions
@@ -26,12 +27,15 @@ __all__ = [
     "CapacityOptions",
     "CompareOptions",
     "Context",
+    "DemandOptions",
     "EngineChoice",
     "EngineSettings",
     "Memory",
     "PlanOptions",
     "PlannedOptions",
     "ScenarioOptions",
+    "ServedOptions",
+    "TraceOptions",
     "Utilization",
     "VerifiedOptions",
     "VerifyOptions",

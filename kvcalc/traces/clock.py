@@ -1,0 +1,93 @@
+"""Times of a trace as nanoseconds: numbers of a unit, or dates as ISO 8601 writes them, with up to nine decimals."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from kvcalc.errors import KvcalcError
+from kvcalc.traces.columns import UNITS
+from kvcalc.traces.trace import SECOND
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
+_REST = re.compile(r"(?:[.,](\d{1,12}))?(?:Z|UTC|([+-])(\d\d):?(\d\d))?")
+_LONGEST_DATE = 40
+
+LATEST = 4 * 10**18
+"""Nanoseconds: some 126 years."""
+
+
+class Clock:
+    """Reads the times of one file.
+
+    Attributes:
+        unit: of numbers.
+        dates: whether a date was read.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self.unit, self.dates = unit, False
+        self._nanoseconds = UNITS[unit]
+        self._second: tuple[str, int] = ("", 0)
+
+    @property
+    def in_words(self) -> str:
+        """What its times are written as."""
+        return "dates" if self.dates else self.unit
+
+    def read(self, text: str) -> int:
+        """Nanoseconds.
+
+        Raises:
+            KvcalcError: it is no time, not finite, negative, or beyond a century.
+        """
+        whole, _, part = text.partition(".")
+        if whole.isdecimal() and whole.isascii() and (not part or (part.isdecimal() and part.isascii())):
+            if len(whole) > len(str(LATEST)):
+                raise self._too_late(text)
+            time = int(whole) * self._nanoseconds
+            if part:
+                time += int(part[:18]) * self._nanoseconds // 10 ** len(part[:18])
+        elif len(text) <= _LONGEST_DATE and _DATE.match(text):
+            time = self._date(text)
+        else:
+            time = self._number(text)
+        if time > LATEST:
+            raise self._too_late(text)
+        return time
+
+    def _too_late(self, text: str) -> KvcalcError:
+        others = ", ".join(each for each in UNITS if each != self.unit)
+        hint = "" if self.dates else f" in {self.unit}; --time-unit says if it is in {others}"
+        return KvcalcError(f"the time {text[:40]} is more than a century{hint}")
+
+    def _date(self, text: str) -> int:
+        if text[:19] != self._second[0]:
+            try:
+                moment = datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+            except ValueError as error:
+                raise KvcalcError(f"not a time: '{text[:40]}'") from error
+            self._second = text[:19], int(moment.timestamp())
+        rest = _REST.fullmatch(text[19:])
+        if rest is None:
+            raise KvcalcError(f"not a time: '{text[:40]}'")
+        self.dates = True
+        seconds = self._second[1]
+        if rest[2]:
+            away = 3600 * int(rest[3]) + 60 * int(rest[4])
+            seconds += -away if rest[2] == "+" else away
+        if seconds < 0:
+            raise KvcalcError(f"the time {text[:40]} is before 1970")
+        return seconds * SECOND + int((rest[1] or "0").ljust(12, "0")) // 1000
+
+    def _number(self, text: str) -> int:
+        try:
+            number = Decimal(text) if len(text) <= _LONGEST_DATE and text.isascii() else None
+        except InvalidOperation:
+            number = None
+        if number is None:
+            raise KvcalcError(f"not a time: '{text[:40]}'")
+        if not number.is_finite() or number < 0 or number > LATEST:
+            raise KvcalcError(f"a time must be a number from 0 to {LATEST:,}, not {text[:40]}")
+        return int(number * self._nanoseconds)

@@ -1,0 +1,1 @@
+"""The verb `demand`: what the requests of a trace hold over time."""

@@ -1,0 +1,251 @@
+"""What the requests of a trace hold over time, and the fewest GPUs that hold so much."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.deployment import Deployment
+from kvcalc.errors import KvcalcError
+from kvcalc.legality import check_legal
+from kvcalc.memory import Ranks
+from kvcalc.note import Note, note
+from kvcalc.scenario import Workload
+from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
+from kvcalc.verbs.demand.fewest_gpus import alike, points_of
+from kvcalc.verbs.demand.held import TOKENS, Slopes, held
+from kvcalc.verbs.demand.quantiles import percentile, percentile_of
+from kvcalc.verbs.demand.result import (
+    POINTS,
+    CacheOverTime,
+    CountOverTime,
+    Demand,
+    GpusOverTime,
+    Pace,
+    Peaks,
+    TraceSummary,
+)
+from kvcalc.verbs.demand.reuse import prefix_hits
+from kvcalc.verbs.demand.stays import poisson, stays_of
+from kvcalc.verbs.demand.sweep import BUCKETS, OverTime, over_time
+from kvcalc.verbs.deployment_search import smallest
+from kvcalc.verbs.gpu_notes import gpu_notes
+from kvcalc.verbs.not_modelled import not_modelled
+from kvcalc.verbs.notes import model_notes, no_legal_deployment, unknown_weights
+from kvcalc.verbs.question import Accelerator, ModelSummary, Question
+from kvcalc.verbs.weight_notes import weight_notes
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.scenario import Scenario
+    from kvcalc.traces import Trace
+    from kvcalc.verbs.demand.held import Held
+    from kvcalc.verbs.demand.stays import Stays
+
+_SHARES = {"p50": Fraction(50, 100), "p90": Fraction(90, 100), "p95": Fraction(95, 100), "p99": Fraction(99, 100)}
+_DIGITS = 6
+"""Of a speed that is a bound."""
+
+
+class Asked(NamedTuple):
+    """How the requests of a trace come and go.
+
+    Attributes:
+        tokens_per_second: of each request; None: the bound of decoding.
+        concurrency: requests at most at the same time; None: all that are there.
+        rate: requests a second, of a Poisson process instead of the trace's arrivals; None: as the trace has them.
+        seed: of that process.
+        prefix_cache: bytes for blocks of prefixes; None: what requests leave.
+    """
+
+    tokens_per_second: Fraction | None = None
+    concurrency: int | None = None
+    rate: Fraction | None = None
+    seed: int = 0
+    prefix_cache: int | None = None
+
+
+def demand(scenario: Scenario, trace: Trace, asked: Asked) -> Demand:
+    """What the requests of a trace hold over time.
+
+    Args:
+        scenario: the model, and where and how it is served; its workload plays no part.
+        trace: the requests.
+        asked: how they come and go.
+
+    Raises:
+        KvcalcError: the trace has no arrivals and no rate is given, the speed is not known, or the engine reserves its
+            cache ahead.
+    """
+    longest = max(map(int.__add__, trace.inputs, trace.outputs))
+    if not longest:
+        raise KvcalcError("--trace: its requests have no tokens")
+    scenario = replace(scenario, workload=Workload(1, longest))
+    deployment = scenario.deployment or Deployment()
+    check_legal(deployment, scenario.model)
+    ranks = Ranks(scenario)
+    speed = asked.tokens_per_second or _bound(scenario, trace)
+    stays = stays_of(trace, _arrivals(trace, asked), speed, asked.concurrency)
+    each = held(ranks, deployment, longest)
+    tokens = over_time(stays, TOKENS, 0)
+    counts = {name: percentile_of(tokens.slopes, share) for name, share in _SHARES.items()}
+    counts["max"] = max(tokens.slopes)
+    cache = _Cache.of(each, stays, tokens)
+    mean_requests = Fraction(sum(number * ticks for number, ticks in tokens.slopes.items()), tokens.ticks)
+    batches = {"mean": -(-mean_requests.numerator // mean_requests.denominator), **counts}
+    wanted = [alike(at, cache.bytes[at], batches[at], longest, each.one) for at in POINTS]
+    known = ranks.of(deployment)[0].weights_bytes is not None
+    found = list(points_of(scenario, wanted)) if known else []
+    largest = replace(scenario, workload=Workload(batches["max"], longest))
+    last = found[-1][1] if found else None
+    shown = scenario.deployment or (deployment if last is None else last.deployment)
+    prefix, prefix_notes = prefix_hits(largest, trace, stays, each, last, asked.prefix_cache)
+    used = Accelerator.of(scenario)
+    return Demand(
+        model=ModelSummary.of(scenario.model),
+        trace=_summary(trace, stays, asked),
+        engine=scenario.engine.name,
+        engine_version=scenario.engine.version,
+        deployment=deployment,
+        pace=_pace(stays, speed, asked),
+        cache=CacheOverTime(*(cache.bytes[at] for at in POINTS)),
+        tokens=CountOverTime(
+            round(float(_mean(tokens)), 3),
+            *(_up(percentile(tokens, share)) for share in (*_SHARES.values(), Fraction(1))),
+        ),
+        requests=CountOverTime(round(float(mean_requests), 6), *counts.values()),
+        gpus=GpusOverTime(used.gpu, *(([each.count for each, _ in found]) or [None] * len(POINTS))),
+        points=tuple(point for point, _ in found),
+        prefix=prefix,
+        peaks=Peaks(stays.end / stays.second / BUCKETS, cache.peaks),
+        not_modelled=tuple(not_modelled(largest, shown)),
+        notes=(
+            *scenario.notes,
+            *_notes(trace, stays, asked, speed),
+            *prefix_notes,
+            *model_notes(largest, shown),
+            *(() if known else (unknown_weights(scenario),)),
+            *weight_notes(scenario),
+            *gpu_notes(scenario),
+            *((no_legal_deployment(scenario),) if known and last is None else ()),
+        ),
+        question=Question.of(largest, used),
+        scenario=scenario,
+    )
+
+
+def _arrivals(trace: Trace, asked: Asked) -> array[int]:
+    if asked.rate is not None:
+        return poisson(len(trace.inputs), asked.rate, asked.seed)
+    if trace.arrivals is None:
+        raise KvcalcError(
+            "--trace: has no column of arrival times; --rate R draws them, R requests a second (Poisson, --seed N)"
+        )
+    return trace.arrivals
+
+
+def _bound(scenario: Scenario, trace: Trace) -> Fraction:
+    """The speed of one request alone, of mean length: none is faster, whatever else is held."""
+    context = _mean_context(trace)
+    alone = replace(scenario, workload=Workload(1, context))
+    found = None if scenario.deployment is not None else smallest(alone)
+    deployment = scenario.deployment or (found.deployment if found else Deployment())
+    missing = why_no_bound(alone, deployment)
+    bound = decode_bound(alone, deployment) if missing is None else None
+    if bound is None:
+        raise KvcalcError(f"--tokens-per-second: is needed: {missing}")
+    return Fraction(f"{bound.tokens_per_second_per_sequence:.{_DIGITS}g}")
+
+
+def _mean_context(trace: Trace) -> int:
+    """Tokens of a request in the middle of its output, on average."""
+    return max(1, -(-(2 * sum(trace.inputs) + sum(trace.outputs)) // (2 * len(trace.inputs))))
+
+
+class _Cache(NamedTuple):
+    """Bytes at each point, and the most in each part of the time."""
+
+    bytes: Mapping[str, int]
+    peaks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, each: Held, stays: Stays, tokens: OverTime) -> _Cache:
+        """Where bytes are a multiple of tokens, so are their percentiles."""
+        shape, factor, base = each.each, Fraction(1), 0
+        if isinstance(shape, Slopes) and shape.bytes == (0,):
+            over, factor, base = tokens, Fraction(shape.rates[0], shape.every), each.base_bytes
+        else:
+            over = over_time(stays, shape, each.base_bytes)
+        points = {at: _up(base + factor * percentile(over, share)) for at, share in _SHARES.items()}
+        mean = base + factor * _mean(over)
+        peaks = tuple(_up(base + factor * Fraction(peak, over.scale)) for peak in over.buckets)
+        return cls({"mean": round(mean), **points, "max": max(peaks)}, peaks)
+
+
+def _mean(over: OverTime) -> Fraction:
+    return Fraction(over.sum, 2 * over.scale * over.ticks)
+
+
+def _up(value: Fraction) -> int:
+    return -(-value.numerator // value.denominator)
+
+
+def _summary(trace: Trace, stays: Stays, asked: Asked) -> TraceSummary:
+    seconds = Fraction(stays.end, stays.second)
+    return TraceSummary(
+        format=trace.format,
+        time_unit=trace.time_unit,
+        arrivals="trace" if asked.rate is None else "poisson",
+        requests=stays.number,
+        without_output=len(trace.inputs) - stays.number,
+        input_tokens=sum(stays.prompts),
+        output_tokens=sum(stays.generated),
+        seconds=float(seconds),
+        requests_per_second=float(stays.number / seconds),
+        longest=stays.longest,
+    )
+
+
+def _pace(stays: Stays, speed: Fraction, asked: Asked) -> Pace:
+    waited, longest = stays.waits
+    return Pace(
+        tokens_per_second=float(speed),
+        is_bound=asked.tokens_per_second is None,
+        concurrency=asked.concurrency,
+        mean_seconds=float(Fraction(sum(stays.generated), stays.number) / speed),
+        mean_wait_seconds=float(Fraction(waited, stays.number * stays.second)),
+        max_wait_seconds=longest / stays.second,
+    )
+
+
+def _notes(trace: Trace, stays: Stays, asked: Asked, speed: Fraction) -> Iterator[Note]:
+    if asked.tokens_per_second is None:
+        yield note(
+            "speed-is-a-bound",
+            f"no speed is given: each request decodes {float(speed):g} tokens a second, the bound of one alone with "
+            f"{_mean_context(trace):,} tokens; servers are slower, so more is held (--tokens-per-second sets it)",
+            tokens_per_second=float(speed),
+            context=_mean_context(trace),
+        )
+    yield note("prefill-takes-no-time", "prompts are taken to be read at once: no time is counted for prefill")
+    if trace.arrivals is not None and asked.rate is None and trace.time_unit != "dates":
+        yield note(
+            "trace-time-unit",
+            f"times of the trace are taken to be in {trace.time_unit} (--time-unit sets it)",
+            unit=trace.time_unit,
+        )
+    if trace.disordered and asked.rate is None:
+        yield note(
+            "trace-sorted",
+            f"{trace.disordered:,} requests arrive before one that is above them in the trace: they are sorted",
+            requests=trace.disordered,
+        )
+    if without := len(trace.inputs) - stays.number:
+        yield note(
+            "requests-without-output",
+            f"{without:,} requests generate nothing, and hold nothing here",
+            requests=without,
+        )
