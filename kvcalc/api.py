@@ -167,6 +167,9 @@ def demand(model: Model | str | Path | None = None, /, **options: Unpack[DemandO
     Raises:
         KvcalcError: a trace that cannot be read, or anything else that cannot be, with the option named.
     """
+    from contextlib import nullcontext  # noqa: PLC0415  # for start-up time
+
+    from kvcalc.access import own_files  # noqa: PLC0415  # likewise
     from kvcalc.traces import read_trace  # noqa: PLC0415  # for start-up time
     from kvcalc.verbs.demand.demand import Asked  # noqa: PLC0415  # likewise
     from kvcalc.verbs.demand.demand import demand as _demand  # noqa: PLC0415  # likewise
@@ -179,17 +182,20 @@ def demand(model: Model | str | Path | None = None, /, **options: Unpack[DemandO
     if served.get("gpus") is not None:
         raise KvcalcError("--gpus: demand finds the fewest; leave it out, or give --tp, --pp and --dp")
     scenario = make_scenario(model, context=1, **served)
-    trace = read_trace(_trace_file(given.pop("trace")), given.pop("time_unit"), given.pop("hash_block"))
+    file, *how = (given.pop(name) for name in ("trace", "time_unit", "hash_block"))
+    shipped = _shipped_trace(file)
+    with own_files() if shipped else nullcontext():
+        trace = read_trace(shipped or file, *how)
     return _demand(scenario, trace, Asked(**given))
 
 
-def _trace_file(file: str | Path) -> str | Path:
-    """A file, or one that ships where there is none of that name."""
+def _shipped_trace(file: str | Path) -> Path | None:
+    """A trace that ships, where there is no file of that name."""
     from kvcalc.catalogue.shipped import trace_names, trace_path  # noqa: PLC0415  # for start-up time
     from kvcalc.files import is_there  # noqa: PLC0415  # likewise
 
     if str(file) == "-" or is_there(Path(file)):
-        return file
+        return None
     shipped = trace_path(str(file))
     if shipped is None:
         names = ", ".join(trace_names())

@@ -12,13 +12,14 @@ from kvcalc.catalogue.models import named_model
 from kvcalc.catalogue.pasted import pasted_model
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import read_log_text
-from kvcalc.logs.lines import MAX_BYTES
+from kvcalc.logs.lines import MAX_BYTES, STDIN
 from kvcalc.mcp.inputs import MODEL, MODEL_TEXT, Schema, schema_of_option, schema_of_options
 from kvcalc.scenario.options import (
     GPU,
     Assumptions,
     CapacityOptions,
     CompareOptions,
+    DemandOptions,
     PlanOptions,
     ScenarioOptions,
     VerifyOptions,
@@ -104,6 +105,14 @@ def tools() -> Mapping[str, Tool]:
             },
             _compare,
         ),
+        "demand": Tool(
+            "demand",
+            "What the requests of a trace hold over time: cache, tokens and requests as mean, percentiles the most, "
+            "and GPUs for each. `trace` is a file of requests, CSV or JSON Lines; chat and agents ship with kvcalc.",
+            {**_OF_A_MODEL, **schema_of_options(DemandOptions, without=("gpus",))},
+            _demand,
+            needs=("trace",),
+        ),
         "verify": Tool(
             "verify",
             "Proves the formulas of a model with shapes of torch tensors, without memory (device meta).",
@@ -176,6 +185,13 @@ def _compare(given: Arguments) -> Result:
     if not several or "model" in given or "model_text" in given:
         raise KvcalcError("models: one or more of them, and neither model nor model_text beside them")
     return api.compare([_located(each) for each in several], **given)
+
+
+def _demand(given: Arguments) -> Result:
+    trace = given.pop("trace")
+    if trace == STDIN:
+        raise KvcalcError("trace: a server has no standard input for it; name a file")
+    return api.demand(_model(given), trace=in_folder(trace), **given)
 
 
 def _from_log(given: Arguments) -> Result:

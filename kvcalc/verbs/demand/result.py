@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.record import BESIDE, Record, Result, flattened, record, under
+from kvcalc.noun import noun
+from kvcalc.record import BESIDE, Record, Result, flattened, under
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -17,7 +18,7 @@ POINTS = ("mean", "p50", "p90", "p95", "p99", "max")
 """Of a distribution over time."""
 
 
-@record
+@noun
 class TraceSummary(Record):
     """The requests.
 
@@ -44,7 +45,7 @@ class TraceSummary(Record):
     longest: int
 
 
-@record
+@noun
 class Pace(Record):
     """How requests go through.
 
@@ -65,7 +66,7 @@ class Pace(Record):
     max_wait_seconds: float
 
 
-@record
+@noun
 class CacheOverTime(Record):
     """Bytes on all ranks of all replicas, every copy counted; rounded up, the mean to the nearest."""
 
@@ -77,7 +78,7 @@ class CacheOverTime(Record):
     max_bytes: int
 
 
-@record
+@noun
 class CountOverTime(Record):
     """Tokens or requests that are held at the same time; percentiles rounded up."""
 
@@ -89,7 +90,7 @@ class CountOverTime(Record):
     max: int
 
 
-@record
+@noun
 class GpusOverTime(Record):
     """The fewest GPUs of legal deployments that hold so much; None where nothing does, or weights are not known."""
 
@@ -102,7 +103,7 @@ class GpusOverTime(Record):
     max: int | None
 
 
-@record
+@noun
 class Point(Record):
     """The deployment for a point of the distribution.
 
@@ -121,7 +122,7 @@ class Point(Record):
     tight: bool | None
 
 
-@record
+@noun
 class PrefixHits(Record):
     """What a prefix cache of blocks would have found, the one that was not used for longest dropped first.
 
@@ -142,7 +143,7 @@ class PrefixHits(Record):
     unbounded_hit_rate: float
 
 
-@record
+@noun
 class Peaks(Record):
     """The most bytes in each of equal parts of the time."""
 
@@ -150,7 +151,7 @@ class Peaks(Record):
     bytes: tuple[int, ...]
 
 
-@record
+@noun
 class Demand(Result):
     """What the requests of a trace hold over time.
 
