@@ -10,8 +10,6 @@ import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.files import stamp
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,14 +19,11 @@ FOLDERS = ("gpus", "models")
 
 def compact_values(path: Path) -> Any:
     """The values of a file that ships; None where no line is of the text that it has now."""
-    table = path.parent.parent / NAME
-    try:
-        known = _lines(table, stamp(table)).get(f"{path.parent.name}/{path.name}")
-    except OSError:  # a folder that has none
+    known = _lines(path.parent).get(path.name)
+    if known is None:
         return None
-    if known is None or known[0] != _identity(path.read_bytes()):
-        return None
-    return json.loads(known[1])
+    identity, _, values = known.partition("\t")
+    return json.loads(values) if identity == _identity(path.read_bytes()) else None
 
 
 def compact(configs: Path) -> str:
@@ -43,11 +38,16 @@ def compact(configs: Path) -> str:
     return "".join(lines)
 
 
-@lru_cache(maxsize=2)
-def _lines(table: Path, _stamp: tuple[int, ...]) -> dict[str, tuple[str, str]]:
-    """Which text each file had, and its values, by its name."""
-    lines = (line.split("\t") for line in table.read_text(encoding="utf-8").split("\n")[:-1])
-    return {name: (identity, values) for name, identity, values in lines}
+@lru_cache(maxsize=4)
+def _lines(folder: Path) -> dict[str, str]:
+    """Which text each file of a folder had, and its values, by its name; nothing where there is no compact form."""
+    try:
+        lines = (folder.parent / NAME).read_text(encoding="utf-8").split("\n")
+    except OSError:
+        return {}
+    start = f"{folder.name}/"
+    named = (line.removeprefix(start).partition("\t") for line in lines if line.startswith(start))
+    return {name: rest for name, _, rest in named}
 
 
 def _identity(text: bytes) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.access import check_path, may_read
 from kvcalc.catalogue import shipped
+from kvcalc.catalogue.building import described
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.typed_name import is_address, typed_name
 from kvcalc.errors import KvcalcError
@@ -211,9 +212,7 @@ def _model_file(path: Path, shown: str) -> FoundModel:
     root, is_yaml = document.root, path.suffix.lower() in _YAML_SUFFIXES
     if not is_yaml and isinstance(root, dict) and not _KEYS_OF_CONFIGS.isdisjoint(root):
         raise KvcalcError(f"{shown}: it looks like a config.json, and is read as one where its name ends in .json")
-    from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # pydantic, which is slow to import
-
-    return FoundModel(validated(Model, document), shown, path)
+    return FoundModel(described(Model, document), shown, path)
 
 
 def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any]) -> FoundModel:

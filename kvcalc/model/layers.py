@@ -172,6 +172,15 @@ def number_of_layers(part: LayerGroup | Repeat, depth: int = 1) -> int:
             return repeat * sum(number_of_layers(inner, depth + 1) for inner in of)
 
 
+def caches_written(part: LayerGroup | Repeat) -> int:
+    """How many caches a part of a file writes down, each once however many layers have it."""
+    match part:
+        case LayerGroup():
+            return len(part.attentions)
+        case Repeat(of=of):
+            return sum(map(caches_written, of))
+
+
 def written_out(part: LayerGroup | Repeat) -> Iterator[tuple[Layer, ...]]:
     """Each of its layers: the caches that it keeps."""
     match part:

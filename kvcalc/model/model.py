@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
 from kvcalc.formats.element import check_format
 from kvcalc.formats.weights import check_weight_format, find_weight_format
-from kvcalc.model.layers import MAX_LAYERS, Layer, Layers, number_of_layers, written_out
+from kvcalc.model.layers import MAX_LAYERS, Layer, Layers, caches_written, number_of_layers, written_out
 from kvcalc.model.stages import Layout
 from kvcalc.noun import Noun, noun
 
@@ -133,7 +133,7 @@ class Model(Noun):
             raise ValueError("layers: must not be empty")
         if self.num_layers > MAX_LAYERS:
             raise ValueError(f"layers: {self.num_layers:,} layers are beyond the limit of {MAX_LAYERS:,}")
-        if len(self.distinct()) > MAX_KINDS:
+        if sum(map(caches_written, self.layers)) > MAX_KINDS and len(self.distinct()) > MAX_KINDS:
             raise ValueError(f"layers: more than {MAX_KINDS} kinds of layers")
 
     @cached_property

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import shipped_models
 from kvcalc.catalogue.name_index import paths_named
-from kvcalc.deployment import Deployment
 from kvcalc.engines import ContentCounter, RankLoad
 from kvcalc.engines.content import rows_rate
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.formats.element import COMPUTE_FORMATS
 from kvcalc.formats.told import told_format
 from kvcalc.mechanisms import KINDS
-from kvcalc.memory import Fit, Ranks
 from kvcalc.note import Note, note
 from kvcalc.scenario import cache_format
-from kvcalc.scenario.make import gpu_of, make_scenario
-from kvcalc.verbs.candidate import evaluate
-from kvcalc.verbs.capacity_search import replica_of, usual
 from kvcalc.verbs.listing import ModelList, ModelRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
@@ -73,19 +69,16 @@ def list_models(
         models = [model for model in models if kinds & {layer.attention.kind for layer in model.distinct()}]
     if fits is None:
         return ModelList(_sorted([_row(model) for model in models], by))
+    from kvcalc.scenario.make import gpu_of  # noqa: PLC0415  # for start-up time
+
     card = gpu_of(fits)
     if options and "weight_dtype" in options:
         models = [model for model in models if told_format(model.name).stored in _PLAIN]
-    tried = [_on(card, model, options or {}) for model in models]
-    rows = [each for each in tried if isinstance(each, ModelRow)]
-    refused = [each for each in tried if isinstance(each, KvcalcError)]
-    if refused and len(refused) == len(models):
-        raise refused[0]
-    left = Counter("refused" if isinstance(each, KvcalcError) else str(each) for each in tried if each not in rows)
-    return ModelList(_sorted(rows, by), card.name, tuple(_notes(left, len(models))))
+    found = _on(card, models, options or {})
+    return replace(found, models=_sorted(found.models, by))
 
 
-def _sorted(rows: list[ModelRow], by: str) -> tuple[ModelRow, ...]:
+def _sorted(rows: Iterable[ModelRow], by: str) -> tuple[ModelRow, ...]:
     return tuple(sorted(rows, key=lambda row: (SORTS[by](row), row.name)))
 
 
@@ -96,47 +89,30 @@ def _kinds(text: str | None) -> set[str]:
     return kinds
 
 
-LEFT_OUT = {
-    "too_large": "are larger",
-    "too_close": "fit only with less temporary memory than is usual",
-    "context_too_short": "have a shorter context",
-    "not_known": "have weights that are not known",
-    "refused": "are not served so",
-}
-"""Why models do not stand in the list, and the names of their numbers in its note."""
+def _on(card: Gpu, models: list[Model], options: Mapping[str, Any]) -> ModelList:
+    """Those that one such accelerator holds."""
+    from kvcalc.verbs.on_card import LEFT_OUT, on_card  # noqa: PLC0415  # for start-up time
+
+    rows: list[ModelRow] = []
+    left, refused = Counter[str](), None
+    for model in models:
+        try:
+            found = on_card(card, model, options)
+        except KvcalcError as error:
+            refused, found = refused or error, "refused"
+        if isinstance(found, str):
+            left[found] += 1
+        else:
+            rows.append(_row(model, **found))
+    if refused is not None and left["refused"] == len(models):
+        raise refused
+    return ModelList(tuple(rows), card.name, tuple(_notes(left, len(models), LEFT_OUT)))
 
 
-def _on(card: Gpu, model: Model, options: Mapping[str, Any]) -> ModelRow | str | KvcalcError:
-    """The model on one accelerator; a key of LEFT_OUT where it does not fit, an error where it is not served."""
-    try:
-        scenario = make_scenario(model, gpu=card, **options)
-        context, alone, ranks = scenario.workload.context, Deployment(), Ranks(scenario)
-        if context > (model.max_context or context):
-            return "context_too_short"
-        if (why := ranks.why_not_served(alone)) is not None:
-            return KvcalcError(why)
-        found = evaluate(scenario, alone, ranks)
-        if not found.weights_known:
-            return "not_known"
-        if found.fit is Fit.NO or found.least_headroom < 0:
-            return "too_large" if found.fit is Fit.NO else "too_close"
-        sequences = replica_of(scenario, alone, usual, ranks).most_sequences(context)
-    except KvcalcError as error:
-        return error
-    return _row(
-        model,
-        context=context,
-        bytes_per_gpu=found.total_bytes,
-        headroom_bytes=found.least_headroom,
-        tight=found.fit is Fit.TIGHT,
-        sequences=sequences,
-    )
-
-
-def _notes(left: Counter[str], models: int) -> Iterator[Note]:
+def _notes(left: Counter[str], models: int, why_left: Mapping[str, str]) -> Iterator[Note]:
     if left:
-        parts = (f"{left[why]:,} {words}" for why, words in LEFT_OUT.items() if left[why])
-        counts: dict[str, Any] = {why: left[why] for why in LEFT_OUT}
+        parts = (f"{left[why]:,} {words}" for why, words in why_left.items() if left[why])
+        counts: dict[str, Any] = {why: left[why] for why in why_left}
         text = f"{left.total():,} of {models:,} models are left out: {', '.join(parts)}"
         yield note("models-left-out", text, **counts)
 
