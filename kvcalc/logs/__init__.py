@@ -52,4 +52,4 @@ def read_log_text(text: str, engine: str | None = None) -> ServerLog:
 def _nothing_known(dialects: list[Dialect]) -> list[str]:
     """What was looked for, a line for each engine."""
     told = [f"--from-log: no line of a known start-up log is in it (known: {', '.join(DIALECTS)}); looked for"]
-    return told + [f"  {each.engine}: {', '.join(map(repr, each.looked_for))}" for each in dialects]
+    return told + [f"  {each.looked_for}" for each in dialects]

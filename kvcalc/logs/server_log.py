@@ -12,7 +12,7 @@ from kvcalc.noun import Noun, noun
 from kvcalc.units import GIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 
 Minor = tuple[int, ...]
@@ -132,6 +132,7 @@ class Dialect(Noun):
         nested: of those names, the ones that stand within another setting.
         flags: the name that each short flag of its command line stands for.
         process: of a line: who printed it.
+        typical: lines of most starts that hold figures, for a message.
         suffixes: of numbers on its command line, and what each multiplies them by.
         first_rank_alone: the version since which only a node's first rank prints its figures; None where all do.
         metadata: key of the model's file by the name that the engine prints of it.
@@ -147,6 +148,7 @@ class Dialect(Noun):
     nested: frozenset[str]
     flags: Mapping[str, str]
     process: re.Pattern[str]
+    typical: tuple[str, ...]
     suffixes: Mapping[str, int] = field(default_factory=dict)
     first_rank_alone: Minor | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -155,9 +157,9 @@ class Dialect(Noun):
     derive: Callable[[Mapping[str, tuple[Printed, ...]]], Mapping[str, tuple[Printed, ...]]] | None = None
 
     @property
-    def looked_for(self) -> Iterator[str]:
-        """What its lines say, for a message."""
-        yield from (each.anchor.strip() for each in self.wordings)
+    def looked_for(self) -> str:
+        """What is compared, for a message."""
+        return f"{self.engine}: such lines as {' or '.join(map(repr, self.typical))}"
 
 
 @noun

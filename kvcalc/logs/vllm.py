@@ -381,6 +381,7 @@ VLLM = Dialect(
     nested=frozenset({"num_speculative_tokens", "num_spec_tokens"}),
     flags=FLAGS,
     process=re.compile(r"\((?P<name>(?:Vllm|Ray)?(?:Worker|EngineCore|APIServer)\w{0,60}(?: rank=\d{1,6})?) pid=\d"),
+    typical=("Available KV cache memory: 21.3 GiB", "GPU KV cache size: 174,560 tokens"),
     first_rank_alone=(0, 13),
     suffixes=SUFFIXES,
 )

@@ -11,8 +11,9 @@ import pytest
 import vllm_start_ups
 
 from kvcalc.errors import KvcalcError
-from kvcalc.logs import ServerLog, read_log_text
+from kvcalc.logs import DIALECTS, ServerLog, read_log_text
 from kvcalc.logs.lines import MAX_LINE
+from kvcalc.logs.reader import read_lines
 
 GIB = 2**30
 
@@ -234,7 +235,13 @@ def test_a_setting_within_another_is_not_the_servers_own() -> None:
 def test_nothing_known_is_refused_with_what_was_looked_for() -> None:
     with pytest.raises(KvcalcError, match="no line of a known start-up log") as told:
         read_log_text("INFO: Uvicorn running on http://0.0.0.0:8000\n" * 10)
-    assert "'KV cache size:'" in str(told.value)
+    assert "'GPU KV cache size: 174,560 tokens'" in str(told.value)
+
+
+@pytest.mark.parametrize("engine", DIALECTS)
+def test_typical_lines_are_read(engine: str) -> None:
+    for line in DIALECTS[engine].typical:
+        assert read_lines([line], DIALECTS[engine]) is not None
 
 
 HOSTILE = [

@@ -13,13 +13,13 @@ from kvcalc.scenario.make import make_scenario
 from kvcalc.scenario.option import given_of
 from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.capacity_search import Replica
+from kvcalc.verbs.log_check.assembled import assembled
 from kvcalc.verbs.log_check.exact import exact_options
 from kvcalc.verbs.log_check.llama_cpp import check_reserved
 from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
-from kvcalc.verbs.log_check.model_of_log import hub_id
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.refused_setting import naming_the_log
-from kvcalc.verbs.log_check.result import JUDGED, LogCheck, LogRow, LogSummary
+from kvcalc.verbs.log_check.result import JUDGED, LogCheck, LogRow
 from kvcalc.verbs.log_check.rows import pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import as_logged
 from kvcalc.verbs.resolve import resolve
@@ -62,10 +62,9 @@ def check_log(
     prediction = predict(scenario, deployment, log)
     found = rows(log, prediction)
     if log.refused is None and not any(row.printed is not None and row.predicted is not None for row in found):
-        looked_for = ", ".join(map(repr, DIALECTS[log.engine].looked_for))
         raise KvcalcError(
             "--from-log: nothing to compare: the log prints no figure that is predicted; looked for",
-            f"  {log.engine}: {looked_for}",
+            f"  {DIALECTS[log.engine].looked_for}",
         )
 
     def pool_of(memory: int) -> dict[str, int | float]:
@@ -75,22 +74,16 @@ def check_log(
     told = _of_weights(asked.notes)
     reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp, _ranges(held.notes))
     explained = tuple(LogRow(**{**vars(row), "why": reasons.why(row.name)}) for row in found)
-    return LogCheck(
-        log=LogSummary(log.engine, log.version, hub_id(log), log.device, log.starts, cut, log.refused),
-        model=held.model,
-        workload=held.workload,
-        engine=held.engine,
-        engine_version=held.engine_version,
-        deployment=deployment,
-        gpus=held.gpus,
-        settings=asked.settings,
-        rows=explained,
+    return assembled(
+        log,
+        scenario,
+        asked,
+        held,
+        explained,
         exact=exact_options(scenario, log, by_name, asked.settings, pool_of),
         serves_one=prediction.values["cache memory"].usual >= prediction.values["cache of one request"].usual,
-        notes=(*asked.notes, *_cut(cut=cut), *_several(log, deployment, held.engine_version), *held.notes),
-        question=held.question,
-        scenario=scenario,
-        at_limit=held.at_limit,
+        notes=tuple(_several(log, deployment, held.engine_version)),
+        cut=cut,
     )
 
 
@@ -120,8 +113,3 @@ def _several(log: ServerLog, deployment: Deployment, version: str | None) -> Ite
         texts = list(dict.fromkeys(each.text for each in values))
         told = f"the log prints {name} {' and '.join(texts[:MOST_SHOWN])}, perhaps of several starts"
         yield note("printed-twice", f"{told}: {min(values).text}, the least, is taken", figure=name)
-
-
-def _cut(*, cut: bool) -> Iterator[Note]:
-    if cut:
-        yield note("log-cut", "the log is longer than what is read of it: only its beginning is compared")

@@ -9,18 +9,15 @@ from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS
 from kvcalc.memory import Ranks
-from kvcalc.note import Note, note
 from kvcalc.units import MIB
 from kvcalc.verbs.capacity import capacity
+from kvcalc.verbs.log_check.assembled import assembled
 from kvcalc.verbs.log_check.exact import command_of
 from kvcalc.verbs.log_check.llama_cpp_rows import COMPUTE, reserved_rows
 from kvcalc.verbs.log_check.llama_cpp_settings import on_cards
-from kvcalc.verbs.log_check.model_of_log import hub_id
-from kvcalc.verbs.log_check.result import ExactOptions, LogCheck, LogRow, LogSummary
+from kvcalc.verbs.log_check.result import ExactOptions, LogCheck, LogRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kvcalc.logs import ServerLog
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.log_check.settings_of_log import AsLogged
@@ -41,31 +38,23 @@ def check_reserved(log: ServerLog, asked: AsLogged, scenario: Scenario, *, cut: 
     told = next((each.text for each in asked.notes if each.code in {"weights-as-printed", "weights-by-name"}), None)
     rows = reserved_rows(scenario, log, told)
     if not any(row.printed is not None for row in rows):
-        looked_for = ", ".join(dict.fromkeys(map(repr, DIALECTS[log.engine].looked_for)))
         raise KvcalcError(
             "--from-log: nothing to compare: the log prints no figure that is predicted; looked for",
-            f"  {log.engine}: {looked_for}",
+            f"  {DIALECTS[log.engine].looked_for}",
         )
     deployment = scenario.deployment or Deployment()
     unknown = Ranks(scenario).weights_of(deployment) is None
     caches = log.total("cache memory")
     held = capacity(scenario, int(caches.value) if unknown and caches is not None else 1 if unknown else None)
-    return LogCheck(
-        log=LogSummary(log.engine, log.version, hub_id(log), log.device, log.starts, cut, log.refused),
-        model=held.model,
-        workload=held.workload,
-        engine=held.engine,
-        engine_version=held.engine_version,
-        deployment=deployment,
-        gpus=held.gpus,
-        settings=asked.settings,
-        rows=rows,
+    return assembled(
+        log,
+        scenario,
+        asked,
+        held,
+        rows,
         exact=_exact(log, scenario, asked, rows),
         serves_one=(held.max_context or scenario.workload.context) >= scenario.workload.context,
-        notes=(*asked.notes, *_cut(cut=cut), *held.notes),
-        question=held.question,
-        scenario=scenario,
-        at_limit=held.at_limit,
+        cut=cut,
     )
 
 
@@ -90,8 +79,3 @@ def _rounds(row: LogRow) -> bool:
         return row.predicted == row.printed
     buffers = (row.as_printed or "").count(" + ") + 1
     return abs((row.predicted or 0) - (row.printed or 0)) <= buffers * MIB // 200 + 1
-
-
-def _cut(*, cut: bool) -> Iterator[Note]:
-    if cut:
-        yield note("log-cut", "the log is longer than what is read of it: only its beginning is compared")
