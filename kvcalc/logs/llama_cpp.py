@@ -326,7 +326,7 @@ LLAMA_CPP = Dialect(
     nested=frozenset(),
     flags=FLAGS,
     process=re.compile(rf"(?P<name>{_DEVICE})(?: model| KV| RS| compute)? buffer size ="),
-    typical=("KV buffer size = 1024.00 MiB", "compute buffer size = 560.00 MiB"),
+    typical=("CUDA0 KV buffer size = 1024.00 MiB", "CUDA0 compute buffer size = 560.00 MiB"),
     metadata=METADATA,
     wraps=False,
     before=frozenset({"total memory", "free memory", "working set"}),

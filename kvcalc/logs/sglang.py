@@ -252,7 +252,10 @@ SGLANG = Dialect(
     nested=frozenset(),
     flags=MappingProxyType({}),
     process=re.compile(r"\[[\d -]{8,12}[\d:. ]{6,16} (?P<name>(?:[A-Z_]{2,12}\d{1,6} ?){1,6})\]"),
-    typical=("max_total_num_tokens=463866, chunked_prefill_size=8192", "KV Cache is allocated. #tokens: 463866"),
+    typical=(
+        "max_total_num_tokens=463866, chunked_prefill_size=8192",
+        "KV Cache is allocated. #tokens: 463866, K size: 28.31 GB, V size: 28.31 GB",
+    ),
     wraps=False,
     derive=derived,
 )
