@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Rate, TensorRows
     from kvcalc.engines.growth import Stretch
+    from kvcalc.engines.lora import Lora
     from kvcalc.formats.element import ElementFormat
     from kvcalc.gpu import Gpu
     from kvcalc.mechanisms import Mechanism
@@ -354,6 +355,14 @@ class Engine(Noun, ABC):
         Those are towers for images or sound, `split: all` of its list of weights.
         """
         return False
+
+    def adapters(self, asked: Lora, model: Model) -> Lora:  # noqa: ARG002  # for engines
+        """The adapters that it has memory for where so many are asked for.
+
+        Raises:
+            KvcalcError: it is not known which.
+        """
+        return asked._replace(slots=asked.slots or 1)
 
     def for_draft(self) -> Engine:
         """The engine as it lays a draft out: without options that are of the model alone."""

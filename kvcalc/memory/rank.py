@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
+from kvcalc.engines.side_by_side import DRAFT, named_draft
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.weights import EVERYTHING, rank_weights, rank_weights_bytes
 from kvcalc.scenario.mix import load_of
@@ -216,6 +217,12 @@ class Rank:
     @cached_property
     def weights(self) -> Sum | None:
         """None where the model's parameters are not known."""
+        parts = self.weights_parts
+        return None if parts is None else Sum("weights", (*parts, *self.weights_excess, *self._draft_parts))
+
+    @cached_property
+    def weights_parts(self) -> tuple[Term, ...] | None:
+        """Its share of the checkpoint alone."""
         if self._common.weights is None:
             return None
         share = rank_weights(
@@ -226,12 +233,13 @@ class Rank:
             self.layer_range,
             self.settled.placement,
         )
-        return Sum(share.path, (*share.parts, *self.weights_excess, *self._draft_weights))
+        return share.parts
 
     @property
-    def _draft_weights(self) -> tuple[Term, ...]:
-        weights = None if self._draft is None else self._draft.weights
-        return () if weights is None else tuple(part._replace(path=f"draft, {part.path}") for part in weights.parts)
+    def _draft_parts(self) -> tuple[Term, ...]:
+        """The same of what drafts."""
+        parts = None if self._draft is None else self._draft.weights_parts
+        return tuple(part._replace(path=f"{DRAFT}, {part.path}") for part in parts or ())
 
     @cached_property
     def weights_bytes(self) -> int | None:
@@ -239,8 +247,7 @@ class Rank:
         share = self._share_of_weights(self.settled.placement)
         if share is None:
             return None
-        of_draft = 0 if self._draft is None else self._draft.weights_bytes or 0
-        return share + sum(term.bytes for term in self.weights_excess) + of_draft
+        return share + sum(term.bytes for term in (*self.weights_excess, *self._draft_parts))
 
     @property
     def host_weights_bytes(self) -> int:
@@ -263,10 +270,17 @@ class Rank:
 
     @cached_property
     def weights_excess(self) -> tuple[Product, ...]:
-        """What the engine loads beyond that; a size that the user gives is all of it."""
-        if self._scenario.replacements.weights is not None:
-            return ()
-        return tuple(self.settled.weights_excess(self._stage))
+        """What lies beside that: what the engine loads beyond it, unless the user gives a size, and adapters."""
+        scenario, lora, tp = self._scenario, self._scenario.lora, self._common.deployment.tp
+        own = () if scenario.replacements.weights is not None else tuple(self.settled.weights_excess(self._stage))
+        of_draft = () if self._draft is None else map(named_draft, self._draft.weights_excess)
+        if lora is None:
+            return (*own, *of_draft)
+        from kvcalc.engines.lora import lora_rows  # noqa: PLC0415  # for start-up time
+
+        first, last = self.stage == 0, self.layer_range.stop == scenario.model.num_layers
+        adapters = lora_rows(lora, scenario.model, tp, self._stage, first=first, last=last)
+        return (*own, *of_draft, *adapters)
 
     def cache(self, sequences: int, context: Lengths) -> Sum:
         """The cache of so many sequences of so many tokens each."""

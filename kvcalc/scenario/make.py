@@ -16,7 +16,6 @@ from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
 from kvcalc.scenario.described_model import described_model
-from kvcalc.scenario.drafting import drafting_of
 from kvcalc.scenario.option import accepts, given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.scenario.reading import MAX_CONTEXT_WORD
@@ -61,7 +60,13 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     if given["dtype"] is None and (loaded := engine.as_loaded(found.model)) is not found.model:
         model_notes = (_computed_in(engine, found.model, loaded),)
         found = found._replace(model=loaded)
-    drafting = drafting_of(found.model, engine, given)
+    drafting, adapters = None, None
+    beside: tuple[Note, ...] = ()
+    if any(given[name] is not None for name in BESIDE) or dict(engine.given).get(engine.drafting_option or ""):
+        from kvcalc.scenario.asked_beside import adapters_of, drafting_of  # noqa: PLC0415  # for start-up time
+
+        adapters = adapters_of(engine, found.model, given)
+        drafting, engine, beside = drafting_of(found.model, engine, given)
     return Scenario(
         model=found.model,
         workload=Workload(given["batch"], context),
@@ -71,7 +76,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         ),
         deployment=_deployment(given) or _of_cards(gpu, engine, limited=given["gpus"] is not None),
         gpu_limit=_gpu_limit(given),
-        engine=drafting.engine,
+        engine=engine,
         cache_format_given=given["cache_dtype"] is not None,
         dtype_given=given["dtype"] is not None,
         weight_format=given["weight_dtype"] and find_weight_format(given["weight_dtype"], "--weight-dtype"),
@@ -85,7 +90,8 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         allow_pp=given["allow_pp"],
         shared_prefix=_prefix(given["shared_prefix"], context),
         spill=given["spill"],
-        drafting=drafting.what,
+        drafting=drafting,
+        lora=adapters,
         origin=found.origin,
         notes=(
             *found.notes,
@@ -93,7 +99,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
             *notes,
             *engine_notes,
             *_engine_notes(engine),
-            *drafting.notes,
+            *beside,
             *_unused_formats(found.model, given),
         ),
     )
@@ -196,6 +202,8 @@ def _prefix(prefix: int | None, context: int) -> int:
     return prefix or 0
 
 
+BESIDE = ("draft", "draft_tp", "draft_weights", "mtp", "lora", "max_loras", "lora_modules")
+"""Options of what lies beside a model."""
 _SIZES = ("tp", "pp", "dp", "ep", "dcp")
 
 

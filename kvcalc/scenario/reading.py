@@ -50,6 +50,12 @@ def words(value: str | Sequence[str], what: str) -> str | Sequence[str]:
     return value
 
 
+def names(value: Any, what: str) -> tuple[str, ...]:
+    """Several names, as 'A,B' or one by one."""
+    several = value.split(",") if isinstance(value, str) else list(value)
+    return tuple(dict.fromkeys(word(each, what).strip() for each in several))
+
+
 def accelerator(value: Gpu | str, what: str) -> Gpu | str:
     """A name or an accelerator."""
     return value if isinstance(value, Gpu) else word(value, what)

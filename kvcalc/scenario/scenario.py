@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.engines.load import Load
+    from kvcalc.engines.lora import Lora
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.note import Note
@@ -87,6 +88,7 @@ class Scenario(Noun):
         origin: where the model was read from, for messages.
         weights_as: the model whose projections the weights are, where `model` is what it would keep with another
             mechanism; None: its own.
+        lora: the adapters that the engine has memory for; None without any.
         drafting: what drafts tokens; None where nothing does.
         notes: what was assumed while the scenario was put together, which are notes of its results too.
     """
@@ -110,6 +112,7 @@ class Scenario(Noun):
     origin: str = "this model"
     weights_as: Model | None = None
     drafting: Drafting | None = None
+    lora: Lora | None = None
     notes: tuple[Note, ...] = ()
 
     def load_on(self, deployment: Deployment) -> Load:

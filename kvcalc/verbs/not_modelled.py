@@ -99,7 +99,16 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
             f"weights that tensor-parallel ranks copy instead of dividing: {', '.join(copied)}",
             weights=copied,
         )
-    yield note("adapters-and-drafts", "LoRA adapters and draft models (--reserve NAME=SIZE adds a row)")
+    if left_out := " and ".join(_beside(scenario)):
+        yield note("adapters-and-drafts", left_out)
+
+
+def _beside(scenario: Scenario) -> Iterator[str]:
+    """What may be loaded beside the model, and is not asked for."""
+    if scenario.lora is None:
+        yield "LoRA adapters (--lora RANK)"
+    if scenario.drafting is None:
+        yield "draft models (--draft MODEL)"
 
 
 def _copied(scenario: Scenario, deployment: Deployment) -> Iterator[str]:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from kvcalc.deployment import Deployment
+    from kvcalc.engines.lora import Lora
     from kvcalc.model.model import Model
+
+LORA_SLOTS = 8
 
 
 @noun
@@ -51,6 +54,10 @@ class Sglang(Engine):
 
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:
         return deployment.tp > 1 and model.model_type in DIVIDED_TOWERS
+
+    def adapters(self, asked: Lora, model: Model) -> Lora:  # noqa: ARG002  # the interface's
+        """max_loras_per_batch of sglang/srt/server_args.py, filled or not (sglang/srt/lora/mem_pool.py)."""
+        return asked._replace(slots=asked.slots or LORA_SLOTS)
 
     def settle(self, setup: Setup) -> SglangLayout:
         version = parse_version(self.version or VERSIONS[-1])

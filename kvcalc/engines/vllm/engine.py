@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine, Option, Rule, Setup
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.layout import VllmLayout
+from kvcalc.engines.vllm.lora import as_vllm_has
 from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.deployment import Deployment
+    from kvcalc.engines.lora import Lora
     from kvcalc.gpu import Gpu
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
@@ -64,6 +66,9 @@ class Vllm(Engine):
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:
         return isinstance(mechanism, Compressed)
+
+    def adapters(self, asked: Lora, model: Model) -> Lora:
+        return as_vllm_has(asked, model, parse_version(self.version or VERSIONS[-1]))
 
     def settle(self, setup: Setup) -> VllmLayout:
         hybrid_manager = not self.option("disable-hybrid-kv-cache-manager")

@@ -22,6 +22,7 @@ from kvcalc.scenario.options.deployment import (
     ranks,
 )
 from kvcalc.scenario.options.drafting import Drafting
+from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CacheDtype, Memory, StateDtypes, WeightDtype
 from kvcalc.scenario.options.model import Assumptions, ModelFields, ModelNumbers
 from kvcalc.scenario.options.workload import BATCH, Context, MoreContext, of_workload
@@ -47,6 +48,7 @@ class PlannedOptions(
     StateDtypes,
     Memory,
     Drafting,
+    Adapters,
     EngineChoice,
     EngineSettings,
     Utilization,

@@ -1,0 +1,125 @@
+"""What is asked to lie beside a model: what drafts its tokens, and adapters. Imported only where one is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.catalogue import find_model
+from kvcalc.engines.lora import Lora, check_modules
+from kvcalc.errors import KvcalcError
+from kvcalc.model.mtp import mtp_model
+from kvcalc.note import note
+from kvcalc.scenario.drafting import Drafting
+from kvcalc.scenario.scenario import cache_format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.engines import Engine
+    from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.model.model import Model
+    from kvcalc.note import Note
+
+Asked = tuple[Drafting | None, "Engine", tuple["Note", ...]]
+"""What drafts, the engine, which is told how many tokens are drafted a step, and notes."""
+
+
+def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked:
+    """What drafts tokens.
+
+    Args:
+        model: whose tokens are drafted.
+        engine: with its options as they are given.
+        given: every option of a scenario, read.
+
+    Raises:
+        KvcalcError: it cannot be, with the option named.
+    """
+    named, tokens = given["draft"], given["mtp"]
+    if named is None and given["draft_tp"] is not None:
+        raise KvcalcError("--draft-tp: goes with --draft MODEL; layers of the model's own lie on its own ranks")
+    if named is None and tokens is None:
+        if given["draft_weights"] is not None:
+            raise KvcalcError("--draft-weights: goes with --draft MODEL or --mtp N")
+        return _of_option(model, engine, given), engine, ()
+    option = "--draft" if tokens is None else "--mtp"
+    if named is not None and tokens is not None:
+        raise KvcalcError("--mtp: the model's own layers draft, or --draft a model of its own; give one of them")
+    if not engine.drafts:
+        raise KvcalcError(
+            f"{option}: kvcalc does not follow what {engine.name} keeps of what drafts; --engine exact counts it"
+        )
+    drafts, notes = (mtp_model(model), ()) if named is None else _named(named)
+    drafting = Drafting(
+        drafts,
+        _kept_in(drafts, engine, given),
+        own_layers=named is None,
+        tp=given["draft_tp"],
+        tokens=tokens,
+        weights=given["draft_weights"],
+    )
+    if not drafting.weighs:
+        raise KvcalcError(
+            f"{option}: what {drafts.name} weighs is not known, since its file does not tell it; --draft-weights SIZE "
+            "gives the bytes of a copy"
+        )
+    told, name = _drafting_engine(engine, drafting), engine.drafting_option
+    if told is not engine and tokens is None:
+        taken = f"{name} is not given: 1 is taken (--engine-option {name}=N sets it)"
+        notes = (*notes, note("drafted-tokens", taken, drafted=1))
+    return drafting, told, notes
+
+
+def _of_option(model: Model, engine: Engine, given: Mapping[str, Any]) -> Drafting | None:
+    """The model's own layers, where the engine's option asks for drafted tokens and nothing says what drafts them."""
+    tokens = dict(engine.given).get(engine.drafting_option or "")
+    if not tokens or not model.mtp_layers:
+        return None
+    drafts = mtp_model(model)
+    return Drafting(drafts, _kept_in(drafts, engine, given), own_layers=True, tokens=tokens)
+
+
+def _kept_in(drafts: Model, engine: Engine, given: Mapping[str, Any]) -> CacheFormat:
+    return cache_format(drafts, given["cache_dtype"], given["conv_dtype"], given["state_dtype"], engine.tensor_names)
+
+
+def _named(named: Model | str | Path) -> tuple[Model, tuple[Note, ...]]:
+    """A draft, and the notes of its file."""
+    if not isinstance(named, str | Path):
+        return named, ()
+    found = find_model(str(named), {})
+    own = (each for each in found.notes if each.code != "parameters-not-counted")
+    return found.model, tuple(replace(each, text=f"draft: {each.text}") for each in own)
+
+
+def _drafting_engine(engine: Engine, drafting: Drafting) -> Engine:
+    """The engine with its own option for the tokens that are drafted a step.
+
+    Raises:
+        KvcalcError: the option is given, and says another number.
+    """
+    name = engine.drafting_option
+    stated = dict(engine.given).get(name or "")
+    if name is None or stated == (drafting.tokens or stated or 1):
+        return engine
+    if stated and drafting.tokens not in {None, stated}:
+        raise KvcalcError(f"--mtp: {drafting.tokens} tokens a step, and --engine-option {name} says {stated}")
+    return replace(engine, given=tuple(sorted({**dict(engine.given), name: drafting.tokens or 1}.items())))
+
+
+def adapters_of(engine: Engine, model: Model, given: Mapping[str, Any]) -> Lora | None:
+    """The adapters that the engine has memory for.
+
+    Raises:
+        KvcalcError: there can be none, or it is not known what they take.
+    """
+    asked = Lora(given["lora"] or 0, given["max_loras"], given["lora_modules"])
+    if not asked.rank:
+        for option in ("max_loras", "lora_modules"):
+            if given[option] is not None:
+                raise KvcalcError(f"--{option.replace('_', '-')}: goes with --lora RANK")
+        return None
+    check_modules(asked, model)
+    return engine.adapters(asked, model)

@@ -1,0 +1,123 @@
+"""LoRA adapters beside the weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import kvcalc
+from kvcalc.errors import KvcalcError
+
+LINEAR = 41_943_040
+"""Parameters of rank 16 on every linear module of Llama-3.1-8B, as trainers print them: https://docs.unsloth.ai ."""
+QUERIES_AND_VALUES = 3_407_872
+"""Of rank 8 on q_proj and v_proj, as PEFT prints them of Llama-3-8B."""
+
+
+def beside(model: str, **options: Any) -> dict[str, int]:
+    """Rows of adapters on a rank."""
+    tree: Any = kvcalc.estimate(model, **options).memory.per_rank.tree
+    return {part.path: part.bytes for part in tree.parts[0].parts if part.path.startswith("lora, ")}
+
+
+PRINTED = [
+    ({"lora": 16}, LINEAR),
+    ({"lora": 8, "lora_modules": "q_proj,v_proj"}, QUERIES_AND_VALUES),
+    ({"lora": 16, "max_loras": 4}, 4 * LINEAR),
+]
+
+
+@pytest.mark.parametrize(("options", "parameters"), PRINTED)
+def test_adapters_have_the_parameters_that_trainers_print(options: dict[str, Any], parameters: int) -> None:
+    rows = beside("llama-3.1-8b", **options)
+    assert sum(rows.values()) == 2 * parameters
+    plain, found = kvcalc.estimate("llama-3.1-8b"), kvcalc.estimate("llama-3.1-8b", **options)
+    assert (found.memory.weights_bytes or 0) - (plain.memory.weights_bytes or 0) == 2 * parameters
+
+
+def test_rank_16_added_up_matrix_by_matrix() -> None:
+    hidden, wide, narrow, width = 4096, 4096, 1024, 14336
+    pairs = [(hidden, wide), (hidden, narrow), (hidden, narrow), (wide, hidden)]
+    pairs += [(hidden, width), (hidden, width), (width, hidden)]
+    assert sum(32 * 16 * (inputs + outputs) for inputs, outputs in pairs) == LINEAR
+
+
+@pytest.mark.parametrize("tp", [2, 4, 16])
+def test_ranks_divide_one_of_the_two_and_copy_the_other(tp: int) -> None:
+    """As vLLM's layers do (column_parallel_linear.py, row_parallel_linear.py); beyond 8 ranks KV heads are copied."""
+    rows = beside("llama-3.1-8b", lora=16, tp=tp)
+    each = 32 * 16 * 2
+    assert rows["lora, q_proj"] == each * (4096 + 4096 // tp)
+    assert rows["lora, k_proj"] == each * (4096 + max(1024 // tp, 128))
+    assert rows["lora, o_proj"] == each * (4096 // tp + 4096)
+    assert rows["lora, down_proj"] == each * (14336 // tp + 4096)
+
+
+def test_stages_have_the_adapters_of_their_layers_and_tables() -> None:
+    options: dict[str, Any] = {"lora": 16, "lora_modules": "q_proj,lm_head", "tp": 1}
+    whole = kvcalc.estimate("llama-3.1-8b", **options).memory.weights_bytes or 0
+    staged = kvcalc.estimate("llama-3.1-8b", pp=2, **options).memory.weights_bytes or 0
+    assert staged == whole
+    assert beside("llama-3.1-8b", **options)["lora, lm_head"] == 16 * (4096 + 128256) * 2
+
+
+VLLM = [("llama-3.1-8b", 12, 16, True), ("qwen2.5-7b-instruct", 64, 64, False), ("qwen3-8b", 8, 8, True)]
+
+
+@pytest.mark.parametrize(("name", "asked", "rank", "tables"), VLLM)
+def test_vllm_has_slots_for_every_linear_module_of_a_rank_that_it_knows(
+    name: str, asked: int, rank: int, tables: bool
+) -> None:
+    """Rank 12 takes max-lora-rank 16; Qwen2's class has no embedding_modules."""
+    model, rows = kvcalc.load_model(name), beside(name, lora=asked, engine="vllm")
+    found = {path.removeprefix("lora, ") for path in rows}
+    assert found - {"embed_tokens", "lm_head"} == {
+        f"{each}_proj" for each in ("q", "k", "v", "o", "gate", "up", "down")
+    }
+    assert ("lm_head" in found, "embed_tokens" in found) == (tables, tables)
+    exact = beside(name, lora=rank)
+    assert {path: rows[path] for path in exact} == exact
+    if tables:
+        assert rows["lora, lm_head"] == rank * ((model.hidden_size or 0) + (model.vocab_size or 0)) * 2
+
+
+def test_a_given_size_of_the_weights_is_without_adapters() -> None:
+    plain = kvcalc.estimate("llama-3.1-8b", weights="10GB")
+    found = kvcalc.estimate("llama-3.1-8b", weights="10GB", lora=16)
+    assert (found.memory.weights_bytes or 0) - (plain.memory.weights_bytes or 0) == 2 * LINEAR
+
+
+def test_adapters_replace_the_hint_that_they_are_not_counted() -> None:
+    def hint(**options: Any) -> list[str]:
+        notes = kvcalc.estimate("llama-3.1-8b", **options).not_modelled
+        return [each.text for each in notes if each.code == "adapters-and-drafts"]
+
+    assert hint() == ["LoRA adapters (--lora RANK) and draft models (--draft MODEL)"]
+    assert hint(lora=16) == ["draft models (--draft MODEL)"]
+    assert hint(lora=16, draft="llama-3.2-1b") == []
+
+
+REFUSED = [
+    ("llama-3.1-8b", {"max_loras": 2}, "goes with --lora"),
+    ("llama-3.1-8b", {"lora_modules": "q_proj"}, "goes with --lora"),
+    ("llama-3.1-8b", {"lora": 16, "lora_modules": "query"}, "there are q_proj"),
+    ("llama-3.1-8b", {"lora": 1024, "engine": "vllm"}, "above 512"),
+    ("llama-3.1-8b", {"lora": 16, "engine": "vllm@0.11.0"}, "--engine exact"),
+    ("llama-3.1-8b", {"lora": 16, "lora_modules": "q_proj", "engine": "vllm@0.18.0"}, "leave it out"),
+    ("mixtral-8x7b-v0.1", {"lora": 16, "engine": "vllm"}, "--engine exact"),
+    ("nvidia-nemotron-3-super-120b-a12b-bf16", {"lora": 16}, "--reserve lora=SIZE"),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "said"), REFUSED)
+def test_what_is_not_known_of_adapters_is_refused(model: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(KvcalcError, match=said):
+        kvcalc.estimate(model, **options)
+
+
+def test_a_file_without_dims_is_refused() -> None:
+    model = replace(kvcalc.load_model("llama-3.1-8b"), hidden_size=None)
+    with pytest.raises(KvcalcError, match="--reserve lora=SIZE"):
+        kvcalc.estimate(model, lora=16)
