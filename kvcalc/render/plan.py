@@ -52,7 +52,7 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
 
 def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
     several = len({*(row.gpu for row in result.deployments), *(row.gpu for row in result.rejected)}) > 1
-    blocks: list[Block] = [Lines(tuple(_answer(result)))]
+    blocks: list[Block] = [Lines(tuple(_answer(result, unit)))]
     if result.deployments:
         blocks.append(_deployments(result, unit, several=several))
     smaller = _rejected(result, unit, several=several)
@@ -68,7 +68,7 @@ def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
     return View(tuple(blocks))
 
 
-def _answer(result: Plan) -> Iterator[str | Line]:
+def _answer(result: Plan, unit: str) -> Iterator[str | Line]:
     """The first deployment, and how far it reaches."""
     asked = workload(result.question)
     if not result.deployments:
@@ -76,20 +76,35 @@ def _answer(result: Plan) -> Iterator[str | Line]:
         yield Line((Span(f"{asked}: ", Tone.STRONG), Span(nothing, Tone.BAD)))
         return
     best = result.deployments[0]
-    replicas = f", {count(best.spare, 'spare replica')} among them" if best.spare else ""
-    what = (
-        f"{best.count:,} x {best.gpu} ({best.deployment}{replicas})" if best.spare else cards(best.deployment, best.gpu)
-    )
-    yield headline(what, "tight" if best.tight else "fits", f"for {asked}")
-    if best.max_batch is None or best.max_context is None:
-        reach = "another token costs no memory"
-    else:
-        reach = (
-            f"holds at most {count(best.max_batch, 'sequence')} of that context, "
-            f"or {count(best.max_context, 'token')} of that batch"
-        )
+    yield headline(_gpus(best, whole_nodes=result.whole_nodes), "tight" if best.tight else "fits", f"for {asked}")
     price = "" if best.usd_per_hour is None else f"; {best.usd_per_hour:,.2f} USD an hour"
-    yield f"{reach}{price}"
+    yield f"{_reach(best, result.workload.batch)}{price}"
+    for each in result.unserved:
+        yield Line((Span(f"{each.gpu}: ", Tone.STRONG), Span(with_unit(each.reason, unit), Tone.BAD)))
+
+
+def _gpus(best: Planned, *, whole_nodes: bool) -> str:
+    if not (best.spare or whole_nodes):
+        return cards(best.deployment, best.gpu)
+    told = [str(best.deployment)]
+    told += [f"{count(best.spare, 'spare replica')} among them"] if best.spare else []
+    told += [count(best.nodes, "whole node")] if whole_nodes else []
+    return f"{best.count:,} x {best.gpu} ({', '.join(told)})"
+
+
+def _reach(best: Planned, batch: int) -> str:
+    """The most that it holds, with the usual temporary memory."""
+    if best.max_batch is None or best.max_context is None:
+        return "another token costs no memory"
+    if best.max_batch < batch:
+        return (
+            f"with the usual temporary memory it holds {count(best.max_batch, 'sequence')} of that context, or "
+            f"{count(best.max_context, 'token')} of that batch"
+        )
+    return (
+        f"holds at most {count(best.max_batch, 'sequence')} of that context, "
+        f"or {count(best.max_context, 'token')} of that batch"
+    )
 
 
 def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
@@ -106,7 +121,7 @@ def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
         right("max batch"),
         right("max context", drop=3),
         right("tokens/s <=", drop=4),
-        *((right("USD/hour"),) if priced else ()),
+        *((right("USD/hour"), right("USD/month", drop=5), right("USD/1M tokens >=", drop=6)) if priced else ()),
     ]
     return Grid(tuple(columns), tuple(_row(row, unit, several=several, priced=priced) for row in result.deployments))
 
@@ -124,9 +139,13 @@ def _row(row: Planned, unit: str, *, several: bool, priced: bool) -> Row:
         "unbounded" if row.max_batch is None else f"{row.max_batch:,}",
         "unbounded" if row.max_context is None else f"{row.max_context:,}",
         "?" if row.tokens_per_second is None else shown(row.tokens_per_second),
-        *(("?" if row.usd_per_hour is None else f"{row.usd_per_hour:,.2f}",) if priced else ()),
+        *(map(_usd, (row.usd_per_hour, row.usd_per_month, row.usd_per_million_tokens)) if priced else ()),
     ]
     return Row(tuple(cells), tone=Tone.CLOSE if row.tight else Tone.PLAIN)
+
+
+def _usd(figure: float | None) -> str:
+    return "?" if figure is None else f"{figure:,.2f}" if figure >= 1 else f"{figure:,.3g}"
 
 
 def _spare(row: Planned, unit: str) -> str:
@@ -176,6 +195,8 @@ def _further(result: Plan, unit: str, *, explain: bool, command: str) -> Iterato
         yield f"free: on the fullest GPU; {unit} per GPU: on the one with the most cache"
     if any(row.tokens_per_second for row in result.deployments):
         yield "tokens/s: a bound of decoding, not a prediction"
+    if any(row.usd_per_million_tokens for row in result.deployments):
+        yield "USD/1M tokens: at least, with all GPUs at that bound all the time; a month has 730 hours"
     yield from not_modelled_line(result.not_modelled, explain=explain)
     if result.deployments and command and not explain:
         yield from next_line(f"{command} {' '.join(_options(result))}")

@@ -12,6 +12,7 @@ from kvcalc.note import Note, note
 from kvcalc.scenario.make import check_cards, gpu_of, make_scenario
 from kvcalc.scenario.option import options_of, read_options
 from kvcalc.scenario.options import ALL_GPUS, PlannedOptions, PlanOptions
+from kvcalc.scenario.prices import priced
 from kvcalc.scenario.reading import positive
 from kvcalc.units import MAX_BATCH
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvcalc.model.model import Model
+    from kvcalc.scenario.prices import Price
     from kvcalc.scenario.scenario import Scenario
 
 
@@ -30,16 +32,20 @@ class Limits(NamedTuple):
     Attributes:
         max_gpus: at most so many, spares among them.
         spare: replicas beyond those that hold the batch.
-        keep: so many deployments of each accelerator.
-        tp: the only tensor-parallel size; None for all that are legal within a node.
-        pp: the only number of pipeline stages; None for all that are worth trying.
+        keep: at most so many deployments; None: some, and the best of each accelerator that was named.
+        tps: the only tensor-parallel sizes; None for all that are legal within a node.
+        pps: the only numbers of pipeline stages; None for all that are worth trying.
+        whole_nodes: whether all GPUs of a node are taken.
+        named: accelerators that were asked for by name.
     """
 
     max_gpus: int
     spare: int = 0
-    keep: int = 10
-    tp: int | None = None
-    pp: int | None = None
+    keep: int | None = None
+    tps: tuple[int, ...] | None = None
+    pps: tuple[int, ...] | None = None
+    whole_nodes: bool = False
+    named: frozenset[str] = frozenset()
 
 
 class PlanRequest(NamedTuple):
@@ -75,8 +81,16 @@ def make_plan_request(model: Model | str | Path | None, options: Mapping[str, An
     return PlanRequest(
         replace(asked, workload=replace(asked.workload, batch=size.batch), notes=(*asked.notes, *notes)),
         found.gpus,
-        Limits(given["max_gpus"], given["spare"], given["limit"], given["tp"], given["pp"]),
-        _priced(given["prices"] or {}, found.gpus),
+        Limits(
+            given["max_gpus"],
+            given["spare"],
+            given["limit"],
+            given["tp"],
+            given["pp"],
+            given["whole_nodes"],
+            frozenset(found.named),
+        ),
+        _priced(given["prices"] or (), found.gpus),
     )
 
 
@@ -88,9 +102,14 @@ class _Sizing(NamedTuple):
 
 
 class _Accelerators(NamedTuple):
-    """Those to choose from, and what was left out."""
+    """Those to choose from, and what was left out.
+
+    Attributes:
+        named: those that were asked for by name.
+    """
 
     gpus: tuple[Gpu, ...]
+    named: tuple[str, ...]
     note: Note | None
 
 
@@ -142,6 +161,7 @@ def _accelerators(given: Mapping[str, Any]) -> _Accelerators:
     names = [given["gpu"]] if isinstance(given["gpu"], (Gpu, str)) else given["gpu"]
     wanted = [part for name in names for part in ([name] if isinstance(name, Gpu) else name.split(","))]
     gpus: list[Gpu] = []
+    of_all: list[Gpu] = []
     left_out = None
     for each in wanted:
         if isinstance(each, Gpu):
@@ -152,38 +172,25 @@ def _accelerators(given: Mapping[str, Any]) -> _Accelerators:
             number = len(every) - len(measured)
             text = f"{number} accelerators are left out: no measured memory is known for them"
             left_out = note("gpus-left-out", text, number=number)
-            gpus += measured
+            of_all += measured
         else:
             gpus.append(find_gpu(each.strip()))
-    by_name = {gpu.name: gpu for gpu in gpus}
+    by_name = {gpu.name: gpu for gpu in (*of_all, *gpus)}
     if not by_name:
         raise KvcalcError("--gpu: names no accelerator")
     if given["gpu_memory"] is not None and len(by_name) != 1:
         raise KvcalcError("--gpu-memory: is of one accelerator, and several are given")
     figures = given["gpu_memory"], given["node_size"]
-    return _Accelerators(tuple(gpu_of(gpu, *figures) for gpu in by_name.values()), left_out)
+    named = tuple(gpu.name for gpu in gpus)
+    return _Accelerators(tuple(gpu_of(gpu, *figures) for gpu in by_name.values()), named, left_out)
 
 
-def _priced(prices: Mapping[str, float | str | Fraction], gpus: Sequence[Gpu]) -> dict[str, Fraction]:
+def _priced(prices: Sequence[Price], gpus: Sequence[Gpu]) -> dict[str, Fraction]:
     """Accelerator -> USD an hour.
 
     Raises:
         KvcalcError: an accelerator that does not exist, that is not asked for, or that has two prices.
     """
-    known: dict[str, Fraction] = {}
-    for name, price in prices.items():
-        own = [gpu.name for gpu in gpus if gpu.name == name.lower() or name.lower() in gpu.aliases]
-        if not own:
-            raise KvcalcError(f"--price: {_existing(name)} is not among the accelerators of --gpu")
-        if own[0] in known:
-            raise KvcalcError(f"--price: {own[0]} has two prices")
-        known[own[0]] = positive(price, f"--price {name[:60]}")
-    return known
-
-
-def _existing(name: str) -> str:
-    """The name of an accelerator that a price is given for, if there is such a one."""
-    try:
-        return find_gpu(name).name
-    except KvcalcError as error:
-        raise KvcalcError(f"--price: {str(error).removeprefix('gpu: ')}") from error
+    names = {name: gpu.name for gpu in gpus for name in (gpu.name, *gpu.aliases)}
+    found = priced(prices, names, lambda name: find_gpu(name).name)
+    return {name: positive(price.usd, f"{price.where} {price.name[:60]}") for name, price in found.items()}

@@ -81,6 +81,21 @@ def count(limit: int, least: int = 1) -> Reader:
     return read
 
 
+def counts(limit: int) -> Reader:
+    """One or several of them, as 4 or 4,8, ascending."""
+    each = count(limit)
+
+    def read(value: int | str | Sequence[int], what: str) -> tuple[int, ...]:
+        if isinstance(value, str):
+            return tuple(sorted({each(text, what) for text in value.split(",")}))
+        several = value if isinstance(value, list | tuple) else [value]
+        if not several:
+            raise KvcalcError(f"{what}: names no size")
+        return tuple(sorted({each(number, what) for number in several}))
+
+    return read
+
+
 _tokens = count(MAX_CONTEXT)
 
 

@@ -217,7 +217,7 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
     stages = [_Stage(scenario, deployment, rank, parts) for rank in each_rank]
     steps = [stage.step(most) for stage in stages]
     slowest = max(steps, key=lambda step: step.seconds)
-    alone = sum((stage.times * stage.step(1, joined=1).seconds for stage in stages), Fraction(0))
+    alone = _alone(stages)
     per_token = max(slowest.seconds, alone)
     rate = _rate(scenario, deployment, stages, alone)
     spill = None
@@ -240,6 +240,26 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
         terms=slowest.stage.terms(slowest.sequences, slowest.joined),
         gpu=scenario.gpu,
     )
+
+
+def tokens_per_second(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> float | None:
+    """That figure of the bound alone.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks.
+        ranks: of the scenario, or by plain formulas of one with another accelerator.
+    """
+    if why_no_bound(scenario, deployment) is not None:
+        return None
+    parts = parts_read(scenario, deployment)
+    stages = [_Stage(scenario, deployment, rank, parts) for rank in ranks.of(deployment)]
+    return float(_rate(scenario, deployment, stages, _alone(stages)))
+
+
+def _alone(stages: list[_Stage]) -> Fraction:
+    """Seconds of one sequence in all stages, one after another."""
+    return sum((stage.times * stage.step(1, joined=1).seconds for stage in stages), Fraction(0))
 
 
 def _rate(scenario: Scenario, deployment: Deployment, stages: list[_Stage], alone: Fraction) -> Fraction:

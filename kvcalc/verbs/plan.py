@@ -10,14 +10,14 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
 from kvcalc.note import Note, note
 from kvcalc.verbs.candidate import evaluate
-from kvcalc.verbs.capacity_search import least, replica_of, usual
-from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
+from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound
-from kvcalc.verbs.plan_result import Plan, Planned
-from kvcalc.verbs.plan_search import Search, order
+from kvcalc.verbs.plan_ranking import Ranking, found_on, ranked
+from kvcalc.verbs.plan_result import Plan, Planned, Unserved
+from kvcalc.verbs.plan_search import Search
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.weight_notes import weight_notes
 from kvcalc.verbs.why_not import nearest_miss, rejected
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.plan_request import Limits
+    from kvcalc.verbs.plan_front import Offer
 
 
 MOST_NAMED = 3
@@ -36,7 +37,7 @@ MOST_NAMED = 3
 
 
 def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mapping[str, Fraction] | None = None) -> Plan:
-    """The smallest legal deployments of each accelerator that hold the scenario's workload.
+    """The smallest legal deployments that hold the scenario's workload: of each accelerator the best, then the rest.
 
     Args:
         scenario: the model and the workload; its own accelerator plays no part.
@@ -45,33 +46,39 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         prices: accelerator -> price of one for an hour; then the cheapest come first, those without a price last.
 
     Raises:
-        KvcalcError: the tp or pp asked for is illegal, or the weights are not known.
+        KvcalcError: a tp or pp asked for is illegal, or the weights are not known.
     """
-    check_legal(Deployment(limits.tp or 1, limits.pp or 1), scenario.model)
+    sizes = [Deployment(tp, pp) for tp in limits.tps or (1,) for pp in limits.pps or (1,)]
+    for each in sizes:
+        check_legal(each, scenario.model)
     asked = [replace(scenario, gpu=gpu, deployment=None, gpu_limit=None) for gpu in gpus]
     search = Search(asked[0], limits)
-    if limits.tp is not None or limits.pp is not None:
-        search.ranks(asked[0]).settled(Deployment(limits.tp or 1, limits.pp or 1))  # what the engine refuses it says
-    found = [(each, search.found(each)) for each in asked]
-    ranked = sorted(
-        ((each, deployment) for each, deployments in found for deployment in deployments),
-        key=lambda pair: _rank(search, pair[0], pair[1], prices or {}),
-    )
-    kept = ranked[: limits.keep]
-    shown = kept[0][0] if kept else asked[0]
+    if len(sizes) == 1 and (limits.tps or limits.pps):
+        search.ranks(asked[0]).settled(sizes[0])  # what the engine refuses it says
+    ranking = Ranking(prices or {})
+    found = found_on(search, asked)
+    offers = ranked(found, ranking, limits)
+    shown = offers[0].scenario if offers else asked[0]
+    kept = [(each.scenario, each.deployment) for each in offers]
     return Plan(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
         max_gpus=limits.max_gpus,
-        deployments=tuple(_planned(search, each, deployment, prices or {}) for each, deployment in kept),
+        whole_nodes=limits.whole_nodes,
+        deployments=tuple(_planned(search, each, ranking) for each in offers),
+        unserved=tuple(
+            Unserved(each.gpu.name, _nearest(search, [each]))
+            for each in asked
+            if each.gpu.name in limits.named and not found[each.gpu.name]
+        ),
         rejected=tuple(
             row
-            for each, deployments in found
-            for row in rejected(search, each, search.gpus(deployments[0]) if deployments else None)
+            for each in asked
+            for row in rejected(search, each, found[each.gpu.name][0].gpus if found[each.gpu.name] else None)
         ),
-        nearest=None if ranked else _nearest(search, asked),
+        nearest=None if offers else _nearest(search, asked),
         not_modelled=tuple(not_modelled(*(kept[0] if kept else (asked[0], _least(asked[0]))))),
-        notes=tuple(_notes(search, asked, found, kept)),
+        notes=tuple(_notes(search, asked, kept)),
         question=Question.of(shown, Accelerator.of(shown)),
         scenario=shown,
         best=evaluate(*kept[0]).fullest.tree if kept else None,
@@ -83,38 +90,26 @@ def _least(scenario: Scenario) -> Deployment:
     return Deployment(pp=scenario.gpu.number_together or 1)
 
 
-def _rank(
-    search: Search, scenario: Scenario, deployment: Deployment, prices: Mapping[str, Fraction]
-) -> tuple[object, ...]:
-    count, name = search.gpus(deployment), scenario.gpu.name
-    price = (0, count * prices[name]) if name in prices else (1, 0)
-    return (*(price if prices else ()), count, order(deployment), name)
-
-
-def _planned(search: Search, scenario: Scenario, deployment: Deployment, prices: Mapping[str, Fraction]) -> Planned:
+def _planned(search: Search, offer: Offer, ranking: Ranking) -> Planned:
+    scenario, deployment = offer.scenario, offer.deployment
     candidate = evaluate(scenario, deployment)
-    batch, context = scenario.workload.batch, scenario.workload.lengths
-    sequences = deployment.sequences(batch)
-    replica = replica_of(scenario, deployment, usual)
-    if not replica.holds(sequences, context):
-        replica = replica_of(scenario, deployment, least)
-    most = replica.most_sequences(context)
-    bound = decode_bound(scenario, deployment)
-    count, total = search.gpus(deployment), candidate.fullest.tree.bytes
-    price = prices.get(scenario.gpu.name)
+    costs = ranking.costs(offer)
     return Planned(
         gpu=scenario.gpu.name,
-        count=count,
+        count=offer.gpus,
         deployment=deployment,
         spare=search.limits.spare,
-        bytes_per_rank=total,
+        bytes_per_rank=candidate.fullest.tree.bytes,
         usable_bytes=candidate.largest_rank.usable_bytes,
         headroom_bytes=candidate.least_headroom,
         tight=candidate.fit is Fit.TIGHT,
-        max_batch=None if most is None else most * deployment.dp,
-        max_context=replica.longest_context(sequences),
-        tokens_per_second=None if bound is None else bound.tokens_per_second,
-        usd_per_hour=None if price is None else float(count * price),
+        max_batch=offer.max_batch,
+        max_context=offer.max_context,
+        tokens_per_second=offer.tokens_per_second,
+        usd_per_hour=costs.hour,
+        usd_per_month=costs.month,
+        usd_per_million_tokens=costs.million_tokens,
+        nodes=search.nodes(scenario).number(deployment.tp, search.groups(deployment)),
     )
 
 
@@ -124,32 +119,29 @@ def _nearest(search: Search, asked: list[Scenario]) -> str:
     batch, context = asked[0].workload.batch, asked[0].workload.context
     spares = f" and {limits.spare:,} spare" if limits.spare else ""
     at_most = f"{limits.max_gpus:,} GPU" + ("s" if limits.max_gpus > 1 else "")
+    at_most += " in whole nodes" if limits.whole_nodes else ""
     words = f"nothing legal of at most {at_most} holds {batch:,} x {context:,} tokens{spares}"
     misses = [(miss, each) for each in asked if (miss := nearest_miss(search, each)) is not None]
     best, on = max(misses, key=lambda pair: (pair[0].sequences, -pair[0].lacks_bytes), default=(None, asked[0]))
     if best is not None:
         held = f"holds {best.sequences:,}" if best.sequences else f"lacks {best.lacks_bytes:,} bytes a GPU for one"
-        words += f"; nearest: {search.gpus(best.deployment):,} x {best.gpu} ({best.deployment}{spares}) {held}"
+        words += f"; nearest: {search.gpus(on, best.deployment):,} x {best.gpu} ({best.deployment}{spares}) {held}"
     enough = smallest(on)
     if enough is not None:
-        given = [f"--{name} {value}" for name, value in (("tp", limits.tp), ("pp", limits.pp)) if value is not None]
+        sizes = (("tp", limits.tps), ("pp", limits.pps))
+        given = [f"--{name} {','.join(map(str, values))}" for name, values in sizes if values is not None]
         words += f"; without {' and '.join(given)}," if given else ";"
-        words += f" {search.gpus(enough.deployment):,} x {on.gpu.name} would ({enough.deployment}{spares})"
+        words += f" {search.gpus(on, enough.deployment):,} x {on.gpu.name} would ({enough.deployment}{spares})"
     return words
 
 
-def _notes(
-    search: Search,
-    asked: list[Scenario],
-    found: list[tuple[Scenario, list[Deployment]]],
-    kept: list[tuple[Scenario, Deployment]],
-) -> Iterator[Note]:
+def _notes(search: Search, asked: list[Scenario], kept: list[tuple[Scenario, Deployment]]) -> Iterator[Note]:
     yield from asked[0].notes
     yield from model_notes(*(kept[0] if kept else (asked[0], _least(asked[0]))))
     yield from _defaults_of_others(kept)
     yield from weight_notes(asked[0])
     yield from gpu_notes(*(scenario for scenario, _ in kept))
-    flat = [each.gpu.name for each, _ in found if search.limits.pp is None and not search.tries_stages(each)]
+    flat = [each.gpu.name for each in asked if search.limits.pps is None and not search.tries_stages(each)]
     if flat:
         where = _where(flat, len(asked))
         yield note(

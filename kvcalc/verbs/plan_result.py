@@ -27,11 +27,15 @@ class Planned(Record):
         spare: replicas beyond that.
         bytes_per_rank: all memory of the fullest rank, with the usual temporary figure.
         tight: whether it holds only with less temporary memory than the most observed.
-        max_batch: the most sequences of this context on the dp replicas; of a tight one that the usual temporary figure
-            leaves no headroom for the batch, with the least.
+        max_batch: the most sequences of this context on the dp replicas, with the usual temporary figure, as `capacity`
+            counts them: of a tight one it may be less than the batch. None where they are unbounded.
         max_context: likewise, the longest of the batch; None where it is unbounded.
         tokens_per_second: at most, by the bound of decoding; None where that is not known.
         usd_per_hour: of all GPUs, where prices are given.
+        usd_per_month: likewise, of 730 hours.
+        usd_per_million_tokens: at least, since it is what the GPUs cost while they decode as fast as the bound says;
+            None without a price, and without a bound.
+        nodes: that the GPUs lie on, where the tp ranks of a stage are on one node.
     """
 
     gpu: str
@@ -46,14 +50,27 @@ class Planned(Record):
     max_context: int | None
     tokens_per_second: float | None
     usd_per_hour: float | None
+    usd_per_month: float | None
+    usd_per_million_tokens: float | None
+    nodes: int
+
+
+@record
+class Unserved(Record):
+    """An accelerator that was asked for by name, and on which nothing within the limits holds the workload."""
+
+    gpu: str
+    reason: str
 
 
 @noun
 class Plan(Result):
-    """The deployments, best first.
+    """The deployments: the best of each accelerator, best first, and then what else is a choice.
 
     Attributes:
         max_gpus: at most so many were looked at.
+        whole_nodes: whether all GPUs of a node are taken.
+        unserved: accelerators that were named, and that have no deployment.
         rejected: what is smaller than the smallest found, of each accelerator.
         nearest: where nothing holds the workload, what comes nearest, in words.
         question: what was asked, for people; of the first deployment's accelerator.
@@ -65,7 +82,9 @@ class Plan(Result):
     model: ModelSummary
     workload: WorkloadSummary
     max_gpus: int
+    whole_nodes: bool
     deployments: tuple[Planned, ...]
+    unserved: tuple[Unserved, ...]
     rejected: tuple[Rejected, ...]
     nearest: str | None
     not_modelled: tuple[Note, ...]

@@ -60,19 +60,24 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
     if cards is not None:
         yield from _together(search, scenario, cards) if fewest is None else ()
         return
-    most = limits.max_gpus if fewest is None else (fewest - 1) // (1 + limits.spare)
+    most = limits.max_gpus if fewest is None else _fewer(search, scenario, fewest) // (1 + limits.spare)
     kinds = [layer.attention for layer in scenario.model.distinct()]
-    tps, asked = search.tps(scenario), limits.tp
+    tps, asked = search.tps(scenario), limits.tps
     all_tps = {*tps, *range(1, min(scenario.gpu.node_size, MOST_ILLEGAL) + 1)}
-    for tp in sorted(tp for tp in all_tps if tp <= most) if asked is None else [asked]:
+    for tp in sorted(tp for tp in all_tps if tp <= most) if asked is None else asked:
         if tp not in tps:
             yield _not_tried(search, scenario, tp, why_tp_is_illegal(kinds, tp))
             continue
-        if tp <= most and limits.pp in (None, 1):
+        if tp <= most and (limits.pps is None or 1 in limits.pps):
             yield Rejected(gpu, tp, 1, legal=True, reason=_reason(search, scenario, tp, 1))
         stages = search.stages_served(scenario, tp, most)
-        if stages and limits.pp != 1 and search.tries_stages(scenario):
+        if stages and search.tries_stages(scenario):
             yield Rejected(gpu, tp, stages[-1], legal=True, reason=_reason(search, scenario, tp, *stages))
+
+
+def _fewer(search: Search, scenario: Scenario, fewest: int) -> int:
+    """The most GPUs that are fewer: by whole nodes where those are asked for."""
+    return fewest - (scenario.gpu.node_size if search.limits.whole_nodes else 1)
 
 
 def _together(search: Search, scenario: Scenario, cards: int) -> Iterator[Rejected]:
@@ -123,7 +128,7 @@ def _reason(search: Search, scenario: Scenario, tp: int, *stages: int) -> str:
         lacks = search.replica(scenario, deployment).lacks(1, workload.lengths)
         return f"{words}a GPU lacks {lacks:,} bytes for one sequence"
     needed = -(-workload.batch // sequences)
-    gpus = deployment.ranks * (needed + spare)
+    gpus = search.nodes(scenario).gpus(tp, deployment.pp * (needed + spare))
     if needed == 1:
         return (
             f"{words}and {spare:,} spare it is {gpus:,} GPUs" if told else f"with {spare:,} spare it is {gpus:,} GPUs"

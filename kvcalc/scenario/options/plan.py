@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, TypedDict
 
 from kvcalc.deployment import MAX_RANKS
@@ -19,6 +20,7 @@ from kvcalc.scenario.options.deployment import (
     Utilization,
     gpu_names,
     of_deployment,
+    of_deployment_switch,
     ranks,
 )
 from kvcalc.scenario.options.drafting import Drafting
@@ -26,7 +28,8 @@ from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CacheDtype, Memory, StateDtypes, WeightDtype
 from kvcalc.scenario.options.model import Assumptions, ModelFields, ModelNumbers
 from kvcalc.scenario.options.workload import BATCH, Context, MoreContext, of_workload
-from kvcalc.scenario.reading import accelerators, count, pairs, positive
+from kvcalc.scenario.prices import prices
+from kvcalc.scenario.reading import accelerators, count, counts, positive
 from kvcalc.units import MAX_CONTEXT
 
 ALL_GPUS = "all"
@@ -34,6 +37,9 @@ DEFAULT_MAX_GPUS = 1024
 """GPUs that a plan may use."""
 MAX_LIMIT = 1000
 """Deployments in an answer."""
+
+
+_sizes = counts(MAX_RANKS)
 
 
 def _gpu_names_and_all() -> Iterable[str]:
@@ -94,20 +100,31 @@ class PlanOnly(TypedDict, total=False):
             "N", "Replicas to add to those that hold the workload.", default=0, read=count(MAX_RANKS, least=0)
         ),
     ]
+    whole_nodes: Annotated[bool, of_deployment_switch("Take whole nodes, and count all GPUs of them.")]
     prices: Annotated[
-        Mapping[str, float | str | Fraction] | None,
+        Mapping[str, float | str | Fraction] | str | Path | None,
         of_deployment(
             "NAME=USD",
-            "Price of one accelerator for an hour: the cheapest come first; repeatable.",
+            "Price of one accelerator for an hour, as A=2.5,B=4 or a YAML or CSV file: the cheapest come first; "
+            "repeatable.",
             flags=("--price",),
-            read=pairs("NAME=USD_PER_HOUR (for example h100=2.99)"),
+            read=prices,
             repeatable=True,
             values=gpu_names,
+            separators=",",
         ),
     ]
-    tp: Annotated[int | str | None, TP._replace(help="This tensor-parallel size only.")]
-    pp: Annotated[int | str | None, PP._replace(help="This number of pipeline stages only.")]
-    limit: Annotated[int | str, Option("N", "Deployments to show.", default=10, read=count(MAX_LIMIT))]
+    tp: Annotated[
+        int | str | Sequence[int] | None, TP._replace(help="These tensor-parallel sizes only, as 4,8.", read=_sizes)
+    ]
+    pp: Annotated[
+        int | str | Sequence[int] | None,
+        PP._replace(help="These numbers of pipeline stages only, as 1,2.", read=_sizes),
+    ]
+    limit: Annotated[
+        int | str | None,
+        Option("N", "Deployments to show (10, and the best of each accelerator named).", read=count(MAX_LIMIT)),
+    ]
 
 
 class PlanOptions(PlanOnly, PlannedOptions, GpuMemory, NodeSize, total=False):
