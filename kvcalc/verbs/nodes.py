@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Nodes(NamedTuple):
     """Nodes of so many GPUs each.
 
-    The tp ranks that share a layer lie on one node: with tp 3 a node of 8 has room for two such groups, and two GPUs are
-    idle. A tp larger than a node lies on whole nodes.
+    The tp ranks that share a layer lie on one node: with tp 3 a node of 8 is enough for two such groups, and two of its
+    GPUs are idle. A tp larger than a node lies on whole nodes.
 
     Attributes:
         size: GPUs of each.

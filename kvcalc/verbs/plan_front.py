@@ -1,8 +1,8 @@
 """What a plan offers, and which offers are no choice: those that another one of the same accelerator is as good as.
 
 An offer is dominated by another of the same accelerator that takes no more GPUs (and so no more money), is not tight
-where it is not, holds no fewer sequences of the context and no shorter a context of the batch, decodes no slower by the
-bound, and is better in one of these. Of offers that are equal in all of them none dominates.
+where it is not, holds no fewer sequences of the context and no shorter a context of the batch, and is better in one of
+these, or equal in all of them and faster by the bound of decoding. Of offers that are equal in that too none dominates.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Offer:
             if mine < its:
                 return False
             better = better or mine > its
-        return better
+        return better or (self.tokens_per_second or 0) > (other.tokens_per_second or 0)
 
 
 _MERITS: tuple[Callable[[Offer], float], ...] = (
@@ -86,9 +86,8 @@ _MERITS: tuple[Callable[[Offer], float], ...] = (
     lambda offer: inf if offer.max_batch is None else offer.max_batch,
     lambda offer: inf if offer.max_context is None else offer.max_context,
     lambda offer: offer.fit is Fit.FITS,
-    lambda offer: offer.tokens_per_second or 0,
 )
-"""What offers are weighed by: more is better. What takes long to work out comes last, and is hardly ever asked for."""
+"""What offers are weighed by: more is better."""
 
 
 def not_dominated(offers: Sequence[Offer], kept: Sequence[Offer]) -> list[Offer]:

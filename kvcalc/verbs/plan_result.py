@@ -55,7 +55,7 @@ class Planned(Record):
     nodes: int
 
 
-@record
+@noun
 class Unserved(Record):
     """An accelerator that was asked for by name, and on which nothing within the limits holds the workload."""
 

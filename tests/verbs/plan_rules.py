@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from math import gcd, inf
+from operator import ge
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import settings
@@ -127,6 +129,43 @@ def by_search(scenario: kvcalc.Scenario, limits: Limits) -> dict[Way, int]:
     return found
 
 
+def merits_of(scenario: kvcalc.Scenario, limits: Limits, way: Way, dp: int) -> tuple[float, ...]:
+    """What speaks for so many replicas, as `estimate` and `capacity` tell it: more is better in each."""
+    ep = gcd(way.tp * dp, scenario.model.num_experts or 1) if way.joined else 1
+    asked = replace(scenario, deployment=kvcalc.Deployment(way.tp, way.pp, dp, ep, way.dcp, dp_attention=way.joined))
+    found, told = kvcalc.capacity(asked), kvcalc.estimate(asked)
+    return (
+        -way.gpus(dp, limits.spare),
+        not told.gpus.tight,
+        inf if found.sequences is None else found.sequences * dp,
+        inf if found.max_context is None else found.max_context,
+        told.decode.tokens_per_second if told.decode else 0,
+    )
+
+
+def undominated(scenario: kvcalc.Scenario, limits: Limits, found: dict[Way, int]) -> dict[Way, int]:
+    """Those of which no other is as good in everything, and better in something: each compared with each.
+
+    Speed, which comes last, counts between those that are equal in all else.
+    """
+    merits = {way: merits_of(scenario, limits, way, dp) for way, dp in found.items()}
+
+    def is_dominated(way: Way) -> bool:
+        mine = merits[way]
+        return any(
+            all(map(ge, its[:-1], mine[:-1])) and (its[:-1] != mine[:-1] or its[-1] > mine[-1])
+            for its in merits.values()
+        )
+
+    return {way: dp for way, dp in found.items() if not is_dominated(way)}
+
+
+def place_of(row: Planned) -> tuple[int, ...]:
+    """Among those of one accelerator."""
+    each = row.deployment
+    return row.count, -each.tp, each.pp, int(each.dp_attention), each.dcp
+
+
 # Random questions.
 
 
@@ -194,7 +233,11 @@ def questions(draw: st.DrawFn) -> tuple[kvcalc.Scenario, Limits]:
         temporary=fixed,
         overhead=fixed,
         utilization=1,
-        gpu=kvcalc.Gpu(name="any", gpus_per_node=draw(st.sampled_from([None, 1, 2, 4, 6]))),
+        gpu=kvcalc.Gpu(
+            name="any",
+            gpus_per_node=draw(st.sampled_from([None, 1, 2, 4, 6])),
+            memory_bandwidth_gb_per_s=draw(st.sampled_from([None, 1000])),
+        ),
         gpu_memory=memory,
         allow_pp=draw(st.booleans()),
     )

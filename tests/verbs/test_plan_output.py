@@ -23,6 +23,7 @@ ROW_FIELDS = (
     *("gpu", "count", "tp", "pp", "dp", "ep", "dcp", "dp_attention", "spare"),
     *("bytes_per_rank", "usable_bytes", "headroom_bytes", "tight"),
     *("max_batch", "max_context", "tokens_per_second", "usd_per_hour"),
+    *("usd_per_month", "usd_per_million_tokens", "nodes"),
 )
 
 
@@ -54,7 +55,6 @@ def test_csv_has_its_header_without_rows_too(kvcalc: Kvcalc) -> None:
     assert [(row["count"], row["tp"], row["dp"], row["tight"]) for row in rows] == [
         ("4", "4", "1", "false"),
         ("8", "8", "1", "false"),
-        ("16", "2", "8", "true"),
     ]
     assert rows[0]["usd_per_hour"] == ""
 
@@ -66,7 +66,11 @@ def test_the_table_and_markdown(kvcalc: Kvcalc) -> None:
     assert (table.code, markdown.code) == (0, 0)
     assert "GPUs deployment GiB per GPU free max batch max context tokens/s <=" in lines
     assert any(line.startswith("4 tp 4 fits 56.05 16.80 58 15,070 ") for line in lines)
-    assert any(line.startswith("16 tp 2 x dp 8 tight 73.41 -0.56 32 9,369 ") for line in lines)
+    alone = [" ".join(line.split()) for line in kvcalc(*PLAN, "--tp", "2").stdout.splitlines()]
+    assert any(line.startswith("16 tp 2 x dp 8 tight 73.41 -0.56 24 7,272 ") for line in alone)
+    assert (
+        "with the usual temporary memory it holds 24 sequences of that context, or 7,272 tokens of that batch" in alone
+    )
     assert "tp 2 a replica holds 4 sequences, so 32 need 8 replicas: 16 GPUs" in lines
     assert "tp 3 illegal: 64 query heads do not divide by 3" in lines
     assert "| 4 | tp 4 | fits | 56.05 | 16.80 | 58 | 15,070 |" in markdown.stdout
