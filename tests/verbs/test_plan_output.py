@@ -66,7 +66,7 @@ def test_the_table_and_markdown(kvcalc: Kvcalc) -> None:
     assert (table.code, markdown.code) == (0, 0)
     assert "GPUs deployment GiB per GPU free max batch max context tokens/s <=" in lines
     assert any(line.startswith("4 tp 4 fits 56.05 16.80 58 15,070 ") for line in lines)
-    alone = [" ".join(line.split()) for line in kvcalc(*PLAN, "--tp", "2").stdout.splitlines()]
+    alone = [" ".join(line.split()) for line in kvcalc(*PLAN, "--tp", "2", "--pp", "1").stdout.splitlines()]
     assert any(line.startswith("16 tp 2 x dp 8 tight 73.41 -0.56 24 7,272 ") for line in alone)
     assert (
         "with the usual temporary memory it holds 24 sequences of that context, or 7,272 tokens of that batch" in alone
