@@ -8,7 +8,18 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest of `kvcalc --version`
 
 if TYPE_CHECKING:
-    from kvcalc.api import capacity, capacity_from_log, compare, demand, estimate, load_gpu, load_model, plan, verify
+    from kvcalc.api import (
+        capacity,
+        capacity_from_command,
+        capacity_from_log,
+        compare,
+        demand,
+        estimate,
+        load_gpu,
+        load_model,
+        plan,
+        verify,
+    )
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
@@ -45,6 +56,7 @@ __all__ = [
     "Workload",
     "__version__",
     "capacity",
+    "capacity_from_command",
     "capacity_from_log",
     "compare",
     "demand",
@@ -75,6 +87,7 @@ _HOME = {
     "Verification": "verification.result",
     "Workload": "scenario",
     "capacity": "api",
+    "capacity_from_command": "api",
     "capacity_from_log": "api",
     "compare": "api",
     "demand": "api",

@@ -122,6 +122,28 @@ def capacity_from_log(
     return check_log(said, model, options, cut=cut)
 
 
+@accepts(CapacityOptions)
+def capacity_from_command(command: str, /, **options: Unpack[CapacityOptions]) -> Capacity:
+    """What a server holds that is started so: `capacity_from_command("vllm serve Qwen/Qwen3-8B", gpu="l40s").tokens`.
+
+    Args:
+        command: of vLLM, SGLang, llama.cpp or TensorRT-LLM, as it stands in a script; it is not run.
+        options: as below; they win over what the command says.
+
+    Raises:
+        KvcalcError: no known server is started, its model is not known, an option changes memory in a way that is not
+            followed, or anything that cannot be.
+    """
+    from kvcalc.logs.command import read_command  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.from_command import asked_by  # noqa: PLC0415  # likewise
+
+    model, said, notes = asked_by(read_command(command), options)
+    memory = said.pop("cache_memory", None)
+    asked = scenario_of(model, said)
+    asked = replace(asked, notes=(*notes, *asked.notes))
+    return capacity(asked, cache_memory=memory) if memory is not None else capacity(asked)
+
+
 @accepts(CompareOptions)
 def compare(models: AnyModel | Sequence[AnyModel] | None = None, /, **options: Unpack[CompareOptions]) -> Comparison:
     """One model under each mechanism, or several side by side: `compare("llama-3-70b").rows[0].cache_bytes`.

@@ -25,6 +25,13 @@ _CODES = {
     "smallest-deployment": "no deployment is given, so the smallest that holds the workload or the weights is taken",
     "batch-from-tokens": "the batch is the tokens that are held divided by the context",
     "batch-from-rate": "the batch is requests a second times the seconds that each takes",
+    "command-version": "the command line does not say its engine's version, so the newest is taken",
+    "flags-not-counted": "options of the command line that may change memory beside the cache, which is not counted",
+    "flags-not-known": "options of the command line that kvcalc has no rule for",
+    "launched-engine": "no engine is given, so the one is taken whose launch line is asked for",
+    "launched-limit": "the batch is the server's limit of sequences in its launch line, and memory is counted with it",
+    "launched-nodes": "the server is spread over several nodes, and what must run on them",
+    "launched-without": "what is given and no option of the server says",
     "gpus-left-out": "accelerators without a known memory are left out",
     # the model's file
     "assumed": "a key of the model's file that the user decided",

@@ -58,6 +58,13 @@ ELSEWHERE = {
     "models-left-out": "verbs/test_model_list.py",
     "several-starts": "verbs/test_log_check.py",
     "version-not-logged": "verbs/test_log_check.py",
+    "launched-engine": "verbs/test_launch.py",
+    "launched-limit": "verbs/test_launch.py",
+    "launched-nodes": "verbs/test_launch.py",
+    "launched-without": "verbs/test_launch.py",
+    "command-version": "verbs/test_from_command.py",
+    "flags-not-counted": "verbs/test_from_command.py",
+    "flags-not-known": "verbs/test_from_command.py",
     "weights-as-printed": "verbs/test_log_check.py",
     "weights-by-name": "verbs/test_log_check.py",
 }

@@ -5,7 +5,8 @@ from typing import Annotated, Any, TypedDict
 
 import typer
 
-from kvcalc.api import capacity, capacity_from_log
+from kvcalc.api import capacity, capacity_from_command, capacity_from_log
+from kvcalc.cli.emit import Emit, emit
 from kvcalc.cli.output import show
 from kvcalc.cli.output_options import Output, ResultOutput, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
@@ -19,7 +20,7 @@ from kvcalc.verbs.capacity import nearest
 from kvcalc.verbs.capacity_result import Capacity
 
 
-class FromLog(TypedDict, total=False):
+class FromElsewhere(TypedDict, total=False):
     """Instead of a question."""
 
     from_log: Annotated[
@@ -28,6 +29,10 @@ class FromLog(TypedDict, total=False):
             "FILE", "A server's start-up log (- is stdin): printed figures beside predicted ones.", panel="Deployment"
         ),
     ]
+    from_command: Annotated[
+        str | None,
+        Option("TEXT", "A server's command line, read and not run; it names the model itself.", panel="Deployment"),
+    ]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,23 +40,42 @@ def register(app: typer.Typer) -> None:
     app.command("capacity", cls=TextCommand)(capacity_command)
 
 
-@takes(CapacityOptions, FromLog, ResultOutput, without=("spill",))
+@takes(CapacityOptions, FromElsewhere, Emit, ResultOutput, without=("spill",))
 def capacity_command(call: typer.Context, model: ModelArgument = None, **given: Any) -> None:
     """How much fits: exact numbers of tokens, sequences and context; each fits, and one more does not."""
     output = output_of(given)
+    if given["from_command"] is not None:
+        _refuse_beside_a_command(model, given)
+    elif given["emit"] is not None and given["from_log"] is None:
+        emit("capacity", model, given, given_on_line(given, CapacityOptions))
+        return
     if given["from_log"] is not None:
         _compare_with_log(model, given, output, f"{typed(call.obj)} --explain")
         return
-    result = capacity(model, **given_on_line(given, CapacityOptions))
+    asked = given_on_line(given, CapacityOptions)
+    command = given["from_command"]
+    result = capacity(model, **asked) if command is None else capacity_from_command(command, **asked)
     report = capacity_report(result, output.unit, explain=output.explain, command=f"{typed(call.obj)} --explain")
     show(report, output)
     if result.sequences == 0 or result.max_context == 0:
         raise NoError(_why_nothing_fits(result))
 
 
+def _refuse_beside_a_command(model: str | None, given: Mapping[str, Any]) -> None:
+    if model is not None:
+        raise KvcalcError(
+            f"MODEL: --from-command names the model itself; leave '{model[:60]}' out, or put it in the line"
+        )
+    for name in ("from_log", "emit"):
+        if given[name] is not None:
+            raise KvcalcError(f"--{name.replace('_', '-')}: goes with MODEL, not with --from-command; leave one out")
+
+
 def _compare_with_log(model: str | None, given: Mapping[str, Any], output: Output, command: str) -> None:
     from kvcalc.render.log_check import log_check_report  # noqa: PLC0415  # for start-up time
 
+    if given["emit"] is not None:
+        raise KvcalcError("--emit: launches what is computed, and --from-log compares a server that ran; leave one out")
     if given["cache_memory"] is not None:
         raise KvcalcError("--cache-memory: a log prints the memory that its cache has; leave it out, or --from-log")
     result = capacity_from_log(given["from_log"], model, **given_on_line(given, ScenarioOptions))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypedDict
 import typer
 
 from kvcalc.api import estimate
+from kvcalc.cli.emit import Emit, emit
 from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, Unit, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
@@ -51,12 +52,15 @@ def register(app: typer.Typer) -> None:
     app.command("estimate", cls=TextCommand)(estimate_command)
 
 
-@takes(ScenarioOptions, Check, ResultOutput)
+@takes(ScenarioOptions, Check, Emit, ResultOutput)
 def estimate_command(call: typer.Context, model: ModelArgument = None, **given: Any) -> None:
     """The cache, the memory and the number of GPUs of a model, with the formula behind every figure."""
     output, check, accept_tight = output_of(given), given["check"], given["accept_tight"]
     if accept_tight and not check:
         raise KvcalcError("--accept-tight: says what --check accepts; give --check too")
+    if given["emit"] is not None:
+        emit("estimate", model, given, given_on_line(given, ScenarioOptions))
+        return
     result = estimate(model, **given_on_line(given, ScenarioOptions))
     if check and result.answer.fits is None:
         raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")

@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from kvcalc.api import plan
+from kvcalc.cli.emit import Emit, emit
 from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, Unit, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
@@ -30,10 +31,13 @@ def register(app: typer.Typer) -> None:
     app.command("plan", cls=TextCommand)(plan_command)
 
 
-@takes(PlanOptions, ResultOutput)
+@takes(PlanOptions, Emit, ResultOutput)
 def plan_command(model: ModelArgument = None, **given: Any) -> None:
     """The smallest legal deployments that hold a workload, ranked, and why each smaller one does not."""
     output = output_of(given)
+    if given["emit"] is not None:
+        emit("plan", model, given, given_on_line(given, PlanOptions))
+        return
     result = plan(model, **given_on_line(given, PlanOptions))
     command = typed_anew("estimate", model, given_on_line(given, PlanOptions, Unit), SAME_IN_ESTIMATE)
     show(plan_report(result, output.unit, explain=output.explain, command=command), output)

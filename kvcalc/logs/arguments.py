@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
 MAX_VALUE = 300
 """Characters of a value that are read."""
@@ -18,6 +18,8 @@ _PAIR = re.compile(
 )
 _WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']{0,2000}'|"(?:[^"\\]|\\.){0,2000}"){1,2000}""")
 _SUFFIXED = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)([A-Za-z])")
+_TRUTHS = {"true", "false"}
+"""Values that switches take in some versions of vLLM (StoreBoolean of utils.py)."""
 _NOTHING = {"None", "null", "auto", "default", "", "..."}
 
 
@@ -42,18 +44,58 @@ def printed_pairs(text: str, wanted: Container[str], nested: Container[str]) -> 
                 yield key, value
 
 
+class Flag(NamedTuple):
+    """An option as a command line gives it.
+
+    Attributes:
+        typed: as it stands there.
+        name: without dashes, in lower case and with underscores: programs take either.
+        value: 'True' of a switch, 'False' of its opposite.
+    """
+
+    typed: str
+    name: str
+    value: str
+
+
 def command_pairs(text: str, wanted: Mapping[str, str], flags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Of a command line, the options that are wanted; a switch has the value 'True', its opposite 'False'."""
+    """Of a command line in a log, the options that are wanted."""
     words = [_bare(found[0]) for found in _WORD.finditer(text)]
-    for index, word in enumerate(words):
-        flag, equals, value = word.partition("=")
-        name = flags.get(flag) or (flag[2:].lower().replace("-", "_") if flag.startswith("--") else "")
-        off = name.startswith("no_") and name.removeprefix("no_") in wanted
-        if name not in wanted and not off:
+    for each in command_flags(words, wanted, flags)[0]:
+        if each.name in wanted:
+            yield each.name, each.value
+
+
+def command_flags(
+    words: Sequence[str], wanted: Container[str], flags: Mapping[str, str], switches: Container[str] = frozenset()
+) -> tuple[list[Flag], list[str]]:
+    """The options of a command line, and the words that are none and no option's value.
+
+    Args:
+        words: of the command line, without the program.
+        wanted: names of options; `--no-NAME` is the opposite of one of them.
+        flags: the names that short flags stand for.
+        switches: names of options without a value, unless it is true or false.
+    """
+    found, others, index = [], [], 0
+    while index < len(words):
+        word, index = words[index], index + 1
+        if not word.startswith("-") or word == "-" or _is_number(word):
+            others.append(word)
             continue
-        after = words[index + 1] if index + 1 < len(words) else "--"
-        said = value if equals else "True" if after.startswith("-") and not _is_number(after) else after
-        yield (name.removeprefix("no_"), "False") if off else (name, said[:MAX_VALUE])
+        typed, equals, value = word.partition("=")
+        name = flags.get(typed) or (typed[2:].lower().replace("-", "_") if typed.startswith("--") else "")
+        positive = name.removeprefix("no_") if name.startswith("no_") and name not in wanted else ""
+        off = positive in wanted and bool(positive)
+        after = words[index] if index < len(words) else "--"
+        if not equals:
+            has_value = not after.startswith("-") or _is_number(after)
+            if off or name in switches:
+                has_value = after.lower() in _TRUTHS
+            value = after if has_value else "True"
+            index += has_value
+        found.append(Flag(typed, positive, "False") if off else Flag(typed, name, value[:MAX_VALUE]))
+    return found, others
 
 
 def plain_number(text: str, suffixes: Mapping[str, int]) -> str:

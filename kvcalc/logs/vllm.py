@@ -350,6 +350,7 @@ SETTINGS = MappingProxyType(
         "enforce_eager": "enforce-eager",
         "kv_cache_memory_bytes": "kv-cache-memory-bytes",
         "kv_cache_memory": "kv-cache-memory-bytes",
+        "mamba_ssm_cache_dtype": "--state-dtype",
         "performance_mode": "performance-mode",
         "num_speculative_tokens": "num-speculative-tokens",
         "num_spec_tokens": "num-speculative-tokens",

@@ -22,7 +22,12 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "plan": (PlanOptions, ResultOutput),
     "verify": (VerifyOptions, ListingOutput),
 }
-OF_THE_COMMAND_ALONE = {"estimate": {"check", "accept_tight"}, "capacity": {"from_log"}, "compare": {"articles"}}
+OF_THE_COMMAND_ALONE = {
+    "estimate": {"check", "accept_tight", "emit"},
+    "capacity": {"from_log", "from_command", "emit"},
+    "plan": {"emit"},
+    "compare": {"articles"},
+}
 NOT_TAKEN = {"capacity": {"spill"}}
 
 

@@ -51,7 +51,7 @@ def said_by_llama_cpp(log: ServerLog, model: Model, card: LoggedCard) -> dict[st
         said["gpu_memory"] = card.memory_bytes
     if context is not None:
         said["context"] = context
-    if (kept_in := _cache_format(log)) is not None:
+    if (kept_in := cache_format_of(log)) is not None:
         said["cache_dtype"] = kept_in
     said["pp"] = max(1, len(cards(log)))
     own = {name: log.settings[name] for name in OWN if name in log.settings}
@@ -103,7 +103,8 @@ def _count(log: ServerLog, name: str, most: int) -> int | None:
     return parse_count(text, name, most) if text.isdigit() and int(text) else None
 
 
-def _cache_format(log: ServerLog) -> str | None:
+def cache_format_of(log: ServerLog) -> str | None:
+    """As kvcalc writes it; None where neither K's type is told."""
     k, v = (log.settings.get(name, "").lower() for name in ("type_k", "type_v"))
     k, v = _FORMATS.get(k, k), _FORMATS.get(v, v)
     if not k:

@@ -73,7 +73,7 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     named = model if model is None or isinstance(model, Model) else find_model(str(model), read["assume"]).model
     known = model_of(log, named)
     card = card_of(log, given.get("gpu"), partial(_starts_so, log, known.model), _tensor_ranks(log, given))
-    said = _SAID[log.engine](log, known, card)
+    said = said_by_engine(log, known, card)
     weights_printed = not known.weights_known and not given.keys() & {"weights", "weight_dtype"}
     if weights_printed:
         said |= _weights_as_printed(log, said, given) if log.engine != LLAMA_CPP else weights_of_cards(log)
@@ -157,6 +157,11 @@ _SAID: Mapping[str, Callable[[ServerLog, LoggedModel, LoggedCard], dict[str, Any
 """Options by the log, of each engine."""
 
 
+def said_by_engine(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
+    """Options by what a server of the log's engine was told and has printed; `engine_option` has the engine's own."""
+    return _SAID[log.engine](log, known, card)
+
+
 def _stored(known: LoggedModel) -> dict[str, Any]:
     return {} if known.weight_format is None else {"weight_dtype": known.weight_format}
 
@@ -192,6 +197,7 @@ def _formats(log: ServerLog) -> Iterator[tuple[str, str | None]]:
     yield "dtype", _DTYPES.get(dtype)
     cache = log.settings.get("--cache-dtype", "").lower()
     yield "cache_dtype", _DTYPES.get(cache, cache) or None
+    yield "state_dtype", _DTYPES.get(log.settings.get("--state-dtype", ""))
 
 
 def _experts(log: ServerLog, model: Model, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,8 +81,10 @@ def _deployment(log: ServerLog) -> dict[str, Any]:
         parse_count(log.settings.get(name, "1"), name, MAX_RANKS) for name in ("--tp", "--pp", "--dp", "--ep")
     )
     said: dict[str, Any] = {"tp": tp, "pp": pp}
+    joined = log.settings.get("--dp-attention", "").lower() == "true" and tp % dp == 0
+    if (attention := parse_count(log.settings.get("--attn-dp", "1"), "--attn-dp", MAX_RANKS)) > 1 and dp == 1:
+        dp, joined = attention, tp % attention == 0
     if dp > 1:
-        joined = log.settings.get("--dp-attention", "").lower() == "true" and tp % dp == 0
         said |= {"tp": tp // dp, "dp": dp, "dp_attention": True} if joined else {"dp": dp}
     if ep > 1:
         said["ep"] = ep

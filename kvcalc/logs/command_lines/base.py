@@ -1,0 +1,55 @@
+"""What a server's options are, as a table of an engine says it, and those that no engine's memory depends on."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOTHING = ("", "none", "null", "auto")
+"""Values, in lower case, that leave a setting to the engine."""
+OFF = ("0", "0.0", "false", *NOTHING)
+ONE = ("1", *NOTHING)
+
+HARMLESS = re.compile(
+    r"host|port|api_key\w*|served_model_name|alias|\w*log\w*|\w*metrics\w*|chat_template\w*|jinja|\w*pars(?:er|ing)\w*|"
+    r"\w*tool\w*|\w*auto_tool\w*|trust_remote_code|seed|tokenizer\w*|\w*revision|download_dir|ssl\w*|uvicorn\w*|"
+    r"root_path|allowed?_\w*|middleware|\w*generation_config|load_format|mmap|no_mmap|mlock|numa|threads\w*|t|tb|temp|"
+    r"top_k|top_p|min_p|\w*timeout\w*|nccl\w*|dist_\w*|master_\w*|node_rank|nnodes|watchdog\w*|schedul\w*|"
+    r"disable_custom_all_reduce|distributed_executor_backend|metadata_server\w*|server_role|h|i|a|verbose|v|"
+    r"rope_\w*|predict|n|cont_batching|cb|warmup|no_warmup|slots|props|reasoning\w*|response_role|"
+    r"hf_token|random_seed|stream_\w*|max_queued\w*|enable_chunked_prefill|enable_chunked_context|async_scheduling|"
+    r"num_postprocess_workers|gpus_per_node|fit|cache_ram|cram|ctx_checkpoints|cache_reuse|no_context_shift|"
+    r"safetensors_\w*|ignore_patterns|kv_events_config|structured_outputs_config|guided_\w*|grammar_backend|model_impl|"
+    r"skip_server_warmup|headless|data_parallel_(?:address|rpc_port|backend)|sleep_idle_seconds|no_webui|webui|reload"
+)
+"""Names of options that change no memory of a card: what is served to whom, how it is logged, how weights are read."""
+
+
+class CommandLine(NamedTuple):
+    """The options of a server.
+
+    Attributes:
+        engine: by kvcalc's name.
+        settings: what an option stands for, by its name: an option of kvcalc (with its dashes), one of the engine
+            (without), or a part of these.
+        flags: the names that short flags stand for.
+        switches: options without a value.
+        suffixes: of numbers, and what each multiplies them by.
+        refused: options that change memory and that kvcalc does not follow, each with the values, in lower case, that
+            leave memory as it is.
+        noted: options that may change memory beside the cache.
+        environment: options by the variable of the environment that sets them.
+    """
+
+    engine: str
+    settings: Mapping[str, str]
+    flags: Mapping[str, str]
+    switches: frozenset[str]
+    refused: Mapping[str, tuple[str, ...]]
+    noted: frozenset[str]
+    suffixes: Mapping[str, int] = MappingProxyType({})
+    environment: Mapping[str, str] = MappingProxyType({})

@@ -1,0 +1,64 @@
+"""Options of `python -m sglang.launch_server` (sglang/srt/server_args.py, ServerArgs)."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from kvcalc.logs import sglang
+from kvcalc.logs.command_lines.base import NOTHING, OFF, ONE, CommandLine
+
+SGLANG = CommandLine(
+    "sglang",
+    settings=MappingProxyType(
+        {name: option for name, option in sglang.SETTINGS.items() if name not in {*sglang.SINCE, "kv_dtype"}}
+        | {"disable_hybrid_swa_memory": "disable-hybrid-swa-memory", "speculative_algorithm": ""}
+    ),
+    flags=MappingProxyType({}),
+    switches=frozenset(
+        {
+            "enable_dp_attention",
+            "enable_ep_moe",
+            "disable_radix_cache",
+            "disable_cuda_graph",
+            "disable_hybrid_swa_memory",
+            "trust_remote_code",
+            "enable_metrics",
+            "enable_lora",
+            "skip_server_warmup",
+            "enable_torch_compile",
+            "enable_mixed_chunk",
+            "enable_dp_lm_head",
+        }
+    ),
+    refused=MappingProxyType(
+        {
+            "config": NOTHING,
+            "cpu_offload_gb": OFF,
+            "json_model_override_args": (*NOTHING, "{}"),
+            "speculative_algorithm": NOTHING,
+            "speculative_draft_model_path": NOTHING,
+            "enable_lora": OFF,
+            "lora_paths": NOTHING,
+            "dcp_size": ONE,
+            "decode_context_parallel_size": ONE,
+            "attn_cp_size": ONE,
+            "moe_dp_size": ONE,
+            "enable_hierarchical_cache": OFF,
+            "disaggregation_mode": (*NOTHING, "null"),
+        }
+    ),
+    noted=frozenset(
+        {
+            "attention_backend",
+            "cuda_graph_bs",
+            "cuda_graph_max_bs_prefill",
+            "enable_torch_compile",
+            "enable_dp_lm_head",
+            "moe_a2a_backend",
+            "max_prefill_tokens",
+            "enable_mixed_chunk",
+            "mamba_scheduler_strategy",
+            "ep_num_redundant_experts",
+        }
+    ),
+)

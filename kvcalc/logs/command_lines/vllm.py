@@ -1,0 +1,82 @@
+"""Options of `vllm serve` (vllm/engine/arg_utils.py, EngineArgs.add_cli_args)."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from kvcalc.logs import vllm
+from kvcalc.logs.command_lines.base import NOTHING, OFF, ONE, CommandLine
+
+VLLM = CommandLine(
+    "vllm",
+    settings=MappingProxyType(
+        {**vllm.SETTINGS, "device_memory_utilization": "--utilization", "use_v1": "use-v1", "max_seq_len": ""}
+    ),
+    flags=vllm.FLAGS,
+    switches=frozenset(
+        {
+            "enable_expert_parallel",
+            "enable_prefix_caching",
+            "disable_hybrid_kv_cache_manager",
+            "enforce_eager",
+            "trust_remote_code",
+            "enable_chunked_prefill",
+            "enable_auto_tool_choice",
+            "disable_log_requests",
+            "disable_log_stats",
+            "enable_log_requests",
+            "async_scheduling",
+            "enable_lora",
+            "calculate_kv_scales",
+            "disable_custom_all_reduce",
+            "language_model_only",
+            "headless",
+        }
+    ),
+    suffixes=vllm.SUFFIXES,
+    refused=MappingProxyType(
+        {
+            "config": NOTHING,
+            "cpu_offload_gb": OFF,
+            "num_gpu_blocks_override": NOTHING,
+            "hf_overrides": (*NOTHING, "{}"),
+            "hf_config_path": NOTHING,
+            "kv_cache_dtype_skip_layers": NOTHING,
+            "kv_sharing_fast_prefill": OFF,
+            "prefill_context_parallel_size": ONE,
+            "enable_lora": OFF,
+            "speculative_config": NOTHING,
+            "spec_method": NOTHING,
+            "spec_model": NOTHING,
+            "spec_tokens": NOTHING,
+            "speculative_model": NOTHING,
+            "disable_sliding_window": OFF,
+            "mamba_cache_dtype": NOTHING,
+            "mamba_block_size": NOTHING,
+            "mamba_cache_mode": NOTHING,
+            "offload_group_size": OFF,
+            "enable_dbo": OFF,
+            "runner": (*NOTHING, "generate"),
+            "task": (*NOTHING, "generate"),
+        }
+    ),
+    noted=frozenset(
+        {
+            "attention_backend",
+            "compilation_config",
+            "cudagraph_capture_sizes",
+            "max_cudagraph_capture_size",
+            "cuda_graph_sizes",
+            "max_seq_len_to_capture",
+            "enable_eplb",
+            "limit_mm_per_prompt",
+            "language_model_only",
+            "mm_processor_kwargs",
+            "optimization_level",
+            "skip_mm_profiling",
+            "kv_transfer_config",
+            "max_logprobs",
+        }
+    ),
+    environment=MappingProxyType({"VLLM_USE_V1": "use_v1"}),
+)

@@ -1,0 +1,97 @@
+"""What a llama-server is told: kvcalc's batch and context from -np and -c, and where its layers lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.errors import KvcalcError
+from kvcalc.logs import ServerLog
+from kvcalc.logs.command import OPTION
+from kvcalc.units import MAX_BATCH, MAX_CONTEXT, parse_count
+from kvcalc.verbs.log_check.llama_cpp_settings import cache_format_of, slots_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.model.model import Model
+    from kvcalc.verbs.log_check.card_of_log import LoggedCard
+    from kvcalc.verbs.log_check.model_of_log import LoggedModel
+
+AUTO_SLOTS = 4
+"""Of llama-server where nobody gives their number (tools/server/server.cpp, n_parallel), with one set of cells."""
+_OF_LLAMA_CPP = (
+    "ubatch-size",
+    "flash-attn",
+    "swa-full",
+    "n-gpu-layers",
+    "n-cpu-moe",
+    "no-kv-offload",
+    "tensor-split",
+    "draft-n",
+)
+
+
+_SWITCHES = {"flash-attn", "swa-full", "no-kv-offload"}
+_SWITCHED = {"true": "1", "false": "0"}
+_OF_ALL = {"0", "-1"}
+"""n_ctx of the model's own limit; slots that the server chooses."""
+
+
+def said_by_llama_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
+    """Options by what it is told; `engine_option` has the engine's own.
+
+    Raises:
+        KvcalcError: a number that is none, or layers that are cut over cards.
+    """
+    settings = _completed(log.settings, known.model)
+    asked = ServerLog(log.engine, settings=settings)
+    slots, _, context = slots_of(asked)
+    said: dict[str, Any] = {"gpu": card.gpu, "batch": slots}
+    if context is not None:
+        said["context"] = context
+    if (kept_in := cache_format_of(asked)) is not None:
+        said["cache_dtype"] = kept_in
+    own = {name: settings[name] for name in _OF_LLAMA_CPP if name in settings}
+    own = {name: _SWITCHED.get(value.lower(), value) if name in _SWITCHES else value for name, value in own.items()}
+    if settings["kv-unified"].lower() in {"true", "1"}:
+        own["kv-unified"] = "1"
+    if _covers(own.get("n-gpu-layers", "all"), known.model):
+        own.pop("n-gpu-layers", None)
+    cards = _cards(settings, own)
+    if cards == 1:
+        own.pop("tensor-split", None)
+    if card.gpu.number_together is None:
+        said["pp"] = cards
+    return {**said, "engine_option": own}
+
+
+def _completed(given: Mapping[str, str], model: Model) -> dict[str, str]:
+    """Settings with those that a server takes itself: n_ctx is of all slots together."""
+    settings = dict(given)
+    if settings.get("n_seq_max", "-1") in _OF_ALL:
+        settings |= {"n_seq_max": str(AUTO_SLOTS), "kv-unified": settings.get("kv-unified", "true")}
+    settings.setdefault("kv-unified", "false")
+    if settings.get("n_ctx", "0") in _OF_ALL and model.max_context is not None:
+        settings["n_ctx"] = str(model.max_context)
+    for flag, name, most in (("-c", "n_ctx", MAX_CONTEXT), ("-np", "n_seq_max", MAX_BATCH)):
+        if name in settings:
+            settings[name] = str(parse_count(settings[name], f"{OPTION}: {flag}", most))
+    if settings.keys() & {"type_k", "type_v"}:
+        settings = {"type_k": "f16", "type_v": "f16", **settings}
+    return settings
+
+
+def _cards(settings: Mapping[str, str], own: Mapping[str, str]) -> int:
+    """How many cards have layers: as many as --tensor-split has shares, one where nobody says."""
+    mode = settings.get("split mode", "layer")
+    if mode not in {"layer", "none"}:
+        raise KvcalcError(
+            f"{OPTION}: --split-mode {mode[:40]}: kvcalc follows llama.cpp with whole layers on each card; give layer"
+        )
+    return 1 if mode == "none" else len(own.get("tensor-split", "").replace("/", ",").split(","))
+
+
+def _covers(layers: str, model: Model) -> bool:
+    """Whether so many layers are all there are, the output head among them; below 0 and 'auto' are left to it."""
+    text = layers.lower()
+    return text == "all" or text.startswith("-") or (text.isdecimal() and int(text[:9]) > model.num_layers)

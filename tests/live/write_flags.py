@@ -1,0 +1,75 @@
+"""Writes tests/data/flags: of the flags that kvcalc emits, those that each version's own argument parser has.
+
+    python tests/live/write_flags.py vllm FOLDER...     # each the contents of a wheel, in a folder named as its version
+    python tests/live/write_flags.py sglang FOLDER...
+
+A flag is there where the file that makes the parser has it, written out or as a field of its dataclass; `--no-NAME` is
+where argparse.BooleanOptionalAction makes it. llama.cpp's and TensorRT-LLM's lists are written by hand, with their
+sources beside them: no small wheel has those parsers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+OUT = Path(__file__).parents[1] / "data" / "flags"
+FLAGS = {
+    "vllm": """
+        --tensor-parallel-size --pipeline-parallel-size --data-parallel-size --decode-context-parallel-size
+        --enable-expert-parallel --distributed-executor-backend --max-model-len --max-num-seqs
+        --max-num-batched-tokens --kv-cache-dtype --gpu-memory-utilization --dtype --quantization --block-size
+        --kv-cache-memory-bytes --performance-mode --enable-prefix-caching --no-enable-prefix-caching
+        --disable-hybrid-kv-cache-manager --no-disable-hybrid-kv-cache-manager --enforce-eager
+        --mamba-ssm-cache-dtype
+        """,
+    "sglang": """
+        --model-path --tp-size --pp-size --dp-size --ep-size --attn-dp-size --enable-dp-attention
+        --context-length --kv-cache-dtype --dtype --quantization --mem-fraction-static --swa-full-tokens-ratio
+        --mamba-full-memory-ratio --page-size --chunked-prefill-size --max-running-requests --max-total-tokens
+        --max-mamba-cache-size --cuda-graph-max-bs --cuda-graph-max-bs-decode --disable-radix-cache
+        --disable-hybrid-swa-memory --disable-cuda-graph --mamba-ssm-dtype
+        """,
+}
+SOURCES = {
+    "vllm": "vllm/engine/arg_utils.py, EngineArgs.add_cli_args, of each version's wheel",
+    "sglang": "sglang/srt/server_args.py and sglang/srt/arg_groups/fields of each version's wheel",
+}
+
+
+def text_of(engine: str, folder: Path) -> str:
+    """The source of the parser of a wheel that is unpacked."""
+    if engine == "vllm":
+        return (folder / "vllm/engine/arg_utils.py").read_text(encoding="utf-8")
+    root = folder / "sglang/srt"
+    files = [root / "server_args.py", *sorted((root / "arg_groups/fields").glob("*.py"))]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def has(engine: str, text: str, flag: str) -> bool:
+    """Whether that parser has the flag."""
+    if re.search(rf"[\"']{flag}[\"']", text):
+        return True
+    if flag.startswith("--no-"):
+        return has(engine, text, f"--{flag[5:]}") and "BooleanOptionalAction" in text
+    field = flag[2:].replace("-", "_")
+    made = re.search(rf"^    {field}: A\[(.*?)^    (?:\] = |\w+: )", text, re.MULTILINE | re.DOTALL)
+    return engine == "sglang" and made is not None and "no_cli=True" not in made[1]
+
+
+def main(engine: str, folders: list[str]) -> None:
+    """Writes the file of an engine: of each flag the first and the last version that has it."""
+    in_order = sorted(map(Path, folders), key=lambda path: [int(part) for part in re.findall(r"\d+", path.name)])
+    texts = {folder.name: text_of(engine, folder) for folder in in_order}
+    flags = {}
+    for flag in FLAGS[engine].split():
+        having = [version for version, text in texts.items() if has(engine, text, flag)]
+        flags[flag] = [having[0], having[-1]]
+    kept = {"source": SOURCES[engine], "versions": " ".join(texts), "flags": flags}
+    (OUT / f"{engine}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,264 @@
+"""Command lines as people keep them: read as their engine reads them, and never run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from conftest import texts
+
+from kvcalc import KvcalcError, estimate
+from kvcalc.api import capacity, capacity_from_command
+from kvcalc.logs.command import MAX_LENGTH, read_command
+
+SAME_SERVER = [
+    "vllm serve Qwen/Qwen3-8B --tensor-parallel-size 2 --max-model-len 16384 --kv-cache-dtype fp8",
+    "vllm serve Qwen/Qwen3-8B -tp 2 --max_model_len=16384 --kv-cache-dtype=fp8_e4m3",
+    "vllm serve --model Qwen/Qwen3-8B -tp=2 --max-model-len 16K --kv_cache_dtype fp8 --gpu-memory-utilization 0.92",
+    (
+        "vllm serve Qwen/Qwen3-8B \\\n  --tensor-parallel-size 2 \\\n  --max-model-len '16384' \\\n  "
+        '--kv-cache-dtype "fp8"\n'
+    ),
+    (
+        "cd /srv && CUDA_VISIBLE_DEVICES=0,1 nohup vllm serve Qwen/Qwen3-8B -tp 2 --max-model-len 16384 "
+        "--kv-cache-dtype fp8 "
+        "> vllm.log 2>&1 &"
+    ),
+    (
+        "python3 -m vllm.entrypoints.openai.api_server --model Qwen/Qwen3-8B --tensor-parallel-size 2 "
+        "--max-model-len 16384 "
+        "--kv-cache-dtype fp8 --host 0.0.0.0 --port 8000 --served-model-name q"
+    ),
+    (
+        "docker run --runtime nvidia --gpus all -v ~/.cache/huggingface:/root/.cache/huggingface --env "
+        "HF_TOKEN=$HF_TOKEN "
+        "-p 8000:8000 --ipc=host vllm/vllm-openai:v0.33.0 --model Qwen/Qwen3-8B --tensor-parallel-size 2 "
+        "--max-model-len "
+        "16384 --kv-cache-dtype fp8"
+    ),
+    (
+        "uv run vllm serve qwen3-8b --enable-prefix-caching --trust-remote-code -tp 2 --max-model-len 1 "
+        "--max-model-len 16384 "
+        "--kv-cache-dtype fp8 --cpu-offload-gb 0 --enable-lora=false  # the last of two counts"
+    ),
+]
+
+
+@pytest.mark.parametrize("line", SAME_SERVER)
+def test_ways_to_write_one_server(line: str) -> None:
+    found = capacity_from_command(line, gpu="h100")
+    asked = capacity("qwen3-8b", engine="vllm", tp=2, context=16384, cache_dtype="fp8", gpu="h100")
+    assert (found.deployment, found.workload, found.tokens, found.blocks) == (
+        asked.deployment,
+        asked.workload,
+        asked.tokens,
+        asked.blocks,
+    )
+    assert not {"flags-not-known", "flags-not-counted"} & {each.code for each in found.notes}
+
+
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    (
+        (
+            "python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp 8 --dp 2 "
+            "--enable-dp-attention --ep 8 "
+            "--context-length 4096 --mem-fraction-static 0.85"
+        ),
+        {
+            "engine": "sglang",
+            "tp": 4,
+            "dp": 2,
+            "dp_attention": True,
+            "ep": 8,
+            "context": 4096,
+            "engine_option": {"mem-fraction-static": "0.85"},
+        },
+    ),
+    (
+        (
+            "sglang serve --model-path deepseek-ai/DeepSeek-V3 --tp-size 8 --attn-dp-size 2 --ep-size 8 "
+            "--context-length 4096 "
+            "--cuda-graph-max-bs-decode 64"
+        ),
+        {
+            "engine": "sglang",
+            "tp": 4,
+            "dp": 2,
+            "dp_attention": True,
+            "ep": 8,
+            "context": 4096,
+            "engine_option": {"cuda-graph-max-bs": "64"},
+        },
+    ),
+    (
+        (
+            "vllm serve deepseek-ai/DeepSeek-V3 -tp 4 -dp 2 --enable-expert-parallel --max-model-len 4096 "
+            "--max-num-seqs 64"
+        ),
+        {
+            "engine": "vllm",
+            "tp": 4,
+            "dp": 2,
+            "dp_attention": True,
+            "ep": 8,
+            "context": 4096,
+            "batch": 128,
+            "engine_option": {"max-num-seqs": "64"},
+        },
+    ),
+    (
+        (
+            "mpirun -n 8 trtllm-serve serve deepseek-ai/DeepSeek-V3 --backend pytorch --tensor_parallel_size 8 "
+            "--ep_size 8 "
+            "--max_batch_size 16 --max_seq_len 4096 --free_gpu_memory_fraction 0.8"
+        ),
+        {
+            "engine": "tensorrt-llm",
+            "tp": 8,
+            "ep": 8,
+            "context": 4096,
+            "batch": 16,
+            "engine_option": {"free-gpu-memory-fraction": "0.8"},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "options"), OTHERS)
+def test_what_other_servers_are_told(line: str, options: dict[str, Any]) -> None:
+    found, asked = capacity_from_command(line, gpu="b200"), capacity("deepseek-v3", gpu="b200", **options)
+    for name in ("deployment", "workload", "tokens", "sequences", "cache_memory_bytes", "model"):
+        assert getattr(found, name) == getattr(asked, name)
+
+
+GGUF = "Qwen/Qwen3-8B-GGUF:Q8_0"
+SLOTS: list[tuple[str, dict[str, Any]]] = [
+    ("-c 65536 -np 4 -ngl 99", {"batch": 4, "context": 16384}),
+    ("-c 65536 --parallel 4 --kv-unified", {"batch": 4, "context": 16384, "engine_option": {"kv-unified": "1"}}),
+    ("-c 65536", {"batch": 4, "context": 16384, "engine_option": {"kv-unified": "1"}}),  # 4 slots of its own choice
+    ("-c 0 -np 1", {"batch": 1, "context": 40960}),
+    ("-c 8192 -np 1 -ctk q8_0", {"batch": 1, "context": 8192, "cache_dtype": "k=q8_0,v=fp16"}),
+    ("-c 8192 -np 1 -ngl 20 -fa", {"context": 8192, "engine_option": {"n-gpu-layers": "20", "flash-attn": "on"}}),
+    ("-c 8192 -np 1 -nkvo -ub 1024", {"context": 8192, "engine_option": {"no-kv-offload": "1", "ubatch-size": "1024"}}),
+    ("-c 8192 -np 1 -ts 1/1", {"context": 8192, "pp": 2, "engine_option": {"tensor-split": "1,1"}}),
+    ("-c 8192 -np 1 -sm none -ts 1,1", {"context": 8192}),
+]
+
+
+@pytest.mark.parametrize(("flags", "options"), SLOTS)
+def test_slots_of_llama_server(flags: str, options: dict[str, Any]) -> None:
+    found = capacity_from_command(f"llama-server -hf {GGUF} {flags}", gpu="rtx4090")
+    asked = capacity(GGUF, engine="llama-cpp", gpu="rtx4090", **{"pp": 1, **options})
+    for name in ("deployment", "workload", "tokens", "sequences", "cache_memory_bytes", "n_gpu_layers"):
+        assert getattr(found, name) == getattr(asked, name)
+
+
+def test_variables_of_llama_server_stand_for_its_flags() -> None:
+    container = "docker run -e LLAMA_ARG_CTX_SIZE=8192 --env=LLAMA_ARG_N_PARALLEL=2"
+    line = f"{container} ghcr.io/ggml-org/llama.cpp:server-cuda -hf {GGUF}"
+    assert capacity_from_command(line, gpu="rtx4090").workload == estimate(GGUF, batch=2, context=4096).workload
+
+
+REFUSED = [
+    ("", "is empty"),
+    ("ls -la", "no server is started that is known by 'ls -la'"),
+    ("vllm bench serve --model x", "no server is started"),
+    ("vllm serve a/b && vllm serve c/d", "2 servers are started"),
+    ("vllm serve 'Qwen/Qwen3-8B", "a quote is not closed"),
+    ("vllm serve", "names no model"),
+    ("vllm serve --foo Qwen/Qwen3-8B", "is 'Qwen/Qwen3-8B' one? put it first"),
+    ("vllm serve Qwen/Qwen3-8B meta-llama/Llama-3.1-8B", "names several models"),
+    ("vllm serve $MODEL", "which a shell would replace"),
+    ("vllm serve Qwen/Qwen3-8B --max-model-len $(cat len)", "--max-model-len is $(cat"),
+    ("vllm serve Qwen/Qwen3-8B --max-model-len `id`", "--max-model-len is `id`"),
+    ("vllm serve no-such/model-9000b", "model: no file, name or hub id"),
+    ("vllm serve Qwen/Qwen3-8B -tp x", "--tp: not a number: 'x'"),
+    ("vllm serve Qwen/Qwen3-8B -tp 3", "tp: 3 is illegal"),
+    ("vllm serve Qwen/Qwen3-8B --kv-cache-dtype q8_0", "--cache-dtype: vllm"),
+    ("vllm serve Qwen/Qwen3-8B --cpu-offload-gb 10", "give what it takes as --reserve"),
+    ("vllm serve Qwen/Qwen3-8B --num-gpu-blocks-override 10", "changes memory"),
+    ("vllm serve Qwen/Qwen3-8B --config c.yaml", "put them into the line"),
+    ("vllm serve Qwen/Qwen3-8B --quantization experts_int8", "--weight-dtype FORMAT"),
+    ("sglang serve --model-path Qwen/Qwen3-8B --speculative-algorithm EAGLE", "changes memory"),
+    ("trtllm-serve Qwen/Qwen3-8B --extra_llm_api_options o.yaml", "put them into the line"),
+    (f"llama-server -hf {GGUF} -c 8k", "--from-command: -c: '8k'"),
+    (f"llama-server -hf {GGUF} -sm row -ts 1,1", "--split-mode row"),
+    ("llama-server -m llama-3-8b", "the GGUF file that is served"),
+    ("vllm serve " + "x" * MAX_LENGTH, "more than the limit of 65,536"),
+    ("vllm serve Qwen/Qwen3-8B " + "-tp 1 " * 3000, "more than the limit of 4,096"),
+    ("vllm serve Qwen/Qwen3-8B --max-model-len " + "9" * 5000, "--context: not a number"),
+    ("vllm serve Qwen/Qwen3-8B --max-num-seqs 99999999999", "beyond the limit"),
+    ("vllm serve \x1b[31mred", "model: no file"),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), REFUSED)
+def test_what_cannot_be_read_is_refused(line: str, told: str) -> None:
+    with pytest.raises(KvcalcError) as refused:
+        capacity_from_command(line)
+    message = str(refused.value)
+    assert told in message
+    assert len(message) < 1000
+    assert all(each.isprintable() for each in message.split("\n"))
+
+
+def test_options_without_a_rule_are_told() -> None:
+    line = (
+        "vllm serve Qwen/Qwen3-8B --limit-mm-per-prompt '{\"image\": 1}' --frobnicate 3 --attention-backend FLASHINFER"
+    )
+    notes = {each.code: each for each in capacity_from_command(line).notes}
+    assert notes["flags-not-known"].data == {"flags": ("--frobnicate",)}
+    assert notes["flags-not-counted"].data == {"flags": ("--limit-mm-per-prompt", "--attention-backend")}
+    assert notes["command-version"].data == {"version": "0.33.0"}
+
+
+def test_the_version_of_an_image_is_taken() -> None:
+    for line, version in (
+        ("docker run vllm/vllm-openai:v0.10.2 --model Qwen/Qwen3-8B", "0.10.2"),
+        ("docker run lmsysorg/sglang:v0.5.8-cu129 python3 -m sglang.launch_server --model-path Qwen/Qwen3-8B", "0.5.8"),
+        (f"podman run ghcr.io/ggml-org/llama.cpp:server-cuda-b10229 -hf {GGUF}", "b10229"),
+    ):
+        found = capacity_from_command(line)
+        assert found.engine_version == version
+        assert "command-version" not in {each.code for each in found.notes}
+    assert capacity_from_command("vllm serve Qwen/Qwen3-8B", engine="vllm@0.10.2").engine_version == "0.10.2"
+    with pytest.raises(KvcalcError, match=r"newer than the newest that is known; --engine vllm@0\.33\.0 counts it"):
+        capacity_from_command("docker run vllm/vllm-openai:v9.1.0 Qwen/Qwen3-8B")
+    with pytest.raises(KvcalcError, match="--engine sglang: the line starts vllm; leave it out"):
+        capacity_from_command("vllm serve Qwen/Qwen3-8B", engine="sglang")
+
+
+def test_options_beside_a_command_win() -> None:
+    line = "vllm serve Qwen/Qwen3-8B --max-model-len 16384 --max-num-seqs 4 --gpu-memory-utilization 0.8"
+    found = capacity_from_command(
+        line, context=8192, batch=2, utilization="0.9", engine_option={"max-num-seqs": 8}, tp=2
+    )
+    asked = capacity(
+        "qwen3-8b", engine="vllm", context=8192, batch=2, utilization="0.9", engine_option={"max-num-seqs": 8}, tp=2
+    )
+    assert found.tokens == asked.tokens
+    assert found.workload == asked.workload
+
+
+def test_nothing_is_run_and_no_other_file_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    (tmp_path / "made").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    for name in ("system", "popen"):
+        monkeypatch.setattr(os, name, lambda *_: pytest.fail("a shell"))
+    command = read_command("vllm serve ./gone --chat-template made --download-dir /etc/passwd; rm made")
+    assert command.model == "./gone"
+    assert (tmp_path / "made").exists()
+    with pytest.raises(KvcalcError, match=r"\./gone"):
+        capacity_from_command("vllm serve ./gone")
+
+
+def test_weights_by_the_method(kvcalc: Any) -> None:
+    found = capacity_from_command("vllm serve Qwen/Qwen3-8B --quantization fp8")
+    assert found.tokens == capacity("qwen3-8b", engine="vllm", tp=1, context="max", weight_dtype="fp8").tokens
+    named = capacity_from_command("vllm serve RedHatAI/Qwen3-8B-FP8-dynamic")
+    assert any("fp8" in each for each in texts(named.notes))
+    run = kvcalc("capacity", "--from-command", "vllm serve Qwen/Qwen3-8B", "--json")
+    assert run.code == 0
+    assert '"deployment"' in run.stdout
+    assert '"model"' in run.stdout
