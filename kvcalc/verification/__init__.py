@@ -53,9 +53,16 @@ def verify_scenario(
     from kvcalc.verification.run import run  # noqa: PLC0415  # likewise
 
     progress, scenario = progress or silent, resolve(scenario)
+    if boundary and scenario.drafting is not None:
+        raise KvcalcError("--boundary: is found of a model alone; leave --draft and --mtp out")
     with only_new_garbage():
         if not boundary:
-            return run(scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
+            from kvcalc.verification.drafting import verify_both  # noqa: PLC0415  # as above
+
+            def alone(one: Scenario) -> Verification:
+                return run(one, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
+
+            return verify_both(scenario, alone)
         from kvcalc.verification.boundary import find_boundary  # noqa: PLC0415  # as above
 
         found = find_boundary(scenario, device)
