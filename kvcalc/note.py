@@ -23,6 +23,7 @@ _CODES = {
     "default-mla-dims": "dims of an MLA described on the command line that do not enter the cache are taken",
     "best-of-gpus": "the best deployment of the GPUs that are given is taken",
     "smallest-deployment": "no deployment is given, so the smallest that holds the workload or the weights is taken",
+    "mix-kinds-left-out": "a batch has too few requests for some kinds of a mix",
     "batch-from-tokens": "the batch is the tokens that are held divided by the context",
     "batch-from-rate": "the batch is requests a second times the seconds that each takes",
     "command-version": "the command line does not say its engine's version, so the newest is taken",

@@ -207,7 +207,7 @@ def rows_rate(rows: tuple[TensorRows, ...], load: RankLoad) -> Rate:
     for each in growing:
         kept = rows_kept(each.layer, each.tensor, one)
         own += each.row_bytes * kept.of[0].own
-        shared += each.row_bytes * kept.shared * load.prefixes
+        shared += each.row_bytes * kept.shared
     state = sum(each.row_bytes * each.constant_rows for each in rows if each.constant_rows is not None)
     return Rate(
         bytes_per_token=_a_token(growing, load.dcp),

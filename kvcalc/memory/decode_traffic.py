@@ -17,10 +17,11 @@ from kvcalc.memory.copies import with_copies
 from kvcalc.memory.parts import Part, placed_parts
 from kvcalc.memory.weights import Portion, on_stage, tied_head
 from kvcalc.scenario import once
+from kvcalc.scenario.mix import Mix
 from kvcalc.term import Factor, Product, Share, Sum, Term
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kvcalc.deployment import Deployment
     from kvcalc.formats.element import ElementFormat
@@ -64,9 +65,10 @@ class AttentionWork(NamedTuple):
     """Scores and sums of layers of one kind over what they keep.
 
     Attributes:
-        each: factors of one token in one layer.
+        each: factors of one token in one layer; where sequences differ, without the positions.
         ranks: that share them.
         element_format: of what is attended to; None where it is not known.
+        positions: of so many sequences together, where they differ.
     """
 
     path: str
@@ -74,9 +76,16 @@ class AttentionWork(NamedTuple):
     each: tuple[Factor, ...]
     ranks: int
     element_format: ElementFormat | None
+    positions: Callable[[int], int] | None = None
+
+    def _of(self, sequences: int) -> Factor:
+        if self.positions is None:
+            return Factor("sequences", sequences, "token")
+        return Factor("positions", self.positions(sequences), "position of all sequences")
 
     def operations(self, sequences: int, joined: int) -> int:  # noqa: ARG002  # as weights have it
         """Two for each multiply-add."""
+        sequences = self._of(sequences).value
         return -(-2 * self.layers * sequences * prod(factor.value for factor in self.each) // self.ranks)
 
     def term(self, sequences: int, joined: int) -> Term:  # noqa: ARG002  # as weights have it
@@ -84,7 +93,7 @@ class AttentionWork(NamedTuple):
         factors = (
             Factor("per_multiply_add", 2, "operation"),
             Factor("layers", self.layers, "layer"),
-            Factor("sequences", sequences, "token"),
+            self._of(sequences),
             *self.each,
         )
         whole, ranks = Product(self.path, factors), Factor("ranks", self.ranks, "rank")
@@ -149,18 +158,27 @@ def _attention(
     scenario: Scenario, deployment: Deployment, rank: Rank, layer: Layer, count: int
 ) -> Iterator[AttentionWork]:
     """Of a layer's scores and sums over what grows, and over what does not."""
-    attention, context = layer.attention, scenario.workload.context
-    positions = attention.positions(context if layer.span is None else layer.span.kept(context))
+    attention, lengths = layer.attention, scenario.workload.average
+
+    def scored(context: int) -> int:
+        return attention.positions(context if layer.span is None else layer.span.kept(context))
+
+    def of_all(sequences: int) -> int:
+        return sum(number * scored(context) for number, context in rank.load(sequences, lengths).alike)
+
+    mixed = of_all if isinstance(lengths, Mix) else None
     kept = attention.cached()
     growing = [tensor for tensor in kept if tensor.rows is None and tensor.role is Role.CACHE]
     constant = [tensor for tensor in kept if tensor.rows is not None and tensor.role is not Role.CONV]
-    each = Factor("positions", positions, "position"), Factor("multiply_adds", attention.multiply_adds, "multiply-add")
+    each: tuple[Factor, ...] = (Factor("multiply_adds", attention.multiply_adds, "multiply-add"),)
+    if not isinstance(lengths, Mix):
+        each = (Factor("positions", scored(lengths), "position"), *each)
     alone = (Factor("multiply_adds", attention.constant_multiply_adds, "multiply-add"),)
-    for factors, tensors in ((each, growing), (alone, constant)):
+    for factors, tensors, positions in ((each, growing, mixed), (alone, constant, None)):
         if factors[-1].value:
             formats = {rank.settled.cache_format.of(layer, tensor) for tensor in tensors}
             one_format = formats.pop() if len(formats) == 1 else None
-            yield AttentionWork(f"attention of {layer.label}", count, factors, deployment.tp, one_format)
+            yield AttentionWork(f"attention of {layer.label}", count, factors, deployment.tp, one_format, positions)
 
 
 def _in_operations(term: Term) -> Term:

@@ -9,7 +9,7 @@ from kvcalc.render import Report
 from kvcalc.render.answer import cards, size
 from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
-from kvcalc.render.question import count, question_grid
+from kvcalc.render.question import count, lengths, question_grid, sequences
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
@@ -50,9 +50,9 @@ def _view(result: Capacity, unit: str, *, explain: bool, command: str) -> View:
 def _answer(result: Capacity, unit: str) -> Line:
     """'4 x h100-sxm, tensor parallel 4: 58 sequences of 8,192 tokens fit'."""
     most = result.total.sequences
-    fit = f"{_number(most)} sequences of {count(result.workload.context, 'token')} fit"
+    fit = f"{_number(most)} {sequences(result.question)} fit"
     if most in {0, 1}:
-        fit = f"{'1' if most else 'no'} sequence of {count(result.workload.context, 'token')} fits"
+        fit = f"{'1' if most else 'no'} {sequences(result.question, 1)} fits"
     where = f"{size(result.cache_memory_bytes, unit)} for the cache"
     if result.gpus is not None:
         where = cards(result.deployment, result.gpus.gpu)
@@ -86,8 +86,11 @@ def _held(result: Capacity) -> Grid:
         cells = [name, _number(held)] + ([_number(of_all) if of_all is not None else ""] if replicas else [])
         return Row((*cells, about))
 
-    rows = [row("sequences", result.sequences, total.sequences, f"of {count(context, 'token')}{_range(result)}")]
+    of_each = f"of the mix, {lengths(result.question)}" if result.question.mix else f"of {count(context, 'token')}"
+    rows = [row("sequences", result.sequences, total.sequences, f"{of_each}{_range(result)}")]
     of_tokens, of_concurrency = f"in sequences of at most {context:,}", "headroom / one sequence"
+    if result.question.mix:
+        of_tokens, of_concurrency = "of these requests, and the most beside them", "with the part of one more that fits"
     if result.blocks is not None:
         printed = f"as {result.question.engine} prints"
         of_tokens = f"{printed} them, of requests of at most {context:,}"

@@ -8,7 +8,7 @@ from kvcalc.render.answer import cards, headline, size, small
 from kvcalc.render.decode import decode_lines, decode_tree
 from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
-from kvcalc.render.question import count, question_grid, workload
+from kvcalc.render.question import count, question_grid, sequences, workload
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
@@ -99,6 +99,8 @@ def _cache(result: Estimate, unit: str) -> str:
     cache, asked = result.cache, result.question.deployment
     what = "KV cache" if cache.bytes_per_token else "cache"
     whole = f"{what} {size(cache.one_copy_bytes, unit)} for {workload(result.question)}"
+    if result.question.mix:
+        return f"{what} {_of_mix(result, unit)}"
     if asked is not None and asked.dp > 1:
         held = f"{asked.sequences(result.workload.batch):,}"
         whole = (
@@ -111,6 +113,17 @@ def _cache(result: Estimate, unit: str) -> str:
     if asked is not None and asked.ranks > 1:
         return f"{whole}; on {each_gpu(result.gpus.gpu)} {each} a sequence, {token}"
     return f"{whole}: {each} each, {token}" if result.workload.batch > 1 else f"{whole}: {token}"
+
+
+def _of_mix(result: Estimate, unit: str) -> str:
+    """'30.24 GiB on average, 30.98 GiB at the peak, for 20 requests of 2,548 to 131,072 tokens: ...'."""
+    cache, asked = result.cache, result.question.deployment
+    held = f"{size(cache.bytes, unit)} on average, {size(cache.peak_bytes, unit)} at the peak,"
+    if cache.bytes == cache.peak_bytes:
+        held = size(cache.bytes, unit)
+    of_all = " a replica" if asked is not None and asked.dp > 1 else ""
+    half, most = size(cache.percentiles.p50, unit), size(cache.percentiles.p99, unit)
+    return f"{held}{of_all} for {workload(result.question)}; half of them take at most {half} each, 99 % at most {most}"
 
 
 def _bar(result: Estimate, rank: RankResult, unit: str) -> Iterator[Bar]:
@@ -159,7 +172,8 @@ def _exact_cache(result: Estimate) -> str:
     if cache.state_bytes_per_sequence:
         token += f", and {cache.state_bytes_per_sequence:,} bytes a sequence whatever its context"
     if asked is None or asked.gpus == 1:
-        return f"cache: {cache.bytes:,} bytes; {token}"
+        peak = f" on average, {cache.peak_bytes:,} bytes at the peak" if cache.peak_bytes != cache.bytes else ""
+        return f"cache: {cache.bytes:,} bytes{peak}; {token}"
     if cache.bytes == cache.one_copy_bytes:
         return f"cache: {cache.bytes:,} bytes on the {count(asked.ranks, 'GPU')} of a replica; on one of them {token}"
     return (
@@ -195,7 +209,7 @@ def _sequences(result: Estimate) -> str:
         f"{most.sequences:,} on {most.gpus:,}" if index else f"{most.sequences:,} on {count(most.gpus, 'GPU')}"
         for index, most in enumerate(listed)
     )
-    what = f"sequences of {result.workload.context:,} tokens that fit{usual}"
+    what = f"{sequences(result.question)} that fit{usual}"
     plain = str(answer.deployment) == f"tp {answer.deployment.tp}"
     if plain or answer.sequences is None:
         return f"{what}: {by_tp}"

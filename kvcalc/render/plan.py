@@ -78,7 +78,7 @@ def _answer(result: Plan, unit: str) -> Iterator[str | Line]:
     best = result.deployments[0]
     yield headline(_gpus(best, whole_nodes=result.whole_nodes), "tight" if best.tight else "fits", f"for {asked}")
     price = "" if best.usd_per_hour is None else f"; {best.usd_per_hour:,.2f} USD an hour"
-    yield f"{_reach(best, result.workload.batch)}{price}"
+    yield f"{_reach(best, result)}{price}"
     for each in result.unserved:
         yield Line((Span(f"{each.gpu}: ", Tone.STRONG), Span(with_unit(each.reason, unit), Tone.BAD)))
 
@@ -92,19 +92,15 @@ def _gpus(best: Planned, *, whole_nodes: bool) -> str:
     return f"{best.count:,} x {best.gpu} ({', '.join(told)})"
 
 
-def _reach(best: Planned, batch: int) -> str:
+def _reach(best: Planned, result: Plan) -> str:
     """The most that it holds, with the usual temporary memory."""
     if best.max_batch is None or best.max_context is None:
         return "another token costs no memory"
-    if best.max_batch < batch:
-        return (
-            f"with the usual temporary memory it holds {count(best.max_batch, 'sequence')} of that context, or "
-            f"{count(best.max_context, 'token')} of that batch"
-        )
-    return (
-        f"holds at most {count(best.max_batch, 'sequence')} of that context, "
-        f"or {count(best.max_context, 'token')} of that batch"
-    )
+    mixed = bool(result.question.mix)
+    most = f"{count(best.max_batch, 'request' if mixed else 'sequence')} of that {'mix' if mixed else 'context'}"
+    if best.max_batch < result.workload.batch:
+        return f"with the usual temporary memory it holds {most}, or {count(best.max_context, 'token')} of that batch"
+    return f"holds at most {most}, or {count(best.max_context, 'token')} of that batch"
 
 
 def _deployments(result: Plan, unit: str, *, several: bool) -> Grid:
@@ -211,4 +207,6 @@ def _options(result: Plan) -> Iterator[str]:
     yield from (f"--{name} {value}" for name, value in sizes if value > 1)
     if deployment.dp_attention:
         yield "--dp-attention"
-    yield from (f"-b {result.workload.batch}", f"-c {result.workload.context}")
+    yield f"-b {result.workload.batch}"
+    if not result.question.mix:  # which stands in the command line that was typed
+        yield f"-c {result.workload.context}"

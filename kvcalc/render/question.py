@@ -44,9 +44,27 @@ def shape(question: Question) -> str:
 
 
 def workload(question: Question) -> str:
-    """'32 sequences x 8,192 tokens'."""
+    """'32 sequences x 8,192 tokens'; '20 requests of 2,548 to 131,072 tokens'."""
     shared = f", {question.shared_prefix:,} of them shared" if question.shared_prefix else ""
+    if shared and question.prefix_groups > 1:
+        shared += f" in {question.prefix_groups:,} groups"
+    if question.mix:
+        return f"{count(question.batch, 'request')} {lengths(question)}{shared}"
     return f"{count(question.batch, 'sequence')} x {count(question.context, 'token')}{shared}"
+
+
+def sequences(question: Question, number: int | None = None) -> str:
+    """'sequences of 8,192 tokens', 'requests of this mix'; with a number before it '1 sequence of 8,192 tokens'."""
+    noun = "request" if question.mix else "sequence"
+    plural = noun if number == 1 else f"{noun}s"
+    return f"{plural} of this mix" if question.mix else f"{plural} of {count(question.context, 'token')}"
+
+
+def lengths(question: Question) -> str:
+    """'of 2,548 to 131,072 tokens'."""
+    if question.shortest == question.context:
+        return f"of {count(question.context, 'token')}"
+    return f"of {question.shortest:,} to {question.context:,} tokens"
 
 
 def count(number: int, noun: str) -> str:

@@ -15,13 +15,11 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
+from kvcalc.scenario.asked_workload import asked_workload
 from kvcalc.scenario.described_model import described_model
 from kvcalc.scenario.option import accepts, given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
-from kvcalc.scenario.reading import MAX_CONTEXT_WORD
 from kvcalc.scenario.scenario import GpuLimit, Replacements, Scenario, cache_format
-from kvcalc.scenario.workload import Workload, default_context
-from kvcalc.units import MAX_CONTEXT, check_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,7 +44,6 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     """
     given = read_options(ScenarioOptions, options)
     found = described_model(model, given)
-    context, notes = _context(found.model, given)
     gpu = gpu_of(given["gpu"], given["gpu_memory"], given["node_size"])
     engine_name, engine_notes = _engine_of(
         found.engine, options.get("engine") or given["engine"], asked=options.get("engine")
@@ -67,9 +64,10 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
 
         adapters = adapters_of(engine, found.model, given)
         drafting, engine, beside = drafting_of(found.model, engine, given)
+    asked = asked_workload(found.model, engine, given)
     return Scenario(
         model=found.model,
-        workload=Workload(given["batch"], context),
+        workload=asked.workload,
         gpu=gpu,
         cache_format=cache_format(
             found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"], engine.tensor_names
@@ -88,7 +86,8 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
             reserve=given["reserve"] or (),
         ),
         allow_pp=given["allow_pp"],
-        shared_prefix=_prefix(given["shared_prefix"], context),
+        shared_prefix=asked.shared_prefix,
+        prefix_groups=asked.prefix_groups,
         spill=given["spill"],
         drafting=drafting,
         lora=adapters,
@@ -96,7 +95,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         notes=(
             *found.notes,
             *model_notes,
-            *notes,
+            *asked.notes,
             *engine_notes,
             *_engine_notes(engine),
             *beside,
@@ -174,32 +173,6 @@ def _utilization(engine: Engine, gpu: Gpu, given: Fraction | None) -> Fraction:
         own = f"; its options are {', '.join(engine.options)}" if engine.options else ""
         raise KvcalcError(f"--utilization: engine {engine.name} takes no such share of the memory{own}")
     return given or engine.default_utilization(gpu) or DEFAULT_UTILIZATION
-
-
-def _context(model: Model, given: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
-    """The tokens of each sequence, and what is to be noted of them."""
-    context, prompt, generated = given["context"], given["input_tokens"], given["output_tokens"]
-    if prompt is not None or generated is not None:
-        if context is not None:
-            raise KvcalcError("--context: is --input plus --output; give one or the other")
-        if prompt is None or generated is None:
-            raise KvcalcError("--input and --output go together: the context is their sum")
-        return check_count(prompt + generated, "--context", MAX_CONTEXT), ()
-    if context is None:
-        tokens = default_context(model.max_context)
-        taken = f"context is not given: {tokens:,} is taken (-c sets it)"
-        return tokens, (note("default-context", taken, context=tokens),)
-    if context != MAX_CONTEXT_WORD:
-        return context, ()
-    if model.max_context is None:
-        raise KvcalcError(f"--context: {model.name} does not say its max_context; give a number")
-    return model.max_context, ()
-
-
-def _prefix(prefix: int | None, context: int) -> int:
-    if prefix is not None and prefix > context:
-        raise KvcalcError(f"--shared-prefix: {prefix:,} tokens are more than the context of {context:,}")
-    return prefix or 0
 
 
 BESIDE = ("draft", "draft_tp", "draft_weights", "mtp", "lora", "max_loras", "lora_modules")

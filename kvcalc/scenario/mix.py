@@ -72,15 +72,29 @@ class Mix(Noun):
         kinds = (Kind(share, *lengths) for lengths, share in together.items())
         object.__setattr__(self, "kinds", tuple(sorted(kinds, key=lambda kind: (-kind.peak, -kind.input))))
 
+    def __str__(self) -> str:
+        """As --mix takes it."""
+        return ",".join(f"{_percent(kind.share)}:{kind.input}+{kind.output}" for kind in self.kinds)
+
     @property
     def longest(self) -> int:
         """Tokens of the longest request."""
         return self.kinds[0].peak
 
     @property
+    def is_one_length(self) -> bool:
+        """Whether all requests have the same tokens all the time: then they are sequences of that context."""
+        return len(self.kinds) == 1 and not self.kinds[0].output
+
+    @property
     def shortest_input(self) -> int:
         """Tokens of the shortest prompt."""
         return min(kind.input for kind in self.kinds)
+
+    @property
+    def least_with_all(self) -> int:
+        """A number of requests from which on there is one of each kind, whatever the remainders are."""
+        return max(-(-kind.share.denominator // kind.share.numerator) for kind in self.kinds)
 
     @property
     def averaged(self) -> Mix:
@@ -136,6 +150,10 @@ def load_of(sequences: int, lengths: Lengths, shared_prefix: int = 0, prefixes: 
     if isinstance(lengths, Mix):
         return lengths.load(sequences, shared_prefix, prefixes, replicas)
     return Load(sequences, lengths, min(shared_prefix, lengths), (), prefixes)
+
+
+def _percent(share: Fraction) -> str:
+    return f"{float(100 * share):.15g}%"
 
 
 @lru_cache(maxsize=256)

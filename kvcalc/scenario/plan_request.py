@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.scenario.prices import Price
     from kvcalc.scenario.scenario import Scenario
+    from kvcalc.scenario.workload import Workload
 
 
 class Limits(NamedTuple):
@@ -76,7 +77,7 @@ def make_plan_request(model: Model | str | Path | None, options: Mapping[str, An
     asked = make_scenario(model, gpu=found.gpus[0], **passed_on)
     for gpu in found.gpus:
         check_cards(gpu, asked.engine)
-    size = _sizing(asked.workload.context, given)
+    size = _sizing(asked.workload, given)
     notes = (each for each in (size.note, found.note) if each is not None)
     return PlanRequest(
         replace(asked, workload=replace(asked.workload, batch=size.batch), notes=(*asked.notes, *notes)),
@@ -113,7 +114,7 @@ class _Accelerators(NamedTuple):
     note: Note | None
 
 
-def _sizing(context: int, given: Mapping[str, Any]) -> _Sizing:
+def _sizing(workload: Workload, given: Mapping[str, Any]) -> _Sizing:
     """The batch: given, or tokens / context, or requests a second x seconds (Little's law), rounded up.
 
     Raises:
@@ -127,6 +128,9 @@ def _sizing(context: int, given: Mapping[str, Any]) -> _Sizing:
         name, other = ("--rps", "--latency") if seconds is None else ("--latency", "--rps")
         raise KvcalcError(f"{name}: goes with {other}: requests a second x seconds each takes are held at a time")
     if total is not None:
+        if workload.mix is not None:
+            raise KvcalcError("--tokens: with --mix say how many requests are held: --batch N")
+        context = workload.context
         held = _within(-(-total // context), "--tokens")
         sequences = "1 sequence" if held == 1 else f"{held:,} sequences"
         text = f"{total:,} tokens are {sequences} of at most {context:,}"

@@ -12,6 +12,7 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import Ranks, ranks_of
 from kvcalc.note import Note, note
 from kvcalc.scenario import Workload
+from kvcalc.scenario.mix import Mix, longest
 from kvcalc.verbs.candidate import refuse_more_than_held
 from kvcalc.verbs.capacity_result import Capacity, Total
 from kvcalc.verbs.capacity_search import Replica, least, most, refuse_unknown_weights, replica_of, usual
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from kvcalc.engines import Temporary
     from kvcalc.memory import Rank
     from kvcalc.scenario import Scenario
+    from kvcalc.scenario.mix import Lengths
     from kvcalc.term import Sum
 
 
@@ -53,15 +55,15 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     check_legal(deployment, scenario.model)
     refuse_more_than_held(scenario, deployment, Ranks(scenario))
     replica = _replica(scenario, deployment, cache_memory, usual)
-    context, batch = scenario.workload.context, scenario.workload.batch
-    sequences, pool = replica.most_sequences(context), replica.pool(context)
-    tokens = replica.most_tokens(context) if pool is None else pool.tokens
+    context, batch, lengths = scenario.workload.context, scenario.workload.batch, scenario.workload.lengths
+    sequences, pool = replica.most_sequences(lengths), replica.pool(context)
+    tokens = replica.most_tokens(lengths) if pool is None else pool.tokens
     limited = sequences is not None and sequences == replica.limit
     fullest = _shown(scenario, replica, sequences or 0)
     used = None if cache_memory is not None else Accelerator.of(scenario, replica.ranks[fullest].usable_bytes)
     return Capacity(
         model=ModelSummary.of(scenario.model),
-        workload=WorkloadSummary(batch, context),
+        workload=WorkloadSummary.of(scenario.workload),
         engine=scenario.engine.name,
         engine_version=scenario.engine.version,
         deployment=deployment,
@@ -71,14 +73,14 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         block_size=None if pool is None else pool.block_size,
         tokens=tokens,
         sequences=sequences,
-        sequences_at_temporary_low=_replica(scenario, deployment, cache_memory, least).most_sequences(context),
-        sequences_at_temporary_high=_replica(scenario, deployment, cache_memory, most).most_sequences(context),
-        concurrency=_concurrency(replica, context, sequences) if pool is None else pool.concurrency,
+        sequences_at_temporary_low=_replica(scenario, deployment, cache_memory, least).most_sequences(lengths),
+        sequences_at_temporary_high=_replica(scenario, deployment, cache_memory, most).most_sequences(lengths),
+        concurrency=_concurrency(replica, scenario, sequences) if pool is None else pool.concurrency,
         max_context=replica.longest_context(deployment.sequences(batch)),
         limited_by="none" if tokens is None else "sequences" if limited else "memory",
         n_gpu_layers=most_gpu_layers(scenario, deployment) if cache_memory is None else None,
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
-        one_more_lacks_bytes=None if limited or sequences is None else replica.lacks(sequences + 1, context),
+        one_more_lacks_bytes=None if limited or sequences is None else replica.lacks(sequences + 1, lengths),
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),
@@ -86,14 +88,15 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         question=Question.of(scenario, used),
         temporary_seen=seen_range(replica.ranks[fullest].temporary),
         scenario=scenario,
-        at_limit=_at_limit(replica.ranks[fullest], sequences or 0, context, cache_memory),
+        at_limit=_at_limit(replica.ranks[fullest], sequences or 0, lengths, cache_memory),
     )
 
 
 def nearest(result: Capacity) -> Deployment | None:
     """For a capacity of none, the smallest deployment that holds one sequence, or a token of each of the batch."""
-    batch, context = result.workload.batch, result.workload.context
-    least = Workload(1, context) if result.sequences == 0 else Workload(batch, 1)
+    batch = result.workload.batch
+    workload = result.scenario.workload
+    least = replace(workload, batch=1) if result.sequences == 0 else Workload(batch, 1)
     found = smallest(replace(result.scenario, workload=least, deployment=None), figure=usual)
     return found.deployment if found else None
 
@@ -125,14 +128,14 @@ def _replica(
     return Replica(ranks, (cache_memory,) * len(ranks))
 
 
-def _at_limit(rank: Rank, sequences: int, context: int, cache_memory: int | None) -> Sum:
+def _at_limit(rank: Rank, sequences: int, context: Lengths, cache_memory: int | None) -> Sum:
     memory = rank.holding(sequences, context)
     return memory.cache if cache_memory is not None else memory.tree
 
 
 def _shown(scenario: Scenario, replica: Replica, sequences: int) -> int:
     """The rank that figures are of: by plain formulas the one with the most cache, else the one that is full."""
-    context, stages = scenario.workload.context, range(len(replica.ranks))
+    context, stages = scenario.workload.lengths, range(len(replica.ranks))
     if scenario.engine.plain:
         return max(stages, key=lambda index: (replica.ranks[index].cache_bytes(1, context), -index))
     lacks = [
@@ -142,18 +145,22 @@ def _shown(scenario: Scenario, replica: Replica, sequences: int) -> int:
     return max(stages, key=lambda index: (lacks[index], -index))
 
 
-def _concurrency(replica: Replica, context: int, sequences: int | None) -> float | None:
+def _concurrency(replica: Replica, scenario: Scenario, sequences: int | None) -> float | None:
     """How many sequences the fullest rank holds, with the part of one that is left over."""
-    found = []
+    found, context = [], scenario.workload.lengths
+    differ = isinstance(context, Mix) and len({kind.peak for kind in context.kinds}) > 1
     for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True):
-        rate = rank.rate(context)
+        rate = rank.rate(longest(context))
         if not rate.bytes_per_sequence:
             continue
-        exactly = Fraction(max(0, memory - rate.shared_bytes), rate.bytes_per_sequence)
-        if sequences is not None and replica.temporary_grows(rank, sequences, context):
+        shared = rate.shared_bytes * scenario.prefix_groups
+        exactly = Fraction(max(0, memory - shared), rate.bytes_per_sequence)
+        if exactly < scenario.prefix_groups > 1:
+            exactly = Fraction(memory, rate.bytes_per_sequence + rate.shared_bytes)
+        if sequences is not None and (differ or replica.temporary_grows(rank, sequences, context)):
             left = max(0, memory - replica.takes(rank, sequences, context)) if sequences else memory
             another = replica.takes(rank, sequences + 1, context) - (memory - left)
-            exactly = sequences + min(Fraction(max(0, left), another), Fraction(99, 100))
+            exactly = sequences + min(Fraction(max(0, left), max(1, another)), Fraction(99, 100))
         found.append(exactly)
     if replica.limit is not None:
         found.append(Fraction(replica.limit))
@@ -167,7 +174,7 @@ def _notes(
     if cache_memory is None:
         yield from weight_notes(scenario)
         yield from gpu_notes(scenario)
-    context, limit = scenario.workload.context, scenario.model.max_context
+    limit = scenario.model.max_context
     longest = replica.longest_context(deployment.sequences(scenario.workload.batch))
     if limit is not None and (longest is None or longest > limit):
         yield note(
@@ -176,7 +183,7 @@ def _notes(
             longest_context=longest,
             max_context=limit,
         )
-    sequences = replica.most_sequences(context)
+    sequences = replica.most_sequences(scenario.workload.lengths)
     yield from waiting(scenario, replica.ranks[fullest].settled.most_at_once, sequences)
     if min(replica.cache_memory) < 0:
         lacks, stated = -min(replica.cache_memory), cache_memory is None and replica.ranks[fullest].stated_cache_bytes
@@ -186,7 +193,7 @@ def _notes(
         short = [
             rank.stage
             for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True)
-            if replica.takes(rank, sequences + 1, context) > memory
+            if replica.takes(rank, sequences + 1, scenario.workload.lengths) > memory
         ]
         if replica.ranks[fullest].stage not in short:
             yield note(

@@ -81,4 +81,5 @@ class Capacity(Result):
     @property
     def brief(self) -> str:
         sequences = "unbounded" if self.sequences is None else f"{self.sequences:,}"
-        return f"{self.model.name}: {sequences} sequences of {self.workload.context:,} tokens"
+        of = "the mix" if self.workload.mix else f"{self.workload.context:,} tokens"
+        return f"{self.model.name}: {sequences} sequences of {of}"

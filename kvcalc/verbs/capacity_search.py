@@ -185,6 +185,19 @@ def refuse_unknown_weights(scenario: Scenario, weights: object) -> None:
         )
 
 
+PAIRS_TRIED = 8
+"""Smaller numbers of replicas that are looked at, since requests of a mix may be shared out better by fewer."""
+
+
+def fewest_of_a_mix(holds: Callable[[int], bool], least: int, most: int) -> int | None:
+    """The fewest replicas that hold requests of a mix, found by halves; None where `most` do not hold them."""
+    if most < least or not holds(most):
+        return None
+    more = largest(lambda fewer: holds(most - fewer), most - least, max(1, most - least))
+    found = most - more
+    return next((each for each in range(max(least, found - PAIRS_TRIED), found) if holds(each)), found)
+
+
 def largest(holds: Callable[[int], bool], limit: int, guess: int = 1) -> int:
     """The largest number from 0 to `limit` that holds, where all below one that holds do too.
 

@@ -10,7 +10,7 @@ stages one after another, so the slowest stage with all sequences, and the sum o
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -141,7 +141,7 @@ class _Stage:
         return self._steps[sequences, joined]
 
     def _step(self, sequences: int, joined: int) -> _Step:
-        read = self._rank.cache_read_bytes(sequences, self._scenario.workload.context)
+        read = self._rank.cache_read_bytes(sequences, self._scenario.workload.average)
         by_rate: dict[Fraction, int] = {}
         for rate, each in self._work:
             by_rate[rate] = by_rate.get(rate, 0) + each.operations(sequences, joined)
@@ -165,7 +165,7 @@ class _Stage:
             "decode step",
             (
                 weights_read(self._used),
-                rank.cache_read(sequences, scenario.workload.context),
+                rank.cache_read(sequences, scenario.workload.average),
                 Sum("operations", tuple(each.term(sequences, joined) for _, each in self._work)),
             ),
         )
@@ -220,6 +220,8 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
     alone = _alone(stages)
     per_token = max(slowest.seconds, alone)
     rate = _rate(scenario, deployment, stages, alone)
+    if scenario.workload.mix is not None and deployment.dp > 1:
+        rate = _rate_of_lightest(scenario, deployment, each_rank, parts)
     spill = None
     if scenario.spill:
         found = spilled(scenario, deployment, ranks)
@@ -252,14 +254,26 @@ def tokens_per_second(scenario: Scenario, deployment: Deployment, ranks: Ranks) 
     """
     if why_no_bound(scenario, deployment) is not None:
         return None
-    parts = parts_read(scenario, deployment)
-    stages = [_Stage(scenario, deployment, rank, parts) for rank in ranks.of(deployment)]
+    parts, each = parts_read(scenario, deployment), ranks.of(deployment)
+    if scenario.workload.mix is not None and deployment.dp > 1:
+        return float(_rate_of_lightest(scenario, deployment, each, parts))
+    stages = [_Stage(scenario, deployment, rank, parts) for rank in each]
     return float(_rate(scenario, deployment, stages, _alone(stages)))
 
 
 def _alone(stages: list[_Stage]) -> Fraction:
     """Seconds of one sequence in all stages, one after another."""
     return sum((stage.times * stage.step(1, joined=1).seconds for stage in stages), Fraction(0))
+
+
+def _rate_of_lightest(
+    scenario: Scenario, deployment: Deployment, ranks: tuple[Rank, ...], parts: tuple[Part, ...]
+) -> Fraction:
+    """The same of a mix, whose longest requests are not on every replica: as if none had more than its share."""
+    workload = scenario.workload
+    least = replace(scenario, workload=replace(workload, mix=workload.mix and workload.mix.least))
+    stages = [_Stage(least, deployment, rank, parts) for rank in ranks]
+    return _rate(least, deployment, stages, _alone(stages))
 
 
 def _rate(scenario: Scenario, deployment: Deployment, stages: list[_Stage], alone: Fraction) -> Fraction:

@@ -9,7 +9,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit, Ranks
 from kvcalc.units import MAX_BATCH
 from kvcalc.verbs.candidate import Candidate, evaluate, rank_holds
-from kvcalc.verbs.capacity_search import least, replica_of, usual
+from kvcalc.verbs.capacity_search import fewest_of_a_mix, least, replica_of, usual
 from kvcalc.verbs.search_bounds import Bounds
 
 if TYPE_CHECKING:
@@ -115,8 +115,9 @@ class _Search:
                 if not self._ranks.serves(Deployment(tp, pp)):
                     continue
                 replica = replica_of(scenario, Deployment(tp, pp), self._figure, self._ranks)
-                if replica.holds(-(-batch // most), context):
-                    dp = -(-batch // (replica.most_sequences(context) or batch))
+                mixed = scenario.workload.mix is not None
+                if mixed or replica.holds(-(-batch // most), context):
+                    dp = 1 if mixed else -(-batch // (replica.most_sequences(context) or batch))
                     found = self._replicated(tp, pp, dp, most)
                     if found is not None:
                         best, fewest = found, found.gpus
@@ -124,17 +125,17 @@ class _Search:
 
     def _replicated(self, tp: int, pp: int, dp: int, most: int) -> Deployment | None:
         """So many replicas; where an engine leaves each of them less memory than one alone has, the first that do."""
+        if self._scenario.workload.mix is not None:
+            fewest = fewest_of_a_mix(lambda dp: self._held_by(Deployment(tp, pp, dp)), dp, most)
+            return None if fewest is None else Deployment(tp, pp, fewest)
         if self._scenario.engine.plain:
             return Deployment(tp, pp, dp)
         several = (Deployment(tp, pp, each) for each in range(dp, min(most, dp + SEARCH_EFFORT // self._layers) + 1))
-        return next(
-            (
-                each
-                for each in several
-                if self._ranks.serves(each) and evaluate(self._scenario, each, self._ranks).holds(self._figure)
-            ),
-            None,
-        )
+        return next((each for each in several if self._held_by(each)), None)
+
+    def _held_by(self, deployment: Deployment) -> bool:
+        served = self._ranks.serves(deployment)
+        return served and evaluate(self._scenario, deployment, self._ranks).holds(self._figure)
 
     def best_of(self, gpus: int, dp: int) -> Candidate | None:
         """The one with the most headroom of so many GPUs a replica.

@@ -23,10 +23,11 @@ from kvcalc.verbs.estimate_result import (
     RankResult,
     SpillResult,
 )
+from kvcalc.verbs.mixed import on_average, percentiles
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
-from kvcalc.verbs.replica import bytes_without_windows, one_copy_bytes, replica_cache
+from kvcalc.verbs.replica import bytes_without_windows, one_copy_bytes, replica_bytes, replica_cache
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled
 
@@ -52,18 +53,21 @@ def estimate(scenario: Scenario) -> Estimate:
     used = Accelerator.of(scenario, shown.largest_rank.usable_bytes)
     can = weights_known and can_decode(scenario, shown)
     decode = decode_bound(scenario, shown.deployment, ranks) if can else None
-    cache = asked.fullest.cache if deployment.ranks == 1 else replica_cache(scenario, deployment, ranks)
+    held = on_average(scenario, ranks.settled(deployment))
+    whole = deployment.ranks == 1 and held is scenario
+    cache = asked.fullest.cache if whole else replica_cache(held, deployment, ranks)
+    peak = cache.bytes if held is scenario else replica_bytes(scenario, deployment, ranks)
     asked_rank = rank_of(asked)
     found_rank = None if found is None else rank_of(found)
     return Estimate(
         model=ModelSummary.of(model),
-        workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
+        workload=WorkloadSummary.of(scenario.workload),
         engine=scenario.engine.name,
         engine_version=scenario.engine.version,
         deployment=deployment,
         answer=_answer(ranks, shown, found_rank if shown is found and found_rank else asked_rank),
-        cache=_cache(ranks, cache, asked),
-        memory=memory_of(scenario, cache.bytes, asked, asked_rank),
+        cache=_cache(ranks, held, cache, peak, asked),
+        memory=memory_of(scenario, peak, asked, asked_rank),
         gpus=_gpus(ranks, asked, found, used),
         decode=decode,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
@@ -137,14 +141,17 @@ def _spill(ranks: Ranks, deployment: Deployment, decode: DecodeBound | None) -> 
     return SpillResult(found.bytes_per_rank, found.bytes, decode.seconds_per_token if decode else None)
 
 
-def _cache(ranks: Ranks, whole: Sum, asked: Candidate) -> CacheResult:
-    scenario, deployment = ranks.scenario, asked.deployment
-    context, fullest = scenario.workload.context, asked.fullest_rank
+def _cache(ranks: Ranks, scenario: Scenario, whole: Sum, peak: int, asked: Candidate) -> CacheResult:
+    """Of a scenario whose requests may hold what they do on average."""
+    deployment, fullest = asked.deployment, asked.fullest_rank
+    context, lengths = scenario.workload.context, scenario.workload.lengths
     rate = fullest.rate(context)
     return CacheResult(
         bytes=whole.bytes,
         one_copy_bytes=one_copy_bytes(scenario, deployment, ranks),
-        bytes_per_rank=asked.fullest.cache.bytes,
+        peak_bytes=peak,
+        percentiles=percentiles(scenario, ranks.settled(deployment)),
+        bytes_per_rank=fullest.cache_bytes(asked.sequences, lengths),
         bytes_per_sequence=rate.bytes_per_sequence + rate.shared_bytes,
         bytes_per_token=rate.bytes_per_token,
         bytes_per_token_at_context=rate.bytes_per_token_at_context,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Sum, Term
     from kvcalc.verbs.decode_bound import DecodeBound
+    from kvcalc.verbs.mixed import Percentiles
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
 
 
@@ -24,6 +25,9 @@ class CacheResult(Record):
     Attributes:
         bytes: of one replica, every copy on every rank.
         one_copy_bytes: the same without replication.
+        peak_bytes: the same with the last token of every request. Where requests of a mix generate, `bytes` and all
+            other figures are of what they hold on average.
+        percentiles: of what one request takes with its last token, on all ranks of a replica.
         bytes_per_rank: of the fullest rank, as are all figures below.
         bytes_per_sequence: one sequence at this context; an engine's rounding is spread over all.
         bytes_per_token: what a token adds while no window is full.
@@ -36,6 +40,8 @@ class CacheResult(Record):
     """
 
     bytes: int
+    peak_bytes: int
+    percentiles: Percentiles
     one_copy_bytes: int
     bytes_per_rank: int
     bytes_per_sequence: int
@@ -209,6 +215,6 @@ class Estimate(Result):
 
     @property
     def brief(self) -> str:
-        asked = f"{self.model.name}, {self.workload.batch:,} x {self.workload.context:,} tokens"
+        asked = f"{self.model.name}, {self.workload.words}"
         answer = self.answer
         return f"{asked}: {self.cache.bytes:,} bytes of cache, {answer.gpus:,} x {answer.gpu}: {answer.state}"

@@ -10,6 +10,7 @@ from kvcalc.note import Note, note
 from kvcalc.scenario import DEFAULT_DTYPE
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.gpu_notes import gpu_notes
+from kvcalc.verbs.mixed import mix_notes
 from kvcalc.verbs.replica import bytes_without_windows, one_copy_content_bytes, replica_content_bytes, shares_nothing
 from kvcalc.verbs.weight_notes import weight_notes
 
@@ -45,6 +46,7 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[N
     """
     scenario = ranks.scenario
     yield from scenario.notes
+    yield from mix_notes(scenario.workload)
     shown = asked if scenario.deployment is not None or found is None else found
     yield from model_notes(scenario, asked.deployment if scenario.engine.plain else shown.deployment)
     if not asked.weights_known:

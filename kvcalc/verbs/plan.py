@@ -13,6 +13,7 @@ from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.gpu_notes import gpu_notes
+from kvcalc.verbs.mixed import mix_notes
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound
 from kvcalc.verbs.plan_ranking import Ranking, found_on, ranked
@@ -62,7 +63,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
     kept = [(each.scenario, each.deployment) for each in offers]
     return Plan(
         model=ModelSummary.of(scenario.model),
-        workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
+        workload=WorkloadSummary.of(scenario.workload),
         max_gpus=limits.max_gpus,
         whole_nodes=limits.whole_nodes,
         deployments=tuple(_planned(search, each, ranking) for each in offers),
@@ -116,11 +117,10 @@ def _planned(search: Search, offer: Offer, ranking: Ranking) -> Planned:
 def _nearest(search: Search, asked: list[Scenario]) -> str:
     """Why nothing holds the workload, by what comes nearest, and what would."""
     limits = search.limits
-    batch, context = asked[0].workload.batch, asked[0].workload.context
     spares = f" and {limits.spare:,} spare" if limits.spare else ""
     at_most = f"{limits.max_gpus:,} GPU" + ("s" if limits.max_gpus > 1 else "")
     at_most += " in whole nodes" if limits.whole_nodes else ""
-    words = f"nothing legal of at most {at_most} holds {batch:,} x {context:,} tokens{spares}"
+    words = f"nothing legal of at most {at_most} holds {WorkloadSummary.of(asked[0].workload).words}{spares}"
     misses = [(miss, each) for each in asked if (miss := nearest_miss(search, each)) is not None]
     best, on = max(misses, key=lambda pair: (pair[0].sequences, -pair[0].lacks_bytes), default=(None, asked[0]))
     if best is not None:
@@ -137,6 +137,7 @@ def _nearest(search: Search, asked: list[Scenario]) -> str:
 
 def _notes(search: Search, asked: list[Scenario], kept: list[tuple[Scenario, Deployment]]) -> Iterator[Note]:
     yield from asked[0].notes
+    yield from mix_notes(asked[0].workload)
     yield from model_notes(*(kept[0] if kept else (asked[0], _least(asked[0]))))
     yield from _defaults_of_others(kept)
     yield from weight_notes(asked[0])

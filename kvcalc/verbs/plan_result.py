@@ -95,6 +95,6 @@ class Plan(Result):
 
     @property
     def brief(self) -> str:
-        asked = f"{self.model.name}, {self.workload.batch:,} x {self.workload.context:,} tokens"
+        asked = f"{self.model.name}, {self.workload.words}"
         best = next((f"{each.count:,} x {each.gpu}" for each in self.deployments), "nothing legal")
         return f"{asked}: {best} first of {len(self.deployments):,}" if self.deployments else f"{asked}: {best}"

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
-from kvcalc.verbs.capacity_search import largest
+from kvcalc.verbs.capacity_search import fewest_of_a_mix, largest
 from kvcalc.verbs.plan_front import Offer, not_dominated
 from kvcalc.verbs.plan_ways import Ways
 
@@ -128,6 +128,8 @@ class Search(Ways):
 
     def _replicas(self, scenario: Scenario, alone: Deployment, most: int) -> int | None:
         """The fewest replicas that hold the batch; None where `most` do not."""
+        if scenario.workload.mix is not None:  # how many replicas there are decides which requests each has
+            return fewest_of_a_mix(lambda dp: self._served_and_holds(scenario, replace(alone, dp=dp)), 1, most)
         if not self.replica(scenario, alone).holds(-(-self._batch // most), self._context):
             return None
         fewest = -(-self._batch // self.sequences(scenario, alone))

@@ -14,6 +14,7 @@ from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.legality import legal_dcps
 from kvcalc.memory import Ranks
 from kvcalc.memory.parts import placed_parts, whole_parts
+from kvcalc.scenario.mix import Mix
 from kvcalc.verbs.capacity_search import Replica, least, replica_of
 from kvcalc.verbs.deployment_search import legal_tps_of_a_node
 from kvcalc.verbs.nodes import Nodes
@@ -189,7 +190,8 @@ class Ways:
         key = self._played_by(scenario), tp, dcp
         if key not in self._caches:
             ranks, alone = self.ranks(scenario), Deployment(tp, dcp=dcp)
-            held = ranks.of(alone)[0].content_bytes(self._batch, self._context) if ranks.serves(alone) else 0
+            least_held = self._context.least if isinstance(self._context, Mix) else self._context
+            held = ranks.of(alone)[0].content_bytes(self._batch, least_held) if ranks.serves(alone) else 0
             self._caches[key] = tp * held
         return self._caches[key]
 

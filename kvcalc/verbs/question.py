@@ -9,12 +9,13 @@ from kvcalc.memory import Ranks
 from kvcalc.noun import noun
 from kvcalc.record import Record
 from kvcalc.scenario import compute_format
+from kvcalc.verbs.mixed import KindSummary, kinds_of
 from kvcalc.verbs.replica import kept_format
 
 if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
-    from kvcalc.scenario import Scenario
+    from kvcalc.scenario import Scenario, Workload
 
 
 @noun
@@ -34,10 +35,26 @@ class ModelSummary(Record):
 
 @noun
 class WorkloadSummary(Record):
-    """For what."""
+    """For what.
+
+    Attributes:
+        mix: the kinds of requests, where they differ; else none.
+    """
 
     batch: int
     context: int
+    mix: tuple[KindSummary, ...]
+
+    @classmethod
+    def of(cls, workload: Workload) -> WorkloadSummary:
+        return cls(workload.batch, workload.context, kinds_of(workload))
+
+    @property
+    def words(self) -> str:
+        """'32 x 8,192 tokens'."""
+        if not self.mix:
+            return f"{self.batch:,} x {self.context:,} tokens"
+        return f"{self.batch:,} requests of a mix, up to {self.context:,} tokens"
 
 
 @noun
@@ -84,7 +101,10 @@ class Question(NamedTuple):
         mechanisms: of those layers.
         dtype: of computing.
         cache_dtype: the format that the cache is kept in.
+        mix: the mix of requests, as --mix takes it; empty where all are alike.
+        shortest: tokens of the shortest request.
         shared_prefix: first tokens of the context that all sequences of a replica share.
+        prefix_groups: how many such prefixes there are.
         accelerator: None where it plays no part.
         deployment: the one asked for; None where there was none.
         sources: of the mechanisms' formulas, the model's figures and the accelerator's memory.
@@ -98,7 +118,10 @@ class Question(NamedTuple):
     cache_dtype: str
     batch: int
     context: int
+    mix: str
+    shortest: int
     shared_prefix: int
+    prefix_groups: int
     engine: str
     accelerator: Accelerator | None
     deployment: Deployment | None
@@ -107,7 +130,7 @@ class Question(NamedTuple):
     @classmethod
     def of(cls, scenario: Scenario, accelerator: Accelerator | None) -> Question:
         """The question that a scenario is; without an accelerator where it plays no part."""
-        model, kinds = scenario.model, scenario.model.distinct()
+        model, kinds, mix = scenario.model, scenario.model.distinct(), scenario.workload.mix
         return cls(
             model=model.name,
             kinds=tuple((layer.label, number) for layer, number in kinds.items()),
@@ -117,7 +140,10 @@ class Question(NamedTuple):
             cache_dtype=kept_format(scenario).name,
             batch=scenario.workload.batch,
             context=scenario.workload.context,
+            mix="" if mix is None else str(mix),
+            shortest=scenario.workload.context if mix is None else mix.kinds[-1].peak,
             shared_prefix=scenario.shared_prefix,
+            prefix_groups=scenario.prefix_groups,
             engine=scenario.engine.label,
             accelerator=accelerator,
             deployment=scenario.deployment,

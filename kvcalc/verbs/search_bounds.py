@@ -24,6 +24,7 @@ class Bounds:
         if (staged := ranks.weights_of(Deployment(self._tp, 2))) is not None:  # where copies may not be counted
             self._weights = min(self._weights, sum(size // self._tp for _, sizes in staged.alike for size in sizes))
         self._cache = rank.cache_bytes(sequences, alone.context)
+        self._mixed = ranks.scenario.workload.mix is not None  # replicas have requests of other lengths
         self._unbounded = not ranks.scenario.engine.plain  # stages may have more memory where there are more of them
 
     def most_headroom(self, pp: int) -> int:
@@ -47,7 +48,7 @@ class Bounds:
         """A number of replicas below which the batch is not held, each with weights of its own; 1 where that is all
         that can be said.
         """
-        if self._unbounded:
+        if self._unbounded or self._mixed:
             return 1
         for_cache = pp * self._most(pp) - self._weights
         if for_cache > 0:

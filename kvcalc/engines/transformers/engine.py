@@ -42,6 +42,9 @@ class Transformers(Engine):
     rules: ClassVar[tuple[Rule, ...]] = RULES
     utilization: ClassVar[Fraction | None] = None
     whole_batch: ClassVar[str | None] = "keeps one batch, whose sequences begin and end together"
+    one_length: ClassVar[str] = (
+        "transformers pads a batch to its longest prompt, and generates for all of it until the last request ends"
+    )
 
     def settle(self, setup: Setup) -> TransformersLayout:
         deployment, settings = setup.deployment, settings_of(self)

@@ -54,6 +54,10 @@ class TransformersLayout(Settled):
         self.settings, self._format = settings, kept_in
 
     @property
+    def reserves_ahead(self) -> bool:
+        return self.settings.static
+
+    @property
     def cache_format(self) -> CacheFormat:
         return self._format
 

@@ -27,7 +27,7 @@ from kvcalc.scenario.options.drafting import Drafting
 from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CacheDtype, Memory, StateDtypes, WeightDtype
 from kvcalc.scenario.options.model import Assumptions, ModelFields, ModelNumbers
-from kvcalc.scenario.options.workload import BATCH, Context, MoreContext, of_workload
+from kvcalc.scenario.options.workload import BATCH, Context, MoreContext, Requests, of_workload
 from kvcalc.scenario.prices import prices
 from kvcalc.scenario.reading import accelerators, count, counts, positive
 from kvcalc.units import MAX_CONTEXT
@@ -48,6 +48,7 @@ def _gpu_names_and_all() -> Iterable[str]:
 
 class PlannedOptions(
     Context,
+    Requests,
     MoreContext,
     CacheDtype,
     WeightDtype,

@@ -19,7 +19,7 @@ from kvcalc.scenario.options.drafting import Drafting
 from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CACHE_DTYPE, CacheDtype, Memory, StateDtypes, WeightDtype, of_memory
 from kvcalc.scenario.options.model import Assumptions, ModelFields, ModelNumbers
-from kvcalc.scenario.options.workload import Batch, Context, MoreContext
+from kvcalc.scenario.options.workload import Batch, Context, MoreContext, Requests
 from kvcalc.scenario.reading import size, words
 
 
@@ -44,7 +44,9 @@ class DeployedOptions(
     """Of where and how, but for the engine."""
 
 
-class ScenarioOptions(CacheDtype, HeldOptions, Drafting, Adapters, EngineChoice, DeployedOptions, total=False):
+class ScenarioOptions(
+    CacheDtype, Requests, HeldOptions, Drafting, Adapters, EngineChoice, DeployedOptions, total=False
+):
     """Of one scenario: `make_scenario`, `estimate`."""
 
 

@@ -1,8 +1,12 @@
 """How many sequences of how many tokens."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, TypedDict
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
 
+from kvcalc.scenario.mix import Mix
+from kvcalc.scenario.mix_text import mix
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.reading import context, count, generated
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
@@ -33,6 +37,20 @@ class Context(TypedDict, total=False):
     ]
 
 
+class Requests(TypedDict, total=False):
+    """Of requests that differ."""
+
+    mix: Annotated[
+        Mix | str | Path | Sequence[tuple[Any, Any, Any]] | None,
+        of_workload(
+            "MIX",
+            "Requests that differ, as SHARE:INPUT+OUTPUT (70%:2Ki+500,30%:16Ki+1Ki), or a CSV file with share,input,"
+            "output: what they hold on average, and at their peak.",
+            read=mix,
+        ),
+    ]
+
+
 class MoreContext(TypedDict, total=False):
     input_tokens: Annotated[
         int | str | None,
@@ -48,5 +66,11 @@ class MoreContext(TypedDict, total=False):
             "N",
             "First tokens of the context that all sequences of a replica share, kept once.",
             read=count(MAX_CONTEXT),
+        ),
+    ]
+    prefix_groups: Annotated[
+        int | str | None,
+        of_workload(
+            "N", "Prefixes of that length, each kept once, that sequences share in groups (1).", read=count(MAX_BATCH)
         ),
     ]

@@ -67,7 +67,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     )
     return Comparison(
         model=ModelSummary.of(model),
-        workload=WorkloadSummary(scenario.workload.batch, scenario.workload.context),
+        workload=WorkloadSummary.of(scenario.workload),
         engine=scenario.engine.name,
         engine_version=scenario.engine.version,
         varies=("mechanism",),

@@ -72,7 +72,7 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     compared, limit = [row.name for row in rows], first.gpu_limit
     return Comparison(
         model=ModelSummary.of(first.model) if one_model else None,
-        workload=WorkloadSummary(first.workload.batch, first.workload.context),
+        workload=WorkloadSummary.of(first.workload),
         engine=None if "engine" in varies else first.engine.name,
         engine_version=None if "engine" in varies else first.engine.version,
         varies=varies,
