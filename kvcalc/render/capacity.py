@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str) -> Report:
     """One capacity: one line of CSV."""
     row = contents(result)
+    row["workload"] = contents(result.workload) | {"mix": result.question.mix}
     row["gpus"] = result.gpus or {"gpu": None, "memory_bytes": None, "utilization": None, "usable_bytes": None}
     return Report(
         result, (row,), lambda: _view(result, unit, explain=explain, command=command), result.notes, unit=unit

@@ -33,7 +33,13 @@ def _csv_row(result: Estimate) -> dict[str, Any]:
     gpus["per_rank"] = result.gpus.per_rank or _empty(RankResult)
     decode = contents(result.decode) if result.decode else _empty(DecodeBound)
     decode["spill"] = decode["spill"] or _empty(Spill)
-    return contents(result) | {"gpus": gpus, "decode": decode, "spill": result.spill or _empty(SpillResult)}
+    workload = contents(result.workload) | {"mix": result.question.mix}
+    return contents(result) | {
+        "workload": workload,
+        "gpus": gpus,
+        "decode": decode,
+        "spill": result.spill or _empty(SpillResult),
+    }
 
 
 def _empty(record: type[Any]) -> dict[str, Any]:
