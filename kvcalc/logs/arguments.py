@@ -67,7 +67,11 @@ def command_pairs(text: str, wanted: Mapping[str, str], flags: Mapping[str, str]
 
 
 def command_flags(
-    words: Sequence[str], wanted: Container[str], flags: Mapping[str, str], switches: Container[str] = frozenset()
+    words: Sequence[str],
+    wanted: Container[str],
+    flags: Mapping[str, str],
+    switches: Container[str] = frozenset(),
+    lists: Container[str] = frozenset(),
 ) -> tuple[list[Flag], list[str]]:
     """The options of a command line, and the words that are none and no option's value.
 
@@ -76,6 +80,7 @@ def command_flags(
         wanted: names of options; `--no-NAME` is the opposite of one of them.
         flags: the names that short flags stand for.
         switches: names of options without a value, unless it is true or false.
+        lists: names of options with several values, of which the first is kept.
     """
     found, others, index = [], [], 0
     while index < len(words):
@@ -94,6 +99,8 @@ def command_flags(
                 has_value = after.lower() in _TRUTHS
             value = after if has_value else "True"
             index += has_value
+        while name in lists and index < len(words) and not words[index].startswith("-"):
+            index += 1
         found.append(Flag(typed, positive, "False") if off else Flag(typed, name, value[:MAX_VALUE]))
     return found, others
 

@@ -23,14 +23,16 @@ FLAGS = {
         --max-num-batched-tokens --kv-cache-dtype --gpu-memory-utilization --dtype --quantization --block-size
         --kv-cache-memory-bytes --performance-mode --enable-prefix-caching --no-enable-prefix-caching
         --disable-hybrid-kv-cache-manager --no-disable-hybrid-kv-cache-manager --enforce-eager
-        --mamba-ssm-cache-dtype
+        --mamba-ssm-cache-dtype --speculative-config --enable-lora --max-lora-rank --max-loras
         """,
     "sglang": """
         --model-path --tp-size --pp-size --dp-size --ep-size --attn-dp-size --enable-dp-attention
         --context-length --kv-cache-dtype --dtype --quantization --mem-fraction-static --swa-full-tokens-ratio
         --mamba-full-memory-ratio --page-size --chunked-prefill-size --max-running-requests --max-total-tokens
         --max-mamba-cache-size --cuda-graph-max-bs --cuda-graph-max-bs-decode --disable-radix-cache
-        --disable-hybrid-swa-memory --disable-cuda-graph --mamba-ssm-dtype
+        --disable-hybrid-swa-memory --disable-cuda-graph --mamba-ssm-dtype --speculative-algorithm
+        --speculative-num-steps --speculative-eagle-topk --speculative-num-draft-tokens --enable-lora
+        --max-lora-rank --lora-target-modules --max-loras-per-batch
         """,
 }
 SOURCES = {

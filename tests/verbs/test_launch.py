@@ -133,6 +133,9 @@ REFUSED = [
     ("llama-server", GGUF, {"weight_dtype": "fp8"}, "name another file"),
     ("trtllm-serve", "llama-3-8b", {"cache_dtype": "fp8"}, "leave --cache-dtype out"),
     ("trtllm-serve", "llama-3-8b", {"dp": 2}, "emit the line of one replica"),
+    ("llama-server", GGUF, {"mtp": 1}, "--mtp"),
+    ("trtllm-serve", "llama-3.1-8b", {"lora": 8}, "kvcalc emits no flag of trtllm-serve for that"),
+    ("vllm", "llama-3.1-8b", {"lora": 8, "lora_modules": "q_proj"}, "leave it out"),
     ("helm", "llama-3-8b", {"gpu": "mi300x"}, "--emit vllm prints the line"),
 ]
 
@@ -299,6 +302,48 @@ def test_a_line_reads_back_to_its_server(data: st.DataObject) -> None:
         found = launched("capacity", word, model, options)
     except KvcalcError:
         return
+    asked, back = capacity(found.scenario), capacity_from_command(found.text, gpu="h200")
+    assert {name: getattr(back, name) for name in SAME} == {name: getattr(asked, name) for name in SAME}
+
+
+BESIDE: list[tuple[str, str, dict[str, Any], str]] = [
+    (
+        "vllm",
+        "deepseek-v3",
+        {"mtp": 1, "tp": 8},
+        """--speculative-config '{"method": "mtp", "num_speculative_tokens": 1}'""",
+    ),
+    (
+        "vllm",
+        "llama-3.1-70b",
+        {"draft": "llama-3.1-8b", "tp": 8, "engine_option": {"num-speculative-tokens": "5"}},
+        '"model": "meta-llama/Llama-3.1-8B-Instruct", "num_speculative_tokens": 5',
+    ),
+    ("vllm", "llama-3.1-8b", {"lora": 12, "max_loras": 4}, "--enable-lora --max-lora-rank 16 --max-loras 4"),
+    (
+        "sglang",
+        "deepseek-v3",
+        {"mtp": 2, "tp": 8, "engine_option": {"mem-fraction-static": "0.8"}},
+        (
+            "--speculative-algorithm EAGLE --speculative-num-steps 2 --speculative-eagle-topk 1 "
+            "--speculative-num-draft-tokens 3"
+        ),
+    ),
+    (
+        "sglang",
+        "llama-3.1-8b",
+        {"lora": 16},
+        "--enable-lora --max-lora-rank 16 --lora-target-modules all --max-loras-per-batch 8",
+    ),
+]
+
+
+@pytest.mark.parametrize(("word", "model", "options", "told"), BESIDE)
+def test_drafts_and_adapters_read_back(word: str, model: str, options: dict[str, Any], told: str) -> None:
+    found = launched("capacity", word, model, {"context": 4096, "gpu": "h200", **options})
+    assert told in found.text
+    kept = json.loads((DATA / "flags" / f"{word}.json").read_text())["flags"]
+    assert {*_flags(found.text)} - {"-m"} <= {*kept}
     asked, back = capacity(found.scenario), capacity_from_command(found.text, gpu="h200")
     assert {name: getattr(back, name) for name in SAME} == {name: getattr(asked, name) for name in SAME}
 

@@ -39,6 +39,7 @@ class CommandLine(NamedTuple):
         flags: the names that short flags stand for.
         switches: options without a value.
         suffixes: of numbers, and what each multiplies them by.
+        lists: options with several values.
         refused: options that change memory and that kvcalc does not follow, each with the values, in lower case, that
             leave memory as it is.
         noted: options that may change memory beside the cache.
@@ -53,3 +54,4 @@ class CommandLine(NamedTuple):
     noted: frozenset[str]
     suffixes: Mapping[str, int] = MappingProxyType({})
     environment: Mapping[str, str] = MappingProxyType({})
+    lists: frozenset[str] = frozenset()

@@ -11,7 +11,18 @@ SGLANG = CommandLine(
     "sglang",
     settings=MappingProxyType(
         {name: option for name, option in sglang.SETTINGS.items() if name not in {*sglang.SINCE, "kv_dtype"}}
-        | {"disable_hybrid_swa_memory": "disable-hybrid-swa-memory", "speculative_algorithm": ""}
+        | {
+            "disable_hybrid_swa_memory": "disable-hybrid-swa-memory",
+            "speculative_algorithm": "draft method",
+            "speculative_draft_model_path": "draft",
+            "speculative_draft_model": "draft",
+            "speculative_num_steps": "draft steps",
+            "speculative_eagle_topk": "draft width",
+            "speculative_num_draft_tokens": "draft tokens",
+            "enable_lora": "enable lora",
+            "max_lora_rank": "--lora",
+            "max_loras_per_batch": "--max-loras",
+        }
     ),
     flags=MappingProxyType({}),
     switches=frozenset(
@@ -35,10 +46,8 @@ SGLANG = CommandLine(
             "config": NOTHING,
             "cpu_offload_gb": OFF,
             "json_model_override_args": (*NOTHING, "{}"),
-            "speculative_algorithm": NOTHING,
-            "speculative_draft_model_path": NOTHING,
-            "enable_lora": OFF,
             "lora_paths": NOTHING,
+            "lora_target_modules": ("all", *NOTHING),
             "dcp_size": ONE,
             "decode_context_parallel_size": ONE,
             "attn_cp_size": ONE,
@@ -47,8 +56,10 @@ SGLANG = CommandLine(
             "disaggregation_mode": (*NOTHING, "null"),
         }
     ),
+    lists=frozenset({"lora_paths", "lora_target_modules", "cuda_graph_bs"}),
     noted=frozenset(
         {
+            "max_loaded_loras",
             "attention_backend",
             "cuda_graph_bs",
             "cuda_graph_max_bs_prefill",

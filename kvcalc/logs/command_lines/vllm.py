@@ -10,9 +10,21 @@ from kvcalc.logs.command_lines.base import NOTHING, OFF, ONE, CommandLine
 VLLM = CommandLine(
     "vllm",
     settings=MappingProxyType(
-        {**vllm.SETTINGS, "device_memory_utilization": "--utilization", "use_v1": "use-v1", "max_seq_len": ""}
+        {
+            **vllm.SETTINGS,
+            "device_memory_utilization": "--utilization",
+            "use_v1": "use-v1",
+            "max_seq_len": "",
+            "speculative_config": "speculative config",
+            "spec_method": "draft method",
+            "spec_model": "draft",
+            "spec_tokens": "num-speculative-tokens",
+            "enable_lora": "enable lora",
+            "max_lora_rank": "--lora",
+            "max_loras": "--max-loras",
+        }
     ),
-    flags=vllm.FLAGS,
+    flags=MappingProxyType({**vllm.FLAGS, "-sc": "speculative_config"}),
     switches=frozenset(
         {
             "enable_expert_parallel",
@@ -44,13 +56,10 @@ VLLM = CommandLine(
             "kv_cache_dtype_skip_layers": NOTHING,
             "kv_sharing_fast_prefill": OFF,
             "prefill_context_parallel_size": ONE,
-            "enable_lora": OFF,
-            "speculative_config": NOTHING,
-            "spec_method": NOTHING,
-            "spec_model": NOTHING,
-            "spec_tokens": NOTHING,
             "speculative_model": NOTHING,
             "disable_sliding_window": OFF,
+            "lora_target_modules": NOTHING,
+            "fully_sharded_loras": OFF,
             "mamba_cache_dtype": NOTHING,
             "mamba_block_size": NOTHING,
             "mamba_cache_mode": NOTHING,
@@ -76,7 +85,9 @@ VLLM = CommandLine(
             "skip_mm_profiling",
             "kv_transfer_config",
             "max_logprobs",
+            "max_cpu_loras",
         }
     ),
     environment=MappingProxyType({"VLLM_USE_V1": "use_v1"}),
+    lists=frozenset({"served_model_name", "lora_modules", "lora_target_modules", "cudagraph_capture_sizes"}),
 )

@@ -10,12 +10,13 @@ from kvcalc.engines import ENGINES, version_number
 from kvcalc.errors import KvcalcError
 from kvcalc.gpu import Gpu
 from kvcalc.logs import ServerLog
-from kvcalc.logs.command import OPTION
+from kvcalc.logs.launchers import OPTION
 from kvcalc.note import Note, note
 from kvcalc.scenario.make import gpu_of
 from kvcalc.scenario.option import given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import MAX_BATCH, parse_count
+from kvcalc.verbs.from_command.beside import said_beside
 from kvcalc.verbs.from_command.llama_server import said_by_llama_server
 from kvcalc.verbs.log_check.card_of_log import LoggedCard
 from kvcalc.verbs.log_check.model_of_log import model_of
@@ -118,6 +119,11 @@ def _notes(command: Command, given: Mapping[str, Any]) -> Iterator[Note]:
 def _said_by_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
     """Of vLLM and SGLang, whose lines limit the sequences of a replica."""
     said = said_by_engine(log, known, card)
+    beside = said_beside(log.engine, log.settings)
+    own = {**said.pop("engine_option"), **beside.pop("engine_option", {})}
+    if "mtp" in beside or "draft" in beside:
+        own = {name: value for name, value in own.items() if name != "num-speculative-tokens" or "draft" in beside}
+    said |= {**beside, "engine_option": own}
     limit = log.settings.get(_LIMITS[log.engine])
     if limit is not None:
         each = parse_count(limit, _LIMITS[log.engine], MAX_BATCH)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import ServerLog
-from kvcalc.logs.command import OPTION
+from kvcalc.logs.launchers import OPTION
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, parse_count
 from kvcalc.verbs.log_check.llama_cpp_settings import cache_format_of, slots_of
 

@@ -100,7 +100,13 @@ def target_of(word: str, engine: str | None) -> tuple[str, tuple[Note, ...]]:
 
 
 def launch(
-    word: str, model: Model | str | Path | None, scenario: Scenario, deployment: Deployment, *, limited: bool
+    word: str,
+    model: Model | str | Path | None,
+    scenario: Scenario,
+    deployment: Deployment,
+    *,
+    draft: Model | str | Path | None = None,
+    limited: bool,
 ) -> Launch:
     """The line or the file that starts a scenario's server on a deployment.
 
@@ -109,6 +115,7 @@ def launch(
         model: as it was named.
         scenario: of the target's engine.
         deployment: that it is to run on.
+        draft: the model that drafts, as it was named.
         limited: whether the batch was asked for: it is the server's limit then.
 
     Raises:
@@ -120,7 +127,8 @@ def launch(
     settled = served.scenario
     name = model_name(model, gguf=target.engine == "llama-cpp")
     _check(settled, deployment)
-    asked = Served(settled, deployment, name, served.limit)
+    drafts = None if draft is None else model_name(draft, gguf=target.engine == "llama-cpp")
+    asked = Served(settled, deployment, name, drafts, served.limit)
     line = target.line(asked)
     text = line.text if target.file is None else target.file(asked, line)
     return Launch(text + "\n", (*notes, *line.notes, *_without(settled)), settled)
@@ -183,6 +191,7 @@ def _without(scenario: Scenario) -> Iterator[Note]:
     """Parts of memory that are stated: a server finds them itself."""
     stated = scenario.replacements
     given: dict[str, Any] = {name: getattr(stated, name) for name in ("weights", "temporary", "overhead")}
+    given["draft-weights"] = None if scenario.drafting is None else scenario.drafting.weights
     options = tuple(f"--{name}" for name, value in given.items() if value is not None)
     if scenario.shared_prefix:
         options += ("--shared-prefix",)

@@ -31,12 +31,14 @@ class Served:
     Attributes:
         scenario: of its engine, with the deployment.
         model: as the engine finds it.
+        draft: what drafts its tokens, as the engine finds it; None where no model of its own does.
         limit: sequences of a replica, where the line alone says that; None: the engine's own default, or an option.
     """
 
     scenario: Scenario
     deployment: Deployment
     model: ModelName
+    draft: ModelName | None
     limit: int | None
 
     @property
@@ -48,6 +50,17 @@ class Served:
             for name, option in engine.options.items()
         }
         return {name: value for name, value in engine.given if value is not None and value != default[name]}
+
+    @property
+    def draft_name(self) -> str:
+        """Of what drafts.
+
+        Raises:
+            KvcalcError: it has none.
+        """
+        if self.draft is None:
+            raise KvcalcError("--draft: give it as the name or the folder of a checkpoint, which a server can load")
+        return self.draft.text
 
     @property
     def version(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.llama_cpp.builds import BUILDS
 from kvcalc.errors import KvcalcError
+from kvcalc.verbs.launch.beside import refuse_beside
 from kvcalc.verbs.launch.line import Line, Served, decimal, one_node
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def llama_server(served: Served) -> Line:
         KvcalcError: no flag says what is asked for.
     """
     one_node(served, "llama-server")
+    refuse_beside(served, "llama-server")
     deployment, scenario = served.deployment, served.scenario
     if deployment.dp > 1:
         raise KvcalcError("--dp: one llama-server is one replica; emit its line with its share of --batch")

@@ -44,15 +44,17 @@ def launched(command: str, word: str, model: Model | str | Path | None, options:
         found = plan(*make_plan_request(model, asked))
         if not found.deployments:
             raise NoError(f"{OPTION}: {found.nearest}")
-        result = launch(word, model, found.scenario, found.deployments[0].deployment, limited=limited)
+        result = launch(
+            word, model, found.scenario, found.deployments[0].deployment, limited=limited, draft=asked.get("draft")
+        )
         return result._replace(notes=(*notes, *found.notes, *result.notes))
     scenario = make_scenario(model, **asked)
     if command == "capacity":
         held = capacity(scenario)
         if held.sequences == 0:
             raise NoError(f"{OPTION}: {held.deployment} holds not one sequence of {held.workload.context:,} tokens")
-        result = launch(word, model, held.scenario, held.deployment, limited=limited)
+        result = launch(word, model, held.scenario, held.deployment, limited=limited, draft=asked.get("draft"))
         return result._replace(notes=(*notes, *held.scenario.notes, *result.notes))
     answer = estimate(scenario)
-    result = launch(word, model, answer.scenario, answer.answer.deployment, limited=limited)
+    result = launch(word, model, answer.scenario, answer.answer.deployment, limited=limited, draft=asked.get("draft"))
     return result._replace(notes=(*notes, *answer.scenario.notes, *result.notes))

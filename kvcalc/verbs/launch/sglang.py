@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.sglang.served import is_sparse
 from kvcalc.errors import KvcalcError
+from kvcalc.verbs.launch.beside import adapters_of_sglang, drafts_of_sglang
 from kvcalc.verbs.launch.formats import quantization
 from kvcalc.verbs.launch.line import DTYPES, Line, Served, Version, decimal, one_node
 
@@ -22,6 +23,7 @@ SINCE: Mapping[str, Version] = MappingProxyType(
         "--page-size": (0, 4, 4),
         "--pp-size": (0, 4, 6),
         "--ep-size": (0, 5, 1),
+        "--enable-lora": (0, 4, 9, 6),
         "--swa-full-tokens-ratio": (0, 4, 9, 6),
         "--disable-hybrid-swa-memory": (0, 4, 9, 6),
         "--max-mamba-cache-size": (0, 5, 2),
@@ -54,6 +56,8 @@ def sglang(served: Served) -> Line:
     line.add("--context-length", served.scenario.workload.context)
     _formats(served, line, version)
     _options(served, line, version)
+    drafts_of_sglang(served, line)
+    adapters_of_sglang(served, line)
     for word in line.words:
         since = SINCE.get(word)
         if since is not None and version < since:

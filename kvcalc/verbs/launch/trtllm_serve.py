@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kvcalc.errors import KvcalcError
+from kvcalc.verbs.launch.beside import refuse_beside
 from kvcalc.verbs.launch.formats import quantization
 from kvcalc.verbs.launch.line import Line, Served, decimal, one_node
 
@@ -16,6 +17,7 @@ def trtllm_serve(served: Served) -> Line:
         KvcalcError: no flag says what is asked for.
     """
     one_node(served, "trtllm-serve")
+    refuse_beside(served, "trtllm-serve")
     deployment, scenario, given = served.deployment, served.scenario, served.given
     if deployment.dp > 1:
         raise KvcalcError(f"--dp: {IN_A_FILE}; emit the line of one replica with its share of --batch")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import MLA, GatedDeltaNet, Mamba1, Mamba2, Role
+from kvcalc.verbs.launch.beside import adapters_of_vllm, drafts_of_vllm
 from kvcalc.verbs.launch.formats import quantization
 from kvcalc.verbs.launch.line import DTYPES, Line, Served, Version, decimal, several_nodes
 
@@ -20,6 +21,7 @@ SINCE: Mapping[str, Version] = MappingProxyType(
     {
         "--enable-expert-parallel": (0, 8),
         "--data-parallel-size": (0, 8, 5),
+        "--speculative-config": (0, 8, 5),
         "--disable-hybrid-kv-cache-manager": (0, 9, 2),
         "--no-disable-hybrid-kv-cache-manager": (0, 9, 2),
         "--decode-context-parallel-size": (0, 10, 2),
@@ -54,6 +56,8 @@ def vllm(served: Served) -> Line:
     if share != served.scenario.engine.default_utilization(gpu):
         line.add("--gpu-memory-utilization", decimal(share))
     _options(served, line)
+    drafts_of_vllm(served, line)
+    adapters_of_vllm(served, line)
     for word in line.words:
         since = SINCE.get(word)
         if since is not None and served.number < since:
@@ -140,7 +144,8 @@ def _state(served: Served, line: Line, version: Version) -> None:
 
 def _options(served: Served, line: Line) -> None:
     given = served.given
-    if given.get("usage") or given.get("num-speculative-tokens"):
+    undrafted = served.scenario.drafting is None and given.get("num-speculative-tokens")
+    if given.get("usage") or undrafted:
         name = "usage" if given.get("usage") else "num-speculative-tokens"
         why = "vllm serve is a server" if name == "usage" else "what drafts the tokens is not said"
         raise KvcalcError(f"--emit: --engine-option {name}: {why}; leave it out")

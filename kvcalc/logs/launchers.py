@@ -1,0 +1,108 @@
+"""Where a server's own options begin in a line: behind its program, a module of Python, or a container's image."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.errors import KvcalcError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPTION = "--from-command"
+MAX_SHOWN = 60
+"""Letters of a word that a message repeats."""
+
+_OPERATORS = re.compile(r"&&?|\|\|?|;|\d?>>?\S*|<\S*")
+_IMAGES = (
+    (re.compile(r"(?:.*/)?(?:vllm-openai(?:-rocm)?)(?::(?P<tag>.+))?"), "vllm"),
+    (re.compile(r"(?:.*/)?llama\.cpp:(?:server|full)(?P<tag>[\w.-]*)"), "llama-cpp"),
+)
+"""Images that start a server by themselves: docker/Dockerfile of vLLM, .devops of llama.cpp."""
+_TAG_VERSION = re.compile(r"v?(\d{1,4}\.\d{1,4}(?:\.\d{1,4})?(?:\.post\d{1,3})?)(?![\w.]*rc)")
+_BUILD = re.compile(r".*-(b\d{3,6})")
+_MODULES = {
+    "vllm.entrypoints.openai.api_server": "vllm",
+    "vllm.entrypoints.api_server": "vllm",
+    "sglang.launch_server": "sglang",
+}
+_PROGRAMS = {"llama-server": "llama-cpp", "llama-server.exe": "llama-cpp", "trtllm-serve": "tensorrt-llm"}
+_SERVES = {"vllm": "vllm", "sglang": "sglang"}
+"""Programs that serve where their next word is `serve`."""
+
+
+class Start(NamedTuple):
+    """Where a server's own words begin."""
+
+    engine: str
+    version: str | None
+    arguments: list[str]
+    before: list[str]
+
+
+def start_of(words: list[str]) -> Start:
+    """The one server among the commands of a line.
+
+    Raises:
+        KvcalcError: there is none, or there are several.
+    """
+    found = [start for each in _commands(words) if (start := _server(each)) is not None]
+    if len(found) != 1:
+        what = f"{len(found)} servers are started" if found else "no server is started that is known"
+        known = "vllm serve, python -m sglang.launch_server, llama-server, trtllm-serve"
+        shown = one_line(" ".join(words), MAX_SHOWN)
+        raise KvcalcError(f"{OPTION}: {what} by '{shown}'; give one line of: {known}")
+    return found[0]
+
+
+def _commands(words: list[str]) -> Iterator[list[str]]:
+    """The commands that stand one after another in a line; where output goes belongs to none."""
+    command: list[str] = []
+    for word in words:
+        if _OPERATORS.fullmatch(word):
+            yield command
+            command = []
+        elif word.endswith(";"):
+            yield [*command, word[:-1]]
+            command = []
+        else:
+            command.append(word)
+    yield command
+
+
+def _server(words: list[str]) -> Start | None:
+    for index, word in enumerate(words):
+        after, name = words[index + 1 :], re.split(r"[/\\]", word)[-1]
+        if word == "-m" and after and after[0] in _MODULES:
+            return Start(_MODULES[after[0]], _version_of_images(words[:index]), after[1:], words[:index])
+        if name in _SERVES and after[:1] == ["serve"]:
+            return Start(_SERVES[name], _version_of_images(words[:index]), after[1:], words[:index])
+        if name in _PROGRAMS:
+            arguments = after[1:] if name == "trtllm-serve" and after[:1] == ["serve"] else after
+            return Start(_PROGRAMS[name], None, arguments, words[:index])
+    return _image(words)
+
+
+def _image(words: list[str]) -> Start | None:
+    """A container's image that starts a server by itself, with the server's options behind it."""
+    if "run" not in words[:3]:
+        return None
+    for index, word in enumerate(words):
+        for image, engine in _IMAGES:
+            found = image.fullmatch(word)
+            if found is not None:
+                tag = found["tag"] or ""
+                version = _BUILD.fullmatch(tag) if engine == "llama-cpp" else _TAG_VERSION.match(tag)
+                arguments = [each for each in words[index + 1 :] if each != "--server"]
+                return Start(engine, version[1] if version else None, arguments, words[:index])
+    return None
+
+
+def _version_of_images(before: list[str]) -> str | None:
+    """The version that the tag of an image says, where a container starts the program."""
+    if "run" not in before[:3]:
+        return None
+    tags = [each.rpartition(":")[2] for each in before if re.fullmatch(r"[\w./-]+:v\d[\w.-]+", each)]
+    found = _TAG_VERSION.match(tags[-1]) if tags else None
+    return found[1] if found else None
