@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         load_gpu,
         load_model,
         plan,
+        sweep,
         verify,
     )
     from kvcalc.deployment import Deployment
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.log_check.result import LogCheck
     from kvcalc.verbs.plan_result import Plan
+    from kvcalc.verbs.sweeping.row import SweepRow
     from kvcalc.verification.result import Verification
 
 __version__ = "0.1.0"
@@ -52,6 +54,7 @@ __all__ = [
     "Plan",
     "Replacements",
     "Scenario",
+    "SweepRow",
     "Verification",
     "Workload",
     "__version__",
@@ -65,6 +68,7 @@ __all__ = [
     "load_model",
     "make_scenario",
     "plan",
+    "sweep",
     "verify",
 ]
 
@@ -84,6 +88,7 @@ _HOME = {
     "Plan": "verbs.plan_result",
     "Replacements": "scenario",
     "Scenario": "scenario",
+    "SweepRow": "verbs.sweeping.row",
     "Verification": "verification.result",
     "Workload": "scenario",
     "capacity": "api",
@@ -96,6 +101,7 @@ _HOME = {
     "load_model": "api",
     "make_scenario": "scenario.make",
     "plan": "api",
+    "sweep": "api",
     "verify": "api",
 }
 

@@ -5,6 +5,7 @@ Numbers may be integers or the spellings of the command line ('128Ki', '1.5GiB')
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -21,6 +22,7 @@ from kvcalc.scenario.options import (
     PlanOptions,
     ScenarioOptions,
     ServedOptions,
+    SweepOptions,
     TraceOptions,
     VerifiedOptions,
     VerifyOptions,
@@ -28,7 +30,7 @@ from kvcalc.scenario.options import (
 from kvcalc.verbs.estimate import estimate as _estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.log_check.result import LogCheck
     from kvcalc.verbs.plan_result import Plan
+    from kvcalc.verbs.sweeping.row import SweepRow
+    from kvcalc.verbs.sweeping.sweep import Sweep
     from kvcalc.verification.result import Verification
 
     AnyModel = Model | str | Path | Scenario
@@ -223,6 +227,43 @@ def _shipped_trace(file: str | Path) -> Path | None:
         names = ", ".join(trace_names())
         raise KvcalcError(f"--trace: there is no file {str(file)[:120]}; these ship with kvcalc: {names}")
     return shipped
+
+
+@accepts(SweepOptions)
+def sweep(
+    models: Model | str | Path | Sequence[Model | str | Path] | None = None,
+    /,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: Unpack[SweepOptions],
+) -> Iterator[SweepRow]:
+    """Many scenarios as rows, one at a time: `sweep("llama-3-70b", batch=[1, 8], context="1Ki..1Mi*2", tp="4,8")`.
+
+    A scenario that is wrong is a row with `error`. Axes take lists, ranges of Python, or texts as on the command line.
+
+    Args:
+        models: one or several of what `load_model` takes, or models.
+        progress: is told what is being done, how many rows are there, of how many.
+        options: as below.
+
+    Raises:
+        KvcalcError: an axis, a file or any other option cannot be read; with `strict`, the first wrong scenario's.
+    """
+    from kvcalc.verbs.sweeping.row import rows_of  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.sweeping.sweep import sweep as _sweep  # noqa: PLC0415  # likewise
+
+    def rows(opened: ExitStack, asked: Sweep) -> Iterator[SweepRow]:
+        done = 0
+        with opened:
+            for chunk in asked.chunks:
+                yield from rows_of(chunk, asked.columns)
+                done += chunk.rows
+                if progress is not None and asked.number is not None:
+                    progress("scenarios", done, asked.number)
+
+    with ExitStack() as stack:  # what cannot be read is refused here, not at the first row
+        asked = stack.enter_context(_sweep(models, options))
+        return rows(stack.pop_all(), asked)
 
 
 @accepts(VerifyOptions)

@@ -54,18 +54,31 @@ COMMANDS = {
 FORMATS = {"table": "txt", "json": "json", "csv": "csv", "markdown": "md"}
 
 
-CASES = [(name, how) for name in COMMANDS for how in FORMATS]
+ROWS = {
+    "sweep": "sweep --model llama-3-8b,gemma-3-27b,nosuch --batch 1,100 -c 1Ki..32Ki*32 --cache-dtype bf16,fp8 "
+    "--tp 1,3",
+    "sweep-fields": "sweep --model qwen3-8b --batch 8..24+8 -c max --gpu l40s --engine exact,vllm "
+    "--fields answer_gpus,cache_lower_bound,gpus_utilization,decode_limited_by",
+}
+FORMATS_OF_ROWS = {"csv": "csv", "jsonl": "jsonl"}
+
+CASES = [
+    *((name, how) for name in COMMANDS for how in FORMATS),
+    *((name, how) for name in ROWS for how in FORMATS_OF_ROWS),
+]
 
 
 @pytest.mark.parametrize(("name", "how"), CASES)
 def test_output_is_as_it_was(name: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*COMMANDS[name].split(), "--format", how]) == 0
+    assert run([*(COMMANDS | ROWS)[name].split(), "--format", how]) == 0
     printed = capsys.readouterr().out
-    golden = GOLDEN / f"{name}.{FORMATS[how]}"
+    golden = GOLDEN / f"{name}.{(FORMATS | FORMATS_OF_ROWS)[how]}"
     if os.environ.get("UPDATE_GOLDENS"):
         golden.write_text(printed, encoding="utf-8")
     assert printed == golden.read_text(encoding="utf-8")
 
 
 def test_every_golden_belongs_to_a_command() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == {f"{name}.{FORMATS[how]}" for name, how in CASES}
+    assert {path.name for path in GOLDEN.iterdir()} == {
+        f"{name}.{(FORMATS | FORMATS_OF_ROWS)[how]}" for name, how in CASES
+    }

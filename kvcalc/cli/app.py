@@ -19,6 +19,7 @@ COMMANDS = {
     "plan": "kvcalc.cli.plan",
     "compare": "kvcalc.cli.compare",
     "demand": "kvcalc.cli.demand",
+    "sweep": "kvcalc.cli.sweep",
     "verify": "kvcalc.cli.verify",
     "models": "kvcalc.cli.models",
     "gpus": "kvcalc.cli.gpus",

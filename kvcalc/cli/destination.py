@@ -10,8 +10,10 @@ import os
 import re
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+from kvcalc.cli.interrupt import UNFINISHED
 from kvcalc.cli.streams import end_as_filters_do
 from kvcalc.errors import CannotRunError, KvcalcError
 
@@ -53,6 +55,57 @@ def write_to(name: str, text: str) -> None:
         mode = _mode(target)
         write = _write_new if mode is None else _write_over if stat.S_ISREG(mode) else _write_into
         write(target, data)
+
+
+@contextmanager
+def streamed(name: str) -> Iterator[IO[bytes]]:
+    """Something to write to piece by piece, which takes the place of what a name leads to once all is there.
+
+    Raises:
+        KvcalcError: it cannot be written; what was there is what it was, and no part of a new file is left.
+    """
+    with _told(name):
+        target = _followed(name)
+        mode = None if isinstance(target, int) else _mode(target)
+        if isinstance(target, int) or (mode is not None and not stat.S_ISREG(mode)):
+            with open(target, "wb", closefd=not isinstance(target, int)) as stream:
+                yield stream
+            return
+        with _part_of(target) as (stream, part):
+            yield stream
+            stream.flush()
+            if mode is None:
+                os.chmod(part, _new_mode())
+                os.replace(part, target)
+            elif os.stat(target).st_nlink == 1:
+                os.chmod(part, stat.S_IMODE(mode))
+                os.replace(part, target)
+            else:
+                _write_over(target, Path(part).read_bytes())
+
+
+@contextmanager
+def _part_of(target: str) -> Iterator[tuple[IO[bytes], str]]:
+    """A file beside the target, which is gone afterwards unless it has been moved."""
+    import tempfile  # noqa: PLC0415  # for start-up time
+
+    folder, last = os.path.split(target)
+    descriptor, part = tempfile.mkstemp(dir=folder, prefix=f".{last[:50]}.")
+    UNFINISHED.add(part)
+    try:
+        with open(descriptor, "wb") as stream:
+            yield stream, part
+    finally:
+        with suppress(OSError):
+            os.unlink(part)
+        UNFINISHED.discard(part)
+
+
+def _new_mode() -> int:
+    """The permissions that a new file has."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 @contextmanager
@@ -123,23 +176,10 @@ def _followed(name: str) -> int | str:
 
 def _write_new(target: str, data: bytes) -> None:
     """Write beside the target, then move it into place, with the permissions that a new file has."""
-    import tempfile  # noqa: PLC0415  # for start-up time
-
-    folder, last = os.path.split(target)
-    descriptor, part = tempfile.mkstemp(dir=folder, prefix=f".{last[:50]}.")
-    try:
-        try:
-            _write_all(descriptor, data)
-        finally:
-            os.close(descriptor)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(part, 0o666 & ~mask)
+    with _part_of(target) as (stream, part):
+        _write_all(stream.fileno(), data)
+        os.chmod(part, _new_mode())
         os.replace(part, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(part)
-        raise
 
 
 def _write_over(target: str, data: bytes) -> None:

@@ -74,6 +74,15 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             ),
             ("kvcalc estimate (one workload)", "kvcalc plan (which deployments)"),
         ),
+        "sweep": Guide(
+            (
+                "kvcalc sweep --model llama-3-70b -b 8..64+8 -c 1Ki..128Ki*2 --tp 4,8",
+                "kvcalc sweep --model qwen3-8b,gemma-3-27b -c 32Ki --gpu l40s,h100",
+                "kvcalc sweep --model llama-3-8b -b 1..99+1 --fields cache_bytes,gpus_count",
+                "kvcalc sweep --model llama-3-8b -b 1..999+1 --shard 2/8 -o part-2.csv",
+            ),
+            ("kvcalc estimate (one row, with its formulas)", "kvcalc compare (a few side by side)"),
+        ),
         "verify": Guide(
             (
                 "kvcalc verify llama-3-8b --context 8192 --device meta",

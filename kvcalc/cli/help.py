@@ -15,7 +15,19 @@ from kvcalc.cli.examples import GUIDES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PANELS = ("Workload", "Requests", "Deployment", "Memory", "Drafting", "Adapters", "Verification", "Model", "Output")
+PANELS = (
+    "Axes",
+    "Workload",
+    "Requests",
+    "Deployment",
+    "Memory",
+    "Drafting",
+    "Adapters",
+    "Verification",
+    "Model",
+    "Rows",
+    "Output",
+)
 """In this order; options without a panel come last."""
 
 _WIDEST = 100

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 STATUS = 128 + signal.SIGINT
 """As a shell has it of a program that the signal ends."""
 
+UNFINISHED: set[str] = set()
+"""Files that nobody must find where the process ends at once."""
+
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -46,6 +49,9 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _end() -> NoReturn:
+    for path in UNFINISHED:
+        if os.path.exists(path):
+            os.unlink(path)
     if os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb":
         os.write(2, _SHOW_CURSOR)  # which a progress bar hides
     os._exit(STATUS)

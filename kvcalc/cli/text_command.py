@@ -112,9 +112,9 @@ def _refuse_destination(given: Mapping[str, Any]) -> None:
     models = (given.get("model"), given.get("source"), *(given.get("models") or ()))
     if any(model is not None and _is_read(model, target) for model in models):
         raise KvcalcError(f"-o: {target} is the model that is read; write to another file")
-    log = given.get("from_log")
-    if log is not None and _is_read(log, target):
-        raise KvcalcError(f"-o: {target} is the log that is read; write to another file")
+    for name, read in (("from_log", "log"), ("from_file", "file")):
+        if given.get(name) is not None and _is_read(given[name], target):
+            raise KvcalcError(f"-o: {target} is the {read} that is read; write to another file")
     refuse_unwritable(target)
 
 

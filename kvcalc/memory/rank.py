@@ -307,7 +307,8 @@ class Rank:
 
     def stretch(self, context: int) -> Stretch | None:
         """The contexts around this one over which its cache grows evenly, and how; None where nothing is known."""
-        if self._scenario.prefix_groups > 1:
+        in_turn = self._common.deployment.dcp > 1 and self._scenario.shared_prefix
+        if self._draft is not None or self._scenario.prefix_groups > 1 or in_turn:
             return None
         known = self._stretch
         if known is None or not known.first <= context <= known.last:

@@ -49,6 +49,13 @@ def _flat(value: Plain, prefix: str = "") -> dict[str, Plain]:
     return {prefix: _text(value) if isinstance(value, str) else value}
 
 
+def cell(value: Any) -> Any:
+    """A single value as a cell of CSV: nothing of None, true or false, a word that no spreadsheet computes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if value is None or isinstance(value, int | float) else _text(str(value))
+
+
 def _text(value: str) -> str:
     """A word on one line that no spreadsheet computes, wherever it is from. Numbers keep their sign."""
     line = one_line(value)

@@ -53,6 +53,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         given["engine_option"] or {},
         None if given["block_size"] is None else str(given["block_size"]),
     )
+    of_cards = _of_cards(gpu, engine, limited=given["gpus"] is not None)
     model_notes: tuple[Note, ...] = ()
     if given["dtype"] is None and (loaded := engine.as_loaded(found.model)) is not found.model:
         model_notes = (_computed_in(engine, found.model, loaded),)
@@ -72,7 +73,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         cache_format=cache_format(
             found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"], engine.tensor_names
         ),
-        deployment=_deployment(given) or _of_cards(gpu, engine, limited=given["gpus"] is not None),
+        deployment=_deployment(given) or of_cards,
         gpu_limit=_gpu_limit(given),
         engine=engine,
         cache_format_given=given["cache_dtype"] is not None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from fractions import Fraction
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import find_state_format
 from kvcalc.noun import Noun, noun
 from kvcalc.scenario.mix import load_of
+from kvcalc.scenario.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.note import Note
     from kvcalc.scenario.drafting import Drafting
-    from kvcalc.scenario.workload import Workload
 
 T = TypeVar("T")
 
@@ -125,6 +125,10 @@ class Scenario(Noun):
     def worked_out(self) -> dict[object, Any]:
         """What `once` keeps."""
         return {}
+
+    def with_workload(self, batch: int, context: int) -> Scenario:
+        """The same with another workload."""
+        return replace(self, workload=Workload(batch, context))
 
     @property
     def memory_bytes(self) -> int:

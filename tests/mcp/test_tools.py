@@ -39,7 +39,7 @@ CONFIG = json.dumps(
     }
 )
 
-NO_TOOLS = {"mcp": "is what serves them"}
+NO_TOOLS = {"mcp": "is what serves them", "sweep": "has rows for files, not for a conversation"}
 """Commands that are none, and why."""
 
 

@@ -12,6 +12,7 @@ from kvcalc.scenario.options.memory import CacheDtype, Memory, WeightDtype
 from kvcalc.scenario.options.model import MODEL, Assumptions
 from kvcalc.scenario.options.plan import ALL_GPUS, PlannedOptions, PlanOptions
 from kvcalc.scenario.options.scenario import CapacityOptions, CompareOptions, ScenarioOptions
+from kvcalc.scenario.options.sweep import SweepAxes, SweepFixed, SweepOptions, SweepRows
 from kvcalc.scenario.options.verify import DEVICES, VerifiedOptions, VerifyOptions
 from kvcalc.scenario.options.workload import Batch, Context
 
@@ -35,6 +36,10 @@ __all__ = [
     "PlannedOptions",
     "ScenarioOptions",
     "ServedOptions",
+    "SweepAxes",
+    "SweepFixed",
+    "SweepOptions",
+    "SweepRows",
     "TraceOptions",
     "Utilization",
     "VerifiedOptions",

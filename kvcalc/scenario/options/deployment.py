@@ -85,9 +85,12 @@ class NodeSize(TypedDict, total=False):
     ]
 
 
-class Sizes(TypedDict, total=False):
+class TensorAndPipeline(TypedDict, total=False):
     tp: Annotated[int | str | None, TP]
     pp: Annotated[int | str | None, PP]
+
+
+class OtherSizes(TypedDict, total=False):
     dp: Annotated[int | str | None, of_deployment("N", "Data-parallel size: N replicas of the model.", read=ranks)]
     ep: Annotated[
         int | str | None, of_deployment("N", "Expert-parallel size: experts are split over N GPUs.", read=ranks)
@@ -100,6 +103,10 @@ class Sizes(TypedDict, total=False):
     ]
     dp_attention: Annotated[bool, of_deployment_switch("Replicas share the experts; each keeps its own caches.")]
     gpus: Annotated[int | str | None, of_deployment("N", "The best legal deployment of at most N GPUs.", read=ranks)]
+
+
+class Sizes(TensorAndPipeline, OtherSizes, total=False):
+    """Of a deployment."""
 
 
 class AllowPp(TypedDict, total=False):

@@ -1,0 +1,113 @@
+"""The smallest deployment that holds a workload, remembered: a sweep asks for that of millions of neighbours.
+
+Whatever holds a workload holds every smaller one, and of all that hold it the search takes the first in an order that
+no workload changes. So what is found for a workload is found for every larger one that it still holds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from kvcalc.memory import Ranks
+from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.verbs.capacity_search import least, replica_of
+from kvcalc.verbs.deployment_search import SEARCH_EFFORT, smallest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kvcalc.scenario import Scenario
+    from kvcalc.verbs.candidate import Candidate
+
+_Finding = tuple[int, "Candidate | None"]
+"""Up to which number something is found, and what."""
+
+_REMEMBERED = 4096
+"""Batches and contexts along which findings are kept."""
+
+
+class _Findings:
+    """What is found from one number to another, ascending."""
+
+    def __init__(self) -> None:
+        self._first: list[int] = []
+        self._found: list[_Finding] = []
+
+    def at(self, number: int) -> _Finding | None:
+        """To which number something is found, and what; None where that is not known."""
+        place = bisect_right(self._first, number) - 1
+        if place < 0 or self._found[place][0] < number:
+            return None
+        return self._found[place]
+
+    def add(self, number: int, last: int, found: Candidate | None) -> _Finding:
+        place = bisect_right(self._first, number)
+        self._first.insert(place, number)
+        self._found.insert(place, (last, found))
+        return last, found
+
+
+class SmallestKnown:
+    """The smallest deployments of one scenario at any workload, where no workload changes how ranks are settled.
+
+    Attributes:
+        ranks: of its deployments.
+    """
+
+    def __init__(self, scenario: Scenario, ranks: Ranks | None = None) -> None:
+        self.scenario, self.ranks = scenario, ranks or Ranks(scenario)
+        self._ordered = scenario.model.num_layers**2 <= SEARCH_EFFORT  # every number of stages is tried, in one order
+        self._over_batch: dict[int, _Findings] = {}
+        self._over_context: dict[int, _Findings] = {}
+
+    def found(self, scenario: Scenario, ranks: Ranks) -> Candidate | None:  # noqa: ARG002  # as `smallest` is called
+        """The smallest of the scenario with a workload: a candidate for that, or for a smaller one."""
+        workload = scenario.workload
+        return self.over_batch(workload.context, [workload.batch])[0]
+
+    def over_batch(self, context: int, batches: Sequence[int]) -> list[Candidate | None]:
+        """What is found at a context for each of some batches."""
+        findings = _remembered(self._over_batch, context)
+
+        def reach(found: Candidate) -> int:
+            most = replica_of(self.scenario, found.deployment, least, self.ranks).most_sequences(context)
+            return MAX_BATCH if most is None else most * found.deployment.dp
+
+        def look(batch: int) -> _Finding:
+            found = smallest(self.scenario.with_workload(batch, context), self.ranks)
+            last = batch if not self._ordered else MAX_BATCH if found is None else reach(found)
+            return findings.add(batch, last, found)
+
+        return list(_over(batches, findings, look))
+
+    def over_context(self, batch: int, contexts: Sequence[int]) -> list[Candidate | None]:
+        """What is found for a batch at each of some contexts."""
+        findings = _remembered(self._over_context, batch)
+
+        def reach(found: Candidate) -> int:
+            replica = replica_of(self.scenario, found.deployment, least, self.ranks)
+            longest = replica.longest_context(found.deployment.sequences(batch))
+            return MAX_CONTEXT if longest is None else longest
+
+        def look(context: int) -> _Finding:
+            found = smallest(self.scenario.with_workload(batch, context), self.ranks)
+            last = context if not self._ordered else MAX_CONTEXT if found is None else reach(found)
+            return findings.add(context, last, found)
+
+        return list(_over(contexts, findings, look))
+
+
+def _remembered(memory: dict[int, _Findings], number: int) -> _Findings:
+    if number not in memory and len(memory) >= _REMEMBERED:
+        memory.clear()
+    return memory.setdefault(number, _Findings())
+
+
+def _over(numbers: Sequence[int], findings: _Findings, look: Callable[[int], _Finding]) -> Iterator[Candidate | None]:
+    first, last, found = 1, 0, None
+    for number in numbers:
+        if not first <= number <= last:
+            last, found = findings.at(number) or look(number)
+            first = number
+        yield found
