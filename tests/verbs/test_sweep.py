@@ -44,6 +44,7 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "gpu_memory": ("10GiB",),
     "draft": ("llama-3.2-1b",),
     "mtp": (1,),
+    "lora": (16,),
 }
 
 

@@ -21,6 +21,7 @@ from kvcalc.scenario.options.deployment import (
     Utilization,
 )
 from kvcalc.scenario.options.drafting import Drafting
+from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CACHE_DTYPE, Memory, StateDtypes
 from kvcalc.scenario.options.model import MODEL, Assumptions, ModelFields, ModelNumbers
 from kvcalc.scenario.options.scenario import ScenarioOptions
@@ -65,6 +66,7 @@ class SweepFixed(
     StateDtypes,
     Memory,
     Drafting,
+    Adapters,
     EngineSettings,
     GpuMemory,
     Utilization,
