@@ -41,6 +41,8 @@ class Gpu(Noun):
         nvidia_smi_bytes: what nvidia-smi tells, where the runtime tells less and an engine's defaults look at it.
         devices: as which software sees it; with more than one, each has its share of every figure here.
         one_of: devices of the whole, where this is one of them.
+        slice_of: the card, where this is a slice of one (a MIG instance, a partition).
+        slices: that the card has of this kind at most.
         memory_bandwidth_gb_per_s: in units of 10^9 bytes.
         host_link_gb_per_s: one direction, as is interconnect_gb_per_s.
     """
@@ -61,6 +63,8 @@ class Gpu(Noun):
     nvidia_smi_bytes: Size | None = None
     devices: Count = 1
     one_of: Count = 1
+    slice_of: Name | None = None
+    slices: Count | None = None
     memory_bandwidth_gb_per_s: Rate | None = None
     bf16_dense_tflops: Rate | None = None
     fp8_dense_tflops: Rate | None = None
@@ -89,7 +93,12 @@ class Gpu(Noun):
 
     @property
     def node_size(self) -> int:
-        """GPUs that tensor parallelism may span."""
+        """GPUs that tensor parallelism may span: slices share no model."""
+        return 1 if self.slice_of is not None else self.number_in_a_node
+
+    @property
+    def number_in_a_node(self) -> int:
+        """How many are in one machine."""
         return self.gpus_per_node or DEFAULT_GPUS_PER_NODE
 
     @property
@@ -124,6 +133,31 @@ class Gpu(Noun):
             host_link_gb_per_s=_share(self.host_link_gb_per_s, self.devices),
             interconnect_gb_per_s=_share(self.interconnect_gb_per_s, self.devices),
         )
+
+    def check_shared(self, ranks: int, what: str) -> None:
+        """A slice of a card serves a model alone.
+
+        CUDA gives a process one MIG instance at most, and MIG instances no peer-to-peer memory (NVIDIA MIG User Guide,
+        "CUDA Device Enumeration" and "Application Considerations"; NVIDIA/nccl#1716). Of AMD's partitions no engine is
+        known to be tried so.
+
+        Args:
+            ranks: of one replica, and those that it shares experts with.
+            what: the option, for the message.
+
+        Raises:
+            KvcalcError: several ranks would share a model.
+        """
+        if self.slice_of is not None and ranks > 1:
+            why = (
+                "a process sees one MIG instance, and none reaches another's memory"
+                if self.vendor == "NVIDIA"
+                else "no engine is known to"
+            )
+            raise KvcalcError(
+                f"{what}: {self.name} is a slice of a card, and slices share no model: {why}; each serves replicas of "
+                f"its own (--dp N), or take the whole card (--gpu {self.slice_of})"
+            )
 
     def operations_per_second(self, element_format: str) -> Fraction | None:
         """The most dense floating-point operations a second on elements of a format; None where no figure is known."""
@@ -171,6 +205,8 @@ class UnlikeCards(Gpu):
         """
         if len(cards) > MOST_TOGETHER:
             raise KvcalcError(f"--gpu: {len(cards):,} cards together are more than {MOST_TOGETHER}")
+        for card in cards:
+            card.check_shared(2, "--gpu")
         unknown = [card.name for card in cards if card.memory_bytes is None]
         if unknown:
             raise KvcalcError(

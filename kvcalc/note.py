@@ -61,6 +61,7 @@ _CODES = {
     "gpu-memory-as-sold": "the memory of an accelerator is what it is sold with",
     "gpu-unified-memory": "the GPU may use a share of the processor's memory",
     "gpu-smallest-size": "an accelerator is sold with several sizes of memory, and the smallest is taken",
+    "gpu-slice": "one GPU is a slice of a card: a MIG instance, or a partition",
     "gpu-is-one-device": "one GPU is counted for each of the devices that software sees in an accelerator",
     "gpu-of-several-devices": "software sees several devices where one GPU is counted",
     "process-context-squeezed": "the utilization leaves less than a process's own context takes",

@@ -188,6 +188,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "gpu-memory-from-nvidia-smi": estimate(
         "llama-3-8b", gpu=replace(package.load_gpu("h100-sxm"), memory_from="nvidia-smi")
     ),
+    "gpu-slice": estimate("llama-3-8b", gpu="h100-sxm:3g.40gb"),
     "gpu-is-one-device": estimate("llama-3-8b", gpu="mi250x", gpu_memory="64GiB"),
     "gpu-of-several-devices": estimate("llama-3-8b", gpu=DEVICES),
     "process-context-squeezed": estimate("llama-3-8b", utilization=1),

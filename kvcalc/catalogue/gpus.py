@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.catalogue import shipped
+from kvcalc.catalogue.gpu_slices import SEPARATOR, slice_of, without_media
 from kvcalc.catalogue.gpu_table import table
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.files import stamp
@@ -36,15 +37,21 @@ def shipped_gpus() -> Iterator[Gpu]:
 
 
 def find_gpu(text: str) -> Gpu:
-    """An accelerator of the catalogue, by name or alias; NAME+NAME is one deployment over several.
+    """An accelerator of the catalogue, by name or alias; NAME+NAME is one deployment over several, NAME:SLICE a slice.
 
     Raises:
         KvcalcError: no such name (the nearest are in the message), or one that fits several.
     """
+    text = without_media(text)
     if TOGETHER in text:
         from kvcalc.gpu import UnlikeCards  # noqa: PLC0415  # for start-up time
 
         return UnlikeCards.of(tuple(find_gpu(each.strip()) for each in text.split(TOGETHER)))
+    card, colon, own = text.partition(SEPARATOR)
+    return slice_of(_find_card(card.strip()), own) if colon else _find_card(text)
+
+
+def _find_card(text: str) -> Gpu:
     name = text.lower()
     if name == AUTO:
         from kvcalc.catalogue.detect import detected  # noqa: PLC0415  # for start-up time

@@ -85,10 +85,11 @@ def _engine_options(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _completed(incomplete: str, values: Any, separators: str) -> Iterator[str]:
-    """What the last of several values may be, after those that are there."""
+    """What the last of several values may be, after those that are there; a card's slices at its colon."""
     start = max((incomplete.rfind(each) + 1 for each in separators), default=0)
+    last = incomplete[start:]
     for value in values:
-        if value.startswith(incomplete[start:]):
+        if value.startswith(last) and (":" in last or ":" not in value):
             yield incomplete[:start] + value
 
 

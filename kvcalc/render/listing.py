@@ -108,7 +108,8 @@ def _gpus_view(result: GpuList, unit: str) -> View:
 
 def _gpu_view(result: GpuCard, unit: str) -> View:
     rows = tuple(Row((key, _value(key, value, unit))) for key, value in result.gpu.items())
-    return View((Grid((Column(), Column()), rows),))
+    slices = (Row(("slices", ", ".join(result.slices))),) if result.slices else ()
+    return View((Grid((Column(), Column()), (*rows, *slices)),))
 
 
 def _number(value: int | None) -> str:

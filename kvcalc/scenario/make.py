@@ -73,7 +73,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         cache_format=cache_format(
             found.model, given["cache_dtype"], given["conv_dtype"], given["state_dtype"], engine.tensor_names
         ),
-        deployment=_deployment(given) or of_cards,
+        deployment=_deployment(given, gpu) or of_cards,
         gpu_limit=_gpu_limit(given),
         engine=engine,
         cache_format_given=given["cache_dtype"] is not None,
@@ -142,6 +142,7 @@ def gpu_of(gpu: Gpu | str, memory: int | None = None, node_size: int | None = No
     """
     found = gpu if isinstance(gpu, Gpu) else find_gpu(gpu)
     if node_size is not None:
+        found.check_shared(node_size, "--node-size")
         found = replace(found, gpus_per_node=node_size)
     if memory is None:
         return found
@@ -181,12 +182,14 @@ BESIDE = ("draft", "draft_tp", "draft_weights", "mtp", "lora", "max_loras", "lor
 _SIZES = ("tp", "pp", "dp", "ep", "dcp")
 
 
-def _deployment(given: Mapping[str, Any]) -> Deployment | None:
+def _deployment(given: Mapping[str, Any], gpu: Gpu) -> Deployment | None:
     """The one asked for; None leaves the choice open."""
     sizes = {name: given[name] for name in _SIZES if given[name] is not None}
     if given["gpus"] is not None or not (sizes or given["dp_attention"]):
         return None
-    return Deployment(**sizes, dp_attention=given["dp_attention"])
+    asked = Deployment(**sizes, dp_attention=given["dp_attention"])
+    gpu.check_shared(asked.connected_ranks, "--gpu")
+    return asked
 
 
 def _of_cards(gpu: Gpu, engine: Engine, *, limited: bool) -> Deployment | None:

@@ -73,7 +73,7 @@ class _Search:
     def __init__(self, scenario: Scenario, ranks: Ranks, figure: Callable[[Temporary], int] = least) -> None:
         self._scenario, self._ranks, self._figure = scenario, ranks, figure
         self._tps = legal_tps_of_a_node(scenario, ranks)
-        self._layers = scenario.model.num_layers
+        self._layers = 1 if scenario.gpu.slice_of else scenario.model.num_layers  # slices share no model
 
     def together(self, cards: int) -> Candidate | None:
         """The deployment over all of so many unlike cards, where it holds the workload."""

@@ -28,6 +28,8 @@ def gpu_notes(*scenarios: Scenario) -> Iterator[Note]:
         )
     for card in cards:
         yield from _as_sold(card)
+    for card in cards:
+        yield from _slice_note(card)
     for scenario in gpus.values():
         yield from _devices_note(scenario.gpu)
         yield from _context_note(scenario)
@@ -61,6 +63,23 @@ def _as_sold(gpu: Gpu) -> Iterator[Note]:
             gpu=gpu.name,
             label_gb=gpu.label_gb,
         )
+
+
+def _slice_note(gpu: Gpu) -> Iterator[Note]:
+    """That it is a share of a card, and whose share its bandwidth is."""
+    if gpu.slice_of is None:
+        return
+    rate = "no share of the bandwidth is published, so there is no bound of decoding"
+    if gpu.memory_bandwidth_gb_per_s is not None:
+        rate = f"its bandwidth is at most {gpu.memory_bandwidth_gb_per_s:,g} x 10^9 bytes a second, the share of memory"
+    yield note(
+        "gpu-slice",
+        f"{gpu.name} is a slice of {gpu.slice_of}, which has at most {gpu.slices}; here a GPU is one slice, and slices "
+        f"share no model; {rate}",
+        gpu=gpu.name,
+        slice_of=gpu.slice_of,
+        slices=gpu.slices,
+    )
 
 
 def _devices_note(gpu: Gpu) -> Iterator[Note]:

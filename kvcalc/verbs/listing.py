@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from kvcalc.catalogue import shipped_gpus
+from kvcalc.catalogue.gpu_slices import slice_names
 from kvcalc.noun import noun
 from kvcalc.record import Record, Result
 
@@ -80,7 +81,11 @@ class ModelCard(Result):
 
 @noun
 class GpuRow(Record):
-    """An accelerator in a list."""
+    """An accelerator in a list.
+
+    Attributes:
+        slices: names of the shares that its vendor publishes.
+    """
 
     name: str
     title: str | None
@@ -89,6 +94,7 @@ class GpuRow(Record):
     memory_bandwidth_gb_per_s: float | None
     gpus_per_node: int | None
     aliases: tuple[str, ...]
+    slices: tuple[str, ...]
 
 
 @noun
@@ -106,11 +112,16 @@ class GpuList(Result):
 
 @noun
 class GpuCard(Result):
-    """One accelerator: all its fields that are known."""
+    """One accelerator: all its fields that are known.
+
+    Attributes:
+        slices: names of the shares that its vendor publishes.
+    """
 
     command: ClassVar[str] = "gpus show"
 
     gpu: Annotated[dict[str, Any], Gpu]
+    slices: tuple[str, ...]
 
     @property
     def brief(self) -> str:
@@ -123,7 +134,7 @@ def list_gpus() -> GpuList:
 
 
 def show_gpu(gpu: Gpu) -> GpuCard:
-    return GpuCard(_known(gpu))
+    return GpuCard(_known(gpu), slice_names(gpu.name))
 
 
 def show_model(model: Model, text: str) -> ModelCard:
@@ -139,6 +150,7 @@ def _gpu_row(gpu: Gpu) -> GpuRow:
         gpu.memory_bandwidth_gb_per_s,
         gpu.gpus_per_node,
         gpu.aliases,
+        slice_names(gpu.name),
     )
 
 

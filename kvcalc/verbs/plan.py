@@ -52,6 +52,8 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
     sizes = [Deployment(tp, pp) for tp in limits.tps or (1,) for pp in limits.pps or (1,)]
     for each in sizes:
         check_legal(each, scenario.model)
+        for gpu in gpus:
+            gpu.check_shared(each.ranks, "--gpu")
     asked = [replace(scenario, gpu=gpu, deployment=None, gpu_limit=None) for gpu in gpus]
     search = Search(asked[0], limits)
     if len(sizes) == 1 and (limits.tps or limits.pps):
@@ -142,7 +144,8 @@ def _notes(search: Search, asked: list[Scenario], kept: list[tuple[Scenario, Dep
     yield from _defaults_of_others(kept)
     yield from weight_notes(asked[0])
     yield from gpu_notes(*(scenario for scenario, _ in kept))
-    flat = [each.gpu.name for each in asked if search.limits.pps is None and not search.tries_stages(each)]
+    cards = [each for each in asked if each.gpu.slice_of is None]
+    flat = [each.gpu.name for each in cards if search.limits.pps is None and not search.tries_stages(each)]
     if flat:
         where = _where(flat, len(asked))
         yield note(

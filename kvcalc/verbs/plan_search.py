@@ -64,7 +64,7 @@ class Search(Ways):
                 if (replicas := self.most_replicas(scenario, alone, share_experts=False)) >= 1:
                     wide.append(replace(alone, dp=replicas))
                 replicas = self.most_replicas(scenario, alone, share_experts=True)
-                if scenario.model.is_mixture_of_experts and replicas > 1:
+                if self.may_share_experts(scenario) and replicas > 1:
                     wide.append(self.shared(alone, replicas))
         yield from (each for each in wide if self.ranks(scenario).serves(each))
 

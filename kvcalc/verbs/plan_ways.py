@@ -86,10 +86,14 @@ class Ways:
         """The ways to spread a replica of that size that sums over all ranks do not rule out."""
         for dcp in self._legal_dcps(tp):
             alone = Deployment(tp, pp, dcp=dcp)
-            for shares in (False, True) if scenario.model.is_mixture_of_experts else (False,):
+            for shares in (False, True) if self.may_share_experts(scenario) else (False,):
                 fewest = max(1 + shares, self._fewest(scenario, alone, share_experts=shares))
                 if fewest <= self.most_replicas(scenario, alone, share_experts=shares):
                     yield Way(tp, pp, dcp, shares, fewest)
+
+    def may_share_experts(self, scenario: Scenario) -> bool:
+        """Whether replicas may share the experts: slices of a card share no model."""
+        return scenario.model.is_mixture_of_experts and scenario.gpu.slice_of is None
 
     def tps(self, scenario: Scenario) -> tuple[int, ...]:
         """The tensor-parallel sizes to try."""
@@ -99,6 +103,8 @@ class Ways:
 
     def tries_stages(self, scenario: Scenario) -> bool:
         """Whether pipeline stages are tried: asked for, allowed, or needed because no tp alone holds the batch."""
+        if scenario.gpu.slice_of is not None:
+            return False
         if scenario.allow_pp or self.limits.pps is not None:
             return True
         tps = (tp for tp in self.tps(scenario) if self.ranks(scenario).serves(Deployment(tp)))
@@ -125,7 +131,7 @@ class Ways:
 
     def nodes(self, scenario: Scenario) -> Nodes:
         """Of the scenario's accelerator."""
-        return Nodes(scenario.gpu.node_size, self.limits.whole_nodes)
+        return Nodes(scenario.gpu.number_in_a_node, self.limits.whole_nodes)
 
     def gpus(self, scenario: Scenario, deployment: Deployment) -> int:
         """All GPUs, spare replicas among them, in whole nodes where that is asked for."""

@@ -77,7 +77,7 @@ def rejected(search: Search, scenario: Scenario, fewest: int | None) -> Iterator
 
 def _fewer(search: Search, scenario: Scenario, fewest: int) -> int:
     """The most GPUs that are fewer: by whole nodes where those are asked for."""
-    return fewest - (scenario.gpu.node_size if search.limits.whole_nodes else 1)
+    return fewest - (search.nodes(scenario).size if search.limits.whole_nodes else 1)
 
 
 def _together(search: Search, scenario: Scenario, cards: int) -> Iterator[Rejected]:

@@ -44,6 +44,7 @@ def in_bash(*words: str) -> list[str]:
         (("models", "show", "deepseek-v2"), [name for name in model_names() if name.startswith("deepseek-v2")]),
         (("estimate", "llama-3-8b", "--gpu", "h200"), ["h200", "h200-141gb", "h200-sxm"]),
         (("gpus", "show", "h200"), ["h200", "h200-141gb", "h200-sxm"]),
+        (("gpus", "show", "h200-sxm:1g"), ["h200-sxm:1g.18gb", "h200-sxm:1g.35gb"]),
         (("estimate", "llama-3-8b", "--cache-dtype", "q8"), ["q8_0"]),
         (("capacity", "llama-3-8b", "--unit", "G"), [unit for unit in SIZE_UNITS if unit.startswith("G")]),
         (("compare", "--engine", "ex"), [name for name in ENGINES if name.startswith("ex")]),

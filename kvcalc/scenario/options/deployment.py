@@ -20,8 +20,10 @@ ranks = count(MAX_RANKS)
 def gpu_names() -> Iterable[str]:
     """What a shell completes an accelerator to."""
     from kvcalc.catalogue import shipped_gpus  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.gpu_slices import slice_names  # noqa: PLC0415  # likewise
 
-    return sorted({name for gpu in shipped_gpus() for name in (gpu.name, *gpu.aliases)})
+    own = {name for gpu in shipped_gpus() for name in (gpu.name, *gpu.aliases)}
+    return [*sorted(own), *(name for gpu in shipped_gpus() for name in slice_names(gpu.name))]
 
 
 GPU = Option("GPU", "A name or an alias.", values=gpu_names)
