@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_LENGTH = 64 * 1024
 """Characters of a command line."""
 MAX_WORDS = 4096
+SHORTEST, ALIKE = 6, 0.88
+"""Letters of an option's beginning that may be meant for all of it, and how alike words of one meaning are."""
 MOST_NAMED = 12
 """Flags that are named in a list."""
 
@@ -29,6 +31,11 @@ _BROKEN_LINE = re.compile(r"[\\`^][ \t]*\r?\n")
 """A line that goes on: of shells, of PowerShell, of Windows."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w{0,80})=(.*)", re.DOTALL)
 _EXPANSION = re.compile(r"\$[\w({]|`")
+_LEADING_POINT = re.compile(r"^\.(?=\d)")
+_DTYPES = {"float16", "bfloat16", "float32", "half", "float"}
+"""Of the options that name a format of torch's; 'auto' is left out already."""
+_OF_DTYPES = {"--dtype", "--state-dtype"}
+_MAY_LACK_VALUES = {"flash-attn"}
 _FILES = {"config", "extra_llm_api_options"}
 _SAYS_NONE = {"split mode"}
 """Options of which 'none' is a value of its own."""
@@ -72,14 +79,19 @@ def read_command(text: str) -> Command:
     unknown: dict[str, None] = {}
     noted: dict[str, None] = {}
     for each in given:
-        value = plain_number(each.value, line.suffixes)
+        whole = each.name.partition(".")[0]  # --speculative-config.method and its like are parts of an object
+        if whole != each.name and whole in {*line.settings, *line.refused}:
+            raise KvcalcError(f"{OPTION}: {one_line(each.typed, MAX_SHOWN)}: write the option as one object in JSON")
+        value = _LEADING_POINT.sub("0.", plain_number(each.value, line.suffixes))
         if option := line.settings.get(each.name):
-            settings[option] = _plain_text(each, value)
+            _check(each, option, value, line)
+            settings[option] = value
         elif each.name in line.refused:
             _refuse(each, line)
         elif each.name in line.noted:
             noted.setdefault(each.typed)
         elif not HARMLESS.fullmatch(each.name or each.typed.lstrip("-").lower()):
+            _refuse_misspelled(each, line)
             unknown.setdefault(each.typed)
     settings = {
         option: value for option, value in settings.items() if value.lower() not in NOTHING or option in _SAYS_NONE
@@ -116,11 +128,32 @@ def _from_environment(before: list[str], line: CommandLine) -> Iterator[Flag]:
             yield Flag(found[1], line.environment[found[1]], found[2])
 
 
-def _plain_text(flag: Flag, value: str) -> str:
+def _check(flag: Flag, option: str, value: str, line: CommandLine) -> None:
+    """Refuses a value that is none."""
+    shown = one_line(flag.typed, MAX_SHOWN)
+    if value == "True" and flag.name not in line.switches and option not in _MAY_LACK_VALUES:
+        raise KvcalcError(f"{OPTION}: {shown} lacks its value; put it behind it")
+    if option in _OF_DTYPES and value.lower() not in {*_DTYPES, *NOTHING}:
+        raise KvcalcError(f"{OPTION}: {shown} {one_line(value, MAX_SHOWN)}: known are {', '.join(sorted(_DTYPES))}")
     if _EXPANSION.search(value):
-        shown = one_line(value, MAX_SHOWN)
-        raise KvcalcError(f"{OPTION}: {flag.typed} is {shown}, which a shell would replace; put its value there")
-    return value
+        told = one_line(value, MAX_SHOWN)
+        raise KvcalcError(f"{OPTION}: {shown} is {told}, which a shell would replace; put its value there")
+
+
+def _refuse_misspelled(flag: Flag, line: CommandLine) -> None:
+    """Refuses what is nearly an option that decides memory: the server would refuse it, or take it for that one."""
+    from difflib import get_close_matches  # noqa: PLC0415  # only where there is such a flag
+
+    known = {name for name in (*line.settings, *line.refused) if line.settings.get(name, name)}
+    begun = [name for name in known if len(flag.name) >= SHORTEST and name.startswith(flag.name)]
+    near = begun or get_close_matches(flag.name, known, n=1, cutoff=ALIKE) if flag.name else []
+    short = [each for each in line.flags if not flag.name and flag.typed.startswith(each)]
+    if near or short:
+        meant = short[-1] if short else f"--{near[0].replace('_', line.joins)}"
+        raise KvcalcError(
+            f"{OPTION}: kvcalc knows no option {one_line(flag.typed, MAX_SHOWN)} of {line.engine}; if {meant} is "
+            "meant, write that, and its value as a word of its own"
+        )
 
 
 def _refuse(flag: Flag, line: CommandLine) -> None:

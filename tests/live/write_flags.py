@@ -23,7 +23,7 @@ FLAGS = {
         --max-num-batched-tokens --kv-cache-dtype --gpu-memory-utilization --dtype --quantization --block-size
         --kv-cache-memory-bytes --performance-mode --enable-prefix-caching --no-enable-prefix-caching
         --disable-hybrid-kv-cache-manager --no-disable-hybrid-kv-cache-manager --enforce-eager
-        --mamba-ssm-cache-dtype --speculative-config --enable-lora --max-lora-rank --max-loras
+        --mamba-ssm-cache-dtype --speculative-config --enable-lora --max-lora-rank --max-loras --revision
         """,
     "sglang": """
         --model-path --tp-size --pp-size --dp-size --ep-size --attn-dp-size --enable-dp-attention

@@ -15,7 +15,7 @@ from kvcalc.logs.command import MAX_LENGTH, read_command
 SAME_SERVER = [
     "vllm serve Qwen/Qwen3-8B --tensor-parallel-size 2 --max-model-len 16384 --kv-cache-dtype fp8",
     "vllm serve Qwen/Qwen3-8B -tp 2 --max_model_len=16384 --kv-cache-dtype=fp8_e4m3",
-    "vllm serve --model Qwen/Qwen3-8B -tp=2 --max-model-len 16K --kv_cache_dtype fp8 --gpu-memory-utilization 0.92",
+    "vllm serve --model Qwen/Qwen3-8B -tp=2 --max-model-len 16K --kv_cache_dtype fp8 --gpu-memory-utilization .92",
     (
         "vllm serve Qwen/Qwen3-8B \\\n  --tensor-parallel-size 2 \\\n  --max-model-len '16384' \\\n  "
         '--kv-cache-dtype "fp8"\n'
@@ -185,6 +185,12 @@ REFUSED = [
     ("vllm serve Qwen/Qwen3-8B --speculative-config [1", "no object in JSON"),
     ('vllm serve Qwen/Qwen3-8B --speculative-config \'{"model": "x"}\'', "lacks num_speculative_tokens"),
     ("vllm serve Qwen/Qwen3-8B --spec-method mtp --spec-tokens 1", "--mtp"),
+    ("vllm serve Qwen/Qwen3-8B -tp2", "if -tp is meant"),
+    ("vllm serve Qwen/Qwen3-8B --tensor-parallel 2", "if --tensor-parallel-size is meant"),
+    ("vllm serve Qwen/Qwen3-8B --max-model-length 4096", "if --max-model-len is meant"),
+    ("vllm serve Qwen/Qwen3-8B --gpu-memory-utilization", "lacks its value"),
+    ("vllm serve Qwen/Qwen3-8B --dtype bf16", "known are bfloat16"),
+    ("vllm serve Qwen/Qwen3-8B --speculative-config.method ngram", "as one object in JSON"),
     ("sglang serve --model-path Qwen/Qwen3-8B --enable-lora", "give --max-lora-rank"),
     ("trtllm-serve Qwen/Qwen3-8B --extra_llm_api_options o.yaml", "put them into the line"),
     (f"llama-server -hf {GGUF} -c 8k", "--from-command: -c: '8k'"),

@@ -38,5 +38,6 @@ TRTLLM_SERVE = CommandLine(
             "backend": (*NOTHING, "pytorch"),
         }
     ),
+    joins="_",
     noted=frozenset({"max_num_tokens"}),
 )

@@ -24,7 +24,23 @@ VLLM = CommandLine(
             "max_loras": "--max-loras",
         }
     ),
-    flags=MappingProxyType({**vllm.FLAGS, "-sc": "speculative_config"}),
+    flags=MappingProxyType(
+        {
+            **vllm.FLAGS,
+            "-sc": "speculative_config",
+            "-pcp": "prefill_context_parallel_size",
+            "-dpl": "data_parallel_size_local",
+            "-dpn": "data_parallel_rank",
+            "-dpr": "data_parallel_start_rank",
+            "-dpa": "data_parallel_address",
+            "-dpp": "data_parallel_rpc_port",
+            "-dpb": "data_parallel_backend",
+            "-n": "nnodes",
+            "-r": "node_rank",
+            "-cc": "compilation_config",
+            "-ac": "attention_config",
+        }
+    ),
     switches=frozenset(
         {
             "enable_expert_parallel",

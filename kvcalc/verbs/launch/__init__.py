@@ -147,9 +147,9 @@ def _limited(scenario: Scenario, target: Target, *, limited: bool) -> tuple[_Lim
     if not limited or deployment is None:
         return _Limit(scenario, None), ()
     each = deployment.sequences(scenario.workload.batch)
-    every = Workload(each * deployment.dp, scenario.workload.context)  # replicas have one limit
-    scenario = replace(scenario, workload=every)
-    limit = every.batch if target.engine == "sglang" and deployment.dp_attention else each
+    if scenario.workload.mix is None:  # replicas have one limit
+        scenario = replace(scenario, workload=Workload(each * deployment.dp, scenario.workload.context))
+    limit = each * deployment.dp if target.engine == "sglang" and deployment.dp_attention else each
     given = dict(scenario.engine.given)
     if target.limit is None or given.get(target.limit) is not None:
         return _Limit(scenario, each if target.limit is None else None), ()

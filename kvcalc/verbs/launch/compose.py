@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
@@ -26,7 +27,7 @@ def compose_file(served: Served, line: Line) -> str:
     words = [served.model.text, *line.words]
     volumes = ["~/.cache/huggingface:/root/.cache/huggingface"]
     if not served.model.is_repository:
-        volumes = [f"{served.model.text}:/model:ro"]
+        volumes = [f"{Path(served.model.text).absolute()}:/model:ro"]
         words[0] = "/model"
     environment = {"HF_TOKEN": "${HF_TOKEN:-}", **line.environment}
     return "\n".join(
@@ -43,7 +44,7 @@ def compose_file(served: Served, line: Line) -> str:
             f'      - "{PORT}:{PORT}"',
             "    ipc: host  # ranks exchange tensors through shared memory",
             "    volumes:",
-            *(f"      - {json.dumps(each)}" for each in volumes),
+            *(f"      - {quoted(each)}" for each in volumes),
             "    deploy:",
             "      resources:",
             "        reservations:",

@@ -23,10 +23,12 @@ class ModelName(NamedTuple):
     Attributes:
         text: ORG/NAME, with `:LABEL` of a file in it; or a path.
         is_repository: whether it is the Hub's.
+        revision: of the repository; None: the newest.
     """
 
     text: str
     is_repository: bool
+    revision: str | None = None
 
 
 def model_name(model: Model | str | Path | None, *, gguf: bool) -> ModelName:
@@ -46,22 +48,25 @@ def model_name(model: Model | str | Path | None, *, gguf: bool) -> ModelName:
     else:
         text = str(model)
         found = _from_hub(text) if text.lower().startswith(HUB) else _of(find_model(text), text)
+    if not found.text.isprintable():
+        raise KvcalcError("--emit: the model's path has characters that no line can hold; rename it")
     if gguf != _is_gguf(found):
         raise KvcalcError(_wrong_kind(found, gguf=gguf))
     return found
 
 
 def _from_hub(text: str) -> ModelName:
-    return ModelName(text[len(HUB) :].partition("@")[0], is_repository=True)
+    name, _, revision = text[len(HUB) :].partition("@")
+    return ModelName(name, is_repository=True, revision=revision or None)
 
 
 def _of(found: FoundModel, text: str) -> ModelName:
     if found.path is not None and not _ships(found.path):
         if found.imported is None:
             return _of_ids(found.model, "")
-        return ModelName(
-            str(found.path.parent if found.path.name == "config.json" else found.path), is_repository=False
-        )
+        path = found.path.parent if found.path.name == "config.json" else found.path
+        here = "" if path.is_absolute() or str(path).startswith((".", "~")) else "./"
+        return ModelName(f"{here}{path}", is_repository=False)
     typed = typed_name(text)
     for each in found.model.hub_ids:
         if text != found.model.name and typed.repository.lower() in {each.lower(), each.lower().rpartition("/")[2]}:

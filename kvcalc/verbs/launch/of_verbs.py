@@ -35,7 +35,7 @@ def launched(command: str, word: str, model: Model | str | Path | None, options:
     """
     engine, notes = target_of(word, options.get("engine"))
     asked = {**given_of(options), "engine": engine}
-    limited = command == "plan" or "batch" in asked
+    limited = not {"batch", "tokens", "rps", "mix"}.isdisjoint(asked)
     if command == "plan":
         if asked.get("spare"):
             raise KvcalcError(

@@ -55,6 +55,8 @@ def sglang(served: Served) -> Line:
     _deployment(served, line, version)
     line.add("--context-length", served.scenario.workload.context)
     _formats(served, line, version)
+    if served.model.revision is not None:
+        line.add("--revision", served.model.revision)
     _options(served, line, version)
     drafts_of_sglang(served, line)
     adapters_of_sglang(served, line)

@@ -18,6 +18,22 @@ def trtllm_serve(served: Served) -> Line:
     """
     one_node(served, "trtllm-serve")
     refuse_beside(served, "trtllm-serve")
+    _refuse_unsaid(served)
+    deployment, scenario, given = served.deployment, served.scenario, served.given
+    line = Line(("trtllm-serve", served.model.text))
+    for flag, size in (("--tp_size", deployment.tp), ("--pp_size", deployment.pp), ("--ep_size", deployment.ep)):
+        if size > 1:
+            line.add(flag, size)
+    if served.limit is not None:
+        line.add("--max_batch_size", served.limit)
+    line.add("--max_seq_len", scenario.workload.context)
+    if "free-gpu-memory-fraction" in given:
+        line.add("--kv_cache_free_gpu_memory_fraction", decimal(given["free-gpu-memory-fraction"]))
+    return line
+
+
+def _refuse_unsaid(served: Served) -> None:
+    """What stands in a file of options alone."""
     deployment, scenario, given = served.deployment, served.scenario, served.given
     if deployment.dp > 1:
         raise KvcalcError(f"--dp: {IN_A_FILE}; emit the line of one replica with its share of --batch")
@@ -32,13 +48,5 @@ def trtllm_serve(served: Served) -> Line:
         raise KvcalcError(f"--dtype: {IN_A_FILE} (dtype); leave --dtype out")
     if quantization(scenario, "tensorrt-llm") is not None:
         raise KvcalcError("--weight-dtype: trtllm-serve loads weights as their checkpoint has them; name one in fp8")
-    line = Line(("trtllm-serve", served.model.text))
-    for flag, size in (("--tp_size", deployment.tp), ("--pp_size", deployment.pp), ("--ep_size", deployment.ep)):
-        if size > 1:
-            line.add(flag, size)
-    if served.limit is not None:
-        line.add("--max_batch_size", served.limit)
-    line.add("--max_seq_len", scenario.workload.context)
-    if "free-gpu-memory-fraction" in given:
-        line.add("--kv_cache_free_gpu_memory_fraction", decimal(given["free-gpu-memory-fraction"]))
-    return line
+    if served.model.revision is not None:
+        raise KvcalcError(f"--emit: MODEL@REVISION: {IN_A_FILE}; leave @{served.model.revision[:40]} out")

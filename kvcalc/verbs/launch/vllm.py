@@ -55,6 +55,8 @@ def vllm(served: Served) -> Line:
     gpu, share = served.scenario.gpu, served.scenario.utilization
     if share != served.scenario.engine.default_utilization(gpu):
         line.add("--gpu-memory-utilization", decimal(share))
+    if served.model.revision is not None:
+        line.add("--revision", served.model.revision)
     _options(served, line)
     drafts_of_vllm(served, line)
     adapters_of_vllm(served, line)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.log_check.card_of_log import LoggedCard
 
 ENGINE = "sglang"
-_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"}
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 _STORED = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8_e5m2", "uint8": "fp8"}
 """Formats of a pool by torch's names for them."""
 
