@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import huggingface_hub
 import pytest
 from conftest import ROOT, texts
 from gguf_files import Keys, Type, write
 from hub_server import SHA, Server, serving
+from prepared import COMMAND_LINE, Prepared
 
 from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.importers import safetensors
@@ -78,29 +80,36 @@ REPOSITORIES: dict[str, dict[str, bytes] | str] = {
 }
 
 
+NEEDS = (
+    "kvcalc.cli.estimate",
+    "kvcalc.cli.models",
+    "kvcalc.importers.config_json",
+    "kvcalc.importers.gguf",
+    "kvcalc.importers.hub",
+    "kvcalc.render.estimate",
+    "kvcalc.verbs.estimate",
+)
+"""Of the library nothing: it looks at the environment when it is imported, which is each case's own."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prepared() -> Iterator[None]:
+    with Prepared(NEEDS, without="HF_") as Answer.process:
+        yield
+
+
 class Answer:
-    """What a process printed, and how long it took."""
+    """What a process printed that asks this server, and how long it took."""
+
+    process: ClassVar[Prepared]
 
     def __init__(
-        self,
-        server: Server,
-        home: Path,
-        *words: str,
-        program: tuple[str, ...] = ("-m", "kvcalc"),
-        **environment: str,
+        self, server: Server, home: Path, *words: str, program: str = COMMAND_LINE, **environment: str
     ) -> None:
         begin = time.perf_counter()
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         given = {"HF_ENDPOINT": server.address, "HF_HOME": str(home), "HF_HUB_ETAG_TIMEOUT": "1", **environment}
-        run = subprocess.run(
-            [sys.executable, *program, *words],
-            env={**clean, **given},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        self.code, self.stdout, self.stderr = run.returncode, run.stdout, run.stderr
+        [run] = self.process.together([given], *words, program=program)
+        self.code, self.stdout, self.stderr = run
         self.seconds = time.perf_counter() - begin
 
 
@@ -260,7 +269,7 @@ sys.exit(code)
 
 def _most_of(server: Server, home: Path, name: str) -> tuple[str, int, int]:
     """What kvcalc says of a name, the exit code, and the most memory that it took, in KiB."""
-    answer = Answer(server, home, "estimate", f"hf:{name}", program=("-c", MEASURED))
+    answer = Answer(server, home, "estimate", f"hf:{name}", program=MEASURED)
     return answer.stderr, answer.code, int(answer.stdout.split()[-1])
 
 
@@ -361,8 +370,16 @@ def test_offline_and_unreachable(home: Path) -> None:
 def test_without_the_library_it_says_how_to_get_it(home: Path, tmp_path: Path) -> None:
     (tmp_path / "huggingface_hub.py").write_text("raise ImportError('not here')\n", encoding="utf-8")
     with serving(REPOSITORIES) as server:
-        answer = Answer(server, home, "estimate", "hf:org/plain", PYTHONPATH=str(tmp_path))
-        assert answer.code == 3
+        given = {"HF_ENDPOINT": server.address, "HF_HOME": str(home), "PYTHONPATH": str(tmp_path)}
+        answer = subprocess.run(
+            [sys.executable, "-m", "kvcalc", "estimate", "hf:org/plain"],
+            env={**os.environ, **given},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert answer.returncode == 3
         command = "python -m pip install 'huggingface-hub>=1.0'"
         wanted = f"error: hf:org/plain: needs huggingface_hub, which is not installed here: {command}\n"
         assert answer.stderr == wanted

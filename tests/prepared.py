@@ -1,4 +1,4 @@
-"""A Python process that has imported what verify needs, and does each case in a copy of itself.
+"""A Python process that has imported what its cases need, and does each of them in a copy of itself.
 
 A case has a heap of its own, in which nothing was freed, without waiting for torch to be imported again.
 """
@@ -6,14 +6,15 @@ A case has a heap of its own, in which nothing was freed, without waiting for to
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import NamedTuple, Self
 
 _SERVER = """
 import gc, io, json, os, sys, tempfile, traceback
-import kvcalc, kvcalc.cli.verify, kvcalc.render.verify, kvcalc.verification.boundary, kvcalc.verification.run
-import kvcalc.catalogue.validation
+for name in sys.argv[1:]:
+    __import__(name)
 gc.collect()
 gc.freeze()
 
@@ -47,6 +48,15 @@ for line in sys.stdin:
     print(json.dumps([ended(*copy) for copy in copies]), flush=True)
 """
 
+VERIFY = (
+    "kvcalc.cli.verify",
+    "kvcalc.render.verify",
+    "kvcalc.verification.boundary",
+    "kvcalc.verification.run",
+    "kvcalc.catalogue.validation",
+)
+"""What verify needs."""
+
 COMMAND_LINE = "import sys; from kvcalc.cli.app import run; sys.exit(run(sys.argv[1:]))"
 """A case that is a command line of kvcalc."""
 
@@ -62,9 +72,20 @@ class Ended(NamedTuple):
 class Prepared:
     """The process. It ends with its `with`."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: tuple[str, ...] = VERIFY, without: str = "") -> None:
+        """Start it.
+
+        Args:
+            modules: that it imports.
+            without: variables of the environment that begin so are left out, where it is not empty.
+        """
+        environment = {name: value for name, value in os.environ.items() if not (without and name.startswith(without))}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _SERVER, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
 
     def __enter__(self) -> Self:
