@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
+    from kvcalc.ladders import ladder
     from kvcalc.model.model import Model
     from kvcalc.note import Note
     from kvcalc.scenario import Replacements, Scenario, Workload
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
+    from kvcalc.verbs.ladder import CapacityLadder, ComparisonLadder, EstimateLadder
     from kvcalc.verbs.log_check.result import LogCheck
     from kvcalc.verbs.plan_result import Plan
     from kvcalc.verbs.sweeping.row import SweepRow
@@ -41,10 +43,13 @@ __version__ = "0.1.0"
 __all__ = [
     "CannotRunError",
     "Capacity",
+    "CapacityLadder",
     "Comparison",
+    "ComparisonLadder",
     "Demand",
     "Deployment",
     "Estimate",
+    "EstimateLadder",
     "ExitCode",
     "Gpu",
     "KvcalcError",
@@ -64,6 +69,7 @@ __all__ = [
     "compare",
     "demand",
     "estimate",
+    "ladder",
     "load_gpu",
     "load_model",
     "make_scenario",
@@ -75,10 +81,13 @@ __all__ = [
 _HOME = {
     "CannotRunError": "errors",
     "Capacity": "verbs.capacity_result",
+    "CapacityLadder": "verbs.ladder",
     "Comparison": "verbs.comparing.result",
+    "ComparisonLadder": "verbs.ladder",
     "Demand": "verbs.demand.result",
     "Deployment": "deployment",
     "Estimate": "verbs.estimate_result",
+    "EstimateLadder": "verbs.ladder",
     "ExitCode": "errors",
     "Gpu": "gpu",
     "KvcalcError": "errors",
@@ -97,6 +106,7 @@ _HOME = {
     "compare": "api",
     "demand": "api",
     "estimate": "api",
+    "ladder": "ladders",
     "load_gpu": "api",
     "load_model": "api",
     "make_scenario": "scenario.make",

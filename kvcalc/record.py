@@ -168,6 +168,8 @@ def contents(record: Any) -> dict[str, Any]:
             found |= {name: getattr(value, name, None) for name in each.metadata[_FLATTENED]}
         elif _UNDER in each.metadata:
             found.setdefault(each.metadata[_UNDER], {})[each.name] = value
+        elif isinstance(value, Result):  # within another, as it is alone
+            found[each.name] = value.to_dict()
         else:
             found[each.name] = found[each.name] | contents(value) if each.name in found else value
     return found

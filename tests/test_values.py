@@ -38,6 +38,9 @@ MODELS = (
 QUESTIONS: dict[str, Callable[[], Result]] = {
     **{name: partial(kvcalc.estimate, name) for name in MODELS},
     "estimate with all": partial(kvcalc.estimate, "llama-3-70b", tp=8, dp=2, spill=True, weight_dtype="fp8", **MANY),
+    "ladder of estimates": partial(kvcalc.ladder, kvcalc.estimate, "llama-3-70b", batch=[1, 8], gpu="h100,h200"),
+    "ladder of capacities": partial(kvcalc.ladder, kvcalc.capacity, "gemma-3-27b", tp=[1, 2]),
+    "ladder of comparisons": partial(kvcalc.ladder, kvcalc.compare, "llama-3-8b", context="4Ki,8Ki"),
     "capacity": partial(kvcalc.capacity, "gemma-3-27b", tp=2),
     "capacity of given memory": partial(kvcalc.capacity, "llama-3-8b", cache_memory="10GiB"),
     "plan": partial(kvcalc.plan, "llama-3-70b", batch=32, gpu=["h100", "mi300x"], prices={"h100": 2.5}),

@@ -9,7 +9,7 @@ from kvcalc.api import capacity, capacity_from_command, capacity_from_log
 from kvcalc.cli.emit import Emit, emit
 from kvcalc.cli.output import show
 from kvcalc.cli.output_options import Output, ResultOutput, output_of
-from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
+from kvcalc.cli.parameters import ModelArgument, given_on_line, may_be_several, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
 from kvcalc.errors import KvcalcError, NoError
@@ -54,10 +54,19 @@ def capacity_command(call: typer.Context, model: ModelArgument = None, **given: 
         return
     asked = given_on_line(given, CapacityOptions)
     command = given["from_command"]
+    if command is None and may_be_several(asked):
+        from kvcalc.cli.ladder import show_ladder, varied  # noqa: PLC0415  # for start-up time
+        from kvcalc.render.ladder import capacity_ladder_report  # noqa: PLC0415  # likewise
+
+        if varied(capacity, asked):
+            rows = show_ladder(capacity, capacity_ladder_report, model, asked, output, CapacityOptions)
+            if all(_holds_nothing(row.result) for row in rows):
+                raise NoError(f"capacity: nothing fits in any of {len(rows):,} rows")
+            return
     result = capacity(model, **asked) if command is None else capacity_from_command(command, **asked)
     report = capacity_report(result, output.unit, explain=output.explain, command=f"{typed(call.obj)} --explain")
     show(report, output)
-    if result.sequences == 0 or result.max_context == 0:
+    if _holds_nothing(result):
         raise NoError(_why_nothing_fits(result))
 
 
@@ -69,6 +78,10 @@ def _refuse_beside_a_command(model: str | None, given: Mapping[str, Any]) -> Non
     for name in ("from_log", "emit"):
         if given[name] is not None:
             raise KvcalcError(f"--{name.replace('_', '-')}: goes with MODEL, not with --from-command; leave one out")
+
+
+def _holds_nothing(result: Capacity) -> bool:
+    return result.sequences == 0 or result.max_context == 0
 
 
 def _compare_with_log(model: str | None, given: Mapping[str, Any], output: Output, command: str) -> None:

@@ -7,7 +7,7 @@ import typer
 from kvcalc.api import compare
 from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, output_of
-from kvcalc.cli.parameters import ModelsArgument, given_on_line, takes
+from kvcalc.cli.parameters import ModelsArgument, given_on_line, may_be_several, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
 from kvcalc.render.compare import compare_report
@@ -35,7 +35,14 @@ def compare_command(call: typer.Context, models: ModelsArgument = None, **given:
     Formats: --cache-dtype bf16,fp8,q8_0.
     """
     output = output_of(given)
-    result = compare(models or None, **given_on_line(given, CompareOptions))
+    if may_be_several(asked := given_on_line(given, CompareOptions)):
+        from kvcalc.cli.ladder import show_ladder, varied  # noqa: PLC0415  # for start-up time
+        from kvcalc.render.ladder import compare_ladder_report  # noqa: PLC0415  # likewise
+
+        if varied(compare, asked):
+            show_ladder(compare, compare_ladder_report, models or None, asked, output, CompareOptions)
+            return
+    result = compare(models or None, **asked)
     command = f"{typed(call.obj)} --explain"
     shown = {"explain": output.explain, "articles": given["articles"]}
     show(compare_report(result, output.unit, command=command, **shown), output)

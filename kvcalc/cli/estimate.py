@@ -9,7 +9,7 @@ from kvcalc.api import estimate
 from kvcalc.cli.emit import Emit, emit
 from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, Unit, output_of
-from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
+from kvcalc.cli.parameters import ModelArgument, given_on_line, may_be_several, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed, typed_anew
 from kvcalc.deployment import Deployment
@@ -58,16 +58,37 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
     output, check, accept_tight = output_of(given), given["check"], given["accept_tight"]
     if accept_tight and not check:
         raise KvcalcError("--accept-tight: says what --check accepts; give --check too")
+    asked = given_on_line(given, ScenarioOptions)
     if given["emit"] is not None:
-        emit("estimate", model, given, given_on_line(given, ScenarioOptions))
+        emit("estimate", model, given, asked)
         return
-    result = estimate(model, **given_on_line(given, ScenarioOptions))
-    if check and result.answer.fits is None:
-        raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")
+    if may_be_several(asked):
+        from kvcalc.cli.ladder import refuse_unless, show_ladder, varied  # noqa: PLC0415  # for start-up time
+        from kvcalc.render.ladder import estimate_ladder_report  # noqa: PLC0415  # likewise
+
+        if varied(estimate, asked):
+            rows = show_ladder(estimate, estimate_ladder_report, model, asked, output, ScenarioOptions)
+            if check:
+                refuse_unless(rows, lambda each: _holds(each, accept_tight=accept_tight))
+            return
+    result = estimate(model, **asked)
+    holds = not check or _holds(result, accept_tight=accept_tight)
     command = _next(result, typed(call.obj, "--check", "--accept-tight"), model, given)
     show(estimate_report(result, output.unit, explain=output.explain, command=command), output)
-    if check and not (result.answer.fits or (accept_tight and result.answer.tight)):
+    if not holds:
         raise NoError(f"--check: {_why_not(result)}")
+
+
+def _holds(result: Estimate, *, accept_tight: bool) -> bool:
+    """What --check asks.
+
+    Raises:
+        KvcalcError: nobody knows.
+    """
+    answer = result.answer
+    if answer.fits is None:
+        raise KvcalcError("--check: whether it fits needs the weights: give --weights SIZE or --parameters N")
+    return bool(answer.fits or (accept_tight and answer.tight))
 
 
 def _next(result: Estimate, command: str, model: str | None, given: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
                 "kvcalc estimate gemma-3-27b --engine vllm --gpu a100-80gb --gpus 4",
                 "kvcalc estimate --layers 32 --heads 32 --head-dim 128 --parameters 7e9",
                 "kvcalc estimate llama-3-8b --gpu l40s --users 4 --check",
+                "kvcalc estimate llama-3-70b --batch 1,8 --context 4Ki,16Ki,64Ki",
                 "kvcalc estimate llama-3-70b --batch 32 --tp 4 --emit vllm",
             ),
             ("kvcalc capacity (what fits)", "kvcalc plan (which deployments)", "kvcalc explain gqa (the formulas)"),
@@ -42,6 +43,7 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             (
                 "kvcalc capacity llama-3-70b --tp 4 --context 8192",
                 "kvcalc capacity qwen3-8b --engine vllm --gpu rtx4090",
+                "kvcalc capacity llama-3-70b --tp 2,4,8",
                 "kvcalc capacity gemma-3-27b --cache-memory 20GiB --context 32Ki",
                 "kvcalc capacity --from-command 'vllm serve Qwen/Qwen3-8B -tp 2'",
             ),
@@ -60,6 +62,7 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             (
                 "kvcalc compare llama-3-70b --batch 32 --context 8192",
                 "kvcalc compare llama-3-70b deepseek-v3 --context 32Ki --gpu h200",
+                "kvcalc compare llama-3-8b qwen3-8b --gpu h100,h200 --batch 8",
                 "kvcalc compare qwen3-8b --cache-dtype bf16,fp8,q8_0",
                 "kvcalc compare gemma-3-27b --engine exact,vllm",
             ),

@@ -34,6 +34,11 @@ def takes(*tables: Any, without: tuple[str, ...] = ()) -> Callable[[Command], Co
     return with_options
 
 
+def may_be_several(given: Mapping[str, Any]) -> bool:
+    """Whether an option may have several values: what looks closer takes a moment to import."""
+    return any(isinstance(value, str) and ("," in value or ".." in value) for value in given.values())
+
+
 def given_on_line(given: Mapping[str, Any], *tables: Any) -> dict[str, Any]:
     """Of the options of some tables, those that the command line has."""
     names = {name for table in tables for name in options_of(table)}

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kvcalc.scenario.option import Option
 
@@ -16,9 +16,12 @@ def typed(words: Iterable[str], *left_out: str) -> str:
     return shlex.join(["kvcalc", *(word for word in words if word not in left_out)])
 
 
-def typed_anew(command: str, model: str | None, given: Mapping[str, Any], options: Mapping[str, Option]) -> str:
+def typed_anew(
+    command: str, model: str | Sequence[str] | None, given: Mapping[str, Any], options: Mapping[str, Option]
+) -> str:
     """A command line with the same model and, of these options, which take values, those that were given."""
-    words = ["kvcalc", command, *([] if model is None else [model])]
+    models = [model] if isinstance(model, str) else model or ()
+    words = ["kvcalc", command, *models]
     for name, option in options.items():
         if name in given:
             value = given[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
+from kvcalc.record import contents
 from kvcalc.render import Report
 from kvcalc.render.answer import size
 from kvcalc.render.articles import sayings_blocks
@@ -34,7 +35,9 @@ def compare_report(result: Comparison, unit: str, *, explain: bool, command: str
         command: to type next.
         articles: whether to show what articles say of the mechanisms.
     """
-    lines: list[Any] = [*result.rows]
+    lines: list[Any] = [
+        {**contents(row), "batch": result.workload.batch, "context": result.workload.context} for row in result.rows
+    ]
     if explain:
         lines = [{"row": row.name, "term": term} for row in result.rows for term in row.terms]
 
@@ -99,7 +102,7 @@ def _question(result: Comparison, unit: str) -> Grid:
 def _caches(result: Comparison, unit: str) -> Grid:
     """A column of states only where some row has them; of bytes saved where formats are compared."""
     columns = [
-        Column(", ".join(_VARIED[each] for each in result.varies)),
+        Column(", ".join(VARIED[each] for each in result.varies)),
         Column("keeps", drop=2),
         right("elements", drop=1),
         right("bytes/token"),
@@ -111,7 +114,7 @@ def _caches(result: Comparison, unit: str) -> Grid:
     return Grid(tuple(columns), tuple(_cache(result, row, unit) for row in result.rows))
 
 
-_VARIED = {"mechanism": "if it were", "model": "model", "format": "cache in", "engine": "engine"}
+VARIED = {"mechanism": "if it were", "model": "model", "format": "cache in", "engine": "engine"}
 _SEVERAL = {
     ("model",): "models",
     ("format",): "formats of the cache",

@@ -12,6 +12,7 @@ from kvcalc.render.demand import demand_report
 from kvcalc.render.estimate import estimate_report
 from kvcalc.render.explain import explanation_report, topics_report
 from kvcalc.render.html import write
+from kvcalc.render.ladder import capacity_ladder_report, compare_ladder_report, estimate_ladder_report
 from kvcalc.render.listing import (
     gpu_report,
     gpus_report,
@@ -27,6 +28,7 @@ from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.demand.result import Demand
 from kvcalc.verbs.estimate_result import Estimate
 from kvcalc.verbs.explanation import Explanation, Topics
+from kvcalc.verbs.ladder import CapacityLadder, ComparisonLadder, EstimateLadder
 from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
 from kvcalc.verbs.log_check.result import LogCheck
 from kvcalc.verbs.plan_result import Plan
@@ -43,11 +45,14 @@ _PLAIN: dict[str, Any] = {"unit": _UNIT, "explain": False, "command": ""}
 REPORTS: Mapping[type[Result], Callable[[Any], Report]] = MappingProxyType(
     {
         Estimate: lambda result: estimate_report(result, **_PLAIN),
+        EstimateLadder: lambda result: estimate_ladder_report(result, _UNIT, command=""),
         Capacity: lambda result: capacity_report(result, **_PLAIN),
+        CapacityLadder: lambda result: capacity_ladder_report(result, _UNIT, command=""),
         LogCheck: lambda result: log_check_report(result, **_PLAIN),
         Plan: lambda result: plan_report(result, **_PLAIN),
         Demand: lambda result: demand_report(result, **_PLAIN),
         Comparison: lambda result: compare_report(result, **_PLAIN),
+        ComparisonLadder: lambda result: compare_ladder_report(result, _UNIT, command=""),
         Verification: lambda result: verification_report(result, _UNIT),
         ModelList: lambda result: models_report(result, _UNIT),
         ModelCard: model_report,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kvcalc.record import keys
+from kvcalc.record import contents, keys
 from kvcalc.render import Report
 from kvcalc.render.answer import cards, headline
 from kvcalc.render.decode import shown
@@ -42,10 +42,13 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
     """
     return Report(
         result,
-        result.deployments,
+        [
+            {**contents(row), "batch": result.workload.batch, "context": result.workload.context}
+            for row in result.deployments
+        ],
         lambda: _view(result, unit, explain=explain, command=command),
         result.notes,
-        keys(Planned),
+        (*keys(Planned), "batch", "context"),
         unit,
     )
 

@@ -148,6 +148,8 @@ class Definitions:
             return closed(**_NOTE)
         if kind is Product:
             return closed(**_PRODUCT)
+        if issubclass(kind, Result):
+            return self.result(kind)
         return closed(sentence_of(kind), self.fields_of(kind))
 
     def result(self, kind: type[Result]) -> Schema:
