@@ -32,10 +32,13 @@ INNER = (Scenario, Share, Sum)
 _LONGEST = 160
 """Characters of a record in a list or at a prompt."""
 
-_FLATTENED, _UNDER, _BESIDE = "flattened", "under", "beside"
+_FLATTENED, _UNDER, _BESIDE, _WHOLE = "flattened", "under", "beside", "whole"
 
 BESIDE: Mapping[str, Any] = MappingProxyType({_BESIDE: True})
 """Metadata of a field that is for screens and for Python, and stays out of JSON."""
+
+WHOLE: Mapping[str, Any] = MappingProxyType({_WHOLE: True})
+"""Metadata of a field that is a result, and stands in JSON as its command prints it."""
 
 
 def flattened(*names: str) -> Mapping[str, Any]:
@@ -55,17 +58,19 @@ class Place(NamedTuple):
         flattened: the keys that stand for it.
         under: the object that it stands within.
         beside: whether it stays out.
+        whole: whether it is as its command prints it.
     """
 
     flattened: tuple[str, ...]
     under: str | None
     beside: bool
+    whole: bool
 
 
 def place_of(each: Field[Any]) -> Place:
     """Where a record's field stands in JSON, by its metadata."""
     about = each.metadata
-    return Place(about.get(_FLATTENED, ()), about.get(_UNDER), _BESIDE in about)
+    return Place(about.get(_FLATTENED, ()), about.get(_UNDER), _BESIDE in about, _WHOLE in about)
 
 
 class Record(Noun):
@@ -168,7 +173,7 @@ def contents(record: Any) -> dict[str, Any]:
             found |= {name: getattr(value, name, None) for name in each.metadata[_FLATTENED]}
         elif _UNDER in each.metadata:
             found.setdefault(each.metadata[_UNDER], {})[each.name] = value
-        elif isinstance(value, Result):  # within another, as it is alone
+        elif _WHOLE in each.metadata:
             found[each.name] = value.to_dict()
         else:
             found[each.name] = found[each.name] | contents(value) if each.name in found else value

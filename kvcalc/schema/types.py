@@ -97,7 +97,7 @@ class Definitions:
             if place.flattened:
                 found |= {name: _said(self._flattened(hint, name), said.get(name)) for name in place.flattened}
                 continue
-            schema = _said(self.of(hint), said.get(each.name))
+            schema = _said(self.result(hint) if place.whole else self.of(hint), said.get(each.name))
             if place.under:
                 within.setdefault(place.under, {})[each.name] = schema
                 found.setdefault(place.under, {})  # stands where the first of its keys does
@@ -148,8 +148,6 @@ class Definitions:
             return closed(**_NOTE)
         if kind is Product:
             return closed(**_PRODUCT)
-        if issubclass(kind, Result):
-            return self.result(kind)
         return closed(sentence_of(kind), self.fields_of(kind))
 
     def result(self, kind: type[Result]) -> Schema:

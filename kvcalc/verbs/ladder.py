@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvcalc.errors import KvcalcError
 from kvcalc.noun import noun
-from kvcalc.record import Record, Result
+from kvcalc.record import WHOLE, Record, Result
 from kvcalc.scenario.axes import AXES, axis_values
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class EstimateRow(LadderRow):
     """
 
     axes: dict[str, int | str]
-    result: Estimate
+    result: Estimate = field(metadata=WHOLE)
 
     __hash__ = LadderRow.__hash__
 
@@ -69,7 +70,7 @@ class CapacityRow(LadderRow):
     """
 
     axes: dict[str, int | str]
-    result: Capacity
+    result: Capacity = field(metadata=WHOLE)
 
     __hash__ = LadderRow.__hash__
 
@@ -84,7 +85,7 @@ class ComparisonRow(LadderRow):
     """
 
     axes: dict[str, int | str]
-    result: Comparison
+    result: Comparison = field(metadata=WHOLE)
 
     __hash__ = LadderRow.__hash__
 
