@@ -13,7 +13,12 @@ from kvcalc.traces.trace import SECOND
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
 _REST = re.compile(r"(?:[.,](\d{1,12}))?(?:Z|UTC|([+-])(\d\d):?(\d\d))?")
 _LONGEST_DATE = 40
+_TO_THE_SECOND = 19
+"""Characters of a date without its decimals."""
+_NANO = 9
+"""Decimals of a nanosecond."""
 
+_EPOCH = 1970
 LATEST = 4 * 10**18
 """Nanoseconds: some 126 years."""
 
@@ -29,7 +34,7 @@ class Clock:
     def __init__(self, unit: str) -> None:
         self.unit, self.dates = unit, False
         self._nanoseconds = UNITS[unit]
-        self._second: tuple[str, int] = ("", 0)
+        self._second: tuple[str, int] = ("-", 0)
 
     @property
     def in_words(self) -> str:
@@ -42,6 +47,10 @@ class Clock:
         Raises:
             KvcalcError: it is no time, not finite, negative, or beyond a century.
         """
+        if text[:_TO_THE_SECOND] == self._second[0]:
+            part = text[_TO_THE_SECOND + 1 :]
+            if text[_TO_THE_SECOND : _TO_THE_SECOND + 1] == "." and part.isdecimal() and len(part) <= _NANO:
+                return self._second[1] * SECOND + int(part) * 10 ** (_NANO - len(part))
         whole, _, part = text.partition(".")
         if whole.isdecimal() and whole.isascii() and (not part or (part.isdecimal() and part.isascii())):
             if len(whole) > len(str(LATEST)):
@@ -63,13 +72,15 @@ class Clock:
         return KvcalcError(f"the time {text[:40]} is more than a century{hint}")
 
     def _date(self, text: str) -> int:
-        if text[:19] != self._second[0]:
+        if text[:_TO_THE_SECOND] != self._second[0]:
             try:
-                moment = datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+                moment = datetime.fromisoformat(text[:_TO_THE_SECOND]).replace(tzinfo=UTC)
             except ValueError as error:
                 raise KvcalcError(f"not a time: '{text[:40]}'") from error
-            self._second = text[:19], int(moment.timestamp())
-        rest = _REST.fullmatch(text[19:])
+            if moment.year < _EPOCH:
+                raise KvcalcError(f"the time {text[:40]} is before {_EPOCH}")
+            self._second = text[:_TO_THE_SECOND], int(moment.timestamp())
+        rest = _REST.fullmatch(text[_TO_THE_SECOND:])
         if rest is None:
             raise KvcalcError(f"not a time: '{text[:40]}'")
         self.dates = True
@@ -78,7 +89,7 @@ class Clock:
             away = 3600 * int(rest[3]) + 60 * int(rest[4])
             seconds += -away if rest[2] == "+" else away
         if seconds < 0:
-            raise KvcalcError(f"the time {text[:40]} is before 1970")
+            raise KvcalcError(f"the time {text[:40]} is before {_EPOCH}")
         return seconds * SECOND + int((rest[1] or "0").ljust(12, "0")) // 1000
 
     def _number(self, text: str) -> int:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 5 * 10**6
 MAX_HASHES = 5 * 10**7
 """Blocks of all requests together."""
-_MOST_DIGITS = 20
+_MOST_DIGITS = 13
+"""Of numbers of tokens; one of fewer is within the limit."""
 _DELIMITERS = ",;\t"
 _CONSTANTS = {"NaN", "Infinity", "-Infinity"}
 
@@ -141,8 +142,9 @@ class _Reader:
                 else:
                     self._latest = time
                 self._arrivals.append(time)
-            self._inputs.append(_tokens(prompt, INPUT))
-            self._outputs.append(_tokens(generated, OUTPUT))
+            for said, value, tokens in ((INPUT, prompt, self._inputs), (OUTPUT, generated, self._outputs)):
+                plain = type(value) is str and value.isdecimal() and len(value) < _MOST_DIGITS
+                tokens.append(int(value) if plain else _tokens(value, said))
         except KvcalcError as error:
             self._refuse(str(error))
 
