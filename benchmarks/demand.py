@@ -1,7 +1,8 @@
-"""How long `kvcalc demand` takes for a trace, beside a bare loop of Python over the same events: `python benchmarks/demand.py`.
+"""How long `kvcalc demand` takes for a trace, beside a bare loop of Python over the same events.
 
-The loop reads the file, puts the beginning and the end of every request into order, and adds up what they hold. It knows
-no percentile between two events and no engine. Both are timed in one run, since machines differ.
+`python benchmarks/demand.py`: the loop reads the file, puts the beginning and the end of every request into order, and
+adds up what they hold. It knows no percentile between two events and no engine. Both are timed in one run, since
+machines differ.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SPEED = 40
 
 def written(path: Path, number: int) -> Path:
     """A trace as Azure writes it: exponential gaps, log-normal lengths."""
-    draw, seconds = random.Random(3), 0.0
+    draw, seconds = random.Random(3), 0.0  # noqa: S311  # no secret
     with path.open("w", encoding="utf-8") as file:
         file.write("TIMESTAMP,ContextTokens,GeneratedTokens\n")
         for _ in range(number):

@@ -251,13 +251,16 @@ def test_every_keyword_is_an_option(table: Any) -> None:
         assert option.metavar or option.default is False
 
 
+TIERS = {"host_memory", "disk", "disk_bandwidth", "handoff"}
+
+
 @pytest.mark.parametrize(
     ("function", "left_out"),
     [
         (kv.estimate, set()),
         (kv.capacity, set()),
-        (kv.compare, set()),
-        (kv.plan, {"dp", "ep", "dcp", "dp_attention", "gpus", "spill"}),
+        (kv.compare, TIERS),
+        (kv.plan, {"dp", "ep", "dcp", "dp_attention", "gpus", "spill", *TIERS}),
     ],
 )
 def test_a_signature_has_every_option_by_name(function: Callable[..., object], left_out: set[str]) -> None:

@@ -21,6 +21,7 @@ PANELS = (
     "Requests",
     "Deployment",
     "Memory",
+    "Tiers",
     "Drafting",
     "Adapters",
     "Verification",

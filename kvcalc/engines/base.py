@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.content import Rate, TensorRows
     from kvcalc.engines.growth import Stretch
     from kvcalc.engines.lora import Lora
+    from kvcalc.engines.parked import Parked
     from kvcalc.formats.element import ElementFormat
     from kvcalc.gpu import Gpu
     from kvcalc.mechanisms import Mechanism
@@ -233,6 +234,10 @@ class Settled:
 
         Below zero is what a rank lacks for all but its cache.
         """
+        return None
+
+    def parked(self, tokens: int) -> Parked | None:  # noqa: ARG002  # for engines
+        """One sequence of so many tokens beside the accelerators of a replica; None where it is not known how."""
         return None
 
     @property

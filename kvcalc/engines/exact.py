@@ -9,6 +9,7 @@ from kvcalc.engines.base import Engine, Settled, Setup
 from kvcalc.engines.content import contents, rows_bytes
 from kvcalc.engines.growth import stretch_of
 from kvcalc.engines.load import Load
+from kvcalc.engines.parked import Parked
 from kvcalc.engines.side_by_side import SideBySide
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note
@@ -80,6 +81,13 @@ class ExactLayout(Settled):
             return rows_bytes(some, self.rank_load(stage, Load(sequences, tokens, shared)))
 
         return held(others, 2, prefix) - held(others, 1, prefix) + held(moved_on, 1, 0)
+
+    def parked(self, tokens: int) -> Parked:
+        """Its content, as each rank has it."""
+        load = Load(1, tokens)
+        parts = [(stage.times, self.content_bytes(stage, load)) for stage in self.stages]
+        whole = self.setup.deployment.tp * sum(times * part for times, part in parts)
+        return Parked(whole, 1, max(part for _, part in parts), "the documented formulas")
 
     @property
     def block_tokens(self) -> int:

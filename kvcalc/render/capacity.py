@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.record import contents
+from kvcalc.record import contents, keys
 from kvcalc.render import Report
 from kvcalc.render.answer import cards, size
 from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import count, lengths, question_grid, sequences
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
+from kvcalc.render.tiers import tier_lines
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.term import Sum
 from kvcalc.units import format_size, with_unit
+from kvcalc.verbs.tiers import Handoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,8 @@ def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str)
     """One capacity: one line of CSV."""
     row = contents(result)
     row["workload"] = contents(result.workload) | {"mix": result.question.mix}
+    row["handoff"] = result.handoff or dict.fromkeys(keys(Handoff))
+    del row["tiers"]
     row["gpus"] = result.gpus or {"gpu": None, "memory_bytes": None, "utilization": None, "usable_bytes": None}
     return Report(
         result, (row,), lambda: _view(result, unit, explain=explain, command=command), result.notes, unit=unit
@@ -133,6 +137,7 @@ def _further(result: Capacity, unit: str, *, explain: bool, command: str) -> Ite
         yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)
     if result.limited_by == "sequences":
         yield f"limited by {result.question.engine}: it holds no more sequences on a replica, whatever its memory"
+    yield from tier_lines(result.tiers, result.handoff, result.workload.context, unit)
     yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)
 

@@ -8,6 +8,7 @@ from kvcalc.record import contents, keys
 from kvcalc.render import Report
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
 from kvcalc.verbs.estimate_result import RankResult, SpillResult
+from kvcalc.verbs.tiers import Handoff
 
 if TYPE_CHECKING:
     from kvcalc.render.view import View
@@ -34,11 +35,14 @@ def _csv_row(result: Estimate) -> dict[str, Any]:
     decode = contents(result.decode) if result.decode else _empty(DecodeBound)
     decode["spill"] = decode["spill"] or _empty(Spill)
     workload = contents(result.workload) | {"mix": result.question.mix}
-    return contents(result) | {
+    whole = contents(result)
+    del whole["tiers"]
+    return whole | {
         "workload": workload,
         "gpus": gpus,
         "decode": decode,
         "spill": result.spill or _empty(SpillResult),
+        "handoff": result.handoff or _empty(Handoff),
     }
 
 

@@ -10,6 +10,7 @@ from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import count, question_grid, sequences, workload
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
+from kvcalc.render.tiers import tier_lines
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.term import Product, Sum
@@ -157,6 +158,7 @@ def _further(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
             f"spill: {size(result.spill.bytes_per_rank, unit)} of each GPU's cache go to host memory, "
             f"{size(result.spill.bytes, unit)} of a replica's"
         )
+    yield from tier_lines(result.tiers, result.handoff, result.workload.context, unit)
     if result.decode is not None:
         yield from decode_lines(result.decode)
     yield from not_modelled_line(result.not_modelled, explain=explain)

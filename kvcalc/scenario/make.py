@@ -19,7 +19,7 @@ from kvcalc.scenario.asked_workload import asked_workload
 from kvcalc.scenario.described_model import described_model
 from kvcalc.scenario.option import accepts, given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
-from kvcalc.scenario.scenario import GpuLimit, Replacements, Scenario, cache_format
+from kvcalc.scenario.scenario import BesideGpus, GpuLimit, Replacements, Scenario, cache_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,6 +90,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         shared_prefix=asked.shared_prefix,
         prefix_groups=asked.prefix_groups,
         spill=given["spill"],
+        beside=_beside_gpus(given),
         drafting=drafting,
         lora=adapters,
         origin=found.origin,
@@ -103,6 +104,12 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
             *_unused_formats(found.model, given),
         ),
     )
+
+
+def _beside_gpus(given: Mapping[str, Any]) -> BesideGpus:
+    if given["disk_bandwidth"] is not None and given["disk"] is None:
+        raise KvcalcError("--disk-bandwidth: is of a disk; give its size too (--disk SIZE)")
+    return BesideGpus(given["host_memory"], given["disk"], given["disk_bandwidth"], given["handoff"])
 
 
 def _computed_in(engine: Engine, published: Model, loaded: Model) -> Note:

@@ -54,6 +54,23 @@ class Replacements(Noun):
 
 
 @noun
+class BesideGpus(Noun):
+    """What keeps caches beside the accelerators, and what sends them on, in bytes.
+
+    Attributes:
+        host_memory: of one replica.
+        disk: of one replica.
+        disk_bandwidth: that the disk reads in a second.
+        handoff: that each rank of a prefill pool sends in a second.
+    """
+
+    host_memory: int | None = None
+    disk: int | None = None
+    disk_bandwidth: int | None = None
+    handoff: int | None = None
+
+
+@noun
 class GpuLimit(Noun):
     """A request for the best legal deployment of a few GPUs.
 
@@ -85,6 +102,7 @@ class Scenario(Noun):
         shared_prefix: first tokens of the context that all sequences of a replica share: kept once.
         prefix_groups: how many such prefixes there are, each of which some sequences share.
         spill: whether cache that does not fit on an accelerator is kept in host memory.
+        beside: what keeps caches beside the accelerators, and what sends them on.
         origin: where the model was read from, for messages.
         weights_as: the model whose projections the weights are, where `model` is what it would keep with another
             mechanism; None: its own.
@@ -109,6 +127,7 @@ class Scenario(Noun):
     shared_prefix: int = 0
     prefix_groups: int = 1
     spill: bool = False
+    beside: BesideGpus = field(default_factory=BesideGpus)
     origin: str = "this model"
     weights_as: Model | None = None
     drafting: Drafting | None = None

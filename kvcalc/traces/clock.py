@@ -50,7 +50,7 @@ class Clock:
         if text[:_TO_THE_SECOND] == self._second[0]:
             part = text[_TO_THE_SECOND + 1 :]
             if text[_TO_THE_SECOND : _TO_THE_SECOND + 1] == "." and part.isdecimal() and len(part) <= _NANO:
-                return self._second[1] * SECOND + int(part) * 10 ** (_NANO - len(part))
+                return self._second[1] * SECOND + int(part.ljust(_NANO, "0"))
         whole, _, part = text.partition(".")
         if whole.isdecimal() and whole.isascii() and (not part or (part.isdecimal() and part.isascii())):
             if len(whole) > len(str(LATEST)):

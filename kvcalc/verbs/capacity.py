@@ -24,6 +24,7 @@ from kvcalc.verbs.notes import model_notes, waiting
 from kvcalc.verbs.offload import most_gpu_layers
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.resolve import resolve
+from kvcalc.verbs.tiers import handoff, tiers
 from kvcalc.verbs.weight_notes import weight_notes
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         n_gpu_layers=most_gpu_layers(scenario, deployment) if cache_memory is None else None,
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
         one_more_lacks_bytes=None if limited or sequences is None else replica.lacks(sequences + 1, lengths),
+        tiers=tiers(Ranks(scenario), deployment),
+        handoff=handoff(Ranks(scenario), deployment),
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
     from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
+    from kvcalc.verbs.tiers import Handoff, Tier
 
 
 @noun
@@ -43,6 +44,8 @@ class Capacity(Result):
             tokens are unbounded.
         n_gpu_layers: the most layers that one accelerator holds with the workload, the output head among them; None of
             an engine that keeps all of them there, and of several accelerators.
+        tiers: beside this deployment; none unless asked for.
+        handoff: to this deployment; None unless asked for.
         question: what was asked, for people.
         temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
@@ -71,6 +74,8 @@ class Capacity(Result):
     n_gpu_layers: int | None
     total: Total
     one_more_lacks_bytes: int | None
+    tiers: tuple[Tier, ...]
+    handoff: Handoff | None
     not_modelled: tuple[Note, ...]
     notes: tuple[Note, ...]
     question: Question = field(metadata=BESIDE)

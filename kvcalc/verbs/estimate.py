@@ -30,6 +30,7 @@ from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadS
 from kvcalc.verbs.replica import bytes_without_windows, one_copy_bytes, replica_bytes, replica_cache
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.spill import spilled
+from kvcalc.verbs.tiers import handoff, tiers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,6 +72,8 @@ def estimate(scenario: Scenario) -> Estimate:
         gpus=_gpus(ranks, asked, found, used),
         decode=decode,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
+        tiers=tiers(ranks, shown.deployment),
+        handoff=handoff(ranks, shown.deployment),
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(ranks, asked, found)),
         question=Question.of(scenario, used),

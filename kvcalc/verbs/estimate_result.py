@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.decode_bound import DecodeBound
     from kvcalc.verbs.mixed import Percentiles
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
+    from kvcalc.verbs.tiers import Handoff, Tier
 
 
 @noun
@@ -188,6 +189,8 @@ class Estimate(Result):
         deployment: the one asked for, or 1 x 1 x 1.
         answer: what is said first.
         spill: of the deployment asked for, else of the smallest that holds the weights; None unless asked for.
+        tiers: beside the same deployment; none unless asked for.
+        handoff: to the same deployment; None unless asked for.
         decode: of the deployment asked for, else of the smallest; None where it is not known.
         question: what was asked, for people.
         temporary_seen: the range of a rank's temporary memory; None where a figure is given.
@@ -207,6 +210,8 @@ class Estimate(Result):
     gpus: GpusResult
     decode: DecodeBound | None
     spill: SpillResult | None
+    tiers: tuple[Tier, ...]
+    handoff: Handoff | None
     not_modelled: tuple[Note, ...]
     notes: tuple[Note, ...]
     question: Question = field(metadata=BESIDE)

@@ -14,6 +14,7 @@ from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept
 from kvcalc.engines.vllm.model_types import type_notes
+from kvcalc.engines.vllm.parked import parked
 from kvcalc.engines.vllm.placing import groups_on, rank_of, with_draft
 from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.traits import traits_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.parked import Parked
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.engines.vllm.specs import Piece, Spec
     from kvcalc.model.stages import Stage
@@ -137,6 +139,9 @@ class VllmLayout(Settled):
     def cache_format(self) -> CacheFormat:
         """As asked for where vLLM has that, and its own formats of states and sparse latents."""
         return kept_format(self.setup, self.settings.version)
+
+    def parked(self, tokens: int) -> Parked | None:
+        return parked(self, tokens)
 
     @property
     def most_at_once(self) -> int:

@@ -13,6 +13,7 @@ from kvcalc.scenario.options.model import MODEL, Assumptions
 from kvcalc.scenario.options.plan import ALL_GPUS, PlannedOptions, PlanOptions
 from kvcalc.scenario.options.scenario import CapacityOptions, CompareOptions, ScenarioOptions
 from kvcalc.scenario.options.sweep import SweepAxes, SweepFixed, SweepOptions, SweepRows
+from kvcalc.scenario.options.tiers import Tiers
 from kvcalc.scenario.options.verify import DEVICES, VerifiedOptions, VerifyOptions
 from kvcalc.scenario.options.workload import Batch, Context
 
@@ -40,6 +41,7 @@ __all__ = [
     "SweepFixed",
     "SweepOptions",
     "SweepRows",
+    "Tiers",
     "TraceOptions",
     "Utilization",
     "VerifiedOptions",

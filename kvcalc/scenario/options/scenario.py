@@ -19,6 +19,7 @@ from kvcalc.scenario.options.drafting import Drafting
 from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CACHE_DTYPE, CacheDtype, Memory, StateDtypes, WeightDtype, of_memory
 from kvcalc.scenario.options.model import Assumptions, ModelFields, ModelNumbers
+from kvcalc.scenario.options.tiers import Tiers
 from kvcalc.scenario.options.workload import Batch, Context, MoreContext, Requests
 from kvcalc.scenario.reading import size, words
 
@@ -45,7 +46,7 @@ class DeployedOptions(
 
 
 class ScenarioOptions(
-    CacheDtype, Requests, HeldOptions, Drafting, Adapters, EngineChoice, DeployedOptions, total=False
+    CacheDtype, Requests, HeldOptions, Drafting, Adapters, EngineChoice, DeployedOptions, Tiers, total=False
 ):
     """Of one scenario: `make_scenario`, `estimate`."""
 

@@ -10,7 +10,8 @@ from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS
 from kvcalc.note import Note, note
 from kvcalc.scenario.make import make_scenario
-from kvcalc.scenario.option import given_of
+from kvcalc.scenario.option import given_of, options_of
+from kvcalc.scenario.options import Tiers
 from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.capacity_search import Replica
 from kvcalc.verbs.log_check.assembled import assembled
@@ -37,6 +38,11 @@ MOST_SHOWN = 4
 """Figures that a note repeats."""
 
 
+def _refuse_tiers(given: Mapping[str, Any]) -> None:
+    if asked := options_of(Tiers).keys() & given_of(given).keys():
+        raise KvcalcError(f"--{min(asked).replace('_', '-')}: a log has no such figure; leave it out, or --from-log")
+
+
 def check_log(
     log: ServerLog, model: Model | str | Path | None, given: Mapping[str, Any], *, cut: bool = False
 ) -> LogCheck:
@@ -51,6 +57,7 @@ def check_log(
     Raises:
         KvcalcError: the model is not known, nor its weights; the engine does not serve it so; an option cannot be.
     """
+    _refuse_tiers(given)
     with naming_the_log(log, {*given_of(given), *(given.get("engine_option") or {})}):
         asked = as_logged(log, model, given)
         scenario = resolve(make_scenario(asked.model, **asked.options))

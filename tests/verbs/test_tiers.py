@@ -1,0 +1,97 @@
+"""What host memory and disks keep beside the accelerators, and the hand-off of a request: by hand."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Kvcalc
+
+import kvcalc
+from kvcalc import KvcalcError
+
+GIB = 1024**3
+LLAMA_3_8B = 2 * 32 * 8 * 128 * 2
+"""Bytes of a token: keys and values, 32 layers, 8 heads of 128, 2 bytes."""
+PCIE_5 = 64 * 10**9
+"""H100 SXM: one direction of PCIe 5 x16."""
+
+
+def test_exact_keeps_what_layers_hold() -> None:
+    """On four ranks each moves a quarter, all at the same time."""
+    found = kvcalc.estimate("llama-3-8b", tp=4, context=8192, host_memory="64GiB", disk="1TB", disk_bandwidth="7GB")
+    one = 8192 * LLAMA_3_8B
+    host, disk = found.tiers
+    assert (host.name, host.bytes, host.sequences) == ("host memory", 64 * GIB, 64 * GIB // one)
+    assert host.seconds_to_restore == one / 4 / PCIE_5
+    assert (disk.name, disk.sequences) == ("disk", 10**12 // one)
+    assert disk.seconds_to_restore == one / (7 * 10**9)
+    assert found.handoff is None
+
+
+def test_copies_are_kept_too() -> None:
+    """deepseek-v3: 61 layers of (512 + 64) x 2 bytes on each of eight ranks."""
+    found = kvcalc.capacity("deepseek-v3", gpu="h200", tp=8, context=1000, host_memory="100GB")
+    one = 61 * 576 * 2 * 1000
+    assert found.tiers[0].sequences == 100 * 10**9 // (8 * one)
+    assert found.tiers[0].seconds_to_restore == one / PCIE_5
+
+
+VLLM = [
+    ("llama-3-8b", 2, 8200, 2 * 16 * LLAMA_3_8B // 2, 8200 // 16, 8192 * LLAMA_3_8B // 2),
+    # six groups of nine or eight layers with windows of 1,024 tokens beside one of ten, whose blocks all have
+    ("gemma-3-27b", 2, 8192, 2 * 10 * 65_536, 8192 // 16 + 6 * 64, (512 * 10 + 64 * 52) * 65_536),
+    # latents: one copy for all ranks, blocks of 64 tokens, rounded up to pages of the host
+    ("deepseek-v3", 8, 8192, -(-61 * 576 * 2 * 64 // 4096) * 4096, 8192 // 64, 61 * 576 * 2 * 8192),
+    ("llama-3-8b", 1, 15, 16 * LLAMA_3_8B, 0, 0),
+]
+
+
+@pytest.mark.parametrize(("model", "tp", "context", "block", "blocks", "moved"), VLLM)
+def test_vllm_keeps_whole_blocks(model: str, tp: int, context: int, block: int, blocks: int, moved: int) -> None:
+    """vllm/v1/kv_offload/cpu/spec.py: cpu_bytes_to_use // round_up(block of a worker x copies, page)."""
+    found = kvcalc.estimate(model, engine="vllm", gpu="h200", tp=tp, context=context, host_memory="64GiB").tiers[0]
+    assert found.sequences == (64 * GIB // block // blocks if blocks else 0)
+    assert found.seconds_to_restore == (moved / PCIE_5 if blocks else None)
+
+
+def test_the_handoff_of_a_request() -> None:
+    found = kvcalc.estimate("llama-3-8b", tp=2, context=4096, handoff="50GB").handoff
+    assert found is not None
+    assert (found.bytes, found.bytes_per_rank) == (4096 * LLAMA_3_8B, 4096 * LLAMA_3_8B // 2)
+    assert found.seconds == 4096 * LLAMA_3_8B / 2 / (50 * 10**9)
+    blocks = kvcalc.estimate("llama-3-8b", engine="vllm", context=4090, handoff="50GB").handoff
+    assert blocks is not None
+    assert blocks.bytes == 4096 * LLAMA_3_8B
+
+
+def test_nothing_is_said_unasked() -> None:
+    found = kvcalc.estimate("llama-3-8b", context=4096)
+    assert (found.tiers, found.handoff) == ((), None)
+
+
+REFUSED = [
+    ({"engine": "sglang", "host_memory": "1GiB"}, "--host-memory: kvcalc does not follow how sglang"),
+    ({"engine": "vllm@0.19.0", "disk": "1GiB"}, "--disk: kvcalc does not follow how vllm 0.19.0"),
+    ({"engine": "vllm", "pp": 2, "host_memory": "1GiB"}, "--engine exact counts the bytes"),
+    ({"gpu": "m4-max", "host_memory": "1GiB"}, "--host-memory: m4-max shares its memory with the processor"),
+    ({"host_memory": 0}, "--host-memory: must be at least 1 byte"),
+    ({"handoff": "0B"}, "--handoff: must be at least 1 byte"),
+    ({"disk_bandwidth": "7GB"}, "--disk-bandwidth: is of a disk; give its size too"),
+    ({"host_memory": "80G"}, "could mean two sizes"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), REFUSED)
+def test_what_cannot_be_is_refused(options: dict[str, int | str], told: str) -> None:
+    with pytest.raises(KvcalcError, match=told):
+        kvcalc.estimate("llama-3-8b", **{"context": 4096, **options})  # type: ignore[arg-type]
+
+
+def test_states_of_vllm_are_not_followed() -> None:
+    with pytest.raises(KvcalcError, match="does not follow"):
+        kvcalc.estimate("qwen3-next-80b-a3b", engine="vllm", gpu="h200", tp=4, context=4096, host_memory="64GiB")
+
+
+def test_the_screen_tells_them(kvcalc: Kvcalc) -> None:
+    shown = kvcalc("estimate", "llama-3-8b", "-c", "8192", "--host-memory", "64GiB", "--handoff", "50GB").stdout
+    assert "host memory of 64.00 GiB: keeps 64 sequences of 8,192 tokens; one is back in 16.8 ms at least" in shown
+    assert "hand-off of a request of 8,192 tokens: 1.00 GiB, 1.00 GiB from a GPU, in 21.5 ms at least" in shown
