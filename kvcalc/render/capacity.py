@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str) -> Report:
     """One capacity: one line of CSV."""
     row = contents(result)
-    row["workload"] = contents(result.workload) | {"mix": result.question.mix}
+    row["mix"] = result.question.mix
     row["handoff"] = result.handoff or dict.fromkeys(keys(Handoff))
     del row["tiers"]
     row["gpus"] = result.gpus or {"gpu": None, "memory_bytes": None, "utilization": None, "usable_bytes": None}

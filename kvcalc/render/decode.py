@@ -37,17 +37,17 @@ def decode_tree(bound: DecodeBound) -> Grid:
         *term_rows(weights, 0),
         *term_rows(cache, 0, "cache read"),
         *term_rows(computed, 0),
-        _seconds(
+        seconds_row(
             "memory seconds",
             bound.memory_seconds,
             "(weights read + cache read) / bandwidth" + (" without what is spilled" if bound.spill else ""),
             f"at {gpu.memory_bandwidth_gb_per_s:,g} x 10^9 bytes a second",
         ),
-        _seconds("compute seconds", bound.compute_seconds, "operations / peak rate of their format", _rates(gpu)),
+        seconds_row("compute seconds", bound.compute_seconds, "operations / peak rate of their format", rates(gpu)),
     ]
     if bound.spill is not None:
         rows.append(
-            _seconds(
+            seconds_row(
                 "host link seconds",
                 bound.spill.link_seconds,
                 "bytes spilled / bandwidth of the host link",
@@ -57,13 +57,13 @@ def decode_tree(bound: DecodeBound) -> Grid:
     return Grid((Column("decode step"), right("value"), Column("formula"), Column("in numbers")), tuple(rows))
 
 
-def _seconds(name: str, seconds: float, formula: str, numbers: str) -> Row:
+def seconds_row(name: str, seconds: float, formula: str, numbers: str) -> Row:
     return Row((name, f"{seconds:.3g}", formula, numbers))
 
 
-def _rates(gpu: Gpu) -> str:
-    rates = (("bf16", gpu.bf16_dense_tflops), ("fp8", gpu.fp8_dense_tflops))
-    known = [f"{name} {rate:,g}" for name, rate in rates if rate is not None]
+def rates(gpu: Gpu) -> str:
+    of_formats = (("bf16", gpu.bf16_dense_tflops), ("fp8", gpu.fp8_dense_tflops))
+    known = [f"{name} {rate:,g}" for name, rate in of_formats if rate is not None]
     return f"{', '.join(known)} x 10^12 a second" if known else "no rate is known"
 
 

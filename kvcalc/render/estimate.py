@@ -8,6 +8,7 @@ from kvcalc.record import contents, keys
 from kvcalc.render import Report
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
 from kvcalc.verbs.estimate_result import RankResult, SpillResult
+from kvcalc.verbs.prefill_bound import PrefillBound
 from kvcalc.verbs.tiers import Handoff
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ def _csv_row(result: Estimate) -> dict[str, Any]:
     gpus["per_rank"] = result.gpus.per_rank or _empty(RankResult)
     decode = contents(result.decode) if result.decode else _empty(DecodeBound)
     decode["spill"] = decode["spill"] or _empty(Spill)
-    workload = contents(result.workload) | {"mix": result.question.mix}
+    prefill = contents(result.prefill) if result.prefill else _empty(PrefillBound)
     whole = contents(result)
     del whole["tiers"]
     return whole | {
-        "workload": workload,
+        "mix": result.question.mix,
         "gpus": gpus,
         "decode": decode,
+        "prefill": prefill,
         "spill": result.spill or _empty(SpillResult),
         "handoff": result.handoff or _empty(Handoff),
     }

@@ -8,6 +8,7 @@ from kvcalc.render.answer import cards, headline, size, small
 from kvcalc.render.decode import decode_lines, decode_tree
 from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
+from kvcalc.render.prefill import prefill_line, prefill_tree
 from kvcalc.render.question import count, question_grid, sequences, workload
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
 from kvcalc.render.tiers import tier_lines
@@ -48,6 +49,8 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command
         blocks.append(_tree(result, rank))
         if result.decode is not None:
             blocks.append(decode_tree(result.decode))
+        if result.prefill is not None:
+            blocks.append(prefill_tree(result.prefill))
         blocks.extend(not_modelled_list(result.not_modelled, unit))
         blocks.append(
             Lines((*_sources(rank.tree), *(f"source of {each.of}: {each.source}" for each in result.question.sources)))
@@ -161,6 +164,8 @@ def _further(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
     yield from tier_lines(result.tiers, result.handoff, result.workload.context, unit)
     if result.decode is not None:
         yield from decode_lines(result.decode)
+    if result.prefill is not None:
+        yield prefill_line(result.prefill)
     yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)
 

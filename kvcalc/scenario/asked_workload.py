@@ -51,7 +51,9 @@ def asked_workload(model: Model, engine: Engine, given: Mapping[str, Any]) -> As
         raise KvcalcError(f"--shared-prefix: {prefix:,} tokens are more than the {what} {shortest:,}")
     if given["prefix_groups"] is not None and prefix is None:
         raise KvcalcError("--prefix-groups: of prefixes of how many tokens? Give --shared-prefix N")
-    return Asked(Workload(given["batch"], context, mix), prefix or 0, given["prefix_groups"] or 1, notes)
+    generated = 0 if mix is not None else given["output_tokens"] or 0
+    workload = Workload(given["batch"], context, mix, generated)
+    return Asked(workload, prefix or 0, given["prefix_groups"] or 1, notes)
 
 
 def _check_mix(mix: Mix, engine: Engine, given: Mapping[str, Any]) -> None:

@@ -38,6 +38,7 @@ class Limits(NamedTuple):
         pps: the only numbers of pipeline stages; None for all that are worth trying.
         whole_nodes: whether all GPUs of a node are taken.
         named: accelerators that were asked for by name.
+        requests_per_second: whose number at a time is to follow from bounds.
     """
 
     max_gpus: int
@@ -47,6 +48,7 @@ class Limits(NamedTuple):
     pps: tuple[int, ...] | None = None
     whole_nodes: bool = False
     named: frozenset[str] = frozenset()
+    requests_per_second: Fraction | None = None
 
 
 class PlanRequest(NamedTuple):
@@ -90,6 +92,7 @@ def make_plan_request(model: Model | str | Path | None, options: Mapping[str, An
             given["pp"],
             given["whole_nodes"],
             frozenset(found.named),
+            given["rps"] if given["latency"] is None else None,
         ),
         _priced(given["prices"] or (), found.gpus),
     )
@@ -124,9 +127,15 @@ def _sizing(workload: Workload, given: Mapping[str, Any]) -> _Sizing:
     ways = [f"--{name}" for name in ("batch", "tokens", "rps") if given[name] is not None]
     if len(ways) > 1:
         raise KvcalcError(f"{ways[1]}: says how many sequences are held, as {ways[0]} does; give one of them")
-    if (rate is None) != (seconds is None):
-        name, other = ("--rps", "--latency") if seconds is None else ("--latency", "--rps")
-        raise KvcalcError(f"{name}: goes with {other}: requests a second x seconds each takes are held at a time")
+    if rate is None and seconds is not None:
+        raise KvcalcError("--latency: goes with --rps: requests a second x seconds each takes are held at a time")
+    if rate is not None and seconds is None:
+        if given["output_tokens"] is None and workload.mix is None:
+            raise KvcalcError(
+                "--rps: goes with --latency: requests a second x seconds each takes are held at a time; or with "
+                "--input N --output M, from which at least so many seconds follow"
+            )
+        return _Sizing(1, None)
     if total is not None:
         if workload.mix is not None:
             raise KvcalcError("--tokens: with --mix say how many requests are held: --batch N")

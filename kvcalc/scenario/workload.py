@@ -17,11 +17,13 @@ class Workload(Noun):
         batch: sequences, over all replicas.
         context: tokens of each sequence in the cache; where they differ, of the longest.
         mix: the requests, where they differ.
+        output: tokens of the context that are generated; 0 where the context is not told apart.
     """
 
     batch: int = 1
     context: int = DEFAULT_CONTEXT
     mix: Mix | None = None
+    output: int = 0
 
     def __post_init__(self) -> None:
         check_count(self.batch, "batch", MAX_BATCH)

@@ -19,6 +19,7 @@ from kvcalc.verbs.capacity_search import Replica, least, most, refuse_unknown_we
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.estimate import seen_range
 from kvcalc.verbs.gpu_notes import gpu_notes
+from kvcalc.verbs.mixed import kinds_of
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
 from kvcalc.verbs.notes import model_notes, waiting
 from kvcalc.verbs.offload import most_gpu_layers
@@ -65,6 +66,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     return Capacity(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary.of(scenario.workload),
+        mix=kinds_of(scenario.workload),
         engine=scenario.engine.name,
         engine_version=scenario.engine.version,
         deployment=deployment,

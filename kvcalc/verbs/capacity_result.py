@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
+    from kvcalc.verbs.mixed import KindSummary
     from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
     from kvcalc.verbs.tiers import Handoff, Tier
 
@@ -30,6 +31,7 @@ class Capacity(Result):
     """How much one replica holds. What is unbounded is None.
 
     Attributes:
+        mix: the kinds of requests, where they differ; else none.
         workload: `context` is the longest request, `batch` what `max_context` is for.
         gpus: None where the memory for the cache is given.
         cache_memory_bytes: what the fullest rank has for its cache.
@@ -57,6 +59,7 @@ class Capacity(Result):
 
     model: ModelSummary
     workload: WorkloadSummary
+    mix: tuple[KindSummary, ...]
     engine: str = field(metadata=under("deployment"))
     engine_version: str | None = field(metadata=under("deployment"))
     deployment: Deployment

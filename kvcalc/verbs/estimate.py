@@ -23,9 +23,10 @@ from kvcalc.verbs.estimate_result import (
     RankResult,
     SpillResult,
 )
-from kvcalc.verbs.mixed import on_average, percentiles
+from kvcalc.verbs.mixed import kinds_of, on_average, percentiles
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
+from kvcalc.verbs.prefill_bound import prefill_bound
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.replica import bytes_without_windows, one_copy_bytes, replica_bytes, replica_cache
 from kvcalc.verbs.resolve import resolve
@@ -63,6 +64,7 @@ def estimate(scenario: Scenario) -> Estimate:
     return Estimate(
         model=ModelSummary.of(model),
         workload=WorkloadSummary.of(scenario.workload),
+        mix=kinds_of(scenario.workload),
         engine=scenario.engine.name,
         engine_version=scenario.engine.version,
         deployment=deployment,
@@ -71,6 +73,7 @@ def estimate(scenario: Scenario) -> Estimate:
         memory=memory_of(scenario, peak, asked, asked_rank),
         gpus=_gpus(ranks, asked, found, used),
         decode=decode,
+        prefill=prefill_bound(scenario, shown.deployment, ranks) if can else None,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         tiers=tiers(ranks, shown.deployment),
         handoff=handoff(ranks, shown.deployment),

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Sum, Term
     from kvcalc.verbs.decode_bound import DecodeBound
-    from kvcalc.verbs.mixed import Percentiles
+    from kvcalc.verbs.mixed import KindSummary, Percentiles
+    from kvcalc.verbs.prefill_bound import PrefillBound
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
     from kvcalc.verbs.tiers import Handoff, Tier
 
@@ -185,6 +186,7 @@ class Estimate(Result):
     """The answer.
 
     Attributes:
+        mix: the kinds of requests, where they differ; else none.
         engine: how the cache is counted; in JSON a key of `deployment`, as its version is.
         deployment: the one asked for, or 1 x 1 x 1.
         answer: what is said first.
@@ -192,6 +194,7 @@ class Estimate(Result):
         tiers: beside the same deployment; none unless asked for.
         handoff: to the same deployment; None unless asked for.
         decode: of the deployment asked for, else of the smallest; None where it is not known.
+        prefill: likewise, of the first token of one request.
         question: what was asked, for people.
         temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         scenario: what this was computed from.
@@ -201,6 +204,7 @@ class Estimate(Result):
 
     model: ModelSummary
     workload: WorkloadSummary
+    mix: tuple[KindSummary, ...]
     engine: str = field(metadata=under("deployment"))
     engine_version: str | None = field(metadata=under("deployment"))
     deployment: Deployment
@@ -209,6 +213,7 @@ class Estimate(Result):
     memory: MemoryResult
     gpus: GpusResult
     decode: DecodeBound | None
+    prefill: PrefillBound | None
     spill: SpillResult | None
     tiers: tuple[Tier, ...]
     handoff: Handoff | None

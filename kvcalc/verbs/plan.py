@@ -13,13 +13,14 @@ from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.gpu_notes import gpu_notes
-from kvcalc.verbs.mixed import mix_notes
+from kvcalc.verbs.mixed import kinds_of, mix_notes
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import model_notes, no_decode_bound
 from kvcalc.verbs.plan_ranking import Ranking, found_on, ranked
 from kvcalc.verbs.plan_result import Plan, Planned, Unserved
 from kvcalc.verbs.plan_search import Search
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
+from kvcalc.verbs.rate import sized_by_rate
 from kvcalc.verbs.weight_notes import weight_notes
 from kvcalc.verbs.why_not import nearest_miss, rejected
 
@@ -49,6 +50,8 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
     Raises:
         KvcalcError: a tp or pp asked for is illegal, or the weights are not known.
     """
+    if limits.requests_per_second is not None:
+        scenario = sized_by_rate(scenario, gpus, limits.requests_per_second)
     sizes = [Deployment(tp, pp) for tp in limits.tps or (1,) for pp in limits.pps or (1,)]
     for each in sizes:
         check_legal(each, scenario.model)
@@ -66,6 +69,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
     return Plan(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary.of(scenario.workload),
+        mix=kinds_of(scenario.workload),
         max_gpus=limits.max_gpus,
         whole_nodes=limits.whole_nodes,
         deployments=tuple(_planned(search, each, ranking) for each in offers),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
+    from kvcalc.verbs.mixed import KindSummary
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
     from kvcalc.verbs.why_not import Rejected
 
@@ -68,6 +69,7 @@ class Plan(Result):
     """The deployments: the best of each accelerator, best first, and then what else is a choice.
 
     Attributes:
+        mix: the kinds of requests, where they differ; else none.
         max_gpus: at most so many were looked at.
         whole_nodes: whether all GPUs of a node are taken.
         unserved: accelerators that were named, and that have no deployment.
@@ -81,6 +83,7 @@ class Plan(Result):
 
     model: ModelSummary
     workload: WorkloadSummary
+    mix: tuple[KindSummary, ...]
     max_gpus: int
     whole_nodes: bool
     deployments: tuple[Planned, ...]

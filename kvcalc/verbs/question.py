@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
 from kvcalc.memory import Ranks
 from kvcalc.noun import noun
-from kvcalc.record import Record
+from kvcalc.record import BESIDE, Record
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.mixed import KindSummary, kinds_of
 from kvcalc.verbs.replica import kept_format
@@ -43,7 +44,7 @@ class WorkloadSummary(Record):
 
     batch: int
     context: int
-    mix: tuple[KindSummary, ...]
+    mix: tuple[KindSummary, ...] = field(metadata=BESIDE)
 
     @classmethod
     def of(cls, workload: Workload) -> WorkloadSummary:

@@ -38,7 +38,7 @@ def test_full_attention_holds_all_tokens_of_each_request() -> None:
     each = found.cache.percentiles
     assert (each.p50, each.p90, each.p95, each.p99) == tuple(LLAMA_TOKEN * n for n in (2548, 17408, 17408, 131072))
     assert found.workload.context == 131072
-    assert [(kind.input, kind.output, kind.requests) for kind in found.workload.mix or ()] == [
+    assert [(kind.input, kind.output, kind.requests) for kind in found.mix] == [
         (131072, 0, 1),
         (16384, 1024, 5),
         (2048, 500, 14),

@@ -80,7 +80,10 @@ class PlanOnly(TypedDict, total=False):
         float | str | Fraction | None,
         of_workload("R", "Requests a second: the batch is R x S (Little's law).", read=positive),
     ]
-    latency: Annotated[float | str | Fraction | None, of_workload("S", "Seconds that a request takes.", read=positive)]
+    latency: Annotated[
+        float | str | Fraction | None,
+        of_workload("S", "Seconds that a request takes (at least, by bounds of its tokens).", read=positive),
+    ]
     gpu: Annotated[
         Gpu | str | Sequence[Gpu | str],
         ACCELERATOR._replace(

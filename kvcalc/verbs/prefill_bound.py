@@ -1,0 +1,136 @@
+"""How soon the first token can be there at most: what reading one prompt must read and compute. No prediction.
+
+    seconds >= max(sum over stages of weights read / memory bandwidth, operations / peak rate in the slowest stage)
+
+One prompt alone on one replica: no other request waits, and stages work on parts of it side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.memory import Ranks
+from kvcalc.memory.decode_traffic import parts_read, shares_used, weights_read, weights_read_bytes
+from kvcalc.memory.prompt_work import prompt_work
+from kvcalc.noun import noun
+from kvcalc.record import BESIDE, Record, flattened
+from kvcalc.term import Sum
+from kvcalc.verbs.decode_bound import why_no_bound
+
+if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
+    from kvcalc.gpu import Gpu
+    from kvcalc.memory import Rank
+    from kvcalc.memory.parts import Part
+    from kvcalc.scenario import Scenario
+
+
+@noun
+class PrefillBound(Record):
+    """The first token of a request is there after so many seconds at least.
+
+    Attributes:
+        deployment: that this is of; in JSON its tp, pp and dp.
+        tokens: of the prompt: the input where that is given, of a mix the longest, else the context.
+        shared_tokens: of those, in a prefix that is there already.
+        weights_read_bytes: on a rank, once; of the slowest stage.
+        operations: floating-point operations on that rank, of those whose rate is known.
+        memory_seconds: reading the weights of all stages takes at least so long.
+        compute_seconds: computing takes the slowest stage at least so long.
+        seconds: the longer of the two.
+        limited_by: memory or compute.
+        terms: what is read and computed, for explanations.
+        gpu: whose rates these are.
+    """
+
+    deployment: Deployment = field(metadata=flattened("tp", "pp", "dp"))
+    tokens: int
+    shared_tokens: int
+    weights_read_bytes: int
+    operations: int
+    memory_seconds: float
+    compute_seconds: float
+    seconds: float
+    limited_by: str
+    terms: Sum
+    gpu: Gpu = field(metadata=BESIDE)
+
+
+class _Pass(NamedTuple):
+    """One stage reads the prompt."""
+
+    weights: int
+    operations: int
+    compute: Fraction
+    terms: Sum
+
+
+def prompt_of(scenario: Scenario) -> int:
+    """Tokens of the prompt: of a mix the longest."""
+    workload = scenario.workload
+    if workload.mix is not None:
+        return max(kind.input for kind in workload.mix.kinds)
+    return max(1, workload.context - workload.output)
+
+
+def why_no_prefill_bound(scenario: Scenario) -> str | None:
+    """What is missing; None where nothing is."""
+    if any(layer.attention.kind == "shared" for layer in scenario.model.layout.kinds):
+        return "engines may leave layers that share a cache out of a prompt"
+    return why_no_bound(scenario)
+
+
+def prefill_bound(
+    scenario: Scenario, deployment: Deployment, ranks: Ranks | None = None, tokens: int | None = None
+) -> PrefillBound | None:
+    """The bound of a deployment; None where `why_no_prefill_bound` says why.
+
+    Args:
+        scenario: what is asked.
+        deployment: over which ranks.
+        ranks: of the scenario, where others of its deployments are looked at too.
+        tokens: of the prompt, where another one is meant.
+    """
+    if why_no_prefill_bound(scenario) is not None:
+        return None
+    tokens = prompt_of(scenario) if tokens is None else tokens
+    shared = min(scenario.shared_prefix, tokens - 1)
+    parts = parts_read(scenario, deployment)
+    each = (ranks or Ranks(scenario)).of(deployment)
+    passes = [(rank.stages_alike, _pass(scenario, deployment, rank, parts, shared, tokens)) for rank in each]
+    slowest = max((one for _, one in passes), key=lambda one: one.compute)
+    bandwidth = scenario.gpu.bandwidth or Fraction(1)
+    memory = sum((times * one.weights for times, one in passes), 0) / bandwidth
+    return PrefillBound(
+        deployment=deployment,
+        tokens=tokens,
+        shared_tokens=shared,
+        weights_read_bytes=slowest.weights,
+        operations=slowest.operations,
+        memory_seconds=float(memory),
+        compute_seconds=float(slowest.compute),
+        seconds=float(max(memory, slowest.compute)),
+        limited_by="compute" if slowest.compute > memory else "memory",
+        terms=slowest.terms,
+        gpu=scenario.gpu,
+    )
+
+
+def _pass(
+    scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...], start: int, stop: int
+) -> _Pass:
+    used = shares_used(scenario, deployment, rank, parts)
+    known = [
+        (rate, work, tokens)
+        for work, tokens in prompt_work(deployment, rank, used, start, stop)
+        if work.element_format and (rate := scenario.gpu.operations_per_second(work.element_format.name))
+    ]
+    operations = Sum("operations", tuple(work.term(tokens, tokens) for _, work, tokens in known))
+    return _Pass(
+        weights=weights_read_bytes(used),
+        operations=sum(work.operations(tokens, tokens) for _, work, tokens in known),
+        compute=sum((work.operations(tokens, tokens) / rate for rate, work, tokens in known), Fraction(0)),
+        terms=Sum("prompt", (weights_read(used), operations)),
+    )
