@@ -369,6 +369,10 @@ class Engine(Noun, ABC):
         """
         return asked._replace(slots=asked.slots or 1)
 
+    def mtp_layers_loaded(self, model: Model) -> int | None:  # noqa: ARG002  # for engines
+        """How many of a model's layers that predict further tokens it loads; None: all."""
+        return None
+
     def for_draft(self) -> Engine:
         """The engine as it lays a draft out: without options that are of the model alone."""
         return self

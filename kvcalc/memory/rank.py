@@ -10,11 +10,14 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines.side_by_side import DRAFT, named_draft
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.weights import EVERYTHING, rank_weights, rank_weights_bytes
+from kvcalc.scenario import compute_format
 from kvcalc.scenario.mix import load_of
-from kvcalc.term import Product, Sum, Term
+from kvcalc.term import Factor, Product, Sum, Term
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvcalc.engines import Load, Rate, Settled, Temporary
     from kvcalc.engines.growth import Stretch
     from kvcalc.engines.placement import Placement
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from kvcalc.model.stages import Stage
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.mix import Lengths
+
+TABLE = "vllm/v1/spec_decode/llm_base_proposer.py, _maybe_share_embeddings: shared with one pipeline stage alone"
 
 
 class Fit(Enum):
@@ -273,7 +278,7 @@ class Rank:
         """What lies beside that: what the engine loads beyond it, unless the user gives a size, and adapters."""
         scenario, lora, tp = self._scenario, self._scenario.lora, self._common.deployment.tp
         own = () if scenario.replacements.weights is not None else tuple(self.settled.weights_excess(self._stage))
-        of_draft = () if self._draft is None else map(named_draft, self._draft.weights_excess)
+        of_draft = () if self._draft is None else (*map(named_draft, self._draft.weights_excess), *self._table_of_draft)
         if lora is None:
             return (*own, *of_draft)
         from kvcalc.engines.lora import lora_rows  # noqa: PLC0415  # for start-up time
@@ -281,6 +286,18 @@ class Rank:
         first, last = self.stage == 0, self.layer_range.stop == scenario.model.num_layers
         adapters = lora_rows(lora, scenario.model, tp, self._stage, first=first, last=last)
         return (*own, *of_draft, *adapters)
+
+    @property
+    def _table_of_draft(self) -> Iterator[Product]:
+        """The model's embedding, where what drafts needs it and it lies on another stage."""
+        scenario, deployment = self._scenario, self._common.deployment
+        model, drafting = scenario.model, scenario.drafting
+        if deployment.pp == 1 or drafting is None or not drafting.without_table or model.tie_word_embeddings:
+            return
+        if model.vocab_size is not None and model.hidden_size is not None:
+            share = -(-model.vocab_size * model.hidden_size // deployment.tp)
+            size = Factor("bytes", compute_format(model).block_bytes, "byte")
+            yield Product(f"{DRAFT}, copy of the model's embedding", (Factor("share", share, "element"), size), TABLE)
 
     def cache(self, sequences: int, context: Lengths) -> Sum:
         """The cache of so many sequences of so many tokens each."""

@@ -31,10 +31,14 @@ def mtp_cache(model: Model) -> Layer | None:
     return next((cache for cache in reversed(grows) if (cache.span is not None) == windowed), None)
 
 
-def mtp_model(model: Model) -> Model:
+def mtp_model(model: Model, loaded: int | None = None) -> Model:
     """The layers that predict further tokens, as a model: all that the file has, however many tokens they predict.
 
     Its parameters are None where the file does not tell how many there are, or in which format.
+
+    Args:
+        model: whose file has them.
+        loaded: how many of them an engine loads; None: all.
 
     Raises:
         KvcalcError: the file has none, or what they keep is not known.
@@ -50,7 +54,7 @@ def mtp_model(model: Model) -> Model:
             f"--mtp: kvcalc does not know what the layers of {model.name} that predict further tokens keep; "
             "--draft FILE takes them as a model of their own"
         )
-    layers = model.mtp_layers
+    layers = min(model.mtp_layers, loaded or model.mtp_layers)
     parts = tuple(mtp_weights(model, kept, layers))
     span = kept.span
     return Model(

@@ -129,6 +129,7 @@ def mtp_weights(model: Model, kept: Layer, layers: int) -> Iterator[WeightPart]:
     if block is None:
         return
     heads = layers * (model.vocab_size or 0) * hidden if family.own_heads else 0
+    total = total * layers // (model.mtp_layers or layers)
     joining = layers * 2 * hidden * hidden
     rest = total - joining - heads - layers * sum(each.parameters for some in block for each in some)
     if not 0 <= rest * MOST_BESIDE <= total:

@@ -51,11 +51,13 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
         raise KvcalcError(
             f"{option}: kvcalc does not follow what {engine.name} keeps of what drafts; --engine exact counts it"
         )
-    drafts, notes = (mtp_model(model), ()) if named is None else _named(named)
+    own = named is None
+    drafts, notes = (mtp_model(model, engine.mtp_layers_loaded(model)), ()) if own else _named(named)
     drafting = Drafting(
         drafts,
         _kept_in(drafts, engine, given),
-        own_layers=named is None,
+        own_layers=own,
+        without_table=own or any(each.code == "draft-embedding-not-counted" for each in notes),
         tp=given["draft_tp"],
         tokens=tokens,
         weights=given["draft_weights"],
@@ -77,8 +79,8 @@ def _of_option(model: Model, engine: Engine, given: Mapping[str, Any]) -> Drafti
     tokens = dict(engine.given).get(engine.drafting_option or "")
     if not tokens or not model.mtp_layers:
         return None
-    drafts = mtp_model(model)
-    return Drafting(drafts, _kept_in(drafts, engine, given), own_layers=True, tokens=tokens)
+    drafts = mtp_model(model, engine.mtp_layers_loaded(model))
+    return Drafting(drafts, _kept_in(drafts, engine, given), own_layers=True, tokens=tokens, without_table=True)
 
 
 def _kept_in(drafts: Model, engine: Engine, given: Mapping[str, Any]) -> CacheFormat:

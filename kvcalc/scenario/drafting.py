@@ -25,6 +25,8 @@ class Drafting(Noun):
         tp: ranks that share it, where that is asked for.
         tokens: drafted a step, where that is known.
         weights: bytes of one copy of its weights, where they are stated.
+        without_table: whether it looks tokens up in the model's embedding, of which the last of several stages then has
+            a copy.
     """
 
     model: Model
@@ -33,6 +35,7 @@ class Drafting(Noun):
     tp: int | None = None
     tokens: int | None = None
     weights: int | None = None
+    without_table: bool = False
 
     @property
     def weighs(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,51 @@ def test_the_engines_own_option_makes_the_models_layers_draft() -> None:
     by_option = kvcalc.estimate("deepseek-v3", engine_option={"num-speculative-tokens": "1"}, **options)
     asked = kvcalc.estimate("deepseek-v3", mtp=1, **options)
     assert (by_option.cache, by_option.memory) == (asked.cache, asked.memory)
+
+
+def test_of_several_stages_the_last_has_a_copy_of_the_embedding_for_layers_that_draft() -> None:
+    """DeepSeek-V3's table is 129,280 x 7,168 in bf16."""
+    one, two = (kvcalc.estimate("deepseek-v3", tp=8, pp=pp, mtp=1).memory.weights_bytes or 0 for pp in (1, 2))
+    plain = [kvcalc.estimate("deepseek-v3", tp=8, pp=pp).memory.weights_bytes or 0 for pp in (1, 2)]
+    assert (two - plain[1]) - (one - plain[0]) == 129_280 * 7168 * 2
+
+
+def test_vllm_loads_one_of_mimo_v2s_three_layers() -> None:
+    """vllm/model_executor/models/mimo_v2_mtp.py; each has a window and a dense block."""
+    exact = kvcalc.estimate("mimo-v2-flash", mtp=1, context=128, tp=4, gpu="h200")
+    plain = kvcalc.estimate("mimo-v2-flash", context=128, tp=4, gpu="h200")
+    assert exact.cache.one_copy_bytes - plain.cache.one_copy_bytes == 3 * 128 * 8 * (192 + 128) * 2
+    drafted = kvcalc.make_scenario("mimo-v2-flash", mtp=1, tp=4, gpu="h200", engine="vllm").drafting
+    assert drafted is not None
+    assert drafted.model.num_layers == 1
+
+
+def test_a_dflash_head_has_its_layers_and_what_joins_hidden_states(tmp_path: Path) -> None:
+    """Qwen3-8B's, 1.05 billion: five layers, five hidden states; the target's tables (vLLM's qwen3_dflash.py)."""
+    layer = 4096 * (32 + 8 + 8) * 128 + 4096 * 4096 + 3 * 4096 * 12288 + 2 * 4096 + 2 * 128
+    file = tmp_path / "config.json"
+    file.write_text(
+        json.dumps(
+            {
+                "architectures": ["DFlashDraftModel"],
+                "dflash_config": {"mask_token_id": 151669, "target_layer_ids": [1, 9, 17, 25, 33]},
+                "model_type": "qwen3",
+                "dtype": "bfloat16",
+                "hidden_size": 4096,
+                "intermediate_size": 12288,
+                "head_dim": 128,
+                "num_attention_heads": 32,
+                "num_key_value_heads": 8,
+                "num_hidden_layers": 5,
+                "vocab_size": 151936,
+                "max_position_embeddings": 40960,
+                "attention_bias": False,
+                "tie_word_embeddings": False,
+            }
+        ),
+        encoding="utf-8",
+    )
+    plain, found = kvcalc.estimate("qwen3-8b"), kvcalc.estimate("qwen3-8b", draft=str(file))
+    parameters = 5 * layer + 5 * 4096 * 4096 + 2 * 4096
+    assert (found.memory.weights_bytes or 0) - (plain.memory.weights_bytes or 0) == 2 * parameters
+    assert found.cache.bytes_per_token - plain.cache.bytes_per_token == 2 * 5 * 8 * 128 * 2

@@ -51,6 +51,18 @@ class Eagle3(NamedTuple):
     target_hidden: int
 
 
+class DFlash(NamedTuple):
+    """A draft of a family's layers, which reads hidden states of its target, and has the target's tables.
+
+    Attributes:
+        hidden_states: that it reads.
+        target_hidden: width of each.
+    """
+
+    hidden_states: int
+    target_hidden: int
+
+
 class NotCounted(NamedTuple):
     """Something whose tensors are not known.
 
@@ -61,7 +73,7 @@ class NotCounted(NamedTuple):
     reason: str
 
 
-Above = OutputHead | Classifier | Eagle3 | NotCounted
+Above = OutputHead | Classifier | Eagle3 | DFlash | NotCounted
 
 
 def _plain(name: str) -> str:
@@ -89,6 +101,9 @@ _KINDS: Mapping[str, Callable[[Config, Mapping[str, Any]], Classifier]] = {
 
 _EAGLE3 = {"LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "Eagle3Qwen2_5vlForCausalLM", "Eagle3Qwen3vlForCausalLM"}
 """Names of one class: vLLM, vllm/model_executor/models/registry.py."""
+
+_DFLASH = {"DFlashDraftModel"}
+"""vLLM, vllm/model_executor/models/registry.py and qwen3_dflash.py."""
 
 _OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "use_qk_norm", "fc_norm", "norm_before_fc", "eagle_config")
 """Keys with which such a draft has tensors that are not counted."""
@@ -126,7 +141,7 @@ def head_of(above: Above, *, tied: bool) -> Head:
         above: what the class has on top of the layers.
         tied: whether the file ties the output head to the embedding; a draft has one of its own all the same.
     """
-    if isinstance(above, Classifier):
+    if isinstance(above, Classifier | DFlash):
         return "none"
     return "tied" if tied and not isinstance(above, Eagle3) else "own"
 
@@ -134,6 +149,8 @@ def head_of(above: Above, *, tied: bool) -> Head:
 def _of(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
     if name in _EAGLE3:
         return _eagle3(name, config, outer)
+    if name in _DFLASH and (found := _dflash(config, outer)) is not None:
+        return found
     if _DRAFT.search(name):
         return NotCounted(f"{one_line(name, MAX_NAME)} is a draft, whose tensors are others than a whole model's")
     if name in _NAMED or name.endswith(_HEAD_OF_WORDS):
@@ -155,6 +172,16 @@ def _eagle3(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
         words=int((words or config.count(*VOCABULARY, most=MAX_VOCABULARY)).value),
         target_hidden=int((target or config.count(*HIDDEN)).value),
     )
+
+
+def _dflash(config: Config, outer: Mapping[str, Any]) -> DFlash | None:
+    """None where the file does not tell which hidden states it reads."""
+    stated = outer.get("dflash_config")
+    read = stated.get("target_layer_ids") if isinstance(stated, dict) else None
+    if not isinstance(read, list) or not read or config.get(*HIDDEN) is None:
+        return None
+    target = config.optional_count("target_hidden_size")
+    return DFlash(len(read), int((target or config.count(*HIDDEN)).value))
 
 
 def _labels(config: Config, outer: Mapping[str, Any]) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import MAX_NAME, one_line
 from kvcalc.fields import MAX_PARAMETERS
-from kvcalc.importers.config_json.architectures import Eagle3, NotCounted, OutputHead
+from kvcalc.importers.config_json.architectures import DFlash, Eagle3, NotCounted, OutputHead
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.quantisation import INSIDE, quantisation_notes
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 _PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "init_config", "linear_attn_config", "per_layer_config"}
 _PARTS_OF_TEXT |= {"transformers.js_config"}
-_PARTS_OF_TEXT |= {f"{name}_config" for name in ("dual_chunk_attention", "generation", "lora", "peft", "speculative")}
+_PARTS_OF_TEXT |= {
+    f"{name}_config" for name in ("dflash", "dual_chunk_attention", "generation", "lora", "peft", "speculative")
+}
 _SENSES = re.compile(r"(^|_)(vision|visual|img|image|audio|speech|video|mm)(_|$)")
 _WORDS_FOR_THEM = re.compile(r"token|_ids?$|_index$")
 
@@ -132,7 +134,7 @@ def _notes_of_class(config: Config, above: Above, counted: Counted | None, besid
             "--assume architectures=LlamaForCausalLMEagle3 counts one of EAGLE-3",
             key="draft_vocab_size",
         )
-    if isinstance(above, Eagle3) and counted is not None:
+    if isinstance(above, Eagle3 | DFlash) and counted is not None:
         table = config.count(*VOCABULARY, most=MAX_VOCABULARY).value * config.count(*HIDDEN).value
         yield note(
             "draft-embedding-not-counted",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.importers.config_json.architectures import Classifier, Eagle3, NotCounted
+from kvcalc.importers.config_json.architectures import Classifier, DFlash, Eagle3, NotCounted
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
@@ -105,8 +105,11 @@ def _whole(parameters: int | None) -> Counted | None:
     return None if parameters is None else Counted(parameters, parameters)
 
 
-def _ends(config: Config, anatomy: Anatomy, above: OutputHead | Classifier, *, tied: bool) -> int:
+def _ends(config: Config, anatomy: Anatomy, above: OutputHead | Classifier | DFlash, *, tied: bool) -> int:
     """Embedding, learned positions, and what is on top of the layers."""
+    if isinstance(above, DFlash):  # the matrix that joins hidden states and a norm; the tables are the target's
+        own = int(config.count(*HIDDEN).value)
+        return above.hidden_states * above.target_hidden * own + own
     hidden, words = config.count(*HIDDEN).value, config.count(*VOCABULARY, most=MAX_VOCABULARY).value
     rows = words
     if anatomy.positions:
