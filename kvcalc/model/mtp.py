@@ -28,7 +28,9 @@ def mtp_cache(model: Model) -> Layer | None:
         alone: Any = {"overlap": False, "index_head_dim": None, "index_n_heads": None, "index_topk": None}
         return grows[-1]._replace(attention=replace(last, compress_ratio=None, **alone))
     windowed = family_of(model).windowed
-    return next((cache for cache in reversed(grows) if (cache.span is not None) == windowed), None)
+    found = [cache for cache in reversed(grows) if (cache.span is not None) == windowed]
+    indexed = (cache for cache in found if getattr(cache.attention, "index_head_dim", None))  # others reuse its choice
+    return next(indexed, found[0] if found else None)
 
 
 def mtp_model(model: Model, loaded: int | None = None) -> Model:

@@ -38,6 +38,11 @@ class Family(NamedTuple):
     told: bool = True
     source: str = "vLLM 0.33.0, vllm/model_executor/models/deepseek_mtp.py, glm4_moe_mtp.py, mimo_mtp.py: eh_proj"
 
+    @property
+    def like_last(self) -> bool:
+        """Whether it is like the model's last layer in all but what it joins."""
+        return self.told and not (self.windowed or self.dense or self.own_heads)
+
 
 _QWEN = Family(divided=True, source="vLLM 0.33.0, vllm/model_executor/models/qwen3_next_mtp.py, qwen3_5_mtp.py: fc")
 FAMILIES: Mapping[str, Family] = MappingProxyType(

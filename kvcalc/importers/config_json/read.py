@@ -79,6 +79,11 @@ def import_config(
     )
     of_text = count_parameters(config, layers, above, tied=tied)
     counted = None if beside is not None else of_text
+    if "mtp_layers" in sizes:
+        from kvcalc.importers.config_json.parameters.mtp import mtp_parameters  # noqa: PLC0415  # for start-up time
+
+        if (of_drafts := mtp_parameters(config, layers, sizes["mtp_layers"].value)) is not None:
+            sizes["mtp_parameters"] = Sourced(of_drafts, "counted: a layer more, and what it joins")
     asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
         from kvcalc.importers.weight_parts import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
