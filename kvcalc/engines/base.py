@@ -179,6 +179,11 @@ class Settled:
         """Which weights lie on accelerators: all of them, unless the engine `places_weights`."""
         return Placement()
 
+    @property
+    def reads_host_memory(self) -> bool:
+        """Whether a step of decoding reads weights or caches that are not on an accelerator."""
+        return False
+
     def content_bytes(self, stage: Stage, load: Load, *, read: bool = False) -> int:
         """What the layers of a rank hold, or what a step of decoding reads of it."""
         return rows_bytes(self._content_rows(stage), self.rank_load(stage, load, read=read))

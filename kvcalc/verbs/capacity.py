@@ -19,6 +19,7 @@ from kvcalc.verbs.capacity_search import Replica, least, most, refuse_unknown_we
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.estimate import seen_range
 from kvcalc.verbs.gpu_notes import gpu_notes
+from kvcalc.verbs.longest_context import longest_context
 from kvcalc.verbs.mixed import kinds_of
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
 from kvcalc.verbs.notes import model_notes, waiting
@@ -57,11 +58,12 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     check_legal(deployment, scenario.model)
     refuse_more_than_held(scenario, deployment, Ranks(scenario))
     replica = _replica(scenario, deployment, cache_memory, usual)
-    context, batch, lengths = scenario.workload.context, scenario.workload.batch, scenario.workload.lengths
+    context, lengths = scenario.workload.context, scenario.workload.lengths
     sequences, pool = replica.most_sequences(lengths), replica.pool(context)
     tokens = replica.most_tokens(lengths) if pool is None else pool.tokens
     limited = sequences is not None and sequences == replica.limit
     fullest = _shown(scenario, replica, sequences or 0)
+    longest = longest_context(scenario, deployment, usual, replica)
     used = None if cache_memory is not None else Accelerator.of(scenario, replica.ranks[fullest].usable_bytes)
     return Capacity(
         model=ModelSummary.of(scenario.model),
@@ -79,7 +81,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         sequences_at_temporary_low=_replica(scenario, deployment, cache_memory, least).most_sequences(lengths),
         sequences_at_temporary_high=_replica(scenario, deployment, cache_memory, most).most_sequences(lengths),
         concurrency=_concurrency(replica, scenario, sequences) if pool is None else pool.concurrency,
-        max_context=replica.longest_context(deployment.sequences(batch)),
+        max_context=longest,
         limited_by="none" if tokens is None else "sequences" if limited else "memory",
         n_gpu_layers=most_gpu_layers(scenario, deployment) if cache_memory is None else None,
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
@@ -89,7 +91,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),
-        notes=(*scenario.notes, *_notes(scenario, deployment, cache_memory, replica, fullest)),
+        notes=(*scenario.notes, *_notes(scenario, deployment, cache_memory, replica, fullest, longest)),
         question=Question.of(scenario, used),
         temporary_seen=seen_range(replica.ranks[fullest].temporary),
         scenario=scenario,
@@ -173,14 +175,18 @@ def _concurrency(replica: Replica, scenario: Scenario, sequences: int | None) ->
 
 
 def _notes(
-    scenario: Scenario, deployment: Deployment, cache_memory: int | None, replica: Replica, fullest: int
+    scenario: Scenario,
+    deployment: Deployment,
+    cache_memory: int | None,
+    replica: Replica,
+    fullest: int,
+    longest: int | None,
 ) -> Iterator[Note]:
     yield from model_notes(scenario, deployment)
     if cache_memory is None:
         yield from weight_notes(scenario)
         yield from gpu_notes(scenario)
     limit = scenario.model.max_context
-    longest = replica.longest_context(deployment.sequences(scenario.workload.batch))
     if limit is not None and (longest is None or longest > limit):
         yield note(
             "longest-context-above-max-context",

@@ -123,7 +123,7 @@ class _Stage:
         self._used = shares_used(scenario, deployment, rank, parts)
         self.times = rank.stages_alike
         self._weights = weights_read_bytes(self._used)
-        self._room = memory_for_cache(rank) if scenario.spill else None
+        self._room = memory_for_cache(scenario, rank) if scenario.spill else None
         self._work = [
             (rate, each)
             for each in work(scenario, deployment, rank, self._used)
@@ -176,7 +176,7 @@ def why_no_bound(scenario: Scenario, deployment: Deployment | None = None) -> st
 
     Args:
         scenario: what is asked.
-        deployment: over which ranks, where cache may be spilled from them.
+        deployment: over which ranks, where weights or cache may be in host memory.
     """
     if scenario.gpu.bandwidth is None or scenario.drafting is not None:
         unknown = f"no memory bandwidth is known for {scenario.gpu.name}"
@@ -193,7 +193,14 @@ def why_no_bound(scenario: Scenario, deployment: Deployment | None = None) -> st
         )
     if not parts and not scenario.model.cached_tensors:
         return "a step reads nothing"
-    if scenario.spill and deployment and not scenario.gpu.host_link_bandwidth and spilled(scenario, deployment).bytes:
+    return None if deployment is None else _why_not_on(scenario, deployment)
+
+
+def _why_not_on(scenario: Scenario, deployment: Deployment) -> str | None:
+    """What is missing of host memory, where a step reads it."""
+    if scenario.engine.places_weights and Ranks(scenario).settled(deployment).reads_host_memory:
+        return "a step reads layers, experts or caches that are in host memory, of which no bandwidth is known"
+    if scenario.spill and not scenario.gpu.host_link_bandwidth and spilled(scenario, deployment).bytes:
         return f"no bandwidth of a host link is known for {scenario.gpu.name}"
     return None
 

@@ -157,7 +157,7 @@ def _notes(search: Search, asked: list[Scenario], kept: list[tuple[Scenario, Dep
             f"pipeline stages are not tried{where}: a tp of one node holds the batch (--allow-pp tries them)",
             gpus=tuple(flat),
         )
-    if kept and (missing := why_no_bound(kept[0][0])):
+    if kept and (missing := why_no_bound(*kept[0])):
         yield no_decode_bound(missing)
 
 

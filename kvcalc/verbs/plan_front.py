@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from kvcalc.memory import Fit, Ranks
 from kvcalc.verbs.capacity_search import Replica, most, replica_of, usual
 from kvcalc.verbs.decode_bound import tokens_per_second
+from kvcalc.verbs.longest_context import longest_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,7 @@ class Offer:
     @cached_property
     def max_context(self) -> int | None:
         """The longest context of the batch; None where it is unbounded."""
-        return self.replica.longest_context(self.sequences)
+        return longest_context(self.scenario, self.deployment, usual, self.replica)
 
     @cached_property
     def tokens_per_second(self) -> float | None:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
+from kvcalc.legality import legal_tps
 from kvcalc.memory import Rank, Ranks
 
 if TYPE_CHECKING:
-    from kvcalc.deployment import Deployment
     from kvcalc.scenario import Scenario
+
+MOST_TRIED = 3
+"""Tensor-parallel sizes that are tried, the smallest, before it is said that none is served."""
 
 
 class Spilled(NamedTuple):
     """What does not fit.
 
     Attributes:
-        room_bytes: for the cache, on the rank with the most spilled.
+        headroom_bytes: for the cache, on the rank with the most spilled.
         bytes_per_rank: of that rank's cache.
         bytes: of all ranks of a replica.
     """
 
-    room_bytes: int
+    headroom_bytes: int
     bytes_per_rank: int
     bytes: int
 
@@ -40,7 +45,7 @@ def spilled(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = No
     each = (ranks or Ranks(scenario)).of(deployment)
     refuse_unknown_weights(each[0])
     sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
-    cache_memory = {rank: memory_for_cache(rank) for rank in each}
+    cache_memory = {rank: memory_for_cache(scenario, rank) for rank in each}
     beyond = {rank: max(0, rank.cache_bytes(sequences, context) - memory) for rank, memory in cache_memory.items()}
     worst = max(beyond, key=lambda rank: beyond[rank])
     return Spilled(
@@ -48,8 +53,8 @@ def spilled(scenario: Scenario, deployment: Deployment, ranks: Ranks | None = No
     )
 
 
-def memory_for_cache(rank: Rank) -> int:
-    """What a rank has beside all else, with the usual temporary figure.
+def memory_for_cache(scenario: Scenario, rank: Rank) -> int:
+    """What a rank of a scenario's deployment has beside all else, with the usual temporary figure.
 
     Raises:
         KvcalcError: nothing, and less.
@@ -59,9 +64,21 @@ def memory_for_cache(rank: Rank) -> int:
         lacks = "1 byte" if memory == -1 else f"{-memory:,} bytes"
         raise KvcalcError(
             f"--spill: only cache can be kept in host memory, and a rank lacks {lacks} for the rest; "
-            "give more ranks (--tp, --pp)"
+            f"{_what_helps(scenario)}"
         )
     return memory
+
+
+def _what_helps(scenario: Scenario) -> str:
+    """More ranks, in the ways that the engine serves the model on several."""
+    served = Ranks(replace(scenario, spill=False))
+    tps = [Deployment(tp) for tp in legal_tps(scenario.model) if tp > 1][:MOST_TRIED]
+    pps = [Deployment(pp=2)] if scenario.model.num_layers > 1 else []
+    several = (("--tp", tps), ("--pp", pps)) if scenario.gpu.slice_of is None else ()
+    ways = [name for name, sizes in several if any(served.can_hold(each) for each in sizes)]
+    if ways:
+        return f"give more ranks ({', '.join(ways)})"
+    return "take an accelerator with more memory (--gpu), or weights of fewer bits (--weight-dtype)"
 
 
 def refuse_unknown_weights(rank: Rank) -> None:

@@ -39,6 +39,7 @@ PAD = 256
 MARGIN = 1024 * MIB
 """What fitting leaves free on a card (common/common.h, fit_params_target)."""
 
+register({"no-experts-to-move": "n-cpu-moe is given for a model without experts: it changes nothing"})
 register({"cache-on-host": "layers whose cache lies in host memory, which is not counted"})
 register({"draft-not-counted": "tokens are drafted by a model that is not counted"})
 register({"slots-share-no-prefix": "llama.cpp keeps a prefix that sequences share once for each slot"})
@@ -125,6 +126,12 @@ class LlamaLayout(Settled):
         head = settings.n_gpu_layers != 0
         both = bool(model.tie_word_embeddings) and self.setup.deployment.pp == 1
         return Placement(both and head, head, self._first_on_card, settings.n_cpu_moe)
+
+    @property
+    def reads_host_memory(self) -> bool:
+        """Layers, their experts, the output head or the cache; of token embeddings a step reads a row."""
+        experts = self.settings.n_cpu_moe and self.setup.model.is_mixture_of_experts
+        return bool(self._first_on_card or experts or self.settings.no_kv_offload or not self.placement.head)
 
     @property
     def block_tokens(self) -> int:
@@ -273,6 +280,9 @@ class LlamaLayout(Settled):
         if on_host:
             told = f"the cache of {on_host:,} of {layers:,} layers is in host memory, and not counted"
             yield note("cache-on-host", told, layers=on_host)
+        if self.settings.n_cpu_moe and not self.setup.model.is_mixture_of_experts:
+            told = f"n-cpu-moe moves experts, and {self.setup.model.name} has none: nothing changes, as in llama.cpp"
+            yield note("no-experts-to-move", told, option="n-cpu-moe")
         if self.settings.draft_n and self.setup.draft is None:
             yield note("draft-not-counted", "the cache and the buffers of the model that drafts tokens are not counted")
         if load.shared_prefix:
