@@ -34,6 +34,14 @@ class SweepOutput(Destination, total=False):
             values=lambda: FORMATS,
         ),
     ]
+    scheduler: Annotated[
+        str | None,
+        Option(
+            "ADDRESS",
+            "Have a Dask cluster make the rows; FILE of -o is then a folder of Parquet.",
+            panel="Rows",
+        ),
+    ]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +56,9 @@ def sweep_command(**given: Any) -> None:
     Axes take comma lists, and ranges of counts: 1Ki..1Mi*2 doubles, 8..64+8 adds 8.
     """
     file = None if given["output_file"] in (None, "-") else str(given["output_file"])
+    if given["scheduler"] is not None:
+        _on_cluster(given, file)
+        return
     how = _format(given["how"], file)
     rows = wrong = 0
     with (
@@ -62,9 +73,26 @@ def sweep_command(**given: Any) -> None:
             wrong += chunk.rows - list(columns[ERROR]).count(None)
             if progress is not None and asked.number is not None:
                 progress("scenarios", rows, asked.number)
+    _tell(rows, wrong)
+
+
+def _tell(rows: int, wrong: int) -> None:
     if wrong:
         told = f"{wrong:,} of {rows:,} scenarios are wrong: their rows have an error and no figures"
         sys.stderr.write(labelled("note", told, sys.stderr) + "\n")
+
+
+def _on_cluster(given: dict[str, Any], folder: str | None) -> None:
+    """Rows that others make, as a folder of Parquet."""
+    from kvcalc.cluster.run import sweep_on_cluster  # noqa: PLC0415  # for clusters only
+
+    if given["how"] not in (None, "parquet"):
+        raise KvcalcError(f"--format: --scheduler makes a folder of parquet, and {given['how'][:40]} is asked for")
+    if folder is None:
+        raise KvcalcError("--scheduler: makes a folder of Parquet; give -o FOLDER")
+    with progress_bar() as progress:
+        rows, wrong = sweep_on_cluster(given["scheduler"], given_on_line(given, SweepOptions), folder, progress)
+    _tell(rows, wrong)
 
 
 class _Sink(Protocol):

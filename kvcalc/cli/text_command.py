@@ -35,7 +35,7 @@ class TextCommand(TyperCommand):
         return _help(self, ctx)
 
     def invoke(self, ctx: Any) -> Any:
-        if ctx.params.get("output_file") not in {None, "-"}:
+        if ctx.params.get("output_file") not in {None, "-"} and ctx.params.get("scheduler") is None:  # a folder
             _refuse_destination(ctx.params)
         try:
             return super().invoke(ctx)

@@ -1,0 +1,1 @@
+"""Sweeps past one machine: partitions that a cluster of Dask makes (the extra `cluster`)."""

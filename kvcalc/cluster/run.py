@@ -1,0 +1,122 @@
+"""A sweep on a cluster of Dask: workers make partitions, and this process writes each when it is there.
+
+No file system need be shared. A worker that is lost takes nothing with it: what it had made is written already, and
+what it was making is made by another.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from kvcalc import __version__
+from kvcalc.cluster.folder import PartitionFolder
+from kvcalc.cluster.partition import Partition, partition_of
+from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.render.parquet import refuse_missing
+from kvcalc.verbs.sweeping.sweep import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_ROWS = 100_000
+"""Of a partition, about."""
+
+_LEAST = 8
+"""Partitions of a small sweep, so that workers have something each."""
+
+_SECONDS = 60
+"""To wait for a scheduler, and for its first worker."""
+
+_LOSSES = 20
+"""How often the workers of one partition may be lost before it is taken for its fault."""
+
+
+def sweep_on_cluster(
+    address: str,
+    options: Mapping[str, Any],
+    target: str,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[int, int]:
+    """Makes a folder of Parquet, and says how many rows it has and how many of those have an error.
+
+    Those of partitions that were there before are not counted.
+
+    Args:
+        address: of the scheduler, as tcp://host:8786.
+        options: of the sweep.
+        target: the folder.
+        progress: is told how many partitions are there, of how many.
+
+    Raises:
+        KvcalcError: the sweep cannot be read, or another one stands there; with `strict`, the first wrong scenario's.
+        CannotRunError: Dask is not installed, there is no scheduler or no worker, or the folder cannot be written.
+    """
+    if find_spec("distributed") is None:
+        raise CannotRunError("--scheduler: needs Dask, which is not installed: pip install 'kvcalc[cluster]'")
+    refuse_missing()
+    for name in ("from_file", "shard"):
+        if options.get(name) is not None:
+            label = "--from" if name == "from_file" else "--shard"
+            raise KvcalcError(f"{label}: is for one process; --scheduler makes all rows of axes")
+    with sweep(None, options) as asked:
+        of = max(1, min(asked.number or 1, max(_LEAST, -(-(asked.number or 1) // _ROWS))))
+    folder = PartitionFolder(target, options, of)
+    if folder.is_done:
+        return 0, 0
+    rows, wrong = _make(address, options, folder, of, progress)
+    folder.finish()
+    return rows, wrong
+
+
+def _make(
+    address: str,
+    options: Mapping[str, Any],
+    folder: PartitionFolder,
+    of: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[int, int]:
+    """Makes what is missing."""
+    from distributed import Client, KilledWorker, as_completed  # noqa: PLC0415  # large, and for clusters only
+
+    missing = folder.missing()
+    rows = wrong = 0
+    with _connected(Client, address) as client:
+
+        def submit(number: int) -> Any:
+            return client.submit(partition_of, dict(options), number, of, __version__, pure=False, retries=2)
+
+        waited = {submit(number): number for number in missing}
+        lost: dict[int, int] = {}
+        running = as_completed(list(waited))
+        for future in running:
+            number = waited.pop(future)
+            try:
+                made: Partition = future.result()
+            except KilledWorker:
+                lost[number] = lost.get(number, 0) + 1
+                if lost[number] == _LOSSES:
+                    raise CannotRunError(f"--scheduler: workers are lost at partition {number} of {of}") from None
+                again = submit(number)
+                waited[again] = number
+                running.add(again)
+                continue
+            folder.put(number, made.file)
+            rows, wrong = rows + made.rows, wrong + made.wrong
+            if progress is not None:
+                progress("partitions", of - len(waited), of)
+    return rows, wrong
+
+
+def _connected(kind: Any, address: str) -> Any:
+    """A client of the scheduler, which has a worker."""
+    try:
+        client = kind(address, timeout=_SECONDS)
+    except (OSError, ValueError, TypeError) as error:
+        raise CannotRunError(f"--scheduler: no scheduler at '{address[:100]}': {str(error)[:200]}") from error
+    try:
+        client.wait_for_workers(1, timeout=_SECONDS)
+    except Exception as error:
+        client.close()
+        raise CannotRunError(f"--scheduler: no worker within {_SECONDS} seconds at '{address[:100]}'") from error
+    return client
