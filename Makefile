@@ -48,7 +48,7 @@ LIVE_VLLM ?= 0.33.0
 LIVE_SGLANG ?= 0.5.23
 
 test-live: $(LIVE)/.installed test-live-llama-cpp test-live-sglang
-	$(LIVE)/bin/python -m pytest -q -W default -p no:cacheprovider tests/live/check_vllm.py
+	$(LIVE)/bin/python -m pytest -q -W default -p no:cacheprovider tests/live/check_vllm.py tests/live/check_launch.py
 
 vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed
 	$(LIVE)/bin/python tests/live/write_vllm_vectors.py

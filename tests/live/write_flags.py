@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from zipfile import Path as ZipPath
 
 OUT = Path(__file__).parents[1] / "data" / "flags"
 FLAGS = {
@@ -32,7 +33,7 @@ FLAGS = {
         --max-mamba-cache-size --cuda-graph-max-bs --cuda-graph-max-bs-decode --disable-radix-cache
         --disable-hybrid-swa-memory --disable-cuda-graph --mamba-ssm-dtype --speculative-algorithm
         --speculative-num-steps --speculative-eagle-topk --speculative-num-draft-tokens --enable-lora
-        --max-lora-rank --lora-target-modules --max-loras-per-batch
+        --max-lora-rank --lora-target-modules --max-loras-per-batch --revision
         """,
 }
 SOURCES = {
@@ -41,13 +42,14 @@ SOURCES = {
 }
 
 
-def text_of(engine: str, folder: Path) -> str:
+def text_of(engine: str, folder: Path | ZipPath) -> str:
     """The source of the parser of a wheel that is unpacked."""
     if engine == "vllm":
         return (folder / "vllm/engine/arg_utils.py").read_text(encoding="utf-8")
-    root = folder / "sglang/srt"
-    files = [root / "server_args.py", *sorted((root / "arg_groups/fields").glob("*.py"))]
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+    root = folder / "sglang" / "srt"
+    fields = root / "arg_groups" / "fields"
+    files = [root / "server_args.py", *(fields.iterdir() if fields.is_dir() else ())]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.name.endswith(".py"))
 
 
 def has(engine: str, text: str, flag: str) -> bool:

@@ -187,7 +187,7 @@ WIDE: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("llama-3-8b", {"engine_option": {"performance-mode": "throughput"}}),
         ("gemma-3-27b", {"tp": 4, "engine_option": {"disable-hybrid-kv-cache-manager": "false"}}),
         ("deepseek-v2-lite", {"tp": 2, "ep": 2}),
-        ("qwen2.5-7b", {"tp": 8, "dcp": 2, "gpu": "h200"}),
+        ("deepseek-v2-lite", {"tp": 2, "dcp": 2}),
     ],
     "sglang": [
         ("llama-3-8b", {"batch": 8, "dtype": "fp16", "weight_dtype": "fp8", "tp": 2, "pp": 2}),

@@ -24,7 +24,7 @@ HARMLESS = re.compile(
     r"hf_token|random_seed|stream_\w*|max_queued\w*|enable_chunked_prefill|enable_chunked_context|async_scheduling|"
     r"num_postprocess_workers|gpus_per_node|fit|cache_ram|cram|ctx_checkpoints|cache_reuse|no_context_shift|"
     r"safetensors_\w*|ignore_patterns|kv_events_config|structured_outputs_config|guided_\w*|grammar_backend|model_impl|"
-    r"skip_server_warmup|headless|data_parallel_(?:address|rpc_port|backend)|sleep_idle_seconds|no_webui|webui|reload"
+    r"skip_server_warmup|headless|data_parallel_(?:address|rpc_port|backend|size_local|rank|start_rank)|api_server_count|sleep_idle_seconds|no_webui|webui|reload"
 )
 """Names of options that change no memory of a card: what is served to whom, how it is logged, how weights are read."""
 
