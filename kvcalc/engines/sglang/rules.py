@@ -24,6 +24,12 @@ RULES = (
         f"{ARGS}, handle_gpu_memory_settings",
     ),
     Rule(
+        "what drafts (--draft, --mtp), since 0.5.14",
+        "a pool of as many tokens as the model's; a token is priced at the model's layers x (1 + layers of the draft / "
+        "layers of the model), while layers of the model's own still hold copies of embedding and output head",
+        f"{CONFIGURATOR}; sglang/srt/speculative/eagle_worker_v2.py, alloc_memory_pool",
+    ),
+    Rule(
         "mem-fraction-static with towers",
         "x 0.95 x (1 - 0.1 x (layers x hidden_size^2 of the tower / (24 x 1024^2) - 1)), the last from 0.8 to 1.05",
         f"{ARGS}, adjust_mem_fraction_for_vlm",

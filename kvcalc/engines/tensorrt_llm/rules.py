@@ -29,6 +29,11 @@ RULES = (
         "floor(min over ranks of memory / bytes of a token / tokens-per-block); a sequence takes whole blocks",
         f"{MANAGER}, calculate_max_num_blocks",
     ),
+    Rule(
+        "what drafts (--draft, --mtp)",
+        "its rows lie in blocks beside the model's; layers of the model's own have a cache for each token they draft",
+        DRAFTS,
+    ),
     Rule("windows", "every token is kept, unless max_attention_window is given", f"{MANAGER}, KVCacheManager"),
     Rule(
         "pipeline stages",

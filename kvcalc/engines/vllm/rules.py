@@ -35,6 +35,11 @@ RULES = (
         f"{INTERFACE}, CrossAttentionSpec; vllm/config/scheduler.py, max_num_encoder_input_tokens",
     ),
     Rule(
+        "what drafts (--draft, --mtp)",
+        "its layers are laid out with the model's, on the last stage and over the model's tp",
+        "vllm/config/speculative.py; vllm/v1/spec_decode/draft_model.py, _raise_if_draft_tp_mismatch",
+    ),
+    Rule(
         "layers of a group",
         "as many as the kind with the fewest has, or the most where that is less than 1.5 times as many",
         f"{PLANNING}, get_kv_cache_groups",
