@@ -30,17 +30,19 @@ class Noun:
     compared: ClassVar[tuple[str, ...]]
 
     def __init__(self, *values: Any, **given: Any) -> None:
-        kind = type(self)
-        if values:
-            given = _named(kind, values, given)
-        held = self.__dict__
+        kind, held = type(self), self.__dict__
         held.update(kind.field_defaults)
+        if values:
+            places = kind.__match_args__
+            if len(values) > len(places) or not given.keys().isdisjoint(places[: len(values)]):
+                raise TypeError(f"{kind.__name__}() takes each of {', '.join(places)} once")
+            held.update(zip(places, values, strict=False))
         held.update(given)
         for name, make in kind.field_makers.items():
-            if name not in given:
+            if name not in held:
                 held[name] = make()
         if held.keys() != kind.field_names:
-            raise TypeError(_mismatch(kind, given))
+            raise TypeError(_mismatch(kind, held))
         self.__post_init__()
 
     def __post_init__(self) -> None:
@@ -95,20 +97,8 @@ def noun(kind: type[T] | None = None, /, *, kw_only: bool = False) -> type[T] | 
     return made if kind is None else made(kind)
 
 
-def _named(kind: type[Noun], values: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given by place and by name, by name.
-
-    Raises:
-        TypeError: a field has two values, or there is no such place.
-    """
-    names = kind.__match_args__
-    if len(values) > len(names) or not given.keys().isdisjoint(names[: len(values)]):
-        raise TypeError(f"{kind.__name__}() takes each of {', '.join(names)} once")
-    return dict(zip(names, values, strict=False)) | dict(given)
-
-
-def _mismatch(kind: type[Noun], given: Mapping[str, Any]) -> str:
-    missing = kind.field_names - given.keys() - kind.field_defaults.keys() - kind.field_makers.keys()
+def _mismatch(kind: type[Noun], held: Mapping[str, Any]) -> str:
+    missing = [each.name for each in fields(kind) if each.name not in held]
     if missing:
-        return f"{kind.__name__}() lacks {', '.join(each.name for each in fields(kind) if each.name in missing)}"
-    return f"{kind.__name__}() has no field {', '.join(sorted(given.keys() - kind.field_names))}"
+        return f"{kind.__name__}() lacks {', '.join(missing)}"
+    return f"{kind.__name__}() has no field {', '.join(sorted(held.keys() - kind.field_names))}"

@@ -5,7 +5,6 @@ from typing import Annotated, Any, TypedDict
 
 import typer
 
-from kvcalc.api import estimate
 from kvcalc.cli.emit import Emit, emit
 from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, Unit, output_of
@@ -15,8 +14,10 @@ from kvcalc.cli.typed import typed, typed_anew
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.render.estimate import estimate_report
+from kvcalc.scenario.make import scenario_of
 from kvcalc.scenario.option import Option, options_of
-from kvcalc.scenario.options import PlanOptions, ScenarioOptions
+from kvcalc.scenario.options import ScenarioOptions
+from kvcalc.verbs.estimate import estimate
 from kvcalc.verbs.estimate_result import Estimate
 
 
@@ -39,12 +40,14 @@ class Check(TypedDict, total=False):
 
 _LOOKED_FOR = {"tp", "pp", "dp", "ep", "dcp", "dp_attention", "spill"}
 
-SAME_IN_PLAN = {
-    name: option
-    for name, option in options_of(ScenarioOptions).items()
-    if name in options_of(PlanOptions) and name not in _LOOKED_FOR
-} | {**options_of(Unit)}
-"""Options that mean the same to `kvcalc plan`, beside the deployment that it looks for."""
+
+def same_in_plan() -> dict[str, Option]:
+    """Options that mean the same to `kvcalc plan`, beside the deployment that it looks for."""
+    from kvcalc.scenario.options import PlanOptions  # noqa: PLC0415  # for start-up time
+
+    own, plans = options_of(ScenarioOptions), options_of(PlanOptions)
+    found = {name: option for name, option in own.items() if name in plans and name not in _LOOKED_FOR}
+    return found | {**options_of(Unit)}
 
 
 def register(app: typer.Typer) -> None:
@@ -63,17 +66,18 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
         emit("estimate", model, given, asked)
         return
     if may_be_several(asked):
-        from kvcalc.cli.ladder import refuse_unless, show_ladder, varied  # noqa: PLC0415  # for start-up time
+        from kvcalc import estimate as estimate_each  # noqa: PLC0415  # for start-up time
+        from kvcalc.cli.ladder import refuse_unless, show_ladder, varied  # noqa: PLC0415  # likewise
         from kvcalc.render.ladder import estimate_ladder_report  # noqa: PLC0415  # likewise
 
-        if varied(estimate, asked):
-            rows = show_ladder(estimate, estimate_ladder_report, model, asked, output, ScenarioOptions)
+        if varied(estimate_each, asked):
+            rows = show_ladder(estimate_each, estimate_ladder_report, model, asked, output, ScenarioOptions)
             if check:
                 refuse_unless(rows, lambda each: _holds(each, accept_tight=accept_tight))
             return
-    result = estimate(model, **asked)
+    result = estimate(scenario_of(model, asked))
     holds = not check or _holds(result, accept_tight=accept_tight)
-    command = _next(result, typed(call.obj, "--check", "--accept-tight"), model, given)
+    command = _next(result, typed(call.obj, "--check", "--accept-tight"), model, given) if output.is_read else ""
     show(estimate_report(result, output.unit, explain=output.explain, command=command), output)
     if not holds:
         raise NoError(f"--check: {_why_not(result)}")
@@ -96,7 +100,7 @@ def _next(result: Estimate, command: str, model: str | None, given: Mapping[str,
     asked = result.question.deployment
     if result.answer.fits is None or (asked is not None and result.answer.fits):
         return f"{command} --explain"
-    return typed_anew("plan", model, given_on_line(given, ScenarioOptions, Unit), SAME_IN_PLAN)
+    return typed_anew("plan", model, given_on_line(given, ScenarioOptions, Unit), same_in_plan())
 
 
 def _why_not(result: Estimate) -> str:

@@ -81,6 +81,11 @@ class Output(NamedTuple):
     file: str | None
     explain: bool
 
+    @property
+    def is_read(self) -> bool:
+        """Whether people read it, and want to know what to type next."""
+        return self.how in {Format.TABLE, Format.MARKDOWN}
+
 
 def output_of(given: Mapping[str, Any], default_unit: str = DEFAULT_UNIT) -> Output:
     """What the options of a command line say together.
