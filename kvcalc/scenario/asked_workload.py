@@ -44,6 +44,12 @@ def asked_workload(model: Model, engine: Engine, given: Mapping[str, Any]) -> As
     if mix is not None:
         _check_mix(mix, engine, given)
         mix = None if mix.is_one_length else mix
+    if given["images"] is not None or given["image_size"] is not None:
+        from kvcalc.scenario.images import image_tokens  # noqa: PLC0415  # for start-up time
+
+        tokens, told = image_tokens(model, given)
+        mix = None if mix is None else mix.with_input(tokens)
+        context, notes = check_count(context + tokens, "--context", MAX_CONTEXT), (*notes, *told)
     prefix = given["shared_prefix"]
     shortest = context if mix is None else mix.shortest_input
     if prefix is not None and prefix > shortest:

@@ -96,6 +96,10 @@ class Mix(Noun):
         """A number of requests from which on there is one of each kind, whatever the remainders are."""
         return max(-(-kind.share.denominator // kind.share.numerator) for kind in self.kinds)
 
+    def with_input(self, tokens: int) -> Mix:
+        """With so many tokens more in every prompt."""
+        return replace(self, kinds=tuple(kind._replace(input=kind.input + tokens) for kind in self.kinds))
+
     @property
     def averaged(self) -> Mix:
         """The same requests with what they hold on average."""

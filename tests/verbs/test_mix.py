@@ -12,9 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvcalc
+from kvcalc.engines.content import RankLoad
 from kvcalc.engines.load import Alike
+from kvcalc.engines.rows_kept import rows_kept
+from kvcalc.mechanisms import MLA
+from kvcalc.model.layers import Layer, LayerGroup
+from kvcalc.model.model import Model
 from kvcalc.scenario.mix import Kind, Mix
 from kvcalc.scenario.mix_text import mix as read_mix
+from kvcalc.scenario.scenario import cache_format
 
 MIX = "70%:2Ki+500,25%:16Ki+1Ki,5%:128Ki"
 NUMBERS = {"2Ki": 14, "16Ki": 5, "128Ki": 1}
@@ -265,3 +271,44 @@ def test_a_plan_holds_the_mix_at_its_peak() -> None:
         alone = kvcalc.estimate("llama-3-8b", mix=MIX, batch=60, gpu="a100-40gb", **sizes)
         assert alone.gpus.fits or alone.gpus.tight
         assert alone.memory.per_rank.total_bytes == each.bytes_per_rank
+
+
+def test_each_prefix_is_kept_once() -> None:
+    given: dict[str, Any] = {"batch": 64, "context": 8192, "shared_prefix": 6144}
+    for engine, block in (("exact", 1), ("vllm", 16), ("tensorrt-llm", 32)):
+        null = int(engine == "vllm")
+        for groups in (1, 4, 64, 1000):
+            found = kvcalc.estimate("llama-3-8b", engine=engine, prefix_groups=groups, **given)
+            blocks = null + (64 * 2048 + min(groups, 64) * 6144) // block
+            assert found.cache.bytes == blocks * block * LLAMA_TOKEN
+    plain = kvcalc.estimate("llama-3-8b", engine="llama-cpp", prefix_groups=4, **given)
+    assert plain.cache.bytes == 64 * 8192 * LLAMA_TOKEN, "slots share nothing"
+    with pytest.raises(kvcalc.KvcalcError, match="--prefix-groups: of prefixes of how many tokens"):
+        kvcalc.estimate("llama-3-8b", prefix_groups=2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40)), min_size=1, max_size=4),
+    st.integers(1, 30),
+    st.integers(1, 6),
+    st.integers(1, 5),
+)
+def test_tokens_on_the_fullest_rank_are_those_of_a_search(
+    rows: list[tuple[int, int]], prefix: int, groups: int, turns: int
+) -> None:
+    """Ranks that take tokens in turn, token t on rank t mod dcp: the fullest, by looking at each."""
+    alike = tuple(Alike(number, prefix + more) for more, number in {more: number for number, more in rows}.items())
+    sequences = sum(number for number, _ in alike)
+    layer = Layer(MLA(num_heads=8, kv_lora_rank=8, qk_rope_head_dim=2, qk_nope_head_dim=4, v_head_dim=4), None, None)
+    longest = max(context for _, context in alike)
+    formats = cache_format(Model(name="small", layers=(LayerGroup(count=1, attention=layer.attention),)), None)
+    load = RankLoad({layer: 1}, turns, sequences, longest, formats, turns, prefix, mixed=alike, prefixes=groups)
+    kept = rows_kept(layer, layer.attention.cached()[0], load).rows
+
+    def on(rank: int) -> int:
+        shared = sum(token % turns == rank for token in range(prefix))
+        own = sum(number * sum(t % turns == rank for t in range(prefix, context)) for number, context in alike)
+        return own + min(groups, sequences) * shared
+
+    assert kept == max(map(on, range(turns)))

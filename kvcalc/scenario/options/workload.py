@@ -21,6 +21,15 @@ BATCH = of_workload(
 )
 
 
+MAX_IMAGES = 10**6
+
+
+def _image_size(value: Any, what: str) -> tuple[int, int]:
+    from kvcalc.scenario.images import image_size  # noqa: PLC0415  # for start-up time
+
+    return image_size("x".join(map(str, value)) if isinstance(value, tuple) else value, what)
+
+
 class Batch(TypedDict, total=False):
     batch: Annotated[int | str, BATCH]
 
@@ -59,6 +68,14 @@ class MoreContext(TypedDict, total=False):
     output_tokens: Annotated[
         int | str | None,
         of_workload("M", "Generated tokens: the context is N + M.", flags=("--output",), read=generated),
+    ]
+    images: Annotated[
+        int | str | None,
+        of_workload("N", "Images of each request, whose tokens are added to the context.", read=count(MAX_IMAGES)),
+    ]
+    image_size: Annotated[
+        str | tuple[int, int] | None,
+        of_workload("WxH", "Pixels of each image, width x height.", read=_image_size),
     ]
     shared_prefix: Annotated[
         int | str | None,
