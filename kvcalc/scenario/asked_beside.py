@@ -84,14 +84,27 @@ def _of_option(model: Model, engine: Engine, given: Mapping[str, Any]) -> Drafti
 
 
 def _kept_in(drafts: Model, engine: Engine, given: Mapping[str, Any]) -> CacheFormat:
-    return cache_format(drafts, given["cache_dtype"], given["conv_dtype"], given["state_dtype"], engine.tensor_names)
+    formats = given["cache_dtype"], given["conv_dtype"], given["state_dtype"]
+    try:
+        return cache_format(drafts, *formats, engine.tensor_names)
+    except KvcalcError as error:
+        raise _of_draft(error) from error
+
+
+def _of_draft(error: KvcalcError) -> KvcalcError:
+    """The same, which is of a draft and not of the model."""
+    first, *others = error.args
+    return type(error)(f"--draft: {first}", *others)
 
 
 def _named(named: Model | str | Path) -> tuple[Model, tuple[Note, ...]]:
     """A draft, and the notes of its file."""
     if not isinstance(named, str | Path):
         return named, ()
-    found = find_model(str(named), {})
+    try:
+        found = find_model(str(named), {})
+    except KvcalcError as error:
+        raise _of_draft(error) from error
     own = (each for each in found.notes if each.code != "parameters-not-counted")
     return found.model, tuple(replace(each, text=f"draft: {each.text}") for each in own)
 

@@ -78,7 +78,10 @@ def draft_deployment(scenario: Scenario, deployment: Deployment) -> Deployment:
         raise TypeError("nothing drafts")
     if drafting.own_layers:
         return replace(deployment, pp=1)
-    return Deployment(scenario.engine.draft_tp(drafting.tp, deployment.tp))
+    asked = drafting.tp
+    if asked is not None and scenario.deployment is None:  # of a deployment that is looked for, at most so many
+        asked = min(asked, deployment.tp)
+    return Deployment(scenario.engine.draft_tp(asked, deployment.tp))
 
 
 def draft_copies(scenario: Scenario, deployment: Deployment) -> int:

@@ -151,6 +151,9 @@ REFUSED = [
     ("llama-3-70b", {"draft": "llama-3.1-8b", "tp": 4, "draft_tp": 2, "engine": "vllm"}, "has tp 4"),
     ("llama-3-70b", {"draft": "llama-3.1-8b", "engine": "mlx", "gpu": "m3-max"}, "--engine exact"),
     ("deepseek-v3", {"mtp": 2, "engine": "vllm", "engine_option": {"num-speculative-tokens": "1"}}, "says 1"),
+    ("llama-3-70b", {"draft": "llama-3.1-8c"}, "^--draft: .*llama-3.1-8b"),
+    ("llama-3-70b", {"draft": "llama-3.1-8b", "tp": 2, "draft_tp": 4}, "does not divide"),
+    ("deepseek-v3", {"draft": "llama-3.1-8b", "cache_dtype": "c_kv=fp8"}, "^--draft: --cache-dtype"),
     ("minimax-m3", {"mtp": 1}, "--draft-weights"),
     ("deepseek-v3", {"mtp": 1, "engine": "sglang", "tp": 8}, "mem-fraction-static"),
 ]
@@ -160,6 +163,13 @@ REFUSED = [
 def test_what_cannot_draft_is_refused_with_a_next_step(model: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(KvcalcError, match=said):
         kvcalc.estimate(model, **options)
+
+
+def test_of_a_deployment_that_is_looked_for_at_most_so_many_ranks_share_the_draft() -> None:
+    found = kvcalc.estimate("llama-3-70b", draft="llama-3.1-8b", draft_tp=8, batch=13, context=8192)
+    assert (found.answer.deployment.tp, found.answer.fits) == (4, True)
+    beside = kvcalc.estimate("llama-3-70b", draft="llama-3.1-8b", draft_tp=4, batch=13, context=8192, tp=4)
+    assert found.answer.bytes_per_gpu == beside.answer.bytes_per_gpu
 
 
 def test_the_engines_own_option_makes_the_models_layers_draft() -> None:
