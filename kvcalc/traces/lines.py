@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 MAX_LINE = 1024**2
 """Bytes of a line: a million tokens in blocks of 16 take half of it."""
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
 """What unpacks a file, by its first bytes."""
 
@@ -44,6 +45,10 @@ def _read(source: BufferedReader, where: str) -> Iterator[str]:
             if number == 1:
                 if unpack := _COMPRESSED.get(line[:2]):
                     raise KvcalcError(f"{where}: is compressed: {unpack} -dc FILE | kvcalc demand --trace - reads it")
+                if line[:2] in _UTF_16:
+                    raise KvcalcError(
+                        f"{where}: is UTF-16: iconv -f UTF-16 -t UTF-8 FILE | kvcalc demand --trace - reads it"
+                    )
                 line = line.removeprefix(b"\xef\xbb\xbf")
             yield line.decode("utf-8", errors="replace")
     except (OSError, ValueError) as error:

@@ -125,6 +125,7 @@ WRONG = [
     ('{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1, 2, 3]}\n', "--hash-block says how"),
     ('{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": {"a": 1}}\n', "not a list of numbers"),
     ('{"arrival": 0, "input_tokens": 9, "output_tokens": 1, "hash_ids": [1]}\n', "--hash-block N says how many"),
+    (b"\xff\xfet\x00i\x00\n", "is UTF-16: iconv -f UTF-16 -t UTF-8 FILE"),
     (b"\x1f\x8b\x08\x00rest", "is compressed: gzip -dc FILE"),
     (HEADER + '1,2,"3\n', ":2: unexpected end of data"),
     (HEADER + "x" * (1024**2 + 5), ":2: a line of more than 1,048,576 bytes"),

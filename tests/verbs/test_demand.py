@@ -302,3 +302,30 @@ def test_an_idle_hour_counts(tmp_path: Path) -> None:
     assert (found.points[1].batch, found.points[1].context, found.gpus.p50) == (1, 1, 1)
     assert found.cache.max_bytes == 19 * LLAMA_3_8B
     assert found.peaks.bytes[0] == found.peaks.bytes[-1] == found.cache.max_bytes
+
+
+def test_windows_are_those_of_every_moment(tmp_path: Path) -> None:
+    """gemma-3-1b: 22 layers keep 512 tokens, 4 all of them; a head of 256 for keys and for values, 2 bytes."""
+    requests, speed = [(Fraction(at), 300 + 40 * at, 60 + 30 * at) for at in range(9)], Fraction(5)
+    result = kvcalc.demand("gemma-3-1b", trace=trace(tmp_path / "t.csv", requests), tokens_per_second=5)
+    stays = admitted(requests, speed)
+    turns = {each.start + (512 - each.prompt) / speed for each in stays}
+    moments = sorted({moment for each in stays for moment in each[:2]} | {at for at in turns if at > 0})
+    whole = max(each.end for each in stays)
+
+    def of(each: Request, at: Fraction) -> Fraction:
+        tokens = each.tokens(at)
+        return 2 * 256 * 2 * (4 * tokens + 22 * min(tokens, Fraction(512)))
+
+    for name, share in SHARES.items():
+        at = getattr(result.cache, f"{name}_bytes")
+        assert time_at_most(stays, Fraction(at), moments, of) >= share * whole
+        assert time_at_most(stays, Fraction(at - 1), moments, of) < share * whole
+
+
+def test_a_request_too_long_for_its_steps_is_refused(tmp_path: Path) -> None:
+    requests = [(Fraction(0), 10**9, 10)]
+    with pytest.raises(KvcalcError, match="in more than 300,000 steps"):
+        kvcalc.demand("llama-3-8b", trace=trace(tmp_path / "t.csv", requests), tokens_per_second=5, engine="vllm")
+    found = kvcalc.demand("llama-3-8b", trace=trace(tmp_path / "t.csv", requests), tokens_per_second=5)
+    assert found.cache.max_bytes == (10**9 + 10) * LLAMA_3_8B

@@ -12,6 +12,7 @@ from kvcalc.legality import check_legal
 from kvcalc.memory import Ranks
 from kvcalc.note import Note, note
 from kvcalc.scenario import Workload
+from kvcalc.units import MAX_CONTEXT
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
 from kvcalc.verbs.demand.fewest_gpus import alike, points_of
 from kvcalc.verbs.demand.held import TOKENS, Slopes, held
@@ -81,6 +82,8 @@ def demand(scenario: Scenario, trace: Trace, asked: Asked) -> Demand:
             cache ahead.
     """
     longest = max(map(int.__add__, trace.inputs, trace.outputs))
+    if longest > MAX_CONTEXT:
+        raise KvcalcError(f"--trace: its longest request has {longest:,} tokens, beyond the limit of {MAX_CONTEXT:,}")
     if not longest:
         raise KvcalcError("--trace: its requests have no tokens")
     scenario = replace(scenario, workload=Workload(1, longest))

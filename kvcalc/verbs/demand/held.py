@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines import Load
+from kvcalc.engines.load import Alike
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.memory import Ranks
 
-MAX_CORNERS = 10**6
-"""Steps of a request's bytes that are looked at: 16 million tokens in blocks of 16."""
+MAX_CORNERS = 3 * 10**5
+"""Steps of a request's bytes that are looked at: 4.8 million tokens in blocks of 16."""
 
 
 class Slopes(NamedTuple):
@@ -85,22 +86,28 @@ def held(ranks: Ranks, deployment: Deployment, longest: int) -> Held:
     settled = ranks.settled(one)
 
     def of(sequences: int, context: int) -> int:
-        load = Load(sequences, context)
+        return total(Load(sequences, context))
+
+    def total(load: Load) -> int:
         return deployment.tp * sum(stage.times * settled.held_bytes(stage, load) for stage in settled.stages)
 
     base = 2 * of(1, longest) - of(2, longest)
     block = settled.block_tokens
-    for tokens in {1, block, block + 1, (longest + 1) // 2, longest}:
-        if of(1, tokens) + of(2, tokens) - of(3, tokens) != base or 2 * of(1, tokens) - of(2, tokens) != base:
-            raise KvcalcError(
-                f"--engine: what {engine.name} reserves for several requests of this model is not the sum of what each "
-                "takes, so requests of many lengths are not counted; --engine exact counts them"
-            )
 
     def each(tokens: int) -> int:
         return of(1, tokens) - base
 
+    lengths = sorted({1, min(block + 1, longest), -(-longest // 50), (longest + 1) // 2, longest})
+    mixed = Load(len(lengths), longest, mixed=tuple(Alike(1, tokens) for tokens in reversed(lengths)))
+    together = base + sum(map(each, lengths))
+    if total(mixed) != together or any(of(2, tokens) - of(1, tokens) != each(tokens) for tokens in lengths):
+        raise KvcalcError(
+            f"--engine: what {engine.name} reserves for requests of this model that differ is not the sum of what each "
+            "takes, so it is not counted over time; --engine exact counts what requests hold"
+        )
     steady = _steady(each, longest, block)
+    if not steady and longest > MAX_CORNERS * block:
+        raise _too_many()
     shape = _slopes(each, longest, block * deployment.dcp) if steady else _steps(each, longest, block)
     return Held(deployment.dp * base, shape, of)
 
@@ -180,5 +187,6 @@ def _steps(each: Callable[[int], int], longest: int, block: int) -> Steps:
 
 def _too_many() -> KvcalcError:
     return KvcalcError(
-        "--trace: its longest request is too long to count each of its blocks; leave it out, or give --engine exact"
+        f"--trace: its longest request takes its cache in more than {MAX_CORNERS:,} steps, which are not looked at; "
+        "leave it out"
     )
