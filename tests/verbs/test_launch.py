@@ -121,6 +121,7 @@ REFUSED = [
     ("vllm", "llama-3-8b", {"weight_dtype": "fp8", "gpu": "t4", "context": 512}, "from 8.0 on it has"),
     ("vllm", "llama-3-8b", {"cache_dtype": "fp8", "gpu": "t4", "context": 512}, "vllm keeps no cache in fp8 on t4"),
     ("vllm", "llama-3-8b", {"reserve": {"other": "1GiB"}}, "leave it out, and lower the share"),
+    ("vllm", "llama-3-8b", {"host_memory": "10GiB"}, "--host-memory: kvcalc emits no flag"),
     ("vllm", "llama-3-8b", {"spill": True}, "leave --spill out"),
     ("vllm", "mixtral-8x7b", {"tp": 4, "dp": 2}, "give --dp-attention"),
     ("vllm", "llama-3-8b", {"engine_option": {"usage": "offline"}}, "vllm serve is a server; leave it out"),

@@ -19,7 +19,7 @@ HARMLESS = re.compile(
     r"\w*tool\w*|\w*auto_tool\w*|trust_remote_code|seed|tokenizer\w*|\w*revision|download_dir|ssl\w*|uvicorn\w*|"
     r"root_path|allowed?_\w*|middleware|\w*generation_config|load_format|mmap|no_mmap|mlock|numa|threads\w*|t|tb|temp|"
     r"top_k|top_p|min_p|\w*timeout\w*|nccl\w*|dist_\w*|master_\w*|node_rank|nnodes|watchdog\w*|schedul\w*|"
-    r"disable_custom_all_reduce|lora_modules|swap_space|distributed_executor_backend|metadata_server\w*|server_role|h|i|a|verbose|v|"
+    r"disable_custom_all_reduce|lora_modules|swap_space|kv_offloading_\w*|hicache_\w*|enable_hierarchical_cache|distributed_executor_backend|metadata_server\w*|server_role|h|i|a|verbose|v|"
     r"rope_\w*|predict|n|cont_batching|cb|warmup|no_warmup|slots|props|reasoning\w*|response_role|"
     r"hf_token|random_seed|stream_\w*|max_queued\w*|enable_chunked_prefill|enable_chunked_context|async_scheduling|"
     r"num_postprocess_workers|gpus_per_node|fit|cache_ram|cram|ctx_checkpoints|cache_reuse|no_context_shift|"

@@ -52,7 +52,6 @@ SGLANG = CommandLine(
             "decode_context_parallel_size": ONE,
             "attn_cp_size": ONE,
             "moe_dp_size": ONE,
-            "enable_hierarchical_cache": OFF,
             "disaggregation_mode": (*NOTHING, "null"),
         }
     ),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvcalc.engines import engine_asked
+from kvcalc.engines import ENGINES, engine_asked
 from kvcalc.errors import KvcalcError, NoError, nearest_or_all
 from kvcalc.note import Note, note
 from kvcalc.scenario.workload import Workload
@@ -89,7 +89,10 @@ def target_of(word: str, engine: str | None) -> tuple[str, tuple[Note, ...]]:
     own = TARGETS[word].engine
     if engine is None:
         what = "line" if TARGETS[word].file is None else "file"
-        taken = f"no engine is given: {own} is taken, which the {what} launches (--engine {own}@VERSION sets a version)"
+        newest = f"{own} {ENGINES[own].versions[-1]}"
+        taken = (
+            f"no engine is given: {newest} is taken, which the {what} launches (--engine {own}@VERSION sets another)"
+        )
         return own, (note("launched-engine", taken, engine=own),)
     asked = engine_asked(engine)[0].name
     if asked != own:

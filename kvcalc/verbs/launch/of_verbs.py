@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 
+_OF_NO_FLAG = {"host_memory", "disk", "disk_bandwidth", "handoff"}
+"""Options of caches beside the accelerators, which each server sets in ways of its own."""
+
+
 def launched(command: str, word: str, model: Model | str | Path | None, options: Mapping[str, Any]) -> Launch:
     """The server of what a verb answers.
 
@@ -35,6 +39,9 @@ def launched(command: str, word: str, model: Model | str | Path | None, options:
     """
     engine, notes = target_of(word, options.get("engine"))
     asked = {**given_of(options), "engine": engine}
+    for name in _OF_NO_FLAG & asked.keys():
+        option = f"--{name.replace('_', '-')}"
+        raise KvcalcError(f"{option}: kvcalc emits no flag for what is kept beside the GPUs; leave it out")
     limited = not {"batch", "tokens", "rps", "mix"}.isdisjoint(asked)
     if command == "plan":
         if asked.get("spare"):

@@ -96,7 +96,7 @@ def _deployment(served: Served, line: Line) -> None:
         if deployment.dp > 1:
             raise KvcalcError(
                 f"--emit: {deployment.gpus:,} GPUs are several nodes, on each of which data-parallel replicas need a "
-                "line of their own; kvcalc emits --dp on one node alone"
+                "line of their own; emit the line of one replica (--dp 1 with its share of --batch)"
             )
         line.add("--distributed-executor-backend", "ray")
         line.notes.append(spread)
