@@ -15,16 +15,19 @@ OFF = ("0", "0.0", "false", *NOTHING)
 ONE = ("1", *NOTHING)
 
 HARMLESS = re.compile(
-    r"host|port|api_key\w*|served_model_name|alias|\w*log\w*|\w*metrics\w*|chat_template\w*|jinja|\w*pars(?:er|ing)\w*|"
-    r"\w*tool\w*|\w*auto_tool\w*|trust_remote_code|seed|tokenizer\w*|\w*revision|download_dir|ssl\w*|uvicorn\w*|"
-    r"root_path|allowed?_\w*|middleware|\w*generation_config|load_format|mmap|no_mmap|mlock|numa|threads\w*|t|tb|temp|"
-    r"top_k|top_p|min_p|\w*timeout\w*|nccl\w*|dist_\w*|master_\w*|node_rank|nnodes|watchdog\w*|schedul\w*|"
-    r"disable_custom_all_reduce|lora_modules|swap_space|kv_offloading_\w*|hicache_\w*|enable_hierarchical_cache|distributed_executor_backend|metadata_server\w*|server_role|h|i|a|verbose|v|"
-    r"rope_\w*|predict|n|cont_batching|cb|warmup|no_warmup|slots|props|reasoning\w*|response_role|"
-    r"hf_token|random_seed|stream_\w*|max_queued\w*|enable_chunked_prefill|enable_chunked_context|async_scheduling|"
-    r"num_postprocess_workers|gpus_per_node|fit|cache_ram|cram|ctx_checkpoints|cache_reuse|no_context_shift|"
-    r"safetensors_\w*|ignore_patterns|kv_events_config|structured_outputs_config|guided_\w*|grammar_backend|model_impl|"
-    r"skip_server_warmup|headless|data_parallel_(?:address|rpc_port|backend|size_local|rank|start_rank)|api_server_count|sleep_idle_seconds|no_webui|webui|reload"
+    r"host|port|api_key\w*|served_model_name|alias|\w*log\w*|\w*metrics\w*|chat_template\w*|jinja|"
+    r"\w*pars(?:er|ing)\w*|\w*tool\w*|\w*auto_tool\w*|trust_remote_code|seed|tokenizer\w*|\w*revision|"
+    r"download_dir|ssl\w*|uvicorn\w*|root_path|allowed?_\w*|middleware|\w*generation_config|load_format|mmap|"
+    r"no_mmap|mlock|numa|threads\w*|t|tb|temp|top_k|top_p|min_p|\w*timeout\w*|nccl\w*|dist_\w*|master_\w*|"
+    r"node_rank|nnodes|watchdog\w*|schedul\w*|disable_custom_all_reduce|lora_modules|swap_space|kv_offloading_\w*|"
+    r"hicache_\w*|enable_hierarchical_cache|distributed_executor_backend|metadata_server\w*|server_role|h|i|a|"
+    r"verbose|v|rope_\w*|predict|n|cont_batching|cb|warmup|no_warmup|slots|props|reasoning\w*|response_role|"
+    r"hf_token|random_seed|stream_\w*|max_queued\w*|enable_chunked_prefill|enable_chunked_context|"
+    r"async_scheduling|num_postprocess_workers|gpus_per_node|fit|cache_ram|cram|ctx_checkpoints|cache_reuse|"
+    r"no_context_shift|safetensors_\w*|ignore_patterns|kv_events_config|structured_outputs_config|guided_\w*|"
+    r"grammar_backend|model_impl|skip_server_warmup|headless|"
+    r"data_parallel_(?:address|rpc_port|backend|size_local|rank|start_rank)|api_server_count|sleep_idle_seconds|"
+    r"no_webui|webui|reload"
 )
 """Names of options that change no memory of a card: what is served to whom, how it is logged, how weights are read."""
 
