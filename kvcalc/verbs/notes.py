@@ -95,10 +95,9 @@ def no_decode_bound(reason: str) -> Note:
 
 def no_legal_deployment(scenario: Scenario) -> Note:
     """That no number of GPUs holds the workload."""
-    size = scenario.gpu.node_size
-    return note(
-        "no-legal-deployment", f"no legal deployment within nodes of {size} holds this workload", gpus_per_node=size
-    )
+    size, card = scenario.gpu.node_size, scenario.gpu.slice_of
+    within = f"within nodes of {size}" if card is None else f"on slices of {card}"
+    return note("no-legal-deployment", f"no legal deployment {within} holds this workload", gpus_per_node=size)
 
 
 def unknown_weights(scenario: Scenario) -> Note:

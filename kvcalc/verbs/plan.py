@@ -99,7 +99,7 @@ def _least(scenario: Scenario) -> Deployment:
 
 def _planned(search: Search, offer: Offer, ranking: Ranking) -> Planned:
     scenario, deployment = offer.scenario, offer.deployment
-    candidate = evaluate(scenario, deployment)
+    candidate = evaluate(scenario, deployment, None if scenario.engine.plain else offer.ranks)
     costs = ranking.costs(offer)
     return Planned(
         gpu=scenario.gpu.name,

@@ -43,7 +43,7 @@ class Search(Ways):
     def best(self, scenario: Scenario, most: int) -> list[Offer]:
         """The first so many offers on the scenario's accelerator, in the order of a plan, that no other dominates."""
         kept: list[Offer] = []
-        for gpus, level in self._ascending(scenario):
+        for gpus, level in self.ascending(scenario):
             offers = [Offer(scenario, each, gpus, self.ranks(scenario)) for each in level]
             kept += not_dominated(offers, kept)
             if len(kept) >= most:
@@ -74,7 +74,7 @@ class Search(Ways):
         several = self.stages_served(scenario, tp, self.limits.max_gpus)
         return sorted({1, 1 << (several[-1].bit_length() - 1), several[-1]}) if several else [1]
 
-    def _ascending(self, scenario: Scenario) -> Iterator[tuple[int, list[Deployment]]]:
+    def ascending(self, scenario: Scenario) -> Iterator[tuple[int, list[Deployment]]]:
         """Numbers of GPUs, ascending, and of every way that takes so many the deployment that holds the batch."""
         if scenario.gpu.number_together is not None:
             together = self._together(scenario, scenario.gpu.number_together)

@@ -130,9 +130,8 @@ def _reason(search: Search, scenario: Scenario, tp: int, *stages: int) -> str:
     needed = -(-workload.batch // sequences)
     gpus = search.nodes(scenario).gpus(tp, deployment.pp * (needed + spare))
     if needed == 1:
-        return (
-            f"{words}and {spare:,} spare it is {gpus:,} GPUs" if told else f"with {spare:,} spare it is {gpus:,} GPUs"
-        )
+        beside = f"{spare:,} spare" if spare else "whole nodes"
+        return f"{words}{'and' if told else 'with'} {beside} it is {gpus:,} GPUs"
     held = "1 sequence" if sequences == 1 else f"{sequences:,} sequences"
     spares = f" and {spare:,} spare" if spare else ""
     return f"{words}a replica holds {held}, so {workload.batch:,} need {needed:,} replicas{spares}: {gpus:,} GPUs"

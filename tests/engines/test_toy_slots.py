@@ -17,9 +17,11 @@ from toy_slots import Slots, SlotsLayout
 import kvcalc as package
 from kvcalc.engines import ENGINES, Budget, Load, Setup, Temporary
 from kvcalc.model.stages import Stage
+from kvcalc.scenario.plan_request import Limits
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.capacity_search import least
+from kvcalc.verbs.plan_search import Search
 
 TOKEN = 2 * 32 * 8 * 128 * 2
 WEIGHTS = 8_030_261_248 * 2
@@ -125,8 +127,8 @@ def test_replicas_that_share_experts_are_tried_one_by_one(monkeypatch: pytest.Mo
     """More of them may hold less, so the last before a doubling does not speak for those before it."""
     monkeypatch.setitem(ENGINES, "growing", Growing)
     asked = package.make_scenario("deepseek-v3", batch=8, context=4096, gpu="h200-sxm", engine="growing")
-    plan = package.plan("deepseek-v3", batch=8, context=4096, gpu="h200-sxm", engine="growing", limit=1000)
-    listed = {row.deployment for row in plan.deployments}
+    asked = replace(asked, deployment=None)
+    listed = {each for _, level in Search(asked, Limits(max_gpus=1024)).ascending(asked) for each in level}
     first: dict[int, package.Deployment] = {}
     for tp, dp in product((1, 2, 4, 8), range(2, 33)):
         shared = package.Deployment(tp, 1, dp, gcd(tp * dp, 256), dp_attention=True)
