@@ -32,8 +32,6 @@ def test_commands_were_found() -> None:
 def test_a_command_works(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kvcalc: Kvcalc) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "server.log").write_text(V0_6_6, encoding="utf-8")
-    if line == "capacity --from-log":
-        line += " server.log"
     run = kvcalc(*shlex.split(line))
     assert (run.code, bool(run.stdout)) == (0, True), run.stderr
 

@@ -48,6 +48,7 @@ QUESTIONS: dict[str, Callable[[], Result]] = {
     "compare": partial(kvcalc.compare, "llama-3-70b"),
     "compare models": partial(kvcalc.compare, ["llama-3-8b", "qwen3-8b"]),
     "verify": partial(kvcalc.verify, "llama-3-8b", device="meta"),
+    "demand": partial(kvcalc.demand, "llama-3-8b", trace="chat"),
     "log": lambda: check_log(read_log_text(V0_6_6), None, {}, cut=False),
     "models list": partial(list_models, "qwen", fits="h100"),
     "models show": lambda: show_model(kvcalc.load_model("gemma-3n-e4b"), "text"),

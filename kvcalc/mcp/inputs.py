@@ -43,7 +43,7 @@ def schema_of_option(option: Option, hint: Any = str) -> Schema:
 
 
 def _schema(hint: Any) -> Schema:
-    """Of what Python takes, as far as JSON has it: no fractions, and accelerators and models by their names."""
+    """Of what Python takes, as far as JSON has it: no fractions, no paths; accelerators and models by their names."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint in _SIMPLE:
         return {"type": _SIMPLE[hint]}
@@ -57,13 +57,16 @@ def _schema(hint: Any) -> Schema:
         return arms[0] if len(arms) == 1 else {"anyOf": arms}
     if origin is Mapping:
         return {"type": "object", "additionalProperties": _schema(inner[1])}
-    if origin is Sequence:
-        return {"type": "array", "items": _schema(inner[0]), "maxItems": 100}
-    raise TypeError(f"no JSON Schema for an option of {hint}")
+    return {"type": "array", "items": _schema(inner[0]), "maxItems": 100}
 
 
 def _is_plain(hint: Any) -> bool:
-    return hint in _SIMPLE or hint is Any or (get_origin(hint) is not None)
+    """Whether JSON has it; of pairs and the like the text stands for them, as on a command line."""
+    if get_origin(hint) is Sequence:
+        return _is_plain(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return any(map(_is_plain, get_args(hint)))
+    return hint in _SIMPLE or hint is Any or get_origin(hint) is Mapping
 
 
 def checked(arguments: Mapping[str, Any], schema: Schema) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc import __version__
 from kvcalc.access import limited_to
 from kvcalc.errors import CannotRunError, KvcalcError, nearest_or_all
+from kvcalc.mcp.answers import files_of
 from kvcalc.mcp.inputs import checked
 from kvcalc.mcp.tools import tools
 from kvcalc.schema import output_schema
@@ -39,7 +40,7 @@ def call(name: str, arguments: dict[str, Any] | None) -> dict[str, Any]:
     if name not in tools():
         raise KvcalcError(f"no tool '{name[:60]}'{nearest_or_all(name[:60], tools())}")
     tool = tools()[name]
-    return tool.answer(checked(arguments or {}, tool.input_schema)).to_dict()
+    return tool.answer(files_of(checked(arguments or {}, tool.input_schema))).to_dict()
 
 
 def message_of(error: Exception) -> str:
@@ -74,7 +75,7 @@ def serve(access: Access) -> None:
                     name=name,
                     description=tool.about,
                     input_schema=tool.input_schema,
-                    output_schema=output_schema(tool.command),
+                    output_schema=tool.gives or output_schema(tool.command),
                     annotations=types.ToolAnnotations(
                         read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=access.hub
                     ),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,8 @@ CONFIG = json.dumps(
     }
 )
 
+VLLM = "vllm serve Qwen/Qwen3-8B --max-model-len 32768"
+
 NO_TOOLS = {"mcp": "is what serves them", "sweep": "has rows for files, not for a conversation"}
 """Commands that are none, and why."""
 
@@ -57,7 +61,7 @@ def refused(tool: str, arguments: dict[str, Any]) -> str:
 
 def test_every_verb_is_a_tool() -> None:
     assert {each.partition("_")[0] for each in tools()} | {*NO_TOOLS} == {*COMMANDS}
-    assert {each.command for each in tools().values()} == {*commands()}
+    assert {each.command for each in tools().values() if each.gives is None} == {*commands()}
 
 
 @pytest.mark.parametrize(
@@ -94,13 +98,15 @@ def test_schemas_of_arguments_are_draft_2020_12_and_closed(tool: str) -> None:
         ("explain", {"name": "mla"}, "explain mla"),
         ("models_list", {"word": "qwen", "fits": "h100"}, "models list qwen --fits h100"),
         ("models_show", {"model": "qwen3-8b"}, "models show qwen3-8b"),
+        ("demand", {"model": "llama-3-8b", "trace": "chat"}, "demand llama-3-8b --trace chat"),
+        ("capacity_from_command", {"command": VLLM}, f"capacity --from-command '{VLLM}'"),
         ("gpus_list", {}, "gpus list"),
         ("gpus_show", {"gpu": "h100"}, "gpus show h100"),
         pytest.param("verify", {"model": "gemma-3-1b"}, "verify gemma-3-1b --device meta", marks=pytest.mark.torch),
     ],
 )
 def test_an_answer_is_what_the_command_prints(tool: str, arguments: dict[str, Any], line: str, kvcalc: Kvcalc) -> None:
-    assert call(tool, arguments) == json.loads(kvcalc(*line.split(), "--json").stdout)
+    assert call(tool, arguments) == json.loads(kvcalc(*shlex.split(line), "--json").stdout)
 
 
 def test_a_log_is_given_as_text(tmp_path: Path, kvcalc: Kvcalc) -> None:
@@ -193,6 +199,47 @@ def test_files_of_a_folder_that_is_allowed_are_read_and_no_others(tmp_path: Path
         assert call("estimate", {"model": str(inside / "mine.yaml"), "context": 8})["model"]["name"] == "mine"
         for path in (outside / "mine.yaml", inside / "link.yaml", inside / ".." / "inside-not" / "mine.yaml"):
             assert "files are not read here" in refused("estimate", {"model": str(path)})
+
+
+OPTIONS_THAT_NAME_FILES = [
+    ("estimate", {"draft": "/etc/passwd"}),
+    ("estimate", {"mix": "/etc/passwd"}),
+    ("estimate", {"mix": "~/mix.csv"}),
+    ("plan", {"prices": "/etc/prices.csv"}),
+    ("plan", {"prices": ["/etc/prices.yaml"]}),
+    ("demand", {"trace": "/etc/passwd"}),
+    ("demand", {"trace": "-"}),
+    ("sweep", {"from_file": "/etc/passwd"}),
+    ("sweep", {"from_file": "-"}),
+    ("sweep", {"model": "/etc/passwd", "strict": True}),
+    ("compare", {"models": ["llama-3-8b", "/etc/passwd"]}),
+    ("capacity_from_command", {"command": "vllm serve /etc/passwd"}),
+    ("capacity_from_command", {"command": "llama-server -m /etc/model.gguf"}),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments"), OPTIONS_THAT_NAME_FILES, ids=str)
+def test_no_option_opens_a_file(tool: str, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(path: Any, *_: Any) -> Any:
+        raise AssertionError(f"opened {path}")
+
+    tools()  # what ships is read before
+    with contextlib.suppress(KvcalcError):
+        call("estimate", {"model": "llama-3-8b"})
+    monkeypatch.setattr("kvcalc.files.os.open", opened)
+    takes_a_model = "model" in tools()[tool].takes and not {"model", "models", "from_file"} & {*arguments}
+    told = refused(tool, {**({"model": "llama-3-8b"} if takes_a_model else {}), **arguments})
+    assert "root:" not in told
+    assert "a bug" not in told
+
+
+def test_a_sweep_answers_with_rows_and_not_with_too_many() -> None:
+    answer = call("sweep", {"model": ["llama-3-8b", "no-such"], "batch": "1,8", "context": ["4Ki", 8192]})
+    Draft202012Validator(tools()["sweep"].gives).validate(answer)
+    assert len(answer["rows"]) == 8
+    assert answer["rows"][0]["cache_bytes"] == 4096 * 131072
+    assert "no file, name or hub id 'no-such'" in answer["rows"][-1]["error"]
+    assert "more than 1,000 scenarios" in refused("sweep", {"model": "llama-3-8b", "batch": "1..1001+1"})
 
 
 @pytest.mark.parametrize("name", ["hf:Qwen/Qwen3-8B", "HF:Qwen/Qwen3-8B@main", "hf:a/b:Q4_K_M"])
