@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc import api
 from kvcalc.access import in_folder
@@ -11,6 +11,7 @@ from kvcalc.catalogue import find_model
 from kvcalc.catalogue.models import named_model
 from kvcalc.catalogue.pasted import pasted_model
 from kvcalc.errors import KvcalcError
+from kvcalc.ladders import ladder, varied
 from kvcalc.logs import read_log_text
 from kvcalc.logs.lines import MAX_BYTES, STDIN
 from kvcalc.record import SCHEMA_VERSION, Result
@@ -19,9 +20,13 @@ from kvcalc.verbs.log_check import check_log
 from kvcalc.verbs.model_list import list_models
 from kvcalc.verbs.model_list_options import Chosen
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Arguments = dict[str, Any]
 
 MOST_ROWS = 1000
+MOST_ANSWERS = 50
 _MAY_BE_FILES = ("draft", "trace", "from_file", "mix")
 """Options that may name a file, which is then named as in a folder that may be read."""
 
@@ -59,6 +64,20 @@ def model_of(given: Arguments) -> Any:
     return None if name is None else _located(name)
 
 
+def one_or_several(of: Callable[..., Any], model: Any, given: Arguments) -> Result:
+    """An answer, or one for each of the values of some options ('4Ki,16Ki').
+
+    Raises:
+        KvcalcError: anything that cannot be, or more answers than are read.
+    """
+    several = varied(of, given)
+    found: Any = ladder(of, model, **given) if several else of(model, **given)
+    if several and len(found.rows) > MOST_ANSWERS:
+        raise KvcalcError(f"{len(found.rows):,} answers are more than {MOST_ANSWERS}; sweep gives a row for each")
+    answer: Result = found
+    return answer
+
+
 def _located(name: str) -> str:
     """A name of the catalogue, or the path of a file that is named as in a folder which may be read."""
     return in_folder(name) if named_model(name) is None else name
@@ -68,10 +87,10 @@ def compare(given: Arguments) -> Result:
     several = given.pop("models", None)
     if several is None:
         model = model_of(given)
-        return api.compare(None if model is None else [model], **given)
+        return one_or_several(api.compare, None if model is None else [model], given)
     if not several or "model" in given or "model_text" in given:
         raise KvcalcError("models: one or more of them, and neither model nor model_text beside them")
-    return api.compare([_located(each) for each in several], **given)
+    return one_or_several(api.compare, [_located(each) for each in several], given)
 
 
 def sweep(given: Arguments) -> Rows:

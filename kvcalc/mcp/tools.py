@@ -16,6 +16,7 @@ from kvcalc.mcp.answers import (
     model_of,
     models_list,
     models_show,
+    one_or_several,
     sweep,
 )
 from kvcalc.mcp.inputs import MODEL, MODEL_TEXT, Schema, schema_of_option, schema_of_options
@@ -102,15 +103,15 @@ def tools() -> Mapping[str, Tool]:
         "estimate": Tool(
             "estimate",
             "KV cache, memory and number of GPUs of a model at a batch and a context, with the formula of every byte. "
-            "`answer` is what to tell first.",
+            "`answer` is what to tell first. Several values, as '4Ki,16Ki', give `rows`.",
             {**_OF_A_MODEL, **schema_of_options(ScenarioOptions)},
-            lambda given: api.estimate(model_of(given), **given),
+            lambda given: one_or_several(api.estimate, model_of(given), given),
         ),
         "capacity": Tool(
             "capacity",
             "The inverse: the most tokens, sequences and context that fit in the memory of a deployment.",
             {**_OF_A_MODEL, **schema_of_options(CapacityOptions)},
-            lambda given: api.capacity(model_of(given), **given),
+            lambda given: one_or_several(api.capacity, model_of(given), given),
         ),
         "plan": Tool(
             "plan",

@@ -9,7 +9,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, nearest_or_all
-from kvcalc.record import SCHEMA_VERSION
 from kvcalc.render.faces import REPORTS
 from kvcalc.schema.types import Definitions, Schema
 
@@ -52,9 +51,8 @@ def output_schema(command: str) -> dict[str, Any]:
 
 
 def _either(kinds: tuple[type[Result], ...], definitions: Definitions) -> Schema:
-    """Of a command that answers in several ways."""
-    return {
-        "type": "object",
-        "properties": {"schema_version": {"const": SCHEMA_VERSION}, "command": {"const": kinds[0].command}},
-        "anyOf": [{"title": kind.__name__, **definitions.result(kind)} for kind in kinds],
-    }
+    """Of a command that answers in several ways: what all agree on of the first, and each of them."""
+    each = [{"title": kind.__name__, **definitions.result(kind)} for kind in kinds]
+    first, *others = (schema["properties"] for schema in each)
+    agreed = {name: told for name, told in first.items() if all(other.get(name, told) == told for other in others)}
+    return {"type": "object", "properties": agreed, "anyOf": each}

@@ -98,6 +98,8 @@ def test_schemas_of_arguments_are_draft_2020_12_and_closed(tool: str) -> None:
         ("explain", {"name": "mla"}, "explain mla"),
         ("models_list", {"word": "qwen", "fits": "h100"}, "models list qwen --fits h100"),
         ("models_show", {"model": "qwen3-8b"}, "models show qwen3-8b"),
+        ("estimate", {"model": "llama-3-8b", "context": "4Ki,8Ki"}, "estimate llama-3-8b -c 4Ki,8Ki"),
+        ("compare", {"model": "llama-3-8b", "gpu": "h100,l40s"}, "compare llama-3-8b --gpu h100,l40s"),
         ("demand", {"model": "llama-3-8b", "trace": "chat"}, "demand llama-3-8b --trace chat"),
         ("capacity_from_command", {"command": VLLM}, f"capacity --from-command '{VLLM}'"),
         ("gpus_list", {}, "gpus list"),
@@ -239,6 +241,7 @@ def test_a_sweep_answers_with_rows_and_not_with_too_many() -> None:
     assert len(answer["rows"]) == 8
     assert answer["rows"][0]["cache_bytes"] == 4096 * 131072
     assert "no file, name or hub id 'no-such'" in answer["rows"][-1]["error"]
+    assert "sweep gives a row for each" in refused("estimate", {"model": "llama-3-8b", "batch": "1..51+1"})
     assert "more than 1,000 scenarios" in refused("sweep", {"model": "llama-3-8b", "batch": "1..1001+1"})
 
 
