@@ -276,6 +276,7 @@ DOORS = {
     "kvcalc/cli/streams.py": "the null device",
     "kvcalc/cli/verify.py": "the null device",
     "kvcalc/cli/destination.py": "writes",
+    "kvcalc/cluster/folder.py": "writes",
 }
 """What opens files, and why that needs no leave or asks for it."""
 
