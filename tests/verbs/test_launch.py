@@ -205,8 +205,8 @@ WIDE: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
 }
 VERSIONS = {
-    "vllm": ("0.6.6", "0.8.5", "0.9.2", "0.10.2", "0.33.0"),
-    "sglang": ("0.4.6.post5", "0.5.4.post3", "0.5.14", "0.5.21", "0.5.23"),
+    "vllm": ("0.6.6", "0.8.5", "0.10.2", "0.33.0"),
+    "sglang": ("0.4.6.post5", "0.5.14", "0.5.21", "0.5.23"),
 }
 
 
@@ -264,7 +264,7 @@ SAME = (
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_a_line_reads_back_to_its_server(data: st.DataObject) -> None:
     word = data.draw(st.sampled_from(SERVERS))
