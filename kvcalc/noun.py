@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="Noun")
 
+_HASH = "its hash"
+"""Where a noun keeps its own: those with many parts are asked for it again and again."""
+
 
 class Noun:
     """A frozen dataclass, whose methods are here. A subclass is decorated with `noun`.
@@ -65,7 +68,11 @@ class Noun:
 
     def __hash__(self) -> int:
         held = self.__dict__
-        return hash((type(self), *[held[name] for name in self.compared if type(held[name]) is not dict]))
+        found: int | None = held.get(_HASH)
+        if found is None:
+            compared = [held[name] for name in self.compared if type(held[name]) is not dict]
+            found = held[_HASH] = hash((type(self), *compared))
+        return found
 
     def __repr__(self) -> str:
         told = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))

@@ -172,6 +172,24 @@ def number_of_layers(part: LayerGroup | Repeat, depth: int = 1) -> int:
             return repeat * sum(number_of_layers(inner, depth + 1) for inner in of)
 
 
+def kinds_written(parts: Iterable[LayerGroup | Repeat]) -> dict[Layer, int]:
+    """Each kind of cache of the layers that parts of a file describe, as `count_layers` has it of them written out."""
+    counts: dict[Layer, int] = {}
+    by_label: dict[str, Layer] = {}
+
+    def count(parts: Iterable[LayerGroup | Repeat], times: int) -> None:
+        for part in parts:
+            if isinstance(part, Repeat):
+                count(part.of, times * part.repeat)
+                continue
+            for layer in _caches(part):
+                kind = by_label.setdefault(layer.label, layer)
+                counts[kind] = counts.get(kind, 0) + times * part.count
+
+    count(parts, 1)
+    return counts
+
+
 def caches_written(part: LayerGroup | Repeat) -> int:
     """How many caches a part of a file writes down, each once however many layers have it."""
     match part:

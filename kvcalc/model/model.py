@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
 from kvcalc.formats.element import check_format
 from kvcalc.formats.weights import check_weight_format, find_weight_format
-from kvcalc.model.layers import MAX_LAYERS, Layer, Layers, caches_written, number_of_layers, written_out
+from kvcalc.model.layers import MAX_LAYERS, Layer, Layers, caches_written, kinds_written, number_of_layers, written_out
 from kvcalc.model.stages import Layout
 from kvcalc.noun import Noun, noun
 
@@ -151,7 +151,11 @@ class Model(Noun):
 
     def distinct(self) -> dict[Layer, int]:
         """Each kind of layer and how many there are, in order of first appearance."""
-        return dict(self.layout.kinds)
+        return dict(self._kinds)
+
+    @cached_property
+    def _kinds(self) -> dict[Layer, int]:
+        return kinds_written(self.layers)
 
     @property
     def cached_tensors(self) -> list[CachedTensor]:

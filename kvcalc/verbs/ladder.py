@@ -36,9 +36,6 @@ class LadderRow(Record):
     axes: dict[str, int | str]
     result: Any
 
-    def __hash__(self) -> int:
-        return hash((*self.axes.items(), self.result))
-
     @property
     def where(self) -> str:
         """'batch 8, context 4,096'."""
@@ -57,8 +54,6 @@ class EstimateRow(LadderRow):
     axes: dict[str, int | str]
     result: Estimate = field(metadata=WHOLE)
 
-    __hash__ = LadderRow.__hash__
-
 
 @noun
 class CapacityRow(LadderRow):
@@ -72,8 +67,6 @@ class CapacityRow(LadderRow):
     axes: dict[str, int | str]
     result: Capacity = field(metadata=WHOLE)
 
-    __hash__ = LadderRow.__hash__
-
 
 @noun
 class ComparisonRow(LadderRow):
@@ -86,8 +79,6 @@ class ComparisonRow(LadderRow):
 
     axes: dict[str, int | str]
     result: Comparison = field(metadata=WHOLE)
-
-    __hash__ = LadderRow.__hash__
 
 
 class Ladder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.deployment import Deployment
@@ -20,7 +21,7 @@ from kvcalc.verbs.log_check.llama_cpp import check_reserved
 from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.refused_setting import naming_the_log
-from kvcalc.verbs.log_check.result import JUDGED, LogCheck, LogRow
+from kvcalc.verbs.log_check.result import JUDGED, LogCheck
 from kvcalc.verbs.log_check.rows import pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import as_logged
 from kvcalc.verbs.resolve import resolve
@@ -80,7 +81,7 @@ def check_log(
     by_name = {row.name: row for row in found}
     told = _of_weights(asked.notes)
     reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp, _ranges(held.notes))
-    explained = tuple(LogRow(**{**vars(row), "why": reasons.why(row.name)}) for row in found)
+    explained = tuple(replace(row, why=reasons.why(row.name)) for row in found)
     return assembled(
         log,
         scenario,
