@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _ROWS = 8192
 """Of a chunk, at most."""
 
+_ENOUGH = 16
+"""Batches along which to fill a chunk, however many contexts there are: all of a batch is a line, of a context not."""
+
 _SETTINGS = 512
 """Those that are remembered, and as many families."""
 
@@ -88,7 +91,7 @@ class Grid:
         self, place: int, model: Any, batches: Sequence[Any], contexts: Sequence[Any], settings: range
     ) -> Chunk:
         each = [self._setting(place, model, inner) for inner in settings]
-        if len(batches) >= len(contexts):
+        if len(batches) >= min(_ENOUGH, len(contexts)):
             parts = [setting.over_batch(context, batches) for context in contexts for setting in each]
             columns = {name: _between([part[name] for part in parts]) for name in self._fields_and_context()}
         else:

@@ -7,21 +7,29 @@ no workload changes. So what is found for a workload is found for every larger o
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
-from kvcalc.memory import Ranks
+from kvcalc.deployment import Deployment
+from kvcalc.memory import Fit, Ranks
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
+from kvcalc.verbs.candidate import Candidate
 from kvcalc.verbs.capacity_search import least, replica_of
 from kvcalc.verbs.deployment_search import SEARCH_EFFORT, smallest
+from kvcalc.verbs.sweeping.smallest_table import SmallestTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.candidate import Candidate
+
+T = TypeVar("T")
 
 _Finding = tuple[int, "Candidate | None"]
 """Up to which number something is found, and what."""
+
+_MANY = 8
+"""Batches at one context for which a table of what every deployment holds is worth its while."""
 
 _REMEMBERED = 4096
 """Batches and contexts along which findings are kept."""
@@ -60,6 +68,8 @@ class SmallestKnown:
         self._ordered = scenario.model.num_layers**2 <= SEARCH_EFFORT  # every number of stages is tried, in one order
         self._over_batch: dict[int, _Findings] = {}
         self._over_context: dict[int, _Findings] = {}
+        self._tabled = self._ordered and scenario.engine.plain
+        self._tables: dict[int, SmallestTable] = {}
 
     def found(self, scenario: Scenario, ranks: Ranks) -> Candidate | None:  # noqa: ARG002  # as `smallest` is called
         """The smallest of the scenario with a workload: a candidate for that, or for a smaller one."""
@@ -68,22 +78,40 @@ class SmallestKnown:
 
     def over_batch(self, context: int, batches: Sequence[int]) -> list[Candidate | None]:
         """What is found at a context for each of some batches."""
-        findings = _remembered(self._over_batch, context)
+        findings = _remembered(self._over_batch, context, _Findings)
 
         def reach(found: Candidate) -> int:
             most = replica_of(self.scenario, found.deployment, least, self.ranks).most_sequences(context)
             return MAX_BATCH if most is None else most * found.deployment.dp
 
         def look(batch: int) -> _Finding:
+            if context in self._tables:
+                return batch, self._of_table(self._tables[context], batch)
             found = smallest(self.scenario.with_workload(batch, context), self.ranks)
+            if found is not None and found.deployment.gpus > found.deployment.tp and len(batches) >= _MANY:
+                self._tabulate(context)
             last = batch if not self._ordered else MAX_BATCH if found is None else reach(found)
             return findings.add(batch, last, found)
 
         return list(_over(batches, findings, look))
 
+    def _tabulate(self, context: int) -> None:
+        """Keep what each deployment holds at a context, where answers have stages or replicas: those are many."""
+        if self._tabled:
+            with suppress(ValueError):  # not everything grows evenly
+                _remembered(self._tables, context, lambda: SmallestTable(self.scenario, self.ranks, context))
+
+    def _of_table(self, table: SmallestTable, batch: int) -> Candidate | None:
+        """A candidate of which the deployment counts, and its ranks."""
+        found = table.smallest(batch)
+        if found is None:
+            return None
+        ranks = self.ranks.of(Deployment(found.tp, found.pp))
+        return Candidate(found, Fit.TIGHT, found.sequences(batch), 1, ranks)
+
     def over_context(self, batch: int, contexts: Sequence[int]) -> list[Candidate | None]:
         """What is found for a batch at each of some contexts."""
-        findings = _remembered(self._over_context, batch)
+        findings = _remembered(self._over_context, batch, _Findings)
 
         def reach(found: Candidate) -> int:
             replica = replica_of(self.scenario, found.deployment, least, self.ranks)
@@ -98,10 +126,12 @@ class SmallestKnown:
         return list(_over(contexts, findings, look))
 
 
-def _remembered(memory: dict[int, _Findings], number: int) -> _Findings:
-    if number not in memory and len(memory) >= _REMEMBERED:
-        memory.clear()
-    return memory.setdefault(number, _Findings())
+def _remembered(memory: dict[int, T], number: int, make: Callable[[], T]) -> T:
+    if number not in memory:
+        if len(memory) >= _REMEMBERED:
+            memory.clear()
+        memory[number] = make()
+    return memory[number]
 
 
 def _over(numbers: Sequence[int], findings: _Findings, look: Callable[[int], _Finding]) -> Iterator[Candidate | None]:
