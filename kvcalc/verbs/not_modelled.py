@@ -105,8 +105,14 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
 
 def _beside(scenario: Scenario) -> Iterator[str]:
     """What may be loaded beside the model, and is not asked for."""
+    model = scenario.model
     if scenario.lora is None:
         yield "LoRA adapters (--lora RANK)"
+    else:
+        if model.is_mixture_of_experts:
+            yield "LoRA adapters of routed experts"
+        if any(layer.attention.kept_per == "sequence" for layer in model.distinct()):
+            yield "LoRA adapters of layers with states"
     if scenario.drafting is None:
         yield "draft models (--draft MODEL)"
 

@@ -90,13 +90,15 @@ def test_a_given_size_of_the_weights_is_without_adapters() -> None:
 
 
 def test_adapters_replace_the_hint_that_they_are_not_counted() -> None:
-    def hint(**options: Any) -> list[str]:
-        notes = kvcalc.estimate("llama-3.1-8b", **options).not_modelled
+    def hint(model: str = "llama-3.1-8b", **options: Any) -> list[str]:
+        notes = kvcalc.estimate(model, **options).not_modelled
         return [each.text for each in notes if each.code == "adapters-and-drafts"]
 
     assert hint() == ["LoRA adapters (--lora RANK) and draft models (--draft MODEL)"]
     assert hint(lora=16) == ["draft models (--draft MODEL)"]
     assert hint(lora=16, draft="llama-3.2-1b") == []
+    beside = ["LoRA adapters of routed experts and LoRA adapters of layers with states"]
+    assert hint("qwen3-next-80b-a3b", lora=16, mtp=1) == beside
 
 
 REFUSED = [
