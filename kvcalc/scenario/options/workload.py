@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from kvcalc.scenario.mix import Mix
-from kvcalc.scenario.mix_text import mix
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.reading import context, count, generated
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
@@ -28,6 +27,13 @@ def _image_size(value: Any, what: str) -> tuple[int, int]:
     from kvcalc.scenario.images import image_size  # noqa: PLC0415  # for start-up time
 
     return image_size("x".join(map(str, value)) if isinstance(value, tuple) else value, what)
+
+
+def mix(value: Any, what: str) -> Mix:
+    """Requests that differ, as people write them."""
+    from kvcalc.scenario.mix_text import mix as read  # noqa: PLC0415  # for start-up time
+
+    return read(value, what)
 
 
 class Batch(TypedDict, total=False):
@@ -58,6 +64,14 @@ class Requests(TypedDict, total=False):
             read=mix,
         ),
     ]
+    images: Annotated[
+        int | str | None,
+        of_workload("N", "Images of each request, whose tokens are added to the context.", read=count(MAX_IMAGES)),
+    ]
+    image_size: Annotated[
+        str | tuple[int, int] | None,
+        of_workload("WxH", "Pixels of each image, width x height.", read=_image_size),
+    ]
 
 
 class MoreContext(TypedDict, total=False):
@@ -68,14 +82,6 @@ class MoreContext(TypedDict, total=False):
     output_tokens: Annotated[
         int | str | None,
         of_workload("M", "Generated tokens: the context is N + M.", flags=("--output",), read=generated),
-    ]
-    images: Annotated[
-        int | str | None,
-        of_workload("N", "Images of each request, whose tokens are added to the context.", read=count(MAX_IMAGES)),
-    ]
-    image_size: Annotated[
-        str | tuple[int, int] | None,
-        of_workload("WxH", "Pixels of each image, width x height.", read=_image_size),
     ]
     shared_prefix: Annotated[
         int | str | None,
