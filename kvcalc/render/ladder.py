@@ -89,7 +89,7 @@ def _estimates(ladder: EstimateLadder, unit: str, command: str) -> View:
         verdict = "weights unknown"
     name = Span(f"{results[0].model.name}: ", Tone.STRONG)
     told = Line((name, Span(f"{caches} of cache; "), Span(verdict, tone)))
-    return _view(ladder, told, columns, rows, command, _asked(ladder, results[0].question))
+    return _view(ladder, told, columns, rows, command, _asked(ladder, results[0]))
 
 
 def _state(answer: Any) -> str:
@@ -131,7 +131,7 @@ def _capacities(ladder: CapacityLadder, unit: str, command: str) -> View:
             Span(f", at {named(most.axes)}"),
         )
     )
-    return _view(ladder, told, columns, rows, command, _asked(ladder, results[0].question))
+    return _view(ladder, told, columns, rows, command, _asked(ladder, results[0]))
 
 
 def _most(sequences: int | None) -> float:
@@ -166,7 +166,7 @@ def _comparisons(ladder: ComparisonLadder, unit: str, command: str) -> View:
     names = ", ".join(dict.fromkeys(each.name for result in results for each in result.rows))
     what = names if model is None else f"{model.name}, {len(results[0].rows):,} ways to keep it"
     told = Line((Span(f"{what}: ", Tone.STRONG), Span(f"{caches} of cache", Tone.GOOD)))
-    return _view(ladder, told, columns, rows, command, _asked(ladder, results[0].question))
+    return _view(ladder, told, columns, rows, command, _asked(ladder, results[0]))
 
 
 def _view(ladder: Any, told: Line, columns: tuple[Column, ...], rows: Sequence[Row], command: str, asked: str) -> View:
@@ -176,10 +176,12 @@ def _view(ladder: Any, told: Line, columns: tuple[Column, ...], rows: Sequence[R
     return View((Lines((told, asked)), grid, Lines(tuple(_ending(ladder, command)))))
 
 
-def _asked(ladder: Any, question: Any) -> str:
+def _asked(ladder: Any, first: Any) -> str:
     """What all rows have, as far as it is not varied."""
+    question, mixed = first.question, bool(first.workload.mix)
     parts = [] if "batch" in ladder.axes else [count(question.batch, "sequence")]
-    parts += [] if "context" in ladder.axes else [count(question.context, "token")]
+    if "context" not in ladder.axes:
+        parts.append("requests of a mix, their cache on average" if mixed else count(question.context, "token"))
     parts += [] if "gpu" in ladder.axes or question.accelerator is None else [question.accelerator.gpu]
     parts += [] if "cache_dtype" in ladder.axes else [f"cache in {question.cache_dtype}"]
     parts += [] if "engine" in ladder.axes else [f"engine {question.engine}"]

@@ -130,6 +130,11 @@ def test_a_capacity_is_a_no_where_nothing_fits_in_any_row(kvcalc: Kvcalc) -> Non
     assert run.stdout
 
 
+def test_a_mix_is_told(kvcalc: Kvcalc) -> None:
+    run = kvcalc("estimate", "llama-3-8b", "--mix", "70%:2Ki+500,30%:16Ki+1Ki", "-b", "8,16")
+    assert (run.code, run.stdout.splitlines()[1][:47]) == (0, "each: requests of a mix, their cache on average")
+
+
 def test_from_python_values_are_lists_or_words() -> None:
     told = kvcalc.ladder(kvcalc.estimate, "llama-3-70b", batch=[1, 8], context="4Ki,16Ki", gpu=load_gpu("h200"))
     assert told == kvcalc.ladder(
