@@ -50,7 +50,7 @@ def test_csv_has_its_header_without_rows_too(kvcalc: Kvcalc) -> None:
     rows = list(csv.DictReader(io.StringIO(some.stdout)))
 
     assert (some.code, none.code) == (0, 1)
-    assert none.stdout == ",".join(ROW_FIELDS) + "\n"
+    assert none.stdout == ",".join((*ROW_FIELDS, "batch", "context")) + "\n"
     assert some.stdout.startswith(none.stdout)
     assert [(row["count"], row["tp"], row["dp"], row["tight"]) for row in rows] == [
         ("4", "4", "1", "false"),
