@@ -259,7 +259,22 @@ TIERS = {"host_memory", "disk", "disk_bandwidth", "handoff"}
     [
         (kv.estimate, set()),
         (kv.capacity, set()),
-        (kv.compare, {"draft", "draft_tp", "draft_weights", "lora", "lora_modules", "max_loras", "mix", "mtp", *TIERS}),
+        (
+            kv.compare,
+            {
+                "draft",
+                "draft_tp",
+                "draft_weights",
+                "images",
+                "image_size",
+                "lora",
+                "lora_modules",
+                "max_loras",
+                "mix",
+                "mtp",
+                *TIERS,
+            },
+        ),
         (kv.plan, {"dp", "ep", "dcp", "dp_attention", "gpus", "spill", *TIERS}),
     ],
 )
