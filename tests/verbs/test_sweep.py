@@ -44,6 +44,9 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "gpu_memory": ("10GiB",),
     "draft": ("llama-3.2-1b",),
     "mtp": (1,),
+    "mix": ("70%:2Ki+500,30%:16Ki+1Ki",),
+    "host_memory": ("100GiB",),
+    "images": (2,),
     "lora": (16,),
 }
 

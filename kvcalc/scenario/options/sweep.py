@@ -25,7 +25,8 @@ from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CACHE_DTYPE, Memory, StateDtypes
 from kvcalc.scenario.options.model import MODEL, Assumptions, ModelFields, ModelNumbers
 from kvcalc.scenario.options.scenario import ScenarioOptions
-from kvcalc.scenario.options.workload import MoreContext
+from kvcalc.scenario.options.tiers import Tiers
+from kvcalc.scenario.options.workload import MoreContext, Requests
 from kvcalc.scenario.reading import as_given
 
 _PANEL = "Axes"
@@ -65,8 +66,10 @@ class SweepFixed(
     MoreContext,
     StateDtypes,
     Memory,
+    Requests,
     Drafting,
     Adapters,
+    Tiers,
     EngineSettings,
     GpuMemory,
     Utilization,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
-from kvcalc.memory import Fit, Ranks
-from kvcalc.verbs.deployment_search import smallest
+from kvcalc.memory import Fit
 from kvcalc.verbs.estimate import (
     estimate,
     gpus_by_memory,
@@ -17,7 +16,6 @@ from kvcalc.verbs.estimate import (
     unsplit_rank,
 )
 from kvcalc.verbs.replica import replica_bytes
-from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.sweeping.columns import ERROR, FIELDS, error_columns, flat
 from kvcalc.verbs.sweeping.smallest_known import SmallestKnown
 
@@ -36,7 +34,8 @@ def row_of(scenario: Scenario, fields: Sequence[str], known: SmallestKnown | Non
     Args:
         scenario: what is asked.
         fields: which figures.
-        known: of the same scenario with another batch, to be looked up.
+        known: of the same scenario with another batch, whose requests are alike and which spills nothing and has no
+            --gpus; None: all of an estimate is worked out.
     """
     try:
         return {name: [value] for name, value in _figures(scenario, fields, known).items()}
@@ -47,14 +46,12 @@ def row_of(scenario: Scenario, fields: Sequence[str], known: SmallestKnown | Non
 
 
 def _figures(scenario: Scenario, fields: Sequence[str], known: SmallestKnown | None) -> dict[str, Any]:
-    if scenario.spill or not set(fields) <= set(FIELDS):  # what is spilled may be refused
+    if known is None or not set(fields) <= set(FIELDS):
         figures = flat(estimate(scenario).to_dict())
         figures |= {"most_sequences": figures["answer_sequences"], ERROR: None}
         return {name: figures.get(name) for name in fields}
-    if known is None:
-        scenario = resolve(scenario)
-    ranks = Ranks(scenario) if known is None else known.ranks
-    asked, found, shown = looked_at(scenario, ranks, smallest if known is None else known.found)
+    ranks = known.ranks
+    asked, found, shown = looked_at(scenario, ranks, known.found)
     context, cache = scenario.workload.context, replica_bytes(scenario, asked.deployment, ranks)
     rate, single = asked.fullest_rank.rate(context), unsplit_rank(scenario, ranks)
     total, weights_known = None if single is None else single.total_bytes, asked.weights_known

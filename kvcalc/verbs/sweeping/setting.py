@@ -22,6 +22,39 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.sweeping.columns import Columns
 
+_SETTLED_ONCE = frozenset(
+    {
+        *("cache_dtype", "weight_dtype", "state_dtype", "conv_dtype", "dtype", "parameters", "assume", "shared_prefix"),
+        *("input_tokens", "output_tokens", "prefix_groups", "weights", "temporary", "overhead", "reserve", "engine"),
+        *(
+            "engine_option",
+            "block_size",
+            "gpu",
+            "gpu_memory",
+            "utilization",
+            "node_size",
+            "tp",
+            "pp",
+            "dp",
+            "ep",
+            "dcp",
+        ),
+        *("dcp", "dp_attention", "allow_pp", "draft", "draft_tp", "draft_weights", "mtp", "lora", "max_loras"),
+        *(
+            "lora_modules",
+            "layers",
+            "heads",
+            "kv_heads",
+            "head_dim",
+            "v_head_dim",
+            "kv_lora_rank",
+            "qk_rope_head_dim",
+            "window",
+        ),
+    }
+)
+"""Options with which rows may share what is settled once. With any other a row is a whole estimate of its own."""
+
 _CONTEXTS = 64
 """Of an engine that settles each context anew, those that are remembered."""
 
@@ -49,10 +82,8 @@ class Family:
 class _EachRow:
     """Rows of an engine, one by one: ranks are settled once for each context."""
 
-    def __init__(self, scenario: Scenario, family: Family, fields: Sequence[str]) -> None:
-        self._scenario, self._family, self._fields = scenario, family, fields
-        whole = set(fields) <= set(FIELDS)
-        self._shares = whole and scenario.gpu_limit is None and not scenario.spill
+    def __init__(self, scenario: Scenario, family: Family, fields: Sequence[str], *, shares: bool) -> None:
+        self._scenario, self._family, self._fields, self._shares = scenario, family, fields, shares
 
     def over_batch(self, context: int, batches: Sequence[int]) -> Columns:
         rows = [self._row(batch, context) for batch in batches]
@@ -92,13 +123,14 @@ class Setting:
             self._error = str(error)
 
     def _rows_of(self, scenario: Scenario, family: Family) -> EvenRows | _EachRow:
-        even = scenario.engine.plain and scenario.gpu_limit is None and not scenario.spill
-        if not even or not set(self._fields) <= set(FIELDS):
-            return _EachRow(scenario, family, self._fields)
+        given = {name for name, value in self._options.items() if value is not None and value is not False}
+        shares = given <= _SETTLED_ONCE and set(self._fields) <= set(FIELDS)
+        if not scenario.engine.plain or not shares:
+            return _EachRow(scenario, family, self._fields, shares=shares)
         deployment, known = scenario.deployment or Deployment(), family.known(scenario)
         check_legal(deployment, scenario.model)
         if any(rank.stretch(scenario.workload.context) is None for rank in known.ranks.of(deployment)):
-            return _EachRow(scenario, family, self._fields)
+            return _EachRow(scenario, family, self._fields, shares=shares)
         return EvenRows(scenario, known, self._fields)
 
     def context(self, given: Any) -> int | None:
