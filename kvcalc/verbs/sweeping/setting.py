@@ -120,7 +120,7 @@ class Setting:
             self._least, self._alone = max(1, scenario.shared_prefix), scenario.workload.mix is not None
             self._rows = self._rows_of(scenario, family or Family())
         except KvcalcError as error:
-            self._error = str(error)
+            self._error, self._alone = str(error), in_parts  # with a context too, another error may come first
 
     def _rows_of(self, scenario: Scenario, family: Family) -> EvenRows | _EachRow:
         given = {name for name, value in self._options.items() if value is not None and value is not False}
