@@ -1,13 +1,14 @@
 """kvcalc mcp: the verbs as tools for agents, on standard input and output."""
 
 import os
+import sys
 from typing import Annotated, Any, TypedDict
 
 import typer
 
 from kvcalc.cli.parameters import takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.scenario.option import Option
 
 
@@ -29,6 +30,8 @@ def register(app: typer.Typer) -> None:
 @takes(Allowed)
 def mcp_command(**given: Any) -> None:
     """A server of the Model Context Protocol on stdio: the other commands as tools for agents."""
+    if getattr(sys.stdin, "buffer", None) is None or getattr(sys.stdout, "buffer", None) is None:
+        raise CannotRunError("mcp: standard input and output are closed, on which a client asks and is answered")
     from kvcalc.access import Access  # noqa: PLC0415  # for start-up time
     from kvcalc.mcp.server import serve  # noqa: PLC0415  # likewise
 

@@ -22,6 +22,7 @@ def longest_context(
 ) -> int | None:
     """The most tokens of each sequence of the batch, of an engine that is started for so many; None where unbounded.
 
+    A sequence holds the prefix that all share, so that fewer tokens than those are none.
     An engine that is started for a longer context leaves no more memory for the cache. So what it holds with the memory
     of any one context lies on the other side of the answer, and both bounds close in.
 
@@ -31,6 +32,13 @@ def longest_context(
         figure: of temporary memory.
         replica: of that deployment, started for the scenario's context.
     """
+    found = _longest(scenario, deployment, figure, replica)
+    return 0 if found is not None and found < scenario.shared_prefix else found
+
+
+def _longest(
+    scenario: Scenario, deployment: Deployment, figure: Callable[[Temporary], int], replica: Replica
+) -> int | None:
     sequences = deployment.sequences(scenario.workload.batch)
     found = replica.longest_context(sequences)
     if found is None or replica.figure is None:

@@ -295,3 +295,12 @@ def test_files_are_opened_at_one_door() -> None:
 def _opens(called: ast.expr) -> bool:
     """Not of this package's own functions of that name."""
     return not (isinstance(called, ast.Name) and called.id == "read_text")
+
+
+def test_closed_streams_are_told(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    run = kvcalc("mcp")
+    assert (run.code, run.stderr) == (
+        3,
+        "error: mcp: standard input and output are closed, on which a client asks and is answered\n",
+    )

@@ -67,12 +67,6 @@ def test_what_cannot_be_compared_is_refused(kvcalc: Kvcalc, words: tuple[str, ..
     assert message in run.stderr
 
 
-def test_several_engines_are_for_compare_alone(kvcalc: Kvcalc) -> None:
-    run = kvcalc("estimate", "llama-3-8b", "--engine", "exact,vllm")
-    assert (run.code, run.stdout) == (2, "")
-    assert "kvcalc compare" in run.stderr
-
-
 def test_notes_name_the_rows_they_are_of() -> None:
     notes = texts(library.compare("gemma-3-27b", engine=["exact", "vllm"]).notes)
     assert any(text.startswith("exact: 52 of 62 layers keep only their window") for text in notes)

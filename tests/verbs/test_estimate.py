@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -37,7 +37,7 @@ def test_the_question_is_repeated() -> None:
         "source": None,
     }
     assert answer.model.source == kvcalc.load_model("gemma-3n-e4b").source
-    assert astuple(answer.workload) == (1024, 10_000)
+    assert (answer.workload.batch, answer.workload.context) == (1024, 10_000)
     assert answer.deployment == kvcalc.Deployment(tp=2, pp=3, dp=4)
     sizes = {"tp": 2, "pp": 3, "dp": 4, "ep": 1, "dcp": 1, "dp_attention": False}
     assert answer.to_dict()["deployment"] == {"engine": "exact", "engine_version": None, **sizes}

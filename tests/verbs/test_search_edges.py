@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import texts
@@ -119,3 +119,13 @@ def test_stages_without_counted_copies_are_tried_too() -> None:
     best = best_of(asked, 8)
     assert best is not None
     assert best.deployment == max(every, key=lambda each: each.least_headroom).deployment == Deployment(4, 2)
+
+
+def test_no_context_is_shorter_than_the_prefix_that_all_share() -> None:
+    """A whole layer of 2 x 4 heads x 128 x 2 bytes keeps 2,000 tokens in 4 MB, and not 4,000."""
+    numbers: dict[str, Any] = {"layers": 1, "heads": 4, "head_dim": 128}
+    found = {
+        prefix: kvcalc.capacity(**numbers, context=8192, shared_prefix=prefix, cache_memory=2000 * 2048).max_context
+        for prefix in (1000, 2000, 4000)
+    }
+    assert found == {1000: 2000, 2000: 2000, 4000: 0}

@@ -197,3 +197,12 @@ def test_a_sweep_is_refused_before_its_first_row() -> None:
             kvcalc.sweep("llama-3-8b", **options)
     with pytest.raises(KvcalcError, match="--model: missing"):
         kvcalc.sweep(batch=1)
+
+
+def test_tokens_of_images_are_added_in_each_row() -> None:
+    images: dict[str, Any] = {"images": 1, "image_size": "640x480"}
+    rows = list(kvcalc.sweep("qwen2.5-vl-7b", context=[4096, 131_072], **images))
+    alone = [kvcalc.estimate("qwen2.5-vl-7b", context=context, **images) for context in (4096, 131_072)]
+    assert [row.error for row in rows] == [None, None]
+    found = [(row.to_dict()["context"], row.to_dict()["cache_bytes"]) for row in rows]
+    assert found == [(each.workload.context, each.cache.bytes) for each in alone]

@@ -114,10 +114,11 @@ class Setting:
         self._contexts: dict[Any, int | None] = {}
         self._error: str | None = None
         self._least = 1
-        in_parts = any(options.get(name) is not None for name in ("input_tokens", "output_tokens", "mix"))
+        in_parts = any(options.get(name) is not None for name in ("input_tokens", "output_tokens", "mix", "images"))
         try:
             scenario = make_scenario(model, **options, batch=1, context=None if in_parts else MAX_CONTEXT)
             self._least, self._alone = max(1, scenario.shared_prefix), scenario.workload.mix is not None
+            self._alone |= options.get("images") is not None  # whose tokens are added to the context of each row
             self._rows = self._rows_of(scenario, family or Family())
         except KvcalcError as error:
             self._error, self._alone = str(error), in_parts  # with a context too, another error may come first
