@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 65_536
 """Characters."""
+MOST_SKIPPED = 2**24
+"""Characters of a line that is too long which are passed over."""
 
 _SWITCH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
@@ -86,16 +88,27 @@ def read_listed(stream: IO[str]) -> Listed:
 
 
 def _lines(stream: IO[str]) -> Iterator[str]:
-    """Those that are not blank; of one that is too long, as much as shows that it is."""
+    """Those that are not blank; of one that is too long, as much as shows that it is.
+
+    Raises:
+        KvcalcError: a line does not end.
+    """
     try:
         while line := stream.readline(LONGEST_LINE + 1):
             if len(line) > LONGEST_LINE and not line.endswith("\n"):
-                while (rest := stream.readline(LONGEST_LINE)) and not rest.endswith("\n"):
-                    pass
+                _skip_the_rest(stream)
             if line.strip("\ufeff \t\r\n"):
                 yield line.lstrip("\ufeff")
     except (OSError, ValueError) as error:
         raise CannotRunError(f"--from: cannot be read: {error}") from error
+
+
+def _skip_the_rest(stream: IO[str]) -> None:
+    for _ in range(MOST_SKIPPED // LONGEST_LINE):
+        rest = stream.readline(LONGEST_LINE)
+        if not rest or rest.endswith("\n"):
+            return
+    raise KvcalcError(f"--from: a line of more than {MOST_SKIPPED:,} characters: no list of scenarios")
 
 
 def _csv(header: str, lines: Iterable[str]) -> Listed:

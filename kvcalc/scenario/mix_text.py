@@ -31,6 +31,8 @@ def mix(value: Any, what: str) -> Mix:
         return value
     if isinstance(value, str | Path):
         text = str(value).strip()
+        if not text:
+            raise KvcalcError(f"{what}: '' is not {_FORM}")
         is_file = isinstance(value, Path) or ":" not in text or text.lower().endswith(".csv")
         return _of_shares(_of_file(Path(text), what) if is_file else _of_text(text, what), what)
     try:

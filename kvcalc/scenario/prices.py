@@ -15,6 +15,9 @@ _FORM = "NAME=USD_PER_HOUR (for example h100=2.99)"
 _FILES = (".csv", ".yaml", ".yml", ".json")
 """Endings of files whose names may hold an equals sign."""
 
+_HEADERS = {"name", "gpu", "accelerator", "card", "device"}
+"""What the first column may be called. Anything else is an accelerator, whose price is then read or refused."""
+
 MAX_BYTES = 200_000
 MAX_PRICES = 10_000
 
@@ -93,7 +96,7 @@ def _of_yaml(path: Path) -> Iterator[Price]:
 
 
 def _of_csv(path: Path) -> Iterator[Price]:
-    """Two columns, name and USD; a first line whose USD is a word is a header."""
+    """Two columns, name and USD; a first line that begins with a column's name is a header."""
     import csv  # noqa: PLC0415  # for start-up time
 
     from kvcalc.importers.json_text import read_text  # noqa: PLC0415  # likewise
@@ -107,7 +110,7 @@ def _of_csv(path: Path) -> Iterator[Price]:
             where = f"{path}:{lines.line_num}"
             if len(cells) != 2 or not all(cells):  # noqa: PLR2004  # name and USD
                 raise KvcalcError(f"{where}: expected a name and USD an hour, such as 'h100-sxm,2.99'")
-            if number == 0 and not any(each.isdigit() for each in cells[1]):
+            if number == 0 and cells[0].lower() in _HEADERS:
                 continue
             yield Price(cells[0], cells[1], where, of_file=True)
     except csv.Error as error:

@@ -111,22 +111,26 @@ def columns_of(header: Sequence[str], where: str) -> Columns:
         KvcalcError: lengths are missing, or two columns say the same.
     """
     by_name: dict[str, str] = {}
+    says_something = {_bare(each) for spellings in NAMES.values() for each in spellings}
     for name in header:
-        by_name.setdefault(_bare(name), name)
+        bare = _bare(name)
+        if bare in by_name and bare in says_something:
+            raise KvcalcError(f"{where}: two columns are called '{_shown(name)}'; leave one of them out")
+        by_name.setdefault(bare, name)
     known = next((each for each in FORMATS if all(_bare(name) in by_name for name in each.needs)), PLAIN)
     names: dict[str, str] = {}
     unit = known.unit
     for said, spellings in NAMES.items():
-        bare = {_bare(each): "" for each in spellings}
+        units = {_bare(each): "" for each in spellings}
         if said == ARRIVAL:
-            bare |= {f"{name}{suffix}": suffix for name in tuple(bare) for suffix in UNITS}
-        found = [name for name in bare if name in by_name]
+            units |= {f"{name}{suffix}": suffix for name in tuple(units) for suffix in UNITS}
+        found = [name for name in units if name in by_name]
         if len(found) > 1:
             both = " and ".join(f"'{_shown(by_name[name])}'" for name in found[:2])
             raise KvcalcError(f"{where}: {both} both say {said}; leave one of them out")
         if found:
             names[said] = by_name[found[0]]
-            unit = bare[found[0]] or unit
+            unit = units[found[0]] or unit
     missing = [said for said in _REQUIRED if said not in names]
     if missing:
         free = [name for name in header if name not in names.values()]

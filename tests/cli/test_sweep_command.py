@@ -204,3 +204,12 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(30) == -signal.SIGPIPE
+
+
+def test_a_line_without_an_end_is_no_list(kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvcalc.scenario.listed.MOST_SKIPPED", 200_000)
+    file = tmp_path / "list.csv"
+    file.write_text("model" + "x" * 400_000, encoding="utf-8")
+    run = kvcalc("sweep", "--from", str(file))
+    assert (run.code, run.stdout) == (2, "")
+    assert run.stderr == "error: --from: a line of more than 200,000 characters: no list of scenarios\n"

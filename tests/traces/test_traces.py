@@ -100,6 +100,7 @@ WRONG = [
     ("timestamp,ContexTokens,GeneratedTokens\n1,2,3\n", "'ContexTokens' may be meant: spell it 'ContextTokens'"),
     ("timestamp,output_tokens\n1,3\n", "no column says input tokens; it is called ContextTokens"),
     ("input_tokens,prompt_tokens,output_tokens\n1,2,3\n", "both say input tokens"),
+    ("input_tokens,input_tokens,output_tokens\n1,2,3\n", "two columns are called 'input_tokens'"),
     (HEADER + "1,2\n", ":2: 2 columns, where the header has at least 3"),
     (HEADER + "1,-2,3\n", ":2: input tokens: not a whole number: '-2'"),
     (HEADER + "1,2,nan\n", ":2: output tokens: not a whole number: 'nan'"),

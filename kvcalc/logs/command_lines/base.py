@@ -19,7 +19,7 @@ HARMLESS = re.compile(
     r"\w*pars(?:er|ing)\w*|\w*tool\w*|\w*auto_tool\w*|trust_remote_code|seed|tokenizer\w*|\w*revision|"
     r"download_dir|ssl\w*|uvicorn\w*|root_path|allowed?_\w*|middleware|\w*generation_config|load_format|mmap|"
     r"no_mmap|mlock|numa|threads\w*|t|tb|temp|top_k|top_p|min_p|\w*timeout\w*|nccl\w*|dist_\w*|master_\w*|"
-    r"node_rank|nnodes|watchdog\w*|schedul\w*|disable_custom_all_reduce|lora_modules|swap_space|kv_offloading_\w*|"
+    r"node_rank|nnodes|watchdog\w*|schedule\w*|scheduling\w*|disable_custom_all_reduce|lora_modules|swap_space|kv_offloading_\w*|"
     r"hicache_\w*|enable_hierarchical_cache|distributed_executor_backend|metadata_server\w*|server_role|h|i|a|"
     r"verbose|v|rope_\w*|predict|n|cont_batching|cb|warmup|no_warmup|slots|props|reasoning\w*|response_role|"
     r"hf_token|random_seed|stream_\w*|max_queued\w*|enable_chunked_prefill|enable_chunked_context|"
