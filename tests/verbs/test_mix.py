@@ -234,6 +234,7 @@ def test_a_file_and_rows_are_a_mix_too(tmp_path: Path) -> None:
     [
         ("70%:2Ki,20%:1Ki", "add up to 90%, not 100%"),
         ("100%", "cannot be read"),
+        ("", "is not SHARE:INPUT"),
         ("100%:", "is not SHARE:INPUT"),
         ("100%:2k", "could mean two numbers: write 2000, or 2Ki"),
         ("0%:2Ki,100%:1Ki", "not a number above 0"),
