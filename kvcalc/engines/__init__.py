@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Engine, Option, Rule, Settled, Setup
+from kvcalc.engines.base import Engine
 from kvcalc.engines.budget import Budget, Pool, Temporary
 from kvcalc.engines.content import Content, ContentCounter, RankLoad, Rate, content_bytes, contents
 from kvcalc.engines.exact import Exact
 from kvcalc.engines.load import Load
+from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.registry import EngineRegistry
+from kvcalc.engines.settled import Settled
+from kvcalc.engines.setup import Setup
 from kvcalc.errors import KvcalcError, nearest_or_all
 
 if TYPE_CHECKING:

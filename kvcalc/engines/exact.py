@@ -5,11 +5,13 @@ from __future__ import annotations
 from math import lcm
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Settled, Setup
+from kvcalc.engines.base import Engine
 from kvcalc.engines.content import contents, rows_bytes
 from kvcalc.engines.growth import stretch_of
 from kvcalc.engines.load import Load
 from kvcalc.engines.parked import Parked
+from kvcalc.engines.settled import Settled
+from kvcalc.engines.setup import Setup
 from kvcalc.engines.side_by_side import SideBySide
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note

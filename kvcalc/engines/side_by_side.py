@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import lcm
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Settled
+from kvcalc.engines.settled import Settled
 from kvcalc.term import Factor, Sum, leaves
 
 if TYPE_CHECKING:

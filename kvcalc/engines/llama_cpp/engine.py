@@ -6,13 +6,15 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.base import Engine
 from kvcalc.engines.llama_cpp.builds import BUILDS, MOST_SLOTS
 from kvcalc.engines.llama_cpp.formats import ggml_format
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.engines.llama_cpp.rules import RULES
 from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
+from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.setup import Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import find_format
 from kvcalc.mechanisms import Cross

@@ -10,10 +10,10 @@ from kvcalc.formats.element import find_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, Role
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.llama_cpp.builds import BuildRules
     from kvcalc.engines.llama_cpp.options import Settings
+    from kvcalc.engines.setup import Setup
     from kvcalc.formats.element import ElementFormat
     from kvcalc.mechanisms.base import CachedTensor
 

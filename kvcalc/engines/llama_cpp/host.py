@@ -8,8 +8,8 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
+    from kvcalc.engines.setup import Setup
     from kvcalc.formats.element import ElementFormat
 
 

@@ -8,7 +8,6 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Budget, Temporary
 from kvcalc.engines.content import Rate, contents
 from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
@@ -17,6 +16,7 @@ from kvcalc.engines.llama_cpp.layers import shared_out
 from kvcalc.engines.llama_cpp.second_context import second_cache
 from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
+from kvcalc.engines.settled import Settled
 from kvcalc.engines.side_by_side import named_draft
 from kvcalc.model.layers import count_layers
 from kvcalc.note import Note, note, register
@@ -26,11 +26,11 @@ from kvcalc.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Content
     from kvcalc.engines.llama_cpp.builds import BuildRules
     from kvcalc.engines.llama_cpp.options import Settings
+    from kvcalc.engines.setup import Setup
     from kvcalc.model.span import Span
     from kvcalc.model.stages import Stage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvcalc.engines.base import Rule
+from kvcalc.engines.option import Rule
 
 KV = "src/llama-kv-cache.cpp"
 CONTEXT = "src/llama-context.cpp"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.base import Engine
 from kvcalc.engines.mlx.kept import as_kept, kept_format
 from kvcalc.engines.mlx.layout import MlxLayout
 from kvcalc.engines.mlx.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.engines.mlx.rules import CACHE, RULES, VERSIONS
+from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.setup import Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note, register
 from kvcalc.noun import noun

@@ -13,9 +13,9 @@ from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba1, MLAExpanded, Role
 from kvcalc.model.layers import LayerGroup, Layers, Repeat
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.mlx.options import Settings
+    from kvcalc.engines.setup import Setup
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
 

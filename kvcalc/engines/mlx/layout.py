@@ -6,12 +6,12 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import RankLoad, Rate, contents
 from kvcalc.engines.load import Load
 from kvcalc.engines.mlx.rules import CACHE
 from kvcalc.engines.mlx.workspace import prompt_workspace
+from kvcalc.engines.settled import Settled
 from kvcalc.mechanisms import Role
 from kvcalc.model.span import Chunk, Span
 from kvcalc.note import Note, note, register
@@ -20,11 +20,11 @@ from kvcalc.term import Factor, Product, Sum
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.budget import Temporary
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Content
     from kvcalc.engines.mlx.options import Settings
+    from kvcalc.engines.setup import Setup
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.base import Option
 from kvcalc.engines.mlx.rules import STEP
+from kvcalc.engines.option import Option
 from kvcalc.engines.option_values import count
 from kvcalc.errors import KvcalcError
 from kvcalc.units import MAX_CONTEXT, parse_count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvcalc.engines.base import Rule
+from kvcalc.engines.option import Rule
 
 VERSIONS = ("0.32.2",)
 STEP = 256

@@ -19,7 +19,7 @@ from kvcalc.units import GIB, MIB, format_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.defaults import Version
     from kvcalc.engines.sglang.settings import Settings
     from kvcalc.note import Note

@@ -19,8 +19,8 @@ from kvcalc.term import Factor, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.defaults import Version
 
 PRICED: Version = (0, 5, 14)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.base import Engine
+from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.setup import Setup
 from kvcalc.engines.sglang.defaults import VERSIONS, parse_version
 from kvcalc.engines.sglang.drafting import refuse_draft
 from kvcalc.engines.sglang.layout import SglangLayout

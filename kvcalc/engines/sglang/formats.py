@@ -12,8 +12,8 @@ from kvcalc.formats.element import TENSOR_FORMATS, find_format
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.defaults import Version
 
 CACHE_DTYPES: Mapping[str, Version] = MappingProxyType({"fp8": (0, 4), "fp8_e5m2": (0, 4)})

@@ -19,9 +19,9 @@ from kvcalc.term import Factor, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.budget import Budget
     from kvcalc.engines.content import TensorRows
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.settings import Settings
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note

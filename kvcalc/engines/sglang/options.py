@@ -6,7 +6,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Option
+from kvcalc.engines.option import Option
 from kvcalc.engines.option_values import AUTO, count, flag, or_auto
 from kvcalc.errors import KvcalcError
 from kvcalc.units import parse_count, parse_fraction, parse_positive

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.base import Settled
 from kvcalc.engines.content import ContentCounter
+from kvcalc.engines.settled import Settled
 from kvcalc.engines.sglang.drafting import row_of_draft
 from kvcalc.engines.sglang.formats import kept_format
 from kvcalc.engines.sglang.shared import with_own_rows
@@ -16,8 +16,8 @@ from kvcalc.mechanisms import MLA
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.settings import Settings
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvcalc.engines.base import Rule
+from kvcalc.engines.option import Rule
 
 CONFIGURATOR = "sglang/srt/model_executor/pool_configurator.py"
 KV_CACHE = "sglang/srt/mem_cache/kv_cache_configurator.py"

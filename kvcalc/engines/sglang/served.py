@@ -21,7 +21,7 @@ from kvcalc.mechanisms import KDA, MLA, Cross, Lightning, Mamba1, Mamba2
 from kvcalc.model.span import Chunk
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.model.model import Model
 
 CARDS = ("NVIDIA", "AMD")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
 
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
 
 LOW, TYPICAL, HIGH = 22 * GIB // 100, 150 * GIB // 100, 738 * GIB // 100
 SEEN = "vLLM's start-up logs of text models, 0.22 to 7.38 GiB; none of TensorRT-LLM is known"

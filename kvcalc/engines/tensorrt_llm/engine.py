@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.base import Engine
+from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.setup import Setup
 from kvcalc.engines.tensorrt_llm.layout import TensorrtLayout
 from kvcalc.engines.tensorrt_llm.rules import MANAGER, RULES, UTIL
 from kvcalc.errors import KvcalcError

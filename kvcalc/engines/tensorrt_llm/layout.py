@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.load import Load
+from kvcalc.engines.settled import Settled
 from kvcalc.engines.tensorrt_llm.budget import budget_of
 from kvcalc.engines.tensorrt_llm.rules import DRAFTS, MANAGER
 from kvcalc.term import Factor, Product
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.budget import Budget
+    from kvcalc.engines.setup import Setup
     from kvcalc.model.stages import Stage
 
 

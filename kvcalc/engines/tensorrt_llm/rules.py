@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvcalc.engines.base import Rule
+from kvcalc.engines.option import Rule
 
 MANAGER = "tensorrt_llm/_torch/pyexecutor/resource_manager.py"
 UTIL = "tensorrt_llm/_torch/pyexecutor/_util.py"

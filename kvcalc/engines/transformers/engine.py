@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from kvcalc.engines.base import Engine, Option, Rule, Setup
+from kvcalc.engines.base import Engine
+from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.setup import Setup
 from kvcalc.engines.transformers.formats import kept_format
 from kvcalc.engines.transformers.kept import as_kept
 from kvcalc.engines.transformers.layout import TransformersLayout

@@ -10,8 +10,8 @@ from kvcalc.formats.element import find_format
 from kvcalc.mechanisms import Lightning, Role
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.transformers.rules import Version
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.engines.base import Settled
 from kvcalc.engines.budget import Budget
 from kvcalc.engines.content import RankLoad, contents
 from kvcalc.engines.load import Load
+from kvcalc.engines.settled import Settled
 from kvcalc.engines.transformers.rules import CACHE_UTILS
 from kvcalc.engines.transformers.temporary import prompt_and_step
 from kvcalc.gpu import CUDA_CONTEXT_BYTES
@@ -20,10 +20,10 @@ from kvcalc.term import Factor, Product, Sum
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.budget import Temporary
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import Rate
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.transformers.options import Settings
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.stages import Stage

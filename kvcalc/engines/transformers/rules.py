@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kvcalc.engines.base import Rule
+from kvcalc.engines.option import Rule
 
 VERSIONS = (
     "4.56.0",

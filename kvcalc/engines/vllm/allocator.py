@@ -20,7 +20,7 @@ from kvcalc.term import Factor, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Split
     from kvcalc.model.stages import Stage

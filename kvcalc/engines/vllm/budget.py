@@ -14,7 +14,7 @@ from kvcalc.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note

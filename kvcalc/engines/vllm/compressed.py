@@ -14,9 +14,9 @@ from kvcalc.noun import noun
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.content import TensorRows
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.specs import Spec
     from kvcalc.model.layers import Layer

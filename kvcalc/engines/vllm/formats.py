@@ -15,8 +15,8 @@ from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.engines.base import Setup
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.gpu import Gpu
     from kvcalc.model.layers import Layer

@@ -6,10 +6,11 @@ from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.base import Settled, Setup
 from kvcalc.engines.budget import Budget, Pool
 from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.load import Load
+from kvcalc.engines.settled import Settled
+from kvcalc.engines.setup import Setup
 from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept

@@ -14,7 +14,7 @@ from kvcalc.term import Factor, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.model.stages import Stage
 
 ORACLE = "vllm/model_executor/layers/fused_moe/oracle/mxfp4.py"

@@ -15,7 +15,7 @@ from kvcalc.term import Factor, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.model.stages import Stage
 
 BLOCK, BLOCK_BYTES = 16, 9

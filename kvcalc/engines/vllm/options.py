@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.base import Option
+from kvcalc.engines.option import Option
 from kvcalc.engines.option_values import AUTO, count, flag, or_auto
 from kvcalc.errors import KvcalcError
 from kvcalc.units import parse_count, parse_size

@@ -16,7 +16,7 @@ from kvcalc.units import GIB, MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.engines.vllm.traits import Traits
     from kvcalc.gpu import Gpu

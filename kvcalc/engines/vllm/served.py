@@ -8,7 +8,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba2, Role
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
 
 CARDS = ("NVIDIA", "AMD")

@@ -24,7 +24,8 @@ from kvcalc.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.base import Engine, Setup
+    from kvcalc.engines.base import Engine
+    from kvcalc.engines.setup import Setup
     from kvcalc.gpu import Gpu
     from kvcalc.note import Note
 

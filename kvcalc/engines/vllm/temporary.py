@@ -17,7 +17,7 @@ from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MIB
 
 if TYPE_CHECKING:
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.engines.vllm.traits import Traits
     from kvcalc.gpu import Gpu

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.deployment import Deployment
-    from kvcalc.engines.base import Setup
+    from kvcalc.engines.setup import Setup
     from kvcalc.formats.element import ElementFormat
     from kvcalc.model.model import Model
     from kvcalc.model.stages import Stage
