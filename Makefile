@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check test-lowest test-live test-live-llama-cpp test-live-sglang vectors-live lint accuracy docs format clean
+.PHONY: run test check test-lowest test-live test-live-llama-cpp test-live-sglang test-browser vectors-live lint accuracy docs format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -37,6 +37,18 @@ $(LOWEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	grep -oE '"[a-z-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' > $(LOWEST)/floors.txt
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/floors.txt --editable '.[hub,test]'
+	touch $@
+
+# The page in a real browser: the system's chromium (CHROMIUM=/path/to/it names another), driven by Playwright from PyPI.
+# What an exported page needs of Pyodide and pydantic is downloaded once.
+BROWSER := $(VENV)/browser
+
+test-browser: $(BROWSER)/.installed
+	PYODIDE=$(abspath $(BROWSER))/downloads $(BROWSER)/bin/python -m pytest -q -p no:cacheprovider tests/browser/check_*.py
+
+$(BROWSER)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(BROWSER)
+	$(BROWSER)/bin/python -m pip install --quiet --editable . pytest 'playwright>=1.58,<1.66'
 	touch $@
 
 # vLLM's own planner, asked anew on the CPU: its wheel (340 MB, most of it kernels that nothing here runs) without what it
