@@ -44,7 +44,8 @@ $(LOWEST)/.installed: pyproject.toml
 BROWSER := $(VENV)/browser
 
 test-browser: $(BROWSER)/.installed
-	PYODIDE=$(abspath $(BROWSER))/downloads $(BROWSER)/bin/python -m pytest -q -p no:cacheprovider tests/browser/check_*.py
+	cd tests/browser && PYODIDE=$(abspath $(BROWSER))/downloads \
+		$(abspath $(BROWSER))/bin/python -m pytest -q -p no:cacheprovider -p harness check_*.py
 
 $(BROWSER)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(BROWSER)
