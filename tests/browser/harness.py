@@ -66,10 +66,10 @@ def visit(chromium: Any) -> Iterator[Visiting]:
         context = chromium.new_context(**context_options)
         context.set_default_timeout(FIRST_ANSWER_MS)
         made = Visit(context.new_page(), [], [])
-        made.page.on("console", lambda message: message.type == "error" and made.errors.append(message.text))
+        made.page.on("console", lambda message: made.errors.extend([message.text] if message.type == "error" else []))
         made.page.on("pageerror", lambda error: made.errors.append(str(error)))
         # Of the context: what workers ask for too.
-        context.on("request", lambda request: _asked(request.url) and made.requests.append(request.url))
+        context.on("request", lambda request: made.requests.extend([request.url] if _asked(request.url) else []))
         opened.append((made, address, context))
         made.page.goto(address)
         return made
