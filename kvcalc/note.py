@@ -25,6 +25,7 @@ _CODES = {
     "smallest-deployment": "no deployment is given, so the smallest that holds the workload or the weights is taken",
     "mix-kinds-left-out": "a batch has too few requests for some kinds of a mix",
     "batch-from-tokens": "the batch is the tokens that are held divided by the context",
+    "audio-tokens": "tokens that sound takes in the context of each request",
     "image-tokens": "tokens that images take in the context of each request",
     "batch-from-bound": "the batch is requests a second times the seconds that each takes by the bounds",
     "batch-from-rate": "the batch is requests a second times the seconds that each takes",

@@ -166,6 +166,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "prefix-hits-not-counted": demand("gemma-3-27b", "agents"),
     "mix-kinds-left-out": estimate("llama-3-8b", batch=2, mix="90%:1Ki,10%:8Ki"),
     "batch-from-tokens": plan("llama-3-8b", tokens="16Ki"),
+    "audio-tokens": estimate("qwen2.5-omni-7b", audio=30),
     "image-tokens": estimate("qwen2.5-vl-7b", images=2, image_size="1024x768"),
     "batch-from-bound": plan("llama-3-8b", rps=2, input_tokens=1000, output_tokens=100),
     "batch-from-rate": plan("llama-3-8b", rps=2, latency=3),

@@ -11,6 +11,7 @@ from kvcalc.engines import engine_asked
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
 from kvcalc.note import note
+from kvcalc.scenario.asked_workload import MEDIA
 from kvcalc.scenario.format_list import split_formats
 from kvcalc.scenario.make import exact_unless_asked, scenario_of
 from kvcalc.scenario.option import options_of
@@ -54,10 +55,13 @@ def scenarios_alike(
         if len(several) > 1 and options.get(name):
             raise KvcalcError(f"--{name}: is of one model, and {len(several)} are given")
     asked = _asked(several, formats, engines, options)
+    told = any(options.get(name) is not None for name in ("context", "input_tokens", "mix"))
     contexts = {each.workload.context for each in asked}
-    told = any(options.get(name) is not None for name in ("context", "input_tokens"))
     if len(contexts) <= 1 or told or any(isinstance(each, Scenario) for each in several):
         return asked
+    if any(options.get(name) is not None for name in MEDIA):
+        of_text = _asked(several, formats, engines, {**options, **dict.fromkeys(MEDIA)})
+        contexts = {each.workload.context for each in of_text}
     least = min(contexts)
     taken = note(
         "default-context",

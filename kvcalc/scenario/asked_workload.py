@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from kvcalc.scenario.mix import Mix
 
 
+MEDIA = ("images", "image_size", "audio")
+"""Options whose tokens are added to the context."""
+
+
 class Asked(NamedTuple):
     """What is to be held.
 
@@ -44,10 +48,8 @@ def asked_workload(model: Model, engine: Engine, given: Mapping[str, Any]) -> As
     if mix is not None:
         _check_mix(mix, engine, given)
         mix = None if mix.is_one_length else mix
-    if given["images"] is not None or given["image_size"] is not None:
-        from kvcalc.scenario.images import image_tokens  # noqa: PLC0415  # for start-up time
-
-        tokens, told = image_tokens(model, given)
+    if any(given.get(name) is not None for name in MEDIA):
+        tokens, told = _media_tokens(model, given)
         mix = None if mix is None else mix.with_input(tokens)
         context, notes = check_count(context + tokens, "--context", MAX_CONTEXT), (*notes, *told)
     prefix = given["shared_prefix"]
@@ -60,6 +62,16 @@ def asked_workload(model: Model, engine: Engine, given: Mapping[str, Any]) -> As
     generated = 0 if mix is not None else given["output_tokens"] or 0
     workload = Workload(given["batch"], context, mix, generated)
     return Asked(workload, prefix or 0, given["prefix_groups"] or 1, notes)
+
+
+def _media_tokens(model: Model, given: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
+    """Tokens of images and sound in each request."""
+    from kvcalc.scenario.images import image_tokens  # noqa: PLC0415  # for start-up time
+    from kvcalc.scenario.sounds import sound_tokens  # noqa: PLC0415  # likewise
+
+    images, told = image_tokens(model, given)
+    sound, told_of_sound = sound_tokens(model, given)
+    return images + sound, (*told, *told_of_sound)
 
 
 def _check_mix(mix: Mix, engine: Engine, given: Mapping[str, Any]) -> None:

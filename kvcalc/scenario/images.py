@@ -6,12 +6,12 @@ They are those that stand for the image itself, as the processor's `_get_num_mul
 
 from __future__ import annotations
 
-import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note
+from kvcalc.scenario.image_rules import Canvas, Fixed, Padded, Rows, Rule, SmartResize, SoftTokens, Tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,86 +20,34 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 10**5
 """Of a side."""
-STEEPEST = 200
-"""Qwen's processors refuse images whose sides differ more."""
 
-
-class SmartResize(NamedTuple):
-    """Sides are rounded to whole tokens, and the image is scaled into a range of pixels.
-
-    transformers/models/qwen2_vl/image_processing_qwen2_vl.py, smart_resize; settings of preprocessor_config.json.
-
-    Attributes:
-        side: pixels of a token's side: patch_size x merge_size.
-        least: pixels of an image (min_pixels, or shortest_edge of size).
-        most: likewise (max_pixels, or longest_edge).
-    """
-
-    side: int
-    least: int
-    most: int
-
-    def tokens(self, width: int, height: int) -> int:
-        if max(width, height) > STEEPEST * min(width, height):
-            raise KvcalcError(f"--image-size: the model's processor refuses sides that differ {STEEPEST} times")
-        side = self.side
-        rows, columns = round(height / side), round(width / side)
-        if rows * columns * side**2 > self.most:
-            scale = math.sqrt(height * width / self.most)
-            rows, columns = (max(1, math.floor(each / scale / side)) for each in (height, width))
-        elif rows * columns * side**2 < self.least:
-            scale = math.sqrt(self.least / (height * width))
-            rows, columns = (math.ceil(each * scale / side) for each in (height, width))
-        return rows * columns
-
-
-class Rows(NamedTuple):
-    """An image no larger than a square, in rows of tokens, each with one more that ends it.
-
-    transformers/models/pixtral/processing_pixtral.py and image_processing_pixtral.py, get_resize_output_image_size.
-
-    Attributes:
-        side: pixels of a token's side: patch_size x spatial_merge_size.
-        longest: pixels of the image's longer side (longest_edge).
-    """
-
-    side: int
-    longest: int
-
-    def tokens(self, width: int, height: int) -> int:
-        ratio = max(height / self.longest, width / self.longest)
-        if ratio > 1:
-            height, width = math.floor(height / ratio), math.floor(width / ratio)
-        if not (width and height):
-            raise KvcalcError("--image-size: one side is nothing once the image is scaled down; give another size")
-        rows, columns = (-(-each // self.side) for each in (height, width))
-        return (columns + 1) * rows
-
-
-class Fixed(NamedTuple):
-    """As many for any image: it is scaled to one size.
-
-    transformers/models/gemma3/processing_gemma3.py, image_seq_length; without pan and scan, which is off by default.
-    """
-
-    each: int
-
-    def tokens(self, width: int, height: int) -> int:  # noqa: ARG002  # as of every rule
-        return self.each
-
-
-RULES: Mapping[str, SmartResize | Rows | Fixed] = {
-    "qwen2_vl": SmartResize(28, 3136, 12_845_056),
-    "qwen2_5_vl": SmartResize(28, 3136, 12_845_056),
-    "qwen3_vl": SmartResize(32, 65_536, 16_777_216),
-    "qwen3_vl_moe": SmartResize(32, 65_536, 16_777_216),
+QWEN = SmartResize(28, 3136, 12_845_056)
+QWEN_3 = SmartResize(32, 65_536, 16_777_216)
+RULES: Mapping[str, Rule] = {
+    "qwen2_vl": QWEN,
+    "qwen2_5_vl": QWEN,
+    "qwen2_5_omni": QWEN,
+    "qwen3_vl": QWEN_3,
+    "qwen3_vl_moe": QWEN_3,
+    "qwen3_5": QWEN_3,
+    "qwen3_5_moe": QWEN_3,
+    "qwen3_omni_moe": SmartResize(32, 3136, 12_845_056),
     "gemma3": Fixed(256),
+    "gemma3n": Fixed(256),
+    "gemma4": SoftTokens(48, 280),
+    "gemma4_unified": SoftTokens(48, 280),
     "pixtral": Rows(16, 1024),
     "mistral3": Rows(28, 1540),
+    "internvl": Tiles(448, 12, 256),
+    "internvl_chat": Tiles(448, 12, 256),
+    "llama4": Canvas(336, 16, 144),
+    "kimi_k25": Padded(14, 2, 16_384, 512),
 }
 """By model_type of config.json; settings as in preprocessor_config.json of Qwen/Qwen2-VL-7B-Instruct,
-Qwen/Qwen2.5-VL-7B-Instruct, Qwen/Qwen3-VL-8B-Instruct, google/gemma-3-27b-it (processor_config.json),
-mistral-community/pixtral-12b and mistralai/Mistral-Small-3.1-24B-Instruct-2503."""
+Qwen/Qwen2.5-VL-7B-Instruct, Qwen/Qwen2.5-Omni-7B, Qwen/Qwen3-VL-8B-Instruct, Qwen/Qwen3.5-27B,
+Qwen/Qwen3-Omni-30B-A3B-Instruct, google/gemma-3-27b-it (processor_config.json), google/gemma-4-31B-it (likewise),
+mistral-community/pixtral-12b, mistralai/Mistral-Small-3.1-24B-Instruct-2503, OpenGVLab/InternVL3_5-8B-HF,
+meta-llama/Llama-4-Scout-17B-16E-Instruct and moonshotai/Kimi-K2.5."""
 
 _SIZE = re.compile(r"([0-9]{1,6})[xX×]([0-9]{1,6})")  # noqa: RUF001  # a sign that people type
 

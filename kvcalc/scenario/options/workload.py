@@ -1,6 +1,7 @@
 """How many sequences of how many tokens."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -27,6 +28,12 @@ def _image_size(value: Any, what: str) -> tuple[int, int]:
     from kvcalc.scenario.images import image_size  # noqa: PLC0415  # for start-up time
 
     return image_size("x".join(map(str, value)) if isinstance(value, tuple) else value, what)
+
+
+def _seconds(value: Any, what: str) -> Fraction:
+    from kvcalc.scenario.sounds import seconds  # noqa: PLC0415  # for start-up time
+
+    return seconds(value, what)
 
 
 def mix(value: Any, what: str) -> Mix:
@@ -71,6 +78,12 @@ class Requests(TypedDict, total=False):
     image_size: Annotated[
         str | tuple[int, int] | None,
         of_workload("WxH", "Pixels of each image, width x height.", read=_image_size),
+    ]
+    audio: Annotated[
+        str | float | Fraction | None,
+        of_workload(
+            "SECONDS", "Length of the sound of each request, whose tokens are added to the context.", read=_seconds
+        ),
     ]
 
 

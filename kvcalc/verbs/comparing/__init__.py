@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from kvcalc.verbs.comparing.result import Comparison
 
 
+OF_MEDIA = ("image-tokens", "audio-tokens")
+"""Codes of notes that tell of tokens in the context."""
+
+
 def compare(scenarios: Sequence[Scenario]) -> Comparison:
     """One scenario under each mechanism, or several side by side.
 
@@ -30,6 +34,11 @@ def compare(scenarios: Sequence[Scenario]) -> Comparison:
     scenarios = [each if each.gpu_limit else resolve(each) for each in scenarios]
     first = scenarios[0]
     if any(each.workload != first.workload for each in scenarios):
+        if any(each.code in OF_MEDIA for scenario in scenarios for each in scenario.notes):
+            raise KvcalcError(
+                "--images, --audio: the models make different numbers of tokens of them, and are compared at one "
+                "workload; ask kvcalc estimate of each MODEL"
+            )
         told = ", ".join(dict.fromkeys(f"{each.workload.batch:,} x {each.workload.context:,}" for each in scenarios))
         raise KvcalcError(f"--context: models are compared at one workload, and theirs are {told}: give one (-c N)")
     if any(each.gpu != first.gpu for each in scenarios):

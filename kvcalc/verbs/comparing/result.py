@@ -79,7 +79,8 @@ class ComparedRow(Record):
         elements_per_token_per_layer: of a layer that grows with its tokens; None where such layers differ.
         bytes_per_token: what a token adds while no window is full, in one copy.
         state_bytes_per_sequence: what a sequence keeps whatever its context is, in one copy.
-        cache_bytes: of the whole batch, in one copy.
+        cache_bytes: of the whole batch, in one copy; of requests that differ, on average.
+        cache_peak_bytes: the same with all that requests generate.
         content_bytes: what its layers hold of that, by the formulas.
         saved_bytes: how many fewer than with the cache in the model's dtype of computing.
         lower_bound: whether serving engines are known to keep more than this counts.
@@ -109,6 +110,7 @@ class ComparedRow(Record):
     bytes_per_token: int
     state_bytes_per_sequence: int
     cache_bytes: int
+    cache_peak_bytes: int
     content_bytes: int
     saved_bytes: int
     lower_bound: bool

@@ -22,8 +22,9 @@ from kvcalc.verbs.comparing.what_if import mechanism_of
 from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.estimate import gpus_by_memory
+from kvcalc.verbs.mixed import on_average
 from kvcalc.verbs.notes import no_decode_bound, no_legal_deployment
-from kvcalc.verbs.replica import content_of_a_token, one_copy_content_bytes, replica_cache
+from kvcalc.verbs.replica import content_of_a_token, one_copy_content_bytes, replica_bytes, replica_cache
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def why_not_kept(scenario: Scenario) -> str | None:
 
 
 def cache_bytes(scenario: Scenario) -> int:
-    """The cache of the whole batch, in one copy."""
-    return replica_cache(scenario, Deployment()).bytes
+    """The cache of the whole batch, in one copy: what requests that differ hold on average."""
+    ranks = Ranks(scenario)
+    return replica_cache(on_average(scenario, ranks.settled(Deployment())), Deployment(), ranks).bytes
 
 
 def compared_row(
@@ -69,7 +71,8 @@ def compared_row(
     model, workload = scenario.model, scenario.workload
     ranks = Ranks(scenario)
     token = content_of_a_token(ranks)
-    cache = replica_cache(scenario, Deployment(), ranks)
+    held = on_average(scenario, ranks.settled(Deployment()))
+    cache = replica_cache(held, Deployment(), ranks)
     rate = ranks.of(Deployment())[0].rate(workload.context)
     plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
     unsplit = evaluate(scenario, Deployment(), ranks)
@@ -92,7 +95,8 @@ def compared_row(
         bytes_per_token=rate.bytes_per_token,
         state_bytes_per_sequence=rate.state_bytes_per_sequence,
         cache_bytes=cache.bytes,
-        content_bytes=one_copy_content_bytes(scenario, Deployment(), ranks),
+        cache_peak_bytes=cache.bytes if held is scenario else replica_bytes(scenario, Deployment(), ranks),
+        content_bytes=one_copy_content_bytes(held, Deployment(), ranks),
         saved_bytes=cache_bytes(replace(scenario, cache_format=plain)) - cache.bytes,
         lower_bound=ranks.settled(Deployment()).lower_bound(Load(1, workload.context)),
         mha_cache_bytes=mha_bytes,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
+from kvcalc.scenario.asked_workload import MEDIA
 from kvcalc.scenario.make import make_scenario
 from kvcalc.scenario.reading import MAX_CONTEXT_WORD
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
@@ -114,11 +115,12 @@ class Setting:
         self._contexts: dict[Any, int | None] = {}
         self._error: str | None = None
         self._least = 1
-        in_parts = any(options.get(name) is not None for name in ("input_tokens", "output_tokens", "mix", "images"))
+        in_parts = any(options.get(name) is not None for name in ("input_tokens", "output_tokens", "mix", *MEDIA))
         try:
             scenario = make_scenario(model, **options, batch=1, context=None if in_parts else MAX_CONTEXT)
             self._least, self._alone = max(1, scenario.shared_prefix), scenario.workload.mix is not None
-            self._alone |= options.get("images") is not None  # whose tokens are added to the context of each row
+            # tokens of images and sound are added to the context of each row
+            self._alone |= any(options.get(name) is not None for name in MEDIA)
             self._rows = self._rows_of(scenario, family or Family())
         except KvcalcError as error:
             self._error, self._alone = str(error), in_parts  # with a context too, another error may come first
