@@ -11,8 +11,9 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.note import Note
 from kvcalc.noun import Noun
 from kvcalc.scenario import Scenario

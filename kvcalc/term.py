@@ -5,7 +5,7 @@ A term is a `Product` of named integers, a `Share` of another term, or a `Sum` o
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from kvcalc.named_tuple import NamedTuple
 
 GIVEN = "given by the user"
 """The source of a figure that the user gave."""

@@ -17,11 +17,12 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.catalogue.shipped import CONFIGS
 from kvcalc.errors import KvcalcError
 from kvcalc.files import stamp
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.units import MIB
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.access import check_path, may_read
 from kvcalc.catalogue import shipped
@@ -13,6 +13,7 @@ from kvcalc.catalogue.typed_name import is_address, typed_name
 from kvcalc.errors import KvcalcError
 from kvcalc.files import is_there
 from kvcalc.model.model import Model
+from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

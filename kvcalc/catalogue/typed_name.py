@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from kvcalc.errors import KvcalcError
+from kvcalc.named_tuple import NamedTuple
 
 _ADDRESS = re.compile(
     r"(?:https?://)?(?:www\.)?(?P<host>huggingface\.co|hf\.co|hf-mirror\.com|modelscope\.(?:cn|ai)|ollama\.com)/(?P<path>.+)",

@@ -1,9 +1,10 @@
 """How a result is printed, and where it goes: the options, each once, and what they say together."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from kvcalc.errors import KvcalcError, nearest_or_all
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.render import Format
 from kvcalc.scenario.option import Option
 from kvcalc.units import SIZE_UNITS

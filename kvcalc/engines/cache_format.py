@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.formats.element import TENSOR_FORMATS, find_format
 from kvcalc.mechanisms import Role
+from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping

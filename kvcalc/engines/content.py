@@ -12,12 +12,13 @@ key and a value of one shape) are one content with a factor 2.
 from __future__ import annotations
 
 from math import lcm, prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
 from kvcalc.engines.load import Alike
 from kvcalc.engines.rows_kept import rows_kept, span_of
 from kvcalc.mechanisms import Role
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ stretch. What has no such form, such as rows of several tokens or whatever an en
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.engines.rows_kept import even_stretch
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:

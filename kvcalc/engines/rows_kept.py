@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.mechanisms import Role
 from kvcalc.model.span import Window
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.term import Factor
 from kvcalc.units import MAX_CONTEXT
 

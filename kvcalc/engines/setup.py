@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.engines.content import ContentCounter
+from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment

@@ -10,9 +10,10 @@ import math
 import re
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.term import Factor
 
 if TYPE_CHECKING:

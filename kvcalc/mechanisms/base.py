@@ -6,10 +6,11 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, fields
 from enum import Enum
-from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
+from typing import Any, ClassVar, get_args, get_type_hints
 
 from kvcalc.fields import CHECKED
 from kvcalc.mechanisms.formula import in_numbers, in_words
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import Noun
 from kvcalc.term import Factor
 

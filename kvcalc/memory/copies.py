@@ -7,13 +7,14 @@ copied too; no dims tell how many there are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.formats.weights import holds_words
 from kvcalc.mechanisms import Projection
 from kvcalc.memory.parts import Part, left_alone, states_copies
 from kvcalc.model.apart import expert_parameters
 from kvcalc.model.quantised import ROUTERS
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.term import Product
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ taken, spread evenly over the ranks that share them.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.mechanisms import Role
 from kvcalc.memory.copies import with_copies
 from kvcalc.memory.parts import Part, placed_parts
 from kvcalc.memory.weights import Portion, on_stage, tied_head
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario import once
 from kvcalc.scenario.mix import Mix
 from kvcalc.term import Factor, Product, Share, Sum, Term

@@ -6,11 +6,12 @@ checkpoints have it (kvcalc/model/quantised.py).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone
 from kvcalc.model.apart import told_apart
 from kvcalc.model.quantised import parts_in
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario import checkpoint_format, compute_format, once
 from kvcalc.term import GIVEN, Factor, Product
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines.side_by_side import DRAFT, named_draft
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.weights import EVERYTHING, rank_weights, rank_weights_bytes
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario import compute_format
 from kvcalc.scenario.mix import load_of
 from kvcalc.term import Factor, Product, Sum, Term

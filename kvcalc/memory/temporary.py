@@ -6,9 +6,10 @@ that the logs do not show. So it is a figure with a range, from logs in public, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.engines import Temporary
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.term import GIVEN, Factor, Product
 from kvcalc.units import GIB
 

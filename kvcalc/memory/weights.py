@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from kvcalc.engines.placement import Placement
 from kvcalc.memory.copies import Copied, copied_weights, with_copies
 from kvcalc.memory.parts import Part, placed_parts, whole_parts
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario.drafting import draft_copies, draft_deployment, draft_scenario
 from kvcalc.term import Factor, Product, Share, Sum, Term
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import Model
+from kvcalc.named_tuple import NamedTuple
 
 MAX_DIM = 10**6
 """Heads and elements of a head, as in files."""

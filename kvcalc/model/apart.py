@@ -7,9 +7,10 @@ of the parameters belongs to the layers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba2, NoAttention, Shared
+from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

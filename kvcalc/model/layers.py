@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from kvcalc.fields import CHECKED, Limits, Tagged, Tokens
 from kvcalc.formats.element import check_format
 from kvcalc.mechanisms import Attention, Mechanism, Role
 from kvcalc.model.span import Chunk, Span, Window
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:

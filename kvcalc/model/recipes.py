@@ -6,10 +6,11 @@ A recipe is of a class and a format. Where no recipe is known, all matrices of t
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.mechanisms import GQA, MHA, MQA, GatedDeltaNet, Mamba2
 from kvcalc.model.apart import projections
+from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

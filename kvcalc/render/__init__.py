@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.render.record import to_csv
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.note import Note, note
 from kvcalc.scenario.reading import MAX_CONTEXT_WORD
 from kvcalc.scenario.workload import Workload, default_context

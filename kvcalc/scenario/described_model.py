@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import find_model
 from kvcalc.catalogue.models import FoundModel
@@ -11,6 +11,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import COMPUTE_FORMATS, find_format
 from kvcalc.model.ad_hoc import DEFAULT_MLA_HEAD_DIM, AdHoc
 from kvcalc.model.model import Model
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.note import Note, note
 
 if TYPE_CHECKING:

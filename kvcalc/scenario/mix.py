@@ -8,10 +8,10 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import lcm
-from typing import NamedTuple
 
 from kvcalc.engines.load import Alike, Load
 from kvcalc.errors import KvcalcError
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import Noun, noun
 from kvcalc.units import MAX_CONTEXT, check_count
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario.reading import as_given
 
 if TYPE_CHECKING:

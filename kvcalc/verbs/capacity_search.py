@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import Load
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Rank, Ranks
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario.mix import Mix, longest
 from kvcalc.units import MAX_CONTEXT, MAX_SIZE
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from dataclasses import field, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.memory import Rank, Ranks
 from kvcalc.memory.decode_traffic import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import noun
 from kvcalc.record import BESIDE, Record, flattened
 from kvcalc.term import Sum

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit, Ranks, replica_weights
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.term import leaves
 from kvcalc.verbs.candidate import Candidate, evaluate, refuse_more_than_held
 from kvcalc.verbs.capacity_search import replica_of, usual

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import field
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.memory import Ranks
 from kvcalc.memory.decode_traffic import parts_read, shares_used, weights_read, weights_read_bytes
 from kvcalc.memory.prompt_work import prompt_work
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import noun
 from kvcalc.record import BESIDE, Record, flattened
 from kvcalc.term import Sum

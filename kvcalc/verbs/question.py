@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.memory import Ranks
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import noun
 from kvcalc.record import BESIDE, Record
 from kvcalc.scenario import compute_format

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps
 from kvcalc.memory import Rank, Ranks
+from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
