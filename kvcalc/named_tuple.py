@@ -31,8 +31,6 @@ else:
         """A subclass names its fields, with their types and defaults, as with typing's."""
 
         __slots__ = ()
-        _fields = ()
-        _field_defaults: Mapping[str, Any] = {}
 
         def __new__(cls, *values: Any, **given: Any) -> Any:
             if given or len(values) != len(cls._fields):
