@@ -25,6 +25,7 @@ COMMANDS = {
     "gpus": "kvcalc.cli.gpus",
     "explain": "kvcalc.cli.explain",
     "mcp": "kvcalc.cli.mcp",
+    "web": "kvcalc.cli.web",
 }
 """Command -> the module whose `register(app)` adds it."""
 

@@ -46,16 +46,20 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command
         Lines(tuple(_further(result, unit, explain=explain, command=command))),
     ]
     if explain:
-        blocks.append(_tree(result, rank))
-        if result.decode is not None:
-            blocks.append(decode_tree(result.decode))
-        if result.prefill is not None:
-            blocks.append(prefill_tree(result.prefill))
-        blocks.extend(not_modelled_list(result.not_modelled, unit))
-        blocks.append(
-            Lines((*_sources(rank.tree), *(f"source of {each.of}: {each.source}" for each in result.question.sources)))
-        )
+        blocks.extend(formulas(result, unit))
     return View(tuple(blocks))
+
+
+def formulas(result: Estimate, unit: str) -> Iterator[Block]:
+    """Every term with its formula and its source, and what is not modelled."""
+    rank = shown_rank(result)
+    yield _tree(result, rank)
+    if result.decode is not None:
+        yield decode_tree(result.decode)
+    if result.prefill is not None:
+        yield prefill_tree(result.prefill)
+    yield from not_modelled_list(result.not_modelled, unit)
+    yield Lines((*_sources(rank.tree), *(f"source of {each.of}: {each.source}" for each in result.question.sources)))
 
 
 def shown_rank(result: Estimate) -> RankResult:

@@ -50,7 +50,7 @@ def _models_view(result: ModelList, unit: str) -> View:
             (
                 row.name,
                 " + ".join(kind for kind in row.mechanisms if kind not in _KEEP_NOTHING),
-                _short(row.parameters),
+                short(row.parameters),
                 format_size(row.bytes_per_token, unit),
                 *((_number(row.max_context),) if result.gpu is None else _on_accelerator(row, sizes)),
             )
@@ -69,7 +69,7 @@ def _on_accelerator(row: ModelRow, unit: str) -> tuple[str, str]:
     return f"{used} tight" if row.tight else used, "any" if row.sequences is None else f"{row.sequences:,}"
 
 
-def _short(parameters: int | None) -> str:
+def short(parameters: int | None) -> str:
     """671,026,419,200 as 671B."""
     if parameters is None:
         return "?"

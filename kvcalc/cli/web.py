@@ -1,0 +1,47 @@
+"""kvcalc web: the calculator as a page in the browser."""
+
+import sys
+from typing import Annotated, Any, TypedDict
+
+import typer
+
+from kvcalc.cli.parameters import takes
+from kvcalc.cli.text_command import TextCommand
+from kvcalc.scenario.option import Option
+from kvcalc.scenario.reading import count
+
+MOST_PORT = 65_535
+
+
+class Served(TypedDict, total=False):
+    """Where the page is, and what opens it."""
+
+    port: Annotated[str | None, Option("N", "Port of 127.0.0.1 (a free one).", read=count(MOST_PORT, least=0))]
+    no_open: Annotated[bool, Option("", "Do not open the browser.", default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("web", cls=TextCommand)(web_command)
+
+
+@takes(Served)
+def web_command(**given: Any) -> None:
+    """The calculator as a page in the browser, answered by this machine and for it alone (127.0.0.1)."""
+    from kvcalc.scenario.option import read_options  # noqa: PLC0415  # for start-up time
+    from kvcalc.web.server import PageServer  # noqa: PLC0415  # likewise
+
+    with PageServer(read_options(Served, given)["port"] or 0) as server:
+        sys.stdout.write(f"{server.address} (Ctrl-C ends it)\n")
+        sys.stdout.flush()
+        if not given["no_open"]:
+            _open(server.address)
+        server.serve_forever()
+
+
+def _open(address: str) -> None:
+    """In a thread: some browsers are programs of the terminal, and take it until they end."""
+    import webbrowser  # noqa: PLC0415  # for start-up time
+    from threading import Thread  # noqa: PLC0415  # likewise
+
+    Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -1,0 +1,126 @@
+"""What the page asks, and what it is answered: JSON in, JSON out.
+
+Whoever asks is a stranger: models are names of the catalogue or texts, and no file of this machine, nor the network, is
+looked at. Whatever goes wrong is an answer too, in the words of the command line.
+"""
+
+from __future__ import annotations
+
+import json
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from kvcalc.access import Access, limited_to
+from kvcalc.catalogue.pasted import MOST
+from kvcalc.errors import ExitCode, KvcalcError, nearest_or_all, one_line
+from kvcalc.units import with_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Answer = dict[str, Any]
+
+MOST_CHARACTERS = 4 * MOST
+"""Of a request: a model's text, and as much again for how JSON writes it."""
+MOST_OF_A_VALUE = 1000
+"""Characters of an option's value."""
+UNIT = "GiB"
+
+_alone = Lock()
+"""Held while an answer is made: what may be looked at is limited for the whole process."""
+
+
+def answer(text: str) -> str:
+    """The answer to a request. It raises nothing.
+
+    Args:
+        text: a JSON object. `ask` says what: `form` (what can be chosen), `models` or `gpus` (names that have `word` in
+            them), `estimate` (a scenario: `model`, a name of the catalogue, or `model_text`, and `options`, texts by
+            their names in Python).
+
+    Returns:
+        A JSON object: what was asked for, or `error` with `lines` as the command line prints them, and `exit_code`.
+    """
+    try:
+        with _alone, limited_to(Access()):
+            found = _answered(_request(text))
+    except KvcalcError as error:
+        found = _error(error.exit_code, *map(str, error.args))
+    except Exception as error:  # noqa: BLE001  # whoever asks gets a sentence, never a traceback
+        found = _error(ExitCode.CANNOT_RUN, f"a bug in kvcalc: {type(error).__name__}; nothing was computed")
+    return json.dumps(found, allow_nan=False, separators=(",", ":"))
+
+
+def _error(code: ExitCode, *lines: str) -> Answer:
+    return {"error": {"lines": [with_unit(one_line(line), UNIT) for line in lines], "exit_code": int(code)}}
+
+
+def _request(text: str) -> Mapping[str, Any]:
+    if len(text) > MOST_CHARACTERS:
+        raise KvcalcError(f"request: more than {MOST_CHARACTERS:,} characters; no model file is that long")
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise KvcalcError("request: nested too deep") from error
+    except ValueError as error:
+        raise KvcalcError("request: no JSON") from error
+    if not isinstance(found, dict):
+        raise KvcalcError('request: no JSON object, such as {"ask": "form"}')
+    return found
+
+
+def _answered(request: Mapping[str, Any]) -> Answer:
+    asked = _text(request, "ask") or ""
+    if asked not in _ASKED:
+        raise KvcalcError(f"ask: '{asked[:40]}' cannot be asked{nearest_or_all(asked[:40], _ASKED)}")
+    return _ASKED[asked](request)
+
+
+def _text(request: Mapping[str, Any], name: str, most: int | None = MOST_OF_A_VALUE) -> str | None:
+    """A value that is a text, or is not there.
+
+    Raises:
+        KvcalcError: it is something else, or too long.
+    """
+    value = request.get(name)
+    if value is not None and not isinstance(value, str):
+        raise KvcalcError(f"{name}: must be a text")
+    if most is not None and value is not None and len(value) > most:
+        raise KvcalcError(f"{name}: more than {most:,} characters")
+    return value
+
+
+def _form(_request: Mapping[str, Any]) -> Answer:
+    from kvcalc.web.form import form  # noqa: PLC0415  # each is imported when it is asked
+
+    return form()
+
+
+def _models(request: Mapping[str, Any]) -> Answer:
+    from kvcalc.web.form import models  # noqa: PLC0415  # likewise
+
+    return models(_text(request, "word") or "")
+
+
+def _gpus(request: Mapping[str, Any]) -> Answer:
+    from kvcalc.web.form import gpus  # noqa: PLC0415  # likewise
+
+    return gpus(_text(request, "word") or "")
+
+
+def _estimate(request: Mapping[str, Any]) -> Answer:
+    from kvcalc.web.calculation import calculation  # noqa: PLC0415  # likewise
+
+    options = request.get("options") or {}
+    if not isinstance(options, dict):
+        raise KvcalcError("options: must be an object")
+    given = {name: _text(options, name) for name in options}
+    return calculation(_text(request, "model"), _text(request, "model_text", None), given)
+
+
+_ASKED: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
+    "form": _form,
+    "models": _models,
+    "gpus": _gpus,
+    "estimate": _estimate,
+}
