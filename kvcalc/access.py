@@ -81,6 +81,11 @@ def in_folder(name: str) -> str:
     return name
 
 
+def is_closed() -> bool:
+    """Whether neither any file nor the Hub may be named."""
+    return _Limits.now is not None and not _Limits.now.folders and not _Limits.now.hub
+
+
 def check_path(path: str | Path, shown: str) -> None:
     """Refuse, whether it is there or not, what may not be looked at.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.access import check_path, may_read
+from kvcalc.access import check_path, is_closed, may_read
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.building import described
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
@@ -246,6 +246,9 @@ def _no_such_model(text: str) -> tuple[str, ...]:
     if nearest:
         first, *more = nearest
         return (f"model: no file, name or hub id '{shown}'; {first}", *more)
+    if is_closed():
+        known = f"{len(model_names())} names are in the catalogue"
+        return (f"model: no file, name or hub id '{shown}'; {known}; the text of a config.json works too",)
     path = "a path to a YAML file or a config.json works too"
     elsewhere = f"'hf:{shown}' asks the Hub" if typed.organisation else path
     names = f"{len(model_names())} names are in 'kvcalc models list'"

@@ -49,7 +49,7 @@ def calculation(model: str | None, text: str | None, options: Mapping[str, str |
     if model is not None and text is not None:
         raise KvcalcError("model: give its name or its text, not both")
     given = _given(options)
-    found = model if text is None else _pasted(text, given.pop("assume", None))
+    found: Any = model if text is None else _pasted(text, given.pop("assume", None))
     result = api.estimate(found, **given)
     blocks = estimate_view(result, UNIT).blocks
     first, *rest = (block_data(block) for block in blocks if not isinstance(block, Bar))
@@ -91,7 +91,7 @@ def _pasted(text: str, assumed: list[str] | None) -> FoundModel:
         raise
 
 
-def _capacity(model: str | FoundModel | None, given: Mapping[str, Any], result: Estimate) -> dict[str, Any]:
+def _capacity(model: Any, given: Mapping[str, Any], result: Estimate) -> dict[str, Any]:
     """What `kvcalc capacity` says of the deployment that the estimate shows; or why it says nothing."""
     shown = result.answer
     asked = {name: value for name, value in given.items() if name not in {*_SIZES, "gpus"}}

@@ -8,6 +8,7 @@ unasked, and nothing here may be read or framed by another page.
 from __future__ import annotations
 
 import json
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore
@@ -19,7 +20,6 @@ from kvcalc.web.answer import answer
 from kvcalc.web.files import TYPES, page_file
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
 HOME = "127.0.0.1"
@@ -87,8 +87,11 @@ class PageServer(ThreadingHTTPServer):
         finally:
             self._free.release()
 
-    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
-        """Whoever went away needs no traceback."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # as it is called
+        """Whoever went away is let go; anything else is told in a line."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            sys.stderr.write(f"a bug in kvcalc: {type(error).__name__}: {error}\n")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -124,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "a question has a Content-Length")
         elif len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:
-            self._refuse(HTTPStatus.CONTENT_TOO_LARGE, f"a question has at most {MOST_BYTES:,} bytes")
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a question has at most {MOST_BYTES:,} bytes")
         else:
             self._answer(int(length))
 

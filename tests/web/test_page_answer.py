@@ -96,7 +96,8 @@ def test_names_are_searched_as_people_type_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/hostname", "./x", "~/x", "../x.yaml", "C:\\x.json", "hf:Qwen/Qwen3-8B", "HF:a/b", "file:///etc/passwd"]
+    "name",
+    ["/etc/hostname", "./x", "~/x", "../x.yaml", "C:\\x.json", "hf:Qwen/Qwen3-8B", "HF:a/b", "file:///etc/passwd"],
 )
 @pytest.mark.parametrize("option", ["model", "gpu"])
 def test_neither_this_machine_nor_the_network_is_looked_at(name: str, option: str) -> None:
@@ -104,13 +105,14 @@ def test_neither_this_machine_nor_the_network_is_looked_at(name: str, option: st
     asked = {"model": name} if option == "model" else {"model": "llama-3-8b", "options": {"gpu": name}}
     lines = refusal(**asked)
     assert len(lines) == 1
-    assert any(words in lines[0] for words in ("not read here", "not asked here", "no name or hub id", "no accelerator"))
+    told = ("not read here", "not asked here", "no file, name or hub id", "no accelerator")
+    assert any(words in lines[0] for words in told)
     assert "hf:" not in lines[0].replace(name, "")
 
 
 def test_this_machines_accelerator_is_not_looked_at() -> None:
     assert refusal(model="llama-3-8b", options={"gpu": "auto"}) == [
-        "auto: this machine is not looked at here; name an accelerator"
+        "gpu: auto: this machine is not looked at here; name an accelerator"
     ]
 
 
@@ -123,7 +125,7 @@ def test_this_machines_accelerator_is_not_looked_at() -> None:
         ("a: &a [x]\nb: [*a, *a]\n", "pasted text:1:4: an anchor (&name): write the value out where it is used"),
         ("", "pasted text: the file is empty"),
         ("\x00\x07", "pasted text"),
-        ("name: <script>alert(1)</script>\nlayers: []", "pasted text:1:7: name"),
+        ("name: <script>alert(1)</script>\nlayers: []", "pasted text:2:9: layers: must not be empty"),
         ('{"model_type":"<img onerror=x>"}', "pasted text"),
     ],
     ids=["long", "deep-json", "deep-yaml", "laughs", "empty", "binary", "html", "html-json"],
@@ -164,7 +166,10 @@ def test_what_a_pasted_config_lacks_is_assumed_in_the_field_for_it() -> None:
         ('{"ask":"estimate","model":"llama-3-8b","model_text":"{}"}', "model: give its name or its text"),
         ('{"ask":"estimate","model":"llama-3-8b","options":[1]}', "options: must be an object"),
         ('{"ask":"estimate","model":"llama-3-8b","options":{"batch":8}}', "batch: must be a text"),
-        ('{"ask":"estimate","model":"llama-3-8b","options":{"draft":"/etc/hostname"}}', "options: the page has no 'draft'"),
+        (
+            '{"ask":"estimate","model":"llama-3-8b","options":{"draft":"x"}}',
+            "options: the page has no 'draft'",
+        ),
         ('{"ask":"estimate","model":"llama-3-8b","options":{"context":"128k"}}', "--context: '128k' could mean two"),
         ('{"ask":"estimate","model":"llama-3-8b","options":{"batch":"1e400"}}', "--batch"),
         ('{"ask":"estimate","model":"\\ud800"}', "model: no"),
