@@ -101,6 +101,9 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             ("kvcalc mcp", "kvcalc mcp --files ./models", "kvcalc mcp --hub"),
             ("kvcalc models schema --of estimate (what a tool answers)",),
         ),
+        "web": Guide(
+            ("kvcalc web", "kvcalc web --port 8080 --no-open"), ("kvcalc estimate (the same figures in the terminal)",)
+        ),
         "models": Guide(("kvcalc models list", "kvcalc models show llama-3-70b"), ("kvcalc gpus",)),
         "models list": Guide(("kvcalc models list", "kvcalc models list --json"), ("kvcalc models show",)),
         "models show": Guide(

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 @takes(Served)
 def web_command(**given: Any) -> None:
-    """The calculator as a page in the browser, answered by this machine and for it alone (127.0.0.1)."""
+    """The calculator as a page in the browser, for this machine alone (127.0.0.1)."""
     from kvcalc.scenario.option import read_options  # noqa: PLC0415  # for start-up time
     from kvcalc.web.server import PageServer  # noqa: PLC0415  # likewise
 

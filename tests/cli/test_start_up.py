@@ -85,3 +85,13 @@ def test_all_of_it_works_without_torch_and_numpy() -> None:
         "del sys.modules['torch'], sys.modules['numpy']"
     )
     assert imported(code) == set()
+
+
+def test_the_page_is_imported_by_its_command_alone() -> None:
+    """Neither the server nor what answers comes with another; and an answer needs no reader of files."""
+    code = "import sys\nfrom kvcalc.cli.app import run\n"
+    code += "run(['estimate', 'llama-3-8b', '--json'])\nrun(['web', '--help'])\n"
+    code += "assert not any(name.startswith('kvcalc.web') or name == 'http.server' for name in sys.modules)\n"
+    assert imported(code) == {"typer"}
+    asked = '{"ask": "estimate", "model": "llama-3-8b"}'
+    assert imported(f"from kvcalc.web.answer import answer\nassert 'error' not in answer({asked!r})[:20]") == set()

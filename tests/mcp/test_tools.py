@@ -43,7 +43,7 @@ CONFIG = json.dumps(
 
 VLLM = "vllm serve Qwen/Qwen3-8B --max-model-len 32768"
 
-NO_TOOLS = {"mcp": "is what serves them", "sweep": "has rows for files, not for a conversation"}
+NO_TOOLS = {"mcp": "is what serves them", "web": "serves people", "sweep": "has rows for files, not for a conversation"}
 """Commands that are none, and why."""
 
 

@@ -126,9 +126,7 @@ def test_a_question_is_json_of_a_length_that_is_told(server: PageServer) -> None
     assert raw(server, head + b"Content-Length: 100\r\n\r\n{") == b""
 
 
-@pytest.mark.parametrize(
-    "sent", [b"\x16\x03\x01\x02", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"G" * 70_000]
-)
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"G" * 70_000])
 def test_what_is_no_http_ends_the_connection(server: PageServer, sent: bytes) -> None:
     assert b"Traceback" not in raw(server, sent)
 
