@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue.models import FoundModel, named_model
-from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
 
@@ -35,6 +34,7 @@ def pasted_model(text: str, shown: str, assumed: Mapping[str, Any] | None = None
     if assumed:
         raise KvcalcError(f"--assume: decides what a config.json does not say, and {shown} is none")
     from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # pydantic, which is slow to import
+    from kvcalc.catalogue.yaml_reader import parse_yaml  # noqa: PLC0415  # likewise
 
     return FoundModel(validated(Model, parse_yaml(text, shown)), shown, None, written=text)
 
