@@ -9,19 +9,28 @@ class Parked(NamedTuple):
     """A sequence in the tier of one replica.
 
     Attributes:
-        unit_bytes: of what the tier is divided into, with every copy and all rounding.
+        unit_bytes: of what a pool of the tier is divided into, with all rounding.
         units: that the sequence takes; 0 where it is too short for one.
         link_bytes: that a rank moves over its own link to bring it back; of the rank that moves most.
         source: where the engine does so.
+        pools: equal parts that the tier has; each has a part of every sequence.
+        step: whole multiples of so many bytes are a pool's size.
+        spare: units that a pool has beside those of its size.
+        on_disk: whether the engine keeps the same on a disk.
     """
 
     unit_bytes: int
     units: int
     link_bytes: int
     source: str
+    pools: int = 1
+    step: int = 1
+    spare: int = 0
+    on_disk: bool = True
 
     def held_by(self, size: int) -> int | None:
         """Such sequences in so many bytes; None where they take nothing."""
         if not self.unit_bytes:
             return None
-        return size // self.unit_bytes // self.units if self.units else 0
+        pool = size // self.pools // self.step * self.step
+        return (pool // self.unit_bytes + self.spare) // self.units if self.units and pool else 0

@@ -88,6 +88,11 @@ def _parked(ranks: Ranks, deployment: Deployment, option: str) -> Parked:
             f"{option}: kvcalc does not follow how {scenario.engine.label} keeps this model beside the "
             "accelerators on this deployment; --engine exact counts the bytes of what it keeps"
         )
+    if scenario.beside.disk is not None and not found.on_disk:
+        raise KvcalcError(
+            f"--disk: kvcalc does not follow how {scenario.engine.label} keeps this model on a disk; --engine exact "
+            "counts the bytes of what it keeps"
+        )
     return found
 
 
@@ -101,7 +106,7 @@ def _seconds(one: Parked, link: Fraction | None, name: str, rate: Fraction | Non
     if link is None or rate is None or not one.units:
         return None
     over_link = one.link_bytes / link
-    from_disk = one.unit_bytes * one.units / rate if name == "disk" else Fraction(0)
+    from_disk = one.pools * one.unit_bytes * one.units / rate if name == "disk" else Fraction(0)
     return float(max(over_link, from_disk))
 
 

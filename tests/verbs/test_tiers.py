@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from conftest import Kvcalc
 
@@ -53,6 +55,34 @@ def test_vllm_keeps_whole_blocks(model: str, tp: int, context: int, block: int, 
     assert found.seconds_to_restore == (moved / PCIE_5 if blocks else None)
 
 
+SGLANG = [
+    # 68 whole gigabytes of 64 GiB, in pages of a token, and one more
+    ("llama-3-8b", 1, 1, 1, 8192, "64GiB", (int(68e9) // LLAMA_3_8B + 1) // 8192, 8192 * LLAMA_3_8B),
+    # 50 of each of four ranks; a stage has 18 of 36 layers, a rank 4 of 8 heads of 128
+    ("qwen3-8b", 2, 2, 64, 8200, "200GB", (int(50e9) // (18 * 2048) // 64 + 1) // 128, 128 * 64 * 18 * 2048),
+    # latents on every rank
+    ("deepseek-v3", 8, 1, 64, 8192, "1TB", (int(125e9) // (61 * 1152) // 64 + 1) // 128, 8192 * 61 * 1152),
+    ("llama-3-8b", 2, 1, 1, 8192, "1.9GB", 0, 8192 * LLAMA_3_8B // 2),  # less than a gigabyte for a rank
+]
+
+
+@pytest.mark.parametrize(("model", "tp", "pp", "page", "context", "memory", "sequences", "moved"), SGLANG)
+def test_sglang_keeps_whole_pages(
+    model: str, tp: int, pp: int, page: int, context: int, memory: str, sequences: int, moved: int
+) -> None:
+    """HostKVCache of 0.5.23: size = int(hicache_size x 1e9 // bytes of a token); size // page + 1 pages."""
+    asked: Any = {"tp": tp, "pp": pp, "context": context, "host_memory": memory, "block_size": page}
+    (found,) = kvcalc.estimate(model, engine="sglang@0.5.23", gpu="h200", **asked).tiers
+    assert found.sequences == sequences
+    assert found.seconds_to_restore == moved / PCIE_5
+
+
+@pytest.mark.parametrize("model", ["gpt-oss-120b", "qwen3-next-80b-a3b", "deepseek-v3.2"])
+def test_windows_states_and_indexers_of_sglang_are_not_followed(model: str) -> None:
+    with pytest.raises(KvcalcError, match="does not follow"):
+        kvcalc.estimate(model, engine="sglang", gpu="h200", tp=8, context=4096, host_memory="64GB")
+
+
 def test_the_handoff_of_a_request() -> None:
     found = kvcalc.estimate("llama-3-8b", tp=2, context=4096, handoff="50GB").handoff
     assert found is not None
@@ -69,7 +99,9 @@ def test_nothing_is_said_unasked() -> None:
 
 
 REFUSED = [
-    ({"engine": "sglang", "host_memory": "1GiB"}, "--host-memory: kvcalc does not follow how sglang"),
+    ({"engine": "sglang@0.5.15", "host_memory": "1GiB"}, "--host-memory: kvcalc does not follow how sglang"),
+    ({"engine": "sglang", "host_memory": "1GB", "disk": "1TB"}, "--disk: kvcalc does not follow how sglang"),
+    ({"engine": "sglang", "engine_option": {"disable-radix-cache": "true"}, "host_memory": "9GB"}, "does not follow"),
     ({"engine": "vllm@0.19.0", "disk": "1GiB"}, "--disk: kvcalc does not follow how vllm 0.19.0"),
     ({"engine": "vllm", "pp": 2, "host_memory": "1GiB"}, "--engine exact counts the bytes"),
     ({"gpu": "m4-max", "host_memory": "1GiB"}, "--host-memory: m4-max shares its memory with the processor"),

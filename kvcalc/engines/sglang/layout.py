@@ -11,6 +11,7 @@ from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
 from kvcalc.engines.sglang.drafting import copies_of_tables
 from kvcalc.engines.sglang.model_types import type_notes
+from kvcalc.engines.sglang.parked import parked
 from kvcalc.engines.sglang.pools import Need, Pools, Widths
 from kvcalc.engines.sglang.rows import SglangRows
 from kvcalc.engines.sglang.served import has_states, slots_of_a_sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.budget import Budget
     from kvcalc.engines.content import TensorRows
+    from kvcalc.engines.parked import Parked
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.settings import Settings
     from kvcalc.model.stages import Stage
@@ -219,6 +221,9 @@ class SglangLayout(SglangRows):
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         return budget_of(self.setup, self.settings, self.pools_of(stage).uncharged)
+
+    def parked(self, tokens: int) -> Parked | None:
+        return parked(self, tokens)
 
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:
         found = []
