@@ -20,8 +20,8 @@ else:
 
         def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
             made = super().__new__(cls, name, bases, {"__slots__": (), **body})
-            if "__annotations__" in body:
-                made._fields = made.__match_args__ = tuple(body["__annotations__"])
+            if made.__annotations__:
+                made._fields = made.__match_args__ = tuple(made.__annotations__)
                 made._field_defaults = {each: body[each] for each in made._fields if each in body}
                 for place, each in enumerate(made._fields):
                     setattr(made, each, property(itemgetter(place)))

@@ -1,13 +1,17 @@
 """What values are made of: frozen dataclasses.
 
 Those that `dataclass` makes have methods that are compiled anew for each class at every start, which takes longer than
-an estimate does. Here the methods are in the base, and `dataclass` only collects the fields.
+an estimate does. Here the methods are in the base, and `dataclass` only collects the fields, where something asks for
+them (`dataclasses.fields`, `replace`).
 """
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field
+from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, overload
+
+from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +20,31 @@ T = TypeVar("T", bound="Noun")
 
 _HASH = "its hash"
 """Where a noun keeps its own: those with many parts are asked for it again and again."""
+_OF_THE_CLASS = ("ClassVar", "typing.ClassVar")
+"""What begins an annotation that is of no field."""
+_MAKING = RLock()
+"""Held while a dataclass is made: `dataclass` takes from the class what it has read."""
+
+
+class _Part(NamedTuple):
+    """A field of a noun, as the noun's own methods know it."""
+
+    default: Any
+    maker: Any
+    compared: bool
+    kw_only: bool
+
+
+class _DataclassFields:
+    """`__dataclass_fields__` of a noun until something asks for it."""
+
+    def __get__(self, _: object, kind: type[Noun]) -> dict[str, Field[Any]]:
+        made: Any = next(each for each in kind.__mro__ if "field_parts" in vars(each))
+        with _MAKING:
+            if vars(made)["__dataclass_fields__"] is self:
+                dataclass(init=False, repr=False, eq=False, kw_only=made.field_kw_only)(made)
+        found: dict[str, Field[Any]] = vars(made)["__dataclass_fields__"]
+        return found
 
 
 class Noun:
@@ -27,6 +56,8 @@ class Noun:
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     __match_args__: ClassVar[tuple[str, ...]]
+    field_parts: ClassVar[dict[str, _Part]]
+    field_kw_only: ClassVar[bool]
     field_names: ClassVar[frozenset[str]]
     field_defaults: ClassVar[dict[str, Any]]
     field_makers: ClassVar[dict[str, Any]]
@@ -75,7 +106,7 @@ class Noun:
         return found
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))
+        told = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.field_parts)
         return f"{type(self).__name__}({told})"
 
 
@@ -93,19 +124,34 @@ def noun(kind: type[T] | None = None, /, *, kw_only: bool = False) -> type[T] | 
     """
 
     def made(kind: type[T]) -> type[T]:
-        done = dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(kind)
-        found = fields(done)
-        done.field_names = frozenset(each.name for each in found)
-        done.field_defaults = {each.name: each.default for each in found if each.default is not MISSING}
-        done.field_makers = {each.name: each.default_factory for each in found if each.default_factory is not MISSING}
-        done.compared = tuple(each.name for each in found if each.compare)
-        return done
+        parts: dict[str, _Part] = {}
+        for base in reversed(kind.__mro__[1:]):
+            parts |= vars(base).get("field_parts", {})
+        parts |= {
+            name: _part(getattr(kind, name, MISSING), kw_only=kw_only)
+            for name, annotation in kind.__annotations__.items()
+            if not str(annotation).startswith(_OF_THE_CLASS)
+        }
+        kind.field_parts, kind.field_kw_only, kind.field_names = parts, kw_only, frozenset(parts)
+        kind.field_defaults = {name: part.default for name, part in parts.items() if part.default is not MISSING}
+        kind.field_makers = {name: part.maker for name, part in parts.items() if part.maker is not MISSING}
+        kind.compared = tuple(name for name, part in parts.items() if part.compared)
+        kind.__dataclass_fields__ = _DataclassFields()  # type: ignore[assignment]  # which becomes them
+        kind.__match_args__ = tuple(name for name, part in parts.items() if not part.kw_only)  # type: ignore[misc]
+        return kind
 
     return made if kind is None else made(kind)
 
 
+def _part(value: Any, *, kw_only: bool) -> _Part:
+    """A field, of what the class gives it."""
+    if isinstance(value, Field):
+        return _Part(value.default, value.default_factory, compared=value.compare, kw_only=kw_only)
+    return _Part(value, MISSING, compared=True, kw_only=kw_only)
+
+
 def _mismatch(kind: type[Noun], held: Mapping[str, Any]) -> str:
-    missing = [each.name for each in fields(kind) if each.name not in held]
+    missing = [name for name in kind.field_parts if name not in held]
     if missing:
         return f"{kind.__name__}() lacks {', '.join(missing)}"
     return f"{kind.__name__}() has no field {', '.join(sorted(held.keys() - kind.field_names))}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, field, fields, replace
+from dataclasses import FrozenInstanceError, field, fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -44,6 +44,7 @@ def test_values_are_given_by_place_or_by_name() -> None:
     assert Pair(1) != Named(1, name="x") != Named(1, name="y")
     assert repr(Named(1, name="x")) == "Named(first=1, second=2, seen=[], name='x')"
     assert [each.name for each in fields(Named)] == ["first", "second", "seen", "name"]
+    assert Named.__match_args__ == ("first", "second", "seen")
     assert Pair(1).seen is not Pair(1).seen
 
 
@@ -84,3 +85,25 @@ def test_what_was_worked_out_stays_out_of_copies_and_comparisons() -> None:
 def test_kinds_of_layers_are_those_of_the_layers_written_out(name: str) -> None:
     model = read_model(MODELS / f"{name}.yaml")
     assert [*model.distinct().items()] == [*count_layers(model.sequence()).items()] == [*model.layout.kinds.items()]
+
+
+def test_a_dataclass_is_made_where_it_is_asked_for() -> None:
+    @noun
+    class First(Noun):
+        kind: ClassVar[str] = "of the class"
+        value: int = field(default=3, metadata={"told": 1})
+
+    @noun
+    class Second(First):
+        other: int = 4
+
+    class Third(Second):
+        """Without the decorator, and without fields of its own."""
+
+    assert repr(Third()) == "Third(value=3, other=4)"
+    for kind, names in ((Second, ["value", "other"]), (First, ["value"]), (Third, ["value", "other"])):
+        assert [each.name for each in fields(kind)] == names
+        assert is_dataclass(kind)
+    assert fields(Third)[0].metadata == {"told": 1}
+    assert replace(Third(5), other=6) == Third(5, 6)
+    assert not is_dataclass(Noun)
