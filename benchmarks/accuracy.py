@@ -54,7 +54,7 @@ that of its cache.
 
 *Known* logs were there before the first formula of temporary memory was written, and some constants rest on them.
 *Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the
-next log will be.
+next log will be. *Forks* are servers with kernels or formats that no release of vLLM has; kvcalc does not follow those.
 
 Where a log does not say what its weights are stored in, what depends on them is left out: its weights, the memory of
 its cache, its tokens.

@@ -27,7 +27,8 @@ PARTS = (
 
 SERIES = "known, vLLM 0.19.0 on H100"
 OF_SGLANG = {True: "SGLang, known", False: "SGLang, later"}
-GROUPS = (SERIES, "known, other versions and cards", "later", *OF_SGLANG.values())
+FORKS = "later, forks of vLLM"
+GROUPS = (SERIES, "known, other versions and cards", "later", FORKS, *OF_SGLANG.values())
 """Logs that are like each other, and when they became known."""
 _SERIES = "llm-d-incubation/llm-d-planner#205"
 
@@ -157,7 +158,7 @@ def _group(fact: dict[str, Any]) -> str:
     if fact.get("engine") == "sglang":
         return OF_SGLANG[fact["known"]]
     if not fact["known"]:
-        return GROUPS[2]
+        return FORKS if fact.get("fork") else GROUPS[2]
     return SERIES if fact["source"].startswith(_SERIES) else GROUPS[1]
 
 

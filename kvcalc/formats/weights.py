@@ -46,7 +46,7 @@ _AFFINE = (
     f"{_MLX}mlx.nn.quantize, group_size 64, mode affine: weight, scales and biases of linear layers and embeddings"
 )
 _GPTQ = "AutoGPTQ and AutoAWQ, {}: qweight, scales and qzeros of a linear layer"
-_PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, group_size 128, symmetric"
+_PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, group_size {}, symmetric"
 
 _MIXES = f"{_LLAMA_CPP}tools/quantize/README.md: bits a weight of Llama-3.1-8B; other models' files differ"
 
@@ -86,7 +86,8 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
             )
             for bits in (2, 3, 4, 5, 6, 8)
         ),
-        ElementFormat("w4a16", 128, 66, "4-bit integer, a 16-bit scale per 128", _PACKED),
+        ElementFormat("w4a16", 128, 66, "4-bit integer, a 16-bit scale per 128", _PACKED.format(128)),
+        ElementFormat("w4a16_g32", 32, 18, "4-bit integer, a 16-bit scale per 32", _PACKED.format(32), group=32),
         ElementFormat("nf4", 64, 36, "4-bit normal float, an fp32 scale per 64", _BITSANDBYTES),
         *_plain(_WORDS, "words, in which quantised weights may be packed"),
         *_plain({"bool": 1}, "a byte that is true or false"),

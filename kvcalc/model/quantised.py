@@ -58,6 +58,8 @@ def _as_published(model: Model, asked: ElementFormat, parts: tuple[WeightPart, .
     if recipe is None or home is None:
         return parts
     plain = _plain_format(model)
+    if recipe.experts_alone:
+        return tuple(replace(part, format=plain) if part is home else part for part in parts)
     left = tuple(left_by(recipe, model))
     rest = home.parameters - sum(each.parameters for each in left)
     if rest < 0:

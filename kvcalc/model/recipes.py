@@ -33,6 +33,7 @@ class Recipe(NamedTuple):
         feeding: whether `states` is of those layers alone that attention follows.
         head: whether the output head is in the format too.
         gated: whether attention's queries come with a gate as wide.
+        experts_alone: whether only the routed experts are in the format.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Recipe(NamedTuple):
     feeding: bool = False
     head: bool = False
     gated: bool = False
+    experts_alone: bool = False
 
 
 _QWEN_BY_NVIDIA = Recipe(
@@ -64,6 +66,11 @@ RECIPES: Mapping[tuple[str, str], Recipe] = MappingProxyType(
         ("qwen3_5_moe", "nvfp4"): _QWEN_BY_NVIDIA,
         ("qwen3_next", "nvfp4"): _QWEN_BY_LLM_COMPRESSOR,
         **{(each, "w4a16"): _QWEN_BY_LLM_COMPRESSOR for each in _QWENS},
+        ("qwen3_5_moe", "w4a16_g32"): Recipe(
+            "stored file 51840052075, Qwen3.5-122B-A10B on vLLM 0.16.1rc1, which names a kernel for experts and none for "
+            "linear layers (compressed_tensors_wNa16.py names one where there are any) [one log]",
+            experts_alone=True,
+        ),
         ("gemma4", "nvfp4"): Recipe(
             "https://github.com/ai-dynamo/aiconfigurator, model_configs: ignore of nvidia/Gemma-4-31B-IT-NVFP4",
             attention=PLAIN,

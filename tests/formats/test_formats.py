@@ -111,6 +111,7 @@ def test_the_last_block_of_33_parameters_counts_whole(name: str, size: int) -> N
         ("gptq", 128 * 1024 * 128 // 2 + 128 * 1024 * 2 + 128 * 1024 // 2),
         ("awq", 128 * 1024 * 128 // 2 + 128 * 1024 * 2 + 128 * 1024 // 2),
         ("w4a16", 128 * 1024 * 128 // 2 + 128 * 1024 * 2),  # symmetric: no zeros
+        ("w4a16_g32", 128 * 1024 * 128 // 2 + 4 * 128 * 1024 * 2),
         ("bnb", 128 * 1024 * 128 // 2 + 2 * 128 * 1024 * 4),  # in groups of 64, with scales of 32 bits
     ],
 )

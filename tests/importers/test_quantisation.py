@@ -54,6 +54,11 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
     "bitsandbytes": (settings(load_in_4bit=True, quant_method="bitsandbytes"), MATRICES * 36 / 64, 2),
     "ModelOpt": (settings(quant_algo="NVFP4", exclude_modules=["lm_head"]), MATRICES * 9 / 16, 2),
     "FP8-dynamic": (scheme("float", 8, strategy="channel"), MATRICES, 2),
+    "w4a16 in groups of 32": (
+        scheme("int", 4, strategy="group", group_size=32, symmetric=True),
+        MATRICES * 18 / 32,
+        2,
+    ),
     "w4a16": (scheme("int", 4, strategy="group", group_size=128, symmetric=True), MATRICES * 66 / 128, 2),
     "w8a8": (scheme("int", 8, ("re:.*lm_head",), strategy="channel"), MATRICES, 2),
     "mxfp4": (scheme("float", 4, strategy="group", group_size=32), MATRICES * 17 / 32, 2),

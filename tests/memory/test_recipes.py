@@ -28,6 +28,13 @@ def test_attention_and_the_states_that_feed_it_stay() -> None:
     assert (states.format, states.parameters) == ("bf16", 6 * 2688 * (2 * 4096 + 2 * 8 * 128 + 64 + 4096))
 
 
+def test_experts_alone_are_quantised() -> None:
+    """Qwen3.5-122B-A10B on two L40S with vLLM 0.16.1rc1: stored file 51840052075."""
+    options = {"gpu": "l40s", "engine": "vllm@0.16.0", "weight_dtype": "w4a16_g32", "tp": 2, "context": 131_072}
+    (weights, *_) = kvcalc.capacity("qwen3.5-122b-a10b", **options).at_limit.parts
+    assert weights.bytes / 2**30 == pytest.approx(36.73, rel=0.001)
+
+
 @pytest.mark.parametrize(
     ("model", "gpu", "version", "printed"),
     [

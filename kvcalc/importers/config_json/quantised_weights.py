@@ -28,6 +28,7 @@ _WHOLE_ROWS = {("float", 8): "fp8", ("int", 8): "int8"}
 
 _GROUPS: Mapping[tuple[Any, Any, Any], str] = {
     ("int", 4, 128): "w4a16",
+    ("int", 4, 32): "w4a16_g32",
     ("float", 4, 16): "nvfp4",
     ("float", 4, 32): "mxfp4",
 }
@@ -108,8 +109,8 @@ def _of_scheme(weights: Mapping[str, Any]) -> str | None:
         return "fp8_block" if bits == ("float", 8) and weights.get("block_structure") == _BLOCK else None
     if bits in _WHOLE_ROWS:
         return _WHOLE_ROWS[bits] if group is None else None
-    if bits == ("int", 4) and group == 128 and not weights.get("symmetric", True):  # noqa: PLR2004  # w4a16
-        return "int4"
+    if bits == ("int", 4) and type(group) is int and not weights.get("symmetric", True):
+        return _INTEGERS.get((4, group))
     return _GROUPS.get((*bits, group))
 
 
