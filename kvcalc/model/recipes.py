@@ -67,8 +67,8 @@ RECIPES: Mapping[tuple[str, str], Recipe] = MappingProxyType(
         ("qwen3_next", "nvfp4"): _QWEN_BY_LLM_COMPRESSOR,
         **{(each, "w4a16"): _QWEN_BY_LLM_COMPRESSOR for each in _QWENS},
         ("qwen3_5_moe", "w4a16_g32"): Recipe(
-            "stored file 51840052075, Qwen3.5-122B-A10B on vLLM 0.16.1rc1, which names a kernel for experts and none for "
-            "linear layers (compressed_tensors_wNa16.py names one where there are any) [one log]",
+            "stored file 51840052075, Qwen3.5-122B-A10B on vLLM 0.16.1rc1, which names a kernel for experts and none "
+            "for linear layers (compressed_tensors_wNa16.py names one where there are any) [one log]",
             experts_alone=True,
         ),
         ("gemma4", "nvfp4"): Recipe(
