@@ -1,8 +1,8 @@
 """Named tuples whose classes are made in a fraction of the time.
 
 `typing.NamedTuple` compiles every annotation and a constructor for each class at every start, which together takes
-longer than an estimate does. Here annotations stay text, and one constructor serves all. Modules that an estimate
-imports take it from here; elsewhere typing's does.
+longer than an estimate does. Here annotations stay text, and a constructor is compiled where values are first given by
+name or left out. Modules that an estimate imports take it from here; elsewhere typing's does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414  # type checkers know that one
 else:
 
@@ -33,9 +33,10 @@ else:
         __slots__ = ()
 
         def __new__(cls, *values: Any, **given: Any) -> Any:
-            if given or len(values) != len(cls._fields):
-                values = _all_values(cls, values, given)
-            return tuple.__new__(cls, values)
+            if not given and len(values) == len(cls._fields):
+                return tuple.__new__(cls, values)
+            cls.__new__ = staticmethod(_compiled(cls))
+            return cls.__new__(cls, *values, **given)
 
         @classmethod
         def _make(cls, values: Iterable[Any]) -> Any:
@@ -55,11 +56,10 @@ else:
             return tuple(self)
 
 
-def _all_values(kind: Any, values: tuple[Any, ...], given: Mapping[str, Any]) -> list[Any]:
-    """What is given by place and by name, and defaults for the rest, in the order of the fields."""
-    names = kind._fields
-    by_place = dict(zip(names, values, strict=False))
-    held = {**kind._field_defaults, **by_place, **given}
-    if len(values) > len(names) or by_place.keys() & given.keys() or held.keys() != set(names):
-        raise TypeError(f"{kind.__name__}() takes each of {', '.join(names)} once")
-    return [held[name] for name in names]
+def _compiled(kind: Any) -> Callable[..., Any]:
+    """A constructor of this class alone."""
+    names = "".join(f"{each}, " for each in kind._fields)
+    make: Any = eval(f"lambda _cls, {names}: _new(_cls, ({names}))", {"_new": tuple.__new__})  # noqa: S307  # names alone
+    make.__name__, make.__qualname__ = "__new__", f"{kind.__qualname__}.__new__"
+    make.__defaults__ = tuple(kind._field_defaults.values())
+    return make  # type: ignore[no-any-return]
