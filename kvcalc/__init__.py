@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest
 
 if TYPE_CHECKING:
     from kvcalc.api import (
+        bench,
         capacity,
         capacity_from_command,
         capacity_from_log,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.scenario import Replacements, Scenario, Workload
     from kvcalc.scenario.make import make_scenario
+    from kvcalc.speed.result import Bench
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bench",
     "CannotRunError",
     "Capacity",
     "CapacityLadder",
@@ -63,6 +66,7 @@ __all__ = [
     "Verification",
     "Workload",
     "__version__",
+    "bench",
     "capacity",
     "capacity_from_command",
     "capacity_from_log",
@@ -79,6 +83,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Bench": "speed.result",
     "CannotRunError": "errors",
     "Capacity": "verbs.capacity_result",
     "CapacityLadder": "verbs.ladder",
@@ -100,6 +105,7 @@ _HOME = {
     "SweepRow": "verbs.sweeping.row",
     "Verification": "verification.result",
     "Workload": "scenario",
+    "bench": "api",
     "capacity": "api",
     "capacity_from_command": "api",
     "capacity_from_log": "api",

@@ -15,9 +15,11 @@ from kvcalc.errors import KvcalcError
 from kvcalc.scenario.make import exact_unless_asked, make_scenario, scenario_of
 from kvcalc.scenario.option import accepts, given_of, options_of, read_options
 from kvcalc.scenario.options import (
+    BenchOptions,
     CapacityOptions,
     CompareOptions,
     DemandOptions,
+    MeasuredOptions,
     Memory,
     PlanOptions,
     ScenarioOptions,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
+    from kvcalc.speed.result import Bench
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.demand.result import Demand
@@ -291,6 +294,39 @@ def verify(
     how: Any = {name: value for name, value in options.items() if name not in asked}
     _refuse_beside_the_cache(asked, boundary=bool(how.get("boundary")))
     return verify_scenario(scenario_of(model, {**exact_unless_asked(model), **asked}), progress=progress, **how)
+
+
+@accepts(BenchOptions)
+def bench(
+    model: AnyModel | None = None,
+    /,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: Unpack[BenchOptions],
+) -> Bench:
+    """Measure one decode step of a layer under each mechanism: `bench("llama-3-8b", batch=16).fastest.mechanism`.
+
+    Args:
+        model: a scenario, or what `make_scenario` takes.
+        progress: is told what is being done, how much of it, of how much.
+        options: as below.
+
+    Raises:
+        CannotRunError: no torch, no such device, no room, or times that spread too far to mean anything.
+        KvcalcError: anything that cannot be, with the option named.
+    """
+    from kvcalc.speed import bench_scenario  # noqa: PLC0415  # for start-up time
+
+    measured: Any = {name: value for name, value in options.items() if name in options_of(MeasuredOptions)}
+    given: Any = {name: value for name, value in options.items() if name not in measured}
+    beside = options_of(MeasuredOptions)
+    known = {name: option for name, option in options_of(BenchOptions).items() if name not in beside}
+    how = {
+        name: known[name].default if given.get(name) is None else known[name].read(given[name], known[name].label)
+        for name in known
+    }
+    asked = scenario_of(model, {**exact_unless_asked(model), **measured})
+    return bench_scenario(asked, **how, progress=progress)
 
 
 def _refuse_beside_the_cache(asked: Mapping[str, Any], *, boundary: bool) -> None:

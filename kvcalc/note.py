@@ -123,6 +123,11 @@ _CODES = {
     # verification
     "modules-compute-in-bf16": "torch does not compute in the model's dtype",
     "default-hidden-size": "the model's file has no hidden_size, so one is taken",
+    # measurements of speed
+    "bench-in-fp32": "caches are measured in fp32, since the processor does not multiply bf16 itself",
+    "bench-left-out": "a mechanism is not measured, and why",
+    "bench-window": "prefill is not measured of layers with a window or chunks",
+    "bench-above-bound": "attention is faster than the bound of what was measured of the machine",
     # what a verification does not prove
     "engine-not-proven": "that a serving engine allocates the same",
     "format-not-proven": "that tensors can be kept in the format that was asked for",

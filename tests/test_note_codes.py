@@ -39,6 +39,10 @@ LLAMA: dict[str, Any] = {
 DRAFT = {**LLAMA, "draft_vocab_size": 50}
 FP8 = {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}
 ELSEWHERE = {
+    "bench-in-fp32": "speed/test_bench.py",
+    "bench-left-out": "speed/test_bench.py",
+    "bench-window": "speed/test_bench.py",
+    "bench-above-bound": "speed/test_bench.py",
     "trace-sorted": "verbs/test_demand.py",
     "requests-without-output": "verbs/test_demand.py",
     "hub-revision": "importers/test_hub.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import pickle
@@ -48,6 +49,7 @@ QUESTIONS: dict[str, Callable[[], Result]] = {
     "compare": partial(kvcalc.compare, "llama-3-70b"),
     "compare models": partial(kvcalc.compare, ["llama-3-8b", "qwen3-8b"]),
     "verify": partial(kvcalc.verify, "llama-3-8b", device="meta"),
+    "bench": lambda: measured(),  # noqa: PLW0108  # defined below
     "demand": partial(kvcalc.demand, "llama-3-8b", trace="chat"),
     "log": lambda: check_log(read_log_text(V0_6_6), None, {}, cut=False),
     "models list": partial(list_models, "qwen", fits="h100"),
@@ -59,13 +61,23 @@ QUESTIONS: dict[str, Callable[[], Result]] = {
 }
 
 
+def measured() -> Result:
+    """A measurement whose every sample takes one second."""
+    from kvcalc.speed.run import run  # noqa: PLC0415  # torch
+    from kvcalc.verification.progress import silent  # noqa: PLC0415  # likewise
+
+    asked = kvcalc.make_scenario(layers=2, heads=4, kv_heads=2, head_dim=16, batch=2, context=64)
+    how: Any = {"mechanisms": None, "device_name": "cpu", "samples": 20, "compiling": False, "offload": None}
+    return run(asked, progress=silent, clock=itertools.count().__next__, least=True, **how)
+
+
 @cache
 def answer_to(question: str) -> Result:
     return QUESTIONS[question]()
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=[pytest.mark.torch] if name == "verify" else []) for name in QUESTIONS]
+    params=[pytest.param(name, marks=[pytest.mark.torch] if name in {"verify", "bench"} else []) for name in QUESTIONS]
 )
 def answer(request: pytest.FixtureRequest) -> Result:
     """Each kind of result; none is computed before a test asks for it."""

@@ -59,6 +59,27 @@ class Contradiction(Noun):
 
 
 @noun
+class Measurable(Noun):
+    """A saying about speed that a measurement decides, and how: by a ratio, or by an exponent of growth.
+
+    Attributes:
+        saying: what is said.
+        faster: a mechanism, whose time the other's is divided by; empty for growth.
+        than: the other one; mla-naive is MLA without absorption.
+        growth: decode or prefill, whose exponent over tokens is asked for; empty for a ratio.
+        least: that the words ask of the figure; None where they ask for none.
+        most: likewise.
+    """
+
+    saying: Saying
+    faster: str
+    than: str
+    growth: str
+    least: float | None
+    most: float | None
+
+
+@noun
 class Articles(Noun):
     """All of the file.
 
@@ -69,6 +90,7 @@ class Articles(Noun):
     sources: tuple[str, ...]
     sayings: tuple[Saying, ...]
     contradictions: tuple[Contradiction, ...]
+    measurable: tuple[Measurable, ...]
 
     def of(self, word: str) -> tuple[Saying, ...]:
         """What is said of a word."""
@@ -86,7 +108,19 @@ def articles() -> Articles:
         Contradiction(each["about"], tuple(named[key] for key in each["said"]), each.get("figure"))
         for each in root["contradictions"]
     )
-    return Articles(tuple(sources.values()), sayings, contradictions)
+    measurable = tuple(_measurable(each, named[each["says"]]) for each in root["measurable"])
+    return Articles(tuple(sources.values()), sayings, contradictions, measurable)
+
+
+def _measurable(given: dict[str, Any], saying: Saying) -> Measurable:
+    return Measurable(
+        saying=saying,
+        faster=given.get("faster", ""),
+        than=given.get("than", ""),
+        growth=given.get("growth", ""),
+        least=given.get("least"),
+        most=given.get("most"),
+    )
 
 
 def _saying(given: dict[str, Any], sources: dict[str, str]) -> Saying:

@@ -21,6 +21,7 @@ COMMANDS = {
     "demand": "kvcalc.cli.demand",
     "sweep": "kvcalc.cli.sweep",
     "verify": "kvcalc.cli.verify",
+    "bench": "kvcalc.cli.bench",
     "models": "kvcalc.cli.models",
     "gpus": "kvcalc.cli.gpus",
     "explain": "kvcalc.cli.explain",

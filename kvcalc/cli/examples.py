@@ -93,6 +93,15 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             ),
             ("kvcalc estimate (the figures that are verified)",),
         ),
+        "bench": Guide(
+            (
+                "kvcalc bench llama-3-8b --batch 16 --context 8192",
+                "kvcalc bench deepseek-v2-lite --mechanism mla,mha --batch 8 --context 4096",
+                "kvcalc bench llama-3-8b --mechanism gqa --batch 16 --offload 0.25",
+                "kvcalc bench llama-3-8b --batch 16 --json -o bench.json",
+            ),
+            ("kvcalc compare (the bounds)", "kvcalc estimate"),
+        ),
         "explain": Guide(
             ("kvcalc explain", "kvcalc explain mla", "kvcalc explain q8_0", "kvcalc explain vllm"),
             ("kvcalc estimate --explain (every term of one estimate)",),

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.render import Format, Report, render
+from kvcalc.render.bench import bench_report
 from kvcalc.render.capacity import capacity_report
 from kvcalc.render.compare import compare_report
 from kvcalc.render.demand import demand_report
@@ -22,6 +23,7 @@ from kvcalc.render.listing import (
 from kvcalc.render.log_check import log_check_report
 from kvcalc.render.plan import plan_report
 from kvcalc.render.verify import verification_report
+from kvcalc.speed.result import Bench
 from kvcalc.units import with_unit
 from kvcalc.verbs.capacity_result import Capacity
 from kvcalc.verbs.comparing.result import Comparison
@@ -53,6 +55,7 @@ REPORTS: Mapping[type[Result], Callable[[Any], Report]] = MappingProxyType(
         Demand: lambda result: demand_report(result, **_PLAIN),
         Comparison: lambda result: compare_report(result, **_PLAIN),
         ComparisonLadder: lambda result: compare_ladder_report(result, _UNIT, command=""),
+        Bench: lambda result: bench_report(result, _UNIT),
         Verification: lambda result: verification_report(result, _UNIT),
         ModelList: lambda result: models_report(result, _UNIT),
         ModelCard: model_report,

@@ -46,7 +46,7 @@ def verify_scenario(
     """
     if device not in DEVICES:
         raise KvcalcError(f"--device: no device '{device[:40]}'{nearest_or_all(device, DEVICES)}")
-    _require_torch()
+    require_torch("verify")
     from kvcalc.verbs.resolve import resolve  # noqa: PLC0415  # likewise
     from kvcalc.verification.host_memory import only_new_garbage  # noqa: PLC0415  # torch from here on
     from kvcalc.verification.progress import silent  # noqa: PLC0415  # likewise
@@ -75,7 +75,15 @@ def verify_scenario(
     )
 
 
-def _require_torch() -> None:
+def require_torch(verb: str) -> None:
+    """Refuse where PyTorch is missing, does not start or is too old.
+
+    Args:
+        verb: that needs it.
+
+    Raises:
+        CannotRunError: it does.
+    """
     command = f"python -m pip install '{TORCH}'"
     try:
         with warnings.catch_warnings():
@@ -83,11 +91,11 @@ def _require_torch() -> None:
             import torch  # noqa: PLC0415  # only where something is verified
     except ModuleNotFoundError as error:
         raise CannotRunError(
-            f"verify needs PyTorch, which is not installed here: {command}",
+            f"{verb} needs PyTorch, which is not installed here: {command}",
             f"without a GPU, a smaller build does: {command} --index-url https://download.pytorch.org/whl/cpu",
         ) from error
     except (ImportError, OSError) as error:
-        raise CannotRunError(f"verify needs PyTorch, which does not start here: {error}") from error
+        raise CannotRunError(f"{verb} needs PyTorch, which does not start here: {error}") from error
     version = tuple(int(part) for part in str(torch.__version__).split(".")[:2])
     if version < _OLDEST:
-        raise CannotRunError(f"verify needs a newer PyTorch than {torch.__version__}: {command}")
+        raise CannotRunError(f"{verb} needs a newer PyTorch than {torch.__version__}: {command}")

@@ -56,7 +56,7 @@ EXAMPLES = [
     example
     for guide in GUIDES.values()
     for example in guide.examples
-    if not re.search(r"hf:|\./| -o |verify|kvcalc (mcp|web)", example) and " list" not in example
+    if not re.search(r"hf:|\./| -o |verify|kvcalc (mcp|web|bench)", example) and " list" not in example
 ]
 
 

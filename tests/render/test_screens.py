@@ -36,7 +36,7 @@ EXAMPLES = [
     example.removeprefix("kvcalc ")
     for guide in GUIDES.values()
     for example in guide.examples
-    if not re.search(r"hf:|\./|\.yaml| -o |verify|models s|^kvcalc sweep|^kvcalc (?:mcp|web)| --emit ", example)
+    if not re.search(r"hf:|\./|\.yaml| -o |verify|models s|^kvcalc sweep|^kvcalc (?:mcp|web|bench)| --emit ", example)
 ]
 """Those with a screen: sweep prints rows, --emit a line, and mcp and web serve."""
 _MARKS = re.compile(r"[\u2588\\]+|.*\u2026")

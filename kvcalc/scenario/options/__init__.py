@@ -9,6 +9,7 @@ them at every start. A group is imported when the first of its names is used.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kvcalc.scenario.options.bench import BenchOptions, MeasuredOptions
     from kvcalc.scenario.options.demand import DemandOptions, ServedOptions, TraceOptions
     from kvcalc.scenario.options.deployment import DEFAULT_GPU, GPU, EngineChoice, EngineSettings, Utilization
     from kvcalc.scenario.options.memory import CacheDtype, Memory, WeightDtype
@@ -28,6 +29,7 @@ __all__ = [
     "MODEL",
     "Assumptions",
     "Batch",
+    "BenchOptions",
     "CacheDtype",
     "CapacityOptions",
     "CompareOptions",
@@ -35,6 +37,7 @@ __all__ = [
     "DemandOptions",
     "EngineChoice",
     "EngineSettings",
+    "MeasuredOptions",
     "Memory",
     "PlanOptions",
     "PlannedOptions",
@@ -56,6 +59,7 @@ _HOME = {
     "ALL_GPUS": "plan",
     "Assumptions": "model",
     "Batch": "workload",
+    "BenchOptions": "bench",
     "CacheDtype": "memory",
     "CapacityOptions": "scenario",
     "CompareOptions": "scenario",
@@ -67,6 +71,7 @@ _HOME = {
     "EngineSettings": "deployment",
     "GPU": "deployment",
     "MODEL": "model",
+    "MeasuredOptions": "bench",
     "Memory": "memory",
     "PlanOptions": "plan",
     "PlannedOptions": "plan",

@@ -1,0 +1,30 @@
+"""flex_attention, compiled once in a process, and where it can be compiled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from kvcalc.speed.paths.path import Facts
+
+
+@cache
+def compiled_flex_attention() -> Any:
+    """The function; the first call with new shapes takes up to a minute."""
+    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415  # it loads the compiler
+
+    return torch.compile(flex_attention, dynamic=False)
+
+
+def why_not_compiled(facts: Facts) -> str | None:
+    """Only where it was asked for, and where a compiler is at hand."""
+    if not facts.compiling:
+        return "compiles for up to a minute: --compile tries it"
+    if facts.device == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        return "torch.compile needs a C++ compiler on a CPU, and there is no g++"
+    return None

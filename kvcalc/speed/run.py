@@ -1,0 +1,179 @@
+"""The order of a measurement: the machine, each mechanism and its growth, a share elsewhere, what articles claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+
+from kvcalc.errors import CannotRunError
+from kvcalc.note import note
+from kvcalc.scenario.scenario import cache_format
+from kvcalc.speed.case import cases_of, format_of
+from kvcalc.speed.claims import claims
+from kvcalc.speed.decode import Bench, decode
+from kvcalc.speed.growth import decode_growth, prefill_growth
+from kvcalc.speed.machine import TIMES_LARGER, has_bf16, measured_machine, refuse_a_change
+from kvcalc.speed.offload import offloaded, sequences_away
+from kvcalc.speed.paths import NAIVE
+from kvcalc.speed.result import Bench as Result
+from kvcalc.speed.timing import Stopwatch
+from kvcalc.verbs.question import ModelSummary, WorkloadSummary
+from kvcalc.verification.devices import choose_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from fractions import Fraction
+
+    from kvcalc.note import Note
+    from kvcalc.scenario import Scenario
+    from kvcalc.speed.case import Case
+    from kvcalc.speed.paths import Path
+    from kvcalc.speed.result import Growth, Measured
+    from kvcalc.verification.devices import Device
+    from kvcalc.verification.progress import Progress
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def run(
+    scenario: Scenario,
+    *,
+    mechanisms: tuple[str, ...] | None,
+    device_name: str,
+    samples: int,
+    compiling: bool,
+    offload: Fraction | None,
+    progress: Progress,
+    clock: Callable[[], float] = perf_counter,
+    least: bool = False,
+) -> Result:
+    """Measure; see `kvcalc.speed.bench_scenario`.
+
+    Args:
+        scenario: the model, the workload, the format of the cache.
+        mechanisms: their names; None for all that the model can have.
+        device_name: auto, cpu or cuda.
+        samples: of each figure.
+        compiling: whether torch.compile is tried.
+        offload: the share of the cache that is kept elsewhere.
+        progress: is told how far things are.
+        clock: gives seconds.
+        least: whether the smallest buffers do, since no figure is wanted.
+    """
+    device = choose_device(device_name, 0)
+    if device is None:
+        raise CannotRunError("--device meta: has no memory, so nothing takes time on it; next: --device cpu")
+    scenario, notes = _in_a_format_that_is_fast(scenario, device)
+    cases, left_out = cases_of(scenario, mechanisms)
+    name = format_of(cases[0])
+    subject = next((case for case in cases if case.own), cases[0])
+    if offload is not None:
+        sequences_away(subject, offload)
+    watch = Stopwatch(clock, device.synchronize, samples)
+    times_larger = 0 if least else TIMES_LARGER
+    with torch.no_grad():
+        progress("measuring the machine", 0, 1)
+        machine = measured_machine(device, DTYPES[name], watch, least=least)
+        device.release()
+        bench = Bench(device, DTYPES[name], watch, machine, compiling)
+        _refuse_without_headroom(bench, cases, times_larger)
+        measured: list[Measured] = []
+        growth: list[Growth | None] = []
+        paths: dict[str, Path] = {}
+        for done, case in enumerate(cases):
+            progress("measuring mechanisms", done, len(cases))
+            found, paths[case.name] = decode(bench, case, times_larger)
+            measured.append(found)
+            growth.append(decode_growth(bench, case, paths[case.name], found, times_larger))
+            growth.append(prefill_growth(bench, case))
+            device.release()
+        progress("measuring mechanisms", len(cases), len(cases))
+        away = None
+        if offload is not None:
+            own = measured[cases.index(subject)]
+            away = offloaded(bench, subject, paths[subject.name], own, offload)
+        refuse_a_change(machine, device, DTYPES[name], watch)
+    measured = _with_speed_ups(measured)
+    known = tuple(each for each in growth if each is not None)
+    return Result(
+        machine=machine,
+        model=ModelSummary.of(scenario.model),
+        workload=WorkloadSummary.of(scenario.workload),
+        cache_dtype=name,
+        mechanisms=tuple(measured),
+        growth=known,
+        claims=claims(measured, known, NAIVE),
+        offload=away,
+        notes=(*scenario.notes, *notes, *_notes(cases, left_out, measured)),
+    )
+
+
+def _in_a_format_that_is_fast(scenario: Scenario, device: Device) -> tuple[Scenario, tuple[Note, ...]]:
+    """With the cache in fp32, where nobody asked for a format and the processor has no bf16 of its own."""
+    if scenario.cache_format_given or device.kind != "cpu" or has_bf16(device):
+        return scenario, ()
+    said = note(
+        "bench-in-fp32",
+        f"caches are kept in fp32: {device.name} does not multiply bf16 itself (--cache-dtype bf16 measures it)",
+        device=device.name,
+    )
+    chosen = cache_format(scenario.model, "fp32", None, None, scenario.engine.tensor_names)
+    return replace(scenario, cache_format=chosen), (said,)
+
+
+def _refuse_without_headroom(bench: Bench, cases: list[Case], times_larger: int) -> None:
+    """Stop before anything is allocated that does not fit.
+
+    Raises:
+        CannotRunError: a mechanism's caches need more than is free; the mechanisms that fit are named.
+    """
+    free = bench.device.free_bytes()
+    if free is None:
+        return
+    needed = {case.name: _needed(bench, case, times_larger) for case in cases}
+    too_large = [name for name, size in needed.items() if size > free]
+    if too_large:
+        name = too_large[0]
+        others = ",".join(each for each in needed if each not in too_large)
+        would = f"next: --mechanism {others}, or " if others else "next: "
+        raise CannotRunError(
+            f"{name}: measuring it takes {needed[name]:,} bytes, and {free:,} are free; "
+            f"{would}a smaller --batch or --context"
+        )
+
+
+def _needed(bench: Bench, case: Case, times_larger: int) -> int:
+    """Caches that take turns, three times the scores in fp32, keys and values of one sequence, and a tenth more."""
+    context = case.scenario.workload.context
+    size = case.cache_bytes(context)
+    scores = 3 * 4 * case.sequences * case.mechanism.num_heads * case.positions(context)
+    heads = case.mechanism.heads
+    one = 3 * 2 * heads.num_heads * heads.head_dim * case.positions(context) * bench.dtype.itemsize
+    return bench.device.needed_bytes([size] * bench.copies(size, times_larger) + [scores, one])
+
+
+def _with_speed_ups(measured: list[Measured]) -> list[Measured]:
+    mha = next((each for each in measured if each.mechanism == "mha"), None)
+    if mha is None:
+        return measured
+    base = mha.attention.timed.median_seconds
+    return [replace(each, speed_up=base / each.attention.timed.median_seconds) for each in measured]
+
+
+def _notes(cases: list[Case], left_out: dict[str, str], measured: list[Measured]) -> Iterator[Note]:
+    for name, reason in left_out.items():
+        yield note("bench-left-out", f"{name} is not measured: it {reason}", mechanism=name, reason=reason)
+    if any(case.layer.span for case in cases):
+        spans = next(case.layer.label for case in cases if case.layer.span)
+        yield note("bench-window", f"prefill is not measured of layers with a span: {spans}", layer=spans)
+    above = [each.mechanism for each in measured if each.attention.bound_share > 1]
+    if above:
+        yield note(
+            "bench-above-bound",
+            f"{', '.join(above)}: faster than the bound, which rests on bandwidth and rate as measured here by plain "
+            "ways: they are lower than the machine's",
+            mechanisms=tuple(above),
+        )
