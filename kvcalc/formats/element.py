@@ -238,6 +238,11 @@ _NOT_FOLLOWED = {
     "turboquant": "is vLLM's, with slots that depend on the head and the first and last layers in the model's dtype "
     "(vllm/model_executor/layers/quantization/turboquant/config.py), which kvcalc does not follow; "
     "--cache-dtype int4_per_token_head is nearest to turboquant_4bit_nc, 68 bytes of a key or value of 128 and not 67",
+    "q8_kv": "is ik_llama.cpp's, with 8 bytes beside each head of a key and none beside values (src/llama.cpp, "
+    "ggml_new_tensor_2d of n_embd_head_k; row_meta_size of ggml/src/ggml.c): for heads of 128 give --cache-dtype "
+    "k=q8_g128_s8,v=q8_g32_s0",
+    "turbo3": "has two sizes in forks of llama.cpp, by what their logs print: give --cache-dtype q3_g32_s2 (14 bytes "
+    "of 32, stored files 56680919943 and 52601386018) or q3_g128_s2 (50 of 128, 61770422210)",
 }
 """What names of formats begin with that are known and not followed, and what does instead."""
 

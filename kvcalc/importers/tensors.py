@@ -27,12 +27,14 @@ class StoredTensor(NamedTuple):
         format: of its elements, as kvcalc names it.
         elements: how many are stored, which where weights are packed is fewer than parameters.
         size: bytes.
+        beside: of those, bytes that are not of its elements: a scale of each row.
     """
 
     name: str
     format: str
     elements: int
     size: int
+    beside: int = 0
 
 
 class AddedUp:

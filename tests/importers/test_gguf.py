@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from pathlib import Path
 
 import gguf
@@ -17,6 +18,7 @@ from kvcalc.catalogue.validation import validated
 from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.formats.element import FORMATS
 from kvcalc.formats.weights import WEIGHT_FORMATS, find_weight_format
+from kvcalc.importers.gguf.fork_types import FORK_TYPES
 from kvcalc.importers.gguf.header import Skipped, read_header
 from kvcalc.importers.gguf.types import TENSOR_TYPES
 
@@ -302,6 +304,54 @@ def test_types_and_blocks_are_those_of_the_gguf_package() -> None:
             "bfp16", "bf16"
         ) in {name, name.replace("int", "i")}
     assert not set(FORMATS) & set(WEIGHT_FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "block", "size", "beside"),
+    [  # sizes as a C compiler has them of ggml-common.h of ik_llama.cpp at 8337e4c, row_meta_size of its ggml.c
+        (133, 32, 26, 0),
+        (134, 64, 13, 2),
+        (135, 64, 16, 4),
+        (137, 256, 76, 0),
+        (138, 256, 110, 0),
+        (139, 256, 144, 0),
+        (140, 256, 176, 0),
+        (141, 256, 212, 0),
+        (144, 256, 136, 4),
+        (145, 256, 70, 2),
+        (146, 256, 128, 4),
+        (151, 32, 32, 8),
+        (152, 256, 168, 4),
+        (153, 256, 68, 4),
+        (154, 256, 100, 4),
+        (155, 256, 128, 4),
+        (156, 256, 102, 2),
+        (157, 256, 86, 2),
+        (158, 256, 56, 4),
+        (219, 32, 6, 2),
+        (229, 32, 7, 2),
+        (397, 256, 258, 0),
+        (399, 256, 258, 0),
+    ],
+)
+def test_types_of_ik_llama_cpp(kind: int, block: int, size: int, beside: int) -> None:
+    fork = FORK_TYPES[kind]
+    form = find_weight_format(fork.format, "type")
+    assert (form.block_bytes * block, fork.row_scale) == (size * form.block_elems, beside)
+
+
+def test_a_file_with_types_of_ik_llama_cpp(tmp_path: Path) -> None:
+    """The scale of a row lies beside its blocks; the gguf package knows no such types, so their numbers are put in."""
+    path = write(tmp_path / "model.gguf", "llama", LLAMA, {**TENSORS, "blk.0.attn_q.weight": ([256, 256], Type.Q5_K)})
+    data = path.read_bytes()
+    described = b"blk.0.attn_q.weight" + struct.pack("<IQQ", 2, 256, 256)
+    place = data.index(described) + len(described)
+    assert data[place : place + 4] == struct.pack("<I", Type.Q5_K)
+    path.write_bytes(data[:place] + struct.pack("<I", 144) + data[place + 4 :])
+    parts = {part.part: part for part in load_model(path).weights}
+    assert parts["layers, q4_g256_s8"].size == 256 * 136
+    scales = next(part for part in parts.values() if part.scales)
+    assert (scales.size, scales.format, load_model(path).parameters) == (256 * 4, "fp32", 378_880 + 256)
 
 
 def test_a_file_of_its_format_is_for_llama_cpp(kvcalc: Kvcalc, tmp_path: Path) -> None:

@@ -20,10 +20,23 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 LLM_ARGS = "tensorrt_llm/llmapi/llm_args.py, KvCacheConfig"
+BLOCK_ARRAY = "cpp/tensorrt_llm/kernels/kvCacheUtils.h, KVBlockArray: tokensPerBlock must be power of 2"
 MOST_BLOCK = 10**6
 MOST_DRAFTED = 1000
 FORMATS = ("fp16", "bf16", "fp32", "fp8", "nvfp4")
 """resource_manager.py, get_cache_bytes_per_token."""
+
+
+def _power_of_two(text: str, what: str) -> int:
+    """Tokens of a block, as the kernels' offsets need them."""
+    tokens = parse_count(text, what, MOST_BLOCK, 1)
+    if tokens & (tokens - 1):
+        least = 1 << tokens.bit_length() - 1
+        raise KvcalcError(
+            f"{what}: {tokens:,} is no power of two, which tensorrt-llm needs ({BLOCK_ARRAY}); {least:,} or "
+            f"{2 * least:,} is"
+        )
+    return tokens
 
 
 @noun
@@ -46,7 +59,7 @@ class TensorrtLlm(Engine):
     options: ClassVar[Mapping[str, Option]] = MappingProxyType(
         {
             "tokens-per-block": Option(
-                lambda text, what: parse_count(text, what, MOST_BLOCK, 1), "32", "Tokens of a block.", source=LLM_ARGS
+                _power_of_two, "32", "Tokens of a block, a power of two.", source=f"{LLM_ARGS}; {BLOCK_ARRAY}"
             ),
             "free-gpu-memory-fraction": Option(
                 parse_fraction,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvcalc.errors import KvcalcError
 from kvcalc.files import open_file
 from kvcalc.formats.weights import find_weight_format
+from kvcalc.importers.gguf.fork_types import FORK_TYPES
 from kvcalc.importers.gguf.types import TENSOR_TYPES
 from kvcalc.importers.tensors import StoredTensor
 
@@ -132,14 +133,17 @@ class _Cursor:
             raise self.error(f"{where}: {dims:,} dims are more than {MAX_DIMS}")
         shape = [self.number("<Q") for _ in range(dims)]
         kind, offset = self.number("<I"), self.number("<Q")
-        if kind not in TENSOR_TYPES:
+        fork = FORK_TYPES.get(kind)
+        known = TENSOR_TYPES.get(kind) or (fork.format if fork else None)
+        if known is None:
             raise self.error(f"{where}: type {kind} is not known")
-        form = find_weight_format(TENSOR_TYPES[kind], "type")
+        form = find_weight_format(known, "type")
         if any(each > self.size * form.block_elems for each in shape) or (shape and shape[0] % form.block_elems):
             raise self.error(f"{where}: a shape that {form.name} does not have")
         elements = math.prod(shape)
         size = math.prod(factor.value for factor in form.parameters(elements))
-        return StoredTensor(name, form.name, elements, size), offset
+        beside = elements // shape[0] * fork.row_scale if fork and elements else 0
+        return StoredTensor(name, form.name, elements, size + beside, beside), offset
 
     def check_places(self, found: list[tuple[StoredTensor, int]], alignment: Any) -> int:
         """Tensors lie after the header, and none over another; how many bytes of them the file lacks."""

@@ -10,6 +10,7 @@ from kvcalc.files import is_there
 from kvcalc.importers.config import BY_HAND, Config
 from kvcalc.importers.gguf.cache_keys import CACHE_KEYS
 from kvcalc.importers.gguf.families import FAMILIES, NOTHING_KEPT
+from kvcalc.importers.gguf.fork_types import scales_apart
 from kvcalc.importers.gguf.header import MAX_TENSORS, Header, Skipped, read_header
 from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN, PATTERN, WINDOW, unused
 from kvcalc.importers.imported_layer import grouped
@@ -65,7 +66,7 @@ def model_of_header(header: Header, name: str, shown: str, assumed: Mapping[str,
     unused(config, WINDOW, PATTERN)
     refuse_missing_layers(header.tensors, layers, shown)
     tied = not any(tensor.name == OUTPUT for tensor in header.tensors)
-    weights = weights_of(header.tensors, len(layers), head="tied" if tied else "own", shown=shown)
+    weights = weights_of(scales_apart(header.tensors), len(layers), head="tied" if tied else "own", shown=shown)
     named = Sourced(name, "the name of the file")
     fields = (("name", named), *_fields(config, header, weights, tied=tied))
     refuse_unread_keys(config, lambda values: {name for name in CACHE_KEYS if values.get(name)})
