@@ -74,6 +74,7 @@ def test_what_is_not_followed_is_refused_by_name(model: str, named: str) -> None
         ({"gpu": "h200", "tp": 2, "dp": 2, "dp_attention": True}, "--dp-attention"),
         ({"gpu": "h200", "tp": 8, "dcp": 2}, "--dcp"),
         ({"gpu": "h200", "cache_dtype": "int8"}, "--cache-dtype"),
+        ({"gpu": "h200", "block_size": 33}, "33 is no power of two, .*; 32 or 64 is"),
     ],
 )
 def test_deployments_that_are_not_followed_are_refused(settings: dict[str, object], named: str) -> None:

@@ -211,7 +211,7 @@ def test_formats_that_are_known_and_not_followed_name_a_step_that_works() -> Non
         find_format("turboquant_4bit_nc", "--cache-dtype")
     with pytest.raises(KvcalcError, match="k=q8_g128_s8,v=q8_g32_s0"):  # 8 heads of 136 bytes, and 1,024
         find_format("q8_KV", "--cache-dtype")
-    with pytest.raises(KvcalcError, match="q3_g32_s2 .* or q3_g128_s2"):
+    with pytest.raises(KvcalcError, match=r"q3_g32_s2 .* or q3_g128_s2"):
         find_format("turbo3", "--cache-dtype")
     with pytest.raises(KvcalcError, match="--weights SIZE gives all of them"):
         find_weight_format("exl3", "--weight-dtype")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 LLM_ARGS = "tensorrt_llm/llmapi/llm_args.py, KvCacheConfig"
-BLOCK_ARRAY = "cpp/tensorrt_llm/kernels/kvCacheUtils.h, KVBlockArray: tokensPerBlock must be power of 2"
+BLOCK_ARRAY = "cpp/tensorrt_llm/kernels/kvCacheUtils.h, KVBlockArrayForContextFMHA: tokensPerBlock must be power of 2"
 MOST_BLOCK = 10**6
 MOST_DRAFTED = 1000
 FORMATS = ("fp16", "bf16", "fp32", "fp8", "nvfp4")
