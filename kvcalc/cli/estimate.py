@@ -1,6 +1,7 @@
 """kvcalc estimate: the cache, the memory and the GPUs of one scenario."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, TypedDict
 
 import typer
@@ -38,6 +39,19 @@ class Check(TypedDict, total=False):
     ]
 
 
+class Beside(TypedDict, total=False):
+    """What stands beside the bound."""
+
+    measured: Annotated[
+        str | None,
+        Option(
+            "FILE",
+            "Tell what a machine took, from what kvcalc bench --json wrote, beside the bound.",
+            panel="Output",
+        ),
+    ]
+
+
 _LOOKED_FOR = {"tp", "pp", "dp", "ep", "dcp", "dp_attention", "spill"}
 
 
@@ -55,7 +69,7 @@ def register(app: typer.Typer) -> None:
     app.command("estimate", cls=TextCommand)(estimate_command)
 
 
-@takes(ScenarioOptions, Check, Emit, ResultOutput)
+@takes(ScenarioOptions, Check, Beside, Emit, ResultOutput)
 def estimate_command(call: typer.Context, model: ModelArgument = None, **given: Any) -> None:
     """The cache, the memory and the number of GPUs of a model, with the formula behind every figure."""
     output, check, accept_tight = output_of(given), given["check"], given["accept_tight"]
@@ -63,6 +77,7 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
         raise KvcalcError("--accept-tight: says what --check accepts; give --check too")
     asked = given_on_line(given, ScenarioOptions)
     if given["emit"] is not None:
+        _refuse_measured(given)
         emit("estimate", model, given, asked)
         return
     if may_be_several(asked):
@@ -71,16 +86,30 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
         from kvcalc.render.ladder import estimate_ladder_report  # noqa: PLC0415  # likewise
 
         if varied(estimate_each, asked):
+            _refuse_measured(given)
             rows = show_ladder(estimate_each, estimate_ladder_report, model, asked, output, ScenarioOptions)
             if check:
                 refuse_unless(rows, lambda each: _holds(each, accept_tight=accept_tight))
             return
     result = estimate(scenario_of(model, asked))
+    if given["measured"] is not None:
+        result = _with_measured(result, given["measured"])
     holds = not check or _holds(result, accept_tight=accept_tight)
     command = _next(result, typed(call.obj, "--check", "--accept-tight"), model, given) if output.is_read else ""
     show(estimate_report(result, output.unit, explain=output.explain, command=command), output)
     if not holds:
         raise NoError(f"--check: {_why_not(result)}")
+
+
+def _with_measured(result: Estimate, file: str) -> Estimate:
+    from kvcalc.verbs.measured import measured_note  # noqa: PLC0415  # for start-up time
+
+    return replace(result, notes=(*result.notes, measured_note(file, result)))
+
+
+def _refuse_measured(given: Mapping[str, Any]) -> None:
+    if given["measured"] is not None:
+        raise KvcalcError("--measured: stands beside one estimate; give one value of each option, and no --emit")
 
 
 def _holds(result: Estimate, *, accept_tight: bool) -> bool:

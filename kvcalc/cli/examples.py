@@ -100,7 +100,7 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
                 "kvcalc bench llama-3-8b --mechanism gqa --batch 16 --offload 0.25",
                 "kvcalc bench llama-3-8b --batch 16 --json -o bench.json",
             ),
-            ("kvcalc compare (the bounds)", "kvcalc estimate"),
+            ("kvcalc estimate --measured (a measured speed beside the bound)", "kvcalc compare (the bounds)"),
         ),
         "explain": Guide(
             ("kvcalc explain", "kvcalc explain mla", "kvcalc explain q8_0", "kvcalc explain vllm"),

@@ -23,7 +23,7 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "verify": (VerifyOptions, ListingOutput),
 }
 OF_THE_COMMAND_ALONE = {
-    "estimate": {"check", "accept_tight", "emit"},
+    "estimate": {"check", "accept_tight", "measured", "emit"},
     "capacity": {"from_log", "from_command", "emit"},
     "plan": {"emit"},
     "compare": {"articles"},

@@ -1,0 +1,120 @@
+"""A speed that `kvcalc bench` measured, beside an estimate: refused where it is of another thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Never
+
+from kvcalc.errors import KvcalcError, one_line
+from kvcalc.importers.json_text import parse_mapping, read_text
+from kvcalc.note import note
+
+if TYPE_CHECKING:
+    from kvcalc.note import Note
+    from kvcalc.verbs.estimate_result import Estimate
+
+MOST = 10**12
+"""A number that is larger, or is none, is refused."""
+
+_LONGEST_NAME = 100
+"""Characters of a name in the file."""
+
+
+def measured_note(file: str, result: Estimate) -> Note:
+    """What the machine of a measurement took for what an estimate is of, as a note with the figures.
+
+    Args:
+        file: what `kvcalc bench --json -o FILE` wrote.
+        result: the estimate.
+
+    Raises:
+        KvcalcError: the file is no such thing, or it measured another model, workload, mechanism or format.
+    """
+    shown = f"--measured {file[:120]}"
+    found = _Read(parse_mapping(read_text(Path(file), shown), shown), shown)
+    if found.word("command") != "bench":
+        found.refuse("is not what kvcalc bench --json prints")
+    scenario, workload = result.scenario, result.workload
+    again = f"next: kvcalc bench {scenario.model.name} -b {workload.batch} -c {workload.context} --json -o FILE"
+    found.same("model.name", scenario.model.name, again)
+    found.same("workload.batch", workload.batch, again)
+    found.same("workload.context", workload.context, again)
+    row = next((each for each in found.rows("mechanisms") if each.value("own") is True), None)
+    if row is None:
+        found.refuse(f"measured other mechanisms than the model's own; {again}")
+    label, layers = row.word("layer"), {layer.label: layer for layer in scenario.model.distinct()}
+    if label not in layers:
+        found.refuse(f"measured layers of {label}, and the model has {', '.join(layers)}; {again}")
+    layer, dtype = layers[label], found.word("cache_dtype")
+    formats = {scenario.cache_format.of(layer, tensor).name for tensor in layer.attention.cached()}
+    if formats != {dtype}:
+        asked = ", ".join(sorted(formats))
+        found.refuse(f"measured a cache in {dtype}, and this is in {asked}; next: --cache-dtype {dtype}")
+    seconds = row.number("attention.timed.median_seconds")
+    bound = row.number("attention.bound_seconds")
+    number = scenario.model.distinct()[layer]
+    where = _machine(found)
+    return note(
+        "measured-attention",
+        f"measured on {where}: attention of a step takes {seconds * 1000:.3g} ms a layer, {seconds / bound:.2f} times "
+        f"the bound of that machine ({bound * 1000:.3g} ms), so {seconds * number * 1000:.4g} ms for {number:,} layers "
+        "of that kind, without weights; it says nothing of another machine",
+        machine=where,
+        layer=label,
+        layers=number,
+        seconds=seconds,
+        bound_seconds=bound,
+        seconds_of_layers=seconds * number,
+    )
+
+
+def _machine(found: _Read) -> str:
+    """'AMD EPYC (cpu, 2 threads, torch 2.13.0)'."""
+    device, threads = found.word("machine.device"), found.number("machine.threads")
+    told = f"{threads:.0f} threads, " if device == "cpu" else ""
+    return f"{found.word('machine.name')} ({device}, {told}torch {found.word('machine.torch')})"
+
+
+class _Read:
+    """Values of a file that nobody has checked, by their path."""
+
+    def __init__(self, root: Any, shown: str) -> None:
+        self._root, self._shown = root, shown
+
+    def refuse(self, why: str) -> Never:
+        raise KvcalcError(f"{self._shown}: {why}")
+
+    def value(self, path: str) -> Any:
+        """None where there is nothing."""
+        found = self._root
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+    def word(self, path: str) -> str:
+        """A name, on one line."""
+        found = self.value(path)
+        if not isinstance(found, str) or not found:
+            self.refuse(f"has no {path}: it is not what kvcalc bench --json prints")
+        return one_line(found, _LONGEST_NAME)
+
+    def number(self, path: str) -> float:
+        """A finite number above 0."""
+        found = self.value(path)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < MOST:
+            self.refuse(f"{path} is no number above 0")
+        return float(found)
+
+    def rows(self, path: str) -> list[_Read]:
+        """Objects of a list."""
+        found = self.value(path)
+        if not isinstance(found, list):
+            self.refuse(f"has no {path}: it is not what kvcalc bench --json prints")
+        return [_Read(each, self._shown) for each in found]
+
+    def same(self, path: str, asked: object, again: str) -> None:
+        """What was measured is what is asked."""
+        found = self.value(path)
+        if found != asked or isinstance(found, bool):
+            told = one_line(str(found), _LONGEST_NAME)
+            self.refuse(f"measured {path} {told}, and this is {asked}; {again}")

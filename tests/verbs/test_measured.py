@@ -1,0 +1,100 @@
+"""A file of kvcalc bench beside an estimate: told with its machine, or refused where it is of another thing."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Kvcalc
+
+FILE: dict[str, Any] = {
+    "command": "bench",
+    "machine": {"device": "cpu", "name": "A Processor", "threads": 2, "torch": "2.13.0"},
+    "model": {"name": "llama-3-8b"},
+    "workload": {"batch": 8, "context": 4096},
+    "cache_dtype": "fp32",
+    "mechanisms": [
+        {"own": False, "layer": "mha 32 x 128", "attention": {}},
+        {
+            "own": True,
+            "layer": "gqa 32/8 x 128",
+            "attention": {"timed": {"median_seconds": 0.02}, "bound_seconds": 0.01},
+        },
+    ],
+}
+LINE = ("estimate", "llama-3-8b", "-b", "8", "-c", "4096", "--cache-dtype", "fp32", "--json", "--measured")
+
+
+def written(tmp_path: Path, path: str = "", value: Any = None) -> str:
+    """The file, with one value of it changed."""
+    told: Any = copy.deepcopy(FILE)
+    if path:
+        *keys, last = path.split(".")
+        at = told
+        for key in keys:
+            at = at[int(key) if key.isdigit() else key]
+        at[last] = value
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(told), encoding="utf-8")
+    return str(file)
+
+
+def test_a_measurement_is_told_with_its_machine_and_its_figures(tmp_path: Path, kvcalc: Kvcalc) -> None:
+    run = kvcalc(*LINE, written(tmp_path))
+    (told,) = [each for each in json.loads(run.stdout)["notes"] if each["code"] == "measured-attention"]
+    assert told["data"] == {
+        "machine": "A Processor (cpu, 2 threads, torch 2.13.0)",
+        "layer": "gqa 32/8 x 128",
+        "layers": 32,
+        "seconds": 0.02,
+        "bound_seconds": 0.01,
+        "seconds_of_layers": 0.64,
+    }
+    assert "20 ms a layer, 2.00 times the bound of that machine (10 ms), so 640 ms for 32 layers" in told["text"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.name", "llama-3-70b", "measured model.name llama-3-70b, and this is llama-3-8b; next: kvcalc bench"),
+        ("workload.batch", 4, "measured workload.batch 4, and this is 8"),
+        ("workload.context", 8192, "and this is 4096; next: kvcalc bench llama-3-8b -b 8 -c 4096"),
+        ("cache_dtype", "bf16", "measured a cache in bf16, and this is in fp32; next: --cache-dtype bf16"),
+        ("mechanisms.1.own", False, "measured other mechanisms than the model's own"),
+        ("mechanisms.1.layer", "gqa 32/4 x 128", "measured layers of gqa 32/4 x 128, and the model has gqa 32/8 x 128"),
+        ("command", "verify", "is not what kvcalc bench --json prints"),
+        ("mechanisms", 3, "has no mechanisms"),
+        ("mechanisms", [3, None], "measured other mechanisms"),
+        ("mechanisms.1.attention", None, "attention.timed.median_seconds is no number above 0"),
+        ("mechanisms.1.attention.timed.median_seconds", float("nan"), "is no number above 0"),
+        ("mechanisms.1.attention.timed.median_seconds", 0, "is no number above 0"),
+        ("mechanisms.1.attention.bound_seconds", True, "is no number above 0"),
+        ("machine.name", 7, "has no machine.name"),
+    ],
+)
+def test_another_thing_is_refused(path: str, value: Any, message: str, tmp_path: Path, kvcalc: Kvcalc) -> None:
+    run = kvcalc(*LINE, written(tmp_path, path, value))
+    assert (run.code, run.stdout) == (2, "")
+    assert message in run.stderr
+
+
+def test_what_is_no_json_and_several_estimates_are_refused(tmp_path: Path, kvcalc: Kvcalc) -> None:
+    file = tmp_path / "bench.json"
+    file.write_text("[" * 10_000, encoding="utf-8")
+    assert kvcalc(*LINE, str(file)).code == 2
+    assert kvcalc(*LINE, str(tmp_path / "none.json")).code == 2
+    run = kvcalc("estimate", "llama-3-8b", "-b", "1,2", "--measured", written(tmp_path))
+    assert "--measured: stands beside one estimate" in run.stderr
+
+
+def test_names_of_the_file_cannot_write_to_the_terminal(tmp_path: Path, kvcalc: Kvcalc) -> None:
+    run = kvcalc(*LINE[:-2], "--measured", written(tmp_path, "machine.name", "A\x1b[31mB\nC"))
+    assert run.code == 0
+    assert "\x1b[31m" not in run.stderr
+    assert "A\\x1b[31mB\\nC" in run.stderr
