@@ -143,12 +143,14 @@ def capacity_from_command(command: str, /, **options: Unpack[CapacityOptions]) -
     """
     from kvcalc.logs.command import read_command  # noqa: PLC0415  # for start-up time
     from kvcalc.verbs.from_command import asked_by  # noqa: PLC0415  # likewise
+    from kvcalc.verbs.from_command.blamed import blamed_on_the_line  # noqa: PLC0415  # likewise
 
-    model, said, notes = asked_by(read_command(command), options)
-    memory = said.pop("cache_memory", None)
-    asked = scenario_of(model, said)
-    asked = replace(asked, notes=(*notes, *asked.notes))
-    return capacity(asked, cache_memory=memory) if memory is not None else capacity(asked)
+    with blamed_on_the_line(options):
+        model, said, notes = asked_by(read_command(command), options)
+        memory = said.pop("cache_memory", None)
+        asked = scenario_of(model, said)
+        asked = replace(asked, notes=(*notes, *asked.notes))
+        return capacity(asked, cache_memory=memory) if memory is not None else capacity(asked)
 
 
 @accepts(CompareOptions)

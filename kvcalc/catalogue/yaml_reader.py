@@ -72,7 +72,7 @@ def read_yaml(path: Path, name: str | None = None) -> Document:
     shown = name or str(path)
     data = read_bytes(path, shown, MAX_BYTES)
     if len(data) > MAX_BYTES:
-        raise KvcalcError(f"{shown}: larger than {MAX_BYTES:,} bytes: not a model file")
+        raise KvcalcError(f"{shown}: larger than {MAX_BYTES:,} bytes")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -129,7 +129,7 @@ class _Reader:
         self.values[path] = mark
         self.count += 1
         if self.count > MAX_VALUES:
-            raise self.error(mark, f"more than {MAX_VALUES:,} values: not a model file")
+            raise self.error(mark, f"more than {MAX_VALUES:,} values")
         if len(path) > MAX_DEPTH:
             raise self.error(mark, f"nested more than {MAX_DEPTH} deep")
         if isinstance(event, yaml.AliasEvent):

@@ -113,7 +113,7 @@ def _words(text: str) -> list[str]:
     try:
         words = shlex.split(joined, comments=True)
     except ValueError as error:
-        raise KvcalcError(f"{OPTION}: a quote is not closed, or the line ends in a backslash: {error}") from error
+        raise KvcalcError(f"{OPTION}: a quote is not closed, or the line ends in a backslash") from error
     if len(words) > MAX_WORDS:
         raise KvcalcError(f"{OPTION}: {len(words):,} words are more than the limit of {MAX_WORDS:,}")
     return words

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
 from kvcalc.files import read_bytes
-from kvcalc.scenario.mix import Kind, Mix
+from kvcalc.scenario.mix import MOST_KINDS, Kind, Mix
 from kvcalc.units import MAX_CONTEXT, check_count, parse_count, parse_positive
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1 << 20
 """Of a file."""
+MOST_LINES = 4096
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _FORM = "SHARE:INPUT+OUTPUT (for example 70%:2Ki+500,30%:16Ki+1Ki), or a CSV file with share,input,output"
 _COLUMNS = ("share", "input", "output")
 _PERCENT = 100
@@ -58,10 +61,19 @@ def _of_file(path: Path, what: str) -> Iterator[Kind]:
     raw = read_bytes(path, shown, MOST_BYTES)
     if len(raw) > MOST_BYTES:
         raise KvcalcError(f"{shown}: longer than {MOST_BYTES:,} bytes")
+    if raw[:2] in _UTF_16:
+        raise KvcalcError(f"{shown}: is UTF-16; save it as UTF-8, as iconv -f UTF-16 -t UTF-8 FILE does")
     try:
-        rows = list(csv.reader(raw.decode("utf-8-sig").splitlines(), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise KvcalcError(f"{shown}: no CSV file: {error}") from None
+        rows = list(islice(csv.reader(raw.decode("utf-8-sig").splitlines(), strict=True), MOST_LINES + 1))
+    except UnicodeDecodeError as error:
+        raise KvcalcError(f"{shown}: is not UTF-8 text (byte {error.start})") from None
+    except csv.Error:
+        raise KvcalcError(f"{shown}: no CSV file: a quote is not closed, or a cell is too long") from None
+    if len(rows) > MOST_LINES:
+        raise KvcalcError(
+            f"{shown}: more than {MOST_LINES:,} lines; a mix has at most {MOST_KINDS:,} kinds of requests "
+            "(kvcalc demand reads traces)"
+        )
     lines = [(number, [cell.strip() for cell in row]) for number, row in enumerate(rows, 1) if any(map(str.strip, row))]
     header = [cell.lower() for cell in lines[0][1]] if lines else []
     if sorted(header) != sorted(_COLUMNS) or len(lines) == 1:

@@ -114,7 +114,8 @@ def _of_csv(path: Path) -> Iterator[Price]:
                 continue
             yield Price(cells[0], cells[1], where, of_file=True)
     except csv.Error as error:
-        raise KvcalcError(f"{path}:{lines.line_num}: {error}") from error
+        told = "no line of CSV: a quote is not closed, or a cell is too long"
+        raise KvcalcError(f"{path}:{lines.line_num}: {told}") from error
 
 
 def priced(given: Sequence[Price], names: Mapping[str, str], own_name: Any) -> dict[str, Price]:

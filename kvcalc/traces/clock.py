@@ -10,8 +10,8 @@ from kvcalc.errors import KvcalcError
 from kvcalc.traces.columns import UNITS
 from kvcalc.traces.trace import SECOND
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
-_REST = re.compile(r"(?:[.,](\d{1,12}))?(?:Z|UTC|([+-])(\d\d):?(\d\d))?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
+_REST = re.compile(r"(?:[.,](\d{1,12}))?(?:Z|UTC|([+-])(\d\d):?(\d\d))?", re.ASCII)
 _LONGEST_DATE = 40
 _TO_THE_SECOND = 19
 """Characters of a date without its decimals."""
@@ -49,7 +49,8 @@ class Clock:
         """
         if text[:_TO_THE_SECOND] == self._second[0]:
             part = text[_TO_THE_SECOND + 1 :]
-            if text[_TO_THE_SECOND : _TO_THE_SECOND + 1] == "." and part.isdecimal() and len(part) <= _NANO:
+            plain = part.isdecimal() and part.isascii() and len(part) <= _NANO
+            if plain and text[_TO_THE_SECOND : _TO_THE_SECOND + 1] == ".":
                 return self._second[1] * SECOND + int(part.ljust(_NANO, "0"))
         whole, _, part = text.partition(".")
         if whole.isdecimal() and whole.isascii() and (not part or (part.isdecimal() and part.isascii())):

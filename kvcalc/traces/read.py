@@ -80,9 +80,9 @@ class _Reader:
             self._begin(columns)
             places = {said: header.index(name) for said, name in columns.names.items() if said != HASHES}
             self._rows(csv.reader(lines, delimiter=delimiter, strict=True), places)
-        except csv.Error as error:
+        except csv.Error:
             self._number += 1
-            self._refuse(str(error))
+            self._refuse("no line of CSV: a quote is not closed, or a cell is too long")
         return self._trace(columns)
 
     def _rows(self, rows: Iterator[Sequence[str]], places: dict[str, int]) -> None:
@@ -108,7 +108,7 @@ class _Reader:
             try:
                 held = decoder.decode(line)
             except (ValueError, RecursionError) as error:
-                raise KvcalcError(f"{self._where}:{self._number}: not an object of JSON: {error}") from error
+                raise KvcalcError(f"{self._where}:{self._number}: not an object of JSON") from error
             if not isinstance(held, dict):
                 self._refuse("not an object of JSON")
             if columns is None:
@@ -143,7 +143,7 @@ class _Reader:
                     self._latest = time
                 self._arrivals.append(time)
             for said, value, tokens in ((INPUT, prompt, self._inputs), (OUTPUT, generated, self._outputs)):
-                plain = type(value) is str and value.isdecimal() and len(value) < _MOST_DIGITS
+                plain = type(value) is str and value.isdecimal() and value.isascii() and len(value) < _MOST_DIGITS
                 tokens.append(int(value) if plain else _tokens(value, said))
         except KvcalcError as error:
             self._refuse(str(error))

@@ -104,6 +104,8 @@ WRONG = [
     (HEADER + "1,2\n", ":2: 2 columns, where the header has at least 3"),
     (HEADER + "1,-2,3\n", ":2: input tokens: not a whole number: '-2'"),
     (HEADER + "1,2,nan\n", ":2: output tokens: not a whole number: 'nan'"),
+    (HEADER + "1,\u0661\u0660,3\n", ":2: input tokens: not a whole number"),
+    (HEADER + "2023-11-16 18:17:03.1,2,3\n2023-11-16 18:17:03.\u0662,2,3\n", ":3: not a time"),
     (HEADER + "1,2.5,3\n", ":2: input tokens: not a whole number: '2.5'"),
     (HEADER + "1,9999999999999,3\n", ":2: input tokens: 9999999999999 is not from 0 to"),
     (HEADER + "1," + "9" * 5000 + ",3\n", ":2: input tokens: not a whole number"),
@@ -128,7 +130,7 @@ WRONG = [
     ('{"arrival": 0, "input_tokens": 9, "output_tokens": 1, "hash_ids": [1]}\n', "--hash-block N says how many"),
     (b"\xff\xfet\x00i\x00\n", "is UTF-16: iconv -f UTF-16 -t UTF-8 FILE"),
     (b"\x1f\x8b\x08\x00rest", "is compressed: gzip -dc FILE"),
-    (HEADER + '1,2,"3\n', ":2: unexpected end of data"),
+    (HEADER + '1,2,"3\n', ":2: no line of CSV: a quote is not closed"),
     (HEADER + "x" * (1024**2 + 5), ":2: a line of more than 1,048,576 bytes"),
 ]
 

@@ -173,9 +173,11 @@ REFUSED = [
     ("vllm serve Qwen/Qwen3-8B --max-model-len $(cat len)", "--max-model-len is $(cat"),
     ("vllm serve Qwen/Qwen3-8B --max-model-len `id`", "--max-model-len is `id`"),
     ("vllm serve no-such/model-9000b", "model: no file, name or hub id"),
-    ("vllm serve Qwen/Qwen3-8B -tp x", "--tp: not a number: 'x'"),
+    ("vllm serve Qwen/Qwen3-8B -tp x", "--from-command: the line's --tp: not a number: 'x'"),
     ("vllm serve Qwen/Qwen3-8B -tp 3", "tp: 3 is illegal"),
-    ("vllm serve Qwen/Qwen3-8B --kv-cache-dtype q8_0", "--cache-dtype: vllm"),
+    ("vllm serve Qwen/Qwen3-8B --kv-cache-dtype q8_0", "--from-command: the line's --cache-dtype: vllm"),
+    ("vllm serve Qwen/Qwen3-8B --block-size 7", "--from-command: the line's --engine-option block-size: 7"),
+    ("trtllm-serve Qwen/Qwen3-8B --tp_size 0", "--from-command: the line's --tp: must be at least 1"),
     ("vllm serve Qwen/Qwen3-8B --cpu-offload-gb 10", "give what it takes as --reserve"),
     ("vllm serve Qwen/Qwen3-8B --num-gpu-blocks-override 10", "changes memory"),
     ("vllm serve Qwen/Qwen3-8B --config c.yaml", "put them into the line"),
@@ -199,7 +201,10 @@ REFUSED = [
     ("vllm serve " + "x" * MAX_LENGTH, "more than the limit of 65,536"),
     ("vllm serve Qwen/Qwen3-8B " + "-tp 1 " * 3000, "more than the limit of 4,096"),
     ("vllm serve Qwen/Qwen3-8B --max-model-len " + "9" * 5000, "--context: not a number"),
-    ("vllm serve Qwen/Qwen3-8B --max-num-seqs 99999999999", "beyond the limit"),
+    (
+        "vllm serve Qwen/Qwen3-8B --max-num-seqs 99999999999",
+        "the line's max-num-seqs: 99,999,999,999 is beyond the limit",
+    ),
     ("vllm serve \x1b[31mred", "model: no file"),
 ]
 
@@ -212,6 +217,11 @@ def test_what_cannot_be_read_is_refused(line: str, told: str) -> None:
     assert told in message
     assert len(message) < 1000
     assert all(each.isprintable() for each in message.split("\n"))
+
+
+def test_options_beside_the_line_are_blamed_themselves() -> None:
+    with pytest.raises(KvcalcError, match=r"^--tp: not a number"):
+        capacity_from_command("vllm serve Qwen/Qwen3-8B -tp 2", tp="x")
 
 
 def test_options_without_a_rule_are_told() -> None:

@@ -250,6 +250,22 @@ def test_what_is_no_mix_is_refused(text: str, message: str) -> None:
         kvcalc.estimate("llama-3-8b", mix=text)
 
 
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ("share,input,output\n50%,100,1\n50%,200,1\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (b"share,input,output\n50%,100,\xff\n", r"is not UTF-8 text \(byte 27\)"),
+        (b'share,input,output\n100%,100,"1\n', "no CSV file: a quote is not closed"),
+        (b"share,input,output\n" + b"1,100,1\n" * 5000, "more than 4,096 lines; a mix has at most 256 kinds"),
+    ],
+)
+def test_what_is_no_file_of_a_mix_is_refused(held: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mix.csv"
+    path.write_bytes(held)
+    with pytest.raises(kvcalc.KvcalcError, match=message):
+        kvcalc.estimate("llama-3-8b", mix=path)
+
+
 def test_a_mix_says_how_long_requests_are() -> None:
     for name in ("context", "input_tokens", "output_tokens"):
         other: dict[str, Any] = {name: 100}
