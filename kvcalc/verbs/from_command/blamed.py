@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
-from kvcalc.logs.command import OPTION
+from kvcalc.logs.launchers import OPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
