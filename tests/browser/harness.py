@@ -92,7 +92,7 @@ def _origin(url: str) -> tuple[str, str]:
 @pytest.fixture(scope="session")
 def served() -> Iterator[str]:
     """The address of `kvcalc web`."""
-    command = [sys.executable, "-m", "kvcalc", "web", "--no-open", "--port", "0"]
+    command = [sys.executable, "-m", "kvcalc", "web", "--no-open"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
         first = server.stdout.readline()
