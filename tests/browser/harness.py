@@ -112,17 +112,17 @@ def exported_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The file: address of what `kvcalc web --export --single` writes."""
+    """The file: address of what `kvcalc web --export --single` writes, here without Node.js: nothing is compiled."""
     file = tmp_path_factory.mktemp("single") / "kvcalc.html"
-    _export(str(file), "--single")
+    _export(str(file), "--single", PATH="")
     return file.as_uri()
 
 
-def _export(*words: str) -> None:
+def _export(*words: str, **environment: str) -> None:
     """With the files of Pyodide that PYODIDE names, else as downloaded."""
     named = os.environ.get("PYODIDE")
     command = [sys.executable, "-m", "kvcalc", "web", "--export", *words, *(["--pyodide", named] if named else [])]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, env={**os.environ, **environment})
 
 
 class PlainFiles(SimpleHTTPRequestHandler):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MARK = "kvcalc-page.json"
-"""What is in a folder that `kvcalc web --export` wrote: its files, so that the next export knows which it may replace."""
+"""In each folder that `kvcalc web --export` wrote: the names of its files, which the next export may replace."""
 
 _MOST_BYTES = 1 << 20
 

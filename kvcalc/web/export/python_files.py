@@ -30,7 +30,7 @@ def python_files(pyodide: Mapping[str, bytes], wheels: Sequence[bytes]) -> tuple
     """
     archives: Archives = {
         KVCALC: {**_kvcalc(), **_yaml()},
-        PYDANTIC: {path: data for wheel in wheels for path, data in unzipped(wheel).items() if ".dist-info/" not in path},
+        PYDANTIC: {path: data for wheel in wheels for path, data in unzipped(wheel).items()},
         STDLIB: unzipped(pyodide[STDLIB]),
     }
     made = compiled(archives, pyodide)
