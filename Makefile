@@ -40,7 +40,7 @@ $(LOWEST)/.installed: pyproject.toml
 	touch $@
 
 # The page in a real browser: the system's chromium (CHROMIUM=/path/to/it names another), driven by Playwright from PyPI.
-# What an exported page needs of Pyodide and pydantic is downloaded once.
+# What an exported page needs of Pyodide and pydantic is downloaded once. It takes about a minute and a half.
 BROWSER := $(VENV)/browser
 
 test-browser: $(BROWSER)/.installed

@@ -39,17 +39,22 @@ def python_files(pyodide: Mapping[str, bytes], wheels: Sequence[bytes]) -> tuple
 
 
 def _kvcalc() -> Files:
-    modules = {
+    package = {
         path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes()
-        for path in _PACKAGE.rglob("*.py")
-        if path.relative_to(_PACKAGE).parts[0] not in _NOT_IN_A_BROWSER
+        for path in _PACKAGE.rglob("*")
+        if path.is_file() and not _is_left_out(path.relative_to(_PACKAGE).parts)
     }
     configs = {
         f"{_PACKAGE.name}/configs/{path.relative_to(CONFIGS).as_posix()}": path.read_bytes()
         for path in CONFIGS.rglob("*")
         if path.is_file()
     }
-    return modules | configs
+    return package | configs
+
+
+def _is_left_out(parts: tuple[str, ...]) -> bool:
+    files_of_the_page = parts[0] == "web" and not parts[-1].endswith(".py")
+    return parts[0] in _NOT_IN_A_BROWSER or "__pycache__" in parts or files_of_the_page
 
 
 def _yaml() -> Files:
