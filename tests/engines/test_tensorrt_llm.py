@@ -34,6 +34,13 @@ def test_blocks_are_as_wide_as_the_managers(model: str, tp: int, cache_dtype: st
     assert tokens(model, memory, tp=tp, cache_dtype=cache_dtype, block_size=64) == 3200
 
 
+def test_heads_in_nvfp4_are_powers_of_two_wide() -> None:
+    """phi-2's are 80 wide."""
+    with pytest.raises(KvcalcError, match=r"a power of two, not 80 .*; give fp8"):
+        kvcalc.estimate("phi-2", engine="tensorrt-llm", gpu="b200", context=2048, cache_dtype="nvfp4")
+    assert tokens("phi-2", 32 * 32 * 2 * 32 * 80, cache_dtype="fp8") == 32
+
+
 def test_windows_keep_every_token() -> None:
     """1.1 printed 86,720 tokens of gpt-oss-120b in 5.95 GiB."""
     least, most = (tokens("gpt-oss-120b", round(gib * GIB)) for gib in (5.945, 5.955))
@@ -74,7 +81,7 @@ def test_what_is_not_followed_is_refused_by_name(model: str, named: str) -> None
         ({"gpu": "h200", "tp": 2, "dp": 2, "dp_attention": True}, "--dp-attention"),
         ({"gpu": "h200", "tp": 8, "dcp": 2}, "--dcp"),
         ({"gpu": "h200", "cache_dtype": "int8"}, "--cache-dtype"),
-        ({"gpu": "h200", "block_size": 33}, "33 is no power of two, .*; 32 or 64 is"),
+        ({"gpu": "h200", "block_size": 33}, r"33 is no power of two, .*; 32 or 64 is"),
     ],
 )
 def test_deployments_that_are_not_followed_are_refused(settings: dict[str, object], named: str) -> None:

@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
 
+    from kvcalc.engines.cache_format import CacheFormat
+
 LLM_ARGS = "tensorrt_llm/llmapi/llm_args.py, KvCacheConfig"
 BLOCK_ARRAY = "cpp/tensorrt_llm/kernels/kvCacheUtils.h, KVBlockArrayForContextFMHA: tokensPerBlock must be power of 2"
+HEADS_IN_NVFP4 = (
+    "cpp/tensorrt_llm/kernels/unfusedAttentionKernels/unfusedAttentionKernels_2_template.h, "
+    "invokeApplyBiasRopeUpdateKVCacheDispatch"
+)
 MOST_BLOCK = 10**6
 MOST_DRAFTED = 1000
 FORMATS = ("fp16", "bf16", "fp32", "fp8", "nvfp4")
@@ -138,6 +144,16 @@ def _refuse_unserved(setup: Setup) -> None:
             "--engine tensorrt-llm: kvcalc does not follow how it keeps heads that differ in width, between layers or "
             "between keys and values; --engine exact counts them"
         )
-    asked = setup.cache_format
+    _check_format(setup.cache_format, {width for latent, width in widths if not latent})
+
+
+def _check_format(asked: CacheFormat, widths: set[int]) -> None:
+    """Whether it keeps heads of these widths in the format."""
     if asked.tensors or asked.default.name not in FORMATS:
         raise KvcalcError(f"--cache-dtype: tensorrt-llm keeps a cache in {', '.join(FORMATS)}, not '{asked.name}'")
+    odd = [width for width in widths if width & (width - 1)]
+    if asked.default.name == "nvfp4" and odd:
+        raise KvcalcError(
+            f"--cache-dtype: tensorrt-llm keeps heads in nvfp4 whose width is a power of two, not {odd[0]} "
+            f"({HEADS_IN_NVFP4}); give fp8"
+        )
