@@ -36,7 +36,7 @@ def answer(text: str) -> str:
     Args:
         text: a JSON object. `ask` says what: `form` (what can be chosen), `models` or `gpus` (names that have `word` in
             them), `estimate` (a scenario: `model`, a name of the catalogue, or `model_text`, and `options`, texts by
-            their names in Python).
+            their names in Python), `curve` (its memory against context as SVG; `narrow` for small screens).
 
     Returns:
         A JSON object: what was asked for, or `error` with `lines` as the command line prints them, and `exit_code`.
@@ -111,11 +111,21 @@ def _gpus(request: Mapping[str, Any]) -> Answer:
 def _estimate(request: Mapping[str, Any]) -> Answer:
     from kvcalc.web.calculation import calculation  # noqa: PLC0415  # likewise
 
+    return calculation(*_scenario(request))
+
+
+def _curve(request: Mapping[str, Any]) -> Answer:
+    from kvcalc.web.curve import curve  # noqa: PLC0415  # likewise
+
+    return curve(*_scenario(request), narrow=request.get("narrow") is True)
+
+
+def _scenario(request: Mapping[str, Any]) -> tuple[str | None, str | None, dict[str, str | None]]:
     options = request.get("options") or {}
     if not isinstance(options, dict):
         raise KvcalcError("options: must be an object")
     given = {name: _text(options, name) for name in options}
-    return calculation(_text(request, "model"), _text(request, "model_text", None), given)
+    return _text(request, "model"), _text(request, "model_text", None), given
 
 
 _ASKED: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
@@ -123,4 +133,5 @@ _ASKED: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
     "models": _models,
     "gpus": _gpus,
     "estimate": _estimate,
+    "curve": _curve,
 }

@@ -46,10 +46,7 @@ def calculation(model: str | None, text: str | None, options: Mapping[str, str |
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
-    if model is not None and text is not None:
-        raise KvcalcError("model: give its name or its text, not both")
-    given = _given(options)
-    found: Any = model if text is None else _pasted(text, given.pop("assume", None))
+    found, given = asked_of(model, text, options)
     result = api.estimate(found, **given)
     blocks = estimate_view(result, UNIT).blocks
     first, *rest = (block_data(block) for block in blocks if not isinstance(block, Bar))
@@ -66,6 +63,24 @@ def calculation(model: str | None, text: str | None, options: Mapping[str, str |
         "notes": [with_unit(note.text, UNIT) for note in result.notes],
         "command": _command(model, given),
     }
+
+
+def asked_of(model: str | None, text: str | None, options: Mapping[str, str | None]) -> tuple[Any, dict[str, Any]]:
+    """A model as Python takes it, and the options that are given.
+
+    Raises:
+        KvcalcError: a name and a text, an option that the page has not, or a text that is no model.
+    """
+    if model is not None and text is not None:
+        raise KvcalcError("model: give its name or its text, not both")
+    given = _given(options)
+    return (model if text is None else _pasted(text, given.pop("assume", None))), given
+
+
+def shown_deployment(given: Mapping[str, Any], result: Estimate) -> dict[str, Any]:
+    """The options, with the deployment that an estimate shows in the place of one to be found."""
+    asked = {name: value for name, value in given.items() if name not in {*_SIZES, "gpus"}}
+    return asked if UNLIKE in result.answer.gpu else asked | given_of(asdict(result.answer.deployment))
 
 
 def _given(options: Mapping[str, str | None]) -> dict[str, Any]:
@@ -93,12 +108,8 @@ def _pasted(text: str, assumed: list[str] | None) -> FoundModel:
 
 def _capacity(model: Any, given: Mapping[str, Any], result: Estimate) -> dict[str, Any]:
     """What `kvcalc capacity` says of the deployment that the estimate shows; or why it says nothing."""
-    shown = result.answer
-    asked = {name: value for name, value in given.items() if name not in {*_SIZES, "gpus"}}
-    if UNLIKE not in shown.gpu:
-        asked |= given_of(asdict(shown.deployment))
     try:
-        found = api.capacity(model, **asked)
+        found = api.capacity(model, **shown_deployment(given, result))
     except KvcalcError as error:
         return {"refused": [with_unit(one_line(str(line)), UNIT) for line in error.args]}
     first, *blocks = capacity_report(found, UNIT, explain=False, command="").view().blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from kvcalc.catalogue import model_names, shipped, shipped_gpus, shipped_models
 from kvcalc.catalogue.name_index import paths_named
 from kvcalc.catalogue.name_words import spelled
 from kvcalc.catalogue.pasted import MOST
+from kvcalc.charts.looks import style
 from kvcalc.render.answer import size
 from kvcalc.render.listing import short
 from kvcalc.scenario.option import options_of
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
+    from kvcalc.scenario.option import Option
 
 FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -61,13 +64,25 @@ def form() -> dict[str, Any]:
             "label": label,
             "help": options[name].sentence,
             "switch": not options[name].metavar,
-            "placeholder": str(options[name].default or options[name].metavar),
+            "placeholder": _placeholder(options[name]),
             "values": list(_values(name)),
             "more": index >= IN_SIGHT,
         }
         for index, (name, label) in enumerate(FIELDS.items())
     ]
-    return {"version": __version__, "fields": fields, "start": dict(START), "most_characters": MOST}
+    return {
+        "version": __version__,
+        "fields": fields,
+        "start": dict(START),
+        "most_characters": MOST,
+        "chart_style": style(),
+    }
+
+
+def _placeholder(option: Option) -> str:
+    """What is taken where nothing is given: the default, or what the end of its help says of it."""
+    told = re.search(r"\(([^()]+)\)\.?$", option.sentence)
+    return told[1] if told and not option.repeatable else option.metavar
 
 
 def _values(name: str) -> Iterator[str]:

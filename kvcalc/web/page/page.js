@@ -85,6 +85,7 @@ async function now() {
       answer = { error: { lines: [error.message] } };
     }
     if (!waiting) show(answer);
+    if (!waiting && !answer.error) await showCurve(asked);
   } while (waiting);
   running = false;
   at("answer").removeAttribute("aria-busy");
@@ -115,8 +116,6 @@ function show(answer) {
   at("headline").className = "";
   at("headline").replaceChildren(...lines(answer.headline));
   at("bar").replaceChildren(...(answer.bar ? bar(answer.bar) : []));
-  at("curve").hidden = !answer.curve;
-  at("curve").replaceChildren(...(answer.curve ? picture(answer.curve) : []));
   at("capacity").replaceChildren(...fits(answer.capacity));
   at("question").replaceChildren(grid(answer.question, "Scenario"));
   at("memory").replaceChildren(grid(answer.memory, "Memory of a GPU"));
@@ -125,6 +124,32 @@ function show(answer) {
   at("terms").replaceChildren(...answer.formulas.flatMap((each) => block(each, "Formulas")));
   at("command").replaceChildren(...(answer.command ? [make("code", {}, answer.command)] : []));
   document.title = answer.headline.lines[0].spans.map((each) => each.text).join("");
+}
+
+// The picture comes after the answer, which does not wait for it.
+async function showCurve(asked) {
+  at("answer").removeAttribute("aria-busy");
+  let answer;
+  try {
+    answer = await kvcalc.answer({ ...request(asked), ask: "curve", narrow: matchMedia("(max-width: 40rem)").matches });
+  } catch {
+    return; // the next answer says that nobody answers
+  }
+  if (waiting) return;
+  at("curve").hidden = !answer.svg;
+  if (answer.svg) at("picture").replaceChildren(...picture(answer.svg));
+}
+
+// The point nearest to the pointer, in its own words.
+function point(event) {
+  const points = [...at("picture").querySelectorAll("path.point")];
+  const away = (each) => {
+    const box = each.getBoundingClientRect();
+    return Math.hypot(event.clientX - (box.left + box.right) / 2, (event.clientY - (box.top + box.bottom) / 2) / 3);
+  };
+  const near = points.reduce((best, each) => (best && away(best) <= away(each) ? best : each), null);
+  for (const each of points) each.classList.toggle("near", each === near);
+  if (near) at("value").textContent = `${near.dataset.series}: ${near.dataset.yText} at ${near.dataset.xText}`;
 }
 
 function fits(capacity) {
@@ -180,6 +205,10 @@ async function begin() {
     return;
   }
   form.fields.forEach(field);
+  const rules = new CSSStyleSheet();
+  rules.replaceSync(form.chart_style);
+  document.adoptedStyleSheets = [rules];
+  at("picture").addEventListener("pointermove", point);
   at("version").textContent = form.version;
   kvcalc.choice(at("model"), (word) => kvcalc.answer({ ask: "models", word }), () => {
     at("model_text").value = "";
