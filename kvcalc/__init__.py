@@ -19,9 +19,11 @@ if TYPE_CHECKING:
         load_gpu,
         load_model,
         plan,
+        plot,
         sweep,
         verify,
     )
+    from kvcalc.charts.picture import Picture
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
@@ -59,6 +61,7 @@ __all__ = [
     "LogCheck",
     "Model",
     "Note",
+    "Picture",
     "Plan",
     "Replacements",
     "Scenario",
@@ -78,6 +81,7 @@ __all__ = [
     "load_model",
     "make_scenario",
     "plan",
+    "plot",
     "sweep",
     "verify",
 ]
@@ -99,6 +103,7 @@ _HOME = {
     "LogCheck": "verbs.log_check.result",
     "Model": "model.model",
     "Note": "note",
+    "Picture": "charts.picture",
     "Plan": "verbs.plan_result",
     "Replacements": "scenario",
     "Scenario": "scenario",
@@ -117,6 +122,7 @@ _HOME = {
     "load_model": "api",
     "make_scenario": "scenario.make",
     "plan": "api",
+    "plot": "api",
     "sweep": "api",
     "verify": "api",
 }

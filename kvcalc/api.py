@@ -22,6 +22,7 @@ from kvcalc.scenario.options import (
     MeasuredOptions,
     Memory,
     PlanOptions,
+    PlotOptions,
     ScenarioOptions,
     ServedOptions,
     SweepOptions,
@@ -34,6 +35,7 @@ from kvcalc.verbs.estimate import estimate as _estimate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from kvcalc.charts.picture import Picture
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
@@ -269,6 +271,33 @@ def sweep(
     with ExitStack() as stack:  # what cannot be read is refused here, not at the first row
         asked = stack.enter_context(_sweep(models, options))
         return rows(stack.pop_all(), asked)
+
+
+@accepts(PlotOptions)
+def plot(
+    kind: str,
+    models: Model | str | Path | Sequence[Model | str | Path] | None = None,
+    /,
+    *,
+    unit: str = "GiB",
+    **options: Unpack[PlotOptions],
+) -> Picture:
+    """A picture, which a notebook shows: `plot("cache", "llama-3-70b", cache_dtype=["bf16", "fp8"]).to_svg()`.
+
+    Args:
+        kind: cache or sequences (against the context), gpus (against the batch) or memory (by tensor-parallel size).
+        models: one or several of what `load_model` takes, or models.
+        unit: of sizes.
+        options: as below; axes take lists, ranges of Python, or texts as on the command line.
+
+    Raises:
+        KvcalcError: anything that cannot be, with the option named, or a picture without a single value.
+    """
+    from kvcalc.charts.picture import Picture  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.plotting import plot as _plot  # noqa: PLC0415  # likewise
+
+    named = list(models) if isinstance(models, list | tuple) else [] if models is None else [models]
+    return Picture(_plot(kind, named, options, unit))
 
 
 @accepts(VerifyOptions)

@@ -65,7 +65,16 @@ ROWS = {
 }
 FORMATS_OF_ROWS = {"csv": "csv", "jsonl": "jsonl"}
 
+PICTURES = {
+    "plot-cache": "plot cache llama-3-70b --cache-dtype bf16,fp8 --tp 4 --gpu h100,h200 -b 16 -c 1Ki..128Ki*2",
+    "plot-sequences": "plot sequences qwen3-8b --gpu l40s,h100 --engine vllm",
+    "plot-gpus": "plot gpus llama-3-70b --gpu h100,h200 -b 1..64*2",
+    "plot-memory": "plot memory deepseek-v3 --gpu h200 --batch 16 -c 32Ki --tp 8,16",
+}
+FORMATS_OF_PICTURES = {"text": "txt"}  # docs/pictures.md has others
+
 CASES = [
+    *((name, how) for name in PICTURES for how in FORMATS_OF_PICTURES),
     *((name, how) for name in COMMANDS for how in FORMATS),
     *((name, how) for name in ROWS for how in FORMATS_OF_ROWS),
 ]
@@ -73,9 +82,9 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "how"), CASES)
 def test_output_is_as_it_was(name: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*(COMMANDS | ROWS)[name].split(), "--format", how]) == 0
+    assert run([*(COMMANDS | ROWS | PICTURES)[name].split(), "--format", how]) == 0
     printed = capsys.readouterr().out
-    golden = GOLDEN / f"{name}.{(FORMATS | FORMATS_OF_ROWS)[how]}"
+    golden = GOLDEN / f"{name}.{(FORMATS | FORMATS_OF_ROWS | FORMATS_OF_PICTURES)[how]}"
     if os.environ.get("UPDATE_GOLDENS"):
         golden.write_text(printed, encoding="utf-8")
     assert printed == golden.read_text(encoding="utf-8")
@@ -83,5 +92,5 @@ def test_output_is_as_it_was(name: str, how: str, capsys: pytest.CaptureFixture[
 
 def test_every_golden_belongs_to_a_command() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == {
-        f"{name}.{(FORMATS | FORMATS_OF_ROWS)[how]}" for name, how in CASES
+        f"{name}.{(FORMATS | FORMATS_OF_ROWS | FORMATS_OF_PICTURES)[how]}" for name, how in CASES
     }

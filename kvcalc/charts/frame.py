@@ -82,6 +82,32 @@ class Frame:
         return self.x.ticks(2)
 
     @cached_property
+    def bar_names(self) -> list[list[str]]:
+        """The lines below each bar; numbers where a word of a name is wider than its bar's place."""
+        assert isinstance(self.chart, BarChart)  # noqa: S101  # for types
+        names = [bar.name for bar in self.chart.bars]
+        columns = int((self.right - self.left) / max(1, len(names)) / (TEXT * _LETTER))
+        if any(cells(word) > columns for name in names for word in name.split()):
+            return [[str(number + 1)] for number in range(len(names))]
+        return [fold(name, columns) for name in names]
+
+    @cached_property
+    def bar_key(self) -> list[list[str]]:
+        """The names of bars that are numbered."""
+        if not isinstance(self.chart, BarChart):
+            return []
+        named = zip(self.chart.bars, self.bar_names, strict=True)
+        if all(" ".join(lines) == bar.name for bar, lines in named):
+            return []
+        return [self._folded(bar.name) for bar in self.chart.bars]
+
+    @property
+    def below(self) -> float:
+        """Where the lines of ticks or bars' names end."""
+        lines = max((len(each) for each in self.bar_names), default=1) if isinstance(self.chart, BarChart) else 1
+        return self.bottom + LINE * lines
+
+    @cached_property
     def key(self) -> list[tuple[int, list[str]]]:
         """The names below the plot, folded, where they do not stand beside it."""
         return [(number, self._folded(name)) for number, name in enumerate(self.names)] if self.keyed else []
@@ -93,9 +119,9 @@ class Frame:
 
     @property
     def height(self) -> int:
-        key = (sum(len(lines) for _, lines in self.key) + sum(map(len, self.level_key))) * LINE
+        key = sum(map(len, [*(lines for _, lines in self.key), *self.level_key, *self.bar_key])) * LINE
         notes = len(self.notes) * LINE
-        return round(self.bottom + 2 * LINE + 12 + key + (6 if key else 0) + notes + (6 if notes else 0) + PAD)
+        return round(self.below + LINE + 12 + key + (6 if key else 0) + notes + (6 if notes else 0) + PAD)
 
     def across(self, value: Number) -> float:
         """Where a value of x is."""
@@ -109,6 +135,10 @@ class Frame:
         """The middle and the width of a bar."""
         each = (self.right - self.left) / bars
         return self.left + (number + 0.5) * each, min(72.0, each * 0.7)
+
+    def has_space(self, words: str, bars: int) -> bool:
+        """Whether words over a bar stay clear of those over the next."""
+        return cells(words) * SMALL * _LETTER + 4 <= (self.right - self.left) / bars
 
     def beside(self, named: Sequence[Named]) -> list[float]:
         """Where names beside the plot stand, one under the other."""

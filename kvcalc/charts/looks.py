@@ -39,8 +39,8 @@ _MARKS = (
 )
 TEXT_MARKS = "●■▲◆○□△◇+*#@"
 PLAIN_MARKS = "oxv*#+=%@&abcdefghijklm"
-TEXT_FILLS = "█▓▒░"
-PLAIN_FILLS = "#=:."
+TEXT_FILLS = "█▓▒░▌·"
+PLAIN_FILLS = "#=:.+-"
 
 
 def colour(number: int, theme: Theme) -> str:

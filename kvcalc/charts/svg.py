@@ -84,7 +84,7 @@ class _Writer:
             yield self._words(tick(value, self._chart.y), frame.left - 6, y + 4, kind="faint", anchor="end")
         yield self._straight("axis", self._theme.faint, frame.left, frame.bottom, frame.right, frame.bottom)
         middle = (frame.left + frame.right) / 2
-        yield self._words(titled(self._chart.x), middle, frame.bottom + 2 * LINE + 4, kind="faint", anchor="middle")
+        yield self._words(titled(self._chart.x), middle, frame.below + LINE + 4, kind="faint", anchor="middle")
         if isinstance(self._chart, BarChart):
             return
         for value in frame.x_ticks:
@@ -167,10 +167,11 @@ class _Writer:
                 )
                 places[part.name] = Named(number, part.name, middle + width / 2, (low + high) / 2)
                 below += part.value
-            words = tick(below, chart.y) if bar.parts else "none"
-            over = exact(below, chart.y).removesuffix(f" {chart.y.unit}") if bar.parts else words
-            yield self._words(over, middle, self._frame.up(below) - 4, size=SMALL, anchor="middle")
-            yield self._words(bar.name, middle, self._frame.bottom + LINE + 2, kind="faint", anchor="middle")
+            over = exact(below, chart.y).removesuffix(f" {chart.y.unit}") if bar.parts else "none"
+            if self._frame.has_space(over, len(chart.bars)):
+                yield self._words(over, middle, self._frame.up(below) - 4, size=SMALL, anchor="middle")
+            for line, words in enumerate(self._frame.bar_names[number_of_bar], 1):
+                yield self._words(words, middle, self._frame.bottom + LINE * line + 2, kind="faint", anchor="middle")
         return list(places.values())
 
     def _data(self, name: str, x: Number | str, axis: Axis, y: Number, note: str) -> str:
@@ -209,19 +210,18 @@ class _Writer:
         yield f'<path class="f{number % 6}" fill="{hue}" d="{mark(number, place(x + 9), place(y))}"/>'
 
     def _foot(self) -> Iterator[str]:
-        y = self._frame.bottom + 2 * LINE + 12.0
-        for number, lines in self._frame.key:
-            yield self._words(_letter(number), PAD, y + LINE - 4)
-            yield from self._sample(number, PAD + 12, y + LINE - 8)
+        y = self._frame.below + LINE + 12.0
+        keys = [(_letter(number), number, lines) for number, lines in self._frame.key]
+        keys += [(_letter(number).upper(), -1, lines) for number, lines in enumerate(self._frame.level_key)]
+        keys += [(str(number), -1, lines) for number, lines in enumerate(self._frame.bar_key, 1)]
+        for letter, number, lines in keys:
+            yield self._words(letter, PAD, y + LINE - 4)
+            if number >= 0:
+                yield from self._sample(number, PAD + 12, y + LINE - 8)
             for line in lines:
                 y += LINE
                 yield self._words(line, PAD + SAMPLE + 6, y - 4)
-        for number, lines in enumerate(self._frame.level_key):
-            yield self._words(_letter(number).upper(), PAD, y + LINE - 4)
-            for line in lines:
-                y += LINE
-                yield self._words(line, PAD + SAMPLE + 6, y - 4)
-        y += 6 if self._frame.key or self._frame.level_key else 0
+        y += 6 if keys else 0
         for line in self._frame.notes:
             y += LINE
             yield self._words(line, PAD, y, size=SMALL, kind="faint")

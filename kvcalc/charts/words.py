@@ -44,8 +44,8 @@ def tick(value: Number, axis: Axis) -> str:
 
 
 def titled(axis: Axis) -> str:
-    """The axis's title with its unit: 'cache of a sequence (GiB)'."""
-    return f"{axis.title} ({axis.unit})" if axis.unit and axis.unit != axis.title else axis.title
+    """The axis's title with its unit, unless that is one of its words: 'cache of a sequence (GiB)'."""
+    return axis.title if not axis.unit or axis.unit in axis.title.split() else f"{axis.title} ({axis.unit})"
 
 
 def cells(text: str) -> int:

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "kvcalc.cli.compare",
     "demand": "kvcalc.cli.demand",
     "sweep": "kvcalc.cli.sweep",
+    "plot": "kvcalc.cli.plot",
     "verify": "kvcalc.cli.verify",
     "bench": "kvcalc.cli.bench",
     "models": "kvcalc.cli.models",

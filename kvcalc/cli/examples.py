@@ -86,6 +86,16 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             ),
             ("kvcalc estimate (one row, with its formulas)", "kvcalc compare (a few side by side)"),
         ),
+        "plot": Guide(
+            (
+                "kvcalc plot cache llama-3-70b deepseek-v3 --gpu h200 --tp 8",
+                "kvcalc plot sequences qwen3-8b --gpu l40s,h100 --engine vllm -o fits.svg",
+                "kvcalc plot gpus llama-3-70b --context 8192 --gpu h100,h200 -o gpus.html",
+                "kvcalc plot memory deepseek-v3 --gpu h200 --batch 16 -c 32Ki --tp 8,16",
+                "kvcalc plot cache gemma-3-27b --mechanisms",
+            ),
+            ("kvcalc sweep (the same as rows)", "kvcalc estimate (one point, with its formulas)"),
+        ),
         "verify": Guide(
             (
                 "kvcalc verify llama-3-8b --context 8192 --device meta",

@@ -94,7 +94,7 @@ def make_plan_request(model: Model | str | Path | None, options: Mapping[str, An
             frozenset(found.named),
             given["rps"] if given["latency"] is None else None,
         ),
-        _priced(given["prices"] or (), found.gpus),
+        priced_by_name(given["prices"] or (), found.gpus),
     )
 
 
@@ -198,7 +198,7 @@ def _accelerators(given: Mapping[str, Any]) -> _Accelerators:
     return _Accelerators(tuple(gpu_of(gpu, *figures) for gpu in by_name.values()), named, left_out)
 
 
-def _priced(prices: Sequence[Price], gpus: Sequence[Gpu]) -> dict[str, Fraction]:
+def priced_by_name(prices: Sequence[Price], gpus: Sequence[Gpu]) -> dict[str, Fraction]:
     """Accelerator -> USD an hour.
 
     Raises:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario.options.memory import CacheDtype, Memory, WeightDtype
     from kvcalc.scenario.options.model import MODEL, Assumptions
     from kvcalc.scenario.options.plan import ALL_GPUS, PlannedOptions, PlanOptions
+    from kvcalc.scenario.options.plot import PlotOptions
     from kvcalc.scenario.options.scenario import CapacityOptions, CompareOptions, ScenarioOptions
     from kvcalc.scenario.options.sweep import SweepAxes, SweepFixed, SweepOptions, SweepRows
     from kvcalc.scenario.options.tiers import Tiers
@@ -41,6 +42,7 @@ __all__ = [
     "Memory",
     "PlanOptions",
     "PlannedOptions",
+    "PlotOptions",
     "ScenarioOptions",
     "ServedOptions",
     "SweepAxes",
@@ -75,6 +77,7 @@ _HOME = {
     "Memory": "memory",
     "PlanOptions": "plan",
     "PlannedOptions": "plan",
+    "PlotOptions": "plot",
     "ScenarioOptions": "scenario",
     "ServedOptions": "demand",
     "SweepAxes": "sweep",
