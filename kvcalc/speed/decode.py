@@ -198,7 +198,7 @@ def _try(
             return told("stopped", "", error, summed_up([second]))
     except CannotRunError:
         raise
-    except (RuntimeError, ImportError, AttributeError, TypeError, ValueError) as failure:
+    except (RuntimeError, ImportError, AssertionError, AttributeError, TypeError, ValueError) as failure:
         return told("failed", f"{type(failure).__name__}: {failure}".splitlines()[0][:200], error)
     return told("slower", "", error, bench.watch.timed(f"{case.name}, {path.name}", run))
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from fractions import Fraction
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import ROOT
+from jsonschema import Draft202012Validator
 
 import kvcalc
 from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import Model
+from kvcalc.schema.outputs import output_schema
 
 torch = pytest.importorskip("torch")
 
@@ -237,6 +241,37 @@ def test_an_own_latent_is_measured_as_it_is() -> None:
     latent = MLA(num_heads=4, kv_lora_rank=32, qk_rope_head_dim=8, qk_nope_head_dim=16, v_head_dim=16)
     scenario = kvcalc.make_scenario(small(latent), context=64)
     assert [case.name for case in cases_of(scenario, None)[0] if case.own] == ["mla"]
+
+
+def test_what_is_printed_is_as_its_schema_says_and_documented(result: Bench) -> None:
+    printed = json.loads(result.to_json())
+    schema = output_schema("bench")
+    assert [*Draft202012Validator(schema).iter_errors(printed)] == []
+    section = (ROOT / "docs" / "json.md").read_text(encoding="utf-8").split("## `kvcalc bench`")[1].split("\n## ")[0]
+    told = {part for each in re.findall(r"`([a-z0-9_.]+)`", section) for part in each.split(".")}
+    assert keys(printed) - told == {"code", "text", "data"}  # of notes, which have a section of their own
+
+
+def keys(value: Any) -> set[str]:
+    """Of all objects, but those of notes' figures."""
+    if isinstance(value, list):
+        return {key for each in value for key in keys(each)}
+    if isinstance(value, dict):
+        return {*value, *(key for name, each in value.items() if name != "data" for key in keys(each))}
+    return set()
+
+
+def test_a_table_of_the_page_takes_the_place_of_the_one_before(result: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from speed_tables import goals, replaced, section  # noqa: PLC0415  # of benchmarks
+
+    told = section(result, "kvcalc bench small")
+    other = "### another on a machine\n\nfigures\n"
+    page = replaced(replaced(f"# Page\n\n{other}", told), told)
+    assert page.count(told.splitlines()[0]) == 1
+    assert page.startswith(f"# Page\n\n{other}")
+    assert len(goals(result)) == (4 if result.machine.device == "cpu" else 0)
+    assert "gqa-2 (own)" in told
 
 
 def test_exponents_are_those_of_powers() -> None:

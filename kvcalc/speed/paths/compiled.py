@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,13 +13,18 @@ import torch
 if TYPE_CHECKING:
     from kvcalc.speed.paths.path import Facts
 
+MOST_SHAPES = 64
+"""Shapes that are compiled in a process; torch gives up after 8, and goes on without compiling."""
+
 
 @cache
 def compiled_flex_attention() -> Any:
     """The function; the first call with new shapes takes up to a minute."""
     from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415  # it loads the compiler
 
-    return torch.compile(flex_attention, dynamic=False)
+    config: Any = import_module("torch._dynamo.config")  # the only place that sets it
+    setattr(config, "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit", MOST_SHAPES)
+    return torch.compile(flex_attention, dynamic=False, fullgraph=True)
 
 
 def why_not_compiled(facts: Facts) -> str | None:
