@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 9
 """Each is an estimate of its own."""
+SHORTEST = 256
+"""Tokens: before that a cache is no more than a line along the bottom."""
 NARROW, WIDE = 360, 720
 """Widths of a picture, whose letters are the same."""
 
@@ -53,7 +55,7 @@ def _contexts(first: Estimate) -> list[int]:
     """Powers of two up to the longest that the model takes, and the one that is asked for."""
     asked = first.workload.context
     longest = max(asked, first.scenario.model.max_context or 4 * asked)
-    powers = [1 << bits for bits in range(longest.bit_length())][-MOST_POINTS:]
+    powers = [1 << bits for bits in range(SHORTEST.bit_length() - 1, longest.bit_length())][-MOST_POINTS:]
     return sorted({asked, longest, *powers})
 
 

@@ -81,8 +81,8 @@ def form() -> dict[str, Any]:
 
 def _placeholder(option: Option) -> str:
     """What is taken where nothing is given: the default, or what the end of its help says of it."""
-    told = re.search(r"\(([^()]+)\)\.?$", option.sentence)
-    return told[1] if told and not option.repeatable else option.metavar
+    told = re.search(r"\(((?:the |\d)[^()]+)\)\.?$", option.help)
+    return str(option.default or (told[1] if told else option.metavar))
 
 
 def _values(name: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 import pytest
@@ -186,3 +187,15 @@ def test_limits_end_with_the_answer(kvcalc: Kvcalc, tmp_path: Any) -> None:
     refusal(model="/etc/hostname")
     (tmp_path / "config.json").write_text(CONFIG, encoding="utf-8")
     assert kvcalc("estimate", str(tmp_path), "--json").code == 0
+
+
+def test_the_curve_passes_through_the_answer() -> None:
+    asked = {"model": "llama-3-70b", "options": {"batch": "32", "context": "5000"}}
+    drawn = ask(ask="curve", **asked)["svg"]
+    rank = ask(ask="estimate", **asked)["estimate"]["gpus"]["per_rank"]
+    for name, value in (("all of it", rank["total_bytes"]), ("cache", rank["cache_bytes"])):
+        assert re.search(rf'data-series="{name}"[^>]*data-x="5000"[^>]*data-y="{value}"', drawn)
+    assert "<style" not in drawn
+    assert "style=" not in drawn
+    assert 'viewBox="0 0 360 ' in ask(ask="curve", narrow=True, **asked)["svg"]
+    assert ask(ask="curve", model="/etc/hostname")["error"]["exit_code"] == 2

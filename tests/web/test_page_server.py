@@ -156,3 +156,14 @@ def test_a_port_that_is_taken_is_refused_with_what_to_do(server: PageServer, kvc
     assert run.code == 3
     assert run.stderr.endswith("without --port a free one is taken\n")
     assert kvcalc("web", "--port", "99999").code == 2
+
+
+def test_an_answer_that_nobody_waits_for_leaves_nothing_on_the_terminal(
+    server: PageServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+        host = f"127.0.0.1:{server.server_port}"
+        head = f"POST /answer HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(FORM)}"
+        connection.sendall(head.encode() + b"\r\n\r\n" + FORM)
+    assert ask(server, "GET", "/")[0] == 200
+    assert capfd.readouterr() == ("", "")
