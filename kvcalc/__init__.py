@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from kvcalc.ladders import ladder
     from kvcalc.model.model import Model
     from kvcalc.note import Note
+    from kvcalc.review.make import report
+    from kvcalc.review.review import Review
     from kvcalc.scenario import Replacements, Scenario, Workload
     from kvcalc.scenario.make import make_scenario
     from kvcalc.speed.result import Bench
@@ -64,6 +66,7 @@ __all__ = [
     "Picture",
     "Plan",
     "Replacements",
+    "Review",
     "Scenario",
     "SweepRow",
     "Verification",
@@ -82,6 +85,7 @@ __all__ = [
     "make_scenario",
     "plan",
     "plot",
+    "report",
     "sweep",
     "verify",
 ]
@@ -106,6 +110,7 @@ _HOME = {
     "Picture": "charts.picture",
     "Plan": "verbs.plan_result",
     "Replacements": "scenario",
+    "Review": "review.review",
     "Scenario": "scenario",
     "SweepRow": "verbs.sweeping.row",
     "Verification": "verification.result",
@@ -123,6 +128,7 @@ _HOME = {
     "make_scenario": "scenario.make",
     "plan": "api",
     "plot": "api",
+    "report": "review.make",
     "sweep": "api",
     "verify": "api",
 }

@@ -164,10 +164,7 @@ def test_each_output_format_has_goldens() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_shown_and_documented(command: str, kvcalc: Kvcalc) -> None:
-    golden = {
-        words.split()[0]
-        for words in (*test_golden.COMMANDS.values(), *test_golden.ROWS.values(), *test_golden.PICTURES.values())
-    }
+    golden = {words.split()[0] for words in test_golden.ALL_COMMANDS.values()}
     shown = set(re.findall(r"^\$ kvcalc (\w+)", README, re.MULTILINE))
     assert command in golden | shown | {"mcp", "web", "bench"}  # answers to clients alone, and times
     assert f"kvcalc {command}" in README

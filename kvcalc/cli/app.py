@@ -21,6 +21,7 @@ COMMANDS = {
     "demand": "kvcalc.cli.demand",
     "sweep": "kvcalc.cli.sweep",
     "plot": "kvcalc.cli.plot",
+    "report": "kvcalc.cli.report",
     "verify": "kvcalc.cli.verify",
     "bench": "kvcalc.cli.bench",
     "models": "kvcalc.cli.models",

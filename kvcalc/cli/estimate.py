@@ -11,13 +11,14 @@ from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, Unit, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, may_be_several, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.cli.typed import typed, typed_anew
+from kvcalc.cli.typed import typed
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.render.estimate import estimate_report
 from kvcalc.scenario.make import scenario_of
 from kvcalc.scenario.option import Option, options_of
 from kvcalc.scenario.options import ScenarioOptions
+from kvcalc.scenario.spelled import typed_anew
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verbs.estimate_result import Estimate
 

@@ -96,6 +96,14 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             ),
             ("kvcalc sweep (the same as rows)", "kvcalc estimate (one point, with its formulas)"),
         ),
+        "report": Guide(
+            (
+                "kvcalc report llama-3-70b --batch 32 --context 8192 -o review.html",
+                "kvcalc report deepseek-v3 --engine vllm --gpu h200 --tp 8 -o review.md",
+                "kvcalc report qwen3-8b gemma-3-27b --gpu l40s,h100 -c 32Ki -o review.html",
+            ),
+            ("kvcalc estimate (one of its answers)", "kvcalc plan (which deployments)"),
+        ),
         "verify": Guide(
             (
                 "kvcalc verify llama-3-8b --context 8192 --device meta",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.cli.output import show
-from kvcalc.cli.typed import typed_anew
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.ladders import ladder, varied
 from kvcalc.scenario.option import options_of
+from kvcalc.scenario.spelled import typed_anew
 from kvcalc.verbs.ladder import named
 
 __all__ = ["refuse_unless", "show_ladder", "varied"]

@@ -10,11 +10,11 @@ from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, Unit, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.cli.typed import typed_anew
 from kvcalc.errors import NoError
 from kvcalc.render.plan import plan_report
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import PlanOptions, ScenarioOptions
+from kvcalc.scenario.spelled import typed_anew
 
 _SAID_BY_A_ROW = {"context", "input_tokens", "output_tokens", "allow_pp"}
 

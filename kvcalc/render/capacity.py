@@ -37,19 +37,27 @@ def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str)
 
 
 def _view(result: Capacity, unit: str, *, explain: bool, command: str) -> View:
-    blocks: list[Block] = [
-        Lines((_answer(result, unit),)),
-        *_bar(result, unit),
-        question_grid(result.question, unit),
-        _held(result),
-        _rank(result, unit, explain=explain),
-        Lines(tuple(_further(result, unit, explain=explain, command=command))),
-    ]
+    blocks = [*capacity_screen(result, unit, explain=explain, command=command)]
     if explain:
-        rows = tuple(term_rows(result.at_limit, 0))
-        blocks.append(Grid((Column("term"), right("bytes"), Column("formula"), Column("in numbers")), rows))
+        blocks.append(capacity_formulas(result))
         blocks.extend(not_modelled_list(result.not_modelled, unit))
     return View(tuple(blocks))
+
+
+def capacity_screen(result: Capacity, unit: str, *, explain: bool, command: str) -> Iterator[Block]:
+    """The answer, the bar, the question, what is held at most, what a GPU holds then, and what else there is to say."""
+    yield Lines((_answer(result, unit),))
+    yield from _bar(result, unit)
+    yield question_grid(result.question, unit)
+    yield _held(result)
+    yield _rank(result, unit, explain=explain)
+    yield Lines(tuple(_further(result, unit, explain=explain, command=command)))
+
+
+def capacity_formulas(result: Capacity) -> Grid:
+    """Every term at the limit with its formula."""
+    columns = (Column("term"), right("bytes"), Column("formula"), Column("in numbers"))
+    return Grid(columns, tuple(term_rows(result.at_limit, 0)))
 
 
 def _answer(result: Capacity, unit: str) -> Line:

@@ -48,10 +48,7 @@ def compare_report(result: Comparison, unit: str, *, explain: bool, command: str
 
 
 def _view(result: Comparison, unit: str, *, explain: bool, command: str, articles: bool) -> View:
-    blocks: list[Block] = [Lines(tuple(_answer(result, unit))), _caches(result, unit)]
-    if any(row.by_memory is not None for row in result.rows):
-        blocks.append(_gpus(result))
-    blocks.append(_question(result, unit))
+    blocks: list[Block] = [*compare_screen(result, unit)]
     if articles and result.sayings:
         blocks += sayings_blocks(result.sayings, result.contradictions, unit)
     if explain:
@@ -59,6 +56,15 @@ def _view(result: Comparison, unit: str, *, explain: bool, command: str, article
         blocks += not_modelled_list(result.not_modelled, unit)
     blocks.append(Lines(tuple(_ending(result, explain=explain, command=command))))
     return View(tuple(blocks), prose=articles)
+
+
+def compare_screen(result: Comparison, unit: str) -> Iterator[Block]:
+    """The answer, caches, GPUs, the question; `legend` says what the columns are."""
+    yield Lines(tuple(_answer(result, unit)))
+    yield _caches(result, unit)
+    if any(row.by_memory is not None for row in result.rows):
+        yield _gpus(result)
+    yield _question(result, unit)
 
 
 def _answer(result: Comparison, unit: str) -> Iterator[str | Line]:
@@ -234,7 +240,8 @@ def _rate(value: float | None) -> str:
     return _NOT_KNOWN if value is None else shown(value)
 
 
-def _legend(result: Comparison) -> Iterator[str]:
+def legend(result: Comparison) -> Iterator[str]:
+    """What the columns are, where their titles do not tell."""
     states = "; state: of a sequence, whatever its context" if _with_states(result) else ""
     yield f"elements: of a token, in a layer that grows with its tokens{states}"
     if "engine" in result.varies:
@@ -248,6 +255,6 @@ def _legend(result: Comparison) -> Iterator[str]:
 
 
 def _ending(result: Comparison, *, explain: bool, command: str) -> Iterator[str | Line | Command]:
-    yield from _legend(result)
+    yield from legend(result)
     yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)

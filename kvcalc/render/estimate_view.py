@@ -37,29 +37,42 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command
         explain: whether the tree of terms stands below it.
         command: to type next.
     """
-    rank = shown_rank(result)
-    blocks: list[Block] = [
-        Lines(tuple(_answer(result, rank, unit))),
-        *_bar(result, rank, unit),
-        question_grid(result.question, unit),
-        _rank_grid(result, rank, unit, explain=explain),
-        Lines(tuple(_further(result, unit, explain=explain, command=command))),
-    ]
+    blocks = [*estimate_screen(result, unit, explain=explain, command=command)]
     if explain:
-        blocks.extend(formulas(result, unit))
+        blocks += formulas(result, unit)
     return View(tuple(blocks))
+
+
+def estimate_screen(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[Block]:
+    """The answer, the bar, the question, what a GPU holds, and what else there is to say."""
+    rank = shown_rank(result)
+    yield Lines(tuple(_answer(result, rank, unit)))
+    yield from _bar(result, rank, unit)
+    yield question_grid(result.question, unit)
+    yield _rank_grid(result, rank, unit, explain=explain)
+    yield Lines(tuple(_further(result, unit, explain=explain, command=command)))
 
 
 def formulas(result: Estimate, unit: str) -> Iterator[Block]:
     """Every term with its formula and its source, and what is not modelled."""
-    rank = shown_rank(result)
-    yield _tree(result, rank)
+    yield from estimate_terms(result)
+    yield from not_modelled_list(result.not_modelled, unit)
+    yield Lines(tuple(estimate_sources(result)))
+
+
+def estimate_terms(result: Estimate) -> Iterator[Grid]:
+    """Every term with its formula: of memory, of decoding, of the first token."""
+    yield _tree(result, shown_rank(result))
     if result.decode is not None:
         yield decode_tree(result.decode)
     if result.prefill is not None:
         yield prefill_tree(result.prefill)
-    yield from not_modelled_list(result.not_modelled, unit)
-    yield Lines((*_sources(rank.tree), *(f"source of {each.of}: {each.source}" for each in result.question.sources)))
+
+
+def estimate_sources(result: Estimate) -> Iterator[str]:
+    """Where the figures of the terms are from."""
+    yield from _sources(shown_rank(result).tree)
+    yield from (f"source of {each.of}: {each.source}" for each in result.question.sources)
 
 
 def shown_rank(result: Estimate) -> RankResult:

@@ -24,7 +24,7 @@ def _block(block: Block) -> str:
         case Lines(lines):
             return f"<p>{'<br>'.join(escape(str(line)) for line in lines)}</p>\n"
         case Bar():
-            return _bar(block)
+            return bar(block)
         case Grid():
             header = _line(block, Row(tuple(column.title for column in block.columns)), "th")
             head = f"<thead>\n{header}</thead>\n" if block.has_header else ""
@@ -32,16 +32,18 @@ def _block(block: Block) -> str:
             return f"<table>\n{head}<tbody>\n{body}</tbody>\n</table>\n"
 
 
-def _bar(bar: Bar) -> str:
+def bar(block: Bar) -> str:
     """Lengths in shades of the text's colour; what is left of the whole stays empty. Its words say the same."""
-    whole = sum(part.size for part in bar.parts) or 1
-    shades = (f"opacity: {max(_LIGHTEST, 0.9 - 0.25 * index):.2f}" for index in range(len(bar.parts)))
+    whole = sum(part.size for part in block.parts) or 1
+    shades = (f"opacity: {max(_LIGHTEST, 0.9 - 0.25 * index):.2f}" for index in range(len(block.parts)))
     pieces = "".join(
         f'<span style="flex: {100 * part.size / whole:.1f}; height: 0.7em; background: currentColor; {shade}"></span>'
-        for part, shade in zip(bar.parts, shades, strict=True)
+        for part, shade in zip(block.parts, shades, strict=True)
         if part.size > 0
     )
-    return f'<div style="display: flex; max-width: 40em">{pieces}</div>\n<p>{escape(str(bar))}</p>\n'
+    return (
+        f'<div style="display: flex; max-width: 40em" aria-hidden="true">{pieces}</div>\n<p>{escape(str(block))}</p>\n'
+    )
 
 
 def _line(grid: Grid, row: Row, cell: str) -> str:

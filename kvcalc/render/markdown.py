@@ -14,20 +14,21 @@ _BOLD = {Weight.MARKED, Weight.TOTAL}
 
 def write(view: View) -> str:
     """The view as Markdown tables and lines."""
-    return "\n".join(_block(block) for block in view.blocks)
+    return "\n".join(write_block(block) for block in view.blocks)
 
 
-def _block(block: Block) -> str:
+def write_block(block: Block) -> str:
+    """One block."""
     match block:
         case Verbatim(text, language):
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
             return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
         case Lines(lines):
-            return "".join(f"{_escape(str(line))}  \n" for line in lines)
+            return "".join(f"{escaped(str(line))}  \n" for line in lines)
         case Bar():
-            return f"{_escape(str(block))}  \n"
+            return f"{escaped(str(block))}  \n"
         case Grid(columns, rows):
-            header = [_escape(column.title) for column in columns]
+            header = [escaped(column.title) for column in columns]
             rule = ["--:" if column.align is Align.RIGHT else "---" for column in columns]
             body = [_cells(row.cells, bold=row.weight in _BOLD) for row in rows]
             return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *body))
@@ -40,9 +41,9 @@ def _cells(cells: tuple[str, ...], *, bold: bool) -> list[str]:
 
 def _indented(cell: str) -> str:
     spaces = len(cell) - len(cell.lstrip(" "))
-    return _INDENT * (spaces // 2) + "<br>".join(_escape(line.strip()) for line in lines_of(cell))
+    return _INDENT * (spaces // 2) + "<br>".join(escaped(line.strip()) for line in lines_of(cell))
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that says what it says: no markup, link or HTML, wherever it is from."""
     return _MARKUP.sub(r"\\\g<0>", one_line(text))

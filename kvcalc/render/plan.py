@@ -54,21 +54,31 @@ def plan_report(result: Plan, unit: str, *, explain: bool, command: str) -> Repo
 
 
 def _view(result: Plan, unit: str, *, explain: bool, command: str) -> View:
-    several = len({*(row.gpu for row in result.deployments), *(row.gpu for row in result.rejected)}) > 1
-    blocks: list[Block] = [Lines(tuple(_answer(result, unit)))]
-    if result.deployments:
-        blocks.append(_deployments(result, unit, several=several))
-    smaller = _rejected(result, unit, several=several)
-    if smaller.rows:
-        blocks.append(smaller)
-    blocks.append(question_grid(result.question, unit, accelerator=not several))
-    blocks.append(Lines(tuple(_further(result, unit, explain=explain, command=command))))
+    blocks = [*plan_screen(result, unit, explain=explain, command=command)]
     if explain:
-        if result.best is not None:
-            columns = (Column("a GPU of the first"), right("bytes"), Column("formula"), Column("in numbers"))
-            blocks.append(Grid(columns, tuple(term_rows(result.best, 0))))
+        blocks += plan_formulas(result)
         blocks.extend(not_modelled_list(result.not_modelled, unit))
     return View(tuple(blocks))
+
+
+def plan_screen(result: Plan, unit: str, *, explain: bool, command: str) -> Iterator[Block]:
+    """The answer, deployments, why smaller ones do not hold the workload, the question, and what else is to be said."""
+    several = len({*(row.gpu for row in result.deployments), *(row.gpu for row in result.rejected)}) > 1
+    yield Lines(tuple(_answer(result, unit)))
+    if result.deployments:
+        yield _deployments(result, unit, several=several)
+    smaller = _rejected(result, unit, several=several)
+    if smaller.rows:
+        yield smaller
+    yield question_grid(result.question, unit, accelerator=not several)
+    yield Lines(tuple(_further(result, unit, explain=explain, command=command)))
+
+
+def plan_formulas(result: Plan) -> Iterator[Grid]:
+    """Every term of a GPU of the first deployment with its formula."""
+    if result.best is not None:
+        columns = (Column("a GPU of the first"), right("bytes"), Column("formula"), Column("in numbers"))
+        yield Grid(columns, tuple(term_rows(result.best, 0)))
 
 
 def _answer(result: Plan, unit: str) -> Iterator[str | Line]:

@@ -48,6 +48,7 @@ NO_TOOLS = {
     "mcp": "is what serves them",
     "web": "serves people",
     "sweep": "has rows for files, not for a conversation",
+    "report": "is a document, and each of its answers is a tool",
 }
 """Commands that are none, and why."""
 

@@ -1,9 +1,9 @@
 """The options, each once: a keyword of Python, its type, and beside it all that the command line needs.
 
 A TypedDict is what a function or a command takes. Groups of options stand in workload, memory, deployment and model;
-what a verb takes is put together from them in scenario, plan and verify. An option that means something else to one
-command stands there again with what differs. Annotations are evaluated, not kept as text: the command line is made of
-them at every start. A group is imported when the first of its names is used.
+what a verb takes is put together from them in scenario, plan, report and verify. An option that means something else
+to one command stands there again with what differs. Annotations are evaluated, not kept as text: the command line is
+made of them at every start. A group is imported when the first of its names is used.
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario.options.model import MODEL, Assumptions
     from kvcalc.scenario.options.plan import ALL_GPUS, PlannedOptions, PlanOptions
     from kvcalc.scenario.options.plot import PlotOptions
+    from kvcalc.scenario.options.report import ReportOptions
     from kvcalc.scenario.options.scenario import CapacityOptions, CompareOptions, ScenarioOptions
     from kvcalc.scenario.options.sweep import SweepAxes, SweepFixed, SweepOptions, SweepRows
     from kvcalc.scenario.options.tiers import Tiers
@@ -43,6 +44,7 @@ __all__ = [
     "PlanOptions",
     "PlannedOptions",
     "PlotOptions",
+    "ReportOptions",
     "ScenarioOptions",
     "ServedOptions",
     "SweepAxes",
@@ -78,6 +80,7 @@ _HOME = {
     "PlanOptions": "plan",
     "PlannedOptions": "plan",
     "PlotOptions": "plot",
+    "ReportOptions": "report",
     "ScenarioOptions": "scenario",
     "ServedOptions": "demand",
     "SweepAxes": "sweep",

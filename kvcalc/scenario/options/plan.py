@@ -46,6 +46,16 @@ def _gpu_names_and_all() -> Iterable[str]:
     return (*gpu_names(), ALL_GPUS)
 
 
+ACCELERATORS = ACCELERATOR._replace(
+    help="Accelerators to choose from, as A,B, or all; repeatable.",
+    repeatable=True,
+    values=_gpu_names_and_all,
+    separators=",",
+    read=accelerators,
+)
+MAX_GPUS = of_deployment("N", "At most N GPUs.", flags=("--max-gpus", "--gpus"), default=DEFAULT_MAX_GPUS, read=ranks)
+
+
 class PlannedOptions(
     Context,
     Requests,
@@ -68,10 +78,15 @@ class PlannedOptions(
     """Of a scenario whose workload is sized, and whose deployment is looked for."""
 
 
-class PlanOnly(TypedDict, total=False):
-    """What `plan` looks for, and where."""
+class Planned(TypedDict, total=False):
+    """How many sequences are to be held."""
 
     batch: Annotated[int | str | None, BATCH._replace(help=f"{BATCH.help[:-1]} (1).", default=None)]
+
+
+class Sizing(TypedDict, total=False):
+    """The same said in other ways."""
+
     tokens: Annotated[
         int | str | None,
         of_workload("N", "Tokens held at the same time, in sequences of the context.", read=count(MAX_CONTEXT)),
@@ -84,20 +99,18 @@ class PlanOnly(TypedDict, total=False):
         float | str | Fraction | None,
         of_workload("S", "Seconds that a request takes (at least, by bounds of its tokens).", read=positive),
     ]
-    gpu: Annotated[
-        Gpu | str | Sequence[Gpu | str],
-        ACCELERATOR._replace(
-            help="Accelerators to choose from, as A,B, or all; repeatable.",
-            repeatable=True,
-            values=_gpu_names_and_all,
-            separators=",",
-            read=accelerators,
-        ),
-    ]
-    max_gpus: Annotated[
-        int | str,
-        of_deployment("N", "At most N GPUs.", flags=("--max-gpus", "--gpus"), default=DEFAULT_MAX_GPUS, read=ranks),
-    ]
+
+
+class PlannedOn(TypedDict, total=False):
+    """Where it is looked for."""
+
+    gpu: Annotated[Gpu | str | Sequence[Gpu | str], ACCELERATORS]
+    max_gpus: Annotated[int | str, MAX_GPUS]
+
+
+class PlannedSpare(TypedDict, total=False):
+    """What is taken beyond what the workload needs, and what it costs."""
+
     spare: Annotated[
         int | str,
         of_deployment(
@@ -118,6 +131,11 @@ class PlanOnly(TypedDict, total=False):
             separators=",",
         ),
     ]
+
+
+class PlannedSizes(TypedDict, total=False):
+    """Which deployments are looked at, and how many are shown."""
+
     tp: Annotated[
         int | str | Sequence[int] | None, TP._replace(help="These tensor-parallel sizes only, as 4,8.", read=_sizes)
     ]
@@ -129,6 +147,10 @@ class PlanOnly(TypedDict, total=False):
         int | str | None,
         Option("N", "Deployments to show (10, and the best of each accelerator named).", read=count(MAX_LIMIT)),
     ]
+
+
+class PlanOnly(Planned, Sizing, PlannedOn, PlannedSpare, PlannedSizes, total=False):
+    """What `plan` looks for, and where."""
 
 
 class PlanOptions(PlanOnly, PlannedOptions, GpuMemory, NodeSize, total=False):

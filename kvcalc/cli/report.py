@@ -1,0 +1,52 @@
+"""kvcalc report: one question, answered for a design review as a page of HTML or as Markdown."""
+
+from typing import Annotated, Any
+
+import typer
+
+from kvcalc.cli.output import deliver
+from kvcalc.cli.output_options import Destination, Unit, output_of
+from kvcalc.cli.parameters import ModelsArgument, given_on_line, takes
+from kvcalc.cli.text_command import TextCommand
+from kvcalc.errors import KvcalcError, nearest_or_all
+from kvcalc.review.make import report
+from kvcalc.scenario.option import Option
+from kvcalc.scenario.options import ReportOptions
+
+FORMATS = {"html": (".html", ".htm"), "markdown": (".md", ".markdown")}
+"""Each with the endings of its files."""
+
+
+class ReportOutput(Destination, Unit, total=False):
+    """How a report is written."""
+
+    how: Annotated[
+        str | None,
+        Option(
+            "|".join(FORMATS), "How to write it (as FILE ends, else html).", flags=("--format",), values=lambda: FORMATS
+        ),
+    ]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report", cls=TextCommand)(report_command)
+
+
+@takes(ReportOptions, ReportOutput)
+def report_command(models: ModelsArgument = None, **given: Any) -> None:
+    """One page for a design review: the answer, every table, every formula with its source, what is not modelled.
+
+    It needs no network and prints on A4; the same question gives the same bytes.
+    """
+    how = _format(given["how"], given["output_file"])
+    output = output_of({name: value for name, value in given.items() if name != "how"})
+    review = report(models or None, **given_on_line(given, ReportOptions))
+    deliver(review.html(output.unit) if how == "html" else review.markdown(output.unit), output.file)
+
+
+def _format(asked: str | None, file: str | None) -> str:
+    if asked is not None and asked not in FORMATS:
+        raise KvcalcError(f"--format: no format '{asked[:40]}' of a report{nearest_or_all(asked, FORMATS)}")
+    ends = (name for name, endings in FORMATS.items() if file is not None and file.lower().endswith(endings))
+    return asked or next(ends, "html")
