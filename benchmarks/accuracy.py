@@ -56,6 +56,10 @@ that of its cache.
 *Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the
 next log will be. *Forks* are servers with kernels or formats that no release of vLLM has; kvcalc does not follow those.
 
+Three rows are no evidence for the rules, since what the log printed chose their inputs: v10 (what it drafted and shared
+is told from its tokens), f15 (a model with an untied head is taken, as its weights need) and f24 (that its experts
+alone are quantised is told from the kernels that the log names, and is a rule of that log alone).
+
 Where a log does not say what its weights are stored in, what depends on them is left out: its weights, the memory of
 its cache, its tokens.
 
