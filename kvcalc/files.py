@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
 
-_OPENED_BY_THE_SHELL = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
+_OPENED_BY_THE_SHELL = r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+"
 """Pipes that have a writer: `<(command)`, and standard input."""
 
 
@@ -38,7 +38,7 @@ def open_file(path: Path, shown: str) -> BufferedReader:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise _unreadable(shown, error) from error
     if stat.S_ISFIFO(os.fstat(handle).st_mode):
-        if not _OPENED_BY_THE_SHELL.fullmatch(str(path)):
+        if not re.fullmatch(_OPENED_BY_THE_SHELL, str(path)):
             os.close(handle)
             raise KvcalcError(f"{shown}: a named pipe, which is not waited for; name a file")
         os.set_blocking(handle, True)

@@ -140,17 +140,19 @@ def with_unit(text: str, unit: str) -> str:
 
     Bytes too few for the unit stay alone, and one is '1 byte'. Published figures in GiB are turned into the unit.
     """
-    text = _ONE.sub("1 byte", text)
+    text = re.sub(_ONE, "1 byte", text)
     if unit != "GiB":
-        text = _PUBLISHED.sub(lambda match: _in_unit(_rounded(Fraction(match[1]) * GIB), unit), text)
+        text = re.sub(_PUBLISHED, lambda match: _in_unit(_rounded(Fraction(match[1]) * GIB), unit), text)
     return (
-        text if unit == "B" else _BYTES.sub(lambda match: _beside(match[0], int(match[1].replace(",", "")), unit), text)
+        text
+        if unit == "B"
+        else re.sub(_BYTES, lambda match: _beside(match[0], int(match[1].replace(",", "")), unit), text)
     )
 
 
-_BYTES = re.compile(r"(?<![\d.,])([0-9]{1,3}(?:,[0-9]{3})*) bytes\b(?! ?[()])")
-_ONE = re.compile(r"(?<![\d.,])1 bytes\b")
-_PUBLISHED = re.compile(r"(?<![\d.,])([0-9]+\.[0-9]+) GiB\b")
+_BYTES = r"(?<![\d.,])([0-9]{1,3}(?:,[0-9]{3})*) bytes\b(?! ?[()])"
+_ONE = r"(?<![\d.,])1 bytes\b"
+_PUBLISHED = r"(?<![\d.,])([0-9]+\.[0-9]+) GiB\b"
 
 
 def _in_unit(size: int, unit: str) -> str:

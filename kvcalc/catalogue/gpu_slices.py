@@ -39,8 +39,8 @@ _SOURCES = {
     "NVIDIA": "NVIDIA MIG User Guide; nvidia-smi mig -lgip in public listings (kvcalc/catalogue/gpu_slices.py)",
     "AMD": "AMD Instinct MI300X GPU Partitioning Overview; amdgpu_amdkfd_xcp_memory_size of the kernel's driver",
 }
-_MEDIA = re.compile(r"\+(?:me\.all|me|gfx)(?![a-z0-9])", re.IGNORECASE)
-_SPELLED = re.compile(r"\s+mig\s+(?=\d+g\.)", re.IGNORECASE)
+_MEDIA = r"\+(?:me\.all|me|gfx)(?![a-z0-9])"
+_SPELLED = r"\s+mig\s+(?=\d+g\.)"
 
 
 class _Row(NamedTuple):
@@ -61,7 +61,7 @@ class _Row(NamedTuple):
 
 def without_media(text: str) -> str:
     """A name as a driver has it ('... MIG 1g.10gb'), and one with media engines ('1g.10gb+me'), as they are listed."""
-    return _MEDIA.sub("", _SPELLED.sub(SEPARATOR, text))
+    return re.sub(_MEDIA, "", re.sub(_SPELLED, SEPARATOR, text, flags=re.IGNORECASE), flags=re.IGNORECASE)
 
 
 def slice_names(card: str) -> tuple[str, ...]:

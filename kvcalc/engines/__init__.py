@@ -119,14 +119,14 @@ def _version(kind: type[Engine], version: str) -> str:
     raise KvcalcError(f"--engine: version '{version[:40]}' of {kind.name} is not known; known are {known}")
 
 
-_VERSION = re.compile(
+_VERSION = (
     r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:\.post(\d{1,6}))?"
     r"(\.?(?:a|b|rc|dev)\d+[^+]*)?"  # leads to a release
     r"(?:\+.*)?"  # a build of it
 )
 
 
-_BUILD = re.compile(r"b(\d{1,6})")
+_BUILD = r"b(\d{1,6})"
 """How llama.cpp counts its builds."""
 
 
@@ -136,10 +136,10 @@ def version_number(version: str) -> tuple[int, ...] | None:
     Releases have four numbers: 0.19 is (0, 19, 0, 0). What leads to a release comes before it: 0.20.1rc1 is
     (0, 20, 1, -1). Build b8946 is (8946, 0, 0, 0).
     """
-    build = _BUILD.fullmatch(version)
+    build = re.fullmatch(_BUILD, version)
     if build is not None:
         return int(build[1]), 0, 0, 0
-    found = _VERSION.fullmatch(version)
+    found = re.fullmatch(_VERSION, version)
     if found is None:
         return None
     major, minor, patch, post, before = found.groups()

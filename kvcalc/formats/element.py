@@ -207,7 +207,7 @@ TENSOR_FORMATS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 """Cache formats that give each tensor of a mechanism its own element format; of a model, those that it keeps."""
 
 
-_BY_HAND = re.compile(r"q(\d{1,2})_g(\d{1,4})_s(\d{1,3})")
+_BY_HAND = r"q(\d{1,2})_g(\d{1,4})_s(\d{1,3})"
 MOST_BITS = 32
 
 
@@ -217,7 +217,7 @@ def by_hand(name: str, what: str) -> ElementFormat | None:
     Raises:
         KvcalcError: no bits, or a group that does not fill whole bytes.
     """
-    found = _BY_HAND.fullmatch(name)
+    found = re.fullmatch(_BY_HAND, name)
     if found is None:
         return None
     bits, group, beside = map(int, found.groups())

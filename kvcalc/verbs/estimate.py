@@ -72,7 +72,7 @@ def estimate(scenario: Scenario) -> Estimate:
         answer=_answer(ranks, shown, found_rank if shown is found and found_rank else asked_rank),
         cache=_cache(ranks, held, cache, peak, asked),
         memory=memory_of(scenario, peak, asked, asked_rank),
-        gpus=_gpus(ranks, asked, found, used),
+        gpus=_gpus(ranks, asked, found, found_rank, used),
         decode=decode,
         prefill=prefill_bound(scenario, shown.deployment, ranks) if can else None,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
@@ -228,7 +228,9 @@ def unsplit_rank(scenario: Scenario, ranks: Ranks) -> Candidate | None:
     return evaluate(scenario, Deployment(), ranks) if ranks.serves(Deployment()) else None
 
 
-def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, used: Accelerator) -> GpusResult:
+def _gpus(
+    ranks: Ranks, asked: Candidate, found: Candidate | None, found_rank: RankResult | None, used: Accelerator
+) -> GpusResult:
     scenario = ranks.scenario
     known = asked.weights_known
     unsplit = unsplit_rank(scenario, ranks)
@@ -246,7 +248,7 @@ def _gpus(ranks: Ranks, asked: Candidate, found: Candidate | None, used: Acceler
         count=found.deployment.gpus if found else None,
         count_tight=found.fit is Fit.TIGHT if found else None,
         deployment=found.deployment if found else None,
-        per_rank=None if found is None else rank_of(found),
+        per_rank=found_rank,
         most_sequences=tuple(_most_sequences(scenario, ranks)) if known else (),
         usable_formula=_usable_formula(scenario, used),
         unsplit_usable_bytes=usable,
