@@ -50,7 +50,8 @@ def main() -> None:
 def section(result: Bench, command: str) -> str:
     """The tables of one measurement, under a heading that names machine and model."""
     machine = result.machine
-    threads = f", {machine.threads} threads" if machine.device == "cpu" else ""
+    number = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
+    threads = f", {number}" if machine.device == "cpu" else ""
     heading = f"### {result.model.name} on {machine.name}{threads}"
     notes = "".join(f"\n- {each.text}" for each in result.notes)
     reached = "".join(f"\n- {line}" for line in goals(result))
