@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_never
 
 from kvcalc.errors import one_line
-from kvcalc.render.view import Bar, Grid, Lines, Span, Verbatim, lines_of
+from kvcalc.render.view import Bar, Grid, Lines, Span, Tone, Verbatim, lines_of
 from kvcalc.render.view import Line as ViewLine
 
 if TYPE_CHECKING:
@@ -59,10 +59,12 @@ def _grid(grid: Grid) -> Data:
 
 
 def _parts(bar: Bar) -> list[Data]:
-    """Where each part begins and how long it is, of `WHOLE`."""
-    whole = sum(part.size for part in bar.parts) or 1
+    """Where each part begins and how long it is, of `WHOLE`; what is too much lies over the end of the others."""
+    whole = sum(part.size for part in bar.parts if part.tone is not Tone.BAD) or 1
     found, before = [], 0
     for part in bar.parts:
+        if part.tone is Tone.BAD:
+            before -= part.size
         start, before = before, before + part.size
         found.append(
             {

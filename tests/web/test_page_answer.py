@@ -199,3 +199,10 @@ def test_the_curve_passes_through_the_answer() -> None:
     assert "style=" not in drawn
     assert 'viewBox="0 0 360 ' in ask(ask="curve", narrow=True, **asked)["svg"]
     assert ask(ask="curve", model="/etc/hostname")["error"]["exit_code"] == 2
+
+
+def test_what_is_too_much_lies_over_the_end_of_the_bar() -> None:
+    found = ask(ask="estimate", model="llama-3-70b", options={"tp": "1", "batch": "32", "context": "8Ki"})
+    *_, other, over = found["bar"]["parts"]
+    assert over["name"] == "too much"
+    assert over["start"] + over["length"] == other["start"] + other["length"] == 1000
