@@ -141,7 +141,7 @@ def test_what_is_refused_is_a_gap_with_a_note() -> None:
 @pytest.mark.parametrize(
     ("kind", "models", "options", "told"),
     [
-        ("cach", "llama-3-8b", {}, "no picture of 'cach'; did you mean 'cache'"),
+        ("caches", "llama-3-8b", {}, "no picture of 'caches'; did you mean 'cache'"),
         ("cache", "nosuch", {}, "nosuch"),
         ("cache", None, {}, "MODEL: missing"),
         ("cache", "llama-3-8b", {"tp": 3}, "is illegal"),
