@@ -28,3 +28,10 @@ def test_every_room_is_described() -> None:
     folders = [path.parent for path in (ROOT / "kvcalc").glob("*/__init__.py")]
     names = [*(f"`kvcalc/{path.name}`" for path in files), *(f"`kvcalc/{path.name}/`" for path in folders)]
     assert [name for name in names if name not in text] == []
+
+
+def test_nobody_is_sent_to_a_project_of_the_same_name_on_the_package_index() -> None:
+    """The name is not this project's there: what is missing is installed by its own name, or from this folder."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "kvcalc").rglob("*.py")]
+    told = [str(page) for page in pages if re.search(r"pip install '?kvcalc\b", page.read_text(encoding="utf-8"))]
+    assert told == []

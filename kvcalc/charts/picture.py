@@ -41,7 +41,7 @@ class Picture(Noun):
         """As PNG of twice as many pixels.
 
         Raises:
-            CannotRunError: resvg-py is not there (pip install 'kvcalc[png]').
+            CannotRunError: resvg-py is not there (python -m pip install 'resvg-py>=0.5').
         """
         from kvcalc.charts.png import png  # noqa: PLC0415  # likewise
 

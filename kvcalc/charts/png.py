@@ -17,7 +17,9 @@ def refuse_missing() -> None:
     try:
         import resvg_py  # noqa: F401, PLC0415  # an extra
     except ImportError as error:
-        raise CannotRunError("--format: png needs resvg-py: pip install 'kvcalc[png]'; svg needs nothing") from error
+        raise CannotRunError(
+            "--format: png needs resvg-py: python -m pip install 'resvg-py>=0.5'; svg needs nothing"
+        ) from error
 
 
 def png(svg: str) -> bytes:

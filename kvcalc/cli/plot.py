@@ -41,7 +41,7 @@ class PictureOutput(Destination, Unit, total=False):
         str | None,
         Option(
             "|".join(FORMATS),
-            "How to draw (as FILE ends; on a terminal text, else svg); png needs -o and kvcalc[png].",
+            "How to draw (as FILE ends; on a terminal text, else svg); png needs -o and resvg-py.",
             flags=("--format",),
             values=lambda: FORMATS,
         ),

@@ -53,7 +53,8 @@ def sweep_on_cluster(
         CannotRunError: Dask is not installed, there is no scheduler or no worker, or the folder cannot be written.
     """
     if find_spec("distributed") is None:
-        raise CannotRunError("--scheduler: needs Dask, which is not installed: pip install 'kvcalc[cluster]'")
+        command = "python -m pip install 'distributed>=2026.1' 'pyarrow>=21.0'"
+        raise CannotRunError(f"--scheduler: needs Dask, which is not installed: {command}")
     refuse_missing()
     for name in ("from_file", "shard"):
         if options.get(name) is not None:

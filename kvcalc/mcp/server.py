@@ -64,7 +64,7 @@ def serve(access: Access) -> None:
         from mcp.server.lowlevel import Server  # noqa: PLC0415  # likewise
         from mcp.server.stdio import stdio_server  # noqa: PLC0415  # likewise
     except ImportError as error:
-        raise CannotRunError("mcp: needs the extra: pip install 'kvcalc[mcp]'") from error
+        raise CannotRunError("mcp: needs the official SDK: python -m pip install 'mcp>=2.0'") from error
 
     alone = anyio.CapacityLimiter(1)  # one calculation at a time; pings are answered meanwhile
 

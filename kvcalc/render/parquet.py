@@ -28,7 +28,7 @@ def refuse_missing() -> None:
         CannotRunError: pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
-        raise CannotRunError("parquet: needs pyarrow, which is not installed: pip install 'kvcalc[parquet]'")
+        raise CannotRunError("parquet: needs pyarrow, which is not installed: python -m pip install 'pyarrow>=21.0'")
 
 
 def within_integers(columns: Columns) -> Columns:

@@ -67,7 +67,7 @@ def test_png_without_its_extra_names_what_to_install(
     monkeypatch.setattr(builtins, "__import__", without)
     run = kvcalc(*WORDS, "-o", str(tmp_path / "a.png"))
     assert run.code == 3
-    assert "pip install 'kvcalc[png]'" in run.stderr
+    assert "python -m pip install 'resvg-py>=0.5'" in run.stderr
     assert not list(tmp_path.iterdir())
 
 
