@@ -49,6 +49,7 @@ NO_TOOLS = {
     "web": "serves people",
     "sweep": "has rows for files, not for a conversation",
     "report": "is a document, and each of its answers is a tool",
+    "plot": "is a picture, and its figures are a tool's",
 }
 """Commands that are none, and why."""
 
