@@ -286,6 +286,9 @@ DOORS = {
     "kvcalc/speed/offload.py": "likewise",
     "kvcalc/cli/destination.py": "writes",
     "kvcalc/cluster/folder.py": "writes",
+    "kvcalc/web/export/downloads.py": "of the command line alone: what it fetched, or a folder that was named for it",
+    "kvcalc/web/export/archives.py": "bytes in memory",
+    "kvcalc/web/export/folder.py": "of the command line alone: the mark of an export",
 }
 """What opens files, and why that needs no leave or asks for it."""
 
