@@ -124,7 +124,7 @@ def test_what_is_refused_stands_there_with_the_next_step(kvcalc: Kvcalc) -> None
         (["llama-3-8b", "--context", "128k"], "128Ki"),
         (["llama-3-8b", "--gpu", "all"], "--gpu"),
         (["llama-3-8b", "qwen3-8b", "--weights", "16GB"], "--weights: is of one model, and 2 are given"),
-        (["llama-3-8b", "--format", "json"], "--format: no format 'json' of a report"),
+        (["llama-3-8b", "--format", "json"], "--format: no format 'json'; there are html, markdown"),
         (["llama-3-8b", "--engine", "nosuch"], "nosuch"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",

@@ -62,7 +62,7 @@ def _call(arguments: list[str]) -> int:
         sys.stdout.flush()
         return done.code if isinstance(done.code, int) else ExitCode.DONE
     except UsageError as error:
-        command = error.ctx.command_path if error.ctx else "kvcalc"
+        command = error.ctx.command_path if error.ctx else f"kvcalc {arguments[0]}"
         return _complain(ExitCode.BAD_INPUT, _first_small(error.format_message()), f"next: {command} --help")
     sys.stdout.flush()
     return code if isinstance(code, int) else ExitCode.DONE

@@ -1,6 +1,7 @@
 """How a result is printed, and where it goes: the options, each once, and what they say together."""
 
 from collections.abc import Mapping
+from os.path import splitext
 from typing import Annotated, Any, TypedDict
 
 from kvcalc.errors import KvcalcError, nearest_or_all
@@ -103,3 +104,27 @@ def output_of(given: Mapping[str, Any], default_unit: str = DEFAULT_UNIT) -> Out
         raise KvcalcError(f"--unit: no unit '{unit[:40]}'{nearest_or_all(unit, SIZE_UNITS)}")
     how = Format.JSON if json else Format(name or Format.TABLE)
     return Output(how, unit, given.get("output_file"), bool(given.get("explain")))
+
+
+def format_of_file(asked: str | None, file: str | None, endings: Mapping[str, tuple[str, ...]], otherwise: str) -> str:
+    """The format of a document: the one asked for, else as its file ends.
+
+    Args:
+        asked: the value of --format.
+        file: where it is written; None and '-' are stdout.
+        endings: of files, by the name of their format.
+        otherwise: of stdout, and of files whose names have no ending.
+
+    Raises:
+        KvcalcError: there is no such format, or files of none end like that.
+    """
+    if asked is not None:
+        if asked not in endings:
+            raise KvcalcError(f"--format: no format '{asked[:40]}'{nearest_or_all(asked, endings)}")
+        return asked
+    end = splitext(file)[1].lower() if file else ""
+    found = next((name for name, known in endings.items() if end in known), None)
+    if found is None and end:
+        known = ", ".join(each for several in endings.values() for each in several)
+        raise KvcalcError(f"-o: {file}: no format ends in {end[:40]}; {known} do, or --format {otherwise} says it")
+    return found or otherwise

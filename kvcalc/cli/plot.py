@@ -6,16 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from kvcalc.cli.output import deliver
-from kvcalc.cli.output_options import Destination, Unit
+from kvcalc.cli.output_options import Destination, Unit, format_of_file
 from kvcalc.cli.parameters import ModelsArgument, argument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.errors import KvcalcError, nearest_or_all
+from kvcalc.errors import KvcalcError
 from kvcalc.scenario.option import Option, read_options
 from kvcalc.scenario.options import PlotOptions
 from kvcalc.scenario.reading import count
 
-FORMATS = {"svg": ".svg", "png": ".png", "html": ".html", "text": ".txt"}
-"""Each with the ending of its files."""
+FORMATS = {"svg": (".svg",), "png": (".png",), "html": (".html", ".htm"), "text": (".txt",)}
+"""Each with the endings of its files."""
 
 KINDS = ("cache", "sequences", "gpus", "memory")
 
@@ -89,10 +89,7 @@ def plot_command(kind: KindArgument, models: ModelsArgument = None, **given: Any
 
 
 def _format(asked: str | None, file: str | None) -> str:
-    if asked is not None and asked not in FORMATS:
-        raise KvcalcError(f"--format: no format '{asked[:40]}' of pictures{nearest_or_all(asked, FORMATS)}")
-    ends = next((name for name, ending in FORMATS.items() if file and file.lower().endswith(ending)), None)
-    how = asked or ends or ("text" if file is None and sys.stdout.isatty() else "svg")
+    how = format_of_file(asked, file, FORMATS, "text" if file is None and sys.stdout.isatty() else "svg")
     if how == "png" and file is None:
         raise KvcalcError("--format: png is no text for stdout; give -o FILE.png")
     return how

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from kvcalc.cli.output import deliver
-from kvcalc.cli.output_options import Destination, Unit, output_of
+from kvcalc.cli.output_options import Destination, Unit, format_of_file, output_of
 from kvcalc.cli.parameters import ModelsArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.review.make import report
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import ReportOptions
@@ -39,14 +38,7 @@ def report_command(models: ModelsArgument = None, **given: Any) -> None:
 
     It needs no network and prints on A4; the same question gives the same bytes.
     """
-    how = _format(given["how"], given["output_file"])
+    how = format_of_file(given["how"], given["output_file"], FORMATS, "html")
     output = output_of({name: value for name, value in given.items() if name != "how"})
     review = report(models or None, **given_on_line(given, ReportOptions))
     deliver(review.html(output.unit) if how == "html" else review.markdown(output.unit), output.file)
-
-
-def _format(asked: str | None, file: str | None) -> str:
-    if asked is not None and asked not in FORMATS:
-        raise KvcalcError(f"--format: no format '{asked[:40]}' of a report{nearest_or_all(asked, FORMATS)}")
-    ends = (name for name, endings in FORMATS.items() if file is not None and file.lower().endswith(endings))
-    return asked or next(ends, "html")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.verbs.estimate_result import Estimate
 
-MOST = 10**12
-"""A number that is larger, or is none, is refused."""
+LEAST, MOST = 1e-12, 1e12
+"""Beyond them, what should be seconds or threads is none."""
 
 _LONGEST_NAME = 100
 """Characters of a name in the file."""
@@ -99,10 +99,10 @@ class _Read:
         return one_line(found, _LONGEST_NAME)
 
     def number(self, path: str) -> float:
-        """A finite number above 0."""
+        """A number from `LEAST` to `MOST`."""
         found = self.value(path)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < MOST:
-            self.refuse(f"{path} is no number above 0")
+        if isinstance(found, bool) or not isinstance(found, int | float) or not LEAST <= found <= MOST:
+            self.refuse(f"{path} is no number from {LEAST:g} to {MOST:g}")
         return float(found)
 
     def rows(self, path: str) -> list[_Read]:

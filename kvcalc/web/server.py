@@ -106,9 +106,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """A file of the page."""
         name = self.path.partition("?")[0].removeprefix("/") or "index.html"
-        if self._is_from_here() and name in TYPES:
+        if not self._is_from_here():
+            return
+        if name in TYPES:
             self._send(HTTPStatus.OK, page_file(name), TYPES[name])
-        elif self._is_from_here():
+        else:
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such page")
 
     def do_HEAD(self) -> None:

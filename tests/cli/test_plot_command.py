@@ -22,6 +22,15 @@ def test_the_ending_decides_the_format(kvcalc: Kvcalc, tmp_path: Path) -> None:
         assert (tmp_path / name).read_text(encoding="utf-8").startswith(begin), name
 
 
+def test_a_file_that_ends_like_no_format_is_refused(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    for line in (WORDS, ("report", "llama-3-8b")):
+        file = tmp_path / "a.pdf"
+        run = kvcalc(*line, "-o", str(file))
+        assert (run.code, run.stdout, file.exists()) == (2, "", False)
+        assert "no format ends in .pdf; " in run.stderr
+    assert kvcalc(*WORDS, "-o", str(file), "--format", "svg").code == 0
+
+
 def test_a_pipe_gets_svg_and_text_where_it_is_asked_for(kvcalc: Kvcalc) -> None:
     assert kvcalc(*WORDS).stdout.startswith("<svg")
     shown = kvcalc(*WORDS, "--format", "text").stdout

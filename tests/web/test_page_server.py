@@ -94,6 +94,11 @@ def test_the_page_of_another_origin_is_refused(server: PageServer, origin: str) 
     assert ask(server, "GET", "/page.js", Origin=origin)[0] == 403
 
 
+def test_a_refusal_is_told_once(server: PageServer) -> None:
+    told = raw(server, b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+    assert told.count(b"HTTP/1.1 403 ") == 1
+
+
 def test_localhost_is_this_address(server: PageServer) -> None:
     assert ask(server, "GET", "/", Host=f"LOCALHOST:{server.server_port}")[0] == 200
 
