@@ -1,7 +1,7 @@
 """How a result is printed, and where it goes: the options, each once, and what they say together."""
 
 from collections.abc import Mapping
-from os.path import splitext
+from pathlib import PurePath
 from typing import Annotated, Any, TypedDict
 
 from kvcalc.errors import KvcalcError, nearest_or_all
@@ -122,7 +122,7 @@ def format_of_file(asked: str | None, file: str | None, endings: Mapping[str, tu
         if asked not in endings:
             raise KvcalcError(f"--format: no format '{asked[:40]}'{nearest_or_all(asked, endings)}")
         return asked
-    end = splitext(file)[1].lower() if file else ""
+    end = PurePath(file or "").suffix.lower()
     found = next((name for name, known in endings.items() if end in known), None)
     if found is None and end:
         known = ", ".join(each for several in endings.values() for each in several)
