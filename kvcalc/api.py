@@ -146,12 +146,17 @@ def capacity_from_command(command: str, /, **options: Unpack[CapacityOptions]) -
     from kvcalc.logs.command import read_command  # noqa: PLC0415  # for start-up time
     from kvcalc.verbs.from_command import asked_by  # noqa: PLC0415  # likewise
     from kvcalc.verbs.from_command.blamed import blamed_on_the_line  # noqa: PLC0415  # likewise
+    from kvcalc.verbs.from_command.fitted import fitted  # noqa: PLC0415  # likewise
 
     with blamed_on_the_line(options):
-        model, said, notes = asked_by(read_command(command), options)
+        server = read_command(command)
+        model, said, notes = asked_by(server, options)
         memory = said.pop("cache_memory", None)
         asked = scenario_of(model, said)
         asked = replace(asked, notes=(*notes, *asked.notes))
+        lengths = ("context", "input_tokens", "output_tokens", "mix")
+        if server.fits_context and all(options.get(name) is None for name in lengths):
+            return fitted(asked, memory)
         return capacity(asked, cache_memory=memory) if memory is not None else capacity(asked)
 
 

@@ -29,6 +29,7 @@ _CODES = {
     "image-tokens": "tokens that images take in the context of each request",
     "batch-from-bound": "the batch is requests a second times the seconds that each takes by the bounds",
     "batch-from-rate": "the batch is requests a second times the seconds that each takes",
+    "context-fitted": "the server serves the longest context that fits, which is less than the model's",
     "command-version": "the command line does not say its engine's version, so the newest is taken",
     "flags-not-counted": "options of the command line that may change memory beside the cache, which is not counted",
     "flags-not-known": "options of the command line that kvcalc has no rule for",

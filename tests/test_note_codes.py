@@ -67,6 +67,7 @@ ELSEWHERE = {
     "launched-limit": "verbs/test_launch.py",
     "launched-nodes": "verbs/test_launch.py",
     "launched-without": "verbs/test_launch.py",
+    "context-fitted": "verbs/test_from_command.py",
     "command-version": "verbs/test_from_command.py",
     "flags-not-counted": "verbs/test_from_command.py",
     "flags-not-known": "verbs/test_from_command.py",

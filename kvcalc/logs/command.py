@@ -51,6 +51,7 @@ class Command(NamedTuple):
         settings: values by what `CommandLine.settings` says of an option.
         unknown: flags that kvcalc has no rule for.
         noted: flags that may change memory beside the cache.
+        fits_context: whether the server is to find the longest context itself.
     """
 
     engine: str
@@ -59,6 +60,7 @@ class Command(NamedTuple):
     settings: Mapping[str, str]
     unknown: tuple[str, ...]
     noted: tuple[str, ...]
+    fits_context: bool = False
 
 
 def read_command(text: str) -> Command:
@@ -93,11 +95,15 @@ def read_command(text: str) -> Command:
         elif not HARMLESS.fullmatch(each.name or each.typed.lstrip("-").lower()):
             _refuse_misspelled(each, line)
             unknown.setdefault(each.typed)
+    fitted, words = line.fitted
+    fits = settings.get(fitted, "").lower() in words
+    if fits:
+        del settings[fitted]
     settings = {
         option: value for option, value in settings.items() if value.lower() not in NOTHING or option in _SAYS_NONE
     }
     model = settings.pop("MODEL", None) or _of_repository(settings) or _positional(others, flags)
-    return Command(start.engine, start.version, model, settings, _named(unknown), _named(noted))
+    return Command(start.engine, start.version, model, settings, _named(unknown), _named(noted), fits)
 
 
 def _known(line: CommandLine) -> frozenset[str]:

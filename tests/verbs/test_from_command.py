@@ -250,6 +250,27 @@ def test_the_version_of_an_image_is_taken() -> None:
         capacity_from_command("vllm serve Qwen/Qwen3-8B", engine="sglang")
 
 
+def test_a_context_left_to_vllm_is_what_fits() -> None:
+    """At most the model's own; else the longest whose blocks, of 16 tokens, are all but the null block."""
+    line = "vllm serve Qwen/Qwen3-8B --max-model-len"
+    for left in ("-1", "auto"):
+        found = capacity_from_command(f"{line} {left}", gpu="l4")
+        assert found.blocks is not None
+        length = 16 * (found.blocks - 1)
+        assert (found.workload.context, found.sequences, found.max_context) == (length, 1, length)
+        told = [each.data for each in found.notes if each.code == "context-fitted"]
+        assert told == [{"model": 40960, "fitted": length}]
+        assert capacity_from_command(f"{line} {length}", gpu="l4").sequences == 1
+        assert capacity_from_command(f"{line} {length + 1}", gpu="l4").sequences == 0
+        whole = capacity_from_command(f"{line} {left}", gpu="h100")
+        assert whole == capacity_from_command("vllm serve Qwen/Qwen3-8B", gpu="h100")
+    assert capacity_from_command(f"{line} -1", gpu="l4", context=512).workload.context == 512
+    with pytest.raises(KvcalcError, match="finds a length by rules that kvcalc does not follow; write --max-model-len"):
+        capacity_from_command(f"{line} -1", gpu="l4", engine="vllm@0.28.0")
+    with pytest.raises(KvcalcError, match=r"vllm 0\.13\.0 takes no --max-model-len below 1"):
+        capacity_from_command(f"{line} -1", gpu="l4", engine="vllm@0.13.0")
+
+
 def test_options_beside_a_command_win() -> None:
     line = "vllm serve Qwen/Qwen3-8B --max-model-len 16384 --max-num-seqs 4 --gpu-memory-utilization 0.8"
     found = capacity_from_command(

@@ -48,6 +48,7 @@ class CommandLine(NamedTuple):
             leave memory as it is.
         noted: options that may change memory beside the cache.
         environment: options by the variable of the environment that sets them.
+        fitted: the option whose value may be 'what fits', and the values, in lower case, that say so.
     """
 
     engine: str
@@ -58,5 +59,6 @@ class CommandLine(NamedTuple):
     noted: frozenset[str]
     suffixes: Mapping[str, int] = MappingProxyType({})
     environment: Mapping[str, str] = MappingProxyType({})
+    fitted: tuple[str, frozenset[str]] = ("", frozenset())
     lists: frozenset[str] = frozenset()
     joins: str = "-"

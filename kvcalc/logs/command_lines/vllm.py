@@ -105,5 +105,6 @@ VLLM = CommandLine(
         }
     ),
     environment=MappingProxyType({"VLLM_USE_V1": "use_v1"}),
+    fitted=("--context", frozenset({"-1", "auto"})),  # vllm/utils/argparse_utils.py, human_readable_int_or_auto
     lists=frozenset({"served_model_name", "lora_modules", "lora_target_modules", "cudagraph_capture_sizes"}),
 )
