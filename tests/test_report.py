@@ -77,7 +77,9 @@ def test_figures_are_the_verbs_own(kvcalc: Kvcalc) -> None:
     text = kvcalc("report", *LLAMA, "--tp", "4", "--format", "markdown").stdout.replace("\\", "")
     commands = {line.split()[1]: line.split()[1:] for line in text.splitlines() if line.startswith("kvcalc ")}
     answers = {
-        verb: json.loads(kvcalc(*words, "--json").stdout) for verb, words in commands.items() if verb != "report"
+        verb: json.loads(kvcalc(*words, "--json").stdout)
+        for verb, words in commands.items()
+        if verb not in {"report", "plot"}
     }
     assert {*answers} == {"estimate", "capacity", "plan", "compare"}
     rank, capacity = answers["estimate"]["memory"]["per_rank"], answers["capacity"]
@@ -94,6 +96,42 @@ def test_figures_are_the_verbs_own(kvcalc: Kvcalc) -> None:
     for each in answers.values():
         for note in (*each["not_modelled"], *each["notes"]):
             assert note["text"][:30] in text
+
+
+def test_pictures_are_those_of_plot(kvcalc: Kvcalc) -> None:
+    """As the commands at the end of the page draw them; all are in one element each, and share the page's style."""
+    text = kvcalc("report", *LLAMA, "--format", "markdown", "--unit", "GB").stdout
+    commands = [line.split()[1:] for line in text.splitlines() if line.startswith("kvcalc plot ")]
+    assert [words[1] for words in commands] == ["cache", "sequences", "memory", "gpus"]
+    for words in commands:
+        assert kvcalc(*words, "--format", "text", "--width", "80").stdout in text
+    page = kvcalc("report", *LLAMA).stdout
+    assert page.count("<svg ") == len(commands)
+    assert page.count("<style>") == 1
+    assert not re.findall(r"<svg[^>]* id=|url\(#", page)
+    assert "left on h100-sxm" in page  # on the GPUs of the answer, where the cache has a place
+
+
+def test_a_picture_that_cannot_be_stands_as_its_refusal(kvcalc: Kvcalc) -> None:
+    run = kvcalc("report", "llama-3-8b", "--tp", "3", "--format", "markdown")
+    assert run.code == 0
+    assert "kvcalc plot memory refuses: tp: 3 is illegal" in run.stdout
+    assert "GPUs against sequences: llama-3-8b\n" in run.stdout  # which looks for deployments
+
+
+def test_what_is_taken_is_said_once(kvcalc: Kvcalc) -> None:
+    """What is of the comparison alone stands there."""
+    words = ("report", "deepseek-v3", "--engine", "vllm", "--gpu", "h200", "--format", "markdown")
+    for models in ((), ("llama-3-8b",)):
+        text = kvcalc(*words[:2], *models, *words[2:]).stdout
+        taken = text.partition("Taken and assumed\n")[2].partition("\n## ")[0]
+        of_first = taken.partition("llama-3-8b\n")[0]
+        assert of_first.count("vLLM 0.33.0's defaults") == 1
+        assert "mha, gqa" not in taken
+        assert text.count("deepseek-v3: vLLM 0.33.0's defaults") == 0
+        compared = re.search(r"\n## \d+ Comparison\n(.*?)\n## ", text, re.DOTALL)
+        assert compared
+        assert ("every row has the model's own weights" in compared[1]) == (not models)
 
 
 def test_python_gives_the_same_bytes_and_so_does_another_process(kvcalc: Kvcalc) -> None:

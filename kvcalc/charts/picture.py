@@ -23,9 +23,15 @@ class Picture(Noun):
 
     chart: Chart
 
-    def to_svg(self, width: int = 720, *, dark: bool = False) -> str:
-        """As SVG, which turns dark with its reader's screen unless it is dark by itself."""
-        return svg(self.chart, width, theme=DARK if dark else LIGHT, styled=not dark)
+    def to_svg(self, width: int = 720, *, dark: bool = False, styled: bool = True) -> str:
+        """As SVG, which turns dark with its reader's screen unless it is dark by itself.
+
+        Args:
+            width: in pixels.
+            dark: whether it is dark by itself.
+            styled: without, a page of several pictures has the rules that turn them dark (`charts.looks.style()`) once.
+        """
+        return svg(self.chart, width, theme=DARK if dark else LIGHT, styled=styled and not dark)
 
     def to_text(self, width: int = 80, *, colours: bool = False, plain: bool = False) -> str:
         """As lines of a terminal of so many columns; `plain`: in letters of ASCII."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from kvcalc.charts.looks import style
 from kvcalc.errors import one_line
 from kvcalc.render.document import Picture
 from kvcalc.render.page_blocks import block_html
@@ -27,16 +28,21 @@ def page(document: Document) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_ALLOWED}">\n'
-        f"<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+        f"<style>\n{style()}\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
         f'<nav aria-label="Contents">\n<ol>\n{contents}</ol>\n</nav>\n'
         f"{''.join(_section(each, str(number), 2) for number, each in numbered)}</main>\n</body>\n</html>\n"
     )
 
 
+def _figure(picture: Picture, title: str) -> str:
+    """What is wider than the screen moves within its own frame, as a table does."""
+    return f'<figure class="wide" role="region" aria-label="{title}" tabindex="0">\n{picture.svg}</figure>\n'
+
+
 def _section(section: Section, number: str, level: int) -> str:
     title = escape(one_line(section.title))
     blocks = "".join(
-        f"<figure>\n{each.svg}</figure>\n" if isinstance(each, Picture) else block_html(each, one_line(section.title))
+        _figure(each, title) if isinstance(each, Picture) else block_html(each, one_line(section.title))
         for each in section.content
     )
     parts = "".join(_section(each, f"{number}.{index}", level + 1) for index, each in enumerate(section.parts, 1))

@@ -34,7 +34,8 @@ tr.bad > * { color: var(--bad); }
 .bad { color: var(--bad); font-weight: 600; }
 tr.close > *, tr.good > * { font-weight: normal; }
 pre { background: var(--shade); padding: 0.6rem; overflow-x: auto; font-size: 0.8125rem; white-space: pre-wrap; }
-figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
+figure { margin: 1rem 0; } figure svg { max-width: 100%; min-width: 34rem; height: auto; }
+.kvcalc-chart .paper { fill: none; } .kvcalc-chart .halo, .kvcalc-chart .edge { stroke: var(--paper); }
 @page { size: A4; margin: 15mm; }
 @media print {
   :root { --ink: #000; --paper: #fff; --faint: #444; --line: #999; --shade: #f3f3f3; --good: #0b6b34; --close: #8a5000;
@@ -48,6 +49,7 @@ figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
   th, td { max-width: none; min-width: 0; padding-right: 5pt; }
   thead { display: table-header-group; }
   tr, figure, li { break-inside: avoid; }
+  figure svg { min-width: 0; width: auto; max-height: 100mm; }
   p { orphans: 3; widows: 3; }
   pre { white-space: pre-wrap; font-size: 8pt; }
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvcalc.errors import KvcalcError
 from kvcalc.render.capacity import capacity_formulas, capacity_screen
 from kvcalc.render.compare import compare_screen, legend
 from kvcalc.render.compare_tree import trees
-from kvcalc.render.document import Document, Section, refusal
+from kvcalc.render.document import Document, Picture, Section, refusal
 from kvcalc.render.document_markdown import document_markdown
 from kvcalc.render.estimate_view import estimate_screen, estimate_sources, estimate_terms
 from kvcalc.render.explain import explanation_report
@@ -24,7 +25,9 @@ from kvcalc.verbs.plan_result import Plan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvcalc.note import Note
     from kvcalc.render.view import Block
+    from kvcalc.review.pictures import Pictured
     from kvcalc.review.review import Answer, Asked, Review, Reviewed
     from kvcalc.verbs.explanation import Explanation
 
@@ -35,6 +38,17 @@ _TITLES = {
     "compare": "Comparison",
 }
 """Of sections, by the verb that answers."""
+
+_DRAWN = {
+    "cache": "Cache against context",
+    "sequences": "Sequences that fit against context",
+    "memory": "Memory of a GPU",
+    "gpus": "GPUs against sequences",
+}
+"""Likewise, by the kind of a picture."""
+
+_WIDTH, _COLUMNS = 680, 80
+"""Of a picture in pixels, of which A4 has as many between its margins, and in letters."""
 
 
 def page(review: Review, unit: str) -> str:
@@ -53,15 +67,16 @@ def _document(review: Review, unit: str, file: str) -> Document:
     sections = [
         Section("Answer", (), tuple(_answers(review, unit))),
         Section("Question", *_settings(review)),
-        Section("Taken and assumed", tuple(_taken(review, unit))),
+        Section("Taken and assumed", *_taken(review, unit)),
     ]
     if several:
-        sections += [Section(each.model, (), tuple(_tables(each, unit))) for each in review.models]
+        sections += [Section(each.model, (), tuple(_tables(review, each, unit))) for each in review.models]
     else:
-        sections += _tables(review.models[0], unit)
+        sections += _tables(review, review.models[0], unit)
     if review.together is not None:
-        sections.append(_table(review.together, unit))
+        sections.append(_table(review, review.together, unit))
     sections += [
+        Section("Pictures", (), tuple(_picture(each, unit) for each in review.pictures)),
         Section("Formulas", (), tuple(_formulas(review, several=several))),
         Section("Rules and their sources", (), tuple(map(_word, review.words))),
         Section("Not modelled", tuple(_not_modelled(review, unit))),
@@ -106,21 +121,39 @@ def _setting(reviewed: Reviewed) -> Grid:
     return Grid(columns, (model, *rows))
 
 
-def _taken(review: Review, unit: str) -> Iterator[Block]:
-    lines = tuple(f"- {with_unit(each.text, unit)}" for each in review.notes())
-    if lines:
-        yield Lines(lines)
+def _taken(review: Review, unit: str) -> tuple[tuple[Block, ...], tuple[Section, ...]]:
+    """Of one model a list; of several a part of each."""
+    lists = {each.model: _told(each.notes(), unit) for each in review.models}
+    if len(review.models) == 1:
+        return next(iter(lists.values())), ()
+    return (), tuple(Section(model, told) for model, told in lists.items() if told)
 
 
-def _tables(reviewed: Reviewed, unit: str) -> Iterator[Section]:
-    return (_table(each, unit) for each in reviewed.asked)
+def _told(notes: Iterator[Note], unit: str) -> tuple[Lines, ...]:
+    lines = tuple(f"- {with_unit(each.text, unit)}" for each in notes)
+    return (Lines(lines),) if lines else ()
 
 
-def _table(asked: Asked, unit: str) -> Section:
-    """What a verb shows below its first lines."""
-    if asked.answer is None:
+def _tables(review: Review, reviewed: Reviewed, unit: str) -> Iterator[Section]:
+    return (_table(review, each, unit) for each in reviewed.asked)
+
+
+def _table(review: Review, asked: Asked, unit: str) -> Section:
+    """What a verb shows below its first lines; what a comparison takes, too."""
+    answer = asked.answer
+    if answer is None:
         return Section(_TITLES[asked.verb], (_refused(asked),))
-    return Section(_TITLES[asked.verb], tuple(_screen(asked.answer, unit)[1:]))
+    notes = _told(review.notes_of(answer), unit) if isinstance(answer, Comparison) else ()
+    return Section(_TITLES[asked.verb], (*_screen(answer, unit)[1:], *notes))
+
+
+def _picture(asked: Pictured, unit: str) -> Section:
+    try:
+        picture = asked.draw(unit)
+    except KvcalcError as error:
+        return Section(_DRAWN[asked.kind], (refusal(f"kvcalc plot {asked.kind}", tuple(map(str, error.args))),))
+    drawn = Picture(picture.to_svg(_WIDTH, styled=False), picture.to_text(_COLUMNS))
+    return Section(_DRAWN[asked.kind], (drawn,))
 
 
 def _screen(answer: Answer, unit: str) -> list[Block]:
@@ -179,3 +212,6 @@ def _made(review: Review, unit: str, file: str) -> Iterator[Block]:
     asked += [review.together] if review.together is not None else []
     yield Lines(("Each answer by itself; --json has every figure:",))
     yield Verbatim("".join(f"{each.command}\n" for each in asked), "sh")
+    if review.pictures:
+        yield Lines(("Each picture by itself, in every form; -o FILE.svg, .png, .html or .txt:",))
+        yield Verbatim("".join(f"{each.command}{of_unit}\n" for each in review.pictures), "sh")

@@ -12,6 +12,7 @@ from kvcalc.catalogue import find_model
 from kvcalc.catalogue.shipped import CONFIGS
 from kvcalc.errors import KvcalcError
 from kvcalc.review.asking import CAPACITY, COMPARE, ESTIMATE, PLAN, accelerators, ask, is_sized
+from kvcalc.review.pictures import pictures
 from kvcalc.review.question import settings_of
 from kvcalc.review.review import Review, Reviewed, Version
 from kvcalc.scenario.option import accepts, given_of, options_of, read_options
@@ -60,6 +61,7 @@ def report(models: str | Path | Sequence[str | Path] | None = None, /, **options
     return Review(
         tuple(reviewed),
         together,
+        () if is_sized(sized) else tuple(pictures(names, sized, reviewed[0].answer(Estimate))),
         tuple(_explained([each.question for each in answers])),
         (
             Version("kvcalc", __version__),

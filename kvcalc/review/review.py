@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.note import Note
+    from kvcalc.review.pictures import Pictured
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_UNIT = "GiB"
+
+_COMPARISON = "compare"
 
 
 @noun
@@ -75,6 +78,10 @@ class Reviewed(Noun):
         """What was answered."""
         return (each.answer for each in self.asked if each.answer is not None)
 
+    def notes(self) -> Iterator[Note]:
+        """What was assumed for it, once each, beside what its comparison says."""
+        return _once(note for each in self.answers() if each.command != _COMPARISON for note in each.notes)
+
     def answer(self, kind: type[T]) -> T | None:
         """The answer of a kind; None where that verb refused."""
         return next((each for each in self.answers() if isinstance(each, kind)), None)
@@ -95,6 +102,7 @@ class Review(Noun):
     Attributes:
         models: each with its answers.
         together: the comparison of several models; None of one.
+        pictures: of all of them; none where no batch is known.
         words: mechanisms, formats and engines that play a part, explained, with their sources.
         versions: of kvcalc, of its catalogue, of the engines.
         command: the command line that makes this again, without where to.
@@ -102,6 +110,7 @@ class Review(Noun):
 
     models: tuple[Reviewed, ...]
     together: Asked | None
+    pictures: tuple[Pictured, ...]
     words: tuple[Explanation, ...]
     versions: tuple[Version, ...]
     command: str
@@ -113,9 +122,14 @@ class Review(Noun):
         if self.together is not None and self.together.answer is not None:
             yield self.together.answer
 
-    def notes(self) -> Iterator[Note]:
-        """What was assumed for any of them, once each."""
-        return _once(note for each in self.answers() for note in each.notes)
+    def notes_of(self, comparison: Comparison) -> Iterator[Note]:
+        """What was assumed for a comparison and is not said of a model by itself, where no name stands before it."""
+        told = {(each.model, note.text) for each in self.models for note in each.notes()}
+        told |= {("", text) for _, text in told}
+        for note in _once(iter(comparison.notes)):
+            names, _, text = note.text.partition(": ")
+            if ("", note.text) not in told and not all((name, text) in told for name in names.split(", ")):
+                yield note
 
     def not_modelled(self) -> Iterator[Note]:
         """What is left out of any of them, once each."""

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 def typed_anew(
     command: str, model: str | Sequence[str] | None, given: Mapping[str, Any], options: Mapping[str, Option]
 ) -> str:
-    """A command line with the same model and, of these options, those that are given."""
+    """A command line with the same model and, of these options, those that are given.
+
+    Args:
+        command: of one word or, as 'plot cache', of more.
+        model: one or several; None where options describe it.
+        given: options and their values.
+        options: those that the command takes.
+    """
     models = [model] if isinstance(model, str) else model or ()
-    words = ["kvcalc", command, *models]
+    words = ["kvcalc", *command.split(), *models]
     for name, option in options.items():
         if name in given:
             words += [word for value in spelled(option, given[name]) for word in (option.label, *value)]
