@@ -7,6 +7,7 @@ looked at. Whatever goes wrong is an answer too, in the words of the command lin
 from __future__ import annotations
 
 import json
+import re
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ MOST_OF_A_VALUE = 1000
 """Characters of an option's value."""
 UNIT = "GiB"
 
+_NAMED = re.compile(r"(--)?([a-z][a-z-]*):")
+"""How a refusal begins that names an option, or a part of the request."""
+_PARTS = ("ask", "options", "request", "word")
+
 _alone = Lock()
 """Held while an answer is made: what may be looked at is limited for the whole process."""
 
@@ -39,20 +44,39 @@ def answer(text: str) -> str:
             their names in Python), `curve` (its memory against context as SVG; `narrow` for small screens).
 
     Returns:
-        A JSON object: what was asked for, or `error` with `lines` as the command line prints them, and `exit_code`.
+        A JSON object: what was asked for, or `error` with `lines` as the command line prints them, `exit_code`, and
+        `field`, which is an option's name, `model` or `model_text`; null where no field is to blame.
     """
+    request: Mapping[str, Any] = {}
     try:
+        request = _request(text)
         with _alone, limited_to(Access()):
-            found = _answered(_request(text))
+            found = _answered(request)
     except KvcalcError as error:
-        found = _error(error.exit_code, *map(str, error.args))
+        found = _error(error.exit_code, *map(str, error.args), field=_field(request, str(error.args[0])))
     except Exception as error:  # noqa: BLE001  # whoever asks gets a sentence, never a traceback
         found = _error(ExitCode.CANNOT_RUN, f"a bug in kvcalc: {type(error).__name__}; nothing was computed")
     return json.dumps(found, allow_nan=False, separators=(",", ":"))
 
 
-def _error(code: ExitCode, *lines: str) -> Answer:
-    return {"error": {"lines": [with_unit(one_line(line), UNIT) for line in lines], "exit_code": int(code)}}
+def _error(code: ExitCode, *lines: str, field: str | None = None) -> Answer:
+    told = [with_unit(one_line(line), UNIT) for line in lines]
+    return {"error": {"lines": told, "exit_code": int(code), "field": field}}
+
+
+def _field(request: Mapping[str, Any], line: str) -> str | None:
+    """The field that a refusal is about: the option that it names, else the model; None where it is neither."""
+    from kvcalc.web.form import FIELDS  # noqa: PLC0415  # only for a refusal
+
+    if named := _NAMED.match(line):
+        name = named[2].replace("-", "_")
+        if name in FIELDS:
+            return name
+        if named[1] or name in _PARTS:
+            return None
+    if not request:
+        return None
+    return "model" if request.get("model_text") is None else "model_text"
 
 
 def _request(text: str) -> Mapping[str, Any]:

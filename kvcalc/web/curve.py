@@ -27,7 +27,7 @@ NARROW, WIDE = 360, 720
 
 
 def curve(model: str | None, text: str | None, options: Mapping[str, str | None], *, narrow: bool) -> dict[str, Any]:
-    """The picture of a scenario as SVG.
+    """The picture of a scenario as SVG, and the context that is asked for.
 
     Raises:
         KvcalcError: anything that cannot be, with the option named.
@@ -48,7 +48,7 @@ def curve(model: str | None, text: str | None, options: Mapping[str, str | None]
         tuple(series),
         (Level("usable", first.gpus.usable_bytes),),
     )
-    return {"svg": svg(chart, NARROW if narrow else WIDE, styled=False)}
+    return {"svg": svg(chart, NARROW if narrow else WIDE, styled=False), "context": first.workload.context}
 
 
 def _contexts(first: Estimate) -> list[int]:

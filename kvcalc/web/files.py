@@ -15,7 +15,9 @@ TYPES: Mapping[str, str] = MappingProxyType(
     {
         "index.html": "text/html; charset=utf-8",
         "page.css": "text/css; charset=utf-8",
-        **dict.fromkeys(("backend.js", "link.js", "choice.js", "draw.js", "page.js"), "text/javascript; charset=utf-8"),
+        **dict.fromkeys(
+            ("backend.js", "link.js", "choice.js", "draw.js", "curve.js", "page.js"), "text/javascript; charset=utf-8"
+        ),
     }
 )
 """Every file by its name, with the type that it is served as."""

@@ -26,7 +26,31 @@ def test_a_model_is_typed_and_its_number_read(visit: Any, served: str) -> None:
 def test_a_value_is_read_off_the_curve(visit: Any, served: str) -> None:
     page = visit(served).page
     page.locator('path.point[data-series="cache"][data-x="4096"]').hover()
-    assert page.locator("#value").inner_text() == "cache: 10.00 GiB at 4,096 tokens"
+    told = page.locator("#value").inner_text()
+    assert re.fullmatch(r"4,096 tokens: all of it \d+\.\d\d GiB, cache 10\.00 GiB", told)
+
+
+def test_the_keyboard_reads_the_curve(visit: Any, served: str) -> None:
+    page = visit(served).page
+    slider = page.get_by_role("slider", name="Read the curve")
+    slider.focus()
+    assert page.locator("#value").inner_text().endswith("cache 20.00 GiB"), "it begins at the context that is asked for"
+    page.keyboard.press("ArrowLeft")
+    assert slider.get_attribute("aria-valuetext").startswith("4,096 tokens: all of it")
+    page.keyboard.press("Home")
+    assert slider.get_attribute("aria-valuetext") == page.locator("#value").inner_text()
+    assert page.locator("path.point.near").count() == 2
+
+
+def test_a_mistake_marks_its_field(visit: Any, served: str) -> None:
+    page = visit(f"{served}#model=llama-3-8b&utilization=0.5&gpu=auto").page
+    headline(page, "gpu: auto")
+    wrong = page.locator("[aria-invalid]")
+    assert [each.get_attribute("id") for each in wrong.all()] == ["gpu"]
+    page.get_by_role("combobox", name="Accelerator").fill("h100-sxm")
+    page.get_by_label("Utilization", exact=True).fill("2")
+    headline(page, "--utilization")
+    assert [each.get_attribute("id") for each in wrong.all()] == ["utilization"]
 
 
 def test_a_link_shows_the_same(visit: Any, served: str) -> None:

@@ -183,6 +183,24 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(text: str, told: str) ->
     assert found["error"]["exit_code"] == 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"model": "llama-3-8b", "options": {"gpu": "auto"}}, "gpu"),
+        ({"model": "llama-3-8b", "options": {"tp": "3"}}, "tp"),
+        ({"model": "llama-3-8b", "options": {"cache_dtype": "x"}}, "cache_dtype"),
+        ({"model": "llama-3-8b", "options": {"draft": "x"}}, None),
+        ({"model": "no-such"}, "model"),
+        ({"model": "/etc/hostname"}, "model"),
+        ({}, "model"),
+        ({"model_text": "name: mine\nlayers: []"}, "model_text"),
+        ({"model_text": ""}, "model_text"),
+    ],
+)
+def test_a_refusal_names_the_field_to_blame(asked: dict[str, Any], field: str | None) -> None:
+    assert ask(ask="estimate", **asked)["error"]["field"] == field
+
+
 def test_limits_end_with_the_answer(kvcalc: Kvcalc, tmp_path: Any) -> None:
     refusal(model="/etc/hostname")
     (tmp_path / "config.json").write_text(CONFIG, encoding="utf-8")
@@ -191,7 +209,9 @@ def test_limits_end_with_the_answer(kvcalc: Kvcalc, tmp_path: Any) -> None:
 
 def test_the_curve_passes_through_the_answer() -> None:
     asked = {"model": "llama-3-70b", "options": {"batch": "32", "context": "5000"}}
-    drawn = ask(ask="curve", **asked)["svg"]
+    found = ask(ask="curve", **asked)
+    assert found["context"] == 5000
+    drawn = found["svg"]
     rank = ask(ask="estimate", **asked)["estimate"]["gpus"]["per_rank"]
     for name, value in (("all of it", rank["total_bytes"]), ("cache", rank["cache_bytes"])):
         assert re.search(rf'data-series="{name}"[^>]*data-x="5000"[^>]*data-y="{value}"', drawn)

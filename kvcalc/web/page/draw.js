@@ -16,7 +16,7 @@ kvcalc.draw = (() => {
         tag,
         {},
         ...line.spans.map((span) => make("span", { class: span.tone === "plain" ? "" : `tone-${span.tone}` }, span.text)),
-        line.aside && make("span", { class: "aside" }, line.aside),
+        ...(line.aside ? [" ", make("span", { class: "aside" }, line.aside)] : []), // a space for who copies or hears both
       ),
     );
   }
@@ -26,22 +26,24 @@ kvcalc.draw = (() => {
     return make(tag, attributes, ...parts);
   }
 
+  // Roles are written out: a table that small screens show in another form is a table still.
   function grid(block, name) {
-    const head = make("tr", {}, ...block.columns.map((each) => make("th", { scope: "col", class: each.align }, each.title)));
+    const head = make("tr", { role: "row" }, ...block.columns.map((each) => make("th", { role: "columnheader", class: each.align }, each.title)));
     const rows = block.rows.map((row) =>
       make(
         "tr",
-        { class: `weight-${row.weight}` },
+        { role: "row", class: `weight-${row.weight} depth-${Math.min(row.depth, 8)}` },
         ...row.cells.map((texts, index) =>
           cell(index ? "td" : "th", texts, {
-            scope: index ? "" : "row",
-            class: `${block.columns[index].align}${index ? "" : ` depth-${Math.min(row.depth, 8)}`}`,
+            role: index ? "cell" : "rowheader",
+            class: block.columns[index].align,
           }),
         ),
       ),
     );
-    const table = make("table", {}, block.header ? make("thead", {}, head) : null, make("tbody", {}, ...rows));
-    return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, table);
+    const parts = [block.header ? make("thead", { role: "rowgroup" }, head) : null, make("tbody", { role: "rowgroup" }, ...rows)];
+    const table = make("table", { role: "table", "aria-label": name }, ...parts);
+    return make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": name }, table);
   }
 
   function bar(block) {
@@ -75,7 +77,7 @@ kvcalc.draw = (() => {
   }
 
   function block(each, name = "Table") {
-    if (each.kind === "grid") return [grid(each, name)];
+    if (each.kind === "grid") return [grid(each, `${name}: ${each.columns[0].title}`)];
     return each.kind === "lines" ? lines(each) : [];
   }
 

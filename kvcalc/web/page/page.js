@@ -1,6 +1,6 @@
 // The page: its fields, the state in its address, and one question at a time.
 
-const { make, lines, grid, bar, picture, block } = kvcalc.draw;
+const { make, lines, grid, bar, block } = kvcalc.draw;
 const at = (id) => document.getElementById(id);
 const PAUSE = 250; // milliseconds after a key
 const inputs = new Map(); // option -> its element
@@ -107,10 +107,13 @@ async function remember(asked) {
 // Showing
 
 function show(answer) {
-  for (const input of [...inputs.values(), at("model"), at("model_text")]) input.removeAttribute("aria-invalid");
+  for (const input of document.querySelectorAll("[aria-invalid]")) {
+    input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-errormessage");
+  }
   at("details").hidden = Boolean(answer.error);
   if (answer.error) {
-    refuse(answer.error.lines);
+    refuse(answer.error);
     return;
   }
   at("headline").className = "";
@@ -136,20 +139,7 @@ async function showCurve(asked) {
     return; // the next answer says that nobody answers
   }
   if (waiting) return;
-  at("curve").hidden = !answer.svg;
-  if (answer.svg) at("picture").replaceChildren(...picture(answer.svg));
-}
-
-// The point nearest to the pointer, in its own words.
-function point(event) {
-  const points = [...at("picture").querySelectorAll("path.point")];
-  const away = (each) => {
-    const box = each.getBoundingClientRect();
-    return Math.hypot(event.clientX - (box.left + box.right) / 2, (event.clientY - (box.top + box.bottom) / 2) / 3);
-  };
-  const near = points.reduce((best, each) => (best && away(best) <= away(each) ? best : each), null);
-  for (const each of points) each.classList.toggle("near", each === near);
-  if (near) at("value").textContent = `${near.dataset.series}: ${near.dataset.yText} at ${near.dataset.xText}`;
+  kvcalc.curve.show(answer);
 }
 
 function fits(capacity) {
@@ -157,10 +147,14 @@ function fits(capacity) {
   return [...lines(capacity.headline), grid(capacity.held, "What fits")];
 }
 
-function refuse(told) {
-  const named = /^--([a-z-]+):/.exec(told[0])?.[1].replaceAll("-", "_");
-  const wrong = inputs.get(named) ?? (named ? null : at(at("model_text").value.trim() ? "model_text" : "model"));
-  wrong?.setAttribute("aria-invalid", "true");
+function refuse({ lines: told, field }) {
+  const wrong = field && at(field);
+  if (wrong) {
+    wrong.setAttribute("aria-invalid", "true");
+    wrong.setAttribute("aria-errormessage", "headline");
+    const folded = wrong.closest("details");
+    if (folded) folded.open = true;
+  }
   at("headline").className = "refused";
   at("headline").replaceChildren(...told.map((each) => make("p", {}, each)));
   at("bar").replaceChildren();
@@ -182,7 +176,7 @@ async function follow() {
   try {
     fill(shown ? await kvcalc.link.read(shown, 4 * form.most_characters) : { model: form.start.model, model_text: "", options: form.start.options });
   } catch {
-    refuse(["The text in this link cannot be read: it was cut, or is no compressed text."]);
+    refuse({ lines: ["The text in this link cannot be read: it was cut, or is no compressed text."] });
     return;
   }
   await now();
@@ -201,14 +195,13 @@ async function begin() {
   try {
     form = await kvcalc.answer({ ask: "form" });
   } catch (error) {
-    refuse([error.message]);
+    refuse({ lines: [error.message] });
     return;
   }
   form.fields.forEach(field);
   const rules = new CSSStyleSheet();
   rules.replaceSync(form.chart_style);
   document.adoptedStyleSheets = [rules];
-  at("picture").addEventListener("pointermove", point);
   at("version").textContent = form.version;
   kvcalc.choice(at("model"), (word) => kvcalc.answer({ ask: "models", word }), () => {
     at("model_text").value = "";
@@ -227,6 +220,7 @@ async function begin() {
   at("copy").addEventListener("click", copy);
   at("form").addEventListener("submit", (event) => event.preventDefault());
   addEventListener("hashchange", follow);
+  addEventListener("beforeprint", () => (at("formulas").open = true));
   await follow();
 }
 
