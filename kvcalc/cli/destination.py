@@ -87,13 +87,11 @@ def streamed(name: str) -> Iterator[IO[bytes]]:
 @contextmanager
 def _part_of(target: str) -> Iterator[tuple[IO[bytes], str]]:
     """A file beside the target, which is gone afterwards unless it has been moved."""
-    import tempfile  # noqa: PLC0415  # for start-up time
-
     folder, last = os.path.split(target)
-    descriptor, part = tempfile.mkstemp(dir=folder, prefix=f".{last[:50]}.")
-    UNFINISHED.add(part)
+    part = os.path.join(folder, f".{last[:50]}.{os.urandom(8).hex()}")
+    UNFINISHED.add(part)  # before it is there: an interrupt may come at any moment
     try:
-        with open(descriptor, "wb") as stream:
+        with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             yield stream, part
     finally:
         with suppress(OSError):

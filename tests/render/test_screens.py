@@ -36,9 +36,11 @@ EXAMPLES = [
     example.removeprefix("kvcalc ")
     for guide in GUIDES.values()
     for example in guide.examples
-    if not re.search(r"hf:|\./|\.yaml| -o |verify|models s|^kvcalc sweep|^kvcalc (?:mcp|web|bench)| --emit ", example)
+    if not re.search(
+        r"hf:|\./|\.yaml| -o |verify|models s|^kvcalc sweep|^kvcalc (?:mcp|web|bench|plot)| --emit ", example
+    )
 ]
-"""Those with a screen: sweep prints rows, --emit a line, and mcp and web serve."""
+"""Those with a screen: sweep prints rows, plot a picture, --emit a line, and mcp and web serve."""
 _MARKS = re.compile(r"[\u2588\\]+|.*\u2026")
 """Blocks of a bar, the end of a line that goes on, and a name that is shortened."""
 

@@ -13,7 +13,7 @@ import torch
 from conftest import Kvcalc
 from torch import Tensor
 
-from kvcalc.engines import RankLoad, base, content, exact, rows_kept
+from kvcalc.engines import RankLoad, content, exact, rows_kept, settled
 from kvcalc.formats.element import ElementFormat
 from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, mha_mqa_gqa
 from kvcalc.mechanisms.mha_mqa_gqa import keys_and_values
@@ -121,7 +121,7 @@ def no_factor_2(patch: pytest.MonkeyPatch) -> None:
     def contents(load: RankLoad) -> Iterator[content.Content]:
         yield from (each._replace(tensors=each.tensors[:1]) for each in original(load))
 
-    for module in (content, base, exact):
+    for module in (content, settled, exact):
         patch.setattr(module, "contents", contents)
 
 
