@@ -155,6 +155,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "each-card": estimate("llama-3-8b", engine="llama-cpp", gpu="rtx4090+rtx3090"),
     "draft-not-counted": estimate("llama-3-8b", engine="vllm", engine_option={"num-speculative-tokens": "2"}),
     "compressed-attention-memory": estimate("deepseek-v4-flash", engine="vllm", gpu="h200", tp=4),
+    "turboquant-memory": estimate("llama-3-8b", engine="vllm", cache_dtype="turboquant_4bit_nc"),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "model-type-not-known": estimate(model(), engine="vllm@0.28.0"),
     "engine-overhead-range": estimate("llama-3-8b", engine="vllm"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.formats.element import TENSOR_FORMATS, find_format
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import Role
 from kvcalc.named_tuple import NamedTuple
 
@@ -82,6 +83,14 @@ def parse_cache_format(
     """
     stripped = text.strip()
     kept = {tensor.name: tensor.role for tensor in tensors}
+    packed = TURBOQUANT.get(stripped.lower())
+    if packed is not None:
+        if not packed.keys() <= kept.keys():
+            raise KvcalcError(
+                f"{what}: '{stripped}' is for keys and values, which this model does not keep; it keeps "
+                f"{', '.join(kept) or 'none'}"
+            )
+        return CacheFormat(stripped.lower(), computing, tuple(packed.items()), computing, conv, state)
     if stripped.lower() in TENSOR_FORMATS:
         pairs = _of_layout(TENSOR_FORMATS[stripped.lower()], kept)
     elif "=" in stripped:

@@ -14,6 +14,7 @@ from kvcalc.engines.settled import Settled
 from kvcalc.engines.setup import Setup
 from kvcalc.engines.side_by_side import SideBySide
 from kvcalc.errors import KvcalcError
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.note import Note, note
 from kvcalc.term import Factor, Sum
 
@@ -50,6 +51,11 @@ class Exact(Engine):
         return found
 
     def settle(self, setup: Setup) -> Settled:
+        if setup.cache_format.name in TURBOQUANT:
+            raise KvcalcError(
+                f"--cache-dtype: {setup.cache_format.name} is vLLM's, which keeps the first and last layers in another "
+                "format; give --engine vllm"
+            )
         own = ExactLayout(setup)
         return own if setup.draft is None else SideBySide(own, ExactLayout(setup.draft))
 

@@ -235,9 +235,8 @@ def format_names() -> list[str]:
 
 
 _NOT_FOLLOWED = {
-    "turboquant": "is vLLM's, with slots that depend on the head and the first and last layers in the model's dtype "
-    "(vllm/model_executor/layers/quantization/turboquant/config.py), which kvcalc does not follow; "
-    "--cache-dtype int4_per_token_head is nearest to turboquant_4bit_nc, 68 bytes of a key or value of 128 and not 67",
+    "turboquant": "is no format of single tensors: vLLM has --cache-dtype turboquant_k8v4, turboquant_4bit_nc, "
+    "turboquant_k3v4_nc and turboquant_3bit_nc, with --engine vllm",
     "q8_kv": "is ik_llama.cpp's, with 8 bytes beside each head of a key and none beside values (src/llama.cpp, "
     "ggml_new_tensor_2d of n_embd_head_k; row_meta_size of ggml/src/ggml.c): for heads of 128 give --cache-dtype "
     "k=q8_g128_s8,v=q8_g32_s0",
@@ -256,7 +255,7 @@ def find_format(name: str, what: str) -> ElementFormat:
     lowered = name.strip().lower()
     found = FORMATS.get(ALIASES.get(lowered, lowered)) or by_hand(FORK_TYPES.get(lowered, lowered), what)
     known = next((why for start, why in _NOT_FOLLOWED.items() if lowered.startswith(start)), None)
-    if known is not None:
+    if found is None and known is not None:
         raise KvcalcError(f"{what}: '{name[:40]}' {known}")
     if found is None:
         raise KvcalcError(

@@ -207,8 +207,8 @@ def test_heads_of_whole_blocks_add_up(name: str, heads: int, blocks: int) -> Non
 
 
 def test_formats_that_are_known_and_not_followed_name_a_step_that_works() -> None:
-    with pytest.raises(KvcalcError, match="--cache-dtype int4_per_token_head is nearest"):
-        find_format("turboquant_4bit_nc", "--cache-dtype")
+    with pytest.raises(KvcalcError, match="--cache-dtype turboquant_k8v4, turboquant_4bit_nc, "):
+        find_format("turboquant_2bit", "--cache-dtype")
     with pytest.raises(KvcalcError, match="k=q8_g128_s8,v=q8_g32_s0"):  # 8 heads of 136 bytes, and 1,024
         find_format("q8_KV", "--cache-dtype")
     with pytest.raises(KvcalcError, match=r"q3_g32_s2 .* or q3_g128_s2"):

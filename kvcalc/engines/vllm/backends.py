@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.vllm.compressed import BLOCK_SIZE as COMPRESSED_BLOCK_SIZE
 from kvcalc.engines.vllm.model_types import BOUNDED_GATES
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import KDA, MLA, Compressed, GatedDeltaNet, Mamba2
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def backend_of(version: Version, model: Model, gpu: Gpu, cache_format: CacheForm
     kinds = [layer.attention for layer in model.layout.kinds]
     latent = next((each for each in kinds if isinstance(each, MLA)), None)
     widths = [each.heads.head_dim for each in kinds if each.heads is not None]
-    fp8 = cache_format.default.name == "fp8" or bool(cache_format.tensors)
+    packed = bool(cache_format.tensors) and cache_format.name not in TURBOQUANT
+    fp8 = cache_format.default.name == "fp8" or packed
     compressed = any(isinstance(each, Compressed) for each in kinds)
     return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None), compressed)
 

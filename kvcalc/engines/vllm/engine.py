@@ -16,6 +16,7 @@ from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
+from kvcalc.engines.vllm.turboquant import with_boundary
 from kvcalc.engines.vllm.weights import divides_towers
 from kvcalc.mechanisms import Compressed
 from kvcalc.noun import noun
@@ -79,4 +80,5 @@ class Vllm(Engine):
     def settle(self, setup: Setup) -> VllmLayout:
         hybrid_manager = not self.option("disable-hybrid-kv-cache-manager")
         refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]), hybrid_manager=hybrid_manager)
+        setup = with_boundary(setup, parse_version(self.version or VERSIONS[-1]))
         return VllmLayout(setup, settings_of(self, setup))

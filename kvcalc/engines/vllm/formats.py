@@ -9,6 +9,7 @@ from kvcalc.engines.vllm.compressed import compressed_format
 from kvcalc.engines.vllm.model_types import GLM_SPARSE, NEMOTRON_H
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import TENSOR_FORMATS, find_format
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import MLA, Compressed
 from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
 
@@ -31,8 +32,8 @@ CACHE_DTYPES: Mapping[str, Version] = MappingProxyType(
         "nvfp4": (0, 20),
     }
 )
-"""Quantised formats, and the first version that has each (vllm/config/cache.py, CacheDType). TurboQuant, Octave and
-UltraQuant are left out: kvcalc has no such formats."""
+"""Quantised formats, and the first version that has each (vllm/config/cache.py, CacheDType). TurboQuant's stand in
+turboquant.py; Octave and UltraQuant are left out: kvcalc has no such formats."""
 
 SPARSE: Version = (0, 11)
 """The first version that serves latents with an indexer."""
@@ -68,6 +69,8 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
         )
     if any(isinstance(layer.attention, Compressed) for layer in setup.model.layout.kinds):
         return compressed_format(setup, version)
+    if asked.name in TURBOQUANT:
+        return asked
     _check(asked, setup, version)
     kinds = [layer.attention for layer in setup.model.layout.kinds]
     if any(isinstance(each, MLA) and each.index_topk is not None for each in kinds):

@@ -21,6 +21,7 @@ from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import Compressed
 from kvcalc.model.layers import count_layers
 from kvcalc.note import note, register
@@ -40,6 +41,7 @@ register(
     {
         "draft-not-counted": "tokens are drafted by a model that is not counted",
         "compressed-attention-memory": "what compressed attention takes beside its cache is not counted",
+        "turboquant-memory": "what TurboQuant's kernels take beside the cache is not counted",
     }
 )
 
@@ -160,6 +162,13 @@ class VllmLayout(Settled):
                 "compressed-attention-memory",
                 "what compressed attention and its indexers take in a step beside the cache is not counted, so the "
                 "memory for the cache is less than it says: give --cache-memory as the server prints it",
+            )
+        if self.cache_format.name in TURBOQUANT:
+            yield note(
+                "turboquant-memory",
+                "what TurboQuant's kernels reserve beside the cache, which grows with max-num-seqs and the longest "
+                "request, is not counted, so the memory for the cache is less than it says: give --cache-memory as "
+                "the server prints it",
             )
         drafted = self.settings.num_speculative_tokens
         if drafted and self.setup.draft is None:

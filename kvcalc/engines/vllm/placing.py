@@ -11,6 +11,7 @@ from kvcalc.engines.vllm.backends import backend_of, exports_states, state_align
 from kvcalc.engines.vllm.compressed import compressed_specs
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept, Placed, groups_of
 from kvcalc.engines.vllm.specs import ChunkedLocal, CrossAttention, FullAttention, SlidingWindow, Spec, State
+from kvcalc.engines.vllm.turboquant import block_of_two_formats
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed, Mamba1, Mamba2, MLAExpanded, Role
 from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues
@@ -73,7 +74,7 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
         tp,
         counter,
         settings,
-        settings.block_size or backend.block_size,
+        block_of_two_formats(settings.block_size or backend.block_size, model, counter.cache_format, settings.version),
         alignment,
         align and exports_states(settings.version, model, gpu),
     )

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import MLA, GatedDeltaNet, Mamba1, Mamba2, Role
 from kvcalc.verbs.launch.beside import adapters_of_vllm, drafts_of_vllm
 from kvcalc.verbs.launch.formats import quantization
@@ -120,6 +121,8 @@ def _formats(served: Served, line: Line) -> None:
 
 def _cache_dtype(served: Served, version: Version) -> str | None:
     kept = served.scenario.cache_format
+    if kept.name in TURBOQUANT:
+        return kept.name
     if kept.name == "fp8_ds_mla" or not kept.tensors:
         name = kept.name if kept.name == "fp8_ds_mla" else kept.default.name
         if name == "fp8_ds_mla":
