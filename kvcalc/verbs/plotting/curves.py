@@ -43,7 +43,7 @@ def cache_chart(lines: Sequence[Line], given: Mapping[str, Any], unit: str) -> L
     levels, notes = _levels(every, unit)
     return LineChart(
         title=_title("KV cache against context", common),
-        subtitle=_subtitle(drawn, common, batched=True),
+        subtitle=subtitle(_subtitle(drawn, common, batched=True), "" if _placed(given) else "one GPU holds all of it"),
         x=Axis("context", "tokens", scale),
         y=Axis("cache of the fullest GPU", unit, scale),
         series=tuple(Series(name, each.points) for name, each in zip(names, drawn, strict=True)),
@@ -55,7 +55,7 @@ def cache_chart(lines: Sequence[Line], given: Mapping[str, Any], unit: str) -> L
 def sequences_chart(lines: Sequence[Line], given: Mapping[str, Any], unit: str) -> LineChart:
     """The most sequences that fit against their context, of the deployment given, else of the smallest."""
     del unit  # counts have none
-    placed = any(given.get(name) for name in _DEPLOYED)
+    placed = _placed(given)
     drawn = []
     for line in lines:
         contexts = contexts_of(line, given.get("context"))
@@ -75,6 +75,11 @@ def sequences_chart(lines: Sequence[Line], given: Mapping[str, Any], unit: str) 
         series=tuple(Series(name, each.points) for name, each in zip(names, drawn, strict=True)),
         notes=told([*(() if placed else (found,)), *_gaps(drawn, names)]),
     )
+
+
+def _placed(given: Mapping[str, Any]) -> bool:
+    """Whether a deployment is asked for."""
+    return any(given.get(name) for name in _DEPLOYED)
 
 
 def _drawn(line: Line, contexts: Sequence[Any], field: str) -> Drawn:
