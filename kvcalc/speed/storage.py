@@ -37,6 +37,7 @@ BLOCK = 2**24
 """Elements that are drawn; drawing all of a large cache takes longer than measuring it."""
 
 
+# Ignores below: torch's stubs do not follow options that are given as a mapping.
 def empty_cache(
     storage: Storage, mechanism: Measured, sequences: int, positions: int, **on: torch.device | torch.dtype
 ) -> dict[str, Tensor]:

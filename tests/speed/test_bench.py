@@ -19,7 +19,7 @@ from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import Model
 from kvcalc.schema.outputs import output_schema
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="measures with torch")
 
 from kvcalc.mechanisms import GQA, MHA, MLA  # noqa: E402
 from kvcalc.speed import bench_scenario, decode, machine, offload  # noqa: E402

@@ -8,7 +8,7 @@ from math import prod
 
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="measures with torch")
 
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA  # noqa: E402
 from kvcalc.speed.layer import error_of, is_right  # noqa: E402
@@ -75,7 +75,7 @@ def _mutant(path: Path, change: str) -> Path:
         scale = kept.scale * 1.5 if change == "another scale" else kept.scale
         return path.prepare(kept._replace(rows=rows, scale=scale))
 
-    return path._replace(prepare=prepare)  # type: ignore[arg-type]
+    return path._replace(prepare=prepare)  # type: ignore[arg-type]  # a stand-in
 
 
 @pytest.mark.parametrize("change", ["another scale", "one row less"])
