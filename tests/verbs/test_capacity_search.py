@@ -235,7 +235,11 @@ def test_the_longest_context_fits_and_a_token_more_does_not(scenario: kvcalc.Sce
         assert fits(asked, batch, ENDLESS)
         assert kvcalc.estimate(asking(asked, batch, ENDLESS)).cache.bytes_per_token_at_context == 0
         return
-    assert result.max_context == 0 or fits(asked, batch, result.max_context)
+    if result.max_context == 0:  # a sequence holds the whole prefix that all share: none is shorter than it
+        assert not fits(asked, batch, max(1, scenario.shared_prefix))
+        return
+    assert result.max_context >= scenario.shared_prefix
+    assert fits(asked, batch, result.max_context)
     assert not fits(asked, batch, result.max_context + 1)
 
 
@@ -322,8 +326,11 @@ def test_of_memory_for_the_cache_as_much_is_used_as_rows_have_room(
         assert not held(result.sequences + 1, context)
     if result.max_context is None:
         assert held(each, ENDLESS)
+    elif result.max_context == 0:  # a sequence holds the whole prefix that all share: none is shorter than it
+        assert not held(each, max(1, prefix))
     else:
-        assert result.max_context == 0 or held(each, result.max_context)
+        assert result.max_context >= prefix
+        assert held(each, result.max_context)
         assert not held(each, result.max_context + 1)
     if result.tokens is None:
         assert (result.limited_by, result.total.tokens) == ("none", None)
