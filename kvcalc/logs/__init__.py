@@ -1,14 +1,15 @@
-"""Start-up logs of serving engines: what they say, as data. An engine is one file with a table of its lines."""
+"""Start-up logs of serving engines, read by the tables of each engine: a folder with its figures, lines and settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
-from kvcalc.logs.lines import lines_of, read_text
+from kvcalc.logs.dialect import Dialect, Figure, Unit
 from kvcalc.logs.llama_cpp import LLAMA_CPP
+from kvcalc.logs.log_text import lines_of, read_text
 from kvcalc.logs.reader import read_lines
-from kvcalc.logs.server_log import Dialect, Figure, Printed, ServerLog, Unit
+from kvcalc.logs.server_log import Printed, ServerLog
 from kvcalc.logs.sglang import SGLANG
 from kvcalc.logs.vllm import VLLM
 

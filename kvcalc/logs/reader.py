@@ -1,4 +1,4 @@
-"""Reading a log by the wordings of an engine: no figure is computed here."""
+"""Reads a log by the lines that an engine is known to print. No figure is computed here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kvcalc.logs.server_log import Printed, ServerLog
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kvcalc.logs.server_log import Dialect, Minor, Wording
+    from kvcalc.logs.dialect import Dialect, LogLine, Minor
 
 MAX_TIMES = 4096
 """Times that a figure is kept of one start: as many as there may be ranks."""
@@ -54,21 +54,21 @@ class _Start:
         self.metadata: dict[str, str] = {}
         self.draft = False
 
-    def narrow(self, wording: Wording) -> None:
+    def narrow(self, known_line: LogLine) -> None:
         """Notes which versions print such a line; one that contradicts the others, as forks have, changes nothing."""
-        self.generation = self.generation or wording.generation
-        own = wording.between
+        self.generation = self.generation or known_line.generation
+        own = known_line.between
         if own is None or self.between is None:
             self.between = self.between or own
             return
         both = max(own[0], self.between[0]), min(own[1], self.between[1])
         self.between = both if both[0] <= both[1] else self.between
 
-    def begin_anew(self, wording: Wording) -> None:
+    def begin_anew(self, known_line: LogLine) -> None:
         """Drops what such a line makes void; where another file is loaded, what was known of the one before too."""
-        for name in wording.anew:
+        for name in known_line.anew:
             self.printed.pop(_named(self, name), None)
-        if wording.anew and "model" in wording.pattern.groupindex and not self.draft:
+        if known_line.anew and "model" in known_line.pattern.groupindex and not self.draft:
             self.metadata.clear()
             self.model = None
 
@@ -84,19 +84,19 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
         lines: of the log.
         dialect: of the engine that may have written it.
     """
-    anchors = tuple(dict.fromkeys(each.anchor for each in dialect.wordings))
+    anchors = tuple(dict.fromkeys(each.anchor for each in dialect.lines))
     starts = [_Start()]
     known, left = False, MAX_SETTINGS
     for line, new in _joined(lines, anchors, wraps=dialect.wraps):
-        for wording in dialect.wordings:
-            found = wording.pattern.search(line) if wording.anchor in line else None
+        for known_line in dialect.lines:
+            found = known_line.pattern.search(line) if known_line.anchor in line else None
             if found is None or found.end() <= new:
                 continue
             known = known or "device" not in found.re.groupindex
-            if wording.starts and (starts[-1].printed.keys() - dialect.before or starts[-1].refused):
+            if known_line.starts and (starts[-1].printed.keys() - dialect.before or starts[-1].refused):
                 starts.append(_Start())
-            starts[-1].begin_anew(wording)
-            starts[-1].narrow(wording)
+            starts[-1].begin_anew(known_line)
+            starts[-1].narrow(known_line)
             told = next((found[group] for group in _STRENGTH if group in found.re.groupindex), "")
             left -= len(told)
             if left > 0 or not told:

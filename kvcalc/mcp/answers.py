@@ -13,7 +13,7 @@ from kvcalc.catalogue.pasted import pasted_model
 from kvcalc.errors import KvcalcError
 from kvcalc.ladders import ladder, varied
 from kvcalc.logs import read_log_text
-from kvcalc.logs.lines import MAX_BYTES, STDIN
+from kvcalc.logs.log_text import MAX_BYTES, STDIN
 from kvcalc.record import SCHEMA_VERSION, Result
 from kvcalc.verbs.listing import show_model
 from kvcalc.verbs.log_check import check_log

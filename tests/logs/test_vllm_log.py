@@ -12,7 +12,7 @@ import vllm_start_ups
 
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS, ServerLog, read_log_text
-from kvcalc.logs.lines import MAX_LINE
+from kvcalc.logs.log_text import MAX_LINE
 from kvcalc.logs.reader import read_lines
 
 GIB = 2**30

@@ -470,7 +470,7 @@ def test_what_the_log_does_not_say_is_told(log: Any) -> None:
 
 
 def test_a_huge_log_is_read_up_to_a_limit(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvcalc.logs.lines.MAX_BYTES", len(V0_31.encode()))
+    monkeypatch.setattr("kvcalc.logs.log_text.MAX_BYTES", len(V0_31.encode()))
     result = package.capacity_from_log(log(V0_31 + "INFO: 127.0.0.1 GET /health\n" * 1000))
     assert result.log.cut
     assert "log-cut" in codes(result)

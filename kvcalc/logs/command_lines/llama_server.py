@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from kvcalc.logs import llama_cpp
 from kvcalc.logs.command_lines.base import NOTHING, OFF, CommandLine
+from kvcalc.logs.llama_cpp.settings import FLAGS
 
 LLAMA_SERVER = CommandLine(
     "llama-cpp",
@@ -36,7 +36,7 @@ LLAMA_SERVER = CommandLine(
     ),
     flags=MappingProxyType(
         {
-            **llama_cpp.FLAGS,
+            **FLAGS,
             "-hf": "hf_repo",
             "-hfr": "hf_repo",
             "-hff": "hf_file",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from kvcalc.logs import sglang
 from kvcalc.logs.command_lines.base import NOTHING, OFF, ONE, CommandLine
+from kvcalc.logs.sglang.settings import SETTINGS, SINCE
 
 SGLANG = CommandLine(
     "sglang",
     settings=MappingProxyType(
-        {name: option for name, option in sglang.SETTINGS.items() if name not in {*sglang.SINCE, "kv_dtype"}}
+        {name: option for name, option in SETTINGS.items() if name not in {*SINCE, "kv_dtype"}}
         | {
             "disable_hybrid_swa_memory": "disable-hybrid-swa-memory",
             "speculative_algorithm": "draft method",

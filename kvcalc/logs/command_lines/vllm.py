@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from kvcalc.logs import vllm
 from kvcalc.logs.command_lines.base import NOTHING, OFF, ONE, CommandLine
+from kvcalc.logs.vllm.settings import FLAGS, SETTINGS, SUFFIXES
 
 VLLM = CommandLine(
     "vllm",
     settings=MappingProxyType(
         {
-            **vllm.SETTINGS,
+            **SETTINGS,
             "device_memory_utilization": "--utilization",
             "use_v1": "use-v1",
             "max_seq_len": "",
@@ -26,7 +26,7 @@ VLLM = CommandLine(
     ),
     flags=MappingProxyType(
         {
-            **vllm.FLAGS,
+            **FLAGS,
             "-sc": "speculative_config",
             "-pcp": "prefill_context_parallel_size",
             "-dpl": "data_parallel_size_local",
@@ -61,7 +61,7 @@ VLLM = CommandLine(
             "headless",
         }
     ),
-    suffixes=vllm.SUFFIXES,
+    suffixes=SUFFIXES,
     refused=MappingProxyType(
         {
             "config": NOTHING,

@@ -10,7 +10,7 @@ from kvcalc.engines import ENGINES
 from kvcalc.engines.sglang.budget import context_bytes
 from kvcalc.engines.sglang.defaults import parse_version
 from kvcalc.logs.server_log import Printed
-from kvcalc.logs.sglang import AFTER_LOADING, BEFORE_LOADING, WINDOW_TOKENS
+from kvcalc.logs.sglang.figures import AFTER_LOADING, BEFORE_LOADING, WINDOW_TOKENS
 from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.engine_of_log import newest
 
