@@ -1,4 +1,4 @@
-"""Start-up logs of serving engines, read by the tables of each engine: a folder with its figures, lines and settings."""
+"""Start-up logs of serving engines, read by tables: each engine is a folder with its figures, lines and settings."""
 
 from __future__ import annotations
 
