@@ -74,7 +74,7 @@ FOUR = (
     Model("deepseek-v3", "multi-head latent", 32_768),
 )
 EDGE = Model("llama-3-8b", "grouped-query", 8192)
-"""Its weights fit one GPU, so that a cache has room beside them."""
+"""Its weights fit one GPU, so that a cache fits beside them."""
 OTHERS = (
     Model("deepseek-v3.2", "latent with a sparse indexer", 32_768),
     Model("qwen3-next-80b-a3b", "gated delta network and grouped-query", 8192),

@@ -9,7 +9,6 @@ TYPE_CHECKING = False  # as typing's, which takes longer to import than the rest
 
 if TYPE_CHECKING:
     from kvcalc.api import (
-        bench,
         capacity,
         capacity_from_command,
         capacity_from_log,
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
         plan,
         plot,
         sweep,
-        verify,
     )
     from kvcalc.charts.picture import Picture
     from kvcalc.deployment import Deployment
     from kvcalc.errors import CannotRunError, ExitCode, KvcalcError
     from kvcalc.gpu import Gpu
     from kvcalc.ladders import ladder
+    from kvcalc.measure import bench, verify
     from kvcalc.model.model import Model
     from kvcalc.note import Note
     from kvcalc.review.make import report
@@ -115,7 +114,7 @@ _HOME = {
     "SweepRow": "verbs.sweeping.row",
     "Verification": "verification.result",
     "Workload": "scenario",
-    "bench": "api",
+    "bench": "measure",
     "capacity": "api",
     "capacity_from_command": "api",
     "capacity_from_log": "api",
@@ -130,7 +129,7 @@ _HOME = {
     "plot": "api",
     "report": "review.make",
     "sweep": "api",
-    "verify": "api",
+    "verify": "measure",
 }
 
 

@@ -11,24 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from kvcalc.catalogue import find_gpu, find_model
-from kvcalc.errors import KvcalcError
-from kvcalc.scenario.make import exact_unless_asked, make_scenario, scenario_of
-from kvcalc.scenario.option import accepts, given_of, options_of, read_options
+from kvcalc.scenario.make import scenario_of
+from kvcalc.scenario.option import accepts, given_of, read_options
 from kvcalc.scenario.options import (
-    BenchOptions,
     CapacityOptions,
     CompareOptions,
     DemandOptions,
-    MeasuredOptions,
-    Memory,
     PlanOptions,
     PlotOptions,
     ScenarioOptions,
-    ServedOptions,
     SweepOptions,
-    TraceOptions,
-    VerifiedOptions,
-    VerifyOptions,
 )
 from kvcalc.verbs.estimate import estimate as _estimate
 
@@ -39,7 +31,6 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
-    from kvcalc.speed.result import Bench
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.demand.result import Demand
@@ -48,7 +39,6 @@ if TYPE_CHECKING:
     from kvcalc.verbs.plan_result import Plan
     from kvcalc.verbs.sweeping.row import SweepRow
     from kvcalc.verbs.sweeping.sweep import Sweep
-    from kvcalc.verification.result import Verification
 
     AnyModel = Model | str | Path | Scenario
 
@@ -205,40 +195,10 @@ def demand(model: Model | str | Path | None = None, /, **options: Unpack[DemandO
     Raises:
         KvcalcError: a trace that cannot be read, or anything else that cannot be, with the option named.
     """
-    from contextlib import nullcontext  # noqa: PLC0415  # for start-up time
-
-    from kvcalc.access import own_files  # noqa: PLC0415  # likewise
-    from kvcalc.traces import read_trace  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.demand.demand import Asked  # noqa: PLC0415  # likewise
+    from kvcalc.scenario.demand_request import make_demand_request  # noqa: PLC0415  # for start-up time
     from kvcalc.verbs.demand.demand import demand as _demand  # noqa: PLC0415  # likewise
 
-    asked = {name: each for name, each in options.items() if name in options_of(TraceOptions)}
-    given = read_options(TraceOptions, asked)
-    served: Any = {name: each for name, each in options.items() if name in options_of(ServedOptions)}
-    if given["trace"] is None:
-        raise KvcalcError("--trace: is needed: a file of requests, CSV or JSON Lines (- is stdin)")
-    if served.get("gpus") is not None:
-        raise KvcalcError("--gpus: demand finds the fewest; leave it out, or give --tp, --pp and --dp")
-    scenario = make_scenario(model, context=1, **served)
-    file, *how = (given.pop(name) for name in ("trace", "time_unit", "hash_block"))
-    shipped = _shipped_trace(file)
-    with own_files() if shipped else nullcontext():
-        trace = read_trace(shipped or file, *how)
-    return _demand(scenario, trace, Asked(**given))
-
-
-def _shipped_trace(file: str | Path) -> Path | None:
-    """A trace that ships, where there is no file of that name."""
-    from kvcalc.catalogue.shipped import trace_names, trace_path  # noqa: PLC0415  # for start-up time
-    from kvcalc.files import is_there  # noqa: PLC0415  # likewise
-
-    if str(file) == "-" or is_there(Path(file)):
-        return None
-    shipped = trace_path(str(file))
-    if shipped is None:
-        names = ", ".join(trace_names())
-        raise KvcalcError(f"--trace: there is no file {str(file)[:120]}; these ship with kvcalc: {names}")
-    return shipped
+    return _demand(*make_demand_request(model, options))
 
 
 @accepts(SweepOptions)
@@ -303,73 +263,3 @@ def plot(
 
     named = list(models) if isinstance(models, list | tuple) else [] if models is None else [models]
     return Picture(_plot(kind, named, options, unit))
-
-
-@accepts(VerifyOptions)
-def verify(
-    model: AnyModel | None = None,
-    /,
-    *,
-    progress: Callable[[str, int, int], None] | None = None,
-    **options: Unpack[VerifyOptions],
-) -> Verification:
-    """Allocate a cache for real and check every byte: `verify("llama-3-8b", device="cpu").verified`.
-
-    Args:
-        model: a scenario, or what `make_scenario` takes.
-        progress: is told what is being done, how much of it, of how much.
-        options: as below.
-
-    Raises:
-        CannotRunError: no torch, no such device, or no memory for the cache there.
-        KvcalcError: anything that cannot be, with the option named.
-    """
-    from kvcalc.verification import verify_scenario  # noqa: PLC0415  # for start-up time
-
-    asked = {name: value for name, value in options.items() if name in options_of(VerifiedOptions)}
-    how: Any = {name: value for name, value in options.items() if name not in asked}
-    _refuse_beside_the_cache(asked, boundary=bool(how.get("boundary")))
-    return verify_scenario(scenario_of(model, {**exact_unless_asked(model), **asked}), progress=progress, **how)
-
-
-@accepts(BenchOptions)
-def bench(
-    model: AnyModel | None = None,
-    /,
-    *,
-    progress: Callable[[str, int, int], None] | None = None,
-    **options: Unpack[BenchOptions],
-) -> Bench:
-    """Measure one decode step of a layer under each mechanism: `bench("llama-3-8b", batch=16).fastest.mechanism`.
-
-    Args:
-        model: a scenario, or what `make_scenario` takes.
-        progress: is told what is being done, how much of it, of how much.
-        options: as below.
-
-    Raises:
-        CannotRunError: no torch, no such device, no room, or times that spread too far to mean anything.
-        KvcalcError: anything that cannot be, with the option named.
-    """
-    from kvcalc.speed import bench_scenario  # noqa: PLC0415  # for start-up time
-
-    measured: Any = {name: value for name, value in options.items() if name in options_of(MeasuredOptions)}
-    given: Any = {name: value for name, value in options.items() if name not in measured}
-    beside = options_of(MeasuredOptions)
-    known = {name: option for name, option in options_of(BenchOptions).items() if name not in beside}
-    how = {
-        name: known[name].default if given.get(name) is None else known[name].read(given[name], known[name].label)
-        for name in known
-    }
-    asked = scenario_of(model, {**exact_unless_asked(model), **measured})
-    return bench_scenario(asked, **how, progress=progress)
-
-
-def _refuse_beside_the_cache(asked: Mapping[str, Any], *, boundary: bool) -> None:
-    """--boundary alone looks at what stands beside the cache, and finds the batch itself."""
-    given = given_of(asked)
-    if boundary and "batch" in given:
-        raise KvcalcError("--batch: --boundary finds the most sequences itself")
-    for name in ("gpu_memory", "utilization", *options_of(Memory)):
-        if not boundary and name in given:
-            raise KvcalcError(f"--{name.replace('_', '-')}: is beside the cache, which only --boundary looks at")

@@ -1,4 +1,4 @@
-"""The documents name files that exist, and every room of the package."""
+"""The documents name files that exist, and every part of the package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_files_that_a_document_names_exist(document: str) -> None:
     assert [path for path in (*named, *linked) if not path.exists()] == []
 
 
-def test_every_room_is_described() -> None:
+def test_every_part_of_the_package_is_described() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     files = [path for path in (ROOT / "kvcalc").glob("*.py") if not path.name.startswith("__")]
     folders = [path.parent for path in (ROOT / "kvcalc").glob("*/__init__.py")]

@@ -1,6 +1,6 @@
 """Where -o FILE leads: a new file, which appears when it is complete, an old one, a device, or an open descriptor.
 
-An old file is written in place, so that its links, owner and permissions stay; its room is reserved before.
+An old file is written in place, so that its links, owner and permissions stay; space for the new text is reserved first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DESCRIPTORS = re.compile(r"(?:/proc/(\d+)(?:/task/\d+)?|/dev)/fd")
 _MAX_LINKS = 40
 _NOT_HERE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
-"""What a filesystem answers that cannot reserve room."""
+"""What a filesystem answers that cannot reserve space."""
 
 
 def refuse_unwritable(name: str) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import typer
 
-from kvcalc.api import verify
 from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ListingOutput, output_of
 from kvcalc.cli.parameters import RequiredModel, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.errors import NoError
+from kvcalc.measure import verify
 from kvcalc.render.progress import progress_bar
 from kvcalc.render.verify import verification_report
 from kvcalc.scenario.options import VerifyOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc import api
+from kvcalc import api, measure
 from kvcalc.catalogue import find_gpu
 from kvcalc.mcp.answers import (
     MOST_ROWS,
@@ -142,7 +142,7 @@ def tools() -> Mapping[str, Tool]:
             "verify",
             "Proves the formulas of a model with shapes of torch tensors, without memory (device meta).",
             {**_OF_A_MODEL, **schema_of_options(VerifyOptions, without=_NOT_BY_AGENTS)},
-            lambda given: api.verify(model_of(given), **given, device="meta"),
+            lambda given: measure.verify(model_of(given), **given, device="meta"),
         ),
         "sweep": Tool(
             "sweep",

@@ -70,6 +70,13 @@ def given_of(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
+def split_options(table: Any, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that the table has, and all others."""
+    known = options_of(table)
+    own = {name: value for name, value in options.items() if name in known}
+    return own, {name: value for name, value in options.items() if name not in known}
+
+
 def read_options(table: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """The value of every option of the table, read; of those that are not given the default.
 

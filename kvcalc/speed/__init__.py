@@ -38,7 +38,7 @@ def bench_scenario(
         progress: is told how far things are.
 
     Raises:
-        CannotRunError: no torch, no such device, no room, or times that spread too far to mean anything.
+        CannotRunError: no torch, no such device, no memory, or times that spread too far to mean anything.
         KvcalcError: a mechanism or a format that cannot be measured.
     """
     if device not in DEVICES:

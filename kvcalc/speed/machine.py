@@ -106,7 +106,7 @@ def _read(device: Device, dtype: torch.dtype, watch: Stopwatch, size: int) -> Ra
     free = device.free_bytes()
     if free is not None and size > free // 2:
         raise CannotRunError(
-            f"{size:,} bytes are read to measure the bandwidth, and {free:,} are free: there is no room to measure in"
+            f"{size:,} bytes are read to measure the bandwidth, and {free:,} are free: too few to measure with"
         )
     memory = torch.rand(size // dtype.itemsize, device=device.torch_device, dtype=torch.float32).to(dtype)
     ways: dict[str, Callable[[Tensor], Tensor]] = {

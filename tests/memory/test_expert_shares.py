@@ -135,7 +135,7 @@ def test_of_three_gpus_two_are_used() -> None:
 
 
 def test_the_gpus_that_would_do_are_named() -> None:
-    """Weights of 131.4 GiB and a cache of 80 GiB leave no room for all else on 3 GPUs of 72.8 GiB."""
+    """Weights of 131.4 GiB and a cache of 80 GiB leave no memory for all else on 3 GPUs of 72.8 GiB."""
     deployment, text = best_note(batch=32, context=8192)
 
     assert deployment == kvcalc.Deployment(1, 3)

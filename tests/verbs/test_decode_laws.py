@@ -209,7 +209,7 @@ def test_laws_of_spilling(asked: Asked, memory: int, link: int) -> None:
     try:
         found = bound(asked.model, spill=True, **options, gpu_memory=memory + 1)
     except kvcalc.KvcalcError as error:
-        assert "only cache can be kept" in str(error)  # noqa: PT017  # a rank without room for its weights
+        assert "only cache can be kept" in str(error)  # noqa: PT017  # a rank whose weights do not fit
         return
 
     assert found.spill is not None

@@ -175,7 +175,7 @@ def test_nothing_to_spill_from(model: str, options: dict[str, Any], message: str
 
 
 def test_of_a_spilled_sparse_cache_only_what_a_step_reads_can_cross_the_link() -> None:
-    """The rank has room for a quarter of the cache, which is more than a step reads: nothing must cross."""
+    """The rank has memory for a quarter of the cache, which is more than a step reads: nothing must cross."""
     common: dict[str, Any] = {"context": 131_072, "tp": 8, "gpu": "h200", "temporary": 0, "overhead": 0}
     whole = kvcalc.estimate("deepseek-v3.2", **common)
     weights, cache = whole.memory.per_rank.weights_bytes, whole.cache.bytes_per_rank

@@ -9,7 +9,7 @@ made of them at every start. A group is imported when the first of its names is 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kvcalc.scenario.options.bench import BenchOptions, MeasuredOptions
+    from kvcalc.scenario.options.bench import BenchOptions, MeasuredOptions, Measurement
     from kvcalc.scenario.options.demand import DemandOptions, ServedOptions, TraceOptions
     from kvcalc.scenario.options.deployment import DEFAULT_GPU, GPU, EngineChoice, EngineSettings, Utilization
     from kvcalc.scenario.options.memory import CacheDtype, Memory, WeightDtype
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario.options.scenario import CapacityOptions, CompareOptions, ScenarioOptions
     from kvcalc.scenario.options.sweep import SweepAxes, SweepFixed, SweepOptions, SweepRows
     from kvcalc.scenario.options.tiers import Tiers
-    from kvcalc.scenario.options.verify import DEVICES, VerifiedOptions, VerifyOptions
+    from kvcalc.scenario.options.verify import DEVICES, Proof, VerifiedOptions, VerifyOptions
     from kvcalc.scenario.options.workload import Batch, Context
 
 __all__ = [
@@ -40,10 +40,12 @@ __all__ = [
     "EngineChoice",
     "EngineSettings",
     "MeasuredOptions",
+    "Measurement",
     "Memory",
     "PlanOptions",
     "PlannedOptions",
     "PlotOptions",
+    "Proof",
     "ReportOptions",
     "ScenarioOptions",
     "ServedOptions",
@@ -76,10 +78,12 @@ _HOME = {
     "GPU": "deployment",
     "MODEL": "model",
     "MeasuredOptions": "bench",
+    "Measurement": "bench",
     "Memory": "memory",
     "PlanOptions": "plan",
     "PlannedOptions": "plan",
     "PlotOptions": "plot",
+    "Proof": "verify",
     "ReportOptions": "report",
     "ScenarioOptions": "scenario",
     "ServedOptions": "demand",

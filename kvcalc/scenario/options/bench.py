@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options.memory import CacheDtype
@@ -21,8 +21,8 @@ class MeasuredOptions(Batch, Context, CacheDtype, Assumptions, total=False):
     """Of a scenario whose speed is measured."""
 
 
-class BenchOptions(MeasuredOptions, total=False):
-    """Of `bench`."""
+class Measurement(TypedDict, total=False):
+    """How it is measured."""
 
     mechanism: Annotated[
         str | Sequence[str] | None,
@@ -64,3 +64,7 @@ class BenchOptions(MeasuredOptions, total=False):
             read=share,
         ),
     ]
+
+
+class BenchOptions(MeasuredOptions, Measurement, total=False):
+    """Of `bench`."""

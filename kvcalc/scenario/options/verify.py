@@ -1,7 +1,7 @@
 """What `verify` takes."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options.deployment import PP, TP, GpuMemory, Utilization
@@ -24,8 +24,8 @@ class VerifiedOptions(
     pp: Annotated[int | str | None, PP]
 
 
-class VerifyOptions(VerifiedOptions, total=False):
-    """Of `verify`."""
+class Proof(TypedDict, total=False):
+    """How it is verified."""
 
     device: Annotated[
         str,
@@ -51,3 +51,7 @@ class VerifyOptions(VerifiedOptions, total=False):
             "", "Find the most sequences that allocate beside the rest of a rank: one more must not.", default=False
         ),
     ]
+
+
+class VerifyOptions(VerifiedOptions, Proof, total=False):
+    """Of `verify`."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvcalc.scenario import Scenario
+    from kvcalc.scenario.demand_request import Serving
     from kvcalc.traces import Trace
     from kvcalc.verbs.demand.held import Held
     from kvcalc.verbs.demand.stays import Stays
@@ -51,31 +52,13 @@ _DIGITS = 6
 """Of a speed that is a bound."""
 
 
-class Asked(NamedTuple):
-    """How the requests of a trace come and go.
-
-    Attributes:
-        tokens_per_second: of each request; None: the bound of decoding.
-        concurrency: requests at most at the same time; None: all that are there.
-        rate: requests a second, of a Poisson process instead of the trace's arrivals; None: as the trace has them.
-        seed: of that process.
-        prefix_cache: bytes for blocks of prefixes; None: what requests leave.
-    """
-
-    tokens_per_second: Fraction | None = None
-    concurrency: int | None = None
-    rate: Fraction | None = None
-    seed: int = 0
-    prefix_cache: int | None = None
-
-
-def demand(scenario: Scenario, trace: Trace, asked: Asked) -> Demand:
+def demand(scenario: Scenario, trace: Trace, serving: Serving) -> Demand:
     """What the requests of a trace hold over time.
 
     Args:
         scenario: the model, and where and how it is served; its workload plays no part.
         trace: the requests.
-        asked: how they come and go.
+        serving: how they come and go.
 
     Raises:
         KvcalcError: the trace has no arrivals and no rate is given, the speed is not known, or the engine reserves its
@@ -90,8 +73,8 @@ def demand(scenario: Scenario, trace: Trace, asked: Asked) -> Demand:
     deployment = scenario.deployment or Deployment()
     check_legal(deployment, scenario.model)
     ranks = Ranks(scenario)
-    speed = asked.tokens_per_second or _bound(scenario, trace)
-    stays = stays_of(trace, _arrivals(trace, asked), speed, asked.concurrency)
+    speed = serving.tokens_per_second or _bound(scenario, trace)
+    stays = stays_of(trace, _arrivals(trace, serving), speed, serving.concurrency)
     each = held(ranks, deployment, longest)
     tokens = over_time(stays, TOKENS, 0)
     counts = {name: percentile_of(tokens.slopes, share) for name, share in _SHARES.items()}
@@ -105,15 +88,15 @@ def demand(scenario: Scenario, trace: Trace, asked: Asked) -> Demand:
     largest = replace(scenario, workload=Workload(batches["max"], longest))
     last = found[-1][1] if found else None
     shown = scenario.deployment or (deployment if last is None else last.deployment)
-    prefix, prefix_notes = prefix_hits(largest, trace, stays, each, last, asked.prefix_cache)
+    prefix, prefix_notes = prefix_hits(largest, trace, stays, each, last, serving.prefix_cache)
     used = Accelerator.of(scenario)
     return Demand(
         model=ModelSummary.of(scenario.model),
-        trace=_summary(trace, stays, asked),
+        trace=_summary(trace, stays, serving),
         engine=scenario.engine.name,
         engine_version=scenario.engine.version,
         deployment=deployment,
-        pace=_pace(stays, speed, asked),
+        pace=_pace(stays, speed, serving),
         cache=CacheOverTime(*(cache.bytes[at] for at in POINTS)),
         tokens=CountOverTime(
             round(float(_mean(tokens)), 3),
@@ -127,7 +110,7 @@ def demand(scenario: Scenario, trace: Trace, asked: Asked) -> Demand:
         not_modelled=tuple(not_modelled(largest, shown)),
         notes=(
             *scenario.notes,
-            *_notes(trace, stays, asked, speed),
+            *_notes(trace, stays, serving, speed),
             *prefix_notes,
             *model_notes(largest, shown),
             *(() if known else (unknown_weights(scenario),)),
@@ -140,9 +123,9 @@ def demand(scenario: Scenario, trace: Trace, asked: Asked) -> Demand:
     )
 
 
-def _arrivals(trace: Trace, asked: Asked) -> array[int]:
-    if asked.rate is not None:
-        return poisson(len(trace.inputs), asked.rate, asked.seed)
+def _arrivals(trace: Trace, serving: Serving) -> array[int]:
+    if serving.rate is not None:
+        return poisson(len(trace.inputs), serving.rate, serving.seed)
     if trace.arrivals is None:
         raise KvcalcError(
             "--trace: has no column of arrival times; --rate R draws them, R requests a second (Poisson, --seed N)"
@@ -196,12 +179,12 @@ def _up(value: Fraction) -> int:
     return -(-value.numerator // value.denominator)
 
 
-def _summary(trace: Trace, stays: Stays, asked: Asked) -> TraceSummary:
+def _summary(trace: Trace, stays: Stays, serving: Serving) -> TraceSummary:
     seconds = Fraction(stays.end, stays.second)
     return TraceSummary(
         format=trace.format,
         time_unit=trace.time_unit,
-        arrivals="trace" if asked.rate is None else "poisson",
+        arrivals="trace" if serving.rate is None else "poisson",
         requests=stays.number,
         without_output=len(trace.inputs) - stays.number,
         input_tokens=sum(stays.prompts),
@@ -212,20 +195,20 @@ def _summary(trace: Trace, stays: Stays, asked: Asked) -> TraceSummary:
     )
 
 
-def _pace(stays: Stays, speed: Fraction, asked: Asked) -> Pace:
+def _pace(stays: Stays, speed: Fraction, serving: Serving) -> Pace:
     waited, longest = stays.waits
     return Pace(
         tokens_per_second=float(speed),
-        is_bound=asked.tokens_per_second is None,
-        concurrency=asked.concurrency,
+        is_bound=serving.tokens_per_second is None,
+        concurrency=serving.concurrency,
         mean_seconds=float(Fraction(sum(stays.generated), stays.number) / speed),
         mean_wait_seconds=float(Fraction(waited, stays.number * stays.second)),
         max_wait_seconds=longest / stays.second,
     )
 
 
-def _notes(trace: Trace, stays: Stays, asked: Asked, speed: Fraction) -> Iterator[Note]:
-    if asked.tokens_per_second is None:
+def _notes(trace: Trace, stays: Stays, serving: Serving, speed: Fraction) -> Iterator[Note]:
+    if serving.tokens_per_second is None:
         yield note(
             "speed-is-a-bound",
             f"no speed is given: each request decodes {float(speed):g} tokens a second, the bound of one alone with "
@@ -234,13 +217,13 @@ def _notes(trace: Trace, stays: Stays, asked: Asked, speed: Fraction) -> Iterato
             context=_mean_context(trace),
         )
     yield note("prefill-takes-no-time", "prompts are taken to be read at once: no time is counted for prefill")
-    if trace.arrivals is not None and asked.rate is None and trace.time_unit != "dates":
+    if trace.arrivals is not None and serving.rate is None and trace.time_unit != "dates":
         yield note(
             "trace-time-unit",
             f"times of the trace are taken to be in {trace.time_unit} (--time-unit sets it)",
             unit=trace.time_unit,
         )
-    if trace.disordered and asked.rate is None:
+    if trace.disordered and serving.rate is None:
         yield note(
             "trace-sorted",
             f"{trace.disordered:,} requests arrive before one that is above them in the trace: they are sorted",

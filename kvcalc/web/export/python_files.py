@@ -18,7 +18,7 @@ KVCALC, PYDANTIC, STDLIB = "python.tar.gz", "pydantic.zip", "python_stdlib.zip"
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 _NOT_IN_A_BROWSER = {"cli", "cluster", "mcp", "reference", "verification"}
-"""Rooms of kvcalc for terminals, other machines, agents and torch."""
+"""Packages of kvcalc for terminals, other machines, agents and torch."""
 
 
 def python_files(pyodide: Mapping[str, bytes], wheels: Sequence[bytes]) -> tuple[Files, bool]:
