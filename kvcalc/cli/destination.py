@@ -1,6 +1,6 @@
 """Where -o FILE leads: a new file, which appears when it is complete, an old one, a device, or an open descriptor.
 
-An old file is written in place, so that its links, owner and permissions stay; space for the new text is reserved first.
+An old file is written in place, so that its links, owner and permissions stay; space for the text is reserved first.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def test_the_given_gpus_of_a_few() -> None:
 
 
 def test_the_most_sequences_by_hand() -> None:
-    """One GPU with 1,000 bytes of weights, 30 of temporary and 7 of overhead, and memory for 7 sequences of 640 bytes."""
+    """One GPU: 1,000 bytes of weights, 30 of temporary memory, 7 of overhead, and 7 sequences of 640 bytes."""
     model = kvcalc.Model(
         name="m", layers=(LayerGroup(count=1, attention=GQA(num_heads=4, num_kv_heads=2, head_dim=8)),)
     )
