@@ -138,9 +138,9 @@ def capacity_from_command(command: str, /, **options: Unpack[CapacityOptions]) -
     from kvcalc.verbs.from_command.blamed import blamed_on_the_line  # noqa: PLC0415  # likewise
     from kvcalc.verbs.from_command.fitted import fitted  # noqa: PLC0415  # likewise
 
-    with blamed_on_the_line(options):
-        server = read_command(command)
-        model, said, notes = asked_by(server, options)
+    server = read_command(command)
+    model, said, notes = asked_by(server, options)
+    with blamed_on_the_line(options, said):
         memory = said.pop("cache_memory", None)
         asked = scenario_of(model, said)
         asked = replace(asked, notes=(*notes, *asked.notes))

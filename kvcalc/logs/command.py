@@ -13,6 +13,7 @@ from kvcalc.errors import KvcalcError, one_line
 from kvcalc.logs.arguments import Flag, command_flags, plain_number
 from kvcalc.logs.command_lines import COMMAND_LINES, HARMLESS, NOTHING
 from kvcalc.logs.launchers import MAX_SHOWN, OPTION, start_of
+from kvcalc.logs.told_version import told_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ _DTYPES = {"float16", "bfloat16", "float32", "half", "float"}
 _OF_DTYPES = {"--dtype", "--state-dtype"}
 _MAY_LACK_VALUES = {"flash-attn"}
 _FILES = {"config", "extra_llm_api_options"}
-_SAYS_NONE = {"split mode"}
+_SAYS_NONE = {"split_mode"}
 """Options of which 'none' is a value of its own."""
 
 
@@ -46,7 +47,7 @@ class Command(NamedTuple):
 
     Attributes:
         engine: by kvcalc's name.
-        version: of the engine, where an image names it.
+        version: of the engine, where the line tells it.
         model: as the line has it.
         settings: values by what `CommandLine.settings` says of an option.
         unknown: flags that kvcalc has no rule for.
@@ -73,7 +74,8 @@ def read_command(text: str) -> Command:
         KvcalcError: it starts no server that is known, lacks its model, or has an option that changes memory and that
             kvcalc does not follow.
     """
-    start = start_of(_words(text))
+    words = _words(text)
+    start = start_of(words)
     line = COMMAND_LINES[start.engine]
     flags, others = command_flags(start.arguments, _known(line), line.flags, line.switches, line.lists)
     given = [*_from_environment(start.before, line), *flags]
@@ -92,18 +94,19 @@ def read_command(text: str) -> Command:
             _refuse(each, line)
         elif each.name in line.noted:
             noted.setdefault(each.typed)
-        elif not HARMLESS.fullmatch(each.name or each.typed.lstrip("-").lower()):
+        elif each.name not in line.harmless and not HARMLESS.fullmatch(each.name or each.typed.lstrip("-").lower()):
             _refuse_misspelled(each, line)
             unknown.setdefault(each.typed)
-    fitted, words = line.fitted
-    fits = settings.get(fitted, "").lower() in words
+    fitted, says_so = line.fitted
+    fits = settings.get(fitted, "").lower() in says_so
     if fits:
         del settings[fitted]
     settings = {
         option: value for option, value in settings.items() if value.lower() not in NOTHING or option in _SAYS_NONE
     }
     model = settings.pop("MODEL", None) or _of_repository(settings) or _positional(others, flags)
-    return Command(start.engine, start.version, model, settings, _named(unknown), _named(noted), fits)
+    version = told_version(start.engine, text, words, start.version, OPTION)
+    return Command(start.engine, version, model, settings, _named(unknown), _named(noted), fits)
 
 
 def _known(line: CommandLine) -> frozenset[str]:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError, one_line
+from kvcalc.logs.told_version import pinned_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,8 @@ _IMAGES = (
 )
 """Images that start a server by themselves: docker/Dockerfile of vLLM, .devops of llama.cpp."""
 _TAG_VERSION = re.compile(r"v?(\d{1,4}\.\d{1,4}(?:\.\d{1,4})?(?:\.post\d{1,3})?)(?![\w.]*rc)")
+_TAGGED = re.compile(r"(?:[\w./-]+:(?=v)|[\w./-]*tensorrt-llm/release:)(v?\d[\w.-]+)")
+"""Images of SGLang (lmsysorg/sglang:v0.5.8-cu129), TensorRT-LLM (nvcr.io/nvidia/tensorrt-llm/release:1.1.0), vLLM."""
 _BUILD = re.compile(r".*-(b\d{3,6})")
 _MODULES = {
     "vllm.entrypoints.openai.api_server": "vllm",
@@ -33,7 +36,14 @@ _SERVES = {"vllm": "vllm", "sglang": "sglang"}
 
 
 class Start(NamedTuple):
-    """Where a server's own words begin."""
+    """Where a server's own words begin.
+
+    Attributes:
+        engine: by kvcalc's name.
+        version: by the tag of a container's image; None where there is none, or it is no release.
+        arguments: the server's own words.
+        before: what stands before them in its command.
+    """
 
     engine: str
     version: str | None
@@ -73,14 +83,14 @@ def _commands(words: list[str]) -> Iterator[list[str]]:
 
 def _server(words: list[str]) -> Start | None:
     for index, word in enumerate(words):
-        after, name = words[index + 1 :], re.split(r"[/\\]", word)[-1]
+        after, name = words[index + 1 :], pinned_program(re.split(r"[/\\]", word)[-1])
         if word == "-m" and after and after[0] in _MODULES:
             return Start(_MODULES[after[0]], _version_of_images(words[:index]), after[1:], words[:index])
         if name in _SERVES and after[:1] == ["serve"]:
             return Start(_SERVES[name], _version_of_images(words[:index]), after[1:], words[:index])
         if name in _PROGRAMS:
             arguments = after[1:] if name == "trtllm-serve" and after[:1] == ["serve"] else after
-            return Start(_PROGRAMS[name], None, arguments, words[:index])
+            return Start(_PROGRAMS[name], _version_of_images(words[:index]), arguments, words[:index])
     return _image(words)
 
 
@@ -103,6 +113,6 @@ def _version_of_images(before: list[str]) -> str | None:
     """The version that the tag of an image says, where a container starts the program."""
     if "run" not in before[:3]:
         return None
-    tags = [each.rpartition(":")[2] for each in before if re.fullmatch(r"[\w./-]+:v\d[\w.-]+", each)]
+    tags = [found[1] for each in before if (found := _TAGGED.fullmatch(each))]
     found = _TAG_VERSION.match(tags[-1]) if tags else None
     return found[1] if found else None

@@ -143,6 +143,11 @@ SLOTS: list[tuple[str, dict[str, Any]]] = [
     ("-c 8192 -np 1 -nkvo -ub 1024", {"context": 8192, "engine_option": {"no-kv-offload": "1", "ubatch-size": "1024"}}),
     ("-c 8192 -np 1 -ts 1/1", {"context": 8192, "pp": 2, "engine_option": {"tensor-split": "1,1"}}),
     ("-c 8192 -np 1 -sm none -ts 1,1", {"context": 8192}),
+    ("-c 8192 -np 1 -b 256", {"context": 8192, "engine_option": {"ubatch-size": "256"}}),
+    ("-c 8192 -np 1 -ub 8192", {"context": 8192, "engine_option": {"ubatch-size": "2048"}}),
+    ("-c 8192 -np 1 -b 8192 -ub 0", {"context": 8192, "engine_option": {"ubatch-size": "8192"}}),
+    ("-c 8192 -np 1 -nkvo --kv-offload", {"context": 8192}),
+    ("-c 8192 -np 1 --draft-max 8 -ngld 99 -ctkd q8_0 -cms 512 -to 60 -lm mlock -nocb", {"context": 8192}),
 ]
 
 
@@ -158,6 +163,18 @@ def test_variables_of_llama_server_stand_for_its_flags() -> None:
     container = "docker run -e LLAMA_ARG_CTX_SIZE=8192 --env=LLAMA_ARG_N_PARALLEL=2"
     line = f"{container} ghcr.io/ggml-org/llama.cpp:server-cuda -hf {GGUF}"
     assert capacity_from_command(line, gpu="rtx4090").workload == estimate(GGUF, batch=2, context=4096).workload
+    with pytest.raises(KvcalcError, match="LLAMA_ARG_SPEC_DRAFT_MODEL changes memory"):
+        capacity_from_command(line.replace("--env=", "-e LLAMA_ARG_SPEC_DRAFT_MODEL=draft.gguf --env="))
+
+
+DRAFTS = ("--spec-draft-model d.gguf", "-md d.gguf", "-hfd a/b", "-hfrd a/b", "--spec-type draft-mtp", "--spec-default")
+ELSEWHERE = ("-cmoe", "-ot exps=CPU", "-ncffn 10", "--moe-cache-mib 4096", "-dr gemma3", "--gpt-oss-20b-default")
+
+
+@pytest.mark.parametrize("flag", [*DRAFTS, *ELSEWHERE])
+def test_what_moves_the_memory_of_llama_server_is_refused(flag: str) -> None:
+    with pytest.raises(KvcalcError, match=f"{flag.partition(' ')[0]} changes memory"):
+        capacity_from_command(f"llama-server -hf {GGUF} -c 8192 -np 1 {flag}")
 
 
 REFUSED = [
@@ -203,7 +220,7 @@ REFUSED = [
     ("vllm serve Qwen/Qwen3-8B --max-model-len " + "9" * 5000, "--context: not a number"),
     (
         "vllm serve Qwen/Qwen3-8B --max-num-seqs 99999999999",
-        "the line's max-num-seqs: 99,999,999,999 is beyond the limit",
+        "the line's --max-num-seqs: 99,999,999,999 is beyond the limit",
     ),
     ("vllm serve \x1b[31mred", "model: no file"),
 ]
@@ -234,8 +251,15 @@ def test_options_without_a_rule_are_told() -> None:
     assert notes["command-version"].data == {"version": "0.33.0"}
 
 
-def test_the_version_of_an_image_is_taken() -> None:
+def test_the_version_that_a_line_tells_is_taken() -> None:
     for line, version in (
+        ("vllm serve Qwen/Qwen3-8B  # vllm 0.10.2", "0.10.2"),
+        ("#!/bin/sh\n# SGLang 0.5.8\nsglang serve --model-path Qwen/Qwen3-8B  # vllm 0.9.0 before", "0.5.8"),
+        ("pip install 'vllm[runai]==0.19.0' && vllm serve Qwen/Qwen3-8B", "0.19.0"),
+        ("uv run --with=vllm==0.19.0 vllm serve Qwen/Qwen3-8B", "0.19.0"),
+        ("uvx vllm@0.19.0 serve Qwen/Qwen3-8B", "0.19.0"),
+        ("docker run nvcr.io/nvidia/tensorrt-llm/release:1.1.0 trtllm-serve Qwen/Qwen3-8B", "1.1"),
+        (f"llama-server -hf {GGUF} -c 8192 -np 1 # llama.cpp b10229", "b10229"),
         ("docker run vllm/vllm-openai:v0.10.2 --model Qwen/Qwen3-8B", "0.10.2"),
         ("docker run lmsysorg/sglang:v0.5.8-cu129 python3 -m sglang.launch_server --model-path Qwen/Qwen3-8B", "0.5.8"),
         (f"podman run ghcr.io/ggml-org/llama.cpp:server-cuda-b10229 -hf {GGUF}", "b10229"),
@@ -246,6 +270,8 @@ def test_the_version_of_an_image_is_taken() -> None:
     assert capacity_from_command("vllm serve Qwen/Qwen3-8B", engine="vllm@0.10.2").engine_version == "0.10.2"
     with pytest.raises(KvcalcError, match=r"newer than the newest that is known; --engine vllm@0\.33\.0 counts it"):
         capacity_from_command("docker run vllm/vllm-openai:v9.1.0 Qwen/Qwen3-8B")
+    with pytest.raises(KvcalcError, match=r"two versions of vllm: 0\.10\.2, 0\.19\.0; leave one"):
+        capacity_from_command("docker run vllm/vllm-openai:v0.10.2 Qwen/Qwen3-8B # vllm 0.19.0")
     with pytest.raises(KvcalcError, match="--engine sglang: the line starts vllm; leave it out"):
         capacity_from_command("vllm serve Qwen/Qwen3-8B", engine="sglang")
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, load_model
 from kvcalc.api import capacity_from_command
-from kvcalc.engines import version_number
+from kvcalc.engines import ENGINES, version_number
+from kvcalc.logs.command_lines.llama_server import READ
 from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.launch import TARGETS
 from kvcalc.verbs.launch.of_verbs import launched
@@ -45,7 +46,7 @@ LINES = [
         "vllm",
         "qwen3-8b",
         {"context": 4096, "engine": "vllm@0.8.5", "engine_option": {"use-v1": "false", "enable-prefix-caching": False}},
-        "VLLM_USE_V1=0 vllm serve Qwen/Qwen3-8B --max-model-len 4096 --no-enable-prefix-caching",
+        "VLLM_USE_V1=0 vllm serve Qwen/Qwen3-8B --max-model-len 4096 --no-enable-prefix-caching  # vllm 0.8.5",
     ),
     (
         "sglang",
@@ -63,7 +64,7 @@ LINES = [
         {"context": 4096, "tp": 4, "dp": 2, "dp_attention": True, "gpu": "b200", "engine": "sglang@0.5.14"},
         (
             "python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp-size 8 --dp-size 2 "
-            "--enable-dp-attention --context-length 4096"
+            "--enable-dp-attention --context-length 4096  # sglang 0.5.14"
         ),
     ),
     (
@@ -175,7 +176,7 @@ def test_a_folder_is_launched_as_it_is_named(tmp_path: Any) -> None:
 
 
 def _flags(line: str) -> list[str]:
-    return [word for word in shlex.split(line) if word.startswith("-")]
+    return [word for word in shlex.split(line, comments=True) if word.startswith("-")]
 
 
 WIDE: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -238,6 +239,10 @@ def test_the_flags_of_the_others_are_their_parsers() -> None:
         assert {flag for line in lines for flag in _flags(line)} <= {*known}
 
 
+def test_flags_that_are_read_of_llama_server_are_its_parsers() -> None:
+    assert {*json.loads((DATA / "flags" / "llama-server.json").read_text())["read"]} == READ
+
+
 MODELS = ("llama-3-70b", "qwen3-8b", "deepseek-v2-lite", "gemma-3-27b", "gpt-oss-120b", "qwen3-next-80b-a3b", GGUF)
 SERVERS = ("vllm", "sglang", "llama-server", "trtllm-serve")
 OWN = {
@@ -264,12 +269,14 @@ SAME = (
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_line_reads_back_to_its_server(data: st.DataObject) -> None:
     word = data.draw(st.sampled_from(SERVERS))
     model = data.draw(st.sampled_from(MODELS)) if word != "llama-server" else GGUF
     own = data.draw(st.sampled_from([{}, *OWN[word]]))
+    engine = ENGINES[TARGETS[word].engine]
+    version = data.draw(st.sampled_from(engine.versions))
     sizes = data.draw(
         st.sampled_from(
             [
@@ -285,6 +292,7 @@ def test_a_line_reads_back_to_its_server(data: st.DataObject) -> None:
     )
     options: dict[str, Any] = {
         "gpu": "h200",
+        "engine": f"{engine.name}@{version}",
         "context": data.draw(st.integers(300, 32768)),
         **sizes,
         **({"engine_option": own} if own else {}),

@@ -47,6 +47,7 @@ class CommandLine(NamedTuple):
         refused: options that change memory and that kvcalc does not follow, each with the values, in lower case, that
             leave memory as it is.
         noted: options that may change memory beside the cache.
+        harmless: options of this engine that change no memory of a card, beside HARMLESS.
         environment: options by the variable of the environment that sets them.
         fitted: the option whose value may be 'what fits', and the values, in lower case, that say so.
     """
@@ -57,6 +58,7 @@ class CommandLine(NamedTuple):
     switches: frozenset[str]
     refused: Mapping[str, tuple[str, ...]]
     noted: frozenset[str]
+    harmless: frozenset[str] = frozenset()
     suffixes: Mapping[str, int] = MappingProxyType({})
     environment: Mapping[str, str] = MappingProxyType({})
     fitted: tuple[str, frozenset[str]] = ("", frozenset())

@@ -105,6 +105,9 @@ VLLM = CommandLine(
         }
     ),
     environment=MappingProxyType({"VLLM_USE_V1": "use_v1"}),
-    fitted=("--context", frozenset({"-1", "auto"})),  # vllm/utils/argparse_utils.py, human_readable_int_or_auto
+    fitted=(
+        "--context",
+        frozenset({"-1", "auto"}),
+    ),  # human_readable_int_or_auto of vllm/engine/arg_utils.py from 0.14 on
     lists=frozenset({"served_model_name", "lora_modules", "lora_target_modules", "cudagraph_capture_sizes"}),
 )

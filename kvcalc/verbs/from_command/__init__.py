@@ -17,6 +17,7 @@ from kvcalc.scenario.option import given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import MAX_BATCH, parse_count
 from kvcalc.verbs.from_command.beside import said_beside
+from kvcalc.verbs.from_command.blamed import blamed_on_the_line
 from kvcalc.verbs.from_command.llama_server import said_by_llama_server
 from kvcalc.verbs.log_check.card_of_log import LoggedCard
 from kvcalc.verbs.log_check.model_of_log import model_of
@@ -58,7 +59,8 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
             f"{OPTION}: kvcalc does not know {told}; give its format as --weight-dtype FORMAT, or --weights SIZE"
         )
     gpu = read["gpu"] if isinstance(read["gpu"], Gpu) else gpu_of(read["gpu"])
-    said = _SAID[command.engine](log, known, LoggedCard(gpu, None, certain=True, notes=()))
+    with blamed_on_the_line(given):
+        said = _SAID[command.engine](log, known, LoggedCard(gpu, None, certain=True, notes=()))
     del said["gpu"]
     if known.weight_format is not None and not weighed:
         said["weight_dtype"] = known.weight_format
@@ -100,7 +102,7 @@ def _check_known(name: str, version: str) -> None:
         return
     far, nearest = ("newer than the newest", known[-1]) if number > latest else ("older than the oldest", known[0])
     raise KvcalcError(
-        f"{OPTION}: the image is of {name} {version}, {far} that is known; --engine {name}@{nearest} counts it so"
+        f"{OPTION}: the line is of {name} {version}, {far} that is known; --engine {name}@{nearest} counts it so"
     )
 
 
@@ -126,7 +128,7 @@ def _said_by_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dic
     said |= {**beside, "engine_option": own}
     limit = log.settings.get(_LIMITS[log.engine])
     if limit is not None:
-        each = parse_count(limit, _LIMITS[log.engine], MAX_BATCH)
+        each = parse_count(limit, f"--{_LIMITS[log.engine]}", MAX_BATCH)
         dp = parse_count(str(said.get("dp", 1)), "--dp", MAX_RANKS)
         of_all = log.engine == "sglang" and said.get("dp_attention")
         said["batch"] = each if of_all else min(MAX_BATCH, each * dp)

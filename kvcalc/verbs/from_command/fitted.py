@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.capacity_result import Capacity
 
 SINCE = (0, 14)
-"""vllm/config/model.py, ModelConfig.max_model_len: at least -1; above 0 in 0.13."""
+"""vllm/config/model.py, ModelConfig.max_model_len: at least -1, or auto; above 0 in 0.13."""
 NULL_BLOCK_SINCE = (0, 29)
 """The check leaves a block to BlockPool's null block (get_kv_cache_configs, check_memory); not in 0.28.
 

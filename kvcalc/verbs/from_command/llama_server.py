@@ -25,14 +25,14 @@ _OF_LLAMA_CPP = (
     "swa-full",
     "n-gpu-layers",
     "n-cpu-moe",
-    "no-kv-offload",
     "tensor-split",
-    "draft-n",
 )
-
-
-_SWITCHES = {"flash-attn", "swa-full", "no-kv-offload"}
-_SWITCHED = {"true": "1", "false": "0"}
+_SWITCHES = {"flash-attn", "swa-full"}
+_ON, _OFF = ("true", "1", "on", "enabled"), ("false", "0", "off", "disabled")
+"""is_truthy and is_falsey of common/arg.cpp."""
+_SWITCHED = {**dict.fromkeys(_ON, "1"), **dict.fromkeys(_OFF, "0")}
+N_BATCH, N_UBATCH = "2048", "512"
+"""common/common.h; n_ubatch is cut to n_batch, and 0 is all of it (src/llama-context.cpp, llama_context)."""
 _OF_ALL = {"0", "-1"}
 """n_ctx of the model's own limit; slots that the server chooses."""
 
@@ -53,8 +53,10 @@ def said_by_llama_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -
         said["cache_dtype"] = kept_in
     own = {name: settings[name] for name in _OF_LLAMA_CPP if name in settings}
     own = {name: _SWITCHED.get(value.lower(), value) if name in _SWITCHES else value for name, value in own.items()}
-    if settings["kv-unified"].lower() in {"true", "1"}:
+    if settings["kv-unified"].lower() in _ON:
         own["kv-unified"] = "1"
+    if settings.get("kv_offload", "true").lower() in _OFF:
+        own["no-kv-offload"] = "1"
     if _covers(own.get("n-gpu-layers", "all"), known.model):
         own.pop("n-gpu-layers", None)
     cards = _cards(settings, own)
@@ -76,6 +78,15 @@ def _completed(given: Mapping[str, str], model: Model) -> dict[str, str]:
     for flag, name, most in (("-c", "n_ctx", MAX_CONTEXT), ("-np", "n_seq_max", MAX_BATCH)):
         if name in settings:
             settings[name] = str(parse_count(settings[name], f"{OPTION}: {flag}", most))
+    batch = parse_count(settings.get("n_batch", N_BATCH), f"{OPTION}: -b", MAX_CONTEXT)
+    if "ubatch-size" in settings or "n_batch" in settings:
+        asked = parse_count(
+            settings.get("ubatch-size", N_UBATCH),
+            f"{OPTION}: -ub",
+            MAX_CONTEXT,
+            0,
+        )
+        settings["ubatch-size"] = str(min(batch, asked or batch))
     if settings.keys() & {"type_k", "type_v"}:
         settings = {"type_k": "f16", "type_v": "f16", **settings}
     return settings
@@ -83,7 +94,7 @@ def _completed(given: Mapping[str, str], model: Model) -> dict[str, str]:
 
 def _cards(settings: Mapping[str, str], own: Mapping[str, str]) -> int:
     """How many cards have layers: as many as --tensor-split has shares, one where nobody says."""
-    mode = settings.get("split mode", "layer")
+    mode = settings.get("split_mode", "layer")
     if mode not in {"layer", "none"}:
         raise KvcalcError(
             f"{OPTION}: --split-mode {mode[:40]}: kvcalc follows llama.cpp with whole layers on each card; give layer"
