@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kvcalc.speed.result import Bench
     from kvcalc.verbs.capacity_result import Capacity
     from kvcalc.verbs.comparing.result import Comparison
+    from kvcalc.verbs.demand.result import Demand
     from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.ladder import CapacityLadder, ComparisonLadder, EstimateLadder
     from kvcalc.verbs.log_check.result import LogCheck

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import math
@@ -16,6 +17,7 @@ from conftest import Kvcalc, texts
 
 import kvcalc as kv
 from kvcalc.record import contents
+from kvcalc.scenario import options
 from kvcalc.scenario.option import Option, options_of
 from kvcalc.scenario.options import CapacityOptions, CompareOptions, PlanOptions, ScenarioOptions, VerifyOptions
 
@@ -44,6 +46,18 @@ NAMES = {
 def test_every_promised_name_is_there() -> None:
     assert set(kv.__all__) >= NAMES
     assert all(getattr(kv, name) is not None for name in kv.__all__)
+
+
+@pytest.mark.parametrize("package", [kv, options])
+def test_type_checkers_know_every_name_that_is_loaded_late(package: Any) -> None:
+    """A name is in the table of modules, in `__all__`, and imported for type checkers from the same module."""
+    blocks = [
+        node.body for node in ast.parse(Path(package.__file__).read_text("utf-8")).body if isinstance(node, ast.If)
+    ]
+    imports = [node for body in blocks for node in body if isinstance(node, ast.ImportFrom)]
+    typed = {each.name: str(node.module) for node in imports for each in node.names}
+    assert {name: f"{package.__name__}.{home}" for name, home in package._HOME.items()} == typed  # noqa: SLF001  # the table
+    assert set(package.__all__) - {"__version__"} == set(typed)
 
 
 def test_dir_lists_them_before_they_are_used() -> None:

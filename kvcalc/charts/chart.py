@@ -114,46 +114,47 @@ class Bar(_Worded):
 
 
 @noun
-class LineChart(_Worded):
-    """Lines over a common axis.
+class Framed(_Worded):
+    """What every chart has: two lines above it, and two axes.
 
     Attributes:
         title: what is asked, in one line.
         subtitle: what it is computed with: engine, version, formats.
         x: the axis along the bottom.
         y: the axis of the values.
-        series: the lines.
-        levels: values to compare with.
-        notes: sentences below the picture.
     """
 
     title: str
     subtitle: str
     x: Axis
     y: Axis
+
+
+@noun
+class LineChart(Framed):
+    """Lines over a common axis, in a frame.
+
+    Attributes:
+        series: the lines.
+        levels: values to compare with.
+        notes: sentences below the picture.
+    """
+
     series: tuple[Series, ...]
     levels: tuple[Level, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @noun
-class BarChart(_Worded):
-    """Stacked bars side by side; `x.unit` names what the bars are of.
+class BarChart(Framed):
+    """Stacked bars side by side, in a frame: `x.unit` names what the bars are of, and `y` begins at 0.
 
     Attributes:
-        title: what is asked, in one line.
-        subtitle: what it is computed with.
-        x: the axis along the bottom.
-        y: the axis of the values, which begins at 0.
         bars: from left to right.
         levels: values to compare with.
         notes: sentences below the picture.
     """
 
-    title: str
-    subtitle: str
-    x: Axis
-    y: Axis
     bars: tuple[Bar, ...]
     levels: tuple[Level, ...] = ()
     notes: tuple[str, ...] = ()

@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.render.answer import cards, headline, size, small
-from kvcalc.render.decode import decode_lines, decode_tree
+from kvcalc.render.decode import decode_lines
 from kvcalc.render.each_gpu import each_gpu
-from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
-from kvcalc.render.prefill import prefill_line, prefill_tree
+from kvcalc.render.ending import next_line, not_modelled_line
+from kvcalc.render.estimate_terms import estimate_formulas
+from kvcalc.render.prefill import prefill_line
 from kvcalc.render.question import count, question_grid, sequences, workload
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
 from kvcalc.render.tiers import tier_lines
-from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
-from kvcalc.term import Product, Sum
 from kvcalc.units import format_size, with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.term import Term
     from kvcalc.verbs.estimate_result import Estimate, RankResult
 
 
@@ -39,46 +37,18 @@ def estimate_view(result: Estimate, unit: str, *, explain: bool = False, command
     """
     blocks = [*estimate_screen(result, unit, explain=explain, command=command)]
     if explain:
-        blocks += formulas(result, unit)
+        blocks += estimate_formulas(result, unit)
     return View(tuple(blocks))
 
 
 def estimate_screen(result: Estimate, unit: str, *, explain: bool, command: str) -> Iterator[Block]:
     """The answer, the bar, the question, what a GPU holds, and what else there is to say."""
-    rank = shown_rank(result)
+    rank = result.shown_rank
     yield Lines(tuple(_answer(result, rank, unit)))
     yield from _bar(result, rank, unit)
     yield question_grid(result.question, unit)
     yield _rank_grid(result, rank, unit, explain=explain)
     yield Lines(tuple(_further(result, unit, explain=explain, command=command)))
-
-
-def formulas(result: Estimate, unit: str) -> Iterator[Block]:
-    """Every term with its formula and its source, and what is not modelled."""
-    yield from estimate_terms(result)
-    yield from not_modelled_list(result.not_modelled, unit)
-    yield Lines(tuple(estimate_sources(result)))
-
-
-def estimate_terms(result: Estimate) -> Iterator[Grid]:
-    """Every term with its formula: of memory, of decoding, of the first token."""
-    yield _tree(result, shown_rank(result))
-    if result.decode is not None:
-        yield decode_tree(result.decode)
-    if result.prefill is not None:
-        yield prefill_tree(result.prefill)
-
-
-def estimate_sources(result: Estimate) -> Iterator[str]:
-    """Where the figures of the terms are from."""
-    yield from _sources(shown_rank(result).tree)
-    yield from (f"source of {each.of}: {each.source}" for each in result.question.sources)
-
-
-def shown_rank(result: Estimate) -> RankResult:
-    """The rank of the deployment asked for, else of the smallest that holds the workload."""
-    asked = result.question.deployment is not None
-    return result.memory.per_rank if asked or result.gpus.per_rank is None else result.gpus.per_rank
 
 
 def _answer(result: Estimate, rank: RankResult, unit: str) -> Iterator[Line | str]:
@@ -238,34 +208,3 @@ def _sequences(result: Estimate) -> str:
     if plain or answer.sequences is None:
         return f"{what}: {by_tp}"
     return f"{what}: {answer.sequences:,} on these {count(answer.gpus, 'GPU')}; with tensor parallelism alone {by_tp}"
-
-
-def _tree(result: Estimate, rank: RankResult) -> Grid:
-    """Every term with its bytes, its formula in names and in numbers."""
-    usable = result.gpus.usable_bytes
-    rows = [
-        *term_rows(rank.tree, 0),
-        *term_rows(result.cache.tree, 0, f"cache of a replica ({result.deployment})"),
-        Row(("usable", f"{usable:,}", *result.gpus.usable_formula)),
-    ]
-    if result.gpus.by_memory is not None:
-        rows.append(
-            Row(
-                (
-                    "GPUs by memory",
-                    f"{result.gpus.by_memory:,}",
-                    "ceil(total of one rank without splitting / usable)",
-                    f"ceil({result.gpus.unsplit_bytes:,} / {result.gpus.unsplit_usable_bytes:,})",
-                )
-            )
-        )
-    return Grid((Column("term"), right("bytes"), Column("formula"), Column("in numbers")), tuple(rows))
-
-
-def _sources(term: Term) -> Iterator[str]:
-    match term:
-        case Product(path=path, source=source) if source:
-            yield f"source of {path}: {source}"
-        case Sum(parts=parts):
-            for part in parts:
-                yield from _sources(part)

@@ -11,7 +11,8 @@ from kvcalc.render.compare import compare_screen, legend
 from kvcalc.render.compare_tree import trees
 from kvcalc.render.document import Document, Picture, Section, refusal
 from kvcalc.render.document_markdown import document_markdown
-from kvcalc.render.estimate_view import estimate_screen, estimate_sources, estimate_terms
+from kvcalc.render.estimate_terms import estimate_sources, estimate_terms
+from kvcalc.render.estimate_view import estimate_screen
 from kvcalc.render.explain import explanation_report
 from kvcalc.render.page import page as page_of
 from kvcalc.render.plan import plan_formulas, plan_screen

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvcalc.catalogue.articles import Measurable
-    from kvcalc.speed.result import Growth, Measured, Timed
+    from kvcalc.speed.rates import Timed
+    from kvcalc.speed.result import Growth, Measured
 
 NAIVE_MLA = "mla-naive"
 """MLA whose keys and values are expanded at every step."""

@@ -9,7 +9,8 @@ import torch
 from kvcalc.errors import CannotRunError
 from kvcalc.speed.layer import error_of, is_right, kept_of, layer_step, module_of, query_of
 from kvcalc.speed.paths import Facts, paths_of
-from kvcalc.speed.result import Machine, Measured, Part, Tried
+from kvcalc.speed.rates import Machine
+from kvcalc.speed.result import Measured, Part, Tried
 from kvcalc.speed.storage import empty_cache, fill, stored_bytes
 from kvcalc.speed.timing import summed_up
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from kvcalc.speed.case import Case
     from kvcalc.speed.layer import Module
     from kvcalc.speed.paths import Path, Query
-    from kvcalc.speed.result import Timed
+    from kvcalc.speed.rates import Timed
     from kvcalc.speed.timing import Stopwatch
     from kvcalc.verification.devices import Device
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kvcalc.errors import CannotRunError
-from kvcalc.speed.result import Machine, Rate
+from kvcalc.speed.rates import Machine, Rate
 from kvcalc.speed.timing import MOST_SPREAD
 from kvcalc.units import MIB
 

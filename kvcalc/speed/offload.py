@@ -20,7 +20,8 @@ import torch
 from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.speed.decode import Bench, filled
 from kvcalc.speed.layer import kept_of, module_of, query_of
-from kvcalc.speed.result import Offloaded, Rate
+from kvcalc.speed.rates import Rate
+from kvcalc.speed.result import Offloaded
 from kvcalc.speed.storage import empty_cache, fill, stored_bytes
 from kvcalc.units import GIB
 

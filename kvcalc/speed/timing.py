@@ -6,7 +6,7 @@ from statistics import quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import CannotRunError
-from kvcalc.speed.result import Timed
+from kvcalc.speed.rates import Timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

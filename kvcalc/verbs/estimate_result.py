@@ -224,6 +224,12 @@ class Estimate(Result):
     scenario: Scenario
 
     @property
+    def shown_rank(self) -> RankResult:
+        """The rank of the deployment asked for, else of the smallest that holds the workload."""
+        asked = self.question.deployment is not None
+        return self.memory.per_rank if asked or self.gpus.per_rank is None else self.gpus.per_rank
+
+    @property
     def brief(self) -> str:
         asked = f"{self.model.name}, {self.workload.words}"
         answer = self.answer

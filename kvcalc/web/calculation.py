@@ -12,7 +12,8 @@ from kvcalc.catalogue.pasted import pasted_model
 from kvcalc.errors import KvcalcError, nearest_or_all, one_line
 from kvcalc.render.answer import UNLIKE
 from kvcalc.render.capacity import capacity_report
-from kvcalc.render.estimate_view import estimate_view, formulas
+from kvcalc.render.estimate_terms import estimate_formulas
+from kvcalc.render.estimate_view import estimate_view
 from kvcalc.render.view import Bar, Grid
 from kvcalc.scenario.option import given_of, options_of
 from kvcalc.scenario.options import ScenarioOptions
@@ -59,7 +60,7 @@ def calculation(model: str | None, text: str | None, options: Mapping[str, str |
         "memory": memory,
         "further": further,
         "capacity": _capacity(found, given, result),
-        "formulas": [block_data(block) for block in formulas(result, UNIT)],
+        "formulas": [block_data(block) for block in estimate_formulas(result, UNIT)],
         "notes": [with_unit(note.text, UNIT) for note in result.notes],
         "command": _command(model, given),
     }

@@ -9,7 +9,6 @@ from kvcalc.charts.chart import Axis, Level, LineChart, Point, Scale, Series
 from kvcalc.charts.svg import svg
 from kvcalc.errors import KvcalcError
 from kvcalc.render.answer import cards
-from kvcalc.render.estimate_view import shown_rank
 from kvcalc.render.question import count
 from kvcalc.web.calculation import asked_of, shown_deployment
 
@@ -74,6 +73,6 @@ def _series(name: str, results: Mapping[int, Estimate | str], *, total: bool) ->
         if isinstance(each, str):
             points.append(Point(context, None, each))
             continue
-        rank = shown_rank(each)
+        rank = each.shown_rank
         points.append(Point(context, rank.total_bytes if total else rank.cache_bytes))
     return Series(name, tuple(points)) if any(point.y is not None for point in points) else None
