@@ -48,6 +48,9 @@ def layout(version: str, gpu: str, model: str, context: int, pp: int = 1, **opti
         ("0.19.0", "h100", "server", 8192, 1024),  # llm-d-incubation/llm-d-planner#205, settings at their defaults
         ("0.31.0", "a100-80-sxm", "server", 2048, 256),  # start-up log, stored file id 70682754770
         ("0.8.0", "rtx4090", "server", 2048, 1024),  # default_max_num_seqs of 0.8.0 is 1,024 on every card
+        ("0.8.4", "rtx4090", "offline", 8192, 256),  # of 0.8.4 on cards that are not called H100 or H200
+        ("0.8.4", "h200-sxm", "server", 8192, 1024),
+        ("0.8.4", "a100-80-sxm", "server", 2048, 256),
         ("0.8.5", "rtx4090", "server", 2048, 256),
         ("0.8.5", "a100-80-sxm", "server", 8192, 1024),  # before vllm-project/vllm#17885
         ("0.10.2", "rtx4090", "server", 2048, 256),  # start-up log, stored file id 34681159919

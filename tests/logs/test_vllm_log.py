@@ -213,12 +213,14 @@ def test_graphs_and_the_share_are_known_by_other_lines_too() -> None:
     text = (
         "INFO CUDA graph pool memory: 0.94 GiB (actual), 1.94 GiB (estimated), difference: 1.01 GiB (107.2%).\n"
         "INFO CUDA graph memory profiling is enabled (default since v0.21.0). The current "
-        "--gpu-memory-utilization=0.9200 is equivalent to --gpu-memory-utilization=0.9038 without it.\n"
+        "--gpu-memory-utilization=0.9200 is equivalent to --gpu-memory-utilization=0.9038 without CUDA graph memory "
+        "profiling.\n"
     )
     assert figures(read_log_text(text)) == {
         "CUDA graphs": ["0.94 GiB"],
         "CUDA graphs, estimated": ["1.94 GiB"],
         "utilization": ["0.9200"],
+        "utilization without graphs": ["0.9038"],
     }
 
 

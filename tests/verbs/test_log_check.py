@@ -225,6 +225,35 @@ def test_the_card_is_the_one_that_the_log_names_or_whose_memory_it_prints(log: A
     assert small.memory_bytes == int(22.40 * GIB)
 
 
+GRAPHS = (
+    "CUDA graph memory profiling is enabled (default since v0.21.0). The current --gpu-memory-utilization=0.9000 is "
+)
+BY_GRAPHS = {  # of public logs (99sono/DockerBuildFiles)
+    "rtx5090": ("0.39", f"{GRAPHS}equivalent to --gpu-memory-utilization=0.8878 without CUDA graph memory profiling."),
+    "gb10": ("0.43", f"{GRAPHS}equivalent to --gpu-memory-utilization=0.8965 without CUDA graph memory profiling."),
+    "rtx5090 of 0.19": (
+        "0.83",
+        "To try it now, set VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS=1 and increase --gpu-memory-utilization from 0.8000 "
+        "to 0.8260 to maintain the same effective KV cache size.",
+    ),
+}
+
+
+@pytest.mark.parametrize("card", BY_GRAPHS)
+def test_a_log_without_its_cards_memory_tells_it_by_the_graphs(log: Any, card: str) -> None:
+    """The estimate is so much of the utilization, which vLLM says (v1/worker/gpu_worker.py)."""
+    estimate, line = BY_GRAPHS[card]
+    text = (
+        "INFO [core.py:109] Initializing a V1 LLM engine (v0.20.0) with config: model='Qwen/Qwen3-8B', "
+        "max_seq_len=4096, tensor_parallel_size=1, quantization=None\n"
+        f"INFO [gpu_model_runner.py:6042] Estimated CUDA graph memory: {estimate} GiB total\n"
+        f"INFO [gpu_worker.py:440] Available KV cache memory: 3.07 GiB\nINFO [gpu_worker.py:455] {line}\n"
+    )
+    result = package.capacity_from_log(log(text))
+    assert result.gpus is not None
+    assert result.gpus.gpu == card.partition(" ")[0]
+
+
 def test_ranks_that_share_a_node_are_on_no_machine_of_one_gpu(log: Any) -> None:
     """A Jetson has 64 GiB too, and is one GPU."""
     printed = V0_6_6.replace("(23.53GiB)", "(63.98GiB)")
@@ -323,6 +352,16 @@ def test_a_quantised_copy_has_its_models_layers_and_its_own_weights(log: Any) ->
     assert result.model.name == "phi-2"
     assert {each.option: each.value for each in result.settings}["--weight-dtype"] == "fp8"
     assert any(each.code == "weights-by-name" for each in result.notes)
+
+
+def test_a_name_tells_the_format_also_where_the_models_file_has_parts(log: Any) -> None:
+    """Those of gemma-4 are all in bf16."""
+    copy = V0_31.replace("meta-llama/Meta-Llama-3-8B", "RedHatAI/gemma-4-26B-A4B-it-NVFP4")
+    quantised = copy + "(EngineCore pid=9) INFO non-default args: {'quantization': 'compressed-tensors'}\n"
+    result = package.capacity_from_log(log(quantised))
+    assert {each.option: each.value for each in result.settings}["--weight-dtype"] == "nvfp4"
+    unnamed = package.capacity_from_log(log(quantised.replace("-it-NVFP4", "-it")))
+    assert "weights-as-printed" in codes(unnamed)
 
 
 def test_weights_of_an_unknown_format_are_taken_as_printed(log: Any) -> None:

@@ -21,6 +21,7 @@ VERSIONS = (
     "0.6.6",
     "0.7.3",
     "0.8.0",
+    "0.8.4",
     "0.8.5",
     "0.9.0",
     "0.9.2",
@@ -60,8 +61,10 @@ A100_EXCLUDED: Version = (0, 9)
 """vllm-project/vllm#17885."""
 TOKENS_BOUNDED_BY_SEQUENCES: Version = (0, 11, 1)
 """max_num_batched_tokens is no more than max_num_seqs x max_model_len."""
-SEQUENCES_BY_CARD: Version = (0, 8, 5)
-"""1,024 on every card in 0.8.0."""
+SEQUENCES_BY_CARD: Version = (0, 8, 4)
+"""1,024 on every card in 0.8.3."""
+CARDS_BY_MEMORY: Version = (0, 8, 5)
+"""Those of 70 GiB and more: up to 0.8.4 cards that are called H100 or H200, a GH200 among them."""
 SEQUENCES_BY_USAGE: Version = (0, 9, 2)
 LARGE_CARDS: Version = (0, 28)
 """The tier of 160 GiB and more: not in 0.27, there in 0.28."""
@@ -71,6 +74,7 @@ UTILIZATION_92: Version = (0, 20)
 """vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.0."""
 
 GB10 = (12, 1)
+NAMED_LARGE = ("h100", "h200", "gh200")
 
 MIN_TOKENS = 2048
 """SchedulerConfig.DEFAULT_MAX_NUM_BATCHED_TOKENS."""
@@ -143,6 +147,8 @@ def _tier(version: Version, gpu: Gpu) -> int:
         return 0
     if memory >= 160 * GIB and version >= LARGE_CARDS:
         return 2
+    if version < CARDS_BY_MEMORY:
+        return int(gpu.name.startswith(NAMED_LARGE))
     excluded = version >= A100_EXCLUDED and gpu.name.startswith("a100")
     return int(memory >= 70 * GIB and not excluded)
 

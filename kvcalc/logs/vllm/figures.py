@@ -46,6 +46,8 @@ FIGURES = MappingProxyType(
         "batched_tokens": Figure("tokens of a step", Unit.TOKENS),
         "batched_sequences": Figure("sequences of a step", Unit.SEQUENCES),
         "share": Figure("utilization", Unit.SHARE, decimals=2),
+        "share_without": Figure("utilization without graphs", Unit.SHARE, decimals=4),
+        "share_with": Figure("utilization with graphs", Unit.SHARE, decimals=4),
     }
 )
 """Each by the name of its group in the patterns of `lines`."""

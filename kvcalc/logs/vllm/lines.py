@@ -182,8 +182,15 @@ LINES = (
     ),
     log_line(
         "The current --gpu-memory-utilization=",
-        rf"The current --gpu-memory-utilization=(?P<share>{GIB}) is equivalent",
+        rf"The current --gpu-memory-utilization=(?P<share>{GIB}) is equivalent to "
+        rf"--gpu-memory-utilization=(?P<share_without>{GIB}) without",
         "0.20 to 0.33",
+        "gpu_worker.py, determine_available_memory",
+    ),
+    log_line(
+        "and increase --gpu-memory-utilization from",
+        rf"and increase --gpu-memory-utilization from (?P<share>{GIB}) to (?P<share_with>{GIB}) to maintain",
+        "0.18 to 0.33, where graphs are not charged",
         "gpu_worker.py, determine_available_memory",
     ),
     log_line(

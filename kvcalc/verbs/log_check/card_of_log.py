@@ -10,6 +10,7 @@ from kvcalc.catalogue import find_gpu, shipped_gpus
 from kvcalc.note import Note, note
 from kvcalc.scenario.options import DEFAULT_GPU
 from kvcalc.units import GIB
+from kvcalc.verbs.log_check.memory_by_graphs import Between, memory_by_graphs
 from kvcalc.verbs.log_check.sglang_settings import total_memory
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ ALIKE = Fraction(1, 200)
 """How far two cards of one kind may differ in memory: drivers and ECC take parts of it."""
 ALIKE_BY_WHAT_IS_FREE = Fraction(1, 100)
 """The same where a card's memory follows from what was free before weights were loaded."""
+ALIKE_BY_GRAPHS = Fraction(1, 50)
+"""The same where it follows from CUDA graphs: logs of one kind of card have 31.35 to 31.84 GiB (RTX 5090)."""
 
 
 SERVERS, VENDORS = ("vllm", "sglang"), ("NVIDIA", "AMD")
@@ -60,8 +63,10 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     """
     total = total_memory(log) if log.engine == "sglang" else log.most("total memory")
     alike_within = ALIKE if log.engine != "sglang" else ALIKE_BY_WHAT_IS_FREE
+    alike_within = alike_within if total is not None else ALIKE_BY_GRAPHS
     named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
-    near = [] if named or total is None else _by_memory(total.value, alike_within, log.engine, tp)
+    told = memory_by_graphs(log) if total is None else Between(total.value, total.value)
+    near = [] if named or told is None else _by_memory(told, alike_within, log.engine, tp)
     alike = sorted(near, key=lambda gpu: not likely(gpu))
     gpu = named or next(iter(alike), None) or _unlike_any(total)
     memory = None
@@ -81,12 +86,22 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _by_memory(total: Fraction, alike: Fraction, engine: str, tp: int) -> list[Gpu]:
-    """Cards with so much memory, the nearest first; of equals the one that is asked for where nobody says."""
+def _by_memory(told: Between, alike: Fraction, engine: str, tp: int) -> list[Gpu]:
+    """Cards with so much memory, the nearest first; of equals the one that is asked for where nobody says.
+
+    Where their memory is told roughly, the newest of those whose memory is known exactly.
+    """
     known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes and (engine not in SERVERS or gpu.vendor in VENDORS)]
     known = [gpu for gpu in known if tp <= (gpu.gpus_per_node or tp)]
-    near = [gpu for gpu in known if abs(gpu.memory_bytes - total) <= total * alike]  # type: ignore[operator]  # known
-    return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - total)))
+    near = [gpu for gpu in known if told.low * (1 - alike) <= (gpu.memory_bytes or 0) <= told.high * (1 + alike)]
+    if told.low < told.high:
+        return sorted(near, key=_newest)
+    return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - told.low)))
+
+
+def _newest(gpu: Gpu) -> tuple[bool, bool, tuple[int, ...], int]:
+    major, minor = gpu.compute_capability or (0, 0)
+    return gpu.name != DEFAULT_GPU, not gpu.is_measured, (-major, -minor), -(gpu.multiprocessors or 0)
 
 
 def _unlike_any(total: Printed | None) -> Gpu:

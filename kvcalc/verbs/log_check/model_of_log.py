@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.catalogue import meant_model, named_model
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.told import told_format
-from kvcalc.formats.weights import find_weight_format
+from kvcalc.formats.weights import find_weight_format, is_plain
 from kvcalc.note import Note, note
 from kvcalc.scenario import checkpoint_format
 
@@ -121,7 +121,7 @@ def _weights(model: Model, name: str, quantization: str, notes: tuple[Note, ...]
     if told is None:
         own = not quantization or _is_quantised(model)
         return LoggedModel(model, None, own, notes)
-    if told == checkpoint_format(model).name or model.weights:
+    if told == checkpoint_format(model).name or any(part.format == told for part in model.weights):
         return LoggedModel(model, None, weights_known=True, notes=notes)
     try:
         find_weight_format(told, "--weight-dtype")
@@ -136,4 +136,6 @@ def _own_weights(model: Model, notes: tuple[Note, ...]) -> LoggedModel:
 
 
 def _is_quantised(model: Model) -> bool:
-    return bool(model.weights) or checkpoint_format(model).block_bytes < 2 * checkpoint_format(model).block_elems
+    if model.weights:
+        return any(not is_plain(find_weight_format(part.format, "format")) for part in model.weights)
+    return not is_plain(checkpoint_format(model))
