@@ -233,8 +233,7 @@ BY_GRAPHS = {  # of public logs (99sono/DockerBuildFiles)
     "gb10": ("0.43", f"{GRAPHS}equivalent to --gpu-memory-utilization=0.8965 without CUDA graph memory profiling."),
     "rtx5090 of 0.19": (
         "0.83",
-        "To try it now, set VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS=1 and increase --gpu-memory-utilization from "
-        "0.8000 to 0.8260 to maintain the same effective KV cache size.",
+        "and increase --gpu-memory-utilization from 0.8000 to 0.8260 to maintain the same effective KV cache size.",
     ),
 }
 
