@@ -7,9 +7,9 @@ its place. A test compares the two.
 
 from __future__ import annotations
 
+import operator
 import re
 import sys
-from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -83,7 +83,8 @@ def _reader(hint: Any) -> Read:
 
 
 def _of_noun(noun: type[Noun]) -> Read:
-    types = {each.name: each.type for each in fields(noun)}
+    annotations = {name: each for base in reversed(noun.__mro__) for name, each in _annotations(base).items()}
+    types = {name: annotations[name] for name in noun.field_parts}
     names = vars(sys.modules[noun.__module__])
     readers: dict[str, Read] = {}
 
@@ -98,20 +99,34 @@ def _of_noun(noun: type[Noun]) -> Read:
     return read
 
 
+def _annotations(kind: type) -> dict[str, Any]:
+    """Of a class alone. A noun's would be those of its dataclass, which takes long to make."""
+    found: dict[str, Any] = vars(kind).get("__annotations__", {})
+    return found
+
+
 def _of_types(types: tuple[type, ...]) -> Read:
-    return lambda value: _taken(value, type(value) in types)
+    def plain(value: Any) -> Any:
+        if type(value) not in types:
+            raise ValueError
+        return value
+
+    return plain
 
 
 def _annotated(hint: Any, about: tuple[Any, ...]) -> Read:
     for each in about:
         if isinstance(each, Tagged):
             return _tagged(each)
-    limits = [_within(each) for each in about if isinstance(each, Limits)]
-    read = _reader(hint)
+    limits = [limit for each in about if isinstance(each, Limits) for limit in each.limits.items()]
+    tests, read = [(_TESTS[name], limit) for name, limit in limits], _reader(hint)
 
     def limited(value: Any) -> Any:
         found = read(value)
-        return _taken(found, all(within(found) for within in limits))
+        for test, limit in tests:
+            if not test(found, limit):
+                raise ValueError
+        return found
 
     return limited
 
@@ -122,18 +137,13 @@ def _tagged(about: Tagged) -> Read:
 
 
 _TESTS: dict[str, Callable[[Any, Any], bool]] = {
-    "ge": lambda value, limit: value >= limit,
-    "gt": lambda value, limit: value > limit,
-    "le": lambda value, limit: value <= limit,
+    "ge": operator.ge,
+    "gt": operator.gt,
+    "le": operator.le,
     "min_length": lambda value, limit: len(value) >= limit,
     "max_length": lambda value, limit: len(value) <= limit,
     "pattern": lambda value, limit: re.fullmatch(limit, value) is not None,
 }
-
-
-def _within(about: Limits) -> Callable[[Any], bool]:
-    tests = [(_TESTS[name], limit) for name, limit in about.limits.items()]
-    return lambda value: all(test(value, limit) for test, limit in tests)
 
 
 def _taken(value: Any, right: bool) -> Any:

@@ -141,11 +141,10 @@ class Mechanism(Noun, ABC):
         """The tensors a layer of this mechanism keeps."""
 
     def __post_init__(self) -> None:
-        described: Any = self
-        for each in fields(described):
-            value = getattr(self, each.name)
-            if isinstance(value, int) and not isinstance(value, bool) and value < self.least(each.name):
-                raise ValueError(f"{each.name}: must be at least {self.least(each.name)}, not {value}")
+        for name in self.field_parts:
+            value = getattr(self, name)
+            if isinstance(value, int) and not isinstance(value, bool) and value < self.least(name):
+                raise ValueError(f"{name}: must be at least {self.least(name)}, not {value}")
 
     @classmethod
     def least(cls, field: str) -> int:  # noqa: ARG003  # a mechanism may allow 0 somewhere
