@@ -29,6 +29,7 @@ _MAKING = RLock()
 class _Part(NamedTuple):
     """A field of a noun, as the noun's own methods know it."""
 
+    annotation: str
     default: Any
     maker: Any
     compared: bool
@@ -128,7 +129,7 @@ def noun(kind: type[T] | None = None, /, *, kw_only: bool = False) -> type[T] | 
         for base in reversed(kind.__mro__[1:]):
             parts |= vars(base).get("field_parts", {})
         parts |= {
-            name: _part(getattr(kind, name, MISSING), kw_only=kw_only)
+            name: _part(annotation, getattr(kind, name, MISSING), kw_only=kw_only)
             for name, annotation in kind.__annotations__.items()
             if not str(annotation).startswith(_OF_THE_CLASS)
         }
@@ -143,11 +144,11 @@ def noun(kind: type[T] | None = None, /, *, kw_only: bool = False) -> type[T] | 
     return made if kind is None else made(kind)
 
 
-def _part(value: Any, *, kw_only: bool) -> _Part:
+def _part(annotation: str, value: Any, *, kw_only: bool) -> _Part:
     """A field, of what the class gives it."""
     if isinstance(value, Field):
-        return _Part(value.default, value.default_factory, compared=value.compare, kw_only=kw_only)
-    return _Part(value, MISSING, compared=True, kw_only=kw_only)
+        return _Part(annotation, value.default, value.default_factory, value.compare, kw_only)
+    return _Part(annotation, value, MISSING, compared=True, kw_only=kw_only)
 
 
 def _mismatch(kind: type[Noun], held: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kvcalc.catalogue.yaml_reader import Document
 
     Read = Callable[[Any], Any]
+    Limit = tuple[Callable[[Any, Any], bool], Any]
 
 T = TypeVar("T", bound=Noun)
 
@@ -68,7 +69,7 @@ def _reader(hint: Any) -> Read:
     if isinstance(hint, type) and issubclass(hint, Noun):
         return _of_noun(hint)
     if hint in _PLAIN:
-        return _of_types(_PLAIN[hint])
+        return _plain(_PLAIN[hint], [])
     if origin is Annotated:
         return _annotated(inner[0], inner[1:])
     if origin is Literal:
@@ -83,32 +84,28 @@ def _reader(hint: Any) -> Read:
 
 
 def _of_noun(noun: type[Noun]) -> Read:
-    annotations = {name: each for base in reversed(noun.__mro__) for name, each in _annotations(base).items()}
-    types = {name: annotations[name] for name in noun.field_parts}
-    names = vars(sys.modules[noun.__module__])
+    parts, names = noun.field_parts, vars(sys.modules[noun.__module__])
     readers: dict[str, Read] = {}
 
     def read(values: Any) -> Noun:
         given = {}
         for name, value in _taken(values, isinstance(values, dict)).items():
             if name not in readers:  # to evaluate all of them would take as long as to build a model
-                readers[name] = _reader(eval(str(types[name]), names))  # noqa: S307  # a type in kvcalc's own source
+                hint = eval(parts[name].annotation, names)  # noqa: S307  # a type in kvcalc's own source
+                readers[name] = _reader(hint)
             given[name] = readers[name](value)
         return noun(**given)
 
     return read
 
 
-def _annotations(kind: type) -> dict[str, Any]:
-    """Of a class alone. A noun's would be those of its dataclass, which takes long to make."""
-    found: dict[str, Any] = vars(kind).get("__annotations__", {})
-    return found
-
-
-def _of_types(types: tuple[type, ...]) -> Read:
+def _plain(types: tuple[type, ...], limits: list[Limit]) -> Read:
     def plain(value: Any) -> Any:
         if type(value) not in types:
             raise ValueError
+        for holds, limit in limits:
+            if not holds(value, limit):
+                raise ValueError
         return value
 
     return plain
@@ -118,25 +115,26 @@ def _annotated(hint: Any, about: tuple[Any, ...]) -> Read:
     for each in about:
         if isinstance(each, Tagged):
             return _tagged(each)
-    limits = [limit for each in about if isinstance(each, Limits) for limit in each.limits.items()]
-    tests, read = [(_TESTS[name], limit) for name, limit in limits], _reader(hint)
+    limits = [
+        (_HOLDS[name], limit) for each in about if isinstance(each, Limits) for name, limit in each.limits.items()
+    ]
+    if hint in _PLAIN:
+        return _plain(_PLAIN[hint], limits)
+    read = _reader(hint)
 
     def limited(value: Any) -> Any:
         found = read(value)
-        for test, limit in tests:
-            if not test(found, limit):
-                raise ValueError
-        return found
+        return _taken(found, all(holds(found, limit) for holds, limit in limits))
 
     return limited
 
 
 def _tagged(about: Tagged) -> Read:
-    tag = about.discriminator if callable(about.discriminator) else lambda value: value[about.discriminator]
+    tag = about.discriminator if callable(about.discriminator) else operator.itemgetter(about.discriminator)
     return lambda value: _reader(about.tags[tag(value)])(value)
 
 
-_TESTS: dict[str, Callable[[Any, Any], bool]] = {
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "ge": operator.ge,
     "gt": operator.gt,
     "le": operator.le,
@@ -144,6 +142,7 @@ _TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "max_length": lambda value, limit: len(value) <= limit,
     "pattern": lambda value, limit: re.fullmatch(limit, value) is not None,
 }
+"""Limits by their names: of a value and of what it may be."""
 
 
 def _taken(value: Any, right: bool) -> Any:

@@ -64,20 +64,20 @@ def trace_path(name: str) -> Path | None:
 
 def read_model(path: Path) -> Model:
     """The model of a file that ships. A file is read again only where it has changed."""
-    found: Model = _read(Model, path, stamp(path))
+    found: Model = _read(Model, str(path), stamp(path))
     return found
 
 
 def read_gpu(path: Path) -> Gpu:
     """The accelerator of a file that ships. A file is read again only where it has changed."""
-    found: Gpu = _read(Gpu, path, stamp(path))
+    found: Gpu = _read(Gpu, str(path), stamp(path))
     return found
 
 
 @lru_cache(maxsize=1024)
-def _read(noun: type[T], path: Path, _stamp: tuple[int, ...]) -> T:
-    values = compact_values(path)
+def _read(noun: type[T], path: str, _stamp: tuple[int, ...]) -> T:
+    values = compact_values(Path(path))
     if values is not None:
         with suppress(Refused):
             return built(noun, values)
-    return described(noun, read_shipped(path))
+    return described(noun, read_shipped(Path(path)))

@@ -254,15 +254,14 @@ def find_format(name: str, what: str) -> ElementFormat:
     """
     lowered = name.strip().lower()
     found = FORMATS.get(ALIASES.get(lowered, lowered)) or by_hand(FORK_TYPES.get(lowered, lowered), what)
+    if found is not None:
+        return found
     known = next((why for start, why in _NOT_FOLLOWED.items() if lowered.startswith(start)), None)
-    if found is None and known is not None:
+    if known is not None:
         raise KvcalcError(f"{what}: '{name[:40]}' {known}")
-    if found is None:
-        raise KvcalcError(
-            f"{what}: unknown format '{name[:40]}'"
-            + (did_you_mean(name, format_names()) or nearest_or_all(name, FORMATS))
-        )
-    return found
+    raise KvcalcError(
+        f"{what}: unknown format '{name[:40]}'" + (did_you_mean(name, format_names()) or nearest_or_all(name, FORMATS))
+    )
 
 
 def check_format(key: str, name: str | None, find: Callable[[str, str], ElementFormat] = find_format) -> None:
