@@ -21,8 +21,8 @@ from kvcalc.verbs.estimate import seen_range
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.longest_context import longest_context
 from kvcalc.verbs.mixed import kinds_of
+from kvcalc.verbs.model_notes import model_notes, waiting
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
-from kvcalc.verbs.notes import model_notes, waiting
 from kvcalc.verbs.offload import most_gpu_layers
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.resolve import resolve

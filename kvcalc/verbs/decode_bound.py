@@ -14,19 +14,20 @@ from dataclasses import field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from kvcalc.memory import Rank, Ranks
-from kvcalc.memory.decode_traffic import parts_read, parts_used, shares_used, weights_read, weights_read_bytes, work
-from kvcalc.named_tuple import NamedTuple
+from kvcalc.memory import Ranks
+from kvcalc.memory.decode_traffic import parts_read, parts_used
 from kvcalc.noun import noun
 from kvcalc.record import BESIDE, Record, flattened
-from kvcalc.term import Sum
-from kvcalc.verbs.spill import memory_for_cache, spilled
+from kvcalc.verbs.decode_step import DecodeStage
+from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
+    from kvcalc.memory import Rank
     from kvcalc.memory.parts import Part
     from kvcalc.scenario import Scenario
+    from kvcalc.term import Sum
 
 
 @noun
@@ -81,97 +82,6 @@ class DecodeBound(Record):
     gpu: Gpu = field(metadata=BESIDE)
 
 
-class _Step(NamedTuple):
-    """One step of one stage.
-
-    Attributes:
-        sequences: of its replica.
-        joined: of all replicas that share its experts.
-    """
-
-    stage: _Stage
-    sequences: int
-    joined: int
-    weights: int
-    cache: int
-    operations: int
-    memory: Fraction
-    compute: Fraction
-    link: Fraction
-
-    @property
-    def seconds(self) -> Fraction:
-        return max(self.memory, self.compute, self.link)
-
-    @property
-    def limited_by(self) -> str:
-        if self.link > max(self.memory, self.compute):
-            return "host link"
-        return "compute" if self.compute > self.memory else "memory"
-
-
-class _Stage:
-    """What steps of one stage have in common."""
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        deployment: Deployment,
-        rank: Rank,
-        parts: tuple[Part, ...],
-    ) -> None:
-        self._scenario, self._deployment, self._rank = scenario, deployment, rank
-        self._used = shares_used(scenario, deployment, rank, parts)
-        self.times = rank.stages_alike
-        self._weights = weights_read_bytes(self._used)
-        self._room = memory_for_cache(scenario, rank) if scenario.spill else None
-        self._work = [
-            (rate, each)
-            for each in work(scenario, deployment, rank, self._used)
-            if each.element_format and (rate := scenario.gpu.operations_per_second(each.element_format.name))
-        ]
-        self._steps: dict[tuple[int, int], _Step] = {}
-        self._bandwidth, self._link = scenario.gpu.bandwidth or Fraction(1), scenario.gpu.host_link_bandwidth
-
-    def step(self, sequences: int, joined: int | None = None) -> _Step:
-        """With so many sequences on the replica, and so many on all replicas that share its experts; remembered."""
-        if joined is None:
-            joined = min(self._scenario.workload.batch, sequences * self._deployment.replicas_joined)
-        if (sequences, joined) not in self._steps:
-            self._steps[sequences, joined] = self._step(sequences, joined)
-        return self._steps[sequences, joined]
-
-    def _step(self, sequences: int, joined: int) -> _Step:
-        read = self._rank.cache_read_bytes(sequences, self._scenario.workload.average)
-        by_rate: dict[Fraction, int] = {}
-        for rate, each in self._work:
-            by_rate[rate] = by_rate.get(rate, 0) + each.operations(sequences, joined)
-        over_link = 0 if self._room is None else max(0, read - self._room)
-        return _Step(
-            stage=self,
-            sequences=sequences,
-            joined=joined,
-            weights=self._weights,
-            cache=read,
-            operations=sum(by_rate.values()),
-            memory=(self._weights + read - over_link) / self._bandwidth,
-            compute=sum((number / rate for rate, number in by_rate.items()), Fraction(0)),
-            link=over_link / self._link if self._link else Fraction(0),
-        )
-
-    def terms(self, sequences: int, joined: int) -> Sum:
-        """What such a step reads and computes."""
-        scenario, rank = self._scenario, self._rank
-        return Sum(
-            "decode step",
-            (
-                weights_read(self._used),
-                rank.cache_read(sequences, scenario.workload.average),
-                Sum("operations", tuple(each.term(sequences, joined) for _, each in self._work)),
-            ),
-        )
-
-
 def why_no_bound(scenario: Scenario, deployment: Deployment | None = None) -> str | None:
     """What is missing for a bound; None where nothing is.
 
@@ -222,7 +132,7 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
     parts = parts_read(scenario, deployment)
     most = deployment.sequences(scenario.workload.batch)
     each_rank = (ranks or Ranks(scenario)).of(deployment)
-    stages = [_Stage(scenario, deployment, rank, parts) for rank in each_rank]
+    stages = [DecodeStage(scenario, deployment, rank, parts) for rank in each_rank]
     steps = [stage.step(most) for stage in stages]
     slowest = max(steps, key=lambda step: step.seconds)
     alone = _alone(stages)
@@ -265,11 +175,11 @@ def tokens_per_second(scenario: Scenario, deployment: Deployment, ranks: Ranks) 
     parts, each = parts_read(scenario, deployment), ranks.of(deployment)
     if scenario.workload.mix is not None and deployment.dp > 1:
         return float(_rate_of_lightest(scenario, deployment, each, parts))
-    stages = [_Stage(scenario, deployment, rank, parts) for rank in each]
+    stages = [DecodeStage(scenario, deployment, rank, parts) for rank in each]
     return float(_rate(scenario, deployment, stages, _alone(stages)))
 
 
-def _alone(stages: list[_Stage]) -> Fraction:
+def _alone(stages: list[DecodeStage]) -> Fraction:
     """Seconds of one sequence in all stages, one after another."""
     return sum((stage.times * stage.step(1, joined=1).seconds for stage in stages), Fraction(0))
 
@@ -280,11 +190,11 @@ def _rate_of_lightest(
     """The same of a mix, whose longest requests are not on every replica: as if none had more than its share."""
     workload = scenario.workload
     least = replace(scenario, workload=replace(workload, mix=workload.mix and workload.mix.least))
-    stages = [_Stage(least, deployment, rank, parts) for rank in ranks]
+    stages = [DecodeStage(least, deployment, rank, parts) for rank in ranks]
     return _rate(least, deployment, stages, _alone(stages))
 
 
-def _rate(scenario: Scenario, deployment: Deployment, stages: list[_Stage], alone: Fraction) -> Fraction:
+def _rate(scenario: Scenario, deployment: Deployment, stages: list[DecodeStage], alone: Fraction) -> Fraction:
     """Tokens a second of all replicas: each makes a token of each of its sequences in a step of its slowest stage.
 
     No sooner than one sequence `alone` has passed all stages.

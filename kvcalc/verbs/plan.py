@@ -14,8 +14,9 @@ from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.mixed import kinds_of, mix_notes
+from kvcalc.verbs.model_notes import model_notes
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import model_notes, no_decode_bound
+from kvcalc.verbs.notes import no_decode_bound
 from kvcalc.verbs.plan_ranking import Ranking, found_on, ranked
 from kvcalc.verbs.plan_result import Plan, Planned, Unserved
 from kvcalc.verbs.plan_search import Search

@@ -18,8 +18,9 @@ from kvcalc.verbs.comparing.what_if import variants
 from kvcalc.verbs.comparing.what_if_notes import dims_notes, same_weights
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.gpu_notes import gpu_notes
+from kvcalc.verbs.model_notes import model_notes
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import model_notes, no_decode_bound, unknown_weights
+from kvcalc.verbs.notes import no_decode_bound, unknown_weights
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.weight_notes import weight_notes
 

@@ -16,8 +16,9 @@ from kvcalc.verbs.comparing.row import compared_row, why_not_kept
 from kvcalc.verbs.comparing.row_notes import RowNotes, of_rows, row_left_out
 from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.gpu_notes import gpu_notes
+from kvcalc.verbs.model_notes import model_notes
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import model_notes, no_decode_bound, unknown_weights
+from kvcalc.verbs.notes import no_decode_bound, unknown_weights
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.weight_notes import weight_notes
 

@@ -32,8 +32,9 @@ from kvcalc.verbs.demand.stays import poisson, stays_of
 from kvcalc.verbs.demand.sweep import BUCKETS, OverTime, over_time
 from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.gpu_notes import gpu_notes
+from kvcalc.verbs.model_notes import model_notes
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import model_notes, no_legal_deployment, unknown_weights
+from kvcalc.verbs.notes import no_legal_deployment, unknown_weights
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question
 from kvcalc.verbs.weight_notes import weight_notes
 
