@@ -1,7 +1,8 @@
 """Which model of the catalogue a name is meant for, where it is none of its names to the letter.
 
 Names match word by word. What people add (-instruct, who made it) and what they leave out (dates, releases) does not
-matter as long as all models that a name may be of keep the same cache; where they do not, they are named instead.
+matter as long as all models that a name may be of keep the same cache beside weights of one size; where they do not,
+they are named instead.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvcalc.catalogue.typed_name import TypedName
+    from kvcalc.model.model import Model
 
 _SIZES = {"b": 10**9, "m": 10**6, "t": 10**12}
 _LABEL = re.compile(r"(\d+(?:\.\d+)?)([bmt])")
@@ -155,14 +157,21 @@ def _only(paths: list[Path], told: ToldFormat, asked: tuple[Word, ...], *, shown
     """The newest, where all keep the same cache.
 
     Raises:
-        KvcalcError: they do not.
+        KvcalcError: they do not, or their weights are of unlike sizes.
     """
     if len(paths) > 1:
         paths = sorted(paths, key=lambda path: _age(path, asked), reverse=True)
-        if not same_cache([shipped.read_model(path) for path in paths]):
+        models = [shipped.read_model(path) for path in paths]
+        if not same_cache(models) or not _as_large(models):
             raise KvcalcError(*listed_differences(shown, paths))
     newest, *others = paths
     return ByName(newest, told, others=tuple(path.stem for path in others))
+
+
+def _as_large(models: Iterable[Model]) -> bool:
+    """Whether the weights of all take about the same: Llama 4's Scout and Maverick keep one cache, and do not."""
+    sizes = [model.parameters for model in models if model.parameters is not None]
+    return not sizes or max(sizes) <= min(sizes) * (1 + _ROUNDED)
 
 
 def _age(path: Path, asked: tuple[Word, ...]) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvcalc.catalogue.models import GGUF_ENGINE, FoundModel
+from kvcalc.catalogue.typed_name import is_address
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_mix, is_plain
 from kvcalc.importers.model_yaml import weight_line
@@ -93,7 +94,15 @@ def _notes(model: Model, by: ByName, text: str) -> Iterator[Note]:
     elif by.alias:
         yield note("model-by-name", f"'{shown}' is another name of {model.name}", name=model.name, others=())
     elif not by.same:
-        yield note("model-by-name", f"'{shown}' is taken to be {model.name}, by its name", name=model.name, others=())
+        text = f"'{shown}' is taken to be {model.name}, by its name"
+        if _is_on_the_hub(shown) and not by.told.gguf:
+            text += f", and its own file may say otherwise (hf:{shown} reads it)"
+        yield note("model-by-name", text, name=model.name, others=())
+
+
+def _is_on_the_hub(name: str) -> bool:
+    """Whether it is ORG/NAME, not an address or the tag of a registry."""
+    return "/" in name and ":" not in name and not is_address(name)
 
 
 def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note:

@@ -38,7 +38,7 @@ UNSAID = frozenset({Kind.ACTIVE, Kind.RELEASE, Kind.DATE, Kind.CONTEXT, Kind.TRA
 ADDED = frozenset({Kind.TRAINING, Kind.MAKER})
 """What people add though the model's name does not have it."""
 
-_TRAINING = frozenset({"instruct", "chat", "it", "hf", "base", "pt", "text", "latest", "qat", "inst"})
+_TRAINING = frozenset({"instruct", "chat", "it", "hf", "base", "pt", "text", "latest", "qat", "inst", "cloud"})
 _MAKERS = frozenset({"meta", "nvidia", "ibm", "google", "mistralai", "microsoft", "openai"})
 
 _WORD = re.compile(
@@ -55,6 +55,9 @@ _WORD = re.compile(
 _POINT = re.compile(r"(?<=\d)_(?=\d+(?![\d.]*[bmtkx]))")
 """An underscore that stands for a point: phi-1_5, but not qwen3_8b."""
 
+_PLUS = re.compile(r"(?<=[a-z0-9])\s?\+")
+"""command-r+ is Command R Plus."""
+
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)[^a-z0-9.]+(?=\d)")
 _SEPARATORS = re.compile(r"(?<!\d)[^a-z0-9]+|[^a-z0-9]+(?!\d)")
 _MAX_NAME = 200
@@ -64,13 +67,17 @@ _DIGITS_OF_DATE = 4
 
 def spelled(name: str) -> str:
     """A name without what people write otherwise: case, and all that stands between letters and digits."""
-    lowered = _POINT.sub(".", name.lower()[:_MAX_NAME])
+    lowered = _lowered(name)
     return _BETWEEN_DIGITS.sub("-", _SEPARATORS.sub("", lowered))
 
 
 def words_of(name: str) -> tuple[Word, ...]:
     """The words of a name, in its order."""
-    return tuple(_words(_POINT.sub(".", name.lower()[:_MAX_NAME])))
+    return tuple(_words(_lowered(name)))
+
+
+def _lowered(name: str) -> str:
+    return _PLUS.sub("-plus", _POINT.sub(".", name.lower()[:_MAX_NAME]))
 
 
 def _words(name: str) -> Iterator[Word]:

@@ -42,15 +42,22 @@ def cache_in_words(model: Model) -> str:
 
 def listed_differences(shown: str, paths: list[Path]) -> tuple[str, ...]:
     """The lines of a message that a name may be any of several, each with what it keeps."""
-    listed = _listed(paths[:MOST])
+    alike = same_cache(shipped.read_model(path) for path in paths)
+    differing = "keep the same cache and differ in size" if alike else "keep different caches"
+    listed = _listed(paths[:MOST], sizes=alike)
     more = len(paths) - MOST
     rest = (f"  and {more} more: kvcalc models list '{shown[:60]}'",) if more > 0 else ()
-    return (f"model: '{shown[:100]}' may be any of {len(paths)} models that keep different caches:", *listed, *rest)
+    return (f"model: '{shown[:100]}' may be any of {len(paths)} models that {differing}:", *listed, *rest)
 
 
-def _listed(paths: list[Path]) -> tuple[str, ...]:
+def _listed(paths: list[Path], *, sizes: bool = False) -> tuple[str, ...]:
     width = max(len(path.stem) for path in paths)
-    return tuple(f"  {path.stem:<{width}}  {cache_in_words(shipped.read_model(path))}" for path in paths)
+    told = _size_in_words if sizes else cache_in_words
+    return tuple(f"  {path.stem:<{width}}  {told(shipped.read_model(path))}" for path in paths)
+
+
+def _size_in_words(model: Model) -> str:
+    return "parameters not known" if model.parameters is None else f"{model.parameters:,} parameters"
 
 
 def nearest_names(name: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ _NAMES = (
     _named(r"fp8[-_.]?blocks?|fp8[-_.]w8a8[-_.]block", "fp8_block"),
     _named(r"(?:quantized[-_.])?(?:w8a8[-_.])?fp8(?:[-_.]?(?:dynamic|kv|w8a8|e4m3|static|tensor))*", "fp8"),
     _named(r"(?:nv)?fp4(?:a16|[-_.]kv)?", "nvfp4"),
+    _named(r"mxfp4[-_.]q(?P<rest>[48])", "mxfp4_q{rest}"),
     _named(r"mxfp4(?:[-_.](?:default|preview|moe))?", "mxfp4"),
     _named(r"mxfp8", "mxfp8"),
     _named(r"gptq[-_.](?:int8|8bits?)(?:[-_.]128g)?", "int8_g128"),

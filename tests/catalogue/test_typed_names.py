@@ -39,6 +39,7 @@ def test_a_name_as_people_type_it(typed: str, model: str, weights: str) -> None:
         ("phi-3-mini", ("phi-3-mini-4k  32 x mha 32 x 96, window 2,047", "phi-3.5-mini   32 x mha 32 x 96")),
         ("qwen3", ("models that keep different caches",)),
         ("gemma-27b", ("gemma-2-27b", "gemma-3-27b")),
+        ("llama4", ("keep the same cache and differ in size", "llama-4-scout-17b-16e      108,641,793,536 parameters")),
     ],
 )
 def test_where_caches_differ_the_models_are_listed(kvcalc: Kvcalc, typed: str, listed: tuple[str, ...]) -> None:
@@ -56,6 +57,15 @@ def test_where_they_do_not_the_newest_is_taken() -> None:
         (told,) = found.notes
         assert told.code == "model-by-name"
         assert told.data["others"]
+
+
+def test_the_copy_of_another_organisation_may_be_another_file() -> None:
+    (told,) = find_model("someone/Qwen3-8B").notes
+    assert told.text.endswith("and its own file may say otherwise (hf:someone/Qwen3-8B reads it)")
+    for own in ("Qwen/Qwen3-8B", "qwen3-8b"):
+        assert not find_model(own).notes
+    for elsewhere in ("someone/qwen3:8b", "someone/Qwen3-8B-GGUF"):
+        assert "hf:" not in find_model(elsewhere).notes[0].text
 
 
 @pytest.mark.parametrize(
@@ -130,6 +140,7 @@ def test_a_gguf_repository_is_for_llama_cpp() -> None:
         ("x-quantized.w8a8", "x", "int8"),
         ("x-NVFP4A16", "x", "nvfp4"),
         ("x-MXFP4-Preview", "x", "mxfp4"),
+        ("x-MXFP4-Q8", "x", "mxfp4_q8"),
         ("x-unsloth-bnb-4bit", "x", "nf4"),
         ("x-MLX-4bit", "x", "mlx_4bit"),
         ("x-i1-GGUF", "x", None),

@@ -354,3 +354,22 @@ def test_a_text_model_s_part_has_several_names(part: str) -> None:
 
 def test_a_text_model_s_file_may_have_a_part_by_a_rarer_name() -> None:
     assert kinds({**LLAMA, "language_config": {"model_type": "gpt2"}}) == ["gqa 32/8 x 128"] * 2
+
+
+def test_flat_files_of_models_that_see_and_of_their_own_code() -> None:
+    flat = {**LLAMA, "query_num": 64}
+    assert kinds({**flat, "model_type": "minicpmv"}) == ["gqa 32/8 x 128"] * 2
+    assert kinds({**LLAMA, "model_type": "glm4v"}) == ["gqa 32/8 x 128"] * 2
+    for code in ("molmo", "telechat"):
+        assert kinds({**LLAMA, "model_type": code}) == ["gqa 32/8 x 128"] * 2
+    assert kinds({"model_type": "llava_llama", "hidden_size": 2560, "llm_cfg": LLAMA}) == ["gqa 32/8 x 128"] * 2
+    text = {**LLAMA, "model_type": "qwen3_asr_text"}
+    thinker = {"model_type": "qwen3_asr_thinker", "audio_config": {}, "text_config": text}
+    assert kinds({"model_type": "qwen3_asr", "thinker_config": thinker}) == ["gqa 32/8 x 128"] * 2
+
+
+def test_ratios_beyond_the_layers_are_of_drafts() -> None:
+    file = next(values for values in PUBLISHED.values() if values.get("model_type") == "deepseek_v4")
+    longer = {**file, "compress_ratios": [*file["compress_ratios"], 0, 0]}
+    assert kinds(longer) == kinds(file)
+    assert "compress_ratios is a list of" in refusal({**file, "compress_ratios": [*file["compress_ratios"], 4]})

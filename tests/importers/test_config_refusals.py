@@ -18,6 +18,11 @@ from kvcalc.model.model import Model
 REFUSALS: dict[str, dict[str, Any]] = {
     "model_type 'lama' is not known; did you mean": {**LLAMA, "model_type": "lama"},
     "model_type 'zzz' is not known": {**LLAMA, "model_type": "zzz"},
+    "model_type 'llama_ref' is not known; --assume model_type=llama reads it as LlamaForCausalLM": {
+        **LLAMA,
+        "model_type": "llama_ref",
+        "architectures": ["LlamaForCausalLM"],
+    },
     "it has no model_type": {k: v for k, v in LLAMA.items() if k != "model_type"},
     "the text model of 'internvl' has no model_type": {"model_type": "internvl", "text_config": {}},
     "'flamingo' is a model_type that wraps a text_config, and is not known": {

@@ -47,6 +47,11 @@ def scheme(kind: str, bits: int, ignore: tuple[str, ...] = ("lm_head",), **weigh
 DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
     "fp8": (settings(quant_method="fp8", weight_block_size=[128, 128]), MATRICES * (1 + 4 / 128**2), 2),
     "fp8, no blocks": (settings(quant_method="fp8", weight_block_size=None), MATRICES, 2),
+    "fp8, every norm named": (
+        settings(quant_method="fp8", modules_to_not_convert=["lm_head", "model.layers.0.input_layernorm"]),
+        MATRICES,
+        2,
+    ),
     "GPTQ": (settings(quant_method="gptq", bits=4, group_size=128), MATRICES * 66.5 / 128, 2),
     "GPTQ of 8": (settings(quant_method="gptq", bits=8, group_size=128), MATRICES * 131 / 128, 2),
     "AWQ": (settings(quant_method="awq", bits=4), MATRICES * 66.5 / 128, 2),

@@ -71,12 +71,12 @@ NOT_OF_THE_CACHE = _set(
     hidden_size_per_layer_input linear_attn_alpha_factor linear_attn_beta_factor local_rank mamba_chunk_size
     linear_a_log_max linear_a_log_min linear_allow_neg_eigval linear_dt_init_floor linear_dt_max linear_dt_min
     n_layers_per_attn_res_block relative_attention_max_distance relative_attention_num_buckets relative_max_distance
-    mamba_dt_rank max_context_window max_window_layers num_hash_layers num_query_tokens prefill_chunk_size
+    mamba_dt_rank max_context_window max_window_layers num_hash_layers num_query_tokens prefill_chunk_size query_num
     share_input_output_layers share_q_dim
     """
 )
 """Names made of such words that classes take, and that change no cache: windows of training or of a compiler, widths
-of feed-forward networks and embeddings, what is rotated."""
+of feed-forward networks and embeddings, what is rotated, the tokens that a resampler makes of a picture."""
 
 _SAYS_NOTHING: Mapping[str, Any] = MappingProxyType(
     {"cla_share_factor": 1, "compression_ratio": 1, "full_attn_mod": 1, "use_bidirectional_attention": "vision"}

@@ -29,11 +29,10 @@ def deepseek_v4(config: Config) -> list[ImportedLayer]:
     config.ignore("num_key_value_heads")  # of whatever number, one entry is kept
     if types is None:
         reason = "compress_ratios"
-        drafts = config.optional_count("num_nextn_predict_layers", least=0)
         ratios, layers = config.numbers(reason), num_layers(config)
-        if not layers <= len(ratios) <= layers + (0 if drafts is None else drafts.value):
+        if len(ratios) < layers or any(ratios[layers:]):
             raise config.refusal(f"compress_ratios is a list of {len(ratios)}, for {layers} layers")
-        ratios = ratios[:layers]
+        ratios = ratios[:layers]  # those after them are of draft layers, which compress nothing
     else:
         config.ignore("compress_ratios")
         reason, rates = "layer_types and compress_rates", config.part("compress_rates", optional=True)

@@ -91,7 +91,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **_all("apertus1p5_text aria_text bitnet cosmos3_edge_text deepseek_ocr2_text diffllama", _FULL),
         **_all("emu3_text_model ernie4_5_vl_moe_text flex_olmo glm4v_text glm4v_moe_text glm_ocr_text", _FULL),
         **_all("granite4_vision_text granite_docling_text granitemoeshared hunyuan_vl_text hyperclovax", _FULL),
-        **_all("iquestcoder jais2 molmo2_text paddleocr_vl_text sarvam_moe chameleon", _FULL),
+        **_all("iquestcoder jais2 molmo molmo2_text paddleocr_vl_text sarvam_moe chameleon telechat", _FULL),
         **_all("mistral mixtral ministral ministral3 phi3 phimoe starcoder2 voxtral_realtime_text", _ALL),
         **_all("qwen2 qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text qwen3 qwen2_5_omni_text", _IF_USED),
         "qwen2_moe": _with(partial(window_if_used, rule=every_other_below)),

@@ -62,7 +62,10 @@ def _listed(value: object) -> list[Any]:
 
 def _stays(name: object) -> bool:
     """Whether a module that is named stays as it was in any case."""
-    return isinstance(name, str) and _DECORATION.sub("", name).rstrip(".").rpartition(".")[2] in _STAY
+    if not isinstance(name, str):
+        return False
+    last = _DECORATION.sub("", name).rstrip(".").rpartition(".")[2]
+    return last in _STAY or last.endswith("norm")
 
 
 def _of_fp8(settings: Mapping[str, Any]) -> str | None:

@@ -17,7 +17,7 @@ from kvcalc.importers.config_json.parameters import count_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.quantised_weights import format_by_settings
 from kvcalc.importers.config_json.rotary import rotary_fields
-from kvcalc.importers.config_json.text_part import text_model
+from kvcalc.importers.config_json.text_part import by_class, text_model
 from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED
 from kvcalc.importers.imported_layer import grouped
 from kvcalc.importers.imported_model import ImportedModel, model_name
@@ -63,7 +63,7 @@ def import_config(
     config = text_model(outer, shown, assumed or {})
     model_type = config.model_type
     if model_type not in FAMILIES:
-        raise KvcalcError(f"{shown}: {_why_not(model_type)}")
+        raise KvcalcError(f"{shown}: {_why_not(model_type, outer)}")
     layers = tuple(FAMILIES[model_type](config))
     named = Sourced(model_name(name), "the name of the file, folder or repository")
     sizes = {"model_type": _type_of(config, outer), **dict(model_fields(config, outer))}
@@ -138,8 +138,9 @@ def _type_of(config: Config, outer: Mapping[str, Any]) -> Sourced:
     return Sourced(stated, "model_type")
 
 
-def _why_not(model_type: str) -> str:
+def _why_not(model_type: str, outer: Mapping[str, Any]) -> str:
     if model_type in NOT_EXPRESSED:
         return f"'{model_type}' is {NOT_EXPRESSED[model_type]}"
-    hint = did_you_mean(model_type, FAMILIES) or ";"
-    return f"model_type '{one_line(model_type, MAX_NAME)}' is not known{hint} {BY_TYPE}"
+    way = by_class(outer)
+    hint = ";" if way != BY_TYPE else did_you_mean(model_type, FAMILIES) or ";"
+    return f"model_type '{one_line(model_type, MAX_NAME)}' is not known{hint} {way}"

@@ -51,7 +51,7 @@ def text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) ->
     model_type = assumed.get("model_type") or _text_type(values, around, wrapped=wrapped, shown=shown)
     if not isinstance(model_type, str):
         where = f"the text model of '{one_line(around, MAX_NAME)}'" if wrapped else "it"
-        raise KvcalcError(f"{shown}: {where} has no model_type; {_which(outer)}")
+        raise KvcalcError(f"{shown}: {where} has no model_type; {by_class(outer)}")
     defaults = class_defaults(model_type, nested=wrapped)
     config = Config(respelled(values, model_type), defaults, shown, model_type, assumed, outer)
     config.ignore("model_type")
@@ -99,7 +99,7 @@ def _unknown_wrapper(around: str, inner: Mapping[str, Any]) -> str:
     return f"a model_type that wraps a text_config, and is not known; {way}"
 
 
-def _which(outer: Mapping[str, Any]) -> str:
+def by_class(outer: Mapping[str, Any]) -> str:
     """How a user says which family a file belongs to, with a suggestion by the class that it names."""
     named = outer.get("architectures")
     first = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""

@@ -76,16 +76,18 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         "minimax_m3_vl": "minimax_m3_vl_text",
         "pix2struct": "pix2struct_text_model",
         **dict.fromkeys((*DECODERS, "pi0", "qwen2_5_omni", "qwen3_omni_moe")),
+        "llava_llama": "llama",
         "qwen2_5_omni_thinker": "qwen2_5_omni_text",
+        "qwen3_asr_thinker": "qwen3",
         "qwen3_omni_moe_thinker": "qwen3_omni_moe_text",
     }
 )
 """Each with the model_type of a text_config that does not have its own. Only that part keeps a cache: what their towers
 make of images or sound enters the text model as tokens (mllama's cross attention is in its text model)."""
 
-TEXT_PARTS = ("text_config", "thinker_config", "llm_config", "language_config", "vlm_config")
+TEXT_PARTS = ("text_config", "thinker_config", "llm_config", "language_config", "vlm_config", "llm_cfg")
 """Keys of what a wrapper wraps: InternVL and its kin have llm_config, DeepSeek-VL2 and Janus language_config, Qwen's
-omni models a thinker around a text_config, Pi-0 a vision-language model.
+omni models a thinker around a text_config, Pi-0 a vision-language model, VILA llm_cfg.
 
 Sources: vLLM 0.33.0, vllm/transformers_utils/config.py (_CONFIG_ATTRS_MAPPING) and configs/deepseek_vl2.py."""
 
@@ -96,6 +98,7 @@ LIKE: Mapping[str, str] = MappingProxyType(
         **_all("xverse Yi", "llama"),
         **_all("RefinedWeb RefinedWebModel", "falcon"),
         "dots_ocr": "qwen2",
+        "qwen3_asr_text": "qwen3",
     }
 )
 """Types that are read as another one: the one that their text model's code is taken from."""
@@ -105,9 +108,11 @@ FLAT: Mapping[str, str] = MappingProxyType(
         **_all("llava llava_llama", "llama"),
         "llava_mistral": "mistral",
         **_all("llava_qwen llava_qwen2 minicpmv minicpmo", "qwen2"),
+        "glm4v": "glm4v_text",
     }
 )
-"""Types whose own code (LLaVA's, MiniCPM-V's) has the text model's keys beside those of the tower, without a part."""
+"""Types whose own code (LLaVA's, MiniCPM-V's, GLM-4.1V's before transformers 4.54) has the text model's keys beside
+those of the tower, without a part."""
 
 _ENCODER = "an encoder and a decoder, whose caches kvcalc does not import"
 _GATES = "made of gated linear recurrences, whose states kvcalc does not express yet"
