@@ -6,17 +6,15 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.catalogue import shipped_models
 from kvcalc.catalogue.name_index import paths_named
-from kvcalc.engines import ContentCounter, RankLoad
-from kvcalc.engines.content import rows_rate
+from kvcalc.catalogue.shipped import MODELS, read_model
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.formats.element import COMPUTE_FORMATS
 from kvcalc.formats.told import told_format
 from kvcalc.mechanisms import KINDS
 from kvcalc.note import Note, note
-from kvcalc.scenario import cache_format
 from kvcalc.verbs.listing import ModelList, ModelRow
+from kvcalc.verbs.model_rows import row_of, shipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,14 +62,14 @@ def list_models(
         raise KvcalcError(f"--sort: '{by[:40]}' is no such key{nearest_or_all(by, SORTS)}")
     if options and fits is None:
         raise KvcalcError(f"--{min(options).replace('_', '-')}: is of an accelerator; --fits GPU names it")
-    models = [found.model for found in shipped_models(None if word is None else paths_named(word))]
-    if kinds:
-        models = [model for model in models if kinds & {layer.attention.kind for layer in model.distinct()}]
+    rows = shipped_rows(MODELS.glob("*.yaml") if word is None else paths_named(word))
+    rows = [row for row in rows if not kinds or not kinds.isdisjoint(row.mechanisms)]
     if fits is None:
-        return ModelList(_sorted([_row(model) for model in models], by))
+        return ModelList(_sorted(rows, by))
     from kvcalc.scenario.make import gpu_of  # noqa: PLC0415  # for start-up time
 
     card = gpu_of(fits)
+    models = [read_model(MODELS / f"{row.name}.yaml") for row in rows]
     if options and "weight_dtype" in options:
         models = [model for model in models if told_format(model.name).stored in _PLAIN]
     found = _on(card, models, options or {})
@@ -103,7 +101,7 @@ def _on(card: Gpu, models: list[Model], options: Mapping[str, Any]) -> ModelList
         if isinstance(found, str):
             left[found] += 1
         else:
-            rows.append(_row(model, **found))
+            rows.append(row_of(model, **found))
     if refused is not None and left["refused"] == len(models):
         raise refused
     return ModelList(tuple(rows), card.name, tuple(_notes(left, len(models), LEFT_OUT)))
@@ -115,21 +113,3 @@ def _notes(left: Counter[str], models: int, why_left: Mapping[str, str]) -> Iter
         counts: dict[str, Any] = {why: left[why] for why in why_left}
         text = f"{left.total():,} of {models:,} models are left out: {', '.join(parts)}"
         yield note("models-left-out", text, **counts)
-
-
-def _row(model: Model, **of_accelerator: Any) -> ModelRow:
-    kinds = model.distinct()
-    formats = cache_format(model, None)
-    rate = rows_rate(ContentCounter(formats).rows(kinds, 1), RankLoad(kinds, 1, 1, 1, formats))
-    return ModelRow(
-        name=model.name,
-        mechanisms=tuple(dict.fromkeys(layer.attention.kind for layer in kinds)),
-        layers=model.num_layers,
-        bytes_per_token=rate.bytes_per_token,
-        state_bytes_per_sequence=rate.state_bytes_per_sequence,
-        dtype=formats.name,
-        parameters=model.parameters,
-        max_context=model.max_context,
-        hub_ids=model.hub_ids,
-        **of_accelerator,
-    )
