@@ -62,8 +62,8 @@ def list_models(
         raise KvcalcError(f"--sort: '{by[:40]}' is no such key{nearest_or_all(by, SORTS)}")
     if options and fits is None:
         raise KvcalcError(f"--{min(options).replace('_', '-')}: is of an accelerator; --fits GPU names it")
-    rows = shipped_rows(MODELS.glob("*.yaml") if word is None else paths_named(word))
-    rows = [row for row in rows if not kinds or not kinds.isdisjoint(row.mechanisms)]
+    paths = MODELS.glob("*.yaml") if word is None else paths_named(word)
+    rows = [row for row in shipped_rows(paths) if not kinds or not kinds.isdisjoint(row.mechanisms)]
     if fits is None:
         return ModelList(_sorted(rows, by))
     from kvcalc.scenario.make import gpu_of  # noqa: PLC0415  # for start-up time
