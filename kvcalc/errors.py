@@ -22,6 +22,9 @@ class ExitCode(IntEnum):
     """Cannot run here: something outside kvcalc is missing or failed."""
 
 
+NEXT = "next: "
+"""What the last line of a message begins with, where it names a command that helps."""
+
 MAX_NAME = 60
 """Letters that a message shows of a name in a file."""
 
@@ -49,6 +52,12 @@ class KvcalcError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(one_line(str(line)) for line in self.args)
+
+    @property
+    def sentence(self) -> str:
+        """The message on one line, as a cell of a table has it: without the command that is tried next."""
+        lines = [one_line(" ".join(str(line).split())) for line in self.args if not str(line).startswith(NEXT)]
+        return " ".join((lines[0], "; ".join(lines[1:]))).rstrip() if lines else ""
 
 
 class CannotRunError(KvcalcError):

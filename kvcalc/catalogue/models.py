@@ -10,7 +10,7 @@ from kvcalc.catalogue import shipped
 from kvcalc.catalogue.building import described
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.typed_name import is_address, typed_name
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import NEXT, KvcalcError
 from kvcalc.files import is_there
 from kvcalc.model.model import Model
 from kvcalc.named_tuple import NamedTuple
@@ -246,13 +246,12 @@ def _no_such_model(text: str) -> tuple[str, ...]:
     if nearest:
         first, *more = nearest
         return (f"model: no file, name or hub id '{shown}'; {first}", *more)
+    known = f"{len(model_names())} names are in the catalogue"
     if is_closed():
-        known = f"{len(model_names())} names are in the catalogue"
         return (f"model: no file, name or hub id '{shown}'; {known}; the text of a config.json works too",)
     path = "a path to a YAML file or a config.json works too"
     elsewhere = f"'hf:{shown}' asks the Hub" if typed.organisation else path
-    names = f"{len(model_names())} names are in 'kvcalc models list'"
-    return (f"model: no file, name or hub id '{shown}'; {names}; {elsewhere}",)
+    return (f"model: no file, name or hub id '{shown}'; {known}; {elsewhere}", f"{NEXT}kvcalc models list")
 
 
 def _both(text: str, model: Model) -> str:

@@ -94,7 +94,7 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
             return
     result = estimate(scenario_of(model, asked))
     if given["measured"] is not None:
-        result = _with_measured(result, given["measured"])
+        result = _with_measured(result, model, given["measured"])
     holds = not check or _holds(result, accept_tight=accept_tight)
     command = _next(result, typed(call.obj, "--check", "--accept-tight"), model, given) if output.is_read else ""
     show(estimate_report(result, output.unit, explain=output.explain, command=command), output)
@@ -102,10 +102,10 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
         raise NoError(f"--check: {_why_not(result)}")
 
 
-def _with_measured(result: Estimate, file: str) -> Estimate:
+def _with_measured(result: Estimate, model: str | None, file: str) -> Estimate:
     from kvcalc.verbs.measured import measured_note  # noqa: PLC0415  # for start-up time
 
-    return replace(result, notes=(*result.notes, measured_note(file, result)))
+    return replace(result, notes=(*result.notes, measured_note(file, model, result)))
 
 
 def _refuse_measured(given: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.errors import NEXT
 from kvcalc.render.view import Command, Line, Lines, Span, Tone
 
 if TYPE_CHECKING:
@@ -41,6 +42,4 @@ def refusal(who: str, lines: tuple[str, ...]) -> Lines:
     """Who gives no answer, why, and what to do."""
     first, *others = lines
     told = Line((Span(f"{who} refuses: ", Tone.BAD), Span(first)))
-    return Lines(
-        (told, *(Command(each.removeprefix("next: ")) if each.startswith("next: ") else each for each in others))
-    )
+    return Lines((told, *(Command(each.removeprefix(NEXT)) if each.startswith(NEXT) else each for each in others)))

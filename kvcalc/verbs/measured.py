@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
@@ -20,11 +21,12 @@ _LONGEST_NAME = 100
 """Characters of a name in the file."""
 
 
-def measured_note(file: str, result: Estimate) -> Note:
+def measured_note(file: str, model: str | None, result: Estimate) -> Note:
     """What the machine of a measurement took for what an estimate is of, as a note with the figures.
 
     Args:
         file: what `kvcalc bench --json -o FILE` wrote.
+        model: as it was named, so that the message of a refusal can name it again; None where options describe it.
         result: the estimate.
 
     Raises:
@@ -35,16 +37,16 @@ def measured_note(file: str, result: Estimate) -> Note:
     if found.word("command") != "bench":
         found.refuse("is not what kvcalc bench --json prints")
     scenario, workload = result.scenario, result.workload
-    again = f"next: kvcalc bench {scenario.model.name} -b {workload.batch} -c {workload.context} --json -o FILE"
+    again = _measured_anew(model, result)
     found.same("model.name", scenario.model.name, again)
     found.same("workload.batch", workload.batch, again)
     found.same("workload.context", workload.context, again)
     row = next((each for each in found.rows("mechanisms") if each.value("own") is True), None)
     if row is None:
-        found.refuse(f"measured other mechanisms than the model's own; {again}")
+        found.refuse(f"measured other mechanisms than the model's own{again}")
     label, layers = row.word("layer"), {layer.label: layer for layer in scenario.model.distinct()}
     if label not in layers:
-        found.refuse(f"measured layers of {label}, and the model has {', '.join(layers)}; {again}")
+        found.refuse(f"measured layers of {label}, and the model has {', '.join(layers)}{again}")
     layer, dtype = layers[label], found.word("cache_dtype")
     formats = {scenario.cache_format.of(layer, tensor).name for tensor in layer.attention.cached()}
     if formats != {dtype}:
@@ -66,6 +68,17 @@ def measured_note(file: str, result: Estimate) -> Note:
         bound_seconds=bound,
         seconds_of_layers=seconds * number,
     )
+
+
+def _measured_anew(model: str | None, result: Estimate) -> str:
+    """'; next: kvcalc bench ...', which measures what the estimate is of; of a model without a name nothing does."""
+    if model is None:
+        return ""
+    scenario, workload = result.scenario, result.workload
+    words = ["kvcalc", "bench", model, "-b", str(workload.batch), "-c", str(workload.context)]
+    if scenario.cache_format_given:
+        words += ["--cache-dtype", scenario.cache_format.name]
+    return f"; next: {shlex.join([*words, '--json', '-o', f'{scenario.model.name}-bench.json'])}"
 
 
 def _machine(found: _Read) -> str:
@@ -117,4 +130,4 @@ class _Read:
         found = self.value(path)
         if found != asked or isinstance(found, bool):
             told = one_line(str(found), _LONGEST_NAME)
-            self.refuse(f"measured {path} {told}, and this is {asked}; {again}")
+            self.refuse(f"measured {path} {told}, and this is {asked}{again}")

@@ -64,7 +64,11 @@ def test_a_measurement_is_told_with_its_machine_and_its_figures(tmp_path: Path, 
     [
         ("model.name", "llama-3-70b", "measured model.name llama-3-70b, and this is llama-3-8b; next: kvcalc bench"),
         ("workload.batch", 4, "measured workload.batch 4, and this is 8"),
-        ("workload.context", 8192, "and this is 4096; next: kvcalc bench llama-3-8b -b 8 -c 4096"),
+        (
+            "workload.context",
+            8192,
+            "this is 4096; next: kvcalc bench llama-3-8b -b 8 -c 4096 --cache-dtype fp32 --json -o llama-3-8b-bench.json\n",
+        ),
         ("cache_dtype", "bf16", "measured a cache in bf16, and this is in fp32; next: --cache-dtype bf16"),
         ("mechanisms.1.own", False, "measured other mechanisms than the model's own"),
         ("mechanisms.1.layer", "gqa 32/4 x 128", "measured layers of gqa 32/4 x 128, and the model has gqa 32/8 x 128"),
@@ -83,6 +87,13 @@ def test_another_thing_is_refused(path: str, value: Any, message: str, tmp_path:
     run = kvcalc(*LINE, written(tmp_path, path, value))
     assert (run.code, run.stdout) == (2, "")
     assert message in run.stderr
+
+
+def test_a_model_of_a_file_is_measured_from_that_file(tmp_path: Path, kvcalc: Kvcalc) -> None:
+    file = tmp_path / "my model.yaml"
+    kvcalc("models", "show", "llama-3-8b", "-o", str(file))
+    told = kvcalc("estimate", str(file), "-c", "8192", "--measured", written(tmp_path)).stderr
+    assert f"next: kvcalc bench '{file}' -b 1 -c 8192 --json -o llama-3-8b-bench.json\n" in told
 
 
 def test_what_is_no_json_and_several_estimates_are_refused(tmp_path: Path, kvcalc: Kvcalc) -> None:

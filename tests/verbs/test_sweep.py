@@ -82,7 +82,7 @@ def alone(options: dict[str, Any]) -> dict[str, Any]:
     try:
         told = flat(kvcalc.estimate(model, **options).to_dict())
     except KvcalcError as error:
-        return {name: None for name in FIELDS} | {"error": str(error)}  # noqa: C420
+        return {name: None for name in FIELDS} | {"error": error.sentence}  # noqa: C420
     return {name: told.get(name) for name in FIELDS} | {"most_sequences": told["answer_sequences"], "error": None}
 
 

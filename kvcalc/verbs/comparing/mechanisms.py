@@ -49,6 +49,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
             continue
         rows.append(compared_row(variant.name, asked, grant, with_mha, noted.of_row(variant.name), own=variant.own))
     refuse_what_no_row_can_have(rows)
+    noted_on = next(row.noted_on for row in rows if row.own)
     varied = any(not row.own for row in rows)
     said = articles() if varied else None
     alone = note(
@@ -57,7 +58,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
     )
     notes = (
         *scenario.notes,
-        *(of_rows(each, (model.name,)) for each in model_notes(scenario, Deployment())),
+        *(of_rows(each, (model.name,)) for each in model_notes(scenario, noted_on)),
         *weight_notes(scenario),
         *gpu_notes(scenario),
         *dims_notes(model),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
+from kvcalc.deployment import Deployment
 from kvcalc.noun import noun
 from kvcalc.record import BESIDE, Record, Result, flattened
 
 if TYPE_CHECKING:
     from kvcalc.catalogue.articles import Contradiction, Saying
-    from kvcalc.deployment import Deployment
     from kvcalc.mechanisms import Mechanism
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
@@ -127,6 +127,12 @@ class ComparedRow(Record):
     token_tree: Sum
     cache_tree: Sum
     scenario: Scenario
+
+    @property
+    def noted_on(self) -> Deployment:
+        """The deployment that notes are of: the given GPUs under an engine; one GPU, as its cache, by plain formulas."""
+        plain = self.scenario.engine.plain
+        return Deployment() if plain or self.given.deployment is None else self.given.deployment
 
 
 @noun

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
-from kvcalc.note import note
+from kvcalc.note import Note, note
 from kvcalc.verbs.comparing.against_mha import mha_bytes, mha_note
 from kvcalc.verbs.comparing.given_gpus import given_gpus, grant_of, refuse_what_no_row_can_have
 from kvcalc.verbs.comparing.result import Comparison
@@ -25,7 +25,6 @@ from kvcalc.verbs.weight_notes import weight_notes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvcalc.note import Note
     from kvcalc.scenario import Scenario
 
 
@@ -50,10 +49,11 @@ def side_by_side(scenarios: Sequence[Scenario]) -> Comparison:
     for name, scenario in kept:
         add_note, given = noted.of_row(name), grant or grant_of(scenario)
         mha_notes = () if one_model else mha_note(scenario)
-        for each in (*scenario.notes, *model_notes(scenario, Deployment()), *weight_notes(scenario), *mha_notes):
+        own, of_row = grant is None or scenario is first, list[Note]()
+        rows.append(compared_row(name, scenario, given, mha_bytes(scenario), of_row.append, own=own))
+        of_model = model_notes(scenario, rows[-1].noted_on)
+        for each in (*scenario.notes, *of_model, *weight_notes(scenario), *mha_notes, *of_row):
             add_note(each)
-        own = grant is None or scenario is first
-        rows.append(compared_row(name, scenario, given, mha_bytes(scenario), add_note, own=own))
         missing = why_no_bound(scenario)
         if rows[-1].by_memory is None:
             add_note(unknown_weights(scenario))

@@ -174,7 +174,7 @@ def _each(
         try:
             scenario = of(batch, context)
         except KvcalcError as error:
-            rows.append({**error_columns(names, str(error), 1), "context": [context]})
+            rows.append({**error_columns(names, error.sentence, 1), "context": [context]})
         else:
             rows.append({**row_of(scenario, names), "context": [scenario.workload.context]})
     return {name: [row[name][0] for row in rows] for name in (*names, "context")}

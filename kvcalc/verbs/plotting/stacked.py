@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.charts.chart import Axis, Bar, BarChart, Level, Part
-from kvcalc.errors import KvcalcError, one_line
+from kvcalc.errors import KvcalcError
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verbs.plotting.lines import in_common, names_of
 from kvcalc.verbs.plotting.shared import engines, subtitle, told
@@ -67,7 +67,7 @@ def _same(values: Sequence[Any]) -> bool:
 
 def _bar(name: str, result: Estimate | KvcalcError) -> Bar:
     if isinstance(result, KvcalcError):
-        return Bar(name, (), one_line(str(result)))
+        return Bar(name, (), result.sentence)
     rank, cache = result.memory.per_rank, result.cache
     once = rank.cache_bytes * cache.one_copy_bytes // cache.bytes if cache.bytes else 0
     parts = (
@@ -88,7 +88,7 @@ def _levels(results: Sequence[Estimate]) -> tuple[Level, ...]:
 
 def _notes(name: str, result: Estimate | KvcalcError) -> list[str]:
     if isinstance(result, KvcalcError):
-        return [f"{name}: {one_line(str(result))}"]
+        return [f"{name}: {result.sentence}"]
     if result.memory.per_rank.weights_bytes is None:
         return [f"{result.model.name}: the weights are not known, and not in the bar: --weights SIZE or --parameters N"]
     return []

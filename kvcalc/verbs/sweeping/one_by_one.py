@@ -40,7 +40,7 @@ def row_of(scenario: Scenario, fields: Sequence[str], known: SmallestKnown | Non
     try:
         return {name: [value] for name, value in _figures(scenario, fields, known).items()}
     except KvcalcError as error:
-        return error_columns(fields, str(error), 1)
+        return error_columns(fields, error.sentence, 1)
     except Exception as error:  # noqa: BLE001  # as the command line tells it; other rows are right
         return error_columns(fields, f"a bug in kvcalc: {type(error).__name__}: {error}", 1)
 

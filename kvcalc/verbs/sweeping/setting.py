@@ -123,7 +123,7 @@ class Setting:
             self._alone |= any(options.get(name) is not None for name in MEDIA)
             self._rows = self._rows_of(scenario, family or Family())
         except KvcalcError as error:
-            self._error, self._alone = str(error), in_parts  # with a context too, another error may come first
+            self._error, self._alone = error.sentence, in_parts  # with a context too, another error may come first
 
     def _rows_of(self, scenario: Scenario, family: Family) -> EvenRows | _EachRow:
         given = {name for name, value in self._options.items() if value is not None and value is not False}
@@ -182,7 +182,7 @@ class Setting:
         try:
             scenario = make_scenario(self._model, **self._options, batch=batch, context=context)
         except KvcalcError as error:
-            return {**error_columns(self._fields, str(error), 1), "context": [context]}
+            return {**error_columns(self._fields, error.sentence, 1), "context": [context]}
         return {**row_of(scenario, self._fields), "context": [scenario.workload.context]}
 
 
