@@ -130,7 +130,7 @@ class ComparedRow(Record):
 
     @property
     def noted_on(self) -> Deployment:
-        """The deployment that notes are of: the given GPUs under an engine; one GPU, as its cache, by plain formulas."""
+        """The deployment that notes are of: an engine's the given GPUs, plain formulas' one GPU, as their cache."""
         plain = self.scenario.engine.plain
         return Deployment() if plain or self.given.deployment is None else self.given.deployment
 
