@@ -67,7 +67,7 @@ def test_a_measurement_is_told_with_its_machine_and_its_figures(tmp_path: Path, 
         (
             "workload.context",
             8192,
-            "this is 4096; next: kvcalc bench llama-3-8b -b 8 -c 4096 --cache-dtype fp32 --json -o llama-3-8b-bench.json",
+            "next: kvcalc bench llama-3-8b -b 8 -c 4096 --cache-dtype fp32 --json -o llama-3-8b-bench.json",
         ),
         ("cache_dtype", "bf16", "measured a cache in bf16, and this is in fp32; next: --cache-dtype bf16"),
         ("mechanisms.1.own", False, "measured other mechanisms than the model's own"),
