@@ -87,6 +87,7 @@ _CODES = {
     "blocks-split": "ranks cut rows of quantised weights within a block of elements that share a scale",
     "stage-with-most-memory": "another pipeline stage has more memory in all than the one with the most cache",
     "no-legal-deployment": "nothing legal holds the workload",
+    "all-drafted-kept": "a bound takes all drafted tokens to be accepted, since nobody says how many are",
     "no-decode-bound": "there is no bound of decoding, and why",
     "stages-not-tried": "pipeline stages are not tried, since tensor parallelism is enough",
     # capacity

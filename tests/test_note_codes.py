@@ -210,6 +210,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "blocks-split": estimate("gpt-oss-120b", tp=8),
     "stage-with-most-memory": estimate(STAGES, context=1, pp=2, gpu_memory=10_000, **SMALL),
     "no-legal-deployment": estimate("llama-3-8b", gpu_memory="1GiB"),
+    "all-drafted-kept": estimate("deepseek-v3", mtp=1, tp=8, gpu="h200"),
     "no-decode-bound": estimate("llama-3-8b", weights="20GB"),
     "stages-not-tried": plan("llama-3-8b"),
     "longest-context-above-max-context": capacity("gemma-2b"),

@@ -112,6 +112,12 @@ def placed_parts(scenario: Scenario) -> tuple[Part, ...] | None:
     return tuple(part for part in parts if part.parameters)
 
 
+def parts_of_layers(scenario: Scenario) -> tuple[Part, ...] | None:
+    """The parts of a model that has layers and no tables, as those of a file that predict further tokens do."""
+    listed = None if scenario.replacements.weights is not None else listed_parts(scenario)
+    return None if listed is None else tuple(_of_list(listed))
+
+
 def left_alone(scenario: Scenario) -> dict[str, ElementFormat] | None:
     """The parts that are not in the asked format, and theirs: none where the parts are not told apart.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from kvcalc.gpu import Gpu
     from kvcalc.verbs.decode_bound import DecodeBound
+    from kvcalc.verbs.drafted import Drafted
 
 _EXACT = 100
 """From here on a figure is shown whole."""
@@ -22,10 +23,23 @@ def decode_lines(bound: DecodeBound) -> Iterator[str]:
     why = {"memory": "memory bandwidth", "compute": "compute", "host link": "the host link"}[bound.limited_by]
     stages = bound.deployment.pp
     slowest = f", in the slowest of {stages} stages" if stages > 1 else ""
+    slowest += "" if bound.drafted is None else f"; {_made(bound.drafted)}"
     yield (
         f"decoding: at least {shown(bound.seconds_per_token * 1000)} ms a token, "
         f"at most {shown(bound.tokens_per_second_per_sequence)} tokens/s each, "
         f"{shown(bound.tokens_per_second)} in all (a bound, by {why}{slowest})"
+    )
+
+
+def _made(drafted: Drafted) -> str:
+    most = ", the most" if drafted.is_most else ""
+    return f"{shown(drafted.tokens_per_step)} tokens a step of {drafted.tokens:,} drafted and 1{most}"
+
+
+def _drafting_row(drafted: Drafted) -> Row:
+    formula = "passes of the draft x (weights read + cache read) / bandwidth, or its computing where that is longer"
+    return seconds_row(
+        "drafting seconds", drafted.seconds, formula, f"{drafted.passes:g} passes of {drafted.pass_bytes:,} bytes"
     )
 
 
@@ -45,6 +59,8 @@ def decode_tree(bound: DecodeBound) -> Grid:
         ),
         seconds_row("compute seconds", bound.compute_seconds, "operations / peak rate of their format", rates(gpu)),
     ]
+    if bound.drafted is not None:
+        rows.append(_drafting_row(bound.drafted))
     if bound.spill is not None:
         rows.append(
             seconds_row(

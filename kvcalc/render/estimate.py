@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.record import contents, keys
 from kvcalc.render import Report
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
+from kvcalc.verbs.drafted import Drafted
 from kvcalc.verbs.estimate_result import RankResult, SpillResult
 from kvcalc.verbs.prefill_bound import PrefillBound
 from kvcalc.verbs.tiers import Handoff
@@ -35,6 +36,7 @@ def _csv_row(result: Estimate) -> dict[str, Any]:
     gpus["per_rank"] = result.gpus.per_rank or _empty(RankResult)
     decode = contents(result.decode) if result.decode else _empty(DecodeBound)
     decode["spill"] = decode["spill"] or _empty(Spill)
+    decode["drafted"] = decode["drafted"] or _empty(Drafted)
     prefill = contents(result.prefill) if result.prefill else _empty(PrefillBound)
     whole = contents(result)
     del whole["tiers"]

@@ -12,10 +12,12 @@ from kvcalc.errors import KvcalcError
 from kvcalc.model.mtp import mtp_model
 from kvcalc.note import note
 from kvcalc.scenario.drafting import Drafting
+from kvcalc.scenario.options.drafting import MOST_DRAFTED
 from kvcalc.scenario.scenario import cache_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from fractions import Fraction
 
     from kvcalc.engines import Engine
     from kvcalc.engines.cache_format import CacheFormat
@@ -37,15 +39,17 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
     Raises:
         KvcalcError: it cannot be, with the option named.
     """
-    named, tokens = given["draft"], given["mtp"]
+    named, tokens = given["draft"], given["mtp"] or given["draft_tokens"]
     if named is None and given["draft_tp"] is not None:
         raise KvcalcError("--draft-tp: goes with --draft MODEL; layers of the model's own lie on its own ranks")
+    if named is None and given["draft_tokens"] is not None:
+        raise KvcalcError("--draft-tokens: goes with --draft MODEL; --mtp N says how many the model's own layers draft")
     if named is None and tokens is None:
         if given["draft_weights"] is not None:
             raise KvcalcError("--draft-weights: goes with --draft MODEL or --mtp N")
         return _of_option(model, engine, given), engine, ()
-    option = "--draft" if tokens is None else "--mtp"
-    if named is not None and tokens is not None:
+    option = "--draft" if given["mtp"] is None else "--mtp"
+    if named is not None and given["mtp"] is not None:
         raise KvcalcError("--mtp: the model's own layers draft, or --draft a model of its own; give one of them")
     if not engine.drafts:
         raise KvcalcError(
@@ -61,6 +65,7 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
         tp=given["draft_tp"],
         tokens=tokens,
         weights=given["draft_weights"],
+        acceptance_length=given["acceptance_length"],
     )
     if not drafting.weighs:
         raise KvcalcError(
@@ -68,6 +73,7 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
             "gives the bytes of a copy"
         )
     told, name = _drafting_engine(engine, drafting), engine.drafting_option
+    _check_length(given["acceptance_length"], tokens or dict(told.given).get(name or ""))
     if told is not engine and tokens is None:
         taken = f"{name} is not given: 1 is taken (--engine-option {name}=N sets it)"
         notes = (*notes, note("drafted-tokens", taken, drafted=1))
@@ -76,11 +82,31 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
 
 def _of_option(model: Model, engine: Engine, given: Mapping[str, Any]) -> Drafting | None:
     """The model's own layers, where the engine's option asks for drafted tokens and nothing says what drafts them."""
-    tokens = dict(engine.given).get(engine.drafting_option or "")
+    tokens, length = dict(engine.given).get(engine.drafting_option or ""), given["acceptance_length"]
     if not tokens or not model.mtp_layers:
+        if length is not None:
+            raise KvcalcError("--acceptance-length: goes with --draft MODEL or --mtp N")
         return None
+    _check_length(length, tokens)
     drafts = mtp_model(model, engine.mtp_layers_loaded(model))
-    return Drafting(drafts, _kept_in(drafts, engine, given), own_layers=True, tokens=tokens, without_table=True)
+    return Drafting(
+        drafts,
+        _kept_in(drafts, engine, given),
+        own_layers=True,
+        tokens=tokens,
+        without_table=True,
+        acceptance_length=length,
+    )
+
+
+def _check_length(length: Fraction | None, tokens: int | None) -> None:
+    """What a step makes on average is a token of the model's own, and at most all that are drafted."""
+    most = MOST_DRAFTED if tokens is None else tokens
+    if length is not None and not 1 <= length <= most + 1:
+        drafted = "" if tokens is None else f": {tokens} drafted and one of the model's own"
+        raise KvcalcError(
+            f"--acceptance-length: {float(length):g} tokens a step cannot be; from 1 to {most + 1}{drafted}"
+        )
 
 
 def _kept_in(drafts: Model, engine: Engine, given: Mapping[str, Any]) -> CacheFormat:
@@ -120,7 +146,8 @@ def _drafting_engine(engine: Engine, drafting: Drafting) -> Engine:
     if name is None or stated == (drafting.tokens or stated or 1):
         return engine
     if stated and drafting.tokens not in {None, stated}:
-        raise KvcalcError(f"--mtp: {drafting.tokens} tokens a step, and --engine-option {name} says {stated}")
+        option = "--mtp" if drafting.own_layers else "--draft-tokens"
+        raise KvcalcError(f"{option}: {drafting.tokens} tokens a step, and --engine-option {name} says {stated}")
     return replace(engine, given=tuple(sorted({**dict(engine.given), name: drafting.tokens or 1}.items())))
 
 

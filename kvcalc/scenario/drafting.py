@@ -10,6 +10,8 @@ from kvcalc.noun import Noun, noun
 from kvcalc.scenario.scenario import Replacements, Scenario, once
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.model.model import Model
 
@@ -25,6 +27,8 @@ class Drafting(Noun):
         tp: ranks that share it, where that is asked for.
         tokens: drafted a step, where that is known.
         weights: bytes of one copy of its weights, where they are stated.
+        acceptance_length: tokens that a step makes on average, the accepted ones and one of the model's own; None
+            where nobody says.
         without_table: whether it looks tokens up in the model's embedding, of which the last of several stages then has
             a copy.
     """
@@ -36,6 +40,7 @@ class Drafting(Noun):
     tokens: int | None = None
     weights: int | None = None
     without_table: bool = False
+    acceptance_length: Fraction | None = None
 
     @property
     def weighs(self) -> bool:

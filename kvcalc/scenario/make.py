@@ -184,7 +184,8 @@ def _utilization(engine: Engine, gpu: Gpu, given: Fraction | None) -> Fraction:
     return given or engine.default_utilization(gpu) or DEFAULT_UTILIZATION
 
 
-BESIDE = ("draft", "draft_tp", "draft_weights", "mtp", "lora", "max_loras", "lora_modules")
+DRAFTING = ("draft", "draft_tp", "draft_tokens", "draft_weights", "mtp", "acceptance_length")
+BESIDE = (*DRAFTING, "lora", "max_loras", "lora_modules")
 """Options of what lies beside a model."""
 _SIZES = ("tp", "pp", "dp", "ep", "dcp")
 

@@ -15,19 +15,18 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from kvcalc.memory import Ranks
-from kvcalc.memory.decode_traffic import parts_read, parts_used
+from kvcalc.memory.decode_traffic import parts_used
 from kvcalc.noun import noun
 from kvcalc.record import BESIDE, Record, flattened
-from kvcalc.verbs.decode_step import DecodeStage
+from kvcalc.verbs.drafted import Drafted, alone, drafted_of, kept_of, stages_of, why_no_drafted_bound
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
-    from kvcalc.memory import Rank
-    from kvcalc.memory.parts import Part
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
+    from kvcalc.verbs.decode_step import DecodeStage
 
 
 @noun
@@ -62,6 +61,7 @@ class DecodeBound(Record):
         tokens_per_second: at most, of all sequences of all replicas.
         limited_by: memory, compute or host link.
         spill: what is kept in host memory; None unless asked for.
+        drafted: how many tokens a step makes; None where nothing drafts, and it makes one.
         terms: what is read and computed, for explanations.
         gpu: whose rates these are.
     """
@@ -78,6 +78,7 @@ class DecodeBound(Record):
     tokens_per_second: float
     limited_by: str
     spill: Spill | None
+    drafted: Drafted | None
     terms: Sum
     gpu: Gpu = field(metadata=BESIDE)
 
@@ -89,9 +90,10 @@ def why_no_bound(scenario: Scenario, deployment: Deployment | None = None) -> st
         scenario: what is asked.
         deployment: over which ranks, where weights or cache may be in host memory.
     """
-    if scenario.gpu.bandwidth is None or scenario.drafting is not None:
-        unknown = f"no memory bandwidth is known for {scenario.gpu.name}"
-        return unknown if scenario.drafting is None else "how many drafted tokens a step keeps is not known"
+    if scenario.gpu.bandwidth is None:
+        return f"no memory bandwidth is known for {scenario.gpu.name}"
+    if (undrafted := why_no_drafted_bound(scenario)) is not None:
+        return undrafted
     if scenario.replacements.weights is not None:
         return (
             "--weights gives a size, and not what a step reads of it: the embedding and the experts are not told apart"
@@ -129,17 +131,11 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
     """
     if why_no_bound(scenario, deployment) is not None:
         return None
-    parts = parts_read(scenario, deployment)
     most = deployment.sequences(scenario.workload.batch)
-    each_rank = (ranks or Ranks(scenario)).of(deployment)
-    stages = [DecodeStage(scenario, deployment, rank, parts) for rank in each_rank]
+    stages = stages_of(scenario, deployment, ranks)
     steps = [stage.step(most) for stage in stages]
     slowest = max(steps, key=lambda step: step.seconds)
-    alone = _alone(stages)
-    per_token = max(slowest.seconds, alone)
-    rate = _rate(scenario, deployment, stages, alone)
-    if scenario.workload.mix is not None and deployment.dp > 1:
-        rate = _rate_of_lightest(scenario, deployment, each_rank, parts)
+    per_token = max(slowest.seconds, alone(stages)) / kept_of(scenario)
     spill = None
     if scenario.spill:
         found = spilled(scenario, deployment, ranks)
@@ -154,9 +150,10 @@ def decode_bound(scenario: Scenario, deployment: Deployment, ranks: Ranks | None
         compute_seconds=float(slowest.compute),
         seconds_per_token=float(per_token),
         tokens_per_second_per_sequence=float(1 / per_token),
-        tokens_per_second=float(rate),
+        tokens_per_second=float(_rate_of_all(scenario, deployment, stages, ranks)),
         limited_by=slowest.limited_by,
         spill=spill,
+        drafted=drafted_of(scenario, stages, most),
         terms=slowest.stage.terms(slowest.sequences, slowest.joined),
         gpu=scenario.gpu,
     )
@@ -172,39 +169,32 @@ def tokens_per_second(scenario: Scenario, deployment: Deployment, ranks: Ranks) 
     """
     if why_no_bound(scenario, deployment) is not None:
         return None
-    parts, each = parts_read(scenario, deployment), ranks.of(deployment)
-    if scenario.workload.mix is not None and deployment.dp > 1:
-        return float(_rate_of_lightest(scenario, deployment, each, parts))
-    stages = [DecodeStage(scenario, deployment, rank, parts) for rank in each]
-    return float(_rate(scenario, deployment, stages, _alone(stages)))
+    return float(_rate_of_all(scenario, deployment, stages_of(scenario, deployment, ranks), ranks))
 
 
-def _alone(stages: list[DecodeStage]) -> Fraction:
-    """Seconds of one sequence in all stages, one after another."""
-    return sum((stage.times * stage.step(1, joined=1).seconds for stage in stages), Fraction(0))
+def _rate_of_all(scenario: Scenario, deployment: Deployment, stages: list[DecodeStage], ranks: Ranks | None) -> Fraction:
+    """Tokens a second of all replicas.
 
-
-def _rate_of_lightest(
-    scenario: Scenario, deployment: Deployment, ranks: tuple[Rank, ...], parts: tuple[Part, ...]
-) -> Fraction:
-    """The same of a mix, whose longest requests are not on every replica: as if none had more than its share."""
+    Of a mix, whose longest requests are not on every replica: as if none had more than its share.
+    """
     workload = scenario.workload
-    least = replace(scenario, workload=replace(workload, mix=workload.mix and workload.mix.least))
-    stages = [DecodeStage(least, deployment, rank, parts) for rank in ranks]
-    return _rate(least, deployment, stages, _alone(stages))
+    if workload.mix is not None and deployment.dp > 1:
+        scenario = replace(scenario, workload=replace(workload, mix=workload.mix.least))
+        stages = stages_of(scenario, deployment, ranks)
+    return kept_of(scenario) * _rate(scenario, deployment, stages)
 
 
-def _rate(scenario: Scenario, deployment: Deployment, stages: list[DecodeStage], alone: Fraction) -> Fraction:
-    """Tokens a second of all replicas: each makes a token of each of its sequences in a step of its slowest stage.
+def _rate(scenario: Scenario, deployment: Deployment, stages: list[DecodeStage]) -> Fraction:
+    """Steps a second of all sequences: a replica makes one of each of its sequences in a step of its slowest stage.
 
-    No sooner than one sequence `alone` has passed all stages.
+    No sooner than one sequence alone has passed all stages.
     """
     batch, dp = scenario.workload.batch, deployment.dp
     most = deployment.sequences(batch)
     full = batch - dp * (most - 1)
-    rate = Fraction(0)
+    rate, least = Fraction(0), alone(stages)
     for replicas, sequences in ((full, most), (dp - full, most - 1)):
         if replicas and sequences:
             slowest = max(stage.step(sequences).seconds for stage in stages)
-            rate += replicas * sequences / max(slowest, alone)
+            rate += replicas * sequences / max(slowest, least)
     return rate

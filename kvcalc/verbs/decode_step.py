@@ -23,6 +23,13 @@ class DecodeStep(NamedTuple):
     Attributes:
         sequences: of its replica.
         joined: of all replicas that share its experts.
+        weights: bytes that it reads of them.
+        cache: likewise.
+        operations: of those whose rate is known.
+        memory: seconds of reading.
+        compute: seconds of computing.
+        link: seconds of what comes over the host link.
+        drafting: seconds of drafting before it, on the stage that drafts.
     """
 
     stage: DecodeStage
@@ -34,16 +41,40 @@ class DecodeStep(NamedTuple):
     memory: Fraction
     compute: Fraction
     link: Fraction
+    drafting: Fraction
 
     @property
     def seconds(self) -> Fraction:
+        """At least, with the drafting."""
+        return self.model_seconds + self.drafting
+
+    @property
+    def model_seconds(self) -> Fraction:
+        """At least, of the model's own layers."""
         return max(self.memory, self.compute, self.link)
 
     @property
     def limited_by(self) -> str:
+        """What takes longest of the model's own layers."""
         if self.link > max(self.memory, self.compute):
             return "host link"
         return "compute" if self.compute > self.memory else "memory"
+
+
+class Passes(NamedTuple):
+    """How often a step lets a draft pass before the model checks what it drafted.
+
+    Attributes:
+        stage: all of the draft.
+        number: of its passes; a share of one where a pass takes some of its layers.
+    """
+
+    stage: DecodeStage
+    number: Fraction
+
+    def seconds(self, sequences: int, joined: int | None) -> Fraction:
+        """One after another, at least."""
+        return self.number * self.stage.step(sequences, joined).seconds
 
 
 class DecodeStage:
@@ -55,7 +86,11 @@ class DecodeStage:
         deployment: Deployment,
         rank: Rank,
         parts: tuple[Part, ...],
+        tokens: int = 1,
+        passes: Passes | None = None,
     ) -> None:
+        """With so many tokens of each sequence a step, and what is drafted before it."""
+        self._tokens, self.passes = tokens, passes
         self._scenario, self._deployment, self._rank = scenario, deployment, rank
         self._used = shares_used(scenario, deployment, rank, parts)
         self.times = rank.stages_alike
@@ -81,7 +116,7 @@ class DecodeStage:
         read = self._rank.cache_read_bytes(sequences, self._scenario.workload.average)
         by_rate: dict[Fraction, int] = {}
         for rate, each in self._work:
-            by_rate[rate] = by_rate.get(rate, 0) + each.operations(sequences, joined)
+            by_rate[rate] = by_rate.get(rate, 0) + self._tokens * each.operations(sequences, joined)
         over_link = 0 if self._memory_for_cache is None else max(0, read - self._memory_for_cache)
         return DecodeStep(
             stage=self,
@@ -93,6 +128,7 @@ class DecodeStage:
             memory=(self._weights + read - over_link) / self._bandwidth,
             compute=sum((number / rate for rate, number in by_rate.items()), Fraction(0)),
             link=over_link / self._link if self._link else Fraction(0),
+            drafting=Fraction(0) if self.passes is None else self.passes.seconds(sequences, joined),
         )
 
     def terms(self, sequences: int, joined: int) -> Sum:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.memory import Fit, Ranks, split_blocks, weights_basis
 from kvcalc.note import Note, note
 from kvcalc.verbs.decode_bound import why_no_bound
+from kvcalc.verbs.drafted import tokens_drafted
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.mixed import mix_notes
 from kvcalc.verbs.model_notes import model_notes
@@ -81,6 +82,20 @@ def _bound_notes(scenario: Scenario, shown: Candidate) -> Iterator[Note]:
     elif not can_decode(scenario, shown):
         yield no_decode_bound(
             f"{shown.deployment} does not hold the workload (--spill keeps the rest of the cache in host memory)"
+        )
+    else:
+        yield from all_drafted_kept(scenario)
+
+
+def all_drafted_kept(scenario: Scenario) -> Iterator[Note]:
+    """That a bound takes all drafted tokens to be accepted, where nobody says how many are."""
+    drafting, tokens = scenario.drafting, tokens_drafted(scenario)
+    if drafting is not None and drafting.acceptance_length is None and tokens:
+        yield note(
+            "all-drafted-kept",
+            f"the bound of decoding takes all tokens that are drafted to be accepted: {tokens + 1:,} tokens a step, "
+            "the most there can be (--acceptance-length X sets how many a step makes)",
+            drafted=tokens,
         )
 
 

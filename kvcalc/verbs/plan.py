@@ -16,7 +16,7 @@ from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.mixed import kinds_of, mix_notes
 from kvcalc.verbs.model_notes import model_notes
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import no_decode_bound
+from kvcalc.verbs.notes import all_drafted_kept, no_decode_bound
 from kvcalc.verbs.plan_ranking import Ranking, found_on, ranked
 from kvcalc.verbs.plan_result import Plan, Planned, Unserved
 from kvcalc.verbs.plan_search import Search
@@ -160,6 +160,8 @@ def _notes(search: Search, asked: list[Scenario], kept: list[tuple[Scenario, Dep
         )
     if kept and (missing := why_no_bound(*kept[0])):
         yield no_decode_bound(missing)
+    elif kept:
+        yield from all_drafted_kept(kept[0][0])
 
 
 def _defaults_of_others(kept: list[tuple[Scenario, Deployment]]) -> Iterator[Note]:

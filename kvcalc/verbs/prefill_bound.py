@@ -19,6 +19,7 @@ from kvcalc.noun import noun
 from kvcalc.record import BESIDE, Record, flattened
 from kvcalc.term import Sum
 from kvcalc.verbs.decode_bound import why_no_bound
+from kvcalc.verbs.drafted import without_draft
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -96,6 +97,8 @@ def prefill_bound(
     """
     if why_no_prefill_bound(scenario) is not None:
         return None
+    if scenario.drafting is not None:  # which reads the prompt too, beside the model or after it
+        scenario, ranks = without_draft(scenario), None
     tokens = prompt_of(scenario) if tokens is None else tokens
     shared = min(scenario.shared_prefix, tokens - 1)
     parts = parts_read(scenario, deployment)

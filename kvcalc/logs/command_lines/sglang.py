@@ -7,6 +7,14 @@ from types import MappingProxyType
 from kvcalc.logs.command_lines.base import NOTHING, OFF, ONE, CommandLine
 from kvcalc.logs.sglang.settings import SETTINGS, SINCE
 
+_MOVES_MEMORY = (
+    *("enable_hisparse", "enable_unified_memory", "enable_paged_experts", "enable_kv_cache_sharding"),
+    *("enable_dsa_cache_layer_split", "enable_int8_mamba_checkpoint", "enable_linear_replayssm", "is_embedding"),
+    *("enable_deepseek_v4_fp4_indexer", "enable_multi_layer_eagle", "prefill_only_disable_kv_cache", "encoder_only"),
+    *("language_only", "enable_shared_experts_attn_tp", "enable_dense_mlp_attn_tp", "ple_offload_embedding"),
+)
+"""Switches that divide weights or the cache otherwise, or leave some of them out."""
+
 SGLANG = CommandLine(
     "sglang",
     settings=MappingProxyType(
@@ -39,6 +47,12 @@ SGLANG = CommandLine(
             "enable_torch_compile",
             "enable_mixed_chunk",
             "enable_dp_lm_head",
+            "language_model_only",
+            "enable_eplb",
+            "enable_memory_saver",
+            "enable_two_batch_overlap",
+            "enable_symm_mem",
+            *_MOVES_MEMORY,
         }
     ),
     refused=MappingProxyType(
@@ -51,11 +65,25 @@ SGLANG = CommandLine(
             "dcp_size": ONE,
             "decode_context_parallel_size": ONE,
             "attn_cp_size": ONE,
+            "attention_context_parallel_size": ONE,
             "moe_dp_size": ONE,
+            "moe_data_parallel_size": ONE,
+            "moe_dense_tp_size": NOTHING,
+            "shared_experts_tp_size": NOTHING,
+            "dwdp_size": ONE,
+            "kt_method": NOTHING,
+            "kt_weight_path": NOTHING,
+            "kt_num_gpu_experts": NOTHING,
+            "hisparse_config": NOTHING,
+            "dllm_algorithm": NOTHING,
+            "modelopt_quant": NOTHING,
+            "qsa_indexer_dtype": NOTHING,
+            "offload_group_size": ("-1", *OFF),
+            **dict.fromkeys(_MOVES_MEMORY, OFF),
             "disaggregation_mode": (*NOTHING, "null"),
         }
     ),
-    lists=frozenset({"lora_paths", "lora_target_modules", "cuda_graph_bs"}),
+    lists=frozenset({"lora_paths", "lora_target_modules", "cuda_graph_bs", "cuda_graph_bs_decode"}),
     noted=frozenset(
         {
             "max_loaded_loras",
@@ -69,6 +97,16 @@ SGLANG = CommandLine(
             "enable_mixed_chunk",
             "mamba_scheduler_strategy",
             "ep_num_redundant_experts",
+            "language_model_only",
+            "enable_eplb",
+            "enable_memory_saver",
+            "enable_two_batch_overlap",
+            "enable_symm_mem",
+            "cuda_graph_bs_decode",
+            "cuda_graph_config",
+            "swa_prefix_tails",
+            "mamba_radix_cache_strategy",
+            "mamba_max_states_per_path",
         }
     ),
 )

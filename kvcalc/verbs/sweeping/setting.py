@@ -9,7 +9,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
 from kvcalc.scenario.asked_workload import MEDIA
-from kvcalc.scenario.make import make_scenario
+from kvcalc.scenario.make import BESIDE, make_scenario
 from kvcalc.scenario.reading import MAX_CONTEXT_WORD
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
 from kvcalc.verbs.sweeping.columns import FIELDS, error_columns
@@ -40,9 +40,8 @@ _SETTLED_ONCE = frozenset(
             "ep",
             "dcp",
         ),
-        *("dcp", "dp_attention", "allow_pp", "draft", "draft_tp", "draft_weights", "mtp", "lora", "max_loras"),
+        *("dcp", "dp_attention", "allow_pp", *BESIDE),
         *(
-            "lora_modules",
             "layers",
             "heads",
             "kv_heads",
