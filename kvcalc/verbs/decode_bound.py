@@ -172,7 +172,9 @@ def tokens_per_second(scenario: Scenario, deployment: Deployment, ranks: Ranks) 
     return float(_rate_of_all(scenario, deployment, stages_of(scenario, deployment, ranks), ranks))
 
 
-def _rate_of_all(scenario: Scenario, deployment: Deployment, stages: list[DecodeStage], ranks: Ranks | None) -> Fraction:
+def _rate_of_all(
+    scenario: Scenario, deployment: Deployment, stages: list[DecodeStage], ranks: Ranks | None
+) -> Fraction:
     """Tokens a second of all replicas.
 
     Of a mix, whose longest requests are not on every replica: as if none had more than its share.

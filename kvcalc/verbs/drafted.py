@@ -23,7 +23,7 @@ from kvcalc.noun import noun
 from kvcalc.record import Record
 from kvcalc.scenario import once
 from kvcalc.scenario.drafting import draft_deployment, draft_scenario
-from kvcalc.verbs.decode_step import Passes, DecodeStage
+from kvcalc.verbs.decode_step import DecodeStage, Passes
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
