@@ -276,7 +276,9 @@ TIERS = {"host_memory", "disk", "disk_bandwidth", "handoff"}
         (
             kv.compare,
             {
+                "acceptance_length",
                 "draft",
+                "draft_tokens",
                 "draft_tp",
                 "draft_weights",
                 "lora",
