@@ -70,7 +70,7 @@ def test_there_are_console_blocks() -> None:
 
 def test_the_readme_is_short() -> None:
     lines = README.splitlines()
-    assert len(lines) <= 220
+    assert len(lines) < 120
     assert max(map(len, lines)) <= 120
 
 

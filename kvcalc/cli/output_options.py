@@ -86,7 +86,7 @@ class Output(NamedTuple):
     @property
     def is_read(self) -> bool:
         """Whether people read it, and want to know what to type next."""
-        return self.how in {Format.TABLE, Format.MARKDOWN}
+        return self.how.is_read
 
 
 def output_of(given: Mapping[str, Any], default_unit: str = DEFAULT_UNIT) -> Output:

@@ -66,7 +66,7 @@ class RankLoad(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """What tokens and sequences cost on one rank, in the long run: rounding up is spread over all that it rounds.
+    """What tokens and sequences cost on one rank, with rounding up spread evenly over all that it rounds.
 
     Attributes:
         bytes_per_token: what a token adds while no window is full.

@@ -320,7 +320,7 @@ class Rank:
         return self.settled.beside_bytes(self._stage, self.load(whole, context), tokens)
 
     def rate(self, context: int) -> Rate:
-        """What tokens and sequences of so many tokens cost, in the long run."""
+        """What tokens and sequences of so many tokens cost, with rounding spread evenly."""
         return self.settled.rate(self._stage, self.load(1, context))
 
     def stretch(self, context: int) -> Stretch | None:

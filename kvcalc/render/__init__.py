@@ -24,6 +24,11 @@ class Format(StrEnum):
     CSV = "csv"
     MARKDOWN = "markdown"
 
+    @property
+    def is_read(self) -> bool:
+        """Whether people read it, and want to know what to type next."""
+        return self in {Format.TABLE, Format.MARKDOWN}
+
 
 class Report(NamedTuple):
     """A result and its faces.
