@@ -21,6 +21,7 @@ from kvcalc.model.model import Model, WeightPart
 from kvcalc.record import keys
 from kvcalc.units import with_unit
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
+from kvcalc.verbs.drafted import Drafted
 from kvcalc.verbs.estimate_result import SpillResult
 from kvcalc.verbs.tiers import Handoff
 
@@ -138,7 +139,11 @@ def test_the_terms_of_a_cache_multiply_and_add_up_to_it(kvcalc: Kvcalc) -> None:
 def test_csv_has_the_json_paths_as_columns(kvcalc: Kvcalc, more: tuple[str, ...]) -> None:
     body = parsed(kvcalc(*LLAMA, *more, "--json"))
     (row,) = rows_of(kvcalc(*LLAMA, *more, "--format", "csv"))
-    for name, record in (("decode", DecodeBound), ("spill", Spill)):  # records that may be missing
+    for name, record in (
+        ("decode", DecodeBound),
+        ("spill", Spill),
+        ("drafted", Drafted),
+    ):  # records that may be missing
         within = body if name == "decode" else body["decode"]
         within[name] = within[name] or dict.fromkeys(key for key in keys(record) if key != "terms")
     body["spill"] = body["spill"] or dict.fromkeys(keys(SpillResult))
