@@ -121,6 +121,121 @@ llama_new_context_with_model: KV self size  = 3995.00 MiB, K (q8_0): 1997.50 MiB
 """
 """Qwen3-235B-A22B by ik_llama.cpp, as in its discussion 514; sizes by shape."""
 
+OLLAMA_ON_A_MAC = """\
+time=2026-02-25T18:14:34.262+08:00 level=INFO source=device.go:251 msg="kv cache" device=Metal size="1.2 GiB"
+ggml_metal_device_init: GPU name:   Apple M4
+ggml_metal_device_init: recommendedMaxWorkingSetSize  = 26800.60 MB
+llama_model_load_from_file_impl: using device Metal (Apple M4) (unknown id) - 25557 MiB free
+llama_model_loader: loaded meta data with 23 key-value pairs and 283 tensors from /home/someone/blob \
+(version GGUF V3 (latest))
+llama_model_loader: - kv   0:                       general.architecture str              = chatglm
+llama_model_loader: - kv   1:                               general.name str              = codegeex4-all-9b
+llama_model_loader: - kv   2:                     chatglm.context_length u32              = 131072
+llama_model_loader: - kv   3:                   chatglm.embedding_length u32              = 4096
+llama_model_loader: - kv   4:                chatglm.feed_forward_length u32              = 13696
+llama_model_loader: - kv   5:                        chatglm.block_count u32              = 40
+llama_model_loader: - kv   6:               chatglm.attention.head_count u32              = 32
+llama_model_loader: - kv   7:            chatglm.attention.head_count_kv u32              = 2
+llama_model_loader: - kv  10:               chatglm.rope.dimension_count u32              = 64
+llama_model_loader: - kv  15:                      tokenizer.ggml.tokens arr[str,151552]  = ["!", "#", ...
+print_info: n_vocab          = 151552
+load_tensors: offloaded 41/41 layers to GPU
+load_tensors:   CPU_Mapped model buffer size =   333.00 MiB
+load_tensors: Metal_Mapped model buffer size =  4863.84 MiB
+llama_context: n_seq_max     = 1
+llama_context: n_ctx         = 32768
+llama_context: n_ctx_seq     = 32768
+llama_context: n_ubatch      = 512
+llama_context: flash_attn    = auto
+llama_context: kv_unified    = false
+llama_kv_cache:      Metal KV buffer size =  1280.00 MiB
+llama_kv_cache: size = 1280.00 MiB ( 32768 cells,  40 layers,  1/1 seqs), K (f16):  640.00 MiB, V (f16):  640.00 MiB
+llama_context: Flash Attention was auto, set to enabled
+llama_context:      Metal compute buffer size =   304.00 MiB
+llama_context:        CPU compute buffer size =    72.01 MiB
+"""
+"""CodeGeeX4-9B by Ollama 0.17 on a Mac of 32 GB: stored file 2311416387."""
+
+OLLAMA_WITHOUT_FLASH_ATTENTION = """\
+time=2026-05-20T19:18:01.985-03:00 level=INFO source=device.go:251 msg="kv cache" device=ROCm0 size="1.6 GiB"
+llama_model_load_from_file_impl: using device ROCm0 (AMD Radeon RX 6600) (0000:12:00.0) - 7512 MiB free
+llama_model_loader: loaded meta data with 34 key-value pairs and 288 tensors from /home/someone/blob \
+(version GGUF V3 (latest))
+llama_model_loader: - kv   0:                       general.architecture str              = gemma2
+llama_model_loader: - kv   2:                               general.name str              = Gemma 2.0 2b It Transformers
+llama_model_loader: - kv   7:                      gemma2.context_length u32              = 8192
+llama_model_loader: - kv   8:                    gemma2.embedding_length u32              = 2304
+llama_model_loader: - kv   9:                         gemma2.block_count u32              = 26
+llama_model_loader: - kv  10:                 gemma2.feed_forward_length u32              = 9216
+llama_model_loader: - kv  11:                gemma2.attention.head_count u32              = 8
+llama_model_loader: - kv  12:             gemma2.attention.head_count_kv u32              = 4
+llama_model_loader: - kv  14:                gemma2.attention.key_length u32              = 256
+llama_model_loader: - kv  15:              gemma2.attention.value_length u32              = 256
+llama_model_loader: - kv  19:            gemma2.attention.sliding_window u32              = 4096
+llama_model_loader: - kv  22:                      tokenizer.ggml.tokens arr[str,256000]  = ["<pad>", "<eos>", ...
+print_info: n_vocab          = 256000
+load_tensors: offloaded 27/27 layers to GPU
+load_tensors:   CPU_Mapped model buffer size =   461.43 MiB
+load_tensors:        ROCm0 model buffer size =  1548.29 MiB
+llama_context: n_seq_max     = 2
+llama_context: n_ctx         = 16384
+llama_context: n_ctx_seq     = 8192
+llama_context: n_ubatch      = 256
+llama_context: flash_attn    = disabled
+llama_context: kv_unified    = false
+llama_kv_cache_iswa: using full-size SWA cache (ref: https://github.com/ggml-org/llama.cpp/pull/13194)
+llama_kv_cache_iswa: creating non-SWA KV cache, size = 8192 cells
+llama_kv_cache:      ROCm0 KV buffer size =   832.00 MiB
+llama_kv_cache: size =  832.00 MiB (  8192 cells,  13 layers,  2/2 seqs), K (f16):  416.00 MiB, V (f16):  416.00 MiB
+llama_kv_cache_iswa: creating     SWA KV cache, size = 8192 cells
+llama_kv_cache:      ROCm0 KV buffer size =   832.00 MiB
+llama_kv_cache: size =  832.00 MiB (  8192 cells,  13 layers,  2/2 seqs), K (f16):  416.00 MiB, V (f16):  416.00 MiB
+llama_context:      ROCm0 compute buffer size =   252.25 MiB
+llama_context:  ROCm_Host compute buffer size =    22.26 MiB
+"""
+"""Gemma-2-2B by Ollama on an RX 6600, two requests at a time: stored file 55586255430."""
+
+FITTED = """\
+time=2026-06-28T20:51:02.167+02:00 level=INFO source=llama_server.go:406 msg="starting llama-server" \
+cmd="/usr/lib/ollama/llama-server --model /home/someone/blob -c 32768 -np 1 --flash-attn auto -b 512 -ub 512"
+common_params_print_info: build 1 (74ade5274) with GNU 16.1.1 for Linux x86_64
+device_info:
+  - CPU     : AMD Ryzen 7 5700X 8-Core Processor (64220 MiB, 64220 MiB free)
+  - CUDA0   : NVIDIA GeForce RTX 2060 (5738 MiB, 5141 MiB free)
+srv    load_model: loading model '/home/someone/blob'
+common_params_fit_impl:   - CUDA0 (NVIDIA GeForce RTX 2060): 15 layers,   4089 MiB used,   1052 MiB free
+llama_model_loader: loaded meta data with 36 key-value pairs and 292 tensors from /home/someone/blob \
+(version GGUF V3 (latest))
+llama_model_loader: - kv   0:                       general.architecture str              = llama
+llama_model_loader: - kv   2:                               general.name str              = Hermes 3 Llama 3.1 8B
+llama_model_loader: - kv  13:                          llama.block_count u32              = 32
+llama_model_loader: - kv  14:                       llama.context_length u32              = 131072
+llama_model_loader: - kv  15:                     llama.embedding_length u32              = 4096
+llama_model_loader: - kv  16:                  llama.feed_forward_length u32              = 14336
+llama_model_loader: - kv  17:                 llama.attention.head_count u32              = 32
+llama_model_loader: - kv  18:              llama.attention.head_count_kv u32              = 8
+llama_model_loader: - kv  22:                           llama.vocab_size u32              = 128256
+llama_model_loader: - kv  23:                 llama.rope.dimension_count u32              = 128
+print_info: model params          = 8.03 B
+llama_prepare_model_devices: using device CUDA0 (NVIDIA GeForce RTX 2060) (0000:2b:00.0) - 5141 MiB free
+load_tensors: offloaded 15/33 layers to GPU
+load_tensors:   CPU_Mapped model buffer size =  2676.44 MiB
+load_tensors:        CUDA0 model buffer size =  2049.43 MiB
+llama_context: n_seq_max     = 1
+llama_context: n_ctx         = 32768
+llama_context: n_ctx_seq     = 32768
+llama_context: n_ubatch      = 512
+llama_context: flash_attn    = auto
+llama_context: kv_unified    = false
+llama_kv_cache:        CPU KV buffer size =  2304.00 MiB
+llama_kv_cache:      CUDA0 KV buffer size =  1792.00 MiB
+llama_kv_cache: size = 4096.00 MiB ( 32768 cells,  32 layers,  1/1 seqs), K (f16): 2048.00 MiB, V (f16): 2048.00 MiB
+sched_reserve: Flash Attention was auto, set to enabled
+sched_reserve:      CUDA0 compute buffer size =   248.01 MiB
+sched_reserve:  CUDA_Host compute buffer size =    48.01 MiB
+"""
+"""Llama-3.1-8B in q4_0 by Ollama 0.30, whose llama-server leaves 18 of 33 layers to the host: file 61471163053."""
+
 UNLIKE = """\
 build: 5622 (97340b4c) with cc (Ubuntu 13.3.0-6ubuntu2~24.04) 13.3.0 for x86_64-linux-gnu
 llama_model_load_from_file_impl: using device CUDA0 (NVIDIA GeForce RTX 4090) - 9862 MiB free

@@ -139,6 +139,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "drafted-tokens": estimate("llama-3-70b", engine="vllm", draft="llama-3.1-8b"),
     "no-experts-to-move": estimate("llama-3-8b", engine="llama-cpp", engine_option={"n-cpu-moe": 8}),
     "cache-on-host": estimate("llama-3-8b", engine="llama-cpp", engine_option={"no-kv-offload": "1"}),
+    "part-on-gpu": lambda: package.capacity("llama-3-70b", engine="llama-cpp", gpu="rtx4090", gpus=1).notes,
     "weights-on-host": estimate("llama-3-8b", engine="llama-cpp"),
     "host-cache": estimate("llama-3-8b", engine="llama-cpp"),
     "mlx-prefix-in-every-sequence": estimate("llama-3-8b", engine="mlx", batch=2, shared_prefix=1024),

@@ -70,12 +70,14 @@ def of_size(gpu: Gpu, size_gb: int) -> Gpu:
 def unified_share(gpu: Gpu, size_gb: int) -> tuple[int, int] | None:
     """What a GPU may use of memory that it shares with the processor, as a fraction; None of memory of its own.
 
-    Apple: recommendedMaxWorkingSetSize as llama.cpp prints it: 10,922 MiB of 16 GB, 21,845 of 32 (two thirds); 49,152
-    of 64, 73,728 of 96 (three quarters): abetlen/llama-cpp-python#687, ollama/ollama#434, ggml-org/llama.cpp#1870 and
-    #3213. AMD: up to 96 GB of 128 (Variable Graphics Memory, AMD's page of Ryzen AI Max).
+    Apple: recommendedMaxWorkingSetSize as llama.cpp prints it: 10,922 MiB of 16 GB, 21,845 of 32 (two thirds); 27,648
+    of 36, 49,152 of 64, 73,728 of 96 (three quarters): abetlen/llama-cpp-python#687, ollama/ollama#434,
+    ggml-org/llama.cpp#1870 and #3213. Since some version of macOS it is more: 25,559 of 32, 28,753 of 36, 38,338 of 48
+    (0.78), 53,084 of 64 (0.81), 475,136 of 512 (0.91). AMD: up to 96 GB of 128 (Variable Graphics Memory, AMD's page of
+    Ryzen AI Max).
     """
     if gpu.vendor == "Apple":
-        return (2, 3) if size_gb <= 36 else (3, 4)  # noqa: PLR2004  # as printed
+        return (2, 3) if size_gb < 36 else (3, 4)  # noqa: PLR2004  # as printed
     if gpu.vendor == "AMD" and gpu.host_link == "unified":
         return (3, 4)
     return None

@@ -18,6 +18,7 @@ MAX_NAME = 100
 _LEFT_OUT = re.compile(
     r"\b(?:nvidia|geforce|quadro|amd|radeon|intel|apple|tesla|instinct|graphics|gpu|generation|corporation|tm|r)\b"
 )
+_ADDED = re.compile(r"\([^()]{0,60}\)|,.*")
 _SERIES = re.compile(r"^(?:rtx|gtx|rx|arc)(?=.*\d)")
 _SIZE = re.compile(r"^(.+?(?:[\s_-]+|[a-z]))(\d{1,4})\s?(?:gb|gib|g)$")
 _TIMES = "[x*\N{MULTIPLICATION SIGN}]"
@@ -48,6 +49,16 @@ def by_words(text: str, gpus: Iterable[Gpu]) -> Gpu | None:
                 f"{several['count']}"
             )
     return None
+
+
+def called_by_driver(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
+    """The accelerators that a driver's name fits: several where only their memory tells them apart.
+
+    What a driver adds in parentheses is left out: 'Apple M2 Pro (G14S B1)', 'AMD Radeon RX 7900 XTX (RADV NAVI31)'.
+    """
+    known, asked = list(gpus), text[:MAX_NAME].strip().lower()
+    exact = [gpu for gpu in known if asked in (each.lower() for each in gpu.device_names)]
+    return exact or _fitting(_letters(_ADDED.sub(" ", asked)), known)
 
 
 def _letters(text: str) -> str:

@@ -18,6 +18,7 @@ from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import CapacityOptions, ScenarioOptions
 from kvcalc.verbs.capacity import nearest
 from kvcalc.verbs.capacity_result import Capacity
+from kvcalc.verbs.offload import on_gpu, way_out
 
 
 class FromElsewhere(TypedDict, total=False):
@@ -111,4 +112,6 @@ def _why_nothing_fits(result: Capacity) -> str:
             else f"{message} in --cache-memory"
         )
     enough = nearest(result)
-    return message + (f"; {enough.gpus:,} GPUs hold it ({enough})" if enough else "")
+    held_by = f"; {enough.gpus:,} GPUs hold it ({enough})" if enough else ""
+    partly = way_out(on_gpu(result.scenario, result.deployment))
+    return f"{message}{held_by}" + (f"; {partly} leaves the rest to the host" if partly else "")

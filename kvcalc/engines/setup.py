@@ -30,6 +30,7 @@ class Setup(NamedTuple):
         max_model_len: tokens of the longest request that it is to serve: the context asked for.
         cache_format_given: whether a format was asked for. Else an engine may have a default of its own.
         dtype_given: whether a format of computing was asked for.
+        weights_bytes: all of the weights, where the user gives their size; else None.
     """
 
     model: Model
@@ -45,3 +46,4 @@ class Setup(NamedTuple):
     weights_as: Model | None = None
     draft: Setup | None = None
     own_layers: bool = False
+    weights_bytes: int | None = None

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 Minor = tuple[int, ...]
 """A version, perhaps without its last number: (0, 10) is any of 0.10."""
 
-_NUMBER = r"(\d+(?:\.\d+){1,2})"
-_VERSIONS = re.compile(rf"{_NUMBER}(?: to {_NUMBER})?")
+_NUMBER = r"(?:(\d+(?:\.\d+){1,2})|b(\d{3,6}))"
+_VERSIONS = re.compile(rf"(?P<up>up to )?{_NUMBER}(?: to {_NUMBER})?")
+"""'0.10', '0.10 to 0.26', 'b5300 to b11549', 'up to b5300'."""
 
 
 class Unit(Enum):
@@ -91,8 +92,8 @@ class LogLine(Noun):
         found = _VERSIONS.match(self.versions)
         if found is None:
             return None
-        first, last = (tuple(map(int, each.split("."))) for each in (found[1], found[2] or found[1]))
-        return first, last
+        numbers = [tuple(map(int, each.split("."))) for each in found.groups()[1:] if each is not None]
+        return (0,) if found["up"] else numbers[0], numbers[-1]
 
 
 def log_line(

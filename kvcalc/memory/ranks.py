@@ -108,6 +108,7 @@ class Ranks:
             scenario.dtype_given,
             scenario.weights_as,
             self._setup_of_draft(deployment),
+            weights_bytes=scenario.replacements.weights,
         )
 
     def _setup_of_draft(self, deployment: Deployment) -> Setup | None:

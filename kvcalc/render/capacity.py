@@ -119,6 +119,9 @@ def _held(result: Capacity) -> Grid:
     if result.n_gpu_layers is not None:
         layers = f"of {result.model.layers + 1:,} with the output head, beside the workload"
         rows.append(row("layers on the GPU", result.n_gpu_layers, None, layers))
+    if result.n_cpu_moe:
+        about = f"of {result.model.layers:,} layers in host memory, for all else to fit"
+        rows.append(row("or experts", result.n_cpu_moe, None, about))
     return Grid((*columns, Column("")), tuple(rows))
 
 

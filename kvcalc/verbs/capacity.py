@@ -23,7 +23,7 @@ from kvcalc.verbs.longest_context import longest_context
 from kvcalc.verbs.mixed import kinds_of
 from kvcalc.verbs.model_notes import model_notes, waiting
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
-from kvcalc.verbs.offload import most_gpu_layers
+from kvcalc.verbs.offload import EXPERTS, LAYERS, OnGpu, on_gpu, part_on_gpu
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.tiers import handoff, tiers
@@ -51,6 +51,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     Raises:
         KvcalcError: the deployment is illegal, or the weights are not known.
     """
+    asked_for = scenario.deployment
     scenario = resolve(scenario)
     if cache_memory is None and scenario.deployment is None:
         scenario = _with_smallest(scenario)
@@ -64,6 +65,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     limited = sequences is not None and sequences == replica.limit
     fullest = _shown(scenario, replica, sequences or 0)
     longest = longest_context(scenario, deployment, usual, replica)
+    placed = on_gpu(scenario, deployment) if cache_memory is None else None
     used = None if cache_memory is not None else Accelerator.of(scenario, replica.ranks[fullest].usable_bytes)
     return Capacity(
         model=ModelSummary.of(scenario.model),
@@ -83,7 +85,8 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         concurrency=_concurrency(replica, scenario, sequences) if pool is None else pool.concurrency,
         max_context=longest,
         limited_by="none" if tokens is None else "sequences" if limited else "memory",
-        n_gpu_layers=most_gpu_layers(scenario, deployment) if cache_memory is None else None,
+        n_gpu_layers=None if placed is None else placed.layers,
+        n_cpu_moe=None if placed is None else placed.host_experts,
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
         one_more_lacks_bytes=None if limited or sequences is None else replica.lacks(sequences + 1, lengths),
         tiers=tiers(Ranks(scenario), deployment),
@@ -91,12 +94,27 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),
-        notes=(*scenario.notes, *_notes(scenario, deployment, cache_memory, replica, fullest, longest)),
+        notes=(
+            *scenario.notes,
+            *_notes(scenario, deployment, cache_memory, replica, fullest, longest),
+            *_part_on_gpu(scenario, deployment, placed, asked_for),
+        ),
         question=Question.of(scenario, used),
         temporary_seen=seen_range(replica.ranks[fullest].temporary),
         scenario=scenario,
         at_limit=_at_limit(replica.ranks[fullest], sequences or 0, lengths, cache_memory),
     )
+
+
+def _part_on_gpu(
+    scenario: Scenario, deployment: Deployment, placed: OnGpu | None, asked_for: Deployment | None
+) -> Iterator[Note]:
+    """How much of the model these cards hold, or one card where nobody asked for several; not where that is given."""
+    if dict(scenario.engine.given).keys() & {LAYERS, EXPERTS}:
+        return
+    if placed is not None and asked_for is None and deployment.gpus > 1 and scenario.gpu.number_together is None:
+        deployment, placed = Deployment(), on_gpu(scenario, Deployment())
+    yield from part_on_gpu(scenario, deployment, placed)
 
 
 def nearest(result: Capacity) -> Deployment | None:

@@ -45,7 +45,9 @@ class Capacity(Result):
         limited_by: memory; sequences, where the engine takes no more of them, whatever its memory; or none where
             tokens are unbounded.
         n_gpu_layers: the most layers that one accelerator holds with the workload, the output head among them; None of
-            an engine that keeps all of them there, and of several accelerators.
+            an engine that keeps all of them there.
+        n_cpu_moe: the fewest first layers whose experts must be in host memory for all else to fit with the workload;
+            None of such an engine, of a model without experts, and where no number is enough.
         tiers: beside this deployment; none unless asked for.
         handoff: to this deployment; None unless asked for.
         question: what was asked, for people.
@@ -75,6 +77,7 @@ class Capacity(Result):
     max_context: int | None
     limited_by: str
     n_gpu_layers: int | None
+    n_cpu_moe: int | None
     total: Total
     one_more_lacks_bytes: int | None
     tiers: tuple[Tier, ...]

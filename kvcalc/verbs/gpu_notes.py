@@ -45,7 +45,10 @@ def _as_sold(gpu: Gpu) -> Iterator[Note]:
             gpu=gpu.name,
         )
     if gpu.memory_from == "unified":
-        what = "Apple's limit of a GPU's working set, as llama.cpp prints it; sysctl iogpu.wired_limit_mb raises it"
+        what = (
+            "Apple's limit of a GPU's working set, as llama.cpp prints it, and newer versions of macOS allow 4 to 20 % "
+            "more; --gpu-memory SIZE gives your own (recommendedMaxWorkingSetSize, sysctl iogpu.wired_limit_mb)"
+        )
         what = what if gpu.vendor == "Apple" else "what the processor's firmware gives to the GPU at most"
         yield note(
             "gpu-unified-memory",
@@ -106,6 +109,8 @@ def _context_note(scenario: Scenario) -> Iterator[Note]:
     """Whether a process's own context fits beside what may be used."""
     gpu = scenario.gpu
     left = scenario.memory_bytes - scenario.usable_bytes
+    if scenario.engine.utilization is None:  # such an engine leaves a margin of its own
+        return
     if gpu.memory_from not in {"user", "unified"} and left < CUDA_CONTEXT_BYTES:
         utilization = float(scenario.utilization)
         yield note(

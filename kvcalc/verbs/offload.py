@@ -1,39 +1,113 @@
-"""How many layers an accelerator holds, of an engine that can leave others in host memory."""
+"""How much of a model an accelerator holds, of an engine that can leave the rest in host memory."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import ranks_of
+from kvcalc.note import Note, note, register
+from kvcalc.units import format_size
 from kvcalc.verbs.capacity_search import largest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvcalc.deployment import Deployment
+    from kvcalc.memory import Rank
     from kvcalc.scenario import Scenario
 
-OPTION = "n-gpu-layers"
+LAYERS, EXPERTS = "n-gpu-layers", "n-cpu-moe"
+"""Options that leave whole layers, or the experts of layers, to the host."""
+
+register({"part-on-gpu": "how much of a model that does not fit an accelerator holds, and what is left to the host"})
 
 
-def most_gpu_layers(scenario: Scenario, deployment: Deployment) -> int | None:
-    """The most layers that fit on the accelerators with the scenario's workload; the output head counts as one.
+class OnGpu(NamedTuple):
+    """What the accelerators hold with a workload.
 
-    None of an engine that keeps all of them there.
+    Attributes:
+        layers: the most that fit, the output head among them.
+        host_experts: the fewest first layers whose experts must be in host memory for all else to fit; None where no
+            number is enough, or there are no experts.
+        left: bytes of weights in host memory with so many layers.
+        left_of_experts: the same with so many layers' experts there.
     """
-    if OPTION not in scenario.engine.options:
-        return None
 
-    every = scenario.model.num_layers + 1  # of these no matrix is copied to the card: it may need less
+    layers: int
+    host_experts: int | None
+    left: int
+    left_of_experts: int | None
+
+
+def on_gpu(scenario: Scenario, deployment: Deployment) -> OnGpu | None:
+    """How much fits on the accelerators with the scenario's workload; None of an engine that keeps all of it there."""
+    if LAYERS not in scenario.engine.options:
+        return None
+    of_model = scenario.model.num_layers
+    every = of_model + 1  # of these no matrix is copied to the card: it may need less
+
+    def ranks(option: str, value: int) -> tuple[Rank, ...]:
+        given = {**dict(scenario.engine.given), option: value}
+        engine = replace(scenario.engine, given=tuple(sorted(given.items())))
+        return ranks_of(replace(scenario, engine=engine), deployment)
+
+    def fit(found: tuple[Rank, ...]) -> bool:
+        sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
+        return all(rank.headroom(sequences, context) >= 0 for rank in found)
 
     def holds(layers: int) -> bool:
-        given = {**dict(scenario.engine.given), OPTION: layers}
-        engine = replace(scenario.engine, given=tuple(sorted(given.items())))
         try:
-            ranks = ranks_of(replace(scenario, engine=engine), deployment)
+            return fit(ranks(LAYERS, layers))
         except KvcalcError:  # too few for one of the cards to have any
             return layers < every // 2
-        sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
-        return all(rank.headroom(sequences, context) >= 0 for rank in ranks)
 
-    return every if holds(every) else largest(holds, every - 1, every // 2)
+    whole = holds(every)
+    layers = every if whole else largest(holds, every - 1, every // 2)
+    experts = None
+    if scenario.model.is_mixture_of_experts:
+        kept = of_model if whole else largest(lambda kept: fit(ranks(EXPERTS, of_model - kept)), of_model)
+        experts = of_model - kept if kept or fit(ranks(EXPERTS, of_model)) else None
+    left = 0 if whole or not holds(layers) else _on_host(ranks(LAYERS, layers))
+    return OnGpu(layers, experts, left, _on_host(ranks(EXPERTS, experts)) if experts else None)
+
+
+def _on_host(ranks: tuple[Rank, ...]) -> int:
+    return sum(rank.host_weights_bytes * rank.stages_alike for rank in ranks)
+
+
+def part_on_gpu(scenario: Scenario, deployment: Deployment, found: OnGpu | None) -> Iterator[Note]:
+    """What to ask for where not all of the model fits."""
+    every = scenario.model.num_layers + 1
+    if found is None or found.layers == every or not way_out(found):
+        return
+    ways = []
+    if found.host_experts:
+        left = format_size(found.left_of_experts or 0, "GiB")
+        ways.append(
+            f"{_asked(EXPERTS, found.host_experts)} has {left} GiB of weights there, experts of the first layers"
+        )
+    if found.layers:
+        whole = f"{_asked(LAYERS, found.layers)} has {format_size(found.left, 'GiB')} GiB there, whole layers"
+        ways.append(whole if ways else whole.replace(" there", " of weights there"))
+    cards = f"1 x {scenario.gpu.name}" if deployment.gpus == 1 else f"{deployment.gpus} cards"
+    yield note(
+        "part-on-gpu",
+        f"{cards} with the rest in host memory: {'; '.join(ways)}",
+        n_gpu_layers=found.layers,
+        n_cpu_moe=found.host_experts,
+    )
+
+
+def way_out(found: OnGpu | None) -> str | None:
+    """The option with which the rest is left to the host: experts alone where that is enough."""
+    if found is None:
+        return None
+    if found.host_experts:
+        return _asked(EXPERTS, found.host_experts)
+    return _asked(LAYERS, found.layers) if found.layers else None
+
+
+def _asked(option: str, value: int) -> str:
+    return f"--engine-option {option}={value}"

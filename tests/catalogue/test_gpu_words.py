@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import kvcalc
+from kvcalc.catalogue import shipped_gpus
 from kvcalc.catalogue.gpu_table import table
+from kvcalc.catalogue.gpu_words import called_by_driver
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ SIZES = {
     "M1 Max 64GB": 49_152,
     "m2-max-96gb": 73_728,
     # The least on sale where no size is given.
-    "m4-max": 36 * 1024 * 2 // 3,
+    "m4-max": 36 * 1024 * 3 // 4,
     "strix-halo-128gb": 96 * 1024,
 }
 
@@ -129,3 +131,20 @@ def test_the_accelerator_of_this_machine(
 def test_a_chip_without_cuda_has_no_rows_of_it() -> None:
     overhead = kvcalc.estimate("llama-3-8b", gpu="m4-max-64gb").memory.per_rank.overhead_bytes
     assert overhead == 0
+
+
+DRIVERS = {
+    "NVIDIA GeForce RTX 3060": ["rtx3060-12gb", "rtx3060-8gb"],
+    "NVIDIA GeForce RTX 4090 Laptop GPU": ["rtx4090-laptop"],
+    "AMD Radeon RX 7900 XTX (RADV NAVI31)": ["rx7900-xtx"],
+    "AMD Radeon(TM) 8060S Graphics": ["strix-halo"],
+    "Intel(R) Arc(TM) A770 Graphics": ["arc-a770", "arc-a770-8gb"],
+    "Apple M2 Pro (G14S B1)": ["m2-pro"],
+    "NVIDIA H100 80GB HBM3": ["h100-sxm"],
+    "CPU (Intel(R) Core(TM) i7)": [],
+}
+
+
+@pytest.mark.parametrize(("name", "cards"), DRIVERS.items())
+def test_what_drivers_call_them(name: str, cards: list[str]) -> None:
+    assert [gpu.name for gpu in called_by_driver(name, shipped_gpus())] == cards

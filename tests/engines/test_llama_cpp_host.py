@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from conftest import Kvcalc
 from llama_cpp_shapes import SHAPES
 
 import kvcalc
@@ -14,6 +15,12 @@ from kvcalc.memory import Ranks
 from kvcalc.model.layers import LayerGroup
 
 MIB = 2**20
+
+
+@pytest.fixture(name="shell")
+def _shell(kvcalc: Kvcalc) -> Kvcalc:
+    """The command, whose fixture is named as the package is."""
+    return kvcalc
 
 
 def estimate(model: str, **options: Any) -> kvcalc.Estimate:
@@ -86,6 +93,24 @@ def test_a_matrix_of_the_host_is_copied_to_the_card(name: str, option: str, valu
     assert 0 <= 100 * found.term.bytes / MIB / hundredths - 1 < 0.04
 
 
+def test_cells_of_a_layer_of_the_host_are_copied_to_the_card() -> None:
+    """424.00 MiB of 6 layers in f32 with 3 on the card at 32,768 tokens, 344.00 at 8,192: b11549 as tests/live runs it.
+
+    At 32,768 tokens the K and V of a layer, 128 MiB, are more than what its feed-forward block holds.
+    """
+    shape = SHAPES["llama-3-8b"].model
+    (group,) = shape.layers
+    assert isinstance(group, LayerGroup)
+    six = replace(shape, layers=(replace(group, count=6),), weight_dtype="fp32", tie_word_embeddings=False)
+    for context, printed in ((8192, 344), (32768, 424)):
+        asked = kvcalc.make_scenario(six, engine="llama-cpp", engine_option={"n-gpu-layers": "3"}, context=context)
+        layout = Ranks(asked).settled(kvcalc.Deployment())
+        found = layout.temporary(layout.stages[0], Load(1, context))
+        assert found is not None
+        assert 0 <= found.term.bytes / MIB / printed - 1 < 0.02
+        assert (found.high > found.low) is (context == 32768)
+
+
 def test_as_many_layers_as_fit_and_not_one_more() -> None:
     asked: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_k", "gpu": "rtx4090", "pp": 1, "context": 8192}
     most = kvcalc.capacity("llama-3-70b", **asked).n_gpu_layers
@@ -95,3 +120,30 @@ def test_as_many_layers_as_fit_and_not_one_more() -> None:
         assert ((found.memory.per_rank.headroom_bytes or 0) >= 0) is fits
     assert kvcalc.capacity("llama-3-8b", **asked).n_gpu_layers == 33
     assert kvcalc.capacity("llama-3-8b", engine="exact").n_gpu_layers is None
+
+
+def test_as_few_experts_on_the_host_as_it_takes() -> None:
+    asked: dict[str, Any] = {"engine": "llama-cpp", "gpu": "rtx4090", "pp": 1, "context": 8192}
+    found = kvcalc.capacity("gpt-oss-120b", **asked)
+    fewest = found.n_cpu_moe
+    assert fewest is not None
+    for layers, fits in ((fewest, True), (fewest - 1, False)):
+        held = kvcalc.estimate("gpt-oss-120b", **asked, engine_option={"n-cpu-moe": str(layers)})
+        assert ((held.memory.per_rank.headroom_bytes or 0) >= 0) is fits
+    (told,) = [each for each in found.notes if each.code == "part-on-gpu"]
+    assert told.data == {"n_gpu_layers": found.n_gpu_layers, "n_cpu_moe": fewest}
+    assert f"n-cpu-moe={fewest}" in told.text
+    assert kvcalc.capacity("gpt-oss-20b", engine="llama-cpp", gpu="rtx4090").n_cpu_moe == 0
+    assert kvcalc.capacity("llama-3-8b", engine="llama-cpp").n_cpu_moe is None
+
+
+def test_who_names_no_deployment_is_told_what_one_card_holds(shell: Kvcalc) -> None:
+    """Two cards hold it whole; an owner of one asks what that holds."""
+    asked = ("capacity", "qwen3-8b", "--engine", "llama-cpp", "--weight-dtype", "q8_0", "--gpu", "rtx4060")
+    told = shell(*asked)
+    assert told.code == 0
+    assert "note: 1 x rtx4060 with the rest in host memory: --engine-option n-gpu-layers=29 has" in told.stderr
+    alone = shell(*asked, "--gpus", "1")
+    assert alone.code == 1
+    assert alone.stderr.rstrip().endswith("--engine-option n-gpu-layers=29 leaves the rest to the host")
+    assert shell(*asked, "--gpus", "1", "--engine-option", "n-gpu-layers=29").code == 0

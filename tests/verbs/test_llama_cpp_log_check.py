@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 from conftest import Kvcalc
-from llama_cpp_start_ups import B6182, B8946, DRAFTING, OLD, UNLIKE
+from llama_cpp_start_ups import (
+    B6182,
+    B8946,
+    DRAFTING,
+    FITTED,
+    OLD,
+    OLLAMA_ON_A_MAC,
+    OLLAMA_WITHOUT_FLASH_ATTENTION,
+    UNLIKE,
+)
 
 import kvcalc as package
 from kvcalc.errors import KvcalcError
@@ -99,3 +108,32 @@ def test_hostile_values_are_refused_or_a_no(was: str, now: str, kvcalc: Kvcalc, 
     told = kvcalc("capacity", "qwen3.6-27b", "--from-log", log(B8946.replace(was, now)))
     assert told.code in {0, 1, 2}, told.stderr
     assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "gpu", "memory"),
+    [(OLLAMA_ON_A_MAC, "m4-32gb", 26_800_600_000), (OLLAMA_WITHOUT_FLASH_ATTENTION, "rx6600", 8 * 2**30)],
+)
+def test_build_and_card_of_a_log_that_names_neither(text: str, gpu: str, memory: int, log: Any) -> None:
+    """The build is what has such lines, the card what the driver calls it, its memory what a Mac's GPU may use."""
+    found = package.capacity_from_log(log(text))
+    assert off(found) == {"tokens": 0, "cache memory": 0, "compute buffer": 0, "weights": 0}
+    assert found.engine_version == "b6924"
+    assert found.gpus is not None
+    assert (found.gpus.gpu, found.gpus.memory_bytes) == (gpu, memory)
+    codes = {each.code for each in found.notes}
+    assert "version-not-logged" in codes
+    assert "card-taken" not in codes
+
+
+def test_layers_that_llama_cpp_itself_leaves_to_the_host(log: Any) -> None:
+    """Its own fitting, on what was free of the card beside its margin of 1 GiB, and the buffers of what it chose."""
+    found = package.capacity_from_log(log(FITTED))
+    assert found.gpus is not None
+    assert (found.gpus.gpu, found.gpus.memory_bytes) == ("rtx2060", 5738 * 2**20)
+    assert {name: off(found)[name] for name in ("cache memory", "KV buffer")} == {"cache memory": 0, "KV buffer": 0}
+    compute = next(row for row in found.rows if row.name == "compute buffer")
+    assert compute.printed is not None
+    assert (compute.predicted_low or 0) <= compute.printed <= (compute.predicted_high or 0)
+    asked: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_0", "context": 32768, "gpus": 1}
+    assert package.capacity("llama-3.1-8b", gpu="rtx2060", gpu_memory="5141MiB", **asked).n_gpu_layers == 15

@@ -2,7 +2,9 @@
 
 Read off graphs that the builds b8929, b9093, b9294, b9538, b9873, b10229, b10566, b10809, b11063 and b11549 reserve on
 a device that answers as CUDA's back end does (tests/live), and explained by their commits. An RTX 3090 printed 654.78
-MiB with b8946, as b8929 does there to the print.
+MiB with b8946, as b8929 does there to the print. What is older than b8929 is read in the source (src/llama-context.cpp,
+src/llama-kv-cache.cpp and src/llama-graph.cpp as Ollama 0.11.5, 0.12.4 and 0.13.5 have them), and holds on compute
+buffers that were printed (tests/llama_cpp_start_ups.py).
 """
 
 from __future__ import annotations
@@ -53,10 +55,16 @@ class BuildRules(NamedTuple):
 BUILDS: Mapping[str, BuildRules] = MappingProxyType(
     {
         "b6182": BuildRules(True, True, False, 3, 2, False, False, 32, flash_asked=True, most_slots=64),
+        "b6325": BuildRules(True, True, False, 3, 2, False, False, 32),
+        "b6924": BuildRules(True, True, False, 3, 2, False, False),
         "b8929": BuildRules(True, True, False, 3, 2, False, False),
         "b9538": BuildRules(False, False, True, 3, 2, False, False),
         "b10229": BuildRules(False, False, True, 3, 2, True, True),
         "b11549": BuildRules(False, False, True, 4, 4, True, True),
     }
 )
-"""By the build that has them first, of those that were looked at."""
+"""By the build that has them first, of those that were looked at.
+
+b6325: flash attention is left to llama.cpp (https://github.com/ggml-org/llama.cpp/pull/15434). b6924: cells are a
+multiple of 256 in any case (pull/16736, pull/16812).
+"""

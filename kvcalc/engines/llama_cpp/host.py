@@ -41,7 +41,12 @@ def _query_width(attention: object) -> int:
 
 
 def _bytes(setup: Setup, parameters: int, split: str) -> int:
-    """Of so many parameters of a layer, or of its experts: as asked for, else as the layers of the file have them."""
+    """Of so many parameters of a layer, or of its experts: as asked for, else as the layers of the file have them.
+
+    Where all weights are given as a size, their share of it.
+    """
+    if setup.weights_bytes is not None and setup.model.parameters:
+        return -(-setup.weights_bytes * parameters // setup.model.parameters)
     listed = [part for part in setup.model.weights if part.place == "layers" and part.split == split]
     if setup.weight_format is None and listed:
         held = sum(_size(find_weight_format(part.format, "format"), part.parameters) for part in listed)

@@ -137,6 +137,12 @@ LINES = (
         "any build",
         "src/llama-context.cpp",
     ),
+    _line(
+        "flash_attn",
+        rf"{_CONTEXT}: flash_attn += (?:auto|enabled|disabled)",
+        "b6325 to b11549",
+        "src/llama-context.cpp; 0 or 1 before",
+    ),
     log_line(
         "kv_unified",
         r"llama_context: (?P<key>kv_unified) += (?P<value>\w{1,10})",
@@ -192,6 +198,12 @@ LINES = (
         rf"{DEVICE} compute buffer size = +(?P<compute>{MIB}) MiB",
         "any build",
         "src/llama-context.cpp, sched_reserve",
+    ),
+    _line(
+        "compute buffer size",
+        rf"{_CONTEXT}: +{DEVICE} compute buffer size",
+        "up to b7700: the function that prints it was split in two (https://github.com/ggml-org/llama.cpp/pull/18547)",
+        "src/llama-context.cpp, llama_context",
     ),
     # a start that fails
     log_line(

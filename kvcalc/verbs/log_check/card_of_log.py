@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.catalogue import find_gpu, shipped_gpus
+from kvcalc.catalogue.gpu_table import of_size
 from kvcalc.note import Note, note
 from kvcalc.scenario.options import DEFAULT_GPU
 from kvcalc.units import GIB
@@ -26,6 +27,9 @@ ALIKE_BY_WHAT_IS_FREE = Fraction(1, 100)
 ALIKE_BY_GRAPHS = Fraction(1, 50)
 """The same where it follows from CUDA graphs: logs of one kind of card have 31.35 to 31.84 GiB (RTX 5090)."""
 
+
+WORKING_SET = "working set"
+"""What a Mac's GPU may use: its memory, as Metal reports it."""
 
 SERVERS, VENDORS = ("vllm", "sglang"), ("NVIDIA", "AMD")
 """Engines whose logs are followed on cards of these makers alone."""
@@ -61,10 +65,10 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     Raises:
         KvcalcError: there is none of the given name.
     """
-    total = total_memory(log) if log.engine == "sglang" else log.most("total memory")
+    total = total_memory(log) if log.engine == "sglang" else log.most("total memory") or log.most(WORKING_SET)
     alike_within = ALIKE if log.engine != "sglang" else ALIKE_BY_WHAT_IS_FREE
     alike_within = alike_within if total is not None else ALIKE_BY_GRAPHS
-    named = _by_name(log.device) if given is None else find_gpu(given) if isinstance(given, str) else given
+    named = _by_name(log.device, total) if given is None else find_gpu(given) if isinstance(given, str) else given
     told = memory_by_graphs(log) if total is None else Between(total.value, total.value)
     near = [] if named or told is None else _by_memory(told, alike_within, log.engine, tp)
     alike = sorted(near, key=lambda gpu: not likely(gpu))
@@ -75,15 +79,20 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     return LoggedCard(gpu, memory, named is not None, () if named else (_guessed(gpu, alike, log),))
 
 
-def _by_name(device: str | None) -> Gpu | None:
+def _by_name(device: str | None, total: Printed | None) -> Gpu | None:
+    """The card that a driver's name is of; of several that memory tells apart the nearest, or the first."""
     if device is None:
         return None
-    wanted = _letters(device)
-    return next((gpu for gpu in shipped_gpus() if wanted in map(_letters, gpu.device_names)), None)
+    from kvcalc.catalogue.gpu_words import called_by_driver  # noqa: PLC0415  # for start-up time
 
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    found = called_by_driver(device, shipped_gpus())
+    if total is not None and len(found) > 1:
+        found.sort(key=lambda gpu: abs((gpu.memory_bytes or 0) - total.value))
+    card = next(iter(found), None)
+    if card is None or total is None:
+        return card
+    size = next((each for each in card.sizes_gb if each * GIB >= total.value), None)  # unified: a GPU has a share of it
+    return card if size is None else replace(of_size(card, size), name=f"{card.name}-{size}gb", sizes_gb=())
 
 
 def _by_memory(told: Between, alike: Fraction, engine: str, tp: int) -> list[Gpu]:

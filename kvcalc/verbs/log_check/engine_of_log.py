@@ -68,7 +68,7 @@ def _check_known(name: str, version: str) -> None:
 
 
 def newest(log: ServerLog) -> str:
-    """The newest version that is known and prints such lines; the newest of all where none does."""
+    """The newest version that is known and prints such lines; where none does, the newest before those that do."""
     known = ENGINES[log.engine].versions
     since = _since(log)
     if since:
@@ -78,7 +78,8 @@ def newest(log: ServerLog) -> str:
     first, last = log.between
     numbers = {each: version_number(each) or () for each in known}
     alike = [each for each, number in numbers.items() if first <= number and number[: len(last)] <= last]
-    return alike[-1] if alike else known[-1]
+    older = [each for each, number in numbers.items() if number[: len(last)] <= last]
+    return (alike or older or known[:1])[-1]
 
 
 def _since(log: ServerLog) -> list[str]:

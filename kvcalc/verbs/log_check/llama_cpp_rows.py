@@ -103,7 +103,8 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
         if compute is not None:
             by_dims = compute_buffer(layout, stage, load)
             temporary = by_dims or rank.temporary_with(load.sequences, load.context)
-            why = _of_compute(device, by_dims=by_dims is not None, is_range=temporary.is_range)
+            of_host = bool(layout.placement.first_layer)
+            why = _of_compute(device, by_dims=by_dims is not None, is_range=temporary.is_range, of_host=of_host)
             between = temporary.low, temporary.high
             yield _memory(f"{COMPUTE}{behind}", compute, temporary.term.bytes, why, between)
         split = weights_why is not None and _partial(log)  # of a given size nobody knows which layers are the largest
@@ -111,10 +112,12 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
             yield _memory(f"{WEIGHTS}{behind}", loaded, rank.weights_bytes, weights_why)
 
 
-def _of_compute(device: str, *, by_dims: bool, is_range: bool) -> str | None:
+def _of_compute(device: str, *, by_dims: bool, is_range: bool, of_host: bool) -> str | None:
     """What a difference of the compute buffer may be from."""
     if not by_dims:
         return "the model's dims are not known: the range is what logs have"
+    if is_range and of_host:
+        return "copies of weights and cells of the host's layers may lie there together"
     if is_range:
         return "builds of that time lay masks over the logits, or beside them"
     return None if device.startswith("CUDA") else f"predicted as on an NVIDIA card, and {device} is none"

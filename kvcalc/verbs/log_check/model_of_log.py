@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.catalogue import meant_model, named_model
@@ -15,6 +16,9 @@ from kvcalc.scenario import checkpoint_format
 if TYPE_CHECKING:
     from kvcalc.logs import ServerLog
     from kvcalc.model.model import Model
+
+_COUNTS = {"T": 10**12, "B": 10**9, "M": 10**6, "K": 10**3}
+"""src/llama-model.cpp, print_info."""
 
 NAME_IT = "kvcalc capacity MODEL --from-log FILE"
 
@@ -101,7 +105,15 @@ def _printed_shape(log: ServerLog, name: str) -> Model | None:
 
     called = log.metadata.get("general.name") or name.removesuffix(".gguf") or "the log's model"
     found = import_printed(log.metadata, model_name(called), "the log")
-    return None if found is None else found.model
+    return None if found is None else replace(found.model, parameters=_printed_parameters(log))
+
+
+def _printed_parameters(log: ServerLog) -> int | None:
+    """As llama.cpp prints them, '8.03 B': the share of one matrix in a size that is printed of all weights."""
+    number, _, unit = log.metadata.get("model params", "").partition(" ")
+    if not re.fullmatch(r"\d{1,4}\.\d{2}", number) or unit not in _COUNTS:
+        return None
+    return int(float(number) * _COUNTS[unit])
 
 
 def _by_shape(model: Model) -> Note:
