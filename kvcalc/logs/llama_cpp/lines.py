@@ -85,6 +85,12 @@ LINES = (
         "ggml/src/ggml-cuda/ggml-cuda.cu, ggml_cuda_init",
     ),
     log_line(
+        " MiB free)",
+        rf"- (?!CPU|BLAS){DEVICE} +: (?P<device>.{{2,80}}?) \((?P<vram>\d{{1,9}}) MiB, \d{{1,9}} MiB free\)$",
+        "b9400 to b11549",
+        "common/common.cpp, device_info",
+    ),
+    log_line(
         "using device ",
         rf"using device (?:{DEVICE}) \((?P<device>[^()]{{2,80}}(?:\([^()]{{0,40}}\)[^()]{{0,40}})?)\).{{0,60}}? - "
         r"(?P<free>\d{1,9}) MiB free",
@@ -126,6 +132,18 @@ LINES = (
         anew=_OF_A_CONTEXT,
     ),
     log_line(
+        "n_ctx_seq ",
+        r"llama_context: n_ctx_seq +=",
+        "b6924 to b11549",
+        "src/llama-context.cpp; n_ctx_per_seq before",
+    ),
+    log_line(
+        "n_ctx_per_seq ",
+        r"llama_context: n_ctx_per_seq +=",
+        "up to b6923",
+        "src/llama-context.cpp; n_ctx_seq since",
+    ),
+    log_line(
         "n_",
         rf"{_CONTEXT}: (?P<key>n_(?:ctx_seq|ctx_per_seq|seq_max|batch|ubatch|rs_seq)) += (?P<value>\d{{1,12}})",
         "any build",
@@ -137,7 +155,7 @@ LINES = (
         "any build",
         "src/llama-context.cpp",
     ),
-    _line(
+    log_line(
         "flash_attn",
         rf"{_CONTEXT}: flash_attn += (?:auto|enabled|disabled)",
         "b6325 to b11549",
@@ -199,7 +217,7 @@ LINES = (
         "any build",
         "src/llama-context.cpp, sched_reserve",
     ),
-    _line(
+    log_line(
         "compute buffer size",
         rf"{_CONTEXT}: +{DEVICE} compute buffer size",
         "up to b7700: the function that prints it was split in two (https://github.com/ggml-org/llama.cpp/pull/18547)",
