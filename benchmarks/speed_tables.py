@@ -52,7 +52,7 @@ def section(result: Bench, command: str) -> str:
     machine = result.machine
     number = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
     threads = f", {number}" if machine.device == "cpu" else ""
-    heading = f"### {result.model.name} on {machine.name}{threads}"
+    heading = f"### {result.model.name} on {machine.device_name}{threads}"
     notes = "".join(f"\n- {each.text}" for each in result.notes)
     reached = "".join(f"\n- {line}" for line in goals(result))
     tables = render(bench_report(result, "GiB"), Format.MARKDOWN).strip()
@@ -62,9 +62,9 @@ def section(result: Bench, command: str) -> str:
 def goals(result: Bench) -> list[str]:
     """What share of the bound each mechanism reached, beside the goal of a CPU."""
     found = []
-    for each in result.mechanisms:
+    for each in result.rows:
         goal = GOALS[each.mechanism.partition("-")[0]]
-        share = each.attention.bound_share
+        share = each.attention.share_of_bound
         verdict = "reached" if share >= goal else "not reached"
         found.append(f"{each.mechanism}: {share:.0%} of the bound by {each.path}; the goal of {goal:.0%} is {verdict}")
     return found if result.machine.device == "cpu" else []

@@ -126,7 +126,6 @@ _CODES = {
     "modules-compute-in-bf16": "torch does not compute in the model's dtype",
     "default-hidden-size": "the model's file has no hidden_size, so one is taken",
     # measurements of speed
-    "measured-attention": "what a machine took for attention of a step, from a file of kvcalc bench",
     "bench-in-fp32": "caches are measured in fp32, since the processor does not multiply bf16 itself",
     "bench-left-out": "a mechanism is not measured, and why",
     "bench-window": "prefill is not measured of layers with a window or chunks",

@@ -39,7 +39,6 @@ LLAMA: dict[str, Any] = {
 DRAFT = {**LLAMA, "draft_vocab_size": 50}
 FP8 = {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}
 ELSEWHERE = {
-    "measured-attention": "verbs/test_measured.py",
     "bench-in-fp32": "speed/test_bench.py",
     "bench-left-out": "speed/test_bench.py",
     "bench-window": "speed/test_bench.py",

@@ -60,13 +60,14 @@ class Contradiction(Noun):
 
 @noun
 class Measurable(Noun):
-    """A saying about speed that a measurement decides, and how: by a ratio, or by an exponent of growth.
+    """A saying about speed that a measurement decides, and how: by a ratio, an exponent of growth, or a share.
 
     Attributes:
         saying: what is said.
         faster: a mechanism, whose time the other's is divided by; empty for growth.
         than: the other one; mla-naive is MLA without absorption.
-        growth: decode or prefill, whose exponent over tokens is asked for; empty for a ratio.
+        growth: decode or prefill, whose exponent over tokens is asked for; else empty.
+        idle: a mechanism of which the share of the matrix rate is asked for; else empty.
         least: that the words ask of the figure; None where they ask for none.
         most: likewise.
     """
@@ -75,6 +76,7 @@ class Measurable(Noun):
     faster: str
     than: str
     growth: str
+    idle: str
     least: float | None
     most: float | None
 
@@ -118,6 +120,7 @@ def _measurable(given: dict[str, Any], saying: Saying) -> Measurable:
         faster=given.get("faster", ""),
         than=given.get("than", ""),
         growth=given.get("growth", ""),
+        idle=given.get("idle", ""),
         least=given.get("least"),
         most=given.get("most"),
     )

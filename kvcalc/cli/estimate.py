@@ -103,9 +103,9 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
 
 
 def _with_measured(result: Estimate, model: str | None, file: str) -> Estimate:
-    from kvcalc.verbs.measured import measured_note  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.measured import measured_speed  # noqa: PLC0415  # for start-up time
 
-    return replace(result, notes=(*result.notes, measured_note(file, model, result)))
+    return replace(result, measured=measured_speed(file, model, result))
 
 
 def _refuse_measured(given: Mapping[str, Any]) -> None:

@@ -16,12 +16,16 @@ _WHAT = (
     "bytes and operations are what a step needs at least, by kvcalc's formulas; of MLA with the expansion absorbed. "
     "The bound is the longer of bytes / read bandwidth and operations / matrix rate."
 )
+_PROJECTIONS = (
+    "+ projections: with those of query, key, value and output, and the new row stored. The rest of a layer, its "
+    "feed-forward network, is the same under every mechanism and is not measured."
+)
 _VERDICTS = {"held": Tone.GOOD, "not here": Tone.BAD}
 
 
 def bench_report(result: Bench, unit: str) -> Report:
     """One measurement: CSV has a line for each mechanism."""
-    return Report(result, result.mechanisms, lambda: bench_view(result, unit), result.notes, unit=unit)
+    return Report(result, result.rows, lambda: bench_view(result, unit), result.notes, unit=unit)
 
 
 def bench_view(result: Bench, unit: str) -> View:
@@ -32,36 +36,29 @@ def bench_view(result: Bench, unit: str) -> View:
     if result.offload is not None:
         blocks.append(_offload(result.offload, unit))
     blocks.append(_claims(result.claims))
-    blocks.append(
-        Lines(
-            (
-                _WHAT,
-                "layer: attention with its projections, and the new row stored; no feed-forward network.",
-            )
-        )
-    )
+    blocks.append(Lines((_WHAT, _PROJECTIONS)))
     return View(tuple(blocks))
 
 
 def _answer(result: Bench) -> Lines:
     best = result.fastest
-    time = _ms(best.attention.timed.median_seconds)
-    told = f" is the fastest of {len(result.mechanisms)} here" if len(result.mechanisms) > 1 else ""
-    faster = "" if best.speed_up is None or best.mechanism == "mha" else f", {best.speed_up:.2f} x MHA"
-    words = f"{told}: {time} ms for attention of a layer{faster}, {best.attention.bound_share:.0%} of its bound"
+    time = _ms(best.attention.median_s)
+    told = f" is the fastest of {len(result.rows)} here" if len(result.rows) > 1 else ""
+    faster = "" if best.speedup_over_mha is None or best.mechanism == "mha" else f", {best.speedup_over_mha:.2f} x MHA"
+    words = f"{told}: {time} ms for attention of a layer{faster}, {best.attention.share_of_bound:.0%} of its bound"
     return Lines((Line((Span(best.mechanism, Tone.STRONG), Span(words))),))
 
 
 def _question(result: Bench, unit: str) -> Grid:
     machine, workload = result.machine, result.workload
     rates = (
-        f"read {machine.read.per_second / _GIGA:.1f} GB/s ({machine.read.how}), matrix "
-        f"{machine.matrix.per_second / _GIGA:,.0f} GFLOP/s ({machine.matrix.how}), processor's caches "
-        f"{format_size(machine.cache_bytes, unit)} {unit}"
+        f"read {machine.read.per_s / _GIGA:.1f} GB/s ({machine.read.how}), matrix "
+        f"{machine.matrix.per_s / _GIGA:,.0f} GFLOP/s ({machine.matrix.how}), processor's caches "
+        f"{format_size(machine.processor_cache_bytes, unit)} {unit}"
     )
     rows = (
         Row((result.model.name, f"{workload.words}, cache in {result.cache_dtype}")),
-        Row((machine.device, f"{machine.name}, {_threads(result)}torch {machine.torch}, {machine.system}")),
+        Row((machine.device, f"{machine.device_name}, {_threads(result)}torch {machine.torch}, {machine.system}")),
         Row(("measured", rates)),
     )
     return Grid((Column(), Column()), rows)
@@ -90,28 +87,28 @@ def _parts(result: Bench) -> Grid:
         right("x MHA"),
     )
     rows = []
-    for each in result.mechanisms:
+    for each in result.rows:
         name = f"{each.mechanism} (own)" if each.own else each.mechanism
-        rows.append(_part(name, "attention", each.attention, each.speed_up, weight=Weight.PLAIN))
-        rows.append(_part("", "layer", each.whole, None, weight=Weight.PART))
+        rows.append(_part(name, "attention", each.attention, each.speedup_over_mha, weight=Weight.PLAIN))
+        rows.append(_part("", "+ projections", each.with_projections, None, weight=Weight.PART))
     return Grid(columns, tuple(rows))
 
 
-def _part(name: str, what: str, part: Part, speed_up: float | None, *, weight: Weight) -> Row:
+def _part(name: str, what: str, part: Part, speedup_over_mha: float | None, *, weight: Weight) -> Row:
     return Row(
         (
             name,
             what,
-            _ms(part.timed.median_seconds),
-            f"{part.timed.spread:.0%}",
+            _ms(part.median_s),
+            f"{part.spread:.0%}",
             f"{part.bytes / 1e6:,.1f}",
-            f"{part.operations / 1e6:,.0f}",
-            f"{part.bytes_per_second / _GIGA:.3g}",
-            f"{part.read_share:.0%}",
-            f"{part.matrix_share:.0%}",
-            _ms(part.bound_seconds),
-            f"{part.bound_share:.0%} ({part.limited_by})",
-            "" if speed_up is None else f"{speed_up:.2f}",
+            f"{part.flops / 1e6:,.0f}",
+            f"{part.bytes_per_s / _GIGA:.3g}",
+            f"{part.share_of_bandwidth:.0%}",
+            f"{part.share_of_flops:.0%}",
+            _ms(part.bound_s),
+            f"{part.share_of_bound:.0%} ({part.limited_by})",
+            "" if speedup_over_mha is None else f"{speedup_over_mha:.2f}",
         ),
         weight=weight,
     )
@@ -119,15 +116,15 @@ def _part(name: str, what: str, part: Part, speed_up: float | None, *, weight: W
 
 def _paths(result: Bench) -> Grid:
     columns = (Column("mechanism"), Column("path"), right("ms"), right("x best"), Column("what became of it"))
-    rows = [_path(each, path) for each in result.mechanisms for path in each.paths]
+    rows = [_path(each, path) for each in result.rows for path in each.paths]
     return Grid(columns, tuple(rows))
 
 
 def _path(measured: Measured, path: Tried) -> Row:
-    best = measured.attention.timed.median_seconds
+    best = measured.attention.median_s
     time, slower = "", ""
     if path.attention is not None:
-        time, slower = _ms(path.attention.median_seconds), f"{path.attention.median_seconds / best:.2f}"
+        time, slower = _ms(path.attention.median_s), f"{path.attention.median_s / best:.2f}"
     told = {"stopped": "slow: stopped after one sample", "slower": "slower"}.get(path.state, path.state)
     told = f"{told}: {path.why}" if path.why else told
     tone = Tone.GOOD if path.state == "chosen" else Tone.BAD if path.state in {"wrong", "failed"} else Tone.PLAIN
@@ -138,7 +135,7 @@ def _growth(growth: tuple[Growth, ...]) -> Grid:
     columns = (Column("growth"), Column("of"), Column("ms at tokens"), right("exponent"), Column("path", drop=1))
     rows = []
     for each in growth:
-        points = ", ".join(f"{_ms(point.timed.median_seconds)} at {point.tokens:,}" for point in each.points)
+        points = ", ".join(f"{_ms(point.median_s)} at {point.tokens:,}" for point in each.points)
         exponent = "" if each.exponent is None else f"{each.exponent:.2f}"
         step = "decode step" if each.step == "decode" else "prefill, one prompt"
         rows.append(Row((each.mechanism, step, points, exponent, each.path)))
@@ -148,8 +145,8 @@ def _growth(growth: tuple[Growth, ...]) -> Grid:
 def _offload(away: Offloaded, unit: str) -> Lines:
     told = (
         f"offload: {format_size(away.bytes, unit)} {unit} of {away.mechanism}'s cache in {away.where}, read at "
-        f"{away.link.per_second / _GIGA:.3g} GB/s: {_ms(away.timed.median_seconds)} ms a layer, {away.fall:.1f} x the "
-        f"time with all of it in memory; bound {_ms(away.bound_seconds)} ms, {away.bound_share:.0%} of the time"
+        f"{away.link.per_s / _GIGA:.3g} GB/s: {_ms(away.median_s)} ms a layer, {away.fall:.1f} x the "
+        f"time with all of it in memory; bound {_ms(away.bound_s)} ms, {away.share_of_bound:.0%} of the time"
     )
     return Lines((told,))
 

@@ -31,6 +31,8 @@ def estimate_report(result: Estimate, unit: str, *, explain: bool, command: str)
 
 def _csv_row(result: Estimate) -> dict[str, Any]:
     """CSV's columns do not depend on the answer: a rank's figures are empty where no deployment holds the workload."""
+    from kvcalc.verbs.measured import MeasuredSpeed  # noqa: PLC0415  # for start-up time
+
     gpus = contents(result.gpus)
     del gpus["most_sequences"]
     gpus["per_rank"] = result.gpus.per_rank or _empty(RankResult)
@@ -44,6 +46,7 @@ def _csv_row(result: Estimate) -> dict[str, Any]:
         "mix": result.question.mix,
         "gpus": gpus,
         "decode": decode,
+        "measured": result.measured or _empty(MeasuredSpeed),
         "prefill": prefill,
         "spill": result.spill or _empty(SpillResult),
         "handoff": result.handoff or _empty(Handoff),

@@ -151,6 +151,8 @@ def _further(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
     yield from tier_lines(result.tiers, result.handoff, result.workload.context, unit)
     if result.decode is not None:
         yield from decode_lines(result.decode)
+    if result.measured is not None:
+        yield result.measured.words
     if result.prefill is not None:
         yield prefill_line(result.prefill)
     yield from not_modelled_line(result.not_modelled, explain=explain)

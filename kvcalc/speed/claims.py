@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.catalogue.articles import articles
@@ -12,14 +13,14 @@ if TYPE_CHECKING:
 
     from kvcalc.catalogue.articles import Measurable
     from kvcalc.speed.rates import Timed
-    from kvcalc.speed.result import Growth, Measured
+    from kvcalc.speed.result import Growth, Measured, Part
 
 NAIVE_MLA = "mla-naive"
 """MLA whose keys and values are expanded at every step."""
 
 
 class _Figure(NamedTuple):
-    """A ratio or an exponent, with what the quartiles make of it."""
+    """A ratio, an exponent or a share, with what the quartiles make of it."""
 
     low: float
     figure: float
@@ -34,16 +35,48 @@ def claims(measured: Sequence[Measured], growth: Sequence[Growth], naive: str) -
         growth: of steps and prompts.
         naive: the name of the path that expands MLA's latents.
     """
-    times = {each.mechanism.partition("-")[0]: each.attention.timed for each in measured}
+    parts = {kind: each.attention for kind, each in _of_each_kind(measured).items()}
+    times: dict[str, Timed] = {**parts}
     for each in measured:
         for path in each.paths:
             if path.name == naive and path.attention is not None:
                 times[NAIVE_MLA] = path.attention
-    return tuple(_claim(each, times, growth) for each in articles().measurable)
+    return tuple(_claim(each, times, parts, growth) for each in articles().measurable)
 
 
-def _claim(each: Measurable, times: dict[str, Timed], growth: Sequence[Growth]) -> Claim:
-    if each.growth:
+def with_claims(measured: Sequence[Measured], found: Sequence[Claim]) -> tuple[Measured, ...]:
+    """Each mechanism with the articles' words for how fast it is, and whether they held."""
+    compared, told = _of_each_kind(measured), []
+    for each in measured:
+        words, holds = _said(_kind(each), found) if each is compared[_kind(each)] else (None, None)
+        told.append(replace(each, claim=words, holds=holds))
+    return tuple(told)
+
+
+def _said(kind: str, found: Sequence[Claim]) -> tuple[str | None, bool | None]:
+    """The first words that are said of a kind, and whether all that was asked of them held."""
+    words = next((each.words for each in found if each.mechanism == kind), None)
+    verdicts = {each.verdict for each in found if (each.mechanism, each.words) == (kind, words)}
+    return words, False if "not here" in verdicts else True if verdicts == {"held"} else None
+
+
+def _kind(each: Measured) -> str:
+    return each.mechanism.partition("-")[0]
+
+
+def _of_each_kind(measured: Sequence[Measured]) -> dict[str, Measured]:
+    """mha, gqa, mqa and mla: of several with other numbers of heads the model's own, else the first."""
+    found: dict[str, Measured] = {}
+    for each in sorted(measured, key=lambda each: not each.own):
+        found.setdefault(_kind(each), each)
+    return found
+
+
+def _claim(each: Measurable, times: dict[str, Timed], parts: dict[str, Part], growth: Sequence[Growth]) -> Claim:
+    if each.idle:
+        asked = f"attention of a step of {each.idle}: share of the matrix rate that it reaches"
+        found = _share(parts.get(each.idle))
+    elif each.growth:
         asked, found = f"the exponent of {each.growth} over tokens", _exponent(each.growth, growth)
     else:
         asked = f"attention of a step: seconds of {each.than} over those of {each.faster}"
@@ -67,10 +100,17 @@ def _ratio(slow: Timed | None, fast: Timed | None) -> _Figure | None:
     if slow is None or fast is None:
         return None
     return _Figure(
-        slow.low_seconds / fast.high_seconds,
-        slow.median_seconds / fast.median_seconds,
-        slow.high_seconds / fast.low_seconds,
+        slow.low_s / fast.high_s,
+        slow.median_s / fast.median_s,
+        slow.high_s / fast.low_s,
     )
+
+
+def _share(part: Part | None) -> _Figure | None:
+    if part is None:
+        return None
+    busy_s = part.share_of_flops * part.median_s
+    return _Figure(busy_s / part.high_s, part.share_of_flops, busy_s / part.low_s)
 
 
 def _exponent(step: str, growth: Sequence[Growth]) -> _Figure | None:

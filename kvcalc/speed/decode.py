@@ -52,24 +52,24 @@ class Bench(NamedTuple):
 
     def copies(self, cache_bytes: int, times: int) -> int:
         """Caches that take turns, so that each lies outside of the processor's caches when its turn comes."""
-        return max(1, -(-times * self.machine.cache_bytes // cache_bytes))
+        return max(1, -(-times * self.machine.processor_cache_bytes // cache_bytes))
 
     def part(self, timed: Timed, size: int, operations: int) -> Part:
         """Figures of a step that reads and computes so much."""
-        median, read, matrix = timed.median_seconds, self.machine.read, self.machine.matrix
-        memory, compute = size / read.per_second, operations / matrix.per_second
+        median, read, matrix = timed.median_s, self.machine.read, self.machine.matrix
+        memory, compute = size / read.per_s, operations / matrix.per_s
         bound = max(memory, compute)
         return Part(
-            timed=timed,
+            **timed.times,
             bytes=size,
-            operations=operations,
-            bytes_per_second=size / median,
-            operations_per_second=operations / median,
-            read_share=memory / median,
-            matrix_share=compute / median,
-            bound_seconds=bound,
+            flops=operations,
+            bytes_per_s=size / median,
+            flops_per_s=operations / median,
+            share_of_bandwidth=memory / median,
+            share_of_flops=compute / median,
+            bound_s=bound,
             limited_by="compute" if compute > memory else "memory",
-            bound_share=bound / median,
+            share_of_bound=bound / median,
         )
 
 
@@ -135,31 +135,35 @@ def decode(bench: Bench, case: Case, times_larger: int) -> tuple[Measured, Path]
     tried: list[Tried] = []
     best: tuple[Path, Timed] | None = None
     for path in paths_of(case.mechanism):
-        one = _try(bench, case, path, facts, best and best[1].median_seconds, (size, positions, copies), module)
+        one = _try(bench, case, path, facts, best and best[1].median_s, (size, positions, copies), module)
         tried.append(one)
         bench.device.release()
         if one.state == "slower" and one.attention is not None:
-            best = min(best or (path, one.attention), (path, one.attention), key=lambda each: each[1].median_seconds)
+            best = min(best or (path, one.attention), (path, one.attention), key=lambda each: each[1].median_s)
     if best is None:
         told = "; ".join(f"{each.name}: {each.why}" for each in tried)
         raise CannotRunError(f"{case.name}: no path works here ({told})")
     path, timed = best
     data = filled(bench, case, path, positions, copies, module)
-    whole = bench.watch.timed(f"{case.name}, whole layer", data.whole(path))
+    whole = bench.watch.timed(f"{case.name}, with projections", data.whole(path))
     weights = sum(weight.numel() for weight in module.parameters() if weight.dim() > 1)
     cost = (size + weights * bench.dtype.itemsize, case.operations(context) + 2 * weights * case.sequences)
     chosen = tuple(_chosen(each) if each.name == path.name else each for each in tried)
     found = Measured(
         mechanism=case.name,
         own=case.own,
+        path=path.name,
+        batch=case.sequences,
+        context=context,
+        attention=bench.part(timed, size, case.operations(context)),
+        speedup_over_mha=None,
+        claim=None,
+        holds=None,
         layer=case.layer.label,
         layers=case.layers,
         positions=positions,
         copies=copies,
-        path=path.name,
-        attention=bench.part(timed, size, case.operations(context)),
-        whole=bench.part(whole, *cost),
-        speed_up=None,
+        with_projections=bench.part(whole, *cost),
         paths=chosen,
     )
     return found, path

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.speed.decode import Bench
     from kvcalc.speed.paths import Path
     from kvcalc.speed.prefill import PrefillPath, Prompt
-    from kvcalc.speed.result import Measured
+    from kvcalc.speed.result import Measured, Part
 
 
 DECODE_SHARES = (4, 2)
@@ -45,10 +45,13 @@ def decode_growth(bench: Bench, case: Case, path: Path, found: Measured, times_l
         timed = bench.watch.timed(f"{case.name}, {tokens:,} tokens", data.attention(path))
         del data
         part = bench.part(timed, size, case.operations(tokens))
-        points.append(Point(tokens, timed, part.operations, part.matrix_share))
-    whole = found.attention
-    points.append(Point(context, whole.timed, whole.operations, whole.matrix_share))
+        points.append(_point(tokens, part))
+    points.append(_point(context, found.attention))
     return Growth(case.name, "decode", path.name, exponent(points), None, tuple(points))
+
+
+def _point(tokens: int, part: Part) -> Point:
+    return Point(**part.times, tokens=tokens, flops=part.flops, share_of_flops=part.share_of_flops)
 
 
 def prefill_growth(bench: Bench, case: Case) -> Growth | None:
@@ -76,8 +79,8 @@ def prefill_growth(bench: Bench, case: Case) -> Growth | None:
             lambda turn, prompts=prompts: path.call(prompts[turn % 2]),  # type: ignore[misc]
         )
         operations = case.prefill_operations(tokens)
-        share = operations / bench.machine.matrix.per_second / timed.median_seconds
-        points.append(Point(tokens, timed, operations, share))
+        share = operations / bench.machine.matrix.per_s / timed.median_s
+        points.append(Point(**timed.times, tokens=tokens, flops=operations, share_of_flops=share))
     return Growth(case.name, "prefill", path.name, exponent(points), errors[path], tuple(points))
 
 
@@ -96,7 +99,7 @@ def exponent(points: Sequence[Point]) -> float | None:
     if len(points) < 2:  # noqa: PLR2004  # one point has no slope
         return None
     x = [log(point.tokens) for point in points]
-    y = [log(point.timed.median_seconds) for point in points]
+    y = [log(point.median_s) for point in points]
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     spread = sum((each - mean_x) ** 2 for each in x)
     return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from kvcalc.speed.rates import Timed
     from kvcalc.speed.timing import Stopwatch
     from kvcalc.verification.devices import Device
 
@@ -45,11 +46,11 @@ def measured_machine(device: Device, dtype: torch.dtype, watch: Stopwatch, *, le
     """
     return Machine(
         device=device.kind,
-        name=device.name,
+        device_name=device.name,
         system=f"{platform.system()} {platform.machine()}",
         torch=str(torch.__version__),
         threads=torch.get_num_threads(),
-        cache_bytes=cache_bytes(device),
+        processor_cache_bytes=cache_bytes(device),
         bf16=has_bf16(device),
         read=_read(device, dtype, watch, MIB if least else _READ_BYTES[device.kind]),
         matrix=_matrix(device, dtype, watch, 64 if least else _MATRIX_SIZE[device.kind]),
@@ -63,11 +64,11 @@ def refuse_a_change(before: Machine, device: Device, dtype: torch.dtype, watch: 
         CannotRunError: its read bandwidth is another one than before.
     """
     after = _read(device, dtype, watch, before.read.work)
-    change = abs(after.per_second / before.read.per_second - 1)
+    change = abs(after.per_s / before.read.per_s - 1)
     if change > MOST_SPREAD:
         raise CannotRunError(
-            f"the read bandwidth was {before.read.per_second / 1e9:.1f} GB/s before and "
-            f"{after.per_second / 1e9:.1f} after: figures of one run cannot be compared; let nothing else run on this "
+            f"the read bandwidth was {before.read.per_s / 1e9:.1f} GB/s before and "
+            f"{after.per_s / 1e9:.1f} after: figures of one run cannot be compared; let nothing else run on this "
             "machine, and measure again"
         )
 
@@ -117,8 +118,12 @@ def _read(device: Device, dtype: torch.dtype, watch: Stopwatch, size: int) -> Ra
     found = []
     for name, way in ways.items():
         timed = watch.timed(f"read bandwidth, by {name}", lambda _, way=way: way(memory))  # type: ignore[misc]
-        found.append(Rate(f"{name} of {memory.nbytes:,} bytes", memory.nbytes / timed.median_seconds, size, timed))
-    return max(found, key=lambda rate: rate.per_second)
+        found.append(_rate(timed, f"{name} of {memory.nbytes:,} bytes", memory.nbytes))
+    return max(found, key=lambda rate: rate.per_s)
+
+
+def _rate(timed: Timed, how: str, work: int) -> Rate:
+    return Rate(**timed.times, how=how, per_s=work / timed.median_s, work=work)
 
 
 def _times_vector(memory: Tensor) -> Callable[[Tensor], Tensor]:
@@ -131,4 +136,4 @@ def _matrix(device: Device, dtype: torch.dtype, watch: Stopwatch, size: int) -> 
     pairs = [torch.rand(2, size, size, device=device.torch_device).to(dtype) for _ in range(2)]
     timed = watch.timed("rate of a matrix product", lambda turn: torch.mm(*pairs[turn % 2]))
     work = 2 * size**3
-    return Rate(f"{size:,} x {size:,} by {size:,} x {size:,}", work / timed.median_seconds, work, timed)
+    return _rate(timed, f"{size:,} x {size:,} by {size:,} x {size:,}", work)

@@ -100,20 +100,22 @@ def offloaded(bench: Bench, case: Case, path: FastPath, found: Measured, share: 
         timed = bench.watch.timed(f"{case.name}, with a share of its cache away", step, held.forget)
         held.parts.clear()
     whole = found.attention
-    link_rate = Rate(f"copy of {size:,} bytes from {held.where}", size / link.median_seconds, size, link)
-    stays = (whole.bytes - size) / bench.machine.read.per_second
-    bound = max(stays, whole.operations / bench.machine.matrix.per_second, link.median_seconds)
+    link_rate = Rate(
+        **link.times, how=f"copy of {size:,} bytes from {held.where}", per_s=size / link.median_s, work=size
+    )
+    stays = (whole.bytes - size) / bench.machine.read.per_s
+    bound = max(stays, whole.flops / bench.machine.matrix.per_s, link.median_s)
     return Offloaded(
+        **timed.times,
         mechanism=case.name,
         path=path.name,
         where=held.where,
         share=float(share),
         bytes=size,
-        timed=timed,
-        fall=timed.median_seconds / whole.timed.median_seconds,
+        fall=timed.median_s / whole.median_s,
         link=link_rate,
-        bound_seconds=bound,
-        bound_share=bound / timed.median_seconds,
+        bound_s=bound,
+        share_of_bound=bound / timed.median_s,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.noun import noun
-from kvcalc.record import Record, Result
-from kvcalc.speed.rates import Machine, Rate, Timed
+from kvcalc.record import Record, Result, flattened
+from kvcalc.speed.rates import OF_A_MACHINE, Machine, Rate, Timed
 
 if TYPE_CHECKING:
     from kvcalc.note import Note
@@ -34,76 +35,82 @@ class Tried(Record):
 
 
 @noun
-class Part(Record):
-    """Attention alone, or the layer with its projections.
+class Part(Timed):
+    """A decode step of attention alone, or with its projections.
 
     Attributes:
         bytes: that it must read, at least.
-        operations: that it must compute, at least.
-        bytes_per_second: by the median.
-        operations_per_second: likewise.
-        read_share: of the measured read bandwidth.
-        matrix_share: of the measured rate of a matrix product.
-        bound_seconds: the longer of bytes / bandwidth and operations / rate, as measured here.
+        flops: operations that it must compute, at least.
+        bytes_per_s: by the median.
+        flops_per_s: likewise.
+        share_of_bandwidth: of the measured read bandwidth.
+        share_of_flops: of the measured rate of a matrix product.
+        bound_s: the longer of bytes / bandwidth and operations / rate, as measured here.
         limited_by: memory or compute.
-        bound_share: bound_seconds / median.
+        share_of_bound: bound_s / median_s.
     """
 
-    timed: Timed
     bytes: int
-    operations: int
-    bytes_per_second: float
-    operations_per_second: float
-    read_share: float
-    matrix_share: float
-    bound_seconds: float
+    flops: int
+    bytes_per_s: float
+    flops_per_s: float
+    share_of_bandwidth: float
+    share_of_flops: float
+    bound_s: float
     limited_by: str
-    bound_share: float
+    share_of_bound: float
 
 
 @noun
 class Measured(Record):
-    """One mechanism.
+    """One mechanism: a decode step of attention in one layer.
 
     Attributes:
         own: whether it is the model's own.
+        path: the fastest one.
+        batch: sequences of the step.
+        context: tokens of each.
+        attention: one step of it; in JSON its figures.
+        speedup_over_mha: MHA's median over this one; None where MHA was not measured.
+        claim: the articles' words for how fast it is; None where they have none that is measured here.
+        holds: whether they held; None where they were not measured, or where that lies within the spread.
         layer: the kind of layer that was measured.
         layers: how many of them the model has.
         positions: rows of each sequence that a step reads.
         copies: caches that took turns, so that none lay in the processor's caches.
-        path: the fastest one.
-        attention: one step of it.
-        whole: one step of the attention layer: projections, the new row, attention, output projection.
-        speed_up: of attention over MHA's; None where MHA was not measured.
+        with_projections: a step of projections, the new row, attention and the output projection.
         paths: all that were tried.
     """
 
     mechanism: str
     own: bool
+    path: str
+    batch: int
+    context: int
+    attention: Part = field(metadata=flattened(*Part.__match_args__))
+    speedup_over_mha: float | None
+    claim: str | None
+    holds: bool | None
     layer: str
     layers: int
     positions: int
     copies: int
-    path: str
-    attention: Part
-    whole: Part
-    speed_up: float | None
+    with_projections: Part
     paths: tuple[Tried, ...]
 
 
 @noun
-class Point(Record):
+class Point(Timed):
     """At so many tokens of one sequence.
 
     Attributes:
-        operations: that must be computed, at least.
-        matrix_share: of the measured rate of a matrix product.
+        flops: operations that must be computed, at least.
+        share_of_flops: of the measured rate of a matrix product.
     """
 
     tokens: int
-    timed: Timed
-    operations: int
-    matrix_share: float
+    flops: int
+    share_of_flops: float
 
 
 @noun
@@ -155,7 +162,7 @@ class Claim(Record):
 
 
 @noun
-class Offloaded(Record):
+class Offloaded(Timed):
     """Attention with a share of the sequences' caches in host memory, or of a CPU in a file.
 
     Attributes:
@@ -164,11 +171,10 @@ class Offloaded(Record):
         where: what holds the share.
         share: of the bytes, as asked for.
         bytes: that lie there.
-        timed: one step of attention.
         fall: its median over the median with all of the cache on the device.
         link: how fast those bytes come.
-        bound_seconds: the longest of bytes / bandwidth of what stays, operations / rate and bytes there / link.
-        bound_share: bound_seconds / median.
+        bound_s: the longest of bytes / bandwidth of what stays, operations / rate and bytes there / link.
+        share_of_bound: bound_s / median_s.
     """
 
     mechanism: str
@@ -176,11 +182,10 @@ class Offloaded(Record):
     where: str
     share: float
     bytes: int
-    timed: Timed
     fall: float
     link: Rate
-    bound_seconds: float
-    bound_share: float
+    bound_s: float
+    share_of_bound: float
 
 
 @noun
@@ -188,17 +193,19 @@ class Bench(Result):
     """The answer.
 
     Attributes:
+        machine: what it was measured on; in JSON its figures.
         cache_dtype: the format that caches were kept and computed in.
+        rows: the mechanisms.
         offload: None unless asked for.
     """
 
     command: ClassVar[str] = "bench"
 
-    machine: Machine
+    machine: Machine = field(metadata=flattened(*OF_A_MACHINE))
     model: ModelSummary
     workload: WorkloadSummary
     cache_dtype: str
-    mechanisms: tuple[Measured, ...]
+    rows: tuple[Measured, ...]
     growth: tuple[Growth, ...]
     claims: tuple[Claim, ...]
     offload: Offloaded | None
@@ -207,12 +214,12 @@ class Bench(Result):
     @property
     def fastest(self) -> Measured:
         """The mechanism whose attention took least."""
-        return min(self.mechanisms, key=lambda each: each.attention.timed.median_seconds)
+        return min(self.rows, key=lambda each: each.attention.median_s)
 
     @property
     def brief(self) -> str:
         best = self.fastest
         return (
-            f"{self.model.name} on {self.machine.name}: {best.mechanism} is the fastest of {len(self.mechanisms)}, "
-            f"{best.attention.timed.median_seconds * 1000:.3g} ms a layer"
+            f"{self.model.name} on {self.machine.device_name}: {best.mechanism} is the fastest of {len(self.rows)}, "
+            f"{best.attention.median_s * 1000:.3g} ms a layer"
         )

@@ -12,7 +12,7 @@ from kvcalc.errors import CannotRunError
 from kvcalc.note import note
 from kvcalc.scenario.scenario import cache_format
 from kvcalc.speed.case import cases_of, format_of
-from kvcalc.speed.claims import claims
+from kvcalc.speed.claims import claims, with_claims
 from kvcalc.speed.decode import Bench, decode
 from kvcalc.speed.growth import decode_growth, prefill_growth
 from kvcalc.speed.machine import TIMES_LARGER, has_bf16, measured_machine, refuse_a_change
@@ -98,14 +98,15 @@ def run(
         refuse_a_change(machine, device, DTYPES[name], watch)
     measured = _with_speed_ups(measured)
     known = tuple(each for each in growth if each is not None)
+    found_of_claims = claims(measured, known, NAIVE)
     return Result(
         machine=machine,
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary.of(scenario.workload),
         cache_dtype=name,
-        mechanisms=tuple(measured),
+        rows=with_claims(measured, found_of_claims),
         growth=known,
-        claims=claims(measured, known, NAIVE),
+        claims=found_of_claims,
         offload=away,
         notes=(*scenario.notes, *notes, *_notes(cases, left_out, measured)),
     )
@@ -159,8 +160,8 @@ def _with_speed_ups(measured: list[Measured]) -> list[Measured]:
     mha = next((each for each in measured if each.mechanism == "mha"), None)
     if mha is None:
         return measured
-    base = mha.attention.timed.median_seconds
-    return [replace(each, speed_up=base / each.attention.timed.median_seconds) for each in measured]
+    base = mha.attention.median_s
+    return [replace(each, speedup_over_mha=base / each.attention.median_s) for each in measured]
 
 
 def _notes(cases: list[Case], left_out: dict[str, str], measured: list[Measured]) -> Iterator[Note]:
@@ -169,7 +170,7 @@ def _notes(cases: list[Case], left_out: dict[str, str], measured: list[Measured]
     if any(case.layer.span for case in cases):
         spans = next(case.layer.label for case in cases if case.layer.span)
         yield note("bench-window", f"prefill is not measured of layers with a span: {spans}", layer=spans)
-    above = [each.mechanism for each in measured if each.attention.bound_share > 1]
+    above = [each.mechanism for each in measured if each.attention.share_of_bound > 1]
     if above:
         yield note(
             "bench-above-bound",

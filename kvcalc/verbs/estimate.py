@@ -74,6 +74,7 @@ def estimate(scenario: Scenario) -> Estimate:
         memory=memory_of(scenario, peak, asked, asked_rank),
         gpus=_gpus(ranks, asked, found, found_rank, used),
         decode=decode,
+        measured=None,
         prefill=prefill_bound(scenario, shown.deployment, ranks) if can else None,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         tiers=tiers(ranks, shown.deployment),

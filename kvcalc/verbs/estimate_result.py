@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Sum, Term
     from kvcalc.verbs.decode_bound import DecodeBound
+    from kvcalc.verbs.measured import MeasuredSpeed
     from kvcalc.verbs.mixed import KindSummary, Percentiles
     from kvcalc.verbs.prefill_bound import PrefillBound
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
@@ -194,7 +195,8 @@ class Estimate(Result):
         tiers: beside the same deployment; none unless asked for.
         handoff: to the same deployment; None unless asked for.
         decode: of the deployment asked for, else of the smallest; None where it is not known.
-        prefill: likewise, of the first token of one request.
+        measured: what `kvcalc bench` measured of this on a machine; None unless a file of it is given.
+        prefill: as `decode`, of the first token of one request.
         question: what was asked, for people.
         temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         scenario: what this was computed from.
@@ -213,6 +215,7 @@ class Estimate(Result):
     memory: MemoryResult
     gpus: GpusResult
     decode: DecodeBound | None
+    measured: MeasuredSpeed | None
     prefill: PrefillBound | None
     spill: SpillResult | None
     tiers: tuple[Tier, ...]

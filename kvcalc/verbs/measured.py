@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Never
 
 from kvcalc.errors import KvcalcError, one_line
 from kvcalc.importers.json_text import parse_mapping, read_text
-from kvcalc.note import note
+from kvcalc.noun import noun
+from kvcalc.record import Record
 
 if TYPE_CHECKING:
-    from kvcalc.note import Note
     from kvcalc.verbs.estimate_result import Estimate
 
 LEAST, MOST = 1e-12, 1e12
@@ -21,8 +21,39 @@ _LONGEST_NAME = 100
 """Characters of a name in the file."""
 
 
-def measured_note(file: str, model: str | None, result: Estimate) -> Note:
-    """What the machine of a measurement took for what an estimate is of, as a note with the figures.
+@noun
+class MeasuredSpeed(Record):
+    """What a machine took for attention of a decode step, of another run: it says nothing of other machines.
+
+    Attributes:
+        machine: its name, device, threads and torch.
+        layer: the kind of layer that was measured.
+        layers: how many of them the model has.
+        seconds_per_layer: the median.
+        bound_seconds_per_layer: by the bandwidth and the rate that were measured there.
+        seconds: of all of these layers, without weights.
+    """
+
+    machine: str
+    layer: str
+    layers: int
+    seconds_per_layer: float
+    bound_seconds_per_layer: float
+    seconds: float
+
+    @property
+    def words(self) -> str:
+        """What a person reads of it."""
+        each, bound = self.seconds_per_layer, self.bound_seconds_per_layer
+        return (
+            f"measured on {self.machine}: attention of a step takes {each * 1000:.3g} ms a layer, {each / bound:.2f} "
+            f"times the bound of that machine ({bound * 1000:.3g} ms), and {self.seconds * 1000:.4g} ms for "
+            f"{self.layers:,} layers of that kind, without weights"
+        )
+
+
+def measured_speed(file: str, model: str | None, result: Estimate) -> MeasuredSpeed:
+    """What the machine of a measurement took for what an estimate is of.
 
     Args:
         file: what `kvcalc bench --json -o FILE` wrote.
@@ -41,7 +72,7 @@ def measured_note(file: str, model: str | None, result: Estimate) -> Note:
     found.same("model.name", scenario.model.name, again)
     found.same("workload.batch", workload.batch, again)
     found.same("workload.context", workload.context, again)
-    row = next((each for each in found.rows("mechanisms") if each.value("own") is True), None)
+    row = next((each for each in found.rows("rows") if each.value("own") is True), None)
     if row is None:
         found.refuse(f"measured other mechanisms than the model's own{again}")
     label, layers = row.word("layer"), {layer.label: layer for layer in scenario.model.distinct()}
@@ -52,22 +83,10 @@ def measured_note(file: str, model: str | None, result: Estimate) -> Note:
     if formats != {dtype}:
         asked = ", ".join(sorted(formats))
         found.refuse(f"measured a cache in {dtype}, and this is in {asked}; next: --cache-dtype {dtype}")
-    seconds = row.number("attention.timed.median_seconds")
-    bound = row.number("attention.bound_seconds")
+    seconds = row.number("median_s")
+    bound = row.number("bound_s")
     number = scenario.model.distinct()[layer]
-    where = _machine(found)
-    return note(
-        "measured-attention",
-        f"measured on {where}: attention of a step takes {seconds * 1000:.3g} ms a layer, {seconds / bound:.2f} times "
-        f"the bound of that machine ({bound * 1000:.3g} ms), so {seconds * number * 1000:.4g} ms for {number:,} layers "
-        "of that kind, without weights; it says nothing of another machine",
-        machine=where,
-        layer=label,
-        layers=number,
-        seconds=seconds,
-        bound_seconds=bound,
-        seconds_of_layers=seconds * number,
-    )
+    return MeasuredSpeed(_machine(found), label, number, seconds, bound, seconds * number)
 
 
 def _measured_anew(model: str | None, result: Estimate) -> str:
@@ -83,9 +102,9 @@ def _measured_anew(model: str | None, result: Estimate) -> str:
 
 def _machine(found: _Read) -> str:
     """'AMD EPYC (cpu, 2 threads, torch 2.13.0)'."""
-    device, threads = found.word("machine.device"), found.number("machine.threads")
+    device, threads = found.word("device"), found.number("threads")
     told = f"{threads:.0f} threads, " if device == "cpu" else ""
-    return f"{found.word('machine.name')} ({device}, {told}torch {found.word('machine.torch')})"
+    return f"{found.word('device_name')} ({device}, {told}torch {found.word('torch')})"
 
 
 class _Read:

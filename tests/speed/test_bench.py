@@ -71,42 +71,42 @@ def result() -> Bench:
 
 
 def test_bytes_and_operations_are_those_of_the_formulas(result: Bench) -> None:
-    by_name = {each.mechanism: each for each in result.mechanisms}
+    by_name = {each.mechanism: each for each in result.rows}
     assert list(by_name) == ["mha", "gqa-2", "mqa", "mla"]
-    assert [each.own for each in result.mechanisms] == [False, True, False, False]
+    assert [each.own for each in result.rows] == [False, True, False, False]
     size = 4 if result.cache_dtype == "fp32" else 2
     assert by_name["mha"].attention.bytes == size * 2 * 64 * 8 * (16 + 16)
     assert by_name["gqa-2"].attention.bytes == size * 2 * 64 * 2 * (16 + 16)
     assert by_name["mqa"].attention.bytes == size * 2 * 64 * (16 + 16)
     assert by_name["mla"].attention.bytes == size * 2 * 64 * (64 + 8)
-    assert by_name["gqa-2"].attention.operations == 2 * 2 * 64 * 8 * (16 + 16)
-    assert by_name["mla"].attention.operations == 2 * 2 * 64 * 8 * (64 + 64 + 8)
+    assert by_name["gqa-2"].attention.flops == 2 * 2 * 64 * 8 * (16 + 16)
+    assert by_name["mla"].attention.flops == 2 * 2 * 64 * 8 * (64 + 64 + 8)
     assert by_name["gqa-2"].layers == 3
     weights = 128 * 128 * 2 + 2 * 128 * 32  # q and o, k and v
-    assert by_name["gqa-2"].whole.bytes - by_name["gqa-2"].attention.bytes == size * weights
-    assert by_name["gqa-2"].whole.operations - by_name["gqa-2"].attention.operations == 2 * 2 * weights
+    assert by_name["gqa-2"].with_projections.bytes - by_name["gqa-2"].attention.bytes == size * weights
+    assert by_name["gqa-2"].with_projections.flops - by_name["gqa-2"].attention.flops == 2 * 2 * weights
 
 
 def test_shares_and_bounds_follow_from_the_machine(result: Bench) -> None:
-    for each in result.mechanisms:
-        for part in (each.attention, each.whole):
-            memory = part.bytes / result.machine.read.per_second
-            compute = part.operations / result.machine.matrix.per_second
-            assert part.bound_seconds == max(memory, compute)
+    for each in result.rows:
+        for part in (each.attention, each.with_projections):
+            memory = part.bytes / result.machine.read.per_s
+            compute = part.flops / result.machine.matrix.per_s
+            assert part.bound_s == max(memory, compute)
             assert part.limited_by == ("compute" if compute > memory else "memory")
-            assert part.bound_share == pytest.approx(part.bound_seconds / part.timed.median_seconds)
-            assert part.bytes_per_second == pytest.approx(part.bytes / part.timed.median_seconds)
-    assert all(each.speed_up == 1 for each in result.mechanisms)  # every sample took one tick
+            assert part.share_of_bound == pytest.approx(part.bound_s / part.median_s)
+            assert part.bytes_per_s == pytest.approx(part.bytes / part.median_s)
+    assert all(each.speedup_over_mha == 1 for each in result.rows)  # every sample took one tick
 
 
 def test_every_sample_is_in_json_and_the_spread_is_of_the_quartiles(result: Bench) -> None:
     told = json.loads(result.to_json())
-    for each in told["mechanisms"]:
-        assert len(each["attention"]["timed"]["samples"]) == 20
+    for each in told["rows"]:
+        assert len(each["samples"]) == 20
         assert [path["state"] for path in each["paths"]].count("chosen") == 1
-    assert told["machine"]["torch"] == torch.__version__
+    assert told["torch"] == torch.__version__
     timed = summed_up([5.0, 1.0, 2.0, 3.0, 4.0])
-    assert (timed.low_seconds, timed.median_seconds, timed.high_seconds) == (2.0, 3.0, 4.0)
+    assert (timed.low_s, timed.median_s, timed.high_s) == (2.0, 3.0, 4.0)
     assert timed.spread == pytest.approx(2 / 3)
     assert timed.samples == (5.0, 1.0, 2.0, 3.0, 4.0)
 
@@ -131,7 +131,7 @@ def test_a_path_that_is_slow_is_reported_as_slow_and_never_chosen(monkeypatch: p
     clock = Clock()
     slow = slow_path(clock, 1.5), slow_path(clock, 50, "hopeless")
     monkeypatch.setattr(decode, "paths_of", lambda _: (slow[0], *(p for p in PATHS if "gqa" in p.kinds), slow[1]))
-    row = measured(clock=clock, mechanisms=("gqa",)).mechanisms[0]
+    row = measured(clock=clock, mechanisms=("gqa",)).rows[0]
     tried = {each.name: each for each in row.paths}
     assert row.path not in {"deliberately slow", "hopeless"}
     assert tried[row.path].state == "chosen"
@@ -140,7 +140,7 @@ def test_a_path_that_is_slow_is_reported_as_slow_and_never_chosen(monkeypatch: p
     first, best = tried["deliberately slow"].attention, tried[row.path].attention
     assert first is not None
     assert best is not None
-    assert first.median_seconds / best.median_seconds == pytest.approx(2.5)
+    assert first.median_s / best.median_s == pytest.approx(2.5)
     stopped = tried["hopeless"].attention
     assert stopped is not None
     assert len(stopped.samples) == 1
@@ -150,9 +150,9 @@ def test_a_slow_mechanism_is_below_its_bound_and_below_mha(monkeypatch: pytest.M
     clock = Clock()
     served = {"gqa": (slow_path(clock, 9),), "mha": (next(p for p in PATHS if p.name == "sdpa"),)}
     monkeypatch.setattr(decode, "paths_of", lambda mechanism: served[mechanism.kind])
-    mha, gqa = measured(clock=clock, mechanisms=("mha", "gqa")).mechanisms
-    assert gqa.speed_up == pytest.approx(1 / 10)
-    assert gqa.attention.read_share == pytest.approx(mha.attention.read_share / 4 / 10)
+    mha, gqa = measured(clock=clock, mechanisms=("mha", "gqa")).rows
+    assert gqa.speedup_over_mha == pytest.approx(1 / 10)
+    assert gqa.attention.share_of_bandwidth == pytest.approx(mha.attention.share_of_bandwidth / 4 / 10)
     said = {each.words: each.verdict for each in claims((mha, gqa), (), "naive") if each.mechanism == "gqa"}
     assert said["Fast"] == "not here"
 
@@ -166,7 +166,7 @@ def test_a_wrong_path_and_one_that_fails_are_named_and_not_timed(monkeypatch: py
     wrong = right._replace(name="wrong", prepare=lambda kept: right.prepare(kept._replace(scale=1.0)))
     failing = right._replace(name="failing", prepare=fails)
     monkeypatch.setattr(decode, "paths_of", lambda _: (wrong, failing, right))
-    tried = {each.name: each for each in measured(mechanisms=("gqa",)).mechanisms[0].paths}
+    tried = {each.name: each for each in measured(mechanisms=("gqa",)).rows[0].paths}
     assert (tried["wrong"].state, tried["wrong"].attention) == ("wrong", None)
     assert tried["failing"].why == "RuntimeError: no kernel"
     monkeypatch.setattr(decode, "paths_of", lambda _: (wrong,))
@@ -226,14 +226,14 @@ def test_an_unknown_device_and_too_few_samples_are_refused() -> None:
 
 def test_a_layer_with_a_window_reads_the_window_and_has_no_prefill() -> None:
     found = measured(small(MHA(num_heads=4, head_dim=16), window=16), mechanisms=("mha",))
-    assert found.mechanisms[0].positions == 16
+    assert found.rows[0].positions == 16
     assert [each.step for each in found.growth] == ["decode"]
     assert "bench-window" in {each.code for each in found.notes}
 
 
 def test_mechanisms_that_a_model_cannot_have_are_left_out_with_a_note() -> None:
     found = measured(small(MHA(num_heads=3, head_dim=5)))
-    assert [each.mechanism for each in found.mechanisms] == ["mha", "mqa"]
+    assert [each.mechanism for each in found.rows] == ["mha", "mqa"]
     assert [each.data["mechanism"] for each in found.notes if each.code == "bench-left-out"] == ["gqa", "mla"]
 
 
@@ -276,7 +276,9 @@ def test_a_table_of_the_page_takes_the_place_of_the_one_before(result: Bench, mo
 
 def test_exponents_are_those_of_powers() -> None:
     def points(power: int) -> list[Point]:
-        return [Point(n, summed_up([float(n**power)]), 1, 1.0) for n in (1, 2, 4, 8)]
+        return [
+            Point(**summed_up([float(n**power)]).times, tokens=n, flops=1, share_of_flops=1.0) for n in (1, 2, 4, 8)
+        ]
 
     assert exponent(points(1)) == pytest.approx(1)
     assert exponent(points(2)) == pytest.approx(2)
@@ -296,12 +298,12 @@ def test_what_was_assumed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_share_away_is_bounded_by_its_link(result: Bench) -> None:
-    away, own = result.offload, result.mechanisms[1]
+    away, own = result.offload, result.rows[1]
     assert away is not None
     assert away.mechanism == "gqa-2"
     assert away.bytes == own.attention.bytes // 2
-    assert away.bound_seconds >= away.link.timed.median_seconds
-    assert away.fall == away.timed.median_seconds / own.attention.timed.median_seconds
+    assert away.bound_s >= away.link.median_s
+    assert away.fall == away.median_s / own.attention.median_s
     assert away.where.startswith("a mapped file")
 
 

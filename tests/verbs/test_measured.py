@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
 FILE: dict[str, Any] = {
     "command": "bench",
-    "machine": {"device": "cpu", "name": "A Processor", "threads": 2, "torch": "2.13.0"},
+    "device": "cpu",
+    "device_name": "A Processor",
+    "threads": 2,
+    "torch": "2.13.0",
     "model": {"name": "llama-3-8b"},
     "workload": {"batch": 8, "context": 4096},
     "cache_dtype": "fp32",
-    "mechanisms": [
-        {"own": False, "layer": "mha 32 x 128", "attention": {}},
-        {
-            "own": True,
-            "layer": "gqa 32/8 x 128",
-            "attention": {"timed": {"median_seconds": 0.02}, "bound_seconds": 0.01},
-        },
+    "rows": [
+        {"own": False, "layer": "mha 32 x 128"},
+        {"own": True, "layer": "gqa 32/8 x 128", "median_s": 0.02, "bound_s": 0.01},
     ],
 }
 LINE = ("estimate", "llama-3-8b", "-b", "8", "-c", "4096", "--cache-dtype", "fp32", "--json", "--measured")
@@ -47,16 +46,17 @@ def written(tmp_path: Path, path: str = "", value: Any = None) -> str:
 
 def test_a_measurement_is_told_with_its_machine_and_its_figures(tmp_path: Path, kvcalc: Kvcalc) -> None:
     run = kvcalc(*LINE, written(tmp_path))
-    (told,) = [each for each in json.loads(run.stdout)["notes"] if each["code"] == "measured-attention"]
-    assert told["data"] == {
+    assert json.loads(run.stdout)["measured"] == {
         "machine": "A Processor (cpu, 2 threads, torch 2.13.0)",
         "layer": "gqa 32/8 x 128",
         "layers": 32,
-        "seconds": 0.02,
-        "bound_seconds": 0.01,
-        "seconds_of_layers": 0.64,
+        "seconds_per_layer": 0.02,
+        "bound_seconds_per_layer": 0.01,
+        "seconds": 0.64,
     }
-    assert "20 ms a layer, 2.00 times the bound of that machine (10 ms), so 640 ms for 32 layers" in told["text"]
+    table = [each for each in LINE if each != "--json"]
+    shown = " ".join(kvcalc(*table, written(tmp_path)).stdout.split())
+    assert "20 ms a layer, 2.00 times the bound of that machine (10 ms), and 640 ms for 32 layers" in shown
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,17 @@ def test_a_measurement_is_told_with_its_machine_and_its_figures(tmp_path: Path, 
             "next: kvcalc bench llama-3-8b -b 8 -c 4096 --cache-dtype fp32 --json -o llama-3-8b-bench.json",
         ),
         ("cache_dtype", "bf16", "measured a cache in bf16, and this is in fp32; next: --cache-dtype bf16"),
-        ("mechanisms.1.own", False, "measured other mechanisms than the model's own"),
-        ("mechanisms.1.layer", "gqa 32/4 x 128", "measured layers of gqa 32/4 x 128, and the model has gqa 32/8 x 128"),
+        ("rows.1.own", False, "measured other mechanisms than the model's own"),
+        ("rows.1.layer", "gqa 32/4 x 128", "measured layers of gqa 32/4 x 128, and the model has gqa 32/8 x 128"),
         ("command", "verify", "is not what kvcalc bench --json prints"),
-        ("mechanisms", 3, "has no mechanisms"),
-        ("mechanisms", [3, None], "measured other mechanisms"),
-        ("mechanisms.1.attention", None, "attention.timed.median_seconds is no number from 1e-12 to 1e+12"),
-        ("mechanisms.1.attention.timed.median_seconds", float("nan"), "is no number from 1e-12 to 1e+12"),
-        ("mechanisms.1.attention.timed.median_seconds", 0, "is no number from 1e-12 to 1e+12"),
-        ("mechanisms.1.attention.bound_seconds", True, "is no number from 1e-12 to 1e+12"),
-        ("mechanisms.1.attention.bound_seconds", 5e-324, "is no number from 1e-12 to 1e+12"),
-        ("machine.name", 7, "has no machine.name"),
+        ("rows", 3, "has no rows"),
+        ("rows", [3, None], "measured other mechanisms"),
+        ("rows.1.median_s", None, "median_s is no number from 1e-12 to 1e+12"),
+        ("rows.1.median_s", float("nan"), "is no number from 1e-12 to 1e+12"),
+        ("rows.1.median_s", 0, "is no number from 1e-12 to 1e+12"),
+        ("rows.1.bound_s", True, "is no number from 1e-12 to 1e+12"),
+        ("rows.1.bound_s", 5e-324, "is no number from 1e-12 to 1e+12"),
+        ("device_name", 7, "has no device_name"),
     ],
 )
 def test_another_thing_is_refused(path: str, value: Any, message: str, tmp_path: Path, kvcalc: Kvcalc) -> None:
@@ -106,7 +106,7 @@ def test_what_is_no_json_and_several_estimates_are_refused(tmp_path: Path, kvcal
 
 
 def test_names_of_the_file_cannot_write_to_the_terminal(tmp_path: Path, kvcalc: Kvcalc) -> None:
-    run = kvcalc(*LINE[:-2], "--measured", written(tmp_path, "machine.name", "A\x1b[31mB\nC"))
+    run = kvcalc(*LINE[:-2], "--measured", written(tmp_path, "device_name", "A\x1b[31mB\nC"))
     assert run.code == 0
-    assert "\x1b[31m" not in run.stderr
-    assert "A\\x1b[31mB\\nC" in run.stderr
+    assert "\x1b[31m" not in run.stdout
+    assert "A\\x1b[31mB\\nC" in run.stdout
