@@ -31,6 +31,9 @@ _ROUNDED = 0.06
 
 _UNTRAINED, _TUNED = frozenset({"base", "pt"}), frozenset({"instruct", "chat", "it", "inst"})
 
+_NEWEST = ":latest"
+"""A registry's tag that says nothing of sizes: what it stands for is known of whole names alone."""
+
 _VERSION_WITH_DASH = re.compile(r"(?<![\d.])(\d)-(\d)(?=-\d+(?:\.\d+)?b)")
 """llama-3-1-8b, where no model has such a name."""
 
@@ -97,7 +100,7 @@ def _short(told: ToldFormat, known: list[KnownName], shown: str) -> ByName | Non
     family = next((word.text for word in asked if word.kind is Kind.NAME), None)
     if family is None:
         return None
-    alike = (name for name in known if family in name.text)
+    alike = (name for name in known if family in name.text and not name.text.endswith(_NEWEST))
     matched = [(name, unsaid) for name in alike if (unsaid := _unsaid(asked, name)) is not None]
     for left_out in (ADDED | {Kind.DTYPE}, UNSAID, UNSAID | {Kind.SIZE}):
         paths = _distinct(name.path for name, unsaid in matched if unsaid <= left_out)

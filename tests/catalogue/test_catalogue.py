@@ -177,8 +177,10 @@ NOT_KNOWN = {
     **{name: {"hub_ids", "parameters"} for name in ["palm-540b", "palm-62b"]},
     "kimi-k3": {"parameters", "tower_parameters", "active_parameters"},
     "ling-1t": {"active_parameters"},
+    "mamba-codestral-7b-v0.1": {"max_context", "intermediate_size"},
     "longcat-flash": {"num_experts_per_tok", "active_parameters"},
-    "mamba-2.8b": {"max_context"},
+    "llama-3_3-nemotron-super-49b-v1": {"intermediate_size"},
+    **{f"mamba-{size}": {"max_context"} for size in ["130m", "370m", "790m", "1.4b", "2.8b"]},
     "step3": {"tie_word_embeddings", "parameters", "tower_parameters", "active_parameters"},
 }
 """What sources do not say of a model, or its class does not have."""

@@ -48,7 +48,7 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
     "fp8": (settings(quant_method="fp8", weight_block_size=[128, 128]), MATRICES * (1 + 4 / 128**2), 2),
     "fp8, no blocks": (settings(quant_method="fp8", weight_block_size=None), MATRICES, 2),
     "fp8, every norm named": (
-        settings(quant_method="fp8", modules_to_not_convert=["lm_head", "model.layers.0.input_layernorm"]),
+        settings(quant_method="fp8", modules_to_not_convert=["model.vision_tower", "model.layers.0.input_layernorm"]),
         MATRICES,
         2,
     ),

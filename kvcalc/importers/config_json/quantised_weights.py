@@ -20,6 +20,9 @@ _IGNORED = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modul
 _STAY = frozenset({"lm_head", "embed_tokens", "gate", "router", "e_score_correction_bias", "norm", "embed", "output"})
 """What a format leaves in the model's dtype wherever it is used: naming it says nothing new."""
 
+_TOWERS = re.compile(r"(^|[._])(vision|visual|audio|multi_modal_projector)([._]|$)")
+"""Modules beside the layers of a text model: where parameters are counted, the file has none."""
+
 _DECORATION = re.compile(r"^re:|[\\^$*]")
 _INTEGERS = {(4, 128): "int4", (4, 64): "int4_g64", (4, 32): "int4_g32", (8, 128): "int8_g128"}
 _BLOCK = [128, 128]
@@ -64,8 +67,9 @@ def _stays(name: object) -> bool:
     """Whether a module that is named stays as it was in any case."""
     if not isinstance(name, str):
         return False
-    last = _DECORATION.sub("", name).rstrip(".").rpartition(".")[2]
-    return last in _STAY or last.endswith("norm")
+    plain = _DECORATION.sub("", name).rstrip(".")
+    last = plain.rpartition(".")[2]
+    return last in _STAY or last.endswith("norm") or _TOWERS.search(plain) is not None
 
 
 def _of_fp8(settings: Mapping[str, Any]) -> str | None:
