@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check test-lowest test-live test-live-llama-cpp test-live-sglang test-browser vectors-live lint accuracy docs format clean
+.PHONY: run test check fuzz test-lowest test-live test-live-llama-cpp test-live-sglang test-browser vectors-live lint accuracy docs format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -22,6 +22,12 @@ test: $(VENV)/.installed-dev lint  ## install what the tests need and run every 
 
 check: lint  ## run every check that needs no torch, for work in progress
 	$(BIN)/$(PYTEST) -m "not torch"
+
+# Every property test with FUZZ times as many examples, drawn afresh: before a release, and after work on what they test.
+FUZZ ?= 20
+
+fuzz: $(VENV)/.installed-dev  ## look for rare failures: about twenty minutes on two cores
+	FUZZ=$(FUZZ) $(BIN)/$(PYTEST) --dist worksteal -m hypothesis --hypothesis-profile=fuzz
 
 # The oldest versions that pyproject.toml allows, in a place of their own: what reads files, draws tables and splits the
 # command line. `make test-lowest LOWEST_TESTS=tests` runs the rest too. Without torch and transformers, which are large:

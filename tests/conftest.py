@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 # Before torch is imported: threads that share small matrices wait for each other, and for the other worker's.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+import fuzzing  # noqa: F401  # before the tests, which draw as many examples as it says
 import pytest
 
 import kvcalc as kvcalc_package

@@ -6,7 +6,8 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc
@@ -15,7 +16,7 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.verbs.estimate_result import CacheResult
 
-laws = settings(max_examples=60, deadline=None)
+laws = examples(60)
 
 dims = st.integers(1, 300)
 batches = st.integers(1, 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvcalc.errors import KvcalcError
@@ -260,7 +260,6 @@ def test_a_shown_size_is_within_half_of_its_last_digit(size: int, unit: str) -> 
         assert abs(Fraction(shown) * UNITS[unit] - size) <= Fraction(UNITS[unit], 200)
 
 
-@settings(deadline=None)
 @given(st.text() | st.text("0123456789_.eE+-KMGTiB "))
 def test_any_text_is_read_or_refused_with_the_option_named(text: str) -> None:
     for read in (

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvcalc.catalogue.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Mark, Value, parse_yaml, read_yaml
@@ -278,20 +279,18 @@ def _structures(words: st.SearchStrategy[str]) -> st.SearchStrategy[object]:
     )
 
 
-@settings(deadline=None)
 @given(_structures(_WORDS))
 def test_json_is_read_back_to_the_same_values(values: object) -> None:
     assert parse_yaml(json.dumps(values, ensure_ascii=False), "m.yaml").root == values
 
 
-@settings(deadline=None)
 @given(_structures(st.from_regex(r"[a-zA-Z][a-zA-Z0-9 _:#'\"\[\]{}.-]{0,20}", fullmatch=True)), st.booleans())
 def test_what_pyyaml_writes_is_read_back_to_the_same_values(values: object, in_flow: bool) -> None:
     text = yaml.safe_dump(json.loads(json.dumps(values)), default_flow_style=in_flow)
     assert parse_yaml(text, "m.yaml").root == values
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.text() | st.text("ab01e9.+-_~:,?[]{}#&*!|>'\"%@`<= \t\n\r\\\u00e9\u2028\ufeff\x00\x1b"))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -300,7 +299,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert str(refused).startswith("m.yaml:")  # noqa: PT017  # either outcome is right, nothing else is
 
 
-@settings(deadline=None)
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

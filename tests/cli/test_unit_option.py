@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from conftest import Kvcalc
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc as package
@@ -106,7 +107,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     return given
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(models(), options(), st.sampled_from(sorted(BYTES)))
 def test_printed_rows_add_up_to_the_printed_total(model: package.Model, given: dict[str, Any], unit: str) -> None:
     result = package.estimate(model, **given)
@@ -115,7 +116,7 @@ def test_printed_rows_add_up_to_the_printed_total(model: package.Model, given: d
     assert_adds_up(estimate_view(result, unit, explain=True), total, result.gpus.usable_bytes, unit)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(models(), options(), st.sampled_from(sorted(BYTES)))
 def test_so_do_those_of_a_capacity(model: package.Model, given: dict[str, Any], unit: str) -> None:
     result = package.capacity(model, **given)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from conftest import DATA, Kvcalc, texts
-from hypothesis import HealthCheck, given, settings
+from fuzzing import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, Model, load_model
@@ -464,7 +465,7 @@ def test_a_tensor_in_two_files_is_refused(kvcalc: Kvcalc, tmp_path: Path) -> Non
     assert "is there twice" in kvcalc("estimate", str(tmp_path)).stderr
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.one_of(st.text(max_size=12), st.sampled_from(list(PLAIN))),
@@ -478,7 +479,7 @@ def test_any_tensors_are_counted_to_the_byte(tmp_path: Path, tensors: Tensors) -
     assert sum(tensor.size for tensor in file_header(tmp_path / "any.safetensors", "any")) == size
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.integers(0, 40))
 def test_any_bytes_are_a_refusal_or_tensors(tmp_path: Path, noise: bytes, at: int) -> None:
     path = tmp_path / "noise.safetensors"

@@ -10,8 +10,9 @@ from pathlib import Path
 import gguf
 import pytest
 from conftest import Kvcalc
+from fuzzing import examples
 from gguf_files import LATENT, LLAMA, MAMBA2, MODELS, TENSORS, Keys, kinds, write
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, Model, load_model
@@ -229,7 +230,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()[:1400]
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_bytes_are_a_refusal_or_a_header(tmp_path: Path, sample: bytes, data: st.DataObject) -> None:
     changed = bytearray(sample)

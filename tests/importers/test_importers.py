@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from config_files import CATALOGUE, CONFIGS, FACTS, LLAMA, PUBLISHED, REFUSED, WRITTEN, imported, kinds, labels, refusal
 from each import for_each
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, load_model
@@ -80,7 +81,7 @@ _VALUES = st.one_of(
 _KEYS = sorted({key for values in CONFIGS.values() for key in (*values, *values.get("text_config", {}))})
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.sampled_from(sorted(CONFIGS)),
     st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=4),

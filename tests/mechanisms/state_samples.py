@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
+from fuzzing import examples
 
 import kvcalc
 from kvcalc.mechanisms import (
@@ -19,7 +19,7 @@ from kvcalc.mechanisms import (
 )
 from kvcalc.model.layers import LayerGroup
 
-laws = settings(max_examples=60, deadline=None)
+laws = examples(60)
 
 QWEN3_NEXT = GatedDeltaNet(num_k_heads=16, num_v_heads=32, k_head_dim=128, v_head_dim=128, conv_kernel=4)
 KIMI_LINEAR = KDA(num_heads=32, head_dim=128, conv_kernel=4)

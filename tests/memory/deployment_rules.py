@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from fuzzing import examples
 from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, MLAExpanded, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup
 
-laws = settings(max_examples=150, deadline=None)
+laws = examples(150)
 
 
 def latent(num_heads: int) -> MLA:

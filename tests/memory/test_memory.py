@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import texts
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc
@@ -18,7 +19,7 @@ from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.record import contents
 from kvcalc.verbs.candidate import evaluate
 
-laws = settings(max_examples=60, deadline=None)
+laws = examples(60)
 LOW, HIGH = 236_223_201, 6_055_903_887  # 0.22 and 5.64 GiB, of dense text models
 FOUR_HEADS = MHA(num_heads=4, head_dim=8)
 SMALL = kvcalc.Model(name="small", parameters=10**6, layers=(LayerGroup(count=6, attention=FOUR_HEADS),))

@@ -6,7 +6,8 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from weight_sums import weights, weights_of_stages
 
@@ -44,7 +45,7 @@ def deployed(draw: st.DrawFn) -> tuple[kvcalc.Model, int, int]:
     return model, tp, pp
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(deployed())
 def test_ranks_together_hold_the_checkpoint_and_less_than_a_few_bytes_a_rank_more(
     case: tuple[kvcalc.Model, int, int],
@@ -112,7 +113,7 @@ def joined(draw: st.DrawFn) -> Joined:
     return Joined(model, options, replicas, Fraction(-(-experts // ep) * ep, experts))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(joined())
 def test_ranks_of_joined_replicas_together_hold_the_checkpoint(case: Joined) -> None:
     sizes = [-(-part.parameters // BLOCKS[part.format][0]) * BLOCKS[part.format][1] for part in case.model.weights]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from kvcalc.reference import ReferenceAttention, Rows, build
 from kvcalc.reference.cache import LayerCache, Stored
 from kvcalc.reference.packing import Packing
 
-unhurried = settings(max_examples=60, deadline=None)
+unhurried = examples(60)
 
 chunks = st.lists(st.integers(1, 7), min_size=1, max_size=6)
 
@@ -248,7 +249,7 @@ def random_mechanisms(draw: st.DrawFn) -> Mechanism:
     return draw(st.sampled_from(kinds))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(random_mechanisms(), st.none() | st.integers(1, 12), st.integers(0, 3), st.integers(1, 3), chunks, st.data())
 def test_decoding_is_the_layer_for_any(
     mechanism: Mechanism, window: int | None, more_slots: int, sequences: int, sizes: list[int], data: st.DataObject

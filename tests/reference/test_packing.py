@@ -12,7 +12,7 @@ import pytest
 import torch
 from each import for_each
 from format_bytes import ROW_BYTES
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -20,8 +20,6 @@ from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import FORMATS
 from kvcalc.reference.packing import PACKED, Packing, packing
 from kvcalc.term import Factor
-
-unhurried = settings(deadline=None)
 
 GGML = {
     "q8_0": gguf.GGMLQuantizationType.Q8_0,
@@ -247,7 +245,6 @@ def test_random_rows_are_as_in_gguf(name: str, row: tuple[int, ...], magnitude: 
 
 
 @for_each("name", GGML)
-@unhurried
 @given(st.lists(st.integers(-40, 40), min_size=32, max_size=32), st.sampled_from([1.0, 0.5, 0.37, 3.0]))
 def test_blocks_full_of_ties_are_as_in_gguf(name: str, halves: list[int], step: float) -> None:
     assert_is_as_gguf(name, one_block(*(half * step for half in halves)))
@@ -314,7 +311,6 @@ ragged_rows = st.builds(rows_of, st.integers(1, 5), st.integers(1, 70), st.integ
 @pytest.mark.parametrize(
     ("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
 )
-@unhurried
 @given(rows=ragged_rows)
 def test_plain_formats_give_back_what_they_can_represent(name: str, dtype: torch.dtype, rows: Tensor) -> None:
     representable = rows.to(dtype).to(torch.float64)
@@ -330,7 +326,6 @@ def float8_half_steps(rows: Tensor, scale: Tensor | float, fraction_bits: int, l
 @pytest.mark.parametrize(
     ("name", "largest", "fraction_bits", "least_exponent"), [("fp8", 448, 3, -6), ("fp8_e5m2", 57344, 2, -14)]
 )
-@unhurried
 @given(rows=ragged_rows)
 def test_fp8_is_within_half_a_step(
     name: str, largest: float, fraction_bits: int, least_exponent: int, rows: Tensor
@@ -341,21 +336,18 @@ def test_fp8_is_within_half_a_step(
     assert ((round_trip(name, rows) - rows).abs() <= bound * (1 + 1e-5)).all()
 
 
-@unhurried
 @given(rows=ragged_rows)
 def test_int8_is_within_half_a_step(rows: Tensor) -> None:
     step = rows.abs().max().double() / 127
     assert ((round_trip("int8", rows).double() - rows).abs() <= step * 0.50002).all()
 
 
-@unhurried
 @given(rows=ragged_rows)
 def test_int8_per_token_head_is_within_half_a_step_of_its_head(rows: Tensor) -> None:
     step = rows.abs().amax(-1, keepdim=True).double() / 127
     assert ((round_trip("int8_per_token_head", rows).double() - rows).abs() <= step * 0.50002).all()
 
 
-@unhurried
 @given(rows=ragged_rows)
 def test_fp8_per_token_head_is_within_half_a_step_of_its_head(rows: Tensor) -> None:
     rows = rows.double()
@@ -364,7 +356,6 @@ def test_fp8_per_token_head_is_within_half_a_step_of_its_head(rows: Tensor) -> N
     assert ((round_trip("fp8_per_token_head", rows) - rows).abs() <= bound * (1 + 1e-5)).all()
 
 
-@unhurried
 @given(rows=drawn_rows)
 def test_fp8_block128_is_within_half_a_step_of_its_block(rows: Tensor) -> None:
     blocks = rows.double().reshape(2, 3, -1, 128)
@@ -373,7 +364,6 @@ def test_fp8_block128_is_within_half_a_step_of_its_block(rows: Tensor) -> None:
     assert (error <= float8_half_steps(blocks, scale, 3, -6) * (1 + 1e-5)).all()
 
 
-@unhurried
 @given(rows=drawn_rows)
 def test_q8_0_is_within_half_a_step_of_its_block(rows: Tensor) -> None:
     blocks = rows.double().reshape(2, 3, -1, 32)
@@ -384,7 +374,6 @@ def test_q8_0_is_within_half_a_step_of_its_block(rows: Tensor) -> None:
 
 
 @pytest.mark.parametrize(("name", "half"), [("q4_0", 8), ("q5_0", 16)])
-@unhurried
 @given(rows=drawn_rows)
 def test_a_block_from_its_extreme_is_within_half_a_step_or_one_where_it_saturates(
     name: str, half: int, rows: Tensor
@@ -399,7 +388,6 @@ def test_a_block_from_its_extreme_is_within_half_a_step_or_one_where_it_saturate
 
 
 @pytest.mark.parametrize(("name", "top"), [("q4_1", 15), ("q5_1", 31)])
-@unhurried
 @given(rows=drawn_rows)
 def test_a_block_from_its_least_is_within_half_a_step(name: str, top: int, rows: Tensor) -> None:
     rows = rows.clamp(-6e4, 6e4)  # the least is in fp16
@@ -411,7 +399,6 @@ def test_a_block_from_its_least_is_within_half_a_step(name: str, top: int, rows:
     assert (error <= 0.5001 * step + rounding).all()
 
 
-@unhurried
 @given(rows=ragged_rows)
 def test_int4_per_token_head_is_within_half_a_step_of_its_head(rows: Tensor) -> None:
     step = rows.abs().amax(-1, keepdim=True).double() / 7

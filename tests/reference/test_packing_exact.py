@@ -15,14 +15,15 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from fuzzing import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
 from kvcalc.reference.packing import packing
 
-unhurried = settings(deadline=None, max_examples=50)
+unhurried = examples(50)
 
 Bytes = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import linear, scaled_dot_product_attention
@@ -20,8 +20,6 @@ from kvcalc.model.span import Window
 from kvcalc.reference import ReferenceAttention, Rows, build
 from kvcalc.reference.functional import rotate, softmax, textbook_mask, visible
 from kvcalc.reference.mha_mqa_gqa import HeadAttention
-
-unhurried = settings(deadline=None)
 
 HIDDEN, TOKENS = 24, 9
 
@@ -188,7 +186,6 @@ def test_it_is_hugging_faces_llama(
 # --- masks and the rotary embedding ---
 
 
-@unhurried
 @given(
     st.lists(st.integers(0, 20), max_size=8), st.lists(st.integers(-1, 20), max_size=8), st.none() | st.integers(1, 25)
 )
@@ -202,7 +199,6 @@ def test_what_is_visible_written_out(queries: list[int], rows: list[int], window
     assert found.tolist() == expected
 
 
-@unhurried
 @given(st.integers(1, 12), st.data(), st.none() | st.integers(1, 15))
 def test_the_textbook_mask_is_what_is_visible(tokens: int, data: st.DataObject, window: int | None) -> None:
     last = data.draw(st.integers(1, tokens))
@@ -245,7 +241,6 @@ def test_a_rotation_written_out() -> None:
     assert relative(found, torch.tensor(expected, dtype=torch.float64)) < 1e-14
 
 
-@unhurried
 @given(st.integers(1, 9), st.lists(st.integers(0, 200_000), min_size=1, max_size=5))
 def test_the_rotation_is_a_complex_product(width: int, tokens: list[int]) -> None:
     x_BTHK = random(2, len(tokens), 3, width)
@@ -264,7 +259,6 @@ def test_far_tokens_turn_as_exactly_as_near_ones(dtype: torch.dtype, roundings: 
     assert relative(found.double(), turned(x_BTHK.double(), tokens)) < roundings * torch.finfo(dtype).eps / 2
 
 
-@unhurried
 @given(st.integers(2, 9), st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 1000))
 def test_scores_depend_on_the_distance_alone(width: int, query: int, key: int, shift: int) -> None:
     q, k = random(1, 1, 1, width, seed=1), random(1, 1, 1, width, seed=2)

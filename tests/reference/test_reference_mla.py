@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
@@ -203,7 +204,7 @@ def test_absorbed_expanded_and_textbook_are_one(dims: dict[str, Any], window: in
         assert relative(naive, textbook[:, start:]) < 1e-10
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.integers(1, 4),
     st.tuples(*[st.integers(1, 7)] * 4),

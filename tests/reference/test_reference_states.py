@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers.models.lfm2.configuration_lfm2 import Lfm2Config
@@ -39,7 +40,7 @@ from kvcalc.reference.convolution import CausalConvolution
 from kvcalc.reference.delta_rule import delta_rule, delta_step
 from kvcalc.reference.functional import textbook_mask, visible
 
-unhurried = settings(deadline=None, max_examples=40)
+unhurried = examples(40)
 
 HIDDEN, TOKENS = 24, 13
 

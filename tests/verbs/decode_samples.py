@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import settings
+from fuzzing import examples
 
 import kvcalc
 from kvcalc.mechanisms import MHA
@@ -13,7 +13,7 @@ from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
 from kvcalc.verbs.decode_bound import DecodeBound
 
-laws = settings(max_examples=80, deadline=None)
+laws = examples(80)
 
 H100, H200 = 3_350 * 10**9, 4_800 * 10**9
 BF16, FP8 = 989_500 * 10**9, 1_979 * 10**12

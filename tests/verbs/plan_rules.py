@@ -8,7 +8,7 @@ from math import gcd, inf
 from operator import ge
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hypothesis import settings
+from fuzzing import examples
 from hypothesis import strategies as st
 
 import kvcalc
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-laws = settings(max_examples=50, deadline=None)
+laws = examples(50)
 
 # What is legal, restated from the rules.
 

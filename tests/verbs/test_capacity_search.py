@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from conftest import texts
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc
@@ -18,7 +19,7 @@ from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
 from kvcalc.verbs.capacity_search import largest
 
-laws = settings(max_examples=150, deadline=None)
+laws = examples(150)
 
 ENDLESS = 10**12
 """The longest context that can be asked for."""

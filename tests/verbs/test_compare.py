@@ -7,7 +7,8 @@ from catalogue_models import distinct_names
 from comparisons import caches, elements, notes_with, one_kind, rows_of
 from conftest import texts
 from each import for_each
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc
@@ -257,7 +258,7 @@ def head_models(draw: st.DrawFn) -> kvcalc.Model:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(head_models(), st.integers(1, 50), st.integers(1, 2000))
 def test_laws_of_models_with_heads(model: kvcalc.Model, batch: int, context: int) -> None:
     answer = kvcalc.compare(model, batch=batch, context=context)

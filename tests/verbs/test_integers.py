@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc
@@ -25,7 +26,7 @@ from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.decode_bound import decode_bound
 from kvcalc.verbs.deployment_search import best_of, smallest
 
-laws = settings(max_examples=60, deadline=None)
+laws = examples(60)
 
 HEADS = 8
 DIMS = st.sampled_from([16, 32, 64, 96])
@@ -228,7 +229,7 @@ def test_the_best_of_a_few_gpus_is_that_of_a_search_of_all(scenario: kvcalc.Scen
     assert (found.deployment if found else None) == (max(every, key=room).deployment if every else None)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(scenarios((2 * 10**5, 5 * 10**6)))
 def test_the_smallest_with_replicas_is_that_of_a_search_of_all(scenario: kvcalc.Scenario) -> None:
     """Of every tp and number of stages, the fewest replicas that hold their share of the batch."""

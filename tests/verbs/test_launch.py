@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import DATA, texts
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvcalc import KvcalcError, load_model
@@ -269,7 +270,7 @@ SAME = (
 )
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(data=st.data())
 def test_a_line_reads_back_to_its_server(data: st.DataObject) -> None:
     word = data.draw(st.sampled_from(SERVERS))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc
@@ -155,7 +156,7 @@ def by_largest_remainder(mix: Mix, requests: int) -> list[int]:
     return seats
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(kinds, st.integers(0, 90), st.integers(1, 5))
 def test_requests_are_shared_out_by_largest_remainder(
     rows: list[tuple[int, int, int]], requests: int, replicas: int
@@ -177,7 +178,7 @@ def every(kinds: tuple[Kind, ...], numbers: tuple[int, ...]) -> list[Kind]:
     return [kind for kind, number in zip(kinds, numbers, strict=True) for _ in range(number)]
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(kinds, st.sampled_from([{"tp": 1}, {"dp": 2}, {"dcp": 2, "tp": 16}]), st.sampled_from([0, 1]))
 def test_what_is_held_is_no_less_than_on_average_and_never_more_than_all_as_the_longest(
     rows: list[tuple[int, int, int]], deployment: dict[str, int], prefix: int
@@ -191,7 +192,7 @@ def test_what_is_held_is_no_less_than_on_average_and_never_more_than_all_as_the_
     assert found.percentiles.p50 <= found.percentiles.p90 <= found.percentiles.p95 <= found.percentiles.p99
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(kinds, st.sampled_from(["exact", "vllm"]), st.integers(1, 3))
 def test_the_most_requests_of_a_mix_are_the_most_that_fit(
     rows: list[tuple[int, int, int]], engine: str, dp: int
@@ -304,7 +305,7 @@ def test_each_prefix_is_kept_once() -> None:
         kvcalc.estimate("llama-3-8b", prefix_groups=2)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40)), min_size=1, max_size=4),
     st.integers(1, 30),

@@ -6,7 +6,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc
@@ -112,7 +113,7 @@ def scenarios(draw: st.DrawFn) -> kvcalc.Scenario:
     )
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(scenarios())
 def test_the_smallest_deployment_of_random_models(scenario: kvcalc.Scenario) -> None:
     assert agrees(scenario)
@@ -180,7 +181,7 @@ def test_the_best_of_a_few_gpus(model: str, options: dict[str, Any], expected: k
     assert kvcalc.estimate(model, **options).scenario.deployment == expected
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(scenarios(), st.integers(1, 40))
 def test_the_best_of_a_few_gpus_is_legal_and_holds_where_one_does(scenario: kvcalc.Scenario, gpus: int) -> None:
     best = best_of(scenario, gpus)
@@ -203,7 +204,7 @@ def test_replicas_that_do_not_exist_are_refused() -> None:
         kvcalc.make_scenario("llama-3-8b", gpus=2, dp=3)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(scenarios(), st.data())
 def test_the_most_sequences_are_exactly_what_fits(scenario: kvcalc.Scenario, data: st.DataObject) -> None:
     tp = data.draw(st.sampled_from([tp for tp in range(1, 17) if is_legal(scenario.model, tp)]))
