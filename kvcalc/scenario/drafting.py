@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
+from kvcalc.model.mtp_weights import LEFT_PLAIN
 from kvcalc.noun import Noun, noun
 from kvcalc.scenario.scenario import Replacements, Scenario, once
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.model.model import Model
 
 
@@ -63,13 +65,19 @@ def draft_scenario(scenario: Scenario) -> Scenario | None:
         lora=None,
         deployment=None,
         gpu_limit=None,
-        weight_format=scenario.weight_format if drafting.own_layers else None,
+        weight_format=_format_of_own(scenario) if drafting.own_layers else None,
         replacements=Replacements(weights=drafting.weights),
         weights_as=None,
         spill=False,
         origin=f"the draft {drafting.model.name}",
         notes=(),
     )
+
+
+def _format_of_own(scenario: Scenario) -> ElementFormat | None:
+    """What the model's own layers that draft are stored in, where a format is asked for."""
+    asked = scenario.weight_format
+    return None if asked is not None and asked.name in LEFT_PLAIN else asked
 
 
 def draft_deployment(scenario: Scenario, deployment: Deployment) -> Deployment:

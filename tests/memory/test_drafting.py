@@ -196,6 +196,20 @@ def test_vllm_loads_one_of_mimo_v2s_three_layers() -> None:
     assert drafted.model.num_layers == 1
 
 
+NVFP4 = [
+    ("qwen3.6-35b-a3b-nvfp4", {"mtp": 2}, 21.93),
+    ("qwen3.6-35b-a3b-nvfp4", {}, 20.36),
+    ("qwen3.6-27b", {"mtp": 1, "weight_dtype": "nvfp4"}, 20.54),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "gib"), NVFP4)
+def test_checkpoints_in_nvfp4_leave_layers_that_draft_plain(model: str, options: dict[str, Any], gib: float) -> None:
+    """As vLLM 0.22.1 prints of NVIDIA's Qwen3.6-35B-A3B; of the 27B, 0.79 GiB for the layer that drafts."""
+    weights = kvcalc.estimate(model, tp=1, context=4096, engine="vllm@0.22", **options).memory.weights_bytes or 0
+    assert weights == pytest.approx(gib * 2**30, rel=0.001)
+
+
 def test_a_dflash_head_has_its_layers_and_what_joins_hidden_states(tmp_path: Path) -> None:
     """Qwen3-8B's, 1.05 billion: five layers, five hidden states; the target's tables (vLLM's qwen3_dflash.py)."""
     layer = 4096 * (32 + 8 + 8) * 128 + 4096 * 4096 + 3 * 4096 * 12288 + 2 * 4096 + 2 * 128
