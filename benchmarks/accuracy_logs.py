@@ -28,7 +28,8 @@ PARTS = (
 SERIES = "known, vLLM 0.19.0 on H100"
 OF_SGLANG = {True: "SGLang, known", False: "SGLang, later"}
 FORKS = "later, forks of vLLM"
-GROUPS = (SERIES, "known, other versions and cards", "later", FORKS, *OF_SGLANG.values())
+KERNELS = "later, with --moe-backend"
+GROUPS = (SERIES, "known, other versions and cards", "later", KERNELS, FORKS, *OF_SGLANG.values())
 """Logs that are like each other, and when they became known."""
 _SERIES = "llm-d-incubation/llm-d-planner#205"
 
@@ -158,7 +159,7 @@ def _group(fact: dict[str, Any]) -> str:
     if fact.get("engine") == "sglang":
         return OF_SGLANG[fact["known"]]
     if not fact["known"]:
-        return FORKS if fact.get("fork") else GROUPS[2]
+        return FORKS if fact.get("fork") else KERNELS if "moe_backend" in fact else GROUPS[2]
     return SERIES if fact["source"].startswith(_SERIES) else GROUPS[1]
 
 

@@ -49,7 +49,7 @@ LISTED = {
     "nvidia-nemotron-3-ultra-550b-a55b-bf16": (549_308_968_960, 0),
     "qwen2.5-72b-awq": (72_957_861_888, 0),  # its feed-forward blocks are 29,696 wide, for the kernels
 }
-OTHER_FORMAT = re.compile(r"-(fp8-dynamic|fp8|nvfp4|awq-int4|awq)$")
+OTHER_FORMAT = re.compile(r"^redhatai-|(-it)?-(fp8-dynamic|fp8|nvfp4|awq-int4|awq)$")
 """How names of checkpoints end that have another model's parameters in other formats."""
 
 QUANTISED_HEADS = {"qwen3.6-27b-nvfp4", "qwen3.6-35b-a3b-nvfp4"}

@@ -355,7 +355,7 @@ def test_a_quantised_copy_has_its_models_layers_and_its_own_weights(log: Any) ->
 
 def test_a_name_tells_the_format_also_where_the_models_file_has_parts(log: Any) -> None:
     """Those of gemma-4 are all in bf16."""
-    copy = V0_31.replace("meta-llama/Meta-Llama-3-8B", "RedHatAI/gemma-4-26B-A4B-it-NVFP4")
+    copy = V0_31.replace("meta-llama/Meta-Llama-3-8B", "somebody/gemma-4-E4B-it-NVFP4")
     quantised = copy + "(EngineCore pid=9) INFO non-default args: {'quantization': 'compressed-tensors'}\n"
     result = package.capacity_from_log(log(quantised))
     assert {each.option: each.value for each in result.settings}["--weight-dtype"] == "nvfp4"
