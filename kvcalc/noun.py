@@ -138,7 +138,7 @@ def noun(kind: type[T] | None = None, /, *, kw_only: bool = False) -> type[T] | 
         kind.field_makers = {name: part.maker for name, part in parts.items() if part.maker is not MISSING}
         kind.compared = tuple(name for name, part in parts.items() if part.compared)
         kind.__dataclass_fields__ = _DataclassFields()  # type: ignore[assignment]  # which becomes them
-        kind.__match_args__ = tuple(name for name, part in parts.items() if not part.kw_only)  # type: ignore[misc]
+        kind.__match_args__ = tuple(name for name, part in parts.items() if not part.kw_only)  # type: ignore[misc]  # of this class
         return kind
 
     return made if kind is None else made(kind)

@@ -75,7 +75,7 @@ def test_the_later_are_as_the_first() -> None:
 
 def test_copies_and_changes() -> None:
     for pair in (Pair(1, 5), Named(1, 5)):
-        copies = copy.copy(pair), copy.deepcopy(pair), pickle.loads(pickle.dumps(pair)), type(pair)._make([1, 5])  # noqa: S301
+        copies = copy.copy(pair), copy.deepcopy(pair), pickle.loads(pickle.dumps(pair)), type(pair)._make([1, 5])  # noqa: S301  # our own
         assert all((each, type(each)) == (pair, type(pair)) for each in copies)
     assert Pair(1, 5)._replace(first=3) == (3, 5)
     with pytest.raises(TypeError):

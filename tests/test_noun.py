@@ -65,7 +65,7 @@ def test_what_does_not_go_together_is_a_type_error(values: Any, given: Any, mess
 def test_nothing_changes_and_checks_are_made_of_copies_too() -> None:
     pair = Pair(1)
     with pytest.raises(FrozenInstanceError):
-        pair.first = 3  # type: ignore[misc]
+        pair.first = 3  # type: ignore[misc]  # the mistake
     with pytest.raises(FrozenInstanceError):
         del pair.first
     with pytest.raises(ValueError, match="the smaller one"):

@@ -84,7 +84,7 @@ def test_figures_are_the_verbs_own(kvcalc: Kvcalc) -> None:
     assert {*answers} == {"estimate", "capacity", "plan", "compare"}
     rank, capacity = answers["estimate"]["memory"]["per_rank"], answers["capacity"]
     for part in ("weights", "cache", "temporary", "overhead", "total"):
-        assert f"{rank[f'{part}_bytes'] / 2**30:.2f}" in re.search(rf"\n\| \**{part}\** \|.*", text)[0]  # type: ignore[index]
+        assert f"{rank[f'{part}_bytes'] / 2**30:.2f}" in re.search(rf"\n\| \**{part}\** \|.*", text)[0]  # type: ignore[index]  # it is there
         assert f"{rank[f'{part}_bytes']:,}" in text
     for name, figure in (("sequences", "sequences"), ("tokens", "tokens"), ("longest context", "max_context")):
         assert f"\n| {name} | {capacity[figure]:,} |" in text
@@ -208,6 +208,6 @@ def test_a_file_is_written_as_it_ends(kvcalc: Kvcalc, tmp_path: Path) -> None:
 
 def test_a_report_takes_what_can_be_typed() -> None:
     with pytest.raises(kv.KvcalcError, match="takes a name or a path"):
-        kv.report([kv.load_model("llama-3-8b")])  # type: ignore[list-item]
+        kv.report([kv.load_model("llama-3-8b")])  # type: ignore[list-item]  # the mistake
     with pytest.raises(kv.KvcalcError, match="what can be typed"):
-        kv.report("llama-3-8b", gpu=kv.load_gpu("h100"))  # type: ignore[arg-type]
+        kv.report("llama-3-8b", gpu=kv.load_gpu("h100"))  # type: ignore[arg-type]  # the mistake

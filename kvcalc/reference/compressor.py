@@ -72,7 +72,7 @@ class Compressor(nn.Module):
         if self.overlap and number:
             before = slice(start - self.ratio, start)
             kv, scores = (torch.cat((one[:, before, 0], own), 1) for one, own in ((kv_BTvC, kv), (scores_BTvC, scores)))
-        return self.kv_norm((scores.softmax(1) * kv).sum(1).to(self.kv_norm.weight.dtype))  # type: ignore[no-any-return]
+        return self.kv_norm((scores.softmax(1) * kv).sum(1).to(self.kv_norm.weight.dtype))  # type: ignore[no-any-return]  # torch: Any
 
 
 def _with_the_group_before(groups: Tensor, first: int, none: float) -> Tensor:

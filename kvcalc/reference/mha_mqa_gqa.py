@@ -52,15 +52,15 @@ class HeadAttention(ReferenceAttention):
 
     def queries(self, x_BTD: Tensor) -> Tensor:
         """q (B, T, H, K), not yet rotated."""
-        return self.q_proj(x_BTD).unflatten(-1, (self.num_heads, self.head_dim))  # type: ignore[no-any-return]
+        return self.q_proj(x_BTD).unflatten(-1, (self.num_heads, self.head_dim))  # type: ignore[no-any-return]  # torch: Any
 
     def keys(self, x_BTD: Tensor) -> Tensor:
         """k (B, T, G, K), not yet rotated."""
-        return self.k_proj(x_BTD).unflatten(-1, (self.num_kv_heads, self.head_dim))  # type: ignore[no-any-return]
+        return self.k_proj(x_BTD).unflatten(-1, (self.num_kv_heads, self.head_dim))  # type: ignore[no-any-return]  # torch: Any
 
     def values(self, x_BTD: Tensor) -> Tensor:
         """V (B, T, G, V)."""
-        return self.v_proj(x_BTD).unflatten(-1, (self.num_kv_heads, self.v_head_dim))  # type: ignore[no-any-return]
+        return self.v_proj(x_BTD).unflatten(-1, (self.num_kv_heads, self.v_head_dim))  # type: ignore[no-any-return]  # torch: Any
 
     def value_rows(self, rows: Rows) -> Tensor:
         """The values that were kept: the keys themselves where those are the values."""

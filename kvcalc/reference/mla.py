@@ -140,7 +140,7 @@ class MultiHeadLatentAttention(ReferenceAttention):
         if self.indexer is not None:
             mask = self.indexer.textbook(x_BTD, mask).unsqueeze(1)
         weights_BHTT = softmax(scores_BHTT, mask)
-        return self.o_proj((weights_BHTT @ v_BTHV.transpose(1, 2)).transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
+        return self.o_proj((weights_BHTT @ v_BTHV.transpose(1, 2)).transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]  # torch: Any
 
     def shard(self, rank: int, tp: int) -> Self:
         """The rank's heads. Latent and indexer have none to divide, so every rank computes and keeps all of them."""

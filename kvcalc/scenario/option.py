@@ -119,7 +119,7 @@ def accepts(table: Any) -> Callable[[F], F]:
             )
             for name, option in options.items()
         ]
-        checked.__signature__ = own.replace(parameters=[*named, *keywords])  # type: ignore[attr-defined]
+        checked.__signature__ = own.replace(parameters=[*named, *keywords])  # type: ignore[attr-defined]  # for help()
         lines = "\n".join(f"        {name}: {option.sentence}" for name, option in options.items())
         checked.__doc__ = f"{function.__doc__ or ''}\n    Options:\n{lines}\n"
         return cast("F", checked)

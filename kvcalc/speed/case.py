@@ -80,7 +80,7 @@ class Case(NamedTuple):
         group = LayerGroup(
             count=1,
             attention=self.mechanism,
-            **({} if span is None else {span.name: span.tokens}),  # type: ignore[arg-type]
+            **({} if span is None else {span.name: span.tokens}),  # type: ignore[arg-type]  # window or chunk
         )
         model = replace(self.scenario.model, layers=(group,))
         workload = replace(self.scenario.workload, context=context)

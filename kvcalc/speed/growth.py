@@ -76,7 +76,7 @@ def prefill_growth(bench: Bench, case: Case) -> Growth | None:
         prompts = [random_prompt(case.mechanism, tokens, device, bench.dtype) for _ in range(2)]
         timed = bench.watch.timed(
             f"{case.name}, a prompt of {tokens:,} tokens",
-            lambda turn, prompts=prompts: path.call(prompts[turn % 2]),  # type: ignore[misc]
+            lambda turn, prompts=prompts: path.call(prompts[turn % 2]),  # type: ignore[misc]  # its default
         )
         operations = case.prefill_operations(tokens)
         share = operations / bench.machine.matrix.per_s / timed.median_s

@@ -117,7 +117,7 @@ def _read(device: Device, dtype: torch.dtype, watch: Stopwatch, size: int) -> Ra
     }
     found = []
     for name, way in ways.items():
-        timed = watch.timed(f"read bandwidth, by {name}", lambda _, way=way: way(memory))  # type: ignore[misc]
+        timed = watch.timed(f"read bandwidth, by {name}", lambda _, way=way: way(memory))  # type: ignore[misc]  # its default
         found.append(_rate(timed, f"{name} of {memory.nbytes:,} bytes", memory.nbytes))
     return max(found, key=lambda rate: rate.per_s)
 

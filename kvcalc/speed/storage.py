@@ -7,7 +7,7 @@ Letters of shapes are in kvcalc/reference/base.py. A cache is always seen in one
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -37,10 +37,7 @@ BLOCK = 2**24
 """Elements that are drawn; drawing all of a large cache takes longer than measuring it."""
 
 
-# Ignores below: torch's stubs do not follow options that are given as a mapping.
-def empty_cache(
-    storage: Storage, mechanism: Measured, sequences: int, positions: int, **on: torch.device | torch.dtype
-) -> dict[str, Tensor]:
+def empty_cache(storage: Storage, mechanism: Measured, sequences: int, positions: int, **on: Any) -> dict[str, Tensor]:
     """Views (B, S, ...) of memory that has this order, by the names of the reference modules.
 
     Args:
@@ -57,10 +54,10 @@ def empty_cache(
 
     def rows(width: int, *, transposed: bool) -> Tensor:
         if transposed:
-            return torch.empty(sequences, heads, width, positions, **on).permute(0, 3, 1, 2)  # type: ignore[call-overload,no-any-return]
+            return torch.empty(sequences, heads, width, positions, **on).permute(0, 3, 1, 2)
         if storage is Storage.TOKENS_FIRST:
-            return torch.empty(sequences, positions, heads, width, **on)  # type: ignore[call-overload,no-any-return]
-        return torch.empty(sequences, heads, positions, width, **on).transpose(1, 2)  # type: ignore[call-overload,no-any-return]
+            return torch.empty(sequences, positions, heads, width, **on)
+        return torch.empty(sequences, heads, positions, width, **on).transpose(1, 2)
 
     kept = {"k": rows(k_width, transposed=storage is Storage.KEYS_TRANSPOSED)}
     if not mechanism.k_equals_v:
@@ -91,13 +88,13 @@ def save(cache: Mapping[str, Tensor], kept: Mapping[str, Tensor], start: int) ->
 
 
 def _latents(
-    storage: Storage, mechanism: MLA, sequences: int, positions: int, on: Mapping[str, torch.device | torch.dtype]
+    storage: Storage, mechanism: MLA, sequences: int, positions: int, on: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     rank, rope = mechanism.kv_lora_rank, mechanism.qk_rope_head_dim
     if storage is Storage.LATENTS_APART:
-        kept = {"c_kv": torch.empty(sequences, positions, rank, **on)}  # type: ignore[call-overload]
-        return kept | ({"k_rope": torch.empty(sequences, positions, rope, **on)} if rope else {})  # type: ignore[call-overload]
-    joined: Tensor = torch.empty(sequences, positions, rank + rope, **on)  # type: ignore[call-overload]
+        kept = {"c_kv": torch.empty(sequences, positions, rank, **on)}
+        return kept | ({"k_rope": torch.empty(sequences, positions, rope, **on)} if rope else {})
+    joined: Tensor = torch.empty(sequences, positions, rank + rope, **on)
     parts = {"c_kv": joined[..., :rank], "k_rope": joined[..., rank:]} if rope else {"c_kv": joined}
     return {**parts, JOINED: joined}
 

@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  # the base's
         """What the standard library refuses itself: other methods, lines that are no HTTP."""
         self._refuse(HTTPStatus(code), message or HTTPStatus(code).phrase)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import kvcalc
@@ -20,8 +22,8 @@ TOKEN = [
 """resource_manager.py, get_cache_bytes_per_token: bytes on a rank."""
 
 
-def tokens(model: str, memory: int, **settings: object) -> int:
-    found = kvcalc.capacity(model, engine="tensorrt-llm", gpu="h200", cache_memory=memory, **settings)  # type: ignore[arg-type]
+def tokens(model: str, memory: int, **settings: Any) -> int:
+    found = kvcalc.capacity(model, engine="tensorrt-llm", gpu="h200", cache_memory=memory, **settings)
     assert found.tokens is not None
     return found.tokens
 
@@ -84,9 +86,9 @@ def test_what_is_not_followed_is_refused_by_name(model: str, named: str) -> None
         ({"gpu": "h200", "block_size": 33}, r"33 is no power of two, .*; 32 or 64 is"),
     ],
 )
-def test_deployments_that_are_not_followed_are_refused(settings: dict[str, object], named: str) -> None:
+def test_deployments_that_are_not_followed_are_refused(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(KvcalcError, match=named):
-        kvcalc.capacity("qwen3-30b-a3b", engine="tensorrt-llm", **settings)  # type: ignore[arg-type]  # options by name
+        kvcalc.capacity("qwen3-30b-a3b", engine="tensorrt-llm", **settings)
 
 
 def test_rounding_and_windows_are_rows_of_their_own() -> None:

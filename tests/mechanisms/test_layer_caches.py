@@ -119,7 +119,7 @@ def test_dcp_is_not_limited_by_an_encoders_heads() -> None:
 def test_what_an_encoder_adds_to_a_step() -> None:
     vision = kvcalc.estimate("llama-3.2-11b-vision", context=1000).decode
     assert vision is not None
-    (cross,) = (term for term in vision.terms.parts[2].parts if "cross" in term.path)  # type: ignore[union-attr]
+    (cross,) = (term for term in vision.terms.parts[2].parts if "cross" in term.path)  # type: ignore[union-attr]  # a sum
     assert cross.bytes == 2 * 8 * 6404 * 32 * 2 * 128
 
 

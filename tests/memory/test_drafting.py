@@ -65,7 +65,7 @@ def test_deepseek_v3s_layer_weighs_what_its_tensors_do() -> None:
     scales = sum(-(-rows // 128) * -(-columns // 128) for rows, columns in blocks)
     in_fp8, beside = experts * 3 * hidden * width + attention, 256 * hidden + 256 + 5 * hidden + 1536 + 512
     weights = in_fp8 + 4 * scales + 2 * (2 * hidden * hidden + beside)
-    alone, both = (kvcalc.estimate("deepseek-v3", tp=1, **more) for more in ({}, {"mtp": 1}))  # type: ignore[arg-type]
+    alone, both = (kvcalc.estimate("deepseek-v3", tp=1, mtp=tokens) for tokens in (None, 1))
     assert (both.memory.weights_bytes or 0) - (alone.memory.weights_bytes or 0) == weights
 
 

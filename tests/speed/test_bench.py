@@ -21,18 +21,18 @@ from kvcalc.schema.outputs import output_schema
 
 torch = pytest.importorskip("torch", reason="measures with torch")
 
-from kvcalc.mechanisms import GQA, MHA, MLA  # noqa: E402
-from kvcalc.speed import bench_scenario, decode, machine, offload  # noqa: E402
-from kvcalc.speed import run as run_module  # noqa: E402
-from kvcalc.speed.case import cases_of  # noqa: E402
-from kvcalc.speed.claims import claims  # noqa: E402
-from kvcalc.speed.growth import exponent  # noqa: E402
-from kvcalc.speed.paths import PATHS, Kept, Path, Query  # noqa: E402
-from kvcalc.speed.result import Point  # noqa: E402
-from kvcalc.speed.run import run  # noqa: E402
-from kvcalc.speed.timing import Stopwatch, summed_up  # noqa: E402
-from kvcalc.verification.devices import Cpu  # noqa: E402
-from kvcalc.verification.progress import silent  # noqa: E402
+from kvcalc.mechanisms import GQA, MHA, MLA  # noqa: E402  # needs torch
+from kvcalc.speed import bench_scenario, decode, machine, offload  # noqa: E402  # needs torch
+from kvcalc.speed import run as run_module  # noqa: E402  # needs torch
+from kvcalc.speed.case import cases_of  # noqa: E402  # needs torch
+from kvcalc.speed.claims import claims  # noqa: E402  # needs torch
+from kvcalc.speed.growth import exponent  # noqa: E402  # needs torch
+from kvcalc.speed.paths import PATHS, Kept, Path, Query  # noqa: E402  # needs torch
+from kvcalc.speed.result import Point  # noqa: E402  # needs torch
+from kvcalc.speed.run import run  # noqa: E402  # needs torch
+from kvcalc.speed.timing import Stopwatch, summed_up  # noqa: E402  # needs torch
+from kvcalc.verification.devices import Cpu  # noqa: E402  # needs torch
+from kvcalc.verification.progress import silent  # noqa: E402  # needs torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,12 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="measures with torch")
 
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA  # noqa: E402
-from kvcalc.speed.layer import error_of, is_right  # noqa: E402
-from kvcalc.speed.mechanism import Measured, why_not_measured  # noqa: E402
-from kvcalc.speed.paths import PATHS, Facts, Kept, Path, paths_of  # noqa: E402
-from kvcalc.speed.prefill import PREFILL_PATHS, prefill_error  # noqa: E402
-from kvcalc.speed.storage import Storage, empty_cache, fill, stored_bytes  # noqa: E402
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA  # noqa: E402  # needs torch
+from kvcalc.speed.layer import error_of, is_right  # noqa: E402  # needs torch
+from kvcalc.speed.mechanism import Measured, why_not_measured  # noqa: E402  # needs torch
+from kvcalc.speed.paths import PATHS, Facts, Kept, Path, paths_of  # noqa: E402  # needs torch
+from kvcalc.speed.prefill import PREFILL_PATHS, prefill_error  # noqa: E402  # needs torch
+from kvcalc.speed.storage import Storage, empty_cache, fill, stored_bytes  # noqa: E402  # needs torch
 
 pytestmark = pytest.mark.torch
 

@@ -255,7 +255,7 @@ def test_a_sparse_layer_reads_the_positions_that_are_chosen_and_every_index(cont
     assert answer.decode is not None
     assert answer.decode.cache_read_bytes == 3 * 61 * (positions * 1152 + context * 132)
     assert answer.cache.bytes_per_rank == 3 * 61 * context * 1284
-    attention = [term for term in answer.decode.terms.parts[2].parts if term.path.startswith("attention of")]  # type: ignore[union-attr]
+    attention = [term for term in answer.decode.terms.parts[2].parts if term.path.startswith("attention of")]  # type: ignore[union-attr]  # a sum
     assert [term.bytes for term in attention] == [-(-2 * 61 * 3 * positions * 128 * (1024 + 64) // 8)]
 
 
@@ -265,7 +265,7 @@ def test_what_a_state_computes_is_counted_whatever_the_context() -> None:
     assert long is not None
     grown = 2 * 12 * 1000 * 16 * 512 // 4
     assert long.operations - short.operations == grown
-    states = [term.bytes for term in long.terms.parts[2].parts if "gated_deltanet" in term.path]  # type: ignore[union-attr]
+    states = [term.bytes for term in long.terms.parts[2].parts if "gated_deltanet" in term.path]  # type: ignore[union-attr]  # a sum
     assert states == [2 * 36 * 3 * 32 * 128 * 128 // 4]
 
 

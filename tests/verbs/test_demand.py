@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import chain, pairwise
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from conftest import Kvcalc
@@ -159,8 +159,8 @@ ENGINES = [
 def test_a_request_holds_what_estimate_says(model: str, engine: str, options: dict[str, int | str]) -> None:
     """Of every number of tokens that is looked at, in particular around windows and blocks."""
     longest = 3000
-    ask = {"engine": engine, **options}
-    scenario = make_scenario(model, context=longest, **ask)  # type: ignore[arg-type]
+    ask: dict[str, Any] = {"engine": engine, **options}
+    scenario = make_scenario(model, context=longest, **ask)
     ranks = Ranks(scenario)
     found = held(ranks, scenario.deployment or kvcalc.Deployment(), longest)
     spots = {1, 2, 3, 15, 16, 17, 127, 128, 129, 255, 256, 257, 1022, 1023, 1024, 1025, 2047, 2048, 2049, longest}
@@ -176,7 +176,7 @@ def test_a_request_holds_what_estimate_says(model: str, engine: str, options: di
 
 
 def scenario_at(scenario: kvcalc.Scenario, tokens: int) -> kvcalc.Scenario:
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace  # noqa: PLC0415  # for this test alone
 
     return replace(scenario, workload=kvcalc.Workload(1, tokens))
 
@@ -211,9 +211,9 @@ def test_gpus_are_those_of_the_search(tmp_path: Path) -> None:
 
 def test_prefixes_are_found_while_they_are_kept() -> None:
     """By hand: blocks of 10 tokens; with two blocks the second request finds one of its own, with one none."""
-    from array import array  # noqa: PLC0415
+    from array import array  # noqa: PLC0415  # for this test alone
 
-    from kvcalc.traces import Hashes  # noqa: PLC0415
+    from kvcalc.traces import Hashes  # noqa: PLC0415  # for this test alone
 
     blocks = [[0, 1], [0, 2], [3], [0, 2], [0, 1]]
     ends = [sum(map(len, blocks[: index + 1])) for index in range(len(blocks))]

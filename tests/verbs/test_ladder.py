@@ -146,7 +146,7 @@ def test_from_python_values_are_lists_or_words() -> None:
     assert told.rows[3].result == kvcalc.estimate("llama-3-70b", batch=8, context=16384, gpu="h200")
     assert [note.code for note in told.notes] == []
     with pytest.raises(TypeError, match="estimate, capacity or compare"):
-        kvcalc.ladder(kvcalc.plan, "llama-3-70b", batch=[1, 8])  # type: ignore[arg-type]
+        kvcalc.ladder(kvcalc.plan, "llama-3-70b", batch=[1, 8])  # type: ignore[arg-type]  # the mistake
     with pytest.raises(TypeError, match="unexpected keyword argument 'contxt'"):
         kvcalc.ladder(kvcalc.estimate, "llama-3-70b", contxt=[1, 8])
     with pytest.raises(KvcalcError, match=r"^batch 0: "):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,8 +46,8 @@ def test_files_of_prices(name: str, text: str, tmp_path: Path, kvcalc: Kvcalc) -
     assert first == second
 
 
-def _planned(**options: object) -> kvcalc.Plan:
-    return kvcalc.plan("llama-3-8b", context=8192, gpu=["h100", "l40s"], **options)  # type: ignore[arg-type]
+def _planned(**options: Any) -> kvcalc.Plan:
+    return kvcalc.plan("llama-3-8b", context=8192, gpu=["h100", "l40s"], **options)
 
 
 def test_several_prices_in_one_option(kvcalc: Kvcalc) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,14 @@ from kvcalc.charts.chart import BarChart, LineChart, Scale
 from kvcalc.errors import KvcalcError
 
 
-def lines(kind: str, models: str | list[str], **options: object) -> LineChart:
-    chart = kvcalc.plot(kind, models, **options).chart  # type: ignore[arg-type]
+def lines(kind: str, models: str | list[str], **options: Any) -> LineChart:
+    chart = kvcalc.plot(kind, models, **options).chart
     assert isinstance(chart, LineChart)
     return chart
 
 
-def bars(models: str | list[str], **options: object) -> BarChart:
-    chart = kvcalc.plot("memory", models, **options).chart  # type: ignore[arg-type]
+def bars(models: str | list[str], **options: Any) -> BarChart:
+    chart = kvcalc.plot("memory", models, **options).chart
     assert isinstance(chart, BarChart)
     return chart
 
@@ -37,10 +38,10 @@ SCENARIOS: list[tuple[str, dict[str, object]]] = [
 
 
 @pytest.mark.parametrize(("model", "options"), SCENARIOS)
-def test_points_and_levels_are_figures_of_an_estimate(model: str, options: dict[str, object]) -> None:
+def test_points_and_levels_are_figures_of_an_estimate(model: str, options: dict[str, Any]) -> None:
     contexts = sorted(random.Random(model).sample(range(1000, 100_000), 3))  # noqa: S311  # no secret
     cache, fits = (lines(kind, model, context=contexts, **options) for kind in ("cache", "sequences"))
-    results = [kvcalc.estimate(model, context=each, **options).to_dict() for each in contexts]  # type: ignore[arg-type]
+    results = [kvcalc.estimate(model, context=each, **options).to_dict() for each in contexts]
     shown = json.loads(json.dumps(results))
     assert [point.x for point in cache.series[0].points] == contexts
     assert [point.y for point in cache.series[0].points] == [each["cache"]["bytes_per_rank"] for each in shown]
@@ -71,7 +72,7 @@ def test_each_step_is_the_first_batch_that_needs_more() -> None:
 
 
 def test_a_price_times_the_gpus() -> None:
-    options: dict[str, object] = {"gpu": "h100,h200", "batch": "1,64"}
+    options: dict[str, Any] = {"gpu": "h100,h200", "batch": "1,64"}
     counts = lines("gpus", "llama-3-70b", **options)
     usd = lines("gpus", "llama-3-70b", prices="h100=2.5,h200=3", **options)
     prices = (Fraction(5, 2), Fraction(3))
@@ -95,7 +96,7 @@ def test_parts_of_a_bar_add_up_and_copies_are_apart() -> None:
 
 
 def test_lines_are_named_by_what_varies() -> None:
-    def names(kind: str, models: str | list[str], **options: object) -> list[str]:
+    def names(kind: str, models: str | list[str], **options: Any) -> list[str]:
         return [each.name for each in lines(kind, models, context="1Ki,2Ki", **options).series]
 
     assert names("cache", "llama-3-8b") == ["llama-3-8b"]
@@ -160,9 +161,9 @@ def test_what_is_refused_is_a_gap_with_a_note() -> None:
         ("cache", "llama-3-8b", {"gpu": "nosuchcard"}, "nosuchcard"),
     ],
 )
-def test_what_cannot_be_is_refused(kind: str, models: str | None, options: dict[str, object], told: str) -> None:
+def test_what_cannot_be_is_refused(kind: str, models: str | None, options: dict[str, Any], told: str) -> None:
     with pytest.raises(KvcalcError) as error:
-        kvcalc.plot(kind, models, **options)  # type: ignore[arg-type]
+        kvcalc.plot(kind, models, **options)
     assert told in str(error.value)
 
 

@@ -81,7 +81,7 @@ def test_pairs_are_those_that_attend(layer: Layer) -> None:
 def test_mla_is_taken_in_the_form_that_computes_less() -> None:
     found = kvcalc.estimate("deepseek-v3", input_tokens=32768, output_tokens=1, gpu="h200", tp=8).prefill
     assert found is not None
-    of_attention = [each.bytes for each in found.terms.parts[1].parts if each.path.startswith("attention of")]  # type: ignore[union-attr]
+    of_attention = [each.bytes for each in found.terms.parts[1].parts if each.path.startswith("attention of")]  # type: ignore[union-attr]  # a sum
     pairs_of_all = 32768 * 32769 // 2
     assert sum(of_attention) == 2 * 61 * pairs_of_all * 128 * (128 + 64 + 128) // 8
 

@@ -82,13 +82,17 @@ def alone(options: dict[str, Any]) -> dict[str, Any]:
     try:
         told = flat(kvcalc.estimate(model, **options).to_dict())
     except KvcalcError as error:
-        return {name: None for name in FIELDS} | {"error": error.sentence}  # noqa: C420
+        return dict.fromkeys(FIELDS) | {"error": error.sentence}
     return {name: told.get(name) for name in FIELDS} | {"most_sequences": told["answer_sequences"], "error": None}
 
 
 def rows_of(grid: Grid) -> list[dict[str, Any]]:
     chunks = grid.chunks(0, grid.number)
-    return [dict(zip(chunk.columns, row, strict=True)) for chunk in chunks for row in zip(*chunk.columns.values())]  # noqa: B905
+    return [
+        dict(zip(chunk.columns, row, strict=True))
+        for chunk in chunks
+        for row in zip(*chunk.columns.values(), strict=True)
+    ]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -183,7 +187,7 @@ def test_from_python() -> None:
     assert "tp: 3 is illegal" in str(rows[1].error)
     assert rows[0] == next(kvcalc.sweep("llama-3-8b", batch=1, context="1Ki,max", tp=1))
     with pytest.raises(AttributeError):
-        rows[0].batch = 2  # type: ignore[misc]
+        rows[0].batch = 2  # type: ignore[misc]  # the mistake
 
 
 def test_a_sweep_is_refused_before_its_first_row() -> None:

@@ -46,6 +46,6 @@ class EntriesOf512(Blocks):
     def _decode(self, stored: Tensor) -> Tensor:
         codes, turning = stored[..., :_STILL], stored[..., _STILL : _STILL + 2 * _GROUP]
         exponents = stored[..., _STILL + 2 * _GROUP : -1].float() - _BIAS
-        values = codes.contiguous().view(torch.float8_e4m3fn).float().unflatten(-1, (-1, _GROUP))  # type: ignore[no-untyped-call]
+        values = codes.contiguous().view(torch.float8_e4m3fn).float().unflatten(-1, (-1, _GROUP))  # type: ignore[no-untyped-call]  # torch's
         still = (values * torch.exp2(exponents).unsqueeze(-1)).flatten(-2)
         return torch.cat((still, reinterpret(turning.contiguous(), torch.bfloat16).float()), -1)

@@ -1,4 +1,4 @@
-"""What is given beside a log and is not what the log has, or what it does not say: told, and the given one is taken."""
+"""Options given beside a log that it contradicts or does not state: the given value is taken, with a note."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose setting an error is of: the log's where nobody gave the option that the message names."""
+"""Whose setting an error is about: the log's, where nobody gave the option that the message names."""
 
 from __future__ import annotations
 

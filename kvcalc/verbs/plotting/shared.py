@@ -34,7 +34,7 @@ def scale_of(values: Sequence[Number]) -> Scale:
     """Powers of two, or even."""
     if len(values) < 2 or min(values) <= 0 or max(values) < _FAR * min(values):  # noqa: PLR2004  # a first and a last
         return Scale.LINEAR
-    return Scale.LINEAR if len(values) > 2 and values[1] - values[0] == values[-1] - values[-2] else Scale.LOG2  # noqa: PLR2004
+    return Scale.LINEAR if len(values) > 2 and values[1] - values[0] == values[-1] - values[-2] else Scale.LOG2  # noqa: PLR2004  # a third
 
 
 def answered(scenario: Scenario) -> Estimate | None:
