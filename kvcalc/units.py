@@ -67,6 +67,11 @@ def parse_count(text: str, what: str, limit: int, least: int = 1) -> int:
     Raises:
         KvcalcError: not a whole positive number, beyond the limit, or '128k', which could be 128000 or 131072.
     """
+    if "," in text or ".." in text:
+        raise KvcalcError(
+            f"{what}: '{text[:_MAX_CHARACTERS]}' is several values, and one is taken here; estimate, compare, capacity "
+            "and sweep take lists and ranges"
+        )
     number, suffix = _split(text, what, f"must be at least {least}")
     if suffix not in _COUNT_SUFFIXES:
         if suffix.lower() in {"k", "m", "g"}:

@@ -153,6 +153,8 @@ def test_a_count_is_read_as_an_integer(text: str, count: int) -> None:
         ("nan", "not a number"),
         ("inf", "not a number"),
         ("max", "not a number"),
+        ("8,192", "'8,192' is several values, and one is taken here"),
+        ("1Ki..4Ki*2", "is several values, and one is taken here"),
         ("8192 tokens", "whole"),
         ("128KiB", "whole"),
         ("1e13", "limit of 1,000,000,000,000"),

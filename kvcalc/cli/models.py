@@ -39,14 +39,17 @@ class Entry(TypedDict, total=False):
 def _outputs() -> Iterable[str]:
     from kvcalc.schema import commands  # noqa: PLC0415  # every result, for completion only
 
-    return commands()
+    return (*commands(), "sweep")
 
 
 class OfOutput(TypedDict, total=False):
     """What a schema describes instead of model files."""
 
     of: Annotated[
-        str | None, Option("COMMAND", "What COMMAND prints with --json: estimate, models-list ...", values=_outputs)
+        str | None,
+        Option(
+            "COMMAND", "What COMMAND prints with --json: estimate, models-list ...; of sweep a line.", values=_outputs
+        ),
     ]
 
 

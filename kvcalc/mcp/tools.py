@@ -33,6 +33,7 @@ from kvcalc.scenario.options import (
     VerifyOptions,
 )
 from kvcalc.schema.outputs import DIALECT
+from kvcalc.schema.sweep_row import row_schema
 from kvcalc.verbs.explain import explain, topics
 from kvcalc.verbs.listing import list_gpus, show_gpu
 from kvcalc.verbs.model_list_options import WORD, Chosen, TriedWith
@@ -79,13 +80,7 @@ _ROWS: Schema = {
     "properties": {
         "schema_version": {"type": "integer", "const": SCHEMA_VERSION},
         "command": {"type": "string", "const": "sweep"},
-        "rows": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "additionalProperties": {"type": ["integer", "number", "string", "boolean", "null"]},
-            },
-        },
+        "rows": {"type": "array", "items": row_schema()},
     },
     "required": ["schema_version", "command", "rows"],
     "additionalProperties": False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.render.faces import REPORTS
+from kvcalc.schema.sweep_row import SWEEP, row_schema
 from kvcalc.schema.types import Definitions, Schema
 
 if TYPE_CHECKING:
@@ -35,14 +36,16 @@ def output_schema(command: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of what a command prints with --json.
 
     Args:
-        command: 'estimate', 'models list' or 'models-list'.
+        command: 'estimate', 'models list' or 'models-list'; of 'sweep' it is that of a line of JSON.
 
     Raises:
         KvcalcError: no command of that name prints JSON.
     """
     name = "-".join(command.split())
+    if name == SWEEP:
+        return {"$schema": DIALECT, **row_schema()}
     if name not in commands():
-        raise KvcalcError(f"--of: no output '{command[:40]}'{nearest_or_all(name, commands())}")
+        raise KvcalcError(f"--of: no output '{command[:40]}'{nearest_or_all(name, (*commands(), SWEEP))}")
     definitions = Definitions()
     kinds = commands()[name]
     body = definitions.result(kinds[0]) if len(kinds) == 1 else _either(kinds, definitions)

@@ -66,6 +66,21 @@ def test_strict_stops_at_the_first_that_is_wrong(kvcalc: Kvcalc, tmp_path: Path)
     assert (target.read_text(), names_in(tmp_path)) == ("before", ["rows.csv"])
 
 
+def test_more_lines_than_anyone_has_said_yes_to(
+    kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvcalc.verbs.sweeping.sweep.MAX_UNASKED", 2)
+    (tmp_path / "few.csv").write_text("batch\n1\n2\n")
+    (tmp_path / "many.csv").write_text("batch\n1\n2\n3\n")
+    few, many, target = (str(tmp_path / name) for name in ("few.csv", "many.csv", "rows.csv"))
+    line = ("sweep", "-m", "llama-3-8b", "--fields", "cache_bytes", "--from")
+    assert kvcalc(*line, few).code == 0
+    run = kvcalc(*line, many, "-o", target)
+    assert (run.code, sorted(names_in(tmp_path))) == (2, ["few.csv", "many.csv"])
+    assert "--yes: the lines of the file are more than 2; --yes makes them all" in run.stderr
+    assert kvcalc(*line, many, "--yes").code == 0
+
+
 def test_shards_together_are_the_whole(kvcalc: Kvcalc) -> None:
     header, *rows = kvcalc(*GRID).stdout.splitlines()
     parts = [kvcalc(*GRID, "--shard", f"{number}/3").stdout.splitlines() for number in (1, 2, 3)]

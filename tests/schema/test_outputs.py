@@ -92,6 +92,15 @@ def test_a_log_check_is_as_its_schema_says(log: str, model: list[str], tmp_path:
     assert mistakes(printed) == []
 
 
+def test_a_line_of_a_sweep_is_as_its_schema_says(kvcalc: Kvcalc) -> None:
+    schema = json.loads(kvcalc("models", "schema", "--of", "sweep").stdout)
+    Draft202012Validator.check_schema(schema)
+    for golden in (ROOT / "tests" / "golden").glob("*.jsonl"):
+        for line in golden.read_text(encoding="utf-8").splitlines():
+            assert [*Validator(schema).iter_errors(json.loads(line))] == []
+    assert [*Validator(schema).iter_errors({"model": "m", "batch": 1, "context": 1, "cache_bytes": 0.5})] != []
+
+
 def test_every_command_with_json_has_a_schema() -> None:
     assert {*_with_json(typer.main.get_command(_app("")))} == {*commands()}
 

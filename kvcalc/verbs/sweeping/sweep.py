@@ -18,6 +18,8 @@ from kvcalc.verbs.sweeping.shard import shard_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from kvcalc.scenario.listed import Line
+
 MAX_UNASKED = 10**8
 """Scenarios of a sweep that nobody has said yes to."""
 
@@ -46,7 +48,8 @@ def sweep(model: Any, options: Mapping[str, Any]) -> Iterator[Sweep]:
 
     Raises:
         KvcalcError: an axis, a fixed option, a field or the file cannot be read; nothing names a model; more than 10^8
-            scenarios without `yes`. With `strict`, while rows are made: the first wrong scenario's.
+            scenarios without `yes`, of a file once so many rows are made. With `strict`, while rows are made: the first
+            wrong scenario's.
     """
     given = dict(given_of(options))
     if model is not None:
@@ -59,7 +62,7 @@ def sweep(model: Any, options: Mapping[str, Any]) -> Iterator[Sweep]:
     if file is None:
         grid = grid_of(given, fields)
         if grid.number > MAX_UNASKED and not yes:
-            raise KvcalcError(f"--yes: {grid.number:,} scenarios are more than {MAX_UNASKED:,}; --yes makes them all")
+            raise _too_many(f"{grid.number:,} scenarios are")
         chunks: Iterator[Chunk] = (
             chunk for start, stop in shard.blocks(grid.number) for chunk in grid.chunks(start, stop)
         )
@@ -71,10 +74,26 @@ def sweep(model: Any, options: Mapping[str, Any]) -> Iterator[Sweep]:
             raise KvcalcError(f"--{both[0].replace('_', '-')}: is a column of {file} too; give it in one place")
         given |= {name: _single(name, given[name]) for name in AXES if name in given}
         read_options(ScenarioOptions, {name: each for name, each in given.items() if name not in AXES})
-        rows = RowsListed(listed, given, fields)
+        rows = RowsListed(listed if yes else listed._replace(lines=_at_most(listed.lines)), given, fields)
         columns = tuple(name for name in rows.columns if name in asked or name not in fields)
         lines = rows.chunks(shard)
         yield Sweep(columns, None, _strict(lines, rows.columns) if strict else lines)
+
+
+def _too_many(scenarios: str) -> KvcalcError:
+    return KvcalcError(f"--yes: {scenarios} more than {MAX_UNASKED:,}; --yes makes them all")
+
+
+def _at_most(lines: Iterator[Line]) -> Iterator[Line]:
+    """The lines of a file, which nobody has counted.
+
+    Raises:
+        KvcalcError: there are more than anyone has said yes to.
+    """
+    for number, line in enumerate(lines):
+        if number == MAX_UNASKED:
+            raise _too_many("the lines of the file are")
+        yield line
 
 
 def _single(name: str, given: Any) -> Any:
