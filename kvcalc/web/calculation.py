@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from kvcalc import api
@@ -14,11 +14,12 @@ from kvcalc.render.answer import UNLIKE
 from kvcalc.render.capacity import capacity_report
 from kvcalc.render.estimate_terms import estimate_formulas
 from kvcalc.render.estimate_view import estimate_view
+from kvcalc.render.question import count
 from kvcalc.render.view import Bar, Grid
 from kvcalc.scenario.option import given_of, options_of
 from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import with_unit
-from kvcalc.web.blocks import block_data
+from kvcalc.web.blocks import block_data, line_data
 from kvcalc.web.form import FIELDS
 
 if TYPE_CHECKING:
@@ -49,9 +50,12 @@ def calculation(model: str | None, text: str | None, options: Mapping[str, str |
     """
     found, given = asked_of(model, text, options)
     result = api.estimate(found, **given)
-    blocks = estimate_view(result, UNIT).blocks
+    blocks = estimate_view(replace(result, not_modelled=()), UNIT).blocks  # which the page lists with the formulas
     first, *rest = (block_data(block) for block in blocks if not isinstance(block, Bar))
     question, memory, further = rest
+    if result.not_modelled:
+        left_out = f"{count(len(result.not_modelled), 'thing')} not modelled: listed with the formulas"
+        further["lines"].append(line_data(left_out))
     return {
         "estimate": result.to_dict(),
         "headline": first,

@@ -11,7 +11,9 @@ import json
 import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedReader, RawIOBase
 from threading import BoundedSemaphore
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue.pasted import MOST
@@ -21,13 +23,14 @@ from kvcalc.web.files import TYPES, page_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from socket import socket
 
 HOME = "127.0.0.1"
 MOST_BYTES = 4 * MOST
 """Of a request's body: a model's text in UTF-8."""
 MOST_CONNECTIONS = 32
 PATIENCE = 15
-"""Seconds that a connection may send nothing."""
+"""Seconds that a connection has for all of a request, and for taking its answer."""
 
 _ANSWER = "/answer"
 _JSON = "application/json"
@@ -94,14 +97,42 @@ class PageServer(ThreadingHTTPServer):
             sys.stderr.write(f"a bug in kvcalc: {type(error).__name__}: {error}\n")
 
 
+class _Request(RawIOBase):
+    """What a connection sends: one that sends a letter now and then has no longer for a request than others."""
+
+    def __init__(self, connection: socket) -> None:
+        self._connection, self.until = connection, 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self.until - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: PageServer
     protocol_version = "HTTP/1.1"
     server_version = "kvcalc"
     sys_version = ""
-    timeout = PATIENCE
     wbufsize = -1  # one write a response, where headers would be one and the body another
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        """A connection begins."""
+        super().setup()
+        self.rfile.close()
+        self._request = _Request(self.connection)
+        self.rfile = BufferedReader(self._request)
+
+    def handle_one_request(self) -> None:
+        """A request is read and answered, or is not there in time."""
+        self._request.until = monotonic() + PATIENCE
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         """A file of the page."""
@@ -155,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps({"error": {"lines": [why], "exit_code": 2}}).encode(), _JSON)
 
     def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
+        self.connection.settimeout(PATIENCE)
         self.send_response(status)
         for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)

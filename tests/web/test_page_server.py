@@ -142,7 +142,7 @@ def test_text_that_is_no_utf8_is_a_request_like_another(server: PageServer) -> N
 
 
 def test_who_sends_nothing_is_left_and_others_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module._Handler, "timeout", 0.2)  # noqa: SLF001  # else the test takes as long
+    monkeypatch.setattr(server_module, "PATIENCE", 0.2)  # else the test takes as long
     monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 2)
     with PageServer() as served:
         thread = Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
@@ -154,6 +154,35 @@ def test_who_sends_nothing_is_left_and_others_are_answered(monkeypatch: pytest.M
             each.close()
         served.shutdown()
         thread.join()
+
+
+def test_who_sends_a_letter_now_and_then_has_no_longer_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "PATIENCE", 0.5)
+    body = (
+        b"POST /answer HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 5000\r\nHost: 127.0.0.1:%d\r\n\r\n"
+    )
+    for sent in (b"GET / HTTP/1.1\r\n", body):
+        with PageServer() as served:
+            thread = Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            with socket.create_connection(("127.0.0.1", served.server_port), timeout=0.05) as slow:
+                slow.sendall(sent % served.server_port if b"%d" in sent else sent)
+                letters = 0
+                while letters < 1000 and _takes_a_letter(slow):  # each comes long before half a second
+                    letters += 1
+            assert letters < 1000
+            served.shutdown()
+            thread.join()
+
+
+def _takes_a_letter(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(b"x")
+        return connection.recv(1) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
 
 
 def test_a_port_that_is_taken_is_refused_with_what_to_do(server: PageServer, kvcalc: Kvcalc) -> None:
