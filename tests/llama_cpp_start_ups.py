@@ -236,6 +236,38 @@ sched_reserve:  CUDA_Host compute buffer size =    48.01 MiB
 """
 """Llama-3.1-8B in q4_0 by Ollama 0.30, whose llama-server leaves 18 of 33 layers to the host: file 61471163053."""
 
+OLLAMA_OWN = """\
+time=2025-09-11T00:42:09.800+02:00 level=INFO source=types.go:131 msg="inference compute" id=0 library=rocm variant="" \
+compute=gfx1151 driver=6.12 name="AMD Radeon 8060S" total="64.0 GiB" available="63.8 GiB"
+time=2025-09-11T00:42:49.544+02:00 level=INFO source=server.go:398 msg="starting runner" \
+cmd="/usr/local/bin/ollama runner --ollama-engine --model /home/someone/blob --port 43263"
+time=2025-09-11T00:42:49.558+02:00 level=INFO source=runner.go:1170 msg=load request="{Operation:commit LoraPath:[] \
+Parallel:1 BatchSize:512 FlashAttention:true KvSize:8192 KvCacheType: NumThreads:16 GPULayers:37[ID:0 \
+Layers:37(0..36)] MultiUserCache:false ProjectorPath: MainGPU:0 UseMmap:false}"
+time=2025-09-11T00:42:49.588+02:00 level=INFO source=ggml.go:131 msg="" architecture=gptoss file_type=MXFP4 \
+name=Gpt-Oss-120B description="" num_tensors=471 num_key_values=30
+time=2025-09-11T00:42:50.484+02:00 level=INFO source=ggml.go:498 msg="offloaded 37/37 layers to GPU"
+time=2025-09-11T00:42:50.484+02:00 level=INFO source=backend.go:310 msg="model weights" device=ROCm0 size="59.8 GiB"
+time=2025-09-11T00:42:50.484+02:00 level=INFO source=backend.go:315 msg="model weights" device=CPU size="1.1 GiB"
+time=2025-09-11T00:42:50.484+02:00 level=INFO source=backend.go:321 msg="kv cache" device=ROCm0 size="450.0 MiB"
+time=2025-09-11T00:42:50.484+02:00 level=INFO source=backend.go:332 msg="compute graph" device=ROCm0 size="121.8 MiB"
+"""
+"""gpt-oss-120b by Ollama 0.11.10: stored file 56930313189, which has no names of model and card; these are ours."""
+
+OLLAMA_OWN_STATES = """\
+time=2026-04-09T23:17:18.000-07:00 level=INFO source=runner.go:1411 msg="starting ollama engine"
+time=2026-04-09T23:17:20.651-07:00 level=INFO source=runner.go:1284 msg=load request="{Operation:commit LoraPath:[] \
+Parallel:1 BatchSize:1024 FlashAttention:Enabled KvSize:32768 KvCacheType:q8_0 NumThreads:8 GPULayers:20[ID:GPU-2 \
+Layers:20(28..47)] MultiUserCache:false ProjectorPath: MainGPU:0 UseMmap:false}"
+time=2026-04-09T23:17:20.651-07:00 level=INFO source=device.go:240 msg="model weights" device=CUDA0 size="19.9 GiB"
+time=2026-04-09T23:17:20.651-07:00 level=INFO source=ggml.go:494 msg="offloaded 20/49 layers to GPU"
+time=2026-04-09T23:17:20.652-07:00 level=INFO source=device.go:245 msg="model weights" device=CPU size="28.3 GiB"
+time=2026-04-09T23:17:20.652-07:00 level=INFO source=device.go:251 msg="kv cache" device=CUDA0 size="955.2 MiB"
+time=2026-04-09T23:17:20.652-07:00 level=INFO source=device.go:256 msg="kv cache" device=CPU size="1.3 GiB"
+time=2026-04-09T23:17:20.652-07:00 level=INFO source=device.go:262 msg="compute graph" device=CUDA0 size="918.1 MiB"
+"""
+"""Qwen3-Coder-Next by Ollama in April 2026, 20 layers on the card: stored file 55579426224."""
+
 UNLIKE = """\
 build: 5622 (97340b4c) with cc (Ubuntu 13.3.0-6ubuntu2~24.04) 13.3.0 for x86_64-linux-gnu
 llama_model_load_from_file_impl: using device CUDA0 (NVIDIA GeForce RTX 4090) - 9862 MiB free

@@ -9,6 +9,7 @@ import pytest
 
 import kvcalc
 from kvcalc.engines import Load, choose_engine
+from kvcalc.engines.llama_cpp.layout import LlamaLayout
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba2, MLAExpanded, ShortConv
 from kvcalc.memory import Ranks
@@ -321,3 +322,28 @@ def test_without_a_cache_on_the_card_slots_limit(pp: int) -> None:
     )
     assert (found.sequences, found.limited_by) == (256, "sequences")
     assert "cache-on-host" in {each.code for each in found.notes}
+
+
+OLLAMA = [
+    # kvcache/causal.go, Init: 4,096 tokens at least, or the whole context; a token more for several requests.
+    ("gpt-oss-20b", 1, 4096, 4096),
+    ("gpt-oss-20b", 1, 8192, 4608),
+    ("gpt-oss-20b", 2, 8192, 8704),
+    ("gemma-3-27b", 1, 8192, 1536),
+    ("gemma-3-27b", 4, 8192, 4864),
+    ("gemma-3-27b", 1, 1024, 1024),
+]
+
+
+@pytest.mark.parametrize(("name", "slots", "context", "cells"), OLLAMA)
+def test_cells_of_windows_in_ollamas_own_engine(name: str, slots: int, context: int, cells: int) -> None:
+    asked = kvcalc.make_scenario(
+        name, engine="llama-cpp", engine_option={"ollama-new-engine": "1"}, batch=slots, context=context
+    )
+    layout = Ranks(asked).settled(kvcalc.Deployment())
+    assert isinstance(layout, LlamaLayout)
+    load = Load(slots, context)
+    spans = {layer.span for layer in asked.model.layout.kinds}
+    (window,) = (span for span in spans if span is not None)
+    assert layout.cells(window, load).all == cells
+    assert layout.cells(None, load).all == slots * context

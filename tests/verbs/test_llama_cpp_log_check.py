@@ -15,6 +15,8 @@ from llama_cpp_start_ups import (
     FITTED,
     OLD,
     OLLAMA_ON_A_MAC,
+    OLLAMA_OWN,
+    OLLAMA_OWN_STATES,
     OLLAMA_WITHOUT_FLASH_ATTENTION,
     UNLIKE,
 )
@@ -137,3 +139,25 @@ def test_layers_that_llama_cpp_itself_leaves_to_the_host(log: Any) -> None:
     assert (compute.predicted_low or 0) <= compute.printed <= (compute.predicted_high or 0)
     asked: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_0", "context": 32768, "gpus": 1}
     assert package.capacity("llama-3.1-8b", gpu="rtx2060", gpu_memory="5141MiB", **asked).n_gpu_layers == 15
+
+
+def test_ollamas_own_engine(log: Any) -> None:
+    """Windows of gpt-oss keep 4,096 tokens and a batch there: 4,608 cells of 18 layers, where llama.cpp has 640."""
+    found = package.capacity_from_log(log(OLLAMA_OWN))
+    assert (found.model.name, found.gpus.gpu if found.gpus else "") == ("gpt-oss-120b", "strix-halo-64gb")
+    rows = {row.name: row for row in found.rows}
+    assert rows["cache memory"].predicted == rows["cache memory"].printed == 450 * 2**20
+    compute = rows["compute buffer"]
+    assert (compute.predicted_low or 0) <= (compute.printed or 0) <= (compute.predicted_high or 0)
+    assert "someone" not in str(found)
+
+
+def test_ollamas_own_engine_keeps_checkpoints_of_states(log: Any) -> None:
+    """q8_0 of 5 layers, 170 MiB, and 25 states of each of 15: what is on the card, as printed."""
+    found = package.capacity_from_log(log(OLLAMA_OWN_STATES), "qwen3-coder-next")
+    assert {name: off(found)[name] for name in ("cache memory", "KV buffer")} == {
+        "cache memory": 0.0026,
+        "KV buffer": 0,
+    }
+    (buffer,) = (row for row in found.rows if row.name == "KV buffer")
+    assert abs((buffer.predicted or 0) / 2**20 - 955.2) <= 0.05

@@ -69,8 +69,8 @@ class _Point(NamedTuple):
 
 
 def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary | None:
-    """The compute buffer of a card; None where the model's file lacks the dims for it."""
-    hidden = layout.setup.model.hidden_size
+    """The compute buffer of a card; None where the model's file lacks the dims for it, or Ollama's engine computes."""
+    hidden = None if layout.settings.ollama_new_engine else layout.setup.model.hidden_size
     points = None if hidden is None else _points(layout, stage, load, hidden)
     if hidden is None or points is None:
         return None

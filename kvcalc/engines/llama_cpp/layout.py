@@ -13,6 +13,7 @@ from kvcalc.engines.content import Rate, contents
 from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
 from kvcalc.engines.llama_cpp.formats import flash_attention
 from kvcalc.engines.llama_cpp.layers import shared_out
+from kvcalc.engines.llama_cpp.ollama import cells_of_window
 from kvcalc.engines.llama_cpp.second_context import second_cache
 from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
@@ -80,7 +81,7 @@ class LlamaLayout(Settled):
         self._drops_windows, self._draft = drops_windows, draft
         self.settings, self._format, self.rules = settings, kept_in, rules
         self.flash_attention = flash_attention(setup, settings, kept_in, rules)
-        self.pad = PAD if self.flash_attention else rules.pad_without_flash
+        self.pad = PAD if self.flash_attention or settings.ollama_new_engine else rules.pad_without_flash
         self.stages  # noqa: B018  # refuses a card without layers at once
 
     @cached_property
@@ -154,15 +155,20 @@ class LlamaLayout(Settled):
         unified = self.settings.kv_unified
         together = max(load.tokens, load.context if load.mixed else 0)
         whole = self._padded(together if unified else load.context)
-        each = whole if span is None else min(whole, self._window_cells(span, load.sequences if unified else 1))
+        slots = load.sequences if unified else 1
+        each = whole if span is None else min(whole, self._window_cells(span, slots, load.context))
         return _Cells(each, 1 if unified else load.sequences)
 
     def _padded(self, cells: int) -> int:
         return -(-cells // self.pad) * self.pad
 
-    def _window_cells(self, span: Span, slots: int) -> int:
+    def _window_cells(self, span: Span, slots: int, context: int) -> int:
         """The most cells of a layer with a window, of so many slots."""
-        return 10**30 if self.settings.swa_full else self._padded(span.tokens * slots + self.settings.ubatch_size)
+        cells: int | None = span.tokens * slots + self.settings.ubatch_size
+        if self.settings.ollama_new_engine:
+            model_type = self.setup.model.model_type
+            cells = cells_of_window(span, model_type, slots, context, self.settings.ubatch_size)
+        return 10**30 if cells is None or self.settings.swa_full else self._padded(cells)
 
     def step_tokens(self, load: Load) -> int:
         """Tokens of a micro-batch: no more than all cells."""
@@ -176,10 +182,12 @@ class LlamaLayout(Settled):
             several = (Factor("_and_".join(tensor.name for tensor in content.tensors), len(content.tensors)),)
             of_all = (*(several if len(content.tensors) > 1 else ()), Factor("layers", content.layers, "layer"))
             if content.tensors[0].rows is not None:
-                if drafted := self.settings.draft_n:
-                    copies = Factor("drafted_tokens", drafted, "drafted token")
-                    rows = (*of_all, copies, *content.rows, *content.row)
-                    yield Product(f"{label}: {names}, copies for drafted tokens", rows, _STATES)
+                if number := self.settings.state_copies:
+                    what, noun = "copies for drafted tokens", "drafted token"
+                    if self.settings.ollama_new_engine:
+                        what, noun = "checkpoints", "checkpoint"
+                    copies = Factor(f"{noun.replace(' ', '_')}s", number, noun)
+                    yield Product(f"{label}: {names}, {what}", (*of_all, copies, *content.rows, *content.row), _STATES)
                 continue
             cells = self.cells(content.layer.span, load)
             held = sum(prod(factor.value for factor in part.rows) for part in parts)
@@ -217,7 +225,7 @@ class LlamaLayout(Settled):
         """What of that are states, with their copies for drafted tokens."""
         of_layers = (each for each in self._content_rows(stage) if each.constant_rows is not None)
         one = sum(each.row_bytes * (each.constant_rows or 0) for each in of_layers)
-        return one * load.sequences * (1 + self.settings.draft_n)
+        return one * load.sequences * (1 + self.settings.state_copies)
 
     def drafting_bytes(self, stage: Stage, load: Load) -> int:
         """What of that is the cache of layers that draft."""
@@ -236,11 +244,11 @@ class LlamaLayout(Settled):
         a_token = growing = own = state = 0
         for each in self._content_rows(stage):
             if each.constant_rows is not None:
-                state += each.row_bytes * each.constant_rows * (1 + self.settings.draft_n)
+                state += each.row_bytes * each.constant_rows * (1 + self.settings.state_copies)
                 continue
             a_token += each.row_bytes
             span = each.layer.span
-            most = None if span is None else self._window_cells(span, 1)
+            most = None if span is None else self._window_cells(span, 1, load.context)
             if most is None or most > load.context:
                 growing += each.row_bytes
             kept = load.context if most is None or span is None else min(load.context, most)

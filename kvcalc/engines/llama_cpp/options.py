@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MOST_TOKENS = 10**6
 MOST_DRAFTED = 1000
 MOST_LAYERS = 10**6
+CHECKPOINTS = 24
+"""Of each request in Ollama's own engine: kvcache/recurrent.go, DefaultCheckpointCount (0.18 to 0.24)."""
 FlashAttention = Literal["on", "off", "auto"]
 
 
@@ -98,6 +100,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             otherwise="by the memory of the cards",
             source="common/arg.cpp, --tensor-split; src/llama-model.cpp, get_layer_buft_list",
         ),
+        "ollama-new-engine": Option(
+            _flag,
+            "0",
+            "1: Ollama's own engine, which 0.6 to 0.24 ran most models in; since 0.30 Ollama starts llama-server.",
+            source="Ollama 0.24, kvcache/causal.go, Init; envconfig/config.go, OLLAMA_NEW_ENGINE",
+        ),
         "draft-n": Option(
             count(MOST_DRAFTED, 0),
             "0",
@@ -130,9 +138,16 @@ class Settings(NamedTuple):
     n_cpu_moe: int
     no_kv_offload: bool
     tensor_split: tuple[Fraction, ...] | None
+    ollama_new_engine: bool
     draft_n: int
+
+    @property
+    def state_copies(self) -> int:
+        """Of every state, beside itself: for drafted tokens, or where requests may begin again."""
+        return CHECKPOINTS if self.ollama_new_engine else self.draft_n
 
 
 def settings_of(engine: Engine) -> Settings:
-    """The options of an engine."""
-    return Settings(*(engine.option(name.replace("_", "-")) for name in Settings._fields))
+    """The options of an engine. Requests of Ollama's own engine share all cells."""
+    found = Settings(*(engine.option(name.replace("_", "-")) for name in Settings._fields))
+    return found._replace(kv_unified=True) if found.ollama_new_engine else found

@@ -96,6 +96,12 @@ RULES = (
         "each has four copies of its inputs where all layers lie on them",
         "GGML_SCHED_MAX_COPIES (ggml/src/ggml-backend.cpp)",
     ),
+    Rule(
+        "Ollama's own engine (ollama-new-engine)",
+        "requests share cells, padded once to 256; a layer with a window keeps it (of gpt-oss and gemma-4 4,096 tokens "
+        "at least) for each request, and a batch, or the whole context where that is no longer; graphs as observed",
+        "Ollama 0.24, kvcache/causal.go, Init",
+    ),
     Rule("memory that is left free", "1 GiB of each card", "common/common.h, fit_params_target"),
 )
 """In the order in which a start meets them."""

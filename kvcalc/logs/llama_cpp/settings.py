@@ -28,6 +28,7 @@ SETTINGS = MappingProxyType(
         "n_cpu_moe": "n-cpu-moe",
         "no_kv_offload": "no-kv-offload",
         "tensor_split": "tensor-split",
+        "ollama_new_engine": "ollama-new-engine",
     }
 )
 """What llama.cpp calls them: its own options, or what kvcalc's batch and context are made of."""

@@ -59,7 +59,9 @@ def _whole(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
     yield _row(TOKENS, "tokens", None if cells is None else cells.value * streams, layout.cells(None, load).all, None)
     caches = log.total(CACHE)
     if caches is None:
-        caches = _sum(on_cards(log, "KV buffer"), log.printed.get("KV buffer", ()))
+        caches = _sum(log.printed.get("KV buffer", ()), ())
+    if layout.settings.ollama_new_engine:  # which prints them together
+        states = 0
     if caches is not None:
         yield _memory(CACHE, caches, layout.held_bytes(stage, load) - states - second, None)
     kept = log.total(STATES) or _sum(log.printed.get("RS buffer", ()), ())
@@ -95,6 +97,7 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
         kv, rs, compute, loaded = (_of_device(log, figure, device) for figure in _BUFFERS)
         stage = next(each for each in layout.stages if each.number == rank.stage)
         states, second = layout.states_bytes(stage, load), layout.drafting_bytes(stage, load)
+        states = 0 if layout.settings.ollama_new_engine else states
         if kv is not None and (behind or _partial(log)):
             held = rank.cache_bytes(load.sequences, load.context) - states - second
             yield _memory(f"KV buffer{behind}", kv, held, None)

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from kvcalc.verbs.log_check.card_of_log import LoggedCard
 
 ENGINE = "llama-cpp"
-OWN = ("kv-unified", "swa-full", "ubatch-size", "flash-attn", "n-gpu-layers", "n-cpu-moe", "no-kv-offload", "draft-n")
+OWN = (
+    "kv-unified",
+    "swa-full",
+    "ubatch-size",
+    "flash-attn",
+    "n-gpu-layers",
+    "n-cpu-moe",
+    "no-kv-offload",
+    "draft-n",
+    "ollama-new-engine",
+)
 """Options that a log may tell."""
 
 _FLASH = {"enabled": "on", "1": "on", "true": "on", "on": "on", "disabled": "off", "0": "off", "false": "off"}
@@ -57,8 +67,7 @@ def said_by_llama_cpp(log: ServerLog, model: Model, card: LoggedCard) -> dict[st
     own = {name: log.settings[name] for name in OWN if name in log.settings}
     own["kv-unified"] = str(int(unified))
     own["flash-attn"] = _FLASH.get(own.get("flash-attn", "").lower(), "auto")
-    if "swa-full" in own:
-        own["swa-full"] = "1"
+    own |= {name: "1" for name in ("swa-full", "ollama-new-engine") if name in own}
     if (shares := _shares(log)) is not None:
         own["tensor-split"] = shares
     if (first := _first_layers_experts(log)) is not None:
@@ -66,6 +75,7 @@ def said_by_llama_cpp(log: ServerLog, model: Model, card: LoggedCard) -> dict[st
     placed, layers = log.most("layers on cards"), log.most("layers")
     if placed is not None and layers is not None:
         left = int(layers.value - placed.value)  # layers that predict further tokens are among them
+        left -= left > 0 and "ollama-new-engine" in own  # of whose layers the head is the first that is left
         own["n-gpu-layers"] = "all" if left <= 0 else str(max(0, model.num_layers + 1 - left))
     elif own.get("n-gpu-layers", "0").lstrip("-").isdigit():
         own.pop("n-gpu-layers", None)  # more than there are is usual, and so is -1
