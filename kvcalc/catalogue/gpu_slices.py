@@ -69,11 +69,6 @@ def slice_names(card: str) -> tuple[str, ...]:
     return tuple(f"{card}{SEPARATOR}{name}" for name in _table(TABLE, stamp(TABLE)).get(card, {}))
 
 
-def all_slice_names() -> list[str]:
-    """Every slice of every card."""
-    return [f"{card}{SEPARATOR}{name}" for card, rows in _table(TABLE, stamp(TABLE)).items() for name in rows]
-
-
 def slice_of(card: Gpu, name: str) -> Gpu:
     """A slice as an accelerator of its own.
 

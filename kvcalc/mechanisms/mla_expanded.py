@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim, DimOrNone
 from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
-from kvcalc.mechanisms.mla import latent_projections
+from kvcalc.mechanisms.mla import MLA, latent_projections
 from kvcalc.noun import noun
 from kvcalc.term import Factor
 
@@ -71,3 +71,15 @@ class MLAExpanded(Mechanism):
     def label(self) -> str:
         key_width = self.qk_nope_head_dim + self.qk_rope_head_dim
         return f"mla expanded {self.num_heads} x {key_width}+{self.v_head_dim}"
+
+
+def expanded(latent: MLA) -> MLAExpanded:
+    """The same layer with a key and a value of every head in its cache."""
+    return MLAExpanded(
+        num_heads=latent.num_heads,
+        kv_lora_rank=latent.kv_lora_rank,
+        qk_rope_head_dim=latent.qk_rope_head_dim,
+        qk_nope_head_dim=latent.qk_nope_head_dim,
+        v_head_dim=latent.v_head_dim,
+        q_lora_rank=latent.q_lora_rank,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -14,7 +15,7 @@ from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MAX_LAYERS = 10_000
 MAX_REPEAT_DEPTH = 4
@@ -111,6 +112,11 @@ class LayerGroup(Noun):
             for attention in self.attentions
         )
 
+    def with_attentions(self, change: Callable[[Attention], Attention]) -> LayerGroup:
+        """The group with each of its attentions changed, one or several as before."""
+        changed = tuple(change(each) for each in self.attentions)
+        return replace(self, attention=changed if isinstance(self.attention, tuple) else changed[0])
+
     def _format(self, attention: Attention) -> str | None:
         has_cache = any(tensor.role is Role.CACHE for tensor in attention.cached())
         return self.cache_dtype if has_cache else None
@@ -135,6 +141,13 @@ def _group_or_repeat(value: object) -> str:
 
 
 Layers = Annotated[LayerGroup | Repeat, Tagged(_group_or_repeat, **{"a group": LayerGroup, "a repeat": Repeat})]
+
+
+def with_groups(parts: Iterable[Layers], change: Callable[[LayerGroup], LayerGroup]) -> tuple[Layers, ...]:
+    """Parts of a file with each of their groups changed, within repeats too."""
+    return tuple(
+        replace(part, of=with_groups(part.of, change)) if isinstance(part, Repeat) else change(part) for part in parts
+    )
 
 
 def count_layers(layers: Iterable[tuple[Layer, ...]]) -> dict[Layer, int]:

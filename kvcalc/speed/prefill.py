@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from kvcalc.mechanisms import MLA
-from kvcalc.reference.functional import positions, rotate, textbook_mask
+from kvcalc.reference.functional import positions, rotate
 from kvcalc.reference.mha_mqa_gqa import HeadAttention
 from kvcalc.reference.mla import with_rope
 from kvcalc.speed.layer import PROOF_HIDDEN, PROOF_SEQUENCES, PROOF_TOKENS, Module, module_of
@@ -108,8 +108,3 @@ def prefill_error(path: PrefillPath, mechanism: Measured, device: torch.device) 
     found = module.o_proj(o_BHTV.transpose(1, 2).flatten(-2))
     expected = module(x_BTD)
     return float((found - expected).abs().max() / expected.abs().max())
-
-
-def pairs_seen(tokens: int) -> int:
-    """Pairs of a token and one it attends to, counted on the mask itself."""
-    return int(textbook_mask(tokens, tokens, None, torch.device("cpu")).sum())

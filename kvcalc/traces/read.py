@@ -27,7 +27,6 @@ MAX_HASHES = 5 * 10**7
 _MOST_DIGITS = 13
 """Of numbers of tokens; one of fewer is within the limit."""
 _DELIMITERS = ",;\t"
-_CONSTANTS = {"NaN", "Infinity", "-Infinity"}
 
 
 def read_trace(file: str | Path, time_unit: str | None = None, hash_block: int | None = None) -> Trace:

@@ -14,7 +14,6 @@ from typing import Any
 
 MUL_MAT, MUL_MAT_ID, GET_ROWS, FLASH_ATTN_EXT = "MUL_MAT", "MUL_MAT_ID", "GET_ROWS", "FLASH_ATTN_EXT"
 F16 = 1
-MOST_CARDS = 4
 
 
 class Tensor(c.Structure):

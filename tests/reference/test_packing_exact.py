@@ -264,10 +264,6 @@ def codes_in_pairs(joined: Bytes) -> Bytes:
     return np.stack((joined & 15, joined >> 4), -1).reshape(*joined.shape[:-1], -1)
 
 
-def codes_in_halves(joined: Bytes) -> Bytes:
-    return np.concatenate((joined & 15, joined >> 4), -1)
-
-
 def in_halves(codes: Bytes) -> Bytes:
     low, high = np.split(codes, 2, axis=-1)
     joined: Bytes = low | (high << np.uint8(4))

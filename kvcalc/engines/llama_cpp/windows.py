@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvcalc.model.layers import Repeat
+from kvcalc.model.layers import with_groups
 
 if TYPE_CHECKING:
-    from kvcalc.model.layers import Layers
     from kvcalc.model.model import Model
 
 WHOLE = frozenset(
@@ -28,10 +27,5 @@ def drops_windows(model: Model) -> bool:
 
 def without_windows(model: Model) -> Model:
     """The same, whose layers keep all positions."""
-    return replace(model, layers=tuple(_whole(each) for each in model.layers))
-
-
-def _whole(layers: Layers) -> Layers:
-    if isinstance(layers, Repeat):
-        return replace(layers, of=tuple(_whole(each) for each in layers.of))
-    return replace(layers, window=None, chunk=None)
+    whole = with_groups(model.layers, lambda group: replace(group, window=None, chunk=None))
+    return replace(model, layers=whole)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.mlx.rules import EXPANDED, ROTATING
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.element import find_format
-from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba1, MLAExpanded, Role
-from kvcalc.model.layers import LayerGroup, Layers, Repeat
+from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba1, Role
+from kvcalc.mechanisms.mla_expanded import expanded
+from kvcalc.model.layers import with_groups
 
 if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.mlx.options import Settings
     from kvcalc.engines.setup import Setup
-    from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.layers import LayerGroup
     from kvcalc.model.model import Model
 
 
@@ -45,32 +46,13 @@ def as_kept(model: Model, settings: Settings) -> Model:
         of_class = model.model_type is None or model.model_type in ROTATING
         rotating = of_class and any(layer.span is None for layer in growing)
     expand = model.model_type in EXPANDED
-    parts = tuple(_part(part, settings.max_kv_size, rotating=rotating, expand=expand) for part in model.layers)
+
+    def kept(group: LayerGroup) -> LayerGroup:
+        own = group.with_attentions(lambda each: expanded(each) if expand and isinstance(each, MLA) else each)
+        return replace(own, window=settings.max_kv_size or (own.window if rotating else None), cache_dtype=None)
+
+    parts = with_groups(model.layers, kept)
     return model if parts == model.layers else replace(model, layers=parts)
-
-
-def _part(part: Layers, max_kv_size: int | None, *, rotating: bool, expand: bool) -> Layers:
-    match part:
-        case Repeat(of=of):
-            return replace(part, of=tuple(_part(each, max_kv_size, rotating=rotating, expand=expand) for each in of))
-        case LayerGroup():
-            kept = tuple(_attention(each, expand=expand) for each in part.attentions)
-            attention = kept if isinstance(part.attention, tuple) else kept[0]
-            window = part.window if rotating else None
-            return replace(part, attention=attention, window=max_kv_size or window, cache_dtype=None)
-
-
-def _attention(attention: Mechanism, *, expand: bool) -> Mechanism:
-    if not isinstance(attention, MLA) or not expand:
-        return attention
-    return MLAExpanded(
-        num_heads=attention.num_heads,
-        kv_lora_rank=attention.kv_lora_rank,
-        qk_rope_head_dim=attention.qk_rope_head_dim,
-        qk_nope_head_dim=attention.qk_nope_head_dim,
-        v_head_dim=attention.v_head_dim,
-        q_lora_rank=attention.q_lora_rank,
-    )
 
 
 def kept_format(setup: Setup, settings: Settings) -> CacheFormat:

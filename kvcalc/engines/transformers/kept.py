@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.transformers.rules import LATENT, LATENT_WITH_INDEX, STATES, STATIC_WIDTHS
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import MLA, Lightning, MLAExpanded, Role
-from kvcalc.model.layers import LayerGroup, Layers, Repeat
+from kvcalc.mechanisms import MLA, Lightning, Role
+from kvcalc.mechanisms.mla_expanded import expanded
+from kvcalc.model.layers import with_groups
 
 if TYPE_CHECKING:
     from kvcalc.engines.transformers.rules import Version
     from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.layers import LayerGroup
     from kvcalc.model.model import Model
 
 
@@ -26,7 +28,13 @@ def as_kept(model: Model, version: Version, *, static: bool) -> Model:
     """
     for layer in model.layout.kinds:
         _refuse_unserved(layer.attention, version, static=static)
-    parts = tuple(_part(part, version, static=static) for part in model.layers)
+
+    def kept(group: LayerGroup) -> LayerGroup:
+        own = group.with_attentions(lambda each: _attention(each, version))
+        window, chunk = (length if static else _one_less(length) for length in (own.window, own.chunk))
+        return replace(own, window=window, chunk=chunk, cache_dtype=None)
+
+    parts = with_groups(model.layers, kept)
     return model if parts == model.layers else replace(model, layers=parts)
 
 
@@ -58,30 +66,10 @@ def _unlike_widths(attention: Mechanism) -> bool:
     return len({tensor.row_elements for tensor in attention.cached() if tensor.role is Role.CACHE}) > 1
 
 
-def _part(part: Layers, version: Version, *, static: bool) -> Layers:
-    match part:
-        case Repeat(of=of):
-            return replace(part, of=tuple(_part(each, version, static=static) for each in of))
-        case LayerGroup():
-            kept = tuple(_attention(each, version) for each in part.attentions)
-            attention = kept if isinstance(part.attention, tuple) else kept[0]
-            window, chunk = (length if static else _one_less(length) for length in (part.window, part.chunk))
-            return replace(part, attention=attention, window=window, chunk=chunk, cache_dtype=None)
+def _attention(attention: Mechanism, version: Version) -> Mechanism:
+    return expanded(attention) if isinstance(attention, MLA) and version < LATENT else attention
 
 
 def _one_less(length: int | None) -> int | None:
     """The last window - 1 tokens; [-window + 1 :] of a window of 1 is all of them."""
     return None if length is None or length == 1 else length - 1
-
-
-def _attention(attention: Mechanism, version: Version) -> Mechanism:
-    if not isinstance(attention, MLA) or version >= LATENT:
-        return attention
-    return MLAExpanded(
-        num_heads=attention.num_heads,
-        kv_lora_rank=attention.kv_lora_rank,
-        qk_rope_head_dim=attention.qk_rope_head_dim,
-        qk_nope_head_dim=attention.qk_nope_head_dim,
-        v_head_dim=attention.v_head_dim,
-        q_lora_rank=attention.q_lora_rank,
-    )

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, MLAExpanded, Role
-from kvcalc.model.layers import LayerGroup, Repeat
+from kvcalc.model.layers import LayerGroup, Repeat, with_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -196,11 +196,4 @@ def _groups(parts: Iterable[Layers]) -> Iterator[LayerGroup]:
 
 
 def _converted(model: Model, convert: Callable[[Attention], Attention]) -> Model:
-    def turned(part: Layers) -> Layers:
-        if isinstance(part, Repeat):
-            return replace(part, of=tuple(turned(inner) for inner in part.of))
-        if isinstance(part.attention, tuple):
-            return replace(part, attention=tuple(convert(each) for each in part.attention))
-        return replace(part, attention=convert(part.attention))
-
-    return replace(model, layers=tuple(turned(part) for part in model.layers))
+    return replace(model, layers=with_groups(model.layers, lambda group: group.with_attentions(convert)))
