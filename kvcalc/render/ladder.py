@@ -9,7 +9,8 @@ from kvcalc.record import contents
 from kvcalc.render import Report
 from kvcalc.render.answer import STATES
 from kvcalc.render.capacity import capacity_report
-from kvcalc.render.compare import VARIED, compare_report
+from kvcalc.render.compare import compare_report
+from kvcalc.render.compare_grids import VARIED
 from kvcalc.render.estimate import estimate_report
 from kvcalc.render.question import count
 from kvcalc.render.view import Align, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right

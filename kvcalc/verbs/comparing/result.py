@@ -165,6 +165,10 @@ class Comparison(Result):
     question: Question = field(metadata=BESIDE)
     scenario: Scenario
 
+    def is_own(self, row: ComparedRow) -> bool:
+        """Whether a row is the model as it is, among rows that are not."""
+        return "mechanism" in self.varies and row.own
+
     @property
     def brief(self) -> str:
         return f"{self.workload.batch:,} x {self.workload.context:,} tokens: {', '.join(row.name for row in self.rows)}"
