@@ -266,6 +266,7 @@ def test_every_keyword_is_an_option(table: Any) -> None:
 
 
 TIERS = {"host_memory", "disk", "disk_bandwidth", "handoff"}
+POOLS = "rps"
 
 
 @pytest.mark.parametrize(
@@ -285,6 +286,7 @@ TIERS = {"host_memory", "disk", "disk_bandwidth", "handoff"}
                 "lora_modules",
                 "max_loras",
                 "mtp",
+                POOLS,
                 *TIERS,
             },
         ),

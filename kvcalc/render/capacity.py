@@ -11,7 +11,7 @@ from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import count, lengths, question_grid, sequences
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
-from kvcalc.render.tiers import tier_lines
+from kvcalc.render.tiers import pool_lines, tier_lines
 from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.term import Sum
@@ -29,7 +29,7 @@ def capacity_report(result: Capacity, unit: str, *, explain: bool, command: str)
     row = contents(result)
     row["mix"] = result.question.mix
     row["handoff"] = result.handoff or dict.fromkeys(keys(Handoff))
-    del row["tiers"]
+    del row["tiers"], row["pools"]
     row["gpus"] = result.gpus or {"gpu": None, "memory_bytes": None, "utilization": None, "usable_bytes": None}
     return Report(
         result, (row,), lambda: _view(result, unit, explain=explain, command=command), result.notes, unit=unit
@@ -148,7 +148,8 @@ def _further(result: Capacity, unit: str, *, explain: bool, command: str) -> Ite
         yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)
     if result.limited_by == "sequences":
         yield f"limited by {result.question.engine}: it holds no more sequences on a replica, whatever its memory"
-    yield from tier_lines(result.tiers, result.handoff, result.workload.context, unit)
+    yield from tier_lines(result.tiers, result.handoff, result.scenario.workload, unit)
+    yield from pool_lines(result.pools, result.scenario)
     yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)
 

@@ -41,7 +41,7 @@ def _csv_row(result: Estimate) -> dict[str, Any]:
     decode["drafted"] = decode["drafted"] or _empty(Drafted)
     prefill = contents(result.prefill) if result.prefill else _empty(PrefillBound)
     whole = contents(result)
-    del whole["tiers"]
+    del whole["tiers"], whole["pools"]
     return whole | {
         "mix": result.question.mix,
         "gpus": gpus,

@@ -12,7 +12,7 @@ from kvcalc.render.estimate_terms import estimate_formulas
 from kvcalc.render.prefill import prefill_line
 from kvcalc.render.question import count, question_grid, sequences, workload
 from kvcalc.render.rank import rank_bar, rank_rows, total_row
-from kvcalc.render.tiers import tier_lines
+from kvcalc.render.tiers import pool_lines, tier_lines
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.units import format_size, with_unit
 
@@ -148,7 +148,8 @@ def _further(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
             f"spill: {size(result.spill.bytes_per_rank, unit)} of each GPU's cache go to host memory, "
             f"{size(result.spill.bytes, unit)} of a replica's"
         )
-    yield from tier_lines(result.tiers, result.handoff, result.workload.context, unit)
+    yield from tier_lines(result.tiers, result.handoff, result.scenario.workload, unit)
+    yield from pool_lines(result.pools, result.scenario)
     if result.decode is not None:
         yield from decode_lines(result.decode)
     if result.measured is not None:

@@ -109,7 +109,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
 def _beside_gpus(given: Mapping[str, Any]) -> BesideGpus:
     if given["disk_bandwidth"] is not None and given["disk"] is None:
         raise KvcalcError("--disk-bandwidth: is of a disk; give its size too (--disk SIZE)")
-    return BesideGpus(given["host_memory"], given["disk"], given["disk_bandwidth"], given["handoff"])
+    return BesideGpus(*(given[name] for name in ("host_memory", "disk", "disk_bandwidth", "handoff", "rps")))
 
 
 def _computed_in(engine: Engine, published: Model, loaded: Model) -> Note:

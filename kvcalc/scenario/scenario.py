@@ -62,12 +62,14 @@ class BesideGpus(Noun):
         disk: of one replica.
         disk_bandwidth: that the disk reads in a second.
         handoff: that each rank of a prefill pool sends in a second.
+        requests_per_second: that pools which read prompts and decode serve.
     """
 
     host_memory: int | None = None
     disk: int | None = None
     disk_bandwidth: int | None = None
     handoff: int | None = None
+    requests_per_second: Fraction | None = None
 
 
 @noun

@@ -24,6 +24,7 @@ from kvcalc.verbs.mixed import kinds_of
 from kvcalc.verbs.model_notes import model_notes, waiting
 from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
 from kvcalc.verbs.offload import EXPERTS, LAYERS, OnGpu, on_gpu, part_on_gpu
+from kvcalc.verbs.pools import pools
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.resolve import resolve
 from kvcalc.verbs.tiers import handoff, tiers
@@ -67,6 +68,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     longest = longest_context(scenario, deployment, usual, replica)
     placed = on_gpu(scenario, deployment) if cache_memory is None else None
     used = None if cache_memory is not None else Accelerator.of(scenario, replica.ranks[fullest].usable_bytes)
+    sent = handoff(Ranks(scenario), deployment)
     return Capacity(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary.of(scenario.workload),
@@ -90,7 +92,8 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         total=Total(*(None if each is None else each * deployment.dp for each in (tokens, sequences))),
         one_more_lacks_bytes=None if limited or sequences is None else replica.lacks(sequences + 1, lengths),
         tiers=tiers(Ranks(scenario), deployment),
-        handoff=handoff(Ranks(scenario), deployment),
+        handoff=sent,
+        pools=pools(Ranks(scenario), deployment, sent),
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),

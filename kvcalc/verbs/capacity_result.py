@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
     from kvcalc.verbs.mixed import KindSummary
+    from kvcalc.verbs.pools import Pool
     from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
     from kvcalc.verbs.tiers import Handoff, Tier
 
@@ -50,6 +51,7 @@ class Capacity(Result):
             None of such an engine, of a model without experts, and where no number is enough.
         tiers: beside this deployment; none unless asked for.
         handoff: to this deployment; None unless asked for.
+        pools: of replicas that read prompts and that decode, at least; none unless asked for.
         question: what was asked, for people.
         temporary_seen: the range of a rank's temporary memory; None where a figure is given.
         at_limit: the fullest rank with `sequences`, or with its cache alone where the memory for it is given.
@@ -82,6 +84,7 @@ class Capacity(Result):
     one_more_lacks_bytes: int | None
     tiers: tuple[Tier, ...]
     handoff: Handoff | None
+    pools: tuple[Pool, ...]
     not_modelled: tuple[Note, ...]
     notes: tuple[Note, ...]
     question: Question = field(metadata=BESIDE)

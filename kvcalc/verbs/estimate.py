@@ -27,6 +27,7 @@ from kvcalc.verbs.estimate_result import (
 from kvcalc.verbs.mixed import kinds_of, on_average, percentiles
 from kvcalc.verbs.not_modelled import not_modelled
 from kvcalc.verbs.notes import can_decode, notes
+from kvcalc.verbs.pools import pools
 from kvcalc.verbs.prefill_bound import prefill_bound
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.replica import bytes_without_windows, one_copy_bytes, replica_bytes, replica_cache
@@ -54,6 +55,7 @@ def estimate(scenario: Scenario) -> Estimate:
     asked, found, shown = looked_at(scenario, ranks, smallest)
     weights_known = asked.weights_known
     used = Accelerator.of(scenario, shown.largest_rank.usable_bytes)
+    sent = handoff(ranks, shown.deployment)
     can = weights_known and can_decode(scenario, shown)
     decode = decode_bound(scenario, shown.deployment, ranks) if can else None
     held = on_average(scenario, ranks.settled(deployment))
@@ -78,7 +80,8 @@ def estimate(scenario: Scenario) -> Estimate:
         prefill=prefill_bound(scenario, shown.deployment, ranks) if can else None,
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         tiers=tiers(ranks, shown.deployment),
-        handoff=handoff(ranks, shown.deployment),
+        handoff=sent,
+        pools=pools(ranks, shown.deployment, sent),
         not_modelled=tuple(not_modelled(scenario, shown.deployment)),
         notes=tuple(notes(ranks, asked, found)),
         question=Question.of(scenario, used),

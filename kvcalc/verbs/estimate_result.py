@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.decode_bound import DecodeBound
     from kvcalc.verbs.measured import MeasuredSpeed
     from kvcalc.verbs.mixed import KindSummary, Percentiles
+    from kvcalc.verbs.pools import Pool
     from kvcalc.verbs.prefill_bound import PrefillBound
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
     from kvcalc.verbs.tiers import Handoff, Tier
@@ -194,6 +195,7 @@ class Estimate(Result):
         spill: of the deployment asked for, else of the smallest that holds the weights; None unless asked for.
         tiers: beside the same deployment; none unless asked for.
         handoff: to the same deployment; None unless asked for.
+        pools: of replicas that read prompts and that decode, at least; none unless asked for.
         decode: of the deployment asked for, else of the smallest; None where it is not known.
         measured: what `kvcalc bench` measured of this on a machine; None unless a file of it is given.
         prefill: as `decode`, of the first token of one request.
@@ -220,6 +222,7 @@ class Estimate(Result):
     spill: SpillResult | None
     tiers: tuple[Tier, ...]
     handoff: Handoff | None
+    pools: tuple[Pool, ...]
     not_modelled: tuple[Note, ...]
     notes: tuple[Note, ...]
     question: Question = field(metadata=BESIDE)

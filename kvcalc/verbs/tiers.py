@@ -43,7 +43,7 @@ class Tier(Record):
 
 @noun
 class Handoff(Record):
-    """The cache of one request, from the ranks that read its prompt to those that decode.
+    """The cache of one prompt, from the ranks that read it to those that decode.
 
     Attributes:
         bytes: of all ranks of a replica.
@@ -111,13 +111,13 @@ def _seconds(one: Parked, link: Fraction | None, name: str, rate: Fraction | Non
 
 
 def handoff(ranks: Ranks, deployment: Deployment) -> Handoff | None:
-    """The hand-off of one request with the scenario's context; None unless asked for."""
+    """The hand-off of one request with the scenario's prompt; None unless asked for."""
     scenario = ranks.scenario
     rate = scenario.beside.handoff
     if rate is None:
         return None
     each = ranks.of(deployment)
-    context = scenario.workload.context
+    context = scenario.workload.context - scenario.workload.output
     parts = {rank: rank.cache_bytes(2, context) - rank.cache_bytes(1, context) for rank in each}
     most = max(parts.values())
     whole = deployment.tp * sum(rank.stages_alike * part for rank, part in parts.items())

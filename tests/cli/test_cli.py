@@ -38,7 +38,7 @@ KEYS = {  # of the JSON of estimate; more may be added, none may go
     "temporary_high_bytes per_rank",
     "gpus": "gpu memory_bytes utilization usable_bytes fits tight by_memory count tp pp per_rank",
 }
-MAY_BE_MISSING = ("decode", "prefill", "spill", "mix", "tiers", "handoff")
+MAY_BE_MISSING = ("decode", "prefill", "spill", "mix", "tiers", "handoff", "pools")
 
 RANK_KEYS = (
     "weights_bytes cache_bytes temporary_bytes overhead_bytes reserve_bytes total_bytes headroom_bytes "
@@ -148,7 +148,7 @@ def test_csv_has_the_json_paths_as_columns(kvcalc: Kvcalc, more: tuple[str, ...]
         within[name] = within[name] or dict.fromkeys(key for key in keys(record) if key != "terms")
     body["spill"] = body["spill"] or dict.fromkeys(keys(SpillResult))
     body["handoff"] = body["handoff"] or dict.fromkeys(keys(Handoff))
-    del body["tiers"]  # a list of objects
+    del body["tiers"], body["pools"]  # lists of objects
     body |= {name: list(texts(body[name])) for name in ("notes", "not_modelled")}
     wanted = {"_".join(path): in_csv(value) for path, value in leaves_of(body)}
     del wanted["schema_version"], wanted["command"]

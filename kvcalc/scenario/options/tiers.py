@@ -1,11 +1,12 @@
 """What is kept or sent beside the accelerators that decode."""
 
+from fractions import Fraction
 from functools import partial
 from typing import Annotated, Any, TypedDict
 
 from kvcalc.errors import KvcalcError
 from kvcalc.scenario.option import Option
-from kvcalc.scenario.reading import size
+from kvcalc.scenario.reading import positive, size
 
 of_tiers = partial(Option, panel="Tiers")
 
@@ -30,4 +31,8 @@ class Tiers(TypedDict, total=False):
     handoff: Annotated[
         int | str | None,
         of_tiers("SIZE", "What each GPU that reads prompts sends in a second to one that decodes, as 50GB.", read=some),
+    ]
+    rps: Annotated[
+        float | str | Fraction | None,
+        of_tiers("R", "Requests a second: replicas that read prompts and that decode (--handoff).", read=positive),
     ]

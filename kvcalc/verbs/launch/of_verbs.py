@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 
-_OF_NO_FLAG = {"host_memory", "disk", "disk_bandwidth", "handoff"}
+_OF_NO_FLAG = ("host_memory", "disk", "disk_bandwidth", "handoff")
 """Options of caches beside the accelerators, which each server sets in ways of its own."""
 
 
@@ -39,7 +39,7 @@ def launched(command: str, word: str, model: Model | str | Path | None, options:
     """
     engine, notes = target_of(word, options.get("engine"))
     asked = {**given_of(options), "engine": engine}
-    for name in _OF_NO_FLAG & asked.keys():
+    for name in (each for each in _OF_NO_FLAG if each in asked):
         option = f"--{name.replace('_', '-')}"
         raise KvcalcError(f"{option}: kvcalc emits no flag for what is kept beside the GPUs; leave it out")
     limited = not {"batch", "tokens", "rps", "mix"}.isdisjoint(asked)
