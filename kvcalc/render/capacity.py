@@ -148,8 +148,10 @@ def _further(result: Capacity, unit: str, *, explain: bool, command: str) -> Ite
         yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)
     if result.limited_by == "sequences":
         yield f"limited by {result.question.engine}: it holds no more sequences on a replica, whatever its memory"
-    yield from tier_lines(result.tiers, result.handoff, result.scenario.workload, unit)
-    yield from pool_lines(result.pools, result.scenario)
+    workload, rate = result.scenario.workload, result.scenario.beside.requests_per_second
+    prompt = workload.context - workload.output
+    yield from tier_lines(result.tiers, result.handoff, workload.context, prompt, unit)
+    yield from pool_lines(result.pools, float(rate or 0))
     yield from not_modelled_line(result.not_modelled, explain=explain)
     yield from next_line(command, explain=explain)
 

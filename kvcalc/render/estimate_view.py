@@ -148,8 +148,10 @@ def _further(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
             f"spill: {size(result.spill.bytes_per_rank, unit)} of each GPU's cache go to host memory, "
             f"{size(result.spill.bytes, unit)} of a replica's"
         )
-    yield from tier_lines(result.tiers, result.handoff, result.scenario.workload, unit)
-    yield from pool_lines(result.pools, result.scenario)
+    workload, rate = result.scenario.workload, result.scenario.beside.requests_per_second
+    prompt = workload.context - workload.output
+    yield from tier_lines(result.tiers, result.handoff, workload.context, prompt, unit)
+    yield from pool_lines(result.pools, float(rate or 0))
     if result.decode is not None:
         yield from decode_lines(result.decode)
     if result.measured is not None:

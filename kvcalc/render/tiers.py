@@ -10,15 +10,12 @@ from kvcalc.render.question import count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvcalc.scenario import Scenario
-    from kvcalc.scenario.workload import Workload
     from kvcalc.verbs.pools import Pool
     from kvcalc.verbs.tiers import Handoff, Tier
 
 
-def tier_lines(tiers: Sequence[Tier], handoff: Handoff | None, workload: Workload, unit: str) -> Iterator[str]:
-    """A line for each tier, and one for the hand-off of a request."""
-    context = workload.context
+def tier_lines(tiers: Sequence[Tier], handoff: Handoff | None, context: int, prompt: int, unit: str) -> Iterator[str]:
+    """A line for each tier, and one for the hand-off of a prompt."""
     for tier in tiers:
         kept = "any number of sequences" if tier.sequences is None else count(tier.sequences, "sequence")
         seconds = tier.seconds_to_restore
@@ -26,18 +23,17 @@ def tier_lines(tiers: Sequence[Tier], handoff: Handoff | None, workload: Workloa
         yield f"{tier.name} of {size(tier.bytes, unit)}: keeps {kept} of {count(context, 'token')}{back}"
     if handoff is not None:
         yield (
-            f"hand-off of a request of {count(context - workload.output, 'token')}: {size(handoff.bytes, unit)}, "
+            f"hand-off of a request of {count(prompt, 'token')}: {size(handoff.bytes, unit)}, "
             f"{size(handoff.bytes_per_rank, unit)} from a GPU, in {_seconds(handoff.seconds)} at least"
         )
 
 
-def pool_lines(pools: Sequence[Pool], scenario: Scenario) -> Iterator[str]:
-    """A line for each pool."""
+def pool_lines(pools: Sequence[Pool], rate: float) -> Iterator[str]:
+    """A line for each pool, which serve so many requests a second."""
     for pool in pools:
         what = "read prompts" if pool.sequences is None else "decode"
         most = "" if pool.requests_per_second is None else f", each {pool.requests_per_second:,.3g} requests/s at most"
         held = "" if pool.sequences is None else f" with {count(pool.sequences, 'sequence')}"
-        rate = float(scenario.beside.requests_per_second or 0)
         yield (
             f"{rate:,g} requests/s: at least {count(pool.replicas, 'replica')} that {what}, {count(pool.gpus, 'GPU')}"
             f"{most}{held} (a bound, by {pool.limited_by})"

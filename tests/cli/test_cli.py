@@ -23,6 +23,7 @@ from kvcalc.units import with_unit
 from kvcalc.verbs.decode_bound import DecodeBound, Spill
 from kvcalc.verbs.drafted import Drafted
 from kvcalc.verbs.estimate_result import SpillResult
+from kvcalc.verbs.measured import MeasuredSpeed
 from kvcalc.verbs.tiers import Handoff
 
 LLAMA = ("estimate", "llama-3-70b", "-c", "8192")
@@ -38,7 +39,7 @@ KEYS = {  # of the JSON of estimate; more may be added, none may go
     "temporary_high_bytes per_rank",
     "gpus": "gpu memory_bytes utilization usable_bytes fits tight by_memory count tp pp per_rank",
 }
-MAY_BE_MISSING = ("decode", "prefill", "spill", "mix", "tiers", "handoff", "pools")
+MAY_BE_MISSING = ("decode", "prefill", "spill", "mix", "tiers", "handoff", "pools", "measured")
 
 RANK_KEYS = (
     "weights_bytes cache_bytes temporary_bytes overhead_bytes reserve_bytes total_bytes headroom_bytes "
@@ -139,15 +140,13 @@ def test_the_terms_of_a_cache_multiply_and_add_up_to_it(kvcalc: Kvcalc) -> None:
 def test_csv_has_the_json_paths_as_columns(kvcalc: Kvcalc, more: tuple[str, ...]) -> None:
     body = parsed(kvcalc(*LLAMA, *more, "--json"))
     (row,) = rows_of(kvcalc(*LLAMA, *more, "--format", "csv"))
-    for name, record in (
-        ("decode", DecodeBound),
-        ("spill", Spill),
-        ("drafted", Drafted),
-    ):  # records that may be missing
+    may_be_missing = (("decode", DecodeBound), ("spill", Spill), ("drafted", Drafted))
+    for name, record in may_be_missing:
         within = body if name == "decode" else body["decode"]
         within[name] = within[name] or dict.fromkeys(key for key in keys(record) if key != "terms")
     body["spill"] = body["spill"] or dict.fromkeys(keys(SpillResult))
     body["handoff"] = body["handoff"] or dict.fromkeys(keys(Handoff))
+    body["measured"] = body["measured"] or dict.fromkeys(keys(MeasuredSpeed))
     del body["tiers"], body["pools"]  # lists of objects
     body |= {name: list(texts(body[name])) for name in ("notes", "not_modelled")}
     wanted = {"_".join(path): in_csv(value) for path, value in leaves_of(body)}
