@@ -9,6 +9,7 @@ from kvcalc.catalogue.words import words
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.formats.weights import WEIGHT_FORMATS
 from kvcalc.mechanisms import KINDS
 from kvcalc.memory.overhead import overhead_figures
@@ -17,7 +18,7 @@ from kvcalc.term import Factor
 from kvcalc.verbs.explanation import EngineOption, EngineRule, Explanation, Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kvcalc.catalogue.words import Word
     from kvcalc.engines import Engine
@@ -70,6 +71,8 @@ def _all() -> Iterator[Explanation]:
         yield Explanation(
             name, "format", f"Cache format {name}", each, "each tensor by its own format", source=FLASH_MLA
         )
+    for name, packed in TURBOQUANT.items():
+        yield _turboquant(name, packed)
     for engine in ENGINES.values():
         yield _engine(engine)
     yield _articles()
@@ -122,6 +125,18 @@ def _format(element_format: ElementFormat) -> Explanation:
         keeps=element_format.about,
         formula=formula,
         source=element_format.source,
+    )
+
+
+def _turboquant(name: str, packed: Mapping[str, ElementFormat]) -> Explanation:
+    each = {tensor: _format(element_format) for tensor, element_format in packed.items()}
+    return Explanation(
+        name=name,
+        topic="format",
+        title=f"Cache format {name}",
+        keeps="; ".join(f"{tensor}: {one.keeps}" for tensor, one in each.items()) + "; of vLLM alone",
+        formula="; ".join(f"{tensor}: {one.formula}" for tensor, one in each.items()),
+        source=each["v"].source,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from kvcalc.catalogue import model_names
 from kvcalc.engines import ENGINES
 from kvcalc.formats.element import FORMATS
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.render import Format
 from kvcalc.units import SIZE_UNITS
 
@@ -46,6 +47,7 @@ def in_bash(*words: str) -> list[str]:
         (("gpus", "show", "h200"), ["h200", "h200-141gb", "h200-sxm"]),
         (("gpus", "show", "h200-sxm:1g"), ["h200-sxm:1g.18gb", "h200-sxm:1g.35gb"]),
         (("estimate", "llama-3-8b", "--cache-dtype", "q8"), ["q8_0"]),
+        (("estimate", "llama-3-8b", "--cache-dtype", "turbo"), list(TURBOQUANT)),
         (("capacity", "llama-3-8b", "--unit", "G"), [unit for unit in SIZE_UNITS if unit.startswith("G")]),
         (("compare", "--engine", "ex"), [name for name in ENGINES if name.startswith("ex")]),
         (("gpus", "list", "--format", ""), list(Format)),

@@ -91,3 +91,21 @@ def test_blocks_are_not_made_longer_before_0_25() -> None:
             _model(), cache_memory=POOL, context=32768, engine=f"vllm@{version}", cache_dtype="turboquant_k8v4"
         )
         assert found.block_size == tokens
+
+
+def test_what_the_kernels_reserve_is_told() -> None:
+    """_reserve_workspace of vllm/v1/attention/backends/turboquant_attn.py, by hand.
+
+    32 splits of 32 heads of 128 and a sum in fp32, an output in bf16 and one number in fp32, for 1,024 sequences; or
+    a request's keys and values but one token in fp16.
+    """
+    asked: dict[str, Any] = {"engine": "vllm@0.33.0", "gpu": "h100-sxm", "cache_dtype": "turboquant_k8v4"}
+    decode = 1024 * 32 * (32 * 129 * 4 + 128 * 2 + 4)
+    prompt = 2 * 8 * 131_072 * 128 * 2
+    long: dict[str, Any] = {"engine_option": {"max-num-seqs": "16"}, "context": 131_072}
+    for more, reserved in (({"context": 4096}, decode), (long, prompt), ({**long, "tp": 2}, prompt // 2)):
+        found = kvcalc.estimate(_model(), weights=0, **asked, **more)
+        [told] = [each for each in found.notes if each.code == "turboquant-memory"]
+        assert told.data == {"reserved_bytes": reserved}
+    before = kvcalc.estimate(_model(), weights=0, **{**asked, "engine": "vllm@0.23.0"})
+    assert [each.data for each in before.notes if each.code == "turboquant-memory"] == [{}]

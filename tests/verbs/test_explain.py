@@ -159,3 +159,10 @@ def test_words_that_screens_have_are_explained(word: str) -> None:
 def test_a_word_that_nothing_is_near_leads_to_the_list() -> None:
     with pytest.raises(KvcalcError, match=r"^explain: no 'wwwww'; kvcalc explain lists all that there is$"):
         explain("wwwww")
+
+
+def test_formats_of_one_engines_tensors_are_explained() -> None:
+    """vLLM, quantization/turboquant/config.py: 8-bit keys, and values of four bits with 4 bytes beside them."""
+    found = explain("turboquant_k8v4")
+    assert found.formula.startswith("k: 1 byte an element; v: 1 byte for 2 elements + 4 bytes")
+    assert "turboquant/config.py" in found.source

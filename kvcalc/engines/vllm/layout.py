@@ -19,6 +19,7 @@ from kvcalc.engines.vllm.parked import parked
 from kvcalc.engines.vllm.placing import groups_on, rank_of, with_draft
 from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
 from kvcalc.engines.vllm.traits import traits_of
+from kvcalc.engines.vllm.turboquant import reserved_bytes
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.turboquant import TURBOQUANT
@@ -26,6 +27,7 @@ from kvcalc.mechanisms import Compressed
 from kvcalc.model.layers import count_layers
 from kvcalc.note import note, register
 from kvcalc.term import Factor, Product
+from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +43,7 @@ register(
     {
         "draft-not-counted": "tokens are drafted by a model that is not counted",
         "compressed-attention-memory": "what compressed attention takes beside its cache is not counted",
-        "turboquant-memory": "what TurboQuant's kernels take beside the cache is not counted",
+        "turboquant-memory": "what TurboQuant's kernels take beside the memory that is measured is not counted",
     }
 )
 
@@ -164,12 +166,7 @@ class VllmLayout(Settled):
                 "memory for the cache is less than it says: give --cache-memory as the server prints it",
             )
         if self.cache_format.name in TURBOQUANT:
-            yield note(
-                "turboquant-memory",
-                "what TurboQuant's kernels reserve beside the cache, which grows with max-num-seqs and the longest "
-                "request, is not counted, so the memory for the cache is less than it says: give --cache-memory as "
-                "the server prints it",
-            )
+            yield self._turboquant_note()
         drafted = self.settings.num_speculative_tokens
         if drafted and self.setup.draft is None:
             yield note(
@@ -178,6 +175,23 @@ class VllmLayout(Settled):
                 "model keeps and weighs is not counted",
                 num_speculative_tokens=drafted,
             )
+
+    def _turboquant_note(self) -> Note:
+        """vllm/v1/worker/gpu_worker.py, determine_available_memory: the profiled step runs no attention."""
+        reserved = reserved_bytes(self.setup, self.settings, self.block_tokens)
+        if reserved is None:
+            return note(
+                "turboquant-memory",
+                "TurboQuant's kernels take memory as they first run, after that for the cache is measured, which is "
+                "not counted: leave some free by a smaller --utilization",
+            )
+        return note(
+            "turboquant-memory",
+            f"TurboQuant's kernels reserve {format_size(reserved, 'MiB')} MiB on each GPU once the memory for the "
+            "cache is measured (vllm/v1/attention/backends/turboquant_attn.py, _reserve_workspace), which is not "
+            "counted: --utilization must leave as much free",
+            reserved_bytes=reserved,
+        )
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         return budget_of(self.setup, self.settings, stage)

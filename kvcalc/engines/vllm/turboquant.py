@@ -17,9 +17,12 @@ from kvcalc.mechanisms import GQA, MHA, MQA
 from kvcalc.model.layers import LayerGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
+    from kvcalc.engines.vllm.settings import Settings
     from kvcalc.model.layers import Layer
     from kvcalc.model.model import Model
 
@@ -30,6 +33,14 @@ BOUNDARY = 2
 """Layers at each end (get_boundary_skip_layers)."""
 EVEN = 8
 """Heads of a multiple of so many elements fill whole bytes."""
+RESERVED: Version = (0, 25)
+"""_reserve_workspace: not in 0.23, there in 0.25.1; before it, memory is taken as the kernels first run."""
+SPLITS = 32
+"""tq_max_kv_splits_for_cuda_graph of vllm/config/attention.py."""
+SHORT_CONTINUATION = 128
+"""Tokens of a step up to which no prompt is continued from what was unpacked (_CONTINUATION_DECODE_THRESHOLD)."""
+PIECE = 256
+"""Bytes that a piece of a workspace is a multiple of (vllm/v1/worker/workspace.py, get_simultaneous)."""
 
 
 def with_boundary(setup: Setup, version: Version) -> Setup:
@@ -74,6 +85,34 @@ def block_of_two_formats(block_size: int, model: Model, cache_format: CacheForma
     if cache_format.name not in TURBOQUANT or version < TWO_FORMATS_BY_BLOCK or not ends:
         return block_size
     return block_size * -(-2 * 16 // block_size)
+
+
+def reserved_bytes(setup: Setup, settings: Settings, block_size: int) -> int | None:
+    """What the kernels reserve on each rank once the memory for the cache is measured; None where nothing is.
+
+    vllm/v1/attention/backends/turboquant_attn.py, _reserve_workspace: one workspace, as large as the larger of two
+    uses. A decode step has parts of its outputs in fp32 for every head and split; a prompt that continues has one
+    request's keys and values unpacked to fp16.
+    """
+    if setup.cache_format.name not in TURBOQUANT or settings.version < RESERVED:
+        return None
+    computing, tp = setup.cache_format.computing.block_bytes, setup.deployment.tp
+    most = 0
+    for layer in setup.model.layout.kinds:
+        heads = layer.attention.heads
+        if heads is None or layer.cache_dtype is not None:
+            continue
+        rows, width = settings.max_num_seqs * (heads.num_heads // tp), heads.head_dim
+        most = max(most, _pieces([rows * SPLITS * (width + 1) * 4, rows * width * computing, rows * 4]))
+        if settings.max_num_batched_tokens > SHORT_CONTINUATION:
+            kept = max(1, (heads.num_kv_heads or heads.num_heads) // tp)
+            tokens = -(-max(0, settings.max_model_len - 1) // block_size) * block_size
+            most = max(most, _pieces([kept * tokens * width * 2] * 2))
+    return most
+
+
+def _pieces(sizes: Sequence[int]) -> int:
+    return sum(-(-size // PIECE) * PIECE for size in sizes)
 
 
 def _check(setup: Setup, version: Version) -> None:

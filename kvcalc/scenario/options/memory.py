@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Annotated, TypedDict
 
-from kvcalc.formats.element import FORMATS
+from kvcalc.formats.element import FORMATS, TENSOR_FORMATS
+from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.formats.weights import WEIGHT_FORMATS
 from kvcalc.mechanisms import STATE_FORMATS
 from kvcalc.scenario.option import Option
@@ -21,10 +22,14 @@ def _weight_formats() -> Iterable[str]:
     return (*FORMATS, *WEIGHT_FORMATS)
 
 
+def _cache_formats() -> Iterable[str]:
+    return (*FORMATS, *TENSOR_FORMATS, *TURBOQUANT)
+
+
 CACHE_DTYPE = of_memory(
     "F",
     "Format of the KV cache: fp8, or k=q8_0,v=q4_0 (the model's dtype).",
-    values=lambda: FORMATS,
+    values=_cache_formats,
     separators=",=",
     read=word,
 )
