@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.name_index import KnownName, known_names
 from kvcalc.catalogue.name_words import Kind, spelled, words_of
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

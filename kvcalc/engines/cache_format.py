@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean
-from kvcalc.formats.element import TENSOR_FORMATS, find_format
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.element import TENSOR_FORMATS
 from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import Role
 from kvcalc.named_tuple import NamedTuple

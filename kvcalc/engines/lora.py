@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from kvcalc.deployment import heads_on_rank
 from kvcalc.engines.gated import is_gated
 from kvcalc.errors import KvcalcError, nearest_or_all
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, NoAttention
 from kvcalc.term import Factor, Product
 

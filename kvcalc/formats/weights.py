@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
-from kvcalc.formats.element import ALIASES, FORMATS, ElementFormat, Ragged, by_hand, check_format
+from kvcalc.formats.by_name import by_hand, check_format
+from kvcalc.formats.element import ALIASES, FORMATS, ElementFormat, Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms.base import CachedTensor, Role
 from kvcalc.term import Factor
 

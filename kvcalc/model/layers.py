@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from kvcalc.fields import CHECKED, Limits, Tagged, Tokens
-from kvcalc.formats.element import check_format
+from kvcalc.formats.by_name import check_format
 from kvcalc.mechanisms import Attention, Mechanism, Role
 from kvcalc.model.span import Chunk, Span, Window
 from kvcalc.named_tuple import NamedTuple

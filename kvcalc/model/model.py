@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
-from kvcalc.formats.element import check_format
+from kvcalc.formats.by_name import check_format
 from kvcalc.formats.weights import check_weight_format, find_weight_format
 from kvcalc.model.layers import MAX_LAYERS, Layer, Layers, caches_written, kinds_written, number_of_layers, written_out
 from kvcalc.model.stages import Layout

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.catalogue import find_model
 from kvcalc.catalogue.models import FoundModel
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import COMPUTE_FORMATS, find_format
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.element import COMPUTE_FORMATS
 from kvcalc.model.ad_hoc import DEFAULT_MLA_HEAD_DIM, AdHoc
 from kvcalc.model.model import Model
 from kvcalc.named_tuple import NamedTuple

@@ -11,7 +11,8 @@ from kvcalc.engines import Engine, Exact
 from kvcalc.engines.base import DEFAULT_UTILIZATION
 from kvcalc.engines.cache_format import CacheFormat, parse_cache_format
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import ElementFormat, find_format
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.element import ElementFormat
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import find_state_format
 from kvcalc.noun import Noun, noun

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA, Role
 from kvcalc.memory import uncounted_copies

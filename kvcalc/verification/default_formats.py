@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from kvcalc.formats.element import TENSOR_FORMATS, find_format
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.element import TENSOR_FORMATS
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
 from kvcalc.reference import REFERENCES

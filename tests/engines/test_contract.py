@@ -18,7 +18,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES, Engine, Load, Settled, choose_engine, content_bytes
 from kvcalc.engines.cache_format import CacheFormat
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.legality import check_legal, legal_dcps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, GatedDeltaNet, Mamba2, Shared
 from kvcalc.memory import Ranks

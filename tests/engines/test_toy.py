@@ -17,7 +17,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES, Budget, Load, Setup, choose_engine
 from kvcalc.engines.cache_format import CacheFormat
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.memory import Ranks
 from kvcalc.memory.decode_traffic import work
 from kvcalc.model.stages import Stage

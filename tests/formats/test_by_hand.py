@@ -6,7 +6,7 @@ import pytest
 
 import kvcalc
 from kvcalc import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from kvcalc.engines.cache_format import parse_cache_format
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import ALIASES, FORMATS, find_format, format_names
+from kvcalc.formats.by_name import find_format, format_names
+from kvcalc.formats.element import ALIASES, FORMATS
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MHA, CachedTensor
 from kvcalc.model.layers import Layer

@@ -16,7 +16,7 @@ from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
 from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import Cross
 from kvcalc.note import Note, note, register
 from kvcalc.noun import noun

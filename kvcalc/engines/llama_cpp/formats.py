@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, Role
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.mlx.rules import EXPANDED, ROTATING
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba1, Role
 from kvcalc.mechanisms.mla_expanded import expanded
 from kvcalc.model.layers import with_groups

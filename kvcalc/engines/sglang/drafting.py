@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.content import ContentCounter
 from kvcalc.engines.sglang.served import has_states
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import Role
 from kvcalc.term import Factor, Product
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.sglang.served import is_latent, is_sparse
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import TENSOR_FORMATS, find_format
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.element import TENSOR_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

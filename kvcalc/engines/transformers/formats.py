@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.transformers.rules import FP8_CACHE, STATES_IN_FP32
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import Lightning, Role
 
 if TYPE_CHECKING:

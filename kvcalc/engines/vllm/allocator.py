@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvcalc.cuda_allocator import kept_end
 from kvcalc.engines.gated import is_gated
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK, layers_with_experts
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet
 from kvcalc.term import Factor, Product

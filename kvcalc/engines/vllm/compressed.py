@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.vllm.specs import FullAttention, SlidingWindow
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import TENSOR_FORMATS, find_format
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.element import TENSOR_FORMATS
 from kvcalc.mechanisms import Compressed
 from kvcalc.noun import noun
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.vllm.compressed import compressed_format
 from kvcalc.engines.vllm.model_types import GLM_SPARSE, NEMOTRON_H
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.element import TENSOR_FORMATS, find_format
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.element import TENSOR_FORMATS
 from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import MLA, Compressed
 from kvcalc.mechanisms.mha_mqa_gqa import KeysAndValues

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.gated import is_gated
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import GQA, KDA, MHA, MLA, MQA, GatedDeltaNet, Mamba2, NoAttention
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from kvcalc.engines.vllm.model_types import PIXTRAL, PIXTRAL_DIVIDED, WHOLE_TOWE
 from kvcalc.engines.vllm.mxfp4 import padding_of_experts
 from kvcalc.engines.vllm.nvfp4 import padding_of_nvfp4_experts
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
-from kvcalc.formats.element import find_format
+from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
 from kvcalc.mechanisms import GQA, MLA
 from kvcalc.model.quantised import parts_in
