@@ -24,9 +24,9 @@ class BuildRules(NamedTuple):
     """Of one build.
 
     Attributes:
-        mask_twice: whether a mask is made in f32 and copied to f16 for flash attention
-            (https://github.com/ggml-org/llama.cpp/pull/23764 makes it in f16).
-        every_logit: whether logits are reserved for every token of a micro-batch, not only for one of each slot.
+        older_graphs: whether a mask is made in f32 and copied to f16 for flash attention
+            (https://github.com/ggml-org/llama.cpp/pull/23764 makes it in f16), and logits are reserved for every token
+            of a micro-batch, not only for one of each slot.
         copies_within: whether copies of K and V in f16 lie within the buffer
             (https://github.com/ggml-org/llama.cpp/pull/23907); before, CUDA's pool grows by them as they are needed.
         hidden_kept: vectors of hidden_size that a layer holds beside what it computes.
@@ -40,31 +40,45 @@ class BuildRules(NamedTuple):
         most_slots: a context of more sequences is refused (src/llama-context.cpp).
     """
 
-    mask_twice: bool
-    every_logit: bool
+    older_graphs: bool
     copies_within: bool
     hidden_kept: int
     hidden_kept_gated: int
     latent_alike: bool
     values_turn_on: bool
-    pad_without_flash: int = 256
-    flash_asked: bool = False
-    most_slots: int = MOST_SLOTS
+    pad_without_flash: int
+    flash_asked: bool
+    most_slots: int
 
+
+_B6182 = BuildRules(
+    older_graphs=True,
+    copies_within=False,
+    hidden_kept=3,
+    hidden_kept_gated=2,
+    latent_alike=False,
+    values_turn_on=False,
+    pad_without_flash=32,
+    flash_asked=True,
+    most_slots=64,
+)
+_B6325 = _B6182._replace(flash_asked=False, most_slots=MOST_SLOTS)
+"""Flash attention is left to llama.cpp (https://github.com/ggml-org/llama.cpp/pull/15434)."""
+_B6924 = _B6325._replace(pad_without_flash=256)
+"""Cells are a multiple of 256 in any case (pull/16736, pull/16812)."""
+_B9538 = _B6924._replace(older_graphs=False, copies_within=True)
+_B10229 = _B9538._replace(latent_alike=True, values_turn_on=True)
+_B11549 = _B10229._replace(hidden_kept=4, hidden_kept_gated=4)
 
 BUILDS: Mapping[str, BuildRules] = MappingProxyType(
     {
-        "b6182": BuildRules(True, True, False, 3, 2, False, False, 32, flash_asked=True, most_slots=64),
-        "b6325": BuildRules(True, True, False, 3, 2, False, False, 32),
-        "b6924": BuildRules(True, True, False, 3, 2, False, False),
-        "b8929": BuildRules(True, True, False, 3, 2, False, False),
-        "b9538": BuildRules(False, False, True, 3, 2, False, False),
-        "b10229": BuildRules(False, False, True, 3, 2, True, True),
-        "b11549": BuildRules(False, False, True, 4, 4, True, True),
+        "b6182": _B6182,
+        "b6325": _B6325,
+        "b6924": _B6924,
+        "b8929": _B6924,
+        "b9538": _B9538,
+        "b10229": _B10229,
+        "b11549": _B11549,
     }
 )
-"""By the build that has them first, of those that were looked at.
-
-b6325: flash attention is left to llama.cpp (https://github.com/ggml-org/llama.cpp/pull/15434). b6924: cells are a
-multiple of 256 in any case (pull/16736, pull/16812).
-"""
+"""By the build that has them first, of those that were looked at."""

@@ -81,7 +81,7 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
         copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
     rules = layout.rules
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
-    if rules.every_logit:
+    if rules.older_graphs:
         point, each = _of_an_older_build(layout, stage, load, [point, *points], each, cells, hidden)
     uploaded, others = largest_on_host(layout), 0
     if (copied := _attention_of_host(layout, load, hidden)) is not None:
