@@ -68,6 +68,7 @@ ELSEWHERE = {
     "launched-without": "verbs/test_launch.py",
     "context-fitted": "verbs/test_from_command.py",
     "command-version": "verbs/test_from_command.py",
+    "ollama-default": "verbs/test_from_command.py",
     "flags-not-counted": "verbs/test_from_command.py",
     "flags-not-known": "verbs/test_from_command.py",
     "weights-as-printed": "verbs/test_log_check.py",

@@ -53,6 +53,7 @@ class Command(NamedTuple):
         unknown: flags that kvcalc has no rule for.
         noted: flags that may change memory beside the cache.
         fits_context: whether the server is to find the longest context itself.
+        by_ollama: whether Ollama starts the server.
     """
 
     engine: str
@@ -62,6 +63,7 @@ class Command(NamedTuple):
     unknown: tuple[str, ...]
     noted: tuple[str, ...]
     fits_context: bool = False
+    by_ollama: bool = False
 
 
 def read_command(text: str) -> Command:
@@ -106,7 +108,7 @@ def read_command(text: str) -> Command:
     }
     model = settings.pop("MODEL", None) or _of_repository(settings) or _positional(others, flags)
     version = told_version(start.engine, text, words, start.version, OPTION)
-    return Command(start.engine, version, model, settings, _named(unknown), _named(noted), fits)
+    return Command(start.engine, version, model, settings, _named(unknown), _named(noted), fits, start.by_ollama)
 
 
 def _known(line: CommandLine) -> frozenset[str]:

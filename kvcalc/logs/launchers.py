@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError, one_line
+from kvcalc.logs.command_lines.ollama import BUILD, PROGRAM, llama_server_words
 from kvcalc.logs.told_version import pinned_program
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ class Start(NamedTuple):
         version: by the tag of a container's image; None where there is none, or it is no release.
         arguments: the server's own words.
         before: what stands before them in its command.
+        by_ollama: whether Ollama starts it: what nobody says is then as Ollama says it.
     """
 
     engine: str
     version: str | None
     arguments: list[str]
     before: list[str]
+    by_ollama: bool = False
 
 
 def start_of(words: list[str]) -> Start:
@@ -60,7 +63,7 @@ def start_of(words: list[str]) -> Start:
     found = [start for each in _commands(words) if (start := _server(each)) is not None]
     if len(found) != 1:
         what = f"{len(found)} servers are started" if found else "no server is started that is known"
-        known = "vllm serve, python -m sglang.launch_server, llama-server, trtllm-serve"
+        known = "vllm serve, python -m sglang.launch_server, llama-server, ollama run, trtllm-serve"
         shown = one_line(" ".join(words), MAX_SHOWN)
         raise KvcalcError(f"{OPTION}: {what} by '{shown}'; give one line of: {known}")
     return found[0]
@@ -88,6 +91,9 @@ def _server(words: list[str]) -> Start | None:
             return Start(_MODULES[after[0]], _version_of_images(words[:index]), after[1:], words[:index])
         if name in _SERVES and after[:1] == ["serve"]:
             return Start(_SERVES[name], _version_of_images(words[:index]), after[1:], words[:index])
+        if name == PROGRAM and after[:1] == ["run"]:
+            told = llama_server_words(after[1:], words[:index], OPTION)
+            return Start("llama-cpp", BUILD, told, [], by_ollama=True)
         if name in _PROGRAMS:
             arguments = after[1:] if name == "trtllm-serve" and after[:1] == ["serve"] else after
             return Start(_PROGRAMS[name], _version_of_images(words[:index]), arguments, words[:index])

@@ -149,7 +149,7 @@ def tools() -> Mapping[str, Tool]:
         ),
         "capacity_from_command": Tool(
             "capacity",
-            "What a server holds that is started with a command line of vLLM, SGLang, llama-server or trtllm-serve.",
+            "What a server holds that a command line of vLLM, SGLang, llama-server, Ollama or trtllm-serve starts.",
             {
                 "command": {"type": "string", "description": "vllm serve Qwen/Qwen3-8B --max-model-len 32768 ..."},
                 **schema_of_options(CapacityOptions),

@@ -333,3 +333,53 @@ def test_weights_by_the_method(kvcalc: Any) -> None:
     assert run.code == 0
     assert '"deployment"' in run.stdout
     assert '"model"' in run.stdout
+
+
+OLLAMA = [
+    # The line, the card; tokens of a request, requests, tokens of a step, formats of weights and cache: routes.go and
+    # sched.go of Ollama 0.33's server, llm/llama_server.go. 512 on the RTX 2060 as a log has it (file 61471163053).
+    ("ollama run qwen3:8b", "rtx3060-12gb", (4096, 1, 512, "q4_k_m", "fp16")),
+    ("ollama run qwen3:8b 'why is the sky blue?' --verbose", "rtx4090", (32768, 1, 1024, "q4_k_m", "fp16")),
+    ("ollama run --think high qwen3:8b", "h100", (40960, 1, 2048, "q4_k_m", "fp16")),
+    ("OLLAMA_CONTEXT_LENGTH=32768 ollama run llama3.1:8b", "rtx2060", (32768, 1, 512, "q4_k_m", "fp16")),
+    ("OLLAMA_NUM_PARALLEL=2 ollama run llama3.1:8b-instruct-q8_0", "rtx4090", (32768, 2, 1024, "q8_0", "fp16")),
+    ("OLLAMA_NUM_PARALLEL=2 ollama run qwen3.5:9b", "rtx4090", (32768, 1, 1024, "q4_k_m", "fp16")),
+    (
+        "docker exec -e OLLAMA_KV_CACHE_TYPE=q8_0 -it ollama ollama run gpt-oss:20b",
+        "rtx4060-ti-16gb",
+        (4096, 1, 512, None, "q8_0"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "gpu", "told"), OLLAMA)
+def test_what_ollama_tells_llama_server(line: str, gpu: str, told: tuple[Any, ...]) -> None:
+    scenario = capacity_from_command(line, gpu=gpu).scenario
+    weights = scenario.weight_format
+    assert scenario.engine.name == "llama-cpp"
+    assert (
+        scenario.workload.context,
+        scenario.workload.batch,
+        scenario.engine.option("ubatch-size"),
+        None if weights is None else weights.name,
+        "q8_0" if "q8_0" in scenario.cache_format.name else "fp16",
+    ) == told
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("ollama run", "names no model; put one behind 'ollama run'"),
+        ("OLLAMA_CONTEXT_LENGTH=many ollama run qwen3:8b", "OLLAMA_CONTEXT_LENGTH=many is no number"),
+        ("ollama serve", "no server is started that is known"),
+    ],
+)
+def test_what_ollama_does_not_tell(line: str, says: str) -> None:
+    with pytest.raises(KvcalcError, match=says):
+        capacity_from_command(line, gpu="rtx4090")
+
+
+def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
+    found = capacity_from_command("OLLAMA_CONTEXT_LENGTH=1000000 ollama run qwen3:8b", gpu="h100")
+    assert found.workload.context == 40960
+    assert [each.data for each in found.notes if each.code == "ollama-default"] == [{"weight_dtype": "q4_k_m"}]

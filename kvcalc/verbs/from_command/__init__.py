@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import find_model
@@ -19,6 +20,7 @@ from kvcalc.units import MAX_BATCH, parse_count
 from kvcalc.verbs.from_command.beside import said_beside
 from kvcalc.verbs.from_command.blamed import blamed_on_the_line
 from kvcalc.verbs.from_command.llama_server import said_by_llama_server
+from kvcalc.verbs.from_command.ollama import as_ollama_has_it, completed
 from kvcalc.verbs.log_check.card_of_log import LoggedCard
 from kvcalc.verbs.log_check.model_of_log import model_of
 from kvcalc.verbs.log_check.settings_of_log import said_by_engine
@@ -51,6 +53,9 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     found = find_model(command.model, read["assume"])
     log = ServerLog(command.engine, model=command.model, settings=dict(command.settings))
     known = model_of(log, found.model)
+    taken: tuple[Note, ...] = ()
+    if command.by_ollama:
+        known, taken = as_ollama_has_it(command.model, known)
     weighed = given.keys() & {"weights", "weight_dtype"}
     if not known.weights_known and not weighed:
         method = command.settings.get("--weight-dtype", "")
@@ -59,6 +64,9 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
             f"{OPTION}: kvcalc does not know {told}; give its format as --weight-dtype FORMAT, or --weights SIZE"
         )
     gpu = read["gpu"] if isinstance(read["gpu"], Gpu) else gpu_of(read["gpu"])
+    if command.by_ollama:
+        settings, more = completed(log.settings, known, gpu)
+        log, taken = replace(log, settings=settings), (*taken, *more)
     with blamed_on_the_line(given):
         said = _SAID[command.engine](log, known, LoggedCard(gpu, None, certain=True, notes=()))
     del said["gpu"]
@@ -74,7 +82,7 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     options = {**said, **given, "engine": _engine(command, given.get("engine"))}
     if own:
         options["engine_option"] = own
-    return found.model, options, (*found.notes, *_notes(command, given))
+    return found.model, options, (*found.notes, *taken, *_notes(command, given))
 
 
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
