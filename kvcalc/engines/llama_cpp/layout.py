@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cached_property
-from itertools import groupby
-from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Budget, Temporary
-from kvcalc.engines.content import Rate, contents
+from kvcalc.engines.content import Rate
 from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
+from kvcalc.engines.llama_cpp.excess import excess
 from kvcalc.engines.llama_cpp.formats import flash_attention
 from kvcalc.engines.llama_cpp.layers import shared_out
+from kvcalc.engines.llama_cpp.notes import notes
 from kvcalc.engines.llama_cpp.ollama import cells_of_window
 from kvcalc.engines.llama_cpp.second_context import second_cache
 from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
 from kvcalc.engines.settled import Settled
-from kvcalc.engines.side_by_side import named_draft
 from kvcalc.model.layers import count_layers
-from kvcalc.note import Note, note, register
-from kvcalc.term import Factor, Product, Sum, leaves
+from kvcalc.note import Note
+from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.cache_format import CacheFormat
-    from kvcalc.engines.content import Content
     from kvcalc.engines.llama_cpp.builds import BuildRules
     from kvcalc.engines.llama_cpp.options import Settings
     from kvcalc.engines.setup import Setup
@@ -40,19 +38,12 @@ PAD = 256
 MARGIN = 1024 * MIB
 """What fitting leaves free on a card (common/common.h, fit_params_target)."""
 
-register({"no-experts-to-move": "n-cpu-moe is given for a model without experts: it changes nothing"})
-register({"cache-on-host": "layers whose cache lies in host memory, which is not counted"})
-register({"draft-not-counted": "tokens are drafted by a model that is not counted"})
-register({"slots-share-no-prefix": "llama.cpp keeps a prefix that sequences share once for each slot"})
 
 DRAFTING = "llama.cpp: the context of the layers that draft has a compute buffer of its own, no larger"
 COMPUTE = "llama.cpp: each context has a compute buffer, kvcalc/engines/llama_cpp/compute.py"
-_KV = "llama.cpp b11549, src/llama-kv-cache.cpp"
-_SWA = "llama.cpp b11549, src/llama-kv-cache-iswa.cpp"
-_STATES = "llama.cpp b11549, src/llama-memory-recurrent.cpp: 1 + n_rs_seq rows of each slot"
 
 
-class _Cells(NamedTuple):
+class Cells(NamedTuple):
     """The cells of a layer: `each` of them, of all slots together or of each."""
 
     each: int
@@ -64,7 +55,12 @@ class _Cells(NamedTuple):
 
 
 class LlamaLayout(Settled):
-    """Each slot has the cells of the whole context."""
+    """Each slot has the cells of the whole context.
+
+    Attributes:
+        drops_windows: whether the model has windows that llama.cpp does not use.
+        draft: a model of its own that drafts tokens, with a context of its own on the same card.
+    """
 
     def __init__(
         self,
@@ -76,9 +72,8 @@ class LlamaLayout(Settled):
         drops_windows: bool = False,
         draft: LlamaLayout | None = None,
     ) -> None:
-        """A draft is a model of its own that drafts tokens, with a context of its own on the same card."""
         super().__init__(setup)
-        self._drops_windows, self._draft = drops_windows, draft
+        self.drops_windows, self.draft = drops_windows, draft
         self.settings, self._format, self.rules = settings, kept_in, rules
         self.flash_attention = flash_attention(setup, settings, kept_in, rules)
         self.pad = PAD if self.flash_attention or settings.ollama_new_engine else rules.pad_without_flash
@@ -92,7 +87,7 @@ class LlamaLayout(Settled):
             KvcalcError: a card would have no layer.
         """
         layout, gpu, pp = self.setup.model.layout, self.setup.gpu, self.setup.deployment.pp
-        layers, first = len(layout.layers), self._first_on_card
+        layers, first = len(layout.layers), self.first_on_card
         if pp == 1:
             lengths: tuple[int, ...] = (layers,)
         else:
@@ -108,7 +103,7 @@ class LlamaLayout(Settled):
         return tuple(stage._replace(kinds=on_first) if not stage.number else stage for stage in stages)
 
     @property
-    def _first_on_card(self) -> int:
+    def first_on_card(self) -> int:
         """The first layer that lies on a card (src/llama-model.cpp, i_gpu_start)."""
         layers, on_card = len(self.setup.model.layout.layers), self.settings.n_gpu_layers
         return 0 if on_card is None else min(layers, max(0, layers + 1 - on_card))
@@ -117,7 +112,7 @@ class LlamaLayout(Settled):
     def works_in_turn(self) -> bool:
         """Whether cards work on micro-batches in turn: all layers must lie on them (src/llama-context.cpp)."""
         settings = self.settings
-        whole = not (self._first_on_card or settings.n_cpu_moe or settings.no_kv_offload)
+        whole = not (self.first_on_card or settings.n_cpu_moe or settings.no_kv_offload)
         return whole and self.setup.deployment.pp > 1
 
     @property
@@ -126,13 +121,13 @@ class LlamaLayout(Settled):
         model, settings = self.setup.model, self.settings
         head = settings.n_gpu_layers != 0
         both = bool(model.tie_word_embeddings) and self.setup.deployment.pp == 1
-        return Placement(both and head, head, self._first_on_card, settings.n_cpu_moe)
+        return Placement(both and head, head, self.first_on_card, settings.n_cpu_moe)
 
     @property
     def reads_host_memory(self) -> bool:
         """Layers, their experts, the output head or the cache; of token embeddings a step reads a row."""
         experts = self.settings.n_cpu_moe and self.setup.model.is_mixture_of_experts
-        return bool(self._first_on_card or experts or self.settings.no_kv_offload or not self.placement.head)
+        return bool(self.first_on_card or experts or self.settings.no_kv_offload or not self.placement.head)
 
     @property
     def block_tokens(self) -> int:
@@ -150,14 +145,14 @@ class LlamaLayout(Settled):
     def cache_format(self) -> CacheFormat:
         return self._format
 
-    def cells(self, span: Span | None, load: Load) -> _Cells:
+    def cells(self, span: Span | None, load: Load) -> Cells:
         """The cells of a layer with such a span."""
         unified = self.settings.kv_unified
         together = max(load.tokens, load.context if load.mixed else 0)
         whole = self._padded(together if unified else load.context)
         slots = load.sequences if unified else 1
         each = whole if span is None else min(whole, self._window_cells(span, slots, load.context))
-        return _Cells(each, 1 if unified else load.sequences)
+        return Cells(each, 1 if unified else load.sequences)
 
     def _padded(self, cells: int) -> int:
         return -(-cells // self.pad) * self.pad
@@ -176,50 +171,7 @@ class LlamaLayout(Settled):
         return min(self.settings.ubatch_size, cells or load.sequences)
 
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
-        for (label, names), same in groupby(contents(self.rank_load(stage, load)), key=_key):
-            parts = list(same)
-            content = parts[-1]
-            several = (Factor("_and_".join(tensor.name for tensor in content.tensors), len(content.tensors)),)
-            of_all = (*(several if len(content.tensors) > 1 else ()), Factor("layers", content.layers, "layer"))
-            if content.tensors[0].rows is not None:
-                if number := self.settings.state_copies:
-                    what, noun = "copies for drafted tokens", "drafted token"
-                    if self.settings.ollama_new_engine:
-                        what, noun = "checkpoints", "checkpoint"
-                    copies = Factor(f"{noun.replace(' ', '_')}s", number, noun)
-                    yield Product(f"{label}: {names}, {what}", (*of_all, copies, *content.rows, *content.row), _STATES)
-                continue
-            cells = self.cells(content.layer.span, load)
-            held = sum(prod(factor.value for factor in part.rows) for part in parts)
-            if unused := cells.all - held:
-                spare = Factor("further_cells", unused, "cell")
-                what = "cells of a micro-batch and padding" if content.layer.span else "padding of cells"
-                what = what if not load.shared_prefix else f"{what}, prefix of each slot"
-                what = what if not load.mixed else f"{what}, every slot for the longest request"
-                source = _SWA if content.layer.span else _KV
-                yield Product(f"{label}: {names}, {what}", (*of_all, spare, *content.row), source)
-            yield from self._as_wide_as_the_widest(content, cells)
-        if (drafting := second_cache(self, stage)) is not None and load.sequences:
-            yield drafting.term(self.cells(None, load).all)
-        if self._draft is not None:
-            yield from map(named_draft, leaves(self._draft.held(self._draft.stages[0], load)))
-
-    def _as_wide_as_the_widest(self, content: Content, cells: _Cells) -> Iterator[Product]:
-        """Without flash attention V is transposed, and all layers have V as wide as the widest."""
-        if self.flash_attention or content.tensors[-1].name != "v":
-            return
-        values = [tensor.row_elements for tensor in self.setup.model.cached_tensors if tensor.name == "v"]
-        if lacking := max(values) - content.tensors[-1].row_elements:
-            yield Product(
-                f"{content.layer.label}: v, as wide as the widest",
-                (
-                    Factor("layers", content.layers, "layer"),
-                    Factor("cells", cells.all, "cell"),
-                    Factor("lacking_width", lacking, "element"),
-                    content.row[-1],
-                ),
-                f"{_KV}: n_embd_v_gqa_max",
-            )
+        return excess(self, stage, load)
 
     def states_bytes(self, stage: Stage, load: Load) -> int:
         """What of that are states, with their copies for drafted tokens."""
@@ -259,7 +211,7 @@ class LlamaLayout(Settled):
             a_token, growing = a_token + drafting.row_bytes, growing + drafting.row_bytes
             own += drafting.row_bytes * load.context
         found = Rate(a_token, growing, state, state + own, 0)
-        return found if self._draft is None else found.plus(self._draft.rate(self._draft.stages[0], load))
+        return found if self.draft is None else found.plus(self.draft.rate(self.draft.stages[0], load))
 
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         left_free = Product("left free for other programs", (Factor("margin", MARGIN, "byte"),), "--fit-target: 1 GiB")
@@ -267,8 +219,8 @@ class LlamaLayout(Settled):
 
     def temporary(self, stage: Stage, load: Load) -> Temporary | None:
         found = compute_buffer(self, stage, load)
-        if found is not None and self._draft is not None:
-            drafts = self._draft.temporary(self._draft.stages[0], load) or SEEN
+        if found is not None and self.draft is not None:
+            drafts = self.draft.temporary(self.draft.stages[0], load) or SEEN
             sizes = found.term.bytes, drafts.term.bytes
             told = "compute buffer + the draft's", f"{sizes[0]:,} + {sizes[1]:,}"
             whole = Product("temporary", (Factor("compute_buffers", sum(sizes), "byte", told),), COMPUTE)
@@ -280,26 +232,4 @@ class LlamaLayout(Settled):
         return Temporary(both, 2 * found.low, 2 * found.high)
 
     def notes(self, load: Load) -> Iterator[Note]:
-        if self._drops_windows:
-            told = f"llama.cpp does not use the window of {self.setup.model.model_type}: its layers keep all positions"
-            yield note("unused-window", told, key="window")
-        layers = len(self.setup.model.layout.layers)
-        on_host = layers if self.settings.no_kv_offload else self._first_on_card
-        if on_host:
-            told = f"the cache of {on_host:,} of {layers:,} layers is in host memory, and not counted"
-            yield note("cache-on-host", told, layers=on_host)
-        if self.settings.n_cpu_moe and not self.setup.model.is_mixture_of_experts:
-            told = f"n-cpu-moe moves experts, and {self.setup.model.name} has none: nothing changes, as in llama.cpp"
-            yield note("no-experts-to-move", told, option="n-cpu-moe")
-        if self.settings.draft_n and self.setup.draft is None:
-            yield note("draft-not-counted", "the cache and the buffers of the model that drafts tokens are not counted")
-        if load.shared_prefix:
-            yield note(
-                "slots-share-no-prefix",
-                f"slots share no cells: the {load.shared_prefix:,} tokens of the prefix are kept by each",
-                shared_prefix=load.shared_prefix,
-            )
-
-
-def _key(content: Content) -> tuple[str, str]:
-    return content.layer.label, "+".join(tensor.name for tensor in content.tensors)
+        return notes(self, load)

@@ -1,0 +1,41 @@
+"""What to know of how llama.cpp lays out a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.note import Note, note, register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.llama_cpp.layout import LlamaLayout
+    from kvcalc.engines.load import Load
+
+register({"no-experts-to-move": "n-cpu-moe is given for a model without experts: it changes nothing"})
+register({"cache-on-host": "layers whose cache lies in host memory, which is not counted"})
+register({"draft-not-counted": "tokens are drafted by a model that is not counted"})
+register({"slots-share-no-prefix": "llama.cpp keeps a prefix that sequences share once for each slot"})
+
+
+def notes(layout: LlamaLayout, load: Load) -> Iterator[Note]:
+    """What is moved, left out or not used as it was asked for."""
+    if layout.drops_windows:
+        told = f"llama.cpp does not use the window of {layout.setup.model.model_type}: its layers keep all positions"
+        yield note("unused-window", told, key="window")
+    layers = len(layout.setup.model.layout.layers)
+    on_host = layers if layout.settings.no_kv_offload else layout.first_on_card
+    if on_host:
+        told = f"the cache of {on_host:,} of {layers:,} layers is in host memory, and not counted"
+        yield note("cache-on-host", told, layers=on_host)
+    if layout.settings.n_cpu_moe and not layout.setup.model.is_mixture_of_experts:
+        told = f"n-cpu-moe moves experts, and {layout.setup.model.name} has none: nothing changes, as in llama.cpp"
+        yield note("no-experts-to-move", told, option="n-cpu-moe")
+    if layout.settings.draft_n and layout.setup.draft is None:
+        yield note("draft-not-counted", "the cache and the buffers of the model that drafts tokens are not counted")
+    if load.shared_prefix:
+        yield note(
+            "slots-share-no-prefix",
+            f"slots share no cells: the {load.shared_prefix:,} tokens of the prefix are kept by each",
+            shared_prefix=load.shared_prefix,
+        )
