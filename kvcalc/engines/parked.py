@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from kvcalc.named_tuple import NamedTuple
 
 
@@ -16,6 +18,7 @@ class Parked(NamedTuple):
         pools: equal parts that the tier has; each has a part of every sequence.
         step: whole multiples of so many bytes are a pool's size.
         spare: units that a pool has beside those of its size.
+        share: of a pool, which stays less than full; 1: all of it.
         on_disk: whether the engine keeps the same on a disk.
     """
 
@@ -26,6 +29,7 @@ class Parked(NamedTuple):
     pools: int = 1
     step: int = 1
     spare: int = 0
+    share: Fraction = Fraction(1)
     on_disk: bool = True
 
     def held_by(self, size: int) -> int | None:
@@ -33,4 +37,6 @@ class Parked(NamedTuple):
         if not self.unit_bytes:
             return None
         pool = size // self.pools // self.step * self.step
+        if self.share < 1:
+            pool = max(0, -(-pool * self.share // 1) - 1)
         return (pool // self.unit_bytes + self.spare) // self.units if self.units and pool else 0

@@ -55,6 +55,29 @@ def test_vllm_keeps_whole_blocks(model: str, tp: int, context: int, block: int, 
     assert found.seconds_to_restore == (moved / PCIE_5 if blocks else None)
 
 
+LMCACHE = [
+    ("llama-3-8b", 1, 1, 8200, 256 * LLAMA_3_8B, 1, 32),
+    # 80 layers over two stages and two ranks, each with 4 of 8 heads of 128
+    ("llama-3-70b", 2, 2, 8192, 256 * 2 * 40 * 4 * 128 * 2, 4, 32),
+    ("deepseek-v3", 8, 1, 8192, 256 * 61 * 576 * 2, 1, 32),  # latents: an object for all ranks
+    ("llama-3-8b", 1, 1, 255, 256 * LLAMA_3_8B, 1, 0),
+]
+
+
+@pytest.mark.parametrize(("model", "tp", "pp", "context", "object_bytes", "objects", "chunks"), LMCACHE)
+def test_lmcache_keeps_whole_chunks(
+    model: str, tp: int, pp: int, context: int, object_bytes: int, objects: int, chunks: int
+) -> None:
+    """lmcache 0.5.6: chunk_size 256, align_bytes 4096; its eviction_loop keeps less than trigger_watermark, 0.8."""
+    asked: Any = {"tp": tp, "pp": pp, "context": context, "host_memory": "64GiB"}
+    backend = {"kv-offloading-backend": "lmcache"}
+    (found,) = kvcalc.estimate(model, engine="vllm", gpu="h200", engine_option=backend, **asked).tiers
+    chunk = objects * -(-object_bytes // 4096) * 4096
+    kept = next(number for number in range(10**6) if (number + 1) * chunk * 5 >= 64 * GIB * 4)
+    assert found.sequences == (kept // chunks if chunks else 0)
+    assert found.seconds_to_restore == (chunks * object_bytes / PCIE_5 if chunks else None)
+
+
 SGLANG = [
     # 68 whole gigabytes of 64 GiB, in pages of a token, and one more
     ("llama-3-8b", 1, 1, 1, 8192, "64GiB", (int(68e9) // LLAMA_3_8B + 1) // 8192, 8192 * LLAMA_3_8B),
@@ -157,6 +180,11 @@ REFUSED = [
     ({"engine": "sglang", "engine_option": {"disable-radix-cache": "true"}, "host_memory": "9GB"}, "does not follow"),
     ({"engine": "vllm@0.19.0", "disk": "1GiB"}, "--disk: kvcalc does not follow how vllm 0.19.0"),
     ({"engine": "vllm", "pp": 2, "host_memory": "1GiB"}, "--engine exact counts the bytes"),
+    (
+        {"engine": "vllm@0.22.0", "engine_option": {"kv-offloading-backend": "lmcache"}, "host_memory": "1GiB"},
+        "--host-memory: kvcalc does not follow how vllm 0.22.0",
+    ),
+    ({"engine": "vllm", "engine_option": {"kv-offloading-backend": "lm"}, "host_memory": "1GiB"}, "is none of native"),
     ({"gpu": "m4-max", "host_memory": "1GiB"}, "--host-memory: m4-max shares its memory with the processor"),
     ({"host_memory": 0}, "--host-memory: must be at least 1 byte"),
     ({"handoff": "0B"}, "--handoff: must be at least 1 byte"),

@@ -18,6 +18,7 @@ KERNEL_BLOCKS = "vllm/v1/attention/backends/triton_attn.py and flash_attn.py, ge
 
 USAGES = ("server", "offline", "async")
 BALANCED, THROUGHPUT, INTERACTIVITY = "balanced", "throughput", "interactivity"
+NATIVE, LMCACHE = "native", "lmcache"
 STEP_TOKENS = "Tokens that a step computes at most; auto: 2048, 8192 or 16384, by version, card and usage."
 STEP_SEQUENCES = "Sequences that a step computes at most; auto: 128, 256 or 1024, by version, card and usage."
 MOST_TOKENS = 10**9
@@ -96,6 +97,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         ),
         "kv-cache-memory-bytes": Option(
             or_auto(parse_size), AUTO, "Memory for the cache on each rank, instead of what is left."
+        ),
+        "kv-offloading-backend": Option(
+            _one_of(NATIVE, LMCACHE),
+            NATIVE,
+            "What keeps caches in --host-memory: vLLM itself, or from 0.23 LMCache's server, of that size.",
+            source="vllm/config/cache.py, KVOffloadingBackend",
         ),
         "num-speculative-tokens": Option(count(MOST_SPECULATIVE, 0), "0", "Tokens that are drafted a step."),
     }

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.parked import Parked
+from kvcalc.engines.vllm.lmcache import parked_in_lmcache
+from kvcalc.engines.vllm.options import LMCACHE
 from kvcalc.engines.vllm.specs import ChunkedLocal, FullAttention, SlidingWindow
 from kvcalc.mechanisms import MLA
 
@@ -29,6 +31,8 @@ SOURCE = "vllm/v1/kv_offload/cpu/spec.py, CPUOffloadingSpec"
 
 def parked(layout: VllmLayout, tokens: int) -> Parked | None:
     """A sequence of so many tokens; None where it is not known how: before 0.23, with states, over stages."""
+    if layout.settings.kv_offloading_backend == LMCACHE:
+        return parked_in_lmcache(layout, tokens)
     setup = layout.setup
     deployment, version = setup.deployment, layout.settings.version
     if version < SINCE or deployment.pp > 1:

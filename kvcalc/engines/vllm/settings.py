@@ -15,7 +15,7 @@ from kvcalc.engines.vllm.defaults import (
     default_prefix_caching,
     runner_of,
 )
-from kvcalc.engines.vllm.options import BALANCED, THROUGHPUT
+from kvcalc.engines.vllm.options import BALANCED, NATIVE, THROUGHPUT
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.errors import KvcalcError
 from kvcalc.note import note, register
@@ -46,6 +46,7 @@ class Settings(NamedTuple):
         pp: pipeline stages.
         runner: the model runner: v0, v1 or v2.
         performance_mode: balanced, throughput or interactivity.
+        kv_offloading_backend: native or lmcache.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
 
@@ -63,6 +64,7 @@ class Settings(NamedTuple):
     pp: int = 1
     runner: str = "v1"
     performance_mode: str = BALANCED
+    kv_offloading_backend: str = NATIVE
     defaults: tuple[str, ...] = ()
 
     @property
@@ -174,5 +176,6 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         pp=setup.deployment.pp,
         runner=runner,
         performance_mode=mode,
+        kv_offloading_backend=engine.option("kv-offloading-backend"),
         defaults=tuple(name for name, value in given.items() if value is None),
     )

@@ -150,9 +150,12 @@ def _state(served: Served, line: Line, version: Version) -> None:
 def _options(served: Served, line: Line) -> None:
     given = served.given
     undrafted = served.scenario.drafting is None and given.get("num-speculative-tokens")
-    if given.get("usage") or undrafted:
-        name = "usage" if given.get("usage") else "num-speculative-tokens"
-        why = "vllm serve is a server" if name == "usage" else "what drafts the tokens is not said"
+    unsaid = {
+        "usage": given.get("usage") and "vllm serve is a server",
+        "num-speculative-tokens": undrafted and "what drafts the tokens is not said",
+        "kv-offloading-backend": given.get("kv-offloading-backend") and "kvcalc emits no flag for what is kept beside",
+    }
+    for name, why in ((name, why) for name, why in unsaid.items() if why):
         raise KvcalcError(f"--emit: --engine-option {name}: {why}; leave it out")
     if "use-v1" in given:
         line.environment["VLLM_USE_V1"] = str(int(given["use-v1"]))
