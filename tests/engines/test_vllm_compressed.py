@@ -19,7 +19,7 @@ V4: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 4}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "vllm@0.29"}, "kvcalc follows how vllm lays out compressed attention in 0.33"),
+        ({"engine": "vllm@0.28"}, "kvcalc follows how vllm lays out compressed attention since 0.29"),
         ({"gpu": "mi300x"}, "does not follow how vllm keeps compressed attention on mi300x"),
         ({"gpu": "rtxpro6000-bw"}, "FlashMLA's layout is that of NVIDIA's data-centre cards"),
         ({"cache_dtype": "bf16"}, "vllm keeps DeepSeek-V4's entries in fp8_ds_mla"),
@@ -35,6 +35,16 @@ V4: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 4}
 def test_what_it_does_not_serve_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(kvcalc.KvcalcError, match=message):
         kvcalc.estimate("deepseek-v4-flash", **{**V4, **options})
+
+
+def test_blocks_are_packed_alike_since_0_29() -> None:
+    """_get_packed_kv_cache_groups and the specs that the classes give, as the sources of four versions have them."""
+    asked: dict[str, Any] = {**V4, "context": 65_536, "cache_memory": 40 * 2**30}
+    found = [
+        kvcalc.capacity("deepseek-v4-flash", **{**asked, "engine": f"vllm@{version}"})
+        for version in ("0.29.0", "0.30.0", "0.31.0", "0.33.0")
+    ]
+    assert len({(each.blocks, each.block_size) for each in found}) == 1
 
 
 def test_it_keeps_entries_in_one_layout_whatever_is_asked() -> None:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.specs import Spec
     from kvcalc.model.layers import Layer
 
-SINCE: Version = (0, 33)
-"""The version whose planner was run for such layers; earlier ones served them in other ways."""
+SINCE: Version = (0, 29)
+"""_get_packed_kv_cache_groups (vllm/v1/core/kv_cache_utils.py, and in 0.33 kv_cache_planning.py) is there since 0.29,
+and makes of these layers what it makes in 0.33, whose planner was run. From 0.20 to 0.28 pages were padded instead
+(_get_kv_cache_groups_uniform_groups)."""
 
 BLOCK_SIZE = 256
 """vllm/models/deepseek_v4/sparse_mla.py, DeepseekV4SparseMLABackend.get_supported_kernel_block_sizes."""
@@ -63,8 +65,8 @@ def compressed_format(setup: Setup, version: Version) -> CacheFormat:
     asked, capability = setup.cache_format, setup.gpu.compute_capability
     if version < SINCE:
         raise KvcalcError(
-            "--engine: kvcalc follows how vllm lays out compressed attention in 0.33 (vllm/models/deepseek_v4) only; "
-            "--engine vllm@0.33"
+            "--engine: kvcalc follows how vllm lays out compressed attention since 0.29 "
+            "(vllm/v1/core/kv_cache_utils.py, _get_packed_kv_cache_groups); --engine vllm@0.29"
         )
     if capability is None or capability[0] == RTX_BLACKWELL:
         raise KvcalcError(
