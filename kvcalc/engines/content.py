@@ -177,6 +177,7 @@ class ContentCounter:
     def __init__(self, cache_format: CacheFormat) -> None:
         self.cache_format = cache_format
         self._known: dict[tuple[Layer, int], tuple[TensorRows, ...]] = {}
+        self._of_a_sequence: dict[tuple[int, int, int, bool], dict[Layer, int]] = {}
 
     def rows(self, layers: Mapping[Layer, int], tp: int) -> tuple[TensorRows, ...]:
         """What these layers keep on one of tp ranks, to be counted for any workload by `rows_bytes`."""
@@ -187,6 +188,26 @@ class ContentCounter:
                 known = self._known[layer, tp] = tuple(_settle(layer, RankLoad({}, tp, 1, 1, self.cache_format)))
             found += [TensorRows(layer, tensor, count * row, constant) for layer, tensor, row, constant in known]
         return tuple(found)
+
+    def sequence_bytes(self, layers: Mapping[Layer, int], tp: int, dcp: int, context: int, *, read: bool) -> int:
+        """What these layers keep, or read, of one sequence that shares nothing: each kind is worked out once."""
+        workload = tp, dcp, context, read
+        known = self._of_a_sequence.get(workload)
+        if known is None:
+            if len(self._of_a_sequence) >= WORKLOADS_REMEMBERED:
+                self._of_a_sequence.clear()
+            known = self._of_a_sequence[workload] = {}
+        total = 0
+        for layer, count in layers.items():
+            if (each := known.get(layer)) is None:
+                one = RankLoad({}, tp, 1, context, self.cache_format, dcp, read=read)
+                each = known[layer] = rows_bytes(self.rows({layer: 1}, tp), one)
+            total += count * each
+        return total
+
+
+WORKLOADS_REMEMBERED = 256
+"""Of which a counter remembers what a sequence takes; there are many in a sweep."""
 
 
 def rows_bytes(rows: tuple[TensorRows, ...], load: RankLoad) -> int:

@@ -103,7 +103,11 @@ class Settled:
 
     def content_bytes(self, stage: Stage, load: Load, *, read: bool = False) -> int:
         """What the layers of a rank hold, or what a step of decoding reads of it."""
-        return rows_bytes(self._content_rows(stage), self.rank_load(stage, load, read=read))
+        if load.mixed or load.shared_prefix:
+            return rows_bytes(self._content_rows(stage), self.rank_load(stage, load, read=read))
+        deployment = self.setup.deployment
+        one = self._counter.sequence_bytes(stage.kinds, deployment.tp, deployment.dcp, load.context, read=read)
+        return load.sequences * one
 
     def content_read(self, stage: Stage, load: Load) -> Sum:
         """What a step of decoding reads of what the layers of a rank hold."""
@@ -188,7 +192,12 @@ class Settled:
     def _content_rows(self, stage: Stage) -> tuple[TensorRows, ...]:
         known = self._rows.get(stage.number)
         if known is None:
-            setup, own = self.setup, self.cache_format
-            counter = setup.counter if own == setup.cache_format else ContentCounter(own)
-            known = self._rows[stage.number] = counter.rows(stage.kinds, setup.deployment.tp)
+            rows = self._counter.rows(stage.kinds, self.setup.deployment.tp)
+            known = self._rows[stage.number] = rows
         return known
+
+    @cached_property
+    def _counter(self) -> ContentCounter:
+        """Of the formats that tensors are kept in."""
+        own = self.cache_format
+        return self.setup.counter if own == self.setup.cache_format else ContentCounter(own)

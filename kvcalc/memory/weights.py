@@ -193,10 +193,10 @@ class Portion(NamedTuple):
     among: tuple[Factor, ...]
 
     def times(self, factor: Factor) -> Portion:
-        return self._replace(parts=(*self.parts, factor))
+        return Portion((*self.parts, factor), self.among)
 
     def over(self, factor: Factor) -> Portion:
-        return self._replace(among=(*self.among, factor))
+        return Portion(self.parts, (*self.among, factor))
 
     def of(self, whole: Product) -> Term:
         """That part of a term, rounded up once."""

@@ -18,7 +18,7 @@ from kvcalc.verbs.decode_bound import tokens_per_second
 from kvcalc.verbs.longest_context import longest_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kvcalc.deployment import Deployment
     from kvcalc.scenario import Scenario
@@ -91,9 +91,15 @@ _MERITS: tuple[Callable[[Offer], float], ...] = (
 """What offers are weighed by: more is better."""
 
 
-def not_dominated(offers: Sequence[Offer], kept: Sequence[Offer]) -> list[Offer]:
-    """Those of as many GPUs that no other of them dominates, and none of those that are kept and take fewer."""
+def not_dominated(offers: Sequence[Offer], kept: Sequence[Offer]) -> Iterator[Offer]:
+    """Those of as many GPUs that no other of them dominates, and none of those that are kept and take fewer.
+
+    They come out one by one: no more is weighed than is taken.
+    """
     if len(offers) == 1 and not kept:
-        return list(offers)
+        yield offers[0]
+        return
     against = [*kept, *offers]
-    return [each for each in offers if not any(other.dominates(each) for other in against if other is not each)]
+    for each in offers:
+        if not any(other.dominates(each) for other in against if other is not each):
+            yield each

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
@@ -45,10 +46,10 @@ class Search(Ways):
         kept: list[Offer] = []
         for gpus, level in self.ascending(scenario):
             offers = [Offer(scenario, each, gpus, self.ranks(scenario)) for each in level]
-            kept += not_dominated(offers, kept)
+            kept += islice(not_dominated(offers, kept), most - len(kept))
             if len(kept) >= most:
                 break
-        return kept[:most]
+        return kept
 
     def widest(self, scenario: Scenario) -> Iterator[Deployment]:
         """With as many replicas as may be used: of each tp, with no stages, with many and with the most of them."""
@@ -145,9 +146,7 @@ class Search(Ways):
         return [alone] if served else []
 
     def _served_and_holds(self, scenario: Scenario, deployment: Deployment) -> bool:
-        if not self.ranks(scenario).serves(deployment):
-            return False
-        return self.replica(scenario, deployment).holds(deployment.sequences(self._batch), self._context)
+        return self.ranks(scenario).serves(deployment) and self.holds_its_share(scenario, deployment)
 
     def _first_to_hold(self, scenario: Scenario, alone: Deployment, start: int, end: int) -> int:
         return start + largest(lambda more: not self._shared_holds(scenario, alone, start + more - 1), end - start)

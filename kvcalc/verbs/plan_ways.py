@@ -65,6 +65,7 @@ class Ways:
         self.limits, self._scenario = limits, scenario
         self._batch, self._context = scenario.workload.batch, scenario.workload.lengths
         self._ranks: dict[str, Ranks] = {}
+        self._needed: dict[tuple[str, Deployment], int] = {}
         self._legal_dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
         self._caches: dict[tuple[str, int, int], int] = {}
         self._whole = sum(part.term.bytes for part in whole_parts(scenario) or ())
@@ -160,6 +161,21 @@ class Ways:
         if key not in self._ranks:
             self._ranks[key] = Ranks(scenario)
         return self._ranks[key]
+
+    def holds_its_share(self, scenario: Scenario, deployment: Deployment) -> bool:
+        """Whether each replica of a deployment holds the fullest one's share of the batch.
+
+        By plain formulas what that needs is worked out once for all accelerators.
+        """
+        sequences = deployment.sequences(self._batch)
+        if not scenario.engine.plain:
+            return self.replica(scenario, deployment).holds(sequences, self._context)
+        key = self._played_by(scenario), deployment
+        needed = self._needed.get(key)
+        if needed is None:
+            replica = self.replica(scenario, deployment)
+            needed = self._needed[key] = scenario.usable_bytes + replica.lacks(sequences, self._context)
+        return needed <= scenario.usable_bytes
 
     def sequences(self, scenario: Scenario, deployment: Deployment) -> int:
         """How many sequences of the batch a replica holds."""

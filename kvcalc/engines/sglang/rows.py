@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.content import ContentCounter
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.sglang.drafting import row_of_draft
 from kvcalc.engines.sglang.formats import kept_format
@@ -87,11 +86,6 @@ class SglangRows(Settled):
         """Bytes of a token of one layer on a rank, without an indexer's keys."""
         rows = self._counter.rows({layer: 1}, self.setup.deployment.tp)
         return sum(each.row_bytes for each in rows if each.constant_rows is None and each.tensor.name != "index_k")
-
-    @cached_property
-    def _counter(self) -> ContentCounter:
-        own = self.cache_format
-        return self.setup.counter if own == self.setup.cache_format else ContentCounter(own)
 
     def extras(self, stage: Stage) -> tuple[Extra, ...]:
         """Rows beyond the content; of stages that hold the same, those of the one with the most."""
