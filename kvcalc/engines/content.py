@@ -189,25 +189,25 @@ class ContentCounter:
             found += [TensorRows(layer, tensor, count * row, constant) for layer, tensor, row, constant in known]
         return tuple(found)
 
-    def sequence_bytes(self, layers: Mapping[Layer, int], tp: int, dcp: int, context: int, *, read: bool) -> int:
-        """What these layers keep, or read, of one sequence that shares nothing: each kind is worked out once."""
-        workload = tp, dcp, context, read
-        known = self._of_a_sequence.get(workload)
+    def sequence_bytes(self, load: RankLoad) -> int:
+        """What a rank holds of one of the load's sequences, which share nothing: each kind of layer is counted once."""
+        asked = load.tp, load.dcp, load.context, load.read
+        known = self._of_a_sequence.get(asked)
         if known is None:
             if len(self._of_a_sequence) >= WORKLOADS_REMEMBERED:
                 self._of_a_sequence.clear()
-            known = self._of_a_sequence[workload] = {}
+            known = self._of_a_sequence[asked] = {}
         total = 0
-        for layer, count in layers.items():
-            if (each := known.get(layer)) is None:
-                one = RankLoad({}, tp, 1, context, self.cache_format, dcp, read=read)
-                each = known[layer] = rows_bytes(self.rows({layer: 1}, tp), one)
-            total += count * each
+        for layer, count in load.layers.items():
+            one = known.get(layer)
+            if one is None:
+                one = known[layer] = rows_bytes(self.rows({layer: 1}, load.tp), load._replace(sequences=1))
+            total += count * one
         return total
 
 
 WORKLOADS_REMEMBERED = 256
-"""Of which a counter remembers what a sequence takes; there are many in a sweep."""
+"""Contexts and ranks of which a counter remembers what a sequence takes: there are many in a sweep."""
 
 
 def rows_bytes(rows: tuple[TensorRows, ...], load: RankLoad) -> int:

@@ -103,11 +103,10 @@ class Settled:
 
     def content_bytes(self, stage: Stage, load: Load, *, read: bool = False) -> int:
         """What the layers of a rank hold, or what a step of decoding reads of it."""
-        if load.mixed or load.shared_prefix:
-            return rows_bytes(self._content_rows(stage), self.rank_load(stage, load, read=read))
-        deployment = self.setup.deployment
-        one = self._counter.sequence_bytes(stage.kinds, deployment.tp, deployment.dcp, load.context, read=read)
-        return load.sequences * one
+        asked = self.rank_load(stage, load, read=read)
+        if asked.mixed or asked.shared_prefix:
+            return rows_bytes(self._content_rows(stage), asked)
+        return asked.sequences * self._counter.sequence_bytes(asked)
 
     def content_read(self, stage: Stage, load: Load) -> Sum:
         """What a step of decoding reads of what the layers of a rank hold."""

@@ -255,6 +255,13 @@ class Rank:
             return None
         return share + sum(term.bytes for term in (*self.weights_excess, *self._draft_parts))
 
+    @cached_property
+    def experts_bytes(self) -> int:
+        """Its share of the experts alone; 0 where they are not known apart."""
+        known = self._common.weights
+        experts = () if known is None else tuple(part for part in known.alike if part[0].split == "ep")
+        return self._share_of(experts, self.settled.placement)
+
     @property
     def host_weights_bytes(self) -> int:
         """What host memory holds of its weights; 0 where they are not known."""
@@ -263,16 +270,12 @@ class Rank:
         return (self._share_of_weights(EVERYTHING) or 0) - (self._share_of_weights(self.settled.placement) or 0)
 
     def _share_of_weights(self, placement: Placement) -> int | None:
-        if self._common.weights is None:
-            return None
-        return rank_weights_bytes(
-            self._scenario,
-            self._common.deployment,
-            self._common.weights.alike,
-            self.stage,
-            self.layer_range,
-            placement,
-        )
+        known = self._common.weights
+        return None if known is None else self._share_of(known.alike, placement)
+
+    def _share_of(self, parts: PartsAlike, placement: Placement) -> int:
+        scenario, deployment = self._scenario, self._common.deployment
+        return rank_weights_bytes(scenario, deployment, parts, self.stage, self.layer_range, placement)
 
     @cached_property
     def weights_excess(self) -> tuple[Product, ...]:

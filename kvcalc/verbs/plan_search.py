@@ -120,7 +120,10 @@ class Search(Ways):
         if not way.share_experts:
             fewest = self._replicas(scenario, alone, most)
             return None if fewest is None else self._placed(scenario, way._replace(least_replicas=fewest), found=1)
-        start = way.least_replicas
+        start = self.fewest_sharing(scenario, way)
+        if start > way.least_replicas:
+            better = way._replace(least_replicas=start)
+            return self._placed(scenario, better, found=0) if start <= most else None
         end = self._before_doubling(scenario, alone.ranks, start, most)
         if self._shared_holds(scenario, alone, end):
             fewest = self._first_to_hold(scenario, alone, start, end)

@@ -6,7 +6,7 @@ are allowed), decode context parallelism, and for mixtures of experts replicas t
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +14,7 @@ from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.legality import legal_dcps
 from kvcalc.memory import Ranks
 from kvcalc.memory.parts import placed_parts, whole_parts
+from kvcalc.model.model import MAX_WEIGHT_PARTS
 from kvcalc.scenario.mix import Mix
 from kvcalc.verbs.capacity_search import Replica, least, replica_of
 from kvcalc.verbs.deployment_search import legal_tps_of_a_node
@@ -55,7 +56,13 @@ class Way(NamedTuple):
     @property
     def alone(self) -> Deployment:
         """One such replica."""
-        return Deployment(self.tp, self.pp, dcp=self.dcp)
+        return _alone(self.tp, self.pp, self.dcp)
+
+
+@lru_cache(maxsize=4096)
+def _alone(tp: int, pp: int, dcp: int) -> Deployment:
+    """The same for all accelerators: a plan looks at thousands."""
+    return Deployment(tp, pp, dcp=dcp)
 
 
 class Ways:
@@ -86,7 +93,7 @@ class Ways:
     def of_shape(self, scenario: Scenario, tp: int, pp: int) -> Iterator[Way]:
         """The ways to spread a replica of that size that sums over all ranks do not rule out."""
         for dcp in self._legal_dcps(tp):
-            alone = Deployment(tp, pp, dcp=dcp)
+            alone = _alone(tp, pp, dcp)
             for shares in (False, True) if self.may_share_experts(scenario) else (False,):
                 fewest = max(1 + shares, self._fewest(scenario, alone, share_experts=shares))
                 if fewest <= self.most_replicas(scenario, alone, share_experts=shares):
@@ -206,6 +213,24 @@ class Ways:
         if for_cache > 0:
             return max(1, -(-needed // for_cache))
         return MAX_RANKS + 1 if for_cache < 0 or needed else 1
+
+    def fewest_sharing(self, scenario: Scenario, way: Way) -> int:
+        """A number of replicas that share the experts below which some rank has no memory for its part.
+
+        At best they share out experts and batch evenly; all else is on each. Without a better bound it is the way's.
+        """
+        if not scenario.engine.plain or scenario.drafting is not None or scenario.workload.mix is not None:
+            return way.least_replicas
+        ranks, fewest = self.ranks(scenario), way.least_replicas
+        most = ranks.most_for_weights_and_cache(self.shared(way.alone, fewest), least, scenario)
+        for rank in ranks.of(self.shared(way.alone, 2)):
+            experts = rank.experts_bytes
+            free = most - ((rank.weights_bytes or 0) - experts)
+            if free <= 0:
+                return MAX_RANKS
+            divided = 2 * max(0, experts - MAX_WEIGHT_PARTS) + rank.cache_bytes(self._batch, self._context)
+            fewest = max(fewest, -(-divided // free))
+        return fewest
 
     def _cache_of_batch(self, scenario: Scenario, tp: int, dcp: int) -> int:
         """The least that its copies take; 0 where the engine does not serve ranks without stages."""
