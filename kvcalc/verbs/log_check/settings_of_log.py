@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.catalogue import find_model
 from kvcalc.deployment import MAX_RANKS
-from kvcalc.engines import ENGINES
 from kvcalc.model.model import Model
 from kvcalc.note import Note, note
 from kvcalc.scenario.option import given_of, read_options
 from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.card_of_log import LoggedCard, card_of
-from kvcalc.verbs.log_check.engine_of_log import engine_of, newest
+from kvcalc.verbs.log_check.engine_of_log import engine_of
 from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
 from kvcalc.verbs.log_check.llama_cpp_settings import said_by_llama_cpp, weights_of_cards
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
@@ -24,25 +23,15 @@ from kvcalc.verbs.log_check.overridden import overridden
 from kvcalc.verbs.log_check.result import LogSetting
 from kvcalc.verbs.log_check.sglang_settings import ENGINE as SGLANG
 from kvcalc.verbs.log_check.sglang_settings import memory_of_card, said_by_sglang
-from kvcalc.verbs.log_check.vllm_defaults import default_tokens_of_a_step, v0_options
+from kvcalc.verbs.log_check.vllm_settings import ranks_in_names, said_by_vllm, starts_so, tensor_ranks, v0_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from kvcalc.gpu import Gpu
     from kvcalc.logs import ServerLog
 
-_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
-_SIZES = {"--tp": "tp", "--pp": "pp", "--dp": "dp", "--dcp": "dcp"}
-_TEXTS = {"--utilization": "utilization", "--context": "context"}
-_PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
-"""A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
-_AUTO_FIT = {"-1", "auto"}
-"""What leaves the longest request to vLLM, which prints it then."""
 _METHOD = re.compile(r"\w{1,40}")
-_LONG = 7
-"""Digits of a number of ranks that is none."""
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
 
 
@@ -72,7 +61,7 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     read = read_options(ScenarioOptions, {name: given[name] for name in ("engine_option", "assume") if name in given})
     named = model if model is None or isinstance(model, Model) else find_model(str(model), read["assume"]).model
     known = model_of(log, named)
-    card = card_of(log, given.get("gpu"), partial(_starts_so, log, known.model), _tensor_ranks(log, given))
+    card = card_of(log, given.get("gpu"), partial(starts_so, log, known.model), tensor_ranks(log, given))
     said = said_by_engine(log, known, card)
     weights_printed = not known.weights_known and not given.keys() & {"weights", "weight_dtype"}
     if weights_printed:
@@ -104,52 +93,9 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     return AsLogged(known.model if model is None else model, options, settings, notes)
 
 
-def _starts_so(log: ServerLog, model: Model, gpu: Gpu) -> bool:
-    """Whether the tokens of a step that the log prints are the default on that card."""
-    step, longest = log.most("tokens of a step"), log.least("longest request")
-    if log.engine != "vllm" or step is None or "max-num-batched-tokens" in log.settings:
-        return True
-    context = int(longest.value) if longest is not None else model.max_context or 0
-    return default_tokens_of_a_step(log.version or newest(log), gpu, model, context) in {None, int(step.value)}
-
-
-def _said(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
-    """Options by the log."""
-    said: dict[str, Any] = {"gpu": card.gpu}
-    if card.memory_bytes is not None:
-        said["gpu_memory"] = card.memory_bytes
-    said |= {name: log.settings[option] for option, name in (_SIZES | _TEXTS).items() if option in log.settings}
-    if str(said.get("context", "")).lower() in _AUTO_FIT:
-        del said["context"]
-    longest = log.least("longest request")
-    if "utilization" not in said and (share := _share(log)) is not None:
-        said["utilization"] = share
-    if longest is not None:
-        said["context"] = int(longest.value)
-    if "context" not in said and known.model.max_context is not None:
-        said["context"] = known.model.max_context
-    said |= {name: value for name, value in _formats(log) if value is not None}
-    if known.weight_format is not None:
-        said["weight_dtype"] = known.weight_format
-    said = {"tp": 1, **_workers(log), **said}
-    said |= _experts(log, known.model, said)
-    own = {name: value for name, value in log.settings.items() if not name.startswith("--")}
-    step = log.most("tokens of a step")
-    if step is not None and "max-num-batched-tokens" in ENGINES[log.engine].options:
-        own.setdefault("max-num-batched-tokens", str(int(step.value)))
-    sequences = log.most("sequences of a step")
-    if sequences is not None and "max-num-seqs" in ENGINES[log.engine].options:
-        own.setdefault("max-num-seqs", str(int(sequences.value)))
-    stated = log.most("cache memory, as given")
-    if stated is not None:
-        own.setdefault("kv-cache-memory-bytes", str(int(stated.value)))
-    said["engine_option"] = {name: value for name, value in own.items() if name in ENGINES[log.engine].options}
-    return said
-
-
 _SAID: Mapping[str, Callable[[ServerLog, LoggedModel, LoggedCard], dict[str, Any]]] = MappingProxyType(
     {
-        "vllm": _said,
+        "vllm": said_by_vllm,
         "sglang": lambda log, known, card: _stored(known) | said_by_sglang(log, known.model, card),
         "llama-cpp": lambda log, known, card: said_by_llama_cpp(log, known.model, card),
     }
@@ -164,51 +110,6 @@ def said_by_engine(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict
 
 def _stored(known: LoggedModel) -> dict[str, Any]:
     return {} if known.weight_format is None else {"weight_dtype": known.weight_format}
-
-
-def _workers(log: ServerLog) -> dict[str, int]:
-    """As many ranks of each kind as the names of the workers tell."""
-    workers = {each.process for values in log.printed.values() for each in values}
-    ranks = [(kind.lower(), int(rank)) for worker in workers for kind, rank in _PARALLEL.findall(worker)]
-    return {kind: 1 + max(rank for each, rank in ranks if each == kind) for kind in dict(ranks)}
-
-
-def _tensor_ranks(log: ServerLog, given: Mapping[str, Any]) -> int:
-    said = str(given.get("tp") or log.settings.get("--tp", ""))
-    return int(said) if said.isdecimal() and len(said) < _LONG else _workers(log).get("tp", 1)
-
-
-def _share(log: ServerLog) -> str | None:
-    """The share of the memory that is used, as printed, or as its figures tell where it is rounded."""
-    share, total, usable = (log.most(name) for name in ("utilization", "total memory", "usable memory"))
-    if share is None or not 0 < share.value <= 1:
-        return None
-    if total is None or usable is None or total.value <= 0:
-        return share.text
-    off = usable.off + total.off * share.value
-    if abs(share.value * total.value - usable.value) <= off:
-        return share.text
-    told = usable.value / total.value
-    return f"{float(told):.4f}" if abs(told - share.value) <= share.off + off / total.value else share.text
-
-
-def _formats(log: ServerLog) -> Iterator[tuple[str, str | None]]:
-    dtype = log.settings.get("--dtype", "").removeprefix("torch.")
-    yield "dtype", _DTYPES.get(dtype)
-    cache = log.settings.get("--cache-dtype", "").lower()
-    yield "cache_dtype", _DTYPES.get(cache, cache) or None
-    yield "state_dtype", _DTYPES.get(log.settings.get("--state-dtype", ""))
-
-
-def _experts(log: ServerLog, model: Model, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Of vLLM, which shares experts over all replicas (config/parallel.py): whole ones with enable_expert_parallel."""
-    tp, dp = (parse_count(str(said.get(name, 1)), f"--{name}", MAX_RANKS) for name in ("tp", "dp"))
-    if not model.num_experts:
-        return {}
-    shared: dict[str, Any] = {"dp_attention": True} if dp > 1 else {}
-    if log.settings.get("--ep", "").lower() == "true" or dp > 1:
-        shared["ep"] = tp * dp
-    return shared if shared.get("ep", 1) > 1 else {}
 
 
 def _weights_as_printed(log: ServerLog, said: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,7 +144,7 @@ def _assumed(log: ServerLog, card: LoggedCard) -> Iterator[str]:
     """Options that the log does not say."""
     if not card.certain:
         yield "gpu"
-    if "--tp" not in log.settings and "tp" not in _workers(log):
+    if "--tp" not in log.settings and "tp" not in ranks_in_names(log):
         yield "tp"
     if "--context" not in log.settings and log.least("longest request") is None:
         yield "context"

@@ -13,6 +13,7 @@ from kvcalc.logs.server_log import Printed
 from kvcalc.logs.sglang.figures import AFTER_LOADING, BEFORE_LOADING, WINDOW_TOKENS
 from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.engine_of_log import newest
+from kvcalc.verbs.log_check.vllm_settings import TORCH_DTYPES
 
 if TYPE_CHECKING:
     from kvcalc.logs import ServerLog
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from kvcalc.verbs.log_check.card_of_log import LoggedCard
 
 ENGINE = "sglang"
-_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 _STORED = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8_e5m2", "uint8": "fp8"}
 """Formats of a pool by torch's names for them."""
 
@@ -62,14 +62,14 @@ def said_by_sglang(log: ServerLog, model: Model, card: LoggedCard) -> dict[str, 
         said["context"] = log.settings["--context"]
     elif model.max_context is not None:
         said["context"] = model.max_context
-    dtype = _DTYPES.get(log.settings.get("--dtype", "").removeprefix("torch."))
+    dtype = TORCH_DTYPES.get(log.settings.get("--dtype", "").removeprefix("torch."))
     if dtype is not None:
         said["dtype"] = dtype
     kept = log.settings.get("--cache-dtype", "").lower()
-    kept = _DTYPES.get(kept, kept) or _STORED.get(log.settings.get("kept as", ""), "")
+    kept = TORCH_DTYPES.get(kept, kept) or _STORED.get(log.settings.get("kept as", ""), "")
     if kept:
         said["cache_dtype"] = kept
-    state = _DTYPES.get(log.settings.get("--state-dtype", ""))
+    state = TORCH_DTYPES.get(log.settings.get("--state-dtype", ""))
     if state is not None and state != "fp32":
         said["state_dtype"] = state
     return {**said, "engine_option": _own(log)}
