@@ -268,6 +268,30 @@ time=2026-04-09T23:17:20.652-07:00 level=INFO source=device.go:262 msg="compute 
 """
 """Qwen3-Coder-Next by Ollama in April 2026, 20 layers on the card: stored file 55579426224."""
 
+OLDER_GRAPHS = """\
+2026-09-22T15:43:57 load_tensors: offloaded 27/29 layers to GPU
+2026-09-22T15:43:57 load_tensors:   CPU_Mapped model buffer size =   576.77 MiB
+2026-09-22T15:43:57 load_tensors:      Vulkan0 model buffer size =  3883.68 MiB
+2026-09-22T15:44:04 llama_context: n_ctx         = 8192
+2026-09-22T15:44:04 llama_kv_cache:        CPU KV buffer size =    32.00 MiB
+2026-09-22T15:44:04 llama_kv_cache:    Vulkan0 KV buffer size =   416.00 MiB
+2026-09-22T15:44:04 sched_reserve:    Vulkan0 compute buffer size =   304.00 MiB
+2026-09-22T15:44:04 llama_params_fit_impl: projected to use 4920 MiB of device memory
+"""
+"""Qwen2.5-7B on a card with 27 of 29 layers: stored file 68320729666."""
+
+EMBEDDINGS_OF_LAYERS = """\
+I load_tensors: offloaded 43/43 layers to GPU
+I load_tensors:   CPU_Mapped model buffer size =  2208.00 MiB
+I load_tensors:      Vulkan0 model buffer size =  2883.51 MiB
+I llama_kv_cache:    Vulkan0 KV buffer size =   544.00 MiB
+I llama_kv_cache: size =  544.00 MiB ( 65536 cells,   4 layers,  1/1 seqs), K (q8_0):  272.00 MiB, V (q8_0):  272.00 MiB
+I llama_kv_cache:    Vulkan0 KV buffer size =    21.25 MiB
+I llama_kv_cache: size =   21.25 MiB (  1024 cells,  20 layers,  1/1 seqs), K (q8_0):   10.62 MiB, V (q8_0):   10.62 MiB
+I sched_reserve:    Vulkan0 compute buffer size =   186.30 MiB
+"""
+"""Gemma-4-E4B, whose tables of each layer stay with the host: stored file 71581386961."""
+
 UNLIKE = """\
 build: 5622 (97340b4c) with cc (Ubuntu 13.3.0-6ubuntu2~24.04) 13.3.0 for x86_64-linux-gnu
 llama_model_load_from_file_impl: using device CUDA0 (NVIDIA GeForce RTX 4090) - 9862 MiB free

@@ -12,8 +12,10 @@ from llama_cpp_start_ups import (
     B6182,
     B8946,
     DRAFTING,
+    EMBEDDINGS_OF_LAYERS,
     FITTED,
     OLD,
+    OLDER_GRAPHS,
     OLLAMA_ON_A_MAC,
     OLLAMA_OWN,
     OLLAMA_OWN_STATES,
@@ -161,3 +163,24 @@ def test_ollamas_own_engine_keeps_checkpoints_of_states(log: Any) -> None:
     }
     (buffer,) = (row for row in found.rows if row.name == "KV buffer")
     assert abs((buffer.predicted or 0) / 2**20 - 955.2) <= 0.05
+
+
+def test_logits_of_every_token_need_nothing_of_the_host(log: Any) -> None:
+    """An older build by its lines: 152,064 logits and 3,584 more for 512 tokens in f32 are 304 MiB."""
+    found = package.capacity_from_log(log(OLDER_GRAPHS), "qwen2.5-7b")
+    assert found.engine_version == "b6924"
+    assert {name: off(found)[name] for name in ("cache memory", "KV buffer", "compute buffer")} == {
+        "cache memory": 0,
+        "KV buffer": 0,
+        "compute buffer": 0,
+    }
+
+
+def test_weights_unlike_those_of_the_checkpoint_are_taken_as_printed(log: Any) -> None:
+    found = package.capacity_from_log(log(EMBEDDINGS_OF_LAYERS), "gemma-4-e4b")
+    assert {name: off(found)[name] for name in ("tokens", "cache memory", "weights")} == {
+        "tokens": 0,
+        "cache memory": 0,
+        "weights": 0,
+    }
+    assert "weights-as-printed" in {each.code for each in found.notes}

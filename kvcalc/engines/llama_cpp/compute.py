@@ -81,10 +81,15 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
         copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
     rules = layout.rules
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
-    if rules.older_graphs:
-        point, each = _of_an_older_build(layout, stage, load, [point, *points], each, cells, hidden)
     uploaded, others = largest_on_host(layout), 0
-    if (copied := _attention_of_host(layout, load, hidden)) is not None:
+    copied = _attention_of_host(layout, load, hidden)
+    if rules.older_graphs:
+        older, per_cell = _of_an_older_build(layout, stage, load, [point, *points], each, cells, hidden)
+        alone = older.name == LOGITS and layout.placement.head  # what the host's layers need is let go before
+        if not alone or 4 * older.floats >= each * cells + 4 * point.floats + uploaded // tokens:
+            point, each = older, per_cell
+            uploaded, copied = (0, None) if alone else (uploaded, copied)
+    if copied is not None:
         sizes = [4 * tokens * one.floats + one.bytes_beside for one in (point, copied)]
         point, others = (point, 0) if sizes[0] >= sizes[1] else (copied, sizes[0])
     size = tokens * (copies * each * cells + 4 * (point.floats + inputs)) + point.bytes_beside + uploaded

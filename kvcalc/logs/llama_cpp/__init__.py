@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from kvcalc.logs.dialect import Dialect
-from kvcalc.logs.llama_cpp import ollama
+from kvcalc.logs.llama_cpp import builds, ollama
 from kvcalc.logs.llama_cpp.figures import DEVICE, FIGURES
 from kvcalc.logs.llama_cpp.lines import LINES
 from kvcalc.logs.llama_cpp.settings import FLAGS, METADATA, SETTINGS
@@ -17,7 +17,7 @@ from kvcalc.logs.llama_cpp.settings import FLAGS, METADATA, SETTINGS
 LLAMA_CPP = Dialect(
     engine="llama-cpp",
     figures={**FIGURES, **ollama.FIGURES},
-    lines=(*LINES, *ollama.LINES),
+    lines=(*LINES, *ollama.LINES, *builds.LINES),
     settings=SETTINGS,
     nested=frozenset(),
     flags=FLAGS,

@@ -132,18 +132,6 @@ LINES = (
         anew=_OF_A_CONTEXT,
     ),
     log_line(
-        "n_ctx_seq ",
-        r"llama_context: n_ctx_seq +=",
-        "b6924 to b11549",
-        "src/llama-context.cpp; n_ctx_per_seq before",
-    ),
-    log_line(
-        "n_ctx_per_seq ",
-        r"llama_context: n_ctx_per_seq +=",
-        "up to b6923",
-        "src/llama-context.cpp; n_ctx_seq since",
-    ),
-    log_line(
         "n_",
         rf"{_CONTEXT}: (?P<key>n_(?:ctx_seq|ctx_per_seq|seq_max|batch|ubatch|rs_seq)) += (?P<value>\d{{1,12}})",
         "any build",
@@ -154,12 +142,6 @@ LINES = (
         rf"{_CONTEXT}: (?P<key>flash_attn) += (?P<value>\w{{1,10}})",
         "any build",
         "src/llama-context.cpp",
-    ),
-    log_line(
-        "flash_attn",
-        rf"{_CONTEXT}: flash_attn += (?:auto|enabled|disabled)",
-        "b6325 to b11549",
-        "src/llama-context.cpp; 0 or 1 before",
     ),
     log_line(
         "kv_unified",
@@ -216,12 +198,6 @@ LINES = (
         rf"{DEVICE} compute buffer size = +(?P<compute>{MIB}) MiB",
         "any build",
         "src/llama-context.cpp, sched_reserve",
-    ),
-    log_line(
-        "compute buffer size",
-        rf"{_CONTEXT}: +{DEVICE} compute buffer size",
-        "up to b7700: the function that prints it was split in two (https://github.com/ggml-org/llama.cpp/pull/18547)",
-        "src/llama-context.cpp, llama_context",
     ),
     # a start that fails
     log_line(

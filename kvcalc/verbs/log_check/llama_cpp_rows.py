@@ -108,6 +108,7 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
             temporary = by_dims or rank.temporary_with(load.sequences, load.context)
             of_host = bool(layout.placement.first_layer)
             why = _of_compute(device, by_dims=by_dims is not None, is_range=temporary.is_range, of_host=of_host)
+            why = "Ollama's own graphs: the range is what logs have" if layout.settings.ollama_new_engine else why
             between = temporary.low, temporary.high
             yield _memory(f"{COMPUTE}{behind}", compute, temporary.term.bytes, why, between)
         split = weights_why is not None and _partial(log)  # of a given size nobody knows which layers are the largest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.catalogue import meant_model, named_model
@@ -12,13 +13,19 @@ from kvcalc.formats.told import told_format
 from kvcalc.formats.weights import find_weight_format, is_plain
 from kvcalc.note import Note, note
 from kvcalc.scenario import checkpoint_format
+from kvcalc.term import Product
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvcalc.logs import ServerLog
     from kvcalc.model.model import Model
 
 _COUNTS = {"T": 10**12, "B": 10**9, "M": 10**6, "K": 10**3}
 """src/llama-model.cpp, print_info."""
+
+ALIKE = Fraction(1, 5)
+"""How far the weights that are loaded may be from a file's: towers, and embeddings that are kept twice."""
 
 NAME_IT = "kvcalc capacity MODEL --from-log FILE"
 
@@ -78,7 +85,7 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
     quantization = log.settings.get("--weight-dtype", "").lower().removeprefix("none")
     name = _last(log)
     if named is not None:
-        return _weights(named, name, quantization, ()) if log.engine != "llama-cpp" else _own_weights(named, ())
+        return _weights(named, name, quantization, ()) if log.engine != "llama-cpp" else _own_weights(named, log)
     printed = _printed_shape(log, name)
     if printed is not None:
         return LoggedModel(printed, None, weights_known=False, notes=(_by_shape(printed),))
@@ -142,9 +149,17 @@ def _weights(model: Model, name: str, quantization: str, notes: tuple[Note, ...]
     return LoggedModel(model, told, weights_known=True, notes=notes)
 
 
-def _own_weights(model: Model, notes: tuple[Note, ...]) -> LoggedModel:
-    """As its own file has them; of any other checkpoint llama.cpp's file has formats of its own."""
-    return LoggedModel(model, None, weights_known=bool(model.weights), notes=notes)
+def _own_weights(model: Model, log: ServerLog) -> LoggedModel:
+    """As the model's file lists them, where llama.cpp loads about as much; else its file has formats of its own."""
+    printed = log.total("model buffer")
+    size = sum(each.bytes for each in _stored(model))
+    alike = printed is None or abs(size - printed.value) <= ALIKE * printed.value
+    return LoggedModel(model, None, weights_known=bool(model.weights) and alike, notes=())
+
+
+def _stored(model: Model) -> Iterator[Product]:
+    for part in model.weights:
+        yield Product(part.part, find_weight_format(part.format, "format").parameters(part.parameters), "the file")
 
 
 def _is_quantised(model: Model) -> bool:
