@@ -238,10 +238,14 @@ def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:
 
 
 def _no_such_model(text: str) -> tuple[str, ...]:
-    from kvcalc.catalogue.suggestions import nearest_names  # noqa: PLC0415  # only where something went wrong
+    from kvcalc.catalogue.not_here import why_not_here  # noqa: PLC0415  # only where something went wrong
+    from kvcalc.catalogue.suggestions import nearest_names  # noqa: PLC0415  # likewise
 
     typed = typed_name(text)
     shown = (typed.repository if is_address(text) else text)[:100]
+    reason = why_not_here(typed)
+    if reason is not None:
+        return (f"model: '{shown}' {reason}",)
     nearest = nearest_names(typed.name.rpartition("/")[2])
     if nearest:
         first, *more = nearest

@@ -39,7 +39,8 @@ ADDED = frozenset({Kind.TRAINING, Kind.MAKER})
 """What people add though the model's name does not have it."""
 
 _TRAINING = frozenset({"instruct", "chat", "it", "hf", "base", "pt", "text", "latest", "qat", "inst", "cloud"})
-_MAKERS = frozenset({"meta", "nvidia", "ibm", "google", "mistralai", "microsoft", "openai"})
+_TRAINING |= {"abliterated", "uncensored", "heretic"}
+_MAKERS = frozenset({"meta", "nvidia", "ibm", "google", "mistralai", "microsoft", "openai", "huihui"})
 
 _WORD = re.compile(
     r"""(?P<version>v\d+(?:\.\d+)*(?![a-z0-9]))

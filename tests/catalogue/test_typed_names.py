@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 from conftest import DATA, Kvcalc
 from each import for_each
 
 import kvcalc as package
+from kvcalc import KvcalcError
 from kvcalc.catalogue import find_model
 from kvcalc.catalogue.name_index import known_names
 from kvcalc.catalogue.name_words import spelled
@@ -96,6 +98,27 @@ def test_the_difference_between_names_that_are_offered_is_told(kvcalc: Kvcalc) -
 def test_no_architecture_is_guessed(kvcalc: Kvcalc, typed: str) -> None:
     told = kvcalc("estimate", "--", typed)
     assert (told.code, told.stdout) == (2, "")
+
+
+@for_each(
+    ("typed", "said"),
+    [
+        ("nomic-embed-text", "is an encoder by its name, which keeps no cache"),
+        ("sentence-transformers/all-MiniLM-L6-v2", "keeps no cache"),
+        ("BAAI/bge-m3", "keeps no cache"),
+        ("FacebookAI/xlm-roberta-base", "keeps no cache"),
+        ("snowflake-arctic-embed:335m", "keeps no cache"),
+        ("intfloat/e5-mistral-7b-instruct", "no file, name or hub id"),
+        ("BAAI/bge-multilingual-gemma2", "no file, name or hub id"),
+        ("Snowflake/snowflake-arctic-instruct", "no file, name or hub id"),
+        ("gpt-4o", "is served by its maker alone"),
+        ("claude-3.5-sonnet", "is served by its maker alone"),
+        ("someone/claude-distill-qwen", "no file, name or hub id"),
+    ],
+)
+def test_why_a_model_is_not_there(typed: str, said: str) -> None:
+    with pytest.raises(KvcalcError, match=re.escape(said)):
+        find_model(typed)
 
 
 def test_every_command_understands_a_name_alike(kvcalc: Kvcalc) -> None:
