@@ -19,7 +19,8 @@ V4: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 4}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "vllm@0.28"}, "kvcalc follows how vllm lays out compressed attention since 0.29"),
+        ({"engine": "vllm@0.19"}, "vllm serves compressed attention since 0.20"),
+        ({"engine": "vllm@0.28", "pp": 2}, "on several stages since 0.29"),
         ({"gpu": "mi300x"}, "does not follow how vllm keeps compressed attention on mi300x"),
         ({"gpu": "rtxpro6000-bw"}, "FlashMLA's layout is that of NVIDIA's data-centre cards"),
         ({"cache_dtype": "bf16"}, "vllm keeps DeepSeek-V4's entries in fp8_ds_mla"),
@@ -45,6 +46,39 @@ def test_blocks_are_packed_alike_since_0_29() -> None:
         for version in ("0.29.0", "0.30.0", "0.31.0", "0.33.0")
     ]
     assert len({(each.blocks, each.block_size) for each in found}) == 1
+
+
+PRINTED = [
+    # tp, max_model_len, GiB, tokens and concurrency as servers printed them
+    ("0.22.0", 8, 256_000, 37.93, 2_497_693, 9.76),  # stored file 60215495369
+    ("0.23.0", 2, 262_144, 32.08, 2_175_276, 8.30),  # stored file 63396953296
+]
+
+
+@pytest.mark.parametrize(("version", "tp", "context", "gib", "tokens", "concurrency"), PRINTED)
+def test_before_0_29_tokens_are_those_that_servers_printed(
+    version: str, tp: int, context: int, gib: float, tokens: int, concurrency: float
+) -> None:
+    """Both with max_num_batched_tokens 8192; the memory is rounded to 0.01 GiB, which is five blocks or so."""
+    asked: dict[str, Any] = {"tp": tp, "context": context, "engine_option": {"max-num-batched-tokens": "8192"}}
+    low, high = (
+        kvcalc.capacity(
+            "deepseek-v4-flash",
+            engine=f"vllm@{version}",
+            gpu="h200",
+            cache_memory=int((gib + off) * 2**30),
+            **asked,
+        )
+        for off in (-0.005, 0.005)
+    )
+    assert (low.tokens or 0) <= tokens <= (high.tokens or 0)
+    assert round(low.concurrency or 0, 2) <= concurrency <= round(high.concurrency or 0, 2)
+
+
+def test_blocks_of_0_28_are_as_wide_as_packed_ones() -> None:
+    asked: dict[str, Any] = {**V4, "context": 65_536, "cache_memory": 40 * 2**30}
+    old, new = (kvcalc.capacity("deepseek-v4-pro", **{**asked, "engine": each}) for each in ("vllm@0.28", "vllm@0.29"))
+    assert old.blocks == new.blocks
 
 
 def test_it_keeps_entries_in_one_layout_whatever_is_asked() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
+from kvcalc.engines.vllm.padded import PACKED
 from kvcalc.engines.vllm.specs import FullAttention, SlidingWindow
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.specs import Spec
     from kvcalc.model.layers import Layer
 
-SINCE: Version = (0, 29)
-"""_get_packed_kv_cache_groups (vllm/v1/core/kv_cache_utils.py, and in 0.33 kv_cache_planning.py) is there since 0.29,
-and makes of these layers what it makes in 0.33, whose planner was run. From 0.20 to 0.28 pages were padded instead
-(_get_kv_cache_groups_uniform_groups)."""
+SINCE: Version = (0, 20)
+"""vllm/model_executor/models/deepseek_v4.py of 0.20.2; the specs of its caches are those of 0.33."""
 
 BLOCK_SIZE = 256
 """vllm/models/deepseek_v4/sparse_mla.py, DeepseekV4SparseMLABackend.get_supported_kernel_block_sizes."""
@@ -64,8 +63,10 @@ def compressed_format(setup: Setup, version: Version) -> CacheFormat:
     """
     asked, capability = setup.cache_format, setup.gpu.compute_capability
     if version < SINCE:
+        raise KvcalcError("--engine: vllm serves compressed attention since 0.20; --engine vllm@0.33")
+    if version < PACKED and setup.deployment.pp > 1:
         raise KvcalcError(
-            "--engine: kvcalc follows how vllm lays out compressed attention since 0.29 "
+            "--pp: kvcalc follows how vllm lays out compressed attention on several stages since 0.29 "
             "(vllm/v1/core/kv_cache_utils.py, _get_packed_kv_cache_groups); --engine vllm@0.29"
         )
     if capability is None or capability[0] == RTX_BLACKWELL:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.vllm.packed import packed_buckets
+from kvcalc.engines.vllm.padded import PACKED, padded_groups
 from kvcalc.engines.vllm.specs import Spec, State
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
@@ -102,7 +103,8 @@ def groups_of(placed: Sequence[Placed], version: Version) -> tuple[Group, ...]:
             raise _unlike(version)
         return (_group(placed),)
     if any(isinstance(each.kept.layer.attention, Compressed) for each in placed):
-        return tuple(_group(sorted(each, key=lambda one: one.number)) for each in packed_buckets(placed))
+        found = packed_buckets(placed) if version >= PACKED else padded_groups(placed, version)
+        return tuple(_group(sorted(each, key=lambda one: one.number)) for each in found)
     return tuple(_of_equal_pages(_unified(placed, version), version))
 
 

@@ -15,6 +15,7 @@ from kvcalc.engines.vllm.budget import budget_notes, budget_of
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept
 from kvcalc.engines.vllm.model_types import type_notes
+from kvcalc.engines.vllm.padded import PACKED, UNPADDED, padded_block_bytes
 from kvcalc.engines.vllm.parked import parked
 from kvcalc.engines.vllm.placing import groups_on, rank_of, with_draft
 from kvcalc.engines.vllm.specs import INTERFACE, FullAttention, Request, State
@@ -65,7 +66,15 @@ class StageGroup(NamedTuple):
     @property
     def width(self) -> int:
         """Bytes of a block that its layers fill."""
-        return sum(kept.spec.page * count for kept, count in self.layers.items())
+        return sum(size * count for size, count in self.pages.items())
+
+    @property
+    def pages(self) -> Counter[int]:
+        """By their size, those of a block that its layers fill."""
+        found: Counter[int] = Counter()
+        for kept, count in self.layers.items():
+            found[kept.spec.page] += count
+        return found
 
 
 class StageBlocks(NamedTuple):
@@ -213,7 +222,16 @@ class VllmLayout(Settled):
         start = sum(self._lengths[:number])
         held = range(start, start + self._lengths[number])
         groups = [StageGroup(group, group.held(held)) for group in self.groups]
-        return StageBlocks(tuple(groups), max((group.width for group in groups), default=0))
+        widest = max((group.width for group in groups), default=0)
+        padded = padded_block_bytes([group.pages for group in groups], self.settings.version) if self._padded else None
+        return StageBlocks(tuple(groups), widest if padded is None else padded)
+
+    @property
+    def _padded(self) -> bool:
+        """Whether windows' pages are in the places of pages of entries."""
+        return self.settings.version < PACKED and any(
+            isinstance(layer.attention, Compressed) for layer in self.setup.model.layout.kinds
+        )
 
     def _shares(self, spec: Spec) -> bool:
         """Whether sequences hold the blocks of a common prefix once, for as long as they run."""
@@ -348,6 +366,17 @@ class VllmLayout(Settled):
                 total += -(-block // min(spec.tokens_of_block(request) for spec in growing))
         return total
 
+    def _blocks_admitted(self, request: Request) -> int:
+        """Blocks of one request by which vLLM tells concurrency (get_max_concurrency_for_kv_cache_config).
+
+        Where pages are padded, it divides a request's bytes in all groups by the bytes that a block has of the first.
+        """
+        if not self._padded or self.settings.version >= UNPADDED:
+            return sum(group.blocks(request) for group in self.groups)
+        widths = [group.width for group in self.blocks_of(self.stages[0]).groups]
+        held = sum(group.blocks(request) * width for group, width in zip(self.groups, widths, strict=True))
+        return -(-held // widths[0])
+
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:
         sizes = [(self.blocks_of(stage).bytes, each) for stage, each in zip(self.stages, memory, strict=True)]
         found = min((max(0, each) // size for size, each in sizes if size), default=None)
@@ -355,7 +384,7 @@ class VllmLayout(Settled):
             return None
         request = self.request(load.context)
         block_size = min(spec.block_size or load.context for group in self.groups for spec in group.specs)
-        concurrency = found / sum(group.blocks(request) for group in self.groups)
+        concurrency = found / self._blocks_admitted(request)
         if self.settings.version < HYBRID_MANAGER:
             concurrency = found * block_size / load.context
         if self.settings.version < TOKENS_FROM_CONCURRENCY:

@@ -29,7 +29,7 @@ def packed_buckets(placed: Sequence[Placed]) -> list[list[Placed]]:
         kinds.setdefault(each.spec.uniform, {}).setdefault(each.spec.page, []).append(each)
     buckets = list(kinds.values())
     least = max((_repeats(each) for each in buckets if _balanced(each) and len(each) > 1), default=0)
-    repeats = _approximate_gcd([_repeats(each) for each in buckets if _balanced(each)], least) if least else None
+    repeats = approximate_gcd([_repeats(each) for each in buckets if _balanced(each)], least) if least else None
     split = [-(-_repeats(each) // repeats) if repeats and _balanced(each) else 1 for each in buckets]
     states = [repeats is None and _first(each).uniform[0] == SlidingWindow.family for each in buckets]
     anchor = max(
@@ -72,6 +72,6 @@ def _widest(bucket: Bucket, groups: int) -> int:
     return sum(-(-len(members) // groups) * page for page, members in bucket.items())
 
 
-def _approximate_gcd(values: Sequence[int], least: int) -> int:
+def approximate_gcd(values: Sequence[int], least: int) -> int:
     """The divisor that pads these numbers least where each is rounded up to its multiple; of equals the largest."""
     return min(range(least, max(values) + 1), key=lambda each: (sum(-value % each for value in values), -each))
