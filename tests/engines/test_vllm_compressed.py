@@ -95,3 +95,16 @@ def test_a_model_with_entries_of_another_width_is_refused() -> None:
     model = kvcalc.Model(name="narrow", dtype="bf16", layers=(LayerGroup(count=1, attention=layer),))
     with pytest.raises(kvcalc.KvcalcError, match="vllm has compressed attention with entries of 512"):
         kvcalc.estimate(model, engine="vllm", gpu="h200")
+
+
+def test_weights_of_v4_are_about_what_a_server_printed() -> None:
+    """74.08 GiB on each of two H200, vLLM 0.23.0 (stored file 63396953296): two tables of 2**20 x 64 in fp32.
+
+    Marlin's experts are the checkpoint's (_get_priority_backends of fused_moe/oracle/mxfp4.py); Triton's would be 4 GiB
+    more.
+    """
+    found, plain = (kvcalc.estimate("deepseek-v4-flash", tp=2, gpu="h200", engine=each) for each in ("vllm", "exact"))
+    weights = found.memory.per_rank.weights_bytes or 0
+    beside = weights - (plain.memory.per_rank.weights_bytes or 0)
+    assert beside == pytest.approx(2 * 2**20 * 64 * 4, rel=0.01)  # and ends of the allocator's blocks
+    assert weights == pytest.approx(74.08 * 2**30, rel=0.005)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.vllm.shapes import layers_with_experts
+from kvcalc.mechanisms import Compressed
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -78,11 +79,16 @@ def capability(setup: Setup) -> int | None:
 
 
 def padding_of_experts(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
-    """What the experts of a rank take beyond the checkpoint's 17 bytes for 32; nothing of other formats."""
+    """What the experts of a rank take beyond the checkpoint's 17 bytes for 32; nothing of other formats.
+
+    DeepSeek-V4's are not among those that Triton's kernels compute (select_deepseek_v4_mxfp4_moe_backend and
+    _get_priority_backends, 0.20.2 to 0.33).
+    """
     experts, power = experts_in("mxfp4", setup, stage), capability(setup)
     if experts is None or power is None or not experts.layers:
         return
-    loaded = _loaded(experts, version, power)
+    of_v4 = any(isinstance(layer.attention, Compressed) for layer in stage.kinds)
+    loaded = _padded(experts, "Marlin", 128) if of_v4 and power == HOPPER else _loaded(experts, version, power)
     blocks = 3 * experts.hidden * experts.width // BLOCK
     if (more := loaded.bytes - blocks * (BLOCK // 2 + 1)) > 0:
         factors = (

@@ -12,7 +12,7 @@ from kvcalc.engines.vllm.nvfp4 import padding_of_nvfp4_experts
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
-from kvcalc.mechanisms import GQA, MLA
+from kvcalc.mechanisms import GQA, MLA, Compressed
 from kvcalc.model.quantised import parts_in
 from kvcalc.term import Factor, Product
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from kvcalc.model.stages import Stage
 
 ROTARY = "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache: one for all layers that rotate alike"
+ROTARY_OF_ENTRIES = (
+    "vllm/models/deepseek_v4/common/rope.py, build_deepseek_v4_rope, and vllm/model_executor/layers/rotary_embedding/"
+    "deepseek_scaling_rope.py, DeepseekV4ScalingRotaryEmbedding"
+)
 LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
 TOWERS_ON_FIRST_STAGE = (0, 33)
 """The first of the versions read whose later stages skip towers (models/interfaces.py, _mark_tower_model)."""
@@ -37,6 +41,7 @@ VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VO
 def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
     """Tables, copies and padding of one rank of a stage, each a row."""
     yield from rotary_tables(setup.model, stage, _element(setup), ROTARY)
+    yield from _tables_of_entries(setup, stage)
     yield from _dequantised_latents(setup, stage)
     yield from _values_made_as_keys(setup, stage)
     yield from padding_of_experts(setup, version, stage)
@@ -48,6 +53,21 @@ def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
 def _element(setup: Setup) -> Factor:
     computing = find_format(setup.model.dtype or "bf16", "dtype")
     return Factor("bytes_per_element", computing.block_bytes, "byte")
+
+
+def _tables_of_entries(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """In fp32, of layers that compress and of those that do not, which have bases of their own."""
+    kinds = [layer.attention for layer in stage.kinds if isinstance(layer.attention, Compressed)]
+    positions = setup.model.rotary_positions or setup.model.max_context
+    width = next((each.qk_rope_head_dim for each in kinds), None)
+    if width and positions:
+        factors = (
+            Factor("bases", len({each.compress_ratio is None for each in kinds}), "table"),
+            Factor("positions", positions, "position"),
+            Factor("qk_rope_head_dim", width),
+            Factor("bytes_per_element", 4, "byte"),
+        )
+        yield Product("rotary tables in fp32", factors, ROTARY_OF_ENTRIES)
 
 
 def _dequantised_latents(setup: Setup, stage: Stage) -> Iterator[Product]:
