@@ -1,83 +1,26 @@
-"""One rank of a pipeline stage: its memory before and with a cache, and whether that fits."""
+"""One rank of a pipeline stage: what it has for its cache, what a cache takes, and whether that fits."""
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.engines.side_by_side import DRAFT, named_draft
 from kvcalc.memory.overhead import overhead
-from kvcalc.memory.weights import EVERYTHING, rank_weights, rank_weights_bytes
+from kvcalc.memory.rank_memory import Fit, RankMemory
+from kvcalc.memory.rank_weights import RankWeights
 from kvcalc.named_tuple import NamedTuple
-from kvcalc.scenario import compute_format
 from kvcalc.scenario.mix import load_of
-from kvcalc.term import Factor, Product, Sum, Term
+from kvcalc.term import Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kvcalc.engines import Load, Rate, Settled, Temporary
     from kvcalc.engines.growth import Stretch
-    from kvcalc.engines.placement import Placement
-    from kvcalc.memory.parts import Part
-    from kvcalc.memory.weights import PartsAlike
+    from kvcalc.memory.rank_weights import HeldWeights
     from kvcalc.model.stages import Stage
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.mix import Lengths
-
-TABLE = "vllm/v1/spec_decode/llm_base_proposer.py, _maybe_share_embeddings: shared with one pipeline stage alone"
-
-
-class Fit(Enum):
-    """Whether ranks stay within what is usable."""
-
-    FITS = "fits"
-    """Even with the high temporary figure."""
-    TIGHT = "tight"
-    """Only with less temporary memory than the high figure."""
-    NO = "no"
-
-
-class RankMemory(NamedTuple):
-    """The memory of one rank; the tensor-parallel ranks of a pipeline stage are alike.
-
-    Attributes:
-        stage: the pipeline stage, from 0.
-        weights: None where the model's parameters are not known.
-    """
-
-    stage: int
-    weights: Sum | None
-    cache: Sum
-    temporary: Temporary
-    overhead: Sum
-    reserve: Sum
-
-    @property
-    def tree(self) -> Sum:
-        """Everything counted, as one tree of terms."""
-        weights = () if self.weights is None else (self.weights,)
-        reserve = (self.reserve,) if self.reserve.parts else ()
-        return Sum("rank", (*weights, self.cache, self.temporary.term, self.overhead, *reserve))
-
-    @property
-    def total_bytes(self) -> int | None:
-        """With the usual temporary figure; None where weights are not known."""
-        return None if self.weights is None else self.tree.bytes
-
-    def total_with(self, temporary_bytes: int) -> int:
-        """With another temporary figure; weights that are not known count as nothing."""
-        return self.tree.bytes - self.temporary.term.bytes + temporary_bytes
-
-
-class HeldWeights(NamedTuple):
-    """The parts that the ranks of a replica hold together."""
-
-    parts: tuple[Part, ...]
-    alike: PartsAlike
 
 
 class Common(NamedTuple):
@@ -129,11 +72,13 @@ class Rank:
         layer_range: which layers of the model it holds.
         layers: each kind of cache on it, and how many.
         settled: how the engine lays out the deployment.
+        own_weights: its weights, and where they lie.
     """
 
     def __init__(self, common: Common, stage: Stage, draft: Rank | None = None) -> None:
         """With the rank's share of what drafts tokens, whose weights it holds too."""
         self._draft = draft
+        self.own_weights: RankWeights = RankWeights(common, stage, None if draft is None else draft.own_weights)
         self.stage, self.layer_range, self.layers = stage.number, stage.layers, stage.kinds
         self.numbers = stage.numbers
         self.settled, self.reserve = common.settled, common.reserve
@@ -220,88 +165,15 @@ class Rank:
         """What its runtime holds beside weights, cache and temporary memory."""
         return self._shared_out().overhead
 
-    @cached_property
-    def weights(self) -> Sum | None:
-        """None where the model's parameters are not known."""
-        parts = self.weights_parts
-        return None if parts is None else Sum("weights", (*parts, *self.weights_excess, *self._draft_parts))
-
-    @cached_property
-    def weights_parts(self) -> tuple[Term, ...] | None:
-        """Its share of the checkpoint alone."""
-        if self._common.weights is None:
-            return None
-        share = rank_weights(
-            self._scenario,
-            self._common.deployment,
-            self._common.weights.parts,
-            self.stage,
-            self.layer_range,
-            self.settled.placement,
-        )
-        return share.parts
-
     @property
-    def _draft_parts(self) -> tuple[Term, ...]:
-        """The same of what drafts."""
-        parts = None if self._draft is None else self._draft.weights_parts
-        return tuple(part._replace(path=f"{DRAFT}, {part.path}") for part in parts or ())
+    def weights(self) -> Sum | None:
+        """As terms; None where the model's parameters are not known."""
+        return self.own_weights.term
 
     @cached_property
     def weights_bytes(self) -> int | None:
         """The bytes of that."""
-        share = self._share_of_weights(self.settled.placement)
-        if share is None:
-            return None
-        return share + sum(term.bytes for term in (*self.weights_excess, *self._draft_parts))
-
-    @cached_property
-    def experts_bytes(self) -> int:
-        """Its share of the experts alone; 0 where they are not known apart."""
-        known = self._common.weights
-        experts = () if known is None else tuple(part for part in known.alike if part[0].split == "ep")
-        return self._share_of(experts, self.settled.placement)
-
-    @property
-    def host_weights_bytes(self) -> int:
-        """What host memory holds of its weights; 0 where they are not known."""
-        if not self._scenario.engine.places_weights:
-            return 0
-        return (self._share_of_weights(EVERYTHING) or 0) - (self._share_of_weights(self.settled.placement) or 0)
-
-    def _share_of_weights(self, placement: Placement) -> int | None:
-        known = self._common.weights
-        return None if known is None else self._share_of(known.alike, placement)
-
-    def _share_of(self, parts: PartsAlike, placement: Placement) -> int:
-        scenario, deployment = self._scenario, self._common.deployment
-        return rank_weights_bytes(scenario, deployment, parts, self.stage, self.layer_range, placement)
-
-    @cached_property
-    def weights_excess(self) -> tuple[Product, ...]:
-        """What lies beside that: what the engine loads beyond it, unless the user gives a size, and adapters."""
-        scenario, lora, tp = self._scenario, self._scenario.lora, self._common.deployment.tp
-        own = () if scenario.replacements.weights is not None else tuple(self.settled.weights_excess(self._stage))
-        of_draft = () if self._draft is None else (*map(named_draft, self._draft.weights_excess), *self._table_of_draft)
-        if lora is None:
-            return (*own, *of_draft)
-        from kvcalc.engines.lora import lora_rows  # noqa: PLC0415  # for start-up time
-
-        first, last = self.stage == 0, self.layer_range.stop == scenario.model.num_layers
-        adapters = lora_rows(lora, scenario.model, tp, self._stage, first=first, last=last)
-        return (*own, *of_draft, *adapters)
-
-    @property
-    def _table_of_draft(self) -> Iterator[Product]:
-        """The model's embedding, where what drafts needs it and it lies on another stage."""
-        scenario, deployment = self._scenario, self._common.deployment
-        model, drafting = scenario.model, scenario.drafting
-        if deployment.pp == 1 or drafting is None or not drafting.without_table or model.tie_word_embeddings:
-            return
-        if model.vocab_size is not None and model.hidden_size is not None:
-            share = -(-model.vocab_size * model.hidden_size // deployment.tp)
-            size = Factor("bytes", compute_format(model).block_bytes, "byte")
-            yield Product(f"{DRAFT}, copy of the model's embedding", (Factor("share", share, "element"), size), TABLE)
+        return self.own_weights.bytes
 
     def cache(self, sequences: int, context: Lengths) -> Sum:
         """The cache of so many sequences of so many tokens each."""

@@ -9,7 +9,9 @@ from kvcalc.engines import ContentCounter, Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps, why_tp_is_illegal
 from kvcalc.memory.overhead import overhead
-from kvcalc.memory.rank import Common, HeldWeights, Rank, RankMemory
+from kvcalc.memory.rank import Common, Rank
+from kvcalc.memory.rank_memory import RankMemory
+from kvcalc.memory.rank_weights import HeldWeights
 from kvcalc.memory.temporary import temporary
 from kvcalc.memory.weights import experts_apart, parts_alike, parts_held
 from kvcalc.scenario.drafting import draft_deployment, draft_scenario

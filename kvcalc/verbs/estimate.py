@@ -200,7 +200,7 @@ def memory_of(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankRe
     temporary = sum(number * figure.term.bytes for number, figure, _ in figures)
     overhead = sum(number * each for number, _, each in figures)
     reserve = per_rank.reserve_bytes * ranks
-    excess = sum(tp * rank.stages_alike * sum(term.bytes for term in rank.weights_excess) for rank in asked.ranks)
+    excess = sum(tp * rank.stages_alike * sum(term.bytes for term in rank.own_weights.excess) for rank in asked.ranks)
     weights_bytes = None if weights is None else weights.bytes + excess
     if weights_bytes is not None and scenario.engine.places_weights:
         weights_bytes = sum(tp * rank.stages_alike * (rank.weights_bytes or 0) for rank in asked.ranks)

@@ -147,7 +147,7 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
             gpus=deployment.gpus,
             dp=deployment.dp,
         )
-    if on_host := deployment.tp * sum(rank.stages_alike * rank.host_weights_bytes for rank in shown.ranks):
+    if on_host := deployment.tp * sum(rank.stages_alike * rank.own_weights.host_bytes for rank in shown.ranks):
         yield note(
             "weights-on-host",
             f"{on_host:,} bytes of the weights are in host memory",

@@ -74,7 +74,7 @@ def on_gpu(scenario: Scenario, deployment: Deployment) -> OnGpu | None:
 
 
 def _on_host(ranks: tuple[Rank, ...]) -> int:
-    return sum(rank.host_weights_bytes * rank.stages_alike for rank in ranks)
+    return sum(rank.own_weights.host_bytes * rank.stages_alike for rank in ranks)
 
 
 def part_on_gpu(scenario: Scenario, deployment: Deployment, found: OnGpu | None) -> Iterator[Note]:

@@ -224,7 +224,7 @@ class Ways:
         ranks, fewest = self.ranks(scenario), way.least_replicas
         most = ranks.most_for_weights_and_cache(self.shared(way.alone, fewest), least, scenario)
         for rank in ranks.of(self.shared(way.alone, 2)):
-            experts = rank.experts_bytes
+            experts = rank.own_weights.experts_bytes
             free = most - ((rank.weights_bytes or 0) - experts)
             if free <= 0:
                 return MAX_RANKS

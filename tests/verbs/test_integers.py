@@ -186,8 +186,8 @@ def test_a_candidate_is_judged_as_its_terms_are(scenario: kvcalc.Scenario, data:
     candidate = evaluate(scenario, data.draw(deployments(scenario.model)))
     memories = memories_of(candidate.ranks, candidate.sequences, candidate.context)
     usable = scenario.usable_bytes
-    fits = all(memory.total_with(memory.temporary.high) <= usable for memory in memories)
-    tight = all(memory.total_with(memory.temporary.low) <= usable for memory in memories)
+    fits = all(memory.tree.bytes - memory.temporary.term.bytes + memory.temporary.high <= usable for memory in memories)
+    tight = all(memory.tree.bytes - memory.temporary.term.bytes + memory.temporary.low <= usable for memory in memories)
 
     assert candidate.memories == memories
     assert candidate.fit is (Fit.FITS if fits else Fit.TIGHT if tight else Fit.NO)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.log_check.model_of_log import LoggedModel
 
 TORCH_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
-"""Formats by torch\'s names for them, as engines take them."""
+"""Formats by torch's names for them, as engines take them."""
 _SIZES = {"--tp": "tp", "--pp": "pp", "--dp": "dp", "--dcp": "dcp"}
 _TEXTS = {"--utilization": "utilization", "--context": "context"}
 _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
