@@ -1,5 +1,6 @@
 """kvcalc report: one question, answered for a design review as a page of HTML or as Markdown."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,10 @@ class ReportOutput(Destination, Unit, total=False):
     how: Annotated[
         str | None,
         Option(
-            "|".join(FORMATS), "How to write it (as FILE ends, else html).", flags=("--format",), values=lambda: FORMATS
+            "|".join(FORMATS),
+            "How to write it (as FILE ends; on a terminal markdown, else html).",
+            flags=("--format",),
+            values=lambda: FORMATS,
         ),
     ]
 
@@ -38,7 +42,8 @@ def report_command(models: ModelsArgument = None, **given: Any) -> None:
 
     It needs no network and prints on A4; the same question gives the same bytes.
     """
-    how = format_of_file(given["how"], given["output_file"], FORMATS, "html")
+    on_terminal = given["output_file"] is None and sys.stdout.isatty()
+    how = format_of_file(given["how"], given["output_file"], FORMATS, "markdown" if on_terminal else "html")
     output = output_of({name: value for name, value in given.items() if name != "how"})
     review = report(models or None, **given_on_line(given, ReportOptions))
     deliver(review.html(output.unit) if how == "html" else review.markdown(output.unit), output.file)

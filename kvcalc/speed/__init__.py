@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.errors import KvcalcError, nearest_or_all
+from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -42,7 +42,7 @@ def bench_scenario(
         KvcalcError: a mechanism or a format that cannot be measured.
     """
     if device not in DEVICES:
-        raise KvcalcError(f"--device: no device '{device[:40]}'{nearest_or_all(device, DEVICES)}")
+        raise KvcalcError(f"--device: no device '{device[:40]}'; there are {', '.join(DEVICES)}")
     from kvcalc.verification import require_torch  # noqa: PLC0415  # for start-up time
 
     require_torch("bench")

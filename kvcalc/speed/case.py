@@ -112,12 +112,19 @@ def cases_of(scenario: Scenario, asked: tuple[str, ...] | None) -> tuple[list[Ca
             raise KvcalcError(f"--mechanism {name[:40]}: {reason}{nearest_or_all(name, _measurable(known))}")
         left_out[name] = str(reason)
     if not found:
-        raise KvcalcError(f"{scenario.model.name}: no layer can be measured: {'; '.join(left_out.values())}")
+        reasons: dict[str, list[str]] = {}
+        for name, reason in left_out.items():
+            reasons.setdefault(reason, []).append(name)
+        told = "; ".join(f"each of {', '.join(names)} {reason}" for reason, names in reasons.items())
+        raise KvcalcError(
+            f"{scenario.model.name}: no layer can be measured ({told}); bench is of attention with heads or a latent"
+        )
     return found, left_out
 
 
 def _measurable(known: dict[str, Variant]) -> list[str]:
-    return [name for name in (*MECHANISMS, *known) if _variant(name, known) and name != "mla_expanded"]
+    names = dict.fromkeys((*MECHANISMS, *known))
+    return [name for name in names if _variant(name, known) and name != "mla_expanded"]
 
 
 def _variant(name: str, known: dict[str, Variant]) -> Variant | None:

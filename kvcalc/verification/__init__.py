@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvcalc.errors import CannotRunError, KvcalcError, nearest_or_all
+from kvcalc.errors import CannotRunError, KvcalcError
 from kvcalc.scenario.options import DEVICES
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def verify_scenario(
         KvcalcError: the scenario cannot be.
     """
     if device not in DEVICES:
-        raise KvcalcError(f"--device: no device '{device[:40]}'{nearest_or_all(device, DEVICES)}")
+        raise KvcalcError(f"--device: no device '{device[:40]}'; there are {', '.join(DEVICES)}")
     require_torch("verify")
     from kvcalc.verbs.resolve import resolve  # noqa: PLC0415  # likewise
     from kvcalc.verification.host_memory import only_new_garbage  # noqa: PLC0415  # torch from here on

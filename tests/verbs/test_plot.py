@@ -182,3 +182,14 @@ def test_a_picture_is_the_same_each_time_and_a_notebook_shows_it() -> None:
     assert str(one) == one.to_text()
     assert "exactly" in one.to_html()
     assert repr(one) == "Picture('KV cache against context: llama-3-8b')"
+
+
+def test_steps_are_found_where_stages_take_fewer_gpus_than_a_node() -> None:
+    """tp 8 holds few sequences, six stages more of them, and of 380 it takes eight GPUs again."""
+    options: dict[str, Any] = {"gpu": "h200", "context": 8192}
+    (line,) = lines("gpus", "deepseek-v3", batch=[1, 380], **options).series
+    found = {int(point.x): point.y for point in line.points}
+    assert [*found.values()] == [8, 6, 7, 8, 8]
+    for batch in list(found)[1:4]:
+        counts = [kvcalc.estimate("deepseek-v3", batch=each, **options).gpus.count for each in (batch - 1, batch)]
+        assert counts[0] != counts[1] == found[batch]

@@ -37,8 +37,9 @@ _MOST_LOOKS = 4096
 def gpus_chart(lines: Sequence[Line], given: Mapping[str, Any], prices: Mapping[str, Fraction]) -> LineChart:
     """GPUs of the smallest deployment, or USD an hour, against the sequences that are held.
 
-    Between the batches given, each step stands where the count changes: looked for by halves, since more sequences do
-    not need fewer GPUs.
+    Between the batches given, each step stands where the count changes: looked for by halves. More sequences need no
+    fewer GPUs as long as the smallest deployment is of one kind; pipeline stages may be fewer GPUs than the
+    tensor-parallel size of a node that they come after.
 
     Raises:
         KvcalcError: an option sets the deployment, which is looked for; nothing holds any of the batches.
@@ -69,7 +70,10 @@ def gpus_chart(lines: Sequence[Line], given: Mapping[str, Any], prices: Mapping[
 
 
 class _Row(NamedTuple):
+    """The smallest deployment at a batch: its kind is 0 of tensor parallelism alone, 1 with stages, 2 of replicas."""
+
     gpus: int | None
+    kind: int
     why: str
 
 
@@ -85,7 +89,7 @@ def _drawn(line: Line, batches: Sequence[Any], prices: Mapping[str, Fraction]) -
     result = None if last is None else answered(line.scenario(last, line.context))
     price = None if result is None else prices.get(result.gpus.gpu)
     if prices and result is not None and price is None:
-        rows = {batch: _Row(None, f"no price of {result.gpus.gpu} is given (--price)") for batch in rows}
+        rows = {batch: _Row(None, 0, f"no price of {result.gpus.gpu} is given (--price)") for batch in rows}
     points = [
         Point(batch, None if row.gpus is None else row.gpus * (price if price is not None else 1), row.why)
         for batch, row in sorted((batch, row) for batch, row in rows.items() if isinstance(batch, int))
@@ -94,11 +98,15 @@ def _drawn(line: Line, batches: Sequence[Any], prices: Mapping[str, Fraction]) -
 
 
 def _rows(line: Line, batches: Sequence[Any]) -> list[_Row]:
-    columns = line.columns(("gpus_count",), batches, [line.context])
-    return [
-        _Row(count, one_line(error) if error else "" if count is not None else "no legal deployment holds them")
-        for count, error in zip(columns["gpus_count"], columns[ERROR], strict=True)
-    ]
+    columns = line.columns(("gpus_count", "gpus_pp", "gpus_dp"), batches, [line.context])
+    found = []
+    for count, pp, dp, error in zip(
+        *(columns[name] for name in ("gpus_count", "gpus_pp", "gpus_dp", ERROR)), strict=True
+    ):
+        kind = 0 if count is None else 2 if dp > 1 else int(pp > 1)
+        why = one_line(error) if error else "" if count is not None else "no legal deployment holds them"
+        found.append(_Row(count, kind, why))
+    return found
 
 
 def _between(line: Line, rows: dict[Any, _Row], before: int, after: int, looks: int) -> int:
@@ -112,8 +120,12 @@ def _between(line: Line, rows: dict[Any, _Row], before: int, after: int, looks: 
             known[batch] = _rows(line, [batch])[0]
         return known[batch]
 
-    while row(before).gpus != row(after).gpus and done < looks:
-        step = before + bisect_right(range(before, after), 0, key=lambda batch: row(batch).gpus != row(before).gpus)
-        rows[step] = row(step)
+    def same(batch: int) -> bool:
+        return row(batch)[:2] == row(before)[:2]
+
+    while not same(after) and done < looks:
+        step = before + bisect_right(range(before, after), 0, key=lambda batch: not same(batch))
+        if row(step).gpus != row(before).gpus:
+            rows[step] = row(step)
         before = step
     return done
