@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 # Before torch is imported: threads that share small matrices wait for each other, and for the other worker's.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
-import fuzzing  # noqa: F401  # before the tests, which draw as many examples as it says
+with suppress(ModuleNotFoundError):  # hypothesis is not where browsers or engines are tested, and no test there draws
+    import fuzzing  # noqa: F401  # before the tests, which draw as many examples as it says
 import pytest
 
 import kvcalc as kvcalc_package
