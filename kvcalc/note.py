@@ -31,6 +31,7 @@ _CODES = {
     "batch-from-rate": "the batch is requests a second times the seconds that each takes",
     "context-fitted": "the server serves the longest context that fits, which is less than the model's",
     "command-version": "the command line does not say its engine's version, so the newest is taken",
+    "ollama-default": "what Ollama takes where its user says nothing",
     "flags-not-counted": "options of the command line that may change memory beside the cache, which is not counted",
     "flags-not-known": "options of the command line that kvcalc has no rule for",
     "launched-engine": "no engine is given, so the one is taken whose launch line is asked for",

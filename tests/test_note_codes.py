@@ -146,6 +146,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "mlx-window-classes": estimate(
         model(LayerGroup(count=1, attention=HEADS, window=64), LayerGroup(count=1, attention=HEADS)), engine="mlx"
     ),
+    "format-not-on-card": estimate("llama-3-8b", engine="tensorrt-llm", cache_dtype="nvfp4", gpu="h100"),
     "mlx-buffers": estimate("llama-3-8b", engine="mlx"),
     "prefix-in-every-sequence": estimate("llama-3-8b", engine="transformers", batch=2, shared_prefix=1024),
     "device-map": estimate("llama-3-8b", engine="transformers", pp=2),

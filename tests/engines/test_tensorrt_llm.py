@@ -94,3 +94,19 @@ def test_deployments_that_are_not_followed_are_refused(settings: dict[str, Any],
 def test_rounding_and_windows_are_rows_of_their_own() -> None:
     shown = kvcalc.estimate("gpt-oss-120b", engine="tensorrt-llm", gpu="h200", batch=3, context=1000)
     assert shown.cache.bytes == 3 * 32 * 32 * 73_728
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cache_dtype", "told"),
+    [
+        ("h100", "nvfp4", True),
+        ("rtx5090", "nvfp4", True),
+        ("b200", "nvfp4", False),
+        ("a100-80-sxm", "fp8", True),
+        ("l40s", "fp8", False),
+    ],
+)
+def test_formats_without_kernels_on_a_card_are_told(gpu: str, cache_dtype: str, told: bool) -> None:
+    """docs/source/features/quantization.md, Hardware Support Matrix."""
+    found = kvcalc.estimate("llama-3.1-8b", engine="tensorrt-llm", gpu=gpu, cache_dtype=cache_dtype)
+    assert ("format-not-on-card" in {each.code for each in found.notes}) is told

@@ -11,15 +11,26 @@ from kvcalc.engines.load import Load
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.tensorrt_llm.budget import budget_of
 from kvcalc.engines.tensorrt_llm.rules import DRAFTS, MANAGER
+from kvcalc.note import Note, note, register
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from fractions import Fraction
 
     from kvcalc.engines.budget import Budget
     from kvcalc.engines.setup import Setup
     from kvcalc.model.stages import Stage
+
+
+MATRIX = "docs/source/features/quantization.md, Hardware Support Matrix"
+KEPT_ON: Mapping[str, tuple[str, Callable[[tuple[int, int]], bool]]] = {
+    "nvfp4": ("on Blackwell's sm100 and sm103", lambda capability: capability in {(10, 0), (10, 3)}),
+    "fp8": ("from Ada's sm89 on", lambda capability: capability >= (8, 9)),
+}
+"""Formats of a cache by the cards that have kernels for them: fp8 in the matrix of 1.1, nvfp4 in that of 1.2."""
+
+register({"format-not-on-card": "the engine does not keep a cache in that format on such a card"})
 
 
 def pp_lengths(layers: int, pp: int) -> tuple[int, ...]:
@@ -42,6 +53,16 @@ class TensorrtLayout(Settled):
     @property
     def block_tokens(self) -> int:
         return self._block
+
+    def notes(self, load: Load) -> Iterator[Note]:  # noqa: ARG002  # the interface's
+        """A format for which the card has no kernels; none where its compute capability is not known."""
+        name, known = self.setup.cache_format.default.name, self.setup.gpu.compute_capability
+        if known is None or name not in KEPT_ON:
+            return
+        where, is_there = KEPT_ON[name]
+        if not is_there(known):
+            told = f"tensorrt-llm keeps a cache in {name} {where}, which {self.setup.gpu.name} is not ({MATRIX})"
+            yield note("format-not-on-card", told, format=name, gpu=self.setup.gpu.name)
 
     def _row(self, stage: Stage) -> int:
         """Bytes of a token in all layers of a rank."""

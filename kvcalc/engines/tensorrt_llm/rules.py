@@ -23,7 +23,12 @@ RULES = (
         f"{MANAGER}, get_cache_bytes_per_token",
     ),
     Rule("heads of a rank", "ceil(num_key_value_heads / tp)", f"{MANAGER}, KVCacheManager"),
-    Rule("nvfp4", "half a byte an element, and an fp8 scale for each 16", f"{MANAGER}, get_cache_bytes_per_token"),
+    Rule(
+        "nvfp4",
+        "half a byte an element, and an fp8 scale for each 16; on sm100 and sm103",
+        f"{MANAGER}, get_cache_bytes_per_token; docs/source/features/quantization.md",
+    ),
+    Rule("fp8", "on cards from Ada (sm89) on", "docs/source/features/quantization.md, Hardware Support Matrix"),
     Rule(
         "blocks",
         "floor(min over ranks of memory / bytes of a token / tokens-per-block); a sequence takes whole blocks",

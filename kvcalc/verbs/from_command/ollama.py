@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kvcalc.formats.told import told_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import Role
-from kvcalc.note import Note, note, register
+from kvcalc.note import Note, note
 from kvcalc.units import GIB, MIB, parse_count
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
     from kvcalc.verbs.log_check.model_of_log import LoggedModel
-
-register({"ollama-default": "what Ollama takes where its user says nothing"})
 
 LIBRARY = "q4_k_m"
 """In which Ollama's library has most of its models under a tag that names no format."""
