@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.formats.weights import find_weight_format, is_plain
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Compressed
 from kvcalc.model.model import WeightPart
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             own_heads=True,
             source="vLLM 0.33.0, vllm/model_executor/models/step3p5_mtp.py; the published checkpoint's tensors",
         ),
+        "deepseek_v4": Family(source="vLLM 0.33.0, vllm/models/deepseek_v4/nvidia/mtp.py: e_proj, h_proj"),
         "nemotron_h": Family(
             divided=True, told=False, source="vLLM 0.33.0, vllm/model_executor/models/nemotron_h_mtp.py: attention, "
             "then experts in a latent space"
@@ -72,6 +74,9 @@ LEFT_PLAIN = frozenset({"nvfp4"})
 """Formats of checkpoints that leave these layers in the model's dtype, whatever else is quantised: NVIDIA's
 hf_quant_config excludes mtp*, and the recipes of llm-compressor ignore them. Of Qwen3.6-27B in nvfp4 vLLM 0.20 loads
 0.79 GiB more with them, of Qwen3.6-35B-A3B 1.57 (99sono/DockerBuildFiles)."""
+
+RESIDUAL_STREAMS = 4
+"""Of both DeepSeek-V4 (hc_mult of their config.json): the matrices that mix them stay in fp32."""
 
 MOST_BESIDE = 20
 """Norms, gates, biases and an indexer are less than one in so many of a layer's parameters."""
@@ -127,6 +132,9 @@ class _Stored(NamedTuple):
 
 def mtp_weights(model: Model, kept: Layer, layers: int) -> Iterator[WeightPart]:
     """The weights of so many of the layers; none where the file does not tell how many, or in which format."""
+    if isinstance(kept.attention, Compressed):
+        yield from _without_entries(model, kept.attention, layers)
+        return
     total, family, plain = model.mtp_parameters, family_of(model), model.dtype or "bf16"
     stored, hidden = _stored(model, plain), model.hidden_size
     if total is None or stored is None or hidden is None:
@@ -156,6 +164,30 @@ def mtp_weights(model: Model, kept: Layer, layers: int) -> Iterator[WeightPart]:
         yield WeightPart(part="output heads of their own", parameters=heads, format=plain)
     if rest:
         yield WeightPart(part="routers, norms and the like", parameters=rest, format=plain, split="stage")
+
+
+def _without_entries(model: Model, attention: Compressed, layers: int) -> Iterator[WeightPart]:
+    """As the model's other layers, without compressors and indexers, and two matrices that join, stored as latents."""
+    hidden, queries = model.hidden_size or 0, attention.q_lora_rank or 0
+    shared = [part for part in model.weights if part.place == "layers" and part.split in {"ep", "tp"}]
+    whole = next((part for part in model.weights if part.split == "stage" and part.weight_block_size), None)
+    if not hidden or whole is None or whole.weight_block_size is None:
+        return
+    for part in shared:
+        yield replace(part, parameters=part.parameters * layers // model.num_layers)
+    latents = _Matrix(queries, hidden), _Matrix(attention.head_dim, hidden), _Matrix(hidden, hidden, 2)
+    parameters = layers * sum(each.parameters for each in latents)
+    scales = layers * sum(each.scales(whole.weight_block_size) for each in latents)
+    yield replace(whole, part="latent down-projections and joining", parameters=parameters)
+    form = next((part.format for part in model.weights if part.scales and part.split == "stage"), whole.format)
+    yield WeightPart(part="scales of them", parameters=scales, format=form, split="stage", scales=True)
+    norms = 5 * hidden + queries + attention.head_dim
+    plain = layers * ((model.num_experts or 0) * hidden + norms)
+    yield WeightPart(part="routers and norms", parameters=plain, format=model.dtype or "bf16", split="stage")
+    streams = RESIDUAL_STREAMS
+    mixed = (2 + streams) * streams
+    mixing = 2 * (mixed * (streams * hidden + 1) + 3) + streams * (streams * hidden + 1) + 1
+    yield WeightPart(part="residual streams", parameters=layers * mixing, format="fp32", split="stage")
 
 
 def _quantised(

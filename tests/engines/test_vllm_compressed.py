@@ -22,7 +22,7 @@ V4: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 4}
         ({"engine": "vllm@0.19"}, "vllm serves compressed attention since 0.20"),
         ({"engine": "vllm@0.28", "pp": 2}, "on several stages since 0.29"),
         ({"gpu": "mi300x"}, "does not follow how vllm keeps compressed attention on mi300x"),
-        ({"gpu": "rtxpro6000-bw"}, "FlashMLA's layout is that of NVIDIA's data-centre cards"),
+        ({"gpu": "rtxpro6000-bw", "engine": "vllm@0.26"}, "FlashMLA's layout is that of NVIDIA's data-centre cards"),
         ({"cache_dtype": "bf16"}, "vllm keeps DeepSeek-V4's entries in fp8_ds_mla"),
         ({"cache_dtype": "kv=fp8"}, "vllm keeps DeepSeek-V4's entries in fp8_ds_mla"),
         ({"dcp": 2}, "vllm shares out no tokens of windows"),

@@ -210,6 +210,17 @@ def test_checkpoints_in_nvfp4_leave_layers_that_draft_plain(model: str, options:
     assert weights == pytest.approx(gib * 2**30, rel=0.001)
 
 
+def test_deepseek_v4s_layer_is_like_its_others_without_entries() -> None:
+    """vllm/models/deepseek_v4/nvidia/mtp.py. A server on two GB10 printed 75.86 GiB each with it (vLLM 0.21.1rc1)."""
+    experts, heads, latents, joining = 256 * 3 * 4096 * 2048, 3 * 2**25 + 3 * 4096 * 2048, 4096 * 1536, 2 * 4096 * 4096
+    router, norms = 256 * 4096, 5 * 4096 + 1024 + 512
+    mixing = 2 * (24 * (4 * 4096 + 1) + 3) + 4 * (4 * 4096 + 1) + 1
+    draft = mtp_model(kvcalc.load_model("deepseek-v4-flash"))
+    assert draft.parameters == experts + heads + latents + joining + router + norms + mixing
+    found = kvcalc.estimate("deepseek-v4-flash", mtp=2, tp=2, gpu="gb10", engine="vllm@0.22")
+    assert found.memory.per_rank.weights_bytes == pytest.approx(75.86 * 2**30, rel=0.01)
+
+
 def test_a_dflash_head_has_its_layers_and_what_joins_hidden_states(tmp_path: Path) -> None:
     """Qwen3-8B's, 1.05 billion: five layers, five hidden states; the target's tables (vLLM's qwen3_dflash.py)."""
     layer = 4096 * (32 + 8 + 8) * 128 + 4096 * 4096 + 3 * 4096 * 12288 + 2 * 4096 + 2 * 128

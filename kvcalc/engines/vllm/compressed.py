@@ -36,6 +36,8 @@ attention.py, get_kv_cache_spec; vllm/v1/kv_cache_interface.py, _apply_alignment
 STATE_BLOCKS = {4: 4, 128: 8}
 """compress_ratio -> tokens of a block of states (vllm/models/deepseek_v4/compressor.py, CompressorStateCache)."""
 RTX_BLACKWELL = 12
+FLASHINFER_ON_RTX: Version = (0, 24)
+"""Cards of sm12x have FlashInfer's layout: not in 0.23, there in 0.25.1 (_select_dsv4_attn_cls)."""
 ENTRY = 512
 DS_MLA = "fp8_ds_mla"
 
@@ -69,7 +71,7 @@ def compressed_format(setup: Setup, version: Version) -> CacheFormat:
             "--pp: kvcalc follows how vllm lays out compressed attention on several stages since 0.29 "
             "(vllm/v1/core/kv_cache_utils.py, _get_packed_kv_cache_groups); --engine vllm@0.29"
         )
-    if capability is None or capability[0] == RTX_BLACKWELL:
+    if capability is None or (capability[0] == RTX_BLACKWELL and version >= FLASHINFER_ON_RTX):
         raise KvcalcError(
             f"--gpu: kvcalc does not follow how vllm keeps compressed attention on {setup.gpu.name}: FlashMLA's layout "
             "is that of NVIDIA's data-centre cards (vllm/models/deepseek_v4/nvidia/model.py, _select_dsv4_attn_cls)"
