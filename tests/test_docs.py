@@ -22,6 +22,13 @@ def test_files_that_a_document_names_exist(document: str) -> None:
     assert [path for path in (*named, *linked) if not path.exists()] == []
 
 
+def test_what_adding_says_is_in_a_file_is_in_it() -> None:
+    text = " ".join((ROOT / "docs" / "adding.md").read_text(encoding="utf-8").split())
+    named = re.findall(r"`(\w+)(?:\(\))?` of `((?:kvcalc|tests)/[\w/]+\.py)`", text)
+    assert len(named) > 10
+    assert [each for each in named if each[0] not in (ROOT / each[1]).read_text(encoding="utf-8")] == []
+
+
 def test_every_part_of_the_package_is_described() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     files = [path for path in (ROOT / "kvcalc").glob("*.py") if not path.name.startswith("__")]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.base import Engine
 from kvcalc.engines.budget import Budget, Pool, Temporary
-from kvcalc.engines.content import Content, ContentCounter, RankLoad, Rate, content_bytes, contents
+from kvcalc.engines.content import Content, content_bytes, contents
+from kvcalc.engines.content_counter import ContentCounter, Rate
 from kvcalc.engines.exact import Exact
 from kvcalc.engines.load import Load
 from kvcalc.engines.option import Option, Rule
+from kvcalc.engines.rank_load import RankLoad
 from kvcalc.engines.registry import EngineRegistry
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.setup import Setup

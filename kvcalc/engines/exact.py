@@ -6,7 +6,8 @@ from math import lcm
 from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine
-from kvcalc.engines.content import contents, rows_bytes
+from kvcalc.engines.content import contents
+from kvcalc.engines.content_counter import rows_bytes
 from kvcalc.engines.growth import stretch_of
 from kvcalc.engines.load import Load
 from kvcalc.engines.parked import Parked
@@ -21,7 +22,7 @@ from kvcalc.term import Factor, Sum
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.content import Rate, TensorRows
+    from kvcalc.engines.content_counter import Rate, TensorRows
     from kvcalc.engines.growth import Stretch
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.stages import Stage

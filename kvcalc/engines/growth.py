@@ -16,7 +16,8 @@ from kvcalc.units import MAX_CONTEXT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvcalc.engines.content import RankLoad, Rate, TensorRows
+    from kvcalc.engines.content_counter import Rate, TensorRows
+    from kvcalc.engines.rank_load import RankLoad
 
 
 class Growth(NamedTuple):

@@ -13,7 +13,7 @@ from kvcalc.units import MAX_CONTEXT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.content import RankLoad
+    from kvcalc.engines.rank_load import RankLoad
     from kvcalc.mechanisms import CachedTensor
     from kvcalc.model.layers import Layer
     from kvcalc.model.span import Span

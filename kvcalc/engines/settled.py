@@ -10,9 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Budget
-from kvcalc.engines.content import ContentCounter, RankLoad, contents, rows_bytes, rows_rate
+from kvcalc.engines.content import contents
+from kvcalc.engines.content_counter import ContentCounter, rows_bytes, rows_rate
 from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
+from kvcalc.engines.rank_load import RankLoad
 from kvcalc.term import Factor, Sum, leaves
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.budget import Pool, Temporary
     from kvcalc.engines.cache_format import CacheFormat
-    from kvcalc.engines.content import Rate, TensorRows
+    from kvcalc.engines.content_counter import Rate, TensorRows
     from kvcalc.engines.growth import Stretch
     from kvcalc.engines.parked import Parked
     from kvcalc.engines.setup import Setup

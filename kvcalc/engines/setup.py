@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.content import ContentCounter
+from kvcalc.engines.content_counter import ContentCounter
 from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:

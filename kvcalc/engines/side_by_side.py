@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.cache_format import CacheFormat
-    from kvcalc.engines.content import Rate
+    from kvcalc.engines.content_counter import Rate
     from kvcalc.engines.load import Load
     from kvcalc.model.stages import Stage
     from kvcalc.term import Product

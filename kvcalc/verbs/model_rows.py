@@ -8,7 +8,7 @@ from kvcalc.catalogue.building import built
 from kvcalc.catalogue.compact import compact_values, line
 from kvcalc.catalogue.shipped import read_model
 from kvcalc.engines import ContentCounter, RankLoad
-from kvcalc.engines.content import rows_rate
+from kvcalc.engines.content_counter import rows_rate
 from kvcalc.scenario import cache_format
 from kvcalc.verbs.listing import ModelRow
 

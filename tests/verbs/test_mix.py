@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kvcalc
-from kvcalc.engines.content import RankLoad
 from kvcalc.engines.load import Alike
+from kvcalc.engines.rank_load import RankLoad
 from kvcalc.engines.rows_kept import rows_kept
 from kvcalc.mechanisms import MLA
 from kvcalc.model.layers import Layer, LayerGroup

@@ -13,7 +13,7 @@ import torch
 from conftest import Kvcalc
 from torch import Tensor
 
-from kvcalc.engines import RankLoad, content, exact, rows_kept, settled
+from kvcalc.engines import RankLoad, content, content_counter, exact, rows_kept, settled
 from kvcalc.formats.element import ElementFormat
 from kvcalc.mechanisms import GQA, MLA, CachedTensor, MLAExpanded, mha_mqa_gqa
 from kvcalc.mechanisms.mha_mqa_gqa import keys_and_values
@@ -243,13 +243,14 @@ def heads_on_rank_as(function: Callable[[int, int], int]) -> Mutation:
 
 
 def latent_divided(patch: pytest.MonkeyPatch) -> None:
-    original = content._row  # noqa: SLF001  # what is broken here
+    original = content.row_of
 
     def row(tensor: CachedTensor, element_format: ElementFormat, tp: int) -> tuple[Factor, ...]:
         (width,) = tensor.dims
         return original(tensor._replace(dims=(width._replace(value=width.value // tp),)), element_format, tp)
 
-    patch.setattr(content, "_row", row)
+    for module in (content, content_counter):
+        patch.setattr(module, "row_of", row)
 
 
 @pytest.mark.parametrize(

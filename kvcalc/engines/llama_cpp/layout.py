@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Budget, Temporary
-from kvcalc.engines.content import Rate
+from kvcalc.engines.content_counter import Rate
 from kvcalc.engines.llama_cpp.compute import SEEN, compute_buffer
 from kvcalc.engines.llama_cpp.excess import excess
 from kvcalc.engines.llama_cpp.formats import flash_attention

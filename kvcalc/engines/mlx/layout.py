@@ -7,10 +7,12 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Budget
-from kvcalc.engines.content import RankLoad, Rate, contents
+from kvcalc.engines.content import contents
+from kvcalc.engines.content_counter import Rate
 from kvcalc.engines.load import Load
 from kvcalc.engines.mlx.rules import CACHE
 from kvcalc.engines.mlx.workspace import prompt_workspace
+from kvcalc.engines.rank_load import RankLoad
 from kvcalc.engines.settled import Settled
 from kvcalc.mechanisms import Role
 from kvcalc.model.span import Chunk, Span

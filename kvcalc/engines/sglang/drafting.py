@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.content import ContentCounter
+from kvcalc.engines.content_counter import ContentCounter
 from kvcalc.engines.sglang.served import has_states
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Pool
-from kvcalc.engines.content import Rate, rows_bytes
+from kvcalc.engines.content_counter import Rate, rows_bytes
 from kvcalc.engines.load import Load
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kvcalc.engines.budget import Budget
-    from kvcalc.engines.content import TensorRows
+    from kvcalc.engines.content_counter import TensorRows
     from kvcalc.engines.parked import Parked
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.settings import Settings

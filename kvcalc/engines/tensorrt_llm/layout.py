@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Pool
-from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
+from kvcalc.engines.content_counter import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.load import Load
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.tensorrt_llm.budget import budget_of

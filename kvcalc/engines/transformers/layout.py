@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.engines.budget import Budget
-from kvcalc.engines.content import RankLoad, contents
+from kvcalc.engines.content import contents
 from kvcalc.engines.load import Load
+from kvcalc.engines.rank_load import RankLoad
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.transformers.rules import CACHE_UTILS
 from kvcalc.engines.transformers.temporary import prompt_and_step
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.budget import Temporary
     from kvcalc.engines.cache_format import CacheFormat
-    from kvcalc.engines.content import Rate
+    from kvcalc.engines.content_counter import Rate
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.transformers.options import Settings
     from kvcalc.mechanisms import Mechanism

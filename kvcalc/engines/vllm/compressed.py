@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.cache_format import CacheFormat
-    from kvcalc.engines.content import TensorRows
+    from kvcalc.engines.content_counter import TensorRows
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.specs import Spec

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Budget, Pool
-from kvcalc.engines.content import ContentCounter, Rate, rows_bytes
+from kvcalc.engines.content_counter import ContentCounter, Rate, rows_bytes
 from kvcalc.engines.load import Load
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.setup import Setup

@@ -20,7 +20,7 @@ from kvcalc.model.span import Chunk, Window
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.content import ContentCounter, TensorRows
+    from kvcalc.engines.content_counter import ContentCounter, TensorRows
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.settings import Settings

@@ -14,7 +14,7 @@ from kvcalc.noun import Noun, noun
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvcalc.engines.content import TensorRows
+    from kvcalc.engines.content_counter import TensorRows
 
 INTERFACE = "vllm/v1/kv_cache_interface.py"
 
