@@ -347,3 +347,11 @@ def test_cells_of_windows_in_ollamas_own_engine(name: str, slots: int, context: 
     (window,) = (span for span in spans if span is not None)
     assert layout.cells(window, load).all == cells
     assert layout.cells(None, load).all == slots * context
+
+
+def test_layers_that_draft_have_cells_in_hybrids_of_delta_attention() -> None:
+    """306.00 MiB of Ling 3.0 at 65,536 cells in q8_0: 8 x 576 x 34/32 bytes a cell (stored file 63225873246)."""
+    asked: dict[str, Any] = {"engine": "llama-cpp", "context": 65536, "cache_dtype": "q8_0", "pp": 1, "gpu": "h200"}
+    found = kvcalc.estimate("ling-3.0-flash", **asked)
+    assert found.cache.bytes - found.cache.state_bytes_per_sequence == 306 * MIB
+    assert found.cache.bytes_per_token == 8 * 576 * 34 // 32

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.content import contents
-from kvcalc.engines.llama_cpp.second_context import second_cache
+from kvcalc.engines.llama_cpp.second_context import idle_cells, second_cache
 from kvcalc.engines.side_by_side import named_draft
 from kvcalc.term import Factor, Product, leaves
 
@@ -49,6 +49,8 @@ def excess(layout: LlamaLayout, stage: Stage, load: Load) -> Iterator[Product]:
             source = _SWA if content.layer.span else _KV
             yield Product(f"{label}: {names}, {what}", (*of_all, spare, *content.row), source)
         yield from _as_wide_as_the_widest(layout, content, cells)
+    if (idle := idle_cells(layout, stage)) is not None and load.sequences:
+        yield idle.term(layout.cells(None, load).all)
     if (drafting := second_cache(layout, stage)) is not None and load.sequences:
         yield drafting.term(layout.cells(None, load).all)
     if layout.draft is not None:

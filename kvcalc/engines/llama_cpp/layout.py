@@ -14,7 +14,7 @@ from kvcalc.engines.llama_cpp.formats import flash_attention
 from kvcalc.engines.llama_cpp.layers import shared_out
 from kvcalc.engines.llama_cpp.notes import notes
 from kvcalc.engines.llama_cpp.ollama import cells_of_window
-from kvcalc.engines.llama_cpp.second_context import second_cache
+from kvcalc.engines.llama_cpp.second_context import idle_cells, second_cache
 from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
 from kvcalc.engines.settled import Settled
@@ -207,9 +207,10 @@ class LlamaLayout(Settled):
             if span is not None and self.settings.kv_unified and not self.settings.swa_full:
                 kept = min(load.context, span.tokens)  # the micro-batch's cells are there once
             own += each.row_bytes * kept
-        if (drafting := second_cache(self, stage)) is not None:
-            a_token, growing = a_token + drafting.row_bytes, growing + drafting.row_bytes
-            own += drafting.row_bytes * load.context
+        for beside in (idle_cells(self, stage), second_cache(self, stage)):
+            if beside is not None:
+                a_token, growing = a_token + beside.row_bytes, growing + beside.row_bytes
+                own += beside.row_bytes * load.context
         found = Rate(a_token, growing, state, state + own, 0)
         return found if self.draft is None else found.plus(self.draft.rate(self.draft.stages[0], load))
 

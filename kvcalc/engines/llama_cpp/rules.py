@@ -57,6 +57,11 @@ RULES = (
         "tools/server/server-context.cpp, load_model",
     ),
     Rule(
+        "layers that draft, of hybrids of Kimi delta attention (kimi-linear, bailingmoe3)",
+        "have cells with the model's own, which nothing fills",
+        f"{MODEL}, create_memory",
+    ),
+    Rule(
         "flash attention where it is left to llama.cpp",
         "on where CUDA has a kernel for the heads of every layer; from b10229 also where V is in blocks; before b8929 "
         "off",
