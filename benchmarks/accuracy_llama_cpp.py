@@ -38,7 +38,8 @@ Compute buffers are compared below: of {shapes} shapes, each with up to {runs} c
 
 _LOGS = """
 Public logs, from `tests/data/llama_cpp/logs.json`. `cache` is that of the model's own context; a stored file id is the
-number of the file in the collection of public repositories that it was found in.
+number of the file in the collection of public repositories that it was found in. Of a log that says no build, it is the
+newest that has such lines.
 
 | off | predicted, MiB | printed | part | of | build | source |
 | ---: | ---: | ---: | --- | --- | --- | --- |"""
