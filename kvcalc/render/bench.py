@@ -44,7 +44,8 @@ def _answer(result: Bench) -> Lines:
     best = result.fastest
     time = _ms(best.attention.median_s)
     told = f" is the fastest of {len(result.rows)} here" if len(result.rows) > 1 else ""
-    faster = "" if best.speedup_over_mha is None or best.mechanism == "mha" else f", {best.speedup_over_mha:.2f} x MHA"
+    times = None if best.mechanism == "mha" else best.speedup_over_mha
+    faster = "" if times is None else f", {times:.2f} times as fast as MHA"
     words = f"{told}: {time} ms for attention of a layer{faster}, {best.attention.share_of_bound:.0%} of its bound"
     return Lines((Line((Span(best.mechanism, Tone.STRONG), Span(words))),))
 
@@ -84,7 +85,7 @@ def _parts(result: Bench) -> Grid:
         right("of matrix", drop=2),
         right("bound ms"),
         right("of bound"),
-        right("x MHA"),
+        right("speed-up"),
     )
     rows = []
     for each in result.rows:
