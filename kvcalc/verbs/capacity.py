@@ -17,7 +17,7 @@ from kvcalc.verbs.candidate import refuse_more_than_held
 from kvcalc.verbs.capacity_result import Capacity, Total
 from kvcalc.verbs.capacity_search import Replica, least, most, refuse_unknown_weights, replica_of, usual
 from kvcalc.verbs.deployment_search import smallest
-from kvcalc.verbs.estimate import seen_range
+from kvcalc.verbs.estimate_parts import seen_range
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.longest_context import longest_context
 from kvcalc.verbs.mixed import kinds_of

@@ -6,20 +6,25 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
-from kvcalc.legality import check_legal
-from kvcalc.memory import Fit, Ranks, replica_weights
-from kvcalc.named_tuple import NamedTuple
+from kvcalc.memory import Fit, Ranks
 from kvcalc.term import leaves
-from kvcalc.verbs.candidate import Candidate, evaluate, refuse_more_than_held
-from kvcalc.verbs.capacity_search import replica_of, usual
+from kvcalc.verbs.candidate import Candidate
 from kvcalc.verbs.decode_bound import decode_bound
 from kvcalc.verbs.deployment_search import legal_tps_of_a_node, most_sequences, smallest
+from kvcalc.verbs.estimate_parts import (
+    gpus_by_memory,
+    looked_at,
+    memory_of,
+    rank_of,
+    seen_range,
+    sequences_held,
+    unsplit_rank,
+)
 from kvcalc.verbs.estimate_result import (
     Answer,
     CacheResult,
     Estimate,
     GpusResult,
-    MemoryResult,
     MostSequences,
     RankResult,
     SpillResult,
@@ -36,9 +41,8 @@ from kvcalc.verbs.spill import spilled
 from kvcalc.verbs.tiers import handoff, tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from kvcalc.engines import Temporary
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
     from kvcalc.verbs.decode_bound import DecodeBound
@@ -90,48 +94,6 @@ def estimate(scenario: Scenario) -> Estimate:
     )
 
 
-class LookedAt(NamedTuple):
-    """What a scenario is answered from.
-
-    Attributes:
-        asked: the deployment asked for, or one rank.
-        found: the smallest that holds the workload; None where nothing does, and where the weights are not known.
-        shown: what is said first: the one asked for, else the smallest.
-    """
-
-    asked: Candidate
-    found: Candidate | None
-    shown: Candidate
-
-
-def looked_at(scenario: Scenario, ranks: Ranks, find: Callable[[Scenario, Ranks], Candidate | None]) -> LookedAt:
-    """The deployments that a scenario, once resolved, is answered from.
-
-    Args:
-        scenario: what is asked.
-        ranks: of its deployments.
-        find: the smallest that holds the workload.
-
-    Raises:
-        KvcalcError: as `estimate` does.
-    """
-    deployment = scenario.deployment or Deployment()
-    check_legal(deployment, scenario.model)
-    asked = evaluate(scenario, deployment, ranks)
-    found = find(scenario, ranks) if asked.weights_known else None
-    if scenario.deployment is not None or found is None:
-        refuse_more_than_held(scenario, deployment, ranks)
-    return LookedAt(asked, found, asked if scenario.deployment is not None or found is None else found)
-
-
-def sequences_held(scenario: Scenario, shown: Candidate, ranks: Ranks) -> int | None:
-    """The most at the scenario's context, of all replicas; None where unbounded, and where weights are not known."""
-    if not shown.weights_known:
-        return None
-    most = replica_of(scenario, shown.deployment, usual, ranks).most_sequences(scenario.workload.lengths)
-    return None if most is None else shown.deployment.dp * most
-
-
 def _answer(ranks: Ranks, shown: Candidate, rank: RankResult) -> Answer:
     scenario, deployment = ranks.scenario, shown.deployment
     known = rank.total_bytes is not None
@@ -172,64 +134,6 @@ def _cache(ranks: Ranks, scenario: Scenario, whole: Sum, peak: int, asked: Candi
         terms=leaves(whole),
         tree=whole,
     )
-
-
-def rank_of(candidate: Candidate) -> RankResult:
-    """The memory of the rank that results are of."""
-    memory, total = candidate.fullest, candidate.total_bytes
-    fullest = candidate.fullest_rank
-    return RankResult(
-        weights_bytes=candidate.fullest_rank.weights_bytes,
-        cache_bytes=memory.cache.bytes,
-        temporary_bytes=memory.temporary.term.bytes,
-        overhead_bytes=memory.overhead.bytes,
-        reserve_bytes=memory.reserve.bytes,
-        total_bytes=total,
-        headroom_bytes=None if total is None else fullest.headroom(candidate.sequences, candidate.context),
-        least_headroom_bytes=None if total is None else candidate.least_headroom,
-        tree=memory.tree,
-    )
-
-
-def memory_of(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResult) -> MemoryResult:
-    """The memory of a replica with so many bytes of cache."""
-    ranks, tp = asked.deployment.ranks, asked.deployment.tp
-    weights = replica_weights(scenario, asked.deployment)
-    held = asked.sequences, asked.context
-    figures = [(tp * rank.stages_alike, rank.temporary_with(*held), rank.overhead.bytes) for rank in asked.ranks]
-    temporary = sum(number * figure.term.bytes for number, figure, _ in figures)
-    overhead = sum(number * each for number, _, each in figures)
-    reserve = per_rank.reserve_bytes * ranks
-    excess = sum(tp * rank.stages_alike * sum(term.bytes for term in rank.own_weights.excess) for rank in asked.ranks)
-    weights_bytes = None if weights is None else weights.bytes + excess
-    if weights_bytes is not None and scenario.engine.places_weights:
-        weights_bytes = sum(tp * rank.stages_alike * (rank.weights_bytes or 0) for rank in asked.ranks)
-    return MemoryResult(
-        weights_bytes=weights_bytes,
-        cache_bytes=cache,
-        temporary_bytes=temporary,
-        overhead_bytes=overhead,
-        reserve_bytes=reserve,
-        total_bytes=None if weights_bytes is None else weights_bytes + cache + temporary + overhead + reserve,
-        temporary_low_bytes=sum(number * figure.low for number, figure, _ in figures),
-        temporary_high_bytes=sum(number * figure.high for number, figure, _ in figures),
-        per_rank=per_rank,
-    )
-
-
-def seen_range(figure: Temporary) -> tuple[int, int] | None:
-    """The least and the most that was observed; None of a figure that is given."""
-    return (figure.low, figure.high) if figure.is_range else None
-
-
-def gpus_by_memory(total_bytes: int, usable_bytes: int) -> int:
-    """The articles' formula: ceil(total / usable). A count by bytes alone is not a deployment."""
-    return -(-total_bytes // usable_bytes)
-
-
-def unsplit_rank(scenario: Scenario, ranks: Ranks) -> Candidate | None:
-    """One rank without any splitting; None where the engine does not serve that."""
-    return evaluate(scenario, Deployment(), ranks) if ranks.serves(Deployment()) else None
 
 
 def _gpus(

@@ -13,7 +13,7 @@ from kvcalc.legality import check_legal, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model.ad_hoc import AdHoc
 from kvcalc.model.layers import LayerGroup
-from kvcalc.verbs.estimate import gpus_by_memory
+from kvcalc.verbs.estimate_parts import gpus_by_memory
 
 GB = 10**9
 

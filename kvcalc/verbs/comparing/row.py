@@ -21,7 +21,7 @@ from kvcalc.verbs.comparing.result import ComparedRow, OnGivenGpus
 from kvcalc.verbs.comparing.what_if import mechanism_of
 from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import best_of, smallest
-from kvcalc.verbs.estimate import gpus_by_memory
+from kvcalc.verbs.estimate_parts import gpus_by_memory
 from kvcalc.verbs.mixed import on_average
 from kvcalc.verbs.notes import no_decode_bound, no_legal_deployment
 from kvcalc.verbs.replica import content_of_a_token, one_copy_content_bytes, replica_bytes, replica_cache

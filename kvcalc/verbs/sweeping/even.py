@@ -12,7 +12,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines.growth import Growth
 from kvcalc.verbs.candidate import Candidate, evaluate
 from kvcalc.verbs.capacity_search import MOST_SEQUENCES, least, most, usual
-from kvcalc.verbs.estimate import gpus_by_memory, memory_of, rank_of, unsplit_rank
+from kvcalc.verbs.estimate_parts import gpus_by_memory, memory_of, rank_of, unsplit_rank
 from kvcalc.verbs.replica import on_all_ranks, replica_bytes
 from kvcalc.verbs.sweeping.columns import ERROR
 

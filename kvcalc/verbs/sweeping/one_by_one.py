@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit
-from kvcalc.verbs.estimate import (
-    estimate,
-    gpus_by_memory,
-    looked_at,
-    memory_of,
-    rank_of,
-    sequences_held,
-    unsplit_rank,
-)
+from kvcalc.verbs.estimate import estimate
+from kvcalc.verbs.estimate_parts import gpus_by_memory, looked_at, memory_of, rank_of, sequences_held, unsplit_rank
 from kvcalc.verbs.replica import replica_bytes
 from kvcalc.verbs.sweeping.columns import ERROR, FIELDS, error_columns, flat
 from kvcalc.verbs.sweeping.smallest_known import SmallestKnown
@@ -24,8 +17,6 @@ if TYPE_CHECKING:
 
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.sweeping.columns import Columns
-
-Find = "Callable[[Scenario, Ranks], Candidate | None]"
 
 
 def row_of(scenario: Scenario, fields: Sequence[str], known: SmallestKnown | None = None) -> Columns:
