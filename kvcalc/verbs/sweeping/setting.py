@@ -122,7 +122,8 @@ class Setting:
             self._alone |= any(options.get(name) is not None for name in MEDIA)
             self._rows = self._rows_of(scenario, family or Family())
         except KvcalcError as error:
-            self._error, self._alone = error.sentence, in_parts  # with a context too, another error may come first
+            # with a row's own batch and context another error may come first
+            self._error, self._alone = error.sentence, in_parts or options.get("shared_prefix") is not None
 
     def _rows_of(self, scenario: Scenario, family: Family) -> EvenRows | _EachRow:
         given = {name for name, value in self._options.items() if value is not None and value is not False}
