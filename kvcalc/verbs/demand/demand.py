@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.deployment import Deployment
@@ -15,7 +16,7 @@ from kvcalc.scenario import Workload
 from kvcalc.units import MAX_CONTEXT
 from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
 from kvcalc.verbs.demand.fewest_gpus import alike, points_of
-from kvcalc.verbs.demand.held import TOKENS, Slopes, held
+from kvcalc.verbs.demand.held import TOKENS, Slopes, Steps, held
 from kvcalc.verbs.demand.quantiles import percentile, percentile_of
 from kvcalc.verbs.demand.result import (
     POINTS,
@@ -164,6 +165,10 @@ class _Cache(NamedTuple):
         shape, factor, base = each.each, Fraction(1), 0
         if isinstance(shape, Slopes) and shape.bytes == (0,):
             over, factor, base = tokens, Fraction(shape.rates[0], shape.every), each.base_bytes
+        elif isinstance(shape, Steps):  # in whole blocks: small integers are added faster
+            block, base = gcd(*shape.bytes) or 1, each.base_bytes
+            factor = Fraction(block)
+            over = over_time(stays, shape._replace(bytes=tuple(taken // block for taken in shape.bytes)), 0)
         else:
             over = over_time(stays, shape, each.base_bytes)
         points = {at: _up(base + factor * percentile(over, share)) for at, share in _SHARES.items()}

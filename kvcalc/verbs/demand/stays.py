@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import random
 from array import array
+from dataclasses import dataclass
+from functools import cached_property
 from heapq import heappush, heapreplace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.traces.trace import SECOND
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from kvcalc.traces import Trace
 
 
-class Stays(NamedTuple):
+@dataclass(frozen=True)
+class Stays:
     """All requests that generate something, in the order of their admission.
 
     Attributes:
@@ -45,13 +48,13 @@ class Stays(NamedTuple):
         """How many requests."""
         return len(self.starts)
 
-    @property
+    @cached_property
     def end(self) -> int:
         """When the last is done."""
         token = self.token
         return max(start + token * tokens for start, tokens in zip(self.starts, self.generated, strict=True))
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """Tokens of the longest request at its end."""
         return max(map(int.__add__, self.prompts, self.generated))

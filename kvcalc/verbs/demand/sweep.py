@@ -1,14 +1,16 @@
 """What all requests hold together over time: a sum of lines and steps, swept from the first arrival to the last end.
 
 Everything is an integer: values are kept times `scale`, so that no slope is rounded. An event is one integer too, its
-time above what happens: a number of tokens, and whether a request begins with them, ends with them, or reaches them
-while it generates. So events are sorted as fast as integers are.
+time above what happens then: of lines a number of tokens, and whether a request begins with them, ends with them, or
+reaches them while it generates; of blocks a place in a list of changes. So events are sorted as fast as integers are.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import accumulate, compress, pairwise
+from operator import sub
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.verbs.demand.held import Slopes
 
@@ -85,12 +87,7 @@ def over_time(stays: Stays, each: Slopes | Steps, base: int) -> OverTime:
         each: what one holds.
         base: what is there without any.
     """
-    rises = isinstance(each, Slopes)
-    scale = stays.token * each.every if isinstance(each, Slopes) else 1
-    ahead = 0 if rises else 1  # a block is taken as its first token begins
-    tokens, corners, token = each.tokens, each.tokens[1:], stays.token
-    shift = (stays.longest + 2).bit_length() + _KIND
-    sweep: _Sweep = (_Lines if isinstance(each, Slopes) else _Blocks)(each, scale, base * scale, stays, shift)
+    sweep = _Lines(each, base, stays) if isinstance(each, Slopes) else _Blocks(each, base, stays)
     codes: list[int] = []
     count = 0
     for start, prompt, generated in zip(stays.starts, stays.prompts, stays.generated, strict=True):
@@ -98,62 +95,70 @@ def over_time(stays: Stays, each: Slopes | Steps, base: int) -> OverTime:
             codes = sweep.before(start, codes)
             count = 0
         count += 1
-        whole = prompt + generated
-        codes.append(start << shift | (prompt + ahead) << _KIND | _BEGINS)
-        codes.append(start + generated * token << shift | whole << _KIND | _ENDS)
-        if corners and tokens[-1] > prompt:
-            first = bisect_right(corners, prompt + ahead)
-            last = bisect_left(corners, whole + ahead, first)
-            if first < last:
-                origin = start - (prompt + ahead) * token
-                codes += [(origin + at * token) << shift | at << _KIND | _REACHES for at in corners[first:last]]
+        codes += sweep.events(start, prompt, prompt + generated)
     sweep.before(stays.end + 1, codes)
-    return OverTime(scale, stays.end, sweep.level, sweep.rising, sweep.slopes, tuple(sweep.buckets))
+    return OverTime(sweep.scale, stays.end, sweep.level, sweep.rising, sweep.slopes, tuple(sweep.buckets))
 
 
 class _Sweep:
-    """The sum while time passes."""
+    """The sum while time passes.
 
-    def __init__(self, each: Slopes | Steps, scale: int, base: int, stays: Stays, shift: int) -> None:
+    Args:
+        base: what is there without any request.
+        scale: of all values.
+        shift: bits of what happens.
+    """
+
+    def __init__(self, base: int, scale: int, stays: Stays, shift: int) -> None:
         self.level: dict[int, int] = {}
         self.rising = Rising([], [], [])
         self.slopes: dict[int, int] = {}
-        self.buckets = [base] * BUCKETS
-        self._each, self._scale, self._token = each, scale, stays.token
-        self._shift, self._end = shift, stays.end
-        self._value, self._slope, self._now = base, 0, 0
-        self._known: dict[int, Any] = {}
+        self.buckets = [base * scale] * BUCKETS
+        self.scale = scale
+        self._token, self._shift, self._end = stays.token, shift, stays.end
+        self._value, self._now = base * scale, 0
 
     def before(self, time: int, codes: list[int]) -> list[int]:
         """Sweeps over all that happens before a time, and gives the events that are left."""
         codes.sort()
-        if len(self._known) > _REMEMBERED:
-            self._known.clear()
         stop = bisect_left(codes, time << self._shift)
         self._over(codes[:stop])
         return codes[stop:]
 
-    def _over(self, codes: list[int]) -> None:
+    def events(self, start: int, prompt: int, whole: int) -> list[int]:
+        """Of a request that begins at a time with its prompt, and ends with `whole` tokens."""
         raise NotImplementedError
 
-    def _peak(self, now: int, at: int, value: int, slope: int) -> int:
-        """Notes the most in each bucket from `now` to `at`, and gives the time until which the last one lasts."""
-        end = self._end
-        first, last = now * BUCKETS // end, (at - 1) * BUCKETS // end
-        for each in range(first, last + 1):
-            there = value + slope * (min(at, -(-(each + 1) * end // BUCKETS)) - now)
-            self.buckets[each] = max(self.buckets[each], there)
-        return -(-(last + 1) * end // BUCKETS)
+    def _over(self, codes: list[int]) -> None:
+        raise NotImplementedError
 
 
 class _Lines(_Sweep):
     """Requests whose bytes grow along lines."""
+
+    def __init__(self, each: Slopes, base: int, stays: Stays) -> None:
+        super().__init__(base, stays.token * each.every, stays, (stays.longest + 2).bit_length() + _KIND)
+        self._each, self._corners, self._slope = each, each.tokens[1:], 0
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def events(self, start: int, prompt: int, whole: int) -> list[int]:
+        token, shift, corners = self._token, self._shift, self._corners
+        end = start + (whole - prompt) * token
+        codes = [start << shift | prompt << _KIND | _BEGINS, end << shift | whole << _KIND | _ENDS]
+        if corners and corners[-1] > prompt:
+            first = bisect_right(corners, prompt)
+            origin = start - prompt * token
+            reached = corners[first : bisect_left(corners, whole, first)]
+            codes += [(origin + at * token) << shift | at << _KIND | _REACHES for at in reached]
+        return codes
 
     def _over(self, codes: list[int]) -> None:
         value, slope, now, shift = self._value, self._slope, self._now, self._shift
         level, slopes, buckets = self.level, self.slopes, self.buckets
         low, high, lasting = (each.append for each in self.rising)
         mask, known = (1 << shift) - 1, self._known
+        if len(known) > _REMEMBERED:
+            known.clear()
         edge = peak = bucket = 0
         for code in codes:
             at = code >> shift
@@ -183,48 +188,66 @@ class _Lines(_Sweep):
             slope += change[1]
         self._value, self._slope, self._now = value, slope, now
 
+    def _peak(self, now: int, at: int, value: int, slope: int) -> int:
+        """Notes the most in each bucket from `now` to `at`, and gives the time until which the last one lasts."""
+        end = self._end
+        first, last = now * BUCKETS // end, (at - 1) * BUCKETS // end
+        for each in range(first, last + 1):
+            there = value + slope * (min(at, -(-(each + 1) * end // BUCKETS)) - now)
+            self.buckets[each] = max(self.buckets[each], there)
+        return -(-(last + 1) * end // BUCKETS)
+
     def _change(self, what: int) -> tuple[int, int]:
         """By how much an event changes the sum, and its slope."""
         shape, tokens, kind = self._each, what >> _KIND, what & ((1 << _KIND) - 1)
-        assert isinstance(shape, Slopes)  # noqa: S101  # so the class was chosen
         corners, rates = shape.tokens, shape.rates
         if kind == _REACHES:
             at = bisect_right(corners, tokens) - 1
             return 0, rates[at] - rates[at - 1]
         at = (bisect_left if kind == _ENDS else bisect_right)(corners, tokens) - 1
         at = max(at, 0)
-        value = shape.bytes[at] * self._scale + rates[at] * self._token * (tokens - corners[at])
+        value = shape.bytes[at] * self.scale + rates[at] * self._token * (tokens - corners[at])
         return (value, rates[at]) if kind == _BEGINS else (-value, -rates[at])
 
 
 class _Blocks(_Sweep):
-    """Requests whose bytes jump as the first token of a block begins."""
+    """Requests whose bytes jump as the first token of a block begins: many times as many events as requests."""
+
+    def __init__(self, each: Steps, base: int, stays: Stays) -> None:
+        self._corners, held = each.tokens[1:], each.bytes
+        reached = [high - low for low, high in pairwise(held)]
+        self._changes = [*reached, *held, *(-taken for taken in held)]
+        self._begins, self._ends = len(reached), len(reached) + len(held)
+        super().__init__(base, 1, stays, len(self._changes).bit_length())
+        self._reaching = [(at * self._token << self._shift) + place for place, at in enumerate(self._corners)]
+
+    def events(self, start: int, prompt: int, whole: int) -> list[int]:
+        token, shift = self._token, self._shift
+        first = bisect_right(self._corners, prompt + 1)  # a block is taken as its first token begins
+        last = bisect_right(self._corners, whole, first)
+        origin = start - (prompt + 1) * token << shift
+        end = start + (whole - prompt) * token
+        return [
+            (start << shift) + self._begins + first,
+            (end << shift) + self._ends + last,
+            *[origin + each for each in self._reaching[first:last]],
+        ]
 
     def _over(self, codes: list[int]) -> None:
-        value, now, shift, level, buckets = self._value, self._now, self._shift, self.level, self.buckets
-        mask, known = (1 << shift) - 1, self._known
-        edge = peak = bucket = 0
-        for code in codes:
-            at = code >> shift
-            if at != now:
-                level[value] = level.get(value, 0) + at - now
-                if at > edge:
-                    edge = self._peak(now, at, value, 0)
-                    bucket = min(BUCKETS, edge * BUCKETS // self._end) - 1
-                    peak = buckets[bucket]
-                elif value > peak:
-                    peak = buckets[bucket] = value
-                now = at
-            what = code & mask
-            if what not in known:
-                known[what] = self._change(what)
-            value += known[what]
-        self._value, self._now = value, now
+        shift, mask, changes, level = self._shift, (1 << self._shift) - 1, self._changes, self.level
+        values = [*accumulate([changes[code & mask] for code in codes], initial=self._value)]
+        times = [self._now, *[code >> shift for code in codes]]
+        lasting = [*map(sub, times[1:], times)]
+        self._value, self._now = values[-1], times[-1]
+        held, begins = [*compress(values, lasting)], [*compress(times, lasting)]
+        for value, ticks in zip(held, filter(None, lasting), strict=True):
+            level[value] = level.get(value, 0) + ticks
+        self._peaks(held, begins)
 
-    def _change(self, what: int) -> int:
-        """By how much an event changes the sum."""
-        shape, tokens, kind = self._each, what >> _KIND, what & ((1 << _KIND) - 1)
-        at = bisect_right(shape.tokens, tokens) - 1
-        if kind == _REACHES:
-            return shape.bytes[at] - shape.bytes[at - 1]
-        return shape.bytes[at] if kind == _BEGINS else -shape.bytes[at]
+    def _peaks(self, held: list[int], begins: list[int]) -> None:
+        """Notes the most in each bucket, of so much from each of these times until now."""
+        end = self._end
+        for each in range(begins[0] * BUCKETS // end, -(-self._now * BUCKETS // end)) if begins else ():
+            start, stop = (-(-edge * end // BUCKETS) for edge in (each, each + 1))
+            most = max(held[max(0, bisect_right(begins, start) - 1) : bisect_left(begins, stop)])
+            self.buckets[each] = max(self.buckets[each], most)
