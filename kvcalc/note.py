@@ -18,6 +18,7 @@ _CODES = {
     "default-context": "no context is given, so a default is taken",
     "engine-of-file": "the engine follows from the format of the model's file",
     "older-engine-version": "the engine's version is counted by the rules of an older one",
+    "draft-unchanged": "what drafts tokens keeps the same under every mechanism",
     "drafted-tokens": "the engine is not told how many tokens are drafted a step, so a number is taken",
     "unused-option": "an option that is given has no effect here",
     "default-mla-dims": "dims of an MLA described on the command line that do not enter the cache are taken",

@@ -136,6 +136,7 @@ DEVICES = replace(package.load_gpu("h100-sxm"), devices=2, name="twin")
 SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "computed-in-another-format": estimate("starcoder", engine="vllm"),
     "default-context": estimate("llama-3-8b"),
+    "draft-unchanged": compare("llama-3-8b", draft="qwen3-0.6b"),
     "drafted-tokens": estimate("llama-3-70b", engine="vllm", draft="llama-3.1-8b"),
     "no-experts-to-move": estimate("llama-3-8b", engine="llama-cpp", engine_option={"n-cpu-moe": 8}),
     "cache-on-host": estimate("llama-3-8b", engine="llama-cpp", engine_option={"no-kv-offload": "1"}),

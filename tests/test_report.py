@@ -14,6 +14,11 @@ import pytest
 from conftest import Kvcalc
 
 import kvcalc as kv
+from kvcalc.review.asking import CAPACITY, COMPARE, ESTIMATE, PLAN
+from kvcalc.scenario.option import options_of
+from kvcalc.scenario.options import ReportOptions, Tiers
+from kvcalc.scenario.options.deployment import Spill
+from kvcalc.scenario.options.plan import PlannedSpare, Sizing
 
 LLAMA = ("llama-3-70b", "--batch", "32", "--context", "8192")
 
@@ -149,9 +154,14 @@ def test_what_is_refused_stands_there_with_the_next_step(kvcalc: Kvcalc) -> None
     assert "kvcalc estimate refuses: tp: 3 is illegal" in run.stdout
     assert "1 x h100-sxm: fits" in run.stdout  # the plan's
     assert "refused, as the answer says | --tp 3" in run.stdout
-    run = kvcalc("report", "llama-3-8b", "--lora", "16", "--format", "markdown")
-    assert "kvcalc compare refuses: --lora: kvcalc compare takes no such option" in run.stdout
-    assert "next: kvcalc compare llama-3-8b  \n" in run.stdout
+
+
+def test_every_verb_of_a_report_takes_its_options() -> None:
+    """But for what sizes the batch, which the others are given, and for deployments, which a plan looks for."""
+    for verb in (ESTIMATE, CAPACITY, PLAN, COMPARE):
+        beside = (options_of(each) for each in (Tiers, Spill, PlannedSpare, Sizing))
+        known = {*options_of(verb.takes), *verb.without, "max_gpus"}.union(*beside)
+        assert set(options_of(ReportOptions)) <= known, verb.name
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,13 @@ from kvcalc.api import capacity, compare, estimate, plan
 from kvcalc.errors import KvcalcError
 from kvcalc.review.review import Asked
 from kvcalc.scenario.option import options_of
-from kvcalc.scenario.options import CapacityOptions, CompareOptions, PlanOptions, ReportOptions, ScenarioOptions, Tiers
+from kvcalc.scenario.options import CapacityOptions, CompareOptions, PlanOptions, ScenarioOptions
 from kvcalc.scenario.options.deployment import Sizes, Spill
-from kvcalc.scenario.options.plan import PlannedSpare, Sizing
+from kvcalc.scenario.options.plan import Sizing
 from kvcalc.scenario.spelled import typed_anew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-_BESIDE = frozenset({*options_of(Tiers), *options_of(Spill), *options_of(PlannedSpare), "max_gpus"})
-"""Options that add lines to some answers and change no figure of the others."""
 
 
 class Verb(NamedTuple):
@@ -53,16 +50,6 @@ def ask(verb: Verb, models: str | Sequence[str] | None, given: Mapping[str, Any]
     if "gpu" in takes and verb is not PLAN:
         takes["gpu"] = accelerators(given)[0]
     command = typed_anew(verb.name, models, takes, options)
-    foreign = [name for name in given if name not in {*options, *verb.without, *_BESIDE}]
-    if foreign:
-        label = options_of(ReportOptions)[foreign[0]].label
-        why = f"{label}: kvcalc {verb.name} takes no such option, and without it the question would be another one"
-        without = _asked(verb, models, takes, command)
-        return Asked(verb.name, command, None, (why, f"next: {command}") if without.answer is not None else (why,))
-    return _asked(verb, models, takes, command)
-
-
-def _asked(verb: Verb, models: str | Sequence[str] | None, takes: Mapping[str, Any], command: str) -> Asked:
     try:
         return Asked(verb.name, command, verb.ask(models, **takes))
     except KvcalcError as error:

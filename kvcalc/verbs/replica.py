@@ -77,8 +77,13 @@ def one_copy_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ra
 
 def _content_of_draft(scenario: Scenario, deployment: Deployment) -> int:
     """What one copy of a draft holds, where it is no excess of the engine's."""
+    return content_of_draft(scenario, deployment) if scenario.engine.plain else 0
+
+
+def content_of_draft(scenario: Scenario, deployment: Deployment) -> int:
+    """What the layers of one copy of a draft hold by the formulas; nothing where nothing drafts."""
     draft = draft_scenario(scenario)
-    if draft is None or not scenario.engine.plain:
+    if draft is None:
         return 0
     settled, kinds = Ranks(draft).settled(Deployment()), draft.model.layout.kinds
     return content_bytes(_of_layers(settled, kinds, scenario.load_on(deployment)))

@@ -16,6 +16,8 @@ from kvcalc.scenario.options.deployment import (
     Sizes,
     Utilization,
 )
+from kvcalc.scenario.options.drafting import Drafting
+from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CacheDtype, Memory, StateDtypes, WeightDtype
 from kvcalc.scenario.options.model import Assumptions, ModelFields, ModelNumbers
 from kvcalc.scenario.reading import count, positive, size
@@ -31,6 +33,8 @@ class ServedOptions(
     WeightDtype,
     StateDtypes,
     Memory,
+    Drafting,
+    Adapters,
     EngineChoice,
     EngineSettings,
     GpuChoice,

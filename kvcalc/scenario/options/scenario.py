@@ -73,7 +73,7 @@ class EnginesChoice(TypedDict, total=False):
     ]
 
 
-class CompareOptions(Requests, HeldOptions, EnginesChoice, DeployedOptions, total=False):
+class CompareOptions(Requests, HeldOptions, Drafting, Adapters, EnginesChoice, DeployedOptions, total=False):
     """Of `compare`, which takes several formats and several engines."""
 
     cache_dtype: Annotated[

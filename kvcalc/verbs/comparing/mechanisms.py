@@ -62,6 +62,7 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         *weight_notes(scenario),
         *gpu_notes(scenario),
         *dims_notes(model),
+        *_draft_notes(scenario),
         *(() if varied else (alone,)),
         *_weights_notes(scenario, grant, varied=varied, known=rows[0].by_memory is not None),
         *mha_note(scenario),
@@ -88,6 +89,13 @@ def under_each_mechanism(scenario: Scenario) -> Comparison:
         question=Question.of(scenario, Accelerator.of(scenario)),
         scenario=scenario,
     )
+
+
+def _draft_notes(scenario: Scenario) -> Iterator[Note]:
+    """That what drafts stays as it is in every row."""
+    if scenario.drafting is not None:
+        name = scenario.drafting.model.name
+        yield note("draft-unchanged", f"what drafts, {name}, keeps the same under every mechanism", draft=name)
 
 
 def _weights_notes(scenario: Scenario, grant: Grant, *, varied: bool, known: bool) -> Iterator[Note]:

@@ -23,13 +23,20 @@ from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
 from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.estimate_parts import gpus_by_memory
 from kvcalc.verbs.mixed import on_average
-from kvcalc.verbs.notes import no_decode_bound, no_legal_deployment
-from kvcalc.verbs.replica import content_of_a_token, one_copy_content_bytes, replica_bytes, replica_cache
+from kvcalc.verbs.notes import all_drafted_kept, no_decode_bound, no_legal_deployment
+from kvcalc.verbs.replica import (
+    content_of_a_token,
+    content_of_draft,
+    one_copy_content_bytes,
+    replica_bytes,
+    replica_cache,
+)
 from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
@@ -74,7 +81,6 @@ def compared_row(
     held = on_average(scenario, ranks.settled(Deployment()))
     cache = replica_cache(held, Deployment(), ranks)
     rate = ranks.of(Deployment())[0].rate(workload.context)
-    plain = cache_format(model, None)._replace(conv=scenario.cache_format.conv, state=scenario.cache_format.state)
     unsplit = evaluate(scenario, Deployment(), ranks)
     total = unsplit.total_bytes
     found = None
@@ -96,8 +102,8 @@ def compared_row(
         state_bytes_per_sequence=rate.state_bytes_per_sequence,
         cache_bytes=cache.bytes,
         cache_peak_bytes=cache.bytes if held is scenario else replica_bytes(scenario, Deployment(), ranks),
-        content_bytes=one_copy_content_bytes(held, Deployment(), ranks),
-        saved_bytes=cache_bytes(replace(scenario, cache_format=plain)) - cache.bytes,
+        content_bytes=_by_formulas(held, ranks),
+        saved_bytes=cache_bytes(_in_plain_formats(scenario)) - cache.bytes,
         lower_bound=ranks.settled(Deployment()).lower_bound(Load(1, workload.context)),
         mha_cache_bytes=mha_bytes,
         ratio_to_mha=float(Fraction(cache.bytes, mha_bytes)) if mha_bytes else None,
@@ -113,6 +119,24 @@ def compared_row(
         cache_tree=cache,
         scenario=scenario,
     )
+
+
+def _by_formulas(scenario: Scenario, ranks: Ranks) -> int:
+    """What the layers hold, with those of what drafts, which engines count as excess."""
+    content = one_copy_content_bytes(scenario, Deployment(), ranks)
+    return content if scenario.engine.plain else content + content_of_draft(scenario, Deployment())
+
+
+def _in_plain_formats(scenario: Scenario) -> Scenario:
+    """With each cache in its model's dtype of computing, that of what drafts too."""
+    drafting = scenario.drafting
+    if drafting is not None:
+        drafting = replace(drafting, cache_format=_plain(drafting.model, drafting.cache_format))
+    return replace(scenario, cache_format=_plain(scenario.model, scenario.cache_format), drafting=drafting)
+
+
+def _plain(model: Model, kept: CacheFormat) -> CacheFormat:
+    return cache_format(model, None)._replace(conv=kept.conv, state=kept.state)
 
 
 def _elements(model: Model) -> int | None:
@@ -195,6 +219,8 @@ def _bound(ranks: Ranks, candidate: Candidate, add_note: AddNote) -> DecodeBound
         if (missing := why_no_bound(scenario, candidate.deployment)) is not None:
             add_note(no_decode_bound(missing))
             return None
+        for each in all_drafted_kept(scenario):
+            add_note(each)
         return decode_bound(scenario, candidate.deployment, ranks)
     except KvcalcError:  # told of what is spilled
         return None

@@ -35,7 +35,7 @@ from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.model_notes import model_notes
 from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import no_legal_deployment, unknown_weights
+from kvcalc.verbs.notes import all_drafted_kept, no_legal_deployment, unknown_weights
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question
 from kvcalc.verbs.weight_notes import weight_notes
 
@@ -113,6 +113,7 @@ def demand(scenario: Scenario, trace: Trace, serving: Serving) -> Demand:
         notes=(
             *scenario.notes,
             *_notes(trace, stays, serving, speed),
+            *(all_drafted_kept(scenario) if serving.tokens_per_second is None else ()),
             *prefix_notes,
             *model_notes(largest, shown),
             *(() if known else (unknown_weights(scenario),)),
