@@ -77,7 +77,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True, scope="module")
 def _settled(request: pytest.FixtureRequest) -> Iterator[None]:
     """What tests of other files have imported meanwhile stays too, and what the first verification in here imports."""
-    if request.path.parent.name != "verification" or request.path.stem == "test_verify_garbage":
+    if request.path.parent.name not in {"verification", "speed"} or request.path.stem == "test_verify_garbage":
+        gc.freeze()
         yield
         return
     from kvcalc.verification.host_memory import only_new_garbage  # noqa: PLC0415  # imports torch

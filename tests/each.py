@@ -13,23 +13,25 @@ MOST_NAMED = 20
 
 
 def for_each(
-    names: str | tuple[str, ...], cases: Iterable[Any]
+    names: str | tuple[str, ...], cases: Iterable[Any] | Callable[[], Iterable[Any]]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """In place of `pytest.mark.parametrize`: every case is tried, and what fails first is raised, with all that failed.
 
     Args:
         names: of the parameters that a case gives.
-        cases: a value, or a tuple of them where there are several names.
+        cases: a value, or a tuple of them where there are several names; or what gives them when the test begins.
     """
     taken = (names,) if isinstance(names, str) else names
-    listed = [(case,) if isinstance(names, str) else tuple(case) for case in cases]
-    assert listed, "no case"
+    given = cases if callable(cases) else tuple(cases)
 
     def decorated(test: Test) -> Test:
         signature = inspect.signature(test)
 
         @wraps(test)
         def all_cases(**fixtures: Any) -> None:
+            found = given() if callable(given) else given
+            listed = [(case,) if isinstance(names, str) else tuple(case) for case in found]
+            assert listed, "no case"
             failed: list[tuple[tuple[Any, ...], Exception]] = []
             for values in listed:
                 try:

@@ -13,8 +13,11 @@ from typing import NamedTuple, Self
 
 _SERVER = """
 import gc, io, json, os, sys, tempfile, traceback
-for name in sys.argv[1:]:
+library, *names = sys.argv[1:]
+for name in names:
     __import__(name)
+for name in [name for name in sys.modules if library and (name + ".").startswith(library + ".")]:
+    del sys.modules[name]
 gc.collect()
 gc.freeze()
 
@@ -72,16 +75,18 @@ class Ended(NamedTuple):
 class Prepared:
     """The process. It ends with its `with`."""
 
-    def __init__(self, modules: tuple[str, ...] = VERIFY, without: str = "") -> None:
+    def __init__(self, modules: tuple[str, ...] = VERIFY, without: str = "", anew: str = "") -> None:
         """Start it.
 
         Args:
             modules: that it imports.
             without: variables of the environment that begin so are left out, where it is not empty.
+            anew: one of the modules, a library that each case imports anew, since it looks at the environment then;
+                what it imports itself stays.
         """
         environment = {name: value for name, value in os.environ.items() if not (without and name.startswith(without))}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, *modules],
+            [sys.executable, "-c", _SERVER, anew, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

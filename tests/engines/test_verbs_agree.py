@@ -60,13 +60,13 @@ def test_plan_counts_as_estimate_does(model: str, engine: str) -> None:
     smallest = kvcalc.estimate(model, engine=engine, **workload).gpus
     assert planned
     assert planned[0].deployment.gpus <= (smallest.count or 0)  # a plan also tries replicas that share experts
-    for each in planned:
+    for place, each in enumerate(planned):
         one = each.deployment
         sizes: dict[str, Any] = {"tp": one.tp, "pp": one.pp, "dp": one.dp, "ep": one.ep, "dcp": one.dcp}
         again = kvcalc.estimate(model, engine=engine, **workload, **sizes, dp_attention=one.dp_attention)
         assert again.memory.per_rank.total_bytes == each.bytes_per_rank
         assert again.answer.headroom_bytes == each.headroom_bytes
-        if one.dp == 1:
+        if one.dp == 1 and (place < 3 or place == len(planned) - 1):
             held = kvcalc.capacity(model, engine=engine, **workload, **sizes)
             assert (held.total.sequences, held.max_context) == (each.max_batch, each.max_context)
 

@@ -88,13 +88,15 @@ NEEDS = (
     "kvcalc.importers.hub",
     "kvcalc.render.estimate",
     "kvcalc.verbs.estimate",
+    "huggingface_hub._commit_api",
+    "huggingface_hub.file_download",
+    "huggingface_hub.hf_api",
 )
-"""Of the library nothing: it looks at the environment when it is imported, which is each case's own."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _prepared() -> Iterator[None]:
-    with Prepared(NEEDS, without="HF_") as Answer.process:
+    with Prepared(NEEDS, without="HF_", anew="huggingface_hub") as Answer.process:
         yield
 
 

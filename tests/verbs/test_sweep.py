@@ -7,6 +7,9 @@ from itertools import product
 from typing import Any
 
 import pytest
+from fuzzing import examples
+from hypothesis import given
+from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.catalogue import model_names
@@ -95,10 +98,11 @@ def rows_of(grid: Grid) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@examples(10)
+@given(st.integers(0, 2**32))
 def test_every_column_is_what_estimate_says(seed: int) -> None:
     chance, compared = random.Random(seed), 0  # noqa: S311  # any will do
-    while compared < 500:
+    while compared < 200:
         axes = some_axes(chance)
         fixed = {name: chance.choice(values) for name, values in FIXED.items() if chance.random() < 0.05}
         if "context" not in axes and chance.random() < 0.5:
@@ -108,7 +112,11 @@ def test_every_column_is_what_estimate_says(seed: int) -> None:
         assert len(rows) == len(scenarios)
         for row, values in chance.sample(list(zip(rows, scenarios, strict=True)), min(len(rows), 8)):
             options = {name: value for name, value in zip(AXES, values, strict=True) if value is not None} | fixed
-            assert {name: row[name] for name in FIELDS} == alone(dict(options)), options
+            found, told = {name: row[name] for name in FIELDS}, alone(dict(options))
+            if found["error"] and told["error"] and found["error"] != told["error"]:
+                # Of two mistakes a sweep tells that of what does not change along it; estimate may tell the context's.
+                told = alone({**options, "context": 100_000})
+            assert found == told, options
             compared += 1
 
 

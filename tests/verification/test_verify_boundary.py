@@ -21,23 +21,21 @@ from kvcalc.memory import ranks_of
 from kvcalc.verification.boundary import _within_the_allocators_rounding
 from kvcalc.verification.devices import Cpu
 
-# A sequence of 8,192 tokens takes 2 x 4 layers x 8,192 x 4 heads x 64 x 2 bytes = 32 MiB; 50 Mi parameters 100 MiB.
+# A sequence of 2,048 tokens takes 2 x 4 layers x 2,048 x 4 heads x 64 x 2 bytes = 8 MiB; 12 Mi parameters 24 MiB.
 HEADS = """
 name: small
-parameters: 52428800
+parameters: 12582912
 hidden_size: 256
 dtype: bf16
 layers: [{count: 4, attention: {kind: gqa, num_heads: 8, num_kv_heads: 4, head_dim: 64}}]
 """
-# 4 layers x 8,192 x 512 x 2 bytes = 32 MiB.
+# 4 layers x 2,048 x 512 x 2 bytes = 8 MiB.
 LATENT = HEADS.replace(
     "{kind: gqa, num_heads: 8, num_kv_heads: 4, head_dim: 64}",
     "{kind: mla, num_heads: 4, kv_lora_rank: 448, qk_rope_head_dim: 64, qk_nope_head_dim: 32, v_head_dim: 32}",
 )
-# With 50 MiB of temporary memory, 30 of overhead and 12 of reserve, 512 MiB leave 320 for the cache: 10 sequences.
-BESIDE = (
-    "--context 8192 --utilization 1 --temporary 50MiB --overhead 30MiB --reserve lora=12MiB --device cpu --boundary"
-)
+# With 12 MiB of temporary memory, 9 of overhead and 3 of reserve, 128 MiB leave 80 for the cache: 10 sequences.
+BESIDE = "--context 2048 --utilization 1 --temporary 12MiB --overhead 9MiB --reserve lora=3MiB --device cpu --boundary"
 OFF_BY = """
 import sys
 from dataclasses import replace
@@ -69,8 +67,8 @@ class Twice(Engine):
     def settle(self, setup):
         return TwiceLayout(setup)
 
-asked = make_scenario(Path(sys.argv[1]), batch=1, context=8192, utilization=1, temporary="50MiB", overhead="30MiB",
-                      reserve={"lora": "12MiB"}, gpu_memory="528MiB")
+asked = make_scenario(Path(sys.argv[1]), batch=1, context=2048, utilization=1, temporary="12MiB", overhead="9MiB",
+                      reserve={"lora": "3MiB"}, gpu_memory="132MiB")
 result = verify(dataclasses.replace(asked, engine=Twice()), device="cpu", boundary=True)
 print(result.verified, *(f"{check.name}: {check.predicted} {check.measured}" for check in result.checks), sep="\\n")
 """
@@ -101,11 +99,11 @@ def boundary_of(printed: dict[str, Any]) -> tuple[int, int | None, bool]:
 @pytest.mark.parametrize(
     ("model", "words", "sequences"),
     [
-        (HEADS, ("--gpu-memory", "528MiB"), 10),  # half a sequence to spare
-        (HEADS, ("--gpu-memory", "496MiB"), 9),
-        (LATENT, ("--gpu-memory", "528MiB"), 10),
-        (HEADS, ("--gpu-memory", "520MiB", "--tp", "2"), 23),  # a rank has 50 MiB of weights, and 16 of a sequence
-        (HEADS, ("--gpu-memory", "520MiB", "--cache-dtype", "fp8", "--weights", "196MiB"), 14),
+        (HEADS, ("--gpu-memory", "132MiB"), 10),  # half a sequence to spare
+        (HEADS, ("--gpu-memory", "124MiB"), 9),
+        (LATENT, ("--gpu-memory", "132MiB"), 10),
+        (HEADS, ("--gpu-memory", "130MiB", "--tp", "2"), 23),  # a rank has 12 MiB of weights, and 4 of a sequence
+        (HEADS, ("--gpu-memory", "130MiB", "--cache-dtype", "fp8", "--weights", "48MiB"), 14),
     ],
     ids=["heads", "less memory", "latent", "two ranks", "fp8"],
 )
@@ -121,7 +119,7 @@ def test_what_capacity_says_allocates_and_one_more_does_not(
 
 
 def test_what_an_engine_reserves_above_the_content_counts(prepared: Prepared, tmp_path: Path) -> None:
-    """Twice 32 MiB a sequence, so that 5 have room; each of them holds 32 MiB."""
+    """Twice 8 MiB a sequence, so that 5 have room; each of them holds 8 MiB."""
     path = tmp_path / "model.yaml"
     path.write_text(HEADS, encoding="utf-8")
     done = prepared.run(str(path), program=ROUNDING)
@@ -129,8 +127,8 @@ def test_what_an_engine_reserves_above_the_content_counts(prepared: Prepared, tm
     verified, *checks = done.stdout.splitlines()
     assert verified == "True", done.stderr
     assert "boundary: 5 5" in checks
-    assert f"cache bytes: {5 * 32 * 2**20} {5 * 32 * 2**20}" in checks
-    assert f"reserved: {5 * 32 * 2**20} {10 * 32 * 2**20}" in checks
+    assert f"cache bytes: {5 * 8 * 2**20} {5 * 8 * 2**20}" in checks
+    assert f"reserved: {5 * 8 * 2**20} {10 * 8 * 2**20}" in checks
 
 
 class Segments(Cpu):
@@ -143,16 +141,16 @@ class Segments(Cpu):
 @pytest.mark.parametrize(
     ("memory", "limit", "expected"),
     [
-        ("280MiB", 11, 10),  # 8 tensors of 11 MiB take segments of 12: 96 MiB of 88
-        ("287MiB", 11, 10),
-        ("288MiB", 12, 12),
-        ("280MiB", 12, 12),  # mistaken: their own bytes are too many, so trying them must fail
+        ("204MiB", 11, 10),  # 8 tensors of 11 MiB take segments of 12: 96 MiB of 88
+        ("211MiB", 11, 10),
+        ("212MiB", 12, 12),
+        ("204MiB", 12, 12),  # mistaken: their own bytes are too many, so trying them must fail
     ],
 )
 def test_sequences_that_find_no_segment_are_not_expected(
     tmp_path: Path, memory: str, limit: int, expected: int
 ) -> None:
-    """A sequence of 2,048 tokens takes 8 tensors of 1 MiB; 192 MiB stand beside the cache."""
+    """A sequence of 2,048 tokens takes 8 tensors of 1 MiB; 116 MiB stand beside the cache."""
     path = tmp_path / "model.yaml"
     path.write_text(HEADS, encoding="utf-8")
     asked = make_scenario(
@@ -171,7 +169,7 @@ def test_sequences_that_find_no_segment_are_not_expected(
 
 @pytest.mark.parametrize("wrong", [-1, 1])
 def test_a_capacity_that_is_off_by_one_is_found_out(prepared: Prepared, tmp_path: Path, wrong: int) -> None:
-    code, printed = verify(prepared, tmp_path, HEADS, "--gpu-memory", "528MiB", wrong=wrong)
+    code, printed = verify(prepared, tmp_path, HEADS, "--gpu-memory", "132MiB", wrong=wrong)
 
     assert boundary_of(printed) == (10 + wrong, 10, False)
     assert (code, printed["verified"]) == (1, False)
