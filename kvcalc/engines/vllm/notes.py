@@ -1,0 +1,70 @@
+"""What to know of how vLLM lays out a model: its settings, types of models, and memory that is not counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.vllm.budget import budget_notes
+from kvcalc.engines.vllm.model_types import type_notes
+from kvcalc.engines.vllm.traits import traits_of
+from kvcalc.engines.vllm.turboquant import reserved_bytes
+from kvcalc.formats.turboquant import TURBOQUANT
+from kvcalc.mechanisms import Compressed
+from kvcalc.note import Note, note, register
+from kvcalc.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.vllm.layout import VllmLayout
+
+register(
+    {
+        "draft-not-counted": "tokens are drafted by a model that is not counted",
+        "compressed-attention-memory": "what compressed attention takes beside its cache is not counted",
+        "turboquant-memory": "what TurboQuant's kernels take beside the memory that is measured is not counted",
+    }
+)
+
+
+def notes(layout: VllmLayout) -> Iterator[Note]:
+    """What was taken by default, what is unlike the model's file, and what is not counted."""
+    yield from layout.settings.notes(layout.setup.gpu)
+    yield from budget_notes(layout.setup, layout.settings, layout.stages[-1])
+    yield from type_notes(
+        layout.setup.model, layout.settings.version, traits_of(layout.setup.model, layout.setup.weight_format)
+    )
+    if any(isinstance(layer.attention, Compressed) for layer in layout.setup.model.layout.kinds):
+        yield note(
+            "compressed-attention-memory",
+            "what compressed attention and its indexers take in a step beside the cache is not counted, so the "
+            "memory for the cache is less than it says: give --cache-memory as the server prints it",
+        )
+    if layout.cache_format.name in TURBOQUANT:
+        yield _turboquant_note(layout)
+    drafted = layout.settings.num_speculative_tokens
+    if drafted and layout.setup.draft is None:
+        yield note(
+            "draft-not-counted",
+            f"num-speculative-tokens {drafted:,}: the model's file has no layers that draft, and what a draft "
+            "model keeps and weighs is not counted",
+            num_speculative_tokens=drafted,
+        )
+
+
+def _turboquant_note(layout: VllmLayout) -> Note:
+    """vllm/v1/worker/gpu_worker.py, determine_available_memory: the profiled step runs no attention."""
+    reserved = reserved_bytes(layout.setup, layout.settings, layout.block_tokens)
+    if reserved is None:
+        return note(
+            "turboquant-memory",
+            "TurboQuant's kernels take memory as they first run, after that for the cache is measured, which is "
+            "not counted: leave some free by a smaller --utilization",
+        )
+    return note(
+        "turboquant-memory",
+        f"TurboQuant's kernels reserve {format_size(reserved, 'MiB')} MiB on each GPU once the memory for the "
+        "cache is measured (vllm/v1/attention/backends/turboquant_attn.py, _reserve_workspace), which is not "
+        "counted: --utilization must leave as much free",
+        reserved_bytes=reserved,
+    )
