@@ -106,7 +106,7 @@ def test_an_indexer_beside_heads_has_all_that_it_needs(fields: dict[str, Any], m
         GQA(num_heads=4, num_kv_heads=2, head_dim=8, **fields)
 
 
-@pytest.mark.parametrize("engine", ["vllm", "llama-cpp", "sglang"])
+@pytest.mark.parametrize("engine", ["llama-cpp", "sglang"])
 def test_an_engine_that_does_not_place_an_indexer_beside_heads_refuses_it(engine: str) -> None:
     with pytest.raises(kvcalc.KvcalcError, match=f"does not follow how {engine} lays out layers of kind 'gqa'"):
         kvcalc.estimate("minimax-m3", engine=engine)

@@ -57,6 +57,7 @@ class Backend(NamedTuple):
         capability: compute capability of the card; None where it is not NVIDIA's.
         latent: the model's latent layer, if it has any.
         fp8: whether its cache is in 8 bits.
+        chosen: tokens of a block that an indexer chooses whole.
     """
 
     version: Version
@@ -65,6 +66,7 @@ class Backend(NamedTuple):
     fp8: bool
     head_dim: int | None
     compressed: bool = False
+    chosen: int | None = None
 
     @property
     def _major(self) -> int:
@@ -75,6 +77,8 @@ class Backend(NamedTuple):
         """Tokens of a block where nobody says."""
         if self.compressed:
             return COMPRESSED_BLOCK_SIZE
+        if self.chosen is not None:
+            return self.chosen
         if self.latent is None:
             wide = self.head_dim == WIDE_HEAD and self.fp8 and self._major == HOPPER
             return 64 if wide and self.version >= WIDE_HEADS_IN_FP8 else DEFAULT_BLOCK_SIZE
@@ -118,7 +122,8 @@ def backend_of(version: Version, model: Model, gpu: Gpu, cache_format: CacheForm
     packed = bool(cache_format.tensors) and cache_format.name not in TURBOQUANT
     fp8 = cache_format.default.name == "fp8" or packed
     compressed = any(isinstance(each, Compressed) for each in kinds)
-    return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None), compressed)
+    chosen = max(filter(None, (getattr(each, "index_block_size", None) for each in kinds)), default=None)
+    return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None), compressed, chosen)
 
 
 def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:

@@ -68,7 +68,7 @@ class Vllm(Engine):
         return replace(model, dtype="bf16", weight_dtype=None)
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:
-        return isinstance(mechanism, Compressed)
+        return isinstance(mechanism, Compressed) or getattr(mechanism, "index_block_size", None) is not None
 
     def mtp_layers_loaded(self, model: Model) -> int | None:
         """One of MiMo-V2's three (vllm/model_executor/models/mimo_v2_mtp.py, num_mtp_layers)."""

@@ -55,6 +55,9 @@ TURING, BLACKWELL, BLACKWELL_WORKSTATION = 7, 10, 12
 """Major compute capabilities."""
 
 
+CHOSEN_BLOCKS: Version = (0, 25)
+
+
 def kept_format(setup: Setup, version: Version) -> CacheFormat:
     """What each tensor is kept in.
 
@@ -83,11 +86,22 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
     return asked
 
 
+def _check_chosen_blocks(setup: Setup, version: Version) -> None:
+    """Layers whose indexer chooses whole blocks of tokens: vllm/models/minimax_m3, first in 0.25.1 of those read."""
+    chosen = any(getattr(layer.attention, "index_block_size", None) for layer in setup.model.layout.kinds)
+    if chosen and version < CHOSEN_BLOCKS:
+        raise KvcalcError(
+            "--engine: vllm serves layers whose indexer chooses blocks of tokens since 0.25 (vllm/models/minimax_m3); "
+            "--engine vllm@0.33"
+        )
+
+
 def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
     number, kinds = ".".join(map(str, version)), setup.model.layout.kinds
     own = next((layer for layer in kinds if layer.cache_dtype is not None), None)
     if own is not None:
         raise KvcalcError(f"--engine: vllm keeps no layers of one model in a format of their own: {own.label}")
+    _check_chosen_blocks(setup, version)
     if asked.tensors:
         _check_tensors(asked, setup, version)
         return

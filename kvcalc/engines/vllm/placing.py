@@ -65,8 +65,17 @@ class Rank(NamedTuple):
 
 
 def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, gpu: Gpu) -> Rank:
-    """A rank with the blocks that its card's attention backend takes."""
+    """A rank with the blocks that its card's attention backend takes.
+
+    Raises:
+        KvcalcError: blocks that it does not take.
+    """
     backend = backend_of(settings.version, model, gpu, counter.cache_format)
+    if backend.chosen is not None and (settings.block_size or 0) % backend.chosen:
+        raise KvcalcError(
+            f"--block-size: vllm has blocks of {backend.chosen} tokens for layers whose indexer chooses such blocks "
+            "(vllm/models/minimax_m3/common/indexer.py, get_supported_kernel_block_sizes); leave --block-size out"
+        )
     align = _shares_states(model, settings)
     alignment = state_alignment(backend, settings.block_size, model, gpu, prefixes=align)
     return Rank(
