@@ -180,6 +180,8 @@ class Gpu(Noun):
         return _bytes_per_second(self.host_link_gb_per_s)
 
 
+TOGETHER = "+"
+"""Between the names of cards that make up one deployment; a comma is between alternatives."""
 MOST_TOGETHER = 16
 """Cards of one deployment: GGML_CUDA_MAX_DEVICES (ggml/include/ggml-cuda.h)."""
 
@@ -214,7 +216,7 @@ class UnlikeCards(Gpu):
             )
         largest = max(cards, key=lambda card: card.memory_bytes or 0)
         return cls(
-            name="+".join(card.name for card in cards),
+            name=TOGETHER.join(card.name for card in cards),
             vendor=largest.vendor,
             architecture=largest.architecture,
             memory_bytes=largest.memory_bytes,

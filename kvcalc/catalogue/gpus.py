@@ -10,6 +10,7 @@ from kvcalc.catalogue.gpu_slices import SEPARATOR, slice_of, without_media
 from kvcalc.catalogue.gpu_table import table
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.files import stamp
+from kvcalc.gpu import TOGETHER, UnlikeCards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """The accelerator of the machine that kvcalc runs on."""
-
-TOGETHER = "+"
-"""Between the names of cards that make up one deployment; a comma is between alternatives."""
 
 
 def gpu_names() -> list[str]:
@@ -44,8 +42,6 @@ def find_gpu(text: str) -> Gpu:
     """
     text = without_media(text)
     if TOGETHER in text:
-        from kvcalc.gpu import UnlikeCards  # noqa: PLC0415  # for start-up time
-
         return UnlikeCards.of(tuple(find_gpu(each.strip()) for each in text.split(TOGETHER)))
     card, colon, own = text.partition(SEPARATOR)
     return slice_of(_find_card(card.strip()), own) if colon else _find_card(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.gpu import TOGETHER
 from kvcalc.render.question import count
 from kvcalc.render.view import Line, Span, Tone
 from kvcalc.units import KIB, format_size
@@ -11,20 +12,22 @@ from kvcalc.units import KIB, format_size
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
 
-UNLIKE = "+"
-"""Between the names of unlike accelerators of one deployment."""
-
 STATES = {"fits": Tone.GOOD, "tight": Tone.CLOSE, "does not fit": Tone.BAD, "weights unknown": Tone.CLOSE}
 """What is said of a deployment, and how."""
 
 
 def cards(deployment: Deployment, gpu: str) -> str:
     """'4 x h100-sxm, tensor parallel 4'."""
-    number = gpu if UNLIKE in gpu else f"{deployment.gpus:,} x {gpu}"
+    number = gpu if TOGETHER in gpu else f"{deployment.gpus:,} x {gpu}"
     if deployment.gpus == 1:
         return number
     how = f"tensor parallel {deployment.tp}" if str(deployment) == f"tp {deployment.tp}" else str(deployment)
     return f"{number}, {how}"
+
+
+def each_gpu(gpu: str) -> str:
+    """Which one a rank's figures are of, in words: of unlike cards the one with the least headroom."""
+    return "the GPU with the least headroom" if TOGETHER in gpu else "each GPU"
 
 
 def headline(what: str, state: str, aside: str = "") -> Line:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.record import contents, keys
 from kvcalc.render import Report
-from kvcalc.render.answer import cards, size
-from kvcalc.render.each_gpu import each_gpu
+from kvcalc.render.answer import cards, each_gpu, size
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import count, lengths, question_grid, sequences
 from kvcalc.render.rank import rank_bar, rank_rows, total_row

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.render.answer import cards, headline, size, small
+from kvcalc.render.answer import cards, each_gpu, headline, size, small
 from kvcalc.render.decode import decode_lines
-from kvcalc.render.each_gpu import each_gpu
 from kvcalc.render.ending import next_line, not_modelled_line
 from kvcalc.render.estimate_terms import estimate_formulas
 from kvcalc.render.prefill import prefill_line

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc import api
 from kvcalc.catalogue.pasted import pasted_model
 from kvcalc.errors import KvcalcError, nearest_or_all, one_line
-from kvcalc.render.answer import UNLIKE
+from kvcalc.gpu import TOGETHER
 from kvcalc.render.capacity import capacity_report
 from kvcalc.render.estimate_terms import estimate_formulas
 from kvcalc.render.estimate_view import estimate_view
@@ -85,7 +85,7 @@ def asked_of(model: str | None, text: str | None, options: Mapping[str, str | No
 def shown_deployment(given: Mapping[str, Any], result: Estimate) -> dict[str, Any]:
     """The options, with the deployment that an estimate shows in the place of one to be found."""
     asked = {name: value for name, value in given.items() if name not in {*_SIZES, "gpus"}}
-    return asked if UNLIKE in result.answer.gpu else asked | given_of(asdict(result.answer.deployment))
+    return asked if TOGETHER in result.answer.gpu else asked | given_of(asdict(result.answer.deployment))
 
 
 def _given(options: Mapping[str, str | None]) -> dict[str, Any]:
