@@ -76,9 +76,8 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         "minimax_m3_vl": "minimax_m3_vl_text",
         "pix2struct": "pix2struct_text_model",
         **dict.fromkeys((*DECODERS, "pi0", "qwen2_5_omni", "qwen3_omni_moe")),
-        "llava_llama": "llama",
         "qwen2_5_omni_thinker": "qwen2_5_omni_text",
-        "qwen3_asr_thinker": "qwen3",
+        **dict.fromkeys(("llava_llama", "qwen3_asr_thinker")),  # which transformers lacks, and whose part says its type
         "qwen3_omni_moe_thinker": "qwen3_omni_moe_text",
     }
 )
