@@ -176,7 +176,8 @@ def main() -> int:
         emitted[word] += 1
         line = line_of(word, found.text)
         try:
-            beside = {} if LIMITS.isdisjoint(options.get("engine_option", {})) else {"batch": options.get("batch", 1)}
+            batch: dict[str, Any] = {"batch": found.scenario.workload.batch}
+            beside = {} if LIMITS.isdisjoint(options.get("engine_option", {})) else batch
             told = compared(capacity(found.scenario), capacity_from_command(line, gpu=options["gpu"], **beside))
         except KvcalcError as error:
             told = [f"refused: {error}"]
