@@ -23,10 +23,10 @@ test: $(VENV)/.installed-dev lint  ## install what the tests need and run every 
 check: lint  ## run every check that needs no torch, for work in progress
 	$(BIN)/$(PYTEST) -m "not torch"
 
-# Every property test with FUZZ times as many examples, drawn afresh: before a release, and after work on what they test.
+# Every property test with FUZZ times the examples that it states, drawn afresh: before a release, and after work on what they test.
 FUZZ ?= 20
 
-fuzz: $(VENV)/.installed-dev  ## look for rare failures: about twenty minutes on two cores
+fuzz: $(VENV)/.installed-dev  ## look for rare failures, for half an hour or more
 	FUZZ=$(FUZZ) $(BIN)/$(PYTEST) --dist worksteal -m hypothesis --hypothesis-profile=fuzz
 
 # The oldest versions that pyproject.toml allows, in a place of their own: what reads files, draws tables and splits the
