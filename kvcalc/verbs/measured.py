@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from kvcalc.errors import KvcalcError, one_line
-from kvcalc.importers.json_text import parse_mapping, read_text
 from kvcalc.noun import noun
 from kvcalc.record import Record
 
@@ -63,6 +62,8 @@ def measured_speed(file: str, model: str | None, result: Estimate) -> MeasuredSp
     Raises:
         KvcalcError: the file is no such thing, or it measured another model, workload, mechanism or format.
     """
+    from kvcalc.importers.json_text import parse_mapping, read_text  # noqa: PLC0415  # for start-up time
+
     shown = f"--measured {file[:120]}"
     found = _Read(parse_mapping(read_text(Path(file), shown), shown), shown)
     if found.word("command") != "bench":

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-SLOW = ("typer", "rich", "pydantic", "yaml", "torch", "numpy", "requests", "urllib.request", "http.client", "asyncio")
+SLOW = (
+    *("typer", "rich", "pydantic", "yaml", "torch", "numpy", "requests", "urllib.request", "http.client", "asyncio"),
+    "kvcalc.importers",
+)
 LLAMA = ("estimate", "llama-3-70b")
 
 
