@@ -59,7 +59,9 @@ else:
 def _compiled(kind: Any) -> Callable[..., Any]:
     """A constructor of this class alone."""
     names = "".join(f"{each}, " for each in kind._fields)
-    make: Any = eval(f"lambda _cls, {names}: _new(_cls, ({names}))", {"_new": tuple.__new__})  # noqa: S307  # names alone
+    # Compiled first: Python ends by the signal where Ctrl-C comes while it evaluates text, whatever catches it.
+    source = compile(f"lambda _cls, {names}: _new(_cls, ({names}))", "<named tuple>", "eval")
+    make: Any = eval(source, {"_new": tuple.__new__})  # noqa: S307  # names alone
     make.__name__, make.__qualname__ = "__new__", f"{kind.__qualname__}.__new__"
     make.__defaults__ = tuple(kind._field_defaults.values())
     return make  # type: ignore[no-any-return]  # made by eval

@@ -91,7 +91,9 @@ def _of_noun(noun: type[Noun]) -> Read:
         given = {}
         for name, value in _taken(values, isinstance(values, dict)).items():
             if name not in readers:  # to evaluate all of them would take as long as to build a model
-                hint = eval(parts[name].annotation, names)  # noqa: S307  # a type in kvcalc's own source
+                # Compiled first: Python ends by the signal where Ctrl-C comes while it evaluates text.
+                source = compile(parts[name].annotation, "<annotation>", "eval")
+                hint = eval(source, names)  # noqa: S307  # a type in kvcalc's own source
                 readers[name] = _reader(hint)
             given[name] = readers[name](value)
         return noun(**given)
