@@ -123,7 +123,7 @@ def test_the_reason_for_no_cuda_is_told(
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        (("--device", "tpu"), ("--device", "'tpu'", "'cpu'")),
+        (("--device", "tpu"), ("--device", "'tpu'", "auto, meta, cpu, cuda")),
         (("--device", "xyz"), ("--device", "'xyz'", "auto, meta, cpu, cuda")),
         (("--device", ""), ("--device",)),
         (("--device", "x" * 1000), ("--device",)),

@@ -12,6 +12,7 @@ from samples import SAMPLES, TENSORS, model_of, named
 
 import kvcalc
 from kvcalc.engines import cache_format
+from kvcalc.formats import by_name
 from kvcalc.formats import element as formats
 from kvcalc.mechanisms import GQA, KDA, MLA, Attention, CachedTensor, Mamba2, Role
 from kvcalc.model.layers import LayerGroup
@@ -138,7 +139,7 @@ def test_other_parts_of_a_layout_are_found(monkeypatch: pytest.MonkeyPatch, part
 
 def test_a_format_that_is_counted_with_other_bytes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     without_scale = formats.FORMATS["fp8_block128"]._replace(block_bytes=128)
-    monkeypatch.setattr(formats, "FORMATS", MappingProxyType({**formats.FORMATS, "fp8_block128": without_scale}))
+    monkeypatch.setattr(by_name, "FORMATS", MappingProxyType({**formats.FORMATS, "fp8_block128": without_scale}))
     assert failing(DEEPSEEK) == {"default format", "bytes of layers", "cache bytes"}
 
 
