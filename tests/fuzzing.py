@@ -1,4 +1,4 @@
-"""How many examples a property test draws: the same few in every `make test`, many fresh ones in `make fuzz`."""
+"""How many examples a property test draws: the same in every `make test`, many fresh ones in `make fuzz`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import settings  # noqa: TID251  # here is where they are made
 PLAIN = 100
 """The examples of a test that states no number."""
 
-settings.register_profile("suite", max_examples=PLAIN * 2 // 5, deadline=None, derandomize=True)
+settings.register_profile("suite", max_examples=PLAIN, deadline=None, derandomize=True)
 settings.register_profile(
     "fuzz", max_examples=PLAIN * int(os.environ.get("FUZZ", "20")), deadline=None, print_blob=True
 )
@@ -18,5 +18,5 @@ settings.load_profile("suite")  # pytest reads --hypothesis-profile after confte
 
 
 def examples(number: int, **other: Any) -> settings:
-    """FUZZ times that many examples in `make fuzz`, and two in five of them in `make test`."""
+    """That many examples in `make test`, and FUZZ times as many in `make fuzz`."""
     return settings(max_examples=max(4, number * settings().max_examples // PLAIN), **other)
