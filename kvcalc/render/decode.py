@@ -32,8 +32,8 @@ def decode_lines(bound: DecodeBound) -> Iterator[str]:
 
 
 def _made(drafted: Drafted) -> str:
-    most = ", the most" if drafted.is_most else ""
-    return f"{shown(drafted.tokens_per_step)} tokens a step of {drafted.tokens:,} drafted and 1{most}"
+    most = "at most " if drafted.is_most else ""
+    return f"{most}{shown(drafted.tokens_per_step)} tokens a step with {drafted.tokens:,} drafted"
 
 
 def _drafting_row(drafted: Drafted) -> Row:
