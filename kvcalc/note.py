@@ -95,6 +95,7 @@ _CODES = {
     # capacity
     "longest-context-above-max-context": "memory holds a longer context than the model's limit",
     "no-memory-for-cache": "all but the cache takes more than there is",
+    "part-on-gpu": "how much of a model that does not fit an accelerator holds, and what is left to the host",
     "limiting-stage": "another pipeline stage than the one with the most cache limits",
     # start-up logs of servers
     "card-taken": "the log does not name its accelerator, or none that is known, so one is taken",

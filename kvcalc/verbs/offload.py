@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import ranks_of
-from kvcalc.note import Note, note, register
+from kvcalc.note import Note, note
 from kvcalc.units import format_size
 from kvcalc.verbs.capacity_search import largest
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 LAYERS, EXPERTS = "n-gpu-layers", "n-cpu-moe"
 """Options that leave whole layers, or the experts of layers, to the host."""
-
-register({"part-on-gpu": "how much of a model that does not fit an accelerator holds, and what is left to the host"})
 
 
 class OnGpu(NamedTuple):
