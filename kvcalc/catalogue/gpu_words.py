@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_NAME = 100
 _LEFT_OUT = re.compile(
-    r"\b(?:nvidia|geforce|quadro|amd|radeon|intel|apple|tesla|instinct|graphics|gpu|generation|corporation|tm|r)\b"
+    r"\b(?:nvidia|geforce|quadro|amd|radeon|intel|apple|tesla|instinct|jetson|graphics|gpu|generation|corporation|tm|r)\b"
 )
 _ADDED = re.compile(r"\([^()]{0,60}\)|,.*")
 _SERIES = re.compile(r"^(?:rtx|gtx|rx|arc)(?=.*\d)")
@@ -48,7 +48,20 @@ def by_words(text: str, gpus: Iterable[Gpu]) -> Gpu | None:
                 f"gpu: '{asked}' is {several['count']} accelerators; name one, and how many: --gpu {one.name} --gpus "
                 f"{several['count']}"
             )
+    _refuse_size(asked, known)
     return None
+
+
+def _refuse_size(asked: str, known: list[Gpu]) -> None:
+    """Refuses a card with other memory than it is sold with, as some are rebuilt, and says how to give that."""
+    size = _SIZE.match(asked)
+    found = [] if size is None else [gpu for gpu in _fitting(_letters(size[1]), known) if gpu.host_link != "unified"]
+    if size is not None and found:
+        sold = ", ".join(f"{gpu.name} with {gpu.label_gb}" for gpu in found)
+        raise KvcalcError(
+            f"gpu: none of that name is sold with {size[2]} GB ({sold}); of one that has as much: --gpu "
+            f"{found[0].name} --gpu-memory {size[2]}GiB"
+        )
 
 
 def called_by_driver(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
@@ -57,8 +70,12 @@ def called_by_driver(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
     What a driver adds in parentheses is left out: 'Apple M2 Pro (G14S B1)', 'AMD Radeon RX 7900 XTX (RADV NAVI31)'.
     """
     known, asked = list(gpus), text[:MAX_NAME].strip().lower()
-    exact = [gpu for gpu in known if asked in (each.lower() for each in gpu.device_names)]
-    return exact or _fitting(_letters(_ADDED.sub(" ", asked)), known)
+    return _called_so(asked, known) or _fitting(_letters(_ADDED.sub(" ", asked)), known)
+
+
+def _called_so(asked: str, known: list[Gpu]) -> list[Gpu]:
+    """Those of whose driver this is the name, to the letter."""
+    return [gpu for gpu in known if asked in (each.lower() for each in gpu.device_names)]
 
 
 def _letters(text: str) -> str:
@@ -70,6 +87,7 @@ def _letters(text: str) -> str:
 def _named(text: str, known: list[Gpu]) -> Gpu | None:
     words = "-".join(text.split())
     own = next((gpu for gpu in known if words == gpu.name or words in gpu.aliases), None)
+    own = own or next(iter(_called_so(text, known)), None)
     if own is not None:
         return own
     size = _SIZE.match(text)
@@ -93,9 +111,9 @@ def _of_size(text: str, size_gb: int, known: list[Gpu]) -> Gpu | None:
 
 def _fitting(asked: str, known: list[Gpu]) -> list[Gpu]:
     """Those whose name it is, with or without a series, and kinds of such a card."""
-    if not any(each.isdigit() for each in asked) and len(asked) < 4:  # noqa: PLR2004  # a word, not a name
-        return []
-    whole = [gpu for gpu in known if asked in _keys(gpu)]
+    whole = [gpu for gpu in known if asked and asked in _keys(gpu)]
+    if not any(each.isdigit() for each in asked) and len(asked) < 4:  # noqa: PLR2004  # a word: of all of a name, or none
+        return whole
     bare = [] if whole or _SERIES.match(asked) else [gpu for gpu in known if asked in map(_bare, _keys(gpu))]
     found = [*whole, *bare, *(gpu for gpu in known if _is_a_kind_of(asked, gpu))]
     return list({gpu.name: gpu for gpu in found}.values())

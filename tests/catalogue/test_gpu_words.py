@@ -41,6 +41,19 @@ NAMES = {
     "strix halo": "strix-halo",
     "Apple M2 Ultra": "m2-ultra",
     "m3 max": "m3-max",
+    "GTX 1650": "gtx1650",
+    "1070 ti": "gtx1070-ti",
+    "RX 6650 XT": "rx6650-xt",
+    "RX 580": "rx580-8gb",
+    "Quadro P6000": "quadro-p6000",
+    "Tesla V100-SXM2-32GB": "v100-32",
+    "Tesla V100-PCIE-16GB": "v100-16-pcie",
+    "NVIDIA H200": "h200-sxm",
+    "NVIDIA H200 NVL": "h200-nvl",
+    "NVIDIA GH200 480GB": "gh200-96",
+    "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition": "rtxpro6000-bw",
+    "NVIDIA Thor": "jetson-thor",
+    "agx orin 64gb": "jetson-agx-orin-64gb",
 }
 
 
@@ -82,6 +95,8 @@ REFUSED = {
     "RTX 3060": "rtx3060-12gb or rtx3060-8gb",
     "rtx 6000": "quadro-rtx-6000 or rtx6000ada",
     "m3-max-70gb": "m3-max is not sold with 70 GB; there is m3-max-36gb",
+    "RTX 3080 20GB": "rtx3080 with 10, rtx3080-12gb with 12.*--gpu rtx3080 --gpu-memory 20GiB",
+    "4090 48 GB": "--gpu rtx4090 --gpu-memory 48GiB",
     "2x3090": "--gpu rtx3090 --gpus 2",
     "3090 x2": "--gpu rtx3090 --gpus 2",
     "4 x H100": "--gpu h100-sxm --gpus 4",
@@ -141,6 +156,8 @@ DRIVERS = {
     "Intel(R) Arc(TM) A770 Graphics": ["arc-a770", "arc-a770-8gb"],
     "Apple M2 Pro (G14S B1)": ["m2-pro"],
     "NVIDIA H100 80GB HBM3": ["h100-sxm"],
+    "NVIDIA GeForce RTX 3050 6GB Laptop GPU": ["rtx3050-6gb-laptop"],
+    "AMD Radeon VII (RADV VEGA20)": ["radeon-vii"],
     "CPU (Intel(R) Core(TM) i7)": [],
 }
 
