@@ -173,6 +173,11 @@ class Settled:
         return False
 
     @property
+    def frees_read_prompts(self) -> bool:
+        """Whether a request that generates may hold less than is counted: that has room for parts of a prompt."""
+        return False
+
+    @property
     def most_at_once(self) -> int | None:
         """Sequences that a replica runs at the same time, whatever its cache holds; None: as many as it holds."""
         return None

@@ -33,7 +33,7 @@ def pool_lines(pools: Sequence[Pool], rate: float) -> Iterator[str]:
     for pool in pools:
         what = "read prompts" if pool.sequences is None else "decode"
         most = "" if pool.requests_per_second is None else f", each {pool.requests_per_second:,.3g} requests/s at most"
-        held = "" if pool.sequences is None else f" with {count(pool.sequences, 'sequence')}"
+        held = "" if pool.sequences is None else f" with {count(pool.sequences, 'sequence')} on average"
         yield (
             f"{rate:,g} requests/s: at least {count(pool.replicas, 'replica')} that {what}, {count(pool.gpus, 'GPU')}"
             f"{most}{held} (a bound, by {pool.limited_by})"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.memory import Rank
     from kvcalc.memory.parts import Part
-    from kvcalc.scenario import Scenario
+    from kvcalc.scenario import Scenario, Workload
 
 
 @noun
@@ -71,10 +71,14 @@ class _Pass(NamedTuple):
 
 def prompt_of(scenario: Scenario) -> int:
     """Tokens of the prompt: of a mix the longest."""
-    workload = scenario.workload
+    return max(tokens for _, tokens in prompts(scenario.workload))
+
+
+def prompts(workload: Workload) -> tuple[tuple[Fraction, int], ...]:
+    """Tokens of the prompts, each with its share of all requests."""
     if workload.mix is not None:
-        return max(kind.input for kind in workload.mix.kinds)
-    return max(1, workload.context - workload.output)
+        return tuple((kind.share, kind.input) for kind in workload.mix.kinds)
+    return ((Fraction(1), max(1, workload.context - workload.output)),)
 
 
 def why_no_prefill_bound(scenario: Scenario) -> str | None:

@@ -1,8 +1,10 @@
 """How many requests are held at a time where so many arrive a second, and nobody says how long each takes.
 
-    batch = requests a second x (seconds to the first token + output tokens x seconds a token), by Little's law
+    batch = requests a second x (seconds to the first token + steps of its other tokens x seconds of a step), by
+    Little's law
 
-Both seconds are bounds: servers take longer, so at least so many are held.
+Both seconds are bounds, of a step with as many requests as are held, each somewhere in its output: servers take
+longer, so at least so many are held.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Ranks
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.note import note
 from kvcalc.units import MAX_BATCH
-from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
+from kvcalc.verbs.decode_bound import why_no_bound
 from kvcalc.verbs.deployment_search import smallest
-from kvcalc.verbs.prefill_bound import prefill_bound, prompt_of, why_no_prefill_bound
+from kvcalc.verbs.generating import generating
+from kvcalc.verbs.prefill_bound import prefill_bound, prompts, why_no_prefill_bound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
     from kvcalc.scenario import Scenario
+    from kvcalc.verbs.generating import Generating
 
 MOST_ACCELERATORS = 8
 """For which a number of requests is looked for."""
@@ -63,15 +68,17 @@ def sized_by_rate(scenario: Scenario, gpus: Sequence[Gpu], rate: Fraction) -> Sc
 
 def _held_on(scenario: Scenario, rate: Fraction) -> tuple[int, Fraction, str, Deployment]:
     """Requests, how long each takes, and where: on the smallest deployment that holds as many as arrive meanwhile."""
-    batch, deployment, settled = 1, None, False
+    batch, found, settled = 1, None, False
     for _ in range(MOST_STEPS):
-        asked = replace(scenario, workload=replace(scenario.workload, batch=batch))
-        if deployment is None or not settled:
+        if found is None or not settled:
+            asked = replace(scenario, workload=replace(scenario.workload, batch=batch))
             held = smallest(asked)
             if held is None:
                 raise KvcalcError(f"--rps: no deployment holds {batch:,} requests; give --latency S")
-            deployment = held.deployment
-        seconds = _seconds(asked, deployment)
+            if found is None or held.deployment != found[0]:
+                found = held.deployment, _served(asked, held.deployment)
+        deployment, served = found
+        seconds = served.seconds(max(Fraction(1), Fraction(batch, deployment.dp)))
         needed = max(1, int(-(-rate * seconds // 1)))
         if needed > MAX_BATCH:
             raise KvcalcError(f"--rps: {needed:,} requests at a time are beyond the limit of {MAX_BATCH:,}")
@@ -82,19 +89,28 @@ def _held_on(scenario: Scenario, rate: Fraction) -> tuple[int, Fraction, str, De
     raise KvcalcError(f"--rps: more requests arrive than {scenario.gpu.name} serves by the bounds; give --latency S")
 
 
-def _seconds(scenario: Scenario, deployment: Deployment) -> Fraction:
-    """What a request takes at least, of a mix on average over all kinds."""
+class _Served(NamedTuple):
+    """A request, of a mix on average over all kinds.
+
+    Attributes:
+        first: seconds to its first token.
+        others: of its other tokens; None where there are none.
+    """
+
+    first: Fraction
+    others: Generating | None
+
+    def seconds(self, held: Fraction) -> Fraction:
+        """What it takes at least where so many are held on its replica."""
+        return self.first + (self.others.steps.each * self.others.seconds(held) if self.others else 0)
+
+
+def _served(scenario: Scenario, deployment: Deployment) -> _Served:
     missing = why_no_bound(scenario, deployment) or why_no_prefill_bound(scenario)
-    step = None if missing else decode_bound(scenario, deployment)
-    if step is None:
+    if missing is not None:
         raise KvcalcError(f"--rps: how long a request takes has no bound ({missing}); give --latency S")
-    mix, ranks = scenario.workload.mix, Ranks(scenario)
-
-    def first(tokens: int) -> Fraction:
+    ranks, first = Ranks(scenario), Fraction(0)
+    for share, tokens in prompts(scenario.workload):
         bound = prefill_bound(scenario, deployment, ranks, tokens)
-        return Fraction(0) if bound is None else Fraction(bound.seconds)
-
-    each = Fraction(step.seconds_per_token)
-    if mix is None:
-        return first(prompt_of(scenario)) + scenario.workload.output * each
-    return sum((kind.share * (first(kind.input) + kind.output * each) for kind in mix.kinds), Fraction(0))
+        first += share * Fraction(0 if bound is None else bound.seconds)
+    return _Served(first, generating(scenario, deployment, ranks))

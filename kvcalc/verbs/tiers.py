@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError
 from kvcalc.noun import noun
 from kvcalc.record import Record
+from kvcalc.verbs.prefill_bound import prompt_of
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.engines.parked import Parked
-    from kvcalc.memory import Ranks
+    from kvcalc.memory import Rank, Ranks
     from kvcalc.scenario import Scenario
 
 UNIFIED = "unified"
@@ -111,14 +112,18 @@ def _seconds(one: Parked, link: Fraction | None, name: str, rate: Fraction | Non
 
 
 def handoff(ranks: Ranks, deployment: Deployment) -> Handoff | None:
-    """The hand-off of one request with the scenario's prompt; None unless asked for."""
+    """The hand-off of one request with the scenario's prompt, of a mix the longest; None unless asked for."""
     scenario = ranks.scenario
     rate = scenario.beside.handoff
     if rate is None:
         return None
-    each = ranks.of(deployment)
-    context = scenario.workload.context - scenario.workload.output
-    parts = {rank: rank.cache_bytes(2, context) - rank.cache_bytes(1, context) for rank in each}
+    parts = sent_by_rank(ranks, deployment, prompt_of(scenario))
     most = max(parts.values())
     whole = deployment.tp * sum(rank.stages_alike * part for rank, part in parts.items())
     return Handoff(whole, most, float(Fraction(most, rate)))
+
+
+def sent_by_rank(ranks: Ranks, deployment: Deployment, prompt: int) -> dict[Rank, int]:
+    """Bytes of a prompt's cache, by the kinds of ranks that have them."""
+    each = ranks.of(deployment)
+    return {rank: rank.cache_bytes(2, prompt) - rank.cache_bytes(1, prompt) for rank in each}

@@ -97,24 +97,29 @@ def test_a_rate_holds_as_many_as_arrive_while_one_is_served() -> None:
     batch, seconds = told["batch"], told["seconds"]
     assert found.workload.batch == batch == ceil(20 * seconds)
     best = found.deployments[0].deployment
-    again = kvcalc.estimate("llama-3-70b", batch=batch, tp=best.tp, **given)
-    assert again.prefill is not None
-    assert again.decode is not None
-    assert seconds == pytest.approx(again.prefill.seconds + 500 * again.decode.seconds_per_token)
+    prompt = kvcalc.estimate("llama-3-70b", tp=best.tp, **given).prefill
+    middle = kvcalc.estimate("llama-3-70b", batch=batch, context=4250, tp=best.tp).decode  # of 4,001 to 4,499 tokens
+    assert prompt is not None
+    assert middle is not None
+    assert seconds == pytest.approx(prompt.seconds + 499 * middle.seconds_per_token, rel=1e-4)
+    assert seconds <= prompt.seconds + 499 * middle.seconds_per_token
     given_wins = kvcalc.plan("llama-3-70b", rps=20, latency=30, **given)
     assert given_wins.workload.batch == 600
     assert [each.code for each in given_wins.notes if each.code.startswith("batch")] == ["batch-from-rate"]
 
 
 def test_a_rate_of_a_mix_takes_as_long_as_its_requests_on_average() -> None:
+    """99 steps over 1,001 to 1,099 tokens, or 299 over 3,001 to 3,299: with each number of tokens equally often."""
     found = kvcalc.plan("llama-3-8b", rps=10, mix="50%:1000+100,50%:3000+300")
-    batch = found.workload.batch
-    tp = found.deployments[0].deployment.tp
-    mixed = kvcalc.estimate("llama-3-8b", batch=batch, tp=tp, mix="50%:1000+100,50%:3000+300")
-    first = [kvcalc.estimate("llama-3-8b", context=tokens, tp=tp).prefill for tokens in (1000, 3000)]
-    assert mixed.decode is not None
-    seconds = sum((each.seconds for each in first if each), 0.0) / 2 + 200 * mixed.decode.seconds_per_token
-    assert batch == ceil(10 * seconds)
+    told: Any = next(each.data for each in found.notes if each.code == "batch-from-bound")
+    first = [kvcalc.estimate("llama-3-8b", context=tokens, tp=1).prefill for tokens in (1000, 3000)]
+    one, two = (kvcalc.estimate("llama-3-8b", batch=told["batch"], context=c, tp=1).decode for c in (1050, 3150))
+    assert one is not None
+    assert two is not None
+    step = (99 * one.seconds_per_token + 299 * two.seconds_per_token) / 398
+    seconds = sum((each.seconds for each in first if each), 0.0) / 2 + 199 * step
+    assert told["seconds"] == pytest.approx(seconds, rel=1e-3)
+    assert found.workload.batch == ceil(10 * told["seconds"])
 
 
 @pytest.mark.parametrize(

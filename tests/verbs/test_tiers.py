@@ -121,54 +121,6 @@ def test_the_handoff_is_of_the_prompt() -> None:
     assert found == kvcalc.estimate("llama-3-8b", tp=2, context=4096, handoff="50GB").handoff
 
 
-def test_pools_by_hand() -> None:
-    """Llama-3-8B on an H100 of 3,350 GB/s and 989.4 x 10^12 operations a second in bf16.
-
-    A prompt multiplies each token by the layers, the last by the head too, and attends to n (n + 1) / 2 pairs of
-    32 x 32 heads x 2 x 128; a request in the middle of its output reads 4,096 + 500 tokens.
-    """
-    layers, head = 8_030_261_248 - 2 * 128_256 * 4096, 128_256 * 4096
-    pairs = 4096 * 4097 // 2 * 32 * 32 * 2 * 128
-    computing = 2 * (layers * 4096 + head + pairs) / 989.4e12
-    asked: Any = {"gpu": "h100", "tp": 1, "input_tokens": 4096, "output_tokens": 1000}
-    found = kvcalc.capacity("llama-3-8b", **asked, rps=100, handoff="50GB")
-    prefill, decode = found.pools
-    assert prefill.requests_per_second == pytest.approx(1 / computing, rel=1e-3)
-    assert (prefill.replicas, prefill.gpus, prefill.limited_by) == (
-        -(-100 * computing // 1),
-        prefill.replicas,
-        "compute",
-    )
-    held = kvcalc.capacity("llama-3-8b", gpu="h100", tp=1, context=4596).sequences_at_temporary_low
-    assert held is not None
-    step = (2 * (layers + head) + held * 4596 * LLAMA_3_8B) / 3350e9
-    assert decode.sequences == held
-    assert decode.requests_per_second == pytest.approx(held / step / 1000, rel=1e-3)
-    assert decode.replicas == -(-100 * 1000 * step / held // 1)
-    slow = kvcalc.estimate("llama-3-8b", **asked, rps=100, handoff="1GB").pools[0]
-    assert slow.limited_by == "hand-off"
-    assert slow.requests_per_second == pytest.approx(1e9 / (4096 * LLAMA_3_8B))
-    assert slow.replicas == -(-100 * 4096 * LLAMA_3_8B // 10**9)
-
-
-def test_pools_need_requests_that_are_alike_and_bounded() -> None:
-    for options, told in (
-        ({"mix": "50%:1Ki+9,50%:2Ki+9"}, "--rps: kvcalc sizes pools for requests that are alike"),
-        ({"input_tokens": 10, "output_tokens": 9, "weights": "9GB"}, "--rps: there is no bound of a request"),
-    ):
-        asked: Any = options
-        with pytest.raises(KvcalcError, match=told):
-            kvcalc.estimate("llama-3-8b", rps=2, handoff="9GB", **asked)
-
-
-def test_replicas_that_share_experts_are_a_replica_of_a_pool() -> None:
-    options: Any = {"gpu": "h200", "input_tokens": 2048, "output_tokens": 500, "rps": 50, "handoff": "50GB"}
-    joined = kvcalc.estimate("deepseek-v3", tp=1, dp=8, ep=8, dp_attention=True, **options).pools
-    assert all(pool.gpus == 8 * pool.replicas for pool in joined)
-    apart = kvcalc.estimate("deepseek-v3", tp=8, dp=2, **options).pools
-    assert all(pool.gpus == 8 * pool.replicas for pool in apart)
-
-
 def test_nothing_is_said_unasked() -> None:
     found = kvcalc.estimate("llama-3-8b", context=4096)
     assert (found.tiers, found.handoff, found.pools) == ((), None, ())

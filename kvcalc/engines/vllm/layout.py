@@ -18,7 +18,7 @@ from kvcalc.engines.vllm.notes import notes
 from kvcalc.engines.vllm.padded import PACKED, UNPADDED, padded_block_bytes
 from kvcalc.engines.vllm.parked import parked
 from kvcalc.engines.vllm.placing import groups_on, rank_of, with_draft
-from kvcalc.engines.vllm.specs import FullAttention, Request, State
+from kvcalc.engines.vllm.specs import ChunkedLocal, FullAttention, Request, SlidingWindow, State
 from kvcalc.engines.vllm.stage_blocks import StageBlocks, StageGroup
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
@@ -109,6 +109,11 @@ class VllmLayout(Settled):
 
     def parked(self, tokens: int) -> Parked | None:
         return parked(self, tokens)
+
+    @property
+    def frees_read_prompts(self) -> bool:
+        """Of windows and chunks it counts tokens in flight; each step lets go of those that nothing attends to."""
+        return any(isinstance(spec, SlidingWindow | ChunkedLocal) for group in self.groups for spec in group.specs)
 
     @property
     def most_at_once(self) -> int:
