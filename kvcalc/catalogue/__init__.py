@@ -6,8 +6,9 @@ it says of the weights, `suggestions.py` what to offer instead). `yaml_reader.py
 each value; `validation.py` makes a model or a GPU of it.
 """
 
+from kvcalc.catalogue.found_model import FoundModel
 from kvcalc.catalogue.gpus import find_gpu, gpu_names, shipped_gpus
-from kvcalc.catalogue.models import FoundModel, find_model, meant_model, model_names, named_model, shipped_models
+from kvcalc.catalogue.models import find_model, meant_model, model_names, named_model, shipped_models
 from kvcalc.catalogue.shipped import CONFIGS
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.name_index import KnownName, known_names
-from kvcalc.catalogue.name_words import ADDED, UNSAID, Kind, Word, spelled, words_of
+from kvcalc.catalogue.name_words import ADDED, SIZE_CLASSES, UNSAID, Kind, Word, spelled, words_of
 from kvcalc.catalogue.suggestions import listed_differences, same_cache
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.told import ToldFormat, told_format
@@ -106,6 +106,12 @@ def _short(told: ToldFormat, known: list[KnownName], shown: str) -> ByName | Non
         paths = _distinct(name.path for name, unsaid in matched if unsaid <= left_out)
         if paths:
             return _only(paths, told, asked, shown=shown)
+    if any(word.kind is Kind.SIZE for word in asked):
+        paths = _distinct(
+            name.path for name, unsaid in matched if unsaid <= UNSAID | {Kind.NAME} and _is_sized(name, asked)
+        )
+        if paths:
+            return _only(paths, told, asked, shown=shown)
     left_out = UNSAID | {Kind.GENERATION}
     of_generations = [name for name, unsaid in matched if unsaid <= left_out]
     several = len({_generation(name) for name in of_generations}) > 1
@@ -146,6 +152,12 @@ def _is_size_of(label: str, parameters: int | None) -> bool:
     if size is None or parameters is None:
         return False
     return abs(float(size[1]) * _SIZES[size[2]] / parameters - 1) <= _ROUNDED
+
+
+def _is_sized(name: KnownName, asked: tuple[Word, ...]) -> bool:
+    """Whether a name says more than was asked for by words for sizes alone."""
+    wanted = {word.text for word in asked}
+    return all(word.text in wanted or word.text in SIZE_CLASSES for word in name.words if word.kind is Kind.NAME)
 
 
 def _generation(name: KnownName) -> tuple[str, ...]:

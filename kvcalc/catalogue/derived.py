@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvcalc.catalogue.models import GGUF_ENGINE, FoundModel
+from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.catalogue.typed_name import is_address
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_mix, is_plain

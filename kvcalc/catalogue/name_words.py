@@ -40,7 +40,11 @@ ADDED = frozenset({Kind.TRAINING, Kind.MAKER})
 
 _TRAINING = frozenset({"instruct", "chat", "it", "hf", "base", "pt", "text", "latest", "qat", "inst", "cloud"})
 _TRAINING |= {"abliterated", "uncensored", "heretic"}
+_TRAINING |= {"free", "nitro", "floor", "exacto", "online"}  # variants of OpenRouter, by how a request is routed
 _MAKERS = frozenset({"meta", "nvidia", "ibm", "google", "mistralai", "microsoft", "openai", "huihui"})
+
+SIZE_CLASSES = frozenset({"nano", "micro", "tiny", "mini", "small", "medium", "large"})
+"""Words of families for their sizes, which a number of parameters says as well: phi3:14b is Phi-3-medium."""
 
 _WORD = re.compile(
     r"""(?P<version>v\d+(?:\.\d+)*(?![a-z0-9]))

@@ -19,7 +19,7 @@ _ENCODERS = re.compile(
       | bge[-_](?:m3|small|base|large|micro|reranker[-_](?:base|large|v2[-_]m3))
       | (?:multilingual[-_])?e5[-_](?:small|base|large)
       | gte[-_](?:small|base|large|multilingual)
-      | nomic[-_]embed | mxbai[-_]embed | snowflake[-_]arctic[-_]embed | granite[-_]embedding
+      | embeddinggemma | nomic[-_]embed | mxbai[-_]embed | snowflake[-_]arctic[-_]embed | granite[-_]embedding
       | jina[-_](?:embeddings?[-_]v[23]|bert|colbert) | (?:mod(?:ern)?)?colbert | splade
       | (?:open)?clip[-_]vit | siglip2? | dinov[23] | wav2vec2 | hubert | vit[-_](?:base|large|huge))"""
     + _END,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.catalogue.models import FoundModel, named_model
+from kvcalc.catalogue.found_model import FoundModel
+from kvcalc.catalogue.models import named_model
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
 

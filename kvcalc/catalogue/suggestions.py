@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.access import is_closed
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.name_index import KnownName, known_names
 from kvcalc.catalogue.name_words import Kind, spelled, words_of
+from kvcalc.errors import NEXT
 from kvcalc.formats.by_name import find_format
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ MOST = 8
 """Models that a message lists."""
 
 _OFFERED = 3
-_ALIKE = 0.65
+_ALIKE = 0.75
+"""How near two names are spelled, at the least, that have no word in common."""
 
 
 def same_cache(models: Iterable[Model]) -> bool:
@@ -47,7 +50,8 @@ def listed_differences(shown: str, paths: list[Path]) -> tuple[str, ...]:
     listed = _listed(paths[:MOST], sizes=alike)
     more = len(paths) - MOST
     rest = (f"  and {more} more: kvcalc models list '{shown[:60]}'",) if more > 0 else ()
-    return (f"model: '{shown[:100]}' may be any of {len(paths)} models that {differing}:", *listed, *rest)
+    first = f"model: '{shown[:100]}' may be any of {len(paths)} models that {differing}:"
+    return (first, *listed, *rest, *step(f"estimate {paths[0].stem}"))
 
 
 def _listed(paths: list[Path], *, sizes: bool = False) -> tuple[str, ...]:
@@ -60,18 +64,32 @@ def _size_in_words(model: Model) -> str:
     return "parameters not known" if model.parameters is None else f"{model.parameters:,} parameters"
 
 
-def nearest_names(name: str) -> tuple[str, ...]:
-    """Lines of a hint with the nearest names; none where none is near.
+def step(words: str) -> tuple[str, ...]:
+    """The last line of a message: a command that helps; none where the machine's commands are not for who asks."""
+    return () if is_closed() else (f"{NEXT}kvcalc {words}",)
 
-    The difference is told where they do not all keep the same cache.
+
+class Nearest(NamedTuple):
+    """Names that may be meant.
+
+    Attributes:
+        paths: of their models' files, the nearest first.
+        lines: of a hint, which tells the difference where they do not all keep the same cache.
     """
+
+    paths: list[Path]
+    lines: tuple[str, ...]
+
+
+def nearest_names(name: str) -> Nearest | None:
+    """The nearest names; None where none is near."""
     paths = _nearest(name)
     if not paths:
-        return ()
+        return None
     hint = "did you mean " + " or ".join(f"'{path.stem}'" for path in paths) + "?"
     if len(paths) == 1 or same_cache(shipped.read_model(path) for path in paths):
-        return (hint,)
-    return (f"{hint} They keep different caches:", *_listed(paths))
+        return Nearest(paths, (hint,))
+    return Nearest(paths, (f"{hint} They keep different caches:", *_listed(paths)))
 
 
 def _nearest(name: str) -> list[Path]:

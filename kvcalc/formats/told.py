@@ -17,6 +17,7 @@ def _named(words: str, stored: str) -> tuple[re.Pattern[str], str]:
 
 
 _NAMES = (
+    _named(r"(?:qat[-_.])?(?:q[48]_0[-_.])?unquantized", "bf16"),
     _named(r"(?:ud[-_])?(?:qat[-_])?(?P<type>" + _Q + r")(?:[-_.](?:i1[-_.])?gguf)?", "{type}"),
     _named(r"(?:i1[-_.]|imatrix[-_.])?gguf", GGUF),
     _named(r"fp8[-_.]?blocks?|fp8[-_.]w8a8[-_.]block", "fp8_block"),

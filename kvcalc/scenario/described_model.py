@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import find_model
-from kvcalc.catalogue.models import FoundModel
+from kvcalc.catalogue.found_model import FoundModel
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import COMPUTE_FORMATS

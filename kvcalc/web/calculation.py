@@ -25,7 +25,7 @@ from kvcalc.web.form import FIELDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.catalogue.models import FoundModel
+    from kvcalc.catalogue.found_model import FoundModel
     from kvcalc.verbs.estimate_result import Estimate
 
 UNIT = "GiB"

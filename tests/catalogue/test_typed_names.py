@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 
 import pytest
 from conftest import DATA, Kvcalc
@@ -49,6 +50,13 @@ def test_where_caches_differ_the_models_are_listed(kvcalc: Kvcalc, typed: str, l
     assert (told.code, told.stdout) == (2, "")
     for each in listed:
         assert each in told.stderr
+
+
+@for_each("typed", ["llama4", "gtp-oss-20b", "mistral-7b-v0.4", "nobody/knows-it", "phi3:3.8b"])
+def test_a_refusal_ends_with_a_command_that_works(kvcalc: Kvcalc, typed: str) -> None:
+    last = kvcalc("estimate", typed).stderr.splitlines()[-1]
+    assert last.startswith("next: kvcalc ")
+    assert kvcalc(*shlex.split(last.removeprefix("next: kvcalc "))).code == 0
 
 
 def test_where_they_do_not_the_newest_is_taken() -> None:
@@ -106,6 +114,7 @@ def test_no_architecture_is_guessed(kvcalc: Kvcalc, typed: str) -> None:
         ("nomic-embed-text", "is an encoder by its name, which keeps no cache"),
         ("sentence-transformers/all-MiniLM-L6-v2", "keeps no cache"),
         ("BAAI/bge-m3", "keeps no cache"),
+        ("embeddinggemma:300m", "keeps no cache"),
         ("FacebookAI/xlm-roberta-base", "keeps no cache"),
         ("snowflake-arctic-embed:335m", "keeps no cache"),
         ("intfloat/e5-mistral-7b-instruct", "no file, name or hub id"),

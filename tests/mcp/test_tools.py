@@ -275,7 +275,7 @@ DOORS = {
     "kvcalc/catalogue/gpu_table.py": "a table that ships",
     "kvcalc/catalogue/compact.py": "a table that ships",
     "kvcalc/catalogue/hub_ids.py": "model files that ship",
-    "kvcalc/catalogue/models.py": "the text of a file that was read before",
+    "kvcalc/catalogue/found_model.py": "the text of a file that was read before",
     "kvcalc/importers/config_json/defaults.py": "a table that ships",
     "kvcalc/importers/paths.py": "asks before",
     "kvcalc/verification/devices.py": "tables of the system that nobody names",

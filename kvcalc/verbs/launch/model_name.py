@@ -11,7 +11,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
 
 if TYPE_CHECKING:
-    from kvcalc.catalogue.models import FoundModel
+    from kvcalc.catalogue.found_model import FoundModel
 
 HUB = "hf:"
 NAME_ONE = "name the repository as hf:ORG/NAME, or the folder of a checkpoint"
