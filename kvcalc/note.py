@@ -131,6 +131,7 @@ _CODES = {
     # measurements of speed
     "bench-in-fp32": "caches are measured in fp32, since the processor does not multiply bf16 itself",
     "bench-left-out": "a mechanism is not measured, and why",
+    "bench-no-feed-forward": "whole layers are not measured, and why",
     "bench-window": "prefill is not measured of layers with a window or chunks",
     "bench-above-bound": "attention is faster than the bound of what was measured of the machine",
     # what a verification does not prove

@@ -41,6 +41,7 @@ FP8 = {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}
 ELSEWHERE = {
     "bench-in-fp32": "speed/test_bench.py",
     "bench-left-out": "speed/test_bench.py",
+    "bench-no-feed-forward": "speed/test_feed_forward.py",
     "bench-window": "speed/test_bench.py",
     "bench-above-bound": "speed/test_bench.py",
     "trace-sorted": "verbs/test_demand.py",

@@ -16,10 +16,7 @@ _WHAT = (
     "bytes and operations are what a step needs at least, by kvcalc's formulas; of MLA with the expansion absorbed. "
     "The bound is the longer of bytes / read bandwidth and operations / matrix rate."
 )
-_PROJECTIONS = (
-    "+ projections: with those of query, key, value and output, and the new row stored. The rest of a layer, its "
-    "feed-forward network, is the same under every mechanism and is not measured."
-)
+_PROJECTIONS = "+ projections: with those of query, key, value and output, and the new row stored."
 _VERDICTS = {"held": Tone.GOOD, "not here": Tone.BAD}
 
 
@@ -36,7 +33,7 @@ def bench_view(result: Bench, unit: str) -> View:
     if result.offload is not None:
         blocks.append(_offload(result.offload, unit))
     blocks.append(_claims(result.claims))
-    blocks.append(Lines((_WHAT, _PROJECTIONS)))
+    blocks.append(Lines((_WHAT, _PROJECTIONS, *_network(result.feed_forward))))
     return View(tuple(blocks))
 
 
@@ -92,7 +89,23 @@ def _parts(result: Bench) -> Grid:
         name = f"{each.mechanism} (own)" if each.own else each.mechanism
         rows.append(_part(name, "attention", each.attention, each.speedup_over_mha, weight=Weight.PLAIN))
         rows.append(_part("", "+ projections", each.with_projections, None, weight=Weight.PART))
+        if each.whole_layer is not None:
+            rows.append(_part("", "whole layer", each.whole_layer, _speed_up(result, each), weight=Weight.PART))
     return Grid(columns, tuple(rows))
+
+
+def _network(label: str | None) -> tuple[str, ...]:
+    if label is None:
+        return ()
+    chosen = ", whose experts are dealt out in turn" if "experts" in label else ""
+    return (f"whole layer: with norms and a feed-forward network of {label}{chosen}.",)
+
+
+def _speed_up(result: Bench, measured: Measured) -> float | None:
+    """MHA's whole layer over this one."""
+    mha = next((each.whole_layer for each in result.rows if each.mechanism == "mha"), None)
+    own = measured.whole_layer
+    return None if mha is None or own is None else mha.median_s / own.median_s
 
 
 def _part(name: str, what: str, part: Part, speedup_over_mha: float | None, *, weight: Weight) -> Row:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from kvcalc.errors import CannotRunError
+from kvcalc.speed.feed_forward import normed, rest_of_layer
 from kvcalc.speed.layer import error_of, is_right, kept_of, layer_step, module_of, query_of
 from kvcalc.speed.paths import Facts, paths_of
 from kvcalc.speed.rates import Machine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kvcalc.speed.case import Case
+    from kvcalc.speed.feed_forward import FeedForward
     from kvcalc.speed.layer import Module
     from kvcalc.speed.paths import Path, Query
     from kvcalc.speed.rates import Timed
@@ -87,17 +89,21 @@ class Filled(NamedTuple):
         queries: list[Query] = [query_of(self.module, x_BTD, 0) for x_BTD in self.x]
         return lambda turn: prepared[turn % len(prepared)](queries[turn % len(queries)])
 
-    def whole(self, path: Path) -> Callable[[int], Tensor]:
-        """A step of the layer, likewise."""
+    def with_projections(self, path: Path) -> Callable[[int, Tensor], Tensor]:
+        """A step of attention with its projections on an input (B, 1, D), likewise."""
         kept = kept_of(self.module, self.rows[0])
         prepared = [(path.prepare(kept._replace(rows=rows)), rows) for rows in self.rows]
         last = next(iter(self.rows[0].values())).shape[1] - 1
 
-        def run(turn: int) -> Tensor:
+        def run(turn: int, x_BTD: Tensor) -> Tensor:
             attend, rows = prepared[turn % len(prepared)]
-            return layer_step(self.module, attend, rows, self.x[turn % len(self.x)], last)
+            return layer_step(self.module, attend, rows, x_BTD, last)
 
         return run
+
+    def input(self, turn: int) -> Tensor:
+        """An input (B, 1, D) of one turn after another."""
+        return self.x[turn % len(self.x)]
 
 
 def filled(bench: Bench, case: Case, path: Path, positions: int, copies: int, module: Module) -> Filled:
@@ -116,13 +122,14 @@ def filled(bench: Bench, case: Case, path: Path, positions: int, copies: int, mo
     return Filled(module, rows, x)
 
 
-def decode(bench: Bench, case: Case, times_larger: int) -> tuple[Measured, Path]:
+def decode(bench: Bench, case: Case, times_larger: int, networks: list[FeedForward]) -> tuple[Measured, Path]:
     """A mechanism's figures, without its speed-up, and the path that is the fastest.
 
     Args:
         bench: where and how.
         case: what.
         times_larger: of the processor's caches, that the caches together must be.
+        networks: feed-forward networks that take turns; none where they are not measured.
 
     Raises:
         CannotRunError: no path works here, or times spread too far.
@@ -145,9 +152,21 @@ def decode(bench: Bench, case: Case, times_larger: int) -> tuple[Measured, Path]
         raise CannotRunError(f"{case.name}: no path works here ({told})")
     path, timed = best
     data = filled(bench, case, path, positions, copies, module)
-    whole = bench.watch.timed(f"{case.name}, with projections", data.whole(path))
+    attend = data.with_projections(path)
+    projected = bench.watch.timed(f"{case.name}, with projections", lambda turn: attend(turn, data.input(turn)))
     weights = sum(weight.numel() for weight in module.parameters() if weight.dim() > 1)
     cost = (size + weights * bench.dtype.itemsize, case.operations(context) + 2 * weights * case.sequences)
+    whole = None
+    if networks:
+
+        def layer(turn: int) -> Tensor:
+            x_BTD = data.input(turn)
+            return rest_of_layer(x_BTD, attend(turn, normed(x_BTD)), networks[turn % len(networks)])
+
+        timed_whole = bench.watch.timed(f"{case.name}, the whole layer", layer)
+        more = networks[0].network
+        read = cost[0] + more.parameters(case.sequences) * bench.dtype.itemsize
+        whole = bench.part(timed_whole, read, cost[1] + 2 * more.multiply_adds(case.sequences))
     chosen = tuple(_chosen(each) if each.name == path.name else each for each in tried)
     found = Measured(
         mechanism=case.name,
@@ -163,7 +182,8 @@ def decode(bench: Bench, case: Case, times_larger: int) -> tuple[Measured, Path]
         layers=case.layers,
         positions=positions,
         copies=copies,
-        with_projections=bench.part(whole, *cost),
+        with_projections=bench.part(projected, *cost),
+        whole_layer=whole,
         paths=chosen,
     )
     return found, path

@@ -36,7 +36,7 @@ class Tried(Record):
 
 @noun
 class Part(Timed):
-    """A decode step of attention alone, or with its projections.
+    """A decode step of attention alone, with its projections, or of a whole layer.
 
     Attributes:
         bytes: that it must read, at least.
@@ -79,6 +79,8 @@ class Measured(Record):
         positions: rows of each sequence that a step reads.
         copies: caches that took turns, so that none lay in the processor's caches.
         with_projections: a step of projections, the new row, attention and the output projection.
+        whole_layer: that between two norms, and the feed-forward network; None where its widths are not known or its
+            weights do not fit.
         paths: all that were tried.
     """
 
@@ -96,6 +98,7 @@ class Measured(Record):
     positions: int
     copies: int
     with_projections: Part
+    whole_layer: Part | None
     paths: tuple[Tried, ...]
 
 
@@ -195,6 +198,7 @@ class Bench(Result):
     Attributes:
         machine: what it was measured on; in JSON its figures.
         cache_dtype: the format that caches were kept and computed in.
+        feed_forward: the network of the whole layers; None where they were not measured.
         rows: the mechanisms.
         offload: None unless asked for.
     """
@@ -205,6 +209,7 @@ class Bench(Result):
     model: ModelSummary
     workload: WorkloadSummary
     cache_dtype: str
+    feed_forward: str | None
     rows: tuple[Measured, ...]
     growth: tuple[Growth, ...]
     claims: tuple[Claim, ...]

@@ -14,6 +14,7 @@ from kvcalc.scenario.scenario import cache_format
 from kvcalc.speed.case import cases_of, format_of
 from kvcalc.speed.claims import claims, with_claims
 from kvcalc.speed.decode import Bench, decode
+from kvcalc.speed.feed_forward import FeedForward, Network, network_of
 from kvcalc.speed.growth import decode_growth, prefill_growth
 from kvcalc.speed.machine import TIMES_LARGER, has_bf16, measured_machine, refuse_a_change
 from kvcalc.speed.offload import offloaded, sequences_away
@@ -79,13 +80,15 @@ def run(
         machine = measured_machine(device, DTYPES[name], watch, least=least)
         device.release()
         bench = Bench(device, DTYPES[name], watch, machine, compiling)
-        _refuse_without_headroom(bench, cases, times_larger)
+        spare = _refuse_without_headroom(bench, cases, times_larger)
+        network = _network_that_fits(bench, cases[0], times_larger, spare)
+        networks = [] if isinstance(network, str) else _networks(bench, network, cases[0].sequences, times_larger)
         measured: list[Measured] = []
         growth: list[Growth | None] = []
         paths: dict[str, Path] = {}
         for done, case in enumerate(cases):
             progress("measuring mechanisms", done, len(cases))
-            found, paths[case.name] = decode(bench, case, times_larger)
+            found, paths[case.name] = decode(bench, case, times_larger, networks)
             measured.append(found)
             growth.append(decode_growth(bench, case, paths[case.name], found, times_larger))
             growth.append(prefill_growth(bench, case))
@@ -104,11 +107,12 @@ def run(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary.of(scenario.workload),
         cache_dtype=name,
+        feed_forward=None if isinstance(network, str) else network.label,
         rows=with_claims(measured, found_of_claims),
         growth=known,
         claims=found_of_claims,
         offload=away,
-        notes=(*scenario.notes, *notes, *_notes(cases, left_out, measured)),
+        notes=(*scenario.notes, *notes, *_notes(cases, left_out, network, measured)),
     )
 
 
@@ -125,15 +129,18 @@ def _in_a_format_that_is_fast(scenario: Scenario, device: Device) -> tuple[Scena
     return replace(scenario, cache_format=chosen), (said,)
 
 
-def _refuse_without_headroom(bench: Bench, cases: list[Case], times_larger: int) -> None:
+def _refuse_without_headroom(bench: Bench, cases: list[Case], times_larger: int) -> int | None:
     """Stop before anything is allocated that does not fit.
+
+    Returns:
+        Bytes that the largest of the mechanisms leaves free; None where that is not known.
 
     Raises:
         CannotRunError: a mechanism's caches need more than is free; the mechanisms that fit are named.
     """
     free = bench.device.free_bytes()
     if free is None:
-        return
+        return None
     needed = {case.name: _needed(bench, case, times_larger) for case in cases}
     too_large = [name for name, size in needed.items() if size > free]
     if too_large:
@@ -144,6 +151,25 @@ def _refuse_without_headroom(bench: Bench, cases: list[Case], times_larger: int)
             f"{name}: measuring it takes {needed[name]:,} bytes, and {free:,} are free; "
             f"{would}a smaller --batch or --context"
         )
+    return free - max(needed.values())
+
+
+def _network_that_fits(bench: Bench, case: Case, times_larger: int, spare: int | None) -> Network | str:
+    """The model's feed-forward network; or why it is not measured."""
+    network = network_of(case.scenario.model)
+    if isinstance(network, str) or spare is None:
+        return network
+    size = network.parameters(case.sequences) * bench.dtype.itemsize
+    needed = bench.device.needed_bytes([size] * bench.copies(size, times_larger))
+    if needed <= spare:
+        return network
+    return f"the feed-forward network ({network.label}) takes {needed:,} bytes, and {max(0, spare):,} are free"
+
+
+def _networks(bench: Bench, network: Network, tokens: int, times_larger: int) -> list[FeedForward]:
+    """As many as together are so much larger than the processor's caches."""
+    copies = bench.copies(network.parameters(tokens) * bench.dtype.itemsize, times_larger)
+    return [FeedForward(network, tokens, bench.device.torch_device, bench.dtype) for _ in range(copies)]
 
 
 def _needed(bench: Bench, case: Case, times_larger: int) -> int:
@@ -164,9 +190,13 @@ def _with_speed_ups(measured: list[Measured]) -> list[Measured]:
     return [replace(each, speedup_over_mha=base / each.attention.median_s) for each in measured]
 
 
-def _notes(cases: list[Case], left_out: dict[str, str], measured: list[Measured]) -> Iterator[Note]:
+def _notes(
+    cases: list[Case], left_out: dict[str, str], network: Network | str, measured: list[Measured]
+) -> Iterator[Note]:
     for name, reason in left_out.items():
         yield note("bench-left-out", f"{name} is not measured: it {reason}", mechanism=name, reason=reason)
+    if isinstance(network, str):
+        yield note("bench-no-feed-forward", f"whole layers are not measured: {network}", reason=network)
     if any(case.layer.span for case in cases):
         spans = next(case.layer.label for case in cases if case.layer.span)
         yield note("bench-window", f"prefill is not measured of layers with a span: {spans}", layer=spans)
