@@ -112,6 +112,23 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any], is_model
     except KvcalcError as error:
         from kvcalc.catalogue.next_step import with_next_step  # noqa: PLC0415  # only where something went wrong
 
-        raise with_next_step(error, shown, lambda more: import_path(path, shown, more), assumed, is_model) from error
+        def attempt(more: Mapping[str, Any]) -> object:
+            return import_path(path, shown, more)
+
+        raise with_next_step(error, shown, attempt, assumed, is_model, _config_beside(path, shown)) from error
     engine = GGUF_ENGINE if is_gguf(path) else None
     return FoundModel(found.model, shown, path, found, found.notes, engine)
+
+
+def _config_beside(path: Path, shown: str) -> str | None:
+    """The config.json in a file's folder, as the user would name it; None where there is no other that can be read."""
+    from kvcalc.importers import import_path  # noqa: PLC0415  # for start-up time
+
+    other = path.with_name(_CONFIG_FILE)
+    if path.name == _CONFIG_FILE or not holds_model(other):
+        return None
+    try:
+        import_path(other, shown, {})
+    except KvcalcError:
+        return None
+    return shown.removesuffix(path.name) + _CONFIG_FILE

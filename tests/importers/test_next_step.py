@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from config_files import LLAMA
+from config_files import LLAMA, refusal
 from test_config_refusals import ELSEWHERE, REFUSALS
 
 if TYPE_CHECKING:
@@ -51,3 +51,32 @@ def test_a_step_takes_what_the_message_lets_a_user_assume(tmp_path: Path, kvcalc
     assert step("n_kv_heads") == "kvcalc estimate FILE --assume num_key_value_heads=8"
     assert step("adapter") == "kvcalc estimate meta-llama/Meta-Llama-3-8B"
     assert step("'glm5_next' is a model whose indexer pools keys") == "kvcalc models schema"
+
+
+def test_a_file_beside_a_config_leads_to_it(tmp_path: Path, kvcalc: Kvcalc) -> None:
+    quantised = tmp_path / "hf_quant_config.json"
+    quantised.write_text(json.dumps({"quantization": {"quant_algo": "FP8"}}), encoding="utf-8")
+    alone = kvcalc("estimate", str(quantised)).stderr
+    assert "a list of what is quantised; name the config.json beside it" in alone
+    assert alone.endswith("next: kvcalc models schema\n")
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
+    step = kvcalc("estimate", str(quantised)).stderr.rpartition("next: kvcalc ")[2]
+    assert shlex.split(step) == ["estimate", str(tmp_path / "config.json")]
+    assert kvcalc(*shlex.split(step)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("named", "family"),
+    [
+        ("LlamaForSequenceClassification", "llama"),
+        ("LlamaModelForScore", "llama"),
+        ("GPT2LMHeadCustomModel", None),
+        ("TFGPT2LMHeadModel", "gpt2"),
+        ("T5WithLMHeadModel", "t5"),
+        ("RWForCausalLM", "falcon"),
+        ("UnheardOfForCausalLM", None),
+    ],
+)
+def test_a_file_without_a_type_is_read_by_the_class_that_it_names(named: str, family: str | None) -> None:
+    said = refusal({**{k: v for k, v in LLAMA.items() if k != "model_type"}, "architectures": [named]})
+    assert f"--assume model_type={family or 'NAME'} reads it as" in said

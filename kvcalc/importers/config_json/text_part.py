@@ -24,7 +24,9 @@ from kvcalc.importers.config_json.wrappers import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_CLASS_SUFFIX = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration|Model)$")
+_CLASS_SUFFIX = re.compile(r"((Model)?For[A-Z]\w*|(With|Custom)?LMHeadModel|(Reward|Encoder|DoubleHeads)?Model)$")
+_BY_OTHER_NAME: Mapping[str, str] = {"rw": "falcon", "llavallama": "llava_llama", "llavamistral": "llava_mistral"}
+"""Families by names that their first classes had."""
 
 
 def text_model(outer: dict[str, Any], shown: str, assumed: Mapping[str, Any]) -> Config:
@@ -103,6 +105,6 @@ def by_class(outer: Mapping[str, Any]) -> str:
     """How a user says which family a file belongs to, with a suggestion by the class that it names."""
     named = outer.get("architectures")
     first = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
-    plain = {name.replace("_", "").replace("-", ""): name for name in FAMILIES}
-    found = plain.get(_CLASS_SUFFIX.sub("", first).lower())
+    plain = {**{name.replace("_", "").replace("-", ""): name for name in FAMILIES}, **_BY_OTHER_NAME}
+    found = plain.get(_CLASS_SUFFIX.sub("", first.removeprefix("TF").removeprefix("Flax")).lower())
     return f"--assume model_type={found} reads it as {first}" if found else BY_TYPE
