@@ -73,6 +73,7 @@ def _quantity(entry: dict[str, Any]) -> Decimal:
     per_rank = entry.get("per_rank", False)
     figures = {
         "bytes_per_token": answer.cache.bytes_per_token,
+        "bytes_per_token_at_context": answer.cache.bytes_per_token_at_context,
         "cache_bytes": answer.cache.bytes_per_rank if per_rank else answer.cache.bytes,
         "entries_bytes": sum(term.bytes for term in answer.cache.terms if not term.path.endswith("_state")),
         "state_bytes_per_sequence": answer.cache.state_bytes_per_sequence,
@@ -117,6 +118,7 @@ def test_figures_cover_every_mechanism_and_quantity() -> None:
     assert mechanisms >= {"mha", "mqa", "gqa", "mla", "gated_deltanet", "kda", "short_conv", "lightning", "compressed"}
     assert {entry["quantity"] for entry in ENTRIES} == {
         "bytes_per_token",
+        "bytes_per_token_at_context",
         "cache_bytes",
         "elements_per_token",
         "elements_per_token_per_layer",

@@ -14,18 +14,22 @@ from kvcalc.term import Factor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_OF_ENTRIES = ("shared_entries", "overlap", "index_head_dim", "index_topk")
+
 
 @noun(kw_only=True)
 class Compressed(Mechanism):
-    """Attention over a window and over compressed entries (DeepSeek-V4, CSA and HCA): a key is its own value.
+    """Attention over a window and over compressed entries (DeepSeek-V4 and V4.1): a key is its own value.
 
     Attributes:
         head_dim: elements of an entry, of which all heads read the same.
         sliding_window: the last tokens whose entries are kept as they are.
-        compress_ratio: tokens that a compressed entry stands for; None where the window is all.
+        compress_ratio: tokens that a compressed entry stands for; None where the window is all. Of 1 nothing waits.
+        shared_entries: whether an earlier layer keeps the entries, and the indexer's keys, that this one reads.
         overlap: whether an entry also reads the tokens of the entry before it: then tokens have two vectors, one for
             each of the entries that read it.
         index_head_dim: width of an indexer's compressed key, where there is one.
+        index_of_entries: whether such a key is made of an entry, so that nothing of its own waits.
         index_n_heads: the indexer's query heads.
         index_topk: how many compressed entries a token reads, chosen by the indexer.
         qk_rope_head_dim: elements of an entry that are rotated.
@@ -36,11 +40,14 @@ class Compressed(Mechanism):
     keeps: ClassVar[str] = (
         "an entry of the last sliding_window tokens (kv), one for every compress_ratio tokens (compressed_kv), and in "
         "fp32 what the next of those will be made of: a vector and its scores for each of the last compress_ratio "
-        "tokens, with overlap two of both for twice as many (compressor_state); with an indexer the same of its keys"
+        "tokens, with overlap two of both for twice as many (compressor_state); with an indexer the same of its keys, "
+        "or the keys alone where they are made of entries (index_of_entries); of entries that an earlier layer keeps "
+        "(shared_entries) only the window"
     )
     source: ClassVar[str] = (
         "DeepSeek-V4, section 2.3; transformers 5.24, models/deepseek_v4/modeling_deepseek_v4.py, DeepseekV4CSACache "
-        "and DeepseekV4HCACache; what is not compressed yet: vLLM 0.33.0, vllm/models/deepseek_v4/compressor.py"
+        "and DeepseekV4HCACache; what is not compressed yet: vLLM 0.33.0, vllm/models/deepseek_v4/compressor.py; "
+        "shared entries: DeepSeek-V4.1-Flash, inference/model.py, Attention, Compressor and Indexer"
     )
     example: ClassVar[str] = (
         "DeepSeek-V4-Flash at 131,072 tokens in bf16: a layer with compress_ratio 4 keeps 128 x 512 x 2 + 32,768 x "
@@ -53,8 +60,10 @@ class Compressed(Mechanism):
     head_dim: Dim
     sliding_window: Dim
     compress_ratio: Dim | None = None
+    shared_entries: bool = False
     overlap: bool = False
     index_head_dim: Dim | None = None
+    index_of_entries: bool = False
     index_n_heads: Dim | None = None
     index_topk: Dim | None = None
     q_lora_rank: Dim | None = None
@@ -64,26 +73,42 @@ class Compressed(Mechanism):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_state_formats(None, self.state_dtype)
-        if self.compress_ratio is None and (self.overlap or self.index_head_dim is not None):
-            named = "overlap" if self.overlap else "index_head_dim"
-            raise ValueError(f"{named}: goes with compress_ratio, of a layer that has compressed entries")
-        for name in ("index_n_heads", "index_topk"):
-            if getattr(self, name) is not None and self.index_head_dim is None:
-                raise ValueError(f"{name}: goes with index_head_dim, of a layer that has an indexer")
+        if self.compress_ratio is None:
+            self._check_without("compress_ratio, of a layer that has compressed entries", _OF_ENTRIES)
+        if self.shared_entries or self.compress_ratio == 1:
+            self._check_without("entries that this layer pools of several tokens", ("overlap", "state_dtype"))
+        if self.index_head_dim is None:
+            others = ("index_of_entries", "index_n_heads", *(() if self.shared_entries else ("index_topk",)))
+            self._check_without("index_head_dim, of a layer that has an indexer", others)
         if self.qk_rope_head_dim is not None and self.qk_rope_head_dim > self.head_dim:
             raise ValueError("qk_rope_head_dim: must be at most head_dim")
+
+    def _check_without(self, what: str, names: tuple[str, ...]) -> None:
+        """Fields that only go with something which this layer lacks."""
+        for name in names:
+            if getattr(self, name):
+                raise ValueError(f"{name}: goes with {what}")
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether it keeps compressed entries itself."""
+        return self.compress_ratio is not None and not self.shared_entries
 
     def cached(self) -> tuple[CachedTensor, ...]:
         width = Factor("head_dim", self.head_dim)
         window = CachedTensor("kv", (width,), last=Factor("sliding_window", self.sliding_window))
-        if self.compress_ratio is None:
+        if self.compress_ratio is None or self.shared_entries:
             return (window,)
-        every = Factor("compress_ratio", self.compress_ratio)
-        found = [window, CachedTensor("compressed_kv", (width,), every=every), self._state("compressor_state", width)]
+        pools = self.compress_ratio > 1
+        every = Factor("compress_ratio", self.compress_ratio) if pools else None
+        found = [window, CachedTensor("compressed_kv", (width,), every=every)]
+        if pools:
+            found.append(self._state("compressor_state", width))
         if self.index_head_dim is not None:
             width = Factor("index_head_dim", self.index_head_dim)
-            keys = CachedTensor("index_k", (width,), role=Role.INDEX, format="fp8_block128", every=every)
-            found += [keys, self._state("index_state", width)]
+            found.append(CachedTensor("index_k", (width,), role=Role.INDEX, format="fp8_block128", every=every))
+            if pools and not self.index_of_entries:
+                found.append(self._state("index_state", width))
         return tuple(found)
 
     def _state(self, name: str, width: Factor) -> CachedTensor:
@@ -99,12 +124,15 @@ class Compressed(Mechanism):
         return (*latent_projections(hidden_size, self.head_dim, self.q_lora_rank), *self._compressing(hidden_size))
 
     def _compressing(self, hidden_size: int) -> Iterator[Projection]:
-        vectors = 2 * (1 + self.overlap)
-        if self.compress_ratio is not None:
+        vectors = 1 if self.compress_ratio == 1 else 2 * (1 + self.overlap)
+        if self.has_entries:
             yield Projection("compressor's projections", vectors * self.head_dim, hidden_size)
         if self.index_head_dim is not None:
             name = "indexer's projections"
-            yield Projection(name, vectors * self.index_head_dim, hidden_size)
+            if self.index_of_entries and self.has_entries:
+                yield Projection(name, self.index_head_dim, self.head_dim)
+            elif self.has_entries:
+                yield Projection(name, vectors * self.index_head_dim, hidden_size)
             if self.index_n_heads is not None:
                 yield Projection(name, self.index_n_heads * self.index_head_dim, self.q_lora_rank or hidden_size)
                 yield Projection(name, self.index_n_heads, hidden_size)
@@ -135,6 +163,8 @@ class Compressed(Mechanism):
         if self.compress_ratio is None:
             return found
         found += f", 1 per {self.compress_ratio:,}{' overlapping' if self.overlap else ''}"
+        found += " of an earlier layer" if self.shared_entries else ""
         found += "" if self.index_head_dim is None else f", index {self.index_head_dim}"
+        found += " of entries" if self.index_of_entries else ""
         found += "" if self.index_topk is None else f", top {self.index_topk:,}"
         return found if self.state_dtype is None else f"{found}, state {self.state_dtype}"

@@ -1,7 +1,8 @@
 """Compressed attention: a window of entries, and pooled entries of all before. Letters of shapes are in base.py.
 
-Source: DeepSeek-V4, section 2.3; transformers 5.24, models/deepseek_v4/modeling_deepseek_v4.py. There each head has a
-sink beside the scores, the output is rotated back, and its projection is low-rank: none changes what is kept.
+Source: DeepSeek-V4, section 2.3; transformers 5.24, models/deepseek_v4/modeling_deepseek_v4.py; DeepSeek-V4.1-Flash,
+inference/model.py. There each head has a sink beside the scores, the output is rotated back, its projection is
+low-rank, and V4.1's later indexers choose within blocks that an earlier one has chosen: none changes what is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from kvcalc.model.span import Window
 from kvcalc.reference.base import ReferenceParts, Rows, copy_columns, copy_rows, heads_of
-from kvcalc.reference.compressor import EPSILON, Compressor
+from kvcalc.reference.compressor import EPSILON, Compressor, KeysOfEntries
 from kvcalc.reference.functional import positions, rotate, softmax, split_heads, textbook_mask, visible
 from kvcalc.reference.indexer import Scorer
 from kvcalc.reference.stored_as import COMPRESSED, FP8_DS_V4, INDEX_KEYS, state_in_fp32
@@ -29,7 +30,10 @@ _STATES = state_in_fp32("vLLM 0.33.0, vllm/models/deepseek_v4/compressor.py, Com
 
 
 class CompressedAttention(ReferenceParts):
-    """Queries of every head read the same entries, each of which is its own value."""
+    """Queries of every head read the same entries, each of which is its own value.
+
+    A layer that reads an earlier layer's entries is here its window alone: those entries are the earlier layer's.
+    """
 
     small = {  # noqa: RUF012  # declared as a class variable in the base
         "head_dim": 8,
@@ -65,12 +69,16 @@ class CompressedAttention(ReferenceParts):
         self.kv_proj = nn.Linear(hidden_size, self.head_dim, bias=False)
         self.kv_norm = nn.RMSNorm(self.head_dim, eps=EPSILON)
         self.o_proj = nn.Linear(queries, hidden_size, bias=False)
-        self.compressor = self.indexer = self.index_compressor = None
-        if mechanism.compress_ratio is not None:
-            self.compressor = self._compressor(self.head_dim)
+        self.compressor = self.indexer = self.index_compressor = self.index_keys = None
+        if mechanism.compress_ratio is None or mechanism.shared_entries:
+            return
+        self.compressor = self._compressor(self.head_dim)
         if mechanism.index_head_dim is not None:
             width, heads = mechanism.index_head_dim, mechanism.index_n_heads or self.num_heads
-            self.index_compressor = self._compressor(width)
+            if mechanism.index_of_entries:
+                self.index_keys = KeysOfEntries(width, self.head_dim, mechanism.compress_ratio, self.rope)
+            else:
+                self.index_compressor = self._compressor(width)
             self.indexer = Scorer(hidden_size, heads, width, self.rope, mechanism.index_topk)
 
     def _compressor(self, width: int) -> Compressor:
@@ -78,29 +86,33 @@ class CompressedAttention(ReferenceParts):
         return Compressor(self.hidden_size, width, dims.compress_ratio, self.rope, overlap=dims.overlap)
 
     @property
-    def compressors(self) -> dict[str, tuple[str, Compressor]]:
-        """What waits in a ring -> the entries that are made of it, and by what."""
-        found = {
-            "compressor_state": ("compressed_kv", self.compressor),
-            "index_state": ("index_k", self.index_compressor),
-        }
-        return {name: (entry, each) for name, (entry, each) in found.items() if each is not None}
+    def makers(self) -> dict[str, Compressor]:
+        """What pools tokens, by what waits for it."""
+        found = {"compressor_state": self.compressor, "index_state": self.index_compressor}
+        return {name: each for name, each in found.items() if each is not None}
 
     @property
     def pooled(self) -> tuple[str, ...]:  # type: ignore[override]  # those that this layer has
-        return tuple(self.compressors)
-
-    @property
-    def rings(self) -> Mapping[str, int | None]:
-        return {"kv": self.window, **dict.fromkeys(self.compressors, self.stride + self.reach)}
+        return tuple(self.makers) if self.stride > 1 else ()
 
     @property
     def entries(self) -> tuple[str, ...]:
-        return tuple(entry for entry, _ in self.compressors.values())
+        return self._made if self.stride > 1 else ()
+
+    @property
+    def _made(self) -> tuple[str, ...]:
+        if self.compressor is None:
+            return ()
+        return ("compressed_kv",) if self.indexer is None else ("compressed_kv", "index_k")
+
+    @property
+    def rings(self) -> Mapping[str, int | None]:
+        waiting = dict.fromkeys(self.pooled, self.stride + self.reach)
+        return {"kv": self.window, **waiting, **({} if self.stride > 1 else dict.fromkeys(self._made))}
 
     @property
     def stride(self) -> int:
-        return self.mechanism.compress_ratio or 1
+        return 1 if self.compressor is None else self.compressor.ratio
 
     @property
     def reach(self) -> int:
@@ -109,8 +121,8 @@ class CompressedAttention(ReferenceParts):
     def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
         """kv (B, T, K), and what waits for its entry: (B, T, 2 x vectors, K)."""
         at_T = positions(x_BTD, start)
-        waiting = {name: each.states(x_BTD, at_T) for name, (_, each) in self.compressors.items()}
-        return {"kv": self._window_entries(x_BTD, at_T), **waiting}
+        states = {name: each.states(x_BTD, at_T) for name, each in self.makers.items()}
+        return {"kv": self._window_entries(x_BTD, at_T), **(states if self.stride > 1 else self.pool(states, start))}
 
     def _window_entries(self, x_BTD: Tensor, at_T: Tensor) -> Tensor:
         return self._rotated(self.kv_norm(self.kv_proj(x_BTD)).unsqueeze(2), at_T).squeeze(2)
@@ -126,7 +138,15 @@ class CompressedAttention(ReferenceParts):
 
     def pool(self, rows: Mapping[str, Tensor], first: int) -> dict[str, Tensor]:
         """compressed_kv (B, T, K) and index_k (B, T, I)."""
-        return {entry: each.entries(rows[name], first) for name, (entry, each) in self.compressors.items()}
+        if self.compressor is None:
+            return {}
+        latents = self.compressor.latents(rows["compressor_state"], first)
+        found = {"compressed_kv": self.compressor.rotated(latents, first)}
+        if self.index_keys is not None:
+            found["index_k"] = self.index_keys.keys(latents, first)
+        elif self.index_compressor is not None:
+            found["index_k"] = self.index_compressor.entries(rows["index_state"], first)
+        return found
 
     def attend(self, x_BTD: Tensor, start: int, rows: Mapping[str, Rows]) -> Tensor:
         """One softmax over the window and the entries that are chosen."""
@@ -155,15 +175,21 @@ class CompressedAttention(ReferenceParts):
         entries_BSK = self._window_entries(x_BTD, at_T)
         mask = textbook_mask(tokens, last, Window(self.window), x_BTD.device).expand(len(x_BTD), -1, -1)
         if self.compressor is not None:
-            entries_BSK = torch.cat((entries_BSK, self.compressor.textbook(x_BTD, at_T)), 1)
+            latents_BSK = self.compressor.textbook_latents(x_BTD, at_T)
+            entries_BSK = torch.cat((entries_BSK, self.compressor.rotated(latents_BSK, 0)), 1)
             ends_S = at_T[self.stride - 1 :: self.stride]
             readable_TS = ends_S.unsqueeze(0) <= at_T[-last:].unsqueeze(1)
             chosen = readable_TS.expand(len(x_BTD), -1, -1)
-            if self.indexer is not None and self.index_compressor is not None:
-                keys = self.index_compressor.textbook(x_BTD, at_T)
+            if self.indexer is not None:
+                keys = self._textbook_keys(x_BTD, at_T, latents_BSK)
                 chosen = self.indexer.unsurpassed(x_BTD[:, -last:], at_T[-last:], keys, readable_TS)
             mask = torch.cat((mask, chosen), -1)
         return self._read(self._queries(x_BTD[:, -last:], at_T[-last:]), entries_BSK, mask)
+
+    def _textbook_keys(self, x_BTD: Tensor, at_T: Tensor, latents_BSK: Tensor) -> Tensor:
+        if self.index_compressor is not None:
+            return self.index_compressor.textbook(x_BTD, at_T)
+        return self.index_keys.keys(latents_BSK, 0)  # type: ignore[union-attr]  # an indexer has one or the other
 
     def shard(self, rank: int, tp: int) -> Self:
         """The rank's heads. No entry has heads, so every rank computes and keeps all of them."""

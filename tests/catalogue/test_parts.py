@@ -11,7 +11,7 @@ import kvcalc
 
 with (DATA / "compressed_facts.csv").open(encoding="utf-8", newline="") as file:
     FACTS = {row["name"]: row for row in csv.DictReader(file)}
-NAMES = {*FACTS, "minimax-m3"}
+NAMES = {*FACTS, "minimax-m3", "deepseek-v4.1-flash"}
 """Every model whose facts are here."""
 
 
@@ -49,6 +49,23 @@ def test_what_a_token_adds_in_the_long_run(name: str) -> None:
     found = kvcalc.estimate(name, context=10_000).cache
     assert found.bytes_per_token_at_context == of_4 * (1024 + 132) // 4 + of_128 * 1024 // 128
     assert found.lower_bound
+
+
+@pytest.mark.parametrize("context", [1, 2, 7, 128, 1_000_003])
+def test_deepseek_v4_1_keeps_entries_in_four_of_its_layers(context: int) -> None:
+    """Layers 2, 8 and 14 keep one for two tokens, layer 20 one for each (kv_source_layer_ids of its config.json)."""
+    pairs = context // 2 * (1024 + 132) + min(context, 2) * 4 * 2 * 512
+    found = kvcalc.estimate("deepseek-v4.1-flash", batch=3, context=context, cache_dtype="bf16").cache
+    assert found.bytes == 3 * (40 * min(context, 128) * 1024 + 3 * pairs + context * (1024 + 132))
+
+
+def test_deepseek_v4_1_has_as_many_parameters_as_its_report_says() -> None:
+    """552B of the backbone, of which a token of decoding passes through 16B (arXiv 2609.19969)."""
+    model = kvcalc.load_model("deepseek-v4.1-flash")
+    tables = sum(part.parameters for part in model.weights if part.part == "tables of n-grams")
+    assert ((model.parameters or 0) - (model.tower_parameters or 0) - tables) // 10**8 == 5518
+    assert (model.active_parameters or 0) // 10**8 == 167
+    assert model.mtp_layers is None
 
 
 def test_minimax_m3_keeps_an_indexers_keys_in_bf16_beside_its_heads() -> None:

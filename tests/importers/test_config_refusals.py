@@ -15,6 +15,21 @@ from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.importers import import_config
 from kvcalc.model.model import Model
 
+V41: dict[str, Any] = {
+    **LLAMA,
+    "model_type": "deepseek_v41_text",
+    "head_dim": 64,
+    "sliding_window": 16,
+    "q_lora_rank": 32,
+    "qk_rope_head_dim": 16,
+    "index_head_dim": 16,
+    "index_n_heads": 2,
+    "index_topk": 4,
+    "compress_ratios": [2, 2],
+    "kv_source_layer_ids": [0],
+    "index_source_layer_ids": [0],
+}
+
 REFUSALS: dict[str, dict[str, Any]] = {
     "model_type 'lama' is not known; did you mean": {**LLAMA, "model_type": "lama"},
     "model_type 'zzz' is not known": {**LLAMA, "model_type": "zzz"},
@@ -32,7 +47,10 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "'glm5_next' is a model whose indexer pools keys": {**LLAMA, "model_type": "glm5_next"},
     "'qwen4_exp_text' is a model whose indexer pools keys": {**LLAMA, "model_type": "qwen4_exp_text"},
     "'step5' is a model whose indexer pools keys": {**LLAMA, "model_type": "step5"},
-    "'deepseek_v41' is a model whose layers read each other's": {"model_type": "deepseek_v41", "text_config": LLAMA},
+    "compress_ratios has 4, and DeepSeek-V4.1 knows ratios of 1 and 2": {**V41, "compress_ratios": [4, 0]},
+    "kv_source_layer_ids has layers that index_source_layer_ids lacks": {**V41, "index_source_layer_ids": [1]},
+    "layer 1 has compress_ratio 1, and no layer of kv_source_layer_ids is": {**V41, "compress_ratios": [2, 1]},
+    "layer 0 is a source, and has compress_ratio 0": {**V41, "compress_ratios": [0, 0]},
     "compress_ratios has 2, and its class knows ratios of 4 and 128": {
         **LLAMA,
         "model_type": "deepseek_v4",

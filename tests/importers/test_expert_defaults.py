@@ -16,7 +16,7 @@ from kvcalc.importers.config_json.expert_defaults import EXPERT_DEFAULTS
 from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
 from kvcalc.model.model import Model
 
-NO_CLASS = {"bailing_moe", "dbrx", "deepseek", "minimax_m1", "minimax_text_01"}
+NO_CLASS = {"bailing_moe", "dbrx", "deepseek", "deepseek_v41_text", "minimax_m1", "minimax_text_01"}
 """Families without a class in transformers, or one that cannot be built (DBRX's): they have no defaults here."""
 
 COUNTED = [each for each in EXPERT_DEFAULTS if each in ANATOMIES and each not in NO_CLASS]

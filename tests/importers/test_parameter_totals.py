@@ -125,6 +125,22 @@ def test_gemma_4_without_embeddings_of_each_layer_says_zero_or_null() -> None:
     assert imported({**values, "hidden_size_per_layer_input": None}).parameters == imported(values).parameters
 
 
+def test_deepseek_v4_1_is_counted_with_its_tables_of_n_grams() -> None:
+    """Of each layer and matrix as inference/model.py has it; a token passes through no table but the embedding."""
+    hidden, latent, width, heads, inner = 5120, 1280, 512, 64, 2304
+    attention = hidden * (latent + width) + latent * heads * width + 1024 * heads * width + 8 * 1024 * hidden
+    mixing = 2 * (24 * 4 * hidden + 24 + 3)
+    layer = attention + latent + width + heads + 385 * 3 * hidden * inner + 384 * hidden + 384 + 2 * hidden + mixing
+    entries = (3 * 2 + 1) * hidden * width + 4 * (width + width * 128 + 128)
+    choosing = 8 * (latent * 32 * 128 + hidden * 32)
+    tables = (384_006_168 + 384_016_682) * 256
+    joining = 2 * (24 * 256 * 5 * hidden + 2 * 4 * hidden)
+    total = 40 * layer + entries + choosing + tables + joining + 2 * 129_280 * hidden + hidden
+    model = imported(CONFIGS["deepseek-ai/DeepSeek-V4.1-Flash"]["text_config"] | {"tie_word_embeddings": False})
+    assert model.parameters == total == 748_494_669_424
+    assert model.active_parameters == total - tables - 40 * 378 * 3 * hidden * inner
+
+
 def test_experts_in_a_narrower_space_are_active_as_published() -> None:
     values = CONFIGS["nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16"]
     assert imported(values).active_parameters == 56_058_818_560

@@ -21,6 +21,7 @@ NO_CLASS = {
     "baichuan",
     "bailing_moe",
     "chatglm",
+    "deepseek_v41",
     "internlm2",
     "kimi_k3",
     "minimax_m3",

@@ -41,6 +41,21 @@ def test_rows_of_other_layers() -> None:
     assert held(model_of(HEAVY), context=1000, cache_dtype="compressed_kv=fp8") == 16 * 128 + 31 * 64 + 32 * 512
 
 
+def test_rows_of_layers_that_share_entries() -> None:
+    """DeepSeek-V4.1: keys are made of entries, an entry of one token waits for nothing, readers keep their window."""
+    indexed: dict[str, Any] = {"index_head_dim": 128, "index_of_entries": True, "index_n_heads": 2, "index_topk": 8}
+    pairs, single = (Compressed(**{**FIELDS, "compress_ratio": ratio}, **indexed) for ratio in (2, 1))
+    reader = Compressed(**{**FIELDS, "compress_ratio": 2}, shared_entries=True, index_topk=8)
+    chooser = Compressed(
+        **{**FIELDS, "compress_ratio": 1}, shared_entries=True, **{**indexed, "index_of_entries": False}
+    )
+    assert held(model_of(pairs), context=1001) == 16 * 128 + 500 * (128 + 132) + 2 * 4 * 2 * 64
+    assert held(model_of(single), context=1001) == 16 * 128 + 1001 * (128 + 132)
+    assert held(model_of(reader), context=1001) == held(model_of(chooser), context=1001) == 16 * 128
+    assert len({layer.label for layer in (pairs, single, reader, chooser)}) == 4
+    assert [layer.positions(1001) for layer in (pairs, single, reader, chooser)] == [16 + 8] * 4
+
+
 def test_ranks_hold_entries_whole_or_take_them_in_turn() -> None:
     model = model_of(SPARSE)
     assert held(model, context=1000, tp=4) == held(model, context=1000)
@@ -79,6 +94,10 @@ def test_a_capacity_is_what_fits_to_the_token() -> None:
         ({"compress_ratio": None, "overlap": True}, "overlap: goes with compress_ratio"),
         ({"compress_ratio": None, "index_head_dim": 128}, "index_head_dim: goes with compress_ratio"),
         ({"index_topk": 8}, "index_topk: goes with index_head_dim"),
+        ({"compress_ratio": None, "shared_entries": True}, "shared_entries: goes with compress_ratio"),
+        ({"shared_entries": True, "overlap": True}, "overlap: goes with entries that this layer pools"),
+        ({"compress_ratio": 1, "overlap": True}, "overlap: goes with entries that this layer pools"),
+        ({"index_of_entries": True}, "index_of_entries: goes with index_head_dim"),
         ({"compress_ratio": 0}, "compress_ratio: must be at least 1"),
         ({"qk_rope_head_dim": 65}, "qk_rope_head_dim: must be at most head_dim"),
         ({"state_dtype": "fp8"}, "state_dtype: states are kept in fp32, bf16, fp16"),

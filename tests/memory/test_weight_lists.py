@@ -19,6 +19,7 @@ LISTED = {
     "deepseek-v3.2-exp": (671_877_929_216, 0),
     "deepseek-v4-flash": (284_332_230_231, 0),
     "deepseek-v4-pro": (1_572_997_179_491, 0),
+    "deepseek-v4.1-flash": (748_494_669_424, 411_842_560 + 73_410_560 + 3 * 5_120 + 40 * 384),
     "devstral-2-123b-2512": (125_025_988_608, 0),  # as wide and deep as Mistral-Medium-3.5's text model
     "gemma-3n-e2b": (
         4_435_182_688 + 10 * (2 * 2_048 * 2 * 256 + 256),
@@ -105,7 +106,7 @@ def test_a_lists_tables_have_the_models_dims(name: str) -> None:
 
     assert (tables["embedding"].place, tables["embedding"].parameters) == ("embedding", table)
     assert next(iter(tables)) == "embedding"  # the first is the one that a tied head uses
-    assert set(tables) - {"embedding", "output head", "per-layer embeddings"} == set()
+    assert set(tables) - {"embedding", "output head", "per-layer embeddings", "tables of n-grams"} == set()
     assert ("output head" in tables) is not model.tie_word_embeddings
     if "output head" in tables:
         assert (tables["output head"].place, tables["output head"].parameters) == ("head", table)

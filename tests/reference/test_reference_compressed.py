@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from kvcalc.mechanisms import Compressed
+from kvcalc.reference.base import initialise
+from kvcalc.reference.compressed import CompressedAttention
 from kvcalc.reference.compressor import Compressor
 from kvcalc.reference.functional import positions
 
@@ -80,3 +83,31 @@ def test_its_cache_holds_as_many_entries(config: Any, tokens: int) -> None:
     assert entries == {"compressor": tokens // 4, "indexer": tokens // 4}
     assert heavy.compressed_kv["compressor"].shape[1:] == (tokens // 8, 16)
     assert heavy.buffer_kv["compressor"].shape[1] == tokens % 8
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_entries_and_keys_of_v4_1_are_those_of_its_own_code(ratio: int) -> None:
+    """DeepSeek-V4.1-Flash, inference/model.py, Compressor.forward and Indexer.forward, group by group.
+
+    The first group stands at position 0, where a rotation changes nothing; of the others the still elements are equal.
+    """
+    dims: Any = {"num_heads": 2, "head_dim": 16, "sliding_window": 4, "qk_rope_head_dim": 4, "index_topk": 3}
+    indexed: Any = {"index_head_dim": 8, "index_n_heads": 2, "index_of_entries": True}
+    layer = CompressedAttention(Compressed(**dims, **indexed, compress_ratio=ratio), 32).double()
+    initialise(layer, 1)
+    assert layer.compressor is not None
+    assert layer.index_keys is not None
+    torch.nn.init.zeros_(layer.compressor.position_bias)
+    x_BTD = torch.randn(2, 7, 32, dtype=torch.float64)
+    with torch.no_grad():
+        kept = layer.keep(x_BTD, 0)
+        found = kept if ratio == 1 else layer.pool({"compressor_state": kept["compressor_state"][:, :6]}, 0)
+        for number in range(7 // ratio):
+            group = x_BTD[:, number * ratio : (number + 1) * ratio]
+            gate = layer.compressor.gate_proj(group).softmax(dim=1)
+            latent = layer.compressor.kv_norm((layer.compressor.kv_proj(group) * gate).sum(1))
+            key = layer.index_keys.k_norm(layer.index_keys.k_proj(latent))
+            for name, expected in (("compressed_kv", latent), ("index_k", key)):
+                still = slice(None) if number == 0 else slice(expected.shape[-1] - 4)
+                torch.testing.assert_close(found[name][:, number][..., still], expected[..., still])
+    assert set(layer.rings) == {"kv", *(("compressor_state",) if ratio == 2 else ("compressed_kv", "index_k"))}

@@ -11,7 +11,7 @@ from samples import SAMPLES, TENSORS, model_of, named
 from torch import Tensor
 
 import kvcalc
-from kvcalc.mechanisms import KINDS, Attention, CachedTensor
+from kvcalc.mechanisms import KINDS, Attention, CachedTensor, Mechanism
 from kvcalc.reference import REFERENCES, KeepsNothing, ReferenceAttention, ReferenceParts, ReferenceState
 from kvcalc.reference.packing import PACKED
 from kvcalc.verification.decoding import TOLERANCE
@@ -36,10 +36,11 @@ def test_every_kind_has_a_reference_module_of_its_own() -> None:
     assert {sample.kind for sample in SAMPLES if REFERENCES[type(sample)] is KeepsNothing} == {"shared", "none"}
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=named)
-def test_a_sample_keeps_all_that_its_kind_can(sample: Attention) -> None:
-    """What its reference module declares how to store is what the sample keeps."""
-    assert {tensor.name for tensor in sample.cached()} == set(REFERENCES[type(sample)].stored_as)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
+def test_samples_keep_all_that_their_kind_can(kind: type[Mechanism]) -> None:
+    """What its reference module declares how to store is what samples of it keep."""
+    kept = {tensor.name for sample in SAMPLES if type(sample) is kind for tensor in sample.cached()}
+    assert kept == set(REFERENCES[kind].stored_as)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=named)

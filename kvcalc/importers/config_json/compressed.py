@@ -1,4 +1,4 @@
-"""Compressed attention: DeepSeek-V4, whose layers keep a window of entries and one more for every few tokens."""
+"""Compressed attention: DeepSeek-V4 and V4.1, whose layers keep a window of entries and others for every few tokens."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ SPARSE, HEAVY = "compressed_sparse_attention", "heavily_compressed_attention"
 _OVERLAPPING, _HEAVY_RATIO = 4, 128
 """The ratios that the model's class and vLLM know (vllm/models/deepseek_v4/compressor.py, CompressorStateCache). At the
 first alone entries overlap, and have an indexer."""
+
+_PAIRS = 2
+"""The ratio of DeepSeek-V4.1 at which tokens are pooled; at 1 each has an entry of its own."""
 
 
 def deepseek_v4(config: Config) -> list[ImportedLayer]:
@@ -45,12 +48,62 @@ def deepseek_v4(config: Config) -> list[ImportedLayer]:
     return [ImportedLayer((kinds[ratio],)) for ratio in ratios]
 
 
-def _block(config: Config, ratio: Sourced) -> AttentionBlock:
-    fields = [
+def deepseek_v41(config: Config) -> list[ImportedLayer]:
+    """compress_ratios has 0, 1 or 2 for each layer, and others name the layers whose entries and choices are read.
+
+    A layer with a ratio reads the entries of the last of kv_source_layer_ids up to it, and what the last of
+    index_source_layer_ids has chosen; an indexer that makes no keys reads those of the entries.
+
+    Raises:
+        KvcalcError: another ratio, a list of another length, or layers whose entries no layer makes.
+    """
+    config.ignore("num_key_value_heads", "candidate_source_layer_id")  # what indexers choose among is not kept
+    ratios, layers = config.numbers("compress_ratios"), num_layers(config)
+    if len(ratios) < layers or any(ratios[layers:]):
+        raise config.refusal(f"compress_ratios is a list of {len(ratios)}, for {layers} layers")
+    for ratio in sorted(set(ratios) - {0, 1, _PAIRS}):
+        raise config.refusal(f"compress_ratios has {ratio}, and DeepSeek-V4.1 knows ratios of 1 and 2 only")
+    sources, choosers = (set(config.numbers(f"{each}_source_layer_ids")) for each in ("kv", "index"))
+    if not sources <= choosers:
+        raise config.refusal("kv_source_layer_ids has layers that index_source_layer_ids lacks")
+    found = []
+    for number, ratio in enumerate(ratios[:layers]):
+        source = max((each for each in sources if each <= number), default=None)
+        if ratio and (source is None or ratios[source] != ratio):
+            raise config.refusal(f"layer {number} has compress_ratio {ratio}, and no layer of kv_source_layer_ids is")
+        if not ratio and number in choosers:
+            raise config.refusal(f"layer {number} is a source, and has compress_ratio 0")
+        found.append(ImportedLayer((_sharing(config, ratio, keeps=source == number, chooses=number in choosers),)))
+    return found
+
+
+def _sharing(config: Config, ratio: int, *, keeps: bool, chooses: bool) -> AttentionBlock:
+    """A layer of DeepSeek-V4.1."""
+    fields = _window(config)
+    config.ignore("index_head_dim", "index_n_heads", "index_topk")
+    if ratio:
+        fields.append(("compress_ratio", Sourced(ratio, "compress_ratios")))
+        if not keeps:
+            fields.append(("shared_entries", Sourced(value=True, reason="kv_source_layer_ids")))
+        if chooses:
+            fields += [(name, config.count(name)) for name in ("index_head_dim", "index_n_heads")]
+        if keeps:
+            fields.append(("index_of_entries", Sourced(value=True, reason="kv_source_layer_ids")))
+        fields.append(("index_topk", config.count("index_topk")))
+    fields += [("q_lora_rank", config.count("q_lora_rank")), ("qk_rope_head_dim", config.count("qk_rope_head_dim"))]
+    return AttentionBlock("compressed", tuple(fields))
+
+
+def _window(config: Config) -> list[tuple[str, Sourced]]:
+    return [
         ("num_heads", config.count(*HEADS)),
         ("head_dim", config.count("head_dim")),
         ("sliding_window", config.tokens("sliding_window")),
     ]
+
+
+def _block(config: Config, ratio: Sourced) -> AttentionBlock:
+    fields = _window(config)
     if ratio.value:
         fields.append(("compress_ratio", ratio))
     config.ignore("index_head_dim", "index_n_heads", "index_topk")

@@ -62,7 +62,8 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
             yield field, found
     yield from expert_fields(config)
     drafts = config.optional_count("num_nextn_predict_layers", "mtp_num_hidden_layers", least=0, most=10**4)
-    if drafts is not None and drafts.value:
+    blocks = config.optional_count("dspark_block_size", least=0)  # DeepSeek-V4.1's draft a block at once, otherwise
+    if drafts is not None and drafts.value and not (blocks and blocks.value):
         yield "mtp_layers", drafts
     tied = either(config, outer, "tie_word_embeddings", "tie_embedding")
     if tied is not None:

@@ -77,7 +77,7 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
         "pix2struct": "pix2struct_text_model",
         **dict.fromkeys((*DECODERS, "pi0", "qwen2_5_omni", "qwen3_omni_moe")),
         "qwen2_5_omni_thinker": "qwen2_5_omni_text",
-        **dict.fromkeys(("llava_llama", "qwen3_asr_thinker")),  # which transformers lacks, and whose part says its type
+        **dict.fromkeys(("llava_llama", "qwen3_asr_thinker", "deepseek_v41")),  # not transformers': their part says
         "qwen3_omni_moe_thinker": "qwen3_omni_moe_text",
     }
 )
@@ -120,12 +120,10 @@ _YAML = "write the model as YAML by hand (kvcalc models schema)"
 _LINEAR = f"of flash-linear-attention, whose states kvcalc does not import; {_YAML}"
 
 _POOLED = "a model whose indexer pools keys over several tokens, which kvcalc does not express yet"
-_SHARED_ENTRIES = "a model whose layers read each other's compressed entries, which kvcalc does not express yet"
 
 NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
     {
         **_all("glm5_next glm5_next_text qwen4_exp qwen4_exp_text step5 step5_vl", _POOLED),
-        **_all("deepseek_v41 deepseek_v41_text", _SHARED_ENTRIES),
         **_all("rwkv rwkv6 rwkv7 recurrent_gemma hgrn hgrn2", _GATES),
         **_all("gla gsa gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
         **_all("t5gemma t5gemma2", _ENCODER),

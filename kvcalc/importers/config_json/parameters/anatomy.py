@@ -237,6 +237,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             router_bias=True,
         ),
         "deepseek_v4": Anatomy(mlp_bias=Flag("mlp_bias")),
+        "deepseek_v41_text": Anatomy(router_bias=True),
         **dict.fromkeys(("deepseek_v3", "kimi_k2", "deepseek_v32", "glm_moe_dsa"), _LATENT),
         **dict.fromkeys(("glm4_moe_lite", "mistral4", "youtu", "sarvam_mla"), _LATENT),
         "minicpm3": _LATENT._replace(mlp_bias=Flag("mlp_bias")),

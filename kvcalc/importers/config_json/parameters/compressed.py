@@ -1,6 +1,6 @@
 """Parameters of compressed attention, and of the residual streams around its layers.
 
-Source: transformers 5.24.0, models/deepseek_v4/modeling_deepseek_v4.py.
+Source: transformers 5.24.0, models/deepseek_v4/modeling_deepseek_v4.py; DeepSeek-V4.1-Flash, inference/model.py.
 """
 
 from __future__ import annotations
@@ -24,13 +24,21 @@ def compressed(config: Config, block: AttentionBlock) -> int:
     total: int = hidden * latent + latent + latent * heads * width + hidden * width + width + heads
     outputs = config.count("o_groups").value * config.count("o_lora_rank").value
     total += outputs * heads * width // config.count("o_groups").value + hidden * outputs
-    if "compress_ratio" in sizes:
-        total += _compressor(hidden, width, sizes)
+    if "compress_ratio" in sizes and "shared_entries" not in sizes:
+        total += _gated(hidden, width, sizes) if "index_of_entries" in sizes else _compressor(hidden, width, sizes)
     if "index_head_dim" in sizes:
-        queries = sizes["index_n_heads"]
-        total += _compressor(hidden, sizes["index_head_dim"], sizes)
-        total += latent * queries * sizes["index_head_dim"] + hidden * queries
+        queries, keys = sizes["index_n_heads"], sizes["index_head_dim"]
+        total += latent * queries * keys + hidden * queries
+        if "index_of_entries" in sizes:
+            total += width * keys + keys
+        elif "shared_entries" not in sizes:
+            total += _compressor(hidden, keys, sizes)
     return total
+
+
+def _gated(hidden: int, width: int, sizes: dict[str, int]) -> int:
+    """Vectors of a token and a norm, and a gate where several tokens are pooled."""
+    return hidden * width * (1 if sizes["compress_ratio"] == 1 else 2) + width
 
 
 def _compressor(hidden: int, width: int, sizes: dict[str, int]) -> int:
@@ -42,6 +50,27 @@ def _compressor(hidden: int, width: int, sizes: dict[str, int]) -> int:
 def hyper_connections(config: Config, _: Anatomy, layers: Sequence[ImportedLayer]) -> int:
     """Of hc_mult residual streams: what mixes them before attention and before the experts, and at the end."""
     streams, hidden = config.count("hc_mult").value, config.count(*HIDDEN).value
+    return int(_mixing(streams, hidden, len(layers)) + streams * streams * hidden + streams + 1)
+
+
+def _mixing(streams: int, hidden: int, layers: int) -> int:
     mixed = (streams + 2) * streams
-    each = mixed * streams * hidden + mixed + 3
-    return int(2 * len(layers) * each + streams * streams * hidden + streams + 1)
+    return 2 * layers * (mixed * streams * hidden + mixed + 3)
+
+
+def streams_and_ngrams(config: Config, _: Anatomy, layers: Sequence[ImportedLayer]) -> int:
+    """Of DeepSeek-V4.1: what mixes residual streams, and tables of n-grams with what puts their rows into the streams.
+
+    A token looks up a row of each of engram_n_heads heads for n-grams of 2 to engram_max_ngram_size tokens.
+    """
+    streams, hidden = config.count("hc_mult").value, config.count(*HIDDEN).value
+    rows = config.count("engram_n_heads").value * (config.count("engram_max_ngram_size").value - 1)
+    width = rows * config.count("engram_head_dim").value
+    joined = width * hidden * (streams + 1) + 2 * streams * hidden
+    places = len(config.numbers("engram_layer_ids"))
+    return int(_mixing(streams, hidden, len(layers)) + ngram_tables(config) + places * joined)
+
+
+def ngram_tables(config: Config) -> int:
+    """The tables' rows, of which a token reads a few."""
+    return int(sum(config.numbers("engram_num_embeddings")) * config.count("engram_head_dim").value)

@@ -9,7 +9,11 @@ from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
 from kvcalc.importers.config_json.parameters.attention import attention_parameters, holds
-from kvcalc.importers.config_json.parameters.compressed import hyper_connections
+from kvcalc.importers.config_json.parameters.compressed import (
+    hyper_connections,
+    ngram_tables,
+    streams_and_ngrams,
+)
 from kvcalc.importers.config_json.parameters.draft import draft_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters, longcat_feed_forward
 from kvcalc.importers.config_json.parameters.gemma import gemma3n_more, gemma4_feed_forward, gemma4_more
@@ -69,7 +73,8 @@ def count_parameters(config: Config, layers: Sequence[ImportedLayer], above: Abo
     more = _MORE.get(config.model_type)
     total += 0 if more is None else more(config, anatomy, layers)
     total += norms * hidden * (2 if anatomy.norm_bias else 1) + _ends(config, anatomy, above, tied=tied)
-    return Counted(total, total - feed_forward.idle)
+    looked_up = _LOOKED_UP.get(config.model_type)
+    return Counted(total, total - feed_forward.idle - (looked_up(config) if looked_up else 0))
 
 
 _FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], FeedForward | None]] = {
@@ -83,11 +88,15 @@ _FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]]
 
 _MORE: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], int]] = {
     "deepseek_v4": hyper_connections,
+    "deepseek_v41_text": streams_and_ngrams,
     "gemma3n_text": gemma3n_more,
     "gemma4_text": gemma4_more,
     "gemma4_unified_text": gemma4_more,
 }
 """Families with parts that no other has."""
+
+_LOOKED_UP: Mapping[str, Callable[[Config], int]] = {"deepseek_v41_text": ngram_tables}
+"""Of those parts, tables beside the embedding: a token passes through a few rows, which do not count as active."""
 
 
 def _counted_here(config: Config, anatomy: Anatomy) -> bool:
