@@ -9,7 +9,7 @@ import pytest
 from conftest import texts
 
 from kvcalc.importers import import_config
-from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
+from kvcalc.importers.config_json.parameters.anatomies import ANATOMIES
 
 if TYPE_CHECKING:
     from conftest import Kvcalc

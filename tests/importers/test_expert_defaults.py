@@ -13,7 +13,7 @@ from kvcalc import KvcalcError
 from kvcalc.importers import import_config
 from kvcalc.importers.config_json import read as reader
 from kvcalc.importers.config_json.expert_defaults import EXPERT_DEFAULTS
-from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
+from kvcalc.importers.config_json.parameters.anatomies import ANATOMIES
 from kvcalc.model.model import Model
 
 NO_CLASS = {"bailing_moe", "dbrx", "deepseek", "deepseek_v41_text", "minimax_m1", "minimax_text_01"}

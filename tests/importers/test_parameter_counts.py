@@ -13,7 +13,7 @@ from conftest import DATA
 from kvcalc import load_model
 from kvcalc.catalogue import model_names
 from kvcalc.importers import import_config
-from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
+from kvcalc.importers.config_json.parameters.anatomies import ANATOMIES
 from kvcalc.model.model import Model
 
 CONFIGS: dict[str, dict[str, Any]] = {

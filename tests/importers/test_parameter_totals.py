@@ -11,7 +11,7 @@ from config_files import CONFIGS
 from conftest import DATA
 
 from kvcalc.importers import import_config
-from kvcalc.importers.config_json.parameters.anatomy import ANATOMIES
+from kvcalc.importers.config_json.parameters.anatomies import ANATOMIES
 from kvcalc.model.model import Model
 
 TEXT_ALONE = {

@@ -16,7 +16,9 @@ from kvcalc.importers.config_json.heads import (
     nested_heads,
     usual_heads,
 )
-from kvcalc.importers.config_json.layer_lists import (
+from kvcalc.importers.config_json.sliding_rules import RULES, after_dense_layers, by_place, half_windows
+from kvcalc.importers.config_json.spellings import BART, BERT, T5
+from kvcalc.importers.config_json.window_rules import (
     alternating,
     alternating_from_the_last,
     every_other_below,
@@ -29,8 +31,6 @@ from kvcalc.importers.config_json.layer_lists import (
     window_on_all_if_used,
     without_rotation,
 )
-from kvcalc.importers.config_json.sliding_rules import RULES, after_dense_layers, by_place, half_windows
-from kvcalc.importers.config_json.spellings import BART, BERT, T5
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.heads import HEADS, HIDDEN, head_dim_of, usual_heads
 from kvcalc.importers.config_json.latent import latent
-from kvcalc.importers.config_json.layer_lists import full, num_layers
+from kvcalc.importers.config_json.layer_lists import num_layers
+from kvcalc.importers.config_json.window_rules import full
 from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer, block_of_heads
 from kvcalc.importers.sourced import Sourced
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.heads import HEADS, head_dim_of, usual_heads
-from kvcalc.importers.config_json.layer_lists import FULL, SLIDING, alternating, listed_types, num_layers
+from kvcalc.importers.config_json.layer_lists import FULL, SLIDING, listed_types, num_layers
 from kvcalc.importers.config_json.per_layer_config import block_at, overrides
+from kvcalc.importers.config_json.window_rules import alternating
 from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer, block_of_heads
 from kvcalc.importers.sourced import Sourced
 

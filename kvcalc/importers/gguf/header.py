@@ -18,6 +18,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.files import open_file
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.importers.gguf.fork_types import FORK_TYPES
+from kvcalc.importers.gguf.pieces import Pieces
 from kvcalc.importers.gguf.types import TENSOR_TYPES
 from kvcalc.importers.tensors import StoredTensor
 
@@ -38,8 +39,6 @@ MAX_PASSED = 3_000_000
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
-_LENGTH = struct.Struct("<Q")
-CHUNK = 1 << 20
 
 
 class Skipped(NamedTuple):
@@ -64,10 +63,6 @@ class Header(NamedTuple):
     values: dict[str, Any]
     tensors: tuple[StoredTensor, ...]
     missing: int = 0
-
-
-class CutOffError(KvcalcError):
-    """A file ends before its header does."""
 
 
 def header_of(data: bytes, shown: str) -> Header:
@@ -96,12 +91,11 @@ def read_header(path: Path, shown: str) -> Header:
             raise KvcalcError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-class _Cursor:
-    """A place in a file, read in pieces that its size bounds."""
+class _Cursor(Pieces):
+    """A place in a header: what stands there is read as keys, values and tensors."""
 
     def __init__(self, file: BufferedReader | BytesIO, size: int, shown: str) -> None:
-        self.file, self.size, self.shown = file, size, shown
-        self.buffer, self.at, self.start = b"", 0, 0
+        super().__init__(file, size, shown)
         self.passed = self.kept = 0
 
     def header(self) -> Header:
@@ -190,76 +184,8 @@ class _Cursor:
         self.skip_words(length)
         return Skipped(length)
 
-    def skip_words(self, count: int) -> None:
-        """Skip `count` strings; within a piece without a call for each, since there may be a million."""
-        while count:
-            buffer, at, end = self.buffer, self.at, len(self.buffer)
-            while count and at + 8 <= end:
-                after = at + 8 + _LENGTH.unpack_from(buffer, at)[0]
-                if after > end:
-                    break
-                at, count = after, count - 1
-            self.at = at
-            if count:  # one that goes on in the next piece
-                self.skip(self.length())
-                count -= 1
-
     def keep(self, count: int) -> None:
         """Hold what is kept against its limit."""
         self.kept += count
         if self.kept > MAX_KEPT_IN_ALL:
             raise self.error("more keys and values than a model has")
-
-    def length(self) -> int:
-        """Of a string; versions 2 and 3 have eight bytes for it."""
-        return int(self.number("<Q"))
-
-    def word(self, most: int) -> str:
-        length = self.length()
-        if length > most:
-            raise self.error(f"a name of {length:,} bytes")
-        return self.text(length)
-
-    def text(self, length: int) -> str:
-        try:
-            return self.take(length).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise self.error("a name or a value that is not UTF-8") from error
-
-    def number(self, form: str) -> Any:
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
-
-    @property
-    def place(self) -> int:
-        return self.start + self.at
-
-    def take(self, count: int) -> bytes:
-        """So many bytes."""
-        if self.at + count > len(self.buffer):
-            self.refill(count)
-        taken = self.buffer[self.at : self.at + count]
-        self.at += count
-        return taken
-
-    def skip(self, count: int) -> None:
-        """Skip `count` bytes."""
-        if self.at + count <= len(self.buffer):
-            self.at += count
-            return
-        place = self.place + count
-        if place > self.size:
-            raise CutOffError(f"{self.shown}: cut off within its header")
-        self.file.seek(place)
-        self.buffer, self.at, self.start = b"", 0, place
-
-    def refill(self, count: int) -> None:
-        place = self.place
-        if place + count > self.size:
-            raise CutOffError(f"{self.shown}: cut off within its header")
-        self.file.seek(place)
-        self.buffer, self.at, self.start = self.file.read(max(count, CHUNK)), 0, place
-        if len(self.buffer) < count:
-            raise CutOffError(f"{self.shown}: cut off within its header")
-
-    def error(self, what: str) -> KvcalcError:
-        return KvcalcError(f"{self.shown}: {what}")

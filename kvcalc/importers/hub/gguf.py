@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.errors import KvcalcError
-from kvcalc.importers.gguf.header import CutOffError, Header, header_of
+from kvcalc.importers.gguf.header import Header, header_of
+from kvcalc.importers.gguf.pieces import CutOffError
 from kvcalc.importers.gguf.read import MAX_FILES, model_of_header
 from kvcalc.importers.imported_model import model_name
 

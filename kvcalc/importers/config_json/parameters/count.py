@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.importers.config_json.architectures import Classifier, DFlash, Eagle3, NotCounted
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
-from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
+from kvcalc.importers.config_json.parameters.anatomies import anatomy_of
 from kvcalc.importers.config_json.parameters.attention import attention_parameters, holds
 from kvcalc.importers.config_json.parameters.compressed import (
     hyper_connections,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.experts import sparse_layers
 from kvcalc.importers.config_json.heads import HIDDEN
-from kvcalc.importers.config_json.parameters.anatomy import anatomy_of
+from kvcalc.importers.config_json.parameters.anatomies import anatomy_of
 from kvcalc.importers.config_json.parameters.attention import attention_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
 from kvcalc.model.mtp_weights import FAMILIES
