@@ -2,7 +2,8 @@
 
 Ranks divide B of what they divide by outputs (q, k, v, gate, up) and A of what they divide by inputs (o, down); the
 other of the two is whole on each: vLLM 0.33.0, vllm/lora/layers/column_parallel_linear.py and row_parallel_linear.py,
-without fully_sharded_loras.
+without fully_sharded_loras. Routed experts have matrices of their own, which ranks have as they have the experts: whole
+experts where those are spread, else a part of each (fused_moe.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kvcalc.term import Factor, Product
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvcalc.deployment import Deployment
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
     from kvcalc.model.stages import Stage
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 SOURCE = "Hu et al. 2021, https://arxiv.org/abs/2106.09685 section 4.1; ranks as vllm/lora/layers of vLLM 0.33.0"
 ENDS = ("embed_tokens", "lm_head")
 """Tables of the vocabulary, which are no part of a layer."""
+ROUTED = ("gate", "experts")
+"""The router and the routed experts, which adapters change where that is asked for."""
 
 Divided = Literal["outputs", "inputs", "whole"]
 
@@ -36,7 +40,8 @@ class Lora(NamedTuple):
     Attributes:
         rank: of each.
         slots: how many; None: as many as the engine has where nobody says.
-        modules: that they change, by the names of Hugging Face's modules; None: all of attention and feed-forward.
+        modules: that they change, by the names of Hugging Face's modules; None: all of attention and feed-forward
+            that every token passes.
     """
 
     rank: int
@@ -50,6 +55,7 @@ class Module(NamedTuple):
     Attributes:
         divided: by what ranks divide it; whole is on each of them.
         heads: that its outputs are of, where they are fewer than ranks may be.
+        experts: that have one each, in a routed layer.
     """
 
     name: str
@@ -57,9 +63,15 @@ class Module(NamedTuple):
     outputs: int
     divided: Divided
     heads: int | None = None
+    experts: int | None = None
 
-    def width(self, tp: int) -> int:
-        """Inputs of A and outputs of B on a rank."""
+    def on_rank(self, deployment: Deployment) -> tuple[int, int]:
+        """How many matrices are on a rank, and inputs of A and outputs of B of each."""
+        if self.experts is None:
+            return 1, self._width(deployment.tp)
+        return -(-self.experts // deployment.ep), self._width(deployment.expert_ranks // deployment.ep)
+
+    def _width(self, tp: int) -> int:
         if self.divided == "inputs":
             return -(-self.inputs // tp) + self.outputs
         if self.divided == "whole":
@@ -75,7 +87,7 @@ def modules_of(model: Model) -> tuple[str, ...]:
     Raises:
         KvcalcError: the file lacks the dims, or what its layers have is not known.
     """
-    names = (each.name for layer in range(model.num_layers) for each in _of_layer(model, layer))
+    names = (each.name.partition(".")[0] for layer in range(model.num_layers) for each in _of_layer(model, layer))
     return (*dict.fromkeys(names), *ENDS)
 
 
@@ -91,25 +103,35 @@ def check_modules(lora: Lora, model: Model) -> None:
             raise KvcalcError(f"--lora-modules: {model.name} has no '{name[:40]}'{nearest_or_all(name, known)}")
 
 
-def lora_rows(lora: Lora, model: Model, tp: int, stage: Stage, *, first: bool, last: bool) -> Iterator[Product]:
+def _wanted(module: Module, lora: Lora) -> bool:
+    name = module.name.partition(".")[0]
+    return name not in ROUTED + ENDS if lora.modules is None else name in lora.modules
+
+
+def lora_rows(
+    lora: Lora, model: Model, deployment: Deployment, stage: Stage, *, first: bool, last: bool
+) -> Iterator[Product]:
     """What one rank of a stage has of adapters, for each module a row."""
     element = find_format(model.dtype or "bf16", "dtype").block_bytes
     found: dict[Module, int] = {}
     for layer in stage.layers:
         for module in _of_layer(model, layer):
             found[module] = found.get(module, 0) + 1
-    for module, here in zip(_ends(model), (first, last), strict=True):
-        if here and lora.modules is not None and module.name in lora.modules:
+    table = first or (last and model.tie_word_embeddings)  # there it is the head's too
+    for module, here in zip(_ends(model), (table, last), strict=True):
+        if here:
             found[module] = 1
     for module, layers in found.items():
-        if lora.modules is None or module.name in lora.modules:
+        if _wanted(module, lora):
+            matrices, width = module.on_rank(deployment)
             yield Product(
                 f"lora, {module.name}",
                 (
                     Factor("adapters", lora.slots or 1, "adapter"),
                     Factor("layers", layers, "layer"),
+                    *((Factor("experts", matrices, "expert"),) if module.experts else ()),
                     Factor("rank", lora.rank),
-                    Factor("inputs_and_outputs", module.width(tp)),
+                    Factor("inputs_and_outputs", width),
                     Factor("bytes", element, "byte"),
                 ),
                 SOURCE,
@@ -140,10 +162,18 @@ def _of_layer(model: Model, number: int) -> Iterator[Module]:
             f"--lora: the file of {model.name} has no intermediate_size; --reserve lora=SIZE sets memory aside"
         )
     if width:
-        if is_gated(model):
-            yield Module("gate_proj", hidden, width, "outputs")
-        yield Module("up_proj", hidden, width, "outputs")
-        yield Module("down_proj", width, hidden, "inputs")
+        yield from _feed_forward(model, hidden, width)
+    if not dense and model.num_experts and model.moe_intermediate_size:
+        yield Module("gate", hidden, model.num_experts, "whole")
+        for each in _feed_forward(model, hidden, model.moe_intermediate_size):
+            yield each._replace(name=f"experts.{each.name}", experts=model.num_experts)
+
+
+def _feed_forward(model: Model, hidden: int, width: int) -> Iterator[Module]:
+    if is_gated(model):
+        yield Module("gate_proj", hidden, width, "outputs")
+    yield Module("up_proj", hidden, width, "outputs")
+    yield Module("down_proj", width, hidden, "inputs")
 
 
 def _of_attention(attention: Mechanism, hidden: int) -> Iterator[Module]:

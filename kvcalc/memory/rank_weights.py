@@ -91,7 +91,7 @@ class RankWeights:
     @cached_property
     def excess(self) -> tuple[Product, ...]:
         """What lies beside that: what the engine loads beyond it, unless the user gives a size, and adapters."""
-        scenario, lora, tp = self._scenario, self._scenario.lora, self._deployment.tp
+        scenario, lora = self._scenario, self._scenario.lora
         given = scenario.replacements.weights
         own = () if given is not None else tuple(self._settled.weights_excess(self._stage))
         of_draft = () if self._draft is None else (*map(named_draft, self._draft.excess), *self._table_of_draft)
@@ -100,7 +100,7 @@ class RankWeights:
         from kvcalc.engines.lora import lora_rows  # noqa: PLC0415  # for start-up time
 
         first, last = self._stage.number == 0, self._stage.layers.stop == scenario.model.num_layers
-        adapters = lora_rows(lora, scenario.model, tp, self._stage, first=first, last=last)
+        adapters = lora_rows(lora, scenario.model, self._deployment, self._stage, first=first, last=last)
         return (*own, *of_draft, *adapters)
 
     @property

@@ -109,7 +109,7 @@ def _beside(scenario: Scenario) -> Iterator[str]:
     if scenario.lora is None:
         yield "LoRA adapters (--lora RANK)"
     else:
-        if model.is_mixture_of_experts:
+        if model.is_mixture_of_experts and "experts" not in (scenario.lora.modules or ()):
             yield "LoRA adapters of routed experts"
         if any(layer.attention.kept_per == "sequence" for layer in model.distinct()):
             yield "LoRA adapters of layers with states"

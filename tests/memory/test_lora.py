@@ -83,6 +83,48 @@ def test_vllm_has_slots_for_every_linear_module_of_a_rank_that_it_knows(
         assert rows["lora, lm_head"] == rank * ((model.hidden_size or 0) + (model.vocab_size or 0)) * 2
 
 
+@pytest.mark.parametrize(("tp", "ep"), [(1, 1), (4, 1), (4, 4)])
+def test_vllm_has_slots_for_each_expert_of_a_rank_and_for_the_router(tp: int, ep: int) -> None:
+    """Qwen3-30B-A3B: 48 layers of 128 experts of 768; by the shapes that create_lora_weights of 0.33.0 allocates.
+
+    FusedMoEWithLoRA: w13 twice (experts, rank, hidden) and (experts, width, rank), w2 (experts, rank, width) and
+    (experts, hidden, rank); the router is a ReplicatedLinearWithLoRA.
+    """
+    rank, hidden, experts, width = 16, 2048, 128 // ep, 768 // (tp // ep)
+    w13 = experts * rank * hidden + experts * width * rank
+    w2 = experts * rank * width + experts * hidden * rank
+    router = rank * hidden + 128 * rank
+    attention = 3 * rank * hidden + (4096 + 2 * 512) // tp * rank + rank * 4096 // tp + hidden * rank
+    tables = 2 * (151_936 * rank + hidden * rank)
+    rows = beside("qwen3-30b-a3b", engine="vllm", lora=16, max_loras=2, tp=tp, ep=ep)
+    assert sum(rows.values()) == 2 * 2 * (48 * (2 * w13 + w2 + router + attention) + tables)
+    routed = beside("qwen3-30b-a3b", lora=16, lora_modules="experts", tp=tp, ep=ep)
+    assert sum(routed.values()) == 2 * 48 * (2 * w13 + w2)
+
+
+def test_vllm_has_shared_experts_and_no_tables_of_glm() -> None:
+    """GLM-4.5-Air: 45 layers of 128 experts and a shared one of 1,408, after one of 10,944; class without tables."""
+    rows = beside("glm-4.5-air", engine="vllm@0.31.0", lora=16, tp=2)
+    assert rows["lora, gate"] == 45 * 16 * (4096 + 128) * 2
+    assert rows["lora, experts.down_proj"] == 45 * 128 * 16 * (1408 // 2 + 4096) * 2
+    assert "lora, lm_head" not in rows
+    with pytest.raises(KvcalcError, match=r"vllm 0\.29\.0 has slots for of glm-4\.5-air; --engine vllm@0\.31\.0"):
+        beside("glm-4.5-air", engine="vllm@0.29.0", lora=16, tp=2)
+
+
+def test_tied_tables_have_slots_of_their_own_in_vllm() -> None:
+    """Llama-3.2-3B: a head over the embedding's weights; with stages the last one has the embedding too."""
+    each = 16 * (3072 + 128_256) * 2
+    rows = beside("llama-3.2-3b", engine="vllm", lora=16)
+    assert rows["lora, embed_tokens"] == rows["lora, lm_head"] == each
+    tables: dict[str, Any] = {"engine": "vllm", "lora": 16, "lora_modules": "embed_tokens,lm_head", "pp": 2}
+    staged, plain = (
+        kvcalc.estimate("llama-3.2-3b", **each) for each in (tables, {**tables, "lora": None, "lora_modules": None})
+    )
+    assert (staged.memory.weights_bytes or 0) - (plain.memory.weights_bytes or 0) == 3 * each
+    assert "lora, lm_head" not in beside("qwen2.5-1.5b", engine="vllm@0.19.0", lora=16)
+
+
 def test_a_given_size_of_the_weights_is_without_adapters() -> None:
     plain = kvcalc.estimate("llama-3.1-8b", weights="10GB")
     found = kvcalc.estimate("llama-3.1-8b", weights="10GB", lora=16)
@@ -108,7 +150,15 @@ REFUSED = [
     ("llama-3.1-8b", {"lora": 1024, "engine": "vllm"}, "above 512"),
     ("llama-3.1-8b", {"lora": 16, "engine": "vllm@0.11.0"}, "--engine exact"),
     ("llama-3.1-8b", {"lora": 16, "lora_modules": "q_proj", "engine": "vllm@0.18.0"}, "leave it out"),
-    ("mixtral-8x7b-v0.1", {"lora": 16, "engine": "vllm"}, "--engine exact"),
+    ("deepseek-v3", {"lora": 16, "engine": "vllm", "tp": 8}, "--engine exact"),
+    (
+        "mixtral-8x7b-v0.1",
+        {"lora": 16, "engine": "vllm@0.19.0"},
+        "--engine vllm@0.29.0 is followed, and --engine exact",
+    ),
+    ("llama-3.2-3b", {"lora": 16, "engine": "vllm@0.19.0"}, "--engine vllm@0.29.0 is followed"),
+    ("qwen3-30b-a3b-fp8", {"lora": 16, "engine": "vllm"}, "--engine exact"),
+    ("llama-3.1-8b", {"lora": 16, "lora_modules": "experts"}, "has no 'experts'"),
     ("nvidia-nemotron-3-super-120b-a12b-bf16", {"lora": 16}, "--reserve lora=SIZE"),
 ]
 

@@ -17,9 +17,37 @@ FOLLOWED: Version = (0, 12)
 """Before, vocabularies had rows of adapters too (lora_extra_vocab_size)."""
 TARGETS: Version = (0, 20)
 """LoRAConfig.target_modules; before, every module has slots."""
-_WITH_TABLES = {"llama": (0, 12), "mistral": (0, 12), "granite": (0, 12), "qwen3": (0, 16)}
+_WITH_TABLES: dict[str, Version] = {
+    "llama": (0, 12),
+    "mistral": (0, 12),
+    "granite": (0, 12),
+    "qwen3": (0, 16),
+    "mixtral": (0, 29),
+    "qwen3_moe": (0, 29),
+}
 """Since when embedding_modules of the class has the tables (vllm/model_executor/models)."""
-_CLASSES = {*_WITH_TABLES, "qwen2"}
+_ROUTERS: dict[str, Version] = {"mixtral": (0, 29), "qwen3_moe": (0, 29), "glm4_moe": (0, 31)}
+"""Since when the router is a linear module of vLLM's, and one that its experts hold too has slots once
+(vllm/lora/model_manager.py, _create_lora_modules)."""
+_CLASSES = {*_WITH_TABLES, *_ROUTERS, "qwen2"}
+TIED: Version = (0, 29)
+"""From here on each has a head of its own over tied weights, which has slots too (ParallelLMHead.tie_weights)."""
+MOST_WORDS = 258_048
+"""vllm/lora/layers/logits_processor.py."""
+
+
+def _followed_from(model: Model) -> Version | None:
+    """Since when it is known which modules of the model have slots; None where it is not.
+
+    Quantised experts may have wider matrices than the model's.
+    """
+    name = model.model_type or ""
+    if name not in _CLASSES:
+        return None
+    if model.is_mixture_of_experts:
+        plain = model.weight_dtype in {None, model.dtype} and model.num_experts and model.moe_intermediate_size
+        return _ROUTERS.get(name) if plain else None
+    return TIED if model.tie_word_embeddings and name in _WITH_TABLES else FOLLOWED
 
 
 def as_vllm_has(asked: Lora, model: Model, version: Version) -> Lora:
@@ -28,12 +56,12 @@ def as_vllm_has(asked: Lora, model: Model, version: Version) -> Lora:
     Raises:
         KvcalcError: kvcalc does not follow what it has of such a model, version or rank.
     """
-    number = ".".join(map(str, version))
-    known = model.model_type in _CLASSES and not model.tie_word_embeddings and not model.is_mixture_of_experts
-    if version < FOLLOWED or not known:
-        what = f"vllm {number}" if version < FOLLOWED else f"vllm of {model.name}"
+    number, since = ".".join(map(str, version)), _followed_from(model)
+    if since is None or version < since:
+        later = "" if since is None else f"--engine vllm@{'.'.join(map(str, since))}.0 is followed, and "
         raise KvcalcError(
-            f"--lora: kvcalc does not follow which modules {what} has slots for; --engine exact counts them"
+            f"--lora: kvcalc does not follow which modules vllm {number} has slots for of {model.name}; {later}"
+            "--engine exact counts them"
         )
     rank = next((each for each in RANKS if each >= asked.rank), None)
     if rank is None:
@@ -43,4 +71,9 @@ def as_vllm_has(asked: Lora, model: Model, version: Version) -> Lora:
     since = _WITH_TABLES.get(model.model_type or "")
     tables = since is not None and version >= since
     own = tuple(name for name in modules_of(model) if tables or name not in ENDS)
+    if "lm_head" in (asked.modules or own) and (model.vocab_size or 0) > MOST_WORDS:
+        raise KvcalcError(
+            f"--lora: vllm has no adapters of {model.vocab_size:,} words, which are above {MOST_WORDS:,} "
+            "(vllm/lora/layers/logits_processor.py); --lora-modules without lm_head"
+        )
     return Lora(rank, asked.slots or 1, asked.modules or own)

@@ -10,7 +10,19 @@ from kvcalc.scenario.reading import count, names
 of_adapters = partial(Option, panel="Adapters")
 MOST_RANK = 65_536
 MOST_ADAPTERS = 10**6
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "embed_tokens", "lm_head")
+MODULES = (
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "experts",
+    "gate",
+    "embed_tokens",
+    "lm_head",
+)
 
 
 def _modules() -> Iterable[str]:
