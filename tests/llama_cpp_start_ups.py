@@ -312,3 +312,64 @@ TWICE = (
     + B8946.partition("main: loading model")[2]
 )
 """Planned before it is loaded: a buffer that is only planned is printed as nothing."""
+
+AT_THE_END = """\
+build: 8173 (2e7e63885) with Clang 19.1.5 for Windows x86_64
+llama-server --model ./e/Qwen3.5-35B-A3B-Q4_K_M.gguf -ctk q8_0 -ctv q8_0 -ngl 999 --n-cpu-moe 24 --flash-attn on \
+-c 48000 -t 20
+llama_memory_breakdown_print: | memory breakdown [MiB]    | total   free     self   model   context   compute    \
+unaccounted |
+llama_memory_breakdown_print: |   - Vulkan0 (RTX 5070 Ti) | 15907 = 4641 + (10162 =  8845 +     750 +     566) + \
+       1103 |
+llama_memory_breakdown_print: |   - Host                  |                 12033 = 11931 +       0 +     102 \
+               |
+"""
+"""Qwen3.5-35B-A3B, in part on an RTX 5070 Ti: all that is printed at the usual level, and the command. Stored file
+61468982719; the build's commit is by shape."""
+
+LIBRARY = """\
+llama_context: n_ctx         = 512
+llama_context: n_ubatch      = 512
+llama_context: n_outputs_max = 512
+llama_kv_cache:       MTL0 KV buffer size =     6.00 MiB
+llama_kv_cache: size =    6.00 MiB (   512 cells,  24 layers,  1/1 seqs), K (f16):    3.00 MiB, V (f16):    3.00 MiB
+sched_reserve: Flash Attention was auto, set to enabled
+sched_reserve:       MTL0 compute buffer size =   300.25 MiB
+sched_reserve:        CPU compute buffer size =     4.51 MiB
+"""
+"""Qwen2.5-0.5B in an application that has logits of every token, on a Mac: stored file 18104723189, which says them as
+n_outputs of the graph."""
+
+BY_VULKAN = """\
+0.00.720.282 I cmn  common_param: device_info:
+0.01.308.033 I llama_prepare_model_devices: using device Vulkan0 (NVIDIA GeForce RTX 3080 Ti) (0000:01:00.0) - 11312 \
+MiB free
+build: 9849 (799fcc04a)
+0.01.779.585 I load_tensors: offloaded 33/33 layers to GPU
+0.01.779.588 I load_tensors:      Vulkan0 model buffer size =  5133.63 MiB
+0.03.783.195 I llama_context: n_ctx         = 8192
+0.03.783.195 I llama_context: n_ctx_seq     = 2048
+0.03.783.196 I llama_context: n_ubatch      = 2048
+0.03.783.197 I llama_context: kv_unified    = false
+0.03.784.875 I llama_kv_cache:    Vulkan0 KV buffer size =   256.00 MiB
+0.03.941.632 I llama_memory_recurrent:    Vulkan0 RS buffer size =   201.00 MiB
+0.03.941.640 I llama_memory_recurrent: size =  201.00 MiB (     4 cells,  32 layers,  4 seqs  0 rs_seq), R (f32): \
+   9.00 MiB, S (f32):  192.00 MiB
+0.03.958.334 I sched_reserve:    Vulkan0 compute buffer size =   392.44 MiB
+0.04.267.028 I srv    load_model: initializing, n_slots = 4, n_ctx_slot = 2048, kv_unified = 'false'
+0.04.267.076 I slot   load_model: id  0 | task -1 | new slot, n_ctx = 2048
+"""
+"""Qwen3.5-9B, four slots of their own, micro-batches of 2,048: stored file 67518522227."""
+
+NAMED = """\
+build: 11258 (4d3f2a1c0)
+llama-server -m /home/someone/Qwen3.6-27B-NVFP4.gguf -np 1
+llama_prepare_model_devices: using device CUDA0 (NVIDIA GeForce RTX 5090) (0000:01:00.0) - 31000 MiB free
+load_tensors: offloaded 66/66 layers to GPU
+load_tensors:   CPU_Mapped model buffer size =  2425.00 MiB
+load_tensors:        CUDA0 model buffer size = 18865.37 MiB
+llama_kv_cache:      CUDA0 KV buffer size = 12288.00 MiB
+sched_reserve:      CUDA0 compute buffer size =   314.02 MiB
+slot   load_model: id  0 | task -1 | new slot, n_ctx = 196608
+"""
+"""Qwen3.8-27B in NVFP4 on an RTX 5090: stored file 70867667190; its command and slot are by shape."""

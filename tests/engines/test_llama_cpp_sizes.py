@@ -30,8 +30,9 @@ LARGEST_ERROR = {("mamba2", RUNS[6].name): 0.07, ("deepseek-v3", RUNS[3].name): 
 """Where it is more than 6 %: a short context of state-space layers, and a latent in bf16, of which too much is said."""
 
 
-def settled(shape: str, run: Run, engine: str = "llama-cpp") -> Settled:
+def settled(shape: str, run: Run, engine: str = "llama-cpp", more: dict[str, str] | None = None) -> Settled:
     options = {
+        **(more or {}),
         "ubatch-size": str(run.ubatch),
         "flash-attn": run.flash,
         "kv-unified": str(int(run.unified)),
@@ -95,3 +96,21 @@ def test_compute_buffers_of_older_builds(build: str, half: float, nine_in_ten: f
 def test_half_of_the_compute_buffers_are_exact() -> None:
     differences = sorted(abs(difference(*case)) for case in CASES)
     assert statistics.median(differences) < 0.001
+
+
+ALL_OUTPUTS: dict[str, dict[str, float]] = json.loads(
+    (Path(__file__).parents[1] / "data" / "llama_cpp" / "all_outputs.json").read_text(encoding="utf-8")
+)["compute_mib"]
+MASKS_LET_GO = ("phi3-mini", "65536")
+"""Where what lies there beside the logits is said 11 % too large."""
+
+
+def test_an_application_that_wants_all_logits_holds_them() -> None:
+    for shape, by_context in ALL_OUTPUTS.items():
+        for context, printed in by_context.items():
+            run = Run(int(context))
+            layout = settled(shape, run, more={"n-outputs-max": "0"})
+            temporary = layout.temporary(layout.stages[0], Load(1, int(context)))
+            assert temporary is not None
+            off = temporary.term.bytes / MIB / printed - 1
+            assert abs(off) < (0.11 if (shape, context) == MASKS_LET_GO else 0.0003), (shape, context, off)

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from conftest import Kvcalc
 from llama_cpp_start_ups import (
+    AT_THE_END,
     B6182,
     B8946,
+    BY_VULKAN,
     DRAFTING,
     EMBEDDINGS_OF_LAYERS,
     FITTED,
+    LIBRARY,
+    NAMED,
     OLD,
     OLDER_GRAPHS,
     OLLAMA_ON_A_MAC,
@@ -158,7 +162,7 @@ def test_ollamas_own_engine_keeps_checkpoints_of_states(log: Any) -> None:
     """q8_0 of 5 layers, 170 MiB, and 25 states of each of 15: what is on the card, as printed."""
     found = package.capacity_from_log(log(OLLAMA_OWN_STATES), "qwen3-coder-next")
     assert {name: off(found)[name] for name in ("cache memory", "KV buffer")} == {
-        "cache memory": 0.0026,
+        "cache memory": 0,
         "KV buffer": 0,
     }
     (buffer,) = (row for row in found.rows if row.name == "KV buffer")
@@ -184,3 +188,33 @@ def test_weights_unlike_those_of_the_checkpoint_are_taken_as_printed(log: Any) -
         "weights": 0,
     }
     assert "weights-as-printed" in {each.code for each in found.notes}
+
+
+def test_the_table_at_the_end_is_enough(log: Any) -> None:
+    """750 MiB are 48,128 cells of 10 layers in q8_0, and states of the four slots that nobody asked for."""
+    found = package.capacity_from_log(log(AT_THE_END))
+    rows = {row.name: row for row in found.rows}
+    q8_0, states = 48_128 * 10 * 2 * 2 * 256 * 34 // 32, 4 * 65_863_680
+    assert rows["caches and states"].predicted == q8_0 + states
+    assert off(found)["caches and states"] == off(found)["weights"] == 0
+    assert not found.differs
+    compute = rows["compute buffer"]
+    assert (compute.predicted_low or 0) <= (compute.printed or 0) <= (compute.predicted_high or 0)
+
+
+def test_an_application_that_has_logits_of_every_token(log: Any) -> None:
+    """151,936 logits and 2 x 896 for 512 tokens in f32."""
+    assert off(package.capacity_from_log(log(LIBRARY), "qwen2.5-0.5b"))["compute buffer"] == 0
+
+
+def test_vulkans_order_of_a_layer_is_the_end_of_the_range(log: Any) -> None:
+    found = package.capacity_from_log(log(BY_VULKAN), "qwen3.5-9b")
+    compute = next(row for row in found.rows if row.name == "compute buffer")
+    assert (compute.predicted, compute.predicted_high) == (360 * 2**20, 392 * 2**20 + 4 * 3 * 8192 * 4)
+    assert "Vulkan computes parts of a layer ahead" in (compute.why or "")
+
+
+def test_weights_of_a_model_by_its_name_are_as_printed_and_its_context_that_of_a_slot(log: Any) -> None:
+    found = package.capacity_from_log(log(NAMED))
+    assert found.model.name == "qwen3.6-27b"
+    assert off(found) == {"cache memory": 0, "compute buffer": -0.0001, "weights": 0}

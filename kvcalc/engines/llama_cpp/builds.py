@@ -31,6 +31,8 @@ class BuildRules(NamedTuple):
             (https://github.com/ggml-org/llama.cpp/pull/23907); before, CUDA's pool grows by them as they are needed.
         hidden_kept: vectors of hidden_size that a layer holds beside what it computes.
         hidden_kept_gated: the same where gated delta rules stand between its attention.
+        logits_hidden: vectors of hidden_size beside the logits of every token, where an application wants those.
+        logits_with_masks: whether masks are still there then.
         latent_alike: whether a latent is refused where K and V are asked in different types (src/llama-context.cpp,
             llama_init_from_model).
         pad_without_flash: cells are a multiple of it without flash attention, and of 256 with it (get_padding of
@@ -44,6 +46,8 @@ class BuildRules(NamedTuple):
     copies_within: bool
     hidden_kept: int
     hidden_kept_gated: int
+    logits_hidden: int
+    logits_with_masks: bool
     latent_alike: bool
     values_turn_on: bool
     pad_without_flash: int
@@ -56,6 +60,8 @@ _B6182 = BuildRules(
     copies_within=False,
     hidden_kept=3,
     hidden_kept_gated=2,
+    logits_hidden=1,
+    logits_with_masks=False,
     latent_alike=False,
     values_turn_on=False,
     pad_without_flash=32,
@@ -66,9 +72,9 @@ _B6325 = _B6182._replace(flash_asked=False, most_slots=MOST_SLOTS)
 """Flash attention is left to llama.cpp (https://github.com/ggml-org/llama.cpp/pull/15434)."""
 _B6924 = _B6325._replace(pad_without_flash=256)
 """Cells are a multiple of 256 in any case (pull/16736, pull/16812)."""
-_B9538 = _B6924._replace(older_graphs=False, copies_within=True)
+_B9538 = _B6924._replace(older_graphs=False, copies_within=True, logits_hidden=2)
 _B10229 = _B9538._replace(latent_alike=True, values_turn_on=True)
-_B11549 = _B10229._replace(hidden_kept=4, hidden_kept_gated=4)
+_B11549 = _B10229._replace(hidden_kept=4, hidden_kept_gated=4, logits_hidden=4, logits_with_masks=True)
 
 BUILDS: Mapping[str, BuildRules] = MappingProxyType(
     {

@@ -27,12 +27,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Temporary
 from kvcalc.engines.gated import is_gated
 from kvcalc.engines.llama_cpp.host import largest_on_host
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba1, Mamba2, MLAExpanded, Role
+from kvcalc.engines.llama_cpp.points import VULKAN, Point, reordered, wanted_logits, within_a_state
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, MLAExpanded, Role
 from kvcalc.model.layers import count_layers
 from kvcalc.term import Factor, Product
 from kvcalc.units import MIB
@@ -54,22 +55,15 @@ SEEN = Temporary(Product("temporary", (Factor("seen_in_practice", 500 * MIB, "by
 """Where the dims of the model are not known."""
 
 
-class _Point(NamedTuple):
-    """What a layer holds at one place.
+def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: bool | None = None) -> Temporary | None:
+    """The compute buffer of a card; None where the model's file lacks the dims for it, or Ollama's engine computes.
 
-    Attributes:
-        name: of the place, in the words of formulas.
-        floats: numbers of f32 for each token of a micro-batch.
-        bytes_beside: for the whole step.
+    Args:
+        layout: of the model.
+        stage: of it, which the card holds.
+        load: what it is asked to hold.
+        by_vulkan: whether Vulkan's back end may serve it; None: on cards of AMD and Intel.
     """
-
-    name: str
-    floats: int
-    bytes_beside: int = 0
-
-
-def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary | None:
-    """The compute buffer of a card; None where the model's file lacks the dims for it, or Ollama's engine computes."""
     hidden = None if layout.settings.ollama_new_engine else layout.setup.model.hidden_size
     points = None if hidden is None else _points(layout, stage, load, hidden)
     if hidden is None or points is None:
@@ -89,6 +83,8 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
         if not alone or 4 * older.floats >= each * cells + 4 * point.floats + uploaded // tokens:
             point, each = older, per_cell
             uploaded, copied = (0, None) if alone else (uploaded, copied)
+    else:
+        point, each = _or_logits(layout, stage, point, each, cells, hidden, tokens)
     if copied is not None:
         sizes = [4 * tokens * one.floats + one.bytes_beside for one in (point, copied)]
         point, others = (point, 0) if sizes[0] >= sizes[1] else (copied, sizes[0])
@@ -101,23 +97,51 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load) -> Temporary |
         words, numbers = f"{words} + largest matrix of the host", f"{numbers} + {uploaded:,}"
     term = Product("temporary", (Factor("compute_buffer", size, "byte", (words, numbers)),), _SOURCE)
     beside = tokens * 6 * cells if point.name == LOGITS and layout.flash_attention else 0
-    return Temporary(term, size, size + others + (beside if beside < size else 0))  # in some graphs side by side
+    others += beside if beside < size else 0  # in some graphs side by side
+    others = max(others, _reordered_beyond(layout, stage, load, each * cells, hidden, by_vulkan) - size)
+    return Temporary(term, size, size + others)
+
+
+def _or_logits(
+    layout: LlamaLayout, stage: Stage, point: Point, each: int, cells: int, hidden: int, tokens: int
+) -> tuple[Point, int]:
+    """Where most is held, or where logits are that an application wants; and bytes of a mask's cell then."""
+    wanted = wanted_logits(layout, stage, tokens, hidden)
+    if wanted is None:
+        return point, each
+    of_masks = each if layout.rules.logits_with_masks else 0
+    both = (
+        4 * one.floats + one.bytes_beside // tokens + per * cells for one, per in ((wanted, of_masks), (point, each))
+    )
+    return (wanted, of_masks) if next(both) > next(both) else (point, each)
+
+
+def _reordered_beyond(
+    layout: LlamaLayout, stage: Stage, load: Load, masks: int, hidden: int, by_vulkan: bool | None
+) -> int:
+    """What a step takes in Vulkan's order, where it may; masks are bytes of a token."""
+    vulkan = layout.setup.gpu.vendor in VULKAN if by_vulkan is None else by_vulkan
+    found = [reordered(layer.attention, load, hidden) for layer in stage.kinds if vulkan]
+    point = max(found, default=Point("", 0))
+    if layout.rules.older_graphs or not point.floats:
+        return 0
+    return layout.step_tokens(load) * (masks + 4 * point.floats) + point.bytes_beside
 
 
 LOGITS = "(vocab_size + hidden_size)"
 
 
 def _of_an_older_build(
-    layout: LlamaLayout, stage: Stage, load: Load, points: list[_Point], each: int, cells: int, hidden: int
-) -> tuple[_Point, int]:
+    layout: LlamaLayout, stage: Stage, load: Load, points: list[Point], each: int, cells: int, hidden: int
+) -> tuple[Point, int]:
     """Where a build holds most that makes its masks twice and logits for every token, and bytes of a mask's cell."""
     tokens = layout.step_tokens(load)
     grows = [layer for layer in stage.kinds if _grows(layer)]
     found = [(points[0], each)]
     if grows and layout.flash_attention:
-        found.append((_Point("what the first attention is given", _given(layout, grows[0], hidden)), each + 4))
+        found.append((Point("what the first attention is given", _given(layout, grows[0], hidden)), each + 4))
     if layout.setup.model.vocab_size:
-        found.append((_Point(LOGITS, layout.setup.model.vocab_size + hidden), 0))
+        found.append((Point(LOGITS, layout.setup.model.vocab_size + hidden), 0))
     return max(found, key=lambda one: tokens * (one[1] * cells + 4 * one[0].floats) + one[0].bytes_beside)
 
 
@@ -141,11 +165,11 @@ def _grows(layer: Layer) -> bool:
     return any(tensor.role is Role.CACHE for tensor in layer.attention.cached())
 
 
-def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[_Point] | None:
+def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[Point] | None:
     model = layout.setup.model
     kept = hidden_kept(layout)
     points = [_attention(layout, layer, load, hidden) for layer in stage.kinds if _grows(layer)]
-    points += [_state(layer.attention, load, hidden) for layer in stage.kinds if not _grows(layer)]
+    points += [within_a_state(layer.attention, load, hidden) for layer in stage.kinds if not _grows(layer)]
     if model.is_mixture_of_experts:
         used, width = model.num_experts_per_tok, model.moe_intermediate_size
         if used is None or width is None:
@@ -153,18 +177,18 @@ def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[
         spill = used * hidden if hidden > 2 * width else 0  # their outputs do not fit where gate and up were
         name = f"(3 x experts_used x moe_intermediate_size + {kept} x hidden_size"
         name += " + experts_used x hidden_size)" if spill else ")"
-        points.append(_Point(name, 3 * used * width + kept * hidden + spill))
+        points.append(Point(name, 3 * used * width + kept * hidden + spill))
     dense = not model.is_mixture_of_experts or model.first_with_experts > 0
     if dense and model.intermediate_size is not None:
         times = 3 if is_gated(replace(model, weights=())) else 1
         floats = times * model.intermediate_size + kept * hidden
-        points.append(_Point(f"({times} x intermediate_size + {kept} x hidden_size)", floats))
+        points.append(Point(f"({times} x intermediate_size + {kept} x hidden_size)", floats))
     elif dense and any(_grows(layer) for layer in model.layout.kinds):
         return None
     return points
 
 
-def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _Point:
+def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> Point:
     attention, cells = layer.attention, layout.cells(layer.span, load)
     of = {tensor.name: tensor for tensor in attention.cached()}
     name, heads, kept = "attention", _heads(attention), hidden_kept(layout)
@@ -181,7 +205,7 @@ def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _P
             output, kv = 0, sum(of[each].row_elements for each in ("k", "v") if each in of)
     if not layout.flash_attention:
         tokens = layout.step_tokens(load)
-        return _Point(f"{name} + scores", floats + kv, 4 * tokens * heads * cells.each)
+        return Point(f"{name} + scores", floats + kv, 4 * tokens * heads * cells.each)
     copied = sum(
         tensor.row_elements
         for tensor in of.values()
@@ -192,7 +216,7 @@ def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> _P
     types = {layout.cache_format.of(layer, tensor).name for tensor in of.values() if tensor.role is Role.CACHE}
     if "bf16" in types and not output and not _gated(layout):
         floats += heads * of["k"].head_elements
-    return _Point(name, floats + (output if copied else 0), 2 * copied * cells.all)
+    return Point(name, floats + (output if copied else 0), 2 * copied * cells.all)
 
 
 def hidden_kept(layout: LlamaLayout) -> int:
@@ -213,7 +237,7 @@ def _heads(attention: Mechanism) -> int:
             return 1
 
 
-def _attention_of_host(layout: LlamaLayout, load: Load, hidden: int) -> _Point | None:
+def _attention_of_host(layout: LlamaLayout, load: Load, hidden: int) -> Point | None:
     """The attention of a layer that the host keeps: the card has a copy of its cells (ggml/src/ggml-backend.cpp).
 
     None where all layers lie on cards, or all caches with the host, which then computes the attention.
@@ -231,18 +255,3 @@ def _attention_of_host(layout: LlamaLayout, load: Load, hidden: int) -> _Point |
         cells = row * layout.cells(layer.span, load).all
         found.append(point._replace(name="attention", bytes_beside=point.bytes_beside + cells))
     return max(found, key=lambda one: one.bytes_beside, default=None)
-
-
-def _state(attention: Mechanism, load: Load, hidden: int) -> _Point:
-    """Within a layer with a state. Of gated delta rules the feed-forward block holds more, in every graph tried."""
-    match attention:
-        case Mamba2():
-            inner = attention.num_heads * attention.head_dim
-            groups = 2 * attention.num_groups * attention.state_size
-            floats = 2 * hidden + (2 * inner + groups + attention.num_heads) + 2 * (inner + groups) + 2 * inner
-            state = 4 * inner * attention.state_size
-            return _Point("(state-space block)", floats, (load.sequences - 1) * state)
-        case Mamba1():
-            return _Point("(state-space block)", 5 * attention.intermediate_size + 2 * hidden)
-        case _:
-            return _Point("4 x hidden_size", 4 * hidden)

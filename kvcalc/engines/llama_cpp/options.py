@@ -106,6 +106,14 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "1: Ollama's own engine, which 0.6 to 0.24 ran most models in; since 0.30 Ollama starts llama-server.",
             source="Ollama 0.24, kvcache/causal.go, Init; envconfig/config.go, OLLAMA_NEW_ENGINE",
         ),
+        "n-outputs-max": Option(
+            count(MOST_TOKENS, 0),
+            None,
+            "Tokens of a step whose logits are wanted; 0: of all, as of an application that uses the library and does "
+            "not say. Up to b9294 it is always all.",
+            otherwise="one of each slot, as llama-server has it",
+            source="include/llama.h, llama_context_params.n_outputs_max; src/llama-context.cpp, graph_reserve",
+        ),
         "draft-n": Option(
             count(MOST_DRAFTED, 0),
             "0",
@@ -139,6 +147,7 @@ class Settings(NamedTuple):
     no_kv_offload: bool
     tensor_split: tuple[Fraction, ...] | None
     ollama_new_engine: bool
+    n_outputs_max: int | None
     draft_n: int
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from kvcalc.logs.dialect import Dialect
-from kvcalc.logs.llama_cpp import builds, ollama
+from kvcalc.logs.llama_cpp import breakdown, builds, ollama
 from kvcalc.logs.llama_cpp.figures import DEVICE, FIGURES
 from kvcalc.logs.llama_cpp.lines import LINES
 from kvcalc.logs.llama_cpp.settings import FLAGS, METADATA, SETTINGS
@@ -21,10 +21,12 @@ LLAMA_CPP = Dialect(
     settings=SETTINGS,
     nested=frozenset(),
     flags=FLAGS,
-    process=re.compile(rf"(?P<name>{DEVICE})(?:(?: model| KV| RS| compute)? buffer size =| size=\")"),
+    process=re.compile(
+        rf"(?P<name>{DEVICE})(?:(?: model| KV| RS| compute)? buffer size =| size=\"| \([^|]{{2,80}}\) +\| +\d)"
+    ),
     typical=("CUDA0 KV buffer size = 1024.00 MiB", "CUDA0 compute buffer size = 560.00 MiB"),
     metadata=METADATA,
     wraps=False,
     before=frozenset({"total memory", "free memory", "working set"}),
-    derive=ollama.derived,
+    derive=lambda printed: breakdown.derived(ollama.derived(printed)),
 )

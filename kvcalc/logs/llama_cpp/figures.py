@@ -6,6 +6,10 @@ from types import MappingProxyType
 
 from kvcalc.logs.dialect import Figure, Unit
 
+TOLD = "told at the end: "
+"""Before the name of a figure of the table that is printed at the end, or of what is planned: whole MiB, cut off."""
+CONTEXT = "caches and states"
+
 MIB = r"\d{1,9}(?:\.\d{1,6})?"
 COUNT = r"\d{1,12}"
 DEVICE = r"[A-Za-z]\w{1,40}(?:\[\w{1,40}\])?"
@@ -31,6 +35,9 @@ FIGURES = MappingProxyType(
         "free": Figure("free memory", Unit.MIB),
         "on_cards": Figure("layers on cards", Unit.BLOCKS),
         "of_layers": Figure("layers", Unit.BLOCKS),
+        "model_told": Figure(f"{TOLD}model buffer", Unit.MIB),
+        "context_told": Figure(f"{TOLD}{CONTEXT}", Unit.MIB),
+        "compute_told": Figure(f"{TOLD}compute buffer", Unit.MIB),
         "host_experts": Figure("layer with experts on the host", Unit.BLOCKS),
     }
 )

@@ -47,8 +47,8 @@ LINES = (
         "tools/server/server-context.cpp, load_model",
     ),
     log_line(
-        "llama-server",
-        r"llama-server(?:\.exe)? (?P<command>-.*)",
+        "llama-",
+        r"llama-(?:(?P<served>server)|cli|completion)(?:\.exe)? (?P<command>-.*)",
         "any build",
         "the command line, where a log holds it",
     ),
@@ -133,7 +133,8 @@ LINES = (
     ),
     log_line(
         "n_",
-        rf"{_CONTEXT}: (?P<key>n_(?:ctx_seq|ctx_per_seq|seq_max|batch|ubatch|rs_seq)) += (?P<value>\d{{1,12}})",
+        rf"{_CONTEXT}: (?P<key>n_(?:ctx_seq|ctx_per_seq|seq_max|batch|ubatch|rs_seq|outputs_max)) += "
+        r"(?P<value>\d{1,12})",
         "any build",
         "src/llama-context.cpp",
     ),
@@ -183,6 +184,12 @@ LINES = (
         "tools/server/server-context.cpp, load_model",
     ),
     log_line(
+        "new slot",
+        r"new slot,? n_ctx(?:_slot)? = (?P<n_ctx_seq>\d{1,12})",
+        "b3000 to b11549",
+        "tools/server/server-context.cpp, load_model",
+    ),
+    log_line(
         "llama_memory_recurrent: size",
         rf"llama_memory_recurrent: +size = +(?P<states>{MIB}) MiB \( *{COUNT} cells, +{COUNT} layers, "
         rf"+(?P<n_seq_max>{COUNT}) seqs(?: +(?P<n_rs_seq>{COUNT}) rs_seq)?\)",
@@ -198,6 +205,13 @@ LINES = (
         rf"{DEVICE} compute buffer size = +(?P<compute>{MIB}) MiB",
         "any build",
         "src/llama-context.cpp, sched_reserve",
+    ),
+    log_line(
+        "memory_breakdown_print: |   - ",
+        rf"memory_breakdown_print: \|   - (?!Host\b){DEVICE} \((?P<device>[^|]{{2,80}}?)\) +\| +{COUNT} = +{COUNT} \+ "
+        rf"\( *{COUNT} = +(?P<model_told>{COUNT}) \+ +(?P<context_told>{COUNT}) \+ +(?P<compute_told>{COUNT})\)",
+        "b6800 to b11549, as it ends",
+        "common/fit.cpp, common_memory_breakdown_print; src/llama-context.cpp, llama_memory_breakdown_print",
     ),
     # a start that fails
     log_line(

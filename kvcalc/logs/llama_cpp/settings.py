@@ -23,12 +23,14 @@ SETTINGS = MappingProxyType(
         "cache_type_k": "type_k",
         "cache_type_v": "type_v",
         "n_rs_seq": "draft-n",
+        "n_outputs_max": "n-outputs-max",
         "n_gpu_layers": "n-gpu-layers",
         "gpu_layers": "n-gpu-layers",
         "n_cpu_moe": "n-cpu-moe",
         "no_kv_offload": "no-kv-offload",
         "tensor_split": "tensor-split",
         "ollama_new_engine": "ollama-new-engine",
+        "served": "served",
     }
 )
 """What llama.cpp calls them: its own options, or what kvcalc's batch and context are made of."""

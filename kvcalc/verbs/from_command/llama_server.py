@@ -8,7 +8,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.logs import ServerLog
 from kvcalc.logs.launchers import OPTION
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, parse_count
-from kvcalc.verbs.log_check.llama_cpp_settings import cache_format_of, slots_of
+from kvcalc.verbs.log_check.llama_cpp_settings import AUTO_SLOTS, cache_format_of, slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from kvcalc.verbs.log_check.card_of_log import LoggedCard
     from kvcalc.verbs.log_check.model_of_log import LoggedModel
 
-AUTO_SLOTS = 4
-"""Of llama-server where nobody gives their number (tools/server/server.cpp, n_parallel), with one set of cells."""
 _OF_LLAMA_CPP = (
     "ubatch-size",
     "flash-attn",

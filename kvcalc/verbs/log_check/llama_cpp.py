@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS
+from kvcalc.logs.llama_cpp.figures import CONTEXT
 from kvcalc.memory import Ranks
 from kvcalc.units import MIB
 from kvcalc.verbs.capacity import capacity
@@ -67,15 +68,19 @@ def _exact(log: ServerLog, scenario: Scenario, asked: AsLogged, rows: tuple[LogR
     if compute:
         parts += ("--temporary", str(int(max(each.value for each in compute))))
     command = shlex.join([*command_of(scenario, asked.settings, "", parts), *parts])
-    own = [row for row in rows if row.name in {"tokens", "cache memory", "states"} and row.printed is not None]
+    own = [row for row in rows if row.name in {"tokens", "cache memory", "states", CONTEXT} and row.printed is not None]
     printed = all(_rounds(row) for row in own)
     cells = next((row.predicted for row in own if row.name == "tokens"), None)
     return ExactOptions(command, (), parts, None if cells is None else int(cells), bool(own) and printed)
 
 
 def _rounds(row: LogRow) -> bool:
-    """Whether the prediction rounds to what is printed: MiB with two decimals, of as many buffers as there are."""
+    """Whether the prediction rounds to what is printed: MiB with two decimals, of as many buffers as there are.
+
+    Of the table at the end whole MiB.
+    """
     if row.unit != "bytes":
         return row.predicted == row.printed
-    buffers = (row.as_printed or "").count(" + ") + 1
-    return abs((row.predicted or 0) - (row.printed or 0)) <= buffers * MIB // 200 + 1
+    printed = row.as_printed or ""
+    step = MIB // 200 if "." in printed else MIB // 2
+    return abs((row.predicted or 0) - (row.printed or 0)) <= (printed.count(" + ") + 1) * step + 1

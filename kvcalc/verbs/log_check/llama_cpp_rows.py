@@ -11,6 +11,7 @@ from kvcalc.engines import Load
 from kvcalc.engines.llama_cpp.compute import compute_buffer
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
 from kvcalc.errors import KvcalcError
+from kvcalc.logs.llama_cpp.figures import CONTEXT
 from kvcalc.logs.reader import DRAFT
 from kvcalc.memory import Ranks
 from kvcalc.verbs.log_check.llama_cpp_settings import cards, device_of, on_cards
@@ -103,11 +104,15 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
             yield _memory(f"KV buffer{behind}", kv, held, None)
         if rs is not None and (behind or _partial(log)):
             yield _memory(f"RS buffer{behind}", rs, states, None)
+        context = _of_device(log, CONTEXT, device)
+        if context is not None:
+            held = rank.cache_bytes(load.sequences, load.context) - second
+            yield _memory(f"{CONTEXT}{behind}", context, held, None)
         if compute is not None:
-            by_dims = compute_buffer(layout, stage, load)
+            by_dims = compute_buffer(layout, stage, load, by_vulkan=device.startswith("Vulkan"))
             temporary = by_dims or rank.temporary_with(load.sequences, load.context)
             of_host = bool(layout.placement.first_layer)
-            why = _of_compute(device, by_dims=by_dims is not None, is_range=temporary.is_range, of_host=of_host)
+            why = _of_compute(layout, device, by_dims=by_dims is not None, is_range=temporary.is_range, of_host=of_host)
             why = "Ollama's own graphs: the range is what logs have" if layout.settings.ollama_new_engine else why
             between = temporary.low, temporary.high
             yield _memory(f"{COMPUTE}{behind}", compute, temporary.term.bytes, why, between)
@@ -116,12 +121,14 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
             yield _memory(f"{WEIGHTS}{behind}", loaded, rank.weights_bytes, weights_why)
 
 
-def _of_compute(device: str, *, by_dims: bool, is_range: bool, of_host: bool) -> str | None:
+def _of_compute(layout: LlamaLayout, device: str, *, by_dims: bool, is_range: bool, of_host: bool) -> str | None:
     """What a difference of the compute buffer may be from."""
     if not by_dims:
         return "the model's dims are not known: the range is what logs have"
     if is_range and of_host:
         return "copies of weights and cells of the host's layers may lie there together"
+    if is_range and not layout.rules.older_graphs:
+        return "Vulkan computes parts of a layer ahead, which then lie there together"
     if is_range:
         return "builds of that time lay masks over the logits, or beside them"
     return None if device.startswith("CUDA") else f"predicted as on an NVIDIA card, and {device} is none"
@@ -152,8 +159,9 @@ def _memory(
     name: str, printed: Printed, predicted: int, why: str | None, between: tuple[int, int] | None = None
 ) -> LogRow:
     low, high = between or (predicted, predicted)
-    exact = low == high and abs(printed.value - predicted) <= printed.off + 1
-    row = _row(name, "bytes", printed.value, predicted, None if exact else why)
+    rounds = abs(printed.value - predicted) <= printed.off + 1
+    row = _row(name, "bytes", printed.value, predicted, None if low == high and rounds else why)
+    row = replace(row, difference=0.0) if rounds and row.difference is not None else row
     return replace(row, predicted_low=low, predicted_high=high, as_printed=printed.text)
 
 

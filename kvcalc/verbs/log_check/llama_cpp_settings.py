@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.logs.llama_cpp.figures import CONTEXT
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT, MIB, parse_count
 
 if TYPE_CHECKING:
@@ -22,9 +23,15 @@ OWN = (
     "n-cpu-moe",
     "no-kv-offload",
     "draft-n",
+    "n-outputs-max",
     "ollama-new-engine",
 )
 """Options that a log may tell."""
+
+AUTO_SLOTS = 4
+"""Of llama-server where nobody gives their number (tools/server/server.cpp, n_parallel), with one set of cells."""
+_AUTO_SINCE = 6924
+"""https://github.com/ggml-org/llama.cpp/pull/16736."""
 
 _FLASH = {"enabled": "on", "1": "on", "true": "on", "on": "on", "disabled": "off", "0": "off", "false": "off"}
 _FORMATS = {"f16": "fp16", "f32": "fp32"}
@@ -48,7 +55,7 @@ def device_of(buffer: str) -> str:
 
 def cards(log: ServerLog) -> tuple[str, ...]:
     """The accelerators that hold something, as llama.cpp calls them and in its order."""
-    buffers = ("model buffer", "KV buffer", "RS buffer", "compute buffer")
+    buffers = ("model buffer", "KV buffer", "RS buffer", "compute buffer", CONTEXT)
     found = {device_of(each.process) for figure in buffers for each in on_cards(log, figure)}
     return tuple(sorted(found, key=lambda name: (name.rstrip("0123456789"), _number(name))))
 
@@ -94,14 +101,17 @@ def weights_of_cards(log: ServerLog) -> dict[str, Any]:
 def slots_of(log: ServerLog) -> tuple[int, bool, int | None]:
     """How many slots there are, whether they share cells, and the tokens of each; None where the log does not say."""
     slots, streams = (_count(log, name, MAX_BATCH) for name in ("n_seq_max", "streams"))
-    slots = slots or 1
     said = log.settings.get("kv-unified", "").lower()
+    if slots is None and "served" in log.settings and int(log.version or _AUTO_SINCE) >= _AUTO_SINCE:
+        slots, said = AUTO_SLOTS, said or "true"
+    slots = slots or 1
     unified = slots > 1 and (said in {"true", "1"} if said else (streams or 1) == 1)
     each = _count(log, "n_ctx_seq", MAX_CONTEXT)
     total = log.most("tokens")
     whole = int(total.value) if total is not None else _count(log, "n_ctx", MAX_CONTEXT)
     if each is not None and not unified:
         return slots, unified, each
+    whole = each if whole is None else whole
     cells = log.most("cells")
     if whole is None and cells is not None:
         whole = int(cells.value) * (1 if unified else slots)

@@ -93,14 +93,21 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
         raise KvcalcError(f"--from-log: the log does not name its model; name it: {NAME_IT}")
     by_id = named_model(hub_id(log) or "")
     if by_id is not None:
-        return _weights(by_id, name, quantization, ())
+        return _stored(log, by_id, name, quantization, ())
     found = meant_model(hub_id(log) or name)
     if found is None:
         shown = hub_id(log)
         told = f"model '{shown}' is not in the catalogue" if shown else "model is a path of its machine"
         raise KvcalcError(f"--from-log: the log's {told}; name one that is alike, or its file: {NAME_IT}")
     by_name = note("model-by-name", f"the log's model is taken to be {found.name} of the catalogue, by its name")
-    return _weights(found, name, quantization, (by_name,))
+    return _stored(log, found, name, quantization, (by_name,))
+
+
+def _stored(log: ServerLog, model: Model, name: str, quantization: str, notes: tuple[Note, ...]) -> LoggedModel:
+    """By the name, unless llama.cpp prints how much it loads: mixes of one name differ from file to file."""
+    if log.engine == "llama-cpp" and log.total("model buffer") is not None:
+        return LoggedModel(model, None, weights_known=False, notes=notes)
+    return _weights(model, name, quantization, notes)
 
 
 def _printed_shape(log: ServerLog, name: str) -> Model | None:
@@ -152,12 +159,12 @@ def _weights(model: Model, name: str, quantization: str, notes: tuple[Note, ...]
 def _own_weights(model: Model, log: ServerLog) -> LoggedModel:
     """As the model's file lists them, where llama.cpp loads about as much; else its file has formats of its own."""
     printed = log.total("model buffer")
-    size = sum(each.bytes for each in _stored(model))
+    size = sum(each.bytes for each in _listed(model))
     alike = printed is None or abs(size - printed.value) <= ALIKE * printed.value
     return LoggedModel(model, None, weights_known=bool(model.weights) and alike, notes=())
 
 
-def _stored(model: Model) -> Iterator[Product]:
+def _listed(model: Model) -> Iterator[Product]:
     for part in model.weights:
         yield Product(part.part, find_weight_format(part.format, "format").parameters(part.parameters), "the file")
 

@@ -19,7 +19,7 @@ TOKENS = "tokens"
 JUDGED = (TOKENS, "blocks", "concurrency")
 """Figures of the pool, of which the first that a log prints is judged: versions print different ones."""
 
-RESERVED = ("cache memory",)
+RESERVED = ("cache memory", "caches and states")
 """Figures that are judged too, of engines that are told their tokens and reserve all of them at the start."""
 
 MOST_DIFFERENCE = 0.05

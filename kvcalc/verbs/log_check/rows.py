@@ -159,12 +159,12 @@ def _given_the_pool(replica: Replica, context: int, log: ServerLog, *, alone: bo
     printed = log.least("cache memory")
     if printed is None or printed.value < 0:
         return {}
-    exact, low, high = (pool_figures(_with_memory(replica, log, sign, alone=alone), context) for sign in (0, -1, 1))
+    found = [pool_figures(_with_memory(replica, log, sign, alone=alone), context) for sign in (0, -1, 1)]
     return {
-        f"{name}{GIVEN}": Range(exact[name], low[name], high[name])
+        f"{name}{GIVEN}": Range(found[0][name], min(each[name] for each in found), max(each[name] for each in found))
         for name in ("blocks", TOKENS, "concurrency")
-        if name in exact
-    }
+        if name in found[0]
+    }  # another slot of states leaves less for tokens, however much more memory there is
 
 
 def _with_memory(replica: Replica, log: ServerLog, sign: int, *, alone: bool) -> Replica:

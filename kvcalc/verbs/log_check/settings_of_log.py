@@ -97,7 +97,7 @@ _SAID: Mapping[str, Callable[[ServerLog, LoggedModel, LoggedCard], dict[str, Any
     {
         "vllm": said_by_vllm,
         "sglang": lambda log, known, card: _stored(known) | said_by_sglang(log, known.model, card),
-        "llama-cpp": lambda log, known, card: said_by_llama_cpp(log, known.model, card),
+        "llama-cpp": lambda log, known, card: _stored(known) | said_by_llama_cpp(log, known.model, card),
     }
 )
 """Options by the log, of each engine."""

@@ -1,0 +1,74 @@
+"""Places of a layer, and of the output, that hold most of a compute buffer on some cards or for some applications.
+
+Apart from those of attention and feed-forward blocks, which are in compute.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.mechanisms import GatedDeltaNet, Mamba1, Mamba2
+
+if TYPE_CHECKING:
+    from kvcalc.engines.llama_cpp.layout import LlamaLayout
+    from kvcalc.engines.load import Load
+    from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.stages import Stage
+
+
+class Point(NamedTuple):
+    """What a layer holds at one place.
+
+    Attributes:
+        name: of the place, in the words of formulas.
+        floats: numbers of f32 for each token of a micro-batch.
+        bytes_beside: for the whole step.
+    """
+
+    name: str
+    floats: int
+    bytes_beside: int = 0
+
+
+def wanted_logits(layout: LlamaLayout, stage: Stage, tokens: int, hidden: int) -> Point | None:
+    """Where logits of more tokens than one of a slot are wanted: they lie beside the last hidden states."""
+    wanted, model = layout.settings.n_outputs_max, layout.setup.model
+    last = layout.placement.head and stage.layers.stop == model.num_layers
+    if wanted is None or model.vocab_size is None or not last:
+        return None
+    logits = -(-model.vocab_size * min(wanted or tokens, tokens) // tokens)
+    kept = layout.rules.logits_hidden
+    return Point(f"(vocab_size x outputs / ubatch + {kept} x hidden_size)", logits + kept * hidden)
+
+
+VULKAN = frozenset({"AMD", "Intel"})
+"""Makers of cards that llama.cpp uses by Vulkan too."""
+
+
+def reordered(attention: Mechanism, load: Load, hidden: int) -> Point:
+    """Within a layer of gated delta rules as Vulkan's back end has it, which computes ahead what does not depend.
+
+    ggml/src/ggml-vulkan/ggml-vulkan.cpp, ggml_vk_graph_optimize. Fitted to what b9849 printed of Qwen3.5-9B (392.44
+    MiB) and Qwen3.6-27B (568.18 and 568.53) with micro-batches of 2,048: the end of the range.
+    """
+    if not isinstance(attention, GatedDeltaNet):
+        return Point("", 0)
+    values = attention.num_v_heads * attention.v_head_dim
+    inputs = 2 * attention.num_k_heads * attention.k_head_dim + values
+    kept = load.sequences * (attention.conv_kernel - 1) * inputs
+    return Point("(gated delta rules)", 2 * inputs + 7 * values + hidden, 4 * kept)
+
+
+def within_a_state(attention: Mechanism, load: Load, hidden: int) -> Point:
+    """Within a layer with a state. Of gated delta rules the feed-forward block holds more, in every graph tried."""
+    match attention:
+        case Mamba2():
+            inner = attention.num_heads * attention.head_dim
+            groups = 2 * attention.num_groups * attention.state_size
+            floats = 2 * hidden + (2 * inner + groups + attention.num_heads) + 2 * (inner + groups) + 2 * inner
+            state = 4 * inner * attention.state_size
+            return Point("(state-space block)", floats, (load.sequences - 1) * state)
+        case Mamba1():
+            return Point("(state-space block)", 5 * attention.intermediate_size + 2 * hidden)
+        case _:
+            return Point("4 x hidden_size", 4 * hidden)
