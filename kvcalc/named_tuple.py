@@ -43,7 +43,10 @@ else:
             return cls(*values)
 
         def _replace(self, /, **given: Any) -> Any:
-            return type(self)(**{**self._asdict(), **given})
+            same = tuple.__new__(type(self), map(given.pop, self._fields, self))
+            if given:
+                raise TypeError(f"{type(self).__name__} has no field {', '.join(given)}")
+            return same
 
         def _asdict(self) -> dict[str, Any]:
             return dict(zip(self._fields, self, strict=True))

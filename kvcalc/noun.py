@@ -96,7 +96,11 @@ class Noun:
         if type(other) is not type(self):
             return NotImplemented
         mine, others = self.__dict__, other.__dict__
-        return all(mine[name] == others[name] for name in self.compared)
+        for name in self.compared:
+            own, its = mine[name], others[name]
+            if own is not its and own != its:
+                return False
+        return True
 
     def __hash__(self) -> int:
         held = self.__dict__

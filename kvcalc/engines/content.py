@@ -11,6 +11,7 @@ key and a value of one shape) are one content with a factor 2.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
@@ -72,7 +73,7 @@ def contents(load: RankLoad) -> Iterator[Content]:
             lengths = sum(not shared for shared, _ in found)
             for shared, rows in found:
                 several = lengths > 1 and not shared
-                yield Content(layer, count, tuple(tensors), shared, rows, row, one_of_several=several)
+                yield Content(layer, count, tensors, shared, rows, row, one_of_several=several)
 
 
 def content_bytes(load: RankLoad) -> int:
@@ -80,7 +81,10 @@ def content_bytes(load: RankLoad) -> int:
     return sum(content.term.bytes for content in contents(load))
 
 
-def equal_tensors(layer: Layer, cache_format: CacheFormat) -> tuple[tuple[list[CachedTensor], ElementFormat], ...]:
+@lru_cache(maxsize=1024)
+def equal_tensors(
+    layer: Layer, cache_format: CacheFormat
+) -> tuple[tuple[tuple[CachedTensor, ...], ElementFormat], ...]:
     """The layer's tensors, those of one shape and format together."""
     alike: dict[object, tuple[list[CachedTensor], ElementFormat]] = {}
     for tensor in layer.attention.cached():
@@ -88,7 +92,7 @@ def equal_tensors(layer: Layer, cache_format: CacheFormat) -> tuple[tuple[list[C
         rows = tensor.rows, tensor.every, tensor.last
         shape = tensor.num_heads, tensor.head_elements, rows, tensor.role, element_format.name
         alike.setdefault(shape, ([], element_format))[0].append(tensor)
-    return tuple(alike.values())
+    return tuple((tuple(tensors), element_format) for tensors, element_format in alike.values())
 
 
 def _rows(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[tuple[bool, tuple[Factor, ...]], ...]:

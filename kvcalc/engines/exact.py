@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine
 from kvcalc.engines.content import contents
-from kvcalc.engines.content_counter import rows_bytes
+from kvcalc.engines.content_counter import WORKLOADS_REMEMBERED, rows_bytes
 from kvcalc.engines.growth import stretch_of
 from kvcalc.engines.load import Load
 from kvcalc.engines.parked import Parked
@@ -69,6 +69,23 @@ class Exact(Engine):
 
 class ExactLayout(Settled):
     """Each layer's rows on its own stage."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._of_a_sequence: dict[tuple[int, int, bool], int] = {}
+
+    def content_bytes(self, stage: Stage, load: Load, *, read: bool = False) -> int:
+        """As many times what one sequence has, where they share nothing; that is remembered of the last contexts."""
+        if load.mixed or load.shared_prefix:
+            return super().content_bytes(stage, load, read=read)
+        asked = stage.number, load.context, read
+        one = self._of_a_sequence.get(asked)
+        if one is None:
+            if len(self._of_a_sequence) >= WORKLOADS_REMEMBERED:
+                self._of_a_sequence.clear()
+            one = super().content_bytes(stage, load._replace(sequences=1), read=read)
+            self._of_a_sequence[asked] = one
+        return load.sequences * one
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         return self.content_bytes(stage, load)

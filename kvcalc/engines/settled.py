@@ -110,6 +110,10 @@ class Settled:
             return rows_bytes(self._content_rows(stage), asked)
         return asked.sequences * self._counter.sequence_bytes(asked)
 
+    def bytes_of_layers(self, load: RankLoad) -> int:
+        """What layers hold that need not be a rank's, in the formats that tensors are kept in here."""
+        return rows_bytes(self._counter.rows(load.layers, load.tp), load)
+
     def content_read(self, stage: Stage, load: Load) -> Sum:
         """What a step of decoding reads of what the layers of a rank hold."""
         return Sum("cache", tuple(each.term for each in contents(self.rank_load(stage, load, read=True))))

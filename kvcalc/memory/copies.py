@@ -7,6 +7,7 @@ copied too; no dims tell how many there are.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.formats.weights import holds_words
@@ -49,17 +50,20 @@ class Copied(NamedTuple):
 
 def copied_weights(scenario: Scenario, tp: int) -> list[Copied]:
     """What `tp` ranks copy, by the model's dims. What is whole on every rank is left out where its list states it."""
-    model = scenario.weights_as or scenario.model
+    return list(_copied(scenario.weights_as or scenario.model, tp, states_copies(scenario), bool(left_alone(scenario))))
+
+
+@lru_cache(maxsize=256)
+def _copied(model: Model, tp: int, stated: bool, routers_apart: bool) -> tuple[Copied, ...]:
+    """Of a model with its copies stated in the list of its parts or not, and with routers as parts of their own."""
     if model.hidden_size is None:
-        return []
-    stated = states_copies(scenario)
+        return ()
     found: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
-    routers_apart = bool(left_alone(scenario))
     for projection, count in _projections(model, model.hidden_size, routers_apart=routers_apart):
         heads = projection.heads or 1
         if tp > heads and tp % heads == 0 and not (stated and projection.heads is None):
             found.setdefault((projection.name, heads), []).append((projection.rows, projection.columns, count))
-    return [Copied(name, heads, tuple(matrices)) for (name, heads), matrices in found.items()]
+    return tuple(Copied(name, heads, tuple(matrices)) for (name, heads), matrices in found.items())
 
 
 def _projections(model: Model, hidden_size: int, *, routers_apart: bool) -> Iterator[tuple[Projection, int]]:

@@ -9,6 +9,7 @@ taken, spread evenly over the ranks that share them.
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -126,31 +127,41 @@ def parts_read(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...]:
     return with_copies(scenario, deployment, parts_used(scenario) or ())
 
 
-def shares_used(
-    scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]
-) -> tuple[tuple[Part, Portion], ...]:
-    """The parts that a rank uses in a step, and how much of each."""
-    shares = ((part, _share(scenario, deployment, rank, part)) for part in parts)
-    return tuple((part, share) for part, share in shares if share is not None)
+class WeightsUsed:
+    """What a step uses of a rank's weights, whatever its workload.
+
+    Attributes:
+        shares: the parts that it uses, and how much of each.
+    """
+
+    def __init__(self, scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...]) -> None:
+        shares = ((part, _share(scenario, deployment, rank, part)) for part in parts)
+        self.shares = tuple((part, share) for part, share in shares if share is not None)
+
+    @cached_property
+    def read(self) -> Sum:
+        """What it reads of them."""
+        return Sum("weights read", tuple(share.of(part.term) for part, share in self.shares))
+
+    @cached_property
+    def read_bytes(self) -> int:
+        """The bytes of that."""
+        return sum(share.bytes_of((part.term.bytes,)) for part, share in self.shares)
+
+    @cached_property
+    def work(self) -> tuple[tuple[Part, PartWork], ...]:
+        """The parts that tokens are multiplied by, and what that computes."""
+        return tuple(
+            (part, PartWork(part.term.path, part.multiplied, share, part.split == "ep", part.element_format))
+            for part, share in self.shares
+            if part.multiplied
+        )
 
 
-def weights_read(used: tuple[tuple[Part, Portion], ...]) -> Sum:
-    """What a step reads of a rank's weights."""
-    return Sum("weights read", tuple(share.of(part.term) for part, share in used))
-
-
-def weights_read_bytes(used: tuple[tuple[Part, Portion], ...]) -> int:
-    """The bytes of that."""
-    return sum(share.bytes_of((part.term.bytes,)) for part, share in used)
-
-
-def work(
-    scenario: Scenario, deployment: Deployment, rank: Rank, used: tuple[tuple[Part, Portion], ...]
-) -> Iterator[Work]:
-    """What a step computes on a rank that uses these parts."""
-    for part, share in used:
-        if part.multiplied:
-            yield PartWork(part.term.path, part.multiplied, share, part.split == "ep", part.element_format)
+def work(scenario: Scenario, deployment: Deployment, rank: Rank, used: WeightsUsed) -> Iterator[Work]:
+    """What a step computes on a rank that uses these weights."""
+    for _, multiplied in used.work:
+        yield multiplied
     for layer, count in rank.layers.items():
         yield from _attention(scenario, deployment, rank, layer, count)
 

@@ -6,21 +6,24 @@ checkpoints have it (kvcalc/model/quantised.py).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, TypeVar
 
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone
 from kvcalc.model.apart import told_apart
 from kvcalc.model.quantised import parts_in
 from kvcalc.named_tuple import NamedTuple
-from kvcalc.scenario import checkpoint_format, compute_format, once
+from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.term import GIVEN, Factor, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kvcalc.formats.element import ElementFormat
-    from kvcalc.model.model import Split, WeightPart, WeightPlace
+    from kvcalc.model.model import Model, Split, WeightPart, WeightPlace
     from kvcalc.scenario import Scenario
+
+T = TypeVar("T")
 
 
 class Part(NamedTuple):
@@ -61,24 +64,52 @@ class Part(NamedTuple):
         return tp if self.heads is None else min(tp, self.heads)
 
 
-@once
-def whole_parts(scenario: Scenario) -> tuple[Part, ...] | None:
+class Weighed(NamedTuple):
+    """What decides the parts of a scenario's weights.
+
+    Attributes:
+        weight_format: instead of the checkpoint's own.
+        given: bytes of one replica, as the user states them.
+    """
+
+    model: Model
+    weight_format: ElementFormat | None
+    given: int | None
+
+
+def once_weighed(work: Callable[[Weighed], T]) -> Callable[[Scenario], T]:
+    """Something that the weights of a scenario decide alone is worked out once for them."""
+    known: Callable[[Weighed], T] = lru_cache(maxsize=64)(work)
+
+    @wraps(work)
+    def remembered(scenario: Scenario) -> T:
+        return known(Weighed(scenario.model, scenario.weight_format, scenario.replacements.weights))
+
+    return remembered
+
+
+@once_weighed
+def whole_parts(weighed: Weighed) -> tuple[Part, ...] | None:
     """The parts as the user, the model's file or its parameters give them, not taken apart. None where not known."""
-    model, given = scenario.model, scenario.replacements.weights
+    model, given = weighed.model, weighed.given
     if given is not None:
         return (Part(Product("weights", (Factor("given", given, "byte"),), GIVEN)),)
-    listed = listed_parts(scenario)
+    listed = _listed(weighed)
     if listed is not None:
         return tuple(_of_list(listed))
     if model.parameters is None:
         return None
-    return (_of_one_format(scenario, "parameters", model.parameters),)
+    return (_of_one_format(weighed, "parameters", model.parameters),)
 
 
-@once
-def listed_parts(scenario: Scenario) -> tuple[WeightPart, ...] | None:
+@once_weighed
+def listed_parts(weighed: Weighed) -> tuple[WeightPart, ...] | None:
     """The parts that the model's file lists, or that its dims tell apart for a format of layers alone; else None."""
-    model, asked = scenario.model, scenario.weight_format
+    return _listed(weighed)
+
+
+def _listed(weighed: Weighed) -> tuple[WeightPart, ...] | None:
+    model, asked = weighed.model, weighed.weight_format
     if asked is None or not (model.weights or is_for_layers_alone(asked)):
         return model.weights or None
     return parts_in(model, asked)
@@ -91,23 +122,23 @@ def states_copies(scenario: Scenario) -> bool:
     return any(part.split == "stage" for part in listed_parts(scenario) or ())
 
 
-@once
-def placed_parts(scenario: Scenario) -> tuple[Part, ...] | None:
+@once_weighed
+def placed_parts(weighed: Weighed) -> tuple[Part, ...] | None:
     """The parts, each with its place in the model; None where the model's file does not tell them apart."""
-    if scenario.replacements.weights is not None:
+    if weighed.given is not None:
         return None
-    listed = listed_parts(scenario)
+    listed = _listed(weighed)
     if listed is not None:
         return tuple(_of_list(listed)) if any(part.place == "embedding" for part in listed) else None
-    apart = told_apart(scenario.model)
+    apart = told_apart(weighed.model)
     if apart is None:
         return None
     parts = (
-        _of_one_format(scenario, "embedding", apart.table, place="embedding", is_table=True),
-        _of_one_format(scenario, "towers for images or sound", apart.towers, place="embedding"),
-        _of_one_format(scenario, "output head", apart.head, place="head"),
-        _of_one_format(scenario, "routed experts", apart.experts, place="layers", split="ep"),
-        _of_one_format(scenario, "layers", apart.of_layers, place="layers"),
+        _of_one_format(weighed, "embedding", apart.table, place="embedding", is_table=True),
+        _of_one_format(weighed, "towers for images or sound", apart.towers, place="embedding"),
+        _of_one_format(weighed, "output head", apart.head, place="head"),
+        _of_one_format(weighed, "routed experts", apart.experts, place="layers", split="ep"),
+        _of_one_format(weighed, "layers", apart.of_layers, place="layers"),
     )
     return tuple(part for part in parts if part.parameters)
 
@@ -161,7 +192,7 @@ def _of_list(parts: tuple[WeightPart, ...]) -> Iterator[Part]:
 
 
 def _of_one_format(
-    scenario: Scenario,
+    weighed: Weighed,
     name: str,
     parameters: int,
     *,
@@ -169,6 +200,6 @@ def _of_one_format(
     place: WeightPlace | None = None,
     is_table: bool = False,
 ) -> Part:
-    element_format = scenario.weight_format or checkpoint_format(scenario.model)
+    element_format = weighed.weight_format or checkpoint_format(weighed.model)
     term = Product(name, element_format.parameters(parameters))
     return Part(term, split, place, element_format.kept_together, is_table, parameters, element_format)

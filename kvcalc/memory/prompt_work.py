@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kvcalc.mechanisms import MLA, Compressed
-from kvcalc.memory.decode_traffic import AttentionWork, PartWork
+from kvcalc.memory.decode_traffic import AttentionWork
 from kvcalc.model.span import Chunk
 from kvcalc.term import Factor
 
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.formats.element import ElementFormat
-    from kvcalc.memory.decode_traffic import Work
-    from kvcalc.memory.parts import Part
+    from kvcalc.memory.decode_traffic import WeightsUsed, Work
     from kvcalc.memory.rank import Rank
-    from kvcalc.memory.weights import Portion
     from kvcalc.model.layers import Layer
 
 
@@ -48,22 +46,19 @@ def _triangle(number: int) -> int:
 
 
 def prompt_work(
-    deployment: Deployment, rank: Rank, used: tuple[tuple[Part, Portion], ...], start: int, stop: int
+    deployment: Deployment, rank: Rank, used: WeightsUsed, start: int, stop: int
 ) -> Iterator[tuple[Work, int]]:
     """What a rank computes of a prompt, and for how many tokens.
 
     Args:
         deployment: that the rank is of.
         rank: one of a stage.
-        used: the parts of its weights that a step uses.
+        used: what a step uses of its weights.
         start: tokens that are there already, of a prefix that is shared.
         stop: tokens of the prompt.
     """
-    for part, share in used:
-        if part.multiplied:
-            tokens = 1 if part.place == "head" else stop - start
-            multiplied = PartWork(part.term.path, part.multiplied, share, part.split == "ep", part.element_format)
-            yield multiplied, tokens
+    for part, multiplied in used.work:
+        yield multiplied, 1 if part.place == "head" else stop - start
     for layer, count in rank.layers.items():
         adds = _multiply_adds(layer)
         if adds:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ContentCounter, Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps, why_tp_is_illegal
+from kvcalc.memory.decode_traffic import WeightsUsed, parts_read
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.rank import Common, Rank
 from kvcalc.memory.rank_memory import RankMemory
@@ -51,6 +53,8 @@ class Ranks:
         drafting = draft_scenario(scenario)
         self._draft = None if drafting is None else Ranks(drafting)
         self._weights: dict[tuple[int, bool, bool], HeldWeights | None] = {}
+        self._used: dict[Deployment, tuple[WeightsUsed, ...]] = {}
+        self._last = scenario.workload
 
     def tps_within(self, node_size: int) -> tuple[int, ...]:
         """Tensor-parallel sizes that are legal, stay within a node of so many GPUs, and whose rows can be stored."""
@@ -147,6 +151,27 @@ class Ranks:
                 for stage in settled.stages
             )
         return known
+
+    def weights_used(self, deployment: Deployment) -> tuple[WeightsUsed, ...]:
+        """What a step uses of the weights of each of those ranks; nothing where they are not told apart."""
+        used = self._used.get(deployment)
+        if used is None:
+            parts = parts_read(self.scenario, deployment)
+            used = tuple(WeightsUsed(self.scenario, deployment, rank, parts) for rank in self.of(deployment))
+            self._used[deployment] = used
+        return used
+
+    def of_workload(self, scenario: Scenario) -> Ranks:
+        """The same ranks for a scenario that differs in its workload alone, where no workload changes them.
+
+        They remember the last workload only.
+        """
+        if self._last != scenario.workload:
+            self.forget()
+            self._last = scenario.workload
+        same = copy(self)
+        same.scenario = scenario
+        return same
 
     def forget(self) -> None:
         """Let go of what ranks remember of workloads."""

@@ -10,7 +10,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import RankLoad, content_bytes
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.memory import Ranks
-from kvcalc.memory.decode_traffic import work
+from kvcalc.memory.decode_traffic import WeightsUsed, work
 from kvcalc.memory.prompt_work import prompt_work
 from kvcalc.speed.mechanism import Measured, why_not_measured
 from kvcalc.verbs.comparing.what_if import variants
@@ -63,14 +63,16 @@ class Case(NamedTuple):
     def operations(self, context: int) -> int:
         """Floating-point operations of a step on it, by kvcalc's formula; of MLA with the expansion absorbed."""
         asked = self._at(context)
-        rank = Ranks(asked).of(Deployment())[0]
-        return sum(each.operations(self.sequences, self.sequences) for each in work(asked, Deployment(), rank, ()))
+        deployment, rank = Deployment(), Ranks(asked).of(Deployment())[0]
+        computed = work(asked, deployment, rank, WeightsUsed(asked, deployment, rank, ()))
+        return sum(each.operations(self.sequences, self.sequences) for each in computed)
 
     def prefill_operations(self, tokens: int) -> int:
         """Of one prompt of so many tokens, causal, by kvcalc's formula."""
         asked = self._at(tokens)
         deployment, rank = Deployment(), Ranks(asked).of(Deployment())[0]
-        return sum(each.operations(1, 1) for each, _ in prompt_work(deployment, rank, (), 0, tokens))
+        none = WeightsUsed(asked, deployment, rank, ())
+        return sum(each.operations(1, 1) for each, _ in prompt_work(deployment, rank, none, 0, tokens))
 
     def _at(self, context: int) -> Scenario:
         """A model of this layer alone."""

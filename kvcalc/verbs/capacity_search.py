@@ -57,7 +57,8 @@ class Replica(NamedTuple):
 
     def takes(self, rank: Rank, sequences: int, context: Lengths) -> int:
         """Bytes of its memory for the cache that so many sequences of such lengths take on a rank."""
-        return rank.cache_bytes(sequences, context) + self._temporary_beyond(rank, sequences, context)
+        held = rank.cache_bytes(sequences, context)
+        return held if self.figure is None else held + self._temporary_beyond(rank, sequences, context)
 
     def temporary_grows(self, rank: Rank, sequences: int, context: Lengths) -> bool:
         """Whether one sequence more takes more temporary memory, or the scenario's workload another amount."""
@@ -76,10 +77,13 @@ class Replica(NamedTuple):
 
     def holds(self, sequences: int, context: Lengths) -> bool:
         """Whether every rank holds so many sequences of so many tokens."""
-        return (self.limit is None or sequences <= self.limit) and all(
-            self.takes(rank, sequences, context) <= memory
-            for rank, memory in zip(self.ranks, self.cache_memory, strict=True)
-        )
+        limit = self.limit
+        if limit is not None and sequences > limit:
+            return False
+        for rank, memory in zip(self.ranks, self.cache_memory, strict=True):
+            if self.takes(rank, sequences, context) > memory:
+                return False
+        return True
 
     @property
     def limit(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from kvcalc.memory.decode_traffic import shares_used, weights_read, weights_read_bytes, work
+from kvcalc.memory.decode_traffic import work
 from kvcalc.named_tuple import NamedTuple
 from kvcalc.term import Sum
 from kvcalc.verbs.spill import memory_for_cache
@@ -13,7 +13,7 @@ from kvcalc.verbs.spill import memory_for_cache
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.memory import Rank
-    from kvcalc.memory.parts import Part
+    from kvcalc.memory.decode_traffic import WeightsUsed
     from kvcalc.scenario import Scenario
 
 
@@ -85,20 +85,18 @@ class DecodeStage:
         scenario: Scenario,
         deployment: Deployment,
         rank: Rank,
-        parts: tuple[Part, ...],
+        used: WeightsUsed,
         tokens: int = 1,
         passes: Passes | None = None,
     ) -> None:
         """With so many tokens of each sequence a step, and what is drafted before it."""
         self._tokens, self.passes = tokens, passes
         self._scenario, self._deployment, self._rank = scenario, deployment, rank
-        self._used = shares_used(scenario, deployment, rank, parts)
-        self.times = rank.stages_alike
-        self._weights = weights_read_bytes(self._used)
+        self._used, self.times = used, rank.stages_alike
         self._memory_for_cache = memory_for_cache(scenario, rank) if scenario.spill else None
         self._work = [
             (rate, each)
-            for each in work(scenario, deployment, rank, self._used)
+            for each in work(scenario, deployment, rank, used)
             if each.element_format and (rate := scenario.gpu.operations_per_second(each.element_format.name))
         ]
         self._steps: dict[tuple[int, int], DecodeStep] = {}
@@ -122,10 +120,10 @@ class DecodeStage:
             stage=self,
             sequences=sequences,
             joined=joined,
-            weights=self._weights,
+            weights=self._used.read_bytes,
             cache=read,
             operations=sum(by_rate.values()),
-            memory=(self._weights + read - over_link) / self._bandwidth,
+            memory=(self._used.read_bytes + read - over_link) / self._bandwidth,
             compute=sum((number / rate for rate, number in by_rate.items()), Fraction(0)),
             link=over_link / self._link if self._link else Fraction(0),
             drafting=Fraction(0) if self.passes is None else self.passes.seconds(sequences, joined),
@@ -137,7 +135,7 @@ class DecodeStage:
         return Sum(
             "decode step",
             (
-                weights_read(self._used),
+                self._used.read,
                 rank.cache_read(sequences, scenario.workload.average),
                 Sum("operations", tuple(each.term(sequences, joined) for _, each in self._work)),
             ),

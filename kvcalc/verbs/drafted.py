@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.memory import Ranks
 from kvcalc.memory.copies import with_copies
-from kvcalc.memory.decode_traffic import parts_read, parts_used
+from kvcalc.memory.decode_traffic import WeightsUsed, parts_used
 from kvcalc.memory.parts import parts_of_layers
 from kvcalc.noun import noun
 from kvcalc.record import Record
@@ -97,13 +97,16 @@ def stages_of(scenario: Scenario, deployment: Deployment, ranks: Ranks | None) -
         ranks: of the scenario, where others of its deployments are looked at too.
     """
     if scenario.drafting is None:
-        parts = parts_read(scenario, deployment)
-        return [DecodeStage(scenario, deployment, rank, parts) for rank in (ranks or Ranks(scenario)).of(deployment)]
+        own = ranks or Ranks(scenario)
+        return [
+            DecodeStage(scenario, deployment, rank, used)
+            for rank, used in zip(own.of(deployment), own.weights_used(deployment), strict=True)
+        ]
     model, tokens = without_draft(scenario), (tokens_drafted(scenario) or 0) + 1
-    parts, passes = parts_read(model, deployment), _passes(scenario, deployment)
+    own, passes = _ranks(model), _passes(scenario, deployment)
     return [
-        DecodeStage(model, deployment, rank, parts, tokens, passes if rank.numbers[-1].stop == deployment.pp else None)
-        for rank in _ranks(model).of(deployment)
+        DecodeStage(model, deployment, rank, used, tokens, passes if rank.numbers[-1].stop == deployment.pp else None)
+        for rank, used in zip(own.of(deployment), own.weights_used(deployment), strict=True)
     ]
 
 
@@ -122,7 +125,8 @@ def _passes(scenario: Scenario, deployment: Deployment) -> Passes | None:
         tokens /= drafting.model.num_layers
     elif drafting.without_table:
         tokens = Fraction(1)
-    return Passes(DecodeStage(draft, ranks, rank, with_copies(draft, ranks, parts)), tokens)
+    used = WeightsUsed(draft, ranks, rank, with_copies(draft, ranks, parts))
+    return Passes(DecodeStage(draft, ranks, rank, used), tokens)
 
 
 def alone(stages: list[DecodeStage]) -> Fraction:

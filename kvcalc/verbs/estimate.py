@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
 from kvcalc.memory import Fit, Ranks
+from kvcalc.memory.known_ranks import known_ranks
 from kvcalc.term import leaves
 from kvcalc.verbs.candidate import Candidate
 from kvcalc.verbs.decode_bound import decode_bound
@@ -55,7 +56,7 @@ def estimate(scenario: Scenario) -> Estimate:
         KvcalcError: the deployment is illegal, a format does not fit the model's rows, or the GPU's memory is unknown.
     """
     scenario = resolve(scenario)
-    model, deployment, ranks = scenario.model, scenario.deployment or Deployment(), Ranks(scenario)
+    model, deployment, ranks = scenario.model, scenario.deployment or Deployment(), known_ranks(scenario)
     asked, found, shown = looked_at(scenario, ranks, smallest)
     weights_known = asked.weights_known
     used = Accelerator.of(scenario, shown.largest_rank.usable_bytes)

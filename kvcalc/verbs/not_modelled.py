@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.formats.by_name import find_format
@@ -52,6 +53,7 @@ def cache_not_modelled(scenario: Scenario, deployment: Deployment | None = None)
     yield from scenario.engine.not_modelled()
 
 
+@lru_cache(maxsize=256)
 def bits(element_format: ElementFormat) -> Fraction:
     """Of an element, a block's scales included."""
     return Fraction(8 * element_format.block_bytes, element_format.block_elems)

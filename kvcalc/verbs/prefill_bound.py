@@ -12,7 +12,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from kvcalc.memory import Ranks
-from kvcalc.memory.decode_traffic import parts_read, shares_used, weights_read, weights_read_bytes
 from kvcalc.memory.prompt_work import prompt_work
 from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import noun
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
     from kvcalc.memory import Rank
-    from kvcalc.memory.parts import Part
+    from kvcalc.memory.decode_traffic import WeightsUsed
     from kvcalc.scenario import Scenario, Workload
 
 
@@ -105,9 +104,11 @@ def prefill_bound(
         scenario, ranks = without_draft(scenario), None
     tokens = prompt_of(scenario) if tokens is None else tokens
     shared = min(scenario.shared_prefix, tokens - 1)
-    parts = parts_read(scenario, deployment)
-    each = (ranks or Ranks(scenario)).of(deployment)
-    passes = [(rank.stages_alike, _pass(scenario, deployment, rank, parts, shared, tokens)) for rank in each]
+    own = ranks or Ranks(scenario)
+    passes = [
+        (rank.stages_alike, _pass(scenario, deployment, rank, used, shared, tokens))
+        for rank, used in zip(own.of(deployment), own.weights_used(deployment), strict=True)
+    ]
     slowest = max((one for _, one in passes), key=lambda one: one.compute)
     bandwidth = scenario.gpu.bandwidth or Fraction(1)
     memory = sum((times * one.weights for times, one in passes), 0) / bandwidth
@@ -126,19 +127,19 @@ def prefill_bound(
     )
 
 
-def _pass(
-    scenario: Scenario, deployment: Deployment, rank: Rank, parts: tuple[Part, ...], start: int, stop: int
-) -> _Pass:
-    used = shares_used(scenario, deployment, rank, parts)
+def _pass(scenario: Scenario, deployment: Deployment, rank: Rank, used: WeightsUsed, start: int, stop: int) -> _Pass:
     known = [
-        (rate, work, tokens)
+        (rate, work.operations(tokens, tokens), work, tokens)
         for work, tokens in prompt_work(deployment, rank, used, start, stop)
         if work.element_format and (rate := scenario.gpu.operations_per_second(work.element_format.name))
     ]
-    operations = Sum("operations", tuple(work.term(tokens, tokens) for _, work, tokens in known))
+    operations = Sum("operations", tuple(work.term(tokens, tokens) for _, _, work, tokens in known))
+    by_rate: dict[Fraction, int] = {}
+    for rate, number, _, _ in known:
+        by_rate[rate] = by_rate.get(rate, 0) + number
     return _Pass(
-        weights=weights_read_bytes(used),
-        operations=sum(work.operations(tokens, tokens) for _, work, tokens in known),
-        compute=sum((work.operations(tokens, tokens) / rate for rate, work, tokens in known), Fraction(0)),
-        terms=Sum("prompt", (weights_read(used), operations)),
+        weights=used.read_bytes,
+        operations=sum(by_rate.values()),
+        compute=sum((number / rate for rate, number in by_rate.items()), Fraction(0)),
+        terms=Sum("prompt", (used.read, operations)),
     )

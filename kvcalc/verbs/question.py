@@ -78,9 +78,9 @@ class Accelerator(Record):
         """
         memory, asked = scenario.memory_bytes, scenario.usable_bytes
         together = scenario.gpu.number_together
-        ranks, deployment = Ranks(scenario), scenario.deployment or Deployment(pp=together or 1)
-        if usable_bytes is None and not scenario.engine.plain and ranks.serves(deployment):
-            usable_bytes = ranks.of(deployment)[0].usable_bytes
+        if usable_bytes is None and not scenario.engine.plain:
+            ranks, deployment = Ranks(scenario), scenario.deployment or Deployment(pp=together or 1)
+            usable_bytes = ranks.of(deployment)[0].usable_bytes if ranks.serves(deployment) else None
         usable = asked if usable_bytes is None else usable_bytes
         sizes = {scenario.gpu.of_stage(stage).memory_bytes for stage in range(together or 1)}
         memory = usable if usable in sizes else memory  # of unlike cards, that of the one which is shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.engines import Load, RankLoad, content_bytes, contents
+from kvcalc.engines import Load, RankLoad, contents
 from kvcalc.memory import Rank, Ranks
 from kvcalc.scenario.drafting import draft_scenario
 from kvcalc.term import Sum
@@ -58,7 +58,7 @@ def bytes_without_windows(scenario: Scenario, deployment: Deployment, ranks: Ran
         full = layer._replace(span=None)
         layers[full] = layers.get(full, 0) + count
     rank = _of_layers(settled, layers, scenario.load_on(deployment))
-    own = content_bytes(rank._replace(tp=deployment.tp, dcp=deployment.dcp))
+    own = settled.bytes_of_layers(rank._replace(tp=deployment.tp, dcp=deployment.dcp))
     return deployment.tp * (own + _content_of_draft(scenario, deployment))
 
 
@@ -71,7 +71,7 @@ def replica_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ran
 def one_copy_content_bytes(scenario: Scenario, deployment: Deployment, ranks: Ranks) -> int:
     """The same if one rank held it all, whether or not the engine serves that."""
     settled = ranks.settled(deployment)
-    own = content_bytes(_of_layers(settled, settled.setup.model.layout.kinds, scenario.load_on(deployment)))
+    own = settled.bytes_of_layers(_of_layers(settled, settled.setup.model.layout.kinds, scenario.load_on(deployment)))
     return own + _content_of_draft(scenario, deployment)
 
 
@@ -86,7 +86,7 @@ def content_of_draft(scenario: Scenario, deployment: Deployment) -> int:
     if draft is None:
         return 0
     settled, kinds = Ranks(draft).settled(Deployment()), draft.model.layout.kinds
-    return content_bytes(_of_layers(settled, kinds, scenario.load_on(deployment)))
+    return settled.bytes_of_layers(_of_layers(settled, kinds, scenario.load_on(deployment)))
 
 
 def shares_nothing(scenario: Scenario, deployment: Deployment) -> bool:

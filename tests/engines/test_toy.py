@@ -19,7 +19,7 @@ from kvcalc.engines.cache_format import CacheFormat
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.memory import Ranks
-from kvcalc.memory.decode_traffic import work
+from kvcalc.memory.decode_traffic import WeightsUsed, work
 from kvcalc.model.stages import Stage
 from kvcalc.scenario import Workload
 from kvcalc.term import Factor, Product
@@ -165,7 +165,7 @@ def test_decoding_computes_in_the_format_that_is_kept() -> None:
     for engine, element_format in (("toy", "bf16"), ("narrow", "fp8")):
         asked = package.make_scenario("llama-3-8b", engine=engine)
         (rank,) = Ranks(asked).of(Deployment())
-        (attention,) = work(asked, Deployment(), rank, ())
+        (attention,) = work(asked, Deployment(), rank, WeightsUsed(asked, Deployment(), rank, ()))
         assert attention.element_format is not None
         assert attention.element_format.name == element_format
 
