@@ -11,13 +11,14 @@ from kvcalc.logs.log_text import lines_of, read_text
 from kvcalc.logs.reader import read_lines
 from kvcalc.logs.server_log import Printed, ServerLog
 from kvcalc.logs.sglang import SGLANG
+from kvcalc.logs.tensorrt_llm import TENSORRT_LLM
 from kvcalc.logs.vllm import VLLM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-DIALECTS: Mapping[str, Dialect] = {each.engine: each for each in (VLLM, SGLANG, LLAMA_CPP)}
+DIALECTS: Mapping[str, Dialect] = {each.engine: each for each in (VLLM, SGLANG, LLAMA_CPP, TENSORRT_LLM)}
 """By the engine's name; an engine's log is read by adding its table here."""
 
 __all__ = ["DIALECTS", "Dialect", "Figure", "Printed", "ServerLog", "Unit", "read_log", "read_log_text"]

@@ -55,11 +55,11 @@ class TensorrtLlm(Engine):
         "Has one pool of blocks on every rank, all with as many as the fullest rank has. Windows keep every token. The "
         "cache gets a share of what a profiling run leaves free, not of the card. Models with states, of an encoder's "
         "tokens, with an indexer, with layers that share a cache or that differ in head_dim are refused: kvcalc does "
-        "not follow those. Its rules were read, and no run of it has been compared."
+        "not follow those. Its rules were read; the tokens of two public logs follow from the memory that they print."
     )
     formula: ClassVar[str] = (
-        "tokens = floor(free-gpu-memory-fraction x (memory - weights - peak) / (2 x ceil(Hkv / tp) x head_dim x "
-        "layers x bytes of an element) / tokens-per-block) x tokens-per-block"
+        "tokens = ceil(floor(free-gpu-memory-fraction x (memory - weights - peak) / (2 x ceil(Hkv / tp) x head_dim x "
+        "layers x bytes of an element)) / tokens-per-block) x tokens-per-block"
     )
     source: ClassVar[str] = f"TensorRT-LLM, {MANAGER} and {UTIL}"
     options: ClassVar[Mapping[str, Option]] = MappingProxyType(

@@ -123,10 +123,11 @@ class TensorrtLayout(Settled):
         return budget_of(self.setup, self._share, weights_bytes)
 
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:
-        rows = [self._row(stage) * self._block for stage in self.stages]
+        rows = [self._row(stage) for stage in self.stages]
         found = [max(0, each) // row for each, row in zip(memory, rows, strict=True) if row]
         if not found:
             return None
-        tokens = min(found) * self._block
+        blocks = -(-min(found) // self._block)
+        tokens = blocks * self._block
         concurrency = tokens / load.context if load.context else 0.0
-        return Pool(min(found), self._block, tokens, float(f"{concurrency:.2f}"))
+        return Pool(blocks, self._block, tokens, float(f"{concurrency:.2f}"))

@@ -31,8 +31,9 @@ RULES = (
     Rule("fp8", "on cards from Ada (sm89) on", "docs/source/features/quantization.md, Hardware Support Matrix"),
     Rule(
         "blocks",
-        "floor(min over ranks of memory / bytes of a token / tokens-per-block); a sequence takes whole blocks",
-        f"{MANAGER}, calculate_max_num_blocks",
+        "ceil(floor(min over ranks of memory / bytes of a token) / tokens-per-block), so that the last may not be paid "
+        "for; a sequence takes whole blocks",
+        f"{MANAGER}, calculate_max_num_blocks; a log of 1.1 has 86,720 tokens for the 86,711 that its memory holds",
     ),
     Rule(
         "what drafts (--draft, --mtp)",

@@ -31,7 +31,7 @@ ALIKE_BY_GRAPHS = Fraction(1, 50)
 WORKING_SET = "working set"
 """What a Mac's GPU may use: its memory, as Metal reports it."""
 
-SERVERS, VENDORS = ("vllm", "sglang"), ("NVIDIA", "AMD")
+MAKERS = {"vllm": ("NVIDIA", "AMD"), "sglang": ("NVIDIA", "AMD"), "tensorrt-llm": ("NVIDIA",)}
 """Engines whose logs are followed on cards of these makers alone."""
 
 SMALL = 40 * GIB
@@ -100,7 +100,8 @@ def _by_memory(told: Between, alike: Fraction, engine: str, tp: int) -> list[Gpu
 
     Where their memory is told roughly, the newest of those whose memory is known exactly.
     """
-    known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes and (engine not in SERVERS or gpu.vendor in VENDORS)]
+    makers = MAKERS.get(engine)
+    known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes and (makers is None or gpu.vendor in makers)]
     known = [gpu for gpu in known if tp <= (gpu.gpus_per_node or tp)]
     near = [gpu for gpu in known if told.low * (1 - alike) <= (gpu.memory_bytes or 0) <= told.high * (1 + alike)]
     if told.low < told.high:

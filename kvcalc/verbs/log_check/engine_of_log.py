@@ -60,7 +60,7 @@ def _build_of(name: str, build: int) -> tuple[str, tuple[Note, ...]]:
 def _check_known(name: str, version: str) -> None:
     known, number = ENGINES[name].versions, version_number(version)
     oldest, latest = (version_number(each) for each in (known[0], known[-1]))
-    if number is None or oldest is None or latest is None or oldest <= number <= latest:
+    if number is None or oldest is None or latest is None or (oldest <= number and number[: len(latest)] <= latest):
         return
     far, nearest = ("newer than the newest", known[-1]) if number > latest else ("older than the oldest", known[0])
     told = f"--from-log: the log is of {name} {version}, {far} that is known"

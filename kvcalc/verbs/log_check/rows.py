@@ -87,8 +87,8 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
 
 def _of_rank(rank: Rank, memory: Range) -> dict[str, Range]:
     """What a rank prints."""
-    weights, graphs = rank.weights_bytes or 0, _graphs(rank)
-    others = rank.overhead.bytes - graphs
+    weights, graphs = rank.weights_bytes or 0, _of_overhead(rank, "graph")
+    others = rank.overhead.bytes - graphs - _of_overhead(rank, "left free")
     temporary = Range(rank.temporary.term.bytes, rank.temporary.low, rank.temporary.high)
     return {
         "usable memory": Range.one(rank.usable_bytes),
@@ -132,9 +132,9 @@ _TOLD_ONLY = (ESTIMATED_GRAPHS, "CUDA graphs", "free memory")
 """Figures that are shown though nothing is predicted for them."""
 
 
-def _graphs(rank: Rank) -> int:
-    """The rows of a rank's overhead that are CUDA graphs."""
-    return sum(leaf.bytes for leaf in leaves(rank.overhead) if "graph" in leaf.path.lower())
+def _of_overhead(rank: Rank, word: str) -> int:
+    """The rows of a rank's overhead with a word in their names: CUDA graphs, what its engine does not touch."""
+    return sum(leaf.bytes for leaf in leaves(rank.overhead) if word in leaf.path.lower())
 
 
 def pool_figures(replica: Replica, context: int) -> dict[str, int | float]:

@@ -23,6 +23,7 @@ from kvcalc.verbs.log_check.overridden import overridden
 from kvcalc.verbs.log_check.result import LogSetting
 from kvcalc.verbs.log_check.sglang_settings import ENGINE as SGLANG
 from kvcalc.verbs.log_check.sglang_settings import memory_of_card, said_by_sglang
+from kvcalc.verbs.log_check.tensorrt_settings import said_by_tensorrt_llm
 from kvcalc.verbs.log_check.vllm_settings import ranks_in_names, said_by_vllm, starts_so, tensor_ranks, v0_options
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ _SAID: Mapping[str, Callable[[ServerLog, LoggedModel, LoggedCard], dict[str, Any
     {
         "vllm": said_by_vllm,
         "sglang": lambda log, known, card: _stored(known) | said_by_sglang(log, known.model, card),
+        "tensorrt-llm": lambda log, known, card: _stored(known) | _card(card) | said_by_tensorrt_llm(log, known.model),
         "llama-cpp": lambda log, known, card: _stored(known) | said_by_llama_cpp(log, known.model, card),
     }
 )
@@ -106,6 +108,11 @@ _SAID: Mapping[str, Callable[[ServerLog, LoggedModel, LoggedCard], dict[str, Any
 def said_by_engine(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[str, Any]:
     """Options by what a server of the log's engine was told and has printed; `engine_option` has the engine's own."""
     return _SAID[log.engine](log, known, card)
+
+
+def _card(card: LoggedCard) -> dict[str, Any]:
+    memory = {} if card.memory_bytes is None else {"gpu_memory": card.memory_bytes}
+    return {"gpu": card.gpu, **memory}
 
 
 def _stored(known: LoggedModel) -> dict[str, Any]:
