@@ -32,6 +32,7 @@ MODELS = (
     *("gemma-3-27b", "gpt-oss-120b", "gpt-oss-20b", "qwen3-next-80b-a3b", "mistral-7b-v0.1", "glm-4.5-air", "phi-4"),
 )
 GGUF = ("Qwen/Qwen3-8B-GGUF:Q8_0", "unsloth/gpt-oss-20b-GGUF:F16", "unsloth/gemma-3-27b-it-GGUF:Q4_K_M")
+GGUF_DRAFTS = ("Qwen/Qwen3-0.6B-GGUF:Q8_0", "unsloth/gemma-3-1b-it-GGUF:Q4_K_M")
 GPUS = ("h100", "h200", "b200", "a100-80gb", "l40s", "mi300x", "rtx4090")
 OWN: dict[str, tuple[tuple[str, str], ...]] = {
     "vllm": (
@@ -124,7 +125,7 @@ def scenario(chance: random.Random) -> tuple[str, str, dict[str, Any]]:
         options["engine_option"] = own
     for name, values in FORMATS.items():
         if chance.random() < (0.4 if name == "batch" else 0.1):
-            options[name] = chance.choice(values)
+            options[name] = chance.choice(values if name != "draft" or word != "llama-server" else GGUF_DRAFTS)
     return word, chance.choice(GGUF if word == "llama-server" else MODELS), options
 
 

@@ -2,7 +2,7 @@
 
     python tests/live/write_flags.py vllm FOLDER...     # each the contents of a wheel, in a folder named as its version
     python tests/live/write_flags.py sglang FOLDER...
-    python tests/live/write_flags.py llama-server WHEEL # of xllamacpp, whose library has all of common/arg.cpp
+    python tests/live/write_flags.py llama-server WHEEL... # of xllamacpp, whose library has all of common/arg.cpp
 
 A flag is there where the file that makes the parser has it, written out or as a field of its dataclass; `--no-NAME` is
 where argparse.BooleanOptionalAction makes it. Of llama-server, what is read of a line is there where the library has
@@ -77,21 +77,23 @@ def main(engine: str, folders: list[str]) -> None:
     (OUT / f"{engine}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
-def write_llama_server(wheel: str) -> None:
-    """Writes which flags and variables that kvcalc reads are in a wheel's library."""
+def write_llama_server(wheels: list[str]) -> None:
+    """Writes which flags and variables that kvcalc reads are in a library of those wheels."""
     from kvcalc.logs.command_lines.llama_server import READ  # noqa: PLC0415  # of one engine alone
 
-    with ZipFile(wheel) as archive:
-        library = next(archive.read(name) for name in archive.namelist() if name.endswith(".so"))
+    libraries = []
+    for wheel in wheels:
+        with ZipFile(wheel) as archive:
+            libraries.append(next(archive.read(name) for name in archive.namelist() if name.endswith(".so")))
     file = OUT / "llama-server.json"
     kept = json.loads(file.read_text(encoding="utf-8"))
-    kept["read"] = [word for word in sorted(READ) if f"{word}\0".encode() in library]
-    kept["read from"] = Path(wheel).name
+    kept["read"] = [word for word in sorted(READ) if any(f"{word}\0".encode() in each for each in libraries)]
+    kept["read from"] = " ".join(Path(wheel).name for wheel in wheels)
     file.write_text(json.dumps(kept) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "llama-server":
-        write_llama_server(sys.argv[2])
+        write_llama_server(sys.argv[2:])
     else:
         main(sys.argv[1], sys.argv[2:])

@@ -133,6 +133,7 @@ def test_what_other_servers_are_told(line: str, options: dict[str, Any]) -> None
 
 
 GGUF = "Qwen/Qwen3-8B-GGUF:Q8_0"
+DRAFT = "Qwen/Qwen3-0.6B-GGUF:Q8_0"
 SLOTS: list[tuple[str, dict[str, Any]]] = [
     ("-c 65536 -np 4 -ngl 99", {"batch": 4, "context": 16384}),
     ("-c 65536 --parallel 4 --kv-unified", {"batch": 4, "context": 16384, "engine_option": {"kv-unified": "1"}}),
@@ -163,15 +164,27 @@ def test_variables_of_llama_server_stand_for_its_flags() -> None:
     container = "docker run -e LLAMA_ARG_CTX_SIZE=8192 --env=LLAMA_ARG_N_PARALLEL=2"
     line = f"{container} ghcr.io/ggml-org/llama.cpp:server-cuda -hf {GGUF}"
     assert capacity_from_command(line, gpu="rtx4090").workload == estimate(GGUF, batch=2, context=4096).workload
-    with pytest.raises(KvcalcError, match="LLAMA_ARG_SPEC_DRAFT_MODEL changes memory"):
-        capacity_from_command(line.replace("--env=", "-e LLAMA_ARG_SPEC_DRAFT_MODEL=draft.gguf --env="))
+    with pytest.raises(KvcalcError, match="LLAMA_ARG_OVERRIDE_TENSOR changes memory"):
+        capacity_from_command(line.replace("--env=", "-e LLAMA_ARG_OVERRIDE_TENSOR=exps=CPU --env="))
+    drafts = capacity_from_command(line.replace("--env=", f"-e LLAMA_ARG_SPEC_DRAFT_HF_REPO={DRAFT} --env="))
+    assert drafts.cache_memory_bytes < capacity_from_command(line).cache_memory_bytes
 
 
-DRAFTS = ("--spec-draft-model d.gguf", "-md d.gguf", "-hfd a/b", "-hfrd a/b", "--spec-type draft-mtp", "--spec-default")
-ELSEWHERE = ("-cmoe", "-ot exps=CPU", "-ncffn 10", "--moe-cache-mib 4096", "-dr gemma3", "--gpt-oss-20b-default")
+ELSEWHERE = (
+    "-cmoe",
+    "--spec-default",
+    "-otd exps=CPU",
+    "-ncmoed 4",
+    "--ctx-size-draft 512",
+    "-ot exps=CPU",
+    "-ncffn 10",
+    "--moe-cache-mib 4096",
+    "-dr gemma3",
+    "--gpt-oss-20b-default",
+)
 
 
-@pytest.mark.parametrize("flag", [*DRAFTS, *ELSEWHERE])
+@pytest.mark.parametrize("flag", ELSEWHERE)
 def test_what_moves_the_memory_of_llama_server_is_refused(flag: str) -> None:
     with pytest.raises(KvcalcError, match=f"{flag.partition(' ')[0]} changes memory"):
         capacity_from_command(f"llama-server -hf {GGUF} -c 8192 -np 1 {flag}")

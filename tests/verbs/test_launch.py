@@ -13,7 +13,7 @@ from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvcalc import KvcalcError, load_model
+from kvcalc import KvcalcError, load_model, make_scenario
 from kvcalc.api import capacity_from_command
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.logs.command_lines.llama_server import READ
@@ -21,7 +21,7 @@ from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.launch import TARGETS
 from kvcalc.verbs.launch.of_verbs import launched
 
-GGUF = "Qwen/Qwen3-8B-GGUF:Q8_0"
+GGUF, DRAFT = "Qwen/Qwen3-8B-GGUF:Q8_0", "Qwen/Qwen3-0.6B-GGUF:Q8_0"
 LINES = [
     (
         "vllm",
@@ -137,6 +137,9 @@ REFUSED = [
     ("trtllm-serve", "llama-3-8b", {"cache_dtype": "fp8"}, "leave --cache-dtype out"),
     ("trtllm-serve", "llama-3-8b", {"dp": 2}, "emit the line of one replica"),
     ("llama-server", GGUF, {"mtp": 1}, "--mtp"),
+    ("llama-server", GGUF, {"draft": DRAFT, "engine": "llama-cpp@b9093"}, "--engine llama-cpp@b9294 or later has"),
+    ("llama-server", GGUF, {"draft": "qwen3-0.6b"}, "ORG/NAME-GGUF:Q4_K_M"),
+    ("llama-server", GGUF, {"lora": 16}, "--lora: kvcalc emits no flag of llama-server"),
     ("trtllm-serve", "llama-3.1-8b", {"lora": 8}, "kvcalc emits no flag of trtllm-serve for that"),
     ("vllm", "llama-3.1-8b", {"lora": 8, "lora_modules": "q_proj"}, "leave it out"),
     ("helm", "llama-3-8b", {"gpu": "mi300x"}, "--emit vllm prints the line"),
@@ -345,6 +348,18 @@ BESIDE: list[tuple[str, str, dict[str, Any], str]] = [
         {"lora": 16},
         "--enable-lora --max-lora-rank 16 --lora-target-modules all --max-loras-per-batch 8",
     ),
+    (
+        "llama-server",
+        GGUF,
+        {"draft": DRAFT, "draft_tokens": 5, "batch": 4, "cache_dtype": "q8_0"},
+        f"-ctv q8_0 -hfd {DRAFT} -ngld 999 --spec-type draft-simple --spec-draft-n-max 5\n",
+    ),
+    (
+        "llama-server",
+        GGUF,
+        {"draft": DRAFT, "engine": "llama-cpp@b8929"},
+        f" -hfd {DRAFT} -ngld 999 --draft-max 1  # llama-cpp b8929\n",
+    ),
 ]
 
 
@@ -356,6 +371,43 @@ def test_drafts_and_adapters_read_back(word: str, model: str, options: dict[str,
     assert {*_flags(found.text)} - {"-m"} <= {*kept}
     asked, back = capacity(found.scenario), capacity_from_command(found.text, gpu="h200")
     assert {name: getattr(back, name) for name in SAME} == {name: getattr(asked, name) for name in SAME}
+
+
+LLAMA = f"llama-server -hf {GGUF} -c 4096 -np 1 -ngl 99"
+
+
+def test_llama_servers_drafts_are_read() -> None:
+    """A draft in f16, all of it on the card, is the weights and the cache of a model more."""
+    asked: dict[str, Any] = {"context": 4096, "gpu": "rtx4090", "engine": "llama-cpp", "draft": DRAFT}
+    known = capacity(make_scenario(GGUF, **asked, draft_tokens=4))
+    for drafts in (
+        f"-hfd {DRAFT} --spec-draft-n-max 4",
+        f"--spec-draft-hf {DRAFT} -ngld all --spec-type draft-simple --draft-max 4 -ctkd f16",
+        f"--model-draft {DRAFT} -ngld 99 --draft-min 1",
+    ):
+        found = capacity_from_command(f"{LLAMA} {drafts}", gpu="rtx4090")
+        assert (found.cache_memory_bytes, found.sequences) == (known.cache_memory_bytes, known.sequences)
+    plain = capacity_from_command(f"{LLAMA} --spec-type none", gpu="rtx4090")
+    assert plain.cache_memory_bytes - known.cache_memory_bytes > 2**29
+
+
+@pytest.mark.parametrize(
+    ("drafts", "step"),
+    [
+        (f"-hfd {DRAFT} --draft-max 4 -ngld 3", "give -ngld all"),
+        (f"-hfd {DRAFT} --draft-max 4 -ctkd q8_0", "in f16; leave it out"),
+        (f"-hfd {DRAFT} --draft-max 4 --spec-type draft-eagle3", "leave it out"),
+        (f"-hfd {DRAFT} --draft-max 4 --cpu-moe-draft", "leave it out of the line"),
+        ("--spec-type ngram-mod", "kvcalc follows draft-simple with a model"),
+        ("--spec-type draft-simple", "put --spec-draft-model there"),
+        ("--spec-type draft-mtp", "put --spec-draft-n-max N into the line"),
+        ("--spec-type draft-mtp --spec-draft-n-max 2", "--mtp: the file of qwen3-8b has no layers"),
+    ],
+)
+def test_llama_servers_drafts_that_are_not_followed_are_refused(drafts: str, step: str) -> None:
+    with pytest.raises(KvcalcError) as refused:
+        capacity_from_command(f"{LLAMA} {drafts}", gpu="rtx4090")
+    assert step in str(refused.value)
 
 
 def test_a_plan_launches_its_first_row() -> None:

@@ -28,6 +28,13 @@ n-gpu-layers   -ngl --gpu-layers --n-gpu-layers LLAMA_ARG_N_GPU_LAYERS
 n-cpu-moe      -ncmoe --n-cpu-moe LLAMA_ARG_N_CPU_MOE
 split_mode     -sm --split-mode LLAMA_ARG_SPLIT_MODE
 tensor-split   -ts --tensor-split LLAMA_ARG_TENSOR_SPLIT
+draft          -md --model-draft --spec-draft-model LLAMA_ARG_SPEC_DRAFT_MODEL LLAMA_ARG_MODEL_DRAFT
+draft-hub      -hfd -hfrd --hf-repo-draft --spec-draft-hf LLAMA_ARG_SPEC_DRAFT_HF_REPO
+draft-type     --spec-type LLAMA_ARG_SPEC_TYPE
+draft-n        --spec-draft-n-max --draft --draft-n --draft-max LLAMA_ARG_SPEC_DRAFT_N_MAX LLAMA_ARG_DRAFT_MAX
+draft-layers   -ngld --gpu-layers-draft --n-gpu-layers-draft --spec-draft-ngl LLAMA_ARG_N_GPU_LAYERS_DRAFT
+draft-k        -ctkd --cache-type-k-draft --spec-draft-type-k LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_K
+draft-v        -ctvd --cache-type-v-draft --spec-draft-type-v LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_V
 """
 """What each option stands for, its flags and its variable."""
 _REFUSED = """
@@ -37,9 +44,10 @@ _REFUSED = """
 -ot --override-tensor LLAMA_ARG_OVERRIDE_TENSOR
 --override-kv
 --kv-unified-per-slot LLAMA_ARG_KV_UNIFIED_PER_SLOT
--md --model-draft --spec-draft-model LLAMA_ARG_SPEC_DRAFT_MODEL
--hfd -hfrd --hf-repo-draft --spec-draft-hf LLAMA_ARG_SPEC_DRAFT_HF_REPO
---spec-type LLAMA_ARG_SPEC_TYPE
+-otd --override-tensor-draft --spec-draft-override-tensor
+-cmoed --cpu-moe-draft --spec-draft-cpu-moe
+-ncmoed --n-cpu-moe-draft --spec-draft-n-cpu-moe --spec-draft-ncmoe
+--ctx-size-draft LLAMA_ARG_CTX_SIZE_DRAFT
 --spec-default
 --lora
 --lora-scaled
@@ -54,7 +62,7 @@ _REFUSED = """
 --fim-qwen-7b-spec --fim-qwen-14b-spec --fim-qwen-30b-default
 --gpt-oss-20b-default --gpt-oss-120b-default --vision-gemma-4b-default --vision-gemma-12b-default
 """
-"""What changes memory in a way that is not followed: tensors elsewhere, drafts, adapters, another model."""
+"""What changes memory in a way that is not followed: tensors elsewhere, adapters, another model."""
 _NOTED = """
 -mm --mmproj LLAMA_ARG_MMPROJ
 -mmu --mmproj-url LLAMA_ARG_MMPROJ_URL
@@ -65,6 +73,7 @@ _NOTED = """
 --image-max-tokens LLAMA_ARG_IMAGE_MAX_TOKENS
 --image-min-tokens LLAMA_ARG_IMAGE_MIN_TOKENS
 -dev --device LLAMA_ARG_DEVICE
+-devd --device-draft --spec-draft-device
 -mg --main-gpu LLAMA_ARG_MAIN_GPU
 -gan --grp-attn-n LLAMA_ARG_GRP_ATTN_N
 --no-host LLAMA_ARG_NO_HOST
@@ -98,8 +107,6 @@ _HARMLESS = """
 -hft --hf-token
 -v --verbose
 -lv --verbosity
--ctkd --cache-type-k-draft --spec-draft-type-k
--ctvd --cache-type-v-draft --spec-draft-type-v
 -s --seed
 -l --logit-bias
 -j --json-schema
@@ -119,22 +126,17 @@ _HARMLESS = """
 -to --timeout
 -rea --reasoning
 -sps --slot-prompt-similarity
--devd --device-draft --spec-draft-device
--ngld --gpu-layers-draft --n-gpu-layers-draft --spec-draft-ngl
--otd --override-tensor-draft --spec-draft-override-tensor
--cmoed --cpu-moe-draft --spec-draft-cpu-moe
--ncmoed --n-cpu-moe-draft --spec-draft-n-cpu-moe --spec-draft-ncmoe
 --cpu-strict --cpu-strict-batch --prio --prio-batch --poll --poll-batch --keep --perf --repack --mlock --mmap
 --direct-io --check-tensors --control-vector-layer-range --offline --samplers --sampler-seq --sampling-seq
 --ignore-eos --temperature --grammar --grammar-file --cache-idle-slots --context-shift --warmup --spm-infill --tags
 --embd-normalize --reuse-port --path --cors-origins --cors-methods --cors-headers --cors-credentials --ui
 --ui-config --ui-config-file --ui-mcp-proxy --mcp-servers-config --mcp-servers-json --sse-ping-interval
 --cache-prompt --media-path --models-max --models-autoload --skip-chat-parsing --prefill-assistant --slot-save-path
---lora-init-without-apply --log-prompts-dir --draft --draft-n --draft-max --draft-min --draft-n-min
---spec-draft-n-max --spec-draft-n-min --spec-draft-p-min --draft-p-min --spec-draft-p-split --draft-p-split
+--lora-init-without-apply --log-prompts-dir --draft-min --draft-n-min
+--spec-draft-n-min --spec-draft-p-min --draft-p-min --spec-draft-p-split --draft-p-split
 --spec-draft-backend-sampling --spec-draft-sampling --spec-synth-len --spec-synth-rates
 """
-"""What changes no memory of a card; of drafts, since a line that names one is refused."""
+"""What changes no memory of a card."""
 _MODELS = frozenset(each[2:].replace("-", "_") for each in _REFUSED.split() if each.endswith(("-default", "-spec")))
 _SWITCHES = frozenset(
     {

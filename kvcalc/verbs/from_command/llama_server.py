@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.catalogue import find_model
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import ServerLog
 from kvcalc.logs.launchers import OPTION
@@ -62,7 +63,50 @@ def said_by_llama_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -
         own.pop("tensor-split", None)
     if card.gpu.number_together is None:
         said["pp"] = cards
-    return {**said, "engine_option": own}
+    drafts, drafted = _drafts(settings, known.model)
+    return {**said, **drafts, "engine_option": {**own, **drafted}}
+
+
+def _drafts(settings: Mapping[str, str], model: Model) -> tuple[dict[str, Any], dict[str, str]]:
+    """What drafts tokens, and the engine's own option for their number.
+
+    A draft model that is named is loaded, whatever --spec-type says.
+
+    Raises:
+        KvcalcError: it is another thing than a model in f16 on the card or the model's own layers.
+    """
+    named, way = settings.get("draft") or settings.get("draft-hub"), settings.get("draft-type", "none")
+    own = way == "draft-mtp" and named is None
+    if not own and way not in {"none", "draft-simple"}:
+        raise KvcalcError(
+            f"{OPTION}: --spec-type {way[:40]}: kvcalc follows draft-simple with a model that drafts, and draft-mtp; "
+            "leave it out"
+        )
+    if not own and named is None:
+        if way != "none":
+            raise KvcalcError(
+                f"{OPTION}: --spec-type {way}: names no draft; put --spec-draft-model there, or leave it out"
+            )
+        return {}, {}
+    tokens = settings.get("draft-n")
+    if tokens is None and (own or any(layer.attention.kept_per == "sequence" for layer in model.distinct())):
+        raise KvcalcError(
+            f"{OPTION}: how many tokens are drafted, each with a copy of every state, is left to the server; put "
+            "--spec-draft-n-max N into the line"
+        )
+    for flag, option in (("-ctkd", "draft-k"), ("-ctvd", "draft-v")):
+        if settings.get(option, "f16").lower() != "f16":
+            raise KvcalcError(
+                f"{OPTION}: {flag} {settings[option][:40]}: kvcalc counts a draft's cache in f16; leave it out"
+            )
+    if own:
+        return {"mtp": tokens}, {}
+    layers = settings.get("draft-layers", "all")
+    if not _covers(layers, find_model(str(named)).model):
+        raise KvcalcError(
+            f"{OPTION}: -ngld {layers[:40]}: kvcalc counts drafts that are on the card as a whole; give -ngld all"
+        )
+    return {"draft": named}, {} if tokens is None else {"draft-n": tokens}
 
 
 def _completed(given: Mapping[str, str], model: Model) -> dict[str, str]:

@@ -21,10 +21,19 @@ def refuse_beside(served: Served, program: str) -> None:
     Raises:
         KvcalcError: there are such.
     """
-    scenario = served.scenario
-    for what, option in ((scenario.drafting, "--draft and --mtp"), (scenario.lora, "--lora")):
-        if what is not None:
-            raise KvcalcError(f"{option}: kvcalc emits no flag of {program} for that; leave it out")
+    if served.scenario.drafting is not None:
+        raise KvcalcError(f"--draft and --mtp: kvcalc emits no flag of {program} for that; leave it out")
+    refuse_adapters(served, program)
+
+
+def refuse_adapters(served: Served, program: str) -> None:
+    """Refuses adapters likewise.
+
+    Raises:
+        KvcalcError: there are such.
+    """
+    if served.scenario.lora is not None:
+        raise KvcalcError(f"--lora: kvcalc emits no flag of {program} for that; leave it out")
 
 
 def drafts_of_vllm(served: Served, line: Line) -> None:

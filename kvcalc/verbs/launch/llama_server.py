@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.llama_cpp.builds import BUILDS
 from kvcalc.errors import KvcalcError
-from kvcalc.verbs.launch.beside import refuse_beside
+from kvcalc.verbs.launch.beside import refuse_adapters
 from kvcalc.verbs.launch.line import Line, Served, decimal, one_node
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 ALL_LAYERS = 999
 """More than there are: 'all' is not understood by older builds."""
+PLAIN_DRAFTS = 8929
+"""A build that takes a draft model alone, and --draft-max: as wheels of xllamacpp have common/arg.cpp."""
+TYPED_DRAFTS = 9294
+"""A build in which --spec-type says what drafts, and --spec-draft-n-max how many tokens."""
 _TYPES = {"fp16": "f16", "fp32": "f32"}
 """kv_cache_types of common/arg.cpp, where they differ from kvcalc's names."""
 _SWITCHES = {"swa-full": "--swa-full", "no-kv-offload": "--no-kv-offload", "kv-unified": "--kv-unified"}
@@ -29,7 +33,7 @@ def llama_server(served: Served) -> Line:
         KvcalcError: no flag says what is asked for.
     """
     one_node(served, "llama-server")
-    refuse_beside(served, "llama-server")
+    refuse_adapters(served, "llama-server")
     deployment, scenario = served.deployment, served.scenario
     if deployment.dp > 1:
         raise KvcalcError("--dp: one llama-server is one replica; emit its line with its share of --batch")
@@ -44,6 +48,7 @@ def llama_server(served: Served) -> Line:
     line.add("-ngl", ALL_LAYERS if layers is None else layers)
     _cards(served, line)
     _cache(scenario.cache_format, line, given=scenario.cache_format_given)
+    _drafts(served, line)
     _options(served, line)
     return line
 
@@ -73,6 +78,28 @@ def _cache(kept: CacheFormat, line: Line, *, given: bool) -> None:
             line.add(flag, _TYPES.get(name, name))
 
 
+def _drafts(served: Served, line: Line) -> None:
+    """What drafts tokens, all of it on the card, and how many."""
+    drafting = served.scenario.drafting
+    if drafting is None:
+        return
+    build = served.number[0]
+    typed = build >= TYPED_DRAFTS
+    if not typed and (drafting.own_layers or build > PLAIN_DRAFTS):
+        option = "--mtp" if drafting.own_layers else "--draft"
+        raise KvcalcError(
+            f"{option}: which options of drafts llama-server {served.version} has is not known; "
+            f"--engine llama-cpp@b{TYPED_DRAFTS} or later has --spec-type"
+        )
+    if not drafting.own_layers:
+        repository = served.draft is not None and served.draft.is_repository
+        line.add("-hfd" if repository else "-md", served.draft_name)
+        line.add("-ngld", ALL_LAYERS)
+    if typed:
+        line.add("--spec-type", "draft-mtp" if drafting.own_layers else "draft-simple")
+    line.add("--spec-draft-n-max" if typed else "--draft-max", served.given["draft-n"])
+
+
 def _options(served: Served, line: Line) -> None:
     given = served.given
     if "ubatch-size" in given:
@@ -82,7 +109,7 @@ def _options(served: Served, line: Line) -> None:
         line.add("-ub", size)
     if "n-cpu-moe" in given:
         line.add("-ncmoe", given["n-cpu-moe"])
-    if given.get("draft-n"):
+    if given.get("draft-n") and served.scenario.drafting is None:
         raise KvcalcError("--emit: --engine-option draft-n: what drafts the tokens is not said; leave it out")
     asked = BUILDS[served.scenario.engine.version or served.scenario.engine.versions[-1]].flash_asked
     if "flash-attn" in given and not asked:
