@@ -173,7 +173,7 @@ class OnMeta(TorchFunctionMode):
 
 def _off_card(device: Any) -> Any:
     kind = device.type if isinstance(device, torch.device) else str(device).split(":")[0]
-    return "meta" if kind == "cuda" or isinstance(device, int) else device
+    return "meta" if kind == "cuda" or type(device) is int else device
 
 
 _module_to: Callable[..., Any] = torch.nn.Module.to
