@@ -11,6 +11,7 @@ class Placement(NamedTuple):
     Attributes:
         embedding: whether the table of token embeddings does.
         head: whether the output head does, or the copy of a table that is both.
+        ngrams: whether tables of n-grams do.
         first_layer: the first layer that does.
         first_experts: the first layer whose routed experts do.
     """
@@ -19,3 +20,4 @@ class Placement(NamedTuple):
     head: bool = True
     first_layer: int = 0
     first_experts: int = 0
+    ngrams: bool = True

@@ -40,6 +40,7 @@ class Part(NamedTuple):
         projections: whether the layers' projections of keys and values are said to be in it.
         element_format: of the parameters; None where only the size is known.
         used: whether making text reads it.
+        ngrams: whether it is tables of n-grams.
     """
 
     term: Product
@@ -53,6 +54,7 @@ class Part(NamedTuple):
     used: bool = True
     heads: int | None = None
     projections: bool = False
+    ngrams: bool = False
 
     @property
     def multiplied(self) -> int:
@@ -188,6 +190,7 @@ def _of_list(parts: tuple[WeightPart, ...]) -> Iterator[Part]:
             used=part.used and part.split != "all",
             heads=1 if part.split == "stage" else None,
             projections=part.projections,
+            ngrams=part.ngrams,
         )
 
 

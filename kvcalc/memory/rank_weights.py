@@ -76,7 +76,7 @@ class RankWeights:
     @property
     def host_bytes(self) -> int:
         """What host memory holds of its weights; 0 where they are not known."""
-        if not self._scenario.engine.places_weights:
+        if self._settled.placement == EVERYTHING:
             return 0
         return (self._share_of_weights(EVERYTHING) or 0) - (self._share_of_weights(self._settled.placement) or 0)
 

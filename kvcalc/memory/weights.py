@@ -149,7 +149,7 @@ def parts_alike(parts: tuple[Part, ...]) -> PartsAlike:
     """The parts, those that divide in the same way together."""
     alike: dict[object, list[Part]] = {}
     for part in parts:
-        alike.setdefault((part.split, part.place, part.heads, part.is_table), []).append(part)
+        alike.setdefault((part.split, part.place, part.heads, part.is_table, part.ngrams), []).append(part)
     return tuple((same[0], tuple(part.term.bytes for part in same)) for same in alike.values())
 
 
@@ -171,6 +171,8 @@ def _rank_share(
     if part.split == "all":
         return Portion((), ())
     if (part.is_table and not placement.embedding) or (part.place == "head" and not placement.head):
+        return None
+    if part.ngrams and not placement.ngrams:
         return None
     first = max(placement.first_layer, placement.first_experts if part.split == "ep" else 0)
     if first > layers.start:

@@ -41,6 +41,8 @@ class WeightPart(Noun):
         weight_block_size: elements along a row that share a scale, where the scales are a part of their own; ranks can
             split a row between such blocks only, unless they pad it.
         used: whether making text reads it. Towers (split `all`) are not read either.
+        ngrams: whether it is tables of n-grams, of which a token looks up a few rows: engines may keep them in host
+            memory.
         projections: whether the layers' projections to keys and values are in it; needed where several parts are
             split over tp, since the copies that ranks hold of them have the part's format.
     """
@@ -56,11 +58,14 @@ class WeightPart(Noun):
     weight_block_size: Dim | None = None
     used: bool = True
     projections: bool = False
+    ngrams: bool = False
 
     def __post_init__(self) -> None:
         check_weight_format("format", self.format)
         if self.projections and (self.split, self.place) != ("tp", "layers"):
             raise ValueError("projections: goes with split tp and place layers")
+        if self.ngrams and self.place != "embedding":
+            raise ValueError("ngrams: goes with place embedding")
         if self.split != "tp" and self.place != "layers":
             raise ValueError(f"place: {self.place} goes with split tp, not {self.split}")
 

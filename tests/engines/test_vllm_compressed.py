@@ -108,3 +108,63 @@ def test_weights_of_v4_are_about_what_a_server_printed() -> None:
     beside = weights - (plain.memory.per_rank.weights_bytes or 0)
     assert beside == pytest.approx(2 * 2**20 * 64 * 4, rel=0.01)  # and ends of the allocator's blocks
     assert weights == pytest.approx(74.08 * 2**30, rel=0.005)
+
+
+V41: dict[str, Any] = {"engine": "vllm@0.33", "gpu": "h200", "tp": 8}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "vllm@0.29"}, "lays out DeepSeek-V4.1 since 0.31"),
+        ({"gpu": "rtxpro6000-bw"}, "its records are those of Hopper and of data-centre Blackwell"),
+        ({"cache_dtype": "bf16"}, "in fp8_ds_mla, and takes fp8 for fp8_ds_mla"),
+        ({"gpu": "b200", "cache_dtype": "bf16"}, "in nvfp4_ds_mla or fp8_ds_mla"),
+        ({"block_size": 128}, "blocks of 64 tokens for DeepSeek-V4.1"),
+        ({"tp": 16}, "leaves fewer than 8 heads a rank"),
+        ({"tp": 2, "pp": 4}, "layer 10, the first of pipeline stage 1, reads the entries of a layer before it"),
+    ],
+)
+def test_what_it_does_not_serve_of_v4_1_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=message):
+        kvcalc.estimate("deepseek-v4.1-flash", **{**V41, **options})
+
+
+BLACKWELL = [
+    # max_model_len, tokens of a step, drafted: blocks, tokens, concurrency, blocks of a request, as vLLM 0.33.0 plans
+    # in 20 GiB of a B200 (tests/live, with pretended_card.CAPABILITY (10, 0))
+    (65_536, 16_384, 0, 157_643, 1_825_961, 27.86, 5_658 + 1),
+    (1_048_576, 16_384, 0, 157_643, 12_393_212, 11.82, 13_338 + 1),
+    (65_536, 16_384, 8, 157_643, 1_825_639, 27.86, 5_659 + 1),
+    (65_536, 4_096, 0, 157_643, 5_682_778, 86.71, 1_818 + 1),
+]
+
+
+@pytest.mark.parametrize(("context", "step", "drafted", "blocks", "tokens", "concurrency", "taken"), BLACKWELL)
+def test_on_blackwell_v4_1_is_as_the_planner_says(
+    context: int, step: int, drafted: int, blocks: int, tokens: int, concurrency: float, taken: int
+) -> None:
+    options: dict[str, Any] = {"max-num-batched-tokens": step, "num-speculative-tokens": drafted}
+    asked: dict[str, Any] = {**V41, "gpu": "b200", "context": context, "engine_option": options}
+    found = kvcalc.capacity("deepseek-v4.1-flash", cache_memory=20 * 2**30, **asked)
+    assert (found.blocks, found.block_size, found.tokens, found.concurrency) == (blocks, 128, tokens, concurrency)
+    assert kvcalc.estimate("deepseek-v4.1-flash", **asked).cache.bytes_per_rank == taken * 136_224
+
+
+def test_before_0_33_its_blocks_hold_no_whole_records() -> None:
+    asked: dict[str, Any] = {**V41, "gpu": "b200", "context": 65_536, "cache_memory": 20 * 2**30}
+    pages = 3 * 18_432 + 36_864 + 3 * 8_704 + 16_896  # entries of 288 bytes and keys of 132, in pages of 512
+    for version in ("0.31", "0.32"):
+        found = kvcalc.capacity("deepseek-v4.1-flash", **{**asked, "engine": f"vllm@{version}"})
+        assert found.blocks == 20 * 2**30 // pages
+
+
+def test_tables_of_n_grams_are_in_host_memory() -> None:
+    """EngramConfig.cpu_offload of vllm/config/engram.py is on by default: 264 bytes a row, 189 GiB."""
+    tables = (384_006_168 + 384_016_682) * 264
+    found = kvcalc.estimate("deepseek-v4.1-flash", **V41)
+    (told,) = (note for note in found.notes if note.code == "weights-on-host")
+    assert dict(told.figures)["bytes"] == tables
+    exact = kvcalc.estimate("deepseek-v4.1-flash", gpu="h200", tp=8)
+    more = (exact.memory.per_rank.weights_bytes or 0) - (found.memory.per_rank.weights_bytes or 0)
+    assert 0 < tables // 8 - more < 12 * 2**30  # experts padded to 384 wide and tables of rotations are beside it

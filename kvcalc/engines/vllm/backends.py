@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.vllm.compressed import BLOCK_SIZE as COMPRESSED_BLOCK_SIZE
 from kvcalc.engines.vllm.model_types import BOUNDED_GATES
+from kvcalc.engines.vllm.shared_entries import BLOCK_SIZE as OF_SHARED_ENTRIES
+from kvcalc.engines.vllm.shared_entries import family_of_card, shares_entries
 from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import KDA, MLA, Compressed, GatedDeltaNet, Mamba2
 
@@ -58,6 +60,7 @@ class Backend(NamedTuple):
         latent: the model's latent layer, if it has any.
         fp8: whether its cache is in 8 bits.
         chosen: tokens of a block that an indexer chooses whole.
+        fixed: tokens of a block of DeepSeek-V4.1 on this card.
     """
 
     version: Version
@@ -67,6 +70,7 @@ class Backend(NamedTuple):
     head_dim: int | None
     compressed: bool = False
     chosen: int | None = None
+    fixed: int | None = None
 
     @property
     def _major(self) -> int:
@@ -76,7 +80,7 @@ class Backend(NamedTuple):
     def block_size(self) -> int:
         """Tokens of a block where nobody says."""
         if self.compressed:
-            return COMPRESSED_BLOCK_SIZE
+            return self.fixed or COMPRESSED_BLOCK_SIZE
         if self.chosen is not None:
             return self.chosen
         if self.latent is None:
@@ -123,7 +127,8 @@ def backend_of(version: Version, model: Model, gpu: Gpu, cache_format: CacheForm
     fp8 = cache_format.default.name == "fp8" or packed
     compressed = any(isinstance(each, Compressed) for each in kinds)
     chosen = max(filter(None, (getattr(each, "index_block_size", None) for each in kinds)), default=None)
-    return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None), compressed, chosen)
+    fixed = OF_SHARED_ENTRIES.get(family_of_card(gpu) or 0) if shares_entries(model) else None
+    return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None), compressed, chosen, fixed)
 
 
 def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:

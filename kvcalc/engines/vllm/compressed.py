@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from kvcalc.engines.vllm.padded import PACKED
-from kvcalc.engines.vllm.specs import FullAttention, SlidingWindow
+from kvcalc.engines.vllm.shared_entries import shared_format, shares_entries
+from kvcalc.engines.vllm.specs import Entries, SlidingWindow
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import TENSOR_FORMATS
 from kvcalc.mechanisms import Compressed
-from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,19 +42,6 @@ ENTRY = 512
 DS_MLA = "fp8_ds_mla"
 
 
-@noun
-class Entries(FullAttention):
-    """Rows that stand for several tokens each: MLAAttentionSpec with tokens_per_state."""
-
-    family: ClassVar[str] = FullAttention.family
-
-    tokens_per_row: int = 1
-
-    @property
-    def content_page(self) -> int:
-        return self.block_size // self.tokens_per_row * self.row_bytes
-
-
 def compressed_format(setup: Setup, version: Version) -> CacheFormat:
     """fp8_ds_mla, whatever is asked, with which no other format goes.
 
@@ -64,6 +51,8 @@ def compressed_format(setup: Setup, version: Version) -> CacheFormat:
         KvcalcError: another version, card or format.
     """
     asked, capability = setup.cache_format, setup.gpu.compute_capability
+    if shares_entries(setup.model):
+        return shared_format(setup, version)
     if version < SINCE:
         raise KvcalcError("--engine: vllm serves compressed attention since 0.20; --engine vllm@0.33")
     if version < PACKED and setup.deployment.pp > 1:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
+from math import lcm
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Budget, Pool
 from kvcalc.engines.content_counter import ContentCounter, Rate
 from kvcalc.engines.load import Load
+from kvcalc.engines.placement import Placement
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.setup import Setup
 from kvcalc.engines.vllm.budget import budget_of
@@ -18,6 +20,7 @@ from kvcalc.engines.vllm.notes import notes
 from kvcalc.engines.vllm.padded import PACKED, UNPADDED, padded_block_bytes
 from kvcalc.engines.vllm.parked import parked
 from kvcalc.engines.vllm.placing import groups_on, rank_of, with_draft
+from kvcalc.engines.vllm.shared_entries import check_sources
 from kvcalc.engines.vllm.specs import ChunkedLocal, FullAttention, Request, SlidingWindow, State
 from kvcalc.engines.vllm.stage_blocks import StageBlocks, StageGroup
 from kvcalc.engines.vllm.weights import loaded_beyond
@@ -72,6 +75,8 @@ class VllmLayout(Settled):
         Raises:
             KvcalcError: a stage has states and no attention.
         """
+        if self.setup.deployment.pp > 1:
+            check_sources(self.setup.model, self._lengths)
         if (
             self.setup.deployment.pp == 1
             or len({isinstance(spec, State) for each in self.groups for spec in each.specs}) == 1
@@ -92,6 +97,11 @@ class VllmLayout(Settled):
     @cached_property
     def _lengths(self) -> tuple[int, ...]:
         return pp_lengths(self.setup.model.num_layers, self.setup.deployment.pp)
+
+    @property
+    def placement(self) -> Placement:
+        """Tables of n-grams are in pinned host memory by default (vllm/config/engram.py, EngramConfig.cpu_offload)."""
+        return Placement(ngrams=False)
 
     @property
     def null_blocks(self) -> int:
@@ -145,7 +155,8 @@ class VllmLayout(Settled):
         widest = max((group.width for group in groups), default=0)
         pages = [group.pages for group in groups]
         padded = padded_block_bytes(pages, self.settings.version) if self.has_padding else None
-        return StageBlocks(tuple(groups), widest if padded is None else padded)
+        stride = lcm(*(kept.spec.stride for group in groups for kept in group.layers))
+        return StageBlocks(tuple(groups), -(-widest // stride) * stride if padded is None else padded)
 
     @property
     def has_padding(self) -> bool:
@@ -241,7 +252,9 @@ class VllmLayout(Settled):
         if found is None:
             return None
         request = self.request(load.context)
-        block_size = min(spec.block_size or load.context for group in self.groups for spec in group.specs)
+        specs = [spec for group in self.groups for spec in group.specs]
+        sizes_cached = [spec.block_size or load.context for spec in specs if spec.prefix_cacheable]
+        block_size = min(sizes_cached, default=min(spec.block_size for spec in specs))
         concurrency = found / self._blocks_admitted(request)
         if self.settings.version < HYBRID_MANAGER:
             concurrency = found * block_size / load.context

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from kvcalc.engines.vllm.backends import backend_of, exports_states, state_alignment
 from kvcalc.engines.vllm.compressed import compressed_specs
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept, Placed, groups_of
+from kvcalc.engines.vllm.shared_entries import WHOLE_RECORDS, shared_specs, shares_entries
 from kvcalc.engines.vllm.specs import ChunkedLocal, CrossAttention, FullAttention, SlidingWindow, Spec, State
 from kvcalc.engines.vllm.turboquant import block_of_two_formats
 from kvcalc.errors import KvcalcError
@@ -75,6 +76,11 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
         raise KvcalcError(
             f"--block-size: vllm has blocks of {backend.chosen} tokens for layers whose indexer chooses such blocks "
             "(vllm/models/minimax_m3/common/indexer.py, get_supported_kernel_block_sizes); leave --block-size out"
+        )
+    if backend.fixed and settings.block_size not in (None, backend.fixed):
+        raise KvcalcError(
+            f"--block-size: kvcalc follows vllm's blocks of {backend.fixed} tokens for DeepSeek-V4.1 on {gpu.name} "
+            "(vllm/v1/attention/backends/mla/indexer.py, DeepseekV41IndexerBackend); leave --block-size out"
         )
     align = _shares_states(model, settings)
     alignment = state_alignment(backend, settings.block_size, model, gpu, prefixes=align)
@@ -252,7 +258,7 @@ def _unused_row(layer: Layer, rows: tuple[TensorRows, ...], version: Version) ->
 def _specs(layer: Layer, rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
     rows = rank.rows(layer)
     if isinstance(layer.attention, Compressed):
-        yield from compressed_specs(layer, rows, blocks.size)
+        yield from _of_entries(layer, rows, rank, blocks)
         return
     if _is_state(rows):
         state = _state(layer, rows, rank, blocks.state_page)
@@ -276,6 +282,16 @@ def _specs(layer: Layer, rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
                 yield ChunkedLocal(*common, chunk=tokens)
             case _:
                 yield FullAttention(*common)
+
+
+def _of_entries(layer: Layer, rows: tuple[TensorRows, ...], rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
+    if not shares_entries(rank.model):
+        return compressed_specs(layer, rows, blocks.size)
+    settings = rank.settings
+    whole = settings.version >= WHOLE_RECORDS
+    return shared_specs(
+        layer, rows, blocks.size, rank.counter.cache_format, settings.num_speculative_tokens, stride=whole
+    )
 
 
 def _cross(layer: Layer, rows: tuple[TensorRows, ...], rank: Rank, blocks: _Blocks) -> CrossAttention:

@@ -57,6 +57,13 @@ RULES = (
     Rule("blocks held back", "1 null block on every rank", "vllm/v1/core/block_pool.py, BlockPool"),
     Rule("blocks of a rank", "as many as the rank with the fewest has", f"{PLANNING}, get_kv_cache_configs"),
     Rule(
+        "compressed attention",
+        "entries, an indexer's keys and windows are layers of their own; what waits is a window (DeepSeek-V4) or a "
+        "ring in one block a request (V4.1: at least 8 rows, and those drafted + 2); blocks of 256 tokens, of V4.1 "
+        "64 on Hopper and 128 on Blackwell, where entries are in nvfp4_ds_mla",
+        "vllm/models/deepseek_v4/attention.py and compressor.py; vllm/models/deepseek_v41",
+    ),
+    Rule(
         "layers of a pipeline stage",
         "layers // pp; what is left goes to the stages before the last, one each, backwards",
         "vllm/distributed/utils.py, get_pp_indices",
@@ -148,6 +155,11 @@ WEIGHT_RULES = (
         "weights, towers",
         "divided over tp, but whole on every rank of Gemma-3n and Gemma-4, and before 0.22 of Mistral's own format",
         "vllm/config/multimodal.py, mm_encoder_tp_mode; vllm/model_executor/models",
+    ),
+    Rule(
+        "weights, tables of n-grams",
+        "in pinned host memory, none on the card (engram_config.cpu_offload)",
+        "vllm/config/engram.py; vllm/models/deepseek_v41/common/engram.py",
     ),
     Rule(
         "weights, ends of blocks",

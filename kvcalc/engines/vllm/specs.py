@@ -61,6 +61,7 @@ class Spec(Noun, ABC):
         block_size: tokens of a block; 0 where a block lasts for any context.
         padded: bytes of a page, where it is padded.
         unused_row: bytes of a token's row that nothing fills.
+        stride: what the bytes of a block that it lies in are a multiple of.
     """
 
     family: ClassVar[str]
@@ -71,6 +72,12 @@ class Spec(Noun, ABC):
     block_size: int
     padded: int | None = None
     unused_row: int = 0
+    stride: int = 1
+
+    @property
+    def prefix_cacheable(self) -> bool:
+        """Whether its blocks are found again by a prefix; of those that are, vLLM prints the smallest size."""
+        return True
 
     @property
     def row_bytes(self) -> int:
@@ -138,6 +145,19 @@ class FullAttention(Spec):
 
 
 @noun
+class Entries(FullAttention):
+    """Rows that stand for several tokens each: MLAAttentionSpec with tokens_per_state."""
+
+    family: ClassVar[str] = FullAttention.family
+
+    tokens_per_row: int = 1
+
+    @property
+    def content_page(self) -> int:
+        return self.block_size // self.tokens_per_row * self.row_bytes
+
+
+@noun
 class SlidingWindow(Spec):
     """The window, the tokens in flight, and a block more: SlidingWindowSpec."""
 
@@ -190,6 +210,43 @@ class ChunkedLocal(Spec):
         source = f"{INTERFACE}, ChunkedLocalAttentionSpec.max_memory_usage_bytes"
         in_flight = self._held(request) - min(self.chunk, request.tokens)
         yield self._tokens("chunk tokens in flight", in_flight, source)
+
+
+@noun
+class Replayed(SlidingWindow):
+    """A window that is computed again where a prefix is found: SlidingWindowMLASpec with bounded_replay."""
+
+    family: ClassVar[str] = SlidingWindow.family
+
+    @property
+    def prefix_cacheable(self) -> bool:
+        return False
+
+
+@noun
+class CircularBuffer(Spec):
+    """The last tokens' rows in one block, for as long as a request lives: CircularBufferSpec."""
+
+    family: ClassVar[str] = "circular buffer"
+
+    @property
+    def prefix_cacheable(self) -> bool:
+        return False
+
+    def blocks(self, request: Request) -> int:  # noqa: ARG002  # of Spec
+        return 1
+
+    def tokens_of_block(self, request: Request) -> int:
+        return request.tokens
+
+    def grows(self, request: Request) -> bool:  # noqa: ARG002  # of Spec
+        return False
+
+    def pieces(self, request: Request) -> Iterator[Piece]:
+        held = min(request.tokens, *(each.tensor.last.value for each in self.rows if each.tensor.last))
+        yield self._tokens(
+            "places of a ring that do not wait", self.block_size - held, f"{INTERFACE}, CircularBufferSpec"
+        )
 
 
 @noun
