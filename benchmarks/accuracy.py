@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accuracy_llama_cpp import llama_cpp
-from accuracy_logs import GROUPS, PARTS, Compared, compared
+from accuracy_logs import GROUPS, PARTS, Compared, compared, first_sight
 from accuracy_vectors import vectors
 
 from kvcalc.units import format_size
@@ -71,15 +71,36 @@ of tokens given the printed memory, those within the rounding of that memory.
 """
 
 
+_FIRST = """
+### At first sight
+
+Some of the later logs were found after all rules but the last. What kvcalc predicted of them before any rule was mended
+in their view is kept with them (`first` in `tests/data/vllm/logs.json`), and is the best that is known of how far off
+the next log will be. The tables below have them among the later ones, as they are predicted today.
+
+| part | figures | refused | median | p90 | worst | median of the card | p90 of the card |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+"""
+
+
 def page() -> str:
     """The whole page."""
     found = compared()
-    lines = [_OPENING, *vectors(), _LOGS, *_summary(found)]
+    lines = [_OPENING, *vectors(), _LOGS, *_summary(found), _FIRST.rstrip("\n"), *_first_sight()]
     for part in PARTS:
         for group, rows in _groups(found, part):
             lines += [f"\n### {part[0].upper()}{part[1:]}: {group}\n", *_table(rows)]
     lines += [*_causes(found), *llama_cpp()]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _first_sight() -> Iterator[str]:
+    for part, seen in first_sight().items():
+        errors, of_card = (sorted(abs(each) for each in of) for of in (seen.errors, seen.of_card))
+        cells = [part, str(len(errors) + seen.refused), str(seen.refused)]
+        cells += [quantile(errors, seen.refused, share) for share in (0.5, 0.9, 1.0)]
+        cells += [quantile(of_card, seen.refused, share) if of_card else "" for share in (0.5, 0.9)]
+        yield f"| {' | '.join(cells)} |"
 
 
 def _groups(found: Sequence[Compared], part: str) -> Iterator[tuple[str, list[Compared]]]:

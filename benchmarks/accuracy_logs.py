@@ -82,6 +82,32 @@ class Compared(NamedTuple):
     refused: str | None
 
 
+class FirstSight(NamedTuple):
+    """How far off figures of one part were before any rule was mended in view of their logs.
+
+    Attributes:
+        errors: as shares of what was printed.
+        of_card: as shares of what the engine uses of its card's memory.
+        refused: how many were not predicted.
+    """
+
+    errors: list[float]
+    of_card: list[float]
+    refused: int
+
+
+def first_sight() -> dict[str, FirstSight]:
+    """By part, of the logs that keep it."""
+    found = {}
+    for part in PARTS:
+        kept = [log["first"][part] for log in facts() if part in log.get("first", {})]
+        seen = [each for each in kept if each is not None]
+        if kept:
+            errors, of_card = [each[0] for each in seen], [each[1] for each in seen if len(each) > 1]
+            found[part] = FirstSight(errors, of_card, len(kept) - len(seen))
+    return found
+
+
 def facts() -> list[dict[str, Any]]:
     """As they are kept."""
     return [log for path in FACTS for log in json.loads(path.read_text(encoding="utf-8"))["logs"]]

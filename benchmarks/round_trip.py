@@ -47,6 +47,7 @@ OWN: dict[str, tuple[tuple[str, str], ...]] = {
         ("kv-cache-memory-bytes", "9GiB"),
         ("performance-mode", "throughput"),
         ("use-v1", "0"),
+        ("use-flashinfer-sampler", "1"),
     ),
     "sglang": (
         ("mem-fraction-static", "0.75"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from kvcalc.engines import ENGINES
+import pytest
+
+from kvcalc.engines import ENGINES, version_number
 
 PROGRAM = """
 import sys
@@ -22,3 +24,16 @@ def test_an_engine_has_the_name_that_it_is_found_by() -> None:
 def test_other_engines_are_not_imported() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [
+        ("0.19", (0, 19, 0, 0)),
+        ("v0.10.1.1", (0, 10, 1, 1)),
+        ("0.6.3.post1", (0, 6, 3, 1)),
+        ("0.20.1rc1", (0, 20, 1, -1)),
+    ],
+)
+def test_versions_are_compared_as_numbers(version: str, number: tuple[int, ...]) -> None:
+    assert version_number(version) == number

@@ -145,6 +145,15 @@ def test_which_sampler(version: str, gpu: str, name: str) -> None:
     assert f"({name})" in next(leaf.path for leaf in leaves(term.temporary.term))
 
 
+def test_flashinfer_samples_before_0_22_where_it_is_installed() -> None:
+    """0.45 GiB of 256 x 128,256 logits printed (stored file 21240355802): logits, fp32, top k, softmax."""
+    options: dict[str, Any] = {"max-num-batched-tokens": 2048, "max-num-seqs": 256, "use-flashinfer-sampler": True}
+    with_it = rank("llama-3.2-1b", "0.10.0", "l40s", engine_option=options).temporary
+    without = rank("llama-3.2-1b", "0.10.0", "l40s", engine_option={**options, "use-flashinfer-sampler": False})
+    assert with_it.term.bytes / GIB == pytest.approx(0.45, abs=0.01)
+    assert without.temporary.term.bytes - with_it.term.bytes == 256 * 128_256 * 24
+
+
 def test_experts_keep_their_workspace_since_0_14() -> None:
     before, after = (
         [leaf for leaf in leaves(rank("qwen3-30b-a3b", version).temporary.term) if leaf.path == "experts' workspace"]
@@ -177,10 +186,11 @@ def test_logits_of_runner_v2(version: str, bytes_of_a_logit: int) -> None:
 
 
 def test_layers_with_states() -> None:
-    """Printed 1.84 GiB of 8,192 tokens (0.28.0, GB10, stored file 61222544093): a layer's, not the sampler's."""
-    options: dict[str, Any] = {"engine_option": {"max-num-seqs": "256", "max-num-batched-tokens": "8192"}}
-    found = rank("qwen3.6-27b", "0.28.0", "gb10", **options).temporary
-    assert found.term.bytes / GIB == pytest.approx(1.84, rel=0.01)
+    """The projection in (2 x 2,048 keys, 2 x 6,144 values) and what the kernel gives (6,144) stay beside the block."""
+    options: dict[str, Any] = {"engine_option": {"max-num-seqs": "256", "max-num-batched-tokens": "65536"}}
+    found = rank("qwen3.6-27b", "0.23.0", "gb10", **options).temporary
+    (layer,) = [leaf for leaf in leaves(found.term) if leaf.path == "a layer's activations"]
+    assert layer.bytes == 65_536 * (3 * 17_408 + 4 * 5120 + 2 * 2048 + 3 * 6144) * 2
 
 
 def test_experts_that_ranks_share() -> None:

@@ -274,6 +274,33 @@ def test_of_cards_alike_the_one_is_taken_whose_defaults_the_log_prints(log: Any,
     assert result.gpus.gpu == gpu
 
 
+@pytest.mark.parametrize("key", ["compile_ranges_split_points", "compile_ranges_endpoints"])
+def test_tokens_of_a_step_are_the_last_that_is_compiled_for(log: Any, key: str) -> None:
+    """From 0.22 no line of its own tells them (stored file 54492899325)."""
+    told = f"enable_prefix_caching=True, compilation_config={{'mode': 3, '{key}': [512, 4096], 'compile_sizes': []}}"
+    text = V0_19.replace("enable_prefix_caching=True", told)
+    settings = {each.option: each.value for each in package.capacity_from_log(log(text)).settings}
+    assert settings["max-num-batched-tokens"] == "4096"
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "taken"),
+    [
+        ("Using FlashInfer for top-p & top-k sampling.", "0.10.2", "true"),
+        ("FlashInfer is not available. Falling back to the PyTorch-native implementation", "0.10.2", None),
+        ("FlashInfer is not available. Falling back to the PyTorch-native implementation", "0.11.0", "false"),
+        ("FlashInfer is available, but it is not enabled. Falling back to the PyTorch", "0.11.0", "false"),
+        ("Using FlashInfer for top-p & top-k sampling.", "0.22.1", None),
+    ],
+)
+def test_a_log_tells_whose_sampler_is_installed(log: Any, line: str, version: str, taken: str | None) -> None:
+    """What the version takes anyhow is not told."""
+    text = V0_10_2.replace("0.10.2", version)
+    text += f"(EngineCore_DP0 pid=9) INFO 09-20 10:00:05 [topk_topp_sampler.py:49] {line}\n"
+    settings = {each.option: each.value for each in package.capacity_from_log(log(text)).settings}
+    assert settings.get("use-flashinfer-sampler") == taken
+
+
 def test_graphs_that_take_nothing_from_the_cache_are_not_predicted(log: Any) -> None:
     """vLLM 0.19 prints an estimate of CUDA graphs and leaves the pool as it is."""
     graphs = package.capacity_from_log(log(V0_19)).row("CUDA graphs, estimated")

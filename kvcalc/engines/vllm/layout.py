@@ -23,6 +23,7 @@ from kvcalc.engines.vllm.placing import groups_on, rank_of, with_draft
 from kvcalc.engines.vllm.shared_entries import check_sources
 from kvcalc.engines.vllm.specs import ChunkedLocal, FullAttention, Request, SlidingWindow, State
 from kvcalc.engines.vllm.stage_blocks import StageBlocks, StageGroup
+from kvcalc.engines.vllm.step_buffers import step_buffers
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
@@ -195,7 +196,8 @@ class VllmLayout(Settled):
         if own is not None:
             layers = own.layout.layers[stage.layers.start : stage.layers.stop]
             setup, stage = setup._replace(model=own), stage._replace(kinds=count_layers(layers))
-        return loaded_beyond(setup, self.settings.version, stage)
+        yield from loaded_beyond(setup, self.settings.version, stage)
+        yield from step_buffers(setup, self.settings, stage)
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         blocks = self.blocks_of(stage)

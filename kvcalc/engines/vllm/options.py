@@ -89,6 +89,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             AUTO,
             "Whether its engine is V1, from 0.8 to 0.10 (VLLM_USE_V1); auto: by card and pipeline stages.",
         ),
+        "use-flashinfer-sampler": Option(
+            or_auto(flag),
+            AUTO,
+            "Whether FlashInfer, being installed, samples (VLLM_USE_FLASHINFER_SAMPLER); auto: by version and card.",
+            source="vllm/v1/sample/ops/topk_topp_sampler.py, TopKTopPSampler",
+        ),
         "performance-mode": Option(
             _one_of(BALANCED, THROUGHPUT, INTERACTIVITY),
             BALANCED,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.vllm.defaults import GB10
 from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB
@@ -62,7 +63,13 @@ _ALONE_SMALL = Seen(6, 13, 25, "one GPU before sm89, 0.18 and later: 0.07 and 0.
 _ALONE_BEFORE = Seen(2, 13, 20, "one GPU, 0.15 to 0.17: 0.13 [fewer than three logs]")
 _ALONE_FIRST = Seen(2, 3, 11, "one GPU up to 0.14: 0.02 to 0.11 in ten logs (0.10.2 0.02, 0.14 0.03, V0 0.02 to 0.09)")
 _ALONE_HOPPER = Seen(13, 26, 179, "one H100 before 0.18: 0.26, 0.61 and 1.79 (vllm-project/vllm#10511)")
-_UNIFIED = Seen(220, 340, 464, "memory shared with the host: 2.2 and 4.64 on GB10 (0.27, 0.28) [fewer than three logs]")
+_UNIFIED = Seen(
+    220,
+    460,
+    620,
+    "memory shared with the host, whose processes count too: 2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left "
+    "in seven logs more (0.20 to 0.23): 2.9, 3.7, 4.6, 4.7, 4.9, 5.9, 6.2",
+)
 _STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
 _NVLINK = Seen(
     95, 210, 221, f"ranks over NVLink: 2.06 to 2.21 with 2 and 4 in eight runs of {_PLANNER_RUNS}; 2.10 of 8 A100"
@@ -170,20 +177,24 @@ def _non_torch(setup: Setup, settings: Settings) -> Seen:
     since, until = COUNTS_ALL_USED
     if since <= settings.version < until and deployment.tp == 1:
         return _ALL_USED
+    if gpu.compute_capability == GB10:
+        return _UNIFIED
     if deployment.tp > 1:
-        nvlink = (gpu.interconnect or "").startswith("NVLink") and (gpu.memory_bytes or 0) > 36 * GIB
-        if not nvlink:
-            return _PCIE
-        return _LARGE_NVLINK if (gpu.memory_bytes or 0) > 150 * GIB else _NVLINK
+        return _between_ranks(gpu)
     if deployment.pp > 1:
         return _STAGES
     return _alone(gpu, settings)
 
 
+def _between_ranks(gpu: Gpu) -> Seen:
+    size = gpu.memory_bytes or 0
+    if not (gpu.interconnect or "").startswith("NVLink") or size <= 36 * GIB:
+        return _PCIE
+    return _LARGE_NVLINK if size > 150 * GIB else _NVLINK
+
+
 def _alone(gpu: Gpu, settings: Settings) -> Seen:
     capability = gpu.compute_capability or (8, 0)
-    if capability == (12, 1):
-        return _UNIFIED
     if settings.version >= (0, 18):
         return _ALONE if capability >= (8, 9) else _ALONE_SMALL
     if capability >= (9, 0):

@@ -53,7 +53,7 @@ def sampler_of(settings: Settings, gpu: Gpu, element: int) -> Sampler:
     version, rows = settings.version, settings.sampled_rows
     source = "vllm/v1/sample/sampler.py and ops/topk_topp_sampler.py"
     if settings.runner == "v1":
-        if version == FLASHINFER_ONCE or (version >= FLASHINFER_FROM and _flashinfer_serves(version, gpu)):
+        if _flashinfer_samples(settings, gpu):
             words = "logits, fp32, top k, softmax"
             return Sampler("FlashInfer", element + 12, words, source)
         if version >= TRITON_FROM and (rows >= LEAST_ROWS_OF_TRITON or version >= TRITON_OF_ANY_ROWS):
@@ -82,13 +82,24 @@ def _of_runner_v2(settings: Settings, gpu: Gpu, element: int) -> Sampler:
     """The dummy run asks for no top k or top p, but from 0.33, which runs it once more with all that there is."""
     source = "vllm/v1/worker/gpu/model_runner.py, _dummy_sampler_run, and sample/sampler.py"
     if settings.version >= (0, 33):
-        if _flashinfer_serves(settings.version, gpu):
+        if _flashinfer_samples(settings, gpu):
             words = "logits, fp32, top k, softmax"
             return Sampler("FlashInfer", element + 12, words, source)
         return Sampler("Triton", element + 4, "logits, fp32", source, buffer=True)
     if settings.version >= (0, 28) or (0, 26) <= settings.version < (0, 27):
         return Sampler("plain", element, "logits", source)
     return Sampler("plain", element + 4, "logits, fp32", source)
+
+
+def flashinfer_by_default(version: tuple[int, ...]) -> bool:
+    """Whether FlashInfer samples where nobody says: before 0.22 it does wherever it is installed, which a log says."""
+    return version == FLASHINFER_ONCE or version >= FLASHINFER_FROM
+
+
+def _flashinfer_samples(settings: Settings, gpu: Gpu) -> bool:
+    version, asked = settings.version, settings.use_flashinfer_sampler
+    taken = flashinfer_by_default(version) if asked is None else asked
+    return taken and (version < FLASHINFER_FROM or _flashinfer_serves(version, gpu))
 
 
 def _flashinfer_serves(version: tuple[int, ...], gpu: Gpu) -> bool:

@@ -46,6 +46,7 @@ class Settings(NamedTuple):
         pp: pipeline stages.
         runner: the model runner: v0, v1 or v2.
         performance_mode: balanced, throughput or interactivity.
+        use_flashinfer_sampler: None: by version and card.
         kv_offloading_backend: native or lmcache.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
@@ -64,6 +65,7 @@ class Settings(NamedTuple):
     pp: int = 1
     runner: str = "v1"
     performance_mode: str = BALANCED
+    use_flashinfer_sampler: bool | None = None
     kv_offloading_backend: str = NATIVE
     defaults: tuple[str, ...] = ()
 
@@ -176,6 +178,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         pp=setup.deployment.pp,
         runner=runner,
         performance_mode=mode,
+        use_flashinfer_sampler=engine.option("use-flashinfer-sampler"),
         kv_offloading_backend=engine.option("kv-offloading-backend"),
         defaults=tuple(name for name, value in given.items() if value is None),
     )

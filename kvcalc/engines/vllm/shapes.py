@@ -151,7 +151,7 @@ def _mixer(mechanism: Mechanism, feed_forward: Width, hidden: int, tp: int) -> W
         case GatedDeltaNet():
             keys = 2 * mechanism.num_k_heads * mechanism.k_head_dim // tp
             values = mechanism.num_v_heads * mechanism.v_head_dim // tp
-            return _beside(feed_forward, 2 * keys + 5 * values)
+            return _beside(feed_forward, keys + 3 * values)
         case KDA():
             return _beside(feed_forward, 7 * mechanism.num_heads * mechanism.head_dim // tp)
         case Mamba2():
@@ -163,11 +163,11 @@ def _mixer(mechanism: Mechanism, feed_forward: Width, hidden: int, tp: int) -> W
 
 
 def _beside(feed_forward: Width, width: int) -> Width:
-    """A layer with a state: what is projected in, its parts made contiguous, and what the kernel gives, stay meanwhile.
+    """A layer with a state: what is projected in, and what its kernel gives, stay while the feed-forward block runs.
 
     The gate is a view of the projection, and is used after the kernel, in the compiled piece that holds the
-    feed-forward block too. Of Qwen3.6-27B logs of 0.23 and 0.28 imply 111,000 to 113,000 elements (16.73 GiB with
-    what is not PyTorch's at 65,536 tokens, 1.84 at 8,192), and this counts 111,616.
+    feed-forward block too. The kernel itself is left out while memory is profiled (_forward_core of
+    vllm/model_executor/layers/mamba/gdn_linear_attn.py returns early).
     """
     return Width(
         feed_forward.elements + width,

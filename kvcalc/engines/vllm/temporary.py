@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Temporary
-from kvcalc.engines.vllm.model_types import PIXELS, PIXELS_OF_OTHERS
 from kvcalc.engines.vllm.samplers import sampler_of
 from kvcalc.engines.vllm.shapes import Latent, Shapes, Width, shapes_of
+from kvcalc.engines.vllm.towers import RUNNER, Seen, seen_by
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MIB
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.engines.vllm.traits import Traits
     from kvcalc.gpu import Gpu
-
-RUNNER = "vllm/v1/worker/gpu_model_runner.py, profile_run"
 
 EXPERTS_KEEP_WORKSPACE = (0, 14)
 """From 0.14 unquantised experts run in a modular kernel too, whose workspace stays (v1/worker/workspace.py,
@@ -90,10 +88,11 @@ def temporary_of(
         branches.append(_sampling(shapes, step, settings, setup.gpu))
     widest = max(branches, key=_bytes)
     kept = _kept(shapes, step, settings, traits)
-    towers = _towers(shapes, step, setup) if traits.towers and first else ()
-    term = Sum("temporary", (*widest, *kept, *towers))
-    without = term.bytes - _bytes(towers)
-    most = term.bytes + (TOWER_SPREAD * step.tokens if towers else 0)
+    seen = seen_by(setup, settings, shapes.hidden_size, shapes.element) if traits.towers and first else Seen(())
+    held = max((*widest, *kept, *seen.kept), seen.running, key=_bytes)
+    term = Sum("temporary", held)
+    without = _bytes((*widest, *kept))
+    most = term.bytes + (TOWER_SPREAD * step.tokens if seen.kept else 0)
     if settings.version < WHAT_IS_ALLOCATED:
         most += sum(map(_bytes, branches)) - _bytes(widest)
     return Temporary(term, without, most)
@@ -230,17 +229,3 @@ def _kept(shapes: Shapes, step: Step, settings: Settings, traits: Traits) -> tup
     )
     source = "vllm/model_executor/layers/fused_moe, workspace_shapes of TritonExperts; v1/worker/workspace.py"
     return (Product("experts' workspace", factors, source),)
-
-
-def _towers(shapes: Shapes, step: Step, setup: Setup) -> tuple[Product, ...]:
-    """What the towers give and what they were given, which stays while the layers run."""
-    each = PIXELS.get(setup.model.model_type or "", PIXELS_OF_OTHERS)
-    pixels = (
-        Factor("max_num_batched_tokens", step.tokens, "token"),
-        Factor("pixels_of_a_token", each, "element"),
-        Factor("element", shapes.element, "byte"),
-    )
-    return (
-        _tokens("embeddings of images", shapes, step),
-        Product("images", pixels, f"{RUNNER}, batched_dummy_mm_inputs"),
-    )

@@ -137,7 +137,9 @@ VLLM = CommandLine(
             "dcp_kv_cache_interleave_size",
         }
     ),
-    environment=MappingProxyType({"VLLM_USE_V1": "use_v1"}),
+    environment=MappingProxyType(
+        {"VLLM_USE_V1": "use_v1", "VLLM_USE_FLASHINFER_SAMPLER": "use_flashinfer_sampler"},
+    ),
     fitted=(
         "--context",
         frozenset({"-1", "auto"}),

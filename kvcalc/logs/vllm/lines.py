@@ -65,6 +65,18 @@ LINES = (
         "config/scheduler.py, SchedulerConfig; config.py before 0.10",
     ),
     log_line(
+        "compile_ranges_",
+        rf"compile_ranges_(?:endpoints|split_points)'?: \[(?:\d{{1,9}}, ){{0,20}}(?P<batched_tokens>{COUNT})\]",
+        "0.15 to 0.33",
+        "config/vllm.py, _set_compile_ranges: the last is max_num_batched_tokens",
+    ),
+    log_line(
+        "FlashInfer",
+        r"(?P<use_flashinfer_sampler>Using FlashInfer for top-p|FlashInfer is (?:not available|available, but it is))",
+        "0.8 to 0.33",
+        "v1/sample/ops/topk_topp_sampler.py, TopKTopPSampler",
+    ),
+    log_line(
         "attention block size to",
         rf"Setting attention block size to (?P<block_size>{COUNT}) tokens",
         "0.10 to 0.33",

@@ -29,6 +29,7 @@ SETTINGS = MappingProxyType(
         "kv_cache_memory": "kv-cache-memory-bytes",
         "mamba_ssm_cache_dtype": "--state-dtype",
         "performance_mode": "performance-mode",
+        "use_flashinfer_sampler": "use-flashinfer-sampler",
         "num_speculative_tokens": "num-speculative-tokens",
         "num_spec_tokens": "num-speculative-tokens",
     }

@@ -159,6 +159,8 @@ def _options(served: Served, line: Line) -> None:
         raise KvcalcError(f"--emit: --engine-option {name}: {why}; leave it out")
     if "use-v1" in given:
         line.environment["VLLM_USE_V1"] = str(int(given["use-v1"]))
+    if "use-flashinfer-sampler" in given:
+        line.environment["VLLM_USE_FLASHINFER_SAMPLER"] = str(int(given["use-flashinfer-sampler"]))
     for name in _VALUES:
         if name in given:
             line.add(f"--{name}", given[name])

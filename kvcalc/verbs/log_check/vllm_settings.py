@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.engines.vllm.defaults import ENGINE_V0_GONE, ENGINE_V1, default_batch, runner_of
+from kvcalc.engines.vllm.samplers import flashinfer_by_default
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.engine_of_log import newest
@@ -27,6 +28,7 @@ _SIZES = {"--tp": "tp", "--pp": "pp", "--dp": "dp", "--dcp": "dcp"}
 _TEXTS = {"--utilization": "utilization", "--context": "context"}
 _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
 """A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
+_SAMPLER = "use-flashinfer-sampler"
 _AUTO_FIT = {"-1", "auto"}
 """What leaves the longest request to vLLM, which prints it then."""
 _LONG = 7
@@ -53,7 +55,15 @@ def said_by_vllm(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[s
         said["weight_dtype"] = known.weight_format
     said = {"tp": 1, **ranks_in_names(log), **said}
     said |= _experts(log, known.model, said)
+    said["engine_option"] = _own(log)
+    return said
+
+
+def _own(log: ServerLog) -> dict[str, str]:
+    """The engine's own options."""
     own = {name: value for name, value in log.settings.items() if not name.startswith("--")}
+    if (sampler := own.pop(_SAMPLER, None)) is not None:
+        own |= _sampler(log, sampler)
     step = log.most("tokens of a step")
     if step is not None and "max-num-batched-tokens" in ENGINES[log.engine].options:
         own.setdefault("max-num-batched-tokens", str(int(step.value)))
@@ -63,8 +73,14 @@ def said_by_vllm(log: ServerLog, known: LoggedModel, card: LoggedCard) -> dict[s
     stated = log.most("cache memory, as given")
     if stated is not None:
         own.setdefault("kv-cache-memory-bytes", str(int(stated.value)))
-    said["engine_option"] = {name: value for name, value in own.items() if name in ENGINES[log.engine].options}
-    return said
+    return {name: value for name, value in own.items() if name in ENGINES[log.engine].options}
+
+
+def _sampler(log: ServerLog, told: str) -> dict[str, str]:
+    """Whose sampler it takes, where that is not what its version takes anyhow: as a line of its log or a setting."""
+    taken = told.startswith("Using") or told.lower() in {"1", "true"}
+    number = version_number(log.version or newest(log))
+    return {} if number is None or flashinfer_by_default(number[:3]) == taken else {_SAMPLER: str(taken).lower()}
 
 
 def starts_so(log: ServerLog, model: Model, gpu: Gpu) -> bool:

@@ -1,0 +1,44 @@
+"""Buffers for a whole step that a model makes while it is loaded, and which therefore count as its weights."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.vllm.weights import TOWERS_ON_FIRST_STAGE
+from kvcalc.formats.by_name import find_format
+from kvcalc.mechanisms import MLA
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvcalc.engines.setup import Setup
+    from kvcalc.engines.vllm.settings import Settings
+    from kvcalc.model.stages import Stage
+
+DEEPSTACK_LEVELS: Mapping[str, int] = MappingProxyType({"qwen3_vl": 3, "qwen3_vl_moe": 3})
+"""deepstack_visual_indexes of their config.json."""
+DEEPSTACK = "vllm/model_executor/models/qwen3_vl.py, deepstack_input_embeds"
+TOP_K = "vllm/model_executor/models/deepseek_v2.py, topk_indices_buffer"
+
+
+def step_buffers(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Product]:
+    """The buffers of a rank of a stage, each a row: deepstack's features, and what indexers choose."""
+    model = setup.model
+    tokens = Factor("max_num_batched_tokens", settings.max_num_batched_tokens, "token")
+    levels = DEEPSTACK_LEVELS.get(model.model_type or "")
+    with_towers = stage.number == 0 or settings.version < TOWERS_ON_FIRST_STAGE
+    if levels and model.hidden_size is not None and model.has_towers and with_towers:
+        element = find_format(model.dtype or "bf16", "dtype").block_bytes
+        factors = (
+            Factor("levels", levels, "level"),
+            tokens,
+            Factor("hidden_size", model.hidden_size),
+            Factor("bytes_per_element", element, "byte"),
+        )
+        yield Product("features of images for a step", factors, DEEPSTACK)
+    latents = [layer.attention for layer in stage.kinds if isinstance(layer.attention, MLA)]
+    if chosen := max((each.index_topk or 0 for each in latents), default=0):
+        indices = (tokens, Factor("index_topk", chosen, "index"), Factor("int32", 4, "byte"))
+        yield Product("tokens that indexers choose for a step", indices, TOP_K)

@@ -1,0 +1,138 @@
+"""Towers for images while vLLM profiles memory: what they are given, what their layers hold, and what they give.
+
+The run encodes as many images of the largest size as the encoder's budget has tokens for, and then computes a step of
+the language model, during which the images and what came of them stay (vllm/v1/worker/gpu_model_runner.py, profile_run;
+vllm/multimodal/encoder_budget.py, MultiModalBudget). Of the towers of Qwen-VL the shapes are known here; of others what
+they give, and not what their layers hold.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.engines.vllm.model_types import PIXELS, PIXELS_OF_OTHERS
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvcalc.engines.setup import Setup
+    from kvcalc.engines.vllm.settings import Settings
+
+RUNNER = "vllm/v1/worker/gpu_model_runner.py, profile_run"
+BUDGET = "vllm/multimodal/encoder_budget.py, MultiModalBudget"
+
+LARGEST_IMAGE = 16_384
+"""Tokens. max_pixels 12,845,056 / (28 x 28) of preprocessor_config.json of Qwen2-VL and Qwen2.5-VL, longest_edge
+16,777,216 / (32 x 32) of Qwen3-VL and Qwen3.5; logs print 16,384 (0.19, 0.20, 0.22, 0.26)."""
+MERGED = 4
+"""Patches of a token: spatial_merge_size 2."""
+EXPANDED: Mapping[tuple[int, ...], int] = MappingProxyType({(0, 11, 0): 153_600})
+"""0.11.0 takes a token of a video for 12.5, expects 12,288 x 12.5 of Qwen3-VL (get_max_video_tokens of
+models/qwen3_vl.py), and copies what the tower gives into as many rows (profile_run); later versions do neither."""
+
+
+class Shape(NamedTuple):
+    """Attention of a tower, in which its layers hold the most.
+
+    Attributes:
+        least: parameters of the smallest tower that has it.
+        hidden_size: also num_heads x head_dim.
+        head_dim: of which a rotary table has half, as cosines and as sines.
+    """
+
+    least: int
+    hidden_size: int
+    head_dim: int
+
+
+class Tower(NamedTuple):
+    """Of one architecture.
+
+    Attributes:
+        patch: elements of a patch: 3 channels x temporal_patch_size 2 x patch_size x patch_size.
+        whole: elements of hidden_size that each rank holds: the stream, its norm, what attention gives, and in Qwen3-VL
+            embeddings of places.
+        levels: features that it gives of a token (deepstack), beside the embedding.
+        shapes: the largest first.
+    """
+
+    patch: int
+    whole: int
+    levels: int
+    shapes: tuple[Shape, ...]
+
+
+_OF_QWEN2 = Tower(1176, 3, 0, (Shape(0, 1280, 80),))
+_SHAPES = (Shape(437_000_000, 1152, 72), Shape(318_000_000, 1024, 64), Shape(0, 768, 64))
+"""27, 24 and 12 layers: vision_config of Qwen3-VL-8B and larger ones, of 2B and 4B, and of Qwen3.5-0.8B."""
+TOWERS: Mapping[str, Tower] = MappingProxyType(
+    {
+        "qwen2_vl": _OF_QWEN2,
+        "qwen2_5_vl": _OF_QWEN2,
+        "qwen3_vl": Tower(1536, 4, 3, _SHAPES),
+        "qwen3_vl_moe": Tower(1536, 4, 3, _SHAPES),
+        "qwen3_5": Tower(1536, 4, 0, _SHAPES),
+        "qwen3_5_moe": Tower(1536, 4, 0, _SHAPES),
+    }
+)
+"""vllm/model_executor/models/qwen2_vl.py, qwen2_5_vl.py, qwen3_vl.py, by model_type."""
+
+DIVIDED = 8
+"""Elements of hidden_size that ranks share (Qwen2_5_VisionAttention.forward): queries, keys and values 3, queries and
+keys made contiguous 2 and then rotated 2, and what the kernel gives 1."""
+
+
+class Seen(NamedTuple):
+    """What towers hold.
+
+    Attributes:
+        kept: while the language model computes.
+        running: while they run; empty where their layers are not known.
+    """
+
+    kept: tuple[Product, ...]
+    running: tuple[Product, ...] = ()
+
+
+def seen_by(setup: Setup, settings: Settings, hidden_size: int, element: int) -> Seen:
+    """What the towers of a model hold on a rank that has them.
+
+    Args:
+        setup: the model on its deployment.
+        settings: what the server runs with.
+        hidden_size: of the language model.
+        element: bytes of the model's dtype.
+    """
+    tower = TOWERS.get(setup.model.model_type or "")
+    step = Factor("max_num_batched_tokens", settings.max_num_batched_tokens, "token")
+    width, size = Factor("hidden_size", hidden_size), Factor("element", element, "byte")
+    if tower is None:
+        each = PIXELS.get(setup.model.model_type or "", PIXELS_OF_OTHERS)
+        pixels = (step, Factor("pixels_of_a_token", each, "element"), size)
+        given = Product("images", pixels, f"{RUNNER}, batched_dummy_mm_inputs")
+        return Seen((Product("embeddings of images", (step, width, size), RUNNER), given))
+    items = max(1, min(settings.max_num_batched_tokens // LARGEST_IMAGE, settings.max_num_seqs))
+    tokens = Factor("tokens_of_the_largest_images", items * LARGEST_IMAGE, "token")
+    told = ("tokens x spatial_merge_size x spatial_merge_size", f"{tokens.value:,} x 2 x 2")
+    patches = Factor("patches", tokens.value * MERGED, "patch", derived=told)
+    images = Product("images", (patches, Factor("elements_of_a_patch", tower.patch, "element"), size), BUDGET)
+    rows = tokens
+    if tower.levels and (expected := EXPANDED.get(settings.version)):
+        rows = Factor("tokens_expected_of_a_video", expected, "token")
+    features = (Factor("features", 1 + tower.levels),) if tower.levels else ()
+    embeddings = Product("embeddings of images", (rows, *features, width, size), RUNNER)
+    shape = next(each for each in tower.shapes if (setup.model.tower_parameters or 0) >= each.least)
+    tp, hidden, whole = setup.deployment.tp, shape.hidden_size, tower.whole
+    elements = Factor(
+        "elements",
+        whole * hidden + DIVIDED * hidden // tp + shape.head_dim,
+        "element",
+        derived=(
+            f"({whole} + {DIVIDED} / tp) x hidden_size + head_dim",
+            f"({whole} + {DIVIDED} / {tp}) x {hidden:,} + {shape.head_dim}",
+        ),
+    )
+    source = "vllm/model_executor/models/qwen2_5_vl.py, Qwen2_5_VisionAttention; qwen3_vl.py, Qwen3_VisionTransformer"
+    return Seen((embeddings, images), (Product("attention of the tower", (patches, elements, size), source), images))
