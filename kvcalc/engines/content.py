@@ -4,9 +4,9 @@
 
 A tensor that grows has a row for each token: min(context, window) of a layer with a window, min(context, chunk) of one
 with chunks, whole on every rank. A row may stand for several tokens: then there are floor(context / them) of it. With
-decode context parallelism the other layers keep ceil(rows / dcp) on a rank, but an indexer's keys whole. Tokens that
-all sequences share are kept once. States have a constant number of rows, for each sequence its own. Equal tensors (a
-key and a value of one shape) are one content with a factor 2.
+decode context parallelism the other layers keep ceil(rows / dcp) on a rank, but an indexer's keys whole where an engine
+does not share those out too. Tokens that all sequences share are kept once. States have a constant number of rows, for
+each sequence its own. Equal tensors (a key and a value of one shape) are one content with a factor 2.
 """
 
 from __future__ import annotations

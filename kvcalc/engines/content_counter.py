@@ -64,10 +64,9 @@ class TensorRows(NamedTuple):
         """The tokens that have a row, where it is not all of them."""
         return span_of(self.layer, self.tensor)
 
-    @property
-    def shares_tokens(self) -> bool:
-        """Whether ranks that share a sequence's tokens keep their own of these rows only."""
-        return self.tensor.role is Role.CACHE and self.span is None
+    def shared_by(self, load: RankLoad) -> int:
+        """How many ranks that share a sequence's tokens keep these rows in turn."""
+        return load.dcp if self.tensor.role in load.in_turn and self.span is None else 1
 
     def limits(self, context: int) -> bool:
         """Whether fewer than `context` tokens have a row."""
@@ -84,7 +83,7 @@ class ContentCounter:
     def __init__(self, cache_format: CacheFormat) -> None:
         self.cache_format = cache_format
         self._known: dict[tuple[Layer, int], tuple[TensorRows, ...]] = {}
-        self._of_a_sequence: dict[tuple[int, int, int, bool], dict[Layer, int]] = {}
+        self._of_a_sequence: dict[tuple[int, int, int, bool, frozenset[Role]], dict[Layer, int]] = {}
 
     def rows(self, layers: Mapping[Layer, int], tp: int) -> tuple[TensorRows, ...]:
         """What these layers keep on one of tp ranks, to be counted for any workload by `rows_bytes`."""
@@ -98,7 +97,7 @@ class ContentCounter:
 
     def sequence_bytes(self, load: RankLoad) -> int:
         """What a rank holds of one of the load's sequences, which share nothing: each kind of layer is counted once."""
-        asked = load.tp, load.dcp, load.context, load.read
+        asked = load.tp, load.dcp, load.context, load.read, load.in_turn
         known = self._of_a_sequence.get(asked)
         if known is None:
             if len(self._of_a_sequence) >= WORKLOADS_REMEMBERED:
@@ -139,17 +138,17 @@ def rows_rate(rows: tuple[TensorRows, ...], load: RankLoad) -> Rate:
         shared += each.row_bytes * kept.shared
     state = sum(each.row_bytes * each.constant_rows for each in rows if each.constant_rows is not None)
     return Rate(
-        bytes_per_token=_a_token(growing, load.dcp),
-        bytes_per_token_at_context=_a_token(unlimited, load.dcp),
+        bytes_per_token=_a_token(growing, load),
+        bytes_per_token_at_context=_a_token(unlimited, load),
         state_bytes_per_sequence=state,
         bytes_per_sequence=state + own,
         shared_bytes=shared,
     )
 
 
-def _a_token(rows: list[TensorRows], dcp: int) -> int:
+def _a_token(rows: list[TensorRows], load: RankLoad) -> int:
     """What a token adds of rows that it may share with others, or that ranks take in turn; rounded up."""
-    among = [each.tensor.tokens_per_row * (dcp if each.shares_tokens else 1) for each in rows]
+    among = [each.tensor.tokens_per_row * each.shared_by(load) for each in rows]
     together = lcm(*among)
     total = sum(each.row_bytes * (together // times) for each, times in zip(rows, among, strict=True))
     return -(-total // together)

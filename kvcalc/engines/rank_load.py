@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.load import Alike
+from kvcalc.mechanisms import Role
 from kvcalc.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.model.layers import Layer
+
+CACHE_ALONE = frozenset({Role.CACHE})
 
 
 class RankLoad(NamedTuple):
@@ -29,6 +32,7 @@ class RankLoad(NamedTuple):
             positions that are chosen.
         mixed: the sequences by their lengths, where they differ.
         prefixes: how many prefixes are shared, each by some of the sequences.
+        in_turn: what of a token only one of the dcp ranks keeps.
     """
 
     layers: Mapping[Layer, int]
@@ -41,6 +45,7 @@ class RankLoad(NamedTuple):
     read: bool = False
     mixed: tuple[Alike, ...] = ()
     prefixes: int = 1
+    in_turn: frozenset[Role] = CACHE_ALONE
 
     @property
     def alike(self) -> tuple[Alike, ...]:

@@ -79,7 +79,7 @@ def rows_kept(layer: Layer, tensor: CachedTensor, load: RankLoad) -> RowsKept:
     if not load.mixed and not load.shared_prefix:
         positions = positions_kept(layer, tensor, load, load.context)
         return RowsKept((OwnRows(load.sequences, positions, positions.value),))
-    if load.shared_prefix and load.dcp > 1 and tensor.role is Role.CACHE and span_of(layer, tensor) is None:
+    if load.shared_prefix and load.dcp > 1 and tensor.role in load.in_turn and span_of(layer, tensor) is None:
         lengths = _on_the_fullest(layer, tensor, load)
     else:
         lengths = [
@@ -164,7 +164,7 @@ def positions_kept(layer: Layer, tensor: CachedTensor, load: RankLoad, context: 
     name, noun = (
         ("context", "token") if tensor.every is None else ("groups", f"group of {tensor.tokens_per_row:,} tokens")
     )
-    if load.dcp > 1 and tensor.role is Role.CACHE:
+    if load.dcp > 1 and tensor.role in load.in_turn:
         return Factor(f"{name}_on_rank", -(-rows // load.dcp), noun)
     return Factor(name, rows, noun)
 
@@ -180,7 +180,7 @@ def even_stretch(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[in
         if context <= span.tokens:
             return max(1, prefix), span.tokens
         return (context, context) if prefix else (span.tokens, MAX_CONTEXT)
-    in_turn = load.dcp > 1 and tensor.role is Role.CACHE
+    in_turn = load.dcp > 1 and tensor.role in load.in_turn
     return (context, context) if tensor.tokens_per_row > 1 or in_turn else (max(1, prefix), MAX_CONTEXT)
 
 

@@ -155,7 +155,9 @@ def test_printed_tokens_follow_from_the_printed_pool(log: dict[str, Any]) -> Non
 
 REFUSED = [
     ("gemma-3-27b", "0.33.0", Deployment(32, dcp=2), {}, "--dcp: vllm shares out no tokens of windows"),
-    ("deepseek-v3.2", "0.33.0", Deployment(8, dcp=2), {}, "--dcp: vllm shares out an indexer's keys"),
+    ("deepseek-v3.2", "0.28.0", Deployment(8, dcp=2), {}, "its backend there does so since 0.29"),
+    ("deepseek-v3.2", "0.33.0", Deployment(8, dcp=2), {}, "only where latents are kept in fp8"),
+    ("deepseek-v3.2", "0.33.0", Deployment(8, dcp=2), {"gpu": "mi300x"}, "compute capability 9 and 10 alone"),
     ("qwen3-next-80b-a3b", "0.33.0", Deployment(4, dcp=2), {}, "--dcp: vllm does not serve models with states"),
     ("llama-3-8b", "0.9.2", Deployment(16, dcp=2), {}, "--dcp: vllm before 0.10.2"),
     ("minimax-text-01", "0.33.0", Deployment(8), {}, "up to 0.23"),
@@ -223,6 +225,23 @@ def test_what_vllm_does_not_serve_is_refused(
 ) -> None:
     with pytest.raises(KvcalcError, match=words):
         settled_of(model, version, deployment, **options)
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "cache_dtype", "row"), [("0.29.0", "h200", "fp8", 656), ("0.28.0", "b200", None, 1152)]
+)
+def test_ranks_take_an_indexers_keys_in_turn(version: str, gpu: str, cache_dtype: str | None, row: int) -> None:
+    """Blocks are as long on each rank, and hold twice the tokens; what a rank keeps is half the latents and keys."""
+    load, alone = Load(3, 65_536), settled_of("deepseek-v3.2", version, Deployment(8), gpu=gpu, cache_dtype=cache_dtype)
+    shared = settled_of("deepseek-v3.2", version, Deployment(8, dcp=2), gpu=gpu, cache_dtype=cache_dtype)
+    stage = shared.stages[0]
+    assert shared.content_bytes(stage, load) == 3 * 32_768 * 61 * (row + 132)
+    assert shared.content_bytes(stage, load) * 2 == alone.content_bytes(alone.stages[0], load)
+    assert shared.rate(stage, load).bytes_per_token * 2 == 61 * (row + 132)
+    pools = [each.pool([40 * GIB], load) for each in (alone, shared)]
+    assert pools[0] is not None
+    assert pools[1] is not None
+    assert pools[1].tokens == 2 * pools[0].tokens
 
 
 def test_sparse_latents_follow_version_and_card() -> None:

@@ -24,6 +24,7 @@ from kvcalc.engines.vllm.shared_entries import check_sources
 from kvcalc.engines.vllm.specs import ChunkedLocal, FullAttention, Request, SlidingWindow, State
 from kvcalc.engines.vllm.stage_blocks import StageBlocks, StageGroup
 from kvcalc.engines.vllm.step_buffers import step_buffers
+from kvcalc.engines.vllm.token_sharing import IN_TURN
 from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.parked import Parked
+    from kvcalc.engines.rank_load import RankLoad
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.engines.vllm.specs import Spec
     from kvcalc.model.stages import Stage
@@ -90,6 +92,10 @@ class VllmLayout(Settled):
                     f"--pp: pipeline stage {stage.number} would have no attention, for whose backend vllm chooses "
                     "blocks (vllm/platforms/interface.py, update_block_size_for_backend)"
                 )
+
+    def rank_load(self, stage: Stage, load: Load, *, read: bool = False) -> RankLoad:
+        """The layers of one rank of a stage with such a load: of an indexer's keys too, ranks take tokens in turn."""
+        return super().rank_load(stage, load, read=read)._replace(in_turn=IN_TURN)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba2, Role
+from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba2
 
 if TYPE_CHECKING:
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
 
 CARDS = ("NVIDIA", "AMD")
-DCP: Version = (0, 10, 2)
 EXPERT_PARALLEL: Version = (0, 8)
 """enable_expert_parallel and data_parallel_size of vllm/config.py: not in 0.7.3, there in 0.8.0."""
 LATENTS: Version = (0, 7, 1)
@@ -60,7 +60,7 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
     if setup.model.is_mixture_of_experts:
         _check_experts(setup, version)
     if setup.deployment.dcp > 1:
-        _check_dcp(setup, version, hybrid_manager=hybrid_manager)
+        refuse_shared_tokens(setup, version, hybrid_manager=hybrid_manager)
 
 
 def _check_experts(setup: Setup, version: Version) -> None:
@@ -85,35 +85,3 @@ def _check_experts(setup: Setup, version: Version) -> None:
             f"--{'dp' if deployment.dp_attention else 'tp'}: {ranks} ranks of {where} do not divide an expert's "
             f"{width:,} columns ({source}); --ep {ranks} gives whole experts to each"
         )
-
-
-def _check_dcp(setup: Setup, version: Version, *, hybrid_manager: bool) -> None:
-    if version < DCP:
-        raise KvcalcError("--dcp: vllm before 0.10.2 has no decode context parallelism")
-    dcp = setup.deployment.dcp
-    kinds = setup.model.layout.kinds
-    promoted = not hybrid_manager and any(layer.span is None for layer in kinds if layer.attention.cached())
-    for layer in kinds:
-        attention = layer.attention
-        rings = any(tensor.last is not None for tensor in attention.cached())
-        if rings or (layer.span is not None and not promoted):
-            raise KvcalcError(
-                "--dcp: vllm shares out no tokens of windows and chunks (vllm/v1/kv_cache_interface.py, "
-                "SlidingWindowSpec: DCP not support sliding window)"
-            )
-        if any(tensor.rows is not None for tensor in attention.cached()):
-            raise KvcalcError(
-                "--dcp: vllm does not serve models with states so (vllm/model_executor/layers/mamba/abstract.py, "
-                "MambaBase.supports_dcp)"
-            )
-        if any(tensor.role is Role.INDEX for tensor in attention.cached()):
-            raise KvcalcError(
-                "--dcp: vllm shares out an indexer's keys too, which kvcalc's formula keeps whole on every rank; leave "
-                "--dcp out, or --engine exact counts that"
-            )
-        heads = attention.heads
-        if heads is not None and heads.num_kv_heads and heads.num_heads // heads.num_kv_heads % dcp:
-            raise KvcalcError(
-                f"--dcp: {dcp} does not divide the {heads.num_heads // heads.num_kv_heads} query heads of a KV head "
-                "(vllm/config/model.py, verify_with_parallel_config)"
-            )
