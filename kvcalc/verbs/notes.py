@@ -11,6 +11,7 @@ from kvcalc.verbs.drafted import tokens_drafted
 from kvcalc.verbs.gpu_notes import gpu_notes
 from kvcalc.verbs.mixed import mix_notes
 from kvcalc.verbs.model_notes import model_notes
+from kvcalc.verbs.offload import EXPERTS, LAYERS, on_gpu, part_on_gpu
 from kvcalc.verbs.replica import one_copy_content_bytes, replica_content_bytes
 from kvcalc.verbs.weight_notes import weight_notes
 
@@ -56,6 +57,9 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[N
     yield from each_card(scenario, shown)
     if found is None and asked.weights_known:
         yield no_legal_deployment(scenario)
+    chosen = dict(scenario.engine.given).keys() & {LAYERS, EXPERTS}
+    if asked.fit is Fit.NO and asked.weights_known and LAYERS in scenario.engine.options and not chosen:
+        yield from part_on_gpu(scenario, asked.deployment, on_gpu(scenario, asked.deployment))
 
 
 def each_card(scenario: Scenario, shown: Candidate) -> Iterator[Note]:

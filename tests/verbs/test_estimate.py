@@ -320,3 +320,12 @@ def test_a_shared_prefix_without_effect_is_noted() -> None:
         assert unused not in texts(verb("llama-3-8b", shared_prefix=100).notes)
     assert unused in texts(kvcalc.estimate("llama-3-8b", shared_prefix=15, engine="vllm").notes)  # less than a block
     assert unused not in texts(kvcalc.estimate("llama-3-8b", shared_prefix=16, engine="vllm").notes)
+
+
+def test_what_one_card_holds_of_a_model_is_told_as_capacity_tells_it() -> None:
+    asked: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_k", "gpu": "rtx3060-12gb", "context": 8192}
+    told = [note for note in kvcalc.estimate("qwen3-30b-a3b", **asked).notes if note.code == "part-on-gpu"]
+    assert told == [note for note in kvcalc.capacity("qwen3-30b-a3b", **asked).notes if note.code == "part-on-gpu"]
+    assert len(told) == 1
+    chosen = kvcalc.estimate("qwen3-30b-a3b", engine_option={"n-cpu-moe": "1"}, **asked)
+    assert "part-on-gpu" not in {note.code for note in chosen.notes}
