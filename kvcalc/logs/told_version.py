@@ -1,4 +1,4 @@
-"""The version of a server that its command line tells: a comment, a pinned package, the tag of a container's image."""
+"""The version of a server that its command line tells: words of its own, a pinned package, an image's tag."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ if TYPE_CHECKING:
 _NUMBER = r"v?(?P<version>b\d{3,6}|\d{1,4}\.\d{1,4}(?:\.\d{1,4})?(?:\.post\d{1,3})?(?:(?:rc|a)\d{1,3})?)"
 _NAMES = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llama-cpp", "tensorrt-llm": "tensorrt-llm"}
 _NAME = r"(?P<name>vllm|sglang|llama[.-]cpp|tensorrt[-_]llm)"
-_COMMENT = re.compile(rf"(?:^|\s)#[ \t]*{_NAME}[ \t](?P<version>v?[\w.+]{{1,40}})[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_TOLD = re.compile(
+    rf"(?:^|\s)(?:#[ \t]*|:[ \t]+){_NAME}[ \t](?P<version>v?[\w.+]{{1,40}})[ \t]*(?:;|&&|$)",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""`# vllm 0.19.0` at the end of a line, or `: vllm 0.19.0;` before it."""
 _PIN = re.compile(rf"(?:--(?:with|from)=)?{_NAME}(?:\[[\w,.-]{{0,60}}\])?(?:==|@){_NUMBER}", re.IGNORECASE)
 """`pip install vllm==0.19.0`, `uv run --with vllm==0.19.0`, `uvx vllm@0.19.0`."""
 
 
-def comment_of(engine: str, version: str) -> str:
-    """What a line ends in that another version than the newest is to run; `told_version` reads it.
+def words_of(engine: str, version: str) -> str:
+    """What a line begins with that another version than the newest is to run; `told_version` reads it.
+
+    The command `:` does nothing in sh, bash, zsh and fish. A comment is none where zsh is typed into, unless its option
+    interactivecomments is set: its words would be passed to the server.
 
     Args:
         engine: by kvcalc's name.
         version: of the engine.
     """
-    return f"# {engine} {version}"
+    return f": {engine} {version};"
 
 
 def told_version(engine: str, text: str, words: Sequence[str], image: str | None, option: str) -> str | None:
@@ -41,7 +48,7 @@ def told_version(engine: str, text: str, words: Sequence[str], image: str | None
     Raises:
         KvcalcError: two versions are told.
     """
-    told = {*_comments(engine, text), *_pins(engine, words), *([image] if image else [])}
+    told = {*_told(engine, text), *_pins(engine, words), *([image] if image else [])}
     if len(told) > 1:
         raise KvcalcError(f"{option}: the line tells two versions of {engine}: {', '.join(sorted(told))}; leave one")
     return told.pop() if told else None
@@ -53,8 +60,8 @@ def pinned_program(word: str) -> str:
     return found["name"] if found else word
 
 
-def _comments(engine: str, text: str) -> Iterator[str]:
-    for found in _COMMENT.finditer(text):
+def _told(engine: str, text: str) -> Iterator[str]:
+    for found in _TOLD.finditer(text):
         if _own(found["name"]) == engine:
             yield found["version"]
 

@@ -270,6 +270,8 @@ def test_options_without_a_rule_are_told() -> None:
 def test_the_version_that_a_line_tells_is_taken() -> None:
     for line, version in (
         ("vllm serve Qwen/Qwen3-8B  # vllm 0.10.2", "0.10.2"),
+        (": vllm 0.10.2; vllm serve Qwen/Qwen3-8B", "0.10.2"),
+        (": vllm 0.10.2 && vllm serve Qwen/Qwen3-8B", "0.10.2"),
         ("#!/bin/sh\n# SGLang 0.5.8\nsglang serve --model-path Qwen/Qwen3-8B  # vllm 0.9.0 before", "0.5.8"),
         ("pip install 'vllm[runai]==0.19.0' && vllm serve Qwen/Qwen3-8B", "0.19.0"),
         ("uv run --with=vllm==0.19.0 vllm serve Qwen/Qwen3-8B", "0.19.0"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+from shutil import which
+from subprocess import run
 from typing import Any
 
 import pytest
@@ -47,7 +50,7 @@ LINES = [
         "vllm",
         "qwen3-8b",
         {"context": 4096, "engine": "vllm@0.8.5", "engine_option": {"use-v1": "false", "enable-prefix-caching": False}},
-        "VLLM_USE_V1=0 vllm serve Qwen/Qwen3-8B --max-model-len 4096 --no-enable-prefix-caching  # vllm 0.8.5",
+        ": vllm 0.8.5; VLLM_USE_V1=0 vllm serve Qwen/Qwen3-8B --max-model-len 4096 --no-enable-prefix-caching",
     ),
     (
         "sglang",
@@ -64,8 +67,8 @@ LINES = [
         "deepseek-v3",
         {"context": 4096, "tp": 4, "dp": 2, "dp_attention": True, "gpu": "b200", "engine": "sglang@0.5.14"},
         (
-            "python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp-size 8 --dp-size 2 "
-            "--enable-dp-attention --context-length 4096  # sglang 0.5.14"
+            ": sglang 0.5.14; python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp-size 8 "
+            "--dp-size 2 --enable-dp-attention --context-length 4096"
         ),
     ),
     (
@@ -177,6 +180,39 @@ def test_a_folder_is_launched_as_it_is_named(tmp_path: Any) -> None:
     text = launched("estimate", "compose", str(folder), {"context": 1024}).text
     service = yaml.safe_load(text)["services"]["vllm"]
     assert (service["command"][0], service["volumes"]) == ("/model", [f"{folder}:/model:ro"])
+
+
+SHELLS = {
+    "sh": ("sh",),
+    "bash": ("bash", "--norc", "-i"),
+    "zsh": ("zsh", "-f", "-i"),
+    "fish": ("fish", "--no-config", "-i"),
+}
+
+
+@pytest.mark.parametrize("shell", [name for name in SHELLS if which(name)])
+def test_a_shell_that_is_typed_into_passes_a_servers_own_words_alone(shell: str, tmp_path: Any) -> None:
+    """Also where the version is told, which is a comment in some shells only."""
+    told = tmp_path / "vllm"
+    told.write_text('#!/bin/sh\necho "[$VLLM_USE_V1]" "$@" >"${0%/*}/told"\n', encoding="utf-8")
+    told.chmod(0o755)
+    own: dict[str, Any] = {"use-v1": "false"}
+    line = launched(
+        "estimate", "vllm", "qwen3-8b", {"context": 4096, "engine": "vllm@0.8.5", "engine_option": own}
+    ).text
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    run(
+        SHELLS[shell],
+        input=line,
+        text=True,
+        check=False,
+        capture_output=True,
+        timeout=60,
+        start_new_session=True,  # away from the terminal that the tests run in
+        env={"PATH": path, "HOME": str(tmp_path), "TERM": "dumb"},
+    )
+    words = " ".join(shlex.split(line.partition(" vllm serve ")[2]))
+    assert (tmp_path / "told").read_text(encoding="utf-8") == f"[0] serve {words}\n"
 
 
 def _flags(line: str) -> list[str]:
@@ -358,7 +394,7 @@ BESIDE: list[tuple[str, str, dict[str, Any], str]] = [
         "llama-server",
         GGUF,
         {"draft": DRAFT, "engine": "llama-cpp@b8929"},
-        f" -hfd {DRAFT} -ngld 999 --draft-max 1  # llama-cpp b8929\n",
+        f" -hfd {DRAFT} -ngld 999 --draft-max 1\n",
     ),
 ]
 

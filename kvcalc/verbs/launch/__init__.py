@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.engines import ENGINES, engine_asked, version_number
 from kvcalc.errors import KvcalcError, NoError, nearest_or_all
-from kvcalc.logs.told_version import comment_of
+from kvcalc.logs.told_version import words_of
 from kvcalc.note import Note, note
 from kvcalc.scenario.workload import Workload
 from kvcalc.verbs.estimate import estimate
@@ -134,16 +134,16 @@ def launch(
     drafts = None if draft is None else model_name(draft, gguf=target.engine == "llama-cpp")
     asked = Served(settled, deployment, name, drafts, served.limit)
     line = target.line(asked)
-    text = f"{line.text}{_told_version(asked)}" if target.file is None else target.file(asked, line)
+    text = f"{_told_version(asked)}{line.text}" if target.file is None else target.file(asked, line)
     return Launch(text + "\n", (*notes, *line.notes, *_without(settled)), settled)
 
 
 def _told_version(served: Served) -> str:
-    """A comment where the version is another than the one that is taken of a line that tells none."""
+    """Words before the line where the version is another than the one that is taken of a line that tells none."""
     engine = served.scenario.engine
     if served.number == version_number(engine.versions[-1]):
         return ""
-    return f"  {comment_of(engine.name, served.version.removeprefix('v'))}"
+    return f"{words_of(engine.name, served.version.removeprefix('v'))} "
 
 
 class _Limit(NamedTuple):
