@@ -72,7 +72,16 @@ def is_there(path: Path) -> bool:
 
 def stamp(path: Path) -> tuple[int, ...]:
     """A value that differs where a file was changed or replaced."""
-    found = path.stat()
+    return _stamp(path.stat())
+
+
+def stamps(folder: Path, suffix: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The names of a folder's files that end so, sorted, each with its `stamp`."""
+    with os.scandir(folder) as entries:
+        return tuple(sorted((each.name, _stamp(each.stat())) for each in entries if each.name.endswith(suffix)))
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 

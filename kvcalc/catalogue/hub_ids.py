@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.catalogue import shipped
-from kvcalc.files import stamp
+from kvcalc.files import stamp, stamps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,7 @@ def _remembered_paths(name: str, _folder: Path, _stamp: tuple[int, ...]) -> tupl
 
 
 def _search(name: str) -> tuple[Path, ...]:
-    paths = sorted(shipped.MODELS.glob("*.yaml"))
-    return tuple(path for path in paths if name in lower_text(path) and _has(path, name))
+    return tuple(path for path, text in model_texts() if name in text and _has(path, name))
 
 
 def _has(path: Path, name: str) -> bool:
@@ -39,9 +38,15 @@ def _has(path: Path, name: str) -> bool:
     return name in ids or name in (each.rpartition("/")[2] for each in ids)
 
 
-def lower_text(path: Path) -> str:
-    """A file's text in lower case. It is read again only where it has changed."""
-    return _lower_text(path, stamp(path))
+def model_texts() -> tuple[tuple[Path, str], ...]:
+    """The files of all models, sorted, each with its text in lower case. A file is read again only where it changed."""
+    return _texts(shipped.MODELS, stamps(shipped.MODELS, ".yaml"))
+
+
+@lru_cache(maxsize=2)
+def _texts(folder: Path, files: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[tuple[Path, str], ...]:
+    paths = ((folder / name, its_stamp) for name, its_stamp in files)
+    return tuple((path, _lower_text(path, its_stamp)) for path, its_stamp in paths)
 
 
 @lru_cache(maxsize=1024)

@@ -6,13 +6,10 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.catalogue import shipped
-from kvcalc.catalogue.hub_ids import lower_text
+from kvcalc.catalogue.hub_ids import model_texts
 from kvcalc.catalogue.name_words import Word, spelled, words_of
-from kvcalc.files import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _LIST = re.compile(r"^(hub_ids|aliases): \[(.*)\]$", re.MULTILINE)
@@ -43,10 +40,14 @@ class KnownName(NamedTuple):
         return _words(self.text)
 
 
-def known_names() -> Iterator[KnownName]:
+def known_names() -> tuple[KnownName, ...]:
     """Every name of every model that ships. A file is read again only where it has changed."""
-    for path in sorted(shipped.MODELS.glob("*.yaml")):
-        yield from _names_of(path, stamp(path))
+    return _names(model_texts())
+
+
+@lru_cache(maxsize=2)
+def _names(texts: tuple[tuple[Path, str], ...]) -> tuple[KnownName, ...]:
+    return tuple(name for path, text in texts for name in _names_of(path, text))
 
 
 def paths_named(text: str) -> list[Path]:
@@ -71,8 +72,7 @@ def _words(name: str) -> tuple[Word, ...]:
 
 
 @lru_cache(maxsize=2048)
-def _names_of(path: Path, _stamp: tuple[int, ...]) -> tuple[KnownName, ...]:
-    text = lower_text(path)
+def _names_of(path: Path, text: str) -> tuple[KnownName, ...]:
     parameters = _PARAMETERS.search(text)
     count = None if parameters is None else int(parameters[1])
     names = {(path.stem, "", False): None}
