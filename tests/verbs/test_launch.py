@@ -53,6 +53,12 @@ LINES = [
         ": vllm 0.8.5; VLLM_USE_V1=0 vllm serve Qwen/Qwen3-8B --max-model-len 4096 --no-enable-prefix-caching",
     ),
     (
+        "vllm",
+        "qwen3-8b",
+        {"context": 4096, "engine": "vllm@0.15.0", "engine_option": {"use-flashinfer-sampler": "true"}},
+        ": vllm 0.15.0; VLLM_USE_FLASHINFER_SAMPLER=1 vllm serve Qwen/Qwen3-8B --max-model-len 4096",
+    ),
+    (
         "sglang",
         "deepseek-v3",
         {"context": 4096, "tp": 4, "dp": 2, "dp_attention": True, "ep": 8, "gpu": "b200", "batch": 64},
@@ -102,6 +108,13 @@ LINES = [
         ),
     ),
 ]
+
+
+@pytest.mark.parametrize(("word", "model", "options"), [each[:3] for each in LINES])
+def test_these_lines_read_back(word: str, model: str, options: dict[str, Any]) -> None:
+    found = launched("capacity", word, model, options)
+    asked, back = capacity(found.scenario), capacity_from_command(found.text, gpu=options.get("gpu", "h100"))
+    assert {name: getattr(back, name) for name in SAME} == {name: getattr(asked, name) for name in SAME}
 
 
 @pytest.mark.parametrize(("word", "model", "options", "line"), LINES)

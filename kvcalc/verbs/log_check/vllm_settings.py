@@ -29,6 +29,8 @@ _TEXTS = {"--utilization": "utilization", "--context": "context"}
 _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
 """A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
 _SAMPLER = "use-flashinfer-sampler"
+_TOLD = {"1": "true", "true": "true", "0": "false", "false": "false"}
+"""What VLLM_USE_FLASHINFER_SAMPLER says."""
 _AUTO_FIT = {"-1", "auto"}
 """What leaves the longest request to vLLM, which prints it then."""
 _LONG = 7
@@ -77,9 +79,10 @@ def _own(log: ServerLog) -> dict[str, str]:
 
 
 def _sampler(log: ServerLog, told: str) -> dict[str, str]:
-    """Whose sampler it takes, where that is not what its version takes anyhow: as a line of its log or a setting."""
-    taken = told.startswith("Using") or told.lower() in {"1", "true"}
-    number = version_number(log.version or newest(log))
+    """Whose sampler it takes: as the server is told, or as a line of its log says where its version takes another."""
+    if told.lower() in _TOLD:
+        return {_SAMPLER: _TOLD[told.lower()]}
+    taken, number = told.startswith("Using"), version_number(log.version or newest(log))
     return {} if number is None or flashinfer_by_default(number[:3]) == taken else {_SAMPLER: str(taken).lower()}
 
 
