@@ -126,6 +126,8 @@ class Mechanism(Noun, ABC):
     title: ClassVar[str]
     keeps: ClassVar[str]
     """What is kept, in words."""
+    varies: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change what is kept in a way that `keeps` tells, and the formula of the kind leaves out."""
     kept_per: ClassVar[str] = "token"
     """What the formula counts the elements of: each token, or each sequence."""
     source: ClassVar[str]
@@ -228,7 +230,8 @@ class Mechanism(Noun, ABC):
         build: Any = cls
         required, hints = (each.name for each in fields(build) if each.default is MISSING), get_type_hints(cls)
         least = {tensor.name for tensor in build(**dict.fromkeys(required, _ANY)).cached()}
-        numbers = (each.name for each in fields(build) if int in (hints[each.name], *get_args(hints[each.name])))
+        numbers = [each.name for each in fields(build) if int in (hints[each.name], *get_args(hints[each.name]))]
+        numbers = [name for name in numbers if name not in cls.varies]
         most = build(**dict.fromkeys(numbers, _ANY)).cached()
         always = in_words(tensor.factors for tensor in most if tensor.name in least)
         added = [tensor.factors for tensor in most if tensor.name not in least]

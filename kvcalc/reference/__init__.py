@@ -47,6 +47,7 @@ from kvcalc.reference.mha_mqa_gqa import GroupedQueryAttention, MultiHeadAttenti
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
 from kvcalc.reference.nothing import KeepsNothing
+from kvcalc.reference.pooled import PooledLatentAttention
 from kvcalc.reference.short_conv import ShortConvolution
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ REFERENCES: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType(
     }
 )
 
+POOLED: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType({MLA: PooledLatentAttention})
+"""The same of those whose indexer pools its keys (index_kpool)."""
+
 __all__ = [
+    "POOLED",
     "REFERENCES",
     "KeepsNothing",
     "ReferenceAttention",
@@ -83,7 +88,18 @@ __all__ = [
     "ReferenceState",
     "Rows",
     "build",
+    "reference_of",
 ]
+
+
+def reference_of(mechanism: Mechanism) -> type[ReferenceLayer]:
+    """The module of a mechanism.
+
+    Raises:
+        KeyError: there is none.
+    """
+    pools = getattr(mechanism, "index_kpool", None) is not None
+    return (POOLED if pools else REFERENCES)[type(mechanism)]
 
 
 def build(
@@ -101,7 +117,7 @@ def build(
         KeyError: there is no reference module for this mechanism.
     """
     with torch.device("meta"):
-        module = REFERENCES[type(mechanism)](mechanism, hidden_size, span)
+        module = reference_of(mechanism)(mechanism, hidden_size, span)
     module = module.to(dtype)
     if torch.device(device).type != "meta":
         module = module.to_empty(device=device)

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from kvcalc.mechanisms import GQA, MLA
 from kvcalc.reference.functional import positions, rotate
 
 if TYPE_CHECKING:
-    from kvcalc.mechanisms import MHA, MQA, MLAExpanded
+    from kvcalc.reference.base import Rows
 
 EPSILON = 1e-6
 
@@ -75,20 +74,15 @@ class Indexer(Scorer):
         """index_k (B, T, I), its first elements rotated."""
         return self.rotated(self.k_norm(self.k_proj(x_BTD)).unsqueeze(2), at_T).squeeze(2)
 
+    def kept(self, x_BTD: Tensor, at_T: Tensor) -> dict[str, Tensor]:
+        """What tokens leave: index_k (B, T, I)."""
+        return {"index_k": self.keys(x_BTD, at_T)}
+
+    def chosen_of(self, x_BTD: Tensor, at_T: Tensor, rows: Rows, mask_TS: Tensor) -> Tensor:
+        """Which rows are read, (B, T, S), of those that a mask lets through."""
+        return self.chosen(x_BTD, at_T, rows.tensors["index_k"], mask_TS)
+
     def textbook(self, x_BTD: Tensor, mask_TS: Tensor) -> Tensor:
         """What the last tokens read, from the tokens themselves."""
         last, at_T = len(mask_TS), positions(x_BTD, 0)
         return self.unsurpassed(x_BTD[:, -last:], at_T[-last:], self.keys(x_BTD, at_T), mask_TS)
-
-
-def indexer_of(mechanism: MLA | MLAExpanded | MHA | MQA | GQA, hidden_size: int) -> Indexer | None:
-    """The layer's own indexer; None where it has none, or where an earlier layer's choice is used.
-
-    MiniMax-M3's chooses whole blocks of tokens, and all heads of a group read its choice: here single tokens, as many.
-    """
-    if not isinstance(mechanism, MLA | GQA) or mechanism.index_head_dim is None:
-        return None
-    heads = mechanism.index_n_heads or mechanism.num_heads
-    if isinstance(mechanism, GQA):
-        return Indexer(hidden_size, heads, mechanism.index_head_dim, mechanism.head_dim, mechanism.positions_read)
-    return Indexer(hidden_size, heads, mechanism.index_head_dim, mechanism.qk_rope_head_dim, mechanism.index_topk)

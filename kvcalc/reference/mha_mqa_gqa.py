@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kvcalc.mechanisms import GQA, MHA, MQA
 from kvcalc.reference.base import ReferenceAttention, Rows, copy_columns, copy_rows, heads_of, kv_heads_of
 from kvcalc.reference.functional import positions, rotate, softmax, textbook_mask, visible
-from kvcalc.reference.indexer import indexer_of
+from kvcalc.reference.pooled_indexer import indexer_of
 from kvcalc.reference.stored_as import BF16_INDEX_KEYS, KEYS_AND_VALUES
 
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ class HeadAttention(ReferenceAttention):
         return self.o_proj(o_BTHV.flatten(-2))  # type: ignore[no-any-return]  # torch: Any
 
     def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
-        """k (B, T, G, K), rotated, v (B, T, G, V), unless the key is the value, and index_k (B, T, I) of an indexer."""
+        """k (B, T, G, K), rotated, v (B, T, G, V), unless the key is the value, and what an indexer keeps."""
         at_T = positions(x_BTD, start)
         kept = {"k": rotate(self.keys(x_BTD), at_T)}
         if not self.k_equals_v:
             kept["v"] = self.values(x_BTD)
         if self.indexer is not None:
-            kept["index_k"] = self.indexer.keys(x_BTD, at_T)
+            kept |= self.indexer.kept(x_BTD, at_T)
         return kept
 
     def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
@@ -87,7 +87,7 @@ class HeadAttention(ReferenceAttention):
         scores_BGMTS = torch.einsum("btgmk,bsgk->bgmts", q_BTGMK, rows.tensors["k"])
         mask = visible(at_T, rows.positions_S, self.span)
         if self.indexer is not None:
-            mask = self.indexer.chosen(x_BTD, at_T, rows.tensors["index_k"], mask)[:, None, None]
+            mask = self.indexer.chosen_of(x_BTD, at_T, rows, mask)[:, None, None]
         weights_BGMTS = softmax(scores_BGMTS, mask)
         o_BTGMV = torch.einsum("bgmts,bsgv->btgmv", weights_BGMTS, self.value_rows(rows))
         return self.output(o_BTGMV.flatten(2, 3))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kvcalc.reference.base import ReferenceAttention, Rows, copy_columns, copy_rows, heads_of
 from kvcalc.reference.functional import positions, rotate, softmax, textbook_mask, visible
-from kvcalc.reference.indexer import indexer_of
+from kvcalc.reference.pooled_indexer import indexer_of
 from kvcalc.reference.stored_as import FP8_DS_MLA, INDEX_KEYS, LATENT
 
 if TYPE_CHECKING:
@@ -81,14 +81,14 @@ class MultiHeadLatentAttention(ReferenceAttention):
         return k_nope_BSHN, v_BSHV
 
     def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
-        """c_kv (B, T, R), k_rope (B, T, P) where keys are rotated, and index_k (B, T, I) where there is an indexer."""
+        """c_kv (B, T, R), k_rope (B, T, P) where keys are rotated, and what an indexer keeps."""
         at_T = positions(x_BTD, start)
         c_kv_BTR, k_rope_BTP = self.latent(x_BTD, at_T)
         kept = {"c_kv": c_kv_BTR}
         if self.rope:
             kept["k_rope"] = k_rope_BTP
         if self.indexer is not None:
-            kept["index_k"] = self.indexer.keys(x_BTD, at_T)
+            kept |= self.indexer.kept(x_BTD, at_T)
         return kept
 
     def attend(self, x_BTD: Tensor, start: int, rows: Rows) -> Tensor:
@@ -105,7 +105,7 @@ class MultiHeadLatentAttention(ReferenceAttention):
             scores_BHTS = scores_BHTS + torch.einsum("bthp,bsp->bhts", q_rope_BTHP * self.scale, k_rope_BSP)
         mask = visible(at_T, rows.positions_S, self.span)
         if self.indexer is not None:
-            mask = self.indexer.chosen(x_BTD, at_T, rows.tensors["index_k"], mask).unsqueeze(1)
+            mask = self.indexer.chosen_of(x_BTD, at_T, rows, mask).unsqueeze(1)
         weights_BHTS = softmax(scores_BHTS, mask)
         o_BTHR = torch.einsum("bhts,bsr->bthr", weights_BHTS, c_kv_BSR)
         o_BTHV = torch.einsum("bthr,hvr->bthv", o_BTHR, up_v_HVR)

@@ -50,6 +50,10 @@ BF16_INDEX_KEYS = StoredAs(
     "vLLM 0.33.0, vllm/models/minimax_m3/common/indexer.py, MiniMaxM3IndexerCache: indexer_kv_dtype bf16",
     partial(Plain, torch.bfloat16),
 )
+INDEX_TAIL = StoredAs(
+    "vLLM 0.33.0, vllm/models/glm5next/common/attention.py, Glm5NextTailCache: bf16",
+    partial(Plain, torch.bfloat16),
+)
 _FLASH_MLA = "FlashMLA, README.md, FP8 KV Cache"
 FP8_DS_MLA = {
     "c_kv": StoredAs(_FLASH_MLA, partial(ByteBlocks, torch.float8_e4m3fn, torch.float32, 128)),

@@ -15,7 +15,7 @@ from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import TENSOR_FORMATS
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
-from kvcalc.reference import REFERENCES
+from kvcalc.reference import reference_of
 from kvcalc.reference.packing import packing
 from kvcalc.scenario import compute_format
 from kvcalc.term import Factor
@@ -88,7 +88,7 @@ def _tensors(scope: Scope) -> Iterator[tuple[Layer, CachedTensor]]:
 
 def _declared(scope: Scope, layer: Layer, tensor: CachedTensor) -> StoredAs | None:
     """How the reference module says that a tensor is stored; None where a format was asked for, or none declared."""
-    formats, module = scope.scenario.cache_format, REFERENCES[type(layer.attention)]
+    formats, module = scope.scenario.cache_format, reference_of(layer.attention)
     if compute_format(scope.scenario.model).name not in COMPUTES_IN or _said_by_the_file(layer, tensor):
         return None
     if tensor.name in TENSOR_FORMATS.get(formats.name, {}):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kvcalc.model.span import Span
-from kvcalc.reference import REFERENCES, ReferenceAttention, ReferenceLayer, ReferenceParts, ReferenceState, build
+from kvcalc.reference import ReferenceAttention, ReferenceLayer, ReferenceParts, ReferenceState, build, reference_of
 from kvcalc.reference.cache import LayerCache, PartsCache, Stored
 from kvcalc.reference.packing import Packing
 from kvcalc.verification.proof_of_use import needed_parts, needed_rows, needed_state, relative
@@ -188,7 +188,7 @@ def _cache(one_token: dict[str, Tensor], slots: int) -> LayerCache:
 
 def _small(mechanism: Mechanism, tp: int) -> Mechanism:
     """With small widths. Of channels, which ranks divide, there are as many for each as of few for one."""
-    limits = REFERENCES[type(mechanism)].small
+    limits = reference_of(mechanism).small
     described: Any = mechanism
     given = {each.name: getattr(mechanism, each.name) for each in fields(described)}
     divided = {factor.name for factor in mechanism.divided}

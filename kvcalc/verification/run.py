@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kvcalc.reference import REFERENCES, KeepsNothing
+from kvcalc.reference import KeepsNothing, reference_of
 from kvcalc.verification.devices import choose_device
 from kvcalc.verification.measurements import used_by_gpu
 from kvcalc.verification.processes import processes
@@ -55,7 +55,7 @@ def _proofs(scope: Scope, team: Processes, device: Device | None, progress: Prog
 
 def _parts(scope: Scope, team: Processes, progress: Progress) -> dict[str, Part]:
     """What this process's ranks compute of each kind. Every stage's ranks do so for all kinds."""
-    kinds = [layer for layer in scope.kinds if REFERENCES[type(layer.attention)] is not KeepsNothing]
+    kinds = [layer for layer in scope.kinds if reference_of(layer.attention) is not KeepsNothing]
     places = [rank.place for rank in team.ranks(scope) if rank.stage == team.ranks(scope)[0].stage]
     parts = {}
     threads = torch.get_num_threads()

@@ -11,7 +11,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
 from kvcalc.mechanisms import CachedTensor
 from kvcalc.model.layers import count_layers
-from kvcalc.reference import REFERENCES
+from kvcalc.reference import REFERENCES, reference_of
 from kvcalc.verification.result import Unsupported
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def scope_of(scenario: Scenario) -> Scope:
 def _why_not(layer: Layer) -> str | None:
     if type(layer.attention) not in REFERENCES:
         return f"there is no reference module for kind '{layer.attention.kind}'"
-    small = REFERENCES[type(layer.attention)].small
+    small = reference_of(layer.attention).small
     if any(heads.value > MAX_HEADS for heads in layer.attention.divided if heads.name not in small):
         return f"more than {MAX_HEADS:,} heads"
     return None

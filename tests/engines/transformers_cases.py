@@ -154,6 +154,18 @@ MODELS: dict[str, dict[str, Any]] = {
             "short_conv_kernel_size": 4,
         },
     },
+    "glm5_next_text": {
+        **LATENT,
+        **EXPERTS,
+        **INDEX,
+        "num_hidden_layers": 4,
+        "qk_rope_head_dim": 0,
+        "index_kpool": 4,
+        "mlp_layer_types": ["dense"] + ["sparse"] * 3,
+        "linear_num_heads": 4,
+        "linear_head_dim": 8,
+        "hc_mult": 2,
+    },
     "minimax": {
         **USUAL,
         "layer_types": ["linear_attention", "full_attention"] * 2,
@@ -162,6 +174,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "block_size": 16,
     },
 }
+
+WITHOUT_HEAD = ("glm5_next_text",)
+"""Text models whose class with an output head takes pictures too."""
 
 
 def config_json(name: str) -> dict[str, Any]:
@@ -172,13 +187,14 @@ def config_json(name: str) -> dict[str, Any]:
 def built(name: str) -> Any:
     """A model with random weights, and its configuration."""
     import torch  # noqa: PLC0415  # slow to import
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415  # slow to import
+    from transformers import AutoModel, AutoModelForCausalLM  # noqa: PLC0415  # slow to import
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow to import
 
     torch.manual_seed(0)
     given = {key: value for key, value in MODELS[name].items() if key != "torch_dtype"}
     config = CONFIG_MAPPING[name](**given)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()  # type: ignore[no-untyped-call]  # theirs
+    kind = AutoModel if name in WITHOUT_HEAD else AutoModelForCausalLM
+    return kind.from_config(config, dtype=torch.bfloat16).eval()  # type: ignore[no-untyped-call]  # theirs
 
 
 def filled_cache(model: Any, *, static: bool) -> Any:

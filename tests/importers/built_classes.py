@@ -23,6 +23,7 @@ TEXT_MODELS = {
     "qwen3_omni_moe_text": "Qwen3OmniMoeThinkerTextModel",
     "glm4v_moe_text": "Glm4vMoeTextModel",
     "glm4v_text": "Glm4vTextModel",
+    "glm5_next_text": "Glm5NextTextModel",
     "glm_ocr_text": "GlmOcrTextModel",
     "granite_docling_text": "GraniteDoclingTextModel",
     "qwen2_vl_text": "Qwen2VLTextModel",

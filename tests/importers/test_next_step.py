@@ -50,7 +50,7 @@ def test_a_step_takes_what_the_message_lets_a_user_assume(tmp_path: Path, kvcalc
     assert step("two to decide") == f"kvcalc estimate FILE {both}"
     assert step("n_kv_heads") == "kvcalc estimate FILE --assume num_key_value_heads=8"
     assert step("adapter") == "kvcalc estimate meta-llama/Meta-Llama-3-8B"
-    assert step("'glm5_next' is a model whose indexer pools keys") == "kvcalc models schema"
+    assert step("'step5' is a model whose indexer pools keys") == "kvcalc models schema"
 
 
 def test_a_file_beside_a_config_leads_to_it(tmp_path: Path, kvcalc: Kvcalc) -> None:

@@ -23,7 +23,7 @@ CLASSES = {"qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text"}
 _KEYS = """
 attention_head_dim attention_hidden_size attention_k_eq_v attn_layer_offset attn_layer_period conv_L_cache
 conv_kernel_size decoder_sparse_step first_k_dense_replace global_head_dim hc_mult head_dim hidden_size
-hidden_size_per_layer_input index_block_size index_head_dim index_n_heads
+hidden_size_per_layer_input index_block_size index_head_dim index_kpool index_n_heads
 index_topk index_topk_blocks intermediate_size kv_channels kv_lora_rank
 linear_conv_kernel_dim linear_head_dim linear_key_head_dim linear_num_heads linear_num_key_heads
 linear_num_value_heads linear_value_head_dim local_attention loop_layer_index_end loop_layer_index_start

@@ -326,6 +326,7 @@ def kda(draw: random.Random) -> Config:
         qk_rope_head_dim=64,
         v_head_dim=128,
         mla_use_nope=True,
+        indexer_rope_interleave=True,
         linear_attn_config={
             "full_attn_layers": whole,
             "kda_layers": [each for each in range(1, layers + 1) if each not in whole],
@@ -493,6 +494,55 @@ def whisper(draw: random.Random) -> Config:
     }
 
 
+def pooled_index(draw: random.Random) -> Config:
+    """Latents with an indexer that pools its keys, beside Kimi delta attention."""
+    layers, every = draw.randint(5, 46), draw.choice([2, 3, 4, 4])
+    heads = draw.choice([16, 32, 64])
+    types = ["linear_attention" if (each + 1) % every else "deepseek_sparse_attention" for each in range(layers)]
+    text = _base(
+        "Glm5NextForConditionalGeneration",
+        "glm5_next_text",
+        layers,
+        4096,
+        heads,
+        heads,
+        kv_lora_rank=512,
+        q_lora_rank=1536,
+        qk_nope_head_dim=256,
+        qk_rope_head_dim=0,
+        v_head_dim=256,
+        index_head_dim=128,
+        index_n_heads=32,
+        index_topk=2048,
+        index_kpool=draw.choice([2, 4, 4, 8, 16]),
+        index_kpool_compress=True,
+        mla_use_nope=True,
+        indexer_rope_interleave=True,
+        layer_types=types,
+        indexer_types=["full"] * layers,
+        linear_attn_config={
+            "num_heads": heads,
+            "head_dim": 128,
+            "short_conv_kernel_size": 4,
+            "gate_lower_bound": -5.0,
+        },
+        mlp_layer_types=["dense"] * layers,
+        n_routed_experts=8,
+        num_experts_per_tok=2,
+        n_shared_experts=1,
+        moe_intermediate_size=2048,
+        mhc=True,
+        hc_mult=4,
+    )
+    return {
+        "architectures": text.pop("architectures"),
+        "model_type": "glm5_next",
+        "torch_dtype": "bfloat16",
+        "text_config": text,
+        "vision_config": {"model_type": "glm5_next_vision"},
+    }
+
+
 RANDOM: dict[str, tuple[Callable[[random.Random], Config], int]] = {
     "full": (full, 14),
     "windows": (windows, 22),
@@ -510,10 +560,11 @@ RANDOM: dict[str, tuple[Callable[[random.Random], Config], int]] = {
     "mamba1": (mamba1, 2),
     "short-conv": (short_conv, 4),
     "whisper": (whisper, 3),
+    "pooled-index": (pooled_index, 6),
 }
 """By kind: how one is drawn, and how many."""
 
-STATES = ("gated-deltanet", "kda", "mamba2-hybrid", "mamba1-hybrid", "mamba1", "short-conv")
+STATES = ("pooled-index", "gated-deltanet", "kda", "mamba2-hybrid", "mamba1-hybrid", "mamba1", "short-conv")
 UNLIKE_VALUES = ("mimo", "XiaomiMiMo")
 CACHE_DTYPES = ("fp8", "fp8_per_token_head", "int8_per_token_head", "int4_per_token_head")
 

@@ -46,6 +46,17 @@ SAMPLES: tuple[Attention, ...] = (
         index_n_heads=2,
         index_topk=8,
     ),
+    MLA(
+        num_heads=2,
+        kv_lora_rank=16,
+        qk_rope_head_dim=4,
+        qk_nope_head_dim=8,
+        v_head_dim=8,
+        index_head_dim=128,
+        index_n_heads=2,
+        index_topk=8,
+        index_kpool=4,
+    ),
     MLAExpanded(num_heads=2, kv_lora_rank=16, qk_rope_head_dim=4, qk_nope_head_dim=8, v_head_dim=8),
     Compressed(
         num_heads=2,

@@ -16,7 +16,7 @@ from kvcalc.formats import by_name
 from kvcalc.formats import element as formats
 from kvcalc.mechanisms import GQA, KDA, MLA, Attention, CachedTensor, Mamba2, Role
 from kvcalc.model.layers import LayerGroup
-from kvcalc.reference import REFERENCES
+from kvcalc.reference import POOLED, REFERENCES
 from kvcalc.verification import default_formats
 from kvcalc.verification.result import Check, Verification
 
@@ -151,7 +151,7 @@ def test_every_layout_is_declared_by_a_module() -> None:
 
 
 def test_every_declaration_has_a_source() -> None:
-    for module in REFERENCES.values():
+    for module in (*REFERENCES.values(), *POOLED.values()):
         for parts in (module.stored_as, *module.layouts.values()):
             assert all("." in stored.source or "/" in stored.source for stored in parts.values())
 

@@ -11,8 +11,17 @@ from samples import SAMPLES, TENSORS, model_of, named
 from torch import Tensor
 
 import kvcalc
-from kvcalc.mechanisms import KINDS, Attention, CachedTensor, Mechanism
-from kvcalc.reference import REFERENCES, KeepsNothing, ReferenceAttention, ReferenceParts, ReferenceState
+from kvcalc.mechanisms import KINDS, Attention, CachedTensor
+from kvcalc.reference import (
+    POOLED,
+    REFERENCES,
+    KeepsNothing,
+    ReferenceAttention,
+    ReferenceLayer,
+    ReferenceParts,
+    ReferenceState,
+    reference_of,
+)
 from kvcalc.reference.packing import PACKED
 from kvcalc.verification.decoding import TOLERANCE
 
@@ -33,14 +42,22 @@ def test_every_kind_has_a_reference_module_of_its_own() -> None:
     assert set(REFERENCES) == set(KINDS.values())
     modules = [module for module in REFERENCES.values() if module is not KeepsNothing]
     assert len(modules) == len(set(modules))
-    assert {sample.kind for sample in SAMPLES if REFERENCES[type(sample)] is KeepsNothing} == {"shared", "none"}
+    assert {sample.kind for sample in SAMPLES if reference_of(sample) is KeepsNothing} == {"shared", "none"}
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
-def test_samples_keep_all_that_their_kind_can(kind: type[Mechanism]) -> None:
-    """What its reference module declares how to store is what samples of it keep."""
-    kept = {tensor.name for sample in SAMPLES if type(sample) is kind for tensor in sample.cached()}
-    assert kept == set(REFERENCES[kind].stored_as)
+def test_every_kind_whose_indexer_may_pool_has_another() -> None:
+    assert set(POOLED) == {kind for kind in KINDS.values() if "index_kpool" in kind.field_parts}
+    assert set(POOLED.values()) <= {reference_of(sample) for sample in SAMPLES}
+
+
+MODULES = (*REFERENCES.values(), *POOLED.values())
+
+
+@pytest.mark.parametrize("module", dict.fromkeys(MODULES), ids=lambda module: module.__name__)
+def test_samples_keep_all_that_their_module_can(module: type[ReferenceLayer]) -> None:
+    """What it declares how to store is what samples of it keep."""
+    kept = {tensor.name for sample in SAMPLES if reference_of(sample) is module for tensor in sample.cached()}
+    assert kept == set(module.stored_as)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=named)
@@ -81,7 +98,7 @@ def test_a_formula_with_a_tensor_twice_as_wide_is_found(
 @pytest.mark.parametrize(("sample", "name"), TENSORS, ids=named)
 def test_a_module_that_keeps_zeros_is_found(monkeypatch: pytest.MonkeyPatch, sample: Attention, name: str) -> None:
     """Of each token, or of the encoder's tokens, or after each step: nothing of it is there for the next."""
-    module: Any = REFERENCES[type(sample)]
+    module: Any = reference_of(sample)
 
     def zeroed(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {**kept, **({name: torch.zeros_like(kept[name])} if name in kept else {})}

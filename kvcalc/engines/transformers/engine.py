@@ -13,12 +13,15 @@ from kvcalc.engines.transformers.layout import TransformersLayout
 from kvcalc.engines.transformers.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.engines.transformers.rules import CACHE_UTILS, RULES, VERSIONS, parse_version
 from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import MLA
 from kvcalc.note import Note, note, register
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from fractions import Fraction
+
+    from kvcalc.mechanisms import Mechanism
 
 register({"torch-allocator": "blocks that torch's allocator keeps while tensors of other sizes are asked for"})
 
@@ -47,6 +50,9 @@ class Transformers(Engine):
     one_length: ClassVar[str] = (
         "transformers pads a batch to its longest prompt, and generates for all of it until the last request ends"
     )
+
+    def places_parts_of(self, mechanism: Mechanism) -> bool:
+        return isinstance(mechanism, MLA) and mechanism.index_kpool is not None
 
     def settle(self, setup: Setup) -> TransformersLayout:
         deployment, settings = setup.deployment, settings_of(self)

@@ -67,7 +67,11 @@ def _unlike_widths(attention: Mechanism) -> bool:
 
 
 def _attention(attention: Mechanism, version: Version) -> Mechanism:
-    return expanded(attention) if isinstance(attention, MLA) and version < LATENT else attention
+    if isinstance(attention, MLA) and version < LATENT:
+        return expanded(attention)
+    if isinstance(attention, MLA) and attention.index_kpool is not None and attention.index_head_dim is not None:
+        return replace(attention, index_head_dim=2 * attention.index_head_dim + 1, index_kpool=None)
+    return attention
 
 
 def _one_less(length: int | None) -> int | None:

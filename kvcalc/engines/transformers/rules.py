@@ -65,6 +65,11 @@ RULES = (
     ),
     Rule("an indexer's keys", "index_head_dim in the format of computing", f"{CACHE_UTILS}, DynamicIndexedLayer"),
     Rule(
+        "an indexer's keys that are pooled",
+        "2 x index_head_dim + 1 for each token: its key, its gates, whether it is padding; pooled anew at each step",
+        "transformers, models/glm5_next/modeling_glm5_next.py, Glm5NextTextIndexer",
+    ),
+    Rule(
         "inputs of a convolution",
         "conv_kernel of them, one more than the next token reads",
         f"{CACHE_UTILS}, LinearAttentionLayer.update_conv_state",

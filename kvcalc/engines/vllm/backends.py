@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.vllm.compressed import BLOCK_SIZE as COMPRESSED_BLOCK_SIZE
 from kvcalc.engines.vllm.model_types import BOUNDED_GATES
+from kvcalc.engines.vllm.pooled import granule
 from kvcalc.engines.vllm.shared_entries import BLOCK_SIZE as OF_SHARED_ENTRIES
 from kvcalc.engines.vllm.shared_entries import family_of_card, shares_entries
 from kvcalc.formats.turboquant import TURBOQUANT
@@ -61,6 +62,7 @@ class Backend(NamedTuple):
         fp8: whether its cache is in 8 bits.
         chosen: tokens of a block that an indexer chooses whole.
         fixed: tokens of a block of DeepSeek-V4.1 on this card.
+        granule: what the tokens of a block are a multiple of, beside states too.
     """
 
     version: Version
@@ -71,6 +73,7 @@ class Backend(NamedTuple):
     compressed: bool = False
     chosen: int | None = None
     fixed: int | None = None
+    granule: int = 1
 
     @property
     def _major(self) -> int:
@@ -86,6 +89,8 @@ class Backend(NamedTuple):
         if self.latent is None:
             wide = self.head_dim == WIDE_HEAD and self.fp8 and self._major == HOPPER
             return 64 if wide and self.version >= WIDE_HEADS_IN_FP8 else DEFAULT_BLOCK_SIZE
+        if self.latent.index_kpool is not None:
+            return self.granule
         if self.latent.index_topk is not None:
             return SPARSE_BLOCK_SIZE
         return self._of_latents
@@ -128,7 +133,10 @@ def backend_of(version: Version, model: Model, gpu: Gpu, cache_format: CacheForm
     compressed = any(isinstance(each, Compressed) for each in kinds)
     chosen = max(filter(None, (getattr(each, "index_block_size", None) for each in kinds)), default=None)
     fixed = OF_SHARED_ENTRIES.get(family_of_card(gpu) or 0) if shares_entries(model) else None
-    return Backend(version, gpu.compute_capability, latent, fp8, max(widths, default=None), compressed, chosen, fixed)
+    whole = 1 if latent is None else granule(latent, gpu) or 1
+    return Backend(
+        version, gpu.compute_capability, latent, fp8, max(widths, default=None), compressed, chosen, fixed, whole
+    )
 
 
 def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:

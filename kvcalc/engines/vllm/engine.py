@@ -13,6 +13,7 @@ from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.lora import as_vllm_has
 from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
+from kvcalc.engines.vllm.pooled import pools
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
@@ -68,7 +69,8 @@ class Vllm(Engine):
         return replace(model, dtype="bf16", weight_dtype=None)
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:
-        return isinstance(mechanism, Compressed) or getattr(mechanism, "index_block_size", None) is not None
+        chosen = getattr(mechanism, "index_block_size", None) is not None
+        return chosen or isinstance(mechanism, Compressed) or pools(mechanism)
 
     def mtp_layers_loaded(self, model: Model) -> int | None:
         """One of MiMo-V2's three (vllm/model_executor/models/mimo_v2_mtp.py, num_mtp_layers)."""

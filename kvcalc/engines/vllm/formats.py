@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.vllm.compressed import compressed_format
 from kvcalc.engines.vllm.model_types import GLM_SPARSE, NEMOTRON_H
+from kvcalc.engines.vllm.pooled import check_pooled
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import TENSOR_FORMATS
@@ -76,6 +77,7 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
     if asked.name in TURBOQUANT:
         return asked
     _check(asked, setup, version)
+    check_pooled(setup, version)
     kinds = [layer.attention for layer in setup.model.layout.kinds]
     if any(isinstance(each, MLA) and each.index_topk is not None for each in kinds):
         asked = _of_sparse_latents(asked, setup, version)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.vllm.packed import packed_buckets
 from kvcalc.engines.vllm.padded import PACKED, padded_groups
+from kvcalc.engines.vllm.pooled import pools
 from kvcalc.engines.vllm.specs import Spec, State
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.specs import Request
+    from kvcalc.mechanisms import Mechanism
     from kvcalc.model.layers import Layer
 
 HYBRID_MANAGER: Version = (0, 9)
@@ -102,10 +104,15 @@ def groups_of(placed: Sequence[Placed], version: Version) -> tuple[Group, ...]:
         if version < UNLIKE_PAGES and len({each.spec.page for each in placed}) > 1:
             raise _unlike(version)
         return (_group(placed),)
-    if any(isinstance(each.kept.layer.attention, Compressed) for each in placed):
+    if any(lies_packed(each.kept.layer.attention) for each in placed):
         found = packed_buckets(placed) if version >= PACKED else padded_groups(placed, version)
         return tuple(_group(sorted(each, key=lambda one: one.number)) for each in found)
     return tuple(_of_equal_pages(_unified(placed, version), version))
+
+
+def lies_packed(attention: Mechanism) -> bool:
+    """Whether its backends have pages of unlike sizes side by side in a block (supported_kv_cache_layouts)."""
+    return isinstance(attention, Compressed) or pools(attention)
 
 
 def _group(placed: Sequence[Placed]) -> Group:

@@ -53,10 +53,11 @@ PIXELS_OF_OTHERS = 2352
 
 NEMOTRON_H = frozenset({"nemotron_h", "nemotron_h_puzzle", "NemotronH_Nano_VL_V2"})
 """States in fp32 where the file does not say (NemotronHForCausalLMConfig of vllm/model_executor/models/config.py)."""
-GLM_SPARSE = frozenset({"glm_moe_dsa"})
-"""A cache in fp8 on Blackwell where nobody says (GlmMoeDsaForCausalLM of the same file)."""
-BOUNDED_GATES = frozenset({"kimi_k3"})
-"""KDA with bounded gates, which FlashKDA needs (vllm/models/kimi_k3/nvidia/kda.py)."""
+GLM_NEXT = frozenset({"glm5_next", "glm5_next_text"})
+GLM_SPARSE = frozenset({"glm_moe_dsa", *GLM_NEXT})
+"""A cache in fp8 on Blackwell where nobody says (GlmMoeDsaForCausalLM and Glm5NextModelConfig of the same file)."""
+BOUNDED_GATES = frozenset({"kimi_k3", *GLM_NEXT})
+"""KDA with bounded gates, which FlashKDA needs (vllm/models/kimi_k3/nvidia/kda.py, glm5next/common/kda.py)."""
 
 
 def runner_by_type(version: Version, model_type: str | None, traits: Traits) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.specs import CircularBuffer, SlidingWindow
+from kvcalc.engines.vllm.specs import CircularBuffer, SlidingWindow, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def packed_buckets(placed: Sequence[Placed]) -> list[list[Placed]]:
     least = max((_repeats(each) for each in buckets if _balanced(each) and len(each) > 1), default=0)
     repeats = approximate_gcd([_repeats(each) for each in buckets if _balanced(each)], least) if least else None
     split = [-(-_repeats(each) // repeats) if repeats and _balanced(each) else 1 for each in buckets]
-    states = [_keeps_states(each, packed=repeats is not None) for each in buckets]
+    states = [_one_by_one(_first(each), packed=repeats is not None) for each in buckets]
     anchor = max(
         _widest(each, _layers(each) if state else number)
         for each, number, state in zip(buckets, split, states, strict=True)
@@ -49,10 +49,9 @@ def packed_buckets(placed: Sequence[Placed]) -> list[list[Placed]]:
     return found
 
 
-def _keeps_states(bucket: Bucket, *, packed: bool) -> bool:
-    """Whether it can be split down to one layer a group (is_state_bucket)."""
-    spec = _first(bucket)
-    return isinstance(spec, CircularBuffer) or (not packed and isinstance(spec, SlidingWindow))
+def _one_by_one(spec: Spec, *, packed: bool) -> bool:
+    """Whether its layers are put into as many groups as a block of the others has no room for."""
+    return isinstance(spec, State | CircularBuffer) or (not packed and isinstance(spec, SlidingWindow))
 
 
 def _first(bucket: Bucket) -> Spec:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from kvcalc.engines.vllm.backends import backend_of, exports_states, state_alignment
 from kvcalc.engines.vllm.compressed import compressed_specs
 from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group, Kept, Placed, groups_of
+from kvcalc.engines.vllm.pooled import pooled_specs, pools
 from kvcalc.engines.vllm.shared_entries import WHOLE_RECORDS, shared_specs, shares_entries
 from kvcalc.engines.vllm.specs import ChunkedLocal, CrossAttention, FullAttention, SlidingWindow, Spec, State
 from kvcalc.engines.vllm.turboquant import block_of_two_formats
@@ -46,7 +47,8 @@ class Rank(NamedTuple):
     Attributes:
         counter: counts in the formats that the engine keeps.
         block_size: tokens of a block, as given or as the attention backend has it.
-        alignment: what the blocks of a model with states too are a multiple of.
+        alignment: what the blocks of a model with states too are a multiple of where nobody says how long they are.
+        granule: what they are a multiple of, however long.
         exports_states: whether a prefill keeps a block more, for the state of a prefix's end.
         draft: the same of what drafts tokens; None where nothing does.
     """
@@ -57,7 +59,9 @@ class Rank(NamedTuple):
     settings: Settings
     block_size: int
     alignment: int
+    granule: int
     exports_states: bool
+    gpu: Gpu
     draft: Rank | None = None
 
     def rows(self, layer: Layer) -> tuple[TensorRows, ...]:
@@ -91,7 +95,9 @@ def rank_of(model: Model, tp: int, counter: ContentCounter, settings: Settings, 
         settings,
         block_of_two_formats(settings.block_size or backend.block_size, model, counter.cache_format, settings.version),
         alignment,
+        backend.granule,
         align and exports_states(settings.version, model, gpu),
+        gpu,
     )
 
 
@@ -127,7 +133,7 @@ def groups_on(rank: Rank) -> tuple[Group, ...]:
     key = (
         rank.settings._replace(pp=1, max_model_len=0),
         rank.counter.cache_format,
-        (rank.tp, rank.block_size, rank.alignment, rank.exports_states),
+        (rank.tp, rank.block_size, rank.alignment, rank.granule, rank.exports_states, rank.gpu.compute_capability),
         model.unreached_window,
         rank.draft and (rank.draft.model.layout, rank.draft.counter.cache_format, rank.draft.tp),
     )
@@ -186,14 +192,16 @@ def _blocks(rank: Rank) -> _Blocks:
     kept = [(layer, rank.rows(layer)) for layer in rank.model.layout.kinds]
     states = [_state(layer, rows, rank, None).content_page for layer, rows in kept if _is_state(rows)]
     tokens = [
-        sum(row.row_bytes for row in rows) + _unused_row(layer, rows, rank.settings.version)
+        sum(row.row_bytes for row in rows if row.tensor.role is Role.CACHE)
+        + _unused_row(layer, rows, rank.settings.version)
         for layer, rows in kept
         if rows and rows[0].constant_rows is None
     ]
     if not states or not tokens:
         return _Blocks(rank.block_size)
     of_a_token, alignment = tokens[0], rank.alignment
-    size = max(rank.block_size, alignment * -(-max(states) // (alignment * of_a_token)))
+    needed = alignment * -(-max(states) // (alignment * of_a_token))
+    size = max(rank.block_size, -(-needed // rank.granule) * rank.granule)
     return _Blocks(size, size * of_a_token)
 
 
@@ -259,6 +267,9 @@ def _specs(layer: Layer, rank: Rank, blocks: _Blocks) -> Iterator[Spec]:
     rows = rank.rows(layer)
     if isinstance(layer.attention, Compressed):
         yield from _of_entries(layer, rows, rank, blocks)
+        return
+    if pools(layer.attention):
+        yield from pooled_specs(layer, rows, blocks.size, rank.settings.num_speculative_tokens, rank.gpu)
         return
     if _is_state(rows):
         state = _state(layer, rows, rank, blocks.state_page)

@@ -30,6 +30,11 @@ RULES = (
         f"{INTERFACE}, MambaSpec.max_memory_usage_bytes",
     ),
     Rule(
+        "blocks of a request, rings",
+        "1, of index_kpool tokens; with drafted tokens of the next power of two of so many that holds both",
+        f"{INTERFACE}, CircularBufferSpec; vllm/models/glm5next/common/attention.py, Glm5NextTailCache",
+    ),
+    Rule(
         "blocks of a request, cross attention",
         "ceil(max-num-batched-tokens / block-size)",
         f"{INTERFACE}, CrossAttentionSpec; vllm/config/scheduler.py, max_num_encoder_input_tokens",
@@ -48,6 +53,11 @@ RULES = (
         "bytes of a block",
         "the most that the layers of one group need, whichever group takes it",
         f"{PLANNING}, get_kv_cache_config_from_groups",
+    ),
+    Rule(
+        "bytes of a block beside pooled index keys",
+        "up to whole rows of latents (32 of them on Blackwell) and whole kernel blocks of keys",
+        f"{PLANNING}, _get_kv_cache_bytes_per_block",
     ),
     Rule(
         "tokens of a block beside states",

@@ -62,6 +62,7 @@ EXPERT_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         **dict.fromkeys(("deepseek_v3", "deepseek_v32", "glm_moe_dsa", "kimi_k2"), _DEEPSEEK),
         "deepseek_v4": _routed(256, 6, 2048),
         "deepseek_v41_text": {},
+        "glm5_next_text": _routed(288, 8, 2048, first_k_dense_replace=3),
         "deepseek_v2": {"n_routed_experts": 64, "n_shared_experts": 2, "moe_intermediate_size": 1407},
         "longcat_flash": {"n_routed_experts": 512, "moe_topk": 12, "expert_ffn_hidden_size": 2048},
         "mimo_v2_flash": {**_experts(256, 8, 2048, "n_routed_experts"), **_ONE_DENSE},

@@ -124,6 +124,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "phi3small": _without(_FULL, "dense_attention_every_n_layers", "blocksparse_num_local_blocks"),
         "transformer": _ALL,
         **_all("deepseek_v32 glm_moe_dsa", _of("latent", "indexed")),
+        "glm5_next_text": _of("pooled_index", "glm5_next"),
         "deepseek_v4": _of("compressed", "deepseek_v4"),
         "deepseek_v41_text": _of("compressed", "deepseek_v41"),
         **_all("minimax_m3 minimax_m3_vl_text", _of("sparse_heads", "minimax_m3")),

@@ -63,14 +63,17 @@ def indexed(config: Config) -> list[ImportedLayer]:
     else:
         config.ignore("index_topk_freq", "index_topk_pattern")
     topk = ("index_topk", config.count("index_topk"))
-    full = latent_block(config, *_index(config))
+    full = latent_block(config, *index_fields(config))
     shared = latent_block(config, topk)
     return [ImportedLayer((full if each == "full" else shared,)) for each in types]
 
 
 def windowed(config: Config) -> list[ImportedLayer]:
     """Dots.note: latents with an indexer, and sliding ones, whose other widths per_layer_config gives."""
-    full, types = latent_block(config, *_index(config)), listed_types(config, {"indexed_attention", FULL, SLIDING})
+    full, types = (
+        latent_block(config, *index_fields(config)),
+        listed_types(config, {"indexed_attention", FULL, SLIDING}),
+    )
     if types is None:
         types = [
             "indexed_attention" if index < 2 or index % 4 == 1 else SLIDING  # noqa: PLR2004  # as the class has it
@@ -103,7 +106,7 @@ def without_rotation(config: Config) -> list[ImportedLayer]:
     else:
         rotated = [int((index + 1) % 4 > 0) for index in range(layers)]
     config.ignore("no_rope_layer_interval", "index_topk_freq", "index_topk_pattern", "index_skip_topk_offset")
-    index, topk = _index(config), ("index_topk", config.count("index_topk"))
+    index, topk = index_fields(config), ("index_topk", config.count("index_topk"))
     blocks = {}
     for kind, more in (("full", index), ("shared", (topk,))):
         plain = latent_block(config, *more)
@@ -121,7 +124,8 @@ def _unrotated(fields: dict[str, Sourced]) -> dict[str, Sourced]:
     }
 
 
-def _index(config: Config) -> tuple[tuple[str, Sourced], ...]:
+def index_fields(config: Config) -> tuple[tuple[str, Sourced], ...]:
+    """Those of an indexer."""
     return tuple((name, config.count(name)) for name in ("index_head_dim", "index_n_heads", "index_topk"))
 
 

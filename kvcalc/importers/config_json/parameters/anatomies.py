@@ -169,6 +169,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         "deepseek_v41_text": Anatomy(router_bias=True),
         **dict.fromkeys(("deepseek_v3", "kimi_k2", "deepseek_v32", "glm_moe_dsa"), _LATENT),
         **dict.fromkeys(("glm4_moe_lite", "mistral4", "youtu", "sarvam_mla"), _LATENT),
+        "glm5_next_text": _LATENT,
         "minicpm3": _LATENT._replace(mlp_bias=Flag("mlp_bias")),
         "kimi_linear": _LATENT._replace(only_if=(_TIES_NOTHING,)),
         "deepseek_v2": _LATENT._replace(mlp_bias=Flag("mlp_bias")),

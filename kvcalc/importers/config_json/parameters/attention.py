@@ -77,6 +77,8 @@ def _latent(config: Config, anatomy: Anatomy, block: AttentionBlock) -> int:
     if "index_head_dim" in sizes:
         width, index_heads = sizes["index_head_dim"], sizes["index_n_heads"]
         total += (q_rank or hidden) * index_heads * width + hidden * width + 2 * width + hidden * index_heads
+        group = sizes.get("index_kpool")
+        total += 0 if group is None else hidden * width + group * width
     return total + _gate(config, anatomy, heads, v_width)
 
 

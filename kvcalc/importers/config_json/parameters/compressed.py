@@ -53,6 +53,11 @@ def hyper_connections(config: Config, _: Anatomy, layers: Sequence[ImportedLayer
     return int(_mixing(streams, hidden, len(layers)) + streams * streams * hidden + streams + 1)
 
 
+def averaged_connections(config: Config, _: Anatomy, layers: Sequence[ImportedLayer]) -> int:
+    """The same of streams whose mean is what the last layer gives (glm5_next)."""
+    return int(_mixing(config.count("hc_mult").value, config.count(*HIDDEN).value, len(layers)))
+
+
 def _mixing(streams: int, hidden: int, layers: int) -> int:
     mixed = (streams + 2) * streams
     return 2 * layers * (mixed * streams * hidden + mixed + 3)

@@ -10,6 +10,7 @@ from kvcalc.importers.config_json.model_fields import MAX_VOCABULARY, VOCABULARY
 from kvcalc.importers.config_json.parameters.anatomies import anatomy_of
 from kvcalc.importers.config_json.parameters.attention import attention_parameters, holds
 from kvcalc.importers.config_json.parameters.compressed import (
+    averaged_connections,
     hyper_connections,
     ngram_tables,
     streams_and_ngrams,
@@ -89,6 +90,7 @@ _FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]]
 _MORE: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], int]] = {
     "deepseek_v4": hyper_connections,
     "deepseek_v41_text": streams_and_ngrams,
+    "glm5_next_text": averaged_connections,
     "gemma3n_text": gemma3n_more,
     "gemma4_text": gemma4_more,
     "gemma4_unified_text": gemma4_more,

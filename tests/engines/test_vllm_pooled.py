@@ -1,0 +1,88 @@
+"""GLM-5.3-Flash's pooled index keys, latents and states, as vLLM 0.33.0's own planner laid them out.
+
+tests/live/vllm_planner.py, plan, asked on the CPU for a context of 131,072 in 40 GiB of cache on each of 8 ranks, as if
+it had an H100, or another card of that capability: tests/data/vllm has more of an H100's.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pooled_index_files import glm
+
+import kvcalc
+
+ASKED: dict[str, Any] = {"engine": "vllm@0.33.0", "tp": 8, "context": 131_072}
+PLANNED = [
+    ("h100-sxm", {}, 5751, 640, 3_457_775, 7_468_032, 218),
+    ("h100-sxm", {"mtp": 3}, 5273, 640, 3_085_458, 8_143_872, 224),
+    ("h100-sxm", {"engine_option": {"enable-prefix-caching": "false"}}, 5751, 640, 3_589_500, 7_468_032, 210),
+    ("b200", {}, 6110, 1152, 6_305_904, 7_028_736, 127),  # in fp8 where nobody says
+    ("b200", {"cache_dtype": "fp8"}, 6110, 1152, 6_305_904, 7_028_736, 127),
+    ("b200", {"cache_dtype": "bf16"}, 5674, 640, 3_411_479, 7_569_408, 218),
+]
+"""Card and options; blocks, tokens of a block and of the pool, bytes of a block, blocks of a request."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "glm.json"
+    path.write_text(json.dumps(glm()), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(("gpu", "options", "blocks", "block_size", "tokens", "block", "request_blocks"), PLANNED)
+def test_blocks_are_those_of_vllms_planner(
+    file: str,
+    gpu: str,
+    options: dict[str, Any],
+    blocks: int,
+    block_size: int,
+    tokens: int,
+    block: int,
+    request_blocks: int,
+) -> None:
+    pool = kvcalc.capacity(file, gpu=gpu, cache_memory=40 * 2**30, **ASKED, **options)
+    assert (pool.blocks, pool.block_size, pool.tokens) == (blocks, block_size, tokens)
+    one = kvcalc.estimate(file, gpu=gpu, **ASKED, **options)
+    assert one.cache.bytes_per_rank == block * (1 + request_blocks)  # with the null block
+
+
+def test_a_ring_for_drafted_tokens_is_told(file: str) -> None:
+    """8 slots of the 4 that a group has, in each of 11 layers: 4 x 2 x 128 x 2 bytes more."""
+    found = kvcalc.estimate(file, gpu="h100-sxm", **ASKED, mtp=3)
+    (row,) = [each for each in found.cache.terms if "places of a ring that do not wait" in each.path]
+    assert row.bytes == 8 * 11 * 4 * 512  # on each of 8 ranks
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"engine": "vllm@0.32"}, "since 0.33"),
+        ({"gpu": "a100-80gb"}, "Hopper and Blackwell data-centre cards"),
+        ({"gpu": "mi300x"}, "Hopper and Blackwell data-centre cards"),
+        ({"cache_dtype": "fp8"}, "on Hopper no backend keeps latents without a rotary key in fp8"),
+        ({"dcp": 2}, "--dcp"),
+        ({"engine_option": {"disable-hybrid-kv-cache-manager": "true"}}, "does not go with states"),
+    ],
+)
+def test_what_is_not_kept_so_is_refused(file: str, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=says):
+        kvcalc.estimate(file, **{**ASKED, "gpu": "h100-sxm", **options})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"indexer_types": ["full"] * 4 + ["shared"] * 41}, "an indexer of its own"),
+        ({"index_head_dim": 64}, "of 128 elements beside latents without a rotary key"),
+    ],
+)
+def test_shapes_that_its_kernels_do_not_take_are_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(glm(**change)), encoding="utf-8")
+    with pytest.raises(kvcalc.KvcalcError, match=says):
+        kvcalc.estimate(str(path), **ASKED, gpu="h100-sxm", cache_dtype="bf16")
