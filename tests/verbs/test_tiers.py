@@ -38,6 +38,10 @@ def test_copies_are_kept_too() -> None:
 
 
 VLLM = [
+    # 80 layers over two stages and two ranks, each with 4 of 8 heads of 128: a part of each rank in a block
+    ("llama-3-70b", (2, 2), 8200, 16 * 80 * 4096, 8200 // 16, 8192 * 40 * 2048),
+    # latents over stages of 30 layers: every rank has a part of its own
+    ("deepseek-v2-236b", (4, 2), 8192, 64 * 60 * 1152 * 4, 8192 // 64, 8192 * 30 * 1152),
     ("llama-3-8b", 2, 8200, 2 * 16 * LLAMA_3_8B // 2, 8200 // 16, 8192 * LLAMA_3_8B // 2),
     # six groups of nine or eight layers with windows of 1,024 tokens beside one of ten, whose blocks all have
     ("gemma-3-27b", 2, 8192, 2 * 10 * 65_536, 8192 // 16 + 6 * 64, (512 * 10 + 64 * 52) * 65_536),
@@ -48,9 +52,12 @@ VLLM = [
 
 
 @pytest.mark.parametrize(("model", "tp", "context", "block", "blocks", "moved"), VLLM)
-def test_vllm_keeps_whole_blocks(model: str, tp: int, context: int, block: int, blocks: int, moved: int) -> None:
+def test_vllm_keeps_whole_blocks(
+    model: str, tp: int | tuple[int, int], context: int, block: int, blocks: int, moved: int
+) -> None:
     """vllm/v1/kv_offload/cpu/spec.py: cpu_bytes_to_use // round_up(block of a worker x copies, page)."""
-    found = kvcalc.estimate(model, engine="vllm", gpu="h200", tp=tp, context=context, host_memory="64GiB").tiers[0]
+    ranks: Any = dict(zip(("tp", "pp"), (tp,) if isinstance(tp, int) else tp, strict=False))
+    found = kvcalc.estimate(model, engine="vllm", gpu="h200", context=context, host_memory="64GiB", **ranks).tiers[0]
     assert found.sequences == (64 * GIB // block // blocks if blocks else 0)
     assert found.seconds_to_restore == (moved / PCIE_5 if blocks else None)
 
@@ -131,7 +138,8 @@ REFUSED = [
     ({"engine": "sglang", "host_memory": "1GB", "disk": "1TB"}, "--disk: kvcalc does not follow how sglang"),
     ({"engine": "sglang", "engine_option": {"disable-radix-cache": "true"}, "host_memory": "9GB"}, "does not follow"),
     ({"engine": "vllm@0.19.0", "disk": "1GiB"}, "--disk: kvcalc does not follow how vllm 0.19.0"),
-    ({"engine": "vllm", "pp": 2, "host_memory": "1GiB"}, "--engine exact counts the bytes"),
+    ({"engine": "vllm@0.28.0", "pp": 2, "host_memory": "1GiB"}, "--engine exact counts the bytes"),
+    ({"engine": "vllm", "pp": 3, "host_memory": "1GiB"}, "--engine exact counts the bytes"),
     (
         {"engine": "vllm@0.22.0", "engine_option": {"kv-offloading-backend": "lmcache"}, "host_memory": "1GiB"},
         "--host-memory: kvcalc does not follow how vllm 0.22.0",
