@@ -114,6 +114,13 @@ class Engine(Noun, ABC):
             KvcalcError: the engine does not serve this model, or not in this way.
         """
 
+    def most_usable(self, setup: Setup) -> int | None:  # noqa: ARG002  # for engines
+        """What no rank of a deployment uses more of, where that is known before the model is laid out; None: all.
+
+        More replicas that share experts use no more. 0 of a deployment that is not served, where that is known.
+        """
+        return None
+
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:  # noqa: ARG002  # for engines
         """Whether tensor-parallel ranks of the first stage share what a model's file has whole on every rank.
 

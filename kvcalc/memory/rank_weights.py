@@ -61,10 +61,15 @@ class RankWeights:
     @cached_property
     def bytes(self) -> int | None:
         """The bytes of that."""
-        share = self._share_of_weights(self._settled.placement)
+        share = self.share_bytes
         if share is None:
             return None
         return share + sum(term.bytes for term in (*self.excess, *self._draft_parts))
+
+    @cached_property
+    def share_bytes(self) -> int | None:
+        """Those of its share of the checkpoint alone."""
+        return self._share_of_weights(self._settled.placement)
 
     @cached_property
     def experts_bytes(self) -> int:

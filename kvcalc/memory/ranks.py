@@ -208,6 +208,14 @@ class Ranks:
         temporary = 0 if given.temporary is None else figure(self.temporary)
         return (scenario.gpu.memory_bytes or 0) - self.reserve.bytes - others - temporary
 
+    def most_before_laid_out(self, deployment: Deployment, figure: Callable[[Temporary], int]) -> int:
+        """The same of one deployment: what its engine is known to leave alone counts too."""
+        whole = self.most_of_an_accelerator(figure)
+        if self._draft is not None:
+            return whole
+        own = self.scenario.engine.most_usable(self._setup(deployment))
+        return whole if own is None else whole - (self.scenario.gpu.memory_bytes or 0) + own
+
     def weights_of(self, deployment: Deployment) -> HeldWeights | None:
         """The parts that a replica's ranks share; None where the model's parameters are not known."""
         key = deployment.tp, deployment.pp > 1, experts_apart(self.scenario, deployment)

@@ -90,11 +90,12 @@ class _Search:
         batch = self._scenario.workload.batch
         for tp in reversed(self._tps):
             most = self._layers if best is None else (best.deployment.gpus - 1) // tp
-            least_stages = Bounds(self._evaluate(tp), self._ranks, batch, self._figure).least_stages(most)
+            bounds = Bounds(self._evaluate(tp), self._ranks, batch, self._figure)
+            least_stages = bounds.least_stages(most)
             for tried, pp in enumerate(_stage_counts(self._layers, least_stages)):
                 if pp > most or (tried == PATIENCE and not self._can_hold(tp, least_stages)):
                     break
-                if self._holds(tp, pp):
+                if bounds.most_headroom(pp) >= 0 and self._holds(tp, pp):
                     best = self._evaluate(tp, pp)
                     break
         return best

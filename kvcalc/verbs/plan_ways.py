@@ -195,19 +195,21 @@ class Ways:
         return Deployment(alone.tp, alone.pp, dp, ep, alone.dcp, dp_attention=True)
 
     def _fewest(self, scenario: Scenario, alone: Deployment, *, share_experts: bool) -> int:
-        """A number of replicas below which they cannot hold the batch, by sums over all of their ranks.
-
-        These keep the cache of the whole batch at least once for each rank that needs a copy, the weights once a
-        replica, and experts that are shared once. An engine with a budget of its own has no more than the whole
-        accelerator, and holds no less than the layers' content.
-        """
+        """A number of replicas below which they cannot hold the batch, by sums over all of their ranks."""
         ranks = self.ranks(scenario)
-        most = (
-            ranks.most_for_weights_and_cache(alone, least, scenario)
-            if scenario.engine.plain
-            else ranks.most_of_an_accelerator(least)
-        )
-        once, each = (self._experts, self._others) if share_experts else (0, self._whole)
+        if scenario.engine.plain:
+            most = ranks.most_for_weights_and_cache(alone, least, scenario)
+        else:
+            most = ranks.most_before_laid_out(self.shared(alone, 2) if share_experts else alone, least)
+        return self._fewest_with(scenario, alone, most, share_experts=share_experts)
+
+    def _fewest_with(self, scenario: Scenario, alone: Deployment, most: int, *, share_experts: bool) -> int:
+        """The same where a rank has so much for weights and cache.
+
+        The ranks keep the cache of the whole batch at least once for each rank that needs a copy, the weights once a
+        replica, and experts that are shared once. An engine holds no less than the layers' content.
+        """
+        once, each = (self._experts, self._others) if share_experts else (0, self._weights_of_one(scenario))
         for_cache = alone.ranks * most - each
         needed = self._cache_of_batch(scenario, alone.tp, alone.dcp) + once
         if for_cache > 0:
@@ -219,7 +221,9 @@ class Ways:
 
         At best they share out experts and batch evenly; all else is on each. Without a better bound it is the way's.
         """
-        if not scenario.engine.plain or scenario.drafting is not None or scenario.workload.mix is not None:
+        if not scenario.engine.plain:
+            return self._fewest_as_served(scenario, way)
+        if scenario.drafting is not None or scenario.workload.mix is not None:
             return way.least_replicas
         ranks, fewest = self.ranks(scenario), way.least_replicas
         most = ranks.most_for_weights_and_cache(self.shared(way.alone, fewest), least, scenario)
@@ -231,6 +235,22 @@ class Ways:
             divided = 2 * max(0, experts - MAX_WEIGHT_PARTS) + rank.cache_bytes(self._batch, self._context)
             fewest = max(fewest, -(-divided // free))
         return fewest
+
+    def _fewest_as_served(self, scenario: Scenario, way: Way) -> int:
+        """The same by sums, with what the engine has: of more replicas no more, so that each bound may be bettered."""
+        ranks, fewest, found = self.ranks(scenario), 0, way.least_replicas
+        while fewest < found <= MAX_RANKS:
+            fewest = found
+            most = ranks.most_before_laid_out(self.shared(way.alone, fewest), least)
+            found = max(fewest, self._fewest_with(scenario, way.alone, most, share_experts=True))
+        return found
+
+    def _weights_of_one(self, scenario: Scenario) -> int:
+        """What the ranks of a replica hold at least. Some of it is on none of them where an engine places weights."""
+        if not scenario.engine.places_weights:
+            return self._whole
+        ranks, alone = self.ranks(scenario), Deployment()
+        return (ranks.of(alone)[0].own_weights.share_bytes or 0) if ranks.serves(alone) else 0
 
     def _cache_of_batch(self, scenario: Scenario, tp: int, dcp: int) -> int:
         """The least that its copies take; 0 where the engine does not serve ranks without stages."""

@@ -29,6 +29,7 @@ from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.capacity_search import replica_of, usual
 from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.explain import explain
+from kvcalc.verbs.search_bounds import Bounds
 
 EVERY: tuple[type[Engine], ...] = (*ENGINES.values(), Toy, Slots)
 
@@ -310,6 +311,39 @@ def test_no_rank_uses_more_than_the_accelerator_has(engine: type[Engine], shape:
     for rank in ranks.of(deployment):
         assert rank.memory_for_cache(usual(rank.temporary)) + (rank.weights_bytes or 0) <= most
         assert rank.content_bytes(3, 77) <= rank.cache_bytes(3, 77)
+
+
+@every_case
+def test_no_stage_has_more_left_than_the_bound_says(engine: type[Engine], shape: str, deployment: Deployment) -> None:
+    """Searches leave numbers of stages and of replicas out by it."""
+    asked = scenario(shape, engine, batch=3, context=77)
+    ranks = Ranks(asked)
+    alone = Deployment(deployment.tp, dcp=deployment.dcp)
+    if deployment.dcp > 1 or not ranks.serves(alone):
+        return
+    bounds = Bounds(evaluate(asked, alone, ranks), ranks, 3, usual)
+    for pp in range(1, 5):
+        if ranks.serves(Deployment(deployment.tp, pp)):
+            each = ranks.of(Deployment(deployment.tp, pp))
+            assert min(rank.headroom(3, 77) for rank in each) <= bounds.most_headroom(pp)
+
+
+@every_engine
+def test_more_replicas_that_share_experts_use_no_more(engine: type[Engine]) -> None:
+    """Plans leave numbers of replicas out by what fewer of them use."""
+    model = kvcalc.load_model("qwen3-30b-a3b")
+    asked = replace(kvcalc.make_scenario(model), engine=engine())
+    ranks = Ranks(asked)
+    for tp in (1, 2, 4):
+        several = [Deployment(tp, dp=dp, ep=tp * dp, dp_attention=True) for dp in (2, 4, 8, 16, 32, 64, 128)]
+        most = [ranks.most_before_laid_out(each, usual) for each in several]
+        assert most == sorted(most, reverse=True)
+        for each, known in zip(several, most, strict=True):
+            if ranks.serves(each):
+                rank = ranks.of(each)[0]
+                assert rank.memory_for_cache(usual(rank.temporary)) + (rank.weights_bytes or 0) <= known + max(
+                    0, rank.cache_bytes(1, 77) - rank.content_bytes(1, 77)
+                )
 
 
 def test_dcp_is_legal_where_the_toy_refuses_it() -> None:

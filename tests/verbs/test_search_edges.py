@@ -10,6 +10,7 @@ from conftest import texts
 import kvcalc
 from kvcalc.deployment import Deployment
 from kvcalc.mechanisms import MHA, MQA
+from kvcalc.memory import Ranks
 from kvcalc.model.layers import LayerGroup
 from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.deployment_search import best_of
@@ -129,3 +130,23 @@ def test_no_context_is_shorter_than_the_prefix_that_all_share() -> None:
         for prefix in (1000, 2000, 4000)
     }
     assert found == {1000: 2000, 2000: 2000, 4000: 0}
+
+
+def test_a_plan_counts_no_weights_that_lie_with_the_host() -> None:
+    """llama.cpp keeps the 4.2 GB of token embeddings in host memory: 811 GB are enough for 811.7 GB of weights."""
+    options: dict[str, Any] = {"engine": "llama-cpp", "context": 512, "gpu_memory": "811GB"}
+    assert kvcalc.estimate("llama-3.1-405b", **options).answer.fits
+    assert kvcalc.plan("llama-3.1-405b", gpu="h100", limit=1, **options).deployments[0].count == 1
+
+
+@pytest.mark.parametrize("engine", ["transformers", "mlx", "sglang"])
+def test_the_best_of_a_few_gpus_of_an_engine_is_the_best_of_all_stages(engine: str) -> None:
+    """Temporary memory of some grows with the batch, so that what stages leave is not known by what one has."""
+    gpu = "m3-ultra" if engine == "mlx" else "h100"
+    asked = kvcalc.make_scenario("llama-3.1-405b", engine=engine, gpu=gpu, batch=300, gpu_memory="80GB")
+    best = best_of(asked, 40)
+    assert best is not None
+    tps = [tp for tp in (1, 2, 4, 8) if Ranks(asked).serves(Deployment(tp))]
+    every = [evaluate(asked, Deployment(tp, pp)) for tp in tps for pp in range(1, 40 // tp + 1)]
+    expected = max(every, key=lambda each: (each.least_headroom, each.deployment.tp, -each.deployment.pp))
+    assert best.deployment == expected.deployment

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine
 from kvcalc.engines.llama_cpp.builds import BUILDS, MOST_SLOTS
 from kvcalc.engines.llama_cpp.formats import ggml_format
-from kvcalc.engines.llama_cpp.layout import LlamaLayout
+from kvcalc.engines.llama_cpp.layout import MARGIN, LlamaLayout
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.engines.llama_cpp.rules import RULES
 from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
@@ -84,6 +84,11 @@ class LlamaCpp(Engine):
             )
         f16 = setup.draft.cache_format._replace(name="fp16", default=find_format("fp16", "cache"), tensors=())
         return self._settle(setup, self.for_draft().settle(setup.draft._replace(cache_format=f16)))
+
+    def most_usable(self, setup: Setup) -> int | None:
+        """All but what fitting leaves free."""
+        memory = setup.gpu.memory_bytes
+        return None if memory is None else memory - MARGIN
 
     def _settle(self, setup: Setup, draft: LlamaLayout | None = None) -> LlamaLayout:
         deployment, settings = setup.deployment, settings_of(self)

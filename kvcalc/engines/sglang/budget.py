@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.defaults import Version
     from kvcalc.engines.sglang.settings import Settings
+    from kvcalc.gpu import Gpu
     from kvcalc.note import Note
 
 register(
@@ -82,15 +83,20 @@ def budget_of(setup: Setup, settings: Settings, uncharged: int) -> Budget:
     if memory is None:
         return Budget(None, temporary, Sum("overhead", ()))
     rows = tuple(_rows(setup, settings))
-    free = max(0, memory - context_bytes(settings.version))
-    share = settings.mem_fraction_static
-    left = free - free * share.numerator // share.denominator
+    left = left_free(setup.gpu, settings)
     kept = Product(
         "left free: activations and CUDA graphs must fit",
         (Factor("left_free", max(0, left - uncharged), "byte"),),
         f"{PROFILE}: (1 - mem_fraction_static) x what is free before loading",
     )
     return Budget(memory, temporary, Sum("overhead", rows), kept)
+
+
+def left_free(gpu: Gpu, settings: Settings) -> int:
+    """What mem-fraction-static leaves of an accelerator, whose memory is known, for activations and CUDA graphs."""
+    free = max(0, (gpu.memory_bytes or 0) - context_bytes(settings.version))
+    share = settings.mem_fraction_static
+    return free - free * share.numerator // share.denominator
 
 
 def context_bytes(version: Version) -> int:

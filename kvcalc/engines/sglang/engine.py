@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine
 from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
+from kvcalc.engines.sglang.budget import left_free
 from kvcalc.engines.sglang.defaults import VERSIONS, parse_version
 from kvcalc.engines.sglang.drafting import refuse_draft
 from kvcalc.engines.sglang.layout import SglangLayout
@@ -15,6 +16,7 @@ from kvcalc.engines.sglang.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.sglang.rules import RULES
 from kvcalc.engines.sglang.served import refuse_unserved
 from kvcalc.engines.sglang.settings import settings_of
+from kvcalc.errors import KvcalcError
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
@@ -60,6 +62,14 @@ class Sglang(Engine):
     def adapters(self, asked: Lora, model: Model) -> Lora:  # noqa: ARG002  # the interface's
         """max_loras_per_batch of sglang/srt/server_args.py, filled or not (sglang/srt/lora/mem_pool.py)."""
         return asked._replace(slots=asked.slots or LORA_SLOTS)
+
+    def most_usable(self, setup: Setup) -> int | None:
+        """All but what mem-fraction-static leaves free."""
+        try:
+            settings = settings_of(self, setup)
+        except KvcalcError:
+            return 0
+        return None if setup.gpu.memory_bytes is None else setup.gpu.memory_bytes - left_free(setup.gpu, settings)
 
     def settle(self, setup: Setup) -> SglangLayout:
         version = parse_version(self.version or VERSIONS[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Pool
@@ -56,9 +57,9 @@ class SglangLayout(SglangRows):
         """The pools of a rank of a stage."""
         known = self._pools.get(stage.number)
         if known is None:
-            settings, state = self.settings, max(self._state(each) for each in self.stages)
+            settings = self.settings
             known = self._pools[stage.number] = Pools(
-                self._widths(stage)._replace(state=state),
+                self._widths(stage)._replace(state=self._most_state),
                 settings.page_size,
                 settings.swa_full_tokens_ratio,
                 settings.mamba_full_memory_ratio,
@@ -77,8 +78,12 @@ class SglangLayout(SglangRows):
             return max(1, settings.max_mamba_cache_size // dp)
         return settings.max_running_requests if settings.disable_radix_cache else None
 
-    def _state(self, stage: Stage) -> int:
+    @cached_property
+    def _most_state(self) -> int:
         """Bytes of a slot. All stages have as many slots as the one with the most layers of states needs."""
+        return max(self._state(each) for each in self.stages)
+
+    def _state(self, stage: Stage) -> int:
         return sum(each.row_bytes * each.constant_rows for each in self._content_rows(stage) if each.constant_rows)
 
     def _widths(self, stage: Stage) -> Widths:

@@ -106,8 +106,9 @@ class SglangRows(Settled):
         for window, row in rows.items():
             if row:
                 yield Extra("rows of layers that share a cache", row, window)
-        unused = sum(self._index_row for place in places if self._skips_index(place))
-        if unused and self.settings.version < INDEX_ELIDED:
+        if self.settings.version >= INDEX_ELIDED:
+            return
+        if unused := sum(self._index_row for place in places if self._skips_index(place)):
             yield Extra("keys of indexers that are not used", unused)
 
     def _skips_index(self, place: int) -> bool:

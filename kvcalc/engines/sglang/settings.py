@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.engines.sglang.defaults import (
@@ -27,7 +28,7 @@ from kvcalc.note import note, register
 from kvcalc.units import MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kvcalc.engines.base import Engine
     from kvcalc.engines.setup import Setup
@@ -101,7 +102,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         KvcalcError: a default of this version does not follow from what is known.
     """
     version = parse_version(engine.version or engine.versions[-1])
-    given: dict[str, Any] = {name: engine.option(name) for name in engine.options}
+    given = _given(engine)
     memory = smi_memory(setup.gpu)
     dp = setup.deployment.dp if setup.deployment.dp_attention else 1
     chunk = given["chunked-prefill-size"]
@@ -135,13 +136,19 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
     )
 
 
+@lru_cache(maxsize=64)
+def _given(engine: Engine) -> Mapping[str, Any]:
+    """Its options, read once: searches ask for them on thousands of deployments."""
+    return {name: engine.option(name) for name in engine.options}
+
+
 def smi_memory(gpu: Gpu) -> float:
     """A card's memory in MiB as nvidia-smi tells it, which the defaults look at."""
     size = gpu.nvidia_smi_bytes or gpu.memory_bytes
     return float(FALLBACK_MEMORY if size is None else size // MIB)
 
 
-def _default_share(version: Version, setup: Setup, given: dict[str, Any], chunk: int, graphs: int) -> Fraction:
+def _default_share(version: Version, setup: Setup, given: Mapping[str, Any], chunk: int, graphs: int) -> Fraction:
     refuse_unknown_share(setup)
     server = Server(
         version=version,

@@ -39,7 +39,7 @@ def budget_of(setup: Setup, settings: Settings, stage: Stage) -> Budget:
     first, last = stage.number == 0, stage.numbers[-1].stop == setup.deployment.pp
     rows = overhead_of(setup, settings, traits, len(stage.layers), last=last)
     temporary = temporary_of(setup, settings, traits, first=first, last=last)
-    return Budget(usable_bytes(setup, settings), temporary, total(rows), cache=settings.kv_cache_memory_bytes)
+    return Budget(_usable(setup, settings), temporary, total(rows), cache=settings.kv_cache_memory_bytes)
 
 
 def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Note]:
@@ -85,7 +85,7 @@ def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Not
 
 def _graphs_beside(setup: Setup, settings: Settings, layers: int) -> Iterator[Note]:
     """Graphs that are not charged, where what utilization leaves may be too little for them and a process's context."""
-    memory, usable = setup.gpu.memory_bytes, usable_bytes(setup, settings)
+    memory, usable = setup.gpu.memory_bytes, _usable(setup, settings)
     if graphs_charged(settings) or settings.enforce_eager or memory is None or usable is None:
         return
     graphs, left = graphs_of(setup, settings, layers).row.bytes, memory - usable
@@ -99,10 +99,14 @@ def _graphs_beside(setup: Setup, settings: Settings, layers: int) -> Iterator[No
         )
 
 
-def usable_bytes(setup: Setup, settings: Settings) -> int | None:
+def _usable(setup: Setup, settings: Settings) -> int | None:
+    return usable_bytes(setup, settings.version, settings.kv_cache_memory_bytes)
+
+
+def usable_bytes(setup: Setup, version: tuple[int, ...], stated: int | None) -> int | None:
     """The memory requested: ceil(total x utilization). All of it where the cache's memory is given outright."""
     memory, share = setup.gpu.memory_bytes, setup.utilization
-    if memory is None or settings.kv_cache_memory_bytes is not None:
+    if memory is None or stated is not None:
         return memory
     product = memory * share.numerator
-    return -(-product // share.denominator) if settings.version >= ROUNDED_UP else product // share.denominator
+    return -(-product // share.denominator) if version >= ROUNDED_UP else product // share.denominator

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine
 from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
+from kvcalc.engines.vllm.budget import usable_bytes
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.lora import as_vllm_has
@@ -78,6 +79,11 @@ class Vllm(Engine):
 
     def adapters(self, asked: Lora, model: Model) -> Lora:
         return as_vllm_has(asked, model, parse_version(self.version or VERSIONS[-1]))
+
+    def most_usable(self, setup: Setup) -> int | None:
+        """The memory requested."""
+        stated = self.option("kv-cache-memory-bytes")
+        return usable_bytes(setup, parse_version(self.version or VERSIONS[-1]), stated)
 
     def settle(self, setup: Setup) -> VllmLayout:
         hybrid_manager = not self.option("disable-hybrid-kv-cache-manager")
