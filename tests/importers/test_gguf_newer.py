@@ -9,7 +9,7 @@ import pytest
 from conftest import texts
 from gguf_files import LLAMA, TENSORS, Keys, kinds, write
 
-from kvcalc import load_model
+from kvcalc import KvcalcError, load_model
 from kvcalc.catalogue import find_model
 
 if TYPE_CHECKING:
@@ -48,9 +48,27 @@ SLIDING: Keys = {
     "attention.key_length_mla_swa": 256,
     "attention.value_length_mla_swa": 128,
 }
+COMPRESSED: Keys = {
+    **INDEXER,
+    "block_count": 5,
+    "embedding_length": 1024,
+    "context_length": 8192,
+    "nextn_predict_layers": 1,
+    "attention.head_count": 64,
+    "attention.head_count_kv": 1,
+    "attention.key_length": 512,
+    "attention.value_length": 512,
+    "attention.q_lora_rank": 1024,
+    "attention.sliding_window": 128,
+    "attention.compress_ratios": [0, 4, 128, 4, 0],
+    "rope.dimension_count": 64,
+}
+WAITING = "compressed 64 heads, 512, window 128"
+PER_FOUR = f"{WAITING}, 1 per 4 overlapping, index 128, top 2,048"
 NEWER: dict[str, tuple[Keys, list[str]]] = {
     "mistral4": (LATENTS, ["mla 16 heads, 512+64"] * 4),
     "deepseek32": ({**LATENTS, **INDEXER}, [OWN_INDEX] * 4),
+    "deepseek4": (COMPRESSED, [WAITING, PER_FOUR, f"{WAITING}, 1 per 128", PER_FOUR]),
     "glm-dsa": ({**LATENTS, **INDEXER, "block_count": 8, "nextn_predict_layers": 1}, [OWN_INDEX] * 7),
     "glm-dsa 5.2": (
         {**LATENTS, **INDEXER, "block_count": 7, "context_length": 1048576},
@@ -81,6 +99,12 @@ NEWER: dict[str, tuple[Keys, list[str]]] = {
 def test_newer_architectures_keep_what_llama_cpp_keeps(name: str, tmp_path: Path) -> None:
     keys, expected = NEWER[name]
     assert kinds(write(tmp_path / "model.gguf", name.split(maxsplit=1)[0], keys)) == expected
+
+
+@pytest.mark.parametrize(("ratios", "said"), [([0, 8, 128, 4, 0], "ratios of 4 and 128 only"), ([0, 4], "a list of 2")])
+def test_ratios_that_llama_cpp_does_not_know_are_refused(tmp_path: Path, ratios: list[int], said: str) -> None:
+    with pytest.raises(KvcalcError, match=said):
+        load_model(write(tmp_path / "model.gguf", "deepseek4", {**COMPRESSED, "attention.compress_ratios": ratios}))
 
 
 def test_a_blob_is_known_by_how_it_begins(kvcalc: Kvcalc, tmp_path: Path) -> None:

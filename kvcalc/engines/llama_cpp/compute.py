@@ -33,7 +33,7 @@ from kvcalc.engines.budget import Temporary
 from kvcalc.engines.gated import is_gated
 from kvcalc.engines.llama_cpp.host import largest_on_host
 from kvcalc.engines.llama_cpp.points import VULKAN, Point, reordered, wanted_logits, within_a_state
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, MLAExpanded, Role
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Compressed, GatedDeltaNet, MLAExpanded, Role
 from kvcalc.model.layers import count_layers
 from kvcalc.term import Factor, Product
 from kvcalc.units import MIB
@@ -56,7 +56,8 @@ SEEN = Temporary(Product("temporary", (Factor("seen_in_practice", 500 * MIB, "by
 
 
 def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: bool | None = None) -> Temporary | None:
-    """The compute buffer of a card; None where the model's file lacks the dims for it, or Ollama's engine computes.
+    """The compute buffer of a card; None where the model's file lacks the dims for it, Ollama's
+    engine computes, or attention is compressed.
 
     Args:
         layout: of the model.
@@ -64,7 +65,9 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
         load: what it is asked to hold.
         by_vulkan: whether Vulkan's back end may serve it; None: on cards of AMD and Intel.
     """
-    hidden = None if layout.settings.ollama_new_engine else layout.setup.model.hidden_size
+    kinds = [layer.attention for layer in layout.setup.model.layout.kinds]
+    followed = not (layout.settings.ollama_new_engine or any(isinstance(each, Compressed) for each in kinds))
+    hidden = layout.setup.model.hidden_size if followed else None
     points = None if hidden is None else _points(layout, stage, load, hidden)
     if hidden is None or points is None:
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kvcalc.engines.base import Engine
 from kvcalc.engines.llama_cpp.builds import BUILDS, MOST_SLOTS
+from kvcalc.engines.llama_cpp.compressed import check_compressed
 from kvcalc.engines.llama_cpp.formats import ggml_format
 from kvcalc.engines.llama_cpp.layout import MARGIN, LlamaLayout
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
@@ -17,13 +18,15 @@ from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
-from kvcalc.mechanisms import Cross
+from kvcalc.mechanisms import Compressed, Cross
 from kvcalc.note import Note, note, register
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from fractions import Fraction
+
+    from kvcalc.mechanisms import Mechanism
 
 
 OF_MODEL_ALONE = frozenset({"n-gpu-layers", "n-cpu-moe", "tensor-split", "draft-n"})
@@ -62,8 +65,11 @@ class LlamaCpp(Engine):
     whole_batch: ClassVar[str | None] = "reserves the whole context of every slot at the start"
     utilization: ClassVar[Fraction | None] = None
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-        {"k": ("k", "c_kv", "k_rope", "index_k"), "v": ("v",)}
+        {"k": ("k", "c_kv", "k_rope", "index_k", "kv", "compressed_kv"), "v": ("v",)}
     )
+
+    def places_parts_of(self, mechanism: Mechanism) -> bool:
+        return isinstance(mechanism, Compressed)
 
     def draft_tp(self, asked: int | None, tp: int) -> int:
         if asked not in {None, 1}:
@@ -105,6 +111,7 @@ class LlamaCpp(Engine):
             raise KvcalcError("--dp-attention: llama.cpp has none")
         if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):
             raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
+        check_compressed(setup, settings, self.version or self.versions[-1])
         dropped = drops_windows(setup.model)
         if dropped:
             setup = setup._replace(model=without_windows(setup.model))

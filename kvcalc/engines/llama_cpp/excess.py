@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.content import contents
 from kvcalc.engines.llama_cpp.second_context import idle_cells, second_cache
 from kvcalc.engines.side_by_side import named_draft
+from kvcalc.mechanisms import Role
 from kvcalc.term import Factor, Product, leaves
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _KV = "llama.cpp b11549, src/llama-kv-cache.cpp"
 _SWA = "llama.cpp b11549, src/llama-kv-cache-iswa.cpp"
+_WAITING = "llama.cpp b11549, src/llama-kv-cache-dsv4.cpp, llama_dsv4_comp_state: 1 + n_rs_seq times the rows"
 _STATES = "llama.cpp b11549, src/llama-memory-recurrent.cpp: 1 + n_rs_seq rows of each slot"
 
 
@@ -39,15 +41,22 @@ def excess(layout: LlamaLayout, stage: Stage, load: Load) -> Iterator[Product]:
                 copies = Factor(f"{noun.replace(' ', '_')}s", number, noun)
                 yield Product(f"{label}: {names}, {what}", (*of_all, copies, *content.rows, *content.row), _STATES)
             continue
-        cells = layout.cells(content.layer.span, load)
+        cells = layout.cells_of(content.layer, content.tensors[0], load)
         held = sum(prod(factor.value for factor in part.rows) for part in parts)
         if unused := cells.all - held:
             spare = Factor("further_cells", unused, "cell")
-            what = "cells of a micro-batch and padding" if content.layer.span else "padding of cells"
+            windowed = content.layer.span or (content.tensors[0].last and content.tensors[0].role is Role.CACHE)
+            what = "cells of a micro-batch and padding" if windowed else "padding of cells"
             what = what if not load.shared_prefix else f"{what}, prefix of each slot"
             what = what if not load.mixed else f"{what}, every slot for the longest request"
-            source = _SWA if content.layer.span else _KV
+            source = _SWA if windowed else _KV
             yield Product(f"{label}: {names}, {what}", (*of_all, spare, *content.row), source)
+        if content.tensors[0].role is Role.STATE and (number := layout.settings.state_copies):
+            copies = Factor("drafted_tokens", number, "drafted token")
+            rows = Factor("cells", cells.all, "cell")
+            yield Product(
+                f"{label}: {names}, copies for drafted tokens", (*of_all, copies, rows, *content.row), _WAITING
+            )
         yield from _as_wide_as_the_widest(layout, content, cells)
     if (idle := idle_cells(layout, stage)) is not None and load.sequences:
         yield idle.term(layout.cells(None, load).all)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Mechanism, MLAExpanded, Role
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Compressed, Mechanism, MLAExpanded, Role
 
 if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
@@ -69,7 +69,7 @@ def ggml_format(setup: Setup, settings: Settings, rules: BuildRules) -> CacheFor
 
 def _check_latent(setup: Setup, asked: str, rules: BuildRules) -> None:
     """A latent has K's type alone, and another type for V is refused (src/llama-context.cpp, llama_init_from_model)."""
-    latent = any(isinstance(layer.attention, MLA) for layer in setup.model.layout.kinds)
+    latent = any(isinstance(layer.attention, MLA | Compressed) for layer in setup.model.layout.kinds)
     types = dict(each.split("=", 1) for each in asked.split(",") if "=" in each)
     if not (latent and rules.latent_alike and "v" in types):
         return

@@ -18,7 +18,9 @@ from kvcalc.engines.llama_cpp.second_context import idle_cells, second_cache
 from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
 from kvcalc.engines.settled import Settled
+from kvcalc.mechanisms import Compressed, Role
 from kvcalc.model.layers import count_layers
+from kvcalc.model.span import Window
 from kvcalc.note import Note
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MIB
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from kvcalc.engines.llama_cpp.builds import BuildRules
     from kvcalc.engines.llama_cpp.options import Settings
     from kvcalc.engines.setup import Setup
+    from kvcalc.mechanisms import CachedTensor
+    from kvcalc.model.layers import Layer
     from kvcalc.model.span import Span
     from kvcalc.model.stages import Stage
 
@@ -154,6 +158,22 @@ class LlamaLayout(Settled):
         each = whole if span is None else min(whole, self._window_cells(span, slots, load.context))
         return Cells(each, 1 if unified else load.sequences)
 
+    def cells_of(self, layer: Layer, tensor: CachedTensor, load: Load) -> Cells:
+        """The cells of a tensor: of compressed attention each has its own, and each slot all of them."""
+        if not isinstance(layer.attention, Compressed):
+            return self.cells(layer.span, load)
+        return Cells(self._cells_of_part(tensor, load), load.sequences)
+
+    def _cells_of_part(self, tensor: CachedTensor, load: Load) -> int:
+        """Of one slot, which also with kv-unified has the cells of all (src/llama-kv-cache-dsv4.cpp)."""
+        if tensor.role is Role.STATE and tensor.last is not None:
+            return tensor.last.value
+        together = max(load.tokens, load.context if load.mixed else 0)
+        whole = self._padded(together if self.settings.kv_unified else load.context)
+        if tensor.last is not None:
+            return min(whole, self._window_cells(Window(tensor.last.value), 1, load.context))
+        return self._padded(-(-whole // tensor.tokens_per_row))
+
     def _padded(self, cells: int) -> int:
         return -(-cells // self.pad) * self.pad
 
@@ -175,8 +195,10 @@ class LlamaLayout(Settled):
 
     def states_bytes(self, stage: Stage, load: Load) -> int:
         """What of that are states, with their copies for drafted tokens."""
-        of_layers = (each for each in self._content_rows(stage) if each.constant_rows is not None)
-        one = sum(each.row_bytes * (each.constant_rows or 0) for each in of_layers)
+        rows = self._content_rows(stage)
+        one = sum(each.row_bytes * each.constant_rows for each in rows if each.constant_rows is not None)
+        waiting = (each for each in rows if each.constant_rows is None and each.tensor.role is Role.STATE)
+        one += sum(each.row_bytes * self._cells_of_part(each.tensor, load) for each in waiting)
         return one * load.sequences * (1 + self.settings.state_copies)
 
     def drafting_bytes(self, stage: Stage, load: Load) -> int:
@@ -195,8 +217,18 @@ class LlamaLayout(Settled):
     def rate(self, stage: Stage, load: Load) -> Rate:
         a_token = growing = own = state = 0
         for each in self._content_rows(stage):
-            if each.constant_rows is not None:
-                state += each.row_bytes * each.constant_rows * (1 + self.settings.state_copies)
+            constant = each.constant_rows
+            if isinstance(each.layer.attention, Compressed):
+                if each.tensor.role is not Role.STATE:
+                    cells = self._cells_of_part(each.tensor, Load(1, load.context))
+                    a_token += -(-each.row_bytes // each.tensor.tokens_per_row)
+                    own += each.row_bytes * cells
+                    grown = each.row_bytes if each.tensor.last is None or cells >= load.context else 0
+                    growing += -(-grown // each.tensor.tokens_per_row)
+                    continue
+                constant = self._cells_of_part(each.tensor, load)
+            if constant is not None:
+                state += each.row_bytes * constant * (1 + self.settings.state_copies)
                 continue
             a_token += each.row_bytes
             span = each.layer.span

@@ -44,6 +44,12 @@ RULES = (
         "without key_length_mla keeps the keys and values of every head",
         f"{KV}; {CONTEXT}, llama_init_from_model; src/models/deepseek2.cpp",
     ),
+    Rule(
+        "compressed attention (deepseek4)",
+        "cells of windows as above; ceil(cells / compress_ratio) padded to 256 of entries and an indexer's keys, in "
+        "K's type and without V; what waits in f32; each slot has its own, with kv-unified as many as all together",
+        "src/llama-kv-cache-dsv4.cpp",
+    ),
     Rule("an indexer's keys", "index_head_dim in K's type, in a cache of their own", "src/llama-kv-cache-dsa.cpp"),
     Rule(
         "states",

@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kvcalc.importers.gguf.compressed import deepseek4
 from kvcalc.importers.gguf.latents import glm_dsa, hy_v4, hybrid_latent, indexed, latent, sliding_latent
 from kvcalc.importers.gguf.layers import (
     PATTERN,
@@ -150,6 +151,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **dict.fromkeys(("minicpm3", "plm"), expanded),
         **dict.fromkeys(("kimi-linear", "kimi-k3", "bailingmoe3"), hybrid_latent),
         "deepseek32": indexed,
+        "deepseek4": deepseek4,
         "glm-dsa": glm_dsa,
         "hy_v4": hy_v4,
         "dots3note": sliding_latent,
