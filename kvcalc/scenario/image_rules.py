@@ -14,7 +14,7 @@ from typing import NamedTuple
 from kvcalc.errors import KvcalcError
 
 STEEPEST = 200
-"""Qwen's processors refuse images whose sides differ more."""
+"""Qwen's and GLM's processors refuse images whose sides differ more."""
 
 
 class SmartResize(NamedTuple):
@@ -42,6 +42,41 @@ class SmartResize(NamedTuple):
             rows, columns = (max(1, math.floor(each / scale / side)) for each in (height, width))
         elif rows * columns * side**2 < self.least:
             scale = math.sqrt(self.least / (height * width))
+            rows, columns = (math.ceil(each * scale / side) for each in (height, width))
+        return rows * columns
+
+
+class Frames(NamedTuple):
+    """As a film of a few frames, whose pixels together are scaled into a range; no side is less than a token's.
+
+    transformers/models/glm4v/image_processing_glm4v.py and glm46v/image_processing_glm46v.py, smart_resize.
+
+    Attributes:
+        side: pixels of a token's side: patch_size x merge_size.
+        frames: that an image counts as (temporal_patch_size).
+        least: pixels of all frames (shortest_edge of size).
+        most: likewise (longest_edge).
+    """
+
+    side: int
+    frames: int
+    least: int
+    most: int
+
+    def tokens(self, width: int, height: int) -> int:
+        side = self.side
+        if min(width, height) < side:
+            scale = max(side / height, side / width)
+            width, height = int(width * scale), int(height * scale)
+        if max(width, height) > STEEPEST * min(width, height):
+            raise KvcalcError(f"--image-size: the model's processor refuses sides that differ {STEEPEST} times")
+        rows, columns = round(height / side), round(width / side)
+        pixels = self.frames * rows * columns * side**2
+        if pixels > self.most:
+            scale = math.sqrt(self.frames * height * width / self.most)
+            rows, columns = (max(1, math.floor(each / scale / side)) for each in (height, width))
+        elif pixels < self.least:
+            scale = math.sqrt(self.least / (self.frames * height * width))
             rows, columns = (math.ceil(each * scale / side) for each in (height, width))
         return rows * columns
 
@@ -182,7 +217,7 @@ class Canvas(NamedTuple):
         return 3 + self.each + (tiles * (self.each + 1) if tiles > 1 else 0)
 
 
-Rule = SmartResize | Rows | Fixed | SoftTokens | Padded | Tiles | Canvas
+Rule = SmartResize | Frames | Rows | Fixed | SoftTokens | Padded | Tiles | Canvas
 
 
 @lru_cache

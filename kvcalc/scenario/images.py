@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note
-from kvcalc.scenario.image_rules import Canvas, Fixed, Padded, Rows, Rule, SmartResize, SoftTokens, Tiles
+from kvcalc.scenario.image_rules import Canvas, Fixed, Frames, Padded, Rows, Rule, SmartResize, SoftTokens, Tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,7 @@ MOST_PIXELS = 10**5
 
 QWEN = SmartResize(28, 3136, 12_845_056)
 QWEN_3 = SmartResize(32, 65_536, 16_777_216)
+GLM = Frames(28, 2, 12_544, 9_633_792)
 RULES: Mapping[str, Rule] = {
     "qwen2_vl": QWEN,
     "qwen2_5_vl": QWEN,
@@ -32,6 +33,8 @@ RULES: Mapping[str, Rule] = {
     "qwen3_5": QWEN_3,
     "qwen3_5_moe": QWEN_3,
     "qwen3_omni_moe": SmartResize(32, 3136, 12_845_056),
+    "glm4v": GLM,
+    "glm4v_moe": GLM,
     "gemma3": Fixed(256),
     "gemma3n": Fixed(256),
     "gemma4": SoftTokens(48, 280),
@@ -45,7 +48,8 @@ RULES: Mapping[str, Rule] = {
 }
 """By model_type of config.json; settings as in preprocessor_config.json of Qwen/Qwen2-VL-7B-Instruct,
 Qwen/Qwen2.5-VL-7B-Instruct, Qwen/Qwen2.5-Omni-7B, Qwen/Qwen3-VL-8B-Instruct, Qwen/Qwen3.5-27B,
-Qwen/Qwen3-Omni-30B-A3B-Instruct, google/gemma-3-27b-it (processor_config.json), google/gemma-4-31B-it (likewise),
+Qwen/Qwen3-Omni-30B-A3B-Instruct, zai-org/GLM-4.6V-Flash,
+google/gemma-3-27b-it (processor_config.json), google/gemma-4-31B-it (likewise),
 mistral-community/pixtral-12b, mistralai/Mistral-Small-3.1-24B-Instruct-2503, OpenGVLab/InternVL3_5-8B-HF,
 meta-llama/Llama-4-Scout-17B-16E-Instruct and moonshotai/Kimi-K2.5."""
 

@@ -47,6 +47,17 @@ def test_qwen_resizes_as_its_processor_does(family: str) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("module", ["glm4v/image_processing_glm4v.py", "glm46v/image_processing_glm46v.py"])
+def test_glm_resizes_as_its_processor_does(module: str) -> None:
+    smart_resize = of_transformers(module, "smart_resize")
+    rule: Any = RULES["glm4v"]
+    for width, height in [*SIZES, (27, 27), (20, 2000), (6000, 70), (57, 56), (3103, 1552)]:
+        edges = {"min_pixels": rule.least, "max_pixels": rule.most}
+        high, wide = smart_resize(2, height, width, factor=rule.side, **edges)
+        assert rule.tokens(width, height) == high * wide // rule.side**2
+
+
+@pytest.mark.torch
 @pytest.mark.parametrize("family", ["pixtral", "mistral3"])
 def test_pixtral_resizes_as_its_processor_does(family: str) -> None:
     """processing_pixtral.py: (columns + 1) x rows of what the image is resized to."""
@@ -164,6 +175,8 @@ def test_models_and_mechanisms_are_compared_with_images_and_mixes() -> None:
         ("qwen2.5-vl-7b", "1024x768", 37 * 27),
         ("qwen2-vl-7b", "8000x8000", 128 * 128),
         ("qwen3-vl-8b", "1024x768", 32 * 24),
+        ("glm-4.1v-9b-thinking", "1024x768", 37 * 27),
+        ("glm-4.6v-flash", "4000x4000", 78 * 78),  # two frames of 28 x 78 squared are 9,539,712 pixels
         ("gemma-3-27b", "4000x3000", 256),
         ("mistral-small-3.1-24b-2503", "1540x1540", 55 * 56),
     ],
@@ -181,7 +194,8 @@ def test_images_are_tokens_of_the_context(model: str, size: str, each: int) -> N
     ("model", "given", "message"),
     [
         ("llama-3-8b", {"images": 1, "image_size": "10x10"}, "llama-3-8b is not known .* within --context"),
-        ("glm-4.1v-9b-thinking", {"images": 1, "image_size": "10x10"}, "is not known"),
+        ("lfm2.5-vl-1.6b", {"images": 1, "image_size": "10x10"}, "is not known"),
+        ("glm-4.1v-9b-thinking", {"images": 1, "image_size": "10x9999"}, "sides that differ 200 times"),
         ("gemma-3-27b", {"images": 1}, "go together"),
         ("gemma-3-27b", {"images": 1, "image_size": "10"}, "is not WIDTHxHEIGHT"),
         ("gemma-3-27b", {"images": 1, "image_size": "0x10"}, "is not WIDTHxHEIGHT"),
