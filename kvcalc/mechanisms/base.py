@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, fields
 from enum import Enum
+from functools import cache
 from typing import Any, ClassVar, get_args, get_type_hints
 
 from kvcalc.fields import CHECKED
@@ -227,15 +228,7 @@ class Mechanism(Noun, ABC):
     @classmethod
     def formula_of_kind(cls) -> str:
         """The formula of a layer with every dim given; in brackets the tensors of dims that a layer may lack."""
-        build: Any = cls
-        required, hints = (each.name for each in fields(build) if each.default is MISSING), get_type_hints(cls)
-        least = {tensor.name for tensor in build(**dict.fromkeys(required, _ANY)).cached()}
-        numbers = [each.name for each in fields(build) if int in (hints[each.name], *get_args(hints[each.name]))]
-        numbers = [name for name in numbers if name not in cls.varies]
-        most = build(**dict.fromkeys(numbers, _ANY)).cached()
-        always = in_words(tensor.factors for tensor in most if tensor.name in least)
-        added = [tensor.factors for tensor in most if tensor.name not in least]
-        return f"{always} (+ {in_words(added)})" if added else always
+        return _formula_of_kind(cls)
 
     @property
     def elements_per_token(self) -> int:
@@ -254,3 +247,16 @@ class Mechanism(Noun, ABC):
     def elements(self) -> int:
         """What the formula gives."""
         return self.elements_per_token if self.kept_per == "token" else self.elements_per_sequence
+
+
+@cache
+def _formula_of_kind(build: Any) -> str:
+    """Of a mechanism: types are read as text for it, and an explanation looks at all of them."""
+    required, hints = (each.name for each in fields(build) if each.default is MISSING), get_type_hints(build)
+    least = {tensor.name for tensor in build(**dict.fromkeys(required, _ANY)).cached()}
+    numbers = [each.name for each in fields(build) if int in (hints[each.name], *get_args(hints[each.name]))]
+    numbers = [name for name in numbers if name not in build.varies]
+    most = build(**dict.fromkeys(numbers, _ANY)).cached()
+    always = in_words(tensor.factors for tensor in most if tensor.name in least)
+    added = [tensor.factors for tensor in most if tensor.name not in least]
+    return f"{always} (+ {in_words(added)})" if added else always

@@ -26,7 +26,7 @@ def minimax_m3(config: Config) -> list[ImportedLayer]:
     """sparse_attention_config has a 1 for each layer with an indexer, or layer_types lists them as transformers does.
 
     Raises:
-        KvcalcError: an indexer that keeps values too.
+        KvcalcError: an indexer that keeps values too, or one beside nobody knows how many KV heads.
     """
     heads, layers = usual_heads(config), num_layers(config)
     types = listed_types(config, {FULL, SPARSE})
@@ -43,5 +43,7 @@ def minimax_m3(config: Config) -> list[ImportedLayer]:
             raise config.refusal("sparse_disable_index_value has layers whose indexer keeps values, as no engine does")
     part.ignore("sparse_init_block", "sparse_local_block", "sparse_score_type", "use_sparse_attention")
     index = [(name, part.optional_count(key) or config.count(name)) for name, key in _KEYS.items()]
-    sparse = AttentionBlock(heads.kind, (*heads.fields, *index), heads.reason)
+    groups = [("num_kv_heads", config.count("num_key_value_heads"))]  # an indexer is known beside grouped heads alone
+    own = [field for field in heads.fields if field[0] != "num_kv_heads"]
+    sparse = AttentionBlock("gqa", (*own, *groups, *index), heads.reason)
     return [ImportedLayer((sparse if kind == SPARSE else heads,)) for kind in types]
