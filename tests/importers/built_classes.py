@@ -78,3 +78,17 @@ def built_parameters(values: dict[str, Any]) -> int:
         )
     has_no_head = model_type in TEXT_MODELS and not getattr(config, "tie_word_embeddings", False)
     return int(parameters + (config.vocab_size * config.hidden_size if has_no_head else 0))
+
+
+def built_wrapper(values: dict[str, Any]) -> tuple[str, int]:
+    """The file that the class of a wrapper writes of these values, and its parameters."""
+    import torch  # noqa: PLC0415  # slow to import
+    import transformers  # noqa: PLC0415  # only here
+    from transformers.initialization import no_init_weights  # noqa: PLC0415  # only here
+
+    config = configuration(values)
+    with torch.device("meta"), no_init_weights():
+        auto: Any = transformers.AutoModelForMultimodalLM
+        model = auto.from_config(config)
+        model.tie_weights()  # left out with the initial values
+    return str(config.to_json_string(use_diff=False)), sum(each.numel() for each in model.parameters())

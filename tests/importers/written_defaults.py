@@ -40,10 +40,27 @@ vocab_size_per_layer_input
 """
 """Whose absence means something to a reader."""
 
+_OF_TOWERS = """
+conv_kernel_size d_model depth downsample_hidden_size embed_dim encoder_ffn_dim encoder_layers image_size in_channels
+mlp_ratio norm_type num_channels num_mel_bins num_patches num_position_embeddings
+out_hidden_size output_dim output_proj_dims patch_size pos_emb_height pos_emb_width position_embedding_size
+projection_dim projector_input_dim projector_output_dim spatial_merge_size temporal_patch_size
+use_absolute_position_embeddings use_mean_pooling vision_output_dim vision_use_head
+head_dim hidden_size intermediate_size max_source_positions num_attention_heads num_hidden_layers num_key_value_heads
+"""
+"""Of encoders for images and sound."""
+
+TOWERS = """
+clip_vision_model gemma4_audio gemma4_vision glm4v_vision idefics3_vision internvl_vision kimi_k25_vision
+llama4_vision_model pixtral qwen2_5_vl_vision qwen2_audio_encoder
+qwen2_vl_vision qwen3_5_vision qwen3_asr_encoder qwen3_vl_vision siglip2_vision_model siglip_vision_model
+voxtral_encoder
+"""
+
 
 def of_class(config: Any, model_type: str) -> dict[str, Any]:
     """Those of a class, before it works out some from others."""
-    spelled = {*_KEYS.split(), *SPELLINGS.get(model_type, {})}
+    spelled = {*(_OF_TOWERS if model_type in TOWERS.split() else _KEYS).split(), *SPELLINGS.get(model_type, {})}
     found = {key: getattr(config, key, None) for key in sorted(spelled)}
     return {key: value for key, value in found.items() if type(value) in (int, str, bool) and value is not False}
 
@@ -52,9 +69,9 @@ def written() -> dict[str, dict[str, Any]]:
     """Of every family that has a class."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow
 
-    classes = {each: CLASSES.get(each, each) for each in FAMILIES}
+    names = {each: CLASSES.get(each, each) for each in (*FAMILIES, *TOWERS.split())}
     return {
-        each: of_class(CONFIG_MAPPING[name], each) for each, name in sorted(classes.items()) if name in CONFIG_MAPPING
+        each: of_class(CONFIG_MAPPING[name], each) for each, name in sorted(names.items()) if name in CONFIG_MAPPING
     }
 
 

@@ -102,15 +102,15 @@ def checkpoint_of(
     return Checkpoint(tuple(fields), notes)
 
 
-def key_beside_text(outer: Mapping[str, Any]) -> str | None:
-    """The key that describes something beside the text model, whose parameters are not counted here; None without."""
+def keys_beside_text(outer: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that describe something beside the text model; the part around which there is more comes last."""
     found = [
         key
         for key, value in outer.items()
         if (isinstance(value, dict) and key.endswith("_config") and key not in _PARTS_OF_TEXT)
         or (value and _SENSES.search(key) and not _WORDS_FOR_THEM.search(key))
     ]
-    return min(found, key=TEXT_PARTS.__contains__, default=None)  # the part around which there is more comes last
+    return tuple(sorted(found, key=TEXT_PARTS.__contains__))
 
 
 def _notes_of_class(config: Config, above: Above, counted: Counted | None, beside: Beside | None) -> Iterator[Note]:

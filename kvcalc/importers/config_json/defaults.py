@@ -36,6 +36,10 @@ _OTHERWISE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "iquestloopcoder": {"loop_num": 2, "loop_window_size": 64},
         "plamo": {"n_shared_head": 8},
         "gated_deltanet": {"num_heads": 6, "head_dim": 256, "expand_v": 2, "conv_size": 4},
+        "qwen3_vl_vision": {"deepstack_visual_indexes": [8, 16, 24]},
+        "internvl_vision": {"image_size": [448, 448], "patch_size": [14, 14]},
+        "kimi_k25_vision": {"num_channels": 3},
+        "gemma4_audio": {"subsampling_conv_channels": [128, 32]},
         "delta_net": {"num_heads": 16, "expand_k": 1, "expand_v": 1, "conv_size": 4},
     }
 )

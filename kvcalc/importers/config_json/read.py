@@ -9,7 +9,7 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.importers.config import BY_TYPE
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers, head_of
 from kvcalc.importers.config_json.cache_keys import SYNONYMS, cache_keys, repeated_keys
-from kvcalc.importers.config_json.checkpoint import Beside, checkpoint_of, key_beside_text
+from kvcalc.importers.config_json.checkpoint import Beside, checkpoint_of, keys_beside_text
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_formats import as_config
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvcalc.importers.config import Config
+    from kvcalc.importers.config_json.architectures import Above
     from kvcalc.importers.config_json.parameters import Counted
     from kvcalc.importers.config_json.quantisation import Quantisation
+    from kvcalc.importers.imported_layer import ImportedLayer
     from kvcalc.importers.safetensors import Headers
 
 
@@ -70,15 +72,14 @@ def import_config(
     sizes |= dict(rotary_fields(config, layers, sizes.get("max_context")))
     if layers[0].unreached_window is not None:
         sizes["unreached_window"] = layers[0].unreached_window
-    tied = "tie_word_embeddings" in sizes and sizes["tie_word_embeddings"].value
+    tied = sizes["tie_word_embeddings"].value if "tie_word_embeddings" in sizes else None
     above = above_layers(config, outer)
     if not isinstance(above, OutputHead):
         sizes.pop("tie_word_embeddings", None)  # it would mean that there is an output head
-    beside = key_beside_text(
-        {key: value for key, value in outer.items() if (assumed or {}).get(key, value) is not None}
-    )
-    of_text = count_parameters(config, layers, above, tied=tied)
-    counted = None if beside is not None else of_text
+    described = {key: value for key, value in outer.items() if (assumed or {}).get(key, value) is not None}
+    counted, beside = _counted(config, described, layers, above, tied)
+    if counted is not None and counted.towers:
+        sizes["tower_parameters"] = Sourced(counted.towers, "counted, tensor by tensor")
     if "mtp_layers" in sizes:
         from kvcalc.importers.config_json.parameters.mtp import mtp_parameters  # noqa: PLC0415  # for start-up time
 
@@ -90,14 +91,15 @@ def import_config(
 
         refuse_missing_layers(headers.tensors, layers, shown)
         block = scale_block(config, asked)
-        weights = weights_of(headers.tensors, len(layers), head=head_of(above, tied=tied), shown=shown, block=block)
+        weights = weights_of(
+            headers.tensors, len(layers), head=head_of(above, tied=bool(tied)), shown=shown, block=block
+        )
     parts: tuple[WeightPart, ...] = weights.parts if weights else ()
     stored = None
     if weights is None and counted is not None and asked is not None and asked.weights:
         known = {key: given.value for key, given in (("name", named), *sizes.items())}
         stored, parts = _by_settings(config, {**known, "layers": grouped(layers)}, counted, asked)
-    more = Beside(beside, of_text) if beside else None
-    checkpoint = checkpoint_of(config, asked, counted, weights, above, more, stored)
+    checkpoint = checkpoint_of(config, asked, counted, weights, above, beside, stored)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.ignore(*repeated_keys(config.values, layers))
     refuse_unread_keys(config, cache_keys, SYNONYMS)
@@ -111,6 +113,21 @@ def import_config(
         raise config.refusal(str(error)) from error
     notes = (*assumption_notes(config), *checkpoint.notes)
     return ImportedModel(model, fields, layers, notes, f"a config.json of {model_type}")
+
+
+def _counted(
+    config: Config, outer: Mapping[str, Any], layers: tuple[ImportedLayer, ...], above: Above, tied: bool | None
+) -> tuple[Counted | None, Beside | None]:
+    """The parameters where they are counted; else what is beside the text model, if that is why they are not."""
+    beside, of_text = keys_beside_text(outer), count_parameters(config, layers, above, tied=bool(tied))
+    if not beside:
+        return of_text, None
+    if of_text is not None and tied is not None:
+        from kvcalc.importers.config_json.parameters.towers import tower_parameters  # noqa: PLC0415  # for start-up time
+
+        if (towers := tower_parameters(config, outer, set(beside))) is not None:
+            return of_text.with_towers(towers), None
+    return None, Beside(beside[0], of_text)
 
 
 def _by_settings(

@@ -58,6 +58,14 @@ SPELLINGS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "plamo3": _named(sliding_window="window_size"),
         "transformer": _named(heads="num_heads", num_key_value_heads="num_kv_heads", sliding_window="window_size"),
         "phi3small": _named("", "", "", "ff_intermediate_size"),
+        "kimi_k25_vision": _named(
+            "vt_hidden_size",
+            "vt_num_attention_heads",
+            "vt_num_hidden_layers",
+            "vt_intermediate_size",
+            pos_emb_height="init_pos_emb_height",
+            pos_emb_width="init_pos_emb_width",
+        ),
     }
 )
 

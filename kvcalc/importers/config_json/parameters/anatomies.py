@@ -194,9 +194,14 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
 )
 
 
+_FLAT: Mapping[str, str] = {"qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text"}
+"""Types of files whose text model has no part of its own."""
+
+
 def anatomy_of(config: Config) -> Anatomy | None:
     """That of a family; in some, attention and feed-forward block may share a norm."""
-    found, one = ANATOMIES.get(config.model_type), _SHARED_NORM.get(config.model_type)
+    found = ANATOMIES.get(_FLAT.get(config.model_type, config.model_type))
+    one = _SHARED_NORM.get(config.model_type)
     return found if found is None or one is None else found._replace(norms=1 if one(config) else 2)
 
 

@@ -32,15 +32,21 @@ if TYPE_CHECKING:
 
 
 class Counted(NamedTuple):
-    """Parameters of a model without towers.
+    """Parameters of a model.
 
     Attributes:
         parameters: all.
-        active: those that a token passes through, with the embedding and the output head.
+        active: those that a token passes through, with the embedding, the output head and towers.
+        towers: of all, those of encoders for images and sound.
     """
 
     parameters: int
     active: int
+    towers: int = 0
+
+    def with_towers(self, towers: int) -> Counted:
+        """The same model with towers."""
+        return Counted(self.parameters + towers, self.active + towers, towers)
 
 
 def count_parameters(config: Config, layers: Sequence[ImportedLayer], above: Above, *, tied: bool) -> Counted | None:
