@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.dialect import Dialect, Figure, Unit
+from kvcalc.logs.folding import folded_at, unfolded
 from kvcalc.logs.llama_cpp import LLAMA_CPP
 from kvcalc.logs.log_text import lines_of, read_text
 from kvcalc.logs.reader import read_lines
@@ -15,7 +16,7 @@ from kvcalc.logs.tensorrt_llm import TENSORRT_LLM
 from kvcalc.logs.vllm import VLLM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 DIALECTS: Mapping[str, Dialect] = {each.engine: each for each in (VLLM, SGLANG, LLAMA_CPP, TENSORRT_LLM)}
@@ -45,10 +46,16 @@ def read_log_text(text: str, engine: str | None = None) -> ServerLog:
         KvcalcError: it holds no line that an engine is known to print.
     """
     dialects = [each for name, each in DIALECTS.items() if engine in (None, name)]
-    found = [log for each in dialects if (log := read_lines(lines_of(text), each)) is not None]
+    width = folded_at(lines_of(text))
+    found = [log for each in dialects if (log := read_lines(_lines(text, each, width), each)) is not None]
     if not found:
         raise KvcalcError(*_nothing_known(dialects))
     return max(found, key=lambda log: len(log.printed))
+
+
+def _lines(text: str, dialect: Dialect, width: int | None) -> Iterator[str]:
+    lines = lines_of(text)
+    return unfolded(lines, width) if width is not None and dialect.wraps else lines
 
 
 def _nothing_known(dialects: list[Dialect]) -> list[str]:

@@ -5,15 +5,15 @@ A log is a stranger's file: how much of it is read is bounded, and so is the len
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.files import read_bytes
+from kvcalc.logs.collected import written
+from kvcalc.logs.marked_up import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,8 @@ MAX_LINE = 16 * 1024
 """Characters of a line that are read. The longest line of a start is its configuration, some 10,000."""
 STDIN = "-"
 
-_LINE = re.compile(r"[^\r\n]+")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_MESSAGES = ("log", "message", "msg", "MESSAGE")
-"""Keys of a line in JSON that hold what was written: of Docker, of Kubernetes' collectors, of vLLM and of systemd."""
 _UTF_16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 """What PowerShell writes where output is redirected, by its first bytes."""
 
@@ -63,19 +60,8 @@ def read_text(file: str | Path) -> LogText:
 
 def lines_of(text: str) -> Iterator[str]:
     """Its lines without what only terminals and collectors want; progress bars overwrite lines, and each is one."""
-    for found in _LINE.finditer(text):
-        line = found[0][:MAX_LINE]
-        if line.startswith("{"):
-            line = _message(line)
+    for whole in written(text):
+        line = whole[:MAX_LINE]
         if "\x1b" in line:
             line = _ESCAPES.sub("", line)
-        yield from _CONTROLS.sub("\n", line).split("\n") if "\n" in line else [_CONTROLS.sub(" ", line)]
-
-
-def _message(line: str) -> str:
-    """What an object of JSON says was written; the line itself where it is none."""
-    with suppress(ValueError, RecursionError):
-        held = json.loads(line)
-        if isinstance(held, dict):
-            return next((held[key] for key in _MESSAGES if isinstance(held.get(key), str)), line)
-    return line
+        yield plain(_CONTROLS.sub(" ", line))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from kvcalc.logs.arguments import command_pairs, first_word, plain_number, printed_pairs
+from kvcalc.logs.folding import LEVEL
 from kvcalc.logs.server_log import Printed, ServerLog
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Iterator
 
     from kvcalc.logs.dialect import Dialect, LogLine, Minor
@@ -33,7 +34,11 @@ DRAFT = "draft's "
 _SERVES = {"tokens", "concurrency"}
 """What is printed only of a start that works: of one that failed before, it is another try."""
 
-_LEVEL = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+_OF_CACHE = {
+    *("tokens", "blocks", "concurrency", "cache memory", "keys", "keys and values", "both pools", "states"),
+    *("KV buffer", "RS buffer", "Ollama's kv cache"),
+}
+"""Figures of which an engine prints one when its cache stands: a start without them is not over, or was ended."""
 
 _STRENGTH = {"command": 1, "settings": 2}
 """What an engine prints of its settings wins over the command line, and what it printed last wins."""
@@ -53,6 +58,11 @@ class _Start:
         self.refused: str | None = None
         self.metadata: dict[str, str] = {}
         self.draft = False
+
+    @property
+    def is_through(self) -> bool:
+        """Whether it printed something of its cache, or why there is none."""
+        return self.refused is not None or not _OF_CACHE.isdisjoint(self.printed)
 
     def narrow(self, known_line: LogLine) -> None:
         """Notes which versions print such a line; one that contradicts the others, as forks have, changes nothing."""
@@ -78,7 +88,9 @@ class _Start:
 
 
 def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
-    """The last start in a log that printed a figure, else the last; None where no line is known.
+    """The last start in a log that got as far as its cache, else that printed a figure, else the last.
+
+    None where no line is known.
 
     Args:
         lines: of the log.
@@ -103,7 +115,9 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
                 _note(starts[-1], found, dialect, line)
     if not known:
         return None
-    last = next((each for each in reversed(starts) if each.printed or each.refused), starts[-1])
+    backwards = starts[::-1]
+    last = next((each for each in backwards if each.is_through), None)
+    last = last or next((each for each in backwards if each.printed), starts[-1])
     printed = {name: tuple(values) for name, values in last.printed.items()}
     return ServerLog(
         engine=dialect.engine,
@@ -131,7 +145,7 @@ def _joined(lines: Iterable[str], anchors: tuple[str, ...], *, wraps: bool) -> I
             if any(anchor in line for anchor in anchors):
                 yield line, 0
             continue
-        begins = _LEVEL.search(line) is not None
+        begins = LEVEL.search(line) is not None
         if begins or wrapped >= MAX_WRAPPED:
             before, whole, wrapped = "", line, 0 if begins else wrapped
         else:
@@ -174,7 +188,7 @@ def _note_of_start(start: _Start, group: str, text: str) -> None:
         case "version":
             start.version = start.version or text.removeprefix("v")
         case "model":
-            start.model = start.model or text
+            start.model = start.model or text.rstrip("\"',")  # of a list, or a table's cell
         case "device":
             start.device = start.device or text.replace("_", " ")
 

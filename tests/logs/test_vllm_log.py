@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import textwrap
 from fractions import Fraction
 from functools import partial
@@ -129,6 +131,53 @@ def docker(text: str) -> str:
     return "".join(json.dumps({"log": f"{line}\n", "stream": "stderr"}) + "\n" for line in text.splitlines())
 
 
+def in_a_field(text: str) -> str:
+    return "".join(
+        json.dumps({"insertId": "x", "jsonPayload": {"message": line, "pid": 3}}) + "\n" for line in text.splitlines()
+    )
+
+
+def in_an_object_within_one(text: str) -> str:
+    """As vLLM logs in JSON, in a container."""
+    inner = (json.dumps({"levelname": "INFO", "message": line}) for line in text.splitlines())
+    return "".join(json.dumps({"log": f"{each}\n", "kubernetes": {"pod_name": "x"}}) + "\n" for each in inner)
+
+
+def behind_a_stamp(text: str) -> str:
+    return "".join(f"vllm-1  | {json.dumps({'level': 'info', 'msg': line})}\n" for line in text.splitlines())
+
+
+def in_an_array(text: str) -> str:
+    """As Google's console exports it."""
+    return json.dumps([{"textPayload": line, "labels": {"a": "b"}} for line in text.splitlines()], indent=2)
+
+
+def in_part_of_an_array(text: str) -> str:
+    return in_an_array(text)[2:-2]
+
+
+def as_one_string(text: str) -> str:
+    return json.dumps(text)
+
+
+def on_a_page(text: str) -> str:
+    return f"<pre><code>{html.escape(text)}</code></pre>".replace("\n", "<br>\n")
+
+
+def in_markdown(text: str) -> str:
+    escaped = re.sub(r"([_*\[\]])", r"\\\1", text)
+    return "".join(f"> **{line}**\n" for line in escaped.splitlines())
+
+
+def by_a_typesetter(text: str) -> str:
+    return text.replace("'", "\u2019").replace(" ", "\u00a0")
+
+
+def without_escapes(text: str) -> str:
+    """Of colours the parameters are left."""
+    return text.replace("\x1b", "")
+
+
 def between_progress_bars(text: str) -> str:
     return "".join(f"Loading:  40%|####   | 2/5\rLoading: 100%|#######| 5/5\r\n{line}\n" for line in text.splitlines())
 
@@ -137,7 +186,25 @@ ALL = [vllm_start_ups.V0_6_6, vllm_start_ups.V0_10_2, vllm_start_ups.V0_19, vllm
 
 
 @pytest.mark.parametrize("text", ALL)
-@pytest.mark.parametrize("put_around", [compose, kubernetes, docker, between_progress_bars])
+@pytest.mark.parametrize(
+    "put_around",
+    [
+        compose,
+        kubernetes,
+        docker,
+        in_a_field,
+        in_an_object_within_one,
+        behind_a_stamp,
+        in_an_array,
+        in_part_of_an_array,
+        as_one_string,
+        on_a_page,
+        in_markdown,
+        by_a_typesetter,
+        without_escapes,
+        between_progress_bars,
+    ],
+)
 def test_what_collectors_put_around_lines_changes_nothing(put_around: object, text: str) -> None:
     assert callable(put_around)
     assert read_log_text(put_around(text)) == read_log_text(text)
@@ -161,6 +228,27 @@ def test_the_last_start_with_figures_counts() -> None:
     )
     assert (log.starts, log.version) == (3, "0.31.0")
     assert figures(log)["tokens"] == ["111,111"]
+
+
+def test_a_start_that_is_not_over_does_not_count() -> None:
+    """One that loads weights after one that has a cache; a start that fails says so, and does."""
+    loading = "".join(vllm_start_ups.V0_31.splitlines(keepends=True)[:7]).replace("15.0 GiB", "14.0 GiB")
+    log = read_log_text(vllm_start_ups.V0_19 + loading)
+    assert (log.starts, log.version) == (2, "0.19.0")
+    assert figures(read_log_text(loading)) == {"weights": ["14.0 GiB"]}
+    assert read_log_text(vllm_start_ups.V0_19 + vllm_start_ups.DOES_NOT_FIT).refused
+
+
+@pytest.mark.parametrize("width", [80, 100, 132])
+@pytest.mark.parametrize("text", ALL)
+def test_lines_that_a_terminal_has_folded_are_read(text: str, width: int) -> None:
+    """It breaks words too, and copying drops spaces at its edge."""
+    seen = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    rows = [line[at : at + width].rstrip() for line in seen.splitlines() for at in range(0, len(line), width)]
+    found, whole = read_log_text("\n".join(rows)), read_log_text(seen)
+    assert figures(found) == figures(whole)
+    assert (found.model, found.version, found.device) == (whole.model, whole.version, whole.device)
+    assert found.settings == whole.settings
 
 
 def wrapped(text: str, width: int) -> str:

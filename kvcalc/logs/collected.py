@@ -1,0 +1,101 @@
+"""Lines of a log that a collector keeps in objects of JSON: one on each line, many in an array, or spread over lines.
+
+What an object says was written is looked for by the keys that collectors use, also within other objects of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEYS = (
+    "log",
+    "message",
+    "msg",
+    "textpayload",
+    "logmessage",
+    "logentry",
+    "@message",
+    "text",
+    "line",
+    "event",
+    "body",
+    "stringvalue",
+    "content",
+)
+"""Keys, in lower case, that hold what was written: of Docker, of Kubernetes' collectors, of vLLM's own, of systemd; of
+Google, Azure, AWS; of loguru and structlog; of Loki, OpenTelemetry and Datadog."""
+MAX_DEPTH = 4
+"""Objects within objects that are looked into."""
+MAX_OBJECT = 64 * 1024
+"""Characters of a line that is read as an object: a message has half as many at most, and escapes."""
+
+_LINE = re.compile(r"[^\r\n]+")
+_PAIR = re.compile(r'\s*"([\w@]{1,32})"\s*:\s*("(?:[^"\\]|\\.)*")\s*,?\s*')
+
+
+def written(text: str) -> Iterator[str]:
+    """The lines of a text, each as it was written before a collector took it."""
+    for whole in _of_an_array(text) or (text,):
+        for found in _LINE.finditer(whole):
+            line = found[0]
+            if ("}" in line[-3:] and '{"' in line) or line.startswith("{"):
+                yield from _LINE.findall(_of_a_line(line[:MAX_OBJECT]))
+            elif line.lstrip(" \t").startswith('"') and (pair := _PAIR.fullmatch(line[:MAX_OBJECT])) is not None:
+                yield from _LINE.findall(_of_a_pair(pair))
+            else:
+                yield line
+
+
+def _of_an_array(text: str) -> list[str]:
+    """What each object of an array says, or a string that is all of the text; empty where the text is neither."""
+    if text.lstrip()[:1] not in {"[", '"'}:
+        return []
+    with suppress(ValueError, RecursionError):
+        held = json.loads(text)
+        if isinstance(held, str):
+            return [held]
+        if isinstance(held, list):
+            return [said for each in held if (said := each if isinstance(each, str) else _said(each)) is not None]
+    return []
+
+
+def _of_a_line(line: str) -> str:
+    """What an object at a line's end says; the line itself where it is none."""
+    with suppress(ValueError, RecursionError):
+        said = _said(json.loads(line[line.index("{") :].rstrip().removesuffix(",")))
+        if said is not None:
+            return said
+    return line
+
+
+def _of_a_pair(pair: re.Match[str]) -> str:
+    with suppress(ValueError):
+        if pair[1].lower() in KEYS:
+            return str(json.loads(pair[2]))
+    return pair[0]
+
+
+def _said(held: object, depth: int = MAX_DEPTH) -> str | None:
+    """What an object says was written: by its own keys, else by those of objects in it."""
+    if not isinstance(held, dict) or not depth:
+        return None
+    by_key = {key.lower(): value for key, value in held.items()}
+    for key in KEYS:
+        value = by_key.get(key)
+        if isinstance(value, str):
+            return _within(value, depth)
+    return next((said for value in by_key.values() if (said := _said(value, depth - 1)) is not None), None)
+
+
+def _within(said: str, depth: int) -> str:
+    """What was written where it is an object again, as text."""
+    if said.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            return _said(json.loads(said), depth - 1) or said
+    return said
