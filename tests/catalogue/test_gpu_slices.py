@@ -39,6 +39,21 @@ def test_memory_and_multiprocessors_are_as_listed(name: str, gib: float, multipr
     assert (found.name, found.multiprocessors, found.slices) == (name, multiprocessors, number)
 
 
+@pytest.mark.parametrize(
+    ("card", "profiles"),
+    [
+        ("gb300", "1g.35gb 7, 1g.70gb 4, 2g.70gb 3, 3g.139gb 2, 4g.139gb 1, 7g.278gb 1"),  # device 31C2 and below
+        ("h200-nvl", "1g.18gb 7, 1g.35gb 4, 2g.35gb 3, 3g.71gb 2, 4g.71gb 1, 7g.141gb 1"),  # 233B, as H200's 2335
+        ("b300", "1g.34gb 7, 1g.67gb 4, 2g.67gb 3, 3g.135gb 2, 4g.135gb 1, 7g.269gb 1"),
+    ],
+)
+def test_profiles_are_those_of_mig_parted(card: str, profiles: str) -> None:
+    """NVIDIA/mig-parted deployments/systemd/config-default.yaml at bd7160f4."""
+    found = [find_gpu(name) for name in slice_names(card)]
+    assert ", ".join(f"{each.name.partition(':')[2]} {each.slices}" for each in found) == profiles
+    assert all(each.memory_bytes is None for each in found), "nobody has shown what nvidia-smi lists"
+
+
 def test_no_slice_has_more_than_its_share() -> None:
     """Nor do all that a card has of one kind have more than the card; none is part of `all`."""
     names = [name for gpu in shipped_gpus() for name in slice_names(gpu.name)]
