@@ -80,7 +80,7 @@ def command_flags(
         wanted: names of options; `--no-NAME` is the opposite of one of them.
         flags: the names that short flags stand for.
         switches: names of options without a value, unless it is true or false.
-        lists: names of options with several values, of which the first is kept.
+        lists: names of options with several values, which are joined with commas.
     """
     found, others, index = [], [], 0
     while index < len(words):
@@ -100,7 +100,7 @@ def command_flags(
             value = after if has_value else "True"
             index += has_value
         while name in lists and index < len(words) and not words[index].startswith("-"):
-            index += 1
+            value, index = f"{value},{words[index]}", index + 1
         found.append(Flag(typed, positive, "False") if off else Flag(typed, name, value[:MAX_VALUE]))
     return found, others
 

@@ -102,6 +102,14 @@ def test_vllm_has_slots_for_each_expert_of_a_rank_and_for_the_router(tp: int, ep
     assert sum(routed.values()) == 2 * 48 * (2 * w13 + w2)
 
 
+def test_sglang_has_eight_slots_for_what_it_is_told() -> None:
+    """init_buffers of 0.5.23: of qkv_proj A (slots, 3 rank, hidden) and B (slots, (32 + 2 x 8) x 128 / tp, rank)."""
+    rows = beside("llama-3.1-8b", engine="sglang", lora=16, lora_modules="q_proj,k_proj,v_proj", tp=4)
+    assert sum(rows.values()) == 2 * 32 * 8 * 16 * (3 * 4096 + (32 + 2 * 8) * 128 // 4)
+    every = beside("llama-3.1-8b", engine="sglang", lora=16)
+    assert sum(every.values()) == 2 * 8 * LINEAR
+
+
 def test_vllm_has_shared_experts_and_no_tables_of_glm() -> None:
     """GLM-4.5-Air: 45 layers of 128 experts and a shared one of 1,408, after one of 10,944; class without tables."""
     rows = beside("glm-4.5-air", engine="vllm@0.31.0", lora=16, tp=2)
@@ -160,6 +168,9 @@ REFUSED = [
     ("qwen3-30b-a3b-fp8", {"lora": 16, "engine": "vllm"}, "--engine exact"),
     ("llama-3.1-8b", {"lora": 16, "lora_modules": "experts"}, "has no 'experts'"),
     ("nvidia-nemotron-3-super-120b-a12b-bf16", {"lora": 16}, "--reserve lora=SIZE"),
+    ("qwen3-30b-a3b", {"lora": 16, "engine": "sglang"}, "--engine exact counts adapters"),
+    ("llama-3.1-8b", {"lora": 16, "engine": "sglang", "lora_modules": "q_proj,o_proj"}, "name k_proj too"),
+    ("llama-3.1-8b", {"lora": 16, "engine": "sglang", "lora_modules": "lm_head"}, "leave them out"),
 ]
 
 

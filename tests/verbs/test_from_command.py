@@ -227,6 +227,10 @@ REFUSED = [
     ("vllm serve Qwen/Qwen3-8B --dtype bf16", "known are bfloat16"),
     ("vllm serve Qwen/Qwen3-8B --speculative-config.method ngram", "as one object in JSON"),
     ("sglang serve --model-path Qwen/Qwen3-8B --enable-lora", "give --max-lora-rank"),
+    (
+        "sglang serve --model-path Qwen/Qwen3-8B --enable-lora --max-lora-rank 8 --lora-target-modules all",
+        "name the modules (q_proj k_proj",
+    ),
     ("trtllm-serve Qwen/Qwen3-8B --extra_llm_api_options o.yaml", "put them into the line"),
     (f"llama-server -hf {GGUF} -c 8k", "--from-command: -c: '8k'"),
     (f"llama-server -hf {GGUF} -sm row -ts 1,1", "--split-mode row"),

@@ -395,7 +395,16 @@ BESIDE: list[tuple[str, str, dict[str, Any], str]] = [
         "sglang",
         "llama-3.1-8b",
         {"lora": 16},
-        "--enable-lora --max-lora-rank 16 --lora-target-modules all --max-loras-per-batch 8",
+        (
+            "--enable-lora --max-lora-rank 16 --lora-target-modules q_proj k_proj v_proj o_proj gate_proj up_proj "
+            "down_proj --max-loras-per-batch 8"
+        ),
+    ),
+    (
+        "sglang",
+        "qwen3-8b",
+        {"lora": 16, "max_loras": 2, "lora_modules": "v_proj,q_proj,k_proj"},
+        "--max-lora-rank 16 --lora-target-modules q_proj k_proj v_proj --max-loras-per-batch 2",
     ),
     (
         "llama-server",

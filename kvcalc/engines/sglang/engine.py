@@ -11,6 +11,7 @@ from kvcalc.engines.sglang.budget import left_free
 from kvcalc.engines.sglang.defaults import VERSIONS, parse_version
 from kvcalc.engines.sglang.drafting import refuse_draft
 from kvcalc.engines.sglang.layout import SglangLayout
+from kvcalc.engines.sglang.lora import as_sglang_has
 from kvcalc.engines.sglang.model_types import DIVIDED_TOWERS
 from kvcalc.engines.sglang.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.sglang.rules import RULES
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.engines.lora import Lora
     from kvcalc.model.model import Model
-
-LORA_SLOTS = 8
 
 
 @noun
@@ -59,9 +58,8 @@ class Sglang(Engine):
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:
         return deployment.tp > 1 and model.model_type in DIVIDED_TOWERS
 
-    def adapters(self, asked: Lora, model: Model) -> Lora:  # noqa: ARG002  # the interface's
-        """max_loras_per_batch of sglang/srt/server_args.py, filled or not (sglang/srt/lora/mem_pool.py)."""
-        return asked._replace(slots=asked.slots or LORA_SLOTS)
+    def adapters(self, asked: Lora, model: Model) -> Lora:
+        return as_sglang_has(asked, model)
 
     def most_usable(self, setup: Setup) -> int | None:
         """All but what mem-fraction-static leaves free."""

@@ -30,6 +30,7 @@ SGLANG = CommandLine(
             "enable_lora": "enable lora",
             "max_lora_rank": "--lora",
             "max_loras_per_batch": "--max-loras",
+            "lora_target_modules": "--lora-modules",
         }
     ),
     flags=MappingProxyType({}),
@@ -61,7 +62,6 @@ SGLANG = CommandLine(
             "cpu_offload_gb": OFF,
             "json_model_override_args": (*NOTHING, "{}"),
             "lora_paths": NOTHING,
-            "lora_target_modules": ("all", *NOTHING),
             "dcp_size": ONE,
             "decode_context_parallel_size": ONE,
             "attn_cp_size": ONE,

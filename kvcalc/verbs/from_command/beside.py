@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.engines.sglang.lora import SLOTS
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.launchers import OPTION
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 OF_VLLM = {"rank": "16", "slots": "1"}
 """max_lora_rank and max_loras where nobody says (vllm/config/lora.py)."""
-SLOTS_OF_SGLANG = "8"
-"""max_loras_per_batch likewise (sglang/srt/server_args.py)."""
+_PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+"""sglang/srt/lora/utils.py: what a matrix is made of."""
 _CONFIG = {"method", "model", "num_speculative_tokens", "draft_tensor_parallel_size"}
 _MOST_SHOWN = 60
 _CHAINS = {"EAGLE", "NEXTN", "EAGLE3", "STANDALONE"}
@@ -37,15 +38,24 @@ def said_beside(engine: str, settings: Mapping[str, str]) -> dict[str, Any]:
 def _adapters(engine: str, settings: Mapping[str, str]) -> dict[str, Any]:
     if settings.get("enable lora", "false").lower() != "true":
         return {}
-    rank = settings.get("--lora") or (OF_VLLM["rank"] if engine == "vllm" else None)
-    if rank is None:
+    if engine == "vllm":
+        return {
+            "lora": settings.get("--lora", OF_VLLM["rank"]),
+            "max_loras": settings.get("--max-loras", OF_VLLM["slots"]),
+        }
+    rank, modules = settings.get("--lora"), settings.get("--lora-modules")
+    if rank is None or modules is None:
         raise KvcalcError(
-            f"{OPTION}: --enable-lora: sglang reads the rank in adapters; give --max-lora-rank in the line"
+            f"{OPTION}: --enable-lora: sglang reads the rank and the modules in adapters; give --max-lora-rank and "
+            "--lora-target-modules in the line"
         )
-    return {
-        "lora": rank,
-        "max_loras": settings.get("--max-loras", OF_VLLM["slots"] if engine == "vllm" else SLOTS_OF_SGLANG),
-    }
+    if modules == "all":
+        raise KvcalcError(
+            f"{OPTION}: --lora-target-modules all: kvcalc does not follow the slots that sglang has for tables of the "
+            "vocabulary; name the modules (q_proj k_proj v_proj o_proj gate_proj up_proj down_proj)"
+        )
+    names = ",".join(name for each in modules.split(",") for name in _PARTS.get(each, (each,)))
+    return {"lora": rank, "max_loras": settings.get("--max-loras", str(SLOTS)), "lora_modules": names}
 
 
 def _of_vllm(settings: Mapping[str, str]) -> dict[str, Any]:

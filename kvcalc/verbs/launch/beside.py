@@ -90,9 +90,8 @@ def adapters_of_sglang(served: Served, line: Line) -> None:
     lora = served.scenario.lora
     if lora is None:
         return
-    if lora.modules is not None:
-        raise KvcalcError("--lora-modules: kvcalc emits adapters of all modules of sglang alone; leave it out")
     line.add("--enable-lora")
     line.add("--max-lora-rank", lora.rank)
-    line.add("--lora-target-modules", "all")
+    line.add("--lora-target-modules")
+    line.words += lora.modules or ()
     line.add("--max-loras-per-batch", lora.slots)
