@@ -132,5 +132,7 @@ def test_an_engine_that_does_not_place_an_indexer_beside_heads_refuses_it(engine
 
 
 def test_an_engine_that_does_not_place_such_rows_refuses_them() -> None:
-    with pytest.raises(kvcalc.KvcalcError, match="does not follow how sglang lays out layers of kind 'compressed'"):
-        kvcalc.estimate(model_of(HEAVY), engine="sglang")
+    with pytest.raises(
+        kvcalc.KvcalcError, match="does not follow how tensorrt-llm lays out layers of kind 'compressed'"
+    ):
+        kvcalc.estimate(model_of(HEAVY), engine="tensorrt-llm")

@@ -18,6 +18,7 @@ from kvcalc.engines.sglang.rules import RULES
 from kvcalc.engines.sglang.served import refuse_unserved
 from kvcalc.engines.sglang.settings import settings_of
 from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import Compressed
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from kvcalc.deployment import Deployment
     from kvcalc.engines.lora import Lora
+    from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
 
 
@@ -54,6 +56,9 @@ class Sglang(Engine):
     block_option: ClassVar[str | None] = "page-size"
     utilization: ClassVar[Fraction | None] = None
     drafts: ClassVar[bool] = True
+
+    def places_parts_of(self, mechanism: Mechanism) -> bool:
+        return isinstance(mechanism, Compressed)
 
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:
         return deployment.tp > 1 and model.model_type in DIVIDED_TOWERS

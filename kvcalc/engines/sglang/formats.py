@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.sglang.compressed import compressed_format, compresses
 from kvcalc.engines.sglang.served import is_latent, is_sparse
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
@@ -43,6 +44,8 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
             f"--weight-dtype fp16 (sglang/srt/configs/model_config.py, _get_and_verify_dtype)"
         )
     asked = asked._replace(conv=asked.conv or half)
+    if compresses(setup.model):
+        return compressed_format(asked, setup)
     if is_sparse(setup.model):
         return _of_sparse_latents(asked, setup, version)
     if asked.tensors:

@@ -10,12 +10,14 @@ from kvcalc.engines.content_counter import Rate, rows_bytes
 from kvcalc.engines.load import Load
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
+from kvcalc.engines.sglang.compressed import compressed_widths, compresses, is_reserved
 from kvcalc.engines.sglang.drafting import copies_of_tables
 from kvcalc.engines.sglang.model_types import type_notes
 from kvcalc.engines.sglang.parked import parked
 from kvcalc.engines.sglang.pools import Need, Pools, Widths
 from kvcalc.engines.sglang.rows import SglangRows
 from kvcalc.engines.sglang.served import has_states, slots_of_a_sequence
+from kvcalc.mechanisms import Compressed
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ class SglangLayout(SglangRows):
     def most_at_once(self) -> int:
         return self.settings.max_running_requests or MOST_REQUESTS
 
+    @property
+    def most_held(self) -> int | None:
+        """Rings of compressed attention are there for so many requests, whatever the pools hold."""
+        return self.settings.max_running_requests if compresses(self.setup.model) else None
+
     def pools_of(self, stage: Stage) -> Pools:
         """The pools of a rank of a stage."""
         known = self._pools.get(stage.number)
@@ -87,6 +94,8 @@ class SglangLayout(SglangRows):
         return sum(each.row_bytes * each.constant_rows for each in self._content_rows(stage) if each.constant_rows)
 
     def _widths(self, stage: Stage) -> Widths:
+        if compresses(self.setup.model):
+            return compressed_widths(self._content_rows(stage), self.settings)
         full = window = 0
         for each in self._content_rows(stage):
             if each.constant_rows is None:
@@ -106,7 +115,11 @@ class SglangLayout(SglangRows):
     def need(self, load: Load) -> Need:
         """What a load takes of the pools."""
         page = self.settings.page_size
-        kept = max((layer.span.tokens for layer in self.setup.model.layout.kinds if layer.span is not None), default=0)
+        kinds = self.setup.model.layout.kinds
+        kept = max((layer.span.tokens for layer in kinds if layer.span is not None), default=0)
+        kept = max(
+            kept, *(each.attention.sliding_window for each in kinds if isinstance(each.attention, Compressed)), 0
+        )
         own = windows = shared = 0
         for sequences, context in load.alike:
             pages, shared = self._pages(load._replace(context=context))
@@ -156,19 +169,29 @@ class SglangLayout(SglangRows):
             yield Product("pools kept in their ratio", (Factor("unused", left, "byte"),), source)
 
     def _named_excess(self, stage: Stage, load: Load, pools: Pools, need: Need, sizes: Need) -> Iterator[Product]:
+        if compresses(self.setup.model):
+            yield from self._reserved(stage, load, pools)
+            return
         for each in self._content_rows(stage):
             if each.constant_rows is None:
                 yield from self._beyond(stage, load, each, need, sizes)
         for extra in self.extras(stage):
             tokens = Factor("tokens", sizes.window_tokens if extra.window else sizes.tokens, "token")
             yield Product(extra.name, (tokens, Factor("row", extra.row, "byte")), POOL)
-        row = pools.widths.full + pools.widths.window
+        row = int(pools.widths.full + pools.widths.window)
         yield Product("padding page", (Factor("page", pools.page, "token"), Factor("row", row, "byte")), POOL)
         if pools.widths.state:
             state = Factor("state", pools.widths.state, "byte")
             spare = max(0, sizes.slots - load.sequences)
             yield Product("slots of states for equal prefixes", (Factor("slots", spare, "slot"), state), POOL)
             yield Product("padding slot of states", (Factor("slots", 1, "slot"), state), POOL)
+
+    def _reserved(self, stage: Stage, load: Load, pools: Pools) -> Iterator[Product]:
+        """What is there for requests that do not run; of compressed attention."""
+        rows = [each for each in self._content_rows(stage) if is_reserved(each, by_requests=pools.window_fixed)]
+        unused = pools.widths.fixed - rows_bytes(tuple(rows), self.rank_load(stage, load))
+        what = "rings and windows" if pools.window_fixed else "rings"
+        yield Product(f"{what} of other requests", (Factor("reserved", max(0, unused), "byte"),), CONFIGURATOR)
 
     def _beyond(self, stage: Stage, load: Load, rows: TensorRows, need: Need, sizes: Need) -> Iterator[Product]:
         """What the rows of a tensor take of a pool beyond the content."""

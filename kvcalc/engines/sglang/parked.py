@@ -33,7 +33,7 @@ def parked(layout: SglangLayout, tokens: int) -> Parked | None:
     if settings.version < SINCE or settings.disable_radix_cache or setup.deployment.dcp > 1 or others or odd:
         return None
     page, pages = settings.page_size, tokens // settings.page_size
-    widest = max(each.full for each in widths)  # sync_fixed_hicache_size: all stages have as many tokens
+    widest = int(max(each.full for each in widths))  # sync_fixed_hicache_size: all stages have as many tokens
     moved = pages * page * widest
     pools = setup.deployment.tp * sum(stage.times for stage in stages)
     return Parked(page * widest, pages, moved, SOURCE, pools=pools, step=GIGABYTE, spare=1, on_disk=False)

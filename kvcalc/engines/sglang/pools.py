@@ -22,11 +22,15 @@ class Widths(NamedTuple):
         full: of a token in all layers of the full pool.
         window: of a token in all layers of the pool of windows.
         state: of a slot in all layers with states.
+        fixed: that are reserved whatever the tokens.
+        window_cap: tokens of the pool of windows that are among them, where it does not grow with the other.
     """
 
-    full: int
-    window: int = 0
+    full: int | Fraction
+    window: int | Fraction = 0
     state: int = 0
+    fixed: int = 0
+    window_cap: int | None = None
 
 
 class Need(NamedTuple):
@@ -64,27 +68,32 @@ class Pools(NamedTuple):
         """Bytes for each token of the full pool, with what the pool of windows has for it."""
         if not self.widths.full:
             return Fraction(self.widths.window)
-        return self.widths.full + self.window_ratio * self.widths.window
+        return Fraction(self.widths.full) + (0 if self.window_fixed else self.window_ratio * self.widths.window)
+
+    @property
+    def window_fixed(self) -> bool:
+        """Whether the pool of windows has as many tokens whatever the other has."""
+        return self.widths.window_cap is not None
 
     @property
     def uncharged(self) -> int:
         """Bytes that are reserved beside the budget: a page of padding in every buffer, and a slot of states."""
-        page = self.page * (self.widths.full + self.widths.window)
+        page = ceil(self.page * (self.widths.full + self.widths.window))
         return page + (0 if self.padding_slot_charged else self.widths.state)
 
     @property
     def block_tokens(self) -> int:
         """Tokens after which what a sequence takes has grown by whole bytes and pages."""
         of_states = self.state_ratio.denominator if self.widths.state and self.slots is None else 1
-        if not (self.widths.full and self.widths.window):
+        if not (self.widths.full and self.widths.window) or self.window_fixed:
             return lcm(self.page, of_states)
         return lcm(self.page, of_states, self.window_ratio.numerator * self.window_ratio.denominator)
 
     def sizes(self, memory: int) -> Need:
         """What the pools have of so many bytes of the budget."""
-        slots, left = self._slots(memory)
+        slots, left = self._slots(memory - self.widths.fixed)
         if self.by_token and self.widths.window:
-            alike = self.widths.full + self.widths.window
+            alike = int(self.widths.full + self.widths.window)
             left = left // alike * alike
         tokens = max(0, floor(left / self.cell)) if self.cell else 0
         if self.most_tokens is not None:
@@ -101,7 +110,7 @@ class Pools(NamedTuple):
             of_tokens = Fraction(ceil(of_tokens / alike) * alike)
         padding = int(self.padding_slot_charged)
         if not self.widths.state:
-            return ceil(of_tokens)
+            return ceil(of_tokens) + self.widths.fixed
         if self.slots is not None:
             return ceil(of_tokens) + (max(self.slots, need.slots) + padding) * self.widths.state
         states = (need.slots + padding) * self.widths.state * (1 + self.state_ratio) / self.state_ratio
@@ -111,7 +120,7 @@ class Pools(NamedTuple):
         """Tokens of the full pool, so that the pool of windows has enough too. Without a full pool, of the other."""
         if not self.widths.full:
             return self._up(max(need.window_tokens, need.tokens if not self.widths.window else 0))
-        if not self.widths.window:
+        if not self.widths.window or self.window_fixed:
             return self._up(need.tokens)
         return max(self._up(need.tokens), self._up(ceil(self._up(need.window_tokens) / self.window_ratio)))
 
@@ -131,6 +140,8 @@ class Pools(NamedTuple):
     def _window_tokens(self, tokens: int) -> int:
         if not self.widths.window:
             return 0
+        if self.widths.window_cap is not None:
+            return self.widths.window_cap
         return self._aligned(floor(tokens * self.window_ratio)) if self.widths.full else tokens
 
     def _aligned(self, tokens: int) -> int:

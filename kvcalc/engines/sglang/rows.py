@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.settled import Settled
+from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.engines.sglang.drafting import row_of_draft
 from kvcalc.engines.sglang.formats import kept_format
 from kvcalc.engines.sglang.shared import with_own_rows
@@ -68,6 +69,8 @@ class SglangRows(Settled):
 
     def _refuse_unlike_layers(self) -> None:
         """A pool has rows of one width."""
+        if compresses(self.setup.model):
+            return
         for window in (False, True):
             rows = {self._row_of(layer) for layer in self.setup.model.layout.kinds if self._grows_in(layer, window)}
             if len(rows) > 1:

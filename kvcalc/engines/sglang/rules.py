@@ -46,6 +46,14 @@ RULES = (
         f"{ARGS}, handle_gpu_memory_settings",
     ),
     Rule(
+        "compressed attention (DeepSeek-V4), since 0.5.15",
+        "a pool of windows of 0.1 of the tokens (since 0.5.21 of max-running-requests, 256: (640 + 4 x 384 with a "
+        "radix cache) each, two chunks and a page), with an entry of each layer and 8 states of ratio 4 per 128 "
+        "tokens (256); entries and keys in groups of their ratio; 128 states of ratio 128 for each request that may "
+        "run and two more",
+        f"{CONFIGURATOR}, DSV4PoolConfigurator",
+    ),
+    Rule(
         "tokens of the pool",
         "memory // bytes of a token in all layers, rounded down to pages; the least of all stages",
         f"{CONFIGURATOR}, DefaultPoolConfigurator.calculate_pool_sizes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.sglang.compressed import PAGE, check_compressed, compresses
 from kvcalc.engines.sglang.defaults import BREAKABLE_GRAPHS, PREFILL_GRAPHS, Version
 from kvcalc.engines.sglang.model_types import (
     DEEPSEEK,
@@ -65,6 +66,7 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
         raise KvcalcError("--engine sglang: it sizes its pools by tokens, and no layer of this model keeps any")
     if has_states(setup.model) and version < STATES:
         raise KvcalcError("--engine: kvcalc follows models with states under sglang from 0.5.4.post3 on")
+    check_compressed(setup, version)
     _check_groups(setup)
     _check_older(setup, version)
 
@@ -118,6 +120,8 @@ def has_window_pool(setup: Setup, version: Version, disabled: bool | None) -> bo
         KvcalcError: that is not known of this version.
     """
     layers = setup.model.layout.kinds
+    if compresses(setup.model):
+        return True
     if not any(layer.span is not None for layer in layers) or disabled:
         return False
     if disabled is False:
@@ -136,6 +140,8 @@ def has_window_pool(setup: Setup, version: Version, disabled: bool | None) -> bo
 
 def default_page(setup: Setup, version: Version) -> int:
     """Tokens of a page, by the attention backend that is chosen where nobody says."""
+    if compresses(setup.model):
+        return PAGE
     if is_sparse(setup.model):
         return 1 if setup.gpu.vendor == "AMD" else 64
     if not _is_sm100(setup):
@@ -180,6 +186,8 @@ def has_prefill_graphs(setup: Setup, version: Version) -> bool:
 
 def _blocks_breakable(setup: Setup, version: Version) -> bool:
     model, latent = setup.model, is_latent(setup.model)
+    if compresses(model):
+        return True
     kinds = [layer.attention for layer in model.layout.kinds]
     if version < (0, 5, 17):
         return latent or setup.deployment.dp_attention

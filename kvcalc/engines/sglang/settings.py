@@ -6,6 +6,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.engines.sglang.compressed import BY_REQUESTS, PAGE, RATIO, REQUESTS, compresses
 from kvcalc.engines.sglang.defaults import (
     GRAPHS_BY_REQUESTS,
     Server,
@@ -39,6 +40,8 @@ register({"engine-defaults": "settings of the engine that are not given have its
 
 FALLBACK_MEMORY = 45 * 1024
 """Where the card's memory is not known, SGLang takes chunked_prefill_size 4096 and a share of its own."""
+_USUAL_RATIO = Fraction(4, 5)
+"""The default, which before 0.5.21 counts as not given."""
 GRAPHS_NOT_RESERVED: Version = (0, 5, 15)
 """No memory is reserved for graphs that are not captured (reserve_for_graph_mb)."""
 
@@ -52,6 +55,7 @@ class Settings(NamedTuple):
         chunked_prefill_size: -1 where prompts are not cut.
         max_running_requests: of one replica; None: up to 4096.
         window_pool: whether layers with windows have a pool of their own.
+        swa_ratio_given: whether swa_full_tokens_ratio was given.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
 
@@ -67,6 +71,7 @@ class Settings(NamedTuple):
     mamba_full_memory_ratio: Fraction
     disable_radix_cache: bool
     window_pool: bool
+    swa_ratio_given: bool = False
     defaults: tuple[str, ...] = ()
 
     def notes(self, gpu: Gpu) -> Iterator[Note]:
@@ -117,6 +122,16 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
     if share is None:
         share = _default_share(version, setup, given, chunk, graphs)
     page = given["page-size"] or default_page(setup, version)
+    ratio, ratio_given = (
+        given["swa-full-tokens-ratio"],
+        any(name == "swa-full-tokens-ratio" for name, _ in engine.given),
+    )
+    if compresses(setup.model):
+        requests = REQUESTS if requests is None else requests
+        ratio_given = ratio_given and (ratio != _USUAL_RATIO or version >= BY_REQUESTS)
+        ratio = ratio if ratio_given else RATIO
+        if page != PAGE:
+            raise KvcalcError(f"--block-size: sglang's pages are of {PAGE} tokens with compressed attention")
     return Settings(
         version=version,
         mem_fraction_static=share,
@@ -126,10 +141,11 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         max_running_requests=None if requests is None else max(1, requests // dp),
         max_total_tokens=given["max-total-tokens"],
         max_mamba_cache_size=given["max-mamba-cache-size"],
-        swa_full_tokens_ratio=given["swa-full-tokens-ratio"],
+        swa_full_tokens_ratio=ratio,
         mamba_full_memory_ratio=given["mamba-full-memory-ratio"],
         disable_radix_cache=given["disable-radix-cache"],
         window_pool=has_window_pool(setup, version, given["disable-hybrid-swa-memory"]),
+        swa_ratio_given=ratio_given,
         defaults=tuple(
             name for name in ("mem-fraction-static", "chunked-prefill-size", "cuda-graph-max-bs") if given[name] is None
         ),

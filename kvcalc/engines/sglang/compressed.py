@@ -1,0 +1,152 @@
+"""Compressed attention in SGLang (DeepSeek-V4): pools of windows, of entries and of an indexer's keys, and states.
+
+    bytes of a token   entries and keys of the groups that it is in
+    bytes of a window's token   an entry in every layer, and its share of the rings of ratio 4: one a page
+    fixed              rings of ratio 128, for max-running-requests; since 0.5.21 the pool of windows too
+
+sglang/srt/model_executor/pool_configurator.py, DSV4PoolConfigurator; mem_cache/deepseek_v4_memory_pool.py.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.sglang.pools import Widths
+from kvcalc.errors import KvcalcError
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.element import TENSOR_FORMATS
+from kvcalc.mechanisms import Compressed, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.content_counter import TensorRows
+    from kvcalc.engines.setup import Setup
+    from kvcalc.engines.sglang.defaults import Version
+    from kvcalc.engines.sglang.settings import Settings
+    from kvcalc.model.model import Model
+
+SINCE: Version = (0, 5, 15)
+"""Before it, rings of ratio 128 grew with the tokens."""
+BY_REQUESTS: Version = (0, 5, 21)
+"""Since then the pool of windows follows max-running-requests, and pages are priced as they are padded."""
+PAGE, REQUESTS, RATIO = 256, 256, Fraction(1, 10)
+"""arg_groups/deepseek_v4_hook.py and overrides.py, where nothing else is asked."""
+WINDOW = 128
+PADDED = 576
+"""Pages of entries are padded to a multiple of it (create_buffer; KVLayout.page_align)."""
+EVICTION = 128
+"""SGLANG_SWA_EVICTION_INTERVAL."""
+TAILS = 4
+"""Prefixes for each request whose last window stays (_resolve_swa_prefix_tails)."""
+OVERLAPPING, HEAVY = 4, 128
+DS_MLA = "fp8_ds_mla"
+_HOPPER, _BLACKWELL = 9, 10
+
+
+def compresses(model: Model) -> bool:
+    """Whether its attention is compressed."""
+    return any(isinstance(layer.attention, Compressed) for layer in model.layout.kinds)
+
+
+def check_compressed(setup: Setup, version: Version) -> None:
+    """Refuses what it does not serve, or kvcalc does not follow.
+
+    Raises:
+        KvcalcError: the version, the card, the layers or a draft.
+    """
+    if not compresses(setup.model):
+        return
+    for layer in setup.model.layout.kinds:
+        each = layer.attention
+        shape = isinstance(each, Compressed) and (each.compress_ratio, each.overlap, each.index_head_dim is None)
+        known = shape in {(None, False, True), (OVERLAPPING, True, False), (HEAVY, False, True)}
+        if not known or getattr(each, "shared_entries", False) or getattr(each, "sliding_window", None) != WINDOW:
+            raise KvcalcError(
+                f"--engine: kvcalc follows DeepSeek-V4's compressed attention under sglang, with windows of {WINDOW} "
+                f"and ratios of 4, with overlap and an indexer, and 128, without: not {layer.label} "
+                "(sglang/srt/model_executor/pool_configurator.py); --engine exact counts it"
+            )
+    if version < SINCE:
+        raise KvcalcError(
+            "--engine: kvcalc follows compressed attention under sglang from 0.5.15 on; --engine sglang@0.5.15"
+        )
+    major = (setup.gpu.compute_capability or (0, 0))[0]
+    if major != _HOPPER and not (major == _BLACKWELL and version < BY_REQUESTS):
+        raise KvcalcError(
+            f"--gpu: kvcalc does not follow how this sglang keeps compressed attention on {setup.gpu.name}, but on "
+            "NVIDIA's Hopper, and before 0.5.21 on its Blackwell data-centre cards (select_dsv4_kv_layout of "
+            "sglang/srt/mem_cache/deepseek_v4_memory_pool.py); --engine exact counts what is kept"
+        )
+    if setup.draft is not None:
+        raise KvcalcError(
+            "--mtp, --draft: kvcalc does not follow what sglang keeps for compressed attention's drafts; --engine "
+            "exact counts it"
+        )
+
+
+def compressed_format(asked: CacheFormat, setup: Setup) -> CacheFormat:
+    """Entries of 584 bytes, whatever is asked, with which no other format goes.
+
+    Raises:
+        KvcalcError: another format.
+    """
+    layout = TENSOR_FORMATS[DS_MLA]
+    named = {name: each.name for name, each in asked.tensors}
+    plain = asked.default.name == "fp8" and not named
+    if setup.cache_format_given and not plain and not (named and named.items() <= layout.items()):
+        raise KvcalcError(
+            "--cache-dtype: sglang keeps DeepSeek-V4's entries in fp8 with a rotary part in bf16 (fp8_ds_mla; "
+            "sglang/srt/mem_cache/deepseek_v4_memory_pool.py); leave --cache-dtype out"
+        )
+    formats = tuple((name, find_format(layout[name], DS_MLA)) for name in ("kv", "compressed_kv"))
+    return asked._replace(name=DS_MLA, default=asked.computing, tensors=formats, state=find_format("fp32", "state"))
+
+
+def compressed_widths(rows: Iterable[TensorRows], settings: Settings) -> Widths:
+    """Bytes of a token on a rank, and those that do not grow with tokens."""
+    page, requests = settings.page_size, settings.max_running_requests or REQUESTS
+    by_requests = settings.version >= BY_REQUESTS
+    full, window, fixed = Fraction(0), Fraction(0), 0
+    for each in rows:
+        ratio = getattr(each.layer.attention, "compress_ratio", None) or 1
+        if each.tensor.role is Role.STATE and ratio == HEAVY:
+            ring = HEAVY
+            fixed += -(-((requests + 1) * ring + ring + 1) // HEAVY) * HEAVY * each.row_bytes
+        elif each.tensor.role is Role.STATE and each.tensor.last is not None:
+            window += Fraction(each.tensor.last.value * each.row_bytes, page if by_requests else WINDOW)
+        elif each.tensor.role is Role.INDEX:
+            full += Fraction(each.row_bytes, ratio)
+        elif each.tensor.last is None:
+            full += _padded(each.row_bytes, page // ratio, settings) / ratio
+        else:
+            window += _padded(each.row_bytes, page, settings)
+    cap = window_tokens(settings) if by_requests and not settings.swa_ratio_given else None
+    if cap is not None:
+        fixed += int(cap * window)
+    return Widths(full, window, fixed=fixed, window_cap=cap)
+
+
+def is_reserved(rows: TensorRows, *, by_requests: bool) -> bool:
+    """Whether what a sequence keeps in a tensor lies in what is reserved for it ahead."""
+    if by_requests:
+        return rows.tensor.last is not None
+    return rows.tensor.role is Role.STATE and getattr(rows.layer.attention, "compress_ratio", None) == HEAVY
+
+
+def _padded(row_bytes: int, rows: int, settings: Settings) -> Fraction:
+    """Bytes of a row of all layers as they are priced, with what a page is padded by."""
+    if settings.version < BY_REQUESTS:
+        return Fraction(row_bytes)
+    entry = find_format(TENSOR_FORMATS[DS_MLA]["kv"], DS_MLA).block_bytes
+    return Fraction(row_bytes // entry * -(-rows * entry // PADDED) * PADDED, rows)
+
+
+def window_tokens(settings: Settings) -> int:
+    """Those of the pool of windows where nobody gives its share (compute_swa_request_cap, _resolve_swa_cap_tokens)."""
+    page, requests = settings.page_size, settings.max_running_requests or REQUESTS
+    cap = (WINDOW + EVICTION + 2 * page) * requests + 2 * settings.chunked_prefill_size + page
+    kept = 0 if settings.disable_radix_cache else TAILS * requests * (WINDOW + page)
+    return -(-(cap + kept) // page) * page

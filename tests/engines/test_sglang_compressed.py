@@ -1,0 +1,132 @@
+"""DeepSeek-V4 in SGLang: tokens as its own DSV4PoolConfigurator computes them, and what it does not serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import kvcalc
+from kvcalc.engines.sglang.layout import SglangLayout
+from kvcalc.memory import Ranks
+
+GIB = 2**30
+FLASH, PRO = "deepseek-v4-flash", "deepseek-v4-pro"
+COMPUTED = [
+    # versions, model, GiB, requests, chunk, radix cache; tokens of the full pool and of that of windows
+    (("0.5.15", "0.5.18", "0.5.20"), FLASH, 40, 256, 8192, True, 5_221_376, 521_984),
+    (("0.5.15", "0.5.18", "0.5.20"), FLASH, 12, 8, 4096, True, 1_657_088, 165_632),
+    (("0.5.15", "0.5.18", "0.5.20"), FLASH, 60, 64, 8192, False, 8_269_568, 826_880),
+    (("0.5.15", "0.5.18", "0.5.20"), PRO, 40, 256, 8192, True, 3_523_584, 352_256),
+    (("0.5.15", "0.5.18", "0.5.20"), PRO, 12, 8, 4096, True, 1_155_584, 115_456),
+    (("0.5.15", "0.5.18", "0.5.20"), PRO, 60, 64, 8192, False, 5_760_768, 576_000),
+    (("0.5.21", "0.5.23"), FLASH, 40, 256, 8192, True, 5_360_640, 606_464),
+    (("0.5.21", "0.5.23"), FLASH, 12, 8, 4096, True, 3_055_104, 26_880),
+    (("0.5.21", "0.5.23"), FLASH, 60, 64, 8192, False, 15_804_160, 65_792),
+    (("0.5.21", "0.5.23"), PRO, 40, 256, 8192, True, 2_018_304, 606_464),
+    (("0.5.21", "0.5.23"), PRO, 12, 8, 4096, True, 2_056_192, 26_880),
+    (("0.5.21", "0.5.23"), PRO, 60, 64, 8192, False, 10_803_200, 65_792),
+]
+"""Of the class in each wheel, run on Hopper's layout with the server's arguments put in its place."""
+
+
+def layout(model: str, version: str, *, gpu: str = "h200", **options: str) -> SglangLayout:
+    named = {"mem-fraction-static": "0.9", **{name.replace("_", "-"): value for name, value in options.items()}}
+    asked = kvcalc.make_scenario(model, engine=f"sglang@{version}", gpu=gpu, tp=8, engine_option=named)
+    settled = Ranks(asked).settled(kvcalc.Deployment(tp=8))
+    assert isinstance(settled, SglangLayout)
+    return settled
+
+
+@pytest.mark.parametrize(("versions", "model", "gib", "requests", "chunk", "radix", "tokens", "windows"), COMPUTED)
+def test_pools_are_as_computed(  # a record
+    versions: tuple[str, ...],
+    model: str,
+    gib: int,
+    requests: int,
+    chunk: int,
+    radix: bool,  # likewise
+    tokens: int,
+    windows: int,
+) -> None:
+    given = {"max_running_requests": str(requests), "chunked_prefill_size": str(chunk)}
+    if not radix:
+        given["disable_radix_cache"] = "true"
+    for version in versions:
+        settled = layout(model, version, **given)
+        sizes = settled.pools_of(settled.stages[0]).sizes(gib * GIB)
+        assert (sizes.tokens, sizes.window_tokens) == (tokens, windows)
+
+
+PRINTED = [
+    # GiB that is available, requests, tokens and tokens of windows of V4-Flash
+    (11.89, 8, 1_641_472, 164_096),  # stored file 57382202304
+    (1.57, 4, 209_280, 20_864),  # stored file 57615238133
+]
+"""Start-up logs of August 2026, on Ascend's cards with pages of 128 tokens: 7,705.45 bytes of a token, and 0.11 and
+0.07 GiB that are fixed."""
+
+
+@pytest.mark.parametrize(("gib", "requests", "tokens", "windows"), PRINTED)
+def test_tokens_are_those_that_servers_printed(gib: float, requests: int, tokens: int, windows: int) -> None:
+    settled = layout(FLASH, "0.5.18", max_running_requests=str(requests))
+    pools = settled.pools_of(settled.stages[0])._replace(page=128)
+    assert f"{float(pools.cell):.2f}" == "7705.45"
+    least, most = (pools.sizes(round((gib + each) * GIB)) for each in (-0.005, 0.005))
+    assert least.tokens <= tokens <= most.tokens
+    assert least.window_tokens <= windows <= most.window_tokens
+
+
+@pytest.mark.parametrize("version", ["0.5.18", "0.5.23"])
+@pytest.mark.parametrize("batch", [1, 64, 256])
+def test_what_is_in_excess_is_listed(version: str, batch: int) -> None:
+    found = kvcalc.estimate(
+        FLASH, engine=f"sglang@{version}", gpu="h200", tp=8, batch=batch, context=20_000, block_size=256
+    )
+    assert found.cache.bytes == sum(each.bytes for each in found.cache.terms)
+    assert min(each.bytes for each in found.cache.terms) >= 0
+
+
+@pytest.mark.parametrize("version", ["0.5.18", "0.5.23"])
+def test_memory_is_the_least_that_has_the_tokens(version: str) -> None:
+    settled = layout(FLASH, version)
+    pools = settled.pools_of(settled.stages[0])
+    for batch in (1, 200):
+        need = settled.need(kvcalc.engines.Load(batch, 30_000))
+        memory = pools.memory(need)
+        assert pools.sizes(memory).tokens >= need.tokens
+        assert pools.sizes(memory).window_tokens >= need.window_tokens
+        assert pools.sizes(memory - 1).tokens < pools.tokens_for(need)
+
+
+def test_a_share_of_windows_that_is_given_is_taken() -> None:
+    """0.8 is the default, which before 0.5.21 a server takes for not given."""
+    ratios = {version: layout(FLASH, version, swa_full_tokens_ratio="0.8").settings for version in ("0.5.18", "0.5.23")}
+    assert [float(each.swa_full_tokens_ratio) for each in ratios.values()] == [0.1, 0.8]
+    settled = layout(FLASH, "0.5.23", swa_full_tokens_ratio="0.25")
+    sizes = settled.pools_of(settled.stages[0]).sizes(40 * GIB)
+    assert sizes.window_tokens == sizes.tokens // 4 // 256 * 256
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        (FLASH, {"engine": "sglang@0.5.14"}, "from 0.5.15 on; --engine sglang@0.5.15"),
+        (FLASH, {"gpu": "mi300x"}, "compressed attention on mi300x"),
+        (FLASH, {"gpu": "b200"}, "compressed attention on b200"),
+        (FLASH, {"gpu": "rtxpro6000-bw", "engine": "sglang@0.5.18"}, "compressed attention on rtxpro6000"),
+        (FLASH, {"cache_dtype": "bf16"}, "keeps DeepSeek-V4's entries in fp8"),
+        (FLASH, {"block_size": 128}, "pages are of 256 tokens"),
+        (FLASH, {"mtp": 1}, "--mtp"),
+        ("deepseek-v4.1-flash", {}, "follows DeepSeek-V4's compressed attention under sglang"),
+    ],
+)
+def test_what_is_not_followed_is_refused(model: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=said):
+        kvcalc.estimate(model, **{"engine": "sglang", "gpu": "h200", "tp": 8, **options})
+
+
+def test_more_requests_than_run_have_no_rings() -> None:
+    with pytest.raises(kvcalc.KvcalcError, match="256"):
+        kvcalc.estimate(FLASH, engine="sglang", gpu="h200", tp=8, batch=257)
+    assert layout(FLASH, "0.5.23", max_running_requests="300").most_held == 300
