@@ -46,6 +46,7 @@ class Ranks:
         self.temporary = temporary(scenario.model, given.temporary)
         self._usual = self.temporary.term.bytes
         self.reserve = Sum("reserve", tuple(_reserved(name, size) for name, size in given.reserve))
+        self._others: dict[tuple[int, str | None], int] = {}
         self._tps: dict[int, tuple[int, ...]] = {}
         self._settled: dict[Deployment, Settled] = {}
         self._refused: dict[Deployment, str] = {}
@@ -197,9 +198,11 @@ class Ranks:
                 rank.usable_bytes - rank.overhead.bytes - rank.reserve.bytes - figure(rank.temporary)
                 for rank in self.of(deployment)
             )
-        others = overhead(deployment.connected_ranks, scenario.replacements.overhead, scenario.gpu.vendor)
-        other = others.bytes + self.reserve.bytes
-        return scenario.usable_bytes - other - figure(self.temporary)
+        key = deployment.connected_ranks, scenario.gpu.vendor
+        if (others := self._others.get(key)) is None:
+            given = scenario.replacements.overhead
+            others = self._others[key] = overhead(key[0], given, key[1]).bytes + self.reserve.bytes
+        return scenario.usable_bytes - others - figure(self.temporary)
 
     def most_of_an_accelerator(self, figure: Callable[[Temporary], int]) -> int:
         """What no rank has more of for its weights and its cache, whatever the engine and the deployment."""

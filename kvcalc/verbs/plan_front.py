@@ -84,11 +84,11 @@ class Offer:
 
 _MERITS: tuple[Callable[[Offer], float], ...] = (
     lambda offer: -offer.gpus,
+    lambda offer: offer.fit is Fit.FITS,
     lambda offer: inf if offer.max_batch is None else offer.max_batch,
     lambda offer: inf if offer.max_context is None else offer.max_context,
-    lambda offer: offer.fit is Fit.FITS,
 )
-"""What offers are weighed by: more is better."""
+"""What offers are weighed by: more is better. What is soon worked out comes first."""
 
 
 def not_dominated(offers: Sequence[Offer], kept: Sequence[Offer]) -> Iterator[Offer]:

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.legality import legal_dcps
 from kvcalc.memory import Ranks
-from kvcalc.memory.parts import placed_parts, whole_parts
 from kvcalc.model.model import MAX_WEIGHT_PARTS
-from kvcalc.scenario.mix import Mix
 from kvcalc.verbs.capacity_search import Replica, least, replica_of
 from kvcalc.verbs.deployment_search import legal_tps_of_a_node
 from kvcalc.verbs.nodes import Nodes
+from kvcalc.verbs.plan_needs import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.plan_request import Limits
+    from kvcalc.verbs.plan_needs import Need
 
 
 class Shape(NamedTuple):
@@ -73,12 +73,9 @@ class Ways:
         self._batch, self._context = scenario.workload.batch, scenario.workload.lengths
         self._ranks: dict[str, Ranks] = {}
         self._needed: dict[tuple[str, Deployment], int] = {}
+        self._nodes_of = cache(lambda size: Nodes(size, limits.whole_nodes))
         self._legal_dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
-        self._caches: dict[tuple[str, int, int], int] = {}
-        self._whole = sum(part.term.bytes for part in whole_parts(scenario) or ())
-        experts_apart = placed_parts(scenario) or whole_parts(scenario) or ()
-        self._experts = sum(part.term.bytes for part in experts_apart if part.split == "ep")
-        self._others = sum(part.term.bytes for part in experts_apart if part.split != "ep")
+        self._needs = Needs(scenario)
 
     def shapes(self, scenario: Scenario) -> list[Shape]:
         """Every size of a replica, the fewest GPUs first."""
@@ -92,11 +89,11 @@ class Ways:
 
     def of_shape(self, scenario: Scenario, tp: int, pp: int) -> Iterator[Way]:
         """The ways to spread a replica of that size that sums over all ranks do not rule out."""
-        for dcp in self._legal_dcps(tp):
-            alone = _alone(tp, pp, dcp)
-            for shares in (False, True) if self.may_share_experts(scenario) else (False,):
-                fewest = max(1 + shares, self._fewest(scenario, alone, share_experts=shares))
-                if fewest <= self.most_replicas(scenario, alone, share_experts=shares):
+        for shares in (False, True) if self.may_share_experts(scenario) else (False,):
+            most = self.most_replicas(scenario, _alone(tp, pp, 1), share_experts=shares)
+            for dcp in self._legal_dcps(tp) if most > shares else ():
+                fewest = max(1 + shares, self._fewest(scenario, _alone(tp, pp, dcp), share_experts=shares))
+                if fewest <= most:
                     yield Way(tp, pp, dcp, shares, fewest)
 
     def may_share_experts(self, scenario: Scenario) -> bool:
@@ -139,7 +136,7 @@ class Ways:
 
     def nodes(self, scenario: Scenario) -> Nodes:
         """Of the scenario's accelerator."""
-        return Nodes(scenario.gpu.number_in_a_node, self.limits.whole_nodes)
+        return self._nodes_of(scenario.gpu.number_in_a_node)
 
     def gpus(self, scenario: Scenario, deployment: Deployment) -> int:
         """All GPUs, spare replicas among them, in whole nodes where that is asked for."""
@@ -195,26 +192,16 @@ class Ways:
         return Deployment(alone.tp, alone.pp, dp, ep, alone.dcp, dp_attention=True)
 
     def _fewest(self, scenario: Scenario, alone: Deployment, *, share_experts: bool) -> int:
-        """A number of replicas below which they cannot hold the batch, by sums over all of their ranks."""
+        """A number of replicas below which they cannot hold the batch, by sums over their ranks."""
         ranks = self.ranks(scenario)
         if scenario.engine.plain:
             most = ranks.most_for_weights_and_cache(alone, least, scenario)
         else:
             most = ranks.most_before_laid_out(self.shared(alone, 2) if share_experts else alone, least)
-        return self._fewest_with(scenario, alone, most, share_experts=share_experts)
+        return max(each.fewest(most) for each in self._needs_of(scenario, alone, share_experts=share_experts))
 
-    def _fewest_with(self, scenario: Scenario, alone: Deployment, most: int, *, share_experts: bool) -> int:
-        """The same where a rank has so much for weights and cache.
-
-        The ranks keep the cache of the whole batch at least once for each rank that needs a copy, the weights once a
-        replica, and experts that are shared once. An engine holds no less than the layers' content.
-        """
-        once, each = (self._experts, self._others) if share_experts else (0, self._weights_of_one(scenario))
-        for_cache = alone.ranks * most - each
-        needed = self._cache_of_batch(scenario, alone.tp, alone.dcp) + once
-        if for_cache > 0:
-            return max(1, -(-needed // for_cache))
-        return MAX_RANKS + 1 if for_cache < 0 or needed else 1
+    def _needs_of(self, scenario: Scenario, alone: Deployment, *, share_experts: bool) -> tuple[Need, ...]:
+        return self._needs.of(self.ranks(scenario), self._played_by(scenario), alone, share_experts=share_experts)
 
     def fewest_sharing(self, scenario: Scenario, way: Way) -> int:
         """A number of replicas that share the experts below which some rank has no memory for its part.
@@ -242,25 +229,9 @@ class Ways:
         while fewest < found <= MAX_RANKS:
             fewest = found
             most = ranks.most_before_laid_out(self.shared(way.alone, fewest), least)
-            found = max(fewest, self._fewest_with(scenario, way.alone, most, share_experts=True))
+            needs = self._needs_of(scenario, way.alone, share_experts=True)
+            found = max(fewest, *(each.fewest(most) for each in needs))
         return found
-
-    def _weights_of_one(self, scenario: Scenario) -> int:
-        """What the ranks of a replica hold at least. Some of it is on none of them where an engine places weights."""
-        if not scenario.engine.places_weights:
-            return self._whole
-        ranks, alone = self.ranks(scenario), Deployment()
-        return (ranks.of(alone)[0].own_weights.share_bytes or 0) if ranks.serves(alone) else 0
-
-    def _cache_of_batch(self, scenario: Scenario, tp: int, dcp: int) -> int:
-        """The least that its copies take; 0 where the engine does not serve ranks without stages."""
-        key = self._played_by(scenario), tp, dcp
-        if key not in self._caches:
-            ranks, alone = self.ranks(scenario), Deployment(tp, dcp=dcp)
-            least_held = self._context.least if isinstance(self._context, Mix) else self._context
-            held = ranks.of(alone)[0].content_bytes(self._batch, least_held) if ranks.serves(alone) else 0
-            self._caches[key] = tp * held
-        return self._caches[key]
 
     def _played_by(self, scenario: Scenario) -> str:
         """The accelerator, where it plays a part in what ranks hold: by plain formulas Apple's have no overhead."""

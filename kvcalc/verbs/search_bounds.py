@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.memory import Ranks
 from kvcalc.named_tuple import NamedTuple
+from kvcalc.verbs.least_of_layers import LeastOfLayers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ class _Least(NamedTuple):
 class Bounds:
     """What stages must hold at least: together, the weights and the cache of the tp ranks that have no stages.
 
-    Where all layers are alike, one stage has so many of them as well: their number over that of stages, rounded up.
+    And some stage has as many layers as stages have on average, rounded up.
 
     Of an engine with a budget of its own it is known what it leaves alone of an accelerator, and that a rank holds no
     less than its share of the checkpoint and what its layers hold before anything is rounded.
@@ -51,9 +52,9 @@ class Bounds:
             shares = [(part, sum(size // self._tp for size in sizes)) for part, sizes in staged.alike]
             self._weights = min(self._weights, sum(share for _, share in shares))
             self._of_layers = sum(share for part, share in shares if part.place == "layers" and part.split == "tp")
-        layers, nothing_beside = scenario.model.num_layers, scenario.drafting is None
-        alike = list(rank.layers.values()) == [layers] and not rank.settled.placement.first_layer
-        self._layers = layers if alike and nothing_beside else None
+        if rank.settled.placement.first_layer:
+            self._of_layers = 0
+        self._layers, self._of_some = scenario.model.num_layers, LeastOfLayers(rank, sequences, alone.context)
         self._most_held = rank.settled.most_held
         self._mixed = scenario.workload.mix is not None  # replicas have requests of other lengths
 
@@ -87,13 +88,10 @@ class Bounds:
         return fewest
 
     def _least(self, pp: int) -> tuple[_Least, ...]:
-        """What all stages hold, and where layers are alike what the one with the most of them does."""
-        every = _Least(self._weights, self._cache, pp)
-        if self._layers is None:
-            return (every,)
+        """What all stages hold, and what the one with the most layers does."""
         held = -(-self._layers // pp)
-        weights = -(-self._of_layers * held // self._layers)
-        return every, _Least(weights, self._cache // self._layers * held, 1)
+        fullest = _Least(-(-self._of_layers * held // self._layers), self._of_some.of(held), 1)
+        return _Least(self._weights, self._cache, pp), fullest
 
     def _most(self, pp: int) -> int:
         """What a rank has for weights and cache."""
