@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from kvcalc.engines.sglang.layout import SglangLayout
 from kvcalc.memory import Ranks
 
 GIB = 2**30
-FLASH, PRO = "deepseek-v4-flash", "deepseek-v4-pro"
+FLASH, PRO, SHARING = "deepseek-v4-flash", "deepseek-v4-pro", "deepseek-v4.1-flash"
 COMPUTED = [
     # versions, model, GiB, requests, chunk, radix cache; tokens of the full pool and of that of windows
     (("0.5.15", "0.5.18", "0.5.20"), FLASH, 40, 256, 8192, True, 5_221_376, 521_984),
@@ -26,6 +27,12 @@ COMPUTED = [
     (("0.5.21", "0.5.23"), PRO, 40, 256, 8192, True, 2_018_304, 606_464),
     (("0.5.21", "0.5.23"), PRO, 12, 8, 4096, True, 2_056_192, 26_880),
     (("0.5.21", "0.5.23"), PRO, 60, 64, 8192, False, 10_803_200, 65_792),
+    (("0.5.21", "0.5.22"), SHARING, 40, 256, 8192, True, 17_639_168, 606_464),
+    (("0.5.21", "0.5.22"), SHARING, 12, 8, 4096, True, 7_518_720, 26_880),
+    (("0.5.21", "0.5.22"), SHARING, 60, 64, 8192, False, 38_578_688, 65_792),
+    (("0.5.23",), SHARING, 40, 256, 8192, True, 17_611_776, 606_464),
+    (("0.5.23",), SHARING, 12, 8, 4096, True, 7_506_688, 26_880),
+    (("0.5.23",), SHARING, 60, 64, 8192, False, 38_519_040, 65_792),
 ]
 """Of the class in each wheel, run on Hopper's layout with the server's arguments put in its place."""
 
@@ -77,11 +84,24 @@ def test_tokens_are_those_that_servers_printed(gib: float, requests: int, tokens
     assert least.window_tokens <= windows <= most.window_tokens
 
 
-@pytest.mark.parametrize("version", ["0.5.18", "0.5.23"])
+def test_a_token_of_v41_is_priced_as_a_server_printed() -> None:
+    """1,670.75 bytes with a draft's share (x 41 / 40) on a card of sm121: stored file 69412325477."""
+    settled = layout(SHARING, "0.5.22")
+    assert settled.pools_of(settled.stages[0]).cell * 41 / 40 == Fraction("1670.75")
+
+
+@pytest.mark.parametrize(("model", "version"), [(FLASH, "0.5.18"), (FLASH, "0.5.23"), (SHARING, "0.5.23")])
 @pytest.mark.parametrize("batch", [1, 64, 256])
-def test_what_is_in_excess_is_listed(version: str, batch: int) -> None:
+def test_what_is_in_excess_is_listed(model: str, version: str, batch: int) -> None:
     found = kvcalc.estimate(
-        FLASH, engine=f"sglang@{version}", gpu="h200", tp=8, batch=batch, context=20_000, block_size=256
+        model,
+        engine=f"sglang@{version}",
+        engine_option={"mem-fraction-static": "0.9"},
+        gpu="h200",
+        tp=8,
+        batch=batch,
+        context=20_000,
+        block_size=256,
     )
     assert found.cache.bytes == sum(each.bytes for each in found.cache.terms)
     assert min(each.bytes for each in found.cache.terms) >= 0
@@ -118,7 +138,8 @@ def test_a_share_of_windows_that_is_given_is_taken() -> None:
         (FLASH, {"cache_dtype": "bf16"}, "keeps DeepSeek-V4's entries in fp8"),
         (FLASH, {"block_size": 128}, "pages are of 256 tokens"),
         (FLASH, {"mtp": 1}, "--mtp"),
-        ("deepseek-v4.1-flash", {}, "follows DeepSeek-V4's compressed attention under sglang"),
+        (SHARING, {"engine": "sglang@0.5.20"}, "serves DeepSeek-V4.1 since 0.5.21"),
+        (SHARING, {"pp": 2}, "DeepSeek-V4.1 on one stage"),
     ],
 )
 def test_what_is_not_followed_is_refused(model: str, options: dict[str, Any], said: str) -> None:

@@ -144,7 +144,7 @@ def test_keys_are_those_of_the_gguf_package() -> None:
     known = _templates(gguf.Keys)
     ours = {*CACHE_KEYS, *LLAMA, *(key for _, keys in MODELS.values() for key in keys)}
     swa = {f"attention.{name}_swa" for name in ("kv_lora_rank", "key_length_mla", "value_length_mla")}
-    newer = {"attention.recurrent_layers", "attention.indexer.kpool", "num_loops", *swa}
+    newer = {"attention.recurrent_layers", "attention.compress_ratios", "attention.indexer.kpool", "num_loops", *swa}
     assert ours - known == newer  # llama.cpp b11549 reads them; the package does not write them yet
     assert set(FAMILIES) - set(gguf.MODEL_ARCH_NAMES.values()) <= {"hy_v3", *NEWER.split()}  # likewise
 

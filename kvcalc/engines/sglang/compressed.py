@@ -1,8 +1,8 @@
-"""Compressed attention in SGLang (DeepSeek-V4): pools of windows, of entries and of an indexer's keys, and states.
+"""Compressed attention in SGLang (DeepSeek-V4, V4.1): pools of windows, of entries and an indexer's keys, and states.
 
     bytes of a token   entries and keys of the groups that it is in
     bytes of a window's token   an entry in every layer, and its share of the rings of ratio 4: one a page
-    fixed              rings of ratio 128, for max-running-requests; since 0.5.21 the pool of windows too
+    fixed              rings of ratios 2 and 128, for max-running-requests; since 0.5.21 the pool of windows too
 
 sglang/srt/model_executor/pool_configurator.py, DSV4PoolConfigurator; mem_cache/deepseek_v4_memory_pool.py.
 """
@@ -42,6 +42,14 @@ EVICTION = 128
 TAILS = 4
 """Prefixes for each request whose last window stays (_resolve_swa_prefix_tails)."""
 OVERLAPPING, HEAVY = 4, 128
+RINGS = {2: 2, HEAVY: HEAVY}
+"""compress_ratio -> tokens of the ring of a request, of the ratios whose rings each has (_get_c2_state_fixed_bytes)."""
+SHARING = (1, 2)
+"""Ratios of DeepSeek-V4.1, whose indexers' keys are in four bits."""
+PAGES_KEPT: Version = (0, 5, 23)
+"""Pages of those entries are priced as they are padded since then, and those that are kept free
+(_get_low_ratio_kv_padding_bytes)."""
+INDEX_PAGE = 64
 DS_MLA = "fp8_ds_mla"
 _HOPPER, _BLACKWELL = 9, 10
 
@@ -61,14 +69,19 @@ def check_compressed(setup: Setup, version: Version) -> None:
         return
     for layer in setup.model.layout.kinds:
         each = layer.attention
-        shape = isinstance(each, Compressed) and (each.compress_ratio, each.overlap, each.index_head_dim is None)
-        known = shape in {(None, False, True), (OVERLAPPING, True, False), (HEAVY, False, True)}
-        if not known or getattr(each, "shared_entries", False) or getattr(each, "sliding_window", None) != WINDOW:
+        if not isinstance(each, Compressed) or not _is_known(each):
             raise KvcalcError(
                 f"--engine: kvcalc follows DeepSeek-V4's compressed attention under sglang, with windows of {WINDOW} "
-                f"and ratios of 4, with overlap and an indexer, and 128, without: not {layer.label} "
+                f"and ratios of 4, with overlap and an indexer, and 128, without, and V4.1's: not {layer.label} "
                 "(sglang/srt/model_executor/pool_configurator.py); --engine exact counts it"
             )
+    if shares(setup.model) and version < BY_REQUESTS:
+        raise KvcalcError("--engine: sglang serves DeepSeek-V4.1 since 0.5.21; --engine sglang@0.5.23")
+    if shares(setup.model) and setup.deployment.pp > 1:
+        raise KvcalcError(
+            "--pp: sglang serves DeepSeek-V4.1 on one stage (validate_deepseek_v41_features of "
+            "sglang/srt/arg_groups/deepseek_v4_hook.py)"
+        )
     if version < SINCE:
         raise KvcalcError(
             "--engine: kvcalc follows compressed attention under sglang from 0.5.15 on; --engine sglang@0.5.15"
@@ -87,6 +100,21 @@ def check_compressed(setup: Setup, version: Version) -> None:
         )
 
 
+def shares(model: Model) -> bool:
+    """Whether it has DeepSeek-V4.1's ratios."""
+    return any(getattr(layer.attention, "compress_ratio", None) in SHARING for layer in model.layout.kinds)
+
+
+def _is_known(attention: Compressed) -> bool:
+    if attention.sliding_window != WINDOW:
+        return False
+    ratio, own_index = attention.compress_ratio, attention.index_head_dim is not None
+    if ratio in SHARING:
+        return not attention.overlap and attention.shared_entries != attention.index_of_entries
+    v4 = {(None, False, False), (OVERLAPPING, True, True), (HEAVY, False, False)}
+    return not attention.shared_entries and (ratio, attention.overlap, own_index) in v4
+
+
 def compressed_format(asked: CacheFormat, setup: Setup) -> CacheFormat:
     """Entries of 584 bytes, whatever is asked, with which no other format goes.
 
@@ -101,7 +129,10 @@ def compressed_format(asked: CacheFormat, setup: Setup) -> CacheFormat:
             "--cache-dtype: sglang keeps DeepSeek-V4's entries in fp8 with a rotary part in bf16 (fp8_ds_mla; "
             "sglang/srt/mem_cache/deepseek_v4_memory_pool.py); leave --cache-dtype out"
         )
-    formats = tuple((name, find_format(layout[name], DS_MLA)) for name in ("kv", "compressed_kv"))
+    kept = {"kv": layout["kv"], "compressed_kv": layout["compressed_kv"]}
+    if shares(setup.model):
+        kept["index_k"] = "mxfp4"
+    formats = tuple((name, find_format(each, DS_MLA)) for name, each in kept.items())
     return asked._replace(name=DS_MLA, default=asked.computing, tensors=formats, state=find_format("fp32", "state"))
 
 
@@ -112,15 +143,21 @@ def compressed_widths(rows: Iterable[TensorRows], settings: Settings) -> Widths:
     full, window, fixed = Fraction(0), Fraction(0), 0
     for each in rows:
         ratio = getattr(each.layer.attention, "compress_ratio", None) or 1
-        if each.tensor.role is Role.STATE and ratio == HEAVY:
-            ring = HEAVY
-            fixed += -(-((requests + 1) * ring + ring + 1) // HEAVY) * HEAVY * each.row_bytes
+        if each.tensor.role is Role.STATE and ratio in RINGS:
+            ring = RINGS[ratio]
+            fixed += -(-((requests + 1) * ring + ring + 1) // ratio) * ratio * each.row_bytes
         elif each.tensor.role is Role.STATE and each.tensor.last is not None:
             window += Fraction(each.tensor.last.value * each.row_bytes, page if by_requests else WINDOW)
         elif each.tensor.role is Role.INDEX:
             full += Fraction(each.row_bytes, ratio)
+            if ratio in SHARING and settings.version >= PAGES_KEPT:
+                fixed += (page // ratio + INDEX_PAGE) * each.row_bytes
+        elif each.tensor.last is None and ratio in SHARING and settings.version < PAGES_KEPT:
+            full += Fraction(each.row_bytes, ratio)
         elif each.tensor.last is None:
-            full += _padded(each.row_bytes, page // ratio, settings) / ratio
+            entry = _padded(each.row_bytes, page // ratio, settings)
+            full += entry / ratio
+            fixed += int(page * entry) if ratio in SHARING else 0
         else:
             window += _padded(each.row_bytes, page, settings)
     cap = window_tokens(settings) if by_requests and not settings.swa_ratio_given else None
@@ -133,7 +170,7 @@ def is_reserved(rows: TensorRows, *, by_requests: bool) -> bool:
     """Whether what a sequence keeps in a tensor lies in what is reserved for it ahead."""
     if by_requests:
         return rows.tensor.last is not None
-    return rows.tensor.role is Role.STATE and getattr(rows.layer.attention, "compress_ratio", None) == HEAVY
+    return rows.tensor.role is Role.STATE and getattr(rows.layer.attention, "compress_ratio", None) in RINGS
 
 
 def _padded(row_bytes: int, rows: int, settings: Settings) -> Fraction:

@@ -14,6 +14,7 @@ CACHE_KEYS = frozenset(
         "attention.key_length_mla_swa",
         "attention.kv_lora_rank_swa",
         "attention.value_length_mla_swa",
+        "attention.compress_ratios",
         "num_loops",
         "attention.key_length_swa",
         "attention.kv_lora_rank",
