@@ -46,20 +46,28 @@ class Family(NamedTuple):
 
 
 _QWEN = Family(divided=True, source="vLLM 0.33.0, vllm/model_executor/models/qwen3_next_mtp.py, qwen3_5_mtp.py: fc")
+_MIMO = Family(
+    windowed=True,
+    dense=True,
+    plain_outputs=True,
+    source="vLLM 0.33.0, vllm/model_executor/models/mimo_v2_mtp.py",
+)
+_STEP = Family(
+    windowed=True,
+    dense=True,
+    own_heads=True,
+    source="vLLM 0.33.0, vllm/model_executor/models/step3p5_mtp.py; the published checkpoint's tensors",
+)
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         **dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"), _QWEN),
-        "mimo_v2_flash": Family(
+        **dict.fromkeys(("mimo_v2_flash", "mimo_v2"), _MIMO),
+        **dict.fromkeys(("step3p5", "step3p7"), _STEP),
+        "exaone_moe": Family(
             windowed=True,
             dense=True,
-            plain_outputs=True,
-            source="vLLM 0.33.0, vllm/model_executor/models/mimo_v2_mtp.py",
-        ),
-        "step3p7": Family(
-            windowed=True,
-            dense=True,
-            own_heads=True,
-            source="vLLM 0.33.0, vllm/model_executor/models/step3p5_mtp.py; the published checkpoint's tensors",
+            divided=True,
+            source="vLLM 0.33.0, vllm/model_executor/models/exaone_moe_mtp.py: fc; exaone_moe.py: is_mtp",
         ),
         "deepseek_v4": Family(source="vLLM 0.33.0, vllm/models/deepseek_v4/nvidia/mtp.py: e_proj, h_proj"),
         "nemotron_h": Family(

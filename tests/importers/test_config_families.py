@@ -322,6 +322,9 @@ def test_mimo_slides_over_its_window_and_the_last_token() -> None:
     assert "gqa 64/8 x 192+128, window 129" in kinds(values)
     assert "gqa 64/8 x 192+128, window 128" in kinds({k: v for k, v in values.items() if k != "sliding_window_size"})
     assert "attention_chunk_size is 256, and sliding_window 128" in refusal({**values, "attention_chunk_size": 256})
+    newer = {**values, "model_type": "mimo_v2", "vision_config": {"depth": 28}, "audio_config": {"channels": 20}}
+    assert kinds(newer) == kinds(values)
+    assert imported(newer).model.parameters is None
     own = {key: value for key, value in values.items() if key not in {"sliding_window", "attention_chunk_size"}}
     assert "gqa 64/8 x 192+128, window 33" in kinds({**own, "sliding_window_size": 32})
 

@@ -91,6 +91,8 @@ NEWER: dict[str, tuple[Keys, list[str]]] = {
         ["lightning 32 x 128"] * 2 + [FULL],
     ),
     "deepseek2-ocr": (LLAMA, [FULL] * 2),
+    "t5": ({**LLAMA, "decoder_block_count": 2}, [FULL] * 2),
+    "t5 small": ({**LLAMA, "attention.key_length": 64, "attention.value_length": 64}, ["gqa 32/8 x 64"] * 2),
 }
 """Keys as load_arch_hparams of src/models/NAME.cpp reads them (llama.cpp b11549), and what create_memory keeps."""
 
@@ -105,6 +107,11 @@ def test_newer_architectures_keep_what_llama_cpp_keeps(name: str, tmp_path: Path
 def test_ratios_that_llama_cpp_does_not_know_are_refused(tmp_path: Path, ratios: list[int], said: str) -> None:
     with pytest.raises(KvcalcError, match=said):
         load_model(write(tmp_path / "model.gguf", "deepseek4", {**COMPRESSED, "attention.compress_ratios": ratios}))
+
+
+def test_a_decoder_deeper_than_its_cache_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KvcalcError, match="decoder_block_count is 3"):
+        load_model(write(tmp_path / "model.gguf", "t5", {**LLAMA, "decoder_block_count": 3}))
 
 
 def test_a_blob_is_known_by_how_it_begins(kvcalc: Kvcalc, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class Vllm(Engine):
 
     def mtp_layers_loaded(self, model: Model) -> int | None:
         """One of MiMo-V2's three (vllm/model_executor/models/mimo_v2_mtp.py, num_mtp_layers)."""
-        return 1 if model.model_type == "mimo_v2_flash" else None
+        return 1 if model.model_type in {"mimo_v2_flash", "mimo_v2"} else None
 
     def adapters(self, asked: Lora, model: Model) -> Lora:
         return as_vllm_has(asked, model, parse_version(self.version or VERSIONS[-1]))

@@ -97,6 +97,7 @@ LIKE: Mapping[str, str] = MappingProxyType(
         **_all("xverse Yi", "llama"),
         **_all("RefinedWeb RefinedWebModel", "falcon"),
         "dots_ocr": "qwen2",
+        "mimo_v2": "mimo_v2_flash",
         "qwen3_asr_text": "qwen3",
     }
 )

@@ -79,6 +79,17 @@ def gemma3n(config: Config) -> list[ImportedLayer]:
     )
 
 
+def t5(config: Config) -> list[ImportedLayer]:
+    """T5: the decoder's own keys and values, in as many layers as the encoder has (src/models/t5.cpp).
+
+    Those of cross attention llama.cpp works out again at each step, from the encoder's output.
+    """
+    decoder = config.optional_count("decoder_block_count")
+    if decoder is not None and decoder.value > num_layers(config):
+        raise config.refusal(f"decoder_block_count is {decoder.value}, and llama.cpp keeps {num_layers(config)} layers")
+    return full(config)
+
+
 EXAONE4_SLIDES = 64
 """Layers of the EXAONE 4 that slides."""
 
@@ -156,6 +167,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "hy_v4": hy_v4,
         "dots3note": sliding_latent,
         "nanbeige": looped,
+        "t5": t5,
         "minimax-01": lightning,
         "plamo2": plamo2,
         **dict.fromkeys(("qwen3next", "qwen35", "qwen35moe"), deltanet),
