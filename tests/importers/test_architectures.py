@@ -208,16 +208,40 @@ def test_a_draft_of_another_width_than_its_target() -> None:
     assert whole.model.parameters == EAGLE_3 - 32_000 * 4096 + TABLE
 
 
+IDS = {"eagle_aux_hidden_state_layer_ids": [1, 17, 33]}
+LAYER_NORMS = {"use_input_layernorm_in_first_layer": True, "use_last_layernorm": True, "use_mtp_layernorm": False}
+"""As drafts of NVIDIA have them."""
+
+
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        ({"eagle_config": IDS}, 0),
+        ({"eagle_config": {**IDS, **LAYER_NORMS, "use_aux_hidden_state": True}}, 0),
+        ({"eagle_config": {"eagle_aux_hidden_state_layer_ids": [1, 17]}}, -4096 * 4096),
+        ({"num_aux_hidden_states": 5}, 2 * 4096 * 4096),
+        ({"fc_norm": True, "norm_output": True}, 3 * 4096),
+        ({"norm_before_fc": True, "target_hidden_size": 2048}, -3 * 4096 * 2048 + 3 * 2048),
+        ({"fc_norm": True, "eagle_config": {**IDS, "norm_before_fc": True}}, 6 * 4096),
+    ],
+)
+def test_a_draft_reads_as_many_hidden_states_as_its_file_says(change: dict[str, Any], more: int) -> None:
+    """vllm/model_executor/models/llama_eagle3.py: fc of all joined, and norms of each or of all before it."""
+    assert imported("LlamaForCausalLMEagle3", **{**DRAFT, **change}).model.parameters == EAGLE_3 + more
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"num_hidden_layers": 2},
         {"attention_bias": True},
         {"mlp_bias": True},
-        {"fc_norm": True},
         {"use_qk_norm": True},
-        {"norm_before_fc": True},
         {"eagle_config": {"use_aux_hidden_state": False}},
+        {"eagle_config": {"use_mtp_layernorm": True}},
+        {"eagle_config": {"another": 1}},
+        {"eagle_config": {"eagle_aux_hidden_state_layer_ids": "1"}},
+        {"eagle_config": [1]},
     ],
 )
 def test_drafts_of_other_shapes_are_not_counted(change: dict[str, Any]) -> None:

@@ -40,15 +40,19 @@ class Classifier(NamedTuple):
 
 
 class Eagle3(NamedTuple):
-    """A draft of one layer, which reads three hidden states of its target and the target's embedding.
+    """A draft of one layer, which reads hidden states of its target and the target's embedding.
 
     Attributes:
         words: of its own output head.
         target_hidden: width of the hidden states.
+        hidden_states: that it reads.
+        norms: of them before they are joined: of each (fc_norm), and of all together (norm_before_fc).
     """
 
     words: int
     target_hidden: int
+    hidden_states: int
+    norms: int
 
 
 class DFlash(NamedTuple):
@@ -105,8 +109,18 @@ _EAGLE3 = {"LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "Eagle3Qwen2_5vlF
 _DFLASH = {"DFlashDraftModel"}
 """vLLM, vllm/model_executor/models/registry.py and qwen3_dflash.py."""
 
-_OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "use_qk_norm", "fc_norm", "norm_before_fc", "eagle_config")
+_OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "use_qk_norm")
 """Keys with which such a draft has tensors that are not counted."""
+_EAGLE_CONFIG = {
+    "use_aux_hidden_state": True,
+    "use_input_layernorm_in_first_layer": True,
+    "use_last_layernorm": True,
+    "use_mtp_layernorm": False,
+}
+"""Parts of eagle_config that say what every such draft has."""
+_READ = "eagle_aux_hidden_state_layer_ids"
+_HIDDEN_STATES = 3
+"""Where nobody says: of an early, a middle and a late layer."""
 
 _DRAFT = re.compile("(?i:eagle|draft|medusa|dspark|domino|nextn|specul)|(D[Ff]|df)la(sh|re)|MTP|mtp")
 _CLASS = re.compile("(?P<family>.+?)(Bidirectional)?(?P<kind>For[A-Z][A-Za-z]+|Model)")
@@ -163,14 +177,27 @@ def _of(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
 
 
 def _eagle3(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
-    otherwise = [key for key in _OTHER_EAGLE3 if config.values.get(key) or outer.get(key)]
+    def said(key: str) -> Any:
+        return config.values.get(key, outer.get(key))
+
+    stated = said("eagle_config") or {}
+    if not isinstance(stated, dict):
+        return NotCounted("eagle_config is no object")
+    rest = {key: value for key, value in stated.items() if _EAGLE_CONFIG.get(key, not value) != value}
+    read, joined = rest.pop(_READ, None) or said(_READ), rest.pop("norm_before_fc", None) or said("norm_before_fc")
+    otherwise = [*(key for key in _OTHER_EAGLE3 if said(key)), *(f"eagle_config.{key}" for key in rest)]
+    if read is not None and not (isinstance(read, list) and read):
+        otherwise.append(_READ)
     if otherwise:
         return NotCounted(f"{one_line(name, MAX_NAME)} with {otherwise[0]} has tensors that are not known")
     words = config.optional_count("draft_vocab_size", most=MAX_VOCABULARY)
     target = config.optional_count("target_hidden_size")
+    number = config.optional_count("num_aux_hidden_states")
     return Eagle3(
         words=int((words or config.count(*VOCABULARY, most=MAX_VOCABULARY)).value),
         target_hidden=int((target or config.count(*HIDDEN)).value),
+        hidden_states=int(number.value) if number is not None else len(read) if read else _HIDDEN_STATES,
+        norms=bool(said("fc_norm")) + bool(joined),
     )
 
 

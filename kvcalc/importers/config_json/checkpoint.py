@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _PARTS_OF_TEXT = {*INSIDE, "attn_config", "ffn_config", "init_config", "linear_attn_config", "per_layer_config"}
 _PARTS_OF_TEXT |= {"transformers.js_config"}
 _PARTS_OF_TEXT |= {
-    f"{name}_config" for name in ("dflash", "dual_chunk_attention", "generation", "lora", "peft", "speculative")
+    f"{name}_config"
+    for name in ("dflash", "dual_chunk_attention", "eagle", "generation", "lora", "peft", "speculative")
 }
 _SENSES = re.compile(r"(^|_)(vision|visual|img|image|audio|speech|video|mm)(_|$)")
 _WORDS_FOR_THEM = re.compile(r"token|_ids?$|_index$")

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from kvcalc.importers.config_json.architectures import Eagle3
     from kvcalc.importers.imported_layer import ImportedLayer
 
-HIDDEN_STATES = 3
-"""That EAGLE-3 reads: of an early, a middle and a late layer of its target."""
-
 _LAYER = Anatomy(norms=3)
 
 
@@ -38,6 +35,7 @@ def draft_parameters(config: Config, layers: Sequence[ImportedLayer], draft: Eag
         return None
     kv_heads = {"mha": sizes["num_heads"], "mqa": 1}.get(blocks[0].kind) or sizes["num_kv_heads"]
     beside = hidden * sizes["head_dim"] * (sizes["num_heads"] + 2 * kv_heads)
-    joined = HIDDEN_STATES * draft.target_hidden * hidden
+    read = draft.hidden_states * draft.target_hidden
+    joined = read * (hidden + draft.norms)
     norms = (_LAYER.norms + _LAYER.final_norm) * hidden
     return attention + beside + feed_forward.parameters + joined + norms + draft.words * hidden
