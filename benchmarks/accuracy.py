@@ -55,7 +55,8 @@ that of its cache.
 *Known* logs were there before the first formula of temporary memory was written, and some constants rest on them.
 *Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the
 next log will be. *Forks* are servers with kernels or formats that no release of vLLM has; kvcalc does not follow those.
-Logs *with --moe-backend* name kernels for experts that vLLM does not choose itself; kvcalc follows what it chooses.
+Logs *with --moe-backend* name kernels for experts that vLLM does not choose itself; of those kvcalc
+follows vLLM's own CUTLASS kernels for nvfp4, and counts the others as what vLLM chooses.
 
 Three rows are no evidence for the rules, since what the log printed chose their inputs: v10 (what it drafted and shared
 is told from its tokens), f15 (a model with an untied head is taken, as its weights need) and f24 (that its experts

@@ -13,6 +13,7 @@ from kvcalc.engines.gated import is_gated
 from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.engines.vllm.samplers import sorting
 from kvcalc.engines.vllm.settings import Settings, parse_version
+from kvcalc.errors import KvcalcError
 from kvcalc.memory import Rank, ranks_of
 from kvcalc.term import Product, Sum, leaves
 from kvcalc.units import GIB, MIB
@@ -152,6 +153,34 @@ def test_flashinfer_samples_before_0_22_where_it_is_installed() -> None:
     without = rank("llama-3.2-1b", "0.10.0", "l40s", engine_option={**options, "use-flashinfer-sampler": False})
     assert with_it.term.bytes / GIB == pytest.approx(0.45, abs=0.01)
     assert without.temporary.term.bytes - with_it.term.bytes == 256 * 128_256 * 24
+
+
+def test_cutlass_kernels_bring_rows_into_order_and_back() -> None:
+    """Rows of 16,384 x 8: three copies, and workspaces of max(2 x 1,408, 2,816) + 1,408; logs have 0.2 GiB more."""
+    options = {"max-num-batched-tokens": 16_384, "max-num-seqs": 2, "moe-backend": "cutlass"}
+    found = rank("gemma-4-26b-a4b-it-nvfp4", "0.19.1", "rtx5090", weights=None, engine_option=options)
+    parts = {leaf.path: leaf.bytes for leaf in leaves(found.temporary.term)}
+    assert parts["experts"] == 16_384 * 8 * 3 * 2816 * 2
+    assert parts["experts' workspace"] == 16_384 * 8 * (2816 + 1408) * 2
+    of_states = {"max-num-batched-tokens": 16_384, "max-num-seqs": 1, "moe-backend": "cutlass"}
+    found = rank("redhatai-qwen3.6-35b-a3b-nvfp4", "0.20.0", "rtx5090", weights=None, engine_option=of_states)
+    parts = {leaf.path: leaf.bytes for leaf in leaves(found.temporary.term)}
+    assert parts["what a state's layer keeps beside them"] == 16_384 * (2 * 2048 + 3 * 4096) * 2
+
+
+def test_other_kernels_and_formats_are_counted_alike() -> None:
+    same = [
+        rank(model, "0.20.0", "rtx5090", weights=None, engine_option={"moe-backend": kernels}).temporary.term.bytes
+        for model in ("gemma-4-26b-a4b-it-nvfp4", "qwen3-30b-a3b")
+        for kernels in ("auto", "Flashinfer-CUTLASS", "marlin")
+    ]
+    assert len(set(same[:3])) == len(set(same[3:])) == 1
+    plain = rank("qwen3-30b-a3b", "0.20.0", "rtx5090", weights=None, engine_option={"moe-backend": "cutlass"})
+    assert plain.temporary.term.bytes == same[3]
+    with pytest.raises(KvcalcError, match="vllm has none before"):
+        rank("qwen3-30b-a3b", "0.16.0", engine_option={"moe-backend": "cutlass"})
+    with pytest.raises(KvcalcError, match="is none of auto, cutlass"):
+        rank("qwen3-30b-a3b", "0.20.0", engine_option={"moe-backend": "fastest"})
 
 
 def test_experts_keep_their_workspace_since_0_14() -> None:

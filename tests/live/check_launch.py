@@ -51,6 +51,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
                 "disable-hybrid-kv-cache-manager": "true",
                 "enforce-eager": "true",
                 "performance-mode": "throughput",
+                "moe-backend": "cutlass",
             },
         },
         {
@@ -60,6 +61,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             "disable_hybrid_kv_cache_manager": True,
             "enforce_eager": True,
             "performance_mode": "throughput",
+            "moe_backend": "cutlass",
         },
     ),
     ("llama-3-8b", {"engine_option": {"kv-cache-memory-bytes": "20GiB"}}, {"kv_cache_memory_bytes": 20 * 2**30}),

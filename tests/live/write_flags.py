@@ -24,7 +24,7 @@ FLAGS = {
         --tensor-parallel-size --pipeline-parallel-size --data-parallel-size --decode-context-parallel-size
         --enable-expert-parallel --distributed-executor-backend --max-model-len --max-num-seqs
         --max-num-batched-tokens --kv-cache-dtype --gpu-memory-utilization --dtype --quantization --block-size
-        --kv-cache-memory-bytes --performance-mode --enable-prefix-caching --no-enable-prefix-caching
+        --kv-cache-memory-bytes --performance-mode --moe-backend --enable-prefix-caching --no-enable-prefix-caching
         --disable-hybrid-kv-cache-manager --no-disable-hybrid-kv-cache-manager --enforce-eager
         --mamba-ssm-cache-dtype --speculative-config --enable-lora --max-lora-rank --max-loras --revision
         """,

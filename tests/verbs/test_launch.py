@@ -239,7 +239,7 @@ WIDE: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("llama-3-8b", {"engine_option": {"block-size": "32", "max-num-batched-tokens": "4096"}}),
         ("llama-3-8b", {"engine_option": {"enable-prefix-caching": "false"}}),
         ("llama-3-8b", {"engine_option": {"kv-cache-memory-bytes": "20GiB"}}),
-        ("llama-3-8b", {"engine_option": {"performance-mode": "throughput"}}),
+        ("llama-3-8b", {"engine_option": {"performance-mode": "throughput", "moe-backend": "cutlass"}}),
         ("gemma-3-27b", {"tp": 4, "engine_option": {"disable-hybrid-kv-cache-manager": "false"}}),
         ("deepseek-v2-lite", {"tp": 2, "ep": 2}),
         ("deepseek-v2-lite", {"tp": 2, "dcp": 2}),

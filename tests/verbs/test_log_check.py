@@ -301,6 +301,22 @@ def test_a_log_tells_whose_sampler_is_installed(log: Any, line: str, version: st
     assert settings.get("use-flashinfer-sampler") == taken
 
 
+@pytest.mark.parametrize(
+    ("line", "version", "taken"),
+    [
+        ("Using 'VLLM_CUTLASS' NvFp4 MoE backend out of potential backends: ['A', 'B'].", "0.20.0", "cutlass"),
+        ("Using 'VLLM_CUTLASS' NvFp4 MoE backend out of potential backends: ['A', 'B'].", "0.16.0", None),
+        ("Using 'MARLIN' NvFp4 MoE backend out of potential backends: ['A', 'B'].", "0.20.0", None),
+        ("non-default args: {'moe_backend': 'cutlass'}", "0.20.0", "cutlass"),
+    ],
+)
+def test_a_log_tells_what_computes_experts(log: Any, line: str, version: str, taken: str | None) -> None:
+    text = V0_10_2.replace("0.10.2", version)
+    text += f"(EngineCore_DP0 pid=9) INFO 09-20 10:00:05 [nvfp4.py:142] {line}\n"
+    settings = {each.option: each.value for each in package.capacity_from_log(log(text)).settings}
+    assert settings.get("moe-backend") == taken
+
+
 def test_graphs_that_take_nothing_from_the_cache_are_not_predicted(log: Any) -> None:
     """vLLM 0.19 prints an estimate of CUDA graphs and leaves the pool as it is."""
     graphs = package.capacity_from_log(log(V0_19)).row("CUDA graphs, estimated")

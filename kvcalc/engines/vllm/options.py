@@ -19,6 +19,23 @@ KERNEL_BLOCKS = "vllm/v1/attention/backends/triton_attn.py and flash_attn.py, ge
 USAGES = ("server", "offline", "async")
 BALANCED, THROUGHPUT, INTERACTIVITY = "balanced", "throughput", "interactivity"
 NATIVE, LMCACHE = "native", "lmcache"
+CUTLASS = "cutlass"
+MOE_BACKENDS = (
+    *(
+        AUTO,
+        CUTLASS,
+        "marlin",
+        "triton",
+        "batched_triton",
+        "deep_gemm",
+        "deep_gemm_mega_moe",
+        "aiter",
+        "humming",
+        "b12x",
+    ),
+    *("flashinfer_trtllm", "flashinfer_cutlass", "flashinfer_cutedsl", "flashinfer_b12x", "emulation"),
+)
+"""Names of --moe-backend, of all versions."""
 STEP_TOKENS = "Tokens that a step computes at most; auto: 2048, 8192 or 16384, by version, card and usage."
 STEP_SEQUENCES = "Sequences that a step computes at most; auto: 128, 256 or 1024, by version, card and usage."
 MOST_TOKENS = 10**9
@@ -33,6 +50,11 @@ def _one_of(*known: str) -> Callable[[str, str], str]:
         return text
 
     return read
+
+
+def _moe_backend(text: str, what: str) -> str:
+    """As the command line takes it (vllm/engine/arg_utils.py)."""
+    return _one_of(*MOE_BACKENDS)(text.lower().replace("-", "_"), what)
 
 
 def _block_size(text: str, what: str) -> int:
@@ -94,6 +116,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             AUTO,
             "Whether FlashInfer, being installed, samples (VLLM_USE_FLASHINFER_SAMPLER); auto: by version and card.",
             source="vllm/v1/sample/ops/topk_topp_sampler.py, TopKTopPSampler",
+        ),
+        "moe-backend": Option(
+            _moe_backend,
+            AUTO,
+            "From 0.17: what computes experts; cutlass holds more for those in nvfp4, others are counted alike.",
+            source="vllm/config/kernel.py, MoEBackend; vllm/model_executor/layers/fused_moe/experts/cutlass_moe.py",
         ),
         "performance-mode": Option(
             _one_of(BALANCED, THROUGHPUT, INTERACTIVITY),

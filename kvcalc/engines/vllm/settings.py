@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvcalc.engines.option_values import AUTO
 from kvcalc.engines.vllm.defaults import (
     ENGINE_V0_GONE,
     ENGINE_V1,
@@ -47,6 +48,7 @@ class Settings(NamedTuple):
         runner: the model runner: v0, v1 or v2.
         performance_mode: balanced, throughput or interactivity.
         use_flashinfer_sampler: None: by version and card.
+        moe_backend: what computes experts; auto: by version, card and format.
         kv_offloading_backend: native or lmcache.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
@@ -66,6 +68,7 @@ class Settings(NamedTuple):
     runner: str = "v1"
     performance_mode: str = BALANCED
     use_flashinfer_sampler: bool | None = None
+    moe_backend: str = AUTO
     kv_offloading_backend: str = NATIVE
     defaults: tuple[str, ...] = ()
 
@@ -130,11 +133,11 @@ def _asked_engine(engine: Engine, version: Version) -> str | None:
     return "v1" if asked else "v0"
 
 
-def _performance_mode(engine: Engine, version: Version) -> str:
-    mode: str = engine.option("performance-mode")
-    if mode != BALANCED and version < PERFORMANCE_MODES:
-        raise KvcalcError(f"--engine-option: performance-mode {mode}: vllm has none before 0.17 (vllm/config/vllm.py)")
-    return mode
+def _since_0_17(engine: Engine, name: str, version: Version) -> str:
+    value: str = engine.option(name)
+    if value not in {AUTO, BALANCED} and version < PERFORMANCE_MODES:
+        raise KvcalcError(f"--engine-option: {name} {value}: vllm has none before 0.17 (vllm/config)")
+    return value
 
 
 def settings_of(engine: Engine, setup: Setup) -> Settings:
@@ -145,7 +148,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
     tokens, sequences = engine.option("max-num-batched-tokens"), engine.option("max-num-seqs")
     by_default = runner_of(version, setup.gpu, setup.deployment.pp, setup.model.model_type, traits)
     runner = _asked_engine(engine, version) or by_default
-    mode = _performance_mode(engine, version)
+    mode = _since_0_17(engine, "performance-mode", version)
     batch = default_batch(version, setup.gpu, runner, usage, setup.max_model_len, traits)
     if mode == THROUGHPUT:
         batch = Batch(2 * batch.tokens, 2 * batch.sequences)
@@ -179,6 +182,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         runner=runner,
         performance_mode=mode,
         use_flashinfer_sampler=engine.option("use-flashinfer-sampler"),
+        moe_backend=_since_0_17(engine, "moe-backend", version),
         kv_offloading_backend=engine.option("kv-offloading-backend"),
         defaults=tuple(name for name, value in given.items() if value is None),
     )

@@ -50,6 +50,9 @@ class Latent(NamedTuple):
     attention: int
 
 
+PROJECTED = "projections of a state"
+
+
 class Shapes(NamedTuple):
     """Of one rank.
 
@@ -59,6 +62,7 @@ class Shapes(NamedTuple):
         experts: of a token: elements of the experts' two workspaces, None without experts.
         passing: elements that a mixture of experts holds while it runs, beside the stream.
         layer: the widest layer without its experts.
+        projected: elements of it that a layer with a state keeps while its experts run.
     """
 
     vocab_size: int
@@ -69,15 +73,17 @@ class Shapes(NamedTuple):
     passing: Width | None
     layer: Width
     latent: Latent | None
+    projected: int = 0
 
 
-def shapes_of(model: Model, tp: int, experts_tp: int) -> Shapes | None:
+def shapes_of(model: Model, tp: int, experts_tp: int, *, cutlass: bool = False) -> Shapes | None:
     """The shapes; None where the model's file lacks dims that they need.
 
     Args:
         model: the model.
         tp: ranks that share a layer.
         experts_tp: ranks that share an expert: 1 where each rank has whole ones.
+        cutlass: whether vLLM's own CUTLASS kernels compute experts in nvfp4.
     """
     hidden, vocab = model.hidden_size, model.vocab_size
     if hidden is None or vocab is None:
@@ -89,7 +95,10 @@ def shapes_of(model: Model, tp: int, experts_tp: int) -> Shapes | None:
         if width is None or top_k is None:
             return None
         width //= experts_tp
-        experts, passing = _experts(width, hidden, gated=gated), _passing(width, hidden, gated=gated)
+        if cutlass:
+            experts, passing = _of_cutlass(width, hidden, gated=gated)
+        else:
+            experts, passing = _experts(width, hidden, gated=gated), _passing(width, hidden, gated=gated)
     dense = _dense_width(model, hidden, gated=gated)
     if dense is None:
         return None
@@ -98,6 +107,7 @@ def shapes_of(model: Model, tp: int, experts_tp: int) -> Shapes | None:
     candidates += [found for layer in model.distinct() if (found := _mixer(layer.attention, feed_forward, hidden, tp))]
     latents = [layer.attention for layer in model.distinct() if isinstance(layer.attention, MLA)]
     latent = max(latents, key=lambda each: each.num_heads * (each.qk_nope_head_dim + each.v_head_dim), default=None)
+    widest = max(candidates, key=lambda each: each.elements)
     return Shapes(
         vocab_size=-(-vocab // VOCABULARY_BLOCK) * VOCABULARY_BLOCK,
         hidden_size=hidden,
@@ -105,8 +115,9 @@ def shapes_of(model: Model, tp: int, experts_tp: int) -> Shapes | None:
         top_k=model.num_experts_per_tok or 0,
         experts=experts,
         passing=passing,
-        layer=max(candidates, key=lambda each: each.elements),
+        layer=widest,
         latent=_latent(latent, tp) if latent else None,
+        projected=widest.elements - feed_forward.elements if widest.words.endswith(PROJECTED) else 0,
     )
 
 
@@ -171,7 +182,7 @@ def _beside(feed_forward: Width, width: int) -> Width:
     """
     return Width(
         feed_forward.elements + width,
-        f"{feed_forward.words} + projections of a state",
+        f"{feed_forward.words} + {PROJECTED}",
         f"{feed_forward.numbers} + {width:,}",
     )
 
@@ -183,6 +194,21 @@ def _experts(width: int, hidden: int, *, gated: bool) -> Width:
         f"max(I, hidden_size) + max({'2 x ' if gated else ''}I, hidden_size)",
         f"{max(width, hidden):,} + {max(up, hidden):,}",
     )
+
+
+def _of_cutlass(width: int, hidden: int, *, gated: bool) -> tuple[Width, Width]:
+    """Two workspaces, and beside them: rows brought into the experts' order and back, and then weighted.
+
+    CutlassExpertsFp4 and run_cutlass_moe_fp4 of vllm/model_executor/layers/fused_moe/experts/cutlass_moe.py, whose
+    workspaces are asked for by the columns of the gate and the projection up together.
+    """
+    up, words = (2 * width, "2 x I") if gated else (width, "I")
+    kept = Width(
+        max(2 * up, hidden) + up,
+        f"max(2 x {words}, hidden_size) + {words}",
+        f"{max(2 * up, hidden):,} + {up:,}",
+    )
+    return kept, Width(3 * hidden, "3 x hidden_size", f"3 x {hidden:,}")
 
 
 def _passing(width: int, hidden: int, *, gated: bool) -> Width:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Temporary
+from kvcalc.engines.vllm.options import CUTLASS
 from kvcalc.engines.vllm.samplers import sampler_of
-from kvcalc.engines.vllm.shapes import Latent, Shapes, Width, shapes_of
+from kvcalc.engines.vllm.shapes import PROJECTED, Latent, Shapes, Width, shapes_of
 from kvcalc.engines.vllm.towers import RUNNER, Seen, seen_by
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import MIB
@@ -75,7 +76,8 @@ def temporary_of(
     """
     deployment = setup.deployment
     apart = deployment.ep > 1 or deployment.dp_attention
-    shapes = shapes_of(setup.model, deployment.tp, 1 if apart else deployment.tp)
+    cutlass = _is_cutlass(settings, traits)
+    shapes = shapes_of(setup.model, deployment.tp, 1 if apart else deployment.tp, cutlass=cutlass)
     if shapes is None:
         return None
     gathered = settings.max_num_batched_tokens * (deployment.dp if deployment.dp_attention else 1)
@@ -147,14 +149,18 @@ def _cublas(gpu: Gpu) -> Product:
 def _layers(shapes: Shapes, step: Step, setup: Setup, settings: Settings, traits: Traits) -> tuple[Product, ...]:
     tokens, element = Factor("max_num_batched_tokens", step.tokens, "token"), Factor("element", shapes.element, "byte")
     gathered = Factor("tokens", step.gathered, "token")
-    transient = settings.version < EXPERTS_KEEP_WORKSPACE or not _workspace_stays(traits)
+    cutlass = _is_cutlass(settings, traits)
+    transient = settings.version < EXPERTS_KEEP_WORKSPACE or not _workspace_stays(traits) or cutlass
     parts = [_of_width("a layer's activations", tokens, shapes.layer, element)]
     if shapes.passing and transient:
         stream = Width(4 * shapes.hidden_size, "4 x hidden_size", f"4 x {shapes.hidden_size:,}")
-        experts = (
+        experts: tuple[Product, ...] = (
             _of_width("experts", gathered, shapes.passing, element, shapes.top_k),
             _of_width("the stream beside them", tokens, stream, element),
         )
+        if cutlass and shapes.projected:
+            width = Width(shapes.projected, PROJECTED, f"{shapes.projected:,}")
+            experts += (_of_width("what a state's layer keeps beside them", tokens, width, element),)
         if _bytes(experts) > parts[0].bytes:
             parts = list(experts)
     if shapes.latent is not None:
@@ -207,6 +213,11 @@ def _latent(latent: Latent, shapes: Shapes, tokens: Factor, setup: Setup, settin
         ),
         _of_width("the stream beside them", tokens, stream, element),
     )
+
+
+def _is_cutlass(settings: Settings, traits: Traits) -> bool:
+    """Whether vLLM's own CUTLASS kernels compute the experts (map_nvfp4_backend of fused_moe/oracle/nvfp4.py)."""
+    return settings.moe_backend == CUTLASS and "nvfp4" in traits.weight_formats
 
 
 def _workspace_stays(traits: Traits) -> bool:

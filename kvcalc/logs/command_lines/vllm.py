@@ -128,7 +128,6 @@ VLLM = CommandLine(
             "enable_sleep_mode",
             "enable_elastic_ep",
             "all2all_backend",
-            "moe_backend",
             "kernel_config",
             "enable_prompt_embeds",
             "max_num_active_seqs",

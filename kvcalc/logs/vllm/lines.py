@@ -71,6 +71,12 @@ LINES = (
         "config/vllm.py, _set_compile_ranges: the last is max_num_batched_tokens",
     ),
     log_line(
+        "MoE backend out of",
+        r"Using '(?P<moe_backend>[A-Z_\d]{1,40})' NvFp4 MoE backend out of potential backends",
+        "0.16 to 0.33",
+        "model_executor/layers/fused_moe/oracle/nvfp4.py, select_nvfp4_moe_backend",
+    ),
+    log_line(
         "FlashInfer",
         r"(?P<use_flashinfer_sampler>Using FlashInfer for top-p|FlashInfer is (?:not available|available, but it is))",
         "0.8 to 0.33",

@@ -30,6 +30,7 @@ SETTINGS = MappingProxyType(
         "mamba_ssm_cache_dtype": "--state-dtype",
         "performance_mode": "performance-mode",
         "use_flashinfer_sampler": "use-flashinfer-sampler",
+        "moe_backend": "moe-backend",
         "num_speculative_tokens": "num-speculative-tokens",
         "num_spec_tokens": "num-speculative-tokens",
     }

@@ -29,6 +29,7 @@ SINCE: Mapping[str, Version] = MappingProxyType(
         "--kv-cache-memory-bytes": (0, 10, 2),
         "--mamba-ssm-cache-dtype": (0, 10, 2),
         "--performance-mode": (0, 17),
+        "--moe-backend": (0, 17),
         "--no-enable-prefix-caching": (0, 6, 6),
     }
 )
@@ -39,7 +40,14 @@ _STATES = {"fp32": (0, 10, 2), "fp16": (0, 13), "bf16": (0, 22)}
 """vllm/config/cache.py, MambaDType: formats of states, and the first version read that has each."""
 _OF_DELTA_NETS: Version = (0, 20, 2)
 """--mamba-ssm-cache-dtype is of gated delta nets too (mamba_utils.py, gated_delta_net_state_dtype)."""
-_VALUES = ("max-num-batched-tokens", "max-num-seqs", "block-size", "kv-cache-memory-bytes", "performance-mode")
+_VALUES = (
+    "max-num-batched-tokens",
+    "max-num-seqs",
+    "block-size",
+    "kv-cache-memory-bytes",
+    "performance-mode",
+    "moe-backend",
+)
 _SWITCHES = ("enable-prefix-caching", "disable-hybrid-kv-cache-manager", "enforce-eager")
 
 

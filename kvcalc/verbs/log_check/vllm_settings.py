@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.engines.vllm.defaults import ENGINE_V0_GONE, ENGINE_V1, default_batch, runner_of
+from kvcalc.engines.vllm.options import CUTLASS
 from kvcalc.engines.vllm.samplers import flashinfer_by_default
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.units import parse_count
@@ -29,6 +30,7 @@ _TEXTS = {"--utilization": "utilization", "--context": "context"}
 _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
 """A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
 _SAMPLER = "use-flashinfer-sampler"
+_EXPERTS = "moe-backend"
 _TOLD = {"1": "true", "true": "true", "0": "false", "false": "false"}
 """What VLLM_USE_FLASHINFER_SAMPLER says."""
 _AUTO_FIT = {"-1", "auto"}
@@ -66,6 +68,8 @@ def _own(log: ServerLog) -> dict[str, str]:
     own = {name: value for name, value in log.settings.items() if not name.startswith("--")}
     if (sampler := own.pop(_SAMPLER, None)) is not None:
         own |= _sampler(log, sampler)
+    if (experts := own.pop(_EXPERTS, None)) is not None:
+        own |= _kernels(log, experts)
     step = log.most("tokens of a step")
     if step is not None and "max-num-batched-tokens" in ENGINES[log.engine].options:
         own.setdefault("max-num-batched-tokens", str(int(step.value)))
@@ -84,6 +88,12 @@ def _sampler(log: ServerLog, told: str) -> dict[str, str]:
         return {_SAMPLER: _TOLD[told.lower()]}
     taken, number = told.startswith("Using"), version_number(log.version or newest(log))
     return {} if number is None or flashinfer_by_default(number[:3]) == taken else {_SAMPLER: str(taken).lower()}
+
+
+def _kernels(log: ServerLog, told: str) -> dict[str, str]:
+    """What computes experts, as the server is told or says, where it is counted otherwise and can be asked for."""
+    number = version_number(log.version or newest(log)) or ()
+    return {_EXPERTS: CUTLASS} if told.lower() in {CUTLASS, "vllm_cutlass"} and number[:2] >= (0, 17) else {}
 
 
 def starts_so(log: ServerLog, model: Model, gpu: Gpu) -> bool:
