@@ -55,6 +55,19 @@ Capture target decode CUDA graph end. elapsed=22.18 s, mem usage=1.91 GB, avail 
 """
 """Public file 66975556316, of a build of 2026; its settings are not printed there."""
 
+COMPRESSED = """\
+[2026-09-20 10:00:00] server_args=ServerArgs(model_path='deepseek-ai/DeepSeek-V4-Flash', tp_size=8, \
+mem_fraction_static=0.8, max_running_requests=64, chunked_prefill_size=8192, swa_full_tokens_ratio=0.8, ...)
+[2026-09-20 10:00:10 TP0] Load weight begin. avail mem=139.06 GB
+[2026-09-20 10:01:10 TP0] Load weight end. elapsed=60.00 s, type=DeepseekV4ForCausalLM, quant=fp8, \
+avail mem=118.80 GB, mem usage=20.26 GB.
+[2026-09-20 10:01:11 TP0] DSV4 pool sizes: full=23533824, swa=164096, c4=5883456, c128=183858, c4_state=5128, \
+c128_state=0
+[2026-09-20 10:01:30 TP0] max_total_num_tokens=23533824, chunked_prefill_size=8192, max_prefill_tokens=16384, \
+max_running_requests=64, context_len=1048576, available_gpu_mem=26.00 GB
+"""
+"""Lines of 0.5.23's source, with tokens as its DSV4PoolConfigurator computes them of that memory."""
+
 LATENTS = """\
 [2025-10-01 10:00:00] server_args=ServerArgs(model_path='deepseek-ai/DeepSeek-V3', tp_size=8, dp_size=8, \
 enable_dp_attention=True, ep_size=8, kv_cache_dtype='fp8_e4m3', mem_fraction_static=0.8, page_size=64, \

@@ -66,19 +66,23 @@ def test_pools_are_as_computed(  # a record
 
 
 PRINTED = [
-    # GiB that is available, requests, tokens and tokens of windows of V4-Flash
-    (11.89, 8, 1_641_472, 164_096),  # stored file 57382202304
-    (1.57, 4, 209_280, 20_864),  # stored file 57615238133
+    # model, page, share of windows, bytes of a token; GiB that is available, requests, tokens and tokens of windows
+    (FLASH, 128, None, "7705.45", 11.89, 8, 1_641_472, 164_096),  # stored file 57382202304
+    (FLASH, 128, None, "7705.45", 1.57, 4, 209_280, 20_864),  # stored file 57615238133
+    (PRO, 256, "0.15", "13735.04", 118.93, 64, 9_217_792, 1_382_656),  # stored file 62447426110
 ]
-"""Start-up logs of August 2026, on Ascend's cards with pages of 128 tokens: 7,705.45 bytes of a token, and 0.11 and
-0.07 GiB that are fixed."""
+"""Start-up logs of August 2026 on Ascend's cards, whose pages are of 128 tokens, and of 0.5.15 on MI355X: what is fixed
+is 0.11, 0.07 and 1.01 GiB there, which the requests follow from."""
 
 
-@pytest.mark.parametrize(("gib", "requests", "tokens", "windows"), PRINTED)
-def test_tokens_are_those_that_servers_printed(gib: float, requests: int, tokens: int, windows: int) -> None:
-    settled = layout(FLASH, "0.5.18", max_running_requests=str(requests))
-    pools = settled.pools_of(settled.stages[0])._replace(page=128)
-    assert f"{float(pools.cell):.2f}" == "7705.45"
+@pytest.mark.parametrize(("model", "page", "share", "token", "gib", "requests", "tokens", "windows"), PRINTED)
+def test_tokens_are_those_that_servers_printed(
+    model: str, page: int, share: str | None, token: str, gib: float, requests: int, tokens: int, windows: int
+) -> None:
+    given = {} if share is None else {"swa_full_tokens_ratio": share}
+    settled = layout(model, "0.5.15", max_running_requests=str(requests), **given)
+    pools = settled.pools_of(settled.stages[0])._replace(page=page)
+    assert f"{float(pools.cell):.2f}" == token
     least, most = (pools.sizes(round((gib + each) * GIB)) for each in (-0.005, 0.005))
     assert least.tokens <= tokens <= most.tokens
     assert least.window_tokens <= windows <= most.window_tokens

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sglang_start_ups import B200, HYBRID, LATENTS, OLDER, WINDOWS
+from sglang_start_ups import B200, COMPRESSED, HYBRID, LATENTS, OLDER, WINDOWS
 
 from kvcalc.logs import ServerLog, read_log_text
 
@@ -36,6 +36,11 @@ def test_pools_of_windows_and_of_latents() -> None:
     windows = read_log_text(WINDOWS)
     assert texts(windows, "cache memory") == [("79.94 GiB", "")]
     assert (texts(windows, "tokens"), texts(windows, "tokens of windows")) == ([("997846", "")], [("798276", "")])
+    compressed = read_log_text(COMPRESSED)
+    assert (texts(compressed, "tokens"), texts(compressed, "tokens of windows")) == (
+        [("23533824", "TP0")],
+        [("164096", "TP0")],
+    )
     latents = read_log_text(LATENTS)
     assert texts(latents, "cache memory")[0] == ("17.16 GiB", "DP0 TP0 EP0")
     assert latents.settings["--dp-attention"] == "True"

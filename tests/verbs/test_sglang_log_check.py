@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sglang_start_ups import B200, HYBRID, LATENTS, OLDER, WINDOWS
+from sglang_start_ups import B200, COMPRESSED, HYBRID, LATENTS, OLDER, WINDOWS
 
 import kvcalc as package
 from kvcalc.errors import KvcalcError
@@ -58,6 +58,14 @@ def test_windows_have_their_share_of_the_tokens(log: Any) -> None:
     assert windows is not None
     assert windows.printed == 798276
     assert off(found, "tokens of windows") < 0.005
+
+
+def test_windows_of_compressed_attention_follow_the_requests(log: Any) -> None:
+    found = package.capacity_from_log(log(COMPRESSED), engine="sglang@0.5.23", gpu="h200")
+    assert off(found, "tokens") < 0.02
+    windows = found.row("tokens of windows")
+    assert windows is not None
+    assert windows.predicted == windows.printed == 164096
 
 
 def test_replicas_with_dp_attention_are_among_the_ranks(log: Any) -> None:

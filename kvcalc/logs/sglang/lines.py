@@ -70,6 +70,12 @@ LINES = (
         "sglang/srt/model_executor/pool_configurator.py",
     ),
     log_line(
+        "DSV4 pool sizes",
+        rf"DSV4 pool sizes: full=(?P<pool_tokens>{COUNT}), swa=(?P<window_tokens>{COUNT})",
+        "any; since 0.5.15",
+        "sglang/srt/model_executor/pool_configurator.py, DSV4PoolConfigurator",
+    ),
+    log_line(
         "SWAKVPool mem usage",
         rf"SWAKVPool mem usage: {gib('both')}, swa size: (?P<window_tokens>{COUNT}), "
         rf"full size: (?P<pool_tokens>{COUNT})",

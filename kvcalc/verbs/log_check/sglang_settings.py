@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES
 from kvcalc.engines.sglang.budget import context_bytes
+from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.engines.sglang.defaults import parse_version
 from kvcalc.logs.server_log import Printed
 from kvcalc.logs.sglang.figures import AFTER_LOADING, BEFORE_LOADING, WINDOW_TOKENS
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from kvcalc.verbs.log_check.card_of_log import LoggedCard
 
 ENGINE = "sglang"
+_NOT_GIVEN = "0.8"
+"""The ratio that is printed of compressed attention where nobody gave one, and another rule holds."""
 _STORED = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8_e5m2", "uint8": "fp8"}
 """Formats of a pool by torch's names for them."""
 
@@ -72,7 +75,7 @@ def said_by_sglang(log: ServerLog, model: Model, card: LoggedCard) -> dict[str, 
     state = TORCH_DTYPES.get(log.settings.get("--state-dtype", ""))
     if state is not None and state != "fp32":
         said["state_dtype"] = state
-    return {**said, "engine_option": _own(log)}
+    return {**said, "engine_option": _own(log, model)}
 
 
 def _deployment(log: ServerLog) -> dict[str, Any]:
@@ -91,8 +94,12 @@ def _deployment(log: ServerLog) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value is True or value != 1 or name == "tp"}
 
 
-def _own(log: ServerLog) -> dict[str, str]:
+def _own(log: ServerLog, model: Model) -> dict[str, str]:
     own = {name: value for name, value in log.settings.items() if name in ENGINES[ENGINE].options}
+    if compresses(model):
+        if own.get("swa-full-tokens-ratio") == _NOT_GIVEN:
+            del own["swa-full-tokens-ratio"]
+        return own
     if WINDOW_TOKENS in log.printed:
         own["disable-hybrid-swa-memory"] = "false"
         tokens, windows = log.least("tokens"), log.least(WINDOW_TOKENS)
