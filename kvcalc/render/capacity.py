@@ -15,6 +15,7 @@ from kvcalc.render.tree import term_rows
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.term import Sum
 from kvcalc.units import format_size, with_unit
+from kvcalc.verbs.prefill_bound import prompt_of
 from kvcalc.verbs.tiers import Handoff
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _further(result: Capacity, unit: str, *, explain: bool, command: str) -> Ite
     if result.limited_by == "sequences":
         yield f"limited by {result.question.engine}: it holds no more sequences on a replica, whatever its memory"
     workload, rate = result.scenario.workload, result.scenario.beside.requests_per_second
-    prompt = workload.context - workload.output
+    prompt = prompt_of(result.scenario)
     yield from tier_lines(result.tiers, result.handoff, workload.context, prompt, unit)
     yield from pool_lines(result.pools, float(rate or 0))
     yield from not_modelled_line(result.not_modelled, explain=explain)

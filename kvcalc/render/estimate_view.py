@@ -14,6 +14,7 @@ from kvcalc.render.rank import rank_bar, rank_rows, total_row
 from kvcalc.render.tiers import pool_lines, tier_lines
 from kvcalc.render.view import Bar, Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.units import format_size, with_unit
+from kvcalc.verbs.prefill_bound import prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +149,7 @@ def _further(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
             f"{size(result.spill.bytes, unit)} of a replica's"
         )
     workload, rate = result.scenario.workload, result.scenario.beside.requests_per_second
-    prompt = workload.context - workload.output
+    prompt = prompt_of(result.scenario)
     yield from tier_lines(result.tiers, result.handoff, workload.context, prompt, unit)
     yield from pool_lines(result.pools, float(rate or 0))
     if result.decode is not None:

@@ -170,3 +170,5 @@ def test_the_screen_tells_them(kvcalc: Kvcalc) -> None:
     shown = kvcalc("estimate", "llama-3-8b", "-c", "8192", "--host-memory", "64GiB", "--handoff", "50GB").stdout
     assert "host memory of 64.00 GiB: keeps 64 sequences of 8,192 tokens; one is back in 16.8 ms at least" in shown
     assert "hand-off of a request of 8,192 tokens: 1.00 GiB, 1.00 GiB from a GPU, in 21.5 ms at least" in shown
+    shown = kvcalc("capacity", "llama-3-8b", "--mix", "50%:8Ki+1Ki,50%:100+5", "--handoff", "50GB", "--tp", "1").stdout
+    assert "hand-off of a request of 8,192 tokens: 1.00 GiB," in shown
