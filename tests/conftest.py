@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -87,6 +88,17 @@ def _settled(request: pytest.FixtureRequest) -> Iterator[None]:
     _settle()
     with only_new_garbage():
         yield
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """What a test was the first to import stays too: formats differ in what they need of torch."""
+    if item.path.parent.name == "verification" and len(sys.modules) > _imported[-1] + MANY_MODULES:
+        gc.freeze()
+        _imported.append(len(sys.modules))
+
+
+MANY_MODULES = 100
+_imported = [0]
 
 
 @cache

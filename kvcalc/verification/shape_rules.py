@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ShapeRules(TorchFunctionMode):
-    """Within it, operations on floating-point tensors of the meta device follow the rules; so does joining others."""
+    """Within it, operations on floating-point tensors of the meta device follow the rules; so do those on bytes."""
 
     def __torch_function__(
         self,
@@ -32,7 +32,7 @@ class ShapeRules(TorchFunctionMode):
         """The result of `func`: by its rule where that gives a shape, else by torch."""
         options = kwargs or {}
         rule, operands = _RULES.get(func.__name__), _tensors((*args, *options.values()))
-        known = all(operand.is_meta and (operand.is_floating_point() or rule is _cat) for operand in operands)
+        known = all(operand.is_meta and (operand.is_floating_point() or rule in _OF_INTEGERS) for operand in operands)
         shape = rule(*args, **options) if rule and operands and known else None
         return func(*args, **options) if shape is None else _empty(shape, operands)
 
@@ -64,6 +64,12 @@ def _elementwise(*args: Any, **options: Any) -> Sequence[int] | None:
             return None
         shape.append(differing.pop() if differing else 1)
     return shape[::-1]
+
+
+def _bits(*codes: Any) -> Sequence[int] | None:
+    """Of bytes and numbers: other operands may change the dtype."""
+    plain = all(each.dtype is torch.uint8 if isinstance(each, Tensor) else type(each) is int for each in codes)
+    return _elementwise(*codes) if plain else None
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Sequence[int] | None:
@@ -115,12 +121,15 @@ def _einsum(equation: str, *operands: Tensor) -> Sequence[int] | None:
 _ELEMENTWISE = (
     *("add", "sub", "mul", "div", "__rpow__", "neg", "abs", "exp", "cos", "sin"),
     *("sigmoid", "silu", "softplus", "softmax", "normalize", "rms_norm"),
-    *("reciprocal", "clamp", "nan_to_num", "trunc"),
+    *("reciprocal", "clamp", "nan_to_num", "trunc", "log2", "exp2", "ceil"),
 )
+
+_OF_INTEGERS = (_cat, _bits)
 
 _RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(("sum", "amax", "amin"), _reduction),
+    **dict.fromkeys(("__and__", "__or__", "__xor__", "__lshift__", "__rshift__"), _bits),
     "linear": _linear,
     "outer": _outer,
     "cat": _cat,

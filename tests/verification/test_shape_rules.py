@@ -52,11 +52,16 @@ def test_of_every_format(name: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "x * y", "x - 1", "2.0 ** x", "y / x", "-x", "torch.cat((x, x.float()), -1)", "torch.cat((x, x))",
+        "x * y", "x - 1", "2.0 ** x", "x.log2().ceil().exp2()", "y / x", "-x",
+        "torch.cat((x, x.float()), -1)", "torch.cat((x, x))",
         "torch.stack((x, x), -1)", "torch.stack((x, x), 1)", "torch.stack((x, x))", "torch.stack((x, x), -2)",
         "x.sum(-1)", "x.sum(0, keepdim=True)", "x.amax(1)", "x.amax(dim=-2, keepdim=True)", "torch.outer(x[0], y)",
         "torch.einsum('ab,cb->ca', x, x)", "torch.nn.functional.linear(x, x)",
-        "x.to(torch.int8) + 1", "torch.cat((x.to(torch.uint8), x.to(torch.uint8)))", "x[:, :0] * y", "x > y",
+        "x.to(torch.uint8) & 15", "x.to(torch.uint8) ^ 8", "x.to(torch.int8) & 15",
+        "x.to(torch.uint8) & x.to(torch.int8)", "x.to(torch.uint8) & True",
+        "x.to(torch.uint8) | y.to(torch.uint8)", "x.to(torch.uint8) << 4",
+        "x.to(torch.uint8) >> 4", "x.to(torch.uint8) | y.to(torch.int32)", "x.to(torch.int8) + 1",
+        "torch.cat((x.to(torch.uint8), x.to(torch.uint8)))", "x[:, :0] * y", "x > y",
     ],
 )  # fmt: skip
 def test_of_an_operation(expression: str) -> None:
