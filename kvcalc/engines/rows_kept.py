@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.mechanisms import Role
@@ -184,6 +185,11 @@ def even_stretch(layer: Layer, tensor: CachedTensor, load: RankLoad) -> tuple[in
     return (context, context) if tensor.tokens_per_row > 1 or in_turn else (max(1, prefix), MAX_CONTEXT)
 
 
+@lru_cache(maxsize=1024)
+def _last(tokens: int) -> Window:
+    return Window(tokens)
+
+
 def span_of(layer: Layer, tensor: CachedTensor) -> Span | None:
     """The tokens that have a row of a tensor, where it is not all of them: its own, else the layer's."""
-    return layer.span if tensor.last is None else Window(tensor.last.value)
+    return layer.span if tensor.last is None else _last(tensor.last.value)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from kvcalc.scenario.mix import Lengths
 
 
+STRETCHES_REMEMBERED = 4096
+
+
 class Common(NamedTuple):
     """What all ranks of a deployment have in common.
 
@@ -87,6 +90,7 @@ class Rank:
         self._temporary: dict[tuple[int, Lengths], Temporary] = {}
         self._known: _SharedOut | None = None
         self._stretch: Stretch | None = None
+        self._stretches: dict[int, Stretch] = {}
         if common.scenario.engine.plain:
             given = common.scenario.replacements.overhead
             others = overhead(common.deployment.connected_ranks, given, common.scenario.gpu.vendor)
@@ -205,8 +209,17 @@ class Rank:
             return None
         known = self._stretch
         if known is None or not known.first <= context <= known.last:
-            known = self._stretch = self.settled.stretch(self._stage, self.load(1, context))
+            known = self._stretch = self._stretches.get(context) or self._stretch_around(context)
         return known
+
+    def _stretch_around(self, context: int) -> Stretch | None:
+        """Of rows that stand for several tokens every context is one, which sweeps come back to with every batch."""
+        found = self.settled.stretch(self._stage, self.load(1, context))
+        if found is not None and found.first == found.last:
+            if len(self._stretches) >= STRETCHES_REMEMBERED:
+                self._stretches.clear()
+            self._stretches[context] = found
+        return found
 
     def forget(self) -> None:
         """Let go of what is remembered of workloads, so that millions of them take no memory."""

@@ -75,7 +75,10 @@ class Needs:
         return known
 
     def _of_a_stage(self, alone: Deployment, layers: LeastOfLayers | None, *, share_experts: bool) -> tuple[Need, ...]:
-        """Some stage has as many layers as stages have on average, rounded up, and some as many that have experts."""
+        """Some stage has as many layers as stages have on average, rounded up, and some as many that have experts.
+
+        The first has all tables of embeddings.
+        """
         if alone.pp == 1 or layers is None:
             return ()
         all_layers, first = self._model.num_layers, self._model.first_with_experts
@@ -86,7 +89,8 @@ class Needs:
             experts = 0 if self._placed or not of_experts else self._experts.of_layers * of_experts // with_experts
             each, once = (others, experts) if share_experts else (others + experts, 0)
             found.append(Need(alone.tp, each, once + alone.tp * layers.of(held)))
-        return tuple(found if self._experts.of_layers else found[:1])
+        tables = 0 if self._placed else self._others.of_the_first_stage
+        return (Need(alone.tp, tables, 0), *(found if self._experts.of_layers else found[:1]))
 
     def _weights_of_one(self, ranks: Ranks) -> int:
         """What the ranks of a replica hold at least. Some of it is on none of them where an engine places weights."""
@@ -113,8 +117,11 @@ class Needs:
 
 
 class _Parts:
-    """Bytes of some parts of the weights, and of those whose place is the layers, over which they divide evenly."""
+    """Bytes of parts of the weights: all, those of layers, over which they divide evenly, those of the first stage."""
 
     def __init__(self, parts: list[Part]) -> None:
         self.bytes = sum(part.term.bytes for part in parts)
         self.of_layers = sum(part.term.bytes for part in parts if part.place == "layers" and part.split != "all")
+        self.of_the_first_stage = sum(
+            part.term.bytes for part in parts if part.place == "embedding" and part.split != "all"
+        )
