@@ -55,13 +55,16 @@ class Pool(Record):
     limited_by: str
 
 
-def pools(ranks: Ranks, deployment: Deployment, sent: Handoff | None) -> tuple[Pool, ...]:
+def pools(
+    ranks: Ranks, deployment: Deployment, sent: Handoff | None, cache_memory: int | None = None
+) -> tuple[Pool, ...]:
     """The two pools that serve so many requests a second, of replicas of a deployment; none unless asked for.
 
     Args:
         ranks: of the scenario.
         deployment: whose replicas they are made of: alone, or all that share experts.
         sent: the hand-off of a request.
+        cache_memory: bytes that a rank has for its cache, where that is given and no accelerator has a part in it.
 
     Raises:
         KvcalcError: nothing bounds them, or the requests are not told.
@@ -69,6 +72,8 @@ def pools(ranks: Ranks, deployment: Deployment, sent: Handoff | None) -> tuple[P
     scenario, rate = ranks.scenario, ranks.scenario.beside.requests_per_second
     if rate is None:
         return ()
+    if cache_memory is not None:
+        raise KvcalcError(f"{OPTION}: pools are of accelerators; leave --cache-memory out")
     _check(scenario, deployment, sent)
     unit = deployment if deployment.dp_attention else replace(deployment, dp=1)
     return (

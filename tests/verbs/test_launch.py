@@ -158,6 +158,12 @@ REFUSED = [
     ("llama-server", GGUF, {"lora": 16}, "--lora: kvcalc emits no flag of llama-server"),
     ("trtllm-serve", "llama-3.1-8b", {"lora": 8}, "kvcalc emits no flag of trtllm-serve for that"),
     ("vllm", "llama-3.1-8b", {"lora": 8, "lora_modules": "q_proj"}, "leave it out"),
+    (
+        "vllm",
+        "qwen3-30b-a3b",
+        {"lora": 8, "tp": 2, "dp": 2, "dp_attention": True, "ep": 4},
+        "_ep_check); --tp 1, or leave --dp-attention out",
+    ),
     ("helm", "llama-3-8b", {"gpu": "mi300x"}, "--emit vllm prints the line"),
 ]
 
@@ -382,6 +388,7 @@ BESIDE: list[tuple[str, str, dict[str, Any], str]] = [
         '"model": "meta-llama/Llama-3.1-8B-Instruct", "num_speculative_tokens": 5',
     ),
     ("vllm", "llama-3.1-8b", {"lora": 12, "max_loras": 4}, "--enable-lora --max-lora-rank 16 --max-loras 4"),
+    ("vllm", "qwen3-30b-a3b", {"lora": 8, "tp": 4, "ep": 4}, "--enable-lora --max-lora-rank 8"),
     (
         "sglang",
         "deepseek-v3",
