@@ -35,6 +35,19 @@ COMPUTED = [
     (("0.5.23",), SHARING, 60, 64, 8192, False, 38_519_040, 65_792),
 ]
 """Of the class in each wheel, run on Hopper's layout with the server's arguments put in its place."""
+ON_BLACKWELL = [
+    (("0.5.23",), FLASH, 40, 256, 8192, True, 6_245_120, 606_464),
+    (("0.5.23",), FLASH, 12, 8, 4096, True, 3_341_312, 26_880),
+    (("0.5.23",), FLASH, 60, 64, 8192, False, 17_234_432, 65_792),
+    (("0.5.23",), PRO, 40, 256, 8192, True, 2_606_080, 606_464),
+    (("0.5.23",), PRO, 12, 8, 4096, True, 2_255_104, 26_880),
+    (("0.5.23",), PRO, 60, 64, 8192, False, 11_795_968, 65_792),
+    (("0.5.23",), SHARING, 40, 256, 8192, True, 33_858_816, 606_464),
+    (("0.5.23",), SHARING, 12, 8, 4096, True, 13_838_592, 26_880),
+    (("0.5.23",), SHARING, 60, 64, 8192, False, 70_823_424, 65_792),
+]
+"""The same with a card of compute capability 10."""
+CASES = [("h200", *each) for each in COMPUTED] + [("b200", *each) for each in ON_BLACKWELL + COMPUTED[:1]]
 
 
 def layout(model: str, version: str, *, gpu: str = "h200", **options: str) -> SglangLayout:
@@ -45,8 +58,9 @@ def layout(model: str, version: str, *, gpu: str = "h200", **options: str) -> Sg
     return settled
 
 
-@pytest.mark.parametrize(("versions", "model", "gib", "requests", "chunk", "radix", "tokens", "windows"), COMPUTED)
+@pytest.mark.parametrize(("gpu", "versions", "model", "gib", "requests", "chunk", "radix", "tokens", "windows"), CASES)
 def test_pools_are_as_computed(  # a record
+    gpu: str,
     versions: tuple[str, ...],
     model: str,
     gib: int,
@@ -60,7 +74,7 @@ def test_pools_are_as_computed(  # a record
     if not radix:
         given["disable_radix_cache"] = "true"
     for version in versions:
-        settled = layout(model, version, **given)
+        settled = layout(model, version, gpu=gpu, **given)
         sizes = settled.pools_of(settled.stages[0]).sizes(gib * GIB)
         assert (sizes.tokens, sizes.window_tokens) == (tokens, windows)
 
@@ -88,6 +102,12 @@ def test_tokens_are_those_that_servers_printed(
     assert least.window_tokens <= windows <= most.window_tokens
 
 
+def test_a_token_of_v41_on_blackwell_is_as_published() -> None:
+    """https://arxiv.org/abs/2609.19969: 890 bytes."""
+    settled = layout(SHARING, "0.5.23", gpu="b200")
+    assert settled.pools_of(settled.stages[0]).cell == 890
+
+
 def test_a_token_of_v41_is_priced_as_a_server_printed() -> None:
     """1,670.75 bytes with a draft's share (x 41 / 40) on a card of sm121: stored file 69412325477."""
     settled = layout(SHARING, "0.5.22")
@@ -96,12 +116,13 @@ def test_a_token_of_v41_is_priced_as_a_server_printed() -> None:
 
 @pytest.mark.parametrize(("model", "version"), [(FLASH, "0.5.18"), (FLASH, "0.5.23"), (SHARING, "0.5.23")])
 @pytest.mark.parametrize("batch", [1, 64, 256])
-def test_what_is_in_excess_is_listed(model: str, version: str, batch: int) -> None:
+@pytest.mark.parametrize("gpu", ["h200", "b200"])
+def test_what_is_in_excess_is_listed(model: str, version: str, batch: int, gpu: str) -> None:
     found = kvcalc.estimate(
         model,
         engine=f"sglang@{version}",
         engine_option={"mem-fraction-static": "0.9"},
-        gpu="h200",
+        gpu=gpu,
         tp=8,
         batch=batch,
         context=20_000,
@@ -137,7 +158,8 @@ def test_a_share_of_windows_that_is_given_is_taken() -> None:
     [
         (FLASH, {"engine": "sglang@0.5.14"}, "from 0.5.15 on; --engine sglang@0.5.15"),
         (FLASH, {"gpu": "mi300x"}, "compressed attention on mi300x"),
-        (FLASH, {"gpu": "b200"}, "compressed attention on b200"),
+        (FLASH, {"gpu": "b200", "engine": "sglang@0.5.22"}, "compressed attention on b200"),
+        (FLASH, {"gpu": "rtxpro6000-bw"}, "compressed attention on rtxpro6000"),
         (FLASH, {"gpu": "rtxpro6000-bw", "engine": "sglang@0.5.18"}, "compressed attention on rtxpro6000"),
         (FLASH, {"cache_dtype": "bf16"}, "keeps DeepSeek-V4's entries in fp8"),
         (FLASH, {"block_size": 128}, "pages are of 256 tokens"),

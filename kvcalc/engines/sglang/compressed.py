@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.defaults import Version
     from kvcalc.engines.sglang.settings import Settings
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.model.model import Model
 
 SINCE: Version = (0, 5, 15)
@@ -35,8 +36,9 @@ BY_REQUESTS: Version = (0, 5, 21)
 PAGE, REQUESTS, RATIO = 256, 256, Fraction(1, 10)
 """arg_groups/deepseek_v4_hook.py and overrides.py, where nothing else is asked."""
 WINDOW = 128
-PADDED = 576
-"""Pages of entries are padded to a multiple of it (create_buffer; KVLayout.page_align)."""
+PADDED = {"fp8_ds_v4": 576, "mxfp8": 512, "nvfp4": 256}
+"""Format of an entry -> what its pages are padded to a multiple of (create_buffer; KVLayout.page_align)."""
+ENTRY = 512
 EVICTION = 128
 """SGLANG_SWA_EVICTION_INTERVAL."""
 TAILS = 4
@@ -52,6 +54,8 @@ PAGES_KEPT: Version = (0, 5, 23)
 INDEX_PAGE = 64
 DS_MLA = "fp8_ds_mla"
 _HOPPER, _BLACKWELL = 9, 10
+OWN_LAYOUT: Version = (0, 5, 23)
+"""Blackwell has a layout of its own since then; in 0.5.21 and 0.5.22 if its kernels know it (select_dsv4_kv_layout)."""
 
 
 def compresses(model: Model) -> bool:
@@ -86,12 +90,13 @@ def check_compressed(setup: Setup, version: Version) -> None:
         raise KvcalcError(
             "--engine: kvcalc follows compressed attention under sglang from 0.5.15 on; --engine sglang@0.5.15"
         )
-    major = (setup.gpu.compute_capability or (0, 0))[0]
-    if major != _HOPPER and not (major == _BLACKWELL and version < BY_REQUESTS):
+    major = _major(setup)
+    if major != _HOPPER and not (major == _BLACKWELL and not BY_REQUESTS <= version < OWN_LAYOUT):
         raise KvcalcError(
             f"--gpu: kvcalc does not follow how this sglang keeps compressed attention on {setup.gpu.name}, but on "
-            "NVIDIA's Hopper, and before 0.5.21 on its Blackwell data-centre cards (select_dsv4_kv_layout of "
-            "sglang/srt/mem_cache/deepseek_v4_memory_pool.py); --engine exact counts what is kept"
+            "NVIDIA's Hopper, and on its Blackwell data-centre cards before 0.5.21 and since 0.5.23 "
+            "(select_dsv4_kv_layout of sglang/srt/mem_cache/deepseek_v4_memory_pool.py); --engine exact counts what "
+            "is kept"
         )
     if setup.draft is not None:
         raise KvcalcError(
@@ -115,8 +120,12 @@ def _is_known(attention: Compressed) -> bool:
     return not attention.shared_entries and (ratio, attention.overlap, own_index) in v4
 
 
-def compressed_format(asked: CacheFormat, setup: Setup) -> CacheFormat:
-    """Entries of 584 bytes, whatever is asked, with which no other format goes.
+def _major(setup: Setup) -> int:
+    return (setup.gpu.compute_capability or (0, 0))[0]
+
+
+def compressed_format(asked: CacheFormat, setup: Setup, version: Version) -> CacheFormat:
+    """Entries of 584 bytes, or of 528 and 288 on Blackwell, whatever is asked, with which no other format goes.
 
     Raises:
         KvcalcError: another format.
@@ -129,15 +138,24 @@ def compressed_format(asked: CacheFormat, setup: Setup) -> CacheFormat:
             "--cache-dtype: sglang keeps DeepSeek-V4's entries in fp8 with a rotary part in bf16 (fp8_ds_mla; "
             "sglang/srt/mem_cache/deepseek_v4_memory_pool.py); leave --cache-dtype out"
         )
+    blackwell, sharing = _major(setup) == _BLACKWELL and version >= OWN_LAYOUT, shares(setup.model)
     kept = {"kv": layout["kv"], "compressed_kv": layout["compressed_kv"]}
-    if shares(setup.model):
+    if blackwell:
+        kept = {"kv": "mxfp8", "compressed_kv": "nvfp4" if sharing else "mxfp8"}
+    if sharing:
         kept["index_k"] = "mxfp4"
     formats = tuple((name, find_format(each, DS_MLA)) for name, each in kept.items())
-    return asked._replace(name=DS_MLA, default=asked.computing, tensors=formats, state=find_format("fp32", "state"))
+    return asked._replace(
+        name="fp8" if blackwell else DS_MLA,
+        default=asked.computing,
+        tensors=formats,
+        state=find_format("fp32", "state"),
+    )
 
 
-def compressed_widths(rows: Iterable[TensorRows], settings: Settings) -> Widths:
+def compressed_widths(rows: Iterable[TensorRows], settings: Settings, kept: CacheFormat) -> Widths:
     """Bytes of a token on a rank, and those that do not grow with tokens."""
+    formats = dict(kept.tensors)
     page, requests = settings.page_size, settings.max_running_requests or REQUESTS
     by_requests = settings.version >= BY_REQUESTS
     full, window, fixed = Fraction(0), Fraction(0), 0
@@ -155,11 +173,11 @@ def compressed_widths(rows: Iterable[TensorRows], settings: Settings) -> Widths:
         elif each.tensor.last is None and ratio in SHARING and settings.version < PAGES_KEPT:
             full += Fraction(each.row_bytes, ratio)
         elif each.tensor.last is None:
-            entry = _padded(each.row_bytes, page // ratio, settings)
+            entry = _padded(each.row_bytes, page // ratio, settings, formats["compressed_kv"])
             full += entry / ratio
             fixed += int(page * entry) if ratio in SHARING else 0
         else:
-            window += _padded(each.row_bytes, page, settings)
+            window += _padded(each.row_bytes, page, settings, formats["kv"])
     cap = window_tokens(settings) if by_requests and not settings.swa_ratio_given else None
     if cap is not None:
         fixed += int(cap * window)
@@ -173,12 +191,12 @@ def is_reserved(rows: TensorRows, *, by_requests: bool) -> bool:
     return rows.tensor.role is Role.STATE and getattr(rows.layer.attention, "compress_ratio", None) in RINGS
 
 
-def _padded(row_bytes: int, rows: int, settings: Settings) -> Fraction:
+def _padded(row_bytes: int, rows: int, settings: Settings, kept: ElementFormat) -> Fraction:
     """Bytes of a row of all layers as they are priced, with what a page is padded by."""
     if settings.version < BY_REQUESTS:
         return Fraction(row_bytes)
-    entry = find_format(TENSOR_FORMATS[DS_MLA]["kv"], DS_MLA).block_bytes
-    return Fraction(row_bytes // entry * -(-rows * entry // PADDED) * PADDED, rows)
+    entry, unit = ENTRY // kept.block_elems * kept.block_bytes, PADDED[kept.name]
+    return Fraction(row_bytes // entry * -(-rows * entry // unit) * unit, rows)
 
 
 def window_tokens(settings: Settings) -> int:

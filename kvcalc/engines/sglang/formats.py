@@ -45,7 +45,7 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
         )
     asked = asked._replace(conv=asked.conv or half)
     if compresses(setup.model):
-        return compressed_format(asked, setup)
+        return compressed_format(asked, setup, version)
     if is_sparse(setup.model):
         return _of_sparse_latents(asked, setup, version)
     if asked.tensors:

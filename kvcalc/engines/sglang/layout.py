@@ -95,7 +95,7 @@ class SglangLayout(SglangRows):
 
     def _widths(self, stage: Stage) -> Widths:
         if compresses(self.setup.model):
-            return compressed_widths(self._content_rows(stage), self.settings)
+            return compressed_widths(self._content_rows(stage), self.settings, self.cache_format)
         full = window = 0
         for each in self._content_rows(stage):
             if each.constant_rows is None:
