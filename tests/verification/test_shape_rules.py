@@ -58,7 +58,7 @@ def test_of_every_format(name: str) -> None:
         "x.sum(-1)", "x.sum(0, keepdim=True)", "x.amax(1)", "x.amax(dim=-2, keepdim=True)", "torch.outer(x[0], y)",
         "torch.einsum('ab,cb->ca', x, x)", "torch.nn.functional.linear(x, x)",
         "x.to(torch.uint8) & 15", "x.to(torch.uint8) ^ 8", "x.to(torch.int8) & 15",
-        "x.to(torch.uint8) & x.to(torch.int8)", "x.to(torch.uint8) & True",
+        "x.to(torch.uint8) & x.to(torch.int8)", "x.to(torch.uint8) & True", "x.to(torch.bool) & 3",
         "x.to(torch.uint8) | y.to(torch.uint8)", "x.to(torch.uint8) << 4",
         "x.to(torch.uint8) >> 4", "x.to(torch.uint8) | y.to(torch.int32)", "x.to(torch.int8) + 1",
         "torch.cat((x.to(torch.uint8), x.to(torch.uint8)))", "x[:, :0] * y", "x > y",
