@@ -196,6 +196,12 @@ def test_pools_need_requests_that_are_bounded() -> None:
         decode_pool("llama-3-8b", input_tokens=1000, output_tokens=8000, gpu_memory="17GB")
 
 
+def test_pools_are_of_accelerators() -> None:
+    asked: Any = {"input_tokens": 10, "output_tokens": 9, "rps": 2, "handoff": "9GB"}
+    with pytest.raises(KvcalcError, match="--rps: pools are of accelerators; leave --cache-memory out"):
+        kvcalc.capacity("llama-3-8b", **asked, cache_memory="9GB")
+
+
 def test_replicas_that_share_experts_are_a_replica_of_a_pool() -> None:
     options: Any = {"gpu": "h200", "input_tokens": 2048, "output_tokens": 500, "rps": 50, "handoff": "50GB"}
     joined = kvcalc.estimate("deepseek-v3", tp=1, dp=8, ep=8, dp_attention=True, **options).pools
