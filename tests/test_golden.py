@@ -46,6 +46,7 @@ COMMANDS = {
     "llama-cpp-capacity": "capacity qwen3.6-27b --engine llama-cpp --weights 14032MiB --cache-dtype q8_0 --gpu rtx3090",
     "sglang": "estimate gpt-oss-120b --engine sglang --batch 16 --context 32Ki --tp 2",
     "sglang-capacity": "capacity qwen3-next-80b-a3b --engine sglang --gpu h200 --tp 4 --context 256Ki",
+    "lmdeploy": "capacity qwen3-32b --engine lmdeploy --gpu a100-80-sxm --tp 2 --engine-option quant-policy=8",
     "tensorrt-llm": "capacity llama-3.3-70b --engine tensorrt-llm --gpu h200 --tp 4 --context 32Ki",
     "vllm-capacity": "capacity qwen3-next-80b-a3b --engine vllm --gpu h200 --tp 4 --context 256Ki",
     "gpu": "gpus show h100",

@@ -27,6 +27,7 @@ ENGINES = EngineRegistry(
         "vllm": "kvcalc.engines.vllm.engine:Vllm",
         "sglang": "kvcalc.engines.sglang.engine:Sglang",
         "tensorrt-llm": "kvcalc.engines.tensorrt_llm.engine:TensorrtLlm",
+        "lmdeploy": "kvcalc.engines.lmdeploy.engine:Lmdeploy",
         "llama-cpp": "kvcalc.engines.llama_cpp.engine:LlamaCpp",
         "transformers": "kvcalc.engines.transformers.engine:Transformers",
         "mlx": "kvcalc.engines.mlx.engine:Mlx",

@@ -106,7 +106,8 @@ def _held(result: Capacity) -> Grid:
         of_tokens, of_concurrency = "of these requests, and the most beside them", "with the part of one more that fits"
     if result.blocks is not None:
         printed = f"as {result.question.engine} prints"
-        of_tokens = f"{printed} them, of requests of at most {context:,}"
+        where = "in its blocks" if result.question.engine.startswith("lmdeploy") else f"{printed} them"
+        of_tokens = f"{where}, of requests of at most {context:,}"
         of_concurrency = "tokens / tokens of a request"
         if result.question.engine.startswith("vllm"):  # the one that prints it
             of_concurrency = f"{printed} it: blocks / blocks of a request"

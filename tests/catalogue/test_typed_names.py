@@ -178,6 +178,7 @@ def test_a_gguf_repository_is_for_llama_cpp() -> None:
         ("x-i1-GGUF", "x", None),
         ("x.Q4_K_M", "x", "q4_k_m"),
         ("x-UD-Q4_K_XL", "x", "q4_k_xl"),
+        ("x-ud-q5km.gguf", "x", "q5_k_m"),
         ("x-int4-AutoRound", "x", "int4"),
         ("x-BF16", "x", "bf16"),
         ("x-8b", "x-8b", None),

@@ -19,7 +19,7 @@ from kvcalc.verbs.explain import explain, topics
 ARTICLES = articles()
 NAMES = {each.name for each in topics().topics}
 SHOWN_BY = sorted({saying.shown_by for saying in ARTICLES.sayings if saying.shown_by})
-SERVERS = {"vllm", "sglang", "llama-cpp", "tensorrt-llm", "transformers", "mlx"}
+SERVERS = {"vllm", "sglang", "llama-cpp", "tensorrt-llm", "lmdeploy", "transformers", "mlx"}
 
 CELLS = {
     "chen": {
