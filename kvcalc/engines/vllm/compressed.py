@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.vllm.padded import PACKED
 from kvcalc.engines.vllm.shared_entries import shared_format, shares_entries
-from kvcalc.engines.vllm.specs import Entries, SlidingWindow
+from kvcalc.engines.vllm.span_specs import SlidingWindow
+from kvcalc.engines.vllm.specs import Entries
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import TENSOR_FORMATS

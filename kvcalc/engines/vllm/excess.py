@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.content_counter import rows_bytes
-from kvcalc.engines.vllm.specs import INTERFACE, State
+from kvcalc.engines.vllm.specs import INTERFACE
+from kvcalc.engines.vllm.state_spec import State
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.engines.vllm.packed import packed_buckets
 from kvcalc.engines.vllm.padded import PACKED, padded_groups
 from kvcalc.engines.vllm.pooled import pools
-from kvcalc.engines.vllm.specs import Spec, State
+from kvcalc.engines.vllm.specs import Spec
+from kvcalc.engines.vllm.state_spec import State
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
 

@@ -19,10 +19,13 @@ from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group
 from kvcalc.engines.vllm.notes import notes
 from kvcalc.engines.vllm.padded import PACKED, UNPADDED, padded_block_bytes
 from kvcalc.engines.vllm.parked import parked
-from kvcalc.engines.vllm.placing import groups_on, rank_of, with_draft
+from kvcalc.engines.vllm.placing import groups_on
+from kvcalc.engines.vllm.rank import rank_of, with_draft
 from kvcalc.engines.vllm.shared_entries import check_sources
-from kvcalc.engines.vllm.specs import ChunkedLocal, FullAttention, Request, SlidingWindow, State
+from kvcalc.engines.vllm.span_specs import ChunkedLocal, SlidingWindow
+from kvcalc.engines.vllm.specs import FullAttention, Request
 from kvcalc.engines.vllm.stage_blocks import StageBlocks, StageGroup
+from kvcalc.engines.vllm.state_spec import State
 from kvcalc.engines.vllm.step_buffers import step_buffers
 from kvcalc.engines.vllm.token_sharing import IN_TURN
 from kvcalc.engines.vllm.weights import loaded_beyond

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.specs import CircularBuffer, SlidingWindow, State
+from kvcalc.engines.vllm.span_specs import CircularBuffer, SlidingWindow
+from kvcalc.engines.vllm.state_spec import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.vllm.packed import approximate_gcd
-from kvcalc.engines.vllm.specs import SlidingWindow
+from kvcalc.engines.vllm.span_specs import SlidingWindow
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.parked import Parked
 from kvcalc.engines.vllm.lmcache import parked_in_lmcache
 from kvcalc.engines.vllm.options import LMCACHE
-from kvcalc.engines.vllm.specs import ChunkedLocal, FullAttention, SlidingWindow
+from kvcalc.engines.vllm.span_specs import ChunkedLocal, SlidingWindow
+from kvcalc.engines.vllm.specs import FullAttention
 from kvcalc.mechanisms import MLA
 
 if TYPE_CHECKING:

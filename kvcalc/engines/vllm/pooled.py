@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import gcd, lcm
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.specs import CircularBuffer, Entries, FullAttention, Spec
+from kvcalc.engines.vllm.span_specs import CircularBuffer
+from kvcalc.engines.vllm.specs import Entries, FullAttention, Spec
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import MLA
 

@@ -7,7 +7,8 @@ from itertools import accumulate
 from math import lcm
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.specs import CircularBuffer, Entries, Replayed, Spec
+from kvcalc.engines.vllm.span_specs import CircularBuffer, Replayed
+from kvcalc.engines.vllm.specs import Entries, Spec
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import Compressed

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from kvcalc.mechanisms import Role
 from kvcalc.noun import Noun, noun
 
 if TYPE_CHECKING:
@@ -158,98 +157,6 @@ class Entries(FullAttention):
 
 
 @noun
-class SlidingWindow(Spec):
-    """The window, the tokens in flight, and a block more: SlidingWindowSpec."""
-
-    family: ClassVar[str] = "sliding window"
-
-    window: int = 0
-
-    @property
-    def uniform(self) -> tuple[object, ...]:
-        return self.family, self.block_size, self.window
-
-    def _held(self, request: Request) -> int:
-        return min(self.window - 1 + request.in_flight, request.tokens)
-
-    def blocks(self, request: Request) -> int:
-        return -(-self._held(request) // self.block_size) + 1
-
-    def grows(self, request: Request) -> bool:
-        return request.tokens < self.window - 1 + request.in_flight
-
-    def pieces(self, request: Request) -> Iterator[Piece]:
-        source = f"{INTERFACE}, SlidingWindowSpec.max_memory_usage_bytes"
-        in_flight = self._held(request) - min(self.window, request.tokens)
-        yield self._tokens("window tokens in flight", in_flight, source)
-        yield self._tokens("block in which the window starts", self.block_size, source)
-
-
-@noun
-class ChunkedLocal(Spec):
-    """The chunk and the tokens in flight: ChunkedLocalAttentionSpec."""
-
-    family: ClassVar[str] = "chunked local attention"
-
-    chunk: int = 0
-
-    @property
-    def uniform(self) -> tuple[object, ...]:
-        return self.family, self.block_size, self.chunk
-
-    def _held(self, request: Request) -> int:
-        return min(self.chunk + request.in_flight, request.tokens)
-
-    def blocks(self, request: Request) -> int:
-        return -(-self._held(request) // self.block_size)
-
-    def grows(self, request: Request) -> bool:
-        return request.tokens < self.chunk + request.in_flight
-
-    def pieces(self, request: Request) -> Iterator[Piece]:
-        source = f"{INTERFACE}, ChunkedLocalAttentionSpec.max_memory_usage_bytes"
-        in_flight = self._held(request) - min(self.chunk, request.tokens)
-        yield self._tokens("chunk tokens in flight", in_flight, source)
-
-
-@noun
-class Replayed(SlidingWindow):
-    """A window that is computed again where a prefix is found: SlidingWindowMLASpec with bounded_replay."""
-
-    family: ClassVar[str] = SlidingWindow.family
-
-    @property
-    def prefix_cacheable(self) -> bool:
-        return False
-
-
-@noun
-class CircularBuffer(Spec):
-    """The last tokens' rows in one block, for as long as a request lives: CircularBufferSpec."""
-
-    family: ClassVar[str] = "circular buffer"
-
-    @property
-    def prefix_cacheable(self) -> bool:
-        return False
-
-    def blocks(self, request: Request) -> int:  # noqa: ARG002  # of Spec
-        return 1
-
-    def tokens_of_block(self, request: Request) -> int:
-        return request.tokens
-
-    def grows(self, request: Request) -> bool:  # noqa: ARG002  # of Spec
-        return False
-
-    def pieces(self, request: Request) -> Iterator[Piece]:
-        held = min(request.tokens, *(each.tensor.last.value for each in self.rows if each.tensor.last))
-        yield self._tokens(
-            "places of a ring that do not wait", self.block_size - held, f"{INTERFACE}, CircularBufferSpec"
-        )
-
-
-@noun
 class CrossAttention(Spec):
     """The encoder's tokens: CrossAttentionSpec.
 
@@ -271,55 +178,3 @@ class CrossAttention(Spec):
         (first, *_) = self.rows
         more = self.encoder_tokens - (first.constant_rows or 0)
         yield self._tokens("tokens that a step may encode", more, f"{INTERFACE}, CrossAttentionSpec")
-
-
-@noun
-class State(Spec):
-    """A state, or several: MambaSpec. A page holds one.
-
-    Attributes:
-        states: of a sequence.
-        why_several: whose the further ones are.
-        speculative: tokens drafted a step: so many inputs more does each convolution keep.
-    """
-
-    family: ClassVar[str] = "states"
-
-    states: int = 1
-    why_several: str = ""
-    speculative: int = 0
-
-    @property
-    def state_bytes(self) -> int:
-        """Of one state by the formula."""
-        return sum(each.row_bytes * (each.constant_rows or 0) for each in self.rows)
-
-    @property
-    def speculative_bytes(self) -> int:
-        """What the convolutions of one state keep for drafted tokens."""
-        return self.speculative * sum(each.row_bytes for each in self.rows if each.tensor.role is Role.CONV)
-
-    @property
-    def content_page(self) -> int:
-        return self.state_bytes + self.speculative_bytes
-
-    @property
-    def uniform(self) -> tuple[object, ...]:
-        return self.family, self.block_size, self.page, self.states
-
-    def blocks(self, request: Request) -> int:  # noqa: ARG002  # of Spec
-        return self.states
-
-    def grows(self, request: Request) -> bool:  # noqa: ARG002  # of Spec
-        return False
-
-    def pieces(self, request: Request) -> Iterator[Piece]:  # noqa: ARG002  # of Spec
-        source = f"{INTERFACE}, MambaSpec.max_memory_usage_bytes"
-        yield Piece(self.why_several, self.states - 1, "state", self.state_bytes, source)
-        yield Piece(
-            "inputs of drafted tokens",
-            self.states,
-            "state",
-            self.speculative_bytes,
-            "vllm/model_executor/layers/mamba/mamba_utils.py, MambaStateShapeCalculator",
-        )
