@@ -45,7 +45,7 @@ PRINTED: list[tuple[int, int, str | None, dict[str, str], list[float]]] = [
     (4096, 8, "q4_0", {}, [11.81, 6.75, 1.12, 1.69, 1.5, 8.0, 0.38]),
     (32_768, 1, None, {"draft-n": "3"}, [5.25, 24.0, 0.5, 6.0, 0.75, 4.0, 0.19]),
 ]
-"""As a run of b11549 printed them, of a file of these seven layers (tests/live/llama_cpp_sizes.py)."""
+"""As a run of b11549 printed them, of a file of these seven layers (tests/live/llama_cpp_compressed.py)."""
 
 
 @pytest.mark.parametrize(("context", "slots", "dtype", "options", "parts"), PRINTED)

@@ -34,7 +34,7 @@ COMPUTED = [
     (("0.5.23",), SHARING, 12, 8, 4096, True, 7_506_688, 26_880),
     (("0.5.23",), SHARING, 60, 64, 8192, False, 38_519_040, 65_792),
 ]
-"""Of the class in each wheel, run on Hopper's layout with the server's arguments put in its place."""
+"""Of the class in each wheel, run with the server's arguments put in its place (tests/live/sglang_compressed.py)."""
 ON_BLACKWELL = [
     (("0.5.23",), FLASH, 40, 256, 8192, True, 6_245_120, 606_464),
     (("0.5.23",), FLASH, 12, 8, 4096, True, 3_341_312, 26_880),
