@@ -6,66 +6,29 @@ that caches have. Only the bytes of caches change from row to row, and those are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines.growth import Growth
 from kvcalc.verbs.candidate import Candidate, evaluate
-from kvcalc.verbs.capacity_search import MOST_SEQUENCES, least, most, usual
 from kvcalc.verbs.estimate_parts import gpus_by_memory, memory_of, rank_of, unsplit_rank
 from kvcalc.verbs.replica import on_all_ranks, replica_bytes
 from kvcalc.verbs.sweeping.columns import ERROR
+from kvcalc.verbs.sweeping.deployment_held import DeploymentHeld
+from kvcalc.verbs.sweeping.uneven import Uneven, at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from kvcalc.engines import Temporary
-    from kvcalc.engines.growth import Stretch
-    from kvcalc.memory import Rank
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.sweeping.columns import Columns
+    from kvcalc.verbs.sweeping.deployment_held import Line
     from kvcalc.verbs.sweeping.smallest_known import SmallestKnown
 
-Line = tuple[int, int]
-"""A value at 0, and what each step adds."""
-
-_UNBOUNDED = 10**40
+CONTEXTS_REMEMBERED = 16
+"""Lists of contexts: a grid comes back to one of them with every batch."""
 
 _OF_A_SEARCH = {"gpus_count", "gpus_tp", "gpus_pp", "gpus_dp", "most_sequences"}
-
-
-class _Held(NamedTuple):
-    """The ranks of one deployment: what stands beside their caches, and the memory that these have."""
-
-    deployment: Deployment
-    ranks: tuple[Rank, ...]
-    memory: dict[str, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, deployment: Deployment, ranks: tuple[Rank, ...]) -> _Held:
-        def each(figure: Callable[[Temporary], int]) -> tuple[int, ...]:
-            return tuple(rank.memory_for_cache(figure(rank.temporary)) for rank in ranks)
-
-        return cls(deployment, ranks, {"most": each(most), "least": each(least), "usual": each(usual)})
-
-    def reach(self, lines: Sequence[Line], figure: str) -> int:
-        """The largest number at which every rank's line stays within its memory; -1 where none does."""
-        return min(map(_reach, lines, self.memory[figure]))
-
-    def most_sequences(self, context: int) -> int | None:
-        """As `Replica.most_sequences`, of lines; None where another sequence costs nothing."""
-        lines = [stretch.held.over_sequences(context) for stretch in self.stretches(context)]
-        most_held = max(0, min(self.reach(lines, "usual"), MOST_SEQUENCES))
-        return None if most_held and not any(step for _, step in lines) else self.deployment.dp * most_held
-
-    def stretches(self, context: int) -> list[Stretch]:
-        """How the cache of each rank grows around a context."""
-        return [stretch for rank in self.ranks if (stretch := rank.stretch(context)) is not None]
-
-
-def _reach(line: Line, memory: int) -> int:
-    start, step = line
-    return (memory - start) // step if step else _UNBOUNDED if start <= memory else -1
 
 
 class EvenRows:
@@ -81,7 +44,7 @@ class EvenRows:
         deployment = scenario.deployment or Deployment()
         asked = evaluate(scenario, deployment, known.ranks)
         self._weights_known = asked.weights_known
-        self._held = _Held.of(deployment, asked.ranks)
+        self._held = DeploymentHeld.of(deployment, asked.ranks)
         sequences, context = asked.sequences, scenario.workload.context
         self._beside_ranks = [asked.bytes_of(rank) - rank.cache_bytes(sequences, context) for rank in asked.ranks]
         self._of_a_token = [rank.rate(context).bytes_per_token for rank in asked.ranks]
@@ -95,7 +58,8 @@ class EvenRows:
             if single is None
             else single.most_bytes - single.largest_rank.cache_bytes(single.sequences, single.context)
         )
-        self._elsewhere: dict[Deployment, _Held] = {}
+        self._elsewhere: dict[Deployment, DeploymentHeld] = {}
+        self._known_contexts: dict[tuple[int, ...], Uneven | list[Sequence[int]]] = {}
 
     def over_batch(self, context: int, batches: Sequence[int]) -> Columns:
         """A row of each of some batches at a context."""
@@ -121,6 +85,61 @@ class EvenRows:
             columns |= self._by_memory(self._of_single(contexts[0]).over_context(batch), contexts)
         if self._fields & _OF_A_SEARCH:
             found = self._known.over_context(batch, contexts) if self._searched else [None] * len(contexts)
+            columns |= self._found(found, contexts)
+        return columns
+
+    def over_contexts(self, batch: int, contexts: Sequence[int]) -> Iterator[Columns]:
+        """A row of a batch at each of some contexts, in parts, with the contexts of each."""
+        key = tuple(contexts)
+        if key not in self._known_contexts:
+            if len(self._known_contexts) >= CONTEXTS_REMEMBERED:
+                self._known_contexts.clear()
+            parts = list(self.even_parts(contexts))
+            apart = len(self._held.ranks) == 1 and 2 * len(parts) > len(contexts) > 1
+            self._known_contexts[key] = self._uneven(contexts) if apart else parts
+        found = self._known_contexts[key]
+        if isinstance(found, Uneven):
+            yield {**self._of_uneven(found, batch, contexts), "context": contexts}
+        else:
+            yield from ({**self.over_context(batch, part), "context": part} for part in found)
+
+    def _uneven(self, contexts: Sequence[int]) -> Uneven:
+        (rank,), deployment = self._held.ranks, self._held.deployment
+        stretches = [self._held.stretches(context)[0] for context in contexts]
+        lines = [each.held.over_sequences(context) for each, context in zip(stretches, contexts, strict=True)]
+        return Uneven(
+            whole=tuple(
+                (on_all_ranks(deployment, [(rank, a)]), on_all_ranks(deployment, [(rank, b)])) for a, b in lines
+            ),
+            rank=tuple(lines),
+            ones=tuple(each.one.over_sequences(at)[0] for each, at in zip(stretches, contexts, strict=True)),
+            fits=tuple(self._held.reach([line], "most") for line in lines),
+            tight=tuple(self._held.reach([line], "least") for line in lines),
+            single=tuple(self._of_single(context).over_sequences(context) for context in contexts),
+        )
+
+    def _of_uneven(self, known: Uneven, batch: int, contexts: Sequence[int]) -> Columns:
+        sequences, nothing = self._held.deployment.sequences(batch), [None] * len(contexts)
+        cache, rank = at(known.whole, sequences), at(known.rank, sequences)
+        columns: Columns = {
+            "cache_bytes": cache,
+            "cache_bytes_per_rank": rank,
+            "cache_bytes_per_sequence": known.ones,
+            "cache_bytes_per_token": [self._of_a_token[0]] * len(contexts),
+            "memory_total_bytes": _beside(cache, self._beside),
+            "memory_per_rank_total_bytes": _beside(rank, self._beside_ranks[0] if self._weights_known else None),
+            "gpus_fits": nothing,
+            "gpus_tight": nothing,
+            ERROR: nothing,
+        }
+        if self._weights_known:
+            columns["gpus_fits"] = [sequences <= most for most in known.fits]
+            reaches = zip(known.fits, known.tight, strict=True)
+            columns["gpus_tight"] = [fits < sequences <= tight for fits, tight in reaches]
+        if "gpus_by_memory" in self._fields:
+            columns |= self._of_sizes(at(known.single, batch))
+        if self._fields & _OF_A_SEARCH:
+            found = self._known.over_context(batch, contexts) if self._searched else nothing
             columns |= self._found(found, contexts)
         return columns
 
@@ -186,10 +205,14 @@ class EvenRows:
         }
 
     def _by_memory(self, line: Line, numbers: Sequence[int]) -> Columns:
+        return self._of_sizes(_values(line, numbers))
+
+    def _of_sizes(self, caches: Sequence[int]) -> Columns:
+        """What follows from the caches of a rank without any splitting."""
         if self._single is None or not self._weights_known:
-            return {"gpus_by_memory": [None] * len(numbers)}
+            return {"gpus_by_memory": [None] * len(caches)}
         usable, beside = self._single.usable_bytes, self._beside_single
-        return {"gpus_by_memory": [gpus_by_memory(beside + cache, usable) for cache in _values(line, numbers)]}
+        return {"gpus_by_memory": [gpus_by_memory(beside + cache, usable) for cache in caches]}
 
     def _found(self, found: Sequence[Candidate | None], contexts: Sequence[int]) -> Columns:
         """The smallest deployments, and what the one that is shown holds."""
@@ -213,11 +236,11 @@ class EvenRows:
             rows.append(known[key])
         return rows
 
-    def _held_by(self, shown: Candidate | None) -> _Held:
+    def _held_by(self, shown: Candidate | None) -> DeploymentHeld:
         if shown is None:
             return self._held
         if shown.deployment not in self._elsewhere:
-            self._elsewhere[shown.deployment] = _Held.of(shown.deployment, shown.ranks)
+            self._elsewhere[shown.deployment] = DeploymentHeld.of(shown.deployment, shown.ranks)
         return self._elsewhere[shown.deployment]
 
 

@@ -18,7 +18,7 @@ from kvcalc.verbs.sweeping.one_by_one import row_of
 from kvcalc.verbs.sweeping.smallest_known import SmallestKnown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kvcalc.scenario import Scenario
     from kvcalc.verbs.sweeping.columns import Columns
@@ -89,12 +89,9 @@ class _EachRow:
         rows = [self._row(batch, context) for batch in batches]
         return {name: [row[name][0] for row in rows] for name in self._fields}
 
-    def over_context(self, batch: int, contexts: Sequence[int]) -> Columns:
+    def over_contexts(self, batch: int, contexts: Sequence[int]) -> Iterator[Columns]:
         rows = [self._row(batch, context) for context in contexts]
-        return {name: [row[name][0] for row in rows] for name in self._fields}
-
-    def even_parts(self, contexts: Sequence[int]) -> list[Sequence[int]]:
-        return [contexts]
+        yield {**{name: [row[name][0] for row in rows] for name in self._fields}, "context": contexts}
 
     def _row(self, batch: int, context: int) -> Columns:
         scenario = self._scenario.with_workload(batch, context)
@@ -167,8 +164,7 @@ class Setting:
             return self._joined([self._odd(batch, context) for context in contexts])
         if self._error is not None:
             return {**error_columns(self._fields, self._error, len(found)), "context": found}
-        parts = [{**self._rows.over_context(batch, part), "context": part} for part in self._rows.even_parts(known)]
-        return self._joined(parts)
+        return self._joined(list(self._rows.over_contexts(batch, known)))
 
     def _joined(self, parts: Sequence[Columns]) -> Columns:
         if len(parts) == 1:
