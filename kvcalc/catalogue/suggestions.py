@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.access import is_closed
@@ -99,14 +101,28 @@ def _nearest(name: str) -> list[Path]:
     for known in known_names():
         kin = bool(first) and first in known.text and any(word.text == first for word in known.words)
         common = _common(asked, known) if kin else 0
-        matcher = SequenceMatcher(None, key, known.spelled, autojunk=False)
-        if not common and (matcher.real_quick_ratio() < _ALIKE or matcher.quick_ratio() < _ALIKE):
+        if not common and _most_alike(key, known.spelled) < _ALIKE:
             continue
-        ratio = matcher.ratio()
+        ratio = SequenceMatcher(None, key, known.spelled, autojunk=False).ratio()
         if common or ratio >= _ALIKE:
             best[known.path] = max(best.get(known.path, (0, 0.0)), (common, ratio))
     ranked = sorted(best, key=lambda path: (best[path], path.stem), reverse=True)
     return ranked[:_OFFERED]
+
+
+def _most_alike(one: str, other: str) -> float:
+    """What the ratio of a SequenceMatcher is at most, as its `quick_ratio` has it, before one is made."""
+    together = len(one) + len(other)
+    shorter = min(len(one), len(other))
+    if not together or 2.0 * shorter / together < _ALIKE:
+        return 2.0 * shorter / together if together else 1.0
+    letters = _letters(other)
+    return 2.0 * sum(min(count, letters.get(letter, 0)) for letter, count in _letters(one).items()) / together
+
+
+@lru_cache(maxsize=4096)
+def _letters(text: str) -> Counter[str]:
+    return Counter(text)
 
 
 def _common(asked: tuple[Word, ...], known: KnownName) -> int:
