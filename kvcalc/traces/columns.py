@@ -138,11 +138,16 @@ def columns_of(header: Sequence[str], where: str) -> Columns:
     return Columns(known, names, unit)
 
 
+def holds_texts(where: str) -> str:
+    """Why a file with what was said, as ShareGPT has it, is refused."""
+    columns = ", ".join(NAMES[said][3] for said in _REQUIRED)
+    return f"{where}: holds texts, whose tokens depend on a tokenizer: count them and name the columns {columns}"
+
+
 def _lacks(missing: Sequence[str], free: Sequence[str], header: Sequence[str], where: str) -> list[str]:
     """What is not there, what may be meant, and what it would be called."""
     if any(_bare(each) in {"conversations", "messages", "prompt", "text"} for each in header):
-        columns = ", ".join(NAMES[said][3] for said in _REQUIRED)
-        return [f"{where}: holds texts, whose tokens depend on a tokenizer: count them and name the columns {columns}"]
+        return [holds_texts(where)]
     lines = []
     for said in missing:
         near = next(

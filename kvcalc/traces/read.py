@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from array import array
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.traces.clock import Clock
-from kvcalc.traces.columns import ARRIVAL, HASHES, INPUT, OUTPUT, UNITS, columns_of
+from kvcalc.traces.columns import ARRIVAL, HASHES, INPUT, OUTPUT, UNITS, columns_of, holds_texts
 from kvcalc.traces.lines import lines_of
 from kvcalc.traces.trace import Hashes, Trace
 from kvcalc.units import MAX_CONTEXT
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 5 * 10**6
 MAX_HASHES = 5 * 10**7
 """Blocks of all requests together."""
+_LINES_LOOKED_AT = 8
+"""Of a list of JSON, to say what it holds."""
 _MOST_DIGITS = 13
 """Of numbers of tokens; one of fewer is within the limit."""
 _DELIMITERS = ",;\t"
@@ -50,6 +52,8 @@ def read_trace(file: str | Path, time_unit: str | None = None, hash_block: int |
     if first.lstrip().startswith("{"):
         return _Reader(where, time_unit, hash_block).json_lines(chain([first], lines))
     if first.lstrip().startswith("["):
+        if any('"conversations"' in line for line in chain([first], islice(lines, _LINES_LOOKED_AT))):
+            raise KvcalcError(holds_texts(where))
         raise KvcalcError(f"{where}: a list of JSON; write an object a line instead: jq -c '.[]' FILE")
     return _Reader(where, time_unit, hash_block).csv(first, lines)
 

@@ -124,6 +124,7 @@ WRONG = [
     ('{"input_tokens": 1, "output_tokens": 2, "timestamp": NaN}\n', ":1: a time must be a number"),
     ('{"input_tokens": 1, "output_tokens": ' + "9" * 5000 + "}\n", ":1: not an object of JSON"),
     ("[" * 100_000, "a list of JSON"),
+    ('[\n {\n  "id": "a",\n  "conversations": []\n }\n]\n', "holds texts, whose tokens depend on a tokenizer"),
     ('{"a": ' + "[" * 100_000, ":1: not an object of JSON"),
     ('{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1, 2, 3]}\n', "--hash-block says how"),
     ('{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": {"a": 1}}\n', "not a list of numbers"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import accumulate, compress, pairwise
+from math import gcd
 from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.demand.held import Steps
     from kvcalc.verbs.demand.stays import Stays
 
-_FLUSH = 1 << 14
+_FLUSH = 1 << 11
 """Requests after which what lies before the next one is swept: what is kept of the future stays small."""
 BUCKETS = 60
 """Equal parts of the time, of each of which the most is kept, for a picture."""
@@ -97,6 +98,7 @@ def over_time(stays: Stays, each: Slopes | Steps, base: int) -> OverTime:
         count += 1
         codes += sweep.events(start, prompt, prompt + generated)
     sweep.before(stays.end + 1, codes)
+    sweep.finish()
     return OverTime(sweep.scale, stays.end, sweep.level, sweep.rising, sweep.slopes, tuple(sweep.buckets))
 
 
@@ -128,6 +130,9 @@ class _Sweep:
     def events(self, start: int, prompt: int, whole: int) -> list[int]:
         """Of a request that begins at a time with its prompt, and ends with `whole` tokens."""
         raise NotImplementedError
+
+    def finish(self) -> None:
+        """Makes bytes, times the scale, of what was summed."""
 
     def _over(self, codes: list[int]) -> None:
         raise NotImplementedError
@@ -211,14 +216,18 @@ class _Lines(_Sweep):
 
 
 class _Blocks(_Sweep):
-    """Requests whose bytes jump as the first token of a block begins: many times as many events as requests."""
+    """Requests whose bytes jump as the first token of a block begins: many times as many events as requests.
+
+    All jumps are multiples of one unit, often a block, so that sums of them are small integers.
+    """
 
     def __init__(self, each: Steps, base: int, stays: Stays) -> None:
-        self._corners, held = each.tokens[1:], each.bytes
+        self._unit, self._base = gcd(*each.bytes) or 1, base
+        self._corners, held = each.tokens[1:], [taken // self._unit for taken in each.bytes]
         reached = [high - low for low, high in pairwise(held)]
         self._changes = [*reached, *held, *(-taken for taken in held)]
         self._begins, self._ends = len(reached), len(reached) + len(held)
-        super().__init__(base, 1, stays, len(self._changes).bit_length())
+        super().__init__(0, 1, stays, len(self._changes).bit_length())
         self._reaching = [(at * self._token << self._shift) + place for place, at in enumerate(self._corners)]
 
     def events(self, start: int, prompt: int, whole: int) -> list[int]:
@@ -243,6 +252,11 @@ class _Blocks(_Sweep):
         for value, ticks in zip(held, filter(None, lasting), strict=True):
             level[value] = level.get(value, 0) + ticks
         self._peaks(held, begins)
+
+    def finish(self) -> None:
+        unit, base = self._unit, self._base
+        self.level = {base + value * unit: ticks for value, ticks in self.level.items()}
+        self.buckets = [base + value * unit for value in self.buckets]
 
     def _peaks(self, held: list[int], begins: list[int]) -> None:
         """Notes the most in each bucket, of so much from each of these times until now."""
