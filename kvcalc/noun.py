@@ -69,7 +69,7 @@ class Noun:
         held.update(kind.field_defaults)
         if values:
             places = kind.__match_args__
-            if len(values) > len(places) or not given.keys().isdisjoint(places[: len(values)]):
+            if len(values) > len(places) or (given and not given.keys().isdisjoint(places[: len(values)])):
                 raise TypeError(f"{kind.__name__}() takes each of {', '.join(places)} once")
             held.update(zip(places, values, strict=False))
         held.update(given)

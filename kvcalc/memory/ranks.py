@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ContentCounter, Setup
@@ -20,11 +20,14 @@ from kvcalc.scenario.drafting import draft_deployment, draft_scenario
 from kvcalc.term import GIVEN, Factor, Product, Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from kvcalc.engines import Settled, Temporary
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.mix import Lengths
+
+
+T = TypeVar("T")
 
 
 def _reserved(name: str, size: int) -> Product:
@@ -55,6 +58,7 @@ class Ranks:
         self._draft = None if drafting is None else Ranks(drafting)
         self._weights: dict[tuple[int, bool, bool], HeldWeights | None] = {}
         self._used: dict[Deployment, tuple[WeightsUsed, ...]] = {}
+        self._once: dict[tuple[object, Deployment], Any] = {}
         self._last = scenario.workload
 
     def tps_within(self, node_size: int) -> tuple[int, ...]:
@@ -161,6 +165,13 @@ class Ranks:
             used = tuple(WeightsUsed(self.scenario, deployment, rank, parts) for rank in self.of(deployment))
             self._used[deployment] = used
         return used
+
+    def once(self, work: Callable[[Scenario, Deployment], Iterable[T]], deployment: Deployment) -> tuple[T, ...]:
+        """What follows of a deployment whatever the workload, worked out once."""
+        known: tuple[T, ...] | None = self._once.get((work, deployment))
+        if known is None:
+            known = self._once[work, deployment] = tuple(work(self.scenario, deployment))
+        return known
 
     def of_workload(self, scenario: Scenario) -> Ranks:
         """The same ranks for a scenario that differs in its workload alone, where no workload changes them.

@@ -87,7 +87,7 @@ def estimate(scenario: Scenario) -> Estimate:
         tiers=tiers(ranks, shown.deployment),
         handoff=sent,
         pools=pools(ranks, shown.deployment, sent),
-        not_modelled=tuple(not_modelled(scenario, shown.deployment)),
+        not_modelled=ranks.once(not_modelled, shown.deployment),
         notes=tuple(notes(ranks, asked, found)),
         question=Question.of(scenario, used),
         temporary_seen=seen_range(shown.fullest.temporary),
