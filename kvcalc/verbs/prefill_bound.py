@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.gpu import Gpu
     from kvcalc.memory import Rank
-    from kvcalc.memory.decode_traffic import WeightsUsed
+    from kvcalc.memory.decode_traffic import WeightsUsed, Work
     from kvcalc.scenario import Scenario, Workload
 
 
@@ -60,12 +60,23 @@ class PrefillBound(Record):
 
 
 class _Pass(NamedTuple):
-    """One stage reads the prompt."""
+    """One stage reads the prompt.
 
-    weights: int
+    Attributes:
+        used: what it reads of its weights.
+        known: what it computes, of what the rate is known, each with its tokens.
+    """
+
+    used: WeightsUsed
+    known: list[tuple[Work, int]]
     operations: int
     compute: Fraction
-    terms: Sum
+
+    @property
+    def terms(self) -> Sum:
+        """What it reads and computes."""
+        operations = Sum("operations", tuple(work.term(tokens, tokens) for work, tokens in self.known))
+        return Sum("prompt", (self.used.read, operations))
 
 
 def prompt_of(scenario: Scenario) -> int:
@@ -111,12 +122,12 @@ def prefill_bound(
     ]
     slowest = max((one for _, one in passes), key=lambda one: one.compute)
     bandwidth = scenario.gpu.bandwidth or Fraction(1)
-    memory = sum((times * one.weights for times, one in passes), 0) / bandwidth
+    memory = sum((times * one.used.read_bytes for times, one in passes), 0) / bandwidth
     return PrefillBound(
         deployment=deployment,
         tokens=tokens,
         shared_tokens=shared,
-        weights_read_bytes=slowest.weights,
+        weights_read_bytes=slowest.used.read_bytes,
         operations=slowest.operations,
         memory_seconds=float(memory),
         compute_seconds=float(slowest.compute),
@@ -133,13 +144,12 @@ def _pass(scenario: Scenario, deployment: Deployment, rank: Rank, used: WeightsU
         for work, tokens in prompt_work(deployment, rank, used, start, stop)
         if work.element_format and (rate := scenario.gpu.operations_per_second(work.element_format.name))
     ]
-    operations = Sum("operations", tuple(work.term(tokens, tokens) for _, _, work, tokens in known))
     by_rate: dict[Fraction, int] = {}
     for rate, number, _, _ in known:
         by_rate[rate] = by_rate.get(rate, 0) + number
     return _Pass(
-        weights=used.read_bytes,
+        used=used,
+        known=[(work, tokens) for _, _, work, tokens in known],
         operations=sum(by_rate.values()),
         compute=sum((number / rate for rate, number in by_rate.items()), Fraction(0)),
-        terms=Sum("prompt", (used.read, operations)),
     )
