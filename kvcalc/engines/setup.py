@@ -11,6 +11,7 @@ from kvcalc.named_tuple import NamedTuple
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.lora import Lora
     from kvcalc.formats.element import ElementFormat
     from kvcalc.gpu import Gpu
     from kvcalc.model.model import Model
@@ -31,6 +32,7 @@ class Setup(NamedTuple):
         cache_format_given: whether a format was asked for. Else an engine may have a default of its own.
         dtype_given: whether a format of computing was asked for.
         weights_bytes: all of the weights, where the user gives their size; else None.
+        lora: adapters beside the model; None without any.
     """
 
     model: Model
@@ -47,3 +49,4 @@ class Setup(NamedTuple):
     draft: Setup | None = None
     own_layers: bool = False
     weights_bytes: int | None = None
+    lora: Lora | None = None

@@ -120,6 +120,7 @@ class Ranks:
             scenario.weights_as,
             self._setup_of_draft(deployment),
             weights_bytes=scenario.replacements.weights,
+            lora=scenario.lora,
         )
 
     def _setup_of_draft(self, deployment: Deployment) -> Setup | None:

@@ -53,7 +53,7 @@ NO_SHAPE = {
 and LongCat-Flash's, which allocates matrices of experts that have none."""
 
 MAPPINGS = {
-    "MODEL_MAPPING": 106,
+    "MODEL_MAPPING": 107,
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": 45,
     "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING": 36,
     "MODEL_FOR_QUESTION_ANSWERING_MAPPING": 21,

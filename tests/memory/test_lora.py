@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -63,6 +64,7 @@ def test_stages_have_the_adapters_of_their_layers_and_tables() -> None:
     assert beside("llama-3.1-8b", **options)["lora, lm_head"] == 16 * (4096 + 128256) * 2
 
 
+MIXTRAL = "mixtral-8x7b-v0.1"
 VLLM = [("llama-3.1-8b", 12, 16, True), ("qwen2.5-7b-instruct", 64, 64, False), ("qwen3-8b", 8, 8, True)]
 
 
@@ -100,6 +102,28 @@ def test_vllm_has_slots_for_each_expert_of_a_rank_and_for_the_router(tp: int, ep
     assert sum(rows.values()) == 2 * 2 * (48 * (2 * w13 + w2 + router + attention) + tables)
     routed = beside("qwen3-30b-a3b", lora=16, lora_modules="experts", tp=tp, ep=ep)
     assert sum(routed.values()) == 2 * 48 * (2 * w13 + w2)
+
+
+JOINED: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 2, "dp": 2, "dp_attention": True, "ep": 4}
+"""Replicas of two ranks that share experts, and in Qwen3's class the tokens too (use_sequence_parallel_moe)."""
+
+
+@pytest.mark.parametrize("verb", [kvcalc.estimate, kvcalc.capacity])
+def test_experts_whose_tokens_ranks_share_have_no_adapters_in_vllm(verb: Callable[..., Any]) -> None:
+    """_ep_check of 0.33.0 asserts it; Mixtral's class shares no tokens, and one rank a replica has none to share."""
+    with pytest.raises(KvcalcError, match=r"^--lora: .* qwen3-30b-a3b's experts .* --tp 1 --dp 4 gives each one rank$"):
+        verb("qwen3-30b-a3b", lora=16, context=8192, **JOINED)
+    verb("qwen3-30b-a3b", lora=16, context=8192, **{**JOINED, "tp": 1, "dp": 4})
+    verb("qwen3-30b-a3b", lora=16, context=8192, **{**JOINED, "engine": "exact"})
+    verb("qwen3-30b-a3b", lora=16, lora_modules="q_proj,gate", context=8192, **JOINED)
+    verb(MIXTRAL, lora=16, context=8192, **JOINED)
+
+
+def test_a_plan_has_no_adapters_of_experts_whose_tokens_ranks_share() -> None:
+    asked: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 2, "batch": 2000, "context": 8192, "max_gpus": 32}
+    for model, lora, shared in (("qwen3-30b-a3b", None, True), ("qwen3-30b-a3b", 16, False), (MIXTRAL, 16, True)):
+        found = kvcalc.plan(model, lora=lora, **asked).deployments
+        assert any(each.deployment.dp_attention for each in found) == shared
 
 
 def test_sglang_has_eight_slots_for_what_it_is_told() -> None:

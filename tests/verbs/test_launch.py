@@ -162,7 +162,7 @@ REFUSED = [
         "vllm",
         "qwen3-30b-a3b",
         {"lora": 8, "tp": 2, "dp": 2, "dp_attention": True, "ep": 4},
-        "_ep_check); --tp 1, or leave --dp-attention out",
+        "_ep_check); --tp 1 --dp 4 gives each one rank",
     ),
     ("helm", "llama-3-8b", {"gpu": "mi300x"}, "--emit vllm prints the line"),
 ]

@@ -8,6 +8,7 @@ from kvcalc.engines.lora import ENDS, Lora, modules_of
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
+    from kvcalc.deployment import Deployment
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.model.model import Model
 
@@ -30,6 +31,9 @@ _ROUTERS: dict[str, Version] = {"mixtral": (0, 29), "qwen3_moe": (0, 29), "glm4_
 """Since when the router is a linear module of vLLM's, and one that its experts hold too has slots once
 (vllm/lora/model_manager.py, _create_lora_modules)."""
 _CLASSES = {*_WITH_TABLES, *_ROUTERS, "qwen2"}
+_TOKENS_SHARED = {"qwen3_moe"}
+"""Classes whose tensor-parallel ranks share the tokens of experts that replicas share (use_sequence_parallel_moe); of
+the others all ranks have all tokens."""
 TIED: Version = (0, 29)
 """From here on each has a head of its own over tied weights, which has slots too (ParallelLMHead.tie_weights)."""
 MOST_WORDS = 258_048
@@ -77,3 +81,18 @@ def as_vllm_has(asked: Lora, model: Model, version: Version) -> Lora:
             "(vllm/lora/layers/logits_processor.py); --lora-modules without lm_head"
         )
     return Lora(rank, asked.slots or 1, asked.modules or own)
+
+
+def refuse_adapters_of_experts(held: Lora, model: Model, deployment: Deployment) -> None:
+    """Refuses adapters of experts whose tokens ranks share (vllm/config/parallel.py, use_sequence_parallel_moe).
+
+    Raises:
+        KvcalcError: they are such.
+    """
+    ranks = deployment.expert_ranks
+    spread = deployment.dp_attention and deployment.ep > 1 and deployment.tp > 1
+    if spread and model.model_type in _TOKENS_SHARED and "experts" in (held.modules or ()):
+        raise KvcalcError(
+            f"--lora: vllm has no adapters of {model.name}'s experts over replicas of several ranks "
+            f"(vllm/lora/layers/fused_moe.py, _ep_check); --tp 1 --dp {ranks} gives each one rank"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.vllm.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba2
@@ -59,6 +60,8 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             )
     if setup.model.is_mixture_of_experts:
         _check_experts(setup, version)
+        if setup.lora is not None:
+            refuse_adapters_of_experts(setup.lora, setup.model, setup.deployment)
     if setup.deployment.dcp > 1:
         refuse_shared_tokens(setup, version, hybrid_manager=hybrid_manager)
 

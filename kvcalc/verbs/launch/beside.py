@@ -76,12 +76,6 @@ def adapters_of_vllm(served: Served, line: Line) -> None:
     lora, model = served.scenario.lora, served.scenario.model
     if lora is None:
         return
-    spread = served.deployment
-    if model.is_mixture_of_experts and spread.ep > 1 and spread.dp_attention and spread.tp > 1:
-        raise KvcalcError(
-            "--lora: vllm has no adapters of experts over replicas of several ranks (vllm/lora/layers/fused_moe.py, "
-            "_ep_check); --tp 1, or leave --dp-attention out"
-        )
     every = as_vllm_has(lora._replace(modules=None), model, served.number)
     if lora.modules != every.modules:
         raise KvcalcError("--lora-modules: kvcalc emits adapters of every module of vllm alone; leave it out")
