@@ -84,6 +84,7 @@ SAMPLES = {
     ),
     "short_conv": Sample({"hidden_size": 64, "conv_kernel": 4}, sequence=3 * 2 * 64),
     "lightning": Sample({"num_heads": 4, "head_dim": 16}, sequence=4 * (4 * 16 * 16)),
+    "rwkv": Sample({"hidden_size": 64, "num_heads": 4, "head_dim": 16}, sequence=2 * 2 * 64 + 4 * (4 * 16 * 16)),
 }
 LAYERS, BATCH, CONTEXT = 3, 5, 100
 

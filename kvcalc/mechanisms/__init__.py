@@ -18,6 +18,7 @@ from kvcalc.mechanisms.mha_mqa_gqa import GQA, MHA, MQA
 from kvcalc.mechanisms.mla import MLA
 from kvcalc.mechanisms.mla_expanded import MLAExpanded
 from kvcalc.mechanisms.no_attention import NoAttention
+from kvcalc.mechanisms.rwkv import RWKV
 from kvcalc.mechanisms.shared import Shared
 from kvcalc.mechanisms.short_conv import ShortConv
 from kvcalc.mechanisms.states import STATE_FORMATS, find_state_format
@@ -42,6 +43,7 @@ KINDS: Mapping[str, type[Mechanism]] = MappingProxyType(
         "mamba2": Mamba2,
         "short_conv": ShortConv,
         "lightning": Lightning,
+        "rwkv": RWKV,
     }
 )
 """`kind` -> mechanism."""
@@ -56,6 +58,7 @@ __all__ = [
     "MHA",
     "MLA",
     "MQA",
+    "RWKV",
     "STATE_FORMATS",
     "Attention",
     "CachedTensor",

@@ -16,6 +16,7 @@ from kvcalc.mechanisms import (
     MHA,
     MLA,
     MQA,
+    RWKV,
     Compressed,
     Cross,
     GatedDeltaNet,
@@ -48,6 +49,7 @@ from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
 from kvcalc.reference.nothing import KeepsNothing
 from kvcalc.reference.pooled import PooledLatentAttention
+from kvcalc.reference.rwkv import RWKVLayer
 from kvcalc.reference.short_conv import ShortConvolution
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ REFERENCES: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType(
         Mamba2: Mamba2Layer,
         ShortConv: ShortConvolution,
         Lightning: LightningAttention,
+        RWKV: RWKVLayer,
     }
 )
 

@@ -77,7 +77,7 @@ def elements(attention: dict[str, Any]) -> int:
     return int(kv_heads * (attention["head_dim"] + attention.get("v_head_dim", attention["head_dim"])))
 
 
-STATES = {"gated_deltanet", "kda", "mamba1", "mamba2", "short_conv", "lightning"}
+STATES = {"gated_deltanet", "kda", "mamba1", "mamba2", "short_conv", "lightning", "rwkv"}
 
 
 def state_elements(a: dict[str, Any]) -> tuple[int, int]:
@@ -96,6 +96,8 @@ def state_elements(a: dict[str, Any]) -> tuple[int, int]:
             channels, state = inner + 2 * a["num_groups"] * a["state_size"], inner * a["state_size"]
         case "short_conv":
             channels = a["hidden_size"]
+        case "rwkv":
+            return a["hidden_size"] * a.get("token_shifts", 2), a["num_heads"] * a["head_dim"] ** 2
         case "lightning":
             state = a["num_heads"] * a["head_dim"] ** 2
     return channels * (a.get("conv_kernel", 1) - 1), state
@@ -396,6 +398,7 @@ def test_a_near_name_is_not_taken_for_another(asked: str, near: str) -> None:
         ("mamba2", 4),
         ("short_conv", 2),
         ("lightning", 1),
+        ("rwkv", 1),
     ],
 )
 def test_every_mechanism_has_models(kind: str, at_least: int) -> None:

@@ -91,6 +91,14 @@ NEWER: dict[str, tuple[Keys, list[str]]] = {
         ["lightning 32 x 128"] * 2 + [FULL],
     ),
     "deepseek2-ocr": (LLAMA, [FULL] * 2),
+    "rwkv7": (
+        {"block_count": 2, "embedding_length": 768, "attention.head_count": 0, "wkv.head_size": 64},
+        ["rwkv 12 x 64, shifts 2 x 768, conv fp32"] * 2,
+    ),
+    "rwkv6qwen2": (
+        {"block_count": 1, "embedding_length": 512, "wkv.head_size": 128, "token_shift_count": 1},
+        ["rwkv 4 x 128, shifts 1 x 512, conv fp32"],
+    ),
     "t5": ({**LLAMA, "decoder_block_count": 2}, [FULL] * 2),
     "t5 small": ({**LLAMA, "attention.key_length": 64, "attention.value_length": 64}, ["gqa 32/8 x 64"] * 2),
 }

@@ -74,7 +74,7 @@ def test_a_file_split_into_one_is_whole(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[str, Keys, str]] = {
-    "unknown architecture": ("rwkv7", LLAMA, "architecture 'rwkv7' is not known"),
+    "unknown architecture": ("xlstm", LLAMA, "architecture 'xlstm' is not known"),
     "near architecture": ("lama", LLAMA, "did you mean 'llama'"),
     "a latent in rows of another width": (
         "deepseek2",

@@ -28,6 +28,7 @@ from kvcalc.mechanisms import (
     KDA,
     MHA,
     MQA,
+    RWKV,
     Attention,
     Cross,
     GatedDeltaNet,
@@ -82,6 +83,7 @@ STATES: st.SearchStrategy[Attention] = st.one_of(
     ),
     st.builds(ShortConv, hidden_size=widths.map(lambda width: 8 * width), conv_kernel=kernels),
     st.builds(Lightning, num_heads=heads, head_dim=widths),
+    st.builds(RWKV, hidden_size=widths, num_heads=heads, head_dim=widths, token_shifts=st.integers(1, 2)),
 )
 
 
@@ -103,6 +105,7 @@ def elements(attention: Any) -> int:
         ),
         "short_conv": lambda: a.hidden_size * inputs,
         "lightning": lambda: a.num_heads * a.head_dim**2,
+        "rwkv": lambda: a.token_shifts * a.hidden_size + a.num_heads * a.head_dim**2,
     }
     return int(shapes[a.kind]())
 
@@ -139,6 +142,8 @@ def test_ranks_share_a_state_and_only_copy_groups(attention: Attention, tp: int)
         if isinstance(attention, Mamba2):
             each = 2 * attention.num_groups * attention.state_size * (attention.conv_kernel - 1)
         more = each * 2 * (tp // copied - 1)
+    if isinstance(attention, RWKV):  # the last token's inputs are whole on every rank
+        more = attention.token_shifts * attention.hidden_size * 2 * (tp - 1)
     assert found.bytes == found.one_copy_bytes + more
 
 

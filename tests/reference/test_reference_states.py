@@ -26,6 +26,7 @@ from kvcalc.mechanisms import (
     GQA,
     KDA,
     MLA,
+    RWKV,
     Cross,
     GatedDeltaNet,
     Lightning,
@@ -52,6 +53,8 @@ STATES: dict[str, Mechanism] = {
     "mamba2": Mamba2(num_heads=4, head_dim=3, state_size=5, num_groups=2, conv_kernel=4),
     "short_conv": ShortConv(hidden_size=12, conv_kernel=3),
     "lightning": Lightning(num_heads=4, head_dim=6),
+    "rwkv": RWKV(hidden_size=10, num_heads=4, head_dim=6),
+    "rwkv, time mixing alone": RWKV(hidden_size=10, num_heads=4, head_dim=6, token_shifts=1),
     "gated_deltanet, kernel of 1": GatedDeltaNet(
         num_k_heads=2, num_v_heads=2, k_head_dim=4, v_head_dim=4, conv_kernel=1
     ),
@@ -65,6 +68,8 @@ KEPT: dict[str, dict[str, tuple[int, ...]]] = {  # of each sequence: rows, then 
     "mamba2": {"conv_x": (3, 12), "conv_b": (3, 10), "conv_c": (3, 10), "state": (1, 4, 3, 5)},
     "short_conv": {"conv": (2, 12)},
     "lightning": {"state": (1, 4, 6, 6)},
+    "rwkv": {"shift": (2, 10), "state": (1, 4, 6, 6)},
+    "rwkv, time mixing alone": {"shift": (1, 10), "state": (1, 4, 6, 6)},
     "gated_deltanet, kernel of 1": {"state": (1, 2, 4, 4)},
     "short_conv, kernel of 1": {},
 }

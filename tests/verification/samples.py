@@ -9,6 +9,7 @@ from kvcalc.mechanisms import (
     MHA,
     MLA,
     MQA,
+    RWKV,
     Attention,
     Compressed,
     Cross,
@@ -101,6 +102,7 @@ SAMPLES: tuple[Attention, ...] = (
     Mamba2(num_heads=4, head_dim=4, state_size=6, num_groups=2, conv_kernel=4),
     ShortConv(hidden_size=16, conv_kernel=3),
     Lightning(num_heads=2, head_dim=6),
+    RWKV(hidden_size=12, num_heads=2, head_dim=6),
 )
 
 TENSORS = [(attention, tensor.name) for attention in SAMPLES for tensor in attention.cached()]

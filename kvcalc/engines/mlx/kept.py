@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.mlx.rules import EXPANDED, ROTATING
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
-from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba1, Role
+from kvcalc.mechanisms import MLA, RWKV, Cross, Lightning, Mamba1, Role
 from kvcalc.mechanisms.mla_expanded import expanded
 from kvcalc.model.layers import with_groups
 
@@ -30,7 +30,7 @@ def as_kept(model: Model, settings: Settings) -> Model:
     """
     kinds = model.layout.kinds
     for layer in kinds:
-        if isinstance(layer.attention, Cross | Lightning):
+        if isinstance(layer.attention, Cross | Lightning | RWKV):
             raise KvcalcError(
                 f"--engine mlx: what mlx_lm keeps of {layer.attention.label} is not known to kvcalc; leave --engine out"
             )

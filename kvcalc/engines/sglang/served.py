@@ -18,7 +18,7 @@ from kvcalc.engines.sglang.model_types import (
     tower_dims,
 )
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import KDA, MLA, Cross, Lightning, Mamba1, Mamba2
+from kvcalc.mechanisms import KDA, MLA, RWKV, Cross, Lightning, Mamba1, Mamba2
 from kvcalc.model.span import Chunk
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
         raise KvcalcError("--dcp: kvcalc does not follow how sglang shares the tokens of a sequence; leave it out")
     if any(isinstance(each, Cross) for each in kinds):
         raise KvcalcError("--engine sglang: what it keeps of an encoder's tokens is not known to kvcalc")
-    if any(isinstance(each, Mamba1 | Lightning) for each in kinds):
+    if any(isinstance(each, Mamba1 | Lightning | RWKV) for each in kinds):
         raise KvcalcError(
-            "--engine sglang: kvcalc does not follow its states of Mamba-1 and of lightning attention; --engine exact "
-            "counts them"
+            "--engine sglang: kvcalc does not follow its states of Mamba-1, lightning attention and RWKV; --engine "
+            "exact counts them"
         )
     grows = [layer for layer in setup.model.layout.kinds if layer.attention.elements_per_token]
     if not grows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.transformers.rules import LATENT, LATENT_WITH_INDEX, STATES, STATIC_WIDTHS
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import MLA, Lightning, Role
+from kvcalc.mechanisms import MLA, RWKV, Lightning, Role
 from kvcalc.mechanisms.mla_expanded import expanded
 from kvcalc.model.layers import with_groups
 
@@ -44,6 +44,11 @@ def _refuse_unserved(attention: Mechanism, version: Version, *, static: bool) ->
         raise KvcalcError(
             f"--engine transformers: before 5.5.0 each model keeps states in a cache class of its own, which kvcalc "
             f"does not follow ({attention.label}); give transformers@5.5.0 or newer"
+        )
+    if isinstance(attention, RWKV):
+        raise KvcalcError(
+            "--engine transformers: its class of RWKV is of the fourth version, whose state is another; leave --engine "
+            "out"
         )
     if isinstance(attention, Lightning) and static:
         raise KvcalcError(

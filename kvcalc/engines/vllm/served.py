@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.vllm.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import MLA, Cross, Lightning, Mamba2
+from kvcalc.mechanisms import MLA, RWKV, Cross, Lightning, Mamba2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.vllm.defaults import Version
+    from kvcalc.mechanisms import Mechanism
 
 CARDS = ("NVIDIA", "AMD")
 EXPERT_PARALLEL: Version = (0, 8)
@@ -40,11 +43,7 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             "--engine: vllm before 0.7.1 expands latents to padded heads (vllm/model_executor/models/deepseek_v2.py); "
             "kvcalc does not follow that"
         )
-    if any(isinstance(each, Lightning) for each in kinds) and version >= LIGHTNING_GONE:
-        raise KvcalcError(
-            "--engine: vllm serves MiniMax-Text-01 and its like up to 0.23 (vllm/model_executor/models/registry.py, "
-            "_PREVIOUSLY_SUPPORTED_MODELS)"
-        )
+    _refuse_states(kinds, version)
     crossing = any(isinstance(each, Cross) for each in kinds)
     if crossing and any(len(each) == 1 and isinstance(each[0].attention, Cross) for each in setup.model.layout.layers):
         raise KvcalcError(
@@ -87,4 +86,16 @@ def _check_experts(setup: Setup, version: Version) -> None:
         raise KvcalcError(
             f"--{'dp' if deployment.dp_attention else 'tp'}: {ranks} ranks of {where} do not divide an expert's "
             f"{width:,} columns ({source}); --ep {ranks} gives whole experts to each"
+        )
+
+
+def _refuse_states(kinds: Sequence[Mechanism], version: Version) -> None:
+    if any(isinstance(each, Lightning) for each in kinds) and version >= LIGHTNING_GONE:
+        raise KvcalcError(
+            "--engine: vllm serves MiniMax-Text-01 and its like up to 0.23 (vllm/model_executor/models/registry.py, "
+            "_PREVIOUSLY_SUPPORTED_MODELS)"
+        )
+    if any(isinstance(each, RWKV) for each in kinds):
+        raise KvcalcError(
+            "--engine: vllm has no class of RWKV (vllm/model_executor/models/registry.py); leave --engine out"
         )

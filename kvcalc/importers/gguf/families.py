@@ -32,6 +32,7 @@ from kvcalc.importers.gguf.states import (
     mamba2,
     nemotron_h,
     plamo2,
+    rwkv,
     short_conv,
     with_states,
 )
@@ -171,6 +172,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "minimax-01": lightning,
         "plamo2": plamo2,
         **dict.fromkeys(("qwen3next", "qwen35", "qwen35moe"), deltanet),
+        **dict.fromkeys(("rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"), every_layer(rwkv)),
         "mamba": every_layer(mamba1),
         "mamba2": every_layer(mamba2),
         "jamba": with_states(mamba1),

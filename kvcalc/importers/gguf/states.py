@@ -147,6 +147,25 @@ def lightning(config: Config) -> list[ImportedLayer]:
     return [ImportedLayer((state if each else whole[index],)) for index, each in enumerate(marks)]
 
 
+def rwkv(config: Config) -> AttentionBlock:
+    """RWKV-6 and -7: n_embd_r and n_embd_s of src/llama-hparams.cpp."""
+    config.ignore(HEADS)
+    hidden, width = config.count(HIDDEN), config.count("wkv.head_size")
+    if hidden.value % width.value:
+        raise config.refusal(f"{HIDDEN} is {hidden.value}, of heads of {width.value}")
+    shifts = config.optional_count("token_shift_count", most=2) or Sourced(2, "llama.cpp's own")
+    return AttentionBlock(
+        "rwkv",
+        (
+            ("hidden_size", hidden),
+            ("num_heads", Sourced(hidden.value // width.value, f"{HIDDEN} / wkv.head_size")),
+            ("head_dim", width),
+            ("token_shifts", shifts),
+            ("conv_dtype", Sourced("fp32", "llama.cpp keeps token shifts in f32")),
+        ),
+    )
+
+
 def plamo2(config: Config) -> list[ImportedLayer]:
     """PLaMo 2: layers without KV heads keep a state of Mamba, whose B and C are convolved where they have groups."""
     groups = config.optional_count("ssm.group_count", least=0)
