@@ -35,7 +35,7 @@ class Report(NamedTuple):
 
     Attributes:
         result: what a command answers.
-        rows: what CSV has a line for each of.
+        rows: what CSV has a line for each of, or a function that makes them where they cost something.
         view: what people see; a function, since it is not always wanted.
         notes: for stderr, where the result does not carry them itself.
         columns: of CSV, where there may be no rows.
@@ -43,11 +43,16 @@ class Report(NamedTuple):
     """
 
     result: Result
-    rows: Sequence[Any]
+    rows: Sequence[Any] | Callable[[], Sequence[Any]]
     view: Callable[[], View]
     notes: tuple[Note, ...] = ()
     columns: tuple[str, ...] = ()
     unit: str = "GiB"
+
+    @property
+    def lines(self) -> Sequence[Any]:
+        """What CSV has a line for each of."""
+        return self.rows() if callable(self.rows) else self.rows
 
 
 def render(report: Report, how: Format, *, terminal: bool = False) -> str:
@@ -56,7 +61,7 @@ def render(report: Report, how: Format, *, terminal: bool = False) -> str:
         case Format.JSON:
             return report.result.to_json() + "\n"
         case Format.CSV:
-            return to_csv(report.rows, report.columns)
+            return to_csv(report.lines, report.columns)
         case Format.TABLE:
             from kvcalc.render.table import draw  # noqa: PLC0415  # for start-up time
 

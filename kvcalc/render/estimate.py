@@ -13,13 +13,17 @@ from kvcalc.verbs.prefill_bound import PrefillBound
 from kvcalc.verbs.tiers import Handoff
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvcalc.render.view import View
     from kvcalc.verbs.estimate_result import Estimate
 
 
 def estimate_report(result: Estimate, unit: str, *, explain: bool, command: str) -> Report:
     """One estimate: one line of CSV; with `explain`, one for each leaf of its cache."""
-    rows = result.cache.terms if explain else (_csv_row(result),)
+
+    def rows() -> Sequence[Any]:
+        return result.cache.terms if explain else (_csv_row(result),)
 
     def view() -> View:
         from kvcalc.render.estimate_view import estimate_view  # noqa: PLC0415  # for start-up time

@@ -44,11 +44,13 @@ def compare_ladder_report(ladder: ComparisonLadder, unit: str, *, command: str) 
 
 
 def _report(ladder: Any, unit: str, of_one: Callable[..., Report], view: Callable[[], View]) -> Report:
-    lines = [
-        {**row.axes, **(line if isinstance(line, dict) else contents(line))}
-        for row in ladder.rows
-        for line in of_one(row.result, unit, **_PLAIN).rows
-    ]
+    def lines() -> list[dict[str, Any]]:
+        return [
+            {**row.axes, **(line if isinstance(line, dict) else contents(line))}
+            for row in ladder.rows
+            for line in of_one(row.result, unit, **_PLAIN).lines
+        ]
+
     return Report(ladder, lines, view, ladder.notes, unit=unit)
 
 
