@@ -31,7 +31,7 @@ _NAMES = (
     _named(r"(?:mlx[-_.])(?P<bits>[2-68])[-_.]?bits?(?:[-_.]dwq)?|(?P<dwq>[2-68])bit[-_.]dwq", "mlx_{bits}bit"),
     _named(r"(?:unsloth[-_.])?bnb[-_.](?:4[-_]?bits?|nf4)|nf4", "nf4"),
     _named(r"(?:quantized[-_.])?w8a8(?:[-_.]int8)?|w8a16|int8|bnb[-_.]8bits?|8bits?", "int8"),
-    _named(r"(?:quantized[-_.])?w4a16[-_.]g32", "w4a16_g32"),
+    _named(r"(?:quantized[-_.])?w4a16[-_.]g32|qat[-_.]w4a16(?:[-_.]ct)?", "w4a16_g32"),
     _named(r"(?:quantized[-_.])?w4a16(?:[-_.](?:ct|g128))?", "w4a16"),
     _named(r"(?:awq|gptq)(?:[-_.](?:w4a16|int4|4bits?))?[-_.](?:g(?P<size>32|64)|(?P<size2>32|64)g)", "int4_g{size}"),
     _named(

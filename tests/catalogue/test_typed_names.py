@@ -169,6 +169,7 @@ def test_a_gguf_repository_is_for_llama_cpp() -> None:
         ("x-GPTQ-Int8", "x", "int8_g128"),
         ("x-gptq-4bit-32g", "x", "int4_g32"),
         ("x-W4A16-G32", "x", "w4a16_g32"),
+        ("x-it-qat-w4a16-ct", "x-it", "w4a16_g32"),
         ("x-quantized.w8a8", "x", "int8"),
         ("x-NVFP4A16", "x", "nvfp4"),
         ("x-MXFP4-Preview", "x", "mxfp4"),

@@ -82,6 +82,18 @@ def test_features_of_images_are_weights_of_qwen3_vl() -> None:
     assert found.bytes / GIB == pytest.approx(16.78, abs=0.015)
 
 
+def test_embeddings_for_every_layer_are_a_buffer_of_gemmas_weights() -> None:
+    """9.81 GiB are printed of a checkpoint in groups of 32 (stored file 69199302682), and 9.73 counted."""
+    options: dict[str, Any] = {"engine_option": {"max-num-batched-tokens": "8192"}, "weights": None}
+    found = rank("gemma-4-e4b", "0.28.0", weight_dtype="w4a16_g32", **options).weights
+    assert found is not None
+    (buffer,) = [each for each in found.parts if each.path == "embeddings of a step for every layer"]
+    assert buffer.bytes == 8192 * 42 * 256 * 2
+    without = rank("gemma-4-31b", "0.28.0", **options).weights
+    assert without is not None
+    assert "embeddings of a step for every layer" not in {each.path for each in without.parts}
+
+
 def test_what_indexers_choose_is_a_buffer_of_the_weights() -> None:
     found = rank("glm-5", "0.19.0", "h200", tp=8, weight_dtype="fp8").weights
     assert found is not None

@@ -20,24 +20,28 @@ if TYPE_CHECKING:
 DEEPSTACK_LEVELS: Mapping[str, int] = MappingProxyType({"qwen3_vl": 3, "qwen3_vl_moe": 3})
 """deepstack_visual_indexes of their config.json."""
 DEEPSTACK = "vllm/model_executor/models/qwen3_vl.py, deepstack_input_embeds"
+PER_LAYER = "per-layer embeddings"
+"""The part of Gemma 3n's and 4's weights in which a token has a row for every layer."""
+PER_LAYER_ROWS = 262_144
+"""vocab_size_per_layer_input of their config.json."""
+OF_GEMMA = "vllm/model_executor/models/gemma3n_mm.py and gemma4_mm.py, per_layer_embeddings"
 TOP_K = "vllm/model_executor/models/deepseek_v2.py, topk_indices_buffer"
 
 
 def step_buffers(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Product]:
-    """The buffers of a rank of a stage, each a row: deepstack's features, and what indexers choose."""
+    """The buffers of a rank of a stage, each a row: features of images, rows for every layer, what indexers choose."""
     model = setup.model
     tokens = Factor("max_num_batched_tokens", settings.max_num_batched_tokens, "token")
     levels = DEEPSTACK_LEVELS.get(model.model_type or "")
     with_towers = stage.number == 0 or settings.version < TOWERS_ON_FIRST_STAGE
+    element = Factor("bytes_per_element", find_format(model.dtype or "bf16", "dtype").block_bytes, "byte")
     if levels and model.hidden_size is not None and model.has_towers and with_towers:
-        element = find_format(model.dtype or "bf16", "dtype").block_bytes
-        factors = (
-            Factor("levels", levels, "level"),
-            tokens,
-            Factor("hidden_size", model.hidden_size),
-            Factor("bytes_per_element", element, "byte"),
-        )
+        factors = (Factor("levels", levels, "level"), tokens, Factor("hidden_size", model.hidden_size), element)
         yield Product("features of images for a step", factors, DEEPSTACK)
+    rows = next((part.parameters for part in model.weights or () if part.part == PER_LAYER), 0)
+    if rows and model.has_towers and stage.number == 0:
+        width = Factor("num_layers_x_width", rows // PER_LAYER_ROWS, "element")
+        yield Product("embeddings of a step for every layer", (tokens, width, element), OF_GEMMA)
     latents = [layer.attention for layer in stage.kinds if isinstance(layer.attention, MLA)]
     if chosen := max((each.index_topk or 0 for each in latents), default=0):
         indices = (tokens, Factor("index_topk", chosen, "index"), Factor("int32", 4, "byte"))
