@@ -32,6 +32,8 @@ def pool_lines(pools: Sequence[Pool], rate: float) -> Iterator[str]:
     """A line for each pool, which serve so many requests a second."""
     for pool in pools:
         what = "read prompts" if pool.sequences is None else "decode"
+        if pool.replicas == 1:
+            what = what.replace("read", "reads").replace("decode", "decodes")
         most = "" if pool.requests_per_second is None else f", each {pool.requests_per_second:,.3g} requests/s at most"
         held = "" if pool.sequences is None else f" with {count(pool.sequences, 'sequence')} on average"
         yield (

@@ -5,7 +5,7 @@ request has each number of tokens equally often:
 
     requests <= (memory for the cache - what is there without any) / what a request holds on average over its output
 
-Nor does it hold more than the most that fit when all have just begun.
+Nor does it hold more than the most that fit when all have just begun, nor generate more than the engine runs at once.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def most_generating(ranks: Ranks, unit: Deployment) -> Fraction | None:
     ahead = steps.mix is None or settled.reserves_ahead
     first = longest if steps.mix is None or ahead else steps.mix.shortest_input
     bounds = [Fraction(MAX_BATCH // unit.dp)]
+    bounds += [] if settled.most_at_once is None else [Fraction(settled.most_at_once)]
     at_first = settled.most_held if settled.frees_read_prompts else replica.most_sequences(first)
     bounds += [] if at_first is None else [Fraction(at_first)]
     if steps.mix is not None and not ahead:

@@ -6,7 +6,8 @@
 Prompts may be read several at a time, which then share one reading of the weights, so that computing alone bounds them.
 A step of a replica that decodes reads the weights once, and what it keeps of each request. What its requests hold is on
 average, over all steps, no more than its memory, so that it has memory / (what a request holds on average over its
-output) of them at most, a number with a fraction. Servers are slower, so more are needed.
+output) of them at most, a number with a fraction, and no more than its engine runs at once. Servers are slower, so more
+are needed.
 """
 
 from __future__ import annotations

@@ -184,6 +184,11 @@ REFUSED = [
     ("llama-3.1-8b", {"lora": 16, "lora_modules": "q_proj", "engine": "vllm@0.18.0"}, "leave it out"),
     ("deepseek-v3", {"lora": 16, "engine": "vllm", "tp": 8}, "--engine exact"),
     (
+        "llama-3.1-8b",
+        {"lora": 16, "engine": "vllm", "gpu": "h100", "draft": "llama-3.2-1b", "draft_tokens": 8},
+        "8,192 for max-num-seqs 1,024 .*--engine-option max-num-seqs=910$",
+    ),
+    (
         "mixtral-8x7b-v0.1",
         {"lora": 16, "engine": "vllm@0.19.0"},
         "--engine vllm@0.29.0 is followed, and --engine exact",

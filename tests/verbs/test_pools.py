@@ -86,6 +86,18 @@ def test_a_mix_takes_the_steps_of_all_its_requests() -> None:
     assert found.handoff.bytes == 1000 * LLAMA_3_8B, "of the longest prompt"
 
 
+def test_an_engine_generates_for_no_more_requests_than_it_runs_at_once() -> None:
+    """Memory has room for thousands of 33 tokens; a step reads the weights and what is kept of 256 of them."""
+    asked: Any = {"gpu_memory": "60GB", "input_tokens": 16, "output_tokens": 17, "engine": "vllm"}
+    found = decode_pool("llama-3-8b", **asked, engine_option={"max-num-seqs": "256"})
+    assert found.sequences == 256
+    weights = 2 * (8_030_261_248 - 128_256 * 4096)
+    read = Fraction(17 + 32, 2) * LLAMA_3_8B
+    assert found.requests_per_second == pytest.approx(256 * BANDWIDTH / (16 * float(weights + 256 * read)), rel=1e-9)
+    more = decode_pool("llama-3-8b", **asked, engine_option={"max-num-seqs": "512"})
+    assert (more.requests_per_second or 0) > (found.requests_per_second or 0)
+
+
 def test_requests_of_one_token_need_no_decoding() -> None:
     found = decode_pool("llama-3-8b", input_tokens=4000, output_tokens=1)
     assert (found.replicas, found.requests_per_second, found.limited_by) == (1, None, "none")

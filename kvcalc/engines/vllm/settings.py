@@ -140,6 +140,20 @@ def _since_0_17(engine: Engine, name: str, version: Version) -> str:
     return value
 
 
+def _check_adapters(setup: Setup, tokens: int, sequences: int, drafted: int) -> None:
+    """Where tokens are drafted and there are adapters, a step must have room for all sequences' tokens.
+
+    Raises:
+        KvcalcError: it has not.
+    """
+    if setup.lora is not None and drafted and tokens < sequences * (drafted + 1):
+        most = tokens // (drafted + 1)
+        raise KvcalcError(
+            f"--lora: with {drafted} drafted tokens vllm refuses max-num-batched-tokens {tokens:,} for max-num-seqs "
+            f"{sequences:,} (vllm/engine/arg_utils.py); --engine-option max-num-seqs={max(1, most)}"
+        )
+
+
 def settings_of(engine: Engine, setup: Setup) -> Settings:
     """What the engine's options and its version's defaults make of a setup."""
     version = parse_version(engine.version or engine.versions[-1])
@@ -164,6 +178,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
             f"--engine-option: max-num-batched-tokens {most_tokens:,} is less than max-num-seqs {most_sequences:,}, "
             "which vllm refuses (vllm/config/scheduler.py)"
         )
+    _check_adapters(setup, most_tokens, most_sequences, engine.option("num-speculative-tokens"))
     prefix = engine.option("enable-prefix-caching")
     given: dict[str, Any] = {"max-num-batched-tokens": tokens, "max-num-seqs": sequences}
     return Settings(
