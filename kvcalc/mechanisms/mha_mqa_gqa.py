@@ -6,7 +6,8 @@ from abc import abstractmethod
 from typing import ClassVar, Literal
 
 from kvcalc.fields import Dim
-from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection, Role
+from kvcalc.mechanisms.base import CachedTensor, Heads, Mechanism, Projection
+from kvcalc.mechanisms.indexed import index_tensors
 from kvcalc.noun import noun
 from kvcalc.term import Factor
 
@@ -134,18 +135,25 @@ class GQA(KeysAndValues):
         index_n_heads: the indexer's query heads.
         index_block_size: tokens of a block, of which the indexer chooses whole ones.
         index_topk_blocks: how many blocks a token reads.
+        index_kpool: tokens whose vectors are averaged into one of the indexer's keys (Qwen3.8-Flash-Next). None where
+            each token has a key.
+        index_topk: how many positions a token reads of the groups that share a key.
     """
 
     title: ClassVar[str] = "Grouped-query attention"
     keeps: ClassVar[str] = (
         "a key and a value for every KV head; with a sparse indexer one key of its own for all of them (index_k), in "
-        "bf16 whatever the cache's format (MiniMax-M3; vLLM 0.33.0, vllm/models/minimax_m3/common/indexer.py)"
+        "bf16 whatever the cache's format (MiniMax-M3; vLLM 0.33.0, vllm/models/minimax_m3/common/indexer.py); pooled, "
+        "one for every index_kpool tokens, and a vector of each of the last index_kpool (index_tail; transformers "
+        "5.24, models/qwen4_exp, Qwen4ExpTextQSAIndexer)"
     )
     source: ClassVar[str] = "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245 section 2.2"
     example: ClassVar[str] = (
         "Llama-3-70B, 64 query heads on 8 KV heads of 128, 80 layers, 32 sequences of 8,192 tokens in bf16: "
         "2 x 80 x 32 x 8,192 x 8 x 128 x 2 = 85,899,345,920 bytes, 1/8 of what multi-head attention would keep."
     )
+
+    varies: ClassVar[frozenset[str]] = frozenset({"index_kpool", "index_topk"})
 
     kind: Literal["gqa"] = "gqa"
     num_heads: Dim
@@ -157,22 +165,28 @@ class GQA(KeysAndValues):
     index_n_heads: Dim | None = None
     index_block_size: Dim | None = None
     index_topk_blocks: Dim | None = None
+    index_kpool: Dim | None = None
+    index_topk: Dim | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_kv_heads(self.num_heads, self.num_kv_heads)
-        for name in ("index_n_heads", "index_block_size", "index_topk_blocks"):
+        for name in ("index_n_heads", "index_block_size", "index_topk_blocks", "index_kpool", "index_topk"):
             if getattr(self, name) is not None and self.index_head_dim is None:
                 raise ValueError(f"{name}: goes with index_head_dim, of a layer that has an indexer")
         if (self.index_block_size is None) != (self.index_topk_blocks is None):
             raise ValueError("index_topk_blocks: goes with index_block_size, the tokens of a block")
+        if (self.index_kpool is None) != (self.index_topk is None):
+            raise ValueError("index_topk: goes with index_kpool, the tokens of a group")
+        if self.index_kpool is not None and self.index_block_size is not None:
+            raise ValueError("index_kpool: goes without index_block_size, whose keys are of single tokens")
 
     def cached(self) -> tuple[CachedTensor, ...]:
         kept = KeysAndValues.cached(self)
         if self.index_head_dim is None:
             return kept
         width = Factor("index_head_dim", self.index_head_dim)
-        return (*kept, CachedTensor("index_k", (width,), role=Role.INDEX, format="bf16"))
+        return (*kept, *index_tensors(self.index_head_dim, self.index_kpool, "bf16", (width,)))
 
     def projections(self, hidden_size: int) -> tuple[Projection, ...]:
         found = KeysAndValues.projections(self, hidden_size)
@@ -187,7 +201,7 @@ class GQA(KeysAndValues):
     @property
     def positions_read(self) -> int | None:
         if self.index_topk_blocks is None or self.index_block_size is None:
-            return None
+            return self.index_topk
         return self.index_topk_blocks * self.index_block_size
 
     @property
@@ -195,8 +209,9 @@ class GQA(KeysAndValues):
         found = self.heads_label
         if self.index_head_dim is None:
             return found
+        pooled = "" if self.index_kpool is None else f" of {self.index_kpool:,}, top {self.index_topk:,}"
         top = "" if self.index_topk_blocks is None else f", top {self.index_topk_blocks} x {self.index_block_size}"
-        return f"{found}, index {self.index_head_dim}{top}"
+        return f"{found}, index {self.index_head_dim}{pooled}{top}"
 
     @property
     def kv_heads(self) -> Factor:

@@ -43,12 +43,20 @@ def check_state_formats(conv_dtype: str | None, state_dtype: str | None) -> None
 
 
 def convolution(
-    name: str, conv_kernel: int, heads: Factor, dims: tuple[Factor, ...], conv_dtype: str | None
+    name: str,
+    conv_kernel: int,
+    heads: Factor | None,
+    dims: tuple[Factor, ...],
+    conv_dtype: str | None,
+    dilation: int = 1,
 ) -> tuple[CachedTensor, ...]:
-    """The last conv_kernel - 1 inputs of a causal convolution: with the new one they fill its kernel."""
+    """The last conv_kernel - 1 inputs of a causal convolution, or so many times its dilation: they fill its kernel."""
     if conv_kernel == 1:
         return ()
-    inputs = Factor("conv_inputs", conv_kernel - 1, "input", derived=("conv_kernel - 1", f"{conv_kernel} - 1"))
+    said, figures = "conv_kernel - 1", f"{conv_kernel} - 1"
+    if dilation > 1:
+        said, figures = f"({said}) x dilation", f"({figures}) x {dilation}"
+    inputs = Factor("conv_inputs", (conv_kernel - 1) * dilation, "input", derived=(said, figures))
     return (CachedTensor(name, dims, heads, inputs, Role.CONV, conv_dtype),)
 
 

@@ -48,7 +48,7 @@ from kvcalc.reference.mha_mqa_gqa import GroupedQueryAttention, MultiHeadAttenti
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.mla_expanded import ExpandedLatentAttention
 from kvcalc.reference.nothing import KeepsNothing
-from kvcalc.reference.pooled import PooledLatentAttention
+from kvcalc.reference.pooled import PooledGroupedAttention, PooledLatentAttention
 from kvcalc.reference.rwkv import RWKVLayer
 from kvcalc.reference.short_conv import ShortConvolution
 
@@ -78,7 +78,9 @@ REFERENCES: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType(
     }
 )
 
-POOLED: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType({MLA: PooledLatentAttention})
+POOLED: Mapping[type[Mechanism], type[ReferenceLayer]] = MappingProxyType(
+    {MLA: PooledLatentAttention, GQA: PooledGroupedAttention}
+)
 """The same of those whose indexer pools its keys (index_kpool)."""
 
 __all__ = [

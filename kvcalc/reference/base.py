@@ -156,7 +156,13 @@ class ReferenceParts(ReferenceLayer):
 
 
 class ReferenceState(ReferenceLayer):
-    """A layer whose memory has one size for each sequence: a step replaces it."""
+    """A layer whose memory has one size for each sequence: a step replaces it.
+
+    Attributes:
+        steps: of how many next tokens each reads some of it, and all together all.
+    """
+
+    steps = 1
 
     @abstractmethod
     def begin(self, sequences: int) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 
 from kvcalc.reference.base import ReferenceAttention, ReferenceParts, Rows
+from kvcalc.reference.mha_mqa_gqa import GroupedQueryAttention
 from kvcalc.reference.mla import MultiHeadLatentAttention
 from kvcalc.reference.pooled_indexer import TAIL
 from kvcalc.reference.stored_as import INDEX_TAIL
@@ -60,13 +61,13 @@ class PooledIndexAttention(ReferenceParts):
         return 0
 
     def keep(self, x_BTD: Tensor, start: int) -> dict[str, Tensor]:
-        """What the layer keeps of tokens, index_tail (B, T, 2, I) among it."""
+        """What the layer keeps of tokens, index_tail (B, T, 2, I) or (B, T, I) among it."""
         kept: dict[str, Tensor] = self.layer.keep(x_BTD, start)
         return kept
 
-    def pool(self, rows: Mapping[str, Tensor], first: int) -> dict[str, Tensor]:  # noqa: ARG002  # keys are not rotated
+    def pool(self, rows: Mapping[str, Tensor], first: int) -> dict[str, Tensor]:
         """index_k (B, T, I)."""
-        return {_KEY: self.layer.indexer.pooled(rows[TAIL])}
+        return {_KEY: self.layer.indexer.made(rows[TAIL], first)}
 
     def attend(self, x_BTD: Tensor, start: int, rows: Mapping[str, Rows]) -> Tensor:
         """The layer reads rows of tokens; its indexer chooses them by the keys of groups."""
@@ -98,3 +99,16 @@ class PooledLatentAttention(PooledIndexAttention):
     @property
     def read(self) -> tuple[str, ...]:
         return ("c_kv", "k_rope") if self.layer.rope else ("c_kv",)
+
+
+class PooledGroupedAttention(PooledIndexAttention):
+    """Keys and values of heads, chosen so."""
+
+    base = GroupedQueryAttention
+    small = {**GroupedQueryAttention.small, "index_kpool": 3, "index_topk": 9}  # noqa: RUF012  # as in the base
+    stored_as = {**GroupedQueryAttention.stored_as, TAIL: INDEX_TAIL}  # noqa: RUF012  # likewise
+    layouts = GroupedQueryAttention.layouts
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        return ("k",) if self.layer.k_equals_v else ("k", "v")

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 class ShortConvolution(ReferenceState):
     """y = C * conv(B * x): two gates around a convolution, whose inputs are all that is kept."""
 
-    small = {"hidden_size": 48, "conv_kernel": 6}  # noqa: RUF012  # declared as a class variable in the base
+    small = {"hidden_size": 48, "conv_kernel": 6, "dilation": 2}  # noqa: RUF012  # declared as a class variable in the base
     stored_as = {"conv": INPUTS}  # noqa: RUF012  # likewise
 
     def __init__(self, mechanism: ShortConv, hidden_size: int, span: Span | None = None) -> None:
         super().__init__(mechanism, hidden_size, span)
-        channels = mechanism.hidden_size
+        channels, self.steps = mechanism.hidden_size, mechanism.dilation
         self.b_proj = nn.Linear(hidden_size, channels, bias=False)
         self.c_proj = nn.Linear(hidden_size, channels, bias=False)
         self.x_proj = nn.Linear(hidden_size, channels, bias=False)
-        self.conv = CausalConvolution(channels, mechanism.conv_kernel)
+        self.conv = CausalConvolution(channels, mechanism.conv_kernel, mechanism.dilation)
         self.out_proj = nn.Linear(channels, hidden_size, bias=False)
 
     def begin(self, sequences: int) -> dict[str, Tensor]:
@@ -51,6 +51,8 @@ class ShortConvolution(ReferenceState):
         return y_BTD[:, -(last or x_BTD.shape[1]) :]  # type: ignore[no-any-return]  # torch: Any
 
     def shard(self, rank: int, tp: int) -> Self:
+        if self.mechanism.whole:
+            return self
         channels = heads_of(rank, tp, self.mechanism.hidden_size)
         part = self.empty_part(replace(self.mechanism, hidden_size=len(channels)))
         for name in ("b_proj", "c_proj", "x_proj", "conv"):

@@ -99,11 +99,11 @@ def _without(tensor: Tensor, element: int) -> Tensor:
 
 
 def needed_state(part: ReferenceState, x_B1D: Tensor, kept: Mapping[str, Tensor]) -> float:
-    """The least change of the next output without an element; every element of each row of it counts."""
-    x_A1D = _tokens(x_B1D, _ASKED_STATES)
+    """The least change of the next outputs without an element; every element of each row of it counts."""
+    x_ATD = _tokens(x_B1D.repeat(1, part.steps, 1), _ASKED_STATES)
 
     def output(tensors: Mapping[str, Tensor]) -> Tensor:
-        return part.advance(x_A1D, tensors)[0]
+        return part.advance(x_ATD, tensors)[0]
 
     return _least_use(output, _for_each(kept, _ASKED_STATES), _ASKED_STATES, over=(0,))
 

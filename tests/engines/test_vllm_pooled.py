@@ -1,4 +1,4 @@
-"""GLM-5.3-Flash's pooled index keys, latents and states, as vLLM 0.33.0's own planner laid them out.
+"""Pooled index keys of GLM-5.3-Flash and of Qwen3.8-Flash-Next, as vLLM 0.33.0's own planner laid them out.
 
 tests/live/vllm_planner.py, plan, asked on the CPU for a context of 131,072 in 40 GiB of cache on each of 8 ranks, as if
 it had an H100, or another card of that capability: tests/data/vllm has more of an H100's.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pooled_index_files import glm
+from pooled_index_files import glm, qwen
 
 import kvcalc
 
@@ -49,6 +49,65 @@ def test_blocks_are_those_of_vllms_planner(
     assert (pool.blocks, pool.block_size, pool.tokens) == (blocks, block_size, tokens)
     one = kvcalc.estimate(file, gpu=gpu, **ASKED, **options)
     assert one.cache.bytes_per_rank == block * (1 + request_blocks)  # with the null block
+
+
+QWEN_PLANNED: list[tuple[dict[str, Any], dict[str, Any], int, int, int, int, int]] = [
+    ({"tp": 2}, {}, 2056, 1600, 2_836_674, 20_889_600, 95),
+    ({"tp": 2}, {"ple_layer_ids": []}, 2056, 1600, 2_929_174, 20_889_600, 92),
+    ({"tp": 2, "mtp": 3}, {"ple_layer_ids": []}, 1897, 1600, 2_461_817, 22_630_400, 101),
+    ({"tp": 2, "cache_dtype": "fp8"}, {"ple_layer_ids": []}, 1981, 3136, 4_993_339, 21_676_032, 52),
+    (
+        {"tp": 2, "engine_option": {"enable-prefix-caching": "false"}},
+        {"ple_layer_ids": []},
+        2097,
+        1568,
+        3_123_386,
+        20_471_808,
+        88,
+    ),
+    ({"tp": 1}, {"ple_layer_ids": []}, 1059, 1600, 1_508_752, 40_550_400, 92),
+]
+"""Options and changes of the file; what is in PLANNED of it."""
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "blocks", "block_size", "tokens", "block", "request_blocks"), QWEN_PLANNED
+)
+def test_blocks_of_qwen_are_those_of_vllms_planner(
+    tmp_path: Path,
+    options: dict[str, Any],
+    change: dict[str, Any],
+    blocks: int,
+    block_size: int,
+    tokens: int,
+    block: int,
+    request_blocks: int,
+) -> None:
+    path = tmp_path / "qwen.json"
+    path.write_text(json.dumps(qwen(**change)), encoding="utf-8")
+    asked = {**ASKED, "gpu": "h100-sxm", **options}
+    pool = kvcalc.capacity(str(path), cache_memory=40 * 2**30, **asked)
+    assert (pool.blocks, pool.block_size, pool.tokens) == (blocks, block_size, tokens)
+    one = kvcalc.estimate(str(path), **asked)
+    assert one.cache.bytes_per_rank == block * (1 + request_blocks)
+    told = [each.code for each in one.notes if each.code == "tables-counted-as-weights"]
+    assert bool(told) == (not change)  # without n-grams nothing lies in host memory
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"engine": "vllm@0.32"}, "since 0.33"),
+        ({"gpu": "a100-80gb"}, "Hopper and Blackwell data-centre cards"),
+        ({"pp": 2}, "in one pipeline stage only"),
+        ({"dcp": 2, "tp": 4}, "--dcp"),
+    ],
+)
+def test_what_of_qwen_is_not_kept_so_is_refused(tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    path = tmp_path / "qwen.json"
+    path.write_text(json.dumps(qwen()), encoding="utf-8")
+    with pytest.raises(kvcalc.KvcalcError, match=says):
+        kvcalc.estimate(str(path), **{**ASKED, "tp": 2, "gpu": "h100-sxm", **options})
 
 
 def test_a_ring_for_drafted_tokens_is_told(file: str) -> None:

@@ -166,6 +166,27 @@ MODELS: dict[str, dict[str, Any]] = {
         "linear_head_dim": 8,
         "hc_mult": 2,
     },
+    "qwen4_exp_text": {
+        **USUAL,
+        **DELTA,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+        "layer_types": ["linear_attention", "indexed_attention"] * 2,
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 16,
+        "indexer_budget": 8,
+        "indexer_compress_ratio": 4,
+        "hc_count": 2,
+        "hc_lowrank": 8,
+        "ple_layer_ids": [1],
+        "ngram_size": 3,
+        "heads_per_ngram": 2,
+        "ngram_vocab_size_base": 32,
+        "eos_token_id": 1,
+    },
     "minimax": {
         **USUAL,
         "layer_types": ["linear_attention", "full_attention"] * 2,
@@ -198,7 +219,10 @@ def built(name: str) -> Any:
 
 
 def filled_cache(model: Any, *, static: bool) -> Any:
-    """Its own cache after a prompt and one more token; what it makes itself where that is no cache of the library's."""
+    """Its own cache after a prompt and one more token, or as many as a static one is for.
+
+    What it makes itself where that is no cache of the library's.
+    """
     import torch  # noqa: PLC0415  # slow to import
     from transformers.cache_utils import DynamicCache, StaticCache  # noqa: PLC0415  # slow to import
 
@@ -209,7 +233,7 @@ def filled_cache(model: Any, *, static: bool) -> Any:
     else:
         cache = None if model.config.model_type == "minimax" else DynamicCache(config=model.config)
     with torch.no_grad():
-        for tokens in (PROMPT, 1):
+        for tokens in (PROMPT, MAX_CACHE_LEN - PROMPT if static else 1):
             given = {} if cache is None else {name: cache}
             answer = model(torch.ones((BATCH, tokens), dtype=torch.long), use_cache=True, **given)
             cache = answer[name] if cache is None else cache
@@ -225,6 +249,7 @@ def cache_bytes(cache: Any) -> int:
             "keys",
             "values",
             "indexer_keys",
+            "indexer_position_ids",
             "conv_states",
             "recurrent_states",
             "_quantized_keys",

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from pooled_index_files import GLM, glm
+from pooled_index_files import GLM, QWEN, glm, qwen
 
 from kvcalc.errors import KvcalcError
 from kvcalc.importers import import_config
-from kvcalc.mechanisms import KDA, MLA
+from kvcalc.mechanisms import GQA, KDA, MLA, GatedDeltaNet, ShortConv
 from kvcalc.model.model import Model
 
 
@@ -72,6 +72,60 @@ def test_layers_that_share_a_choice_have_no_indexer() -> None:
 def test_what_is_not_understood_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(KvcalcError, match=message):
         read(glm(**change))
+
+
+def test_qwen_is_heads_with_averaged_keys_beside_gated_delta_networks_and_n_grams() -> None:
+    model = read(qwen())
+    kinds = [[cache.attention for cache in layer] for layer in model.layout.layers]
+    delta = GatedDeltaNet(
+        num_k_heads=16, num_v_heads=48, k_head_dim=128, v_head_dim=128, conv_kernel=4, state_dtype="fp32"
+    )
+    index: dict[str, Any] = {"index_head_dim": 128, "index_n_heads": 4, "index_kpool": 4, "index_topk": 2048}
+    heads = GQA(num_heads=24, num_kv_heads=2, head_dim=256, **index)
+    assert kinds[0] == [delta]
+    assert kinds[1] == [delta, ShortConv(hidden_size=4 * 2560, conv_kernel=4, dilation=3, whole=True)]
+    assert [each == [heads] for each in kinds] == [(number + 1) % 4 == 0 for number in range(48)]
+    assert (model.mtp_layers, model.num_experts, model.max_context) == (1, 512, 262_144)
+
+
+def test_other_forms_of_its_file_are_the_same() -> None:
+    layers = read(qwen()).layers
+    assert read({**QWEN, "dtype": "bfloat16"}).layers == layers
+    assert read(qwen(layer_types=None)).layers == layers
+    types = ["indexed_attention" if each == "full_attention" else each for each in QWEN["layer_types"]]
+    assert read(qwen(layer_types=types)).layers == layers
+    assert len(read(qwen(ple_layer_ids=None)).layout.kinds) == len(read(qwen()).layout.kinds) - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"indexer_kv_heads": 2}, "indexer_kv_heads is 2, and the class takes 1"),
+        ({"indexer_compress_ratio": 5}, "does not divide indexer_budget 2048"),
+        ({"ple_layer_ids": [4]}, "ple_layer_ids has layers without linear attention"),
+        ({"ple_layer_ids": [49]}, "ple_layer_ids has layers without linear attention"),
+        ({"num_key_value_heads": 1}, "num_key_value_heads is 1 or num_attention_heads"),
+        ({"layer_types": ["sliding_attention"] * 48}, "layer_types has 'sliding_attention'"),
+    ],
+)
+def test_what_is_not_understood_of_it_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(KvcalcError, match=message):
+        read(qwen(**change))
+
+
+@pytest.mark.torch
+def test_parameters_of_qwen_s_text_model_are_those_of_the_class() -> None:
+    """The tables: 16 primes from 20,000,000 on, together a multiple of 128, of 160 elements each."""
+    from built_classes import built_parameters  # noqa: PLC0415  # slow to import
+
+    model = read({**QWEN, "dtype": "bfloat16"})
+    assert model.parameters == built_parameters(QWEN) == 176_943_899_520
+    without = read({**QWEN, "dtype": "bfloat16", "ple_layer_ids": None})
+    assert (
+        without.parameters
+        == built_parameters({**QWEN, "ple_layer_ids": None})
+        == 176_943_899_520 - 51_200_245_760 - 2560 * 5 * 2560 - 7 * 10_240
+    )
 
 
 @pytest.mark.torch

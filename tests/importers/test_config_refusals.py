@@ -44,7 +44,6 @@ REFUSALS: dict[str, dict[str, Any]] = {
         "model_type": "flamingo",
         "text_config": LLAMA,
     },
-    "'qwen4_exp_text' is a model whose indexer pools keys": {**LLAMA, "model_type": "qwen4_exp_text"},
     "'step5' is a model whose indexer pools keys": {**LLAMA, "model_type": "step5"},
     "compress_ratios has 4, and DeepSeek-V4.1 knows ratios of 1 and 2": {**V41, "compress_ratios": [4, 0]},
     "kv_source_layer_ids has layers that index_source_layer_ids lacks": {**V41, "index_source_layer_ids": [1]},

@@ -55,13 +55,20 @@ DEFAULTS = {
     ),
     *("granite_docling_text", "granite_swa", "granitemoe_swa", "granitemoeshared", "hunyuan_vl_text", "hyperclovax"),
     *("iquestcoder", "jais2", "kolibri1", "mellum", "minicpm3", "paddleocr_vl_text", "qwen2_5_omni_text"),
-    *("qwen3_omni_moe_text", "sarvam_mla", "sarvam_moe", "xglm"),
+    *("qwen3_omni_moe_text", "qwen4_exp_text", "sarvam_mla", "sarvam_moe", "xglm"),
     *("qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_5_text", "qwen3_5_moe_text", "stablelm", "vaultgemma", "youtu"),
 }
 """Families without such a file here: the class's own default shape is taken."""
 
 SHAPES: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [9, 18, 27]},
+    "qwen4_exp_text": {
+        "indexer_n_heads": 4,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 256,
+        "indexer_budget": 2048,
+        "indexer_compress_ratio": 4,
+    },
     **{key: {"head_dim": 128} for key in ("ministral", "hunyuan_v1_dense", "hunyuan_vl_text")},
     **{key: {"head_dim": 128} for key in ("qwen3_omni_moe_text", "glm4v_moe_text")},
 }

@@ -62,6 +62,7 @@ def _be_rank(config: Any, stage: int) -> None:
     tp, pp, dcp = sizes.tensor_parallel_size, sizes.pipeline_parallel_size, sizes.decode_context_parallel_size
     for name, size, rank in (
         ("_TP", tp, 0),
+        ("_ETP", tp, 0),
         ("_PP", pp, stage),
         ("_WORLD", tp * pp, stage * tp),
         ("_DP", 1, 0),

@@ -58,6 +58,8 @@ SAMPLES: tuple[Attention, ...] = (
         index_topk=8,
         index_kpool=4,
     ),
+    GQA(num_heads=4, num_kv_heads=2, head_dim=16, index_head_dim=64, index_n_heads=2, index_kpool=4, index_topk=8),
+    ShortConv(hidden_size=32, conv_kernel=4, dilation=3, whole=True),
     MLAExpanded(num_heads=2, kv_lora_rank=16, qk_rope_head_dim=4, qk_nope_head_dim=8, v_head_dim=8),
     Compressed(
         num_heads=2,

@@ -11,9 +11,9 @@ from kvcalc.engines.transformers.formats import kept_format
 from kvcalc.engines.transformers.kept import as_kept
 from kvcalc.engines.transformers.layout import TransformersLayout
 from kvcalc.engines.transformers.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
-from kvcalc.engines.transformers.rules import CACHE_UTILS, RULES, VERSIONS, parse_version
+from kvcalc.engines.transformers.rules import CACHE_UTILS, PLACES, RULES, VERSIONS, parse_version
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import MLA
+from kvcalc.mechanisms import GQA, MLA, ShortConv
 from kvcalc.note import Note, note, register
 from kvcalc.noun import noun
 
@@ -52,7 +52,8 @@ class Transformers(Engine):
     )
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:
-        return isinstance(mechanism, MLA) and mechanism.index_kpool is not None
+        pools = isinstance(mechanism, MLA | GQA) and mechanism.index_kpool is not None
+        return pools or isinstance(mechanism, ShortConv)
 
     def settle(self, setup: Setup) -> TransformersLayout:
         deployment, settings = setup.deployment, settings_of(self)
@@ -70,7 +71,7 @@ class Transformers(Engine):
         version = parse_version(self.version or VERSIONS[-1])
         kept = as_kept(setup.model, version, static=settings.static)
         kept_in = kept_format(setup, version, static=settings.static)
-        return TransformersLayout(setup._replace(model=kept), settings, kept_in)
+        return TransformersLayout(setup._replace(model=kept), settings, kept_in, places=version >= PLACES)
 
     def not_modelled(self) -> Iterator[Note]:
         yield note(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.transformers.rules import LATENT, LATENT_WITH_INDEX, STATES, STATIC_WIDTHS
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import MLA, RWKV, Lightning, Role
+from kvcalc.mechanisms import GQA, MLA, RWKV, Lightning, Role
 from kvcalc.mechanisms.mla_expanded import expanded
 from kvcalc.model.layers import with_groups
 
@@ -76,7 +76,14 @@ def _attention(attention: Mechanism, version: Version) -> Mechanism:
         return expanded(attention)
     if isinstance(attention, MLA) and attention.index_kpool is not None and attention.index_head_dim is not None:
         return replace(attention, index_head_dim=2 * attention.index_head_dim + 1, index_kpool=None)
+    if isinstance(attention, GQA) and attention.index_kpool is not None:
+        return replace(attention, index_kpool=None, index_topk=None)
     return attention
+
+
+def averages(attention: Mechanism) -> bool:
+    """Whether keys of an indexer, as kept here, are averaged over several tokens at each step."""
+    return isinstance(attention, GQA) and attention.index_head_dim is not None and attention.index_block_size is None
 
 
 def _one_less(length: int | None) -> int | None:

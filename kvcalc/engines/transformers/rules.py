@@ -36,6 +36,8 @@ STATES: Version = (5, 5)
 """LinearAttentionLayer of cache_utils.py; before, each model had a cache class of its own."""
 STATES_IN_FP32: Version = (5, 14)
 """A recurrence's state has the format that the model computes it in (LinearAttentionLayer.lazy_initialization)."""
+PLACES: Version = (5, 21)
+"""Qwen4's first layer with an indexer has the places of all tokens beside its keys (indexer_position_ids)."""
 LATENT: Version = (5, 15)
 """MLA's latent goes into the cache, not the heads made of it (models/deepseek_v3/modeling_deepseek_v3.py)."""
 LATENT_WITH_INDEX: Version = (5, 18)
@@ -68,6 +70,16 @@ RULES = (
         "an indexer's keys that are pooled",
         "2 x index_head_dim + 1 for each token: its key, its gates, whether it is padding; pooled anew at each step",
         "transformers, models/glm5_next/modeling_glm5_next.py, Glm5NextTextIndexer",
+    ),
+    Rule(
+        "an indexer's keys that are averaged",
+        "index_head_dim for each token, averaged anew at each step; 3 places of each token beside them, in one layer",
+        "transformers, models/qwen4_exp/modeling_qwen4_exp.py, Qwen4ExpTextQSAIndexer",
+    ),
+    Rule(
+        "what is made of n-grams",
+        "(conv_kernel - 1) x dilation inputs, no more; the last dilation - 1 tokens in 8 bytes each",
+        "transformers, models/qwen4_exp/modeling_qwen4_exp.py, Qwen4ExpTextPLELayer",
     ),
     Rule(
         "inputs of a convolution",

@@ -20,7 +20,7 @@ from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
 from kvcalc.engines.vllm.turboquant import with_boundary
 from kvcalc.engines.vllm.weights import divides_towers
-from kvcalc.mechanisms import Compressed
+from kvcalc.mechanisms import Compressed, ShortConv
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Vllm(Engine):
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:
         chosen = getattr(mechanism, "index_block_size", None) is not None
-        return chosen or isinstance(mechanism, Compressed) or pools(mechanism)
+        return chosen or isinstance(mechanism, Compressed) or pools(mechanism) or isinstance(mechanism, ShortConv)
 
     def mtp_layers_loaded(self, model: Model) -> int | None:
         """One of MiMo-V2's three (vllm/model_executor/models/mimo_v2_mtp.py, num_mtp_layers)."""

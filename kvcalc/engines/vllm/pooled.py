@@ -1,4 +1,7 @@
-"""Pooled index keys in vLLM: a key for each group of tokens beside latents, and a ring of those not pooled yet."""
+"""Pooled index keys in vLLM: a key for each group of tokens, and a ring of those not pooled yet.
+
+Beside latents they are GLM-5.3-Flash's, beside heads Qwen3.8-Flash-Next's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.vllm.span_specs import CircularBuffer
 from kvcalc.engines.vllm.specs import Entries, FullAttention, Spec
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import MLA
+from kvcalc.mechanisms import GQA, MLA, Role, ShortConv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +36,11 @@ LATENT_ROWS = {HOPPER: 64, BLACKWELL: 32}
 vllm/v1/attention/backends/mla/flashmla_sparse.py and flashinfer_mla_sparse.py)."""
 ROWS_APART = {HOPPER: 1, BLACKWELL: 32}
 """Blocks of latents are a multiple of so many rows apart (align_blocks_to_rows of sparse_utils.py beside them)."""
+
+
+OF_HEADS = "vllm/models/qwen4_exp/common/qsa_cache.py"
+PLACE = 3 * 8
+"""Bytes of a token's place in a picture: three whole numbers beside what waits (QSAKeyStateCache)."""
 
 
 def pools(mechanism: Mechanism) -> bool:
@@ -61,12 +69,23 @@ def check_pooled(setup: Setup, version: Version) -> None:
     major = _major(setup.gpu)
     if major not in LATENT_ROWS:
         raise KvcalcError(
-            f"--gpu: kvcalc does not follow how vllm keeps pooled index keys on {setup.gpu.name}: their backends are "
-            "those of NVIDIA's Hopper and Blackwell data-centre cards (vllm/v1/attention/backends/mla)"
+            f"--gpu: kvcalc does not follow how vllm keeps pooled index keys on {setup.gpu.name}, but on NVIDIA's "
+            "Hopper and Blackwell data-centre cards (vllm/v1/attention/backends/mla; vllm/models/qwen4_exp)"
         )
     for attention in kinds:
         if isinstance(attention, MLA):
             _check_latent(attention)
+    if any(isinstance(attention, ShortConv) and attention.whole for attention in kinds) and setup.deployment.pp > 1:
+        raise KvcalcError(
+            "--pp: vllm serves layers that make something of n-grams in one pipeline stage only "
+            "(vllm/model_executor/models/config.py, Qwen4ExpForConditionalGenerationConfig); --pp 1"
+        )
+    if setup.deployment.dcp > 1 and any(isinstance(attention, GQA) for attention in kinds):
+        raise KvcalcError(
+            f"--dcp: vllm's caches of averaged index keys are whole on every rank ({OF_HEADS}, supports_dcp); --dcp 1"
+        )
+    if not any(isinstance(attention, MLA) for attention in kinds):
+        return
     asked = setup.cache_format
     fp8 = bool(asked.tensors) or asked.default.name == "fp8"
     if setup.cache_format_given and fp8 and (major == HOPPER or asked.tensors):
@@ -103,6 +122,11 @@ def pooled_specs(layer: Layer, rows: tuple[TensorRows, ...], block_size: int, dr
     Raises:
         KvcalcError: blocks that do not hold whole rings.
     """
+    own = tuple(each for each in rows if each.tensor.role is Role.CACHE)
+    if isinstance(layer.attention, GQA):
+        yield FullAttention(layer.label, own, block_size)
+        yield from _of_heads(layer, rows[len(own) :], block_size, drafted)
+        return
     for each in rows:
         shape, mine = f"{layer.label}, {each.tensor.name}", (each,)
         if each.tensor.every is not None:
@@ -121,6 +145,22 @@ def pooled_specs(layer: Layer, rows: tuple[TensorRows, ...], block_size: int, dr
             yield CircularBuffer(shape, mine, size)
         else:
             yield FullAttention(shape, mine, block_size, stride=ROWS_APART.get(_major(gpu), 1) * each.row_bytes)
+
+
+def _of_heads(layer: Layer, rows: tuple[TensorRows, ...], block_size: int, drafted: int) -> Iterator[Spec]:
+    for each in rows:
+        shape, mine = f"{layer.label}, {each.tensor.name}", (each,)
+        if each.tensor.last is None:
+            yield Entries(shape, mine, block_size, tokens_per_row=each.tensor.tokens_per_row)
+            continue
+        group = each.tensor.last.value
+        size = group * -(-(group + drafted) // group)
+        if block_size % size:
+            raise KvcalcError(
+                f"--engine-option: num-speculative-tokens {drafted}: rings of {size} tokens do not divide vllm's "
+                f"blocks of {block_size} ({OF_HEADS}, QSAKeyStateCache.get_kv_cache_spec)"
+            )
+        yield CircularBuffer(shape, mine, size, unused_row=PLACE)
 
 
 def _power_of_two(number: int) -> int:

@@ -31,8 +31,10 @@ RULES = (
     ),
     Rule(
         "blocks of a request, rings",
-        "1, of index_kpool tokens; with drafted tokens of the next power of two of so many that holds both",
-        f"{INTERFACE}, CircularBufferSpec; vllm/models/glm5next/common/attention.py, Glm5NextTailCache",
+        "1, of index_kpool tokens; with drafted tokens beside latents of the next power of two of so many that holds "
+        "both, beside heads of as many as hold both, each with 3 whole numbers of 8 bytes for its place",
+        f"{INTERFACE}, CircularBufferSpec; vllm/models/glm5next/common/attention.py, Glm5NextTailCache; "
+        "vllm/models/qwen4_exp/common/qsa_cache.py, QSAKeyStateCache",
     ),
     Rule(
         "blocks of a request, cross attention",

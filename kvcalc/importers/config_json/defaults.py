@@ -26,7 +26,10 @@ _OTHERWISE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "cohere2": {"sliding_window_pattern": 4},
         "gemma3_text": {"sliding_window_pattern": 6},
         "afmoe": {"global_attn_every_n_layers": 4},
-        **{name: {"full_attention_interval": 4} for name in ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")},
+        **{
+            name: {"full_attention_interval": 4}
+            for name in ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "qwen4_exp_text")
+        },
         "step3p7_text": {"head_dim": 128},
         "gemma3n_text": {"altup_num_inputs": 4, "laurel_rank": 64},
         **{name: {"global_head_dim": 512} for name in ("gemma4_text", "gemma4_unified_text", "diffusion_gemma_text")},

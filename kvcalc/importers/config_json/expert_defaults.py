@@ -42,6 +42,7 @@ EXPERT_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "qwen3_moe": _experts(128, 8, 768),
         "qwen3_vl_moe_text": _experts(60, 4, 1408),
         "qwen3_next": _experts(512, 10, 512, shared_expert_intermediate_size=512),
+        "qwen4_exp_text": _experts(512, 10, 512, shared_expert_intermediate_size=512),
         "qwen3_5_moe_text": _experts(256, 8, 512, shared_expert_intermediate_size=512),
         "ernie4_5_moe": _experts(
             64, 6, 1536, "moe_num_experts", moe_num_shared_experts=2, moe_layer_start_index=1, moe_layer_end_index=-1

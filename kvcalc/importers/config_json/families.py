@@ -125,6 +125,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "transformer": _ALL,
         **_all("deepseek_v32 glm_moe_dsa", _of("latent", "indexed")),
         "glm5_next_text": _of("pooled_index", "glm5_next"),
+        "qwen4_exp_text": _of("pooled_index", "qwen4_exp"),
         "deepseek_v4": _of("compressed", "deepseek_v4"),
         "deepseek_v41_text": _of("compressed", "deepseek_v41"),
         **_all("minimax_m3 minimax_m3_vl_text", _of("sparse_heads", "minimax_m3")),

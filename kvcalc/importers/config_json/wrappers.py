@@ -22,7 +22,7 @@ DECODERS = ("encoder-decoder", "vision-encoder-decoder", "speech-encoder-decoder
 _OWN = """
 apertus1p5 aria cohere_compass cosmos3_edge deepseek_ocr2 diffusion_gemma dots3_note ernie4_5_vl_moe gemma4_unified
 glm5_next glm_ocr granite4_vision granite_docling hunyuan_vl hy_v4_vl inkling2 inkling2_loop mistral_large4 molmo2
-muse_spark paddleocr_vl pp_formulanet unlimited_ocr voxtral_realtime
+muse_spark paddleocr_vl pp_formulanet qwen4_exp unlimited_ocr voxtral_realtime
 """
 _TEXT = {name: f"{name}_text" for name in _OWN.split()}
 """Wrappers whose text model has their name with `_text`."""
@@ -124,7 +124,7 @@ _POOLED = "a model whose indexer pools keys over several tokens, which kvcalc do
 
 NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
     {
-        **_all("qwen4_exp qwen4_exp_text step5 step5_vl", _POOLED),
+        **_all("step5 step5_vl", _POOLED),
         **_all("rwkv rwkv6 rwkv7 recurrent_gemma hgrn hgrn2", _GATES),
         **_all("gla gsa gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
         **_all("t5gemma t5gemma2", _ENCODER),

@@ -66,6 +66,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         **dict.fromkeys(("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_omni_moe_text"), _NORMED),
         "mellum": _NORMED,
         **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), _DELTANET),
+        "qwen4_exp_text": _DELTANET._replace(norms=0, final_norm=False),
         **dict.fromkeys(("gemma", "vaultgemma", "granitemoe", "granitemoeshared", "deepseek"), _BIASED),
         "gemma2": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=4),
         "llama4_text": Anatomy(qkv_bias=BIAS, out_bias=BIAS, shared_experts=1),

@@ -51,6 +51,9 @@ def _heads(config: Config, anatomy: Anatomy, block: AttentionBlock) -> int:
     if holds(config, anatomy.if_qk_norm):
         norms = {"none": 0, "head": 2 * width, "head with bias": 4 * width}
         total += norms.get(anatomy.qk_norm, (heads + kv_heads) * width)
+    if "index_kpool" in sizes:
+        index = sizes["index_head_dim"]
+        total += hidden * (sizes["index_n_heads"] + 1) * index + 2 * index
     return total + _gate(config, anatomy, heads, v_width)
 
 

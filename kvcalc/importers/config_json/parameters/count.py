@@ -19,6 +19,7 @@ from kvcalc.importers.config_json.parameters.draft import draft_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters, longcat_feed_forward
 from kvcalc.importers.config_json.parameters.gemma import gemma3n_more, gemma4_feed_forward, gemma4_more
 from kvcalc.importers.config_json.parameters.nemotron import nemotron_h_feed_forward, nemotron_nas_feed_forward
+from kvcalc.importers.config_json.parameters.ngrams import hashed_tables, mixed_streams_and_ngrams
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -97,13 +98,17 @@ _MORE: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], int]] =
     "deepseek_v4": hyper_connections,
     "deepseek_v41_text": streams_and_ngrams,
     "glm5_next_text": averaged_connections,
+    "qwen4_exp_text": mixed_streams_and_ngrams,
     "gemma3n_text": gemma3n_more,
     "gemma4_text": gemma4_more,
     "gemma4_unified_text": gemma4_more,
 }
 """Families with parts that no other has."""
 
-_LOOKED_UP: Mapping[str, Callable[[Config], int]] = {"deepseek_v41_text": ngram_tables}
+_LOOKED_UP: Mapping[str, Callable[[Config], int]] = {
+    "deepseek_v41_text": ngram_tables,
+    "qwen4_exp_text": hashed_tables,
+}
 """Of those parts, tables beside the embedding: a token passes through a few rows, which do not count as active."""
 
 

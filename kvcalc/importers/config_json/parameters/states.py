@@ -42,7 +42,9 @@ def lightning(config: Config, block: AttentionBlock) -> int:
 
 
 def short_conv(config: Config, block: AttentionBlock) -> int:
-    """Three projections, the way back, and the convolution between."""
+    """Three projections, the way back, and the convolution between; of n-grams the convolution."""
+    if "whole" in block.sizes:
+        return block.sizes["hidden_size"] * block.sizes["conv_kernel"]
     hidden, biased = block.sizes["hidden_size"], _true(config, "conv_bias", default=False)
     return 4 * hidden * hidden + hidden * block.sizes["conv_kernel"] + (5 * hidden if biased else 0)
 

@@ -1,0 +1,64 @@
+"""Parameters of Qwen3.8-Flash-Next beside its layers: what mixes residual streams, and what is made of n-grams.
+
+Source: transformers 5.24.0, models/qwen4_exp/modeling_qwen4_exp.py.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import isqrt
+from typing import TYPE_CHECKING
+
+from kvcalc.importers.config_json.heads import HIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvcalc.importers.config import Config
+    from kvcalc.importers.config_json.parameters.anatomy import Anatomy
+    from kvcalc.importers.imported_layer import ImportedLayer
+
+
+def mixed_streams_and_ngrams(config: Config, _: Anatomy, layers: Sequence[ImportedLayer]) -> int:
+    """Before attention, before the experts and at the end streams are mixed; all but the end give back to each."""
+    streams, hidden = config.count("hc_count").value, config.count(*HIDDEN).value
+    wide, rank = streams * hidden, config.count("hc_lowrank").value
+    mixing = wide + 2 * wide * rank
+    total = 2 * len(layers) * (mixing + wide * streams) + mixing
+    joined = _width(config) * (wide + hidden) + 3 * wide
+    return int(total + len(_places(config)) * joined + hashed_tables(config))
+
+
+def hashed_tables(config: Config) -> int:
+    """Tables of n-grams: each head's has as many rows as a prime of its own, and each layer's are padded together."""
+    places = _places(config)
+    if not places:
+        return 0
+    heads, least = _heads(config), config.count("ngram_vocab_size_base", most=10**9).value
+    whole = config.count("make_ngram_vocab_size_divisible_by").value
+    primes = _primes_from(least, heads * len(places))
+    rows = sum(-(-sum(primes[heads * place : heads * (place + 1)]) // whole) * whole for place in range(len(places)))
+    return int(rows * (_width(config) // heads))
+
+
+def _places(config: Config) -> list[int]:
+    return config.numbers("ple_layer_ids") if config.get("ple_layer_ids") else []
+
+
+def _heads(config: Config) -> int:
+    return int((config.count("ngram_size").value - 1) * config.count("heads_per_ngram").value)
+
+
+def _width(config: Config) -> int:
+    given = config.optional_count("ple_embed_dim")
+    return int((given or config.count(*HIDDEN)).value)
+
+
+@lru_cache(maxsize=8)
+def _primes_from(least: int, count: int) -> list[int]:
+    found, number = list[int](), least
+    while len(found) < count:
+        if number > 1 and all(number % each for each in range(2, isqrt(number) + 1)):
+            found.append(number)
+        number += 1
+    return found
