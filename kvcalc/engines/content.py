@@ -11,7 +11,6 @@ each sequence its own. Equal tensors (a key and a value of one shape) are one co
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import heads_on_rank
@@ -81,7 +80,6 @@ def content_bytes(load: RankLoad) -> int:
     return sum(content.term.bytes for content in contents(load))
 
 
-@lru_cache(maxsize=1024)
 def equal_tensors(
     layer: Layer, cache_format: CacheFormat
 ) -> tuple[tuple[tuple[CachedTensor, ...], ElementFormat], ...]:
