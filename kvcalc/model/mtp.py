@@ -14,7 +14,8 @@ from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import Model
-from kvcalc.model.mtp_weights import family_of, mtp_weights
+from kvcalc.model.mtp_family import family_of
+from kvcalc.model.mtp_weights import mtp_weights
 from kvcalc.model.span import Chunk, Window
 
 if TYPE_CHECKING:

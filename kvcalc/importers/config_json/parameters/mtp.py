@@ -9,7 +9,7 @@ from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.parameters.anatomies import anatomy_of
 from kvcalc.importers.config_json.parameters.attention import attention_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
-from kvcalc.model.mtp_weights import FAMILIES
+from kvcalc.model.mtp_family import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
