@@ -20,7 +20,6 @@ import pytest
 
 import kvcalc as kvcalc_package
 from kvcalc.cli.app import run
-from kvcalc.engines.content import equal_tensors
 from kvcalc.memory import known_ranks
 from kvcalc.note import Note
 
@@ -82,7 +81,6 @@ def _nothing_known(request: pytest.FixtureRequest) -> None:
     """Tests of verification change formulas: nothing counts that was counted with another test's."""
     if request.path.parent.name == "verification":
         known_ranks._known.cache_clear()  # noqa: SLF001  # as in a process of its own
-        equal_tensors.cache_clear()
 
 
 @pytest.fixture(autouse=True, scope="module")
