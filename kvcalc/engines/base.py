@@ -54,6 +54,7 @@ class Engine(Noun, ABC):
         places_weights: whether it keeps some of the weights in host memory.
         drafts: whether it is known what it keeps of a model that drafts tokens.
         drafting_option: the option that says how many tokens are drafted a step; None where it has none.
+        adapters_left_out: what adapters take in it beside their weights, which is not counted; None: nothing.
         whole_batch: why requests do not come and go, each with a cache that grows, in words; None where they do.
         plain: whether it is nothing but formulas: it rounds nothing, serves every legal deployment, has no budget of
             its own, and the accelerator plays no part. Searches are shorter then.
@@ -78,6 +79,7 @@ class Engine(Noun, ABC):
     unlike_cards: ClassVar[bool] = False
     drafts: ClassVar[bool] = False
     drafting_option: ClassVar[str | None] = None
+    adapters_left_out: ClassVar[str | None] = None
     whole_batch: ClassVar[str | None] = None
     plain: ClassVar[bool] = False
 

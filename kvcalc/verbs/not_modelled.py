@@ -115,6 +115,8 @@ def _beside(scenario: Scenario) -> Iterator[str]:
             yield "LoRA adapters of routed experts"
         if any(layer.attention.kept_per == "sequence" for layer in model.distinct()):
             yield "LoRA adapters of layers with states"
+        if scenario.engine.adapters_left_out is not None:
+            yield scenario.engine.adapters_left_out
     if scenario.drafting is None:
         yield "draft models (--draft MODEL)"
 
