@@ -237,7 +237,7 @@ def test_unknown_weights_are_said_to_be_unknown_once() -> None:
 
 @for_each("model", [name for name in model_names() if kvcalc.load_model(name).parameters])
 def test_every_model_of_the_catalogue_has_a_bound(model: str) -> None:
-    answer = kvcalc.estimate(model, context=1000, tp=1, gpu_memory="100TB")
+    answer = kvcalc.estimate(model, context=500, tp=1, gpu_memory="100TB")  # layers that choose take 512 at least
     if model == "longcat-flash":  # of its 12 chosen experts some have no weights, how many differs
         assert answer.decode is None
         assert any("no bound of decoding" in note for note in texts(answer.notes))
