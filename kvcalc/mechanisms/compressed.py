@@ -45,9 +45,11 @@ class Compressed(Mechanism):
         "(shared_entries) only the window"
     )
     source: ClassVar[str] = (
-        "DeepSeek-V4, section 2.3; transformers 5.24, models/deepseek_v4/modeling_deepseek_v4.py, DeepseekV4CSACache "
-        "and DeepseekV4HCACache; what is not compressed yet: vLLM 0.33.0, vllm/models/deepseek_v4/compressor.py; "
-        "shared entries: DeepSeek-V4.1-Flash, inference/model.py, Attention, Compressor and Indexer"
+        "DeepSeek-V4, https://huggingface.co/deepseek-ai/DeepSeek-V4-Pro/blob/main/DeepSeek_V4.pdf section 2.3; "
+        "transformers 5.24, models/deepseek_v4/modeling_deepseek_v4.py, DeepseekV4CSACache and DeepseekV4HCACache; "
+        "what is not compressed yet: vLLM 0.33.0, vllm/models/deepseek_v4/compressor.py; "
+        "shared entries: https://arxiv.org/abs/2609.19969 and DeepSeek-V4.1-Flash, inference/model.py, Attention, "
+        "Compressor and Indexer"
     )
     example: ClassVar[str] = (
         "DeepSeek-V4-Flash at 131,072 tokens in bf16: a layer with compress_ratio 4 keeps 128 x 512 x 2 + 32,768 x "

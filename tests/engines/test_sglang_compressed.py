@@ -177,3 +177,14 @@ def test_more_requests_than_run_have_no_rings() -> None:
     with pytest.raises(kvcalc.KvcalcError, match="256"):
         kvcalc.estimate(FLASH, engine="sglang", gpu="h200", tp=8, batch=257)
     assert layout(FLASH, "0.5.23", max_running_requests="300").most_held == 300
+
+
+def test_the_tower_of_v41_does_not_lower_the_default_share() -> None:
+    """DeepseekV41Config of three wheels keeps no vision_config, which adjust_mem_fraction_for_vlm looks at."""
+    shares = []
+    for model in (FLASH, SHARING):
+        asked = kvcalc.make_scenario(model, engine="sglang@0.5.23", gpu="h200", tp=8)
+        settled = Ranks(asked).settled(kvcalc.Deployment(tp=8))
+        assert isinstance(settled, SglangLayout)
+        shares.append(float(settled.settings.mem_fraction_static))
+    assert shares[0] == shares[1]

@@ -124,14 +124,14 @@ def scope_of(wheel: Path, card: int, schedule: Given) -> dict[str, Any]:
     }
     srt = wheel / "sglang/srt"
     put("configurator", {})  # where dataclasses look
-    exec(HEAD, own)  # noqa: S102  # the wheel\'s
+    exec(HEAD, own)  # noqa: S102  # the wheel's
     for path in sorted(wheel.glob("sglang/kernels/ops/attention/dsv4/kv_layout.py")):
-        exec(path.read_text(encoding="utf-8"), own)  # noqa: S102  # the wheel\'s
-    exec(HEAD + taken(srt / "mem_cache/deepseek_v4_memory_pool.py", OF_THE_POOL), own)  # noqa: S102  # the wheel\'s
+        exec(path.read_text(encoding="utf-8"), own)  # noqa: S102  # the wheel's
+    exec(HEAD + taken(srt / "mem_cache/deepseek_v4_memory_pool.py", OF_THE_POOL), own)  # noqa: S102  # the wheel's
     put(POOL, own)
     for gate in GATES:
         put(gate, dict.fromkeys(("is_unified_kv_triton", "is_unified_kv_fp8"), lambda: False))
-    exec(HEAD + taken(srt / "model_executor/pool_configurator.py", OF_THE_CONFIGURATOR), own)  # noqa: S102  # the wheel\'s
+    exec(HEAD + taken(srt / "model_executor/pool_configurator.py", OF_THE_CONFIGURATOR), own)  # noqa: S102  # the wheel's
     return own
 
 

@@ -74,12 +74,20 @@ DIVIDED_TOWERS = frozenset(
 
 TOWERS_COUNT: Version = (0, 4, 9)
 """The default of mem-fraction-static looks at towers since then (adjust_mem_fraction_for_vlm)."""
+WITHOUT_VISION_CONFIG = frozenset({"deepseek_v41"})
+"""Classes that keep no vision_config of the file, so that the default does not see their towers
+(normalize_deepseek_v41_config of sglang/srt/configs/deepseek_v41.py)."""
 _MILLION = 10**6
 
 
 def takes_more_than_text(model: Model) -> bool:
     """Whether its towers are loaded and served where nobody says otherwise (is_multimodal)."""
     return model.has_towers and model.model_type not in TEXT_ALONE
+
+
+def towers_count(model: Model) -> bool:
+    """Whether the default of mem-fraction-static looks at its towers."""
+    return takes_more_than_text(model) and model.model_type not in WITHOUT_VISION_CONFIG
 
 
 def tower_dims(model: Model) -> tuple[int, int] | None:
@@ -110,7 +118,7 @@ def tower_dims(model: Model) -> tuple[int, int] | None:
 
 def tower_share(model: Model, version: Version) -> Fraction:
     """What the default of mem-fraction-static is multiplied by for a model that takes more than text."""
-    dims = tower_dims(model) if takes_more_than_text(model) else None
+    dims = tower_dims(model) if towers_count(model) else None
     if dims is None or version < TOWERS_COUNT:
         return Fraction(1)
     layers, hidden = dims

@@ -31,7 +31,8 @@ RULES = (
     ),
     Rule(
         "mem-fraction-static with towers",
-        "x 0.95 x (1 - 0.1 x (layers x hidden_size^2 of the tower / (24 x 1024^2) - 1)), the last from 0.8 to 1.05",
+        "x 0.95 x (1 - 0.1 x (layers x hidden_size^2 of the tower / (24 x 1024^2) - 1)), the last from 0.8 to 1.05; "
+        "not for DeepSeek-V4.1, whose vision_config is not kept",
         f"{ARGS}, adjust_mem_fraction_for_vlm",
     ),
     Rule(

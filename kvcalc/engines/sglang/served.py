@@ -16,6 +16,7 @@ from kvcalc.engines.sglang.model_types import (
     WINDOW_POOLS,
     takes_more_than_text,
     tower_dims,
+    towers_count,
 )
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import KDA, MLA, RWKV, Cross, Lightning, Mamba1, Mamba2
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 CARDS = ("NVIDIA", "AMD")
-SGLANG_MODEL_CONFIG = "sglang/srt/configs/model_config.py"
+MEMORY_DEFAULTS = "sglang/srt/arg_groups/memory_hook.py, before 0.5.19 server_args.py"
 
 DATA_CENTRE_BLACKWELL = 10
 """Major compute capability."""
@@ -204,10 +205,10 @@ def refuse_unknown_share(setup: Setup) -> None:
         KvcalcError: they are not.
     """
     model = setup.model
-    if takes_more_than_text(model) and tower_dims(model) is None:
+    if towers_count(model) and tower_dims(model) is None:
         raise KvcalcError(
             f"--engine sglang: its default of mem-fraction-static depends on the layers of the tower of {model.name}, "
-            f"which are not known ({SGLANG_MODEL_CONFIG}, adjust_mem_fraction_for_vlm); give --engine-option "
+            f"which are not known ({MEMORY_DEFAULTS}, adjust_mem_fraction_for_vlm); give --engine-option "
             "mem-fraction-static=X, which its start-up log tells"
         )
 
