@@ -512,6 +512,21 @@ def test_a_compose_file() -> None:
     assert line == "vllm serve openai/gpt-oss-120b --tensor-parallel-size 2 --max-model-len 32768 --max-num-seqs 8"
 
 
+def test_files_of_a_slice_take_that_slice_and_no_whole_card() -> None:
+    """In a cluster nvidia.com/gpu is a whole card, and so is a number in a compose file; its variable must be set."""
+    asked: dict[str, Any] = {"batch": 1, "context": 4096, "gpu": "h200:1g.18gb", "weight_dtype": "fp8"}
+    compose, helm = (
+        yaml.safe_load(launched("estimate", word, "llama-3.1-8b", asked).text) for word in ("compose", "helm")
+    )
+    (device,) = compose["services"]["vllm"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["device_ids"] == ["${MIG_UUID:?of a 1g.18gb instance, as nvidia-smi -L lists it}"]
+    assert "count" not in device
+    (spec,) = helm["servingEngineSpec"]["modelSpec"]
+    assert (spec["requestGPU"], spec["requestGPUType"]) == (1, "nvidia.com/mig-1g.18gb")
+    whole = launched("estimate", "helm", "llama-3.1-8b", {**asked, "gpu": "h200"}).text
+    assert "requestGPUType" not in whole
+
+
 def test_helm_values() -> None:
     """The chart adds --enable-prefix-caching, or its opposite, and mounts shared memory by tensorParallelSize."""
     options = {"tp": 4, "context": 32768, "gpu": "h200"}

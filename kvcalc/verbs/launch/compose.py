@@ -50,7 +50,7 @@ def compose_file(served: Served, line: Line) -> str:
             "        reservations:",
             "          devices:",
             "            - driver: nvidia",
-            f"              count: {served.deployment.gpus}",
+            f"              {_devices(served)}",
             "              capabilities: [gpu]",
         )
     )
@@ -73,6 +73,15 @@ def tag_of(served: Served) -> str:
     """V and the number of a release."""
     number = served.version.removeprefix("v")
     return f"v{number}" if number.count(".") > 1 else f"v{number}.0"
+
+
+def _devices(served: Served) -> str:
+    """So many cards, or the slice of one that the user names: a number would stand for whole cards."""
+    gpu = served.scenario.gpu
+    if gpu.slice_of is None:
+        return f"count: {served.deployment.gpus}"
+    name = gpu.name.rpartition(":")[2]
+    return f'device_ids: ["${{MIG_UUID:?of a {name} instance, as nvidia-smi -L lists it}}"]'
 
 
 def quoted(word: str) -> str:

@@ -12,6 +12,8 @@ from kvcalc.memory import Ranks
 from kvcalc.verbs.launch.compose import IMAGE, image_of, tag_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvcalc.verbs.launch.line import Line, Served
 
 CHART = (
@@ -49,6 +51,7 @@ def helm_values(served: Served, line: Line) -> str:
             "      requestCPU: 6",
             '      requestMemory: "16Gi"',
             f"      requestGPU: {served.deployment.gpus}",
+            *_resource(served),
             *(["      env:", *environment] if environment else []),
             "      vllmConfig:",
             f"        enablePrefixCaching: {json.dumps(_caches_prefixes(served))}",
@@ -57,6 +60,13 @@ def helm_values(served: Served, line: Line) -> str:
             *(f"          - {json.dumps(word)}" for word in words),
         )
     )
+
+
+def _resource(served: Served) -> Iterator[str]:
+    """The name that a slice has in a cluster: without it a pod takes a whole card."""
+    gpu = served.scenario.gpu
+    if gpu.slice_of is not None:
+        yield f'      requestGPUType: "nvidia.com/mig-{gpu.name.rpartition(":")[2]}"'
 
 
 def _caches_prefixes(served: Served) -> bool:
