@@ -197,6 +197,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "encoder-context": estimate(model(LayerGroup(count=1, attention=CROSS))),
     "weights-left-in-dtype": estimate("llama-3-8b", weight_dtype="fp8"),
     "weights-unknown": estimate("palm-540b"),
+    "towers-apart": estimate("gemma-3-27b", weight_dtype="q4_k_m"),
     "weights-of-a-mix": estimate("llama-3-8b", weight_dtype="q4_k_m"),
     "gpu-memory-as-sold": estimate("llama-3-8b", gpu="rtx4080"),
     "gpu-unified-memory": estimate("llama-3-8b", gpu="m4-max-64gb"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.catalogue.typed_name import is_address
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_mix, is_plain
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_mix, is_of_llama_cpp, is_plain
 from kvcalc.importers.model_yaml import weight_line
 from kvcalc.model.model import WeightPart
 from kvcalc.model.quantised import parts_in
@@ -59,7 +59,8 @@ def _stored_in(model: Model, stored: str) -> Model:
         return model
     parts = parts_in(model, asked)
     if parts is None and model.parameters is not None:
-        parts = (WeightPart(part="parameters", parameters=model.parameters, format=asked.name),)
+        apart = (model.tower_parameters or 0) if is_of_llama_cpp(asked) else 0
+        parts = (WeightPart(part="parameters", parameters=model.parameters - apart, format=asked.name),)
     return replace(model, weight_dtype=asked.name, weights=parts or ())
 
 

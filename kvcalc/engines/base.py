@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.model import Model
+    from kvcalc.model.towers import TowersIn
     from kvcalc.note import Note
 
 
@@ -129,6 +130,10 @@ class Engine(Noun, ABC):
         Those are towers for images or sound, `split: all` of its list of weights.
         """
         return False
+
+    def towers_in(self) -> TowersIn:
+        """Where the towers for images or sound are that it loads."""
+        return "the file"
 
     def adapters(self, asked: Lora, model: Model) -> Lora:  # noqa: ARG002  # for engines
         """The adapters that it has memory for where so many are asked for.

@@ -134,6 +134,11 @@ def is_for_layers_alone(element_format: ElementFormat) -> bool:
     return not is_plain(element_format) and not element_format.source.startswith((_LLAMA_CPP, _MLX))
 
 
+def is_of_llama_cpp(element_format: ElementFormat) -> bool:
+    """Whether llama.cpp's files alone are in it: its blocks, or a mix of them."""
+    return element_format.source.startswith(_LLAMA_CPP)
+
+
 def is_mix(element_format: ElementFormat) -> bool:
     """Whether it is a file type of several kinds of blocks, whose bits are those of one model."""
     return element_format.source == _MIXES

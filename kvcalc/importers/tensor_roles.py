@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.model.towers import TITLE
+
 if TYPE_CHECKING:
     from kvcalc.model.model import Split, WeightPlace
 
@@ -24,7 +26,7 @@ class Role(NamedTuple):
 
 
 TABLE = Role("embedding", place="embedding")
-TOWERS = Role("towers for images or sound", place="embedding")
+TOWERS = Role(TITLE, place="embedding")
 HEAD = Role("output head", place="head")
 EXPERTS = Role("experts", split="ep")
 LAYERS = Role("layers")

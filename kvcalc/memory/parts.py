@@ -9,9 +9,11 @@ from __future__ import annotations
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, TypeVar
 
-from kvcalc.formats.weights import find_weight_format, is_for_layers_alone
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp
 from kvcalc.model.apart import told_apart
-from kvcalc.model.quantised import parts_in
+from kvcalc.model.model import WeightPart
+from kvcalc.model.quantised import parts_in, plain_format
+from kvcalc.model.towers import TITLE, TowersIn, is_tower, without_towers
 from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario import checkpoint_format, compute_format
 from kvcalc.term import GIVEN, Factor, Product
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kvcalc.formats.element import ElementFormat
-    from kvcalc.model.model import Model, Split, WeightPart, WeightPlace
+    from kvcalc.model.model import Model, Split, WeightPlace
     from kvcalc.scenario import Scenario
 
 T = TypeVar("T")
@@ -72,11 +74,20 @@ class Weighed(NamedTuple):
     Attributes:
         weight_format: instead of the checkpoint's own.
         given: bytes of one replica, as the user states them.
+        towers: where the engine has towers, whatever the format.
     """
 
     model: Model
     weight_format: ElementFormat | None
     given: int | None
+    towers: TowersIn
+
+    @property
+    def towers_in(self) -> TowersIn:
+        """Where its towers are: no file of llama.cpp's formats has them, whoever loads it."""
+        asked = self.weight_format
+        in_blocks = asked is not None and is_of_llama_cpp(asked)
+        return "a file of their own" if in_blocks and self.towers == "the file" else self.towers
 
 
 def once_weighed(work: Callable[[Weighed], T]) -> Callable[[Scenario], T]:
@@ -85,7 +96,8 @@ def once_weighed(work: Callable[[Weighed], T]) -> Callable[[Scenario], T]:
 
     @wraps(work)
     def remembered(scenario: Scenario) -> T:
-        return known(Weighed(scenario.model, scenario.weight_format, scenario.replacements.weights))
+        towers = scenario.engine.towers_in()
+        return known(Weighed(scenario.model, scenario.weight_format, scenario.replacements.weights, towers))
 
     return remembered
 
@@ -101,7 +113,10 @@ def whole_parts(weighed: Weighed) -> tuple[Part, ...] | None:
         return tuple(_of_list(listed))
     if model.parameters is None:
         return None
-    return (_of_one_format(weighed, "parameters", model.parameters),)
+    if weighed.towers_in == "the file" or not model.tower_parameters:
+        return (_of_one_format(weighed, "parameters", model.parameters),)
+    text = _of_one_format(weighed, "parameters", model.parameters - model.tower_parameters)
+    return (text, *_towers(weighed, model.tower_parameters))
 
 
 @once_weighed
@@ -112,9 +127,35 @@ def listed_parts(weighed: Weighed) -> tuple[WeightPart, ...] | None:
 
 def _listed(weighed: Weighed) -> tuple[WeightPart, ...] | None:
     model, asked = weighed.model, weighed.weight_format
-    if asked is None or not (model.weights or is_for_layers_alone(asked)):
-        return model.weights or None
-    return parts_in(model, asked)
+    unasked = asked is None or not (model.weights or is_for_layers_alone(asked))
+    listed = model.weights or None if asked is None or unasked else parts_in(model, asked)
+    if listed is None or weighed.towers_in == "the file" or not model.has_towers:
+        return listed  # of a GGUF file, whose keys tell of no towers, as the file has it
+    if weighed.towers_in == "a file of their own" or not model.tower_parameters:
+        return without_towers(listed)
+    own = WeightPart(part=TITLE, parameters=model.tower_parameters, format=plain_format(model), place="embedding")
+    return (*without_towers(listed), own)
+
+
+def _towers(weighed: Weighed, parameters: int) -> tuple[Part, ...]:
+    """What is loaded with the other weights of the towers."""
+    if weighed.towers_in == "a file of their own":
+        return ()
+    if weighed.towers_in == "the file, in its dtype":
+        weighed = weighed._replace(weight_format=find_weight_format(plain_format(weighed.model), "weight_dtype"))
+    return (_of_one_format(weighed, TITLE, parameters, place="embedding"),)
+
+
+@once_weighed
+def towers_apart(weighed: Weighed) -> int | None:
+    """Parameters of towers that are in a file of their own; None where they are not known, and lie with the others."""
+    model = weighed.model
+    formats = (find_weight_format(part.format, "format") for part in model.weights)
+    apart = weighed.towers_in == "a file of their own" or any(map(is_of_llama_cpp, formats))
+    if not model.has_towers or weighed.given is not None or not apart or any(map(is_tower, _listed(weighed) or ())):
+        return 0
+    listed = sum(part.parameters for part in model.weights if is_tower(part) and not part.scales)
+    return model.tower_parameters or listed or None
 
 
 def states_copies(scenario: Scenario) -> bool:
@@ -137,7 +178,7 @@ def placed_parts(weighed: Weighed) -> tuple[Part, ...] | None:
         return None
     parts = (
         _of_one_format(weighed, "embedding", apart.table, place="embedding", is_table=True),
-        _of_one_format(weighed, "towers for images or sound", apart.towers, place="embedding"),
+        *_towers(weighed, apart.towers),
         _of_one_format(weighed, "output head", apart.head, place="head"),
         _of_one_format(weighed, "routed experts", apart.experts, place="layers", split="ep"),
         _of_one_format(weighed, "layers", apart.of_layers, place="layers"),

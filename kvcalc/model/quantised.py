@@ -3,8 +3,8 @@
 Checkpoints in fp8, int4, nvfp4 and the like have the matrices of their layers in it, with the scales of their groups,
 and leave embedding, output head, routers, norms, biases and towers in the model's dtype: transformers and vLLM quantise
 linear layers alone, and the recipes of llm-compressor, AutoAWQ, AutoGPTQ and ModelOpt ignore lm_head and routers.
-llama.cpp's and MLX's formats, and plain numbers, are of all weights. What published checkpoints of some classes leave
-otherwise is in recipes.py.
+llama.cpp's and MLX's formats, and plain numbers, are of all weights; llama.cpp's files have no towers (towers.py). What
+published checkpoints of some classes leave otherwise is in recipes.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_plain
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_plain
 from kvcalc.model.apart import told_apart
 from kvcalc.model.model import WeightPart
 from kvcalc.model.recipes import ATTENTION, PLAIN, left_by, recipe_of
+from kvcalc.model.towers import TITLE, without_towers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +33,14 @@ LATENTS = "projections to latents"
 def parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | None:
     """The parts of a model's weights, stored in a format; None where the parts are not told apart.
 
-    Scales are part of the format, so those of the checkpoint that the model's file describes are left out.
+    Scales are part of the format, so those of the checkpoint that the model's file describes are left out. So are
+    towers of a format of llama.cpp, whose files have them apart.
     """
+    parts = _parts_in(model, asked)
+    return without_towers(parts) if parts and is_of_llama_cpp(asked) else parts
+
+
+def _parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | None:
     if model.weights:
         stay = _that_stay(model.weights, asked)
         parts = tuple(part if part in stay else _stored(part, asked.name) for part in model.weights if not part.scales)
@@ -42,7 +49,7 @@ def parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | Non
     apart = told_apart(model)
     if apart is None:
         return None
-    own = _plain_format(model)
+    own = plain_format(model)
     parts = tuple(_parts(apart, asked.name, own if is_for_layers_alone(asked) else asked.name))
     return _as_published(model, asked, parts)
 
@@ -57,7 +64,7 @@ def _as_published(model: Model, asked: ElementFormat, parts: tuple[WeightPart, .
     )
     if recipe is None or home is None:
         return parts
-    plain = _plain_format(model)
+    plain = plain_format(model)
     if recipe.experts_alone:
         return tuple(replace(part, format=plain) if part is home else part for part in parts)
     left = tuple(left_by(recipe, model))
@@ -80,7 +87,7 @@ def _as_published(model: Model, asked: ElementFormat, parts: tuple[WeightPart, .
     return tuple(replace(part, format=head) if head and part.place == "head" else part for part in found)
 
 
-def _plain_format(model: Model) -> str:
+def plain_format(model: Model) -> str:
     """What a checkpoint leaves its tables in: the format that the file states where that is plain, else the dtype."""
     stated = model.weight_dtype
     if stated is not None and is_plain(find_weight_format(stated, "weight_dtype")):
@@ -91,7 +98,7 @@ def _plain_format(model: Model) -> str:
 def _parts(apart: Apart, stored: str, left: str) -> Iterator[WeightPart]:
     yield WeightPart(part="embedding", parameters=apart.table, format=left, place="embedding")
     if apart.towers:
-        yield WeightPart(part="towers for images or sound", parameters=apart.towers, format=left, place="embedding")
+        yield WeightPart(part=TITLE, parameters=apart.towers, format=left, place="embedding")
     if apart.head:
         yield WeightPart(part="output head", parameters=apart.head, format=left, place="head")
     if apart.experts:

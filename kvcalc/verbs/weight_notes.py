@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.formats.weights import is_mix
 from kvcalc.memory import beside_experts, left_alone
+from kvcalc.memory.parts import towers_apart, whole_parts
 from kvcalc.note import Note, note
 from kvcalc.scenario import compute_format
 from kvcalc.units import format_size
@@ -28,6 +29,7 @@ def weight_notes(scenario: Scenario) -> Iterator[Note]:
             f"weights in {asked.name}: {asked.about}; a file's own (kvcalc estimate FILE.gguf) are exact",
             format=asked.name,
         )
+    yield from _of_towers(scenario)
     if asked is None or left is None:
         return
     own, more = compute_format(scenario.model).name, 0
@@ -50,6 +52,23 @@ def weight_notes(scenario: Scenario) -> Iterator[Note]:
         )
     figures = {"beside_experts_bytes": more} if more else {}
     yield note("weights-left-in-dtype", text, format=asked.name, dtype=own, left=tuple(left), **figures)
+
+
+def _of_towers(scenario: Scenario) -> Iterator[Note]:
+    """What is loaded beside the file of a text model."""
+    apart = towers_apart(scenario)
+    if apart is None and whole_parts(scenario) is not None:
+        told = "counted with the rest, since its size is not known; --weights SIZE gives the file's"
+        yield note(
+            "towers-apart", f"weights: llama.cpp's file has no tower for images or sound; it is {told}", bytes=None
+        )
+    elif apart:
+        size = f"{format_size(2 * apart, 'GiB')}GiB"
+        text = (
+            "weights: without the tower for images or sound, which llama.cpp has in a file of its own (--mmproj, "
+            f"unasked with -hf and in Ollama); --reserve mmproj={size} is what it takes at 16 bits, without buffers"
+        )
+        yield note("towers-apart", text, bytes=2 * apart)
 
 
 def _listed(names: list[str]) -> str:

@@ -56,6 +56,16 @@ def test_caches_and_states_are_as_printed(log: Any) -> None:
     assert not found.differs
 
 
+def test_towers_are_as_llama_server_expects_them(log: Any) -> None:
+    """Qwen3.6-27B's mmproj: 887.99 MiB of weights, and a compute buffer of 248.10 for an image of 1472 x 1472."""
+    line = "srv load_model: [mtmd] estimated worst-case memory usage of mmproj is 1136.09 MiB (took 3.10 ms)\n"
+    found = package.capacity_from_log(log(B8946.replace("load_tensors:", line + "load_tensors:", 1)), "qwen3.6-27b")
+    (row,) = [row for row in found.rows if row.name == "mmproj"]
+    assert (row.printed, row.predicted) == (round(1136.09 * 2**20), 2 * 460_730_096)
+    assert f"--reserve mmproj={int(1136.09 * 2**20)}" in found.exact.command
+    assert not found.differs
+
+
 def test_layers_on_the_host_and_copies_for_drafted_tokens(log: Any) -> None:
     """Two of 65 layers and the head are the host's: one of 64, as the 65th predicts further tokens."""
     found = package.capacity_from_log(log(DRAFTING), "qwen3.6-27b")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.towers import TowersIn
 
 
 OF_MODEL_ALONE = frozenset({"n-gpu-layers", "n-cpu-moe", "tensor-split", "draft-n"})
@@ -70,6 +71,10 @@ class LlamaCpp(Engine):
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:
         return isinstance(mechanism, Compressed)
+
+    def towers_in(self) -> TowersIn:
+        """Apart (tools/mtmd), but for Ollama's own engine, whose files have them beside the text model's tensors."""
+        return "the file, in its dtype" if self.option("ollama-new-engine") else "a file of their own"
 
     def draft_tp(self, asked: int | None, tp: int) -> int:
         if asked not in {None, 1}:

@@ -9,6 +9,8 @@ from kvcalc.logs.dialect import Figure, Unit
 TOLD = "told at the end: "
 """Before the name of a figure of the table that is printed at the end, or of what is planned: whole MiB, cut off."""
 CONTEXT = "caches and states"
+MMPROJ = "mmproj"
+"""Towers for images or sound with their compute buffer."""
 
 MIB = r"\d{1,9}(?:\.\d{1,6})?"
 COUNT = r"\d{1,12}"
@@ -27,6 +29,7 @@ FIGURES = MappingProxyType(
         "rs_buffer": _mib("RS buffer"),
         "compute": _mib("compute buffer"),
         "model_buffer": _mib("model buffer"),
+        "mmproj": _mib(MMPROJ),
         "cells": Figure("cells", Unit.TOKENS),
         "layers_kv": Figure("layers with KV", Unit.BLOCKS),
         "tokens": Figure("tokens", Unit.TOKENS),

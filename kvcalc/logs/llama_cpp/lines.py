@@ -118,6 +118,12 @@ LINES = (
         "src/llama-model.cpp, load_tensors",
     ),
     log_line(
+        "memory usage of mmproj",
+        rf"estimated (?:worst-case )?memory usage of mmproj is (?P<mmproj>{MIB}) MiB",
+        "builds of 2026, to b11549: weights and the compute buffer of towers, on all devices together",
+        "tools/server/server-context.cpp, load_model",
+    ),
+    log_line(
         "buffer type over",
         r"ensor blk\.(?P<host_experts>\d{1,5})\.ffn_\w{0,20}exps\.\w{1,20} .{0,60}?buffer type over\w{1,8} to CPU",
         "any build, at the level DEBUG",

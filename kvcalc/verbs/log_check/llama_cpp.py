@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS
-from kvcalc.logs.llama_cpp.figures import CONTEXT
+from kvcalc.logs.llama_cpp.figures import CONTEXT, MMPROJ
 from kvcalc.memory import Ranks
 from kvcalc.units import MIB
 from kvcalc.verbs.capacity import capacity
@@ -60,13 +60,16 @@ def check_reserved(log: ServerLog, asked: AsLogged, scenario: Scenario, *, cut: 
 
 
 def _exact(log: ServerLog, scenario: Scenario, asked: AsLogged, rows: tuple[LogRow, ...]) -> ExactOptions:
-    """Weights and compute buffers as printed: nothing else of it is not told by its settings."""
+    """Weights, compute buffers and towers as printed: nothing else of it is not told by its settings."""
     weights, compute = (on_cards(log, figure) for figure in ("model buffer", COMPUTE))
     parts: tuple[str, ...] = ()
     if weights:
         parts += ("--weights", str(int(sum(each.value for each in weights))))
     if compute:
         parts += ("--temporary", str(int(max(each.value for each in compute))))
+    beside = log.total(MMPROJ)
+    if beside is not None:
+        parts += ("--reserve", f"{MMPROJ}={int(beside.value)}")
     command = shlex.join([*command_of(scenario, asked.settings, "", parts), *parts])
     own = [row for row in rows if row.name in {"tokens", "cache memory", "states", CONTEXT} and row.printed is not None]
     printed = all(_rounds(row) for row in own)

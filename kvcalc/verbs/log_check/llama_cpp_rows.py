@@ -11,9 +11,11 @@ from kvcalc.engines import Load
 from kvcalc.engines.llama_cpp.compute import compute_buffer
 from kvcalc.engines.llama_cpp.layout import LlamaLayout
 from kvcalc.errors import KvcalcError
-from kvcalc.logs.llama_cpp.figures import CONTEXT
+from kvcalc.logs.llama_cpp.figures import CONTEXT, MMPROJ
 from kvcalc.logs.reader import DRAFT
 from kvcalc.memory import Ranks
+from kvcalc.memory.parts import towers_apart
+from kvcalc.scenario.scenario import Replacements
 from kvcalc.verbs.log_check.llama_cpp_settings import cards, device_of, on_cards
 from kvcalc.verbs.log_check.result import TOKENS, LogRow
 
@@ -68,6 +70,9 @@ def _whole(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
     kept = log.total(STATES) or _sum(log.printed.get("RS buffer", ()), ())
     if kept is not None:
         yield _memory(STATES, kept, states, None)
+    towers, apart = log.total(MMPROJ), towers_apart(replace(scenario, replacements=Replacements()))
+    if towers is not None and apart:
+        yield _memory(MMPROJ, towers, 2 * apart, "predicted are its weights at 16 bits, without its compute buffer")
 
 
 def _drafting(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
