@@ -30,6 +30,11 @@ ENDS = ("embed_tokens", "lm_head")
 """Tables of the vocabulary, which are no part of a layer."""
 ROUTED = ("gate", "experts")
 """The router and the routed experts, which adapters change where that is asked for."""
+_QUERIES_AND_GATES = frozenset(
+    f"{family}{text}" for family in ("qwen3_next", "qwen3_5", "qwen3_5_moe", "qwen4_exp") for text in ("", "_text")
+)
+"""By model_type: q_proj makes a gate beside each query, as wide (transformers, modeling_qwen3_next.py,
+Qwen3NextAttention, and those of Qwen3.5 and Qwen4)."""
 
 Divided = Literal["outputs", "inputs", "whole"]
 
@@ -149,7 +154,7 @@ def _of_layer(model: Model, number: int) -> Iterator[Module]:
         raise KvcalcError(f"--lora: the file of {model.name} has no hidden_size; --reserve lora=SIZE sets memory aside")
     caches = model.layout.layers[number]
     for cache in caches:
-        yield from _of_attention(cache.attention, hidden)
+        yield from _of_attention(cache.attention, hidden, 2 if model.model_type in _QUERIES_AND_GATES else 1)
     if any(isinstance(layer.attention, NoAttention) for layer in model.layout.kinds):
         raise KvcalcError(
             f"--lora: the file of {model.name} does not tell which layers have feed-forward blocks; --reserve "
@@ -176,7 +181,7 @@ def _feed_forward(model: Model, hidden: int, width: int) -> Iterator[Module]:
     yield Module("down_proj", width, hidden, "inputs")
 
 
-def _of_attention(attention: Mechanism, hidden: int) -> Iterator[Module]:
+def _of_attention(attention: Mechanism, hidden: int, queries: int) -> Iterator[Module]:
     match attention:
         case MLA():
             key, heads = attention.qk_nope_head_dim + attention.qk_rope_head_dim, attention.num_heads
@@ -193,7 +198,7 @@ def _of_attention(attention: Mechanism, hidden: int) -> Iterator[Module]:
         case GQA() | MHA() | MQA():
             of = attention.heads
             keys, wide = of.num_kv_heads or of.num_heads, of.v_head_dim or of.head_dim
-            yield Module("q_proj", hidden, of.num_heads * of.head_dim, "outputs")
+            yield Module("q_proj", hidden, queries * of.num_heads * of.head_dim, "outputs")
             yield Module("k_proj", hidden, keys * of.head_dim, "outputs", keys)
             yield Module("v_proj", hidden, keys * wide, "outputs", keys)
             yield Module("o_proj", of.num_heads * wide, hidden, "inputs")

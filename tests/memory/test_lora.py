@@ -23,6 +23,7 @@ def beside(model: str, **options: Any) -> dict[str, int]:
     return {part.path: part.bytes for part in tree.parts[0].parts if part.path.startswith("lora, ")}
 
 
+QWEN3_5 = ("qwen3.5-27b", 16, (12288, 5120))
 PRINTED = [
     ({"lora": 16}, LINEAR),
     ({"lora": 8, "lora_modules": "q_proj,v_proj"}, QUERIES_AND_VALUES),
@@ -54,6 +55,14 @@ def test_ranks_divide_one_of_the_two_and_copy_the_other(tp: int) -> None:
     assert rows["lora, k_proj"] == each * (4096 + max(1024 // tp, 128))
     assert rows["lora, o_proj"] == each * (4096 // tp + 4096)
     assert rows["lora, down_proj"] == each * (14336 // tp + 4096)
+
+
+@pytest.mark.parametrize(("model", "layers", "shape"), [("qwen3-next-80b-a3b", 12, (8192, 2048)), QWEN3_5])
+def test_queries_that_are_made_with_their_gates_are_twice_as_wide(
+    model: str, layers: int, shape: tuple[int, int]
+) -> None:
+    """Shapes of q_proj.weight in the checkpoints: 16 or 24 heads of 256, and as many gates."""
+    assert beside(model, lora=16, lora_modules="q_proj", tp=1)["lora, q_proj"] == 2 * layers * 16 * sum(shape)
 
 
 def test_stages_have_the_adapters_of_their_layers_and_tables() -> None:
