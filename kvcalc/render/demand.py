@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.render import Report
 from kvcalc.render.answer import size
+from kvcalc.render.decode import shown
 from kvcalc.render.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.question import count, question_grid
 from kvcalc.render.view import Column, Command, Grid, Line, Lines, Row, Span, Tone, View, Weight, right
@@ -143,7 +144,7 @@ def _requests(result: Demand) -> Iterator[str]:
     drawn = "drawn at" if trace.arrivals == "poisson" else "arriving at"
     yield (
         f"{count(trace.requests, 'request')} ({trace.format}) in {_duration(trace.seconds)}, {drawn} "
-        f"{trace.requests_per_second:,.3g} a second; on average "
+        f"{shown(trace.requests_per_second)} a second; on average "
         f"{trace.input_tokens / trace.requests:,.0f} tokens in, {trace.output_tokens / trace.requests:,.0f} out"
     )
     bound = ", the bound of one alone" if pace.is_bound else ""

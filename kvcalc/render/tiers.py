@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.render.answer import size
+from kvcalc.render.decode import shown
 from kvcalc.render.question import count
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def pool_lines(pools: Sequence[Pool], rate: float) -> Iterator[str]:
         what = "read prompts" if pool.sequences is None else "decode"
         if pool.replicas == 1:
             what = what.replace("read", "reads").replace("decode", "decodes")
-        most = "" if pool.requests_per_second is None else f", each {pool.requests_per_second:,.3g} requests/s at most"
+        most = (
+            "" if pool.requests_per_second is None else f", each {shown(pool.requests_per_second)} requests/s at most"
+        )
         held = "" if pool.sequences is None else f" with {count(pool.sequences, 'sequence')} on average"
         yield (
             f"{rate:,g} requests/s: at least {count(pool.replicas, 'replica')} that {what}, {count(pool.gpus, 'GPU')}"
@@ -43,4 +46,4 @@ def pool_lines(pools: Sequence[Pool], rate: float) -> Iterator[str]:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{1000 * seconds:,.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+    return f"{shown(1000 * seconds)} ms" if seconds < 1 else f"{shown(seconds)} s"

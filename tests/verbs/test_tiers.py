@@ -172,3 +172,11 @@ def test_the_screen_tells_them(kvcalc: Kvcalc) -> None:
     assert "hand-off of a request of 8,192 tokens: 1.00 GiB, 1.00 GiB from a GPU, in 21.5 ms at least" in shown
     shown = kvcalc("capacity", "llama-3-8b", "--mix", "50%:8Ki+1Ki,50%:100+5", "--handoff", "50GB", "--tp", "1").stdout
     assert "hand-off of a request of 8,192 tokens: 1.00 GiB," in shown
+
+
+def test_pools_are_shown_in_whole_requests_and_in_the_number_of_their_replicas(kvcalc: Kvcalc) -> None:
+    asked = "capacity llama-3-8b --engine sglang --gpu h100 --input 16 --output 17 --handoff 50GB --rps"
+    one, more = (kvcalc(*asked.split(), rate).stdout for rate in ("100", "100000"))
+    assert "100 requests/s: at least 1 replica that reads prompts, 1 GPU, each 4,408 requests/s at most" in one
+    assert "100 requests/s: at least 1 replica that decodes, 1 GPU, each 4," in one
+    assert "100,000 requests/s: at least 23 replicas that read prompts, 23 GPUs, each 4,408 requests/s" in more
