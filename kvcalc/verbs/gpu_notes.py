@@ -38,10 +38,13 @@ def gpu_notes(*scenarios: Scenario) -> Iterator[Note]:
 def _as_sold(gpu: Gpu) -> Iterator[Note]:
     """Whose figure its memory is, where no software has told it; and which of its sizes is taken."""
     if gpu.memory_from == "vendor":
+        seen = "programs see 1 to 7 % less on cards where both are known"
+        if gpu.host_link == "unified":  # torch in a public log of a Jetson AGX Thor with vLLM 0.10.2
+            seen = "the processor has its share of it, and programs on an AGX Thor were told 122.8 of 128 GiB"
         yield note(
             "gpu-memory-as-sold",
-            f"memory of {gpu.name} is what it is sold with, {gpu.label_gb} GiB; programs see 1 to 7 % less on cards "
-            "where both are known; --gpu-memory SIZE gives your own",
+            f"memory of {gpu.name} is what it is sold with, {gpu.label_gb} GiB; {seen}; --gpu-memory SIZE gives your "
+            "own",
             gpu=gpu.name,
         )
     if gpu.memory_from == "unified":

@@ -552,6 +552,11 @@ def test_rates_are_the_peak(name: str, bf16: float, fp8: float) -> None:
     assert gpu.fp8_dense_tflops == pytest.approx(fp8 * bf16 / 1000, rel=1e-4)
 
 
+def test_what_a_processor_takes_of_memory_that_it_shares_is_said() -> None:
+    told = [str(each) for each in kvcalc.estimate("llama-3-8b", gpu="jetson-thor").notes]
+    assert any("122.8 of 128 GiB" in each for each in told)
+
+
 def test_what_logs_of_a_b300_show() -> None:
     memory = kvcalc.load_gpu("b300").memory_bytes
 

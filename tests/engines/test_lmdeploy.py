@@ -99,18 +99,24 @@ def test_the_pytorch_backend_leaves_room_for_logits(gpu: str, batches: int) -> N
     assert shown.cache_memory_bytes == (free - (8192 + 2 * batches) * 151_936 * 2) * 4 // 5
 
 
-def test_the_pytorch_backend_reads_fewer_tokens_where_few_blocks_are_left() -> None:
-    """Logits of 8,192 tokens and of twice an H100's 1,024 requests are more than 10 GiB leave Qwen3-4B."""
-    shown = kvcalc.capacity(
-        "qwen3-4b", engine="lmdeploy", gpu_memory="10GiB", context=64, engine_option={"backend": "pytorch"}
-    )
+@pytest.mark.parametrize(("left", "prefill"), [(16, 8192), (15, 4096), (3, 4096), (2, None), (0, None)])
+def test_the_pytorch_backend_reads_fewer_tokens_where_few_blocks_are_left(left: int, prefill: int | None) -> None:
+    """Beside logits of 8,192 tokens and of twice an H100's 1,024 requests; with two blocks it does not start."""
     parameters = kvcalc.load_model("qwen3-4b").parameters
     assert parameters is not None
-    free = 10 * GIB - 2 * parameters - 74 * GIB // 100
-    sizes = [(free - (prefill + 2048) * 151_936 * 2) * 4 // 5 for prefill in (8192, 4096, 2048)]
-    block = 64 * 147_456
-    first = next(size for size in sizes if size // block >= 16)
-    assert shown.cache_memory_bytes == first
+    block, beside = 64 * 147_456, 2 * parameters + 74 * GIB // 100
+    memory = beside + (8192 + 2048) * 151_936 * 2 + left * block * 5 // 4
+    shown = kvcalc.capacity(
+        "qwen3-4b",
+        engine="lmdeploy",
+        gpu="h100",
+        gpu_memory=memory,
+        tp=1,
+        context=64,
+        engine_option={"backend": "pytorch"},
+    )
+    expected = 0 if prefill is None else (memory - beside - (prefill + 2048) * 151_936 * 2) * 4 // 5
+    assert shown.cache_memory_bytes == expected
 
 
 @pytest.mark.parametrize(

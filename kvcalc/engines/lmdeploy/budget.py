@@ -26,6 +26,8 @@ COMMUNICATION = 20 * GIB // 100
 COMMUNICATION_SEEN = "SGLang's logs with four ranks, 0.20 to 0.28 GiB; none of LMDeploy is known"
 FEWEST_BLOCKS = 16
 """With fewer the pytorch backend halves what one pass reads of prompts."""
+TOO_FEW_BLOCKS = 2
+"""With no more it does not start, whatever it could halve (_get_num_gpu_blocks)."""
 BYTES_OF_LOGIT = 2
 NOTHING = Temporary(Sum("temporary", ()), 0, 0)
 
@@ -47,15 +49,17 @@ def budget_of(setup: Setup, settings: Settings, block: int, weights_bytes: int) 
 
 
 def _by_pytorch(setup: Setup, settings: Settings, block: int, free: int) -> int:
-    """Bytes of the cache; what one pass reads of prompts is halved until some blocks are left beside it."""
-    cache, prefill = 0, settings.prefill
+    """Bytes of the cache, none where it does not start; a pass reads less of prompts while few blocks are left."""
+    prefill = settings.prefill
     while prefill:
         logits = (prefill + 2 * settings.batches) * (setup.model.vocab_size or 0) * BYTES_OF_LOGIT
         cache = settings.of(max(0, free - logits))
         if not block or cache // block >= FEWEST_BLOCKS:
-            break
+            return cache
+        if cache // block <= TOO_FEW_BLOCKS:
+            return 0
         prefill //= 2
-    return cache
+    return 0
 
 
 def _rows(setup: Setup) -> Iterator[Product]:

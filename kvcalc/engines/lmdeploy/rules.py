@@ -21,8 +21,8 @@ RULES = (
     Rule(
         "memory of the cache (backend=pytorch)",
         "(free after loading - 2 x vocab_size x (max-prefill-token-num + 2 x max-batch-size)) x cache-max-entry-count; "
-        "max-prefill-token-num is halved while fewer than 16 blocks are left",
-        f"{EXECUTOR}, _get_runtime_size",
+        "max-prefill-token-num is halved while 3 to 15 blocks are left; with fewer it does not start",
+        f"{EXECUTOR}, _get_runtime_size, _get_num_gpu_blocks",
     ),
     Rule(
         "bytes of a token",
