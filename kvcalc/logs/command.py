@@ -5,13 +5,14 @@ It is split as a shell would, and nothing is run: no variable is looked up, no f
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError, one_line
 from kvcalc.logs.arguments import Flag, command_flags, plain_number
-from kvcalc.logs.command_lines import COMMAND_LINES, HARMLESS, NOTHING
+from kvcalc.logs.command_lines import COMMAND_LINES, HARMLESS, NOTHING, OFF
 from kvcalc.logs.launchers import MAX_SHOWN, OPTION, start_of
 from kvcalc.logs.told_version import told_version
 
@@ -94,6 +95,9 @@ def read_command(text: str) -> Command:
             settings[option] = value
         elif each.name in line.refused:
             _refuse(each, line)
+        elif whole in line.parts:
+            _refuse_parts(each, line.parts[whole], line)
+            noted.setdefault(each.typed)
         elif each.name in line.noted:
             noted.setdefault(each.typed)
         elif each.name not in line.harmless and not HARMLESS.fullmatch(each.name or each.typed.lstrip("-").lower()):
@@ -112,7 +116,7 @@ def read_command(text: str) -> Command:
 
 
 def _known(line: CommandLine) -> frozenset[str]:
-    return frozenset(line.settings) | frozenset(line.refused) | line.noted | line.switches
+    return frozenset({*line.settings, *line.refused, *line.parts, *line.noted, *line.switches})
 
 
 def _words(text: str) -> list[str]:
@@ -178,6 +182,28 @@ def _refuse(flag: Flag, line: CommandLine) -> None:
             "give what it takes as --reserve NAME=SIZE"
         )
     raise KvcalcError(f"{OPTION}: {one_line(flag.typed, MAX_SHOWN)} {told}")
+
+
+def _refuse_parts(flag: Flag, refused: frozenset[str], line: CommandLine) -> None:
+    """Refuses an object in JSON with a key that changes memory, or such a part that is written as an option."""
+    _, dot, part = flag.name.partition(".")
+    given = {part: flag.value} if dot else _object(flag)
+    for key, value in given.items():
+        if key.partition(".")[0] in refused and str(value).lower() not in OFF:
+            raise KvcalcError(
+                f"{OPTION}: {one_line(flag.typed, MAX_SHOWN)}: {one_line(key, MAX_SHOWN)} changes memory in a way that "
+                f"kvcalc does not follow for {line.engine}; leave it out of the line"
+            )
+
+
+def _object(flag: Flag) -> Mapping[str, Any]:
+    try:
+        found = json.loads(flag.value)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise KvcalcError(f"{OPTION}: {one_line(flag.typed, MAX_SHOWN)} is no object in JSON")
+    return found
 
 
 def _of_repository(settings: dict[str, str]) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 from config_files import CONFIGS
 from conftest import DATA
 
+from kvcalc.errors import KvcalcError
 from kvcalc.importers import import_config
 from kvcalc.importers.config_json.parameters.anatomies import ANATOMIES
 from kvcalc.model.model import Model
@@ -139,6 +140,12 @@ def test_deepseek_v4_1_is_counted_with_its_tables_of_n_grams() -> None:
     model = imported(CONFIGS["deepseek-ai/DeepSeek-V4.1-Flash"]["text_config"] | {"tie_word_embeddings": False})
     assert model.parameters == total == 748_494_669_424
     assert model.active_parameters == total - tables - 40 * 378 * 3 * hidden * inner
+
+
+def test_places_of_n_grams_that_lack_a_table_are_refused() -> None:
+    text = CONFIGS["deepseek-ai/DeepSeek-V4.1-Flash"]["text_config"]
+    with pytest.raises(KvcalcError, match="engram_layer_ids has 1 layers, and engram_num_embeddings 2 tables"):
+        imported(text | {"engram_layer_ids": [1]})
 
 
 def test_experts_in_a_narrower_space_are_active_as_published() -> None:

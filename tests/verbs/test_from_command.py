@@ -213,6 +213,13 @@ REFUSED = [
     ('vllm serve Qwen/Qwen3-8B --quantization-config \'{"method": "x"}\'', "changes memory"),
     ("sglang serve --model-path Qwen/Qwen3-8B --enable-paged-experts --enable-unified-memory", "changes memory"),
     ("sglang serve --model-path Qwen/Qwen3-8B --attention-context-parallel-size 2", "changes memory"),
+    ("sglang serve --model-path Qwen/Qwen3-8B --enable-encoder-swa-bounded-replay", "changes memory"),
+    ("sglang serve --model-path Qwen/Qwen3-8B --dsv4-attn-backend trtllm", "changes memory"),
+    ("sglang serve --model-path Qwen/Qwen3-8B --swa-prefix-tails 100", "changes memory"),
+    ('vllm serve Qwen/Qwen3-8B -ac \'{"indexer_kv_dtype": "mxfp4"}\'', "-ac: indexer_kv_dtype changes memory"),
+    ("vllm serve Qwen/Qwen3-8B --attention-config.indexer_kv_dtype mxfp4", "indexer_kv_dtype changes memory"),
+    ("vllm serve Qwen/Qwen3-8B --attention-config.hisparse_config.device_buffer_size 64", "changes memory"),
+    ("vllm serve Qwen/Qwen3-8B --attention-config flashinfer", "--attention-config is no object in JSON"),
     ("vllm serve Qwen/Qwen3-8B --config c.yaml", "put them into the line"),
     ("vllm serve Qwen/Qwen3-8B --quantization experts_int8", "--weight-dtype FORMAT"),
     ("sglang serve --model-path Qwen/Qwen3-8B --speculative-algorithm EAGLE", "--speculative-num-steps N"),
@@ -402,3 +409,12 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
     found = capacity_from_command("OLLAMA_CONTEXT_LENGTH=1000000 ollama run qwen3:8b", gpu="h100")
     assert found.workload.context == 40960
     assert [each.data for each in found.notes if each.code == "ollama-default"] == [{"weight_dtype": "q4_k_m"}]
+
+
+def test_parts_of_attention_that_move_no_cache_are_told() -> None:
+    plain = capacity_from_command("vllm serve Qwen/Qwen3-8B --max-model-len 8192")
+    parts = ('-ac \'{"backend": "FLASHINFER", "indexer_kv_dtype": "auto"}\'', "--attention-config.backend FLASHINFER")
+    for part in parts:
+        found = capacity_from_command(f"vllm serve Qwen/Qwen3-8B --max-model-len 8192 {part}")
+        assert found.cache_memory_bytes == plain.cache_memory_bytes
+        assert any(part.split()[0] in each.text for each in found.notes)

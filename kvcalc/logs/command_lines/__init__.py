@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.logs.command_lines.base import HARMLESS, NOTHING, CommandLine
+from kvcalc.logs.command_lines.base import HARMLESS, NOTHING, OFF, CommandLine
 from kvcalc.logs.command_lines.llama_server import LLAMA_SERVER
 from kvcalc.logs.command_lines.sglang import SGLANG
 from kvcalc.logs.command_lines.trtllm_serve import TRTLLM_SERVE
@@ -17,7 +17,7 @@ from kvcalc.logs.command_lines.vllm import VLLM
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["COMMAND_LINES", "HARMLESS", "NOTHING", "CommandLine"]
+__all__ = ["COMMAND_LINES", "HARMLESS", "NOTHING", "OFF", "CommandLine"]
 
 COMMAND_LINES: Mapping[str, CommandLine] = MappingProxyType(
     {each.engine: each for each in (VLLM, SGLANG, LLAMA_SERVER, TRTLLM_SERVE)}

@@ -46,6 +46,7 @@ class CommandLine(NamedTuple):
         joins: the words of an option, as it is written.
         refused: options that change memory and that kvcalc does not follow, each with the values, in lower case, that
             leave memory as it is.
+        parts: of options that are an object in JSON, its keys that are refused likewise.
         noted: options that may change memory beside the cache.
         harmless: options of this engine that change no memory of a card, beside HARMLESS.
         environment: options by the variable of the environment that sets them.
@@ -63,4 +64,5 @@ class CommandLine(NamedTuple):
     environment: Mapping[str, str] = MappingProxyType({})
     fitted: tuple[str, frozenset[str]] = ("", frozenset())
     lists: frozenset[str] = frozenset()
+    parts: Mapping[str, frozenset[str]] = MappingProxyType({})
     joins: str = "-"

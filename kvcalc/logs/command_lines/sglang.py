@@ -12,6 +12,7 @@ _MOVES_MEMORY = (
     *("enable_dsa_cache_layer_split", "enable_int8_mamba_checkpoint", "enable_linear_replayssm", "is_embedding"),
     *("enable_deepseek_v4_fp4_indexer", "enable_multi_layer_eagle", "prefill_only_disable_kv_cache", "encoder_only"),
     *("language_only", "enable_shared_experts_attn_tp", "enable_dense_mlp_attn_tp", "ple_offload_embedding"),
+    "enable_encoder_swa_bounded_replay",
 )
 """Switches that divide weights or the cache otherwise, or leave some of them out."""
 
@@ -78,6 +79,8 @@ SGLANG = CommandLine(
             "dllm_algorithm": NOTHING,
             "modelopt_quant": NOTHING,
             "qsa_indexer_dtype": NOTHING,
+            "dsv4_attn_backend": (*NOTHING, "flashmla", "flashmla_mega"),
+            "swa_prefix_tails": NOTHING,
             "offload_group_size": ("-1", *OFF),
             **dict.fromkeys(_MOVES_MEMORY, OFF),
             "disaggregation_mode": (*NOTHING, "null"),
@@ -104,7 +107,6 @@ SGLANG = CommandLine(
             "enable_symm_mem",
             "cuda_graph_bs_decode",
             "cuda_graph_config",
-            "swa_prefix_tails",
             "mamba_radix_cache_strategy",
             "mamba_max_states_per_path",
         }

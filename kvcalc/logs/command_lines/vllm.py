@@ -103,6 +103,19 @@ VLLM = CommandLine(
             "task": (*NOTHING, "generate"),
         }
     ),
+    parts=MappingProxyType(
+        {
+            "attention_config": frozenset(
+                {
+                    "indexer_kv_dtype",
+                    "use_fp4_indexer_cache",
+                    "indexer_sparse_logits",
+                    "minimax_m3_indexer_cp",
+                    "hisparse_config",
+                }
+            ),
+        }
+    ),
     noted=frozenset(
         {
             "attention_backend",

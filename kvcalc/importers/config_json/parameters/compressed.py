@@ -67,12 +67,17 @@ def streams_and_ngrams(config: Config, _: Anatomy, layers: Sequence[ImportedLaye
     """Of DeepSeek-V4.1: what mixes residual streams, and tables of n-grams with what puts their rows into the streams.
 
     A token looks up a row of each of engram_n_heads heads for n-grams of 2 to engram_max_ngram_size tokens.
+
+    Raises:
+        KvcalcError: not a table for each place.
     """
     streams, hidden = config.count("hc_mult").value, config.count(*HIDDEN).value
     rows = config.count("engram_n_heads").value * (config.count("engram_max_ngram_size").value - 1)
     width = rows * config.count("engram_head_dim").value
     joined = width * hidden * (streams + 1) + 2 * streams * hidden
-    places = len(config.numbers("engram_layer_ids"))
+    places, tables = (len(config.numbers(f"engram_{each}")) for each in ("layer_ids", "num_embeddings"))
+    if places != tables:
+        raise config.refusal(f"engram_layer_ids has {places} layers, and engram_num_embeddings {tables} tables")
     return int(_mixing(streams, hidden, len(layers)) + ngram_tables(config) + places * joined)
 
 
