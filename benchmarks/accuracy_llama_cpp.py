@@ -15,6 +15,7 @@ from llama_cpp_shapes import RUNS, SHAPES, Run  # noqa: E402  # found there
 
 from kvcalc.deployment import Deployment  # noqa: E402  # after the path
 from kvcalc.engines import Load  # noqa: E402  # after the path
+from kvcalc.engines.llama_cpp.compute import compute_buffer  # noqa: E402  # after the path
 from kvcalc.engines.llama_cpp.layout import LlamaLayout  # noqa: E402  # after the path
 from kvcalc.errors import KvcalcError  # noqa: E402  # after the path
 from kvcalc.memory import Ranks  # noqa: E402  # after the path
@@ -37,9 +38,10 @@ Compute buffers are compared below: of {shapes} shapes, each with up to {runs} c
 | --- | ---: | ---: | ---: | ---: |"""
 
 _LOGS = """
-Public logs, from `tests/data/llama_cpp/logs.json`. `cache` is that of the model's own context; a stored file id is the
-number of the file in the collection of public repositories that it was found in. Of a log that says no build, it is the
-newest that has such lines.
+Public logs, from `tests/data/llama_cpp/logs.json`. `cache` is that of the model's own context, `weights` are a card's
+of a file in q8_0; a stored file id is the number of the file in the collection of public repositories that it was found
+in. Of a log that says no build, it is the newest that has such lines. Compute buffers of b9849 are Vulkan's, which may
+lay parts of a layer beside the others: compared is the least of the range.
 
 | off | predicted, MiB | printed | part | of | build | source |
 | ---: | ---: | ---: | --- | --- | --- | --- |"""
@@ -79,9 +81,15 @@ def llama_cpp() -> Iterator[str]:
         shares = (errors[max(0, -(-len(errors) * tenths // 10) - 1)] for tenths in (5, 9, 10))
         yield f"| {build} | {len(errors)} | {' | '.join(f'{share:.2%}' for share in shares)} |"
     yield _LOGS
-    found = [figure for log in _read("logs.json")["logs"] for figure in _figures(log)]
-    for each in sorted(found, key=lambda figure: (figure.error is not None, -abs(figure.error or 0), figure.log["id"])):
+    for each in sorted(
+        figures_of_logs(), key=lambda figure: (figure.error is not None, -abs(figure.error or 0), figure.log["id"])
+    ):
         yield _row(each)
+
+
+def figures_of_logs() -> list[Figure]:
+    """All that the public logs print."""
+    return [figure for log in _read("logs.json")["logs"] for figure in _figures(log)]
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -100,7 +108,7 @@ def _buffer(build: str, shape: str, run: Run) -> int:
     options = {"ubatch-size": run.ubatch, "flash-attn": run.flash, "kv-unified": run.unified, "swa-full": run.swa_full}
     model = SHAPES[shape].model
     keeps = any(tensor.name in {"k", "c_kv"} for tensor in model.cached_tensors)
-    layout = _settled(
+    ranks = _ranks(
         model,
         f"llama-cpp@{build}",
         options,
@@ -108,15 +116,20 @@ def _buffer(build: str, shape: str, run: Run) -> int:
         context=run.context,
         cache_dtype=f"k={run.k},v={run.v}" if keeps else None,
     )
+    layout = _layout(ranks)
     found = layout.temporary(layout.stages[0], Load(run.slots, run.context))
     return 0 if found is None else found.term.bytes
 
 
-def _settled(model: Any, engine: str, own: dict[str, Any], **options: Any) -> LlamaLayout:
+def _ranks(model: Any, engine: str, own: dict[str, Any], **options: Any) -> Ranks:
     given = {name: str(int(value)) if isinstance(value, bool) else str(value) for name, value in own.items()}
-    found = Ranks(make_scenario(model, engine=engine, engine_option=given, **options)).settled(Deployment())
+    return Ranks(make_scenario(model, engine=engine, engine_option=given, **options))
+
+
+def _layout(ranks: Ranks) -> LlamaLayout:
+    found = ranks.settled(Deployment())
     if not isinstance(found, LlamaLayout):
-        raise TypeError(engine)
+        raise TypeError(found)
     return found
 
 
@@ -125,7 +138,8 @@ def _figures(log: dict[str, Any]) -> Iterator[Figure]:
     build, options = log["build"], log["options"]
     known = build if build.startswith("b") and int(build[1:]) >= OLDEST else "b11549"
     try:
-        layout = _settled(log["model"], f"llama-cpp@{known}", log.get("engine_options", {}), **options)
+        ranks = _ranks(log["model"], f"llama-cpp@{known}", log.get("engine_options", {}), **options)
+        layout = _layout(ranks)
     except KvcalcError:
         yield from (Figure(log, part, Fraction(text), None) for part, text in log["printed"].items())
         return
@@ -133,9 +147,11 @@ def _figures(log: dict[str, Any]) -> Iterator[Figure]:
     (stage,) = layout.stages
     states = layout.states_bytes(stage, load)
     second = layout.drafting_bytes(stage, load)
-    compute = layout.temporary(stage, load)
+    by_vulkan = log.get("device", "").startswith("Vulkan")
+    compute = compute_buffer(layout, stage, load, by_vulkan=by_vulkan) or layout.temporary(stage, load)
     said = {"cache": layout.held_bytes(stage, load) - states - second, "states": states}
     said["compute"] = 0 if compute is None else compute.term.bytes
+    said["weights"] = ranks.of(Deployment())[0].weights_bytes or 0
     for part, text in log["printed"].items():
         yield Figure(log, part, Fraction(text), said[part])
 

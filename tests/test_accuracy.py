@@ -44,3 +44,14 @@ def test_a_log_has_its_source_and_nothing_of_its_machine(fact: dict[str, Any]) -
 
 def test_no_log_is_there_twice() -> None:
     assert len({fact["id"] for fact in FACTS}) == len(FACTS)
+
+
+def test_what_llama_cpp_keeps_is_as_its_logs_print_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    figures = __import__("accuracy_llama_cpp").figures_of_logs()
+    kept = [each for each in figures if each.part in {"cache", "states"}]
+    assert len(kept) > 60
+    assert not [each.log["id"] for each in kept if abs(each.predicted / 2**20 - each.printed) > 0.0051]
+    weights = [each for each in figures if each.part == "weights"]
+    assert weights
+    assert not [each.log["id"] for each in weights if abs(each.error) > 0.0005]

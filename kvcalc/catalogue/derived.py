@@ -112,7 +112,7 @@ def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note
     if asked is None:
         text = (
             f"weights in {stored}, as the name says: what they take is not known; --weights SIZE gives it, or "
-            "--weight-dtype another format"
+            f"name {published.name} with --weight-dtype"
         )
     elif model is published:
         text = f"weights in {stored}, as the name says, are what {published.name} has already"

@@ -20,6 +20,9 @@ _NAMES = (
     _named(r"(?:qat[-_.])?(?:q[48]_0[-_.])?unquantized", "bf16"),
     _named(r"(?:ud[-_])?(?:qat[-_])?(?P<type>" + _Q + r")(?:[-_.](?:i1[-_.])?gguf)?", "{type}"),
     _named(r"(?:ud[-_])?q(?P<bits>[2-6])k(?P<size>xs|s|m|l|xl)(?=[-_.]gguf)", "q{bits}_k_{size}"),
+    _named(r"q8(?=[-_.]gguf)", "q8_0"),
+    _named(r"q6(?=[-_.]gguf)", "q6_k"),
+    _named(r"(?P<bits>q[2-5])(?=[-_.]gguf)", "{bits}"),  # of which llama.cpp has several
     _named(r"(?:i1[-_.]|imatrix[-_.])?gguf", GGUF),
     _named(r"fp8[-_.]?blocks?|fp8[-_.]w8a8[-_.]block", "fp8_block"),
     _named(r"(?:quantized[-_.])?(?:w8a8[-_.])?fp8(?:[-_.]?(?:dynamic|kv|w8a8|e4m3|static|tensor))*", "fp8"),
