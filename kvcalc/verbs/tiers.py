@@ -124,6 +124,7 @@ def handoff(ranks: Ranks, deployment: Deployment) -> Handoff | None:
 
 
 def sent_by_rank(ranks: Ranks, deployment: Deployment, prompt: int) -> dict[Rank, int]:
-    """Bytes of a prompt's cache, by the kinds of ranks that have them."""
+    """Bytes of a prompt's cache beside others, which have all prefixes, by the kinds of ranks that have them."""
+    others = ranks.scenario.prefix_groups
     each = ranks.of(deployment)
-    return {rank: rank.cache_bytes(2, prompt) - rank.cache_bytes(1, prompt) for rank in each}
+    return {rank: rank.cache_bytes(others + 1, prompt) - rank.cache_bytes(others, prompt) for rank in each}

@@ -180,3 +180,20 @@ def test_pools_are_shown_in_whole_requests_and_in_the_number_of_their_replicas(k
     assert "100 requests/s: at least 1 replica that reads prompts, 1 GPU, each 4,408 requests/s at most" in one
     assert "100 requests/s: at least 1 replica that decodes, 1 GPU, each 4," in one
     assert "100,000 requests/s: at least 23 replicas that read prompts, 23 GPUs, each 4,408 requests/s" in more
+
+
+@pytest.mark.parametrize("engine", ["exact", "vllm"])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_hand_off_is_without_the_prefix_that_is_there_however_many_there_are(engine: str, groups: int) -> None:
+    asked: dict[str, Any] = {
+        "engine": engine,
+        "gpu": "h100",
+        "tp": 1,
+        "input_tokens": 8192,
+        "output_tokens": 9,
+        "rps": 1,
+    }
+    found = kvcalc.estimate("llama-3-8b", **asked, shared_prefix=6144, prefix_groups=groups, handoff="1GB")
+    assert found.handoff is not None
+    assert found.handoff.bytes == (8192 - 6144) * LLAMA_3_8B
+    assert found.pools[0].requests_per_second == pytest.approx(10**9 / found.handoff.bytes)
