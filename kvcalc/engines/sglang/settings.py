@@ -131,7 +131,10 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         ratio_given = ratio_given and (ratio != _USUAL_RATIO or version >= BY_REQUESTS)
         ratio = ratio if ratio_given else RATIO
         if page != PAGE:
-            raise KvcalcError(f"--block-size: sglang's pages are of {PAGE} tokens with compressed attention")
+            raise KvcalcError(
+                f"--block-size: sglang's pages are of {PAGE} tokens with compressed attention; leave --block-size and "
+                "--engine-option page-size out"
+            )
     return Settings(
         version=version,
         mem_fraction_static=share,

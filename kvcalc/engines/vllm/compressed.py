@@ -64,7 +64,8 @@ def compressed_format(setup: Setup, version: Version) -> CacheFormat:
     if capability is None or (capability[0] == RTX_BLACKWELL and version >= FLASHINFER_ON_RTX):
         raise KvcalcError(
             f"--gpu: kvcalc does not follow how vllm keeps compressed attention on {setup.gpu.name}: FlashMLA's layout "
-            "is that of NVIDIA's data-centre cards (vllm/models/deepseek_v4/nvidia/model.py, _select_dsv4_attn_cls)"
+            "is that of NVIDIA's data-centre cards (vllm/models/deepseek_v4/nvidia/model.py, _select_dsv4_attn_cls); "
+            "--engine exact counts what is kept"
         )
     if any(layer.cache_dtype is not None for layer in setup.model.layout.kinds):
         raise KvcalcError("--engine: vllm keeps no layers of one model in a format of their own")
@@ -76,7 +77,7 @@ def compressed_format(setup: Setup, version: Version) -> CacheFormat:
     if setup.cache_format_given and not plain and (not named or named != layout):
         raise KvcalcError(
             "--cache-dtype: vllm keeps DeepSeek-V4's entries in fp8_ds_mla (which it takes fp8 for) on this card "
-            "(vllm/models/deepseek_v4/attention.py, _resolve_dsv4_kv_cache_dtype)"
+            "(vllm/models/deepseek_v4/attention.py, _resolve_dsv4_kv_cache_dtype); leave --cache-dtype out"
         )
     kept = {tensor.name for layer in setup.model.layout.kinds for tensor in layer.attention.cached()}
     formats = tuple((name, find_format(each, DS_MLA)) for name, each in TENSOR_FORMATS[DS_MLA].items() if name in kept)
@@ -94,7 +95,7 @@ def _check_shape(layer: Layer) -> None:
     if not known or attention.head_dim != ENTRY:
         raise KvcalcError(
             f"--engine: vllm has compressed attention with entries of 512 and ratios of 4, with overlap, and 128, "
-            f"without: not {layer.label} (vllm/models/deepseek_v4/compressor.py)"
+            f"without: not {layer.label} (vllm/models/deepseek_v4/compressor.py); --engine exact counts it"
         )
 
 

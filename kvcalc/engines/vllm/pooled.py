@@ -70,7 +70,8 @@ def check_pooled(setup: Setup, version: Version) -> None:
     if major not in LATENT_ROWS:
         raise KvcalcError(
             f"--gpu: kvcalc does not follow how vllm keeps pooled index keys on {setup.gpu.name}, but on NVIDIA's "
-            "Hopper and Blackwell data-centre cards (vllm/v1/attention/backends/mla; vllm/models/qwen4_exp)"
+            "Hopper and Blackwell data-centre cards (vllm/v1/attention/backends/mla; vllm/models/qwen4_exp); "
+            "--engine exact counts what is kept"
         )
     for attention in kinds:
         if isinstance(attention, MLA):
@@ -106,7 +107,7 @@ def _check_latent(attention: MLA) -> None:
     if attention.index_head_dim != KEY_WIDTH or attention.qk_rope_head_dim:
         raise KvcalcError(
             f"--engine: vllm has pooled index keys of 128 elements beside latents without a rotary key, not "
-            f"{attention.label} ({SOURCE}, Indexer.forward)"
+            f"{attention.label} ({SOURCE}, Indexer.forward); --engine exact counts it"
         )
 
 

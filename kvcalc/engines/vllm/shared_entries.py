@@ -107,12 +107,13 @@ def _check_shape(layer: Layer, tp: int) -> None:
     ):
         raise KvcalcError(
             f"--engine: vllm has DeepSeek-V4.1's layers with entries of {ENTRY} for one or two tokens and an indexer's "
-            f"keys made of them: not {layer.label} (vllm/models/deepseek_v41/compressor.py)"
+            f"keys made of them: not {layer.label} (vllm/models/deepseek_v41/compressor.py); --engine exact counts it"
         )
     if attention.num_heads // tp < FUSED_HEADS:
         raise KvcalcError(
             f"--tp: {tp} leaves fewer than {FUSED_HEADS} heads a rank, and kvcalc does not follow how vllm then keeps "
-            "DeepSeek-V4.1 (vllm/models/deepseek_v41/nvidia/flash_mla_mega_attn.py, is_available_for)"
+            "DeepSeek-V4.1 (vllm/models/deepseek_v41/nvidia/flash_mla_mega_attn.py, is_available_for); "
+            f"--tp {attention.num_heads // FUSED_HEADS}"
         )
 
 
