@@ -15,8 +15,8 @@ MIN_WIDTH, MAX_WIDTH = 40, 400
 """Characters of a line between which terminals are wide."""
 FULL_LINES = 3
 SHARE_FULL = 0.8
-"""Of lines that go on in the next, how many are as wide as the terminal at least: of a folded log all are, but those
-whose last character is a space that copying drops."""
+"""Of lines that go on in the next, how many are as wide as the terminal at least; of an excerpt with fewer full lines
+than three all must be. A line whose last character is a space counts too: copying drops that."""
 
 LEVEL = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 """A line that has one begins a message."""
@@ -34,7 +34,8 @@ def folded_at(lines: Iterable[str]) -> int | None:
             going_on[before] += 1
         before = len(line)
     widest = max(widths, default=0)
-    folded = going_on[widest] >= FULL_LINES and going_on[widest] >= SHARE_FULL * going_on.total()
+    full = going_on[widest] + going_on[widest - 1]
+    folded = full and full >= (SHARE_FULL if full >= FULL_LINES else 1) * going_on.total()
     return widest if folded and widest >= MIN_WIDTH else None
 
 

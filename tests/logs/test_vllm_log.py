@@ -239,7 +239,7 @@ def test_a_start_that_is_not_over_does_not_count() -> None:
     assert read_log_text(vllm_start_ups.V0_19 + vllm_start_ups.DOES_NOT_FIT).refused
 
 
-@pytest.mark.parametrize("width", [80, 100, 132])
+@pytest.mark.parametrize("width", [78, 80, 100, 132, 138, 169])
 @pytest.mark.parametrize("text", ALL)
 def test_lines_that_a_terminal_has_folded_are_read(text: str, width: int) -> None:
     """It breaks words too, and copying drops spaces at its edge."""

@@ -21,21 +21,13 @@ BALANCED, THROUGHPUT, INTERACTIVITY = "balanced", "throughput", "interactivity"
 NATIVE, LMCACHE = "native", "lmcache"
 CUTLASS = "cutlass"
 MOE_BACKENDS = (
-    *(
-        AUTO,
-        CUTLASS,
-        "marlin",
-        "triton",
-        "batched_triton",
-        "deep_gemm",
-        "deep_gemm_mega_moe",
-        "aiter",
-        "humming",
-        "b12x",
-    ),
-    *("flashinfer_trtllm", "flashinfer_cutlass", "flashinfer_cutedsl", "flashinfer_b12x", "emulation"),
+    *(AUTO, CUTLASS, "triton", "triton_unfused", "batched_triton", "deep_gemm", "deep_gemm_mega_moe", "marlin"),
+    *("flashinfer_trtllm", "flashinfer_cutlass", "flashinfer_cutedsl", "flashinfer_b12x", "b12x"),
+    *("flashinfer_moe_ep_cutedsl", "flashinfer_moe_ep_mega_cutedsl", "flashinfer_moe_ep_mega_deep_gemm"),
+    *("aiter", "aiter_mega_moe", "aiter_triton_mxfp4_bf16", "aiter_triton_mxfp4_mxfp4"),
+    *("humming", "flydsl", "hpc", "rdna3", "emulation"),
 )
-"""Names of --moe-backend, of all versions."""
+"""Names of --moe-backend in 0.19, 0.29 and 0.31 to 0.33 (vllm/config/kernel.py, MoEBackend)."""
 STEP_TOKENS = "Tokens that a step computes at most; auto: 2048, 8192 or 16384, by version, card and usage."
 STEP_SEQUENCES = "Sequences that a step computes at most; auto: 128, 256 or 1024, by version, card and usage."
 MOST_TOKENS = 10**9
