@@ -27,6 +27,8 @@ KEYS = (
     "body",
     "stringvalue",
     "content",
+    "logs",
+    "output",
 )
 """Keys, in lower case, that hold what was written: of Docker, of Kubernetes' collectors, of vLLM's own, of systemd; of
 Google, Azure, AWS; of loguru and structlog; of Loki, OpenTelemetry and Datadog."""
@@ -36,33 +38,47 @@ MAX_OBJECT = 64 * 1024
 """Characters of a line that is read as an object: a message has half as many at most, and escapes."""
 
 _LINE = re.compile(r"[^\r\n]+")
+_BREAK = re.compile(r"<br ?/?>")
 _PAIR = re.compile(r'\s*"([\w@]{1,32})"\s*:\s*("(?:[^"\\]|\\.)*")\s*,?\s*')
 
 
 def written(text: str) -> Iterator[str]:
     """The lines of a text, each as it was written before a collector took it."""
-    for whole in _of_an_array(text) or (text,):
+    for whole in _of_a_whole(text) or (text,):
         for found in _LINE.finditer(whole):
             line = found[0]
             if ("}" in line[-3:] and '{"' in line) or line.startswith("{"):
                 yield from _LINE.findall(_of_a_line(line[:MAX_OBJECT]))
             elif line.lstrip(" \t").startswith('"') and (pair := _PAIR.fullmatch(line[:MAX_OBJECT])) is not None:
                 yield from _LINE.findall(_of_a_pair(pair))
+            elif "<br" in line:
+                yield from filter(None, _BREAK.split(line))
             else:
                 yield line
 
 
-def _of_an_array(text: str) -> list[str]:
-    """What each object of an array says, or a string that is all of the text; empty where the text is neither."""
-    if text.lstrip()[:1] not in {"[", '"'}:
-        return []
-    with suppress(ValueError, RecursionError):
-        held = json.loads(text)
-        if isinstance(held, str):
-            return [held]
-        if isinstance(held, list):
-            return [said for each in held if (said := each if isinstance(each, str) else _said(each)) is not None]
+def _of_a_whole(text: str) -> list[str]:
+    """What is said by a text that is one value of JSON: a string, an array, or an object; empty of any other text."""
+    if text.lstrip()[:1] in {"[", '"', "{"}:
+        with suppress(ValueError, RecursionError):
+            return list(_strings(json.loads(text), MAX_DEPTH))
     return []
+
+
+def _strings(held: object, depth: int) -> Iterator[str]:
+    """Each that was written; of an answer of Loki's, without its time."""
+    if isinstance(held, str):
+        yield held
+    elif isinstance(held, list):
+        stamped = len(held) == 2 and all(isinstance(each, str) for each in held) and held[0].isdigit()  # noqa: PLR2004
+        for each in held[1:] if stamped else held:
+            yield from _strings(each, depth)
+    elif isinstance(held, dict) and (said := _said(held)) is not None:
+        yield said
+    elif isinstance(held, dict) and depth:
+        for value in held.values():
+            if isinstance(value, dict | list):
+                yield from _strings(value, depth - 1)
 
 
 def _of_a_line(line: str) -> str:

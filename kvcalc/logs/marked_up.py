@@ -12,7 +12,8 @@ _CHARACTERS = {
 }
 """Spaces that do not break, quotation marks of typesetters, and characters of no width."""
 _ENTITY = re.compile(r"&(?:quot|apos|lt|gt|amp|nbsp|#\d{1,4}|#x[0-9a-fA-F]{1,4});")
-_TAG = re.compile(r"</?(?:br|pre|code|span|p|div|td|tr|li)(?: [^<>]{0,200})? ?/?>")
+_NAMES = "a|b|br|body|code|div|em|font|html|i|li|ol|p|pre|samp|span|strong|table|tbody|td|tr|tt|ul"
+_TAG = re.compile(rf"</?(?:{_NAMES})(?: [^<>]{{0,200}})? ?/?>")
 _ESCAPED = re.compile(r"\\([_*\[\]`~#])")
 """Of Markdown."""
 

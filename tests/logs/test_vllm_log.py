@@ -164,6 +164,23 @@ def on_a_page(text: str) -> str:
     return f"<pre><code>{html.escape(text)}</code></pre>".replace("\n", "<br>\n")
 
 
+def on_one_line_of_a_page(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>".replace("\n", "<br>")
+
+
+def as_lokis_answer(text: str) -> str:
+    values = [[str(at), line] for at, line in enumerate(text.splitlines())]
+    return json.dumps({"status": "success", "data": {"result": [{"stream": {"pod": "x"}, "values": values}]}})
+
+
+def in_an_object_with_lines(text: str) -> str:
+    return json.dumps({"pod": "x", "lines": text.splitlines()}, indent=2)
+
+
+def as_a_string_of_an_object(text: str) -> str:
+    return json.dumps({"status": "running", "logs": text})
+
+
 def in_markdown(text: str) -> str:
     escaped = re.sub(r"([_*\[\]])", r"\\\1", text)
     return "".join(f"> **{line}**\n" for line in escaped.splitlines())
@@ -198,7 +215,11 @@ ALL = [vllm_start_ups.V0_6_6, vllm_start_ups.V0_10_2, vllm_start_ups.V0_19, vllm
         in_an_array,
         in_part_of_an_array,
         as_one_string,
+        as_lokis_answer,
+        in_an_object_with_lines,
+        as_a_string_of_an_object,
         on_a_page,
+        on_one_line_of_a_page,
         in_markdown,
         by_a_typesetter,
         without_escapes,
