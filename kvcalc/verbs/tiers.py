@@ -124,7 +124,10 @@ def handoff(ranks: Ranks, deployment: Deployment) -> Handoff | None:
 
 
 def sent_by_rank(ranks: Ranks, deployment: Deployment, prompt: int) -> dict[Rank, int]:
-    """Bytes of a prompt's cache beside others, which have all prefixes, by the kinds of ranks that have them."""
+    """Bytes of a prompt's cache, by the kinds of ranks that have them: what is attended to, before engines round.
+
+    Beside others, which have all shared prefixes.
+    """
     others = ranks.scenario.prefix_groups
     each = ranks.of(deployment)
-    return {rank: rank.cache_bytes(others + 1, prompt) - rank.cache_bytes(others, prompt) for rank in each}
+    return {rank: rank.content_bytes(others + 1, prompt) - rank.content_bytes(others, prompt) for rank in each}

@@ -118,9 +118,14 @@ def test_the_handoff_of_a_request() -> None:
     assert found is not None
     assert (found.bytes, found.bytes_per_rank) == (4096 * LLAMA_3_8B, 4096 * LLAMA_3_8B // 2)
     assert found.seconds == 4096 * LLAMA_3_8B / 2 / (50 * 10**9)
-    blocks = kvcalc.estimate("llama-3-8b", engine="vllm", context=4090, handoff="50GB").handoff
-    assert blocks is not None
-    assert blocks.bytes == 4096 * LLAMA_3_8B
+
+
+@pytest.mark.parametrize("engine", ["exact", "vllm", "sglang", "tensorrt-llm", "llama-cpp"])
+def test_at_least_what_is_attended_to_is_sent(engine: str) -> None:
+    """Gemma-3-27B: 10 layers keep all tokens, 52 the last 1,024. Room for tokens in flight or by shares is not sent."""
+    found = kvcalc.estimate("gemma-3-27b", engine=engine, gpu="h200", tp=1, context=20_001, handoff="50GB").handoff
+    assert found is not None
+    assert found.bytes == 2 * 16 * 128 * 2 * (10 * 20_001 + 52 * 1024)
 
 
 def test_the_handoff_is_of_the_prompt() -> None:
