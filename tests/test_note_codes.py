@@ -52,7 +52,6 @@ ELSEWHERE = {
     "unused-window": "importers/test_gguf.py",
     "weights-left-out": "importers/test_checkpoint_files.py",
     "elements-differ": "importers/test_checkpoint_files.py",
-    "tables-counted-as-weights": "engines/test_vllm_pooled.py",
     "card-taken": "verbs/test_log_check.py",
     "model-as-logged": "verbs/test_llama_cpp_log_check.py",
     "build-not-known": "verbs/test_llama_cpp_log_check.py",

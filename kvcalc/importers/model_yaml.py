@@ -120,7 +120,8 @@ def weight_line(part: WeightPart) -> str:
     values |= {"split": part.split, "place": part.place} | ({"scales": True} if part.scales else {})
     if part.weight_block_size is not None:
         values["weight_block_size"] = part.weight_block_size
-    values |= ({"projections": True} if part.projections else {}) | ({} if part.used else {"used": False})
+    values |= ({"projections": True} if part.projections else {}) | ({"ngrams": True} if part.ngrams else {})
+    values |= {} if part.used else {"used": False}
     shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in values.items())
     return f"  - {{{shown}}}"
 

@@ -17,15 +17,18 @@ class Role(NamedTuple):
     Attributes:
         title: of the part.
         scales: whether it is the scales of others.
+        ngrams: whether it is tables of n-grams.
     """
 
     title: str
     split: Split = "tp"
     place: WeightPlace = "layers"
     scales: bool = False
+    ngrams: bool = False
 
 
 TABLE = Role("embedding", place="embedding")
+NGRAMS = Role("tables of n-grams", place="embedding", ngrams=True)
 TOWERS = Role(TITLE, place="embedding")
 HEAD = Role("output head", place="head")
 EXPERTS = Role("experts", split="ep")
@@ -36,6 +39,7 @@ _RULES: tuple[tuple[re.Pattern[str], Role], ...] = tuple(
     for pattern, role in (
         (r"(^|\.)(vision|visual|audio|image|speech|multi_modal|mm_|embed_vision|embed_audio|patch_merger)", TOWERS),
         (r"(^|\.)(mm\.|v\.)", TOWERS),
+        (r"(^|\.)(ple_embedding\.ngram_embedding|engram\.embed)\.", NGRAMS),
         (r"(^|\.)(lm_head|lm_head\.linear|embed_out|output_layer)\.weight|^output\.weight", HEAD),
         (r"(^|\.)experts\.|_exps\.|block_sparse_moe\.(input|output)_linear", EXPERTS),
         (r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in|tok_embeddings|token_embd)\.weight", TABLE),

@@ -10,6 +10,7 @@ from kvcalc.importers.tensor_roles import (
     EXPERTS,
     HEAD,
     LAYERS,
+    NGRAMS,
     TABLE,
     TOWERS,
     Role,
@@ -105,7 +106,7 @@ def refuse_missing_layers(tensors: Iterable[StoredTensor], layers: Sequence[Impo
 
 
 def _parts(totals: dict[tuple[Role, str], list[int]], shown: str, block: int | None) -> Iterator[WeightPart]:
-    order = [TABLE.title, TOWERS.title, EXPERTS.title, LAYERS.title, HEAD.title]
+    order = [TABLE.title, NGRAMS.title, TOWERS.title, EXPERTS.title, LAYERS.title, HEAD.title]
     for (role, form), (elements, size) in sorted(
         totals.items(), key=lambda each: (order.index(each[0][0].title), each[0][0].scales, each[0][1])
     ):
@@ -119,6 +120,7 @@ def _parts(totals: dict[tuple[Role, str], list[int]], shown: str, block: int | N
             split=role.split,
             place=role.place,
             scales=role.scales,
+            ngrams=role.ngrams,
             weight_block_size=block if form in _EIGHT_BIT_FLOATS and not role.scales else None,
         )
         if part.size != size:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp
 from kvcalc.model.apart import told_apart
 from kvcalc.model.model import WeightPart
-from kvcalc.model.quantised import parts_in, plain_format
+from kvcalc.model.quantised import NGRAMS, parts_in, plain_format
 from kvcalc.model.towers import TITLE, TowersIn, is_tower, without_towers
 from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario import checkpoint_format, compute_format
@@ -113,10 +113,11 @@ def whole_parts(weighed: Weighed) -> tuple[Part, ...] | None:
         return tuple(_of_list(listed))
     if model.parameters is None:
         return None
-    if weighed.towers_in == "the file" or not model.tower_parameters:
-        return (_of_one_format(weighed, "parameters", model.parameters),)
-    text = _of_one_format(weighed, "parameters", model.parameters - model.tower_parameters)
-    return (text, *_towers(weighed, model.tower_parameters))
+    towers = 0 if weighed.towers_in == "the file" else model.tower_parameters or 0
+    ngrams = model.ngram_parameters or 0
+    text = _of_one_format(weighed, "parameters", model.parameters - towers - ngrams)
+    parts = (text, *_towers(weighed, towers), *_tables_of_ngrams(weighed, ngrams))
+    return tuple(part for part in parts if part.parameters)
 
 
 @once_weighed
@@ -178,6 +179,7 @@ def placed_parts(weighed: Weighed) -> tuple[Part, ...] | None:
         return None
     parts = (
         _of_one_format(weighed, "embedding", apart.table, place="embedding", is_table=True),
+        *_tables_of_ngrams(weighed, apart.ngrams),
         *_towers(weighed, apart.towers),
         _of_one_format(weighed, "output head", apart.head, place="head"),
         _of_one_format(weighed, "routed experts", apart.experts, place="layers", split="ep"),
@@ -217,7 +219,7 @@ def _of_list(parts: tuple[WeightPart, ...]) -> Iterator[Part]:
     table_seen = False
     for part in parts:
         element_format = find_weight_format(part.format, "format")
-        is_table = part.place == "embedding" and not table_seen
+        is_table = part.place == "embedding" and not (part.ngrams or table_seen)
         table_seen = table_seen or is_table
         yield Part(
             Product(part.part, element_format.parameters(part.parameters)),
@@ -233,6 +235,10 @@ def _of_list(parts: tuple[WeightPart, ...]) -> Iterator[Part]:
             projections=part.projections,
             ngrams=part.ngrams,
         )
+
+
+def _tables_of_ngrams(weighed: Weighed, parameters: int) -> tuple[Part, ...]:
+    return (_of_one_format(weighed, NGRAMS, parameters, place="embedding")._replace(ngrams=True),)
 
 
 def _of_one_format(

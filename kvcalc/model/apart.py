@@ -1,8 +1,8 @@
 """A model's parameters told apart by its dims: tables, towers, experts, routers, matrices of layers, norms and biases.
 
-The embedding and the output head are vocab_size x hidden_size each (one table where they are tied), the routed experts
-3 x hidden_size x moe_intermediate_size each (gate, up and down projection of a gated feed-forward block), and the rest
-of the parameters belongs to the layers.
+The model's file tells its tables of n-grams. The embedding and the output head are vocab_size x hidden_size each (one
+table where they are tied), the routed experts 3 x hidden_size x moe_intermediate_size each (gate, up and down
+projection of a gated feed-forward block), and the rest of the parameters belongs to the layers.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Apart(NamedTuple):
     """
 
     table: int
+    ngrams: int
     towers: int
     head: int
     experts: int
@@ -50,25 +51,25 @@ def told_apart(model: Model) -> Apart | None:
     """What the dims tell of the parameters; None where they do not tell all."""
     experts = expert_parameters(model)
     vocab, hidden, tied = model.vocab_size, model.hidden_size, model.tie_word_embeddings
-    towers = model.tower_parameters if model.has_towers else 0
+    towers, ngrams = model.tower_parameters if model.has_towers else 0, model.ngram_parameters or 0
     if model.parameters is None or None in (experts, vocab, hidden, tied, towers):
         return None
     table = (vocab or 0) * (hidden or 0)
     head = 0 if tied else table
     routers = router_parameters(model, hidden or 0) if experts else 0
-    rest = model.parameters - table - (towers or 0) - head - (experts or 0) - routers
+    rest = model.parameters - table - ngrams - (towers or 0) - head - (experts or 0) - routers
     if rest <= 0:
         return None
     beside, latents = _beside(model, hidden or 0, rest), _latents(model, hidden or 0)
     if latents >= rest - beside:
         return None
-    return Apart(table, towers or 0, head, experts or 0, routers, beside, latents, rest - beside - latents)
+    return Apart(table, ngrams, towers or 0, head, experts or 0, routers, beside, latents, rest - beside - latents)
 
 
 def expert_parameters(model: Model) -> int | None:
     """Parameters of all routed experts, from the model's dims; None where the dims are not known or do not agree.
 
-    `active_parameters` counts num_experts_per_tok of the num_experts, so it must tell the same.
+    `active_parameters` counts num_experts_per_tok of the num_experts and no tables of n-grams: it must tell the same.
     """
     if not model.is_mixture_of_experts:
         return 0
@@ -78,7 +79,7 @@ def expert_parameters(model: Model) -> int | None:
     counted = 3 * hidden * width * experts * (model.num_layers - model.first_with_experts)
     if model.parameters and model.active_parameters and model.num_experts_per_tok:
         idle = counted // experts * (experts - model.num_experts_per_tok)
-        if model.parameters - model.active_parameters != idle:
+        if model.parameters - model.active_parameters != idle + (model.ngram_parameters or 0):
             return None
     return counted
 

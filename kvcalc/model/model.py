@@ -87,6 +87,8 @@ class Model(Noun):
         parameters: all of the checkpoint's, towers too. Not the Hub's total, which also counts copies of tied heads,
             buffers, scales, and layers that predict further tokens.
         tower_parameters: of those, what belongs to towers for images or sound, which text does not use.
+        ngram_parameters: of those, tables of n-grams beside the embedding, of which a token looks up a few rows; where
+            `weights` lists parts, it says which.
         weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
         mtp_parameters: of all of those, without copies of the model's embedding and output head.
@@ -126,6 +128,7 @@ class Model(Noun):
     dtype: str | None = None
     parameters: Parameters | None = None
     tower_parameters: Annotated[int, Limits(ge=0, le=MAX_PARAMETERS)] | None = None
+    ngram_parameters: Parameters | None = None
     active_parameters: Parameters | None = None
     weight_dtype: str | None = None
     weights: Annotated[tuple[WeightPart, ...], Limits(max_length=MAX_WEIGHT_PARTS)] = ()
@@ -136,6 +139,8 @@ class Model(Noun):
         check_weight_format("weight_dtype", self.weight_dtype)
         if not self.layers:
             raise ValueError("layers: must not be empty")
+        if self.parameters is not None and self.parameters <= (self.ngram_parameters or 0):
+            raise ValueError(f"parameters: {self.parameters:,} are no more than its tables of n-grams have")
         if self.num_layers > MAX_LAYERS:
             raise ValueError(f"layers: {self.num_layers:,} layers are beyond the limit of {MAX_LAYERS:,}")
         if sum(map(caches_written, self.layers)) > MAX_KINDS and len(self.distinct()) > MAX_KINDS:

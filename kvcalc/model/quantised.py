@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 BESIDE = "norms and biases"
+NGRAMS = "tables of n-grams"
 ROUTERS = "routers"
 LATENTS = "projections to latents"
 
@@ -97,6 +98,8 @@ def plain_format(model: Model) -> str:
 
 def _parts(apart: Apart, stored: str, left: str) -> Iterator[WeightPart]:
     yield WeightPart(part="embedding", parameters=apart.table, format=left, place="embedding")
+    if apart.ngrams:
+        yield WeightPart(part=NGRAMS, parameters=apart.ngrams, format=left, place="embedding", ngrams=True)
     if apart.towers:
         yield WeightPart(part=TITLE, parameters=apart.towers, format=left, place="embedding")
     if apart.head:

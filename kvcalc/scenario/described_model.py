@@ -86,6 +86,11 @@ def _completed(model: Model, dtype: str | None, parameters: int | None) -> Model
             raise KvcalcError(
                 f"--parameters: {model.name} lists its weights part by part; --weights SIZE replaces them"
             )
+        if parameters <= (model.ngram_parameters or 0):
+            raise KvcalcError(
+                f"--parameters: {parameters:,} are no more than the model's tables of n-grams have, among them: "
+                f"{model.ngram_parameters:,}"
+            )
         model = replace(model, parameters=parameters)
     if dtype is None:
         return model

@@ -89,7 +89,8 @@ def memory_of(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankRe
     reserve = per_rank.reserve_bytes * ranks
     excess = sum(tp * rank.stages_alike * sum(term.bytes for term in rank.own_weights.excess) for rank in asked.ranks)
     weights_bytes = None if weights is None else weights.bytes + excess
-    if weights_bytes is not None and scenario.engine.places_weights:
+    placed = scenario.engine.places_weights or any(rank.own_weights.host_bytes for rank in asked.ranks)
+    if weights_bytes is not None and placed:
         weights_bytes = sum(tp * rank.stages_alike * (rank.weights_bytes or 0) for rank in asked.ranks)
     return MemoryResult(
         weights_bytes=weights_bytes,

@@ -10,6 +10,8 @@ from kvcalc.scenario.mix import Mix
 from kvcalc.verbs.least_of_layers import LeastOfLayers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvcalc.memory import Ranks
     from kvcalc.memory.parts import Part
     from kvcalc.scenario import Scenario
@@ -47,8 +49,9 @@ class Needs:
         self._batch, lengths = scenario.workload.batch, scenario.workload.lengths
         self._context = lengths.least if isinstance(lengths, Mix) else lengths
         self._model, self._placed = scenario.model, scenario.engine.places_weights
-        self._whole = sum(part.term.bytes for part in whole_parts(scenario) or ())
-        apart = placed_parts(scenario) or whole_parts(scenario) or ()
+        whole = _without_ngrams(whole_parts(scenario))
+        self._whole = sum(part.term.bytes for part in whole)
+        apart = _without_ngrams(placed_parts(scenario)) or whole
         self._experts, self._others = (
             _Parts([part for part in apart if (part.split == "ep") is ep]) for ep in (True, False)
         )
@@ -114,6 +117,11 @@ class Needs:
             else:
                 self._caches[key] = 0, None
         return self._caches[key]
+
+
+def _without_ngrams(parts: Iterable[Part] | None) -> list[Part]:
+    """Those that every engine has on accelerators, unless it places weights."""
+    return [part for part in parts or () if not part.ngrams]
 
 
 class _Parts:

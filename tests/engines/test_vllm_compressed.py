@@ -168,3 +168,10 @@ def test_tables_of_n_grams_are_in_host_memory() -> None:
     exact = kvcalc.estimate("deepseek-v4.1-flash", gpu="h200", tp=8)
     more = (exact.memory.per_rank.weights_bytes or 0) - (found.memory.per_rank.weights_bytes or 0)
     assert 0 < tables // 8 - more < 12 * 2**30  # experts padded to 384 wide and tables of rotations are beside it
+    assert found.memory.weights_bytes == 8 * (found.memory.per_rank.weights_bytes or 0)
+
+
+def test_a_plan_needs_no_room_for_them() -> None:
+    """Two B200 have 354 GB for 312 GB of weights; with the tables it would be 515 GB."""
+    found = kvcalc.plan("deepseek-v4.1-flash", engine="vllm@0.33", gpu="b200", context=8192, max_gpus=2)
+    assert {row.count for row in found.deployments} == {2}

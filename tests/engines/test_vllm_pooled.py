@@ -90,8 +90,33 @@ def test_blocks_of_qwen_are_those_of_vllms_planner(
     assert (pool.blocks, pool.block_size, pool.tokens) == (blocks, block_size, tokens)
     one = kvcalc.estimate(str(path), **asked)
     assert one.cache.bytes_per_rank == block * (1 + request_blocks)
-    told = [each.code for each in one.notes if each.code == "tables-counted-as-weights"]
-    assert bool(told) == (not change)  # without n-grams nothing lies in host memory
+
+
+@pytest.mark.parametrize("tp", [4, 8])
+def test_tables_of_n_grams_are_in_host_memory(tmp_path: Path, tp: int) -> None:
+    """vllm/config/engram.py, cpu_offload: 51,200,245,760 parameters; what joins their rows is on cards."""
+    weights, codes = [], []
+    for number, change in enumerate([{}, {"ple_layer_ids": None}]):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps({**qwen(**change)["text_config"], "dtype": "bfloat16"}), encoding="utf-8")
+        found = kvcalc.estimate(str(path), **{**ASKED, "gpu": "h100-sxm", "tp": tp})
+        weights.append(found.memory.weights_bytes or 0)
+        assert found.memory.weights_bytes == tp * (found.memory.per_rank.weights_bytes or 0)
+        codes.append({each.code: dict(each.figures) for each in found.notes})
+    assert weights[0] - weights[1] == 2 * (2560 * 5 * 2560 + 7 * 10_240)
+    assert codes[0]["weights-on-host"]["bytes"] == 2 * 51_200_245_760
+    assert "weights-on-host" not in codes[1]
+    assert "no-decode-bound" not in codes[0]
+
+
+def test_parameters_that_are_given_have_the_tables_among_them(tmp_path: Path) -> None:
+    path = tmp_path / "qwen.json"
+    path.write_text(json.dumps(qwen()), encoding="utf-8")
+    asked = {**ASKED, "gpu": "h100-sxm"}
+    found = kvcalc.estimate(str(path), parameters=177_000_000_000, **asked)
+    assert {each.code: dict(each.figures) for each in found.notes}["weights-on-host"]["bytes"] == 2 * 51_200_245_760
+    with pytest.raises(kvcalc.KvcalcError, match="tables of n-grams have"):
+        kvcalc.estimate(str(path), parameters=51_200_245_760, **asked)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from kvcalc.catalogue.yaml_reader import parse_yaml
 from kvcalc.importers import safetensors
 from kvcalc.importers import tensors as tensors_module
 from kvcalc.importers.json_text import parse_mapping
+from kvcalc.importers.model_yaml import weight_line
 from kvcalc.importers.safetensors import file_header, folder_headers
 from kvcalc.importers.tensors import StoredTensor
 from kvcalc.importers.weight_parts import weights_of
@@ -286,6 +287,9 @@ ROLES = {
     "model.layers.1.mlp.up_proj.weight": "",
     "model.mtp.layers.0.mlp.up_proj.weight": "",
     "mtp.fc.weight": "",
+    "model.language_model.layers.0.ple.ple_embedding.ngram_embedding.shard_7.weight": "tables of n-grams",
+    "layers.0.engram.embed.weight": "tables of n-grams",
+    "layers.0.engram.wk.weight": "layers",
 }
 
 
@@ -293,6 +297,8 @@ ROLES = {
 def test_a_tensor_s_name_says_where_it_belongs(name: str) -> None:
     found = weights_of([StoredTensor(name, "bf16", 8, 16)], 1, head="own", shown="x")
     assert [part.part for part in found.parts] == ([f"{ROLES[name]}, bf16"] if ROLES[name] else [])
+    assert [part.ngrams for part in found.parts] == [each.startswith("tables") for each in filter(None, [ROLES[name]])]
+    assert all(part.ngrams == ("ngrams: true" in weight_line(part)) for part in found.parts)
 
 
 @pytest.mark.torch

@@ -120,6 +120,7 @@ def test_parameters_of_qwen_s_text_model_are_those_of_the_class() -> None:
 
     model = read({**QWEN, "dtype": "bfloat16"})
     assert model.parameters == built_parameters(QWEN) == 176_943_899_520
+    assert model.ngram_parameters == 51_200_245_760
     without = read({**QWEN, "dtype": "bfloat16", "ple_layer_ids": None})
     assert (
         without.parameters

@@ -13,6 +13,7 @@ from conftest import DATA
 from kvcalc.errors import KvcalcError
 from kvcalc.importers import import_config
 from kvcalc.importers.config_json.parameters.anatomies import ANATOMIES
+from kvcalc.model.apart import expert_parameters
 from kvcalc.model.model import Model
 
 TEXT_ALONE = {
@@ -140,6 +141,7 @@ def test_deepseek_v4_1_is_counted_with_its_tables_of_n_grams() -> None:
     model = imported(CONFIGS["deepseek-ai/DeepSeek-V4.1-Flash"]["text_config"] | {"tie_word_embeddings": False})
     assert model.parameters == total == 748_494_669_424
     assert model.active_parameters == total - tables - 40 * 378 * 3 * hidden * inner
+    assert (model.ngram_parameters, expert_parameters(model)) == (tables, 40 * 384 * 3 * hidden * inner)
 
 
 def test_places_of_n_grams_that_lack_a_table_are_refused() -> None:

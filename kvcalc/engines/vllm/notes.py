@@ -9,7 +9,7 @@ from kvcalc.engines.vllm.model_types import type_notes
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.engines.vllm.turboquant import reserved_bytes
 from kvcalc.formats.turboquant import TURBOQUANT
-from kvcalc.mechanisms import Compressed, ShortConv
+from kvcalc.mechanisms import Compressed
 from kvcalc.note import Note, note, register
 from kvcalc.units import format_size
 
@@ -22,7 +22,6 @@ register(
     {
         "draft-not-counted": "tokens are drafted by a model that is not counted",
         "compressed-attention-memory": "what compressed attention takes beside its cache is not counted",
-        "tables-counted-as-weights": "tables of n-grams that vLLM has in host memory are counted as weights on cards",
         "turboquant-memory": "what TurboQuant's kernels take beside the memory that is measured is not counted",
     }
 )
@@ -40,16 +39,6 @@ def notes(layout: VllmLayout) -> Iterator[Note]:
             "compressed-attention-memory",
             "what compressed attention and its indexers take in a step beside the cache is not counted, so the "
             "memory for the cache is less than it says: give --cache-memory as the server prints it",
-        )
-    told = any(part.ngrams for part in layout.setup.model.weights)
-    if not told and any(
-        isinstance(each.attention, ShortConv) and each.attention.whole for each in layout.setup.model.layout.kinds
-    ):
-        yield note(
-            "tables-counted-as-weights",
-            "the model's file does not tell its tables of n-grams from its other parameters: vLLM has them in host "
-            "memory (vllm/config/engram.py, cpu_offload), and here they are counted as weights on cards; --parameters "
-            "counts the others alone",
         )
     if layout.cache_format.name in TURBOQUANT:
         yield _turboquant_note(layout)

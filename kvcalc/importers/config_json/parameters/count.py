@@ -81,8 +81,17 @@ def count_parameters(config: Config, layers: Sequence[ImportedLayer], above: Abo
     more = _MORE.get(config.model_type)
     total += 0 if more is None else more(config, anatomy, layers)
     total += norms * hidden * (2 if anatomy.norm_bias else 1) + _ends(config, anatomy, above, tied=tied)
-    looked_up = _LOOKED_UP.get(config.model_type)
-    return Counted(total, total - feed_forward.idle - (looked_up(config) if looked_up else 0))
+    return Counted(total, total - feed_forward.idle - ngram_parameters(config))
+
+
+def ngram_parameters(config: Config) -> int:
+    """Tables of n-grams beside the embedding: a token passes through a few rows, which do not count as active.
+
+    Raises:
+        KvcalcError: a size is none.
+    """
+    tables = _TABLES_OF_NGRAMS.get(config.model_type)
+    return 0 if tables is None else tables(config)
 
 
 _FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], FeedForward | None]] = {
@@ -105,11 +114,11 @@ _MORE: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], int]] =
 }
 """Families with parts that no other has."""
 
-_LOOKED_UP: Mapping[str, Callable[[Config], int]] = {
+_TABLES_OF_NGRAMS: Mapping[str, Callable[[Config], int]] = {
     "deepseek_v41_text": ngram_tables,
     "qwen4_exp_text": hashed_tables,
 }
-"""Of those parts, tables beside the embedding: a token passes through a few rows, which do not count as active."""
+"""Of those parts, tables of n-grams."""
 
 
 def _counted_here(config: Config, anatomy: Anatomy) -> bool:
