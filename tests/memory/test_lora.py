@@ -179,7 +179,7 @@ def test_adapters_replace_the_hint_that_they_are_not_counted() -> None:
 
     assert hint() == ["LoRA adapters (--lora RANK) and draft models (--draft MODEL)"]
     assert hint(lora=16) == ["draft models (--draft MODEL)"]
-    graphs = "CUDA graphs with LoRA adapters, of which a server has as many as without"
+    graphs = "CUDA graphs with LoRA adapters (as many again)"
     assert hint(lora=16, engine="vllm") == [f"{graphs} and draft models (--draft MODEL)"]
     assert hint(lora=16, draft="llama-3.2-1b") == []
     beside = ["LoRA adapters of routed experts and LoRA adapters of layers with states"]

@@ -52,7 +52,7 @@ class Vllm(Engine):
     block_option: ClassVar[str | None] = "block-size"
     drafts: ClassVar[bool] = True
     drafting_option: ClassVar[str | None] = "num-speculative-tokens"
-    adapters_left_out: ClassVar[str | None] = "CUDA graphs with LoRA adapters, of which a server has as many as without"
+    adapters_left_out: ClassVar[str | None] = "CUDA graphs with LoRA adapters (as many again)"
     """cudagraph_specialize_lora of vllm/config/compilation.py; vllm/v1/cudagraph_dispatcher.py, _get_lora_cases."""
 
     def default_utilization(self, gpu: Gpu) -> Fraction:  # noqa: ARG002  # the same on every card
