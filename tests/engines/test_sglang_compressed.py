@@ -35,32 +35,34 @@ COMPUTED = [
     (("0.5.23",), SHARING, 60, 64, 8192, False, 38_519_040, 65_792),
 ]
 """Of the class in each wheel, run with the server's arguments put in its place (tests/live/sglang_compressed.py)."""
-ON_BLACKWELL = [
-    (("0.5.23",), FLASH, 40, 256, 8192, True, 6_245_120, 606_464),
-    (("0.5.23",), FLASH, 12, 8, 4096, True, 3_341_312, 26_880),
-    (("0.5.23",), FLASH, 60, 64, 8192, False, 17_234_432, 65_792),
-    (("0.5.23",), PRO, 40, 256, 8192, True, 2_606_080, 606_464),
-    (("0.5.23",), PRO, 12, 8, 4096, True, 2_255_104, 26_880),
-    (("0.5.23",), PRO, 60, 64, 8192, False, 11_795_968, 65_792),
+ALONE_ON_BLACKWELL = [
     (("0.5.23",), SHARING, 40, 256, 8192, True, 33_858_816, 606_464),
     (("0.5.23",), SHARING, 12, 8, 4096, True, 13_838_592, 26_880),
     (("0.5.23",), SHARING, 60, 64, 8192, False, 70_823_424, 65_792),
 ]
-"""The same with a card of compute capability 10."""
-CASES = [("h200", *each) for each in COMPUTED] + [("b200", *each) for each in ON_BLACKWELL + COMPUTED[:1]]
+"""The same with a card of compute capability 10 and flashmla_mega, which a rank with all heads has there by default."""
+CASES = [
+    *((gpu, 8, *each) for each in COMPUTED for gpu in ("h200", "b200")),
+    *(("b200", 1, *each) for each in ALONE_ON_BLACKWELL),
+    ("h200", 1, *COMPUTED[-1]),
+    ("b200", 1, *COMPUTED[6]),
+]
 
 
-def layout(model: str, version: str, *, gpu: str = "h200", **options: str) -> SglangLayout:
+def layout(model: str, version: str, gpu: str = "h200", tp: int = 8, **options: str) -> SglangLayout:
     named = {"mem-fraction-static": "0.9", **{name.replace("_", "-"): value for name, value in options.items()}}
-    asked = kvcalc.make_scenario(model, engine=f"sglang@{version}", gpu=gpu, tp=8, engine_option=named)
-    settled = Ranks(asked).settled(kvcalc.Deployment(tp=8))
+    asked = kvcalc.make_scenario(model, engine=f"sglang@{version}", gpu=gpu, tp=tp, engine_option=named)
+    settled = Ranks(asked).settled(kvcalc.Deployment(tp=tp))
     assert isinstance(settled, SglangLayout)
     return settled
 
 
-@pytest.mark.parametrize(("gpu", "versions", "model", "gib", "requests", "chunk", "radix", "tokens", "windows"), CASES)
+@pytest.mark.parametrize(
+    ("gpu", "tp", "versions", "model", "gib", "requests", "chunk", "radix", "tokens", "windows"), CASES
+)
 def test_pools_are_as_computed(  # a record
     gpu: str,
+    tp: int,
     versions: tuple[str, ...],
     model: str,
     gib: int,
@@ -74,7 +76,7 @@ def test_pools_are_as_computed(  # a record
     if not radix:
         given["disable_radix_cache"] = "true"
     for version in versions:
-        settled = layout(model, version, gpu=gpu, **given)
+        settled = layout(model, version, gpu, tp, **given)
         sizes = settled.pools_of(settled.stages[0]).sizes(gib * GIB)
         assert (sizes.tokens, sizes.window_tokens) == (tokens, windows)
 
@@ -94,7 +96,7 @@ def test_tokens_are_those_that_servers_printed(
     model: str, page: int, share: str | None, token: str, gib: float, requests: int, tokens: int, windows: int
 ) -> None:
     given = {} if share is None else {"swa_full_tokens_ratio": share}
-    settled = layout(model, "0.5.15", max_running_requests=str(requests), **given)
+    settled = layout(model, "0.5.15", "h200", 8, max_running_requests=str(requests), **given)
     pools = settled.pools_of(settled.stages[0])._replace(page=page)
     assert f"{float(pools.cell):.2f}" == token
     least, most = (pools.sizes(round((gib + each) * GIB)) for each in (-0.005, 0.005))
@@ -104,8 +106,16 @@ def test_tokens_are_those_that_servers_printed(
 
 def test_a_token_of_v41_on_blackwell_is_as_published() -> None:
     """https://arxiv.org/abs/2609.19969: 890 bytes."""
-    settled = layout(SHARING, "0.5.23", gpu="b200")
+    settled = layout(SHARING, "0.5.23", gpu="b200", tp=1)
     assert settled.pools_of(settled.stages[0]).cell == 890
+
+
+def test_replicas_of_one_rank_have_the_layout_of_their_own() -> None:
+    """A rank has all heads in each of 8 replicas that share the experts, as it has not with tp 8."""
+    asked: dict[str, Any] = {"engine": "sglang@0.5.23", "gpu": "b200", "context": 20_000, "batch": 8}
+    shared = kvcalc.estimate(SHARING, tp=1, dp=8, dp_attention=True, ep=8, **asked)
+    assert shared.cache.bytes_per_token == 890
+    assert kvcalc.estimate(SHARING, tp=8, **asked).cache.bytes_per_token > 1600
 
 
 def test_a_token_of_v41_is_priced_as_a_server_printed() -> None:
@@ -158,7 +168,6 @@ def test_a_share_of_windows_that_is_given_is_taken() -> None:
     [
         (FLASH, {"engine": "sglang@0.5.14"}, "from 0.5.15 on; --engine sglang@0.5.15"),
         (FLASH, {"gpu": "mi300x"}, "compressed attention on mi300x"),
-        (FLASH, {"gpu": "b200", "engine": "sglang@0.5.22"}, "compressed attention on b200"),
         (FLASH, {"gpu": "rtxpro6000-bw"}, "compressed attention on rtxpro6000"),
         (FLASH, {"gpu": "rtxpro6000-bw", "engine": "sglang@0.5.18"}, "compressed attention on rtxpro6000"),
         (FLASH, {"cache_dtype": "bf16"}, "keeps DeepSeek-V4's entries in fp8"),

@@ -1,8 +1,8 @@
 """SGLang's own pools of compressed attention: DSV4PoolConfigurator of a wheel, without its imports and without a card.
 
-`pip download --no-deps sglang==0.5.23`, unzip it, then `python tests/live/sglang_compressed.py FOLDER [9 or 10]`: for
-each model, memory in GiB, requests, tokens of a chunk and whether there is a radix cache, the bytes of a token, and the
-tokens of the full pool and of that of windows.
+`pip download --no-deps sglang==0.5.23`, unzip it, then `python tests/live/sglang_compressed.py FOLDER [9 or 10
+[flashmla_mega]]`: for each model, memory in GiB, requests, tokens of a chunk and whether there is a radix cache, the
+bytes of a token, and the tokens of the full pool and of that of windows. The environment is the default one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def put(name: str, values: dict[str, Any]) -> None:
     sys.modules[name] = module
 
 
-def scope_of(wheel: Path, card: int, schedule: Given) -> dict[str, Any]:
+def scope_of(wheel: Path, card: int, backend: str, schedule: Given) -> dict[str, Any]:
     """The names that the configurator sees."""
 
     def env(value: object) -> Given:
@@ -103,7 +103,7 @@ def scope_of(wheel: Path, card: int, schedule: Given) -> dict[str, Any]:
             SGLANG_DSV4_COMPRESS_STATE_DTYPE=env("float32"),
             SGLANG_OPT_USE_ONLINE_COMPRESS=env(value=False),
             SGLANG_SWA_EVICTION_INTERVAL=env(128),
-            SGLANG_DSV4_KV_LAYOUT=env("auto"),
+            SGLANG_DSV4_KV_LAYOUT=env("v4"),
             SGLANG_DSV4_COMPRESSED_KV_LAYOUT=env("auto"),
         ),
         "ceil_div": lambda number, by: -(-number // by),
@@ -113,7 +113,7 @@ def scope_of(wheel: Path, card: int, schedule: Given) -> dict[str, Any]:
             version=Given(cuda="13"),
             float32=Given(itemsize=4),
         ),
-        "get_exec": lambda: Given(kernel=Given(dsv4_attn_backend="flashmla"), features=nothing),
+        "get_exec": lambda: Given(kernel=Given(dsv4_attn_backend=backend), features=nothing),
         "get_spec": lambda: nothing,
         "max_speculative_num_draft_tokens": lambda: None,
         "flashmla_supports_v41_kv_layouts": lambda: False,
@@ -135,7 +135,9 @@ def scope_of(wheel: Path, card: int, schedule: Given) -> dict[str, Any]:
     return own
 
 
-def pools(wheel: Path, card: int, model: str, asked: tuple[int, int, int, bool]) -> tuple[float, int, int]:
+def pools(
+    wheel: Path, card: int, model: str, asked: tuple[int, int, int, bool], backend: str = "flashmla"
+) -> tuple[float, int, int]:
     """Bytes of a token, and tokens of the full pool and of that of windows."""
     gib, requests, chunk, radix_cache = asked
     layers = [layer[0].attention for layer in kvcalc.load_model(model).layout.layers]
@@ -173,13 +175,13 @@ def pools(wheel: Path, card: int, model: str, asked: tuple[int, int, int, bool])
         server_args=schedule,
         ps=Given(pp_size=1, attn_dp_size=1),
     )
-    configurator = scope_of(wheel, card, schedule)["DSV4PoolConfigurator"](server)
+    configurator = scope_of(wheel, card, backend, schedule)["DSV4PoolConfigurator"](server)
     sizes = configurator.calculate_pool_sizes(gib * 2**30, 256)
     return configurator.bytes_per_full_token, sizes.full_max_total_num_tokens, sizes.swa_max_total_num_tokens
 
 
 if __name__ == "__main__":
-    folder, major = Path(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else 9
+    folder, major, kernel = Path(sys.argv[1]), int((sys.argv[2:] or ["9"])[0]), (sys.argv[3:] or ["flashmla"])[0]
     for each in MODELS:
         for wanted in ASKED:
-            sys.stdout.write(" ".join(map(str, (each, *wanted, *pools(folder, major, each, wanted)))) + "\n")
+            sys.stdout.write(" ".join(map(str, (each, *wanted, *pools(folder, major, each, wanted, kernel)))) + "\n")

@@ -216,6 +216,8 @@ REFUSED = [
     ("sglang serve --model-path Qwen/Qwen3-8B --enable-encoder-swa-bounded-replay", "changes memory"),
     ("sglang serve --model-path Qwen/Qwen3-8B --dsv4-attn-backend trtllm", "changes memory"),
     ("sglang serve --model-path Qwen/Qwen3-8B --swa-prefix-tails 100", "changes memory"),
+    ("SGLANG_DSV4_KV_LAYOUT=v41 sglang serve --model-path Qwen/Qwen3-8B", "SGLANG_DSV4_KV_LAYOUT changes memory"),
+    ("SGLANG_ENABLE_DSV41_ENGRAM_HOST_TABLE=1 sglang serve --model-path Qwen/Qwen3-8B", "HOST_TABLE changes memory"),
     ('vllm serve Qwen/Qwen3-8B -ac \'{"indexer_kv_dtype": "mxfp4"}\'', "-ac: indexer_kv_dtype changes memory"),
     ("vllm serve Qwen/Qwen3-8B --attention-config.indexer_kv_dtype mxfp4", "indexer_kv_dtype changes memory"),
     ("vllm serve Qwen/Qwen3-8B --attention-config.hisparse_config.device_buffer_size 64", "changes memory"),

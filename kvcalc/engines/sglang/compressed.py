@@ -55,7 +55,9 @@ INDEX_PAGE = 64
 DS_MLA = "fp8_ds_mla"
 _HOPPER, _BLACKWELL = 9, 10
 OWN_LAYOUT: Version = (0, 5, 23)
-"""Blackwell has a layout of its own since then; in 0.5.21 and 0.5.22 if its kernels know it (select_dsv4_kv_layout)."""
+"""Since then DeepSeek-V4.1 on Blackwell has a layout of its own where ranks keep all heads: its kernel of attention is
+the default there (_default_dsv4_attention_backend of arg_groups/deepseek_v4_hook.py). Elsewhere SGLANG_DSV4_KV_LAYOUT
+is v4 by default (environ.py)."""
 
 
 def compresses(model: Model) -> bool:
@@ -90,13 +92,11 @@ def check_compressed(setup: Setup, version: Version) -> None:
         raise KvcalcError(
             "--engine: kvcalc follows compressed attention under sglang from 0.5.15 on; --engine sglang@0.5.15"
         )
-    major = _major(setup)
-    if major != _HOPPER and not (major == _BLACKWELL and not BY_REQUESTS <= version < OWN_LAYOUT):
+    if _major(setup) not in {_HOPPER, _BLACKWELL}:
         raise KvcalcError(
             f"--gpu: kvcalc does not follow how this sglang keeps compressed attention on {setup.gpu.name}, but on "
-            "NVIDIA's Hopper, and on its Blackwell data-centre cards before 0.5.21 and since 0.5.23 "
-            "(select_dsv4_kv_layout of sglang/srt/mem_cache/deepseek_v4_memory_pool.py); --engine exact counts what "
-            "is kept"
+            "NVIDIA's Hopper and its Blackwell data-centre cards (select_dsv4_kv_layout of "
+            "sglang/srt/mem_cache/deepseek_v4_memory_pool.py); --engine exact counts what is kept"
         )
     if setup.draft is not None:
         raise KvcalcError(
@@ -125,7 +125,7 @@ def _major(setup: Setup) -> int:
 
 
 def compressed_format(asked: CacheFormat, setup: Setup, version: Version) -> CacheFormat:
-    """Entries of 584 bytes, or of 528 and 288 on Blackwell, whatever is asked, with which no other format goes.
+    """Entries of 584 bytes, or of 528 and 288 (OWN_LAYOUT), whatever is asked, with which no other format goes.
 
     Raises:
         KvcalcError: another format.
@@ -138,15 +138,16 @@ def compressed_format(asked: CacheFormat, setup: Setup, version: Version) -> Cac
             "--cache-dtype: sglang keeps DeepSeek-V4's entries in fp8 with a rotary part in bf16 (fp8_ds_mla; "
             "sglang/srt/mem_cache/deepseek_v4_memory_pool.py); leave --cache-dtype out"
         )
-    blackwell, sharing = _major(setup) == _BLACKWELL and version >= OWN_LAYOUT, shares(setup.model)
+    sharing = shares(setup.model)
+    own = sharing and _major(setup) == _BLACKWELL and version >= OWN_LAYOUT and setup.deployment.tp == 1
     kept = {"kv": layout["kv"], "compressed_kv": layout["compressed_kv"]}
-    if blackwell:
-        kept = {"kv": "mxfp8", "compressed_kv": "nvfp4" if sharing else "mxfp8"}
+    if own:
+        kept = {"kv": "mxfp8", "compressed_kv": "nvfp4"}
     if sharing:
         kept["index_k"] = "mxfp4"
     formats = tuple((name, find_format(each, DS_MLA)) for name, each in kept.items())
     return asked._replace(
-        name="fp8" if blackwell else DS_MLA,
+        name="fp8" if own else DS_MLA,
         default=asked.computing,
         tensors=formats,
         state=find_format("fp32", "state"),

@@ -51,8 +51,10 @@ RULES = (
         "a pool of windows of 0.1 of the tokens (since 0.5.21 of max-running-requests, 256: (768 + 4 x 384 with a "
         "radix cache) each, two chunks and a page), with an entry of each layer and 8 states of ratio 4 per 128 "
         "tokens (256); entries and keys in groups of their ratio, V4.1's keys in 68 bytes; 128 states of ratio 128 and "
-        "2 of ratio 2 for each request that may run and two more",
-        f"{CONFIGURATOR}, DSV4PoolConfigurator",
+        "2 of ratio 2 for each request that may run and two more; an entry takes 584 bytes, of V4.1 since 0.5.23 on "
+        "Blackwell, where a rank has all heads, 528 in windows and 288 elsewhere",
+        f"{CONFIGURATOR}, DSV4PoolConfigurator; sglang/srt/arg_groups/deepseek_v4_hook.py, "
+        "_default_dsv4_attention_backend",
     ),
     Rule(
         "tokens of the pool",

@@ -79,11 +79,27 @@ SGLANG = CommandLine(
             "dllm_algorithm": NOTHING,
             "modelopt_quant": NOTHING,
             "qsa_indexer_dtype": NOTHING,
-            "dsv4_attn_backend": (*NOTHING, "flashmla", "flashmla_mega"),
+            "dsv4_attn_backend": NOTHING,
+            "dsv4_kv_layout": ("", "v4"),
+            "dsv4_compressed_kv_layout": NOTHING,
+            "dsv4_compress_state_dtype": ("", "float32"),
+            "dsv41_engram_host_table": OFF,
+            "online_compress": OFF,
+            "post_capture_kv_sizing": OFF,
             "swa_prefix_tails": NOTHING,
             "offload_group_size": ("-1", *OFF),
             **dict.fromkeys(_MOVES_MEMORY, OFF),
             "disaggregation_mode": (*NOTHING, "null"),
+        }
+    ),
+    environment=MappingProxyType(
+        {
+            "SGLANG_DSV4_KV_LAYOUT": "dsv4_kv_layout",
+            "SGLANG_DSV4_COMPRESSED_KV_LAYOUT": "dsv4_compressed_kv_layout",
+            "SGLANG_DSV4_COMPRESS_STATE_DTYPE": "dsv4_compress_state_dtype",
+            "SGLANG_ENABLE_DSV41_ENGRAM_HOST_TABLE": "dsv41_engram_host_table",
+            "SGLANG_OPT_USE_ONLINE_COMPRESS": "online_compress",
+            "SGLANG_ENABLE_POST_CAPTURE_KV_SIZING": "post_capture_kv_sizing",
         }
     ),
     lists=frozenset({"lora_paths", "lora_target_modules", "cuda_graph_bs", "cuda_graph_bs_decode"}),
