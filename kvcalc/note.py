@@ -61,6 +61,7 @@ _CODES = {
     "encoder-context": "each sequence is taken to have an encoder's tokens",
     "weights-left-in-dtype": "what a format that is asked for the weights leaves in the model's dtype",
     "weights-of-a-mix": "bits of a file type of several formats are those of one model",
+    "mmproj-set-aside": "llama-server loads towers for images or sound, for which memory is set aside",
     "towers-apart": "llama.cpp has towers for images or sound in a file of their own, which is not counted",
     "weights-unknown": "the total and the number of GPUs need the weights",
     # the accelerator

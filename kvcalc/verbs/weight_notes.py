@@ -56,7 +56,7 @@ def weight_notes(scenario: Scenario) -> Iterator[Note]:
 
 def _of_towers(scenario: Scenario) -> Iterator[Note]:
     """What is loaded beside the file of a text model."""
-    apart = towers_apart(scenario)
+    apart = 0 if "mmproj" in dict(scenario.replacements.reserve) else towers_apart(scenario)
     if apart is None and whole_parts(scenario) is not None:
         told = "counted with the rest, since its size is not known; --weights SIZE gives the file's"
         yield note(

@@ -420,3 +420,28 @@ def test_parts_of_attention_that_move_no_cache_are_told() -> None:
         found = capacity_from_command(f"vllm serve Qwen/Qwen3-8B --max-model-len 8192 {part}")
         assert found.cache_memory_bytes == plain.cache_memory_bytes
         assert any(part.split()[0] in each.text for each in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("line", "set_aside"),
+    [
+        ("llama-server -hf ggml-org/gemma-3-27b-it-GGUF:Q4_K_M -c 8192", True),
+        ("ollama run gemma3:27b", True),
+        ("llama-server -hf ggml-org/gemma-3-27b-it-GGUF:Q4_K_M -c 8192 --no-mmproj", False),
+        ("llama-server -hf ggml-org/gemma-3-27b-it-GGUF:Q4_K_M -c 8192 --no-mmproj-offload", False),
+        ("llama-server -hf Qwen/Qwen3-8B-GGUF:Q8_0 -c 8192", False),
+    ],
+)
+def test_a_tower_that_llama_server_loads_unasked_is_set_aside(line: str, set_aside: bool) -> None:
+    found = capacity_from_command(line, gpu="rtx5090")
+    assert dict(found.scenario.replacements.reserve) == ({"mmproj": 846_120_672} if set_aside else {})
+    told = {each.code for each in found.notes} & {"mmproj-set-aside", "towers-apart"}
+    assert told == ({"mmproj-set-aside"} if set_aside else {"towers-apart"} if "gemma" in line else set())
+    named = capacity_from_command(line, gpu="rtx5090", reserve={"mmproj": 10**9})
+    assert dict(named.scenario.replacements.reserve) == {"mmproj": 10**9}
+
+
+def test_a_tower_of_a_file_that_is_named_is_set_aside() -> None:
+    line = "llama-server -m gemma-3-27b --mmproj mmproj-model-f16.gguf -c 8192"
+    found = capacity_from_command(line, gpu="rtx5090", weight_dtype="q4_k_m")
+    assert dict(found.scenario.replacements.reserve) == {"mmproj": 846_120_672}

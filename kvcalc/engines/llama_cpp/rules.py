@@ -74,6 +74,12 @@ RULES = (
         f"{FATTN}, ggml_cuda_get_best_fattn_kernel; {CONTEXT}",
     ),
     Rule(
+        "towers for images or sound",
+        "in a file of their own, which --mmproj or -hf loads, so not among the weights; Ollama's own engine has them "
+        "there, in 16 bits",
+        "convert_hf_to_gguf.py, --mmproj; common/arg.cpp, mmproj-auto",
+    ),
+    Rule(
         "layers on cards",
         "the last n-gpu-layers of the layers and the output head, which counts as one; token embeddings stay with the "
         "host, and a table that is the head too has a copy on the last card",

@@ -20,6 +20,7 @@ from kvcalc.units import MAX_BATCH, parse_count
 from kvcalc.verbs.from_command.beside import said_beside
 from kvcalc.verbs.from_command.blamed import blamed_on_the_line
 from kvcalc.verbs.from_command.llama_server import said_by_llama_server
+from kvcalc.verbs.from_command.mmproj import towers_loaded
 from kvcalc.verbs.from_command.ollama import as_ollama_has_it, completed
 from kvcalc.verbs.log_check.card_of_log import LoggedCard
 from kvcalc.verbs.log_check.model_of_log import model_of
@@ -82,6 +83,9 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     options = {**said, **given, "engine": _engine(command, given.get("engine"))}
     if own:
         options["engine_option"] = own
+    if not given.keys() & {"reserve", "weights"}:
+        reserved, of_towers = towers_loaded(command, found.model)
+        options, taken = ({**options, "reserve": reserved} if reserved else options), (*taken, *of_towers)
     return found.model, options, (*found.notes, *taken, *_notes(command, given))
 
 
