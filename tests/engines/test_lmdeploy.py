@@ -129,6 +129,7 @@ def test_the_pytorch_backend_reads_fewer_tokens_where_few_blocks_are_left(left: 
         ("deepseek-v3", {"engine_option": {"backend": "pytorch"}}, "latents of its pytorch backend"),
         ("deepseek-v3", {"engine_option": {"quant-policy": "8"}}, "quantised latents"),
         ("qwen3-30b-a3b", {"gpu": "mi300x"}, "NVIDIA"),
+        ("llama-3.1-8b", {"gpu": "p40"}, "Volta"),
         ("qwen3-30b-a3b", {"dp": 2, "dp_attention": True}, "--dp-attention"),
         ("qwen3-30b-a3b", {"tp": 8, "dcp": 2}, "--dcp"),
         ("qwen3-30b-a3b", {"pp": 2}, "--pp"),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LATENT_WIDTH = 576
 BYTES_OF_COMPUTING = 2
+OLDEST = (7, 0)
+CARDS = "src/turbomind/kernels/attention/arch.h"
 
 
 @noun
@@ -67,6 +69,10 @@ def _check_deployment(setup: Setup) -> None:
     vendor, deployment = setup.gpu.vendor, setup.deployment
     if vendor not in (None, "NVIDIA"):
         raise KvcalcError(f"--gpu: {setup.gpu.name}: kvcalc follows LMDeploy on cards of NVIDIA only")
+    if (setup.gpu.compute_capability or OLDEST) < OLDEST:
+        raise KvcalcError(
+            f"--gpu: LMDeploy runs on cards from Volta (sm70) on, and {setup.gpu.name} is older ({CARDS})"
+        )
     for name, given in (
         ("pp", deployment.pp > 1),
         ("dcp", deployment.dcp > 1),
