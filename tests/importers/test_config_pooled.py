@@ -94,6 +94,7 @@ def test_other_forms_of_its_file_are_the_same() -> None:
     assert read(qwen(layer_types=None)).layers == layers
     types = ["indexed_attention" if each == "full_attention" else each for each in QWEN["layer_types"]]
     assert read(qwen(layer_types=types)).layers == layers
+    assert read(qwen(ple_layer_ids=[2, 2])).ngram_parameters == read(qwen()).ngram_parameters == 51_200_245_760
     assert len(read(qwen(ple_layer_ids=None)).layout.kinds) == len(read(qwen()).layout.kinds) - 1
 
 
@@ -104,6 +105,8 @@ def test_other_forms_of_its_file_are_the_same() -> None:
         ({"indexer_compress_ratio": 5}, "does not divide indexer_budget 2048"),
         ({"ple_layer_ids": [4]}, "ple_layer_ids has layers without linear attention"),
         ({"ple_layer_ids": [49]}, "ple_layer_ids has layers without linear attention"),
+        ({"ple_embed_dim": 2500}, "ple_embed_dim is 2500, which does not divide over 16 heads of n-grams"),
+        ({"ngram_size": 1}, "ngram_size"),
         ({"num_key_value_heads": 1}, "num_key_value_heads is 1 or num_attention_heads"),
         ({"layer_types": ["sliding_attention"] * 48}, "layer_types has 'sliding_attention'"),
     ],

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from kvcalc.importers.imported_layer import ImportedLayer
 
 
+_MOST = 64
+"""Tokens of an n-gram, and heads of those of one length: so many primes are soon found."""
+
+
 def mixed_streams_and_ngrams(config: Config, _: Anatomy, layers: Sequence[ImportedLayer]) -> int:
     """Before attention, before the experts and at the end streams are mixed; all but the end give back to each."""
     streams, hidden = config.count("hc_count").value, config.count(*HIDDEN).value
@@ -30,23 +34,31 @@ def mixed_streams_and_ngrams(config: Config, _: Anatomy, layers: Sequence[Import
 
 
 def hashed_tables(config: Config) -> int:
-    """Tables of n-grams: each head's has as many rows as a prime of its own, and each layer's are padded together."""
+    """Tables of n-grams: each head's has as many rows as a prime of its own, and each layer's are padded together.
+
+    Raises:
+        KvcalcError: a row does not divide over the heads.
+    """
     places = _places(config)
     if not places:
         return 0
     heads, least = _heads(config), config.count("ngram_vocab_size_base", most=10**9).value
     whole = config.count("make_ngram_vocab_size_divisible_by").value
+    width = _width(config)
+    if width % heads:
+        raise config.refusal(f"ple_embed_dim is {width}, which does not divide over {heads} heads of n-grams")
     primes = _primes_from(least, heads * len(places))
     rows = sum(-(-sum(primes[heads * place : heads * (place + 1)]) // whole) * whole for place in range(len(places)))
-    return int(rows * (_width(config) // heads))
+    return int(rows * (width // heads))
 
 
 def _places(config: Config) -> list[int]:
-    return config.numbers("ple_layer_ids") if config.get("ple_layer_ids") else []
+    return sorted(set(config.numbers("ple_layer_ids"))) if config.get("ple_layer_ids") else []
 
 
 def _heads(config: Config) -> int:
-    return int((config.count("ngram_size").value - 1) * config.count("heads_per_ngram").value)
+    longest = config.count("ngram_size", least=2, most=_MOST).value
+    return int((longest - 1) * config.count("heads_per_ngram", most=_MOST).value)
 
 
 def _width(config: Config) -> int:
