@@ -1,7 +1,7 @@
 """The memory of a rank as TensorRT-LLM shares it out: the cache has a share of what a profiling run leaves free.
 
-tensorrt_llm/_torch/pyexecutor/_util.py, `_cal_max_memory`. What that run and the process take is not known of
-TensorRT-LLM itself: it is counted as other engines were seen to take.
+tensorrt_llm/_torch/pyexecutor/_util.py, `_cal_max_memory`. What that run and the process take is hardly known
+of TensorRT-LLM itself: it is counted as other engines were seen to take.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from kvcalc.engines.setup import Setup
 
 LOW, TYPICAL, HIGH = 22 * GIB // 100, 150 * GIB // 100, 738 * GIB // 100
-SEEN = "vLLM's start-up logs of text models, 0.22 to 7.38 GiB; none of TensorRT-LLM is known"
+SEEN = "vLLM's start-up logs of text models, 0.22 to 7.38 GiB; the one known of TensorRT-LLM has 0.85 (1.1)"
 CONTEXT = 74 * GIB // 100
-CONTEXT_SEEN = "SGLang's logs of 2026, 0.50 to 0.90 GiB before weights are loaded; none of TensorRT-LLM is known"
+CONTEXT_SEEN = "SGLang's logs of 2026, 0.50 to 0.90 GiB before weights are loaded; none of TensorRT-LLM tells it"
 COMMUNICATION = 20 * GIB // 100
-COMMUNICATION_SEEN = "SGLang's logs with four ranks, 0.20 to 0.28 GiB; none of TensorRT-LLM is known"
+COMMUNICATION_SEEN = "SGLang's logs with four ranks, 0.20 to 0.28 GiB; none of TensorRT-LLM with several is known"
 
 
 def budget_of(setup: Setup, share: Fraction, weights_bytes: int) -> Budget:
