@@ -91,6 +91,18 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
             "engine_option": {"cuda-graph-max-bs": "64"},
         },
     ),
+    (  # without --enable-expert-parallel each rank has a part of every expert
+        "vllm serve deepseek-ai/DeepSeek-V3 -tp 4 -dp 2 --max-model-len 4096 --max-num-seqs 64",
+        {
+            "engine": "vllm",
+            "tp": 4,
+            "dp": 2,
+            "dp_attention": True,
+            "context": 4096,
+            "batch": 128,
+            "engine_option": {"max-num-seqs": "64"},
+        },
+    ),
     (
         (
             "vllm serve deepseek-ai/DeepSeek-V3 -tp 4 -dp 2 --enable-expert-parallel --max-model-len 4096 "

@@ -346,6 +346,7 @@ def test_a_line_reads_back_to_its_server(data: st.DataObject) -> None:
                 {"pp": 3},
                 {"tp": 4, "ep": 4},
                 {"tp": 2, "dp": 2, "dp_attention": True, "ep": 4},
+                {"tp": 2, "dp": 2, "dp_attention": True},
             ]
         )
     )
@@ -389,6 +390,12 @@ BESIDE: list[tuple[str, str, dict[str, Any], str]] = [
     ),
     ("vllm", "llama-3.1-8b", {"lora": 12, "max_loras": 4}, "--enable-lora --max-lora-rank 16 --max-loras 4"),
     ("vllm", "qwen3-30b-a3b", {"lora": 8, "tp": 4, "ep": 4}, "--enable-lora --max-lora-rank 8"),
+    (
+        "vllm",
+        "qwen3-30b-a3b",
+        {"lora": 8, "tp": 2, "dp": 2, "dp_attention": True},
+        "--data-parallel-size 2 --max-model-len 4096 --enable-lora --max-lora-rank 8",
+    ),
     (
         "sglang",
         "deepseek-v3",

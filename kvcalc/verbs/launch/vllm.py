@@ -94,12 +94,6 @@ def _deployment(served: Served, line: Line) -> None:
             line.add(flag, size)
     if deployment.ep > 1:
         line.add("--enable-expert-parallel")
-    elif deployment.dp_attention:
-        ranks = deployment.expert_ranks
-        raise KvcalcError(
-            f"--emit: kvcalc reads vllm's replicas that share experts as whole experts on each of {ranks} ranks; give "
-            f"--ep {ranks}"
-        )
     spread = several_nodes(served)
     if spread is not None:
         if deployment.dp > 1:

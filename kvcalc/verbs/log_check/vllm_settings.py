@@ -140,14 +140,17 @@ def _formats(log: ServerLog) -> Iterator[tuple[str, str | None]]:
 
 
 def _experts(log: ServerLog, model: Model, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Of vLLM, which shares experts over all replicas (config/parallel.py): whole ones with enable_expert_parallel."""
+    """Of vLLM, which shares experts over all replicas: whole ones with enable_expert_parallel, else a part of each.
+
+    vllm/model_executor/layers/fused_moe/config.py, FusedMoEParallelConfig.make.
+    """
     tp, dp = (parse_count(str(said.get(name, 1)), f"--{name}", MAX_RANKS) for name in ("tp", "dp"))
     if not model.num_experts:
         return {}
     shared: dict[str, Any] = {"dp_attention": True} if dp > 1 else {}
-    if log.settings.get("--ep", "").lower() == "true" or dp > 1:
+    if log.settings.get("--ep", "").lower() == "true" and tp * dp > 1:
         shared["ep"] = tp * dp
-    return shared if shared.get("ep", 1) > 1 else {}
+    return shared
 
 
 def v0_options(version: str) -> dict[str, str]:
