@@ -425,6 +425,15 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
     assert [each.data for each in found.notes if each.code == "ollama-default"] == [{"weight_dtype": "q4_k_m"}]
 
 
+@pytest.mark.parametrize("flag", ["--attention-backend FLASHMLA_SPARSE", "--attention-config.backend FLASHMLA_SPARSE"])
+def test_a_backend_of_compressed_attention_is_refused(flag: str) -> None:
+    """On Blackwell DeepSeek-V4.1 has entries of 528 bytes with it, and of 288 where nobody says."""
+    line = "vllm serve deepseek-ai/DeepSeek-V4.1-Flash -tp 8 --max-model-len 65536"
+    with pytest.raises(KvcalcError, match=f"{flag.partition(' ')[0]} decides how vllm keeps compressed attention"):
+        capacity_from_command(f"{line} {flag}", gpu="b200")
+    capacity_from_command(line, gpu="b200")
+
+
 def test_parts_of_attention_that_move_no_cache_are_told() -> None:
     plain = capacity_from_command("vllm serve Qwen/Qwen3-8B --max-model-len 8192")
     parts = ('-ac \'{"backend": "FLASHINFER", "indexer_kv_dtype": "auto"}\'', "--attention-config.backend FLASHINFER")
