@@ -1,8 +1,8 @@
 """Weights that tensor-parallel ranks copy instead of dividing, as far as a model's dims tell them.
 
 A projection with fewer heads than there are ranks is on several ranks, one without heads on all of them: keys and
-values beyond num_kv_heads, latents, an indexer, routers, B and C of Mamba-2 beyond num_groups. Norms and biases are
-copied too; no dims tell how many there are.
+values beyond num_kv_heads, latents, an indexer, routers, what mixes residual streams, B and C of Mamba-2 beyond
+num_groups. Norms and biases are copied too; no dims tell how many there are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kvcalc.formats.weights import holds_words
 from kvcalc.mechanisms import Projection
 from kvcalc.memory.parts import Part, left_alone, states_copies
 from kvcalc.model.apart import expert_parameters
-from kvcalc.model.quantised import ROUTERS
+from kvcalc.model.quantised import ROUTERS, STREAMS
 from kvcalc.named_tuple import NamedTuple
 from kvcalc.term import Product
 
@@ -76,6 +76,8 @@ def _projections(model: Model, hidden_size: int, *, routers_apart: bool) -> Iter
     if model.num_experts and not model.weights and not routers_apart and expert_parameters(model):
         with_experts = model.num_layers - model.first_with_experts
         yield Projection(ROUTERS, model.num_experts, hidden_size), with_experts
+    if model.stream_parameters and not model.weights and not routers_apart:
+        yield Projection(STREAMS, model.stream_parameters, 1), 1
 
 
 def with_copies(scenario: Scenario, deployment: Deployment, parts: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -27,6 +27,7 @@ class Apart(NamedTuple):
 
     Attributes:
         beside: norms, biases and the like; 0 where they are not told apart from the matrices.
+        streams: what mixes residual streams.
         latents: down-projections to latents and an indexer's projections, which have no heads that ranks divide.
         matrices: of the layers without experts and routers, with what is not told apart from them.
     """
@@ -38,13 +39,14 @@ class Apart(NamedTuple):
     experts: int
     routers: int
     beside: int
+    streams: int
     latents: int
     matrices: int
 
     @property
     def of_layers(self) -> int:
         """All that is neither a table, a tower nor an expert."""
-        return self.routers + self.beside + self.latents + self.matrices
+        return self.routers + self.beside + self.streams + self.latents + self.matrices
 
 
 def told_apart(model: Model) -> Apart | None:
@@ -61,9 +63,11 @@ def told_apart(model: Model) -> Apart | None:
     if rest <= 0:
         return None
     beside, latents = _beside(model, hidden or 0, rest), _latents(model, hidden or 0)
-    if latents >= rest - beside:
+    streams = 0 if beside else model.stream_parameters or 0
+    matrices = rest - beside - streams - latents
+    if matrices <= 0:
         return None
-    return Apart(table, ngrams, towers or 0, head, experts or 0, routers, beside, latents, rest - beside - latents)
+    return Apart(table, ngrams, towers or 0, head, experts or 0, routers, beside, streams, latents, matrices)
 
 
 def expert_parameters(model: Model) -> int | None:

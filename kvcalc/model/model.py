@@ -89,6 +89,8 @@ class Model(Noun):
         tower_parameters: of those, what belongs to towers for images or sound, which text does not use.
         ngram_parameters: of those, tables of n-grams beside the embedding, of which a token looks up a few rows; where
             `weights` lists parts, it says which.
+        stream_parameters: of those, what mixes residual streams (hyper-connections), of which every rank has a copy;
+            likewise.
         weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
         mtp_parameters: of all of those, without copies of the model's embedding and output head.
@@ -129,6 +131,7 @@ class Model(Noun):
     parameters: Parameters | None = None
     tower_parameters: Annotated[int, Limits(ge=0, le=MAX_PARAMETERS)] | None = None
     ngram_parameters: Parameters | None = None
+    stream_parameters: Parameters | None = None
     active_parameters: Parameters | None = None
     weight_dtype: str | None = None
     weights: Annotated[tuple[WeightPart, ...], Limits(max_length=MAX_WEIGHT_PARTS)] = ()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BESIDE = "norms and biases"
 NGRAMS = "tables of n-grams"
 ROUTERS = "routers"
+STREAMS = "mixing of residual streams"
 LATENTS = "projections to latents"
 
 
@@ -109,6 +110,8 @@ def _parts(apart: Apart, stored: str, left: str) -> Iterator[WeightPart]:
         yield WeightPart(part=ROUTERS, parameters=apart.routers, format=left, split="stage")
     if apart.beside:
         yield WeightPart(part=BESIDE, parameters=apart.beside, format=left, split="stage")
+    if apart.streams:
+        yield WeightPart(part=STREAMS, parameters=apart.streams, format=left, split="stage")
     if apart.latents:
         yield WeightPart(part=LATENTS, parameters=apart.latents, format=stored, split="stage")
     yield WeightPart(part="layers", parameters=apart.matrices, format=stored, projections=True)

@@ -103,7 +103,7 @@ def test_tables_of_n_grams_are_in_host_memory(tmp_path: Path, tp: int) -> None:
         weights.append(found.memory.weights_bytes or 0)
         assert found.memory.weights_bytes == tp * (found.memory.per_rank.weights_bytes or 0)
         codes.append({each.code: dict(each.figures) for each in found.notes})
-    assert weights[0] - weights[1] == 2 * (2560 * 5 * 2560 + 7 * 10_240)
+    assert weights[0] - weights[1] == 2 * (tp * (2560 * 5 * 2560 + 3 * 10_240) + 4 * 10_240)
     assert codes[0]["weights-on-host"]["bytes"] == 2 * 51_200_245_760
     assert "weights-on-host" not in codes[1]
     assert "no-decode-bound" not in codes[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import Any
 
@@ -58,8 +59,8 @@ def _named(name: str, config: Any) -> Any:
     return found(config)
 
 
-def built_parameters(values: dict[str, Any]) -> int:
-    """Parameters of a model of this file, built without memory."""
+def built_parameters(values: dict[str, Any], only: str = "") -> int:
+    """Parameters of a model of this file, built without memory; only those of such names."""
     import torch  # noqa: PLC0415  # slow to import
     import transformers  # noqa: PLC0415  # only here
     from transformers.initialization import no_init_weights  # noqa: PLC0415  # only here
@@ -71,12 +72,12 @@ def built_parameters(values: dict[str, Any]) -> int:
         auto: Any = transformers.AutoModelForCausalLM
         model = auto.from_config(config) if name is None else _named(name, config)
         model.tie_weights()  # left out with the initial values
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = sum(each.numel() for name, each in model.named_parameters() if re.search(only, name))
     if model_type == "longcat_flash":  # whose class allocates matrices of experts without weights
         parameters -= (
             config.num_layers * config.zero_expert_num * 2 * config.expert_ffn_hidden_size * config.hidden_size
         )
-    has_no_head = model_type in TEXT_MODELS and not getattr(config, "tie_word_embeddings", False)
+    has_no_head = not only and model_type in TEXT_MODELS and not getattr(config, "tie_word_embeddings", False)
     return int(parameters + (config.vocab_size * config.hidden_size if has_no_head else 0))
 
 

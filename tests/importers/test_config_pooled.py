@@ -123,7 +123,9 @@ def test_parameters_of_qwen_s_text_model_are_those_of_the_class() -> None:
 
     model = read({**QWEN, "dtype": "bfloat16"})
     assert model.parameters == built_parameters(QWEN) == 176_943_899_520
-    assert model.ngram_parameters == 51_200_245_760
+    assert model.ngram_parameters == built_parameters(QWEN, "ngram_embedding") == 51_200_245_760
+    streams = built_parameters(QWEN, r"hyper_connection|ple\.(key|value)_proj|ple\.norm")
+    assert model.stream_parameters == streams == 673_423_360
     without = read({**QWEN, "dtype": "bfloat16", "ple_layer_ids": None})
     assert (
         without.parameters
@@ -138,3 +140,4 @@ def test_parameters_of_the_text_model_are_those_of_the_class() -> None:
 
     model = read({**GLM, "dtype": "bfloat16"})
     assert model.parameters == built_parameters({**GLM, "architectures": None}) == 313_326_799_870
+    assert model.stream_parameters == built_parameters(GLM, r"_hc\.|hyper_connection") == 35_391_870

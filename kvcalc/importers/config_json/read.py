@@ -13,7 +13,7 @@ from kvcalc.importers.config_json.checkpoint import Beside, checkpoint_of, keys_
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_formats import as_config
-from kvcalc.importers.config_json.parameters import count_parameters, ngram_parameters
+from kvcalc.importers.config_json.parameters import count_parameters, ngram_parameters, stream_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.quantised_weights import format_by_settings
 from kvcalc.importers.config_json.rotary import rotary_fields
@@ -78,7 +78,7 @@ def import_config(
         sizes.pop("tie_word_embeddings", None)  # it would mean that there is an output head
     described = {key: value for key, value in outer.items() if (assumed or {}).get(key, value) is not None}
     counted, beside = _counted(config, described, layers, above, tied)
-    sizes |= dict(_beside_layers(config, counted))
+    sizes |= dict(_beside_matrices(config, len(layers), counted))
     if "mtp_layers" in sizes:
         from kvcalc.importers.config_json.parameters.mtp import mtp_parameters  # noqa: PLC0415  # for start-up time
 
@@ -129,12 +129,14 @@ def _counted(
     return None, Beside(beside[0], of_text)
 
 
-def _beside_layers(config: Config, counted: Counted | None) -> Iterator[tuple[str, Sourced]]:
-    """Parameters that no layer has: of tables of n-grams where they are all that is counted, too."""
+def _beside_matrices(config: Config, layers: int, counted: Counted | None) -> Iterator[tuple[str, Sourced]]:
+    """Parameters that engines keep otherwise than matrices of layers."""
     if counted is not None and counted.towers:
         yield "tower_parameters", Sourced(counted.towers, "counted, tensor by tensor")
     if tables := ngram_parameters(config):
         yield "ngram_parameters", Sourced(tables, f"tables of n-grams, as {config.model_type} has them")
+    if counted is not None and (streams := stream_parameters(config, layers)):
+        yield "stream_parameters", Sourced(streams, "what mixes residual streams, tensor by tensor")
 
 
 def _by_settings(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kvcalc.importers.config_json.parameters.count import Counted, count_parameters, ngram_parameters
+from kvcalc.importers.config_json.parameters.count import Counted, count_parameters, ngram_parameters, stream_parameters
 
-__all__ = ["Counted", "count_parameters", "ngram_parameters"]
+__all__ = ["Counted", "count_parameters", "ngram_parameters", "stream_parameters"]

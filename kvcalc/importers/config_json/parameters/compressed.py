@@ -47,20 +47,17 @@ def _compressor(hidden: int, width: int, sizes: dict[str, int]) -> int:
     return 2 * hidden * vectors + sizes["compress_ratio"] * vectors + width
 
 
-def hyper_connections(config: Config, _: Anatomy, layers: Sequence[ImportedLayer]) -> int:
+def hyper_connections(config: Config, layers: int) -> int:
     """Of hc_mult residual streams: what mixes them before attention and before the experts, and at the end."""
     streams, hidden = config.count("hc_mult").value, config.count(*HIDDEN).value
-    return int(_mixing(streams, hidden, len(layers)) + streams * streams * hidden + streams + 1)
+    return averaged_connections(config, layers) + int(streams * streams * hidden + streams + 1)
 
 
-def averaged_connections(config: Config, _: Anatomy, layers: Sequence[ImportedLayer]) -> int:
-    """The same of streams whose mean is what the last layer gives (glm5_next)."""
-    return int(_mixing(config.count("hc_mult").value, config.count(*HIDDEN).value, len(layers)))
-
-
-def _mixing(streams: int, hidden: int, layers: int) -> int:
+def averaged_connections(config: Config, layers: int) -> int:
+    """The same of streams whose mean is what the last layer gives (glm5_next), as of DeepSeek-V4.1."""
+    streams, hidden = config.count("hc_mult").value, config.count(*HIDDEN).value
     mixed = (streams + 2) * streams
-    return 2 * layers * (mixed * streams * hidden + mixed + 3)
+    return int(2 * layers * (mixed * streams * hidden + mixed + 3))
 
 
 def streams_and_ngrams(config: Config, _: Anatomy, layers: Sequence[ImportedLayer]) -> int:
@@ -78,7 +75,7 @@ def streams_and_ngrams(config: Config, _: Anatomy, layers: Sequence[ImportedLaye
     places, tables = (len(config.numbers(f"engram_{each}")) for each in ("layer_ids", "num_embeddings"))
     if places != tables:
         raise config.refusal(f"engram_layer_ids has {places} layers, and engram_num_embeddings {tables} tables")
-    return int(_mixing(streams, hidden, len(layers)) + ngram_tables(config) + places * joined)
+    return averaged_connections(config, len(layers)) + ngram_tables(config) + int(places * joined)
 
 
 def ngram_tables(config: Config) -> int:

@@ -19,7 +19,7 @@ from kvcalc.importers.config_json.parameters.draft import draft_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters, longcat_feed_forward
 from kvcalc.importers.config_json.parameters.gemma import gemma3n_more, gemma4_feed_forward, gemma4_more
 from kvcalc.importers.config_json.parameters.nemotron import nemotron_h_feed_forward, nemotron_nas_feed_forward
-from kvcalc.importers.config_json.parameters.ngrams import hashed_tables, mixed_streams_and_ngrams
+from kvcalc.importers.config_json.parameters.ngrams import hashed_tables, mixed_streams, mixed_streams_and_ngrams
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
@@ -94,6 +94,16 @@ def ngram_parameters(config: Config) -> int:
     return 0 if tables is None else tables(config)
 
 
+def stream_parameters(config: Config, layers: int) -> int:
+    """What mixes residual streams, which ranks do not divide.
+
+    Raises:
+        KvcalcError: a size is none.
+    """
+    mixing = _STREAMS.get(config.model_type)
+    return 0 if mixing is None else mixing(config, layers)
+
+
 _FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], FeedForward | None]] = {
     "nemotron_h": nemotron_h_feed_forward,
     "nemotron-nas": nemotron_nas_feed_forward,
@@ -104,15 +114,23 @@ _FEED_FORWARDS: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]]
 """Families whose blocks differ from layer to layer, or stand beside experts."""
 
 _MORE: Mapping[str, Callable[[Config, Anatomy, Sequence[ImportedLayer]], int]] = {
-    "deepseek_v4": hyper_connections,
+    "deepseek_v4": lambda config, _, layers: hyper_connections(config, len(layers)),
     "deepseek_v41_text": streams_and_ngrams,
-    "glm5_next_text": averaged_connections,
+    "glm5_next_text": lambda config, _, layers: averaged_connections(config, len(layers)),
     "qwen4_exp_text": mixed_streams_and_ngrams,
     "gemma3n_text": gemma3n_more,
     "gemma4_text": gemma4_more,
     "gemma4_unified_text": gemma4_more,
 }
 """Families with parts that no other has."""
+
+_STREAMS: Mapping[str, Callable[[Config, int], int]] = {
+    "deepseek_v4": hyper_connections,
+    "deepseek_v41_text": averaged_connections,
+    "glm5_next_text": averaged_connections,
+    "qwen4_exp_text": mixed_streams,
+}
+"""Of those parts, what mixes residual streams."""
 
 _TABLES_OF_NGRAMS: Mapping[str, Callable[[Config], int]] = {
     "deepseek_v41_text": ngram_tables,
