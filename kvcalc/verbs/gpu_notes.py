@@ -39,7 +39,7 @@ def _as_sold(gpu: Gpu) -> Iterator[Note]:
     """Whose figure its memory is, where no software has told it; and which of its sizes is taken."""
     if gpu.memory_from == "vendor":
         seen = "programs see 1 to 7 % less on cards where both are known"
-        if gpu.host_link == "unified":  # torch in a public log of a Jetson AGX Thor with vLLM 0.10.2
+        if gpu.host_link == "unified":  # vLLM's start-up errors in public files
             seen = "the processor has its share of it, and programs on an AGX Thor were told 122.8 of 128 GiB"
         yield note(
             "gpu-memory-as-sold",

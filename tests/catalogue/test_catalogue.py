@@ -485,8 +485,8 @@ def test_memory_of_a_gpu_is_near_its_label(path: Path) -> None:
 
 
 def test_the_gpus() -> None:
-    assert len(GPU_FILES) == 55
-    assert len(gpu_names()) == len(set(gpu_names())) == 55 + len(table())
+    assert len(GPU_FILES) == 56
+    assert len(gpu_names()) == len(set(gpu_names())) == 56 + len(table())
     aliases = [alias for name in gpu_names() for alias in find_gpu(name).aliases]
     assert len(set(aliases)) == len(aliases)
     assert not set(aliases) & set(gpu_names())
@@ -553,7 +553,7 @@ def test_rates_are_the_peak(name: str, bf16: float, fp8: float) -> None:
 
 
 def test_what_a_processor_takes_of_memory_that_it_shares_is_said() -> None:
-    told = [str(each) for each in kvcalc.estimate("llama-3-8b", gpu="jetson-thor").notes]
+    told = [str(each) for each in kvcalc.estimate("llama-3-8b", gpu="jetson-t4000").notes]
     assert any("122.8 of 128 GiB" in each for each in told)
 
 

@@ -57,6 +57,8 @@ def layout(version: str, gpu: str, model: str, context: int, pp: int = 1, **opti
         ("0.11.0", "rtx3090", "offline", 8192, 256),  # _set_default_args of 0.11.0, LLM_CLASS
         ("0.31.0", "gb10", "server", 2048, 256),  # NVML tells no memory of it, which then counts as 0
         ("0.33.0", "gb10", "server", 2048, 256),  # is_gb10
+        ("0.10.2", "jetson-thor", "server", 2048, 256),  # stored file 33178493884 prints 2,048
+        ("0.33.0", "jetson-thor", "server", 8192, 1024),  # its memory is asked of torch then
     ],
 )
 def test_a_steps_tokens_and_sequences(version: str, gpu: str, usage: str, tokens: int, sequences: int) -> None:

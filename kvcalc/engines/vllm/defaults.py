@@ -73,7 +73,8 @@ HYBRIDS_SHARE_PREFIXES: Version = (0, 28)
 UTILIZATION_92: Version = (0, 20)
 """vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.0."""
 
-GB10 = (12, 1)
+GB10, THOR = (12, 1), (11, 0)
+TOLD_BY_TORCH: Version = (0, 33)
 NAMED_LARGE = ("h100", "h200", "gh200")
 
 MIN_TOKENS = 2048
@@ -139,11 +140,12 @@ def _sequences(version: Version, large: int) -> int:
 def _tier(version: Version, gpu: Gpu) -> int:
     """0 for small cards, 1 from 70 GiB, 2 from 160 GiB.
 
-    A GB10 does not tell its memory (vllm/platforms/cuda.py of 0.33, get_device_total_memory), which then counts as 0;
-    0.33, which finds it out in another way, excludes that card by its capability.
+    A GB10 and a Jetson Thor do not tell their memory (vllm/platforms/cuda.py of 0.33, get_device_total_memory), which
+    then counts as 0: a log of 0.10.2 on a Thor has 2,048 tokens. 0.33, which finds it out in another way, excludes the
+    GB10 by its capability.
     """
     memory = gpu.memory_bytes or 0
-    if gpu.compute_capability == GB10:
+    if gpu.compute_capability == GB10 or (gpu.compute_capability == THOR and version < TOLD_BY_TORCH):
         return 0
     if memory >= 160 * GIB and version >= LARGE_CARDS:
         return 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.engines.vllm.defaults import GB10
+from kvcalc.engines.vllm.defaults import GB10, THOR
 from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB
@@ -68,7 +68,7 @@ _UNIFIED = Seen(
     460,
     620,
     "memory shared with the host, whose processes count too: 2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left "
-    "in seven logs more (0.20 to 0.23): 2.9, 3.7, 4.6, 4.7, 4.9, 5.9, 6.2",
+    "in seven logs more (0.20 to 0.23): 2.9, 3.7, 4.6, 4.7, 4.9, 5.9, 6.2; 3.1 on a Jetson Thor (0.10.2)",
 )
 _STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
 _NVLINK = Seen(
@@ -177,7 +177,7 @@ def _non_torch(setup: Setup, settings: Settings) -> Seen:
     since, until = COUNTS_ALL_USED
     if since <= settings.version < until and deployment.tp == 1:
         return _ALL_USED
-    if gpu.compute_capability == GB10:
+    if gpu.compute_capability in {GB10, THOR}:
         return _UNIFIED
     if deployment.tp > 1:
         return _between_ranks(gpu)
