@@ -192,7 +192,10 @@ class GQA(KeysAndValues):
         found = KeysAndValues.projections(self, hidden_size)
         if self.index_head_dim is None:
             return found
-        return (*found, Projection("indexer's projections", self.index_head_dim, hidden_size))
+        keys = 1
+        if self.index_kpool is not None:  # its queries are on every rank too (vLLM 0.33, Qwen4ExpQSAQKVIndexerLinear)
+            keys += self.index_n_heads or 0
+        return (*found, Projection("indexer's projections", keys * self.index_head_dim, hidden_size))
 
     @property
     def has_parts(self) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from pooled_index_files import glm, qwen
 
 import kvcalc
+from kvcalc.memory import ranks_of
 
 ASKED: dict[str, Any] = {"engine": "vllm@0.33.0", "tp": 8, "context": 131_072}
 PLANNED = [
@@ -107,6 +108,36 @@ def test_tables_of_n_grams_are_in_host_memory(tmp_path: Path, tp: int) -> None:
     assert codes[0]["weights-on-host"]["bytes"] == 2 * 51_200_245_760
     assert "weights-on-host" not in codes[1]
     assert "no-decode-bound" not in codes[0]
+
+
+def weights_of_a_rank(path: Path, **options: Any) -> dict[str, int]:
+    scenario = kvcalc.make_scenario(str(path), **ASKED, gpu="h100-sxm", **options)
+    assert scenario.deployment is not None
+    held = ranks_of(scenario, scenario.deployment)[0].weights
+    assert held is not None
+    return {each.path: each.bytes for each in held.parts}
+
+
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [
+        (glm(), 2176),  # one buffer: 2048 + 3, to a multiple of 128
+        (qwen(), 12 * 2052),  # one for each layer: 2048 + 3, and how many there are
+    ],
+)
+def test_what_indexers_choose_has_a_buffer_for_a_step(tmp_path: Path, values: dict[str, Any], row: int) -> None:
+    """vllm/models/glm5next/common/model.py, get_sparse_topk_buffer_width; qwen4_exp/nvidia/qsa.py."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**values["text_config"], "dtype": "bfloat16"}), encoding="utf-8")
+    held = weights_of_a_rank(path, engine_option={"max-num-batched-tokens": "4096"})
+    assert held["tokens that indexers choose for a step"] == 4096 * row * 4
+
+
+def test_an_indexer_beside_heads_has_its_queries_on_every_rank(tmp_path: Path) -> None:
+    """Four of queries and one key in each of 12 layers (vllm/models/qwen4_exp/nvidia/qsa.py, index_size)."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**qwen()["text_config"], "dtype": "bfloat16"}), encoding="utf-8")
+    assert weights_of_a_rank(path)["indexer's projections"] == 12 * 5 * 128 * 2560 * 2
 
 
 def test_parameters_that_are_given_have_the_tables_among_them(tmp_path: Path) -> None:

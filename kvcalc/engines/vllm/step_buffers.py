@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.vllm.weights import TOWERS_ON_FIRST_STAGE
 from kvcalc.formats.by_name import find_format
-from kvcalc.mechanisms import MLA
+from kvcalc.mechanisms import GQA, MLA
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ PER_LAYER = "per-layer embeddings"
 PER_LAYER_ROWS = 262_144
 """vocab_size_per_layer_input of their config.json."""
 OF_GEMMA = "vllm/model_executor/models/gemma3n_mm.py and gemma4_mm.py, per_layer_embeddings"
+CHOSEN = "tokens that indexers choose for a step"
 TOP_K = "vllm/model_executor/models/deepseek_v2.py, topk_indices_buffer"
+TOP_K_OF_POOLED = "vllm/models/glm5next/common/model.py, get_sparse_topk_buffer_width"
+TILE = 128
+"""What such rows are a multiple of."""
+TOP_K_OF_HEADS = "vllm/models/qwen4_exp/nvidia/qsa.py, topk_indices_buffer"
 
 
 def step_buffers(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Product]:
@@ -42,7 +47,31 @@ def step_buffers(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Pro
     if rows and model.has_towers and stage.number == 0:
         width = Factor("num_layers_x_width", rows // PER_LAYER_ROWS, "element")
         yield Product("embeddings of a step for every layer", (tokens, width, element), OF_GEMMA)
-    latents = [layer.attention for layer in stage.kinds if isinstance(layer.attention, MLA)]
-    if chosen := max((each.index_topk or 0 for each in latents), default=0):
-        indices = (tokens, Factor("index_topk", chosen, "index"), Factor("int32", 4, "byte"))
-        yield Product("tokens that indexers choose for a step", indices, TOP_K)
+    yield from _chosen(stage, tokens)
+
+
+def _chosen(stage: Stage, tokens: Factor) -> Iterator[Product]:
+    """The tokens that indexers choose: latent layers share a buffer, layers of heads have one each.
+
+    Beside those of whole groups there is room for the group that is not full; of heads for how many there are, too.
+    """
+    latents = [
+        layer.attention for layer in stage.kinds if isinstance(layer.attention, MLA) and layer.attention.index_topk
+    ]
+    if latents:
+        row = Factor("index_topk", max(map(_row_of_latents, latents)), "choice")
+        source = TOP_K_OF_POOLED if any(each.index_kpool for each in latents) else TOP_K
+        yield Product(CHOSEN, (tokens, row, Factor("int32", 4, "byte")), source)
+    for layer, count in stage.kinds.items():
+        heads = layer.attention
+        if isinstance(heads, GQA) and heads.index_kpool is not None and heads.index_topk is not None:
+            row = Factor("index_topk_and_kpool", heads.index_topk + heads.index_kpool, "choice")
+            own = (Factor("layers", count, "layer"), tokens, row, Factor("int32", 4, "byte"))
+            yield Product(CHOSEN, own, TOP_K_OF_HEADS)
+
+
+def _row_of_latents(latent: MLA) -> int:
+    chosen = latent.index_topk or 0
+    if latent.index_kpool is None:
+        return chosen
+    return -(-(chosen + latent.index_kpool - 1) // TILE) * TILE
