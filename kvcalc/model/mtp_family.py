@@ -58,6 +58,10 @@ _STEP = Family(
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         **dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"), _QWEN),
+        **dict.fromkeys(
+            ("qwen4_exp", "qwen4_exp_text"),
+            _QWEN._replace(source="vLLM 0.33.0, vllm/models/qwen4_exp/nvidia/mtp.py: fc_embedding, fc_hidden"),
+        ),
         **dict.fromkeys(("mimo_v2_flash", "mimo_v2"), _MIMO),
         **dict.fromkeys(("step3p5", "step3p7"), _STEP),
         "exaone_moe": Family(

@@ -88,6 +88,15 @@ def test_qwen_is_heads_with_averaged_keys_beside_gated_delta_networks_and_n_gram
     assert (model.mtp_layers, model.num_experts, model.max_context) == (1, 512, 262_144)
 
 
+def test_what_drafts_of_qwen_mixes_streams_too() -> None:
+    """Each matrix as vLLM 0.33's vllm/models/qwen4_exp/nvidia/mtp.py has it, and norms."""
+    attention = 2560 * 24 * 512 + 2 * 2560 * 512 + 24 * 256 * 2560 + 2 * 256 + 2560 * 5 * 128 + 2 * 128
+    experts = 2560 * 512 + 513 * 3 * 2560 * 640 + 2560
+    down, end = 10_240 * (1 + 320 + 4) + 320 * 10_240, 10_240 * (1 + 320) + 320 * 10_240
+    joining = 2 * 2560 * 2560 + 2560 + 10_240
+    assert read(qwen()).mtp_parameters == attention + experts + 2 * down + end + joining == 2_607_150_848
+
+
 def test_other_forms_of_its_file_are_the_same() -> None:
     layers = read(qwen()).layers
     assert read({**QWEN, "dtype": "bfloat16"}).layers == layers

@@ -9,10 +9,11 @@ from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.parameters.anatomies import anatomy_of
 from kvcalc.importers.config_json.parameters.attention import attention_parameters
 from kvcalc.importers.config_json.parameters.feed_forward import feed_forward_parameters
+from kvcalc.importers.config_json.parameters.ngrams import streams_of_drafts
 from kvcalc.model.mtp_family import FAMILIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kvcalc.importers.config import Config
     from kvcalc.importers.imported_layer import ImportedLayer
@@ -43,11 +44,15 @@ def mtp_parameters(config: Config, layers: Sequence[ImportedLayer], number: int)
         return None
     hidden = int(config.count(*HIDDEN).value)
     one = attention + blocks.parameters // (with_experts or 1) + (anatomy.norms + NORMS) * hidden
-    return number * (one + 2 * hidden * hidden)
+    more = _MORE.get(config.model_type)
+    return number * (one + 2 * hidden * hidden + (0 if more is None else more(config)))
 
 
 def _keeps_every_token(layer: ImportedLayer) -> bool:
     return layer.window is None and layer.chunk is None and any(each.kind in _GROW for each in layer.blocks)
 
+
+_MORE: Mapping[str, Callable[[Config], int]] = {"qwen4_exp_text": streams_of_drafts}
+"""Families whose layers hold something beside."""
 
 _GROW = {"mha", "mqa", "gqa", "mla"}

@@ -29,16 +29,33 @@ def mixed_streams_and_ngrams(config: Config, _: Anatomy, layers: Sequence[Import
 
 
 def mixed_streams(config: Config, layers: int) -> int:
-    """Before attention, before the experts and at the end streams are mixed; all but the end give back to each.
+    """What mixes streams, and what puts n-grams into them.
 
-    What puts n-grams into them is whole on every rank too (vLLM 0.33.0, vllm/models/qwen4_exp/nvidia, disable_tp).
+    That is whole on every rank too (vLLM 0.33.0, vllm/models/qwen4_exp/nvidia, disable_tp).
     """
-    streams, hidden = config.count("hc_count").value, config.count(*HIDDEN).value
-    wide, rank = streams * hidden, config.count("hc_lowrank").value
-    mixing = wide + 2 * wide * rank
-    total = 2 * layers * (mixing + wide * streams) + mixing
+    wide, hidden = _wide(config), config.count(*HIDDEN).value
     joined = _width(config) * (wide + hidden) + 3 * wide
-    return int(total + len(_places(config)) * joined)
+    return _mixing(config, layers) + int(len(_places(config)) * joined)
+
+
+def streams_of_drafts(config: Config) -> int:
+    """Of a layer that predicts a further token, which mixes streams before and at its end, and norms all of them.
+
+    Source: vLLM 0.33.0, vllm/models/qwen4_exp/nvidia/mtp.py, Qwen4ExpMultiTokenPredictor. Of the three norms that other
+    families have, the hidden state's is as wide as the streams, and the output has none.
+    """
+    return _mixing(config, 1) + _wide(config) - 2 * int(config.count(*HIDDEN).value)
+
+
+def _mixing(config: Config, layers: int) -> int:
+    """Before attention, before the experts and at the end streams are mixed; all but the end give back to each."""
+    wide, rank = _wide(config), config.count("hc_lowrank").value
+    mixing = wide + 2 * wide * rank
+    return int(2 * layers * (mixing + wide * config.count("hc_count").value) + mixing)
+
+
+def _wide(config: Config) -> int:
+    return int(config.count("hc_count").value * config.count(*HIDDEN).value)
 
 
 def hashed_tables(config: Config) -> int:
