@@ -137,7 +137,7 @@ _HOME = {
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'kvcalc' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415  # for start-up time
+    from importlib import import_module
 
     value = getattr(import_module(f"kvcalc.{_HOME[name]}"), name)
     globals()[name] = value

@@ -90,8 +90,8 @@ def capacity(model: AnyModel | None = None, /, **options: Unpack[CapacityOptions
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
-    from kvcalc.scenario.cache_memory import beside_cache_memory  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.capacity import capacity as _capacity  # noqa: PLC0415  # likewise
+    from kvcalc.scenario.cache_memory import beside_cache_memory
+    from kvcalc.verbs.capacity import capacity as _capacity
 
     given = read_options(CapacityOptions, {"cache_memory": options.pop("cache_memory", None)})["cache_memory"]
     asked = scenario_of(model, options)
@@ -114,8 +114,8 @@ def capacity_from_log(
     Raises:
         KvcalcError: no known line in the log, a model that is not known, or anything that cannot be.
     """
-    from kvcalc.logs import read_log  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.log_check import check_log  # noqa: PLC0415  # likewise
+    from kvcalc.logs import read_log
+    from kvcalc.verbs.log_check import check_log
 
     said, cut = read_log(log)
     return check_log(said, model, options, cut=cut)
@@ -133,10 +133,10 @@ def capacity_from_command(command: str, /, **options: Unpack[CapacityOptions]) -
         KvcalcError: no known server is started, its model is not known, an option changes memory in a way that is not
             followed, or anything that cannot be.
     """
-    from kvcalc.logs.command import read_command  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.from_command import asked_by  # noqa: PLC0415  # likewise
-    from kvcalc.verbs.from_command.blamed import blamed_on_the_line  # noqa: PLC0415  # likewise
-    from kvcalc.verbs.from_command.fitted import fitted  # noqa: PLC0415  # likewise
+    from kvcalc.logs.command import read_command
+    from kvcalc.verbs.from_command import asked_by
+    from kvcalc.verbs.from_command.blamed import blamed_on_the_line
+    from kvcalc.verbs.from_command.fitted import fitted
 
     server = read_command(command)
     model, said, notes = asked_by(server, options)
@@ -161,8 +161,8 @@ def compare(models: AnyModel | Sequence[AnyModel] | None = None, /, **options: U
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
-    from kvcalc.scenario.alike import scenarios_alike  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.comparing import compare as _compare  # noqa: PLC0415  # likewise
+    from kvcalc.scenario.alike import scenarios_alike
+    from kvcalc.verbs.comparing import compare as _compare
 
     return _compare(scenarios_alike(models, options.pop("cache_dtype", None), options.pop("engine", None), options))
 
@@ -178,8 +178,8 @@ def plan(model: Model | str | Path | None = None, /, **options: Unpack[PlanOptio
     Raises:
         KvcalcError: anything that cannot be, with the option named.
     """
-    from kvcalc.scenario.plan_request import make_plan_request  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.plan import plan as _plan  # noqa: PLC0415  # likewise
+    from kvcalc.scenario.plan_request import make_plan_request
+    from kvcalc.verbs.plan import plan as _plan
 
     return _plan(*make_plan_request(model, options))
 
@@ -195,8 +195,8 @@ def demand(model: Model | str | Path | None = None, /, **options: Unpack[DemandO
     Raises:
         KvcalcError: a trace that cannot be read, or anything else that cannot be, with the option named.
     """
-    from kvcalc.scenario.demand_request import make_demand_request  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.demand.demand import demand as _demand  # noqa: PLC0415  # likewise
+    from kvcalc.scenario.demand_request import make_demand_request
+    from kvcalc.verbs.demand.demand import demand as _demand
 
     return _demand(*make_demand_request(model, options))
 
@@ -221,8 +221,8 @@ def sweep(
     Raises:
         KvcalcError: an axis, a file or any other option cannot be read; with `strict`, the first wrong scenario's.
     """
-    from kvcalc.verbs.sweeping.row import rows_of  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.sweeping.sweep import sweep as _sweep  # noqa: PLC0415  # likewise
+    from kvcalc.verbs.sweeping.row import rows_of
+    from kvcalc.verbs.sweeping.sweep import sweep as _sweep
 
     def rows(opened: ExitStack, asked: Sweep) -> Iterator[SweepRow]:
         done = 0
@@ -258,8 +258,8 @@ def plot(
     Raises:
         KvcalcError: anything that cannot be, with the option named, or a picture without a single value.
     """
-    from kvcalc.charts.picture import Picture  # noqa: PLC0415  # for start-up time
-    from kvcalc.verbs.plotting import plot as _plot  # noqa: PLC0415  # likewise
+    from kvcalc.charts.picture import Picture
+    from kvcalc.verbs.plotting import plot as _plot
 
     named = list(models) if isinstance(models, list | tuple) else [] if models is None else [models]
     return Picture(_plot(kind, named, options, unit))

@@ -78,7 +78,7 @@ SHORTEST_PART = 3
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean 'x' or 'y'?', or nothing where no known word is near or has this one in it."""
-    from difflib import get_close_matches  # noqa: PLC0415  # only where something went wrong
+    from difflib import get_close_matches  # only where something went wrong
 
     by_lower = {name.lower(): name for name in known}
     near = get_close_matches(word.lower(), by_lower, n=3, cutoff=0.65)

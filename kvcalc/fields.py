@@ -40,7 +40,7 @@ class Tagged:
         self.discriminator, self.tags = discriminator, tags
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema  # noqa: PLC0415  # only where a file is checked
+        from pydantic_core import core_schema  # only where a file is checked
 
         choices: dict[Any, CoreSchema] = {tag: handler.generate_schema(member) for tag, member in self.tags.items()}
         return core_schema.tagged_union_schema(choices, self.discriminator)

@@ -81,9 +81,9 @@ def varied(of: Callable[..., Any], options: Mapping[str, Any]) -> bool:
 
 def _loaded(model: Any, options: Mapping[str, Any]) -> Any:
     """A model that is named is looked for once: it may be a large file, a pipe, or a repository."""
-    from kvcalc.catalogue import find_model  # noqa: PLC0415  # for start-up time
-    from kvcalc.scenario.option import read_options  # noqa: PLC0415  # likewise
-    from kvcalc.scenario.options import Assumptions  # noqa: PLC0415  # likewise
+    from kvcalc.catalogue import find_model
+    from kvcalc.scenario.option import read_options
+    from kvcalc.scenario.options import Assumptions
 
     if not isinstance(model, str | Path):
         return model

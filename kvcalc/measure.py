@@ -48,7 +48,7 @@ def verify(
         CannotRunError: no torch, no such device, or no memory for the cache there.
         KvcalcError: anything that cannot be, with the option named.
     """
-    from kvcalc.verification import verify_scenario  # noqa: PLC0415  # for start-up time
+    from kvcalc.verification import verify_scenario
 
     asked, how = split_options(VerifiedOptions, options)
     read = read_options(Proof, how)
@@ -75,7 +75,7 @@ def bench(
         CannotRunError: no torch, no such device, no memory, or times that spread too far to mean anything.
         KvcalcError: anything that cannot be, with the option named.
     """
-    from kvcalc.speed import bench_scenario  # noqa: PLC0415  # for start-up time
+    from kvcalc.speed import bench_scenario
 
     asked, how = split_options(MeasuredOptions, options)
     scenario = scenario_of(model, {**exact_unless_asked(model), **asked})

@@ -131,7 +131,7 @@ class _Faces(Protocol):
 
 def _faces() -> _Faces:
     """The renderer, by its name: it builds on results, which know nothing of it until one is shown."""
-    from importlib import import_module  # noqa: PLC0415  # only where a result is shown
+    from importlib import import_module  # only where a result is shown
 
     return cast("_Faces", import_module("kvcalc.render.faces"))
 

@@ -90,7 +90,7 @@ def _settled(request: pytest.FixtureRequest) -> Iterator[None]:
         gc.freeze()
         yield
         return
-    from kvcalc.verification.host_memory import only_new_garbage  # noqa: PLC0415  # imports torch
+    from kvcalc.verification.host_memory import only_new_garbage  # imports torch
 
     _verified_once()
     _settle()

@@ -105,7 +105,7 @@ def experts(
 
 
 def _with(shape: Shape, *layers: Any, **metadata: Any) -> Shape:
-    from dataclasses import replace  # noqa: PLC0415  # of this function alone
+    from dataclasses import replace  # of this function alone
 
     model = replace(shape.model, layers=tuple(layers)) if layers else shape.model
     named = {name.replace("__", "."): value for name, value in metadata.items()}

@@ -63,8 +63,8 @@ QUESTIONS: dict[str, Callable[[], Result]] = {
 
 def measured() -> Result:
     """A measurement of two mechanisms whose every sample takes one second."""
-    from kvcalc.speed.run import run  # noqa: PLC0415  # torch
-    from kvcalc.verification.progress import silent  # noqa: PLC0415  # likewise
+    from kvcalc.speed.run import run  # torch
+    from kvcalc.verification.progress import silent
 
     asked = kvcalc.make_scenario(layers=2, heads=4, kv_heads=2, head_dim=16, batch=2, context=64)
     how: Any = {"mechanisms": ("gqa", "mla"), "device_name": "cpu", "samples": 20, "compiling": False, "offload": None}

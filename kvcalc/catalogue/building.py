@@ -57,7 +57,7 @@ def described(noun: type[T], document: Document) -> T:
     try:
         return built(noun, document.root)
     except Refused:
-        from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # pydantic, which is slow to import
+        from kvcalc.catalogue.validation import validated  # pydantic, which is slow to import
 
         return validated(noun, document)
 

@@ -28,7 +28,7 @@ def compact_values(path: Path, table: str = NAME) -> Any:
 
 def compact(configs: Path) -> str:
     """The text of the table of all values, made of the YAML files in a folder."""
-    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # only where it is written
+    from kvcalc.catalogue.yaml_reader import read_yaml  # only where it is written
 
     paths = (path for folder in FOLDERS for path in sorted((configs / folder).glob("*.yaml")))
     return "".join(line(path, read_yaml(path).root) for path in paths)

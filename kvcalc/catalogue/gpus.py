@@ -50,7 +50,7 @@ def find_gpu(text: str) -> Gpu:
 def _find_card(text: str) -> Gpu:
     name = text.lower()
     if name == AUTO:
-        from kvcalc.catalogue.detect import detected  # noqa: PLC0415  # for start-up time
+        from kvcalc.catalogue.detect import detected
 
         return detected(find_gpu)
     path = shipped.path_of(shipped.GPUS, name)
@@ -61,7 +61,7 @@ def _find_card(text: str) -> Gpu:
         return gpu
     if name in table():
         return table()[name]
-    from kvcalc.catalogue.gpu_words import by_words  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.gpu_words import by_words
 
     gpus = list(shipped_gpus())
     found = next((gpu for gpu in gpus if name in gpu.aliases), None) or by_words(text, gpus)

@@ -75,7 +75,7 @@ def _is_imported(path: Path) -> bool:
 
 def _begins_like_gguf(path: Path) -> bool:
     """Whether a file without a suffix is one of Ollama's blobs."""
-    from kvcalc.importers.paths import is_gguf  # noqa: PLC0415  # for start-up time
+    from kvcalc.importers.paths import is_gguf
 
     return is_gguf(path)
 
@@ -95,7 +95,7 @@ def _model_file(path: Path, shown: str) -> FoundModel:
             f"{shown}: only YAML model files, GGUF files, a config.json and folders that hold one can be read (kvcalc "
             f"models schema prints the format of model files, kvcalc models show llama-3-70b an example){hint}"
         )
-    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.yaml_reader import read_yaml
 
     document = read_yaml(path, shown)
     root, is_yaml = document.root, path.suffix.lower() in _YAML_SUFFIXES
@@ -105,12 +105,12 @@ def _model_file(path: Path, shown: str) -> FoundModel:
 
 
 def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any], is_model: Callable[[str], bool]) -> FoundModel:
-    from kvcalc.importers import import_path, is_gguf  # noqa: PLC0415  # for start-up time
+    from kvcalc.importers import import_path, is_gguf
 
     try:
         found = import_path(path, shown, assumed)
     except KvcalcError as error:
-        from kvcalc.catalogue.next_step import with_next_step  # noqa: PLC0415  # only where something went wrong
+        from kvcalc.catalogue.next_step import with_next_step  # only where something went wrong
 
         def attempt(more: Mapping[str, Any]) -> object:
             return import_path(path, shown, more)
@@ -122,7 +122,7 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any], is_model
 
 def _config_beside(path: Path, shown: str) -> str | None:
     """The config.json in a file's folder, as the user would name it; None where there is no other that can be read."""
-    from kvcalc.importers import import_path  # noqa: PLC0415  # for start-up time
+    from kvcalc.importers import import_path
 
     other = path.with_name(_CONFIG_FILE)
     if path.name == _CONFIG_FILE or not holds_model(other):

@@ -85,7 +85,7 @@ def meant_model(text: str) -> Model | None:
     Raises:
         KvcalcError: it may be several that keep different caches.
     """
-    from kvcalc.catalogue.by_name import by_name  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.by_name import by_name
 
     found = by_name(typed_name(text))
     return None if found is None else shipped.read_model(found.path)
@@ -93,8 +93,8 @@ def meant_model(text: str) -> Model | None:
 
 def _meant_model(text: str) -> FoundModel | None:
     """The catalogue's model that a name is meant for, with what it says of the weights."""
-    from kvcalc.catalogue.by_name import by_name  # noqa: PLC0415  # for start-up time
-    from kvcalc.catalogue.derived import derived  # noqa: PLC0415  # likewise
+    from kvcalc.catalogue.by_name import by_name
+    from kvcalc.catalogue.derived import derived
 
     found = by_name(typed_name(text))
     return None if found is None else derived(_shipped_model(found.path), found, text)
@@ -107,13 +107,13 @@ def _shipped_model(path: Path) -> FoundModel:
 def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
     if text and is_path(text, path):
         return model_at(path, text, assumed, _is_named)
-    from kvcalc.catalogue.no_such_model import no_such_model  # noqa: PLC0415  # only where something went wrong
+    from kvcalc.catalogue.no_such_model import no_such_model  # only where something went wrong
 
     raise KvcalcError(*no_such_model(text))
 
 
 def _hub_model(text: str, assumed: Mapping[str, Any]) -> FoundModel:
-    from kvcalc.importers.hub import import_hub  # noqa: PLC0415  # for start-up time, and it needs an extra
+    from kvcalc.importers.hub import import_hub  # for start-up time, and it needs an extra
 
     found = import_hub(text, assumed)
     engine = GGUF_ENGINE if ":" in text[len(HUB) :] else None

@@ -34,15 +34,15 @@ def pasted_model(text: str, shown: str, assumed: Mapping[str, Any] | None = None
         return _imported(text, shown, assumed or {})
     if assumed:
         raise KvcalcError(f"--assume: decides what a config.json does not say, and {shown} is none")
-    from kvcalc.catalogue.validation import validated  # noqa: PLC0415  # pydantic, which is slow to import
-    from kvcalc.catalogue.yaml_reader import parse_yaml  # noqa: PLC0415  # likewise
+    from kvcalc.catalogue.validation import validated  # pydantic, which is slow to import
+    from kvcalc.catalogue.yaml_reader import parse_yaml
 
     return FoundModel(validated(Model, parse_yaml(text, shown)), shown, None, written=text)
 
 
 def _imported(text: str, shown: str, assumed: Mapping[str, Any]) -> FoundModel:
-    from kvcalc.catalogue.next_step import with_next_step  # noqa: PLC0415  # for start-up time
-    from kvcalc.importers.config_json.read import import_config  # noqa: PLC0415  # likewise
+    from kvcalc.catalogue.next_step import with_next_step
+    from kvcalc.importers.config_json.read import import_config
 
     def read(more: Mapping[str, Any]) -> Any:
         return import_config(text, shown, "pasted-model", more)

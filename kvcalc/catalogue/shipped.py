@@ -35,7 +35,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 def read_shipped(path: Path) -> Document:
     """A file that ships, with the places of its values."""
-    from kvcalc.catalogue.yaml_reader import read_yaml  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.yaml_reader import read_yaml
 
     with own_files():
         return read_yaml(path)

@@ -39,7 +39,7 @@ class Picture(Noun):
 
     def to_html(self, width: int = 720, *, dark: bool = False) -> str:
         """As a page that needs no other file: the picture, and its values as a table."""
-        from kvcalc.charts.page import page  # noqa: PLC0415  # for start-up time
+        from kvcalc.charts.page import page
 
         return page(self.chart, width, dark=dark)
 
@@ -49,7 +49,7 @@ class Picture(Noun):
         Raises:
             CannotRunError: resvg-py is not there (python -m pip install 'resvg-py>=0.5').
         """
-        from kvcalc.charts.png import png  # noqa: PLC0415  # likewise
+        from kvcalc.charts.png import png
 
         return png(self.to_svg(width, dark=dark))
 

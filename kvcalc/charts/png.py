@@ -15,7 +15,7 @@ def refuse_missing() -> None:
         CannotRunError: resvg is not there.
     """
     try:
-        import resvg_py  # noqa: F401, PLC0415  # an extra
+        import resvg_py  # noqa: F401  # an extra
     except ImportError as error:
         raise CannotRunError(
             "--format: png needs resvg-py: python -m pip install 'resvg-py>=0.5'; svg needs nothing"
@@ -29,6 +29,6 @@ def png(svg: str) -> bytes:
         CannotRunError: resvg is not there.
     """
     refuse_missing()
-    import resvg_py  # noqa: PLC0415  # an extra
+    import resvg_py  # an extra
 
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=_ZOOM, sans_serif_family="DejaVu Sans"))

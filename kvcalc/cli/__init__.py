@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """The program `kvcalc`."""
-    from kvcalc.cli.streams import prepare  # noqa: PLC0415  # `import kvcalc.cli` needs nothing
+    from kvcalc.cli.streams import prepare  # `import kvcalc.cli` needs nothing
 
     prepare()
     arguments = sys.argv[1:]
     if arguments == ["--version"]:  # answered before anything else is imported
-        from kvcalc import __version__  # noqa: PLC0415  # only for this answer
+        from kvcalc import __version__  # only for this answer
 
         try:
             sys.stdout.write(f"kvcalc {__version__}\n")
@@ -26,16 +26,16 @@ def main() -> NoReturn:
             sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
             sys.exit(3)
         sys.exit(0)
-    import gc  # noqa: PLC0415  # as above
+    import gc
 
     gc.set_threshold(
         100_000
     )  # importing makes objects that stay: looking through them for garbage takes a tenth of a run
-    from kvcalc.cli.interrupt import STATUS, end_on_interrupt  # noqa: PLC0415  # as above
+    from kvcalc.cli.interrupt import STATUS, end_on_interrupt
 
     end_on_interrupt()
     try:
-        from kvcalc.cli.app import run  # noqa: PLC0415  # typer is needed from here on
+        from kvcalc.cli.app import run  # typer is needed from here on
 
         sys.exit(run(arguments))
     except KeyboardInterrupt:

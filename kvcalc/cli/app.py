@@ -102,7 +102,7 @@ def _app(command: str) -> typer.Typer:
 
 def _version(asked: bool) -> None:
     if asked:
-        from kvcalc import __version__  # noqa: PLC0415  # a cycle otherwise
+        from kvcalc import __version__  # a cycle otherwise
 
         typer.echo(f"kvcalc {__version__}")
         raise typer.Exit

@@ -56,8 +56,8 @@ def capacity_command(call: typer.Context, model: ModelArgument = None, **given: 
     asked = given_on_line(given, CapacityOptions)
     command = given["from_command"]
     if command is None and may_be_several(asked):
-        from kvcalc.cli.ladder import show_ladder, varied  # noqa: PLC0415  # for start-up time
-        from kvcalc.render.ladder import capacity_ladder_report  # noqa: PLC0415  # likewise
+        from kvcalc.cli.ladder import show_ladder, varied
+        from kvcalc.render.ladder import capacity_ladder_report
 
         if varied(capacity, asked):
             rows = show_ladder(capacity, capacity_ladder_report, model, asked, output, CapacityOptions)
@@ -86,7 +86,7 @@ def _holds_nothing(result: Capacity) -> bool:
 
 
 def _compare_with_log(model: str | None, given: Mapping[str, Any], output: Output, command: str) -> None:
-    from kvcalc.render.log_check import log_check_report  # noqa: PLC0415  # for start-up time
+    from kvcalc.render.log_check import log_check_report
 
     if given["emit"] is not None:
         raise KvcalcError("--emit: launches what is computed, and --from-log compares a server that ran; leave one out")

@@ -36,8 +36,8 @@ def compare_command(call: typer.Context, models: ModelsArgument = None, **given:
     """
     output = output_of(given)
     if may_be_several(asked := given_on_line(given, CompareOptions)):
-        from kvcalc.cli.ladder import show_ladder, varied  # noqa: PLC0415  # for start-up time
-        from kvcalc.render.ladder import compare_ladder_report  # noqa: PLC0415  # likewise
+        from kvcalc.cli.ladder import show_ladder, varied
+        from kvcalc.render.ladder import compare_ladder_report
 
         if varied(compare, asked):
             show_ladder(compare, compare_ladder_report, models or None, asked, output, CompareOptions)

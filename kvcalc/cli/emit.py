@@ -42,7 +42,7 @@ def emit(command: str, model: str | None, given: Mapping[str, Any], options: Map
     Raises:
         KvcalcError: an option that says how a result is printed, or no such server can be launched.
     """
-    from kvcalc.verbs.launch.of_verbs import launched  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.launch.of_verbs import launched
 
     for name in _OTHERWISE:
         if given.get(name):

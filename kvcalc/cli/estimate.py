@@ -58,7 +58,7 @@ _LOOKED_FOR = {"tp", "pp", "dp", "ep", "dcp", "dp_attention", "spill"}
 
 def same_in_plan() -> dict[str, Option]:
     """Options that mean the same to `kvcalc plan`, beside the deployment that it looks for."""
-    from kvcalc.scenario.options import PlanOptions  # noqa: PLC0415  # for start-up time
+    from kvcalc.scenario.options import PlanOptions
 
     own, plans = options_of(ScenarioOptions), options_of(PlanOptions)
     found = {name: option for name, option in own.items() if name in plans and name not in _LOOKED_FOR}
@@ -82,9 +82,9 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
         emit("estimate", model, given, asked)
         return
     if may_be_several(asked):
-        from kvcalc import estimate as estimate_each  # noqa: PLC0415  # for start-up time
-        from kvcalc.cli.ladder import refuse_unless, show_ladder, varied  # noqa: PLC0415  # likewise
-        from kvcalc.render.ladder import estimate_ladder_report  # noqa: PLC0415  # likewise
+        from kvcalc import estimate as estimate_each
+        from kvcalc.cli.ladder import refuse_unless, show_ladder, varied
+        from kvcalc.render.ladder import estimate_ladder_report
 
         if varied(estimate_each, asked):
             _refuse_measured(given)
@@ -103,7 +103,7 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
 
 
 def _with_measured(result: Estimate, model: str | None, file: str) -> Estimate:
-    from kvcalc.verbs.measured import measured_speed  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.measured import measured_speed
 
     return replace(result, measured=measured_speed(file, model, result))
 

@@ -32,8 +32,8 @@ def mcp_command(**given: Any) -> None:
     """A server of the Model Context Protocol on stdio: the other commands as tools for agents."""
     if getattr(sys.stdin, "buffer", None) is None or getattr(sys.stdout, "buffer", None) is None:
         raise CannotRunError("mcp: standard input and output are closed, on which a client asks and is answered")
-    from kvcalc.access import Access  # noqa: PLC0415  # for start-up time
-    from kvcalc.mcp.server import serve  # noqa: PLC0415  # likewise
+    from kvcalc.access import Access
+    from kvcalc.mcp.server import serve
 
     serve(Access(tuple(_real(folder) for folder in given["files"] or ()), hub=given["hub"]))
 

@@ -37,7 +37,7 @@ class Entry(TypedDict, total=False):
 
 
 def _outputs() -> Iterable[str]:
-    from kvcalc.schema import commands  # noqa: PLC0415  # every result, for completion only
+    from kvcalc.schema import commands  # every result, for completion only
 
     return (*commands(), "sweep")
 
@@ -104,8 +104,8 @@ def import_command(model: Annotated[str, argument(SOURCE)], **given: Any) -> Non
 @takes(OfOutput, Destination)
 def schema_command(**given: Any) -> None:
     """The JSON Schema of model files, for editors that check YAML; with --of, of what a command prints as JSON."""
-    from kvcalc.catalogue.validation import json_schema  # noqa: PLC0415  # pydantic, for this command only
-    from kvcalc.schema import output_schema  # noqa: PLC0415  # every result, likewise
+    from kvcalc.catalogue.validation import json_schema  # pydantic, for this command only
+    from kvcalc.schema import output_schema  # every result, likewise
 
     schema = json_schema(Model) if given["of"] is None else output_schema(given["of"])
     deliver(json_module.dumps(schema, indent=2) + "\n", given["output_file"])

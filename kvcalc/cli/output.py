@@ -29,7 +29,7 @@ def deliver(text: str, file: str | None) -> None:
         sys.stdout.write(_encodable(text, sys.stdout.encoding))
         sys.stdout.flush()
         return
-    from kvcalc.cli.destination import write_to  # noqa: PLC0415  # for start-up time
+    from kvcalc.cli.destination import write_to
 
     write_to(str(file), text)
 

@@ -81,7 +81,7 @@ def _completion(option: Option) -> Callable[..., list[str]] | None:
 
 def _engine_options(ctx: typer.Context, incomplete: str) -> list[str]:
     """KEY= of the engine that the line names; nothing where it names none or several."""
-    from kvcalc.engines import ENGINES  # noqa: PLC0415  # for start-up time
+    from kvcalc.engines import ENGINES
 
     given = ctx.params.get("engine")
     engine = ENGINES.get(str(given[-1] if isinstance(given, list) else given or "").partition("@")[0])

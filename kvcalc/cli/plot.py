@@ -70,16 +70,16 @@ def plot_command(kind: KindArgument, models: ModelsArgument = None, **given: Any
     if width is not None and width < _LEAST:
         raise KvcalcError(f"--width: must be at least {_LEAST}, not {width}")
     if how == "png":
-        from kvcalc.charts.png import refuse_missing  # noqa: PLC0415  # for start-up time
+        from kvcalc.charts.png import refuse_missing
 
         refuse_missing()
-    from kvcalc.api import plot  # noqa: PLC0415  # likewise
+    from kvcalc.api import plot
 
     picture = plot(kind, models or None, unit=given["unit"] or "GiB", **given_on_line(given, PlotOptions))
     if how == "text":
         deliver(_text(picture, file, width), file)
     elif how == "png":
-        from kvcalc.cli.destination import streamed  # noqa: PLC0415  # for start-up time
+        from kvcalc.cli.destination import streamed
 
         with streamed(str(file)) as stream:
             stream.write(picture.to_png(width or 720, dark=given["dark"]))
@@ -96,8 +96,8 @@ def _format(asked: str | None, file: str | None) -> str:
 
 
 def _text(picture: Any, file: str | None, width: int | None) -> str:
-    from kvcalc.cli.colour import width_of  # noqa: PLC0415  # for start-up time
-    from kvcalc.render.colour import has_colours  # noqa: PLC0415  # likewise
+    from kvcalc.cli.colour import width_of
+    from kvcalc.render.colour import has_colours
 
     if file is not None:
         return str(picture.to_text(width or _COLUMNS))

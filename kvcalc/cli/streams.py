@@ -34,7 +34,7 @@ def prepare() -> None:
 
 def end_as_filters_do() -> None:
     """End by the signal that a closed pipe sends."""
-    import signal  # noqa: PLC0415  # for start-up time
+    import signal
 
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -76,7 +76,7 @@ class _Remarks(io.FileIO):
 
 def _wait_for(stream: io.FileIO) -> None:
     """Until a pipe that does not block takes more."""
-    import select  # noqa: PLC0415  # hardly ever
+    import select  # hardly ever
 
     select.select([], [stream], [])
 

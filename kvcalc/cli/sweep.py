@@ -84,7 +84,7 @@ def _tell(rows: int, wrong: int) -> None:
 
 def _on_cluster(given: dict[str, Any], folder: str | None) -> None:
     """Rows that others make, as a folder of Parquet."""
-    from kvcalc.cluster.run import sweep_on_cluster  # noqa: PLC0415  # for clusters only
+    from kvcalc.cluster.run import sweep_on_cluster  # for clusters only
 
     if given["how"] not in (None, "parquet"):
         raise KvcalcError(f"--format: --scheduler makes a folder of parquet, and {given['how'][:40]} is asked for")
@@ -114,7 +114,7 @@ def _format(asked: str | None, file: str | None) -> str:
 def _checked(chunk: Chunk, how: str) -> Columns:
     if how != "parquet":
         return chunk.columns
-    from kvcalc.render.parquet import within_integers  # noqa: PLC0415  # for start-up time
+    from kvcalc.render.parquet import within_integers
 
     return within_integers(chunk.columns)
 
@@ -123,7 +123,7 @@ def _checked(chunk: Chunk, how: str) -> Columns:
 def _sink(how: str, file: str | None, columns: tuple[str, ...]) -> Iterator[_Sink]:
     """What writes rows in a format to stdout, or to a file that is there when all of them are."""
     if how == "parquet":
-        from kvcalc.render.parquet import parquet_rows, refuse_missing  # noqa: PLC0415  # for start-up time
+        from kvcalc.render.parquet import parquet_rows, refuse_missing
 
         refuse_missing()
     if file is None:
@@ -132,7 +132,7 @@ def _sink(how: str, file: str | None, columns: tuple[str, ...]) -> Iterator[_Sin
         yield sink
         sys.stdout.flush()
         return
-    from kvcalc.cli.destination import streamed  # noqa: PLC0415  # for start-up time
+    from kvcalc.cli.destination import streamed
 
     with streamed(file) as stream:
         if how == "parquet":
@@ -152,13 +152,13 @@ class _Lines:
 
     def begin(self) -> None:
         """The header, where there is one."""
-        from kvcalc.render.rows import csv_header  # noqa: PLC0415  # for start-up time
+        from kvcalc.render.rows import csv_header
 
         if self._csv:
             self._put(csv_header(self._columns))
 
     def write(self, columns: Columns) -> None:
-        from kvcalc.render.rows import csv_lines, json_lines  # noqa: PLC0415  # for start-up time
+        from kvcalc.render.rows import csv_lines, json_lines
 
         self._put((csv_lines if self._csv else json_lines)(columns, self._columns))
 

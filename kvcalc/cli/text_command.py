@@ -58,13 +58,13 @@ class TextGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if ctx.resilient_parsing or args[0] in self.commands or args[0].startswith("-"):
             return super().resolve_command(ctx, args)
-        from kvcalc.cli.unknown_command import unknown_command  # noqa: PLC0415  # only where it is wrong
+        from kvcalc.cli.unknown_command import unknown_command  # only where it is wrong
 
         raise unknown_command(ctx.command_path, args, self.commands)
 
 
 def _help(command: Any, context: Any) -> str:
-    from kvcalc.cli.help import help_of  # noqa: PLC0415  # for start-up time
+    from kvcalc.cli.help import help_of
 
     return help_of(command, context).removesuffix("\n")
 
@@ -106,7 +106,7 @@ def _quoted(value: str) -> str:
 
 def _refuse_destination(given: Mapping[str, Any]) -> None:
     """Refuse to write the result over the model that it is of, or where it cannot be written."""
-    from kvcalc.cli.destination import refuse_unwritable  # noqa: PLC0415  # for start-up time
+    from kvcalc.cli.destination import refuse_unwritable
 
     target = str(given["output_file"])
     models = (given.get("model"), given.get("source"), *(given.get("models") or ()))

@@ -31,7 +31,7 @@ def unknown_command(path: str, words: Sequence[str], known: Iterable[str]) -> Kv
 
 
 def _is_model(word: str) -> bool:
-    from kvcalc.catalogue import named_model  # noqa: PLC0415  # only where it is asked
+    from kvcalc.catalogue import named_model  # only where it is asked
 
     with suppress(KvcalcError):
         if word.startswith("hf:") or word.endswith((".gguf", ".yaml", ".yml", ".json")) or named_model(word):

@@ -44,14 +44,14 @@ def web_command(**given: Any) -> None:
     """The calculator as a page in the browser, for this machine alone (127.0.0.1)."""
     export = given.get("export")
     if export is not None:
-        from kvcalc.cli.page_export import export_page  # noqa: PLC0415  # for start-up time
+        from kvcalc.cli.page_export import export_page
 
         export_page(export, given.get("pyodide"), single=bool(given.get("single")))
         return
     if given.get("single") or given.get("pyodide") is not None:
         raise KvcalcError(f"--{'single' if given['single'] else 'pyodide'}: add --export, and where to")
-    from kvcalc.scenario.option import read_options  # noqa: PLC0415  # for start-up time
-    from kvcalc.web.server import PageServer  # noqa: PLC0415  # likewise
+    from kvcalc.scenario.option import read_options
+    from kvcalc.web.server import PageServer
 
     with PageServer(read_options(Served, {"port": given.get("port")})["port"] or 0) as server:
         sys.stdout.write(f"{server.address} (Ctrl-C ends it)\n")
@@ -63,7 +63,7 @@ def web_command(**given: Any) -> None:
 
 def _open(address: str) -> None:
     """In a thread: some browsers are programs of the terminal, and take it until they end."""
-    import webbrowser  # noqa: PLC0415  # for start-up time
-    from threading import Thread  # noqa: PLC0415  # likewise
+    import webbrowser
+    from threading import Thread
 
     Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -78,7 +78,7 @@ def _make(
     progress: Callable[[str, int, int], None] | None,
 ) -> tuple[int, int]:
     """Makes what is missing."""
-    from distributed import Client, KilledWorker, as_completed  # noqa: PLC0415  # large, and for clusters only
+    from distributed import Client, KilledWorker, as_completed  # large, and for clusters only
 
     missing = folder.missing()
     rows = wrong = 0

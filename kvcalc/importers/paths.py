@@ -49,7 +49,7 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
         KvcalcError: it cannot be read, or is not understood.
     """
     if is_gguf(path):
-        from kvcalc.importers.gguf import import_gguf  # noqa: PLC0415  # for start-up time, as below
+        from kvcalc.importers.gguf import import_gguf  # for start-up time, as below
 
         return import_gguf(path, shown, assumed)
     if path.is_dir():
@@ -67,7 +67,7 @@ def import_path(path: Path, shown: str, assumed: Mapping[str, Any]) -> ImportedM
 
 
 def _import_folder(folder: Path, shown: str, shown_config: str, assumed: Mapping[str, Any]) -> ImportedModel:
-    from kvcalc.importers.safetensors import folder_headers  # noqa: PLC0415  # for start-up time
+    from kvcalc.importers.safetensors import folder_headers
 
     return _import_beside(folder / CONFIG_FILE, shown, shown_config, assumed, folder_headers(folder, shown))
 

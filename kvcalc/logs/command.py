@@ -157,7 +157,7 @@ def _check(flag: Flag, option: str, value: str, line: CommandLine) -> None:
 
 def _refuse_misspelled(flag: Flag, line: CommandLine) -> None:
     """Refuses what is nearly an option that decides memory: the server would refuse it, or take it for that one."""
-    from difflib import get_close_matches  # noqa: PLC0415  # only where there is such a flag
+    from difflib import get_close_matches  # only where there is such a flag
 
     known = {name for name in (*line.settings, *line.refused) if line.settings.get(name, name)}
     begun = [name for name in known if len(flag.name) >= SHORTEST and name.startswith(flag.name)]

@@ -23,7 +23,7 @@ def plain(line: str) -> str:
     if "<" in line:
         line = _TAG.sub("", line)
     if "&" in line and _ENTITY.search(line):
-        from html import unescape  # noqa: PLC0415  # few logs need it, and it loads a table
+        from html import unescape  # few logs need it, and it loads a table
 
         line = unescape(line)
     if "\\" in line:

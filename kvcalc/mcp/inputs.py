@@ -75,8 +75,8 @@ def checked(arguments: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     Raises:
         KvcalcError: the tool has no such argument, or a value is of another type.
     """
-    from jsonschema import Draft202012Validator  # noqa: PLC0415  # comes with mcp
-    from jsonschema.exceptions import best_match  # noqa: PLC0415  # likewise
+    from jsonschema import Draft202012Validator  # comes with mcp
+    from jsonschema.exceptions import best_match
 
     given = {name: value for name, value in arguments.items() if value is not None}
     for name in given:

@@ -59,10 +59,10 @@ def serve(access: Access) -> None:
         CannotRunError: the extra is not installed.
     """
     try:
-        import anyio  # noqa: PLC0415  # of the extra
-        import mcp.types as types  # noqa: PLC0415, PLR0402  # likewise
-        from mcp.server.lowlevel import Server  # noqa: PLC0415  # likewise
-        from mcp.server.stdio import stdio_server  # noqa: PLC0415  # likewise
+        import anyio  # of the extra
+        import mcp.types as types  # noqa: PLR0402  # of the extra
+        from mcp.server.lowlevel import Server
+        from mcp.server.stdio import stdio_server
     except ImportError as error:
         raise CannotRunError("mcp: needs the official SDK: python -m pip install 'mcp>=2.0'") from error
 

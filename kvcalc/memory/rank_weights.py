@@ -102,7 +102,7 @@ class RankWeights:
         of_draft = () if self._draft is None else (*map(named_draft, self._draft.excess), *self._table_of_draft)
         if lora is None:
             return (*own, *of_draft)
-        from kvcalc.engines.lora import lora_rows  # noqa: PLC0415  # for start-up time
+        from kvcalc.engines.lora import lora_rows
 
         first, last = self._stage.number == 0, self._stage.layers.stop == scenario.model.num_layers
         adapters = lora_rows(lora, scenario.model, self._deployment, self._stage, first=first, last=last)

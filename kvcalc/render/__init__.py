@@ -63,11 +63,11 @@ def render(report: Report, how: Format, *, terminal: bool = False) -> str:
         case Format.CSV:
             return to_csv(report.lines, report.columns)
         case Format.TABLE:
-            from kvcalc.render.table import draw  # noqa: PLC0415  # for start-up time
+            from kvcalc.render.table import draw
 
             return draw(report.view(), terminal=terminal)
         case Format.MARKDOWN:
-            from kvcalc.render.markdown import write  # noqa: PLC0415  # for start-up time
+            from kvcalc.render.markdown import write
 
             return write(report.view())
         case _:

@@ -10,7 +10,7 @@ def cell_len(text: str) -> int:
     """The columns of a terminal that a text takes."""
     if text.isascii() or text.translate(_NARROW).isascii():
         return len(text)
-    from rich.cells import cell_len as measured  # noqa: PLC0415  # for start-up time
+    from rich.cells import cell_len as measured
 
     return measured(text)
 
@@ -27,6 +27,6 @@ def cut(text: str, width: int) -> str:
         return text
     if text.isascii():
         return f"{text[: width - 1].rstrip()}…"
-    from rich.cells import set_cell_size  # noqa: PLC0415  # for start-up time
+    from rich.cells import set_cell_size
 
     return f"{set_cell_size(text, width - 1).rstrip()}…"

@@ -26,7 +26,7 @@ def estimate_report(result: Estimate, unit: str, *, explain: bool, command: str)
         return result.cache.terms if explain else (_csv_row(result),)
 
     def view() -> View:
-        from kvcalc.render.estimate_view import estimate_view  # noqa: PLC0415  # for start-up time
+        from kvcalc.render.estimate_view import estimate_view
 
         return estimate_view(result, unit, explain=explain, command=command)
 
@@ -35,7 +35,7 @@ def estimate_report(result: Estimate, unit: str, *, explain: bool, command: str)
 
 def _csv_row(result: Estimate) -> dict[str, Any]:
     """CSV's columns do not depend on the answer: a rank's figures are empty where no deployment holds the workload."""
-    from kvcalc.verbs.measured import MeasuredSpeed  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.measured import MeasuredSpeed
 
     gpus = contents(result.gpus)
     del gpus["most_sequences"]

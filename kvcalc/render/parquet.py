@@ -65,7 +65,7 @@ class ParquetRows:
 
     def flush(self) -> None:
         """A group of what there is."""
-        import pyarrow as pa  # noqa: PLC0415  # large, and for Parquet only
+        import pyarrow as pa  # large, and for Parquet only
 
         if next(iter(self._waiting.values())):
             self._writer.write_table(pa.table(self._waiting, schema=self._schema))
@@ -76,8 +76,8 @@ class ParquetRows:
 @contextmanager
 def parquet_rows(stream: IO[bytes], columns: Sequence[str]) -> Iterator[ParquetRows]:
     """A file of Parquet of so many columns, complete when this ends."""
-    import pyarrow as pa  # noqa: PLC0415  # large, and for Parquet only
-    from pyarrow.parquet import ParquetWriter  # noqa: PLC0415  # likewise
+    import pyarrow as pa  # large, and for Parquet only
+    from pyarrow.parquet import ParquetWriter
 
     kinds = kinds_of(columns)
     types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}

@@ -24,8 +24,8 @@ def to_csv(rows: Sequence[Any], columns: tuple[str, ...] = ()) -> str:
         rows: records.
         columns: those that the header has without any row too.
     """
-    import csv  # noqa: PLC0415  # for start-up time
-    import io  # noqa: PLC0415  # likewise
+    import csv
+    import io
 
     flat = [_flat(plain(row, str)) for row in rows]
     header = list(dict.fromkeys([*columns, *(column for row in flat for column in row)]))

@@ -174,6 +174,6 @@ class _Faces(Protocol):
 
 def _faces() -> _Faces:
     """The renderer, by its name: it builds on reviews, which know nothing of it until one is shown."""
-    from importlib import import_module  # noqa: PLC0415  # only where one is shown
+    from importlib import import_module  # only where one is shown
 
     return cast("_Faces", import_module("kvcalc.render.review"))

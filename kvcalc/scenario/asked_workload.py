@@ -67,8 +67,8 @@ def asked_workload(model: Model, engine: Engine, given: Mapping[str, Any]) -> As
 
 def _media_tokens(model: Model, given: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
     """Tokens of images and sound in each request."""
-    from kvcalc.scenario.images import image_tokens  # noqa: PLC0415  # for start-up time
-    from kvcalc.scenario.sounds import sound_tokens  # noqa: PLC0415  # likewise
+    from kvcalc.scenario.images import image_tokens
+    from kvcalc.scenario.sounds import sound_tokens
 
     images, told = image_tokens(model, given)
     sound, told_of_sound = sound_tokens(model, given)

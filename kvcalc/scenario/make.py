@@ -61,7 +61,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
     drafting, adapters = None, None
     beside: tuple[Note, ...] = ()
     if any(given[name] is not None for name in BESIDE) or dict(engine.given).get(engine.drafting_option or ""):
-        from kvcalc.scenario.asked_beside import adapters_of, drafting_of  # noqa: PLC0415  # for start-up time
+        from kvcalc.scenario.asked_beside import adapters_of, drafting_of
 
         adapters = adapters_of(engine, found.model, given)
         drafting, engine, beside = drafting_of(found.model, engine, given)

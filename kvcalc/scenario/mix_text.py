@@ -55,7 +55,7 @@ def _of_text(text: str, what: str) -> Iterator[Kind]:
 
 
 def _of_file(path: Path, what: str) -> Iterator[Kind]:
-    import csv  # noqa: PLC0415  # for start-up time
+    import csv
 
     shown = f"{what} {str(path)[:200]}"
     raw = read_bytes(path, shown, MOST_BYTES)

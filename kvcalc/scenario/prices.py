@@ -66,7 +66,7 @@ def _read(text: str | Path, what: str) -> Iterator[Price]:
 
 
 def _of_file(path: Path, what: str) -> Iterator[Price]:
-    from kvcalc.files import is_there  # noqa: PLC0415  # for start-up time
+    from kvcalc.files import is_there
 
     try:
         there = is_there(path)
@@ -83,7 +83,7 @@ def _of_file(path: Path, what: str) -> Iterator[Price]:
 
 def _of_yaml(path: Path) -> Iterator[Price]:
     """A mapping of names to USD."""
-    from kvcalc.catalogue.yaml_reader import Mark, read_yaml  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.yaml_reader import Mark, read_yaml
 
     document = read_yaml(path)
     if not isinstance(document.root, dict):
@@ -97,9 +97,9 @@ def _of_yaml(path: Path) -> Iterator[Price]:
 
 def _of_csv(path: Path) -> Iterator[Price]:
     """Two columns, name and USD; a first line that begins with a column's name is a header."""
-    import csv  # noqa: PLC0415  # for start-up time
+    import csv
 
-    from kvcalc.importers.json_text import read_text  # noqa: PLC0415  # likewise
+    from kvcalc.importers.json_text import read_text
 
     lines = csv.reader(read_text(path, str(path), MAX_BYTES).splitlines())
     try:

@@ -175,7 +175,7 @@ def assumptions(form: str) -> Reader:
 
 
 def _json_or_word(text: str) -> Any:
-    from json import loads  # noqa: PLC0415  # for start-up time
+    from json import loads
 
     try:
         return loads(text)

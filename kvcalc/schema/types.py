@@ -160,7 +160,7 @@ class Definitions:
 
     def _file_of(self, noun: type[Any]) -> Schema:
         """The keys of a noun's file."""
-        from kvcalc.catalogue.validation import json_schema  # noqa: PLC0415  # pydantic, for few commands
+        from kvcalc.catalogue.validation import json_schema  # pydantic, for few commands
 
         schema = json_schema(noun)
         self.found |= schema.pop("$defs", {})

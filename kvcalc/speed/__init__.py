@@ -43,11 +43,11 @@ def bench_scenario(
     """
     if device not in DEVICES:
         raise KvcalcError(f"--device: no device '{device[:40]}'; there are {', '.join(DEVICES)}")
-    from kvcalc.verification import require_torch  # noqa: PLC0415  # for start-up time
+    from kvcalc.verification import require_torch
 
     require_torch("bench")
-    from kvcalc.speed.run import run  # noqa: PLC0415  # torch from here on
-    from kvcalc.verification.progress import silent  # noqa: PLC0415  # likewise
+    from kvcalc.speed.run import run  # torch from here on
+    from kvcalc.verification.progress import silent
 
     return run(
         scenario,

@@ -76,7 +76,7 @@ class Case(NamedTuple):
 
     def _at(self, context: int) -> Scenario:
         """A model of this layer alone."""
-        from kvcalc.model.layers import LayerGroup  # noqa: PLC0415  # the file's name for it is taken above
+        from kvcalc.model.layers import LayerGroup  # the file's name for it is taken above
 
         span = self.layer.span
         group = LayerGroup(

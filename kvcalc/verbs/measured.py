@@ -62,7 +62,7 @@ def measured_speed(file: str, model: str | None, result: Estimate) -> MeasuredSp
     Raises:
         KvcalcError: the file is no such thing, or it measured another model, workload, mechanism or format.
     """
-    from kvcalc.importers.json_text import parse_mapping, read_text  # noqa: PLC0415  # for start-up time
+    from kvcalc.importers.json_text import parse_mapping, read_text
 
     shown = f"--measured {file[:120]}"
     found = _Read(parse_mapping(read_text(Path(file), shown), shown), shown)

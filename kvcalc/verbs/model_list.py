@@ -66,7 +66,7 @@ def list_models(
     rows = [row for row in shipped_rows(paths) if not kinds or not kinds.isdisjoint(row.mechanisms)]
     if fits is None:
         return ModelList(_sorted(rows, by))
-    from kvcalc.scenario.make import gpu_of  # noqa: PLC0415  # for start-up time
+    from kvcalc.scenario.make import gpu_of
 
     card = gpu_of(fits)
     models = [read_model(MODELS / f"{row.name}.yaml") for row in rows]
@@ -89,7 +89,7 @@ def _kinds(text: str | None) -> set[str]:
 
 def _on(card: Gpu, models: list[Model], options: Mapping[str, Any]) -> ModelList:
     """Those that one such accelerator holds."""
-    from kvcalc.verbs.on_card import LEFT_OUT, on_card  # noqa: PLC0415  # for start-up time
+    from kvcalc.verbs.on_card import LEFT_OUT, on_card
 
     rows: list[ModelRow] = []
     left, refused = Counter[str](), None

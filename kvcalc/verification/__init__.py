@@ -47,23 +47,23 @@ def verify_scenario(
     if device not in DEVICES:
         raise KvcalcError(f"--device: no device '{device[:40]}'; there are {', '.join(DEVICES)}")
     require_torch("verify")
-    from kvcalc.verbs.resolve import resolve  # noqa: PLC0415  # likewise
-    from kvcalc.verification.host_memory import only_new_garbage  # noqa: PLC0415  # torch from here on
-    from kvcalc.verification.progress import silent  # noqa: PLC0415  # likewise
-    from kvcalc.verification.run import run  # noqa: PLC0415  # likewise
+    from kvcalc.verbs.resolve import resolve
+    from kvcalc.verification.host_memory import only_new_garbage  # torch from here on
+    from kvcalc.verification.progress import silent
+    from kvcalc.verification.run import run
 
     progress, scenario = progress or silent, resolve(scenario)
     if boundary and scenario.drafting is not None:
         raise KvcalcError("--boundary: is found of a model alone; leave --draft and --mtp out")
     with only_new_garbage():
         if not boundary:
-            from kvcalc.verification.drafting import verify_both  # noqa: PLC0415  # as above
+            from kvcalc.verification.drafting import verify_both
 
             def alone(one: Scenario) -> Verification:
                 return run(one, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
 
             return verify_both(scenario, alone)
-        from kvcalc.verification.boundary import find_boundary  # noqa: PLC0415  # as above
+        from kvcalc.verification.boundary import find_boundary
 
         found = find_boundary(scenario, device)
         result = run(found.scenario, device, decode=decode, skip_unsupported=skip_unsupported, progress=progress)
@@ -88,7 +88,7 @@ def require_torch(verb: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # which nothing here needs
-            import torch  # noqa: PLC0415  # only where something is verified
+            import torch  # only where something is verified
     except ModuleNotFoundError as error:
         raise CannotRunError(
             f"{verb} needs PyTorch, which is not installed here: {command}",

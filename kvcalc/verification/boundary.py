@@ -238,7 +238,7 @@ def _limited(device: Device, usable: int) -> Iterator[None]:
     now = address_space_bytes()
     if now is None:
         raise CannotRunError("--boundary: this system does not say how large a process is; use --device cuda")
-    import resource  # noqa: PLC0415  # not every system has it; those that say how large a process is do
+    import resource  # not every system has it; those that say how large a process is do
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (now + usable, hard))

@@ -66,7 +66,7 @@ def _error(code: ExitCode, *lines: str, field: str | None = None) -> Answer:
 
 def _field(request: Mapping[str, Any], line: str) -> str | None:
     """The field that a refusal is about: the option that it names, else the model; None where it is neither."""
-    from kvcalc.web.form import FIELDS  # noqa: PLC0415  # only for a refusal
+    from kvcalc.web.form import FIELDS  # only for a refusal
 
     if named := _NAMED.match(line):
         name = named[2].replace("-", "_")
@@ -115,31 +115,31 @@ def _text(request: Mapping[str, Any], name: str, most: int | None = MOST_OF_A_VA
 
 
 def _form(_request: Mapping[str, Any]) -> Answer:
-    from kvcalc.web.form import form  # noqa: PLC0415  # each is imported when it is asked
+    from kvcalc.web.form import form  # each is imported when it is asked
 
     return form()
 
 
 def _models(request: Mapping[str, Any]) -> Answer:
-    from kvcalc.web.form import models  # noqa: PLC0415  # likewise
+    from kvcalc.web.form import models
 
     return models(_text(request, "word") or "")
 
 
 def _gpus(request: Mapping[str, Any]) -> Answer:
-    from kvcalc.web.form import gpus  # noqa: PLC0415  # likewise
+    from kvcalc.web.form import gpus
 
     return gpus(_text(request, "word") or "")
 
 
 def _estimate(request: Mapping[str, Any]) -> Answer:
-    from kvcalc.web.calculation import calculation  # noqa: PLC0415  # likewise
+    from kvcalc.web.calculation import calculation
 
     return calculation(*_scenario(request))
 
 
 def _curve(request: Mapping[str, Any]) -> Answer:
-    from kvcalc.web.curve import curve  # noqa: PLC0415  # likewise
+    from kvcalc.web.curve import curve
 
     return curve(*_scenario(request), narrow=request.get("narrow") is True)
 

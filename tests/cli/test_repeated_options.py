@@ -10,7 +10,7 @@ from kvcalc.cli.app import COMMANDS, _app
 
 def single_valued() -> list[tuple[str, ...]]:
     """Every command with every one of its options that takes one value: the words of the command and both spellings."""
-    import typer  # noqa: PLC0415  # only here
+    import typer
 
     found: list[tuple[str, ...]] = []
 

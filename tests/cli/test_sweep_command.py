@@ -36,7 +36,7 @@ def test_a_wrong_scenario_is_a_row(kvcalc: Kvcalc) -> None:
 
 
 def test_rows_are_the_same_in_every_format(kvcalc: Kvcalc, tmp_path: Path) -> None:
-    from pyarrow.parquet import read_table  # noqa: PLC0415  # large
+    from pyarrow.parquet import read_table
 
     lines = [json.loads(line) for line in kvcalc(*GRID, "--format", "jsonl").stdout.splitlines()]
     target = tmp_path / "rows.parquet"
@@ -176,7 +176,7 @@ def test_refused(kvcalc: Kvcalc, words: tuple[str, ...], code: int, said: str) -
 
 
 def test_a_figure_that_parquet_does_not_hold_is_an_error(kvcalc: Kvcalc, tmp_path: Path) -> None:
-    from pyarrow.parquet import read_table  # noqa: PLC0415  # large
+    from pyarrow.parquet import read_table
 
     target = tmp_path / "rows.parquet"
     run = kvcalc("sweep", "--model", "llama-3-8b", "--batch", "1,1e9", "-c", "1e12", "-o", str(target))

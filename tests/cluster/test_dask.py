@@ -72,8 +72,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_a_lost_worker_loses_nothing(
     cluster: tuple[Path, list[subprocess.Popen[bytes]]], tmp_path: Path, kvcalc: Kvcalc
 ) -> None:
-    from distributed import Client  # noqa: PLC0415  # large
-    from pyarrow.parquet import read_table  # noqa: PLC0415  # large
+    from distributed import Client
+    from pyarrow.parquet import read_table
 
     told, workers = cluster
     with Client(scheduler_file=str(told), set_as_default=False, timeout=DEADLINE) as client:

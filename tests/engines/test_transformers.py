@@ -83,9 +83,9 @@ def test_the_installed_transformers_keeps_what_is_predicted(name: str) -> None:
 @given(st.integers(0, 2**32))
 def test_random_shapes_through_the_cache_classes(seed: int) -> None:
     """Heads, windows and layer types at random, the tokens in up to three passes of any length."""
-    import torch  # noqa: PLC0415  # slow to import
-    from transformers.cache_utils import DynamicCache, StaticCache  # noqa: PLC0415  # slow to import
-    from transformers.models.gemma3.configuration_gemma3 import Gemma3TextConfig  # noqa: PLC0415  # slow to import
+    import torch
+    from transformers.cache_utils import DynamicCache, StaticCache
+    from transformers.models.gemma3.configuration_gemma3 import Gemma3TextConfig
 
     chance = random.Random(seed)  # noqa: S311  # no secret
     for _ in range(20):
@@ -119,8 +119,8 @@ def test_random_shapes_through_the_cache_classes(seed: int) -> None:
 
 @pytest.mark.torch
 def test_an_fp8_cache_is_to_the_byte() -> None:
-    import torch  # noqa: PLC0415  # slow to import
-    from transformers.cache_utils import QuantizedCache  # noqa: PLC0415  # slow to import
+    import torch
+    from transformers.cache_utils import QuantizedCache
 
     asked = built("llama")
     cache: Any = QuantizedCache("fp8", asked.config)

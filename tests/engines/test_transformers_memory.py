@@ -63,8 +63,8 @@ CASES: dict[str, dict[str, Any]] = {
 
 def tracker(known: list[Any]) -> Any:
     """Counts the bytes of storages that operations make beside known ones, while they live."""
-    import torch  # noqa: PLC0415  # slow to import
-    from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC0415  # slow to import
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
 
     class Tracked(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         def __init__(self) -> None:
@@ -98,12 +98,12 @@ def no_scores(module: Any, query: Any, key: Any, value: Any, mask: Any, **other:
 
 def peak(values: dict[str, Any]) -> int:
     """Bytes that a pass over a prompt holds at most beside weights, its cache among them."""
-    import torch  # noqa: PLC0415  # slow to import
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415  # slow to import
-    from transformers.cache_utils import DynamicCache  # noqa: PLC0415  # slow to import
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS  # noqa: PLC0415  # slow to import
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS  # noqa: PLC0415  # slow to import
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow to import
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.cache_utils import DynamicCache
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     ALL_ATTENTION_FUNCTIONS.register("no_scores", no_scores)
     ALL_MASK_ATTENTION_FUNCTIONS.register("no_scores", lambda *_, **__: None)

@@ -207,9 +207,9 @@ def config_json(name: str) -> dict[str, Any]:
 
 def built(name: str) -> Any:
     """A model with random weights, and its configuration."""
-    import torch  # noqa: PLC0415  # slow to import
-    from transformers import AutoModel, AutoModelForCausalLM  # noqa: PLC0415  # slow to import
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow to import
+    import torch
+    from transformers import AutoModel, AutoModelForCausalLM
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     torch.manual_seed(0)
     given = {key: value for key, value in MODELS[name].items() if key != "torch_dtype"}
@@ -223,8 +223,8 @@ def filled_cache(model: Any, *, static: bool) -> Any:
 
     What it makes itself where that is no cache of the library's.
     """
-    import torch  # noqa: PLC0415  # slow to import
-    from transformers.cache_utils import DynamicCache, StaticCache  # noqa: PLC0415  # slow to import
+    import torch
+    from transformers.cache_utils import DynamicCache, StaticCache
 
     taken = inspect.signature(model.forward).parameters
     name = next(each for each in ("cache", "cache_params", "past_key_values") if each in taken)

@@ -37,7 +37,7 @@ TEXT_MODELS = {
 
 def configuration_class(model_type: str) -> Any:
     """The class of its configuration."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow to import
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     return CONFIG_MAPPING[READ_AS.get(model_type, model_type)]
 
@@ -50,7 +50,7 @@ def configuration(values: dict[str, Any]) -> Any:
 
 def _named(name: str, config: Any) -> Any:
     """A class that transformers exports, or only its module does."""
-    import transformers  # noqa: PLC0415  # slow to import
+    import transformers
 
     found = getattr(transformers, name, None)
     if found is None:
@@ -61,9 +61,9 @@ def _named(name: str, config: Any) -> Any:
 
 def built_parameters(values: dict[str, Any], only: str = "") -> int:
     """Parameters of a model of this file, built without memory; only those of such names."""
-    import torch  # noqa: PLC0415  # slow to import
-    import transformers  # noqa: PLC0415  # only here
-    from transformers.initialization import no_init_weights  # noqa: PLC0415  # only here
+    import torch
+    import transformers
+    from transformers.initialization import no_init_weights
 
     model_type = values["model_type"]
     name = {**OF_THEIR_OWN, **TEXT_MODELS}.get(model_type)
@@ -83,9 +83,9 @@ def built_parameters(values: dict[str, Any], only: str = "") -> int:
 
 def built_wrapper(values: dict[str, Any]) -> tuple[str, int]:
     """The file that the class of a wrapper writes of these values, and its parameters."""
-    import torch  # noqa: PLC0415  # slow to import
-    import transformers  # noqa: PLC0415  # only here
-    from transformers.initialization import no_init_weights  # noqa: PLC0415  # only here
+    import torch
+    import transformers
+    from transformers.initialization import no_init_weights
 
     config = configuration(values)
     with torch.device("meta"), no_init_weights():

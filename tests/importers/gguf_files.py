@@ -62,7 +62,7 @@ def write(path: Path, arch: str, keys: Keys, tensors: Tensors | None = None, mor
 
 
 def _uint8() -> Any:
-    import numpy as np  # noqa: PLC0415  # of the gguf package
+    import numpy as np  # of the gguf package
 
     return np.dtype(np.uint8)
 

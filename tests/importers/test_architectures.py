@@ -70,9 +70,9 @@ def imported(*architectures: Any, **changes: Any) -> ImportedModel:
 @pytest.mark.parametrize("mapping", MAPPINGS)
 @pytest.mark.torch
 def test_every_class_of_a_family_is_counted_as_it_is_built(mapping: str) -> None:
-    import torch  # noqa: PLC0415  # slow to import
-    from transformers.models.auto import modeling_auto  # noqa: PLC0415  # only here
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # only here
+    import torch
+    from transformers.models.auto import modeling_auto
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     names = getattr(modeling_auto, f"{mapping}_NAMES")
     families = [each for each in ANATOMIES if each not in NO_SHAPE and each in names]
@@ -93,7 +93,7 @@ def own_shape(kind: Any) -> dict[str, Any]:
 
 @pytest.mark.torch
 def test_no_causal_model_of_transformers_is_taken_for_something_else() -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: PLC0415  # only here
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     named = {name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() if name.endswith("ForCausalLM")}
     assert len(named) > 100

@@ -213,9 +213,9 @@ def fp8_tensors(values: dict[str, Any]) -> Iterator[StoredTensor]:
 
     Shapes are those of transformers' class, whose experts are one tensor where files have one for each.
     """
-    import torch  # noqa: PLC0415  # slow to import
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415  # only here
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # only here
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     own = {
         key: value for key, value in values.items() if key not in {"model_type", "quantization_config", "torch_dtype"}
@@ -303,8 +303,8 @@ def test_a_tensor_s_name_says_where_it_belongs(name: str) -> None:
 
 @pytest.mark.torch
 def test_the_format_s_own_library_writes_what_is_read(tmp_path: Path) -> None:
-    import torch  # noqa: PLC0415  # slow to import
-    from safetensors.torch import save_file  # noqa: PLC0415  # only here
+    import torch
+    from safetensors.torch import save_file
 
     kinds = [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2, torch.int8]
     kinds += [torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool, torch.float64]

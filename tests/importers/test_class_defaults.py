@@ -23,7 +23,7 @@ def test_defaults_are_those_of_the_classes() -> None:
 
 @pytest.mark.torch
 def test_the_first_layers_are_dense_where_the_class_makes_them_so() -> None:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     asked = [name for name in FAMILIES if class_defaults(name).get("first_k_dense_replace")]
     assert len(asked) > 8

@@ -128,7 +128,7 @@ def test_what_is_not_understood_of_it_is_refused(change: dict[str, Any], message
 @pytest.mark.torch
 def test_parameters_of_qwen_s_text_model_are_those_of_the_class() -> None:
     """The tables: 16 primes from 20,000,000 on, together a multiple of 128, of 160 elements each."""
-    from built_classes import built_parameters  # noqa: PLC0415  # slow to import
+    from built_classes import built_parameters
 
     model = read({**QWEN, "dtype": "bfloat16"})
     assert model.parameters == built_parameters(QWEN) == 176_943_899_520
@@ -145,7 +145,7 @@ def test_parameters_of_qwen_s_text_model_are_those_of_the_class() -> None:
 
 @pytest.mark.torch
 def test_parameters_of_the_text_model_are_those_of_the_class() -> None:
-    from built_classes import built_parameters  # noqa: PLC0415  # slow to import
+    from built_classes import built_parameters
 
     model = read({**GLM, "dtype": "bfloat16"})
     assert model.parameters == built_parameters({**GLM, "architectures": None}) == 313_326_799_870

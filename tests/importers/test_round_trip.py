@@ -42,7 +42,7 @@ def caches(values: dict[str, Any], **assumed: Any) -> list[tuple[str, ...]]:
 
 
 def written_again(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     own = {key: {} if value == TOWER else value for key, value in values.items()}
     CONFIG_MAPPING[values["model_type"]].from_dict(own).save_pretrained(folder)
@@ -93,7 +93,7 @@ def test_a_layer_has_the_heads_that_per_layer_config_gives_it(tmp_path: Path) ->
 )
 @pytest.mark.torch
 def test_gemma_4_reads_keys_as_its_class_does(keys: dict[str, Any], last: str) -> None:
-    from transformers.models.gemma4.configuration_gemma4 import Gemma4TextConfig  # noqa: PLC0415  # slow
+    from transformers.models.gemma4.configuration_gemma4 import Gemma4TextConfig
 
     theirs = Gemma4TextConfig.from_dict({**GEMMA4, **keys}).per_layer_config[5]
     assert last.endswith(f" x {theirs.head_dim}")
@@ -140,7 +140,7 @@ def test_step_takes_sliding_heads_from_per_layer_config() -> None:
 @pytest.mark.parametrize(("older", "newer"), [("mamba", "linear_attention"), ("attention", "full_attention")])
 @pytest.mark.torch
 def test_layer_types_have_older_names(older: str, newer: str) -> None:
-    from transformers.configuration_utils import remap_legacy_layer_types  # noqa: PLC0415  # slow, and for this only
+    from transformers.configuration_utils import remap_legacy_layer_types
 
     assert remap_legacy_layer_types([older]) == [newer]
     for hub_id, values in CONFIGS.items():

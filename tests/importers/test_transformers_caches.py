@@ -67,7 +67,7 @@ def runs(layers: list[list[int]]) -> list[list[Any]]:
 
 @pytest.fixture(scope="module")
 def classes() -> Any:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     return CONFIG_MAPPING
 

@@ -52,7 +52,7 @@ def ours(values: dict[str, Any], **assumed: Any) -> list[int | None]:
 
 
 def theirs(values: dict[str, Any]) -> list[int | None]:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow, and for this only
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     config = CONFIG_MAPPING[CLASSES.get(values["model_type"], values["model_type"])].from_dict(values)
     types = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers

@@ -68,7 +68,7 @@ def of_class(config: Any, model_type: str) -> dict[str, Any]:
 
 def written() -> dict[str, dict[str, Any]]:
     """Of every family that has a class."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  # slow
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     names = {each: CLASSES.get(each, each) for each in (*FAMILIES, *TOWERS.split())}
     return {

@@ -71,8 +71,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("model", "options", "read"), CASES)
 def test_the_parser_reads_what_was_meant(model: str, options: dict[str, Any], read: dict[str, Any]) -> None:
-    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415  # behind the pretended card
-    from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415  # likewise
+    from vllm.engine.arg_utils import AsyncEngineArgs  # behind the pretended card
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     line = launched("capacity", "vllm", model, {"context": 8192, **options, "engine": f"vllm@{VERSION}"}).text
     told, serve, rest = line.partition("vllm serve ")  # before it, a version that is not the newest

@@ -186,7 +186,7 @@ def _module_off_card(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 class _TritonDriver:
     def get_current_target(self) -> Any:
-        from triton.backends.compiler import GPUTarget  # noqa: PLC0415  # once the card is pretended
+        from triton.backends.compiler import GPUTarget  # once the card is pretended
 
         return GPUTarget("cuda", CAPABILITY[0] * 10 + CAPABILITY[1], 32)
 
@@ -228,13 +228,13 @@ def _pretend_torch() -> None:
 
 
 def _pretend_platform() -> None:
-    from triton.runtime import driver  # noqa: PLC0415  # once the card is pretended
+    from triton.runtime import driver  # once the card is pretended
 
     driver.set_active(_TritonDriver())
 
-    import vllm.platforms  # noqa: PLC0415  # once the card is pretended
-    from vllm.platforms.cuda import CudaPlatformBase  # noqa: PLC0415  # once the card is pretended
-    from vllm.platforms.interface import DeviceCapability  # noqa: PLC0415  # once the card is pretended
+    import vllm.platforms  # once the card is pretended
+    from vllm.platforms.cuda import CudaPlatformBase  # once the card is pretended
+    from vllm.platforms.interface import DeviceCapability  # once the card is pretended
 
     def at_least(wanted: Any) -> bool:
         return bool(wanted <= CAPABILITY if isinstance(wanted, tuple) else CAPABILITY[0] * 10 + CAPABILITY[1] >= wanted)
@@ -257,7 +257,7 @@ def _pretend_platform() -> None:
     card = type("PretendedH100", (CudaPlatformBase,), {name: classmethod(call) for name, call in answers.items()})
     vars(vllm.platforms)["_current_platform"] = card()
 
-    from vllm.model_executor.models import registry  # noqa: PLC0415  # once the card is pretended
+    from vllm.model_executor.models import registry  # once the card is pretended
 
     vars(registry)["_run_in_subprocess"] = lambda inspect: inspect()
 

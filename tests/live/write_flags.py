@@ -79,7 +79,7 @@ def main(engine: str, folders: list[str]) -> None:
 
 def write_llama_server(wheels: list[str]) -> None:
     """Writes which flags and variables that kvcalc reads are in a library of those wheels."""
-    from kvcalc.logs.command_lines.llama_server import READ  # noqa: PLC0415  # of one engine alone
+    from kvcalc.logs.command_lines.llama_server import READ  # of one engine alone
 
     libraries = []
     for wheel in wheels:

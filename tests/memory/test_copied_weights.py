@@ -53,9 +53,9 @@ def config_of(hub_id: str) -> dict[str, Any]:
 
 
 def tensors_of(hub_id: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    import torch  # noqa: PLC0415  # slow to import
-    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415  # only here
-    from transformers.initialization import no_init_weights  # noqa: PLC0415  # only here
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
 
     values = config_of(hub_id)
     config = AutoConfig.for_model(**values)

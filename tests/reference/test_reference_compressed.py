@@ -41,14 +41,14 @@ DIMS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def config() -> Any:
-    from transformers import DeepseekV4Config  # noqa: PLC0415  # slow, and for this only
+    from transformers import DeepseekV4Config
 
     return DeepseekV4Config(**DIMS)
 
 
 @pytest.mark.parametrize("kind", ["HCA", "CSA"])
 def test_entries_are_those_of_its_compressor(config: Any, kind: str) -> None:
-    from transformers.models.deepseek_v4 import modeling_deepseek_v4 as theirs  # noqa: PLC0415  # slow
+    from transformers.models.deepseek_v4 import modeling_deepseek_v4 as theirs
 
     torch.manual_seed(1)
     module = getattr(theirs, f"DeepseekV4{kind}Compressor")(config).float()
@@ -68,7 +68,7 @@ def test_entries_are_those_of_its_compressor(config: Any, kind: str) -> None:
 @pytest.mark.parametrize("tokens", [3, 8, TOKENS])
 def test_its_cache_holds_as_many_entries(config: Any, tokens: int) -> None:
     """Of its window it keeps one token fewer, which the next one completes; of what waits, no more than it needs."""
-    from transformers import AutoModelForCausalLM, DynamicCache  # noqa: PLC0415  # slow
+    from transformers import AutoModelForCausalLM, DynamicCache
 
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(config).eval()  # type: ignore[no-untyped-call]  # untyped

@@ -43,9 +43,9 @@ def elements(layer: Any) -> int:
 
 @pytest.mark.torch
 def test_its_cache_has_the_elements_that_are_counted() -> None:
-    from transformers import DynamicCache  # noqa: PLC0415  # slow, and for this only
-    from transformers.models.minimax_m3_vl import configuration_minimax_m3_vl as settings  # noqa: PLC0415  # likewise
-    from transformers.models.minimax_m3_vl import modeling_minimax_m3_vl as theirs  # noqa: PLC0415  # likewise
+    from transformers import DynamicCache
+    from transformers.models.minimax_m3_vl import configuration_minimax_m3_vl as settings
+    from transformers.models.minimax_m3_vl import modeling_minimax_m3_vl as theirs
 
     tokens = 21
     config: Any = settings.MiniMaxM3VLTextConfig(**DIMS)

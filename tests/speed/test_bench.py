@@ -263,7 +263,7 @@ def keys(value: Any) -> set[str]:
 
 def test_a_table_of_the_page_takes_the_place_of_the_one_before(result: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from speed_tables import goals, replaced, section  # noqa: PLC0415  # of benchmarks
+    from speed_tables import goals, replaced, section  # of benchmarks
 
     told = section(result, "kvcalc bench small")
     other = "### another on a machine\n\nfigures\n"
@@ -318,7 +318,7 @@ def test_the_file_has_no_name_and_is_bounded(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_rows_that_come_from_a_file_give_the_same_attention() -> None:
     """What is attended to after the pages were dropped is what was written."""
-    from contextlib import ExitStack  # noqa: PLC0415  # of this test alone
+    from contextlib import ExitStack
 
     flat = [torch.arange(5000, dtype=torch.float32), torch.arange(7, dtype=torch.float32)]
     with ExitStack() as stack:

@@ -176,7 +176,7 @@ def test_a_request_holds_what_estimate_says(model: str, engine: str, options: di
 
 
 def scenario_at(scenario: kvcalc.Scenario, tokens: int) -> kvcalc.Scenario:
-    from dataclasses import replace  # noqa: PLC0415  # for this test alone
+    from dataclasses import replace
 
     return replace(scenario, workload=kvcalc.Workload(1, tokens))
 
@@ -211,9 +211,9 @@ def test_gpus_are_those_of_the_search(tmp_path: Path) -> None:
 
 def test_prefixes_are_found_while_they_are_kept() -> None:
     """By hand: blocks of 10 tokens; with two blocks the second request finds one of its own, with one none."""
-    from array import array  # noqa: PLC0415  # for this test alone
+    from array import array
 
-    from kvcalc.traces import Hashes  # noqa: PLC0415  # for this test alone
+    from kvcalc.traces import Hashes
 
     blocks = [[0, 1], [0, 2], [3], [0, 2], [0, 1]]
     ends = [sum(map(len, blocks[: index + 1])) for index in range(len(blocks))]

@@ -86,7 +86,7 @@ def test_gemma_4_and_kimi_resize_as_their_processors_do() -> None:
 
 @pytest.mark.torch
 def test_internvl_and_llama_4_cut_tiles_as_their_processors_do() -> None:
-    import torch  # noqa: PLC0415  # as its test is marked
+    import torch  # as its test is marked
 
     module = "got_ocr2/image_processing_got_ocr2.py"
     canvas: Any = of_transformers(module, "get_optimal_tiled_canvas", "get_all_supported_aspect_ratios")

@@ -152,8 +152,8 @@ def test_fewer_fields_are_the_same_figures(fields: list[str]) -> None:
 )
 @pytest.mark.parametrize("prefix", [0, 600])
 def test_how_a_cache_grows_is_what_it_takes(model: str, prefix: int) -> None:
-    from kvcalc.deployment import Deployment  # noqa: PLC0415  # for this test alone
-    from kvcalc.memory import ranks_of  # noqa: PLC0415  # likewise
+    from kvcalc.deployment import Deployment
+    from kvcalc.memory import ranks_of
 
     chance = random.Random(model)  # noqa: S311  # any will do
     scenario = make_scenario(model, context=10**6, shared_prefix=prefix or None)

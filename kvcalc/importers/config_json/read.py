@@ -80,13 +80,13 @@ def import_config(
     counted, beside = _counted(config, described, layers, above, tied)
     sizes |= dict(_beside_matrices(config, len(layers), counted))
     if "mtp_layers" in sizes:
-        from kvcalc.importers.config_json.parameters.mtp import mtp_parameters  # noqa: PLC0415  # for start-up time
+        from kvcalc.importers.config_json.parameters.mtp import mtp_parameters
 
         if (of_drafts := mtp_parameters(config, layers, sizes["mtp_layers"].value)) is not None:
             sizes["mtp_parameters"] = Sourced(of_drafts, "counted: a layer more, and what it joins")
     asked, weights = quantisation_of(config, outer, quantised), None
     if headers is not None:
-        from kvcalc.importers.weight_parts import refuse_missing_layers, weights_of  # noqa: PLC0415  # for start-up time
+        from kvcalc.importers.weight_parts import refuse_missing_layers, weights_of
 
         refuse_missing_layers(headers.tensors, layers, shown)
         block = scale_block(config, asked)
@@ -122,7 +122,7 @@ def _counted(
     if not beside:
         return of_text, None
     if of_text is not None and tied is not None:
-        from kvcalc.importers.config_json.parameters.towers import tower_parameters  # noqa: PLC0415  # for start-up time
+        from kvcalc.importers.config_json.parameters.towers import tower_parameters
 
         if (towers := tower_parameters(config, outer, set(beside))) is not None:
             return of_text.with_towers(towers), None

@@ -68,8 +68,8 @@ class Client:
     def __init__(self, name: str, shown: str) -> None:
         self.name, self.shown = name, shown
         try:
-            import huggingface_hub  # noqa: PLC0415  # an extra, and slow to import
-            from huggingface_hub import constants, errors, utils  # noqa: PLC0415  # for start-up time
+            import huggingface_hub  # an extra, and slow to import
+            from huggingface_hub import constants, errors, utils
         except ImportError as error:
             command = f"python -m pip install '{LIBRARY}'"
             raise CannotRunError(f"{shown}: needs huggingface_hub, which is not installed here: {command}") from error

@@ -56,7 +56,7 @@ def import_hub(text: str, assumed: Mapping[str, Any]) -> ImportedModel:
     client = Client(match["repository"], f"{PREFIX}{match['repository']}")
     found = client.repository(match["revision"])
     if match["file"]:
-        from kvcalc.importers.hub.gguf import gguf_model  # noqa: PLC0415  # for start-up time
+        from kvcalc.importers.hub.gguf import gguf_model
 
         return _placed(gguf_model(client, found, match["file"], assumed), match["repository"], found, ())
     config = client.file(found, CONFIG_FILE, _checked)

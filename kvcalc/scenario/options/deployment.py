@@ -19,8 +19,8 @@ ranks = count(MAX_RANKS)
 
 def gpu_names() -> Iterable[str]:
     """What a shell completes an accelerator to."""
-    from kvcalc.catalogue import shipped_gpus  # noqa: PLC0415  # for start-up time
-    from kvcalc.catalogue.gpu_slices import slice_names  # noqa: PLC0415  # likewise
+    from kvcalc.catalogue import shipped_gpus
+    from kvcalc.catalogue.gpu_slices import slice_names
 
     own = {name for gpu in shipped_gpus() for name in (gpu.name, *gpu.aliases)}
     return [*sorted(own), *(name for gpu in shipped_gpus() for name in slice_names(gpu.name))]

@@ -17,7 +17,7 @@ _dim = count(MAX_DIM)
 
 
 def model_names() -> Iterable[str]:
-    from kvcalc.catalogue import model_names  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue import model_names
 
     return model_names()
 

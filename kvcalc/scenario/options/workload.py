@@ -25,20 +25,20 @@ MAX_IMAGES = 10**6
 
 
 def _image_size(value: Any, what: str) -> tuple[int, int]:
-    from kvcalc.scenario.images import image_size  # noqa: PLC0415  # for start-up time
+    from kvcalc.scenario.images import image_size
 
     return image_size("x".join(map(str, value)) if isinstance(value, tuple) else value, what)
 
 
 def _seconds(value: Any, what: str) -> Fraction:
-    from kvcalc.scenario.sounds import seconds  # noqa: PLC0415  # for start-up time
+    from kvcalc.scenario.sounds import seconds
 
     return seconds(value, what)
 
 
 def mix(value: Any, what: str) -> Mix:
     """Requests that differ, as people write them."""
-    from kvcalc.scenario.mix_text import mix as read  # noqa: PLC0415  # for start-up time
+    from kvcalc.scenario.mix_text import mix as read
 
     return read(value, what)
 

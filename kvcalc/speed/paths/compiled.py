@@ -20,7 +20,7 @@ MOST_SHAPES = 64
 @cache
 def compiled_flex_attention() -> Any:
     """The function; the first call with new shapes takes up to a minute."""
-    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415  # it loads the compiler
+    from torch.nn.attention.flex_attention import flex_attention  # it loads the compiler
 
     config: Any = import_module("torch._dynamo.config")  # the only place that sets it
     setattr(config, "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit", MOST_SHAPES)

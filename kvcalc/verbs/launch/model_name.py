@@ -94,7 +94,7 @@ def _ships(path: Path) -> bool:
 def _is_gguf(name: ModelName) -> bool:
     if name.is_repository:
         return ":" in name.text or "gguf" in name.text.lower()
-    from kvcalc.importers.paths import is_gguf  # noqa: PLC0415  # for start-up time
+    from kvcalc.importers.paths import is_gguf
 
     return is_gguf(Path(name.text))
 

@@ -83,7 +83,7 @@ def _by_name(device: str | None, total: Printed | None) -> Gpu | None:
     """The card that a driver's name is of; of several that memory tells apart the nearest, or the first."""
     if device is None:
         return None
-    from kvcalc.catalogue.gpu_words import called_by_driver  # noqa: PLC0415  # for start-up time
+    from kvcalc.catalogue.gpu_words import called_by_driver
 
     found = called_by_driver(device, shipped_gpus())
     if total is not None and len(found) > 1:

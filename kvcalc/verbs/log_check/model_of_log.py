@@ -114,8 +114,8 @@ def _printed_shape(log: ServerLog, name: str) -> Model | None:
     """The model of the keys that the log has of its file; None where it has too few."""
     if not log.metadata:
         return None
-    from kvcalc.importers.gguf.printed import import_printed  # noqa: PLC0415  # for start-up time
-    from kvcalc.importers.imported_model import model_name  # noqa: PLC0415  # likewise
+    from kvcalc.importers.gguf.printed import import_printed
+    from kvcalc.importers.imported_model import model_name
 
     called = log.metadata.get("general.name") or name.removesuffix(".gguf") or "the log's model"
     found = import_printed(log.metadata, model_name(called), "the log")

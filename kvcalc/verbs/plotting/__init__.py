@@ -82,7 +82,7 @@ def _usd(prices: Any, given: Mapping[str, Any]) -> Mapping[str, Fraction]:
     """Accelerator -> USD of one for an hour."""
     if prices is None:
         return {}
-    from kvcalc.scenario.axes import axis_values  # noqa: PLC0415  # hardly ever asked for
+    from kvcalc.scenario.axes import axis_values  # hardly ever asked for
 
     gpus = [
         find_gpu(each) if isinstance(each, str) else each for each in axis_values("gpu", given.get("gpu", "h100-sxm"))

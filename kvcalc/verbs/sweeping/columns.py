@@ -79,8 +79,8 @@ def fields_of(asked: str | Sequence[str] | None) -> tuple[str, ...]:
 @cache
 def _others() -> dict[str, type]:
     """Every single figure of an estimate, and its type: text of what an estimate may lack."""
-    from kvcalc.scenario.make import make_scenario  # noqa: PLC0415  # hardly ever asked for
-    from kvcalc.verbs.estimate import estimate  # noqa: PLC0415  # likewise
+    from kvcalc.scenario.make import make_scenario  # hardly ever asked for
+    from kvcalc.verbs.estimate import estimate
 
     small = estimate(make_scenario("llama-3-8b", context=1, tp=1, spill=True)).to_dict()
     return {name: str if value is None else type(value) for name, value in flat(small).items()}

@@ -113,7 +113,7 @@ def _read(path: Path, size: int) -> bytes:
 
 
 def _downloaded(wanted: Download) -> bytes:
-    from urllib.request import urlopen  # noqa: PLC0415  # only here
+    from urllib.request import urlopen
 
     with urlopen(wanted.address, timeout=_SECONDS) as answer:  # noqa: S310  # an address that stands above
         data: bytes = answer.read(wanted.size + 1)

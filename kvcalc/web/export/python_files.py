@@ -58,7 +58,7 @@ def _is_left_out(parts: tuple[str, ...]) -> bool:
 
 
 def _yaml() -> Files:
-    import yaml  # noqa: PLC0415  # only to find it
+    import yaml  # only to find it
 
     folder = Path(yaml.__file__).parent
     return {f"yaml/{path.name}": path.read_bytes() for path in folder.glob("*.py")}
