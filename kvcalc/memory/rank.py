@@ -155,10 +155,11 @@ class Rank:
         if self._scenario.engine.plain or self._scenario.replacements.temporary is not None:
             return shared_out.temporary
         key = sequences, context
-        if key not in self._temporary:
+        known = self._temporary.get(key)
+        if known is None:
             own = self.settled.temporary(self._stage, self.load(sequences, context))
-            self._temporary[key] = own or shared_out.temporary
-        return self._temporary[key]
+            known = self._temporary[key] = own or shared_out.temporary
+        return known
 
     def _usual(self, sequences: int, context: Lengths) -> int:
         known, temporary = self._shared_out(), self.temporary_with(sequences, context)
@@ -186,9 +187,10 @@ class Rank:
     def cache_bytes(self, sequences: int, context: Lengths) -> int:
         """Bytes of that cache, remembered."""
         key = sequences, context
-        if key not in self._bytes:
-            self._bytes[key] = self.settled.held_bytes(self._stage, self.load(sequences, context))
-        return self._bytes[key]
+        known = self._bytes.get(key)  # another thread may `forget` at any time
+        if known is None:
+            known = self._bytes[key] = self.settled.held_bytes(self._stage, self.load(sequences, context))
+        return known
 
     def content_bytes(self, sequences: int, context: Lengths) -> int:
         """What its layers hold of that, before the engine rounds."""

@@ -188,7 +188,7 @@ class Ranks:
 
     def forget(self) -> None:
         """Let go of what ranks remember of workloads."""
-        for ranks in self._known.values():
+        for ranks in tuple(self._known.values()):  # another thread may add to them
             for rank in ranks:
                 rank.forget()
 

@@ -139,6 +139,13 @@ def test_a_plan_counts_no_weights_that_lie_with_the_host() -> None:
     assert kvcalc.plan("llama-3.1-405b", gpu="h100", limit=1, **options).deployments[0].count == 1
 
 
+def test_a_plan_counts_no_tables_of_n_grams_that_lie_with_the_host() -> None:
+    """vLLM keeps the 203 GB of tables of n-grams in host memory: one card of 340 GB holds the rest."""
+    options: dict[str, Any] = {"engine": "vllm", "context": 512, "gpu_memory": "340GB"}
+    assert kvcalc.estimate("deepseek-v4.1-flash", gpu="b200", **options).answer.fits
+    assert kvcalc.plan("deepseek-v4.1-flash", gpu="b200", limit=1, **options).deployments[0].count == 1
+
+
 @pytest.mark.parametrize("engine", ["transformers", "mlx", "sglang"])
 def test_the_best_of_a_few_gpus_of_an_engine_is_the_best_of_all_stages(engine: str) -> None:
     """Temporary memory of some grows with the batch, so that what stages leave is not known by what one has."""

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from kvcalc.verbs.demand.held import Steps
     from kvcalc.verbs.demand.stays import Stays
 
-_FLUSH = 1 << 11
-"""Requests after which what lies before the next one is swept: what is kept of the future stays small."""
+_FLUSH = 1 << 15
+"""Events after which what lies before the next request is swept: what is kept of the future stays small.
+
+Where more than that lies in the future, it is swept when as many have come again: each is sorted a few times only.
+"""
 BUCKETS = 60
 """Equal parts of the time, of each of which the most is kept, for a picture."""
 
@@ -90,12 +93,11 @@ def over_time(stays: Stays, each: Slopes | Steps, base: int) -> OverTime:
     """
     sweep = _Lines(each, base, stays) if isinstance(each, Slopes) else _Blocks(each, base, stays)
     codes: list[int] = []
-    count = 0
+    most = _FLUSH
     for start, prompt, generated in zip(stays.starts, stays.prompts, stays.generated, strict=True):
-        if count == _FLUSH:
+        if len(codes) >= most:
             codes = sweep.before(start, codes)
-            count = 0
-        count += 1
+            most = max(_FLUSH, 2 * len(codes))
         codes += sweep.events(start, prompt, prompt + generated)
     sweep.before(stays.end + 1, codes)
     sweep.finish()
