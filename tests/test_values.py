@@ -34,6 +34,7 @@ MODELS = (
     *("llama-3-70b", "deepseek-v3.2", "qwen3-next-80b-a3b", "gemma-3n-e4b", "gpt-oss-120b", "falcon-h1-34b"),
     *("kimi-linear-48b-a3b", "llama-3.2-11b-vision", "minimax-text-01", "lfm2-1.2b", "mamba-2.8b", "falcon-7b"),
     *("opt-13b", "llama-4-maverick-17b-128e", "deepseek-v4-flash", "nvidia-nemotron-3-ultra-550b-a55b-bf16"),
+    "rwkv7-g1k-13.3b-20260930",
 )
 
 QUESTIONS: dict[str, Callable[[], Result]] = {

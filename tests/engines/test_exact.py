@@ -275,8 +275,9 @@ def test_kv_heads_must_divide_query_heads() -> None:
 
 
 def test_the_keys_that_a_file_may_give() -> None:
-    indexer = ("index_head_dim?", "index_n_heads?", "index_block_size?", "index_topk_blocks?")
-    assert GQA.keys() == ("num_heads", "num_kv_heads", "head_dim", "v_head_dim?", "k_equals_v?", *indexer)
+    blocks = ("index_head_dim?", "index_n_heads?", "index_block_size?", "index_topk_blocks?")
+    pooled = ("index_kpool?", "index_topk?")
+    assert GQA.keys() == ("num_heads", "num_kv_heads", "head_dim", "v_head_dim?", "k_equals_v?", *blocks, *pooled)
     assert MQA.keys() == ("num_heads", "head_dim", "v_head_dim?", "k_equals_v?")
     assert NoAttention.keys() == ()
 

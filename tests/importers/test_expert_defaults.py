@@ -48,6 +48,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         "add_swa_attention_sink_bias": True,
         "add_full_attention_sink_bias": False,
     },
+    "qwen4_exp_text": {
+        "indexer_n_heads": 4,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 256,
+        "indexer_budget": 2048,
+        "indexer_compress_ratio": 4,
+    },
 }
 """What classes have no default for, or would not write."""
 
