@@ -70,7 +70,7 @@ def _strings(held: object, depth: int) -> Iterator[str]:
     if isinstance(held, str):
         yield held
     elif isinstance(held, list):
-        stamped = len(held) == 2 and all(isinstance(each, str) for each in held) and held[0].isdigit()  # noqa: PLR2004
+        stamped = len(held) == 2 and all(isinstance(each, str) for each in held) and held[0].isdigit()  # noqa: PLR2004  # a pair
         for each in held[1:] if stamped else held:
             yield from _strings(each, depth)
     elif isinstance(held, dict) and (said := _said(held)) is not None:

@@ -142,12 +142,20 @@ class Model(Noun):
         check_weight_format("weight_dtype", self.weight_dtype)
         if not self.layers:
             raise ValueError("layers: must not be empty")
-        if self.parameters is not None and self.parameters <= (self.ngram_parameters or 0):
-            raise ValueError(f"parameters: {self.parameters:,} are no more than its tables of n-grams have")
+        if self.parameters is not None and self.parameters <= self.parameters_beside_text:
+            raise ValueError(
+                f"parameters: {self.parameters:,} are no more than its towers and tables of n-grams have, which are "
+                f"among them: {self.parameters_beside_text:,}"
+            )
         if self.num_layers > MAX_LAYERS:
             raise ValueError(f"layers: {self.num_layers:,} layers are beyond the limit of {MAX_LAYERS:,}")
         if sum(map(caches_written, self.layers)) > MAX_KINDS and len(self.distinct()) > MAX_KINDS:
             raise ValueError(f"layers: more than {MAX_KINDS} kinds of layers")
+
+    @property
+    def parameters_beside_text(self) -> int:
+        """Of towers and of tables of n-grams, as far as they are known."""
+        return (self.tower_parameters or 0) + (self.ngram_parameters or 0)
 
     @cached_property
     def num_layers(self) -> int:

@@ -97,8 +97,7 @@ def _parts(result: Bench) -> Grid:
 def _network(label: str | None) -> tuple[str, ...]:
     if label is None:
         return ()
-    chosen = ", whose experts are dealt out in turn" if "experts" in label else ""
-    return (f"whole layer: with norms and a feed-forward network of {label}{chosen}.",)
+    return (f"whole layer: with norms and a feed-forward network of {label}.",)
 
 
 def _speed_up(result: Bench, measured: Measured) -> float | None:

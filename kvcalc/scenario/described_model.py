@@ -86,10 +86,10 @@ def _completed(model: Model, dtype: str | None, parameters: int | None) -> Model
             raise KvcalcError(
                 f"--parameters: {model.name} lists its weights part by part; --weights SIZE replaces them"
             )
-        if parameters <= (model.ngram_parameters or 0):
+        if parameters <= model.parameters_beside_text:
             raise KvcalcError(
-                f"--parameters: {parameters:,} are no more than the model's tables of n-grams have, among them: "
-                f"{model.ngram_parameters:,}"
+                f"--parameters: {parameters:,} are no more than the model's towers and tables of n-grams have, which "
+                f"are among them: {model.parameters_beside_text:,}"
             )
         model = replace(model, parameters=parameters)
     if dtype is None:

@@ -45,7 +45,7 @@ class Network(NamedTuple):
         if not self.experts:
             return f"{self.hidden_size:,} x {self.width:,}, {gate}"
         beside = f" and {self.shared:,} for every token" if self.shared else ""
-        experts = f"{self.per_token:,} of {self.experts:,} experts"
+        experts = f"{self.per_token:,} of {self.experts:,} experts, dealt out in turn,"
         return f"{experts} of {self.hidden_size:,} x {self.width:,}{beside}, {gate}"
 
     def used(self, tokens: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,3 +100,15 @@ def test_what_indexers_choose_is_a_buffer_of_the_weights() -> None:
     assert found is not None
     (buffer,) = [each for each in found.parts if each.path == "tokens that indexers choose for a step"]
     assert buffer.bytes == 8192 * 2048 * 4
+
+
+def test_a_tower_of_unknown_size_is_taken_for_the_largest() -> None:
+    """Rather too little memory for the cache than too much."""
+    known = kvcalc.load_model("qwen3-vl-4b")
+    unknown = replace(known, tower_parameters=None)
+    scenario = kvcalc.make_scenario(
+        unknown, engine="vllm@0.19.0", gpu="a100-80-sxm", tp=1, context=8192, engine_option={"max-num-seqs": "8"}
+    )
+    assert scenario.deployment is not None
+    found = parts(ranks_of(scenario, scenario.deployment)[0])
+    assert found["attention of the tower"] == PATCHES * (4 * 1152 + 8 * 1152 + 72) * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -79,3 +80,13 @@ def test_files_of_ollamas_own_engine_have_the_tower_in_16_bits() -> None:
     asked: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_k_m"}
     own = scenario("gemma-3-27b", engine_option={"ollama-new-engine": "1"}, **asked)
     assert size(own) - size(scenario("gemma-3-27b", **asked)) == 2 * 423_060_336
+
+
+@pytest.mark.parametrize("number", [1000, 423_060_336])
+def test_parameters_that_its_towers_alone_have_are_refused(number: int) -> None:
+    """Else the text model would have fewer than none."""
+    with pytest.raises(kvcalc.KvcalcError, match=f"--parameters: {number:,} are no more than the model's towers"):
+        kvcalc.estimate("gemma-3-27b", engine="llama-cpp", parameters=number)
+    found = kvcalc.load_model("gemma-3-27b")
+    with pytest.raises(ValueError, match="are no more than its towers"):
+        dataclasses.replace(found, parameters=number)

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402  # needs torc
 
 from kvcalc.mechanisms import GQA  # noqa: E402  # needs torch
 from kvcalc.speed import run as run_module  # noqa: E402  # needs torch
-from kvcalc.speed.feed_forward import FeedForward, Network, network_of, normed, rest_of_layer  # noqa: E402
+from kvcalc.speed.feed_forward import FeedForward, Network, network_of, normed, rest_of_layer  # noqa: E402  # needs torch
 
 pytestmark = pytest.mark.torch
 
@@ -85,8 +85,8 @@ def test_the_network_is_the_models() -> None:
     assert network_of(kvcalc.load_model("deepseek-v3")) == Network(7168, 2048, True, 256, 8, 2048)
     told = network_of(kvcalc.load_model("deepseek-v3"))
     assert isinstance(told, Network)
-    assert told.label == "8 of 256 experts of 7,168 x 2,048 and 2,048 for every token, gated"
-    assert network_of(kvcalc.load_model("gpt2")).label == "768 x 3,072, not gated"  # type: ignore[union-attr]
+    assert told.label == "8 of 256 experts, dealt out in turn, of 7,168 x 2,048 and 2,048 for every token, gated"
+    assert network_of(kvcalc.load_model("gpt2")).label == "768 x 3,072, not gated"  # type: ignore[union-attr]  # it has one
 
 
 @pytest.mark.parametrize(("dims", "weights"), [(DENSE, 3 * 48 * 64), (EXPERTS, 6 * 3 * 48 * 16 + 8 * 48)])

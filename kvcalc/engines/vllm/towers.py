@@ -123,7 +123,9 @@ def seen_by(setup: Setup, settings: Settings, hidden_size: int, element: int) ->
         rows = Factor("tokens_expected_of_a_video", expected, "token")
     features = (Factor("features", 1 + tower.levels),) if tower.levels else ()
     embeddings = Product("embeddings of images", (rows, *features, width, size), RUNNER)
-    shape = next(each for each in tower.shapes if (setup.model.tower_parameters or 0) >= each.least)
+    parameters = setup.model.tower_parameters
+    # of an unknown size the largest: rather too little memory for the cache than too much
+    shape = next(each for each in tower.shapes if parameters is None or parameters >= each.least)
     tp, hidden, whole = setup.deployment.tp, shape.hidden_size, tower.whole
     elements = Factor(
         "elements",
