@@ -114,3 +114,31 @@ def test_an_application_that_wants_all_logits_holds_them() -> None:
             assert temporary is not None
             off = temporary.term.bytes / MIB / printed - 1
             assert abs(off) < (0.11 if (shape, context) == MASKS_LET_GO else 0.0003), (shape, context, off)
+
+
+@pytest.mark.parametrize(
+    ("build", "mask_bytes", "logits", "copies"),
+    [
+        (9409, 6, True, False),
+        (9410, 2, True, False),
+        (9459, 2, True, False),
+        (9460, 2, False, False),
+        (9488, 2, False, False),
+        (9489, 2, False, True),
+    ],
+)
+def test_what_three_changes_of_one_week_saved(build: int, mask_bytes: int, logits: bool, copies: bool) -> None:
+    """Masks in f16 (b9410), logits of a slot alone (b9460), copies of K and V (b9489): added up by hand for Qwen3-8B.
+
+    A step of 512 tokens in q8_0; the masks of 131,072 cells are what counts in the first, 240 MiB of it otherwise.
+    """
+    asked = kvcalc.make_scenario("qwen3-8b", engine=f"llama-cpp@b{build}", context=131072, cache_dtype="q8_0")
+    layout = Ranks(asked).settled(kvcalc.Deployment())
+    found = layout.temporary(layout.stages[0], Load(1, 131072))
+    assert found is not None
+    masks, step, hidden, heads = 512 * 131072 * mask_bytes, 4 * 512, 4096, 32 * 128
+    of_logits, of_layer = step * (151936 + hidden), step * (3 * 12288 + 3 * hidden) + 512 * 131072 * 2
+    of_copies = 2 * 2 * 8 * 128 * 131072 + 512 * 131072 * 2 + step * (3 * hidden + heads)
+    first = masks + step * (2 * hidden + heads)
+    want = max([of_layer, *[of_logits] * logits, *[of_copies] * copies, *[first] * (mask_bytes == 6)])
+    assert found.term.bytes == want

@@ -61,3 +61,23 @@ def test_what_stands_before_a_line_changes_nothing(before: str) -> None:
     assert within.printed == bare.printed
     assert within.metadata == bare.metadata
     assert within.settings == bare.settings
+
+
+@pytest.mark.parametrize(
+    ("line", "first", "last"),
+    [
+        (
+            "llama_model_load_from_file_impl: using device MTL0 (Apple M1 Pro) (unknown id) - 8203 MiB free",
+            (0,),
+            (9092,),
+        ),
+        ("llama_context: n_outputs_max         = 1", (9460,), (11549,)),
+        ("srv    load_model: initializing slots, n_slots = 4", (0,), (9872,)),
+    ],
+)
+def test_a_line_tells_of_which_builds_a_log_may_be(line: str, first: tuple[int, ...], last: tuple[int, ...]) -> None:
+    figures = "llama_kv_cache:       MTL0 KV buffer size =   448.00 MiB\nload_tensors: offloaded 29/29 layers to GPU\n"
+    between = read_log_text(f"{line}\n{figures}").between
+    assert between is not None
+    assert between[1] == last
+    assert between[0] == first or not first[0]

@@ -24,10 +24,11 @@ class BuildRules(NamedTuple):
     """Of one build.
 
     Attributes:
-        older_graphs: whether a mask is made in f32 and copied to f16 for flash attention
-            (https://github.com/ggml-org/llama.cpp/pull/23764 makes it in f16), and logits are reserved for every token
-            of a micro-batch, not only for one of each slot.
-        copies_within: whether copies of K and V in f16 lie within the buffer
+        masks_in_f32: whether a mask is made in f32 and copied to f16 for flash attention; b9410 makes it in f16
+            (https://github.com/ggml-org/llama.cpp/pull/23764).
+        logits_of_all: whether logits are reserved for every token of a micro-batch, as with all masks in f32; since
+            b9460 for one of each slot (https://github.com/ggml-org/llama.cpp/pull/23861).
+        copies_within: whether copies of K and V in f16 lie within the buffer, as since b9489
             (https://github.com/ggml-org/llama.cpp/pull/23907); before, CUDA's pool grows by them as they are needed.
         hidden_kept: vectors of hidden_size that a layer holds beside what it computes.
         hidden_kept_gated: the same where gated delta rules stand between its attention.
@@ -42,7 +43,8 @@ class BuildRules(NamedTuple):
         most_slots: a context of more sequences is refused (src/llama-context.cpp).
     """
 
-    older_graphs: bool
+    masks_in_f32: bool
+    logits_of_all: bool
     copies_within: bool
     hidden_kept: int
     hidden_kept_gated: int
@@ -56,7 +58,8 @@ class BuildRules(NamedTuple):
 
 
 _B6182 = BuildRules(
-    older_graphs=True,
+    masks_in_f32=True,
+    logits_of_all=True,
     copies_within=False,
     hidden_kept=3,
     hidden_kept_gated=2,
@@ -72,8 +75,10 @@ _B6325 = _B6182._replace(flash_asked=False, most_slots=MOST_SLOTS)
 """Flash attention is left to llama.cpp (https://github.com/ggml-org/llama.cpp/pull/15434)."""
 _B6924 = _B6325._replace(pad_without_flash=256)
 """Cells are a multiple of 256 in any case (pull/16736, pull/16812)."""
-_B9538 = _B6924._replace(older_graphs=False, copies_within=True, logits_hidden=2)
-_B10229 = _B9538._replace(latent_alike=True, values_turn_on=True)
+_B9410 = _B6924._replace(masks_in_f32=False)
+_B9460 = _B9410._replace(logits_of_all=False, logits_hidden=2)
+_B9489 = _B9460._replace(copies_within=True)
+_B10229 = _B9489._replace(latent_alike=True, values_turn_on=True)
 _B11549 = _B10229._replace(hidden_kept=4, hidden_kept_gated=4, logits_hidden=4, logits_with_masks=True)
 
 BUILDS: Mapping[str, BuildRules] = MappingProxyType(
@@ -82,7 +87,9 @@ BUILDS: Mapping[str, BuildRules] = MappingProxyType(
         "b6325": _B6325,
         "b6924": _B6924,
         "b8929": _B6924,
-        "b9538": _B9538,
+        "b9410": _B9410,
+        "b9460": _B9460,
+        "b9489": _B9489,
         "b10229": _B10229,
         "b11549": _B11549,
     }

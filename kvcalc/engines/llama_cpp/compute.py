@@ -9,8 +9,8 @@ attention a score for each head and cell.
 
 Found by varying one dim after another in graphs that llama.cpp b11549 reserves on a device that answers as CUDA's back
 end does (tests/live/llama_cpp_sizes.py); tests/data/llama_cpp has its figures. Older builds differ (builds.py): up to
-b9294 a mask is made in f32 beside its copy in f16, before anything else of the first attention is there, and logits are
-held for every token:
+b9409 a mask is made in f32 beside its copy in f16, before anything else of the first attention is there, and up to
+b9459 logits are held for every token:
 
     bytes = the largest of (6 x cells + what the first attention is given), of what is above, and of
             4 x (vocab_size + hidden_size), for each token of a micro-batch
@@ -32,8 +32,18 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.budget import Temporary
 from kvcalc.engines.gated import is_gated
 from kvcalc.engines.llama_cpp.host import largest_on_host
-from kvcalc.engines.llama_cpp.points import VULKAN, Point, reordered, wanted_logits, within_a_state
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Compressed, GatedDeltaNet, MLAExpanded, Role
+from kvcalc.engines.llama_cpp.older_builds import LOGITS, place_in_older_build
+from kvcalc.engines.llama_cpp.points import (
+    VULKAN,
+    Point,
+    grows,
+    has_gates,
+    query_heads,
+    reordered,
+    wanted_logits,
+    within_a_state,
+)
+from kvcalc.mechanisms import MLA, Compressed, Role
 from kvcalc.model.layers import count_layers
 from kvcalc.term import Factor, Product
 from kvcalc.units import MIB
@@ -43,7 +53,6 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
     from kvcalc.engines.load import Load
-    from kvcalc.mechanisms import Mechanism
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
 
@@ -80,12 +89,10 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
     uploaded, others = largest_on_host(layout), 0
     copied = _attention_of_host(layout, load, hidden)
-    if rules.older_graphs:
-        older, per_cell = _of_an_older_build(layout, stage, load, [point, *points], each, cells, hidden)
-        alone = older.name == LOGITS and layout.placement.head  # what the host's layers need is let go before
-        if not alone or 4 * older.floats >= each * cells + 4 * point.floats + uploaded // tokens:
-            point, each = older, per_cell
-            uploaded, copied = (0, None) if alone else (uploaded, copied)
+    if rules.logits_of_all:
+        older = place_in_older_build(layout, stage, load, [point, *points], each, cells, hidden, copied)
+        point, each, uploaded = older.point, older.mask_bytes, older.uploaded
+        copied = copied if older.with_layers else None
     else:
         point, each = _or_logits(layout, stage, point, each, cells, hidden, tokens)
     if copied is not None:
@@ -99,7 +106,8 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     if uploaded:
         words, numbers = f"{words} + largest matrix of the host", f"{numbers} + {uploaded:,}"
     term = Product("temporary", (Factor("compute_buffer", size, "byte", (words, numbers)),), _SOURCE)
-    beside = tokens * 6 * cells if point.name == LOGITS and layout.flash_attention else 0
+    of_masks = 6 if rules.masks_in_f32 else 2
+    beside = tokens * of_masks * cells if point.name == LOGITS and layout.flash_attention else 0
     others += beside if beside < size else 0  # in some graphs side by side
     others = max(others, _reordered_beyond(layout, stage, load, each * cells, hidden, by_vulkan) - size)
     return Temporary(term, size, size + others)
@@ -126,53 +134,23 @@ def _reordered_beyond(
     vulkan = layout.setup.gpu.vendor in VULKAN if by_vulkan is None else by_vulkan
     found = [reordered(layer.attention, load, hidden) for layer in stage.kinds if vulkan]
     point = max(found, default=Point("", 0))
-    if layout.rules.older_graphs or not point.floats:
+    if layout.rules.logits_of_all or not point.floats:
         return 0
     return layout.step_tokens(load) * (masks + 4 * point.floats) + point.bytes_beside
 
 
-LOGITS = "(vocab_size + hidden_size)"
-
-
-def _of_an_older_build(
-    layout: LlamaLayout, stage: Stage, load: Load, points: list[Point], each: int, cells: int, hidden: int
-) -> tuple[Point, int]:
-    """Where a build holds most that makes its masks twice and logits for every token, and bytes of a mask's cell."""
-    tokens = layout.step_tokens(load)
-    grows = [layer for layer in stage.kinds if _grows(layer)]
-    found = [(points[0], each)]
-    if grows and layout.flash_attention:
-        found.append((Point("what the first attention is given", _given(layout, grows[0], hidden)), each + 4))
-    if layout.setup.model.vocab_size:
-        found.append((Point(LOGITS, layout.setup.model.vocab_size + hidden), 0))
-    return max(found, key=lambda one: tokens * (one[1] * cells + 4 * one[0].floats) + one[0].bytes_beside)
-
-
-def _given(layout: LlamaLayout, layer: Layer, hidden: int) -> int:
-    """Numbers of f32 that are there when the first attention's mask is made: its input and its queries."""
-    of = {tensor.name: tensor for tensor in layer.attention.cached()}
-    key = of.get("k") or next(iter(of.values()))
-    wide, gates = _heads(layer.attention) * key.head_elements, 2 if _gated(layout) else 0
-    half = all(layout.cache_format.of(layer, each).name == "fp16" for each in of.values())
-    return 2 * hidden + wide * (2 + gates // 2 if half else 1 + gates + gates // 2)
-
-
 def _mask_cells(layout: LlamaLayout, load: Load) -> Iterator[int]:
     """The cells that a token may see, of each cache with a mask of its own."""
-    spans = {layer.span for layer in layout.setup.model.layout.kinds if _grows(layer)}
+    spans = {layer.span for layer in layout.setup.model.layout.kinds if grows(layer)}
     for windows in {span is not None for span in spans}:
         yield max(layout.cells(span, load).each for span in spans if (span is not None) == windows)
-
-
-def _grows(layer: Layer) -> bool:
-    return any(tensor.role is Role.CACHE for tensor in layer.attention.cached())
 
 
 def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[Point] | None:
     model = layout.setup.model
     kept = hidden_kept(layout)
-    points = [_attention(layout, layer, load, hidden) for layer in stage.kinds if _grows(layer)]
-    points += [within_a_state(layer.attention, load, hidden) for layer in stage.kinds if not _grows(layer)]
+    points = [_attention(layout, layer, load, hidden) for layer in stage.kinds if grows(layer)]
+    points += [within_a_state(layer.attention, load, hidden) for layer in stage.kinds if not grows(layer)]
     if model.is_mixture_of_experts:
         used, width = model.num_experts_per_tok, model.moe_intermediate_size
         if used is None or width is None:
@@ -186,7 +164,7 @@ def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[
         times = 3 if is_gated(replace(model, weights=())) else 1
         floats = times * model.intermediate_size + kept * hidden
         points.append(Point(f"({times} x intermediate_size + {kept} x hidden_size)", floats))
-    elif dense and any(_grows(layer) for layer in model.layout.kinds):
+    elif dense and any(grows(layer) for layer in model.layout.kinds):
         return None
     return points
 
@@ -194,7 +172,7 @@ def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[
 def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> Point:
     attention, cells = layer.attention, layout.cells(layer.span, load)
     of = {tensor.name: tensor for tensor in attention.cached()}
-    name, heads, kept = "attention", _heads(attention), hidden_kept(layout)
+    name, heads, kept = "attention", query_heads(attention), hidden_kept(layout)
     match attention:
         case MLA():
             row = attention.kv_lora_rank + attention.qk_rope_head_dim
@@ -204,7 +182,7 @@ def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> Po
         case _:
             output = heads * (of["v"] if "v" in of else of["k"]).head_elements
             wide = heads * of["k"].head_elements
-            floats = kept * hidden + wide + (output if wide > hidden else 0) + (3 * wide if _gated(layout) else 0)
+            floats = kept * hidden + wide + (output if wide > hidden else 0) + (3 * wide if has_gates(layout) else 0)
             output, kv = 0, sum(of[each].row_elements for each in ("k", "v") if each in of)
     if not layout.flash_attention:
         tokens = layout.step_tokens(load)
@@ -217,27 +195,14 @@ def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> Po
         and layout.cache_format.of(layer, tensor).name != "fp16"
     )
     types = {layout.cache_format.of(layer, tensor).name for tensor in of.values() if tensor.role is Role.CACHE}
-    if "bf16" in types and not output and not _gated(layout):
+    if "bf16" in types and not output and not has_gates(layout):
         floats += heads * of["k"].head_elements
     return Point(name, floats + (output if copied else 0), 2 * copied * cells.all)
 
 
 def hidden_kept(layout: LlamaLayout) -> int:
     """Vectors of hidden_size that a layer holds beside what it computes."""
-    return layout.rules.hidden_kept_gated if _gated(layout) else layout.rules.hidden_kept
-
-
-def _gated(layout: LlamaLayout) -> bool:
-    """Whether queries have gates, as in every model with gated delta rules (src/models/qwen3next.cpp, qwen35.cpp)."""
-    return any(isinstance(layer.attention, GatedDeltaNet) for layer in layout.setup.model.layout.kinds)
-
-
-def _heads(attention: Mechanism) -> int:
-    match attention:
-        case MLA() | MHA() | GQA() | MQA() | MLAExpanded():
-            return attention.num_heads
-        case _:
-            return 1
+    return layout.rules.hidden_kept_gated if has_gates(layout) else layout.rules.hidden_kept
 
 
 def _attention_of_host(layout: LlamaLayout, load: Load, hidden: int) -> Point | None:
@@ -249,7 +214,7 @@ def _attention_of_host(layout: LlamaLayout, load: Load, hidden: int) -> Point | 
         return None
     found = []
     for layer in count_layers(layout.setup.model.layout.layers[: layout.placement.first_layer]):
-        if not _grows(layer):
+        if not grows(layer):
             continue
         tensors = [tensor for tensor in layer.attention.cached() if tensor.role is Role.CACHE]
         rows = (layout.cache_format.of(layer, tensor).row(tensor.heads, tensor.dims) for tensor in tensors)

@@ -34,20 +34,29 @@ def largest_on_host(layout: LlamaLayout) -> int:
     return found
 
 
+def head_on_host(layout: LlamaLayout) -> int:
+    """Bytes of the output head where the host keeps it: as the largest matrix, for logits of 32 tokens and more."""
+    model = layout.setup.model
+    if layout.placement.head or model.vocab_size is None or model.hidden_size is None:
+        return 0
+    place = "embedding" if model.tie_word_embeddings else "head"
+    return _bytes(layout.setup, model.vocab_size * model.hidden_size, "tp", place)
+
+
 def _query_width(attention: object) -> int:
     if isinstance(attention, MLA):
         return attention.num_heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim)
     return int(getattr(attention, "num_heads", 0)) * int(getattr(attention, "head_dim", 0))
 
 
-def _bytes(setup: Setup, parameters: int, split: str) -> int:
+def _bytes(setup: Setup, parameters: int, split: str, place: str = "layers") -> int:
     """Of so many parameters of a layer, or of its experts: as asked for, else as the layers of the file have them.
 
     Where all weights are given as a size, their share of it.
     """
     if setup.weights_bytes is not None and setup.model.parameters:
         return -(-setup.weights_bytes * parameters // setup.model.parameters)
-    listed = [part for part in setup.model.weights if part.place == "layers" and part.split == split]
+    listed = [part for part in setup.model.weights if part.place == place and part.split == split]
     if setup.weight_format is None and listed:
         held = sum(_size(find_weight_format(part.format, "format"), part.parameters) for part in listed)
         return -(-held * parameters // sum(part.parameters for part in listed))

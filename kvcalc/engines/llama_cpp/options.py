@@ -110,7 +110,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             count(MOST_TOKENS, 0),
             None,
             "Tokens of a step whose logits are wanted; 0: of all, as of an application that uses the library and does "
-            "not say. Up to b9294 it is always all.",
+            "not say. Up to b9459 it is always all.",
             otherwise="one of each slot, as llama-server has it",
             source="include/llama.h, llama_context_params.n_outputs_max; src/llama-context.cpp, graph_reserve",
         ),

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.mechanisms import GatedDeltaNet, Mamba1, Mamba2
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba1, Mamba2, MLAExpanded, Role
 
 if TYPE_CHECKING:
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
     from kvcalc.engines.load import Load
     from kvcalc.mechanisms import Mechanism
+    from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
 
 
@@ -72,3 +73,20 @@ def within_a_state(attention: Mechanism, load: Load, hidden: int) -> Point:
             return Point("(state-space block)", 5 * attention.intermediate_size + 2 * hidden)
         case _:
             return Point("4 x hidden_size", 4 * hidden)
+
+
+def grows(layer: Layer) -> bool:
+    return any(tensor.role is Role.CACHE for tensor in layer.attention.cached())
+
+
+def query_heads(attention: Mechanism) -> int:
+    match attention:
+        case MLA() | MHA() | GQA() | MQA() | MLAExpanded():
+            return attention.num_heads
+        case _:
+            return 1
+
+
+def has_gates(layout: LlamaLayout) -> bool:
+    """Whether queries have gates, as in every model with gated delta rules (src/models/qwen3next.cpp, qwen35.cpp)."""
+    return any(isinstance(layer.attention, GatedDeltaNet) for layer in layout.setup.model.layout.kinds)

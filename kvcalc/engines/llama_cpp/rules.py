@@ -104,9 +104,9 @@ RULES = (
     ),
     Rule(
         "compute buffer of older builds",
-        "up to b9294 masks in f32 beside f16, logits of every token of a micro-batch, no copies of K and V; up to "
-        "b11063 one vector of hidden_size less",
-        "https://github.com/ggml-org/llama.cpp/pull/23764, pull/23907; graphs of b8929 to b11063 likewise",
+        "up to b9409 masks in f32 beside f16, up to b9459 logits of every token of a micro-batch, up to b9488 no "
+        "copies of K and V; up to b11063 one vector of hidden_size less",
+        "https://github.com/ggml-org/llama.cpp/pull/23764, pull/23861, pull/23907; graphs of b8929 to b11063 likewise",
     ),
     Rule(
         "several cards",

@@ -1,7 +1,7 @@
 """Lines that tell of which builds a log may be, where it does not say its build: names of functions change.
 
 Each build of a range may have such a line, and the next that was looked at has none: b8672, b8929, b9093, b9294, b9538,
-b9873 and b10068, as xllamacpp has them.
+b9713, b9873 and b10068, as xllamacpp has them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,18 @@ LINES = (
     log_line("llama_memory_breakdown", r"llama_memory_breakdown_print:", "up to b8928", "src/llama-context.cpp"),
     log_line("common_params_fit_impl", r"common_params_fit_impl:", "b8673 to b11549", "common/fit.cpp"),
     log_line("common_memory_breakdown", r"common_memory_breakdown_print:", "b8673 to b11549", "common/fit.cpp"),
+    log_line("using device", r"llama_model_load_from_file_impl: using device", "up to b9092", "src/llama.cpp"),
     log_line("prepare_model_devices", r"llama_prepare_model_devices:", "b8930 to b11549", "src/llama.cpp"),
     log_line("common_params_print_info", r"common_params_print_info:", "b9094 to b11549", "common/common.cpp"),
+    log_line("n_rs_seq", r"llama_context: n_rs_seq +=", "b9094 to b11549", "src/llama-context.cpp"),
+    log_line(
+        "n_outputs_max",
+        r"llama_context: n_outputs_max +=",
+        "b9460 to b11549: https://github.com/ggml-org/llama.cpp/pull/23861",
+        "src/llama-context.cpp",
+    ),
+    log_line("initializing slots", r"initializing slots, n_slots", "up to b9872", "tools/server/server-context.cpp"),
+    log_line("initializing,", r"initializing, n_slots", "b9714 to b11549", "tools/server/server-context.cpp"),
     log_line("n_layer_all", r"print_info: n_layer_all +=", "b9295 to b11549", "src/llama-model.cpp, print_info"),
     log_line("Flash Attention was", r"Flash Attention was auto", "b6325 to b10067", "src/llama-context.cpp"),
     log_line("resolve_fused_ops", r"resolve_fused_ops:", "b9874 to b11549", "src/llama-context.cpp"),

@@ -132,7 +132,7 @@ def _of_compute(layout: LlamaLayout, device: str, *, by_dims: bool, is_range: bo
         return "the model's dims are not known: the range is what logs have"
     if is_range and of_host:
         return "copies of weights and cells of the host's layers may lie there together"
-    if is_range and not layout.rules.older_graphs:
+    if is_range and not layout.rules.logits_of_all:
         return "Vulkan computes parts of a layer ahead, which then lie there together"
     if is_range:
         return "builds of that time lay masks over the logits, or beside them"
