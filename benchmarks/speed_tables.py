@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import kvcalc
 from kvcalc.render import Format, render
-from kvcalc.render.bench import bench_report
+from kvcalc.render.screens.bench import bench_report
 
 if TYPE_CHECKING:
     from kvcalc.speed.result import Bench

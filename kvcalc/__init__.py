@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.ladder import CapacityLadder, ComparisonLadder, EstimateLadder
     from kvcalc.verbs.log_check.result import LogCheck
-    from kvcalc.verbs.plan_result import Plan
+    from kvcalc.verbs.planning.result import Plan
     from kvcalc.verbs.sweeping.row import SweepRow
     from kvcalc.verification.result import Verification
 
@@ -108,7 +108,7 @@ _HOME = {
     "Model": "model.model",
     "Note": "note",
     "Picture": "charts.picture",
-    "Plan": "verbs.plan_result",
+    "Plan": "verbs.planning.result",
     "Replacements": "scenario",
     "Review": "review.review",
     "Scenario": "scenario",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.demand.result import Demand
     from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.log_check.result import LogCheck
-    from kvcalc.verbs.plan_result import Plan
+    from kvcalc.verbs.planning.result import Plan
     from kvcalc.verbs.sweeping.row import SweepRow
     from kvcalc.verbs.sweeping.sweep import Sweep
 
@@ -179,7 +179,7 @@ def plan(model: Model | str | Path | None = None, /, **options: Unpack[PlanOptio
         KvcalcError: anything that cannot be, with the option named.
     """
     from kvcalc.scenario.plan_request import make_plan_request
-    from kvcalc.verbs.plan import plan as _plan
+    from kvcalc.verbs.planning.plan import plan as _plan
 
     return _plan(*make_plan_request(model, options))
 

@@ -53,7 +53,7 @@ for line in sys.stdin:
 
 VERIFY = (
     "kvcalc.cli.verify",
-    "kvcalc.render.verify",
+    "kvcalc.render.screens.verify",
     "kvcalc.verification.boundary",
     "kvcalc.verification.run",
     "kvcalc.catalogue.validation",

@@ -25,9 +25,9 @@ from kvcalc.mechanisms import KINDS
 from kvcalc.record import Result
 from kvcalc.render.faces import REPORTS
 from kvcalc.verbs.explain import explain, topics
-from kvcalc.verbs.listing import list_gpus, show_gpu, show_model
+from kvcalc.verbs.listing.catalogue import list_gpus, show_gpu, show_model
+from kvcalc.verbs.listing.model_list import list_models
 from kvcalc.verbs.log_check import check_log
-from kvcalc.verbs.model_list import list_models
 
 MANY: dict[str, Any] = {"batch": 32, "context": 4096, "cache_dtype": "k=q8_0,v=q4_0", "reserve": {"lora": "2GiB"}}
 MODELS = (

@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from kvcalc.cli.app import COMMANDS, run
-from kvcalc.render.explain import GROUPS
+from kvcalc.render.screens.explain import GROUPS
 from kvcalc.verbs.explain import topics
 
 if TYPE_CHECKING:

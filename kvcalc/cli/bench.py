@@ -9,8 +9,8 @@ from kvcalc.cli.output_options import ListingOutput, output_of
 from kvcalc.cli.parameters import RequiredModel, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.measure import bench
-from kvcalc.render.bench import bench_report
-from kvcalc.render.progress import progress_bar
+from kvcalc.render.screens.bench import bench_report
+from kvcalc.render.terminal.progress import progress_bar
 from kvcalc.scenario.options import BenchOptions
 
 

@@ -13,7 +13,7 @@ from kvcalc.cli.parameters import ModelArgument, given_on_line, may_be_several, 
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
 from kvcalc.errors import KvcalcError, NoError
-from kvcalc.render.capacity import capacity_report
+from kvcalc.render.screens.capacity import capacity_report
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import CapacityOptions, ScenarioOptions
 from kvcalc.verbs.capacity import nearest
@@ -57,7 +57,7 @@ def capacity_command(call: typer.Context, model: ModelArgument = None, **given: 
     command = given["from_command"]
     if command is None and may_be_several(asked):
         from kvcalc.cli.ladder import show_ladder, varied
-        from kvcalc.render.ladder import capacity_ladder_report
+        from kvcalc.render.screens.ladder import capacity_ladder_report
 
         if varied(capacity, asked):
             rows = show_ladder(capacity, capacity_ladder_report, model, asked, output, CapacityOptions)
@@ -86,7 +86,7 @@ def _holds_nothing(result: Capacity) -> bool:
 
 
 def _compare_with_log(model: str | None, given: Mapping[str, Any], output: Output, command: str) -> None:
-    from kvcalc.render.log_check import log_check_report
+    from kvcalc.render.screens.log_check import log_check_report
 
     if given["emit"] is not None:
         raise KvcalcError("--emit: launches what is computed, and --from-log compares a server that ran; leave one out")

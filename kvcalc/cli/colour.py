@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from shutil import get_terminal_size
 
-from kvcalc.render.colour import has_colours, painted
+from kvcalc.render.terminal.colour import has_colours, painted
 
 TYPE_CHECKING = False  # as typing's, without importing it
 

@@ -10,7 +10,7 @@ from kvcalc.cli.output_options import ResultOutput, output_of
 from kvcalc.cli.parameters import ModelsArgument, given_on_line, may_be_several, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
-from kvcalc.render.compare import compare_report
+from kvcalc.render.screens.compare import compare_report
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import CompareOptions
 
@@ -37,7 +37,7 @@ def compare_command(call: typer.Context, models: ModelsArgument = None, **given:
     output = output_of(given)
     if may_be_several(asked := given_on_line(given, CompareOptions)):
         from kvcalc.cli.ladder import show_ladder, varied
-        from kvcalc.render.ladder import compare_ladder_report
+        from kvcalc.render.screens.ladder import compare_ladder_report
 
         if varied(compare, asked):
             show_ladder(compare, compare_ladder_report, models or None, asked, output, CompareOptions)

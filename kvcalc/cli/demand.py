@@ -9,7 +9,7 @@ from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.render.demand import demand_report
+from kvcalc.render.screens.demand import demand_report
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import DemandOptions, ScenarioOptions
 from kvcalc.scenario.spelled import typed_anew

@@ -14,7 +14,7 @@ from kvcalc.cli.text_command import TextCommand
 from kvcalc.cli.typed import typed
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
-from kvcalc.render.estimate import estimate_report
+from kvcalc.render.screens.estimate import estimate_report
 from kvcalc.scenario.make import scenario_of
 from kvcalc.scenario.option import Option, options_of
 from kvcalc.scenario.options import ScenarioOptions
@@ -84,7 +84,7 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
     if may_be_several(asked):
         from kvcalc import estimate as estimate_each
         from kvcalc.cli.ladder import refuse_unless, show_ladder, varied
-        from kvcalc.render.ladder import estimate_ladder_report
+        from kvcalc.render.screens.ladder import estimate_ladder_report
 
         if varied(estimate_each, asked):
             _refuse_measured(given)

@@ -8,7 +8,7 @@ from kvcalc.cli.output import show
 from kvcalc.cli.output_options import Destination, Printed, output_of
 from kvcalc.cli.parameters import argument, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.render.explain import explanation_report, topics_report
+from kvcalc.render.screens.explain import explanation_report, topics_report
 from kvcalc.scenario.option import Option
 from kvcalc.verbs.explain import explain, topics
 

@@ -9,9 +9,9 @@ from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ListingOutput, output_of
 from kvcalc.cli.parameters import argument, takes
 from kvcalc.cli.text_command import TextCommand, TextGroup
-from kvcalc.render.listing import gpu_report, gpus_report
+from kvcalc.render.screens.listing import gpu_report, gpus_report
 from kvcalc.scenario.options import GPU
-from kvcalc.verbs.listing import list_gpus, show_gpu
+from kvcalc.verbs.listing.catalogue import list_gpus, show_gpu
 
 
 def register(app: typer.Typer) -> None:

@@ -16,12 +16,12 @@ from kvcalc.cli.parameters import RequiredModel, argument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand, TextGroup
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
-from kvcalc.render.listing import model_report, models_report
+from kvcalc.render.screens.listing import model_report, models_report
 from kvcalc.scenario.option import Option, read_options
 from kvcalc.scenario.options import Assumptions
-from kvcalc.verbs.listing import show_model
-from kvcalc.verbs.model_list import list_models
-from kvcalc.verbs.model_list_options import WORD, Chosen, TriedWith
+from kvcalc.verbs.listing.catalogue import show_model
+from kvcalc.verbs.listing.model_list import list_models
+from kvcalc.verbs.listing.model_list_options import WORD, Chosen, TriedWith
 
 SOURCE = Option("SOURCE", "A config.json or its folder, a .gguf, or hf:ORG/NAME.")
 

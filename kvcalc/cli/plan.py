@@ -11,7 +11,7 @@ from kvcalc.cli.output_options import ResultOutput, Unit, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.errors import NoError
-from kvcalc.render.plan import plan_report
+from kvcalc.render.screens.plan import plan_report
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import PlanOptions, ScenarioOptions
 from kvcalc.scenario.spelled import typed_anew

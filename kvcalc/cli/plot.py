@@ -97,7 +97,7 @@ def _format(asked: str | None, file: str | None) -> str:
 
 def _text(picture: Any, file: str | None, width: int | None) -> str:
     from kvcalc.cli.colour import width_of
-    from kvcalc.render.colour import has_colours
+    from kvcalc.render.terminal.colour import has_colours
 
     if file is not None:
         return str(picture.to_text(width or _COLUMNS))

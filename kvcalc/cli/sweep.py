@@ -12,7 +12,7 @@ from kvcalc.cli.output_options import Destination
 from kvcalc.cli.parameters import given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.errors import KvcalcError, nearest_or_all
-from kvcalc.render.progress import progress_bar
+from kvcalc.render.terminal.progress import progress_bar
 from kvcalc.scenario.option import Option
 from kvcalc.scenario.options import SweepOptions
 from kvcalc.verbs.sweeping.columns import ERROR, Chunk, Columns

@@ -13,8 +13,8 @@ from kvcalc.cli.parameters import RequiredModel, given_on_line, takes
 from kvcalc.cli.text_command import TextCommand
 from kvcalc.errors import NoError
 from kvcalc.measure import verify
-from kvcalc.render.progress import progress_bar
-from kvcalc.render.verify import verification_report
+from kvcalc.render.screens.verify import verification_report
+from kvcalc.render.terminal.progress import progress_bar
 from kvcalc.scenario.options import VerifyOptions
 from kvcalc.verification.torchrun import is_first
 

@@ -1,7 +1,7 @@
 """TurboQuant: the formats of keys and of values in vLLM's four presets.
 
 vLLM 0.33.0, vllm/model_executor/layers/quantization/turboquant/config.py: TQ_PRESETS and TurboQuantConfig. vLLM alone
-has them, and not in every layer (kvcalc/engines/vllm/turboquant.py).
+has them, and not in every layer (kvcalc/engines/vllm/cache/turboquant.py).
 """
 
 from __future__ import annotations

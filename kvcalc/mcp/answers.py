@@ -15,10 +15,10 @@ from kvcalc.ladders import ladder, varied
 from kvcalc.logs import read_log_text
 from kvcalc.logs.log_text import MAX_BYTES, STDIN
 from kvcalc.record import SCHEMA_VERSION, Result
-from kvcalc.verbs.listing import show_model
+from kvcalc.verbs.listing.catalogue import show_model
+from kvcalc.verbs.listing.model_list import list_models
+from kvcalc.verbs.listing.model_list_options import Chosen
 from kvcalc.verbs.log_check import check_log
-from kvcalc.verbs.model_list import list_models
-from kvcalc.verbs.model_list_options import Chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,8 +35,8 @@ from kvcalc.scenario.options import (
 from kvcalc.schema.outputs import DIALECT
 from kvcalc.schema.sweep_row import row_schema
 from kvcalc.verbs.explain import explain, topics
-from kvcalc.verbs.listing import list_gpus, show_gpu
-from kvcalc.verbs.model_list_options import WORD, Chosen, TriedWith
+from kvcalc.verbs.listing.catalogue import list_gpus, show_gpu
+from kvcalc.verbs.listing.model_list_options import WORD, Chosen, TriedWith
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

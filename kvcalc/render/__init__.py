@@ -63,7 +63,7 @@ def render(report: Report, how: Format, *, terminal: bool = False) -> str:
         case Format.CSV:
             return to_csv(report.lines, report.columns)
         case Format.TABLE:
-            from kvcalc.render.table import draw
+            from kvcalc.render.terminal.table import draw
 
             return draw(report.view(), terminal=terminal)
         case Format.MARKDOWN:

@@ -6,23 +6,23 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.render import Format, Report, render
-from kvcalc.render.bench import bench_report
-from kvcalc.render.capacity import capacity_report
-from kvcalc.render.compare import compare_report
-from kvcalc.render.demand import demand_report
-from kvcalc.render.estimate import estimate_report
-from kvcalc.render.explain import explanation_report, topics_report
 from kvcalc.render.html import write
-from kvcalc.render.ladder import capacity_ladder_report, compare_ladder_report, estimate_ladder_report
-from kvcalc.render.listing import (
+from kvcalc.render.screens.bench import bench_report
+from kvcalc.render.screens.capacity import capacity_report
+from kvcalc.render.screens.compare import compare_report
+from kvcalc.render.screens.demand import demand_report
+from kvcalc.render.screens.estimate import estimate_report
+from kvcalc.render.screens.explain import explanation_report, topics_report
+from kvcalc.render.screens.ladder import capacity_ladder_report, compare_ladder_report, estimate_ladder_report
+from kvcalc.render.screens.listing import (
     gpu_report,
     gpus_report,
     model_report,
     models_report,
 )
-from kvcalc.render.log_check import log_check_report
-from kvcalc.render.plan import plan_report
-from kvcalc.render.verify import verification_report
+from kvcalc.render.screens.log_check import log_check_report
+from kvcalc.render.screens.plan import plan_report
+from kvcalc.render.screens.verify import verification_report
 from kvcalc.speed.result import Bench
 from kvcalc.units import with_unit
 from kvcalc.verbs.capacity_result import Capacity
@@ -31,9 +31,9 @@ from kvcalc.verbs.demand.result import Demand
 from kvcalc.verbs.estimate_result import Estimate
 from kvcalc.verbs.explanation import Explanation, Topics
 from kvcalc.verbs.ladder import CapacityLadder, ComparisonLadder, EstimateLadder
-from kvcalc.verbs.listing import GpuCard, GpuList, ModelCard, ModelList
+from kvcalc.verbs.listing.catalogue import GpuCard, GpuList, ModelCard, ModelList
 from kvcalc.verbs.log_check.result import LogCheck
-from kvcalc.verbs.plan_result import Plan
+from kvcalc.verbs.planning.result import Plan
 from kvcalc.verification.result import Verification
 
 if TYPE_CHECKING:

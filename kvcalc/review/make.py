@@ -22,7 +22,7 @@ from kvcalc.scenario.spelled import typed_anew
 from kvcalc.verbs.capacity_result import Capacity
 from kvcalc.verbs.estimate_result import Estimate
 from kvcalc.verbs.explain import explain
-from kvcalc.verbs.plan_result import Plan
+from kvcalc.verbs.planning.result import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.verbs.comparing.result import Comparison
     from kvcalc.verbs.estimate_result import Estimate
     from kvcalc.verbs.explanation import Explanation
-    from kvcalc.verbs.plan_result import Plan
+    from kvcalc.verbs.planning.result import Plan
 
     Answer = Estimate | Capacity | Plan | Comparison
 
@@ -176,4 +176,4 @@ def _faces() -> _Faces:
     """The renderer, by its name: it builds on reviews, which know nothing of it until one is shown."""
     from importlib import import_module  # only where one is shown
 
-    return cast("_Faces", import_module("kvcalc.render.review"))
+    return cast("_Faces", import_module("kvcalc.render.pages.review"))

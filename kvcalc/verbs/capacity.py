@@ -13,22 +13,22 @@ from kvcalc.memory import Ranks, ranks_of
 from kvcalc.note import Note, note
 from kvcalc.scenario import Workload
 from kvcalc.scenario.mix import Mix, longest
-from kvcalc.verbs.candidate import refuse_more_than_held
 from kvcalc.verbs.capacity_result import Capacity, Total
-from kvcalc.verbs.capacity_search import Replica, least, most, refuse_unknown_weights, replica_of, usual
-from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.estimate_parts import seen_range
-from kvcalc.verbs.gpu_notes import gpu_notes
-from kvcalc.verbs.longest_context import longest_context
-from kvcalc.verbs.mixed import kinds_of
-from kvcalc.verbs.model_notes import model_notes, waiting
-from kvcalc.verbs.not_modelled import cache_not_modelled, not_modelled
+from kvcalc.verbs.notes.not_modelled import cache_not_modelled, not_modelled
+from kvcalc.verbs.notes.of_gpus import gpu_notes
+from kvcalc.verbs.notes.of_models import model_notes, waiting
+from kvcalc.verbs.notes.of_weights import weight_notes
 from kvcalc.verbs.offload import EXPERTS, LAYERS, OnGpu, on_gpu, part_on_gpu
-from kvcalc.verbs.pools import pools
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
-from kvcalc.verbs.resolve import resolve
-from kvcalc.verbs.tiers import handoff, tiers
-from kvcalc.verbs.weight_notes import weight_notes
+from kvcalc.verbs.requests.mixed import kinds_of
+from kvcalc.verbs.requests.pools import pools
+from kvcalc.verbs.requests.tiers import handoff, tiers
+from kvcalc.verbs.searching.candidate import refuse_more_than_held
+from kvcalc.verbs.searching.capacity_search import Replica, least, most, refuse_unknown_weights, replica_of, usual
+from kvcalc.verbs.searching.deployment_search import smallest
+from kvcalc.verbs.searching.longest_context import longest_context
+from kvcalc.verbs.searching.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

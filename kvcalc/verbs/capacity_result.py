@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
-    from kvcalc.verbs.mixed import KindSummary
-    from kvcalc.verbs.pools import Pool
     from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
-    from kvcalc.verbs.tiers import Handoff, Tier
+    from kvcalc.verbs.requests.mixed import KindSummary
+    from kvcalc.verbs.requests.pools import Pool
+    from kvcalc.verbs.requests.tiers import Handoff, Tier
 
 
 @noun

@@ -9,9 +9,9 @@ from kvcalc.engines import Load
 from kvcalc.memory import Fit, Ranks
 from kvcalc.memory.known_ranks import known_ranks
 from kvcalc.term import leaves
-from kvcalc.verbs.candidate import Candidate
-from kvcalc.verbs.decode_bound import decode_bound
-from kvcalc.verbs.deployment_search import legal_tps_of_a_node, most_sequences, smallest
+from kvcalc.verbs.bounds.decode import decode_bound
+from kvcalc.verbs.bounds.prefill import prefill_bound
+from kvcalc.verbs.bounds.spill import spilled
 from kvcalc.verbs.estimate_parts import (
     gpus_by_memory,
     looked_at,
@@ -30,23 +30,23 @@ from kvcalc.verbs.estimate_result import (
     RankResult,
     SpillResult,
 )
-from kvcalc.verbs.mixed import kinds_of, on_average, percentiles
-from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import can_decode, notes
-from kvcalc.verbs.pools import pools
-from kvcalc.verbs.prefill_bound import prefill_bound
+from kvcalc.verbs.notes.not_modelled import not_modelled
+from kvcalc.verbs.notes.of_answers import can_decode, notes
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
-from kvcalc.verbs.replica import bytes_without_windows, one_copy_bytes, replica_bytes, replica_cache
-from kvcalc.verbs.resolve import resolve
-from kvcalc.verbs.spill import spilled
-from kvcalc.verbs.tiers import handoff, tiers
+from kvcalc.verbs.requests.mixed import kinds_of, on_average, percentiles
+from kvcalc.verbs.requests.pools import pools
+from kvcalc.verbs.requests.tiers import handoff, tiers
+from kvcalc.verbs.searching.candidate import Candidate
+from kvcalc.verbs.searching.deployment_search import legal_tps_of_a_node, most_sequences, smallest
+from kvcalc.verbs.searching.replica import bytes_without_windows, one_copy_bytes, replica_bytes, replica_cache
+from kvcalc.verbs.searching.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
-    from kvcalc.verbs.decode_bound import DecodeBound
+    from kvcalc.verbs.bounds.decode import DecodeBound
 
 
 def estimate(scenario: Scenario) -> Estimate:

@@ -8,9 +8,9 @@ from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Ranks, replica_weights
 from kvcalc.named_tuple import NamedTuple
-from kvcalc.verbs.candidate import Candidate, evaluate, refuse_more_than_held
-from kvcalc.verbs.capacity_search import replica_of, usual
 from kvcalc.verbs.estimate_result import MemoryResult, RankResult
+from kvcalc.verbs.searching.candidate import Candidate, evaluate, refuse_more_than_held
+from kvcalc.verbs.searching.capacity_search import replica_of, usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Product, Sum, Term
-    from kvcalc.verbs.decode_bound import DecodeBound
+    from kvcalc.verbs.bounds.decode import DecodeBound
+    from kvcalc.verbs.bounds.prefill import PrefillBound
     from kvcalc.verbs.measured import MeasuredSpeed
-    from kvcalc.verbs.mixed import KindSummary, Percentiles
-    from kvcalc.verbs.pools import Pool
-    from kvcalc.verbs.prefill_bound import PrefillBound
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
-    from kvcalc.verbs.tiers import Handoff, Tier
+    from kvcalc.verbs.requests.mixed import KindSummary, Percentiles
+    from kvcalc.verbs.requests.pools import Pool
+    from kvcalc.verbs.requests.tiers import Handoff, Tier
 
 
 @noun

@@ -9,7 +9,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.memory import ranks_of
 from kvcalc.note import Note, note
 from kvcalc.units import format_size
-from kvcalc.verbs.capacity_search import largest
+from kvcalc.verbs.searching.capacity_search import largest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from kvcalc.named_tuple import NamedTuple
 from kvcalc.noun import noun
 from kvcalc.record import BESIDE, Record
 from kvcalc.scenario import compute_format
-from kvcalc.verbs.mixed import KindSummary, kinds_of
-from kvcalc.verbs.replica import kept_format
+from kvcalc.verbs.requests.mixed import KindSummary, kinds_of
+from kvcalc.verbs.searching.replica import kept_format
 
 if TYPE_CHECKING:
     from kvcalc.gpu import Gpu

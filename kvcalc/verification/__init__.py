@@ -47,7 +47,7 @@ def verify_scenario(
     if device not in DEVICES:
         raise KvcalcError(f"--device: no device '{device[:40]}'; there are {', '.join(DEVICES)}")
     require_torch("verify")
-    from kvcalc.verbs.resolve import resolve
+    from kvcalc.verbs.searching.resolve import resolve
     from kvcalc.verification.host_memory import only_new_garbage  # torch from here on
     from kvcalc.verification.progress import silent
     from kvcalc.verification.run import run

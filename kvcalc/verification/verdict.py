@@ -12,7 +12,7 @@ from kvcalc.deployment import heads_on_rank
 from kvcalc.note import Note, note
 from kvcalc.scenario import compute_format
 from kvcalc.verbs.estimate import estimate
-from kvcalc.verbs.model_notes import context_above_max_context
+from kvcalc.verbs.notes.of_models import context_above_max_context
 from kvcalc.verification.default_formats import default_formats, formats_asked_for
 from kvcalc.verification.devices import Cuda
 from kvcalc.verification.measurements import round_trips

@@ -11,10 +11,10 @@ from kvcalc import api
 from kvcalc.catalogue.pasted import pasted_model
 from kvcalc.errors import KvcalcError, nearest_or_all, one_line
 from kvcalc.gpu import TOGETHER
-from kvcalc.render.capacity import capacity_report
-from kvcalc.render.estimate_terms import estimate_formulas
-from kvcalc.render.estimate_view import estimate_view
-from kvcalc.render.question import count
+from kvcalc.render.screens.capacity import capacity_report
+from kvcalc.render.screens.estimate_terms import estimate_formulas
+from kvcalc.render.screens.estimate_view import estimate_view
+from kvcalc.render.screens.question import count
 from kvcalc.render.view import Bar, Grid
 from kvcalc.scenario.option import given_of, options_of
 from kvcalc.scenario.options import ScenarioOptions

@@ -8,8 +8,8 @@ from kvcalc import api
 from kvcalc.charts.chart import Axis, Level, LineChart, Point, Scale, Series
 from kvcalc.charts.svg import svg
 from kvcalc.errors import KvcalcError
-from kvcalc.render.answer import cards
-from kvcalc.render.question import count
+from kvcalc.render.screens.answer import cards
+from kvcalc.render.screens.question import count
 from kvcalc.web.calculation import asked_of, shown_deployment
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from kvcalc.catalogue.name_index import paths_named
 from kvcalc.catalogue.name_words import spelled
 from kvcalc.catalogue.pasted import MOST
 from kvcalc.charts.looks import style
-from kvcalc.render.answer import size
-from kvcalc.render.listing import short
+from kvcalc.render.screens.answer import size
+from kvcalc.render.screens.listing import short
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import ScenarioOptions
 

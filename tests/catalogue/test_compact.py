@@ -11,7 +11,7 @@ import pytest
 
 from kvcalc.catalogue.compact import NAME, compact, compact_values
 from kvcalc.catalogue.shipped import CONFIGS, MODELS, read_model
-from kvcalc.verbs import model_rows
+from kvcalc.verbs.listing import model_rows
 
 TABLE = CONFIGS / NAME
 

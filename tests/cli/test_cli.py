@@ -20,11 +20,11 @@ from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.model.model import Model, WeightPart
 from kvcalc.record import keys
 from kvcalc.units import with_unit
-from kvcalc.verbs.decode_bound import DecodeBound, Spill
-from kvcalc.verbs.drafted import Drafted
+from kvcalc.verbs.bounds.decode import DecodeBound, Spill
+from kvcalc.verbs.bounds.drafted import Drafted
 from kvcalc.verbs.estimate_result import SpillResult
 from kvcalc.verbs.measured import MeasuredSpeed
-from kvcalc.verbs.tiers import Handoff
+from kvcalc.verbs.requests.tiers import Handoff
 
 LLAMA = ("estimate", "llama-3-70b", "-c", "8192")
 

@@ -16,8 +16,8 @@ import kvcalc as package
 from kvcalc.mechanisms import GQA, MLA, Attention, Mamba2
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
-from kvcalc.render.capacity import capacity_report
-from kvcalc.render.estimate_view import estimate_view
+from kvcalc.render.screens.capacity import capacity_report
+from kvcalc.render.screens.estimate_view import estimate_view
 from kvcalc.render.view import Grid, View, Weight
 from kvcalc.units import with_unit
 

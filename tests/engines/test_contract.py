@@ -24,12 +24,12 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Cross, GatedDeltaNet, Mamba2, 
 from kvcalc.memory import Ranks
 from kvcalc.model.layers import LayerGroup, Layers, Repeat
 from kvcalc.term import Product
-from kvcalc.verbs.candidate import evaluate
 from kvcalc.verbs.capacity import capacity
-from kvcalc.verbs.capacity_search import replica_of, usual
-from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.explain import explain
-from kvcalc.verbs.search_bounds import Bounds
+from kvcalc.verbs.searching.candidate import evaluate
+from kvcalc.verbs.searching.capacity_search import replica_of, usual
+from kvcalc.verbs.searching.deployment_search import best_of, smallest
+from kvcalc.verbs.searching.search_bounds import Bounds
 
 EVERY: tuple[type[Engine], ...] = (*ENGINES.values(), Toy, Slots)
 

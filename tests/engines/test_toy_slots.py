@@ -19,9 +19,9 @@ from kvcalc.engines import ENGINES, Budget, Load, Setup, Temporary
 from kvcalc.model.stages import Stage
 from kvcalc.scenario.plan_request import Limits
 from kvcalc.term import Factor, Product, Sum
-from kvcalc.verbs.candidate import evaluate
-from kvcalc.verbs.capacity_search import least
-from kvcalc.verbs.plan_search import Search
+from kvcalc.verbs.planning.search import Search
+from kvcalc.verbs.searching.candidate import evaluate
+from kvcalc.verbs.searching.capacity_search import least
 
 TOKEN = 2 * 32 * 8 * 128 * 2
 WEIGHTS = 8_030_261_248 * 2

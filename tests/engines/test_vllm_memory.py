@@ -10,8 +10,8 @@ import pytest
 
 import kvcalc
 from kvcalc.engines.gated import is_gated
-from kvcalc.engines.vllm.graph_sizes import capture_sizes
-from kvcalc.engines.vllm.samplers import sorting
+from kvcalc.engines.vllm.profiled.graph_sizes import capture_sizes
+from kvcalc.engines.vllm.profiled.samplers import sorting
 from kvcalc.engines.vllm.settings import Settings, parse_version
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Rank, ranks_of

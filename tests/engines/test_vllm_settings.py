@@ -13,8 +13,8 @@ from kvcalc.catalogue import find_gpu
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES, choose_engine
 from kvcalc.engines.vllm.engine import Vllm
-from kvcalc.engines.vllm.graph_sizes import capture_sizes
 from kvcalc.engines.vllm.layout import VllmLayout
+from kvcalc.engines.vllm.profiled.graph_sizes import capture_sizes
 from kvcalc.engines.vllm.settings import Settings
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Ranks

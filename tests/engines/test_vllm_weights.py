@@ -8,7 +8,7 @@ import pytest
 
 import kvcalc
 from kvcalc.cuda_allocator import kept_end
-from kvcalc.engines.vllm.mxfp4 import Experts, _loaded, _triton
+from kvcalc.engines.vllm.loaded.mxfp4 import Experts, _loaded, _triton
 from kvcalc.mechanisms import GQA, MLA
 from kvcalc.memory import rank_memories
 from kvcalc.model.layers import LayerGroup

@@ -86,7 +86,7 @@ NEEDS = (
     "kvcalc.importers.config_json",
     "kvcalc.importers.gguf",
     "kvcalc.importers.hub",
-    "kvcalc.render.estimate",
+    "kvcalc.render.screens.estimate",
     "kvcalc.verbs.estimate",
     "huggingface_hub._commit_api",
     "huggingface_hub.file_download",

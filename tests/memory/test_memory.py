@@ -17,7 +17,7 @@ from kvcalc.mechanisms import GQA, MHA, NoAttention, Shared
 from kvcalc.memory import fullest, rank_memories
 from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.record import contents
-from kvcalc.verbs.candidate import evaluate
+from kvcalc.verbs.searching.candidate import evaluate
 
 laws = examples(60)
 LOW, HIGH = 236_223_201, 6_055_903_887  # 0.22 and 5.64 GiB, of dense text models

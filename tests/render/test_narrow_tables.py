@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from rich.cells import cell_len
 
-from kvcalc.render.table import draw
+from kvcalc.render.terminal.table import draw
 from kvcalc.render.view import Column, Grid, Lines, Row, View, Weight, right
 
 GRID = Grid(

@@ -16,8 +16,8 @@ from kvcalc.cli import output
 from kvcalc.cli.colour import labelled
 from kvcalc.cli.examples import GUIDES
 from kvcalc.render import Report
-from kvcalc.render.bar import BLOCK
-from kvcalc.render.table import draw
+from kvcalc.render.terminal.bar import BLOCK
+from kvcalc.render.terminal.table import draw
 from kvcalc.units import with_unit
 
 WIDTHS = (60, 80, 120)

@@ -11,7 +11,7 @@ import kvcalc
 from kvcalc.mechanisms import MHA
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
-from kvcalc.verbs.decode_bound import DecodeBound
+from kvcalc.verbs.bounds.decode import DecodeBound
 
 laws = examples(80)
 

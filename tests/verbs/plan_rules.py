@@ -15,7 +15,7 @@ import kvcalc
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
-from kvcalc.verbs.plan_result import Plan, Planned
+from kvcalc.verbs.planning.result import Plan, Planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

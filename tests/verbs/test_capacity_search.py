@@ -17,7 +17,7 @@ from kvcalc.legality import legal_dcps, legal_eps, legal_tps
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention, Shared
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
-from kvcalc.verbs.capacity_search import largest
+from kvcalc.verbs.searching.capacity_search import largest
 
 laws = examples(150)
 

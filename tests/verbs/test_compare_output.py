@@ -14,9 +14,9 @@ import pytest
 from conftest import Kvcalc
 
 import kvcalc
-from kvcalc.render.compare import compare_report
-from kvcalc.render.decode import shown as rate_shown
-from kvcalc.render.table import draw
+from kvcalc.render.screens.compare import compare_report
+from kvcalc.render.screens.decode import shown as rate_shown
+from kvcalc.render.terminal.table import draw
 
 
 def parsed(kvcalc: Kvcalc, *words: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvcalc import KvcalcError, estimate
-from kvcalc.verbs.decode_bound import DecodeBound
+from kvcalc.verbs.bounds.decode import DecodeBound
 
 H100 = 3350 * 10**9
 """Bytes a second: NVIDIA's data sheet of the H100 SXM."""

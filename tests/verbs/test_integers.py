@@ -22,9 +22,9 @@ from kvcalc.model.model import WeightPart
 from kvcalc.model.stages import Stage
 from kvcalc.noun import noun
 from kvcalc.term import Product
-from kvcalc.verbs.candidate import evaluate
-from kvcalc.verbs.decode_bound import decode_bound
-from kvcalc.verbs.deployment_search import best_of, smallest
+from kvcalc.verbs.bounds.decode import decode_bound
+from kvcalc.verbs.searching.candidate import evaluate
+from kvcalc.verbs.searching.deployment_search import best_of, smallest
 
 laws = examples(60)
 

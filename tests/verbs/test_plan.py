@@ -15,8 +15,8 @@ from kvcalc.catalogue import shipped_gpus
 from kvcalc.mechanisms import GQA, MHA, MQA, NoAttention
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import WeightPart
-from kvcalc.verbs.nodes import Nodes
-from kvcalc.verbs.plan_result import Plan
+from kvcalc.verbs.planning.result import Plan
+from kvcalc.verbs.searching.nodes import Nodes
 
 if TYPE_CHECKING:
     from conftest import Kvcalc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import kvcalc
-from kvcalc.verbs.plan_result import Plan
+from kvcalc.verbs.planning.result import Plan
 
 LIMIT = 12
 

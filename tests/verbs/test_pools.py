@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import kvcalc
 from kvcalc.errors import KvcalcError
-from kvcalc.verbs.pools import Pool
+from kvcalc.verbs.requests.pools import Pool
 
 LLAMA_3_8B = 2 * 32 * 8 * 128 * 2
 """Bytes of a token: K and V, layers, heads, head_dim, bf16."""

@@ -12,8 +12,8 @@ from kvcalc.deployment import Deployment
 from kvcalc.mechanisms import MHA, MQA
 from kvcalc.memory import Ranks
 from kvcalc.model.layers import LayerGroup
-from kvcalc.verbs.candidate import evaluate
-from kvcalc.verbs.deployment_search import best_of
+from kvcalc.verbs.searching.candidate import evaluate
+from kvcalc.verbs.searching.deployment_search import best_of
 
 if TYPE_CHECKING:
     from pathlib import Path

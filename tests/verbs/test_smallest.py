@@ -15,8 +15,8 @@ from kvcalc.catalogue import model_names
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA, Attention, NoAttention
 from kvcalc.memory import Fit
 from kvcalc.model.layers import LayerGroup
-from kvcalc.verbs.candidate import evaluate
-from kvcalc.verbs.deployment_search import best_of, most_sequences, smallest
+from kvcalc.verbs.searching.candidate import evaluate
+from kvcalc.verbs.searching.deployment_search import best_of, most_sequences, smallest
 
 MOST_GPUS = 64
 CATALOGUE = [model for model in map(kvcalc.load_model, model_names()) if model.parameters]

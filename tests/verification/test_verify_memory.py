@@ -21,7 +21,7 @@ _, status, usage = os.wait4(pid, 0)
 sys.stderr.write(f"{usage.ru_maxrss * 1024}\\n")
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-IMPORTS = "import kvcalc.cli.verify, kvcalc.verification.run, kvcalc.render.verify"
+IMPORTS = "import kvcalc.cli.verify, kvcalc.verification.run, kvcalc.render.screens.verify"
 
 
 class Ended(NamedTuple):

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine
 from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
-from kvcalc.engines.vllm.budget import usable_bytes
+from kvcalc.engines.vllm.cache.pooled import pools
+from kvcalc.engines.vllm.cache.turboquant import with_boundary
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.layout import VllmLayout
-from kvcalc.engines.vllm.lora import as_vllm_has
+from kvcalc.engines.vllm.loaded.lora import as_vllm_has
+from kvcalc.engines.vllm.loaded.weights import divides_towers
 from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
-from kvcalc.engines.vllm.pooled import pools
+from kvcalc.engines.vllm.profiled.budget import usable_bytes
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
-from kvcalc.engines.vllm.turboquant import with_boundary
-from kvcalc.engines.vllm.weights import divides_towers
 from kvcalc.mechanisms import Compressed, ShortConv
 from kvcalc.noun import noun
 

@@ -6,17 +6,17 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.content_counter import rows_bytes
-from kvcalc.engines.vllm.specs import INTERFACE
-from kvcalc.engines.vllm.state_spec import State
+from kvcalc.engines.vllm.cache.specs import INTERFACE
+from kvcalc.engines.vllm.cache.state_spec import State
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.load import Load
-    from kvcalc.engines.vllm.groups import Kept
+    from kvcalc.engines.vllm.cache.groups import Kept
+    from kvcalc.engines.vllm.cache.specs import Piece, Spec
     from kvcalc.engines.vllm.layout import VllmLayout
-    from kvcalc.engines.vllm.specs import Piece, Spec
     from kvcalc.model.stages import Stage
 
 PLANNER = "vllm/v1/core/kv_cache_utils.py"

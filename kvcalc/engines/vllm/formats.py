@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.compressed import compressed_format
+from kvcalc.engines.vllm.cache.compressed import compressed_format
+from kvcalc.engines.vllm.cache.pooled import check_pooled
 from kvcalc.engines.vllm.model_types import GLM_SPARSE, NEMOTRON_H
-from kvcalc.engines.vllm.pooled import check_pooled
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import TENSOR_FORMATS

@@ -12,23 +12,23 @@ from kvcalc.engines.load import Load
 from kvcalc.engines.placement import Placement
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.setup import Setup
-from kvcalc.engines.vllm.budget import budget_of
+from kvcalc.engines.vllm.cache.groups import HYBRID_MANAGER, Group
+from kvcalc.engines.vllm.cache.padded import PACKED, UNPADDED, padded_block_bytes
+from kvcalc.engines.vllm.cache.placing import groups_on
+from kvcalc.engines.vllm.cache.rank import rank_of, with_draft
+from kvcalc.engines.vllm.cache.shared_entries import check_sources
+from kvcalc.engines.vllm.cache.span_specs import ChunkedLocal, SlidingWindow
+from kvcalc.engines.vllm.cache.specs import FullAttention, Request
+from kvcalc.engines.vllm.cache.stage_blocks import StageBlocks, StageGroup
+from kvcalc.engines.vllm.cache.state_spec import State
 from kvcalc.engines.vllm.excess import excess
 from kvcalc.engines.vllm.formats import kept_format
-from kvcalc.engines.vllm.groups import HYBRID_MANAGER, Group
+from kvcalc.engines.vllm.loaded.step_buffers import step_buffers
+from kvcalc.engines.vllm.loaded.weights import loaded_beyond
 from kvcalc.engines.vllm.notes import notes
-from kvcalc.engines.vllm.padded import PACKED, UNPADDED, padded_block_bytes
 from kvcalc.engines.vllm.parked import parked
-from kvcalc.engines.vllm.placing import groups_on
-from kvcalc.engines.vllm.rank import rank_of, with_draft
-from kvcalc.engines.vllm.shared_entries import check_sources
-from kvcalc.engines.vllm.span_specs import ChunkedLocal, SlidingWindow
-from kvcalc.engines.vllm.specs import FullAttention, Request
-from kvcalc.engines.vllm.stage_blocks import StageBlocks, StageGroup
-from kvcalc.engines.vllm.state_spec import State
-from kvcalc.engines.vllm.step_buffers import step_buffers
+from kvcalc.engines.vllm.profiled.budget import budget_of
 from kvcalc.engines.vllm.token_sharing import IN_TURN
-from kvcalc.engines.vllm.weights import loaded_beyond
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
 from kvcalc.model.layers import count_layers
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.parked import Parked
     from kvcalc.engines.rank_load import RankLoad
+    from kvcalc.engines.vllm.cache.specs import Spec
     from kvcalc.engines.vllm.settings import Settings
-    from kvcalc.engines.vllm.specs import Spec
     from kvcalc.model.stages import Stage
     from kvcalc.note import Note
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.parked import Parked
-from kvcalc.engines.vllm.specs import FullAttention
+from kvcalc.engines.vllm.cache.specs import FullAttention
 from kvcalc.mechanisms import MLA
 
 if TYPE_CHECKING:

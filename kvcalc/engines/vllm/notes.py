@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.budget import budget_notes
+from kvcalc.engines.vllm.cache.turboquant import reserved_bytes
 from kvcalc.engines.vllm.model_types import type_notes
+from kvcalc.engines.vllm.profiled.budget import budget_notes
 from kvcalc.engines.vllm.traits import traits_of
-from kvcalc.engines.vllm.turboquant import reserved_bytes
 from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import Compressed
 from kvcalc.note import Note, note, register

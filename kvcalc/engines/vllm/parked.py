@@ -11,15 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.parked import Parked
+from kvcalc.engines.vllm.cache.span_specs import ChunkedLocal, SlidingWindow
+from kvcalc.engines.vllm.cache.specs import FullAttention
 from kvcalc.engines.vllm.lmcache import parked_in_lmcache
 from kvcalc.engines.vllm.options import LMCACHE
-from kvcalc.engines.vllm.span_specs import ChunkedLocal, SlidingWindow
-from kvcalc.engines.vllm.specs import FullAttention
 from kvcalc.mechanisms import MLA
 
 if TYPE_CHECKING:
+    from kvcalc.engines.vllm.cache.groups import Group
     from kvcalc.engines.vllm.defaults import Version
-    from kvcalc.engines.vllm.groups import Group
     from kvcalc.engines.vllm.layout import VllmLayout
 
 SINCE: Version = (0, 23)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.lora import refuse_adapters_of_experts
+from kvcalc.engines.vllm.loaded.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import MLA, RWKV, Cross, Lightning, Mamba2

@@ -65,7 +65,7 @@ def _of(module: str, reader: str) -> Family:
     """A reader of another file, which is imported when a model needs it."""
 
     def read(config: Config) -> list[ImportedLayer]:
-        family: Family = getattr(import_module(f"kvcalc.importers.config_json.{module}"), reader)
+        family: Family = getattr(import_module(f"kvcalc.importers.config_json.readers.{module}"), reader)
         return family(config)
 
     return read

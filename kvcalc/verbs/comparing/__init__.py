@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError
 from kvcalc.verbs.comparing.mechanisms import under_each_mechanism
 from kvcalc.verbs.comparing.side_by_side import side_by_side
-from kvcalc.verbs.resolve import refuse_unknown_weights, resolve
+from kvcalc.verbs.searching.resolve import refuse_unknown_weights, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import check_legal
 from kvcalc.memory import Ranks
-from kvcalc.verbs.candidate import Candidate, evaluate
 from kvcalc.verbs.comparing.result import ComparedRow, GivenGpus
-from kvcalc.verbs.deployment_search import smallest
 from kvcalc.verbs.question import Accelerator
+from kvcalc.verbs.searching.candidate import Candidate, evaluate
+from kvcalc.verbs.searching.deployment_search import smallest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,24 +14,24 @@ from kvcalc.memory import Fit, Ranks
 from kvcalc.note import Note, note
 from kvcalc.scenario import cache_format
 from kvcalc.term import leaves
-from kvcalc.verbs.candidate import Candidate, evaluate
-from kvcalc.verbs.capacity_search import least, replica_of, usual
+from kvcalc.verbs.bounds.decode import DecodeBound, decode_bound, why_no_bound
+from kvcalc.verbs.bounds.spill import spilled
 from kvcalc.verbs.comparing.given_gpus import Grant
 from kvcalc.verbs.comparing.result import ComparedRow, OnGivenGpus
 from kvcalc.verbs.comparing.what_if import mechanism_of
-from kvcalc.verbs.decode_bound import DecodeBound, decode_bound, why_no_bound
-from kvcalc.verbs.deployment_search import best_of, smallest
 from kvcalc.verbs.estimate_parts import gpus_by_memory
-from kvcalc.verbs.mixed import on_average
-from kvcalc.verbs.notes import all_drafted_kept, no_decode_bound, no_legal_deployment
-from kvcalc.verbs.replica import (
+from kvcalc.verbs.notes.of_answers import all_drafted_kept, no_decode_bound, no_legal_deployment
+from kvcalc.verbs.requests.mixed import on_average
+from kvcalc.verbs.searching.candidate import Candidate, evaluate
+from kvcalc.verbs.searching.capacity_search import least, replica_of, usual
+from kvcalc.verbs.searching.deployment_search import best_of, smallest
+from kvcalc.verbs.searching.replica import (
     content_of_a_token,
     content_of_draft,
     one_copy_content_bytes,
     replica_bytes,
     replica_cache,
 )
-from kvcalc.verbs.spill import spilled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError
 from kvcalc.note import Note, note
+from kvcalc.verbs.bounds.decode import why_no_bound
 from kvcalc.verbs.comparing.against_mha import mha_bytes, mha_note
 from kvcalc.verbs.comparing.given_gpus import given_gpus, grant_of, refuse_what_no_row_can_have
 from kvcalc.verbs.comparing.result import Comparison
 from kvcalc.verbs.comparing.row import compared_row, why_not_kept
 from kvcalc.verbs.comparing.row_notes import RowNotes, of_rows, row_left_out
-from kvcalc.verbs.decode_bound import why_no_bound
-from kvcalc.verbs.gpu_notes import gpu_notes
-from kvcalc.verbs.model_notes import model_notes
-from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import no_decode_bound, unknown_weights
+from kvcalc.verbs.notes.not_modelled import not_modelled
+from kvcalc.verbs.notes.of_answers import no_decode_bound, unknown_weights
+from kvcalc.verbs.notes.of_gpus import gpu_notes
+from kvcalc.verbs.notes.of_models import model_notes
+from kvcalc.verbs.notes.of_weights import weight_notes
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
-from kvcalc.verbs.weight_notes import weight_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

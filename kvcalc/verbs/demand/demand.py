@@ -14,7 +14,7 @@ from kvcalc.memory import Ranks
 from kvcalc.note import Note, note
 from kvcalc.scenario import Workload
 from kvcalc.units import MAX_CONTEXT
-from kvcalc.verbs.decode_bound import decode_bound, why_no_bound
+from kvcalc.verbs.bounds.decode import decode_bound, why_no_bound
 from kvcalc.verbs.demand.fewest_gpus import alike, points_of
 from kvcalc.verbs.demand.held import TOKENS, Slopes, Steps, held
 from kvcalc.verbs.demand.quantiles import percentile, percentile_of
@@ -31,13 +31,13 @@ from kvcalc.verbs.demand.result import (
 from kvcalc.verbs.demand.reuse import prefix_hits
 from kvcalc.verbs.demand.stays import poisson, stays_of
 from kvcalc.verbs.demand.sweep import BUCKETS, OverTime, over_time
-from kvcalc.verbs.deployment_search import smallest
-from kvcalc.verbs.gpu_notes import gpu_notes
-from kvcalc.verbs.model_notes import model_notes
-from kvcalc.verbs.not_modelled import not_modelled
-from kvcalc.verbs.notes import all_drafted_kept, no_legal_deployment, unknown_weights
+from kvcalc.verbs.notes.not_modelled import not_modelled
+from kvcalc.verbs.notes.of_answers import all_drafted_kept, no_legal_deployment, unknown_weights
+from kvcalc.verbs.notes.of_gpus import gpu_notes
+from kvcalc.verbs.notes.of_models import model_notes
+from kvcalc.verbs.notes.of_weights import weight_notes
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question
-from kvcalc.verbs.weight_notes import weight_notes
+from kvcalc.verbs.searching.deployment_search import smallest
 
 if TYPE_CHECKING:
     from array import array

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.memory import Fit
 from kvcalc.scenario import Workload
-from kvcalc.verbs.capacity_search import largest
 from kvcalc.verbs.demand.result import Point
-from kvcalc.verbs.deployment_search import smallest
+from kvcalc.verbs.searching.capacity_search import largest
+from kvcalc.verbs.searching.deployment_search import smallest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.candidate import Candidate
+    from kvcalc.verbs.searching.candidate import Candidate
 
 
 class Alike(NamedTuple):

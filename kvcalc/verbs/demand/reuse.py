@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
-from kvcalc.verbs.capacity_search import replica_of
 from kvcalc.verbs.demand.prefixes import hits_of
 from kvcalc.verbs.demand.result import PrefixHits
+from kvcalc.verbs.searching.capacity_search import replica_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
     from kvcalc.traces import Trace
-    from kvcalc.verbs.candidate import Candidate
     from kvcalc.verbs.demand.held import Held
     from kvcalc.verbs.demand.stays import Stays
+    from kvcalc.verbs.searching.candidate import Candidate
 
 
 def prefix_hits(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from kvcalc.engines.vllm.lora import as_vllm_has
+from kvcalc.engines.vllm.loaded.lora import as_vllm_has
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from kvcalc.scenario.plan_request import make_plan_request
 from kvcalc.verbs.capacity import capacity
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verbs.launch import OPTION, Launch, launch, target_of
-from kvcalc.verbs.plan import plan
+from kvcalc.verbs.planning.plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

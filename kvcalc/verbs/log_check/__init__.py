@@ -14,7 +14,6 @@ from kvcalc.scenario.make import make_scenario
 from kvcalc.scenario.option import given_of, options_of
 from kvcalc.scenario.options import Tiers
 from kvcalc.verbs.capacity import capacity
-from kvcalc.verbs.capacity_search import Replica
 from kvcalc.verbs.log_check.assembled import assembled
 from kvcalc.verbs.log_check.exact import exact_options
 from kvcalc.verbs.log_check.llama_cpp import check_reserved
@@ -24,7 +23,8 @@ from kvcalc.verbs.log_check.refused_setting import naming_the_log
 from kvcalc.verbs.log_check.result import JUDGED, LogCheck
 from kvcalc.verbs.log_check.rows import pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import as_logged
-from kvcalc.verbs.resolve import resolve
+from kvcalc.verbs.searching.capacity_search import Replica
+from kvcalc.verbs.searching.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.engines import version_number
 from kvcalc.logs import DIALECTS, Unit
 from kvcalc.term import leaves
-from kvcalc.verbs.capacity_search import Replica, least, most, replica_of, usual
 from kvcalc.verbs.log_check.result import TOKENS, LogRow
+from kvcalc.verbs.searching.capacity_search import Replica, least, most, replica_of, usual
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment

@@ -9,7 +9,7 @@ from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.engines.vllm.defaults import ENGINE_V0_GONE, ENGINE_V1, default_batch, runner_of
 from kvcalc.engines.vllm.options import CUTLASS
-from kvcalc.engines.vllm.samplers import flashinfer_by_default
+from kvcalc.engines.vllm.profiled.samplers import flashinfer_by_default
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.engine_of_log import newest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.verbs.capacity_search import MOST_SEQUENCES, least, most, usual
+from kvcalc.verbs.searching.capacity_search import MOST_SEQUENCES, least, most, usual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines.growth import Growth
-from kvcalc.verbs.candidate import Candidate, evaluate
 from kvcalc.verbs.estimate_parts import gpus_by_memory, memory_of, rank_of, unsplit_rank
-from kvcalc.verbs.replica import on_all_ranks, replica_bytes
+from kvcalc.verbs.searching.candidate import Candidate, evaluate
+from kvcalc.verbs.searching.replica import on_all_ranks, replica_bytes
 from kvcalc.verbs.sweeping.columns import ERROR
 from kvcalc.verbs.sweeping.deployment_held import DeploymentHeld
 from kvcalc.verbs.sweeping.uneven import Uneven, at

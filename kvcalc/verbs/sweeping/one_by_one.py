@@ -8,7 +8,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verbs.estimate_parts import gpus_by_memory, looked_at, memory_of, rank_of, sequences_held, unsplit_rank
-from kvcalc.verbs.replica import replica_bytes
+from kvcalc.verbs.searching.replica import replica_bytes
 from kvcalc.verbs.sweeping.columns import ERROR, FIELDS, error_columns, flat
 from kvcalc.verbs.sweeping.smallest_known import SmallestKnown
 

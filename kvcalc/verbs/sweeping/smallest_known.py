@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 from kvcalc.deployment import Deployment
 from kvcalc.memory import Fit, Ranks
 from kvcalc.units import MAX_BATCH, MAX_CONTEXT
-from kvcalc.verbs.candidate import Candidate
-from kvcalc.verbs.capacity_search import least, replica_of
-from kvcalc.verbs.deployment_search import SEARCH_EFFORT, smallest
+from kvcalc.verbs.searching.candidate import Candidate
+from kvcalc.verbs.searching.capacity_search import least, replica_of
+from kvcalc.verbs.searching.deployment_search import SEARCH_EFFORT, smallest
 from kvcalc.verbs.sweeping.smallest_table import SmallestTable
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.units import MAX_BATCH
-from kvcalc.verbs.capacity_search import least
-from kvcalc.verbs.deployment_search import legal_tps_of_a_node
+from kvcalc.verbs.searching.capacity_search import least
+from kvcalc.verbs.searching.deployment_search import legal_tps_of_a_node
 
 if TYPE_CHECKING:
     from kvcalc.memory import Rank, Ranks

@@ -11,7 +11,7 @@ from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.layer_lists import num_layers
 from kvcalc.importers.config_json.parameters.attention import attention_parameters, holds
 from kvcalc.importers.config_json.parameters.feed_forward import FeedForward, block_parameters
-from kvcalc.importers.config_json.shared_caches import gemma3n_whole, gemma4_whole
+from kvcalc.importers.config_json.readers.shared_caches import gemma3n_whole, gemma4_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

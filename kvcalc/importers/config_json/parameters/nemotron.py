@@ -8,7 +8,7 @@ from kvcalc.importers.config_json.experts import PER_TOKEN, expert_width, number
 from kvcalc.importers.config_json.heads import HIDDEN
 from kvcalc.importers.config_json.parameters.attention import holds
 from kvcalc.importers.config_json.parameters.feed_forward import MAX_FACTOR, FeedForward, block_parameters
-from kvcalc.importers.config_json.state_space import nemotron_types
+from kvcalc.importers.config_json.readers.state_space import nemotron_types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""What layers ask of vLLM's planner, how it groups them, and the blocks that follow."""

@@ -1,0 +1,1 @@
+"""What a rank of vLLM has in memory once a model is loaded."""

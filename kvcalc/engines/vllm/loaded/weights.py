@@ -1,0 +1,148 @@
+"""What a rank of vLLM has in memory once a model is loaded, beyond its share of the checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.rotary import rotary_tables
+from kvcalc.engines.vllm.loaded.allocator import ends_of_blocks
+from kvcalc.engines.vllm.loaded.mxfp4 import padding_of_experts
+from kvcalc.engines.vllm.loaded.nvfp4 import padding_of_nvfp4_experts
+from kvcalc.engines.vllm.model_types import PIXTRAL, PIXTRAL_DIVIDED, WHOLE_TOWERS
+from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
+from kvcalc.formats.by_name import find_format
+from kvcalc.formats.weights import find_weight_format, is_plain
+from kvcalc.mechanisms import GQA, MLA, Compressed
+from kvcalc.model.quantised import parts_in
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.deployment import Deployment
+    from kvcalc.engines.setup import Setup
+    from kvcalc.formats.element import ElementFormat
+    from kvcalc.model.model import Model
+    from kvcalc.model.stages import Stage
+
+ROTARY = "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache: one for all layers that rotate alike"
+ROTARY_OF_ENTRIES = (
+    "vllm/models/deepseek_v4/common/rope.py, build_deepseek_v4_rope, and vllm/model_executor/layers/rotary_embedding/"
+    "deepseek_scaling_rope.py, DeepseekV4ScalingRotaryEmbedding"
+)
+LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
+TOWERS_ON_FIRST_STAGE = (0, 33)
+"""The first of the versions read whose later stages skip towers (models/interfaces.py, _mark_tower_model)."""
+
+KEYS_AS_VALUES = "vllm/model_executor/models/gemma4.py, Gemma4Attention: the keys' weights are loaded as values' too"
+VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE"
+
+
+def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
+    """Tables, copies and padding of one rank of a stage, each a row."""
+    yield from rotary_tables(setup.model, stage, _element(setup), ROTARY)
+    yield from _tables_of_entries(setup, stage)
+    yield from _dequantised_latents(setup, stage)
+    yield from _values_made_as_keys(setup, stage)
+    yield from padding_of_experts(setup, version, stage)
+    yield from padding_of_nvfp4_experts(setup, version, stage)
+    yield from _padded_vocabulary(setup, stage)
+    yield from ends_of_blocks(setup, stage)
+
+
+def _element(setup: Setup) -> Factor:
+    computing = find_format(setup.model.dtype or "bf16", "dtype")
+    return Factor("bytes_per_element", computing.block_bytes, "byte")
+
+
+def _tables_of_entries(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """In fp32, of layers that compress and of those that do not, which have bases of their own."""
+    kinds = [layer.attention for layer in stage.kinds if isinstance(layer.attention, Compressed)]
+    positions = setup.model.rotary_positions or setup.model.max_context
+    width = next((each.qk_rope_head_dim for each in kinds), None)
+    if width and positions:
+        factors = (
+            Factor("bases", len({each.compress_ratio is None for each in kinds}), "table"),
+            Factor("positions", positions, "position"),
+            Factor("qk_rope_head_dim", width),
+            Factor("bytes_per_element", 4, "byte"),
+        )
+        yield Product("rotary tables in fp32", factors, ROTARY_OF_ENTRIES)
+
+
+def _dequantised_latents(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """The latents' up-projections in the dtype of computing, kept beside quantised ones; of others they are views."""
+    if not _quantised_layers(setup):
+        return
+    for layer, count in stage.kinds.items():
+        attention = layer.attention
+        if isinstance(attention, MLA):
+            heads = attention.num_heads // setup.deployment.tp
+            factors = (
+                Factor("layers", count, "layer"),
+                Factor("heads", heads, "head"),
+                Factor("kv_lora_rank", attention.kv_lora_rank),
+                Factor("qk_nope_and_v_head_dim", attention.qk_nope_head_dim + attention.v_head_dim),
+                _element(setup),
+            )
+            yield Product("latent up-projections, not quantised", factors, LATENT)
+
+
+def _values_made_as_keys(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """Projections of values that the checkpoint does not have, where full layers make them as keys."""
+    model = setup.model
+    if not model.attention_k_eq_v or model.hidden_size is None:
+        return
+    stored = _format_of_attention(setup)
+    for layer, count in stage.kinds.items():
+        attention = layer.attention
+        if layer.span is None and isinstance(attention, GQA):
+            heads = -(-attention.num_kv_heads // setup.deployment.tp)  # as in allocator.py
+            factors = stored.parameters(heads * attention.head_dim * model.hidden_size)
+            yield Product("values' projections, as keys", (Factor("layers", count, "layer"), *factors), KEYS_AS_VALUES)
+
+
+def _format_of_attention(setup: Setup) -> ElementFormat:
+    """Of the projections to keys and values."""
+    model = setup.model
+    parts = model.weights if setup.weight_format is None else parts_in(model, setup.weight_format) or ()
+    said = next((part.format for part in parts if part.projections), None)
+    if said is None and setup.weight_format is not None:
+        return setup.weight_format
+    return find_weight_format(said or model.weight_dtype or model.dtype or "bf16", "weight_dtype")
+
+
+def _quantised_layers(setup: Setup) -> bool:
+    """Whether what divides over the ranks of a stage is quantised, attention among it."""
+    asked, model = setup.weight_format, setup.model
+    if asked is not None:
+        return not is_plain(asked)
+    parts = [part.format for part in model.weights if (part.split, part.place, part.scales) == ("tp", "layers", False)]
+    formats = parts or ([model.weight_dtype] if model.weight_dtype else [])
+    return any(not is_plain(find_weight_format(each, "format")) for each in formats)
+
+
+def _padded_vocabulary(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """Rows that fill up embedding and output head, where the stage has them."""
+    model, pp = setup.model, setup.deployment.pp
+    if model.vocab_size is None or model.hidden_size is None:
+        return
+    rows = -model.vocab_size % VOCABULARY_BLOCK
+    head_apart = model.tie_word_embeddings is False or pp > 1
+    last = any(pp - 1 in numbers for numbers in stage.numbers)
+    tables = (stage.number == 0) + (head_apart and last)
+    if rows and tables:
+        share = -(-rows * model.hidden_size // setup.deployment.tp)
+        factors = (Factor("tables", tables, "table"), Factor("padding", share, "element"), _element(setup))
+        yield Product("padding of the vocabulary", factors, VOCABULARY)
+
+
+def divides_towers(model: Model, deployment: Deployment, version: tuple[int, ...]) -> bool:
+    """Whether ranks share a model's towers, as they do by default (mm_encoder_tp_mode "weights" of vllm/config).
+
+    Gemma's are transformers' own modules, whole everywhere (models/gemma3n_mm.py, gemma4_mm.py), as pixtral.py's were.
+    Where later stages have towers too, they are taken as whole on every rank.
+    """
+    if model.model_type in WHOLE_TOWERS or (model.model_type in PIXTRAL and version < PIXTRAL_DIVIDED):
+        return False
+    return deployment.pp == 1 or version >= TOWERS_ON_FIRST_STAGE

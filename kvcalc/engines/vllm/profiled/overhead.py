@@ -1,0 +1,219 @@
+"""What a rank of vLLM holds beside weights, cache and the profiling run's peak: rows, each with what was observed.
+
+Non-torch memory is what the device has lost since the start beyond what PyTorch reserves (MemorySnapshot of
+vllm/utils/mem_utils.py): NCCL's and NVLink's buffers, loaded kernels. CUDA graphs are charged to the pool as an
+estimate from 0.20 on (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS); before that they lie outside of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvcalc.engines.vllm.defaults import GB10, THOR
+from kvcalc.engines.vllm.profiled.graph_sizes import capture_sizes
+from kvcalc.term import Factor, Product, Sum
+from kvcalc.units import GIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.setup import Setup
+    from kvcalc.engines.vllm.settings import Settings
+    from kvcalc.engines.vllm.traits import Traits
+    from kvcalc.gpu import Gpu
+
+GRAPHS_CHARGED = (0, 20)
+GRAPHS_CHARGED_V2 = (0, 29)
+"""Runner V2 says 0 in 0.26, and estimates in 0.29 (profile_cudagraph_memory of v1/worker/gpu/model_runner.py)."""
+
+
+ALL_THAT_IS_CONSUMED = (0, 27)
+"""total_consumed of vllm/utils/mem_utils.py: from then on what PyTorch holds beside weights and activations counts too.
+Not in 0.26."""
+
+
+class Seen(NamedTuple):
+    """What was observed, in hundredths of a GiB.
+
+    Attributes:
+        typical: what is counted.
+        source: where.
+    """
+
+    low: int
+    typical: int
+    high: int
+    source: str
+
+
+class Ranged(NamedTuple):
+    """A row, and the range around it in bytes."""
+
+    row: Product
+    low: int
+    high: int
+
+
+_PLANNER_RUNS = "llm-d-incubation/llm-d-planner#205, 0.19.0 on H100"
+
+_ALONE = Seen(
+    6, 25, 46, f"one GPU, 0.18 and later: 0.24 to 0.27 in 33 runs of {_PLANNER_RUNS}, twice 0.46; 0.2 to 0.26 later"
+)
+_ALONE_SMALL = Seen(6, 13, 25, "one GPU before sm89, 0.18 and later: 0.07 and 0.13 [fewer than three logs]")
+_ALONE_BEFORE = Seen(2, 13, 20, "one GPU, 0.15 to 0.17: 0.13 [fewer than three logs]")
+_ALONE_FIRST = Seen(2, 3, 11, "one GPU up to 0.14: 0.02 to 0.11 in ten logs (0.10.2 0.02, 0.14 0.03, V0 0.02 to 0.09)")
+_ALONE_HOPPER = Seen(13, 26, 179, "one H100 before 0.18: 0.26, 0.61 and 1.79 (vllm-project/vllm#10511)")
+_UNIFIED = Seen(
+    220,
+    460,
+    620,
+    "memory shared with the host, whose processes count too: 2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left "
+    "in seven logs more (0.20 to 0.23): 2.9, 3.7, 4.6, 4.7, 4.9, 5.9, 6.2; 3.1 on a Jetson Thor (0.10.2)",
+)
+_STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
+_NVLINK = Seen(
+    95, 210, 221, f"ranks over NVLink: 2.06 to 2.21 with 2 and 4 in eight runs of {_PLANNER_RUNS}; 2.10 of 8 A100"
+)
+_LARGE_NVLINK = Seen(95, 150, 221, "ranks over NVLink on cards of 184 GiB: 0.95 with 4 [one log], up to 2.2 on others")
+_PCIE = Seen(9, 21, 73, "ranks over PCIe: 0.09 (4 of 24 GiB), 0.20 (16 RTX 3090), 0.21 (4 L40S), 0.25 (2 RTX 4090)")
+_ROCM = Seen(46, 56, 178, "ROCm: 0.46, 0.56 and 0.62 on one GPU; 0.73 of 2 MI50, 1.78 of 8 DCU")
+
+_ALL_USED = Seen(51, 60, 179, "0.6.4, which counts all that the device has given: a process's context, 0.50 to 0.60")
+COUNTS_ALL_USED = ((0, 6, 4), (0, 6, 5))
+"""non_torch_allocations of determine_num_available_blocks in vllm/worker/worker.py of 0.6.4: total - free -
+allocated."""
+
+TMA_IN_PROFILE, TMA_OFF = (0, 18), (0, 20)
+"""is_tma_supported of vllm/model_executor/layers/fla/ops/utils.py: every card from compute capability 9.0 in 0.19, and
+none unless asked in 0.20.0. The kernels run while memory is profiled since 0.18."""
+
+DELTA_OF_A_MULTIPROCESSOR = 22 * MIB
+"""What the driver keeps once a kernel of a gated delta net uses TMA on Blackwell: vllm-project/vllm#37088, 3,728 MiB on
+170 multiprocessors and 1,077 on 48."""
+
+GRAPHS_OF_A_LAYER = 21 * GIB // 1000
+"""Estimated CUDA graph memory: 0.49 to 1.69 GiB in 35 runs of 0.19.0 on H100 (20 to 80 layers, 51 sizes), 0.021 a layer
+on average. Fitted. Later logs: 0.37 (28 layers, 35 sizes), 0.19 to 0.78, 1.55, 1.94."""
+GRAPHS_OF_A_SIZE_V2 = 24 * MIB
+"""The same of runner V2 from 0.29, which captures more before it estimates, and does not grow with the layers: 1.1 to
+1.3 GiB of 32, 40 and 64 layers, 51 sizes. Fitted on three logs."""
+LEAST_GRAPHS = GIB // 10
+CONTEXT_BYTES = 550 * MIB
+"""Of a process: 512 to 614 MiB as total minus free at start-up in logs of H100, H200 and RTX 5090."""
+ALL_SIZES = 51
+"""Sizes of 1,024 or 256 sequences: 1, 2, 4, each 8 up to 256, each 16 up to 512."""
+
+
+def overhead_of(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last: bool) -> tuple[Ranged, ...]:
+    """The rows of a rank.
+
+    Args:
+        setup: the model on its deployment.
+        settings: what the server runs with.
+        traits: of the model.
+        layers: that the rank's stage holds.
+        last: whether the stage samples.
+    """
+    return tuple(_rows(setup, settings, traits, layers, last=last))
+
+
+def total(rows: tuple[Ranged, ...]) -> Sum:
+    """The rows as one term."""
+    return Sum("overhead", tuple(each.row for each in rows))
+
+
+def _rows(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last: bool) -> Iterator[Ranged]:
+    yield _observed("non-torch memory", _non_torch(setup, settings))
+    multiprocessors = setup.gpu.multiprocessors
+    tma = TMA_IN_PROFILE <= settings.version < TMA_OFF and _is_blackwell(setup.gpu)
+    if traits.gated_delta and tma and multiprocessors:
+        each = Factor("of_each", DELTA_OF_A_MULTIPROCESSOR, "byte")
+        factors = (Factor("multiprocessors", multiprocessors, "multiprocessor"), each)
+        source = "vllm-project/vllm#37088, vllm-project/vllm#36973"
+        yield _known(Product("kernels of gated delta nets", factors, source))
+    vocab = setup.model.vocab_size
+    if settings.runner == "v2" and settings.version >= ALL_THAT_IS_CONSUMED and last and vocab:
+        sequences = Factor("max_num_seqs", settings.max_num_seqs, "sequence")
+        source = "vllm/v1/worker/gpu/sample/penalties.py, PenaltiesState"
+        yield _known(
+            Product(
+                "penalties: counts of sampled tokens",
+                (sequences, Factor("vocab_size", vocab, "token"), Factor("int32", 4, "byte")),
+                source,
+            )
+        )
+        words = Factor("words_of_vocab_size", -(-vocab // 32), "word of 32 tokens")
+        yield _known(
+            Product("penalties: mask of prompt tokens", (sequences, words, Factor("int32", 4, "byte")), source)
+        )
+    if graphs_charged(settings):
+        yield graphs_of(setup, settings, layers)
+
+
+def graphs_charged(settings: Settings) -> bool:
+    """Whether the pool is smaller by an estimate of CUDA graphs."""
+    since = GRAPHS_CHARGED_V2 if settings.runner == "v2" else GRAPHS_CHARGED
+    return not settings.enforce_eager and settings.version >= since
+
+
+def graphs_of(setup: Setup, settings: Settings, layers: int) -> Ranged:
+    """The graphs of a rank, as vLLM would estimate them."""
+    sizes = capture_sizes(settings, setup.gpu.compute_capability)
+    if settings.runner == "v2":
+        factors = (Factor("sizes", sizes, "size"), Factor("of_each", GRAPHS_OF_A_SIZE_V2, "byte"))
+        source = "fitted on three logs of runner V2"
+    else:
+        each = max(GRAPHS_OF_A_LAYER * sizes // ALL_SIZES, -(-LEAST_GRAPHS // max(1, layers)))
+        factors = (Factor("layers", layers, "layer"), Factor("of_each", each, "byte"))
+        source = "fitted on 35 logs of 0.19.0 on H100"
+    row = Product(f"CUDA graphs, as estimated for {sizes} sizes", factors, source)
+    return Ranged(row, row.bytes // 3, 2 * row.bytes + 3 * GIB // 10)
+
+
+def _non_torch(setup: Setup, settings: Settings) -> Seen:
+    gpu, deployment = setup.gpu, setup.deployment
+    if gpu.vendor == "AMD":
+        return _ROCM
+    since, until = COUNTS_ALL_USED
+    if since <= settings.version < until and deployment.tp == 1:
+        return _ALL_USED
+    if gpu.compute_capability in {GB10, THOR}:
+        return _UNIFIED
+    if deployment.tp > 1:
+        return _between_ranks(gpu)
+    if deployment.pp > 1:
+        return _STAGES
+    return _alone(gpu, settings)
+
+
+def _between_ranks(gpu: Gpu) -> Seen:
+    size = gpu.memory_bytes or 0
+    if not (gpu.interconnect or "").startswith("NVLink") or size <= 36 * GIB:
+        return _PCIE
+    return _LARGE_NVLINK if size > 150 * GIB else _NVLINK
+
+
+def _alone(gpu: Gpu, settings: Settings) -> Seen:
+    capability = gpu.compute_capability or (8, 0)
+    if settings.version >= (0, 18):
+        return _ALONE if capability >= (8, 9) else _ALONE_SMALL
+    if capability >= (9, 0):
+        return _ALONE_HOPPER
+    return _ALONE_BEFORE if settings.version >= (0, 15) else _ALONE_FIRST
+
+
+def _observed(name: str, seen: Seen) -> Ranged:
+    row = Product(name, (Factor("seen_in_practice", _gib(seen.typical), "byte"),), seen.source)
+    return Ranged(row, _gib(seen.low), _gib(seen.high))
+
+
+def _known(row: Product) -> Ranged:
+    return Ranged(row, row.bytes, row.bytes)
+
+
+def _gib(hundredths: int) -> int:
+    return hundredths * GIB // 100
+
+
+def _is_blackwell(gpu: Gpu) -> bool:
+    return gpu.compute_capability is not None and gpu.compute_capability >= (10, 0)

@@ -1,0 +1,1 @@
+"""Readers of families: from the keys of a config.json to what each layer keeps."""

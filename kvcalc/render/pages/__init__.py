@@ -1,0 +1,1 @@
+"""Documents: a review as a page of HTML and as Markdown."""

@@ -1,0 +1,1 @@
+"""How each result looks: a view of it, whatever it is then written as."""

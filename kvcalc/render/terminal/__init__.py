@@ -1,0 +1,1 @@
+"""A view on a terminal: widths, colours, bars."""

@@ -1,0 +1,1 @@
+"""The catalogue as answers: `kvcalc models` and `kvcalc gpus`."""

@@ -1,0 +1,1 @@
+"""The search for deployments that hold a workload, ranked: `kvcalc plan`."""

@@ -1,0 +1,1 @@
+"""Searches that several verbs share: candidates, the smallest deployment, the most that fits."""
