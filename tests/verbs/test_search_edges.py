@@ -12,6 +12,8 @@ from kvcalc.deployment import Deployment
 from kvcalc.mechanisms import MHA, MQA
 from kvcalc.memory import Ranks
 from kvcalc.model.layers import LayerGroup
+from kvcalc.scenario.plan_request import Limits
+from kvcalc.verbs.planning.search import Search
 from kvcalc.verbs.searching.candidate import evaluate
 from kvcalc.verbs.searching.deployment_search import best_of
 
@@ -144,6 +146,14 @@ def test_a_plan_counts_no_tables_of_n_grams_that_lie_with_the_host() -> None:
     options: dict[str, Any] = {"engine": "vllm", "context": 512, "gpu_memory": "340GB"}
     assert kvcalc.estimate("deepseek-v4.1-flash", gpu="b200", **options).answer.fits
     assert kvcalc.plan("deepseek-v4.1-flash", gpu="b200", limit=1, **options).deployments[0].count == 1
+
+
+def test_a_plan_looks_at_no_way_whose_first_stage_cannot_hold_tables_of_n_grams() -> None:
+    """By plain formulas the first stage has them: of 8 ranks each 25 GB, more than an L4 has, however many stages."""
+    asked = kvcalc.make_scenario("deepseek-v4.1-flash", gpu="l4")
+    search = Search(asked, Limits(max_gpus=1024))
+    assert len(search.shapes(asked)) > 40
+    assert not [way for _, tp, pp in search.shapes(asked) for way in search.of_shape(asked, tp, pp)]
 
 
 @pytest.mark.parametrize("engine", ["transformers", "mlx", "sglang"])

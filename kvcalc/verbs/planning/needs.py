@@ -49,9 +49,9 @@ class Needs:
         self._batch, lengths = scenario.workload.batch, scenario.workload.lengths
         self._context = lengths.least if isinstance(lengths, Mix) else lengths
         self._model, self._placed = scenario.model, scenario.engine.places_weights
-        whole = _without_ngrams(whole_parts(scenario))
+        whole = _on_accelerators(whole_parts(scenario), plain=scenario.engine.plain)
         self._whole = sum(part.term.bytes for part in whole)
-        apart = _without_ngrams(placed_parts(scenario)) or whole
+        apart = _on_accelerators(placed_parts(scenario), plain=scenario.engine.plain) or whole
         self._experts, self._others = (
             _Parts([part for part in apart if (part.split == "ep") is ep]) for ep in (True, False)
         )
@@ -119,9 +119,9 @@ class Needs:
         return self._caches[key]
 
 
-def _without_ngrams(parts: Iterable[Part] | None) -> list[Part]:
-    """Those that every engine has on accelerators, unless it places weights."""
-    return [part for part in parts or () if not part.ngrams]
+def _on_accelerators(parts: Iterable[Part] | None, *, plain: bool) -> list[Part]:
+    """Those that are there unless the engine places weights: one may have tables of n-grams in host memory."""
+    return [part for part in parts or () if plain or not part.ngrams]
 
 
 class _Parts:

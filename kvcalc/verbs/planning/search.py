@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.planning.ways import Way
+    from kvcalc.verbs.planning.way import Way
 
 
 class _Waiting(NamedTuple):

@@ -6,15 +6,16 @@ are allowed), decode context parallelism, and for mixtures of experts replicas t
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 from math import gcd
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.legality import legal_dcps
 from kvcalc.memory import Ranks
 from kvcalc.model.model import MAX_WEIGHT_PARTS
 from kvcalc.verbs.planning.needs import Needs
+from kvcalc.verbs.planning.way import Bound, Shape, Shared, Way, alone_of
 from kvcalc.verbs.searching.capacity_search import Replica, least, replica_of
 from kvcalc.verbs.searching.deployment_search import legal_tps_of_a_node
 from kvcalc.verbs.searching.nodes import Nodes
@@ -25,44 +26,6 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.plan_request import Limits
     from kvcalc.verbs.planning.needs import Need
-
-
-class Shape(NamedTuple):
-    """A size of a replica. In order, those that take fewer GPUs come first.
-
-    Attributes:
-        gpus: of one replica and its spares.
-    """
-
-    gpus: int
-    tp: int
-    pp: int
-
-
-class Way(NamedTuple):
-    """A way to spread a replica.
-
-    Attributes:
-        share_experts: whether replicas share them.
-        least_replicas: without spares; fewer cannot hold the batch.
-    """
-
-    tp: int
-    pp: int
-    dcp: int
-    share_experts: bool
-    least_replicas: int
-
-    @property
-    def alone(self) -> Deployment:
-        """One such replica."""
-        return _alone(self.tp, self.pp, self.dcp)
-
-
-@lru_cache(maxsize=4096)
-def _alone(tp: int, pp: int, dcp: int) -> Deployment:
-    """The same for all accelerators: a plan looks at thousands."""
-    return Deployment(tp, pp, dcp=dcp)
 
 
 class Ways:
@@ -76,25 +39,31 @@ class Ways:
         self._nodes_of = cache(lambda size: Nodes(size, limits.whole_nodes))
         self._legal_dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
         self._needs = Needs(scenario)
+        self._shapes_of = cache(self._shapes)
+        self._bounds: dict[tuple[str, int, int, bool], list[Bound]] = {}
+        self._shared: dict[tuple[str, Deployment], list[Shared]] = {}
 
     def shapes(self, scenario: Scenario) -> list[Shape]:
         """Every size of a replica, the fewest GPUs first."""
-        try_stages, nodes = self.limits.pps != (1,) and self.tries_stages(scenario), self.nodes(scenario)
+        try_stages = self.limits.pps != (1,) and self.tries_stages(scenario)
+        return self._shapes_of(self.tps(scenario), self.nodes(scenario), try_stages)
+
+    def _shapes(self, tps: tuple[int, ...], nodes: Nodes, try_stages: bool) -> list[Shape]:
         flat = [1] if self.limits.pps is None or 1 in self.limits.pps else []
         return sorted(
             Shape(nodes.gpus(tp, pp * (1 + self.limits.spare)), tp, pp)
-            for tp in self.tps(scenario)
+            for tp in tps
             for pp in (*flat, *(self.stage_counts(tp) if try_stages else ()))
         )
 
     def of_shape(self, scenario: Scenario, tp: int, pp: int) -> Iterator[Way]:
         """The ways to spread a replica of that size that sums over all ranks do not rule out."""
         for shares in (False, True) if self.may_share_experts(scenario) else (False,):
-            most = self.most_replicas(scenario, _alone(tp, pp, 1), share_experts=shares)
-            for dcp in self._legal_dcps(tp) if most > shares else ():
-                fewest = max(1 + shares, self._fewest(scenario, _alone(tp, pp, dcp), share_experts=shares))
+            most = self.most_replicas(scenario, alone_of(tp, pp, 1), share_experts=shares)
+            for bound in self._bounds_of(scenario, tp, pp, share_experts=shares) if most > shares else ():
+                fewest = max(1 + shares, bound.fewest(scenario.usable_bytes))
                 if fewest <= most:
-                    yield Way(tp, pp, dcp, shares, fewest)
+                    yield Way(tp, pp, bound.dcp, shares, fewest)
 
     def may_share_experts(self, scenario: Scenario) -> bool:
         """Whether replicas may share the experts: slices of a card share no model."""
@@ -191,14 +160,24 @@ class Ways:
         ep = gcd(alone.tp * dp, self._scenario.model.num_experts or 1)
         return Deployment(alone.tp, alone.pp, dp, ep, alone.dcp, dp_attention=True)
 
-    def _fewest(self, scenario: Scenario, alone: Deployment, *, share_experts: bool) -> int:
-        """A number of replicas below which they cannot hold the batch, by sums over their ranks."""
+    def _bounds_of(self, scenario: Scenario, tp: int, pp: int, *, share_experts: bool) -> list[Bound]:
+        """Of each decode-context-parallel size: worked out once for all accelerators that play no part in it."""
+        key = self._played_by(scenario), tp, pp, share_experts
+        if (known := self._bounds.get(key)) is None:
+            known = self._bounds[key] = [
+                self._bound(scenario, alone_of(tp, pp, dcp), share_experts=share_experts)
+                for dcp in self._legal_dcps(tp)
+            ]
+        return known
+
+    def _bound(self, scenario: Scenario, alone: Deployment, *, share_experts: bool) -> Bound:
         ranks = self.ranks(scenario)
         if scenario.engine.plain:
             most = ranks.most_for_weights_and_cache(alone, least, scenario)
         else:
             most = ranks.most_before_laid_out(self.shared(alone, 2) if share_experts else alone, least)
-        return max(each.fewest(most) for each in self._needs_of(scenario, alone, share_experts=share_experts))
+        needs = self._needs_of(scenario, alone, share_experts=share_experts)
+        return Bound(alone.dcp, scenario.usable_bytes - most, needs)
 
     def _needs_of(self, scenario: Scenario, alone: Deployment, *, share_experts: bool) -> tuple[Need, ...]:
         return self._needs.of(self.ranks(scenario), self._played_by(scenario), alone, share_experts=share_experts)
@@ -214,14 +193,23 @@ class Ways:
             return way.least_replicas
         ranks, fewest = self.ranks(scenario), way.least_replicas
         most = ranks.most_for_weights_and_cache(self.shared(way.alone, fewest), least, scenario)
-        for rank in ranks.of(self.shared(way.alone, 2)):
-            experts = rank.own_weights.experts_bytes
-            free = most - ((rank.weights_bytes or 0) - experts)
+        for each, divided in self._shared_by(scenario, way.alone):
+            free = most - each
             if free <= 0:
                 return MAX_RANKS
-            divided = 2 * max(0, experts - MAX_WEIGHT_PARTS) + rank.cache_bytes(self._batch, self._context)
             fewest = max(fewest, -(-divided // free))
         return fewest
+
+    def _shared_by(self, scenario: Scenario, alone: Deployment) -> list[Shared]:
+        """Of each rank of a replica: worked out once for all accelerators that play no part in it."""
+        key = self._played_by(scenario), alone
+        if (known := self._shared.get(key)) is None:
+            known = self._shared[key] = []
+            for rank in self.ranks(scenario).of(self.shared(alone, 2)):
+                experts = rank.own_weights.experts_bytes
+                divided = 2 * max(0, experts - MAX_WEIGHT_PARTS) + rank.cache_bytes(self._batch, self._context)
+                known.append(Shared((rank.weights_bytes or 0) - experts, divided))
+        return known
 
     def _fewest_as_served(self, scenario: Scenario, way: Way) -> int:
         """The same by sums, with what the engine has: of more replicas no more, so that each bound may be bettered."""
