@@ -93,6 +93,10 @@ class Settled:
         """
         yield from ()
 
+    def pads_experts(self, name: str) -> bool:  # noqa: ARG002  # for engines
+        """Whether `weights_excess` counts what a rank's share of an expert is padded to, in the format of that name."""
+        return False
+
     @property
     def placement(self) -> Placement:
         """Which weights lie on accelerators: all of them, unless the engine `places_weights`."""

@@ -89,5 +89,8 @@ class SideBySide(Settled):
     def weights_excess(self, stage: Stage) -> Iterator[Product]:
         return self._model.weights_excess(stage)
 
+    def pads_experts(self, name: str) -> bool:
+        return self._model.pads_experts(name)
+
     def lower_bound(self, load: Load) -> bool:
         return self._model.lower_bound(load) or self._draft.lower_bound(load)

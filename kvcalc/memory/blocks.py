@@ -11,14 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.deployment import Deployment
+    from kvcalc.engines import Settled
     from kvcalc.memory.parts import Part
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
 
 
-def split_blocks(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
-    """A note for each part whose feed-forward rows do not divide into whole blocks on a rank."""
+def split_blocks(scenario: Scenario, deployment: Deployment, settled: Settled) -> Iterator[Note]:
+    """A note for each part whose feed-forward rows ranks cut within blocks, unless the engine counts their padding."""
     for part in placed_parts(scenario) or whole_parts(scenario) or ():
+        if part.split == "ep" and part.element_format is not None and settled.pads_experts(part.element_format.name):
+            continue
         if part.block > 1 and part.split != "all" and part.heads is None and part.place in {"layers", None}:
             yield from _of_part(scenario, deployment, part)
 

@@ -318,3 +318,20 @@ def test_experts_in_nvfp4_are_padded_for_their_kernels(gpu: str, version: str, g
     model = "nvidia-nemotron-3-nano-30b-a3b-bf16"
     found = rows(model, engine=f"vllm@{version}", gpu=gpu, weight_dtype="nvfp4", tp=1)
     assert sum(size for name, size in found.items() if "padded to" in name) / 2**30 == gib
+
+
+@pytest.mark.parametrize(
+    ("engine", "gpu", "weight_dtype", "told"),
+    [
+        ("vllm", "h100", None, False),
+        ("vllm", "mi300x", None, True),  # its kernels are not known
+        ("exact", "h100", None, True),
+        ("vllm", "b200", "nvfp4", False),
+        ("vllm@0.19", "h100", "nvfp4", True),  # Marlin pads since 0.25
+    ],
+)
+def test_padding_is_counted_or_told_not_to_be(engine: str, gpu: str, weight_dtype: str | None, told: bool) -> None:
+    """gpt-oss-20b at tp 8: 360 of 2,880 columns are no multiple of the 32, or 16, that share a scale."""
+    found = kvcalc.estimate("gpt-oss-20b", tp=8, engine=engine, gpu=gpu, weight_dtype=weight_dtype)
+
+    assert ("blocks-split" in {note.code for note in found.notes}) is told

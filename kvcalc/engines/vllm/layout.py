@@ -24,7 +24,7 @@ from kvcalc.engines.vllm.cache.state_spec import State
 from kvcalc.engines.vllm.excess import excess
 from kvcalc.engines.vllm.formats import kept_format
 from kvcalc.engines.vllm.loaded.step_buffers import step_buffers
-from kvcalc.engines.vllm.loaded.weights import loaded_beyond
+from kvcalc.engines.vllm.loaded.weights import loaded_beyond, pads_experts
 from kvcalc.engines.vllm.notes import notes
 from kvcalc.engines.vllm.parked import parked
 from kvcalc.engines.vllm.profiled.budget import budget_of
@@ -207,6 +207,9 @@ class VllmLayout(Settled):
             setup, stage = setup._replace(model=own), stage._replace(kinds=count_layers(layers))
         yield from loaded_beyond(setup, self.settings.version, stage)
         yield from step_buffers(setup, self.settings, stage)
+
+    def pads_experts(self, name: str) -> bool:
+        return pads_experts(self.setup, self.settings.version, name)
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         blocks = self.blocks_of(stage)

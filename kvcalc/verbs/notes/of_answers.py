@@ -161,7 +161,7 @@ def _deployment_notes(ranks: Ranks, shown: Candidate) -> Iterator[Note]:
     whole = deployment.ranks == 1 and not ranks.settled(deployment).placement.first_layer
     if basis in _WEIGHTS_NOTE and shown.weights_known and not whole:
         yield note("weights-of-a-rank", _WEIGHTS_NOTE[basis], split=basis)
-    yield from split_blocks(scenario, deployment)
+    yield from split_blocks(scenario, deployment, ranks.settled(deployment))
     largest, fullest = shown.largest_rank, shown.fullest_rank
     most = shown.bytes_of(largest)
     if most > shown.bytes_of(fullest):

@@ -46,6 +46,11 @@ def padding_of_nvfp4_experts(setup: Setup, version: tuple[int, ...], stage: Stag
         yield Product(f"experts' columns padded to {rows}", factors, SOURCE)
 
 
+def pads_nvfp4(power: int, version: tuple[int, ...]) -> bool:
+    """Whether the kernel of a card pads; one that does not refuses what is no multiple of its tiles."""
+    return power >= BLACKWELL or version >= MARLIN_PADS
+
+
 def _multiple(power: int, version: tuple[int, ...], hidden: int, *, gated: bool) -> int:
     """What a rank's share of an expert's intermediate size is padded to."""
     if power >= BLACKWELL:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.vllm.loaded.allocator import ends_of_blocks
-from kvcalc.engines.vllm.loaded.mxfp4 import padding_of_experts
-from kvcalc.engines.vllm.loaded.nvfp4 import padding_of_nvfp4_experts
+from kvcalc.engines.vllm.loaded.mxfp4 import capability, padding_of_experts
+from kvcalc.engines.vllm.loaded.nvfp4 import padding_of_nvfp4_experts, pads_nvfp4
 from kvcalc.engines.vllm.model_types import PIXTRAL, PIXTRAL_DIVIDED, WHOLE_TOWERS
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.by_name import find_format
@@ -48,6 +48,12 @@ def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Itera
     yield from padding_of_nvfp4_experts(setup, version, stage)
     yield from _padded_vocabulary(setup, stage)
     yield from ends_of_blocks(setup, stage)
+
+
+def pads_experts(setup: Setup, version: tuple[int, ...], name: str) -> bool:
+    """Whether padding of experts in a format is counted: on cards whose kernels are known."""
+    power = capability(setup)
+    return power is not None and (name == "mxfp4" or (name == "nvfp4" and pads_nvfp4(power, version)))
 
 
 def _element(setup: Setup) -> Factor:
