@@ -51,6 +51,18 @@ def test_states_and_tokens_share_the_memory(log: Any) -> None:
     assert off(found, "tokens, given the printed memory") < 0.0005
 
 
+def test_memory_without_that_of_states_is_told_and_not_compared(log: Any) -> None:
+    """A quoted log may lack the line of the states: its keys and values are not all that the pools take."""
+    lines = [line for line in HYBRID.splitlines() if "Mamba Cache" not in line]
+    found = package.capacity_from_log(log("\n".join(lines)), gpu="rtx4090")
+    assert found.row("cache memory") is None
+    assert found.row("tokens, given the printed memory") is None
+    told = found.row("cache memory but states")
+    assert told is not None
+    assert (told.predicted, told.why) == (None, "the log has no line of its states, whose memory lies beside")
+    assert off(found, "tokens") < 0.03
+
+
 def test_windows_have_their_share_of_the_tokens(log: Any) -> None:
     found = package.capacity_from_log(log(WINDOWS), gpu="gb10")
     assert off(found, "tokens") < 0.005

@@ -9,6 +9,8 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import version_number
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS
+from kvcalc.logs.sglang.figures import BOTH_POOLS
+from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
 from kvcalc.scenario.make import make_scenario
 from kvcalc.scenario.option import given_of, options_of
@@ -21,7 +23,7 @@ from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.refused_setting import naming_the_log
 from kvcalc.verbs.log_check.result import JUDGED, LogCheck
-from kvcalc.verbs.log_check.rows import pool_figures, predict, rows
+from kvcalc.verbs.log_check.rows import WITHOUT_STATES, pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import as_logged
 from kvcalc.verbs.searching.capacity_search import Replica
 from kvcalc.verbs.searching.resolve import resolve
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 ONCE_SINCE = (0, 12)
 """Ranks of a stage print one pool since then, each its own before (v1/core/kv_cache_utils.py of vLLM)."""
+SGLANG = "sglang"
 MOST_SHOWN = 4
 """Figures that a note repeats."""
 
@@ -65,6 +68,7 @@ def check_log(
         if log.engine == LLAMA_CPP and scenario.engine.name == LLAMA_CPP:
             return check_reserved(log, asked, scenario, cut=cut)
         held = capacity(scenario)
+        log = _with_memory_of_all(log, scenario.model)
     deployment = scenario.deployment or Deployment()
     context = scenario.workload.context
     prediction = predict(scenario, deployment, log)
@@ -93,6 +97,16 @@ def check_log(
         notes=tuple(_several(log, deployment, held.engine_version)),
         cut=cut,
     )
+
+
+def _with_memory_of_all(log: ServerLog, model: Model) -> ServerLog:
+    """The log; where it has the memory of keys and values alone, and the model keeps states too, under another name."""
+    states = any(tensor.role is Role.STATE for layer in model.layout.kinds for tensor in layer.attention.cached())
+    own_line = log.engine == SGLANG and ("keys" in log.printed or "keys and values" in log.printed)
+    if not own_line or not states or "states" in log.printed or BOTH_POOLS in log.printed:
+        return log
+    named = {WITHOUT_STATES if name == "cache memory" else name: each for name, each in log.printed.items()}
+    return replace(log, printed=named)
 
 
 def _of_weights(notes: tuple[Note, ...]) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.noun import Noun, noun
 from kvcalc.verbs.log_check.result import TOKENS
-from kvcalc.verbs.log_check.rows import ESTIMATED_GRAPHS, GIVEN
+from kvcalc.verbs.log_check.rows import ESTIMATED_GRAPHS, GIVEN, WITHOUT_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,6 +50,8 @@ class Reasons(Noun):
     def _told(self, name: str, row: LogRow) -> Iterator[str]:
         if name == ESTIMATED_GRAPHS and row.predicted is None:
             yield "this version takes nothing from the cache for them"
+        if name == WITHOUT_STATES:
+            yield "the log has no line of its states, whose memory lies beside"
         if row.printed is None or row.predicted is None or self._equal(name, row):
             return
         if name.endswith(GIVEN):

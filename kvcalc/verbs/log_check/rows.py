@@ -128,7 +128,9 @@ def rows(log: ServerLog, prediction: Prediction) -> tuple[LogRow, ...]:
     )
 
 
-_TOLD_ONLY = (ESTIMATED_GRAPHS, "CUDA graphs", "free memory")
+WITHOUT_STATES = "cache memory but states"
+"""Of a log that has no line of the states' memory."""
+_TOLD_ONLY = (ESTIMATED_GRAPHS, "CUDA graphs", "free memory", WITHOUT_STATES)
 """Figures that are shown though nothing is predicted for them."""
 
 
