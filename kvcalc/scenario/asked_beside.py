@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import find_model
-from kvcalc.engines.lora import Lora, check_modules
+from kvcalc.engines.lora import Lora, with_known_modules
 from kvcalc.errors import KvcalcError
 from kvcalc.model.mtp import mtp_model
 from kvcalc.note import note
@@ -163,5 +163,4 @@ def adapters_of(engine: Engine, model: Model, given: Mapping[str, Any]) -> Lora 
             if given[option] is not None:
                 raise KvcalcError(f"--{option.replace('_', '-')}: goes with --lora RANK")
         return None
-    check_modules(asked, model)
-    return engine.adapters(asked, model)
+    return engine.adapters(with_known_modules(asked, model), model)

@@ -62,6 +62,7 @@ def test_flags_are_the_keywords_with_dashes() -> None:
         "context": ("-c", "--context"),
         "input_tokens": ("--input",),
         "output_tokens": ("--output",),
+        "lora_modules": ("--lora-modules", "--lora-target-modules"),
         "max_gpus": ("--max-gpus", "--gpus"),
         "prices": ("--price",),
         "how": ("--format",),

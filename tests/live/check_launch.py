@@ -39,6 +39,11 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         },
     ),
     ("llama-3.1-405b", {"tp": 8, "pp": 2}, {"pipeline_parallel_size": 2, "distributed_executor_backend": "ray"}),
+    (
+        "llama-3.1-8b",
+        {"lora": 16, "lora_modules": "q_proj,v_proj", "max_loras": 2},
+        {"lora_target_modules": ["q_proj", "k_proj", "v_proj"], "max_loras": 2},
+    ),
     ("llama-3.1-8b", {"lora": 12, "max_loras": 4}, {"enable_lora": True, "max_lora_rank": 16, "max_loras": 4}),
     (
         "gemma-3-27b",

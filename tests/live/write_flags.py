@@ -27,6 +27,7 @@ FLAGS = {
         --kv-cache-memory-bytes --performance-mode --moe-backend --enable-prefix-caching --no-enable-prefix-caching
         --disable-hybrid-kv-cache-manager --no-disable-hybrid-kv-cache-manager --enforce-eager
         --mamba-ssm-cache-dtype --speculative-config --enable-lora --max-lora-rank --max-loras --revision
+        --lora-target-modules
         """,
     "sglang": """
         --model-path --tp-size --pp-size --dp-size --ep-size --attn-dp-size --enable-dp-attention

@@ -186,7 +186,28 @@ def test_adapters_replace_the_hint_that_they_are_not_counted() -> None:
     assert hint("qwen3-next-80b-a3b", lora=16, mtp=1) == beside
 
 
+def test_vllm_has_slots_for_all_of_a_matrix_that_is_named_in_part() -> None:
+    """is_in_target_modules of vllm/lora/utils.py: a packed parent is matched by one of its children."""
+    options: dict[str, Any] = {"engine": "vllm", "lora": 16, "tp": 2}
+    every = beside("llama-3.1-8b", **options)
+    for named in ("q_proj,v_proj", "qkv_proj"):
+        rows = beside("llama-3.1-8b", **options, lora_modules=named)
+        assert rows == {path: every[path] for path in ("lora, q_proj", "lora, k_proj", "lora, v_proj")}
+
+
+def test_phi_3_has_one_pair_for_queries_keys_and_values() -> None:
+    """packed_modules_mapping of vllm/model_executor/models/phi3.py: qkv_proj of itself alone."""
+    rows = beside("phi-3.5-mini", engine="vllm", lora=16, tp=4)
+    assert rows["lora, qkv_proj"] == 2 * 32 * 16 * (3072 + 3 * 3072 // 4)
+    assert rows["lora, gate_up_proj"] == 2 * 32 * 16 * (3072 + 2 * 8192 // 4)
+
+
 REFUSED = [
+    ("llama-4-scout-17b-16e", {"lora": 16}, "which linear modules .* --reserve lora=SIZE"),
+    ("qwen1.5-moe-a2.7b", {"lora": 16}, "how wide its shared expert is"),
+    ("gemma-3n-e4b", {"lora": 16}, "--reserve lora=SIZE"),
+    ("phi-3.5-mini", {"lora": 16, "lora_modules": "q_proj"}, "did you mean 'qkv_proj'"),
+    ("phi-3.5-mini", {"lora": 16, "engine": "sglang"}, "join its matrices; --engine exact"),
     ("llama-3.1-8b", {"max_loras": 2}, "goes with --lora"),
     ("llama-3.1-8b", {"lora_modules": "q_proj"}, "goes with --lora"),
     ("llama-3.1-8b", {"lora": 16, "lora_modules": "query"}, "there are q_proj"),

@@ -157,7 +157,6 @@ REFUSED = [
     ("llama-server", GGUF, {"draft": "qwen3-0.6b"}, "ORG/NAME-GGUF:Q4_K_M"),
     ("llama-server", GGUF, {"lora": 16}, "--lora: kvcalc emits no flag of llama-server"),
     ("trtllm-serve", "llama-3.1-8b", {"lora": 8}, "kvcalc emits no flag of trtllm-serve for that"),
-    ("vllm", "llama-3.1-8b", {"lora": 8, "lora_modules": "q_proj"}, "leave it out"),
     (
         "vllm",
         "qwen3-30b-a3b",
@@ -389,6 +388,18 @@ BESIDE: list[tuple[str, str, dict[str, Any], str]] = [
         '"model": "meta-llama/Llama-3.1-8B-Instruct", "num_speculative_tokens": 5',
     ),
     ("vllm", "llama-3.1-8b", {"lora": 12, "max_loras": 4}, "--enable-lora --max-lora-rank 16 --max-loras 4"),
+    (
+        "vllm",
+        "llama-3.1-8b",
+        {"lora": 8, "lora_modules": "o_proj,v_proj", "max_loras": 2},
+        "--max-lora-rank 8 --lora-target-modules q_proj k_proj v_proj o_proj --max-loras 2",
+    ),
+    (
+        "vllm",
+        "phi-3.5-mini",
+        {"lora": 8, "lora_modules": "qkv_proj"},
+        "--max-lora-rank 8 --lora-target-modules qkv_proj",
+    ),
     ("vllm", "qwen3-30b-a3b", {"lora": 8, "tp": 4, "ep": 4}, "--enable-lora --max-lora-rank 8"),
     (
         "vllm",

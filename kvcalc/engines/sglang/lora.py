@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.lora import ENDS, Lora, modules_of
+from kvcalc.engines.lora import ENDS, JOINED, Lora, modules_of
+from kvcalc.engines.module_names import ModuleNames, names_of
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import GQA, MHA, MQA
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 SLOTS = 8
 """max_loras_per_batch of sglang/srt/server_args.py."""
-TOGETHER = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"})
-"""params_mapping of sglang/srt/lora/utils.py, get_normalized_target_modules."""
 
 
 def as_sglang_has(asked: Lora, model: Model) -> Lora:
@@ -28,10 +27,11 @@ def as_sglang_has(asked: Lora, model: Model) -> Lora:
         KvcalcError: kvcalc does not follow what it has of such a model, or of such modules.
     """
     plain = all(isinstance(layer.attention, MHA | GQA | MQA) for layer in model.layout.kinds)
-    if model.is_mixture_of_experts or not plain:
+    joined = any(len(parts) > 1 for parts in (names_of(model) or ModuleNames()).own.values())
+    if model.is_mixture_of_experts or not plain or joined:
         raise KvcalcError(
             f"--lora: kvcalc does not follow which slots sglang has of {model.name}, whose layers are more than "
-            "attention and a feed-forward block; --engine exact counts adapters"
+            "attention and a feed-forward block, or join its matrices; --engine exact counts adapters"
         )
     own = tuple(name for name in modules_of(model) if name not in ENDS)
     modules = asked.modules or own
@@ -39,7 +39,7 @@ def as_sglang_has(asked: Lora, model: Model) -> Lora:
         raise KvcalcError(
             f"--lora-modules: kvcalc does not follow the slots that sglang has for {' and '.join(ENDS)}; leave them out"
         )
-    for names in TOGETHER:
+    for names in map(set, JOINED.values()):
         if missing := names - {*modules} if names & {*modules} else set():
             raise KvcalcError(
                 f"--lora-modules: sglang has slots for {', '.join(sorted(names))} together; name {min(missing)} too"

@@ -22,6 +22,7 @@ VLLM = CommandLine(
             "enable_lora": "enable lora",
             "max_lora_rank": "--lora",
             "max_loras": "--max-loras",
+            "lora_target_modules": "--lora-modules",
         }
     ),
     flags=MappingProxyType(
@@ -82,7 +83,6 @@ VLLM = CommandLine(
             "prefill_context_parallel_size": ONE,
             "speculative_model": NOTHING,
             "disable_sliding_window": OFF,
-            "lora_target_modules": NOTHING,
             "fully_sharded_loras": OFF,
             "mamba_cache_dtype": NOTHING,
             "mamba_block_size": NOTHING,

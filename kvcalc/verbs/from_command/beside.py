@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 OF_VLLM = {"rank": "16", "slots": "1"}
 """max_lora_rank and max_loras where nobody says (vllm/config/lora.py)."""
-_PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
-"""sglang/srt/lora/utils.py: what a matrix is made of."""
 _CONFIG = {"method", "model", "num_speculative_tokens", "draft_tensor_parallel_size"}
 _MOST_SHOWN = 60
 _CHAINS = {"EAGLE", "NEXTN", "EAGLE3", "STANDALONE"}
@@ -42,6 +40,7 @@ def _adapters(engine: str, settings: Mapping[str, str]) -> dict[str, Any]:
         return {
             "lora": settings.get("--lora", OF_VLLM["rank"]),
             "max_loras": settings.get("--max-loras", OF_VLLM["slots"]),
+            "lora_modules": settings.get("--lora-modules"),
         }
     rank, modules = settings.get("--lora"), settings.get("--lora-modules")
     if rank is None or modules is None:
@@ -54,8 +53,7 @@ def _adapters(engine: str, settings: Mapping[str, str]) -> dict[str, Any]:
             f"{OPTION}: --lora-target-modules all: kvcalc does not follow the slots that sglang has for tables of the "
             "vocabulary; name the modules (q_proj k_proj v_proj o_proj gate_proj up_proj down_proj)"
         )
-    names = ",".join(name for each in modules.split(",") for name in _PARTS.get(each, (each,)))
-    return {"lora": rank, "max_loras": settings.get("--max-loras", str(SLOTS)), "lora_modules": names}
+    return {"lora": rank, "max_loras": settings.get("--max-loras", str(SLOTS)), "lora_modules": modules}
 
 
 def _of_vllm(settings: Mapping[str, str]) -> dict[str, Any]:

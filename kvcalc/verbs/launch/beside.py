@@ -77,10 +77,11 @@ def adapters_of_vllm(served: Served, line: Line) -> None:
     if lora is None:
         return
     every = as_vllm_has(lora._replace(modules=None), model, served.number)
-    if lora.modules != every.modules:
-        raise KvcalcError("--lora-modules: kvcalc emits adapters of every module of vllm alone; leave it out")
     line.add("--enable-lora")
     line.add("--max-lora-rank", lora.rank)
+    if lora.modules != every.modules:
+        line.add("--lora-target-modules")
+        line.words += lora.modules or ()
     if lora.slots != 1:
         line.add("--max-loras", lora.slots)
 

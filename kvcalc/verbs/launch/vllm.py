@@ -29,6 +29,7 @@ SINCE: Mapping[str, Version] = MappingProxyType(
         "--kv-cache-memory-bytes": (0, 10, 2),
         "--mamba-ssm-cache-dtype": (0, 10, 2),
         "--performance-mode": (0, 17),
+        "--lora-target-modules": (0, 19),
         "--moe-backend": (0, 17),
         "--no-enable-prefix-caching": (0, 6, 6),
     }

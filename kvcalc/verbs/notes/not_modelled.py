@@ -6,6 +6,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.module_names import names_of
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA, Role
@@ -113,8 +114,11 @@ def _beside(scenario: Scenario) -> Iterator[str]:
     else:
         if model.is_mixture_of_experts and "experts" not in (scenario.lora.modules or ()):
             yield "LoRA adapters of routed experts"
+        names = names_of(model)
         if any(layer.attention.kept_per == "sequence" for layer in model.distinct()):
             yield "LoRA adapters of layers with states"
+        elif names is not None and names.beside:
+            yield f"LoRA adapters of {', '.join(names.beside)}"
         if scenario.engine.adapters_left_out is not None:
             yield scenario.engine.adapters_left_out
     if scenario.drafting is None:
