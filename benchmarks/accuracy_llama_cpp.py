@@ -16,7 +16,7 @@ from llama_cpp_shapes import RUNS, SHAPES, Run  # noqa: E402  # found there
 from kvcalc.deployment import Deployment  # noqa: E402  # after the path
 from kvcalc.engines import Load  # noqa: E402  # after the path
 from kvcalc.engines.llama_cpp.compute import compute_buffer  # noqa: E402  # after the path
-from kvcalc.engines.llama_cpp.layout import LlamaLayout  # noqa: E402  # after the path
+from kvcalc.engines.llama_cpp.settled import SettledLlama  # noqa: E402  # after the path
 from kvcalc.errors import KvcalcError  # noqa: E402  # after the path
 from kvcalc.memory import Ranks  # noqa: E402  # after the path
 from kvcalc.scenario.make import make_scenario  # noqa: E402  # after the path
@@ -155,9 +155,9 @@ def _ranks(model: Any, engine: str, own: dict[str, Any], **options: Any) -> Rank
     return Ranks(make_scenario(model, engine=engine, engine_option=given, **options))
 
 
-def _layout(ranks: Ranks) -> LlamaLayout:
+def _layout(ranks: Ranks) -> SettledLlama:
     found = ranks.settled(Deployment())
-    if not isinstance(found, LlamaLayout):
+    if not isinstance(found, SettledLlama):
         raise TypeError(found)
     return found
 

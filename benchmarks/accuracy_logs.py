@@ -129,8 +129,7 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
         _group(fact),
     )
     printed: dict[str, tuple[Printed, ...]] = {
-        name: (Printed.of(_figure(name), str(value), fact.get("process", "")),)
-        for name, value in fact["printed"].items()
+        name: (_figure(name).printed(str(value), fact.get("process", "")),) for name, value in fact["printed"].items()
     }
     generation = fact.get("generation", "")
     engine = fact.get("engine", "vllm")

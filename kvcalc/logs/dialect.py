@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import field
 from enum import Enum
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from kvcalc.logs.server_log import Minor, Printed
 from kvcalc.noun import Noun, noun
 from kvcalc.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kvcalc.logs.server_log import Printed
-
-Minor = tuple[int, ...]
-"""A version, perhaps without its last number: (0, 10) is any of 0.10."""
 
 _NUMBER = r"(?:(\d+(?:\.\d+){1,2})|b(\d{3,6}))"
 _VERSIONS = re.compile(rf"(?P<up>up to )?{_NUMBER}(?: to {_NUMBER})?")
@@ -61,6 +59,14 @@ class Figure(Noun):
     name: str
     unit: Unit
     decimals: int = 0
+
+    def printed(self, text: str, process: str) -> Printed:
+        """A number as an engine prints it: '56.21', '460,496'."""
+        number = text.replace(",", "")
+        decimals = max(self.decimals, len(number.partition(".")[2]))
+        off = Fraction(1, 2 * 10**decimals) if decimals else Fraction(0)
+        size = self.unit.bytes
+        return Printed(Fraction(number) * size, off * size, f"{text}{self.unit.shown}", process)
 
 
 @noun

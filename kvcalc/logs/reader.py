@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from kvcalc.logs.arguments import command_pairs, first_word, plain_number, printed_pairs
 from kvcalc.logs.folding import LEVEL
-from kvcalc.logs.server_log import Printed, ServerLog
+from kvcalc.logs.server_log import Minor, Printed, ServerLog
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Iterator
 
-    from kvcalc.logs.dialect import Dialect, LogLine, Minor
+    from kvcalc.logs.dialect import Dialect, LogLine
 
 MAX_TIMES = 4096
 """Times that a figure is kept of one start: as many as there may be ranks."""
@@ -195,7 +195,7 @@ def _note_of_start(start: _Start, group: str, text: str) -> None:
 
 def _note_figure(start: _Start, group: str, text: str, dialect: Dialect, line: str) -> None:
     process = dialect.process.search(line)
-    printed = Printed.of(dialect.figures[group], text, process["name"] if process else "")
+    printed = dialect.figures[group].printed(text, process["name"] if process else "")
     values = start.printed.setdefault(_named(start, dialect.figures[group].name), [])
     start.refused = None if group in _SERVES else start.refused
     if len(values) < MAX_TIMES:

@@ -11,7 +11,9 @@ from kvcalc.noun import Noun, noun
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.logs.dialect import Figure, Minor
+
+Minor = tuple[int, ...]
+"""A version, perhaps without its last number: (0, 10) is any of 0.10."""
 
 
 class Printed(NamedTuple):
@@ -28,15 +30,6 @@ class Printed(NamedTuple):
     off: Fraction
     text: str
     process: str = ""
-
-    @classmethod
-    def of(cls, figure: Figure, text: str, process: str) -> Printed:
-        """A number as an engine prints it: '56.21', '460,496'."""
-        number = text.replace(",", "")
-        decimals = max(figure.decimals, len(number.partition(".")[2]))
-        off = Fraction(1, 2 * 10**decimals) if decimals else Fraction(0)
-        size = figure.unit.bytes
-        return cls(Fraction(number) * size, off * size, f"{text}{figure.unit.shown}", process)
 
 
 @noun

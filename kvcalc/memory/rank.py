@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kvcalc.deployment import Deployment
 from kvcalc.memory.overhead import overhead
 from kvcalc.memory.rank_memory import Fit, RankMemory
 from kvcalc.memory.rank_weights import RankWeights
@@ -15,35 +14,15 @@ from kvcalc.term import Product, Sum
 from kvcalc.units import MAX_CONTEXT
 
 if TYPE_CHECKING:
-    from kvcalc.engines import Load, Rate, Settled, Temporary
+    from kvcalc.engines import Load, Rate, Temporary
     from kvcalc.engines.growth import Stretch
-    from kvcalc.memory.rank_weights import HeldWeights
+    from kvcalc.memory.common import Common
     from kvcalc.model.stages import Stage
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.mix import Lengths
 
 
 STRETCHES_REMEMBERED = 4096
-
-
-class Common(NamedTuple):
-    """What all ranks of a deployment have in common.
-
-    Attributes:
-        settled: how the engine lays out the deployment.
-        weights: None where the model's parameters are not known.
-        temporary: memory of one rank, where the engine has no figure of its own or the user gives one.
-        reserve: what the user reserves on every rank.
-        usual: bytes of that temporary memory, as totals count it.
-    """
-
-    scenario: Scenario
-    deployment: Deployment
-    settled: Settled
-    weights: HeldWeights | None
-    temporary: Temporary
-    reserve: Sum
-    usual: int
 
 
 def _with(others: Sum, left_free: Product | None) -> Sum:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.side_by_side import DRAFT, named_draft
 from kvcalc.memory.weights import EVERYTHING, rank_weights, rank_weights_bytes
-from kvcalc.named_tuple import NamedTuple
 from kvcalc.scenario import compute_format
 from kvcalc.term import Factor, Product, Sum, Term
 
@@ -15,19 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.placement import Placement
-    from kvcalc.memory.parts import Part
-    from kvcalc.memory.rank import Common
+    from kvcalc.memory.common import Common
     from kvcalc.memory.weights import PartsAlike
     from kvcalc.model.stages import Stage
 
 TABLE = "vllm/v1/spec_decode/llm_base_proposer.py, _maybe_share_embeddings: shared with one pipeline stage alone"
-
-
-class HeldWeights(NamedTuple):
-    """The parts that the ranks of a replica hold together."""
-
-    parts: tuple[Part, ...]
-    alike: PartsAlike
 
 
 class RankWeights:

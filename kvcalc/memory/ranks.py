@@ -9,14 +9,14 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import ContentCounter, Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.legality import legal_tps, why_tp_is_illegal
+from kvcalc.memory.common import Common, HeldWeights
 from kvcalc.memory.decode_traffic import WeightsUsed, parts_read
 from kvcalc.memory.overhead import overhead
-from kvcalc.memory.rank import Common, Rank
+from kvcalc.memory.rank import Rank
 from kvcalc.memory.rank_memory import RankMemory
-from kvcalc.memory.rank_weights import HeldWeights
 from kvcalc.memory.temporary import temporary
 from kvcalc.memory.weights import experts_apart, parts_alike, parts_held
-from kvcalc.scenario.drafting import draft_deployment, draft_scenario
+from kvcalc.scenario.draft_of import draft_deployment, draft_scenario
 from kvcalc.term import GIVEN, Factor, Product, Sum
 
 if TYPE_CHECKING:

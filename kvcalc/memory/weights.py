@@ -16,7 +16,7 @@ from kvcalc.engines.placement import Placement
 from kvcalc.memory.copies import Copied, copied_weights, with_copies
 from kvcalc.memory.parts import Part, placed_parts, whole_parts
 from kvcalc.named_tuple import NamedTuple
-from kvcalc.scenario.drafting import draft_copies, draft_deployment, draft_scenario
+from kvcalc.scenario.draft_of import draft_copies, draft_deployment, draft_scenario
 from kvcalc.term import Factor, Product, Share, Sum, Term
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.api import capacity, compare, estimate, plan
 from kvcalc.errors import KvcalcError
+from kvcalc.review.pictures import accelerators
 from kvcalc.review.review import Asked
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import CapacityOptions, CompareOptions, PlanOptions, ScenarioOptions
@@ -54,12 +55,6 @@ def ask(verb: Verb, models: str | Sequence[str] | None, given: Mapping[str, Any]
         return Asked(verb.name, command, verb.ask(models, **takes))
     except KvcalcError as error:
         return Asked(verb.name, command, None, tuple(map(str, error.args)))
-
-
-def accelerators(given: Mapping[str, Any]) -> list[str]:
-    """Those that are named, each by itself."""
-    named = given["gpu"] if isinstance(given["gpu"], (list, tuple)) else [given["gpu"]]
-    return [part.strip() for name in named for part in name.split(",")]
 
 
 def is_sized(given: Mapping[str, Any]) -> bool:

@@ -11,8 +11,8 @@ from kvcalc import __version__
 from kvcalc.catalogue import find_model
 from kvcalc.catalogue.shipped import CONFIGS
 from kvcalc.errors import KvcalcError
-from kvcalc.review.asking import CAPACITY, COMPARE, ESTIMATE, PLAN, accelerators, ask, is_sized
-from kvcalc.review.pictures import pictures
+from kvcalc.review.asking import CAPACITY, COMPARE, ESTIMATE, PLAN, ask, is_sized
+from kvcalc.review.pictures import accelerators, pictures
 from kvcalc.review.question import settings_of
 from kvcalc.review.review import Review, Reviewed, Version
 from kvcalc.scenario.option import accepts, given_of, options_of, read_options

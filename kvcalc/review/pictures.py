@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.api import plot
 from kvcalc.noun import Noun, noun
-from kvcalc.review.asking import accelerators
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import PlotOptions
 from kvcalc.scenario.options.deployment import Sizes
@@ -98,3 +97,9 @@ def _deployment(answer: Estimate) -> dict[str, int]:
 def _batches(batch: int) -> str:
     """Powers of two from 1 to the first that is not below the batch."""
     return ",".join(str(2**each) for each in range((batch - 1).bit_length() + 1))
+
+
+def accelerators(given: Mapping[str, Any]) -> list[str]:
+    """Those that are named, each by itself."""
+    named = given["gpu"] if isinstance(given["gpu"], (list, tuple)) else [given["gpu"]]
+    return [part.strip() for name in named for part in name.split(",")]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kvcalc.term import Product, Sum, Term
     from kvcalc.verbs.bounds.decode import DecodeBound
     from kvcalc.verbs.bounds.prefill import PrefillBound
-    from kvcalc.verbs.measured import MeasuredSpeed
+    from kvcalc.verbs.measured_speed import MeasuredSpeed
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
     from kvcalc.verbs.requests.mixed import KindSummary, Percentiles
     from kvcalc.verbs.requests.pools import Pool

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines.side_by_side import DRAFT
-from kvcalc.scenario.drafting import draft_copies, draft_deployment, draft_scenario
+from kvcalc.scenario.draft_of import draft_copies, draft_deployment, draft_scenario
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verification.result import Check, exactly
 

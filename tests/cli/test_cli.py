@@ -23,7 +23,7 @@ from kvcalc.units import with_unit
 from kvcalc.verbs.bounds.decode import DecodeBound, Spill
 from kvcalc.verbs.bounds.drafted import Drafted
 from kvcalc.verbs.estimate_result import SpillResult
-from kvcalc.verbs.measured import MeasuredSpeed
+from kvcalc.verbs.measured_speed import MeasuredSpeed
 from kvcalc.verbs.requests.tiers import Handoff
 
 LLAMA = ("estimate", "llama-3-70b", "-c", "8192")

@@ -10,9 +10,9 @@ from kvcalc.engines.base import Engine
 from kvcalc.engines.llama_cpp.builds import BUILDS, MOST_SLOTS
 from kvcalc.engines.llama_cpp.compressed import check_compressed
 from kvcalc.engines.llama_cpp.formats import ggml_format
-from kvcalc.engines.llama_cpp.layout import MARGIN, LlamaLayout
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.engines.llama_cpp.rules import RULES
+from kvcalc.engines.llama_cpp.settled import MARGIN, SettledLlama
 from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
 from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
@@ -85,7 +85,7 @@ class LlamaCpp(Engine):
         """A draft has options of its own (-ngld, -ctkd): by default all of it lies on the card."""
         return replace(self, given=tuple((name, value) for name, value in self.given if name not in OF_MODEL_ALONE))
 
-    def settle(self, setup: Setup) -> LlamaLayout:
+    def settle(self, setup: Setup) -> SettledLlama:
         if setup.draft is None or setup.draft.own_layers:
             return self._settle(setup)
         if setup.deployment.pp > 1:
@@ -101,7 +101,7 @@ class LlamaCpp(Engine):
         memory = setup.gpu.memory_bytes
         return None if memory is None else memory - MARGIN
 
-    def _settle(self, setup: Setup, draft: LlamaLayout | None = None) -> LlamaLayout:
+    def _settle(self, setup: Setup, draft: SettledLlama | None = None) -> SettledLlama:
         deployment, settings = setup.deployment, settings_of(self)
         for name, given in (("tp", deployment.tp > 1), ("dcp", deployment.dcp > 1), ("ep", deployment.ep > 1)):
             if given:
@@ -123,7 +123,7 @@ class LlamaCpp(Engine):
         rules = BUILDS[self.version or self.versions[-1]]
         if self.asked_version is not None:  # a build after it may take more slots already
             rules = rules._replace(most_slots=MOST_SLOTS)
-        return LlamaLayout(
+        return SettledLlama(
             setup, settings, ggml_format(setup, settings, rules), rules, drops_windows=dropped, draft=draft
         )
 

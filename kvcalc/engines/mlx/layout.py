@@ -15,7 +15,6 @@ from kvcalc.engines.mlx.workspace import prompt_workspace
 from kvcalc.engines.rank_load import RankLoad
 from kvcalc.engines.settled import Settled
 from kvcalc.mechanisms import Role
-from kvcalc.model.span import Chunk, Span
 from kvcalc.note import Note, note, register
 from kvcalc.term import Factor, Product, Sum
 
@@ -62,19 +61,6 @@ class MlxLayout(Settled):
     def rank_load(self, stage: Stage, load: Load, *, read: bool = False) -> RankLoad:
         return super().rank_load(stage, load._replace(shared_prefix=0), read=read)
 
-    def rows(self, span: Span | None, tokens: int) -> int:
-        """Rows of a layer for a sequence of so many tokens, all but one of them its prompt."""
-        step = self.settings.step
-        whole = -(-tokens // step) * step
-        match span:
-            case None:
-                return whole
-            case Chunk(tokens=chunk):
-                return whole if tokens <= chunk else max(chunk + step, -(-chunk // step) * step)
-            case _:
-                one_by_one = 2
-                return min(span.tokens, min(tokens, 1) * step if tokens <= one_by_one else tokens - 1 + step)
-
     def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
         for sequences, context in load.alike:
             if sequences:
@@ -87,7 +73,7 @@ class MlxLayout(Settled):
             content = next(iter(same))
             if content.tensors[0].rows is not None:
                 continue
-            rows = self.rows(content.layer.span, load.context)
+            rows = self.settings.rows(content.layer.span, load.context)
             alike = (Factor("_and_".join(tensor.name for tensor in content.tensors), len(content.tensors)),)
             of_all = (
                 *(alike if len(content.tensors) > 1 else ()),
@@ -110,7 +96,7 @@ class MlxLayout(Settled):
         computing = self._format._replace(default=self._format.computing)
         for layer, count in stage.kinds.items():
             computed, quantised = (
-                _row_bytes(layer, kept_in) * self.rows(None, rows)
+                _row_bytes(layer, kept_in) * self.settings.rows(None, rows)
                 for kept_in, rows in ((computing, tokens), (self._format, load.context))
             )
             if computed > quantised:
@@ -139,7 +125,7 @@ class MlxLayout(Settled):
         return Budget(self.setup.gpu.memory_bytes, overhead=Sum("overhead", ()))
 
     def temporary(self, stage: Stage, load: Load) -> Temporary | None:
-        return prompt_workspace(self, stage, load)
+        return prompt_workspace(self, self.settings, stage, load)
 
     def notes(self, load: Load) -> Iterator[Note]:
         if load.shared_prefix:

@@ -9,12 +9,14 @@ from kvcalc.engines.mlx.rules import STEP
 from kvcalc.engines.option import Option
 from kvcalc.engines.option_values import count
 from kvcalc.errors import KvcalcError
+from kvcalc.model.span import Chunk
 from kvcalc.units import MAX_CONTEXT, parse_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.engines.base import Engine
+    from kvcalc.model.span import Span
 
 MOST_TOKENS = 10**6
 
@@ -81,6 +83,19 @@ class Settings(NamedTuple):
     kv_group_size: int
     quantized_kv_start: int
     prefill_step_size: int
+
+    def rows(self, span: Span | None, tokens: int) -> int:
+        """Rows of a layer for a sequence of so many tokens, all but one of them its prompt."""
+        step = self.step
+        whole = -(-tokens // step) * step
+        match span:
+            case None:
+                return whole
+            case Chunk(tokens=chunk):
+                return whole if tokens <= chunk else max(chunk + step, -(-chunk // step) * step)
+            case _:
+                one_by_one = 2
+                return min(span.tokens, min(tokens, 1) * step if tokens <= one_by_one else tokens - 1 + step)
 
 
 def settings_of(engine: Engine) -> Settings:

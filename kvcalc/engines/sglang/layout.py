@@ -10,7 +10,8 @@ from kvcalc.engines.content_counter import Rate, rows_bytes
 from kvcalc.engines.load import Load
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
-from kvcalc.engines.sglang.compressed import compressed_widths, compresses, is_reserved
+from kvcalc.engines.sglang.compressed import compresses
+from kvcalc.engines.sglang.compressed_pools import compressed_widths, is_reserved
 from kvcalc.engines.sglang.drafting import copies_of_tables
 from kvcalc.engines.sglang.model_types import type_notes
 from kvcalc.engines.sglang.parked import parked
@@ -251,7 +252,7 @@ class SglangLayout(SglangRows):
         return budget_of(self.setup, self.settings, self.pools_of(stage).uncharged)
 
     def parked(self, tokens: int) -> Parked | None:
-        return parked(self, tokens)
+        return parked(self, [self.pools_of(stage).widths for stage in self.stages], tokens)
 
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:
         found = []

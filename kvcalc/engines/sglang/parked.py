@@ -12,7 +12,10 @@ from kvcalc.engines.parked import Parked
 from kvcalc.mechanisms import MLA
 
 if TYPE_CHECKING:
-    from kvcalc.engines.sglang.layout import SglangLayout
+    from collections.abc import Sequence
+
+    from kvcalc.engines.sglang.pools import Widths
+    from kvcalc.engines.sglang.rows import SglangRows
 
 SINCE = (0, 5, 16)
 """Before, a pool that is no larger than that on the accelerator was refused."""
@@ -21,11 +24,10 @@ GIGABYTE = 10**9
 SOURCE = "sglang/srt/mem_cache/pool_host/base.py, HostKVCache"
 
 
-def parked(layout: SglangLayout, tokens: int) -> Parked | None:
+def parked(layout: SglangRows, widths: Sequence[Widths], tokens: int) -> Parked | None:
     """A sequence of so many tokens; None where it is not known how: windows, states, indexers, drafts, dcp."""
     setup, settings = layout.setup, layout.settings
     stages = layout.stages
-    widths = [layout.pools_of(stage).widths for stage in stages]
     others = any(each.window or each.state or not each.full for each in widths)
     kinds = setup.model.layout.kinds
     indexed = any(isinstance(each.attention, MLA) and each.attention.index_head_dim for each in kinds)

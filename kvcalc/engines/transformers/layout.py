@@ -129,7 +129,7 @@ class TransformersLayout(Settled):
         return Budget(gpu.memory_bytes, overhead=Sum("overhead", (context,) if gpu.vendor == "NVIDIA" else ()))
 
     def temporary(self, stage: Stage, load: Load) -> Temporary | None:
-        return prompt_and_step(self, stage, load)
+        return prompt_and_step(self, self.settings, stage, load)
 
     def notes(self, load: Load) -> Iterator[Note]:
         if load.shared_prefix:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.load import Load
-    from kvcalc.engines.transformers.layout import TransformersLayout
+    from kvcalc.engines.settled import Settled
+    from kvcalc.engines.transformers.options import Settings
     from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
 
@@ -39,18 +40,18 @@ class _Point(NamedTuple):
     elements: int
 
 
-def prompt_and_step(layout: TransformersLayout, stage: Stage, load: Load) -> Temporary | None:
+def prompt_and_step(layout: Settled, settings: Settings, stage: Stage, load: Load) -> Temporary | None:
     """The pass over a prompt as long as the context, or a step after it; None where dims are not known."""
     model = layout.setup.model
     if model.hidden_size is None or (model.intermediate_size is None and not model.is_mixture_of_experts):
         return None
     size = layout.cache_format.computing.block_bytes
     point = max(_points(layout, stage, model.hidden_size), key=lambda one: one.elements)
-    chunk = layout.settings.prefill_chunk_size
+    chunk = settings.prefill_chunk_size
     tokens = load.sequences * min(load.context, chunk or load.context)
     logits = load.sequences * (model.vocab_size or 0) * (size + 4)
-    step = logits + max((_step(layout, layer, load) for layer in stage.kinds), default=0)
-    windows = sum(_whole_in_windows(layout, layer, count, load) for layer, count in stage.kinds.items())
+    step = logits + max((_step(layout, settings, layer, load) for layer in stage.kinds), default=0)
+    windows = sum(_whole_in_windows(layout, settings, layer, count, load) for layer, count in stage.kinds.items())
     prompt = max(tokens * point.elements * size + windows, step)
     words = f"tokens of a pass x {point.words} x {size} + prompt in windows"
     numbers = f"{tokens:,} x {point.elements:,} x {size} + {windows:,}"
@@ -62,7 +63,7 @@ def prompt_and_step(layout: TransformersLayout, stage: Stage, load: Load) -> Tem
     return Temporary(term, prompt, prompt)
 
 
-def _points(layout: TransformersLayout, stage: Stage, hidden: int) -> Iterator[_Point]:
+def _points(layout: Settled, stage: Stage, hidden: int) -> Iterator[_Point]:
     model = layout.setup.model
     experts, width = model.num_experts_per_tok, model.moe_intermediate_size
     if model.is_mixture_of_experts and experts is not None and width is not None:
@@ -93,14 +94,14 @@ def _query_width(layer: Layer) -> int | None:
     return None if heads is None else heads.num_heads * heads.head_dim
 
 
-def _step(layout: TransformersLayout, layer: Layer, load: Load) -> int:
+def _step(layout: Settled, settings: Settings, layer: Layer, load: Load) -> int:
     """Of one layer: the tensor that grows is there twice; heads are made of all latents (expand_kv)."""
     if not layer.attention.elements_per_token:
         return 0
     rows = load.sequences * (load.context if layer.span is None else min(load.context, layer.span.tokens + 1))
     own = layout.cache_format
     widest = max(tensor.row_elements for tensor in layer.attention.cached() if tensor.role is Role.CACHE)
-    copied = 0 if layout.settings.static else rows * widest * own.computing.block_bytes
+    copied = 0 if settings.static else rows * widest * own.computing.block_bytes
     if own.default.name == "fp8":  # keys as computed with, beside values in fp32 and those times their scale
         return rows * widest * (own.computing.block_bytes + 2 * 4)
     attention = layer.attention
@@ -110,12 +111,12 @@ def _step(layout: TransformersLayout, layer: Layer, load: Load) -> int:
     return copied
 
 
-def _whole_in_windows(layout: TransformersLayout, layer: Layer, count: int, load: Load) -> int:
+def _whole_in_windows(layout: Settled, settings: Settings, layer: Layer, count: int, load: Load) -> int:
     """After a pass a window is a view of all that the pass gave it, until the next step makes a tensor of its own."""
     span = layer.span
-    if span is None or layout.settings.static:
+    if span is None or settings.static:
         return 0
-    passed = layout.settings.prefill_chunk_size or load.context
+    passed = settings.prefill_chunk_size or load.context
     rows = max(0, min(load.context, span.tokens + passed) - span.tokens)
     row = sum(tensor.row_elements for tensor in layer.attention.cached() if tensor.role is Role.CACHE)
     return load.sequences * count * rows * row * layout.cache_format.computing.block_bytes

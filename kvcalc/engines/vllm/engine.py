@@ -12,7 +12,6 @@ from kvcalc.engines.setup import Setup
 from kvcalc.engines.vllm.cache.pooled import pools
 from kvcalc.engines.vllm.cache.turboquant import with_boundary
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
-from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.engines.vllm.loaded.lora import as_vllm_has
 from kvcalc.engines.vllm.loaded.weights import divides_towers
 from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
@@ -20,6 +19,7 @@ from kvcalc.engines.vllm.profiled.budget import usable_bytes
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
+from kvcalc.engines.vllm.settled import SettledVllm
 from kvcalc.mechanisms import Compressed, ShortConv
 from kvcalc.noun import noun
 
@@ -87,8 +87,8 @@ class Vllm(Engine):
         stated = self.option("kv-cache-memory-bytes")
         return usable_bytes(setup, parse_version(self.version or VERSIONS[-1]), stated)
 
-    def settle(self, setup: Setup) -> VllmLayout:
+    def settle(self, setup: Setup) -> SettledVllm:
         hybrid_manager = not self.option("disable-hybrid-kv-cache-manager")
         refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]), hybrid_manager=hybrid_manager)
         setup = with_boundary(setup, parse_version(self.version or VERSIONS[-1]))
-        return VllmLayout(setup, settings_of(self, setup))
+        return SettledVllm(setup, settings_of(self, setup))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.load import Load
-    from kvcalc.engines.vllm.cache.groups import Kept
+    from kvcalc.engines.vllm.cache.placed import Kept
     from kvcalc.engines.vllm.cache.specs import Piece, Spec
     from kvcalc.engines.vllm.layout import VllmLayout
     from kvcalc.model.stages import Stage

@@ -6,10 +6,9 @@ from functools import cached_property
 from math import lcm
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.budget import Budget, Pool
+from kvcalc.engines.budget import Pool
 from kvcalc.engines.content_counter import ContentCounter, Rate
 from kvcalc.engines.load import Load
-from kvcalc.engines.placement import Placement
 from kvcalc.engines.settled import Settled
 from kvcalc.engines.setup import Setup
 from kvcalc.engines.vllm.cache.groups import HYBRID_MANAGER, Group
@@ -21,29 +20,19 @@ from kvcalc.engines.vllm.cache.span_specs import ChunkedLocal, SlidingWindow
 from kvcalc.engines.vllm.cache.specs import FullAttention, Request
 from kvcalc.engines.vllm.cache.stage_blocks import StageBlocks, StageGroup
 from kvcalc.engines.vllm.cache.state_spec import State
-from kvcalc.engines.vllm.excess import excess
 from kvcalc.engines.vllm.formats import kept_format
-from kvcalc.engines.vllm.loaded.step_buffers import step_buffers
-from kvcalc.engines.vllm.loaded.weights import loaded_beyond, pads_experts
-from kvcalc.engines.vllm.notes import notes
-from kvcalc.engines.vllm.parked import parked
-from kvcalc.engines.vllm.profiled.budget import budget_of
 from kvcalc.engines.vllm.token_sharing import IN_TURN
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
-from kvcalc.model.layers import count_layers
-from kvcalc.term import Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from kvcalc.engines.cache_format import CacheFormat
-    from kvcalc.engines.parked import Parked
     from kvcalc.engines.rank_load import RankLoad
     from kvcalc.engines.vllm.cache.specs import Spec
     from kvcalc.engines.vllm.settings import Settings
     from kvcalc.model.stages import Stage
-    from kvcalc.note import Note
 
 
 TOKENS_FROM_CONCURRENCY = (0, 20, 1)
@@ -109,11 +98,6 @@ class VllmLayout(Settled):
         return pp_lengths(self.setup.model.num_layers, self.setup.deployment.pp)
 
     @property
-    def placement(self) -> Placement:
-        """Tables of n-grams are in pinned host memory by default (vllm/config/engram.py, EngramConfig.cpu_offload)."""
-        return Placement(ngrams=False)
-
-    @property
     def null_blocks(self) -> int:
         """One that no sequence gets, but none in V0."""
         return int(self.settings.runner != "v0")
@@ -127,9 +111,6 @@ class VllmLayout(Settled):
         """As asked for where vLLM has that, and its own formats of states and sparse latents."""
         return kept_format(self.setup, self.settings.version)
 
-    def parked(self, tokens: int) -> Parked | None:
-        return parked(self, tokens)
-
     @property
     def frees_read_prompts(self) -> bool:
         """Of windows and chunks it counts tokens in flight; each step lets go of those that nothing attends to."""
@@ -138,12 +119,6 @@ class VllmLayout(Settled):
     @property
     def most_at_once(self) -> int:
         return self.settings.max_num_seqs
-
-    def notes(self, load: Load) -> Iterator[Note]:  # noqa: ARG002  # the interface's
-        return notes(self)
-
-    def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
-        return budget_of(self.setup, self.settings, stage)
 
     def request(self, tokens: int) -> Request:
         """A request of so many tokens."""
@@ -196,20 +171,6 @@ class VllmLayout(Settled):
             return load.sequences * own + shared * load.prefixes_kept
         each = [(alike.sequences, *self._taken(group, load._replace(context=alike.context))) for alike in load.mixed]
         return sum(sequences * own for sequences, own, _ in each) + each[0][2] * load.prefixes_kept
-
-    def excess(self, stage: Stage, load: Load) -> Iterator[Product]:
-        return excess(self, stage, load)
-
-    def weights_excess(self, stage: Stage) -> Iterator[Product]:
-        setup, own = self.setup, self.setup.weights_as
-        if own is not None:
-            layers = own.layout.layers[stage.layers.start : stage.layers.stop]
-            setup, stage = setup._replace(model=own), stage._replace(kinds=count_layers(layers))
-        yield from loaded_beyond(setup, self.settings.version, stage)
-        yield from step_buffers(setup, self.settings, stage)
-
-    def pads_experts(self, name: str) -> bool:
-        return pads_experts(self.setup, self.settings.version, name)
 
     def held_bytes(self, stage: Stage, load: Load) -> int:
         blocks = self.blocks_of(stage)

@@ -10,24 +10,23 @@ from kvcalc.note import note, register
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.traits import Traits
     from kvcalc.model.model import Model
     from kvcalc.note import Note
 
 register({"model-type-not-known": "the model's file does not say its model_type, by which the engine chooses"})
 
-RUNNER_BY_TYPE: Version = (0, 22)
+RUNNER_BY_TYPE: tuple[int, ...] = (0, 22)
 """The first version whose model runner depends on the class."""
-RUNNER_BY_EXPERTS: Version = (0, 25)
+RUNNER_BY_EXPERTS: tuple[int, ...] = (0, 25)
 """Since then every model without experts or states has runner V2."""
-RUNNER_V2_ALONE: Version = (0, 29)
+RUNNER_V2_ALONE: tuple[int, ...] = (0, 29)
 
-FIRST_IN_V2: Mapping[str, Version] = MappingProxyType({"qwen3": (0, 22), "llama": (0, 23), "mistral": (0, 23)})
+FIRST_IN_V2: Mapping[str, tuple[int, ...]] = MappingProxyType({"qwen3": (0, 22), "llama": (0, 23), "mistral": (0, 23)})
 """Before 0.25, classes with runner V2: Qwen3ForCausalLM, LlamaForCausalLM and MistralForCausalLM of
 DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES in vllm/config/vllm.py."""
 
-EXPERTS_IN_V2: Mapping[str, Version] = MappingProxyType(
+EXPERTS_IN_V2: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
         "deepseek_v2": (0, 25),
         "qwen2_moe": (0, 25),
@@ -43,7 +42,7 @@ WHOLE_TOWERS = frozenset({"gemma3n", "gemma4", "gemma4_unified"})
 """Towers are transformers' own modules, whole on every rank (models/gemma3n_mm.py, gemma4_mm.py: AutoModel)."""
 PIXTRAL = frozenset({"mistral3", "pixtral"})
 """Towers of models/pixtral.py where weights come in Mistral's own format."""
-PIXTRAL_DIVIDED: Version = (0, 22)
+PIXTRAL_DIVIDED: tuple[int, ...] = (0, 22)
 """The first of the versions read whose models/pixtral.py has QKVParallelLinear in its own tower; 0.19 has nn.Linear."""
 
 PIXELS: Mapping[str, int] = MappingProxyType({"gemma3": 9408})
@@ -60,7 +59,7 @@ BOUNDED_GATES = frozenset({"kimi_k3", *GLM_NEXT})
 """KDA with bounded gates, which FlashKDA needs (vllm/models/kimi_k3/nvidia/kda.py, glm5next/common/kda.py)."""
 
 
-def runner_by_type(version: Version, model_type: str | None, traits: Traits) -> str:
+def runner_by_type(version: tuple[int, ...], model_type: str | None, traits: Traits) -> str:
     """The model runner where no engine V0 is left and the class decides: v1 or v2 (VllmConfig.use_v2_model_runner)."""
     if version >= RUNNER_V2_ALONE:
         return "v2"
@@ -71,7 +70,7 @@ def runner_by_type(version: Version, model_type: str | None, traits: Traits) -> 
     return "v2" if plain and version >= FIRST_IN_V2.get(model_type or "", RUNNER_V2_ALONE) else "v1"
 
 
-def type_notes(model: Model, version: Version, traits: Traits) -> Iterator[Note]:
+def type_notes(model: Model, version: tuple[int, ...], traits: Traits) -> Iterator[Note]:
     """What is taken where the model's file does not say its model_type, if it matters here."""
     if model.model_type is not None:
         return

@@ -35,7 +35,7 @@ def estimate_report(result: Estimate, unit: str, *, explain: bool, command: str)
 
 def _csv_row(result: Estimate) -> dict[str, Any]:
     """CSV's columns do not depend on the answer: a rank's figures are empty where no deployment holds the workload."""
-    from kvcalc.verbs.measured import MeasuredSpeed
+    from kvcalc.verbs.measured_speed import MeasuredSpeed
 
     gpus = contents(result.gpus)
     del gpus["most_sequences"]

@@ -22,7 +22,7 @@ from kvcalc.memory.parts import parts_of_layers
 from kvcalc.noun import noun
 from kvcalc.record import Record
 from kvcalc.scenario import once
-from kvcalc.scenario.drafting import draft_deployment, draft_scenario
+from kvcalc.scenario.draft_of import draft_deployment, draft_scenario
 from kvcalc.verbs.bounds.decode_step import DecodeStage, Passes
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from kvcalc.note import Note, note
 from kvcalc.scenario.options import DEFAULT_GPU
 from kvcalc.units import GIB
 from kvcalc.verbs.log_check.memory_by_graphs import Between, memory_by_graphs
-from kvcalc.verbs.log_check.sglang_settings import total_memory
+from kvcalc.verbs.log_check.sglang_memory import total_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
 from kvcalc.engines.llama_cpp.compute import compute_buffer
-from kvcalc.engines.llama_cpp.layout import LlamaLayout
+from kvcalc.engines.llama_cpp.settled import SettledLlama
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.llama_cpp.figures import CONTEXT, MMPROJ
 from kvcalc.logs.reader import DRAFT
@@ -52,7 +52,7 @@ def _whole(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
     given = {**dict(scenario.engine.given), **_ON_HOST}
     engine = replace(scenario.engine, given=tuple(sorted(given.items())))
     layout = Ranks(replace(scenario, engine=engine, deployment=Deployment())).settled(Deployment())
-    if not isinstance(layout, LlamaLayout):
+    if not isinstance(layout, SettledLlama):
         raise KvcalcError(f"--engine {scenario.engine.name}: it reserves no cells; leave it out")
     (stage,) = layout.stages
     load = Load(scenario.workload.batch, scenario.workload.context)
@@ -79,7 +79,7 @@ def _drafting(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
     """The cache of a second context, which has formats of its own."""
     printed = log.total(f"{DRAFT}{CACHE}") or _sum(on_cards(log, f"{DRAFT}KV buffer"), ())
     layout = Ranks(scenario).settled(scenario.deployment or Deployment())
-    if printed is None or not isinstance(layout, LlamaLayout):
+    if printed is None or not isinstance(layout, SettledLlama):
         return
     load = Load(scenario.workload.batch, scenario.workload.context)
     if held := max(layout.drafting_bytes(stage, load) for stage in layout.stages):
@@ -92,7 +92,7 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
         return
     ranks = Ranks(scenario).of(deployment)
     layout = ranks[0].settled
-    if not isinstance(layout, LlamaLayout):
+    if not isinstance(layout, SettledLlama):
         return
     load = Load(scenario.workload.batch, scenario.workload.context)
     for number, device in enumerate(devices):
@@ -126,7 +126,7 @@ def _of_cards(scenario: Scenario, log: ServerLog, weights_why: str | None) -> It
             yield _memory(f"{WEIGHTS}{behind}", loaded, rank.weights_bytes, weights_why)
 
 
-def _of_compute(layout: LlamaLayout, device: str, *, by_dims: bool, is_range: bool, of_host: bool) -> str | None:
+def _of_compute(layout: SettledLlama, device: str, *, by_dims: bool, is_range: bool, of_host: bool) -> str | None:
     """What a difference of the compute buffer may be from."""
     if not by_dims:
         return "the model's dims are not known: the range is what logs have"

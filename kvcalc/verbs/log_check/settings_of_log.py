@@ -21,8 +21,9 @@ from kvcalc.verbs.log_check.llama_cpp_settings import said_by_llama_cpp, weights
 from kvcalc.verbs.log_check.model_of_log import LoggedModel, model_of
 from kvcalc.verbs.log_check.overridden import overridden
 from kvcalc.verbs.log_check.result import LogSetting
-from kvcalc.verbs.log_check.sglang_settings import ENGINE as SGLANG
-from kvcalc.verbs.log_check.sglang_settings import memory_of_card, said_by_sglang
+from kvcalc.verbs.log_check.sglang_memory import ENGINE as SGLANG
+from kvcalc.verbs.log_check.sglang_memory import memory_of_card
+from kvcalc.verbs.log_check.sglang_settings import said_by_sglang
 from kvcalc.verbs.log_check.tensorrt_settings import said_by_tensorrt_llm
 from kvcalc.verbs.log_check.vllm_settings import ranks_in_names, said_by_vllm, starts_so, tensor_ranks, v0_options
 

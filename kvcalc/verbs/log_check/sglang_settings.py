@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES
-from kvcalc.engines.sglang.budget import context_bytes
 from kvcalc.engines.sglang.compressed import compresses
-from kvcalc.engines.sglang.defaults import parse_version
-from kvcalc.logs.server_log import Printed
-from kvcalc.logs.sglang.figures import AFTER_LOADING, BEFORE_LOADING, WINDOW_TOKENS
+from kvcalc.logs.sglang.figures import WINDOW_TOKENS
 from kvcalc.units import parse_count
-from kvcalc.verbs.log_check.engine_of_log import newest
+from kvcalc.verbs.log_check.sglang_memory import ENGINE
 from kvcalc.verbs.log_check.vllm_settings import TORCH_DTYPES
 
 if TYPE_CHECKING:
@@ -21,37 +18,10 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.verbs.log_check.card_of_log import LoggedCard
 
-ENGINE = "sglang"
 _NOT_GIVEN = "0.8"
 """The ratio that is printed of compressed attention where nobody gave one, and another rule holds."""
 _STORED = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8_e5m2", "uint8": "fp8"}
 """Formats of a pool by torch's names for them."""
-
-
-def total_memory(log: ServerLog) -> Printed | None:
-    """A card's memory: what was free before loading, and what a process takes before that."""
-    before = free_before_loading(log)
-    if before is None:
-        return None
-    version = parse_version(log.version or newest(log))
-    return before._replace(value=before.value + context_bytes(version))
-
-
-def free_before_loading(log: ServerLog) -> Printed | None:
-    """As printed; else what was free after loading and the weights."""
-    before, after, weights = log.least(BEFORE_LOADING), log.least(AFTER_LOADING), log.most("weights")
-    if before is not None or after is None or weights is None:
-        return before
-    return after._replace(value=after.value + weights.value, off=after.off + weights.off)
-
-
-def memory_of_card(log: ServerLog, engine: str) -> dict[str, Any]:
-    """The memory with which as much is free before loading as the log says, by the version that is compared."""
-    before, version = free_before_loading(log), engine.partition("@")[2]
-    if before is None or engine.partition("@")[0] != ENGINE:
-        return {}
-    number = parse_version(version or ENGINES[ENGINE].versions[-1])
-    return {"gpu_memory": int(before.value) + context_bytes(number)}
 
 
 def said_by_sglang(log: ServerLog, model: Model, card: LoggedCard) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load, RankLoad, contents
 from kvcalc.memory import Rank, Ranks
-from kvcalc.scenario.drafting import draft_scenario
+from kvcalc.scenario.draft_of import draft_scenario
 from kvcalc.term import Sum
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.vllm.cache.packed import packed_buckets
 from kvcalc.engines.vllm.cache.padded import PACKED, padded_groups
+from kvcalc.engines.vllm.cache.placed import Kept, Placed
 from kvcalc.engines.vllm.cache.pooled import pools
 from kvcalc.engines.vllm.cache.specs import Spec
 from kvcalc.engines.vllm.cache.state_spec import State
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.cache.specs import Request
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.mechanisms import Mechanism
-    from kvcalc.model.layers import Layer
 
 HYBRID_MANAGER: Version = (0, 9)
 """Before that every layer keeps every token."""
@@ -35,33 +35,6 @@ UNLIKE_PAGES: Version = (0, 11)
 ENLARGES_PAGES: Version = (0, 12)
 
 _ALMOST_AS_MANY: tuple[tuple[Version, Fraction], ...] = (((0, 18), Fraction(3, 2)), ((0, 12), Fraction(5, 4)))
-
-
-class Kept(NamedTuple):
-    """What a layer keeps, and what it asks of the planner for that.
-
-    Attributes:
-        drafts: whether the layer predicts further tokens, and is none of the model's layers.
-    """
-
-    layer: Layer
-    spec: Spec
-    drafts: bool = False
-
-
-class Placed(NamedTuple):
-    """A cache of a layer.
-
-    Attributes:
-        number: of the layer in the model, from 0.
-    """
-
-    number: int
-    kept: Kept
-
-    @property
-    def spec(self) -> Spec:
-        return self.kept.spec
 
 
 class Group(NamedTuple):

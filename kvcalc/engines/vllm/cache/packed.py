@@ -13,7 +13,7 @@ from kvcalc.engines.vllm.cache.state_spec import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvcalc.engines.vllm.cache.groups import Placed
+    from kvcalc.engines.vllm.cache.placed import Placed
     from kvcalc.engines.vllm.cache.specs import Spec
 
     Bucket = dict[int, list[Placed]]  # layers that can be one group, by the size of their pages

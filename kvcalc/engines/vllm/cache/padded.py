@@ -16,7 +16,7 @@ from kvcalc.errors import KvcalcError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kvcalc.engines.vllm.cache.groups import Placed
+    from kvcalc.engines.vllm.cache.placed import Placed
     from kvcalc.engines.vllm.defaults import Version
 
 PACKED: Version = (0, 29)

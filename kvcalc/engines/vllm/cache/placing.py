@@ -6,8 +6,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from kvcalc.engines.vllm.cache.groups import HYBRID_MANAGER, Group, Kept, Placed, groups_of
+from kvcalc.engines.vllm.cache.groups import HYBRID_MANAGER, Group, groups_of
 from kvcalc.engines.vllm.cache.layer_specs import blocks_of, is_state, specs_of
+from kvcalc.engines.vllm.cache.placed import Kept, Placed
 from kvcalc.engines.vllm.cache.span_specs import ChunkedLocal, SlidingWindow
 from kvcalc.engines.vllm.cache.specs import FullAttention, Spec
 from kvcalc.errors import KvcalcError

@@ -10,7 +10,8 @@ from kvcalc.named_tuple import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvcalc.engines.vllm.cache.groups import Group, Kept
+    from kvcalc.engines.vllm.cache.groups import Group
+    from kvcalc.engines.vllm.cache.placed import Kept
 
 
 class StageGroup(NamedTuple):
