@@ -58,7 +58,7 @@ def kvcalc(capsys: pytest.CaptureFixture[str]) -> Kvcalc:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """`-m "not torch"` does not even import the files that import torch."""
     without_torch = config.getoption("markexpr") == "not torch"
-    return True if without_torch and collection_path.name in {"reference", "verification"} else None
+    return True if without_torch and collection_path.name in {"reference", "speed", "verification"} else None
 
 
 def pytest_collection() -> None:
@@ -66,9 +66,13 @@ def pytest_collection() -> None:
     gc.disable()
 
 
+LONG = ("verification", "verbs", "engines")
+"""Folders of files whose tests take long, the longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose tests take long come first, so that no worker is left with one of them at the end."""
-    items.sort(key=lambda item: item.path.parent.name != "verification")
+    """Those come first, so that no worker is left with one of them at the end."""
+    items.sort(key=lambda item: LONG.index(folder) if (folder := item.path.parent.name) in LONG else len(LONG))
 
 
 def pytest_collection_finish() -> None:

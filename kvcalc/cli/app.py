@@ -3,13 +3,14 @@
 import shlex
 import sys
 from importlib import import_module
+from os import environ
 from typing import Any
 
 import typer
 
 from kvcalc.cli.colour import coloured_next, labelled
 from kvcalc.cli.interrupt import STATUS
-from kvcalc.cli.text_command import TextGroup
+from kvcalc.cli.text_command import COMPLETES, TextGroup
 from kvcalc.errors import ExitCode, KvcalcError, one_line
 from kvcalc.units import AmbiguousCountError
 
@@ -57,7 +58,7 @@ def run(arguments: list[str]) -> int:
 
 def _call(arguments: list[str]) -> int:
     try:
-        code = _app(arguments[0])(args=arguments, prog_name="kvcalc", obj=arguments, standalone_mode=False)
+        code = _app(_command(arguments))(args=arguments, prog_name="kvcalc", obj=arguments, standalone_mode=False)
     except SystemExit as done:
         sys.stdout.flush()
         return done.code if isinstance(done.code, int) else ExitCode.DONE
@@ -72,18 +73,30 @@ def _first_small(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:].removesuffix(".")
 
 
+SO_FAR = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
+"""Variables of the environment for the words that a shell would complete: bash's, and those of the other shells."""
+
+
+def _command(arguments: list[str]) -> str:
+    """The first word; of a line that a shell has so far, the word after the program's name."""
+    if COMPLETES not in environ:
+        return arguments[0]
+    _, *words = " ".join(environ.get(name, "") for name in SO_FAR).split() or [""]
+    return words[0] if words else arguments[0]
+
+
 def _app(command: str) -> typer.Typer:
     """The application with the command that is called, or with all of them where help or a correction is needed.
 
     Args:
-        command: the first word.
+        command: its name, or another word.
     """
     app = typer.Typer(
         name="kvcalc",
         cls=TextGroup,
         help=_ABOUT,
         rich_markup_mode=None,
-        add_completion=command not in COMMANDS,
+        add_completion=command not in COMMANDS or COMPLETES in environ,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -7,13 +7,11 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from kvcalc.cli.text_command import COMPLETES
 from kvcalc.scenario.option import Option, options_of
 from kvcalc.scenario.options import MODEL
 
 Command = TypeVar("Command", bound=Callable[..., None])
-
-COMPLETES = "_KVCALC_COMPLETE"
-"""The variable of the environment that is set while a shell completes a command line."""
 
 
 def takes(*tables: Any, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:

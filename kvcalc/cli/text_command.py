@@ -22,6 +22,9 @@ from kvcalc.units import SIZE_UNITS, with_unit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+COMPLETES = "_KVCALC_COMPLETE"
+"""The variable of the environment that is set while a shell completes a command line."""
+
 _SHARD = re.compile(r"-\d+-of-\d+\.gguf$")
 
 

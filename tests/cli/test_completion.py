@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prepared import Prepared
 
 from kvcalc.catalogue import model_names
+from kvcalc.cli.app import COMMANDS
 from kvcalc.engines import ENGINES
 from kvcalc.formats.element import FORMATS
 from kvcalc.formats.turboquant import TURBOQUANT
@@ -19,23 +22,36 @@ from kvcalc.units import SIZE_UNITS
 pytestmark = pytest.mark.xdist_group("processes")
 
 
-def complete(**environment: str) -> list[str]:
-    """The answer's lines."""
-    run = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv = ['kvcalc']; from kvcalc.cli import main; main()"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stderr == ""
-    return run.stdout.splitlines()
+PROGRAM = "import sys; sys.argv = ['kvcalc']; from kvcalc.cli import main; main()"
+
+NEEDS = ("kvcalc.api", "kvcalc.catalogue.complete", "kvcalc.cli.app", "kvcalc.cli.output", "typer.completion")
+"""What completing needs. Commands are not among them: while a shell completes, their parameters are others."""
+
+Complete = Callable[..., list[str]]
 
 
-def in_bash(*words: str) -> list[str]:
-    """What bash offers for the last word of `kvcalc ...`."""
-    line = "\n".join(("kvcalc", *words))
-    return complete(_KVCALC_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words)))
+@pytest.fixture(scope="module")
+def complete() -> Iterator[Complete]:
+    """Ask for the answer's lines, given the environment."""
+    with Prepared(NEEDS) as process:
+
+        def lines(**environment: str) -> list[str]:
+            [run] = process.together([environment], program=PROGRAM)
+            assert (run.code, run.stderr) == (0, "")
+            return run.stdout.splitlines()
+
+        yield lines
+
+
+@pytest.fixture
+def in_bash(complete: Complete) -> Complete:
+    """Ask what bash offers for the last word of `kvcalc ...`."""
+
+    def offered(*words: str) -> list[str]:
+        line = "\n".join(("kvcalc", *words))
+        return complete(_KVCALC_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words)))
+
+    return offered
 
 
 @pytest.mark.parametrize(
@@ -62,7 +78,7 @@ def in_bash(*words: str) -> list[str]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_bash_is_offered_values(words: tuple[str, ...], expected: list[str]) -> None:
+def test_bash_is_offered_values(in_bash: Complete, words: tuple[str, ...], expected: list[str]) -> None:
     assert expected
     assert in_bash(*words) == expected
 
@@ -78,15 +94,31 @@ def test_bash_is_offered_values(words: tuple[str, ...], expected: list[str]) -> 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_the_last_of_several_values_is_completed(words: tuple[str, ...], expected: list[str]) -> None:
+def test_the_last_of_several_values_is_completed(
+    in_bash: Complete, words: tuple[str, ...], expected: list[str]
+) -> None:
     assert in_bash(*words) == expected
 
 
-def test_mistakes_so_far_are_not_told_at_the_prompt() -> None:
+def test_mistakes_so_far_are_not_told_at_the_prompt(in_bash: Complete) -> None:
     assert in_bash("estimate", "llama-3-8b", "--tp", "2", "--tp", "4", "--unit", "Ti") == ["TiB"]
 
 
-def test_zsh_and_fish_are_offered_the_same() -> None:
+def test_of_the_commands_only_that_of_the_line_is_made() -> None:
+    told = "import atexit; atexit.register(lambda: print(*sorted(sys.modules), sep='\\n'))"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{PROGRAM.replace('main()', '')}{told}; main()"],
+        env={**os.environ, "_KVCALC_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "kvcalc plan llama-3-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = run.stdout.splitlines()
+    assert lines[0] == "_arguments '*: :((\"llama-3-8b\"))'"
+    assert {line for line in lines if line.removeprefix("kvcalc.cli.") in COMMANDS} == {"kvcalc.cli.plan"}
+
+
+def test_zsh_and_fish_are_offered_the_same(complete: Complete) -> None:
     zsh = complete(_KVCALC_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="kvcalc estimate llama-3-8")
     fish = complete(
         _KVCALC_COMPLETE="complete_fish",
@@ -122,5 +154,5 @@ def test_a_real_bash_completes(tmp_path: Path) -> None:
     assert run.stdout.splitlines() == ["llama-3-70b", "max-num-seqs="]
 
 
-def test_a_number_is_not_guessed() -> None:
+def test_a_number_is_not_guessed(in_bash: Complete) -> None:
     assert in_bash("estimate", "llama-3-8b", "--batch", "") == [""]

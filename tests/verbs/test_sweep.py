@@ -98,11 +98,11 @@ def rows_of(grid: Grid) -> list[dict[str, Any]]:
     ]
 
 
-@examples(10)
+@examples(100)
 @given(st.integers(0, 2**32))
 def test_every_column_is_what_estimate_says(seed: int) -> None:
     chance, compared = random.Random(seed), 0  # noqa: S311  # any will do
-    while compared < 200:
+    while compared < 20:
         axes = some_axes(chance)
         fixed = {name: chance.choice(values) for name, values in FIXED.items() if chance.random() < 0.05}
         if "context" not in axes and chance.random() < 0.5:
