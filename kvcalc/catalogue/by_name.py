@@ -47,6 +47,7 @@ class ByName(NamedTuple):
         same: whether the name is one of its own but for how it is spelled.
         alias: whether it is another name that people use for it.
         others: names of models that it may as well be of; they keep the same cache.
+        one_size: whether it says no size, and the catalogue has one of it.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class ByName(NamedTuple):
     same: bool = False
     alias: bool = False
     others: tuple[str, ...] = ()
+    one_size: bool = False
 
 
 def by_name(typed: TypedName) -> ByName | None:
@@ -102,11 +104,17 @@ def _short(told: ToldFormat, known: list[KnownName], shown: str) -> ByName | Non
         return None
     alike = (name for name in known if family in name.text and not name.text.endswith(_NEWEST))
     matched = [(name, unsaid) for name in alike if (unsaid := _unsaid(asked, name)) is not None]
-    for left_out in (ADDED | {Kind.DTYPE}, UNSAID, UNSAID | {Kind.SIZE}):
-        paths = _distinct(name.path for name, unsaid in matched if unsaid <= left_out)
+    sized = any(word.kind is Kind.SIZE for word in asked)
+    for left_out in (ADDED | {Kind.DTYPE}, UNSAID) if sized else (ADDED | {Kind.DTYPE}, UNSAID | {Kind.SIZE}):
+        of_name = [(name, unsaid) for name, unsaid in matched if unsaid <= left_out]
+        if of_name and Kind.SIZE in left_out and not any(word.kind is Kind.GENERATION for word in asked):
+            # mistral-small is as well Mistral-Small-3.1-24B as the first, whose name has neither size nor number
+            of_name = [(name, unsaid) for name, unsaid in matched if unsaid <= left_out | {Kind.GENERATION}]
+        paths = _distinct(name.path for name, _ in of_name)
         if paths:
-            return _only(paths, told, asked, shown=shown)
-    if any(word.kind is Kind.SIZE for word in asked):
+            found = _only(paths, told, asked, shown=shown)
+            return found._replace(one_size=len(paths) == 1 and all(Kind.SIZE in unsaid for _, unsaid in of_name))
+    if sized:
         paths = _distinct(
             name.path for name, unsaid in matched if unsaid <= UNSAID | {Kind.NAME} and _is_sized(name, asked)
         )

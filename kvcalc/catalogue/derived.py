@@ -95,15 +95,15 @@ def _notes(model: Model, by: ByName, text: str) -> Iterator[Note]:
     elif by.alias:
         yield note("model-by-name", f"'{shown}' is another name of {model.name}", name=model.name, others=())
     elif not by.same:
-        text = f"'{shown}' is taken to be {model.name}, by its name"
+        text = f"'{shown}' is taken to be {model.name}, {'the only size of it here' if by.one_size else 'by its name'}"
         if _is_on_the_hub(shown) and not by.told.gguf:
             text += f", and its own file may say otherwise (hf:{shown} reads it)"
         yield note("model-by-name", text, name=model.name, others=())
 
 
 def _is_on_the_hub(name: str) -> bool:
-    """Whether it is ORG/NAME, not an address or the tag of a registry."""
-    return "/" in name and ":" not in name and not is_address(name)
+    """Whether it is ORG/NAME, not an address, the tag of a registry or the name of one who serves it."""
+    return name.count("/") == 1 and ":" not in name and not is_address(name)
 
 
 def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note:

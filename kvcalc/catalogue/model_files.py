@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.access import check_path, may_read
 from kvcalc.catalogue.building import described
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.catalogue.typed_name import is_address
-from kvcalc.errors import KvcalcError
+from kvcalc.errors import NEXT, KvcalcError
 from kvcalc.files import is_there
 from kvcalc.model.model import Model
 
@@ -110,6 +111,8 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any], is_model
     try:
         found = import_path(path, shown, assumed)
     except KvcalcError as error:
+        if path.suffix.lower() == ".gguf" and not is_there(path) and is_model(path.stem):
+            raise type(error)(*error.args, f"{NEXT}kvcalc estimate {shlex.quote(path.stem)}") from error
         from kvcalc.catalogue.next_step import with_next_step  # only where something went wrong
 
         def attempt(more: Mapping[str, Any]) -> object:

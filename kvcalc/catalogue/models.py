@@ -72,9 +72,10 @@ def _named_model(text: str) -> FoundModel | None:
     return _shipped_model(found[0]) if found else None
 
 
-def _is_named(text: str) -> bool:
+def _is_known(text: str) -> bool:
+    """Whether a text names a model of the catalogue, to the letter or by what it says."""
     try:
-        return _named_model(text) is not None
+        return _named_model(text) is not None or _meant_model(text) is not None
     except KvcalcError:
         return False
 
@@ -106,7 +107,7 @@ def _shipped_model(path: Path) -> FoundModel:
 
 def _model_at(path: Path, text: str, assumed: Mapping[str, Any]) -> FoundModel:
     if text and is_path(text, path):
-        return model_at(path, text, assumed, _is_named)
+        return model_at(path, text, assumed, _is_known)
     from kvcalc.catalogue.no_such_model import no_such_model  # only where something went wrong
 
     raise KvcalcError(*no_such_model(text))

@@ -41,6 +41,7 @@ ADDED = frozenset({Kind.TRAINING, Kind.MAKER})
 _TRAINING = frozenset({"instruct", "chat", "it", "hf", "base", "pt", "text", "latest", "qat", "inst", "cloud"})
 _TRAINING |= {"abliterated", "uncensored", "heretic"}
 _TRAINING |= {"free", "nitro", "floor", "exacto", "online"}  # variants of OpenRouter, by how a request is routed
+_TRAINING |= {"versatile", "instant"}  # Groq's names of Llama 3
 _MAKERS = frozenset({"meta", "nvidia", "ibm", "google", "mistralai", "microsoft", "openai", "huihui"})
 
 SIZE_CLASSES = frozenset({"nano", "micro", "tiny", "mini", "small", "medium", "large"})

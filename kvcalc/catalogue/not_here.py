@@ -29,20 +29,24 @@ _ENCODERS = re.compile(
 them: e5-mistral, gte-qwen2, bge-multilingual-gemma2, qwen3-embedding."""
 
 _CLOSED = re.compile(
-    r"^(?:(?:open)?chatgpt|gpt[-_ ]?(?:3\.5|4|5)(?!\d)|o[134](?:[-_]|$)|claude|gemini|palm[-_ ]?2|grok[-_ ]?[34](?!\d))"
+    r"^(?:(?:open)?chatgpt|gpt[-_ ]?(?:3\.5|4|5)(?!\d)|o[134](?:[-_]|$)|claude|gemini|palm[-_ ]?2|grok[-_ ]?[34](?!\d)"
+    r"|nova[-_ ](?:pro|lite|micro|premier))"
 )
 """Models that are served and not published, by how their names begin."""
+
+_THEIR_MAKERS = frozenset({"", "openai", "anthropic", "google", "x-ai", "xai", "~openai", "~anthropic", "~google"})
+"""Who serves them, as gateways write it before a slash: openai/gpt-4o. Others' repositories may have such a name."""
 
 
 def why_not_here(typed: TypedName) -> str | None:
     """Why no file can say what a model keeps, to go on after its name; None where none of these reasons is known.
 
     Args:
-        typed: the name. One with an organisation is a repository, so it is published.
+        typed: the name. One with another organisation than its maker's is a repository, so it is published.
     """
     lowered = typed.name.lower()
     if _ENCODERS.search(lowered) is not None:
         return "is an encoder by its name, which keeps no cache: nothing grows with the context"
-    if not typed.organisation and _CLOSED.match(lowered) is not None:
+    if typed.organisation.lower() in _THEIR_MAKERS and _CLOSED.match(lowered) is not None:
         return "is served by its maker alone: neither its weights nor its sizes are published"
     return None

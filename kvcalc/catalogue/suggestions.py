@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.access import is_closed
@@ -13,6 +14,7 @@ from kvcalc.catalogue.name_index import KnownName, known_names
 from kvcalc.catalogue.name_words import Kind, spelled, words_of
 from kvcalc.errors import NEXT
 from kvcalc.formats.by_name import find_format
+from kvcalc.formats.told import told_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,18 +98,45 @@ def nearest_names(name: str) -> Nearest | None:
 
 def _nearest(name: str) -> list[Path]:
     asked, key = words_of(name), spelled(name)
-    first = next((word.text for word in asked if word.kind is Kind.NAME), "")
+    names = {word.text for word in asked if word.kind is Kind.NAME and len(word.text) > 1}
+    first, letters = _family(asked), _leading_letters(key)
+    kin = [(_common(asked, known), known) for known in known_names() if _is_kin(names, first, known)]
+    least = sorted({known.path: common for common, known in sorted(kin, key=_common_of)}.values())[-_OFFERED:][:1]
+    near = [(common, known) for common, known in kin if common and common >= least[0]]
+    if len({known.path for _, known in near}) < _OFFERED:
+        alike = (known for known in known_names() if _most_alike(key, known.spelled) >= _ALIKE)
+        near += [(0, known) for known in alike if _is_spelled_like(letters, _leading_letters(known.spelled))]
     best: dict[Path, tuple[int, float]] = {}
-    for known in known_names():
-        kin = bool(first) and first in known.text and any(word.text == first for word in known.words)
-        common = _common(asked, known) if kin else 0
-        if not common and _most_alike(key, known.spelled) < _ALIKE:
-            continue
+    for common, known in near:
         ratio = SequenceMatcher(None, key, known.spelled, autojunk=False).ratio()
         if common or ratio >= _ALIKE:
             best[known.path] = max(best.get(known.path, (0, 0.0)), (common, ratio))
     ranked = sorted(best, key=lambda path: (best[path], path.stem), reverse=True)
     return ranked[:_OFFERED]
+
+
+def _common_of(found: tuple[int, KnownName]) -> int:
+    return found[0]
+
+
+def _is_kin(names: set[str], first: str, known: KnownName) -> bool:
+    """Whether a name has the family of one that was asked for, or the other way round: dolphin-2.9-llama3-8b."""
+    if first in names and first in known.text and any(word.text == first for word in known.words):
+        return True
+    return _family(known.words) in names
+
+
+def _family(words: tuple[Word, ...]) -> str:
+    return next((word.text for word in words if word.kind is Kind.NAME), "")
+
+
+def _leading_letters(name: str) -> str:
+    return "".join(takewhile(str.isalpha, name))
+
+
+def _is_spelled_like(one: str, other: str) -> bool:
+    """Whether families are: lama is llama, and zamba2-7b no llama-2-7b, however near they look."""
+    return SequenceMatcher(None, one, other, autojunk=False).ratio() >= _ALIKE
 
 
 def _most_alike(one: str, other: str) -> float:
@@ -129,7 +158,10 @@ def _common(asked: tuple[Word, ...], known: KnownName) -> int:
     """How much two names of one family have in common: size first, then generation and the rest."""
     has = {word.text for word in known.words}
     weights = {Kind.SIZE: 8, Kind.GENERATION: 4, Kind.NAME: 2, Kind.RELEASE: 1, Kind.DATE: 1, Kind.ACTIVE: 1}
-    shared = sum(weights.get(word.kind, 0) for word in asked if word.text in has)
+    stored = told_format(known.text).stored is not None
+    if stored:  # the 8 of -fp8 is no generation
+        has = {word.text for word in words_of(told_format(known.text).bare)}
+    shared = sum(weights.get(word.kind, 0) for word in asked if word.text in has) - stored
     wanted = {word.text for word in asked}
     unasked = sum(1 for word in known.words if word.kind is Kind.NAME and word.text not in wanted)
     return shared - unasked

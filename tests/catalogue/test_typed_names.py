@@ -43,6 +43,7 @@ def test_a_name_as_people_type_it(typed: str, model: str, weights: str) -> None:
         ("qwen3", ("models that keep different caches",)),
         ("gemma-27b", ("gemma-2-27b", "gemma-3-27b")),
         ("llama4", ("keep the same cache and differ in size", "llama-4-scout-17b-16e      108,641,793,536 parameters")),
+        ("mistral-small", ("mistral-small-4-119b-2603   36 x mla", "codestral-22b-v0.1", "mistral-small-24b-2501")),
     ],
 )
 def test_where_caches_differ_the_models_are_listed(kvcalc: Kvcalc, typed: str, listed: tuple[str, ...]) -> None:
@@ -69,6 +70,22 @@ def test_where_they_do_not_the_newest_is_taken() -> None:
         assert told.data["others"]
 
 
+def test_a_name_without_a_size_is_told_that_one_is_known() -> None:
+    (told,) = find_model("qwq").notes
+    assert told.text == "'qwq' is taken to be qwq-32b, the only size of it here"
+
+
+@for_each("typed", ["zamba2-7b", "t5-large", "molmo2-8b"])
+def test_no_other_family_is_offered_because_it_looks_alike(kvcalc: Kvcalc, typed: str) -> None:
+    assert kvcalc("estimate", typed).stderr.endswith("\nnext: kvcalc models list\n")
+
+
+def test_a_gguf_file_that_is_not_there_is_offered_by_its_name(kvcalc: Kvcalc) -> None:
+    told = kvcalc("estimate", "models/Qwen3-8B-Q8_0.gguf").stderr
+    assert told.endswith("\nnext: kvcalc estimate Qwen3-8B-Q8_0\n")
+    assert find_model("Qwen3-8B-Q8_0").model.weight_dtype == "q8_0"
+
+
 def test_the_copy_of_another_organisation_may_be_another_file() -> None:
     (told,) = find_model("someone/Qwen3-8B").notes
     assert told.text.endswith("and its own file may say otherwise (hf:someone/Qwen3-8B reads it)")
@@ -86,6 +103,9 @@ def test_the_copy_of_another_organisation_may_be_another_file() -> None:
         ("llama-3-80b", "llama-3-8b"),
         ("qwen3-9b", "qwen3.5-9b"),
         ("lama-3-8b", "llama-3-8b"),
+        ("qwen3-8", "qwen3-8b"),
+        ("gptoss", "gpt-oss-20b"),
+        ("dolphin-2.9.1-yi-1.5-34b", "yi-1.5-34b"),
     ],
 )
 def test_what_is_not_known_is_offered_its_family(kvcalc: Kvcalc, typed: str, first: str) -> None:
