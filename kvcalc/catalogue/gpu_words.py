@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 MAX_NAME = 100
 _LEFT_OUT = re.compile(
-    r"\b(?:nvidia|geforce|quadro|amd|radeon|intel|apple|tesla|instinct|jetson|graphics|gpu|generation|corporation|tm|r)\b"
+    r"\b(?:nvidia|geforce|quadro|amd|radeon|intel|apple|tesla|instinct|jetson|graphics|gpu|generation|corporation|tm|r"
+    r"|macbook (?:pro|air)|macbook|mac (?:studio|mini|pro)|imac)\b"
 )
+_LAPTOP = re.compile(r"\b(?:mobile|notebook)\b")
+"""What people call a card for laptops, beside its makers' word."""
 _ADDED = re.compile(r"\([^()]{0,60}\)|,.*")
 _SERIES = re.compile(r"^(?:rtx|gtx|rx|arc)(?=.*\d)")
 _SIZE = re.compile(r"^(.+?(?:[\s_-]+|[a-z]))(\d{1,4})\s?(?:gb|gib|g)$")
@@ -80,7 +83,7 @@ def _called_so(asked: str, known: list[Gpu]) -> list[Gpu]:
 
 def _letters(text: str) -> str:
     """A name without vendors, spaces and dashes."""
-    words = _LEFT_OUT.sub(" ", re.sub(r"[-_/()]", " ", text.lower()))
+    words = _LEFT_OUT.sub(" ", _LAPTOP.sub("laptop", re.sub(r"[-_/()]", " ", text.lower())))
     return re.sub(r"[^a-z0-9+]", "", words)
 
 

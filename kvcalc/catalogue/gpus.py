@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
 
 
+_PLUS_OF_A_NAME = re.compile(r"\bmax\+\s*(?=\d|pro\b)", re.IGNORECASE)
+"""Ryzen AI Max+ 395: no two accelerators."""
 AUTO = "auto"
 """The accelerator of the machine that kvcalc runs on."""
 
@@ -40,7 +43,7 @@ def find_gpu(text: str) -> Gpu:
     Raises:
         KvcalcError: no such name (the nearest are in the message), or one that fits several.
     """
-    text = without_media(text)
+    text = _PLUS_OF_A_NAME.sub("max ", without_media(text))
     if TOGETHER in text:
         return UnlikeCards.of(tuple(find_gpu(each.strip()) for each in text.split(TOGETHER)))
     card, colon, own = text.partition(SEPARATOR)
@@ -82,6 +85,11 @@ def _of_files() -> Iterator[Gpu]:
 
 def _no_such_gpu(text: str, gpus: list[Gpu]) -> str:
     shown = text[:100]
+    from kvcalc.catalogue.machines import accelerator_of
+
+    machine = accelerator_of(shown)
+    if machine is not None:
+        return f"gpu: '{shown}' is a machine, whose accelerators are {machine}: --gpu {machine}"
     words = "-".join(text.lower().split())
     cards = [gpu.name for gpu in gpus if gpu.name.startswith(f"{words}-")]
     if len(cards) > 1:

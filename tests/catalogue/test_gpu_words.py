@@ -10,6 +10,7 @@ import kvcalc
 from kvcalc.catalogue import shipped_gpus
 from kvcalc.catalogue.gpu_table import table
 from kvcalc.catalogue.gpu_words import called_by_driver
+from kvcalc.catalogue.machines import MACHINES
 from kvcalc.units import GIB
 
 if TYPE_CHECKING:
@@ -54,6 +55,20 @@ NAMES = {
     "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition": "rtxpro6000-bw",
     "NVIDIA Thor": "jetson-thor",
     "agx orin 64gb": "jetson-agx-orin-64gb",
+    "4070s": "rtx4070-super",
+    "4090 mobile": "rtx4090-laptop",
+    "rtx pro 6000 blackwell": "rtxpro6000-bw",
+    "rtx pro 5000 72gb": "rtx-pro-5000-72gb",
+    "w7800 48gb": "radeon-pro-w7800-48gb",
+    "h20 141gb": "h20-3e",
+    "Tesla V100S-PCIE-32GB": "v100s",
+    "arc pro b70": "arc-pro-b70",
+    "MacBook Pro M3 Max 64GB": "m3-max-64gb",
+    "mac studio m2 ultra 192gb": "m2-ultra-192gb",
+    "Ryzen AI Max+ 395": "strix-halo",
+    "ryzen ai max+ pro 395 128gb": "strix-halo-128gb",
+    "trillium": "tpu-v6e",
+    "inferentia2": "inf2",
 }
 
 
@@ -100,8 +115,19 @@ REFUSED = {
     "2x3090": "--gpu rtx3090 --gpus 2",
     "3090 x2": "--gpu rtx3090 --gpus 2",
     "4 x H100": "--gpu h100-sxm --gpus 4",
+    "48gb": "no accelerator '48gb'",
+    "p5.48xlarge": "a machine, whose accelerators are h100-sxm: --gpu h100-sxm",
+    "ml.g5.xlarge": "--gpu a10g",
+    "a3-ultragpu-8g": "--gpu h200-sxm",
+    "Standard_ND96isr_MI300X_v5": "--gpu mi300x",
+    "p9.48xlarge": "no accelerator",
     "no such card": "no accelerator 'no such card'",
 }
+
+
+@pytest.mark.parametrize("name", sorted(set(MACHINES.values())))
+def test_machines_have_accelerators_of_the_catalogue(name: str) -> None:
+    assert kvcalc.load_gpu(name).name == name
 
 
 @pytest.mark.parametrize(("typed", "message"), REFUSED.items())

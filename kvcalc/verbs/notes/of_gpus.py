@@ -52,7 +52,11 @@ def _as_sold(gpu: Gpu) -> Iterator[Note]:
             "Apple's limit of a GPU's working set, as llama.cpp prints it, and newer versions of macOS allow 4 to 20 % "
             "more; --gpu-memory SIZE gives your own (recommendedMaxWorkingSetSize, sysctl iogpu.wired_limit_mb)"
         )
-        what = what if gpu.vendor == "Apple" else "what the processor's firmware gives to the GPU at most"
+        firmware = (
+            "what the processor's firmware gives to the GPU at most; Linux lends more (ttm.pages_limit of its "
+            "kernel); --gpu-memory SIZE gives your own"
+        )
+        what = what if gpu.vendor == "Apple" else firmware
         yield note(
             "gpu-unified-memory",
             f"of {gpu.label_gb} GB that {gpu.name} shares with the processor, the GPU has {gpu.memory_bytes:,} bytes: "
