@@ -37,12 +37,13 @@ CACHE_KEYS = _set(
 _WORDS = _set(
     """
     attention attentions attn cache cached chunk chunked cla compress compressed compression conv cross dkv dv
-    global gqa head heads hybrid indexer key kv kvs latent latents layer layers linear local mamba memory mla
-    mqa qkv query recurrent rnn share shared sharing sink sinks slide sliding sparse ssm state states swa value
-    window windows
+    global gqa gru head heads hybrid indexer key kv kvs latent latents layer layers linear local loop looped loops lstm
+    mamba memory mla mqa passes qkv query recurrence recurrences recurrent recursion recursions rnn share shared
+    sharing sink sinks slide sliding sparse ssm state states swa ut value window windows
     """
 )
-"""A number, a list or a mapping whose name has one of these is about heads, layers, windows, or what is kept."""
+"""A number, a list or a mapping whose name has one of these is about heads, layers, windows, what is kept, or how often
+layers are passed (`ut` is the universal transformer)."""
 
 _FLAGS = _set("cla cross latent mla mqa share shared sharing sliding window")
 _ATTENTIONS = _set("chunked compressed hybrid linear local recurrent sparse")
