@@ -18,6 +18,7 @@ class Parked(NamedTuple):
         pools: equal parts that the tier has; each has a part of every sequence.
         step: whole multiples of so many bytes are a pool's size.
         spare: units that a pool has beside those of its size.
+        beside: bytes of a unit that lie in another pool, which is no part of that size but of the tier.
         share: of a pool, which stays less than full; 1: all of it.
         on_disk: whether the engine keeps the same on a disk.
     """
@@ -29,6 +30,7 @@ class Parked(NamedTuple):
     pools: int = 1
     step: int = 1
     spare: int = 0
+    beside: int = 0
     share: Fraction = Fraction(1)
     on_disk: bool = True
 
@@ -36,7 +38,18 @@ class Parked(NamedTuple):
         """Such sequences in so many bytes; None where they take nothing."""
         if not self.unit_bytes:
             return None
-        pool = size // self.pools // self.step * self.step
+        pool = self._pool(size // self.pools)
         if self.share < 1:
             pool = max(0, -(-pool * self.share // 1) - 1)
         return (pool // self.unit_bytes + self.spare) // self.units if self.units and pool else 0
+
+    def _pool(self, part: int) -> int:
+        """The size of a pool that has so much of the tier: whole steps, with what lies beside it."""
+        steps = part * self.unit_bytes // (self.unit_bytes + self.beside) // self.step
+        while steps and self.beside and not self._holds(part, steps * self.step):
+            steps -= 1
+        return steps * self.step
+
+    def _holds(self, part: int, pool: int) -> bool:
+        units = pool // self.unit_bytes + self.spare
+        return units * (self.unit_bytes + self.beside) <= part

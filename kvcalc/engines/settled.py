@@ -171,9 +171,9 @@ class Settled:
         """
         return None
 
-    def parked(self, tokens: int) -> Parked | None:  # noqa: ARG002  # for engines
-        """One sequence of so many tokens beside the accelerators of a replica; None where it is not known how."""
-        return None
+    def parked(self, tokens: int) -> Parked | str:  # noqa: ARG002  # for engines
+        """One sequence of so many tokens beside the accelerators of a replica, or why it is not known how."""
+        return "it has no tier that kvcalc knows"
 
     @property
     def reserves_ahead(self) -> bool:

@@ -11,6 +11,7 @@ import kvcalc
 from kvcalc import KvcalcError
 
 GIB = 1024**3
+OFF = {"enable-prefix-caching": "false"}
 LLAMA_3_8B = 2 * 32 * 8 * 128 * 2
 """Bytes of a token: keys and values, 32 layers, 8 heads of 128, 2 bytes."""
 PCIE_5 = 64 * 10**9
@@ -107,10 +108,35 @@ def test_sglang_keeps_whole_pages(
     assert found.seconds_to_restore == moved / PCIE_5
 
 
-@pytest.mark.parametrize("model", ["gpt-oss-120b", "qwen3-next-80b-a3b", "deepseek-v3.2"])
-def test_windows_states_and_indexers_of_sglang_are_not_followed(model: str) -> None:
-    with pytest.raises(KvcalcError, match="does not follow"):
-        kvcalc.estimate(model, engine="sglang", gpu="h200", tp=8, context=4096, host_memory="64GB")
+UNFOLLOWED = [
+    ("gpt-oss-120b", {}, "what its tree of prefixes is cut into"),
+    ("qwen3-next-80b-a3b", {}, "as its tree of prefixes has nodes"),
+    ("deepseek-v4-flash", {}, "by the pools that the server finds room for"),
+    ("deepseek-v3.2", {"engine": "sglang@0.5.22"}, "from sglang 0.5.23"),
+    ("deepseek-v3.2", {"tp": 4, "pp": 2}, "unlike pipeline stages"),
+    ("deepseek-v3", {"mtp": 1, "engine_option": {"mem-fraction-static": "0.8"}}, "what drafts"),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "why"), UNFOLLOWED)
+def test_what_sglang_decides_as_it_runs_is_not_followed(model: str, options: dict[str, Any], why: str) -> None:
+    asked = {"engine": "sglang", "gpu": "h200", "tp": 8, "context": 4096, "host_memory": "64GB", **options}
+    with pytest.raises(KvcalcError, match=rf"does not follow .*{why}.*; --engine exact counts"):
+        kvcalc.estimate(model, **asked)
+
+
+def test_sglang_keeps_index_keys_beside_its_pool() -> None:
+    """DSAIndexerPoolHost of 0.5.23: as many pages as the pool of latents, 128 + 128 // 128 x 4 bytes a token and layer.
+
+    --hicache-size is of latents alone (MLATokenToKVPoolHost), so that fewer gigabytes of it leave room for the others.
+    """
+    found = kvcalc.estimate("deepseek-v3.2", engine="sglang", gpu="h200", tp=8, context=32_768, host_memory="1TB")
+    latents, keys, page = 61 * 576 * 2, 61 * (128 + 4), 64
+    size = max(
+        each for each in range(125) if (each * 10**9 // latents // page + 1) * page * (latents + keys) <= 125 * 10**9
+    )
+    assert found.tiers[0].sequences == (size * 10**9 // latents // page + 1) // (32_768 // page)
+    assert found.tiers[0].seconds_to_restore == 32_768 * (latents + keys) / PCIE_5
 
 
 def test_the_handoff_of_a_request() -> None:
@@ -166,9 +192,20 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], told: str) -> None:
         kvcalc.estimate("llama-3-8b", **{"context": 4096, **options})
 
 
-def test_states_of_vllm_are_not_followed() -> None:
-    with pytest.raises(KvcalcError, match="does not follow"):
-        kvcalc.estimate("qwen3-next-80b-a3b", engine="vllm", gpu="h200", tp=4, context=4096, host_memory="64GiB")
+def test_vllm_keeps_the_last_state_of_each_group() -> None:
+    """Qwen3-Next: 12 layers of attention and three groups of 12 with states, whose pages are as large.
+
+    Blocks of 320 tokens: 2 x 256 x 2 bytes a token of a rank's one head. MambaSpec needs one chunk
+    (get_sliding_window_size_in_chunks), at a boundary of blocks.
+    """
+    asked: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 4, "context": 32_768, "host_memory": "64GiB"}
+    found = kvcalc.estimate("qwen3-next-80b-a3b", **asked).tiers[0]
+    page, blocks = 320 * 1024, 32_768 // 320 + 3
+    assert found.sequences == 64 * GIB // (4 * 12 * page) // blocks
+    assert found.seconds_to_restore == blocks * 12 * page / PCIE_5
+    for options, why in (({"engine": "vllm@0.28.0"}, "from vllm 0.29"), ({"engine_option": OFF}, "prefix-caching")):
+        with pytest.raises(KvcalcError, match=why):
+            kvcalc.estimate("qwen3-next-80b-a3b", **{**asked, **options})
 
 
 def test_the_screen_tells_them(kvcalc: Kvcalc) -> None:

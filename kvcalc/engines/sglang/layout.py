@@ -251,7 +251,7 @@ class SglangLayout(SglangRows):
     def budget(self, stage: Stage, weights_bytes: int) -> Budget:  # noqa: ARG002  # the interface's
         return budget_of(self.setup, self.settings, self.pools_of(stage).uncharged)
 
-    def parked(self, tokens: int) -> Parked | None:
+    def parked(self, tokens: int) -> Parked | str:
         return parked(self, [self.pools_of(stage).widths for stage in self.stages], tokens)
 
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:

@@ -118,6 +118,11 @@ class SglangRows(Settled):
         kinds = [layer.attention for layer in self.setup.model.layout.layers[place]]
         return any(isinstance(each, MLA) and each.index_topk and each.index_head_dim is None for each in kinds)
 
+    def index_row(self, stage: Stage) -> int:
+        """Bytes of a token's index keys in all layers of a stage."""
+        rows = self._content_rows(stage)
+        return sum(each.row_bytes for each in rows if each.constant_rows is None and each.tensor.name == "index_k")
+
     @cached_property
     def _index_row(self) -> int:
         kinds = self.setup.model.layout.kinds

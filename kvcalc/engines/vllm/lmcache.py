@@ -30,15 +30,22 @@ WATERMARK = Fraction(4, 5)
 SOURCE = "lmcache 0.5.6, lmcache/v1/distributed; vllm/distributed/kv_transfer/kv_connector/v1/lmcache_mp_connector.py"
 
 
-def parked_in_lmcache(layout: VllmLayout, tokens: int) -> Parked | None:
-    """A sequence of so many tokens; None where it is not known how: layers that are not all alike, drafts, dcp."""
+def parked_in_lmcache(layout: VllmLayout, tokens: int) -> Parked | str:
+    """A sequence of so many tokens, or why it is not known how."""
     setup = layout.setup
     specs = {spec for group in layout.groups for spec in group.specs}
-    if layout.settings.version < SINCE or setup.deployment.dcp > 1 or setup.draft is not None or len(specs) != 1:
-        return None
-    (spec,) = specs
-    if not isinstance(spec, FullAttention) or CHUNK % spec.block_size:
-        return None
+    if layout.settings.version < SINCE:
+        return (
+            "before vllm 0.23 each worker has an LMCache of its own with a share of --kv-offloading-size, whose rules "
+            "are those of the LMCache that is installed"
+        )
+    if setup.deployment.dcp > 1 or setup.draft is not None:
+        return "LMCache with --dcp, or with what drafts, is not followed"
+    spec, *others = specs
+    if others or not isinstance(spec, FullAttention):
+        return "of LMCache, layers that are all of full attention are followed alone"
+    if CHUNK % spec.block_size:
+        return f"LMCache's chunks of {CHUNK} tokens are no whole number of blocks of {spec.block_size}"
     each = [(stage.times, layout.blocks_of(stage).bytes * (CHUNK // spec.block_size)) for stage in layout.stages]
     copies = 1 if _are_latents(layout) else setup.deployment.tp  # extract_world_size_and_kv_rank
     objects = sum(copies * times * -(-size // PAGE) * PAGE for times, size in each)

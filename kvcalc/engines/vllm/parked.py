@@ -1,9 +1,10 @@
 """What vLLM keeps of a sequence in host memory (--kv-offloading-size, backend native).
 
 Whole blocks alone are kept, each as large as on the accelerator whatever it is of: of full attention those of all
-tokens, of windows and chunks those that attention reaches back to. A block has a part of every rank, one after another,
-and is rounded up to pages of the host; where all ranks would keep the same latents, one copy is enough. Ranks of
-pipeline stages have parts likewise, each as large as the scheduler's, so that stages must have as much.
+tokens, of windows and chunks those that attention reaches back to, of states the last. A block has a part of every
+rank, one after another, and is rounded up to pages of the host; where all ranks would keep the same latents, one copy
+is enough. Ranks of pipeline stages have parts likewise, each as large as the scheduler's, so that stages must have as
+much.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.parked import Parked
 from kvcalc.engines.vllm.cache.span_specs import ChunkedLocal, SlidingWindow
 from kvcalc.engines.vllm.cache.specs import FullAttention
+from kvcalc.engines.vllm.cache.state_spec import State
 from kvcalc.engines.vllm.lmcache import parked_in_lmcache
 from kvcalc.engines.vllm.options import LMCACHE
 from kvcalc.mechanisms import MLA
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvcalc.engines.vllm.cache.groups import Group
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.engines.vllm.layout import VllmLayout
@@ -26,6 +30,8 @@ SINCE: Version = (0, 23)
 """The first version that was read which rounds blocks to pages of the host."""
 ONE_COPY: Version = (0, 27)
 """The first that was read which keeps one copy of latents (replicated_layout)."""
+OF_STATES: Version = (0, 29)
+"""The first that was read which keeps the last state alone (get_sliding_window_size_in_chunks, MambaSpec)."""
 OVER_STAGES: Version = (0, 29)
 """The first that was read whose blocks have a part of every rank of every stage (world_size)."""
 HOST_PAGE = 4096
@@ -33,20 +39,18 @@ HOST_PAGE = 4096
 SOURCE = "vllm/v1/kv_offload/cpu/spec.py, CPUOffloadingSpec"
 
 
-def parked(layout: VllmLayout, tokens: int) -> Parked | None:
-    """A sequence of so many tokens; None where it is not known how: before 0.23, with states, over unlike stages."""
+def parked(layout: VllmLayout, tokens: int) -> Parked | str:
+    """A sequence of so many tokens, or why it is not known how."""
     if layout.settings.kv_offloading_backend == LMCACHE:
         return parked_in_lmcache(layout, tokens)
     setup = layout.setup
     deployment, version = setup.deployment, layout.settings.version
     each = [layout.blocks_of(stage) for stage in layout.stages]
     alike = len({(blocks.bytes, *(group.width for group in blocks.groups)) for blocks in each}) == 1
-    if version < SINCE or (deployment.pp > 1 and not (alike and version >= OVER_STAGES)):
-        return None
-    kept = [_blocks(group, tokens, deployment.dcp) for group in layout.groups]
-    if None in kept:
-        return None
-    chunks = [each for each in kept if each is not None]
+    why = next(_why_not(layout, alike=alike), None)
+    if why is not None:
+        return why
+    chunks = [_blocks(group, tokens, deployment.dcp) for group in layout.groups]
     blocks = each[0]
     latents = all(isinstance(layer.attention, MLA) for layer in setup.model.layout.kinds)
     one_copy = version >= ONE_COPY and latents and deployment.dcp == 1 == deployment.pp
@@ -55,12 +59,34 @@ def parked(layout: VllmLayout, tokens: int) -> Parked | None:
     return Parked(-(-block // HOST_PAGE) * HOST_PAGE, sum(chunks), moved, SOURCE)
 
 
-def _blocks(group: Group, tokens: int, dcp: int) -> int | None:
-    """Of a group; None where it is not known (get_sliding_window_size_in_chunks)."""
-    spec = group.specs[0]
-    if isinstance(spec, FullAttention):
-        return tokens // (spec.block_size * dcp)
-    if isinstance(spec, SlidingWindow | ChunkedLocal):
-        reach = spec.window if isinstance(spec, SlidingWindow) else spec.chunk
-        return min(tokens // spec.block_size, -(-reach // spec.block_size))
-    return None
+def _why_not(layout: VllmLayout, *, alike: bool) -> Iterator[str]:
+    deployment, version = layout.setup.deployment, layout.settings.version
+    specs = {spec for group in layout.groups for spec in group.specs}
+    if version < SINCE:
+        yield "its offloading is followed from vllm 0.23"
+    if deployment.pp > 1 and version < OVER_STAGES:
+        yield "its offloading over pipeline stages is followed from vllm 0.29"
+    if deployment.pp > 1 and not alike:
+        yield "its pipeline stages have blocks of different sizes"
+    if any(isinstance(spec, State) for spec in specs):
+        if version < OF_STATES:
+            yield "its offloading of states is followed from vllm 0.29"
+        if not layout.settings.enable_prefix_caching:
+            yield "states are offloaded with --enable-prefix-caching alone"
+    known = FullAttention | SlidingWindow | ChunkedLocal | State
+    if unknown := {spec.family for spec in specs if not isinstance(spec, known)}:
+        yield f"what it offloads of {min(unknown)} is not followed"
+
+
+def _blocks(group: Group, tokens: int, dcp: int) -> int:
+    """Of a group (get_sliding_window_size_in_chunks)."""
+    match spec := group.specs[0]:
+        case SlidingWindow():
+            needed = -(-spec.window // spec.block_size)
+        case ChunkedLocal():
+            needed = -(-spec.chunk // spec.block_size)
+        case State():
+            needed = 1
+        case _:
+            return tokens // (spec.block_size * dcp)
+    return min(tokens // spec.block_size, needed)

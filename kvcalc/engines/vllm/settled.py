@@ -33,7 +33,7 @@ class SettledVllm(VllmLayout):
         """Tables of n-grams are in pinned host memory by default (vllm/config/engram.py, EngramConfig.cpu_offload)."""
         return Placement(ngrams=False)
 
-    def parked(self, tokens: int) -> Parked | None:
+    def parked(self, tokens: int) -> Parked | str:
         return parked(self, tokens)
 
     def notes(self, load: Load) -> Iterator[Note]:  # noqa: ARG002  # the interface's

@@ -84,10 +84,10 @@ def _parked(ranks: Ranks, deployment: Deployment, option: str) -> Parked:
             f"{option}: {scenario.gpu.name} shares its memory with the processor: there is none beside it"
         )
     found = ranks.settled(deployment).parked(scenario.workload.context)
-    if found is None:
+    if isinstance(found, str):
         raise KvcalcError(
             f"{option}: kvcalc does not follow how {scenario.engine.label} keeps this model beside the "
-            "accelerators on this deployment; --engine exact counts the bytes of what it keeps"
+            f"accelerators on this deployment ({found}); --engine exact counts the bytes of what it keeps"
         )
     if scenario.beside.disk is not None and not found.on_disk:
         raise KvcalcError(
