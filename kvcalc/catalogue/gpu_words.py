@@ -67,6 +67,24 @@ def _refuse_size(asked: str, known: list[Gpu]) -> None:
         )
 
 
+def named(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
+    """The accelerators that a name fits, or is a part of: 'h100', 'rtx 40', 'blackwell', 'amd'."""
+    asked = _letters(text[:MAX_NAME])
+    whole = text.strip().lower()
+    return [
+        gpu
+        for gpu in gpus
+        if (asked and any(asked in key for key in _keys(gpu)))
+        or whole in (gpu.vendor or "").lower()
+        or whole in (gpu.architecture or "").lower()
+    ]
+
+
+def may_be(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
+    """The accelerators whose whole name it may be."""
+    return _fitting(_letters(text[:MAX_NAME]), list(gpus))
+
+
 def called_by_driver(text: str, gpus: Iterable[Gpu]) -> list[Gpu]:
     """The accelerators that a driver's name fits: several where only their memory tells them apart.
 

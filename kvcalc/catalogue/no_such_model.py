@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kvcalc.access import is_closed
 from kvcalc.catalogue import shipped
+from kvcalc.catalogue.not_a_model import not_a_model
 from kvcalc.catalogue.not_here import why_not_here
 from kvcalc.catalogue.suggestions import nearest_names, step
 from kvcalc.catalogue.typed_name import is_address, typed_name
@@ -16,6 +17,9 @@ def no_such_model(text: str) -> tuple[str, ...]:
     reason = why_not_here(typed)
     if reason is not None:
         return (f"model: '{shown}' {reason}",)
+    other = None if typed.organisation else not_a_model(text)
+    if other is not None:
+        return other
     missing = f"model: no file, name or hub id '{shown}'"
     nearest = nearest_names(typed.name.rpartition("/")[2])
     if nearest is not None:

@@ -149,7 +149,9 @@ GUIDES: Mapping[str, Guide] = MappingProxyType(
             ("kvcalc models schema -o model.schema.json", "kvcalc models schema --of estimate"), ("kvcalc models show",)
         ),
         "gpus": Guide(("kvcalc gpus list", "kvcalc gpus show h100"), ("kvcalc models",)),
-        "gpus list": Guide(("kvcalc gpus list", "kvcalc gpus list --format csv"), ("kvcalc gpus show",)),
+        "gpus list": Guide(
+            ("kvcalc gpus list", "kvcalc gpus list h100", "kvcalc gpus list amd --format csv"), ("kvcalc gpus show",)
+        ),
         "gpus show": Guide(("kvcalc gpus show h100", "kvcalc gpus show a100-40gb --unit GB"), ("kvcalc gpus list",)),
     }
 )

@@ -12,6 +12,7 @@ from kvcalc.cli.text_command import TextCommand, TextGroup
 from kvcalc.render.screens.listing import gpu_report, gpus_report
 from kvcalc.scenario.options import GPU
 from kvcalc.verbs.listing.catalogue import list_gpus, show_gpu
+from kvcalc.verbs.listing.model_list_options import GPU_WORD
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +24,10 @@ def register(app: typer.Typer) -> None:
 
 
 @takes(ListingOutput)
-def list_command(**given: Any) -> None:
-    """Every accelerator, with the memory that software sees."""
+def list_command(word: Annotated[str | None, argument(GPU_WORD)] = None, **given: Any) -> None:
+    """The accelerators, all of them or those that a word names, with the memory that software sees."""
     output = output_of(given)
-    show(gpus_report(list_gpus(), output.unit), output)
+    show(gpus_report(list_gpus(word), output.unit), output)
 
 
 @takes(ListingOutput)

@@ -36,7 +36,7 @@ from kvcalc.schema.outputs import DIALECT
 from kvcalc.schema.sweep_row import row_schema
 from kvcalc.verbs.explain import explain, topics
 from kvcalc.verbs.listing.catalogue import list_gpus, show_gpu
-from kvcalc.verbs.listing.model_list_options import WORD, Chosen, TriedWith
+from kvcalc.verbs.listing.model_list_options import GPU_WORD, WORD, Chosen, TriedWith
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -188,7 +188,10 @@ def tools() -> Mapping[str, Tool]:
             models_show,
         ),
         "gpus_list": Tool(
-            "gpus-list", "The accelerators, with the memory that software sees.", {}, lambda _: list_gpus()
+            "gpus-list",
+            "The accelerators, all of them or those that a word names, with the memory that software sees.",
+            {"word": schema_of_option(GPU_WORD)},
+            lambda given: list_gpus(given.get("word")),
         ),
         "gpus_show": Tool(
             "gpus-show",

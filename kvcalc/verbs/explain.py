@@ -10,7 +10,7 @@ from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
 from kvcalc.formats.turboquant import TURBOQUANT
-from kvcalc.formats.weights import WEIGHT_FORMATS
+from kvcalc.formats.weights import WEIGHT_ALIASES, WEIGHT_FORMATS
 from kvcalc.mechanisms import KINDS
 from kvcalc.memory.overhead import overhead_figures
 from kvcalc.memory.temporary import temporary_figures
@@ -125,6 +125,7 @@ def _format(element_format: ElementFormat) -> Explanation:
         keeps=element_format.about,
         formula=formula,
         source=element_format.source,
+        also=tuple(alias for alias, name in WEIGHT_ALIASES.items() if name == element_format.name),
     )
 
 

@@ -103,7 +103,8 @@ def _gpus_view(result: GpuList, unit: str) -> View:
         )
         for row in result.gpus
     )
-    return View((Grid(columns, rows), Lines((f"{len(rows)} accelerators; kvcalc gpus show NAME",))))
+    grid = (Grid(columns, rows),) if rows else ()
+    return View((*grid, Lines((f"{result.brief}; kvcalc gpus {'show NAME' if rows else 'list'}",))))
 
 
 def _gpu_view(result: GpuCard, unit: str) -> View:

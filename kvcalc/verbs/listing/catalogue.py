@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from kvcalc.catalogue import shipped_gpus
 from kvcalc.catalogue.gpu_slices import slice_names
+from kvcalc.catalogue.gpu_words import named
 from kvcalc.noun import noun
 from kvcalc.record import Record, Result
 
@@ -99,7 +100,7 @@ class GpuRow(Record):
 
 @noun
 class GpuList(Result):
-    """Every accelerator of the catalogue."""
+    """The accelerators that were asked for."""
 
     command: ClassVar[str] = "gpus list"
 
@@ -107,7 +108,7 @@ class GpuList(Result):
 
     @property
     def brief(self) -> str:
-        return f"{len(self.gpus):,} accelerators"
+        return f"{len(self.gpus):,} accelerator{'s' * (len(self.gpus) != 1)}"
 
 
 @noun
@@ -128,9 +129,10 @@ class GpuCard(Result):
         return str(self.gpu["name"])
 
 
-def list_gpus() -> GpuList:
-    """Every accelerator of the catalogue."""
-    return GpuList(tuple(_gpu_row(gpu) for gpu in shipped_gpus()))
+def list_gpus(word: str | None = None) -> GpuList:
+    """The accelerators of the catalogue: all of them, or those that a word names."""
+    gpus = shipped_gpus() if word is None else named(word, shipped_gpus())
+    return GpuList(tuple(_gpu_row(gpu) for gpu in gpus))
 
 
 def show_gpu(gpu: Gpu) -> GpuCard:

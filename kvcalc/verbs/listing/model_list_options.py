@@ -18,6 +18,8 @@ from kvcalc.verbs.listing.model_list import SORTS
 
 WORD = Option("WORD", "In one of their names: qwen3, 'llama 8b', coder.")
 
+GPU_WORD = Option("WORD", "In one of their names, or their vendor or architecture: h100, 'rtx 40', amd, blackwell.")
+
 
 class Chosen(TypedDict, total=False):
     """Which models are listed, and in which order."""
