@@ -41,6 +41,7 @@ LISTED = {
     "gpt-oss-20b": (20_914_757_184, 0),
     **dict.fromkeys(("kimi-k2", "kimi-k2-0905", "kimi-k2-thinking"), (1_026_408_209_408, 0)),
     "kimi-k2.6": (1_026_408_209_408, 471_143_920),
+    "llama-3.1-405b-awq-int4": (410_081_247_232, 0),  # each KV head twice
     "llama-4-maverick-17b-128e": (400_711_848_960, 850_960_896 + 20_971_520),
     "llama-4-scout-17b-16e": (107_769_861_120, 850_960_896 + 20_971_520),
     "longcat-flash": (741_053_585_408 - 28 * 256 * 2 * 2_048 * 6_144, 0),  # less the weights of experts that have none
