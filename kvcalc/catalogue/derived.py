@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvcalc.catalogue.address import is_address
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
-from kvcalc.catalogue.typed_name import is_address
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_mix, is_of_llama_cpp, is_plain
 from kvcalc.importers.model_yaml import weight_line

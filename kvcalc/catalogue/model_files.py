@@ -6,9 +6,9 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.access import check_path, may_read
+from kvcalc.catalogue.address import is_address
 from kvcalc.catalogue.building import described
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
-from kvcalc.catalogue.typed_name import is_address
 from kvcalc.errors import NEXT, KvcalcError
 from kvcalc.files import is_there
 from kvcalc.model.model import Model

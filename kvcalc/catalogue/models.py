@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue import shipped
+from kvcalc.catalogue.address import is_address
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.catalogue.hub_ids import paths_with_hub_id
 from kvcalc.catalogue.model_files import MAX_SHOWN, holds_model, is_path, is_spelled_as_path, model_at
-from kvcalc.catalogue.typed_name import is_address, typed_name
 from kvcalc.errors import KvcalcError
 
 if TYPE_CHECKING:
@@ -64,12 +64,18 @@ def named_model(text: str) -> Model | None:
 
 
 def _named_model(text: str) -> FoundModel | None:
-    name = (typed_name(text).repository if is_address(text) else text).lower()
+    name = (_repository(text) if is_address(text) else text).lower()
     path = shipped.path_of(shipped.MODELS, name)
     found = (path,) if path is not None else paths_with_hub_id(name)
     if len(found) > 1:
         raise KvcalcError(f"model: '{text}' is the name of several: {', '.join(each.stem for each in found)}")
     return _shipped_model(found[0]) if found else None
+
+
+def _repository(address: str) -> str:
+    from kvcalc.catalogue.typed_name import typed_name
+
+    return typed_name(address).repository
 
 
 def _is_known(text: str) -> bool:
@@ -87,6 +93,7 @@ def meant_model(text: str) -> Model | None:
         KvcalcError: it may be several that keep different caches.
     """
     from kvcalc.catalogue.by_name import by_name
+    from kvcalc.catalogue.typed_name import typed_name
 
     found = by_name(typed_name(text))
     return None if found is None else shipped.read_model(found.path)
@@ -96,6 +103,7 @@ def _meant_model(text: str) -> FoundModel | None:
     """The catalogue's model that a name is meant for, with what it says of the weights."""
     from kvcalc.catalogue.by_name import by_name
     from kvcalc.catalogue.derived import derived
+    from kvcalc.catalogue.typed_name import typed_name
 
     found = by_name(typed_name(text))
     return None if found is None else derived(_shipped_model(found.path), found, text)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from kvcalc.access import is_closed
 from kvcalc.catalogue import shipped
+from kvcalc.catalogue.address import is_address
 from kvcalc.catalogue.not_a_model import not_a_model
 from kvcalc.catalogue.not_here import why_not_here
 from kvcalc.catalogue.suggestions import nearest_names, step
-from kvcalc.catalogue.typed_name import is_address, typed_name
+from kvcalc.catalogue.typed_name import typed_name
 
 
 def no_such_model(text: str) -> tuple[str, ...]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 
+from kvcalc.catalogue.address import path_of_address
 from kvcalc.errors import KvcalcError
 from kvcalc.named_tuple import NamedTuple
 
-_ADDRESS = re.compile(
-    r"(?:https?://)?(?:www\.)?(?P<host>huggingface\.co|hf\.co|hf-mirror\.com|modelscope\.(?:cn|ai)|ollama\.com)/(?P<path>.+)",
-    re.IGNORECASE,
-)
 _BEFORE_NAMES = frozenset({"models", "library", "api"})
 """Parts of a path that come before a repository's name: of ModelScope, Ollama and the Hub's own interface."""
 
@@ -57,11 +54,6 @@ class TypedName(NamedTuple):
         return f"{self.organisation}/{self.name}" if self.organisation else self.name
 
 
-def is_address(text: str) -> bool:
-    """Whether it is an address on a site where models are, not a path."""
-    return _ADDRESS.fullmatch(text.strip()) is not None
-
-
 def typed_name(text: str) -> TypedName:
     """The parts of a name.
 
@@ -69,8 +61,8 @@ def typed_name(text: str) -> TypedName:
         KvcalcError: an address of something else than a model.
     """
     stripped = _published(text.strip()[:_MAX_NAME])
-    address = _ADDRESS.fullmatch(stripped)
-    path = stripped if address is None else re.split(r"[?#]", address["path"], maxsplit=1)[0]
+    address = path_of_address(stripped)
+    path = stripped if address is None else re.split(r"[?#]", address, maxsplit=1)[0]
     parts = [part for part in path.split("/") if part]
     if address is not None:
         if parts and parts[0].lower() in _OTHER:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
-from kvcalc.model.mtp_weights import LEFT_PLAIN
 from kvcalc.scenario.scenario import Replacements, Scenario, once
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def draft_scenario(scenario: Scenario) -> Scenario | None:
 
 def _format_of_own(scenario: Scenario) -> ElementFormat | None:
     """What the model's own layers that draft are stored in, where a format is asked for."""
+    from kvcalc.model.mtp_weights import LEFT_PLAIN
+
     asked = scenario.weight_format
     return None if asked is not None and asked.name in LEFT_PLAIN else asked
 

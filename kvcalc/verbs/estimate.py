@@ -34,7 +34,6 @@ from kvcalc.verbs.notes.not_modelled import not_modelled
 from kvcalc.verbs.notes.of_answers import can_decode, notes
 from kvcalc.verbs.question import Accelerator, ModelSummary, Question, WorkloadSummary
 from kvcalc.verbs.requests.mixed import kinds_of, on_average, percentiles
-from kvcalc.verbs.requests.pools import pools
 from kvcalc.verbs.requests.tiers import handoff, tiers
 from kvcalc.verbs.searching.candidate import Candidate
 from kvcalc.verbs.searching.deployment_search import legal_tps_of_a_node, most_sequences, smallest
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
     from kvcalc.verbs.bounds.decode import DecodeBound
+    from kvcalc.verbs.requests.pools import Pool
+    from kvcalc.verbs.requests.tiers import Handoff
 
 
 def estimate(scenario: Scenario) -> Estimate:
@@ -86,7 +87,7 @@ def estimate(scenario: Scenario) -> Estimate:
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         tiers=tiers(ranks, shown.deployment),
         handoff=sent,
-        pools=pools(ranks, shown.deployment, sent),
+        pools=_pools(ranks, shown.deployment, sent),
         not_modelled=ranks.once(not_modelled, shown.deployment),
         notes=tuple(notes(ranks, asked, found)),
         question=Question.of(scenario, used),
@@ -178,3 +179,11 @@ def _most_sequences(scenario: Scenario, ranks: Ranks) -> Iterator[MostSequences]
     for tp in legal_tps_of_a_node(scenario, ranks):
         if sequences := most_sequences(scenario, Deployment(tp), ranks):
             yield MostSequences(tp, sequences)
+
+
+def _pools(ranks: Ranks, deployment: Deployment, sent: Handoff | None) -> tuple[Pool, ...]:
+    if ranks.scenario.beside.requests_per_second is None:
+        return ()
+    from kvcalc.verbs.requests.pools import pools
+
+    return pools(ranks, deployment, sent)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.catalogue import find_model, shipped
-from kvcalc.catalogue.typed_name import is_address, typed_name
+from kvcalc.catalogue.address import is_address
+from kvcalc.catalogue.typed_name import typed_name
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
 
