@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from config_files import CONFIGS, FALCON, LLAMA, PUBLISHED, REFUSED, WRITTEN, imported, kinds, labels, refusal
 from conftest import texts
@@ -376,3 +378,40 @@ def test_ratios_beyond_the_layers_are_of_drafts() -> None:
     longer = {**file, "compress_ratios": [*file["compress_ratios"], 0, 0]}
     assert kinds(longer) == kinds(file)
     assert "compress_ratios is a list of" in refusal({**file, "compress_ratios": [*file["compress_ratios"], 4]})
+
+
+DOTS: dict[str, Any] = {
+    "model_type": "dots3_note_text",
+    "num_hidden_layers": 3,
+    "num_attention_heads": 128,
+    "hidden_size": 5120,
+    "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+}
+SLIDES = "mla 64 heads, 1024+64, window 512"
+CHOOSES = "mla 128 heads, 512+64, index 128, top 2,048"
+
+
+@pytest.mark.parametrize(
+    ("keys", "first", "second"),
+    [
+        ({}, CHOOSES, SLIDES),  # transformers' class has other latents in layers with a window
+        ({"swa_kv_lora_rank": 256, "swa_num_attention_heads": 32}, CHOOSES, "mla 32 heads, 256+64, window 512"),
+        ({"swa_head_dim": 224, "sliding_window": 16}, CHOOSES, "mla 64 heads, 1024+32, window 16"),
+        ({"use_dsa": False}, "mla 128 heads, 512+64", SLIDES),
+        (
+            {"per_layer_config": {"1": {"kv_lora_rank": 64}}},
+            "mla 128 heads, 512+64",
+            "mla 128 heads, 64+64, window 512",
+        ),
+    ],
+)
+def test_layers_of_dots_note_have_the_widths_of_their_kind(keys: dict[str, Any], first: str, second: str) -> None:
+    assert kinds({**DOTS, **keys}) == [first, second, first]
+
+
+@pytest.mark.parametrize(("stated", "window"), [({}, 64), ({"local_attention": 32}, 16), ({"sliding_window": 8}, 8)])
+def test_a_window_of_modernbert_is_half_of_local_attention_or_what_the_file_states(
+    stated: dict[str, int], window: int
+) -> None:
+    found = kinds({**LLAMA, "model_type": "modernbert-decoder", "num_key_value_heads": 32, **stated})
+    assert found[1].endswith(f", window {window}")

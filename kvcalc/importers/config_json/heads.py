@@ -37,7 +37,7 @@ def all_heads(config: Config) -> AttentionBlock:
         KvcalcError: a key that the class does not read has another value.
     """
     heads = config.count(*HEADS)
-    width = _hidden_per_head(config, heads)
+    width = hidden_per_head(config, heads)
     _refuse_other(config, "num_key_value_heads", heads)
     _refuse_other(config, "head_dim", width)
     return block_of_heads(config, heads, heads.because("every head has its own key and value"), width)
@@ -58,10 +58,15 @@ def head_dim_of(config: Config, heads: Sourced, *names: str) -> Sourced:
     Raises:
         KvcalcError: heads do not divide hidden_size.
     """
-    return config.optional_count(*(names or ("head_dim",))) or _hidden_per_head(config, heads)
+    return config.optional_count(*(names or ("head_dim",))) or hidden_per_head(config, heads)
 
 
-def _hidden_per_head(config: Config, heads: Sourced) -> Sourced:
+def hidden_per_head(config: Config, heads: Sourced) -> Sourced:
+    """hidden_size / heads, whatever head_dim says.
+
+    Raises:
+        KvcalcError: heads do not divide hidden_size.
+    """
     hidden = config.count(*HIDDEN)
     if hidden.value % heads.value:
         raise config.refusal(f"it has no head_dim, and {hidden.value} / {heads.value} heads is no whole number")
@@ -75,7 +80,7 @@ def falcon_heads(config: Config) -> AttentionBlock:
         KvcalcError: keys that the class does not read have other values.
     """
     heads = config.count(*HEADS)
-    width = _hidden_per_head(config, heads)
+    width = hidden_per_head(config, heads)
     _refuse_other(config, "head_dim", width)
     config.ignore("multi_query", "num_kv_heads", "n_head_kv")
     unsaid = config.get("new_decoder_architecture") is None and config.get("n_head_kv") is not None
@@ -106,7 +111,7 @@ def chatglm_heads(config: Config) -> AttentionBlock:
 def bigcode_heads(config: Config) -> AttentionBlock:
     """One where multi_query is true."""
     heads = config.count(*HEADS)
-    width = _hidden_per_head(config, heads)
+    width = hidden_per_head(config, heads)
     kv_heads = (
         Sourced(1, "multi_query is true") if config.flag("multi_query") else heads.because("multi_query is false")
     )
@@ -118,7 +123,7 @@ def bigcode_heads(config: Config) -> AttentionBlock:
 def nested_heads(config: Config) -> AttentionBlock:
     """MPT, DBRX: kv_n_heads inside attn_config; MPT may say multiquery_attention instead."""
     heads = config.count(*HEADS)
-    width = _hidden_per_head(config, heads)
+    width = hidden_per_head(config, heads)
     inner = config.part("attn_config", optional=True)
     kind = inner.get("attn_type")
     if kind is not None and kind.value == "multiquery_attention":

@@ -67,13 +67,16 @@ def after_dense_layers(config: Config, block: AttentionBlock) -> list[ImportedLa
 
 
 def half_windows(config: Config, block: AttentionBlock) -> list[ImportedLayer]:
-    """ModernBERT as a decoder: local_attention is twice the window; all but every third layer slide."""
+    """ModernBERT as a decoder: local_attention is twice the window, unless the file states it; every third is full."""
     types = listed_types(config, {FULL, SLIDING})
     config.ignore("sliding_window", "global_attn_every_n_layers")
     if types is None:
         given = config.optional_count("global_attn_every_n_layers")
         every = 3 if given is None else given.value
         types = [SLIDING if index % every else FULL for index in range(num_layers(config))]
-    window = config.tokens("local_attention")
-    half = window.because("half of local_attention")._replace(value=window.value // 2)
-    return [ImportedLayer((block,), window=half if each == SLIDING else None) for each in types]
+    window = config.optional_tokens("sliding_window")
+    if window is None:
+        twice = config.tokens("local_attention")
+        window = twice.because("half of local_attention")._replace(value=twice.value // 2)
+    config.ignore("local_attention")
+    return [ImportedLayer((block,), window=window if each == SLIDING else None) for each in types]

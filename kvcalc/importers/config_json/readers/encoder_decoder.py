@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.importers.config_json.defaults import class_defaults
 from kvcalc.importers.config_json.heads import HEADS, all_heads, head_dim_of
 from kvcalc.importers.config_json.layer_lists import num_layers
 from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer, block_of_heads
@@ -70,7 +71,7 @@ def encoder_context(config: Config) -> Sourced:
     if stated is not None:
         return stated
     if beside is None:
-        return config.optional_tokens(*_LONGEST) or Sourced(T5_CONTEXT, f"no n_positions: {_TRAINED}")
+        return config.optional_tokens(*_LONGEST) or _of_class(config)
     config.ignore(*_LONGEST)
     encoder = config.around(beside)
     patch = encoder.get("patch_size")
@@ -81,6 +82,15 @@ def encoder_context(config: Config) -> Sourced:
     if encoder.get("window_size") is not None:
         return config.tokens(ENCODER_CONTEXT)
     return Sourced(across**2 + 1, f"{beside}: (image_size / patch_size)^2 + 1")
+
+
+def _of_class(config: Config) -> Sourced:
+    """Positions of the class, which a file that is not nested leaves out where they are its default; T5 has none."""
+    stated = class_defaults(config.model_type, nested=True)
+    found = next((stated[name] for name in _LONGEST if name in stated), None)
+    if found is None:
+        return Sourced(T5_CONTEXT, f"no n_positions: {_TRAINED}")
+    return Sourced(found, f"no max_position_embeddings: {config.model_type}'s default")
 
 
 def bert(config: Config) -> list[ImportedLayer]:
