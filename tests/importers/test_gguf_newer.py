@@ -65,7 +65,54 @@ COMPRESSED: Keys = {
 }
 WAITING = "compressed 64 heads, 512, window 128"
 PER_FOUR = f"{WAITING}, 1 per 4 overlapping, index 128, top 2,048"
+POOLED: Keys = {
+    **INDEXER,
+    "block_count": 5,
+    "embedding_length": 1024,
+    "context_length": 8192,
+    "nextn_predict_layers": 1,
+    "ssm.conv_kernel": 4,
+}
+AVERAGED: Keys = {
+    **POOLED,
+    "attention.head_count": 24,
+    "attention.head_count_kv": 2,
+    "attention.key_length": 256,
+    "attention.value_length": 256,
+    "attention.compress_ratios": [0, 0, 0, 4, 4],
+    "ssm.inner_size": 6144,
+    "ssm.state_size": 128,
+    "ssm.time_step_rank": 48,
+    "ssm.group_count": 16,
+    "hyper_connection.count": 4,
+    "ple.layers": [1],
+    "ple.ngram_size": 3,
+    "ple.conv_kernel": 4,
+}
+DELTA, NGRAMS = "gated_deltanet 16/48 x 128, kernel 4, conv fp32", "short_conv 4096, kernel 4 x 3, whole, conv fp32"
+GATED: Keys = {
+    **POOLED,
+    "attention.head_count": 64,
+    "attention.head_count_kv": [0, 0, 0, 1, 1],
+    "attention.key_length": 512,
+    "attention.value_length": 512,
+    "attention.key_length_mla": 256,
+    "attention.value_length_mla": 256,
+    "attention.kv_lora_rank": 512,
+    "rope.dimension_count": 0,
+    "kda.head_dim": 128,
+    "attention.indexer.kpool": 4,
+    "attention.indexer.kpool_select_tail": True,
+}
 NEWER: dict[str, tuple[Keys, list[str]]] = {
+    "qwen4exp": (
+        AVERAGED,
+        [DELTA, f"{DELTA} + {NGRAMS}", DELTA, "gqa 24/2 x 256, index 128 of 4, top 2,048"],
+    ),
+    "glm5-next": (
+        GATED,
+        ["kda 64 x 128, kernel 4, conv fp32"] * 3 + ["mla 64 heads, 512+0, index 128 of 4, top 2,048"],
+    ),
     "mistral4": (LATENTS, ["mla 16 heads, 512+64"] * 4),
     "deepseek32": ({**LATENTS, **INDEXER}, [OWN_INDEX] * 4),
     "deepseek4": (COMPRESSED, [WAITING, PER_FOUR, f"{WAITING}, 1 per 128", PER_FOUR]),
@@ -115,6 +162,20 @@ def test_newer_architectures_keep_what_llama_cpp_keeps(name: str, tmp_path: Path
 def test_ratios_that_llama_cpp_does_not_know_are_refused(tmp_path: Path, ratios: list[int], said: str) -> None:
     with pytest.raises(KvcalcError, match=said):
         load_model(write(tmp_path / "model.gguf", "deepseek4", {**COMPRESSED, "attention.compress_ratios": ratios}))
+
+
+@pytest.mark.parametrize(
+    ("arch", "changed", "said"),
+    [
+        ("qwen4exp", {**AVERAGED, "attention.compress_ratios": [0, 0, 0, 0, 0]}, "not one ratio for all layers with"),
+        ("qwen4exp", {**AVERAGED, "attention.compress_ratios": [0, 0]}, "not one ratio for all layers with"),
+        ("qwen4exp", {**AVERAGED, "ple.layers": [3]}, "ple.layers has layers without linear attention"),
+        ("glm5-next", {**GATED, "attention.indexer.types": [1, 1, 1, 0]}, "layers that share an indexer"),
+    ],
+)
+def test_indexers_that_are_not_known_are_refused(tmp_path: Path, arch: str, changed: Keys, said: str) -> None:
+    with pytest.raises(KvcalcError, match=said):
+        load_model(write(tmp_path / "model.gguf", arch, changed))
 
 
 def test_a_decoder_deeper_than_its_cache_is_refused(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from kvcalc.engines.llama_cpp.points import (
     wanted_logits,
     within_a_state,
 )
+from kvcalc.engines.llama_cpp.pooled import buffer_of_pooled
 from kvcalc.mechanisms import MLA, Compressed, Role
 from kvcalc.model.layers import count_layers
 from kvcalc.term import Factor, Product
@@ -82,6 +83,8 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
         return None
     tokens = layout.step_tokens(load)
     cells = sum(_mask_cells(layout, load))
+    if layout.pools_keys:
+        return buffer_of_pooled(layout.setup.model, points, tokens, cells, hidden)
     each, copies, inputs = 2 if layout.flash_attention else 4, 1, 0
     if layout.works_in_turn:
         copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden

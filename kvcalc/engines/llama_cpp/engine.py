@@ -11,6 +11,7 @@ from kvcalc.engines.llama_cpp.builds import BUILDS, MOST_SLOTS
 from kvcalc.engines.llama_cpp.compressed import check_compressed
 from kvcalc.engines.llama_cpp.formats import ggml_format
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
+from kvcalc.engines.llama_cpp.pooled import check_pooled, laid_out, pools_keys
 from kvcalc.engines.llama_cpp.rules import RULES
 from kvcalc.engines.llama_cpp.settled import MARGIN, SettledLlama
 from kvcalc.engines.llama_cpp.windows import drops_windows, without_windows
@@ -18,7 +19,7 @@ from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
-from kvcalc.mechanisms import Compressed, Cross
+from kvcalc.mechanisms import Compressed, Cross, ShortConv
 from kvcalc.note import Note, note, register
 from kvcalc.noun import noun
 
@@ -70,7 +71,7 @@ class LlamaCpp(Engine):
     )
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:
-        return isinstance(mechanism, Compressed)
+        return isinstance(mechanism, Compressed | ShortConv) or getattr(mechanism, "index_kpool", None) is not None
 
     def towers_in(self) -> TowersIn:
         """Apart (tools/mtmd), but for Ollama's own engine, whose files have them beside the text model's tensors."""
@@ -117,6 +118,10 @@ class LlamaCpp(Engine):
         if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):
             raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
         check_compressed(setup, settings, self.version or self.versions[-1])
+        check_pooled(setup, self.version or self.versions[-1])
+        pooled = pools_keys(setup.model)
+        if pooled:
+            setup = laid_out(setup)
         dropped = drops_windows(setup.model)
         if dropped:
             setup = setup._replace(model=without_windows(setup.model))
@@ -124,7 +129,13 @@ class LlamaCpp(Engine):
         if self.asked_version is not None:  # a build after it may take more slots already
             rules = rules._replace(most_slots=MOST_SLOTS)
         return SettledLlama(
-            setup, settings, ggml_format(setup, settings, rules), rules, drops_windows=dropped, draft=draft
+            setup,
+            settings,
+            ggml_format(setup, settings, rules),
+            rules,
+            drops_windows=dropped,
+            pools_keys=pooled,
+            draft=draft,
         )
 
     def not_modelled(self) -> Iterator[Note]:

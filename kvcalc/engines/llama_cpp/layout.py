@@ -46,6 +46,7 @@ class LlamaLayout(Settled):
 
     Attributes:
         drops_windows: whether the model has windows that llama.cpp does not use.
+        pools_keys: whether it has an indexer that pools its keys, and rows for each token here.
         draft: a model of its own that drafts tokens, with a context of its own on the same card.
     """
 
@@ -57,10 +58,11 @@ class LlamaLayout(Settled):
         rules: BuildRules,
         *,
         drops_windows: bool = False,
+        pools_keys: bool = False,
         draft: LlamaLayout | None = None,
     ) -> None:
         super().__init__(setup)
-        self.drops_windows, self.draft = drops_windows, draft
+        self.drops_windows, self.pools_keys, self.draft = drops_windows, pools_keys, draft
         self.settings, self._format, self.rules = settings, kept_in, rules
         self.flash_attention = flash_attention(setup, settings, kept_in, rules)
         self.pad = PAD if self.flash_attention or settings.ollama_new_engine else rules.pad_without_flash

@@ -103,6 +103,12 @@ RULES = (
         "graphs of b11549 for a device that answers as CUDA's back end does (tests/live); fitted to none",
     ),
     Rule(
+        "indexers that pool their keys (qwen4exp, glm5-next)",
+        "a row for each cell, in K's type: key and pooled key of index_head_dim each, of latents a gate too; b11549 "
+        "alone. Compute buffers, a range: ubatch-size x 7 (of latents 22.64 + index_head_dim / 32) x cells + a layer",
+        "src/llama-memory-hybrid-idx.cpp; buffers fitted to graphs of b11549",
+    ),
+    Rule(
         "compute buffer of older builds",
         "up to b9409 masks in f32 beside f16, up to b9459 logits of every token of a micro-batch, up to b9488 no "
         "copies of K and V; up to b11063 one vector of hidden_size less",

@@ -93,13 +93,13 @@ def idle_cells(layout: LlamaLayout, stage: Stage) -> IdleCells | None:
     """Of hybrids of Kimi delta attention and latents (kimi-linear, bailingmoe3), whose other layers all have cells.
 
     306.00 MiB were printed of Ling 3.0 at 65,536 cells in q8_0: 8 layers of 576 elements, of which one drafts. None
-    where a model has no such layers, or the stage has not the last ones.
+    where a model has no such layers, or an indexer that pools keys (glm5-next), or the stage has not the last ones.
     """
     model, settings = layout.setup.model, layout.settings
     layers = [layer for (layer, *_) in model.layout.layers]
     hybrid = any(isinstance(layer.attention, KDA) for layer in layers)
     on_card = not settings.no_kv_offload and settings.n_gpu_layers != 0
-    if not (model.mtp_layers and hybrid and on_card and stage.layers.stop == model.num_layers):
+    if not (model.mtp_layers and hybrid and on_card and stage.layers.stop == model.num_layers) or layout.pools_keys:
         return None
     last = next((layer for layer in reversed(layers) if not isinstance(layer.attention, KDA)), None)
     if last is None:

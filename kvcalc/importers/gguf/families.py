@@ -22,6 +22,7 @@ from kvcalc.importers.gguf.layers import (
     unused,
     window_of,
 )
+from kvcalc.importers.gguf.pooled import glm5_next, qwen4exp
 from kvcalc.importers.gguf.states import (
     deltanet,
     every_layer,
@@ -172,6 +173,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "minimax-01": lightning,
         "plamo2": plamo2,
         **dict.fromkeys(("qwen3next", "qwen35", "qwen35moe"), deltanet),
+        "qwen4exp": qwen4exp,
+        "glm5-next": glm5_next,
         **dict.fromkeys(("rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"), every_layer(rwkv)),
         "mamba": every_layer(mamba1),
         "mamba2": every_layer(mamba2),

@@ -46,7 +46,7 @@ def latent(config: Config) -> list[ImportedLayer]:
 
 
 def hybrid_latent(config: Config) -> list[ImportedLayer]:
-    """Kimi-Linear, Ling 3.0: layers without KV heads keep a state, the others a latent, as one head's key.
+    """Kimi-Linear, Ling 3.0, GLM-5.3-Flash: without KV heads layers keep a state, else a latent, as one head's key.
 
     Source: llama.cpp, src/models/kimi-linear.cpp, bailingmoe3.cpp; n_embd_r and n_embd_s of src/llama-hparams.cpp.
     """
@@ -55,7 +55,7 @@ def hybrid_latent(config: Config) -> list[ImportedLayer]:
         "kda",
         (("num_heads", heads), ("head_dim", width), ("conv_kernel", config.count("ssm.conv_kernel")), CONV_DTYPE),
     )
-    rank, rope = config.count("attention.kv_lora_rank"), config.count("rope.dimension_count")
+    rank, rope = config.count("attention.kv_lora_rank"), config.count("rope.dimension_count", least=0)
     key, value = config.count("attention.key_length_mla"), config.count("attention.value_length_mla")
     config.ignore(WIDTH, V_WIDTH)
     _refuse_other_width(config, rank.value + rope.value)
