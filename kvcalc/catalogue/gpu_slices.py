@@ -12,7 +12,6 @@ AMD: MI300X GPU Partitioning Overview; each partition has its memory domain's si
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -133,6 +132,8 @@ def _times(rate: float | None, share: str) -> float | None:
 def _table(path: Path, _stamp: tuple[int, ...]) -> dict[str, dict[str, _Row]]:
     """Card -> slice -> what is known of it."""
     found: dict[str, dict[str, _Row]] = {}
+    import csv  # only where slices are asked for
+
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             known = _Row(int(row["count"]), row["memory"], row["bandwidth"], row["multiprocessors"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -29,6 +28,8 @@ def table() -> Mapping[str, Gpu]:
 
 @lru_cache(maxsize=2)
 def _table(path: Path, _stamp: tuple[int, ...]) -> dict[str, Gpu]:
+    import csv  # only where names are of the table, not of a file
+
     with path.open(encoding="utf-8", newline="") as file:
         return {row["name"]: _built(row) for row in csv.DictReader(file)}
 

@@ -5,13 +5,8 @@ All messages are then in one style, and typer's own conversion, which loads half
 
 from __future__ import annotations
 
-import glob
-import os
-import re
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
@@ -19,13 +14,8 @@ from kvcalc.cli.output_options import DEFAULT_UNIT
 from kvcalc.errors import KvcalcError
 from kvcalc.units import SIZE_UNITS, with_unit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
 COMPLETES = "_KVCALC_COMPLETE"
 """The variable of the environment that is set while a shell completes a command line."""
-
-_SHARD = re.compile(r"-\d+-of-\d+\.gguf$")
 
 
 class TextCommand(TyperCommand):
@@ -39,7 +29,9 @@ class TextCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         if ctx.params.get("output_file") not in {None, "-"} and ctx.params.get("scheduler") is None:  # a folder
-            _refuse_destination(ctx.params)
+            from kvcalc.cli.not_over_input import refuse_destination  # only where a file is written
+
+            refuse_destination(ctx.params)
         try:
             return super().invoke(ctx)
         except KvcalcError as error:
@@ -105,36 +97,3 @@ def _process(parameter: Any, context: Any, value: Any) -> Any:
 
 def _quoted(value: str) -> str:
     return f"'{value[:60]}'"
-
-
-def _refuse_destination(given: Mapping[str, Any]) -> None:
-    """Refuse to write the result over the model that it is of, or where it cannot be written."""
-    from kvcalc.cli.destination import refuse_unwritable
-
-    target = str(given["output_file"])
-    models = (given.get("model"), given.get("source"), *(given.get("models") or ()))
-    if any(model is not None and _is_read(model, target) for model in models):
-        raise KvcalcError(f"-o: {target} is the model that is read; write to another file")
-    for name, read in (("from_log", "log"), ("from_file", "file")):
-        if given.get(name) is not None and _is_read(given[name], target):
-            raise KvcalcError(f"-o: {target} is the {read} that is read; write to another file")
-    refuse_unwritable(target)
-
-
-def _is_read(model: str, target: str) -> bool:
-    """Whether a model's name leads to the file."""
-    with suppress(OSError, ValueError):  # no file, or a name that cannot be one
-        return any(path.samefile(os.path.realpath(target)) for path in _files_of(Path(model)))
-    return False
-
-
-def _files_of(model: Path) -> Iterator[Path]:
-    """The file itself; of a checkpoint's folder, all that tells of it; beside a shard, the others."""
-    if model.is_dir() or model.name == "config.json":
-        folder = model if model.is_dir() else model.parent
-        yield from (
-            path for path in folder.iterdir() if path.name.endswith(("config.json", "safetensors", ".index.json"))
-        )
-    elif _SHARD.search(model.name):
-        yield from model.parent.glob(f"{glob.escape(_SHARD.sub('', model.name))}-*-of-*.gguf")
-    yield model
