@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import Figure, Printed, ServerLog, Unit
 from kvcalc.verbs.log_check import check_log
+from kvcalc.verbs.log_check.card_of_log import WSL
 from kvcalc.verbs.log_check.rows import GIVEN
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -133,7 +134,8 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
     }
     generation = fact.get("generation", "")
     engine = fact.get("engine", "vllm")
-    server = ServerLog(engine, version=fact.get("version"), printed=printed, generation=generation)
+    told = {WSL: "WSL"} if fact.get("wsl") else {}
+    server = ServerLog(engine, version=fact.get("version"), settings=told, printed=printed, generation=generation)
     given = {**fact["options"], "engine_option": fact.get("engine_options", {})}
     if "gpu" in fact:
         given["gpu"] = fact["gpu"]

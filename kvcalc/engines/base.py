@@ -92,6 +92,10 @@ class Engine(Noun, ABC):
         """A model as the engine loads it where nobody says in which format it computes: as its file has it."""
         return model
 
+    def parts_loaded(self, model: Model) -> Model:
+        """A model less what the engine was told to leave out of it."""
+        return model
+
     def places_parts_of(self, mechanism: Mechanism) -> bool:  # noqa: ARG002  # for engines
         """Whether it is known how it lays out this mechanism's rows for several tokens, rings, or keys beside heads."""
         return False

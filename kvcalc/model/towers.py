@@ -7,10 +7,11 @@ files for its own engine have both, the tower in f16.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from kvcalc.model.model import WeightPart
+    from kvcalc.model.model import Model, WeightPart
 
 TITLE = "towers for images or sound"
 """What such parts are called, or how what they are called begins."""
@@ -27,3 +28,10 @@ def is_tower(part: WeightPart) -> bool:
 def without_towers(parts: tuple[WeightPart, ...]) -> tuple[WeightPart, ...]:
     """The parts of the text model."""
     return tuple(part for part in parts if not is_tower(part))
+
+
+def text_model(model: Model) -> Model:
+    """The model without its towers."""
+    parameters = None if model.parameters is None else model.parameters - (model.tower_parameters or 0)
+    weights = without_towers(model.weights)
+    return replace(model, modalities=("text",), parameters=parameters, tower_parameters=None, weights=weights)

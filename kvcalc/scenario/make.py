@@ -53,6 +53,7 @@ def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[
         given["engine_option"] or {},
         None if given["block_size"] is None else str(given["block_size"]),
     )
+    found = found._replace(model=engine.parts_loaded(found.model))
     of_cards = _of_cards(gpu, engine, limited=given["gpus"] is not None)
     model_notes: tuple[Note, ...] = ()
     if given["dtype"] is None and (loaded := engine.as_loaded(found.model)) is not found.model:

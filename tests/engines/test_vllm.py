@@ -110,16 +110,26 @@ def test_windows_kept_whole_without_the_hybrid_manager() -> None:
     assert round(request / 10**9, 2) == 66.57
 
 
+NOT_HERE = {
+    "nvidia/NVIDIA-Nemotron-3-Nano-4B-FP8",
+    "nvidia/NVIDIA-Nemotron-3-Nano-4B-BF16",
+    "poolside/Laguna-S-2.1-INT4",
+}
+"""Models of logs that the catalogue does not have."""
+
 PRINTED = [
     log
     for log in LOGS
     if {"tokens", "cache memory"} <= log["printed"].keys() and "version" in log and "pp" not in log["options"]
+    if log["model"] not in NOT_HERE
 ]
 """Where a pipeline stage prints its memory, another one may be the smallest."""
 
 NOT_EXPLAINED = {
     "v04": "0.25 % more tokens than the printed pool of one rank holds; ranks differ",
     "h35": "0.9 % fewer tokens than the printed pool of one rank holds; ranks on two machines differ",
+    "k08": "0.02 % fewer tokens than the printed pool of one rank holds; ranks differ",
+    "k34": "1.2 % fewer tokens than a build between 0.21 and 0.22 prints",
     "t06": "0.20.1rc1, which is counted as 0.20.0, and printed as 0.20.1 does",
 }
 

@@ -16,6 +16,7 @@ from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS, ServerLog, read_log_text
 from kvcalc.logs.log_text import MAX_LINE
 from kvcalc.logs.reader import read_lines
+from kvcalc.verbs.log_check import check_log
 
 GIB = 2**30
 
@@ -382,3 +383,25 @@ def test_a_hostile_line_does_no_harm(text: str) -> None:
 def test_a_line_is_read_up_to_a_limit() -> None:
     log = read_log_text("x" * MAX_LINE + "Available KV cache memory: 1.0 GiB\n" + vllm_start_ups.RANKS)
     assert figures(log)["cache memory"] == ["60.51 GiB", "60.47 GiB"]
+
+
+def test_a_card_under_windows_is_whole() -> None:
+    """24.0 GiB of an RTX 3090 (github.com/sridhar1804/local-ai), of which Linux gives 23.58."""
+    line = "WARNING 04-28 11:13:47 [interface.py:525] Using 'pin_memory=False' as WSL is detected. This may slow down\n"
+    asked = {"gpu": "rtx3090", "engine_option": {}}
+    whole, part = (
+        check_log(read_log_text(text), "phi-3-mini-4k", asked)
+        for text in (line + vllm_start_ups.V0_19, vllm_start_ups.V0_19)
+    )
+    assert whole.gpus is not None
+    assert part.gpus is not None
+    assert (whole.gpus.memory_bytes, part.gpus.memory_bytes) == (24 * 1024**3, 25_318_916_096)
+
+
+def test_what_is_served_and_left_out_is_read() -> None:
+    text = vllm_start_ups.V0_19 + (
+        "(APIServer pid=1) INFO 03-02 10:00:00 [utils.py:299] non-default args: {'language_model_only': True}\n"
+        "(APIServer pid=1) INFO 03-02 10:00:01 [model.py:869] Resolved `--runner auto` to `--runner pooling`. Pass\n"
+    )
+    log = read_log_text(text)
+    assert (log.settings["language-model-only"], log.settings["runner"]) == ("True", "pooling")

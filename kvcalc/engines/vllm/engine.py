@@ -13,14 +13,16 @@ from kvcalc.engines.vllm.cache.pooled import pools
 from kvcalc.engines.vllm.cache.turboquant import with_boundary
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.loaded.lora import as_vllm_has
-from kvcalc.engines.vllm.loaded.weights import divides_towers
+from kvcalc.engines.vllm.loaded.weights import TOWERS_LEFT_OUT, divides_towers
 from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.vllm.profiled.budget import usable_bytes
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
 from kvcalc.engines.vllm.served import refuse_unserved
 from kvcalc.engines.vllm.settings import parse_version, settings_of
 from kvcalc.engines.vllm.settled import SettledVllm
+from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed, ShortConv
+from kvcalc.model.towers import text_model
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
@@ -70,6 +72,19 @@ class Vllm(Engine):
         if model.dtype != "fp32" or model.weights or model.weight_dtype not in {None, "fp32"}:
             return model
         return replace(model, dtype="bf16", weight_dtype=None)
+
+    def parts_loaded(self, model: Model) -> Model:
+        """The text model alone, where it is told so."""
+        if not self.option("language-model-only") or not model.has_towers:
+            return model
+        version = parse_version(self.version or VERSIONS[-1])
+        if version < TOWERS_LEFT_OUT:
+            since = ".".join(map(str, TOWERS_LEFT_OUT))
+            raise KvcalcError(
+                f"--engine-option: language-model-only: vllm loads towers before {since}; leave it out, or --engine "
+                f"vllm@{since}.0"
+            )
+        return text_model(model)
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:
         chosen = getattr(mechanism, "index_block_size", None) is not None

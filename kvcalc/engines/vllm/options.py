@@ -19,6 +19,7 @@ KERNEL_BLOCKS = "vllm/v1/attention/backends/triton_attn.py and flash_attn.py, ge
 USAGES = ("server", "offline", "async")
 BALANCED, THROUGHPUT, INTERACTIVITY = "balanced", "throughput", "interactivity"
 NATIVE, LMCACHE = "native", "lmcache"
+GENERATE, POOLING = "generate", "pooling"
 CUTLASS = "cutlass"
 MOE_BACKENDS = (
     *(AUTO, CUTLASS, "triton", "triton_unfused", "batched_triton", "deep_gemm", "deep_gemm_mega_moe", "marlin"),
@@ -129,6 +130,18 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             NATIVE,
             "What keeps caches in --host-memory: vLLM itself, or from 0.23 LMCache's server, of that size.",
             source="vllm/config/cache.py, KVOffloadingBackend",
+        ),
+        "runner": Option(
+            _one_of(GENERATE, POOLING),
+            GENERATE,
+            "What it serves: tokens, or embeddings and the like (pooling), for which nothing is sampled.",
+            source="vllm/config/model.py, RunnerOption; vllm/v1/worker/gpu_model_runner.py, profile_run",
+        ),
+        "language-model-only": Option(
+            flag,
+            "false",
+            "From 0.16: whether towers are left out (--limit-mm-per-prompt of 0 for all that is no text does so too).",
+            source="vllm/model_executor/models/interfaces.py, _mark_tower_model",
         ),
         "num-speculative-tokens": Option(count(MOST_SPECULATIVE, 0), "0", "Tokens that are drafted a step."),
     }

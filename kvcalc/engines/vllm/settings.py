@@ -16,7 +16,7 @@ from kvcalc.engines.vllm.defaults import (
     default_prefix_caching,
     runner_of,
 )
-from kvcalc.engines.vllm.options import BALANCED, NATIVE, THROUGHPUT
+from kvcalc.engines.vllm.options import BALANCED, NATIVE, POOLING, THROUGHPUT
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.errors import KvcalcError
 from kvcalc.note import note, register
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 register({"engine-defaults": "settings of the engine that are not given have its defaults"})
 
 PERFORMANCE_MODES: Version = (0, 17)
-IN_FLIGHT_BOUNDS: Version = (0, 24)
+IN_FLIGHT_BOUNDS: Version = (0, 26)
+"""max_in_flight_tokens of SlidingWindowSpec (vllm/v1/kv_cache_interface.py): not in 0.25.1, and in 0.26.0."""
 
 
 class Settings(NamedTuple):
@@ -70,6 +71,7 @@ class Settings(NamedTuple):
     use_flashinfer_sampler: bool | None = None
     moe_backend: str = AUTO
     kv_offloading_backend: str = NATIVE
+    pools: bool = False
     defaults: tuple[str, ...] = ()
 
     @property
@@ -199,5 +201,6 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         use_flashinfer_sampler=engine.option("use-flashinfer-sampler"),
         moe_backend=_since_0_17(engine, "moe-backend", version),
         kv_offloading_backend=engine.option("kv-offloading-backend"),
+        pools=engine.option("runner") == POOLING,
         defaults=tuple(name for name, value in given.items() if value is None),
     )

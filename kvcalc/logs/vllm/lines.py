@@ -83,6 +83,18 @@ LINES = (
         "v1/sample/ops/topk_topp_sampler.py, TopKTopPSampler",
     ),
     log_line(
+        "to `--runner",
+        r"Resolved `--runner auto` to `--runner (?P<runner>pooling)`",
+        "0.10 to 0.33",
+        "config/model.py, _get_runner_type",
+    ),
+    log_line(
+        "as WSL is detected",
+        r"Using 'pin_memory=False' as (?P<wsl>WSL) is detected",
+        "0.6 to 0.33",
+        "platforms/interface.py, is_pin_memory_available",
+    ),
+    log_line(
         "attention block size to",
         rf"Setting attention block size to (?P<block_size>{COUNT}) tokens",
         "0.10 to 0.33",

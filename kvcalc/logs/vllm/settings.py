@@ -31,6 +31,9 @@ SETTINGS = MappingProxyType(
         "performance_mode": "performance-mode",
         "use_flashinfer_sampler": "use-flashinfer-sampler",
         "moe_backend": "moe-backend",
+        "runner": "runner",
+        "language_model_only": "language-model-only",
+        "wsl": "WSL",
         "num_speculative_tokens": "num-speculative-tokens",
         "num_spec_tokens": "num-speculative-tokens",
     }

@@ -28,6 +28,8 @@ ALIKE_BY_GRAPHS = Fraction(1, 50)
 """The same where it follows from CUDA graphs: logs of one kind of card have 31.35 to 31.84 GiB (RTX 5090)."""
 
 
+WSL = "WSL"
+"""Of a server under Windows, which is given the whole of a card: 31.84 GiB of an RTX 5090, 24.0 of an RTX 3090."""
 WORKING_SET = "working set"
 """What a Mac's GPU may use: its memory, as Metal reports it."""
 
@@ -73,7 +75,7 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     near = [] if named or told is None else _by_memory(told, alike_within, log.engine, tp)
     alike = sorted(near, key=lambda gpu: not likely(gpu))
     gpu = named or next(iter(alike), None) or _unlike_any(total)
-    memory = None
+    memory = gpu.nvidia_smi_bytes if total is None and named and WSL in log.settings else None
     if total is not None and not (gpu.memory_bytes and abs(gpu.memory_bytes - total.value) <= total.off):
         memory = int(total.value)
     return LoggedCard(gpu, memory, named is not None, () if named else (_guessed(gpu, alike, log),))

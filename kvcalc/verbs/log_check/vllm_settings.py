@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.engines.vllm.defaults import ENGINE_V0_GONE, ENGINE_V1, default_batch, runner_of
-from kvcalc.engines.vllm.options import CUTLASS
+from kvcalc.engines.vllm.options import CUTLASS, GENERATE, POOLING
 from kvcalc.engines.vllm.profiled.samplers import flashinfer_by_default
 from kvcalc.engines.vllm.traits import traits_of
 from kvcalc.units import parse_count
@@ -31,10 +31,13 @@ _PARALLEL = re.compile(r"(TP|PP|DP)(\d{1,6})")
 """A worker's ranks in its name (vLLM, v1/executor/multiproc_executor.py, setup_proc_title_and_log_prefix)."""
 _SAMPLER = "use-flashinfer-sampler"
 _EXPERTS = "moe-backend"
+RUNNERS = (GENERATE, POOLING)
 _TOLD = {"1": "true", "true": "true", "0": "false", "false": "false"}
 """What VLLM_USE_FLASHINFER_SAMPLER says."""
 _AUTO_FIT = {"-1", "auto"}
 """What leaves the longest request to vLLM, which prints it then."""
+_LANGUAGE = "language-model-only"
+_RUNNER = "runner"
 _LONG = 7
 """Digits of a number of ranks that is none."""
 
@@ -70,6 +73,10 @@ def _own(log: ServerLog) -> dict[str, str]:
         own |= _sampler(log, sampler)
     if (experts := own.pop(_EXPERTS, None)) is not None:
         own |= _kernels(log, experts)
+    if own.get(_RUNNER) not in {None, *RUNNERS}:
+        del own[_RUNNER]
+    if _LANGUAGE in own:
+        own[_LANGUAGE] = _TOLD.get(own[_LANGUAGE].lower(), "false")
     step = log.most("tokens of a step")
     if step is not None and "max-num-batched-tokens" in ENGINES[log.engine].options:
         own.setdefault("max-num-batched-tokens", str(int(step.value)))

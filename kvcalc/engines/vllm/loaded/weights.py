@@ -31,6 +31,8 @@ ROTARY_OF_ENTRIES = (
     "deepseek_scaling_rope.py, DeepseekV4ScalingRotaryEmbedding"
 )
 LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
+TOWERS_LEFT_OUT = (0, 16)
+"""The first of the versions read that skips towers of which no input may be given (models/interfaces.py)."""
 TOWERS_ON_FIRST_STAGE = (0, 33)
 """The first of the versions read whose later stages skip towers (models/interfaces.py, _mark_tower_model)."""
 

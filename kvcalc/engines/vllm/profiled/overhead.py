@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.traits import Traits
     from kvcalc.gpu import Gpu
 
+UNIFIED = (GB10, THOR)
+"""Capabilities of cards that share the host's memory."""
+MORE_OVER_NVLINK, FEW_RANKS = (0, 18), 2
+"""2 ranks were seen to hold as much as 8 from 0.18 on."""
+
 GRAPHS_CHARGED = (0, 20)
 GRAPHS_CHARGED_V2 = (0, 29)
 """Runner V2 says 0 in 0.26, and estimates in 0.29 (profile_cudagraph_memory of v1/worker/gpu/model_runner.py)."""
@@ -64,15 +69,30 @@ _ALONE_BEFORE = Seen(2, 13, 20, "one GPU, 0.15 to 0.17: 0.13 [fewer than three l
 _ALONE_FIRST = Seen(2, 3, 11, "one GPU up to 0.14: 0.02 to 0.11 in ten logs (0.10.2 0.02, 0.14 0.03, V0 0.02 to 0.09)")
 _ALONE_HOPPER = Seen(13, 26, 179, "one H100 before 0.18: 0.26, 0.61 and 1.79 (vllm-project/vllm#10511)")
 _UNIFIED = Seen(
-    220,
-    460,
+    13,
+    330,
     620,
-    "memory shared with the host, whose processes count too: 2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left "
-    "in seven logs more (0.20 to 0.23): 2.9, 3.7, 4.6, 4.7, 4.9, 5.9, 6.2; 3.1 on a Jetson Thor (0.10.2)",
+    "memory shared with the host, whose processes count too (psutil.virtual_memory of vllm/utils/mem_utils.py): 0.13, "
+    "2.2 and 4.64 printed on GB10; what is left in 20 logs of six machines (0.13 to 0.25): 0.4 to 6.2, of which the "
+    "middle is counted; 3.1 on a Jetson Thor (0.10.2)",
 )
 _STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
 _NVLINK = Seen(
     95, 210, 221, f"ranks over NVLink: 2.06 to 2.21 with 2 and 4 in eight runs of {_PLANNER_RUNS}; 2.10 of 8 A100"
+)
+_RESERVED = Seen(
+    0,
+    28,
+    230,
+    "what PyTorch keeps of its segments once activations are freed, which counts from 0.27 on (total_consumed of "
+    "vllm/utils/mem_utils.py): 0, 0, 0.14, 0.28, 1.3, 1.5 and 2.3 left in seven logs of four machines",
+)
+_NVLINK_BEFORE = Seen(
+    60,
+    100,
+    235,
+    "2 ranks over NVLink before 0.18: 1.38 printed on H200 (0.10.2); 0.6 left in three logs of one machine of H100 "
+    "(0.12), 1.8 as 0.6.5 counts [three machines]",
 )
 _LARGE_NVLINK = Seen(95, 150, 221, "ranks over NVLink on cards of 184 GiB: 0.95 with 4 [one log], up to 2.2 on others")
 _PCIE = Seen(9, 21, 73, "ranks over PCIe: 0.09 (4 of 24 GiB), 0.20 (16 RTX 3090), 0.21 (4 L40S), 0.25 (2 RTX 4090)")
@@ -124,6 +144,9 @@ def total(rows: tuple[Ranged, ...]) -> Sum:
 
 def _rows(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last: bool) -> Iterator[Ranged]:
     yield _observed("non-torch memory", _non_torch(setup, settings))
+    unified = setup.gpu.compute_capability in UNIFIED
+    if settings.version >= ALL_THAT_IS_CONSUMED and setup.gpu.vendor == "NVIDIA" and not unified:
+        yield _observed("reserved by PyTorch", _RESERVED)
     multiprocessors = setup.gpu.multiprocessors
     tma = TMA_IN_PROFILE <= settings.version < TMA_OFF and _is_blackwell(setup.gpu)
     if traits.gated_delta and tma and multiprocessors:
@@ -132,7 +155,8 @@ def _rows(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last
         source = "vllm-project/vllm#37088, vllm-project/vllm#36973"
         yield _known(Product("kernels of gated delta nets", factors, source))
     vocab = setup.model.vocab_size
-    if settings.runner == "v2" and settings.version >= ALL_THAT_IS_CONSUMED and last and vocab:
+    samples = last and not settings.pools
+    if settings.runner == "v2" and settings.version >= ALL_THAT_IS_CONSUMED and samples and vocab:
         sequences = Factor("max_num_seqs", settings.max_num_seqs, "sequence")
         source = "vllm/v1/worker/gpu/sample/penalties.py, PenaltiesState"
         yield _known(
@@ -177,19 +201,21 @@ def _non_torch(setup: Setup, settings: Settings) -> Seen:
     since, until = COUNTS_ALL_USED
     if since <= settings.version < until and deployment.tp == 1:
         return _ALL_USED
-    if gpu.compute_capability in {GB10, THOR}:
+    if gpu.compute_capability in UNIFIED:
         return _UNIFIED
     if deployment.tp > 1:
-        return _between_ranks(gpu)
+        return _between_ranks(gpu, settings, deployment.tp)
     if deployment.pp > 1:
         return _STAGES
     return _alone(gpu, settings)
 
 
-def _between_ranks(gpu: Gpu) -> Seen:
+def _between_ranks(gpu: Gpu, settings: Settings, tp: int) -> Seen:
     size = gpu.memory_bytes or 0
     if not (gpu.interconnect or "").startswith("NVLink") or size <= 36 * GIB:
         return _PCIE
+    if settings.version < MORE_OVER_NVLINK and tp <= FEW_RANKS:
+        return _NVLINK_BEFORE
     return _LARGE_NVLINK if size > 150 * GIB else _NVLINK
 
 

@@ -86,7 +86,7 @@ def temporary_of(
     if not last:
         layers += (_tokens("the stream between stages", shapes, step, 2),)
     branches = [layers]
-    if last:
+    if last and not settings.pools:
         branches.append(_sampling(shapes, step, settings, setup.gpu))
     widest = max(branches, key=_bytes)
     kept = _kept(shapes, step, settings, traits)

@@ -28,9 +28,10 @@ LARGEST_IMAGE = 16_384
 16,777,216 / (32 x 32) of Qwen3-VL and Qwen3.5; logs print 16,384 (0.19, 0.20, 0.22, 0.26)."""
 MERGED = 4
 """Patches of a token: spatial_merge_size 2."""
-EXPANDED: Mapping[tuple[int, ...], int] = MappingProxyType({(0, 11, 0): 153_600})
-"""0.11.0 takes a token of a video for 12.5, expects 12,288 x 12.5 of Qwen3-VL (get_max_video_tokens of
-models/qwen3_vl.py), and copies what the tower gives into as many rows (profile_run); later versions do neither."""
+EXPANDED, EXPANDED_SINCE, EXPANDED_UNTIL = 153_600, (0, 11), (0, 13)
+"""0.11.0 and 0.12.0 take a token of a video for 12.5, expect 12,288 x 12.5 of Qwen3-VL (get_max_video_tokens of
+models/qwen3_vl.py), and copy what the tower gives into as many rows (profile_run); 0.13.0 does neither. Logs of 0.11.0
+and 0.12.0 print a budget of 153,600 tokens."""
 
 
 class Shape(NamedTuple):
@@ -119,8 +120,8 @@ def seen_by(setup: Setup, settings: Settings, hidden_size: int, element: int) ->
     patches = Factor("patches", tokens.value * MERGED, "patch", derived=told)
     images = Product("images", (patches, Factor("elements_of_a_patch", tower.patch, "element"), size), BUDGET)
     rows = tokens
-    if tower.levels and (expected := EXPANDED.get(settings.version)):
-        rows = Factor("tokens_expected_of_a_video", expected, "token")
+    if tower.levels and EXPANDED_SINCE <= settings.version < EXPANDED_UNTIL:
+        rows = Factor("tokens_expected_of_a_video", EXPANDED, "token")
     features = (Factor("features", 1 + tower.levels),) if tower.levels else ()
     embeddings = Product("embeddings of images", (rows, *features, width, size), RUNNER)
     parameters = setup.model.tower_parameters
