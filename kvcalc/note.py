@@ -93,6 +93,7 @@ _CODES = {
     "no-legal-deployment": "nothing legal holds the workload",
     "all-drafted-kept": "a bound takes all drafted tokens to be accepted, since nobody says how many are",
     "no-decode-bound": "there is no bound of decoding, and why",
+    "no-pools": "no pools within the limits serve so many requests a second on an accelerator",
     "stages-not-tried": "pipeline stages are not tried, since tensor parallelism is enough",
     # capacity
     "longest-context-above-max-context": "memory holds a longer context than the model's limit",

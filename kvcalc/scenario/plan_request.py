@@ -39,6 +39,7 @@ class Limits(NamedTuple):
         whole_nodes: whether all GPUs of a node are taken.
         named: accelerators that were asked for by name.
         requests_per_second: whose number at a time is to follow from bounds.
+        pools_for: requests a second that pools which read prompts and pools which decode serve.
     """
 
     max_gpus: int
@@ -49,6 +50,7 @@ class Limits(NamedTuple):
     whole_nodes: bool = False
     named: frozenset[str] = frozenset()
     requests_per_second: Fraction | None = None
+    pools_for: Fraction | None = None
 
 
 class PlanRequest(NamedTuple):
@@ -93,9 +95,28 @@ def make_plan_request(model: Model | str | Path | None, options: Mapping[str, An
             given["whole_nodes"],
             frozenset(found.named),
             given["rps"] if given["latency"] is None else None,
+            _pools_for(asked, given),
         ),
         priced_by_name(given["prices"] or (), found.gpus),
     )
+
+
+def _pools_for(asked: Scenario, given: Mapping[str, Any]) -> Fraction | None:
+    """Requests a second of pools, which are asked for where a hand-off has a rate.
+
+    Raises:
+        KvcalcError: how many requests there are is not told, or several unlike cards are one deployment.
+    """
+    if asked.beside.handoff is None:
+        return None
+    if given["rps"] is None:
+        raise KvcalcError(
+            "--handoff: goes with --rps R --input N --output M: pools that serve so many requests a second"
+        )
+    if asked.gpu.number_together is not None:
+        raise KvcalcError("--handoff: pools are of one kind of accelerator; leave --handoff out, or give --gpu A,B")
+    rate: Fraction = given["rps"]
+    return rate
 
 
 class _Sizing(NamedTuple):

@@ -93,7 +93,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         one_more_lacks_bytes=None if limited or sequences is None else replica.lacks(sequences + 1, lengths),
         tiers=tiers(Ranks(scenario), deployment),
         handoff=sent,
-        pools=pools(Ranks(scenario), deployment, sent, cache_memory),
+        pools=pools(Ranks(scenario), deployment, cache_memory),
         not_modelled=tuple(
             not_modelled(scenario, deployment) if cache_memory is None else cache_not_modelled(scenario)
         ),

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from kvcalc.term import Sum
     from kvcalc.verbs.bounds.decode import DecodeBound
     from kvcalc.verbs.requests.pools import Pool
-    from kvcalc.verbs.requests.tiers import Handoff
 
 
 def estimate(scenario: Scenario) -> Estimate:
@@ -87,7 +86,7 @@ def estimate(scenario: Scenario) -> Estimate:
         spill=_spill(ranks, shown.deployment, decode) if scenario.spill else None,
         tiers=tiers(ranks, shown.deployment),
         handoff=sent,
-        pools=_pools(ranks, shown.deployment, sent),
+        pools=_pools(ranks, shown.deployment),
         not_modelled=ranks.once(not_modelled, shown.deployment),
         notes=tuple(notes(ranks, asked, found)),
         question=Question.of(scenario, used),
@@ -181,9 +180,9 @@ def _most_sequences(scenario: Scenario, ranks: Ranks) -> Iterator[MostSequences]
             yield MostSequences(tp, sequences)
 
 
-def _pools(ranks: Ranks, deployment: Deployment, sent: Handoff | None) -> tuple[Pool, ...]:
+def _pools(ranks: Ranks, deployment: Deployment) -> tuple[Pool, ...]:
     if ranks.scenario.beside.requests_per_second is None:
         return ()
     from kvcalc.verbs.requests.pools import pools
 
-    return pools(ranks, deployment, sent)
+    return pools(ranks, deployment)

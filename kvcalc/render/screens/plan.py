@@ -12,6 +12,7 @@ from kvcalc.render.screens.decode import shown
 from kvcalc.render.screens.ending import next_line, not_modelled_line, not_modelled_list
 from kvcalc.render.screens.question import count, question_grid, workload
 from kvcalc.render.screens.rounding import figure, steps
+from kvcalc.render.screens.tiers import planned_lines
 from kvcalc.render.screens.tree import term_rows
 from kvcalc.render.view import Block, Column, Command, Grid, Line, Lines, Row, Span, Tone, View, right
 from kvcalc.units import format_size, with_unit
@@ -198,6 +199,7 @@ def _line(rows: list[Rejected], unit: str, *, several: bool) -> Row:
 
 
 def _further(result: Plan, unit: str, *, explain: bool, command: str) -> Iterator[str | Line | Command]:
+    yield from planned_lines(result.pools)
     if any(row.tight for row in result.deployments):
         yield "tight: fits only if temporary memory is less than the most that was observed"
     if any(row.headroom_bytes != row.usable_bytes - row.bytes_per_rank for row in result.deployments):

@@ -11,6 +11,7 @@ from kvcalc.render.screens.question import count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kvcalc.verbs.planning.pools import PlannedPool, PlannedPools
     from kvcalc.verbs.requests.pools import Pool
     from kvcalc.verbs.requests.tiers import Handoff, Tier
 
@@ -43,6 +44,20 @@ def pool_lines(pools: Sequence[Pool], rate: float) -> Iterator[str]:
             f"{rate:,g} requests/s: at least {count(pool.replicas, 'replica')} that {what}, {count(pool.gpus, 'GPU')}"
             f"{most}{held} (a bound, by {pool.limited_by})"
         )
+
+
+def planned_lines(pools: Sequence[PlannedPools]) -> Iterator[str]:
+    """A line for both pools of each accelerator."""
+    for each in pools:
+        price = "" if each.usd_per_hour is None else f", {each.usd_per_hour:,.2f} USD an hour"
+        yield (
+            f"{each.requests_per_second:,g} requests/s in pools: at least {each.count:,} x {each.gpu}{price}: "
+            f"{_replicas(each.prefill)} read prompts, {_replicas(each.decode)} decode"
+        )
+
+
+def _replicas(pool: PlannedPool) -> str:
+    return f"{pool.replicas:,} x ({pool.deployment}, {pool.limited_by})"
 
 
 def _seconds(seconds: float) -> str:

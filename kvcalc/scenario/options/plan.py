@@ -27,6 +27,7 @@ from kvcalc.scenario.options.drafting import Drafting
 from kvcalc.scenario.options.lora import Adapters
 from kvcalc.scenario.options.memory import CacheDtype, Memory, StateDtypes, WeightDtype
 from kvcalc.scenario.options.model import Assumptions, ModelFields, ModelNumbers
+from kvcalc.scenario.options.tiers import HANDOFF
 from kvcalc.scenario.options.workload import BATCH, Context, MoreContext, Requests, of_workload
 from kvcalc.scenario.prices import prices
 from kvcalc.scenario.reading import accelerators, count, counts, positive
@@ -56,6 +57,18 @@ ACCELERATORS = ACCELERATOR._replace(
 MAX_GPUS = of_deployment("N", "At most N GPUs.", flags=("--max-gpus", "--gpus"), default=DEFAULT_MAX_GPUS, read=ranks)
 
 
+class PlannedPools(TypedDict, total=False):
+    """Pools that read prompts, and others that decode."""
+
+    handoff: Annotated[
+        int | str | None,
+        HANDOFF._replace(
+            help="With --rps: pools that read prompts, each GPU of which sends so much a second, and that decode.",
+            panel=BATCH.panel,
+        ),
+    ]
+
+
 class PlannedOptions(
     Context,
     Requests,
@@ -73,6 +86,7 @@ class PlannedOptions(
     Assumptions,
     ModelNumbers,
     ModelFields,
+    PlannedPools,
     total=False,
 ):
     """Of a scenario whose workload is sized, and whose deployment is looked for."""

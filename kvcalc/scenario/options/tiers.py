@@ -19,6 +19,11 @@ def some(value: Any, what: str) -> int:
     return found
 
 
+HANDOFF = of_tiers(
+    "SIZE", "What each GPU that reads prompts sends in a second to one that decodes, as 50GB.", read=some
+)
+
+
 class Tiers(TypedDict, total=False):
     host_memory: Annotated[
         int | str | None,
@@ -28,10 +33,7 @@ class Tiers(TypedDict, total=False):
     disk_bandwidth: Annotated[
         int | str | None, of_tiers("SIZE", "What that disk reads in a second, as 7GB.", read=some)
     ]
-    handoff: Annotated[
-        int | str | None,
-        of_tiers("SIZE", "What each GPU that reads prompts sends in a second to one that decodes, as 50GB.", read=some),
-    ]
+    handoff: Annotated[int | str | None, HANDOFF]
     rps: Annotated[
         float | str | Fraction | None,
         of_tiers("R", "Requests a second: replicas that read prompts and that decode (--handoff).", read=positive),

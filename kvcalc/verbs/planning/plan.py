@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.legality import check_legal
 from kvcalc.memory import Fit
+from kvcalc.named_tuple import NamedTuple
 from kvcalc.note import Note, note
 from kvcalc.verbs.bounds.decode import why_no_bound
 from kvcalc.verbs.notes.not_modelled import not_modelled
@@ -33,10 +34,18 @@ if TYPE_CHECKING:
     from kvcalc.scenario import Scenario
     from kvcalc.scenario.plan_request import Limits
     from kvcalc.verbs.planning.front import Offer
+    from kvcalc.verbs.planning.pools import PlannedPools
 
 
 MOST_NAMED = 3
 """Accelerators that a note names."""
+
+
+class PoolsFound(NamedTuple):
+    """Pools, and what is to be said of where there are none."""
+
+    found: tuple[PlannedPools, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mapping[str, Fraction] | None = None) -> Plan:
@@ -67,6 +76,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
     offers = ranked(found, ranking, limits)
     shown = offers[0].scenario if offers else asked[0]
     kept = [(each.scenario, each.deployment) for each in offers]
+    pools = _pools(search, asked, ranking)
     return Plan(
         model=ModelSummary.of(scenario.model),
         workload=WorkloadSummary.of(scenario.workload),
@@ -79,6 +89,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
             for each in asked
             if each.gpu.name in limits.named and not found[each.gpu.name]
         ),
+        pools=pools.found,
         rejected=tuple(
             row
             for each in asked
@@ -86,11 +97,20 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         ),
         nearest=None if offers else _nearest(search, asked),
         not_modelled=tuple(not_modelled(*(kept[0] if kept else (asked[0], _least(asked[0]))))),
-        notes=tuple(_notes(search, asked, kept)),
+        notes=(*_notes(search, asked, kept), *pools.notes),
         question=Question.of(shown, Accelerator.of(shown)),
         scenario=shown,
         best=evaluate(*kept[0]).fullest.tree if kept else None,
     )
+
+
+def _pools(search: Search, asked: list[Scenario], ranking: Ranking) -> PoolsFound:
+    if search.limits.pools_for is None:
+        return PoolsFound()
+    from kvcalc.verbs.planning.pools import no_pools, planned_pools
+
+    found = planned_pools(search, asked, search.limits.pools_for, ranking.prices)
+    return PoolsFound(found, tuple(no_pools(asked, search.limits, found)))
 
 
 def _least(scenario: Scenario) -> Deployment:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kvcalc.note import Note
     from kvcalc.scenario import Scenario
     from kvcalc.term import Sum
+    from kvcalc.verbs.planning.pools import PlannedPools
     from kvcalc.verbs.planning.why_not import Rejected
     from kvcalc.verbs.question import ModelSummary, Question, WorkloadSummary
     from kvcalc.verbs.requests.mixed import KindSummary
@@ -73,6 +74,7 @@ class Plan(Result):
         max_gpus: at most so many were looked at.
         whole_nodes: whether all GPUs of a node are taken.
         unserved: accelerators that were named, and that have no deployment.
+        pools: that read prompts and that decode, on each accelerator that has them; none unless asked for.
         rejected: what is smaller than the smallest found, of each accelerator.
         nearest: where nothing holds the workload, what comes nearest, in words.
         question: what was asked, for people; of the first deployment's accelerator.
@@ -88,6 +90,7 @@ class Plan(Result):
     whole_nodes: bool
     deployments: tuple[Planned, ...]
     unserved: tuple[Unserved, ...]
+    pools: tuple[PlannedPools, ...]
     rejected: tuple[Rejected, ...]
     nearest: str | None
     not_modelled: tuple[Note, ...]

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
     from kvcalc.memory import Ranks
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.requests.tiers import Handoff
 
 OPTION = "--rps"
 
@@ -56,15 +55,12 @@ class Pool(Record):
     limited_by: str
 
 
-def pools(
-    ranks: Ranks, deployment: Deployment, sent: Handoff | None, cache_memory: int | None = None
-) -> tuple[Pool, ...]:
+def pools(ranks: Ranks, deployment: Deployment, cache_memory: int | None = None) -> tuple[Pool, ...]:
     """The two pools that serve so many requests a second, of replicas of a deployment; none unless asked for.
 
     Args:
         ranks: of the scenario.
         deployment: whose replicas they are made of: alone, or all that share experts.
-        sent: the hand-off of a request.
         cache_memory: bytes that a rank has for its cache, where that is given and no accelerator has a part in it.
 
     Raises:
@@ -75,16 +71,22 @@ def pools(
         return ()
     if cache_memory is not None:
         raise KvcalcError(f"{OPTION}: pools are of accelerators; leave --cache-memory out")
-    _check(scenario, deployment, sent)
+    check_pools(scenario, deployment)
     unit = deployment if deployment.dp_attention else replace(deployment, dp=1)
-    return (
-        _prefill(ranks, unit, rate, scenario.beside.handoff or 1),
-        _decode(ranks, unit, rate),
-    )
+    decoding = decoding_pool(ranks, unit, rate)
+    if decoding is None:
+        longest = scenario.workload.context
+        raise KvcalcError(f"{OPTION}: {unit} holds not one request of {longest:,} tokens; give more GPUs (--tp N)")
+    return reading_pool(ranks, unit, rate), decoding
 
 
-def _check(scenario: Scenario, deployment: Deployment, sent: Handoff | None) -> None:
-    if sent is None:
+def check_pools(scenario: Scenario, deployment: Deployment) -> None:
+    """Refuses what has no bound.
+
+    Raises:
+        KvcalcError: the rate of a hand-off, or the output of a request, is not told, or bounds are not known.
+    """
+    if scenario.beside.handoff is None:
         raise KvcalcError(
             f"{OPTION}: is of GPUs that read prompts and send them to others; give what each sends as --handoff SIZE"
         )
@@ -99,8 +101,9 @@ def _check(scenario: Scenario, deployment: Deployment, sent: Handoff | None) -> 
         raise KvcalcError(f"{OPTION}: there is no bound of a request: {missing}")
 
 
-def _prefill(ranks: Ranks, unit: Deployment, rate: Fraction, link: int) -> Pool:
+def reading_pool(ranks: Ranks, unit: Deployment, rate: Fraction) -> Pool:
     """Replicas that share experts read as many prompts at a time, each no faster than one alone."""
+    link = ranks.scenario.beside.handoff or 1
     computing, sending = Fraction(0), Fraction(0)
     for share, prompt in prompts(ranks.scenario.workload):
         bound = prefill_bound(ranks.scenario, unit, ranks, prompt)
@@ -111,12 +114,11 @@ def _prefill(ranks: Ranks, unit: Deployment, rate: Fraction, link: int) -> Pool:
     return _pool("prefill", unit, rate, seconds, None, limited)
 
 
-def _decode(ranks: Ranks, unit: Deployment, rate: Fraction) -> Pool:
-    """Each replica with as many requests as it can hold beside the least temporary memory."""
+def decoding_pool(ranks: Ranks, unit: Deployment, rate: Fraction) -> Pool | None:
+    """Each replica with as many requests as it can hold beside the least temporary memory; None: it holds none."""
     found, most = generating(ranks.scenario, unit, ranks), most_generating(ranks, unit)
     if most is None:
-        longest = ranks.scenario.workload.context
-        raise KvcalcError(f"{OPTION}: {unit} holds not one request of {longest:,} tokens; give more GPUs (--tp N)")
+        return None
     if found is None:
         return _pool("decode", unit, rate, Fraction(0), floor(most) * unit.dp, "none")
     seconds = found.steps.each * found.seconds(most) / most / unit.dp
