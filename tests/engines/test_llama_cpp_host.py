@@ -70,6 +70,17 @@ def test_the_cache_may_stay_with_the_host() -> None:
     assert found.cache.bytes_per_rank == 0
 
 
+def test_the_hosts_share_of_the_cache_is_told() -> None:
+    """Qwen3.5-27B with -ngl 26: 4,608.00 MiB of KV and 93.52 of RS of the CPU, 3,584.00 and 56.11 of CUDA0.
+
+    Stored file 58671331675.
+    """
+    found = estimate("qwen3.5-27b", context=131072, engine_option={"n-gpu-layers": "26"})
+    (told,) = [each for each in found.notes if each.code == "cache-on-host"]
+    assert round(int(str(told.data["bytes"])) / MIB, 2) == 4608 + 93.52
+    assert round(found.cache.bytes_per_rank / MIB, 2) == 3584 + 56.11
+
+
 PRINTED = [
     ("llama-3-70b", "n-gpu-layers", "4", 109600),
     ("llama-3-70b", "n-gpu-layers", "8", 109600),

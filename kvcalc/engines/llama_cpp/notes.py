@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.model.layers import count_layers
 from kvcalc.note import Note, note, register
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.load import Load
 
 register({"no-experts-to-move": "n-cpu-moe is given for a model without experts: it changes nothing"})
-register({"cache-on-host": "layers whose cache lies in host memory, which is not counted"})
+register({"cache-on-host": "layers whose cache lies in host memory, which is not counted, and its bytes"})
 register({"draft-not-counted": "tokens are drafted by a model that is not counted"})
 register({"slots-share-no-prefix": "llama.cpp keeps a prefix that sequences share once for each slot"})
 
@@ -26,8 +27,11 @@ def notes(layout: LlamaLayout, load: Load) -> Iterator[Note]:
     layers = len(layout.setup.model.layout.layers)
     on_host = layers if layout.settings.no_kv_offload else layout.first_on_card
     if on_host:
-        told = f"the cache of {on_host:,} of {layers:,} layers is in host memory, and not counted"
-        yield note("cache-on-host", told, layers=on_host)
+        held = _on_host(layout, load, on_host)
+        told = (
+            f"the cache of {on_host:,} of {layers:,} layers, {held:,} bytes, is in host memory, beside what is counted"
+        )
+        yield note("cache-on-host", told, layers=on_host, bytes=held)
     if layout.settings.n_cpu_moe and not layout.setup.model.is_mixture_of_experts:
         told = f"n-cpu-moe moves experts, and {layout.setup.model.name} has none: nothing changes, as in llama.cpp"
         yield note("no-experts-to-move", told, option="n-cpu-moe")
@@ -39,3 +43,9 @@ def notes(layout: LlamaLayout, load: Load) -> Iterator[Note]:
             f"slots share no cells: the {load.shared_prefix:,} tokens of the prefix are kept by each",
             shared_prefix=load.shared_prefix,
         )
+
+
+def _on_host(layout: LlamaLayout, load: Load, layers: int) -> int:
+    """Bytes of what the first layers keep, which the host has."""
+    held = count_layers(layout.setup.model.layout.layers[:layers])
+    return layout.held_bytes(layout.stages[0]._replace(layers=range(layers), kinds=held), load)
