@@ -185,6 +185,7 @@ NOT_KNOWN = {
     **{name: {"hub_ids", "parameters"} for name in ["palm-540b", "palm-62b"]},
     "kimi-k3": {"parameters", "tower_parameters", "active_parameters"},
     "ling-1t": {"active_parameters"},
+    "ring-1t": {"active_parameters"},
     "falcon-mamba-7b": {"max_context"},
     "mamba-codestral-7b-v0.1": {"max_context", "intermediate_size"},
     "longcat-flash": {"num_experts_per_tok", "active_parameters"},
