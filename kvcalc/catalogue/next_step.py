@@ -23,6 +23,8 @@ BESIDE = "name the config.json beside it"
 
 _ASSUMED = re.compile(r"--assume ([\w.-]+)=(\"[^\"]*\"|[^\s;,]+)")
 _PLACEHOLDERS = {"VALUE", "JSON", "NAME"}
+_OF_LAYERS = ("layer_types", "layers_block_type")
+"""Keys that are never assumed away here: layers of a kind that is not known may keep something else than attention."""
 _BY_HAND = "kvcalc models schema"
 _ADAPTER = re.compile(r"an adapter of '(?P<base>[^']+)'")
 
@@ -84,7 +86,9 @@ def _with_assumptions(
 def _suggested(error: KvcalcError) -> list[tuple[str, Any]]:
     """Keys and values of the message, in its order."""
     return [
-        (key, _read(value)) for key, value in _ASSUMED.findall(str(error)) if value.rstrip(".:") not in _PLACEHOLDERS
+        (key, _read(value))
+        for key, value in _ASSUMED.findall(str(error))
+        if value.rstrip(".:") not in _PLACEHOLDERS and (key not in _OF_LAYERS or value != "null")
     ]
 
 

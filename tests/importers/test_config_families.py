@@ -368,6 +368,9 @@ def test_flat_files_of_models_that_see_and_of_their_own_code() -> None:
     for code in ("molmo", "telechat"):
         assert kinds({**LLAMA, "model_type": code}) == ["gqa 32/8 x 128"] * 2
     assert kinds({"model_type": "llava_llama", "hidden_size": 2560, "llm_cfg": LLAMA}) == ["gqa 32/8 x 128"] * 2
+    assert (
+        kinds({"model_type": "vibevoice", "decoder_config": {**LLAMA, "model_type": "qwen2"}}) == ["gqa 32/8 x 128"] * 2
+    )
     text = {**LLAMA, "model_type": "qwen3_asr_text"}
     thinker = {"model_type": "qwen3_asr_thinker", "audio_config": {}, "text_config": text}
     assert kinds({"model_type": "qwen3_asr", "thinker_config": thinker}) == ["gqa 32/8 x 128"] * 2

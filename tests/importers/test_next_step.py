@@ -49,8 +49,22 @@ def test_a_step_takes_what_the_message_lets_a_user_assume(tmp_path: Path, kvcalc
     both = "--assume attention_chunk_size=null --assume sliding_window=null"
     assert step("two to decide") == f"kvcalc estimate FILE {both}"
     assert step("n_kv_heads") == "kvcalc estimate FILE --assume num_key_value_heads=8"
+    file = tmp_path / "model.json"
+    file.write_text(json.dumps({**LLAMA, "layer_types": ["conv"] * 2}), encoding="utf-8")
+    assert kvcalc("estimate", str(file)).stderr.endswith("next: kvcalc models schema\n")  # never layers assumed away
     assert step("adapter") == "kvcalc estimate meta-llama/Meta-Llama-3-8B"
     assert step("'step5' is a model whose indexer pools keys") == "kvcalc models schema"
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"learning_rate": 2e-4, "quantization": "none", "lora_r": 16}, "a list of settings of training"),
+        ({"tokenizer": "roberta-large", "size": 294, "vocab_size": 50265}, "a preprocessor's file"),
+    ],
+)
+def test_files_that_lie_beside_a_config_are_told_apart(values: dict[str, Any], what: str) -> None:
+    assert f"it is {what}; name the config.json beside it" in refusal(values)
 
 
 def test_a_file_beside_a_config_leads_to_it(tmp_path: Path, kvcalc: Kvcalc) -> None:

@@ -136,6 +136,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **_all("lfm2 lfm2_moe", _of("linear_attention", "lfm2")),
         **_all("mamba falcon_mamba", _of("state_space", "mamba1")),
         "mamba2": _of("state_space", "mamba2"),
+        **_all("rwkv5 rwkv6", _of("rwkv", "rwkv")),
+        "rwkv7": _of("rwkv", "rwkv7"),
         "jamba": _of("state_space", "jamba"),
         "granitemoehybrid": _of("state_space", "granite_hybrid"),
         "bamba": _of("state_space", "bamba"),

@@ -23,7 +23,9 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("tokenizer_class", "added_tokens_decoder"), f"a tokenizer's file; {_BESIDE}"),
     (("image_processor_type",), f"an image processor's file; {_BESIDE}"),
     (("feature_extractor_type",), f"a feature extractor's file; {_BESIDE}"),
+    (("learning_rate",), f"a list of settings of training; {_BESIDE}"),
     (("quantization",), f"a list of what is quantised; {_BESIDE}"),
+    (("tokenizer", "size"), f"a preprocessor's file; {_BESIDE}"),
 )
 """Keys by which a file is known, and the message about it."""
 

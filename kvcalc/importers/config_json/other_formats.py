@@ -49,7 +49,7 @@ def _original(values: Mapping[str, Any]) -> Values | None:
         found |= {"model_type": "mixtral", "num_local_experts": experts.get("num_experts")}
         found["num_experts_per_tok"] = experts.get("num_experts_per_tok")
     elif found.get("model_type") in (None, "transformer"):
-        found["model_type"] = "mistral" if "hidden_dim" in values else "llama"
+        found["model_type"] = _by_layers(values) or ("mistral" if "hidden_dim" in values else "llama")
     if isinstance(windows, list) and windows:
         layers = values.get("n_layers")
         times = layers // len(windows) if isinstance(layers, int) else 0
@@ -62,6 +62,16 @@ def _original(values: Mapping[str, Any]) -> Values | None:
     if width and known:
         found["intermediate_size"] = width
     return {**found, **({} if known else _NOT_COUNTED)}
+
+
+_OF_LAYERS = {"linear_attention": "qwen3_5_text", "conv": "lfm2"}
+"""Of a list of layer types in ExecuTorch's params (examples/models/llama/model_args.py, and lfm2/short_conv.py)."""
+
+
+def _by_layers(values: Mapping[str, Any]) -> str | None:
+    types = values.get("layer_types")
+    listed = {each for each in types if isinstance(each, str)} if isinstance(types, list) else set()
+    return next((kind for name, kind in _OF_LAYERS.items() if name in listed), None)
 
 
 def _feed_forward(values: Mapping[str, Any]) -> int | None:
@@ -83,6 +93,20 @@ _DEEPSEEK = {
     "n_dense_layers": "first_k_dense_replace",
     "n_activated_experts": "num_experts_per_tok",
 }
+
+
+_DEEPSEEK_V4 = {
+    "window_size": "sliding_window",
+    "rope_head_dim": "qk_rope_head_dim",
+    "n_hash_layers": "num_hash_layers",
+    "n_mtp_layers": "num_nextn_predict_layers",
+}
+
+
+def _deepseek_v4(values: Mapping[str, Any]) -> Values | None:
+    """DeepSeek-V4's own config.json, beside its inference/model.py; its ratios are of the class's layers."""
+    own = {key: value for key, value in values.items() if key not in ("dtype", "original_seq_len", "rope_factor")}
+    return {**_renamed(own, _DEEPSEEK | _DEEPSEEK_V4), "model_type": "deepseek_v4", **_NOT_COUNTED}
 
 
 def _deepseek(values: Mapping[str, Any]) -> Values | None:
@@ -152,6 +176,7 @@ def _exported(values: Mapping[str, Any]) -> Values | None:
 
 
 _KINDS: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Values | None]], ...] = (
+    (("dim", "n_layers", "n_heads", "compress_ratios", "window_size"), _deepseek_v4),
     (("dim", "n_layers", "n_heads", "kv_lora_rank", "inter_dim"), _deepseek),
     (("dim", "n_layers", "n_heads"), _original),
     (("layer_num", "inter_size"), _converted),

@@ -84,9 +84,11 @@ WRAPPERS: Mapping[str, str | None] = MappingProxyType(
 """Each with the model_type of a text_config that does not have its own. Only that part keeps a cache: what their towers
 make of images or sound enters the text model as tokens (mllama's cross attention is in its text model)."""
 
-TEXT_PARTS = ("text_config", "thinker_config", "llm_config", "language_config", "vlm_config", "llm_cfg")
+TEXT_PARTS = (
+    *("text_config", "thinker_config", "llm_config", "language_config", "vlm_config", "llm_cfg", "decoder_config"),
+)
 """Keys of what a wrapper wraps: InternVL and its kin have llm_config, DeepSeek-VL2 and Janus language_config, Qwen's
-omni models a thinker around a text_config, Pi-0 a vision-language model, VILA llm_cfg.
+omni models a thinker around a text_config, Pi-0 a vision-language model, VILA llm_cfg, VibeVoice decoder_config.
 
 Sources: vLLM 0.33.0, vllm/transformers_utils/config.py (_CONFIG_ATTRS_MAPPING) and configs/deepseek_vl2.py."""
 
@@ -125,7 +127,7 @@ _POOLED = "a model whose indexer pools keys over several tokens, which kvcalc do
 NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
     {
         **_all("step5 step5_vl", _POOLED),
-        **_all("rwkv rwkv6 rwkv7 recurrent_gemma hgrn hgrn2", _GATES),
+        **_all("rwkv recurrent_gemma hgrn hgrn2", _GATES),
         **_all("gla gsa gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
         **_all("t5gemma t5gemma2", _ENCODER),
         **_all(
