@@ -22,6 +22,11 @@ _MIB = 2**20
 _MOST_OUTPUT = 100_000
 
 
+THIS = "this-machine"
+_ANOTHER = 0.1
+"""From which share on a card's memory is not what its kind is sold with: some are rebuilt."""
+
+
 class Found(NamedTuple):
     """A card as a tool names it."""
 
@@ -44,31 +49,63 @@ def detected(find: Callable[[str], Gpu]) -> Gpu:
         raise CannotRunError(
             "gpu: nvidia-smi, rocm-smi and the system tell of no accelerator here; name one (kvcalc gpus list)"
         )
-    names = sorted({card.name for card in cards})
-    if len(names) > 1:
-        raise KvcalcError(f"gpu: this machine has {' and '.join(names)}; name one of them")
+    unlike = {card.name: card for card in cards}
+    if len(unlike) > 1:
+        found = [_named(card, find).name for card in cards if card.memory_bytes is not None]
+        together = "" if THIS in found else f", or all for llama.cpp: --gpu {'+'.join(found)}"
+        raise KvcalcError(f"gpu: this machine has {' and '.join(sorted(unlike))}; name one of them{together}")
     card = cards[0]
-    try:
-        known = find(card.name)
-    except KvcalcError:
-        if card.memory_bytes is None:
-            raise
-        known = Gpu(name="this-machine", title=card.name, source="asked of this machine")
-    if known.memory_from in {"vendor", None} and card.memory_bytes is not None:
-        return replace(known, memory_bytes=card.memory_bytes, memory_from="nvidia-smi")
+    known = _named(card, find)
+    if card.memory_bytes is None:
+        return known
+    rebuilt = known.memory_bytes is not None and abs(card.memory_bytes / known.memory_bytes - 1) > _ANOTHER
+    if known.memory_from in {"vendor", None} or rebuilt:
+        return replace(known, memory_bytes=card.memory_bytes, memory_from="nvidia-smi", nvidia_smi_bytes=None)
     return known
 
 
+def _named(card: Found, find: Callable[[str], Gpu]) -> Gpu:
+    """The catalogue's entry of a card; of several of one name, the one with as much memory; else what is told of it."""
+    try:
+        return find(card.name)
+    except KvcalcError:
+        if card.memory_bytes is None:
+            raise
+    size = round(card.memory_bytes / 2**30)
+    try:
+        return find(f"{card.name} {size}GB")
+    except KvcalcError:
+        return Gpu(name=THIS, title=card.name, source="asked of this machine")
+
+
 def _nvidia() -> Iterator[Found]:
-    for line in _asked("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits").splitlines():
-        name, _, memory = line.rpartition(",")
-        if name.strip():
-            yield Found(name.strip(), int(memory) * _MIB if memory.strip().isdigit() else None)
+    """What nvidia-smi names.
+
+    Raises:
+        KvcalcError: a card is divided into slices, whose memory is not told so.
+    """
+    lines = _asked("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits").splitlines()
+    modes = _asked("nvidia-smi", "--query-gpu=name,mig.mode.current", "--format=csv,noheader") if lines else ""
+    divided = [name for name, mode in map(_halves, modes.splitlines()) if mode == "Enabled"]
+    if divided:
+        raise KvcalcError(
+            f"gpu: {divided[0]} is divided into MIG slices here; name one, as in --gpu h100-sxm:1g.10gb (nvidia-smi -L "
+            "lists them)"
+        )
+    for name, memory in map(_halves, lines):
+        if name:
+            yield Found(name, int(memory) * _MIB if memory.isdigit() else None)
+
+
+def _halves(line: str) -> tuple[str, str]:
+    name, _, value = line.rpartition(",")
+    return name.strip(), value.strip()
 
 
 def _amd() -> Iterator[Found]:
+    said = _asked("rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json")
     try:
-        cards = json.loads(_asked("rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json") or "{}")
+        cards = json.loads(said[said.find("{") :] or "{}")  # warnings come first
     except (ValueError, RecursionError):
         return
     for values in cards.values() if isinstance(cards, dict) else ():

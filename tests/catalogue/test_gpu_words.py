@@ -145,7 +145,30 @@ TOOLS = {
     "rocm": ("rocm-smi", ROCM, ("rx7900-xtx", 25_753_026_560)),
     "no json": ("rocm-smi", "{", "name one"),
     "an odd json": ("rocm-smi", '["card0"]', "name one"),
-    "unlike": ("nvidia-smi", "NVIDIA L4, 23034\nTesla T4, 15360", "NVIDIA L4 and Tesla T4; name one"),
+    "unlike": (
+        "nvidia-smi",
+        "NVIDIA L4, 23034\nTesla T4, 15360",
+        r"NVIDIA L4 and Tesla T4; name one of them, or all for llama.cpp: --gpu l4\+t4",
+    ),
+    "unlike, and one unknown": (
+        "nvidia-smi",
+        "NVIDIA L4, 23034\nNVIDIA X9, 15360",
+        "NVIDIA L4 and NVIDIA X9; name one of them$",
+    ),
+    "rebuilt": ("nvidia-smi", "NVIDIA GeForce RTX 4090, 49140", ("rtx4090", 49140 * 2**20)),
+    "of several of a name": ("nvidia-smi", "NVIDIA GeForce RTX 3060, 12288", ("rtx3060-12gb", 12288 * 2**20)),
+    "divided": (
+        "nvidia-smi",
+        "NVIDIA H100 80GB HBM3, Enabled",
+        "divided into MIG slices here; name one, as in --gpu h100",
+    ),
+    "not divided": ("nvidia-smi", "NVIDIA H100 80GB HBM3, Disabled", ("h100-sxm", None)),
+    "memory that is not told": ("nvidia-smi", "NVIDIA GB10, [N/A]", ("gb10", None)),
+    "rocm after a warning": (
+        "rocm-smi",
+        f"WARNING: a card is in a low-power state\n{ROCM}",
+        ("rx7900-xtx", 25_753_026_560),
+    ),
     "nothing": ("nvidia-smi", "", "name one"),
     "no tool": ("other", "", "name one"),
 }
