@@ -17,6 +17,7 @@ from kvcalc.units import MAX_CONTEXT
 from kvcalc.verbs.bounds.decode import decode_bound, why_no_bound
 from kvcalc.verbs.demand.fewest_gpus import alike, points_of
 from kvcalc.verbs.demand.held import TOKENS, Slopes, Steps, held
+from kvcalc.verbs.demand.over_time import BUCKETS, OverTime
 from kvcalc.verbs.demand.quantiles import percentile, percentile_of
 from kvcalc.verbs.demand.result import (
     POINTS,
@@ -30,7 +31,7 @@ from kvcalc.verbs.demand.result import (
 )
 from kvcalc.verbs.demand.reuse import prefix_hits
 from kvcalc.verbs.demand.stays import poisson, stays_of
-from kvcalc.verbs.demand.sweep import BUCKETS, OverTime, over_time
+from kvcalc.verbs.demand.sweep import lines_over_time, steps_over_time
 from kvcalc.verbs.notes.not_modelled import not_modelled
 from kvcalc.verbs.notes.of_answers import all_drafted_kept, no_legal_deployment, unknown_weights
 from kvcalc.verbs.notes.of_gpus import gpu_notes
@@ -78,7 +79,7 @@ def demand(scenario: Scenario, trace: Trace, serving: Serving) -> Demand:
     speed = serving.tokens_per_second or _bound(scenario, trace)
     stays = stays_of(trace, _arrivals(trace, serving), speed, serving.concurrency)
     each = held(ranks, deployment, longest)
-    tokens = over_time(stays, TOKENS, 0)
+    tokens = lines_over_time(stays, TOKENS, 0)
     counts = {name: percentile_of(tokens.slopes, share) for name, share in _SHARES.items()}
     counts["max"] = max(tokens.slopes)
     cache = _Cache.of(each, stays, tokens)
@@ -169,9 +170,10 @@ class _Cache(NamedTuple):
         elif isinstance(shape, Steps):  # in whole blocks: small integers are added faster
             block, base = gcd(*shape.bytes) or 1, each.base_bytes
             factor = Fraction(block)
-            over = over_time(stays, shape._replace(bytes=tuple(taken // block for taken in shape.bytes)), 0)
+            small = shape._replace(bytes=tuple(taken // block for taken in shape.bytes))
+            over = steps_over_time(stays, small, 0, tuple(_SHARES.values()), max(tokens.slopes))
         else:
-            over = over_time(stays, shape, each.base_bytes)
+            over = lines_over_time(stays, shape, each.base_bytes)
         points = {at: _up(base + factor * percentile(over, share)) for at, share in _SHARES.items()}
         mean = base + factor * _mean(over)
         peaks = tuple(_up(base + factor * Fraction(peak, over.scale)) for peak in over.buckets)

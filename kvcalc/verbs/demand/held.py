@@ -163,10 +163,10 @@ def _slopes(each: Callable[[int], int], longest: int, every: int) -> Slopes:
 
 def _steps(each: Callable[[int], int], longest: int, block: int) -> Steps:
     """Every number of tokens at which more is taken: the next is a block away, or it is looked for."""
-    tokens, values, period = [0], [each(0)], block
+    tokens, values, period, most = [0], [each(0)], block, each(longest)
     while True:
         here, value = tokens[-1], values[-1]
-        if each(longest) == value:
+        if most == value:
             return Steps(tuple(tokens), tuple(values))
         at = here + period
         if not (at <= longest and each(at) > value and each(at - 1) == value):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kvcalc.verbs.demand.sweep import OverTime
+    from kvcalc.verbs.demand.over_time import OverTime
 
 _SAMPLE = 2000
 """Stretches by which a percentile is guessed at first."""
@@ -24,6 +25,8 @@ def percentile(over: OverTime, share: Fraction) -> Fraction:
     target = over.ticks * share
     if share == 1:
         return Fraction(over.highest, over.scale)
+    if not over.rising.low:
+        return Fraction(percentile_of(over.level, share), over.scale)
     low, high = _bracket(over, float(share))
     inside, below = _within(over, low, high)
     if not _holds(inside, below, low, high, target):
@@ -34,7 +37,7 @@ def percentile(over: OverTime, share: Fraction) -> Fraction:
 
 def percentile_of(lasting: Mapping[int, int], share: Fraction) -> int:
     """The same of values that each last so long."""
-    target, passed = sum(lasting.values()) * share, 0
+    target, passed = ceil(sum(lasting.values()) * share), 0
     for value in sorted(lasting):
         passed += lasting[value]
         if passed >= target:
