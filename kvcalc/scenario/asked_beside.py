@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.note import Note
 
+NOT_COUNTED = "parameters-not-counted"
 Asked = tuple[Drafting | None, "Engine", tuple["Note", ...]]
 """What drafts, the engine, which is told how many tokens are drafted a step, and notes."""
 
@@ -56,7 +57,9 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
             f"{option}: kvcalc does not follow what {engine.name} keeps of what drafts; --engine exact counts it"
         )
     own = named is None
-    drafts, notes = (mtp_model(model, engine.mtp_layers_loaded(model)), ()) if own else _named(named)
+    drafts, told_of = (mtp_model(model, engine.mtp_layers_loaded(model)), ()) if own else _named(named)
+    unknown = next((f" ({each.data['reason']})" for each in told_of if each.code == NOT_COUNTED), "")
+    notes = tuple(each for each in told_of if each.code != NOT_COUNTED)
     drafting = Drafting(
         drafts,
         _kept_in(drafts, engine, given),
@@ -69,8 +72,8 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
     )
     if not drafting.weighs:
         raise KvcalcError(
-            f"{option}: what {drafts.name} weighs is not known, since its file does not tell it; --draft-weights SIZE "
-            "gives the bytes of a copy"
+            f"{option}: what {drafts.name} weighs is not known, since its file does not tell it{unknown}; "
+            "--draft-weights SIZE gives the bytes of a copy"
         )
     told, name = _drafting_engine(engine, drafting), engine.drafting_option
     _check_length(given["acceptance_length"], tokens or dict(told.given).get(name or ""))
@@ -131,8 +134,7 @@ def _named(named: Model | str | Path) -> tuple[Model, tuple[Note, ...]]:
         found = find_model(str(named), {})
     except KvcalcError as error:
         raise _of_draft(error) from error
-    own = (each for each in found.notes if each.code != "parameters-not-counted")
-    return found.model, tuple(replace(each, text=f"draft: {each.text}") for each in own)
+    return found.model, tuple(replace(each, text=f"draft: {each.text}") for each in found.notes)
 
 
 def _drafting_engine(engine: Engine, drafting: Drafting) -> Engine:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import texts
 
+import kvcalc
+from kvcalc.errors import KvcalcError
 from kvcalc.importers import import_config
 from kvcalc.importers.config_json.parameters.anatomies import ANATOMIES
 
@@ -96,6 +98,7 @@ def test_no_causal_model_of_transformers_is_taken_for_something_else() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     named = {name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() if name.endswith("ForCausalLM")}
+    named -= {"Gemma4AssistantForCausalLM", "Gemma4UnifiedAssistantForCausalLM"}  # drafts of Gemma 4
     assert len(named) > 100
     for name in named:
         assert imported(name).model.parameters == LLAMA_3_8B
@@ -142,7 +145,6 @@ UNKNOWN = [
     "LlamaForCausalLMEagle",
     "Eagle3DeepseekV2ForCausalLM",
     "CosyVoice3Eagle3LlamaForCausalLM",
-    "PEagleDraftModel",
     "DFlashDraftModel",
     "QwenDFlareDraftModel",
     "DSparkDraftModel",
@@ -209,6 +211,51 @@ def test_a_draft_of_another_width_than_its_target() -> None:
     assert whole.model.parameters == EAGLE_3 - 32_000 * 4096 + TABLE
 
 
+P_EAGLE = {**DRAFT, "num_hidden_layers": 4}
+OTHERS = 3 * (4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336 + 3 * 4096)
+"""The second to the fourth layer, which read no embedding."""
+LINES = 4096 + 2 * 1024
+"""Rows of queries, keys and values."""
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "more"),
+    [
+        ("PEagleDraftModel", {}, 3 * 4096),  # mask_hidden, as wide as what fc joins
+        ("PeagleLlamaForCausalLM", {"target_hidden_size": 8192}, 3 * 4096 * 4096 + 3 * 8192),
+        ("Eagle3MiniMaxM2ForCausalLM", {}, 0),
+        ("Eagle3LlamaForCausalLM", {"attention_bias": True}, 4 * (LINES + 4096)),
+        ("Eagle3Qwen3ForCausalLM", {}, 4 * 2 * 128),
+        ("PeagleQwen3ForCausalLM", {"attention_bias": True}, 4 * (2 * 128 + LINES) + 3 * 4096),
+    ],
+)
+def test_drafts_of_several_layers_are_counted(name: str, change: dict[str, Any], more: int) -> None:
+    """vllm/model_executor/models of 0.33.0: llama_eagle3.py and qwen3_eagle3.py, whose first layer alone is wider."""
+    assert imported(name, **{**P_EAGLE, **change}).model.parameters == EAGLE_3 + OTHERS + more
+
+
+SERVED = """
+EagleCohereForCausalLM EagleLlamaForCausalLM EagleLlama4ForCausalLM EagleMiniCPMForCausalLM LiLiCorrDraftModel
+DFlash2DraftModel DFlash2BeamDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel DSparkDraftModel
+DSparkV41DraftModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel K3DSparkModel
+MuseSparkDSparkModel DFlashLagunaForCausalLM Gemma4DSparkModel EagleMistralForCausalLM EagleMistralLarge3ForCausalLM
+Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM EagleDeepSeekMTPModel LingDSparkModel DSparkMiniMaxDraftModel
+MiniMaxDFlash2DraftModel Lfm2DSparkDraftModel LlamaForCausalLMEagle Gemma4AssistantForCausalLM
+Gemma4UnifiedAssistantForCausalLM
+"""
+"""Drafts with files of their own that are not counted: vllm/model_executor/models/registry.py of 0.33.0,
+_SPECULATIVE_DECODING_MODELS, and EntryClass of sglang/srt/models of 0.5.23."""
+
+
+@pytest.mark.parametrize("name", SERVED.split())
+def test_other_drafts_that_engines_serve_are_refused_by_name(name: str, tmp_path: Any) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**LLAMA, **DRAFT, "architectures": [name]}), encoding="utf-8")
+    with pytest.raises(KvcalcError, match=rf"--draft: .*{name}.*--draft-weights SIZE"):
+        kvcalc.estimate("llama-3.1-8b", draft=file)
+    assert kvcalc.estimate("llama-3.1-8b", draft=file, draft_weights="1GB").memory.per_rank.weights_bytes
+
+
 IDS = {"eagle_aux_hidden_state_layer_ids": [1, 17, 33]}
 LAYER_NORMS = {"use_input_layernorm_in_first_layer": True, "use_last_layernorm": True, "use_mtp_layernorm": False}
 """As drafts of NVIDIA have them."""
@@ -234,8 +281,6 @@ def test_a_draft_reads_as_many_hidden_states_as_its_file_says(change: dict[str, 
 @pytest.mark.parametrize(
     "change",
     [
-        {"num_hidden_layers": 2},
-        {"attention_bias": True},
         {"mlp_bias": True},
         {"use_qk_norm": True},
         {"eagle_config": {"use_aux_hidden_state": False}},

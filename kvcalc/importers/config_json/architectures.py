@@ -40,19 +40,23 @@ class Classifier(NamedTuple):
 
 
 class Eagle3(NamedTuple):
-    """A draft of one layer, which reads hidden states of its target and the target's embedding.
+    """A draft of a layer, or several, which reads hidden states of its target and the target's embedding.
 
     Attributes:
         words: of its own output head.
         target_hidden: width of the hidden states.
         hidden_states: that it reads.
         norms: of them before they are joined: of each (fc_norm), and of all together (norm_before_fc).
+        parallel: whether it has a vector for the hidden states that are not there yet (mask_hidden).
+        qk_norm: whether queries and keys have norms of a head's width.
     """
 
     words: int
     target_hidden: int
     hidden_states: int
     norms: int
+    parallel: bool = False
+    qk_norm: bool = False
 
 
 class DFlash(NamedTuple):
@@ -103,13 +107,24 @@ _KINDS: Mapping[str, Callable[[Config, Mapping[str, Any]], Classifier]] = {
 }
 """Endings of names, after a family's."""
 
-_EAGLE3 = {"LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "Eagle3Qwen2_5vlForCausalLM", "Eagle3Qwen3vlForCausalLM"}
-"""Names of one class: vLLM, vllm/model_executor/models/registry.py."""
+_PARALLEL = {"PEagleDraftModel", "PeagleLlamaForCausalLM", "PeagleQwen3ForCausalLM"}
+"""Drafts of EAGLE-3's layers that draft all tokens at once (P-EAGLE)."""
+_OF_QWEN3 = {"Eagle3Qwen3ForCausalLM", "PeagleQwen3ForCausalLM"}
+_EAGLE3 = {
+    "LlamaForCausalLMEagle3",
+    "Eagle3LlamaForCausalLM",
+    "Eagle3MiniMaxM2ForCausalLM",
+    "Eagle3Qwen2_5vlForCausalLM",
+    "Eagle3Qwen3vlForCausalLM",
+    *_PARALLEL,
+    *_OF_QWEN3,
+}
+"""Names of two classes, of Llama's layers and of Qwen3's: vLLM, vllm/model_executor/models/registry.py."""
 
 _DFLASH = {"DFlashDraftModel"}
 """vLLM, vllm/model_executor/models/registry.py and qwen3_dflash.py."""
 
-_OTHER_EAGLE3 = ("attention_bias", "mlp_bias", "use_qk_norm")
+_OTHER_EAGLE3 = ("mlp_bias", "use_qk_norm")
 """Keys with which such a draft has tensors that are not counted."""
 _EAGLE_CONFIG = {
     "use_aux_hidden_state": True,
@@ -122,7 +137,7 @@ _READ = "eagle_aux_hidden_state_layer_ids"
 _HIDDEN_STATES = 3
 """Where nobody says: of an early, a middle and a late layer."""
 
-_DRAFT = re.compile("(?i:eagle|draft|medusa|dspark|domino|nextn|specul)|(D[Ff]|df)la(sh|re)|MTP|mtp")
+_DRAFT = re.compile("(?i:assistant|eagle|draft|medusa|dspark|domino|nextn|specul)|(D[Ff]|df)la(sh|re)|MTP|mtp")
 _CLASS = re.compile("(?P<family>.+?)(Bidirectional)?(?P<kind>For[A-Z][A-Za-z]+|Model)")
 _FAMILIES = {_plain(model_type) for model_type in FAMILIES} | {"rw", "hunyuandensev1", "hunyuanmoev1"}
 """Names of classes, in lower case: the model_type's, and these."""
@@ -198,6 +213,8 @@ def _eagle3(name: str, config: Config, outer: Mapping[str, Any]) -> Above:
         target_hidden=int((target or config.count(*HIDDEN)).value),
         hidden_states=int(number.value) if number is not None else len(read) if read else _HIDDEN_STATES,
         norms=bool(said("fc_norm")) + bool(joined),
+        parallel=name in _PARALLEL,
+        qk_norm=name in _OF_QWEN3,
     )
 
 
