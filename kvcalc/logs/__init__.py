@@ -11,6 +11,7 @@ from kvcalc.logs.llama_cpp import LLAMA_CPP
 from kvcalc.logs.log_text import lines_of, read_text
 from kvcalc.logs.reader import read_lines
 from kvcalc.logs.server_log import Printed, ServerLog
+from kvcalc.logs.several_servers import refuse_several_places
 from kvcalc.logs.sglang import SGLANG
 from kvcalc.logs.tensorrt_llm import TENSORRT_LLM
 from kvcalc.logs.vllm import VLLM
@@ -43,9 +44,10 @@ def read_log_text(text: str, engine: str | None = None) -> ServerLog:
     """What a log says.
 
     Raises:
-        KvcalcError: it holds no line that an engine is known to print.
+        KvcalcError: it holds no line that an engine is known to print, or lines of several servers.
     """
     dialects = [each for name, each in DIALECTS.items() if engine in (None, name)]
+    refuse_several_places(lines_of(text))
     width = folded_at(lines_of(text))
     found = [log for each in dialects if (log := read_lines(_lines(text, each, width), each)) is not None]
     if not found:

@@ -10,6 +10,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from kvcalc.logs.one_line import messages_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,7 +34,7 @@ KEYS = (
 )
 """Keys, in lower case, that hold what was written: of Docker, of Kubernetes' collectors, of vLLM's own, of systemd; of
 Google, Azure, AWS; of loguru and structlog; of Loki, OpenTelemetry and Datadog."""
-MAX_DEPTH = 4
+MAX_DEPTH, MAX_DEPTH_OF_A_WHOLE = 4, 64
 """Objects within objects that are looked into."""
 MAX_OBJECT = 64 * 1024
 """Characters of a line that is read as an object: a message has half as many at most, and escapes."""
@@ -54,14 +56,14 @@ def written(text: str) -> Iterator[str]:
             elif "<br" in line:
                 yield from filter(None, _BREAK.split(line))
             else:
-                yield line
+                yield from messages_of(line)
 
 
 def _of_a_whole(text: str) -> list[str]:
     """What is said by a text that is one value of JSON: a string, an array, or an object; empty of any other text."""
     if text.lstrip()[:1] in {"[", '"', "{"}:
         with suppress(ValueError, RecursionError):
-            return list(_strings(json.loads(text), MAX_DEPTH))
+            return list(_strings(json.loads(text), MAX_DEPTH_OF_A_WHOLE))
     return []
 
 
@@ -73,10 +75,11 @@ def _strings(held: object, depth: int) -> Iterator[str]:
         stamped = len(held) == 2 and all(isinstance(each, str) for each in held) and held[0].isdigit()  # noqa: PLR2004  # a pair
         for each in held[1:] if stamped else held:
             yield from _strings(each, depth)
-    elif isinstance(held, dict) and (said := _said(held)) is not None:
-        yield said
-    elif isinstance(held, dict) and depth:
-        for value in held.values():
+    elif isinstance(held, dict):
+        said = _said(held)
+        if said is not None:
+            yield said
+        for value in held.values() if depth else ():
             if isinstance(value, dict | list):
                 yield from _strings(value, depth - 1)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.logs.arguments import command_pairs, first_word, plain_number, printed_pairs
 from kvcalc.logs.folding import LEVEL
 from kvcalc.logs.server_log import Minor, Printed, ServerLog
+from kvcalc.logs.several_servers import Processes
 
 if TYPE_CHECKING:
     import re
@@ -58,6 +59,7 @@ class _Start:
         self.refused: str | None = None
         self.metadata: dict[str, str] = {}
         self.draft = False
+        self.processes = Processes()
 
     @property
     def is_through(self) -> bool:
@@ -95,6 +97,9 @@ def read_lines(lines: Iterable[str], dialect: Dialect) -> ServerLog | None:
     Args:
         lines: of the log.
         dialect: of the engine that may have written it.
+
+    Raises:
+        KvcalcError: lines of several servers are mixed.
     """
     anchors = tuple(dict.fromkeys(each.anchor for each in dialect.lines))
     starts = [_Start()]
@@ -195,6 +200,7 @@ def _note_of_start(start: _Start, group: str, text: str) -> None:
 
 def _note_figure(start: _Start, group: str, text: str, dialect: Dialect, line: str) -> None:
     process = dialect.process.search(line)
+    start.processes.note(line)
     printed = dialect.figures[group].printed(text, process["name"] if process else "")
     values = start.printed.setdefault(_named(start, dialect.figures[group].name), [])
     start.refused = None if group in _SERVES else start.refused
