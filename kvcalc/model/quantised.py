@@ -30,6 +30,7 @@ NGRAMS = "tables of n-grams"
 ROUTERS = "routers"
 STREAMS = "mixing of residual streams"
 LATENTS = "projections to latents"
+OTHERS = "other matrices of layers"
 
 
 def parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | None:
@@ -67,6 +68,9 @@ def _as_published(model: Model, asked: ElementFormat, parts: tuple[WeightPart, .
     if recipe is None or home is None:
         return parts
     plain = plain_format(model)
+    if recipe.leaves_latents:
+        copied = [part for part in parts if (part.split, part.place, part.format) == ("stage", "layers", asked.name)]
+        parts = tuple(replace(part, format=plain) if part in copied else part for part in parts)
     if recipe.experts_alone:
         return tuple(replace(part, format=plain) if part is home else part for part in parts)
     left = tuple(left_by(recipe, model))
@@ -83,7 +87,7 @@ def _as_published(model: Model, asked: ElementFormat, parts: tuple[WeightPart, .
         for each in left
     )
     has_projections = home.projections and not any(part.projections for part in apart)
-    others = (replace(home, parameters=rest, projections=has_projections),) if rest else ()
+    others = (replace(home, part=OTHERS, parameters=rest, projections=has_projections),) if rest else ()
     found = [each for part in parts for each in ((*apart, *others) if part is home else (part,))]
     head = asked.name if recipe.head else None
     return tuple(replace(part, format=head) if head and part.place == "head" else part for part in found)

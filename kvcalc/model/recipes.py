@@ -8,7 +8,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kvcalc.mechanisms import GQA, MHA, MQA, GatedDeltaNet, Mamba2
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba2
+from kvcalc.mechanisms.mla import latent_projections
 from kvcalc.model.apart import projections
 from kvcalc.named_tuple import NamedTuple
 
@@ -29,6 +30,7 @@ class Recipe(NamedTuple):
     Attributes:
         source: the published file or example.
         attention: format of attention's matrices; None: as asked.
+        outputs: whether attention's output projections are in the format that is asked for all the same.
         states: format of the matrices of layers with states; None: as asked.
         feeding: whether `states` is of those layers alone that attention follows.
         head: whether the output head is in the format too.
@@ -38,13 +40,20 @@ class Recipe(NamedTuple):
 
     source: str
     attention: str | None = None
+    outputs: bool = False
     states: str | None = None
     feeding: bool = False
     head: bool = False
     gated: bool = False
     experts_alone: bool = False
 
+    @property
+    def leaves_latents(self) -> bool:
+        """Whether down-projections to latents, and an indexer, are in the model's dtype."""
+        return self.experts_alone or self.attention == PLAIN
 
+
+_TOTALS = "the Hub's total (llmfit 1.1.17, PyPI), which counts what is stored: two parameters of fp4 as one"
 _QWEN_BY_NVIDIA = Recipe(
     "https://github.com/ai-dynamo/aiconfigurator, model_configs: quantized_layers of nvidia/Qwen3.6-27B-NVFP4 and "
     "nvidia/Qwen3.6-35B-A3B-NVFP4",
@@ -74,6 +83,23 @@ RECIPES: Mapping[tuple[str, str], Recipe] = MappingProxyType(
         ("gemma4", "nvfp4"): Recipe(
             "https://github.com/ai-dynamo/aiconfigurator, model_configs: ignore of nvidia/Gemma-4-31B-IT-NVFP4",
             attention=PLAIN,
+        ),
+        ("deepseek_v3", "nvfp4"): Recipe(
+            f"nvidia/DeepSeek-R1-NVFP4 and nvidia/DeepSeek-V3-0324-NVFP4: {_TOTALS}; the later V3.1 has attention's "
+            "outputs in nvfp4 too, 10 GB less",
+            attention=PLAIN,
+        ),
+        ("deepseek_v32", "nvfp4"): Recipe(f"nvidia/DeepSeek-V3.2-NVFP4: {_TOTALS}", attention=PLAIN, outputs=True),
+        ("glm4_moe", "nvfp4"): Recipe(f"nvidia/GLM-4.7-NVFP4: {_TOTALS}", attention=PLAIN),
+        ("glm_moe_dsa", "nvfp4"): Recipe(
+            f"nvidia/GLM-5.1-NVFP4 and nvidia/GLM-5.3-NVFP4: {_TOTALS}", experts_alone=True
+        ),
+        ("minimax_m2", "nvfp4"): Recipe(
+            f"nvidia/MiniMax-M2.5-NVFP4 and nvidia/MiniMax-M2.7-NVFP4: {_TOTALS}", experts_alone=True
+        ),
+        ("kimi_k2", "nvfp4"): Recipe(
+            "https://github.com/ai-dynamo/aiconfigurator, model_configs: ignore of nvidia/Kimi-K2.6-NVFP4",
+            experts_alone=True,
         ),
         ("nemotron_h", "nvfp4"): Recipe(
             "Nemotron 3 Nano Technical Report, section 4, and nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4: attention, "
@@ -112,6 +138,8 @@ def left_by(recipe: Recipe, model: Model) -> Iterator[Left]:
             matrices = projections(layer.attention, model.hidden_size, keys_only=keys_only) or 0
             if _is_attention(layer.attention):
                 attention += matrices + (recipe.gated and _gate(layer.attention, model.hidden_size))
+            elif isinstance(layer.attention, MLA):
+                attention += _of_heads(layer.attention, matrices, model.hidden_size, outputs=not recipe.outputs)
             elif isinstance(layer.attention, GatedDeltaNet | Mamba2):
                 feeds = any(_is_attention(each.attention) for each in following)
                 states += matrices if feeds or not recipe.feeding else 0
@@ -124,6 +152,13 @@ def left_by(recipe: Recipe, model: Model) -> Iterator[Left]:
 
 def _is_attention(mechanism: Mechanism) -> bool:
     return isinstance(mechanism, MHA | MQA | GQA)
+
+
+def _of_heads(mechanism: MLA, matrices: int, hidden: int, *, outputs: bool) -> int:
+    """The matrices of latent attention that ranks divide: without those that make the latents."""
+    latents = latent_projections(hidden, mechanism.kv_lora_rank + mechanism.qk_rope_head_dim, mechanism.q_lora_rank)
+    left = 0 if outputs else mechanism.num_heads * mechanism.v_head_dim * hidden
+    return matrices - sum(each.rows * each.columns for each in latents) - left
 
 
 def _gate(mechanism: Mechanism, hidden: int) -> int:

@@ -9,6 +9,9 @@ from kvcalc.formats.weights import find_weight_format
 from kvcalc.model.quantised import parts_in
 from kvcalc.note import Note
 
+DRAFTS = 11_608_195_072 + 2 * 129_280 * 7_168
+"""The layer of DeepSeek-V3 that predicts a further token, in bf16, with its copies of embedding and head."""
+
 
 @pytest.mark.parametrize("name", ["qwen3.6-27b", "qwen3.6-35b-a3b", "gemma-4-31b", "kimi-k2.6"])
 def test_a_recipe_gives_the_published_checkpoint(name: str) -> None:
@@ -17,6 +20,25 @@ def test_a_recipe_gives_the_published_checkpoint(name: str) -> None:
     parts = parts_in(kvcalc.load_model(name), find_weight_format("nvfp4", "weights"))
     assert parts is not None
     assert sum(part.size for part in parts) == sum(part.size for part in published.weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "scales", "beside"),
+    # Totals of nvidia's repositories of these names by the Hub (llmfit 1.1.17, PyPI), which counts stored elements: two
+    # parameters of fp4 in one, a scale for each 16 where it counts scales, and the layer that drafts in bf16.
+    [
+        ("minimax-m2.5", 116_349_510_656, False, 0),  # and MiniMax-M2.7-NVFP4
+        ("glm-5", 381_523_333_632, False, 0),  # GLM-5.1-NVFP4
+        ("glm-4.6", 183_482_937_344, False, 0),  # GLM-4.7-NVFP4, without the layer that drafts
+        ("deepseek-v3", 396_767_013_632, True, DRAFTS),
+        ("deepseek-v3.2", 394_498_304_256, True, DRAFTS),
+    ],
+)
+def test_what_is_stored_is_the_total_of_the_hub(name: str, total: int, scales: bool, beside: int) -> None:
+    parts = parts_in(kvcalc.load_model(name), find_weight_format("nvfp4", "weights")) or ()
+    in_fp4 = sum(part.parameters for part in parts if part.format == "nvfp4")
+    stored = sum(part.parameters for part in parts) - in_fp4 + in_fp4 // 2 + scales * in_fp4 // 16
+    assert stored + beside == pytest.approx(total, rel=5e-5)
 
 
 def test_attention_and_the_states_that_feed_it_stay() -> None:
