@@ -54,6 +54,7 @@ class Engine(Noun, ABC):
         unlike_cards: whether one deployment may be over cards that are not alike.
         places_weights: whether it keeps some of the weights in host memory.
         drafts: whether it is known what it keeps of a model that drafts tokens.
+        size_has_drafts: whether a given size of weights has the model's own layers that draft in it, as a file's has.
         drafting_option: the option that says how many tokens are drafted a step; None where it has none.
         adapters_left_out: what adapters take in it beside their weights, which is not counted; None: nothing.
         whole_batch: why requests do not come and go, each with a cache that grows, in words; None where they do.
@@ -79,6 +80,7 @@ class Engine(Noun, ABC):
     places_weights: ClassVar[bool] = False
     unlike_cards: ClassVar[bool] = False
     drafts: ClassVar[bool] = False
+    size_has_drafts: ClassVar[bool] = False
     drafting_option: ClassVar[str | None] = None
     adapters_left_out: ClassVar[str | None] = None
     whole_batch: ClassVar[str | None] = None

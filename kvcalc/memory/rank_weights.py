@@ -45,7 +45,12 @@ class RankWeights:
 
     @property
     def _draft_parts(self) -> tuple[Term, ...]:
-        """The same of what drafts."""
+        """The same of what drafts; nothing where a given size has it already."""
+        scenario = self._scenario
+        drafting = scenario.drafting
+        own = drafting is not None and drafting.own_layers and drafting.weights is None
+        if own and scenario.engine.size_has_drafts and scenario.replacements.weights is not None:
+            return ()
         parts = None if self._draft is None else self._draft.parts
         return tuple(part._replace(path=f"{DRAFT}, {part.path}") for part in parts or ())
 

@@ -250,3 +250,13 @@ def test_a_dflash_head_has_its_layers_and_what_joins_hidden_states(tmp_path: Pat
     parameters = 5 * layer + 5 * 4096 * 4096 + 2 * 4096
     assert (found.memory.weights_bytes or 0) - (plain.memory.weights_bytes or 0) == 2 * parameters
     assert found.cache.bytes_per_token - plain.cache.bytes_per_token == 2 * 5 * 8 * 128 * 2
+
+
+def test_a_given_size_is_of_a_file_of_llama_cpp_with_its_layers_that_draft() -> None:
+    """Qwen3.6-27B of 18,163.06 MiB on a card with all 66 of 66 layers, of which one drafts (b9849, -ngl all)."""
+    options: dict[str, Any] = {"mtp": 2, "context": 8192, "gpu": "h200", "weights": "18163MiB"}
+    of_engines = (kvcalc.estimate("qwen3.6-27b", engine=engine, **options) for engine in ("llama-cpp", "vllm"))
+    held, more = (found.memory.per_rank.weights_bytes or 0 for found in of_engines)
+    assert held == 18163 * 2**20 < more
+    told = kvcalc.estimate("qwen3.6-27b", engine="llama-cpp", draft_weights="1GiB", **options)
+    assert told.memory.per_rank.weights_bytes == held + 2**30

@@ -63,6 +63,7 @@ class LlamaCpp(Engine):
     places_weights: ClassVar[bool] = True
     unlike_cards: ClassVar[bool] = True
     drafts: ClassVar[bool] = True
+    size_has_drafts: ClassVar[bool] = True
     drafting_option: ClassVar[str | None] = "draft-n"
     whole_batch: ClassVar[str | None] = "reserves the whole context of every slot at the start"
     utilization: ClassVar[Fraction | None] = None
