@@ -44,14 +44,17 @@ def explain(name: str) -> Explanation:
     Raises:
         KvcalcError: nothing has that name; the nearest are in the message.
     """
-    known: dict[str, Explanation] = {}
+    named: dict[str, Explanation] = {}
+    titled: dict[str, Explanation] = {}
     for each in _all():
-        for spelling in (each.name, each.title, *each.also):
-            known.setdefault(_plain(spelling), each)
+        titled.setdefault(_plain(each.title), each)
+        for spelling in (each.name, *each.also):
+            named.setdefault(_plain(spelling), each)
     wanted = _plain(name)
+    known = {**titled, **named}
     wanted = wanted if wanted in known else _plain(ALIASES.get(name.lower(), name))
     if wanted not in known:
-        raise KvcalcError(f"explain: no '{name[:60]}'{did_you_mean(wanted, known) or _ALL}")
+        raise KvcalcError(f"explain: no '{name[:60]}'{did_you_mean(wanted, named) or _ALL}")
     return known[wanted]
 
 

@@ -41,7 +41,7 @@ class Explanation(Result):
     """One word explained.
 
     Attributes:
-        topic: workload, deployment, memory, decoding, model, mechanism, format, engine or articles.
+        topic: workload, deployment, memory, decoding, model, key, mechanism, format, engine or articles.
         keeps: what it keeps, counts or means, in words.
         formula: in the names that model files use.
         fields: keys of a model file that belong to it.

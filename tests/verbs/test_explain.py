@@ -6,6 +6,7 @@ import json
 import re
 from fractions import Fraction
 from math import ceil
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import Kvcalc
@@ -15,6 +16,9 @@ from kvcalc.catalogue.words import words
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError
 from kvcalc.verbs.explain import explain, topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ARTICLES = articles()
 NAMES = {each.name for each in topics().topics}
@@ -62,6 +66,22 @@ def test_every_word_that_a_word_names_can_be_explained() -> None:
         assert {flag.engine for flag in word.flags} <= SERVERS, word.name
     assert set(ENGINES) - {"exact"} <= SERVERS
     assert {saying.mechanism for saying in ARTICLES.sayings} <= NAMES
+
+
+def keys_of(schema: object) -> Iterator[str]:
+    """Every key that a JSON Schema describes."""
+    if isinstance(schema, dict):
+        properties = schema.get("properties")
+        yield from properties if isinstance(properties, dict) else ()
+    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from keys_of(inner)
+
+
+def test_every_key_of_a_model_file_can_be_explained(kvcalc: Kvcalc) -> None:
+    keys = set(keys_of(json.loads(kvcalc("models", "schema").stdout)))
+    assert len(keys) >= 80
+    for key in keys:
+        assert explain(key).keeps, key
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ GROUPS = {
     "memory": "Memory",
     "decoding": "Decoding",
     "model": "Model",
+    "key": "Keys of a model's file",
     "mechanism": "Mechanisms",
     "engine": "Engines",
     "articles": "Articles",
@@ -68,7 +69,7 @@ def _blocks(result: Explanation) -> Iterator[Grid | Lines]:
 def _contents(result: Topics) -> Iterator[Grid | Lines]:
     for topic, title in GROUPS.items():
         found = [each for each in result.topics if each.topic == topic]
-        if topic == "format":
+        if topic in {"format", "key"}:
             yield Lines((f"{title}: {', '.join(each.name for each in found)}",))
         else:
             yield Grid((Column(title), Column()), tuple(Row((f"  {each.name}", each.title)) for each in found))
