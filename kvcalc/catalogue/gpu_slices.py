@@ -4,7 +4,8 @@ NVIDIA: profiles and how many there are of each, MIG User Guide, "Supported MIG 
 deployments/systemd/config-default.yaml. Memory and multiprocessors: `nvidia-smi mig -lgip`, of several listings the
 least (the guide itself; NVIDIA/gpu-operator#900, #1303 and #1351; NVIDIA/mig-parted#120, #139 and #227;
 bigstack-oss/cubecos#312); empty where none was found. Bandwidth: "a GPU memory slice is roughly one eighth of the total
-GPU memory resources, including both capacity and bandwidth" (the guide, "Concepts"), of A30 and RTX PRO 6000 a quarter.
+GPU memory resources, including both capacity and bandwidth" (the guide, "Concepts"), of A30 and RTX PRO 6000 a quarter,
+of RTX PRO 5000 and 4500 a half.
 
 AMD: MI300X GPU Partitioning Overview; each partition has its memory domain's size over the partitions that share it
 (amdgpu_amdkfd_xcp_memory_size, drivers/gpu/drm/amd/amdgpu/amdgpu_amdkfd.c). A share of bandwidth is not published.

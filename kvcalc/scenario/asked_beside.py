@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
     from kvcalc.note import Note
 
+_ASSUMED_OF_A_DRAFT = "of a draft: kvcalc models import FILE --assume KEY=VALUE -o draft.yaml, then --draft draft.yaml"
+_ESTIMATE, _IMPORT = "next: kvcalc estimate ", "next: kvcalc models import "
 NOT_COUNTED = "parameters-not-counted"
 Asked = tuple[Drafting | None, "Engine", tuple["Note", ...]]
 """What drafts, the engine, which is told how many tokens are drafted a step, and notes."""
@@ -121,9 +123,15 @@ def _kept_in(drafts: Model, engine: Engine, given: Mapping[str, Any]) -> CacheFo
 
 
 def _of_draft(error: KvcalcError) -> KvcalcError:
-    """The same, which is of a draft and not of the model."""
+    """The same, which is of a draft and not of the model, of whose file alone --assume is."""
     first, *others = error.args
-    return type(error)(f"--draft: {first}", *others)
+    told = f"{first} ({_ASSUMED_OF_A_DRAFT})" if "--assume" in first else first
+    steps = (f"{_IMPORT}{each.removeprefix(_ESTIMATE)} -o draft.yaml" if _is_step(each) else each for each in others)
+    return type(error)(f"--draft: {told}", *steps)
+
+
+def _is_step(line: str) -> bool:
+    return line.startswith(_ESTIMATE) and "--assume" in line
 
 
 def _named(named: Model | str | Path) -> tuple[Model, tuple[Note, ...]]:

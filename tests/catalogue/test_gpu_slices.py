@@ -54,6 +54,20 @@ def test_profiles_are_those_of_mig_parted(card: str, profiles: str) -> None:
     assert all(each.memory_bytes is None for each in found), "nobody has shown what nvidia-smi lists"
 
 
+@pytest.mark.parametrize(
+    ("card", "profiles"),
+    [
+        ("rtx-pro-5000-blackwell", "1g.24gb 2, 2g.48gb 1"),
+        ("rtxpro4500-bw", "1g.16gb 2, 2g.32gb 1"),
+    ],
+)
+def test_profiles_are_those_of_the_guide(card: str, profiles: str) -> None:
+    """NVIDIA MIG User Guide, "Supported MIG Profiles", of RTX PRO 5000 (48 GB) and 4500: half of the card, and all."""
+    found = [find_gpu(name) for name in slice_names(card)]
+    assert ", ".join(f"{each.name.partition(':')[2]} {each.slices}" for each in found) == profiles
+    assert all(each.memory_bytes is None for each in found), "nobody has shown what nvidia-smi lists"
+
+
 def test_no_slice_has_more_than_its_share() -> None:
     """Nor do all that a card has of one kind have more than the card; none is part of `all`."""
     names = [name for gpu in shipped_gpus() for name in slice_names(gpu.name)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Kvcalc
 
 import kvcalc
 from kvcalc.errors import KvcalcError
@@ -260,3 +261,31 @@ def test_a_given_size_is_of_a_file_of_llama_cpp_with_its_layers_that_draft() -> 
     assert held == 18163 * 2**20 < more
     told = kvcalc.estimate("qwen3.6-27b", engine="llama-cpp", draft_weights="1GiB", **options)
     assert told.memory.per_rank.weights_bytes == held + 2**30
+
+
+def test_what_is_assumed_of_a_draft_s_file_is_written_into_a_model_file(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """--assume is of the model's own file: the step after the refusal makes a file that --draft takes."""
+    config = {
+        "model_type": "llama2x",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 1024,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+        "num_hidden_layers": 4,
+        "intermediate_size": 2048,
+        "vocab_size": 128_256,
+        "torch_dtype": "bfloat16",
+    }
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(KvcalcError, match=r"then --draft draft\.yaml") as refused:
+        kvcalc.estimate("llama-3.1-8b", draft=file)
+    step = refused.value.args[1]
+    assert step == f"next: kvcalc models import {file} --assume model_type=llama -o draft.yaml"
+    draft = tmp_path / "draft.yaml"
+    words = step.removeprefix("next: kvcalc ").replace("draft.yaml", str(draft)).split()
+    run: Kvcalc = request.getfixturevalue("kvcalc")
+    assert run(*words).code == 0
+    assert kvcalc.estimate("llama-3.1-8b", draft=draft, context=100).cache.bytes == 100 * (131_072 + 4 * 2 * 4 * 64 * 2)
