@@ -97,6 +97,12 @@ RECIPES: Mapping[tuple[str, str], Recipe] = MappingProxyType(
         ("minimax_m2", "nvfp4"): Recipe(
             f"nvidia/MiniMax-M2.5-NVFP4 and nvidia/MiniMax-M2.7-NVFP4: {_TOTALS}", experts_alone=True
         ),
+        ("minimax_m2", "mxfp4"): Recipe(
+            f"amd/MiniMax-M2.1-MXFP4 and amd/MiniMax-M2.7-MXFP4: {_TOTALS}", experts_alone=True
+        ),
+        ("qwen3_5_moe", "mxfp4"): Recipe(
+            f"amd/Qwen3.5-35B-A3B-MXFP4 and amd/Qwen3.5-397B-A17B-MXFP4: {_TOTALS}", experts_alone=True
+        ),
         ("kimi_k2", "nvfp4"): Recipe(
             "https://github.com/ai-dynamo/aiconfigurator, model_configs: ignore of nvidia/Kimi-K2.6-NVFP4",
             experts_alone=True,

@@ -23,21 +23,25 @@ def test_a_recipe_gives_the_published_checkpoint(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "total", "scales", "beside"),
-    # Totals of nvidia's repositories of these names by the Hub (llmfit 1.1.17, PyPI), which counts stored elements: two
-    # parameters of fp4 in one, a scale for each 16 where it counts scales, and the layer that drafts in bf16.
+    ("name", "asked", "total", "group", "beside"),
+    # Totals of nvidia's and AMD's repositories of these names by the Hub (llmfit 1.1.17, PyPI), which counts stored
+    # elements: two parameters of fp4 in one, a scale for each group where it counts scales, a drafting layer in bf16.
     [
-        ("minimax-m2.5", 116_349_510_656, False, 0),  # and MiniMax-M2.7-NVFP4
-        ("glm-5", 381_523_333_632, False, 0),  # GLM-5.1-NVFP4
-        ("glm-4.6", 183_482_937_344, False, 0),  # GLM-4.7-NVFP4, without the layer that drafts
-        ("deepseek-v3", 396_767_013_632, True, DRAFTS),
-        ("deepseek-v3.2", 394_498_304_256, True, DRAFTS),
+        ("minimax-m2.5", "nvfp4", 116_349_510_656, None, 0),  # and MiniMax-M2.7-NVFP4
+        ("minimax-m2", "mxfp4", 116_349_510_656, None, 0),  # MiniMax-M2.1-MXFP4
+        ("glm-5", "nvfp4", 381_523_333_632, None, 0),  # GLM-5.1-NVFP4
+        ("glm-4.6", "nvfp4", 183_482_937_344, None, 0),  # GLM-4.7-NVFP4, without the layer that drafts
+        ("deepseek-v3", "nvfp4", 396_767_013_632, 16, DRAFTS),
+        ("deepseek-v3.2", "nvfp4", 394_498_304_256, 16, DRAFTS),
+        ("qwen3.5-35b-a3b", "mxfp4", 20_852_328_304, 32, 844_640_768),
     ],
 )
-def test_what_is_stored_is_the_total_of_the_hub(name: str, total: int, scales: bool, beside: int) -> None:
-    parts = parts_in(kvcalc.load_model(name), find_weight_format("nvfp4", "weights")) or ()
-    in_fp4 = sum(part.parameters for part in parts if part.format == "nvfp4")
-    stored = sum(part.parameters for part in parts) - in_fp4 + in_fp4 // 2 + scales * in_fp4 // 16
+def test_what_is_stored_is_the_total_of_the_hub(
+    name: str, asked: str, total: int, group: int | None, beside: int
+) -> None:
+    parts = parts_in(kvcalc.load_model(name), find_weight_format(asked, "weights")) or ()
+    in_fp4 = sum(part.parameters for part in parts if part.format == asked)
+    stored = sum(part.parameters for part in parts) - in_fp4 + in_fp4 // 2 + (in_fp4 // group if group else 0)
     assert stored + beside == pytest.approx(total, rel=5e-5)
 
 
