@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,3 +95,35 @@ def test_most_tokens_are_those_of_which_one_more_does_not_fit() -> None:
         assert (kvcalc.estimate(SEVEN, context=context, engine="llama-cpp").cache.bytes <= 2**29) == fits
     for slots, fits in ((47, True), (48, False)):
         assert (kvcalc.estimate(SEVEN, context=4096, batch=slots, engine="llama-cpp").cache.bytes <= 2**29) == fits
+
+
+FLASH, WIDE = 4096, 7168
+BUFFERS = [
+    # hidden_size, query heads, context, options, slots; MiB of the compute buffer
+    (FLASH, 64, 4096, {}, 1, 212.6),
+    (FLASH, 64, 16_384, {}, 1, 218.6),
+    (FLASH, 64, 65_536, {}, 1, 306.8),
+    (FLASH, 64, 131_072, {}, 1, 404.1),
+    (FLASH, 64, 262_144, {}, 1, 533.8),
+    (FLASH, 64, 1_048_576, {}, 1, 1755.8),
+    (FLASH, 64, 65_536, {"ubatch-size": "1024"}, 1, 486.6),
+    (FLASH, 64, 65_536, {"ubatch-size": "2048"}, 1, 1233.2),
+    (FLASH, 64, 16_384, {}, 4, 218.6),
+    (FLASH, 128, 65_536, {}, 1, 498.8),
+    (FLASH, 128, 65_536, {"ubatch-size": "2048"}, 1, 2001.2),
+    (WIDE, 64, 4096, {}, 1, 268.6),
+    (WIDE, 64, 1_048_576, {}, 1, 1759.8),
+]
+"""As llama.cpp b11549 reserves graphs of DeepSeek-V4-Flash's dims (tests/live/llama_cpp_compressed.py, METADATA)."""
+
+
+@pytest.mark.parametrize(("hidden", "heads", "context", "options", "slots", "mib"), BUFFERS)
+def test_compute_buffers_are_within_their_range(
+    hidden: int, heads: int, context: int, options: dict[str, str], slots: int, mib: float
+) -> None:
+    kinds = [replace(each, num_heads=heads) for each in (WINDOW, SPARSE, HEAVY)]
+    model = replace(layers(*kinds), hidden_size=hidden)
+    asked = kvcalc.make_scenario(model, engine="llama-cpp", engine_option=options, batch=slots, context=context)
+    settled: Any = Ranks(asked).settled(kvcalc.Deployment())
+    found = settled.temporary(settled.stages[0], Load(slots, context))
+    assert found.low <= mib * 2**20 <= found.high

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Temporary
 from kvcalc.engines.gated import is_gated
+from kvcalc.engines.llama_cpp.compressed import buffer_of_compressed
 from kvcalc.engines.llama_cpp.host import largest_on_host
 from kvcalc.engines.llama_cpp.older_builds import LOGITS, place_in_older_build
 from kvcalc.engines.llama_cpp.points import (
@@ -66,8 +67,7 @@ SEEN = Temporary(Product("temporary", (Factor("seen_in_practice", 500 * MIB, "by
 
 
 def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: bool | None = None) -> Temporary | None:
-    """The compute buffer of a card; None where the model's file lacks the dims for it, Ollama's
-    engine computes, or attention is compressed.
+    """The compute buffer of a card; None where the model's file lacks the dims for it, or Ollama's engine computes.
 
     Args:
         layout: of the model.
@@ -75,9 +75,9 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
         load: what it is asked to hold.
         by_vulkan: whether Vulkan's back end may serve it; None: on cards of AMD and Intel.
     """
-    kinds = [layer.attention for layer in layout.setup.model.layout.kinds]
-    followed = not (layout.settings.ollama_new_engine or any(isinstance(each, Compressed) for each in kinds))
-    hidden = layout.setup.model.hidden_size if followed else None
+    if any(isinstance(layer.attention, Compressed) for layer in layout.setup.model.layout.kinds):
+        return buffer_of_compressed(layout, load)
+    hidden = None if layout.settings.ollama_new_engine else layout.setup.model.hidden_size
     points = None if hidden is None else _points(layout, stage, load, hidden)
     if hidden is None or points is None:
         return None

@@ -103,6 +103,11 @@ RULES = (
         "graphs of b11549 for a device that answers as CUDA's back end does (tests/live); fitted to none",
     ),
     Rule(
+        "compute buffer with compressed attention (deepseek4)",
+        "a range: 0.75 to 1.06 of ubatch-size x (3.2 x cells + 4 x (2.5 x num_heads x head_dim + 7 x hidden_size))",
+        "fitted to graphs of b11549 with flash attention",
+    ),
+    Rule(
         "indexers that pool their keys (qwen4exp, glm5-next)",
         "a row for each cell, in K's type: key and pooled key of index_head_dim each, of latents a gate too; b11549 "
         "alone. Compute buffers, a range: ubatch-size x 7 (of latents 22.64 + index_head_dim / 32) x cells + a layer",
