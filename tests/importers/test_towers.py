@@ -28,6 +28,7 @@ FAMILY: dict[str, dict[str, Any]] = {
     "gemma4": {"layer_types": ["sliding_attention", "full_attention"], "num_kv_shared_layers": 0},
     "kimi_k25": {"first_k_dense_replace": 1},
     "lfm2_vl": {"layer_types": ["conv", "full_attention"]},
+    "exaone4_5": {"model_type": "exaone4", "sliding_window": None, "layer_types": ["full_attention"] * 2},
 }
 IMAGE: dict[str, dict[str, Any]] = {
     "qwen2_vl": {"depth": 2, "hidden_size": 1024},
@@ -40,6 +41,8 @@ IMAGE: dict[str, dict[str, Any]] = {
     "qwen3_vl_moe": {"depth": 2, "out_hidden_size": 1024, "deepstack_visual_indexes": [1]},
     "gemma3": {"num_hidden_layers": 2, "vision_use_head": False},
     "cohere2_vision": {"num_hidden_layers": 2, "vision_use_head": True, "hidden_size": 384},
+    "aya_vision": {"num_hidden_layers": 2, "vision_use_head": False, "hidden_size": 384},
+    "exaone4_5": {"depth": 2, "out_hidden_size": 1024},
     "paligemma": {"model_type": "siglip_vision_model", "num_hidden_layers": 2},
     "internvl": {"num_hidden_layers": 2, "attention_bias": True},
     "llava": {"model_type": "clip_vision_model", "num_hidden_layers": 2},
@@ -60,6 +63,7 @@ AROUND: dict[str, dict[str, Any]] = {
     "paligemma": {"projection_dim": 1024},
     "lfm2_vl": {"projector_bias": False, "projector_use_layernorm": False, "projector_hidden_size": 512},
     "cohere2_vision": {"alignment_intermediate_size": 512},
+    "aya_vision": {"alignment_intermediate_size": 512},
 }
 
 

@@ -45,7 +45,7 @@ vocab_size_per_layer_input
 
 _OF_TOWERS = """
 conv_kernel_size d_model depth downsample_hidden_size embed_dim encoder_ffn_dim encoder_layers image_size in_channels
-mlp_ratio norm_type num_channels num_mel_bins num_patches num_position_embeddings
+mlp_ratio norm_type num_channels num_heads num_mel_bins num_patches num_position_embeddings
 out_hidden_size output_dim output_proj_dims patch_size pos_emb_height pos_emb_width position_embedding_size
 projection_dim projector_input_dim projector_output_dim spatial_merge_size temporal_patch_size
 use_absolute_position_embeddings use_mean_pooling vision_output_dim vision_use_head
@@ -54,8 +54,8 @@ head_dim hidden_size intermediate_size max_source_positions num_attention_heads 
 """Of encoders for images and sound."""
 
 TOWERS = """
-clip_vision_model gemma4_audio gemma4_vision glm4v_vision idefics3_vision internvl_vision kimi_k25_vision
-llama4_vision_model pixtral qwen2_5_vl_vision qwen2_audio_encoder
+clip_vision_model exaone4_5_vision gemma4_audio gemma4_vision glm4v_vision idefics3_vision internvl_vision
+kimi_k25_vision llama4_vision_model pixtral qwen2_5_vl_vision qwen2_audio_encoder
 qwen2_vl_vision qwen3_5_vision qwen3_asr_encoder qwen3_vl_vision siglip2_vision_model siglip_vision_model
 voxtral_encoder
 """

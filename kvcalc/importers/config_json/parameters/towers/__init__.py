@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import Config
 from kvcalc.importers.config_json.heads import HIDDEN
-from kvcalc.importers.config_json.parameters.towers.wrappers import WRAPPERS, Around
+from kvcalc.importers.config_json.parameters.towers.around import Around
+from kvcalc.importers.config_json.parameters.towers.wrappers import WRAPPERS
 from kvcalc.importers.config_json.wrappers import TEXT_PARTS
 
 if TYPE_CHECKING:

@@ -84,6 +84,13 @@ def qwen2_5(part: Config) -> int:
     return _frames(part, width, bias=False) + blocks.parameters + width + joined
 
 
+def exaone4_5(part: Config) -> int:
+    """As Qwen2.5-VL's, with fewer heads of keys and values."""
+    width = size(part, "hidden_size")
+    kept = width // size(part, "num_attention_heads", "num_heads") * size(part, "num_key_value_heads")
+    return qwen2_5(part) - 2 * size(part, "depth") * linear(width, width - kept)
+
+
 def qwen3(part: Config) -> int:
     """Qwen3-VL's and Qwen3.5's, with their mergers: one more for each layer whose output the text model takes too."""
     width = size(part, "hidden_size")

@@ -6,64 +6,16 @@ Source: transformers 5.24.0, models/<name>/modeling_<name>.py; the tests build e
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config_json.parameters.towers import audio, vision
-from kvcalc.importers.config_json.parameters.towers.encoder import linear, merger, mlp, size, tower
+from kvcalc.importers.config_json.parameters.towers.around import IMAGE, SOUND, Around, value_of
+from kvcalc.importers.config_json.parameters.towers.encoder import linear, merger, mlp, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvcalc.importers.config import Config
-
-IMAGE, SOUND = "vision_config", "audio_config"
-
-
-class Around(NamedTuple):
-    """A wrapper's file.
-
-    Attributes:
-        config: of the text model.
-        outer: the file.
-        text: the width of the text model.
-        asked: keys of the parts that were asked for.
-    """
-
-    config: Config
-    outer: Config
-    text: int
-    asked: set[str]
-
-    def part(self, key: str, model_type: str, only_if: Mapping[str, Any] | None = None) -> Config | None:
-        """An encoder's part; None where it is not known, or has something that is not counted.
-
-        Args:
-            key: of the file.
-            model_type: of the class that reads it.
-            only_if: keys, and the values with which it is counted.
-        """
-        self.asked.add(key)
-        found = tower(self.config, key, model_type)
-        if found is None or any(
-            (_value(found, name) or None) != (value or None) for name, value in (only_if or {}).items()
-        ):
-            return None
-        return found
-
-    def size(self, name: str, default: int) -> int:
-        """A size that stands around the parts."""
-        found = self.outer.optional_count(name)
-        return default if found is None else int(found.value)
-
-    def biased(self, *, default: bool) -> bool:
-        """Whether matrices that join an encoder to the text model have biases."""
-        found = self.outer.get("multimodal_projector_bias")
-        return default if found is None else bool(found.value)
-
-
-def _value(part: Config, name: str) -> Any:
-    found = part.get(name)
-    return None if found is None else found.value
 
 
 def _qwen(count: Callable[[Config], int], model_type: str, width: str) -> Callable[[Around], int | None]:
@@ -100,7 +52,7 @@ def llava(around: Around) -> int | None:
     named = str(stated.get("model_type", "clip_vision_model")) if isinstance(stated, dict) else ""
     count = _ENCODERS.get(named)
     part = None if count is None else around.part(IMAGE, named)
-    if count is None or part is None or isinstance(_value(around.outer, "vision_feature_layer"), list):
+    if count is None or part is None or isinstance(value_of(around.outer, "vision_feature_layer"), list):
         return None
     return count(part) + mlp(size(part, "hidden_size"), around.text, bias=around.biased(default=True))
 
@@ -166,7 +118,7 @@ _INTERN_FLAGS: Mapping[str, Any] = {
 def internvl(around: Around) -> int | None:
     """A norm of pixels that are shuffled 2 x 2, and two matrices."""
     part = around.part(IMAGE, "internvl_vision", _INTERN_FLAGS)
-    if part is None or _value(around.outer, "downsample_ratio") not in (None, 0.5):
+    if part is None or value_of(around.outer, "downsample_ratio") not in (None, 0.5):
         return None
     inputs = 4 * size(part, "hidden_size")
     return vision.intern(part) + 2 * inputs + mlp(inputs, around.text)
@@ -179,7 +131,7 @@ def lfm2(around: Around) -> int | None:
         return None
     inputs = size(part, "hidden_size") * around.size("downsample_factor", 2) ** 2
     inner = around.size("projector_hidden_size", 2560)
-    bias, norm = (_value(around.outer, name) is not False for name in ("projector_bias", "projector_use_layernorm"))
+    bias, norm = (value_of(around.outer, name) is not False for name in ("projector_bias", "projector_use_layernorm"))
     joined = linear(inputs, inner, bias=bias) + linear(inner, around.text, bias=bias)
     return vision.siglip2(part) + joined + (2 * inputs if norm else 0)
 
@@ -192,6 +144,16 @@ def cohere2(around: Around) -> int | None:
     inputs = size(part, "hidden_size") * around.size("downsample_factor", 2) ** 2
     inner = around.size("alignment_intermediate_size", 36_864)
     return vision.siglip(part) + linear(inputs, inner) + linear(inner // 2, around.text)
+
+
+def aya(around: Around) -> int | None:
+    """The same after a norm, as wide as the text model unless the file says otherwise."""
+    part = around.part(IMAGE, "siglip_vision_model")
+    if part is None:
+        return None
+    inputs = size(part, "hidden_size") * around.size("downsample_factor", 2) ** 2
+    inner = around.size("alignment_intermediate_size", around.text)
+    return vision.siglip(part) + 2 * inputs + linear(inputs, inner) + linear(inner // 2, around.text)
 
 
 def llama4(around: Around) -> int | None:
@@ -241,6 +203,8 @@ WRAPPERS: Mapping[str, Callable[[Around], int | None]] = MappingProxyType(
         "internvl": internvl,
         "lfm2_vl": lfm2,
         "cohere2_vision": cohere2,
+        "aya_vision": aya,
+        "exaone4_5": _qwen(vision.exaone4_5, "exaone4_5_vision", "out_hidden_size"),
         "llama4": llama4,
         "qwen2_audio": qwen2_audio,
         "voxtral": voxtral,
