@@ -110,11 +110,7 @@ def test_windows_kept_whole_without_the_hybrid_manager() -> None:
     assert round(request / 10**9, 2) == 66.57
 
 
-NOT_HERE = {
-    "nvidia/NVIDIA-Nemotron-3-Nano-4B-FP8",
-    "nvidia/NVIDIA-Nemotron-3-Nano-4B-BF16",
-    "poolside/Laguna-S-2.1-INT4",
-}
+NOT_HERE = {"poolside/Laguna-S-2.1-INT4"}
 """Models of logs that the catalogue does not have."""
 
 PRINTED = [

@@ -288,8 +288,8 @@ def test_tokens_of_a_step_are_the_last_that_is_compiled_for(log: Any, key: str) 
     [
         ("Using FlashInfer for top-p & top-k sampling.", "0.10.2", "true"),
         ("FlashInfer is not available. Falling back to the PyTorch-native implementation", "0.10.2", None),
-        ("FlashInfer is not available. Falling back to the PyTorch-native implementation", "0.11.0", "false"),
-        ("FlashInfer is available, but it is not enabled. Falling back to the PyTorch", "0.11.0", "false"),
+        ("FlashInfer is not available. Falling back to the PyTorch-native implementation", "0.11.0", None),
+        ("FlashInfer is available, but it is not enabled. Falling back to the PyTorch", "0.22.1", "false"),
         ("Using FlashInfer for top-p & top-k sampling.", "0.22.1", None),
     ],
 )

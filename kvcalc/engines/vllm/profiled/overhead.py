@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 UNIFIED = (GB10, THOR)
 """Capabilities of cards that share the host's memory."""
+HOST_ASKED, PROFILED_WITH_KERNELS = (0, 12), (0, 18)
+"""psutil.virtual_memory tells what is free of memory shared with the host: not in 0.11.0, and in 0.12.0. What kernels
+load while memory is profiled was seen to count from 0.18 on."""
 MORE_OVER_NVLINK, FEW_RANKS = (0, 18), 2
 """2 ranks were seen to hold as much as 8 from 0.18 on."""
 
@@ -73,12 +76,18 @@ _UNIFIED = Seen(
     330,
     620,
     "memory shared with the host, whose processes count too (psutil.virtual_memory of vllm/utils/mem_utils.py): 0.13, "
-    "2.2 and 4.64 printed on GB10; what is left in 20 logs of six machines (0.13 to 0.25): 0.4 to 6.2, of which the "
-    "middle is counted; 3.1 on a Jetson Thor (0.10.2)",
+    "2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left in 16 logs of four machines (0.18 to 0.25): 0.4 to 6.2, "
+    "of which the middle is counted; 3.1 on a Jetson Thor (0.10.2)",
 )
 _STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
 _NVLINK = Seen(
     95, 210, 221, f"ranks over NVLink: 2.06 to 2.21 with 2 and 4 in eight runs of {_PLANNER_RUNS}; 2.10 of 8 A100"
+)
+_UNIFIED_BEFORE = Seen(
+    13,
+    150,
+    310,
+    "memory shared with the host from 0.12 to 0.17: 1.2, 1.3 and 2.0 left in logs of 0.13 of two GB10",
 )
 _RESERVED = Seen(
     0,
@@ -202,7 +211,7 @@ def _non_torch(setup: Setup, settings: Settings) -> Seen:
     if since <= settings.version < until and deployment.tp == 1:
         return _ALL_USED
     if gpu.compute_capability in UNIFIED:
-        return _UNIFIED
+        return _UNIFIED_BEFORE if HOST_ASKED <= settings.version < PROFILED_WITH_KERNELS else _UNIFIED
     if deployment.tp > 1:
         return _between_ranks(gpu, settings, deployment.tp)
     if deployment.pp > 1:

@@ -12,8 +12,6 @@ TRITON_FROM = (0, 17)
 """vllm/v1/sample/ops/topk_topp_triton.py is not in 0.15, and is in 0.17."""
 FLASHINFER_FROM = (0, 22)
 """VLLM_USE_FLASHINFER_SAMPLER of vllm/envs.py: None, which is off, up to 0.20.2, and True in 0.22."""
-FLASHINFER_ONCE = (0, 11, 0)
-"""0.11.0 needs FlashInfer, and takes its sampler unless told otherwise (v1/sample/ops/topk_topp_sampler.py)."""
 LEAST_ROWS_OF_TRITON = 8
 TRITON_OF_ANY_ROWS = (0, 31)
 """apply_top_k_top_p sorts fewer than 8 rows up to 0.29."""
@@ -92,8 +90,12 @@ def _of_runner_v2(settings: Settings, gpu: Gpu, element: int) -> Sampler:
 
 
 def flashinfer_by_default(version: tuple[int, ...]) -> bool:
-    """Whether FlashInfer samples where nobody says: before 0.22 it does wherever it is installed, which a log says."""
-    return version == FLASHINFER_ONCE or version >= FLASHINFER_FROM
+    """Whether FlashInfer samples where nobody says.
+
+    0.11.0 takes its sampler where it is installed, as in vLLM's own image, which a log says; the wheel asks for it as
+    an extra only (flashinfer-python of its metadata), and three logs of 0.11.0 say that it is not there.
+    """
+    return version >= FLASHINFER_FROM
 
 
 def _flashinfer_samples(settings: Settings, gpu: Gpu) -> bool:
