@@ -66,6 +66,11 @@ def test_what_is_done_to_a_log_changes_no_figure(log: str, name: str) -> None:
     assert (plain.version, plain.model, plain.settings) == (done.version, done.model, done.settings)
 
 
+def test_the_format_of_states_that_a_model_asks_for_is_read() -> None:
+    line = "(APIServer pid=1) INFO 03-18 06:54:59 [config.py:506] Updating mamba_ssm_cache_dtype to 'float32' for N\n"
+    assert read_log_text(line + V0_19).settings["--state-dtype"] == "float32"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_two_servers_in_one_log_are_refused(seed: int) -> None:
     with pytest.raises(KvcalcError, match=r"lines of several servers are mixed in the log \(EngineCore pid (9|77) and"):

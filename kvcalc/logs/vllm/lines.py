@@ -83,6 +83,12 @@ LINES = (
         "v1/sample/ops/topk_topp_sampler.py, TopKTopPSampler",
     ),
     log_line(
+        "mamba_ssm_cache_dtype to",
+        r"Updating mamba_ssm_cache_dtype to '(?P<mamba_ssm_cache_dtype>\w{1,20})'",
+        "0.11 to 0.33",
+        "model_executor/models/config.py, NemotronHForCausalLMConfig",
+    ),
+    log_line(
         "to `--runner",
         r"Resolved `--runner auto` to `--runner (?P<runner>pooling)`",
         "0.10 to 0.33",
