@@ -24,6 +24,9 @@ _YAML_SUFFIXES = {".yaml", ".yml"}
 _IMPORTED_SUFFIXES = {".json", ".gguf"}
 _OTHER_SUFFIXES = {".safetensors"}
 _CONFIG_FILE = "config.json"
+BESIDE = "name the config.json beside it"
+"""Words of a refusal of a file that lies where a config.json does."""
+
 _KEYS_OF_CONFIGS = {"model_type", "architectures", "text_config"}
 """Keys that a config.json has and no model file."""
 
@@ -118,20 +121,27 @@ def _imported_model(path: Path, shown: str, assumed: Mapping[str, Any], is_model
         def attempt(more: Mapping[str, Any]) -> object:
             return import_path(path, shown, more)
 
-        raise with_next_step(error, shown, attempt, assumed, is_model, _config_beside(path, shown)) from error
+        beside = _config_beside(path, shown, error)
+        raise with_next_step(error, shown, attempt, assumed, is_model, beside) from error
     engine = GGUF_ENGINE if is_gguf(path) else None
     return FoundModel(found.model, shown, path, found, found.notes, engine)
 
 
-def _config_beside(path: Path, shown: str) -> str | None:
-    """The config.json in a file's folder, as the user would name it; None where there is no other that can be read."""
+def _config_beside(path: Path, shown: str, error: KvcalcError) -> str | None:
+    """The config.json to name in place of a file that is refused for it, or of its folder whose weights are refused.
+
+    None where that cannot be read, as the user would name it otherwise.
+    """
     from kvcalc.importers import import_path
 
-    other = path.with_name(_CONFIG_FILE)
-    if path.name == _CONFIG_FILE or not holds_model(other):
+    if _is_folder(path):
+        other, named = path / _CONFIG_FILE, f"{shown.rstrip('/')}/{_CONFIG_FILE}"
+    elif BESIDE in str(error) and path.name != _CONFIG_FILE:
+        other, named = path.with_name(_CONFIG_FILE), shown.removesuffix(path.name) + _CONFIG_FILE
+    else:
         return None
     try:
-        import_path(other, shown, {})
+        import_path(other, named, {})
     except KvcalcError:
         return None
-    return shown.removesuffix(path.name) + _CONFIG_FILE
+    return named

@@ -18,9 +18,6 @@ MOST_TRIES = 6
 NO_STEP = ("keeps no cache", "name a file")
 """Words of a refusal after which there is no step: nothing is there to be estimated, or it could not be read."""
 
-BESIDE = "name the config.json beside it"
-"""Words of a refusal of a file that lies where a config.json does."""
-
 _ASSUMED = re.compile(r"--assume ([\w.-]+)=(\"[^\"]*\"|[^\s;,]+)")
 _PLACEHOLDERS = {"VALUE", "JSON", "NAME"}
 _OF_LAYERS = ("layer_types", "layers_block_type")
@@ -48,14 +45,14 @@ def with_next_step(
         attempt: reads it with assumptions.
         assumed: those that were made already.
         is_model: whether a name is one of the catalogue.
-        beside: a config.json in the same folder that can be read, as the user would name it.
+        beside: a config.json that can be read where this file or folder cannot, as the user would name it.
     """
     if isinstance(error, CannotRunError) or any(words in str(error) for words in NO_STEP):
         return error
     found = _ADAPTER.search(str(error))
     if found is not None and is_model(found["base"]):
         step = f"kvcalc estimate {shlex.quote(found['base'])}"
-    elif beside is not None and BESIDE in str(error):
+    elif beside is not None:
         step = f"kvcalc estimate {shlex.quote(beside)}"
     else:
         step = _with_assumptions(error, shown, attempt, assumed) or _BY_HAND

@@ -79,6 +79,27 @@ def test_a_file_beside_a_config_leads_to_it(tmp_path: Path, kvcalc: Kvcalc) -> N
     assert kvcalc(*shlex.split(step)).code == 0
 
 
+@pytest.mark.parametrize("broken", ["empty", "gone", "of another kind", "a shard is missing"])
+def test_a_folder_whose_weights_cannot_be_read_leads_to_its_config(broken: str, tmp_path: Path, kvcalc: Kvcalc) -> None:
+    folder = tmp_path / "it's a model"
+    folder.mkdir()
+    weights = folder / "model.safetensors"
+    if broken == "gone":
+        weights.symlink_to(folder / "nowhere")
+    elif broken == "a shard is missing":
+        index = {"weight_map": {"model.embed_tokens.weight": "a.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    else:
+        weights.write_bytes(b"" if broken == "empty" else b"\x80pickled")
+    (folder / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
+    for named in (str(folder), f"{folder}/"):
+        step = kvcalc("estimate", named).stderr.rpartition("next: kvcalc ")[2]
+        assert shlex.split(step) == ["estimate", str(folder / "config.json")]
+        assert kvcalc(*shlex.split(step)).code == 0
+    (folder / "config.json").write_text(json.dumps({**LLAMA, "num_hidden_layers": -1}), encoding="utf-8")
+    assert kvcalc("estimate", str(folder)).stderr.endswith("next: kvcalc models schema\n")
+
+
 @pytest.mark.parametrize(
     ("named", "family"),
     [
