@@ -20,8 +20,13 @@ run: $(VENV)/.installed  ## install kvcalc and do the main job
 test: $(VENV)/.installed-dev lint  ## install what the tests need and run every check
 	$(BIN)/$(PYTEST)
 
-# A fifth of the examples of property tests, and of the cases that go the same way with other figures.
-check: lint  ## run every check that needs no torch, for work in progress
+# A fifth of the examples of property tests, and of the cases that go the same way with other figures. Types take one core
+# for longest: the tests begin meanwhile.
+check: $(VENV)/.installed-dev  ## run every check that needs no torch, for work in progress
+	$(MAKE) --jobs=2 --no-print-directory lint check-tests
+
+.PHONY: check-tests
+check-tests: $(VENV)/.installed-dev
 	$(BIN)/$(PYTEST) -m "not torch" --hypothesis-profile=check
 
 # Every property test with FUZZ times the examples that it states, drawn afresh: before a release, and after work on what they test.
@@ -96,12 +101,24 @@ $(LIVE)/.installed: tests/live/requirements.txt
 	$(LIVE)/bin/python -m pip install --quiet --editable . pytest
 	touch $@
 
-lint: $(VENV)/.installed-dev
+# Several at a time where `make -j` says so.
+LINTERS := lint-types lint-spelling lint-contracts lint-style
+.PHONY: $(LINTERS)
+
+lint: $(LINTERS)
+
+lint-types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+lint-spelling: $(VENV)/.installed-dev
+	$(BIN)/codespell
+
+lint-contracts: $(VENV)/.installed-dev
+	$(BIN)/lint-imports --no-cache
+
+lint-style: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
-	$(BIN)/codespell
 
 accuracy: $(VENV)/.installed  ## write docs/accuracy.md anew
 	$(BIN)/python benchmarks/accuracy.py --write

@@ -21,6 +21,7 @@ from kvcalc.catalogue.complete import lacks
 from kvcalc.catalogue.gpu_table import table
 from kvcalc.catalogue.validation import validated
 from kvcalc.catalogue.yaml_reader import read_yaml
+from kvcalc.verbs.estimate_result import CacheResult
 
 MIB = 2**20
 
@@ -169,6 +170,20 @@ def loaded(name: str) -> kvcalc.Model:
     return kvcalc.load_model(name)
 
 
+SAME_LAYERS: dict[object, str] = {}
+"""The first model with these layers and this dtype, which are all that a cache depends on."""
+
+
+def cache_of(name: str, context: int, cache_dtype: str, batch: int = 1) -> CacheResult:
+    model = loaded(name)
+    return _cache_of(SAME_LAYERS.setdefault((model.layers, model.dtype), name), context, cache_dtype, batch)
+
+
+@cache
+def _cache_of(name: str, context: int, cache_dtype: str, batch: int) -> CacheResult:
+    return kvcalc.estimate(loaded(name), context=context, cache_dtype=cache_dtype, batch=batch).cache
+
+
 def text_of(name: str) -> str:
     return (CONFIGS / "models" / f"{name}.yaml").read_text(encoding="utf-8")
 
@@ -296,12 +311,12 @@ def test_the_cache_is_what_the_facts_say(name: str) -> None:
     state = facts.conv_elements_per_sequence * 2 + facts.state_elements_per_sequence * 4
     encoder = facts.encoder_elements_per_sequence
 
-    first = kvcalc.estimate(loaded(name), context=1, cache_dtype="int8").cache
+    first = cache_of(name, 1, "int8")
     assert first.bytes_per_token == full + limited + index
     assert first.state_bytes_per_sequence == state + encoder
     assert first.bytes == first.bytes_per_token + first.state_bytes_per_sequence
     for context in (length, length + 1, 1_000_003):
-        later = kvcalc.estimate(loaded(name), context=context, cache_dtype="bf16", batch=3).cache
+        later = cache_of(name, context, "bf16", 3)
         kept = (2 * full + index) * context + 2 * limited * min(context, length)
         assert later.bytes == 3 * (kept + state + 2 * encoder)
         assert later.bytes_per_token == 2 * (full + limited) + index

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 from conftest import Kvcalc
+from each import for_each
 
 from kvcalc.cli.app import COMMANDS, _app
 
@@ -33,7 +33,7 @@ def test_every_command_is_looked_at() -> None:
     assert ("models", "import", "-o", "--output-file") in OPTIONS
 
 
-@pytest.mark.parametrize("words", OPTIONS, ids=" ".join)
+@for_each("words", OPTIONS)
 def test_an_option_given_twice_is_refused(kvcalc: Kvcalc, words: tuple[str, ...]) -> None:
     *command, short, long = words
     run = kvcalc(*command, short, "first", f"{long}=second")

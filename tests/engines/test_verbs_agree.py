@@ -38,7 +38,7 @@ def deployed(model: str, engine: str) -> dict[str, Any]:
     return {**options, "pp": ranks}
 
 
-@pytest.mark.parametrize(("model", "engine"), ASKED)
+@pytest.mark.parametrize(("model", "engine"), some(ASKED))
 def test_capacity_holds_what_estimate_says_fits(model: str, engine: str) -> None:
     """At its most sequences a rank's memory is estimate's, and one more is not held."""
     options = deployed(model, engine)
@@ -57,14 +57,14 @@ def test_capacity_holds_what_estimate_says_fits(model: str, engine: str) -> None
     assert found.at_limit.bytes == estimated(found.sequences).memory.per_rank.total_bytes
 
 
-@pytest.mark.parametrize(("model", "engine"), ASKED)
+@pytest.mark.parametrize(("model", "engine"), some(ASKED))
 def test_plan_counts_as_estimate_does(model: str, engine: str) -> None:
     workload = {name: value for name, value in CASES[model].items() if name in {"batch", "context"}}
     planned = kvcalc.plan(model, engine=engine, **workload).deployments
     smallest = kvcalc.estimate(model, engine=engine, **workload).gpus
     assert planned
     assert planned[0].deployment.gpus <= (smallest.count or 0)  # a plan also tries replicas that share experts
-    for place, each in some(enumerate(planned)):
+    for place, each in enumerate(planned):
         one = each.deployment
         sizes: dict[str, Any] = {"tp": one.tp, "pp": one.pp, "dp": one.dp, "ep": one.ep, "dcp": one.dcp}
         again = kvcalc.estimate(model, engine=engine, **workload, **sizes, dp_attention=one.dp_attention)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Kvcalc
+from fuzzing import some
 from rich.cells import cell_len
 
 from kvcalc.cli import help as help_module
@@ -73,7 +74,7 @@ def reported(words: str, kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> Rep
     return report
 
 
-@pytest.mark.parametrize("words", [*dict.fromkeys((*EXAMPLES, *MORE))])
+@pytest.mark.parametrize("words", some(dict.fromkeys((*EXAMPLES, *MORE))))
 def test_a_screen_at_every_width(words: str, kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
     report = reported(words, kvcalc, monkeypatch)
     whole = {word for line in printed(report, 10_000, monkeypatch) for word in line.split()}

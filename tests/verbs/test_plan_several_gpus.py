@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
+from fuzzing import some
 
 import kvcalc
 from kvcalc.verbs.planning.result import Plan
@@ -20,8 +23,11 @@ def rows(plan: Plan) -> dict[str, list[object]]:
     return found
 
 
-@pytest.mark.parametrize("model", ["llama-3-70b", "qwen3-next-80b-a3b", "deepseek-v2-lite"])
-@pytest.mark.parametrize("names", [("h100-sxm", "gh200-96"), ("gb10", "mi300x", "l4"), ("rtx5090", "gh200-96", "h20")])
+MODELS = ["llama-3-70b", "qwen3-next-80b-a3b", "deepseek-v2-lite"]
+GPUS = [("h100-sxm", "gh200-96"), ("gb10", "mi300x", "l4"), ("rtx5090", "gh200-96", "h20")]
+
+
+@pytest.mark.parametrize(("model", "names"), some(product(MODELS, GPUS)))
 def test_each_accelerator_has_its_own_node(model: str, names: tuple[str, ...]) -> None:
     """gh200-96 and gb10 are alone in their node, l4 and rtx5090 are not."""
     alone: dict[str, list[object]] = {}

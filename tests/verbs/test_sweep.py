@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from fuzzing import examples
+from fuzzing import examples, some
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,7 +120,9 @@ def test_every_column_is_what_estimate_says(seed: int) -> None:
             compared += 1
 
 
-@pytest.mark.parametrize("model", ["llama-3-8b", "gemma-3-27b", "deepseek-v3", "qwen3-next-80b-a3b", "jamba-v0.1"])
+@pytest.mark.parametrize(
+    "model", some(["gemma-3-27b", "llama-3-8b", "deepseek-v3", "qwen3-next-80b-a3b", "jamba-v0.1"])
+)
 def test_long_axes_are_what_estimate_says(model: str) -> None:
     """Where batches or contexts are many, figures are lines, steps and what was found before."""
     chance = random.Random(model)  # noqa: S311  # any will do
