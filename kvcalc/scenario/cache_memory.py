@@ -22,6 +22,10 @@ _NO_PART = (
     "temporary",
     "overhead",
     "reserve",
+    "lora",
+    "max_loras",
+    "lora_modules",
+    "draft_weights",
 )
 
 _ACCELERATOR = frozenset({"gpu", "gpu_memory"})

@@ -181,6 +181,7 @@ def test_what_does_not_fit_ends_with_1_and_the_nearest_miss(words: str, message:
         ),
         (("--gpu-memory", "1TB", "--utilization", "0.5"), "--gpu-memory and --utilization play"),
         (("--weight-dtype", "fp8", "--parameters", "7e9"), "--weight-dtype and --parameters play"),
+        (("--lora", "16", "--max-loras", "4"), "--lora and --max-loras play"),
     ],
 )
 def test_what_plays_no_part_beside_the_memory_that_is_given_is_told(
