@@ -49,8 +49,8 @@ Figures that servers of vLLM and SGLang printed as they started, in public place
 `tests/data/sglang/logs.json` have them with their sources; where no link is known, a stored file id is the number of
 the file in the collection of public repositories that it was found in. Each is predicted from the settings that its log
 or its post gives, else from the engine's defaults for that version and card. Nothing that a server printed enters but
-the total memory of its card (of SGLang, which does not print it, what was free before loading) and, in the last part,
-that of its cache.
+the total memory of its card (of SGLang, which does not print it, what was free before loading), whether the server runs
+under WSL, which has the whole of a card, and, in the last part, the memory of its cache.
 
 *Known* logs were there before the first formula of temporary memory was written, and some constants rest on them.
 *Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the

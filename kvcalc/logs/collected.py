@@ -50,7 +50,8 @@ def written(text: str) -> Iterator[str]:
         for found in _LINE.finditer(whole):
             line = found[0]
             if ("}" in line[-3:] and '{"' in line) or line.startswith("{"):
-                yield from _LINE.findall(_of_a_line(line[:MAX_OBJECT]))
+                said = _of_a_line(line[:MAX_OBJECT])
+                yield from _LINE.findall(said) if said is not None else messages_of(line)
             elif line.lstrip(" \t").startswith('"') and (pair := _PAIR.fullmatch(line[:MAX_OBJECT])) is not None:
                 yield from _LINE.findall(_of_a_pair(pair))
             elif "<br" in line:
@@ -84,13 +85,11 @@ def _strings(held: object, depth: int) -> Iterator[str]:
                 yield from _strings(value, depth - 1)
 
 
-def _of_a_line(line: str) -> str:
-    """What an object at a line's end says; the line itself where it is none."""
+def _of_a_line(line: str) -> str | None:
+    """What an object at a line's end says; None where it is none."""
     with suppress(ValueError, RecursionError):
-        said = _said(json.loads(line[line.index("{") :].rstrip().removesuffix(",")))
-        if said is not None:
-            return said
-    return line
+        return _said(json.loads(line[line.index("{") :].rstrip().removesuffix(",")))
+    return None
 
 
 def _of_a_pair(pair: re.Match[str]) -> str:

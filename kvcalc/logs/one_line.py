@@ -13,8 +13,8 @@ _BEGINS = re.compile(
     r"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d "
 )
 """How Python's servers begin a message: their process, a level, a date and a time."""
-_ENDS = re.compile(r"(?:\\r)?\\n\s*$")
-"""An end of a line that was written as two characters."""
+_ENDS = re.compile(r"(?:\\r)?\\n(?:[\d:.,TZ -]{0,40}(?:std(?:out|err) F|\|)?|[\w.-]{1,80} {1,60}\|)? ?$")
+"""An end of a line that was written as two characters, and what a collector put before the next."""
 
 
 def messages_of(line: str) -> Iterator[str]:

@@ -49,6 +49,8 @@ MUTATIONS: dict[str, Callable[[str], str]] = {
     "ends of Windows": lambda text: text.replace("\n", "\r\n"),
     "on one line": lambda text: text.replace("\n", " "),
     "ends written out": lambda text: text.replace("\n", "\\n"),
+    "ends written out, with times": lambda text: text.replace("\n", "\\n2026-05-01 21:34:19.039 | "),
+    "on one line that ends as JSON does": lambda text: text.replace("\n", " ") + ' {"a": 1}}',
     "a JSON string": lambda text: json.dumps({"logs": text}),
     "JSON in JSON": lambda text: json.dumps({"body": json.dumps({"logs": text})}),
     "deep in JSON": lambda text: json.dumps({"a": [{"b": {"c": {"d": {"e": {"f": [{"text": text}]}}}}}]}, indent=1),
