@@ -77,6 +77,7 @@ test-live: $(LIVE)/.installed test-live-llama-cpp test-live-sglang
 
 vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed
 	$(LIVE)/bin/python tests/live/write_vllm_vectors.py
+	$(LIVE)/bin/python tests/live/write_vllm_weights.py
 	$(LIVE_LLAMA_CPP)/bin/python tests/live/write_llama_cpp_vectors.py
 
 # llama.cpp b11549 (34 MB), which plans whole models without weights for a card that is not there.

@@ -106,14 +106,16 @@ def _decoder(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def differences(record: Mapping[str, Any], version: str, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+def differences(
+    record: Mapping[str, Any], version: str, folder: Path, config: Mapping[str, Any], gpu: str = "h100-sxm"
+) -> dict[str, Any]:
     """Figures that differ, as (kvcalc's, vLLM's), or the refusal by the name `refused`."""
     name, whisper = record["model"].replace("/", "--"), config["model_type"] == "whisper"
     path = folder / f"{name}.{'yaml' if whisper else 'json'}"
     if not path.exists():
         path.write_text(json.dumps(_decoder(name, config) if whisper else config), encoding="utf-8")
     try:
-        ours = figures_of_kvcalc(path, version, record["settings"], record["memory"], config)
+        ours = figures_of_kvcalc(path, version, record["settings"], record["memory"], config, gpu)
     except KvcalcError as refusal:
         return {"refused": str(refusal)}
     theirs = figures_of_vllm(record)

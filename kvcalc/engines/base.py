@@ -98,6 +98,14 @@ class Engine(Noun, ABC):
         """A model less what the engine was told to leave out of it."""
         return model
 
+    def copies_towers_on_first_stage(self, model: Model) -> bool:  # noqa: ARG002  # for engines
+        """Whether the ranks of the first pipeline stage have towers whole, and others none."""
+        return False
+
+    def loads_unused(self, model: Model) -> bool:  # noqa: ARG002  # for engines
+        """Whether it loads projections that a checkpoint has and nothing reads, as of layers that share a cache."""
+        return True
+
     def places_parts_of(self, mechanism: Mechanism) -> bool:  # noqa: ARG002  # for engines
         """Whether it is known how it lays out this mechanism's rows for several tokens, rings, or keys beside heads."""
         return False

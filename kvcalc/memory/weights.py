@@ -54,6 +54,12 @@ def parts_held(scenario: Scenario, deployment: Deployment) -> tuple[Part, ...] |
         return None
     if scenario.engine.divides_towers(scenario.model, deployment):
         parts = tuple(part._replace(split="tp", place="embedding") if part.split == "all" else part for part in parts)
+    elif deployment.pp > 1 and scenario.engine.copies_towers_on_first_stage(scenario.model):
+        parts = tuple(
+            part._replace(split="tp", place="embedding", heads=1) if part.split == "all" else part for part in parts
+        )
+    if not scenario.engine.loads_unused(scenario.model):
+        parts = tuple(part for part in parts if part.used or part.split != "tp" or part.place != "layers")
     held = with_copies(scenario, deployment, parts)
     return held if deployment.pp == 1 else (*held, *tied_head(scenario, parts))
 
@@ -233,9 +239,11 @@ def on_stage(scenario: Scenario, deployment: Deployment, part: Part, stage: int,
         return _share(0, 0, tp_ways, deployment.tp) if here else None
     if pp == 1 and len(layers) == model.num_layers:
         return _share(0, 0, tp_ways, deployment.tp)
-    first = model.first_with_experts if part.split == "ep" else 0
-    held = len(range(max(layers.start, first), layers.stop))
-    return _share(held, model.num_layers - first, tp_ways, deployment.tp) if held else None
+    if part.split == "ep":
+        held, among = model.layers_with_experts(layers), model.layers_with_experts(range(model.num_layers))
+    else:
+        held, among = len(layers), model.num_layers
+    return _share(held, among, tp_ways, deployment.tp) if held else None
 
 
 @lru_cache(maxsize=4096)

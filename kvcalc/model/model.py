@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from kvcalc.fields import CHECKED, MAX_PARAMETERS, Dim, Limits, Name, Parameters, Text, Tokens
 from kvcalc.formats.by_name import check_format
 from kvcalc.formats.weights import check_weight_format, find_weight_format
+from kvcalc.mechanisms import NoAttention
 from kvcalc.model.layers import MAX_LAYERS, Layer, Layers, caches_written, kinds_written, number_of_layers, written_out
 from kvcalc.model.stages import Layout
 from kvcalc.noun import Noun, noun
@@ -191,6 +193,21 @@ class Model(Noun):
     def has_towers(self) -> bool:
         """Whether it takes more than text."""
         return any(modality != "text" for modality in self.modalities)
+
+    def layers_with_experts(self, layers: range) -> int:
+        """How many of these layers have experts: those without attention alone, where a model has such (Nemotron-H)."""
+        bare = self._bare_layers
+        if bare:
+            return bisect_left(bare, layers.stop) - bisect_left(bare, layers.start)
+        return len(range(max(layers.start, self.first_with_experts), layers.stop))
+
+    @cached_property
+    def _bare_layers(self) -> tuple[int, ...]:
+        """The numbers of layers without attention."""
+        if not any(isinstance(layer.attention, NoAttention) for layer in self.layout.kinds):
+            return ()
+        bare = (any(isinstance(each.attention, NoAttention) for each in caches) for caches in self.layout.layers)
+        return tuple(number for number, alone in enumerate(bare) if alone)
 
     @cached_property
     def first_with_experts(self) -> int:

@@ -7,14 +7,16 @@ The ordinary tests do not collect this file: it needs vLLM's wheel. vLLM runs on
 the cache (vllm_planner.py). No kernel runs and no weight is there: a model takes a second, after vLLM's import of ten.
 
 What it said once is kept in tests/data/vllm/planner-0.33.json, which tests/engines/test_vllm_vectors.py compares with
-kvcalc. This file asks some of those records again, and others that were never kept: models and settings drawn with the
-number of the day. `make vectors-live` writes the records anew.
+kvcalc, and what its classes have of weights in weights-0.33.json (vllm_weights.py; tests/engines/test_vllm_loaded.py).
+This file asks some of those records again, and others that were never kept: models and settings drawn with the number
+of the day, or LIVE_SEED, on an H100 or LIVE_CARD. `make vectors-live` writes the records anew.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import random
 import sys
 from pathlib import Path
@@ -23,19 +25,31 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pytest
+from pretended_card import CARD
 from vllm_cases import RANDOM, Case, draw_cases
-from vllm_vectors import differences, models, records, tell
+from vllm_vectors import DATA, differences, models, records, tell
+from vllm_weights import configs, says
 from write_vllm_vectors import VERSION, ask
 
 KEPT = 60
-DAY = dt.datetime.now(tz=dt.UTC).toordinal()
+WEIGHED = 20
+DAY = int(os.environ.get("LIVE_SEED", dt.datetime.now(tz=dt.UTC).toordinal()))
 
 
+@pytest.mark.skipif(CARD != "h100-sxm", reason="what is kept was said of an H100")
 def test_vllm_still_says_what_is_kept() -> None:
     configs = models()
     for record in random.Random(DAY).sample(records(VERSION), KEPT):  # noqa: S311  # no secrets
         case = Case(record["model"], record["settings"], record["memory"])
         assert ask(case, configs[case.model])["says"] == record["says"], tell(record)
+
+
+@pytest.mark.skipif(CARD != "h100-sxm", reason="what is kept was said of an H100")
+def test_vllms_classes_still_have_the_weights_that_are_kept() -> None:
+    kept = json.loads((DATA / f"weights-{VERSION}.json").read_text(encoding="utf-8"))["records"]
+    files = configs()
+    for record in random.Random(DAY).sample(kept, WEIGHED):  # noqa: S311  # no secrets
+        assert says(files[record["model"]], record["deployment"]) == record["says"], record
 
 
 @pytest.mark.parametrize("kind", sorted(RANDOM))
@@ -52,7 +66,7 @@ def test_kvcalc_says_what_vllm_says_of_models_never_kept(kind: str, tmp_path: Pa
         except Exception:  # noqa: BLE001, S112  # whatever vLLM raises: it does not serve this
             continue
         asked += 1
-        found = differences(record, VERSION, tmp_path, drawn[case.model])
+        found = differences(record, VERSION, tmp_path, drawn[case.model], CARD)
         if found:
             wrong.append(f"{tell(record)}: {found}\n  {json.dumps(drawn[case.model])}")
     assert asked

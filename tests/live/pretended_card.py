@@ -1,4 +1,4 @@
-"""Makes vLLM believe that this machine has an H100: its own configuration and planning then run on a CPU.
+"""Makes vLLM believe that this machine has an H100, or what LIVE_CARD names: it then configures and plans on a CPU.
 
 Import this before anything of vLLM. What is pretended, and nothing else:
 - the platform: vLLM's CudaPlatformBase with the capability, memory and name of one card;
@@ -22,16 +22,34 @@ import importlib.machinery
 import sys
 import types
 from collections.abc import Callable, MutableSequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.library
 from torch.overrides import TorchFunctionMode
 
-CAPABILITY = (9, 0)
-NAME = "NVIDIA H100 80GB HBM3"
-MEMORY = 85_045_280_768
-MULTIPROCESSORS = 132
+
+class Card(NamedTuple):
+    """What a card tells of itself: the multiprocessors, and the shared memory of one that a kernel may have."""
+
+    name: str
+    capability: tuple[int, int]
+    memory: int
+    multiprocessors: int
+    shared_memory: int
+
+
+CARDS = {
+    "a100-80-sxm": Card("NVIDIA A100-SXM4-80GB", (8, 0), 85_097_971_712, 108, 166_912),
+    "l40s": Card("NVIDIA L40S", (8, 9), 47_676_391_424, 142, 101_376),
+    "h100-sxm": Card("NVIDIA H100 80GB HBM3", (9, 0), 85_045_280_768, 132, 232_448),
+    "b200": Card("NVIDIA B200", (10, 0), 191_514_279_936, 148, 232_448),
+    "rtxpro6000-bw": Card("NVIDIA RTX PRO 6000 Blackwell Server Edition", (12, 0), 101_973_622_784, 188, 101_376),
+}
+"""By kvcalc's names."""
+
+CARD = os.environ.get("LIVE_CARD", "h100-sxm")
+NAME, CAPABILITY, MEMORY, MULTIPROCESSORS, SHARED_MEMORY = CARDS[CARD]
 
 # Packages of kernels that vLLM finds where a GPU's wheel is installed, and compiled parts of vLLM's own wheel.
 KERNELS = ("deep_gemm", "tilelang", "flashinfer", "flash_mla", "tvm_ffi", "cutlass", "quack", "cuda", "fla")
@@ -106,7 +124,7 @@ def _is_of_kernels(name: str) -> bool:
 
 
 class _Operator:
-    """An operator that is there. Where it answers whether the card can do something, an H100 can."""
+    """An operator that is there. Where it answers whether the card can do something, it can."""
 
     def __call__(self, *_args: Any, **_kwargs: Any) -> bool:
         return True
@@ -202,7 +220,7 @@ class _TritonDriver:
     class utils:  # noqa: N801  # Triton's name
         @staticmethod
         def get_device_properties(*_args: Any) -> dict[str, int]:
-            return {"max_shared_mem": 232_448, "multiprocessor_count": MULTIPROCESSORS, "max_num_regs": 65_536}
+            return {"max_shared_mem": SHARED_MEMORY, "multiprocessor_count": MULTIPROCESSORS, "max_num_regs": 65_536}
 
 
 def _pretend_torch() -> None:
@@ -254,7 +272,7 @@ def _pretend_platform() -> None:
         "get_cuda_runtime_major": lambda _cls: 13,
         "is_pin_memory_available": lambda _cls: False,
     }
-    card = type("PretendedH100", (CudaPlatformBase,), {name: classmethod(call) for name, call in answers.items()})
+    card = type("PretendedCard", (CudaPlatformBase,), {name: classmethod(call) for name, call in answers.items()})
     vars(vllm.platforms)["_current_platform"] = card()
 
     from vllm.model_executor.models import registry  # once the card is pretended

@@ -57,21 +57,22 @@ class _Group(parallel.GroupCoordinator):  # type: ignore[misc]  # vLLM is not in
         self.use_device_communicator = self.use_custom_op_call = False
 
 
-def _be_rank(config: Any, stage: int) -> None:
+def be_rank(config: Any, stage: int, rank: int = 0) -> None:
+    """This process becomes one rank of a pipeline stage."""
     sizes = config.parallel_config
     tp, pp, dcp = sizes.tensor_parallel_size, sizes.pipeline_parallel_size, sizes.decode_context_parallel_size
-    for name, size, rank in (
-        ("_TP", tp, 0),
-        ("_ETP", tp, 0),
+    for name, size, place in (
+        ("_TP", tp, rank),
+        ("_ETP", tp, rank),
         ("_PP", pp, stage),
-        ("_WORLD", tp * pp, stage * tp),
+        ("_WORLD", tp * pp, stage * tp + rank),
         ("_DP", 1, 0),
-        ("_EP", tp, 0),
-        ("_EPLB", tp, 0),
-        ("_DCP", dcp, 0),
+        ("_EP", tp, rank),
+        ("_EPLB", tp, rank),
+        ("_DCP", dcp, rank % dcp),
         ("_PCP", 1, 0),
     ):
-        setattr(parallel, name, _Group(size, rank, name))
+        setattr(parallel, name, _Group(size, place, name))
 
 
 def _add_drafting_layers(config: Any, stage: int) -> None:
@@ -87,19 +88,26 @@ def _add_drafting_layers(config: Any, stage: int) -> None:
         layers[name].is_draft_layer = True
 
 
-def _specs_of_stage(config: Any, stage: int) -> tuple[dict[str, Any], list[str]]:
-    """What each layer of a stage keeps, and the layouts that its backends have."""
-    _be_rank(config, stage)
+def made_on_meta(config: Any, stage: int | None = None) -> torch.nn.Module:
+    """The model as this rank has it; with a stage, also what drafts there."""
     config.compilation_config.static_forward_context.clear()
     config.compilation_config.static_all_moe_layers.clear()
     before = torch.get_default_dtype()
     torch.set_default_dtype(config.model_config.dtype)
     try:
         with torch.device("meta"), pretended_card.OnMeta():
-            initialize_model(config)
-            _add_drafting_layers(config, stage)
+            model: torch.nn.Module = initialize_model(config)
+            if stage is not None:
+                _add_drafting_layers(config, stage)
+            return model
     finally:
         torch.set_default_dtype(before)
+
+
+def _specs_of_stage(config: Any, stage: int) -> tuple[dict[str, Any], list[str]]:
+    """What each layer of a stage keeps, and the layouts that its backends have."""
+    be_rank(config, stage)
+    made_on_meta(config, stage)
     with set_current_vllm_config(config):
         current_platform.update_block_size_for_backend(config)
         layouts = get_supported_kv_cache_layouts(get_current_attn_backends(config))

@@ -74,7 +74,11 @@ LEFT_OF_LLAMA = TABLES_OF_LLAMA + NORMS_OF_LLAMA
         ("gpt-oss-120b", "nvfp4", 114_661_785_600 // 16 * 9 + 2 * (116_829_156_672 - 114_661_785_600)),
         ("mimo-v2-flash", "fp8", 308_778_768_832 + 1_610_612_736 + 2 * 624_951_296 + 49_680_384 + 2_496),
         # One that is not: all but what divides of layers.
-        ("gemma-3n-e4b", "int8", 3_949_030_128 + 31_461_120 + 2 * (537_395_200 + 2_348_810_240 + 983_281_504)),
+        (
+            "gemma-3n-e4b",
+            "int8",
+            3_912_329_968 + 31_461_120 + 2 * (36_700_160 + 537_395_200 + 2_348_810_240 + 983_281_504),
+        ),
     ],
 )
 def test_a_quantised_format_leaves_what_checkpoints_leave(model: str, weight_dtype: str, expected: int) -> None:
@@ -183,14 +187,19 @@ DEEPSEEK_COPIES = 923_467_776 + 2 * 107_437_056 + 4 * 58_072
             673_150_552_416 + 7 * DEEPSEEK_COPIES,
             (673_150_552_416 - DEEPSEEK_COPIES) // 8 + DEEPSEEK_COPIES,
         ),
-        # The towers are whole on every rank.
-        ("gemma-3n-e4b", {"tp": 2}, 13_733_393_376 + 2 * 1_966_563_008, 6_866_696_688 + 1_966_563_008),
+        # The towers are whole on every rank, and so are 35 layers' gates and projections, 2 x 2,048 x 256 in bf16.
+        (
+            "gemma-3n-e4b",
+            {"tp": 2},
+            13_733_393_376 + 73_400_320 + 2 * 1_966_563_008,
+            (13_733_393_376 - 73_400_320) // 2 + 73_400_320 + 1_966_563_008,
+        ),
         # 2 KV heads on 4 ranks: 20 layers of 2 x 2,048 x 512 are there twice, so that a rank has half of them.
         (
             "gemma-3n-e4b",
             {"tp": 4},
-            13_733_393_376 + 83_886_080 + 4 * 1_966_563_008,
-            3_433_348_344 + 83_886_080 // 4 + 1_966_563_008,
+            13_733_393_376 + 3 * 73_400_320 + 83_886_080 + 4 * 1_966_563_008,
+            (13_733_393_376 - 73_400_320) // 4 + 73_400_320 + 83_886_080 // 4 + 1_966_563_008,
         ),
         ("gemma-3n-e4b", {"tp": 4, "weights": 10**10}, 10**10, 2_500_000_000),
         ("llama-3-8b", {"tp": 8, "weights": 10**9 + 1}, 10**9 + 1, 125_000_001),
@@ -338,7 +347,8 @@ def test_dims_that_do_not_tell_the_experts_are_not_believed(changed: dict[str, A
 def test_a_listed_table_that_is_tied_is_copied_to_the_last_stage() -> None:
     """Gemma-3n-E4B: 35 layers; the embedding is the output head too, the per-layer embeddings are not."""
     table, per_layer, towers = 262_400 * 2048, 2_348_810_240, 983_281_504
-    rest = 3_949_030_128, 31_461_120
+    rest = 3_912_329_968, 31_461_120, 36_700_160
+    whole = rest[-1]  # of a layer's gates and projections, which no quantised checkpoint known has quantised
     first = 2 * (table + per_layer + towers) + sum(-(-2 * part * 18 // 35) for part in rest)
     last = 2 * (table + towers) + sum(-(-2 * part * 17 // 35) for part in rest)
 
@@ -346,8 +356,8 @@ def test_a_listed_table_that_is_tied_is_copied_to_the_last_stage() -> None:
     assert weights("gemma-3n-e4b", pp=2)[0] == 2 * (2 * table + per_layer + sum(rest) + 2 * towers)
     assert weights_of_stages("gemma-3n-e4b") == [2 * (table + per_layer + sum(rest) + towers)]
     assert weights_of_stages("gemma-3n-e4b", pp=2, weight_dtype="int8") == [
-        2 * (table + per_layer + towers) + sum(-(-part * 18 // 35) for part in rest),
-        2 * (table + towers) + sum(-(-part * 17 // 35) for part in rest),
+        2 * (table + per_layer + towers) + sum(-(-part * 18 // 35) for part in (*rest, whole)),
+        2 * (table + towers) + sum(-(-part * 17 // 35) for part in (*rest, whole)),
     ]
 
 

@@ -13,7 +13,8 @@ from kvcalc.engines.vllm.cache.pooled import pools
 from kvcalc.engines.vllm.cache.turboquant import with_boundary
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.loaded.lora import as_vllm_has
-from kvcalc.engines.vllm.loaded.weights import TOWERS_LEFT_OUT, divides_towers
+from kvcalc.engines.vllm.loaded.weights import TOWERS_LEFT_OUT, TOWERS_ON_FIRST_STAGE, divides_towers, has_whole_towers
+from kvcalc.engines.vllm.model_types import UNUSED_LEFT_OUT
 from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.vllm.profiled.budget import usable_bytes
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
@@ -63,6 +64,15 @@ class Vllm(Engine):
 
     def divides_towers(self, model: Model, deployment: Deployment) -> bool:
         return divides_towers(model, deployment, parse_version(self.version or self.versions[-1]))
+
+    def copies_towers_on_first_stage(self, model: Model) -> bool:
+        version = parse_version(self.version or self.versions[-1])
+        return version >= TOWERS_ON_FIRST_STAGE and has_whole_towers(model, version)
+
+    def loads_unused(self, model: Model) -> bool:
+        """Not in later versions (UNUSED_LEFT_OUT)."""
+        since = UNUSED_LEFT_OUT.get(model.model_type or "")
+        return since is None or parse_version(self.version or self.versions[-1]) < since
 
     def as_loaded(self, model: Model) -> Model:
         """In bf16 where it is published in fp32, and in fp16, which is as many bytes, on cards before capability 8.0.

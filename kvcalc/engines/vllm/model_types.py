@@ -50,6 +50,29 @@ PIXELS: Mapping[str, int] = MappingProxyType({"gemma3": 9408})
 PIXELS_OF_OTHERS = 2352
 """3 x 14 x 14 of each of four patches that a token merges: Qwen2-VL, Pixtral, Kimi-VL."""
 
+POSITIONS_OF_TOKENS = frozenset({"qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen4_exp"})
+"""Tables of rotations as long as the context, and no longer four times (models/qwen3_vl.py, mrope_positions_factor)."""
+POSITIONS_SINCE: tuple[int, ...] = (0, 32)
+
+ROTATES_NOTHING = frozenset(
+    {"bloom", "gpt2", "gpt_bigcode", "jamba", "kimi_linear", "mpt", "nemotron_h", "nemotron_h_puzzle", "opt"}
+)
+"""Classes without rotations (vllm/model_executor/models), whatever dims their attention has."""
+_OF_TRANSFORMERS: Mapping[tuple[int, ...], str] = MappingProxyType(
+    {
+        (0, 19): "smollm3",
+        (0, 29): "flex_olmo hunyuan_v1_dense hunyuan_v1_moe olmo olmo2 olmo3 starcoder2 vaultgemma",
+        (0, 31): "nanbeige",
+        (0, 32): "arcee cwm glm gpt_neox jais2 mellum phi seed_oss",
+    }
+)
+"""Classes that are transformers' own (models/registry.py), which make rotations anew: the first version read that says
+so, of 0.19, 0.29, 0.31 and 0.32."""
+
+UNUSED_LEFT_OUT: Mapping[str, tuple[int, ...]] = MappingProxyType({"gemma3n": (0, 31), "gemma4": (0, 31)})
+"""Layers that read another's cache have no projections of their own to keys and values (models/gemma3n.py, gemma4.py,
+is_kv_shared_layer): not in 0.29, where the checkpoint's are loaded, there in 0.31."""
+
 NEMOTRON_H = frozenset({"nemotron_h", "nemotron_h_puzzle", "NemotronH_Nano_VL_V2"})
 """States in fp32 where the file does not say (NemotronHForCausalLMConfig of vllm/model_executor/models/config.py)."""
 GLM_NEXT = frozenset({"glm5_next", "glm5_next_text"})
@@ -57,6 +80,13 @@ GLM_SPARSE = frozenset({"glm_moe_dsa", *GLM_NEXT})
 """A cache in fp8 on Blackwell where nobody says (GlmMoeDsaForCausalLM and Glm5NextModelConfig of the same file)."""
 BOUNDED_GATES = frozenset({"kimi_k3", *GLM_NEXT})
 """KDA with bounded gates, which FlashKDA needs (vllm/models/kimi_k3/nvidia/kda.py, glm5next/common/kda.py)."""
+
+
+def keeps_rotations(model_type: str | None, version: tuple[int, ...]) -> bool:
+    """Whether the model's class keeps tables of rotations."""
+    kind = model_type or ""
+    others = (names for since, names in _OF_TRANSFORMERS.items() if version >= since)
+    return kind not in ROTATES_NOTHING and not any(kind in names.split() for names in others)
 
 
 def runner_by_type(version: tuple[int, ...], model_type: str | None, traits: Traits) -> str:

@@ -137,7 +137,9 @@ MEMORY_RULES = (
 WEIGHT_RULES = (
     Rule(
         "weights, tables of rotations",
-        "positions x rotated elements of a head x bytes of an element, one for all layers that rotate alike",
+        "positions x rotated elements of a head x bytes of an element, one for all layers that rotate alike; none "
+        "where the class is transformers' own (from 0.29, more from 0.32); with images four times the positions, but "
+        "as many as tokens of Qwen3-VL, Qwen3.5 and Qwen4 from 0.32",
         "vllm/model_executor/layers/rotary_embedding/base.py, cos_sin_cache",
     ),
     Rule(
@@ -164,8 +166,20 @@ WEIGHT_RULES = (
         "vllm/model_executor/layers/vocab_parallel_embedding.py",
     ),
     Rule(
+        "weights, tables on pipeline stages",
+        "embedding on the first, output head on the last; of Mixtral, Gemma, Qwen's experts, gpt-oss, Nemotron-H and "
+        "others on every stage",
+        "vllm/model_executor/models: VocabParallelEmbedding and ParallelLMHead",
+    ),
+    Rule(
+        "weights, routers",
+        "copied on every rank; in fp32 of MiniMax-M2, GLM-4.5, ERNIE-4.5, MiMo-V2, Step-3.5 and AFMoE",
+        "vllm/model_executor/models: params_dtype of the gate",
+    ),
+    Rule(
         "weights, towers",
-        "divided over tp, but whole on every rank of Gemma-3n and Gemma-4, and before 0.22 of Mistral's own format",
+        "divided over tp, but whole on every rank of Gemma-3n and Gemma-4, and before 0.22 of Mistral's own format; "
+        "from 0.33 on the first pipeline stage alone",
         "vllm/config/multimodal.py, mm_encoder_tp_mode; vllm/model_executor/models",
     ),
     Rule(

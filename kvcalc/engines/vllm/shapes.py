@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.gated import is_gated
 from kvcalc.formats.by_name import find_format
-from kvcalc.mechanisms import GQA, KDA, MHA, MLA, MQA, GatedDeltaNet, Mamba2, NoAttention
+from kvcalc.mechanisms import GQA, KDA, MHA, MLA, MQA, GatedDeltaNet, Mamba2
 
 if TYPE_CHECKING:
     from kvcalc.mechanisms import Mechanism
@@ -21,10 +21,7 @@ def layers_with_experts(model: Model, stage: Stage) -> int:
     """How many layers of a stage have experts: those without attention alone, where a model has such (Nemotron-H)."""
     if not model.is_mixture_of_experts:
         return 0
-    bare = sum(count for layer, count in stage.kinds.items() if isinstance(layer.attention, NoAttention))
-    if any(isinstance(layer.attention, NoAttention) for layer in model.layout.kinds):
-        return bare
-    return len(range(max(stage.layers.start, model.first_with_experts), stage.layers.stop))
+    return model.layers_with_experts(stage.layers)
 
 
 class Width(NamedTuple):

@@ -27,6 +27,9 @@ _WITH_OTHER_BASE = {"gemma3_text", "gemma3n_text"}
 MULTIMODAL_POSITIONS = 4
 """Times the positions, for those of images and video (mrope.py, cache_max_position_num)."""
 
+_HALF = {"chatglm"}
+"""Families whose heads rotate half of their elements, which their files do not say (chatglm.py, GLMAttention)."""
+
 MOST = 10**4
 """A factor beyond this is none."""
 
@@ -47,10 +50,12 @@ def rotary_fields(
         yield "rotary_dim", Sourced(given, "rotary_dim")
         return
     share = _number(config.values.get("partial_rotary_factor")) or (shares.pop() if len(shares) == 1 else None)
+    if share is None and config.model_type in _HALF:
+        share = 0.5
     if share is not None and share < 1 and len(widths) == 1:
         (width,) = widths
         if (rotated := int(width * share)) >= 1:
-            yield "rotary_dim", Sourced(rotated, f"partial_rotary_factor x head_dim {width}")
+            yield "rotary_dim", Sourced(rotated, f"partial_rotary_factor {share:g} x head_dim {width}")
 
 
 def _tables(config: Config) -> tuple[list[Mapping[str, Any]], str]:

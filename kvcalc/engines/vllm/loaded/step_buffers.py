@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.vllm.loaded.weights import TOWERS_ON_FIRST_STAGE
 from kvcalc.formats.by_name import find_format
-from kvcalc.mechanisms import GQA, MLA
+from kvcalc.mechanisms import GQA, MLA, Compressed
 from kvcalc.term import Factor, Product
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ OF_GEMMA = "vllm/model_executor/models/gemma3n_mm.py and gemma4_mm.py, per_layer
 CHOSEN = "tokens that indexers choose for a step"
 TOP_K = "vllm/model_executor/models/deepseek_v2.py, topk_indices_buffer"
 TOP_K_OF_POOLED = "vllm/models/glm5next/common/model.py, get_sparse_topk_buffer_width"
+OF_ENTRIES = "vllm/models/deepseek_v4/nvidia/model.py, topk_indices_buffer"
 TILE = 128
 """What such rows are a multiple of."""
 TOP_K_OF_HEADS = "vllm/models/qwen4_exp/nvidia/qsa.py, topk_indices_buffer"
@@ -62,12 +63,19 @@ def _chosen(stage: Stage, tokens: Factor) -> Iterator[Product]:
         row = Factor("index_topk", max(map(_row_of_latents, latents)), "choice")
         source = TOP_K_OF_POOLED if any(each.index_kpool for each in latents) else TOP_K
         yield Product(CHOSEN, (tokens, row, Factor("int32", 4, "byte")), source)
+    entries = max((each.index_topk or 0 for each in _compressed(stage)), default=0)
+    if entries:
+        yield Product(CHOSEN, (tokens, Factor("index_topk", entries, "choice"), Factor("int32", 4, "byte")), OF_ENTRIES)
     for layer, count in stage.kinds.items():
         heads = layer.attention
         if isinstance(heads, GQA) and heads.index_kpool is not None and heads.index_topk is not None:
             row = Factor("index_topk_and_kpool", heads.index_topk + heads.index_kpool, "choice")
             own = (Factor("layers", count, "layer"), tokens, row, Factor("int32", 4, "byte"))
             yield Product(CHOSEN, own, TOP_K_OF_HEADS)
+
+
+def _compressed(stage: Stage) -> Iterator[Compressed]:
+    return (layer.attention for layer in stage.kinds if isinstance(layer.attention, Compressed))
 
 
 def _row_of_latents(latent: MLA) -> int:

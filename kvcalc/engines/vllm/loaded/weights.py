@@ -8,7 +8,16 @@ from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.vllm.loaded.allocator import ends_of_blocks
 from kvcalc.engines.vllm.loaded.mxfp4 import capability, padding_of_experts
 from kvcalc.engines.vllm.loaded.nvfp4 import padding_of_nvfp4_experts, pads_nvfp4
-from kvcalc.engines.vllm.model_types import PIXTRAL, PIXTRAL_DIVIDED, WHOLE_TOWERS
+from kvcalc.engines.vllm.loaded.routers import routers_in_fp32
+from kvcalc.engines.vllm.loaded.stage_tables import tables_of_other_stages
+from kvcalc.engines.vllm.model_types import (
+    PIXTRAL,
+    PIXTRAL_DIVIDED,
+    POSITIONS_OF_TOKENS,
+    POSITIONS_SINCE,
+    WHOLE_TOWERS,
+    keeps_rotations,
+)
 from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format, is_plain
@@ -30,6 +39,9 @@ ROTARY_OF_ENTRIES = (
     "vllm/models/deepseek_v4/common/rope.py, build_deepseek_v4_rope, and vllm/model_executor/layers/rotary_embedding/"
     "deepseek_scaling_rope.py, DeepseekV4ScalingRotaryEmbedding"
 )
+INDEX_KEYS = "vllm/model_executor/models/deepseek_v2.py, Indexer: wk_weights_proj"
+INDEX_KEYS_FUSED = (0, 29)
+"""The first of the versions read that has wk_weights_proj; 0.19 has wk."""
 LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
 TOWERS_LEFT_OUT = (0, 16)
 """The first of the versions read that skips towers of which no input may be given (models/interfaces.py)."""
@@ -42,13 +54,16 @@ VOCABULARY = "vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VO
 
 def loaded_beyond(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
     """Tables, copies and padding of one rank of a stage, each a row."""
-    yield from rotary_tables(setup.model, stage, _element(setup), ROTARY)
+    yield from _tables_of_rotations(setup, version, stage)
     yield from _tables_of_entries(setup, stage)
     yield from _dequantised_latents(setup, stage)
+    yield from _dequantised_index_keys(setup, version, stage)
     yield from _values_made_as_keys(setup, stage)
     yield from padding_of_experts(setup, version, stage)
     yield from padding_of_nvfp4_experts(setup, version, stage)
     yield from _padded_vocabulary(setup, stage)
+    yield from tables_of_other_stages(setup, stage)
+    yield from routers_in_fp32(setup, stage)
     yield from ends_of_blocks(setup, stage)
 
 
@@ -61,6 +76,14 @@ def pads_experts(setup: Setup, version: tuple[int, ...], name: str) -> bool:
 def _element(setup: Setup) -> Factor:
     computing = find_format(setup.model.dtype or "bf16", "dtype")
     return Factor("bytes_per_element", computing.block_bytes, "byte")
+
+
+def _tables_of_rotations(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
+    model = setup.model
+    if not keeps_rotations(model.model_type, version):
+        return
+    as_tokens = model.model_type in POSITIONS_OF_TOKENS and version >= POSITIONS_SINCE
+    yield from rotary_tables(model, stage, _element(setup), ROTARY, model.max_context if as_tokens else None)
 
 
 def _tables_of_entries(setup: Setup, stage: Stage) -> Iterator[Product]:
@@ -96,6 +119,23 @@ def _dequantised_latents(setup: Setup, stage: Stage) -> Iterator[Product]:
             yield Product("latent up-projections, not quantised", factors, LATENT)
 
 
+def _dequantised_index_keys(setup: Setup, version: tuple[int, ...], stage: Stage) -> Iterator[Product]:
+    """What an indexer projects keys with is kept in the dtype of computing, beside its heads' weights."""
+    stored, computing = _format_of_layers(setup), find_format(setup.model.dtype or "bf16", "dtype")
+    if setup.model.hidden_size is None or version < INDEX_KEYS_FUSED or stored is None or not _quantised_layers(setup):
+        return
+    for layer, count in stage.kinds.items():
+        attention = layer.attention
+        if isinstance(attention, MLA) and attention.index_head_dim and stored.block_elems == 1:
+            factors = (
+                Factor("layers", count, "layer"),
+                Factor("hidden_size", setup.model.hidden_size),
+                Factor("index_head_dim", attention.index_head_dim),
+                Factor("bytes_more", computing.block_bytes - stored.block_bytes, "byte"),
+            )
+            yield Product("index keys' projection, not quantised", factors, INDEX_KEYS)
+
+
 def _values_made_as_keys(setup: Setup, stage: Stage) -> Iterator[Product]:
     """Projections of values that the checkpoint does not have, where full layers make them as keys."""
     model = setup.model
@@ -122,12 +162,22 @@ def _format_of_attention(setup: Setup) -> ElementFormat:
 
 def _quantised_layers(setup: Setup) -> bool:
     """Whether what divides over the ranks of a stage is quantised, attention among it."""
+    return any(not is_plain(each) for each in _formats_of_layers(setup))
+
+
+def _formats_of_layers(setup: Setup) -> list[ElementFormat]:
     asked, model = setup.weight_format, setup.model
     if asked is not None:
-        return not is_plain(asked)
+        return [asked]
     parts = [part.format for part in model.weights if (part.split, part.place, part.scales) == ("tp", "layers", False)]
     formats = parts or ([model.weight_dtype] if model.weight_dtype else [])
-    return any(not is_plain(find_weight_format(each, "format")) for each in formats)
+    return [find_weight_format(each, "format") for each in formats]
+
+
+def _format_of_layers(setup: Setup) -> ElementFormat | None:
+    """Where they have one."""
+    formats = set(_formats_of_layers(setup))
+    return formats.pop() if len(formats) == 1 else None
 
 
 def _padded_vocabulary(setup: Setup, stage: Stage) -> Iterator[Product]:
@@ -151,6 +201,9 @@ def divides_towers(model: Model, deployment: Deployment, version: tuple[int, ...
     Gemma's are transformers' own modules, whole everywhere (models/gemma3n_mm.py, gemma4_mm.py), as pixtral.py's were.
     Where later stages have towers too, they are taken as whole on every rank.
     """
-    if model.model_type in WHOLE_TOWERS or (model.model_type in PIXTRAL and version < PIXTRAL_DIVIDED):
-        return False
-    return deployment.pp == 1 or version >= TOWERS_ON_FIRST_STAGE
+    return not has_whole_towers(model, version) and (deployment.pp == 1 or version >= TOWERS_ON_FIRST_STAGE)
+
+
+def has_whole_towers(model: Model, version: tuple[int, ...]) -> bool:
+    """Whether each rank that has towers has all of them."""
+    return model.model_type in WHOLE_TOWERS or (model.model_type in PIXTRAL and version < PIXTRAL_DIVIDED)

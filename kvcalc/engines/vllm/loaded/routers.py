@@ -1,0 +1,34 @@
+"""Routers that vLLM's classes keep in fp32, whatever a checkpoint has them in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.vllm.shapes import layers_with_experts
+from kvcalc.formats.by_name import find_format
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.setup import Setup
+    from kvcalc.model.stages import Stage
+
+IN_FP32 = frozenset({"afmoe", "ernie4_5_moe", "glm4_moe", "mimo_v2_flash", "minimax_m2", "step3p5"})
+"""params_dtype of the gate in afmoe.py, ernie45_moe.py, glm4_moe.py, minimax_m2.py, step3p5.py; moe_router_dtype of
+mimo_v2.py."""
+SOURCE = "vllm/model_executor/models: gate in torch.float32"
+
+
+def routers_in_fp32(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """What they take beyond the dtype of computing, on every rank."""
+    model, layers = setup.model, layers_with_experts(setup.model, stage)
+    more = 4 - find_format(model.dtype or "bf16", "dtype").block_bytes
+    if model.model_type in IN_FP32 and layers and more and model.num_experts and model.hidden_size:
+        factors = (
+            Factor("layers", layers, "layer"),
+            Factor("num_experts", model.num_experts, "expert"),
+            Factor("hidden_size", model.hidden_size),
+            Factor("bytes_more", more, "byte"),
+        )
+        yield Product("routers in fp32", factors, SOURCE)

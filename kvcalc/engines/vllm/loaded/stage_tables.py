@@ -1,0 +1,55 @@
+"""Tables that vLLM's classes make on every pipeline stage, where others make them on the first and on the last alone.
+
+Read in vllm/model_executor/models of 0.19 and 0.33, where these are the same: `embed_tokens = VocabParallelEmbedding`
+without is_first_rank, `lm_head = ParallelLMHead` without is_last_rank.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.engines.vllm.shapes import VOCABULARY_BLOCK
+from kvcalc.formats.by_name import find_format
+from kvcalc.term import Factor, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvcalc.engines.setup import Setup
+    from kvcalc.model.stages import Stage
+
+SOURCE = "vllm/model_executor/models: made on every pipeline stage"
+
+BOTH_TABLES = frozenset(
+    {
+        *("bloom", "chatglm", "dbrx", "falcon", "falcon_mamba", "gemma3", "gemma3_text", "gemma4", "gemma4_unified"),
+        *("gpt2", "gpt_oss", "gptj", "granitemoe", "granitemoehybrid", "granitemoeshared", "hy_v3", "internlm2"),
+        *("iquestloopcoder", "jamba", "mamba", "mamba2", "minicpm", "mixtral", "molmo", "molmo2", "muse_glimmer"),
+        *("nemotron_h", "nemotron_h_puzzle", "olmo_hybrid", "olmoe", "opt", "orion", "phimoe", "plamo3"),
+        *("qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_vl_moe", "qwen4_exp", "rnj1", "stablelm"),
+    }
+)
+EMBEDDING = frozenset(
+    {"cohere", "cohere2", "gemma", "gemma2", "gemma3n", "lfm2", "lfm2_moe", "lfm2_vl", "qwen3_5", "qwen3_5_moe"}
+)
+
+
+def tables_of_other_stages(setup: Setup, stage: Stage) -> Iterator[Product]:
+    """The tables of a stage that it needs none of."""
+    model, pp = setup.model, setup.deployment.pp
+    kind = model.model_type or ""
+    if pp == 1 or model.vocab_size is None or model.hidden_size is None or kind not in BOTH_TABLES | EMBEDDING:
+        return
+    last = any(pp - 1 in numbers for numbers in stage.numbers)
+    tied = model.tie_word_embeddings is not False
+    embedding = stage.number > 0 and not (tied and last)
+    head = kind in BOTH_TABLES and not tied and not last
+    if embedding or head:
+        rows = -(-model.vocab_size // VOCABULARY_BLOCK) * VOCABULARY_BLOCK
+        factors = (
+            Factor("tables", embedding + head, "table"),
+            Factor("rows", -(-rows // setup.deployment.tp), "row"),
+            Factor("hidden_size", model.hidden_size),
+            Factor("bytes_per_element", find_format(model.dtype or "bf16", "dtype").block_bytes, "byte"),
+        )
+        yield Product("tables that no token looks up here", factors, SOURCE)
