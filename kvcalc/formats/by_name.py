@@ -63,6 +63,10 @@ _NOT_FOLLOWED = {
     "k=q8_g128_s8,v=q8_g32_s0",
     "turbo3": "has two sizes in forks of llama.cpp, by what their logs print: give --cache-dtype q3_g32_s2 (14 bytes "
     "of 32) or q3_g128_s2 (50 of 128)",  # stored files 56680919943 and 52601386018; 61770422210
+    "turbo2": "has two sizes in forks of llama.cpp, by their sources: give --cache-dtype q2_g32_s2 (10 bytes of 32) or "
+    "q2_g128_s2 (34 of 128)",  # stored files 62117442616 and 66692815862; 55694231714
+    "exl3": "names ExLlamaV3, whose cache has 2 to 8 bits an element and 2 bytes beside each 32 "
+    "(exllamav3/cache/quant.py): give --cache-dtype q4_g32_s2 for 4 bits, or k=q6_g32_s2,v=q4_g32_s2",
 }
 """What names of formats begin with that are known and not followed, and what does instead."""
 

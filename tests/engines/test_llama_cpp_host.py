@@ -104,6 +104,47 @@ def test_a_matrix_of_the_host_is_copied_to_the_card(name: str, option: str, valu
     assert 0 <= 100 * found.term.bytes / MIB / hundredths - 1 < 0.04
 
 
+NEMOTRON = [
+    ("nvidia-nemotron-3-super-120b-a12b-bf16", "0", 512, 1, 195.51),
+    ("nvidia-nemotron-3-super-120b-a12b-bf16", "88", 512, 4, 5575.50),
+    ("nvidia-nemotron-3-ultra-550b-a55b-bf16", "0", 2048, 4, 1504.05),
+    ("nvidia-nemotron-3-ultra-550b-a55b-bf16", "108", 32, 1, 20504.25),
+    ("nvidia-nemotron-3-ultra-550b-a55b-bf16", "108", 512, 1, 20868.00),
+    ("nvidia-nemotron-3-ultra-550b-a55b-bf16", "108", 2048, 4, 22032.02),
+    ("nvidia-nemotron-3-nano-30b-a3b-bf16", "0", 512, 1, 83.51),
+]
+"""Compute buffers of all layers in f32 at 4,096 tokens a sequence, in MiB: b11549 as tests/live runs it.
+
+By model, n-cpu-moe, ubatch-size and sequences. Nano's has 20 layers, which changes nothing.
+"""
+
+
+@pytest.mark.parametrize(("name", "experts", "ubatch", "slots", "printed"), NEMOTRON)
+def test_experts_of_a_latent_space_are_as_narrow_as_it(
+    name: str, experts: str, ubatch: int, slots: int, printed: float
+) -> None:
+    given = {"n-cpu-moe": experts, "ubatch-size": str(ubatch)}
+    found = compute_buffer(name, given, slots)
+    assert abs(found / MIB / printed - 1) < 0.003
+
+
+def test_no_matrix_is_copied_for_fewer_than_32_tokens() -> None:
+    """12.61 MiB of Nemotron 3 Super with experts on the host and -ub 31, 5,388.47 with 32: b11549 as above."""
+    name, experts = "nvidia-nemotron-3-super-120b-a12b-bf16", {"n-cpu-moe": "88"}
+    assert compute_buffer(name, {**experts, "ubatch-size": "31"}) < 13 * MIB
+    assert compute_buffer(name, {**experts, "ubatch-size": "32"}) > 5376 * MIB
+
+
+def compute_buffer(name: str, given: dict[str, str], slots: int = 1) -> int:
+    asked = kvcalc.make_scenario(
+        name, engine="llama-cpp", engine_option=given, weight_dtype="fp32", context=4096, batch=slots
+    )
+    layout = Ranks(asked).settled(kvcalc.Deployment())
+    found = layout.temporary(layout.stages[0], Load(slots, 4096))
+    assert found is not None
+    return found.term.bytes
+
+
 def test_cells_of_a_layer_of_the_host_are_copied_to_the_card() -> None:
     """424.00 MiB of 6 layers in f32 with 3 on the card at 32,768 tokens, 344.00 at 8,192: b11549 as tests/live runs it.
 

@@ -214,5 +214,9 @@ def test_formats_that_are_known_and_not_followed_name_a_step_that_works() -> Non
         find_format("q8_KV", "--cache-dtype")
     with pytest.raises(KvcalcError, match=r"q3_g32_s2 .* or q3_g128_s2"):
         find_format("turbo3", "--cache-dtype")
+    with pytest.raises(KvcalcError, match=r"q2_g32_s2 .* or q2_g128_s2"):
+        find_format("turbo2", "--cache-dtype")
+    with pytest.raises(KvcalcError, match="q4_g32_s2 for 4 bits, or k=q6_g32_s2,v=q4_g32_s2"):
+        find_format("exl3", "--cache-dtype")
     with pytest.raises(KvcalcError, match="--weights SIZE gives all of them"):
         find_weight_format("exl3", "--weight-dtype")

@@ -33,6 +33,7 @@ from kvcalc.engines.budget import Temporary
 from kvcalc.engines.gated import is_gated
 from kvcalc.engines.llama_cpp.compressed import buffer_of_compressed
 from kvcalc.engines.llama_cpp.host import largest_on_host
+from kvcalc.engines.llama_cpp.latent_experts import in_layers_of_their_own, point_of_experts
 from kvcalc.engines.llama_cpp.older_builds import LOGITS, place_in_older_build
 from kvcalc.engines.llama_cpp.points import (
     VULKAN,
@@ -90,7 +91,7 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
         copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
     rules = layout.rules
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
-    uploaded, others = largest_on_host(layout), 0
+    uploaded, others = largest_on_host(layout, tokens), 0
     copied = _attention_of_host(layout, load, hidden)
     if rules.logits_of_all:
         older = place_in_older_build(layout, stage, load, [point, *points], each, cells, hidden, copied)
@@ -158,10 +159,13 @@ def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[
         used, width = model.num_experts_per_tok, model.moe_intermediate_size
         if used is None or width is None:
             return None
-        spill = used * hidden if hidden > 2 * width else 0  # their outputs do not fit where gate and up were
-        name = f"(3 x experts_used x moe_intermediate_size + {kept} x hidden_size"
-        name += " + experts_used x hidden_size)" if spill else ")"
-        points.append(Point(name, 3 * used * width + kept * hidden + spill))
+        if in_layers_of_their_own(model):
+            points.append(point_of_experts(model, used, width, hidden))
+        else:
+            spill = used * hidden if hidden > 2 * width else 0  # their outputs do not fit where gate and up were
+            name = f"(3 x experts_used x moe_intermediate_size + {kept} x hidden_size"
+            name += " + experts_used x hidden_size)" if spill else ")"
+            points.append(Point(name, 3 * used * width + kept * hidden + spill))
     dense = not model.is_mixture_of_experts or model.first_with_experts > 0
     if dense and model.intermediate_size is not None:
         times = 3 if is_gated(replace(model, weights=())) else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.llama_cpp.latent_experts import all_widths, width_of_inputs
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA
 
@@ -12,8 +13,14 @@ if TYPE_CHECKING:
     from kvcalc.engines.setup import Setup
     from kvcalc.formats.element import ElementFormat
 
+LEAST_COPIED_FOR = 32
+"""Tokens of a micro-batch from which on matrices are copied (ggml/src/ggml-cuda/ggml-cuda.cu).
 
-def largest_on_host(layout: LlamaLayout) -> int:
+With -b 16 a model whose experts are with the host has a compute buffer of 42 MiB (ggml-org/llama.cpp, issue 24175).
+"""
+
+
+def largest_on_host(layout: LlamaLayout, tokens: int) -> int:
     """Bytes of the largest matrix of layers that the host keeps: ggml copies it to the card for a micro-batch.
 
     ggml/src/ggml-backend.cpp, ggml_backend_sched_backend_id_from_cur, with op_offload; micro-batches of 32 tokens and
@@ -23,14 +30,15 @@ def largest_on_host(layout: LlamaLayout) -> int:
     setup, placement = layout.setup, layout.placement
     model, hidden = setup.model, setup.model.hidden_size or 0
     found = 0
+    if tokens < LEAST_COPIED_FOR:
+        return found
     if placement.first_layer:
         dense = not model.is_mixture_of_experts or model.first_with_experts > 0
         width = (model.intermediate_size or 0) if dense else 0
         heads = max((_query_width(layer.attention) for layer in model.layout.kinds), default=0)
         found = _bytes(setup, hidden * max(width, heads), "tp")
     if max(placement.first_layer, placement.first_experts) > model.first_with_experts and model.is_mixture_of_experts:
-        matrices = (model.num_experts or 0) * (model.moe_intermediate_size or 0) * hidden
-        found = max(found, _bytes(setup, matrices, "ep"))
+        found = max(found, _bytes(setup, all_widths(model) * width_of_inputs(model, hidden), "ep"))
     return found
 
 

@@ -45,7 +45,7 @@ def place_in_older_build(
     tokens = layout.step_tokens(load)
     kinds = stage.kinds or layout.setup.model.layout.kinds  # of layers of the host where none is on the card
     growing = [layer for layer in kinds if grows(layer)]
-    found = [Older(points[0], each, largest_on_host(layout), with_layers=True)]
+    found = [Older(points[0], each, largest_on_host(layout, tokens), with_layers=True)]
     if growing and layout.flash_attention and layout.rules.masks_in_f32:
         of_host = 0 if copied is None else copied.bytes_beside
         given = Point("what the first attention is given", _given(layout, growing[0], hidden), of_host)
