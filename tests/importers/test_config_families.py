@@ -418,3 +418,31 @@ def test_a_window_of_modernbert_is_half_of_local_attention_or_what_the_file_stat
 ) -> None:
     found = kinds({**LLAMA, "model_type": "modernbert-decoder", "num_key_value_heads": 32, **stated})
     assert found[1].endswith(f", window {window}")
+
+
+def test_the_decoder_of_byt5_is_less_deep_than_its_encoder() -> None:
+    byt5 = {"model_type": "t5", "d_model": 1536, "d_kv": 64, "num_heads": 12, "num_layers": 18, "num_decoder_layers": 6}
+    assert kinds(byt5) == ["mha 12 x 64 cross 12/12 x 64, 512 tokens"] * 6
+    assert len(kinds({**byt5, "num_decoder_layers": None})) == 18
+
+
+def test_stacks_of_hrm_text_are_passed_several_times() -> None:
+    legacy = {**LLAMA, "model_type": "hrm_text", "num_key_value_heads": 32, "num_hidden_layers": 3, "L_cycles": 2}
+    assert kinds(legacy) == ["mha 32 x 128"] * 18
+    assert kinds({**legacy, "num_layers_per_stack": 3, "num_hidden_layers": 18}) == ["mha 32 x 128"] * 18
+    assert "6 passes of 3 layers are 18" in refusal({**legacy, "num_layers_per_stack": 3})
+    assert "beyond the limit" in refusal({**legacy, "H_cycles": 10_000})
+
+
+@pytest.mark.parametrize(
+    ("model_type", "why"),
+    [
+        ("csm", "a speech model of two decoders"),
+        ("colqwen2", "a retriever, which embeds whole texts and keeps no cache"),
+        ("zaya", "made of attention that convolves its keys"),
+        ("xlstm", "made of gated recurrences"),
+        ("seamless_m4t", "an encoder and a decoder"),
+    ],
+)
+def test_a_family_that_is_not_read_says_why(model_type: str, why: str) -> None:
+    assert f"'{model_type}' is {why}" in refusal({**LLAMA, "model_type": model_type})

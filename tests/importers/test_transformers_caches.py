@@ -27,11 +27,9 @@ REFUSED = {
         "t5gemma2",
         "xlstm",
         "zaya",
-        "hrm_text",
         "unlimited_ocr",
         "seamless_m4t",
         "seamless_m4t_v2",
-        "fsmt",
     ),
     *("glm4_moe", "bamba"),  # of which a default file lacks a size
 }

@@ -21,11 +21,11 @@ CLASSES = {"qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text"}
 """Flat files of these are read by another class."""
 
 _KEYS = """
-attention_head_dim attention_hidden_size attention_k_eq_v attn_layer_offset attn_layer_period conv_L_cache
-conv_kernel conv_kernel_size decoder_sparse_step expand first_k_dense_replace global_head_dim hc_count
-hc_lowrank hc_mult head_dim heads_per_ngram hidden_size hidden_size_per_layer_input index_block_size
+attention_head_dim attention_hidden_size attention_k_eq_v attn_layer_offset attn_layer_period conv_kernel
+conv_kernel_size conv_L_cache decoder_sparse_step expand first_k_dense_replace global_head_dim H_cycles
+hc_count hc_lowrank hc_mult head_dim heads_per_ngram hidden_size hidden_size_per_layer_input index_block_size
 index_head_dim index_kpool index_n_heads index_topk index_topk_blocks indexer_budget indexer_compress_ratio
-indexer_head_dim indexer_kv_heads indexer_n_heads intermediate_size kv_channels kv_lora_rank
+indexer_head_dim indexer_kv_heads indexer_n_heads intermediate_size kv_channels kv_lora_rank L_cycles
 linear_conv_kernel_dim linear_head_dim linear_key_head_dim linear_num_heads linear_num_key_heads
 linear_num_value_heads linear_value_head_dim local_attention loop_layer_index_end loop_layer_index_start
 loop_num_passes make_ngram_vocab_size_divisible_by mamba_d_conv mamba_d_head mamba_d_ssm mamba_d_state

@@ -119,6 +119,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **_all("gated_deltanet delta_net", _of("own_code", "delta_net")),
         "nanbeige": _of("own_code", "nanbeige"),
         "plamo": _of("own_code", "plamo"),
+        "hrm_text": _of("own_code", "hrm"),
         "plamo3": _with(pattern),
         **_all("Klear lille-130m telechat3 phixtral minicpm qwen internlm aquila orion skywork", _FULL),
         "phi3small": _without(_FULL, "dense_attention_every_n_layers", "blocksparse_num_local_blocks"),

@@ -23,7 +23,7 @@ _DECODER = _named("d_model", "decoder_attention_heads", "decoder_layers", "decod
 
 BART = """
 bart mbart blenderbot blenderbot-small bigbird_pegasus m2m_100 marian mvp pegasus pegasus_x plbart speech_to_text
-whisper pp_formulanet_text trocr led nllb-moe cohere_asr musicgen_decoder musicgen_melody_decoder
+fsmt whisper pp_formulanet_text trocr led nllb-moe cohere_asr musicgen_decoder musicgen_melody_decoder
 """
 """Encoders and decoders whose keys begin with `decoder_`."""
 T5 = "t5 mt5 umt5 longt5 switch_transformers udop pop2piano pix2struct_text_model"
@@ -75,7 +75,9 @@ def respelled(values: Mapping[str, Any], model_type: str) -> Mapping[str, Any]:
     names = SPELLINGS.get(model_type)
     if not names:
         return values
-    if model_type in T5.split() and values.get("num_decoder_layers") is None and "num_layers" in values:
-        values = {**values, "num_decoder_layers": values["num_layers"]}  # as deep as the encoder
+    if model_type in T5.split() and "num_layers" in values:  # of the encoder, which may be deeper, as ByT5's is
+        stated = values.get("num_decoder_layers")
+        values = {**values, "num_decoder_layers": values["num_layers"] if stated is None else stated}
+        del values["num_layers"]
     given = {names[key]: value for key, value in values.items() if key in names and value is not None}
     return {**given, **{key: value for key, value in values.items() if key not in names or values.get(names[key])}}

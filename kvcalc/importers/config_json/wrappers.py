@@ -122,6 +122,8 @@ _NO_CACHE = "an encoder, which keeps no cache"
 _YAML = "write the model as YAML by hand (kvcalc models schema)"
 _LINEAR = f"of flash-linear-attention, whose states kvcalc does not import; {_YAML}"
 
+_TWO = "a speech model of two decoders, each with a cache, which kvcalc does not import"
+_RETRIEVES = "a retriever, which embeds whole texts and keeps no cache"
 _POOLED = "a model whose indexer pools keys over several tokens, which kvcalc does not express yet"
 
 NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
@@ -129,7 +131,11 @@ NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
         **_all("step5 step5_vl", _POOLED),
         **_all("rwkv recurrent_gemma hgrn hgrn2", _GATES),
         **_all("gla gsa gated_deltaproduct retnet linear_attn lightnet samba sba", _LINEAR),
-        **_all("t5gemma t5gemma2", _ENCODER),
+        **_all("t5gemma t5gemma2 seamless_m4t seamless_m4t_v2", _ENCODER),
+        **_all("csm moshi dia bark", _TWO),
+        **_all("colpali colqwen2 colqwen2_5 colmodernvbert", _RETRIEVES),
+        "xlstm": "made of gated recurrences, whose states kvcalc does not express yet",
+        "zaya": "made of attention that convolves its keys and delays a value, which kvcalc does not express yet",
         **_all(
             "albert distilbert deberta deberta-v2 modernbert mpnet xlm xlnet reformer flaubert nomic_bert", _NO_CACHE
         ),

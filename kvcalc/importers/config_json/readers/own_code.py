@@ -10,6 +10,7 @@ from kvcalc.importers.config_json.readers.latent import latent
 from kvcalc.importers.config_json.window_rules import full
 from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer, block_of_heads
 from kvcalc.importers.sourced import Sourced
+from kvcalc.model.layers import MAX_LAYERS
 
 if TYPE_CHECKING:
     from kvcalc.importers.config import Config
@@ -73,6 +74,24 @@ def nanbeige(config: Config) -> list[ImportedLayer]:
     if weights is not None and isinstance(weights.value, list) and weights.value:
         times = len(weights.value) + 1
     return full(config, usual_heads(config)) * times
+
+
+def hrm(config: Config) -> list[ImportedLayer]:
+    """HRM-Text: a stack is passed L_cycles times and another once, H_cycles times over, with a cache for each pass.
+
+    num_hidden_layers is a stack's, or of all passes where num_layers_per_stack is there too.
+
+    Raises:
+        KvcalcError: the number of all passes is another.
+    """
+    stack, total, heads = config.optional_count("num_layers_per_stack"), num_layers(config), config.count(*HEADS)
+    passes = config.count("H_cycles").value * (config.count("L_cycles").value + 1)
+    count = passes * (total if stack is None else stack.value)
+    if stack is not None and total != count:
+        raise config.refusal(f"num_hidden_layers is {total}, and {passes} passes of {stack.value} layers are {count}")
+    if count > MAX_LAYERS:
+        raise config.refusal(f"{count:,} layers are beyond the limit of {MAX_LAYERS:,}")
+    return [full(config, block_of_heads(config, heads, heads, head_dim_of(config, heads)))[0]] * count
 
 
 def plamo(config: Config) -> list[ImportedLayer]:
