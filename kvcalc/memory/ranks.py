@@ -53,6 +53,7 @@ class Ranks:
         self._tps: dict[int, tuple[int, ...]] = {}
         self._settled: dict[Deployment, Settled] = {}
         self._refused: dict[Deployment, str] = {}
+        self._illegal: dict[int, str | None] = {}
         self._known: dict[Deployment, tuple[Rank, ...]] = {}
         drafting = draft_scenario(scenario)
         self._draft = None if drafting is None else Ranks(drafting)
@@ -80,8 +81,10 @@ class Ranks:
         """Whether the engine serves the model on this deployment, and its format can store a rank's rows."""
         if deployment in self._refused:
             return False
-        illegal = why_tp_is_illegal((layer.attention for layer in self.scenario.model.distinct()), deployment.tp)
-        if illegal is not None:
+        if deployment.tp not in self._illegal:
+            kinds = (layer.attention for layer in self.scenario.model.distinct())
+            self._illegal[deployment.tp] = why_tp_is_illegal(kinds, deployment.tp)
+        if (illegal := self._illegal[deployment.tp]) is not None:
             self._refused[deployment] = f"illegal: {illegal}"
             return False
         try:

@@ -156,6 +156,24 @@ def test_a_plan_looks_at_no_way_whose_first_stage_cannot_hold_tables_of_n_grams(
     assert not [way for _, tp, pp in search.shapes(asked) for way in search.of_shape(asked, tp, pp)]
 
 
+@pytest.mark.parametrize(("model", "engine"), [("qwen3-235b-a22b", "vllm"), ("deepseek-v4-flash", "sglang")])
+def test_a_plan_passes_over_no_number_of_replicas_that_share_experts_and_hold_the_batch(
+    model: str, engine: str
+) -> None:
+    """Some are passed over: of so few sequences each still lacks more than what more replicas leave."""
+    asked = kvcalc.make_scenario(model, gpu="h100", engine=engine, batch=500, context=131_072)
+    search = Search(asked, Limits(max_gpus=256))
+    passed = 0
+    for tp in (4, 8):
+        tried = 2
+        while tried < 256 // tp:
+            beyond = min(search.beyond(asked, Deployment(tp), tried), 256 // tp)
+            between = [search.shared(Deployment(tp), dp) for dp in range(tried + 1, beyond)]
+            assert not any(search.ranks(asked).serves(each) and search.holds_its_share(asked, each) for each in between)
+            passed, tried = passed + len(between), beyond
+    assert passed > 10
+
+
 @pytest.mark.parametrize("engine", ["transformers", "mlx", "sglang"])
 def test_the_best_of_a_few_gpus_of_an_engine_is_the_best_of_all_stages(engine: str) -> None:
     """Temporary memory of some grows with the batch, so that what stages leave is not known by what one has."""

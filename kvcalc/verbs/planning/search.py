@@ -12,10 +12,10 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.deployment import Deployment
+from kvcalc.deployment import MAX_RANKS, Deployment
 from kvcalc.verbs.planning.front import Offer, not_dominated
 from kvcalc.verbs.planning.ways import Ways
-from kvcalc.verbs.searching.capacity_search import fewest_of_a_mix, largest
+from kvcalc.verbs.searching.capacity_search import fewest_of_a_mix, largest, least
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,8 @@ class Search(Ways):
         if self._shared_holds(scenario, alone, end):
             fewest = self._first_to_hold(scenario, alone, start, end)
             return self._placed(scenario, way._replace(least_replicas=fewest), found=1)
-        return self._placed(scenario, way._replace(least_replicas=end + 1), found=0) if end < most else None
+        beyond = self.beyond(scenario, alone, end)
+        return self._placed(scenario, way._replace(least_replicas=beyond), found=0) if beyond <= most else None
 
     def _replicas(self, scenario: Scenario, alone: Deployment, most: int) -> int | None:
         """The fewest replicas that hold the batch; None where `most` do not."""
@@ -156,6 +157,30 @@ class Search(Ways):
 
     def _shared_holds(self, scenario: Scenario, alone: Deployment, dp: int) -> bool:
         return self._served_and_holds(scenario, self.shared(alone, dp))
+
+    def beyond(self, scenario: Scenario, alone: Deployment, dp: int) -> int:
+        """The next number of replicas that may hold the batch, where so many that share the experts do not.
+
+        More of them leave a rank no more than its experts and its temporary memory, and lay a cache out as these do.
+        """
+        shared, others = self.shared(alone, dp), scenario.workload.mix is not None or scenario.drafting is not None
+        if scenario.engine.plain or others or not self.ranks(scenario).serves(shared):
+            return dp + 1
+        replica = self.replica(scenario, shared)
+        freed = [
+            memory
+            + rank.own_weights.experts_bytes
+            + sum(term.bytes for term in rank.own_weights.excess)
+            + least(rank.temporary)
+            for rank, memory in zip(replica.ranks, replica.cache_memory, strict=True)
+        ]
+
+        def may_hold(sequences: int) -> bool:
+            ranks = zip(replica.ranks, freed, strict=True)
+            return all(rank.cache_bytes(sequences, self._context) <= memory for rank, memory in ranks)
+
+        most = largest(may_hold, shared.sequences(self._batch))
+        return max(dp + 1, -(-self._batch // most)) if most else MAX_RANKS
 
     def _before_doubling(self, scenario: Scenario, ranks: int, dp: int, most: int) -> int:
         """The most replicas that share the experts of which each holds less than with fewer, from `dp` on.
