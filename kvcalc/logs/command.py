@@ -89,6 +89,7 @@ def read_command(text: str) -> Command:
         whole = each.name.partition(".")[0]  # --speculative-config.method and its like are parts of an object
         if whole != each.name and whole in {*line.settings, *line.refused}:
             raise KvcalcError(f"{OPTION}: {one_line(each.typed, MAX_SHOWN)}: write the option as one object in JSON")
+        _refuse_words(each, line.words.get(whole, frozenset()), line)
         value = _LEADING_POINT.sub("0.", plain_number(each.value, line.suffixes))
         if option := line.settings.get(each.name):
             _check(each, option, value, line)
@@ -182,6 +183,16 @@ def _refuse(flag: Flag, line: CommandLine) -> None:
             "give what it takes as --reserve NAME=SIZE"
         )
     raise KvcalcError(f"{OPTION}: {one_line(flag.typed, MAX_SHOWN)} {told}")
+
+
+def _refuse_words(flag: Flag, refused: frozenset[str], line: CommandLine) -> None:
+    """Refuses a value that names something which changes memory."""
+    found = next((word for word in sorted(refused) if word.lower() in flag.value.lower()), None)
+    if found is not None:
+        raise KvcalcError(
+            f"{OPTION}: {one_line(flag.typed, MAX_SHOWN)}: {found} changes memory in a way that kvcalc does not follow "
+            f"for {line.engine}; leave it out of the line"
+        )
 
 
 def _refuse_parts(flag: Flag, refused: frozenset[str], line: CommandLine) -> None:

@@ -233,6 +233,14 @@ REFUSED = [
     ('vllm serve Qwen/Qwen3-8B -ac \'{"indexer_kv_dtype": "mxfp4"}\'', "-ac: indexer_kv_dtype changes memory"),
     ("vllm serve Qwen/Qwen3-8B --attention-config.indexer_kv_dtype mxfp4", "indexer_kv_dtype changes memory"),
     ("vllm serve Qwen/Qwen3-8B --attention-config.hisparse_config.device_buffer_size 64", "changes memory"),
+    (
+        'vllm serve Qwen/Qwen3-8B --kv-transfer-config \'{"kv_connector": "HiSparseConnector"}\'',
+        "HiSparseConnector changes",
+    ),
+    (
+        "vllm serve Qwen/Qwen3-8B --kv-transfer-config.kv_connector HiSparseConnector",
+        "HiSparseConnector changes memory",
+    ),
     ("vllm serve Qwen/Qwen3-8B --attention-config flashinfer", "--attention-config is no object in JSON"),
     ("vllm serve Qwen/Qwen3-8B --config c.yaml", "put them into the line"),
     ("vllm serve Qwen/Qwen3-8B --quantization experts_int8", "--weight-dtype FORMAT"),

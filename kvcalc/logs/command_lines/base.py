@@ -47,6 +47,7 @@ class CommandLine(NamedTuple):
         refused: options that change memory and that kvcalc does not follow, each with the values, in lower case, that
             leave memory as it is.
         parts: of options that are an object in JSON, its keys that are refused likewise.
+        words: of others, words of a value with which they are.
         noted: options that may change memory beside the cache.
         harmless: options of this engine that change no memory of a card, beside HARMLESS.
         environment: options by the variable of the environment that sets them.
@@ -65,4 +66,5 @@ class CommandLine(NamedTuple):
     fitted: tuple[str, frozenset[str]] = ("", frozenset())
     lists: frozenset[str] = frozenset()
     parts: Mapping[str, frozenset[str]] = MappingProxyType({})
+    words: Mapping[str, frozenset[str]] = MappingProxyType({})
     joins: str = "-"

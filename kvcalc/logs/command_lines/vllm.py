@@ -117,6 +117,7 @@ VLLM = CommandLine(
             ),
         }
     ),
+    words=MappingProxyType({"kv_transfer_config": frozenset({"HiSparseConnector"})}),  # keeps latents in host memory
     noted=frozenset(
         {
             "attention_backend",
