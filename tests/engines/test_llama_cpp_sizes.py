@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from each import for_each
-from llama_cpp_shapes import RUNS, SHAPES, Run
+from llama_cpp_shapes import RUNS, SHAPES, Run, experts
 
 import kvcalc
 from kvcalc.engines import Load, Settled
@@ -142,3 +142,28 @@ def test_what_three_changes_of_one_week_saved(build: int, mask_bytes: int, logit
     first = masks + step * (2 * hidden + heads)
     want = max([of_layer, *[of_logits] * logits, *[of_copies] * copies, *[first] * (mask_bytes == 6)])
     assert found.term.bytes == want
+
+
+@pytest.mark.parametrize(
+    ("hidden", "used", "width", "heads", "floats"),
+    [
+        (5376, 2, 1408, (16, 4), 32_261),  # used x width is at most hidden_size
+        (5632, 8, 640, (8, 1), 67_589),
+        (4352, 2, 2176, (4, 1), 26_117),
+        (7424, 8, 2560, (32, 8), 150_533),  # and here more
+        (6656, 4, 1792, (64, 8), 74_757),
+    ],
+)
+def test_narrow_experts_lie_in_what_the_attention_left(
+    hidden: int, used: int, width: int, heads: tuple[int, int], floats: int
+) -> None:
+    """Numbers of f32 for each token beside the mask: b11549 as tests/live runs it, which prints 64.01 MiB of the first.
+
+    Inputs take 5 of them.
+    """
+    model = experts("qwen3moe", hidden, *heads, 128, number=64, used=used, width=width).model
+    asked = kvcalc.make_scenario(model, engine="llama-cpp", context=1024)
+    layout = Ranks(asked).settled(kvcalc.Deployment())
+    found = layout.temporary(layout.stages[0], Load(1, 1024))
+    assert found is not None
+    assert found.term.bytes == 512 * (4 * (floats - 5) + 2 * 1024)

@@ -161,6 +161,11 @@ def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[
             return None
         if in_layers_of_their_own(model):
             points.append(point_of_experts(model, used, width, hidden))
+        elif used * width <= hidden:  # what is between gate, up and down lies in what the attention left free
+            floats = used * max(2 * width, hidden) + kept * hidden
+            points.append(
+                Point(f"(experts_used x max(2 x moe_intermediate_size, hidden_size) + {kept} x hidden_size)", floats)
+            )
         else:
             spill = used * hidden if hidden > 2 * width else 0  # their outputs do not fit where gate and up were
             name = f"(3 x experts_used x moe_intermediate_size + {kept} x hidden_size"
