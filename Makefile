@@ -17,16 +17,19 @@ export PYTHONDONTWRITEBYTECODE :=
 run: $(VENV)/.installed  ## install kvcalc and do the main job
 	$(BIN)/kvcalc estimate llama-3-70b --batch 32 --context 8192
 
-test: $(VENV)/.installed-dev lint  ## install what the tests need and run every check
+# Linters run beside the tests: types alone take a minute where nothing of them is kept from before.
+test: $(VENV)/.installed-dev  ## install what the tests need and run every check
+	$(MAKE) --jobs=2 --no-print-directory test-all lint
+
+# A fifth of the examples of property tests, and of the cases that go the same way with other figures.
+check: $(VENV)/.installed-dev  ## run every check that needs no torch, for work in progress
+	$(MAKE) --jobs=2 --no-print-directory test-part lint
+
+.PHONY: test-all test-part
+test-all: $(VENV)/.installed-dev
 	$(BIN)/$(PYTEST)
 
-# A fifth of the examples of property tests, and of the cases that go the same way with other figures. Types take one core
-# for longest: the tests begin meanwhile.
-check: $(VENV)/.installed-dev  ## run every check that needs no torch, for work in progress
-	$(MAKE) --jobs=2 --no-print-directory lint check-tests
-
-.PHONY: check-tests
-check-tests: $(VENV)/.installed-dev
+test-part: $(VENV)/.installed-dev
 	$(BIN)/$(PYTEST) -m "not torch" --hypothesis-profile=check
 
 # Every property test with FUZZ times the examples that it states, drawn afresh: before a release, and after work on what they test.

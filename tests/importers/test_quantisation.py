@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import texts
+from conftest import DATA, texts
 
-from kvcalc import load_model
+from kvcalc import KvcalcError, load_model
 from kvcalc.catalogue import find_model
 from kvcalc.importers import import_config
 
@@ -178,3 +178,11 @@ def test_bitsandbytes_with_both_flags_false_leaves_weights_as_they_are() -> None
     neither = {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False}
     assert imported({"quantization_config": neither}).model.parameters == PARAMETERS
     assert len(imported({"quantization_config": {**neither, "load_in_8bit": True}}).model.weights) > 1
+
+
+def test_layers_that_contradict_themselves_are_refused_also_where_the_file_is_quantised() -> None:
+    published = json.loads((DATA / "configs.json").read_text(encoding="utf-8"))["Qwen/Qwen3.6-27B"]
+    values = {**published, **settings(quant_method="fp8", weight_block_size=[128, 128])}
+    values.get("text_config", values)["linear_num_key_heads"] = 100
+    with pytest.raises(KvcalcError, match="num_k_heads must divide num_v_heads, and 100 does not divide 48"):
+        import_config(json.dumps(values), "config.json", "some-model", {})

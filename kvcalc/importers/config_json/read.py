@@ -97,7 +97,7 @@ def import_config(
     stored = None
     if weights is None and counted is not None and asked is not None and asked.weights:
         known = {key: given.value for key, given in (("name", named), *sizes.items())}
-        stored, parts = _by_settings(config, {**known, "layers": grouped(layers)}, counted, asked)
+        stored, parts = _by_settings(config, known, layers, counted, asked)
     checkpoint = checkpoint_of(config, asked, counted, weights, above, beside, stored)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.ignore(*repeated_keys(config.values, layers))
@@ -140,7 +140,7 @@ def _beside_matrices(config: Config, layers: int, counted: Counted | None) -> It
 
 
 def _by_settings(
-    config: Config, known: Mapping[str, Any], counted: Counted, asked: Quantisation
+    config: Config, known: Mapping[str, Any], layers: tuple[ImportedLayer, ...], counted: Counted, asked: Quantisation
 ) -> tuple[str | None, tuple[WeightPart, ...]]:
     """The format of a quantised checkpoint's matrices and its parts, where settings and dims decide both."""
     stored = format_by_settings(asked)
@@ -148,7 +148,8 @@ def _by_settings(
         return None, ()
     active = counted.active if counted.active != counted.parameters else None
     try:
-        whole = Model(**{**known, "parameters": counted.parameters, "active_parameters": active})
+        counts = {"parameters": counted.parameters, "active_parameters": active}
+        whole = Model(**{**known, "layers": grouped(layers), **counts})
     except ValueError as error:
         raise config.refusal(str(error)) from error
     apart = told_apart(whole)
