@@ -110,6 +110,7 @@ _CODES = {
     "log-overridden": "the log has another value of a setting than the one that is given, which is taken",
     "printed-twice": "the log prints two figures of one pool, perhaps of several starts",
     "models-left-out": "how many models a list leaves out, and why",
+    "no-model-named": "no model of the catalogue has the word that a list was asked for; names that may be meant",
     "model-by-name": "the model is taken to be one of the catalogue, by its name",
     "several-starts": "the log holds several starts, of which the last is compared",
     "version-not-logged": "the log does not say its engine's version, so the newest is taken",

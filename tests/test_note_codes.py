@@ -61,6 +61,7 @@ ELSEWHERE = {
     "printed-twice": "verbs/test_log_check.py",
     "model-by-name": "verbs/test_log_check.py",
     "models-left-out": "verbs/test_model_list.py",
+    "no-model-named": "verbs/test_model_list.py",
     "several-starts": "verbs/test_log_check.py",
     "version-not-logged": "verbs/test_log_check.py",
     "launched-engine": "verbs/test_launch.py",

@@ -11,6 +11,7 @@ import pytest
 from conftest import Kvcalc
 
 import kvcalc as package
+from kvcalc.render.screens.listing import short
 
 
 def listed(kvcalc: Kvcalc, *words: str) -> list[dict[str, Any]]:
@@ -32,6 +33,17 @@ def test_a_word_is_looked_for_in_every_name(kvcalc: Kvcalc) -> None:
     assert "qwen2.5-32b" not in names(listed(kvcalc, "qwen3"))  # qwen-32b without what stands between
 
 
+def test_a_word_of_no_name_is_told_what_may_be_meant(kvcalc: Kvcalc) -> None:
+    (note,) = json.loads(kvcalc("models", "list", "qwem3-8b", "--json").stdout)["notes"]
+    assert (note["code"], note["data"]["names"][0]) == ("no-model-named", "qwen3-8b")
+    assert note["text"].startswith("no model has 'qwem3-8b' in one of its names; did you mean 'qwen3-8b' or ")
+
+
+def test_sizes_are_rounded_to_their_unit() -> None:
+    """Gemma 3 1B has 999,885,952 parameters."""
+    assert [short(each) for each in (999_885_952, 999_400_000, 1_026_000_000_000)] == ["1B", "999M", "1.03T"]
+
+
 def test_kinds_are_of_any_layer(kvcalc: Kvcalc) -> None:
     found = listed(kvcalc, "--kind", "mla,kda")
     assert {"deepseek-v3", "kimi-linear-48b-a3b"} <= set(names(found))
@@ -41,10 +53,11 @@ def test_kinds_are_of_any_layer(kvcalc: Kvcalc) -> None:
 
 def test_orders(kvcalc: Kvcalc) -> None:
     models = listed(kvcalc, "llama-3", "--sort", "parameters")
-    assert names(models)[0] == "llama-3.1-405b"
+    assert names(models)[:2] == ["llama-3.1-405b-awq-int4", "llama-3.1-405b"]  # the first has KV heads twice
     cached = [each["bytes_per_token"] for each in listed(kvcalc, "gemma", "--sort", "cache")]
     assert cached == sorted(cached)
     assert kvcalc("models", "list", "--sort", "nam").code == 2
+    assert "--fits GPU names it" in kvcalc("models", "list", "--sort", "headroom").stderr
 
 
 def test_what_fits_is_what_estimate_says(kvcalc: Kvcalc) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 
 _KEEP_NOTHING = {"none", "shared"}
+ROUNDED_UP = 0.9995
+"""The least that three figures round up to 1: 999,885,952 is 1B."""
+
 SIZES = "GiB"
 """The unit of memory beside bytes of a token, which are too few for it."""
 
@@ -74,7 +77,7 @@ def short(parameters: int | None) -> str:
     if parameters is None:
         return "?"
     for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if parameters >= size:
+        if parameters >= ROUNDED_UP * size:
             return f"{parameters / size:.3g}{letter}"
     return f"{parameters:,}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc.catalogue.name_index import paths_named
 from kvcalc.catalogue.shipped import MODELS, read_model
+from kvcalc.catalogue.suggestions import nearest_names
 from kvcalc.errors import KvcalcError, nearest_or_all
 from kvcalc.formats.element import COMPUTE_FORMATS
 from kvcalc.formats.told import told_format
@@ -62,7 +63,11 @@ def list_models(
         raise KvcalcError(f"--sort: '{by[:40]}' is no such key{nearest_or_all(by, SORTS)}")
     if options and fits is None:
         raise KvcalcError(f"--{min(options).replace('_', '-')}: is of an accelerator; --fits GPU names it")
-    paths = MODELS.glob("*.yaml") if word is None else paths_named(word)
+    if by == "headroom" and fits is None:
+        raise KvcalcError("--sort headroom: is of an accelerator; --fits GPU names it")
+    paths = [*MODELS.glob("*.yaml")] if word is None else paths_named(word)
+    if word is not None and not paths:
+        return ModelList((), notes=(_none_named(word),))
     rows = [row for row in shipped_rows(paths) if not kinds or not kinds.isdisjoint(row.mechanisms)]
     if fits is None:
         return ModelList(_sorted(rows, by))
@@ -74,6 +79,14 @@ def list_models(
         models = [model for model in models if told_format(model.name).stored in _PLAIN]
     found = _on(card, models, options or {})
     return replace(found, models=_sorted(found.models, by))
+
+
+def _none_named(word: str) -> Note:
+    """What may be meant by a word that is in no name."""
+    nearest = nearest_names(word)
+    names = () if nearest is None else tuple(path.stem for path in nearest.paths)
+    meant = f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
+    return note("no-model-named", f"no model has '{word[:60]}' in one of its names{meant}", names=names)
 
 
 def _sorted(rows: Iterable[ModelRow], by: str) -> tuple[ModelRow, ...]:
