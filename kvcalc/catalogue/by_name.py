@@ -111,6 +111,9 @@ def _short(told: ToldFormat, known: list[KnownName], shown: str) -> ByName | Non
             # mistral-small is as well Mistral-Small-3.1-24B as the first, whose name has neither size nor number
             of_name = [(name, unsaid) for name, unsaid in matched if unsaid <= left_out | {Kind.GENERATION}]
         paths = _distinct(name.path for name, _ in of_name)
+        if len(paths) == 1 and not sized:  # jamba is as well Jamba-Mini as Jamba-v0.1
+            paths += _distinct(name.path for name, _ in matched if _says_a_class_more(name, asked))
+            paths = _distinct(paths)
         if paths:
             found = _only(paths, told, asked, shown=shown)
             return found._replace(one_size=len(paths) == 1 and all(Kind.SIZE in unsaid for _, unsaid in of_name))
@@ -166,6 +169,13 @@ def _is_sized(name: KnownName, asked: tuple[Word, ...]) -> bool:
     """Whether a name says more than was asked for by words for sizes alone."""
     wanted = {word.text for word in asked}
     return all(word.text in wanted or word.text in SIZE_CLASSES for word in name.words if word.kind is Kind.NAME)
+
+
+def _says_a_class_more(name: KnownName, asked: tuple[Word, ...]) -> bool:
+    """Whether a name has one of the words for sizes, and no other word of its family, beside what was asked for."""
+    wanted = {word.text for word in asked}
+    more = [word.text for word in name.words if word.kind is Kind.NAME and word.text not in wanted]
+    return bool(more) and all(each in SIZE_CLASSES for each in more)
 
 
 def _generation(name: KnownName) -> tuple[str, ...]:

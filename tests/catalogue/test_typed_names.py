@@ -44,6 +44,7 @@ def test_a_name_as_people_type_it(typed: str, model: str, weights: str) -> None:
         ("qwen3", ("models that keep different caches",)),
         ("gemma-27b", ("gemma-2-27b", "gemma-3-27b")),
         ("llama4", ("keep the same cache and differ in size", "llama-4-scout-17b-16e      108,641,793,536 parameters")),
+        ("jamba", ("ai21-jamba-mini-1.5   28 x mamba1", "ai21-jamba-large-1.5")),
         ("mistral-small", ("mistral-small-4-119b-2603   36 x mla", "codestral-22b-v0.1", "mistral-small-24b-2501")),
     ],
 )

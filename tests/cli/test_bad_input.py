@@ -145,7 +145,7 @@ def test_a_mistaken_model_of_numbers_is_refused(
         (" ", ("model",)),
         ("llama-3-7b", ("'llama-3-7b'", "'llama-3-70b'")),
         ("nobody/nothing", ("nobody/nothing", "kvcalc models list")),
-        ("jamba", ("'jamba'", "'ai21-jamba-large-1.5'", "'ai21-jamba-mini-1.5'")),
+        ("jamba", ("'jamba'", "ai21-jamba-large-1.5", "ai21-jamba-mini-1.5")),
         ("configs/models/llama-3-8b", ("'llama-3-8b'",)),
         ("../../etc/passwd", ("../../etc/passwd",)),
         ("./../models/llama-3-8b", ("cannot be read",)),
