@@ -60,6 +60,12 @@ def test_a_step_takes_what_the_message_lets_a_user_assume(tmp_path: Path, kvcalc
     ("values", "what"),
     [
         ({"learning_rate": 2e-4, "quantization": "none", "lora_r": 16}, "a list of settings of training"),
+        ({"_from_model_config": True, "eos_token_id": 2}, "a list of settings of generation"),
+        ({"word_embedding_dimension": 1024, "pooling_mode_cls_token": False}, "a file of sentence-transformers"),
+        ({"version": "1.0", "truncation": None, "model": {"type": "BPE"}}, "a tokenizer's file"),
+        ({"bos_token": "<s>", "tokenizer_class": "LlamaTokenizer"}, "a tokenizer's file"),
+        ({"bos_token": {"content": "<s>"}}, "a list of special tokens"),
+        ({"global_step": 100, "log_history": []}, "a trainer's record"),
         ({"tokenizer": "roberta-large", "size": 294, "vocab_size": 50265}, "a preprocessor's file"),
     ],
 )

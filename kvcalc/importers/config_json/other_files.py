@@ -29,6 +29,21 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 """Keys by which a file is known, and the message about it."""
 
+_WITHOUT_TYPE: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("_from_model_config",), f"a list of settings of generation; {_BESIDE}"),
+    (("do_sample",), f"a list of settings of generation; {_BESIDE}"),
+    (("log_history",), f"a trainer's record; {_BESIDE}"),
+    (("word_embedding_dimension",), f"a file of sentence-transformers; {_BESIDE}"),
+    (("max_seq_length", "do_lower_case"), f"a file of sentence-transformers; {_BESIDE}"),
+    (("__version__",), f"a file of sentence-transformers; {_BESIDE}"),
+    (("truncation", "model"), f"a tokenizer's file; {_BESIDE}"),
+    (("tokenizer_class",), f"a tokenizer's file; {_BESIDE}"),
+    (("processor_class",), f"a processor's file; {_BESIDE}"),
+    (("bos_token",), f"a list of special tokens; {_BESIDE}"),
+    (("chat_template",), f"a chat template; {_BESIDE}"),
+)
+"""The same of files that name no model_type; one that does is a config.json."""
+
 _SHAPES = ("hidden_size", "n_embd", "d_model", "num_hidden_layers", "text_config")
 """A file with one of these is a config.json, whatever else it has."""
 
@@ -49,4 +64,5 @@ def other_file(outer: Mapping[str, Any]) -> str | None:
         return "a file of an encoder such as BERT, which keeps no cache"
     if outer.keys() & set(_SHAPES) and "_diffusers_version" not in outer and "layer_num" not in outer:
         return None
-    return next((what for keys, what in _KINDS if outer.keys() >= set(keys)), None)
+    known = _KINDS if outer.keys() & {"model_type", "architectures"} else (*_KINDS, *_WITHOUT_TYPE)
+    return next((what for keys, what in known if outer.keys() >= set(keys)), None)
