@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from each import for_each
-from llama_cpp_shapes import RUNS, SHAPES, Run, experts
+from llama_cpp_shapes import RUNS, SHAPES, Run, experts, latent
 
 import kvcalc
 from kvcalc.engines import Load, Settled
@@ -26,8 +26,8 @@ PRINTED: dict[str, Any] = json.loads(
 OF_RUN = {run.name: run for run in RUNS}
 CASES = [(shape, run) for shape, runs in PRINTED.items() for run in runs]
 
-LARGEST_ERROR = {("mamba2", RUNS[6].name): 0.07, ("deepseek-v3", RUNS[3].name): 0.39}
-"""Where it is more than 6 %: a short context of state-space layers, and a latent in bf16, of which too much is said."""
+LARGEST_ERROR = {("mamba2", RUNS[6].name): 0.07}
+"""Where it is more than 6 %: a short context of state-space layers."""
 
 
 def settled(shape: str, run: Run, engine: str = "llama-cpp", more: dict[str, str] | None = None) -> Settled:
@@ -167,3 +167,20 @@ def test_narrow_experts_lie_in_what_the_attention_left(
     found = layout.temporary(layout.stages[0], Load(1, 1024))
     assert found is not None
     assert found.term.bytes == 512 * (4 * (floats - 5) + 2 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("heads", "hidden", "fits", "copied"),
+    [(128, 7168, (57344, 448.01), (65536, 656.01)), (64, 6144, (16384, 256.01), (32768, 352.01))],
+)
+def test_a_latents_copy_lies_where_queries_were(
+    heads: int, hidden: int, fits: tuple[int, float], copied: tuple[int, float]
+) -> None:
+    """A latent in q8_0 is copied for its attention, in f16: b11549 as tests/live runs it."""
+    model = latent(hidden, heads, 12288, 8, 2048, 1536).model
+    for (context, printed), most in ((fits, 0.0001), (copied, 0.02)):
+        asked = kvcalc.make_scenario(model, engine="llama-cpp", cache_dtype="q8_0", context=context)
+        layout = Ranks(asked).settled(kvcalc.Deployment())
+        found = layout.temporary(layout.stages[0], Load(1, context))
+        assert found is not None
+        assert abs(found.term.bytes / MIB / printed - 1) < most
