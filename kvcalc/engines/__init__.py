@@ -92,6 +92,21 @@ def choose_engine(text: str, options: Mapping[str, str], block_size: str | None 
     return kind(rules, tuple(sorted(read.items())), version if older else None)
 
 
+_LLAMA_CPP = "llama.cpp: give --engine llama-cpp"
+_LLAMA_CPP_OR_MLX = f"{_LLAMA_CPP}, or mlx for a model in MLX's format"
+_BUILT_ON = {
+    "ollama": f"{_LLAMA_CPP}; before 0.30 with its own engine too, --engine-option ollama-new-engine=1",
+    **dict.fromkeys(("lm-studio", "lmstudio"), _LLAMA_CPP_OR_MLX),
+    **dict.fromkeys(
+        ("koboldcpp", "kobold.cpp", "llama-cpp-python", "llamafile", "llama-server", "jan", "gpt4all", "ramalama"),
+        _LLAMA_CPP,
+    ),
+    **dict.fromkeys(("mlx-lm", "mlx-vlm"), "MLX: give --engine mlx"),
+    **dict.fromkeys(("hf", "huggingface"), "Transformers: give --engine transformers"),
+}
+"""Applications whose memory is that of the engine that they start, by their names in small letters."""
+
+
 def engine_asked(text: str) -> tuple[type[Engine], str]:
     """The engine of 'NAME' or 'NAME@VERSION', and the version as it is written, empty where none is.
 
@@ -104,6 +119,9 @@ def engine_asked(text: str) -> tuple[type[Engine], str]:
     if at and not (name and version):
         raise KvcalcError(f"--engine: '{text[:40]}' is not NAME or NAME@VERSION")
     if name not in ENGINES:
+        serves = _BUILT_ON.get(name.lower().replace(" ", "-").replace("_", "-"))
+        if serves is not None:
+            raise KvcalcError(f"--engine: '{name[:40]}' serves with {serves}")
         raise KvcalcError(f"--engine: unknown engine '{name[:40]}'{nearest_or_all(name, ENGINES)}")
     return ENGINES[name], version
 

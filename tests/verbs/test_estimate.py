@@ -100,6 +100,8 @@ def test_the_models_own_limit() -> None:
         ({"pp": 81}, "pp: 81 is illegal for this model; legal are 1 to 80"),
         ({"gpus": 4, "tp": 2}, "--gpus: chooses the deployment; give --gpus, or --tp, not both"),
         ({"engine": "vlm"}, "--engine: unknown engine 'vlm'"),
+        ({"engine": "LM Studio"}, "'LM Studio' serves with llama.cpp: give --engine llama-cpp, or mlx"),
+        ({"engine": "ollama"}, "'ollama' serves with llama.cpp: give --engine llama-cpp"),
         ({"cache_dtype": "bf61"}, "--cache-dtype: unknown format 'bf61'; did you mean 'bf16'"),
         ({"cache_dtype": "c_kv=fp8"}, "tensor 'c_kv', which this model does not keep; it keeps k, v"),
         ({"cache_dtype": "k=fp8,k=bf16"}, "tensor 'k' is given twice"),
