@@ -65,6 +65,24 @@ def test_replicas_of_a_mixture_of_experts_may_share_them() -> None:
     assert found.decode.deployment.gpus == 8
 
 
+def test_an_accelerator_without_a_rate_is_left_out_with_a_word() -> None:
+    asked = {**ASKED, "latency": 3}
+    found = kvcalc.plan("llama-3.1-8b", **asked, gpu="h100,rtxpro4500-bw")
+    assert [each.gpu for each in found.pools] == ["h100-sxm"]
+    assert "no pools on rtxpro4500-bw: no memory bandwidth is known" in [each.text for each in found.notes]
+    with pytest.raises(KvcalcError, match="no memory bandwidth is known"):
+        kvcalc.plan("llama-3.1-8b", **asked, gpu="rtxpro4500-bw")
+
+
+def test_a_replica_over_stages_has_the_fewest_that_hold_a_prompt() -> None:
+    """Llama-3.1-405B: 812 GB of weights in bf16, and 80 GB of each of 8 GPUs of a node."""
+    (found,) = kvcalc.plan("llama-3.1-405b", **{**ASKED, "rps": 2}, gpu="h100").pools
+    for pool in (found.prefill, found.decode):
+        tp, pp = pool.deployment.tp, pool.deployment.pp
+        assert kvcalc.capacity("llama-3.1-405b", gpu="h100", tp=tp, pp=pp - 1, context=4000).sequences == 0
+        assert pp > 1
+
+
 REFUSED = [
     ({"handoff": "50GB"}, "goes with --rps"),
     ({**ASKED, "gpu": "rtx4090+rtx3090", "engine": "llama-cpp", "latency": 3}, "one kind of accelerator"),

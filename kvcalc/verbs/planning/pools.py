@@ -1,12 +1,14 @@
 """The pools of a plan: on each accelerator the fewest GPUs that read the prompts, and the fewest that decode.
 
 Each pool is made of replicas of its own size: tensor-parallel within a node, of mixtures of experts also those that
-share the experts of a node; over pipeline stages where no such size holds a prompt, or where they are asked for.
+share the experts of a node; where no such size holds a prompt, over the fewest pipeline stages that do, or over those
+that are asked for.
 """
 
 from __future__ import annotations
 
 from dataclasses import field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
@@ -86,24 +88,23 @@ def planned_pools(
     Raises:
         KvcalcError: nothing bounds a request.
     """
-    found = [each for scenario in asked if (each := _on(search, scenario, rate, prices)) is not None]
+    known = [each for each in asked if each.gpu.bandwidth is not None] or asked  # of one without, that is refused
+    found = [each for scenario in known if (each := _on(search, scenario, rate, prices)) is not None]
     return tuple(sorted(found, key=lambda each: (each.usd_per_hour is None, each.usd_per_hour or 0, each.count)))
 
 
 def no_pools(asked: Sequence[Scenario], limits: Limits, found: Sequence[PlannedPools]) -> Iterator[Note]:
     """Accelerators on which there are none."""
-    names = [each.gpu.name for each in asked if each.gpu.name not in {pools.gpu for pools in found}]
-    if limits.pools_for is None or not names:
-        return
-    where = f" on {', '.join(names)}" if len(names) <= MOST_NAMED else f" on {len(names)} of the accelerators"
-    rate = float(limits.pools_for)
+    rate, with_pools = float(limits.pools_for or 0), {pools.gpu for pools in found}
+    without = [each.gpu for each in asked if each.gpu.name not in with_pools]
     at_most = "1 GPU" if limits.max_gpus == 1 else f"{limits.max_gpus:,} GPUs"
-    yield note(
-        "no-pools",
-        f"no pools of at most {at_most} serve {rate:,g} requests/s{where} (--max-gpus N allows more)",
-        gpus=tuple(names),
-        requests_per_second=rate,
-    )
+    too_few = f"no pools of at most {at_most} serve {rate:,g} requests/s{{}} (--max-gpus N allows more)"
+    unknown = "no pools{}: no memory bandwidth is known"
+    for text, known in ((too_few, True), (unknown, False)):
+        names = [gpu.name for gpu in without if (gpu.bandwidth is not None) == known]
+        where = f" on {', '.join(names)}" if len(names) <= MOST_NAMED else f" on {len(names)} of the accelerators"
+        if names:
+            yield note("no-pools", text.format(where), gpus=tuple(names), requests_per_second=rate)
 
 
 def _on(search: Search, scenario: Scenario, rate: Fraction, prices: Mapping[str, Fraction]) -> PlannedPools | None:
@@ -136,8 +137,10 @@ def _units(search: Search, scenario: Scenario, ranks: Ranks) -> Iterator[Deploym
     units = [each for each in sizes if ranks.serves(each)]
     yield from units
     if search.limits.pps is not None or not any(_holds_a_prompt(ranks, each) for each in units):
-        staged = (Deployment(tp, pp) for tp in tps for pp in search.stage_counts(tp))
-        yield from (each for each in staged if ranks.serves(each))
+        for tp in tps:
+            staged = (Deployment(tp, pp) for pp in search.stage_counts(tp))
+            held = (each for each in staged if ranks.serves(each) and _holds_a_prompt(ranks, each))
+            yield from held if search.limits.pps is not None else islice(held, 1)
 
 
 def _decodes(ranks: Ranks, unit: Deployment, rate: Fraction) -> list[Pool]:
