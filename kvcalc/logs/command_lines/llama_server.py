@@ -26,6 +26,7 @@ type_k         -ctk --cache-type-k LLAMA_ARG_CACHE_TYPE_K
 type_v         -ctv --cache-type-v LLAMA_ARG_CACHE_TYPE_V
 n-gpu-layers   -ngl --gpu-layers --n-gpu-layers LLAMA_ARG_N_GPU_LAYERS
 n-cpu-moe      -ncmoe --n-cpu-moe LLAMA_ARG_N_CPU_MOE
+cpu-moe        -cmoe --cpu-moe LLAMA_ARG_CPU_MOE
 split_mode     -sm --split-mode LLAMA_ARG_SPLIT_MODE
 tensor-split   -ts --tensor-split LLAMA_ARG_TENSOR_SPLIT
 draft          -md --model-draft --spec-draft-model LLAMA_ARG_SPEC_DRAFT_MODEL LLAMA_ARG_MODEL_DRAFT
@@ -38,7 +39,6 @@ draft-v        -ctvd --cache-type-v-draft --spec-draft-type-v LLAMA_ARG_SPEC_DRA
 """
 """What each option stands for, its flags and its variable."""
 _REFUSED = """
--cmoe --cpu-moe LLAMA_ARG_CPU_MOE
 -ncffn --n-cpu-ffn LLAMA_ARG_N_CPU_FFN
 --moe-cache-mib LLAMA_ARG_MOE_CACHE_MIB
 -ot --override-tensor LLAMA_ARG_OVERRIDE_TENSOR

@@ -52,6 +52,8 @@ def said_by_llama_server(log: ServerLog, known: LoggedModel, card: LoggedCard) -
         said["cache_dtype"] = kept_in
     own = {name: settings[name] for name in _OF_LLAMA_CPP if name in settings}
     own = {name: _SWITCHED.get(value.lower(), value) if name in _SWITCHES else value for name, value in own.items()}
+    if settings.get("cpu-moe", "false").lower() in _ON:
+        own["n-cpu-moe"] = str(known.model.num_layers)
     if settings["kv-unified"].lower() in _ON:
         own["kv-unified"] = "1"
     if settings.get("kv_offload", "true").lower() in _OFF:
