@@ -94,7 +94,7 @@ _RESERVED = Seen(
     28,
     230,
     "what PyTorch keeps of its segments once activations are freed, which counts from 0.27 on (total_consumed of "
-    "vllm/utils/mem_utils.py): 0, 0, 0.14, 0.28, 1.3, 1.5 and 2.3 left in seven logs of four machines",
+    "vllm/utils/mem_utils.py): 0, 0.14, 0.28, 1.3, 1.5 and 2.3 left in logs of four machines; none with tp 2 [one log]",
 )
 _NVLINK_BEFORE = Seen(
     60,
@@ -154,7 +154,8 @@ def total(rows: tuple[Ranged, ...]) -> Sum:
 def _rows(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last: bool) -> Iterator[Ranged]:
     yield _observed("non-torch memory", _non_torch(setup, settings))
     unified = setup.gpu.compute_capability in UNIFIED
-    if settings.version >= ALL_THAT_IS_CONSUMED and setup.gpu.vendor == "NVIDIA" and not unified:
+    alone = setup.gpu.vendor == "NVIDIA" and not unified and setup.deployment.tp == 1
+    if settings.version >= ALL_THAT_IS_CONSUMED and alone:
         yield _observed("reserved by PyTorch", _RESERVED)
     multiprocessors = setup.gpu.multiprocessors
     tma = TMA_IN_PROFILE <= settings.version < TMA_OFF and _is_blackwell(setup.gpu)
