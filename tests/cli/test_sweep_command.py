@@ -196,7 +196,9 @@ def test_a_file_keeps_its_permissions_and_its_links(kvcalc: Kvcalc, tmp_path: Pa
     assert (target.stat().st_mode & 0o777, link.is_symlink()) == (0o640, True)
 
 
-def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    """By Ctrl-C, or by a scheduler of jobs."""
     words = ("sweep", "--model", "llama-3-70b", "--batch", "1..100000+1", "-c", "1..1000+1")
     process = subprocess.Popen(
         [sys.executable, "-m", "kvcalc", *words, "-o", str(tmp_path / "rows.csv")], stderr=subprocess.PIPE
@@ -204,12 +206,12 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     deadline = time.monotonic() + 30
     while not names_in(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     try:
         _, stderr = process.communicate(timeout=30)
     finally:
         process.kill()  # 10^8 rows, where this test was started with interrupts ignored
-    assert (process.returncode, stderr, names_in(tmp_path)) == (130, b"", [])
+    assert (process.returncode, stderr, names_in(tmp_path)) == (128 + number, b"", [])
 
 
 def test_a_closed_pipe_is_quiet() -> None:
