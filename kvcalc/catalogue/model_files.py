@@ -93,11 +93,16 @@ def _is_folder(path: Path) -> bool:
 
 def _model_file(path: Path, shown: str) -> FoundModel:
     if path.suffix.lower() in _OTHER_SUFFIXES or _is_folder(path):
-        inside = next((each.name for each in sorted(path.glob("*.gguf"))), None)
+        inside = next((each.name for each in sorted(path.glob("*.gguf")) if "mmproj" not in each.name), None)
         hint = "" if inside is None else f"; it has no {_CONFIG_FILE}, but {inside} can be named"
+        other, named = path.with_name(_CONFIG_FILE), shown.removesuffix(path.name) + _CONFIG_FILE
+        if _is_folder(path) and inside is not None:
+            other, named = path / inside, f"{shown.rstrip('/')}/{inside}"
+        step = f"estimate {shlex.quote(named)}" if _readable(other, named) else "models schema"
         raise KvcalcError(
             f"{shown}: only YAML model files, GGUF files, a config.json and folders that hold one can be read (kvcalc "
-            f"models schema prints the format of model files, kvcalc models show llama-3-70b an example){hint}"
+            f"models schema prints the format of model files, kvcalc models show llama-3-70b an example){hint}",
+            f"{NEXT}kvcalc {step}",
         )
     from kvcalc.catalogue.yaml_reader import read_yaml
 
@@ -132,16 +137,21 @@ def _config_beside(path: Path, shown: str, error: KvcalcError) -> str | None:
 
     None where that cannot be read, as the user would name it otherwise.
     """
-    from kvcalc.importers import import_path
-
     if _is_folder(path):
         other, named = path / _CONFIG_FILE, f"{shown.rstrip('/')}/{_CONFIG_FILE}"
     elif BESIDE in str(error) and path.name != _CONFIG_FILE:
         other, named = path.with_name(_CONFIG_FILE), shown.removesuffix(path.name) + _CONFIG_FILE
     else:
         return None
+    return named if _readable(other, named) else None
+
+
+def _readable(path: Path, shown: str) -> bool:
+    """Whether a model can be made of it as it is."""
+    from kvcalc.importers import import_path
+
     try:
-        import_path(other, named, {})
-    except KvcalcError:
-        return None
-    return named
+        import_path(path, shown, {})
+    except (KvcalcError, OSError):
+        return False
+    return True

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from config_files import LLAMA, refusal
+from gguf_files import LLAMA as GGUF_LLAMA
+from gguf_files import write
 from test_config_refusals import ELSEWHERE, REFUSALS
 
 if TYPE_CHECKING:
@@ -121,3 +123,22 @@ def test_a_folder_whose_weights_cannot_be_read_leads_to_its_config(broken: str, 
 def test_a_file_without_a_type_is_read_by_the_class_that_it_names(named: str, family: str | None) -> None:
     said = refusal({**{k: v for k, v in LLAMA.items() if k != "model_type"}, "architectures": [named]})
     assert f"--assume model_type={family or 'NAME'} reads it as" in said
+
+
+def test_a_folder_or_weights_lead_to_what_can_be_read(tmp_path: Path, kvcalc: Kvcalc) -> None:
+    def step(name: Path) -> str:
+        refused = kvcalc("estimate", str(name))
+        assert refused.code == 2
+        return refused.stderr.rpartition("next: kvcalc ")[2].strip()
+
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    assert step(folder) == "models schema"
+    (folder / "a-mmproj.gguf").touch()
+    file = write(folder / "b.gguf", "llama", GGUF_LLAMA)
+    assert shlex.split(step(folder)) == ["estimate", str(file)]
+    assert kvcalc(*shlex.split(step(folder))).code == 0
+    weights = folder / "model.safetensors"
+    assert step(weights) == "models schema"
+    (folder / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
+    assert shlex.split(step(weights)) == ["estimate", str(folder / "config.json")]
