@@ -67,7 +67,7 @@ def test_the_pool_is_as_the_planner_said(planned: Planned) -> None:
         planned.model,
         engine="vllm@0.33.0",
         engine_option={"max-num-batched-tokens": "8192", "enable-prefix-caching": str(planned.prefixes).lower()},
-        gpu="a100-80-sxm",
+        gpu="l40s",
         context=planned.context,
         cache_dtype=planned.cache_dtype,
         block_size=None if planned.block_size == 544 else planned.block_size,

@@ -22,12 +22,15 @@ from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.model_executor.model_loader.utils import initialize_model
 from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
+from vllm.v1.attention.backends import flashinfer
 from vllm.v1.attention.backends.utils import get_supported_kv_cache_layouts, resolve_kv_cache_layout
 from vllm.v1.core.kv_cache_planning import get_global_kv_cache_groups, get_kv_cache_configs
 from vllm.v1.core.kv_cache_utils import generate_scheduler_kv_cache_config, get_kv_cache_capacity
 from vllm.v1.kv_cache_interface import MambaSpec, UniformTypeKVCacheSpecs
 from vllm.v1.worker.gpu.attn_utils import get_kv_cache_spec
 from vllm.v1.worker.worker_base import get_current_attn_backends
+
+vars(flashinfer)["_get_multi_ctas_kv_counter_buffer"] = lambda *_args, **_kwargs: None  # its size is a kernel's to tell
 
 USAGES = {"server": UsageContext.OPENAI_API_SERVER, "offline": UsageContext.LLM_CLASS}
 

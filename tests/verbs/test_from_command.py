@@ -441,6 +441,40 @@ def test_a_context_beyond_the_model_is_cut_as_ollama_cuts_it() -> None:
     assert [each.data for each in found.notes if each.code == "ollama-default"] == [{"weight_dtype": "q4_k_m"}]
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("deepseek-ai/DeepSeek-V2-Lite --attention-backend TRITON_MLA", "blocks of latents have.* --block-size N"),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct -tp 4 --attention-backend FLASHINFER", "blocks of states have"),
+        (
+            'google/gemma-3-27b-it -tp 2 --kv-transfer-config \'{"kv_connector":"LMCacheConnectorV1"}\'',
+            "--engine-option disable-hybrid-kv-cache-manager=false",
+        ),
+        (
+            'deepseek-ai/DeepSeek-V3.2 -tp 8 --kv-transfer-config \'{"kv_connector":"HiSparseConnector"}\'',
+            "HiSparseConnector changes memory in a way that kvcalc does not follow",
+        ),
+    ],
+)
+def test_what_lays_caches_out_otherwise_is_refused(line: str, says: str) -> None:
+    with pytest.raises(KvcalcError, match=says):
+        capacity_from_command(f"vllm serve {line} --max-model-len 8192", gpu="h200")
+
+
+def test_the_next_steps_of_these_refusals_work() -> None:
+    latents = "vllm serve deepseek-ai/DeepSeek-V2-Lite --max-model-len 8192 --attention-backend TRITON_MLA"
+    assert capacity_from_command(latents, gpu="h200", block_size=16).block_size == 16
+    transfer = '--max-model-len 32768 --kv-transfer-config \'{"kv_connector":"NixlConnector","kv_role":"kv_both"}\''
+    line = f"vllm serve google/gemma-3-27b-it -tp 2 {transfer}"
+    tokens = [
+        capacity_from_command(line, gpu="h200", engine_option={"disable-hybrid-kv-cache-manager": each}).tokens or 0
+        for each in ("false", "true")
+    ]
+    assert tokens[0] > tokens[1]
+    whole = transfer.replace("32768", "8192")
+    assert capacity_from_command(f"vllm serve Qwen/Qwen3-8B {whole}", gpu="h200").tokens
+
+
 @pytest.mark.parametrize("flag", ["--attention-backend FLASHMLA_SPARSE", "--attention-config.backend FLASHMLA_SPARSE"])
 def test_a_backend_of_compressed_attention_is_refused(flag: str) -> None:
     """On Blackwell DeepSeek-V4.1 has entries of 528 bytes with it, and of 288 where nobody says."""

@@ -51,6 +51,9 @@ NVFP4_DS_MLA = {"c_kv": "nvfp4", "k_rope": "fp8"}
 """nvfp4_ds_mla: 352 bytes of a latent of 512 + 64 (vllm/model_executor/layers/attention/mla_attention.py)."""
 NVFP4_ON_OTHERS: Version = (0, 33)
 TURING_OUT: Version = (0, 26)
+TRITON_NEEDS_FP8: Version = (0, 29)
+"""The first of the versions read whose Triton kernels refuse fp8 before compute capability 8.9; 0.19 does not."""
+ADA = (8, 9)
 ENGINE_V0_GONE: Version = (0, 11)
 TURING, BLACKWELL, BLACKWELL_WORKSTATION = 7, 10, 12
 """Major compute capabilities."""
@@ -122,7 +125,7 @@ def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
     uneven = any(getattr(layer.attention, "v_head_dim", None) not in (None, _key_width(layer)) for layer in pairs)
     if name.endswith("_per_token_head") and uneven:
         raise KvcalcError(f"--cache-dtype: kvcalc does not follow how vllm keeps values of another width in {name}")
-    _check_card(name, setup.gpu, version)
+    _check_card(name, setup.gpu, version, uneven=uneven)
 
 
 def _key_width(layer: Layer) -> int | None:
@@ -130,7 +133,7 @@ def _key_width(layer: Layer) -> int | None:
     return None if heads is None else heads.head_dim
 
 
-def _check_card(name: str, gpu: Gpu, version: Version) -> None:
+def _check_card(name: str, gpu: Gpu, version: Version, *, uneven: bool) -> None:
     """Whether a backend takes the format on this card (supports_compute_capability and supports_kv_cache_dtype)."""
     capability = gpu.compute_capability
     if capability is None or version < ENGINE_V0_GONE:
@@ -140,6 +143,19 @@ def _check_card(name: str, gpu: Gpu, version: Version) -> None:
         raise KvcalcError(
             f"--cache-dtype: vllm keeps no cache in {name} on {gpu.name}, of compute capability "
             f"{capability[0]}.{capability[1]} (vllm/v1/attention/backends/flashinfer.py and triton_attn.py)"
+        )
+    kernels_of_triton = name == "fp8_per_token_head" or uneven
+    if name.startswith("fp8") and version >= TRITON_NEEDS_FP8 and kernels_of_triton and capability < ADA:
+        raise KvcalcError(
+            f"--cache-dtype: vllm keeps no cache in {name} on {gpu.name}, whose kernels for that compute in fp8 from "
+            "compute capability 8.9 on (vllm/v1/attention/backends/triton_attn.py, TritonAttentionImpl); leave "
+            "--cache-dtype out"
+        )
+    if name.startswith("fp8") and version >= TRITON_NEEDS_FP8 and uneven and capability[0] == BLACKWELL:
+        raise KvcalcError(
+            f"--cache-dtype: vllm keeps no values of another width than keys in {name} on {gpu.name} "
+            "(vllm/v1/attention/backends/flash_attn.py: FlashAttention does not support fp8 kv-cache on this device); "
+            "leave --cache-dtype out"
         )
     if name == "nvfp4" and capability[0] != BLACKWELL and (version < NVFP4_ON_OTHERS or capability[0] == TURING):
         raise KvcalcError(

@@ -20,6 +20,9 @@ CARDS = ("NVIDIA", "AMD")
 EXPERT_PARALLEL: Version = (0, 8)
 """enable_expert_parallel and data_parallel_size of vllm/config.py: not in 0.7.3, there in 0.8.0."""
 LATENTS: Version = (0, 7, 1)
+SPARSE_CARDS = (9, 10)
+SPARSE_WORKSTATION, SPARSE_ON_WORKSTATIONS = 12, (0, 29)
+"""flashinfer_mla_sparse_sm120.py: not in 0.19, there in 0.29."""
 LIGHTNING_GONE: Version = (0, 24)
 
 
@@ -44,6 +47,8 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             "kvcalc does not follow that"
         )
     _refuse_states(kinds, version)
+    if any(isinstance(each, MLA) and each.index_head_dim for each in kinds):
+        _check_sparse(setup, version)
     crossing = any(isinstance(each, Cross) for each in kinds)
     if crossing and any(len(each) == 1 and isinstance(each[0].attention, Cross) for each in setup.model.layout.layers):
         raise KvcalcError(
@@ -63,6 +68,21 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
             refuse_adapters_of_experts(setup.lora, setup.model, setup.deployment)
     if setup.deployment.dcp > 1:
         refuse_shared_tokens(setup, version, hybrid_manager=hybrid_manager)
+
+
+def _check_sparse(setup: Setup, version: Version) -> None:
+    """Latents with an indexer have backends on few cards: supports_compute_capability of theirs."""
+    capability = setup.gpu.compute_capability
+    if capability is None or (major := capability[0]) in SPARSE_CARDS:
+        return
+    if major == SPARSE_WORKSTATION and version >= SPARSE_ON_WORKSTATIONS:
+        return
+    since = f" before {'.'.join(map(str, SPARSE_ON_WORKSTATIONS))}" if major == SPARSE_WORKSTATION else ""
+    raise KvcalcError(
+        f"--gpu: vllm{since} has no backend for latents with an indexer on {setup.gpu.name}, of compute capability "
+        f"{capability[0]}.{capability[1]} (vllm/v1/attention/backends/mla/flashmla_sparse.py and "
+        "flashinfer_mla_sparse.py, supports_compute_capability); --gpu h200 or b200"
+    )
 
 
 def _check_experts(setup: Setup, version: Version) -> None:

@@ -12,7 +12,6 @@ from kvcalc.errors import KvcalcError
 from kvcalc.gpu import Gpu
 from kvcalc.logs import ServerLog
 from kvcalc.logs.launchers import OPTION
-from kvcalc.mechanisms import Compressed
 from kvcalc.note import Note, note
 from kvcalc.scenario.make import gpu_of
 from kvcalc.scenario.option import given_of, read_options
@@ -20,6 +19,7 @@ from kvcalc.scenario.options import ScenarioOptions
 from kvcalc.units import MAX_BATCH, parse_count
 from kvcalc.verbs.from_command.beside import said_beside
 from kvcalc.verbs.from_command.blamed import blamed_on_the_line
+from kvcalc.verbs.from_command.layouts import check_layouts
 from kvcalc.verbs.from_command.llama_server import said_by_llama_server
 from kvcalc.verbs.from_command.mmproj import towers_loaded
 from kvcalc.verbs.from_command.ollama import as_ollama_has_it, completed
@@ -53,7 +53,7 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     first = given.keys() & {"engine_option", "assume", "gpu"}
     read = read_options(ScenarioOptions, {name: given[name] for name in first})
     found = find_model(command.model, read["assume"])
-    _check_backend(command, found.model)
+    check_layouts(command, found.model, {**given, "engine_option": read["engine_option"]})
     log = ServerLog(command.engine, model=command.model, settings=dict(command.settings))
     known = model_of(log, found.model)
     taken: tuple[Note, ...] = ()
@@ -91,24 +91,6 @@ def asked_by(command: Command, given: Mapping[str, Any]) -> tuple[Model | str | 
     return found.model, options, (*found.notes, *taken, *_notes(command, given))
 
 
-def _check_backend(command: Command, model: Model) -> None:
-    """Refuses another backend of compressed attention, whose entries are kept otherwise.
-
-    vllm/models/deepseek_v4/nvidia/model.py and deepseek_v41/nvidia/model.py, _select_dsv4_attn_cls.
-    """
-    chosen = [each for each in command.noted if each.startswith(_CHOOSE_BACKEND)]
-    if (
-        chosen
-        and command.engine == "vllm"
-        and any(isinstance(each.attention, Compressed) for each in model.layout.kinds)
-    ):
-        raise KvcalcError(
-            f"{OPTION}: {chosen[0]} decides how vllm keeps compressed attention, and kvcalc follows the one that it "
-            "takes where nobody says; leave it out of the line"
-        )
-
-
-_CHOOSE_BACKEND = ("--attention-backend", "--attention_backend", "--attention-config", "--attention_config", "-ac")
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
 
 

@@ -1,0 +1,78 @@
+"""Options of a line of vLLM that decide how caches are laid out and are not counted: refused where they matter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvcalc.errors import KvcalcError
+from kvcalc.logs.launchers import OPTION
+from kvcalc.mechanisms import MLA, Compressed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from kvcalc.logs.command import Command
+    from kvcalc.model.model import Model
+
+_CHOOSE_BACKEND = ("--attention-backend", "--attention_backend", "--attention-config", "--attention_config", "-ac")
+_TRANSFER = ("--kv-transfer-config", "--kv_transfer_config")
+_MANAGER = "disable-hybrid-kv-cache-manager"
+_BLOCK = "block-size"
+
+
+def check_layouts(command: Command, model: Model, given: Mapping[str, Any]) -> None:
+    """Refuses what lays this model's cache out in a way that is not followed.
+
+    Args:
+        command: what the server is told.
+        model: that it serves.
+        given: options beside the line.
+
+    Raises:
+        KvcalcError: such an option, with what to give instead.
+    """
+    if command.engine != "vllm":
+        return
+    own = {*command.settings, *(given.get("engine_option") or {})}
+    _check_backend(command, model, blocks_given=f"--{_BLOCK}" in own or _BLOCK in own or bool(given.get("block_size")))
+    _check_connector(command, model, manager_given=_MANAGER in own)
+
+
+def _check_backend(command: Command, model: Model, *, blocks_given: bool) -> None:
+    """Another backend keeps compressed entries otherwise, and latents and states in blocks of another length.
+
+    vllm/models/deepseek_v4/nvidia/model.py and deepseek_v41/nvidia/model.py, _select_dsv4_attn_cls;
+    vllm/platforms/interface.py, update_block_size_for_backend.
+    """
+    chosen = next((each for each in command.noted if each.startswith(_CHOOSE_BACKEND)), None)
+    if chosen is None:
+        return
+    kinds = [layer.attention for layer in model.layout.kinds]
+    if any(isinstance(each, Compressed) for each in kinds):
+        raise KvcalcError(
+            f"{OPTION}: {chosen} decides how vllm keeps compressed attention, and kvcalc follows the one that it "
+            "takes where nobody says; leave it out of the line"
+        )
+    states = any(tensor.rows is not None for each in kinds for tensor in each.cached())
+    if not blocks_given and (states or any(isinstance(each, MLA) for each in kinds)):
+        kept = "states" if states else "latents"
+        raise KvcalcError(
+            f"{OPTION}: {chosen} decides how many tokens vllm's blocks of {kept} have, and kvcalc follows the one that "
+            "it takes where nobody says; give --block-size N as the server prints it, or leave it out of the line"
+        )
+
+
+def _check_connector(command: Command, model: Model, *, manager_given: bool) -> None:
+    """A connector decides whether layers with windows drop tokens: without SupportsHMA they keep every one.
+
+    vllm/config/vllm.py, need_disable_hybrid_kv_cache_manager: with any connector in 0.19, by its class in 0.29.
+    """
+    chosen = next((each for each in command.noted if each.startswith(_TRANSFER)), None)
+    if chosen is None or manager_given or all(layer.span is None for layer in model.layout.kinds):
+        return
+    raise KvcalcError(
+        f"{OPTION}: {chosen} decides whether vllm's layers with windows keep every token (SupportsHMA of "
+        f"vllm/distributed/kv_transfer); give --engine-option {_MANAGER}=false for a connector that supports groups, "
+        "as NixlConnector does from 0.29, or =true"
+    )

@@ -1,0 +1,41 @@
+"""What vLLM refuses by the card: its own words for each stand in tests/live (`make test-live LIVE_CARD=...`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import kvcalc
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "told"),
+    [
+        # "No valid attention backend found for cuda ... use_sparse=True ... compute capability not supported"
+        ("deepseek-v3.2", {"gpu": "a100-80gb", "tp": 8}, "no backend for latents with an indexer on a100-80-sxm"),
+        ("glm-5", {"gpu": "l40s", "tp": 8}, "no backend for latents with an indexer on l40s"),
+        ("deepseek-v3.2", {"gpu": "rtxpro6000-bw", "engine": "vllm@0.19"}, "vllm before 0.29 has no backend"),
+        # "FP8 KV cache is not supported by the Triton attention backend on NVIDIA A100-SXM4-80GB"
+        ("llama-3-8b", {"gpu": "a100-80gb", "cache_dtype": "fp8_per_token_head"}, "in fp8_per_token_head on a100"),
+        ("mimo-v2-flash", {"gpu": "a100-80gb", "tp": 4, "cache_dtype": "fp8"}, "no cache in fp8 on a100"),
+        # "FlashAttention does not support fp8 kv-cache on this device."
+        ("mimo-v2-flash", {"gpu": "b200", "tp": 4, "cache_dtype": "fp8"}, "no values of another width than keys"),
+    ],
+)
+def test_what_a_card_has_no_kernels_for_is_refused(model: str, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(kvcalc.KvcalcError, match=told):
+        kvcalc.capacity(model, context=4096, **{"engine": "vllm@0.33", **options})
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("deepseek-v3.2", {"gpu": "rtxpro6000-bw", "tp": 8, "pp": 2}),
+        ("llama-3-8b", {"gpu": "a100-80gb", "cache_dtype": "fp8"}),
+        ("llama-3-8b", {"gpu": "l40s", "cache_dtype": "fp8_per_token_head"}),
+        ("mimo-v2-flash", {"gpu": "h200", "tp": 4, "cache_dtype": "fp8"}),
+    ],
+)
+def test_what_it_has_kernels_for_is_counted(model: str, options: dict[str, Any]) -> None:
+    assert kvcalc.capacity(model, context=4096, engine="vllm@0.33", **options).tokens
