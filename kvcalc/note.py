@@ -105,6 +105,7 @@ _CODES = {
     "model-as-logged": "the log's model is taken as the log prints its file's keys",
     "build-not-known": "the log is of a build beyond those that are known, or of a fork: the nearest is taken",
     "each-card": "what each of unlike cards holds of its own memory",
+    "draft-of-log": "the log's server drafts tokens, which is not counted unless the draft is given",
     "log-cut": "the log is longer than what is read of it",
     "log-silent": "the log does not say settings that are given",
     "log-overridden": "the log has another value of a setting than the one that is given, which is taken",

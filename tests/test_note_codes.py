@@ -74,6 +74,7 @@ ELSEWHERE = {
     "mmproj-set-aside": "verbs/test_from_command.py",
     "flags-not-counted": "verbs/test_from_command.py",
     "flags-not-known": "verbs/test_from_command.py",
+    "draft-of-log": "verbs/test_sglang_log_check.py",
     "weights-as-printed": "verbs/test_log_check.py",
     "weights-by-name": "verbs/test_log_check.py",
 }

@@ -98,3 +98,31 @@ def test_what_is_free_before_loading_follows_from_what_is_left(log: Any) -> None
 def test_a_log_without_its_model_names_the_next_step(log: Any) -> None:
     with pytest.raises(KvcalcError, match="kvcalc capacity MODEL --from-log FILE"):
         package.capacity_from_log(log(OLDER))
+
+
+def test_weights_of_another_format_than_the_models_are_taken_as_printed(log: Any) -> None:
+    """In bf16 they would leave less than nothing for the cache."""
+    lighter = HYBRID.replace("mem usage=8.85 GB", "mem usage=3.10 GB")
+    found = package.capacity_from_log(log(lighter), gpu="rtx4090")
+    weights, memory = found.row("weights"), found.row("cache memory")
+    assert weights is not None
+    assert weights.difference == pytest.approx(0, abs=1e-6)
+    assert memory is not None
+    assert memory.predicted is not None
+    assert memory.predicted > 0
+    assert "weights-as-printed" in {each.code for each in found.notes}
+    given = package.capacity_from_log(log(lighter), gpu="rtx4090", weight_dtype="bf16")
+    assert off(given, "weights") > 1
+    assert "weights-as-printed" not in {each.code for each in given.notes}
+    fitting = package.capacity_from_log(log(HYBRID), gpu="rtx4090")
+    assert "weights-as-printed" not in {each.code for each in fitting.notes}
+
+
+@pytest.mark.parametrize(("algorithm", "told"), [("EAGLE", True), ("None", False), (None, False)])
+def test_a_server_that_drafts_is_said_to_keep_what_is_not_counted(
+    log: Any, algorithm: str | None, *, told: bool
+) -> None:
+    flag = "" if algorithm is None else f" --speculative-algorithm {algorithm}"
+    drafts = HYBRID.replace("--mem-fraction-static 0.8", f"--mem-fraction-static 0.8{flag}")
+    found = package.capacity_from_log(log(drafts), gpu="rtx4090")
+    assert ("draft-of-log" in {each.code for each in found.notes}) == told

@@ -20,6 +20,7 @@ from kvcalc.verbs.log_check.assembled import assembled
 from kvcalc.verbs.log_check.exact import exact_options
 from kvcalc.verbs.log_check.llama_cpp import check_reserved
 from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
+from kvcalc.verbs.log_check.model_of_log import ALIKE
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.refused_setting import naming_the_log
 from kvcalc.verbs.log_check.result import JUDGED, LogCheck
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from kvcalc.logs import ServerLog
     from kvcalc.model.model import Model
+    from kvcalc.scenario import Scenario
 
 ONCE_SINCE = (0, 12)
 """Ranks of a stage print one pool since then, each its own before (v1/core/kv_cache_utils.py of vLLM)."""
@@ -68,6 +70,10 @@ def check_log(
         if log.engine == LLAMA_CPP and scenario.engine.name == LLAMA_CPP:
             return check_reserved(log, asked, scenario, cut=cut)
         held = capacity(scenario)
+        if _too_heavy(log, scenario, given):
+            asked = as_logged(log, model, given, too_heavy=True)
+            scenario = resolve(make_scenario(asked.model, **asked.options))
+            held = capacity(scenario)
         log = _with_memory_of_all(log, scenario.model)
     deployment = scenario.deployment or Deployment()
     context = scenario.workload.context
@@ -97,6 +103,15 @@ def check_log(
         notes=tuple(_several(log, deployment, held.engine_version)),
         cut=cut,
     )
+
+
+def _too_heavy(log: ServerLog, scenario: Scenario, given: Mapping[str, Any]) -> bool:
+    """Whether a server loaded much less than its model has in the format that nobody gave: it is stored in another."""
+    printed = log.most("weights")
+    if printed is None or log.refused is not None or given_of(given).keys() & {"weights", "weight_dtype"}:
+        return False
+    predicted = predict(scenario, scenario.deployment or Deployment(), log).values["weights"].usual
+    return predicted * (1 - ALIKE) > printed.value > 0
 
 
 def _with_memory_of_all(log: ServerLog, model: Model) -> ServerLog:

@@ -23,7 +23,7 @@ from kvcalc.verbs.log_check.overridden import overridden
 from kvcalc.verbs.log_check.result import LogSetting
 from kvcalc.verbs.log_check.sglang_memory import ENGINE as SGLANG
 from kvcalc.verbs.log_check.sglang_memory import memory_of_card
-from kvcalc.verbs.log_check.sglang_settings import said_by_sglang
+from kvcalc.verbs.log_check.sglang_settings import said_by_sglang, uncounted_draft
 from kvcalc.verbs.log_check.tensorrt_settings import said_by_tensorrt_llm
 from kvcalc.verbs.log_check.vllm_settings import ranks_in_names, said_by_vllm, starts_so, tensor_ranks, v0_options
 
@@ -53,8 +53,16 @@ class AsLogged(NamedTuple):
     notes: tuple[Note, ...]
 
 
-def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[str, Any]) -> AsLogged:
+def as_logged(
+    log: ServerLog, model: Model | str | Path | None, given: Mapping[str, Any], *, too_heavy: bool = False
+) -> AsLogged:
     """The options of a log's server; those that are given win.
+
+    Args:
+        log: what it printed.
+        model: the one that it has; None: the log's, by the catalogue.
+        given: options of a scenario.
+        too_heavy: whether the model's own weights are more than the server loaded, so that those are taken.
 
     Raises:
         KvcalcError: the log does not name a model that is known, and none is given.
@@ -65,12 +73,12 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     known = model_of(log, named)
     card = card_of(log, given.get("gpu"), partial(starts_so, log, known.model), tensor_ranks(log, given))
     said = said_by_engine(log, known, card)
-    weights_printed = not known.weights_known and not given.keys() & {"weights", "weight_dtype"}
+    weights_printed = too_heavy or (not known.weights_known and not given.keys() & {"weights", "weight_dtype"})
     if weights_printed:
         said |= _weights_as_printed(log, said, given) if log.engine != LLAMA_CPP else weights_of_cards(log)
     if "gpus" in given:
         said = {name: value for name, value in said.items() if name not in _CHOOSE_DEPLOYMENT}
-    if given.get("weights") is not None:
+    if given.get("weights") is not None or "weights" in said:
         said.pop("weight_dtype", None)
     engine, engine_notes = engine_of(log, given.get("engine"))
     if log.engine == SGLANG:
@@ -90,7 +98,8 @@ def as_logged(log: ServerLog, model: Model | str | Path | None, given: Mapping[s
     if own:
         options["engine_option"] = own
     stated = None if given.keys() & {"weights", "weight_dtype"} else known.weight_format
-    notes = (*known.notes, *card.notes, *engine_notes, *other, *_notes(log, stated, weights_printed=weights_printed))
+    weights = _notes(log, stated, weights_printed=weights_printed)
+    notes = (*known.notes, *card.notes, *engine_notes, *other, *weights, *uncounted_draft(log, given))
     settings = tuple(_settings(options, own, {*given, *given_own}, assumed))
     return AsLogged(known.model if model is None else model, options, settings, notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +10,20 @@ from kvcalc.deployment import MAX_RANKS
 from kvcalc.engines import ENGINES
 from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.logs.sglang.figures import WINDOW_TOKENS
+from kvcalc.note import Note, note
 from kvcalc.units import parse_count
 from kvcalc.verbs.log_check.sglang_memory import ENGINE
 from kvcalc.verbs.log_check.vllm_settings import TORCH_DTYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from kvcalc.logs import ServerLog
     from kvcalc.model.model import Model
     from kvcalc.verbs.log_check.card_of_log import LoggedCard
 
+DRAFTS = "speculative algorithm"
+_METHOD = re.compile(r"[\w-]{1,30}")
 _NOT_GIVEN = "0.8"
 """The ratio that is printed of compressed attention where nobody gave one, and another rule holds."""
 _STORED = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8_e5m2", "uint8": "fp8"}
@@ -46,6 +52,15 @@ def said_by_sglang(log: ServerLog, model: Model, card: LoggedCard) -> dict[str, 
     if state is not None and state != "fp32":
         said["state_dtype"] = state
     return {**said, "engine_option": _own(log, model)}
+
+
+def uncounted_draft(log: ServerLog, given: Mapping[str, Any]) -> Iterator[Note]:
+    """What drafts tokens in the log's server, where nobody gives it beside the log: its size is not in the log."""
+    method = _METHOD.fullmatch(log.settings.get(DRAFTS, ""))
+    if method is None or method[0].lower() == "none" or given.keys() & {"mtp", "draft"}:
+        return
+    told = f"the server drafts tokens ({method[0]}), which is not counted: pools of the draft, and states of what it"
+    yield note("draft-of-log", f"{told} drafts, leave less for the cache (--mtp or --draft)", method=method[0])
 
 
 def _deployment(log: ServerLog) -> dict[str, Any]:
