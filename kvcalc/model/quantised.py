@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_plain
 from kvcalc.model.apart import told_apart
 from kvcalc.model.model import WeightPart
-from kvcalc.model.recipes import ATTENTION, PLAIN, left_by, recipe_of
+from kvcalc.model.recipes import AS_STORED, ATTENTION, PLAIN, left_by, recipe_of
 from kvcalc.model.towers import TITLE, without_towers
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ def parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | Non
 
 
 def _parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | None:
+    recipe = recipe_of(model, asked.name)
+    if recipe is not None and recipe.beside_experts == AS_STORED and model.weights:
+        return tuple(_stored(part, asked.name) if part.split == "ep" else part for part in model.weights)
     if model.weights:
         stay = _that_stay(model.weights, asked)
         parts = tuple(part if part in stay else _stored(part, asked.name) for part in model.weights if not part.scales)
@@ -68,11 +71,13 @@ def _as_published(model: Model, asked: ElementFormat, parts: tuple[WeightPart, .
     if recipe is None or home is None:
         return parts
     plain = plain_format(model)
-    if recipe.leaves_latents:
+    beside = plain if recipe.latents == PLAIN else recipe.latents
+    if beside is not None:
         copied = [part for part in parts if (part.split, part.place, part.format) == ("stage", "layers", asked.name)]
-        parts = tuple(replace(part, format=plain) if part in copied else part for part in parts)
-    if recipe.experts_alone:
-        return tuple(replace(part, format=plain) if part is home else part for part in parts)
+        taken = [*copied, home] if recipe.beside_experts else copied
+        parts = tuple(replace(part, format=beside) if part in taken else part for part in parts)
+    if recipe.beside_experts:
+        return parts
     left = tuple(left_by(recipe, model))
     rest = home.parameters - sum(each.parameters for each in left)
     if rest < 0:

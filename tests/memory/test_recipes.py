@@ -13,7 +13,12 @@ DRAFTS = 11_608_195_072 + 2 * 129_280 * 7_168
 """The layer of DeepSeek-V3 that predicts a further token, in bf16, with its copies of embedding and head."""
 
 
-@pytest.mark.parametrize("name", ["qwen3.6-27b", "qwen3.6-35b-a3b", "gemma-4-31b", "kimi-k2.6"])
+DRAFTS_OF_V4 = 3 * 256 * 4096 * 2048 * 17 // 32 + 5_410_652_160 // 43 + 4096 * (1024 + 512 + 2 * 4096 + 256)
+"""Most of the layer of DeepSeek-V4-Flash that drafts: experts in mxfp4 with scales, shared expert and attention's heads
+as another layer has them, projections to latents, two of hidden states, a router."""
+
+
+@pytest.mark.parametrize("name", ["qwen3.6-27b", "qwen3.6-35b-a3b", "gemma-4-26b-a4b", "gemma-4-31b", "kimi-k2.6"])
 def test_a_recipe_gives_the_published_checkpoint(name: str) -> None:
     """Those lists are of the tensors that the published config.json names, layer by layer."""
     published = kvcalc.load_model(f"{name}-nvfp4")
@@ -32,7 +37,10 @@ def test_a_recipe_gives_the_published_checkpoint(name: str) -> None:
         ("glm-5", "nvfp4", 381_523_333_632, None, 0),  # GLM-5.1-NVFP4
         ("glm-4.6", "nvfp4", 183_482_937_344, None, 0),  # GLM-4.7-NVFP4, without the layer that drafts
         ("deepseek-v3", "nvfp4", 396_767_013_632, 16, DRAFTS),
+        ("deepseek-v3.1", "nvfp4", 393_632_819_968, 16, DRAFTS),
         ("deepseek-v3.2", "nvfp4", 394_498_304_256, 16, DRAFTS),
+        ("deepseek-v4-flash", "nvfp4", 166_726_476_754, 16, DRAFTS_OF_V4),
+        ("qwen3.5-122b-a10b", "nvfp4", 64_580_759_280, None, 0),
         ("qwen3.5-35b-a3b", "mxfp4", 20_852_328_304, 32, 844_640_768),
     ],
 )
@@ -91,3 +99,28 @@ def test_the_note_tells_other_formats_and_what_experts_alone_would_leave() -> No
 def _told(model: str, weight_dtype: str) -> Note:
     notes = kvcalc.estimate(model, context=1, weight_dtype=weight_dtype).notes
     return next(each for each in notes if each.code == "weights-left-in-dtype")
+
+
+def test_the_note_names_whose_checkpoint_it_is() -> None:
+    assert "as nvidia/DeepSeek-V3.1-NVFP4 has them; " in _told("deepseek-v3.1", "nvfp4").text
+    assert "as quantised checkpoints have them; " in _told("llama-3.1-8b", "nvfp4").text
+
+
+def test_one_model_has_a_recipe_of_its_own() -> None:
+    """Published hf_quant_config.json: attention in fp8 in Qwen3.6-35B-A3B, bf16 in Qwen3.5, mxfp8 in MiniMax-M3."""
+    formats = {
+        name: {part.format for part in parts_in(kvcalc.load_model(name), find_weight_format("nvfp4", "weights")) or ()}
+        for name in ("qwen3.6-35b-a3b", "qwen3.5-397b-a17b", "minimax-m3")
+    }
+    assert formats == {
+        "qwen3.6-35b-a3b": {"bf16", "fp8", "nvfp4"},
+        "qwen3.5-397b-a17b": {"bf16", "nvfp4"},
+        "minimax-m3": {"bf16", "mxfp8", "nvfp4"},
+    }
+
+
+def test_matrices_beside_experts_keep_the_format_of_the_file() -> None:
+    """NVIDIA's checkpoints of DeepSeek-V4 have the routed experts in nvfp4, and all else as DeepSeek published it."""
+    model = kvcalc.load_model("deepseek-v4-flash")
+    parts = parts_in(model, find_weight_format("nvfp4", "weights")) or ()
+    assert [part.format for part in parts] == ["nvfp4", *(part.format for part in model.weights[1:])]

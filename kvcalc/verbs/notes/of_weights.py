@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvcalc.formats.weights import is_mix
 from kvcalc.memory import beside_experts, left_alone
 from kvcalc.memory.parts import towers_apart, whole_parts
+from kvcalc.model.recipes import recipe_of
 from kvcalc.note import Note, note
 from kvcalc.scenario import compute_format
 from kvcalc.units import format_size
@@ -41,10 +42,10 @@ def weight_notes(scenario: Scenario) -> Iterator[Note]:
             if (names := [name for name, each in left.items() if each.name == stored])
         )
         alone = f"with the experts alone in {asked.name}, {format_size(more, 'GiB')} GiB more; " if more else ""
-        text = (
-            f"weights in {asked.name}: {told}, as quantised checkpoints have them; {alone}for one that leaves "
-            "more, its folder or --weights SIZE"
-        )
+        recipe = recipe_of(scenario.model, asked.name)
+        like = "quantised checkpoints have them" if recipe is None else f"{recipe.checkpoint} has them"
+        other = "one that leaves more" if recipe is None else "one that leaves more or less"
+        text = f"weights in {asked.name}: {told}, as {like}; {alone}for {other}, its folder or --weights SIZE"
     else:
         text = (
             f"weights in {asked.name}: all of them, since {scenario.origin} does not tell the embedding and the output "
