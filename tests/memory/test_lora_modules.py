@@ -53,8 +53,6 @@ SHAPES: dict[str, dict[str, Any]] = {
 UNTOLD: dict[str, dict[str, Any]] = {
     "bloom": {"intermediate_size": 4 * 64},
     "mpt": {"intermediate_size": 4 * 2048},
-    "qwen2_moe": {"num_shared_experts": 4},
-    **{name: {"num_shared_experts": 1} for name in ("qwen3_next", "qwen3_5_moe", "qwen3_5_moe_text")},
 }
 """What a config.json does not say in the words of a model file: widths that a class has of itself."""
 ROUTERS = {"gate", "router", "wg"}

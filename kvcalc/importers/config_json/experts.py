@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
 PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "moe_top_k")
 SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert")
+SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size")
 
 _WIDTHS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
@@ -66,7 +67,8 @@ def expert_fields(config: Config) -> Iterator[tuple[str, Sourced]]:
     per_token = of_experts(config).optional_uniform(*PER_TOKEN)
     if per_token is not None and config.model_type not in _ZERO_EXPERTS:
         yield "num_experts_per_tok", per_token
-    shared = config.optional_uniform(*SHARED, least=0)
+    width = expert_width(config)
+    shared = _shared_experts(config, width)
     if shared is not None:
         yield "num_shared_experts", shared
     dense = dense_layers(config)
@@ -74,9 +76,21 @@ def expert_fields(config: Config) -> Iterator[tuple[str, Sourced]]:
         return
     if dense.value:
         yield "first_k_dense", dense
-    width = expert_width(config)
     if width is not None:
         yield "moe_intermediate_size", width
+
+
+def _shared_experts(config: Config, width: Sourced | None) -> Sourced | None:
+    """As many of a routed expert's width as shared ones have together; None where that is no whole number.
+
+    A width of their own decides it: Nemotron-3's one shared expert is as wide as two.
+    """
+    told, own = config.optional_uniform(*SHARED, least=0), config.optional_count(*SHARED_WIDTH, least=0)
+    if own is None or width is None or (told is not None and not told.value):
+        return told
+    if own.value % width.value:
+        return None
+    return Sourced(own.value // width.value, f"{own.reason} / {width.reason}")
 
 
 def number_of_experts(config: Config) -> int | None:

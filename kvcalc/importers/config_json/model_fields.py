@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config import shown_value
+from kvcalc.importers.config_json.dense_width import as_built
 from kvcalc.importers.config_json.experts import expert_fields
 from kvcalc.importers.config_json.heads import HEADS, HIDDEN
 from kvcalc.importers.key_checks import refuse_differing
@@ -22,7 +23,7 @@ VOCABULARY = ("vocab_size", "padded_vocab_size")
 
 _COUNTS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "hidden_size": (HIDDEN, 10**6),
-    "intermediate_size": (("intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim"), 10**6),
+    "intermediate_size": (("block_ff_dim", "intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim"), 10**6),
     "vocab_size": (VOCABULARY, MAX_VOCABULARY),
     "max_context": (
         (
@@ -59,7 +60,7 @@ def model_fields(config: Config, outer: Mapping[str, Any]) -> Iterator[tuple[str
     for field, (names, most) in _COUNTS.items():
         found = config.optional_uniform(*names, most=most)
         if found is not None:
-            yield field, found
+            yield field, as_built(config, found) if field == "intermediate_size" else found
     yield from expert_fields(config)
     drafts = config.optional_count("num_nextn_predict_layers", "mtp_num_hidden_layers", least=0, most=10**4)
     blocks = config.optional_count("dspark_block_size", least=0)  # DeepSeek-V4.1's draft a block at once, otherwise

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.importers.config_json.dense_width import as_built
 from kvcalc.importers.config_json.experts import (
     PER_TOKEN,
     SHARED,
+    SHARED_WIDTH,
     expert_width,
     number_of_experts,
     of_experts,
@@ -23,13 +25,11 @@ if TYPE_CHECKING:
     from kvcalc.importers.imported_layer import ImportedLayer
 
 WIDTH = ("block_ff_dim", "intermediate_size", "n_inner", "ffn_hidden_size", "ffn_dim")
-SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size")
 
 _OWN_WIDTH = {
     "granitemoehybrid": "shared_intermediate_size",  # a shared block that is there without experts too
     "llama4_text": "intermediate_size_mlp",  # intermediate_size is the experts'
 }
-MAX_FACTOR = 100
 _FOUR_TIMES = {"gpt2", "gpt_neo", "gptj", "codegen", "gpt_bigcode", "bloom", "falcon", "mpt", "phi-msft"}
 """Families whose blocks are four times hidden_size wide where no key has their width."""
 
@@ -108,20 +108,7 @@ def _dense_width(config: Config) -> int | None:
     found = config.optional_uniform(*WIDTH)
     if found is None:
         return 4 * int(config.count(*HIDDEN).value) if config.model_type in _FOUR_TIMES else None
-    return _adjusted(config, int(found.value)) if config.model_type == "lfm2" else int(found.value)
-
-
-def _adjusted(config: Config, width: int) -> int:
-    """LFM2: two thirds of intermediate_size, times a factor, up to a multiple, if block_auto_adjust_ff_dim is true."""
-    adjust, factor = config.get("block_auto_adjust_ff_dim"), config.get("block_ffn_dim_multiplier")
-    if adjust is not None and not adjust.value:
-        return width
-    width = int(2 * width / 3)
-    multiple = config.optional_count("block_multiple_of")
-    step = 256 if multiple is None else int(multiple.value)
-    if factor is not None and not (isinstance(factor.value, (int, float)) and 0 < factor.value <= MAX_FACTOR):
-        raise config.refusal(f"block_ffn_dim_multiplier is no number up to {MAX_FACTOR}")
-    return -(-int(width * (1.0 if factor is None else factor.value)) // step) * step
+    return int(as_built(config, found).value)
 
 
 def block_parameters(config: Config, anatomy: Anatomy, width: int) -> int:
