@@ -28,15 +28,16 @@ def main() -> NoReturn:
         sys.exit(0)
     import gc
 
-    gc.set_threshold(
-        100_000
-    )  # importing makes objects that stay: looking through them for garbage takes a tenth of a run
+    # Importing makes objects that stay: looking through them for garbage takes a tenth of a run.
+    gc.set_threshold(100_000)
     from kvcalc.cli.interrupt import STATUS, end_on_interrupt
 
     end_on_interrupt()
     try:
         from kvcalc.cli.app import run  # typer is needed from here on
 
-        sys.exit(run(arguments))
+        status = run(arguments)
+        gc.freeze()  # else Python looks through all of it for garbage as it ends, which takes a sixth of a run
     except KeyboardInterrupt:
-        sys.exit(STATUS)
+        status = STATUS
+    sys.exit(status)

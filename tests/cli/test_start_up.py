@@ -98,3 +98,15 @@ def test_the_page_is_imported_by_its_command_alone() -> None:
     assert imported(code) == {"typer"}
     asked = '{"ask": "estimate", "model": "llama-3-8b"}'
     assert imported(f"from kvcalc.web.answer import answer\nassert 'error' not in answer({asked!r})[:20]") == set()
+
+
+def test_the_end_looks_through_nothing_for_garbage() -> None:
+    """Python collects garbage as it ends: what is frozen it passes over."""
+    code = (
+        "import gc\nsys.argv = ['kvcalc', 'estimate', 'llama-3-8b', '--json']\n"
+        "from kvcalc.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert gc.get_freeze_count() > 100 * len(gc.get_objects())"
+    )
+    assert imported(code) == {"typer"}
