@@ -140,3 +140,21 @@ def test_a_dense_family_with_experts_is_not_counted() -> None:
         assert imported({**dense, key: value}).parameters is None  # type: ignore[union-attr]  # it is one
     for key, none in (("num_experts", 0), ("num_experts", 1), ("num_experts_per_tok", None)):
         assert imported({**dense, key: none}).parameters == 7_241_732_096  # type: ignore[union-attr]  # it is one
+
+
+def test_nemotron_h_of_dense_blocks_has_no_experts() -> None:
+    """As Nemotron-H-8B: the class states 8 experts, which a pattern without E never builds."""
+    values = {
+        "model_type": "nemotron_h",
+        "hidden_size": 4096,
+        "mamba_num_heads": 128,
+        "mamba_head_dim": 64,
+        "ssm_state_size": 128,
+        "num_attention_heads": 32,
+    }
+    dense, sparse = (
+        import_config(json.dumps({**values, "hybrid_override_pattern": pattern}), "config.json", "nemotron-h").model
+        for pattern in ("M-M*-", "MEM*E")
+    )
+    assert (dense.num_experts, dense.num_experts_per_tok) == (None, None)
+    assert (sparse.num_experts, sparse.num_experts_per_tok) == (8, 2)

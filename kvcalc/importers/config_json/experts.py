@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.importers.config_json.expert_defaults import DENSE_UP_TO, EXPERT_DEFAULTS
-from kvcalc.importers.config_json.layer_lists import num_layers
+from kvcalc.importers.config_json.layer_lists import nemotron_types, num_layers
 from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def of_experts(config: Config) -> Config:
 def expert_fields(config: Config) -> Iterator[tuple[str, Sourced]]:
     """The fields of a model with experts; none of a model without."""
     experts = of_experts(config).optional_uniform(*EXPERTS, least=0)
-    if experts is None or experts.value <= 1:
+    if experts is None or experts.value <= 1 or _has_dense_blocks_alone(config):
         return
     yield "num_experts", experts
     per_token = of_experts(config).optional_uniform(*PER_TOKEN)
@@ -91,6 +91,11 @@ def _shared_experts(config: Config, width: Sourced | None) -> Sourced | None:
     if own.value % width.value:
         return None
     return Sourced(own.value // width.value, f"{own.reason} / {width.reason}")
+
+
+def _has_dense_blocks_alone(config: Config) -> bool:
+    """Nemotron-H whose pattern has no experts: its class states a number of them all the same."""
+    return config.model_type == "nemotron_h" and "moe" not in nemotron_types(config)
 
 
 def number_of_experts(config: Config) -> int | None:

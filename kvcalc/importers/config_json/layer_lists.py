@@ -96,3 +96,24 @@ def _refuse_negative(config: Config) -> None:
     if found is not None and isinstance(found.value, int) and found.value < 0:
         what = f"sliding_window is {found.value}, with which the class would hide every token"
         raise config.refusal(what, config.without("sliding_window"))
+
+
+def nemotron_types(config: Config) -> list[str]:
+    """layers_block_type, or the letters of hybrid_override_pattern: M is Mamba-2, * attention; others keep nothing.
+
+    Raises:
+        KvcalcError: neither is there, or one has something else.
+    """
+    types = words_of(config, "layers_block_type")
+    if types is None:
+        letters = {"M": LINEAR, "*": FULL, "-": "mlp", "E": "moe"}
+        marks = config.need("hybrid_override_pattern").value
+        if not isinstance(marks, str | list) or {str(mark) for mark in marks} - set(letters):
+            raise config.refusal("hybrid_override_pattern has other letters than M * - E")
+        types = [letters[mark] for mark in marks]
+    else:
+        config.ignore("hybrid_override_pattern")
+    stated = config.optional_count("num_hidden_layers")
+    if stated is not None and stated.value != len(types):
+        raise config.refusal(f"{len(types)} layers are listed, and num_hidden_layers is {stated.value}")
+    return types

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from kvcalc.importers.config_json.dense_width import MAX_FACTOR
 from kvcalc.importers.config_json.experts import PER_TOKEN, expert_width, number_of_experts
 from kvcalc.importers.config_json.heads import HIDDEN
+from kvcalc.importers.config_json.layer_lists import nemotron_types
 from kvcalc.importers.config_json.parameters.attention import holds
 from kvcalc.importers.config_json.parameters.feed_forward import FeedForward, block_parameters
-from kvcalc.importers.config_json.readers.state_space import nemotron_types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.importers.config_json.heads import HIDDEN, usual_heads
-from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, listed_types, num_layers, words_of
+from kvcalc.importers.config_json.layer_lists import FULL, LINEAR, listed_types, nemotron_types, num_layers
 from kvcalc.importers.config_json.readers.linear_attention import state_dtype
 from kvcalc.importers.imported_layer import AttentionBlock, ImportedLayer
 from kvcalc.importers.sourced import Sourced
@@ -86,27 +86,6 @@ def bamba(config: Config) -> list[ImportedLayer]:
 def falcon_h1(config: Config) -> list[ImportedLayer]:
     """Falcon-H1: attention and Mamba-2 side by side in every layer."""
     return [ImportedLayer((usual_heads(config), _mamba2_heads(config)))] * num_layers(config)
-
-
-def nemotron_types(config: Config) -> list[str]:
-    """layers_block_type, or the letters of hybrid_override_pattern: M is Mamba-2, * attention; others keep nothing.
-
-    Raises:
-        KvcalcError: neither is there, or one has something else.
-    """
-    types = words_of(config, "layers_block_type")
-    if types is None:
-        letters = {"M": LINEAR, "*": FULL, "-": "mlp", "E": "moe"}
-        marks = config.need("hybrid_override_pattern").value
-        if not isinstance(marks, str | list) or {str(mark) for mark in marks} - set(letters):
-            raise config.refusal("hybrid_override_pattern has other letters than M * - E")
-        types = [letters[mark] for mark in marks]
-    else:
-        config.ignore("hybrid_override_pattern")
-    stated = config.optional_count("num_hidden_layers")
-    if stated is not None and stated.value != len(types):
-        raise config.refusal(f"{len(types)} layers are listed, and num_hidden_layers is {stated.value}")
-    return types
 
 
 def nemotron_h(config: Config) -> list[ImportedLayer]:
