@@ -98,8 +98,12 @@ _BUILT_ON = {
     "ollama": f"{_LLAMA_CPP}; before 0.30 with its own engine too, --engine-option ollama-new-engine=1",
     **dict.fromkeys(("lm-studio", "lmstudio"), _LLAMA_CPP_OR_MLX),
     **dict.fromkeys(
-        ("koboldcpp", "kobold.cpp", "llama-cpp-python", "llamafile", "llama-server", "jan", "gpt4all", "ramalama"),
+        ("llama-cpp-python", "llamafile", "llama-server", "jan", "gpt4all", "ramalama"),
         _LLAMA_CPP,
+    ),
+    **dict.fromkeys(
+        ("koboldcpp", "kobold.cpp"),
+        f"{_LLAMA_CPP}; up to 1.113 without --useswa, --engine-option swa-full=1",
     ),
     **dict.fromkeys(("mlx-lm", "mlx-vlm"), "MLX: give --engine mlx"),
     **dict.fromkeys(("hf", "huggingface"), "Transformers: give --engine transformers"),

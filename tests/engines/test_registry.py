@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+import kvcalc
 from kvcalc.engines import ENGINES, version_number
+from kvcalc.errors import KvcalcError
 
 PROGRAM = """
 import sys
@@ -37,3 +39,23 @@ def test_other_engines_are_not_imported() -> None:
 )
 def test_versions_are_compared_as_numbers(version: str, number: tuple[int, ...]) -> None:
     assert version_number(version) == number
+
+
+@pytest.mark.parametrize(
+    ("engine", "served", "refused"),
+    [
+        ("mlx", ["m4-max", "h100"], ["mi300x", "arc-b580", "tpu-v5e", "gaudi3", "trn2"]),
+        ("llama-cpp", ["m4-max", "h100", "mi300x", "arc-b580"], ["tpu-v5e", "gaudi3", "trn2", "inf2"]),
+        ("tensorrt-llm", ["h100"], ["m4-max", "mi300x"]),
+        ("lmdeploy", ["h100"], ["m4-max", "mi300x"]),
+        ("sglang", ["h100", "mi300x"], ["m4-max", "tpu-v5e"]),
+    ],
+)
+def test_an_engine_is_counted_on_accelerators_that_it_runs_on(
+    engine: str, served: list[str], refused: list[str]
+) -> None:
+    for gpu in served:
+        assert kvcalc.estimate("llama-3.2-1b", engine=engine, gpu=gpu, context=1024).cache.bytes
+    for gpu in refused:
+        with pytest.raises(KvcalcError, match=f"--gpu: {gpu}"):
+            kvcalc.estimate("llama-3.2-1b", engine=engine, gpu=gpu, context=1024)

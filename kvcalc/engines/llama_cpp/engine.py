@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from fractions import Fraction
 
+    from kvcalc.gpu import Gpu
     from kvcalc.mechanisms import Mechanism
     from kvcalc.model.towers import TowersIn
 
 
+WITHOUT_BACK_END = ("AWS", "Google")
+GAUDI = ("gaudi2", "gaudi3")
+"""What none of llama.cpp's back ends (folders of ggml/src) runs on: Trainium, Inferentia, TPUs, Gaudi."""
 OF_MODEL_ALONE = frozenset({"n-gpu-layers", "n-cpu-moe", "tensor-split", "draft-n"})
 """Options for which a draft has others (common/arg.cpp, --gpu-layers-draft and their like)."""
 
@@ -105,6 +109,7 @@ class LlamaCpp(Engine):
 
     def _settle(self, setup: Setup, draft: SettledLlama | None = None) -> SettledLlama:
         deployment, settings = setup.deployment, settings_of(self)
+        _check_card(setup.gpu)
         for name, given in (("tp", deployment.tp > 1), ("dcp", deployment.dcp > 1), ("ep", deployment.ep > 1)):
             if given:
                 raise KvcalcError(f"--{name}: llama.cpp puts whole layers on a card (--split-mode layer); give --pp")
@@ -141,3 +146,8 @@ class LlamaCpp(Engine):
 
     def not_modelled(self) -> Iterator[Note]:
         yield note("host-cache", "prompts that llama-server keeps in host memory (--cache-ram), and checkpoints")
+
+
+def _check_card(gpu: Gpu) -> None:
+    if gpu.vendor in WITHOUT_BACK_END or gpu.name in GAUDI:
+        raise KvcalcError(f"--gpu: {gpu.name}: llama.cpp has no back end for it; --engine exact counts it")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 register({"mlx-buffers": "buffers that MLX keeps for reuse between passes"})
 
+MAKERS = ("Apple", "NVIDIA")
+"""Of what MLX has a back end for: mlx/backend/metal and mlx/backend/cuda."""
+
 
 @noun
 class Mlx(Engine):
@@ -46,6 +49,8 @@ class Mlx(Engine):
 
     def settle(self, setup: Setup) -> MlxLayout:
         deployment, settings = setup.deployment, settings_of(self)
+        if setup.gpu.vendor not in (None, *MAKERS):
+            raise KvcalcError(f"--gpu: {setup.gpu.name}: MLX runs on chips of Apple and cards of NVIDIA only")
         for name, given in (
             ("tp", deployment.tp > 1),
             ("dcp", deployment.dcp > 1),
