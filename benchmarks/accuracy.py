@@ -67,8 +67,9 @@ its cache, its tokens.
 
 A log that kvcalc refuses, or whose model it does not have, counts as a failure: it is worse than any error in the
 median and in p90. `of the card` is the difference as a share of the memory that the engine uses of its card. Where a
-range is predicted, the error is that of its usual figure. `as printed` counts figures that round to what was printed;
-of tokens given the printed memory, those within the rounding of that memory.
+range is predicted, the error is that of its usual figure; of temporary memory, where compiling decides it, that is the
+most, of a start that compiles, which logs do not tell from others here. `as printed` counts figures that round to what
+was printed; of tokens given the printed memory, those within the rounding of that memory.
 """
 
 

@@ -167,6 +167,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "model-type-not-known": estimate(model(), engine="vllm@0.28.0"),
     "engine-overhead-range": estimate("llama-3-8b", engine="vllm"),
     "graphs-beside-pool": estimate("llama-3-8b", engine="vllm@0.19.0", utilization="0.99"),
+    "temporary-while-compiling": estimate("llama-3.1-8b", engine="vllm", gpu="l40s"),
     "temporary-with-images": estimate("gemma-3-27b", engine="vllm"),
     "temporary-as-reserved": estimate("llama-3-8b", engine="vllm@0.6.3"),
     "temporary-not-derived": estimate(model(), engine="vllm"),

@@ -107,20 +107,21 @@ MEMORY_RULES = (
     Rule(
         "temporary memory",
         "the larger of sampling and a layer, + the experts' workspace from 0.14, + images; a pipeline stage that is "
-        "not the last does not sample",
+        "not the last does not sample; without images and with tp 1, at least what compiling holds from 0.12: "
+        "(vocabulary + 2 x max-num-batched-tokens) x hidden_size x bytes of an element",
         "vllm/v1/worker/gpu_model_runner.py, profile_run",
     ),
     Rule(
         "temporary memory, sampling",
         "max-num-seqs x vocabulary x bytes of a logit + max-num-batched-tokens x hidden_size x bytes of an element + "
         "...; with bf16 38 bytes of a logit where CUDA sorts, 50 for 2 to 127 rows; 14 with Triton (0.17) or "
-        "FlashInfer (0.11.0, from 0.22); with runner V2 6, in 0.26 and from 0.28 2, from 0.33 14",
+        "FlashInfer (from 0.22); with runner V2 6, in 0.26 and from 0.28 2, from 0.33 14",
         "vllm/v1/sample/ops/topk_topp_sampler.py; vllm/v1/worker/gpu/sample/sampler.py",
     ),
     Rule(
         "temporary memory, a layer",
         "max-num-batched-tokens x (3 x intermediate_size / tp + 4 x hidden_size) x bytes of an element + 16 MiB, and "
-        "what else is wider: experts before 0.14, states, a latent's context",
+        "what else is wider: experts before 0.14, states, a latent's context and what layers hold beside it",
         "vLLM's layers; 4 x hidden_size and 16 MiB are fitted on logs of 0.19 and hold in others",
     ),
     Rule(

@@ -37,14 +37,16 @@ class Latent(NamedTuple):
 
     Attributes:
         context: that kv_b_proj makes of a token: a key's part without rotation, and a value.
-        output: of a query, and of what attention gives.
+        widest: of a query or of what attention gives.
         attention: of a query, what kv_b_proj gives, a key, a value padded to it, and what attention gives.
+        rank: kv_lora_rank, of all heads.
     """
 
     heads: int
     context: int
-    output: int
+    widest: int
     attention: int
+    rank: int
 
 
 PROJECTED = "projections of a state"
@@ -121,7 +123,8 @@ def shapes_of(model: Model, tp: int, experts_tp: int, *, cutlass: bool = False) 
 def _latent(mechanism: MLA, tp: int) -> Latent:
     key = mechanism.qk_nope_head_dim + mechanism.qk_rope_head_dim
     context = mechanism.qk_nope_head_dim + mechanism.v_head_dim
-    return Latent(max(1, mechanism.num_heads // tp), context, key + mechanism.v_head_dim, 4 * key + context)
+    heads, widest = max(1, mechanism.num_heads // tp), max(key, mechanism.v_head_dim)
+    return Latent(heads, context, widest, 4 * key + context, mechanism.kv_lora_rank)
 
 
 def _dense_width(model: Model, hidden: int, *, gated: bool) -> int | None:

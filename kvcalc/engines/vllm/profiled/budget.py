@@ -24,6 +24,7 @@ register(
         "engine-overhead-range": "a part of the engine's overhead is known as a range, of which one figure is counted",
         "graphs-beside-pool": "CUDA graphs may not fit in what the utilization leaves",
         "temporary-with-images": "the engine's temporary memory holds images, and would be less for text alone",
+        "temporary-while-compiling": "the engine's temporary memory is more in a start that compiles the model",
         "temporary-as-reserved": "the engine's temporary memory is all that PyTorch has reserved, which is a range",
         "temporary-not-derived": "the engine's temporary memory does not follow from the model's file",
     }
@@ -65,6 +66,14 @@ def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Not
             "temporary-as-reserved",
             f"temporary memory is what PyTorch has reserved in this version: from {format_size(temporary.low, 'GiB')} "
             f"to {format_size(temporary.high, 'GiB')} GiB",
+            low_bytes=temporary.low,
+            high_bytes=temporary.high,
+        )
+    elif temporary is not None and temporary.is_range and not traits.towers:
+        yield note(
+            "temporary-while-compiling",
+            f"temporary memory is that of a start that compiles, {format_size(temporary.high, 'GiB')} GiB; one that "
+            f"finds what it compiled before has {format_size(temporary.low, 'GiB')} GiB, and more for the cache",
             low_bytes=temporary.low,
             high_bytes=temporary.high,
         )

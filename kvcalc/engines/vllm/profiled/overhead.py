@@ -87,21 +87,24 @@ _UNIFIED_BEFORE = Seen(
     13,
     150,
     310,
-    "memory shared with the host from 0.12 to 0.17: 1.2, 1.3 and 2.0 left in logs of 0.13 of two GB10",
+    "memory shared with the host from 0.12 to 0.17: 1.0, 1.5, 1.9 and 2.0 left in four logs of 0.13 of two GB10 [two "
+    "machines]; 0.13 and 3.1 in other versions",
 )
 _RESERVED = Seen(
     0,
     28,
     230,
     "what PyTorch keeps of its segments once activations are freed, which counts from 0.27 on (total_consumed of "
-    "vllm/utils/mem_utils.py): 0, 0.14, 0.28, 1.3, 1.5 and 2.3 left in logs of four machines; none with tp 2 [one log]",
+    "vllm/utils/mem_utils.py): 0, 0.14, 0.28, 1.3, 1.4 and 2.3 left in logs of four machines, 0.28 and 1.4 of them "
+    "as large as the embedding that compiling makes to time kernels; tensor-parallel ranks make none, where 0 (tp 2) "
+    "and 0.5 (tp 4) are left",
 )
 _NVLINK_BEFORE = Seen(
     60,
     100,
-    235,
-    "2 ranks over NVLink before 0.18: 1.38 printed on H200 (0.10.2); 0.6 left in three logs of one machine of H100 "
-    "(0.12), 1.8 as 0.6.5 counts [three machines]",
+    221,
+    "2 ranks over NVLink before 0.18: 1.38 printed on H200 (0.10.2); 0.6 to 0.8 left in three logs of one machine of "
+    "H100 (0.12) [two machines]; up to 2.2 later",
 )
 _LARGE_NVLINK = Seen(95, 150, 221, "ranks over NVLink on cards of 184 GiB: 0.95 with 4 [one log], up to 2.2 on others")
 _PCIE = Seen(9, 21, 73, "ranks over PCIe: 0.09 (4 of 24 GiB), 0.20 (16 RTX 3090), 0.21 (4 L40S), 0.25 (2 RTX 4090)")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Temporary
 from kvcalc.engines.vllm.options import CUTLASS
+from kvcalc.engines.vllm.profiled.compiling import compiling
 from kvcalc.engines.vllm.profiled.samplers import sampler_of
 from kvcalc.engines.vllm.profiled.towers import RUNNER, Seen, seen_by
 from kvcalc.engines.vllm.shapes import PROJECTED, Latent, Shapes, Width, shapes_of
@@ -41,6 +42,8 @@ LATENT_BLOCK = 64
 COMPILED = 16 * MIB
 """Fitted on 35 runs of 0.19.0 on H100 (llm-d-incubation/llm-d-planner#205) and confirmed by logs of 0.8 to 0.11: what
 else compiled layers hold."""
+
+LAYERS = "vLLM's layers and fused experts; 4 x hidden_size fitted on logs of 0.19"
 
 TOWER_SPREAD = 2**17
 """Bytes a token that towers were seen to take beyond their embeddings: 0.47 GiB at 2,048 tokens (audio, 0.18) to 7 at
@@ -91,7 +94,8 @@ def temporary_of(
     widest = max(branches, key=_bytes)
     kept = _kept(shapes, step, settings, traits)
     seen = seen_by(setup, settings, shapes.hidden_size, shapes.element) if traits.towers and first else Seen(())
-    held = max((*widest, *kept, *seen.kept), seen.running, key=_bytes)
+    timed = compiling(shapes, step.tokens, setup, settings, traits, first=first)
+    held = max((*widest, *kept, *seen.kept), seen.running, timed, key=_bytes)
     term = Sum("temporary", held)
     without = _bytes((*widest, *kept))
     most = term.bytes + (TOWER_SPREAD * step.tokens if seen.kept else 0)
@@ -178,10 +182,11 @@ def _layers(shapes: Shapes, step: Step, setup: Setup, settings: Settings, traits
     return tuple(parts)
 
 
-def _of_width(name: str, tokens: Factor, width: Width, element: Factor, top_k: int = 0) -> Product:
+def _of_width(
+    name: str, tokens: Factor, width: Width, element: Factor, top_k: int = 0, source: str = LAYERS
+) -> Product:
     experts = (Factor("num_experts_per_tok", top_k, "expert"),) if top_k else ()
     elements = Factor("elements", width.elements, "element", derived=(width.words, width.numbers))
-    source = "vLLM's layers and fused experts; 4 x hidden_size fitted on logs of 0.19"
     return Product(name, (tokens, *experts, elements, element), source)
 
 
@@ -189,7 +194,7 @@ def _latent(latent: Latent, shapes: Shapes, tokens: Factor, setup: Setup, settin
     """What attention holds where keys and values are made of a latent.
 
     V0 runs it: queries, what kv_b_proj gives, keys, values padded to them, and what comes out. V1 skips it, and sets
-    aside what kv_b_proj would make of a context.
+    aside what kv_b_proj would make of a context, beside what compiled layers hold of the step then.
     """
     element, heads = Factor("element", shapes.element, "byte"), Factor("heads_of_a_rank", latent.heads, "head")
     queries = Factor("queries_keys_and_values", latent.attention)
@@ -200,18 +205,21 @@ def _latent(latent: Latent, shapes: Shapes, tokens: Factor, setup: Setup, settin
     asked = max(8 * setup.max_model_len, 4 * settings.max_num_seqs * block)
     context = max(min(asked, 64 * 1024), settings.max_num_seqs * block)
     source = "vllm/model_executor/layers/attention/mla_attention.py, determine_chunked_prefill_workspace_size"
-    stream = Width(2 * shapes.hidden_size, "2 x hidden_size", f"2 x {shapes.hidden_size:,}")
-    widths = Factor("nope_and_v", latent.context)
+    seen = "recorded at the peak of GLM-4.7-Flash, 0.29 (mondegreens/apron, tests of its startup peak) [one log]"
+    heads_of_step = (tokens, Factor("copies", 5), heads, Factor("widest_of_a_head", latent.widest), element)
+    beside = Width(
+        7 * shapes.hidden_size + 2 * latent.rank,
+        "7 x hidden_size + 2 x kv_lora_rank",
+        f"7 x {shapes.hidden_size:,} + 2 x {latent.rank:,}",
+    )
     return (
         Product(
             "keys and values of a latent's context",
-            (Factor("tokens", context, "token"), heads, widths, element),
+            (Factor("tokens", context, "token"), heads, Factor("nope_and_v", latent.context), element),
             source,
         ),
-        Product(
-            "queries and what attention gives", (tokens, heads, Factor("qk_and_v", latent.output), element), source
-        ),
-        _of_width("the stream beside them", tokens, stream, element),
+        Product("queries and what attention gives", heads_of_step, seen),
+        _of_width("the stream and latents beside them", tokens, beside, element, source=seen),
     )
 
 
