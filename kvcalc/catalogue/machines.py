@@ -1,4 +1,4 @@
-"""Machines that clouds rent out, which people type for their GPUs: which accelerator each kind has."""
+"""Machines that clouds rent out or NVIDIA sells, which people type for their GPUs: the accelerator of each kind."""
 
 from __future__ import annotations
 
@@ -43,14 +43,27 @@ _AZURE = {
     "nd96isr_h100_v5": "h100-sxm",
     "nd96isr_h200_v5": "h200-sxm",
     "nd96isr_mi300x_v5": "mi300x",
+    "nc24ads_a100_v4": "a100-80-pcie",
+    "nc48ads_a100_v4": "a100-80-pcie",
+    "nc96ads_a100_v4": "a100-80-pcie",
+    "nc40ads_h100_v5": "h100-nvl",
+    "nc80adis_h100_v5": "h100-nvl",
 }
 """https://learn.microsoft.com/azure/virtual-machines/sizes, GPU accelerated."""
-MACHINES = MappingProxyType({**_AWS, **_GOOGLE, **_AZURE})
+_NVIDIA = {
+    "h100": "h100-sxm",
+    "h200": "h200-sxm",
+    "b200": "b200",
+    "b300": "b300",
+}
+"""https://docs.nvidia.com/dgx-systems: DGX and HGX of eight; those of A100 have 40 or 80 GB."""
+MACHINES = MappingProxyType({**_AWS, **_GOOGLE, **_AZURE, **_NVIDIA})
 
 _PATTERNS = (
     re.compile(r"(?:ml\.)?(?P<kind>[a-z]{1,4}\d[a-z]{0,3}(?:-b\d{3})?)\.(?:\d{0,3}x?large|metal)(?:-\w{1,12})?"),
     re.compile(r"(?P<kind>[ag]\d-[a-z]{4,9})-\d{1,4}[a-z]?"),
-    re.compile(r"(?:standard_)?(?P<kind>n[d]\d{1,3}\w{2,16})"),
+    re.compile(r"(?:standard_)?(?P<kind>n[cd]\d{1,3}\w{2,16})"),
+    re.compile(r"[dh]gx[- ]?(?P<kind>[hb]\d00)"),
 )
 
 

@@ -120,6 +120,9 @@ REFUSED = {
     "ml.g5.xlarge": "--gpu a10g",
     "a3-ultragpu-8g": "--gpu h200-sxm",
     "Standard_ND96isr_MI300X_v5": "--gpu mi300x",
+    "Standard_NC24ads_A100_v4": "--gpu a100-80-pcie",
+    "DGX H100": "--gpu h100-sxm",
+    "hgx-b200": "--gpu b200",
     "p9.48xlarge": "no accelerator",
     "no such card": "no accelerator 'no such card'",
 }

@@ -228,3 +228,19 @@ def test_weights_of_a_model_by_its_name_are_as_printed_and_its_context_that_of_a
     found = package.capacity_from_log(log(NAMED))
     assert found.model.name == "qwen3.6-27b"
     assert off(found) == {"cache memory": 0, "compute buffer": -0.0001, "weights": 0}
+
+
+def test_the_card_of_a_mac_is_not_taken_for_another_without_a_word(log: Any) -> None:
+    def told(text: str) -> str:
+        return next(each.text for each in package.capacity_from_log(log(text)).notes if each.code == "card-taken")
+
+    on_a_mac = "# argv: llama-cli -m qwen2.5-0.5b-instruct-q5_0.gguf\n" + LIBRARY
+    assert "though MTL is Metal's name for a chip of Apple" in told(on_a_mac)
+    assert "Metal" not in told(on_a_mac.replace("MTL0", "CUDA0"))
+
+
+def test_a_build_that_is_not_logged_is_one_whose_rules_hold(log: Any) -> None:
+    """No build printed sched_reserve when b6924 was new: its rules hold for builds that do."""
+    older = "# argv: llama-cli -m qwen2.5-0.5b-instruct-q5_0.gguf\n" + LIBRARY.replace("n_outputs_max", "n_batch      ")
+    note = next(each for each in package.capacity_from_log(log(older)).notes if each.code == "version-not-logged")
+    assert "whose rules hold for builds with the wording of its lines" in note.text

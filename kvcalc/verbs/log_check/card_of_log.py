@@ -33,6 +33,9 @@ WSL = "WSL"
 WORKING_SET = "working set"
 """What a Mac's GPU may use: its memory, as Metal reports it."""
 
+METAL = "MTL"
+"""What llama.cpp calls a device of Apple's."""
+
 MAKERS = {"vllm": ("NVIDIA", "AMD"), "sglang": ("NVIDIA", "AMD"), "tensorrt-llm": ("NVIDIA",)}
 """Engines whose logs are followed on cards of these makers alone."""
 
@@ -127,5 +130,7 @@ def _guessed(gpu: Gpu, alike: list[Gpu], log: ServerLog) -> Note:
         why = "by its memory" + (f"; {others} have as much" if others else "")
     else:
         why = "as always where nobody names one" if gpu.name == DEFAULT_GPU else "for want of one with as much memory"
+    if not alike and any(each.process.startswith(METAL) for values in log.printed.values() for each in values):
+        why = f"though {METAL} is Metal's name for a chip of Apple"
     said = "whose name is not known" if log.device else "which the log does not name"
     return note("card-taken", f"the card, {said}, is taken to be {gpu.name}, {why} (--gpu NAME sets it)", gpu=gpu.name)

@@ -42,6 +42,8 @@ def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]
     taken = newest(log)
     lines = ", the newest that is known" if log.between is None else ", the newest with the wording of its lines"
     lines = ", the first that has all of its settings" if _since(log) else lines
+    if name == "llama-cpp" and log.between is not None:
+        lines = ", whose rules hold for builds with the wording of its lines"
     told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
     return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
 
