@@ -335,3 +335,33 @@ def test_padding_is_counted_or_told_not_to_be(engine: str, gpu: str, weight_dtyp
     found = kvcalc.estimate("gpt-oss-20b", tp=8, engine=engine, gpu=gpu, weight_dtype=weight_dtype)
 
     assert ("blocks-split" in {note.code for note in found.notes}) is told
+
+
+def weight_rows(name: str | kvcalc.Model, **options: Any) -> list[dict[str, int]]:
+    """Of the first rank of each stage: bytes by the name of a row."""
+    scenario = kvcalc.make_scenario(name, context=4096, engine="vllm@0.33", gpu="b200", **options)
+    stages = rank_memories(scenario, scenario.deployment or kvcalc.Deployment())
+    return [{part.path: part.bytes for part in getattr(each.weights, "parts", ())} for each in stages]
+
+
+@pytest.mark.parametrize(("name", "layers", "experts", "hidden"), [("hy3", 79, 192, 4096), ("glm-4.5v", 45, 128, 4096)])
+def test_routers_that_classes_make_in_fp32(name: str, layers: int, experts: int, hidden: int) -> None:
+    """gate = GateLinear(params_dtype=torch.float32) of models/hy_v3.py and glm4_moe.py."""
+    (rows,) = weight_rows(name, tp=8)
+    assert rows["routers in fp32"] == layers * experts * hidden * 2
+
+
+@pytest.mark.parametrize(("name", "rows"), [("internvl3_5-30b-a3b", 151_936), ("internvl3_5-8b", 0)])
+def test_text_models_inside_a_wrapper_have_their_own_tables(name: str, rows: int) -> None:
+    """InternVL's experts are Qwen3-MoE's, whose class makes both tables on every stage; the dense one has Qwen3's."""
+    first, middle, last = (each.get("tables that no token looks up here", 0) for each in weight_rows(name, pp=3))
+    table = rows * 2048 * 2
+    assert (first, middle, last) == (table, 2 * table, table)
+
+
+@pytest.mark.parametrize("model_type", ["gemma", "paligemma", "cohere2_vision"])
+def test_a_tied_table_is_on_middle_stages_of_some_classes(model_type: str) -> None:
+    """As vLLM 0.33's PaliGemma on the meta device has it: 526,647,296 bytes on stage 1 of 4, with tp 2."""
+    model = kvcalc.Model(**{**LLAMA_8B, "model_type": model_type, "tie_word_embeddings": True})
+    tables = [each.get("tables that no token looks up here", 0) for each in weight_rows(model, pp=4)]
+    assert tables == [0, 128_256 * 4096 * 2, 128_256 * 4096 * 2, 0]

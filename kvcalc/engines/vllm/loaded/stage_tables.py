@@ -27,17 +27,25 @@ BOTH_TABLES = frozenset(
         *("iquestloopcoder", "jamba", "mamba", "mamba2", "minicpm", "mixtral", "molmo", "molmo2", "muse_glimmer"),
         *("nemotron_h", "nemotron_h_puzzle", "olmo_hybrid", "olmoe", "opt", "orion", "phimoe", "plamo3"),
         *("qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_vl_moe", "qwen4_exp", "rnj1", "stablelm"),
+        *("qwen3_omni_moe", "qwen3_omni_moe_thinker"),
     }
 )
 EMBEDDING = frozenset(
-    {"cohere", "cohere2", "gemma", "gemma2", "gemma3n", "lfm2", "lfm2_moe", "lfm2_vl", "qwen3_5", "qwen3_5_moe"}
+    {
+        *("aya_vision", "cohere", "cohere2", "cohere2_moe", "cohere2_vision", "cohere_compass", "gemma", "gemma2"),
+        *("gemma3n", "lfm2", "lfm2_moe", "lfm2_vl", "paligemma", "qwen3_5", "qwen3_5_moe"),
+    }
 )
+INTERNVL = frozenset({"internvl", "internvl_chat"})
+"""With experts their text model is Qwen3-MoE or gpt-oss, which have both; without, mostly one that has neither."""
 
 
 def tables_of_other_stages(setup: Setup, stage: Stage) -> Iterator[Product]:
     """The tables of a stage that it needs none of."""
     model, pp = setup.model, setup.deployment.pp
     kind = model.model_type or ""
+    if kind in INTERNVL and model.is_mixture_of_experts:
+        kind = "qwen3_moe"
     if pp == 1 or model.vocab_size is None or model.hidden_size is None or kind not in BOTH_TABLES | EMBEDDING:
         return
     last = any(pp - 1 in numbers for numbers in stage.numbers)
