@@ -46,7 +46,7 @@ class Tagged:
         return core_schema.tagged_union_schema(choices, self.discriminator)
 
 
-_PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
+PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
 """No control characters, and none that hide or turn text: a file's words are printed on terminals."""
 
 Dim = Annotated[int, Limits(ge=1, le=10**6)]
@@ -61,8 +61,8 @@ Parameters = Annotated[int, Limits(ge=1, le=MAX_PARAMETERS)]
 Size = Annotated[int, Limits(ge=1, le=MAX_SIZE)]
 Rate = Annotated[float, Limits(gt=0, le=10**9)]
 
-Name = Annotated[str, Limits(min_length=1, max_length=100, pattern=_PRINTABLE)]
+Name = Annotated[str, Limits(min_length=1, max_length=100, pattern=PRINTABLE)]
 """A short name."""
 
-Text = Annotated[str, Limits(min_length=1, max_length=2000, pattern=_PRINTABLE)]
+Text = Annotated[str, Limits(min_length=1, max_length=2000, pattern=PRINTABLE)]
 """A line of words."""

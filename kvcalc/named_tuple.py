@@ -1,14 +1,17 @@
 """Named tuples whose classes are made in a fraction of the time.
 
 `typing.NamedTuple` compiles every annotation and a constructor for each class at every start, which together takes
-longer than an estimate does. Here annotations stay text, and a constructor is compiled where values are first given by
-name or left out. Modules that an estimate imports take it from here; elsewhere typing's does.
+longer than an estimate does. Here annotations stay text, and a constructor is compiled where values have been given by
+name or left out a few times. Modules that an estimate imports take it from here; elsewhere typing's does.
 """
 
 from __future__ import annotations
 
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+
+_FEW = 12
+"""Times: to compile a constructor takes longer than to do without it so often."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +25,7 @@ else:
             made = super().__new__(cls, name, bases, {"__slots__": (), **body})
             if made.__annotations__:
                 made._fields = made.__match_args__ = tuple(made.__annotations__)
+                made._not_compiled_for = _FEW
                 made._field_defaults = {each: body[each] for each in made._fields if each in body}
                 for place, each in enumerate(made._fields):
                     setattr(made, each, property(itemgetter(place)))
@@ -35,6 +39,10 @@ else:
         def __new__(cls, *values: Any, **given: Any) -> Any:
             if not given and len(values) == len(cls._fields):
                 return tuple.__new__(cls, values)
+            if cls._not_compiled_for:
+                cls._not_compiled_for -= 1
+                if (ordered := _ordered(cls, values, given)) is not None:
+                    return tuple.__new__(cls, ordered)
             cls.__new__ = staticmethod(_compiled(cls))
             return cls.__new__(cls, *values, **given)
 
@@ -57,6 +65,14 @@ else:
 
         def __getnewargs__(self) -> tuple[Any, ...]:
             return tuple(self)
+
+
+def _ordered(kind: Any, values: tuple[Any, ...], given: dict[str, Any]) -> list[Any] | None:
+    """All values of one; None of what the class cannot be made of, which its constructor tells."""
+    fields = kind._fields
+    named = {**kind._field_defaults, **dict(zip(fields, values, strict=False)), **given}
+    once = len(values) <= len(fields) and given.keys().isdisjoint(fields[: len(values)])
+    return [named[each] for each in fields] if once and named.keys() == set(fields) else None
 
 
 def _compiled(kind: Any) -> Callable[..., Any]:

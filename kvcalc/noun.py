@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field
 from threading import RLock
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, overload
 
 from kvcalc.named_tuple import NamedTuple
@@ -22,6 +23,7 @@ _HASH = "its hash"
 """Where a noun keeps its own: those with many parts are asked for it again and again."""
 _OF_THE_CLASS = ("ClassVar", "typing.ClassVar")
 """What begins an annotation that is of no field."""
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _MAKING = RLock()
 """Held while a dataclass is made: `dataclass` takes from the class what it has read."""
 
@@ -34,6 +36,7 @@ class _Part(NamedTuple):
     maker: Any
     compared: bool
     kw_only: bool
+    metadata: Mapping[str, Any]
 
 
 class _DataclassFields:
@@ -151,8 +154,8 @@ def noun(kind: type[T] | None = None, /, *, kw_only: bool = False) -> type[T] | 
 def _part(annotation: str, value: Any, *, kw_only: bool) -> _Part:
     """A field, of what the class gives it."""
     if isinstance(value, Field):
-        return _Part(annotation, value.default, value.default_factory, value.compare, kw_only)
-    return _Part(annotation, value, MISSING, compared=True, kw_only=kw_only)
+        return _Part(annotation, value.default, value.default_factory, value.compare, kw_only, value.metadata)
+    return _Part(annotation, value, MISSING, True, kw_only, _NONE)  # by name would be slower
 
 
 def _mismatch(kind: type[Noun], held: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -158,26 +158,26 @@ def plain(value: Any, of_note: Callable[[Note], Plain] | None = None) -> Plain:
         return {str(key): plain(item, of_note) for key, item in value.items() if not isinstance(item, INNER)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if is_dataclass(value):
+    if isinstance(value, Noun):
         return plain(contents(value), of_note)
     raise TypeError(f"no plain form for {type(value).__name__}")
 
 
-def contents(record: Any) -> dict[str, Any]:
+def contents(record: Noun) -> dict[str, Any]:
     """What JSON has of a record: its keys, with values that are not yet plain."""
     found: dict[str, Any] = {}
-    for each in fields(record):
-        value = getattr(record, each.name)
-        if isinstance(value, INNER) or _BESIDE in each.metadata:
+    for name, part in type(record).field_parts.items():  # which takes no making of dataclasses
+        value, about = getattr(record, name), part.metadata
+        if isinstance(value, INNER) or _BESIDE in about:
             continue
-        if _FLATTENED in each.metadata:
-            found |= {name: getattr(value, name, None) for name in each.metadata[_FLATTENED]}
-        elif _UNDER in each.metadata:
-            found.setdefault(each.metadata[_UNDER], {})[each.name] = value
-        elif _WHOLE in each.metadata:
-            found[each.name] = value.to_dict()
+        if _FLATTENED in about:
+            found |= {each: getattr(value, each, None) for each in about[_FLATTENED]}
+        elif _UNDER in about:
+            found.setdefault(about[_UNDER], {})[name] = value
+        elif _WHOLE in about:
+            found[name] = value.to_dict()
         else:
-            found[each.name] = found[each.name] | contents(value) if each.name in found else value
+            found[name] = found[name] | contents(value) if name in found else value
     return found
 
 
@@ -194,4 +194,4 @@ def _object(record: Any) -> dict[str, Plain]:
 def _brief(value: Any) -> str:
     if isinstance(value, (tuple, list, dict)):
         return f"[{len(value)}]"
-    return "..." if is_dataclass(value) else repr(value)
+    return "..." if isinstance(value, Noun) else repr(value)

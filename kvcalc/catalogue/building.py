@@ -14,7 +14,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
-from kvcalc.fields import Limits, Tagged
+from kvcalc.fields import PRINTABLE, Limits, Tagged
 from kvcalc.noun import Noun
 
 if TYPE_CHECKING:
@@ -142,9 +142,14 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "le": operator.le,
     "min_length": lambda value, limit: len(value) >= limit,
     "max_length": lambda value, limit: len(value) <= limit,
-    "pattern": lambda value, limit: re.fullmatch(limit, value) is not None,
+    "pattern": lambda value, limit: _is_plainly_printable(value, limit) or re.fullmatch(limit, value) is not None,
 }
 """Limits by their names: of a value and of what it may be."""
+
+
+def _is_plainly_printable(value: str, limit: str) -> bool:
+    """As nearly all words are: to compile the pattern takes longer than to read the file."""
+    return limit is PRINTABLE and value.isascii() and value.isprintable()
 
 
 def _taken(value: Any, right: bool) -> Any:

@@ -61,7 +61,9 @@ class _Row(NamedTuple):
 
 def without_media(text: str) -> str:
     """A name as a driver has it ('... MIG 1g.10gb'), and one with media engines ('1g.10gb+me'), as they are listed."""
-    return re.sub(_MEDIA, "", re.sub(_SPELLED, SEPARATOR, text, flags=re.IGNORECASE), flags=re.IGNORECASE)
+    if "mig" in text.lower():  # else nothing is compiled: most names are of whole cards
+        text = re.sub(_SPELLED, SEPARATOR, text, flags=re.IGNORECASE)
+    return re.sub(_MEDIA, "", text, flags=re.IGNORECASE) if "+" in text else text
 
 
 def slice_names(card: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kvcalc.gpu import Gpu
 
 
-_PLUS_OF_A_NAME = re.compile(r"\bmax\+\s*(?=\d|pro\b)", re.IGNORECASE)
+_PLUS_OF_A_NAME = r"\bmax\+\s*(?=\d|pro\b)"
 """Ryzen AI Max+ 395: no two accelerators."""
 AUTO = "auto"
 """The accelerator of the machine that kvcalc runs on."""
@@ -43,7 +43,9 @@ def find_gpu(text: str) -> Gpu:
     Raises:
         KvcalcError: no such name (the nearest are in the message), or one that fits several.
     """
-    text = _PLUS_OF_A_NAME.sub("max ", without_media(text))
+    text = without_media(text)
+    if TOGETHER in text:
+        text = re.sub(_PLUS_OF_A_NAME, "max ", text, flags=re.IGNORECASE)
     if TOGETHER in text:
         return UnlikeCards.of(tuple(find_gpu(each.strip()) for each in text.split(TOGETHER)))
     card, colon, own = text.partition(SEPARATOR)

@@ -11,14 +11,12 @@ from kvcalc.cli.output import show
 from kvcalc.cli.output_options import ResultOutput, Unit, output_of
 from kvcalc.cli.parameters import ModelArgument, given_on_line, may_be_several, takes
 from kvcalc.cli.text_command import TextCommand
-from kvcalc.cli.typed import typed
 from kvcalc.deployment import Deployment
 from kvcalc.errors import KvcalcError, NoError
 from kvcalc.render.screens.estimate import estimate_report
 from kvcalc.scenario.make import scenario_of
 from kvcalc.scenario.option import Option, options_of
 from kvcalc.scenario.options import ScenarioOptions
-from kvcalc.scenario.spelled import typed_anew
 from kvcalc.verbs.estimate import estimate
 from kvcalc.verbs.estimate_result import Estimate
 
@@ -96,7 +94,7 @@ def estimate_command(call: typer.Context, model: ModelArgument = None, **given: 
     if given["measured"] is not None:
         result = _with_measured(result, model, given["measured"])
     holds = not check or _holds(result, accept_tight=accept_tight)
-    command = _next(result, typed(call.obj, "--check", "--accept-tight"), model, given) if output.is_read else ""
+    command = _next(result, call.obj, model, given) if output.is_read else ""
     show(estimate_report(result, output.unit, explain=output.explain, command=command), output)
     if not holds:
         raise NoError(f"--check: {_why_not(result)}")
@@ -125,11 +123,14 @@ def _holds(result: Estimate, *, accept_tight: bool) -> bool:
     return bool(answer.fits or (accept_tight and answer.tight))
 
 
-def _next(result: Estimate, command: str, model: str | None, given: Mapping[str, Any]) -> str:
+def _next(result: Estimate, words: list[str], model: str | None, given: Mapping[str, Any]) -> str:
     """Where the deployment asked for holds the workload, or there is nothing to look for, the formulas; else a plan."""
+    from kvcalc.cli.typed import typed  # only for people
+    from kvcalc.scenario.spelled import typed_anew
+
     asked = result.question.deployment
     if result.answer.fits is None or (asked is not None and result.answer.fits):
-        return f"{command} --explain"
+        return f"{typed(words, '--check', '--accept-tight')} --explain"
     return typed_anew("plan", model, given_on_line(given, ScenarioOptions, Unit), same_in_plan())
 
 

@@ -11,6 +11,13 @@ SLOW = (
     *("typer", "rich", "pydantic", "yaml", "torch", "numpy", "requests", "urllib.request", "http.client", "asyncio"),
     "kvcalc.importers",
 )
+OF_OTHER_QUESTIONS = (
+    *("kvcalc.verbs.offload", "kvcalc.engines.module_names", "kvcalc.scenario.spelled", "kvcalc.cli.typed"),
+    *("kvcalc.catalogue.yaml_reader", "kvcalc.catalogue.gpu_words", "kvcalc.verbs.requests.pools", "csv"),
+    *("kvcalc.engines.vllm", "kvcalc.engines.llama_cpp", "kvcalc.render.screens.estimate_view"),
+)
+MOST_MODULES = 158
+"""Of kvcalc's own for an estimate: each takes a sixth of a millisecond."""
 LLAMA = ("estimate", "llama-3-70b")
 
 
@@ -74,6 +81,13 @@ def test_what_articles_say_is_read_from_its_file(words: tuple[str, ...]) -> None
 @pytest.mark.parametrize("words", [LLAMA, (*LLAMA, "--explain"), ("models", "list"), ("plan", "llama-3-70b")])
 def test_a_table_needs_no_more(words: tuple[str, ...]) -> None:
     assert imported_by(*words) == {"typer"}
+
+
+def test_an_estimate_needs_nothing_of_other_questions() -> None:
+    code = f"import sys\nfrom kvcalc.cli.app import run\nassert run([*{LLAMA!r}, '--json']) == 0\n"
+    code += f"assert not sys.modules.keys() & set({OF_OTHER_QUESTIONS!r})\n"
+    code += f"assert len([name for name in sys.modules if name.startswith('kvcalc')]) <= {MOST_MODULES}"
+    assert imported(code) == {"typer"}
 
 
 def test_the_calculations_need_none_of_them() -> None:

@@ -6,7 +6,6 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.module_names import names_of
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA, Role
@@ -114,6 +113,8 @@ def _beside(scenario: Scenario) -> Iterator[str]:
     else:
         if model.is_mixture_of_experts and "experts" not in (scenario.lora.modules or ()):
             yield "LoRA adapters of routed experts"
+        from kvcalc.engines.module_names import names_of  # only beside adapters
+
         names = names_of(model)
         if any(layer.attention.kept_per == "sequence" for layer in model.distinct()):
             yield "LoRA adapters of layers with states"

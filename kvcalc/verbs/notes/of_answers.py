@@ -11,7 +11,6 @@ from kvcalc.verbs.bounds.drafted import tokens_drafted
 from kvcalc.verbs.notes.of_gpus import gpu_notes
 from kvcalc.verbs.notes.of_models import model_notes
 from kvcalc.verbs.notes.of_weights import weight_notes
-from kvcalc.verbs.offload import EXPERTS, LAYERS, on_gpu, part_on_gpu
 from kvcalc.verbs.requests.mixed import mix_notes
 from kvcalc.verbs.searching.replica import one_copy_content_bytes, replica_content_bytes
 
@@ -57,9 +56,12 @@ def notes(ranks: Ranks, asked: Candidate, found: Candidate | None) -> Iterator[N
     yield from each_card(scenario, shown)
     if found is None and asked.weights_known:
         yield no_legal_deployment(scenario)
-    chosen = dict(scenario.engine.given).keys() & {LAYERS, EXPERTS}
-    if asked.fit is Fit.NO and asked.weights_known and LAYERS in scenario.engine.options and not chosen:
-        yield from part_on_gpu(scenario, asked.deployment, on_gpu(scenario, asked.deployment))
+    if asked.fit is Fit.NO and asked.weights_known and scenario.engine.options:
+        from kvcalc.verbs.offload import EXPERTS, LAYERS, on_gpu, part_on_gpu  # of engines alone
+
+        chosen = dict(scenario.engine.given).keys() & {LAYERS, EXPERTS}
+        if LAYERS in scenario.engine.options and not chosen:
+            yield from part_on_gpu(scenario, asked.deployment, on_gpu(scenario, asked.deployment))
 
 
 def each_card(scenario: Scenario, shown: Candidate) -> Iterator[Note]:
