@@ -13,6 +13,7 @@ from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_m
 from kvcalc.importers.model_yaml import weight_line
 from kvcalc.model.model import WeightPart
 from kvcalc.model.quantised import parts_in
+from kvcalc.model.recipes import recipe_of
 from kvcalc.note import Note, note
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note
         text = f"weights in {stored}, as the name says, are what {published.name} has already"
     else:
         left = is_for_layers_alone(asked) and len(model.weights) > 1
+        recipe = recipe_of(published, asked.name)
         where = ", the layers' matrices alone" if left else ""
+        where = where if recipe is None else f", of those matrices that {recipe.checkpoint} has in it"
         said = "as the name says" if by.told.stored else "which llama.cpp takes of a GGUF repository unless told"
         where += (
             ", by the bits of Llama-3.1-8B's file, from which others differ by some percent" if is_mix(asked) else ""

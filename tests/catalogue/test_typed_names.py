@@ -222,3 +222,11 @@ def test_names_that_are_read_without_building_models_are_all_of_theirs() -> None
         model = read_model(path)
         names = (model.name, *(each.rpartition("/")[2] for each in (*model.hub_ids, *model.aliases)))
         assert read[path.stem] == {spelled(name) for name in names}
+
+
+def test_weights_by_name_tell_whose_checkpoint_they_are_as_in() -> None:
+    """Who made a copy may have left more or less than NVIDIA, whose list of it is published."""
+    found = find_model("someone/Qwen3.5-122B-A10B-NVFP4")
+    (said,) = [each.text for each in found.notes if each.code == "weights-by-name"]
+    assert "of those matrices that nvidia/Qwen3.5-122B-A10B-NVFP4 has in it (" in said
+    assert {part.format for part in found.model.weights} == {"bf16", "nvfp4"}
