@@ -140,7 +140,7 @@ def test_no_architecture_is_guessed(kvcalc: Kvcalc, typed: str) -> None:
         ("FacebookAI/xlm-roberta-base", "keeps no cache"),
         ("snowflake-arctic-embed:335m", "keeps no cache"),
         ("BAAI/bge-multilingual-gemma2", "no file, name or hub id"),
-        ("Snowflake/snowflake-arctic-instruct", "no file, name or hub id"),
+        ("Snowflake/Arctic-Text2SQL-R1-7B", "no file, name or hub id"),
         ("gpt-4o", "is served by its maker alone"),
         ("claude-3.5-sonnet", "is served by its maker alone"),
         ("someone/claude-distill-qwen", "no file, name or hub id"),

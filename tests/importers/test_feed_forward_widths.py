@@ -84,6 +84,15 @@ def test_the_catalogues_lfm2_has_the_width_that_its_file_gives() -> None:
     assert found == load_model("lfm2-1.2b").intermediate_size == 8_192
 
 
+@pytest.mark.parametrize(
+    ("model_type", "told", "width"),
+    [("qwen", 22_016, 11_008), ("molmo", 37_888, 18_944)],  # Qwen-7B; Molmo-7B-D, whose layers are Qwen2-7B's
+)
+def test_a_key_that_counts_two_matrices_is_halved(model_type: str, told: int, width: int) -> None:
+    values = {**LLAMA, "model_type": model_type, "intermediate_size": told}
+    assert imported(values).model.intermediate_size == width
+
+
 @pytest.mark.torch
 def test_the_class_of_lfm2_has_that_width() -> None:
     from transformers.models.lfm2.configuration_lfm2 import Lfm2Config
