@@ -344,7 +344,10 @@ def weight_rows(name: str | kvcalc.Model, **options: Any) -> list[dict[str, int]
     return [{part.path: part.bytes for part in getattr(each.weights, "parts", ())} for each in stages]
 
 
-@pytest.mark.parametrize(("name", "layers", "experts", "hidden"), [("hy3", 79, 192, 4096), ("glm-4.5v", 45, 128, 4096)])
+@pytest.mark.parametrize(
+    ("name", "layers", "experts", "hidden"),
+    [("hy3", 79, 192, 4096), ("glm-4.5v", 45, 128, 4096), ("glm-4.7-flash", 46, 64, 2048)],
+)
 def test_routers_that_classes_make_in_fp32(name: str, layers: int, experts: int, hidden: int) -> None:
     """gate = GateLinear(params_dtype=torch.float32) of models/hy_v3.py and glm4_moe.py."""
     (rows,) = weight_rows(name, tp=8)

@@ -204,7 +204,11 @@ def test_phi_3_has_one_pair_for_queries_keys_and_values() -> None:
 
 REFUSED = [
     ("llama-4-scout-17b-16e", {"lora": 16}, "which linear modules .* --reserve lora=SIZE"),
-    ("qwen1.5-moe-a2.7b", {"lora": 16}, "how wide its shared expert is"),
+    (
+        replace(kvcalc.load_model("qwen1.5-moe-a2.7b"), num_shared_experts=None),
+        {"lora": 16},
+        "how wide its shared expert is",
+    ),
     ("gemma-3n-e4b", {"lora": 16}, "--reserve lora=SIZE"),
     ("phi-3.5-mini", {"lora": 16, "lora_modules": "q_proj"}, "did you mean 'qkv_proj'"),
     ("phi-3.5-mini", {"lora": 16, "engine": "sglang"}, "join its matrices; --engine exact"),
@@ -236,7 +240,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("model", "options", "said"), REFUSED)
-def test_what_is_not_known_of_adapters_is_refused(model: str, options: dict[str, Any], said: str) -> None:
+def test_what_is_not_known_of_adapters_is_refused(
+    model: str | kvcalc.Model, options: dict[str, Any], said: str
+) -> None:
     with pytest.raises(KvcalcError, match=said):
         kvcalc.estimate(model, **options)
 

@@ -134,8 +134,10 @@ def _defaults(notes: tuple[Note, ...]) -> tuple[str, ...]:
 
 
 def _ranges(notes: tuple[Note, ...]) -> dict[str, str]:
-    """What was seen of each part of the overhead that is known as a range."""
-    return {str(each.data["part"]): each.text for each in notes if each.code == "engine-overhead-range"}
+    """What was seen of each part of the memory that is known as a range; of the cache, where compiling makes it one."""
+    seen = {str(each.data["part"]): each.text for each in notes if each.code == "engine-overhead-range"}
+    compiled = (each.text for each in notes if each.code == "temporary-while-compiling")
+    return seen | {part: text for text in compiled for part in ("temporary", "cache")}
 
 
 def _several(log: ServerLog, deployment: Deployment, version: str | None) -> Iterator[Note]:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 IN_FP32 = frozenset(
     {
-        *("afmoe", "bailing_hybrid", "bailing_moe_linear", "ernie4_5_moe", "glm4_moe", "glm4v_moe", "hy_v3", "hy_v4"),
-        *("hy_v4_vl", "mimo_v2_flash", "minimax_m2", "minimax_m3", "minimax_m3_vl", "minimax_text_01", "step3p5"),
-        "step3p7",
+        *("afmoe", "bailing_hybrid", "bailing_moe_linear", "ernie4_5_moe", "glm4_moe", "glm4_moe_lite", "glm4v_moe"),
+        *("hy_v3", "hy_v4", "hy_v4_vl", "mimo_v2_flash", "minimax_m2", "minimax_m3", "minimax_m3_vl"),
+        *("minimax_text_01", "step3p5", "step3p7"),
     }
 )
 """params_dtype of the gate in afmoe.py, bailing_moe_linear.py (whose default it is) and bailing_moe_v3.py,
-ernie45_moe.py, glm4_moe.py, hy_v3.py, minimax_m2.py, minimax_text_01.py, step3p5.py, and in vllm/models of hy_v4 and
-minimax_m3; moe_router_dtype of mimo_v2.py. In 0.19 where it has
-the class, and in 0.29 to 0.33; hy_v3 as its class on the meta device has it."""
+ernie45_moe.py, glm4_moe.py (whose class glm4_moe_lite.py takes), hy_v3.py, minimax_m2.py, minimax_text_01.py,
+step3p5.py, and in vllm/models of hy_v4 and minimax_m3; moe_router_dtype of mimo_v2.py. In 0.19 where it has the class,
+and in 0.29 to 0.33; hy_v3 as its class on the meta device has it."""
 SOURCE = "vllm/model_executor/models: gate in torch.float32"
 
 
