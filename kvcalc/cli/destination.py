@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -183,16 +184,30 @@ def _write_new(target: str, data: bytes) -> None:
 def _write_over(target: str, data: bytes) -> None:
     descriptor = os.open(target, os.O_WRONLY)
     try:
-        before = os.fstat(descriptor).st_size
-        try:
-            _reserve(descriptor, len(data))
-            _write_all(descriptor, data)
-        except BaseException:
-            os.ftruncate(descriptor, before)
-            raise
-        os.ftruncate(descriptor, len(data))
+        with _to_the_end():
+            before = os.fstat(descriptor).st_size
+            try:
+                _reserve(descriptor, len(data))
+                _write_all(descriptor, data)
+            except BaseException:
+                os.ftruncate(descriptor, before)
+                raise
+            os.ftruncate(descriptor, len(data))
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _to_the_end() -> Iterator[None]:
+    """What ends the program waits: an old file that is half overwritten is neither."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    others = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, others)
 
 
 def _reserve(descriptor: int, size: int) -> None:

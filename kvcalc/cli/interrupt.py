@@ -61,8 +61,10 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 def _end(status: int = STATUS) -> NoReturn:
     for path in UNFINISHED:
-        if os.path.exists(path):
+        try:
             os.unlink(path)
+        except OSError:  # it has been moved into place
+            continue
     if os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb":
         os.write(2, _SHOW_CURSOR)  # which a progress bar hides
     os._exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -203,3 +204,22 @@ def test_nothing_is_computed_for_a_file_that_cannot_be_written(
     run = kvcalc(*SHORT, "-o", target)
     assert run.code in {2, 3}
     assert run.stderr.startswith("error: -o: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_an_old_file_is_overwritten_waits(
+    number: signal.Signals, result: str, tmp_path: Path
+) -> None:
+    """It comes as soon as the first bytes are written."""
+    old = tmp_path / "old.json"
+    old.write_text("before" * 10_000)
+    code = (
+        "import os, sys\nfrom kvcalc.cli import main\nwrite = os.write\n"
+        "def interrupted(descriptor, data):\n"
+        "    written = write(descriptor, data[:20])\n"
+        f"    os.kill(os.getpid(), {number.value})\n"
+        "    return written\n"
+        f"os.write, sys.argv = interrupted, ['kvcalc', *{SHORT!r}, '-o', {str(old)!r}]\nmain()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr, old.read_text()) == (128 + number, "", result)
