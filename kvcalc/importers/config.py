@@ -25,8 +25,8 @@ _YAML = "write the model as YAML by hand (kvcalc models schema)"
 BY_HAND = f"--assume KEY=VALUE decides it, or {_YAML}"
 BY_TYPE = f"--assume model_type=NAME reads it as a family whose layers are the same, or {_YAML}"
 
-_PLAIN = re.compile(r"[\w.-]{1,60}")
-"""A key that a shell takes as it is."""
+_PLAIN = re.compile(r"[\w.-]{1,60}", re.ASCII)
+"""A key that a shell takes as it is, and whose letters are what they look like."""
 
 
 class Config:
@@ -118,7 +118,9 @@ class Config:
         if found is None or not isinstance(found.value, list):
             return None if found is None else self._whole(found, names[0], least, most)
         each = [self._whole(Sourced(value, found.reason), names[0], least, most).value for value in found.value]
-        return Sourced(each[0], f"{found.reason}, the same in every layer") if each and len(set(each)) == 1 else None
+        if not each:
+            raise self.refusal(f"{found.reason} is an empty list", self.deciding(names[0]))
+        return Sourced(each[0], f"{found.reason}, the same in every layer") if len(set(each)) == 1 else None
 
     def tokens(self, *names: str) -> Sourced:
         """A number of tokens, which must be there.

@@ -315,3 +315,29 @@ def test_step_s_heads_are_128_wide_where_a_file_leaves_it_out() -> None:
     step |= {"num_attention_groups": 8, "layer_types": ["full_attention"] * 2, "vocab_size": 1000}
     model = import_config(json.dumps(step), "config.json", "m").model
     assert {layer.label for layer in model.distinct()} == {"gqa 64/8 x 128"}
+
+
+MISSPELT = {
+    "hed_dim": "head_dim",  # a letter left out, put for another, put in, and two the other way round
+    "heed_dim": "head_dim",
+    "heaad_dim": "head_dim",
+    "haed_dim": "head_dim",
+    "vocab_szie": "vocab_size",
+}
+
+
+@for_each("name", MISSPELT)
+def test_a_key_that_is_a_letter_from_a_missing_one_is_refused(name: str) -> None:
+    meant = MISSPELT[name]
+    values = {key: value for key, value in LLAMA.items() if key != meant} | {name: 64}
+    with pytest.raises(KvcalcError, match=f"llama: {name} is 64, which nothing reads, and {meant} is missing"):
+        labels(values)
+    assert labels(values, **{name: None}) == PLAIN
+    assert labels({**values, meant: LLAMA.get(meant, 128)}) == PLAIN
+
+
+def test_letters_that_look_like_others_are_refused() -> None:
+    for name in ("he\u0430d_dim", "hidden_siz\u0435", "\u217cayer_type"):
+        with pytest.raises(KvcalcError, match="is 64, which this family's layers do not have; write the model as YAML"):
+            labels({**LLAMA, name: 64})
+        assert labels({**LLAMA, name: None}) == PLAIN

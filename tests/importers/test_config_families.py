@@ -76,6 +76,11 @@ def test_what_some_families_keep_beside_keys_and_values() -> None:
     assert kinds(whisper) == ["mha 6 x 64 cross 6/6 x 64, 1,500 tokens"]
     t5 = {"model_type": "t5", "d_model": 512, "num_layers": 1, "num_heads": 8, "d_kv": 64}
     assert kinds(t5) == ["mha 8 x 64 cross 8/8 x 64, 512 tokens"]
+    speech = {"model_type": "speech_to_text", "d_model": 256, "decoder_attention_heads": 4, "decoder_layers": 1}
+    assert kinds({**speech, "max_source_positions": 6000}) == ["mha 4 x 64 cross 4/4 x 64, 1,500 tokens"]
+    assert kinds({**speech, "max_source_positions": 15, "num_conv_layers": 3}) == [
+        "mha 4 x 64 cross 4/4 x 64, 2 tokens"
+    ]
     assert kinds(t5, encoder_context=4096) == ["mha 8 x 64 cross 8/8 x 64, 4,096 tokens"]
 
 

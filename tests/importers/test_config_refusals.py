@@ -94,6 +94,22 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "layer_types is 7, not a list of words": {**LLAMA, "layer_types": 7},
     "layer_types has 'local'": {**LLAMA, "model_type": "gemma2", "layer_types": ["local", "local"]},
     'torch_dtype is "int8", not one of float32': {**LLAMA, "torch_dtype": "int8"},
+    "head_dim is 1, which is odd": {**LLAMA, "head_dim": 1},
+    "head_dim is 3, which is odd": {**LLAMA, "hidden_size": 96},
+    "qk_rope_head_dim is 1, which is odd": {
+        **LLAMA,
+        "model_type": "deepseek_v3",
+        "kv_lora_rank": 16,
+        "qk_rope_head_dim": 1,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+    },
+    "intermediate_size is an empty list": {**LLAMA, "intermediate_size": []},
+    "max_position_embeddings is an empty list": {**LLAMA, "max_position_embeddings": []},
+    "'unlimited_ocr' is made of windows that keep the whole prompt": {
+        "model_type": "unlimited_ocr",
+        "text_config": LLAMA,
+    },
     "tie_word_embeddings is neither true nor false": {**LLAMA, "tie_word_embeddings": "yes"},
     "multi_query is 1, neither true nor false": {**FALCON, "multi_query": 1},
     "dtype is bfloat16 in text_config, and float16 around it": {
@@ -126,6 +142,12 @@ def test_what_is_not_understood_is_refused(message: str) -> None:
 def test_what_is_no_config_is_refused(text: str, message: str) -> None:
     with pytest.raises(KvcalcError, match=message):
         import_config(text, "config.json", "x")
+
+
+def test_odd_heads_that_are_not_rotated_are_read() -> None:
+    plain = {"model_type": "gpt2", "n_embd": 2, "n_head": 2, "n_layer": 2}  # sshleifer/tiny-gpt2
+    assert set(kinds(plain)) == {"mha 2 x 1"}
+    assert set(kinds({**LLAMA, "model_type": "phi", "head_dim": 5, "partial_rotary_factor": 0.5})) == {"gqa 32/8 x 5"}
 
 
 def test_two_names_of_a_dtype_must_agree() -> None:

@@ -69,9 +69,19 @@ def test_a_layer_keeps_a_matrix_for_each_head_and_two_inputs(
             {"model_type": "rwkv6", "hidden_size": 2048, "num_heads": 4, "n_layer": 2},
             "expand_k and expand_v are not both 1",
         ),
+        ({**GOOSE, "num_heads": 16, "head_dim": 64, "hidden_size": 2000}, "2000 / 64 is no whole number"),
+        (
+            {**{key: value for key, value in GOOSE.items() if key != "head_dim"}, "num_heads": 16},
+            "it has no head_dim, whose default is 64, and num_heads asks for 128",
+        ),
         ({**GOOSE, "value_dim": [4096] * 24}, "value_dim is not hidden_size"),
         ({**GOOSE, "attn": {"layers": [1], "num_heads": 8}}, "attn is {"),
     ],
 )
 def test_other_states_are_refused(values: dict[str, Any], message: str) -> None:
     assert message in refusal(values)
+
+
+def test_num_heads_decides_beside_a_head_dim_of_null() -> None:
+    assert set(kinds({**GOOSE, "head_dim": None, "num_heads": 16})) == {"rwkv 16 x 128, shifts 2 x 2048"}
+    assert set(kinds({**GOOSE, "num_heads": 16})) == {"rwkv 32 x 64, shifts 2 x 2048"}

@@ -142,7 +142,7 @@ def _tells(name: str, value: Any) -> bool:
     off = value in (None, False, "", [], {}) or (isinstance(value, int | float) and value <= 0)
     if off or (name in _SAYS_NOTHING and _SAYS_NOTHING[name] == value):
         return False
-    if name in CACHE_KEYS:
+    if name in CACHE_KEYS or not name.isascii():  # a letter that only looks like one of a known key
         return True
     words = {word.lower() for word in _NAME.findall(name)}
     if name in NOT_OF_THE_CACHE or words & _HARMLESS:

@@ -16,7 +16,7 @@ from kvcalc.importers.config_json.other_formats import as_config
 from kvcalc.importers.config_json.parameters import count_parameters, ngram_parameters, stream_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.quantised_weights import format_by_settings
-from kvcalc.importers.config_json.rotary import rotary_fields
+from kvcalc.importers.config_json.rotary import refuse_odd, rotary_fields
 from kvcalc.importers.config_json.text_part import by_class, text_model
 from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED
 from kvcalc.importers.imported_layer import grouped
@@ -61,12 +61,15 @@ def import_config(
         KvcalcError: not JSON, or a model_type, a layer type or keys that are not understood.
     """
     outer = parse_mapping(text, shown)
-    outer = as_config(outer) or outer
+    converted = as_config(outer)
+    outer = converted or outer
     config = text_model(outer, shown, assumed or {})
     model_type = config.model_type
     if model_type not in FAMILIES:
         raise KvcalcError(f"{shown}: {_why_not(model_type, outer)}")
     layers = tuple(FAMILIES[model_type](config))
+    if converted is None:  # files of other formats state what is allocated
+        refuse_odd(config, layers)
     named = Sourced(model_name(name), "the name of the file, folder or repository")
     sizes = {"model_type": _type_of(config, outer), **dict(model_fields(config, outer))}
     sizes |= dict(rotary_fields(config, layers, sizes.get("max_context")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.importers.config_json.spellings import BART, BERT, T5
 from kvcalc.importers.sourced import Sourced
 
 if TYPE_CHECKING:
@@ -30,8 +31,39 @@ MULTIMODAL_POSITIONS = 4
 _HALF = {"chatglm"}
 """Families whose heads rotate half of their elements, which their files do not say (chatglm.py, GLMAttention)."""
 
+_UNROTATED = {
+    *("gpt2", "opt", "bloom", "biogpt", "ctrl", "git", "xglm", "gpt_neo", "gpt_bigcode", "mpt", "cpmant", "prophetnet"),
+    *("jamba", "zamba", "kosmos_2_text_model", "kosmos_2_5_text_model"),
+    *BART.split(),
+    *T5.split(),
+    *(set(BERT.split()) - {"roformer"}),
+}
+"""Families whose heads are not rotated."""
+
+_SHARES = ("partial_rotary_factor", "rotary_pct", "rotary_dim", "rope_pct", "rotary_emb_fraction")
+"""Keys by which a part of a head is rotated."""
+
 MOST = 10**4
 """A factor beyond this is none."""
+
+
+def refuse_odd(config: Config, layers: Sequence[ImportedLayer]) -> None:
+    """Refuse rotated heads of an odd width: halves of them are rotated, so that torch would widen or refuse keys.
+
+    Raises:
+        KvcalcError: there are such heads.
+    """
+    if config.model_type in _UNROTATED:
+        return
+    partial = any(config.values.get(key) is not None for key in _SHARES)
+    for block in (each for layer in layers for each in layer.blocks):
+        name = "qk_rope_head_dim" if block.kind == "mla" else "head_dim"
+        odd = block.sizes.get(name, 0) % 2
+        if odd and (block.kind == "mla" or (block.kind in _OF_HEADS and not partial)):
+            raise config.refusal(f"{name} is {block.sizes[name]}, which is odd, and this family rotates halves of it")
+
+
+_OF_HEADS = {"mha", "gqa", "mqa"}
 
 
 def rotary_fields(

@@ -22,7 +22,7 @@ DECODERS = ("encoder-decoder", "vision-encoder-decoder", "speech-encoder-decoder
 _OWN = """
 apertus1p5 aria cohere_compass cosmos3_edge deepseek_ocr2 diffusion_gemma dots3_note ernie4_5_vl_moe gemma4_unified
 glm5_next glm_ocr granite4_vision granite_docling hunyuan_vl hy_v4_vl inkling2 inkling2_loop mistral_large4 molmo2
-muse_spark paddleocr_vl pp_formulanet qwen4_exp unlimited_ocr voxtral_realtime
+muse_spark paddleocr_vl pp_formulanet qwen4_exp voxtral_realtime
 """
 _TEXT = {name: f"{name}_text" for name in _OWN.split()}
 """Wrappers whose text model has their name with `_text`."""
@@ -124,6 +124,7 @@ _LINEAR = f"of flash-linear-attention, whose states kvcalc does not import; {_YA
 
 _TWO = "a speech model of two decoders, each with a cache, which kvcalc does not import"
 _RETRIEVES = "a retriever, which embeds whole texts and keeps no cache"
+_PROMPT_STAYS = "made of windows that keep the whole prompt, which kvcalc does not express yet"
 _POOLED = "a model whose indexer pools keys over several tokens, which kvcalc does not express yet"
 
 NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
@@ -134,6 +135,7 @@ NOT_EXPRESSED: Mapping[str, str] = MappingProxyType(
         **_all("t5gemma t5gemma2 seamless_m4t seamless_m4t_v2", _ENCODER),
         **_all("csm moshi dia bark", _TWO),
         **_all("colpali colqwen2 colqwen2_5 colmodernvbert", _RETRIEVES),
+        **_all("unlimited_ocr unlimited_ocr_text", _PROMPT_STAYS),
         "xlstm": "made of gated recurrences, whose states kvcalc does not express yet",
         "zaya": "made of attention that convolves its keys and delays a value, which kvcalc does not express yet",
         **_all(

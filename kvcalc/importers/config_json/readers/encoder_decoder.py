@@ -71,7 +71,8 @@ def encoder_context(config: Config) -> Sourced:
     if stated is not None:
         return stated
     if beside is None:
-        return config.optional_tokens(*_LONGEST) or _of_class(config)
+        positions = config.optional_tokens(*_LONGEST) or _of_class(config)
+        return _convolved(config, positions) if config.model_type == "speech_to_text" else positions
     config.ignore(*_LONGEST)
     encoder = config.around(beside)
     patch = encoder.get("patch_size")
@@ -82,6 +83,21 @@ def encoder_context(config: Config) -> Sourced:
     if encoder.get("window_size") is not None:
         return config.tokens(ENCODER_CONTEXT)
     return Sourced(across**2 + 1, f"{beside}: (image_size / patch_size)^2 + 1")
+
+
+def _convolved(config: Config, frames: Sourced) -> Sourced:
+    """What is left of a recording's frames after convolutions, each of which takes every other one.
+
+    Source: transformers 5.24.0, models/speech_to_text/modeling_speech_to_text.py, _get_feat_extract_output_lengths.
+    """
+    left, times = frames.value, config.optional_count("num_conv_layers", most=_MOST_CONVOLUTIONS)
+    for _ in range(_CONVOLUTIONS if times is None else times.value):
+        left = (left - 1) // 2 + 1
+    return Sourced(left, f"{frames.reason}, halved by each of num_conv_layers")
+
+
+_CONVOLUTIONS, _MOST_CONVOLUTIONS = 2, 100
+"""Of the class, and the most."""
 
 
 def _of_class(config: Config) -> Sourced:

@@ -39,12 +39,17 @@ def rwkv7(config: Config) -> list[ImportedLayer]:
     """RWKV-7: head_dim, else num_heads; values may be wider than keys, which is not expressed.
 
     Raises:
-        KvcalcError: a head is no whole number of elements, or no square.
+        KvcalcError: a head is no whole number of elements, or no square, or its width is not clear.
     """
     hidden, width = config.count(*HIDDEN), config.optional_count("head_dim", "head_size")
     stated = config.optional_count("num_heads")
     if width is None:
         width = _HEAD_SIZE if stated is None else _quotient(config, hidden, stated)
+        if "head_dim" not in config.values and width.value != _HEAD_SIZE.value:  # the class reads num_heads beside null
+            raise config.refusal(
+                f"it has no head_dim, whose default is {_HEAD_SIZE.value}, and num_heads asks for {width.value}",
+                config.deciding("head_dim"),
+            )
     heads = _quotient(config, hidden, width)
     values = config.get("value_dim")
     each = [] if values is None else values.value if isinstance(values.value, list) else [values.value]
