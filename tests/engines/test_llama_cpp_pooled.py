@@ -11,6 +11,7 @@ from pooled_index_files import glm, qwen
 
 import kvcalc
 from kvcalc.engines import Load
+from kvcalc.errors import KvcalcError
 from kvcalc.memory import Ranks
 
 MIB = 2**20
@@ -80,3 +81,25 @@ def test_layers_that_draft_have_rows_of_their_own(files: dict[str, str], name: s
 def test_another_build_is_refused(files: dict[str, str]) -> None:
     with pytest.raises(kvcalc.KvcalcError, match="--engine llama-cpp@b11549"):
         kvcalc.estimate(files[QWEN], engine="llama-cpp@b11063", context=4096)
+
+
+@pytest.mark.parametrize(
+    ("model", "build", "first"),
+    [
+        ("deepseek-v3.2", "b9538", None),
+        ("deepseek-v3.2", "b8929", "b9538"),
+        ("glm-5", "b10229", None),
+        ("glm-5", "b10068", "b10229"),
+        ("glm-5.2", "b10566", None),
+        ("glm-5.2", "b10229", "b10566"),
+    ],
+)
+def test_builds_that_keep_other_keys_of_indexers_are_refused(model: str, build: str, first: str | None) -> None:
+    """GLM-5.2 with 524,288 tokens has 9,984 MiB of them in b10229, in layers that read none; 2,688 in b10566."""
+    asked: dict[str, Any] = {"engine": f"llama-cpp@{build}", "context": 2**19, "gpu": "h200-sxm"}
+    if first is not None:
+        with pytest.raises(KvcalcError, match=f"--engine llama-cpp@{first}"):
+            kvcalc.estimate(model, **asked)
+        return
+    layers = {"deepseek-v3.2": (61, 61), "glm-5": (78, 78), "glm-5.2": (78, 21)}[model]
+    assert kvcalc.estimate(model, **asked).cache.bytes == 2**19 * 2 * (layers[0] * 576 + layers[1] * 128)

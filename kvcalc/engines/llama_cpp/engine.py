@@ -10,6 +10,7 @@ from kvcalc.engines.base import Engine
 from kvcalc.engines.llama_cpp.builds import BUILDS, MOST_SLOTS
 from kvcalc.engines.llama_cpp.compressed import check_compressed
 from kvcalc.engines.llama_cpp.formats import ggml_format
+from kvcalc.engines.llama_cpp.indexed import check_indexed
 from kvcalc.engines.llama_cpp.options import GIVEN_ELSEWHERE, OPTIONS, settings_of
 from kvcalc.engines.llama_cpp.pooled import check_pooled, laid_out, pools_keys
 from kvcalc.engines.llama_cpp.rules import RULES
@@ -125,6 +126,7 @@ class LlamaCpp(Engine):
             raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
         check_compressed(setup, settings, self.version or self.versions[-1])
         check_pooled(setup, self.version or self.versions[-1])
+        check_indexed(setup, self.asked_version or self.version or self.versions[-1])
         pooled = pools_keys(setup.model)
         if pooled:
             setup = laid_out(setup)

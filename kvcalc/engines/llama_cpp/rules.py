@@ -50,7 +50,12 @@ RULES = (
         "K's type and without V; what waits in f32; each slot has its own, with kv-unified as many as all together",
         "src/llama-kv-cache-dsv4.cpp",
     ),
-    Rule("an indexer's keys", "index_head_dim in K's type, in a cache of their own", "src/llama-kv-cache-dsa.cpp"),
+    Rule(
+        "an indexer's keys",
+        "index_head_dim in K's type, in a cache of their own; of DeepSeek-V3.2 from b9538, of GLM-5 from b10229, of "
+        "GLM-5.2, whose layers share indexers, from b10566",
+        "src/llama-kv-cache-dsa.cpp",
+    ),
     Rule(
         "states",
         "slots x (1 + draft-n) x layers in f32, the inputs of convolutions too",
