@@ -36,6 +36,7 @@ LLAMA: dict[str, Any] = {
     "num_hidden_layers": 1,
     "num_attention_heads": 4,
 }
+HISPARSE = {"enable-hisparse": "true", "disable-radix-cache": "true"}
 DRAFT = {**LLAMA, "draft_vocab_size": 50}
 FP8 = {"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}}
 ELSEWHERE = {
@@ -162,6 +163,8 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "each-card": estimate("llama-3-8b", engine="llama-cpp", gpu="rtx4090+rtx3090"),
     "draft-not-counted": estimate("llama-3-8b", engine="vllm", engine_option={"num-speculative-tokens": "2"}),
     "compressed-attention-memory": estimate("deepseek-v4-flash", engine="vllm", gpu="h200", tp=4),
+    "hisparse-host-pool": estimate("deepseek-v3.2", engine="sglang", gpu="h200", tp=8, engine_option=HISPARSE),
+    "hisparse-buffers": estimate("deepseek-v3.2", engine="sglang", gpu="h200", tp=8, engine_option=HISPARSE),
     "turboquant-memory": estimate("llama-3-8b", engine="vllm", cache_dtype="turboquant_4bit_nc"),
     "engine-defaults": estimate("llama-3-8b", engine="vllm"),
     "model-type-not-known": estimate(model(), engine="vllm@0.28.0"),

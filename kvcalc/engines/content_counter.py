@@ -83,7 +83,7 @@ class ContentCounter:
     def __init__(self, cache_format: CacheFormat) -> None:
         self.cache_format = cache_format
         self._known: dict[tuple[Layer, int], tuple[TensorRows, ...]] = {}
-        self._of_a_sequence: dict[tuple[int, int, int, bool, frozenset[Role]], dict[Layer, int]] = {}
+        self._of_a_sequence: dict[tuple[int, int, int, bool, frozenset[Role], int | None], dict[Layer, int]] = {}
 
     def rows(self, layers: Mapping[Layer, int], tp: int) -> tuple[TensorRows, ...]:
         """What these layers keep on one of tp ranks, to be counted for any workload by `rows_bytes`."""
@@ -97,7 +97,7 @@ class ContentCounter:
 
     def sequence_bytes(self, load: RankLoad) -> int:
         """What a rank holds of one of the load's sequences, which share nothing: each kind of layer is counted once."""
-        asked = load.tp, load.dcp, load.context, load.read, load.in_turn
+        asked = load.tp, load.dcp, load.context, load.read, load.in_turn, load.hot
         known = self._of_a_sequence.get(asked)
         if known is None:
             if len(self._of_a_sequence) >= WORKLOADS_REMEMBERED:

@@ -32,6 +32,7 @@ class RankLoad(NamedTuple):
             positions that are chosen.
         mixed: the sequences by their lengths, where they differ.
         prefixes: how many prefixes are shared, each by some of the sequences.
+        hot: of a layer that chooses positions, those of a sequence that are kept on the accelerator; None: all.
         in_turn: what of a token only one of the dcp ranks keeps.
     """
 
@@ -46,6 +47,7 @@ class RankLoad(NamedTuple):
     mixed: tuple[Alike, ...] = ()
     prefixes: int = 1
     in_turn: frozenset[Role] = CACHE_ALONE
+    hot: int | None = None
 
     @property
     def alike(self) -> tuple[Alike, ...]:

@@ -114,7 +114,7 @@ def _covered(layer: Layer, tensor: CachedTensor, load: RankLoad, context: int, p
     span, prefix = span_of(layer, tensor), load.shared_prefix
     if span is not None:
         return max(0, prefix - span.first(context))
-    return 0 if positions.name == CHOSEN else prefix // tensor.tokens_per_row
+    return 0 if positions.name in {CHOSEN, HOT} else prefix // tensor.tokens_per_row
 
 
 def _on_the_fullest(layer: Layer, tensor: CachedTensor, load: RankLoad) -> list[_Length]:
@@ -148,6 +148,7 @@ def _on_the_fullest(layer: Layer, tensor: CachedTensor, load: RankLoad) -> list[
 
 
 CHOSEN = "positions_read"
+HOT = "hot_set"
 
 
 def positions_kept(layer: Layer, tensor: CachedTensor, load: RankLoad, context: int) -> Factor:
@@ -162,6 +163,8 @@ def positions_kept(layer: Layer, tensor: CachedTensor, load: RankLoad, context: 
     chosen = layer.attention.positions_read
     if load.read and tensor.role is Role.CACHE and chosen is not None and chosen < rows:
         return Factor(CHOSEN, chosen, "position chosen")
+    if load.hot is not None and tensor.role is Role.CACHE and chosen is not None and load.hot < rows:
+        return Factor(HOT, load.hot, "token of the hot set")
     name, noun = (
         ("context", "token") if tensor.every is None else ("groups", f"group of {tensor.tokens_per_row:,} tokens")
     )

@@ -107,6 +107,11 @@ class Settled:
         """Whether a step of decoding reads weights or caches that are not on an accelerator."""
         return False
 
+    @property
+    def parks_by_itself(self) -> bool:
+        """Whether it keeps a part of the cache of sequences that run in host memory, by rules of its own."""
+        return False
+
     def content_bytes(self, stage: Stage, load: Load, *, read: bool = False) -> int:
         """What the layers of a rank hold, or what a step of decoding reads of it."""
         asked = self.rank_load(stage, load, read=read)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Pool
 from kvcalc.engines.content_counter import Rate, rows_bytes
-from kvcalc.engines.load import Load
+from kvcalc.engines.load import Alike, Load
 from kvcalc.engines.rotary import rotary_tables
 from kvcalc.engines.sglang.budget import budget_notes, budget_of
 from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.engines.sglang.compressed_pools import compressed_widths, is_reserved
 from kvcalc.engines.sglang.drafting import copies_of_tables
+from kvcalc.engines.sglang.hisparse_rows import hisparse_excess, hisparse_notes
 from kvcalc.engines.sglang.model_types import type_notes
 from kvcalc.engines.sglang.parked import parked
 from kvcalc.engines.sglang.pools import Need, Pools, Widths
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.budget import Budget
     from kvcalc.engines.content_counter import TensorRows
     from kvcalc.engines.parked import Parked
+    from kvcalc.engines.rank_load import RankLoad
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.settings import Settings
     from kvcalc.model.stages import Stage
@@ -60,6 +62,11 @@ class SglangLayout(SglangRows):
     def most_held(self) -> int | None:
         """Rings of compressed attention are there for so many requests, whatever the pools hold."""
         return self.settings.max_running_requests if compresses(self.setup.model) else None
+
+    @property
+    def parks_by_itself(self) -> bool:
+        """HiSparse does so."""
+        return self.settings.hisparse is not None
 
     def pools_of(self, stage: Stage) -> Pools:
         """The pools of a rank of a stage."""
@@ -105,7 +112,17 @@ class SglangLayout(SglangRows):
         for extra in self.extras(stage):
             full += 0 if extra.window else extra.row
             window += extra.row if extra.window else 0
-        return Widths(full, window)
+        hisparse = self.settings.hisparse
+        if hisparse is None:
+            return Widths(full, window)
+        unused = sum(extra.row for extra in self.extras(stage))  # indexers' keys: all layers have them
+        beside = (hisparse.host_to_device_ratio - 1) * (self.index_row(stage) + unused)
+        return Widths(full + beside, window, beside=beside)
+
+    def rank_load(self, stage: Stage, load: Load, *, read: bool = False) -> RankLoad:
+        found = super().rank_load(stage, load, read=read)
+        hisparse = self.settings.hisparse
+        return found if hisparse is None else found._replace(hot=hisparse.device_buffer_size)
 
     @property
     def slots_of_a_sequence(self) -> int:
@@ -115,7 +132,9 @@ class SglangLayout(SglangRows):
 
     def need(self, load: Load) -> Need:
         """What a load takes of the pools."""
-        page = self.settings.page_size
+        page, hisparse = self.settings.page_size, self.settings.hisparse
+        if hisparse is not None:
+            return Need(hisparse.tokens(load.alike, page))
         kinds = self.setup.model.layout.kinds
         kept = max((layer.span.tokens for layer in kinds if layer.span is not None), default=0)
         kept = max(
@@ -147,6 +166,10 @@ class SglangLayout(SglangRows):
     def beside_bytes(self, stage: Stage, whole: Load, tokens: int) -> int:
         if not whole.sequences:
             return self.held_bytes(stage, Load(1, tokens))
+        if self.settings.hisparse is not None:
+            mixed = (*whole.alike, Alike(1, tokens))
+            together = whole._replace(sequences=whole.sequences + 1, mixed=mixed)
+            return self.held_bytes(stage, together) - self.held_bytes(stage, whole)
         pools, beside = self.pools_of(stage), self.need(Load(1, tokens, min(whole.shared_prefix, tokens)))
         prefix = self._pages(Load(1, tokens, min(whole.shared_prefix, tokens)))[1] * self.settings.page_size
         before = self.need(whole)
@@ -173,19 +196,24 @@ class SglangLayout(SglangRows):
         if compresses(self.setup.model):
             yield from self._reserved(stage, load, pools)
             return
-        for each in self._content_rows(stage):
-            if each.constant_rows is None:
-                yield from self._beyond(stage, load, each, need, sizes)
-        for extra in self.extras(stage):
-            tokens = Factor("tokens", sizes.window_tokens if extra.window else sizes.tokens, "token")
-            yield Product(extra.name, (tokens, Factor("row", extra.row, "byte")), POOL)
-        row = int(pools.widths.full + pools.widths.window)
+        if self.settings.hisparse is not None:
+            yield from hisparse_excess(self, self.settings.hisparse, stage, load, sizes.tokens)
+        else:
+            yield from self._of_tokens(stage, load, need, sizes)
+        row = int(pools.widths.padding_row)
         yield Product("padding page", (Factor("page", pools.page, "token"), Factor("row", row, "byte")), POOL)
         if pools.widths.state:
             state = Factor("state", pools.widths.state, "byte")
             spare = max(0, sizes.slots - load.sequences)
             yield Product("slots of states for equal prefixes", (Factor("slots", spare, "slot"), state), POOL)
             yield Product("padding slot of states", (Factor("slots", 1, "slot"), state), POOL)
+
+    def _of_tokens(self, stage: Stage, load: Load, need: Need, sizes: Need) -> Iterator[Product]:
+        for each in self.grown_rows(stage):
+            yield from self._beyond(stage, load, each, need, sizes)
+        for extra in self.extras(stage):
+            tokens = Factor("tokens", sizes.window_tokens if extra.window else sizes.tokens, "token")
+            yield Product(extra.name, (tokens, Factor("row", extra.row, "byte")), POOL)
 
     def _reserved(self, stage: Stage, load: Load, pools: Pools) -> Iterator[Product]:
         """What is there for requests that do not run; of compressed attention."""
@@ -224,9 +252,16 @@ class SglangLayout(SglangRows):
             bytes_per_token=self._growth(pools, Load(1, 0)),
             bytes_per_token_at_context=self._growth(pools, Load(1, load.context)),
             state_bytes_per_sequence=pools.memory(self.need(Load(2, 0))) - pools.memory(self.need(none)),
-            bytes_per_sequence=self._another(pools, one._replace(tokens=own * page)),
+            bytes_per_sequence=self._another(pools, one._replace(tokens=self._tokens_of_another(load, own))),
             shared_bytes=int(shared * page * pools.cell),
         )
+
+    def _tokens_of_another(self, load: Load, pages: int) -> int:
+        """Tokens of the pool on the device that another sequence takes, of so many pages of its own."""
+        page, hisparse = self.settings.page_size, self.settings.hisparse
+        if hisparse is None:
+            return pages * page
+        return max(hisparse.hot(load.context, page), -(-pages * page // hisparse.host_to_device_ratio))
 
     def _another(self, pools: Pools, need: Need) -> int:
         """What another sequence with such a need adds."""
@@ -264,6 +299,8 @@ class SglangLayout(SglangRows):
             return None
         sizes, page = min(found), self.settings.page_size
         concurrency = sizes.tokens / load.context if load.context else 0.0
+        if self.settings.hisparse is not None and load.context:
+            concurrency = self.settings.hisparse.concurrency(sizes.tokens, load.context, page)
         windows = sizes.window_tokens if self.settings.window_pool else None
         slots = sizes.slots if has_states(self.setup.model) else None
         return Pool(sizes.tokens // page, page, sizes.tokens, float(f"{concurrency:.2f}"), windows, slots)
@@ -272,4 +309,6 @@ class SglangLayout(SglangRows):
         yield from super().notes(load)
         yield from type_notes(self.setup.model)
         yield from self.settings.notes(self.setup.gpu)
+        if self.settings.hisparse is not None:
+            yield from hisparse_notes(self, self.settings.hisparse, load)
         yield from budget_notes(self.setup, self.settings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.option import Option
 from kvcalc.engines.option_values import AUTO, count, flag, or_auto
+from kvcalc.engines.sglang.hisparse import hisparse_config
 from kvcalc.errors import KvcalcError
 from kvcalc.units import parse_count, parse_fraction, parse_positive
 
@@ -102,6 +103,18 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "Whether layers with windows or chunks keep every token; auto: by version and the model's class.",
         ),
         "disable-cuda-graph": Option(flag, "false", "Whether there are no CUDA graphs."),
+        "enable-hisparse": Option(
+            flag,
+            "false",
+            "In 0.5.23: whether latents with an indexer lie in host memory, a hot set of each request on the device.",
+            source="sglang/srt/managers/hisparse_coordinator.py",
+        ),
+        "hisparse-config": Option(
+            or_auto(hisparse_config),
+            AUTO,
+            "Of HiSparse, as JSON: device_buffer_size (auto: 2 x top_k), host_to_device_ratio (2), top_k (2048).",
+            source="sglang/srt/mem_cache/sparsity/factory.py",
+        ),
     }
 )
 """By the engine's own name."""

@@ -23,6 +23,7 @@ class Widths(NamedTuple):
         window: of a token in all layers of the pool of windows.
         state: of a slot in all layers with states.
         fixed: that are reserved whatever the tokens.
+        beside: of a token in rows of the full pool that its padding page does not have.
         window_cap: tokens of the pool of windows that are among them, where it does not grow with the other.
     """
 
@@ -31,6 +32,12 @@ class Widths(NamedTuple):
     state: int = 0
     fixed: int = 0
     window_cap: int | None = None
+    beside: int = 0
+
+    @property
+    def padding_row(self) -> int | Fraction:
+        """Of a token of the page for padding."""
+        return self.full + self.window - self.beside
 
 
 class Need(NamedTuple):
@@ -78,7 +85,7 @@ class Pools(NamedTuple):
     @property
     def uncharged(self) -> int:
         """Bytes that are reserved beside the budget: a page of padding in every buffer, and a slot of states."""
-        page = ceil(self.page * (self.widths.full + self.widths.window))
+        page = ceil(self.page * self.widths.padding_row)
         return page + (0 if self.padding_slot_charged else self.widths.state)
 
     @property

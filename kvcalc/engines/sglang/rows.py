@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvcalc.engines.cache_format import CacheFormat
+    from kvcalc.engines.content_counter import TensorRows
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.settings import Settings
     from kvcalc.model.layers import Layer
@@ -109,7 +110,7 @@ class SglangRows(Settled):
         for window, row in rows.items():
             if row:
                 yield Extra("rows of layers that share a cache", row, window)
-        if self.settings.version >= INDEX_ELIDED:
+        if self.settings.version >= INDEX_ELIDED and self.settings.hisparse is None:
             return
         if unused := sum(self._index_row for place in places if self._skips_index(place)):
             yield Extra("keys of indexers that are not used", unused)
@@ -117,6 +118,10 @@ class SglangRows(Settled):
     def _skips_index(self, place: int) -> bool:
         kinds = [layer.attention for layer in self.setup.model.layout.layers[place]]
         return any(isinstance(each, MLA) and each.index_topk and each.index_head_dim is None for each in kinds)
+
+    def grown_rows(self, stage: Stage) -> tuple[TensorRows, ...]:
+        """The rows that grow with tokens."""
+        return tuple(each for each in self._content_rows(stage) if each.constant_rows is None)
 
     def index_row(self, stage: Stage) -> int:
         """Bytes of a token's index keys in all layers of a stage."""

@@ -96,6 +96,13 @@ RULES = (
         f"{KV_CACHE}, calculate_mla_kv_cache_dim",
     ),
     Rule(
+        "HiSparse (enable-hisparse; 0.5.23, latents with an indexer on Hopper, with disable-radix-cache)",
+        "a token of the pool has latents, and index keys of host_to_device_ratio (2) tokens; as many tokens are held, "
+        "their latents in host memory, of each rank, with a page more. A request has device_buffer_size (4096) tokens "
+        "and a page on the device, one that is shorter its own; the longest prompt is whole there as it is read",
+        "sglang/srt/mem_cache/allocator/hisparse.py; sglang/srt/managers/hisparse_coordinator.py",
+    ),
+    Rule(
         "page-size, where nobody gives it",
         "1; 64 with an indexer, and on B200 and its like with trtllm_mha (since 0.5.6) or trtllm_mla (DeepSeek-V3)",
         "sglang/srt/server_args.py (since 0.5.19 sglang/srt/arg_groups/overrides.py)",

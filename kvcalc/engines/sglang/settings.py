@@ -16,6 +16,7 @@ from kvcalc.engines.sglang.defaults import (
     mem_fraction_static,
     parse_version,
 )
+from kvcalc.engines.sglang.hisparse import HiSparse, check_hisparse
 from kvcalc.engines.sglang.model_types import tower_share
 from kvcalc.engines.sglang.served import (
     default_page,
@@ -56,6 +57,7 @@ class Settings(NamedTuple):
         max_running_requests: of one replica; None: up to 4096.
         window_pool: whether layers with windows have a pool of their own.
         swa_ratio_given: whether swa_full_tokens_ratio was given.
+        hisparse: how latents lie in host memory; None where they do not.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
 
@@ -72,6 +74,7 @@ class Settings(NamedTuple):
     disable_radix_cache: bool
     window_pool: bool
     swa_ratio_given: bool = False
+    hisparse: HiSparse | None = None
     defaults: tuple[str, ...] = ()
 
     def notes(self, gpu: Gpu) -> Iterator[Note]:
@@ -149,10 +152,21 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         disable_radix_cache=given["disable-radix-cache"],
         window_pool=has_window_pool(setup, version, given["disable-hybrid-swa-memory"]),
         swa_ratio_given=ratio_given,
+        hisparse=_hisparse(given, setup, version, page),
         defaults=tuple(
             name for name in ("mem-fraction-static", "chunked-prefill-size", "cuda-graph-max-bs") if given[name] is None
         ),
     )
+
+
+def _hisparse(given: Mapping[str, Any], setup: Setup, version: Version, page: int) -> HiSparse | None:
+    if not given["enable-hisparse"]:
+        if given["hisparse-config"] is not None:
+            raise KvcalcError("--engine-option: hisparse-config is of no effect without enable-hisparse=true")
+        return None
+    asked: HiSparse = given["hisparse-config"] or HiSparse()
+    check_hisparse(asked, setup, version, page, radix_cache=not given["disable-radix-cache"])
+    return asked
 
 
 @lru_cache(maxsize=64)

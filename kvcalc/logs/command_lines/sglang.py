@@ -8,7 +8,7 @@ from kvcalc.logs.command_lines.base import NOTHING, OFF, ONE, CommandLine
 from kvcalc.logs.sglang.settings import SETTINGS, SINCE
 
 _MOVES_MEMORY = (
-    *("enable_hisparse", "enable_unified_memory", "enable_paged_experts", "enable_kv_cache_sharding"),
+    *("enable_unified_memory", "enable_paged_experts", "enable_kv_cache_sharding"),
     *("enable_dsa_cache_layer_split", "enable_int8_mamba_checkpoint", "enable_linear_replayssm", "is_embedding"),
     *("enable_deepseek_v4_fp4_indexer", "enable_multi_layer_eagle", "prefill_only_disable_kv_cache", "encoder_only"),
     *("language_only", "enable_shared_experts_attn_tp", "enable_dense_mlp_attn_tp", "ple_offload_embedding"),
@@ -22,6 +22,8 @@ SGLANG = CommandLine(
         {name: option for name, option in SETTINGS.items() if name not in {*SINCE, "kv_dtype"}}
         | {
             "disable_hybrid_swa_memory": "disable-hybrid-swa-memory",
+            "enable_hisparse": "enable-hisparse",
+            "hisparse_config": "hisparse-config",
             "speculative_algorithm": "draft method",
             "speculative_draft_model_path": "draft",
             "speculative_draft_model": "draft",
@@ -42,6 +44,7 @@ SGLANG = CommandLine(
             "disable_radix_cache",
             "disable_cuda_graph",
             "disable_hybrid_swa_memory",
+            "enable_hisparse",
             "trust_remote_code",
             "enable_metrics",
             "enable_lora",
@@ -75,7 +78,6 @@ SGLANG = CommandLine(
             "kt_method": NOTHING,
             "kt_weight_path": NOTHING,
             "kt_num_gpu_experts": NOTHING,
-            "hisparse_config": NOTHING,
             "dllm_algorithm": NOTHING,
             "modelopt_quant": NOTHING,
             "qsa_indexer_dtype": NOTHING,

@@ -111,6 +111,8 @@ def _held(result: Capacity) -> Grid:
         of_concurrency = "tokens / tokens of a request"
         if result.question.engine.startswith("vllm"):  # the one that prints it
             of_concurrency = f"{printed} it: blocks / blocks of a request"
+        if any(each.code == "hisparse-host-pool" for each in result.notes):
+            of_concurrency = "requests with hot sets, the last as its prompt is read"
         rows.append(row("blocks", result.blocks, None, f"of {count(result.block_size or 0, 'token')} on a rank"))
     rows += (
         row("tokens", result.tokens, total.tokens, of_tokens),

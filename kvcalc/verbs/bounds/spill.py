@@ -58,8 +58,13 @@ def memory_for_cache(scenario: Scenario, rank: Rank) -> int:
     """What a rank of a scenario's deployment has beside all else, with the usual temporary figure.
 
     Raises:
-        KvcalcError: nothing, and less.
+        KvcalcError: nothing, and less; or the engine keeps some of the cache elsewhere itself.
     """
+    if rank.settled.parks_by_itself:
+        raise KvcalcError(
+            f"--spill: {scenario.engine.name} keeps a part of this cache in host memory already, and takes the rest "
+            "from the GPU's pool; leave --spill out, and kvcalc capacity says how many sequences that holds"
+        )
     memory = rank.memory_for_cache(rank.temporary.term.bytes)
     if memory < 0:
         lacks = "1 byte" if memory == -1 else f"{-memory:,} bytes"

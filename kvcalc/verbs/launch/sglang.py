@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.sglang.hisparse import config_text
 from kvcalc.engines.sglang.served import is_sparse
 from kvcalc.errors import KvcalcError
 from kvcalc.verbs.launch.beside import adapters_of_sglang, drafts_of_sglang
@@ -40,7 +41,7 @@ BF16_SPELLED: Version = (0, 5, 4)
 _CACHE_DTYPES = {"fp8": "fp8_e4m3", "fp8_e5m2": "fp8_e5m2", "fp8_ds_mla": "fp8_e4m3"}
 _VALUES = ("page-size", "chunked-prefill-size", "max-running-requests", "max-total-tokens", "max-mamba-cache-size")
 _SHARES = ("mem-fraction-static", "swa-full-tokens-ratio", "mamba-full-memory-ratio")
-_SWITCHES = ("disable-radix-cache", "disable-hybrid-swa-memory", "disable-cuda-graph")
+_SWITCHES = ("disable-radix-cache", "disable-hybrid-swa-memory", "disable-cuda-graph", "enable-hisparse")
 
 
 def sglang(served: Served) -> Line:
@@ -118,6 +119,8 @@ def _options(served: Served, line: Line, version: Version) -> None:
     if "cuda-graph-max-bs" in given:
         flag = "--cuda-graph-max-bs-decode" if version >= GRAPHS_OF_PHASES else "--cuda-graph-max-bs"
         line.add(flag, given["cuda-graph-max-bs"])
+    if (hisparse := given.get("hisparse-config")) is not None:
+        line.add("--hisparse-config", config_text(hisparse))
     for name in _SWITCHES:
         if given.get(name):
             line.add(f"--{name}")

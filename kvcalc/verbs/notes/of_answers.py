@@ -86,9 +86,9 @@ def _bound_notes(scenario: Scenario, shown: Candidate) -> Iterator[Note]:
     if missing := why_no_bound(scenario, shown.deployment):
         yield no_decode_bound(missing)
     elif not can_decode(scenario, shown):
-        yield no_decode_bound(
-            f"{shown.deployment} does not hold the workload (--spill keeps the rest of the cache in host memory)"
-        )
+        parks = any(rank.settled.parks_by_itself for rank in shown.ranks)
+        spill = "" if parks else " (--spill keeps the rest of the cache in host memory)"
+        yield no_decode_bound(f"{shown.deployment} does not hold the workload{spill}")
     else:
         yield from all_drafted_kept(scenario)
 
