@@ -35,6 +35,18 @@ LINES = [
     ("vllm", "unsloth/llama-3-8b", {"context": 4096}, "vllm serve unsloth/llama-3-8b --max-model-len 4096"),
     (
         "vllm",
+        "gemma-3-27b",
+        {"context": 4096, "engine_option": {"language-model-only": "true"}},
+        "vllm serve google/gemma-3-27b-it --max-model-len 4096 --language-model-only",
+    ),
+    (
+        "vllm",
+        "qwen3-embedding-8b",
+        {"context": 4096, "engine_option": {"runner": "pooling"}},
+        "vllm serve Qwen/Qwen3-Embedding-8B --max-model-len 4096 --runner pooling",
+    ),
+    (
+        "vllm",
         "deepseek-v3",
         {"context": 4096, "tp": 4, "dp": 2, "dp_attention": True, "ep": 8, "gpu": "b200", "batch": 64},
         (
@@ -239,6 +251,7 @@ WIDE: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("llama-3-8b", {"engine_option": {"kv-cache-memory-bytes": "20GiB"}}),
         ("llama-3-8b", {"engine_option": {"performance-mode": "throughput", "moe-backend": "cutlass"}}),
         ("gemma-3-27b", {"tp": 4, "engine_option": {"disable-hybrid-kv-cache-manager": "false"}}),
+        ("gemma-3-27b", {"tp": 4, "engine_option": {"language-model-only": "true", "runner": "pooling"}}),
         ("deepseek-v2-lite", {"tp": 2, "ep": 2}),
         ("deepseek-v2-lite", {"tp": 2, "dcp": 2}),
     ],

@@ -140,7 +140,8 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "language-model-only": Option(
             flag,
             "false",
-            "From 0.16: whether towers are left out (--limit-mm-per-prompt of 0 for all that is no text does so too).",
+            "From 0.15: whether towers are left out, as where --limit-mm-per-prompt is 0 for all that is no text (the "
+            "flag of this name is in 0.17, not in 0.16).",
             source="vllm/model_executor/models/interfaces.py, _mark_tower_model",
         ),
         "num-speculative-tokens": Option(count(MOST_SPECULATIVE, 0), "0", "Tokens that are drafted a step."),

@@ -29,6 +29,8 @@ SINCE: Mapping[str, Version] = MappingProxyType(
         "--kv-cache-memory-bytes": (0, 10, 2),
         "--mamba-ssm-cache-dtype": (0, 10, 2),
         "--performance-mode": (0, 17),
+        "--language-model-only": (0, 17),
+        "--runner": (0, 10, 2),
         "--lora-target-modules": (0, 19),
         "--moe-backend": (0, 17),
         "--no-enable-prefix-caching": (0, 6, 6),
@@ -48,8 +50,9 @@ _VALUES = (
     "kv-cache-memory-bytes",
     "performance-mode",
     "moe-backend",
+    "runner",
 )
-_SWITCHES = ("enable-prefix-caching", "disable-hybrid-kv-cache-manager", "enforce-eager")
+_SWITCHES = ("enable-prefix-caching", "disable-hybrid-kv-cache-manager", "enforce-eager", "language-model-only")
 
 
 def vllm(served: Served) -> Line:

@@ -43,8 +43,9 @@ INDEX_KEYS = "vllm/model_executor/models/deepseek_v2.py, Indexer: wk_weights_pro
 INDEX_KEYS_FUSED = (0, 29)
 """The first of the versions read that has wk_weights_proj; 0.19 has wk."""
 LATENT = "vllm/model_executor/layers/attention/mla_attention.py, process_weights_after_loading: W_UK_T and W_UV"
-TOWERS_LEFT_OUT = (0, 16)
-"""The first of the versions read that skips towers of which no input may be given (models/interfaces.py)."""
+TOWERS_LEFT_OUT = (0, 15)
+"""Towers of which no input may be given are skipped (models/interfaces.py, _mark_tower_model): not in 0.14.1, and in
+0.15.0."""
 TOWERS_ON_FIRST_STAGE = (0, 33)
 """The first of the versions read whose later stages skip towers (models/interfaces.py, _mark_tower_model)."""
 
