@@ -169,8 +169,8 @@ def _packed(scope: Scope, layer: Layer, name: str, rows: Tensor) -> Kept:
         stored = packing(format_name).pack(rows)
     except ValueError as error:
         raise KvcalcError(
-            f"format {format_name} does not store {name} of {layer.label}: {error}; choose another --cache-dtype, or "
-            "cache_dtype in the model's file"
+            f"format {format_name} does not store {name} of {layer.label}: {error}; --cache-dtype "
+            f"{name}=bf16 does, or cache_dtype in the model's file"
         ) from error
     return Kept(tuple(rows.shape[2:]), stored, format_name)
 

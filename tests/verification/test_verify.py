@@ -311,3 +311,16 @@ def test_python_has_the_same_answer() -> None:
 def test_the_cpu_is_chosen_where_there_is_no_gpu(kvcalc: Kvcalc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert verified(kvcalc, "llama-3-8b", "-c", "16")["device"] == "cpu"
+
+
+def test_a_format_that_does_not_divide_a_row_leads_to_one_that_does(tmp_path: Path) -> None:
+    values = {"model_type": "hy_v4", "num_hidden_layers": 2, "num_attention_heads": 4, "kv_lora_rank": 32}
+    values |= {"qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16, "q_lora_rank": 16, "hidden_size": 64}
+    values |= {"index_head_dim": 16, "index_n_heads": 2, "index_topk": 8}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(
+        package.KvcalcError, match="--cache-dtype index_k=bf16 does, or cache_dtype in the model's file"
+    ):
+        package.verify(str(path), device="meta", context=20)
+    assert package.verify(str(path), device="meta", context=20, cache_dtype="index_k=bf16").verified
