@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import kvcalc
-from kvcalc.api import capacity_from_command
+from kvcalc.api import capacity_from_command, capacity_from_log
 from kvcalc.engines.sglang.hisparse import HiSparse
 from kvcalc.errors import KvcalcError
 
@@ -138,3 +138,22 @@ def test_a_command_line_is_read_and_written() -> None:
     said = kvcalc.capacity("deepseek-v3.2", context=65_536, engine_option=options, **HOPPER)
     assert read.sequences == said.sequences
     assert read.tokens == said.tokens
+
+
+def test_a_start_up_log_says_so(tmp_path: Path) -> None:
+    config = '{"device_buffer_size": 4096, "host_to_device_ratio": 5}'
+    log = (
+        "server_args=ServerArgs(model_path='deepseek-ai/DeepSeek-V3.2', context_length=65536, tp_size=8, "
+        "mem_fraction_static=0.9, disable_radix_cache=True, enable_hisparse={on}, hisparse_config={config})\n"
+        "[TP0] max_total_num_tokens=400000, chunked_prefill_size=8192, context_len=65536, available_gpu_mem=12.0 GB\n"
+    )
+    options = {**ON, "hisparse-config": config}
+    for on, said, engine_option in ((True, repr(config), options), (False, None, {"disable-radix-cache": "true"})):
+        path = tmp_path / f"{on}.log"
+        path.write_text(log.format(on=on, config=said), encoding="utf-8")
+        read = capacity_from_log(path, engine="sglang@0.5.23", gpu="h200")
+        asked = kvcalc.capacity(
+            "deepseek-v3.2", context=65_536, engine_option={"mem-fraction-static": "0.9", **engine_option}, **HOPPER
+        )
+        [tokens] = [each.predicted for each in read.rows if each.name == "tokens"]
+        assert tokens == asked.tokens

@@ -22,8 +22,6 @@ SGLANG = CommandLine(
         {name: option for name, option in SETTINGS.items() if name not in {*SINCE, "kv_dtype"}}
         | {
             "disable_hybrid_swa_memory": "disable-hybrid-swa-memory",
-            "enable_hisparse": "enable-hisparse",
-            "hisparse_config": "hisparse-config",
             "speculative_algorithm": "draft method",
             "speculative_draft_model_path": "draft",
             "speculative_draft_model": "draft",

@@ -70,6 +70,8 @@ SETTINGS = MappingProxyType(
         "max_mamba_cache_size": "max-mamba-cache-size",
         "disable_radix_cache": "disable-radix-cache",
         "disable_cuda_graph": "disable-cuda-graph",
+        "enable_hisparse": "enable-hisparse",
+        "hisparse_config": "hisparse-config",
         "mamba_ssm_dtype": "--state-dtype",
         "speculative_algorithm": "speculative algorithm",
     }
