@@ -95,7 +95,7 @@ def _model_file(path: Path, shown: str) -> FoundModel:
     if path.suffix.lower() in _OTHER_SUFFIXES or _is_folder(path):
         inside = next((each.name for each in sorted(path.glob("*.gguf")) if "mmproj" not in each.name), None)
         hint = "" if inside is None else f"; it has no {_CONFIG_FILE}, but {inside} can be named"
-        other, named = path.with_name(_CONFIG_FILE), shown.removesuffix(path.name) + _CONFIG_FILE
+        other, named = path.parent / _CONFIG_FILE, shown.removesuffix(path.name) + _CONFIG_FILE
         if _is_folder(path) and inside is not None:
             other, named = path / inside, f"{shown.rstrip('/')}/{inside}"
         step = f"estimate {shlex.quote(named)}" if _readable(other, named) else "models schema"
@@ -140,7 +140,7 @@ def _config_beside(path: Path, shown: str, error: KvcalcError) -> str | None:
     if _is_folder(path):
         other, named = path / _CONFIG_FILE, f"{shown.rstrip('/')}/{_CONFIG_FILE}"
     elif BESIDE in str(error) and path.name != _CONFIG_FILE:
-        other, named = path.with_name(_CONFIG_FILE), shown.removesuffix(path.name) + _CONFIG_FILE
+        other, named = path.parent / _CONFIG_FILE, shown.removesuffix(path.name) + _CONFIG_FILE
     else:
         return None
     return named if _readable(other, named) else None

@@ -27,6 +27,8 @@ MOST = 8
 """Models that a message lists."""
 
 _OFFERED = 3
+_NEAR = 0.8
+"""How much of a size another one is, at the least, that may be meant for it."""
 _ALIKE = 0.75
 """How near two names are spelled, at the least, that have no word in common."""
 
@@ -154,14 +156,33 @@ def _letters(text: str) -> Counter[str]:
     return Counter(text)
 
 
+def _is_about(size: Word, words: tuple[Word, ...]) -> bool:
+    """Whether a name has nearly that size: llama-3-7b may be meant for llama-3-8b."""
+    others = (word.text for word in words if word.kind is Kind.SIZE and word.text[-1:] == size.text[-1:])
+    return any(_number(size.text) and _NEAR <= _number(other) / _number(size.text) <= 1 / _NEAR for other in others)
+
+
+def _is_of_generation(asked: Word, words: tuple[Word, ...]) -> bool:
+    """Whether a name is of that generation but for its second number: qwen3.5 of qwen3."""
+    whole = asked.text.partition(".")[0]
+    return any(word.kind is Kind.GENERATION and word.text.partition(".")[0] == whole for word in words)
+
+
+def _number(size: str) -> float:
+    """7 of '7b'; 0 of what is no plain number, as 8x7b."""
+    digits = size[:-1]
+    return float(digits) if digits.replace(".", "", 1).isdigit() else 0.0
+
+
 def _common(asked: tuple[Word, ...], known: KnownName) -> int:
     """How much two names of one family have in common: size first, then generation and the rest."""
-    has = {word.text for word in known.words}
     weights = {Kind.SIZE: 8, Kind.GENERATION: 4, Kind.NAME: 2, Kind.RELEASE: 1, Kind.DATE: 1, Kind.ACTIVE: 1}
     stored = told_format(known.text).stored is not None
-    if stored:  # the 8 of -fp8 is no generation
-        has = {word.text for word in words_of(told_format(known.text).bare)}
+    words = words_of(told_format(known.text).bare) if stored else known.words  # the 8 of -fp8 is no generation
+    has, wanted = {word.text for word in words}, {word.text for word in asked}
     shared = sum(weights.get(word.kind, 0) for word in asked if word.text in has) - stored
-    wanted = {word.text for word in asked}
+    unmet = [word for word in asked if word.text not in has]
+    shared += sum(6 for word in unmet if word.kind is Kind.SIZE and _is_about(word, words))
+    shared += sum(3 for word in unmet if word.kind is Kind.GENERATION and _is_of_generation(word, words))
     unasked = sum(1 for word in known.words if word.kind is Kind.NAME and word.text not in wanted)
     return shared - unasked

@@ -102,7 +102,7 @@ def test_the_copy_of_another_organisation_may_be_another_file() -> None:
     [
         ("mistral-7b-v0.4", "mistral-7b-v0.3"),
         ("ministral-9b", "ministral-3-8b-2512"),
-        ("llama-3-80b", "llama-3-8b"),
+        ("llama-3-80b", "llama-3-70b"),
         ("qwen3-9b", "qwen3.5-9b"),
         ("lama-3-8b", "llama-3-8b"),
         ("qwen3-8", "qwen3-8b"),

@@ -143,7 +143,7 @@ def test_a_mistaken_model_of_numbers_is_refused(
     [
         ("", ("model", "kvcalc models list")),
         (" ", ("model",)),
-        ("llama-3-7b", ("'llama-3-7b'", "'llama-3-70b'")),
+        ("llama-3-7b", ("'llama-3-7b'", "'llama-3-8b'")),
         ("nobody/nothing", ("nobody/nothing", "kvcalc models list")),
         ("jamba", ("'jamba'", "ai21-jamba-large-1.5", "ai21-jamba-mini-1.5")),
         ("configs/models/llama-3-8b", ("'llama-3-8b'",)),
@@ -228,7 +228,7 @@ def test_a_command_line_that_is_not_understood_is_refused(
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        (("models", "show", "llama-3-7b"), ("'llama-3-70b'",)),
+        (("models", "show", "llama-3-7b"), ("'llama-3-8b'",)),
         (("models", "show", "missing.yaml"), ("cannot be read",)),
         (("models", "list", "--format", "xml"), ("--format", "'xml'")),
         (("gpus", "show", "h1000"), ("'h100'",)),

@@ -91,7 +91,8 @@ def test_no_name_adds_a_line(kvcalc: Kvcalc, tmp_path: Path, what: str) -> None:
     lines = run.stderr.split("\n")[:-1]
     assert all(line.isprintable() for line in lines)
     assert ESCAPED in lines[0]
-    assert lines[1:] in ([], ["next: kvcalc models schema"])
+    beside = f"next: kvcalc estimate {tmp_path / 'config.json'}"
+    assert lines[1:] in ([], ["next: kvcalc models schema"], [beside])
 
 
 def test_no_note_adds_a_line(kvcalc: Kvcalc, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_what_a_config_lacks_is_assumed() -> None:
         ({"model": "llama-3-70b", "batch": [1]}, "batch: [1] is not of type"),
         ({"model": "llama-3-70b", "context": "128k"}, "128Ki"),
         ({"model": "llama-3-70b", "reserve": ["x=1"]}, "reserve: ['x=1'] is not of type"),
-        ({"model": "llama-3-7b"}, "llama-2-7b"),
+        ({"model": "llama-3-7b"}, "llama-3-8b"),
         ({"model": 3}, "model: 3 is not of type 'string'"),
         ({"model": "llama-3-8b", "model_text": YAML}, "not both"),
         ({"model_text": YAML + "  - oops\n"}, "model_text:4:5"),

@@ -152,7 +152,7 @@ def test_a_mistaken_option_is_refused(kvcalc: Kvcalc, words: tuple[str, ...], fr
 @pytest.mark.parametrize(
     ("words", "fragment"),
     [
-        (("llama-3-7b",), "'llama-3-70b'"),
+        (("llama-3-7b",), "'llama-3-8b'"),
         (("missing.yaml",), "cannot be read"),
         (("",), "model"),
     ],
