@@ -37,6 +37,7 @@ def test_shared_experts_are_told_in_widths_of_a_routed_one(name: str, width: int
         ({"shared_expert_intermediate_size": 300}, None),
         ({"n_shared_experts": 3}, 3),
         ({"n_shared_experts": 1, "shared_expert_intermediate_size": 512}, 2),
+        ({"n_shared_experts": 2, "shared_experts_intermediate_size": 512}, 4),  # each of them (Dots3NoteTextMoE)
         ({"n_shared_experts": 0, "shared_expert_intermediate_size": 512}, 0),
         ({}, None),
     ],

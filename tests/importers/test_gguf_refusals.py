@@ -134,8 +134,8 @@ def _templates(place: object) -> set[str]:
 
 
 NEWER = """
-bailingmoe3 cohere2moe deepseek32 deepseek4 dots3note granite_swa graniteswitch hy_v4 k2-horizon kimi-k3 laguna maple
-mellum minimax-01 muse-glimmer nanbeige spark2_5 talkie
+bailingmoe3 cohere2moe deepseek32 deepseek4 dots3note glm5-next granite_swa graniteswitch hy_v4 k2-horizon kimi-k3
+laguna maple mellum minimax-01 muse-glimmer nanbeige qwen4exp spark2_5 talkie
 """
 """Architectures of llama.cpp b11549 that gguf 0.19 does not have yet."""
 

@@ -112,14 +112,14 @@ def test_a_convolution_that_skips_inputs_keeps_as_many_more_whole_on_each_rank()
         assert held(model, context=1000) - held(model_of(HEADS), context=1000) == 9 * 96 * 2
 
 
-@pytest.mark.parametrize("engine", ["llama-cpp", "mlx", "sglang", "tensorrt-llm"])
+@pytest.mark.parametrize("engine", ["mlx", "sglang", "tensorrt-llm"])
 @pytest.mark.parametrize("attention", [HEADS, ShortConv(hidden_size=96, conv_kernel=4, dilation=3, whole=True)])
 def test_an_engine_that_does_not_place_these_refuses_them(engine: str, attention: Attention) -> None:
     with pytest.raises(kvcalc.KvcalcError, match=f"does not follow how {engine} lays out layers of kind"):
         kvcalc.estimate(model_of(attention), engine=engine)
 
 
-@pytest.mark.parametrize("engine", ["llama-cpp", "mlx", "sglang", "tensorrt-llm"])
+@pytest.mark.parametrize("engine", ["mlx", "sglang", "tensorrt-llm"])
 def test_an_engine_that_does_not_place_pooled_keys_refuses_them(engine: str) -> None:
     with pytest.raises(kvcalc.KvcalcError, match=f"does not follow how {engine} lays out layers of kind 'mla'"):
         kvcalc.estimate(model_of(POOLED), engine=engine)

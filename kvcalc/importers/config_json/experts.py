@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
 PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "moe_top_k")
 SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert")
-SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size")
+_SHARED_WIDTH = ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size")
+_EACH_SHARED_WIDTH = ("shared_experts_intermediate_size",)
+"""Of one shared expert, where that is of them all (Dots3NoteTextMoE)."""
 
 _WIDTHS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
@@ -85,12 +87,20 @@ def _shared_experts(config: Config, width: Sourced | None) -> Sourced | None:
 
     A width of their own decides it: Nemotron-3's one shared expert is as wide as two.
     """
-    told, own = config.optional_uniform(*SHARED, least=0), config.optional_count(*SHARED_WIDTH, least=0)
+    told, own = config.optional_uniform(*SHARED, least=0), shared_width(config)
     if own is None or width is None or (told is not None and not told.value):
         return told
     if own.value % width.value:
         return None
     return Sourced(own.value // width.value, f"{own.reason} / {width.reason}")
+
+
+def shared_width(config: Config) -> Sourced | None:
+    """How wide shared experts are together, where a key of their own says so."""
+    number, each = config.optional_uniform(*SHARED, least=0), config.optional_count(*_EACH_SHARED_WIDTH, least=0)
+    if each is not None and number is not None:
+        return Sourced(each.value * number.value, f"{number.reason} x {each.reason}")
+    return config.optional_count(*_SHARED_WIDTH, least=0)
 
 
 def _has_dense_blocks_alone(config: Config) -> bool:

@@ -8,10 +8,10 @@ from kvcalc.importers.config_json.dense_width import as_built
 from kvcalc.importers.config_json.experts import (
     PER_TOKEN,
     SHARED,
-    SHARED_WIDTH,
     expert_width,
     number_of_experts,
     of_experts,
+    shared_width,
     sparse_layers,
 )
 from kvcalc.importers.config_json.heads import HIDDEN
@@ -94,7 +94,7 @@ def _all_dense(config: Config, anatomy: Anatomy, layers: int) -> FeedForward | N
 
 
 def _shared(config: Config, anatomy: Anatomy, width: int) -> int:
-    number, own = config.optional_uniform(*SHARED, least=0), config.optional_count(*SHARED_WIDTH, least=0)
+    number, own = config.optional_uniform(*SHARED, least=0), shared_width(config)
     inner = own.value if own is not None else width * (anatomy.shared_experts if number is None else number.value)
     if not inner:
         return 0
