@@ -174,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
 def serving(repositories: dict[str, dict[str, bytes] | str]) -> Iterator[Server]:
     """A server for as long as a test needs it."""
     server = Server(repositories)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server
