@@ -28,6 +28,20 @@ class Temporary(NamedTuple):
         return self.low != self.high
 
 
+class Seen(NamedTuple):
+    """What was observed, in hundredths of a GiB.
+
+    Attributes:
+        typical: what is counted.
+        source: where.
+    """
+
+    low: int
+    typical: int
+    high: int
+    source: str
+
+
 class Budget(NamedTuple):
     """The memory of one rank as an engine shares it out. What is None is as for the plain formulas.
 

@@ -8,9 +8,9 @@ sglang/srt/mem_cache/kv_cache_configurator.py, `_profile_available_bytes` (up to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from kvcalc.engines.budget import Budget, Temporary
+from kvcalc.engines.budget import Budget, Seen, Temporary
 from kvcalc.engines.sglang.model_types import takes_more_than_text
 from kvcalc.note import note, register
 from kvcalc.term import Factor, Product, Sum
@@ -34,20 +34,6 @@ RESERVED_FOR_IMAGES = (0, 5, 18)
 """mm_runtime_reservation_gb of sglang/srt/mem_cache/kv_cache_configurator.py: SGLANG_VLM_CACHE_SIZE_MB, 100."""
 IMAGES = 100 * MIB
 PROFILE = "sglang/srt/mem_cache/kv_cache_configurator.py, _profile_available_bytes"
-
-
-class Seen(NamedTuple):
-    """What was observed, in hundredths of a GiB.
-
-    Attributes:
-        typical: what is counted.
-        source: where.
-    """
-
-    low: int
-    typical: int
-    high: int
-    source: str
 
 
 _CONTEXT = Seen(

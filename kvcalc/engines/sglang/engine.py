@@ -10,13 +10,13 @@ from kvcalc.engines.setup import Setup
 from kvcalc.engines.sglang.budget import left_free
 from kvcalc.engines.sglang.defaults import VERSIONS, parse_version
 from kvcalc.engines.sglang.drafting import refuse_draft
-from kvcalc.engines.sglang.layout import SglangLayout
 from kvcalc.engines.sglang.lora import as_sglang_has
 from kvcalc.engines.sglang.model_types import DIVIDED_TOWERS
 from kvcalc.engines.sglang.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.sglang.rules import RULES
 from kvcalc.engines.sglang.served import refuse_unserved
 from kvcalc.engines.sglang.settings import settings_of
+from kvcalc.engines.sglang.settled import SettledSglang
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import Compressed
 from kvcalc.noun import noun
@@ -74,8 +74,8 @@ class Sglang(Engine):
             return 0
         return None if setup.gpu.memory_bytes is None else setup.gpu.memory_bytes - left_free(setup.gpu, settings)
 
-    def settle(self, setup: Setup) -> SglangLayout:
+    def settle(self, setup: Setup) -> SettledSglang:
         version = parse_version(self.version or VERSIONS[-1])
         refuse_unserved(setup, version)
         refuse_draft(setup, version, self.option("mem-fraction-static"))
-        return SglangLayout(setup, settings_of(self, setup))
+        return SettledSglang(setup, settings_of(self, setup))

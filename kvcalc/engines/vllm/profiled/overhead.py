@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.budget import Seen
 from kvcalc.engines.vllm.defaults import GB10, THOR
 from kvcalc.engines.vllm.profiled.graph_sizes import capture_sizes
 from kvcalc.term import Factor, Product, Sum
@@ -38,20 +39,6 @@ GRAPHS_CHARGED_V2 = (0, 29)
 ALL_THAT_IS_CONSUMED = (0, 27)
 """total_consumed of vllm/utils/mem_utils.py: from then on what PyTorch holds beside weights and activations counts too.
 Not in 0.26."""
-
-
-class Seen(NamedTuple):
-    """What was observed, in hundredths of a GiB.
-
-    Attributes:
-        typical: what is counted.
-        source: where.
-    """
-
-    low: int
-    typical: int
-    high: int
-    source: str
 
 
 class Ranged(NamedTuple):
