@@ -10,21 +10,20 @@ which a bound lies.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from itertools import accumulate, pairwise
-from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.verbs.demand.climbing import Climbing
 from kvcalc.verbs.demand.over_time import BEGINS, BUCKETS, ENDS, KIND, REACHES, REMEMBERED, OverTime, Sweep
 from kvcalc.verbs.demand.quantiles import percentile_of
 from kvcalc.verbs.demand.staircases import staircases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from fractions import Fraction
 
     from kvcalc.verbs.demand.held import Steps
-    from kvcalc.verbs.demand.staircases import Staircase
     from kvcalc.verbs.demand.stays import Stays
 
 
@@ -59,65 +58,6 @@ class _Change(NamedTuple):
 _NOTHING = _Change(0)
 
 
-class _Climbing:
-    """The requests on a staircase, by the phase at which each goes up a step.
-
-    Attributes:
-        height: of a step.
-        period: ticks from one step to the next.
-    """
-
-    def __init__(self, stair: Staircase, token: int, most: int) -> None:
-        """Of so many at most at a time: a list of all is cut where it would be long."""
-        self.height, self.period = stair.height, stair.period * token
-        self._number = self._cycles = self._phase = 0
-        self._cuts = max(1, isqrt(most) // 8)
-        self._phases: list[list[int]] = [[] for _ in range(self._cuts)]
-        self._sizes = [0] * self._cuts
-
-    def pass_to(self, time: int) -> None:
-        """Time passes."""
-        self._cycles, self._phase = divmod(time, self.period)
-
-    def climbed(self) -> int:
-        """The steps that are gone up before now."""
-        phase = self._phase
-        if self._cuts == 1:
-            return self._number * self._cycles + bisect_left(self._phases[0], phase)
-        cut = phase * self._cuts // self.period
-        return self._number * self._cycles + sum(self._sizes[:cut]) + bisect_left(self._phases[cut], phase)
-
-    def move(self, beyond: int, way: int) -> int:
-        """A request comes on it (1) or leaves it (-1): the steps that count of it until now.
-
-        One of this very moment counts of those that come, and not of those that leave.
-        """
-        phase = (self._phase + beyond) % self.period
-        cut = phase * self._cuts // self.period
-        phases = self._phases[cut]
-        self._number += way
-        self._sizes[cut] += way
-        if way > 0:
-            insort(phases, phase)
-            return self._cycles + (phase <= self._phase)
-        del phases[bisect_left(phases, phase)]
-        return self._cycles + (phase < self._phase)
-
-    def until(self, time: int) -> int:
-        """The steps that are gone up then or before."""
-        cycles, phase = divmod(time, self.period)
-        return self._number * cycles + sum(bisect_right(phases, phase) for phases in self._phases)
-
-    def between(self, start: int, stop: int) -> Iterator[int]:
-        """When they are gone up, after one time and before another."""
-        (first, begin), (last, end) = divmod(start, self.period), divmod(stop, self.period)
-        for cycle in range(first, last + 1):
-            origin, low, high = cycle * self.period, -1 if cycle > first else begin, end if cycle == last else None
-            for phases in self._phases:
-                until = len(phases) if high is None else bisect_left(phases, high)
-                yield from [origin + each for each in phases[bisect_right(phases, low) : until]]
-
-
 class Told(NamedTuple):
     """What a first sweep found out for a second one.
 
@@ -144,7 +84,7 @@ class _Climbs(Sweep):
         found, alone = staircases(each)
         steep = sum(stays.generated) // (_FEW * stays.number)
         self._stairs = [stair for stair in found if stair.period <= steep]
-        self._climbing = [_Climbing(stair, self._token, most) for stair in self._stairs]
+        self._climbing = [Climbing(stair, self._token, most) for stair in self._stairs]
         areas = (
             bytes_ * (stop - start)
             for bytes_, (start, stop) in zip(each.bytes[:-1], pairwise(each.tokens), strict=True)
