@@ -43,6 +43,10 @@ def texts(notes: Iterable[Note | dict[str, Any]]) -> tuple[str, ...]:
     return tuple(each.text if isinstance(each, Note) else each["text"] for each in notes)
 
 
+def codes(notes: Iterable[Note]) -> set[str]:
+    return {each.code for each in notes}
+
+
 @pytest.fixture
 def kvcalc(capsys: pytest.CaptureFixture[str]) -> Kvcalc:
     """Run a command line in this process: `kvcalc("estimate", "llama-3-8b").stdout`."""
@@ -53,6 +57,18 @@ def kvcalc(capsys: pytest.CaptureFixture[str]) -> Kvcalc:
         return Run(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Callable[[str], str]:
+    """Write a server's log and give its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "server.log"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -7,18 +7,17 @@ import re
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import test_parts
-import yaml
+from catalogue_facts import facts_of, facts_of_row, side_by_side, written, written_out
 from conftest import DATA
 from each import for_each
 
 import kvcalc
-from kvcalc.catalogue import CONFIGS, find_gpu, find_model, gpu_names, model_names
+from kvcalc.catalogue import CONFIGS, find_model, model_names
 from kvcalc.catalogue.complete import lacks
-from kvcalc.catalogue.gpu_table import table
 from kvcalc.catalogue.validation import validated
 from kvcalc.catalogue.yaml_reader import read_yaml
 from kvcalc.verbs.estimate_result import CacheResult
@@ -37,132 +36,6 @@ GPU_FILES = sorted((CONFIGS / "gpus").glob("*.yaml"))
 each_model = for_each("name", sorted(ROWS))
 each_gpu = for_each("path", GPU_FILES)
 each_file = for_each("path", MODEL_FILES)
-
-
-class Facts(NamedTuple):
-    """What a table of facts says of a model, added up from its file."""
-
-    num_layers: int
-    hidden_size: int
-    vocab_size: int
-    parameters: int | None
-    max_context: int | None
-    elements_per_token_full: int
-    elements_per_token_sliding: int
-    num_kv_layers_full: int
-    num_kv_layers_sliding: int
-    index_elements_per_token: int
-    conv_elements_per_sequence: int
-    state_elements_per_sequence: int
-    encoder_elements_per_sequence: int
-    windows: frozenset[int]
-    chunks: frozenset[int]
-
-
-def elements(attention: dict[str, Any]) -> int:
-    """Elements a token adds to one layer's cache, without an indexer's."""
-    match attention["kind"]:
-        case "mla":
-            return int(attention["kv_lora_rank"] + attention["qk_rope_head_dim"])
-        case "mha":
-            kv_heads = attention["num_heads"]
-        case "gqa":
-            kv_heads = attention["num_kv_heads"]
-        case "mqa":
-            kv_heads = 1
-        case "compressed":
-            return 0  # tests/catalogue/test_parts.py
-        case kind:
-            assert kind in {"shared", "none", "cross", *STATES}
-            return 0
-    return int(kv_heads * (attention["head_dim"] + attention.get("v_head_dim", attention["head_dim"])))
-
-
-STATES = {"gated_deltanet", "kda", "mamba1", "mamba2", "short_conv", "lightning", "rwkv"}
-
-
-def state_elements(a: dict[str, Any]) -> tuple[int, int]:
-    """Elements that a sequence keeps in one layer: of convolutions' inputs, and of the recurrent state."""
-    channels, state = 0, 0
-    match a["kind"]:
-        case "gated_deltanet":
-            keys, values = a["num_k_heads"] * a["k_head_dim"], a["num_v_heads"] * a["v_head_dim"]
-            channels, state = 2 * keys + values, values * a["k_head_dim"]
-        case "kda":
-            channels, state = 3 * a["num_heads"] * a["head_dim"], a["num_heads"] * a["head_dim"] ** 2
-        case "mamba1":
-            channels, state = a["intermediate_size"], a["intermediate_size"] * a["state_size"]
-        case "mamba2":
-            inner = a["num_heads"] * a["head_dim"]
-            channels, state = inner + 2 * a["num_groups"] * a["state_size"], inner * a["state_size"]
-        case "short_conv":
-            channels = a["hidden_size"]
-        case "rwkv":
-            return a["hidden_size"] * a.get("token_shifts", 2), a["num_heads"] * a["head_dim"] ** 2
-        case "lightning":
-            state = a["num_heads"] * a["head_dim"] ** 2
-    return channels * (a.get("conv_kernel", 1) - 1), state
-
-
-def encoder_elements(a: dict[str, Any]) -> int:
-    return int(2 * a["encoder_context"] * a["num_kv_heads"] * a["head_dim"]) if a["kind"] == "cross" else 0
-
-
-def written_out(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every layer, first to last."""
-    layers: list[dict[str, Any]] = []
-    for part in parts:
-        layers += written_out(part["of"]) * part["repeat"] if "repeat" in part else [part] * part["count"]
-    return layers
-
-
-def side_by_side(layer: dict[str, Any]) -> list[dict[str, Any]]:
-    """A layer's attention blocks, each as a layer of its own."""
-    blocks = layer["attention"]
-    return [{**layer, "attention": block} for block in (blocks if isinstance(blocks, list) else [blocks])]
-
-
-def facts_of(text: str) -> Facts:
-    raw = written(text)
-    layers = written_out(raw["layers"])
-    blocks = [block for layer in layers for block in side_by_side(layer)]
-    keeping = [block for block in blocks if elements(block["attention"])]
-    full = [block for block in keeping if not block.keys() & {"window", "chunk"}]
-    limited = [block for block in keeping if block.keys() & {"window", "chunk"}]
-    return Facts(
-        num_layers=len(layers),
-        hidden_size=raw["hidden_size"],
-        vocab_size=raw["vocab_size"],
-        parameters=raw.get("parameters"),
-        max_context=raw.get("max_context"),
-        elements_per_token_full=sum(elements(block["attention"]) for block in full),
-        elements_per_token_sliding=sum(elements(block["attention"]) for block in limited),
-        num_kv_layers_full=len(full),
-        num_kv_layers_sliding=len(limited),
-        index_elements_per_token=sum(block["attention"].get("index_head_dim", 0) for block in blocks),
-        conv_elements_per_sequence=sum(state_elements(block["attention"])[0] for block in blocks),
-        state_elements_per_sequence=sum(state_elements(block["attention"])[1] for block in blocks),
-        encoder_elements_per_sequence=sum(encoder_elements(block["attention"]) for block in blocks),
-        windows=frozenset(block["window"] for block in limited if "window" in block),
-        chunks=frozenset(block["chunk"] for block in limited if "chunk" in block),
-    )
-
-
-def facts_of_row(row: dict[str, str]) -> Facts:
-    def known(name: str) -> int | None:
-        return int(row[name]) if row[name] else None
-
-    described: dict[str, Any] = {name: known(name) for name in Facts._fields if name not in {"windows", "chunks"}}
-    for name, column in (("windows", "sliding_window"), ("chunks", "chunk")):
-        length = known(column)
-        described[name] = frozenset(() if length is None else (length,))
-    return Facts(**described)
-
-
-def written(text: str) -> dict[str, Any]:
-    """What PyYAML reads, over libyaml where it was built with it: ten times as fast."""
-    found: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # both are safe
-    return found
 
 
 @cache
@@ -471,121 +344,3 @@ def test_a_model_that_takes_more_than_text_has_a_tower(name: str) -> None:
     if model.parameters is not None:
         assert bool(model.tower_parameters) is model.has_towers
         assert str(model.tower_parameters or "") == ROWS[name]["tower_parameters"]
-
-
-@each_gpu
-def test_a_gpu_built_without_checks_is_the_checked_one(path: Path) -> None:
-    gpu = find_gpu(path.stem)
-
-    assert gpu == validated(kvcalc.Gpu, read_yaml(path))
-    assert gpu.name == path.stem
-    assert gpu.source
-    assert gpu.node_size == written(path.read_text(encoding="utf-8")).get("gpus_per_node", 8)
-
-
-@each_gpu
-def test_memory_of_a_gpu_is_near_its_label(path: Path) -> None:
-    gpu = find_gpu(path.stem)
-    if gpu.memory_bytes is None:
-        assert gpu.memory_from is None
-        with pytest.raises(kvcalc.KvcalcError, match="--gpu-memory SIZE"):
-            kvcalc.estimate(loaded("llama-3-8b"), gpu=path.stem)
-        answer = kvcalc.estimate(loaded("llama-3-8b"), gpu=path.stem, gpu_memory="64GiB")
-        assert answer.gpus.memory_bytes == 64 * 2**30
-    else:
-        assert gpu.memory_from in {"runtime", "nvidia-smi", "vendor"}
-        assert gpu.memory_bytes % MIB == 0 or gpu.memory_from == "runtime"
-        assert gpu.label_gb is not None
-        assert 0.97 * gpu.label_gb * 10**9 < gpu.memory_bytes <= gpu.label_gb * 2**30
-        assert kvcalc.estimate(loaded("llama-3-8b"), gpu=path.stem).gpus.memory_bytes == gpu.memory_bytes
-
-
-def test_the_gpus() -> None:
-    assert len(GPU_FILES) == 57
-    assert len(gpu_names()) == len(set(gpu_names())) == 57 + len(table())
-    aliases = [alias for name in gpu_names() for alias in find_gpu(name).aliases]
-    assert len(set(aliases)) == len(aliases)
-    assert not set(aliases) & set(gpu_names())
-
-
-@pytest.mark.parametrize(
-    ("alias", "name", "mib"),
-    [
-        ("h100-sxm", "h100-sxm", 81_082),
-        ("h100", "h100-sxm", 81_082),
-        ("H100-80GB", "h100-sxm", 81_082),
-        ("a100-40gb", "a100-40-sxm", 40_335),
-        ("a100-80gb", "a100-80-sxm", 81_038),
-        ("h200", "h200-sxm", 143_156),
-        ("h200-141gb", "h200-sxm", 143_156),
-        ("mi300x", "mi300x", 196_592),
-        ("b200", "b200", 182_631),
-    ],
-)
-def test_gpus_by_name_and_alias(alias: str, name: str, mib: int) -> None:
-    gpu = kvcalc.load_gpu(alias)
-
-    assert gpu.name == name
-    assert gpu.memory_bytes is not None
-    assert gpu.memory_bytes // MIB == mib
-    assert gpu.memory_from == "runtime"
-
-
-def test_a_links_bandwidth_does_not_depend_on_the_vendor() -> None:
-    per_generation = {"PCIe3 x16": 16, "PCIe4 x16": 32, "PCIe5 x16": 64}
-    linked = [find_gpu(name) for name in gpu_names() if find_gpu(name).host_link in per_generation]
-
-    assert {gpu.vendor for gpu in linked} == {"NVIDIA", "AMD", "Intel"}
-    for gpu in linked:
-        assert gpu.host_link_gb_per_s == per_generation[str(gpu.host_link)]
-
-
-@pytest.mark.parametrize(
-    ("name", "bf16", "fp8"),
-    [
-        # Units x operations of bf16 a clock and unit x GHz, of published architectures; fp8 is 2 or 4 times that.
-        ("rtxpro6000-bw", 188 * 1_024 * 2.617, 2),
-        ("mi300x", 304 * 2_048 * 2.1, 2),
-        ("mi325x", 304 * 2_048 * 2.1, 2),
-        ("mi350x", 256 * 4_096 * 2.2, 2),
-        ("mi355x", 256 * 4_096 * 2.4, 2),
-        ("mi455x", 256 * 8_192 * 2.4, 4),
-        # As the vendors print it; NVIDIA with sparsity, which is twice the dense rate.
-        ("h100-nvl", 1_671_000 / 2, 3_341 / 1_671),
-        ("h100-sxm", 1_979_000 / 2, 2),
-        ("h200-sxm", 1_979_000 / 2, 2),
-        ("h100-pcie", 1_513_000 / 2, 2),
-        ("gaudi3", 1_835_000, 1),
-        ("tpu-v5p", 459_000, 1),
-        ("h20-3e", 148_000, 2),
-    ],
-)
-def test_rates_are_the_peak(name: str, bf16: float, fp8: float) -> None:
-    """In 10^9 operations a second. A bound of decoding with less than the peak is none."""
-    gpu = find_gpu(name)
-
-    assert gpu.bf16_dense_tflops == pytest.approx(bf16 / 1000, rel=1e-4)
-    assert gpu.fp8_dense_tflops == pytest.approx(fp8 * bf16 / 1000, rel=1e-4)
-
-
-def test_what_a_processor_takes_of_memory_that_it_shares_is_said() -> None:
-    told = [str(each) for each in kvcalc.estimate("llama-3-8b", gpu="jetson-t4000").notes]
-    assert any("122.8 of 128 GiB" in each for each in told)
-
-
-def test_what_logs_of_a_b300_show() -> None:
-    memory = kvcalc.load_gpu("b300").memory_bytes
-
-    assert memory is not None
-    assert f"{memory / 2**30:.2f}" == "267.69"
-
-
-def test_a_name_that_fits_several_cards_is_refused_with_them_all() -> None:
-    with pytest.raises(kvcalc.KvcalcError, match="a100-40-pcie, a100-40-sxm, a100-80-pcie or a100-80-sxm; name one"):
-        find_gpu("A100")
-
-
-@pytest.mark.parametrize("name", ["mi250x", "tpu-v7x"])
-def test_what_a_package_of_several_devices_is_sold_with_is_of_all_of_them(name: str) -> None:
-    told = {each.code for each in kvcalc.estimate("llama-3-8b", gpu=name).notes}
-    assert {"gpu-memory-as-sold", "gpu-of-several-devices"} <= told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,18 +28,6 @@ from llama_cpp_start_ups import (
 
 import kvcalc as package
 from kvcalc.errors import KvcalcError
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Any:
-    """Writes a log and gives its path."""
-
-    def write(text: str) -> str:
-        path = tmp_path / "server.log"
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write
 
 
 def off(result: package.LogCheck) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,18 +9,6 @@ from sglang_start_ups import B200, COMPRESSED, HYBRID, LATENTS, OLDER, WINDOWS
 
 import kvcalc as package
 from kvcalc.errors import KvcalcError
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Any:
-    """Writes a log and gives its path."""
-
-    def write(text: str) -> str:
-        path = tmp_path / "server.log"
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write
 
 
 def off(result: package.LogCheck, name: str) -> float:

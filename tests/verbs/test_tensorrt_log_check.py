@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
 from tensorrt_llm_start_ups import SMALL, SPARK
 
 import kvcalc as package
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Any:
-    """Writes a log and gives its path."""
-
-    def write(text: str) -> str:
-        path = tmp_path / "server.log"
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write
 
 
 def test_the_pool_of_the_trial_run_is_not_the_servers(log: Any) -> None:

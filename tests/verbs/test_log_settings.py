@@ -1,0 +1,156 @@
+"""The card, the ranks, the sampler and the experts that a log tells of. Figures are those of public logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from vllm_start_ups import RANKS, V0_6_6, V0_10_2, V0_19, V0_31
+
+import kvcalc as package
+
+
+def test_the_card_is_the_one_that_the_log_names_or_whose_memory_it_prints(log: Any) -> None:
+    named = package.capacity_from_log(log(V0_19))
+    assert named.gpus is not None
+    assert named.gpus.gpu == "h100-sxm"
+    assert not any(each.code == "card-taken" for each in named.notes)
+    by_memory = package.capacity_from_log(log(V0_31))
+    assert any(each.code == "card-taken" for each in by_memory.notes)
+    small = package.capacity_from_log(log(V0_31.replace("78.8/79.25", "21.5/22.40"))).gpus
+    assert small is not None
+    assert small.memory_bytes == int(22.40 * 2**30)
+
+
+GRAPHS = (
+    "CUDA graph memory profiling is enabled (default since v0.21.0). The current --gpu-memory-utilization=0.9000 is "
+)
+BY_GRAPHS = {  # of public logs (99sono/DockerBuildFiles)
+    "rtx5090": ("0.39", f"{GRAPHS}equivalent to --gpu-memory-utilization=0.8878 without CUDA graph memory profiling."),
+    "gb10": ("0.43", f"{GRAPHS}equivalent to --gpu-memory-utilization=0.8965 without CUDA graph memory profiling."),
+    "rtx5090 of 0.19": (
+        "0.83",
+        "and increase --gpu-memory-utilization from 0.8000 to 0.8260 to maintain the same effective KV cache size.",
+    ),
+}
+
+
+@pytest.mark.parametrize("card", BY_GRAPHS)
+def test_a_log_without_its_cards_memory_tells_it_by_the_graphs(log: Any, card: str) -> None:
+    """The estimate is so much of the utilization, which vLLM says (v1/worker/gpu_worker.py)."""
+    estimate, line = BY_GRAPHS[card]
+    text = (
+        "INFO [core.py:109] Initializing a V1 LLM engine (v0.20.0) with config: model='Qwen/Qwen3-8B', "
+        "max_seq_len=4096, tensor_parallel_size=1, quantization=None\n"
+        f"INFO [gpu_model_runner.py:6042] Estimated CUDA graph memory: {estimate} GiB total\n"
+        f"INFO [gpu_worker.py:440] Available KV cache memory: 3.07 GiB\nINFO [gpu_worker.py:455] {line}\n"
+    )
+    result = package.capacity_from_log(log(text))
+    assert result.gpus is not None
+    assert result.gpus.gpu == card.partition(" ")[0]
+
+
+def test_ranks_that_share_a_node_are_on_no_machine_of_one_gpu(log: Any) -> None:
+    """A Jetson has 64 GiB too, and is one GPU."""
+    printed = V0_6_6.replace("(23.53GiB)", "(63.98GiB)")
+    alone = package.capacity_from_log(log(printed)).gpus
+    eight = package.capacity_from_log(log(printed.replace("tensor_parallel_size=1", "tensor_parallel_size=8"))).gpus
+    assert alone is not None
+    assert eight is not None
+    assert alone.gpu.startswith("jetson")
+    assert eight.gpu == "mi210"
+
+
+@pytest.mark.parametrize(("tokens", "gpu"), [(8192, "h100-sxm"), (2048, "a100-80-sxm")])
+def test_of_cards_alike_the_one_is_taken_whose_defaults_the_log_prints(log: Any, tokens: int, gpu: str) -> None:
+    """vLLM takes 8,192 tokens a step on an H100, and 2,048 on an A100 of the same memory."""
+    line = f"INFO Chunked prefill is enabled with max_num_batched_tokens={tokens}.\n"
+    text = V0_31.replace(", \\\n'max_num_batched_tokens'", "").replace("'max_num_batched_tokens': 2048, ", "") + line
+    result = package.capacity_from_log(log(text))
+    assert result.gpus is not None
+    assert result.gpus.gpu == gpu
+
+
+@pytest.mark.parametrize("key", ["compile_ranges_split_points", "compile_ranges_endpoints"])
+def test_tokens_of_a_step_are_the_last_that_is_compiled_for(log: Any, key: str) -> None:
+    """From 0.22 no line of its own tells them (stored file 54492899325)."""
+    told = f"enable_prefix_caching=True, compilation_config={{'mode': 3, '{key}': [512, 4096], 'compile_sizes': []}}"
+    text = V0_19.replace("enable_prefix_caching=True", told)
+    settings = {each.option: each.value for each in package.capacity_from_log(log(text)).settings}
+    assert settings["max-num-batched-tokens"] == "4096"
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "taken"),
+    [
+        ("Using FlashInfer for top-p & top-k sampling.", "0.10.2", "true"),
+        ("FlashInfer is not available. Falling back to the PyTorch-native implementation", "0.10.2", None),
+        ("FlashInfer is not available. Falling back to the PyTorch-native implementation", "0.11.0", None),
+        ("FlashInfer is available, but it is not enabled. Falling back to the PyTorch", "0.22.1", "false"),
+        ("Using FlashInfer for top-p & top-k sampling.", "0.22.1", None),
+    ],
+)
+def test_a_log_tells_whose_sampler_is_installed(log: Any, line: str, version: str, taken: str | None) -> None:
+    """What the version takes anyhow is not told."""
+    text = V0_10_2.replace("0.10.2", version)
+    text += f"(EngineCore_DP0 pid=9) INFO 09-20 10:00:05 [topk_topp_sampler.py:49] {line}\n"
+    settings = {each.option: each.value for each in package.capacity_from_log(log(text)).settings}
+    assert settings.get("use-flashinfer-sampler") == taken
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "taken"),
+    [
+        ("Using 'VLLM_CUTLASS' NvFp4 MoE backend out of potential backends: ['A', 'B'].", "0.20.0", "cutlass"),
+        ("Using 'VLLM_CUTLASS' NvFp4 MoE backend out of potential backends: ['A', 'B'].", "0.16.0", None),
+        ("Using 'MARLIN' NvFp4 MoE backend out of potential backends: ['A', 'B'].", "0.20.0", None),
+        ("non-default args: {'moe_backend': 'cutlass'}", "0.20.0", "cutlass"),
+    ],
+)
+def test_a_log_tells_what_computes_experts(log: Any, line: str, version: str, taken: str | None) -> None:
+    text = V0_10_2.replace("0.10.2", version)
+    text += f"(EngineCore_DP0 pid=9) INFO 09-20 10:00:05 [nvfp4.py:142] {line}\n"
+    settings = {each.option: each.value for each in package.capacity_from_log(log(text)).settings}
+    assert settings.get("moe-backend") == taken
+
+
+def test_graphs_that_take_nothing_from_the_cache_are_not_predicted(log: Any) -> None:
+    """vLLM 0.19 prints an estimate of CUDA graphs and leaves the pool as it is."""
+    graphs = package.capacity_from_log(log(V0_19)).row("CUDA graphs, estimated")
+    assert graphs is not None
+    assert (graphs.predicted, graphs.difference) == (None, None)
+    assert "takes nothing" in (graphs.why or "")
+
+
+def test_ranks_are_counted_by_the_names_of_their_workers(log: Any) -> None:
+    result = package.capacity_from_log(log(RANKS), "llama-3-8b")
+    assert result.deployment.tp == 2
+    cache = result.row("cache memory")
+    assert cache is not None
+    assert cache.as_printed == "60.47 GiB"
+    assert "ranks print 60.47 GiB to 60.51 GiB" in (cache.why or "")
+
+
+def test_of_pipeline_stages_the_one_that_prints_is_compared(log: Any) -> None:
+    """llm-d-incubation/llm-d-planner#205, vLLM 0.19.0, two stages: the first prints, the last samples."""
+    text = (
+        "INFO vLLM server version 0.19.0, serving model meta-llama/Llama-3.1-8B-Instruct\n"
+        "INFO Model loading took 7.51 GiB memory and 8.1 seconds\nINFO Available KV cache memory: 66.54 GiB\n"
+        "INFO GPU KV cache size: 1,075,312 tokens\n"
+    )
+    given: dict[str, Any] = {"gpu": "h100", "utilization": 0.95, "context": 8192, "pp": 2}
+    result = package.capacity_from_log(log(text), **given)
+    for name, most in (("cache memory", 0.002), ("weights", 0.002), ("tokens", 0.005)):
+        row = result.row(name)
+        assert row is not None
+        assert row.difference is not None
+        assert abs(row.difference) < most
+    assert result.exact.tokens == 1075312
+    last = package.capacity_from_log(log(text.replace("INFO Avail", "(Worker_PP1 pid=8) INFO Avail")), **given)
+    cache = last.row("cache memory")
+    assert cache is not None
+    assert cache.predicted is not None
+    first = result.row("cache memory")
+    assert first is not None
+    assert first.predicted is not None
+    assert cache.predicted < first.predicted
