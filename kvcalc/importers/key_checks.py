@@ -44,9 +44,9 @@ def refuse_unread_keys(
     Raises:
         KvcalcError: there are such keys or assumptions.
     """
-    misspelt = dict(_misspelt(config))
+    misspelt, stated = dict(_misspelt(config)), config.values
     for name in [name for name, value in config.assumed.items() if value is None and name not in config.read]:
-        if name in misspelt or (name in config.values and cache_keys({name: config.values[name] or 1})):
+        if name in misspelt or (name in stated and name in cache_keys({**stated, name: stated[name] or 1})):
             config.read.add(name)
     for name in sorted(cache_keys(config.values) - config.read):
         value, usual = config.values[name], (synonyms or {}).get(name)

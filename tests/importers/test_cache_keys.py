@@ -84,6 +84,31 @@ SOUNDING: dict[str, Any] = {
     "multi_latent_attention": True,
     "use_bidirectional_attention": True,
     "is_encoder_decoder": True,
+    # in words that no family's class has
+    "numKVHeads": 4,
+    "kvheads": 4,
+    "num_groups": 4,
+    "qk_dim": 64,
+    "mem_len": 128,
+    "depth": 12,
+    "num_repeats": 2,
+    "band_width": 1024,
+    "interleave": 4,
+    "nsa": {"block": 64},
+    "token_mixer": ["attention", "mamba"],
+    "tie_kv": True,
+    "k_eq_v": True,
+    # beside a word that would excuse it
+    "dense_kv_heads": 4,
+    "rope_window": 1024,
+    "kv_embed_dim": 256,
+    "kv_lora_dim": 512,
+    "kv_cache_quantization": {"bits": 4},
+    # in mappings, or for single layers
+    "overrides": {"num_key_value_heads": 4},
+    "extra": {"model": {"sliding_window": 512}},
+    "stages": [{"n_kv_heads": 4}, {"n_kv_heads": 8}],
+    "tokens_of": {"0": 512, "1": 0},
 }
 
 
@@ -181,7 +206,24 @@ HARMLESS: dict[str, Any] = {
     "fuse_cross_entropy": True,
     "use_embedding_sharing": True,
     "max_window_layers": 21,
+    # what classes of earlier versions wrote in every file
+    "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+    "no_repeat_ngram_size": 3,
+    "encoder_no_repeat_ngram_size": 3,
+    "task_specific_params": {"summarization": {"no_repeat_ngram_size": 3}},
+    # networks beside the text model
+    "tts_config": {"num_attention_heads": 12},
+    "img_processor": {"num_img_tokens": 144, "layer_idx": -2},
+    "speaker_encoder": {"num_hidden_layers": 4},
 }
+
+
+def test_a_list_with_a_member_for_each_layer_is_about_layers() -> None:
+    values = {**LLAMA, "num_hidden_layers": 8, "schedule": [512, 0] * 4}
+    with pytest.raises(KvcalcError, match="schedule is "):
+        labels(values)
+    assert labels(values, schedule=None) == labels({**values, "schedule": [512, 0]}) == PLAIN[:1] * 8
+    assert labels({**values, "schedule": None, "rope_kinds": ["a", "b"] * 4}) == PLAIN[:1] * 8
 
 
 @for_each("name", HARMLESS)

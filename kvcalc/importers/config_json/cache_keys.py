@@ -36,23 +36,29 @@ CACHE_KEYS = _set(
 
 _WORDS = _set(
     """
-    attention attentions attn cache cached chunk chunked cla compress compressed compression conv cross dkv dv
-    global gqa gru head heads hybrid indexer key kv kvs latent latents layer layers linear local loop looped loops lstm
-    mamba memory mla mqa passes qkv query recurrence recurrences recurrent recursion recursions rnn share shared
-    sharing sink sinks slide sliding sparse ssm state states swa ut value window windows
+    attention attentions attn band cache cached chunk chunked cla compress compressed compression conv cross delta
+    deltanet depth dkv dv gdn gla global gqa groups gru head heads hgrn hybrid indexer interleave iterations key kv kvs
+    latent latents layer layers linear local loop looped loops lru lstm mamba mem memories memory mixer mixers mla moba
+    mqa nsa passes qk qkv query receptive recur recurrence recurrences recurrent recursion recursions repeat repeats
+    rnn rwkv share shared sharing sink sinks slide sliding sparse ssm state states swa ttt ut value window windows
     """
 )
 """A number, a list or a mapping whose name has one of these is about heads, layers, windows, what is kept, or how often
 layers are passed (`ut` is the universal transformer)."""
 
+_GLUED = re.compile(r"n?kv(heads?|cache|dim|size|window|layers?)s?|n?heads")
+"""The same of words without anything between them, alone or at a name's end."""
+
 _FLAGS = _set("cla cross latent mla mqa share shared sharing sliding window")
+_ONE_OF_KV = _set("eq merge merged one same single tie tied")
+"""The same of a flag about keys and values, or about k and v."""
 _ATTENTIONS = _set("chunked compressed hybrid linear local recurrent sparse")
 """The same of a flag that is true, the latter where it is one of attention."""
 
 _HARMLESS = _set(
     """
-    act activation adapter audio aux batch bias ce classifier clip cls codebook coef coeff connector dense draft
-    drop dropout dtype eagle embd embed embedding embeddings entropy eps epsilon expert experts fc ffn finetune
+    act activation adapter audio aux batch bias ce classifier clip cls codebook coef coeff connector dense dflash
+    draft drop dropout dtype eagle embd embed embedding embeddings entropy eps epsilon expert experts fc ffn finetune
     freeze frozen fuse gate image init initializer intermediate invalid label labels layernorm limit limits lm
     logits lora loss lr medusa mlp mm moe mtp multimodal multiplier multipliers nope norm norms optimizer pad
     padding parallel patch pdrop perceiver pipeline pooler precision projector qformer quant quantization
@@ -63,17 +69,25 @@ _HARMLESS = _set(
 )
 """A name with one of these is about something else than what a layer keeps."""
 
+_PARTS = _set("dit encoder flow img sam siglip speaker token2wav tokenizer tts vae vq")
+"""Mappings of other networks, which have heads and layers of their own."""
+
+_STRONG = _set("gqa kv kvs mqa window windows")
+_WEAK = _set("dense embed embedding expert experts lora moe nope quantization rope")
+"""A number, a list or a mapping about the former is so even of experts, rotated parts or what is compressed."""
+
 NOT_OF_THE_CACHE = _set(
     """
     attention_backend attention_logit_cap attention_sink_size attn_res_block_size chunk_size
     chunk_size_feed_forward compression_config context_window context_window_size conv_dim conv_dim_out
-    cross_attention_hidden_size decoder_sparse_step dual_chunk_attention_config
-    full_attn_alpha_factor full_attn_beta_factor global_step
-    hidden_size_per_layer_input linear_attn_alpha_factor linear_attn_beta_factor local_rank mamba_chunk_size
-    linear_a_log_max linear_a_log_min linear_allow_neg_eigval linear_dt_init_floor linear_dt_max linear_dt_min
-    n_layers_per_attn_res_block relative_attention_max_distance relative_attention_num_buckets relative_max_distance
-    mamba_dt_rank max_context_window max_window_layers num_hash_layers num_query_tokens prefill_chunk_size query_num
-    share_input_output_layers share_q_dim
+    cross_attention_hidden_size decoder_sparse_step depth_decoder_config dual_chunk_attention_config
+    encoder_no_repeat_ngram_size full_attn_alpha_factor full_attn_beta_factor global_step
+    hidden_size_per_layer_input id2label linear_a_log_max linear_a_log_min linear_allow_neg_eigval
+    linear_attn_alpha_factor linear_attn_beta_factor linear_dt_init_floor linear_dt_max linear_dt_min local_rank
+    mamba_chunk_size mamba_dt_rank max_context_window max_window_layers n_layers_per_attn_res_block
+    n_limited_groups no_repeat_ngram_size num_beam_groups num_hash_layers num_query_tokens prefill_chunk_size
+    query_num relative_attention_max_distance relative_attention_num_buckets relative_max_distance
+    share_input_output_layers share_q_dim task_specific_params
     """
 )
 """Names made of such words that classes take, and that change no cache: windows of training or of a compiler, widths
@@ -125,7 +139,11 @@ _USUAL = {"num_kv_heads": "num_key_value_heads", "head_dim": "head_dim", "window
 SYNONYMS: Mapping[str, str] = MappingProxyType({name: key for field, key in _USUAL.items() for name in _SAME[field]})
 """Spellings, and the key that most families read."""
 
-_NAME = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
+_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
+
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "decoder_layers", "num_decoder_layers")
+_FEWEST = 4
+"""Layers below which a list of as many members may well be of something else."""
 
 
 def cache_keys(values: Mapping[str, Any]) -> set[str]:
@@ -135,23 +153,49 @@ def cache_keys(values: Mapping[str, Any]) -> set[str]:
         values: of the file or the mapping.
     """
     silenced = {name for flag, names in _OFF.items() if values.get(flag) is False for name in names}
-    return {name for name, value in values.items() if name not in silenced and _tells(name, value)}
+    layers = next((values[key] for key in _LAYERS if type(values.get(key)) is int), 0)
+    return {name for name, value in values.items() if name not in silenced and _tells(name, value, layers)}
 
 
-def _tells(name: str, value: Any) -> bool:
+def _tells(name: str, value: Any, layers: int) -> bool:
     off = value in (None, False, "", [], {}) or (isinstance(value, int | float) and value <= 0)
     if off or (name in _SAYS_NOTHING and _SAYS_NOTHING[name] == value):
         return False
     if name in CACHE_KEYS or not name.isascii():  # a letter that only looks like one of a known key
         return True
     words = {word.lower() for word in _NAME.findall(name)}
-    if name in NOT_OF_THE_CACHE or words & _HARMLESS:
-        return False
+    about = words & _HARMLESS
+    excused = about and not (words & _STRONG and about <= _WEAK and value is not True)
+    return not (excused or name in NOT_OF_THE_CACHE) and _tells_by_words(words, value, layers)
+
+
+def _tells_by_words(words: set[str], value: Any, layers: int) -> bool:
     if value is True:
-        return bool(words & _FLAGS) or bool(words & _ATTENTIONS and words & {"attention", "attn"})
+        return _tells_if_true(words)
     if isinstance(value, str) and not value.isdigit():
         return "pattern" in words
-    return bool(words & _WORDS)
+    if words & _WORDS or any(map(_GLUED.fullmatch, words)):
+        return True
+    of_another = words & _PARTS or not isinstance(value, list | dict)
+    return not of_another and (_one_a_layer(value, layers) or any(map(cache_keys, _mappings(value))))
+
+
+def _tells_if_true(words: set[str]) -> bool:
+    of_attention = words & _ATTENTIONS and words & {"attention", "attn"}
+    return bool(words & _FLAGS or of_attention or (words & _ONE_OF_KV and words & {"kv", "k"}))
+
+
+def _one_a_layer(value: list[Any] | dict[str, Any], layers: int) -> bool:
+    """Whether it has a member for each layer, or members for numbered ones."""
+    if isinstance(value, dict):
+        return all(name.isdigit() for name in value)
+    return layers >= _FEWEST and len(value) == layers
+
+
+def _mappings(value: list[Any] | dict[str, Any]) -> list[dict[str, Any]]:
+    """The mapping, or the mappings right inside a list or a mapping."""
+    inside = [each for each in (value.values() if isinstance(value, dict) else value) if isinstance(each, dict)]
+    return [value, *inside] if isinstance(value, dict) else inside
 
 
 def repeated_keys(values: Mapping[str, Any], layers: Sequence[ImportedLayer]) -> set[str]:
