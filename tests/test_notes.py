@@ -10,8 +10,8 @@ from kvcalc.note import CODES, Note, note, register
 
 
 def test_a_note_is_a_value() -> None:
-    one = note("default-context", "context is not given: 8,192 is taken", context=8192)
-    assert one == note("default-context", "context is not given: 8,192 is taken", context=8192)
+    one = note("default-context", "context is not given: 8,192 is used", context=8192)
+    assert one == note("default-context", "context is not given: 8,192 is used", context=8192)
     assert one.data == {"context": 8192}
     assert str(one) == one.text
     assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301  # its own

@@ -89,14 +89,16 @@ def _notes(model: Model, by: ByName, text: str) -> Iterator[Note]:
         among = f"{names} and others" if len(by.others) > _OTHERS else names
         yield note(
             "model-by-name",
-            f"'{shown}' is taken to be {model.name}, the newest of those that keep the same cache (also {among})",
+            f"'{shown}' is assumed to be {model.name}, the newest of those that keep the same cache (also {among})",
             name=model.name,
             others=by.others,
         )
     elif by.alias:
         yield note("model-by-name", f"'{shown}' is another name of {model.name}", name=model.name, others=())
     elif not by.same:
-        text = f"'{shown}' is taken to be {model.name}, {'the only size of it here' if by.one_size else 'by its name'}"
+        text = (
+            f"'{shown}' is assumed to be {model.name}, {'the only size of it here' if by.one_size else 'by its name'}"
+        )
         if _is_on_the_hub(shown) and not by.told.gguf:
             text += f", and its own file may say otherwise (hf:{shown} reads it)"
         yield note("model-by-name", text, name=model.name, others=())
@@ -108,7 +110,7 @@ def _is_on_the_hub(name: str) -> bool:
 
 
 def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note:
-    """What the weights are taken to be in."""
+    """What the weights are assumed to be in."""
     asked = _known(stored)
     if asked is None:
         text = (

@@ -65,7 +65,7 @@ def scenarios_alike(
     least = min(contexts)
     taken = note(
         "default-context",
-        f"context is not given: {least:,} is taken, the least of what each model would have (-c sets it)",
+        f"context is not given: {least:,} is used, the least of what each model would have (-c sets it)",
         context=least,
     )
     again = _asked(several, formats, engines, {**options, "context": least})

@@ -80,7 +80,7 @@ def drafting_of(model: Model, engine: Engine, given: Mapping[str, Any]) -> Asked
     told, name = _drafting_engine(engine, drafting), engine.drafting_option
     _check_length(given["acceptance_length"], tokens or dict(told.given).get(name or ""))
     if told is not engine and tokens is None:
-        taken = f"{name} is not given: 1 is taken (--engine-option {name}=N sets it)"
+        taken = f"{name} is not given: 1 is used (--engine-option {name}=N sets it)"
         notes = (*notes, note("drafted-tokens", taken, drafted=1))
     return drafting, told, notes
 

@@ -95,7 +95,7 @@ def _context(model: Model, given: Mapping[str, Any]) -> tuple[int, tuple[Note, .
         return check_count(prompt + generated, "--context", MAX_CONTEXT), ()
     if context is None:
         tokens = default_context(model.max_context)
-        taken = f"context is not given: {tokens:,} is taken (-c sets it)"
+        taken = f"context is not given: {tokens:,} is used (-c sets it)"
         return tokens, (note("default-context", taken, context=tokens),)
     if context != MAX_CONTEXT_WORD:
         return context, ()

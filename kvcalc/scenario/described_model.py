@@ -72,10 +72,10 @@ def _found(model: AnyModel | None, numbers: AdHoc, assumed: Mapping[str, Any]) -
 
 
 def _default_dims(numbers: AdHoc) -> tuple[Note, ...]:
-    """What is taken for dims that are not given."""
+    """What is used for dims that are not given."""
     if numbers.kv_lora_rank is None:
         return ()
-    taken = f"{DEFAULT_MLA_HEAD_DIM} is taken for what is not given"
+    taken = f"{DEFAULT_MLA_HEAD_DIM} is used for what is not given"
     return (note("default-mla-dims", f"qk_nope_head_dim and v_head_dim do not enter the cache: {taken}"),)
 
 

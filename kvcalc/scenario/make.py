@@ -163,7 +163,7 @@ def _engine_of(of_file: str | None, default: str, *, asked: str | None) -> tuple
     """The engine asked for; llama.cpp for a file of its own format."""
     if asked is not None or of_file is None:
         return default, ()
-    taken = f"a GGUF file is for llama.cpp: engine {of_file} is taken (--engine exact: the plain formulas)"
+    taken = f"a GGUF file is for llama.cpp: engine {of_file} is used (--engine exact: the plain formulas)"
     return of_file, (note("engine-of-file", taken, engine=of_file),)
 
 

@@ -140,7 +140,7 @@ def _with_smallest(scenario: Scenario) -> Scenario:
     held = "the workload" if whole else "one sequence"
     taken = note(
         "smallest-deployment",
-        f"{found.deployment} is taken, the smallest deployment that holds {held} (--tp N sets it)",
+        f"{found.deployment} is used, the smallest deployment that holds {held} (--tp N sets it)",
         holds=held,
         **asdict(found.deployment),
     )

@@ -187,7 +187,7 @@ def _notes(scope: Scope) -> Iterator[Note]:
     if model.hidden_size is None:
         yield note(
             "default-hidden-size",
-            "hidden_size is not in the model's file: 4,096 is taken for the projections; it never enters the cache",
+            "hidden_size is not in the model's file: 4,096 is used for the projections; it never enters the cache",
             hidden_size=4096,
         )
     if model.max_context is not None and scope.context > model.max_context:

@@ -68,7 +68,7 @@ class PageServer(ThreadingHTTPServer):
             super().__init__((HOME, port), _Handler)
         except OSError as error:
             why = error.strerror or type(error).__name__
-            raise CannotRunError(f"--port: {port}: {why}; without --port a free one is taken") from error
+            raise CannotRunError(f"--port: {port}: {why}; without --port a free one is used") from error
         self.names = frozenset(f"{name}:{self.server_port}" for name in (HOME, "localhost"))
         """What a Host may be."""
         self.origins = frozenset(f"http://{name}" for name in self.names)

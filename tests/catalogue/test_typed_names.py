@@ -74,7 +74,7 @@ def test_where_they_do_not_the_newest_is_taken() -> None:
 
 def test_a_name_without_a_size_is_told_that_one_is_known() -> None:
     (told,) = find_model("qwq").notes
-    assert told.text == "'qwq' is taken to be qwq-32b, the only size of it here"
+    assert told.text == "'qwq' is assumed to be qwq-32b, the only size of it here"
 
 
 @for_each("typed", ["zamba2-7b", "t5-large", "molmo2-8b"])

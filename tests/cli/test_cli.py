@@ -219,7 +219,7 @@ def test_bytes_in_a_table_are_those_of_json(kvcalc: Kvcalc) -> None:
 
 def test_notes_are_on_stderr_or_in_json(kvcalc: Kvcalc) -> None:
     table, in_json = (kvcalc("estimate", "llama-3-70b", *more) for more in ((), ("--json",)))
-    assert table.stderr.startswith("note: context is not given: 8,192 is taken")
+    assert table.stderr.startswith("note: context is not given: 8,192 is used")
     assert in_json.stderr == ""
     assert [f"note: {with_unit(note, 'GiB')}" for note in texts(parsed(in_json)["notes"])] == table.stderr.splitlines()
     assert "note" not in table.stdout

@@ -15,7 +15,7 @@ def test_a_line_stands_alone_on_stdout_and_reads_back(kvcalc: Kvcalc) -> None:
     emitted = kvcalc(*ASKED, "--emit", "vllm")
     assert emitted.code == 0
     assert emitted.stdout.count("\n") == 1
-    assert "note: no engine is given: vllm 0.33.0 is taken" in emitted.stderr
+    assert "note: no engine is given: vllm 0.33.0 is used" in emitted.stderr
     assert "max-num-seqs 32, and memory is counted with it" in emitted.stderr
     back = kvcalc("capacity", "--from-command", emitted.stdout, "--json")
     said = json.loads(back.stdout)

@@ -383,7 +383,7 @@ def test_without_a_deployment_the_smallest_is_taken(scenario: kvcalc.Scenario) -
             assert result.deployment == gpus.deployment
             held = "the workload" if batch == scenario.workload.batch else "one sequence"
             assert any(
-                f"is taken, the smallest deployment that holds {held} (--tp N" in note for note in texts(result.notes)
+                f"is used, the smallest deployment that holds {held} (--tp N" in note for note in texts(result.notes)
             )
             return
     assert (result.deployment.tp, result.deployment.pp, result.sequences) == (1, 1, 0)

@@ -183,7 +183,7 @@ def test_models_of_different_limits_have_one_context() -> None:
     answer = kvcalc.compare(["llama-3-8b", "gpt2-xl"])
 
     assert answer.workload.context == 1024
-    assert notes_with("context is not given: 1,024 is taken", answer)
+    assert notes_with("context is not given: 1,024 is used", answer)
     with pytest.raises(kvcalc.KvcalcError, match="theirs are 1 x 8,192, 1 x 1,024"):
         kvcalc.compare(["llama-3-8b", "gpt2-xl"], context="max")
 

@@ -73,7 +73,7 @@ def test_the_default_context(max_context: int | None, expected: int) -> None:
     )
 
     assert kvcalc.estimate(model).workload.context == expected
-    assert the_note("context is not given", model) == f"context is not given: {expected:,} is taken (-c sets it)"
+    assert the_note("context is not given", model) == f"context is not given: {expected:,} is used (-c sets it)"
     assert not has_note("context is not given", model, context=expected)
 
 
@@ -155,7 +155,7 @@ def test_a_figure_of_nvidia_smi_is_noted() -> None:
 
 
 def test_a_missing_dtype_is_noted() -> None:
-    assert "phi-3-mini-4k" in the_note("does not say its dtype: bf16 is taken", "phi-3-mini-4k")
+    assert "phi-3-mini-4k" in the_note("does not say its dtype: bf16 is used", "phi-3-mini-4k")
     assert not has_note("does not say its dtype", "phi-3-mini-4k", dtype="fp16")
     assert not has_note("does not say its dtype", "llama-3-8b")
 

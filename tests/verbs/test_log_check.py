@@ -150,7 +150,7 @@ def test_two_figures_of_one_rank_are_told(log: Any) -> None:
     result = package.capacity_from_log(log(text), "llama-3-8b", gpu="h100")
     told = [each.text for each in result.notes if each.code == "printed-twice"]
     several = "the log prints tokens 476,000 and 100,000, perhaps of several starts"
-    assert told == [f"{several}: 100,000, the least, is taken"]
+    assert told == [f"{several}: 100,000, the least, is used"]
     assert "printed-twice" not in codes(package.capacity_from_log(log(V0_31)).notes)
 
 

@@ -29,12 +29,12 @@ def test_what_is_given_and_the_log_has_otherwise_is_told(log: Any) -> None:
     given: dict[str, Any] = {"tp": 2, "context": "4Ki", "utilization": "0.90", "gpu": "a100-80gb"}
     result = package.capacity_from_log(log(V0_19), "llama-3-70b", **given)
     told = [each.text for each in result.notes if each.code == "log-overridden"]
-    assert told[0] == "the log has model llama-3-8b, llama-3-70b is taken"
-    assert told[1] == "the log has gpu h100-sxm, --gpu a100-80-sxm is taken"
+    assert told[0] == "the log has model llama-3-8b, llama-3-70b is used"
+    assert told[1] == "the log has gpu h100-sxm, --gpu a100-80-sxm is used"
     assert set(told[2:]) == {
-        "the log has tp 1, --tp 2 is taken",
-        "the log has context 8192, --context 4Ki is taken",
-        "the log has utilization 0.950000, --utilization 0.90 is taken",
+        "the log has tp 1, --tp 2 is used",
+        "the log has context 8192, --context 4Ki is used",
+        "the log has utilization 0.950000, --utilization 0.90 is used",
     }
     own = package.capacity_from_log(log(V0_31), engine_option={"max_num_seqs": "8"})
     assert any(each.text.startswith("the log has max-num-seqs 256, ") for each in own.notes)

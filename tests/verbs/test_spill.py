@@ -116,7 +116,7 @@ def test_without_a_deployment_the_weights_decide() -> None:
     assert scenario.deployment == kvcalc.Deployment(2)
     assert scenario.notes[-1].code == "smallest-deployment"
     assert texts(scenario.notes)[-1] == (
-        "spill: tp 2 is taken, the smallest deployment that holds the weights (--tp N sets it)"
+        "spill: tp 2 is used, the smallest deployment that holds the weights (--tp N sets it)"
     )
     assert answer.gpus.count == 4
     assert answer.decode is not None

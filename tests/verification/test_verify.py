@@ -274,10 +274,10 @@ def test_what_is_not_proven_is_said(kvcalc: Kvcalc) -> None:
 def test_notes_are_beside_the_answer(kvcalc: Kvcalc) -> None:
     run = kvcalc("verify", "llama-3-8b", "--device", "meta")
     assert run.code == 0
-    assert run.stderr == "note: context is not given: 8,192 is taken (-c sets it)\n"
+    assert run.stderr == "note: context is not given: 8,192 is used (-c sets it)\n"
     assert "note" not in run.stdout
     printed = verified(kvcalc, "llama-3-8b", "--device", "meta")
-    assert texts(printed["notes"]) == ("context is not given: 8,192 is taken (-c sets it)",)
+    assert texts(printed["notes"]) == ("context is not given: 8,192 is used (-c sets it)",)
 
 
 def test_what_the_models_file_lacks_is_noted(kvcalc: Kvcalc, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def _takes_a_letter(connection: socket.socket) -> bool:
 def test_a_port_that_is_taken_is_refused_with_what_to_do(server: PageServer, kvcalc: Kvcalc) -> None:
     run = kvcalc("web", "--no-open", "--port", str(server.server_port))
     assert run.code == 3
-    assert run.stderr.endswith("without --port a free one is taken\n")
+    assert run.stderr.endswith("without --port a free one is used\n")
     assert kvcalc("web", "--port", "99999").code == 2
 
 

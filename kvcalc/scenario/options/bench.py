@@ -47,7 +47,7 @@ class Measurement(TypedDict, total=False):
         int | str,
         of_bench(
             "N",
-            f"How often each figure is taken, at least {LEAST_SAMPLES}.",
+            f"How often each figure is measured, at least {LEAST_SAMPLES}.",
             default=LEAST_SAMPLES,
             read=count(MOST_SAMPLES, LEAST_SAMPLES),
         ),

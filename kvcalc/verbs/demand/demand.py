@@ -225,11 +225,11 @@ def _notes(trace: Trace, stays: Stays, serving: Serving, speed: Fraction) -> Ite
             tokens_per_second=float(speed),
             context=_mean_context(trace),
         )
-    yield note("prefill-takes-no-time", "prompts are taken to be read at once: no time is counted for prefill")
+    yield note("prefill-takes-no-time", "prompts are assumed to be read at once: no time is counted for prefill")
     if trace.arrivals is not None and serving.rate is None and trace.time_unit != "dates":
         yield note(
             "trace-time-unit",
-            f"times of the trace are taken to be in {trace.time_unit} (--time-unit sets it)",
+            f"times of the trace are assumed to be in {trace.time_unit} (--time-unit sets it)",
             unit=trace.time_unit,
         )
     if trace.disordered and serving.rate is None:

@@ -64,7 +64,7 @@ def prefix_hits(
     )
     told_of = note(
         "prefix-hits-beside",
-        "requests are taken to hold their prefixes each for itself; hits are of a cache beside them",
+        "requests are assumed to hold their prefixes each for itself; hits are of a cache beside them",
     )
     return hits, (told_of,)
 

@@ -123,7 +123,7 @@ def _check_known(name: str, version: str) -> None:
 def _notes(command: Command, given: Mapping[str, Any]) -> Iterator[Note]:
     if command.version is None and "@" not in str(given.get("engine") or ""):
         taken = ENGINES[command.engine].versions[-1]
-        text = f"the command line does not say its version: {command.engine} {taken} is taken"
+        text = f"the command line does not say its version: {command.engine} {taken} is used"
         yield note("command-version", f"{text} (--engine {command.engine}@VERSION sets it)", version=taken)
     if command.noted:
         text = f"not counted, and may change memory beside the cache: {', '.join(command.noted)}"

@@ -91,9 +91,7 @@ def target_of(word: str, engine: str | None) -> tuple[str, tuple[Note, ...]]:
     if engine is None:
         what = "line" if TARGETS[word].file is None else "file"
         newest = f"{own} {ENGINES[own].versions[-1]}"
-        taken = (
-            f"no engine is given: {newest} is taken, which the {what} launches (--engine {own}@VERSION sets another)"
-        )
+        taken = f"no engine is given: {newest} is used, which the {what} launches (--engine {own}@VERSION sets another)"
         return own, (note("launched-engine", taken, engine=own),)
     asked = engine_asked(engine)[0].name
     if asked != own:
@@ -139,7 +137,7 @@ def launch(
 
 
 def _told_version(served: Served) -> str:
-    """Words before the line where the version is another than the one that is taken of a line that tells none."""
+    """Words before the line where the version is another than the one that is assumed of a line that tells none."""
     engine = served.scenario.engine
     if served.number == version_number(engine.versions[-1]):
         return ""

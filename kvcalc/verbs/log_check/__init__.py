@@ -151,4 +151,4 @@ def _several(log: ServerLog, deployment: Deployment, version: str | None) -> Ite
             continue
         texts = list(dict.fromkeys(each.text for each in values))
         told = f"the log prints {name} {' and '.join(texts[:MOST_SHOWN])}, perhaps of several starts"
-        yield note("printed-twice", f"{told}: {min(values).text}, the least, is taken", figure=name)
+        yield note("printed-twice", f"{told}: {min(values).text}, the least, is used", figure=name)

@@ -120,7 +120,7 @@ def _newest(gpu: Gpu) -> tuple[bool, bool, tuple[int, ...], int]:
 
 
 def _unlike_any(total: Printed | None) -> Gpu:
-    """What is taken for a card that has as much memory as none does; its memory is as the log prints it."""
+    """What is used for a card that has as much memory as none does; its memory is as the log prints it."""
     return find_gpu(SMALL_GPU if total is not None and total.value < SMALL else DEFAULT_GPU)
 
 
@@ -133,4 +133,6 @@ def _guessed(gpu: Gpu, alike: list[Gpu], log: ServerLog) -> Note:
     if not alike and any(each.process.startswith(METAL) for values in log.printed.values() for each in values):
         why = f"though {METAL} is Metal's name for a chip of Apple"
     said = "whose name is not known" if log.device else "which the log does not name"
-    return note("card-taken", f"the card, {said}, is taken to be {gpu.name}, {why} (--gpu NAME sets it)", gpu=gpu.name)
+    return note(
+        "card-taken", f"the card, {said}, is assumed to be {gpu.name}, {why} (--gpu NAME sets it)", gpu=gpu.name
+    )

@@ -23,7 +23,7 @@ _BUILD = re.compile(r"b?(\d{3,6})")
 
 
 def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]:
-    """NAME@VERSION: the log's, unless another is given; what leads to a release is taken for it.
+    """NAME@VERSION: the log's, unless another is given; what leads to a release is used for it.
 
     Raises:
         KvcalcError: another engine than the log's is given, or the log's version is newer or older than all known.
@@ -44,7 +44,7 @@ def engine_of(log: ServerLog, given: str | None) -> tuple[str, tuple[Note, ...]]
     lines = ", the first that has all of its settings" if _since(log) else lines
     if name == "llama-cpp" and log.between is not None:
         lines = ", whose rules hold for builds with the wording of its lines"
-    told = f"the log does not say its version: {taken} is taken{lines} (--engine {name}@VERSION sets it)"
+    told = f"the log does not say its version: {taken} is used{lines} (--engine {name}@VERSION sets it)"
     return f"{name}@{taken}", (note("version-not-logged", told, version=taken),)
 
 

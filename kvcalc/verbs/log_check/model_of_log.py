@@ -99,7 +99,7 @@ def model_of(log: ServerLog, named: Model | None) -> LoggedModel:
         shown = hub_id(log)
         told = f"model '{shown}' is not in the catalogue" if shown else "model is a path of its machine"
         raise KvcalcError(f"--from-log: the log's {told}; name one that is alike, or its file: {NAME_IT}")
-    by_name = note("model-by-name", f"the log's model is taken to be {found.name} of the catalogue, by its name")
+    by_name = note("model-by-name", f"the log's model is assumed to be {found.name} of the catalogue, by its name")
     return _stored(log, found, name, quantization, (by_name,))
 
 
@@ -132,7 +132,9 @@ def _printed_parameters(log: ServerLog) -> int | None:
 
 def _by_shape(model: Model) -> Note:
     return note(
-        "model-as-logged", f"the model is taken as the log prints its file's keys: {model.name}", model=model.name
+        "model-as-logged",
+        f"the model is read from the keys of its file, as the log prints them: {model.name}",
+        model=model.name,
     )
 
 

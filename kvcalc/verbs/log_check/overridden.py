@@ -1,4 +1,4 @@
-"""Options given beside a log that it contradicts or does not state: the given value is taken, with a note."""
+"""Options given beside a log that it contradicts or does not state: the given value is used, with a note."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _version(log: ServerLog, given: Mapping[str, Any]) -> str | None:
 
 
 def _told(name: str, logged: object, given: object, taken: str) -> Note:
-    text = f"the log has {name} {str(logged)[:MAX_SHOWN]}, {taken[:MAX_SHOWN]} is taken"
+    text = f"the log has {name} {str(logged)[:MAX_SHOWN]}, {taken[:MAX_SHOWN]} is used"
     return note("log-overridden", text, setting=name, logged=str(logged)[:MAX_SHOWN], given=str(given)[:MAX_SHOWN])
 
 

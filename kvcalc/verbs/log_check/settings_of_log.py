@@ -62,7 +62,7 @@ def as_logged(
         log: what it printed.
         model: the one that it has; None: the log's, by the catalogue.
         given: options of a scenario.
-        too_heavy: whether the model's own weights are more than the server loaded, so that those are taken.
+        too_heavy: whether the model's own weights are more than the server loaded, so that those are used.
 
     Raises:
         KvcalcError: the log does not name a model that is known, and none is given.
@@ -146,13 +146,13 @@ def _notes(log: ServerLog, weight_format: str | None, *, weights_printed: bool) 
         method = named[0] if named else "quantised"
         yield note(
             "weights-as-printed",
-            f"the weights are {method}, whose format is not known: they are taken as printed (--weight-dtype sets it)",
+            f"the weights are {method}, whose format is not known: they are used as printed (--weight-dtype sets it)",
             method=method,
         )
     elif weight_format is not None:
         yield note(
             "weights-by-name",
-            f"the weights are taken to be {weight_format}, by their name (--weight-dtype sets it)",
+            f"the weights are assumed to be {weight_format}, by their name (--weight-dtype sets it)",
             weight_dtype=weight_format,
         )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS_NOTE: dict[Basis, str] = {
     "by place": (
-        "weights of a rank: layers are taken as equally large, experts are on the layers that have them, embeddings on "
+        "weights of a rank: layers are assumed equally large, experts are on the layers that have them, embeddings on "
         "the first stage, the output head on the last"
     ),
     "by layers": "weights of a rank: each part evenly over the layers, experts over those that have them",
@@ -99,7 +99,7 @@ def all_drafted_kept(scenario: Scenario) -> Iterator[Note]:
     if drafting is not None and drafting.acceptance_length is None and tokens:
         yield note(
             "all-drafted-kept",
-            f"the bound of decoding takes all tokens that are drafted to be accepted: {tokens + 1:,} tokens a step, "
+            f"the bound of decoding assumes that all drafted tokens are accepted: {tokens + 1:,} tokens a step, "
             "the most there can be (--acceptance-length X sets how many a step makes)",
             drafted=tokens,
         )

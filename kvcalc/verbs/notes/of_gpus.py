@@ -36,7 +36,7 @@ def gpu_notes(*scenarios: Scenario) -> Iterator[Note]:
 
 
 def _as_sold(gpu: Gpu) -> Iterator[Note]:
-    """Whose figure its memory is, where no software has told it; and which of its sizes is taken."""
+    """Whose figure its memory is, where no software has told it; and which of its sizes is used."""
     if gpu.memory_from == "vendor":
         seen = "programs see 1 to 7 % less on cards where both are known"
         if gpu.host_link == "unified":  # vLLM's start-up errors in public files
@@ -68,7 +68,7 @@ def _as_sold(gpu: Gpu) -> Iterator[Note]:
         sizes = ", ".join(f"{gpu.name}-{size}gb" for size in gpu.sizes_gb)
         yield note(
             "gpu-smallest-size",
-            f"{gpu.name} is sold with several sizes of memory: the smallest is taken, {gpu.label_gb} GB; name one of "
+            f"{gpu.name} is sold with several sizes of memory: the smallest is used, {gpu.label_gb} GB; name one of "
             f"{sizes}",
             gpu=gpu.name,
             label_gb=gpu.label_gb,

@@ -36,7 +36,7 @@ def model_notes(scenario: Scenario, deployment: Deployment) -> Iterator[Note]:
     model, context = scenario.model, scenario.workload.context
     if model.dtype is None:
         yield note(
-            "default-dtype", f"{scenario.origin} does not say its dtype: {DEFAULT_DTYPE} is taken", dtype=DEFAULT_DTYPE
+            "default-dtype", f"{scenario.origin} does not say its dtype: {DEFAULT_DTYPE} is used", dtype=DEFAULT_DTYPE
         )
     if model.max_context is not None and context > model.max_context:
         yield context_above_max_context(context, model.max_context)
@@ -104,7 +104,7 @@ def _state_notes(model: Model) -> Iterator[Note]:
         tokens = " or ".join(f"{each:,}" for each in sorted(encoders))
         yield note(
             "encoder-context",
-            f"each sequence is taken to have an encoder's {tokens} tokens, which engines may set aside in any case",
+            f"each sequence is assumed to have an encoder's {tokens} tokens, which engines may set aside in any case",
             encoder_context=tuple(sorted(encoders)),
         )
 

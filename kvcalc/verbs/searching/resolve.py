@@ -79,7 +79,7 @@ def _holding_the_weights(scenario: Scenario) -> Scenario:
         )
     taken = note(
         "smallest-deployment",
-        f"spill: {found.deployment} is taken, the smallest deployment that holds the weights (--tp N sets it)",
+        f"spill: {found.deployment} is used, the smallest deployment that holds the weights (--tp N sets it)",
         holds="the weights",
         **asdict(found.deployment),
     )
