@@ -139,6 +139,11 @@ def is_of_llama_cpp(element_format: ElementFormat) -> bool:
     return element_format.source.startswith(_LLAMA_CPP)
 
 
+def is_of_mlx(element_format: ElementFormat) -> bool:
+    """Whether MLX's files alone are in it, which has linear layers and embeddings in it, and no norms or biases."""
+    return element_format.source.startswith(_MLX)
+
+
 def is_mix(element_format: ElementFormat) -> bool:
     """Whether it is a file type of several kinds of blocks, whose bits are those of one model."""
     return element_format.source == _MIXES

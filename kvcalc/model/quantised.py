@@ -3,8 +3,8 @@
 Checkpoints in fp8, int4, nvfp4 and the like have the matrices of their layers in it, with the scales of their groups,
 and leave embedding, output head, routers, norms, biases and towers in the model's dtype: transformers and vLLM quantise
 linear layers alone, and the recipes of llm-compressor, AutoAWQ, AutoGPTQ and ModelOpt ignore lm_head and routers.
-llama.cpp's and MLX's formats, and plain numbers, are of all weights; llama.cpp's files have no towers (towers.py). What
-published checkpoints of some classes leave otherwise is in recipes.py.
+llama.cpp's and MLX's formats, and plain numbers, are of all weights, MLX's without norms and biases; llama.cpp's files
+have no towers (towers.py). What published checkpoints of some classes leave otherwise is in recipes.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_plain
+from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_of_mlx, is_plain
 from kvcalc.model.apart import told_apart
 from kvcalc.model.model import WeightPart
 from kvcalc.model.recipes import AS_STORED, ATTENTION, PLAIN, left_by, recipe_of
@@ -56,7 +56,8 @@ def _parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | No
     if apart is None:
         return None
     own = plain_format(model)
-    parts = tuple(_parts(apart, asked.name, own if is_for_layers_alone(asked) else asked.name))
+    left = own if is_for_layers_alone(asked) else asked.name
+    parts = tuple(_parts(apart, asked.name, left, own if is_of_mlx(asked) else left))
     return _as_published(model, asked, parts)
 
 
@@ -106,7 +107,7 @@ def plain_format(model: Model) -> str:
     return model.dtype or "bf16"
 
 
-def _parts(apart: Apart, stored: str, left: str) -> Iterator[WeightPart]:
+def _parts(apart: Apart, stored: str, left: str, norms: str) -> Iterator[WeightPart]:
     yield WeightPart(part="embedding", parameters=apart.table, format=left, place="embedding")
     if apart.ngrams:
         yield WeightPart(part=NGRAMS, parameters=apart.ngrams, format=left, place="embedding", ngrams=True)
@@ -118,7 +119,7 @@ def _parts(apart: Apart, stored: str, left: str) -> Iterator[WeightPart]:
         yield WeightPart(part="routed experts", parameters=apart.experts, format=stored, split="ep")
         yield WeightPart(part=ROUTERS, parameters=apart.routers, format=left, split="stage")
     if apart.beside:
-        yield WeightPart(part=BESIDE, parameters=apart.beside, format=left, split="stage")
+        yield WeightPart(part=BESIDE, parameters=apart.beside, format=norms, split="stage")
     if apart.streams:
         yield WeightPart(part=STREAMS, parameters=apart.streams, format=left, split="stage")
     if apart.latents:
@@ -131,9 +132,9 @@ def _that_stay(parts: tuple[WeightPart, ...], asked: ElementFormat) -> tuple[Wei
 
     Where the list is of a quantised checkpoint, what that left in plain numbers; else all but what divides of layers.
     """
-    if not is_for_layers_alone(asked):
-        return ()
     plain = tuple(part for part in parts if not part.scales and is_plain(find_weight_format(part.format, "format")))
+    if not is_for_layers_alone(asked):
+        return tuple(part for part in plain if part.part == BESIDE) if is_of_mlx(asked) else ()
     if len(plain) < sum(not part.scales for part in parts):
         return plain
     return tuple(part for part in plain if part.place != "layers" or part.split in {"stage", "all"})

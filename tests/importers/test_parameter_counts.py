@@ -123,6 +123,8 @@ UNCOUNTED = [
     ("meta-llama/Llama-2-7b-hf", {"vocab_size": None}),
     ("meituan-longcat/LongCat-Flash-Chat", {"router_bias": True}),
     ("databricks/dbrx-instruct", {"ffn_config": None}),
+    ("meta-llama/Llama-2-7b-hf", {"output_vocab_size": 512}),
+    ("deepseek-ai/DeepSeek-V4-Pro", {"n_shared_experts": 2}),
 ]
 
 

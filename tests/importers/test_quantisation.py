@@ -66,14 +66,25 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
     ),
     "w4a16": (scheme("int", 4, strategy="group", group_size=128, symmetric=True), MATRICES * 66 / 128, 2),
     "w8a8": (scheme("int", 8, ("re:.*lm_head",), strategy="channel"), MATRICES, 2),
+    "w8a8, nothing sparse": (
+        settings(**scheme("int", 8, strategy="channel")["quantization_config"], sparsity_config={"format": "dense"}),
+        MATRICES,
+        2,
+    ),
+    "GPTQ, what is off": (
+        settings(quant_method="gptq", bits=4, lm_head=False, modules_in_block_to_quantize=None, dynamic={}),
+        MATRICES * 66.5 / 128,
+        2,
+    ),
     "mxfp4": (scheme("float", 4, strategy="group", group_size=32), MATRICES * 17 / 32, 2),
 }
 """What the settings decide: bytes of the layers' matrices by hand, and bytes of an element of tables and norms."""
 
 OF_ALL = {
-    "MLX": (settings("quantization", group_size=64, bits=4), PARAMETERS * 36 / 64),
-    "MLX of 8": (settings("quantization", group_size=64, bits=8), PARAMETERS * 68 / 64),
+    "MLX": (settings("quantization", group_size=64, bits=4), (PARAMETERS - NORMS) * 36 / 64 + NORMS * 2),
+    "MLX of 8": (settings("quantization", group_size=64, bits=8), (PARAMETERS - NORMS) * 68 / 64 + NORMS * 2),
 }
+"""MLX quantises linear layers and embeddings (mlx.nn.quantize)."""
 
 
 @pytest.mark.parametrize("case", [*DECIDED, *OF_ALL])
@@ -101,6 +112,27 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     "older compressed-tensors": ({"compression_config": {"quant_method": "sparseml"}}, "sparseml"),
     "MLX without groups": ({"quantization": {"bits": 4}, "quantization_config": None}, "4 bits"),
     "MLX, a module of its own": (settings("quantization", bits=4, group_size=64, lm_head={"bits": 8}), "4 bits"),
+    "GPTQ, with the output head": (settings(quant_method="gptq", bits=4, lm_head=True), "gptq"),
+    "GPTQ of some modules": (
+        settings(quant_method="gptq", bits=4, modules_in_block_to_quantize=[["self_attn.q_proj"]]),
+        "gptq",
+    ),
+    "scales quantised in turn": (
+        settings(quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True),
+        "bitsandbytes",
+    ),
+    "the output head not left": (scheme("float", 8, (), strategy="channel"), "compressed-tensors"),
+    "half of the elements": (
+        settings(**scheme("float", 8)["quantization_config"], sparsity_config={"format": "sparse-24-bitmask"}),
+        "compressed-tensors",
+    ),
+    "dense": (settings(**scheme("int", 8)["quantization_config"], format="dense"), "compressed-tensors"),
+    "marlin-24": (settings(**scheme("int", 8)["quantization_config"], format="marlin-24"), "compressed-tensors"),
+    "rotated": (settings(**scheme("int", 8)["quantization_config"], transform_config={"R1": {}}), "compressed-tensors"),
+    "experts of their own": (settings(quant_method="fp8", expert_dtype="fp4"), "fp8"),
+    "a key of other code": ({"quantization_bit": 4}, "a method without a name"),
+    "a flag of other code": ({"load_in_4bit": True}, "a method without a name"),
+    "a key of nobody's": ({"weight_quantization": {"bits": 4}}, "a method without a name"),
     "hostile lists": (settings(quant_method="fp8", modules_to_not_convert=[[1], {}], ignore=7), "fp8"),
     "hostile numbers": (scheme("int", 4, strategy="group", group_size=[128]), "compressed-tensors"),
     "hostile bits": (settings("quantization", bits=[4], group_size=64), "a method without a name"),
@@ -126,7 +158,7 @@ def test_a_quantised_checkpoint_is_not_counted(case: str) -> None:
 @pytest.mark.parametrize("nothing", [None, {}, [], "", False, "none", {"quant_algo": None}])
 def test_what_says_that_nothing_is_quantised_is_counted(nothing: Any) -> None:
     for key in ("quantization_config", "quantization", "compression_config"):
-        found = imported({key: nothing})
+        found = imported({key: nothing, "quantization_bit": 0, "load_in_4bit": False})
         assert (found.model.parameters, found.notes) == (PARAMETERS, ())
 
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 INSIDE = ("quantization_config", "quantization", "compression_config")
 """Keys of config.json, inside or around the text model's part."""
 
+_OTHERWISE = re.compile(
+    r"(weights?_)?quant(i[sz](e|ed|ation))?(_(algo|bits?|method|scheme|type))?|(w|weights?_)bits?|load_in_[48]bit"
+)
+"""Keys of other code, such as ChatGLM's quantization_bit: they tell that weights are quantised, and no more."""
+
 BESIDE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
 """Files beside it: of ModelOpt, GPTQ and AWQ."""
 
@@ -67,6 +72,8 @@ def quantisation_of(config: Config, outer: Mapping[str, Any], beside: Mapping[st
     """
     found = [part[key] for key in INSIDE for part in (outer, config.values) if _says_something(part.get(key))]
     found += [beside] if beside else []
+    others = (part[key] for part in (outer, config.values) for key in part if _OTHERWISE.fullmatch(key))
+    found += [{}] if not found and any(map(_says_something, others)) else []
     if not found:
         return None
     settings = [

@@ -35,9 +35,28 @@ _GROUPS: Mapping[tuple[Any, Any, Any], str] = {
     ("float", 4, 16): "nvfp4",
     ("float", 4, 32): "mxfp4",
 }
+_STORED_AS_SAID = {
+    *("float-quantized", "int-quantized", "naive-quantized", "pack-quantized"),
+    *("nvfp4-pack-quantized", "mxfp4-pack-quantized"),
+}
+"""Formats of compressed-tensors in which every element is stored, in its bits: `dense` has them in the model's dtype,
+`marlin-24` half of them."""
+
 _BITS_OF_MLX = {2, 3, 4, 5, 6, 8}
 _NOT_MODULES = {"config_groups", "kv_cache_scheme", "sparsity_config", "producer", "transform_config"}
 """Keys whose values are settings, but of no module."""
+
+_MORE_OF_IT = re.compile(
+    r"(^|_)(bits?|double|dynamic|embeddings?|experts?|layers?|lm|modules?|ranks?|rotations?|sparsity|transform)(_|$)"
+)
+"""Settings that nobody reads and whose names tell of bits, or of what else is quantised, or is not: of any value that
+is not off, the matrices are not known. With them checkpoints have smaller scales (bnb_4bit_use_double_quant), heads in
+few bits (lm_head), half of the elements (sparsity_config) or some modules alone (modules_in_block_to_quantize)."""
+
+_READ = frozenset(
+    {*_IGNORED, "bits", "w_bit", "activation_bits", "module_name_preceding_first_block"},
+)
+"""Such settings that are read, or change nothing that is stored."""
 
 _OF_AUTO = {"w_bit", "desc_act"}
 """Keys of AutoAWQ's quant_config.json and of AutoGPTQ's quantize_config.json, which name no method."""
@@ -50,13 +69,20 @@ def format_by_settings(asked: Quantisation) -> str | None:
     settings = asked.settings
     if not all(_stays(name) for key in _IGNORED for name in _listed(settings.get(key))):
         return None
+    if any(_MORE_OF_IT.search(key) and key not in _READ and _is_on(value) for key, value in settings.items()):
+        return None
     method = settings.get("quant_method") or settings.get("quant_algo")
-    if any(isinstance(value, dict) for key, value in settings.items() if key not in _NOT_MODULES):
+    if any(value and isinstance(value, dict) for key, value in settings.items() if key not in _NOT_MODULES):
         return None  # modules with settings of their own
     if method is None:
         return _of_integers(settings) if settings.keys() & _OF_AUTO else _of_mlx(settings)
     read = _METHODS.get(str(method).lower())
     return None if read is None else read(settings)
+
+
+def _is_on(value: object) -> bool:
+    """Whether a setting says something: compressed-tensors writes `dense` for matrices that are not sparse."""
+    return bool(value.get("format", value) != "dense" and value) if isinstance(value, dict) else bool(value)
 
 
 def _listed(value: object) -> list[Any]:
@@ -98,9 +124,11 @@ def _of_modelopt(settings: Mapping[str, Any]) -> str | None:
 
 def _of_groups(settings: Mapping[str, Any]) -> str | None:
     """compressed-tensors: one group of settings for every linear layer."""
-    groups = settings.get("config_groups")
-    if not isinstance(groups, dict) or len(groups) != 1:
+    groups, form = settings.get("config_groups"), settings.get("format")
+    if not isinstance(groups, dict) or len(groups) != 1 or (form is not None and form not in _STORED_AS_SAID):
         return None
+    if not any(isinstance(name, str) and "lm_head" in name for name in _listed(settings.get("ignore"))):
+        return None  # it is a linear layer too
     (group,) = groups.values()
     weights = group.get("weights") if isinstance(group, dict) else None
     if not isinstance(weights, dict) or group.get("targets") != ["Linear"]:

@@ -88,8 +88,10 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
         "olmo": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=0, final_norm=False),
         "nanochat": Anatomy(qkv_bias=BIAS, out_bias=BIAS, norms=0, final_norm=False, gated=False),
         **dict.fromkeys(("exaone4", "exaone_moe"), Anatomy(qk_norm="head")),
-        "apertus1p5_text": _NORMED._replace(gated=False, activation=2),
-        "apertus": _NORMED._replace(gated=False, activation=2, only_if=(("hidden_act", ("xielu",)),)),
+        **dict.fromkeys(
+            ("apertus", "apertus1p5_text"),
+            _NORMED._replace(gated=False, activation=2, only_if=(("hidden_act", ("xielu",)),)),
+        ),
         "glm": Anatomy(qkv_bias=BIAS_UNLESS),
         "glm4": Anatomy(qkv_bias=BIAS_UNLESS, norms=4),
         "glm4v_text": Anatomy(qkv_bias=ALWAYS, norms=4),
@@ -166,7 +168,7 @@ ANATOMIES: Mapping[str, Anatomy] = MappingProxyType(
             head_bias=Flag("use_bias"),
             router_bias=True,
         ),
-        "deepseek_v4": Anatomy(mlp_bias=Flag("mlp_bias")),
+        "deepseek_v4": Anatomy(mlp_bias=Flag("mlp_bias"), only_if=(("n_shared_experts", (1,)),)),  # it builds one
         "deepseek_v41_text": Anatomy(router_bias=True),
         **dict.fromkeys(("deepseek_v3", "kimi_k2", "deepseek_v32", "glm_moe_dsa"), _LATENT),
         **dict.fromkeys(("glm4_moe_lite", "mistral4", "youtu", "sarvam_mla"), _LATENT),

@@ -147,7 +147,9 @@ def _counted_here(config: Config, anatomy: Anatomy) -> bool:
         if found is not None and found.value not in values:
             return False
     narrow = config.get("word_embed_proj_dim")  # OPT-350m's embedding is narrower than its layers
-    return narrow is None or narrow.value == config.count(*HIDDEN).value
+    fewer = config.get("output_vocab_size")  # Apertus 1.5's output head may lack the last words
+    words = config.count(*VOCABULARY, most=MAX_VOCABULARY).value
+    return (narrow is None or narrow.value == config.count(*HIDDEN).value) and (fewer is None or fewer.value == words)
 
 
 def _whole(parameters: int | None) -> Counted | None:
