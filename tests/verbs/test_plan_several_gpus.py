@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 from fuzzing import some
 
 import kvcalc
-from kvcalc.verbs.planning.result import Plan
+from kvcalc.verbs.planning.result import Plan, Planned
 
 LIMIT = 12
 
@@ -38,3 +39,32 @@ def test_each_accelerator_has_its_own_node(model: str, names: tuple[str, ...]) -
         for key, found in together.items():
             assert found == alone[key][: len(found)], (order, key)
         assert {key for key in alone if key.endswith("rejected")} <= set(together)
+
+
+@pytest.mark.parametrize(
+    ("model", "engine"), [("qwen3-30b-a3b", "exact"), ("llama-3-70b", "vllm"), ("mixtral-8x7b", "sglang")]
+)
+@pytest.mark.parametrize("prices", [{}, {"h100": 3, "l4": 0.3, "t4": 0.2, "b200": 5.5, "rtx4090": 0.4}])
+def test_of_many_accelerators_those_shown_are_the_first_of_all(
+    model: str, engine: str, prices: dict[str, float]
+) -> None:
+    """What each needs is found first, and offers only of those that can be shown: alone each gives the same."""
+    options: dict[str, Any] = {"batch": 40, "context": 16_384, "engine": engine, "max_gpus": 64}
+    names = ["a10", "a100-80-sxm", "b200", "h100", "h20", "h200", "l4", "l40s", "mi300x", "rtx4090", "t4", "v100-16"]
+    if engine != "exact":
+        names = [name for name in names if name not in {"mi300x", "v100-16"}] + ["rtx5090", "a30"]
+    plan = kvcalc.plan(model, gpu=names, prices=prices or None, limit=10, **options)
+    alone = [
+        kvcalc.plan(model, gpu=name, prices={name: prices[name]} if name in prices else None, limit=1, **options)
+        for name in names
+    ]
+    best = [each.deployments[0] for each in alone if each.deployments]
+    assert len(best) > 10
+
+    def order(each: Planned) -> tuple[Any, ...]:
+        price = (each.usd_per_hour is None, each.usd_per_hour or 0) if prices else ()
+        one = each.deployment
+        sizes = -one.tp, one.pp, int(one.dp_attention), one.dcp, one.dp, one.ep
+        return (*price, each.count, sizes, each.gpu)
+
+    assert list(plan.deployments) == sorted(best, key=order)[:10]

@@ -72,7 +72,7 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
     if len(sizes) == 1 and (limits.tps or limits.pps):
         search.ranks(asked[0]).settled(sizes[0])  # what the engine refuses it says
     ranking = Ranking(prices or {})
-    found = found_on(search, asked)
+    found = found_on(search, asked, ranking)
     offers = ranked(found, ranking, limits)
     shown = offers[0].scenario if offers else asked[0]
     kept = [(each.scenario, each.deployment) for each in offers]
@@ -87,14 +87,10 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
         unserved=tuple(
             Unserved(each.gpu.name, _nearest(search, [each]))
             for each in asked
-            if each.gpu.name in limits.named and not found[each.gpu.name]
+            if each.gpu.name in limits.named and found[each.gpu.name].fewest is None
         ),
         pools=pools.found,
-        rejected=tuple(
-            row
-            for each in asked
-            for row in rejected(search, each, found[each.gpu.name][0].gpus if found[each.gpu.name] else None)
-        ),
+        rejected=tuple(row for each in asked for row in rejected(search, each, found[each.gpu.name].fewest)),
         nearest=None if offers else _nearest(search, asked),
         not_modelled=tuple(not_modelled(*(kept[0] if kept else (asked[0], _least(asked[0]))))),
         notes=(*_notes(search, asked, kept), *pools.notes),

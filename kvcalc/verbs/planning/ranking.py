@@ -20,8 +20,21 @@ HOURS_OF_A_MONTH = 730
 DEFAULT_LIMIT = 10
 """Deployments of a plan."""
 
-Found = dict[str, "list[Offer]"]
-"""Accelerator -> its offers, in order."""
+
+class FoundOn(NamedTuple):
+    """What is found on an accelerator.
+
+    Attributes:
+        fewest: GPUs that hold the workload; None where none do.
+        offers: in order; none where others come before all of them.
+    """
+
+    fewest: int | None
+    offers: list[Offer]
+
+
+Found = dict[str, FoundOn]
+"""By the accelerator's name."""
 
 
 class Costs(NamedTuple):
@@ -48,8 +61,12 @@ class Ranking(NamedTuple):
     def key(self, offer: Offer) -> tuple[object, ...]:
         """By which offers are sorted; those without a price come last."""
         name = offer.scenario.gpu.name
-        price = (0, offer.gpus * self.prices[name]) if name in self.prices else (1, 0)
-        return (*(price if self.prices else ()), offer.gpus, order(offer.deployment), name)
+        return (*self.key_of(name, offer.gpus), order(offer.deployment), name)
+
+    def key_of(self, name: str, gpus: int) -> tuple[Fraction | int, ...]:
+        """What comes first of that key: so many of an accelerator, whatever their deployment."""
+        price = (0, gpus * self.prices[name]) if name in self.prices else (1, 0)
+        return (*(price if self.prices else ()), gpus)
 
     def costs(self, offer: Offer) -> Costs:
         """What its GPUs cost, spares and idle ones among them."""
@@ -61,16 +78,26 @@ class Ranking(NamedTuple):
         return Costs(float(hour), float(hour * HOURS_OF_A_MONTH), million)
 
 
-def found_on(search: Search, asked: Sequence[Scenario]) -> Found:
-    """The offers on each accelerator: no more than can be shown."""
-    keep = search.limits.keep or DEFAULT_LIMIT
+def found_on(search: Search, asked: Sequence[Scenario], ranking: Ranking) -> Found:
+    """The offers on each accelerator: no more than can be shown.
+
+    Of many accelerators it is first found how many GPUs each needs, since that alone decides which come first; only
+    of these it is asked which of their deployments is best.
+    """
+    limits, keep = search.limits, search.limits.keep or DEFAULT_LIMIT
     if len(asked) <= keep:
-        return {each.gpu.name: search.best(each, keep) for each in asked}
-    first = {each.gpu.name: search.best(each, 1) for each in asked}
-    left = keep - sum(map(len, first.values()))
-    if left <= 0:
-        return first
-    return {each.gpu.name: search.best(each, 1 + left) if first[each.gpu.name] else [] for each in asked}
+        every = {each.gpu.name: search.best(each, keep) for each in asked}
+        return {name: FoundOn(offers[0].gpus if offers else None, offers) for name, offers in every.items()}
+    fewest = {each.gpu.name: search.fewest(each) for each in asked}
+    keys = {name: ranking.key_of(name, gpus) for name, gpus in fewest.items() if gpus is not None}
+    left = max(0, keep - len(keys))
+    last = sorted(keys.values())[min(keep, len(keys)) - 1] if keys else ()
+    always = limits.named if limits.keep is None else frozenset()
+    shown = {name for name, key in keys.items() if key <= last or name in always}
+    return {
+        each.gpu.name: FoundOn(fewest[each.gpu.name], search.best(each, 1 + left) if each.gpu.name in shown else [])
+        for each in asked
+    }
 
 
 def ranked(found: Found, ranking: Ranking, limits: Limits) -> list[Offer]:
@@ -78,8 +105,8 @@ def ranked(found: Found, ranking: Ranking, limits: Limits) -> list[Offer]:
 
     Without a number, the best of each accelerator that was named is always among them.
     """
-    bests = sorted((offers[0] for offers in found.values() if offers), key=ranking.key)
-    others = sorted((each for offers in found.values() for each in offers[1:]), key=ranking.key)
+    bests = sorted((each.offers[0] for each in found.values() if each.offers), key=ranking.key)
+    others = sorted((offer for each in found.values() for offer in each.offers[1:]), key=ranking.key)
     if limits.keep is not None:
         return [*bests, *others][: limits.keep]
     shown = [

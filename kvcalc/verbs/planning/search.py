@@ -18,10 +18,11 @@ from kvcalc.verbs.planning.ways import Ways
 from kvcalc.verbs.searching.capacity_search import fewest_of_a_mix, largest, least
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kvcalc.scenario import Scenario
-    from kvcalc.verbs.planning.way import Way
+    from kvcalc.scenario.plan_request import Limits
+    from kvcalc.verbs.planning.way import Shape, Way
 
 
 class _Waiting(NamedTuple):
@@ -38,8 +39,25 @@ class _Waiting(NamedTuple):
     way: Way
 
 
+class _Begun:
+    """A search of one accelerator, and how far it has come.
+
+    Attributes:
+        waiting: a heap.
+        shapes: whose ways do not wait yet, the fewest GPUs first.
+    """
+
+    def __init__(self, shapes: Iterable[Shape]) -> None:
+        self.waiting: list[_Waiting] = []
+        self.shapes = deque(shapes)
+
+
 class Search(Ways):
     """Deployments of one model and workload that hold its batch."""
+
+    def __init__(self, scenario: Scenario, limits: Limits) -> None:
+        super().__init__(scenario, limits)
+        self._begun: dict[str, _Begun] = {}
 
     def best(self, scenario: Scenario, most: int) -> list[Offer]:
         """The first so many offers on the scenario's accelerator, in the order of a plan, that no other dominates."""
@@ -75,31 +93,60 @@ class Search(Ways):
         several = self.stages_served(scenario, tp, self.limits.max_gpus)
         return sorted({1, 1 << (several[-1].bit_length() - 1), several[-1]}) if several else [1]
 
+    def fewest(self, scenario: Scenario) -> int | None:
+        """The GPUs of the smallest deployment that holds the batch; None where none does.
+
+        It ends at the first one that nothing can undercut, so that others of as many GPUs are not looked for.
+        """
+        if scenario.gpu.number_together is not None:
+            return next((gpus for gpus, _ in self.ascending(scenario)), None)
+        begun = self._begun[scenario.gpu.name] = _Begun(self.shapes(scenario))
+        fewest: int | None = None
+        while (first := self._first(scenario, begun)) is not None and (fewest is None or first.gpus < fewest):
+            more = self._look(scenario, begun)
+            if more is not None and more.found:
+                fewest = more.gpus if fewest is None else min(fewest, more.gpus)
+        return fewest
+
     def ascending(self, scenario: Scenario) -> Iterator[tuple[int, list[Deployment]]]:
-        """Numbers of GPUs, ascending, and of every way that takes so many the deployment that holds the batch."""
+        """Numbers of GPUs, ascending, and of every way that takes so many the deployment that holds the batch.
+
+        What `fewest` has begun goes on from there.
+        """
         if scenario.gpu.number_together is not None:
             together = self._together(scenario, scenario.gpu.number_together)
             yield from [(scenario.gpu.number_together, together)] if together else []
             return
-        waiting: list[_Waiting] = []
-        shapes = deque(self.shapes(scenario))
+        begun = self._begun.pop(scenario.gpu.name, None) or _Begun(self.shapes(scenario))
         level: list[Deployment] = []
         gpus = 0
-        while waiting or shapes or level:
-            while shapes and (not waiting or shapes[0].gpus <= waiting[0].gpus):
-                _, tp, pp = shapes.popleft()
-                for way in self.of_shape(scenario, tp, pp):
-                    heappush(waiting, self._placed(scenario, way, found=0))
-            if level and (not waiting or waiting[0].gpus > gpus):
+        while (first := self._first(scenario, begun)) is not None:
+            if level and first.gpus > gpus:
                 yield gpus, level
                 level = []
-            elif waiting:
-                first = heappop(waiting)
-                if first.found:
-                    gpus = first.gpus
-                    level.append(self._deployment(first.way))
-                elif (more := self._looked_at(scenario, first.way)) is not None:
-                    heappush(waiting, more)
+            if first.found:
+                gpus = first.gpus
+                level.append(self._deployment(heappop(begun.waiting).way))
+            else:
+                self._look(scenario, begun)
+        if level:
+            yield gpus, level
+
+    def _first(self, scenario: Scenario, begun: _Begun) -> _Waiting | None:
+        """What is next, once the ways of all sizes that may come before it wait too."""
+        waiting, shapes = begun.waiting, begun.shapes
+        while shapes and (not waiting or shapes[0].gpus <= waiting[0].gpus):
+            _, tp, pp = shapes.popleft()
+            for way in self.of_shape(scenario, tp, pp):
+                heappush(waiting, self._placed(scenario, way, found=0))
+        return waiting[0] if waiting else None
+
+    def _look(self, scenario: Scenario, begun: _Begun) -> _Waiting | None:
+        """Looks at the way that is next, and puts what comes of it in its place."""
+        more = self._looked_at(scenario, heappop(begun.waiting).way)
+        if more is not None:
+            heappush(begun.waiting, more)
+        return more
 
     def _placed(self, scenario: Scenario, way: Way, *, found: int) -> _Waiting:
         groups = way.pp * self.with_spares(way.least_replicas, share_experts=way.share_experts)

@@ -62,8 +62,10 @@ class Bound(NamedTuple):
 
     def fewest(self, usable: int) -> int:
         """A number of replicas below which they cannot hold the batch, by sums over their ranks."""
-        most = usable - self.taken
-        return max([need.fewest(most) for need in self.needs])
+        most, fewest = usable - self.taken, 1
+        for need in self.needs:
+            fewest = max(fewest, need.fewest(most))
+        return fewest
 
 
 class Shared(NamedTuple):
