@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from conftest import DATA
 from each import for_each
 
 from kvcalc import KvcalcError
@@ -27,6 +28,13 @@ PLAIN = ["gqa 32/8 x 128"] * 2
 def labels(values: dict[str, Any], **assumed: Any) -> list[str]:
     model = import_config(json.dumps(values), "config.json", "some-model", assumed).model
     return [" ".join(each.label for each in layer) for layer in model.sequence()]
+
+
+def labels_or_refusal(values: dict[str, Any]) -> list[str]:
+    try:
+        return labels(values)
+    except KvcalcError as error:
+        return [str(error)]
 
 
 SOUNDING: dict[str, Any] = {
@@ -229,6 +237,16 @@ def test_a_list_with_a_member_for_each_layer_is_about_layers() -> None:
 @for_each("name", HARMLESS)
 def test_what_only_sounds_like_a_cache_is_passed_over(name: str) -> None:
     assert labels({**LLAMA, name: HARMLESS[name]}) == PLAIN
+
+
+PUBLISHED: dict[str, dict[str, Any]] = json.loads((DATA / "configs.json").read_text(encoding="utf-8"))
+
+
+@for_each("hub_id", PUBLISHED)
+def test_a_file_is_read_whether_or_not_its_parameters_are_counted(hub_id: str) -> None:
+    """No key is refused that only the count of parameters reads."""
+    values = {**PUBLISHED[hub_id], "architectures": ["Unknown"]}
+    assert labels_or_refusal(values) == labels_or_refusal(PUBLISHED[hub_id])
 
 
 def test_another_spelling_that_agrees_may_stand_beside_the_one_that_is_read() -> None:

@@ -57,14 +57,14 @@ _ATTENTIONS = _set("chunked compressed hybrid linear local recurrent sparse")
 
 _HARMLESS = _set(
     """
-    act activation adapter audio aux batch bias ce classifier clip cls codebook coef coeff connector dense dflash
-    draft drop dropout dtype eagle embd embed embedding embeddings entropy eps epsilon expert experts fc ffn finetune
-    freeze frozen fuse gate image init initializer intermediate invalid label labels layernorm limit limits lm
-    logits lora loss lr medusa mlp mm moe mtp multimodal multiplier multipliers nope norm norms optimizer pad
-    padding parallel patch pdrop perceiver pipeline pooler precision projector qformer quant quantization
-    recompute regularization resampler rope rotary router scalar scale scaling seed softcap softcapping softmax
-    speech std summary swiglu talker target temperature temporal theta tower trainable upcast video vision
-    visual vit vocab weight weights world
+    act activation adapter audio aux batch bias ce classifier clip cls codebook coef coeff connector dense
+    dflash draft drop dropout dtype eagle embd embed embedding embeddings engram entropy eps epsilon expert
+    experts fc ffn finetune freeze frozen fuse gate image init initializer intermediate invalid label labels
+    layernorm limit limits lm logits lora loss lr medusa mlp mm moe mtp multimodal multiplier multipliers nope
+    norm norms optimizer pad padding parallel patch pdrop perceiver pipeline pooler precision projector qformer
+    quant quantization recompute regularization resampler rope rotary router scalar scale scaling seed softcap
+    softcapping softmax speech std summary swiglu talker target temperature temporal theta tower trainable
+    upcast video vision visual vit vocab weight weights world
     """
 )
 """A name with one of these is about something else than what a layer keeps."""
@@ -85,9 +85,9 @@ NOT_OF_THE_CACHE = _set(
     hidden_size_per_layer_input id2label linear_a_log_max linear_a_log_min linear_allow_neg_eigval
     linear_attn_alpha_factor linear_attn_beta_factor linear_dt_init_floor linear_dt_max linear_dt_min local_rank
     mamba_chunk_size mamba_dt_rank max_context_window max_window_layers n_layers_per_attn_res_block
-    n_limited_groups no_repeat_ngram_size num_beam_groups num_hash_layers num_query_tokens prefill_chunk_size
-    query_num relative_attention_max_distance relative_attention_num_buckets relative_max_distance
-    share_input_output_layers share_q_dim task_specific_params
+    n_limited_groups no_repeat_ngram_size num_beam_groups num_hash_layers num_query_tokens o_groups
+    prefill_chunk_size query_num relative_attention_max_distance relative_attention_num_buckets
+    relative_max_distance share_input_output_layers share_q_dim task_specific_params
     """
 )
 """Names made of such words that classes take, and that change no cache: windows of training or of a compiler, widths
