@@ -267,3 +267,13 @@ RUNS = (
     Run(16384, flash="off"),
     Run(16384, swa_full=True),
 )
+
+CLASS_RUNS = (
+    Run(8192),
+    Run(65536),
+    Run(32768, ubatch=2048),
+    Run(32768, k="q8_0", v="q8_0"),
+    Run(32768, k="bf16", v="bf16"),
+    Run(16384, slots=4),
+)
+"""What shapes with the dims of published models are tried with (tests/data/llama_cpp/classes.json)."""

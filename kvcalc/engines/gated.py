@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 
 UNGATED = frozenset(
     {
+        "arcee",
         "bloom",
         "falcon",
         "gpt2",
         "gpt_bigcode",
         "gpt_neox",
         "gptj",
+        "jais2",
         "mpt",
         "nemotron",
         "nemotron_h",

@@ -86,8 +86,8 @@ def test_another_build_is_refused(files: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("model", "build", "first"),
     [
-        ("deepseek-v3.2", "b9538", None),
-        ("deepseek-v3.2", "b8929", "b9538"),
+        ("deepseek-v3.2", "b10068", None),
+        ("deepseek-v3.2", "b9538", "b10068"),
         ("glm-5", "b10229", None),
         ("glm-5", "b10068", "b10229"),
         ("glm-5.2", "b10566", None),

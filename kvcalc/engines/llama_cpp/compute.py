@@ -25,29 +25,26 @@ counted (Llama-3.1-8B in q4_0, Ollama 0.30 on an RTX 2060), and the range ends w
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import prod
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.budget import Temporary
-from kvcalc.engines.gated import is_gated
+from kvcalc.engines.llama_cpp.attention import attention_of_host, attention_point, hidden_kept
+from kvcalc.engines.llama_cpp.chosen import is_chosen, perhaps_more
 from kvcalc.engines.llama_cpp.compressed import buffer_of_compressed
+from kvcalc.engines.llama_cpp.feed_forward import feed_forward_points
 from kvcalc.engines.llama_cpp.host import largest_on_host
-from kvcalc.engines.llama_cpp.latent_experts import in_layers_of_their_own, point_of_experts
+from kvcalc.engines.llama_cpp.levels import perhaps_beside, with_levels
 from kvcalc.engines.llama_cpp.older_builds import LOGITS, place_in_older_build
 from kvcalc.engines.llama_cpp.points import (
     VULKAN,
     Point,
     grows,
-    has_gates,
-    query_heads,
     reordered,
     wanted_logits,
     within_a_state,
 )
 from kvcalc.engines.llama_cpp.pooled import buffer_of_pooled
-from kvcalc.mechanisms import MLA, Compressed, Role
-from kvcalc.model.layers import count_layers
+from kvcalc.mechanisms import Compressed
 from kvcalc.term import Factor, Product
 from kvcalc.units import MIB
 
@@ -56,7 +53,6 @@ if TYPE_CHECKING:
 
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
     from kvcalc.engines.load import Load
-    from kvcalc.model.layers import Layer
     from kvcalc.model.stages import Stage
 
 SCHED_COPIES = 4
@@ -86,13 +82,13 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     cells = sum(_mask_cells(layout, load))
     if layout.pools_keys:
         return buffer_of_pooled(layout.setup.model, points, tokens, cells, hidden)
-    each, copies, inputs = 2 if layout.flash_attention else 4, 1, 0
+    each, copies, inputs = layout.mask_bytes, 1, 0
     if layout.works_in_turn:
         copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
     rules = layout.rules
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
     uploaded, others = largest_on_host(layout, tokens), 0
-    copied = _attention_of_host(layout, load, hidden)
+    copied = attention_of_host(layout, load, hidden)
     if rules.logits_of_all:
         older = place_in_older_build(layout, stage, load, [point, *points], each, cells, hidden, copied)
         point, each, uploaded = older.point, older.mask_bytes, older.uploaded
@@ -114,6 +110,9 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     beside = tokens * of_masks * cells if point.name == LOGITS and layout.flash_attention else 0
     others += beside if beside < size else 0  # in some graphs side by side
     others = max(others, _reordered_beyond(layout, stage, load, each * cells, hidden, by_vulkan) - size)
+    if any(is_chosen(layer.attention, pools_keys=False) for layer in stage.kinds):
+        others = max(others, perhaps_more(size))
+    others = max(others, 4 * tokens * perhaps_beside(layout.setup.model, hidden))
     return Temporary(term, size, size + others)
 
 
@@ -145,104 +144,19 @@ def _reordered_beyond(
 
 def _mask_cells(layout: LlamaLayout, load: Load) -> Iterator[int]:
     """The cells that a token may see, of each cache with a mask of its own."""
-    spans = {layer.span for layer in layout.setup.model.layout.kinds if grows(layer)}
+    kinds = layout.setup.model.layout.kinds
+    spans = {layer.span for layer in kinds if grows(layer)}
     for windows in {span is not None for span in spans}:
         yield max(layout.cells(span, load).each for span in spans if (span is not None) == windows)
+    indexed = [layer for layer in kinds if is_chosen(layer.attention, pools_keys=layout.pools_keys)]
+    yield from {layout.cells(layer.span, load).each for layer in indexed}
 
 
 def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[Point] | None:
-    model = layout.setup.model
-    kept = hidden_kept(layout)
-    points = [_attention(layout, layer, load, hidden) for layer in stage.kinds if grows(layer)]
-    points += [within_a_state(layer.attention, load, hidden) for layer in stage.kinds if not grows(layer)]
-    if model.is_mixture_of_experts:
-        used, width = model.num_experts_per_tok, model.moe_intermediate_size
-        if used is None or width is None:
-            return None
-        if in_layers_of_their_own(model):
-            points.append(point_of_experts(model, used, width, hidden))
-        elif used * width <= hidden:  # what is between gate, up and down lies in what the attention left free
-            floats = used * max(2 * width, hidden) + kept * hidden
-            points.append(
-                Point(f"(experts_used x max(2 x moe_intermediate_size, hidden_size) + {kept} x hidden_size)", floats)
-            )
-        else:
-            spill = used * hidden if hidden > 2 * width else 0  # their outputs do not fit where gate and up were
-            name = f"(3 x experts_used x moe_intermediate_size + {kept} x hidden_size"
-            name += " + experts_used x hidden_size)" if spill else ")"
-            points.append(Point(name, 3 * used * width + kept * hidden + spill))
-    dense = not model.is_mixture_of_experts or model.first_with_experts > 0
-    if dense and model.intermediate_size is not None:
-        times = 3 if is_gated(replace(model, weights=())) else 1
-        floats = times * model.intermediate_size + kept * hidden
-        points.append(Point(f"({times} x intermediate_size + {kept} x hidden_size)", floats))
-    elif dense and any(grows(layer) for layer in model.layout.kinds):
+    kept, tokens = hidden_kept(layout), layout.step_tokens(load)
+    points = [attention_point(layout, layer, load, hidden) for layer in stage.kinds if grows(layer)]
+    points += [within_a_state(layer.attention, load, hidden, tokens) for layer in stage.kinds if not grows(layer)]
+    fed = feed_forward_points(layout, kept, hidden)
+    if fed is None:
         return None
-    return points
-
-
-def _attention(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> Point:
-    attention, cells = layer.attention, layout.cells(layer.span, load)
-    of = {tensor.name: tensor for tensor in attention.cached()}
-    name, heads, kept = "attention", query_heads(attention), hidden_kept(layout)
-    match attention:
-        case MLA():
-            row = attention.kv_lora_rank + attention.qk_rope_head_dim
-            floats = kept * hidden + heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim + 2 * row)
-            output = heads * attention.kv_lora_rank
-            kv = 0
-        case _:
-            output = heads * (of["v"] if "v" in of else of["k"]).head_elements
-            wide = heads * of["k"].head_elements
-            floats = kept * hidden + wide + (output if wide > hidden else 0) + (3 * wide if has_gates(layout) else 0)
-            output, kv = 0, sum(of[each].row_elements for each in ("k", "v") if each in of)
-    if not layout.flash_attention:
-        tokens = layout.step_tokens(load)
-        return Point(f"{name} + scores", floats + kv, 4 * tokens * heads * cells.each)
-    copied = sum(
-        tensor.row_elements
-        for tensor in of.values()
-        if layout.rules.copies_within
-        and tensor.role is Role.CACHE
-        and layout.cache_format.of(layer, tensor).name != "fp16"
-    )
-    if isinstance(attention, MLA) and copied * cells.all <= 2 * layout.step_tokens(load) * _left(attention, hidden):
-        copied = 0
-    types = {layout.cache_format.of(layer, tensor).name for tensor in of.values() if tensor.role is Role.CACHE}
-    if "bf16" in types and not output and not has_gates(layout):
-        floats += heads * of["k"].head_elements
-    return Point(name, floats + (output if copied else 0), 2 * copied * cells.all)
-
-
-def _left(attention: MLA, hidden: int) -> int:
-    """Numbers of f32 of a token whose place the copy of a latent cache may take, where it fits: queries as projected.
-
-    Of b11549's own graphs of 20 to 128 heads, and micro-batches of 256 to 2,048 tokens.
-    """
-    rotated = attention.num_heads * attention.qk_rope_head_dim
-    return attention.num_heads * attention.qk_nope_head_dim + rotated * (2 if rotated > hidden else 1)
-
-
-def hidden_kept(layout: LlamaLayout) -> int:
-    """Vectors of hidden_size that a layer holds beside what it computes."""
-    return layout.rules.hidden_kept_gated if has_gates(layout) else layout.rules.hidden_kept
-
-
-def _attention_of_host(layout: LlamaLayout, load: Load, hidden: int) -> Point | None:
-    """The attention of a layer that the host keeps: the card has a copy of its cells (ggml/src/ggml-backend.cpp).
-
-    None where all layers lie on cards, or all caches with the host, which then computes the attention.
-    """
-    if layout.settings.no_kv_offload:
-        return None
-    found = []
-    for layer in count_layers(layout.setup.model.layout.layers[: layout.placement.first_layer]):
-        if not grows(layer):
-            continue
-        tensors = [tensor for tensor in layer.attention.cached() if tensor.role is Role.CACHE]
-        rows = (layout.cache_format.of(layer, tensor).row(tensor.heads, tensor.dims) for tensor in tensors)
-        row = sum(prod(factor.value for factor in factors) for factors in rows)
-        point = _attention(layout, layer, load, hidden)
-        cells = row * layout.cells(layer.span, load).all
-        found.append(point._replace(name="attention", bytes_beside=point.bytes_beside + cells))
-    return max(found, key=lambda one: one.bytes_beside, default=None)
+    return list(with_levels(layout.setup.model, [*points, *fed], hidden))

@@ -21,6 +21,8 @@ GGML_TYPES = ("fp32", "fp16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "i
 """Of -ctk and -ctv (common/arg.cpp, kv_cache_types)."""
 
 
+WITHOUT_FLASH = frozenset({"grok-1"})
+"""Classes of which llama.cpp turns flash attention off (src/llama-context.cpp, llama_init_from_model)."""
 _BY_HAND = re.compile(r"q\d{1,2}_g\d{1,4}_s\d{1,3}")
 """What forks keep, as it is written by hand."""
 
@@ -54,7 +56,7 @@ def ggml_format(setup: Setup, settings: Settings, rules: BuildRules) -> CacheFor
     flash = flash_attention(setup, settings, kept_in, rules)
     _check_latent(setup, asked.name, rules)
     _check_heads(setup, kept_in, flash=flash)
-    if named.get("v", asked.default).block_elems > 1 and not flash and _keeps_values(setup):
+    if _of_values(setup, kept_in, rules).block_elems > 1 and not flash:
         raise KvcalcError(
             "--cache-dtype: llama.cpp keeps V in blocks only with flash attention"
             + (
@@ -104,16 +106,23 @@ def flash_attention(setup: Setup, settings: Settings, kept_in: CacheFormat, rule
 
     Values in blocks need it, and newer builds turn it on for them.
     """
+    if setup.model.model_type in WITHOUT_FLASH:
+        return False
     if settings.flash_attn != "auto" or rules.flash_asked:
         return settings.flash_attn == "on"
-    values = dict(kept_in.tensors).get("v", kept_in.default)
-    if rules.values_turn_on and values.block_elems > 1 and _keeps_values(setup):
+    if rules.values_turn_on and _of_values(setup, kept_in, rules).block_elems > 1:
         return True
-    return all(_has_kernel(layer.attention) for layer in setup.model.layout.kinds)
+    return all(has_kernel(layer.attention) for layer in setup.model.layout.kinds)
 
 
-def _keeps_values(setup: Setup) -> bool:
-    return any(tensor.name == "v" for tensor in setup.model.cached_tensors)
+def _of_values(setup: Setup, kept_in: CacheFormat, rules: BuildRules) -> ElementFormat:
+    """The type that -ctv says: of latents, which have no V, that of K where builds refuse another."""
+    kept, named = (
+        [tensor.name for tensor in setup.model.cached_tensors if tensor.role is Role.CACHE],
+        dict(kept_in.tensors),
+    )
+    like_keys = "v" not in kept and rules.latent_alike
+    return named.get(kept[0] if like_keys and kept else "v", kept_in.default if kept else find_format("fp16", "cache"))
 
 
 def _check(element_format: ElementFormat, what: str) -> None:
@@ -125,8 +134,11 @@ _ANY_RATIO = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
 """Widths of heads for which CUDA has a kernel whatever the number of query heads."""
 
 
-def _has_kernel(attention: Mechanism) -> bool:
-    """ggml/src/ggml-cuda/fattn.cu, ggml_cuda_get_best_fattn_kernel."""
+def has_kernel(attention: Mechanism) -> bool:
+    """Whether CUDA has one for its heads; elsewhere the host computes them.
+
+    ggml/src/ggml-cuda/fattn.cu, ggml_cuda_get_best_fattn_kernel.
+    """
     match attention:
         case MLA():
             widths = attention.kv_lora_rank + attention.qk_rope_head_dim, attention.kv_lora_rank

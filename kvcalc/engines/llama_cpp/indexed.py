@@ -3,7 +3,8 @@
 Read off the symbols of the libraries that xllamacpp has of b8929, b9538, b10068, b10229, b10566 and b11549: the first
 has no llama_kv_cache_dsa, and up to b10068 nothing reads attention.indexer.types, so that GLM-5 kept latents alone
 (https://github.com/ggml-org/llama.cpp/pull/25407). Until its constructor has a second filter, as in b10566, layers that
-share an indexer have its keys too (https://github.com/ggml-org/llama.cpp/pull/26474).
+share an indexer have its keys too (https://github.com/ggml-org/llama.cpp/pull/26474). b9538 keeps them for
+DeepSeek-V3.2, but has no ggml_lightning_indexer, without which scores of every head lie in the compute buffer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 DEEPSEEK = frozenset({"deepseek_v32", "deepseek32"})
 """config.json's and GGUF's names for DeepSeek-V3.2, whose every layer has an indexer."""
-OF_DEEPSEEK, OF_EVERY_LAYER, OF_SOME_LAYERS = 9538, 10229, 10566
+OF_DEEPSEEK, OF_EVERY_LAYER, OF_SOME_LAYERS = 10068, 10229, 10566
 
 
 def check_indexed(setup: Setup, build: str) -> None:

@@ -98,6 +98,11 @@ class LlamaLayout(Settled):
         return 0 if on_card is None else min(layers, max(0, layers + 1 - on_card))
 
     @property
+    def mask_bytes(self) -> int:
+        """Of a mask's cell for each token: f16 for flash attention."""
+        return 2 if self.flash_attention else 4
+
+    @property
     def works_in_turn(self) -> bool:
         """Whether cards work on micro-batches in turn: all layers must lie on them (src/llama-context.cpp)."""
         settings = self.settings

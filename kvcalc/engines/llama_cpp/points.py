@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Mamba1, Mamba2, MLAExpanded, Role
+from kvcalc.mechanisms import GQA, MHA, MLA, MQA, GatedDeltaNet, Lightning, Mamba1, Mamba2, MLAExpanded, Role
 
 if TYPE_CHECKING:
     from kvcalc.engines.llama_cpp.layout import LlamaLayout
@@ -60,7 +60,7 @@ def reordered(attention: Mechanism, load: Load, hidden: int) -> Point:
     return Point("(gated delta rules)", 2 * inputs + 7 * values + hidden, 4 * kept)
 
 
-def within_a_state(attention: Mechanism, load: Load, hidden: int) -> Point:
+def within_a_state(attention: Mechanism, load: Load, hidden: int, tokens: int) -> Point:
     """Within a layer with a state. Of gated delta rules the feed-forward block holds more, in every graph tried."""
     match attention:
         case Mamba2():
@@ -71,6 +71,9 @@ def within_a_state(attention: Mechanism, load: Load, hidden: int) -> Point:
             return Point("(state-space block)", floats, (load.sequences - 1) * state)
         case Mamba1():
             return Point("(state-space block)", 5 * attention.intermediate_size + 2 * hidden)
+        case Lightning():  # what it computes within a micro-batch is square in the tokens of a sequence
+            inner, square = attention.num_heads * attention.head_dim, attention.num_heads * -(-tokens // load.sequences)
+            return Point("(4 x hidden_size + heads x (5 x head_dim + 3 x tokens))", 4 * hidden + 5 * inner + 3 * square)
         case _:
             return Point("4 x hidden_size", 4 * hidden)
 

@@ -52,7 +52,7 @@ RULES = (
     ),
     Rule(
         "an indexer's keys",
-        "index_head_dim in K's type, in a cache of their own; of DeepSeek-V3.2 from b9538, of GLM-5 from b10229, of "
+        "index_head_dim in K's type, in a cache of their own; of DeepSeek-V3.2 from b10068, of GLM-5 from b10229, of "
         "GLM-5.2, whose layers share indexers, from b10566",
         "src/llama-kv-cache-dsa.cpp",
     ),
@@ -108,9 +108,23 @@ RULES = (
         "graphs of b11549 for a device that answers as CUDA's back end does (tests/live); fitted to none",
     ),
     Rule(
+        "compute buffer of some classes",
+        "Qwen3-VL 8 to 13 x hidden_size more (levels of an image's features), Gemma 3n 5 x hidden_size + 256 x layers, "
+        "Command R beside copies of K and V its feed-forward block too; Llama 4's shared expert and dense layers; of "
+        "lightning attention 3 x num_heads x tokens of a sequence",
+        "graphs of b11549 with the dims of 62 models (tests/live/write_llama_cpp_classes.py)",
+    ),
+    Rule(
         "compute buffer with compressed attention (deepseek4)",
         "a range: 0.75 to 1.06 of ubatch-size x (3.2 x cells + 4 x (2.5 x num_heads x head_dim + 7 x hidden_size))",
         "fitted to graphs of b11549 with flash attention",
+    ),
+    Rule(
+        "compute buffer of latents with an indexer (DeepSeek-V3.2, GLM-5)",
+        "8 bytes for each token of a micro-batch and each cell (16 without flash attention), for two masks and scores; "
+        "a layer holds 4 or 5 x hidden_size + num_heads x (2 x latent + qk_nope_head_dim) + 4 x index_topk; a range, "
+        "to a quarter more",
+        "src/models/deepseek32.cpp; as logs of GLM-5.2 printed, and graphs of b11549",
     ),
     Rule(
         "indexers that pool their keys (qwen4exp, glm5-next)",

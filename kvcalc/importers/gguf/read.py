@@ -10,6 +10,7 @@ from kvcalc.files import is_there
 from kvcalc.importers.config import BY_HAND, Config
 from kvcalc.importers.gguf.cache_keys import CACHE_KEYS
 from kvcalc.importers.gguf.families import FAMILIES, NOTHING_KEPT
+from kvcalc.importers.gguf.feed_forward import model_type, of_experts, width_of_blocks
 from kvcalc.importers.gguf.fork_types import scales_apart
 from kvcalc.importers.gguf.header import MAX_TENSORS, Header, Skipped, read_header
 from kvcalc.importers.gguf.layers import DRAFTS, HIDDEN, PATTERN, WINDOW, unused
@@ -159,9 +160,10 @@ def _whole(path: Path, shown: str) -> Header:
 
 def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> Iterator[tuple[str, Sourced]]:
     """The model's fields but its layers and weights, those that the file gives."""
+    if (named := model_type(config)) is not None:
+        yield "model_type", named
     yield "hidden_size", config.count(HIDDEN)
-    width = config.optional_uniform("feed_forward_length", least=0)
-    if width is not None and width.value:
+    if (width := width_of_blocks(config)) is not None:
         yield "intermediate_size", width
     words = header.values.get("tokenizer.ggml.tokens")
     stated = config.optional_count("vocab_size", most=10**8)
@@ -174,26 +176,10 @@ def _fields(config: Config, header: Header, weights: Weights, *, tied: bool) -> 
         yield "max_context", longest
     if header.tensors:
         yield "tie_word_embeddings", Sourced(tied, f"{OUTPUT} is {'not ' if tied else ''}there")
-    yield from _of_experts(config)
+    yield from of_experts(config)
     drafts = config.optional_count(DRAFTS, least=0)
     if drafts is not None and drafts.value:
         yield "mtp_layers", drafts
     yield "dtype", Sourced("fp16", "llama.cpp keeps its cache in f16 by default")
     if weights.elements:
         yield "parameters", Sourced(weights.elements, "elements of the tensors")
-
-
-def _of_experts(config: Config) -> Iterator[tuple[str, Sourced]]:
-    """Those of a mixture of experts."""
-    experts = config.optional_count("expert_count", least=0)
-    if experts is not None and experts.value > 1:
-        yield "num_experts", experts
-        used = config.optional_count("expert_used_count")
-        if used is not None:
-            yield "num_experts_per_tok", used
-        width = config.optional_uniform("expert_feed_forward_length")
-        if width is not None:
-            yield "moe_intermediate_size", width
-        dense = config.optional_count("leading_dense_block_count", least=0)
-        if dense is not None and dense.value:
-            yield "first_k_dense", dense
