@@ -29,6 +29,12 @@ def records(version: str) -> list[dict[str, Any]]:
     return list(json.loads((DATA / f"planner-{version}.json").read_text(encoding="utf-8"))["records"])
 
 
+def drafts(config: Mapping[str, Any]) -> bool:
+    """Whether a model has layers that draft; where it has none, tokens are drafted from the text."""
+    text = config.get("text_config", config)
+    return bool(text.get("num_nextn_predict_layers") or text.get("mtp_num_hidden_layers"))
+
+
 def figures_of_kvcalc(
     model: Any, version: str, settings: Mapping[str, Any], memory: int, config: Mapping[str, Any], gpu: str = "h100-sxm"
 ) -> Figures:
@@ -45,6 +51,8 @@ def figures_of_kvcalc(
         for name, value in settings.items()
         if name not in DEPLOYMENT and name != "max_model_len"
     }
+    if "num_speculative_tokens" in settings and not drafts(config):
+        engine_option["speculative-method"] = "ngram"
     shared: dict[str, Any] = {
         "context": settings["max_model_len"],
         "engine": f"vllm@{version}",

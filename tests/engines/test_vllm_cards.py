@@ -21,6 +21,12 @@ import kvcalc
         ("mimo-v2-flash", {"gpu": "a100-80gb", "tp": 4, "cache_dtype": "fp8"}, "no cache in fp8 on a100"),
         # "FlashAttention does not support fp8 kv-cache on this device."
         ("mimo-v2-flash", {"gpu": "b200", "tp": 4, "cache_dtype": "fp8"}, "no values of another width than keys"),
+        # MiMoV2Attention of 0.31 is made without cache_config: its layers tell torch.bfloat16 where fp8 is asked for
+        (
+            "mimo-v2-flash",
+            {"gpu": "h200", "tp": 4, "cache_dtype": "fp8", "engine": "vllm@0.31"},
+            "before 0.32 keeps the cache of mimo-v2-flash in bf16",
+        ),
     ],
 )
 def test_what_a_card_has_no_kernels_for_is_refused(model: str, options: dict[str, Any], told: str) -> None:

@@ -153,6 +153,34 @@ def test_tokens_in_flight() -> None:
     assert layout("0.33.0", "h100", "llama-3-8b", 8192, pp=2).settings.max_in_flight_tokens == 3 * 8192
 
 
+@pytest.mark.parametrize(
+    ("version", "options", "steps"),
+    [
+        ("0.33.0", {"num_speculative_tokens": 2, "speculative_method": "ngram"}, 2),
+        ("0.31.0", {"num_speculative_tokens": 2, "speculative_method": "ngram"}, 1),
+        ("0.31.0", {"num_speculative_tokens": 2}, 2),  # EAGLE, MTP, a draft model
+        ("0.26.0", {"num_speculative_tokens": 2, "speculative_method": "suffix"}, 1),
+        ("0.33.0", {"runner": "pooling"}, 1),
+        ("0.25.1", {}, 1),  # SlidingWindowSpec has the tokens of one step
+    ],
+)
+def test_steps_that_overlap(version: str, options: dict[str, Any], steps: int) -> None:
+    """scheduler_config.async_scheduling where nobody says (VllmConfig.__post_init__ of vllm/config/vllm.py)."""
+    assert layout(version, "h100", "gemma-3-4b", 8192, **options).settings.max_concurrent_batches == steps
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"speculative_method": "ngram"}, "num-speculative-tokens=N"),
+        ({"speculative_method": "medusa"}, "ngram, suffix"),
+    ],
+)
+def test_methods_that_draft_nothing_are_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(KvcalcError, match=told):
+        settings("0.33.0", "h100", **options)
+
+
 @pytest.mark.parametrize(("version", "share"), [("0.19.0", 0.9), ("0.20.0", 0.92), ("0.33.0", 0.92)])
 def test_utilization_by_version(version: str, share: float) -> None:
     with patch.dict(ENGINES, vllm=Vllm):

@@ -275,6 +275,10 @@ def _pretend_platform() -> None:
     card = type("PretendedCard", (CudaPlatformBase,), {name: classmethod(call) for name, call in answers.items()})
     vars(vllm.platforms)["_current_platform"] = card()
 
+    from vllm.utils import torch_utils  # once the card is pretended
+
+    vars(torch_utils)["_cuda_device_count_stateless"] = lambda *_args: 64  # of 0.19
+
     from vllm.model_executor.models import registry  # once the card is pretended
 
     vars(registry)["_run_in_subprocess"] = lambda inspect: inspect()

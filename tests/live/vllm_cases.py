@@ -539,7 +539,7 @@ def pooled_index(draw: random.Random) -> Config:
         "model_type": "glm5_next",
         "torch_dtype": "bfloat16",
         "text_config": text,
-        "vision_config": {"model_type": "glm5_next_vision"},
+        "vision_config": {"model_type": "glm5_next_vision", "swiglu_limit": 10.0},
     }
 
 

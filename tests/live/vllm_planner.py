@@ -16,6 +16,7 @@ from typing import Any
 import pretended_card
 import torch
 import vllm.distributed.parallel_state as parallel
+import vllm_steps as steps
 from vllm.config import get_layers_from_vllm_config, set_current_vllm_config
 from vllm.engine.arg_utils import EngineArgs
 from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
@@ -23,12 +24,8 @@ from vllm.model_executor.model_loader.utils import initialize_model
 from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.attention.backends import flashinfer
-from vllm.v1.attention.backends.utils import get_supported_kv_cache_layouts, resolve_kv_cache_layout
-from vllm.v1.core.kv_cache_planning import get_global_kv_cache_groups, get_kv_cache_configs
-from vllm.v1.core.kv_cache_utils import generate_scheduler_kv_cache_config, get_kv_cache_capacity
+from vllm.v1.core.kv_cache_utils import generate_scheduler_kv_cache_config
 from vllm.v1.kv_cache_interface import MambaSpec, UniformTypeKVCacheSpecs
-from vllm.v1.worker.gpu.attn_utils import get_kv_cache_spec
-from vllm.v1.worker.worker_base import get_current_attn_backends
 
 vars(flashinfer)["_get_multi_ctas_kv_counter_buffer"] = lambda *_args, **_kwargs: None  # its size is a kernel's to tell
 
@@ -85,7 +82,7 @@ def _add_drafting_layers(config: Any, stage: int) -> None:
     if speculative is None or speculative.method != "mtp" or not last:
         return
     target = set(config.compilation_config.static_forward_context)
-    initialize_model(speculative.apply_draft_overrides(config), model_config=speculative.draft_model_config)
+    steps.add_drafting_model(config)
     layers = get_layers_from_vllm_config(config, AttentionLayerBase)
     for name in set(layers) - target:
         layers[name].is_draft_layer = True
@@ -93,6 +90,7 @@ def _add_drafting_layers(config: Any, stage: int) -> None:
 
 def made_on_meta(config: Any, stage: int | None = None) -> torch.nn.Module:
     """The model as this rank has it; with a stage, also what drafts there."""
+    steps.make_workspace()
     config.compilation_config.static_forward_context.clear()
     config.compilation_config.static_all_moe_layers.clear()
     before = torch.get_default_dtype()
@@ -113,11 +111,11 @@ def _specs_of_stage(config: Any, stage: int) -> tuple[dict[str, Any], list[str]]
     made_on_meta(config, stage)
     with set_current_vllm_config(config):
         current_platform.update_block_size_for_backend(config)
-        layouts = get_supported_kv_cache_layouts(get_current_attn_backends(config))
-        specs = get_kv_cache_spec(config)
+        layouts = steps.layouts_of(config)
+        specs = steps.specs_of(config)
     if config.model_config.is_hybrid and all(isinstance(spec, MambaSpec) for spec in specs.values()):
         raise ValueError("a stage of states alone aligns no blocks, and its specs do not go with the other stages'")
-    return specs, [layout.name for layout in layouts]
+    return specs, layouts
 
 
 def _blocks_of_request(config: Any, group: Any) -> int:
@@ -152,23 +150,20 @@ def plan(model: Mapping[str, Any], memory: int, arguments: Mapping[str, Any], us
         stages = [_specs_of_stage(config, stage) for stage in range(config.parallel_config.pipeline_parallel_size)]
     specs = [each for each, _ in stages]
     with set_current_vllm_config(config):
-        layout = resolve_kv_cache_layout(
-            config, [each for _, each in stages], [spec for stage in specs for spec in stage.values()]
-        )
-        groups = get_global_kv_cache_groups(config, specs)
-        whole = get_kv_cache_configs(config, specs, [memory] * len(specs), groups)
+        layout = steps.settle_layout(config, [each for _, each in stages], specs)
+        whole = steps.plans_of(config, specs, memory)
         scheduler = generate_scheduler_kv_cache_config(whole)
-        tokens, concurrency = get_kv_cache_capacity(config, scheduler)
-        cacheable = [each.kv_cache_spec for each in scheduler.kv_cache_groups if each.kv_cache_spec.prefix_cacheable]
+        tokens, concurrency = steps.capacity_of(config, scheduler)
+        cacheable = [each.kv_cache_spec for each in scheduler.kv_cache_groups if steps.is_cacheable(each.kv_cache_spec)]
         return {
             "blocks": scheduler.num_blocks,
             "block_size": min(spec.block_size for spec in cacheable),
             "tokens": tokens,
             "concurrency": round(concurrency, 6),
-            "bytes_per_block": max(each.kv_cache_tensors[0].size for each in whole) // scheduler.num_blocks,
+            "bytes_per_block": max(steps.block_bytes_of(each) for each in whole if each.kv_cache_tensors),
             "blocks_per_request": sum(_blocks_of_request(config, each) for each in scheduler.kv_cache_groups),
             "groups": [_group(config, each) for each in scheduler.kv_cache_groups],
-            "layout": layout.name,
-            "max_in_flight_tokens": config.max_in_flight_tokens,
+            "layout": layout,
+            "max_in_flight_tokens": steps.in_flight_of(config),
             "max_num_seqs": config.scheduler_config.max_num_seqs,
         }

@@ -19,7 +19,7 @@ import pretended_card
 import vllm
 import vllm_planner
 from vllm_cases import Case, Config, draw_cases, random_models
-from vllm_vectors import DATA, MODELS, kind_of, models
+from vllm_vectors import DATA, MODELS, drafts, kind_of, models
 
 VERSION = ".".join(vllm.__version__.split(".")[:2])
 
@@ -37,10 +37,8 @@ def arguments(settings: dict[str, Any], config: Config) -> dict[str, Any]:
     given = {ARGUMENTS.get(name, name): value for name, value in settings.items() if name != "usage"}
     tokens = given.pop("num_speculative_tokens", None)
     if tokens is not None:
-        text = config.get("text_config", config)
-        drafts = text.get("num_nextn_predict_layers") or text.get("mtp_num_hidden_layers")
         # Of models with layers that draft, those; else a method that adds what the number alone adds.
-        method = {"method": "mtp"} if drafts else {"method": "ngram", "prompt_lookup_max": 3}
+        method = {"method": "mtp"} if drafts(config) else {"method": "ngram", "prompt_lookup_max": 3}
         given["speculative_config"] = {**method, "num_speculative_tokens": tokens}
     return given
 

@@ -253,7 +253,7 @@ REFUSED = [
     ("vllm serve Qwen/Qwen3-8B --config c.yaml", "put them into the line"),
     ("vllm serve Qwen/Qwen3-8B --quantization experts_int8", "--weight-dtype FORMAT"),
     ("sglang serve --model-path Qwen/Qwen3-8B --speculative-algorithm EAGLE", "--speculative-num-steps N"),
-    ('vllm serve Qwen/Qwen3-8B -sc \'{"method": "ngram", "num_speculative_tokens": 3}\'', "method 'ngram'"),
+    ('vllm serve Qwen/Qwen3-8B -sc \'{"method": "medusa", "num_speculative_tokens": 3}\'', "method 'medusa'"),
     ("vllm serve Qwen/Qwen3-8B --speculative-config [1", "no object in JSON"),
     ('vllm serve Qwen/Qwen3-8B --speculative-config \'{"model": "x"}\'', "lacks num_speculative_tokens"),
     ("vllm serve Qwen/Qwen3-8B --spec-method mtp --spec-tokens 1", "--mtp"),

@@ -89,6 +89,12 @@ BESIDE: list[tuple[str, str, dict[str, Any], str]] = [
         {"draft": "llama-3.1-8b", "tp": 8, "engine_option": {"num-speculative-tokens": "5"}},
         '"model": "meta-llama/Llama-3.1-8B-Instruct", "num_speculative_tokens": 5',
     ),
+    (
+        "vllm",
+        "gemma-3-4b",
+        {"engine_option": {"num-speculative-tokens": "3", "speculative-method": "ngram"}},
+        """--speculative-config '{"method": "ngram", "num_speculative_tokens": 3}'""",
+    ),
     ("vllm", "llama-3.1-8b", {"lora": 12, "max_loras": 4}, "--enable-lora --max-lora-rank 16 --max-loras 4"),
     (
         "vllm",

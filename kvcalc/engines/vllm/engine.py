@@ -14,7 +14,7 @@ from kvcalc.engines.vllm.cache.turboquant import with_boundary
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.loaded.lora import as_vllm_has
 from kvcalc.engines.vllm.loaded.weights import TOWERS_LEFT_OUT, TOWERS_ON_FIRST_STAGE, divides_towers, has_whole_towers
-from kvcalc.engines.vllm.model_types import UNUSED_LEFT_OUT
+from kvcalc.engines.vllm.model_types import MIMO_V2, UNUSED_LEFT_OUT
 from kvcalc.engines.vllm.options import GIVEN_ELSEWHERE, OPTIONS
 from kvcalc.engines.vllm.profiled.budget import usable_bytes
 from kvcalc.engines.vllm.rules import MEMORY_RULES, RULES, WEIGHT_RULES
@@ -102,7 +102,7 @@ class Vllm(Engine):
 
     def mtp_layers_loaded(self, model: Model) -> int | None:
         """One of MiMo-V2's three (vllm/model_executor/models/mimo_v2_mtp.py, num_mtp_layers)."""
-        return 1 if model.model_type in {"mimo_v2_flash", "mimo_v2"} else None
+        return 1 if model.model_type in MIMO_V2 else None
 
     def adapters(self, asked: Lora, model: Model) -> Lora:
         return as_vllm_has(asked, model, parse_version(self.version or VERSIONS[-1]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.vllm.cache.compressed import compressed_format
 from kvcalc.engines.vllm.cache.pooled import check_pooled
-from kvcalc.engines.vllm.model_types import GLM_SPARSE, NEMOTRON_H
+from kvcalc.engines.vllm.model_types import GLM_SPARSE, MIMO_V2, NEMOTRON_H
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import TENSOR_FORMATS
@@ -45,6 +45,8 @@ NEMOTRON_STATES_IN_FP32: Version = (0, 20)
 """NemotronHForCausalLMConfig of vllm/model_executor/models/config.py, where the checkpoint does not say: float16 in
 0.19, float32 in 0.20.2. Other states are kept in the convolution's dtype, but KDA's in fp32 (mamba_utils.py of
 vllm/model_executor/layers/mamba, MambaStateDtypeCalculator)."""
+MIMO_V2_TOLD: Version = (0, 32)
+"""mimo_v2.py of vllm/model_executor/models hands cache_config on to its layers: not in 0.31, there in 0.32."""
 GLM_IN_FP8: Version = (0, 33)
 DS_MLA = "fp8_ds_mla"
 NVFP4_DS_MLA = {"c_kv": "nvfp4", "k_rope": "fp8"}
@@ -125,7 +127,18 @@ def _check(asked: CacheFormat, setup: Setup, version: Version) -> None:
     uneven = any(getattr(layer.attention, "v_head_dim", None) not in (None, _key_width(layer)) for layer in pairs)
     if name.endswith("_per_token_head") and uneven:
         raise KvcalcError(f"--cache-dtype: kvcalc does not follow how vllm keeps values of another width in {name}")
+    _check_class(name, setup, version)
     _check_card(name, setup.gpu, version, uneven=uneven)
+
+
+def _check_class(name: str, setup: Setup, version: Version) -> None:
+    """Whether the model's class tells its layers what their cache is to be in."""
+    if setup.model.model_type in MIMO_V2 and version < MIMO_V2_TOLD:
+        raise KvcalcError(
+            f"--cache-dtype: vllm before 0.32 keeps the cache of {setup.model.name} in "
+            f"{setup.cache_format.computing.name}, and not in {name} (vllm/model_executor/models/mimo_v2.py: layers "
+            "get no cache_config); leave --cache-dtype out"
+        )
 
 
 def _key_width(layer: Layer) -> int | None:

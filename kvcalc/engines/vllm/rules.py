@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvcalc.engines.option import Rule
 
 INTERFACE = "vllm/v1/kv_cache_interface.py"
-PLANNING = "vllm/v1/core/kv_cache_planning.py (before 0.32 kv_cache_utils.py)"
+PLANNING = "vllm/v1/core/kv_cache_planning.py (before 0.33 kv_cache_utils.py)"
 PRINTING = "vllm/v1/core/kv_cache_utils.py"
 
 RULES = (

@@ -35,6 +35,7 @@ register({"engine-defaults": "settings of the engine that are not given have its
 PERFORMANCE_MODES: Version = (0, 17)
 IN_FLIGHT_BOUNDS: Version = (0, 26)
 """max_in_flight_tokens of SlidingWindowSpec (vllm/v1/kv_cache_interface.py): not in 0.25.1, and in 0.26.0."""
+DRAFTS_OVERLAP: Version = (0, 33)
 
 
 class Settings(NamedTuple):
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
         use_flashinfer_sampler: None: by version and card.
         moe_backend: what computes experts; auto: by version, card and format.
         kv_offloading_backend: native or lmcache.
+        speculative_method: what drafts without a model or layers; auto: those.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
 
@@ -72,6 +74,7 @@ class Settings(NamedTuple):
     moe_backend: str = AUTO
     kv_offloading_backend: str = NATIVE
     pools: bool = False
+    speculative_method: str = AUTO
     defaults: tuple[str, ...] = ()
 
     @property
@@ -79,9 +82,19 @@ class Settings(NamedTuple):
         """Steps whose tokens may be scheduled and not yet settled (vllm/config/vllm.py, max_concurrent_batches)."""
         if self.version < IN_FLIGHT_BOUNDS:
             return 1
+        if not self.overlaps_steps:
+            return self.pp
         if self.runner == "v2":
             return self.pp + 1
         return 2 if self.pp == 1 else self.pp
+
+    @property
+    def overlaps_steps(self) -> bool:
+        """Whether a step is scheduled while another runs, where nobody says (async_scheduling of vllm/config/vllm.py).
+
+        Not where it pools, nor before 0.33 where tokens are drafted from the text itself.
+        """
+        return not self.pools and (self.speculative_method == AUTO or self.version >= DRAFTS_OVERLAP)
 
     @property
     def max_in_flight_tokens(self) -> int:
@@ -156,6 +169,25 @@ def _check_adapters(setup: Setup, tokens: int, sequences: int, drafted: int) -> 
         )
 
 
+def _check_method(engine: Engine, setup: Setup) -> None:
+    """What drafts is said once, and there are tokens to draft.
+
+    Raises:
+        KvcalcError: it is not so.
+    """
+    method = engine.option("speculative-method")
+    if method == AUTO:
+        return
+    if setup.draft is not None:
+        raise KvcalcError(
+            f"--engine-option: speculative-method {method}: --draft and --mtp say what drafts; leave it out"
+        )
+    if not engine.option("num-speculative-tokens"):
+        raise KvcalcError(
+            f"--engine-option: speculative-method {method} drafts no tokens; --engine-option num-speculative-tokens=N"
+        )
+
+
 def settings_of(engine: Engine, setup: Setup) -> Settings:
     """What the engine's options and its version's defaults make of a setup."""
     version = parse_version(engine.version or engine.versions[-1])
@@ -181,6 +213,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
             "which vllm refuses (vllm/config/scheduler.py)"
         )
     _check_adapters(setup, most_tokens, most_sequences, engine.option("num-speculative-tokens"))
+    _check_method(engine, setup)
     prefix = engine.option("enable-prefix-caching")
     given: dict[str, Any] = {"max-num-batched-tokens": tokens, "max-num-seqs": sequences}
     return Settings(
@@ -202,5 +235,6 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         moe_backend=_since_0_17(engine, "moe-backend", version),
         kv_offloading_backend=engine.option("kv-offloading-backend"),
         pools=engine.option("runner") == POOLING,
+        speculative_method=engine.option("speculative-method"),
         defaults=tuple(name for name, value in given.items() if value is None),
     )

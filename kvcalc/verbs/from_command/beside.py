@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kvcalc.engines.sglang.lora import SLOTS
+from kvcalc.engines.vllm.options import WITHOUT_MODEL
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.launchers import OPTION
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 OF_VLLM = {"rank": "16", "slots": "1"}
 """max_lora_rank and max_loras where nobody says (vllm/config/lora.py)."""
 _CONFIG = {"method", "model", "num_speculative_tokens", "draft_tensor_parallel_size"}
+_LOOKED_UP = {"prompt_lookup_min", "prompt_lookup_max"}
+"""Of the method ngram; no memory depends on them."""
 _MOST_SHOWN = 60
 _CHAINS = {"EAGLE", "NEXTN", "EAGLE3", "STANDALONE"}
 
@@ -64,7 +67,8 @@ def _of_vllm(settings: Mapping[str, str]) -> dict[str, Any]:
         config |= _object(text)
     if not config:
         return {}
-    if unknown := config.keys() - _CONFIG:
+    of_text = config.get("method") in WITHOUT_MODEL and "model" not in config
+    if unknown := config.keys() - _CONFIG - (_LOOKED_UP if of_text else set()):
         raise KvcalcError(
             f"{OPTION}: --speculative-config: kvcalc does not follow '{min(unknown)[:_MOST_SHOWN]}' of it; leave it out"
         )
@@ -76,10 +80,12 @@ def _of_vllm(settings: Mapping[str, str]) -> dict[str, Any]:
         if "draft_tensor_parallel_size" in config:
             said["draft_tp"] = str(config["draft_tensor_parallel_size"])
         return said
+    if of_text:
+        return {"engine_option": {"num-speculative-tokens": tokens, "speculative-method": method}}
     if not method.endswith("mtp"):
         raise KvcalcError(
             f"{OPTION}: --speculative-config: kvcalc does not follow the method '{method[:_MOST_SHOWN]}'; it follows "
-            "mtp, and drafts that are a model"
+            f"mtp, {', '.join(WITHOUT_MODEL)}, and drafts that are a model"
         )
     return {"mtp": tokens}
 

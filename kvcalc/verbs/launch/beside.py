@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.engines.option_values import AUTO
 from kvcalc.engines.vllm.loaded.lora import as_vllm_has
 from kvcalc.errors import KvcalcError
 
@@ -38,11 +39,14 @@ def refuse_adapters(served: Served, program: str) -> None:
 
 def drafts_of_vllm(served: Served, line: Line) -> None:
     """--speculative-config, in JSON."""
-    drafting = served.scenario.drafting
-    if drafting is None:
+    drafting, given = served.scenario.drafting, served.given
+    if drafting is None and given.get("speculative-method", AUTO) == AUTO:
         return
-    tokens = served.given.get("num-speculative-tokens", 1)
+    tokens = given.get("num-speculative-tokens", 1)
     config: dict[str, Any] = {"num_speculative_tokens": tokens}
+    if drafting is None:
+        line.add("--speculative-config", json.dumps({"method": given["speculative-method"], **config}))
+        return
     if drafting.own_layers:
         if served.number < MTP:
             raise KvcalcError(f"--mtp: vllm {served.version} names a method for each model; --engine vllm@0.11 has one")

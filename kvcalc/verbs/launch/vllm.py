@@ -8,6 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.option_values import AUTO
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.mechanisms import MLA, GatedDeltaNet, Mamba1, Mamba2, Role
@@ -155,10 +156,11 @@ def _state(served: Served, line: Line, version: Version) -> None:
 
 def _options(served: Served, line: Line) -> None:
     given = served.given
-    undrafted = served.scenario.drafting is None and given.get("num-speculative-tokens")
+    told = served.scenario.drafting is not None or given.get("speculative-method", AUTO) != AUTO
+    undrafted = not told and given.get("num-speculative-tokens")
     unsaid = {
         "usage": given.get("usage") and "vllm serve is a server",
-        "num-speculative-tokens": undrafted and "what drafts the tokens is not said",
+        "num-speculative-tokens": undrafted and "what drafts the tokens is not said (speculative-method)",
         "kv-offloading-backend": given.get("kv-offloading-backend") and "kvcalc emits no flag for what is kept beside",
     }
     for name, why in ((name, why) for name, why in unsaid.items() if why):

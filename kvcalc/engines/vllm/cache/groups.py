@@ -1,6 +1,6 @@
 """How vLLM puts layers into groups that share a block table, and makes their pages equal.
 
-Named as in vllm/v1/core/kv_cache_utils.py (from 0.32 vllm/v1/core/kv_cache_planning.py).
+Named as in vllm/v1/core/kv_cache_utils.py (from 0.33 vllm/v1/core/kv_cache_planning.py).
 """
 
 from __future__ import annotations
