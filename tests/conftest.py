@@ -92,7 +92,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    _settle()
+    gc.freeze()
+    gc.set_threshold(100_000)  # as the command line has it
     gc.enable()
 
 

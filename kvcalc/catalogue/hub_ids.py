@@ -20,8 +20,11 @@ def paths_with_hub_id(name: str) -> tuple[Path, ...]:
 
     Where a name was found is remembered, and those files are looked at again.
     """
-    paths = _remembered_paths(name, shipped.MODELS, stamp(shipped.MODELS))
-    return paths if paths and all(path.is_file() and _has(path, name) for path in paths) else _search(name)
+    try:
+        paths = _remembered_paths(name, shipped.MODELS, stamp(shipped.MODELS))
+        return paths if all(path.is_file() and _has(path, name) for path in paths) else _search(name)
+    except LookupError:
+        return ()
 
 
 @lru_cache(maxsize=512)
@@ -30,7 +33,11 @@ def _remembered_paths(name: str, _folder: Path, _stamp: tuple[int, ...]) -> tupl
 
 
 def _search(name: str) -> tuple[Path, ...]:
-    return tuple(path for path, text in model_texts() if name in text and _has(path, name))
+    """The files with that name. That there is none is an error, since errors are not remembered."""
+    found = tuple(path for path, text in model_texts() if name in text and _has(path, name))
+    if not found:
+        raise LookupError(name)
+    return found
 
 
 def _has(path: Path, name: str) -> bool:

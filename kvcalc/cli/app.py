@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import cache
 from importlib import import_module
 from os import environ
 from typing import Any
@@ -58,7 +59,9 @@ def run(arguments: list[str]) -> int:
 
 def _call(arguments: list[str]) -> int:
     try:
-        code = _app(_command(arguments))(args=arguments, prog_name="kvcalc", obj=arguments, standalone_mode=False)
+        command = _command(arguments)
+        made = _made(command if command in COMMANDS else "", completing=COMPLETES in environ)
+        code = made(args=arguments, prog_name="kvcalc", obj=arguments, standalone_mode=False)
     except SystemExit as done:
         sys.stdout.flush()
         return done.code if isinstance(done.code, int) else ExitCode.DONE
@@ -83,6 +86,12 @@ def _command(arguments: list[str]) -> str:
         return arguments[0]
     _, *words = " ".join(environ.get(name, "") for name in SO_FAR).split() or [""]
     return words[0] if words else arguments[0]
+
+
+@cache
+def _made(command: str, *, completing: bool) -> Any:  # noqa: ARG001  # which _app looks for too
+    """What splits a command line and calls the command: made once for all lines that a process runs."""
+    return typer.main.get_command(_app(command))
 
 
 def _app(command: str) -> typer.Typer:

@@ -14,6 +14,7 @@ import test_parts
 from catalogue_facts import facts_of, facts_of_row, side_by_side, written, written_out
 from conftest import DATA
 from each import for_each
+from fuzzing import some
 
 import kvcalc
 from kvcalc.catalogue import CONFIGS, find_model, model_names
@@ -48,13 +49,16 @@ SAME_LAYERS: dict[object, str] = {}
 
 
 def cache_of(name: str, context: int, cache_dtype: str, batch: int = 1) -> CacheResult:
+    """What an estimate says; without its weights, for which no deployment is looked for, except where it is short."""
     model = loaded(name)
     return _cache_of(SAME_LAYERS.setdefault((model.layers, model.dtype), name), context, cache_dtype, batch)
 
 
 @cache
 def _cache_of(name: str, context: int, cache_dtype: str, batch: int) -> CacheResult:
-    return kvcalc.estimate(loaded(name), context=context, cache_dtype=cache_dtype, batch=batch).cache
+    model = loaded(name)
+    asked = model if context == 1 else kvcalc.Model(name=name, layers=model.layers, dtype=model.dtype)
+    return kvcalc.estimate(asked, context=context, cache_dtype=cache_dtype, batch=batch).cache
 
 
 def text_of(name: str) -> str:
@@ -251,7 +255,7 @@ def test_a_name_on_the_hub_is_found_without_its_organisation() -> None:
             named.setdefault(hub_id.split("/")[1].lower(), set()).add(name)
 
     assert all(len(models) == 1 or each in models for each, models in named.items())
-    for each, models in named.items():
+    for each, models in some(sorted(named.items())):
         assert kvcalc.load_model(each).name == (each if each in models else min(models))
 
 

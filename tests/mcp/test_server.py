@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -14,8 +15,9 @@ from conftest import ROOT
 
 from kvcalc.schema import output_schema
 
-mcp = pytest.importorskip("mcp", reason="of the extra mcp, which the oldest pydantic that is allowed is too old for")
-anyio = pytest.importorskip("anyio", reason="comes with mcp")
+pytestmark = pytest.mark.skipif(
+    find_spec("mcp") is None, reason="of the extra mcp, which the oldest pydantic that is allowed is too old for"
+)
 
 YAML = "name: mine\nlayers:\n  - {count: 2, attention: {kind: mha, num_heads: 4, head_dim: 64}}\n"
 HIDDEN = "hunter2: [nobody sees this"
@@ -28,16 +30,21 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("models")
     (folder / "mine.yaml").write_text(YAML, encoding="utf-8")
     (folder.parent / "secret.yaml").write_text(HIDDEN, encoding="utf-8")
+    import anyio  # comes with mcp, whose import takes two seconds: where these tests run, and no other worker
+
     return dict(anyio.run(_session, folder))
 
 
 async def _session(folder: Path) -> dict[str, Any]:
+    import anyio
+    import mcp
+
     server = mcp.StdioServerParameters(
         command=sys.executable, args=[*SERVER, "--files", str(folder)], env={"PYTHONPATH": str(ROOT)}, cwd=folder.parent
     )
     async with mcp.Client(mcp.stdio_client(server)) as client:
         listed = await client.list_tools()
-        calls = {
+        calls: dict[str, dict[str, Any]] = {
             "estimate": {"model": "llama-3-70b", "batch": 32, "context": "8Ki"},
             "capacity": {"model": "mine.yaml", "cache_memory": "1GiB"},
             "compare": {"model": "../secret.yaml"},
