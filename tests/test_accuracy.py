@@ -46,6 +46,10 @@ def test_no_log_is_there_twice() -> None:
     assert len({fact["id"] for fact in FACTS}) == len(FACTS)
 
 
+OLDER_THAN_ANY_KNOWN = "mistral-7b by SYCL on an Arc A770"
+"""A log of March 2025, whose compute buffer without flash attention is a third larger than by the rules of b6182."""
+
+
 def test_what_llama_cpp_keeps_is_as_its_logs_print_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     figures = __import__("accuracy_llama_cpp").figures_of_logs()
@@ -56,5 +60,5 @@ def test_what_llama_cpp_keeps_is_as_its_logs_print_it(monkeypatch: pytest.Monkey
     assert weights
     assert not [each.log["id"] for each in weights if abs(each.error) > 0.0005]
     later = [each for each in figures if each.part == "compute" and "first" in each.log]
-    assert len(later) == 20
-    assert not [each.log["id"] for each in later if abs(each.error) > 0.1]
+    assert len(later) == 35
+    assert [each.log["id"] for each in later if abs(each.error) > 0.1] == [OLDER_THAN_ANY_KNOWN]

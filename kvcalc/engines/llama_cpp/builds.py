@@ -40,6 +40,7 @@ class BuildRules(NamedTuple):
             src/llama-kv-cache-unified.cpp at commit 4227c9be, which llama-cpp-python 0.3.16 has).
         flash_asked: whether flash attention runs only where it is asked for (likewise, common/common.h).
         values_turn_on: whether V in blocks turns flash attention on where that is left to llama.cpp (likewise).
+        inputs: vectors of hidden_size that cards are given which work in turn: the first, and the others.
         most_slots: a context of more sequences is refused (src/llama-context.cpp).
     """
 
@@ -54,6 +55,7 @@ class BuildRules(NamedTuple):
     values_turn_on: bool
     pad_without_flash: int
     flash_asked: bool
+    inputs: tuple[int, int]
     most_slots: int
 
 
@@ -69,6 +71,7 @@ _B6182 = BuildRules(
     values_turn_on=False,
     pad_without_flash=32,
     flash_asked=True,
+    inputs=(4, 4),
     most_slots=64,
 )
 _B6325 = _B6182._replace(flash_asked=False, most_slots=MOST_SLOTS)
@@ -79,7 +82,7 @@ _B9410 = _B6924._replace(masks_in_f32=False)
 _B9460 = _B9410._replace(logits_of_all=False, logits_hidden=2)
 _B9489 = _B9460._replace(copies_within=True)
 _B10229 = _B9489._replace(latent_alike=True, values_turn_on=True)
-_B11549 = _B10229._replace(hidden_kept=4, hidden_kept_gated=4, logits_hidden=4, logits_with_masks=True)
+_B11549 = _B10229._replace(hidden_kept=4, hidden_kept_gated=4, logits_hidden=4, logits_with_masks=True, inputs=(12, 7))
 
 BUILDS: Mapping[str, BuildRules] = MappingProxyType(
     {

@@ -15,7 +15,7 @@ b9459 logits are held for every token:
     bytes = the largest of (6 x cells + what the first attention is given), of what is above, and of
             4 x (vocab_size + hidden_size), for each token of a micro-batch
 
-Several cards work on micro-batches in turn: each has four copies of what it is given (GGML_SCHED_MAX_COPIES). By
+Several cards that work on micro-batches in turn have copies of what they are given (in_turn.py). By
 weights in host memory the card multiplies with a copy that lies here: the largest matrix is added whole, which is
 up to 4 % more than was reserved in the graphs tried with micro-batches of 512. The attention of layers that the host
 keeps runs on the card too, on a copy of the cells of one of them: 424.00 MiB of Llama-3-8B in f32 at 32,768 tokens, of
@@ -33,6 +33,7 @@ from kvcalc.engines.llama_cpp.chosen import is_chosen, perhaps_more
 from kvcalc.engines.llama_cpp.compressed import buffer_of_compressed
 from kvcalc.engines.llama_cpp.feed_forward import feed_forward_points
 from kvcalc.engines.llama_cpp.host import largest_on_host
+from kvcalc.engines.llama_cpp.in_turn import masks_in_turn, most_in_turn
 from kvcalc.engines.llama_cpp.levels import perhaps_beside, with_levels
 from kvcalc.engines.llama_cpp.older_builds import LOGITS, place_in_older_build
 from kvcalc.engines.llama_cpp.points import (
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from kvcalc.engines.load import Load
     from kvcalc.model.stages import Stage
 
-SCHED_COPIES = 4
 _SOURCE = "llama.cpp: a graph of these dims as its ggml-alloc.c lays it out, kvcalc/engines/llama_cpp/compute.py"
 _LOGS = "compute buffers in public start-up logs of llama.cpp, 52 MiB (4B) to 2,560 (253B over 4 cards)"
 
@@ -82,14 +82,14 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     cells = sum(_mask_cells(layout, load))
     if layout.pools_keys:
         return buffer_of_pooled(layout.setup.model, points, tokens, cells, hidden)
-    each, copies, inputs = layout.mask_bytes, 1, 0
-    if layout.works_in_turn:
-        copies, inputs = SCHED_COPIES, (12 if stage.number == 0 else 7) * hidden
-    rules = layout.rules
+    each, inputs, rules = layout.mask_bytes, 0, layout.rules
     point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
     uploaded, others = largest_on_host(layout, tokens), 0
     copied = attention_of_host(layout, load, hidden)
-    if rules.logits_of_all:
+    if layout.works_in_turn:
+        each, inputs = masks_in_turn(layout, stage), rules.inputs[stage.number > 0] * hidden
+        point, copied = most_in_turn(layout, stage, point, tokens, hidden), None
+    elif rules.logits_of_all:
         older = place_in_older_build(layout, stage, load, [point, *points], each, cells, hidden, copied)
         point, each, uploaded = older.point, older.mask_bytes, older.uploaded
         copied = copied if older.with_layers else None
@@ -98,16 +98,17 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     if copied is not None:
         sizes = [4 * tokens * one.floats + one.bytes_beside for one in (point, copied)]
         point, others = (point, 0) if sizes[0] >= sizes[1] else (copied, sizes[0])
-    size = tokens * (copies * each * cells + 4 * (point.floats + inputs)) + point.bytes_beside + uploaded
-    words = f"ubatch x ({each * copies} x mask_cells + 4 x {point.name})"
-    numbers = f"{tokens:,} x ({each * copies} x {cells:,} + 4 x {point.floats + inputs:,})"
+    size = tokens * (each * cells + 4 * (point.floats + inputs)) + point.bytes_beside + uploaded
+    words = f"ubatch x ({each} x mask_cells + 4 x {point.name})"
+    numbers = f"{tokens:,} x ({each} x {cells:,} + 4 x {point.floats + inputs:,})"
     if point.bytes_beside:
         words, numbers = f"{words} + of all cells", f"{numbers} + {point.bytes_beside:,}"
     if uploaded:
         words, numbers = f"{words} + largest matrix of the host", f"{numbers} + {uploaded:,}"
     term = Product("temporary", (Factor("compute_buffer", size, "byte", (words, numbers)),), _SOURCE)
     of_masks = 6 if rules.masks_in_f32 else 2
-    beside = tokens * of_masks * cells if point.name == LOGITS and layout.flash_attention else 0
+    alone = point.name == LOGITS and layout.flash_attention and not layout.works_in_turn
+    beside = tokens * of_masks * cells if alone else 0
     others += beside if beside < size else 0  # in some graphs side by side
     others = max(others, _reordered_beyond(layout, stage, load, each * cells, hidden, by_vulkan) - size)
     if any(is_chosen(layer.attention, pools_keys=False) for layer in stage.kinds):

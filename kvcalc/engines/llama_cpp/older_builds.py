@@ -50,7 +50,7 @@ def place_in_older_build(
         of_host = 0 if copied is None else copied.bytes_beside
         given = Point("what the first attention is given", _given(layout, growing[0], hidden), of_host)
         found.append(Older(given, each + 4, 0))
-    if layout.setup.model.vocab_size:
+    if layout.setup.model.vocab_size and stage.layers.stop == layout.setup.model.num_layers:
         found.append(Older(Point(LOGITS, layout.setup.model.vocab_size + hidden), 0, head_on_host(layout)))
     return max(
         found,
