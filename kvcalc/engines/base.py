@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 DEFAULT_UTILIZATION = Fraction(92, 100)
 """vLLM's default since 0.22 (vllm/config/cache.py, gpu_memory_utilization)."""
 
+SIZES = ("tp", "pp", "dcp", "ep", "dp_attention")
+"""What a deployment spreads a replica by, and whether replicas share experts; beside dp."""
+
 
 @noun
 class Engine(Noun, ABC):
@@ -52,6 +55,8 @@ class Engine(Noun, ABC):
         tensor_names: what the engine calls tensors, each with those that this means of a model (`--cache-dtype k=F`).
         one_length: why sequences that are held together are all as long as the longest; empty where they are not.
         unlike_cards: whether one deployment may be over cards that are not alike.
+        spreads_by: the sizes of a deployment, beside dp, that may be above one in it, whatever the model: a search
+            tries no others. Of them `dp_attention` says whether replicas may share the experts.
         places_weights: whether it keeps some of the weights in host memory.
         drafts: whether it is known what it keeps of a model that drafts tokens.
         size_has_drafts: whether a given size of weights has the model's own layers that draft in it, as a file's has.
@@ -77,6 +82,7 @@ class Engine(Noun, ABC):
     utilization: ClassVar[Fraction | None] = DEFAULT_UTILIZATION
     tensor_names: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     one_length: ClassVar[str] = ""
+    spreads_by: ClassVar[frozenset[str]] = frozenset(SIZES)
     places_weights: ClassVar[bool] = False
     unlike_cards: ClassVar[bool] = False
     drafts: ClassVar[bool] = False
@@ -122,6 +128,14 @@ class Engine(Noun, ABC):
                     f"--engine: kvcalc does not follow how {self.name} lays out layers of kind "
                     f"'{layer.attention.kind}' ({layer.attention.label}); --engine exact counts what they keep"
                 )
+
+    def size_refused(self, deployment: Deployment) -> str | None:
+        """The first size of a deployment that the engine never spreads a model by, as the option is named."""
+        for name in SIZES:
+            asked = getattr(deployment, name)
+            if name not in self.spreads_by and (asked is True or asked > 1):
+                return f"--{name.replace('_', '-')}"
+        return None
 
     @abstractmethod
     def settle(self, setup: Setup) -> Settled:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, fields
 from enum import Enum
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, get_args, get_type_hints
 
 from kvcalc.fields import CHECKED
@@ -197,7 +197,7 @@ class Mechanism(Noun, ABC):
         """How many positions of its cache a step reads at most, however many are kept; None: all."""
         return None
 
-    @property
+    @cached_property
     def has_parts(self) -> bool:
         """Whether it keeps more than rows of tokens and constants, so that not every engine is known to place it."""
         return any(tensor.every or tensor.last for tensor in self.cached())
@@ -230,7 +230,7 @@ class Mechanism(Noun, ABC):
         """The formula of a layer with every dim given; in brackets the tensors of dims that a layer may lack."""
         return _formula_of_kind(cls)
 
-    @property
+    @cached_property
     def elements_per_token(self) -> int:
         """Elements that one token adds to one layer's cache while no window is full, rounded up."""
         growing = [tensor for tensor in self.cached() if tensor.rows is None]

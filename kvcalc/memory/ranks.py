@@ -61,6 +61,7 @@ class Ranks:
         self._used: dict[Deployment, tuple[WeightsUsed, ...]] = {}
         self._once: dict[tuple[object, Deployment], Any] = {}
         self._last = scenario.workload
+        self._parts_checked = False
 
     def tps_within(self, node_size: int) -> tuple[int, ...]:
         """Tensor-parallel sizes that are legal, stay within a node of so many GPUs, and whose rows can be stored."""
@@ -108,7 +109,9 @@ class Ranks:
 
     def _setup(self, deployment: Deployment) -> Setup:
         scenario = self.scenario
-        scenario.engine.check_parts(scenario.model)
+        if not self._parts_checked:  # the model's, once for all deployments
+            scenario.engine.check_parts(scenario.model)
+            self._parts_checked = True
         return Setup(
             scenario.model,
             deployment,

@@ -189,7 +189,7 @@ class Model(Noun):
     def is_mixture_of_experts(self) -> bool:
         return self.num_experts is not None and self.num_experts > 1
 
-    @property
+    @cached_property
     def has_towers(self) -> bool:
         """Whether it takes more than text."""
         return any(modality != "text" for modality in self.modalities)

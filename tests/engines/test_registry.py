@@ -8,8 +8,10 @@ import sys
 import pytest
 
 import kvcalc
+from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES, version_number
 from kvcalc.errors import KvcalcError
+from kvcalc.memory import Ranks
 
 PROGRAM = """
 import sys
@@ -59,3 +61,21 @@ def test_an_engine_is_counted_on_accelerators_that_it_runs_on(
     for gpu in refused:
         with pytest.raises(KvcalcError, match=f"--gpu: {gpu}"):
             kvcalc.estimate("llama-3.2-1b", engine=engine, gpu=gpu, context=1024)
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES))
+def test_an_engine_refuses_the_sizes_that_it_never_spreads_by_and_serves_the_others(name: str) -> None:
+    """A search tries no size that `spreads_by` leaves out."""
+    asked = kvcalc.make_scenario("qwen3-30b-a3b", engine=name, gpu="h100")
+    sizes = {
+        "tp": Deployment(2),
+        "pp": Deployment(1, 2),
+        "dcp": Deployment(8, dcp=2),
+        "ep": Deployment(2, ep=2),
+        "dp_attention": Deployment(1, 1, 2, 2, dp_attention=True),
+    }
+    ranks, engine = Ranks(asked), asked.engine
+    for size, deployment in sizes.items():
+        refused = ranks.why_not_served(deployment)
+        assert (refused is None) == (size in engine.spreads_by), (size, refused)
+        assert refused is None or refused.startswith(f"{engine.size_refused(deployment)}: ")

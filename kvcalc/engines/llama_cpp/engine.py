@@ -67,6 +67,7 @@ class LlamaCpp(Engine):
     given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     places_weights: ClassVar[bool] = True
     unlike_cards: ClassVar[bool] = True
+    spreads_by: ClassVar[frozenset[str]] = frozenset({"pp"})
     drafts: ClassVar[bool] = True
     size_has_drafts: ClassVar[bool] = True
     drafting_option: ClassVar[str | None] = "draft-n"
@@ -111,17 +112,17 @@ class LlamaCpp(Engine):
     def _settle(self, setup: Setup, draft: SettledLlama | None = None) -> SettledLlama:
         deployment, settings = setup.deployment, settings_of(self)
         _check_card(setup.gpu)
-        for name, given in (("tp", deployment.tp > 1), ("dcp", deployment.dcp > 1), ("ep", deployment.ep > 1)):
-            if given:
-                raise KvcalcError(f"--{name}: llama.cpp puts whole layers on a card (--split-mode layer); give --pp")
+        option = self.size_refused(deployment)
+        if option not in {None, "--dp-attention"}:
+            raise KvcalcError(f"{option}: llama.cpp puts whole layers on a card (--split-mode layer); give --pp")
         together = setup.gpu.number_together
         if together is not None and deployment.ranks != together:
             raise KvcalcError(f"--gpu {setup.gpu.name}: {together} cards are as many stages; leave --pp out")
         if settings.tensor_split is not None and len(settings.tensor_split) != deployment.pp:
             cards = f"{deployment.pp} cards" if deployment.pp > 1 else "one card (--pp N, or --gpu NAME+NAME)"
             raise KvcalcError(f"--engine-option tensor-split: {len(settings.tensor_split)} shares for {cards}")
-        if deployment.dp_attention:
-            raise KvcalcError("--dp-attention: llama.cpp has none")
+        if option is not None:
+            raise KvcalcError(f"{option}: llama.cpp has none")
         if any(isinstance(layer.attention, Cross) for layer in setup.model.layout.kinds):
             raise KvcalcError("--engine llama-cpp: what it keeps of an encoder's tokens is not known to kvcalc")
         check_compressed(setup, settings, self.version or self.versions[-1])

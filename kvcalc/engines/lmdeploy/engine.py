@@ -51,10 +51,11 @@ class Lmdeploy(Engine):
     rules: ClassVar[tuple[Rule, ...]] = RULES
     block_option: ClassVar[str | None] = "cache-block-seq-len"
     utilization: ClassVar[Fraction | None] = None
+    spreads_by: ClassVar[frozenset[str]] = frozenset({"tp", "ep"})
 
     def settle(self, setup: Setup) -> LmdeployLayout:
         settings = settings_of(self, setup.gpu)
-        _check_deployment(setup)
+        _check_deployment(self, setup)
         layers = tuple(setup.model.layout.kinds)
         _check_layers(layers, settings)
         if not settings.turbomind and setup.model.vocab_size is None:
@@ -64,7 +65,7 @@ class Lmdeploy(Engine):
         return LmdeployLayout(setup, settings, _kept_format(setup, settings, layers))
 
 
-def _check_deployment(setup: Setup) -> None:
+def _check_deployment(engine: Engine, setup: Setup) -> None:
     """Refuses what is not followed."""
     vendor, deployment = setup.gpu.vendor, setup.deployment
     if vendor not in (None, "NVIDIA"):
@@ -73,15 +74,10 @@ def _check_deployment(setup: Setup) -> None:
         raise KvcalcError(
             f"--gpu: LMDeploy runs on cards from Volta (sm70) on, and {setup.gpu.name} is older ({CARDS})"
         )
-    for name, given in (
-        ("pp", deployment.pp > 1),
-        ("dcp", deployment.dcp > 1),
-        ("dp-attention", deployment.dp_attention),
-    ):
-        if given:
-            raise KvcalcError(
-                f"--{name}: kvcalc counts LMDeploy with all layers and whole sequences on a rank; give --tp, or --dp"
-            )
+    if (option := engine.size_refused(deployment)) is not None:
+        raise KvcalcError(
+            f"{option}: kvcalc counts LMDeploy with all layers and whole sequences on a rank; give --tp, or --dp"
+        )
 
 
 def _check_layers(layers: tuple[Layer, ...], settings: Settings) -> None:

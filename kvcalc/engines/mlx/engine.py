@@ -46,19 +46,14 @@ class Mlx(Engine):
     rules: ClassVar[tuple[Rule, ...]] = RULES
     block_option: ClassVar[str | None] = "step"
     utilization: ClassVar[Fraction | None] = None
+    spreads_by: ClassVar[frozenset[str]] = frozenset({"pp"})
 
     def settle(self, setup: Setup) -> MlxLayout:
         deployment, settings = setup.deployment, settings_of(self)
         if setup.gpu.vendor not in (None, *MAKERS):
             raise KvcalcError(f"--gpu: {setup.gpu.name}: MLX runs on chips of Apple and cards of NVIDIA only")
-        for name, given in (
-            ("tp", deployment.tp > 1),
-            ("dcp", deployment.dcp > 1),
-            ("ep", deployment.ep > 1),
-            ("dp-attention", deployment.dp_attention),
-        ):
-            if given:
-                raise KvcalcError(f"--{name}: kvcalc counts mlx_lm with whole layers on each machine; give --pp")
+        if (option := self.size_refused(deployment)) is not None:
+            raise KvcalcError(f"{option}: kvcalc counts mlx_lm with whole layers on each machine; give --pp")
         kept = setup._replace(model=as_kept(setup.model, settings))
         return MlxLayout(kept, settings, kept_format(kept, settings))
 

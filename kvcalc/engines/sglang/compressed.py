@@ -10,6 +10,7 @@ sglang/srt/model_executor/pool_configurator.py, DSV4PoolConfigurator; mem_cache/
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
@@ -54,6 +55,11 @@ the default there (_default_dsv4_attention_backend of arg_groups/deepseek_v4_hoo
 is v4 by default (environ.py)."""
 
 
+MODELS = 64
+"""Models of which answers are kept: searches ask on thousands of deployments of one."""
+
+
+@lru_cache(maxsize=MODELS)
 def compresses(model: Model) -> bool:
     """Whether its attention is compressed."""
     return any(isinstance(layer.attention, Compressed) for layer in model.layout.kinds)

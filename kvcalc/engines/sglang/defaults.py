@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 Version = tuple[int, ...]
@@ -92,6 +93,7 @@ class Server(NamedTuple):
     prefill_graphs: bool
 
 
+@lru_cache(maxsize=64)
 def parse_version(text: str) -> Version:
     """0.5.6.post2 -> (0, 5, 6, 2)."""
     return tuple(int(part) for part in re.findall(r"\d+", text))
@@ -119,6 +121,7 @@ def cuda_graph_max_bs(version: Version, memory: float, tp: int) -> int:
     return _tier(((20, 8), (35, small), (60, 32 if few else 160), (160, 256 if few else 512)), memory, 512)
 
 
+@lru_cache(maxsize=1024)  # searches ask on thousands of deployments
 def mem_fraction_static(server: Server, chunk: int, graphs: int) -> Fraction:
     """The share of a card for weights and pools.
 

@@ -55,6 +55,7 @@ class Sglang(Engine):
     rules: ClassVar[tuple[Rule, ...]] = RULES
     block_option: ClassVar[str | None] = "page-size"
     utilization: ClassVar[Fraction | None] = None
+    spreads_by: ClassVar[frozenset[str]] = frozenset({"tp", "pp", "ep", "dp_attention"})
     drafts: ClassVar[bool] = True
 
     def places_parts_of(self, mechanism: Mechanism) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,7 @@ def tower_dims(model: Model) -> tuple[int, int] | None:
     return next(((layers, hidden) for below, layers, hidden in tiers if size < below), None)
 
 
+@lru_cache(maxsize=64)
 def tower_share(model: Model, version: Version) -> Fraction:
     """What the default of mem-fraction-static is multiplied by for a model that takes more than text."""
     dims = tower_dims(model) if towers_count(model) else None

@@ -56,6 +56,7 @@ class SglangRows(Settled):
     def __init__(self, setup: Setup, settings: Settings) -> None:
         super().__init__(setup)
         self.settings = settings
+        self._row_bytes: dict[Layer, int] = {}
         self._sharing = with_own_rows(setup.model.layout.layers)
         self.cache_format  # noqa: B018  # refuses a format at once
         self._refuse_unlike_layers()
@@ -88,6 +89,12 @@ class SglangRows(Settled):
 
     def _row_of(self, layer: Layer) -> int:
         """Bytes of a token of one layer on a rank, without an indexer's keys."""
+        known = self._row_bytes.get(layer)
+        if known is None:
+            known = self._row_bytes[layer] = self._count_row(layer)
+        return known
+
+    def _count_row(self, layer: Layer) -> int:
         rows = self._counter.rows({layer: 1}, self.setup.deployment.tp)
         return sum(each.row_bytes for each in rows if each.constant_rows is None and each.tensor.name != "index_k")
 

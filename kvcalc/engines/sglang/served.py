@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.sglang.compressed import PAGE, check_compressed, compresses
+from kvcalc.engines.sglang.compressed import MODELS, PAGE, check_compressed, compresses
 from kvcalc.engines.sglang.defaults import BREAKABLE_GRAPHS, PREFILL_GRAPHS, Version
 from kvcalc.engines.sglang.model_types import (
     DEEPSEEK,
@@ -103,11 +104,13 @@ def _check_older(setup: Setup, version: Version) -> None:
             )
 
 
+@lru_cache(maxsize=MODELS)
 def is_latent(model: Model) -> bool:
     """Whether it is served with multi-head latent attention (use_mla_backend)."""
     return any(isinstance(layer.attention, MLA) for layer in model.layout.kinds)
 
 
+@lru_cache(maxsize=MODELS)
 def is_sparse(model: Model) -> bool:
     """Whether its latents are chosen by an indexer (is_deepseek_dsa)."""
     kinds = model.layout.kinds
@@ -154,6 +157,7 @@ def default_page(setup: Setup, version: Version) -> int:
     return 64 if version >= (0, 5, 6) else 1
 
 
+@lru_cache(maxsize=MODELS)
 def has_states(model: Model) -> bool:
     """Whether layers keep states (mambaish_config)."""
     return any(_is_state(layer.attention) for layer in model.layout.kinds)

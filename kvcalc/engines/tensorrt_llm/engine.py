@@ -98,6 +98,7 @@ class TensorrtLlm(Engine):
     rules: ClassVar[tuple[Rule, ...]] = RULES
     block_option: ClassVar[str | None] = "tokens-per-block"
     utilization: ClassVar[Fraction | None] = None
+    spreads_by: ClassVar[frozenset[str]] = frozenset({"tp", "pp", "ep", "dp_attention"})
     drafts: ClassVar[bool] = True
 
     def settle(self, setup: Setup) -> TensorrtLayout:

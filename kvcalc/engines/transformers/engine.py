@@ -46,6 +46,7 @@ class Transformers(Engine):
     given_elsewhere: ClassVar[Mapping[str, str]] = GIVEN_ELSEWHERE
     rules: ClassVar[tuple[Rule, ...]] = RULES
     utilization: ClassVar[Fraction | None] = None
+    spreads_by: ClassVar[frozenset[str]] = frozenset({"pp"})
     whole_batch: ClassVar[str | None] = "keeps one batch, whose sequences begin and end together"
     one_length: ClassVar[str] = (
         "transformers pads a batch to its longest prompt, and generates for all of it until the last request ends"
@@ -57,17 +58,11 @@ class Transformers(Engine):
 
     def settle(self, setup: Setup) -> TransformersLayout:
         deployment, settings = setup.deployment, settings_of(self)
-        for name, given in (
-            ("tp", deployment.tp > 1),
-            ("dcp", deployment.dcp > 1),
-            ("ep", deployment.ep > 1),
-            ("dp-attention", deployment.dp_attention),
-        ):
-            if given:
-                raise KvcalcError(
-                    f"--{name}: kvcalc counts transformers with whole layers on each GPU (device_map), not its "
-                    "tp_plan; give --pp"
-                )
+        if (option := self.size_refused(deployment)) is not None:
+            raise KvcalcError(
+                f"{option}: kvcalc counts transformers with whole layers on each GPU (device_map), not its tp_plan; "
+                "give --pp"
+            )
         version = parse_version(self.version or VERSIONS[-1])
         kept = as_kept(setup.model, version, static=settings.static)
         kept_in = kept_format(setup, version, static=settings.static)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.engines.option_values import AUTO
@@ -127,6 +128,7 @@ class Settings(NamedTuple):
             )
 
 
+@lru_cache(maxsize=64)
 def parse_version(text: str) -> Version:
     return tuple(int(part) for part in text.split("."))
 

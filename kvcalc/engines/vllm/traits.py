@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.formats.weights import find_weight_format
@@ -48,6 +49,7 @@ class Traits(NamedTuple):
         return self.states and self.attention
 
 
+@lru_cache(maxsize=64)  # searches ask on thousands of deployments of one model
 def traits_of(model: Model, weight_format: ElementFormat | None) -> Traits:
     """The traits of a model with its weights in a format, or as its file has them."""
     kinds = [layer for layer in model.distinct() if layer.attention.cached()]

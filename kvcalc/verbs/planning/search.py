@@ -161,16 +161,16 @@ class Search(Ways):
     def _looked_at(self, scenario: Scenario, way: Way) -> _Waiting | None:
         """With the fewest replicas that hold the batch, or a better bound of them; None where no number does."""
         alone, serves = way.alone, self.ranks(scenario).serves
-        if not serves(alone) or (way.share_experts and not serves(self.shared(alone, 2))):
-            return None
         most = self.most_replicas(scenario, alone, share_experts=way.share_experts)
         if not way.share_experts:
-            fewest = self._replicas(scenario, alone, most)
+            fewest = self._replicas(scenario, alone, most) if serves(alone) else None
             return None if fewest is None else self._placed(scenario, way._replace(least_replicas=fewest), found=1)
-        start = self.fewest_sharing(scenario, way)
+        start = self.fewest_sharing(scenario, way)  # by sums, which take less time than to ask whether it is served
         if start > way.least_replicas:
             better = way._replace(least_replicas=start)
             return self._placed(scenario, better, found=0) if start <= most else None
+        if not serves(alone) or not serves(self.shared(alone, 2)):
+            return None
         end = self._before_doubling(scenario, alone.ranks, start, most)
         if self._shared_holds(scenario, alone, end):
             fewest = self._first_to_hold(scenario, alone, start, end)

@@ -37,7 +37,8 @@ class Ways:
         self._ranks: dict[str, Ranks] = {}
         self._needed: dict[tuple[str, Deployment], int] = {}
         self._nodes_of = cache(lambda size: Nodes(size, limits.whole_nodes))
-        self._legal_dcps = cache(lambda tp: legal_dcps(scenario.model, tp))
+        shares_tokens = "dcp" in scenario.engine.spreads_by
+        self._legal_dcps = cache(lambda tp: legal_dcps(scenario.model, tp) if shares_tokens else [1])
         self._needs = Needs(scenario)
         self._shapes_of = cache(self._shapes)
         self._bounds: dict[tuple[str, int, int, bool], list[Bound]] = {}
@@ -67,7 +68,8 @@ class Ways:
 
     def may_share_experts(self, scenario: Scenario) -> bool:
         """Whether replicas may share the experts: slices of a card share no model."""
-        return scenario.model.is_mixture_of_experts and scenario.gpu.slice_of is None
+        served = "dp_attention" in scenario.engine.spreads_by
+        return served and scenario.model.is_mixture_of_experts and scenario.gpu.slice_of is None
 
     def tps(self, scenario: Scenario) -> tuple[int, ...]:
         """The tensor-parallel sizes to try."""
@@ -87,6 +89,8 @@ class Ways:
 
     def stage_counts(self, tp: int) -> Sequence[int]:
         """The numbers of pipeline stages above one that may be tried."""
+        if "pp" not in self._scenario.engine.spreads_by:
+            return ()
         if self.limits.pps is not None:
             return [pp for pp in self.limits.pps if pp > 1]
         return range(2, min(self._scenario.model.num_layers, self.limits.max_gpus // tp) + 1)

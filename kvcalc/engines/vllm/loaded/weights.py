@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.engines.rotary import rotary_tables
@@ -166,13 +167,15 @@ def _quantised_layers(setup: Setup) -> bool:
     return any(not is_plain(each) for each in _formats_of_layers(setup))
 
 
-def _formats_of_layers(setup: Setup) -> list[ElementFormat]:
-    asked, model = setup.weight_format, setup.model
-    if asked is not None:
-        return [asked]
+def _formats_of_layers(setup: Setup) -> tuple[ElementFormat, ...]:
+    return (setup.weight_format,) if setup.weight_format is not None else _formats_stored(setup.model)
+
+
+@lru_cache(maxsize=64)  # searches ask on thousands of deployments of one model
+def _formats_stored(model: Model) -> tuple[ElementFormat, ...]:
     parts = [part.format for part in model.weights if (part.split, part.place, part.scales) == ("tp", "layers", False)]
     formats = parts or ([model.weight_dtype] if model.weight_dtype else [])
-    return [find_weight_format(each, "format") for each in formats]
+    return tuple(find_weight_format(each, "format") for each in formats)
 
 
 def _format_of_layers(setup: Setup) -> ElementFormat | None:
