@@ -30,7 +30,7 @@ CACHE_DTYPES: Mapping[str, Version] = MappingProxyType(
         "fp8_e5m2": (0, 6),
         "fp8_per_token_head": (0, 20),
         "int8_per_token_head": (0, 20),
-        "int4_per_token_head": (0, 26),
+        "int4_per_token_head": (0, 25),
         "nvfp4": (0, 20),
     }
 )

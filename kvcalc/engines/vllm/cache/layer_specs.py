@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvcalc.engines.vllm.cache.backends import DEFAULT_BLOCK_SIZE
 from kvcalc.engines.vllm.cache.compressed import compressed_specs
 from kvcalc.engines.vllm.cache.pooled import pooled_specs, pools
 from kvcalc.engines.vllm.cache.rank import shares_states
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.model.layers import Layer
 
+OWN_BLOCKS_OF_WINDOWS: tuple[Version, Version] = ((0, 25), (0, 31))
+"""From the first, layers with windows begin with the smallest block of their backend, whatever --block-size is; from
+the second with the model's again (_largest_kernel_block_within of vllm/model_executor/layers/attention/attention.py:
+not in 0.23, there in 0.25.1; another in 0.29 than in 0.31)."""
 OWN_WIDTH_OF_VALUES: Version = (0, 14)
 """FullAttentionSpec.head_size_v; before, a page is 2 x block_size x heads x head_size."""
 OWN_WIDTH_OF_VALUES_IN_WINDOWS: Version = (0, 20)
@@ -90,11 +95,17 @@ def specs_of(layer: Layer, rank: Rank, blocks: Blocks) -> Iterator[Spec]:
         span, unreached = layer.span, rank.model.unreached_window
         match Window(unreached) if span is None and unreached is not None else span:
             case Window(tokens):
-                yield SlidingWindow(*common, window=tokens)
+                yield replace(SlidingWindow(*common, window=tokens), block_size=_window_block(blocks, rank))
             case Chunk(tokens):
                 yield ChunkedLocal(*common, chunk=tokens)
             case _:
                 yield FullAttention(*common)
+
+
+def _window_block(blocks: Blocks, rank: Rank) -> int:
+    """Tokens of a window's block before pages are made equal."""
+    smallest, primary = OWN_BLOCKS_OF_WINDOWS
+    return DEFAULT_BLOCK_SIZE if smallest <= rank.settings.version < primary else blocks.size
 
 
 def is_state(rows: tuple[TensorRows, ...]) -> bool:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from kvcalc.engines.vllm.cache.groups import HYBRID_MANAGER, Group, groups_of
-from kvcalc.engines.vllm.cache.layer_specs import blocks_of, is_state, specs_of
+from kvcalc.engines.vllm.cache.layer_specs import OWN_BLOCKS_OF_WINDOWS, blocks_of, is_state, specs_of
+from kvcalc.engines.vllm.cache.lost_format import check_pages
 from kvcalc.engines.vllm.cache.placed import Kept, Placed
 from kvcalc.engines.vllm.cache.span_specs import ChunkedLocal, SlidingWindow
 from kvcalc.engines.vllm.cache.specs import FullAttention, Spec
@@ -16,6 +17,8 @@ from kvcalc.mechanisms import Compressed
 from kvcalc.model.span import Chunk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvcalc.engines.vllm.cache.rank import Rank
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.model.stages import Layout
@@ -57,7 +60,12 @@ def placed(rank: Rank) -> tuple[Placed, ...]:
         )
     blocks = blocks_of(rank)
     change = _promoted if _keeps_every_token(rank) else _as_it_is
-    known = {layer.label: [Kept(layer, change(spec)) for spec in specs_of(layer, rank, blocks)] for layer in kinds}
+    told = {layer.label: list(specs_of(layer, rank, blocks)) for layer in kinds}
+    every, kept_in = [spec for specs in told.values() for spec in specs], rank.counter.cache_format.default.name
+    check_pages(every, kept_in, rank.settings.version, promoted=change is _promoted)
+    known = {layer.label: [Kept(layer, change(spec)) for spec in told[layer.label]] for layer in kinds}
+    if change is _promoted:
+        _check_of_one_size([kept.spec for keeps in known.values() for kept in keeps], rank)
     layers, number = [], 0
     for caches, equal in groupby(rank.model.layout.layers):
         keeps = [kept for cache in caches for kept in known[cache.label]]
@@ -99,6 +107,20 @@ def _keeps_every_token(rank: Rank) -> bool:
             "(vllm/v1/core/kv_cache_utils.py, unify_hybrid_kv_cache_specs)"
         )
     return None in spans
+
+
+def _check_of_one_size(specs: Iterable[Spec], rank: Rank) -> None:
+    """Layers that all keep every token are one group, so their blocks must be alike.
+
+    Raises:
+        KvcalcError: windows have blocks of their own (OWN_BLOCKS_OF_WINDOWS).
+    """
+    if len({spec.block_size for spec in specs}) > 1 and rank.settings.version >= OWN_BLOCKS_OF_WINDOWS[0]:
+        raise KvcalcError(
+            f"--block-size: {rank.block_size} does not go with disable-hybrid-kv-cache-manager in this version of "
+            "vllm, whose windows begin with the smallest block of their backend (vllm/v1/core/kv_cache_utils.py, "
+            "unify_hybrid_kv_cache_specs); leave --block-size out, or --engine vllm@0.33"
+        )
 
 
 def _as_it_is(spec: Spec) -> Spec:

@@ -1,0 +1,77 @@
+"""What older versions of vLLM do otherwise, each as that version's own planner said, asked on the CPU (tests/live)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import kvcalc
+from kvcalc.errors import KvcalcError
+from kvcalc.mechanisms import GQA
+from kvcalc.model.layers import LayerGroup
+from kvcalc.model.model import Model
+
+
+def _windowed(layers: int) -> Model:
+    """As `windows-14` of seed 7: heads of 128, all with a window of 4,097 tokens."""
+    attention = GQA(kind="gqa", num_heads=64, num_kv_heads=16, head_dim=128)
+    return Model(
+        name="windowed",
+        source="drawn",
+        model_type="olmo3",
+        dtype="bf16",
+        max_context=262_144,
+        layers=(LayerGroup(count=layers, attention=attention, window=4097),),
+    )
+
+
+def test_windows_begin_with_small_blocks_from_0_25_to_0_29() -> None:
+    """0.26 and 0.29: 488,825 blocks of 16 tokens, 7,805,953 tokens; 0.31: blocks of 64."""
+    asked: dict[str, Any] = {
+        "context": 8192,
+        "tp": 8,
+        "block_size": 64,
+        "gpu": "h100-sxm",
+        "engine_option": {"max-num-batched-tokens": 2048},
+        "cache_memory": 160_178_221_132,
+    }
+    for version in ("0.26", "0.29"):
+        found = kvcalc.capacity(_windowed(20), engine=f"vllm@{version}", **asked)
+        assert (found.blocks, found.block_size, found.tokens) == (488_825, 16, 7_805_953)
+    assert kvcalc.capacity(_windowed(20), engine="vllm@0.31", **asked).block_size == 64
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "options", "told"),
+    [
+        # 0.26, gpt-oss-20b: 4,352 bytes of a window's page, 2,304 of a whole layer's
+        ("gpt-oss-20b", "0.26", {"cache_dtype": "int4_per_token_head"}, "lays out no int4_per_token_head for sliding"),
+        ("gemma-3-4b", "0.20", {"cache_dtype": "nvfp4", "gpu": "b200"}, "lays out no nvfp4 for sliding windows"),
+        # 0.26, Llama-4-Scout: promoted chunks have 16,384 bytes a page, whole layers 16,896
+        (
+            "llama-4-scout",
+            "0.26",
+            {
+                "cache_dtype": "int8_per_token_head",
+                "tp": 2,
+                "engine_option": {"disable-hybrid-kv-cache-manager": "true"},
+            },
+            "lays out no int8_per_token_head for chunked local attentions",
+        ),
+        # 0.26: Hybrid KV cache manager is disabled but failed to convert the KV cache specs to one unified type
+        (
+            "gemma-3-4b",
+            "0.26",
+            {"block_size": 64, "engine_option": {"disable-hybrid-kv-cache-manager": "true"}},
+            "does not go with disable-hybrid-kv-cache-manager",
+        ),
+    ],
+)
+def test_what_an_older_version_lays_out_wrong_is_refused(
+    model: str, version: str, options: dict[str, Any], told: str
+) -> None:
+    asked: dict[str, Any] = {"context": 8192, "gpu": "h100-sxm", "cache_memory": "20GiB", **options}
+    with pytest.raises(KvcalcError, match=told):
+        kvcalc.capacity(model, engine=f"vllm@{version}", **asked)
+    assert kvcalc.capacity(model, engine="vllm@0.33", **asked).tokens
