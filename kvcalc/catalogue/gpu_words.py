@@ -52,7 +52,7 @@ def by_words(text: str, gpus: Iterable[Gpu]) -> Gpu | None:
                 f"{several['count']}"
             )
     _refuse_size(asked, known)
-    return None
+    return _only(asked, called_by_driver(asked, known)) if "(" in asked else None
 
 
 def _refuse_size(asked: str, known: list[Gpu]) -> None:

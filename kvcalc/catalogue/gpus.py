@@ -85,6 +85,10 @@ def _of_files() -> Iterator[Gpu]:
     return (shipped.read_gpu(shipped.GPUS / f"{name}.yaml") for name in shipped.names_in(shipped.GPUS))
 
 
+_NONE = frozenset({"cpu", "cpu-only", "no-gpu", "none", "ram"})
+"""What people type who have none."""
+
+
 def _no_such_gpu(text: str, gpus: list[Gpu]) -> str:
     shown = text[:100]
     from kvcalc.catalogue.machines import accelerator_of
@@ -93,6 +97,8 @@ def _no_such_gpu(text: str, gpus: list[Gpu]) -> str:
     if machine is not None:
         return f"gpu: '{shown}' is a machine, whose accelerators are {machine}: --gpu {machine}"
     words = "-".join(text.lower().split())
+    if words in _NONE:
+        return f"gpu: '{shown}' is no accelerator; without --gpu the bytes are told, wherever they lie"
     cards = [gpu.name for gpu in gpus if gpu.name.startswith(f"{words}-")]
     if len(cards) > 1:
         return f"gpu: '{shown}' may be {', '.join(cards[:-1])} or {cards[-1]}; name one of them"

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 NAMES = {
     "3090": "rtx3090",
+    "RTX 6000 Pro": "rtxpro6000-bw",
+    "rtx 2070 mobile": "rtx2070-laptop",
+    "RTX 5090D V2": "rtx5090-d-v2",
+    "AMD Radeon RX 7900 XTX (RADV NAVI31)": "rx7900-xtx",
+    "gfx1151": "strix-halo",
     "rtx-4090": "rtx4090",
     "RTX 5090": "rtx5090",
     "4090 24GB": "rtx4090",
@@ -124,6 +129,19 @@ REFUSED = {
     "DGX H100": "--gpu h100-sxm",
     "hgx-b200": "--gpu b200",
     "p9.48xlarge": "no accelerator",
+    "p6e-gb200.36xlarge": "--gpu gb200",
+    "u-p6e-gb200x72": "--gpu gb200",
+    "a4x-highgpu-4g": "--gpu gb200",
+    "a4x-maxgpu-4g-metal": "--gpu gb300",
+    "g4-standard-48": "--gpu rtxpro6000-bw",
+    "g7e.2xlarge": "--gpu rtxpro6000-bw",
+    "Standard_NC4as_T4_v3": "--gpu t4",
+    "NV36ads_A10_v5": "--gpu a10",
+    "NV6ads_A10_v5": "no accelerator",
+    "ND128isr_NDR_GB200_v6": "--gpu gb200",
+    "BM.GPU.H100.8": "--gpu h100-sxm",
+    "BM.GPU4.8": "--gpu a100-40-sxm",
+    "CPU": "'CPU' is no accelerator; without --gpu",
     "no such card": "no accelerator 'no such card'",
 }
 
