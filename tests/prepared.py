@@ -12,17 +12,16 @@ import sys
 from typing import NamedTuple, Self
 
 _SERVER = """
-import gc, io, json, os, sys, tempfile, traceback
-library, *names = sys.argv[1:]
+import gc, importlib, io, json, os, sys, tempfile, traceback
+again, *names = sys.argv[1:]
 for name in names:
     __import__(name)
-for name in [name for name in sys.modules if library and (name + ".").startswith(library + ".")]:
-    del sys.modules[name]
 gc.collect()
 gc.freeze()
 
-def started(program, words, environment):
-    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+def started(program, words, environment, terminal):
+    out = open(terminal, "wb", 0) if terminal else tempfile.TemporaryFile()
+    err = out if terminal else tempfile.TemporaryFile()
     child = os.fork()
     if child:
         return child, out, err
@@ -30,6 +29,8 @@ def started(program, words, environment):
     code = 99
     try:
         os.environ.update(environment)
+        if again:
+            importlib.reload(sys.modules[again])
         sys.argv = ["case", *words]
         exec(program, {"__name__": "__main__"})
         code = 0
@@ -42,12 +43,15 @@ def started(program, words, environment):
 
 def ended(child, out, err):
     _, status = os.waitpid(child, 0)
+    if out is err:
+        out.close()
+        return os.waitstatus_to_exitcode(status), "", ""
     out.seek(0), err.seek(0)
     return os.waitstatus_to_exitcode(status), out.read().decode(), err.read().decode()
 
 for line in sys.stdin:
     case = json.loads(line)
-    copies = [started(case["program"], case["words"], each) for each in case["environments"]]
+    copies = [started(case["program"], case["words"], each, case["terminal"]) for each in case["environments"]]
     print(json.dumps([ended(*copy) for copy in copies]), flush=True)
 """
 
@@ -75,16 +79,15 @@ class Ended(NamedTuple):
 class Prepared:
     """The process. It ends with its `with`."""
 
-    def __init__(self, modules: tuple[str, ...] = VERIFY, without: str = "", anew: str = "") -> None:
+    def __init__(self, modules: tuple[str, ...] = VERIFY, without: tuple[str, ...] = (), anew: str = "") -> None:
         """Start it.
 
         Args:
             modules: that it imports.
-            without: variables of the environment that begin so are left out, where it is not empty.
-            anew: one of the modules, a library that each case imports anew, since it looks at the environment then;
-                what it imports itself stays.
+            without: variables of the environment that begin with one of these are left out.
+            anew: one of the modules, which each case executes anew, since it looks at the environment then.
         """
-        environment = {name: value for name, value in os.environ.items() if not (without and name.startswith(without))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(without)}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _SERVER, anew, *modules],
             stdin=subprocess.PIPE,
@@ -104,11 +107,20 @@ class Prepared:
         [ended] = self.together([{}], *words, program=program)
         return ended
 
-    def together(self, environments: list[dict[str, str]], *words: str, program: str = COMMAND_LINE) -> list[Ended]:
-        """Run a program in several copies at the same time, each with what its environment has more."""
+    def together(
+        self, environments: list[dict[str, str]], *words: str, program: str = COMMAND_LINE, terminal: str = ""
+    ) -> list[Ended]:
+        """Run a program in several copies at the same time, each with what its environment has more.
+
+        Args:
+            environments: of the copies.
+            words: of all.
+            program: of all.
+            terminal: the path of one to which they write, in place of what is given back.
+        """
         assert self._process.stdin
         assert self._process.stdout
-        case = {"program": program, "words": words, "environments": environments}
+        case = {"program": program, "words": words, "environments": environments, "terminal": terminal}
         self._process.stdin.write(json.dumps(case) + "\n")
         self._process.stdin.flush()
         return [Ended(*each) for each in json.loads(self._process.stdout.readline())]

@@ -1,4 +1,7 @@
-"""kvcalc as a process among others: pipes, full disks, colours and encodings."""
+"""kvcalc as a process among others: pipes, full disks, colours and encodings.
+
+Where it matters neither how Python begins nor how it ends, the process is a copy of one that has imported kvcalc.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,12 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from prepared import Prepared
 
 KVCALC = [sys.executable, "-m", "kvcalc"]
 LLAMA = ["estimate", "llama-3-70b", "-c", "8192"]
@@ -30,18 +36,39 @@ def kvcalc(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def on_a_terminal(*words: str, columns: int = 0, **changes: str) -> str:
-    """What kvcalc writes to a terminal."""
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen([*KVCALC, *words], stdout=its, stderr=its, env=environment(**changes)) as process:
-        os.close(its)
-        written = b""
-        while chunk := _read(ours):
-            written += chunk
-    os.close(ours)
-    assert process.returncode == 0
-    return written.decode()
+PROGRAM = "import sys; sys.argv[0] = 'kvcalc'; from kvcalc.cli import main; main()"
+
+
+class Copies:
+    """Copies of a process."""
+
+    def __init__(self, process: Prepared) -> None:
+        self._process = process
+
+    def piped(self, *words: str, **changes: str) -> str:
+        """What kvcalc writes where its output is no terminal."""
+        [run] = self._process.together([changes], *words, program=PROGRAM)
+        assert run.code == 0
+        return run.stdout
+
+    def on_a_terminal(self, *words: str, columns: int = 0, **changes: str) -> str:
+        """What kvcalc writes to a terminal."""
+        ours, its = pty.openpty()
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with ThreadPoolExecutor(1) as beside:
+            written = beside.submit(_read_all, ours)
+            [run] = self._process.together([changes], *words, program=PROGRAM, terminal=os.ttyname(its))
+            os.close(its)
+        os.close(ours)
+        assert run.code == 0
+        return written.result().decode()
+
+
+def _read_all(descriptor: int) -> bytes:
+    written = b""
+    while chunk := _read(descriptor):
+        written += chunk
+    return written
 
 
 def _read(descriptor: int) -> bytes:
@@ -49,6 +76,13 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 65_536)
     except OSError:  # the other end is closed
         return b""
+
+
+@pytest.fixture(scope="module")
+def copies() -> Iterator[Copies]:
+    needs = ("kvcalc.cli.estimate", "kvcalc.cli.gpus", "kvcalc.cli.models", "kvcalc.render.screens.estimate")
+    with Prepared(needs, without=_CHOICES_OF_THE_TESTER) as process:
+        yield Copies(process)
 
 
 def test_the_module_runs_as_a_program() -> None:
@@ -116,40 +150,52 @@ def test_a_file_that_is_not_written_whole_is_not_left_behind(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_piped_table_is_as_wide_as_it_needs_to_be() -> None:
-    narrow, wide = (kvcalc("models", "list", COLUMNS=columns) for columns in ("40", "400"))
-    assert narrow.stdout == wide.stdout
-    assert "\u2026" not in narrow.stdout
-    assert "mistral-small-3.1-24b-2503" in narrow.stdout
-    assert "2 x 80 layers x 1 sequence x 8,192 tokens x" in kvcalc(*LLAMA, COLUMNS="40").stdout
+def test_a_piped_table_is_as_wide_as_it_needs_to_be(copies: Copies) -> None:
+    narrow, wide = (copies.piped("models", "list", COLUMNS=columns) for columns in ("40", "400"))
+    assert narrow == wide
+    assert "\u2026" not in narrow
+    assert "mistral-small-3.1-24b-2503" in narrow
+    assert "2 x 80 layers x 1 sequence x 8,192 tokens x" in copies.piped(*LLAMA, COLUMNS="40")
 
 
-def test_a_piped_table_has_no_colour_unless_it_is_forced() -> None:
-    assert "\x1b" not in kvcalc(*LLAMA).stdout
-    assert "\x1b" not in kvcalc(*LLAMA, NO_COLOR="1").stdout
-    assert "\x1b" not in kvcalc(*LLAMA, FORCE_COLOR="").stdout
-    assert "\x1b[" in kvcalc(*LLAMA, FORCE_COLOR="1").stdout
+def test_a_piped_table_has_no_colour_unless_it_is_forced(copies: Copies) -> None:
+    assert "\x1b" not in copies.piped(*LLAMA)
+    assert "\x1b" not in copies.piped(*LLAMA, NO_COLOR="1")
+    assert "\x1b" not in copies.piped(*LLAMA, FORCE_COLOR="")
+    assert "\x1b[" in copies.piped(*LLAMA, FORCE_COLOR="1")
 
 
 @pytest.mark.parametrize("how", ["json", "csv", "markdown"])
-def test_what_scripts_read_has_no_colour_even_if_forced(how: str) -> None:
-    assert "\x1b" not in kvcalc(*LLAMA, "--format", how, FORCE_COLOR="1").stdout
+def test_what_scripts_read_has_no_colour_even_if_forced(copies: Copies, how: str) -> None:
+    assert "\x1b" not in copies.piped(*LLAMA, "--format", how, FORCE_COLOR="1")
 
 
-def test_no_color_is_stronger_than_force_color() -> None:
-    codes = re.findall(r"\x1b\[([\d;]*)m", kvcalc(*LLAMA, FORCE_COLOR="1", NO_COLOR="1").stdout)
+def test_no_color_is_stronger_than_force_color(copies: Copies) -> None:
+    codes = re.findall(r"\x1b\[([\d;]*)m", copies.piped(*LLAMA, FORCE_COLOR="1", NO_COLOR="1"))
     assert [code for code in codes if re.search(r"\b(3|4|9|10)\d\b", code)] == []
 
 
-def test_a_terminal_may_have_styles_and_a_dumb_one_has_none() -> None:
-    assert "\x1b[" in on_a_terminal(*LLAMA, TERM="xterm")
-    assert "\x1b" not in on_a_terminal(*LLAMA, TERM="dumb")
-    assert "\x1b" not in on_a_terminal(*LLAMA, "--json", TERM="xterm")
+def test_a_copy_writes_what_a_process_of_its_own_does(
+    copies: Copies, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in _CHOICES_OF_THE_TESTER:
+        monkeypatch.delenv(each, raising=False)
+    assert pty.spawn([*KVCALC, *LLAMA]) == 0
+    assert capfd.readouterr().out == copies.on_a_terminal(*LLAMA)
+    assert copies.piped(*LLAMA) == kvcalc(*LLAMA).stdout
 
 
-def test_a_narrow_terminal_folds_and_cuts_nothing() -> None:
+def test_a_terminal_may_have_styles_and_a_dumb_one_has_none(copies: Copies) -> None:
+    assert "\x1b[" in copies.on_a_terminal(*LLAMA, TERM="xterm")
+    assert "\x1b" not in copies.on_a_terminal(*LLAMA, TERM="dumb")
+    assert "\x1b" not in copies.on_a_terminal(*LLAMA, "--json", TERM="xterm")
+
+
+def test_a_narrow_terminal_folds_and_cuts_nothing(copies: Copies) -> None:
     shown = re.sub(
-        r"\x1b\[[\d;]*m", "", on_a_terminal(*LLAMA, "--tp", "2", "--temporary", "1.5GiB", TERM="xterm", COLUMNS="40")
+        r"\x1b\[[\d;]*m",
+        "",
+        copies.on_a_terminal(*LLAMA, "--tp", "2", "--temporary", "1.5GiB", TERM="xterm", COLUMNS="40"),
     )
     assert "\u2026" not in shown
     assert max(map(len, shown.splitlines())) <= 40
@@ -158,9 +204,11 @@ def test_a_narrow_terminal_folds_and_cuts_nothing() -> None:
 
 
 @pytest.mark.parametrize("columns", [20, 40])
-def test_a_very_narrow_terminal_loses_no_name_and_no_formula(columns: int) -> None:
+def test_a_very_narrow_terminal_loses_no_name_and_no_formula(copies: Copies, columns: int) -> None:
     shown = re.sub(
-        r"\x1b\[[\d;]*m", "", on_a_terminal(*LLAMA, "--tp", "2", "--temporary", "1GiB", columns=columns, TERM="xterm")
+        r"\x1b\[[\d;]*m",
+        "",
+        copies.on_a_terminal(*LLAMA, "--tp", "2", "--temporary", "1GiB", columns=columns, TERM="xterm"),
     )
     assert max(map(len, shown.splitlines())) <= columns
     together = "".join(shown.split())
@@ -169,17 +217,17 @@ def test_a_very_narrow_terminal_loses_no_name_and_no_formula(columns: int) -> No
 
 
 @pytest.mark.parametrize("words", [LLAMA, ["gpus", "list"], ["estimate", "--help"]], ids=" ".join)
-def test_a_terminal_that_says_it_has_no_columns_is_taken_at_its_size(words: list[str]) -> None:
-    without, sized = on_a_terminal(*words, COLUMNS="0"), on_a_terminal(*words, columns=100, COLUMNS="0")
-    assert without == on_a_terminal(*words, COLUMNS="80")
-    assert sized == on_a_terminal(*words, columns=100)
+def test_a_terminal_that_says_it_has_no_columns_is_taken_at_its_size(copies: Copies, words: list[str]) -> None:
+    without, sized = copies.on_a_terminal(*words, COLUMNS="0"), copies.on_a_terminal(*words, columns=100, COLUMNS="0")
+    assert without == copies.on_a_terminal(*words, COLUMNS="80")
+    assert sized == copies.on_a_terminal(*words, columns=100)
     assert len(sized) > 500
 
 
-def test_help_on_a_narrow_terminal_has_every_option() -> None:
-    options = set(re.findall(r"--[a-z-]+", kvcalc("estimate", "--help").stdout))
+def test_help_on_a_narrow_terminal_has_every_option(copies: Copies) -> None:
+    options = set(re.findall(r"--[a-z-]+", copies.piped("estimate", "--help")))
     assert len(options) > 30
-    assert options <= set(re.findall(r"--[a-z-]+", on_a_terminal("estimate", "--help", columns=30)))
+    assert options <= set(re.findall(r"--[a-z-]+", copies.on_a_terminal("estimate", "--help", columns=30)))
 
 
 def test_an_encoding_without_a_letter_still_gets_the_figures() -> None:
