@@ -1,7 +1,8 @@
 """The folder of a sweep in partitions: it has its name once all of them are there.
 
 Until then it is a hidden one beside it, named after the sweep: the same command, given again, goes on from what is
-there. Each partition is moved into it when it is whole.
+there. Each partition is moved into it when it is whole. Nothing but partitions is in it, since Polars reads a folder
+of nothing else: what the sweep is stands in their metadata.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from kvcalc import __version__
 from kvcalc.errors import CannotRunError, KvcalcError
+from kvcalc.render.parquet import told_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TOLD = "_kvcalc.json"
-"""What the sweep is; names that begin with an underscore are no data for those who read such folders."""
+    from kvcalc.cluster.inputs import Inputs
 
 
 class PartitionFolder:
@@ -28,9 +29,10 @@ class PartitionFolder:
 
     Attributes:
         target: the folder that there is to be.
+        told: what the sweep is, for the metadata of its partitions.
     """
 
-    def __init__(self, target: str, options: Mapping[str, Any], of: int) -> None:
+    def __init__(self, target: str, options: Mapping[str, Any], inputs: Inputs, of: int) -> None:
         """The folder of a sweep, begun before or not.
 
         Raises:
@@ -38,9 +40,10 @@ class PartitionFolder:
             CannotRunError: it cannot be written.
         """
         self.target, self._of = Path(target).absolute(), of
-        told = {"kvcalc": __version__, "options": dict(options), "partitions": of}
-        self._told = json.dumps(told, sort_keys=True, default=str)
-        key = hashlib.sha256(self._told.encode()).hexdigest()[:12]
+        read = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+        told = {"kvcalc": __version__, "options": dict(options), "inputs": read, "partitions": of}
+        self.told = json.dumps(told, sort_keys=True, default=str)
+        key = hashlib.sha256(self.told.encode()).hexdigest()[:12]
         self._parts = self.target.with_name(f".{self.target.name}.{key}")
         if self.is_done:
             return
@@ -54,8 +57,8 @@ class PartitionFolder:
     @property
     def is_done(self) -> bool:
         """Whether the same sweep stands there, whole."""
-        told = self.target / _TOLD
-        return told.is_file() and told.read_bytes() == self._told.encode()
+        parts = [self.target / self._name(number) for number in range(1, self._of + 1)]
+        return all(part.is_file() for part in parts) and told_in(parts[0]) == self.told
 
     def missing(self) -> list[int]:
         """The partitions that are not there, from 1."""
@@ -67,7 +70,6 @@ class PartitionFolder:
 
     def finish(self) -> None:
         """Gives the folder its name."""
-        _write_whole(self._parts / _TOLD, self._told.encode())
         os.replace(self._parts, self.target)  # noqa: PTH105  # as files are
 
     def _name(self, number: int) -> str:

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc import __version__
+from kvcalc.cluster.inputs import Inputs, inputs_of
 from kvcalc.errors import CannotRunError
 from kvcalc.render.parquet import parquet_rows, within_integers
 from kvcalc.verbs.sweeping.columns import ERROR
@@ -13,6 +14,24 @@ from kvcalc.verbs.sweeping.sweep import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class Asked(NamedTuple):
+    """A sweep that is asked for, as workers are told.
+
+    Attributes:
+        options: of the sweep.
+        inputs: what they lead to where it was asked for.
+        of: how many shards there are.
+        version: of kvcalc where it was asked for.
+        told: what the sweep is, for the metadata of files.
+    """
+
+    options: Mapping[str, Any]
+    inputs: Inputs
+    of: int
+    version: str
+    told: str
 
 
 class Partition(NamedTuple):
@@ -31,24 +50,25 @@ class Partition(NamedTuple):
     file: bytes
 
 
-def partition_of(options: Mapping[str, Any], number: int, of: int, version: str) -> Partition:
-    """The rows of a shard.
-
-    Args:
-        options: of the sweep.
-        number: of the shard, from 1.
-        of: how many shards there are.
-        version: of kvcalc where the sweep was asked for.
+def partition_of(asked: Asked, number: int) -> Partition:
+    """The rows of a shard, counted from 1.
 
     Raises:
         KvcalcError: with `strict`, the first wrong scenario's.
-        CannotRunError: another version of kvcalc is installed here.
+        CannotRunError: another version of kvcalc is installed here, or something that the sweep reads is not here as
+            it is there.
     """
-    if version != __version__:
-        raise CannotRunError(f"--scheduler: a worker has kvcalc {__version__}, and {version} asks; install the same")
+    if asked.version != __version__:
+        told = f"a worker has kvcalc {__version__}, and {asked.version} asks; install the same"
+        raise CannotRunError(f"--scheduler: {told}")
+    here = inputs_of(asked.options)
+    if others := [name for name, read in asked.inputs.items() if here.get(name) != read]:
+        told = f"{others[0][:200]} is not on a worker what it is here; give it to workers under the same name"
+        raise CannotRunError(f"--scheduler: {told}")
     file, rows, wrong = io.BytesIO(), 0, 0
-    with sweep(None, {**options, "shard": (number, of)}) as asked, parquet_rows(file, asked.columns) as sink:
-        for chunk in asked.chunks:
+    options = {**asked.options, "shard": (number, asked.of)}
+    with sweep(None, options) as rows_of, parquet_rows(file, rows_of.columns, asked.told) as sink:
+        for chunk in rows_of.chunks:
             columns = within_integers(chunk.columns)
             sink.write(columns)
             rows += chunk.rows

@@ -11,11 +11,15 @@ from kvcalc.verbs.sweeping.columns import ERROR, figures_in, kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from kvcalc.verbs.sweeping.columns import Columns
 
 LARGEST = 2**63 - 1
 """What an integer of Parquet holds."""
+
+_TOLD = "kvcalc"
+"""The key of metadata."""
 
 _GROUP = 65_536
 """Rows of a row group."""
@@ -74,18 +78,37 @@ class ParquetRows:
 
 
 @contextmanager
-def parquet_rows(stream: IO[bytes], columns: Sequence[str]) -> Iterator[ParquetRows]:
-    """A file of Parquet of so many columns, complete when this ends."""
+def parquet_rows(stream: IO[bytes], columns: Sequence[str], told: str | None = None) -> Iterator[ParquetRows]:
+    """A file of Parquet of so many columns, complete when this ends.
+
+    Args:
+        stream: where it goes.
+        columns: their names.
+        told: what its metadata says of it (`told_in`).
+    """
     import pyarrow as pa  # large, and for Parquet only
     from pyarrow.parquet import ParquetWriter
 
     kinds = kinds_of(columns)
     types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
-    schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()])
+    metadata = None if told is None else {_TOLD: told}
+    schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()], metadata=metadata)
     with ParquetWriter(stream, schema) as writer:
         rows = ParquetRows(writer, schema, kinds)
         yield rows
         rows.flush()
+
+
+def told_in(file: Path) -> str | None:
+    """What the metadata of a file says of it, None where it says nothing or is no file of Parquet."""
+    import pyarrow as pa  # large, and for Parquet only
+    from pyarrow.parquet import read_metadata
+
+    try:
+        found = (read_metadata(file).metadata or {}).get(_TOLD.encode())
+    except pa.ArrowInvalid:
+        return None
+    return None if found is None else found.decode(errors="replace")
 
 
 def _typed(values: Sequence[Any], kind: type) -> Sequence[Any]:

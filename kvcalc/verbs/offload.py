@@ -55,19 +55,21 @@ def on_gpu(scenario: Scenario, deployment: Deployment) -> OnGpu | None:
         sequences, context = deployment.sequences(scenario.workload.batch), scenario.workload.lengths
         return all(rank.headroom(sequences, context) >= 0 for rank in found)
 
-    def holds(layers: int) -> bool:
+    def holds(layers: int) -> bool | None:
         try:
             return fit(ranks(LAYERS, layers))
         except KvcalcError:  # too few for one of the cards to have any
-            return layers < every // 2
+            return None if layers < every // 2 else False
 
     whole = holds(every)
-    layers = every if whole else largest(holds, every - 1, every // 2)
+    layers = every if whole else largest(lambda number: holds(number) is not False, every - 1, every // 2)
+    if holds(layers) is None:
+        layers = 0
     experts = None
     if scenario.model.is_mixture_of_experts:
         kept = of_model if whole else largest(lambda kept: fit(ranks(EXPERTS, of_model - kept)), of_model)
         experts = of_model - kept if kept or fit(ranks(EXPERTS, of_model)) else None
-    left = 0 if whole or not holds(layers) else _on_host(ranks(LAYERS, layers))
+    left = 0 if whole or not layers or not holds(layers) else _on_host(ranks(LAYERS, layers))
     return OnGpu(layers, experts, left, _on_host(ranks(EXPERTS, experts)) if experts else None)
 
 

@@ -174,6 +174,18 @@ def test_as_many_layers_as_fit_and_not_one_more() -> None:
     assert kvcalc.capacity("llama-3-8b", engine="exact").n_gpu_layers is None
 
 
+def test_no_number_of_layers_fits_that_gives_each_card_one() -> None:
+    """What asks for an answer gets one, and no option that is refused: three cards need six at least."""
+    asked: dict[str, Any] = {"engine": "llama-cpp", "pp": 3, "batch": 67, "context": 1048576}
+    assert kvcalc.capacity("sarvam-30b", **asked).n_gpu_layers == 0
+    found = kvcalc.estimate("sarvam-30b", **asked)
+    assert [each for each in found.notes if each.code == "part-on-gpu"] == []
+    with pytest.raises(kvcalc.KvcalcError, match="leave that card out"):
+        kvcalc.estimate("sarvam-30b", **asked, engine_option={"n-gpu-layers": "5"})
+    least = kvcalc.estimate("sarvam-30b", **asked, engine_option={"n-gpu-layers": "6"})
+    assert least.gpus.fits is False
+
+
 def test_as_few_experts_on_the_host_as_it_takes() -> None:
     asked: dict[str, Any] = {"engine": "llama-cpp", "gpu": "rtx4090", "pp": 1, "context": 8192}
     found = kvcalc.capacity("gpt-oss-120b", **asked)
