@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev  ## install what the tests need and run every check
 	$(MAKE) --jobs=2 --no-print-directory test-all lint
 
 # A fifth of the examples of property tests, and of the cases that go the same way with other figures.
-check: $(VENV)/.installed-dev  ## run every check that needs no torch, for work in progress
+check: $(VENV)/.installed-dev  ## run every check that needs neither torch nor a cluster, for work in progress
 	$(MAKE) --jobs=2 --no-print-directory test-part lint
 
 .PHONY: test-all test-part
@@ -30,7 +30,7 @@ test-all: $(VENV)/.installed-dev
 	$(BIN)/$(PYTEST)
 
 test-part: $(VENV)/.installed-dev
-	$(BIN)/$(PYTEST) -m "not torch" --hypothesis-profile=check
+	$(BIN)/$(PYTEST) -m "not torch and not cluster" --hypothesis-profile=check
 
 # Every property test with FUZZ times the examples that it states, drawn afresh: before a release, and after work on what they test.
 FUZZ ?= 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from kvcalc.catalogue.articles import articles
@@ -63,6 +64,7 @@ def _plain(name: str) -> str:
 
 
 def _all() -> Iterator[Explanation]:
+    """Each is made once: a name may be that of any."""
     for word in words():
         yield _word(word)
     for kind, mechanism in KINDS.items():
@@ -81,6 +83,7 @@ def _all() -> Iterator[Explanation]:
     yield _articles()
 
 
+@cache
 def _word(word: Word) -> Explanation:
     formula, source = _FIGURES[word.name]() if word.name in _FIGURES else (word.formula, word.source)
     return Explanation(
@@ -99,6 +102,7 @@ def _word(word: Word) -> Explanation:
     )
 
 
+@cache
 def _mechanism(kind: str, mechanism: type[Mechanism]) -> Explanation:
     return Explanation(
         name=kind,
@@ -113,6 +117,7 @@ def _mechanism(kind: str, mechanism: type[Mechanism]) -> Explanation:
     )
 
 
+@cache
 def _format(element_format: ElementFormat) -> Explanation:
     elements, size = element_format.block_elems, element_format.block_bytes
     sized = Factor("bytes", size, "byte")
@@ -144,6 +149,7 @@ def _turboquant(name: str, packed: Mapping[str, ElementFormat]) -> Explanation:
     )
 
 
+@cache
 def _engine(engine: type[Engine]) -> Explanation:
     return Explanation(
         name=engine.name,
@@ -160,6 +166,7 @@ def _engine(engine: type[Engine]) -> Explanation:
     )
 
 
+@cache
 def _articles() -> Explanation:
     known = articles()
     return Explanation(

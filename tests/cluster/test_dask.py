@@ -76,6 +76,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield told, scheduler, [stack.enter_context(process(*worker, *local)) for _ in range(2)]
 
 
+@pytest.mark.cluster
 def test_a_lost_worker_loses_nothing(cluster: Cluster, tmp_path: Path, kvcalc: Kvcalc) -> None:
     from distributed import Client
     from pyarrow.parquet import read_table
