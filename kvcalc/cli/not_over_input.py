@@ -18,22 +18,31 @@ if TYPE_CHECKING:
 _SHARD = re.compile(r"-\d+-of-\d+\.gguf$")
 
 
+_READS: Mapping[str, str] = {
+    **dict.fromkeys(("model", "source", "models", "draft"), "model"),
+    "from_log": "log",
+    "from_file": "file",
+    **{name: name for name in ("trace", "mix", "prices")},
+    "measured": "measurement",
+}
+"""Parameters that may name a file to read, and what such a file is called."""
+
+
 def refuse_destination(given: Mapping[str, Any]) -> None:
-    """Refuse to write the result over the model that it is of, or where it cannot be written."""
+    """Refuse to write the result over what it is of, or where it cannot be written."""
     target = str(given["output_file"])
-    models = (given.get("model"), given.get("source"), *(given.get("models") or ()))
-    if any(model is not None and _is_read(model, target) for model in models):
-        raise KvcalcError(f"-o: {target} is the model that is read; write to another file")
-    for name, read in (("from_log", "log"), ("from_file", "file")):
-        if given.get(name) is not None and _is_read(given[name], target):
-            raise KvcalcError(f"-o: {target} is the {read} that is read; write to another file")
+    for parameter, read in _READS.items():
+        named = given.get(parameter) or ()
+        for each in (named,) if isinstance(named, str) else named:
+            if any(_is_read(name, target) for name in (each, *each.split(","))):
+                raise KvcalcError(f"-o: {target} is the {read} that is read; write to another file")
     refuse_unwritable(target)
 
 
-def _is_read(model: str, target: str) -> bool:
-    """Whether a model's name leads to the file."""
+def _is_read(name: str, target: str) -> bool:
+    """Whether a name leads to the file."""
     with suppress(OSError, ValueError):  # no file, or a name that cannot be one
-        return any(path.samefile(os.path.realpath(target)) for path in _files_of(Path(model)))
+        return any(path.samefile(os.path.realpath(target)) for path in _files_of(Path(name)))
     return False
 
 

@@ -193,6 +193,30 @@ def test_no_shard_of_a_gguf_that_is_read_is_written_over(kvcalc: Kvcalc, tmp_pat
     assert "is the model that is read" not in kvcalc("estimate", str(first), "-o", str(another)).stderr
 
 
+READ = [
+    ("estimate", "llama-3-8b", "--draft"),
+    ("estimate", "llama-3-8b", "--measured"),
+    ("estimate", "llama-3-8b", "--mix"),
+    ("capacity", "llama-3-8b", "--from-log"),
+    ("demand", "llama-3-8b", "--trace"),
+    ("plan", "llama-3-8b", "--price"),
+    ("plot", "llama-3-8b", "--context", "1k,2k", "--price"),
+    ("sweep", "--from"),
+]
+"""Options that read a file, at the end of what asks for them."""
+
+
+@pytest.mark.parametrize("words", READ, ids=" ".join)
+def test_no_file_that_an_option_reads_is_written_over(kvcalc: Kvcalc, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "read").write_text("kept", encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "read")
+    for name in ("read", "link"):
+        run = kvcalc(*words, str(tmp_path / "read"), "-o", str(tmp_path / name))
+        assert (run.code, run.stdout) == (2, "")
+        assert " that is read; write to another file" in run.stderr
+    assert (tmp_path / "read").read_text(encoding="utf-8") == "kept"
+
+
 @pytest.mark.parametrize("target", ["missing/x", "new/", "", "/dev/fd/999", "kept"])
 def test_nothing_is_computed_for_a_file_that_cannot_be_written(
     kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
