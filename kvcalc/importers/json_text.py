@@ -11,6 +11,23 @@ from kvcalc.files import read_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
+_NOT_TEXT: tuple[tuple[bytes, str], ...] = (
+    (b"\x1f\x8b", "it is compressed; name the file that gunzip makes of it"),
+    (b"PK\x03\x04", "it is a zip archive; name the file that unzip takes out of it"),
+    (b"\xff\xfe\0\0", "it is UTF-32; save it as UTF-8, as iconv -f UTF-32 -t UTF-8 FILE does"),
+    *(
+        (mark, "it is UTF-16; save it as UTF-8, as iconv -f UTF-16 -t UTF-8 FILE does")
+        for mark in (b"\xff\xfe", b"\xfe\xff")
+    ),
+)
+"""How bytes begin that are no text in UTF-8, and what to do."""
+
+_NOT_JSON: tuple[tuple[str, str], ...] = (
+    ("version https://git-lfs", "a pointer of Git LFS; git lfs pull brings the file itself"),
+    ("<", "a web page"),
+)
+"""The same of texts."""
+
 MAX_BYTES = 4_000_000
 MAX_DEPTH = 40
 MAX_VALUES = 1_500_000
@@ -34,6 +51,8 @@ def decoded(raw: bytes, shown: str, most: int = MAX_BYTES) -> str:
     """
     if len(raw) > most:
         raise KvcalcError(f"{shown}: larger than {most:,} bytes")
+    if (what := next((what for begins, what in _NOT_TEXT if raw.startswith(begins)), None)) is not None:
+        raise KvcalcError(f"{shown}: not UTF-8 text: {what}")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -53,7 +72,7 @@ def parse_mapping(text: str, shown: str) -> dict[str, Any]:
     except RecursionError as error:
         raise KvcalcError(f"{shown}: nested more than {MAX_DEPTH} deep") from error
     except ValueError as error:
-        raise KvcalcError(f"{shown}: not JSON: {str(error)[:100]}") from error
+        raise KvcalcError(f"{shown}: not JSON: {_why_not(text, error)}") from error
     if not isinstance(values, dict):
         raise KvcalcError(f"{shown}: expected keys and values")
     level: list[Any] = [values]
@@ -74,6 +93,15 @@ def parse_word(raw: bytes, shown: str) -> str:
         return str(json.loads(raw))
     except ValueError as error:
         raise KvcalcError(f"{shown}: not JSON: {str(error)[:100]}") from error
+
+
+def _why_not(text: str, error: ValueError) -> str:
+    begins = text.lstrip()
+    if not begins:
+        return "it is empty"
+    if "integer string conversion" in str(error):  # Python's words are about a limit of its own
+        return "a number has thousands of digits"
+    return next((what for beginning, what in _NOT_JSON if begins.startswith(beginning)), str(error)[:100])
 
 
 def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:

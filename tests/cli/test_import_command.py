@@ -124,7 +124,11 @@ def test_there_is_nothing_to_assume_of_a_model_file(kvcalc: Kvcalc, model: tuple
     ("content", "message"),
     [
         (b"", "not JSON"),
-        (b"\xff\xfe{}", "not UTF-8"),
+        (b"\xff\xfe{\0}\0", "not UTF-8 text: it is UTF-16; save it as UTF-8, as iconv"),
+        (b"\xff\xfe\0\0{\0\0\0", "not UTF-8 text: it is UTF-32"),
+        (b"\x1f\x8b\x08", "not UTF-8 text: it is compressed"),
+        (b"PK\x03\x04", "not UTF-8 text: it is a zip archive"),
+        (b"{\xff}", "not UTF-8 text (byte 1)"),
         (b" " * 4_000_001, "larger than 4,000,000 bytes"),
         (b"[]", "expected keys and values"),
         (b'{"model_type": "\\u001b[31mllama"}', "is not known"),
