@@ -211,3 +211,13 @@ def test_who_names_no_deployment_is_told_what_one_card_holds(shell: Kvcalc) -> N
     assert alone.code == 1
     assert alone.stderr.rstrip().endswith("--engine-option n-gpu-layers=29 leaves the rest to the host")
     assert shell(*asked, "--gpus", "1", "--engine-option", "n-gpu-layers=29").code == 0
+
+
+STATES = ["mamba-2.8b", "mamba-codestral-7b-v0.1", "minimax-text-01", "nemotron-nano-9b-v2", "qwen3-next-80b-a3b"]
+
+
+@pytest.mark.parametrize("name", [*STATES, "lfm2-1.2b", "kimi-linear-48b-a3b"])
+def test_a_card_that_holds_no_layer_and_no_sequence_of_states_is_told_so(shell: Kvcalc, name: str) -> None:
+    told = shell("capacity", name, "--engine", "llama-cpp", "--gpu", "gtx1070", "--gpu-memory", "100MiB")
+    assert told.code == 1
+    assert "one sequence does not fit: a rank lacks" in told.stderr

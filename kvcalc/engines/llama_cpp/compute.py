@@ -83,7 +83,8 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
     if layout.pools_keys:
         return buffer_of_pooled(layout.setup.model, points, tokens, cells, hidden)
     each, inputs, rules = layout.mask_bytes, 0, layout.rules
-    point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside)
+    nothing = Point("no layer", 0)
+    point = max(points, key=lambda one: 4 * tokens * one.floats + one.bytes_beside, default=nothing)
     uploaded, others = largest_on_host(layout, tokens), 0
     copied = attention_of_host(layout, load, hidden)
     if layout.works_in_turn:

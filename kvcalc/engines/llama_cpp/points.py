@@ -68,11 +68,14 @@ def within_a_state(attention: Mechanism, load: Load, hidden: int, tokens: int) -
             groups = 2 * attention.num_groups * attention.state_size
             floats = 2 * hidden + (2 * inner + groups + attention.num_heads) + 2 * (inner + groups) + 2 * inner
             state = 4 * inner * attention.state_size
-            return Point("(state-space block)", floats, (load.sequences - 1) * state)
+            return Point("(state-space block)", floats, max(0, load.sequences - 1) * state)
         case Mamba1():
             return Point("(state-space block)", 5 * attention.intermediate_size + 2 * hidden)
         case Lightning():  # what it computes within a micro-batch is square in the tokens of a sequence
-            inner, square = attention.num_heads * attention.head_dim, attention.num_heads * -(-tokens // load.sequences)
+            inner, square = (
+                attention.num_heads * attention.head_dim,
+                attention.num_heads * -(-tokens // max(1, load.sequences)),
+            )
             return Point("(4 x hidden_size + heads x (5 x head_dim + 3 x tokens))", 4 * hidden + 5 * inner + 3 * square)
         case _:
             return Point("4 x hidden_size", 4 * hidden)
