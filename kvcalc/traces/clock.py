@@ -32,7 +32,7 @@ class Clock:
     """
 
     def __init__(self, unit: str) -> None:
-        self.unit, self.dates = unit, False
+        self.unit, self.dates, self._numbers = unit, False, False
         self._nanoseconds = UNITS[unit]
         self._second: tuple[str, int] = ("-", 0)
 
@@ -56,6 +56,7 @@ class Clock:
         if whole.isdecimal() and whole.isascii() and (not part or (part.isdecimal() and part.isascii())):
             if len(whole) > len(str(LATEST)):
                 raise self._too_late(text)
+            self._numbers = True
             time = int(whole) * self._nanoseconds
             if part:
                 time += int(part[:18]) * self._nanoseconds // 10 ** len(part[:18])
@@ -65,6 +66,8 @@ class Clock:
             time = self._number(text)
         if time > LATEST:
             raise self._too_late(text)
+        if self.dates and self._numbers:
+            raise KvcalcError(f"the time {text[:40]}: times of a trace are all dates or all numbers, and this has both")
         return time
 
     def _too_late(self, text: str) -> KvcalcError:
@@ -102,4 +105,5 @@ class Clock:
             raise KvcalcError(f"not a time: '{text[:40]}'")
         if not number.is_finite() or number < 0 or number > LATEST:
             raise KvcalcError(f"a time must be a number from 0 to {LATEST:,}, not {text[:40]}")
+        self._numbers = True
         return int(number * self._nanoseconds)

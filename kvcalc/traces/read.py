@@ -82,13 +82,13 @@ class _Reader:
             columns = columns_of(header, self._where)
             self._begin(columns)
             places = {said: header.index(name) for said, name in columns.names.items() if said != HASHES}
-            self._rows(csv.reader(lines, delimiter=delimiter, strict=True), places)
+            self._rows(csv.reader(lines, delimiter=delimiter, strict=True), places, len(header))
         except csv.Error:
             self._number += 1
             self._refuse("no line of CSV: a quote is not closed, or a cell is too long")
         return self._trace(columns)
 
-    def _rows(self, rows: Iterator[Sequence[str]], places: dict[str, int]) -> None:
+    def _rows(self, rows: Iterator[Sequence[str]], places: dict[str, int], named: int) -> None:
         at_input, at_output, at_time = places[INPUT], places[OUTPUT], places.get(ARRIVAL)
         last = max(places.values())
         for row in rows:
@@ -97,6 +97,10 @@ class _Reader:
                 continue
             if len(row) <= last:
                 self._refuse(f"{len(row)} columns, where the header has at least {last + 1}")
+            if len(row) > named and any(row[named:]):
+                self._refuse(
+                    f"{len(row)} columns, where the header has {named}; a cell that has a comma stands in quotes"
+                )
             self._add(row[at_input], row[at_output], None if at_time is None else row[at_time])
 
     def json_lines(self, lines: Iterator[str]) -> Trace:

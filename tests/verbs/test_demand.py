@@ -329,3 +329,10 @@ def test_a_request_too_long_for_its_steps_is_refused(tmp_path: Path) -> None:
         kvcalc.demand("llama-3-8b", trace=trace(tmp_path / "t.csv", requests), tokens_per_second=5, engine="vllm")
     found = kvcalc.demand("llama-3-8b", trace=trace(tmp_path / "t.csv", requests), tokens_per_second=5)
     assert found.cache.max_bytes == (10**9 + 10) * LLAMA_3_8B
+
+
+def test_a_request_that_generates_nothing_makes_the_time_no_longer(tmp_path: Path) -> None:
+    """It is left out: what is held is held for all of the time from the first that generates something."""
+    asked = [(Fraction(0), 500, 0), (Fraction(100), 9, 30), (Fraction(100), 10, 30), (Fraction(400), 500, 0)]
+    found = kvcalc.demand("llama-3-8b", trace=trace(tmp_path / "trace.csv", asked), tokens_per_second=30)
+    assert (found.requests.p50, found.requests.mean, found.tokens.mean) == (2, 2, 9 + 10 + 2 * 15)

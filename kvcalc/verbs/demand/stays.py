@@ -30,7 +30,7 @@ class Stays:
     Attributes:
         second: in ticks.
         token: in ticks: what one takes to be generated.
-        starts: in ticks since the first arrival.
+        starts: in ticks since the first arrival of a request that generates something.
         numbers: of each in the trace, from 0.
         waits: ticks from arrival to admission, of all together, and the most.
     """
@@ -89,7 +89,8 @@ def stays_of(trace: Trace, arrivals: array[int], speed: Fraction, concurrency: i
     Raises:
         KvcalcError: no request generates anything.
     """
-    ticks, token, first = speed.numerator, SECOND * speed.denominator, arrivals[0]
+    ticks, token = speed.numerator, SECOND * speed.denominator
+    first = next((at for at, tokens in zip(arrivals, trace.outputs, strict=True) if tokens), 0)
     prompts, generated, numbers, starts = array("q"), array("q"), array("q"), list[int]()
     ends: list[int] = []
     waited = longest = 0
