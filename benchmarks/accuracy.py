@@ -50,7 +50,8 @@ Figures that servers of vLLM and SGLang printed as they started, in public place
 the file in the collection of public repositories that it was found in. Each is predicted from the settings that its log
 or its post gives, else from the engine's defaults for that version and card. Nothing that a server printed enters but
 the total memory of its card (of SGLang, which does not print it, what was free before loading), whether the server runs
-under WSL, which has the whole of a card, and, in the last part, the memory of its cache.
+under WSL, which has the whole of a card, whether it compiled or loaded what it compiled before (where the log was read
+for that), and, in the last part, the memory of its cache.
 
 *Known* logs were there before the first formula of temporary memory was written, and some constants rest on them.
 *Later* logs were found after it. The rules have been mended since with both in view, so neither tells how far off the
@@ -68,7 +69,7 @@ its cache, its tokens.
 A log that kvcalc refuses, or whose model it does not have, counts as a failure: it is worse than any error in the
 median and in p90. `of the card` is the difference as a share of the memory that the engine uses of its card. Where a
 range is predicted, the error is that of its usual figure; of temporary memory, where compiling decides it, that is the
-most, of a start that compiles, which logs do not tell from others here. `as printed` counts figures that round to what
+most, of a start that compiles, unless the log says which it was. `as printed` counts figures that round to what
 was printed; of tokens given the printed memory, those within the rounding of that memory.
 """
 

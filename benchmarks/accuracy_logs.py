@@ -11,6 +11,7 @@ from kvcalc.logs import Figure, Printed, ServerLog, Unit
 from kvcalc.verbs.log_check import check_log
 from kvcalc.verbs.log_check.card_of_log import WSL
 from kvcalc.verbs.log_check.rows import GIVEN
+from kvcalc.verbs.log_check.vllm_settings import COMPILES
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 FACTS = (DATA / "vllm" / "logs.json", DATA / "sglang" / "logs.json")
@@ -135,6 +136,8 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
     generation = fact.get("generation", "")
     engine = fact.get("engine", "vllm")
     told = {WSL: "WSL"} if fact.get("wsl") else {}
+    if "compiled_before" in fact:
+        told["compiled-before" if fact["compiled_before"] else COMPILES] = "said"
     server = ServerLog(engine, version=fact.get("version"), settings=told, printed=printed, generation=generation)
     given = {**fact["options"], "engine_option": fact.get("engine_options", {})}
     if "gpu" in fact:

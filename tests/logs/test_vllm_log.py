@@ -405,3 +405,34 @@ def test_what_is_served_and_left_out_is_read() -> None:
     )
     log = read_log_text(text)
     assert (log.settings["language-model-only"], log.settings["runner"]) == ("True", "pooling")
+
+
+_LOADED = (
+    "(EngineCore pid=7) INFO 03-02 10:00:00 [backends.py:286] Directly load the compiled graph(s) for compile range\n"
+)
+_COMPILED = (
+    "(EngineCore pid=7) INFO 03-02 10:00:00 [backends.py:391] Compiling a graph for compile range (1, 2048) takes\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "lowest", "highest"),
+    [("", 0, 1), (_LOADED, 0, 0), (_COMPILED, 1, 1), (_COMPILED + _LOADED, 1, 1), (_LOADED + _COMPILED, 1, 1)],
+)
+def test_a_log_that_says_whether_it_compiled_has_one_figure(lines: str, lowest: int, highest: int) -> None:
+    """A part of several graphs may be loaded where another is compiled: then it compiles."""
+    without, while_compiling = (
+        check_log(read_log_text(line + vllm_start_ups.V0_19), "phi-3-mini-4k", {"gpu": "rtx3090", "engine_option": {}})
+        for line in (_LOADED, _COMPILED)
+    )
+    found = check_log(
+        read_log_text(lines + vllm_start_ups.V0_19), "phi-3-mini-4k", {"gpu": "rtx3090", "engine_option": {}}
+    )
+    ends = [each.row("temporary") for each in (without, while_compiling)]
+    row = found.row("temporary")
+    assert row is not None
+    known = [each.predicted for each in ends if each is not None]
+    assert known[0] is not None
+    assert known[1] is not None
+    assert known[1] - known[0] > 0
+    assert (row.predicted_low, row.predicted_high) == (known[lowest], known[highest])

@@ -98,6 +98,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             or_auto(flag), AUTO, "Whether layers with windows or chunks keep every token."
         ),
         "enforce-eager": Option(flag, "false", "Whether there are no CUDA graphs."),
+        "compiled-before": Option(
+            or_auto(flag),
+            AUTO,
+            "Whether a start finds what an earlier one compiled, which takes less memory; auto: it compiles.",
+            source="vllm/compilation/backends.py, CompilerManager.load",
+        ),
         "usage": Option(
             _one_of(*USAGES), "server", "Whose defaults: the server's, the offline LLM class's, or AsyncLLMEngine's."
         ),

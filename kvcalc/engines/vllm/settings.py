@@ -51,6 +51,7 @@ class Settings(NamedTuple):
         runner: the model runner: v0, v1 or v2.
         performance_mode: balanced, throughput or interactivity.
         use_flashinfer_sampler: None: by version and card.
+        compiled_before: whether what is compiled is loaded from an earlier start; None: not known.
         moe_backend: what computes experts; auto: by version, card and format.
         kv_offloading_backend: native or lmcache.
         speculative_method: what drafts without a model or layers; auto: those.
@@ -72,6 +73,7 @@ class Settings(NamedTuple):
     runner: str = "v1"
     performance_mode: str = BALANCED
     use_flashinfer_sampler: bool | None = None
+    compiled_before: bool | None = None
     moe_backend: str = AUTO
     kv_offloading_backend: str = NATIVE
     pools: bool = False
@@ -234,6 +236,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         runner=runner,
         performance_mode=mode,
         use_flashinfer_sampler=engine.option("use-flashinfer-sampler"),
+        compiled_before=engine.option("compiled-before"),
         moe_backend=_since_0_17(engine, "moe-backend", version),
         kv_offloading_backend=engine.option("kv-offloading-backend"),
         pools=engine.option("runner") == POOLING,

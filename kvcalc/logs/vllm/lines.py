@@ -145,6 +145,19 @@ LINES = (
         "0.6 to 0.7",
         "executor/gpu_executor.py; v1/executor/uniproc_executor.py, ray_executor.py",
     ),
+    # whether it compiles
+    log_line(
+        "Compiling a graph for",
+        r"(?P<compiles>Compiling a graph for) ",
+        "0.8 to 0.33",
+        "compilation/backends.py, CompilerManager.compile",
+    ),
+    log_line(
+        "Directly load",
+        r"(?P<compiled_before>Directly load) (?:the compiled graph|AOT compilation)",
+        "0.8 to 0.33",
+        "compilation/backends.py, CompilerManager.compile; compilation/decorators.py",
+    ),
     # the memory that is left
     log_line(
         "ree memory on device",

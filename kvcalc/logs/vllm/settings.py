@@ -34,6 +34,8 @@ SETTINGS = MappingProxyType(
         "runner": "runner",
         "language_model_only": "language-model-only",
         "wsl": "WSL",
+        "compiles": "compiles",
+        "compiled_before": "compiled-before",
         "num_speculative_tokens": "num-speculative-tokens",
         "num_spec_tokens": "num-speculative-tokens",
     }

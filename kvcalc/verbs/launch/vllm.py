@@ -160,6 +160,7 @@ def _options(served: Served, line: Line) -> None:
     undrafted = not told and given.get("num-speculative-tokens")
     unsaid = {
         "usage": given.get("usage") and "vllm serve is a server",
+        "compiled-before": "compiled-before" in given and "a server finds that out itself",
         "num-speculative-tokens": undrafted and "what drafts the tokens is not said (speculative-method)",
         "kv-offloading-backend": given.get("kv-offloading-backend") and "kvcalc emits no flag for what is kept beside",
     }

@@ -38,6 +38,7 @@ _AUTO_FIT = {"-1", "auto"}
 """What leaves the longest request to vLLM, which prints it then."""
 _LANGUAGE = "language-model-only"
 _RUNNER = "runner"
+COMPILES, _COMPILED = "compiles", "compiled-before"
 _LONG = 7
 """Digits of a number of ranks that is none."""
 
@@ -75,6 +76,8 @@ def _own(log: ServerLog) -> dict[str, str]:
         own |= _kernels(log, experts)
     if own.get(_RUNNER) not in {None, *RUNNERS}:
         del own[_RUNNER]
+    if COMPILES in own or _COMPILED in own:
+        own[_COMPILED] = str(COMPILES not in own).lower()
     if _LANGUAGE in own:
         own[_LANGUAGE] = _TOLD.get(own[_LANGUAGE].lower(), "false")
     step = log.most("tokens of a step")

@@ -38,7 +38,7 @@ def budget_of(setup: Setup, settings: Settings, stage: Stage) -> Budget:
     """What a rank of a stage has."""
     traits = traits_of(setup.model, setup.weight_format)
     first, last = stage.number == 0, stage.numbers[-1].stop == setup.deployment.pp
-    rows = overhead_of(setup, settings, traits, len(stage.layers), last=last)
+    rows = overhead_of(setup, settings, traits, len(stage.layers), first=first, last=last)
     temporary = temporary_of(setup, settings, traits, first=first, last=last)
     return Budget(_usable(setup, settings), temporary, total(rows), cache=settings.kv_cache_memory_bytes)
 
@@ -46,8 +46,8 @@ def budget_of(setup: Setup, settings: Settings, stage: Stage) -> Budget:
 def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Note]:
     """What of it is a range, and what is not derived."""
     traits = traits_of(setup.model, setup.weight_format)
-    last = stage.numbers[-1].stop == setup.deployment.pp
-    for row, low, high in overhead_of(setup, settings, traits, len(stage.layers), last=last):
+    first, last = stage.number == 0, stage.numbers[-1].stop == setup.deployment.pp
+    for row, low, high in overhead_of(setup, settings, traits, len(stage.layers), first=first, last=last):
         if low < high:
             seen = f"{format_size(low, 'GiB')} to {format_size(high, 'GiB')} GiB"
             yield note(
@@ -60,7 +60,7 @@ def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Not
                 source=row.source,
             )
     yield from _graphs_beside(setup, settings, len(stage.layers))
-    temporary = temporary_of(setup, settings, traits, first=stage.number == 0, last=last)
+    temporary = temporary_of(setup, settings, traits, first=first, last=last)
     if temporary is not None and settings.version < WHAT_IS_ALLOCATED:
         yield note(
             "temporary-as-reserved",

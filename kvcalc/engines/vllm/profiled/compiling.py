@@ -30,7 +30,7 @@ def compiling(
     shapes: Shapes, tokens: int, setup: Setup, settings: Settings, traits: Traits, *, first: bool
 ) -> tuple[Product, ...]:
     """Its parts; empty where nothing is compiled, or no embedding is among it."""
-    if settings.version < BENCHMARKED or settings.enforce_eager:
+    if settings.version < BENCHMARKED or settings.enforce_eager or settings.compiled_before:
         return ()
     if not first or traits.towers or setup.deployment.tp > 1:
         return ()

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvcalc.engines.budget import Seen
-from kvcalc.engines.vllm.defaults import GB10, THOR
+from kvcalc.engines.vllm.defaults import ENGINE_V1, GB10, THOR
 from kvcalc.engines.vllm.profiled.graph_sizes import capture_sizes
+from kvcalc.engines.vllm.profiled.reserved import ALL_THAT_IS_CONSUMED, reserved_of
 from kvcalc.term import Factor, Product, Sum
 from kvcalc.units import GIB, MIB
 
@@ -36,11 +37,6 @@ GRAPHS_CHARGED_V2 = (0, 29)
 """Runner V2 says 0 in 0.26, and estimates in 0.29 (profile_cudagraph_memory of v1/worker/gpu/model_runner.py)."""
 
 
-ALL_THAT_IS_CONSUMED = (0, 27)
-"""total_consumed of vllm/utils/mem_utils.py: from then on what PyTorch holds beside weights and activations counts too.
-Not in 0.26."""
-
-
 class Ranged(NamedTuple):
     """A row, and the range around it in bytes."""
 
@@ -57,14 +53,17 @@ _ALONE = Seen(
 _ALONE_SMALL = Seen(6, 13, 25, "one GPU before sm89, 0.18 and later: 0.07 and 0.13 [fewer than three logs]")
 _ALONE_BEFORE = Seen(2, 13, 20, "one GPU, 0.15 to 0.17: 0.13 [fewer than three logs]")
 _ALONE_FIRST = Seen(2, 3, 11, "one GPU up to 0.14: 0.02 to 0.11 in ten logs (0.10.2 0.02, 0.14 0.03, V0 0.02 to 0.09)")
-_ALONE_HOPPER = Seen(13, 26, 179, "one H100 before 0.18: 0.26, 0.61 and 1.79 (vllm-project/vllm#10511)")
+_ALONE_HOPPER = Seen(
+    7, 26, 179, "one H100 before 0.8 and from 0.15 to 0.17: 0.12, 0.16, 0.26 and 1.79 (vllm-project/vllm#10511)"
+)
+_ALONE_HOPPER_V1 = Seen(6, 7, 61, "one H100 from 0.8 to 0.14: 0.07 in three logs of 0.10.2, 0.61 in one of 0.13")
 _UNIFIED = Seen(
     13,
     330,
-    620,
+    1670,
     "memory shared with the host, whose processes count too (psutil.virtual_memory of vllm/utils/mem_utils.py): 0.13, "
     "2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left in 16 logs of four machines (0.18 to 0.25): 0.4 to 6.2, "
-    "of which the middle is counted; 3.1 on a Jetson Thor (0.10.2)",
+    "of which the middle is counted, and 16.7 in two of one pair (MiniMax-M2.7, 0.29); 3.1 on a Jetson Thor (0.10.2)",
 )
 _STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
 _NVLINK = Seen(
@@ -76,15 +75,6 @@ _UNIFIED_BEFORE = Seen(
     310,
     "memory shared with the host from 0.12 to 0.17: 1.0, 1.5, 1.9 and 2.0 left in four logs of 0.13 of two GB10 [two "
     "machines]; 0.13 and 3.1 in other versions",
-)
-_RESERVED = Seen(
-    0,
-    28,
-    230,
-    "what PyTorch keeps of its segments once activations are freed, which counts from 0.27 on (total_consumed of "
-    "vllm/utils/mem_utils.py): 0, 0.14, 0.28, 1.3, 1.4 and 2.3 left in logs of four machines, 0.28 and 1.4 of them "
-    "as large as the embedding that compiling makes to time kernels; tensor-parallel ranks make none, where 0 (tp 2) "
-    "and 0.5 (tp 4) are left",
 )
 _NVLINK_BEFORE = Seen(
     60,
@@ -123,7 +113,9 @@ ALL_SIZES = 51
 """Sizes of 1,024 or 256 sequences: 1, 2, 4, each 8 up to 256, each 16 up to 512."""
 
 
-def overhead_of(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last: bool) -> tuple[Ranged, ...]:
+def overhead_of(
+    setup: Setup, settings: Settings, traits: Traits, layers: int, *, first: bool, last: bool
+) -> tuple[Ranged, ...]:
     """The rows of a rank.
 
     Args:
@@ -131,9 +123,10 @@ def overhead_of(setup: Setup, settings: Settings, traits: Traits, layers: int, *
         settings: what the server runs with.
         traits: of the model.
         layers: that the rank's stage holds.
+        first: whether the stage embeds.
         last: whether the stage samples.
     """
-    return tuple(_rows(setup, settings, traits, layers, last=last))
+    return tuple(_rows(setup, settings, traits, layers, first=first, last=last))
 
 
 def total(rows: tuple[Ranged, ...]) -> Sum:
@@ -141,12 +134,13 @@ def total(rows: tuple[Ranged, ...]) -> Sum:
     return Sum("overhead", tuple(each.row for each in rows))
 
 
-def _rows(setup: Setup, settings: Settings, traits: Traits, layers: int, *, last: bool) -> Iterator[Ranged]:
+def _rows(
+    setup: Setup, settings: Settings, traits: Traits, layers: int, *, first: bool, last: bool
+) -> Iterator[Ranged]:
     yield _observed("non-torch memory", _non_torch(setup, settings))
     unified = setup.gpu.compute_capability in UNIFIED
-    alone = setup.gpu.vendor == "NVIDIA" and not unified and setup.deployment.tp == 1
-    if settings.version >= ALL_THAT_IS_CONSUMED and alone:
-        yield _observed("reserved by PyTorch", _RESERVED)
+    if not unified and (reserved := reserved_of(setup, settings, traits, first=first)) is not None:
+        yield Ranged(reserved.row, 0, reserved.high)
     multiprocessors = setup.gpu.multiprocessors
     tma = TMA_IN_PROFILE <= settings.version < TMA_OFF and _is_blackwell(setup.gpu)
     if traits.gated_delta and tma and multiprocessors:
@@ -224,7 +218,7 @@ def _alone(gpu: Gpu, settings: Settings) -> Seen:
     if settings.version >= (0, 18):
         return _ALONE if capability >= (8, 9) else _ALONE_SMALL
     if capability >= (9, 0):
-        return _ALONE_HOPPER
+        return _ALONE_HOPPER_V1 if ENGINE_V1 <= settings.version < (0, 15) else _ALONE_HOPPER
     return _ALONE_BEFORE if settings.version >= (0, 15) else _ALONE_FIRST
 
 
