@@ -101,7 +101,7 @@ def _by_name(device: str | None, total: Printed | None) -> Gpu | None:
 
 
 def _by_memory(told: Between, alike: Fraction, engine: str, tp: int) -> list[Gpu]:
-    """Cards with so much memory, the nearest first; of equals the one that is asked for where nobody says.
+    """Cards with so much memory, the nearest first; of equals one with NVLink, whose ranks hold more.
 
     Where their memory is told roughly, the newest of those whose memory is known exactly.
     """
@@ -111,7 +111,12 @@ def _by_memory(told: Between, alike: Fraction, engine: str, tp: int) -> list[Gpu
     near = [gpu for gpu in known if told.low * (1 - alike) <= (gpu.memory_bytes or 0) <= told.high * (1 + alike)]
     if told.low < told.high:
         return sorted(near, key=_newest)
-    return sorted(near, key=lambda gpu: (gpu.name != DEFAULT_GPU, abs((gpu.memory_bytes or 0) - told.low)))
+    return sorted(near, key=lambda gpu: _nearest(gpu, told.low))
+
+
+def _nearest(gpu: Gpu, memory: Fraction) -> tuple[bool, Fraction, bool]:
+    off = abs((gpu.memory_bytes or 0) - memory)
+    return gpu.name != DEFAULT_GPU, off, not (gpu.interconnect or "").startswith("NVLink")
 
 
 def _newest(gpu: Gpu) -> tuple[bool, bool, tuple[int, ...], int]:
