@@ -23,38 +23,35 @@ class Climbing:
     def __init__(self, stair: Staircase, token: int, most: int) -> None:
         """Of so many at most at a time: a list of all is cut where it would be long."""
         self.height, self.period = stair.height, stair.period * token
-        self._number = self._cycles = self._phase = 0
+        self._number = 0
         self._cuts = max(1, isqrt(most) // 8)
         self._phases: list[list[int]] = [[] for _ in range(self._cuts)]
         self._sizes = [0] * self._cuts
 
-    def pass_to(self, time: int) -> None:
-        """Time passes."""
-        self._cycles, self._phase = divmod(time, self.period)
-
-    def climbed(self) -> int:
-        """The steps that are gone up before now."""
-        phase = self._phase
+    def climbed(self, time: int) -> int:
+        """The steps that are gone up before a time."""
+        cycles, phase = divmod(time, self.period)
         if self._cuts == 1:
-            return self._number * self._cycles + bisect_left(self._phases[0], phase)
+            return self._number * cycles + bisect_left(self._phases[0], phase)
         cut = phase * self._cuts // self.period
-        return self._number * self._cycles + sum(self._sizes[:cut]) + bisect_left(self._phases[cut], phase)
+        return self._number * cycles + sum(self._sizes[:cut]) + bisect_left(self._phases[cut], phase)
 
-    def move(self, beyond: int, way: int) -> int:
-        """A request comes on it (1) or leaves it (-1): the steps that count of it until now.
+    def move(self, time: int, beyond: int, way: int) -> int:
+        """A request comes on it (1) or leaves it (-1): the steps that count of it until that time.
 
         One of this very moment counts of those that come, and not of those that leave.
         """
-        phase = (self._phase + beyond) % self.period
+        cycles, now = divmod(time, self.period)
+        phase = (now + beyond) % self.period
         cut = phase * self._cuts // self.period
         phases = self._phases[cut]
         self._number += way
         self._sizes[cut] += way
         if way > 0:
             insort(phases, phase)
-            return self._cycles + (phase <= self._phase)
+            return cycles + (phase <= now)
         del phases[bisect_left(phases, phase)]
-        return self._cycles + (phase < self._phase)
+        return cycles + (phase < now)
 
     def until(self, time: int) -> int:
         """The steps that are gone up then or before."""

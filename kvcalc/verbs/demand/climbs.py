@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _FEW = 6
 """Steps that requests go up on average of a staircase: of fewer each is an event of its own."""
-_BITS = 22
+_BITS = 16
 """Of what is held, by which stretches are told apart."""
 
 
@@ -137,7 +137,7 @@ class _Climbs(Sweep):
             self._area += area
             for place, beyond, way in moves:
                 each = climbing[place]
-                self._fixed -= way * each.height * each.move(beyond, way)
+                self._fixed -= way * each.height * each.move(now, beyond, way)
         self._now = now
 
     def _pass(self, start: int, stop: int) -> None:
@@ -174,14 +174,13 @@ class Bounding(_Climbs):
         super().__init__(each, base, stays, most)
         self._bits = max(0, (base + most * each.bytes[-1]).bit_length() - _BITS)
         self._lows, self._highs = array("L"), array("L")
-        self._low: dict[int, int] = {}
-        self._high: dict[int, int] = {}
+        self._low, self._high = [0] * (1 << _BITS), [0] * (1 << _BITS)  # of such a value, ticks
+        self._climbed = [(each.height, each.climbed) for each in self._climbing]
 
     def _pass(self, start: int, stop: int) -> None:
         low, high, bits = self._value, self._fixed, self._bits
-        for each in self._climbing:
-            each.pass_to(stop)
-            high += each.height * each.climbed()
+        for height, climbed in self._climbed:
+            high += height * climbed(stop)
         self._value = high
         bucket = start * BUCKETS // self._end
         self.buckets[bucket] = max(self.buckets[bucket], high)
@@ -190,14 +189,15 @@ class Bounding(_Climbs):
         high >>= bits
         self._lows.append(low)
         self._highs.append(high)
-        self._low[low] = self._low.get(low, 0) + ticks
-        self._high[high] = self._high.get(high, 0) + ticks
+        self._low[low] += ticks
+        self._high[high] += ticks
 
     def told(self, shares: Sequence[Fraction]) -> Told:
         """Brackets of these percentiles. Those that meet are one."""
         found: list[Bracket] = []
+        lows, highs = ({value: ticks for value, ticks in enumerate(each) if ticks} for each in (self._low, self._high))
         for share in sorted(shares):
-            low, high = percentile_of(self._low, share), percentile_of(self._high, share)
+            low, high = percentile_of(lows, share), percentile_of(highs, share)
             if found and low <= found[-1].high + 1:
                 found[-1] = Bracket(found[-1].low, high)
             else:
@@ -211,16 +211,23 @@ class Telling(_Climbs):
     def __init__(self, each: Steps, base: int, stays: Stays, most: int, told: Told) -> None:
         super().__init__(each, base, stays, most)
         self._told, self._stretches = told, zip(told.lows, told.highs, strict=True)
+        self._begins = [bracket.low for bracket in told.brackets] + [1 << _BITS]
         self._ends = [bracket.high for bracket in told.brackets]
+        self._outside = [0] * len(self._begins)  # ticks before each bracket, and after the last
+
+    def over_time(self) -> OverTime:
+        """What lies outside of the brackets counts as a value next to them."""
+        bits, bounds = self._told.shift, [*((each << self._told.shift) - 1 for each in self._begins[:-1])]
+        for value, ticks in zip([*bounds, (self._ends[-1] + 1) << bits], self._outside, strict=True):
+            if ticks:
+                self._hold(value, ticks)
+        return super().over_time()
 
     def _pass(self, start: int, stop: int) -> None:
         low, high = next(self._stretches)
-        brackets, bits = self._told.brackets, self._told.shift
         place = bisect_left(self._ends, low)
-        if place == len(brackets):
-            self._hold((self._ends[-1] + 1) << bits, stop - start)
-        elif high < brackets[place].low:
-            self._hold((brackets[place].low << bits) - 1, stop - start)
+        if high < self._begins[place]:
+            self._outside[place] += stop - start
         else:
             held, now = self._fixed + sum(each.height * each.until(start) for each in self._climbing), start
             steps = [(time, each.height) for each in self._climbing for time in each.between(start, stop)]
@@ -229,5 +236,3 @@ class Telling(_Climbs):
                     self._hold(held, time - now)
                 held, now = held + height, time
             self._hold(held, stop - now)
-        for each in self._climbing:
-            each.pass_to(stop)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import accumulate, compress, pairwise
+from collections import defaultdict
+from itertools import accumulate, compress, pairwise, repeat
 from math import gcd
 from operator import sub
 from typing import TYPE_CHECKING
@@ -13,6 +14,10 @@ from kvcalc.verbs.demand.over_time import BUCKETS, OverTime, Sweep
 if TYPE_CHECKING:
     from kvcalc.verbs.demand.held import Steps
     from kvcalc.verbs.demand.stays import Stays
+
+
+LISTED = 1 << 20
+"""Values below it are looked up in a list."""
 
 
 class Jumps(Sweep):
@@ -28,6 +33,8 @@ class Jumps(Sweep):
         self._changes = [*reached, *held, *(-taken for taken in held)]
         self._begins, self._ends = len(reached), len(reached) + len(held)
         super().__init__(0, 1, stays, len(self._changes).bit_length())
+        self._small: list[int] = []
+        self._large: dict[int, int] = defaultdict(int)
         self._reaching = [(at * self._token << self._shift) + place for place, at in enumerate(self._corners)]
 
     def events(self, start: int, prompt: int, whole: int) -> list[int]:
@@ -43,15 +50,23 @@ class Jumps(Sweep):
         ]
 
     def _over(self, codes: list[int]) -> None:
-        shift, mask, changes, level = self._shift, (1 << self._shift) - 1, self._changes, self.level
+        shift, mask, changes = self._shift, (1 << self._shift) - 1, self._changes
         values = [*accumulate([changes[code & mask] for code in codes], initial=self._value)]
         times = [self._now, *[code >> shift for code in codes]]
         lasting = [*map(sub, times[1:], times)]
         self._value, self._now = values[-1], times[-1]
         held, begins = [*compress(values, lasting)], [*compress(times, lasting)]
+        level = self._ticks(max(held, default=0))
         for value, ticks in zip(held, filter(None, lasting), strict=True):
-            level[value] = level.get(value, 0) + ticks
+            level[value] += ticks
         self._peaks(held, begins)
+
+    def _ticks(self, most: int) -> list[int] | dict[int, int]:
+        """By value, where none is more than that: a list of small ones takes half the time of a mapping."""
+        if most >= LISTED:
+            return self._large
+        self._small.extend(repeat(0, most + 1 - len(self._small)))
+        return self._small
 
     def _peaks(self, held: list[int], begins: list[int]) -> None:
         """Notes the most in each bucket, of so much from each of these times until now."""
@@ -63,7 +78,9 @@ class Jumps(Sweep):
 
     def over_time(self) -> OverTime:
         unit, base = self._unit, self._base
-        level = {base + value * unit: ticks for value, ticks in self.level.items()}
+        for value, ticks in enumerate(self._small):
+            self._large[value] += ticks
+        level = {base + value * unit: ticks for value, ticks in self._large.items() if ticks}
         buckets = tuple(base + value * unit for value in self.buckets)
         total = 2 * sum(value * ticks for value, ticks in level.items())
         return OverTime(1, self._end, level, self.rising, {}, buckets, total)

@@ -81,7 +81,7 @@ def climbs_over_time(stays: Stays, each: Steps, base: int, shares: Sequence[Frac
     """In two sweeps that look at few of the steps."""
     bounded = _swept(Bounding(each, base, stays, most), stays)
     told = _swept(Telling(each, base, stays, most, bounded.told(shares)), stays)
-    return bounded.over_time()._replace(level=told.level)
+    return bounded.over_time()._replace(level=told.over_time().level)
 
 
 def _swept(sweep: Swept, stays: Stays) -> Swept:
