@@ -57,6 +57,8 @@ def layout(version: str, gpu: str, model: str, context: int, pp: int = 1, **opti
         ("0.11.0", "rtx3090", "offline", 8192, 256),  # _set_default_args of 0.11.0, LLM_CLASS
         ("0.31.0", "gb10", "server", 2048, 256),  # NVML tells no memory of it, which then counts as 0
         ("0.33.0", "gb10", "server", 2048, 256),  # is_gb10
+        ("0.28.0", "strix-halo-128gb", "server", 2048, 256),  # stored file 60894101463: 2,048 on one of 80 GiB
+        ("0.28.0", "mi300x", "server", 16384, 1024),
         ("0.10.2", "jetson-thor", "server", 2048, 256),  # stored file 33178493884 prints 2,048
         ("0.33.0", "jetson-thor", "server", 8192, 1024),  # its memory is asked of torch then
     ],
@@ -238,3 +240,19 @@ def test_performance_modes() -> None:
     assert capture_sizes(fine, (9, 0)) - capture_sizes(balanced, (9, 0)) == 32 - len({1, 2, 4, 8, 16, 24, 32})
     with pytest.raises(KvcalcError, match="none before"):
         settings("0.16.0", "h100", performance_mode="throughput")
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "gpu", "tokens"),
+    [
+        ("gemma-4-26b-a4b", "0.25.1", "gb10", 2496),  # two logs of sostrowsk/dgx-spark-local-llm print 2,496
+        ("gemma-4-26b-a4b", "0.20.0", "gb10", 2048),
+        ("gemma-4-26b-a4b", "0.25.1", "h100", 8192),
+        ("gemma-4-e4b", "0.28.0", "l4", 2048),  # its tokens of images do not see each other
+    ],
+)
+def test_a_step_has_room_for_an_item_whose_tokens_see_each_other(
+    model: str, version: str, gpu: str, tokens: int
+) -> None:
+    assert settings(version, gpu, model).max_num_batched_tokens == tokens
+    assert settings(version, gpu, model, max_num_batched_tokens=1024).max_num_batched_tokens == 1024

@@ -112,3 +112,15 @@ def test_a_tower_of_unknown_size_is_taken_for_the_largest() -> None:
     assert scenario.deployment is not None
     found = parts(ranks_of(scenario, scenario.deployment)[0])
     assert found["attention of the tower"] == PATCHES * (4 * 1152 + 8 * 1152 + 72) * 2
+
+
+def test_a_tower_that_is_not_profiled_has_nothing_set_aside_and_its_weights_stay() -> None:
+    """Qwen3.8-27B on a Radeon 8060S of 80 GiB: 2.4 GiB with 1.55 of graphs (0.28; stored file 60894101463)."""
+    options = {"skip-mm-profiling": "true", "max-num-batched-tokens": "2048", "max-num-seqs": "256"}
+    text = rank("qwen3.8-27b", "0.28.0", engine_option=options)
+    whole = rank("qwen3.8-27b", "0.28.0", engine_option={**options, "skip-mm-profiling": "false"})
+    assert text.weights is not None
+    assert text.weights == whole.weights
+    assert abs(text.temporary.term.bytes - 0.85 * GIB) < 0.02 * GIB
+    assert whole.temporary.term.bytes > 1.8 * GIB
+    assert text.temporary.low == text.temporary.high

@@ -10,6 +10,7 @@ from kvcalc.units import GIB
 if TYPE_CHECKING:
     from kvcalc.engines.vllm.traits import Traits
     from kvcalc.gpu import Gpu
+    from kvcalc.model.model import Model
 
 Version = tuple[int, ...]
 
@@ -73,6 +74,13 @@ HYBRIDS_SHARE_PREFIXES: Version = (0, 28)
 UTILIZATION_92: Version = (0, 20)
 """vllm/config/cache.py, gpu_memory_utilization: 0.9 in 0.19, 0.92 in 0.20.0."""
 
+ITEMS_FIT: Version = (0, 22)
+"""max_num_batched_tokens is no less than an item of Gemma 4 whose tokens see each other: not in 0.20.0, but in 0.22.1
+(vllm/engine/arg_utils.py, _get_min_mm_batched_tokens). Logs of 0.25.1 print 2,496."""
+VIDEO = 32 * (70 + 2 + 6)
+"""Tokens of a video: frames x (tokens of one, its two bounds and its time) (vllm/model_executor/models/gemma4_mm.py,
+get_mm_max_tokens_per_item)."""
+
 GB10, THOR = (12, 1), (11, 0)
 TOLD_BY_TORCH: Version = (0, 33)
 NAMED_LARGE = ("h100", "h200", "gh200")
@@ -133,6 +141,16 @@ def default_batch(version: Version, gpu: Gpu, runner: str, usage: str, max_model
     return Batch(offline if usage == "offline" else server, _sequences(version, large))
 
 
+def tokens_of_an_item(version: Version, model: Model) -> int:
+    """What max_num_batched_tokens is at least by default, where an item of the input must be computed in one step.
+
+    Of Gemma 4 with use_bidirectional_attention "vision" in its file: those whose layers share no cache.
+    """
+    if version < ITEMS_FIT or not model.has_towers or model.model_type != "gemma4":
+        return 0
+    return VIDEO if all(layer.attention.cached() for layer in model.distinct()) else 0
+
+
 def _sequences(version: Version, large: int) -> int:
     return 1024 if large or version < SEQUENCES_BY_CARD else 256
 
@@ -142,9 +160,12 @@ def _tier(version: Version, gpu: Gpu) -> int:
 
     A GB10 and a Jetson Thor do not tell their memory (vllm/platforms/cuda.py of 0.33, get_device_total_memory), which
     then counts as 0: a log of 0.10.2 on a Thor has 2,048 tokens. 0.33, which finds it out in another way, excludes the
-    GB10 by its capability.
+    GB10 by its capability. Of an AMD chip that shares the host's memory counts what is set aside for graphics alone
+    (vllm/platforms/rocm.py, _query_total_memory_from_amdsmi): a log of 0.28 on one of 80 GiB has 2,048 tokens.
     """
     memory = gpu.memory_bytes or 0
+    if gpu.vendor == "AMD" and (gpu.memory_from == "unified" or gpu.sizes_gb):
+        return 0
     if gpu.compute_capability == GB10 or (gpu.compute_capability == THOR and version < TOLD_BY_TORCH):
         return 0
     if memory >= 160 * GIB and version >= LARGE_CARDS:

@@ -152,6 +152,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "flag of this name is in 0.17, not in 0.16).",
             source="vllm/model_executor/models/interfaces.py, _mark_tower_model",
         ),
+        "skip-mm-profiling": Option(
+            flag,
+            "false",
+            "Whether memory is profiled with text alone, so that towers have none set aside; it must be left free.",
+            source="vllm/config/multimodal.py, skip_mm_profiling",
+        ),
         "num-speculative-tokens": Option(count(MOST_SPECULATIVE, 0), "0", "Tokens that are drafted a step."),
         "speculative-method": Option(
             _one_of(AUTO, *WITHOUT_MODEL),

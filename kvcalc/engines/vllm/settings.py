@@ -16,6 +16,7 @@ from kvcalc.engines.vllm.defaults import (
     default_batch,
     default_prefix_caching,
     runner_of,
+    tokens_of_an_item,
 )
 from kvcalc.engines.vllm.options import BALANCED, NATIVE, POOLING, THROUGHPUT
 from kvcalc.engines.vllm.traits import traits_of
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
         runner: the model runner: v0, v1 or v2.
         performance_mode: balanced, throughput or interactivity.
         use_flashinfer_sampler: None: by version and card.
+        skip_mm_profiling: whether towers do not run while memory is profiled.
         compiled_before: whether what is compiled is loaded from an earlier start; None: not known.
         moe_backend: what computes experts; auto: by version, card and format.
         kv_offloading_backend: native or lmcache.
@@ -73,6 +75,7 @@ class Settings(NamedTuple):
     runner: str = "v1"
     performance_mode: str = BALANCED
     use_flashinfer_sampler: bool | None = None
+    skip_mm_profiling: bool = False
     compiled_before: bool | None = None
     moe_backend: str = AUTO
     kv_offloading_backend: str = NATIVE
@@ -206,6 +209,8 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         batch = Batch(2 * batch.tokens, 2 * batch.sequences)
     most_sequences = batch.sequences if sequences is None else sequences
     most_tokens = batch.tokens if tokens is None else tokens
+    if tokens is None:
+        most_tokens = max(most_tokens, tokens_of_an_item(version, setup.model))
     if runner != "v0":
         if tokens is None and version >= TOKENS_BOUNDED_BY_SEQUENCES:
             most_tokens = min(most_tokens, most_sequences * max(1, setup.max_model_len))
@@ -236,6 +241,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         runner=runner,
         performance_mode=mode,
         use_flashinfer_sampler=engine.option("use-flashinfer-sampler"),
+        skip_mm_profiling=engine.option("skip-mm-profiling"),
         compiled_before=engine.option("compiled-before"),
         moe_backend=_since_0_17(engine, "moe-backend", version),
         kv_offloading_backend=engine.option("kv-offloading-backend"),

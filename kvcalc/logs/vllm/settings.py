@@ -33,6 +33,7 @@ SETTINGS = MappingProxyType(
         "moe_backend": "moe-backend",
         "runner": "runner",
         "language_model_only": "language-model-only",
+        "skip_mm_profiling": "skip-mm-profiling",
         "wsl": "WSL",
         "compiles": "compiles",
         "compiled_before": "compiled-before",

@@ -31,6 +31,7 @@ SINCE: Mapping[str, Version] = MappingProxyType(
         "--mamba-ssm-cache-dtype": (0, 10, 2),
         "--performance-mode": (0, 17),
         "--language-model-only": (0, 17),
+        "--skip-mm-profiling": (0, 19),
         "--runner": (0, 10, 2),
         "--lora-target-modules": (0, 19),
         "--moe-backend": (0, 17),
@@ -53,7 +54,13 @@ _VALUES = (
     "moe-backend",
     "runner",
 )
-_SWITCHES = ("enable-prefix-caching", "disable-hybrid-kv-cache-manager", "enforce-eager", "language-model-only")
+_SWITCHES = (
+    "enable-prefix-caching",
+    "disable-hybrid-kv-cache-manager",
+    "enforce-eager",
+    "language-model-only",
+    "skip-mm-profiling",
+)
 
 
 def vllm(served: Served) -> Line:

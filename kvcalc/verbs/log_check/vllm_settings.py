@@ -36,7 +36,7 @@ _TOLD = {"1": "true", "true": "true", "0": "false", "false": "false"}
 """What VLLM_USE_FLASHINFER_SAMPLER says."""
 _AUTO_FIT = {"-1", "auto"}
 """What leaves the longest request to vLLM, which prints it then."""
-_LANGUAGE = "language-model-only"
+_SWITCHES = {"language-model-only", "skip-mm-profiling"}
 _RUNNER = "runner"
 COMPILES, _COMPILED = "compiles", "compiled-before"
 _LONG = 7
@@ -78,8 +78,8 @@ def _own(log: ServerLog) -> dict[str, str]:
         del own[_RUNNER]
     if COMPILES in own or _COMPILED in own:
         own[_COMPILED] = str(COMPILES not in own).lower()
-    if _LANGUAGE in own:
-        own[_LANGUAGE] = _TOLD.get(own[_LANGUAGE].lower(), "false")
+    for switch in _SWITCHES & own.keys():
+        own[switch] = _TOLD.get(own[switch].lower(), "false")
     step = log.most("tokens of a step")
     if step is not None and "max-num-batched-tokens" in ENGINES[log.engine].options:
         own.setdefault("max-num-batched-tokens", str(int(step.value)))

@@ -93,7 +93,8 @@ def temporary_of(
         branches.append(_sampling(shapes, step, settings, setup.gpu))
     widest = max(branches, key=_bytes)
     kept = _kept(shapes, step, settings, traits)
-    seen = seen_by(setup, settings, shapes.hidden_size, shapes.element) if traits.towers and first else Seen(())
+    towers = traits.towers and first and not settings.skip_mm_profiling
+    seen = seen_by(setup, settings, shapes.hidden_size, shapes.element) if towers else Seen(())
     timed = compiling(shapes, step.tokens, setup, settings, traits, first=first)
     held = max((*widest, *kept, *seen.kept), seen.running, timed, key=_bytes)
     term = Sum("temporary", held)
