@@ -1,7 +1,7 @@
 """kvcalc sweep: grids of scenarios as rows."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Annotated, Any, Protocol
 
@@ -18,8 +18,15 @@ from kvcalc.scenario.options import SweepOptions
 from kvcalc.verbs.sweeping.columns import ERROR, Chunk, Columns
 from kvcalc.verbs.sweeping.sweep import sweep
 
-FORMATS = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
-"""Each with the ending of its files."""
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "csv": (".csv",),
+    "jsonl": (".jsonl", ".ndjson"),
+    "parquet": (".parquet", ".pq"),
+}
+"""Each with the endings of its files."""
+
+_OF_OTHERS = (".json", ".tsv", ".xlsx", ".xls", ".md", ".html", ".gz", ".zst")
+"""Endings of what rows are not written as: a file would not be what its name says."""
 
 
 class SweepOutput(Destination, total=False):
@@ -105,7 +112,10 @@ class _Sink(Protocol):
 def _format(asked: str | None, file: str | None) -> str:
     if asked is not None and asked not in FORMATS:
         raise KvcalcError(f"--format: no format '{asked[:40]}' of rows{nearest_or_all(asked, FORMATS)}")
-    how = asked or next((name for name, ending in FORMATS.items() if file and file.endswith(ending)), "csv")
+    ends = "" if file is None else file.lower()
+    if asked is None and (other := next((each for each in _OF_OTHERS if ends.endswith(each)), None)):
+        raise KvcalcError(f"-o: {file}: no rows are written as {other}; --format {'|'.join(FORMATS)} says how")
+    how = asked or next((name for name, endings in FORMATS.items() if ends.endswith(endings)), "csv")
     if how == "parquet" and file is None:
         raise KvcalcError("--format: parquet is no text for stdout; give -o FILE.parquet")
     return how

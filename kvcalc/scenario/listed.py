@@ -1,7 +1,8 @@
 """Scenarios that a file lists, one a line: CSV or JSON Lines whose columns are named as options.
 
 A cell that is empty, or null, is an option that is not given. In a cell of CSV `;` parts what a repeatable option is
-given several times, and a switch is true or false.
+given several times, and a switch is true or false. Cells are parted by what the header has most of: commas, tabs, or
+semicolons, as spreadsheets of some countries write them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ LONGEST_LINE = 65_536
 """Characters."""
 MOST_SKIPPED = 2**24
 """Characters of a line that is too long which are passed over."""
+
+_DELIMITERS = ",\t;"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 _SWITCH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
@@ -68,6 +72,9 @@ def open_listed(file: str | Path) -> Iterator[Listed]:
         yield read_listed(sys.stdin)
         return
     opened = open_file(Path(file), f"--from: {file}")
+    if opened.peek(2)[:2] in _UTF_16:
+        opened.close()
+        raise KvcalcError(f"--from: {file}: is UTF-16: iconv -f UTF-16 -t UTF-8 FILE | kvcalc sweep --from - reads it")
     with TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="") as stream:
         yield read_listed(stream)
 
@@ -112,23 +119,24 @@ def _skip_the_rest(stream: IO[str]) -> None:
 
 
 def _csv(header: str, lines: Iterable[str]) -> Listed:
-    names = _cells(header)
+    delimiter = max(_DELIMITERS, key=header.count)
+    names = _cells(header, delimiter)
     columns = tuple(_keyword(name) for name in names)
     for column in columns:
         if columns.count(column) > 1:
             raise KvcalcError(f"--from: two columns are of option {_label(column)}")
-    return Listed(columns, (_csv_line(line, columns) for line in lines))
+    return Listed(columns, (_csv_line(line, columns, delimiter) for line in lines))
 
 
-def _cells(line: str) -> list[str]:
-    return next(csv.reader([line]), [])
+def _cells(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
 
 
-def _csv_line(line: str, columns: Sequence[str]) -> Line:
+def _csv_line(line: str, columns: Sequence[str], delimiter: str) -> Line:
     if len(line) > LONGEST_LINE:
         return Line({}, f"the line has more than {LONGEST_LINE:,} characters")
     try:
-        cells = _cells(line)
+        cells = _cells(line, delimiter)
     except csv.Error as error:
         return Line({}, f"the line is no CSV: {error}")
     given = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if cell.strip()}

@@ -117,6 +117,25 @@ def test_a_file_of_scenarios(kvcalc: Kvcalc, tmp_path: Path) -> None:
     assert rows[5]["model"] == "'=cmd()"
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ";"])
+def test_cells_may_be_parted_as_spreadsheets_part_them(kvcalc: Kvcalc, tmp_path: Path, delimiter: str) -> None:
+    listed = tmp_path / "scenarios.csv"
+    cells = [["model", "batch", "reserve"], ["llama-3-8b", "2", '"a=1GiB;b=2GiB"']]
+    listed.write_text("".join(delimiter.join(each) + "\n" for each in cells))
+    (row,) = read(kvcalc("sweep", "--from", str(listed), "--fields", "cache_bytes,memory_reserve_bytes").stdout)
+    assert (row["cache_bytes"], row["memory_reserve_bytes"]) == (str(2 * 2**30), str(3 * 2**30))
+
+
+def test_a_file_is_what_its_name_says(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    words = ("sweep", "--model", "llama-3-8b", "--fields", "cache_bytes", "-o")
+    run = kvcalc(*words, str(tmp_path / "rows.json"))
+    assert (run.code, names_in(tmp_path)) == (2, [])
+    assert "no rows are written as .json; --format csv|jsonl|parquet says how" in run.stderr
+    assert kvcalc(*words, str(tmp_path / "rows.json"), "--format", "jsonl").code == 0
+    assert kvcalc(*words, str(tmp_path / "rows.NDJSON")).code == 0
+    assert (tmp_path / "rows.NDJSON").read_text() == (tmp_path / "rows.json").read_text()
+
+
 def test_lines_of_json(kvcalc: Kvcalc, tmp_path: Path) -> None:
     listed = tmp_path / "scenarios.jsonl"
     listed.write_text(
@@ -224,6 +243,12 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(30) == -signal.SIGPIPE
+
+
+def test_a_list_in_utf_16_is_told_how_to_be_read(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text("model,batch\nllama-3-8b,2\n", encoding="utf-16")
+    assert "is UTF-16: iconv" in kvcalc("sweep", "--from", str(listed)).stderr
 
 
 def test_a_line_without_an_end_is_no_list(kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
