@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check fuzz test-lowest test-live test-live-llama-cpp test-live-sglang test-browser vectors-live lint accuracy docs format clean
+.PHONY: run test check fuzz test-lowest test-live test-live-llama-cpp test-live-sglang test-live-mlx test-browser vectors-live lint accuracy docs format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -74,24 +74,45 @@ LIVE := $(VENV)/live
 LIVE_LLAMA_CPP := $(VENV)/live-llama-cpp
 LIVE_VLLM ?= 0.33.0
 LIVE_SGLANG ?= 0.5.23
+LIVE_SGLANG_VENV := $(VENV)/live-sglang-$(LIVE_SGLANG)
+MLX_LM ?= 0.32.2
+LIVE_MLX := $(VENV)/live-mlx-$(MLX_LM)
 
-test-live: $(LIVE)/.installed test-live-llama-cpp test-live-sglang
+test-live: $(LIVE)/.installed test-live-llama-cpp test-live-sglang test-live-mlx
 	$(LIVE)/bin/python -m pytest -q -W default -p no:cacheprovider tests/live/check_vllm.py tests/live/check_launch.py
 
-vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed
+vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed $(LIVE_SGLANG_VENV)/.installed $(LIVE_MLX)/.installed
 	$(LIVE)/bin/python tests/live/write_vllm_vectors.py
 	$(LIVE)/bin/python tests/live/write_vllm_weights.py
 	$(LIVE_LLAMA_CPP)/bin/python tests/live/write_llama_cpp_vectors.py
+	PYTHONPATH=tests $(LIVE_SGLANG_VENV)/bin/python tests/live/write_sglang_plans.py
+	PYTHONPATH=tests/engines $(LIVE_MLX)/bin/python tests/live/write_mlx_vectors.py
 
 # llama.cpp b11549 (34 MB), which plans whole models without weights for a card that is not there.
 test-live-llama-cpp: $(LIVE_LLAMA_CPP)/.installed
 	$(LIVE_LLAMA_CPP)/bin/python -m pytest -q -p no:cacheprovider tests/live/check_llama_cpp.py
 
-# A wheel of SGLang (39 MB), of which the function that sets defaults is run, and nothing is installed.
-test-live-sglang: $(VENV)/.installed
-	$(PYTHON) -m pip download --quiet --no-deps --only-binary :all: --dest $(VENV)/live-sglang 'sglang==$(LIVE_SGLANG)'
-	cd tests/live && SGLANG_WHEEL=$$(ls $(abspath $(VENV))/live-sglang/sglang-$(LIVE_SGLANG)-*.whl) \
-		$(abspath $(BIN))/python -m pytest -q -p no:cacheprovider check_sglang.py
+# A wheel of SGLang (39 MB): its server's arguments and its planner of pools are run, without its kernels.
+test-live-sglang: $(LIVE_SGLANG_VENV)/.installed
+	SGLANG_WHEEL=$$(ls $(abspath $(LIVE_SGLANG_VENV))/sglang-$(LIVE_SGLANG)-*.whl) \
+		$(LIVE_SGLANG_VENV)/bin/python -m pytest -q -W default -p no:cacheprovider tests/live/check_sglang.py
+
+# mlx_lm's own caches, filled by small models on the CPU (141 MB).
+test-live-mlx: $(LIVE_MLX)/.installed
+	$(LIVE_MLX)/bin/python -m pytest -q -W default -p no:cacheprovider tests/live/check_mlx.py
+
+$(LIVE_SGLANG_VENV)/.installed: tests/live/sglang-requirements.txt
+	$(PYTHON) -m venv $(LIVE_SGLANG_VENV)
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary :all: --dest $(LIVE_SGLANG_VENV) 'sglang==$(LIVE_SGLANG)'
+	$(LIVE_SGLANG_VENV)/bin/python -m pip install --quiet --requirement tests/live/sglang-requirements.txt
+	$(LIVE_SGLANG_VENV)/bin/python -m pip install --quiet --no-deps $(LIVE_SGLANG_VENV)/sglang-$(LIVE_SGLANG)-*.whl
+	$(LIVE_SGLANG_VENV)/bin/python -m pip install --quiet --editable . pytest
+	touch $@
+
+$(LIVE_MLX)/.installed:
+	$(PYTHON) -m venv $(LIVE_MLX)
+	$(LIVE_MLX)/bin/python -m pip install --quiet 'mlx[cpu]' 'mlx-lm==$(MLX_LM)' --editable . pytest
+	touch $@
 
 $(LIVE_LLAMA_CPP)/.installed:
 	$(PYTHON) -m venv $(LIVE_LLAMA_CPP)

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FOLDER = Path(__file__).parents[1] / "tests" / "data" / "vllm"
+DATA = Path(__file__).parents[1] / "tests" / "data"
+FOLDER = DATA / "vllm"
 
 _TEXT = """\
 ## 2. The engine's own code, run live
 
-`make test-live` installs vLLM and runs its planner of the KV cache on the CPU, without a GPU and without weights. What
-it computed is kept with its version, and the ordinary tests (`tests/engines/test_vllm_vectors.py`) compare kvcalc with
-it: blocks, tokens and concurrency as printed, and the bytes of a request must be equal, or the tests fail.
+`make test-live` installs engines and runs their own code on the CPU, without a GPU and without weights: vLLM's planner
+of the KV cache; SGLang's server arguments and its planner of pools; the caches of mlx_lm, as small models fill them.
+llama.cpp plans whole models, and transformers' caches are filled by small models in the ordinary tests. What they
+computed is kept with their versions, and the ordinary tests compare kvcalc with it: of vLLM blocks, tokens and
+concurrency as printed, and the bytes of a request; of SGLang tokens of both pools, slots of states, pages, and the
+defaults that its server takes; of mlx_lm and transformers the bytes of the whole cache. All must be equal, or the tests
+fail. Of TensorRT-LLM and LMDeploy no code is run: their cores are compiled for CUDA.
 """
 _NONE = """## 2. The engine's own code, run live
 
@@ -35,7 +40,28 @@ def vectors() -> Iterator[str]:
     yield "| --- | --- | ---: | ---: | --- |"
     for path in files:
         yield _row(json.loads(path.read_text(encoding="utf-8")))
+    yield from _others()
     yield ""
+
+
+def _others() -> Iterator[str]:
+    sglang = _read("sglang/plans.json")
+    records = sglang["records"]
+    kinds = Counter(each["kind"] for each in records)
+    told = ", ".join(f"{kind} in {number:,}" for kind, number in sorted(kinds.items()))
+    yield f"| sglang {sglang['version']} | {sglang['card']} | {len(records):,} | {len(records):,} drawn | {told} |"
+    mlx = _read("mlx/caches.json")
+    ran = [name for name, found in mlx["models"].items() if found is not None]
+    rows = sum(len(found) for name, found in mlx.items() if name not in {"mlx_lm", "models"})
+    yield f"| mlx_lm {mlx['mlx_lm']} | CPU | {rows + len(ran):,} | {len(ran):,} small | {', '.join(ran)} |"
+    for version, models in _read("transformers/caches.json").items():
+        filled = sum(size is not None for kinds in models.values() for size in kinds.values())
+        yield f"| transformers {version} | CPU | {filled:,} | {len(models):,} small | dynamic and static caches |"
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((DATA / name).read_text(encoding="utf-8"))
+    return found
 
 
 def _row(kept: dict[str, Any]) -> str:

@@ -81,15 +81,20 @@ def rows(cache: Any, tokens: int) -> int:
 
 
 def of_model(name: str) -> dict[str, Any] | None:
-    """Bytes at 300 tokens; None where mlx_lm has no such class. Experts run in fp32 alone on a CPU."""
+    """Bytes at 300 tokens; None where mlx_lm has no such class."""
+    return of_config(config_json(name), TOKENS)
+
+
+def of_config(config: dict[str, Any], tokens: int) -> dict[str, Any] | None:
+    """Bytes at so many tokens; None where mlx_lm has no such class. Experts run in fp32 alone on a CPU."""
     for dtype in ("bfloat16", "float32"):
         try:
-            model_class, arguments = _get_classes({**FURTHER, **config_json(name)})
-            model = model_class(arguments.from_dict({**FURTHER, **config_json(name)}))
+            model_class, arguments = _get_classes({**FURTHER, **config})
+            model = model_class(arguments.from_dict({**FURTHER, **config}))
             model.set_dtype(getattr(mx, dtype))
             held = caches.make_prompt_cache(model)
-            for tokens in (TOKENS - 1, 1):
-                mx.eval(model(mx.ones((1, tokens), dtype=mx.int32), cache=held))
+            for given in (tokens - 1, 1):
+                mx.eval(model(mx.ones((1, given), dtype=mx.int32), cache=held))
             return {"torch_dtype": dtype, "bytes": sum(each.nbytes for each in held)}
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
             continue

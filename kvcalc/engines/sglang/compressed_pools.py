@@ -79,6 +79,6 @@ def _padded(row_bytes: int, rows: int, settings: Settings, kept: ElementFormat) 
 def window_tokens(settings: Settings) -> int:
     """Those of the pool of windows where nobody gives its share (compute_swa_request_cap, _resolve_swa_cap_tokens)."""
     page, requests = settings.page_size, settings.max_running_requests or REQUESTS
-    cap = (WINDOW + EVICTION + 2 * page) * requests + 2 * settings.chunked_prefill_size + page
+    cap = (WINDOW + EVICTION + 2 * page) * requests + settings.chunks_in_flight * settings.chunked_prefill_size + page
     kept = 0 if settings.disable_radix_cache else TAILS * requests * (WINDOW + page)
     return -(-(cap + kept) // page) * page

@@ -10,6 +10,7 @@ from kvcalc.engines.sglang.served import is_latent, is_sparse
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import TENSOR_FORMATS
+from kvcalc.mechanisms import Mamba2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kvcalc.engines.cache_format import CacheFormat
     from kvcalc.engines.setup import Setup
     from kvcalc.engines.sglang.defaults import Version
+    from kvcalc.formats.element import ElementFormat
 
 CACHE_DTYPES: Mapping[str, Version] = MappingProxyType({"fp8": (0, 4), "fp8_e5m2": (0, 4)})
 """Quantised formats and since when (--kv-cache-dtype: fp8_e4m3, fp8_e5m2). fp4_e2m1 and mxfp8 are left out: which
@@ -43,7 +45,7 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
             f"--dtype: {setup.model.name} is published in fp32, which sglang computes in fp16; give --dtype fp16 and "
             f"--weight-dtype fp16 (sglang/srt/configs/model_config.py, _get_and_verify_dtype)"
         )
-    asked = asked._replace(conv=asked.conv or half)
+    asked = asked._replace(conv=asked.conv or half, state=asked.state or _own_state(setup))
     if compresses(setup.model):
         return compressed_format(asked, setup, version)
     if is_sparse(setup.model):
@@ -59,6 +61,15 @@ def kept_format(setup: Setup, version: Version) -> CacheFormat:
     if name == "fp8_e5m2" and is_latent(setup.model):
         raise KvcalcError("--cache-dtype: sglang keeps latents in bf16 or fp8 (fp8_e4m3)")
     return asked
+
+
+def _own_state(setup: Setup) -> ElementFormat | None:
+    """Of Mamba-2: it reads mamba_ssm_dtype of a file, which files of these classes do not have, and else takes fp32.
+
+    sglang/srt/configs/mamba_utils.py, mamba2_state_dtype. Their key is mamba_ssm_cache_dtype.
+    """
+    told = any(isinstance(layer.attention, Mamba2) for layer in setup.model.layout.kinds)
+    return find_format("fp32", "--state-dtype") if told else None
 
 
 def _of_sparse_latents(asked: CacheFormat, setup: Setup, version: Version) -> CacheFormat:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvcalc.engines.budget import Pool
 from kvcalc.engines.content_counter import Rate
 from kvcalc.engines.load import Alike, Load
+from kvcalc.engines.sglang.capped_windows import capped, holds_by_requests
 from kvcalc.engines.sglang.compressed import compresses
 from kvcalc.engines.sglang.compressed_pools import compressed_widths
 from kvcalc.engines.sglang.pools import Need, Pools, Widths
@@ -47,8 +48,9 @@ class SglangLayout(SglangRows):
 
     @property
     def most_held(self) -> int | None:
-        """Rings of compressed attention are there for so many requests, whatever the pools hold."""
-        return self.settings.max_running_requests if compresses(self.setup.model) else None
+        """Rings, and a pool of windows that is sized by requests, are there for so many, whatever the pools hold."""
+        reserved = compresses(self.setup.model) or holds_by_requests(self.setup.model, self.settings)
+        return self.settings.max_running_requests if reserved else None
 
     @property
     def parks_by_itself(self) -> bool:
@@ -101,7 +103,7 @@ class SglangLayout(SglangRows):
             window += extra.row if extra.window else 0
         hisparse = self.settings.hisparse
         if hisparse is None:
-            return Widths(full, window)
+            return capped(Widths(full, window), self.setup.model, self.settings)
         unused = sum(extra.row for extra in self.extras(stage))  # indexers' keys: all layers have them
         beside = (hisparse.host_to_device_ratio - 1) * (self.index_row(stage) + unused)
         return Widths(full + beside, window, beside=beside)

@@ -37,6 +37,9 @@ WINDOW_POOLS: Mapping[str, Version] = MappingProxyType(
 """Classes whose windows have a pool of their own, and since when (is_hybrid_swa_model of
 sglang/srt/configs/model_config.py). All others keep every token in every layer, those of Gemma-2, Gemma-3, Exaone-4,
 OLMo-3 and Mistral among them."""
+WINDOWS_LESS_ONE = frozenset({"gpt_oss", "gemma4", "gemma4_text", "gemma4_unified", "mellum", "muse_glimmer"})
+"""Of those, classes whose window is one token less to SGLang, which does not count the token that is read
+(get_attention_sliding_window_size of sglang/srt/models)."""
 TRTLLM_KEEPS_ALL: Version = (0, 5, 10)
 """Before it gpt-oss has no pool of windows with the attention backend of data-centre Blackwell."""
 
@@ -79,6 +82,7 @@ WITHOUT_VISION_CONFIG = frozenset({"deepseek_v41"})
 """Classes that keep no vision_config of the file, so that the default does not see their towers
 (normalize_deepseek_v41_config of sglang/srt/configs/deepseek_v41.py)."""
 _MILLION = 10**6
+_ANY = 10**6
 
 
 def takes_more_than_text(model: Model) -> bool:
@@ -107,7 +111,8 @@ def tower_dims(model: Model) -> tuple[int, int] | None:
         "gemma4": ((500, 16, 768), (700, 27, 1152)),
         "gemma3n": ((1200, 24, 2048),),
         "kimi_vl": ((600, 27, 1152),),
-        "kimi_k25": ((600, 24, 1024),),
+        "kimi_k25": ((600, 27, 1152),),
+        "kimi_k3": ((_ANY, 27, 1024),),
         "mistral3": ((600, 24, 1024),),
         "llava": ((400, 24, 1024),),
         "internvl_chat": ((400, 24, 1024),),

@@ -102,11 +102,11 @@ class Pools(NamedTuple):
         if self.by_token and self.widths.window:
             alike = int(self.widths.full + self.widths.window)
             left = left // alike * alike
-        tokens = max(0, floor(left / self.cell)) if self.cell else 0
-        if self.most_tokens is not None:
-            tokens = min(tokens, self.most_tokens)
-        tokens = self._aligned(tokens)
-        return Need(tokens, self._window_tokens(tokens), slots)
+        tokens = self._aligned(max(0, floor(left / self.cell)) if self.cell else 0)
+        if self.most_tokens is None or self.most_tokens >= tokens:
+            return Need(tokens, self._window_tokens(tokens), slots)
+        tokens = self._aligned(self.most_tokens)
+        return Need(tokens, min(self._window_tokens(tokens), self.most_tokens), slots)
 
     def memory(self, need: Need) -> int:
         """The least bytes of the budget from which on the pools are never smaller than that."""

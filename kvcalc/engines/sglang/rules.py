@@ -67,6 +67,13 @@ RULES = (
         f"{CONFIGURATOR}, HybridSWAPoolConfigurator",
     ),
     Rule(
+        "tokens of the pool of windows with disable-radix-cache and max-running-requests (since 0.5.22)",
+        "(window + 128 + 2 x page-size) x max-running-requests + 2 x chunked-prefill-size + page-size, rounded up to "
+        "pages, with one chunked-prefill-size where pp is above 1; the full pool has what is left. The window is one "
+        "token less of gpt-oss, Gemma-4, Mellum, Muse",
+        f"{CONFIGURATOR}, SWARequestCapPoolConfigurator",
+    ),
+    Rule(
         "which windows have a pool",
         "those of Llama-4, gpt-oss, MiMo-V2, Step-3.5, Gemma-4, Laguna and later classes, by version; others, Gemma-3 "
         "among them, keep every token",
@@ -77,6 +84,12 @@ RULES = (
         "memory x mamba-full-memory-ratio / (1 + mamba-full-memory-ratio), in whole slots; a slot more for padding, of "
         "the same memory since 0.5.17",
         f"{KV_CACHE}, _handle_max_mamba_cache",
+    ),
+    Rule(
+        "format of states",
+        "fp32, of gated delta nets as mamba_ssm_dtype of the model's file says; mamba_ssm_cache_dtype, as Nemotron-H's "
+        "file has it, is not read. What convolutions keep is bf16",
+        "sglang/srt/configs/mamba_utils.py, mamba2_state_dtype",
     ),
     Rule(
         "slots of a sequence",

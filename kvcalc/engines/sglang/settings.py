@@ -56,6 +56,7 @@ class Settings(NamedTuple):
         chunked_prefill_size: -1 where prompts are not cut.
         max_running_requests: of one replica; None: up to 4096.
         window_pool: whether layers with windows have a pool of their own.
+        chunks_in_flight: of prompts that are computed while others are scheduled: one with pipeline stages.
         swa_ratio_given: whether swa_full_tokens_ratio was given.
         hisparse: how latents lie in host memory; None where they do not.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
@@ -73,6 +74,7 @@ class Settings(NamedTuple):
     mamba_full_memory_ratio: Fraction
     disable_radix_cache: bool
     window_pool: bool
+    chunks_in_flight: int = 2
     swa_ratio_given: bool = False
     hisparse: HiSparse | None = None
     defaults: tuple[str, ...] = ()
@@ -151,6 +153,7 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         mamba_full_memory_ratio=given["mamba-full-memory-ratio"],
         disable_radix_cache=given["disable-radix-cache"],
         window_pool=has_window_pool(setup, version, given["disable-hybrid-swa-memory"]),
+        chunks_in_flight=1 if setup.deployment.pp > 1 else 2,
         swa_ratio_given=ratio_given,
         hisparse=_hisparse(given, setup, version, page),
         defaults=tuple(
