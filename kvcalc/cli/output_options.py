@@ -27,7 +27,7 @@ class Printed(TypedDict, total=False):
         str | None,
         Option(
             "|".join(Format),
-            "How to print the result (table).",
+            "How to print the result (as FILE ends, else table).",
             flags=("--format",),
             values=lambda: [each.value for each in Format],
         ),
@@ -102,8 +102,16 @@ def output_of(given: Mapping[str, Any], default_unit: str = DEFAULT_UNIT) -> Out
         raise KvcalcError(f"--json: contradicts --format {name}")
     if unit not in SIZE_UNITS:
         raise KvcalcError(f"--unit: no unit '{unit[:40]}'{nearest_or_all(unit, SIZE_UNITS)}")
-    how = Format.JSON if json else Format(name or Format.TABLE)
+    how = Format.JSON if json else Format(name or _as_file_ends(given.get("output_file")))
     return Output(how, unit, given.get("output_file"), bool(given.get("explain")))
+
+
+_ENDINGS = {".json": Format.JSON, ".csv": Format.CSV, ".md": Format.MARKDOWN, ".markdown": Format.MARKDOWN}
+
+
+def _as_file_ends(file: str | None) -> Format:
+    """What a file is by its name; a table under any other name, and on stdout."""
+    return _ENDINGS.get(PurePath(file or "").suffix.lower(), Format.TABLE)
 
 
 def format_of_file(asked: str | None, file: str | None, endings: Mapping[str, tuple[str, ...]], otherwise: str) -> str:

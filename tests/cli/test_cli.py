@@ -249,6 +249,15 @@ def test_a_file_gets_the_whole_result_and_stdout_nothing(kvcalc: Kvcalc, tmp_pat
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize(("ends", "how"), [("json", "json"), ("CSV", "csv"), ("md", "markdown"), ("txt", "table")])
+def test_a_file_is_written_as_its_name_ends(kvcalc: Kvcalc, tmp_path: Path, ends: str, how: str) -> None:
+    path = tmp_path / f"result.{ends}"
+    assert kvcalc(*LLAMA, "-o", str(path)).code == 0
+    assert path.read_text(encoding="utf-8") == kvcalc(*LLAMA, "--format", how).stdout
+    assert kvcalc(*LLAMA, "--format", "csv", "-o", str(path)).code == 0
+    assert path.read_text(encoding="utf-8") == kvcalc(*LLAMA, "--format", "csv").stdout
+
+
 @pytest.mark.parametrize("name", ["missing/result.json", ""], ids=["no such directory", "a directory"])
 def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(kvcalc: Kvcalc, tmp_path: Path, name: str) -> None:
     run = kvcalc(*LLAMA, "--json", "-o", str(tmp_path / name))
