@@ -62,11 +62,11 @@ def load_gpu(gpu: str) -> Gpu:
     Raises:
         KvcalcError: there is none.
     """
-    return find_gpu(gpu)
+    return find_gpu(str(gpu))
 
 
 @accepts(ScenarioOptions)
-def estimate(model: AnyModel | None = None, /, **options: Unpack[ScenarioOptions]) -> Estimate:
+def estimate(model: AnyModel | None = None, **options: Unpack[ScenarioOptions]) -> Estimate:
     """The cache, the memory and the GPU count: `estimate("llama-3-70b", batch=32, context="8Ki", tp=4)`.
 
     Args:
@@ -80,7 +80,7 @@ def estimate(model: AnyModel | None = None, /, **options: Unpack[ScenarioOptions
 
 
 @accepts(CapacityOptions)
-def capacity(model: AnyModel | None = None, /, **options: Unpack[CapacityOptions]) -> Capacity:
+def capacity(model: AnyModel | None = None, **options: Unpack[CapacityOptions]) -> Capacity:
     """The most tokens, sequences and context that fit: `capacity("llama-3-70b", tp=8, context="8Ki").sequences`.
 
     Args:
@@ -102,7 +102,7 @@ def capacity(model: AnyModel | None = None, /, **options: Unpack[CapacityOptions
 
 @accepts(ScenarioOptions)
 def capacity_from_log(
-    log: str | Path, model: Model | str | Path | None = None, /, **options: Unpack[ScenarioOptions]
+    log: str | Path, model: Model | str | Path | None = None, **options: Unpack[ScenarioOptions]
 ) -> LogCheck:
     """A server's start-up log beside what is predicted of it: `capacity_from_log("vllm.log").row("tokens").difference`.
 
@@ -122,7 +122,7 @@ def capacity_from_log(
 
 
 @accepts(CapacityOptions)
-def capacity_from_command(command: str, /, **options: Unpack[CapacityOptions]) -> Capacity:
+def capacity_from_command(command: str, **options: Unpack[CapacityOptions]) -> Capacity:
     """What a server holds that is started so: `capacity_from_command("vllm serve Qwen/Qwen3-8B", gpu="l40s").tokens`.
 
     Args:
@@ -151,7 +151,7 @@ def capacity_from_command(command: str, /, **options: Unpack[CapacityOptions]) -
 
 
 @accepts(CompareOptions)
-def compare(models: AnyModel | Sequence[AnyModel] | None = None, /, **options: Unpack[CompareOptions]) -> Comparison:
+def compare(models: AnyModel | Sequence[AnyModel] | None = None, **options: Unpack[CompareOptions]) -> Comparison:
     """One model under each mechanism, or several side by side: `compare("llama-3-70b").rows[0].cache_bytes`.
 
     Args:
@@ -168,7 +168,7 @@ def compare(models: AnyModel | Sequence[AnyModel] | None = None, /, **options: U
 
 
 @accepts(PlanOptions)
-def plan(model: Model | str | Path | None = None, /, **options: Unpack[PlanOptions]) -> Plan:
+def plan(model: Model | str | Path | None = None, **options: Unpack[PlanOptions]) -> Plan:
     """The smallest legal deployments that hold a workload: `plan("llama-3-70b", batch=32).deployments[0].count`.
 
     Args:
@@ -185,7 +185,7 @@ def plan(model: Model | str | Path | None = None, /, **options: Unpack[PlanOptio
 
 
 @accepts(DemandOptions)
-def demand(model: Model | str | Path | None = None, /, **options: Unpack[DemandOptions]) -> Demand:
+def demand(model: Model | str | Path | None = None, **options: Unpack[DemandOptions]) -> Demand:
     """What the requests of a trace hold over time: `demand("llama-3-8b", trace="azure.csv").cache.p95_bytes`.
 
     Args:
@@ -204,7 +204,6 @@ def demand(model: Model | str | Path | None = None, /, **options: Unpack[DemandO
 @accepts(SweepOptions)
 def sweep(
     models: Model | str | Path | Sequence[Model | str | Path] | None = None,
-    /,
     *,
     progress: Callable[[str, int, int], None] | None = None,
     **options: Unpack[SweepOptions],
@@ -242,7 +241,6 @@ def sweep(
 def plot(
     kind: str,
     models: Model | str | Path | Sequence[Model | str | Path] | None = None,
-    /,
     *,
     unit: str = "GiB",
     **options: Unpack[PlotOptions],

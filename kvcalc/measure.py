@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 @accepts(VerifyOptions)
 def verify(
     model: AnyModel | None = None,
-    /,
     *,
     progress: Callable[[str, int, int], None] | None = None,
     **options: Unpack[VerifyOptions],
@@ -59,7 +58,6 @@ def verify(
 @accepts(BenchOptions)
 def bench(
     model: AnyModel | None = None,
-    /,
     *,
     progress: Callable[[str, int, int], None] | None = None,
     **options: Unpack[BenchOptions],

@@ -140,6 +140,18 @@ def test_a_loaded_model_and_gpu_are_as_good_as_their_names() -> None:
     assert (named.cache, named.memory, named.gpus) == (loaded.cache, loaded.memory, loaded.gpus)
 
 
+@pytest.mark.parametrize("name", ["estimate", "capacity", "plan", "make_scenario", "compare"])
+def test_a_model_may_be_named_as_its_parameter_is(name: str) -> None:
+    function = getattr(kv, name)
+    first = next(iter(inspect.signature(function).parameters))
+    assert function(**{first: "llama-3-8b"}, batch=2, context=512) == function("llama-3-8b", batch=2, context=512)
+
+
+def test_several_answers_of_a_model_that_is_named_as_a_parameter() -> None:
+    named = kv.ladder(kv.estimate, model="llama-3-8b", batch=[1, 2], context=512)
+    assert named == kv.ladder(kv.estimate, "llama-3-8b", batch=[1, 2], context=512)
+
+
 def test_a_scenario_is_estimated_as_it_is() -> None:
     scenario = kv.make_scenario("llama-3-70b", batch=4, tp=8)
     assert scenario.workload == kv.Workload(4, 8192)
@@ -284,7 +296,9 @@ POOLS = "rps"
 def test_a_signature_has_every_option_by_name(function: Callable[..., object], left_out: set[str]) -> None:
     shown = inspect.signature(function).parameters
     assert set(OF_SCENARIO) - {"model"} - set(shown) == left_out
-    assert {each.kind for each in shown.values()} == {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY}
+    first, *others = (each.kind for each in shown.values())
+    assert first == inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert set(others) == {inspect.Parameter.KEYWORD_ONLY}
     assert (str(shown["context"].annotation), shown["context"].default) == ("int | str | None", None)
 
 
@@ -298,6 +312,12 @@ def test_a_model_that_is_not_there_is_a_kvcalc_error(name: str) -> None:
 def test_a_gpu_that_is_not_there_is_a_kvcalc_error(name: str) -> None:
     with pytest.raises(kv.KvcalcError):
         kv.load_gpu(name)
+
+
+def test_a_gpu_that_is_no_text_is_a_kvcalc_error() -> None:
+    number: Any = 7
+    with pytest.raises(kv.KvcalcError, match="no accelerator '7'"):
+        kv.load_gpu(number)
 
 
 def test_nouns_refuse_what_cannot_be() -> None:

@@ -36,7 +36,7 @@ _SAYABLE = (str, int, float, bool, Path)
 
 
 @accepts(ReportOptions)
-def report(models: str | Path | Sequence[str | Path] | None = None, /, **options: Unpack[ReportOptions]) -> Review:
+def report(models: str | Path | Sequence[str | Path] | None = None, **options: Unpack[ReportOptions]) -> Review:
     """An estimate, a capacity, a plan and a comparison of one question: `report("llama-3-70b", tp=4).html()`.
 
     What one of them refuses stands in the review as that refusal. Whatever a review is made of can be typed, since it

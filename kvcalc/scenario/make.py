@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @accepts(ScenarioOptions)
-def make_scenario(model: Model | str | Path | None = None, /, **options: Unpack[ScenarioOptions]) -> Scenario:
+def make_scenario(model: Model | str | Path | None = None, **options: Unpack[ScenarioOptions]) -> Scenario:
     """Put a question together, from names and numbers as people write them.
 
     Without tp, pp, dp, ep, dcp, dp_attention or gpus the choice of a deployment is left to kvcalc.
