@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import DATA, ROOT
+from each import for_each
 
 FACTS: list[dict[str, Any]] = [
     log
@@ -34,7 +35,7 @@ def test_refusals_are_worse_than_any_error(monkeypatch: pytest.MonkeyPatch) -> N
     assert accuracy.quantile([], 1, 0.5) == "refused"
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: str(fact["id"]))
+@for_each("fact", FACTS)
 def test_a_log_has_its_source_and_nothing_of_its_machine(fact: dict[str, Any]) -> None:
     assert fact["source"]
     assert isinstance(fact["known"], bool)

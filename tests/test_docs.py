@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from conftest import ROOT
+from each import for_each
 
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 
@@ -13,7 +13,7 @@ _PATH = re.compile(r"`((?:kvcalc|tests|docs|configs|benchmarks)/[\w./-]*)`")
 _LINK = re.compile(r"\]\(([\w./-]+)[)#]")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@for_each("document", DOCUMENTS)
 def test_files_that_a_document_names_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     folder = (ROOT / document).parent

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Kvcalc
+from each import for_each
 
 import kvcalc as package
 from kvcalc.engines import ENGINES, choose_engine
@@ -273,7 +274,7 @@ IN_VERIFY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 """Code -> fields of a model, and options."""
 
 
-@pytest.mark.parametrize("code", SCENARIOS)
+@for_each("code", SCENARIOS)
 def test_a_code_can_be_met(code: str) -> None:
     told = [each for each in SCENARIOS[code]() if each.code == code]
     assert told
@@ -295,7 +296,7 @@ def test_a_code_can_be_met_in_a_verification(code: str) -> None:
     assert code in {each.code for each in (*result.notes, *result.not_proven)}
 
 
-@pytest.mark.parametrize("code", ELSEWHERE)
+@for_each("code", ELSEWHERE)
 def test_a_code_is_met_by_other_tests(code: str) -> None:
     assert f'"{code}"' in (ROOT / "tests" / ELSEWHERE[code]).read_text(encoding="utf-8")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
 import test_golden
 from conftest import ROOT, Kvcalc
+from each import for_each
 
 import kvcalc as package
 from kvcalc.cli.app import COMMANDS
@@ -112,8 +114,7 @@ def test_a_mechanism_keeps_what_was_added_up(kind: str) -> None:
     assert found.state_bytes_per_sequence == LAYERS * sample.sequence
 
 
-@each_kind
-@pytest.mark.parametrize("engine", ENGINES)
+@for_each(("kind", "engine"), product(KINDS, ENGINES))
 def test_a_mechanism_obeys_the_laws_in_every_engine(kind: str, engine: str) -> None:
     """Wherever the engine serves it, in the formats that the samples were added up in, whatever its own are."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from each import for_each
 
 import kvcalc
 from kvcalc.catalogue import shipped_gpus
@@ -77,7 +78,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize(("typed", "name"), NAMES.items())
+@for_each(("typed", "name"), NAMES.items())
 def test_as_people_type_them(typed: str, name: str) -> None:
     assert kvcalc.load_gpu(typed).name == name
 

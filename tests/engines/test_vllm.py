@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from each import for_each
 
 import kvcalc
 from kvcalc.deployment import Deployment
@@ -134,7 +135,7 @@ NOT_EXPLAINED = {
 }
 
 
-@pytest.mark.parametrize("log", PRINTED, ids=[log["id"] for log in PRINTED])
+@for_each("log", PRINTED)
 def test_printed_tokens_follow_from_the_printed_pool(log: dict[str, Any]) -> None:
     """The pool is printed to 0.01 GiB: the tokens lie between those of its bounds."""
     printed, options = log["printed"], {key: str(value).lower() for key, value in log.get("engine_options", {}).items()}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from config_files import FALCON, LLAMA, imported, kinds, refusal
 from conftest import texts
+from each import for_each
 
 from kvcalc import KvcalcError
 from kvcalc.catalogue.validation import validated
@@ -120,7 +121,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("message", REFUSALS)
+@for_each("message", REFUSALS)
 def test_what_is_not_understood_is_refused(message: str) -> None:
     said = refusal(REFUSALS[message])
     assert message in said

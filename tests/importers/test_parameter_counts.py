@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from built_classes import built_parameters, configuration, configuration_class
 from conftest import DATA
+from each import for_each
 
 from kvcalc import load_model
 from kvcalc.catalogue import model_names
@@ -87,7 +88,7 @@ def counted(values: dict[str, Any]) -> int | None:
     return imported(values).parameters
 
 
-@pytest.mark.parametrize("hub_id", [hub_id for hub_id in FLAT if FLAT[hub_id]["model_type"] in ANATOMIES])
+@for_each("hub_id", [hub_id for hub_id in FLAT if FLAT[hub_id]["model_type"] in ANATOMIES])
 def test_a_count_is_the_published_one(hub_id: str) -> None:
     assert counted(CONFIGS[hub_id]) == FACTS[hub_id]
     catalogue = load_model(CATALOGUE[hub_id])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
+from each import for_each
 from vllm_start_ups import BOTH, RANKS, V0_6_6, V0_10_2, V0_19, V0_31
 
 from kvcalc.errors import KvcalcError
@@ -57,8 +59,7 @@ MUTATIONS: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("log", LOGS)
-@pytest.mark.parametrize("name", MUTATIONS)
+@for_each(("log", "name"), product(LOGS, MUTATIONS))
 def test_what_is_done_to_a_log_changes_no_figure(log: str, name: str) -> None:
     plain, done = read_log_text(LOGS[log]), read_log_text(MUTATIONS[name](LOGS[log]))
     figures = [

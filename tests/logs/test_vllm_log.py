@@ -8,9 +8,11 @@ import re
 import textwrap
 from fractions import Fraction
 from functools import partial
+from itertools import product
 
 import pytest
 import vllm_start_ups
+from each import for_each
 
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import DIALECTS, ServerLog, read_log_text
@@ -203,30 +205,29 @@ def between_progress_bars(text: str) -> str:
 ALL = [vllm_start_ups.V0_6_6, vllm_start_ups.V0_10_2, vllm_start_ups.V0_19, vllm_start_ups.V0_31, vllm_start_ups.RANKS]
 
 
-@pytest.mark.parametrize("text", ALL)
-@pytest.mark.parametrize(
-    "put_around",
-    [
-        compose,
-        kubernetes,
-        docker,
-        in_a_field,
-        in_an_object_within_one,
-        behind_a_stamp,
-        in_an_array,
-        in_part_of_an_array,
-        as_one_string,
-        as_lokis_answer,
-        in_an_object_with_lines,
-        as_a_string_of_an_object,
-        on_a_page,
-        on_one_line_of_a_page,
-        in_markdown,
-        by_a_typesetter,
-        without_escapes,
-        between_progress_bars,
-    ],
-)
+COLLECTORS = [
+    compose,
+    kubernetes,
+    docker,
+    in_a_field,
+    in_an_object_within_one,
+    behind_a_stamp,
+    in_an_array,
+    in_part_of_an_array,
+    as_one_string,
+    as_lokis_answer,
+    in_an_object_with_lines,
+    as_a_string_of_an_object,
+    on_a_page,
+    on_one_line_of_a_page,
+    in_markdown,
+    by_a_typesetter,
+    without_escapes,
+    between_progress_bars,
+]
+
+
+@for_each(("put_around", "text"), product(COLLECTORS, ALL))
 def test_what_collectors_put_around_lines_changes_nothing(put_around: object, text: str) -> None:
     assert callable(put_around)
     assert read_log_text(put_around(text)) == read_log_text(text)
@@ -261,8 +262,7 @@ def test_a_start_that_is_not_over_does_not_count() -> None:
     assert read_log_text(vllm_start_ups.V0_19 + vllm_start_ups.DOES_NOT_FIT).refused
 
 
-@pytest.mark.parametrize("width", [78, 80, 100, 132, 138, 169])
-@pytest.mark.parametrize("text", ALL)
+@for_each(("width", "text"), product([78, 80, 100, 132, 138, 169], ALL))
 def test_lines_that_a_terminal_has_folded_are_read(text: str, width: int) -> None:
     """It breaks words too, and copying drops spaces at its edge."""
     seen = re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
 import pytest
+from each import for_each
 from rich.cells import cell_len
 
 from kvcalc.render.terminal.table import draw
@@ -33,8 +35,7 @@ def letters(text: str) -> Counter[str]:
     return Counter(letter for letter in text if not letter.isspace())
 
 
-@pytest.mark.parametrize("columns", [*range(2, 60), 80, 200])
-@pytest.mark.parametrize("grid", [GRID, NUMBERS_LAST], ids=["formulas last", "numbers last"])
+@for_each(("columns", "grid"), product([*range(2, 60), 80, 200], [GRID, NUMBERS_LAST]))
 def test_no_letter_is_lost(grid: Grid, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = letters("".join(drawn(grid, columns, monkeypatch)))
     wanted = sum((letters(cell) for row in grid.rows for cell in row.cells), letters(grid.columns[0].title))
@@ -46,13 +47,12 @@ def overlong(line: str, columns: int) -> bool:
     return cell_len(line) > columns and len(line.split()) > 1
 
 
-@pytest.mark.parametrize("columns", [*range(20, 60), 80])
-@pytest.mark.parametrize("grid", [GRID, NUMBERS_LAST], ids=["formulas last", "numbers last"])
+@for_each(("columns", "grid"), product([*range(20, 60), 80], [GRID, NUMBERS_LAST]))
 def test_no_line_is_longer_than_the_terminal(grid: Grid, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line for line in drawn(grid, columns, monkeypatch) if overlong(line, columns)] == []
 
 
-@pytest.mark.parametrize("columns", [*range(20, 60), 80, 200])
+@for_each("columns", [*range(20, 60), 80, 200])
 def test_no_word_is_cut(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     words = {word for row in GRID.rows for cell in row.cells for word in cell.split()}
     words |= {word for column in GRID.columns for word in f"{column.title} {column.title}:".split()}
