@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from kvcalc.errors import KvcalcError
 from kvcalc.logs import Figure, Printed, ServerLog, Unit
+from kvcalc.scenario.options import DEFAULT_GPU
 from kvcalc.verbs.log_check import check_log
 from kvcalc.verbs.log_check.card_of_log import WSL
 from kvcalc.verbs.log_check.rows import GIVEN
@@ -140,9 +141,9 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
         told["compiled-before" if fact["compiled_before"] else COMPILES] = "said"
     server = ServerLog(engine, version=fact.get("version"), settings=told, printed=printed, generation=generation)
     given = {**fact["options"], "engine_option": fact.get("engine_options", {})}
-    if "gpu" in fact:
-        given["gpu"] = fact["gpu"]
     card_known = "gpu" in fact or not fact["printed"].keys().isdisjoint(_INPUTS)
+    if "gpu" in fact or not card_known:
+        given["gpu"] = fact.get("gpu", DEFAULT_GPU)  # else --from-log tells it by the memory of the cache
     parts = [part for part in PARTS if part.removesuffix(GIVEN) in printed and (card_known or part not in _OF_THE_CARD)]
     parts = [part for part in parts if GIVEN not in part or "cache memory" in printed]
     if not fact.get("share_said", True):

@@ -154,3 +154,43 @@ def test_of_pipeline_stages_the_one_that_prints_is_compared(log: Any) -> None:
     assert first is not None
     assert first.predicted is not None
     assert cache.predicted < first.predicted
+
+
+BY_CACHE = """\
+INFO [utils.py:302] non-default args: {'model': 'Qwen/Qwen2.5-3B-Instruct', 'dtype': 'half', 'max_model_len': 4096}
+INFO 03-12 10:00:01 [scheduler.py:224] Chunked prefill is enabled with max_num_batched_tokens=2048.
+(EngineCore pid=9) INFO 03-12 [core.py:101] Initializing a V1 LLM engine (v0.17.0) with config: quantization=None
+(EngineCore pid=9) INFO 03-12 10:00:20 [gpu_model_runner.py:4500] Model loading took 5.79 GiB memory and 3.0 seconds
+(EngineCore pid=9) INFO 03-12 10:00:30 [gpu_worker.py:436] Available KV cache memory: 14.74 GiB
+(EngineCore pid=9) INFO 03-12 10:00:30 [kv_cache_utils.py:1711] GPU KV cache size: 429,328 tokens
+"""
+"""What github.com/KevinHuang8/Augment_QA, vllm.log prints, whose card it does not name."""
+
+
+def test_a_card_that_a_log_does_not_name_is_told_by_the_memory_of_its_cache(log: Any) -> None:
+    """It was compared with an H100, and 328 % off."""
+    result = package.capacity_from_log(log(BY_CACHE))
+    assert result.gpus is not None
+    assert round((result.gpus.memory_bytes or 0) / 2**30) == 24
+    row = result.row("tokens")
+    assert row is not None
+    assert abs(row.difference or 1) < 0.02
+    (note,) = (each.text for each in result.notes if each.code == "card-taken")
+    assert "which is then no test of the prediction" in note
+    assert "more would do" in note
+
+
+def test_a_card_that_is_like_none_has_the_memory_that_its_cache_tells(log: Any) -> None:
+    result = package.capacity_from_log(log(BY_CACHE.replace("14.74", "24.74").replace("429,328", "720,560")))
+    assert result.gpus is not None
+    assert result.gpus.gpu == "rtx3090"
+    assert round((result.gpus.memory_bytes or 0) / 2**30, 1) == 34.7
+    row = result.row("tokens")
+    assert row is not None
+    assert abs(row.difference or 1) < 0.01
+
+
+def test_a_card_that_is_given_wins_over_what_the_cache_tells(log: Any) -> None:
+    result = package.capacity_from_log(log(BY_CACHE), gpu="l40s")
+    assert result.gpus is not None
+    assert result.gpus.gpu == "l40s"

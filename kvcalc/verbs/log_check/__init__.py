@@ -20,12 +20,13 @@ from kvcalc.verbs.log_check.assembled import assembled
 from kvcalc.verbs.log_check.exact import exact_options
 from kvcalc.verbs.log_check.llama_cpp import check_reserved
 from kvcalc.verbs.log_check.llama_cpp_settings import ENGINE as LLAMA_CPP
+from kvcalc.verbs.log_check.memory_by_cache import ROUNDS, memory_by_cache
 from kvcalc.verbs.log_check.model_of_log import ALIKE
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.refused_setting import naming_the_log
 from kvcalc.verbs.log_check.result import JUDGED, LogCheck
 from kvcalc.verbs.log_check.rows import WITHOUT_STATES, pool_figures, predict, rows
-from kvcalc.verbs.log_check.settings_of_log import as_logged
+from kvcalc.verbs.log_check.settings_of_log import AsLogged, as_logged
 from kvcalc.verbs.searching.capacity_search import Replica
 from kvcalc.verbs.searching.resolve import resolve
 
@@ -74,6 +75,9 @@ def check_log(
             asked = as_logged(log, model, given, too_heavy=True)
             scenario = resolve(make_scenario(asked.model, **asked.options))
             held = capacity(scenario)
+        if not asked.card_told and "gpu_memory" not in given_of(given):
+            asked, scenario = _on_a_card_by_cache(log, model, given, asked, scenario)
+            held = capacity(scenario)
         log = _with_memory_of_all(log, scenario.model)
     deployment = scenario.deployment or Deployment()
     context = scenario.workload.context
@@ -112,6 +116,24 @@ def _too_heavy(log: ServerLog, scenario: Scenario, given: Mapping[str, Any]) -> 
         return False
     predicted = predict(scenario, scenario.deployment or Deployment(), log).values["weights"].usual
     return predicted * (1 - ALIKE) > printed.value > 0
+
+
+def _on_a_card_by_cache(
+    log: ServerLog, model: Model | str | Path | None, given: Mapping[str, Any], asked: AsLogged, scenario: Scenario
+) -> tuple[AsLogged, Scenario]:
+    """The server on a card whose memory leaves what is printed for the cache; as it was where no card does."""
+    for _ in range(ROUNDS):
+        predicted = predict(scenario, scenario.deployment or Deployment(), log).values["cache memory"]
+        between = memory_by_cache(log, scenario, predicted)
+        if between is None:
+            break
+        again = as_logged(log, model, given, by_cache=between)
+        try:
+            scenario = resolve(make_scenario(again.model, **again.options))
+        except KvcalcError:  # what was only guessed cannot serve it
+            break
+        asked = again
+    return asked, scenario
 
 
 def _with_memory_of_all(log: ServerLog, model: Model) -> ServerLog:

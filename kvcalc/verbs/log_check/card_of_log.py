@@ -10,7 +10,7 @@ from kvcalc.catalogue import find_gpu, shipped_gpus
 from kvcalc.catalogue.gpu_table import of_size
 from kvcalc.note import Note, note
 from kvcalc.scenario.options import DEFAULT_GPU
-from kvcalc.units import GIB
+from kvcalc.units import GIB, format_size
 from kvcalc.verbs.log_check.memory_by_graphs import Between, memory_by_graphs
 from kvcalc.verbs.log_check.sglang_memory import total_memory
 
@@ -44,21 +44,33 @@ SMALL_GPU = "rtx3090"
 """Taken for a card of less memory that is like none: no NVLink that its ranks could use, none of Hopper's kernels."""
 
 
+MOST_NAMED = 4
+"""Cards that would do, of those whose memory is told by the cache's."""
+
+
 class LoggedCard(NamedTuple):
     """An accelerator.
 
     Attributes:
         memory_bytes: of it, where the log prints it and the catalogue has another figure.
         certain: whether the log or the user names it.
+        told: whether anything but the cache's memory tells it.
     """
 
     gpu: Gpu
     memory_bytes: int | None
     certain: bool
     notes: tuple[Note, ...]
+    told: bool = True
 
 
-def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], bool], tp: int = 1) -> LoggedCard:
+def card_of(
+    log: ServerLog,
+    given: Gpu | str | None,
+    likely: Callable[[Gpu], bool],
+    tp: int = 1,
+    by_cache: Between | None = None,
+) -> LoggedCard:
     """The accelerator, and its memory as the log prints it.
 
     Args:
@@ -66,6 +78,7 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
         given: the one that is named beside it, which wins.
         likely: whether the engine would start on a card as the log says, where several have such a memory.
         tp: ranks of tensor parallelism, which share a node: a machine of one GPU is not meant where there are more.
+        by_cache: its memory by that of its cache, which counts where nothing else tells it.
 
     Raises:
         KvcalcError: there is none of the given name.
@@ -75,13 +88,19 @@ def card_of(log: ServerLog, given: Gpu | str | None, likely: Callable[[Gpu], boo
     alike_within = alike_within if total is not None else ALIKE_BY_GRAPHS
     named = _by_name(log.device, total) if given is None else find_gpu(given) if isinstance(given, str) else given
     told = memory_by_graphs(log) if total is None else Between(total.value, total.value)
+    known = named is not None or told is not None
+    told = told or by_cache
     near = [] if named or told is None else _by_memory(told, alike_within, log.engine, tp)
     alike = sorted(near, key=lambda gpu: not likely(gpu))
-    gpu = named or next(iter(alike), None) or _unlike_any(total)
+    middle = None if known or by_cache is None else int((by_cache.low + by_cache.high) / 2)
+    gpu = named or next(iter(alike), None) or _unlike_any(total.value if total is not None else middle)
     memory = gpu.nvidia_smi_bytes if total is None and named and WSL in log.settings else None
     if total is not None and not (gpu.memory_bytes and abs(gpu.memory_bytes - total.value) <= total.off):
         memory = int(total.value)
-    return LoggedCard(gpu, memory, named is not None, () if named else (_guessed(gpu, alike, log),))
+    if middle is not None and not alike:
+        memory = middle
+    notes = () if named else (_guessed(gpu, alike, log, by_cache=middle),)
+    return LoggedCard(gpu, memory, named is not None, notes, known)
 
 
 def _by_name(device: str | None, total: Printed | None) -> Gpu | None:
@@ -124,14 +143,20 @@ def _newest(gpu: Gpu) -> tuple[bool, bool, tuple[int, ...], int]:
     return gpu.name != DEFAULT_GPU, not gpu.is_measured, (-major, -minor), -(gpu.multiprocessors or 0)
 
 
-def _unlike_any(total: Printed | None) -> Gpu:
-    """What is used for a card that has as much memory as none does; its memory is as the log prints it."""
-    return find_gpu(SMALL_GPU if total is not None and total.value < SMALL else DEFAULT_GPU)
+def _unlike_any(memory: Fraction | int | None) -> Gpu:
+    """What is used for a card that has as much memory as none does; its memory is as the log tells it."""
+    return find_gpu(SMALL_GPU if memory is not None and memory < SMALL else DEFAULT_GPU)
 
 
-def _guessed(gpu: Gpu, alike: list[Gpu], log: ServerLog) -> Note:
+def _guessed(gpu: Gpu, alike: list[Gpu], log: ServerLog, *, by_cache: int | None) -> Note:
     others = ", ".join(each.name for each in alike if each is not gpu)
-    if alike:
+    if by_cache is not None:
+        size = "" if alike else f"with {format_size(by_cache, 'GiB')} GiB, "
+        why = f"{size}by what is printed of its cache, which is then no test of the prediction"
+        would = [each.name for each in alike[1 : 1 + MOST_NAMED]]
+        more = f" and {len(alike) - 1 - MOST_NAMED} more" if len(alike) > 1 + MOST_NAMED else ""
+        why += f"; {', '.join(would)}{more} would do" if would else ""
+    elif alike:
         why = "by its memory" + (f"; {others} have as much" if others else "")
     else:
         why = "as always where nobody names one" if gpu.name == DEFAULT_GPU else "for want of one with as much memory"

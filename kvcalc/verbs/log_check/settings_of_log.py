@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvcalc.logs import ServerLog
+    from kvcalc.verbs.log_check.memory_by_graphs import Between
 
 _METHOD = re.compile(r"\w{1,40}")
 _CHOOSE_DEPLOYMENT = ("tp", "pp", "dp", "ep", "dcp", "dp_attention")
@@ -45,16 +46,23 @@ class AsLogged(NamedTuple):
         options: likewise.
         settings: the same as a list, with where each is from.
         notes: what was assumed.
+        card_told: whether anything but the cache's memory tells its card.
     """
 
     model: Model | str | Path
     options: dict[str, Any]
     settings: tuple[LogSetting, ...]
     notes: tuple[Note, ...]
+    card_told: bool = True
 
 
 def as_logged(
-    log: ServerLog, model: Model | str | Path | None, given: Mapping[str, Any], *, too_heavy: bool = False
+    log: ServerLog,
+    model: Model | str | Path | None,
+    given: Mapping[str, Any],
+    *,
+    too_heavy: bool = False,
+    by_cache: Between | None = None,
 ) -> AsLogged:
     """The options of a log's server; those that are given win.
 
@@ -63,6 +71,7 @@ def as_logged(
         model: the one that it has; None: the log's, by the catalogue.
         given: options of a scenario.
         too_heavy: whether the model's own weights are more than the server loaded, so that those are used.
+        by_cache: the card's memory by that of its cache, which counts where nothing else tells the card.
 
     Raises:
         KvcalcError: the log does not name a model that is known, and none is given.
@@ -71,7 +80,8 @@ def as_logged(
     read = read_options(ScenarioOptions, {name: given[name] for name in ("engine_option", "assume") if name in given})
     named = model if model is None or isinstance(model, Model) else find_model(str(model), read["assume"]).model
     known = model_of(log, named)
-    card = card_of(log, given.get("gpu"), partial(starts_so, log, known.model), tensor_ranks(log, given))
+    likely = partial(starts_so, log, known.model)
+    card = card_of(log, given.get("gpu"), likely, tensor_ranks(log, given), by_cache)
     said = said_by_engine(log, known, card)
     weights_printed = too_heavy or (not known.weights_known and not given.keys() & {"weights", "weight_dtype"})
     if weights_printed:
@@ -101,7 +111,7 @@ def as_logged(
     weights = _notes(log, stated, weights_printed=weights_printed)
     notes = (*known.notes, *card.notes, *engine_notes, *other, *weights, *uncounted_draft(log, given))
     settings = tuple(_settings(options, own, {*given, *given_own}, assumed))
-    return AsLogged(known.model if model is None else model, options, settings, notes)
+    return AsLogged(known.model if model is None else model, options, settings, notes, card.told)
 
 
 _SAID: Mapping[str, Callable[[ServerLog, LoggedModel, LoggedCard], dict[str, Any]]] = MappingProxyType(
@@ -161,6 +171,8 @@ def _assumed(log: ServerLog, card: LoggedCard) -> Iterator[str]:
     """Options that the log does not say."""
     if not card.certain:
         yield "gpu"
+    if not card.told:
+        yield "gpu_memory"
     if "--tp" not in log.settings and "tp" not in ranks_in_names(log):
         yield "tp"
     if "--context" not in log.settings and log.least("longest request") is None:
