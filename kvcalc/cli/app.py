@@ -34,6 +34,9 @@ COMMANDS = {
 }
 """Command -> the module whose `register(app)` adds it."""
 
+_ALONE: tuple[list[str], ...] = ([], ["models"], ["gpus"])
+"""Lines that lack a command, and are answered with those that there are."""
+
 UsageError: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "UsageError")
 """What typer raises where it cannot split the words of a command line."""
 
@@ -43,7 +46,7 @@ _ABOUT = "Size the KV cache of a language model, exactly, and count the GPUs tha
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit code."""
     try:
-        return _call(arguments or ["--help"])
+        return _call([*arguments, "--help"] if arguments in _ALONE else arguments)
     except AmbiguousCountError as error:
         return _complain(error.exit_code, *error.args, *_readings(arguments, error))
     except KvcalcError as error:

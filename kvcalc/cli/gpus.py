@@ -17,7 +17,7 @@ from kvcalc.verbs.listing.model_list_options import GPU_WORD
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    gpus = typer.Typer(help="The accelerators that kvcalc knows.", cls=TextGroup, no_args_is_help=True)
+    gpus = typer.Typer(help="The accelerators that kvcalc knows.", cls=TextGroup)
     gpus.command("list", cls=TextCommand)(list_command)
     gpus.command("show", cls=TextCommand)(show_command)
     app.add_typer(gpus, name="gpus")

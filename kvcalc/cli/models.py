@@ -55,7 +55,7 @@ class OfOutput(TypedDict, total=False):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    models = typer.Typer(help="The models that kvcalc knows.", cls=TextGroup, no_args_is_help=True)
+    models = typer.Typer(help="The models that kvcalc knows.", cls=TextGroup)
     models.command("list", cls=TextCommand)(list_command)
     models.command("show", cls=TextCommand)(show_command)
     models.command("import", cls=TextCommand)(import_command)

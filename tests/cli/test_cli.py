@@ -89,7 +89,9 @@ def amounts(table: str) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("words", [(), ("-h",), ("--help",), ("estimate", "-h"), ("models", "--help"), ("gpus", "-h")])
+@pytest.mark.parametrize(
+    "words", [(), ("-h",), ("--help",), ("estimate", "-h"), ("models",), ("gpus",), ("gpus", "-h")]
+)
 def test_help_is_on_stdout(kvcalc: Kvcalc, words: tuple[str, ...]) -> None:
     run = kvcalc(*words)
     assert (run.code, run.stderr) == (0, "")
