@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from kvcalc.api import capacity, compare, estimate
+from kvcalc.scenario.reading import MAX_CONTEXT_WORD
 from kvcalc.verbs.ladder import (
     OF_COMPARISONS,
     OF_EACH,
@@ -67,7 +68,12 @@ def ladder(of: Callable[..., Any], /, model: Any = None, **options: Any) -> AnyL
     several = several_of(options, kind.axes)
     loaded = model if of is compare else _loaded(model, options)  # a comparison may be of several
     rows = answers(lambda point: of(loaded, **{**options, **point}), several)
-    return kind.whole(tuple(kind.row(axes, result) for axes, result in rows))
+    return kind.whole(tuple(kind.row(_in_numbers(axes, result), result) for axes, result in rows))
+
+
+def _in_numbers(axes: dict[str, int | str], result: Any) -> dict[str, int | str]:
+    """With the context that 'max' is, as rows of a sweep have it."""
+    return {**axes, "context": result.workload.context} if axes.get("context") == MAX_CONTEXT_WORD else axes
 
 
 def varied(of: Callable[..., Any], options: Mapping[str, Any]) -> bool:

@@ -55,6 +55,14 @@ def test_the_last_option_changes_fastest(kvcalc: Kvcalc) -> None:
     assert [row["axes"] for row in rows] == [{"batch": batch, "tp": tp} for batch in (1, 8) for tp in (1, 2)]
 
 
+@pytest.mark.parametrize("of", [kvcalc.estimate, kvcalc.capacity, kvcalc.compare])
+def test_the_longest_context_is_a_number(of: Any) -> None:
+    """As in rows of a sweep: a column of numbers has no word in it."""
+    longest, short = kvcalc.ladder(of, "qwen3-8b", context="max,4Ki").rows
+    assert (longest.axes, short.axes) == ({"context": 40960}, {"context": 4096})
+    assert longest.result == of("qwen3-8b", context=40960)
+
+
 def test_a_single_value_is_one_object(kvcalc: Kvcalc) -> None:
     assert "rows" not in answered(kvcalc, "estimate", *LLAMA, "--cache-dtype", "k=q8_0,v=q4_0")
     assert answered(kvcalc, "compare", *LLAMA, "--cache-dtype", "bf16,fp8")["varies"] == ["format"]
