@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from kvcalc.logs.arguments import command_pairs, first_word, plain_number, printed_pairs
@@ -10,7 +11,6 @@ from kvcalc.logs.server_log import Minor, Printed, ServerLog
 from kvcalc.logs.several_servers import Processes
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterable, Iterator
 
     from kvcalc.logs.dialect import Dialect, LogLine
@@ -178,6 +178,9 @@ def _note(start: _Start, found: re.Match[str], dialect: Dialect, line: str) -> N
             _note_of_start(start, group, text)
 
 
+_UNTAGGED = re.compile(r"v?0\.(?:0\.0|1)\.?dev")
+"""How setuptools_scm names a build of a checkout without tags, of whatever version: 0.1.dev1+gda1daf40b."""
+
 _OF_START = {"draft", "refused", "generation", "version", "model", "device"}
 
 
@@ -191,7 +194,7 @@ def _note_of_start(start: _Start, group: str, text: str) -> None:
         case "generation":
             start.generation = text.lower()
         case "version":
-            start.version = start.version or text.removeprefix("v")
+            start.version = start.version or (None if _UNTAGGED.match(text) else text.removeprefix("v"))
         case "model":
             start.model = start.model or text.rstrip("\"',")  # of a list, or a table's cell
         case "device":

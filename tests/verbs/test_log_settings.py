@@ -194,3 +194,18 @@ def test_a_card_that_is_given_wins_over_what_the_cache_tells(log: Any) -> None:
     result = package.capacity_from_log(log(BY_CACHE), gpu="l40s")
     assert result.gpus is not None
     assert result.gpus.gpu == "l40s"
+
+
+@pytest.mark.parametrize("version", ["0.1.dev1+gda1daf40b", "v0.1.dev1+g4d2a68d64.d20260816", "0.0.0.dev0"])
+def test_a_build_without_tags_says_no_version(log: Any, version: str) -> None:
+    """jethac/dgx-spark-hijinks, gemma4-12b: setuptools_scm found no tag, and the log is no older than any."""
+    result = package.capacity_from_log(log(BY_CACHE.replace("v0.17.0", version)), gpu="rtx3090")
+    assert result.log.version is None
+    assert "version-not-logged" in {each.code for each in result.notes}
+
+
+def test_blocks_that_a_server_was_told_explain_its_tokens(log: Any) -> None:
+    told = BY_CACHE.replace("'dtype'", "'num_gpu_blocks_override': 128, 'dtype'").replace("429,328", "2,048")
+    row = package.capacity_from_log(log(told), gpu="rtx3090").row("tokens")
+    assert row is not None
+    assert "num_gpu_blocks_override 128" in (row.why or "")

@@ -34,6 +34,7 @@ SETTINGS = MappingProxyType(
         "runner": "runner",
         "language_model_only": "language-model-only",
         "skip_mm_profiling": "skip-mm-profiling",
+        "num_gpu_blocks_override": "num-gpu-blocks-override",
         "wsl": "WSL",
         "compiles": "compiles",
         "compiled_before": "compiled-before",

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MUCH = 0.01
 """A part of the memory whose difference is more than this share of the cache's is named."""
 
+BLOCKS = "num-gpu-blocks-override"
+"""Blocks of the cache, whatever its memory."""
+
 _BESIDE = ("usable memory", "weights", "temporary", "non-torch memory", "weights and non-torch memory")
 _BESIDE_IN_ONE = ("temporary and CUDA graphs", ESTIMATED_GRAPHS, "weights and temporary")
 
@@ -57,6 +60,7 @@ class Reasons(Noun):
         if name.endswith(GIVEN):
             yield from self._given(row)
         elif name in {TOKENS, "blocks", "concurrency"}:
+            yield from self._stated()
             yield from self._pool(name)
         elif name == "cache memory":
             yield from self._parts()
@@ -84,6 +88,10 @@ class Reasons(Noun):
             yield "the stage with the least memory decides, and the log may print another's"
         else:
             yield "the layout of the cache differs, not its memory"
+
+    def _stated(self) -> Iterator[str]:
+        if BLOCKS in self.log.settings:
+            yield f"the server was told its blocks: {BLOCKS.replace('-', '_')} {self.log.settings[BLOCKS][:20]}"
 
     def _pool(self, name: str) -> Iterator[str]:
         given = self.rows.get(f"{name}{GIVEN}")
