@@ -111,3 +111,18 @@ def test_formats_without_kernels_on_a_card_are_told(gpu: str, cache_dtype: str, 
     """docs/source/features/quantization.md, Hardware Support Matrix."""
     found = kvcalc.estimate("llama-3.1-8b", engine="tensorrt-llm", gpu=gpu, cache_dtype=cache_dtype)
     assert ("format-not-on-card" in {each.code for each in found.notes}) is told
+
+
+@pytest.mark.parametrize("engine", ["tensorrt-llm", "lmdeploy"])
+def test_a_share_of_memory_that_the_cpu_has_too_is_refused_until_somebody_says_how_much(engine: str) -> None:
+    """A DGX Spark that had 5.95 GiB for the cache was counted with 51."""
+    with pytest.raises(KvcalcError, match="give --gpu-memory SIZE"):
+        kvcalc.capacity("llama-3-8b", engine=engine, gpu="gb10")
+    assert kvcalc.capacity("llama-3-8b", engine=engine, gpu="gb10", gpu_memory="30GiB").sequences
+    assert kvcalc.capacity("llama-3-8b", engine=engine, cache_memory="6GiB").sequences
+
+
+def test_plan_says_why_the_engine_does_not_serve_one_of_several_accelerators() -> None:
+    found = kvcalc.plan("llama-3-8b", engine="tensorrt-llm", gpu=["h100", "mi300x"], batch=1, context=1024)
+    assert [each.gpu for each in found.unserved] == ["mi300x"]
+    assert "runs on cards of NVIDIA only; --engine exact counts any" in found.unserved[0].reason

@@ -10,6 +10,7 @@ from kvcalc.engines.lmdeploy.options import GIVEN_ELSEWHERE, OPTIONS, settings_o
 from kvcalc.engines.lmdeploy.rules import BLOCK, RULES, TURBOMIND
 from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
+from kvcalc.engines.shared_memory import refuse_shared_memory
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.mechanisms import GQA, MHA, MLA, MQA
@@ -69,11 +70,14 @@ def _check_deployment(engine: Engine, setup: Setup) -> None:
     """Refuses what is not followed."""
     vendor, deployment = setup.gpu.vendor, setup.deployment
     if vendor not in (None, "NVIDIA"):
-        raise KvcalcError(f"--gpu: {setup.gpu.name}: kvcalc follows LMDeploy on cards of NVIDIA only")
+        raise KvcalcError(
+            f"--gpu: {setup.gpu.name}: kvcalc follows LMDeploy on cards of NVIDIA only; --engine exact counts any"
+        )
     if (setup.gpu.compute_capability or OLDEST) < OLDEST:
         raise KvcalcError(
             f"--gpu: LMDeploy runs on cards from Volta (sm70) on, and {setup.gpu.name} is older ({CARDS})"
         )
+    refuse_shared_memory(setup.gpu, "LMDeploy")
     if (option := engine.size_refused(deployment)) is not None:
         raise KvcalcError(
             f"{option}: kvcalc counts LMDeploy with all layers and whole sequences on a rank; give --tp, or --dp"

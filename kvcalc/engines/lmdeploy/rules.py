@@ -15,7 +15,8 @@ RULES = (
     Rule(
         "memory of the cache",
         "(memory of the card - weights - what the process takes) x cache-max-entry-count: a share of what is free, not "
-        "of the card, taken before activations are allocated",
+        "of the card, taken before activations are allocated. Where the CPU has the same memory (GB10, Jetson) kvcalc "
+        "refuses the card unless --gpu-memory says what is left",
         TURBOMIND,
     ),
     Rule(

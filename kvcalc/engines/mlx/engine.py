@@ -51,7 +51,10 @@ class Mlx(Engine):
     def settle(self, setup: Setup) -> MlxLayout:
         deployment, settings = setup.deployment, settings_of(self)
         if setup.gpu.vendor not in (None, *MAKERS):
-            raise KvcalcError(f"--gpu: {setup.gpu.name}: MLX runs on chips of Apple and cards of NVIDIA only")
+            raise KvcalcError(
+                f"--gpu: {setup.gpu.name}: MLX runs on chips of Apple and cards of NVIDIA only; --engine exact counts "
+                "any"
+            )
         if (option := self.size_refused(deployment)) is not None:
             raise KvcalcError(f"{option}: kvcalc counts mlx_lm with whole layers on each machine; give --pp")
         kept = setup._replace(model=as_kept(setup.model, settings))

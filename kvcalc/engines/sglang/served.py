@@ -53,7 +53,10 @@ def refuse_unserved(setup: Setup, version: Version) -> None:
     """
     vendor, kinds = setup.gpu.vendor, [layer.attention for layer in setup.model.layout.kinds]
     if vendor is not None and vendor not in CARDS:
-        raise KvcalcError(f"--gpu: {setup.gpu.name}: kvcalc follows sglang on cards of {' and '.join(CARDS)} only")
+        raise KvcalcError(
+            f"--gpu: {setup.gpu.name}: kvcalc follows sglang on cards of {' and '.join(CARDS)} only; --engine exact "
+            "counts any"
+        )
     if setup.deployment.dcp > 1:
         raise KvcalcError("--dcp: kvcalc does not follow how sglang shares the tokens of a sequence; leave it out")
     if any(isinstance(each, Cross) for each in kinds):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvcalc.engines.base import Engine
 from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
+from kvcalc.engines.shared_memory import refuse_shared_memory
 from kvcalc.engines.tensorrt_llm.layout import TensorrtLayout
 from kvcalc.engines.tensorrt_llm.rules import MANAGER, RULES, UTIL
 from kvcalc.errors import KvcalcError
@@ -117,13 +118,16 @@ def _refuse_unserved(setup: Setup) -> None:
     """
     vendor, deployment = setup.gpu.vendor, setup.deployment
     if vendor not in (None, "NVIDIA"):
-        raise KvcalcError(f"--gpu: {setup.gpu.name}: tensorrt-llm runs on cards of NVIDIA only")
+        raise KvcalcError(
+            f"--gpu: {setup.gpu.name}: tensorrt-llm runs on cards of NVIDIA only; --engine exact counts any"
+        )
     if deployment.dcp > 1:
         raise KvcalcError(
             "--dcp: kvcalc does not follow how tensorrt-llm shares the tokens of a sequence; leave it out"
         )
     if deployment.dp_attention and deployment.tp > 1:
         raise KvcalcError("--dp-attention: under tensorrt-llm each rank is a replica of its own; leave out --tp")
+    refuse_shared_memory(setup.gpu, "tensorrt-llm")
     widths = set()
     for layer in setup.model.layout.kinds:
         each = layer.attention

@@ -13,7 +13,8 @@ RULES = (
     Rule(
         "memory of the cache",
         "(memory of the card - peak of a profiling run, weights and all) x free-gpu-memory-fraction: a share of "
-        "what is free, not of the card",
+        "what is free, not of the card. Where the CPU has the same memory (GB10, Jetson) files that were just read "
+        "count as used: kvcalc refuses such a card unless --gpu-memory says what is left",
         f"{UTIL}, _cal_max_memory",
     ),
     Rule(

@@ -149,6 +149,8 @@ def _nearest(search: Search, asked: list[Scenario]) -> str:
     if best is not None:
         held = f"holds {best.sequences:,}" if best.sequences else f"lacks {best.lacks_bytes:,} bytes a GPU for one"
         words += f"; nearest: {search.gpus(on, best.deployment):,} x {best.gpu} ({best.deployment}{spares}) {held}"
+    elif (refused := search.ranks(on).why_not_served(_first_size(limits))) is not None:
+        return f"{words}: {refused}"
     enough = smallest(on)
     if enough is not None:
         sizes = (("tp", limits.tps), ("pp", limits.pps))
@@ -156,6 +158,11 @@ def _nearest(search: Search, asked: list[Scenario]) -> str:
         words += f"; without {' and '.join(given)}," if given else ";"
         words += f" {search.gpus(on, enough.deployment):,} x {on.gpu.name} would ({enough.deployment}{spares})"
     return words
+
+
+def _first_size(limits: Limits) -> Deployment:
+    """The first that was asked for, of which the engine says why it does not serve it."""
+    return Deployment((limits.tps or (1,))[0], (limits.pps or (1,))[0])
 
 
 def _notes(search: Search, asked: list[Scenario], kept: list[tuple[Scenario, Deployment]]) -> Iterator[Note]:
