@@ -81,6 +81,7 @@ _CODES = {
     "requests-without-output": "requests of a trace that generate nothing",
     "prefix-hits-not-counted": "the trace tells equal prefixes, and hits are not counted, and why",
     "prefix-hits-beside": "a prefix cache is counted beside what requests hold",
+    "hash-ids-of-a-part": "hash_ids name fewer blocks than prompts have",
     # the deployment
     "cache-copied": "tensor-parallel ranks keep copies of some of the cache",
     "sequences-that-wait": "the engine runs fewer sequences at once than are held",

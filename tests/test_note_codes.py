@@ -182,6 +182,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "prefill-takes-no-time": demand("llama-3-8b", "chat"),
     "trace-time-unit": demand("llama-3-8b", "agents"),
     "prefix-hits-beside": demand("llama-3-8b", "agents"),
+    "hash-ids-of-a-part": demand("llama-3-8b", "agents", hash_block=16),
     "prefix-hits-not-counted": demand("gemma-3-27b", "agents"),
     "mix-kinds-left-out": estimate("llama-3-8b", batch=2, mix="90%:1Ki,10%:8Ki"),
     "batch-from-tokens": plan("llama-3-8b", tokens="16Ki"),

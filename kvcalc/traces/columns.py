@@ -24,6 +24,7 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "prompt_tokens",
             "prompt_len",
             "prompt_length",
+            "prompt_size",
             "num_prefill_tokens",
             "num_prompt_tokens",
             "input",
@@ -38,9 +39,10 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "generated_tokens",
             "num_decode_tokens",
             "num_output_tokens",
+            "token_size",
             "output",
         ),
-        ARRIVAL: ("TIMESTAMP", "timestamp", "arrived_at", "arrival_time", "arrival", "time"),
+        ARRIVAL: ("TIMESTAMP", "timestamp", "arrived_at", "arrival_time", "arrival_timestamp", "arrival", "time"),
         HASHES: ("hash_ids",),
     }
 )

@@ -30,6 +30,9 @@ BAILIAN = (
     '"output_length": 13, "type": "text", "turn": 1, "hash_ids": [8, 9]}\n'
 )
 VIDUR = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.5,100.0,20.0\n1.25e0,50,7\n"
+SPLITWISE = (
+    "request_id,request_type,application_id,arrival_timestamp,batch_size,prompt_size,token_size\n0,2,0,0.5,1,374,44\n"
+)
 PLAIN = "\ufeffPrompt Tokens;completion_tokens;arrival_ms\n7;3;1500\n"
 LENGTHS = '{"prompt_len": 12, "output_len": 3}\n\n{"prompt_len": 5, "output_len": 1}\n'
 
@@ -40,6 +43,7 @@ KNOWN = [
     (MOONCAKE, "mooncake", "ms", [0, 10_535 * 10**6], [655, 672], [52, 26], 512),
     (BAILIAN, "qwen-bailian", "s", [0], [21], [13], 16),
     (VIDUR, "columns", "s", [0, 750_000_000], [100, 50], [20, 7], None),
+    (SPLITWISE, "columns", "s", [0], [374], [44], None),
     (PLAIN, "columns", "ms", [0], [7], [3], None),
     (LENGTHS, "columns", None, None, [12, 5], [3, 1], None),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
@@ -12,11 +13,11 @@ from kvcalc.verbs.demand.result import PrefixHits
 from kvcalc.verbs.searching.capacity_search import replica_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kvcalc.model.model import Model
     from kvcalc.scenario import Scenario
-    from kvcalc.traces import Trace
+    from kvcalc.traces import Hashes, Trace
     from kvcalc.verbs.demand.held import Held
     from kvcalc.verbs.demand.stays import Stays
     from kvcalc.verbs.searching.candidate import Candidate
@@ -66,7 +67,24 @@ def prefix_hits(
         "prefix-hits-beside",
         "requests are assumed to hold their prefixes each for itself; hits are of a cache beside them",
     )
-    return hits, (told_of,)
+    return hits, (told_of, *_of_a_part(trace, hashes))
+
+
+def _of_a_part(trace: Trace, hashes: Hashes) -> Iterator[Note]:
+    """Where prompts have whole blocks without a name: those are taken for new, or blocks are larger than is said."""
+    block = hashes.block_tokens
+    blocks = [end - start for start, end in pairwise(chain((0,), hashes.ends))]
+    named = [min(prompt, block * number) for prompt, number in zip(trace.inputs, blocks, strict=True)]
+    if all(prompt - each < block for prompt, each in zip(trace.inputs, named, strict=True)):
+        return
+    share = sum(named) / sum(trace.inputs)
+    yield note(
+        "hash-ids-of-a-part",
+        f"hash_ids name {100 * share:.1f}% of the prompts' tokens, in blocks of {block:,}: the others are taken for "
+        "new each time (--hash-block sets how many tokens a block has)",
+        share=round(share, 6),
+        block_tokens=block,
+    )
 
 
 def _why_not(model: Model, trace: Trace) -> str | None:
