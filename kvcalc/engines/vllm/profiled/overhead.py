@@ -59,11 +59,11 @@ _ALONE_HOPPER = Seen(
 _ALONE_HOPPER_V1 = Seen(6, 7, 61, "one H100 from 0.8 to 0.14: 0.07 in three logs of 0.10.2, 0.61 in one of 0.13")
 _UNIFIED = Seen(
     13,
-    330,
+    440,
     1670,
     "memory shared with the host, whose processes count too (psutil.virtual_memory of vllm/utils/mem_utils.py): 0.13, "
-    "2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left in 16 logs of four machines (0.18 to 0.25): 0.4 to 6.2, "
-    "of which the middle is counted, and 16.7 in two of one pair (MiniMax-M2.7, 0.29); 3.1 on a Jetson Thor (0.10.2)",
+    "2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left in 25 logs of seven machines (0.18 to 0.29): 1.3 to 6.4, "
+    "and 16.7 of one pair (MiniMax-M2.7), of which the middle is counted; 3.1 on a Jetson Thor (0.10.2)",
 )
 _STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
 _NVLINK = Seen(
@@ -71,10 +71,10 @@ _NVLINK = Seen(
 )
 _UNIFIED_BEFORE = Seen(
     13,
-    150,
+    200,
     310,
-    "memory shared with the host from 0.12 to 0.17: 1.0, 1.5, 1.9 and 2.0 left in four logs of 0.13 of two GB10 [two "
-    "machines]; 0.13 and 3.1 in other versions",
+    "memory shared with the host from 0.12 to 0.17: 1.4, 1.4, 1.9, 2.0, 2.7 and 2.9 left in six logs of 0.13 of two "
+    "GB10 [two machines], of which the middle is counted; 0.13 and 3.1 in other versions",
 )
 _NVLINK_BEFORE = Seen(
     60,
