@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +71,21 @@ def log(tmp_path: Path) -> Callable[[str], str]:
     return write
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker of pytest-xdist tells of a test that it was called, or where it failed; the rest nobody reads."""
+    for plugin in config.pluginmanager.get_plugins():
+        if type(plugin).__name__ == "WorkerInteractor":
+            plugin.sendevent = partial(_tell, plugin.sendevent)
+
+
+def _tell(send: Callable[..., None], event: str, **said: Any) -> None:
+    """To tell all takes half a millisecond a test, and most tests take no more."""
+    report = said.get("data") if event == "testreport" else None
+    told = report is None or report["when"] == "call" or report["outcome"] != "passed"
+    if told and event != "logstart":
+        send(event, **said)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """`-m "not torch"` does not even import the files that import torch."""
     without_torch = str(config.getoption("markexpr")).startswith("not torch")
@@ -97,10 +112,9 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-@pytest.fixture(autouse=True)
-def _nothing_known(request: pytest.FixtureRequest) -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests of verification change formulas: nothing counts that was counted with another test's."""
-    if request.path.parent.name == "verification":
+    if item.path.parent.name == "verification":
         known_ranks._known.cache_clear()  # noqa: SLF001  # as in a process of its own
 
 
