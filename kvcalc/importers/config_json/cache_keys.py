@@ -36,20 +36,28 @@ CACHE_KEYS = _set(
 
 _WORDS = _set(
     """
-    attention attentions attn band cache cached chunk chunked cla compress compressed compression conv cross delta
-    deltanet depth dkv dv gdn gla global gqa groups gru head heads hgrn hybrid indexer interleave iterations key kv kvs
-    latent latents layer layers linear local loop looped loops lru lstm mamba mem memories memory mixer mixers mla moba
-    mqa nsa passes qk qkv query receptive recur recurrence recurrences recurrent recursion recursions repeat repeats
-    rnn rwkv share shared sharing sink sinks slide sliding sparse ssm state states swa ttt ut value window windows
+    attention attentions attn band cache cached chunk chunked cla compress compressed compression conv cross
+    delta deltanet depth depths dkv dv gdn gla global gqa groups gru head heads hgrn hybrid indexer interleave
+    iterations key kv kvs latent latents layer layers linear local lookback loop looped loops lru lstm mamba mem
+    memories memory mixer mixers mla moba mqa nsa passes qk qkv query recent receptive recur recurrence
+    recurrences recurrent recursion recursions repeat repeats rnn rwkv share shared sharing sink sinks slide
+    sliding span sparse ssm state states streaming swa ttt unroll unrolled ut value window windowed windows yoco
     """
 )
 """A number, a list or a mapping whose name has one of these is about heads, layers, windows, what is kept, or how often
 layers are passed (`ut` is the universal transformer)."""
 
 _GLUED = re.compile(r"n?kv(heads?|cache|dim|size|window|layers?)s?|n?heads")
-"""The same of words without anything between them, alone or at a name's end."""
+"""The same of words without anything between them."""
+_WIDTH = re.compile(r"(k|v|val)_(dim|size|width|channels)|(\w*_)?look_back(_\w*)?")
+"""The same of whole names."""
 
-_FLAGS = _set("cla cross latent mla mqa share shared sharing sliding window")
+_FLAGS = _set("alternating cla cross latent mla mqa share shared sharing sliding universal window windowed yoco")
+_ORDER = _set("layout pattern spec")
+_KIND = _set("attention attn class kind mixer mode type")
+_OF_KINDS = _set("attention attn mixer")
+_KINDS = _set("gla hybrid linear local mamba mla retention retnet rwkv sliding sparse ssm swa window")
+"""The same of a word: of an order of layers, or of a kind of attention that keeps something else."""
 _ONE_OF_KV = _set("eq merge merged one same single tie tied")
 """The same of a flag about keys and values, or about k and v."""
 _ATTENTIONS = _set("chunked compressed hybrid linear local recurrent sparse")
@@ -165,6 +173,8 @@ def _tells(name: str, value: Any, layers: int) -> bool:
         return True
     words = {word.lower() for word in _NAME.findall(name)}
     about = words & _HARMLESS
+    if _WIDTH.fullmatch(name):
+        return True
     excused = about and not (words & _STRONG and about <= _WEAK and value is not True)
     return not (excused or name in NOT_OF_THE_CACHE) and _tells_by_words(words, value, layers)
 
@@ -173,7 +183,8 @@ def _tells_by_words(words: set[str], value: Any, layers: int) -> bool:
     if value is True:
         return _tells_if_true(words)
     if isinstance(value, str) and not value.isdigit():
-        return "pattern" in words
+        of_kinds = words & _OF_KINDS and words <= _KIND
+        return bool(words & _ORDER or (of_kinds and _KINDS & set(re.findall("[a-z]+", value.lower()))))
     if words & _WORDS or any(map(_GLUED.fullmatch, words)):
         return True
     of_another = words & _PARTS or not isinstance(value, list | dict)
