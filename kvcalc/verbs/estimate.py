@@ -13,6 +13,7 @@ from kvcalc.verbs.bounds.decode import decode_bound
 from kvcalc.verbs.bounds.prefill import prefill_bound
 from kvcalc.verbs.bounds.spill import spilled
 from kvcalc.verbs.estimate_parts import (
+    beside_cache,
     gpus_by_memory,
     looked_at,
     memory_of,
@@ -78,7 +79,7 @@ def estimate(scenario: Scenario) -> Estimate:
         deployment=deployment,
         answer=_answer(ranks, shown, found_rank if shown is found and found_rank else asked_rank),
         cache=_cache(ranks, held, cache, peak, asked),
-        memory=memory_of(scenario, peak, asked, asked_rank),
+        memory=memory_of(beside_cache(scenario, asked, ranks), peak, asked_rank),
         gpus=_gpus(ranks, asked, found, found_rank, used),
         decode=decode,
         measured=None,

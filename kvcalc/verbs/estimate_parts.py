@@ -11,6 +11,7 @@ from kvcalc.named_tuple import NamedTuple
 from kvcalc.verbs.estimate_result import MemoryResult, RankResult
 from kvcalc.verbs.searching.candidate import Candidate, evaluate, refuse_more_than_held
 from kvcalc.verbs.searching.capacity_search import replica_of, usual
+from kvcalc.verbs.searching.replica import on_all_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,29 +79,72 @@ def rank_of(candidate: Candidate) -> RankResult:
     )
 
 
-def memory_of(scenario: Scenario, cache: int, asked: Candidate, per_rank: RankResult) -> MemoryResult:
+class BesideCache(NamedTuple):
+    """What a replica holds beside its cache.
+
+    Attributes:
+        weights_bytes: None where they are not known.
+        temporary_bytes: with the usual figures.
+    """
+
+    weights_bytes: int | None
+    temporary_bytes: int
+    temporary_low_bytes: int
+    temporary_high_bytes: int
+    overhead_bytes: int
+    reserve_bytes: int
+
+    def total_with(self, cache: int) -> int | None:
+        """All of it, with so many bytes of cache."""
+        if self.weights_bytes is None:
+            return None
+        return self.weights_bytes + cache + self.temporary_bytes + self.overhead_bytes + self.reserve_bytes
+
+
+def beside_cache(scenario: Scenario, asked: Candidate, ranks: Ranks) -> BesideCache:
+    """What a replica of the deployment asked for holds beside its cache, without terms.
+
+    Args:
+        scenario: what is asked.
+        asked: that deployment.
+        ranks: of the scenario.
+    """
+    tp, held = asked.deployment.tp, (asked.sequences, asked.context)
+    figures = [(tp * rank.stages_alike, rank.temporary_with(*held)) for rank in asked.ranks]
+    (weights,) = ranks.once(_weights_of_a_replica, asked.deployment)
+    if weights is not None:
+        placed = scenario.engine.places_weights or any(rank.own_weights.host_bytes for rank in asked.ranks)
+        of_ranks = (
+            (rank.weights_bytes or 0) if placed else sum(term.bytes for term in rank.own_weights.excess)
+            for rank in asked.ranks
+        )
+        weights = (0 if placed else weights) + on_all_ranks(asked.deployment, zip(asked.ranks, of_ranks, strict=True))
+    return BesideCache(
+        weights_bytes=weights,
+        temporary_bytes=sum(number * figure.term.bytes for number, figure in figures),
+        temporary_low_bytes=sum(number * figure.low for number, figure in figures),
+        temporary_high_bytes=sum(number * figure.high for number, figure in figures),
+        overhead_bytes=on_all_ranks(asked.deployment, ((rank, rank.overhead.bytes) for rank in asked.ranks)),
+        reserve_bytes=asked.ranks[0].reserve.bytes * asked.deployment.ranks,
+    )
+
+
+def _weights_of_a_replica(scenario: Scenario, deployment: Deployment) -> tuple[int | None]:
+    weights = replica_weights(scenario, deployment)
+    return (None if weights is None else weights.bytes,)
+
+
+def memory_of(beside: BesideCache, cache: int, per_rank: RankResult) -> MemoryResult:
     """The memory of a replica with so many bytes of cache."""
-    ranks, tp = asked.deployment.ranks, asked.deployment.tp
-    weights = replica_weights(scenario, asked.deployment)
-    held = asked.sequences, asked.context
-    figures = [(tp * rank.stages_alike, rank.temporary_with(*held), rank.overhead.bytes) for rank in asked.ranks]
-    temporary = sum(number * figure.term.bytes for number, figure, _ in figures)
-    overhead = sum(number * each for number, _, each in figures)
-    reserve = per_rank.reserve_bytes * ranks
-    excess = sum(tp * rank.stages_alike * sum(term.bytes for term in rank.own_weights.excess) for rank in asked.ranks)
-    weights_bytes = None if weights is None else weights.bytes + excess
-    placed = scenario.engine.places_weights or any(rank.own_weights.host_bytes for rank in asked.ranks)
-    if weights_bytes is not None and placed:
-        weights_bytes = sum(tp * rank.stages_alike * (rank.weights_bytes or 0) for rank in asked.ranks)
     return MemoryResult(
-        weights_bytes=weights_bytes,
+        weights_bytes=beside.weights_bytes,
         cache_bytes=cache,
-        temporary_bytes=temporary,
-        overhead_bytes=overhead,
-        reserve_bytes=reserve,
-        total_bytes=None if weights_bytes is None else weights_bytes + cache + temporary + overhead + reserve,
-        temporary_low_bytes=sum(number * figure.low for number, figure, _ in figures),
-        temporary_high_bytes=sum(number * figure.high for number, figure, _ in figures),
+        temporary_bytes=beside.temporary_bytes,
+        overhead_bytes=beside.overhead_bytes,
+        reserve_bytes=beside.reserve_bytes,
+        total_bytes=beside.total_with(cache),
+        temporary_low_bytes=beside.temporary_low_bytes,
+        temporary_high_bytes=beside.temporary_high_bytes,
         per_rank=per_rank,
     )
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from kvcalc.deployment import Deployment
 from kvcalc.engines.growth import Growth
-from kvcalc.verbs.estimate_parts import gpus_by_memory, memory_of, rank_of, unsplit_rank
+from kvcalc.verbs.estimate_parts import beside_cache, gpus_by_memory, unsplit_rank
 from kvcalc.verbs.searching.candidate import Candidate, evaluate
-from kvcalc.verbs.searching.replica import on_all_ranks, replica_bytes
+from kvcalc.verbs.searching.replica import on_all_ranks
 from kvcalc.verbs.sweeping.columns import ERROR
 from kvcalc.verbs.sweeping.deployment_held import DeploymentHeld
 from kvcalc.verbs.sweeping.uneven import Uneven, at
@@ -48,9 +48,7 @@ class EvenRows:
         sequences, context = asked.sequences, scenario.workload.context
         self._beside_ranks = [asked.bytes_of(rank) - rank.cache_bytes(sequences, context) for rank in asked.ranks]
         self._of_a_token = [rank.rate(context).bytes_per_token for rank in asked.ranks]
-        cache = replica_bytes(scenario, deployment, known.ranks)
-        total = memory_of(scenario, cache, asked, rank_of(asked)).total_bytes
-        self._beside = None if total is None else total - cache
+        self._beside = beside_cache(scenario, asked, known.ranks).total_with(0)
         single = unsplit_rank(scenario, known.ranks)
         self._single = None if single is None else single.largest_rank
         self._beside_single = (

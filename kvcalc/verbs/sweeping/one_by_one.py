@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.errors import KvcalcError
 from kvcalc.memory import Fit
 from kvcalc.verbs.estimate import estimate
-from kvcalc.verbs.estimate_parts import gpus_by_memory, looked_at, memory_of, rank_of, sequences_held, unsplit_rank
+from kvcalc.verbs.estimate_parts import beside_cache, gpus_by_memory, looked_at, sequences_held, unsplit_rank
 from kvcalc.verbs.searching.replica import replica_bytes
 from kvcalc.verbs.sweeping.columns import ERROR, FIELDS, error_columns, flat
 from kvcalc.verbs.sweeping.smallest_known import SmallestKnown
@@ -53,7 +53,7 @@ def _figures(scenario: Scenario, fields: Sequence[str], known: SmallestKnown | N
         "cache_bytes_per_rank": asked.fullest_rank.cache_bytes(asked.sequences, context),
         "cache_bytes_per_sequence": rate.bytes_per_sequence + rate.shared_bytes,
         "cache_bytes_per_token": rate.bytes_per_token,
-        "memory_total_bytes": memory_of(scenario, cache, asked, rank_of(asked)).total_bytes,
+        "memory_total_bytes": beside_cache(scenario, asked, ranks).total_with(cache),
         "memory_per_rank_total_bytes": asked.total_bytes,
         "gpus_fits": asked.fit is Fit.FITS if weights_known else None,
         "gpus_tight": asked.fit is Fit.TIGHT if weights_known else None,
@@ -64,6 +64,6 @@ def _figures(scenario: Scenario, fields: Sequence[str], known: SmallestKnown | N
         "gpus_tp": None if smaller is None else smaller.tp,
         "gpus_pp": None if smaller is None else smaller.pp,
         "gpus_dp": None if smaller is None else smaller.dp,
-        "most_sequences": sequences_held(scenario, shown, ranks),
+        "most_sequences": sequences_held(scenario, shown, ranks) if "most_sequences" in fields else None,
         ERROR: None,
     }
