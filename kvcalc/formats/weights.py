@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
 from kvcalc.formats.by_name import by_hand, check_format
 from kvcalc.formats.element import ALIASES, FORMATS, ElementFormat, Ragged
+from kvcalc.formats.file_types import file_type_of, file_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -49,32 +50,23 @@ _AFFINE = (
 _GPTQ = "AutoGPTQ and AutoAWQ, {}: qweight, scales and qzeros of a linear layer"
 _PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, group_size {}, symmetric"
 
-_MIXES = f"{_LLAMA_CPP}tools/quantize/README.md: bits a weight of Llama-3.1-8B; other models' files differ"
-
-
-def _mixes(bits: Mapping[str, int]) -> Iterator[ElementFormat]:
-    """File types that keep tensors in several of llama.cpp's blocks: so many ten-thousandths of a bit a weight."""
-    for name, each in bits.items():
-        about = f"{each / 10_000:g} bits a weight of Llama-3.1-8B: a mix of blocks, which differs by model"
-        yield ElementFormat(name, MIX_BLOCK, each // 8, about, _MIXES)
-
-
-MIX_BLOCK = 10_000
-"""Weights that the bits of a mix are stated of, in whole bytes."""
-
 _BLOCKS = "DeepSeek-V3, inference/kernel.py: weight_scale_inv, one for 128 x 128 of a matrix"
 _BITSANDBYTES = "bitsandbytes, Linear4bit with blocks of 64, its scales not quantised in turn, as vLLM loads them"
 
 _WORDS = {"int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 
-WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
+_GGML_BLOCKS = _by_name(
     (
         *_blocks("q2_k q3_k q4_k q5_k q6_k", 256, 84, 110, 144, 176, 210),
         *_blocks("iq1_s iq1_m iq2_xxs iq2_xs iq2_s", 256, 50, 56, 66, 74, 82),
         *_blocks("iq3_xxs iq3_s iq4_xs tq1_0 tq2_0", 256, 98, 110, 136, 54, 66),
         *_blocks("q1_0", 128, 18),
-        *_mixes({"iq2_m": 29_296, "iq3_xs": 34_976, "iq3_m": 37_632, "q2_k_s": 29_696, "q3_k_s": 36_432}),
-        *_mixes({"q3_k_l": 42_976, "q4_k_s": 46_672, "q4_k_m": 48_944, "q5_k_s": 55_704, "q5_k_m": 57_040}),
+    )
+)
+WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
+    (
+        *_GGML_BLOCKS.values(),
+        *file_types({**FORMATS, **_GGML_BLOCKS}),
         *_plain({"fp64": 8}, "64-bit floating point"),
         ElementFormat(
             "fp8_block", 128 * 128, 128 * 128 + 4, "8-bit float, an fp32 scale per 128 x 128", _BLOCKS, group=128
@@ -144,11 +136,6 @@ def is_of_mlx(element_format: ElementFormat) -> bool:
     return element_format.source.startswith(_MLX)
 
 
-def is_mix(element_format: ElementFormat) -> bool:
-    """Whether it is a file type of several kinds of blocks, whose bits are those of one model."""
-    return element_format.source == _MIXES
-
-
 def holds_words(element_format: ElementFormat) -> bool:
     """Whether its elements are words that may hold several parameters each."""
     return element_format.name in _WORDS
@@ -173,6 +160,16 @@ def find_weight_format(name: str, what: str) -> ElementFormat:
             f"{what}: unknown format '{name[:40]}'{did_you_mean(name, known) or nearest_or_all(name, FORMATS)}"
         )
     return found
+
+
+def find_asked_format(name: str, what: str) -> ElementFormat:
+    """The format that weights are asked for in: of names that are a block's and a file type's, the file type.
+
+    Raises:
+        KvcalcError: no such format; the nearest names are in the message.
+    """
+    found = find_weight_format(name, what)
+    return WEIGHT_FORMATS.get(file_type_of(found.name), found)
 
 
 def check_weight_format(key: str, name: str | None) -> None:

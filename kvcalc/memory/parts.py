@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, TypeVar
 
+from kvcalc.formats.file_types import tables_of
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp
 from kvcalc.model.apart import told_apart
 from kvcalc.model.model import WeightPart
@@ -128,7 +129,7 @@ def listed_parts(weighed: Weighed) -> tuple[WeightPart, ...] | None:
 
 def _listed(weighed: Weighed) -> tuple[WeightPart, ...] | None:
     model, asked = weighed.model, weighed.weight_format
-    unasked = asked is None or not (model.weights or is_for_layers_alone(asked))
+    unasked = asked is None or not (model.weights or is_for_layers_alone(asked) or tables_of(asked.name))
     listed = model.weights or None if asked is None or unasked else parts_in(model, asked)
     if listed is None or weighed.towers_in == "the file" or not model.has_towers:
         return listed  # of a GGUF file, whose keys tell of no towers, as the file has it

@@ -11,7 +11,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import choose_engine
 from kvcalc.engines.base import DEFAULT_UTILIZATION
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.weights import find_weight_format
+from kvcalc.formats.weights import find_asked_format
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
@@ -79,7 +79,7 @@ def make_scenario(model: Model | str | Path | None = None, **options: Unpack[Sce
         engine=engine,
         cache_format_given=given["cache_dtype"] is not None,
         dtype_given=given["dtype"] is not None,
-        weight_format=given["weight_dtype"] and find_weight_format(given["weight_dtype"], "--weight-dtype"),
+        weight_format=given["weight_dtype"] and find_asked_format(given["weight_dtype"], "--weight-dtype"),
         utilization=_utilization(engine, gpu, given["utilization"]),
         replacements=Replacements(
             weights=given["weights"],

@@ -37,7 +37,7 @@ def test_layers_lie_where_llama_cpp_puts_them(
     assert (found[0] - first, *found[1:]) == expected
 
 
-ASKED: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_k", "context": 8192}
+ASKED: dict[str, Any] = {"engine": "llama-cpp", "weight_dtype": "q4_g256_s16", "context": 8192}
 UNLIKE = "rtx4090+rtx-a6000"
 
 

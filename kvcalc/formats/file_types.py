@@ -1,0 +1,106 @@
+"""File types of llama.cpp, whose files keep their tensors in several kinds of blocks.
+
+A file's bits a weight depend on the share of its tables, which are in other blocks than its layers: those of
+Llama-3.1-8B, of which llama.cpp states its bits, take 13 % of its parameters, those of a model of 70B 3 %. So tables
+are counted in their own blocks, and layers in what is left of the stated bits.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kvcalc.formats.element import ElementFormat
+from kvcalc.named_tuple import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SOURCE = "llama.cpp, tools/quantize/README.md: bits a weight of Llama-3.1-8B; other models' files differ"
+_PUBLISHED = (
+    "llama.cpp, Llama-3-8B's published file: 4,018,917,664 bytes, 303,038,464 fewer than Q3_K_L's; others differ"
+)
+_LAYERS = "llama.cpp, src/llama-quant.cpp, llama_tensor_get_type: tables apart, of the bits that its README states"
+OF_FILE, OF_LAYERS = "_mix", "_layers"
+"""What a file type is called behind the name that it shares with a block, and what its layers are in."""
+
+MIX_BLOCK = 10_000
+"""Weights that the bits of a mix are stated of, in whole bytes."""
+_ALL, _TABLE = 8_030_261_248, 128_256 * 4096
+"""Parameters of Llama-3.1-8B, and of each of its two tables."""
+
+
+class Tables(NamedTuple):
+    """What a file type has its tables in, and what its layers take on average; a tied table is as a head."""
+
+    head: str
+    embedding: str
+    layers: str
+
+
+_BITS: Mapping[tuple[str, str], Mapping[str, int]] = {
+    ("q5_k", "q2_k"): {"iq1_s": 20_042, "iq1_m": 21_460, "iq2_xxs": 23_824, "iq2_xs": 25_882},
+    ("q5_k", "iq3_s"): {"iq2_s": 27_403, "iq2_m": 29_294, "iq3_xxs": 32_548},
+    ("q6_k", "iq3_s"): {"iq3_xs": 34_977, "iq3_s": 36_606, "iq3_m": 37_628},
+    ("q6_k", "q2_k"): {"q2_k_s": 29_697, "q2_k": 31_593},
+    ("q6_k", "q3_k"): {"q3_k_s": 36_429, "q3_k_m": 39_960, "q3_k_l": 42_979},
+    ("q6_k", "q4_k"): {"q4_k_s": 46_672, "q4_k_m": 48_944},
+    ("q6_k", "q5_k"): {"q5_k_s": 55_704, "q5_k_m": 57_036},
+    ("q6_k", "iq4_xs"): {"iq4_xs": 44_597},
+    ("q6_k", "iq4_nl"): {"iq4_nl": 46_818},
+}
+"""Ten-thousandths of a bit a weight, by the blocks of a head and of an embedding."""
+
+_BLOCKS_TOO = frozenset(
+    {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "iq4_xs", "iq4_nl", "q2_k"}
+)
+_FIRST = ("q4_0", "q4_1", "q5_0", "q5_1")
+"""File types whose name is their block's, in which all but a head is."""
+
+
+def file_types(blocks: Mapping[str, ElementFormat]) -> Iterator[ElementFormat]:
+    """The formats of whole files and of their layers."""
+    for both, types in _BITS.items():
+        head, embedding = (Fraction(blocks[each].block_bytes, blocks[each].block_elems) for each in both)
+        for name, bits in types.items():
+            of_file = name + OF_FILE if name in blocks else name
+            size = round(Fraction(bits, 8))
+            about = f"{8 * size / MIX_BLOCK:g} bits a weight of Llama-3.1-8B: a mix of blocks, which differs by model"
+            yield ElementFormat(of_file, MIX_BLOCK, size, about, _PUBLISHED if name == "q3_k_m" else SOURCE)
+            left = (Fraction(bits, 8 * MIX_BLOCK) * _ALL - (head + embedding) * _TABLE) / (_ALL - 2 * _TABLE)
+            size = round(left * MIX_BLOCK)
+            about = f"{8 * size / MIX_BLOCK:g} bits a weight of Llama-3.1-8B's layers in a file of {of_file}"
+            yield ElementFormat(name + OF_LAYERS, MIX_BLOCK, size, about, _LAYERS)
+
+
+def is_mix(element_format: ElementFormat) -> bool:
+    """Whether it is a file type of several kinds of blocks, whose bits are those of one model."""
+    return element_format.source in {SOURCE, _PUBLISHED}
+
+
+def file_type_of(name: str) -> str:
+    """What llama-quantize makes of a name that a block has too (tools/quantize/quantize.cpp, QUANT_OPTIONS)."""
+    return _OF_BLOCKS.get(name, name)
+
+
+def tables_of(name: str) -> Tables | None:
+    """What a format's files have their tables in, where in other blocks than their layers."""
+    return _TABLES.get(name)
+
+
+_TABLES: Mapping[str, Tables] = MappingProxyType(
+    {
+        name + suffix: Tables(head, embedding, name + OF_LAYERS)
+        for (head, embedding), types in _BITS.items()
+        for name in types
+        for suffix in ("", OF_FILE)
+    }
+    | {name: Tables("q6_k", name, name) for name in _FIRST}
+)
+_OF_BLOCKS: Mapping[str, str] = MappingProxyType(
+    {
+        **{name: name + OF_FILE for types in _BITS.values() for name in types if name in _BLOCKS_TOO},
+        **{f"q{bits}_k": f"q{bits}_k_m" for bits in (3, 4, 5)},
+    }
+)
