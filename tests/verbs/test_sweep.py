@@ -19,7 +19,7 @@ from kvcalc.scenario.axes import AXES
 from kvcalc.scenario.make import make_scenario
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import ScenarioOptions, SweepOptions
-from kvcalc.verbs.sweeping.columns import FIELDS, flat
+from kvcalc.verbs.sweeping.columns import FIELDS, fields_of, flat, kinds_of
 from kvcalc.verbs.sweeping.grid import Grid
 from kvcalc.verbs.sweeping.shard import shard_of
 
@@ -198,6 +198,22 @@ def test_from_python() -> None:
     assert rows[0] == next(kvcalc.sweep("llama-3-8b", batch=1, context="1Ki,max", tp=1))
     with pytest.raises(AttributeError):
         rows[0].batch = 2  # type: ignore[misc]  # the mistake
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("deepseek-v3", {"tp": 8, "gpu": "h200", "mtp": 1}),
+        ("llama-3-8b", {"tp": 1, "handoff": "50GB", "rps": 5, "input_tokens": 100, "output_tokens": 10}),
+        ("llama-3-8b", {"mix": "70%:2Ki+500,30%:16Ki+1Ki", "batch": 20, "tp": 1, "spill": True}),
+        ("qwen3-8b", {"engine": "vllm", "draft": "qwen3-0.6b", "context": 1024}),
+    ],
+)
+def test_every_single_figure_of_an_estimate_may_be_a_column(model: str, options: dict[str, Any]) -> None:
+    figures = flat(kvcalc.estimate(model, **options).to_dict())
+    there = {name: value for name, value in figures.items() if value is not None}
+    kinds = kinds_of(fields_of(tuple(there)))
+    assert {name for name, value in there.items() if type(value) is not kinds[name]} == set()
 
 
 def test_a_sweep_is_refused_before_its_first_row() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
@@ -82,8 +83,17 @@ def _others() -> dict[str, type]:
     from kvcalc.scenario.make import make_scenario  # hardly ever asked for
     from kvcalc.verbs.estimate import estimate
 
-    small = estimate(make_scenario("llama-3-8b", context=1, tp=1, spill=True)).to_dict()
-    return {name: str if value is None else type(value) for name, value in flat(small).items()}
+    samples = (
+        make_scenario("llama-3-8b", context=1, tp=1, spill=True),
+        make_scenario("deepseek-v3", context=1, tp=8, gpu="h200", mtp=1, handoff="50GB"),
+    )
+    flats = [flat(estimate(sample).to_dict()) for sample in samples]
+    found: dict[str, type] = {}
+    for name in chain.from_iterable(flats):
+        values = [each[name] for each in flats if each.get(name) is not None]
+        if values or all(name in each for each in flats):  # else an object, which one of them has not
+            found[name] = type(values[0]) if values else str
+    return found
 
 
 def figures_in(columns: Iterable[str]) -> tuple[str, ...]:
