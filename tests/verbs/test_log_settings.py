@@ -209,3 +209,21 @@ def test_blocks_that_a_server_was_told_explain_its_tokens(log: Any) -> None:
     row = package.capacity_from_log(log(told), gpu="rtx3090").row("tokens")
     assert row is not None
     assert "num_gpu_blocks_override 128" in (row.why or "")
+
+
+def test_a_setting_that_an_excerpt_lacks_is_told_by_its_tokens(log: Any) -> None:
+    """phivan3008/meeting-translator, vllm_serve.log from its weights on: states are kept twice with prefix caching."""
+    excerpt = (
+        "INFO 08-12 04:45:57 [gpu_model_runner.py:5405] Model loading took 27.67 GiB memory and 23.71 seconds\n"
+        "INFO 08-12 04:47:25 [gpu_worker.py:563] Available KV cache memory: 41.03 GiB\n"
+        "INFO 08-12 04:47:25 [kv_cache_utils.py:2235] GPU KV cache size: 292,522 tokens\n"
+        "INFO 08-12 04:47:25 [kv_cache_utils.py:2236] Maximum concurrency for 4,096 tokens per request: 71.42x\n"
+    )
+    result = package.capacity_from_log(log(excerpt), "qwen3.6-27b-fp8", gpu="h100")
+    row = result.row("tokens, given the printed memory")
+    assert row is not None
+    assert "enable-prefix-caching=true" in (row.why or "")
+    told = {"enable-prefix-caching": "true"}
+    row = package.capacity_from_log(log(excerpt), "qwen3.6-27b-fp8", gpu="h100", engine_option=told).row(row.name)
+    assert row is not None
+    assert row.predicted == row.printed == 292_522

@@ -24,9 +24,10 @@ from kvcalc.verbs.log_check.memory_by_cache import ROUNDS, memory_by_cache
 from kvcalc.verbs.log_check.model_of_log import ALIKE
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.refused_setting import naming_the_log
-from kvcalc.verbs.log_check.result import JUDGED, LogCheck
-from kvcalc.verbs.log_check.rows import WITHOUT_STATES, pool_figures, predict, rows
+from kvcalc.verbs.log_check.result import JUDGED, TOKENS, LogCheck
+from kvcalc.verbs.log_check.rows import GIVEN, WITHOUT_STATES, pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import AsLogged, as_logged
+from kvcalc.verbs.log_check.unsaid import unsaid
 from kvcalc.verbs.searching.capacity_search import Replica
 from kvcalc.verbs.searching.resolve import resolve
 
@@ -94,7 +95,8 @@ def check_log(
 
     by_name = {row.name: row for row in found}
     told = _of_weights(asked.notes)
-    reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp, _ranges(held.notes))
+    mends = unsaid(log, asked, deployment, by_name.get(f"{TOKENS}{GIVEN}"))
+    reasons = Reasons(log, by_name, _defaults(held.notes), told, deployment.pp, _ranges(held.notes), mends)
     explained = tuple(replace(row, why=reasons.why(row.name)) for row in found)
     return assembled(
         log,

@@ -35,6 +35,7 @@ class Reasons(Noun):
         weights: in words, where they are as the log prints them or by its name.
         stages: of the pipeline.
         ranges: what was seen of a part of the overhead, by its name; in words.
+        unsaid: with which value of a setting that the log does not have its tokens follow from its memory; in words.
     """
 
     log: ServerLog
@@ -43,6 +44,7 @@ class Reasons(Noun):
     weights: str | None
     stages: int = 1
     ranges: Mapping[str, str] = field(default_factory=dict)
+    unsaid: str | None = None
 
     def why(self, name: str) -> str | None:
         """In words; None where there is nothing to explain."""
@@ -84,6 +86,8 @@ class Reasons(Noun):
         low, high, printed = row.predicted_low, row.predicted_high, row.printed
         if low is not None and high is not None and printed is not None and low <= printed <= high:
             yield "within the rounding of the printed memory"
+        elif self.unsaid is not None:
+            yield self.unsaid
         elif self.stages > 1:
             yield "the stage with the least memory decides, and the log may print another's"
         else:
