@@ -126,6 +126,18 @@ def test_cells_may_be_parted_as_spreadsheets_part_them(kvcalc: Kvcalc, tmp_path:
     assert (row["cache_bytes"], row["memory_reserve_bytes"]) == (str(2 * 2**30), str(3 * 2**30))
 
 
+def test_a_switch_is_one_in_every_format(kvcalc: Kvcalc, tmp_path: Path) -> None:
+    from pyarrow.parquet import read_table
+
+    listed, target = tmp_path / "scenarios.jsonl", tmp_path / "rows.parquet"
+    listed.write_text('{"model": "llama-3-8b", "spill": true}\n{"model": "llama-3-8b", "spill": null}\n')
+    words = ("sweep", "--from", str(listed), "--fields", "cache_bytes")
+    assert kvcalc(*words, "-o", str(target)).code == 0
+    lines = kvcalc(*words, "--format", "jsonl").stdout.splitlines()
+    assert read_table(target).to_pylist() == [json.loads(line) for line in lines]
+    assert [row["spill"] for row in read(kvcalc(*words).stdout)] == ["true", ""]
+
+
 def test_a_file_is_what_its_name_says(kvcalc: Kvcalc, tmp_path: Path) -> None:
     words = ("sweep", "--model", "llama-3-8b", "--fields", "cache_bytes", "-o")
     run = kvcalc(*words, str(tmp_path / "rows.json"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.scenario.axes import AXES, COUNTS
+from kvcalc.scenario.option import options_of
+from kvcalc.scenario.options import ScenarioOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,6 +107,7 @@ def kinds_of(columns: Sequence[str]) -> dict[str, type]:
     """The type of each column's values: integers, numbers, truths or texts."""
     kinds: dict[str, type] = dict.fromkeys(FIGURES, int) | dict.fromkeys(("gpus_fits", "gpus_tight"), bool)
     kinds |= dict.fromkeys(COUNTS, int)
+    kinds |= {name: bool for name, option in options_of(ScenarioOptions).items() if not option.metavar}
     others = {} if set(columns) <= {*FIELDS, *AXES} else _others()
     return {name: kinds.get(name) or others.get(name, str) for name in columns}
 
