@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 import kvcalc
+from kvcalc.deployment import Deployment
+from kvcalc.engines.vllm.cache.state_spec import State
+from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.errors import KvcalcError
 from kvcalc.mechanisms import GQA
+from kvcalc.memory import Ranks
 from kvcalc.model.layers import LayerGroup
 from kvcalc.model.model import Model
 
@@ -40,6 +44,28 @@ def test_windows_begin_with_small_blocks_from_0_25_to_0_29() -> None:
         found = kvcalc.capacity(_windowed(20), engine=f"vllm@{version}", **asked)
         assert (found.blocks, found.block_size, found.tokens) == (488_825, 16, 7_805_953)
     assert kvcalc.capacity(_windowed(20), engine="vllm@0.31", **asked).block_size == 64
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "states"),
+    [
+        ("kimi-k3", "0.28", 2),  # MambaSpec of 0.28 has no num_prefill_checkpoint_blocks
+        ("kimi-k3", "0.29", 3),
+        ("kimi-k3", "0.31", 3),  # asked of its planner: groups of [23, "Mamba", 5760, 3]
+        ("nvidia-nemotron-3-nano-30b-a3b-bf16", "0.31", 2),
+        ("nvidia-nemotron-3-nano-30b-a3b-bf16", "0.33", 3),
+        ("qwen3.5-27b", "0.31", 2),
+        ("qwen3.5-27b", "0.33", 3),
+    ],
+)
+def test_states_of_a_prefix_by_version(model: str, version: str, states: int) -> None:
+    scenario = kvcalc.make_scenario(
+        model, gpu="h100-sxm", context=8192, engine=f"vllm@{version}", engine_option={"enable-prefix-caching": "true"}
+    )
+    settled = Ranks(scenario).settled(Deployment())
+    assert isinstance(settled, VllmLayout)
+    specs = {spec for group in settled.groups for spec in group.specs if isinstance(spec, State)}
+    assert {spec.states for spec in specs} == {states}
 
 
 @pytest.mark.parametrize(

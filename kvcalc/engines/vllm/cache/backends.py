@@ -33,8 +33,12 @@ CUTLASS_MLA: Version = (0, 10)
 FLASHINFER_MLA: Version = (0, 13)
 HYBRIDS_ASK_BACKEND: Version = (0, 20)
 LATENT_HYBRIDS_BY_128: Version = (0, 27)
-STATES_EXPORTED: Version = (0, 33)
-"""Since then states of a prefix's last block are exported from within a prefill."""
+KDA_EXPORTED: Version = (0, 29)
+"""Since then states of a prefix's last block are exported from within a prefill: num_prefill_checkpoint_blocks of
+MambaSpec is not in 0.28. Those of Mamba-2 and gated delta nets follow later: mamba_mixer2.py has it in 0.32 and not in
+0.31, qwen_gdn_linear_attn.py in 0.33 and not in 0.32."""
+MAMBA2_EXPORTED: Version = (0, 32)
+GDN_EXPORTED: Version = (0, 33)
 
 HOPPER, BLACKWELL, BLACKWELL_WORKSTATION = 9, 10, 12
 """Major compute capabilities."""
@@ -145,14 +149,12 @@ def exports_states(version: Version, model: Model, gpu: Gpu) -> bool:
     vllm/model_executor/layers/mamba/mamba_mixer2.py, MambaMixer2.get_kv_cache_spec, on every card;
     vllm/model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py, with FlashInfer's kernel alone.
     """
-    if version < STATES_EXPORTED:
-        return False
     kinds = [layer.attention for layer in model.layout.kinds]
     if any(isinstance(each, Mamba2) for each in kinds):
-        return True
+        return version >= MAMBA2_EXPORTED
     if any(isinstance(each, KDA) for each in kinds):
-        return model.model_type in BOUNDED_GATES and _major(gpu) in FLASHKDA
-    return gdn_by_flashinfer(model, gpu)
+        return version >= KDA_EXPORTED and model.model_type in BOUNDED_GATES and _major(gpu) in FLASHKDA
+    return version >= GDN_EXPORTED and gdn_by_flashinfer(model, gpu)
 
 
 def _major(gpu: Gpu) -> int:
@@ -182,6 +184,6 @@ def state_alignment(backend: Backend, block_size: int | None, model: Model, gpu:
     alignment = backend.state_alignment
     if block_size is not None and backend.version >= HYBRIDS_ASK_BACKEND:
         alignment = max(alignment, block_size)
-    if prefixes and backend.version >= STATES_EXPORTED and gdn_by_flashinfer(model, gpu):
+    if prefixes and backend.version >= GDN_EXPORTED and gdn_by_flashinfer(model, gpu):
         return lcm(alignment, GDN_CHECKPOINT_ALIGNMENT)
     return alignment

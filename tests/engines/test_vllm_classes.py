@@ -1,0 +1,65 @@
+"""Models that a version of vLLM has no class for: its registry, vllm/model_executor/models/registry.py."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import kvcalc
+from kvcalc.catalogue.models import named_model
+from kvcalc.engines.vllm.classes import refuse_without_class
+from kvcalc.errors import KvcalcError
+from kvcalc.model.model import Model
+
+REFUSED = [
+    ("snowflake-arctic", "0.33", "it had ArcticForCausalLM up to 0.28"),  # supported in vLLM until v0.28.0
+    ("snowflake-arctic", "0.29", "up to 0.28"),  # 0.28.0's registry has it, 0.29.0's has not
+    ("grok-1", "0.33", "it had Grok1ModelForCausalLM up to 0.24"),
+    ("qwen-7b", "0.25.1", "it had QWenLMHeadModel up to 0.23"),
+    ("mpt-7b", "0.31", "up to 0.28"),
+    ("minimax-text-01", "0.24", "up to 0.23"),
+    ("kimi-k3", "0.26", "came with 0.27.1"),  # KimiK3ForConditionalGeneration: not in 0.26.0, there in 0.27.1
+    ("qwen3.5-27b", "0.16", "came with 0.17"),
+    ("gpt-oss-120b", "0.10.0", "came with 0.10.2"),
+    ("gemma-4-31b", "0.16.1rc1", "came with 0.19"),
+]
+SERVED = [
+    ("snowflake-arctic", "0.28"),
+    ("grok-1", "0.24"),
+    ("gpt-oss-120b", "0.10.1"),  # between two that were read: vllm-project/vllm#23278 is a log of it
+    ("gemma-4-31b", "0.17.2rc1"),  # a build ahead of its release, as a log shows
+    ("llama-3-8b", "0.6.0"),
+]
+
+
+def _model(name: str) -> Model:
+    found = named_model(name)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(("model", "version", "told"), REFUSED)
+def test_a_model_without_a_class_is_refused(model: str, version: str, told: str) -> None:
+    with pytest.raises(KvcalcError, match=re.escape(told)) as refused:
+        refuse_without_class(_model(model), version)
+    step = re.search(r"--engine vllm@([\d.]+)$", str(refused.value))
+    assert step
+    refuse_without_class(_model(model), step[1])
+
+
+@pytest.mark.parametrize(("model", "version"), SERVED)
+def test_a_model_with_one_is_not(model: str, version: str) -> None:
+    refuse_without_class(_model(model), version)
+
+
+def test_the_next_step_is_a_version_that_is_known() -> None:
+    with pytest.raises(KvcalcError, match=r"vllm@0\.28"):
+        kvcalc.capacity("snowflake-arctic", engine="vllm", gpu="b200", tp=8, cache_memory="100GiB")
+    assert kvcalc.capacity("snowflake-arctic", engine="vllm@0.28", gpu="b200", tp=8, cache_memory="100GiB").tokens
+
+
+def test_classes_without_pipeline_stages() -> None:
+    """Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface."""
+    with pytest.raises(KvcalcError, match=r"--pp: .* SupportsPP"):
+        kvcalc.capacity("gemma-3n-e4b", engine="vllm", gpu="h100", pp=2, cache_memory="20GiB")
