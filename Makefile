@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 #   make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch<2.14
 
-.PHONY: run test check fuzz test-lowest test-live test-live-llama-cpp test-live-sglang test-live-mlx test-browser vectors-live lint accuracy docs format clean
+.PHONY: run test check fuzz test-lowest test-live test-live-older test-live-llama-cpp test-live-sglang test-live-mlx test-browser vectors-live lint accuracy docs format clean
 
 # In as many workers as there are cores, a file in one of them, in the order of tests/conftest.py.
 PYTEST := python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
@@ -80,6 +80,20 @@ LIVE_MLX := $(VENV)/live-mlx-$(MLX_LM)
 
 test-live: $(LIVE)/.installed test-live-llama-cpp test-live-sglang test-live-mlx
 	$(LIVE)/bin/python -m pytest -q -W default -p no:cacheprovider tests/live/check_vllm.py tests/live/check_launch.py
+
+# The planners of older versions, of which the Python files alone are taken. 0.19 was made for an older transformers.
+LIVE_OLDER ?= 0.19.0 0.26.0 0.29.0 0.31.0 0.32.0
+LIVE_PACKAGES := $(abspath $(LIVE))/packages
+
+test-live-older: $(LIVE)/.installed
+	$(LIVE)/bin/python -m pip install --quiet --no-deps --target $(LIVE_PACKAGES)/any gguf pycountry httpx httpcore
+	$(LIVE)/bin/python -m pip install --quiet --no-deps --target $(LIVE_PACKAGES)/0.19.0 'transformers==5.5.*' 'huggingface_hub<2' 'tokenizers==0.22.*'
+	for version in $(LIVE_OLDER); do \
+		$(LIVE)/bin/python -m pip download --quiet --no-deps --only-binary :all: --dest $(LIVE)/wheels "vllm==$$version" && \
+		unzip -q -o -d $(LIVE)/vllm-$$version $(LIVE)/wheels/vllm-$$version-*.whl '*.py' && \
+		PYTHONPATH=$(abspath $(LIVE))/vllm-$$version:$(LIVE_PACKAGES)/$$version:$(LIVE_PACKAGES)/any $(LIVE)/bin/python -m pytest -q -W default \
+			-p no:cacheprovider tests/live/check_vllm.py -k 'still_says or never_kept' || exit 1; \
+	done
 
 vectors-live: $(LIVE)/.installed $(LIVE_LLAMA_CPP)/.installed $(LIVE_SGLANG_VENV)/.installed $(LIVE_MLX)/.installed
 	$(LIVE)/bin/python tests/live/write_vllm_vectors.py

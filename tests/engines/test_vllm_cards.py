@@ -35,6 +35,24 @@ def test_what_a_card_has_no_kernels_for_is_refused(model: str, options: dict[str
 
 
 @pytest.mark.parametrize(
+    ("model", "gpu", "version", "cache_dtype"),
+    [
+        ("deepseek-v3.2", "rtxpro6000-bw", "0.29", "fp8_ds_mla"),
+        ("deepseek-v3.2", "rtxpro6000-bw", "0.33", "fp8_ds_mla"),
+        ("glm-5", "b200", "0.31", None),
+        ("glm-5", "b200", "0.32", "fp8"),
+    ],
+)
+def test_what_sparse_latents_are_kept_in_where_nobody_says(
+    model: str, gpu: str, version: str, cache_dtype: str | None
+) -> None:
+    """_canonicalize_sparse_mla_kv_cache_dtype of 0.29 to 0.33; GlmMoeDsaForCausalLM of vllm/model_executor/models."""
+    asked: dict[str, Any] = {"gpu": gpu, "tp": 8, "context": 4096, "engine": f"vllm@{version}", "cache_memory": "50GiB"}
+    told = kvcalc.capacity(model, cache_dtype=cache_dtype or "bf16", **asked)
+    assert kvcalc.capacity(model, **asked).tokens == told.tokens
+
+
+@pytest.mark.parametrize(
     ("model", "options"),
     [
         ("deepseek-v3.2", {"gpu": "rtxpro6000-bw", "tp": 8, "pp": 2}),

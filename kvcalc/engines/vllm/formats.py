@@ -47,7 +47,11 @@ NEMOTRON_STATES_IN_FP32: Version = (0, 20)
 vllm/model_executor/layers/mamba, MambaStateDtypeCalculator)."""
 MIMO_V2_TOLD: Version = (0, 32)
 """mimo_v2.py of vllm/model_executor/models hands cache_config on to its layers: not in 0.31, there in 0.32."""
-GLM_IN_FP8: Version = (0, 33)
+GLM_IN_FP8: Version = (0, 32)
+"""GlmMoeDsaForCausalLM of vllm/model_executor/models/config.py: not in 0.31, there in 0.32."""
+SPARSE_IN_FP8_ON_WORKSTATIONS: Version = (0, 29)
+"""FLASHINFER_MLA_SPARSE_SM120 in _canonicalize_sparse_mla_kv_cache_dtype, `auto` too: the first version that serves
+sparse latents there (vllm/model_executor/layers/attention/mla_attention.py)."""
 DS_MLA = "fp8_ds_mla"
 NVFP4_DS_MLA = {"c_kv": "nvfp4", "k_rope": "fp8"}
 """nvfp4_ds_mla: 352 bytes of a latent of 512 + 64 (vllm/model_executor/layers/attention/mla_attention.py)."""
@@ -210,7 +214,8 @@ def _of_sparse_latents(asked: CacheFormat, setup: Setup, version: Version) -> Ca
     if not given and version >= GLM_IN_FP8 and major == BLACKWELL and setup.model.model_type in GLM_SPARSE:
         return asked._replace(name="fp8", default=find_format("fp8", "cache_dtype"), tensors=())
     fp8 = asked.default.name == "fp8" and not asked.tensors
-    by_default = not given and (version < (0, 13) or (version >= GLM_IN_FP8 and major == BLACKWELL_WORKSTATION))
+    workstation = version >= SPARSE_IN_FP8_ON_WORKSTATIONS and major == BLACKWELL_WORKSTATION
+    by_default = not given and (version < (0, 13) or workstation)
     served_so = version < BY_BACKEND or major != BLACKWELL
     if by_default or (fp8 and served_so):
         layout = TENSOR_FORMATS[DS_MLA]

@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from kvcalc.engines.vllm.cache.groups import HYBRID_MANAGER, Group, groups_of
-from kvcalc.engines.vllm.cache.layer_specs import OWN_BLOCKS_OF_WINDOWS, blocks_of, is_state, specs_of
+from kvcalc.engines.vllm.cache.layer_specs import blocks_of, is_state, specs_of
 from kvcalc.engines.vllm.cache.lost_format import check_pages
 from kvcalc.engines.vllm.cache.placed import Kept, Placed
 from kvcalc.engines.vllm.cache.span_specs import ChunkedLocal, SlidingWindow
 from kvcalc.engines.vllm.cache.specs import FullAttention, Spec
 from kvcalc.errors import KvcalcError
-from kvcalc.mechanisms import Compressed
+from kvcalc.mechanisms import Compressed, Cross
 from kvcalc.model.span import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kvcalc.engines.vllm.cache.rank import Rank
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.model.stages import Layout
 
 CHUNKS_BY_MANAGER: Version = (0, 14)
 """VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE of vllm/envs.py: off in 0.13, on in 0.14."""
+PROMOTED_ALIKE: Version = (0, 27)
+"""Since then a window that is to keep every token takes the blocks of whole layers, whatever its own were
+(_promote_local_kv_cache_specs of vllm/v1/core/kv_cache_utils.py: not in 0.26, there in 0.27.1)."""
 STATES_IN_POOL: Version = (0, 10)
 _KNOWN: WeakKeyDictionary[Layout, dict[object, tuple[Group, ...]]] = WeakKeyDictionary()
 """Groups of models, worked out once for all questions about them. They do not depend on pipeline stages."""
@@ -59,13 +60,15 @@ def placed(rank: Rank) -> tuple[Placed, ...]:
             "mamba_cache.py, vllm/core/block_manager.py); kvcalc does not follow that"
         )
     blocks = blocks_of(rank)
-    change = _promoted if _keeps_every_token(rank) else _as_it_is
+    promotes = _keeps_every_token(rank)
+
+    def change(spec: Spec) -> Spec:
+        return _promoted(spec, rank, blocks.size) if promotes else spec
+
     told = {layer.label: list(specs_of(layer, rank, blocks)) for layer in kinds}
     every, kept_in = [spec for specs in told.values() for spec in specs], rank.counter.cache_format.default.name
-    check_pages(every, kept_in, rank.settings.version, promoted=change is _promoted)
+    check_pages(every, kept_in, rank.settings.version, promoted=promotes)
     known = {layer.label: [Kept(layer, change(spec)) for spec in told[layer.label]] for layer in kinds}
-    if change is _promoted:
-        _check_of_one_size([kept.spec for keeps in known.values() for kept in keeps], rank)
     layers, number = [], 0
     for caches, equal in groupby(rank.model.layout.layers):
         keeps = [kept for cache in caches for kept in known[cache.label]]
@@ -101,6 +104,11 @@ def _keeps_every_token(rank: Rank) -> bool:
             "--engine-option: disable-hybrid-kv-cache-manager does not go with compressed attention in vllm "
             "(vllm/v1/core/kv_cache_planning.py, unify_hybrid_kv_cache_specs)"
         )
+    if any(isinstance(layer.attention, Cross) for layer in kinds):
+        raise KvcalcError(
+            "--engine-option: disable-hybrid-kv-cache-manager does not go with cross attention in vllm "
+            "(vllm/v1/core/kv_cache_utils.py, unify_hybrid_kv_cache_specs); leave it out"
+        )
     if any(is_state(rank.rows(layer)) for layer in kinds) and spans:
         raise KvcalcError(
             "--engine-option: disable-hybrid-kv-cache-manager does not go with states in vllm "
@@ -109,26 +117,19 @@ def _keeps_every_token(rank: Rank) -> bool:
     return None in spans
 
 
-def _check_of_one_size(specs: Iterable[Spec], rank: Rank) -> None:
-    """Layers that all keep every token are one group, so their blocks must be alike.
+def _promoted(spec: Spec, rank: Rank, block_size: int) -> Spec:
+    """As a layer that keeps every token.
 
     Raises:
-        KvcalcError: windows have blocks of their own (OWN_BLOCKS_OF_WINDOWS).
+        KvcalcError: it would not be in one group with the others.
     """
-    if len({spec.block_size for spec in specs}) > 1 and rank.settings.version >= OWN_BLOCKS_OF_WINDOWS[0]:
+    if not isinstance(spec, SlidingWindow | ChunkedLocal):
+        return spec
+    if spec.block_size != block_size and rank.settings.version < PROMOTED_ALIKE:
         raise KvcalcError(
             f"--block-size: {rank.block_size} does not go with disable-hybrid-kv-cache-manager in this version of "
             "vllm, whose windows begin with the smallest block of their backend (vllm/v1/core/kv_cache_utils.py, "
             "unify_hybrid_kv_cache_specs); leave --block-size out, or --engine vllm@0.33"
         )
-
-
-def _as_it_is(spec: Spec) -> Spec:
-    return spec
-
-
-def _promoted(spec: Spec) -> Spec:
-    match spec:
-        case SlidingWindow(window=tokens) | ChunkedLocal(chunk=tokens):
-            return FullAttention(spec.shape, spec.rows, spec.block_size, spec.padded, spec.unused_row, keeps=tokens)
-    return spec
+    keeps = spec.window if isinstance(spec, SlidingWindow) else spec.chunk
+    return FullAttention(spec.shape, spec.rows, block_size, spec.padded, spec.unused_row, keeps=keeps)
