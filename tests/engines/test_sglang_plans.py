@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from sglang_plans import DATA, differences
 
+import kvcalc
+
 KEPT: dict[str, Any] = json.loads((DATA / "plans.json").read_text(encoding="utf-8"))
 
 
@@ -20,3 +22,24 @@ def test_kvcalc_says_what_sglang_planned(kind: str) -> None:
     assert len(of_kind) >= 10
     for record in of_kind:
         assert differences(KEPT["version"], KEPT["card"], record) == {}, record["options"]
+
+
+PAGES = {"mimo-v2-flash": 128, "llama-3.1-8b": 64, "deepseek-v3": 64}
+
+
+@pytest.mark.parametrize("model", PAGES)
+def test_pages_on_data_centre_blackwell_are_those_of_its_attention_backend(model: str) -> None:
+    """As sglang 0.5.23 says of a B200 (LIVE_CARD=b200): other pages than its backend has are changed."""
+    asked = {"engine": "sglang@0.5.23", "gpu": "b200", "tp": 8}
+    share = {"mem-fraction-static": "0.8"}
+    found = kvcalc.capacity(model, **asked, engine_option=share)
+    assert found.tokens % PAGES[model] == 0
+    with pytest.raises(kvcalc.KvcalcError, match=f"changes 8 to {PAGES[model]}; leave --block-size"):
+        kvcalc.capacity(model, **asked, engine_option={**share, "page-size": "8"})
+
+
+def test_memory_is_reserved_for_graphs_of_prefill_that_deepseek_then_leaves_out() -> None:
+    """sglang 0.5.23 on a B200 with tp 8: 0.844."""
+    found = kvcalc.capacity("deepseek-v3", engine="sglang@0.5.23", gpu="b200", tp=8, cache_memory="20GiB")
+    told = next(note for note in found.notes if note.code == "engine-defaults")
+    assert told.data["mem_fraction_static"] == 0.844

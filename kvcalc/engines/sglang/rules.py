@@ -117,7 +117,8 @@ RULES = (
     ),
     Rule(
         "page-size, where nobody gives it",
-        "1; 64 with an indexer, and on B200 and its like with trtllm_mha (since 0.5.6) or trtllm_mla (DeepSeek-V3)",
+        "1; 64 with an indexer, and on B200 and its like with trtllm_mha (since 0.5.6) or trtllm_mla (DeepSeek-V3); "
+        "128 there where values are not as wide as keys (fa4, since 0.5.17)",
         "sglang/srt/server_args.py (since 0.5.19 sglang/srt/arg_groups/overrides.py)",
     ),
     Rule(

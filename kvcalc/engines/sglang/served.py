@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kvcalc.model.model import Model
 
 CARDS = ("NVIDIA", "AMD")
+WIDE_VALUES_IN_FA4: Version = (0, 5, 17)
+"""On data-centre Blackwell since then, in pages of 128 (has_asymmetric_kv; _fa4_page_constraint)."""
 MEMORY_DEFAULTS = "sglang/srt/arg_groups/memory_hook.py, before 0.5.19 server_args.py"
 
 DATA_CENTRE_BLACKWELL = 10
@@ -154,10 +156,41 @@ def default_page(setup: Setup, version: Version) -> int:
     if not _is_sm100(setup):
         return 1
     if is_latent(setup.model):
-        return 64 if setup.model.model_type in DEEPSEEK and version >= (0, 5, 3) else 1
-    if has_states(setup.model):
-        return 64 if setup.model.model_type in PAGED_STATES and version >= (0, 5, 14) else 1
-    return 64 if version >= (0, 5, 6) else 1
+        paged = setup.model.model_type in DEEPSEEK and version >= (0, 5, 3)
+    elif has_states(setup.model):
+        paged = setup.model.model_type in PAGED_STATES and version >= (0, 5, 14)
+    elif is_asymmetric(setup.model) and version >= WIDE_VALUES_IN_FA4:
+        return 128
+    else:
+        paged = version >= (0, 5, 6)
+    return 64 if paged else 1
+
+
+def is_asymmetric(model: Model) -> bool:
+    """Whether a row of values is not as wide as one of keys (has_asymmetric_kv)."""
+    kinds = [layer.attention for layer in model.layout.kinds if layer.attention.heads is not None]
+    return any(getattr(each, "v_head_dim", None) not in (None, each.heads.head_dim) for each in kinds if each.heads)
+
+
+def check_page(setup: Setup, version: Version, page: int) -> None:
+    """Refuses pages that the attention backend is not run with: sglang takes others then.
+
+    sglang/srt/arg_groups/overrides.py, _mla_backend_page_constraints and _fa4_page_constraint.
+
+    Raises:
+        KvcalcError: another size is taken.
+    """
+    usual = default_page(setup, version)
+    takes = {1: None, 64: (16, 32, 64, 128), 128: (128,)}.get(usual)
+    if is_sparse(setup.model):
+        takes = None if usual == 1 else (64,)
+    elif takes is not None and is_latent(setup.model):
+        takes = (32, 64)
+    if takes is not None and page not in takes:
+        raise KvcalcError(
+            f"--block-size: the attention backend that sglang takes here has pages of {' or '.join(map(str, takes))} "
+            f"tokens, and it changes {page} to {usual}; leave --block-size and --engine-option page-size out"
+        )
 
 
 @lru_cache(maxsize=MODELS)
@@ -201,8 +234,8 @@ def _blocks_breakable(setup: Setup, version: Version) -> bool:
         return latent or setup.deployment.dp_attention
     if version < (0, 5, 18):
         return model.model_type == "nemotron_h" or (latent and not is_sparse(model))
-    kda = any(isinstance(each, KDA) for each in kinds) and version >= (0, 5, 20)
-    return kda or (_is_sm100(setup) and latent and not is_sparse(model) and model.model_type in DEEPSEEK)
+    # Of DeepSeek-V3 on B200 they are left out after memory was reserved for them (arg_groups/pipeline.py).
+    return any(isinstance(each, KDA) for each in kinds) and version >= (0, 5, 20)
 
 
 def refuse_unknown_share(setup: Setup) -> None:

@@ -19,6 +19,7 @@ from kvcalc.engines.sglang.defaults import (
 from kvcalc.engines.sglang.hisparse import HiSparse, check_hisparse
 from kvcalc.engines.sglang.model_types import tower_share
 from kvcalc.engines.sglang.served import (
+    check_page,
     default_page,
     has_prefill_graphs,
     has_window_pool,
@@ -127,6 +128,8 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
     if share is None:
         share = _default_share(version, setup, given, chunk, graphs)
     page = given["page-size"] or default_page(setup, version)
+    if not compresses(setup.model):
+        check_page(setup, version, page)
     ratio, ratio_given = (
         given["swa-full-tokens-ratio"],
         any(name == "swa-full-tokens-ratio" for name, _ in engine.given),
