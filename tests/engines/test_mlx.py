@@ -49,6 +49,14 @@ def test_rows_of_its_classes(name: str) -> None:
         assert cache(model(CLASSES[name]), int(tokens), engine_option={"rotating": "1"}) == rows * ROW, tokens
 
 
+def test_a_pass_over_one_token_grows_a_rotating_cache_by_steps() -> None:
+    """mlx_lm 0.32.2: after 1,281 tokens in passes of 256, and one more, a window of 2,000 has 1,536 rows."""
+    asked = model(LayerGroup(count=1, attention=ONE_HEAD, window=2000))
+    options = {"rotating": "1", "prefill-step-size": "256"}
+    assert cache(asked, 1282, engine_option=options) == 1536 * ROW
+    assert cache(asked, 1283, engine_option=options) == 1538 * ROW
+
+
 def test_max_kv_size_is_a_rotating_cache_of_every_layer() -> None:
     for tokens, rows in MEASURED["rotating 512"].items():
         assert cache(model(CLASSES["full"]), int(tokens), engine_option={"max-kv-size": "512"}) == rows * ROW

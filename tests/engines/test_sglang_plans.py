@@ -30,9 +30,10 @@ PAGES = {"mimo-v2-flash": 128, "llama-3.1-8b": 64, "deepseek-v3": 64}
 @pytest.mark.parametrize("model", PAGES)
 def test_pages_on_data_centre_blackwell_are_those_of_its_attention_backend(model: str) -> None:
     """As sglang 0.5.23 says of a B200 (LIVE_CARD=b200): other pages than its backend has are changed."""
-    asked = {"engine": "sglang@0.5.23", "gpu": "b200", "tp": 8}
+    asked: dict[str, Any] = {"engine": "sglang@0.5.23", "gpu": "b200", "tp": 8}
     share = {"mem-fraction-static": "0.8"}
     found = kvcalc.capacity(model, **asked, engine_option=share)
+    assert found.tokens is not None
     assert found.tokens % PAGES[model] == 0
     with pytest.raises(kvcalc.KvcalcError, match=f"changes 8 to {PAGES[model]}; leave --block-size"):
         kvcalc.capacity(model, **asked, engine_option={**share, "page-size": "8"})

@@ -93,9 +93,14 @@ class Settings(NamedTuple):
                 return whole
             case Chunk(tokens=chunk):
                 return whole if tokens <= chunk else max(chunk + step, -(-chunk // step) * step)
+            case _ if tokens:
+                prompt = tokens - 1
+                alone = (
+                    prompt % self.prefill_step_size == 1
+                )  # a pass over one token grows the cache as an answer's does
+                return min(span.tokens, prompt - alone + step)
             case _:
-                one_by_one = 2
-                return min(span.tokens, min(tokens, 1) * step if tokens <= one_by_one else tokens - 1 + step)
+                return 0
 
 
 def settings_of(engine: Engine) -> Settings:

@@ -23,7 +23,8 @@ RULES = (
     Rule("rows of a full layer", "tokens rounded up to step", f"{CACHE}, KVCache.update_and_fetch"),
     Rule(
         "rows of a layer with a window, beside full layers",
-        "min(window, tokens - 1 + step): what a prompt of all tokens but one left, and a step; at most the window",
+        "min(window, tokens - 1 + step): what a prompt of all tokens but one left, and a step; a token less where the "
+        "prompt's last pass has one token",
         f"{CACHE}, RotatingKVCache (keep 0), as the make_cache of gemma3_text, gpt_oss, cohere2, olmo3, ... asks",
     ),
     Rule(

@@ -181,7 +181,7 @@ def check_page(setup: Setup, version: Version, page: int) -> None:
         KvcalcError: another size is taken.
     """
     usual = default_page(setup, version)
-    takes = {1: None, 64: (16, 32, 64, 128), 128: (128,)}.get(usual)
+    takes: tuple[int, ...] | None = {1: None, 64: (16, 32, 64, 128), 128: (128,)}.get(usual)
     if is_sparse(setup.model):
         takes = None if usual == 1 else (64,)
     elif takes is not None and is_latent(setup.model):
