@@ -125,6 +125,7 @@ UNCOUNTED = [
     ("meituan-longcat/LongCat-Flash-Chat", {"router_bias": True}),
     ("databricks/dbrx-instruct", {"ffn_config": None}),
     ("meta-llama/Llama-2-7b-hf", {"output_vocab_size": 512}),
+    ("meta-llama/Llama-2-7b-hf", {"hidden_act": "xielu"}),
     ("deepseek-ai/DeepSeek-V4-Pro", {"n_shared_experts": 2}),
 ]
 

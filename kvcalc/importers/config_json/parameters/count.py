@@ -139,6 +139,11 @@ _TABLES_OF_NGRAMS: Mapping[str, Callable[[Config], int]] = {
 """Of those parts, tables of n-grams."""
 
 
+_ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "activation")
+_LEARNED = ("xielu", "prelu")
+"""Activations with parameters of their own (transformers 5.24.0, activations.py)."""
+
+
 def _counted_here(config: Config, anatomy: Anatomy) -> bool:
     """Whether the file has nothing that changes the parameters in a way which is not counted."""
     for key, values in anatomy.only_if:
@@ -146,6 +151,10 @@ def _counted_here(config: Config, anatomy: Anatomy) -> bool:
         found = config.part(part, optional=True).get(name) if part else config.get(name)
         if found is not None and found.value not in values:
             return False
+    if not anatomy.activation and any(
+        found is not None and found.value in _LEARNED for found in map(config.get, _ACTIVATIONS)
+    ):
+        return False
     narrow = config.get("word_embed_proj_dim")  # OPT-350m's embedding is narrower than its layers
     fewer = config.get("output_vocab_size")  # Apertus 1.5's output head may lack the last words
     words = config.count(*VOCABULARY, most=MAX_VOCABULARY).value
