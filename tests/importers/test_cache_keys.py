@@ -240,6 +240,14 @@ HARMLESS: dict[str, Any] = {
 }
 
 
+def test_a_mapping_is_looked_through_once_however_deep_it_is() -> None:
+    deep: dict[str, Any] = {"n_kv_heads": 4}
+    for _ in range(30):
+        deep = {"x": deep}
+    with pytest.raises(KvcalcError, match="extra is "):
+        labels({**LLAMA, "extra": deep})
+
+
 def test_a_list_with_a_member_for_each_layer_is_about_layers() -> None:
     values = {**LLAMA, "num_hidden_layers": 8, "schedule": [512, 0] * 4}
     with pytest.raises(KvcalcError, match="schedule is "):

@@ -204,9 +204,8 @@ def _one_a_layer(value: list[Any] | dict[str, Any], layers: int) -> bool:
 
 
 def _mappings(value: list[Any] | dict[str, Any]) -> list[dict[str, Any]]:
-    """The mapping, or the mappings right inside a list or a mapping."""
-    inside = [each for each in (value.values() if isinstance(value, dict) else value) if isinstance(each, dict)]
-    return [value, *inside] if isinstance(value, dict) else inside
+    """The mapping, whose values are looked at in turn, or those of a list."""
+    return [value] if isinstance(value, dict) else [each for each in value if isinstance(each, dict)]
 
 
 def repeated_keys(values: Mapping[str, Any], layers: Sequence[ImportedLayer]) -> set[str]:
