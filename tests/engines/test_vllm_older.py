@@ -31,7 +31,7 @@ def _windowed(layers: int) -> Model:
 
 
 def test_windows_begin_with_small_blocks_from_0_25_to_0_29() -> None:
-    """0.26 and 0.29: 488,825 blocks of 16 tokens, 7,805,953 tokens; 0.31: blocks of 64."""
+    """0.26 and 0.29: 488,825 blocks of 16 tokens, 7,805,953 tokens; 0.30 and 0.31: blocks of 64."""
     asked: dict[str, Any] = {
         "context": 8192,
         "tp": 8,
@@ -43,7 +43,8 @@ def test_windows_begin_with_small_blocks_from_0_25_to_0_29() -> None:
     for version in ("0.26", "0.29"):
         found = kvcalc.capacity(_windowed(20), engine=f"vllm@{version}", **asked)
         assert (found.blocks, found.block_size, found.tokens) == (488_825, 16, 7_805_953)
-    assert kvcalc.capacity(_windowed(20), engine="vllm@0.31", **asked).block_size == 64
+    for version in ("0.30", "0.31"):
+        assert kvcalc.capacity(_windowed(20), engine=f"vllm@{version}", **asked).block_size == 64
 
 
 @pytest.mark.parametrize(

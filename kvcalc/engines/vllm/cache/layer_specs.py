@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from kvcalc.engines.vllm.defaults import Version
     from kvcalc.model.layers import Layer
 
-OWN_BLOCKS_OF_WINDOWS: tuple[Version, Version] = ((0, 25), (0, 31))
+OWN_BLOCKS_OF_WINDOWS: tuple[Version, Version] = ((0, 25), (0, 30))
 """From the first, layers with windows begin with the smallest block of their backend, whatever --block-size is; from
 the second with the model's again (_largest_kernel_block_within of vllm/model_executor/layers/attention/attention.py:
-not in 0.23, there in 0.25.1; another in 0.29 than in 0.31)."""
+not in 0.23, there in 0.25.1; another in 0.29 than in 0.30)."""
 OWN_WIDTH_OF_VALUES: Version = (0, 14)
 """FullAttentionSpec.head_size_v; before, a page is 2 x block_size x heads x head_size."""
 OWN_WIDTH_OF_VALUES_IN_WINDOWS: Version = (0, 20)
