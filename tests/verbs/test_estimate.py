@@ -149,8 +149,8 @@ def test_windows_are_noted_with_what_they_save() -> None:
 
 
 def test_a_figure_of_nvidia_smi_is_noted() -> None:
-    assert the_note("nvidia-smi", "llama-3-8b", gpu="a100-80-pcie").startswith("memory of a100-80-pcie is")
-    assert not has_note("nvidia-smi", "llama-3-8b", gpu="a100-80-pcie", gpu_memory="80GB")
+    assert the_note("nvidia-smi", "llama-3-8b", gpu="a30").startswith("memory of a30 is")
+    assert not has_note("nvidia-smi", "llama-3-8b", gpu="a30", gpu_memory="80GB")
     assert not has_note("nvidia-smi", "llama-3-8b", gpu="a100-80-sxm")
 
 
