@@ -10,6 +10,7 @@ from kvcalc.catalogue.words import words
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
+from kvcalc.formats.file_types import file_type_of, tables_of
 from kvcalc.formats.turboquant import TURBOQUANT
 from kvcalc.formats.weights import WEIGHT_ALIASES, WEIGHT_FORMATS
 from kvcalc.mechanisms import KINDS
@@ -133,7 +134,26 @@ def _format(element_format: ElementFormat) -> Explanation:
         keeps=element_format.about,
         formula=formula,
         source=element_format.source,
+        example=_as_file_type(element_format.name),
         also=tuple(alias for alias, name in WEIGHT_ALIASES.items() if name == element_format.name),
+    )
+
+
+def _as_file_type(name: str) -> str:
+    """What `--weight-dtype` counts where a file type of llama.cpp has the format's name."""
+    file_type = file_type_of(name)
+    tables = tables_of(file_type)
+    if tables is None:
+        return ""
+    kept = WEIGHT_FORMATS.get(file_type)
+    layers = (
+        "the layers as here"
+        if kept is None
+        else f"{8 * kept.block_bytes / kept.block_elems:g} bits a weight of Llama-3.1-8B"
+    )
+    return (
+        f"--weight-dtype {name} counts llama.cpp's files of this type: output head in {tables.head}, embedding in "
+        f"{tables.embedding}, {layers}"
     )
 
 
