@@ -82,7 +82,10 @@ ITEMS_FIT: Version = (0, 22)
 (vllm/engine/arg_utils.py, _get_min_mm_batched_tokens). Logs of 0.25.1 print 2,496."""
 VIDEO = 32 * (70 + 2 + 6)
 """Tokens of a video: frames x (tokens of one, its two bounds and its time) (vllm/model_executor/models/gemma4_mm.py,
-get_mm_max_tokens_per_item)."""
+get_mm_max_tokens_per_item; gemma4_unified.py has the same)."""
+SEE_EACH_OTHER = {"gemma4", "gemma4_unified"}
+"""model_type of those that take images, of what Gemma4ModelArchConfigConvertor is for
+(vllm/transformers_utils/model_arch_config_convertor.py, is_mm_prefix_lm)."""
 
 GB10, THOR = (12, 1), (11, 0)
 TOLD_BY_TORCH: Version = (0, 33)
@@ -149,7 +152,7 @@ def tokens_of_an_item(version: Version, model: Model) -> int:
 
     Of Gemma 4 with use_bidirectional_attention "vision" in its file: those whose layers share no cache.
     """
-    if version < ITEMS_FIT or not model.has_towers or model.model_type != "gemma4":
+    if version < ITEMS_FIT or not model.has_towers or model.model_type not in SEE_EACH_OTHER:
         return 0
     return VIDEO if all(layer.attention.cached() for layer in model.distinct()) else 0
 

@@ -76,8 +76,9 @@ def _own(log: ServerLog) -> dict[str, str]:
         own |= _kernels(log, experts)
     if own.get(_RUNNER) not in {None, *RUNNERS}:
         del own[_RUNNER]
-    if COMPILES in own or _COMPILED in own:
-        own[_COMPILED] = str(COMPILES not in own).lower()
+    if (compiles := COMPILES in own) or _COMPILED in own:
+        loads = own.pop(_COMPILED, None) is not None
+        own |= {} if compiles and loads else {_COMPILED: str(loads).lower()}  # which of several graphs is not said
     for switch in _SWITCHES & own.keys():
         own[switch] = _TOLD.get(own[switch].lower(), "false")
     step = log.most("tokens of a step")

@@ -62,7 +62,7 @@ _UNIFIED = Seen(
     440,
     1670,
     "memory shared with the host, whose processes count too (psutil.virtual_memory of vllm/utils/mem_utils.py): 0.13, "
-    "2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left in 25 logs of seven machines (0.18 to 0.29): 1.3 to 6.4, "
+    "2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left in 25 logs of nine machines (0.18 to 0.29): 1.3 to 6.4, "
     "and 16.7 of one pair (MiniMax-M2.7), of which the middle is counted; 3.1 on a Jetson Thor (0.10.2)",
 )
 _STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
