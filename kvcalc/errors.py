@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class ExitCode(IntEnum):
@@ -86,7 +86,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         near = [name for name in by_lower if word.lower() in name][:3]
     if not near:
         return ""
-    return "; did you mean " + " or ".join(f"'{by_lower[name]}'" for name in near) + "?"
+    return f"; did you mean {either_of([by_lower[name] for name in near])}?"
+
+
+def either_of(names: Sequence[str]) -> str:
+    """'x', or 'x' or 'y', or 'x', 'y' or 'z', each in quotes."""
+    *first, last = (f"'{name}'" for name in names)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def nearest_or_all(word: str, known: Iterable[str]) -> str:

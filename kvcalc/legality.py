@@ -102,6 +102,8 @@ def _check_experts(deployment: Deployment, model: Model) -> None:
         raise KvcalcError("dp-attention: needs at least two replicas that share the experts: give --dp N")
     if deployment.ep > 1 and deployment.ep not in (eps := legal_eps(model, deployment.expert_ranks)):
         ranks = "tp x dp" if deployment.dp_attention else "tp"
+        if deployment.expert_ranks == 1:
+            raise KvcalcError(f"ep: {deployment.ep} ranks cannot share the experts of one rank; give --tp N too")
         raise KvcalcError(
             f"ep: {deployment.ep} is illegal for {model.num_experts} experts on {deployment.expert_ranks} ranks; legal "
             f"are {_listed(eps)} (it divides {ranks}, the ranks of a stage that share the experts)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from kvcalc.access import is_closed
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.address import is_address
+from kvcalc.catalogue.name_index import known_names
+from kvcalc.catalogue.name_words import spelled
 from kvcalc.catalogue.not_a_model import not_a_model
 from kvcalc.catalogue.not_here import why_not_here
 from kvcalc.catalogue.suggestions import nearest_names, step
@@ -21,6 +23,10 @@ def no_such_model(text: str) -> tuple[str, ...]:
     other = None if typed.organisation else not_a_model(text)
     if other is not None:
         return other
+    several = [name.strip() for name in text.split(",")]
+    if len(several) > 1 and {spelled(name) for name in several} <= {known.spelled for known in known_names()}:
+        said = "are several models; compare them, or sweep, which takes commas"
+        return (f"model: '{shown}' {said}", *step(f"compare {' '.join(several)}"))
     missing = f"model: no file, name or hub id '{shown}'"
     nearest = nearest_names(typed.name.rpartition("/")[2])
     if nearest is not None:

@@ -12,7 +12,7 @@ from kvcalc.access import is_closed
 from kvcalc.catalogue import shipped
 from kvcalc.catalogue.name_index import KnownName, known_names
 from kvcalc.catalogue.name_words import Kind, spelled, words_of
-from kvcalc.errors import NEXT
+from kvcalc.errors import NEXT, either_of
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.told import told_format
 
@@ -92,7 +92,7 @@ def nearest_names(name: str) -> Nearest | None:
     paths = _nearest(name)
     if not paths:
         return None
-    hint = "did you mean " + " or ".join(f"'{path.stem}'" for path in paths) + "?"
+    hint = f"did you mean {either_of([path.stem for path in paths])}?"
     if len(paths) == 1 or same_cache(shipped.read_model(path) for path in paths):
         return Nearest(paths, (hint,))
     return Nearest(paths, (f"{hint} They keep different caches:", *_listed(paths)))

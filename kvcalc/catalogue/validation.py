@@ -16,6 +16,8 @@ from kvcalc.model.layers import LayerGroup, Repeat
 from kvcalc.model.model import WeightPart
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from pydantic_core import ErrorDetails
 
     from kvcalc.catalogue.yaml_reader import Place, Value
@@ -60,9 +62,18 @@ def validated(noun: type[T], document: Document) -> T:
         shown = list(dict.fromkeys(error.args for error in errors))
         read_all = refused.error_count() <= MAX_ERRORS_READ
         more = (len(shown) if read_all else refused.error_count()) - MAX_ERRORS_SHOWN
-        lines = [line for each in shown[:MAX_ERRORS_SHOWN] for line in each]
+        lines = _listing_keys_once(line for each in shown[:MAX_ERRORS_SHOWN] for line in each)
         raise KvcalcError(*lines, *([f"... and {more} more"] if more > 0 else [])) from refused
     return found
+
+
+def _listing_keys_once(lines: Iterable[str]) -> Iterator[str]:
+    """Lines, of which only the first that ends with a list of all known keys has that list."""
+    listed: set[str] = set()
+    for line in lines:
+        said, _, keys = line.partition("; there are ")
+        yield said if keys in listed else line
+        listed |= {keys} - {""}
 
 
 def _worth_telling(errors: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -154,7 +154,7 @@ def _sizing(workload: Workload, given: Mapping[str, Any]) -> _Sizing:
         if given["output_tokens"] is None and workload.mix is None:
             raise KvcalcError(
                 "--rps: goes with --latency: requests a second x seconds each takes are held at a time; or with "
-                "--input N --output M, from which at least so many seconds follow"
+                "--input N --output M, from which a bound of those seconds follows"
             )
         return _Sizing(1, None)
     if total is not None:

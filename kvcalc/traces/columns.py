@@ -142,14 +142,22 @@ def columns_of(header: Sequence[str], where: str) -> Columns:
 
 def holds_texts(where: str) -> str:
     """Why a file with what was said, as ShareGPT has it, is refused."""
-    columns = ", ".join(NAMES[said][3] for said in _REQUIRED)
-    return f"{where}: holds texts, whose tokens depend on a tokenizer: count them and name the columns {columns}"
+    return f"{where}: holds texts, whose tokens depend on a tokenizer: count them and name the columns {_counted()}"
+
+
+def _counted() -> str:
+    """Names that columns of counted tokens may have."""
+    return ", ".join(NAMES[said][3] for said in _REQUIRED)
 
 
 def _lacks(missing: Sequence[str], free: Sequence[str], header: Sequence[str], where: str) -> list[str]:
     """What is not there, what may be meant, and what it would be called."""
-    if any(_bare(each) in {"conversations", "messages", "prompt", "text"} for each in header):
+    bare = {_bare(each): each for each in header}
+    if bare.keys() & {"conversations", "messages"}:
         return [holds_texts(where)]
+    if text := bare.get("prompt") or bare.get("text"):
+        said = f"'{_shown(text)}' is taken for text, whose tokens depend on a tokenizer"
+        return [f"{where}: {said}: count them, or if it counts them already, name the columns {_counted()}"]
     lines = []
     for said in missing:
         near = next(

@@ -113,6 +113,16 @@ def test_a_mistake_in_a_file_is_told_with_its_place(group: str, message: str, tm
         kvcalc.load_model(file)
 
 
+def test_all_known_keys_are_listed_once_however_many_are_unknown(tmp_path: Any) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text("name: m\nnum_hidden_layers: 2\nnum_attention_heads: 8\nlayers: []\n", encoding="utf-8")
+    with pytest.raises(kvcalc.KvcalcError) as refused:
+        kvcalc.load_model(file)
+    told = str(refused.value)
+    assert told.count("unknown key") == 2
+    assert told.count("; there are name, hub_ids,") == 1
+
+
 def test_an_indexer_of_another_width_is_refused_where_scales_do_not_fit() -> None:
     with pytest.raises(kvcalc.KvcalcError, match="fp8_block128 stores blocks of 128 elements, and a row here has 64"):
         kvcalc.estimate(model(replace(DEEPSEEK_V32, index_head_dim=64)))

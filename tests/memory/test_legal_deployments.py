@@ -164,6 +164,7 @@ BY_SHARERS = "the ranks of a stage that share the experts)"
             {"dp_attention": True},
             "dp-attention: needs at least two replicas that share the experts: give --dp N",
         ),
+        ("deepseek-v3", {"ep": 16}, "ep: 16 ranks cannot share the experts of one rank; give --tp N too"),
         (
             "deepseek-v3",
             {"tp": 8, "dp": 3, "ep": 24},

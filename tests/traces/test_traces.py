@@ -124,6 +124,10 @@ WRONG = [
     (HEADER + "2023-13-45 00:00:00,2,3\n", ":2: not a time"),
     (HEADER + "1700000000000,2,3\n", ":2: the time 1700000000000 is more than a century in s; --time-unit says"),
     ('{"conversations": [{"from": "human", "value": "hi"}]}\n', "holds texts, whose tokens depend on a tokenizer"),
+    (
+        "arrival,prompt,answer\n0,10,5\n",
+        "'prompt' is taken for text, whose tokens depend on a tokenizer: count them, or",
+    ),
     ('[{"input_tokens": 1}]\n', "a list of JSON; write an object a line instead: jq -c '.[]' FILE"),
     ('{"input_tokens": 1, "output_tokens": 2}\n[1]\n', ":2: not an object of JSON"),
     ('{"input_tokens": 1, "output_tokens": 2}\n{"input_tokens": 1}\n', ":2: lacks 'output_tokens'"),

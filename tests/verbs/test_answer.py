@@ -147,7 +147,7 @@ def test_weights_given_as_a_size_spill(kvcalc: Kvcalc) -> None:
 
     assert body["decode"] is None
     assert body["spill"] == {"bytes_per_rank": lacking, "bytes": 2 * lacking, "seconds_per_token": None}
-    assert "spill: 30.39 GiB of each GPU's cache go to host memory" in kvcalc(*words).stdout
+    assert "spill: 30.39 GiB of each GPU's cache goes to host memory" in kvcalc(*words).stdout
     (row,) = csv.DictReader(io.StringIO(kvcalc(*words, "--format", "csv").stdout))
     assert [row[f"spill_{name}"] for name in body["spill"]] == [str(lacking), str(2 * lacking), ""]
 

@@ -153,6 +153,10 @@ def test_a_model_without_a_file(kvcalc: Kvcalc) -> None:
         ((), "MODEL: missing"),
         (("llama-3-80b",), "did you mean 'llama-3-70b'"),
         (("llama-3-8b", "llama-3-80b"), "did you mean 'llama-3-70b'"),
+        (
+            ("llama-3-8b,Falcon-7B",),
+            "are several models; compare them, or sweep, which takes commas\nnext: kvcalc compare",
+        ),
         (("llama-3-8b", "--layers", "3"), "--layers: describes a model without a file"),
         (("falcon-7b", "--tp", "2"), "legal are 1, 71"),
         (("llama-3-70b", "--gpus", "8", "--tp", "2"), "--gpus: chooses the deployment; give --gpus, or --tp, not both"),

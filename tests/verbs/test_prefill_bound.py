@@ -134,3 +134,10 @@ def test_a_rate_of_a_mix_takes_as_long_as_its_requests_on_average() -> None:
 def test_a_rate_without_a_bound_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(kvcalc.KvcalcError, match=message):
         kvcalc.plan("llama-3-8b", **given)
+
+
+def test_a_card_whose_rate_of_computing_is_not_known_is_bound_by_its_memory_alone() -> None:
+    told = "(a bound, by memory bandwidth alone: the rate of computing is not known)"
+    assert kvcalc.load_gpu("rtx4080-super").bf16_dense_tflops is None
+    assert told in str(kvcalc.estimate("llama-3-8b", gpu="rtx4080-super", tp=2))
+    assert told not in str(kvcalc.estimate("llama-3-8b", gpu="rtx4090"))

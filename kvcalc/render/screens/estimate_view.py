@@ -144,10 +144,9 @@ def _further(result: Estimate, unit: str, *, explain: bool, command: str) -> Ite
     if gpus.most_sequences:
         yield _sequences(result)
     if result.spill is not None:
-        yield (
-            f"spill: {size(result.spill.bytes_per_rank, unit)} of each GPU's cache go to host memory, "
-            f"{size(result.spill.bytes, unit)} of a replica's"
-        )
+        of_rank, of_replica = result.spill.bytes_per_rank, result.spill.bytes
+        more = "" if of_replica == of_rank else f", {size(of_replica, unit)} of a replica's"
+        yield f"spill: {size(of_rank, unit)} of each GPU's cache goes to host memory{more}"
     workload, rate = result.scenario.workload, result.scenario.beside.requests_per_second
     prompt = prompt_of(result.scenario)
     yield from tier_lines(result.tiers, result.handoff, workload.context, prompt, unit)

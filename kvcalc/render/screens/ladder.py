@@ -131,7 +131,7 @@ def _capacities(ladder: CapacityLadder, unit: str, command: str) -> View:
         (
             Span(f"{results[0].model.name}: ", Tone.STRONG),
             Span(f"at most {fit}", Tone.GOOD if number != 0 else Tone.BAD),
-            Span(f", at {named(most.axes)}"),
+            Span(f", with {named(most.axes)}"),
         )
     )
     return _view(ladder, told, columns, rows, command, _asked(ladder, results[0]))

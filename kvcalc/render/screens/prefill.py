@@ -19,6 +19,8 @@ def prefill_line(bound: PrefillBound) -> str:
     """'first token: at least 1,234 ms after a prompt of 8,192 tokens (a bound, by compute)'."""
     shared = f", {bound.shared_tokens:,} of them there already" if bound.shared_tokens else ""
     why = "compute" if bound.limited_by == "compute" else "memory bandwidth"
+    if not bound.operations:
+        why += " alone: the rate of computing is not known"
     return (
         f"first token: at least {shown(bound.seconds * MILLISECONDS)} ms after a prompt of "
         f"{count(bound.tokens, 'token')}{shared} (a bound, by {why})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kvcalc.catalogue.name_index import paths_named
 from kvcalc.catalogue.shipped import MODELS, read_model
 from kvcalc.catalogue.suggestions import nearest_names
-from kvcalc.errors import KvcalcError, nearest_or_all
+from kvcalc.errors import KvcalcError, either_of, nearest_or_all
 from kvcalc.formats.element import COMPUTE_FORMATS
 from kvcalc.formats.told import told_format
 from kvcalc.mechanisms import KINDS
@@ -85,7 +85,7 @@ def _none_named(word: str) -> Note:
     """What may be meant by a word that is in no name."""
     nearest = nearest_names(word)
     names = () if nearest is None else tuple(path.stem for path in nearest.paths)
-    meant = f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
+    meant = f"; did you mean {either_of(names)}?" if names else ""
     return note("no-model-named", f"no model has '{word[:60]}' in one of its names{meant}", names=names)
 
 

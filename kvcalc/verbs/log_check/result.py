@@ -175,7 +175,7 @@ class LogCheck(Result):
             return f"not judged: the log prints none of {', '.join(JUDGED)}"
         if row.difference is None:
             return f"{row.name}: {row.printed:,} printed, {row.predicted:,} predicted"
-        far = "more than" if self.differs else "no more than"
+        far = "more than" if self.differs else "within"
         return f"{row.name}: {abs(row.difference):.2%} off, {far} {MOST_DIFFERENCE:.0%}"
 
     @property

@@ -27,8 +27,8 @@ def weight_notes(scenario: Scenario) -> Iterator[Note]:
     if asked is not None and is_mix(asked):
         yield note(
             "weights-of-a-mix",
-            f"weights in {asked.name}: {asked.about}; 105 published files were within 2 %, and a file's own (kvcalc "
-            "estimate FILE.gguf) are exact",
+            f"weights in {asked.name}: {asked.about}; 105 published files were within 2 %, and a file's own bits "
+            "(kvcalc estimate FILE.gguf) are exact",
             format=asked.name,
         )
     yield from _of_towers(scenario)
