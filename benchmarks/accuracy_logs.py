@@ -11,7 +11,7 @@ from kvcalc.logs import Figure, Printed, ServerLog, Unit
 from kvcalc.scenario.options import DEFAULT_GPU
 from kvcalc.verbs.log_check import check_log
 from kvcalc.verbs.log_check.card_of_log import WSL
-from kvcalc.verbs.log_check.rows import GIVEN
+from kvcalc.verbs.log_check.result import GIVEN
 from kvcalc.verbs.log_check.vllm_settings import COMPILES
 
 DATA = Path(__file__).parents[1] / "tests" / "data"

@@ -176,8 +176,26 @@ def test_a_card_that_a_log_does_not_name_is_told_by_the_memory_of_its_cache(log:
     assert row is not None
     assert abs(row.difference or 1) < 0.02
     (note,) = (each.text for each in result.notes if each.code == "card-taken")
-    assert "which is then no test of the prediction" in note
+    assert "which is then no test of the prediction; what share of its memory is used is assumed too; " in note
     assert "more would do" in note
+    assert result.card_by_cache
+    assert result.judged is result.row("tokens, given the printed memory")
+    assert result.judged is not None
+    assert not result.differs
+
+
+def test_tokens_that_do_not_follow_from_the_printed_memory_differ_on_a_card_told_by_it(log: Any) -> None:
+    """The card has whatever memory makes the tokens nearly right otherwise."""
+    other = package.capacity_from_log(log(BY_CACHE.replace("429,328", "380,000")))
+    assert other.verdict == "tokens, given the printed memory: 12.98% off, more than 5%"
+    assert not package.capacity_from_log(log(BY_CACHE), gpu="rtx3090").card_by_cache
+
+
+def test_a_card_of_a_name_that_is_not_known_is_of_the_maker_that_the_name_tells(log: Any) -> None:
+    line = "INFO 03-12 10:00:02 [fused_moe.py:1] Using E=8,N=768,device_name=AMD_Instinct_MI999X.json\n"
+    result = package.capacity_from_log(log(BY_CACHE.replace("(EngineCore", line + "(EngineCore", 1)))
+    assert result.log.device == "AMD Instinct MI999X"
+    assert result.scenario.gpu.vendor == "AMD"
 
 
 def test_a_card_that_is_like_none_has_the_memory_that_its_cache_tells(log: Any) -> None:

@@ -24,8 +24,8 @@ from kvcalc.verbs.log_check.memory_by_cache import ROUNDS, memory_by_cache
 from kvcalc.verbs.log_check.model_of_log import ALIKE
 from kvcalc.verbs.log_check.reasons import Reasons
 from kvcalc.verbs.log_check.refused_setting import naming_the_log
-from kvcalc.verbs.log_check.result import JUDGED, TOKENS, LogCheck
-from kvcalc.verbs.log_check.rows import GIVEN, WITHOUT_STATES, pool_figures, predict, rows
+from kvcalc.verbs.log_check.result import GIVEN, JUDGED, TOKENS, LogCheck
+from kvcalc.verbs.log_check.rows import WITHOUT_STATES, pool_figures, predict, rows
 from kvcalc.verbs.log_check.settings_of_log import AsLogged, as_logged
 from kvcalc.verbs.log_check.unsaid import unsaid
 from kvcalc.verbs.searching.capacity_search import Replica

@@ -53,6 +53,7 @@ def assembled(
         deployment=scenario.deployment or Deployment(),
         gpus=held.gpus,
         settings=asked.settings,
+        card_by_cache=asked.card_by_cache,
         rows=rows,
         exact=exact,
         serves_one=serves_one,

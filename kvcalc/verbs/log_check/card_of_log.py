@@ -11,6 +11,7 @@ from kvcalc.catalogue.gpu_table import of_size
 from kvcalc.note import Note, note
 from kvcalc.scenario.options import DEFAULT_GPU
 from kvcalc.units import GIB, format_size
+from kvcalc.verbs.log_check.memory_by_cache import says_share
 from kvcalc.verbs.log_check.memory_by_graphs import Between, memory_by_graphs
 from kvcalc.verbs.log_check.sglang_memory import total_memory
 
@@ -55,6 +56,7 @@ class LoggedCard(NamedTuple):
         memory_bytes: of it, where the log prints it and the catalogue has another figure.
         certain: whether the log or the user names it.
         told: whether anything but the cache's memory tells it.
+        by_cache: whether that tells it.
     """
 
     gpu: Gpu
@@ -62,6 +64,7 @@ class LoggedCard(NamedTuple):
     certain: bool
     notes: tuple[Note, ...]
     told: bool = True
+    by_cache: bool = False
 
 
 def card_of(
@@ -90,7 +93,7 @@ def card_of(
     told = memory_by_graphs(log) if total is None else Between(total.value, total.value)
     known = named is not None or told is not None
     told = told or by_cache
-    near = [] if named or told is None else _by_memory(told, alike_within, log.engine, tp)
+    near = [] if named or told is None else _by_memory(told, alike_within, _makers(log), tp)
     alike = sorted(near, key=lambda gpu: not likely(gpu))
     middle = None if known or by_cache is None else int((by_cache.low + by_cache.high) / 2)
     gpu = named or next(iter(alike), None) or _unlike_any(total.value if total is not None else middle)
@@ -100,7 +103,7 @@ def card_of(
     if middle is not None and not alike:
         memory = middle
     notes = () if named else (_guessed(gpu, alike, log, by_cache=middle),)
-    return LoggedCard(gpu, memory, named is not None, notes, known)
+    return LoggedCard(gpu, memory, named is not None, notes, known, middle is not None)
 
 
 def _by_name(device: str | None, total: Printed | None) -> Gpu | None:
@@ -119,12 +122,18 @@ def _by_name(device: str | None, total: Printed | None) -> Gpu | None:
     return card if size is None else replace(of_size(card, size), name=f"{card.name}-{size}gb", sizes_gb=())
 
 
-def _by_memory(told: Between, alike: Fraction, engine: str, tp: int) -> list[Gpu]:
+def _makers(log: ServerLog) -> tuple[str, ...] | None:
+    """Who may have made the card: whom its name tells, though it is not a known one, else whose cards are followed."""
+    makers = MAKERS.get(log.engine)
+    said = (log.device or "").lower()
+    return tuple(each for each in makers or () if said.startswith(each.lower())) or makers
+
+
+def _by_memory(told: Between, alike: Fraction, makers: tuple[str, ...] | None, tp: int) -> list[Gpu]:
     """Cards with so much memory, the nearest first; of equals one with NVLink, whose ranks hold more.
 
     Where their memory is told roughly, the newest of those whose memory is known exactly.
     """
-    makers = MAKERS.get(engine)
     known = [gpu for gpu in shipped_gpus() if gpu.memory_bytes and (makers is None or gpu.vendor in makers)]
     known = [gpu for gpu in known if tp <= (gpu.gpus_per_node or tp)]
     near = [gpu for gpu in known if told.low * (1 - alike) <= (gpu.memory_bytes or 0) <= told.high * (1 + alike)]
@@ -153,6 +162,7 @@ def _guessed(gpu: Gpu, alike: list[Gpu], log: ServerLog, *, by_cache: int | None
     if by_cache is not None:
         size = "" if alike else f"with {format_size(by_cache, 'GiB')} GiB, "
         why = f"{size}by what is printed of its cache, which is then no test of the prediction"
+        why += "" if says_share(log) else "; what share of its memory is used is assumed too"
         would = [each.name for each in alike[1 : 1 + MOST_NAMED]]
         more = f" and {len(alike) - 1 - MOST_NAMED} more" if len(alike) > 1 + MOST_NAMED else ""
         why += f"; {', '.join(would)}{more} would do" if would else ""

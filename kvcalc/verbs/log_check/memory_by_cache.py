@@ -27,8 +27,13 @@ def memory_by_cache(log: ServerLog, scenario: Scenario, predicted: Range) -> Bet
     printed, memory = log.least("cache memory"), scenario.gpu.memory_bytes
     if printed is None or memory is None or log.engine != "vllm" or "kv-cache-memory-bytes" in log.settings:
         return None
-    if "--utilization" not in log.settings and log.most("utilization") is None and not log.version:
+    if not (says_share(log) or log.version):
         return None
     share = Fraction(scenario.utilization)
     low, high = (memory + (printed.value - Fraction(each)) / share for each in (predicted.high, predicted.low))
     return Between(low, high) if low > 0 else None
+
+
+def says_share(log: ServerLog) -> bool:
+    """Whether it says what share of the card's memory is used; else that is its version's default."""
+    return "--utilization" in log.settings or log.most("utilization") is not None

@@ -6,8 +6,8 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from kvcalc.noun import Noun, noun
-from kvcalc.verbs.log_check.result import TOKENS
-from kvcalc.verbs.log_check.rows import ESTIMATED_GRAPHS, GIVEN, WITHOUT_STATES
+from kvcalc.verbs.log_check.result import GIVEN, TOKENS
+from kvcalc.verbs.log_check.rows import ESTIMATED_GRAPHS, WITHOUT_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -19,6 +19,9 @@ TOKENS = "tokens"
 JUDGED = (TOKENS, "blocks", "concurrency")
 """Figures of the pool, of which the first that a log prints is judged: versions print different ones."""
 
+GIVEN = ", given the printed memory"
+"""Behind the name of a figure that is predicted of the memory for the cache as it is printed."""
+
 RESERVED = ("cache memory", "caches and states")
 """Figures that are judged too, of engines that are told their tokens and reserve all of them at the start."""
 
@@ -87,6 +90,12 @@ class LogRow(Record):
     why: str | None
 
 
+def _is_covered(row: LogRow) -> bool:
+    """Whether the range that is predicted holds what is printed."""
+    low, high, printed = row.predicted_low, row.predicted_high, row.printed
+    return low is not None and high is not None and printed is not None and low <= printed <= high
+
+
 @noun
 class ExactOptions(Record):
     """Options with which the prediction is what was printed, or nearest to it.
@@ -113,6 +122,8 @@ class LogCheck(Result):
 
     Attributes:
         settings: what the prediction was made with.
+        card_by_cache: whether the card's memory is told by that of its cache, since nothing else tells it. What
+            follows from it is no test then, and the pool is judged as it follows from the printed memory.
         question: the same for people.
         serves_one: whether a cache is predicted that holds one request: without it the engine refuses to start.
         at_limit: the fullest rank as it is predicted, with as many sequences as it holds.
@@ -128,6 +139,7 @@ class LogCheck(Result):
     deployment: Deployment
     gpus: Accelerator | None
     settings: tuple[LogSetting, ...]
+    card_by_cache: bool
     rows: tuple[LogRow, ...]
     exact: ExactOptions
     serves_one: bool
@@ -147,6 +159,8 @@ class LogCheck(Result):
         Of an engine that reserves all at the start, the one that is farthest off.
         """
         named = (*JUDGED, *(RESERVED if self.engine == "llama-cpp" else ()))
+        if self.card_by_cache:
+            named = tuple(f"{name}{GIVEN}" for name in JUDGED)
         found = [
             row for name in named if (row := self.row(name)) and row.printed is not None and row.predicted is not None
         ]
@@ -160,7 +174,7 @@ class LogCheck(Result):
         if self.log.refused is not None:
             return self.serves_one
         row = self.judged
-        if row is None:
+        if row is None or (self.card_by_cache and _is_covered(row)):
             return False
         return row.predicted != row.printed if row.difference is None else abs(row.difference) > MOST_DIFFERENCE
 

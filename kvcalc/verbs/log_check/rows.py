@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvcalc.engines import version_number
 from kvcalc.logs import DIALECTS, Unit
 from kvcalc.term import leaves
-from kvcalc.verbs.log_check.result import TOKENS, LogRow
+from kvcalc.verbs.log_check.result import GIVEN, TOKENS, LogRow
 from kvcalc.verbs.searching.capacity_search import Replica, least, most, replica_of, usual
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from kvcalc.logs import Printed, ServerLog
     from kvcalc.memory import Rank
     from kvcalc.scenario import Scenario
-
-GIVEN = ", given the printed memory"
-"""Behind the name of a figure that is predicted of the memory for the cache as it is printed."""
 
 ESTIMATED_GRAPHS = "CUDA graphs, estimated"
 

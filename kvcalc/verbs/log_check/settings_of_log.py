@@ -47,6 +47,7 @@ class AsLogged(NamedTuple):
         settings: the same as a list, with where each is from.
         notes: what was assumed.
         card_told: whether anything but the cache's memory tells its card.
+        card_by_cache: whether that told it.
     """
 
     model: Model | str | Path
@@ -54,6 +55,7 @@ class AsLogged(NamedTuple):
     settings: tuple[LogSetting, ...]
     notes: tuple[Note, ...]
     card_told: bool = True
+    card_by_cache: bool = False
 
 
 def as_logged(
@@ -111,7 +113,8 @@ def as_logged(
     weights = _notes(log, stated, weights_printed=weights_printed)
     notes = (*known.notes, *card.notes, *engine_notes, *other, *weights, *uncounted_draft(log, given))
     settings = tuple(_settings(options, own, {*given, *given_own}, assumed))
-    return AsLogged(known.model if model is None else model, options, settings, notes, card.told)
+    found = known.model if model is None else model
+    return AsLogged(found, options, settings, notes, card.told, card.by_cache)
 
 
 _SAID: Mapping[str, Callable[[ServerLog, LoggedModel, LoggedCard], dict[str, Any]]] = MappingProxyType(

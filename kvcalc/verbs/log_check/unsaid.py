@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
 from kvcalc.scenario.make import make_scenario
-from kvcalc.verbs.log_check.result import TOKENS
-from kvcalc.verbs.log_check.rows import GIVEN, predict, rows
+from kvcalc.verbs.log_check.result import GIVEN, TOKENS
+from kvcalc.verbs.log_check.rows import predict, rows
 from kvcalc.verbs.searching.resolve import resolve
 
 if TYPE_CHECKING:
