@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.catalogue.address import is_address
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.file_types import is_mix
+from kvcalc.formats.file_types import is_mix, shown
 from kvcalc.formats.weights import find_asked_format, find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_plain
 from kvcalc.importers.model_yaml import weight_line
 from kvcalc.model.model import WeightPart
@@ -126,9 +126,11 @@ def _of_weights(published: Model, model: Model, stored: str, by: ByName) -> Note
         where = ", the layers' matrices alone" if left else ""
         where = where if recipe is None else f", of those matrices that {recipe.checkpoint} has in it"
         said = "as the name says" if by.told.stored else "which llama.cpp takes of a GGUF repository unless told"
-        where += ", by the bits of Llama-3.1-8B's file, within 2 % of those of other models" if is_mix(asked) else ""
-        text = f"weights in {asked.name}, {said}{where} (--weight-dtype sets another format, --weights SIZE the bytes)"
-    return note("weights-by-name", text, format=None if asked is None else asked.name)
+        where += ", by the bits of Llama-3.1-8B's file, near those of other models" if is_mix(asked) else ""
+        text = (
+            f"weights in {shown(asked)}, {said}{where} (--weight-dtype sets another format, --weights SIZE the bytes)"
+        )
+    return note("weights-by-name", text, format=None if asked is None else shown(asked))
 
 
 def _written(text: str, model: Model) -> str:

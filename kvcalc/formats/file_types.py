@@ -22,6 +22,7 @@ _PUBLISHED = (
     "llama.cpp, Llama-3-8B's published file: 4,018,917,664 bytes, 303,038,464 fewer than Q3_K_L's; others differ"
 )
 _LAYERS = "llama.cpp, src/llama-quant.cpp, llama_tensor_get_type: tables apart, of the bits that its README states"
+_FALLBACK = "llama.cpp, src/llama-quant.cpp, llama_tensor_get_type and tensor_type_fallback"
 OF_FILE, OF_LAYERS = "_mix", "_layers"
 """What a file type is called behind the name that it shares with a block, and what its layers are in."""
 
@@ -29,6 +30,14 @@ MIX_BLOCK = 10_000
 """Weights that the bits of a mix are stated of, in whole bytes."""
 _ALL, _TABLE = 8_030_261_248, 128_256 * 4096
 """Parameters of Llama-3.1-8B, and of each of its two tables."""
+
+
+_DOWN = 32 * 14336 * 4096
+"""Parameters of its down-projections, which some file types have in other blocks."""
+OF_ROWS, OF_DOWN, FALLEN = "_rows", "_down", "_fallen"
+"""What other matrices and down-projections are in, and in which blocks where rows fall back to those of 32."""
+EVEN = 256
+"""Elements of a row that llama.cpp's K and IQ blocks divide."""
 
 
 class Tables(NamedTuple):
@@ -52,11 +61,43 @@ _BITS: Mapping[tuple[str, str], Mapping[str, int]] = {
 }
 """Ten-thousandths of a bit a weight, by the blocks of a head and of an embedding."""
 
+_FALLS_TO: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "iq4_xs"), "iq4_nl"),
+        **dict.fromkeys(("q2_k", "q3_k", "tq1_0", "tq2_0"), "q4_0"),
+        "q4_k": "q5_0",
+        "q5_k": "q5_1",
+        "q6_k": "q8_0",
+    }
+)
+"""Blocks of 32 that hold a row which blocks of 256 do not fill (llama-quant.cpp, tensor_type_fallback)."""
+_BASE: Mapping[str, str] = MappingProxyType(
+    {"iq2_m": "iq2_s", "iq3_xs": "iq3_s", "iq3_m": "iq3_s"}
+    | {f"q{bits}_k_{size}": f"q{bits}_k" for bits in (2, 3, 4, 5) for size in "sml"}
+)
+"""The blocks of most matrices of a file type's layers, where its name is not theirs (llama_ftype_get_default_type)."""
+_EIGHTHS: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "q2_k": {"q3_k": 8},
+        "q2_k_s": {"q4_k": 1, "q2_k": 7},
+        "q3_k_m": {"q4_k": 8},
+        "q3_k_l": {"q5_k": 8},
+        "q4_k_s": {"q5_k": 1, "q4_k": 7},
+        "q4_k_m": {"q6_k": 4, "q4_k": 4},
+        "q5_k_m": {"q6_k": 4, "q5_k": 4},
+        "iq3_m": {"q4_k": 1, "iq3_s": 7},
+    }
+)
+"""Eighths of the layers whose down-projections are in other blocks than the base's, as with an importance matrix."""
+
 _BLOCKS_TOO = frozenset(
     {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "iq4_xs", "iq4_nl", "q2_k"}
 )
-_FIRST = ("q4_0", "q4_1", "q5_0", "q5_1")
-"""File types whose name is their block's, in which all but a head is."""
+_OF_BLOCK: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {name: ("q6_k", name) for name in ("q4_0", "q4_1", "q5_0", "q5_1", "q6_k")}
+    | dict.fromkeys(("tq1_0", "tq2_0"), ("q6_k", "q4_k"))
+)
+"""File types whose layers are all in the block of their name: the blocks of a head and of an embedding."""
 
 
 def file_types(blocks: Mapping[str, ElementFormat]) -> Iterator[ElementFormat]:
@@ -72,11 +113,65 @@ def file_types(blocks: Mapping[str, ElementFormat]) -> Iterator[ElementFormat]:
             size = round(left * MIX_BLOCK)
             about = f"{8 * size / MIX_BLOCK:g} bits a weight of Llama-3.1-8B's layers in a file of {of_file}"
             yield ElementFormat(name + OF_LAYERS, MIX_BLOCK, size, about, _LAYERS)
+            yield from _of_uneven_rows(name, left, blocks)
+
+
+def _of_uneven_rows(name: str, layers: Fraction, blocks: Mapping[str, ElementFormat]) -> Iterator[ElementFormat]:
+    """What a file's layers are in where blocks of 256 do not fill the rows of some of their matrices."""
+
+    def size(block: str) -> Fraction:
+        return Fraction(blocks[block].block_bytes, blocks[block].block_elems)
+
+    base = _BASE.get(name, name)
+    eighths = _EIGHTHS.get(name, {base: 8})
+    down = sum((size(each) * count for each, count in eighths.items()), Fraction()) / 8
+    fallen = sum((size(_FALLS_TO.get(each, each)) * count for each, count in eighths.items()), Fraction()) / 8
+    of_layers = _ALL - 2 * _TABLE
+    rows = (layers * of_layers - down * _DOWN) / (of_layers - _DOWN)
+    more = max(rows - size(base), Fraction()) if base in {"q3_k", "q4_k", "q5_k"} else 0
+    sizes = {
+        OF_ROWS: rows,
+        OF_DOWN: down,
+        OF_ROWS + FALLEN: size(_FALLS_TO.get(base, base)) + more,
+        OF_DOWN + FALLEN: fallen,
+    }
+    for suffix, each in sizes.items():
+        what = "down-projections" if suffix.startswith(OF_DOWN) else "other matrices"
+        where = ", in blocks of 32 since those of 256 do not fill their rows" if suffix.endswith(FALLEN) else ""
+        whole = round(each * MIX_BLOCK)
+        about = f"{8 * whole / MIX_BLOCK:g} bits a weight of the layers' {what} in a file of {name}{where}"
+        yield ElementFormat(name + suffix, MIX_BLOCK, whole, about, _FALLBACK)
 
 
 def is_mix(element_format: ElementFormat) -> bool:
     """Whether it is a file type of several kinds of blocks, whose bits are those of one model."""
     return element_format.source in {SOURCE, _PUBLISHED}
+
+
+def is_file_type(name: str) -> bool:
+    """Whether people and llama.cpp call a file type so, and no block."""
+    return any(name in types for types in _BITS.values()) and name not in _BLOCKS_TOO
+
+
+def shown(element_format: ElementFormat) -> str:
+    """The name that people and llama.cpp call a format by."""
+    return element_format.name.removesuffix(OF_FILE)
+
+
+def rows_of(layers: str, *, down: bool, uneven: bool, attention: bool) -> str:
+    """What some matrices of layers are in: down-projections or others, with or without attention's, of such rows."""
+    name = layers.removesuffix(OF_LAYERS)
+    if name == layers or not (down or attention or name == "iq3_xs"):
+        block = _BASE.get(name, name)
+        return _FALLS_TO.get(block, block) if uneven else block
+    return name + (OF_DOWN if down else OF_ROWS) + (FALLEN if uneven else "")
+
+
+def table_in(tables: Tables, hidden_size: int | None, *, is_head: bool) -> str:
+    """The blocks that a table is in: of 32 where those of 256 do not fill its rows, as a head in q8_0."""
+    if not (hidden_size or EVEN) % EVEN:
+        return tables.head if is_head else tables.embedding
+    return "q8_0" if is_head else _FALLS_TO.get(tables.embedding, tables.embedding)
 
 
 def file_type_of(name: str) -> str:
@@ -96,7 +191,7 @@ _TABLES: Mapping[str, Tables] = MappingProxyType(
         for name in types
         for suffix in ("", OF_FILE)
     }
-    | {name: Tables("q6_k", name, name) for name in _FIRST}
+    | {name: Tables(head, embedding, name) for name, (head, embedding) in _OF_BLOCK.items()}
 )
 _OF_BLOCKS: Mapping[str, str] = MappingProxyType(
     {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kvcalc.errors import KvcalcError, did_you_mean, nearest_or_all
 from kvcalc.formats.by_name import by_hand, check_format
 from kvcalc.formats.element import ALIASES, FORMATS, ElementFormat, Ragged
-from kvcalc.formats.file_types import file_type_of, file_types
+from kvcalc.formats.file_types import file_type_of, file_types, is_file_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -63,10 +63,12 @@ _GGML_BLOCKS = _by_name(
         *_blocks("q1_0", 128, 18),
     )
 )
+_OF_FILES = _by_name(file_types({**FORMATS, **_GGML_BLOCKS}))
+"""File types, and what parts of their layers are in: names that nobody types but files of models may have."""
 WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
     (
         *_GGML_BLOCKS.values(),
-        *file_types({**FORMATS, **_GGML_BLOCKS}),
+        *(each for each in _OF_FILES.values() if is_file_type(each.name)),
         *_plain({"fp64": 8}, "64-bit floating point"),
         ElementFormat(
             "fp8_block", 128 * 128, 128 * 128 + 4, "8-bit float, an fp32 scale per 128 x 128", _BLOCKS, group=128
@@ -149,7 +151,7 @@ def find_weight_format(name: str, what: str) -> ElementFormat:
     """
     lowered = name.strip().lower().replace("-", "_")
     lowered = WEIGHT_ALIASES.get(lowered, lowered)
-    found = FORMATS.get(lowered) or WEIGHT_FORMATS.get(lowered) or by_hand(lowered, what)
+    found = FORMATS.get(lowered) or WEIGHT_FORMATS.get(lowered) or _OF_FILES.get(lowered) or by_hand(lowered, what)
     if found is None and lowered.startswith(BY_FILE):
         raise KvcalcError(
             f"{what}: how many bits a weight takes in '{name[:40]}' is the file's own: --weights SIZE gives all of them"
@@ -169,7 +171,8 @@ def find_asked_format(name: str, what: str) -> ElementFormat:
         KvcalcError: no such format; the nearest names are in the message.
     """
     found = find_weight_format(name, what)
-    return WEIGHT_FORMATS.get(file_type_of(found.name), found)
+    file_type = file_type_of(found.name)
+    return WEIGHT_FORMATS.get(file_type) or _OF_FILES.get(file_type, found)
 
 
 def check_weight_format(key: str, name: str | None) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvcalc.formats.file_types import tables_of
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_of_mlx, is_plain
 from kvcalc.model.apart import told_apart
+from kvcalc.model.in_file import in_file
 from kvcalc.model.model import WeightPart
 from kvcalc.model.recipes import AS_STORED, ATTENTION, PLAIN, left_by, recipe_of
 from kvcalc.model.towers import TITLE, without_towers
@@ -43,23 +43,7 @@ def parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | Non
     parts = _parts_in(model, asked)
     if not parts or not is_of_llama_cpp(asked):
         return parts
-    tied = not any(part.place == "head" for part in parts)
-    return tuple(_in_file(part, asked.name, tied=tied) for part in without_towers(parts))
-
-
-def _in_file(part: WeightPart, asked: str, *, tied: bool) -> WeightPart:
-    """The part as files of llama.cpp have it, whose tables are in other blocks than their layers."""
-    tables = tables_of(asked)
-    if tables is None or part.format != asked or part.part in _FORMLESS:
-        return part
-    if part.place == "layers":
-        return replace(part, format=tables.layers)
-    is_head = part.place == "head" or (tied and part.part == "embedding")
-    return replace(part, format=tables.head if is_head else tables.embedding)
-
-
-_FORMLESS = ("parameters",)
-"""Parts that have everything in them."""
+    return tuple(in_file(model, without_towers(parts), asked.name))
 
 
 def _parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvcalc.formats.file_types import shown
 from kvcalc.review.review import Setting
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import DEFAULT_GPU, ReportOptions
@@ -55,7 +56,7 @@ def _values(question: Question, scenario: Scenario, smallest: str) -> Iterator[t
     yield "context", lengths
     yield "format of computing", question.dtype
     yield "format of the cache", question.cache_dtype
-    yield "format of the weights", scenario.weight_format.name if scenario.weight_format else "as the checkpoint's"
+    yield "format of the weights", shown(scenario.weight_format) if scenario.weight_format else "as the checkpoint's"
     yield "engine", question.engine
     gpu = question.accelerator
     yield (

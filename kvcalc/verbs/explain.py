@@ -10,9 +10,9 @@ from kvcalc.catalogue.words import words
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError, did_you_mean
 from kvcalc.formats.element import ALIASES, FORMATS, TENSOR_FORMATS
-from kvcalc.formats.file_types import file_type_of, tables_of
+from kvcalc.formats.file_types import file_type_of, is_mix, tables_of
 from kvcalc.formats.turboquant import TURBOQUANT
-from kvcalc.formats.weights import WEIGHT_ALIASES, WEIGHT_FORMATS
+from kvcalc.formats.weights import WEIGHT_ALIASES, WEIGHT_FORMATS, find_asked_format
 from kvcalc.mechanisms import KINDS
 from kvcalc.memory.overhead import overhead_figures
 from kvcalc.memory.temporary import temporary_figures
@@ -145,11 +145,11 @@ def _as_file_type(name: str) -> str:
     tables = tables_of(file_type)
     if tables is None:
         return ""
-    kept = WEIGHT_FORMATS.get(file_type)
+    kept = find_asked_format(name, "--weight-dtype")
     layers = (
-        "the layers as here"
-        if kept is None
-        else f"{8 * kept.block_bytes / kept.block_elems:g} bits a weight of Llama-3.1-8B"
+        f"{8 * kept.block_bytes / kept.block_elems:g} bits a weight of Llama-3.1-8B"
+        if is_mix(kept)
+        else "the layers as here"
     )
     return (
         f"--weight-dtype {name} counts llama.cpp's files of this type: output head in {tables.head}, embedding in "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvcalc.formats.told import told_format
-from kvcalc.formats.weights import find_weight_format
+from kvcalc.formats.weights import find_asked_format
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
 from kvcalc.units import GIB, MIB, parse_count
@@ -77,7 +77,7 @@ def _batches(context: int, predicted: int, memory: int) -> Iterator[int]:
 def _predicted(known: LoggedModel, context: int) -> int:
     """As Ollama predicts it: the file, and K and V of every layer with the fewest heads of any, hidden / heads wide."""
     model = known.model
-    stored = find_weight_format(known.weight_format or model.weight_dtype or model.dtype or "bf16", "--weight-dtype")
+    stored = find_asked_format(known.weight_format or model.weight_dtype or model.dtype or "bf16", "--weight-dtype")
     weights = (model.parameters or 0) * stored.block_bytes // stored.block_elems
     return weights + 4 * model.num_layers * _elements(model) * context
 

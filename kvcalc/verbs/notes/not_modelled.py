@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvcalc.formats.by_name import find_format
+from kvcalc.formats.file_types import shown
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.mechanisms import MLA, Role
 from kvcalc.memory import uncounted_copies
@@ -84,7 +85,7 @@ def weights_not_modelled(scenario: Scenario, deployment: Deployment) -> Iterator
         )
     computing = bits(compute_format(model))
     if scenario.weight_format is not None and scenario.replacements.weights is None:
-        name = scenario.weight_format.name
+        name = shown(scenario.weight_format)
         yield note("weight-quality", f"quality loss of weights in {name}", format=name)
     quantised = scenario.replacements.weights is None and any(
         bits(each) < computing for each in _weight_formats(scenario)

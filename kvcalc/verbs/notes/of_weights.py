@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.formats.file_types import is_mix
+from kvcalc.formats.file_types import is_mix, shown
 from kvcalc.memory import beside_experts, left_alone
 from kvcalc.memory.parts import towers_apart, whole_parts
 from kvcalc.model.recipes import recipe_of
@@ -27,9 +27,9 @@ def weight_notes(scenario: Scenario) -> Iterator[Note]:
     if asked is not None and is_mix(asked):
         yield note(
             "weights-of-a-mix",
-            f"weights in {asked.name}: {asked.about}; 105 published files were within 2 %, and a file's own bits "
+            f"weights in {shown(asked)}: {asked.about}; 152 published files were within 3 %, and a file's own bits "
             "(kvcalc estimate FILE.gguf) are exact",
-            format=asked.name,
+            format=shown(asked),
         )
     yield from _of_towers(scenario)
     if asked is None or left is None:
