@@ -29,7 +29,11 @@ def test_blocks_are_those_of_vllms_planner(cache_dtype: str, blocks: int, tokens
 
 @pytest.mark.parametrize(
     ("asked", "says"),
-    [({"engine": "vllm@0.23"}, "since 0.25"), ({"block_size": 64}, "blocks of 128 tokens")],
+    [
+        ({"engine": "vllm@0.23"}, "which came with 0.24"),
+        ({"engine": "vllm@0.24"}, "since 0.25"),
+        ({"block_size": 64}, "blocks of 128 tokens"),
+    ],
 )
 def test_what_is_not_kept_so_is_refused(asked: dict[str, Any], says: str) -> None:
     with pytest.raises(kvcalc.KvcalcError, match=says):

@@ -19,7 +19,7 @@ V4: dict[str, Any] = {"engine": "vllm", "gpu": "h200", "tp": 4}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "vllm@0.19"}, "vllm serves compressed attention since 0.20"),
+        ({"engine": "vllm@0.19"}, "has no class for deepseek-v4-flash .*, which came with 0.20"),
         ({"engine": "vllm@0.28", "pp": 2}, "on several stages since 0.29"),
         ({"gpu": "mi300x"}, "does not follow how vllm keeps compressed attention on mi300x"),
         ({"gpu": "rtxpro6000-bw", "engine": "vllm@0.26"}, "FlashMLA's layout is that of NVIDIA's data-centre cards"),

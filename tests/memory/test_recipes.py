@@ -63,9 +63,9 @@ def test_attention_and_the_states_that_feed_it_stay() -> None:
 
 
 def test_experts_alone_are_quantised() -> None:
-    """Qwen3.5-122B-A10B on two L40S with vLLM 0.16.1rc1: stored file 51840052075."""
+    """Qwen3.5-122B-A10B on two L40S with vLLM 0.16.1rc1, which leads to 0.17: stored file 51840052075."""
     held = kvcalc.capacity(
-        "qwen3.5-122b-a10b", gpu="l40s", engine="vllm@0.16.0", weight_dtype="w4a16_g32", tp=2, context=131_072
+        "qwen3.5-122b-a10b", gpu="l40s", engine="vllm@0.17.0", weight_dtype="w4a16_g32", tp=2, context=131_072
     )
     (weights, *_) = held.at_limit.parts
     assert weights.bytes / 2**30 == pytest.approx(36.73, rel=0.001)

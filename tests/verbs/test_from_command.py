@@ -11,6 +11,8 @@ from conftest import texts
 from kvcalc import KvcalcError, estimate
 from kvcalc.api import capacity, capacity_from_command
 from kvcalc.logs.command import MAX_LENGTH, read_command
+from kvcalc.logs.command_lines import COMMAND_LINES
+from kvcalc.logs.command_lines.base import CommandLine
 
 SAME_SERVER = [
     "vllm serve Qwen/Qwen3-8B --tensor-parallel-size 2 --max-model-len 16384 --kv-cache-dtype fp8",
@@ -516,3 +518,8 @@ def test_a_tower_of_a_file_that_is_named_is_set_aside() -> None:
     line = "llama-server -m gemma-3-27b --mmproj mmproj-model-f16.gguf -c 8192"
     found = capacity_from_command(line, gpu="rtx5090", weight_dtype="q4_k_m")
     assert dict(found.scenario.replacements.reserve) == {"mmproj": 846_120_672}
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES.values(), ids=[*COMMAND_LINES])
+def test_no_option_is_both_read_and_refused(line: CommandLine) -> None:
+    assert [name for name in line.refused if line.settings.get(name)] == []

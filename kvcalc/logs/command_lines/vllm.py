@@ -16,6 +16,9 @@ VLLM = CommandLine(
             "use_v1": "use-v1",
             "max_seq_len": "",
             "wsl": "",
+            "compiles": "",
+            "compiled_before": "",
+            "num_gpu_blocks_override": "",
             "speculative_config": "speculative config",
             "spec_method": "draft method",
             "spec_model": "draft",
@@ -101,7 +104,6 @@ VLLM = CommandLine(
             "diffusion_config": NOTHING,
             "engram_config": NOTHING,
             "mm_encoder_only": OFF,
-            "runner": (*NOTHING, "generate"),
             "task": (*NOTHING, "generate"),
         }
     ),
