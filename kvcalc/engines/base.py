@@ -68,6 +68,7 @@ class Engine(Noun, ABC):
         version: the one whose rules are followed; None of a plain formula.
         given: values of the options that were given.
         asked_version: the version that was asked for, where its rules are those of the older `version`.
+        ran: whether a server with this model is known to have run: then it had a class for it, whatever the tables say.
     """
 
     name: ClassVar[str]
@@ -95,6 +96,7 @@ class Engine(Noun, ABC):
     version: str | None = None
     given: tuple[tuple[str, Any], ...] = ()
     asked_version: str | None = None
+    ran: bool = False
 
     def as_loaded(self, model: Model) -> Model:
         """A model as the engine loads it where nobody says in which format it computes: as its file has it."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 import kvcalc
-from kvcalc.catalogue.models import named_model
+from kvcalc.catalogue.models import model_names, named_model
 from kvcalc.engines.vllm.classes import refuse_without_class
 from kvcalc.errors import KvcalcError
 from kvcalc.model.model import Model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REFUSED = [
     ("snowflake-arctic", "0.33", "it had ArcticForCausalLM up to 0.28"),  # supported in vLLM until v0.28.0
@@ -23,11 +28,14 @@ REFUSED = [
     ("qwen3.5-27b", "0.16", "came with 0.17"),
     ("gpt-oss-120b", "0.10.0", "came with 0.10.2"),
     ("gemma-4-31b", "0.16.1rc1", "came with 0.19"),
+    ("baichuan2-7b", "0.25.1", "up to 0.24"),  # 0.24.0's registry has it, 0.25.1's has not
 ]
 SERVED = [
     ("snowflake-arctic", "0.28"),
     ("grok-1", "0.24"),
     ("gpt-oss-120b", "0.10.1"),  # between two that were read: vllm-project/vllm#23278 is a log of it
+    ("baichuan2-7b", "0.24.0"),  # though _PREVIOUSLY_SUPPORTED_MODELS of 0.26 says 0.23.0
+    ("qwen-7b", "0.24.0rc1"),  # what leads to a release may be older than the removal
     ("gemma-4-31b", "0.17.2rc1"),  # a build ahead of its release, as a log shows
     ("llama-3-8b", "0.6.0"),
 ]
@@ -59,7 +67,48 @@ def test_the_next_step_is_a_version_that_is_known() -> None:
     assert kvcalc.capacity("snowflake-arctic", engine="vllm@0.28", gpu="b200", tp=8, cache_memory="100GiB").tokens
 
 
-def test_classes_without_pipeline_stages() -> None:
+def test_the_next_step_is_a_version_whose_rules_are_followed() -> None:
+    """Of every type of the catalogue, from the oldest version on: latents and states were kept otherwise at first."""
+    steps = 0
+    tried: set[str | None] = {None}
+    for name in model_names():
+        model = _model(name)
+        if model.model_type in tried:
+            continue
+        tried.add(model.model_type)
+        for version in ("0.6.0", "0.33.0"):
+            try:
+                refuse_without_class(model, version)
+            except KvcalcError as error:
+                step = str(error).partition("--engine vllm@")[2]
+                assert kvcalc.capacity(name, engine=f"vllm@{step}", gpu="h200", cache_memory="20GiB").tokens, name
+                steps += 1
+    assert steps > 50
+
+
+def test_a_class_is_refused_after_its_last_version_and_before_its_first() -> None:
+    """The registries of 0.11.0 and 0.11.1, 0.10.1 and 0.10.2."""
+    motif = replace(_model("llama-3-8b"), model_type="motif")
+    for version, told in {"0.7.3": "came with 0.10.2", "0.11.1": "vllm@0.11.0", "0.33": "vllm@0.11.0"}.items():
+        with pytest.raises(KvcalcError, match=re.escape(told)):
+            refuse_without_class(motif, version)
+    refuse_without_class(motif, "0.11.0")
+
+
+def test_a_server_that_ran_is_not_refused(tmp_path: Path) -> None:
+    """A backend or a plugin served it; its log is compared."""
+    log = tmp_path / "log"
+    log.write_text(
+        "INFO vLLM server version 0.25.1, serving model Qwen/Qwen-7B\n"
+        "INFO Available KV cache memory: 56.21 GiB\nINFO GPU KV cache size: 115,104 tokens\n"
+    )
+    assert kvcalc.capacity_from_log(log, "qwen-7b", gpu="h100").engine_version == "0.25.1"
+
+
+@pytest.mark.parametrize(
+    ("model", "version"), [("gemma-3n-e4b", "0.33"), ("smolvlm-256m", "0.33"), ("minimax-text-01", "0.23")]
+)
+def test_classes_without_pipeline_stages(model: str, version: str) -> None:
     """Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface."""
     with pytest.raises(KvcalcError, match=r"--pp: .* SupportsPP"):
-        kvcalc.capacity("gemma-3n-e4b", engine="vllm", gpu="h100", pp=2, cache_memory="20GiB")
+        kvcalc.capacity(model, engine=f"vllm@{version}", gpu="h100", pp=2, cache_memory="20GiB")

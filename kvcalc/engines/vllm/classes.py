@@ -29,18 +29,16 @@ _SINCE: Mapping[Version, str] = MappingProxyType(
         (0, 7, 3): "bamba deepseek_vl_v2 internlm3 mamba2 qwen2_5_vl whisper",
         (0, 8): "gemma3 gemma3_text granitemoeshared grok-1 phi4mm zamba2",
         (0, 8, 4): "glm4 llama4 minimax_text_01 mistral3 qwen3_moe smolvlm",
-        (0, 8, 5): "kimi_vl",
+        (0, 8, 5): "kimi_vl plamo2",
         (0, 9): "falcon_h1 granitemoehybrid mimo qwen2_5_omni",
         (0, 9, 2): "dots1 ernie4_5 ernie4_5_moe gemma3n glm4v hunyuan_v1_moe minimax_m1 nemotron_h",
-        (0, 10): "arcee bailing_moe exaone4 glm4_moe hunyuan_v1_dense minimax voxtral",
-        (
-            0,
-            10,
-            2,
-        ): "apertus gemma3n_text glm4v_moe gpt_oss internvl lfm2 llama4_text qwen3_next seed_oss smollm3 step3",
+        (0, 10): "arcee bailing_moe exaone4 glm4_moe hunyuan_v1_dense minimax phi4flash voxtral",
+        (0, 10, 2): (
+            "apertus gemma3n_text glm4v_moe gpt_oss internvl lfm2 llama4_text motif qwen3_next seed_oss smollm3 step3"
+        ),
         (0, 11): "cwm deepseek_v32 longcat_flash olmo3 qwen3_vl qwen3_vl_moe",
-        (0, 11, 1): "afmoe flex_olmo kimi_linear lfm2_moe minimax_m2",
-        (0, 12): "plamo3",
+        (0, 11, 1): "afmoe flex_olmo kimi_linear lfm2_moe minimax_m2 ouro",
+        (0, 12): "plamo3 telechat",
         (0, 13): "jais2",
         (0, 14): "exaone_moe iquestcoder lfm2_vl mimo_v2_flash",
         (0, 15): "glm4_moe_lite kimi_k25",
@@ -66,10 +64,10 @@ what is refused by its cache (DeepSeek-V4.1, GLM-5.3-Flash)."""
 _UP_TO: Mapping[Version, Mapping[str, str]] = MappingProxyType(
     {
         (0, 9): {"phi3small": "Phi3SmallForCausalLM"},
-        (0, 10): {"motif": "MotifForCausalLM", "phi4flash": "Phi4FlashForCausalLM"},
+        (0, 10): {"phi4flash": "Phi4FlashForCausalLM"},
+        (0, 11, 0): {"motif": "MotifForCausalLM"},
         (0, 22): {"jais": "JAISLMHeadModel"},
         (0, 23): {
-            "baichuan": "BaichuanForCausalLM",
             "bamba": "BambaForCausalLM",
             "internlm": "InternLMForCausalLM",
             "minimax": "MiniMaxForCausalLM",
@@ -78,14 +76,19 @@ _UP_TO: Mapping[Version, Mapping[str, str]] = MappingProxyType(
             "qwen": "QWenLMHeadModel",
             "xverse": "XverseForCausalLM",
         },
-        (0, 24): {"aquila": "AquilaForCausalLM", "grok-1": "Grok1ModelForCausalLM"},
+        (0, 24): {
+            "aquila": "AquilaForCausalLM",
+            "baichuan": "BaichuanForCausalLM",
+            "grok-1": "Grok1ModelForCausalLM",
+        },
         (0, 25): {"telechat": "TeleChatForCausalLM"},
         (0, 26): {"ouro": "OuroForCausalLM", "plamo2": "Plamo2ForCausalLM"},
         (0, 28): {"arctic": "ArcticForCausalLM", "mpt": "MPTForCausalLM"},
     }
 )
-"""The last minor version that has the class (_PREVIOUSLY_SUPPORTED_MODELS), where the Transformers backend does not
-take the model: asked of 0.33, it refuses Bamba, MiniMax and MPT; code of a checkpoint's own it cannot run."""
+"""The last version that has the class, where the Transformers backend does not take the model: asked of 0.33, it
+refuses Bamba, MiniMax and MPT; code of a checkpoint's own it cannot run. As registries are, and not as later ones tell
+of them: Baichuan is in 0.24.0 and Motif in 0.11.0, where _PREVIOUSLY_SUPPORTED_MODELS says 0.23.0 and 0.10.2."""
 
 _NEVER = (
     "axk2 baichuan_m1 blenderbot blenderbot-small codegen delta_net diffllama fsmt gated_deltanet gpt_neo "
@@ -96,13 +99,25 @@ _NEVER = (
 gpt_neo, gpt_neox_japanese, xglm, zamba; encoders beside decoders and code of a checkpoint's own it does not take), or
 keeps latents as keys and values of every head (youtu, axk2)."""
 
-_ON_ONE_STAGE = (
-    "aria gemma3n idefics3 iquestloopcoder mamba2 NemotronH_Nano_VL_V2 paddleocr_vl phi4mm smolvlm whisper zamba2"
+_FOLLOWED: Mapping[Version, str] = MappingProxyType(
+    {
+        (0, 7, 3): "deepseek_v3 deepseek_vl_v2 kimi_k2",
+        (0, 10): "bamba falcon_h1 falcon_mamba granitemoehybrid mamba2 minimax_text_01 nemotron_h whisper zamba2",
+        (0, 20): "mimo_v2_flash",
+        (0, 25, 1): "minimax_m3",
+    }
 )
-"""Classes without SupportsPP, in 0.19 and in 0.33, as their registries tell of every class (supports_pp)."""
+"""The first version that kvcalc follows the class in, where it came before: latents and states were kept otherwise."""
+
+_ON_ONE_STAGE = (
+    "aria gemma3n gemma3n_text hrm_text idefics3 iquestloopcoder mamba2 minimax minimax_m1 minimax_text_01 "
+    "NemotronH_Nano_VL_V2 ouro paddleocr_vl phi4mm smolvlm whisper zamba2"
+)
+"""Classes without SupportsPP, in every version from 0.19 to 0.33 that has them."""
 STAGES_TOLD: Version = (0, 19)
 
 _FIRST = {kind: since for since, kinds in _SINCE.items() for kind in kinds.split()}
+_STEPS = {kind: since for since, kinds in _FOLLOWED.items() for kind in kinds.split()}
 _LAST = {kind: (last, name) for last, names in _UP_TO.items() for kind, name in names.items()}
 _READ = [number for each in VERSIONS if (number := version_number(each))]
 REGISTRY = "vllm/model_executor/models/registry.py"
@@ -130,15 +145,14 @@ def refuse_without_class(model: Model, asked: str) -> None:
         )
     first, (last, name) = _FIRST.get(kind), _LAST.get(kind, (None, ""))
     if first is not None and _lacks(number, first):
-        since = _number(first)
         raise KvcalcError(
-            f"--engine: vllm {asked} has no class for {model.name} (model_type {kind}), which came with {since} "
-            f"({REGISTRY}); --engine vllm@{since}"
+            f"--engine: vllm {asked} has no class for {model.name} (model_type {kind}), which came with "
+            f"{_number(first)} ({REGISTRY}); --engine vllm@{_number(_STEPS.get(kind, first))}"
         )
-    if last is not None and number[:2] > last:
+    if last is not None and _lost(number, last):
         raise KvcalcError(
-            f"--engine: vllm {asked} has no class for {model.name}: it had {name} up to {_number(last)} ({REGISTRY}, "
-            f"_PREVIOUSLY_SUPPORTED_MODELS); --engine vllm@{_number(last)}"
+            f"--engine: vllm {asked} has no class for {model.name}: it had {name} up to {_number(last)} ({REGISTRY}); "
+            f"--engine vllm@{_number(last)}"
         )
 
 
@@ -159,6 +173,13 @@ def _lacks(number: tuple[int, ...], first: Version) -> bool:
     """Whether a version has no class yet: one that was read, or one that is too far before the first with it."""
     ahead = 0 if number in _READ else _BUILDS_AHEAD
     return (number[0], number[1] + ahead, *number[2:]) < first
+
+
+def _lost(number: tuple[int, ...], last: Version) -> bool:
+    """Whether a version has the class no longer; what leads to the minor version after the last may have it still."""
+    if number[2:] == (0, -1):
+        number = (number[0], number[1] - 1, *number[2:])
+    return number[: len(last)] > last
 
 
 def _number(version: Version) -> str:

@@ -11,7 +11,7 @@ from kvcalc.engines.option import Option, Rule
 from kvcalc.engines.setup import Setup
 from kvcalc.engines.vllm.cache.pooled import pools
 from kvcalc.engines.vllm.cache.turboquant import with_boundary
-from kvcalc.engines.vllm.classes import refuse_without_class
+from kvcalc.engines.vllm.classes import refuse_stages, refuse_without_class
 from kvcalc.engines.vllm.defaults import UTILIZATION_92, VERSIONS
 from kvcalc.engines.vllm.loaded.lora import as_vllm_has
 from kvcalc.engines.vllm.loaded.weights import TOWERS_LEFT_OUT, TOWERS_ON_FIRST_STAGE, divides_towers, has_whole_towers
@@ -115,7 +115,9 @@ class Vllm(Engine):
 
     def settle(self, setup: Setup) -> SettledVllm:
         hybrid_manager = not self.option("disable-hybrid-kv-cache-manager")
-        refuse_without_class(setup.model, self.asked_version or self.version or VERSIONS[-1])
+        if not self.ran:
+            refuse_without_class(setup.model, self.asked_version or self.version or VERSIONS[-1])
+            refuse_stages(setup.model, parse_version(self.version or VERSIONS[-1]), setup.deployment.pp)
         refuse_unserved(setup, parse_version(self.version or VERSIONS[-1]), hybrid_manager=hybrid_manager)
         setup = with_boundary(setup, parse_version(self.version or VERSIONS[-1]))
         return SettledVllm(setup, settings_of(self, setup))

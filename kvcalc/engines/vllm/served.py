@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvcalc.engines.vllm.classes import refuse_stages
 from kvcalc.engines.vllm.loaded.lora import refuse_adapters_of_experts
 from kvcalc.engines.vllm.token_sharing import refuse_shared_tokens
 from kvcalc.errors import KvcalcError
@@ -41,7 +40,6 @@ def refuse_unserved(setup: Setup, version: Version, *, hybrid_manager: bool = Tr
     vendor = setup.gpu.vendor
     if vendor is not None and vendor not in CARDS:
         raise KvcalcError(f"--gpu: {setup.gpu.name}: kvcalc follows vllm on cards of {' and '.join(CARDS)} only")
-    refuse_stages(setup.model, version, setup.deployment.pp)
     kinds = [layer.attention for layer in setup.model.layout.kinds]
     if any(isinstance(each, MLA) for each in kinds) and version < LATENTS:
         raise KvcalcError(

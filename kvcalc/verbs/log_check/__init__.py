@@ -68,13 +68,13 @@ def check_log(
     _refuse_tiers(given)
     with naming_the_log(log, {*given_of(given), *(given.get("engine_option") or {})}):
         asked = as_logged(log, model, given)
-        scenario = resolve(make_scenario(asked.model, **asked.options))
+        scenario = _that_ran(asked)
         if log.engine == LLAMA_CPP and scenario.engine.name == LLAMA_CPP:
             return check_reserved(log, asked, scenario, cut=cut)
         held = capacity(scenario)
         if _too_heavy(log, scenario, given):
             asked = as_logged(log, model, given, too_heavy=True)
-            scenario = resolve(make_scenario(asked.model, **asked.options))
+            scenario = _that_ran(asked)
             held = capacity(scenario)
         if not asked.card_told and "gpu_memory" not in given_of(given):
             asked, scenario = _on_a_card_by_cache(log, model, given, asked, scenario)
@@ -111,6 +111,11 @@ def check_log(
     )
 
 
+def _that_ran(asked: AsLogged) -> Scenario:
+    made = make_scenario(asked.model, **asked.options)
+    return resolve(replace(made, engine=replace(made.engine, ran=True)))
+
+
 def _too_heavy(log: ServerLog, scenario: Scenario, given: Mapping[str, Any]) -> bool:
     """Whether a server loaded much less than its model has in the format that nobody gave: it is stored in another."""
     printed = log.most("weights")
@@ -131,7 +136,7 @@ def _on_a_card_by_cache(
             break
         again = as_logged(log, model, given, by_cache=between)
         try:
-            scenario = resolve(make_scenario(again.model, **again.options))
+            scenario = _that_ran(again)
         except KvcalcError:  # what was only guessed cannot serve it
             break
         asked = again
