@@ -69,8 +69,8 @@ its cache, its tokens.
 A log that kvcalc refuses, or whose model it does not have, counts as a failure: it is worse than any error in the
 median and in p90. `of the card` is the difference as a share of the memory that the engine uses of its card. Where a
 range is predicted, the error is that of its usual figure; of temporary memory, where compiling decides it, that is the
-most, of a start that compiles, unless the log says which it was. `as printed` counts figures that round to what
-was printed; of tokens given the printed memory, those within the rounding of that memory.
+most, of a start that compiles, unless the log says that it loaded what it compiled before. `as printed` counts figures
+that round to what was printed; of tokens given the printed memory, those within the rounding of that memory.
 """
 
 

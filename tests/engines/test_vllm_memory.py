@@ -126,6 +126,23 @@ def test_nothing_is_held_while_compiling(version: str, given: dict[str, Any]) ->
     assert rank("llama-3.1-8b", "0.22.0", "l40s").temporary.is_range
 
 
+@pytest.mark.parametrize(
+    ("model", "version", "gpu", "utilization", "own", "gib"),
+    [
+        # its log says "Compiling a graph for" (2215860382/VedioSifter, train_run_20260421_065709.log)
+        ("qwen3-4b", "0.12.0", "rtxpro6000-bw", "0.5", {"max-num-batched-tokens": "8192", "max-num-seqs": "8"}, 0.59),
+        ("llama-3-8b", "0.31.0", "a100-80-sxm", "0.92", {}, 1.44),  # stored file 70682754770: 15 s of compiling
+    ],
+)
+def test_some_starts_that_compile_hold_no_embedding(
+    model: str, version: str, gpu: str, utilization: str, own: dict[str, str], gib: float
+) -> None:
+    own = {**own, "compiled-before": "false"}
+    found = rank(model, version, gpu, utilization=utilization, engine_option=own).temporary
+    assert found.low / GIB == pytest.approx(gib, abs=0.035)
+    assert found.low < found.term.bytes == found.high
+
+
 def test_only_the_first_stage_looks_tokens_up() -> None:
     first, second = (rank("llama-3.1-8b", "0.19.0", stage=stage, pp=2).temporary for stage in (0, 1))
     assert first.term.bytes == 128_256 * 4096 * 2 + 2 * 8192 * 4096 * 2

@@ -417,9 +417,9 @@ _COMPILED = (
 
 @pytest.mark.parametrize(
     ("lines", "lowest", "highest"),
-    [("", 0, 1), (_LOADED, 0, 0), (_COMPILED, 1, 1), (_COMPILED + _LOADED, 0, 1), (_LOADED + _COMPILED, 0, 1)],
+    [("", 0, 1), (_LOADED, 0, 0), (_COMPILED, 0, 1), (_COMPILED + _LOADED, 0, 1), (_LOADED + _COMPILED, 0, 1)],
 )
-def test_a_log_that_says_whether_it_compiled_has_one_figure(lines: str, lowest: int, highest: int) -> None:
+def test_a_log_that_loads_what_was_compiled_before_has_one_figure(lines: str, lowest: int, highest: int) -> None:
     """Of several graphs, or of a model and its draft, one may be loaded and one compiled: which is not said."""
     without, while_compiling = (
         check_log(read_log_text(line + vllm_start_ups.V0_19), "phi-3-mini-4k", {"gpu": "rtx3090", "engine_option": {}})

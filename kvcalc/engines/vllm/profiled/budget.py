@@ -72,8 +72,8 @@ def budget_notes(setup: Setup, settings: Settings, stage: Stage) -> Iterator[Not
     elif temporary is not None and temporary.is_range and not traits.towers:
         yield note(
             "temporary-while-compiling",
-            f"temporary memory is that of a start that compiles, {format_size(temporary.high, 'GiB')} GiB; one that "
-            f"finds what it compiled before has {format_size(temporary.low, 'GiB')} GiB, and more for the cache "
+            f"temporary memory is that of a start that compiles, {format_size(temporary.high, 'GiB')} GiB at most; one "
+            f"that finds what it compiled before has {format_size(temporary.low, 'GiB')} GiB, and more for the cache "
             "(--engine-option compiled-before=true)",
             low_bytes=temporary.low,
             high_bytes=temporary.high,

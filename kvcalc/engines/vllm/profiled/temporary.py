@@ -98,7 +98,7 @@ def temporary_of(
     timed = compiling(shapes, step.tokens, setup, settings, traits, first=first)
     held = max((*widest, *kept, *seen.kept), seen.running, timed, key=_bytes)
     term = Sum("temporary", held)
-    without = _bytes((*widest, *kept)) if seen.kept or settings.compiled_before is None else term.bytes
+    without = _bytes((*widest, *kept)) if seen.kept or not settings.compiled_before else term.bytes
     most = term.bytes + (TOWER_SPREAD * step.tokens if seen.kept else 0)
     if settings.version < WHAT_IS_ALLOCATED:
         most += sum(map(_bytes, branches)) - _bytes(widest)
