@@ -2,7 +2,7 @@
 
 TorchInductor times the kernels that it combines, on tensors that it makes for them: an embedding as large as the
 model's own, and what two kernels look up in it. Over tensor-parallel ranks an embedding is an operation of vLLM's, with
-images its result comes from outside, and a server that finds what it compiled before times nothing. Two starts that
+images its result comes from outside, and a server that finds what it compiled before times nothing. A start that
 compiled had no more than those that load: it is the most of a range.
 """
 
@@ -24,7 +24,7 @@ not in 0.11.0."""
 SOURCE = (
     "vllm/config/compilation.py, benchmark_combo_kernel; recorded at the peak of 0.29 (mondegreens/apron, "
     "tests of its startup peak), and what is printed by first stages of 0.19 and five logs of 0.19 to 0.27; not held "
-    "in a start of 0.12.0 whose log says that it compiles, nor in one of 0.31.0 whose author does"
+    "in a start of 0.12.0 whose log says that it compiles [one log]"
 )
 
 

@@ -105,7 +105,8 @@ GRAPHS_OF_A_LAYER = 21 * GIB // 1000
 on average. Fitted. Later logs: 0.37 (28 layers, 35 sizes), 0.19 to 0.78, 1.55, 1.94."""
 GRAPHS_OF_A_SIZE_V2 = 24 * MIB
 """The same of runner V2 from 0.29, which captures more before it estimates, and does not grow with the layers: 1.1 to
-1.3 GiB of 32, 40 and 64 layers, 51 sizes. Fitted on three logs."""
+1.3 GiB of 32, 40 and 64 layers, 51 sizes. Fitted on three logs, of which the first (0.31, A100) prints it in one figure
+with the peak: of 0.4 GiB, if that held an embedding made to time kernels; its author says that it compiled."""
 LEAST_GRAPHS = GIB // 10
 CONTEXT_BYTES = 550 * MIB
 """Of a process: 512 to 614 MiB as total minus free at start-up in logs of H100, H200 and RTX 5090."""
