@@ -332,6 +332,13 @@ def test_published_keys_of_single_families() -> None:
     assert labels({**granite, "layers_block_type": ["mamba", "attention"]})[1] == "gqa 32/8 x 128"
 
 
+def test_attention_of_an_encoder_alone_changes_no_cache() -> None:
+    """google/bigbird-pegasus-large-arxiv: its decoder's class reads no attention_type (transformers 5.24.0)."""
+    shape = {"d_model": 1024, "decoder_layers": 16, "decoder_attention_heads": 16, "vocab_size": 96_103}
+    file = {"model_type": "bigbird_pegasus", "max_position_embeddings": 4096, **shape}
+    assert labels({**file, "attention_type": "block_sparse", "num_random_blocks": 3}) == labels(file)
+
+
 def test_kv_heads_that_do_not_divide_name_their_key() -> None:
     for values, key in (
         ({**LLAMA, "num_key_value_heads": 5}, "num_key_value_heads"),

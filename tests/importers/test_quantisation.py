@@ -76,6 +76,26 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
         MATRICES * 66.5 / 128,
         2,
     ),
+    "GPTQModel": (
+        settings(quant_method="gptq", bits=4, group_size=128, meta={"quantizer": ["gptqmodel:1.8.1"], "mse": 0.0}),
+        MATRICES * 66.5 / 128,
+        2,
+    ),
+    "GPTQ by Optimum": (
+        settings(quant_method="gptq", bits=4, group_size=128, exllama_config={"version": 1}),
+        MATRICES * 66.5 / 128,
+        2,
+    ),
+    "GPTQ by AutoRound": (
+        settings(quant_method="gptq", bits=4, group_size=128, act_bits=16, act_dynamic=True, dynamic_max_gap=-1),
+        MATRICES * 66.5 / 128,
+        2,
+    ),
+    "bitsandbytes, 8 bits and a flag of 4": (
+        settings(quant_method="bitsandbytes", load_in_8bit=True, bnb_4bit_use_double_quant=True),
+        MATRICES,
+        2,
+    ),
     "mxfp4": (scheme("float", 4, strategy="group", group_size=32), MATRICES * 17 / 32, 2),
 }
 """What the settings decide: bytes of the layers' matrices by hand, and bytes of an element of tables and norms."""
@@ -113,6 +133,10 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     "MLX without groups": ({"quantization": {"bits": 4}, "quantization_config": None}, "4 bits"),
     "MLX, a module of its own": (settings("quantization", bits=4, group_size=64, lm_head={"bits": 8}), "4 bits"),
     "GPTQ, with the output head": (settings(quant_method="gptq", bits=4, lm_head=True), "gptq"),
+    "GPTQ with a low-rank part": (
+        settings(quant_method="gptq", bits=4, adapter={"rank": 64}, meta={"quantizer": "gptqmodel:1.9.0"}),
+        "gptq",
+    ),
     "GPTQ of some modules": (
         settings(quant_method="gptq", bits=4, modules_in_block_to_quantize=[["self_attn.q_proj"]]),
         "gptq",

@@ -43,7 +43,10 @@ _STORED_AS_SAID = {
 `marlin-24` half of them."""
 
 _BITS_OF_MLX = {2, 3, 4, 5, 6, 8}
-_NOT_MODULES = {"config_groups", "kv_cache_scheme", "sparsity_config", "producer", "transform_config"}
+_NOT_MODULES = {
+    *("config_groups", "kv_cache_scheme", "sparsity_config", "producer", "transform_config"),
+    *("exllama_config", "meta"),  # of a kernel; how GPTQModel came to its elements
+}
 """Keys whose values are settings, but of no module."""
 
 _MORE_OF_IT = re.compile(
@@ -53,10 +56,11 @@ _MORE_OF_IT = re.compile(
 is not off, the matrices are not known. With them checkpoints have smaller scales (bnb_4bit_use_double_quant), heads in
 few bits (lm_head), half of the elements (sparsity_config) or some modules alone (modules_in_block_to_quantize)."""
 
-_READ = frozenset(
-    {*_IGNORED, "bits", "w_bit", "activation_bits", "module_name_preceding_first_block"},
-)
+_READ = frozenset({*_IGNORED, "bits", "w_bit", "bnb_4bit_use_double_quant", "module_name_preceding_first_block"})
 """Such settings that are read, or change nothing that is stored."""
+
+_OF_ACTIVATIONS = ("act_", "activation_")
+"""How those begin that are about activations, which no checkpoint stores (AutoRound's act_bits)."""
 
 _OF_AUTO = {"w_bit", "desc_act"}
 """Keys of AutoAWQ's quant_config.json and of AutoGPTQ's quantize_config.json, which name no method."""
@@ -69,7 +73,7 @@ def format_by_settings(asked: Quantisation) -> str | None:
     settings = asked.settings
     if not all(_stays(name) for key in _IGNORED for name in _listed(settings.get(key))):
         return None
-    if any(_MORE_OF_IT.search(key) and key not in _READ and _is_on(value) for key, value in settings.items()):
+    if any(_tells_more(key) and _is_on(value) for key, value in settings.items()):
         return None
     method = settings.get("quant_method") or settings.get("quant_algo")
     if any(value and isinstance(value, dict) for key, value in settings.items() if key not in _NOT_MODULES):
@@ -80,9 +84,18 @@ def format_by_settings(asked: Quantisation) -> str | None:
     return None if read is None else read(settings)
 
 
+def _tells_more(key: str) -> bool:
+    return key not in _READ and not key.startswith(_OF_ACTIVATIONS) and _MORE_OF_IT.search(key) is not None
+
+
 def _is_on(value: object) -> bool:
-    """Whether a setting says something: compressed-tensors writes `dense` for matrices that are not sparse."""
-    return bool(value.get("format", value) != "dense" and value) if isinstance(value, dict) else bool(value)
+    """Whether a setting says something: compressed-tensors writes `dense` for matrices that are not sparse.
+
+    AutoRound's `dynamic_max_gap` is off at -1.
+    """
+    if isinstance(value, dict):
+        return bool(value) and value.get("format") != "dense"
+    return value > 0 if isinstance(value, int | float) else bool(value)
 
 
 def _listed(value: object) -> list[Any]:
@@ -113,8 +126,8 @@ def _of_integers(settings: Mapping[str, Any]) -> str | None:
 
 
 def _of_bitsandbytes(settings: Mapping[str, Any]) -> str | None:
-    if settings.get("load_in_4bit"):
-        return "nf4"
+    if settings.get("load_in_4bit"):  # in which scales may be in 8 bits in turn
+        return None if settings.get("bnb_4bit_use_double_quant") else "nf4"
     return "int8" if settings.get("load_in_8bit") else None
 
 

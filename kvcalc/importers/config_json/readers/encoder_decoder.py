@@ -126,6 +126,8 @@ def bert(config: Config) -> list[ImportedLayer]:
 def bart(config: Config) -> list[ImportedLayer]:
     """BART and its kin, Whisper: as many KV heads as heads."""
     config.ignore("num_key_value_heads")
+    if config.model_type == "bigbird_pegasus":
+        config.ignore("attention_type")  # of its encoder; the decoder attends to all of its tokens
     return cross_layers(config, all_heads(config))
 
 
