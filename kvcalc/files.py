@@ -18,6 +18,17 @@ _OPENED_BY_THE_SHELL = r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+"
 """Pipes that have a writer: `<(command)`, and standard input."""
 
 
+_NO_LINES = {
+    b"\xff\xfe": "UTF-16: iconv -f UTF-16 -t UTF-8 FILE | {} reads it",
+    b"\xfe\xff": "UTF-16: iconv -f UTF-16 -t UTF-8 FILE | {} reads it",
+    b"\x1f\x8b": "compressed: gzip -dc FILE | {} reads it",
+    b"BZh": "compressed: bzip2 -dc FILE | {} reads it",
+    b"\xfd7zXZ": "compressed: xz -dc FILE | {} reads it",
+    b"\x28\xb5\x2f\xfd": "compressed: zstd -dc FILE | {} reads it",
+    b"PK\x03\x04": "a workbook or a zip archive; save its sheet as CSV, or unpack it",
+}
+"""What a file is that begins so, and what makes lines of it, for a command that reads standard input."""
+
 SMALL = 1 << 16
 """Bytes to try for of a file whose size the system does not give, as those of /proc."""
 
@@ -63,6 +74,17 @@ def read_bytes(path: Path, shown: str, most: int) -> bytes:
             return file.read(most + 1)
         except OSError as error:
             raise _unreadable(shown, error) from error
+
+
+def why_no_lines(begins: bytes, reader: str) -> str | None:
+    """Why a file that begins so is not read line by line, and what to do; None where nothing speaks against it.
+
+    Args:
+        begins: its first bytes, six at least where it has so many.
+        reader: the command that reads its lines from standard input.
+    """
+    found = next((what for mark, what in _NO_LINES.items() if begins.startswith(mark)), None)
+    return None if found is None else f"is {found.format(reader)}"
 
 
 def is_there(path: Path) -> bool:

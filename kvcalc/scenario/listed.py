@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from kvcalc.errors import CannotRunError, KvcalcError, nearest_or_all
-from kvcalc.files import open_file
+from kvcalc.files import open_file, why_no_lines
 from kvcalc.scenario.option import options_of
 from kvcalc.scenario.options import MODEL, ScenarioOptions
 
@@ -32,7 +32,8 @@ MOST_SKIPPED = 2**24
 """Characters of a line that is too long which are passed over."""
 
 _DELIMITERS = ",\t;"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_LOOKED_AT = 8
+"""Bytes by which it is told that a file is no text."""
 
 _SWITCH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
@@ -69,14 +70,20 @@ def open_listed(file: str | Path) -> Iterator[Listed]:
         KvcalcError: the file cannot be read or is empty, or it has a column that is no option.
     """
     if str(file) == "-":
+        _refuse_no_lines(getattr(sys.stdin, "buffer", None), "--from -")
         yield read_listed(sys.stdin)
         return
     opened = open_file(Path(file), f"--from: {file}")
-    if opened.peek(2)[:2] in _UTF_16:
-        opened.close()
-        raise KvcalcError(f"--from: {file}: is UTF-16: iconv -f UTF-16 -t UTF-8 FILE | kvcalc sweep --from - reads it")
     with TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="") as stream:
+        _refuse_no_lines(opened, f"--from: {file}")
         yield read_listed(stream)
+
+
+def _refuse_no_lines(source: Any, where: str) -> None:
+    """Refuses what begins like no list, where that can be looked at without reading it."""
+    begins = source.peek(_LOOKED_AT)[:_LOOKED_AT] if hasattr(source, "peek") else b""
+    if (why := why_no_lines(begins, "kvcalc sweep --from -")) is not None:
+        raise KvcalcError(f"{where}: {why}")
 
 
 def read_listed(stream: IO[str]) -> Listed:

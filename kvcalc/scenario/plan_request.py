@@ -210,6 +210,9 @@ def _accelerators(given: Mapping[str, Any]) -> _Accelerators:
         else:
             gpus.append(find_gpu(each.strip()))
     by_name = {gpu.name: gpu for gpu in (*of_all, *gpus)}
+    for gpu in gpus:  # a plan tells them apart by their names
+        if gpu != by_name[gpu.name]:
+            raise KvcalcError(f"--gpu: two accelerators that differ are called '{gpu.name}'; give one another name")
     if not by_name:
         raise KvcalcError("--gpu: names no accelerator")
     if given["gpu_memory"] is not None and len(by_name) != 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvcalc.errors import KvcalcError
-from kvcalc.files import open_file
+from kvcalc.files import open_file, why_no_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 STDIN = "-"
 MAX_LINE = 1024**2
 """Bytes of a line: a million tokens in blocks of 16 take half of it."""
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
-"""What unpacks a file, by its first bytes."""
 
 
 def lines_of(file: str | Path, where: str) -> Iterator[str]:
@@ -43,12 +40,8 @@ def _read(source: BufferedReader, where: str) -> Iterator[str]:
             if len(line) > MAX_LINE:
                 raise KvcalcError(f"{where}:{number}: a line of more than {MAX_LINE:,} bytes")
             if number == 1:
-                if unpack := _COMPRESSED.get(line[:2]):
-                    raise KvcalcError(f"{where}: is compressed: {unpack} -dc FILE | kvcalc demand --trace - reads it")
-                if line[:2] in _UTF_16:
-                    raise KvcalcError(
-                        f"{where}: is UTF-16: iconv -f UTF-16 -t UTF-8 FILE | kvcalc demand --trace - reads it"
-                    )
+                if (why := why_no_lines(line, "kvcalc demand --trace -")) is not None:
+                    raise KvcalcError(f"{where}: {why}")
                 line = line.removeprefix(b"\xef\xbb\xbf")
             yield line.decode("utf-8", errors="replace")
     except (OSError, ValueError) as error:

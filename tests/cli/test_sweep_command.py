@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import signal
@@ -257,10 +258,21 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert process.wait(30) == -signal.SIGPIPE
 
 
-def test_a_list_in_utf_16_is_told_how_to_be_read(kvcalc: Kvcalc, tmp_path: Path) -> None:
-    listed = tmp_path / "list.csv"
-    listed.write_text("model,batch\nllama-3-8b,2\n", encoding="utf-16")
-    assert "is UTF-16: iconv" in kvcalc("sweep", "--from", str(listed)).stderr
+@pytest.mark.parametrize("stdin", [False, True], ids=["a file", "stdin"])
+def test_a_list_that_is_no_text_is_told_how_to_be_read(
+    kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stdin: bool
+) -> None:
+    listed, text = tmp_path / "list.csv", "model,batch\nllama-3-8b,2\n"
+    for written, told in (
+        (text.encode("utf-16"), "is UTF-16: iconv"),
+        (gzip.compress(text.encode()), "is compressed: gzip -dc FILE | kvcalc sweep --from - reads it"),
+        (b"PK\x03\x04" + bytes(30), "is a workbook or a zip archive; save its sheet as CSV"),
+    ):
+        listed.write_bytes(written)
+        with listed.open(encoding="utf-8") as opened:
+            monkeypatch.setattr("sys.stdin", opened)
+            run = kvcalc("sweep", "--from", "-" if stdin else str(listed))
+        assert (run.code, told in run.stderr) == (2, True), run.stderr
 
 
 def test_a_line_without_an_end_is_no_list(kvcalc: Kvcalc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

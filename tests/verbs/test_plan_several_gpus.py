@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -68,3 +69,15 @@ def test_of_many_accelerators_those_shown_are_the_first_of_all(
         return (*price, each.count, sizes, each.gpu)
 
     assert list(plan.deployments) == sorted(best, key=order)[:10]
+
+
+def test_two_accelerators_of_one_name_are_refused() -> None:
+    """The last of them stood for both, in silence; one that is given twice, or stands for the catalogue's, is none."""
+    h100 = kvcalc.load_gpu("h100")
+    small = replace(h100, memory_bytes=40 * 1024**3)
+    with pytest.raises(kvcalc.KvcalcError, match="gpu: two accelerators that differ are called 'h100-sxm'"):
+        kvcalc.plan("llama-3-8b", gpu=[h100, small])
+    assert kvcalc.plan("llama-3-8b", gpu=[h100, "h100"]) == kvcalc.plan("llama-3-8b", gpu="h100")
+    named = replace(small, name="h100-small", aliases=())
+    found = {row.gpu: row.usable_bytes for row in kvcalc.plan("llama-3-8b", gpu=[h100, named]).deployments}
+    assert found["h100-small"] < found["h100-sxm"]
