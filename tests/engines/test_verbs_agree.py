@@ -1,4 +1,4 @@
-"""One figure, whichever verb is asked: estimate, capacity, compare and plan of a scenario, under every engine."""
+"""One figure, whichever verb is asked, of a scenario: as a command, a row of a sweep or a tool, under every engine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import kvcalc
 from kvcalc.deployment import Deployment
 from kvcalc.engines import ENGINES
 from kvcalc.errors import KvcalcError
+from kvcalc.mcp.server import call
 from kvcalc.memory import Ranks
 
 CASES: dict[str, dict[str, Any]] = {
@@ -26,6 +27,8 @@ UNDIVIDED = {("deepseek-v3", "lmdeploy")}
 """Too large for the ranks of a node, where an engine has no pipeline stages."""
 COMPARED = [(model, engine) for model in CASES for engine in ENGINES if (model, engine) not in REFUSED]
 ASKED = [each for each in COMPARED if each not in UNDIVIDED]
+
+ALSO_ASKED_ELSEWHERE = {"gemma-3-27b", "deepseek-v3"}
 
 
 def deployed(model: str, engine: str) -> dict[str, Any]:
@@ -90,3 +93,18 @@ def test_compare_counts_as_estimate_does(model: str) -> None:
         assert (row.by_memory, row.count) == (alone.gpus.by_memory, alone.gpus.count)
         assert row.content_bytes <= row.cache_bytes
         assert row.engine != "exact" or row.content_bytes == row.cache_bytes
+
+
+@pytest.mark.parametrize(("model", "engine"), some([each for each in ASKED if each[0] in ALSO_ASKED_ELSEWHERE]))
+def test_sweep_and_tools_count_as_estimate_does(model: str, engine: str) -> None:
+    """A row of a sweep, and an agent's tools, have estimate's and capacity's figures."""
+    asked = {**deployed(model, engine), "engine": engine}
+    alone = kvcalc.estimate(model, batch=2, **asked)
+    (row,) = kvcalc.sweep(model, batch=2, **asked)
+    total = alone.memory.per_rank.total_bytes
+    assert (row.cache_bytes, row.memory_per_rank_total_bytes) == (alone.cache.bytes, total)
+    told = call("estimate", {"model": model, "batch": 2, **asked})
+    assert told["cache"]["bytes"] == alone.cache.bytes
+    assert told["memory"]["per_rank"]["total_bytes"] == total
+    held = kvcalc.capacity(model, **asked)
+    assert call("capacity", {"model": model, **asked})["sequences"] == held.sequences == row.most_sequences

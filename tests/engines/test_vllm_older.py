@@ -8,6 +8,8 @@ import pytest
 
 import kvcalc
 from kvcalc.deployment import Deployment
+from kvcalc.engines.vllm.cache.span_specs import SlidingWindow
+from kvcalc.engines.vllm.cache.specs import Request
 from kvcalc.engines.vllm.cache.state_spec import State
 from kvcalc.engines.vllm.layout import VllmLayout
 from kvcalc.errors import KvcalcError
@@ -102,3 +104,29 @@ def test_what_an_older_version_lays_out_wrong_is_refused(
     with pytest.raises(KvcalcError, match=told):
         kvcalc.capacity(model, engine=f"vllm@{version}", **asked)
     assert kvcalc.capacity(model, engine="vllm@0.33", **asked).tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "tokens", "retained"),
+    [
+        ("step-3.5-flash", "0.27.1", 3, 0),  # SlidingWindowSpec has no extra_retained_tokens
+        ("step-3.5-flash", "0.28", 3, 2),
+        ("step-3.5-flash", "0.33", 3, 2),
+        ("step-3.5-flash", "0.33", 1, 0),  # one module drafts
+        ("mimo-v2-flash", "0.33", 3, 0),  # vLLM loads one of its three
+    ],
+)
+def test_windows_keep_what_several_drafting_layers_read_again(
+    model: str, version: str, tokens: int, retained: int
+) -> None:
+    """extra_retained_tokens: max(0, num_prefill_lookahead_tokens - 1). Blocks by hand: of the window, and one more."""
+    scenario = kvcalc.make_scenario(model, gpu="h200", tp=8, context=65536, engine=f"vllm@{version}", mtp=tokens)
+    settled = Ranks(scenario).settled(scenario.deployment or Deployment())
+    assert isinstance(settled, VllmLayout)
+    windows = {spec for group in settled.groups for spec in group.specs if isinstance(spec, SlidingWindow)}
+    assert windows
+    request = Request(65536, settled.settings.max_in_flight_tokens)
+    for spec in windows:
+        held = spec.window - 1 + retained + settled.settings.max_in_flight_tokens
+        assert spec.blocks(request) == -(-held // spec.block_size) + 1
+        assert spec.retained == retained

@@ -16,7 +16,8 @@ RULES = (
     ),
     Rule(
         "blocks of a request, sliding windows",
-        "ceil(min(window - 1 + tokens in flight, max-model-len) / block-size) + 1",
+        "ceil(min(window - 1 + tokens in flight, max-model-len) / block-size) + 1; from 0.28 drafted "
+        "tokens - 1 more where several of the model's own layers draft",
         f"{INTERFACE}, SlidingWindowSpec.max_memory_usage_bytes",
     ),
     Rule(

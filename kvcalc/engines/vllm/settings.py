@@ -38,6 +38,8 @@ PERFORMANCE_MODES: Version = (0, 17)
 IN_FLIGHT_BOUNDS: Version = (0, 26)
 """max_in_flight_tokens of SlidingWindowSpec (vllm/v1/kv_cache_interface.py): not in 0.25.1, and in 0.26.0."""
 DRAFTS_OVERLAP: Version = (0, 33)
+MODULES_READ_AGAIN: Version = (0, 28)
+"""extra_retained_tokens of SlidingWindowSpec: not in 0.27.1, there in 0.28."""
 
 
 class Settings(NamedTuple):
@@ -57,6 +59,7 @@ class Settings(NamedTuple):
         moe_backend: what computes experts; auto: by version, card and format.
         kv_offloading_backend: native or lmcache.
         speculative_method: what drafts without a model or layers; auto: those.
+        retained_tokens: before each window, which several layers that draft read again.
         defaults: names of those that nobody gave, of which the default depends on more than the version.
     """
 
@@ -81,6 +84,7 @@ class Settings(NamedTuple):
     kv_offloading_backend: str = NATIVE
     pools: bool = False
     speculative_method: str = AUTO
+    retained_tokens: int = 0
     defaults: tuple[str, ...] = ()
 
     @property
@@ -195,6 +199,17 @@ def _check_method(engine: Engine, setup: Setup) -> None:
         )
 
 
+def _retained(setup: Setup, drafted: int, version: Version) -> int:
+    """Of k tokens that several layers of the model's own draft, k - 1.
+
+    use_multi_module_mtp of vllm/config/speculative.py; get_global_kv_cache_groups of vllm/v1/core/kv_cache_planning.py.
+    """
+    draft = setup.draft
+    if draft is None or not draft.own_layers or version < MODULES_READ_AGAIN:
+        return 0
+    return drafted - 1 if min(draft.model.num_layers, drafted) > 1 else 0
+
+
 def settings_of(engine: Engine, setup: Setup) -> Settings:
     """What the engine's options and its version's defaults make of a setup."""
     version = parse_version(engine.version or engine.versions[-1])
@@ -247,5 +262,6 @@ def settings_of(engine: Engine, setup: Setup) -> Settings:
         kv_offloading_backend=engine.option("kv-offloading-backend"),
         pools=engine.option("runner") == POOLING,
         speculative_method=engine.option("speculative-method"),
+        retained_tokens=_retained(setup, engine.option("num-speculative-tokens"), version),
         defaults=tuple(name for name, value in given.items() if value is None),
     )

@@ -95,7 +95,8 @@ def specs_of(layer: Layer, rank: Rank, blocks: Blocks) -> Iterator[Spec]:
         span, unreached = layer.span, rank.model.unreached_window
         match Window(unreached) if span is None and unreached is not None else span:
             case Window(tokens):
-                yield replace(SlidingWindow(*common, window=tokens), block_size=_window_block(blocks, rank))
+                spec = SlidingWindow(*common, window=tokens, retained=rank.settings.retained_tokens)
+                yield replace(spec, block_size=_window_block(blocks, rank))
             case Chunk(tokens):
                 yield ChunkedLocal(*common, chunk=tokens)
             case _:

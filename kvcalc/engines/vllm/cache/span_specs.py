@@ -13,29 +13,38 @@ if TYPE_CHECKING:
 
 @noun
 class SlidingWindow(Spec):
-    """The window, the tokens in flight, and a block more: SlidingWindowSpec."""
+    """The window, tokens before it, the tokens in flight, and a block more: SlidingWindowSpec.
+
+    Attributes:
+        window: tokens that are attended to.
+        retained: tokens before it that several layers which draft read again (extra_retained_tokens).
+    """
 
     family: ClassVar[str] = "sliding window"
 
     window: int = 0
+    retained: int = 0
 
     @property
     def uniform(self) -> tuple[object, ...]:
         return self.family, self.block_size, self.window
 
     def _held(self, request: Request) -> int:
-        return min(self.window - 1 + request.in_flight, request.tokens)
+        return min(self.window - 1 + self.retained + request.in_flight, request.tokens)
 
     def blocks(self, request: Request) -> int:
         return -(-self._held(request) // self.block_size) + 1
 
     def grows(self, request: Request) -> bool:
-        return request.tokens < self.window - 1 + request.in_flight
+        return request.tokens < self.window - 1 + self.retained + request.in_flight
 
     def pieces(self, request: Request) -> Iterator[Piece]:
         source = f"{INTERFACE}, SlidingWindowSpec.max_memory_usage_bytes"
-        in_flight = self._held(request) - min(self.window, request.tokens)
-        yield self._tokens("window tokens in flight", in_flight, source)
+        beside = self._held(request) - min(self.window, request.tokens)
+        again = min(self.retained, beside)
+        yield self._tokens("window tokens in flight", beside - again, source)
+        if again:
+            yield self._tokens("tokens before a window that several drafting layers read again", again, source)
         yield self._tokens("block in which the window starts", self.block_size, source)
 
 
