@@ -59,3 +59,8 @@ def test_accelerators_of_a_vendor(kvcalc: Kvcalc) -> None:
 
     assert {"mi300x", "rx7900-xtx"} <= amd < every
     assert "h100-sxm" not in amd
+
+
+def test_a_word_that_names_no_accelerator_is_told(kvcalc: Kvcalc) -> None:
+    told = "no accelerator has that word in its name, vendor or architecture; kvcalc gpus list has all"
+    assert told in kvcalc("gpus", "list", "abacus").stdout

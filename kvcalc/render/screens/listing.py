@@ -107,7 +107,8 @@ def _gpus_view(result: GpuList, unit: str) -> View:
         for row in result.gpus
     )
     grid = (Grid(columns, rows),) if rows else ()
-    return View((*grid, Lines((f"{result.brief}; kvcalc gpus {'show NAME' if rows else 'list'}",))))
+    none = "no accelerator has that word in its name, vendor or architecture; kvcalc gpus list has all"
+    return View((*grid, Lines((f"{result.brief}; kvcalc gpus show NAME" if rows else none,))))
 
 
 def _gpu_view(result: GpuCard, unit: str) -> View:
