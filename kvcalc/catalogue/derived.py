@@ -44,7 +44,7 @@ def derived(found: FoundModel, by: ByName, text: str) -> FoundModel:
     stored = by.told.stored or (DEFAULT_OF_GGUF if by.told.gguf else None)
     if stored is None:
         return found._replace(notes=notes)
-    model = _stored_in(found.model, stored)
+    model = _stored_in(found.model, stored, told=by.told.stored is not None)
     notes = (*notes, _of_weights(found.model, model, stored, by))
     engine = GGUF_ENGINE if by.told.gguf else None
     written = None if model is found.model else _written(found.text, model)
@@ -52,12 +52,12 @@ def derived(found: FoundModel, by: ByName, text: str) -> FoundModel:
     return found._replace(model=model, origin=origin, notes=notes, engine=engine, written=written)
 
 
-def _stored_in(model: Model, stored: str) -> Model:
+def _stored_in(model: Model, stored: str, *, told: bool) -> Model:
     """The model with its weights in a format; without parameters where that is not known."""
     asked = _known(stored)
     if asked is None:
         return replace(model, parameters=None, active_parameters=None, weight_dtype=None, weights=())
-    if _has_it(model, asked):
+    if _has_it(model, asked, told=told):
         return model
     parts = parts_in(model, asked)
     if parts is None and model.parameters is not None:
@@ -73,11 +73,11 @@ def _known(stored: str) -> ElementFormat | None:
         return None
 
 
-def _has_it(model: Model, asked: ElementFormat) -> bool:
+def _has_it(model: Model, asked: ElementFormat, *, told: bool) -> bool:
     """Whether the catalogue's own weights are in that format already."""
     own = {part.format for part in model.weights if not part.scales} or {model.weight_dtype or model.dtype or "bf16"}
-    if is_mix(asked) and "mxfp4" in own:
-        return True  # llama.cpp's files of such models have their experts in mxfp4, whatever the file type
+    if is_mix(asked) and "mxfp4" in own and not told:
+        return True  # ggml-org's repositories of such models have one file, in mxfp4
     if is_plain(asked):
         return all(is_plain(find_weight_format(each, "format")) for each in own)
     return any(each.partition("_")[0] == asked.name.partition("_")[0] for each in own)

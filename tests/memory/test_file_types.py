@@ -61,6 +61,8 @@ def test_experts_that_are_published_in_mxfp4_stay_in_it() -> None:
     """unsloth/gpt-oss-20b-GGUF: Q4_K_M is 11.6 GB, of which the experts are 10.2 in mxfp4 (17 bytes for 32)."""
     parts = whole_parts(kvcalc.make_scenario("gpt-oss-20b", context=1024, weight_dtype="q4_k_m")) or ()
     assert sum(part.term.bytes for part in parts) / 10**9 == pytest.approx(11.6, rel=0.01)
+    named = kvcalc.make_scenario("unsloth/gpt-oss-20b-GGUF:Q4_K_M", context=1024, engine="exact")
+    assert sum(part.term.bytes for part in whole_parts(named) or ()) == sum(part.term.bytes for part in parts)
     (experts,) = [part for part in parts if part.split == "ep"]
     assert experts.term.bytes == experts.parameters // 32 * 17
 
