@@ -147,6 +147,11 @@ def test_what_is_off_says_nothing(name: str, nothing: Any) -> None:
 
 
 HARMLESS: dict[str, Any] = {
+    "qkv_layout": "thd",
+    "repeat_penalty": 1.1,
+    "spec_version": "1.0",
+    "stochastic_depth": 0.1,
+    "train_iterations": 1000,
     # rotation, scaling, dropout, norms, initialisation
     "rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}},
     "rope_local_base_freq": 1e4,

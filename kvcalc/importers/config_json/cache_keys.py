@@ -55,9 +55,11 @@ _WIDTH = re.compile(r"(k|v|val)_(dim|size|width|channels)|(\w*_)?look_back(_\w*)
 _FLAGS = _set("alternating cla cross latent mla mqa share shared sharing sliding universal window windowed yoco")
 _ORDER = _set("layout pattern spec")
 _KIND = _set("attention attn class kind mixer mode type")
+_OF_TENSORS = _set("bhsd bshd nchw nhwc sbhd thd")
 _OF_KINDS = _set("attention attn mixer")
 _KINDS = _set("gla hybrid linear local mamba mla retention retnet rwkv sliding sparse ssm swa window")
-"""The same of a word: of an order of layers, or of a kind of attention that keeps something else."""
+"""The same of a word: of an order of layers (not of a tensor's axes), or of a kind of attention that keeps something
+else."""
 _ONE_OF_KV = _set("eq merge merged one same single tie tied")
 """The same of a flag about keys and values, or about k and v."""
 _ATTENTIONS = _set("chunked compressed hybrid linear local recurrent sparse")
@@ -69,10 +71,11 @@ _HARMLESS = _set(
     dflash draft drop dropout dtype eagle embd embed embedding embeddings engram entropy eps epsilon expert
     experts fc ffn finetune freeze frozen fuse gate image init initializer intermediate invalid label labels
     layernorm limit limits lm logits lora loss lr medusa mlp mm moe mtp multimodal multiplier multipliers nope
-    norm norms optimizer pad padding parallel patch pdrop perceiver pipeline pooler precision projector qformer
-    quant quantization recompute regularization resampler rope rotary router scalar scale scaling seed softcap
-    softcapping softmax speech std summary swiglu talker target temperature temporal theta tower trainable
-    upcast video vision visual vit vocab weight weights world
+    norm norms openapi optimizer pad padding parallel patch pdrop penalty perceiver pipeline pooler precision
+    projector prompt qformer quant quantization recompute regularization resampler rope rotary router scalar
+    scale scaling seed softcap softcapping softmax speech std stochastic summary swiglu talker target
+    temperature temporal theta tower train trainable training upcast version video vision visual vit vocab
+    weight weights world
     """
 )
 """A name with one of these is about something else than what a layer keeps."""
@@ -184,7 +187,10 @@ def _tells_by_words(words: set[str], value: Any, layers: int) -> bool:
         return _tells_if_true(words)
     if isinstance(value, str) and not value.isdigit():
         of_kinds = words & _OF_KINDS and words <= _KIND
-        return bool(words & _ORDER or (of_kinds and _KINDS & set(re.findall("[a-z]+", value.lower()))))
+        return bool(
+            (words & _ORDER and value.lower() not in _OF_TENSORS)
+            or (of_kinds and _KINDS & set(re.findall("[a-z]+", value.lower())))
+        )
     if words & _WORDS or any(map(_GLUED.fullmatch, words)):
         return True
     of_another = words & _PARTS or not isinstance(value, list | dict)
