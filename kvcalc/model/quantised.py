@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_of_mlx, is_plain
 from kvcalc.model.apart import told_apart
-from kvcalc.model.in_file import in_file
 from kvcalc.model.model import WeightPart
 from kvcalc.model.recipes import AS_STORED, ATTENTION, PLAIN, left_by, recipe_of
 from kvcalc.model.towers import TITLE, without_towers
@@ -43,6 +42,8 @@ def parts_in(model: Model, asked: ElementFormat) -> tuple[WeightPart, ...] | Non
     parts = _parts_in(model, asked)
     if not parts or not is_of_llama_cpp(asked):
         return parts
+    from kvcalc.model.in_file import in_file
+
     return tuple(in_file(model, without_towers(parts), asked.name))
 
 
