@@ -52,6 +52,7 @@ def layouts_of(config: Any) -> list[Any]:
     """The layouts that the backends of a stage have; none before 0.29."""
     if not hasattr(backends, "get_supported_kv_cache_layouts"):
         return []
+    # not in every version, and types are those of the newest
     current = getattr(importlib.import_module("vllm.v1.worker.worker_base"), "get_current_attn_backends")  # noqa: B009
     return [layout.name for layout in backends.get_supported_kv_cache_layouts(current(config))]
 
