@@ -107,6 +107,13 @@ def test_layers_lie_on_the_cards_that_llama_cpp_puts_them_on() -> None:
     assert run.stdout.strip().endswith("all alike"), run.stdout
 
 
+def test_towers_take_what_llama_cpp_reserves_for_them() -> None:
+    """Likewise."""
+    code = Path(__file__).with_name("llama_cpp_towers.py")
+    run = subprocess.run([sys.executable, str(code)], capture_output=True, text=True, check=True)
+    assert run.stdout.strip().endswith("all alike"), run.stdout
+
+
 def test_the_context_of_layers_that_draft_is_as_printed() -> None:
     lib, shape = library(), SHAPES_BY_NAME["qwen3.6-27b"]
     metadata = {**shape.metadata, "block_count": shape.metadata["block_count"] + 1, "nextn_predict_layers": 1}

@@ -48,7 +48,8 @@ def test_towers_are_as_llama_server_expects_them(log: Any) -> None:
     line = "srv load_model: [mtmd] estimated worst-case memory usage of mmproj is 1136.09 MiB (took 3.10 ms)\n"
     found = package.capacity_from_log(log(B8946.replace("load_tensors:", line + "load_tensors:", 1)), "qwen3.6-27b")
     (row,) = [row for row in found.rows if row.name == "mmproj"]
-    assert (row.printed, row.predicted) == (round(1136.09 * 2**20), 2 * 460_730_096)
+    assert row.printed == round(1136.09 * 2**20) != 0
+    assert abs((row.predicted or 0) / row.printed - 1) < 0.004  # bf16, which leaves kernels of patches in f32
     assert f"--reserve mmproj={int(1136.09 * 2**20)}" in found.exact.command
     assert not found.differs
 

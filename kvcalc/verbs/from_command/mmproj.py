@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvcalc.engines.llama_cpp.mmproj import mmproj_of
 from kvcalc.note import Note, note
 from kvcalc.units import format_size
 
@@ -27,9 +28,10 @@ def towers_loaded(command: Command, model: Model) -> tuple[dict[str, int], tuple
     unasked = (command.by_ollama or of_hub) and not said & _NOT_LOADED
     if command.engine != "llama-cpp" or not parameters or said & _ON_HOST or not (unasked or said & _LOADED):
         return {}, ()
-    size = 2 * parameters
+    found = mmproj_of(parameters)
+    size = found.on_card
     text = (
-        f"the tower for images or sound (mmproj) is set aside with {format_size(size, 'GiB')} GiB, its weights at 16 "
-        "bits, without buffers (--reserve mmproj=SIZE sets another size)"
+        f"the tower for images or sound (mmproj) is set aside with {format_size(size, 'GiB')} GiB: {found.told} "
+        "(--reserve mmproj=SIZE sets another size)"
     )
     return {"mmproj": size}, (note("mmproj-set-aside", text, bytes=size),)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.deployment import Deployment
 from kvcalc.engines import Load
 from kvcalc.engines.llama_cpp.compute import compute_buffer
+from kvcalc.engines.llama_cpp.mmproj import mmproj_of
 from kvcalc.engines.llama_cpp.settled import SettledLlama
 from kvcalc.errors import KvcalcError
 from kvcalc.logs.llama_cpp.figures import CONTEXT, MMPROJ
@@ -72,7 +73,10 @@ def _whole(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:
         yield _memory(STATES, kept, states, None)
     towers, apart = log.total(MMPROJ), towers_apart(replace(scenario, replacements=Replacements()))
     if towers is not None and apart:
-        yield _memory(MMPROJ, towers, 2 * apart, "predicted are its weights at 16 bits, without its compute buffer")
+        expected = mmproj_of(apart)
+        why = f"predicted: {expected.told}; some builds add what lies in host memory"
+        between = (expected.on_card, expected.on_card + expected.beside)
+        yield _memory(MMPROJ, towers, expected.on_card, why, between)
 
 
 def _drafting(scenario: Scenario, log: ServerLog) -> Iterator[LogRow]:

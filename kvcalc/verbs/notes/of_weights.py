@@ -65,12 +65,15 @@ def _of_towers(scenario: Scenario) -> Iterator[Note]:
             "towers-apart", f"weights: llama.cpp's file has no tower for images or sound; it is {told}", bytes=None
         )
     elif apart:
-        size = f"{format_size(2 * apart, 'GiB')}GiB"
+        from kvcalc.engines.llama_cpp.mmproj import mmproj_of
+
+        found = mmproj_of(apart)
+        size = f"{format_size(found.on_card, 'GiB')}GiB"
         text = (
             "weights: without the tower for images or sound, which llama.cpp has in a file of its own (--mmproj, "
-            f"unasked with -hf and in Ollama); --reserve mmproj={size} is what it takes at 16 bits, without buffers"
+            f"unasked with -hf and in Ollama); --reserve mmproj={size} is {found.told}"
         )
-        yield note("towers-apart", text, bytes=2 * apart)
+        yield note("towers-apart", text, bytes=found.on_card)
 
 
 def _listed(names: list[str]) -> str:
