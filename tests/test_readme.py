@@ -24,7 +24,7 @@ _RECIPE = re.compile(
     r"^### (.*?)\n\n {4}kvcalc (.*?)(?: +# exit status (\d))?\n\n(.*?)(?=^##|\Z)", re.DOTALL | re.MULTILINE
 )
 
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs").glob("engines/*.md")))
 BLOCKS = [(path, *found) for path in DOCUMENTS for found in _BLOCK.findall(path.read_text(encoding="utf-8"))]
 QUESTIONS = re.findall(r"^\| .* \| `kvcalc ([^`]*)` \|$", README, re.MULTILINE)
 NEEDS_TORCH, NEEDS_A_FILE = "verify", "server.log"

@@ -18,6 +18,7 @@ GLOSSARY = ROOT / "docs" / "glossary.md"
 
 
 sys.path.insert(0, str(ROOT / "docs" / "site"))
+from engine_pages import MARK  # noqa: E402  # beside the documents
 from pages import pages  # noqa: E402  # beside the documents
 from picture import COMMAND, ENVIRONMENT, picture  # noqa: E402  # as above
 
@@ -45,6 +46,17 @@ def test_the_glossary_is_up_to_date(written: dict[str, str]) -> None:
     if os.environ.get("UPDATE_GOLDENS"):
         GLOSSARY.write_text(written["glossary.md"], encoding="utf-8")
     assert GLOSSARY.read_text(encoding="utf-8") == written["glossary.md"]
+
+
+def test_every_engine_has_a_page_that_is_up_to_date(written: dict[str, str]) -> None:
+    """A new engine is given a file that says what it reserves, with an example; the rest is written."""
+    for name in ENGINES:
+        path, whole = ROOT / "docs" / "engines" / f"{name}.md", written[f"engines/{name}.md"]
+        assert path.exists(), f"{path} is missing: write what {name} reserves, then UPDATE_GOLDENS=1 writes the rest"
+        if os.environ.get("UPDATE_GOLDENS"):
+            path.write_text(whole, encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == whole
+        assert "```console\n$ kvcalc " in whole.split(MARK)[0], f"{path} shows no example"
 
 
 def test_every_document_is_in_the_table_of_contents() -> None:

@@ -1,6 +1,7 @@
 """Pages of the documentation that are written from the code: the glossary, commands, mechanisms, engines, formats.
 
-mkdocs asks for them as it builds (`hooks.py`). The glossary also lies in the repository; a test compares it.
+mkdocs asks for them as it builds (`hooks.py`). The glossary and the engines' pages also lie in the repository; a test
+compares them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import typer
+from engine_pages import page  # it lies beside this file
 from typer.main import get_command
 
 from kvcalc.cli.app import COMMANDS, run
@@ -31,7 +33,7 @@ def pages() -> dict[str, str]:
     written = {"glossary.md": _glossary(found), "reference/formats.md": _formats(found)}
     for each in found:
         if each.topic in ADDRESS:
-            written[ADDRESS[each.topic].format(each.name)] = _page(each)
+            written[ADDRESS[each.topic].format(each.name)] = page(each) if each.topic == "engine" else _page(each)
     for name, shown in _commands():
         written[f"commands/{name.replace(' ', '-')}.md"] = f"# kvcalc {name}\n\n```text\n{shown}```\n"
     return written
@@ -82,21 +84,6 @@ def _page(each: Explanation) -> str:
         parts += [f"**Keys of a model file**: {', '.join(f'`{key}`' for key in each.fields)}", ""]
     if each.example:
         parts += [f"**Example**: {each.example}", ""]
-    if each.versions:
-        parts += [f"**Versions**: {', '.join(each.versions)}", ""]
-    if each.options:
-        parts += [
-            "## Options",
-            "",
-            "| `--engine-option` | default | what it is | in its source |",
-            "| --- | --- | --- | --- |",
-        ]
-        parts += [f"| `{one.name}` | {one.default} | {one.help} | {one.source} |" for one in each.options]
-        parts.append("")
-    if each.rules:
-        parts += ["## Rules", "", "| of | rule | in its source |", "| --- | --- | --- |"]
-        parts += [f"| {one.about} | {one.formula} | {one.source} |" for one in each.rules]
-        parts.append("")
     if each.sayings:
         parts += [
             "## What articles say",

@@ -17,7 +17,7 @@ from kvcalc.mechanisms import GQA, MHA, MLA, MQA
 from kvcalc.noun import noun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from fractions import Fraction
 
     from kvcalc.engines.cache_format import CacheFormat
@@ -28,6 +28,7 @@ LATENT_WIDTH = 576
 BYTES_OF_COMPUTING = 2
 OLDEST = (7, 0)
 CARDS = "src/turbomind/kernels/attention/arch.h"
+NOT_FOLLOWED, EXACT = "--engine lmdeploy: kvcalc does not follow", "--engine exact counts them"
 
 
 @noun
@@ -86,30 +87,25 @@ def _check_deployment(engine: Engine, setup: Setup) -> None:
 
 def _check_layers(layers: tuple[Layer, ...], settings: Settings) -> None:
     """Refuses layers whose cache is not followed."""
-    for reason in _odd(layers, settings):
-        raise KvcalcError(f"--engine lmdeploy: kvcalc does not follow {reason}; --engine exact counts them")
-
-
-def _odd(layers: tuple[Layer, ...], settings: Settings) -> Iterator[str]:
     shapes = set()
     for layer in layers:
         each = layer.attention
         if not isinstance(each, MHA | GQA | MQA | MLA):
-            yield f"what it keeps of layers of kind '{each.kind}' ({each.label})"
+            raise KvcalcError(f"{NOT_FOLLOWED} what it keeps of layers of kind '{each.kind}' ({each.label}); {EXACT}")
         if isinstance(each, MLA):
             if each.index_topk is not None:
-                yield "its sparse latents with an indexer"
+                raise KvcalcError(f"{NOT_FOLLOWED} its sparse latents with an indexer; {EXACT}")
             if not settings.turbomind:
-                yield "the latents of its pytorch backend"
+                raise KvcalcError(f"{NOT_FOLLOWED} the latents of its pytorch backend; {EXACT}")
             if each.kv_lora_rank + each.qk_rope_head_dim != LATENT_WIDTH:
-                yield f"latents that are not {LATENT_WIDTH} wide"
+                raise KvcalcError(f"{NOT_FOLLOWED} latents that are not {LATENT_WIDTH} wide; {EXACT}")
         if layer.cache_dtype is not None:
-            yield "layers of one model in a format of their own"
+            raise KvcalcError(f"{NOT_FOLLOWED} layers of one model in a format of their own; {EXACT}")
         shapes |= {(tensor.heads, tensor.head_elements) for tensor in each.cached()}
     if len(shapes) > 1 and not any(isinstance(layer.attention, MLA) for layer in layers):
-        yield "how it keeps heads that differ, between layers or between keys and values"
+        raise KvcalcError(f"{NOT_FOLLOWED} heads that differ, between layers or between keys and values; {EXACT}")
     if not settings.turbomind and layers and all(layer.span is not None for layer in layers):
-        yield "the windows of all layers in its pytorch backend"
+        raise KvcalcError(f"{NOT_FOLLOWED} the windows of all layers in its pytorch backend; {EXACT}")
 
 
 def _kept_format(setup: Setup, settings: Settings, layers: tuple[Layer, ...]) -> CacheFormat:
