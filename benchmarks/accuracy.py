@@ -81,8 +81,8 @@ Some of the later logs were found after all rules but the last. What kvcalc pred
 in their view is kept with them (`first` in `tests/data/vllm/logs.json`), and is the best that is known of how far off
 the next log will be. The tables below have them among the later ones, as they are predicted today.
 
-| part | figures | refused | median | p90 | worst | median of the card | p90 of the card |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| part | logs | figures | refused | median | p90 | worst | median of the card | p90 of the card |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 """
 
 
@@ -98,9 +98,9 @@ def page() -> str:
 
 
 def _first_sight() -> Iterator[str]:
-    for part, seen in first_sight().items():
+    for (part, group), seen in first_sight().items():
         errors, of_card = (sorted(abs(each) for each in of) for of in (seen.errors, seen.of_card))
-        cells = [part, str(len(errors) + seen.refused), str(seen.refused)]
+        cells = [part, group, str(len(errors) + seen.refused), str(seen.refused)]
         cells += [quantile(errors, seen.refused, share) for share in (0.5, 0.9, 1.0)]
         cells += [quantile(of_card, seen.refused, share) if of_card else "" for share in (0.5, 0.9)]
         yield f"| {' | '.join(cells)} |"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,15 +100,15 @@ class FirstSight(NamedTuple):
     refused: int
 
 
-def first_sight() -> dict[str, FirstSight]:
-    """By part, of the logs that keep it."""
+def first_sight() -> dict[tuple[str, str], FirstSight]:
+    """By part and group, of the logs that keep it."""
     found = {}
-    for part in PARTS:
-        kept = [log["first"][part] for log in facts() if part in log.get("first", {})]
+    for part, group in product(PARTS, GROUPS):
+        kept = [log["first"][part] for log in facts() if part in log.get("first", {}) and _group(log) == group]
         seen = [each for each in kept if each is not None]
         if kept:
             errors, of_card = [each[0] for each in seen], [each[1] for each in seen if len(each) > 1]
-            found[part] = FirstSight(errors, of_card, len(kept) - len(seen))
+            found[part, group] = FirstSight(errors, of_card, len(kept) - len(seen))
     return found
 
 
