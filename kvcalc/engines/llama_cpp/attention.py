@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from kvcalc.model.layers import Layer
 
 
-def attention_point(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) -> Point:
+def attention_point(layout: LlamaLayout, layer: Layer, load: Load, hidden: int, *, copies: bool = True) -> Point:
+    """Of a layer; `copies`: whether the back end reserves those of K and V in f16, as Vulkan's does not."""
     attention, cells = layer.attention, layout.cells(layer.span, load)
     of = {tensor.name: tensor for tensor in attention.cached()}
     name, heads, kept, scored = "attention", query_heads(attention), hidden_kept(layout), 0
@@ -46,7 +47,8 @@ def attention_point(layout: LlamaLayout, layer: Layer, load: Load, hidden: int) 
     copied = sum(
         tensor.row_elements
         for tensor in of.values()
-        if layout.rules.copies_within
+        if copies
+        and layout.rules.copies_within
         and has_kernel(attention)
         and tensor.role is Role.CACHE
         and layout.cache_format.of(layer, tensor).name != "fp16"

@@ -70,12 +70,13 @@ def compute_buffer(layout: LlamaLayout, stage: Stage, load: Load, *, by_vulkan: 
         layout: of the model.
         stage: of it, which the card holds.
         load: what it is asked to hold.
-        by_vulkan: whether Vulkan's back end may serve it; None: on cards of AMD and Intel.
+        by_vulkan: whether Vulkan's back end may serve it; None: on cards of AMD and Intel. Where it is known to, no
+            copies of K and V are counted (ggml-vulkan.cpp, ggml_backend_vk_buffer_type_get_alloc_size).
     """
     if any(isinstance(layer.attention, Compressed) for layer in layout.setup.model.layout.kinds):
         return buffer_of_compressed(layout, load)
     hidden = None if layout.settings.ollama_new_engine else layout.setup.model.hidden_size
-    points = None if hidden is None else _points(layout, stage, load, hidden)
+    points = None if hidden is None else _points(layout, stage, load, hidden, copies=not by_vulkan)
     if hidden is None or points is None:
         return None
     tokens = layout.step_tokens(load)
@@ -154,9 +155,9 @@ def _mask_cells(layout: LlamaLayout, load: Load) -> Iterator[int]:
     yield from {layout.cells(layer.span, load).each for layer in indexed}
 
 
-def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int) -> list[Point] | None:
+def _points(layout: LlamaLayout, stage: Stage, load: Load, hidden: int, *, copies: bool) -> list[Point] | None:
     kept, tokens = hidden_kept(layout), layout.step_tokens(load)
-    points = [attention_point(layout, layer, load, hidden) for layer in stage.kinds if grows(layer)]
+    points = [attention_point(layout, layer, load, hidden, copies=copies) for layer in stage.kinds if grows(layer)]
     points += [within_a_state(layer.attention, load, hidden, tokens) for layer in stage.kinds if not grows(layer)]
     fed = feed_forward_points(layout, kept, hidden)
     if fed is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.gated import is_gated
 from kvcalc.engines.llama_cpp.latent_experts import in_layers_of_their_own, point_of_experts
+from kvcalc.engines.llama_cpp.levels import PER_LAYER, has_inputs_per_layer
 from kvcalc.engines.llama_cpp.points import Point, grows
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ PARALLEL = frozenset({"cohere", "cohere2", "cohere2_moe", "falcon", "gpt_neox"})
 _KEPT_BESIDE = {"cohere2": 1, "cohere2_moe": 1, "phi": 1}
 """Vectors of hidden_size beside those that other classes hold, by model_type."""
 _GEMMA3N = frozenset({"gemma3n", "gemma3n_text"})
-_ALTUP, _PER_LAYER = 5, 256
-"""Of Gemma 3n: vectors of hidden_size for what predicts and corrects four streams, and each layer's own embedding, for
-whose width llama.cpp takes its own number (src/models/gemma3n.cpp)."""
+_ALTUP = 5
+"""Of Gemma 3n: vectors of hidden_size for what predicts and corrects four streams, beside each layer's own embedding,
+for whose width llama.cpp takes its own number (src/models/gemma3n.cpp)."""
+_HALF_AS_WIDE = 6144
+"""intermediate_size of Gemma 4 E2B, whose layers that share caches have twice that (use_double_wide_mlp)."""
 _INTERLEAVED = frozenset({"llama4", "llama4_text"})
 """Layers without experts stand between the others where intermediate_size is not the experts' width."""
 
@@ -62,10 +65,11 @@ def _has_dense_layers(model: Model) -> bool:
 
 def _dense(model: Model, kept: int, hidden: int) -> Point:
     times = _widths(model)
-    name, floats = f"{times} x intermediate_size", times * (model.intermediate_size or 0)
+    twice = 2 if has_inputs_per_layer(model) and model.intermediate_size == _HALF_AS_WIDE else 1
+    name, floats = f"{times * twice} x intermediate_size", times * twice * (model.intermediate_size or 0)
     if model.model_type in _GEMMA3N:
-        own = _PER_LAYER * model.num_layers
-        name = f"({name} + {kept + _ALTUP} x hidden_size + {_PER_LAYER} x layers)"
+        own = PER_LAYER * model.num_layers
+        name = f"({name} + {kept + _ALTUP} x hidden_size + {PER_LAYER} x layers)"
         return Point(name, floats + (kept + _ALTUP) * hidden + own)
     return Point(f"({name} + {kept} x hidden_size)", floats + kept * hidden)
 

@@ -23,6 +23,7 @@ CLASSES: Mapping[str, str] = MappingProxyType(
         "cohere2moe": "cohere2_moe",
         "command-r": "cohere",
         "gemma3n": "gemma3n_text",
+        "gemma4": "gemma4_text",
         "gptneox": "gpt_neox",
         "grok": "grok-1",
         "llama4": "llama4_text",
@@ -51,11 +52,11 @@ def model_type(config: Config) -> Sourced | None:
 
 
 def width_of_blocks(config: Config) -> Sourced | None:
-    """Of feed-forward blocks; in a list, that of all layers that have one."""
+    """Of feed-forward blocks; in a list, that of the widest."""
     found = config.get(WIDTH)
     if found is not None and isinstance(found.value, list):
-        wide = {each for each in config.numbers(WIDTH) if each}
-        return Sourced(wide.pop(), f"{WIDTH}, the same in every layer that has a block") if len(wide) == 1 else None
+        wide = max(config.numbers(WIDTH), default=0)
+        return Sourced(wide, f"{WIDTH}, of the widest block") if wide else None
     width = config.optional_count(WIDTH, least=0)
     if width is None or not width.value or _experts_everywhere(config):
         return None
