@@ -42,6 +42,7 @@ _CODES = {
     "gpus-left-out": "accelerators without a known memory are left out",
     # the model's file
     "assumed": "a key of the model's file that the user decided",
+    "unknown-keys": "keys of a config.json that kvcalc does not know, and takes as saying nothing of the cache",
     "hub-revision": "the revision of the repository that was read",
     "files-not-read": "the checkpoint's files tell nothing here, and why",
     "unused-window": "the file tells of a window that no layer has",

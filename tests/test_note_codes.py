@@ -192,6 +192,7 @@ SCENARIOS: dict[str, Callable[[], Iterable[Note]]] = {
     "batch-from-rate": plan("llama-3-8b", rps=2, latency=3),
     "gpus-left-out": plan("llama-3-8b", gpu="all", max_gpus=1),
     "assumed": lambda: imported(LLAMA, head_dim=64),
+    "unknown-keys": lambda: imported({**LLAMA, "n_rep": 4}),
     "parameters-not-counted": lambda: imported({**LLAMA, "architectures": ["LlamaForSomething"]}),
     "draft-counted-whole": lambda: imported(DRAFT),
     "draft-embedding-not-counted": lambda: imported({**DRAFT, "architectures": ["LlamaForCausalLMEagle3"]}),

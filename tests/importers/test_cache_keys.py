@@ -128,6 +128,26 @@ SOUNDING: dict[str, Any] = {
     "extra": {"model": {"sliding_window": 512}},
     "stages": [{"n_kv_heads": 4}, {"n_kv_heads": 8}],
     "tokens_of": {"0": 512, "1": 0},
+    # layers that are one, whatever excuses the rest of the name
+    "weight_sharing_layers": [0, 0],
+    "parallel_blocks": 2,
+    "tie_layers": True,
+    "parameter_sharing": "cycle",
+    "H_cycles": 2,
+    "layer_reuse": 2,
+    # tokens that are dropped or joined
+    "token_merge": True,
+    "merge_ratio": 0.5,
+    "eviction_policy": "h2o",
+    "start_size": 4,
+    "compress_kv": True,
+    # kinds of layers, as flags and in words
+    "use_mamba": True,
+    "hybrid": True,
+    "use_gated_delta": True,
+    "arch": "hybrid",
+    "backbone": "mamba2",
+    "attention_class": "GatedDeltaNet",
 }
 
 
@@ -240,9 +260,59 @@ HARMLESS: dict[str, Any] = {
     "task_specific_params": {"summarization": {"no_repeat_ngram_size": 3}},
     # networks beside the text model
     "tts_config": {"num_attention_heads": 12},
+    "spatial_merge_size": 2,
+    "use_conv": True,
+    "attn_impl": "flash_attention_2",
     "img_processor": {"num_img_tokens": 144, "layer_idx": -2},
     "speaker_encoder": {"num_hidden_layers": 4},
 }
+
+
+def test_a_key_that_nobody_knows_is_told() -> None:
+    unknown = {"n_rep": 4, "mod_every": 2, "drop_blocks": [1], "snapkv": True, "canon_kernel": 4}
+    values = {**LLAMA, **unknown, "use_cache": True, "rope_theta": 1e6, "date": "today", "n_off": 0}
+    found = import_config(json.dumps(values), "config.json", "m")
+    (told,) = found.notes
+    assert dict(told.data)["keys"] == tuple(sorted(unknown))
+    assert labels(values) == PLAIN
+    silenced = import_config(json.dumps(values), "config.json", "m", dict.fromkeys(unknown))
+    assert {each.code for each in silenced.notes} == {"assumed"}
+
+
+@for_each(
+    ("name", "value", "asked"),
+    [
+        ("kv_cache_dtype", "fp8", "fp8"),
+        ("kv_dtype", "torch.float8_e4m3fn", "fp8"),
+        ("fp8_kv_cache", True, "fp8"),
+        ("kv_precision", "int8", None),
+        ("use_cache_quantization", True, None),
+        ("kv_cache_dtype", "auto", "nothing"),
+        ("kv_cache_dtype", "bfloat16", "nothing"),
+    ],
+)
+def test_a_key_that_asks_for_a_format_of_the_cache_is_told(name: str, value: Any, asked: str | None) -> None:
+    notes = import_config(json.dumps({**LLAMA, name: value}), "config.json", "m").notes
+    assert [each.data["format"] for each in notes] == ([] if asked == "nothing" else [asked])
+    assert all(f"({name})" in each.text for each in notes)
+
+
+def test_kinds_that_were_read_may_be_named() -> None:
+    mistral = {**LLAMA, "model_type": "mistral", "sliding_window": 4096}
+    assert labels({**mistral, "attn_kind": "sliding"}) == ["gqa 32/8 x 128, window 4,096"] * 2
+    with pytest.raises(KvcalcError, match="attn_kind is "):
+        labels({**mistral, "attn_kind": "mamba"})
+
+
+def test_keys_of_text_models_beside_their_part_must_agree_with_it() -> None:
+    wrapped = {"model_type": "llava", "text_config": LLAMA}
+    assert labels({**wrapped, "num_key_value_heads": 8, "select_layer": 3, "head_dim": 80}) == PLAIN
+    for name, value in (("sliding_window", 512), ("num_key_value_heads", 4), ("kv_sharing_map", [0, 0])):
+        with pytest.raises(KvcalcError, match=f"{name} is .* beside the text model's part, which (has 8|says nothing)"):
+            labels({**wrapped, name: value})
+        assert labels({**wrapped, name: value}, **{name: value if name == "num_key_value_heads" else None})
+    notes = import_config(json.dumps({**wrapped, "layer_reuse": 2}), "config.json", "m").notes
+    assert notes[-1].data["keys"] == ("layer_reuse",)
 
 
 def test_a_mapping_is_looked_through_once_however_deep_it_is() -> None:

@@ -9,10 +9,10 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+from kvcalc.importers.config_json.named_kinds import kind_named, words_of
 
-    from kvcalc.importers.imported_layer import ImportedLayer
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def _set(names: str) -> frozenset[str]:
@@ -28,20 +28,22 @@ CACHE_KEYS = _set(
     index_head_dim index_topk index_topk_freq index_topk_pattern indexer_types is_encoder_decoder kv_lora_rank
     layer_group_size layer_types layers_block_type linear_attn_config lru_width multi_latent_attention
     multi_query multi_query_attention num_kv_shared_layers per_layer_config q_lora_rank qk_nope_head_dim
-    qk_rope_head_dim sliding_window_pattern sparse_attention_config ssm_cfg use_bidirectional_attention use_cla
-    use_mla use_sliding_window use_swa
+    qk_rope_head_dim recent_size sliding_window_pattern sparse_attention_config ssm_cfg start_size
+    use_bidirectional_attention use_cla use_mla use_sliding_window use_swa
     """
 )
 """Whatever their value, and whatever words they are made of."""
 
 _WORDS = _set(
     """
-    attention attentions attn band cache cached chunk chunked cla compress compressed compression conv cross
-    delta deltanet depth depths dkv dv gdn gla global gqa groups gru head heads hgrn hybrid indexer interleave
-    iterations key kv kvs latent latents layer layers linear local lookback loop looped loops lru lstm mamba mem
-    memories memory mixer mixers mla moba mqa nsa passes qk qkv query recent receptive recur recurrence
-    recurrences recurrent recursion recursions repeat repeats rnn rwkv share shared sharing sink sinks slide
-    sliding span sparse ssm state states streaming swa ttt unroll unrolled ut value window windowed windows yoco
+    attention attentions attn band blocks cache cached chunk chunked cla compress compressed compression conv cross
+    cycle cycles delta deltanet depth depths dilation dilations dkv dv evict eviction funnel gdn gla global gqa
+    groups gru head heads hgrn hourglass hybrid indexer interleave iterations key kv kvs landmark landmarks latent
+    latents layer layers linear local lookback loop looped loops lru lstm mamba mem memories memory merge merging
+    mixer mixers mla moba mqa nsa passes prune pruned pruning qk qkv query recency recent receptive recur recurrence
+    recurrences recurrent recursion recursions repeat repeats retention reuse reused rnn rwkv seg segment segments
+    share shared sharing shorten sink sinks slide sliding span sparse ssm state states streaming streams swa tome
+    ttt unroll unrolled ut value window windowed windows yoco
     """
 )
 """A number, a list or a mapping whose name has one of these is about heads, layers, windows, what is kept, or how often
@@ -53,29 +55,31 @@ _WIDTH = re.compile(r"(k|v|val)_(dim|size|width|channels)|(\w*_)?look_back(_\w*)
 """The same of whole names."""
 
 _FLAGS = _set("alternating cla cross latent mla mqa share shared sharing sliding universal window windowed yoco")
-_ORDER = _set("layout pattern spec")
-_KIND = _set("attention attn class kind mixer mode type")
+_ORDER = _set("arrangement layout pattern spec topology")
 _OF_TENSORS = _set("bhsd bshd nchw nhwc sbhd thd")
-_OF_KINDS = _set("attention attn mixer")
-_KINDS = _set("gla hybrid linear local mamba mla retention retnet rwkv sliding sparse ssm swa window")
-"""The same of a word: of an order of layers (not of a tensor's axes), or of a kind of attention that keeps something
-else."""
-_ONE_OF_KV = _set("eq merge merged one same single tie tied")
+"""The same of a word: of an order of layers (not of a tensor's axes)."""
+_ONE_OF_KV = _set("eq low merge merged one same single tie tied")
 """The same of a flag about keys and values, or about k and v."""
-_ATTENTIONS = _set("chunked compressed hybrid linear local recurrent sparse")
+_ATTENTIONS = _set("chunked compressed compressive hybrid linear local recurrent sparse")
 """The same of a flag that is true, the latter where it is one of attention."""
 
-_HARMLESS = _set(
+_SHARING = _set("reuse reused share shared sharing tie tied tying")
+_LAYERS_OF_ONE = _set("block blocks cache kv kvs layer layers parameter parameters params")
+"""A key of both is about layers that are one, whatever its value, and whether it is of weights."""
+_FEWER = _set("compress compression compressive evict eviction merge merging prune pruning")
+_TOKENS = _set("cache kv memory token tokens")
+"""The same of tokens that are not kept."""
+
+HARMLESS = _set(
     """
-    act activation adapter audio aux batch bias ce classifier clip cls codebook coef coeff connector dense
-    dflash draft drop dropout dtype eagle embd embed embedding embeddings engram entropy eps epsilon expert
-    experts fc ffn finetune freeze frozen fuse gate image init initializer intermediate invalid label labels
-    layernorm limit limits lm logits lora loss lr medusa mlp mm moe mtp multimodal multiplier multipliers nope
-    norm norms openapi optimizer pad padding parallel patch pdrop penalty perceiver pipeline pooler precision
-    projector prompt qformer quant quantization recompute regularization resampler rope rotary router scalar
-    scale scaling seed softcap softcapping softmax speech std stochastic summary swiglu talker target
-    temperature temporal theta tower train trainable training upcast version video vision visual vit vocab
-    weight weights world
+    act activation adapter audio aux batch bias ce classifier clip cls codebook coef coeff connector dense dflash
+    draft drop dropout dtype eagle embd embed embedding embeddings engram entropy eps epsilon expert experts fc ffn
+    finetune freeze frozen fuse gate image init initializer intermediate invalid label labels layernorm limit limits
+    lm logits lora loss lr medusa mlp mm moe mtp multimodal multiplier multipliers nope norm norms openapi optimizer
+    pad padding parallel patch pdrop penalty perceiver pipeline pooler precision projector prompt qformer quant
+    quantization recompute regularization resampler rope rotary router scalar scale scaling seed softcap softcapping
+    softmax spatial speech std stochastic summary swiglu talker target temperature temporal theta tower train
+    trainable training upcast version video vision visual vit vocab weight weights world
     """
 )
 """A name with one of these is about something else than what a layer keeps."""
@@ -85,20 +89,21 @@ _PARTS = _set("dit encoder flow img sam siglip speaker token2wav tokenizer tts v
 
 _STRONG = _set("gqa kv kvs mqa window windows")
 _WEAK = _set("dense embed embedding expert experts lora moe nope quantization rope")
+_OF_WEIGHTS = _set("parameters weight weights")
 """A number, a list or a mapping about the former is so even of experts, rotated parts or what is compressed."""
 
 NOT_OF_THE_CACHE = _set(
     """
-    attention_backend attention_logit_cap attention_sink_size attn_res_block_size chunk_size
-    chunk_size_feed_forward compression_config context_window context_window_size conv_dim conv_dim_out
+    L_bp_cycles attention_backend attention_logit_cap attention_sink_size attn_res_block_size candidate_topk_blocks
+    chunk_size chunk_size_feed_forward compression_config context_window context_window_size conv_dim conv_dim_out
     cross_attention_hidden_size decoder_sparse_step depth_decoder_config dual_chunk_attention_config
     encoder_no_repeat_ngram_size full_attn_alpha_factor full_attn_beta_factor global_step
-    hidden_size_per_layer_input id2label linear_a_log_max linear_a_log_min linear_allow_neg_eigval
+    hidden_size_per_layer_input id2label index_topk_blocks linear_a_log_max linear_a_log_min linear_allow_neg_eigval
     linear_attn_alpha_factor linear_attn_beta_factor linear_dt_init_floor linear_dt_max linear_dt_min local_rank
-    mamba_chunk_size mamba_dt_rank max_context_window max_window_layers n_layers_per_attn_res_block
-    n_limited_groups no_repeat_ngram_size num_beam_groups num_hash_layers num_query_tokens o_groups
+    mamba_chunk_size mamba_dt_rank max_context_window max_window_layers n_layers_per_attn_res_block n_limited_groups
+    no_repeat_ngram_size num_beam_groups num_hash_layers num_query_tokens num_random_blocks o_groups
     prefill_chunk_size query_num relative_attention_max_distance relative_attention_num_buckets
-    relative_max_distance share_input_output_layers share_q_dim task_specific_params
+    relative_max_distance segment_types share_input_output_layers share_q_dim task_specific_params
     """
 )
 """Names made of such words that classes take, and that change no cache: windows of training or of a compiler, widths
@@ -117,40 +122,6 @@ _OFF: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Flags, and the keys that mean nothing where the file has false."""
-
-_SAME: Mapping[str, Collection[str]] = MappingProxyType(
-    {
-        "num_kv_heads": _set(
-            """
-            num_key_value_heads num_kv_heads n_kv_heads kv_n_heads n_head_kv head_num_kv kv_heads num_query_groups
-            n_query_groups multi_query_group_num num_attention_groups num_kv_groups
-            """
-        ),
-        "num_heads": ("num_heads", "n_head", "n_heads", "attention_heads", "decoder_attention_heads"),
-        "head_dim": (
-            "head_dim",
-            "kv_channels",
-            "attention_head_dim",
-            "head_size",
-            "d_head",
-            "dim_head",
-            "d_kv",
-            "d_k",
-            "d_v",
-        ),
-        "group": ("num_key_value_groups", "num_gqa_groups", "num_queries_per_kv"),
-        "window": ("sliding_window_size", "attention_window", "attention_window_size", "window_size"),
-        "layers": ("decoder_layers", "num_decoder_layers", "layer_num"),
-    }
-)
-"""Spellings of one meaning: a file may carry them beside the one that its family reads, where they agree."""
-
-_USUAL = {"num_kv_heads": "num_key_value_heads", "head_dim": "head_dim", "window": "sliding_window"}
-
-SYNONYMS: Mapping[str, str] = MappingProxyType({name: key for field, key in _USUAL.items() for name in _SAME[field]})
-"""Spellings, and the key that most families read."""
-
-_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "decoder_layers", "num_decoder_layers")
 _FEWEST = 4
@@ -174,23 +145,24 @@ def _tells(name: str, value: Any, layers: int) -> bool:
         return False
     if name in CACHE_KEYS or not name.isascii():  # a letter that only looks like one of a known key
         return True
-    words = {word.lower() for word in _NAME.findall(name)}
-    about = words & _HARMLESS
-    if _WIDTH.fullmatch(name):
+    if name in NOT_OF_THE_CACHE:
+        return False
+    words = words_of(name)
+    about = words & HARMLESS
+    one = words & _SHARING and words & _LAYERS_OF_ONE and about <= _OF_WEIGHTS
+    if one or _WIDTH.fullmatch(name):
         return True
-    excused = about and not (words & _STRONG and about <= _WEAK and value is not True)
-    return not (excused or name in NOT_OF_THE_CACHE) and _tells_by_words(words, value, layers)
+    of_blocks = "blocks" in words and about == {"parallel"}
+    excused = about and not of_blocks and not (words & _STRONG and about <= _WEAK and value is not True)
+    return not excused and _tells_by_words(words, value, layers)
 
 
 def _tells_by_words(words: set[str], value: Any, layers: int) -> bool:
     if value is True:
         return _tells_if_true(words)
     if isinstance(value, str) and not value.isdigit():
-        of_kinds = words & _OF_KINDS and words <= _KIND
-        return bool(
-            (words & _ORDER and value.lower() not in _OF_TENSORS)
-            or (of_kinds and _KINDS & set(re.findall("[a-z]+", value.lower())))
-        )
+        of_an_order = words & _ORDER and value.lower() not in _OF_TENSORS
+        return bool(of_an_order or words & _FEWER or kind_named(words, value))
     if words & _WORDS or any(map(_GLUED.fullmatch, words)):
         return True
     of_another = words & _PARTS or not isinstance(value, list | dict)
@@ -199,7 +171,9 @@ def _tells_by_words(words: set[str], value: Any, layers: int) -> bool:
 
 def _tells_if_true(words: set[str]) -> bool:
     of_attention = words & _ATTENTIONS and words & {"attention", "attn"}
-    return bool(words & _FLAGS or of_attention or (words & _ONE_OF_KV and words & {"kv", "k"}))
+    fewer = words & _FEWER and words & _TOKENS
+    of_kv = words & _ONE_OF_KV and words & {"kv", "k"}
+    return bool(words & _FLAGS or of_attention or fewer or of_kv or kind_named(words, True))
 
 
 def _one_a_layer(value: list[Any] | dict[str, Any], layers: int) -> bool:
@@ -212,27 +186,3 @@ def _one_a_layer(value: list[Any] | dict[str, Any], layers: int) -> bool:
 def _mappings(value: list[Any] | dict[str, Any]) -> list[dict[str, Any]]:
     """The mapping, whose values are looked at in turn, or those of a list."""
     return [value] if isinstance(value, dict) else [each for each in value if isinstance(each, dict)]
-
-
-def repeated_keys(values: Mapping[str, Any], layers: Sequence[ImportedLayer]) -> set[str]:
-    """Keys that repeat under another name what was read.
-
-    Args:
-        values: of the file.
-        layers: the layers as they were read.
-    """
-    blocks: list[dict[str, Any]] = [{**block.sizes, "kind": block.kind} for layer in layers for block in layer.blocks]
-    read: dict[str, set[Any]] = {
-        "num_heads": {block["num_heads"] for block in blocks if "num_heads" in block},
-        "num_kv_heads": {_kv_heads(block) for block in blocks if "num_heads" in block},
-        "group": {block["num_heads"] // _kv_heads(block) for block in blocks if "num_heads" in block},
-        "head_dim": {block["head_dim"] for block in blocks if "head_dim" in block},
-        "window": {layer.window.value for layer in layers if layer.window is not None},
-        "layers": {len(layers)},
-    }
-    alike = {field: next(iter(found)) for field, found in read.items() if len(found) == 1}
-    return {name for field, value in alike.items() for name in _SAME[field] if values.get(name) == value}
-
-
-def _kv_heads(block: Mapping[str, Any]) -> int:
-    return int(1 if block["kind"] == "mqa" else block.get("num_kv_heads", block["num_heads"]))

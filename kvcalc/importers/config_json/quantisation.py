@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INSIDE = ("quantization_config", "quantization", "compression_config")
 """Keys of config.json, inside or around the text model's part."""
 
-_OTHERWISE = re.compile(
+OTHERWISE = re.compile(
     r"(weights?_)?quant(i[sz](e|ed|ation))?(_(algo|bits?|method|scheme|type))?|(w|weights?_)bits?|load_in_[48]bit"
 )
 """Keys of other code, such as ChatGLM's quantization_bit: they tell that weights are quantised, and no more."""
@@ -72,7 +72,7 @@ def quantisation_of(config: Config, outer: Mapping[str, Any], beside: Mapping[st
     """
     found = [part[key] for key in INSIDE for part in (outer, config.values) if _says_something(part.get(key))]
     found += [beside] if beside else []
-    others = (part[key] for part in (outer, config.values) for key in part if _OTHERWISE.fullmatch(key))
+    others = (part[key] for part in (outer, config.values) for key in part if OTHERWISE.fullmatch(key))
     found += [{}] if not found and any(map(_says_something, others)) else []
     if not found:
         return None
@@ -149,16 +149,24 @@ def quantisation_notes(
             method=asked.name,
         )
     scheme = asked.kv_cache
-    if (scheme.get("num_bits") if isinstance(scheme, dict) else scheme) in _EIGHT_BITS:
-        yield note(
-            "cache-format-of-checkpoint", "the checkpoint asks for a cache in fp8: --cache-dtype fp8", format="fp8"
-        )
-    elif scheme:
-        yield note(
-            "cache-format-of-checkpoint",
-            "the checkpoint asks for a cache in a format of its own, which is not taken: --cache-dtype sets it",
-            format=None,
-        )
+    if scheme:
+        eight = (scheme.get("num_bits") if isinstance(scheme, dict) else scheme) in _EIGHT_BITS
+        yield format_note(None, eight=eight)
+
+
+def format_note(key: str | None, *, eight: bool) -> Note:
+    """A note on a format that is asked for the cache.
+
+    Args:
+        key: of the file, where it is none of its settings of quantisation.
+        eight: whether it is fp8.
+    """
+    where = "" if key is None else f" ({key})"
+    if eight:
+        text = f"the checkpoint asks for a cache in fp8{where}: --cache-dtype fp8"
+        return note("cache-format-of-checkpoint", text, format="fp8")
+    text = f"the checkpoint asks for a cache in a format of its own{where}, which is not taken: --cache-dtype sets it"
+    return note("cache-format-of-checkpoint", text, format=None)
 
 
 def _says_something(value: Any) -> bool:

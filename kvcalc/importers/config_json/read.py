@@ -8,7 +8,7 @@ from kvcalc.errors import MAX_NAME, KvcalcError, did_you_mean, one_line
 from kvcalc.formats.weights import find_weight_format
 from kvcalc.importers.config import BY_TYPE
 from kvcalc.importers.config_json.architectures import OutputHead, above_layers, head_of
-from kvcalc.importers.config_json.cache_keys import SYNONYMS, cache_keys, repeated_keys
+from kvcalc.importers.config_json.cache_keys import cache_keys
 from kvcalc.importers.config_json.checkpoint import Beside, checkpoint_of, keys_beside_text
 from kvcalc.importers.config_json.families import FAMILIES
 from kvcalc.importers.config_json.model_fields import model_fields
@@ -16,8 +16,10 @@ from kvcalc.importers.config_json.other_formats import as_config
 from kvcalc.importers.config_json.parameters import count_parameters, ngram_parameters, stream_parameters
 from kvcalc.importers.config_json.quantisation import quantisation_of, scale_block
 from kvcalc.importers.config_json.quantised_weights import format_by_settings
+from kvcalc.importers.config_json.repeated_keys import SYNONYMS, repeated_keys
 from kvcalc.importers.config_json.rotary import refuse_odd, rotary_fields
 from kvcalc.importers.config_json.text_part import by_class, text_model
+from kvcalc.importers.config_json.unread_keys import around_notes, unread_notes
 from kvcalc.importers.config_json.wrappers import NOT_EXPRESSED
 from kvcalc.importers.imported_layer import grouped
 from kvcalc.importers.imported_model import ImportedModel, model_name
@@ -104,6 +106,7 @@ def import_config(
     checkpoint = checkpoint_of(config, asked, counted, weights, above, beside, stored)
     fields = (("name", named), *sizes.items(), *checkpoint.fields)
     config.ignore(*repeated_keys(config.values, layers))
+    told = (*unread_notes(config, layers), *around_notes(config, layers))
     refuse_unread_keys(config, cache_keys, SYNONYMS)
     try:
         model = Model(
@@ -113,7 +116,7 @@ def import_config(
         )
     except ValueError as error:
         raise config.refusal(str(error)) from error
-    notes = (*assumption_notes(config), *checkpoint.notes)
+    notes = (*assumption_notes(config), *checkpoint.notes, *told)
     return ImportedModel(model, fields, layers, notes, f"a config.json of {model_type}")
 
 
