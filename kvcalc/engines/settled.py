@@ -169,6 +169,10 @@ class Settled:
         """
         return None
 
+    def taken_bytes(self, stage: Stage, memory: int) -> int:  # noqa: ARG002  # for engines that are told a limit
+        """What it allocates for the cache on a rank of the stage that has so much memory for it: all."""
+        return memory
+
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:  # noqa: ARG002  # for engines
         """The blocks that the engine prints, of so much memory for the cache on a rank of each of `stages`.
 

@@ -117,6 +117,10 @@ class Rank:
             return left if most is None else most
         return min(0, left - most)  # the engine takes it whether it is there or not
 
+    def taken_bytes(self, memory: int) -> int:
+        """What the engine allocates for the cache of so much memory for it, which may be less."""
+        return self.settled.taken_bytes(self._stage, memory)
+
     @property
     def stated_cache_bytes(self) -> int | None:
         """What the engine takes for its cache where that is stated outright."""

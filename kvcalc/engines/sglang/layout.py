@@ -200,6 +200,10 @@ class SglangLayout(SglangRows):
         more = pools.memory(self.need(Load(1, start + block))) - pools.memory(self.need(Load(1, start)))
         return -(-more // block)
 
+    def taken_bytes(self, stage: Stage, memory: int) -> int:
+        """Less where max-total-tokens limits the pools."""
+        return self.pools_of(stage).taken(memory)
+
     def pool(self, memory: Sequence[int], load: Load) -> Pool | None:
         found = []
         for stage, each in zip(self.stages, memory, strict=True):

@@ -108,6 +108,12 @@ class Pools(NamedTuple):
         tokens = self._aligned(self.most_tokens)
         return Need(tokens, min(self._window_tokens(tokens), self.most_tokens), slots)
 
+    def taken(self, memory: int) -> int:
+        """What the pools take of so many bytes: all but what max-total-tokens leaves."""
+        most, sizes = self._replace(most_tokens=None).sizes(memory), self.sizes(memory)
+        left = (most.tokens - sizes.tokens) * self.widths.full
+        return memory - floor(left + (most.window_tokens - sizes.window_tokens) * self.widths.window)
+
     def memory(self, need: Need) -> int:
         """The least bytes of the budget from which on the pools are never smaller than that."""
         tokens = self.tokens_for(need)

@@ -68,7 +68,8 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
     context, ranks = scenario.workload.context, replica.ranks
     alone, figures = _first_rank_alone(scenario, log), dict[str, list[Range]]()
     for rank, *memory in zip(ranks, replica.cache_memory, tight, loose, strict=True):
-        for name, value in _of_rank(rank, Range(*memory)).items():
+        taken = Range(*map(rank.taken_bytes, memory))
+        for name, value in _of_rank(rank, taken).items():
             figures.setdefault(name, []).append(value)
     values = {}
     for name, each in figures.items():
