@@ -39,14 +39,24 @@ def _grouped(bits: int, groups: Mapping[str, int]) -> Iterator[ElementFormat]:
         yield ElementFormat(name, 2 * group, size, about, _GPTQ.format(f"group_size {group}"), group=group)
 
 
+def _mlx(bits: int, group: int) -> ElementFormat:
+    name = f"mlx_{bits}bit" + ("" if group == _MLX_GROUP else f"_g{group}")
+    about = f"{bits}-bit integer, a 16-bit scale and bias per {group}"
+    return ElementFormat(name, group, bits * group // 8 + 4, about, _AFFINE.format(group))
+
+
 def _by_name(formats: Iterable[ElementFormat]) -> Mapping[str, ElementFormat]:
     return MappingProxyType({each.name: each for each in formats})
 
 
 _MLX = "MLX, "
+_MLX_GROUP = 64
+"""Elements, where nobody says otherwise."""
 _AFFINE = (
-    f"{_MLX}mlx.nn.quantize, group_size 64, mode affine: weight, scales and biases of linear layers and embeddings"
+    f"{_MLX}mlx.nn.quantize, group_size {{}}, mode affine: weight, scales and biases of linear layers and embeddings"
 )
+_MLX_FLOATS = f"{_MLX}mlx.nn.quantize, mode {{}}: weight and scales of linear layers and embeddings"
+_BITNET = "transformers 5.24.0, integrations/bitnet.py, BitLinear: weight and weight_scale"
 _GPTQ = "AutoGPTQ and AutoAWQ, {}: qweight, scales and qzeros of a linear layer"
 _PACKED = "compressed-tensors, scheme W4A16: weight_packed and weight_scale, group_size {}, symmetric"
 
@@ -75,12 +85,11 @@ WEIGHT_FORMATS: Mapping[str, ElementFormat] = _by_name(
         ),
         *_grouped(4, {"int4": 128, "int4_g64": 64, "int4_g32": 32}),
         *_grouped(8, {"int8_g128": 128}),
-        *(
-            ElementFormat(
-                f"mlx_{bits}bit", 64, 8 * bits + 4, f"{bits}-bit integer, a 16-bit scale and bias per 64", _AFFINE
-            )
-            for bits in (2, 3, 4, 5, 6, 8)
-        ),
+        *(_mlx(bits, group) for group in (64, 32, 128) for bits in (2, 3, 4, 5, 6, 8)),
+        ElementFormat("mlx_mxfp4", 32, 17, "4-bit float, an 8-bit exponent per 32", _MLX_FLOATS.format("mxfp4")),
+        ElementFormat("mlx_mxfp8", 32, 33, "8-bit float, an 8-bit exponent per 32", _MLX_FLOATS.format("mxfp8")),
+        ElementFormat("mlx_nvfp4", 16, 9, "4-bit float, an 8-bit scale per 16", _MLX_FLOATS.format("nvfp4")),
+        ElementFormat("bitnet", 4, 1, "2 bits, four to a byte, and one scale a matrix", _BITNET, ragged=Ragged.PADDED),
         ElementFormat("w4a16", 128, 66, "4-bit integer, a 16-bit scale per 128", _PACKED.format(128)),
         ElementFormat("w4a16_g32", 32, 18, "4-bit integer, a 16-bit scale per 32", _PACKED.format(32), group=32),
         ElementFormat("nf4", 64, 36, "4-bit normal float, an fp32 scale per 64", _BITSANDBYTES),

@@ -97,11 +97,45 @@ DECIDED: dict[str, tuple[dict[str, Any], float, int]] = {
         2,
     ),
     "mxfp4": (scheme("float", 4, strategy="group", group_size=32), MATRICES * 17 / 32, 2),
+    "Marlin's own, without zeros": (
+        settings(quant_method="gptq", bits=4, group_size=128, checkpoint_format="marlin"),
+        MATRICES * 66 / 128,
+        2,
+    ),
+    "AutoRound": (
+        settings(quant_method="auto-round", bits=4, group_size=128, sym=True, packing_format="auto_round:auto_gptq"),
+        MATRICES * 66.5 / 128,
+        2,
+    ),
+    "EETQ": (settings(quant_method="eetq", weights="int8", modules_to_not_convert=None), MATRICES, 2),
+    "FBGEMM": (settings(quant_method="fbgemm_fp8", modules_to_not_convert=["lm_head"]), MATRICES, 2),
+    "torchao": (
+        settings(quant_method="torchao", quant_type={"default": {"_type": "Int8WeightOnlyConfig", "_data": {}}}),
+        MATRICES,
+        2,
+    ),
+    "Quark": (
+        settings(
+            quant_method="quark",
+            exclude=["lm_head"],
+            global_quant_config={"weight": {"dtype": "fp8_e4m3", "qscheme": "per_tensor", "group_size": None}},
+            export={"kv_cache_group": []},
+            layer_quant_config={},
+        ),
+        MATRICES,
+        2,
+    ),
+    "BitNet": (settings(quant_method="bitnet", modules_to_not_convert=None), MATRICES / 4, 2),
 }
 """What the settings decide: bytes of the layers' matrices by hand, and bytes of an element of tables and norms."""
 
 OF_ALL = {
     "MLX": (settings("quantization", group_size=64, bits=4), (PARAMETERS - NORMS) * 36 / 64 + NORMS * 2),
+    "MLX in groups of 32": (settings("quantization", group_size=32, bits=4), (PARAMETERS - NORMS) * 5 / 8 + NORMS * 2),
+    "MLX, nvfp4": (
+        settings("quantization", group_size=16, bits=4, mode="nvfp4"),
+        (PARAMETERS - NORMS) * 9 / 16 + NORMS * 2,
+    ),
     "MLX of 8": (settings("quantization", group_size=64, bits=8), (PARAMETERS - NORMS) * 68 / 64 + NORMS * 2),
 }
 """MLX quantises linear layers and embeddings (mlx.nn.quantize)."""
@@ -154,6 +188,37 @@ QUANTISED: dict[str, tuple[dict[str, Any], str]] = {
     "marlin-24": (settings(**scheme("int", 8)["quantization_config"], format="marlin-24"), "compressed-tensors"),
     "rotated": (settings(**scheme("int", 8)["quantization_config"], transform_config={"R1": {}}), "compressed-tensors"),
     "experts of their own": (settings(quant_method="fp8", expert_dtype="fp4"), "fp8"),
+    "GPTQ, packed otherwise": (settings(quant_method="gptq", bits=4, checkpoint_format="bitblas"), "gptq"),
+    "Marlin's own, of 8": (settings(quant_method="gptq", bits=8, is_marlin_format=True), "gptq"),
+    "AutoRound of floats": (
+        settings(quant_method="auto-round", bits=4, group_size=32, data_type="mx_fp"),
+        "auto-round",
+    ),
+    "AutoRound of several": (
+        settings(quant_method="auto-round", bits=4, group_size=128, extra_config={"lm_head": {"bits": 8}}),
+        "auto-round",
+    ),
+    "EETQ with the output head": (settings(quant_method="eetq", modules_to_not_convert=["x.norm"]), "eetq"),
+    "FBGEMM, some layers left": (
+        settings(quant_method="fbgemm_fp8", modules_to_not_convert=["lm_head", "model.layers.0.mlp.up_proj"]),
+        "fbgemm_fp8",
+    ),
+    "torchao, of 4 bits": (
+        settings(quant_method="torchao", quant_type={"default": {"_type": "Int4WeightOnlyConfig"}}),
+        "torchao",
+    ),
+    "torchao, with tables": (
+        settings(
+            quant_method="torchao",
+            quant_type={"default": {"_type": "Int8WeightOnlyConfig"}},
+            include_input_output_embeddings=True,
+        ),
+        "torchao",
+    ),
+    "BitNet in training": (settings(quant_method="bitnet", quantization_mode="online"), "bitnet"),
+    "MLX, floats of other groups": (settings("quantization", group_size=64, bits=4, mode="mxfp4"), "4 bits"),
+    "HQQ": (settings(quant_method="hqq", quant_config={"weight_quant_params": {"nbits": 4}}), "hqq"),
+    "AQLM": (settings(quant_method="aqlm", in_group_size=8, nbits_per_codebook=16), "aqlm"),
     "a key of other code": ({"quantization_bit": 4}, "a method without a name"),
     "a flag of other code": ({"load_in_4bit": True}, "a method without a name"),
     "a key of nobody's": ({"weight_quantization": {"bits": 4}}, "a method without a name"),
@@ -176,7 +241,27 @@ def test_a_quantised_checkpoint_is_not_counted(case: str) -> None:
     found = imported(changes)
     assert found.model.parameters is None
     assert f"the checkpoint is quantised ({name})" in texts(found.notes)[0]
-    assert f"--weights SIZE, or --parameters {PARAMETERS} --weight-dtype FORMAT" in texts(found.notes)[0]
+    named = "nf4" if case == "scales quantised in turn" else "FORMAT"
+    assert f"--weights SIZE, or --parameters {PARAMETERS} --weight-dtype {named}" in texts(found.notes)[0]
+
+
+def test_published_files_are_as_large_as_their_settings_say() -> None:
+    """randmaru/Mellum-4b-base-mlx-mxfp4, and the same in 4 bits, by its page; openai/gpt-oss-20b, by its index."""
+    mellum = {"model_type": "llama", "hidden_size": 3072, "intermediate_size": 8256, "num_hidden_layers": 30}
+    mellum |= {"num_attention_heads": 24, "vocab_size": 98_304, "torch_dtype": "bfloat16"}
+    floats, integers = {"group_size": 32, "bits": 4, "mode": "mxfp4"}, {"group_size": 64, "bits": 4}
+    for stated, published in ((floats, 2_135_555_369), (integers, 2_261_175_474)):
+        model = import_config(json.dumps({**mellum, "quantization": stated}), "config.json", "m").model
+        assert 0 < published - sum(part.size for part in model.weights) < 100_000  # the file's header
+    oss = {"model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880, "num_hidden_layers": 24}
+    oss |= {"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 201_088}
+    oss |= {"num_local_experts": 32, "num_experts_per_tok": 4, "sliding_window": 128, "torch_dtype": "bfloat16"}
+    oss |= {"layer_types": ["sliding_attention", "full_attention"] * 12}
+    left = ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]
+    for named, size in ((left, 13_761_264_768), (left[1:], 0)):
+        stated = settings(quant_method="mxfp4", modules_to_not_convert=named)
+        model = import_config(json.dumps({**oss, **stated}), "config.json", "m").model
+        assert sum(part.size for part in model.weights) == size
 
 
 @pytest.mark.parametrize("nothing", [None, {}, [], "", False, "none", {"quant_algo": None}])

@@ -141,7 +141,9 @@ def quantisation_notes(
             format=stored,
         )
     elif unknown and asked.weights:
-        all_in_one = "" if parameters is None else f", or --parameters {parameters} --weight-dtype FORMAT for all"
+        double = asked.settings.get("load_in_4bit") and asked.settings.get("bnb_4bit_use_double_quant")
+        as_loaded = "nf4" if double else "FORMAT"  # vLLM's loader brings scales back to fp32
+        all_in_one = "" if parameters is None else f", or --parameters {parameters} --weight-dtype {as_loaded} for all"
         yield note(
             "quantised-checkpoint",
             f"the checkpoint is quantised ({asked.name}), and its config.json does not say what each tensor takes: "

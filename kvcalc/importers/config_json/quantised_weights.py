@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kvcalc.importers.config_json.quantisation import Quantisation
 
-_IGNORED = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules", "llm_int8_skip_modules")
+_IGNORED = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude", "exclude_modules", "llm_int8_skip_modules")
 """Keys that name modules which stay as they were."""
 
 _STAY = frozenset({"lm_head", "embed_tokens", "gate", "router", "e_score_correction_bias", "norm", "embed", "output"})
@@ -43,9 +43,12 @@ _STORED_AS_SAID = {
 `marlin-24` half of them."""
 
 _BITS_OF_MLX = {2, 3, 4, 5, 6, 8}
+_GROUPS_OF_MLX = {64: "", 32: "_g32", 128: "_g128"}
+_FLOATS_OF_MLX = {("mxfp4", 4, 32): "mlx_mxfp4", ("mxfp8", 8, 32): "mlx_mxfp8", ("nvfp4", 4, 16): "mlx_nvfp4"}
 _NOT_MODULES = {
     *("config_groups", "kv_cache_scheme", "sparsity_config", "producer", "transform_config"),
     *("exllama_config", "meta"),  # of a kernel; how GPTQModel came to its elements
+    *("quant_type", "global_quant_config", "export", "algo_config"),
 }
 """Keys whose values are settings, but of no module."""
 
@@ -66,6 +69,25 @@ _OF_AUTO = {"w_bit", "desc_act"}
 """Keys of AutoAWQ's quant_config.json and of AutoGPTQ's quantize_config.json, which name no method."""
 
 _MLX_KEYS = {"bits", "group_size", "mode"}
+
+
+_PACKED_BY_AUTO_ROUND = {"auto_gptq", "auto_awq", "gptq", "awq"}
+_TORCHAO = {
+    "Int8WeightOnlyConfig": "int8",
+    "Int8DynamicActivationInt8WeightConfig": "int8",
+    "Float8WeightOnlyConfig": "fp8",
+    "Float8DynamicActivationFloat8WeightConfig": "fp8",
+}
+_QUARK = {
+    ("fp8_e4m3", "per_tensor", "None"): "fp8",
+    ("fp8_e4m3", "per_channel", "None"): "fp8",
+    ("int8", "per_tensor", "None"): "int8",
+    ("int8", "per_channel", "None"): "int8",
+    ("fp4", "per_group", "32"): "mxfp4",
+}
+_WITHOUT_ZEROS = {"int4": "w4a16", "int4_g32": "w4a16_g32"}
+"""Marlin's own files have no zeros beside the scales."""
+_FORMATS_OF_GPTQ = {"gptq", "gptq_v2", "marlin", "None"}
 
 
 def format_by_settings(asked: Quantisation) -> str | None:
@@ -122,7 +144,12 @@ def _of_integers(settings: Mapping[str, Any]) -> str | None:
         return None
     bits = settings.get("bits", settings.get("w_bit", 4))
     group = settings.get("group_size", settings.get("q_group_size", 128))
-    return _INTEGERS.get((bits, group)) if type(bits) is int and type(group) is int else None
+    packed = str(settings.get("checkpoint_format"))
+    if type(bits) is not int or type(group) is not int or packed not in _FORMATS_OF_GPTQ:
+        return None
+    found = _INTEGERS.get((bits, group))
+    marlin = packed == "marlin" or settings.get("is_marlin_format")
+    return _WITHOUT_ZEROS.get(found or "") if marlin else found
 
 
 def _of_bitsandbytes(settings: Mapping[str, Any]) -> str | None:
@@ -163,11 +190,50 @@ def _of_scheme(weights: Mapping[str, Any]) -> str | None:
 
 
 def _of_mlx(settings: Mapping[str, Any]) -> str | None:
-    """MLX: no method, and groups of 64; further keys would be modules with settings of their own."""
-    bits, mode = settings.get("bits"), settings.get("mode", "affine")
-    plain = settings.keys() <= _MLX_KEYS and settings.get("group_size") == 64  # noqa: PLR2004  # MLX's default
-    known = type(bits) is int and bits in _BITS_OF_MLX
-    return f"mlx_{bits}bit" if plain and known and mode == "affine" else None
+    """MLX: no method; further keys would be modules with settings of their own."""
+    bits, group, mode = settings.get("bits"), settings.get("group_size"), settings.get("mode", "affine")
+    if not settings.keys() <= _MLX_KEYS or type(bits) is not int or type(group) is not int:
+        return None
+    if mode != "affine":
+        return _FLOATS_OF_MLX.get((mode, bits, group)) if isinstance(mode, str) else None
+    return f"mlx_{bits}bit{_GROUPS_OF_MLX[group]}" if bits in _BITS_OF_MLX and group in _GROUPS_OF_MLX else None
+
+
+def _of_auto_round(settings: Mapping[str, Any]) -> str | None:
+    """AutoRound packs as GPTQ or AWQ do: auto_round:auto_gptq, auto_round:auto_awq."""
+    packed = str(settings.get("packing_format", "auto_round:auto_gptq")).removeprefix("auto_round:")
+    known = packed in _PACKED_BY_AUTO_ROUND and settings.get("data_type", "int") == "int"
+    return _of_integers(settings) if known and settings.keys() >= {"bits", "group_size"} else None
+
+
+def _of_torchao(settings: Mapping[str, Any]) -> str | None:
+    """One configuration for all linear layers; int8 and fp8 have a scale for each output."""
+    stated = settings.get("quant_type")
+    each = stated.get("default") if isinstance(stated, dict) and stated.keys() == {"default"} else None
+    found = _TORCHAO.get(str(each.get("_type"))) if isinstance(each, dict) else None
+    return None if found is None else _of_all(found, settings)
+
+
+def _of_all(found: str, settings: Mapping[str, Any], **usual: object) -> str | None:
+    """A format of all linear layers but the output head, which transformers leaves where no module is named, or it.
+
+    Args:
+        found: the format.
+        settings: the file's.
+        usual: what those must be that are given.
+    """
+    left = settings.get("modules_to_not_convert")
+    head_stays = left is None or any("lm_head" in str(name) for name in _listed(left))
+    return found if head_stays and all(settings.get(key, value) == value for key, value in usual.items()) else None
+
+
+def _of_quark(settings: Mapping[str, Any]) -> str | None:
+    """Quark: one setting for all linear layers but those that are left out, the output head among them."""
+    whole = settings.get("global_quant_config")
+    weight = whole.get("weight") if isinstance(whole, dict) else None
+    if not isinstance(weight, dict) or "lm_head" not in _listed(settings.get("exclude")):
+        return None
+    return _QUARK.get((str(weight.get("dtype")), str(weight.get("qscheme")), str(weight.get("group_size"))))
 
 
 _METHODS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
@@ -178,4 +244,10 @@ _METHODS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
     "modelopt": _of_modelopt,
     "nvfp4": _of_modelopt,
     "compressed-tensors": _of_groups,
+    "auto-round": _of_auto_round,
+    "torchao": _of_torchao,
+    "quark": _of_quark,
+    "fbgemm_fp8": lambda settings: _of_all("fp8", settings),
+    "eetq": lambda settings: _of_all("int8", settings, weights="int8"),
+    "bitnet": lambda settings: _of_all("bitnet", settings, quantization_mode="offline", use_rms_norm=False),
 }

@@ -11,6 +11,7 @@ from kvcalc.importers.config_json.architectures import OutputHead, above_layers,
 from kvcalc.importers.config_json.cache_keys import cache_keys
 from kvcalc.importers.config_json.checkpoint import Beside, checkpoint_of, keys_beside_text
 from kvcalc.importers.config_json.families import FAMILIES
+from kvcalc.importers.config_json.gpt_oss_weights import gpt_oss_parts, is_of_gpt_oss
 from kvcalc.importers.config_json.model_fields import model_fields
 from kvcalc.importers.config_json.other_formats import as_config
 from kvcalc.importers.config_json.parameters import count_parameters, ngram_parameters, stream_parameters
@@ -149,7 +150,8 @@ def _by_settings(
     config: Config, known: Mapping[str, Any], layers: tuple[ImportedLayer, ...], counted: Counted, asked: Quantisation
 ) -> tuple[str | None, tuple[WeightPart, ...]]:
     """The format of a quantised checkpoint's matrices and its parts, where settings and dims decide both."""
-    stored = format_by_settings(asked)
+    of_gpt_oss = is_of_gpt_oss(asked.settings, config.model_type)
+    stored = "mxfp4" if of_gpt_oss else format_by_settings(asked)
     if stored is None:
         return None, ()
     active = counted.active if counted.active != counted.parameters else None
@@ -158,6 +160,9 @@ def _by_settings(
         whole = Model(**{**known, "layers": grouped(layers), **counts})
     except ValueError as error:
         raise config.refusal(str(error)) from error
+    if of_gpt_oss:
+        found = gpt_oss_parts(whole)
+        return (None, ()) if found is None else (stored, found)
     apart = told_apart(whole)
     parts = parts_in(whole, find_weight_format(stored, "weights")) if apart is not None and apart.beside else None
     return (None, ()) if parts is None else (stored, parts)
