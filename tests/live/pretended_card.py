@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.library
+from stand_ins import EveryName
 from torch.overrides import TorchFunctionMode
 
 
@@ -60,31 +61,7 @@ OPERATORS = (
 )
 
 
-class _EveryAttribute(type):
-    """A class that is also a function, a decorator, a generic, a union's member: what modules of kernels have."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return cls
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        decorates = len(args) == 1 and callable(args[0]) and not kwargs and not isinstance(args[0], _EveryAttribute)
-        return args[0] if decorates else cls
-
-    def __getitem__(cls, key: Any) -> Any:
-        return cls
-
-    def __or__(cls, other: Any) -> Any:
-        return cls
-
-    __ror__ = __or__
-
-    def __iter__(cls) -> Any:
-        return iter(())
-
-
-class Kernel(metaclass=_EveryAttribute):
+class Kernel(metaclass=EveryName):
     """Any name of a package of kernels."""
 
 

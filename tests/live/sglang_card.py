@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 os.environ.update(CUDA_VISIBLE_DEVICES="", HF_HUB_OFFLINE="1")
 
 import torch
+from stand_ins import EveryName
 from transformers import AutoProcessor  # before packages are stood in for, which it would take for real ones
 from transformers.models.auto import configuration_auto
 
@@ -50,27 +51,6 @@ CARD = os.environ.get("LIVE_CARD", "h100-sxm")
 _CARD = CARDS[CARD]
 
 
-class _EveryName(type):
-    """A class that is also a function, a decorator, a member: what packages of kernels have."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return cls
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        decorates = len(args) == 1 and callable(args[0]) and not kwargs and not isinstance(args[0], _EveryName)
-        return args[0] if decorates else cls
-
-    def __getitem__(cls, key: Any) -> Any:
-        return cls
-
-    def __or__(cls, other: Any) -> Any:
-        return cls
-
-    __ror__ = __or__
-
-
 def _any_value(*_args: Any) -> dict[str, str]:
     """As a field of one of pydantic's models."""
     return {"type": "any"}
@@ -83,7 +63,7 @@ class _Package(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        made = _EveryName(name, (), {"__get_pydantic_core_schema__": classmethod(_any_value)})
+        made = EveryName(name, (), {"__get_pydantic_core_schema__": classmethod(_any_value)})
         setattr(self, name, made)
         return made
 

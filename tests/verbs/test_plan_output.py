@@ -111,6 +111,8 @@ def test_sizes_that_the_engine_refuses_have_its_words(kvcalc: Kvcalc) -> None:
     assert f"tp 2 {refused}" in lines
     assert f"tp 4 {refused}" in lines
     assert "tp 5, 6 illegal: the heads do not spread over them" in lines
+    asked = kvcalc(*words, "--tp", "2,4")
+    assert (asked.code, asked.stderr.removeprefix("error: ")) == (2, f"--tp: {refused.partition(': ')[2]}\n")
 
 
 def test_defaults_of_every_accelerator_are_told(kvcalc: Kvcalc) -> None:

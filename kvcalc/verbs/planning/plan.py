@@ -69,7 +69,8 @@ def plan(scenario: Scenario, gpus: Sequence[Gpu], limits: Limits, prices: Mappin
             gpu.check_shared(each.ranks, "--gpu")
     asked = [replace(scenario, gpu=gpu, deployment=None, gpu_limit=None) for gpu in gpus]
     search = Search(asked[0], limits)
-    if len(sizes) == 1 and (limits.tps or limits.pps):
+    never = all(map(scenario.engine.size_refused, sizes))
+    if (never or len(sizes) == 1) and (limits.tps or limits.pps):
         search.ranks(asked[0]).settled(sizes[0])  # what the engine refuses it says
     ranking = Ranking(prices or {})
     found = found_on(search, asked, ranking)
