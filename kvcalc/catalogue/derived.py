@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kvcalc.catalogue.address import is_address
 from kvcalc.catalogue.found_model import GGUF_ENGINE, FoundModel
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.file_types import is_mix, shown
+from kvcalc.formats.file_types import EXPERTS_APART, is_mix, shown
 from kvcalc.formats.weights import find_asked_format, find_weight_format, is_for_layers_alone, is_of_llama_cpp, is_plain
 from kvcalc.importers.model_yaml import weight_line
 from kvcalc.model.model import WeightPart
@@ -76,6 +76,8 @@ def _known(stored: str) -> ElementFormat | None:
 def _has_it(model: Model, asked: ElementFormat, *, told: bool) -> bool:
     """Whether the catalogue's own weights are in that format already."""
     own = {part.format for part in model.weights if not part.scales} or {model.weight_dtype or model.dtype or "bf16"}
+    if asked.name in EXPERTS_APART:
+        return False
     if is_mix(asked) and "mxfp4" in own and not told:
         return True  # ggml-org's repositories of such models have one file, in mxfp4
     if is_plain(asked):

@@ -41,11 +41,16 @@ EVEN = 256
 
 
 class Tables(NamedTuple):
-    """What a file type has its tables in, and what its layers take on average; a tied table is as a head."""
+    """What a file type has its tables in, and what its layers take on average; a tied table is as a head.
+
+    Attributes:
+        experts: what routed experts are in; None: as layers.
+    """
 
     head: str
     embedding: str
     layers: str
+    experts: str | None = None
 
 
 _BITS: Mapping[tuple[str, str], Mapping[str, int]] = {
@@ -98,10 +103,16 @@ _OF_BLOCK: Mapping[str, tuple[str, str]] = MappingProxyType(
     | dict.fromkeys(("tq1_0", "tq2_0"), ("q6_k", "q4_k"))
 )
 """File types whose layers are all in the block of their name: the blocks of a head and of an embedding."""
+EXPERTS_APART: Mapping[str, Tables] = MappingProxyType({"mxfp4_moe": Tables("q8_0", "q8_0", "q8_0", "mxfp4")})
+"""File types that have routed experts in blocks of their own (llama-quant.cpp, LLAMA_FTYPE_MOSTLY_MXFP4_MOE)."""
 
 
 def file_types(blocks: Mapping[str, ElementFormat]) -> Iterator[ElementFormat]:
     """The formats of whole files and of their layers."""
+    for name, tables in EXPERTS_APART.items():
+        rest = blocks[tables.layers]
+        about = f"{tables.experts} for routed experts, else {tables.layers}, as of llama-quantize; some leave more"
+        yield ElementFormat(name, rest.block_elems, rest.block_bytes, about, _FALLBACK)
     for both, types in _BITS.items():
         head, embedding = (Fraction(blocks[each].block_bytes, blocks[each].block_elems) for each in both)
         for name, bits in types.items():
@@ -150,7 +161,7 @@ def is_mix(element_format: ElementFormat) -> bool:
 
 def is_file_type(name: str) -> bool:
     """Whether people and llama.cpp call a file type so, and no block."""
-    return any(name in types for types in _BITS.values()) and name not in _BLOCKS_TOO
+    return name in EXPERTS_APART or (any(name in types for types in _BITS.values()) and name not in _BLOCKS_TOO)
 
 
 def shown(element_format: ElementFormat) -> str:
@@ -192,6 +203,7 @@ _TABLES: Mapping[str, Tables] = MappingProxyType(
         for suffix in ("", OF_FILE)
     }
     | {name: Tables(head, embedding, name) for name, (head, embedding) in _OF_BLOCK.items()}
+    | dict(EXPERTS_APART)
 )
 _OF_BLOCKS: Mapping[str, str] = MappingProxyType(
     {

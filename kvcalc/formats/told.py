@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 _START, _END = r"(?:^|[-_. :])", r"(?=[-_. :]|$)"
-_Q = r"q[1-8]_(?:k(?:_(?:xs|s|m|l|xl|xxl))?|0|1)|iq[1-4]_(?:xxs|xs|s|m|nl|k|ks)|tq[12]_0"
+_Q = r"q[1-8]_(?:k(?:_(?:xs|s|m|l|xl|xxl))?|0|1)|iq[1-4]_(?:xxs|xs|s|m|nl|k|ks)|tq[12]_0|mxfp4_moe"
 
 GGUF = "gguf"
 """The word for a file of llama.cpp, which may hold any format."""

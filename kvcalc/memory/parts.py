@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, TypeVar
 
-from kvcalc.formats.file_types import tables_of
+from kvcalc.errors import KvcalcError
+from kvcalc.formats.file_types import EXPERTS_APART, tables_of
 from kvcalc.formats.weights import find_weight_format, is_for_layers_alone, is_of_llama_cpp
 from kvcalc.model.apart import told_apart
 from kvcalc.model.model import WeightPart
@@ -114,6 +115,12 @@ def whole_parts(weighed: Weighed) -> tuple[Part, ...] | None:
         return tuple(_of_list(listed))
     if model.parameters is None:
         return None
+    asked = weighed.weight_format
+    if asked is not None and asked.name in EXPERTS_APART and model.is_mixture_of_experts:
+        raise KvcalcError(
+            f"--weight-dtype: {asked.name} has routed experts in a format of their own, and the model's file does not "
+            "tell how many parameters those have; --weights SIZE gives all of them"
+        )
     towers = 0 if weighed.towers_in == "the file" else model.tower_parameters or 0
     ngrams = model.ngram_parameters or 0
     text = _of_one_format(weighed, "parameters", model.parameters - towers - ngrams)

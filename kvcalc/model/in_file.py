@@ -31,6 +31,8 @@ def in_file(model: Model, parts: tuple[WeightPart, ...], asked: str) -> Iterator
     for part in parts:
         if tables is None or part.format != asked:
             yield part
+        elif part.split == "ep" and tables.experts is not None:
+            yield replace(part, format=tables.experts)
         elif part.place == "layers":
             yield from _of_layers(model, part, tables.layers, is_home=part is home)
         else:

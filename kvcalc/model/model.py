@@ -93,6 +93,8 @@ class Model(Noun):
             `weights` lists parts, it says which.
         stream_parameters: of those, what mixes residual streams (hyper-connections), of which every rank has a copy;
             likewise.
+        weight_dtype: of its weights, as --weight-dtype takes it: of a name that llama.cpp has for a block and for a
+            type of files (q4_k), the type of files. The format of a part is a block.
         weights: the checkpoint's parts where formats differ; its bytes win over parameters x weight_dtype.
         mtp_layers: multi-token-prediction layers that the checkpoint carries beyond `layers`.
         mtp_parameters: of all of those, without copies of the model's embedding and output head.

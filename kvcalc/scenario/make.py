@@ -11,7 +11,7 @@ from kvcalc.deployment import Deployment
 from kvcalc.engines import choose_engine
 from kvcalc.engines.base import DEFAULT_UTILIZATION
 from kvcalc.errors import KvcalcError
-from kvcalc.formats.weights import find_asked_format
+from kvcalc.formats.weights import find_asked_format, is_of_llama_cpp
 from kvcalc.gpu import Gpu
 from kvcalc.mechanisms import Role
 from kvcalc.note import Note, note
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from kvcalc.engines import Engine
+    from kvcalc.formats.element import ElementFormat
     from kvcalc.model.model import Model
 
 
@@ -79,7 +80,7 @@ def make_scenario(model: Model | str | Path | None = None, **options: Unpack[Sce
         engine=engine,
         cache_format_given=given["cache_dtype"] is not None,
         dtype_given=given["dtype"] is not None,
-        weight_format=given["weight_dtype"] and find_asked_format(given["weight_dtype"], "--weight-dtype"),
+        weight_format=_weight_format(found.model, given["weight_dtype"]),
         utilization=_utilization(engine, gpu, given["utilization"]),
         replacements=Replacements(
             weights=given["weights"],
@@ -105,6 +106,16 @@ def make_scenario(model: Model | str | Path | None = None, **options: Unpack[Sce
             *_unused_formats(found.model, given),
         ),
     )
+
+
+def _weight_format(model: Model, asked: str | None) -> ElementFormat | None:
+    """What is asked for, also by a model's file that names one of llama.cpp's formats and lists no parts."""
+    if asked is not None:
+        return find_asked_format(asked, "--weight-dtype")
+    if model.weight_dtype is None or model.weights:
+        return None
+    stored = find_asked_format(model.weight_dtype, "weight_dtype")
+    return stored if is_of_llama_cpp(stored) else None
 
 
 def _beside_gpus(given: Mapping[str, Any]) -> BesideGpus:

@@ -13,7 +13,7 @@ from kvcalc.engines.cache_format import CacheFormat, parse_cache_format
 from kvcalc.errors import KvcalcError
 from kvcalc.formats.by_name import find_format
 from kvcalc.formats.element import ElementFormat
-from kvcalc.formats.weights import find_weight_format
+from kvcalc.formats.weights import find_asked_format
 from kvcalc.mechanisms import find_state_format
 from kvcalc.noun import Noun, noun
 from kvcalc.scenario.mix import load_of
@@ -204,7 +204,7 @@ def compute_format(model: Model) -> ElementFormat:
 
 def checkpoint_format(model: Model) -> ElementFormat:
     """The format of the checkpoint's weights."""
-    return find_weight_format(model.weight_dtype, "weight_dtype") if model.weight_dtype else compute_format(model)
+    return find_asked_format(model.weight_dtype, "weight_dtype") if model.weight_dtype else compute_format(model)
 
 
 def cache_format(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,28 @@ def test_a_name_that_is_a_block_too_means_the_file_type() -> None:
     assert told == "q2_k"
     asked = [kvcalc.make_scenario("llama-3.1-8b", context=1024, weight_dtype=each) for each in ("q4_k", "Q4_K_M")]
     assert asked[0].weight_format == asked[1].weight_format
+
+
+def test_a_models_own_file_means_what_the_option_means() -> None:
+    """`weight_dtype: q4_k` of a file, and --weight-dtype q4_k."""
+    model = kvcalc.load_model("llama-3.1-8b")
+    for name in ("q4_k", "q2_k", "q4_k_m", "q8_0"):
+        own = kvcalc.make_scenario(dataclasses.replace(model, weight_dtype=name), context=1024)
+        assert own.weight_format == kvcalc.make_scenario(model, context=1024, weight_dtype=name).weight_format
+    assert kvcalc.make_scenario(dataclasses.replace(model, weight_dtype="fp8"), context=1024).weight_format is None
+
+
+def test_experts_alone_are_in_mxfp4() -> None:
+    """gpt-oss-20b-mxfp4.gguf of ggml-org/gpt-oss-20b-GGUF is such a file: 12.1 GB."""
+    parts = whole_parts(kvcalc.make_scenario("gpt-oss-20b", context=1024, weight_dtype="MXFP4_MOE")) or ()
+    assert sum(part.term.bytes for part in parts) / 10**9 == pytest.approx(12.1, rel=0.005)
+    named = kvcalc.make_scenario("ggml-org/gpt-oss-20b-GGUF:MXFP4_MOE", context=1024, engine="exact")
+    assert sum(part.term.bytes for part in whole_parts(named) or ()) == sum(part.term.bytes for part in parts)
+    dense = [kvcalc.make_scenario("qwen3-8b", context=1024, weight_dtype=each) for each in ("mxfp4_moe", "q8_0")]
+    assert len({sum(part.term.bytes for part in whole_parts(each) or ()) for each in dense}) == 1
+    untold = dataclasses.replace(kvcalc.load_model("mixtral-8x7b"), moe_intermediate_size=None, weights=())
+    with pytest.raises(kvcalc.KvcalcError, match="--weights SIZE gives all of them"):
+        kvcalc.estimate(untold, context=1024, weight_dtype="mxfp4_moe")
 
 
 def test_rows_that_blocks_of_256_do_not_fill_are_in_blocks_of_32() -> None:

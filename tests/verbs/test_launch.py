@@ -108,6 +108,12 @@ LINES = [
         f"llama-server -hf {GGUF} -c 8192 -np 1 -ngl 999 -fa off",
     ),
     (
+        "llama-server",
+        "Qwen/Qwen3-8B-GGUF",
+        {"context": 8192, "gpu": "rtx4090", "weight_dtype": "q4_k"},
+        "llama-server -hf Qwen/Qwen3-8B-GGUF:Q4_K_M -c 8192 -np 1 -ngl 999 -sm none",
+    ),
+    (
         "trtllm-serve",
         "llama-3.1-8b",
         {"batch": 64, "context": 8192, "tp": 2, "engine_option": {"free-gpu-memory-fraction": "0.8"}},
@@ -159,6 +165,7 @@ REFUSED = [
     ("llama-server", "llama-3-8b", {}, "ORG/NAME-GGUF:Q4_K_M"),
     ("llama-server", GGUF, {"dp": 2}, "emit its line with its share of --batch"),
     ("llama-server", GGUF, {"weight_dtype": "fp8"}, "name another file"),
+    ("llama-server", GGUF, {"weight_dtype": "q4_k"}, "name Qwen/Qwen3-8B-GGUF:Q4_K_M as MODEL"),
     ("trtllm-serve", "llama-3-8b", {"cache_dtype": "fp8"}, "leave --cache-dtype out"),
     ("trtllm-serve", "llama-3-8b", {"dp": 2}, "emit the line of one replica"),
     ("llama-server", GGUF, {"mtp": 1}, "--mtp"),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from kvcalc.engines.llama_cpp.builds import BUILDS
 from kvcalc.errors import KvcalcError
+from kvcalc.formats.file_types import shown
+from kvcalc.formats.weights import is_of_llama_cpp
 from kvcalc.verbs.launch.beside import refuse_adapters
 from kvcalc.verbs.launch.line import Line, Served, decimal, one_node
 
@@ -37,9 +39,7 @@ def llama_server(served: Served) -> Line:
     deployment, scenario = served.deployment, served.scenario
     if deployment.dp > 1:
         raise KvcalcError("--dp: one llama-server is one replica; emit its line with its share of --batch")
-    if scenario.weight_format is not None:
-        raise KvcalcError("--weight-dtype: llama-server loads weights as their file has them; name another file")
-    line = Line(("llama-server", "-hf" if served.model.is_repository else "-m", served.model.text))
+    line = Line(("llama-server", "-hf" if served.model.is_repository else "-m", _file(served)))
     slots = scenario.workload.batch
     line.add("-c", slots * scenario.workload.context)
     line.add("-np", slots)
@@ -51,6 +51,19 @@ def llama_server(served: Served) -> Line:
     _drafts(served, line)
     _options(served, line)
     return line
+
+
+def _file(served: Served) -> str:
+    """The file: of a repository that is named without one, that of the type that the weights are asked for in."""
+    asked, name = served.scenario.weight_format, served.model
+    if asked is None:
+        return name.text
+    repository, _, file = name.text.partition(":")
+    kind = shown(asked).upper()
+    if name.is_repository and is_of_llama_cpp(asked) and file.upper() in {"", kind}:
+        return f"{repository}:{kind}"
+    told = f"{repository}:{kind}" if name.is_repository and is_of_llama_cpp(asked) else "another file"
+    raise KvcalcError(f"--weight-dtype: llama-server loads weights as their file has them; name {told} as MODEL")
 
 
 def _cards(served: Served, line: Line) -> None:
