@@ -9,6 +9,7 @@ import re
 import sys
 from math import ceil
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from accuracy_llama_cpp import llama_cpp
@@ -19,6 +20,9 @@ from kvcalc.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+SHARED_WITH_THE_HOST = {"gb10", "strix-halo", "jetson-thor"}
+"""Cards without memory of their own."""
 
 PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
 
@@ -74,12 +78,25 @@ that round to what was printed; of tokens given the printed memory, those within
 """
 
 
+_RANGES = """
+### Ranges
+
+What takes the rest of a card cannot always be told from the settings: other processes, what the host does with memory
+that it shares, what PyTorch's allocator keeps. kvcalc prints the memory of the cache with the least and the most that
+this would leave. `within` counts the logs whose printed memory lies in that range, and `width` is its median as a share
+of the memory that the engine uses of its card.
+
+| cache memory of logs | figures | within | width |
+| --- | ---: | ---: | ---: |
+"""
+
 _FIRST = """
 ### At first sight
 
 Some of the later logs were found after all rules but the last. What kvcalc predicted of them before any rule was mended
-in their view is kept with them (`first` in `tests/data/vllm/logs.json`), and is the best that is known of how far off
-the next log will be. The tables below have them among the later ones, as they are predicted today.
+in their view is kept with them (`first` in `tests/data/vllm/logs.json`). Of the newest of them, found in November 2026,
+it is the best that is known of how far off the next log will be. The tables below have them among the later ones, as
+they are predicted today.
 
 | part | logs | figures | refused | median | p90 | worst | median of the card | p90 of the card |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -89,7 +106,16 @@ the next log will be. The tables below have them among the later ones, as they a
 def page() -> str:
     """The whole page."""
     found = compared()
-    lines = [_OPENING, *vectors(), _LOGS, *_summary(found), _FIRST.rstrip("\n"), *_first_sight()]
+    lines = [
+        _OPENING,
+        *vectors(),
+        _LOGS,
+        *_summary(found),
+        _RANGES.rstrip("\n"),
+        *_ranges(found),
+        _FIRST.rstrip("\n"),
+        *_first_sight(),
+    ]
     for part in PARTS:
         for group, rows in _groups(found, part):
             lines += [f"\n### {part[0].upper()}{part[1:]}: {group}\n", *_table(rows)]
@@ -98,7 +124,8 @@ def page() -> str:
 
 
 def _first_sight() -> Iterator[str]:
-    for (part, group), seen in first_sight().items():
+    newest = {(part, f"{group}, newest"): seen for (part, group), seen in first_sight(newest=True).items()}
+    for (part, group), seen in {**first_sight(), **newest}.items():
         errors, of_card = (sorted(abs(each) for each in of) for of in (seen.errors, seen.of_card))
         cells = [part, group, str(len(errors) + seen.refused), str(seen.refused)]
         cells += [quantile(errors, seen.refused, share) for share in (0.5, 0.9, 1.0)]
@@ -120,6 +147,18 @@ def _summary(found: Sequence[Compared]) -> Iterator[str]:
     for part in PARTS:
         for group, rows in _groups(found, part):
             yield f"| {' | '.join(_summary_cells(part, group, rows))} |"
+
+
+def _ranges(found: Sequence[Compared]) -> Iterator[str]:
+    """How often the memory of a cache lies in the range that is printed of it."""
+    shared = "memory shared with the host"
+    for group, rows in _groups(found, "cache memory"):
+        for told in (group, f"{group}, {shared}"):
+            of_kind = [each for each in rows if (each.log.card in SHARED_WITH_THE_HOST) is told.endswith(shared)]
+            ranged = [each for each in of_kind if each.covered is not None]
+            if ranged:
+                width = median(each.width for each in ranged if each.width is not None)
+                yield f"| {told} | {len(of_kind)} | {sum(bool(each.covered) for each in ranged)} | {width:.1%} |"
 
 
 def _summary_cells(part: str, group: str, rows: Sequence[Compared]) -> Iterator[str]:

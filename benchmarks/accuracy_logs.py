@@ -46,6 +46,10 @@ _INPUTS = ("total memory", "free memory before loading")
 """Figures that tell the card's memory."""
 
 
+NEWEST = "n"
+"""What the ids of the logs begin with that were found last."""
+
+
 class Log(NamedTuple):
     """One log.
 
@@ -72,6 +76,8 @@ class Compared(NamedTuple):
         of_card: the difference as a share of what the engine uses of its card's memory; None of counts.
         exact: whether what is predicted rounds to what is printed, or the printed memory's rounding covers it.
         range: the ends of what is predicted, where that is a range.
+        covered: whether what was printed lies in it; None where there is none.
+        width: of it, as a share of what the engine uses of its card's memory.
     """
 
     log: Log
@@ -84,6 +90,8 @@ class Compared(NamedTuple):
     exact: bool
     range: tuple[float, float] | None
     refused: str | None
+    covered: bool | None = None
+    width: float | None = None
 
 
 class FirstSight(NamedTuple):
@@ -100,11 +108,12 @@ class FirstSight(NamedTuple):
     refused: int
 
 
-def first_sight() -> dict[tuple[str, str], FirstSight]:
-    """By part and group, of the logs that keep it."""
+def first_sight(*, newest: bool = False) -> dict[tuple[str, str], FirstSight]:
+    """By part and group, of the logs that keep it; or of the newest of them alone."""
     found = {}
+    logs = [log for log in facts() if "first" in log and (not newest or log["id"].startswith(NEWEST))]
     for part, group in product(PARTS, GROUPS):
-        kept = [log["first"][part] for log in facts() if part in log.get("first", {}) and _group(log) == group]
+        kept = [log["first"][part] for log in logs if part in log["first"] and _group(log) == group]
         seen = [each for each in kept if each is not None]
         if kept:
             errors, of_card = [each[0] for each in seen], [each[1] for each in seen if len(each) > 1]
@@ -164,6 +173,7 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
             continue
         low, high = row.predicted_low or 0, row.predicted_high or 0
         usable = result.gpus.usable_bytes if result.gpus is not None else None
+        within, ranged = low - value.off <= row.printed <= high + value.off, GIVEN not in part and low != high
         found.append(
             Compared(
                 log,
@@ -173,9 +183,11 @@ def _compare(fact: dict[str, Any]) -> list[Compared]:
                 row.predicted,
                 row.difference,
                 (row.predicted - row.printed) / usable if usable and row.unit == "bytes" else None,
-                exact=low - value.off <= row.printed <= high + value.off and (GIVEN in part or low == high),
-                range=(low, high) if GIVEN not in part and low != high else None,
+                exact=within if GIVEN in part else abs(row.predicted - row.printed) <= value.off,
+                range=(low, high) if ranged else None,
                 refused=None,
+                covered=within if ranged else None,
+                width=(high - low) / usable if usable and ranged else None,
             )
         )
     return found

@@ -56,6 +56,7 @@ class Budget(NamedTuple):
         overhead: all else, as rows with a source; None: communication buffers and CUDA graphs as observed.
         left_free: what the engine keeps free of `usable` by its own rule: a further row of the overhead, which
             `--overhead` does not replace.
+        overhead_seen: the least and the most of the overhead that was seen, in bytes; None: it is no range.
         cache: bytes of the cache where they are stated outright, as by vLLM's kv-cache-memory-bytes; it gets no more,
             however much of `usable` is left. None: it gets all that is left.
     """
@@ -65,6 +66,7 @@ class Budget(NamedTuple):
     overhead: Sum | None = None
     left_free: Product | None = None
     cache: int | None = None
+    overhead_seen: tuple[int, int] | None = None
 
 
 class Pool(NamedTuple):

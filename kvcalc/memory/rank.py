@@ -36,6 +36,7 @@ class _SharedOut(NamedTuple):
         usable: None: of the scenario's accelerator.
         usual: bytes of the usual temporary figure.
         cache: what the cache gets at most; None: all that is left.
+        seen: the least and the most of the overhead; None: it is no range.
     """
 
     usable: int | None
@@ -43,6 +44,7 @@ class _SharedOut(NamedTuple):
     overhead: Sum
     usual: int
     cache: int | None = None
+    seen: tuple[int, int] | None = None
 
 
 class Rank:
@@ -89,7 +91,8 @@ class Rank:
             others = own.overhead if given.overhead is None else None
             plain = overhead(self._common.deployment.connected_ranks, given.overhead, self._scenario.gpu.vendor)
             everything = _with(others or plain, own.left_free)
-            self._known = _SharedOut(own.usable, temporary, everything, temporary.term.bytes, own.cache)
+            seen = None if others is None else own.overhead_seen
+            self._known = _SharedOut(own.usable, temporary, everything, temporary.term.bytes, own.cache, seen)
         return self._known
 
     @property
@@ -120,6 +123,16 @@ class Rank:
     def taken_bytes(self, memory: int) -> int:
         """What the engine allocates for the cache of so much memory for it, which may be less."""
         return self.settled.taken_bytes(self._stage, memory)
+
+    @property
+    def memory_seen_for_cache(self) -> tuple[int, int]:
+        """The same with the most and with the least temporary memory and overhead that were seen."""
+        temporary, counted = self.temporary, self.overhead.bytes
+        least, most = self._shared_out().seen or (counted, counted)
+        return (
+            self.memory_for_cache(temporary.high + most - counted),
+            self.memory_for_cache(temporary.low + least - counted),
+        )
 
     @property
     def stated_cache_bytes(self) -> int | None:

@@ -65,6 +65,7 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
     tokens = replica.most_tokens(lengths) if pool is None else pool.tokens
     limited = sequences is not None and sequences == replica.limit
     fullest = _shown(scenario, replica, sequences or 0)
+    seen = (cache_memory, cache_memory) if cache_memory is not None else replica.ranks[fullest].memory_seen_for_cache
     longest = longest_context(scenario, deployment, usual, replica)
     placed = on_gpu(scenario, deployment) if cache_memory is None else None
     used = None if cache_memory is not None else Accelerator.of(scenario, replica.ranks[fullest].usable_bytes)
@@ -78,6 +79,8 @@ def capacity(scenario: Scenario, cache_memory: int | None = None) -> Capacity:
         deployment=deployment,
         gpus=used,
         cache_memory_bytes=max(0, replica.cache_memory[fullest]),
+        cache_memory_low_bytes=max(0, seen[0]),
+        cache_memory_high_bytes=max(0, seen[1]),
         blocks=None if pool is None else pool.blocks,
         block_size=None if pool is None else pool.block_size,
         tokens=tokens,

@@ -36,6 +36,8 @@ class Capacity(Result):
         workload: `context` is the longest request, `batch` what `max_context` is for.
         gpus: None where the memory for the cache is given.
         cache_memory_bytes: what the fullest rank has for its cache.
+        cache_memory_low_bytes: the same with the most temporary memory and overhead that were seen, and so with the
+            least; where the memory for the cache is given, both are that.
         blocks: of an engine that has blocks, as block_size is.
         tokens: the most in sequences of at most `context`: as many whole ones as fit, and the longest beside them; of
             an engine with blocks as it prints them.
@@ -69,6 +71,8 @@ class Capacity(Result):
     deployment: Deployment
     gpus: Accelerator | None
     cache_memory_bytes: int
+    cache_memory_low_bytes: int
+    cache_memory_high_bytes: int
     blocks: int | None
     block_size: int | None
     tokens: int | None

@@ -370,6 +370,32 @@ def test_memory_of_the_cache_given_outright() -> None:
     assert small.cache_memory_bytes == 20 * GIB
 
 
+def test_the_memory_of_the_cache_has_the_range_of_what_is_beside_it() -> None:
+    given: dict[str, Any] = {"tp": 1, "context": 8192, "engine": "vllm@0.29.0"}
+    found = kvcalc.capacity("llama-3-8b", gpu="gb10", **given)
+    beside = found.cache_memory_low_bytes, found.cache_memory_bytes, found.cache_memory_high_bytes
+    assert beside[0] < beside[1] - 2 * GIB < beside[1] < beside[2] - 4 * GIB
+    stated = kvcalc.capacity("llama-3-8b", gpu="gb10", overhead="4GiB", temporary="1GiB", **given)
+    assert stated.cache_memory_low_bytes == stated.cache_memory_bytes == stated.cache_memory_high_bytes
+    outright = kvcalc.capacity("llama-3-8b", cache_memory="4GiB", **given)
+    assert (outright.cache_memory_low_bytes, outright.cache_memory_high_bytes) == (4 * GIB, 4 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "context"),
+    [
+        ("0.9.1", "l4", 58 * 4 * MIB),
+        ("0.8.0", "a10g", 84 * 4 * MIB),  # multiprocessors not known: as many as most have
+        ("0.9.2", "l4", None),
+        ("0.9.1", "gb10", None),  # what the host gives counts
+        ("0.9.1", "mi300x", None),
+    ],
+)
+def test_a_process_s_context_counts_up_to_0_9_1(version: str, gpu: str, context: int | None) -> None:
+    found = {leaf.path: leaf.bytes for leaf in leaves(rank("llama-3-8b", version, gpu).overhead)}
+    assert found.get("a process's context") == context
+
+
 @pytest.mark.parametrize(
     ("model", "kv", "options"),
     [

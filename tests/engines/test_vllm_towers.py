@@ -42,21 +42,37 @@ def test_what_a_tower_holds_as_logs_print_it(
 
 
 @pytest.mark.parametrize(
-    ("model", "hidden", "head", "whole", "patch"),
+    ("model", "hidden", "head"),
     [
-        ("qwen3.5-0.8b", 768, 64, 4, 1536),
-        ("qwen3.5-2b", 1024, 64, 4, 1536),
-        ("qwen3-vl-4b", 1024, 64, 4, 1536),
-        ("qwen3-vl-8b", 1152, 72, 4, 1536),
-        ("qwen2.5-vl-7b", 1280, 80, 3, 1176),
+        ("qwen3.5-0.8b", 768, 64),
+        ("qwen3.5-2b", 1024, 64),
+        ("qwen3-vl-4b", 1024, 64),
+        ("qwen3-vl-8b", 1152, 72),
     ],
 )
-def test_attention_of_a_tower_by_hand(model: str, hidden: int, head: int, whole: int, patch: int) -> None:
+def test_attention_of_a_tower_by_hand(model: str, hidden: int, head: int) -> None:
     """Queries, keys and values 3, made contiguous 2, rotated 2, and what attention gives 1: divided over ranks."""
     for tp in (1, 2):
         found = parts(rank(model, "0.19.0", tp=tp, engine_option={"max-num-seqs": "8"}))
-        assert found["attention of the tower"] == PATCHES * (whole * hidden + 8 * hidden // tp + head) * 2
-        assert found["images"] == PATCHES * patch * 2
+        assert found["a layer of the tower"] == PATCHES * (4 * hidden + 8 * hidden // tp + head) * 2
+        assert found["images"] == PATCHES * 1536 * 2
+
+
+@pytest.mark.parametrize(
+    ("version", "context", "pairs", "elements"),
+    [
+        ("0.10.2", 131_072, 1, 2 * 1280 + 11 * 1280 + 80),  # no longer than a step; rotated in fp32, one by one
+        ("0.11.0", 131_072, 7, 2 * 1280 + 18 * 1280 + 80),  # queries and keys at once
+        ("0.13.0", 131_072, 7, 3 * 1280 + 3 * 3420 + 80),  # the gated block
+        ("0.13.0", 40_000, 2, 3 * 1280 + 3 * 3420 + 80),
+        ("0.23.0", 131_072, 7, 5 * 1280 + 3 * 3420 + 80),  # its norm anew
+    ],
+)
+def test_the_video_of_qwen2_5_vl_by_hand(version: str, context: int, pairs: int, elements: int) -> None:
+    """14 frames, two at a time, each as large as the largest image."""
+    found = parts(rank("qwen2.5-vl-7b", version, context=context, engine_option={"max-num-seqs": "1"}))
+    assert found["a layer of the tower"] == pairs * PATCHES * elements * 2
+    assert found["images"] == pairs * PATCHES * 1176 * 2
 
 
 def test_a_step_that_holds_more_than_the_tower_keeps_the_images() -> None:
@@ -64,7 +80,7 @@ def test_a_step_that_holds_more_than_the_tower_keeps_the_images() -> None:
     found = parts(rank("qwen3.6-27b", "0.23.0", engine_option={"max-num-batched-tokens": "65536"}))
     assert found["embeddings of images"] == 65_536 * 5120 * 2
     assert found["images"] == 4 * PATCHES * 1536 * 2
-    assert "attention of the tower" not in found
+    assert "a layer of the tower" not in found
 
 
 def test_images_of_a_video_that_is_thought_longer_in_0_11_0() -> None:
@@ -111,7 +127,7 @@ def test_a_tower_of_unknown_size_is_taken_for_the_largest() -> None:
     )
     assert scenario.deployment is not None
     found = parts(ranks_of(scenario, scenario.deployment)[0])
-    assert found["attention of the tower"] == PATCHES * (4 * 1152 + 8 * 1152 + 72) * 2
+    assert found["a layer of the tower"] == PATCHES * (4 * 1152 + 8 * 1152 + 72) * 2
 
 
 def test_a_tower_that_is_not_profiled_has_nothing_set_aside_and_its_weights_stay() -> None:

@@ -42,6 +42,8 @@ FIELDS = {
     "deployment",
     "gpus",
     "cache_memory_bytes",
+    "cache_memory_low_bytes",
+    "cache_memory_high_bytes",
     "blocks",
     "block_size",
     "tokens",

@@ -245,3 +245,16 @@ def test_a_setting_that_an_excerpt_lacks_is_told_by_its_tokens(log: Any) -> None
     row = package.capacity_from_log(log(excerpt), "qwen3.6-27b-fp8", gpu="h100", engine_option=told).row(row.name)
     assert row is not None
     assert row.predicted == row.printed == 292_522
+
+
+def test_a_value_that_is_tried_and_refused_refuses_no_log(log: Any) -> None:
+    """Prefix caching before 0.26 keeps states by a chunk size that is not known of this model."""
+    excerpt = (
+        "INFO [api_server.py:1] vLLM API server version 0.13.0\n"
+        "INFO [gpu_worker.py:1] Available KV cache memory: 9.02 GiB\n"
+        "INFO [kv_cache_utils.py:1] GPU KV cache size: 183,744 tokens\n"
+    )
+    model = "nvidia-nemotron-3-nano-30b-a3b-bf16"
+    row = package.capacity_from_log(log(excerpt), model, gpu="h100", context=8192).row("tokens")
+    assert row is not None
+    assert row.why == "the layout differs too"

@@ -145,7 +145,10 @@ def _rank(result: Capacity, unit: str, *, explain: bool) -> Grid:
 
 
 def _further(result: Capacity, unit: str, *, explain: bool, command: str) -> Iterator[str | Line | Command]:
-    yield with_unit(f"for the cache: {result.cache_memory_bytes:,} bytes of a GPU", unit)
+    low, high = result.cache_memory_low_bytes, result.cache_memory_high_bytes
+    seen = f"; {format_size(low, unit)} to {size(high, unit)} over the ranges of temporary memory and overhead"
+    line = with_unit(f"for the cache: {result.cache_memory_bytes:,} bytes of a GPU", unit)
+    yield line if low == high else f"{line}{seen}"
     if result.one_more_lacks_bytes is not None:
         lacks = f"{result.one_more_lacks_bytes:,} bytes"
         yield with_unit(f"limited by memory: one sequence more lacks {lacks} on a GPU", unit)

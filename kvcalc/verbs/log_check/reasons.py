@@ -76,11 +76,14 @@ class Reasons(Noun):
 
     def _equal(self, name: str, row: LogRow) -> bool:
         """Whether the prediction rounds to what is printed."""
-        printed = max(self.log.printed[name.removesuffix(GIVEN)])
+        off = max(self.log.printed[name.removesuffix(GIVEN)]).off
         low, high = row.predicted_low, row.predicted_high
         if low is None or high is None:
             return False
-        return bool(low - printed.off <= (row.printed or 0) <= high + printed.off) and low == high
+        printed = row.printed or 0
+        if GIVEN in name:
+            return low == high and low - off <= printed <= high + off
+        return abs((row.predicted or 0) - printed) <= off
 
     def _given(self, row: LogRow) -> Iterator[str]:
         low, high, printed = row.predicted_low, row.predicted_high, row.printed
@@ -108,7 +111,7 @@ class Reasons(Noun):
             yield "the layout differs too"
 
     def _parts(self) -> Iterator[str]:
-        """Which parts of the memory make the difference, the greatest first."""
+        """Which parts of the memory make the difference, the greatest first; whether their ranges explain it."""
         cache = self.rows["cache memory"]
         signs = {name: 1 if name == "usable memory" else -1 for name in (*_BESIDE, *_BESIDE_IN_ONE)}
         off = {
@@ -121,6 +124,8 @@ class Reasons(Noun):
         for name, much in sorted(off.items(), key=lambda item: -abs(item[1])):
             if abs(much) > MUCH * abs(cache.printed or 0):
                 yield f"{name}: {abs(round(much)):,} bytes {'more' if much > 0 else 'less'} for the cache"
+        if (cache.predicted_low or 0) <= (cache.printed or 0) <= (cache.predicted_high or 0):
+            yield "within the range of what may stand beside it"
 
     def _ranks(self, name: str) -> Iterator[str]:
         values = self.log.printed[name]

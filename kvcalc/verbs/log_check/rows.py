@@ -10,7 +10,7 @@ from kvcalc.engines import version_number
 from kvcalc.logs import DIALECTS, Unit
 from kvcalc.term import leaves
 from kvcalc.verbs.log_check.result import GIVEN, TOKENS, LogRow
-from kvcalc.verbs.searching.capacity_search import Replica, least, most, replica_of, usual
+from kvcalc.verbs.searching.capacity_search import Replica, replica_of, usual
 
 if TYPE_CHECKING:
     from kvcalc.deployment import Deployment
@@ -64,11 +64,10 @@ def predict(scenario: Scenario, deployment: Deployment, log: ServerLog) -> Predi
         KvcalcError: the weights are not known, or the engine does not serve such a server.
     """
     replica = replica_of(scenario, deployment, usual)
-    tight, loose = (replica_of(scenario, deployment, figure).cache_memory for figure in (most, least))
     context, ranks = scenario.workload.context, replica.ranks
     alone, figures = _first_rank_alone(scenario, log), dict[str, list[Range]]()
-    for rank, *memory in zip(ranks, replica.cache_memory, tight, loose, strict=True):
-        taken = Range(*map(rank.taken_bytes, memory))
+    for rank, memory in zip(ranks, replica.cache_memory, strict=True):
+        taken = Range(*map(rank.taken_bytes, (memory, *rank.memory_seen_for_cache)))
         for name, value in _of_rank(rank, taken).items():
             figures.setdefault(name, []).append(value)
     values = {}

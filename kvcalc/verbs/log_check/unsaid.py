@@ -28,11 +28,10 @@ def unsaid(log: ServerLog, asked: AsLogged, deployment: Deployment, row: LogRow 
     for value in ("true", "false"):
         options = {**asked.options, "engine_option": {**own, SETTING: value}}
         try:
-            scenario = resolve(make_scenario(asked.model, **options))
-        except KvcalcError:
+            predicted = predict(resolve(make_scenario(asked.model, **options)), deployment, log)
+        except KvcalcError:  # the engine is settled as it is asked for, and may not follow this value
             continue
-        found = (each for each in rows(log, predict(scenario, deployment, log)) if each.name == f"{TOKENS}{GIVEN}")
-        if any(_holds(each) for each in found):
+        if any(_holds(each) for each in rows(log, predicted) if each.name == f"{TOKENS}{GIVEN}"):
             return f"as printed with --engine-option {SETTING}={value}, which the log does not say"
     return None
 

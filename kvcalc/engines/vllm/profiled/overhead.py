@@ -60,10 +60,10 @@ _ALONE_HOPPER_V1 = Seen(6, 7, 61, "one H100 from 0.8 to 0.14: 0.07 in three logs
 _UNIFIED = Seen(
     13,
     440,
-    1670,
+    640,
     "memory shared with the host, whose processes count too (psutil.virtual_memory of vllm/utils/mem_utils.py): 0.13, "
     "2.2 and 4.64 printed on GB10 (0.27, 0.28); what is left in 25 logs of nine machines (0.18 to 0.29): 1.3 to 6.4, "
-    "and 16.7 of one pair (MiniMax-M2.7), of which the middle is counted; 3.1 on a Jetson Thor (0.10.2)",
+    "of which the middle is counted, and 16.7 of one pair (MiniMax-M2.7); 3.1 on a Jetson Thor (0.10.2)",
 )
 _STAGES = Seen(7, 7, 25, f"pipeline stages of one GPU: 0.07 with 2 and 4 stages in {_PLANNER_RUNS}")
 _NVLINK = Seen(
@@ -91,6 +91,14 @@ _ALL_USED = Seen(51, 60, 179, "0.6.4, which counts all that the device has given
 COUNTS_ALL_USED = ((0, 6, 4), (0, 6, 5))
 """non_torch_allocations of determine_num_available_blocks in vllm/worker/worker.py of 0.6.4: total - free -
 allocated."""
+V1_COUNTS_ALL_USED = (0, 9, 2)
+"""V1 counts so up to 0.9.1 (determine_available_memory of vllm/v1/worker/gpu_worker.py), and not in 0.9.2."""
+CONTEXT_OF_A_MULTIPROCESSOR = 4 * MIB
+"""A process's context as total minus free at start-up in logs of single cards: 0.23 GiB on L4 (58 multiprocessors),
+0.34 on RTX A6000 (84), 0.52 on H100 (132), 0.49 on L40S (142), 0.55 on RTX 5090 (170), 0.56 on RTX PRO 6000 (188).
+Fitted."""
+USUAL_MULTIPROCESSORS = 84
+"""Of a card whose number is not known."""
 
 TMA_IN_PROFILE, TMA_OFF = (0, 18), (0, 20)
 """is_tma_supported of vllm/model_executor/layers/fla/ops/utils.py: every card from compute capability 9.0 in 0.19, and
@@ -140,6 +148,8 @@ def _rows(
 ) -> Iterator[Ranged]:
     yield _observed("non-torch memory", _non_torch(setup, settings))
     unified = setup.gpu.compute_capability in UNIFIED
+    if not unified and settings.runner == "v1" and settings.version < V1_COUNTS_ALL_USED:
+        yield from _context(setup.gpu)
     if not unified and (reserved := reserved_of(setup, settings, traits, first=first)) is not None:
         yield Ranged(reserved.row, 0, reserved.high)
     multiprocessors = setup.gpu.multiprocessors
@@ -187,6 +197,15 @@ def graphs_of(setup: Setup, settings: Settings, layers: int) -> Ranged:
         source = "fitted on 35 logs of 0.19.0 on H100"
     row = Product(f"CUDA graphs, as estimated for {sizes} sizes", factors, source)
     return Ranged(row, row.bytes // 3, 2 * row.bytes + 3 * GIB // 10)
+
+
+def _context(gpu: Gpu) -> Iterator[Ranged]:
+    """Of a process, where it counts; other processes on the card count too."""
+    if gpu.vendor == "NVIDIA":
+        each = Factor("of_each", CONTEXT_OF_A_MULTIPROCESSOR, "byte")
+        factors = (Factor("multiprocessors", gpu.multiprocessors or USUAL_MULTIPROCESSORS, "multiprocessor"), each)
+        row = Product("a process's context", factors, "vllm/v1/worker/gpu_worker.py of 0.8 to 0.9.1; fitted")
+        yield Ranged(row, 3 * row.bytes // 4, 3 * row.bytes // 2)
 
 
 def _non_torch(setup: Setup, settings: Settings) -> Seen:
